@@ -1,0 +1,132 @@
+"""Which runs may stand in one table, and which published scores belong to them.
+
+Runs are compared only within a group: one model kind, tokenizer, corpus and protocol. No order within a group is
+called better. A score belongs to a model through its exact repository and revision; everything weaker is labelled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+GROUP_KEYS = ("kind", "tokenizer_hash", "corpus_id", "protocol_hash")
+ORDERS = ("name", "working_dimension")
+N_TOLERANCE = 0.10
+"""Dimensions of clouds whose sizes differ by more are not compared: a broader vocabulary reads higher."""
+
+SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
+"""What two scores must share to be compared: metrics and numbers of shots are never mixed."""
+
+MATCHES = ("exact", "revision_not_stated", "base", "none")
+
+
+@dataclass(frozen=True)
+class RankingGroup:
+    """Runs that may be compared with each other, and with nothing else."""
+
+    kind: str
+    tokenizer_hash: str
+    corpus_id: str
+    protocol_hash: str
+    rows: pl.DataFrame
+    """Rows of the runs frame, in the order that the reader chose."""
+
+    @property
+    def n_points(self) -> tuple[int, int]:
+        """Smallest and largest cloud; (0, 0) where no summary is there."""
+        sizes = self.rows["n_points"].drop_nulls()
+        return (min(sizes.to_list()), max(sizes.to_list())) if len(sizes) else (0, 0)
+
+    @property
+    def sizes_differ(self) -> bool:
+        """True if the clouds differ in size by more than a comparison allows."""
+        smallest, largest = self.n_points
+        return smallest < (1 - N_TOLERANCE) * largest
+
+    @property
+    def dtypes(self) -> list[str]:
+        """Number formats of the runs; more than one must be said."""
+        return sorted(self.rows["dtype"].unique().to_list())
+
+
+def groups(runs: pl.DataFrame, order: str = "name") -> list[RankingGroup]:
+    """The comparison groups among the runs on unchanged text, largest first."""
+    if runs.is_empty():
+        return []
+    text = runs.filter(pl.col("pass") == "text").sort([order, "name", "run_id"], nulls_last=True)
+    found = [_group(rows) for _, rows in text.group_by(GROUP_KEYS, maintain_order=True)]
+    return sorted(found, key=lambda group: -group.rows.height)
+
+
+def _group(rows: pl.DataFrame) -> RankingGroup:
+    first = rows.row(0, named=True)
+    return RankingGroup(
+        kind=first["kind"],
+        tokenizer_hash=first["tokenizer_hash"],
+        corpus_id=first["corpus_id"],
+        protocol_hash=first["protocol_hash"],
+        rows=rows,
+    )
+
+
+def with_scores(runs: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """Every run once per score that belongs to it, or once with `score_match` = none.
+
+    Adds SCORE_KEYS, `score`, `score_std_error`, `unit`, `higher_is_better`, `score_repository`, `score_source`,
+    `score_flags`, `score_is_partial` and `score_match`: exact (repository and revision), revision_not_stated
+    (repository, and the score names no revision), base (a score of the base model that names no revision: which
+    revision the model grew from is not known), none.
+    """
+    offered = _offered(scores)
+    tries = [
+        _joined(runs, offered.filter(pl.col("score_revision").is_not_null()), "repository", "exact"),
+        _joined(runs, offered.filter(pl.col("score_revision").is_null()), "repository", "revision_not_stated"),
+        _joined(runs, offered.filter(pl.col("score_revision").is_null()), "base_repository", "base"),
+    ]
+    taken: list[pl.DataFrame] = []
+    for found in tries:
+        known = [run_id for frame in taken for run_id in frame["run_id"]]
+        taken.append(found.filter(~pl.col("run_id").is_in(known)))
+    known = [run_id for frame in taken for run_id in frame["run_id"]]
+    without = runs.filter(~pl.col("run_id").is_in(known)).with_columns(score_match=pl.lit("none"))
+    return pl.concat([*taken, without], how="diagonal").drop("score_revision")
+
+
+def _offered(scores: pl.DataFrame) -> pl.DataFrame:
+    """Scores of single benchmarks, named so that they do not meet a column of the runs."""
+    return scores.select(
+        *SCORE_KEYS,
+        pl.col("value").alias("score"),
+        pl.col("std_error").alias("score_std_error"),
+        "unit",
+        "higher_is_better",
+        pl.col("repository").alias("score_repository"),
+        pl.col("revision").alias("score_revision"),
+        pl.col("source").alias("score_source"),
+        pl.col("flags").alias("score_flags"),
+        pl.col("is_partial").alias("score_is_partial"),
+    )
+
+
+def _joined(runs: pl.DataFrame, offered: pl.DataFrame, repository: str, match: str) -> pl.DataFrame:
+    left, right = [repository], ["score_repository"]
+    if match == "exact":
+        left, right = [*left, "revision"], [*right, "score_revision"]
+    joined = runs.join(offered, left_on=left, right_on=right, how="inner", coalesce=False)
+    return joined.with_columns(score_match=pl.lit(match))
+
+
+def benchmarks(scored: pl.DataFrame) -> pl.DataFrame:
+    """SCORE_KEYS that occur, with `n_models` that have them, most first."""
+    return (
+        scored.filter(pl.col("score_match") != "none")
+        .group_by(SCORE_KEYS)
+        .agg(n_models=pl.col("model_id").n_unique())
+        .sort(["n_models", *SCORE_KEYS], descending=[True] + [False] * len(SCORE_KEYS))
+    )
+
+
+def on_benchmark(scored: pl.DataFrame, benchmark: dict[str, object]) -> pl.DataFrame:
+    """The rows of one benchmark, one metric, one number of shots: `benchmark` is a row of `benchmarks`."""
+    return scored.filter(pl.all_horizontal(pl.col(key).eq_missing(pl.lit(benchmark[key])) for key in SCORE_KEYS))
