@@ -1,0 +1,122 @@
+"""What a run parcel looks like: one finished measurement as a folder of Parquet files and run.json.
+
+run.json is written last and names the other files with their hashes: a folder without it is not a result, and one
+that does not agree with it is damaged. A parcel holds counts and hashes of a text, never the text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from core.errors import ResourceError, WarehouseError
+from core.records import TABLES, Profile
+from core.warehouse.frames import frame, schema
+from core.warehouse.store import make_folder
+
+FORMAT = 1
+RUN_FILE = "run.json"
+_SINGLE = {"models": "model", "corpora": "corpus", "runs": "run"}
+"""Tables of which a parcel holds one row, kept in run.json under these keys."""
+_MANY = {
+    "layer_estimates": "estimates",
+    "layer_correlators": "correlators",
+    "layer_pairs": "pairs",
+    "layer_replicates": "replicates",
+    "layer_distributions": "distributions",
+    "run_checks": "checks",
+    "run_summaries": "summaries",
+}
+"""Tables in a Parquet file each, and the field of Profile that they come from."""
+
+
+def write_parcel(folder: Path, profile: Profile) -> None:
+    """Write a finished measurement into `folder`: the tables first, then run.json, each forced to the disk."""
+    try:
+        make_folder(folder)
+        files = {}
+        for table, attribute in _MANY.items():
+            content = io.BytesIO()
+            frame(getattr(profile, attribute), TABLES[table]).write_parquet(content, compression="zstd")
+            files[table] = hashlib.sha256(content.getvalue()).hexdigest()
+            _write_through(folder / f"{table}.parquet", content.getvalue())
+        rows = {key: frame([getattr(profile, key)], TABLES[table]).row(0, named=True) for table, key in _SINGLE.items()}
+        text = json.dumps({"format": FORMAT, **rows, "files": files}, indent=1, ensure_ascii=False, default=_iso)
+        _write_through(folder / RUN_FILE, text.encode())
+    except OSError as error:
+        raise ResourceError(f"The result cannot be written to {folder}: {error.strerror or error}.") from error
+
+
+def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
+    """The tables of a parcel, checked: complete, unaltered, typed, and about one run of one model on one corpus."""
+    try:
+        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        if content["format"] > FORMAT:
+            raise WarehouseError(f"The parcel {folder} was written by a newer Workdim: update Workdim to read it.")
+        tables = {table: _single(content[key], TABLES[table]) for table, key in _SINGLE.items()}
+        tables |= {table: _many(folder / f"{table}.parquet", content["files"][table], table) for table in _MANY}
+    except WarehouseError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WarehouseError(f"The parcel {folder} is damaged ({reason}); it was left where it is.") from error
+    _check_keys(folder, tables)
+    return tables
+
+
+def is_parcel(folder: Path) -> bool:
+    """Whether the folder holds a finished result."""
+    return (folder / RUN_FILE).is_file()
+
+
+def _single(values: dict[str, Any], row_class: type) -> pl.DataFrame:
+    types = schema(row_class)
+    if values.keys() != types.keys():
+        raise ValueError(f"{RUN_FILE} has other columns than {row_class.__name__}")
+    parsed = {
+        name: datetime.fromisoformat(value) if types[name] == pl.Datetime("us") and value is not None else value
+        for name, value in values.items()
+    }
+    return pl.DataFrame([parsed], schema=types)
+
+
+def _many(file: Path, sha256: str, table: str) -> pl.DataFrame:
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f"{file.name} has changed since it was written")
+    rows = pl.read_parquet(io.BytesIO(content))
+    if rows.schema != schema(TABLES[table]):
+        raise ValueError(f"{file.name} has other columns than {table}")
+    return rows
+
+
+def _check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
+    run = tables["runs"].row(0, named=True)
+    model, corpus = tables["models"]["model_id"][0], tables["corpora"]["corpus_id"][0]
+    strangers = [table for table in _MANY if (tables[table]["run_id"] != run["run_id"]).any()]
+    if strangers or run["model_id"] != model or run["corpus_id"] != corpus or run["run_id"] != folder.name:
+        where = ", ".join(strangers) or RUN_FILE
+        raise WarehouseError(f"The parcel {folder} mixes several runs, models or corpora ({where}); it was left there.")
+
+
+def _write_through(file: Path, content: bytes) -> None:
+    """Write beside, force to the disk, replace: the name never stands for half a file."""
+    part = file.with_name(file.name + ".part")
+    with part.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(part, file)
+
+
+def _iso(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in {RUN_FILE}")

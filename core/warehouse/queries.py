@@ -1,0 +1,87 @@
+"""Named reads. Each returns a polars frame whose columns are typed even where it has no rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from core.warehouse.store import Warehouse
+
+_RUNS = """
+    SELECT runs.*,
+        models.reference, models.name, models.repository, models.revision, models.base_repository,
+        models.base_relation, models.kind, models.architecture, models.family, models.parameters,
+        models.hidden_size, models.n_layers, models.vocabulary_size, models.tokenizer_hash, models.licence,
+        corpora.name AS corpus_name, corpora.language AS corpus_language, corpora.domain AS corpus_domain,
+        summary.* EXCLUDE (run_id),
+        worst.worst_check
+    FROM runs
+    JOIN models USING (model_id)
+    JOIN corpora USING (corpus_id)
+    LEFT JOIN (
+        SELECT * FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type'
+    ) AS summary ON summary.run_id = runs.run_id
+    LEFT JOIN (
+        SELECT run_id, arg_max(outcome, list_position(['pass', 'warn', 'veto'], outcome)) AS worst_check
+        FROM run_checks GROUP BY run_id
+    ) AS worst ON worst.run_id = runs.run_id
+    ORDER BY runs.started_at DESC, runs.run_id DESC
+"""
+_COUNTS = """
+    SELECT
+        (SELECT count(*) FROM runs) AS runs,
+        (SELECT count(*) FROM models) AS models,
+        (SELECT count(*) FROM corpora) AS corpora,
+        (SELECT count(*) FROM layer_estimates) AS estimates,
+        (SELECT count(*) FROM scores) AS scores
+"""
+
+
+def runs(warehouse: Warehouse) -> pl.DataFrame:
+    """One row per run, newest first: the run, its model and corpus, its d2 summary, its worst check (or NULL)."""
+    return warehouse.read(_RUNS)
+
+
+def estimates(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of layer_estimates, layer by layer."""
+    return _rows(warehouse, "layer_estimates", run_ids, "run_id, cloud, estimator, n1, n2, layer, state DESC")
+
+
+def correlators(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of layer_correlators, layer by layer."""
+    return _rows(warehouse, "layer_correlators", run_ids, "run_id, cloud, correlator, layer, state DESC")
+
+
+def replicates(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of layer_replicates, layer by layer."""
+    return _rows(warehouse, "layer_replicates", run_ids, "run_id, cloud, estimator, n1, layer, state DESC")
+
+
+def checks(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of run_checks."""
+    return _rows(warehouse, "run_checks", run_ids, "run_id, check_name, layer")
+
+
+def summaries(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of run_summaries: every estimator and cloud."""
+    return _rows(warehouse, "run_summaries", run_ids, "run_id, estimator, cloud")
+
+
+def scores(warehouse: Warehouse, repositories: Sequence[str] | None = None) -> pl.DataFrame:
+    """Published scores of these hub repositories, or all of them."""
+    chosen = "" if repositories is None else "WHERE list_contains($names, repository)"
+    sql = f"SELECT * FROM scores {chosen} ORDER BY repository, revision, benchmark, metric, n_shot, source"
+    return warehouse.read(sql, None if repositories is None else {"names": list(repositories)})
+
+
+def counts(warehouse: Warehouse) -> dict[str, int]:
+    """How many runs, models, corpora, estimates and scores the warehouse holds."""
+    return warehouse.read(_COUNTS).row(0, named=True)
+
+
+def _rows(warehouse: Warehouse, table: str, run_ids: Sequence[str], order: str) -> pl.DataFrame:
+    # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
+    marks = ", ".join("?" * len(run_ids)) or "NULL"
+    sql = f"SELECT * FROM {table} WHERE run_id IN ({marks}) ORDER BY {order}"
+    return warehouse.read(sql, list(run_ids))
