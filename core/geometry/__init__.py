@@ -1,0 +1,1 @@
+"""Pure tensor mathematics on point clouds: no models, no text, no files."""

@@ -1,0 +1,46 @@
+"""One mask for all layers: the same tokens everywhere, or layers could not be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.measure.sample import TokenSample
+
+
+@dataclass(frozen=True)
+class TokenMask:
+    keep: np.ndarray
+    """(n_sequences * n_tokens,) bool"""
+    n_dropped_position: int
+    n_dropped_special: int
+    n_dropped_norm: int
+    max_norm_ratio: float
+    """Largest norm over the layer median on the inner layers, before masking."""
+    n_types: int
+
+    @property
+    def norm_dropped_share(self) -> float:
+        """Share of otherwise usable tokens that the norm rule drops."""
+        return self.n_dropped_norm / max(1, int(self.keep.sum()) + self.n_dropped_norm)
+
+
+def mask_tokens(sample: TokenSample, norms: np.ndarray, n_layers: int, norm_factor: float) -> TokenMask:
+    """Drop position 0, special ids, and tokens whose norm exceeds `norm_factor` x the layer median.
+
+    norms (n_states, n_tokens), states 0..n_layers first. The norm rule looks at states 1..n_layers-1: attention
+    sinks live there, up to 170 times the median, while the last state's norm is no longer about sinks.
+    """
+    position = np.zeros(sample.ids.shape, dtype=bool)
+    position[:, 0] = True
+    position, special = position.flatten(), sample.special.flatten() & ~position.flatten()
+    inner = norms[1:n_layers]
+    if len(inner):
+        ratios = (inner / np.maximum(np.median(inner, axis=1, keepdims=True), 1e-30)).max(0)
+    else:
+        ratios = np.zeros(norms.shape[1])
+    large = (ratios > norm_factor) & ~position & ~special
+    keep = ~(position | special | large)
+    return TokenMask(keep, int(position.sum()), int(special.sum()), int(large.sum()), float(ratios.max()),
+                     len(np.unique(sample.ids.flatten()[keep])))  # fmt: skip
