@@ -1,0 +1,87 @@
+"""Start the app's server on this machine and bring the reader to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import webbrowser
+from pathlib import Path
+
+from core.errors import ResourceError, WorkdimError
+
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 60
+"""Seconds to wait for the server's first answer: a cold disk makes the first import slow."""
+
+
+def serve(warehouse: Path, port: int) -> int:
+    """Run the server until it is stopped; opens a browser where there is a screen. Returns an exit code."""
+    port = free_port(port)
+    address = f"http://localhost:{port}"
+    server = start_server(warehouse, port)
+    try:
+        wait_until_ready(server, port)
+        print(f"Workdim is open at {address} (Ctrl-C stops it).", flush=True)
+        if has_screen():
+            webbrowser.open(address)
+        else:
+            print(
+                f"There is no screen here. From your own machine: ssh -L {port}:localhost:{port} "
+                f"{os.environ.get('USER', 'USER')}@{socket.gethostname()}   then open {address}",
+                flush=True,
+            )
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        stop(server)
+
+
+def start_server(warehouse: Path, port: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
+    environment = os.environ | {"WORKDIM_WAREHOUSE": str(warehouse), "PYTHONUTF8": "1"}
+    # The working directory decides which .streamlit/config.toml counts: ours binds to this machine alone.
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            raise WorkdimError(f"The app's server ended with code {server.returncode}; its own message stands above.")
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2):
+            return
+        time.sleep(0.2)
+    raise WorkdimError(f"The app's server did not answer on port {port} within {PATIENCE} seconds.")
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server; kill it where it does not end by itself."""
+    if server.poll() is None:
+        server.terminate()
+        try:
+            server.wait(5)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def free_port(first: int) -> int:
+    """`first`, or the next of twenty ports that nobody listens on."""
+    for port in range(first, first + 20):
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise ResourceError(f"The ports {first} to {first + 19} are all in use. Choose another with --port.")
+
+
+def has_screen() -> bool:
+    if sys.platform in ("win32", "darwin"):
+        return "SSH_CONNECTION" not in os.environ
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
