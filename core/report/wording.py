@@ -77,6 +77,23 @@ def outcome_name(outcome: str | None, language: str) -> str:
     return names.get(outcome, str(outcome))
 
 
+def language_name(code: str, language: str) -> str:
+    """The language of a text; `code` is no language but has a name too."""
+    _ = translator(language)
+    return {"en": _("English"), "ja": _("Japanese"), "code": _("code")}.get(code, code)
+
+
+def domain_name(domain: str, language: str) -> str:
+    """What a built-in text is about; a user's own domain is shown as typed."""
+    _ = translator(language)
+    names = {
+        "technical reference": _("technical reference"),
+        "source code": _("source code"),
+        "business and general knowledge": _("business and general knowledge"),
+    }
+    return names.get(domain, domain)
+
+
 def kind_name(kind: str, language: str) -> str:
     _ = translator(language)
     return {"decoder": _("decoder"), "encoder": _("encoder")}.get(kind, kind)

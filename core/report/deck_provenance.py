@@ -1,0 +1,149 @@
+"""The slide on method and provenance: which runs, on what text, by which protocol and programs, and what words mean."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from pptx.presentation import Presentation as Deck
+
+from core.locale import translator
+from core.report import wording
+from core.report.deck_text import Column, Row, add_table, add_text, pages
+from core.report.deck_theme import BODY_HEIGHT, BODY_TOP, CONTENT, MARGIN, TEXT_WIDTH, add_notes, add_slide
+from core.report.labels import shortened
+from core.report.material import Material
+
+POINTS, TEXT_POINTS = 10.5, 11
+TABLE_HEIGHT = 3.2
+"""Inches for the table of runs; more runs than fit go on a slide of their own."""
+COMMIT = re.compile(r"@([0-9a-f]{12})[0-9a-f]{28}$")
+LIBRARIES = ("torch", "transformers", "numpy")
+
+
+def add_provenance(slides: Deck, material: Material) -> None:
+    """Runs above; below them text and programs on the left, definitions on the right."""
+    _ = translator(material.language)
+    columns, rows = _columns(material.language), _rows(material)
+    first, *further = _split(rows, columns)
+    slide = add_slide(slides, CONTENT, _("Method and provenance"), material.footer)
+    alternative = _("Table of the runs with model revision, sample size, seed, number format and date.")
+    height = add_table(slide, columns, first, (MARGIN, BODY_TOP, TEXT_WIDTH, TABLE_HEIGHT), POINTS, alternative)
+    top = BODY_TOP + height + 0.15
+    room = BODY_TOP + BODY_HEIGHT - top
+    half = TEXT_WIDTH / 2 - 0.15
+    add_text(slide, (MARGIN, top, half, room), _origin(material), TEXT_POINTS)
+    add_text(slide, (MARGIN + half + 0.3, top, half, room), _definitions(material.language), TEXT_POINTS)
+    add_notes(slide, _notes(material))
+    for number, page in enumerate(further, start=2):
+        title = _("Method and provenance: further runs ({number}/{total})")
+        slide = add_slide(slides, CONTENT, title.format(number=number, total=len(further) + 1), material.footer)
+        add_table(slide, columns, page, (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT), POINTS, alternative)
+        add_notes(slide, _notes(material))
+
+
+def _split(rows: list[Row], columns: list[Column]) -> list[list[Row]]:
+    first = pages(rows, columns, POINTS, TABLE_HEIGHT)[0]
+    rest = rows[len(first) :]
+    return [first, *(pages(rest, columns, POINTS, BODY_HEIGHT) if rest else [])]
+
+
+def _columns(language: str) -> list[Column]:
+    _ = translator(language)
+    return [
+        Column(_("Model and revision"), TEXT_WIDTH - 8.0),
+        Column(_("Run"), 3.05),
+        Column(_("Pass"), 1.15),
+        Column(_("N"), 0.65, is_number=True),
+        Column(_("Seed"), 0.6, is_number=True),
+        Column(_("Number format, device"), 1.4),
+        Column(_("Measured on"), 1.15),
+    ]
+
+
+def _rows(material: Material) -> list[Row]:
+    return [
+        (
+            shortened(COMMIT.sub(r"@\1", run["model_id"]), 64),
+            run["run_id"],
+            wording.pass_name(run["pass"], material.language),
+            "–" if run["n_points"] is None else f"{run['n_points']:,}",
+            str(run["seed"]),
+            f"{run['dtype']}, {run['device']}",
+            run["started_at"].date().isoformat(),
+        )
+        for run in material.runs.iter_rows(named=True)
+    ]
+
+
+def _origin(material: Material) -> list[str]:
+    """Texts, protocols and programs: one line per kind that occurs."""
+    _ = translator(material.language)
+    runs = material.runs
+    lines = [_("# Text, protocol, programs")]
+    for run in runs.unique(["corpus_id", "protocol_hash"], maintain_order=True).head(3).iter_rows(named=True):
+        same = runs.filter(corpus_id=run["corpus_id"], protocol_hash=run["protocol_hash"])
+        lines.append(
+            _(
+                "Text {corpus} ({language}, {domain}); protocol {protocol}, hash {hash}: "
+                "{windows} windows, {tokens} tokens."
+            ).format(
+                corpus=run["corpus_id"],
+                language=wording.language_name(run["corpus_language"], material.language),
+                domain=wording.domain_name(run["corpus_domain"], material.language),
+                protocol=run["protocol"],
+                hash=run["protocol_hash"],
+                windows=run["n_sequences"],
+                tokens=wording.size_range((same["n_tokens"].min(), same["n_tokens"].max())),  # type: ignore[arg-type]
+            )
+        )
+    lines.append(
+        _("Workdim {code}; {libraries}.").format(code=_joined(runs["code_version"]), libraries=_versions(runs))
+    )
+    lines.append(
+        _("One mask for all layers: position 0, special tokens, and norms far above the layer's median are left out.")
+    )
+    lines.append(_("Intervals: jackknife over blocks of neighbouring windows, Student's t, on the logarithm."))
+    return lines
+
+
+def _definitions(language: str) -> list[str]:
+    _ = translator(language)
+    return [
+        _("# What the words mean"),
+        wording.own_definition(language),
+        _(
+            "Working dimension: d2 at the layer of its maximum, chosen on one half of the text and read on the other. "
+            "Final dimension: d2 after the last block, before and after the final norm."
+        ),
+        _(
+            "Expansion-contraction is found only if working over embedding and working over final dimension "
+            "both exceed 1.1 beyond their error."
+        ),
+        wording.which_ten(language),
+    ]
+
+
+def _notes(material: Material) -> list[str]:
+    _ = translator(material.language)
+    lines = [_("Everything here: tables runs, models and corpora of the warehouse.")]
+    for run in material.runs.iter_rows(named=True):
+        lines.append(
+            f"{run['name']}: {run['model_id']}, {run['run_id']}, {run['corpus_id']}, {run['library_versions']}"
+        )
+    return lines
+
+
+def _joined(values) -> str:
+    return ", ".join(sorted({str(value) for value in values}))
+
+
+def _versions(runs) -> str:
+    """`torch 2.13.0`, or all versions that occur."""
+    read = [json.loads(text or "{}") for text in runs["library_versions"]]
+    told = []
+    for library in LIBRARIES:
+        versions = _joined(found[library] for found in read if library in found)
+        if versions:
+            told.append(f"{library} {versions}")
+    return ", ".join(told) or "–"

@@ -1,0 +1,153 @@
+"""The deck's table of dimensions and its last slide, what the deck cannot decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pptx.presentation import Presentation as Deck
+
+from core.analysis.ranking import RankingGroup, benchmarks, on_benchmark
+from core.locale import translator
+from core.report import claims, wording
+from core.report.deck_text import Column, Heading, Row, add_table, add_text, pages
+from core.report.deck_theme import BODY_HEIGHT, BODY_TOP, CONTENT, MARGIN, TEXT_WIDTH, add_notes, add_slide
+from core.report.labels import run_labels, shortened
+from core.report.limits import limits
+from core.report.material import Material
+
+POINTS = 12
+FOOT_HEIGHT = 0.75
+"""Inches kept below the table for the notes on reading it."""
+
+
+def add_ranking(slides: Deck, material: Material) -> None:
+    """Working and final dimension of every run, group by group; never one list across groups."""
+    _ = translator(material.language)
+    title = _("Working and final dimension by comparison group, estimated (d2, N={size})").format(
+        size=wording.size_range(material.n_points)
+    )
+    columns, rows = _columns(material), _ranking_rows(material)
+    filled = pages(rows, columns, POINTS, BODY_HEIGHT - FOOT_HEIGHT)
+    for number, page in enumerate(filled, start=1):
+        slide = add_slide(slides, CONTENT, _numbered(title, number, len(filled)), material.footer)
+        alternative = _("Table of working and final dimensions with 95 % intervals, by comparison group.")
+        box = (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT)
+        height = add_table(slide, columns, page, box, POINTS, alternative)
+        reading = _("In brackets: 95 % intervals. Within a group the order is that of the names; no order is better.")
+        foot = (MARGIN, BODY_TOP + height + 0.08, TEXT_WIDTH, FOOT_HEIGHT)
+        add_text(slide, foot, [reading, wording.which_ten(material.language)], 11, quiet=True)
+        add_notes(slide, _sources(material))
+
+
+def add_limits(slides: Deck, material: Material) -> None:
+    """The last slide: questions that a reader will ask, and why these runs do not answer them."""
+    _ = translator(material.language)
+    columns = [Column(_("Question"), 4.3), Column(_("Why it stays open"), TEXT_WIDTH - 4.3)]
+    found = limits(material.runs, material.checks, material.scored, material.language)
+    rows: list[Row] = [(limit.question, limit.reason) for limit in found]
+    points = 13 if len(pages(rows, columns, 13, BODY_HEIGHT)) == 1 else 11
+    filled = pages(rows, columns, points, BODY_HEIGHT)
+    for number, page in enumerate(filled, start=1):
+        title = _numbered(_("What this deck cannot decide"), number, len(filled))
+        slide = add_slide(slides, CONTENT, title, material.footer)
+        alternative = _("Table of open questions and the reasons why these runs do not answer them.")
+        add_table(slide, columns, page, (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT), points, alternative)
+        add_notes(slide, [_("Read off the chosen runs: {ids}").format(ids=", ".join(material.runs["run_id"]))])
+
+
+def _numbered(title: str, number: int, total: int) -> str:
+    return title if total == 1 else f"{title} ({number}/{total})"
+
+
+def _columns(material: Material) -> list[Column]:
+    _ = translator(material.language)
+    return [
+        Column(_("Model"), 2.2),
+        Column(_("Working dimension"), 1.4, is_number=True),
+        Column(_("Working band, layers"), 1.0, is_number=True),
+        Column(_("Final, before the norm"), 1.4, is_number=True),
+        Column(_("Final, after the norm"), 1.4, is_number=True),
+        Column(_("Expansion-contraction"), 3.0),
+        Column(_score_title(material), TEXT_WIDTH - 10.4),
+    ]
+
+
+def _ranking_rows(material: Material) -> list[Row]:
+    rows: list[Row] = []
+    for group in material.groups:
+        rows.append(Heading(group_name(group, material.language)))
+        labels = run_labels(group.rows)
+        for run in group.rows.iter_rows(named=True):
+            rows.append(_ranking_row(material, run, labels[run["run_id"]]))
+    return rows
+
+
+def _ranking_row(material: Material, run: dict, label: str) -> Sequence[str]:
+    _ = translator(material.language)
+    after = run["final_dimension_post_norm"]
+    return (
+        shortened(label, 44),
+        claims.interval_of(run, "working_dimension"),
+        claims.band_text(run, material.language),
+        claims.interval_of(run, "final_dimension_pre_norm"),
+        _("no final norm") if after is None else claims.interval_of(run, "final_dimension_post_norm"),
+        wording.verdict_short(run["verdict"], run["qualifiers"], material.language),
+        _score(material, run["run_id"]),
+    )
+
+
+def group_name(group: RankingGroup, language: str) -> str:
+    """What the runs of a group share, with a warning where they share too little."""
+    _ = translator(language)
+    first = group.rows.row(0, named=True)
+    name = _("{kind}, tokenizer {tokenizer}, {corpus}, protocol {protocol} {hash}, N={size}").format(
+        kind=wording.kind_name(group.kind, language),
+        tokenizer=group.tokenizer_hash[:8],
+        corpus=first["corpus_name"],
+        protocol=first["protocol"],
+        hash=group.protocol_hash,
+        size=wording.size_range(group.n_points),
+    )
+    warnings = []
+    if group.sizes_differ:
+        warnings.append(_("cloud sizes differ by more than 10 %: not comparable"))
+    if len(group.dtypes) > 1:
+        warnings.append(_("computed in {dtypes}").format(dtypes=", ".join(group.dtypes)))
+    return " – ".join([name, *warnings])
+
+
+def _score_title(material: Material) -> str:
+    _ = translator(material.language)
+    chosen = _benchmark(material)
+    if chosen is None:
+        return _("Published score")
+    return wording.benchmark_name(chosen["benchmark"], chosen["metric"], chosen["n_shot"], material.language)
+
+
+def _benchmark(material: Material) -> dict | None:
+    """The benchmark that most of the models have: one metric and one number of shots, never a mixture."""
+    offered = benchmarks(material.scored)
+    return offered.row(0, named=True) if offered.height else None
+
+
+def _score(material: Material, run_id: str) -> str:
+    chosen = _benchmark(material)
+    if chosen is None:
+        return wording.no_score(material.language)
+    own = on_benchmark(material.scored, chosen).filter(run_id=run_id)
+    texts = [wording.score_text(row, material.language) for row in own.iter_rows(named=True)]
+    return "; ".join(dict.fromkeys(texts)) or wording.no_score(material.language)
+
+
+def _sources(material: Material) -> list[str]:
+    _ = translator(material.language)
+    lines = [_("Dimensions, intervals, bands, verdicts: run_summaries, estimator d2, cloud one_per_type, runs:")]
+    lines += [f"{run['name']}: {run['run_id']}" for run in material.runs.iter_rows(named=True)]
+    chosen = _benchmark(material)
+    if chosen is not None:
+        rows = on_benchmark(material.scored, chosen).unique("score_repository").sort("score_repository")
+        lines += [
+            _("Score of {repository}: {source}").format(repository=row["score_repository"], source=row["score_source"])
+            for row in rows.iter_rows(named=True)
+        ]
+    return lines

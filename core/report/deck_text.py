@@ -1,0 +1,167 @@
+"""Text boxes and tables of the deck, and how much room their text takes."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lxml import etree
+from pptx.enum.dml import MSO_THEME_COLOR
+from pptx.enum.text import MSO_ANCHOR, PP_ALIGN
+from pptx.oxml.ns import qn
+from pptx.slide import Slide
+from pptx.util import Inches, Pt
+
+from core.report.deck_theme import Box, describe, place
+
+NO_STYLE = "{2D5ABB26-0587-4C30-8999-92F81FD0307C}"
+"""PowerPoint's table style without fills and lines: ours are drawn cell by cell."""
+CELL_SIDE, CELL_EDGE = 0.08, 0.045
+"""Inches left and right, above and below the text of a cell."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a deck table."""
+
+    title: str
+    width: float
+    """Inches."""
+    is_number: bool = False
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A row that spans the table and names what stands below it."""
+
+    text: str
+
+
+Row = Heading | Sequence[str]
+
+
+def lines_needed(text: str, width: float, points: float) -> int:
+    """Lines that `text` takes in `width` inches: a wide (Japanese) letter is as broad as it is high, others half."""
+    room = 72 * width / points
+    return sum(max(1, math.ceil(_breadth(part) / room)) for part in text.split("\n"))
+
+
+def _breadth(text: str) -> float:
+    return sum(1.0 if unicodedata.east_asian_width(letter) in "WF" else 0.5 for letter in text)
+
+
+def row_height(row: Row, columns: Sequence[Column], points: float) -> float:
+    """Inches, with the words that do not break in mid-line taken into account by a little spare room."""
+    if isinstance(row, Heading):
+        lines = lines_needed(row.text, sum(column.width for column in columns) - 2 * CELL_SIDE, points)
+    else:
+        # 0.92: words do not fill their lines to the end.
+        widths = [0.92 * (column.width - 2 * CELL_SIDE) for column in columns]
+        lines = max(lines_needed(text, width, points) for text, width in zip(row, widths, strict=True))
+    return lines * points * 1.2 / 72 + 2 * CELL_EDGE
+
+
+def pages(rows: Sequence[Row], columns: Sequence[Column], points: float, room: float) -> list[list[Row]]:
+    """Rows split so that each page fits in `room` inches below its header; a page repeats the heading it is under."""
+    header = row_height([column.title for column in columns], columns, points)
+    filled: list[list[Row]] = [[]]
+    used, heading = header, None
+    for position, row in enumerate(rows):
+        height = row_height(row, columns, points)
+        needed = height
+        if isinstance(row, Heading):
+            heading = row
+            following = rows[position + 1] if position + 1 < len(rows) else row
+            needed += row_height(following, columns, points)  # a heading never stands alone at the foot of a page
+        if filled[-1] and used + needed > room:
+            filled.append([])
+            used = header
+            if heading is not None and row is not heading:
+                filled[-1].append(heading)
+                used += row_height(heading, columns, points)
+        filled[-1].append(row)
+        used += height
+    return filled
+
+
+def add_table(
+    slide: Slide, columns: Sequence[Column], rows: Sequence[Row], box: Box, points: float, alternative: str
+) -> float:
+    """Draws the table and returns the height that it takes, in inches."""
+    left, top = box[0], box[1]
+    titles = [column.title for column in columns]
+    heights = [row_height(row, columns, points) for row in (titles, *rows)]
+    width = sum(column.width for column in columns)
+    frame: Any = slide.shapes.add_table(
+        len(rows) + 1, len(columns), Inches(left), Inches(top), Inches(width), Inches(sum(heights))
+    )
+    describe(frame, alternative)
+    table = frame.table
+    frame._element.graphic.graphicData.tbl.tblPr.find(qn("a:tableStyleId")).text = NO_STYLE
+    for column, drawn in zip(columns, table.columns, strict=True):
+        drawn.width = Inches(column.width)
+    for index, (row, height) in enumerate(zip((titles, *rows), heights, strict=True)):
+        table.rows[index].height = Inches(height)
+        if isinstance(row, Heading):
+            table.cell(index, 0).merge(table.cell(index, len(columns) - 1))
+        texts = [row.text] + [""] * (len(columns) - 1) if isinstance(row, Heading) else row
+        for number, (column, text) in enumerate(zip(columns, texts, strict=True)):
+            cell = table.cell(index, number)
+            _fill_cell(cell, text, points, bold=index == 0 or isinstance(row, Heading))
+            if column.is_number and not isinstance(row, Heading):
+                cell.text_frame.paragraphs[0].alignment = PP_ALIGN.RIGHT
+            _style_cell(cell, strong=index == 0, tinted=isinstance(row, Heading))
+    return sum(heights)
+
+
+def _fill_cell(cell, text: str, points: float, bold: bool) -> None:
+    cell.text_frame.text = text
+    cell.vertical_anchor = MSO_ANCHOR.MIDDLE
+    cell.margin_left = cell.margin_right = Inches(CELL_SIDE)
+    cell.margin_top = cell.margin_bottom = Inches(CELL_EDGE)
+    for paragraph in cell.text_frame.paragraphs:
+        for run in paragraph.runs:
+            run.font.size, run.font.bold = Pt(points), bold
+            run.font.color.theme_color = MSO_THEME_COLOR.TEXT_2 if bold else MSO_THEME_COLOR.TEXT_1
+        if not paragraph.runs:
+            paragraph.font.size = Pt(points)
+
+
+def _style_cell(cell, strong: bool, tinted: bool) -> None:
+    """A line below each row; the schema wants lines before fills."""
+    properties = cell._tc.get_or_add_tcPr()
+    if tinted:
+        cell.fill.solid()
+        cell.fill.fore_color.theme_color = MSO_THEME_COLOR.BACKGROUND_2
+    line = etree.Element(qn("a:lnB"), w=str(Pt(1.5 if strong else 0.5)), cap="flat", cmpd="sng")
+    fill = etree.SubElement(line, qn("a:solidFill"))
+    colour = etree.SubElement(fill, qn("a:schemeClr"), val="accent1" if strong else "bg2")
+    if not strong:
+        etree.SubElement(colour, qn("a:lumMod"), val="85000")
+    properties.insert(0, line)
+
+
+def add_text(slide: Slide, box: Box, paragraphs: Sequence[str], points: float, quiet: bool = False) -> None:
+    """A text box; a paragraph that starts with `# ` is a small heading."""
+    shape = slide.shapes.add_textbox(*[Inches(0)] * 4)
+    place(shape, box)
+    frame = shape.text_frame
+    frame.word_wrap = True
+    frame.margin_left = frame.margin_right = Inches(0.02)
+    fill_paragraphs(frame, paragraphs, points, quiet)
+
+
+def fill_paragraphs(frame, paragraphs: Sequence[str], points: float, quiet: bool = False) -> None:
+    for index, text in enumerate(paragraphs):
+        paragraph = frame.paragraphs[0] if index == 0 else frame.add_paragraph()
+        is_heading = text.startswith("# ")
+        run = paragraph.add_run()
+        run.text = text.removeprefix("# ")
+        run.font.size, run.font.bold = Pt(points), is_heading
+        run.font.color.theme_color = MSO_THEME_COLOR.TEXT_2 if is_heading else MSO_THEME_COLOR.TEXT_1
+        if quiet:
+            run.font.color.brightness = 0.35
+        paragraph.space_after = Pt(points * 0.35)

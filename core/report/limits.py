@@ -1,0 +1,212 @@
+"""What a set of runs cannot decide, read off what the runs lack; fixed is only what holds for every measurement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from core.analysis.ranking import groups
+from core.locale import translator
+from core.report import wording
+from core.report.labels import shortened
+
+ENOUGH_WINDOWS = 64
+"""Fewer windows of text and the final dimension of some models follows their number."""
+ENOUGH_MODELS = 10
+"""Fewer models with a score cannot carry a test of a relation."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A question that a reader will ask, and why these runs do not answer it."""
+
+    question: str
+    reason: str
+
+
+def limits(runs: pl.DataFrame, checks: pl.DataFrame, scored: pl.DataFrame, language: str) -> list[Limit]:
+    """`scored` is `ranking.with_scores` of the same runs."""
+    found = [
+        _scores(scored, language),
+        _causes(language),
+        _random_control(runs, language),
+        _texts(runs, language),
+        _seeds(runs, language),
+        _sizes(runs, language),
+        _windows(runs, language),
+        _groups(runs, language),
+        _weights(runs, language),
+        _final_norm(runs, language),
+        _dtypes(runs, language),
+        _checks(runs, checks, language),
+        _paper(language),
+    ]
+    return [limit for limit in found if limit is not None]
+
+
+def _scores(scored: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    question = _("Which model is good at its tasks?")
+    own = scored.filter(~pl.col("score_match").is_in(["none", "base"]))["model_id"].n_unique()
+    if own >= ENOUGH_MODELS:
+        return None
+    if own:
+        reason = _("Only {count} of these models have a published score of their own; a test needs at least {needed}.")
+        return Limit(question, reason.format(count=own, needed=ENOUGH_MODELS))
+    if scored.filter(pl.col("score_match") == "base").height:
+        return Limit(question, _("No task evidence: the only published scores here belong to base models."))
+    return Limit(question, _("No task evidence: there is no published score for any of these models."))
+
+
+def _causes(language: str) -> Limit:
+    _ = translator(language)
+    return Limit(
+        _("Does a dimension make a model good or bad?"),
+        _("Nothing here was changed and measured again: numbers side by side show no causal relation."),
+    )
+
+
+def _random_control(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    text = runs.filter(pl.col("pass") == "text")
+    without = text.filter(pl.col("qualifiers").list.contains("no_random_init").fill_null(True))
+    if without.is_empty():
+        return None
+    return Limit(
+        _("Does the shape come from training?"),
+        _("No random control for {names}: the same architecture under random weights was not measured.").format(
+            names=_names(without, text, language)
+        ),
+    )
+
+
+def _texts(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    corpora = sorted(runs["corpus_name"].unique().to_list())
+    question = _("Would another text give the same numbers?")
+    if len(corpora) == 1:
+        reason = _("One text only ({corpus}); other domains and languages were not read.")
+        return Limit(question, reason.format(corpus=corpora[0]))
+    several = runs.group_by("model_id").agg(pl.col("corpus_id").n_unique())
+    if several["corpus_id"].min() == len(corpora):
+        return None
+    reason = _("Not every model has read every text ({corpora}).")
+    return Limit(question, reason.format(corpora=", ".join(corpora)))
+
+
+def _seeds(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    per_model = runs.filter(pl.col("pass") == "text").group_by("model_id", "corpus_id").agg(pl.col("seed").n_unique())
+    if per_model.is_empty() or min(per_model["seed"].to_list()) > 1:
+        return None
+    return Limit(
+        _("Would another sample of the text agree?"),
+        _("One seed per model: the intervals cover the windows within one sample, not a second sample."),
+    )
+
+
+def _sizes(runs: pl.DataFrame, language: str) -> Limit:
+    _ = translator(language)
+    sizes = runs["n_points"].drop_nulls().to_list()
+    size = wording.size_range((min(sizes), max(sizes))) if sizes else "–"
+    return Limit(
+        _("Is this the dimension of the whole vocabulary?"),
+        _("d2 rises with the number of token types; all values here belong to N={size} and to no other N.").format(
+            size=size
+        ),
+    )
+
+
+def _windows(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    fewest = runs["n_sequences"].min()
+    if not isinstance(fewest, int) or fewest >= ENOUGH_WINDOWS:
+        return None
+    return Limit(
+        _("Do the values depend on how much text was read?"),
+        _("No more than {count} windows in some runs; at least {needed} are advised.").format(
+            count=fewest, needed=ENOUGH_WINDOWS
+        ),
+    )
+
+
+def _groups(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    found = groups(runs)
+    question = _("Which of these models stands first?")
+    if len(found) > 1:
+        reason = _("{count} groups differ in kind, tokenizer, text or protocol and are never ranked across groups.")
+        return Limit(question, reason.format(count=len(found)))
+    if runs["model_id"].n_unique() == 1:
+        return Limit(question, _("One model: there is nothing to compare it with."))
+    return Limit(question, _("No order is called better: a value says how tokens spread, not how well a model works."))
+
+
+def _weights(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    derived = runs.filter(pl.col("base_relation").is_not_null()).unique("model_id", maintain_order=True)
+    if derived.is_empty():
+        return None
+    told = [f"{shortened(run['name'])}: {run['base_relation']}" for run in derived.iter_rows(named=True)]
+    shown = told[:2] + ([_("{count} more").format(count=len(told) - 2)] if len(told) > 2 else [])
+    return Limit(
+        _("Do the numbers hold for the base models?"),
+        _("The weights measured are not those of the base model ({relations}).").format(relations=_("; ").join(shown)),
+    )
+
+
+def _final_norm(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    text = runs.filter(pl.col("pass") == "text")
+    without = text.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
+    if without.is_empty():
+        return None
+    return Limit(
+        _("Are the final states of all models alike?"),
+        _("No final norm in {names}: the output of the last block stands for the final state.").format(
+            names=_names(without, text, language)
+        ),
+    )
+
+
+def _dtypes(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    kinds = sorted(runs["dtype"].unique().to_list())
+    if len(kinds) < 2:
+        return None
+    return Limit(
+        _("Does the number format matter?"),
+        _("The runs were computed in {dtypes}; the difference was not measured.").format(dtypes=", ".join(kinds)),
+    )
+
+
+def _checks(runs: pl.DataFrame, checks: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    bad = checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()) & pl.col("outcome").is_in(["warn", "veto"]))
+    if bad.is_empty():
+        return None
+    told = []
+    for row in bad.group_by("check_name", "outcome", maintain_order=True).agg(pl.col("run_id").n_unique()).to_dicts():
+        outcome, check = wording.outcome_name(row["outcome"], language), wording.check_name(row["check_name"], language)
+        told.append(_("{check}: {outcome} (runs: {count})").format(check=check, outcome=outcome, count=row["run_id"]))
+    return Limit(
+        _("Can every run be relied on?"), _("Not without reserve. {checks}.").format(checks=_("; ").join(told))
+    )
+
+
+def _paper(language: str) -> Limit:
+    _ = translator(language)
+    return Limit(
+        _("Is this the quantity of the source paper?"),
+        _("Not known: d2 is our definition, not the source paper's (arXiv 2503.22547), and was not compared with it."),
+    )
+
+
+def _names(some: pl.DataFrame, among: pl.DataFrame, language: str) -> str:
+    """The models' names, or how many of how many, so that the line stays one line."""
+    _ = translator(language)
+    names = some["name"].unique(maintain_order=True).to_list()
+    if len(names) <= 2:
+        return ", ".join(shortened(name) for name in names)
+    return _("{count} of {total} models").format(count=len(names), total=among["name"].n_unique())

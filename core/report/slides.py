@@ -1,0 +1,199 @@
+"""The slide deck: frames in, the bytes of an editable .pptx out.
+
+Title, one layer profile per comparison group, the table of dimensions, method and provenance, what cannot be decided.
+Wherever a working dimension stands, the final dimension stands beside it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from io import BytesIO
+from typing import Any
+
+import polars as pl
+from pptx.presentation import Presentation as Deck
+from pptx.slide import Slide
+
+from core.analysis.ranking import RankingGroup
+from core.locale import translator
+from core.report import claims, wording
+from core.report.deck_charts import MOST_BANDS, MOST_CURVES, ChartWords, add_profile_chart
+from core.report.deck_provenance import add_provenance
+from core.report.deck_tables import add_limits, add_ranking
+from core.report.deck_text import add_text, fill_paragraphs
+from core.report.deck_theme import CHART_BOX, SPLIT, TITLE, add_notes, add_slide, new_deck, speak
+from core.report.labels import shortened
+from core.report.material import Material, gathered
+from core.report.points import PRIMARY, ProfileData, profile_points
+
+NOTED = ("E1", "mean_cosine", "C2")
+"""Correlators that the notes of a profile slide give."""
+
+MOST_NAMES = 8
+"""Model names on the title slide; the others are counted."""
+
+
+def deck(
+    runs: pl.DataFrame,
+    estimates: pl.DataFrame,
+    correlators: pl.DataFrame,
+    checks: pl.DataFrame,
+    scores: pl.DataFrame,
+    language: str,
+    made_on: date | None = None,
+) -> bytes:
+    """The deck of the chosen runs, as a .pptx file; frames as `core.warehouse.queries` returns them."""
+    day = made_on or datetime.now(UTC).astimezone().date()
+    material = gathered(runs, estimates, correlators, checks, scores, language, day)
+    slides = new_deck()
+    _add_title(slides, material)
+    for group in material.groups:
+        for part in _parts(group):
+            _add_profile(slides, material, part)
+    add_ranking(slides, material)
+    add_provenance(slides, material)
+    add_limits(slides, material)
+    _name_file(slides, material)
+    for slide in slides.slides:
+        _tag_language(slide, language)
+    file = BytesIO()
+    slides.save(file)
+    return file.getvalue()
+
+
+def _add_title(slides: Deck, material: Material) -> None:
+    _ = translator(material.language)
+    names = [shortened(name, 34) for name in material.runs["name"].unique(maintain_order=True)]
+    title = (
+        _("{names}: estimated dimension, layer by layer").format(names=_(" and ").join(names))
+        if len(names) <= 2
+        else _("{count} language models: estimated dimension, layer by layer").format(count=len(names))
+    )
+    slide = add_slide(slides, TITLE, title, material.footer)
+    texts = material.runs.unique("corpus_id", maintain_order=True).iter_rows(named=True)
+    told = [
+        _("{corpus} ({language}, {domain})").format(
+            corpus=run["corpus_name"],
+            language=wording.language_name(run["corpus_language"], material.language),
+            domain=wording.domain_name(run["corpus_domain"], material.language),
+        )
+        for run in texts
+    ]
+    shown = names[:MOST_NAMES] + ([_("{count} more").format(count=len(names) - MOST_NAMES)] * (len(names) > MOST_NAMES))
+    lines = [
+        _("Models: {names}").format(names=", ".join(shown)),
+        _("Text: {texts}").format(texts=", ".join(told)),
+        _("Workdim · {date}").format(date=material.made_on.isoformat()),
+    ]
+    slide.placeholders[1].text_frame.text = "\n".join(lines)
+    add_notes(slide, [_("Runs {ids}").format(ids=", ".join(material.runs["run_id"]))])
+
+
+def _parts(group: RankingGroup) -> list[RankingGroup]:
+    """A group in portions that one chart can tell apart."""
+    starts = range(0, group.rows.height, MOST_CURVES)
+    keys = (group.kind, group.tokenizer_hash, group.corpus_id, group.protocol_hash)
+    return [RankingGroup(*keys, rows=group.rows.slice(start, MOST_CURVES)) for start in starts]
+
+
+def _add_profile(slides: Deck, material: Material, group: RankingGroup) -> None:
+    _ = translator(material.language)
+    data = profile_points(material.estimates, group.rows, *PRIMARY)
+    slide = add_slide(slides, SPLIT, claims.profile_title(group, material.language), material.footer)
+    chart_holder, text_holder = slide.placeholders[1], slide.placeholders[2]
+    chart_holder._element.getparent().remove(chart_holder._element)
+    if data.curves:
+        add_profile_chart(slide, CHART_BOX, data, _chart_words(data, material.language))
+        add_text(slide, _below_chart(), [_mark_key(data, material.language)], 11, quiet=True)
+    else:
+        add_text(slide, CHART_BOX, [_("No layer estimates of d2 on one token per type in these runs.")], 14)
+    said = claims.statements(group, material.language)
+    fill_paragraphs(text_holder.text_frame, said, 15 if sum(map(len, said)) < 420 else 13)
+    add_notes(slide, _profile_notes(material, group))
+
+
+def _below_chart() -> tuple[float, float, float, float]:
+    left, top, width, height = CHART_BOX
+    return (left + 0.1, top + height + 0.02, width, 0.4)
+
+
+def _chart_words(data: ProfileData, language: str) -> ChartWords:
+    _ = translator(language)
+    return ChartWords(
+        x_title=wording.layer_axis(data.same_depth, language),
+        y_title=wording.dimension_axis(data.estimator, data.cloud, language, data.n_points),
+        lower=_("lower 95 % limit"),
+        upper=_("upper 95 % limit"),
+        band=_("working band"),
+        final=_("final state, before the norm"),
+        post_norm=_("final state, after the norm"),
+        alternative=_("Line chart of the estimated dimension (d2) over the layers of {names}.").format(
+            names=", ".join(curve.name for curve in data.curves)
+        ),
+    )
+
+
+def _mark_key(data: ProfileData, language: str) -> str:
+    _ = translator(language)
+    marks = [_("● working band"), _("◆ final state, before the norm")]
+    if any(curve.post_norm for curve in data.curves):
+        marks.append(_("◇ after the norm"))
+    limits = _("thin lines and bars: 95 % intervals") if len(data.curves) <= MOST_BANDS else _("bars: 95 % intervals")
+    return "    ".join([*marks, limits])
+
+
+def _profile_notes(material: Material, group: RankingGroup) -> list[str]:
+    """Each number with the table and run that it stands in."""
+    _ = translator(material.language)
+    lines = [
+        _("Curves: layer_estimates, estimator d2, cloud one_per_type, transform centred, state residual (post_norm)."),
+        _("Working, embedding and final dimension, ratios, verdict: run_summaries, estimator d2, cloud one_per_type."),
+    ]
+    for run in group.rows.iter_rows(named=True):
+        lines.append(
+            _("{name}: run {run_id}; working {working}, layers {band}, final {final} / {after}.").format(
+                name=run["name"],
+                run_id=run["run_id"],
+                working=claims.interval_of(run, "working_dimension"),
+                band=claims.band_text(run, material.language),
+                final=claims.interval_of(run, "final_dimension_pre_norm"),
+                after=claims.interval_of(run, "final_dimension_post_norm"),
+            )
+        )
+        lines.extend(_correlator_notes(material, run))
+    return lines
+
+
+def _correlator_notes(material: Material, run: dict) -> list[str]:
+    _ = translator(material.language)
+    own = material.correlators.filter(
+        (pl.col("run_id") == run["run_id"])
+        & (pl.col("layer") == run["working_layer"])
+        & (pl.col("state") == "residual")
+        & (pl.col("cloud") == PRIMARY[1])
+        & pl.col("correlator").is_in(NOTED)
+        & pl.col("value").is_not_null()
+    )
+    if own.is_empty():
+        return []
+    values = [f"{row['correlator']} = {row['value']:.3g}" for row in own.iter_rows(named=True)]
+    line = _("At layer {layer}, layer_correlators: {values}.")
+    return [line.format(layer=run["working_layer"], values=", ".join(values))]
+
+
+def _name_file(slides: Deck, material: Material) -> None:
+    properties = slides.core_properties
+    properties.title = slides.slides[0].shapes.title.text_frame.text[:255]
+    properties.author = "Workdim"
+    properties.language = material.language
+    properties.created = properties.modified = datetime.combine(material.made_on, datetime.min.time())
+
+
+def _tag_language(slide: Slide, language: str) -> None:
+    speak(slide._element, language)
+    if slide.has_notes_slide:
+        speak(slide.notes_slide._element, language)
+    shape: Any
+    for shape in slide.shapes:
+        if shape.has_chart:
+            speak(shape.chart._chartSpace, language)
