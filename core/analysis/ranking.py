@@ -74,9 +74,9 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
     """Every run once per score that belongs to it, or once with `score_match` = none.
 
     Adds SCORE_KEYS, `score`, `score_std_error`, `unit`, `higher_is_better`, `score_repository`, `score_source`,
-    `score_flags`, `score_is_partial` and `score_match`: exact (repository and revision), revision_not_stated
-    (repository, and the score names no revision), base (a score of the base model that names no revision: which
-    revision the model grew from is not known), none.
+    `score_flags`, `score_is_partial`, `score_is_group` and `score_match`: exact (repository and revision),
+    revision_not_stated (repository, and the score names no revision), base (a score of the base model that names
+    no revision: which revision the model grew from is not known), none.
     """
     offered = _offered(scores)
     tries = [
@@ -106,6 +106,7 @@ def _offered(scores: pl.DataFrame) -> pl.DataFrame:
         pl.col("source").alias("score_source"),
         pl.col("flags").alias("score_flags"),
         pl.col("is_partial").alias("score_is_partial"),
+        pl.col("is_group").alias("score_is_group"),
     )
 
 
@@ -118,12 +119,12 @@ def _joined(runs: pl.DataFrame, offered: pl.DataFrame, repository: str, match: s
 
 
 def benchmarks(scored: pl.DataFrame) -> pl.DataFrame:
-    """SCORE_KEYS that occur, with `n_models` that have them, most first."""
+    """SCORE_KEYS that occur, with `n_models` that have them: most models first, means over several benchmarks last."""
     return (
         scored.filter(pl.col("score_match") != "none")
         .group_by(SCORE_KEYS)
-        .agg(n_models=pl.col("model_id").n_unique())
-        .sort(["n_models", *SCORE_KEYS], descending=[True] + [False] * len(SCORE_KEYS))
+        .agg(n_models=pl.col("model_id").n_unique(), is_group=pl.col("score_is_group").any())
+        .sort(["n_models", "is_group", *SCORE_KEYS], descending=[True] + [False] * (1 + len(SCORE_KEYS)))
     )
 
 

@@ -117,7 +117,7 @@ def _style_series(series, role: str, index: int) -> None:
     marker.format.fill.solid()
     marker.format.fill.fore_color.theme_color = colour
     if role == "post_norm":  # open; not white, because LibreOffice draws no outline of a marker
-        marker.format.fill.fore_color.brightness = 0.75
+        marker.format.fill.fore_color.brightness = 0.6
     marker.format.line.color.theme_color = colour
     marker.format.line.width = Pt(1.75)
 

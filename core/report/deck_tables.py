@@ -16,6 +16,8 @@ from core.report.limits import limits
 from core.report.material import Material
 
 POINTS = 12
+LIMIT_SIZES = (14, 13, 12, 11)
+"""Letter sizes of the last slide: the largest that keeps it on one page, but never a smaller one."""
 FOOT_HEIGHT = 0.75
 """Inches kept below the table for the notes on reading it."""
 
@@ -45,7 +47,8 @@ def add_limits(slides: Deck, material: Material) -> None:
     columns = [Column(_("Question"), 4.3), Column(_("Why it stays open"), TEXT_WIDTH - 4.3)]
     found = limits(material.runs, material.checks, material.scored, material.language)
     rows: list[Row] = [(limit.question, limit.reason) for limit in found]
-    points = 13 if len(pages(rows, columns, 13, BODY_HEIGHT)) == 1 else 11
+    fitting = (size for size in LIMIT_SIZES if len(pages(rows, columns, size, BODY_HEIGHT)) == 1)
+    points = next(fitting, LIMIT_SIZES[-1])
     filled = pages(rows, columns, points, BODY_HEIGHT)
     for number, page in enumerate(filled, start=1):
         title = _numbered(_("What this deck cannot decide"), number, len(filled))
@@ -64,11 +67,11 @@ def _columns(material: Material) -> list[Column]:
     return [
         Column(_("Model"), 2.2),
         Column(_("Working dimension"), 1.4, is_number=True),
-        Column(_("Working band, layers"), 1.0, is_number=True),
+        Column(_("Working band, layers"), 1.15, is_number=True),
         Column(_("Final, before the norm"), 1.4, is_number=True),
         Column(_("Final, after the norm"), 1.4, is_number=True),
-        Column(_("Expansion-contraction"), 3.0),
-        Column(_score_title(material), TEXT_WIDTH - 10.4),
+        Column(_("Expansion-contraction"), 2.6),
+        Column(_score_title(material), TEXT_WIDTH - 10.15),
     ]
 
 
@@ -136,7 +139,8 @@ def _score(material: Material, run_id: str) -> str:
         return wording.no_score(material.language)
     own = on_benchmark(material.scored, chosen).filter(run_id=run_id)
     texts = [wording.score_text(row, material.language) for row in own.iter_rows(named=True)]
-    return "; ".join(dict.fromkeys(texts)) or wording.no_score(material.language)
+    told = "; ".join(dict.fromkeys(texts)) or wording.no_score(material.language)
+    return told.replace("/", "/\u200b")  # a repository may break behind its owner
 
 
 def _sources(material: Material) -> list[str]:

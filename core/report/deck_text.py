@@ -6,6 +6,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from lxml import etree
@@ -43,14 +44,26 @@ class Heading:
 Row = Heading | Sequence[str]
 
 
+def line_height(text: str) -> float:
+    """Of the letter size: Japanese fonts need more, and a line takes the height of its tallest letter."""
+    return 1.5 if any(map(_is_wide, text)) else 1.2
+
+
 def lines_needed(text: str, width: float, points: float) -> int:
-    """Lines that `text` takes in `width` inches: a wide (Japanese) letter is as broad as it is high, others half."""
+    """Lines that `text` takes in `width` inches."""
     room = 72 * width / points
     return sum(max(1, math.ceil(_breadth(part) / room)) for part in text.split("\n"))
 
 
 def _breadth(text: str) -> float:
-    return sum(1.0 if unicodedata.east_asian_width(letter) in "WF" else 0.5 for letter in text)
+    """In letter sizes: Japanese letters are as broad as high, others half, with a gap where the two meet."""
+    wide = [_is_wide(letter) for letter in text]
+    gaps = sum(before != after for before, after in pairwise(wide))
+    return sum(1.0 if is_wide else 0.5 for is_wide in wide) + 0.25 * gaps
+
+
+def _is_wide(letter: str) -> bool:
+    return unicodedata.east_asian_width(letter) in "WF"
 
 
 def row_height(row: Row, columns: Sequence[Column], points: float) -> float:
@@ -61,7 +74,8 @@ def row_height(row: Row, columns: Sequence[Column], points: float) -> float:
         # 0.92: words do not fill their lines to the end.
         widths = [0.92 * (column.width - 2 * CELL_SIDE) for column in columns]
         lines = max(lines_needed(text, width, points) for text, width in zip(row, widths, strict=True))
-    return lines * points * 1.2 / 72 + 2 * CELL_EDGE
+    tallest = line_height(row.text if isinstance(row, Heading) else "".join(row))
+    return lines * points * tallest / 72 + 2 * CELL_EDGE
 
 
 def pages(rows: Sequence[Row], columns: Sequence[Column], points: float, room: float) -> list[list[Row]]:

@@ -177,11 +177,13 @@ def _frame(x_title: str, y_title: str) -> go.Figure:
         template="plotly_white",
         font={"color": TEXT, "size": 13},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        margin={"l": 70, "r": 30, "t": 40, "b": 60},
+        margin={"l": 70, "r": 30, "t": 70, "b": 60},
+        height=480,
+        showlegend=True,
         hovermode="closest",
     )
-    figure.update_xaxes(title=x_title, gridcolor=GRID, zeroline=False, ticks="outside")
-    figure.update_yaxes(title=y_title, gridcolor=GRID, zeroline=False, ticks="outside")
+    figure.update_xaxes(title={"text": x_title, "font": {"size": 12}}, gridcolor=GRID, zeroline=False, ticks="outside")
+    figure.update_yaxes(title={"text": y_title, "font": {"size": 12}}, gridcolor=GRID, zeroline=False, ticks="outside")
     return figure
 
 

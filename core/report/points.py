@@ -126,7 +126,8 @@ def profile_points(
     if estimator == "gride" and n1 is None:
         n1 = GRIDE_RANK
     rows = estimates.filter(
-        (pl.col("estimator") == estimator)
+        pl.col("run_id").is_in(runs["run_id"].to_list())
+        & (pl.col("estimator") == estimator)
         & (pl.col("cloud") == cloud)
         & (pl.col("transform") == "centred")
         & (pl.col("stack") == "main")
@@ -142,7 +143,10 @@ def profile_points(
 def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator: str, cloud: str) -> CorrelatorData:
     """As `profile_points`; the interval is the value with T_95 standard errors on each side."""
     rows = correlators.filter(
-        (pl.col("correlator") == correlator) & (pl.col("cloud") == cloud) & pl.col("value").is_finite()
+        pl.col("run_id").is_in(runs["run_id"].to_list())
+        & (pl.col("correlator") == correlator)
+        & (pl.col("cloud") == cloud)
+        & pl.col("value").is_finite()
     ).with_columns(
         lower=pl.col("value") - T_95 * pl.col("std_error"),
         upper=pl.col("value") + T_95 * pl.col("std_error"),
@@ -177,7 +181,7 @@ def ranking_points(
         dimension=dimension,
         benchmark=str(benchmark["benchmark"]),
         metric=str(benchmark["metric"] or ""),
-        n_shot=rows["n_shot"][0] if len(rows) else None,
+        n_shot=shots if isinstance(shots := benchmark["n_shot"], int) else None,
         unit=rows["unit"][0] if len(rows) else "",
         n_points=group.n_points,
         points=points,

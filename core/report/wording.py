@@ -229,7 +229,7 @@ def score_text(row: dict, language: str) -> str:
 def benchmark_name(benchmark: str, metric: str | None, n_shot: int | None, language: str) -> str:
     """`arc_easy (acc, 5-shot)`: scores of other metrics or shots are other scores."""
     _ = translator(language)
-    details = [metric] if metric else []
+    details = [_("metric not stated") if metric == "not stated" else metric] if metric else []
     if n_shot is not None:
         details.append(_("{n}-shot").format(n=n_shot))
     return f"{benchmark} ({', '.join(details)})" if details else benchmark
