@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from core.errors import WarehouseError
 from core.records import ScoreRow, columns
 
 REFERENCE = Path(__file__).parents[2] / "data" / "reference" / "benchmarks.parquet"
@@ -34,7 +35,12 @@ _HIGHER_IS_BETTER = {
 
 def load_reference(connection: duckdb.DuckDBPyConnection, file: Path = REFERENCE) -> int:
     """Insert the shipped scores unless this very file is in already; returns the number of new rows."""
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise WarehouseError(
+            f"The reference scores {file} are missing: Workdim is not completely installed."
+        ) from error
     digest = hashlib.sha256(content).hexdigest()
     if connection.execute("SELECT 1 FROM scores WHERE file_sha256 = ? LIMIT 1", [digest]).fetchall():
         return 0
