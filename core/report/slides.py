@@ -166,6 +166,8 @@ def _profile_notes(material: Material, group: RankingGroup) -> list[str]:
 
 def _correlator_notes(material: Material, run: dict) -> list[str]:
     _ = translator(material.language)
+    if run["working_layer"] is None:
+        return []
     own = material.correlators.filter(
         (pl.col("run_id") == run["run_id"])
         & (pl.col("layer") == run["working_layer"])

@@ -1,0 +1,91 @@
+"""Groups never mix what is not comparable; a score is shown only as what it is."""
+
+import polars as pl
+import pytest
+
+from core.analysis.ranking import benchmarks, groups, on_benchmark, with_scores
+from tests.report import frames
+from tests.report.frames import Model, score
+
+
+def names(group) -> list[str]:
+    return group.rows["name"].to_list()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"kind": "encoder"}, {"tokenizer_hash": "tok2"}, {"corpus": "python-source"}, {"protocol_hash": "000000000000"}],
+)
+def test_what_differs_in_one_key_stands_in_another_group(other):
+    found = groups(frames.runs(Model("a"), Model("b"), Model("c", **other)))
+    assert [names(group) for group in found] == [["a", "b"], ["c"]]
+
+
+def test_only_runs_on_unchanged_text_are_compared():
+    found = groups(frames.runs(Model("a"), Model("a", pass_="random_init"), Model("a", pass_="shuffled")))
+    assert [names(group) for group in found] == [["a"]]
+
+
+def test_no_runs_no_groups():
+    assert groups(frames.runs()) == []
+
+
+def test_the_reader_chooses_the_order():
+    runs = frames.runs(Model("a", peak=90.0), Model("b", peak=70.0))
+    assert names(groups(runs, order="name")[0]) == ["a", "b"]
+    assert names(groups(runs, order="working_dimension")[0]) == ["b", "a"]
+
+
+def test_a_run_without_summary_comes_last():
+    runs = frames.runs(Model("a"), Model("b")).with_columns(
+        working_dimension=pl.when(pl.col("name") == "a").then(None).otherwise("working_dimension")
+    )
+    assert names(groups(runs, order="working_dimension")[0]) == ["b", "a"]
+
+
+def test_clouds_of_other_sizes_and_other_number_formats_are_told():
+    near = groups(frames.runs(Model("a", n_points=800), Model("b", n_points=730)))[0]
+    assert near.n_points == (730, 800)
+    assert not near.sizes_differ
+    far = groups(frames.runs(Model("a", n_points=800), Model("b", n_points=700, dtype="bfloat16")))[0]
+    assert far.sizes_differ
+    assert far.dtypes == ["bfloat16", "float32"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([score("o/a", 50.0, "r1")], [(50.0, "exact")]),
+        ([score("o/a", 50.0, "r1"), score("o/a", 40.0), score("o/base", 30.0)], [(50.0, "exact")]),
+        ([score("o/a", 50.0)], [(50.0, "revision_not_stated")]),
+        ([score("o/a", 50.0, "step3000")], [(None, "none")]),
+        ([score("o/base", 30.0)], [(30.0, "base")]),
+        ([score("o/base", 30.0, "step3000")], [(None, "none")]),
+        ([score("other/a", 50.0)], [(None, "none")]),
+        ([], [(None, "none")]),
+    ],
+)
+def test_a_score_belongs_to_the_exact_model_or_says_what_it_is(scores, expected):
+    runs = frames.runs(Model("a", repository="o/a", revision="r1", base_repository="o/base"))
+    scored = with_scores(runs, frames.scores(*scores))
+    assert scored.select("score", "score_match").rows() == expected
+
+
+def test_every_run_is_kept_and_models_without_repository_match_nothing():
+    scored = with_scores(frames.runs(Model("a"), Model("b", repository="o/b")), frames.scores(score("o/b", 1.0)))
+    assert sorted(scored.select("name", "score_match").rows()) == [("a", "none"), ("b", "revision_not_stated")]
+
+
+def test_metrics_and_shots_are_never_mixed():
+    rows = [score("o/a", 1.0, n_shot=0), score("o/a", 2.0, n_shot=5), score("o/a", 3.0, n_shot=None)]
+    scored = with_scores(frames.runs(Model("a", repository="o/a")), frames.scores(*rows))
+    offered = benchmarks(scored)
+    assert offered.height == 3
+    for benchmark in offered.iter_rows(named=True):
+        assert on_benchmark(scored, benchmark).height == 1
+
+
+def test_means_over_benchmarks_are_offered_last():
+    rows = [score("o/a", 1.0, benchmark="average", is_group=True), score("o/a", 2.0, benchmark="piqa")]
+    scored = with_scores(frames.runs(Model("a", repository="o/a")), frames.scores(*rows))
+    assert benchmarks(scored)["benchmark"].to_list() == ["piqa", "average"]

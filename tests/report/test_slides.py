@@ -1,0 +1,218 @@
+"""The deck as PowerPoint would open it: native charts with the right numbers, honest titles, tagged languages."""
+
+from datetime import date
+from io import BytesIO
+
+import polars as pl
+import pytest
+from pptx import Presentation
+from pptx.oxml.ns import qn
+from pptx.util import Inches
+
+from core.errors import InputError
+from core.report.deck_text import Column, Heading, lines_needed, pages
+from core.report.slides import deck
+from core.warehouse import queries
+from core.warehouse.store import Warehouse
+from tests.report import frames
+from tests.report.frames import Model, score
+
+DECODER = Model("SmolLM2-135M-Instruct", n_layers=30, base_repository="o/base", base_relation="instruction-tuned")
+ENCODER = Model(
+    "all-MiniLM-L6-v2", kind="encoder", tokenizer_hash="tok2", n_layers=6, embedding=191.0, peak=127.0, final=97.0,
+    final_post_norm=None, verdict="not_found", qualifiers=("no_random_init", "no_final_norm"),
+)  # fmt: skip
+LONG = "DeepSeek-R1-Distill-Qwen-1.5B-Instruct-GPTQ-Int4-AWQ"
+SIX = [
+    Model(f"{LONG}-{i}", revision="0e9e39f249a16976918f6564b8830bc894c89659", n_layers=28 + i % 3, peak=80.0 + 5 * i)
+    for i in range(6)
+]
+
+
+def opened(*models, language="en", scores=(), runs=None):
+    chosen = frames.runs(*models) if runs is None else runs
+    file = deck(
+        chosen,
+        frames.estimates(*models),
+        frames.correlators(*models),
+        frames.checks(),
+        frames.scores(*scores),
+        language,
+        date(2026, 11, 25),
+    )
+    return Presentation(BytesIO(file))
+
+
+def texts(slide) -> str:
+    return "\n".join(run.text or "" for run in slide._element.iter(qn("a:t")))
+
+
+def titles(presentation) -> list[str]:
+    return [slide.shapes.title.text_frame.text for slide in presentation.slides]
+
+
+def charts(presentation) -> list:
+    return [shape.chart for slide in presentation.slides for shape in slide.shapes if shape.has_chart]
+
+
+def rows_of(presentation) -> list[list[str]]:
+    tables = [shape.table for slide in presentation.slides for shape in slide.shapes if shape.has_table]
+    return [[cell.text_frame.text for cell in row.cells] for table in tables for row in table.rows]
+
+
+@pytest.fixture(scope="module", params=["en", "ja"])
+def both(request):
+    return request.param, opened(DECODER, ENCODER, language=request.param, scores=[score("o/base", 43.9)])
+
+
+def test_the_slides_in_their_order():
+    assert titles(opened(DECODER, ENCODER)) == [
+        "SmolLM2-135M-Instruct and all-MiniLM-L6-v2: estimated dimension, layer by layer",
+        "SmolLM2-135M-Instruct: estimated dimension (d2, N=800) rises from 44 to 106 "
+        "and falls to 22 before the final norm",
+        "all-MiniLM-L6-v2: estimated dimension (d2, N=800) is 191 at the embedding, "
+        "127 in the working band, 97 at the end",
+        "Working and final dimension by comparison group, estimated (d2, N=800)",
+        "Method and provenance",
+        "What this deck cannot decide",
+    ]
+
+
+def test_charts_are_native_and_hold_the_curves(both):
+    _, presentation = both
+    first, second = charts(presentation)
+    series = list(first.plots[0].series)
+    assert list(series[0].values) == pytest.approx(DECODER.values())
+    assert [float(x) for x in series[0]._element.xpath("c:xVal//c:v/text()")] == list(range(31))
+    lower, upper, band, final, post_norm = series[1:]
+    assert list(lower.values) == pytest.approx([0.93 * value for value in DECODER.values()])
+    assert list(upper.values) == pytest.approx([1.07 * value for value in DECODER.values()])
+    assert len(list(band.values)) == 3
+    assert (list(final.values), list(post_norm.values)) == ([21.7], [18.0])
+    assert first.part.chart_workbook.xlsx_part is not None
+    assert list(second.plots[0].series[0].values) == pytest.approx(ENCODER.values())
+    assert first.value_axis.axis_title.text_frame.text.replace("、", ", ").count("N=800") == 1
+
+
+def test_error_bars_reach_the_ends_of_the_interval():
+    chart = charts(opened(DECODER))[0]
+    bars = chart.plots[0].series[5]._element.find(qn("c:errBars"))
+    plus = bars.find(qn("c:plus")).findall(f".//{qn('c:v')}")
+    assert [float(value.text) for value in plus] == pytest.approx([0.07 * 18.0], rel=1e-4)
+
+
+def test_the_final_dimension_stands_beside_the_working_one(both):
+    _, presentation = both
+    for slide in presentation.slides:
+        said = texts(slide)
+        if "106 [98.6, 113]" in said:
+            assert "21.7 [20.2, 23.2]" in said
+    row = next(row for row in rows_of(presentation) if row[1] == "106 [98.6, 113]")
+    assert row[3:5] == ["21.7 [20.2, 23.2]", "18.0 [16.7, 19.3]"]
+
+
+def test_nothing_is_praised_and_no_verdict_stands_plain(both):
+    language, presentation = both
+    said = "\n".join(texts(slide) for slide in presentation.slides)
+    assert "lower is better" not in said.lower()
+    assert "because" not in said.lower()
+    for found, control in (("found", "not controlled against random weights"), ("確認", "乱数重みとの対照なし")):
+        if (language == "en") == (found == "found"):
+            row = next(row for row in rows_of(presentation) if row[0] == DECODER.name)
+            assert row[5].startswith(found) and control in row[5]
+
+
+def test_a_base_models_score_is_shown_only_as_that():
+    rows = rows_of(opened(DECODER, ENCODER, scores=[score("o/base", 43.9)]))
+    shown = {row[0]: row[6].replace("\u200b", "") for row in rows if len(row) == 7}
+    assert shown[DECODER.name] == "43.9 (base model o/base)"
+    assert shown[ENCODER.name] == "no published score for this model"
+
+
+def test_every_run_speaks_its_language(both):
+    language, presentation = both
+    tag = {"en": "en-US", "ja": "ja-JP"}[language]
+    parts = [slide._element for slide in presentation.slides]
+    parts += [slide.notes_slide._element for slide in presentation.slides]
+    parts += [chart._chartSpace for chart in charts(presentation)]
+    for part in parts:
+        for run in part.iter(qn("a:r")):
+            assert run.find(qn("a:rPr")).get("lang") == tag
+            assert (run.find(qn("a:rPr")).find(qn("a:ea")) is not None) == (language == "ja")
+
+
+def test_japanese_titles():
+    said = titles(opened(DECODER, language="ja"))
+    assert "推定次元（d2、N=800）" in said[1]
+    assert said[-1] == "この資料では判断できないこと"
+
+
+def test_every_slide_can_be_traced(both):
+    _, presentation = both
+    for number, slide in enumerate(presentation.slides, start=1):
+        assert DECODER.id in texts(slide)
+        notes = slide.notes_slide.notes_text_frame.text
+        assert DECODER.id in notes or ENCODER.id in notes
+        assert slide._element.xpath('.//a:fld[@type="slidenum"]'), number
+        for shape in slide.shapes:
+            if shape.has_chart or shape.has_table:
+                assert next(shape._element.iter(qn("p:cNvPr"))).get("descr")
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_six_models_with_long_names_stay_on_their_slides(language):
+    presentation = opened(*SIX, ENCODER, language=language)
+    assert len(charts(presentation)) == 2
+    floor = Inches(7.0)
+    for slide in presentation.slides:
+        for shape in slide.shapes:
+            if shape.has_table:
+                assert shape.top + sum(row.height for row in shape.table.rows) < floor
+    in_tables = [row[0] for row in rows_of(presentation) if len(row) == 7 and row[1].startswith(("8", "9", "10"))]
+    assert len(in_tables) >= 5
+
+
+def test_deeper_models_are_written_first():
+    """LibreOffice drops every series that stands before a longer one."""
+    lengths = [len(list(series.values)) for series in charts(opened(*SIX))[0].plots[0].series]
+    curves = [length for length in lengths if length > 5]
+    assert curves == sorted(curves, reverse=True)
+
+
+def test_more_runs_than_colours_go_on_a_second_chart():
+    many = [Model(f"m{i}", seed=i) for i in range(8)]
+    assert len(charts(opened(*many))) == 2
+
+
+def test_a_run_without_summary_still_gets_its_curve():
+    summary = [column for column in frames.runs(DECODER).columns if "dimension" in column or "ratio" in column]
+    summary += ["working_layer", "working_layer_first", "working_layer_last", "verdict", "qualifiers", "n_points"]
+    runs = frames.runs(DECODER).with_columns(pl.lit(None).cast(frames.runs(DECODER)[c].dtype).alias(c) for c in summary)
+    presentation = opened(DECODER, runs=runs)
+    assert len(charts(presentation)) == 1
+    assert titles(presentation)[1].startswith("Layer profiles without a summary")
+
+
+def test_controls_alone_are_no_deck():
+    with pytest.raises(InputError, match="at least one run on unchanged text"):
+        opened(Model("a", pass_="random_init"))
+
+
+def test_our_frames_have_the_columns_of_the_warehouse(tmp_path):
+    stored = queries.runs(Warehouse(tmp_path / "w.duckdb"))
+    assert set(frames.runs(DECODER).columns) <= set(stored.columns)
+    with pytest.raises(InputError):
+        opened(runs=stored)
+
+
+def test_wide_letters_take_more_room():
+    assert lines_needed("abcd" * 10, 2.0, 12) == 2
+    assert lines_needed("作業次元" * 10, 2.0, 12) == 4
+
+
+def test_a_page_repeats_the_heading_it_is_under():
+    columns = [Column("a", 2.0), Column("b", 2.0)]
+    filled = pages([Heading("first"), *[("x", "y")] * 10], columns, 12, 1.5)
+    assert len(filled) > 1
+    assert all(page[0] == Heading("first") for page in filled)
+    assert sum(len(page) - 1 for page in filled) == 10

@@ -1,0 +1,56 @@
+"""Sentences that must never say more than was measured."""
+
+import pytest
+
+from core.report import wording
+
+
+def test_a_found_verdict_is_never_shown_plain():
+    assert (
+        wording.verdict_text("found", ["no_random_init"], "en")
+        == "expansion-contraction: found (not controlled against random weights)"
+    )
+    assert wording.verdict_text("found", ["no_random_init"], "ja") == "拡張–収縮: 確認（乱数重みとの対照なし）"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "english", "japanese"),
+    [("found", "found", "確認"), ("not_found", "not found", "不確認"), ("undecided", "undecided", "判定不能")],
+)
+def test_verdicts(verdict, english, japanese):
+    assert wording.verdict_text(verdict, [], "en") == f"expansion-contraction: {english}"
+    assert wording.verdict_text(verdict, [], "ja") == f"拡張–収縮: {japanese}"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0.664, "0.66"), (9.996, "10.00"), (21.73, "21.7"), (99.97, "100"), (106.4, "106")],
+)
+def test_numbers_have_three_digits(value, shown):
+    assert wording.number(value) == shown
+
+
+def test_intervals_need_both_ends():
+    assert wording.with_interval(106.0, 98.9, 113.1) == "106 [98.9, 113]"
+    assert wording.with_interval(106.0, None, 113.1) == "106"
+    assert wording.with_interval(None, None, None) == "–"
+
+
+def test_scores_say_whose_they_are():
+    row = {"score": 43.9, "score_std_error": 0.52, "score_match": "exact", "score_repository": "o/b"}
+    assert wording.score_text(row, "en") == "43.9 ± 0.52"
+    assert wording.score_text(row | {"score_match": "base"}, "en") == "43.9 ± 0.52 (base model o/b)"
+    assert wording.score_text(row | {"score_match": "none"}, "en") == "no published score for this model"
+
+
+def test_unknown_keys_are_shown_as_they_are():
+    assert wording.estimator_name("skdim_lpca", "ja") == "skdim_lpca"
+    assert wording.qualifier_text("new_key", "ja") == "new_key"
+
+
+def test_gride_names_its_rank():
+    assert wording.estimator_name("gride", "en", 8).endswith("(n1=8)")
+    assert (
+        wording.dimension_axis("gride", "one_per_type", "en", None, 8)
+        == "Estimated dimension (GRIDE n1=8, one per type)"
+    )

@@ -1,0 +1,71 @@
+"""Every sentence that a person may read exists in Japanese, with the same placeholders."""
+
+import ast
+import string
+from pathlib import Path
+
+import pytest
+
+from core.errors import InputError
+from core.locale import LANGUAGES, catalogue, translator
+
+ROOT = Path(__file__).parents[1]
+PLACES = ("core/report", "core/ui", "core/cli", "pages", "core/cli.py", "app.py")
+
+
+def sources() -> list[Path]:
+    places = [ROOT / place for place in PLACES]
+    return [path for place in places for path in (sorted(place.glob("**/*.py")) if place.is_dir() else [place])]
+
+
+def messages() -> dict[str, str]:
+    """English sentence -> where it is used: the literal arguments of calls of `_`."""
+    found = {}
+    for path in sources():
+        if not path.exists():
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_":
+                found[literal(node, path)] = f"{path.relative_to(ROOT)}:{node.lineno}"
+    return found
+
+
+def literal(call: ast.Call, path: Path) -> str:
+    text = call.args[0]
+    assert isinstance(text, ast.Constant) and isinstance(text.value, str), (
+        f"{path.name}:{call.lineno}: _() takes a literal; fill its placeholders with .format afterwards."
+    )
+    return text.value
+
+
+def placeholders(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+MESSAGES = messages()
+
+
+def test_there_are_messages():
+    assert len(MESSAGES) > 100
+
+
+@pytest.mark.parametrize("english", MESSAGES, ids=lambda text: MESSAGES[text])
+def test_every_sentence_is_translated(english):
+    message = catalogue("ja").get(english)
+    assert message is not None and message.string, f"{MESSAGES[english]}: no Japanese for {english!r}"
+    assert placeholders(message.string) == placeholders(english), f"{MESSAGES[english]}: placeholders differ"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_catalogues_hold_no_unsure_translation(language):
+    assert not [message.id for message in catalogue(language) if message.fuzzy and message.id]
+
+
+def test_english_is_the_message_itself():
+    assert translator("en")("Working dimension") == "Working dimension"
+    assert translator("ja")("Working dimension") == "作業次元"
+
+
+def test_an_unknown_language_is_named():
+    with pytest.raises(InputError, match=r"Unknown language 'jp'.*ja"):
+        translator("jp")
