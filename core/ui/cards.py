@@ -1,0 +1,52 @@
+"""A card per run: the working dimension, the final dimension beside it, the verdict and what limits it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from core.report import wording
+from core.report.labels import run_labels
+from core.ui import language, times
+
+_WIDTH = 288
+_COLOURS = {"found": "blue", "not_found": "gray", "undecided": "orange"}
+
+
+def run_cards(runs: pl.DataFrame) -> None:
+    """Side by side where the window is wide, below each other where it is not."""
+    labels = run_labels(runs)
+    with st.container(horizontal=True, gap="small"):
+        for run in runs.iter_rows(named=True):
+            with st.container(border=True, width=_WIDTH, gap="small"):
+                _card(run, labels[run["run_id"]])
+
+
+def _card(run: dict[str, Any], label: str) -> None:
+    _ = language.translator()
+    st.markdown(f"**{label}**")
+    st.caption(f"{run['corpus_name']} · {run['protocol']} · {times.local(run['started_at'])}")
+    if run["verdict"] is None:
+        st.caption(_("No summary is stored for this run."))
+        return
+    _verdict(run)
+    _metric(_("Working dimension"), run, "working_dimension")
+    if run["final_dimension_post_norm"] is None:
+        _metric(_("Final dimension (no final norm)"), run, "final_dimension_pre_norm")
+    else:
+        _metric(_("Final dimension, before the norm"), run, "final_dimension_pre_norm")
+        _metric(_("Final dimension, after the norm"), run, "final_dimension_post_norm")
+
+
+def _metric(label: str, run: dict[str, Any], column: str) -> None:
+    value, lower, upper = (run[f"{column}{end}"] for end in ("", "_lower", "_upper"))
+    st.markdown(f"{label}  \n**{wording.with_interval(value, lower, upper)}**")
+
+
+def _verdict(run: dict[str, Any]) -> None:
+    text = wording.verdict_text(run["verdict"], [], language.current())
+    st.badge(text, color=_COLOURS.get(run["verdict"], "gray"))  # type: ignore[arg-type]
+    limits = [wording.qualifier_text(key, language.current()) for key in run["qualifiers"] or []]
+    st.caption(" · ".join(limits) or "–")

@@ -1,0 +1,155 @@
+"""What the reader of the ranking chooses, and how a comparison group is named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from core.analysis import ranking
+from core.analysis.ranking import RankingGroup
+from core.report import wording
+from core.ui import inputs, language
+
+Benchmark = dict[str, Any]
+"""A row of `ranking.benchmarks`."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    runs: pl.DataFrame
+    order: str
+    """Column that rows are sorted by."""
+
+
+def choose_comparison(runs: pl.DataFrame) -> Comparison:
+    _ = language.translator()
+    orders = {
+        "name": _("name"),
+        "working_dimension": _("working dimension"),
+        "final_dimension_pre_norm": _("final dimension"),
+        "parameters": _("parameters"),
+    }
+    narrowed = _narrowed(runs)
+    return Comparison(narrowed, inputs.choose(_("Sort by"), list(orders), "sort", "name", orders.__getitem__))
+
+
+def _narrowed(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs that the reader lets through; a filter that could not filter anything is not drawn."""
+    _ = language.translator()
+    filters = (
+        ("text", "corpus_name", _("Text")),
+        ("family", "family", _("Model family")),
+        ("kind", "kind", _("Model kind")),
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        for name, column, label in filters:
+            there = sorted(runs[column].unique().to_list())
+            if len(there) > 1:
+                wanted = inputs.choose_many(label, there, name, placeholder=_("all"), width=260)
+                runs = runs.filter(pl.col(column).is_in(wanted)) if wanted else runs
+        newest_only = inputs.choose_yes_no(_("Newest run of each model only"), "newest", default=True)
+    alike = ["model_id", "corpus_id", "protocol_hash", "pass"]
+    return runs.unique(alike, keep="first", maintain_order=True) if newest_only else runs
+
+
+def repositories(runs: pl.DataFrame) -> list[str]:
+    """Hub repositories whose scores concern these runs: their own and those of their base models."""
+    return sorted(set(runs["repository"].drop_nulls()) | set(runs["base_repository"].drop_nulls()))
+
+
+def choose_picture(benchmarks: pl.DataFrame) -> tuple[Benchmark | None, str]:
+    """The two axes of the scatter: a published score, and working or final dimension (a key of `ranking_points`)."""
+    _ = language.translator()
+    dimensions = {
+        "working": _("working"),
+        "final_pre_norm": _("final, before the norm"),
+        "final_post_norm": _("final, after the norm"),
+    }
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        benchmark = _choose_benchmark(benchmarks)
+        if benchmark is None:
+            return None, "working"
+        return benchmark, inputs.choose(
+            _("Dimension in the picture"), list(dimensions), "dimension", "working", dimensions.__getitem__
+        )
+
+
+def _choose_benchmark(benchmarks: pl.DataFrame) -> Benchmark | None:
+    """Benchmark, metric and number of shots in one choice, because scores that differ in one do not compare."""
+    _ = language.translator()
+    if benchmarks.is_empty():
+        st.info(_("The warehouse holds no published score for these models."))
+        return None
+    by_key = {_key(row): row for row in benchmarks.iter_rows(named=True)}
+    chosen = inputs.choose_from_list(
+        _("Published score"),
+        list(by_key),
+        "score",
+        next(iter(by_key)),
+        lambda key: _benchmark_label(by_key[key]),
+        width=460,
+    )
+    return by_key[chosen]
+
+
+def _key(row: Benchmark) -> str:
+    return "~".join("" if row[name] is None else str(row[name]) for name in ranking.SCORE_KEYS)
+
+
+def _benchmark_label(row: Benchmark) -> str:
+    _ = language.translator()
+    name = wording.benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language.current())
+    suite = _(", ").join(part for part in (row["suite"], row["filter"] if row["filter"] != "none" else "") if part)
+    return _("{name}, {suite}: {n} models").format(name=name, suite=suite, n=row["n_models"])
+
+
+def group_title(group: RankingGroup) -> str:
+    _ = language.translator()
+    run = group.rows.row(0, named=True)
+    title = _("{kind}, {text}, protocol {protocol}, tokenizer {tokenizer}")
+    return title.format(
+        kind=wording.kind_name(group.kind, language.current()).capitalize(),
+        text=run["corpus_name"],
+        protocol=f"{run['protocol']} ({group.protocol_hash[:6]})",
+        tokenizer=group.tokenizer_hash[:6],
+    )
+
+
+def cautions(group: RankingGroup) -> list[str]:
+    """What limits a comparison even within the group."""
+    _ = language.translator()
+    found = []
+    if group.sizes_differ:
+        sizes = wording.size_range(group.n_points)
+        found.append(
+            _("The clouds differ in size ({sizes} points): a broader vocabulary reads higher.").format(sizes=sizes)
+        )
+    if len(group.dtypes) > 1:
+        found.append(_("The runs differ in number format: {formats}.").format(formats=_(", ").join(group.dtypes)))
+    return found
+
+
+def with_score_text(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark | None) -> pl.DataFrame:
+    """The rows of the group, each with its score of the chosen benchmark or the sentence that there is none."""
+    if benchmark is None:
+        return group.rows
+    joined = _with_score(group, scored, benchmark)
+    texts = [wording.score_text(row, language.current()) for row in joined.iter_rows(named=True)]
+    return joined.with_columns(score_text=pl.Series(texts, dtype=pl.String))
+
+
+def _with_score(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark) -> pl.DataFrame:
+    added = [column for column in scored.columns if column not in group.rows.columns]
+    scores = ranking.on_benchmark(scored, benchmark).select("run_id", *added)
+    joined = group.rows.join(scores, on="run_id", how="left", maintain_order="left")
+    return joined.with_columns(pl.col("score_match").fill_null("none"))
+
+
+def for_export(groups: list[RankingGroup], scored: pl.DataFrame, benchmark: Benchmark | None) -> pl.DataFrame:
+    """All groups in one frame, numbered, so that a spreadsheet keeps them apart too."""
+    rows = [group.rows if benchmark is None else _with_score(group, scored, benchmark) for group in groups]
+    numbered = [frame.insert_column(0, pl.lit(n).alias("comparison_group")) for n, frame in enumerate(rows, start=1)]
+    return pl.concat(numbered, how="diagonal")

@@ -1,0 +1,50 @@
+"""The deck that the reader may take away: what it will hold, and the function that makes it when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import polars as pl
+import streamlit as st
+
+from core.analysis import ranking
+from core.report import claims, limits, slides
+from core.ui import comparison, language, reads
+
+MIME = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+
+
+def maker(runs: pl.DataFrame, deck_language: str) -> Callable[[], bytes]:
+    """Everything is read now, because a download runs outside of the page; the slides are made on the click."""
+    run_ids = runs["run_id"].to_list()
+    return partial(
+        slides.deck,
+        runs,
+        reads.estimates(run_ids),
+        reads.correlators(run_ids),
+        reads.checks(run_ids),
+        reads.scores(comparison.repositories(runs)),
+        deck_language,
+    )
+
+
+def preview(runs: pl.DataFrame, deck_language: str) -> None:
+    """The slides by their titles, in the deck's own language."""
+    _ = language.translator()
+    profiles = [claims.profile_title(group, deck_language) for group in ranking.groups(runs)]
+    titles = [
+        _("Title: the models and the text"),
+        *profiles,
+        _("Table: working and final dimension with intervals, published scores"),
+        _("Method and provenance"),
+        _("What this deck cannot decide"),
+    ]
+    st.markdown("\n".join(f"{number}. {title}" for number, title in enumerate(titles, start=1)))
+
+
+def undecided(runs: pl.DataFrame) -> None:
+    """The questions that will be asked in the meeting and that these runs leave open."""
+    scored = ranking.with_scores(runs, reads.scores(comparison.repositories(runs)))
+    for limit in limits.limits(runs, reads.checks(runs["run_id"].to_list()), scored, language.current()):
+        st.markdown(f"- **{limit.question}**  \n  {limit.reason}")

@@ -1,0 +1,79 @@
+"""What every screen stands in: the navigation, the language, and one place where named errors are shown."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import streamlit as st
+
+from core.errors import WarehouseError, WorkdimError
+from core.ui import language, reads, view
+
+ROOT = Path(__file__).resolve().parents[2]
+FRAME_DRAWN = "frame drawn"
+ISSUES_OF_START = "parcels left outside"
+
+
+def guard() -> None:
+    """First line of every page: a cold server runs a deep link without app.py, so send it there once."""
+    if not st.session_state.get(FRAME_DRAWN):
+        runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
+        st.stop()
+
+
+def run() -> None:
+    """Draw the frame and the page that the reader asked for."""
+    st.session_state[FRAME_DRAWN] = True
+    # An emoji, not `:material/...:`, which would make the browser fetch the icon from a font host.
+    st.set_page_config(page_title="Workdim", page_icon="🧭", layout="wide")
+    view.keep()
+    chosen = language.settle()
+    _ = language.translator()
+    page = st.navigation(
+        {
+            "": [st.Page(ROOT / "pages/home.py", title=_("Home"), icon=":material/home:", default=True)],
+            _("Analysis"): [
+                st.Page(
+                    ROOT / "pages/profiles.py", title=_("Profiles"), icon=":material/show_chart:", url_path="profiles"
+                ),
+                st.Page(
+                    ROOT / "pages/ranking.py", title=_("Ranking"), icon=":material/table_rows:", url_path="ranking"
+                ),
+            ],
+            _("Share"): [
+                st.Page(ROOT / "pages/report.py", title=_("Report"), icon=":material/slideshow:", url_path="report"),
+            ],
+        }
+    )
+    language.switch(chosen)
+    with errors_shown():
+        _ingest_once()
+        page.run()
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """An error with a name becomes one line for the reader; anything else is a bug and stays visible as one."""
+    try:
+        yield
+    except WorkdimError as error:
+        _ = language.translator()
+        st.error(str(error), icon=":material/error:")
+        if isinstance(error, WarehouseError):
+            st.caption(_("Warehouse file: {path}").format(path=reads.warehouse().path))
+        st.button(_("Try again"))
+        st.stop()
+
+
+def _ingest_once() -> None:
+    """Take in, once per session, what other processes measured while the warehouse was locked."""
+    if ISSUES_OF_START in st.session_state:
+        return
+    _ = language.translator()
+    taken = reads.ingest_waiting()
+    st.session_state[ISSUES_OF_START] = False
+    if taken:
+        st.toast(_("{n} finished measurements were added to the warehouse.").format(n=len(taken)))

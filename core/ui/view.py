@@ -1,0 +1,79 @@
+"""What the reader chose: in the URL, so that a view can be shared, and kept while the session moves between pages.
+
+`bind="query-params"` is not used: a bound parameter can be set neither by a link from another page nor by code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import streamlit as st
+
+T = TypeVar("T")
+
+_PREFIX = "view."
+_PUBLISHED = "view published"
+_DEFAULTS = "view defaults"
+_SEPARATOR = ","
+
+
+def keep() -> None:
+    """Streamlit forgets the value of a widget that a page does not draw; writing it again keeps it."""
+    for key in [str(k) for k in st.session_state if str(k).startswith(_PREFIX)]:
+        st.session_state[key] = st.session_state[key]
+
+
+def key(name: str) -> str:
+    return _PREFIX + name
+
+
+def settle_one(name: str, options: Sequence[T], default: T) -> T:
+    """The value that the widget `name` is to start from: what a link asks, else this session's, else the default.
+
+    A value that was only the default so far follows the default: the horizontal axis depends on the runs chosen.
+    """
+    by_text = {str(option): option for option in options}
+    kept = st.session_state.get(key(name), default)
+    if kept not in by_text.values() or kept == _defaults().get(name):
+        kept = default
+    value = by_text.get(_asked(name) or "", kept)
+    st.session_state[key(name)] = value
+    _defaults()[name] = default
+    return value
+
+
+def settle_many(name: str, options: Sequence[T], default: Sequence[T]) -> list[T]:
+    """As `settle_one`, for several values; those that are no longer there are left out."""
+    by_text = {str(option): option for option in options}
+    asked = _asked(name)
+    if asked is not None:
+        wanted = [by_text[text] for text in asked.split(_SEPARATOR) if text in by_text]
+    else:
+        wanted = [value for value in st.session_state.get(key(name), default) if value in by_text.values()]
+    st.session_state[key(name)] = wanted
+    return wanted
+
+
+def publish(name: str, value: object) -> None:
+    """Show the choice in the URL; what is as it would be anyway needs no room there."""
+    text = _SEPARATOR.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if not text or (name in _defaults() and value == _defaults()[name]):
+        st.query_params.pop(name, None)
+    elif st.query_params.get(name) != text:
+        st.query_params[name] = text
+    _published()[name] = text
+
+
+def _asked(name: str) -> str | None:
+    """A parameter that we did not write ourselves comes from a link or from the Back button and wins."""
+    text = st.query_params.get(name)
+    return None if text is None or text == _published().get(name) else text
+
+
+def _published() -> dict[str, str]:
+    return st.session_state.setdefault(_PUBLISHED, {})
+
+
+def _defaults() -> dict[str, object]:
+    return st.session_state.setdefault(_DEFAULTS, {})

@@ -1,0 +1,53 @@
+from core.ui.frame import guard
+
+guard()
+
+import streamlit as st
+
+from core.ui import inputs, language, reads, states, tables
+
+_ = language.translator()
+SHOWN = 20
+
+st.title("Workdim")
+st.markdown(_("How many dimensions a language model really uses, layer by layer, on texts of your choice."))
+runs = reads.runs()
+states.stop_if_no_runs(runs)
+
+counts = reads.counts()
+with st.container(horizontal=True, gap="large"):
+    for label, name in (
+        (_("Models"), "models"),
+        (_("Texts"), "corpora"),
+        (_("Runs"), "runs"),
+        (_("Published scores"), "scores"),
+    ):
+        st.metric(label, f"{counts[name]:,}", width="content")
+
+st.subheader(_("Latest runs"))
+tables.show(tables.overview(runs.head(SHOWN)), "latest")
+if runs.height > SHOWN:
+    st.caption(_("The newest {n} of {total} runs.").format(n=SHOWN, total=runs.height))
+st.caption(
+    _("Estimated dimensions (d2, one per type), in brackets their 95 % intervals. Neither higher nor lower is better.")
+)
+
+st.subheader(_("What to do next"))
+newest = {"runs": ",".join(inputs.newest_comparable(runs))}
+st.page_link(
+    "pages/profiles.py",
+    label=_("Compare the newest runs layer by layer"),
+    icon=":material/show_chart:",
+    query_params=newest,
+)
+st.page_link(
+    "pages/ranking.py", label=_("Set models side by side, with their published scores"), icon=":material/table_rows:"
+)
+st.page_link(
+    "pages/report.py",
+    label=_("Take the comparison to a meeting as slides"),
+    icon=":material/slideshow:",
+    query_params=newest,
+)
+st.markdown(_("Measure another model or another text (in a terminal):"))
+st.code(states.MEASURE, language="bash")

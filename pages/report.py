@@ -1,0 +1,38 @@
+from core.ui.frame import guard
+
+guard()
+
+import polars as pl
+import streamlit as st
+
+from core.ui import deck, inputs, language, reads, states
+
+_ = language.translator()
+
+st.title(_("Report"))
+runs = reads.runs()
+states.stop_if_no_runs(runs)
+chosen = inputs.choose_runs(runs.filter(pl.col("pass") == "text"))
+states.stop_if_none_chosen(chosen)
+spoken = inputs.choose(
+    _("Language of the slides"), list(language.LANGUAGES), "deck", language.current(), language.LANGUAGES.__getitem__
+)
+states.warn_if_not_comparable(chosen)
+
+st.download_button(
+    _("Download the slides (PowerPoint)"),
+    deck.maker(chosen, spoken),
+    f"workdim_{spoken}.pptx",
+    deck.MIME,
+    on_click="ignore",
+    type="primary",
+    icon=":material/download:",
+)
+st.caption(_("Charts are native: they can be edited in PowerPoint. Every slide names the runs that it shows."))
+
+st.subheader(_("What the deck holds"))
+deck.preview(chosen, spoken)
+
+st.subheader(_("What it cannot decide"))
+st.caption(_("Questions that a meeting will ask and that these runs leave open; they stand on the last slide too."))
+deck.undecided(chosen)

@@ -1,0 +1,112 @@
+"""Layering is a test, not a hope: who may import whom, and what looking at the screens must not load."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.screens import filled_warehouse
+
+ROOT = Path(__file__).resolve().parents[1]
+
+MAY_IMPORT = {
+    "errors": set(),
+    "records": {"errors"},
+    "locale": {"errors"},
+    "geometry": {"errors", "records"},
+    "measure": {"errors", "records", "geometry"},
+    "warehouse": {"errors", "records"},
+    "analysis": {"errors", "records"},
+    "report": {"errors", "records", "analysis", "locale"},
+    "runs": {"errors", "records", "geometry", "measure", "analysis", "warehouse"},
+    "ui": {"errors", "records", "warehouse", "analysis", "report", "locale", "runs"},
+    "pages": {"ui", "analysis", "report"},
+    "app": {"ui"},
+    "cli": {"errors", "records", "locale", "geometry", "measure", "warehouse", "analysis", "report", "runs", "ui"},
+    "__main__": {"cli", "errors"},
+}
+ONLY_IN = {
+    "duckdb": {"warehouse"},
+    "transformers": {"measure"},
+    "streamlit": {"ui", "pages", "app"},
+}
+HEAVY = ("torch", "transformers", "skdim", "ray")
+
+
+def sources() -> list[Path]:
+    return [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py")), *sorted((ROOT / "core").rglob("*.py"))]
+
+
+def room(path: Path) -> str:
+    """`core/report/slides.py` -> report, `core/runs.py` -> runs, `pages/home.py` -> pages, `app.py` -> app."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    if parts[0] != "core":
+        return parts[0]
+    return parts[1] if parts[1] != "__init__" else "core"
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Dotted names that the code below `tree` imports, `from core import report` as `core.report`."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import on line {node.lineno}: write the full name"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def rooms_of(names: set[str]) -> set[str]:
+    return {name.split(".")[1] for name in names if name.startswith("core.")}
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_import_table(path: Path) -> None:
+    names = imported(ast.parse(path.read_text(encoding="utf-8")))
+    own = room(path)
+    if own == "core":
+        assert not names, "core/__init__.py imports nothing, so that `import core` costs nothing"
+        return
+    assert rooms_of(names) - {own} <= MAY_IMPORT[own]
+    for package, rooms in ONLY_IN.items():
+        if any(name.split(".")[0] == package for name in names):
+            assert own in rooms, f"{package} is imported only by {', '.join(sorted(rooms))}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "core" / "ui").glob("*.py")), ids=lambda path: path.name)
+def test_ui_reaches_runs_only_inside_functions(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    at_import = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert "runs" not in rooms_of(set().union(*map(imported, at_import)) if at_import else set())
+
+
+def test_every_room_is_in_the_table() -> None:
+    assert {room(path) for path in sources()} - {"core"} <= set(MAY_IMPORT)
+
+
+def test_looking_at_pages_loads_no_model_library(tmp_path: Path) -> None:
+    looker = (
+        "import sys\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        f"app = AppTest.from_file({str(ROOT / 'app.py')!r}, default_timeout=60).run()\n"
+        f"for page in {[path.name for path in sorted((ROOT / 'pages').glob('*.py'))]!r}:\n"
+        "    app.switch_page('pages/' + page).run()\n"
+        "    assert not app.exception, (page, app.exception)\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", looker],
+        cwd=ROOT,
+        env={**os.environ, "WORKDIM_WAREHOUSE": str(filled_warehouse(tmp_path))},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip().splitlines()[-1] == "[]"
