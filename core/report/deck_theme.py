@@ -53,6 +53,7 @@ def new_deck() -> Deck:
     """An empty deck in our theme."""
     deck = Presentation()
     deck.slide_width, deck.slide_height = Inches(WIDTH), Inches(HEIGHT)
+    _drop_thumbnail(deck)
     _recolour(deck)
     _place_masters(deck)
     _set_text_styles(deck)
@@ -122,6 +123,14 @@ def _insert_in_order(properties: etree._Element, ea: etree._Element) -> None:
 
 def _free_id(slide: Slide) -> int:
     return 1 + max(int(element.get("id")) for element in slide.shapes._spTree.iter(qn("p:cNvPr")))
+
+
+def _drop_thumbnail(deck: Deck) -> None:
+    """The template's preview shows another deck."""
+    package: Any = deck.part.package
+    for key, relation in list(package._rels.items()):
+        if relation.reltype == RELATIONSHIP_TYPE.THUMBNAIL:
+            package.drop_rel(key)
 
 
 def _recolour(deck: Deck) -> None:
