@@ -17,6 +17,7 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,26 +42,36 @@ def main() -> None:
     """Answer the one request."""
     request = json.load(sys.stdin.buffer)
     _cap_memory()
+    sys.stdout.buffer.write(answer(request, on_timeout=_give_up))
+
+
+def answer(request: dict[str, Any], on_timeout: Callable[[float], None] | None = None) -> bytes:
+    """The rows, or the one line that says why there are none.
+
+    `on_timeout` is called from a watchdog thread: DuckDB's own time limit does not reach into every function
+    (sleep_ms).
+    """
     try:
-        answer = _run(request)
+        with contextlib.closing(_open_copy(Warehouse(Path(request["path"]), request["wait"]), request)) as connection:
+            watchdog = threading.Timer(request["seconds"] + 1.0, on_timeout or _too_slow, [request["seconds"]])
+            watchdog.daemon = True
+            watchdog.start()
+            try:
+                return _rows(connection, request)
+            finally:
+                watchdog.cancel()
     except WorkdimError as error:
-        answer = _refusal(str(error))
+        return _refusal(str(error))
     except (duckdb.Error, OSError, ValueError, MemoryError, pa.ArrowException) as error:
-        answer = _refusal(_clear(error, request))
-    sys.stdout.buffer.write(answer)
+        return _refusal(_clear(error, request))
 
 
-def _run(request: dict[str, Any]) -> bytes:
-    connection = _open_copy(Warehouse(Path(request["path"]), request["wait"]), request)
+def _rows(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
     statement = _only_statement(connection, request["sql"])
-    watchdog = threading.Timer(request["seconds"] + 1.0, _give_up, [request["seconds"]])
-    watchdog.daemon = True
-    watchdog.start()  # DuckDB's own time limit does not reach into every function (sleep_ms)
     started = time.perf_counter()
     rows = connection.sql(statement).limit(request["limit"] + 1)  # also gives equal column names different ones
     batches = _fetch(_as_plain_types(rows).to_arrow_reader(2048))
     seconds = time.perf_counter() - started
-    watchdog.cancel()
     table = pa.Table.from_batches(*batches)
     stream = io.BytesIO()
     with pa.ipc.new_stream(stream, table.schema) as writer:

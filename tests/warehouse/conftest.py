@@ -1,0 +1,67 @@
+"""A real DuckDB warehouse per test; made once and copied, because filling in the reference scores takes a moment."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.records import Profile
+from core.warehouse import parcels
+from core.warehouse.store import Warehouse
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "workdim.duckdb"
+    Warehouse(path).prepare()
+    return path
+
+
+@pytest.fixture
+def warehouse(_template, tmp_path) -> Warehouse:
+    path = tmp_path / "workdim.duckdb"
+    shutil.copyfile(_template, path)
+    return Warehouse(path)
+
+
+@pytest.fixture
+def add_parcel(warehouse) -> Callable[[Profile], Path]:
+    """Puts a profile beside the warehouse as a finished parcel, not yet ingested."""
+
+    def add(profile: Profile) -> Path:
+        job = warehouse.jobs / profile.run.run_id
+        parcels.write_parcel(job, profile)
+        return parcels.finish(warehouse, job)
+
+    return add
+
+
+@pytest.fixture
+def python() -> Callable[..., subprocess.Popen]:
+    """Starts another Python process on a piece of code, with `sys.argv` as given; killed at the end of the test."""
+    started: list[subprocess.Popen] = []
+
+    def start(code: str, *arguments: object) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            cwd=ROOT,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

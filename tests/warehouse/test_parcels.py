@@ -1,0 +1,222 @@
+"""A measurement on its way to the warehouse: whole or not at all, and once."""
+
+import json
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from core.errors import WarehouseError
+from core.records import TABLES
+from core.warehouse import parcels
+from core.warehouse.frames import frame, schema
+from tests.profiles import make_corpus, make_model, make_profile
+
+RUN_IDS = [f"01900000-0000-7000-8000-00000000000{n}" for n in range(1, 5)]
+
+
+def rows(warehouse, table):
+    return warehouse.read(f"SELECT * FROM {table}")
+
+
+def test_what_goes_in_comes_out(warehouse, add_parcel):
+    profile = make_profile()
+    assert parcels.ingest(warehouse, add_parcel(profile))
+    assert rows(warehouse, "layer_estimates").equals(frame(profile.estimates, TABLES["layer_estimates"]))
+    assert rows(warehouse, "layer_replicates").equals(frame(profile.replicates, TABLES["layer_replicates"]))
+    assert rows(warehouse, "run_summaries").equals(frame(profile.summaries, TABLES["run_summaries"]))
+    assert rows(warehouse, "runs").equals(frame([profile.run], TABLES["runs"]))
+    assert rows(warehouse, "models").equals(frame([profile.model], TABLES["models"]))
+
+
+def test_an_undefined_number_becomes_null(warehouse, add_parcel):
+    parcels.ingest(warehouse, add_parcel(make_profile(max_norm_ratio=float("nan"))))
+    d2 = warehouse.read("SELECT mean_distance FROM layer_estimates WHERE estimator = 'd2'")
+    assert d2["mean_distance"].null_count() == d2.height > 0
+    assert rows(warehouse, "runs")["max_norm_ratio"].to_list() == [None]
+
+
+def test_the_same_parcel_is_taken_in_once(warehouse, add_parcel):
+    folder = add_parcel(make_profile())
+    assert [parcels.ingest(warehouse, folder) for _ in range(3)] == [True, False, False]
+    assert parcels.ingest_waiting(warehouse) == []
+    assert rows(warehouse, "runs").height == 1
+
+
+def test_waiting_parcels_come_in_oldest_first_and_share_model_and_corpus(warehouse, add_parcel):
+    for run_id in reversed(RUN_IDS):
+        add_parcel(make_profile(run_id))
+    assert [folder.name for folder in parcels.waiting_parcels(warehouse)] == RUN_IDS
+    assert parcels.ingest_waiting(warehouse) == RUN_IDS
+    assert (rows(warehouse, "models").height, rows(warehouse, "corpora").height) == (1, 1)
+
+
+def test_the_same_profile_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        parcels.write_parcel(tmp_path / name, make_profile())
+    first, second = ({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("a", "b"))
+    assert first == second
+
+
+def test_a_half_written_job_is_not_a_result(warehouse):
+    job = warehouse.jobs / RUN_IDS[0]
+    parcels.write_parcel(job, make_profile(RUN_IDS[0]))
+    (job / "run.json").unlink()
+    with pytest.raises(WarehouseError, match="has not finished"):
+        parcels.finish(warehouse, job)
+    half = warehouse.parcels / RUN_IDS[0]
+    half.parent.mkdir()
+    job.rename(half)
+    assert parcels.ingest_waiting(warehouse) == []
+
+
+def test_finishing_twice_is_no_error_but_never_replaces_another_result(warehouse, add_parcel):
+    folder = add_parcel(make_profile(RUN_IDS[0]))
+    job = warehouse.jobs / RUN_IDS[0]
+    assert parcels.finish(warehouse, job) == folder
+    parcels.write_parcel(job, make_profile(RUN_IDS[0]))
+    assert parcels.finish(warehouse, job) == folder
+    assert not job.exists()
+    parcels.write_parcel(job, make_profile(RUN_IDS[0], peak=50.0))
+    with pytest.raises(WarehouseError, match="another result"):
+        parcels.finish(warehouse, job)
+    assert job.exists()
+
+
+def cut_a_table(folder):
+    file = folder / "layer_estimates.parquet"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def lose_a_table(folder):
+    (folder / "run_checks.parquet").unlink()
+
+
+def garble_run_file(folder):
+    (folder / "run.json").write_text('{"format": 1, "model"', encoding="utf-8")
+
+
+def drop_a_column(folder):
+    content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    del content["run"]["seed"]
+    (folder / "run.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def come_from_the_future(folder):
+    (folder / "run.json").write_text('{"format": 99}', encoding="utf-8")
+
+
+@pytest.mark.parametrize("damage", [cut_a_table, lose_a_table, garble_run_file, drop_a_column, come_from_the_future])
+def test_a_damaged_parcel_is_reported_and_does_not_stop_the_others(warehouse, add_parcel, damage):
+    folders = [add_parcel(make_profile(run_id)) for run_id in RUN_IDS[:3]]
+    damage(folders[1])
+    reports: list[str] = []
+    assert parcels.ingest_waiting(warehouse, reports.append) == [RUN_IDS[0], RUN_IDS[2]]
+    assert len(reports) == 1
+    assert str(folders[1]) in reports[0]
+    assert "\n" not in reports[0]
+    assert set(rows(warehouse, "layer_estimates")["run_id"]) == {RUN_IDS[0], RUN_IDS[2]}
+
+
+@pytest.mark.parametrize(
+    "mixed",
+    [
+        lambda p: replace(p, run=replace(p.run, model_id="pypi:other@1")),
+        lambda p: replace(p, run=replace(p.run, corpus_id="other-0")),
+        lambda p: replace(p, checks=make_profile(RUN_IDS[1]).checks),
+    ],
+)
+def test_rows_of_another_run_model_or_corpus_are_refused(warehouse, add_parcel, mixed):
+    folder = add_parcel(mixed(make_profile(RUN_IDS[0])))
+    with pytest.raises(WarehouseError, match="mixes several"):
+        parcels.ingest(warehouse, folder)
+    assert rows(warehouse, "runs").is_empty()
+
+
+@pytest.mark.parametrize(
+    "other", [{"model": make_model(weights_sha256="f" * 64)}, {"corpus": make_corpus(sha256="f" * 64)}]
+)
+def test_one_id_never_stands_for_two_contents(warehouse, add_parcel, other):
+    parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[0])))
+    with pytest.raises(WarehouseError, match="another content"):
+        parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[1], **other)))
+    assert rows(warehouse, "runs")["run_id"].to_list() == [RUN_IDS[0]]
+
+
+INGEST = """
+import sys
+from pathlib import Path
+from core.warehouse import parcels
+from core.warehouse.store import Warehouse
+sys.stdin.readline()
+print(len(parcels.ingest_waiting(Warehouse(Path(sys.argv[1])))))
+"""
+
+
+def test_processes_that_take_in_the_same_parcels_at_once_double_nothing(warehouse, add_parcel, python):
+    for run_id in RUN_IDS:
+        add_parcel(make_profile(run_id))
+    processes = [python(INGEST, warehouse.path) for _ in range(3)]
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=60) for process in processes]
+    assert sum(int(out) for out, _ in answers) == 4, answers
+    assert rows(warehouse, "runs").height == 4
+    assert rows(warehouse, "layer_estimates").height == 4 * len(make_profile().estimates)
+
+
+INGEST_SLOWLY = """
+import sys, time
+from pathlib import Path
+from core.warehouse import parcels
+from core.warehouse.store import Warehouse
+with Warehouse(Path(sys.argv[1])).write() as connection:
+    parcels.insert(connection, parcels.read_parcel(Path(sys.argv[2])))
+    print("inserted", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_kill_in_mid_ingest_leaves_a_good_file_and_the_parcel_for_the_next(warehouse, add_parcel, python):
+    parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[0])))
+    process = python(INGEST_SLOWLY, warehouse.path, add_parcel(make_profile(RUN_IDS[1])))
+    assert process.stdout.readline() == "inserted\n"
+    process.kill()
+    process.wait()
+    assert set(rows(warehouse, "layer_estimates")["run_id"]) == {RUN_IDS[0]}
+    assert parcels.ingest_waiting(warehouse) == [RUN_IDS[1]]
+
+
+def content(warehouse):
+    tables = [*TABLES, "pilots", "plans", "plan_outcomes"]
+    return {table: rows(warehouse, table).sort(pl.nth(0), maintain_order=True) for table in tables}
+
+
+def test_a_rebuilt_warehouse_holds_the_same(warehouse, add_parcel):
+    for run_id in RUN_IDS[:2]:
+        parcels.ingest(warehouse, add_parcel(make_profile(run_id)))
+    with warehouse.write() as connection:
+        connection.execute("INSERT INTO plan_outcomes VALUES ('p', 'm', NULL, 1, 1, 1, 1, now()::TIMESTAMP)")
+    before = content(warehouse)
+    assert parcels.rebuild(warehouse) == RUN_IDS[:2]
+    after = content(warehouse)
+    assert all(before[table].equals(after[table]) for table in before)
+    assert {f.name for f in warehouse.path.parent.iterdir() if f.is_file()} == {
+        "workdim.duckdb",
+        "workdim.duckdb.before-rebuild",
+    }
+
+
+def test_a_ruined_warehouse_is_rebuilt_from_parcels_alone(warehouse, add_parcel):
+    parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[0])))
+    warehouse.path.write_bytes(b"ruined" * 1000)
+    reports: list[str] = []
+    assert parcels.rebuild(warehouse, reports.append) == [RUN_IDS[0]]
+    assert reports
+    assert rows(warehouse, "runs")["run_id"].to_list() == [RUN_IDS[0]]
+    assert rows(warehouse, "scores").height > 0
+
+
+def test_frames_are_typed_even_without_rows():
+    assert all(frame([], row_class).schema == schema(row_class) for row_class in TABLES.values())

@@ -1,0 +1,93 @@
+"""The named reads that pages, slides and the command line stand on."""
+
+from dataclasses import replace
+
+import pytest
+
+from core.records import (
+    LayerCorrelatorRow,
+    LayerEstimateRow,
+    LayerReplicateRow,
+    RunCheckRow,
+    RunRow,
+    RunSummaryRow,
+    ScoreRow,
+    columns,
+)
+from core.warehouse import parcels, queries
+from core.warehouse.frames import schema
+from tests.profiles import make_model, make_profile
+
+OLD, NEW = "01900000-0000-7000-8000-000000000001", "01900000-0000-7000-8000-000000000002"
+
+
+@pytest.fixture
+def filled(warehouse, add_parcel):
+    parcels.ingest(warehouse, add_parcel(make_profile(OLD, outcome="veto")))
+    encoder = make_model("pypi:encoder@2.0", kind="encoder", n_layers=6)
+    parcels.ingest(warehouse, add_parcel(make_profile(NEW, model=encoder, peak=80.0, outcome="warn")))
+    return warehouse
+
+
+def test_runs_come_newest_first_with_model_corpus_summary_and_worst_check(filled):
+    runs = queries.runs(filled)
+    assert runs["run_id"].to_list() == [NEW, OLD]
+    assert runs["worst_check"].to_list() == ["warn", "veto"]
+    assert runs["kind"].to_list() == ["encoder", "decoder"]
+    assert runs["working_dimension"].to_list() == [80.0, 100.0]
+    assert runs["final_dimension_post_norm"].to_list() == [None, pytest.approx(17.0)]
+    assert runs["corpus_name"].to_list() == ["made-up", "made-up"]
+    assert set(columns(RunRow)) | set(columns(RunSummaryRow)) < set(runs.columns)
+
+
+def test_a_run_without_summary_or_checks_is_still_listed(warehouse, add_parcel):
+    parcels.ingest(warehouse, add_parcel(replace(make_profile(OLD), summaries=[], checks=[])))
+    run = queries.runs(warehouse).row(0, named=True)
+    assert (run["run_id"], run["working_dimension"], run["worst_check"]) == (OLD, None, None)
+
+
+def test_an_empty_warehouse_gives_the_same_columns_and_types(filled):
+    full = queries.runs(filled).schema
+    with filled.write() as connection:
+        connection.execute("DELETE FROM runs")
+    empty = queries.runs(filled)
+    assert empty.is_empty()
+    assert empty.schema == full
+
+
+@pytest.mark.parametrize(
+    ("read", "row_class"),
+    [
+        (queries.estimates, LayerEstimateRow),
+        (queries.correlators, LayerCorrelatorRow),
+        (queries.replicates, LayerReplicateRow),
+        (queries.checks, RunCheckRow),
+        (queries.summaries, RunSummaryRow),
+    ],
+)
+def test_rows_of_chosen_runs_only(filled, read, row_class):
+    assert set(read(filled, [OLD])["run_id"]) == {OLD}
+    assert set(read(filled, [OLD, NEW])["run_id"]) == {OLD, NEW}
+    none = read(filled, [])
+    assert none.is_empty()
+    assert none.schema == schema(row_class)
+
+
+def test_layers_come_in_order_with_the_post_norm_state_last(filled):
+    d2 = queries.estimates(filled, [OLD]).filter(estimator="d2", cloud="one_per_type")
+    assert d2["layer"].to_list() == [0, 1, 2, 3, 4, 4]
+    assert d2["state"].to_list()[-2:] == ["residual", "post_norm"]
+
+
+def test_scores_of_chosen_repositories(warehouse):
+    base = queries.scores(warehouse, ["HuggingFaceTB/SmolLM2-135M"])
+    assert set(base["repository"]) == {"HuggingFaceTB/SmolLM2-135M"}
+    assert queries.scores(warehouse, []).schema == schema(ScoreRow)
+    assert queries.scores(warehouse, ["HuggingFaceTB/SmolLM2-135M-Instruct"]).is_empty()
+
+
+def test_counts(filled):
+    counts = queries.counts(filled)
+    assert (counts["runs"], counts["models"], counts["corpora"]) == (2, 2, 1)
+    assert counts["estimates"] == queries.estimates(filled, [OLD, NEW]).height
+    assert counts["scores"] == queries.scores(filled).height

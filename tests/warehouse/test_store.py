@@ -1,0 +1,202 @@
+"""Opening, sharing and refusing warehouse files."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.warehouse import migrations
+from core.warehouse.store import Warehouse, default_path
+from tests.profiles import make_profile
+
+HOLD = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_missing_warehouse_is_made_on_first_reading(tmp_path):
+    warehouse = Warehouse(tmp_path / "new" / "w.duckdb")
+    assert warehouse.version() == (0, 0, 0, 0)
+    assert warehouse.read("SELECT count(*) AS n FROM runs")["n"].to_list() == [0]
+
+
+def test_default_path_is_in_the_project_unless_the_environment_says_otherwise(monkeypatch, tmp_path):
+    monkeypatch.delenv("WORKDIM_WAREHOUSE", raising=False)
+    assert default_path().parts[-3:] == ("data", "local", "workdim.duckdb")
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(tmp_path / "mine.duckdb"))
+    assert default_path() == tmp_path / "mine.duckdb"
+
+
+def test_an_exception_undoes_the_whole_write(warehouse):
+    before = warehouse.version()
+    with pytest.raises(KeyboardInterrupt), warehouse.write() as connection:
+        connection.execute("DELETE FROM scores")
+        raise KeyboardInterrupt
+    assert warehouse.read("SELECT count(*) AS n FROM scores")["n"][0] > 0
+    with warehouse.write() as connection:
+        connection.execute("DELETE FROM scores")
+    assert warehouse.version() != before
+
+
+def test_a_lock_that_stays_is_named(warehouse, python):
+    holder = python(HOLD, warehouse.path)
+    holder.stdout.readline()
+    impatient = Warehouse(warehouse.path, wait=0.3)
+    for use in (lambda: impatient.read("SELECT 1"), impatient.prepare):
+        with pytest.raises(WarehouseLocked, match=f"Process {holder.pid} has held") as caught:
+            use()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_lock_that_is_let_go_costs_only_time(warehouse, python):
+    holder = python(HOLD, warehouse.path)
+    holder.stdout.readline()
+    threading.Timer(0.5, holder.kill).start()
+    assert warehouse.read("SELECT 1 AS one")["one"].to_list() == [1]
+
+
+def test_threads_that_read_and_write_wait_for_each_other(warehouse):
+    failures: list[Exception] = []
+
+    def work(number: int) -> None:
+        try:
+            for _ in range(5):
+                warehouse.read("SELECT count(*) FROM scores")
+                with warehouse.write() as connection:
+                    connection.execute(
+                        "INSERT INTO plan_outcomes VALUES ('p', 'm', NULL, 1, 1, 1, 1, now()::TIMESTAMP)"
+                    )
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=[n]) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert warehouse.read("SELECT count(*) AS n FROM plan_outcomes")["n"].to_list() == [20]
+
+
+def test_a_newer_warehouse_is_refused_and_left_alone(warehouse):
+    with warehouse.write() as connection:
+        connection.execute("INSERT INTO schema_migrations VALUES (99, 'from_the_future', now()::TIMESTAMP)")
+    for use in (lambda: warehouse.read("SELECT 1"), warehouse.prepare):
+        with pytest.raises(WarehouseError, match=r"written by a newer Workdim .* Update Workdim"):
+            use()
+
+
+def test_an_older_warehouse_is_brought_up_to_date_by_reading(warehouse, monkeypatch):
+    def add_colour(connection):
+        connection.execute("ALTER TABLE pilots ADD COLUMN colour VARCHAR")
+
+    monkeypatch.setitem(migrations.MIGRATIONS, 5, add_colour)
+    assert "colour" in warehouse.read("SELECT * FROM pilots").columns
+    assert warehouse.read("SELECT max(version) AS v FROM schema_migrations")["v"].to_list() == [5]
+
+
+def test_a_failing_migration_leaves_the_file_as_it_was(warehouse, monkeypatch):
+    def break_down(connection):
+        connection.execute("CREATE TABLE half (a INT)")
+        raise RuntimeError("in the middle")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(migrations.MIGRATIONS, 5, break_down)
+        with pytest.raises(RuntimeError, match="in the middle"):
+            warehouse.read("SELECT 1")
+    assert "half" not in warehouse.read("SELECT table_name FROM duckdb_tables()")["table_name"].to_list()
+
+
+def test_a_duckdb_file_of_another_program_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "theirs.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute("CREATE TABLE invoices (a INT)")
+    with pytest.raises(WarehouseError, match=r"another program \(it holds invoices\)"):
+        Warehouse(path).prepare()
+    with duckdb.connect(path) as connection:
+        assert connection.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("invoices",)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a table of some other kind\n" * 100, "is not a DuckDB file"),
+        (b"", "is not a DuckDB file"),
+        (None, "is damaged"),
+    ],
+)
+def test_an_unusable_file_is_named_and_left_alone(warehouse, tmp_path, content, message):
+    path = tmp_path / "broken.duckdb"
+    content = warehouse.path.read_bytes()[:200_000] if content is None else content
+    path.write_bytes(content)
+    for use in (lambda: Warehouse(path).read("SELECT 1"), Warehouse(path).prepare):
+        with pytest.raises(WarehouseError, match=message) as caught:
+            use()
+        assert "\n" not in str(caught.value)
+        assert path.name in str(caught.value)
+    assert path.read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
+    with pytest.raises(ResourceError, match="cannot be made"):
+        Warehouse(tmp_path / "file" / "below" / "w.duckdb").prepare()
+
+
+@pytest.mark.skipif(os.name == "nt" or (hasattr(os, "geteuid") and os.geteuid() == 0), reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ResourceError, match="cannot be used"):
+        Warehouse(tmp_path / "w.duckdb").prepare()
+
+
+FILL_UP = """
+import resource, sys
+from pathlib import Path
+from core.errors import ResourceError
+from core.warehouse import parcels
+from core.warehouse.store import Warehouse
+warehouse = Warehouse(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    parcels.ingest(warehouse, Path(sys.argv[2]))
+except ResourceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX limit on the size of files")
+@pytest.mark.parametrize("room", [1, 16_384])
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(warehouse, add_parcel, python, room):
+    folder = add_parcel(make_profile())
+    out, err = python(FILL_UP, warehouse.path, folder, room).communicate(timeout=60)
+    assert "no room" in out, err
+    assert len(out.splitlines()) == 1
+    assert warehouse.read("SELECT count(*) AS n FROM layer_estimates")["n"].to_list() == [0]
+    assert warehouse.read("SELECT count(*) AS n FROM runs")["n"].to_list() == [0]
+
+
+def test_opening_is_a_matter_of_milliseconds(warehouse):
+    warehouse.read("SELECT 1")
+    started = time.perf_counter()
+    for _ in range(5):
+        warehouse.read("SELECT 1")
+    assert (time.perf_counter() - started) / 5 < 0.5  # about 0.015 s on an idle machine
+
+
+def test_results_are_typed_frames(warehouse):
+    frame = warehouse.read("SELECT $n::BIGINT AS n WHERE false", {"n": 1})
+    assert frame.schema == {"n": pl.Int64}
+
+
+def test_one_file_has_one_spelling(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Warehouse(Path("w.duckdb")) == Warehouse(tmp_path / "x" / ".." / "w.duckdb")
