@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import streamlit as st
@@ -13,20 +14,21 @@ from core.errors import WarehouseError, WorkdimError
 from core.ui import language, reads, view
 
 ROOT = Path(__file__).resolve().parents[2]
-FRAME_DRAWN = "frame drawn"
-ISSUES_OF_START = "parcels left outside"
+_in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
+"""True while the frame runs the page: Streamlit may also run a page's file on its own."""
+
+_INGESTED = "waiting parcels ingested"
 
 
 def guard() -> None:
-    """First line of every page: a cold server runs a deep link without app.py, so send it there once."""
-    if not st.session_state.get(FRAME_DRAWN):
+    """First line of every page: a cold server runs a deep link without app.py, so send it through there."""
+    if not _in_frame.get():
         runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
         st.stop()
 
 
 def run() -> None:
     """Draw the frame and the page that the reader asked for."""
-    st.session_state[FRAME_DRAWN] = True
     # An emoji, not `:material/...:`, which would make the browser fetch the icon from a font host.
     st.set_page_config(page_title="Workdim", page_icon="🧭", layout="wide")
     view.keep()
@@ -51,7 +53,15 @@ def run() -> None:
     language.switch(chosen)
     with errors_shown():
         _ingest_once()
+        _draw(page)
+
+
+def _draw(page: st.Page) -> None:
+    drawing = _in_frame.set(True)
+    try:
         page.run()
+    finally:
+        _in_frame.reset(drawing)
 
 
 @contextmanager
@@ -70,10 +80,10 @@ def errors_shown() -> Iterator[None]:
 
 def _ingest_once() -> None:
     """Take in, once per session, what other processes measured while the warehouse was locked."""
-    if ISSUES_OF_START in st.session_state:
+    if _INGESTED in st.session_state:
         return
     _ = language.translator()
     taken = reads.ingest_waiting()
-    st.session_state[ISSUES_OF_START] = False
+    st.session_state[_INGESTED] = True
     if taken:
         st.toast(_("{n} finished measurements were added to the warehouse.").format(n=len(taken)))

@@ -1,0 +1,139 @@
+"""The whole way in a real browser: open cold on a link, compare two runs, change the language, take the deck away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from pptx import Presentation
+
+from tests.screens import ROOT, RUN_IDS, filled_warehouse
+
+sync_api = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.browser
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+WAIT_MS = 30_000
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """A server of its own for each test, so that each link is opened cold."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    environment = {**os.environ, "WORKDIM_WAREHOUSE": str(filled_warehouse(tmp_path))}
+    with (tmp_path / "server.log").open("w", encoding="utf-8") as log:
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_for_port(port)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(timeout=20)
+
+
+def wait_for_port(port: int, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    executable = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if executable is None:
+        pytest.skip("no Chromium or Chrome on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=executable, args=["--disable-dev-shm-usage"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
+    """A page that fails the test if it asks any machine but this one for anything."""
+    context = browser.new_context(locale="en-GB", viewport={"width": 1360, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(WAIT_MS)
+    elsewhere: list[str] = []
+    context.on("request", lambda request: elsewhere.append(request.url) if leaves(request.url) else None)
+    yield context.new_page()
+    context.close()
+    assert elsewhere == []
+
+
+def leaves(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1"
+
+
+def see(page: sync_api.Page, heading: str) -> None:
+    page.get_by_role("heading", name=heading, exact=True).wait_for()
+
+
+def test_from_a_cold_link_to_a_deck(page: sync_api.Page, address: str, tmp_path: Path) -> None:
+    page.goto(f"{address}/profiles?runs={RUN_IDS[0]}")
+    see(page, "Profiles")
+    page.get_by_role("link", name="Ranking").wait_for()  # the frame's own menu, not the file names
+    curve(page, "made-up-big").wait_for()
+
+    page.get_by_role("combobox", name="Runs to show").click()
+    page.get_by_role("option", name="made-up-small").click()
+    page.keyboard.press("Escape")
+    curve(page, "made-up-small").wait_for()
+    assert curve(page, "made-up-big").count() == 1
+    assert f"runs={RUN_IDS[0]}%2C{RUN_IDS[1]}" in page.url
+
+    page.get_by_role("link", name="Report").click()
+    see(page, "Report")
+    page.get_by_text("made-up-small").first.wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the slides").click()
+    deck = tmp_path / download.value.suggested_filename
+    download.value.save_as(deck)
+    said = "\n".join(shape.text_frame.text for slide in slides(deck) for shape in slide.shapes if shape.has_text_frame)
+    assert "made-up-big" in said and "made-up-small" in said
+    assert any(shape.has_chart for slide in slides(deck) for shape in slide.shapes)
+
+
+def test_the_language_follows_the_switch_and_the_browser(page: sync_api.Page, address: str) -> None:
+    page.goto(f"{address}/ranking")
+    see(page, "Ranking")
+    page.get_by_role("radio", name="日本語").or_(page.get_by_role("button", name="日本語")).click()
+    see(page, "ランキング")
+    page.get_by_role("link", name="層プロファイル").click()
+    see(page, "層プロファイル")
+    page.wait_for_function("document.documentElement.lang === 'ja'")
+    assert "lang=ja" in page.url
+
+
+def test_home_leads_to_the_newest_profiles(page: sync_api.Page, address: str) -> None:
+    page.goto(address)
+    see(page, "Latest runs")
+    page.get_by_role("link", name="Compare the newest runs").click()
+    see(page, "Profiles")
+    curve(page, "made-up-big").wait_for()
+
+
+def curve(page: sync_api.Page, name: str) -> sync_api.Locator:
+    """The name of a run in the legend of the first figure."""
+    return page.locator(".js-plotly-plot").first.locator(".legendtext", has_text=name)
+
+
+def slides(deck: Path) -> list:
+    return list(Presentation(str(deck)).slides)

@@ -1,0 +1,123 @@
+"""Every page, with nothing and with something in the warehouse, in both languages, and opened cold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.screens import PAGES, ROOT, RUN_IDS, empty_warehouse, filled_warehouse
+
+TITLES = {
+    "en": {"home.py": "Workdim", "profiles.py": "Profiles", "ranking.py": "Ranking", "report.py": "Report"},
+    "ja": {"home.py": "Workdim", "profiles.py": "層プロファイル", "ranking.py": "ランキング", "report.py": "レポート"},
+}
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return filled_warehouse(tmp_path_factory.mktemp("filled"))
+
+
+def opened(page: str, **asked: str) -> AppTest:
+    """The app at `page`, with these URL parameters."""
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    app.switch_page(f"pages/{page}").run()
+    for name, value in asked.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def texts(app: AppTest) -> str:
+    kinds = (app.title, app.subheader, app.markdown, app.caption, app.info, app.warning, app.code)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def figures(app: AppTest) -> list[dict]:
+    return [json.loads(element.proto.spec) for element in app.get("plotly_chart")]
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("content", ["empty", "filled"])
+@pytest.mark.parametrize("page", PAGES)
+def test_page_draws(
+    page: str, content: str, language: str, filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = filled if content == "filled" else empty_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(warehouse))
+    app = opened(page, lang=language)
+    assert not app.exception
+    assert not app.error
+    assert app.title[0].value == TITLES[language][page]
+    assert ("python -m core demo" in texts(app)) == (content == "empty")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.switch_page(f"pages/{page}").run()  # before the first run: the page's file runs without app.py
+    assert not app.exception
+    assert app.title[0].value == TITLES["en"][page]
+    assert app.sidebar.get("button_group"), "the language switch of the frame is missing"
+
+
+def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[2]}", estimator="gride", n1="4")
+    assert app.multiselect(key="view.runs").value == [RUN_IDS[0], RUN_IDS[2]]
+    assert app.selectbox(key="view.estimator").value == "gride"
+    profile, _ = figures(app)
+    assert {"made-up-big", "made-up-encoder"} <= {trace.get("name") for trace in profile["data"]}
+    assert "n1=4" in profile["layout"]["yaxis"]["title"]["text"]
+    assert "tokenizer" in app.warning[0].value
+
+
+def test_profiles_of_runs_alike_carries_no_warning(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
+    assert not app.warning
+    assert "expansion-contraction: found" in texts(app)
+    assert "not controlled against random weights" in texts(app)
+
+
+def test_a_link_with_unknown_values_falls_back_without_an_error(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("profiles.py", runs="no-such-run", estimator="x", cloud="<script>", n1="-1", lang="xx")
+    assert not app.exception
+    assert app.info[0].value == "Choose at least one run above."
+
+
+def test_ranking_keeps_groups_apart_and_says_whose_score_it_is(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("ranking.py", sort="working_dimension")
+    assert not app.exception
+    assert len(app.subheader) == len(app.dataframe) == 3
+    largest = app.dataframe[0].value
+    assert largest["Model"].to_list() == ["made-up-small", "made-up-big"]
+    scores = dict(zip(largest["Model"], largest["Score"], strict=True))
+    assert "base model HuggingFaceTB/SmolLM2-135M" in scores["made-up-small"]
+    assert "base model" not in scores["made-up-big"]
+    assert "no published score for this model" in app.dataframe[2].value["Score"].to_list()
+    assert "one architecture and size" in texts(app)
+
+
+def test_the_choice_of_runs_stays_when_the_page_changes(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("profiles.py", runs=RUN_IDS[1])
+    app.switch_page("pages/ranking.py").run()
+    app.switch_page("pages/report.py").run()
+    assert app.multiselect(key="view.runs").value == [RUN_IDS[1]]
+    assert app.query_params["runs"] == RUN_IDS[1]
+
+
+def test_a_locked_or_broken_warehouse_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "workdim.duckdb"
+    broken.write_text("this is not a database", encoding="utf-8")
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(broken))
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "workdim.duckdb" in app.error[0].value
