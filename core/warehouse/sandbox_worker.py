@@ -42,10 +42,10 @@ def main() -> None:
     """Answer the one request."""
     request = json.load(sys.stdin.buffer)
     _cap_memory()
-    sys.stdout.buffer.write(answer(request, on_timeout=_give_up))
+    sys.stdout.buffer.write(answer(request, _give_up))
 
 
-def answer(request: dict[str, Any], on_timeout: Callable[[float], None] | None = None) -> bytes:
+def answer(request: dict[str, Any], on_timeout: Callable[[float], object]) -> bytes:
     """The rows, or the one line that says why there are none.
 
     `on_timeout` is called from a watchdog thread: DuckDB's own time limit does not reach into every function
@@ -53,7 +53,7 @@ def answer(request: dict[str, Any], on_timeout: Callable[[float], None] | None =
     """
     try:
         with contextlib.closing(_open_copy(Warehouse(Path(request["path"]), request["wait"]), request)) as connection:
-            watchdog = threading.Timer(request["seconds"] + 1.0, on_timeout or _too_slow, [request["seconds"]])
+            watchdog = threading.Timer(request["seconds"] + 1.0, on_timeout, [request["seconds"]])
             watchdog.daemon = True
             watchdog.start()
             try:

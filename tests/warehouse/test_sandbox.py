@@ -111,10 +111,9 @@ def test_everything_else_is_refused_in_one_line(warehouse, tmp_path, sql, messag
     secret = tmp_path / "secret.csv"
     secret.write_text("word\nhunter2\n", encoding="utf-8")
     before = warehouse.version()
-    request = {"path": str(warehouse.path), "wait": 10.0, "limit": 10, "seconds": 10.0, "memory_mb": 512}
-    line, _, rest = sandbox_worker.answer(request | {"sql": sql.replace("{secret}", secret.as_posix())}).partition(
-        b"\n"
-    )
+    request: dict = {"path": str(warehouse.path), "wait": 10.0, "limit": 10, "seconds": 10.0, "memory_mb": 512}
+    request["sql"] = sql.replace("{secret}", secret.as_posix())
+    line, _, rest = sandbox_worker.answer(request, pytest.fail).partition(b"\n")
     assert re.search(message, json.loads(line)["error"])
     assert "\n" not in json.loads(line)["error"]
     assert rest == b""
