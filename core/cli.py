@@ -82,7 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     slides = verb("slides", _slides, "write a PowerPoint deck of runs")
     slides.add_argument("--out", type=Path, required=True, metavar="FILE.pptx")
     slides.add_argument(
-        "--run", action="append", metavar="RUN", help="run id (repeatable); default: newest of each model"
+        "--run",
+        dest="chosen",
+        action="append",
+        metavar="RUN",
+        help="run id (repeatable); default: newest of each model",
     )
     slides.add_argument("--language", choices=("en", "ja"), default="en")
     return parser
@@ -221,8 +225,8 @@ def _slides(options: argparse.Namespace) -> int:
 
     warehouse = _warehouse(options)
     runs = queries.runs(warehouse)
-    if options.run:
-        chosen = [r for r in runs["run_id"] if any(r.startswith(start) for start in options.run)]
+    if options.chosen:
+        chosen = [r for r in runs["run_id"] if any(r.startswith(start) for start in options.chosen)]
         runs = runs.filter(runs["run_id"].is_in(chosen))
     else:
         runs = runs.unique(subset=["model_id", "corpus_id", "protocol_hash"], keep="first", maintain_order=True)

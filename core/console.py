@@ -16,7 +16,7 @@ PHASES = {"load": "loading", "forward": "reading text", "geometry": "measuring l
 
 
 class ProgressBar:
-    """A bar per phase on standard error, with the time left."""
+    """A bar per phase on standard error, with the time left; silent where that is no terminal."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -37,7 +37,7 @@ class ProgressBar:
             self._close()
             number = list(PHASES).index(step.phase) + 1 if step.phase in PHASES else 0
             label = f"{self._name} {number}/{len(PHASES)} {PHASES.get(step.phase, step.phase)}"
-            self._bar = tqdm(total=step.total, desc=label, leave=False, mininterval=0.3, bar_format=BAR)
+            self._bar = tqdm(total=step.total, desc=label, leave=False, mininterval=0.3, disable=None, bar_format=BAR)
         self._bar.n = step.done
         self._bar.refresh()
 

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.warehouse.store import Warehouse
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory) -> Path:
+    from tests.tiny import save_tiny_model
+
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory) -> Path:
+    from tests.tiny import save_tiny_model
+
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny-bert", "bert")
+
+
+@pytest.fixture
+def warehouse(tmp_path) -> Warehouse:
+    return Warehouse(tmp_path / "w.duckdb")
+
+
+@pytest.fixture(scope="session")
+def demo_warehouse(tmp_path_factory) -> Warehouse:
+    """What README's first command leaves behind, app aside: both demo models, measured by the real command."""
+    path = tmp_path_factory.mktemp("demo") / "workdim.duckdb"
+    done = run_core("demo", "--no-app", warehouse=path, timeout=380)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return Warehouse(path)
+
+
+def run_core(*arguments: str, warehouse: Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess:
+    """`python -m core ...` as a user runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "core", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"WORKDIM_WAREHOUSE": str(warehouse), "PYTHONUTF8": "1"} | environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=timeout,
+        check=False,
+    )

@@ -1,0 +1,85 @@
+"""Captured states against transformers' own, layer by layer; bits per byte against a loss computed by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import ModelError, ResourceError
+from core.measure import hidden
+from core.measure.corpora import open_corpus
+from core.measure.mask import mask_tokens
+from core.measure.models import open_model
+from core.measure.protocol import PROTOCOLS
+from core.measure.sample import draw_sample
+from core.measure.sources import find_weights
+from tests.tiny import save_tiny_model
+
+
+def captured(folder, tmp_path):
+    model = open_model(find_weights(str(folder)), device="cpu")
+    sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
+    return model, sample, hidden.capture(model, sample, tmp_path, lambda step: None)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
+def test_states_are_those_of_the_model_and_the_last_is_kept_before_and_after_its_norm(family, tmp_path):
+    model, sample, states = captured(save_tiny_model(tmp_path / family, family), tmp_path)
+    with torch.inference_mode():
+        output = model.module.base_model(torch.from_numpy(sample.ids[:3]), output_hidden_states=True)
+    n = 3 * sample.ids.shape[1]
+    for layer in range(model.n_layers):
+        expected = output.hidden_states[layer].flatten(0, 1)
+        assert states.states[layer][:n] == pytest.approx(expected.numpy(), abs=1e-5), layer
+    assert states.labels[-2:] == [(model.n_layers, "residual"), (model.n_layers, "post_norm")]
+    assert states.states[-1][:n] == pytest.approx(output.last_hidden_state.flatten(0, 1).numpy(), abs=1e-5)
+    assert not np.allclose(states.states[-1], states.states[-2])
+
+
+def test_a_state_space_model_has_an_embedding_layer_too(tmp_path):
+    model, _, states = captured(save_tiny_model(tmp_path / "mamba", "mamba"), tmp_path)
+    assert len(states.labels) == model.n_layers + 2
+    assert (states.norms > 0).all()
+
+
+def test_an_encoder_has_no_final_norm(tiny_bert, tmp_path):
+    model, _, states = captured(tiny_bert, tmp_path)
+    assert not states.has_post_norm
+    assert states.labels == [(layer, "residual") for layer in range(model.n_layers + 1)]
+    assert states.bits_per_byte is None
+
+
+def test_bits_per_byte_is_the_loss_over_the_bytes(tiny_llama, tmp_path):
+    model, sample, states = captured(tiny_llama, tmp_path)
+    nats = 0.0
+    with torch.inference_mode():
+        for row in torch.from_numpy(sample.ids):
+            logits = model.module(row[None]).logits[0].double().log_softmax(-1)
+            nats -= float(logits[:-1].gather(1, row[1:, None]).sum())
+    assert states.bits_per_byte == pytest.approx(nats / math.log(2) / sample.n_bytes_scored, rel=1e-5)
+
+
+def test_infinite_states_name_the_layer_and_the_way_out(tmp_path, tiny_llama):
+    model = open_model(find_weights(str(tiny_llama)), device="cpu")
+    sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
+    model.layers[1].mlp.down_proj.weight.data[0] = float("inf")
+    with pytest.raises(ModelError, match=r"Layer 2 of local:tiny-llama.*--dtype float32"):
+        hidden.capture(model, sample, tmp_path, lambda step: None)
+
+
+def test_a_disk_without_room_is_said_before_the_pass(tiny_llama, tmp_path, monkeypatch):
+    monkeypatch.setattr(hidden.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000})())
+    with pytest.raises(ResourceError, match=r"need 0.00 GB of scratch space|need 0.01 GB of scratch space"):
+        captured(tiny_llama, tmp_path)
+
+
+def test_the_mask_drops_first_positions_special_ids_and_sinks(tiny_llama, tmp_path):
+    _, sample, states = captured(tiny_llama, tmp_path)
+    norms = states.norms.copy()
+    norms[2, [5, 700]] *= 100
+    norms[-2, 9] *= 100  # the last residual state is not part of the rule
+    mask = mask_tokens(sample, norms, states.n_layers, 3.0)
+    assert mask.n_dropped_position == 32 and mask.n_dropped_norm == 2
+    assert not mask.keep[[0, 5, 128, 700]].any() and mask.keep[9]
+    assert mask.max_norm_ratio > 50

