@@ -32,6 +32,8 @@ for number, group in enumerate(groups):
         if data.points:
             st.plotly_chart(figures.ranking_figure(data, reader), key=f"scatter {number}", theme=None)
             st.caption(wording.scatter_caution(reader))
+        else:
+            st.caption(_("No run of this group has this score."))
     tables.show(tables.ranked(comparison.with_score_text(group, scored, benchmark)), f"group {number}")
 
 tables.download(comparison.for_export(groups, scored, benchmark), "workdim_ranking.csv", _("Download all groups (CSV)"))

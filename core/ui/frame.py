@@ -10,7 +10,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.errors import WarehouseError, WorkdimError
+from core.errors import WorkdimError
 from core.ui import language, reads, view
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,8 +72,6 @@ def errors_shown() -> Iterator[None]:
     except WorkdimError as error:
         _ = language.translator()
         st.error(str(error), icon=":material/error:")
-        if isinstance(error, WarehouseError):
-            st.caption(_("Warehouse file: {path}").format(path=reads.warehouse().path))
         st.button(_("Try again"))
         st.stop()
 

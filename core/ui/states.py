@@ -32,6 +32,13 @@ def stop_if_none_chosen(chosen: pl.DataFrame) -> None:
         st.stop()
 
 
+def stop_if_no_estimates(estimates: pl.DataFrame) -> None:
+    if estimates.is_empty():
+        _ = language.translator()
+        st.info(_("The chosen runs hold no layer estimates."))
+        st.stop()
+
+
 def warn_if_not_comparable(chosen: pl.DataFrame) -> None:
     """Say which condition differs, because values from different conditions must not be read against each other."""
     _ = language.translator()

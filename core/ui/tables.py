@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from core.report import wording
+from core.report.labels import run_labels
 from core.ui import language, times
 
 _WORST_FIRST = {"veto": 0, "warn": 1, "pass": 2}
@@ -34,14 +35,22 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def ranked(runs: pl.DataFrame) -> pl.DataFrame:
-    """Runs of one comparison group, in the order given; `score_text` is there where a benchmark was chosen."""
+    """Runs of one comparison group, in the order given; `score_text` is there where a benchmark was chosen.
+
+    Numbers and intervals stand in columns of their own, so that a click on a heading sorts by number.
+    """
     _ = language.translator()
     score = {_("Score"): runs["score_text"]} if "score_text" in runs.columns else {}
     return pl.DataFrame(
         {
             _("Model"): runs["name"],
-            **_dimensions(runs),
+            _("Working dimension"): runs["working_dimension"].round_sig_figs(3),
+            _("95 % interval"): _intervals(runs, "working_dimension_"),
+            _("Final, before the norm"): runs["final_dimension_pre_norm"].round_sig_figs(3),
+            _("95 % (before)"): _intervals(runs, "final_dimension_pre_norm_"),
             **score,
+            _("Final, after the norm"): runs["final_dimension_post_norm"].round_sig_figs(3),
+            _("95 % (after)"): _intervals(runs, "final_dimension_post_norm_"),
             _("Points"): runs["n_points"],
             _("Parameters (millions)"): (runs["parameters"] / 1e6).round(0).cast(pl.Int64),
             _("Expansion-contraction"): verdicts(runs),
@@ -51,13 +60,14 @@ def ranked(runs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def layers(estimates: pl.DataFrame) -> pl.DataFrame:
+def layers(estimates: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """Every number behind a figure of profiles: value, error, scale and sample size, layer by layer."""
     _ = language.translator()
+    labels = run_labels(runs)
     states = {"residual": _("residual stream"), "post_norm": _("after the final norm")}
     return pl.DataFrame(
         {
-            _("Model"): estimates["name"],
+            _("Model"): [labels[run_id] for run_id in estimates["run_id"]],
             _("Layer"): estimates["layer"],
             _("State"): [states.get(state, state) for state in estimates["state"]],
             _("Value"): estimates["value"].round_sig_figs(4),
@@ -73,6 +83,7 @@ def layers(estimates: pl.DataFrame) -> pl.DataFrame:
 def worst_checks(checks: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """One line per run and check: where it acts on several layers, the layer that came out worst."""
     _ = language.translator()
+    labels = run_labels(runs)
     worst = (
         checks.join(runs.select("run_id", "name"), on="run_id", how="inner", maintain_order="right")
         .with_columns(severity=pl.col("outcome").replace_strict(_WORST_FIRST, default=0))
@@ -82,7 +93,7 @@ def worst_checks(checks: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     )
     return pl.DataFrame(
         {
-            _("Model"): worst["name"],
+            _("Model"): [labels[run_id] for run_id in worst["run_id"]],
             _("Check"): [wording.check_name(name, language.current()) for name in worst["check_name"]],
             _("Outcome"): [wording.outcome_name(outcome, language.current()) for outcome in worst["outcome"]],
             _("Value"): worst["value"].round_sig_figs(3),
@@ -111,19 +122,6 @@ def download(frame: pl.DataFrame, file_name: str, label: str) -> None:
     )
     content = flat.write_csv(include_bom=True).encode("utf-8")
     st.download_button(label, content, file_name, "text/csv", on_click="ignore", icon=":material/download:")
-
-
-def _dimensions(runs: pl.DataFrame) -> dict[str, Any]:
-    """Numbers and intervals in columns of their own, so that a click on a heading sorts by number."""
-    _ = language.translator()
-    return {
-        _("Working dimension"): runs["working_dimension"].round_sig_figs(3),
-        _("95 % interval"): _intervals(runs, "working_dimension_"),
-        _("Final, before the norm"): runs["final_dimension_pre_norm"].round_sig_figs(3),
-        _("95 % (before)"): _intervals(runs, "final_dimension_pre_norm_"),
-        _("Final, after the norm"): runs["final_dimension_post_norm"].round_sig_figs(3),
-        _("95 % (after)"): _intervals(runs, "final_dimension_post_norm_"),
-    }
 
 
 def _with_intervals(runs: pl.DataFrame, column: str) -> list[str]:

@@ -66,9 +66,11 @@ def browser() -> Iterator[sync_api.Browser]:
 
 
 @pytest.fixture
-def page(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
-    """A page that fails the test if it asks any machine but this one for anything."""
-    context = browser.new_context(locale="en-GB", viewport={"width": 1360, "height": 900}, accept_downloads=True)
+def page(browser: sync_api.Browser, request: pytest.FixtureRequest) -> Iterator[sync_api.Page]:
+    """A page that fails the test if it asks any machine but this one for anything; its parameter is the locale."""
+    context = browser.new_context(
+        locale=getattr(request, "param", "en-GB"), viewport={"width": 1360, "height": 900}, accept_downloads=True
+    )
     context.set_default_timeout(WAIT_MS)
     elsewhere: list[str] = []
     context.on("request", lambda request: elsewhere.append(request.url) if leaves(request.url) else None)
@@ -111,7 +113,7 @@ def test_from_a_cold_link_to_a_deck(page: sync_api.Page, address: str, tmp_path:
     assert any(shape.has_chart for slide in slides(deck) for shape in slide.shapes)
 
 
-def test_the_language_follows_the_switch_and_the_browser(page: sync_api.Page, address: str) -> None:
+def test_the_language_follows_the_switch(page: sync_api.Page, address: str) -> None:
     page.goto(f"{address}/ranking")
     see(page, "Ranking")
     page.get_by_role("radio", name="日本語").or_(page.get_by_role("button", name="日本語")).click()
@@ -120,6 +122,13 @@ def test_the_language_follows_the_switch_and_the_browser(page: sync_api.Page, ad
     see(page, "層プロファイル")
     page.wait_for_function("document.documentElement.lang === 'ja'")
     assert "lang=ja" in page.url
+
+
+@pytest.mark.parametrize("page", ["ja-JP"], indirect=True)
+def test_the_first_language_is_that_of_the_browser(page: sync_api.Page, address: str) -> None:
+    page.goto(f"{address}/report")
+    see(page, "レポート")
+    page.get_by_role("button", name="スライドをダウンロード").wait_for()
 
 
 def test_home_leads_to_the_newest_profiles(page: sync_api.Page, address: str) -> None:
