@@ -25,7 +25,7 @@ data = figures.profile_points(estimates, chosen, asked.estimator, asked.cloud, a
 st.plotly_chart(figures.profile_figure(asked.on_axis(data), reader), key="profile", theme=None)
 st.caption(profiles.reading_aid(asked))
 
-st.subheader(_("Working and final dimension"))
+st.subheader(_("Working and final dimension (d2, one per type)"))
 cards.run_cards(chosen)
 st.caption(f"{wording.which_ten(reader)} {wording.own_definition(reader)}")
 

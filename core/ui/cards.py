@@ -32,6 +32,8 @@ def _card(run: dict[str, Any], label: str) -> None:
         st.caption(_("No summary is stored for this run."))
         return
     _verdict(run)
+    checks = wording.outcome_name(run["worst_check"], language.current())
+    st.caption(_("N={n} points, checks: {outcome}").format(n=run["n_points"], outcome=checks))
     _metric(_("Working dimension"), run, "working_dimension")
     if run["final_dimension_post_norm"] is None:
         _metric(_("Final dimension (no final norm)"), run, "final_dimension_pre_norm")
