@@ -209,10 +209,10 @@ def _summary(
     n_layers = profile.model.n_layers
     first, middle, last = layers
     return RunSummaryRow(
-        profile.run.run_id,
-        ESTIMATOR,
-        CLOUD,
-        *working,
+        run_id=profile.run.run_id,
+        estimator=ESTIMATOR,
+        cloud=CLOUD,
+        **_named("working_dimension", working),
         working_layer=middle,
         working_layer_first=first,
         working_layer_last=last,

@@ -144,15 +144,16 @@ def _participation_ratio(points: Tensor, _labels: Tensor):
     return second_order.participation_ratios(points, everything)[0], math.nan, 0
 
 
+_ON_POINTS: dict[str, Callable[[Tensor, Tensor], tuple[float, float, int]]] = {
+    "d2": _d2,
+    "d2_all_pairs": _d2_all_pairs,
+    "participation_ratio": _participation_ratio,
+    "two_nn": partial(_by_neighbours, two_nn, 2),
+    "mle": partial(_by_neighbours, mle, MLE_NEIGHBOURS),
+    **{f"gride_{n1}": partial(_by_neighbours, partial(gride, n1=n1), 2 * n1) for n1 in GRIDE_SCALES},
+}
+
 ESTIMATORS: dict[str, Callable[..., Estimate]] = {
-    name: partial(_on_points, name, compute)
-    for name, compute in {
-        "d2": _d2,
-        "d2_all_pairs": _d2_all_pairs,
-        "participation_ratio": _participation_ratio,
-        "two_nn": partial(_by_neighbours, two_nn, 2),
-        "mle": partial(_by_neighbours, mle, MLE_NEIGHBOURS),
-        **{f"gride_{n1}": partial(_by_neighbours, partial(gride, n1=n1), 2 * n1) for n1 in GRIDE_SCALES},
-    }.items()
+    name: partial(_on_points, name, compute) for name, compute in _ON_POINTS.items()
 }
 """Name -> function(points, sequences=None, n_blocks=16) -> Estimate. `gride_8` is GRIDE at ranks 8 and 16."""

@@ -164,7 +164,7 @@ def _all_scales(table: NeighbourTable, keep: Tensor, k: int):
     """{(estimator, n1, n2): value} and {n2: mean distance of that neighbour} among the kept points."""
     distances = table.restrict(keep, k)
     available = distances.shape[1]
-    values = {}
+    values: dict[tuple[str, int | None, int], float] = {}
     if available >= dimensions.MLE_NEIGHBOURS:
         values["mle", None, dimensions.MLE_NEIGHBOURS] = dimensions.mle(distances[:, : dimensions.MLE_NEIGHBOURS])
     if available >= 2:

@@ -44,14 +44,14 @@ def log_interval(
     `blocks` are the delete-one values. `draw_values` are the values on the independent draws whose mean `value` is;
     their variance enters as s^2 / n_draws. The interval is value * exp(-+ t * error), t with B-1 degrees of freedom.
     """
-    blocks = np.asarray(blocks, dtype=float)
-    if not math.isfinite(value) or value <= 0 or not len(blocks) or not (blocks > 0).all():
+    replicates = np.asarray(blocks, dtype=float)
+    if not math.isfinite(value) or value <= 0 or not len(replicates) or not (replicates > 0).all():
         return Estimate(value if math.isfinite(value) and value > 0 else math.nan, scale=scale, n_points=n_points,
                         n_dropped=n_dropped, notes=notes)  # fmt: skip
-    error = jackknife_error(np.log(blocks))
+    error = jackknife_error(np.log(replicates))
     if len(draw_values) > 1:
         error = math.hypot(error, float(np.std(np.log(draw_values), ddof=1)) / math.sqrt(len(draw_values)))
-    reach = t_quantile(0.975, len(blocks)) * error
+    reach = t_quantile(0.975, len(replicates)) * error
     return Estimate(value, value * error, value * math.exp(-reach), value * math.exp(reach), scale, n_points,
                     n_dropped, notes)  # fmt: skip
 

@@ -32,9 +32,8 @@ def mask_tokens(sample: TokenSample, norms: np.ndarray, n_layers: int, norm_fact
     norms (n_states, n_tokens), states 0..n_layers first. The norm rule looks at states 1..n_layers-1: attention
     sinks live there, up to 170 times the median, while the last state's norm is no longer about sinks.
     """
-    position = np.zeros(sample.ids.shape, dtype=bool)
-    position[:, 0] = True
-    position, special = position.flatten(), sample.special.flatten() & ~position.flatten()
+    position = np.tile(np.arange(sample.ids.shape[1]) == 0, len(sample.ids))
+    special = sample.special.flatten() & ~position
     inner = norms[1:n_layers]
     if len(inner):
         ratios = (inner / np.maximum(np.median(inner, axis=1, keepdims=True), 1e-30)).max(0)

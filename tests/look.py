@@ -1,0 +1,79 @@
+"""`python -m tests.look --out FOLDER`: every screen and slide as a picture, in both languages, to be looked at."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from core.launch import free_port, start_server, stop, wait_until_ready
+from core.report.slides import deck
+from core.warehouse import queries
+from core.warehouse.store import Warehouse, default_path
+
+PAGES = {"home": "", "profiles": "profiles", "ranking": "ranking", "report": "report"}
+WIDTHS = (1360, 700)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.look", description=__doc__)
+    parser.add_argument("--warehouse", type=Path, default=default_path(), metavar="FILE")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    screens(Warehouse(options.warehouse), options.out)
+    slides(Warehouse(options.warehouse), options.out)
+    print(f"{len(list(options.out.glob('*.png')))} pictures in {options.out}")
+    return 0
+
+
+def screens(warehouse: Warehouse, out: Path) -> None:
+    chosen = ",".join(queries.runs(warehouse)["run_id"].to_list()[:3])
+    port = free_port(8600)
+    server = start_server(warehouse.path, port)
+    try:
+        wait_until_ready(server, port)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+            for width in WIDTHS:
+                for language in ("en", "ja"):
+                    page = browser.new_page(viewport={"width": width, "height": 900})
+                    for name, path in PAGES.items():
+                        page.goto(f"http://127.0.0.1:{port}/{path}?lang={language}&runs={chosen}")
+                        page.get_by_role("heading").first.wait_for()
+                        page.wait_for_timeout(2500)  # figures draw after their text
+                        height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+                        page.set_viewport_size({"width": width, "height": max(900, height)})
+                        page.wait_for_timeout(800)
+                        page.screenshot(path=out / f"{name}_{language}_{width}.png")
+                        page.set_viewport_size({"width": width, "height": 900})
+                    page.close()
+            browser.close()
+    finally:
+        stop(server)
+
+
+def slides(warehouse: Warehouse, out: Path) -> None:
+    """Rendered by LibreOffice; skipped where it or pdftoppm is missing."""
+    if not (shutil.which("soffice") and shutil.which("pdftoppm")):
+        print("LibreOffice or pdftoppm is missing: no pictures of slides.", file=sys.stderr)
+        return
+    runs = queries.runs(warehouse)
+    if runs.is_empty():
+        return
+    ids = runs["run_id"].to_list()
+    tables = [read(warehouse, ids) for read in (queries.estimates, queries.correlators, queries.checks)]
+    for language in ("en", "ja"):
+        file = out / f"deck_{language}.pptx"
+        file.write_bytes(deck(runs, *tables, queries.scores(warehouse), language))
+        subprocess.run(["soffice", "--headless", "--convert-to", "pdf", "--outdir", str(out), str(file)], check=True)
+        pdf = file.with_suffix(".pdf")
+        subprocess.run(["pdftoppm", "-r", "80", "-png", str(pdf), str(out / f"deck_{language}")], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
