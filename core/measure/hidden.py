@@ -24,6 +24,8 @@ from core.records import Progress, ProgressCallback
 
 LOGIT_BUDGET = 192 * 2**20
 """Bytes of logits that one batch may produce: they are the largest tensor of the pass."""
+MAX_BATCH = 8
+"""Sequences per batch: larger ones are no faster on a CPU and only take memory."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,7 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     shape = (model.n_layers + 2, n_sequences * n_tokens, model.hidden_size)
     _need_room(scratch, math.prod(shape) * 4)
     states = np.lib.format.open_memmap(scratch / "states.npy", mode="w+", dtype=np.float32, shape=shape)
-    batch = max(1, LOGIT_BUDGET // (4 * n_tokens * max(model.vocabulary_size if model.is_causal else 1, 1)))
-    batch = min(batch, 8)
+    batch = min(MAX_BATCH, max(1, LOGIT_BUDGET // (4 * n_tokens * model.vocabulary_size)))
     loss, post_norm_differs = 0.0, False
     with torch.inference_mode(), _spilling(model, states) as position:
         for start in range(0, n_sequences, batch):

@@ -48,7 +48,6 @@ def _metric(label: str, run: dict[str, Any], column: str) -> None:
 
 
 def _verdict(run: dict[str, Any]) -> None:
-    text = wording.verdict_text(run["verdict"], [], language.current())
-    st.badge(text, color=_COLOURS.get(run["verdict"], "gray"))  # type: ignore[arg-type]
-    limits = [wording.qualifier_text(key, language.current()) for key in run["qualifiers"] or []]
-    st.caption(" · ".join(limits) or "–")
+    """The verdict with what limits it in one breath: "found" never stands alone."""
+    text = wording.verdict_text(run["verdict"], run["qualifiers"], language.current())
+    st.markdown(f":{_COLOURS.get(run['verdict'], 'gray')}[{text}]")
