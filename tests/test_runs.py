@@ -16,6 +16,7 @@ from core.runs import measure, new_run_id, sweep
 from core.warehouse import parcels, queries
 from core.warehouse.store import Warehouse
 from tests.conftest import ROOT
+from tests.tiny import save_tiny_model
 
 
 def quiet(step):
@@ -54,6 +55,17 @@ def test_a_measurement_is_in_the_warehouse_with_everything_it_found(config, ware
     assert primary.filter(pl.col("lower") < pl.col("value"), pl.col("value") < pl.col("upper")).height == 6
     assert not list(warehouse.jobs.iterdir())
     assert steps[0].phase == "load" and steps[-1].done == steps[-1].total
+
+
+def test_random_weights_are_vetoed_and_never_found(warehouse, tmp_path):
+    """Weights drawn so that a block outweighs the embedding, as at real widths: late states say which window it is."""
+    folder = save_tiny_model(tmp_path / "random", initializer_range=0.07)
+    config = RunConfig(str(folder), "english-business", device="cpu")
+    finished = measure(config, warehouse, quiet)
+    assert finished.profile.summaries[0].verdict != "found"
+    vetoed = {check.check_name for check in finished.profile.checks if check.outcome == "veto"}
+    assert vetoed & {"sequence_invariance_all_pairs", "sequence_share"}
+    assert "check_vetoed" in finished.profile.summaries[0].qualifiers
 
 
 def test_the_same_request_gives_the_same_numbers(config, warehouse):

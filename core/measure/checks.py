@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from core.geometry.layer import LayerResult
+from core.geometry.stability import SequenceDependence
 from core.measure.hidden import HiddenStates
 from core.measure.mask import TokenMask
 from core.measure.sample import TokenSample
@@ -15,14 +18,23 @@ LIMITS = {
     "unknown_token_share": (0.01, 0.10),
     # A tokenizer that knows a script needs less than a token per character in any language.
     "tokens_per_character": (0.9, 1.3),
+    # A change of less than 10 percent passes as none, of more than 20 percent is too much; either way round.
+    "sequence_invariance": (math.log(1.1), math.log(1.2)),
+    "sequence_invariance_all_pairs": (math.log(1.1), math.log(1.2)),
+    "sequence_share": (0.2, 0.3),
 }
-FEW_TYPES = 0.9
-"""Share of the protocol's types below which runs are compared only with runs of the same size."""
 
 
 def run_checks(
-    run_id: str, sample: TokenSample, mask: TokenMask, states: HiddenStates, layers: list[LayerResult], n_points: int
+    run_id: str,
+    sample: TokenSample,
+    mask: TokenMask,
+    states: HiddenStates,
+    layers: list[LayerResult],
+    n_points: int,
+    dependence: dict[int, SequenceDependence],
 ) -> list[RunCheckRow]:
+    """All checks of a run; `dependence` holds the embedding, the peak and the final layer."""
     whole_run = {
         "norm_dropped_share": mask.norm_dropped_share,
         "unknown_token_share": sample.unknown_share,
@@ -34,10 +46,18 @@ def run_checks(
         # Without context two tokens of one spelling coincide, so copies at layer 0 say nothing.
         if state == "residual" and layer > 0:
             rows.append(_judge(run_id, "duplicates", layer, result.duplicate_share))
+    for layer, found in dependence.items():
+        rows.append(_judge(run_id, "sequence_invariance", layer, found.d2_shift))
+        rows.append(_judge(run_id, "sequence_invariance_all_pairs", layer, found.d2_all_pairs_shift))
+        rows.append(_judge(run_id, "sequence_share", layer, found.share))
     return rows
 
 
 def _judge(run_id: str, name: str, layer: int | None, value: float) -> RunCheckRow:
     warn, veto = LIMITS[name]
-    outcome = "veto" if value > veto else "warn" if value > warn else "pass"
-    return RunCheckRow(run_id, name, layer, value, veto if outcome == "veto" else warn, outcome)
+    # What cannot be computed has not passed.
+    size = abs(value) if math.isfinite(value) else math.inf
+    outcome = "veto" if size > veto else "warn" if size > warn else "pass"
+    return RunCheckRow(
+        run_id, name, layer, value if math.isfinite(value) else None, veto if outcome == "veto" else warn, outcome
+    )

@@ -21,6 +21,7 @@ import torch
 from core.geometry import clouds
 from core.geometry.layer import LayerPlan, LayerResult, measure_layer
 from core.geometry.resampling import half_splits
+from core.geometry.stability import SequenceDependence, sequence_dependence, sequence_pairs
 from core.measure.checks import run_checks
 from core.measure.corpora import Corpus, open_corpus
 from core.measure.hidden import HiddenStates, capture
@@ -71,8 +72,9 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
             clock.report(Progress("geometry", index, len(states.labels)))
             points = torch.from_numpy(states.states[index][mask.keep]).to(device)  # (n_tokens_used, hidden_size)
             layers.append(measure_layer(points, plan))
+        dependence = check_sequences(states, mask, plan, layers, sample, protocol, config.seed)
         clock.report(Progress("geometry", len(states.labels), len(states.labels)))
-    return _assemble(config, run_id, protocol, corpus, model, sample, states, mask, plan, layers, clock)
+    return _assemble(config, run_id, protocol, corpus, model, sample, states, mask, plan, layers, dependence, clock)
 
 
 def plan_layers(sample: TokenSample, mask: TokenMask, protocol: Protocol, seed: int) -> LayerPlan:
@@ -90,6 +92,24 @@ def plan_layers(sample: TokenSample, mask: TokenMask, protocol: Protocol, seed: 
     )
 
 
+def check_sequences(
+    states: HiddenStates, mask: TokenMask, plan: LayerPlan, layers: list[LayerResult], sample: TokenSample,
+    protocol: Protocol, seed: int,
+) -> dict[int, SequenceDependence]:  # fmt: skip
+    """Dependence on the number of sequences at the embedding, the peak of d2 and the final layer."""
+    types = sample.ids.flatten()[mask.keep]
+    sequences = np.repeat(np.arange(len(sample.ids)), sample.ids.shape[1])[mask.keep]
+    order = np.random.default_rng([seed, 1, 0]).permutation(len(types))
+    pairs = sequence_pairs(order, types, sequences, plan.halves[:4], protocol.max_types)
+    inner = [result.estimates[0].estimate.value for result in layers[1 : states.n_layers]]
+    peak = 1 + int(np.argmax(inner)) if inner else 0
+    found = {}
+    for layer in sorted({0, peak, states.n_layers}):
+        points = torch.from_numpy(states.states[layer][mask.keep])
+        found[layer] = sequence_dependence(points, sequences, pairs, plan.draws[0])
+    return found
+
+
 def _without_weights(model: OpenModel) -> OpenModel:
     """Only the description is needed once the states are on disk; the weights' memory goes back."""
     slim = OpenModel(model.row, None, None, torch.nn.ModuleList(), model.is_causal, model.device, model.dtype)
@@ -99,7 +119,8 @@ def _without_weights(model: OpenModel) -> OpenModel:
 
 def _assemble(
     config: RunConfig, run_id: str, protocol: Protocol, corpus: Corpus, model: OpenModel, sample: TokenSample,
-    states: HiddenStates, mask: TokenMask, plan: LayerPlan, layers: list[LayerResult], clock: _Clock,
+    states: HiddenStates, mask: TokenMask, plan: LayerPlan, layers: list[LayerResult],
+    dependence: dict[int, SequenceDependence], clock: _Clock,
 ) -> Profile:  # fmt: skip
     run = RunRow(
         run_id=run_id,
@@ -155,7 +176,7 @@ def _assemble(
             for e in result.estimates
             if (e.estimator, e.n1) in KEPT_REPLICATES
         ],
-        checks=run_checks(run_id, sample, mask, states, layers, plan.draws[0].n_points),
+        checks=run_checks(run_id, sample, mask, states, layers, plan.draws[0].n_points, dependence),
         bits_per_byte=states.bits_per_byte,
     )  # fmt: skip
 

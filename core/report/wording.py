@@ -64,7 +64,8 @@ def check_name(check: str, language: str) -> str:
         "unknown_token_share": _("Share of unknown tokens"),
         "tokens_per_character": _("Tokens per character"),
         "token_types": _("Number of token types"),
-        "sequence_invariance": _("Independence of the number of windows"),
+        "sequence_invariance": _("Shift of log d2 with the number of windows"),
+        "sequence_invariance_all_pairs": _("The same for d2 of all pairs"),
         "n_invariance": _("Independence of the number of points"),
         "sequence_share": _("Share of variance between windows"),
     }

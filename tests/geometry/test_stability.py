@@ -1,0 +1,58 @@
+"""The check that catches a random model: dependence on the number of sequences."""
+
+import numpy as np
+import pytest
+import torch
+
+from core.geometry import clouds, resampling, stability
+
+N_SEQUENCES, N_TOKENS, N_DIMS = 32, 60, 200
+
+
+def checked(points, types):
+    sequences = np.repeat(np.arange(N_SEQUENCES), N_TOKENS)
+    order = np.random.default_rng(0).permutation(len(types))
+    halves = resampling.half_splits(N_SEQUENCES, 4, seed=0)
+    cloud = clouds.one_per_type(order, types, sequences // 2, sequences, 16, 800)
+    pairs = stability.sequence_pairs(order, types, sequences, halves, 800)
+    states = torch.tensor(points, dtype=torch.float32)
+    return stability.sequence_dependence(states, sequences, pairs, cloud), pairs, types
+
+
+@pytest.fixture
+def types():
+    return np.random.default_rng(1).integers(0, 400, N_SEQUENCES * N_TOKENS)
+
+
+def test_tokens_that_do_not_know_their_sequence_pass(types):
+    points = np.random.default_rng(2).normal(size=(400, 40))[types]
+    found, _, _ = checked(points + 0.1 * np.random.default_rng(3).normal(size=points.shape), types)
+    assert abs(found.d2_all_pairs_shift) < 0.05 and abs(found.d2_shift) < 0.05
+    assert abs(found.share) < 0.05
+
+
+def test_states_that_average_their_prefix_are_caught(types):
+    """Nine tenths of the variance is one direction per sequence, as in late layers of random weights."""
+    generator = np.random.default_rng(4)
+    own = generator.normal(size=(N_SEQUENCES, N_DIMS))[np.repeat(np.arange(N_SEQUENCES), N_TOKENS)]
+    found, _, _ = checked(own + generator.normal(size=own.shape) / 3, types)
+    assert found.d2_all_pairs_shift > np.log(1.2)
+    assert found.share == pytest.approx(0.9, abs=0.05)
+
+
+def test_both_sides_hold_the_same_types_and_only_one_is_confined_to_half_of_the_text(types):
+    _, pairs, types = checked(np.random.default_rng(5).normal(size=(len(types), 5)), types)
+    sequences = np.repeat(np.arange(N_SEQUENCES), N_TOKENS)
+    assert len(pairs) == 8
+    for pair in pairs:
+        assert (types[pair.few] == types[pair.many]).all()
+        assert len(np.unique(sequences[pair.few])) <= N_SEQUENCES // 2 < len(np.unique(sequences[pair.many]))
+
+
+def test_omega_squared_of_pure_noise_is_zero_on_average():
+    sequences = torch.arange(320) // 10
+    shares = [
+        stability.between_share(torch.randn(320, 30, generator=torch.Generator().manual_seed(s)), sequences)
+        for s in range(20)
+    ]
+    assert np.mean(shares) == pytest.approx(0, abs=0.005)
