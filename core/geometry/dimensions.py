@@ -32,7 +32,7 @@ def two_nn(distances: Tensor) -> float:
     distances (n_points, >= 2), sorted, without exact duplicates. Facco et al. 2017. For N independent points of
     locally constant density it is unbiased; NaN where all ratios are 1.
     """
-    log_ratios = (distances[:, 1] / distances[:, 0]).double().log().clamp_min(0)
+    log_ratios = _in_double(distances[:, 1] / distances[:, 0]).log().clamp_min(0)
     return _safe_ratio(len(distances) - 1, float(log_ratios.sum()))
 
 
@@ -43,7 +43,7 @@ def mle(distances: Tensor) -> float:
     Ghahramani 2005: averaging the local dimensions themselves is biased at small k.
     """
     k = distances.shape[1]
-    logs = distances.double().log()
+    logs = _in_double(distances).log()
     return _safe_ratio((k - 1) * len(distances), float((logs[:, -1:] - logs[:, :-1]).sum()))
 
 
@@ -54,7 +54,7 @@ def gride(distances: Tensor, n1: int) -> float:
     n1 = 1 is `two_nn`. The start value is the moment estimate (H_{n2-1} - H_{n1-1}) / mean log mu.
     """
     n2 = 2 * n1
-    log_mu = (distances[:, n2 - 1] / distances[:, n1 - 1]).double().log().clamp_min(0)
+    log_mu = _in_double(distances[:, n2 - 1] / distances[:, n1 - 1]).log().clamp_min(0)
     mean = float(log_mu.mean())
     if not math.isfinite(mean) or mean <= 0:
         return math.nan
@@ -79,6 +79,11 @@ def _gride_root(log_mu: Tensor, n1: int, n2: int, d: float) -> float:
         if abs(step) < 1e-9 * d:
             return d
     return math.nan
+
+
+def _in_double(values: Tensor) -> Tensor:
+    """On the CPU: the tables are small by now, and Apple's GPUs have no double precision."""
+    return values.cpu().double()
 
 
 def _safe_ratio(numerator: float, denominator: float) -> float:
