@@ -9,7 +9,7 @@ import polars as pl
 from tqdm import tqdm
 
 from core.records import Profile, Progress
-from core.report.wording import verdict_text
+from core.report.wording import verdict_short, verdict_text
 
 BAR = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed} passed, {remaining} left"
 PHASES = {"load": "loading", "forward": "reading text", "geometry": "measuring layers"}
@@ -90,14 +90,14 @@ def runs_table(runs: pl.DataFrame) -> str:
     rows = [
         (r["run_id"][:13], r["name"], r["corpus_name"], r["protocol"], _interval(r, "working_dimension"),
          _interval(r, "final_dimension_pre_norm"), _interval(r, "final_dimension_post_norm", "-"),
-         (r["verdict"] or "undecided").replace("_", " ") + ("*" if r["qualifiers"] else ""))
+         verdict_short(r["verdict"], r["qualifiers"], "en"))
         for r in runs.iter_rows(named=True)
     ]  # fmt: skip
     widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
     lines = [
         "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]
     ]
-    return "\n".join([*lines, "* with qualifiers: python -m core runs --show RUN"])
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def run_details(run: dict[str, Any], checks: pl.DataFrame) -> str:

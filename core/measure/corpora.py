@@ -130,7 +130,10 @@ def _choose_column(path: Path, frame: pl.DataFrame, column: str | None) -> str:
 
 
 def _decode(path: Path, encoding: str) -> str:
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
     if not raw.strip():
         raise CorpusError(f"{path.name} is empty. Choose a file with text.")
     try:

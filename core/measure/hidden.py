@@ -53,6 +53,11 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     Raises ResourceError where the disk lacks room, ModelError for hidden states that are not finite.
     """
     n_sequences, n_tokens = sample.ids.shape
+    if sample.ids.max() >= model.vocabulary_size:
+        raise ModelError(
+            f"The tokenizer of {model.row.model_id} gives token {sample.ids.max()}, but the model knows "
+            f"{model.vocabulary_size}: they do not belong together. Check the folder."
+        )
     shape = (model.n_layers + 2, n_sequences * n_tokens, model.hidden_size)
     _need_room(scratch, math.prod(shape) * 4)
     states = np.lib.format.open_memmap(scratch / "states.npy", mode="w+", dtype=np.float32, shape=shape)

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 # Before transformers is imported: everything below reads local files only.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -134,13 +135,16 @@ def _reason(weights: Weights, what: str, error: Exception) -> str:
 def _check_files(weights: Weights) -> None:
     """Headers first: a damaged or incomplete file is named before anything is loaded."""
     if weights.gguf_file:
-        with (weights.folder / weights.gguf_file).open("rb") as stream:
+        with _opened(weights.folder / weights.gguf_file) as stream:
             if stream.read(4) != b"GGUF":
                 raise ModelError(f"{weights.gguf_file} is not a GGUF file, or is damaged. Download it again.")
         return
     index = weights.folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        try:
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, OSError) as error:
+            raise ModelError(f"{index.name} of {weights.name} is damaged. Download it again.") from error
         missing = [shard for shard in shards if not (weights.folder / shard).is_file()]
         if missing:
             raise ModelError(
@@ -151,8 +155,15 @@ def _check_files(weights: Weights) -> None:
         try:
             with safe_open(path, framework="pt") as stream:
                 stream.keys()
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise ModelError(f"{path.name} of {weights.name} is damaged ({error}). Download it again.") from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
 
 
 def _is_causal(config: Any, weights: Weights) -> bool:

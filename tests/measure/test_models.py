@@ -79,6 +79,26 @@ def test_a_missing_shard_is_named(folder):
         open_folder(folder)
 
 
+def test_a_broken_index_is_damaged(folder):
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": ', encoding="utf-8")
+    with pytest.raises(ModelError, match="model.safetensors.index.json of tiny is damaged"):
+        open_folder(folder)
+
+
+def test_a_tokenizer_of_another_model_is_found_out(folder, tmp_path):
+    from core.measure.corpora import open_corpus
+    from core.measure.hidden import capture
+    from core.measure.protocol import PROTOCOLS
+    from core.measure.sample import draw_sample
+    from tests.tiny import train_tokenizer
+
+    train_tokenizer(5000).save_pretrained(folder)
+    model = open_folder(folder)
+    sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
+    with pytest.raises(ModelError, match="they do not belong together"):
+        capture(model, sample, tmp_path, lambda step: None)
+
+
 @pytest.mark.parametrize("content", [b"not a GGUF file", b"GGUF" + b"\x03\0\0\0" + b"\xff" * 40])
 def test_a_corrupt_gguf_is_damaged(tmp_path, content):
     path = tmp_path / "model.gguf"
