@@ -157,11 +157,12 @@ def _app(options: argparse.Namespace) -> int:
 
 def _runs(options: argparse.Namespace) -> int:
     from core.console import run_details, runs_table
-    from core.runs import sweep
+    from core.runs import sweep_to_read
     from core.warehouse import queries
 
     warehouse = _warehouse(options)
-    sweep(warehouse)
+    for reason in sweep_to_read(warehouse):
+        _warn(reason)
     runs = queries.runs(warehouse)
     if options.show:
         runs = runs.filter(runs["run_id"].str.starts_with(options.show))

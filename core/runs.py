@@ -21,11 +21,11 @@ from pathlib import Path
 import psutil
 
 from core.analysis.shape import summarise
-from core.errors import WarehouseLocked
+from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.warehouse import parcels
 from core.warehouse.parcel_format import is_parcel
-from core.warehouse.store import Warehouse, make_folder
+from core.warehouse.store import Warehouse, folders_in, make_folder
 
 PROGRESS_FILE = "progress.json"
 
@@ -64,12 +64,28 @@ def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback)
 
 def sweep(warehouse: Warehouse) -> None:
     """Bring in what waits: complete jobs and parcels. Remove what a killed measurement left half done."""
-    for job in sorted(warehouse.jobs.glob("*")) if warehouse.jobs.is_dir() else []:
-        if is_parcel(job):
-            parcels.finish(warehouse, job)
-        elif not _is_alive(job):
-            shutil.rmtree(job, ignore_errors=True)
+    for job in folders_in(warehouse.jobs):
+        _settle(warehouse, job)
     parcels.ingest_waiting(warehouse)
+
+
+def sweep_to_read(warehouse: Warehouse) -> list[str]:
+    """As `sweep`, for verbs that only read: what cannot be written now goes on waiting, and one line says why."""
+    reasons = []
+    for job in folders_in(warehouse.jobs):
+        try:
+            _settle(warehouse, job)
+        except (ResourceError, WarehouseError) as error:
+            reasons.append(str(error))
+    return reasons + parcels.take_in(warehouse).lines
+
+
+def _settle(warehouse: Warehouse, job: Path) -> None:
+    """A complete job becomes a parcel; one whose process is gone is removed."""
+    if is_parcel(job):
+        parcels.finish(warehouse, job)
+    elif not _is_alive(job):
+        shutil.rmtree(job, ignore_errors=True)
 
 
 def new_run_id() -> str:

@@ -42,6 +42,21 @@ def test_a_file_that_is_no_warehouse_is_left_alone(path):
     assert path.read_text(encoding="utf-8") == "a letter"
 
 
+def test_a_folder_that_is_a_file_is_one_line(path):
+    path.write_text("a letter", encoding="utf-8")
+    done = run_core("runs", warehouse=path / "w.duckdb")
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_damaged_parcel_is_told_and_the_runs_are_listed(path):
+    parcel = path.parent / "parcels" / "01900000-0000-7000-8000-000000000001"
+    parcel.mkdir(parents=True)
+    (parcel / "run.json").write_text("{", encoding="utf-8")
+    done = run_core("runs", warehouse=path)
+    assert done.returncode == 0 and "No runs yet" in done.stdout
+    assert done.stderr.startswith("workdim: ") and "is damaged" in done.stderr
+
+
 def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
     done = run_core(
         "measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business", warehouse=path

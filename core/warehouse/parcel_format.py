@@ -18,7 +18,7 @@ import polars as pl
 
 from core.errors import ResourceError, WarehouseError
 from core.records import TABLES, Profile
-from core.warehouse.frames import frame, schema
+from core.warehouse.frames import frame, optional_columns, schema
 from core.warehouse.store import make_folder
 
 FORMAT = 1
@@ -35,6 +35,7 @@ _MANY = {
     "run_summaries": "summaries",
 }
 """Tables in a Parquet file each, and the field of Profile that they come from."""
+MANY_TABLES = tuple(_MANY)
 
 
 def write_parcel(folder: Path, profile: Profile) -> None:
@@ -84,7 +85,7 @@ def _single(values: dict[str, Any], row_class: type) -> pl.DataFrame:
         name: datetime.fromisoformat(value) if types[name] == pl.Datetime("us") and value is not None else value
         for name, value in values.items()
     }
-    return pl.DataFrame([parsed], schema=types)
+    return _complete(pl.DataFrame([parsed], schema=types), row_class, RUN_FILE)
 
 
 def _many(file: Path, sha256: str, table: str) -> pl.DataFrame:
@@ -94,6 +95,15 @@ def _many(file: Path, sha256: str, table: str) -> pl.DataFrame:
     rows = pl.read_parquet(io.BytesIO(content))
     if rows.schema != schema(TABLES[table]):
         raise ValueError(f"{file.name} has other columns than {table}")
+    return _complete(rows, TABLES[table], file.name)
+
+
+def _complete(rows: pl.DataFrame, row_class: type, file_name: str) -> pl.DataFrame:
+    """The rows, if no value is missing that the table must have."""
+    optional = optional_columns(row_class)
+    missing = [name for name in rows.columns if name not in optional and rows[name].null_count()]
+    if missing:
+        raise ValueError(f"{file_name} lacks values of {', '.join(missing)}")
     return rows
 
 

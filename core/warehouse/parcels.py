@@ -8,20 +8,50 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
-from core.warehouse.parcel_format import RUN_FILE, is_parcel, read_parcel, write_parcel
-from core.warehouse.store import Warehouse, make_folder, wal
+from core.warehouse.parcel_format import MANY_TABLES, RUN_FILE, is_parcel, read_parcel, write_parcel
+from core.warehouse.store import Warehouse, folders_in, is_there, make_folder, wal
 
-__all__ = ["finish", "ingest", "ingest_waiting", "read_parcel", "rebuild", "waiting_parcels", "write_parcel"]
+__all__ = [
+    "TakenIn",
+    "finish",
+    "ingest",
+    "ingest_waiting",
+    "read_parcel",
+    "rebuild",
+    "take_in",
+    "waiting_parcels",
+    "write_parcel",
+]
 
 _log = logging.getLogger("workdim")
 # Rows that a rebuilt warehouse cannot get from parcels.
 _NOT_IN_PARCELS = ("scores", "pilots", "plans", "plan_outcomes")
+_READERS_WAIT = 0.5
+"""Seconds that somebody who only wants to read waits for the right to write."""
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """What became of the waiting parcels when somebody came to read."""
+
+    run_ids: list[str] = field(default_factory=list)
+    waiting: int = 0
+    """Parcels that could not be written now, for the one `reason`."""
+    reason: str = ""
+    damaged: list[str] = field(default_factory=list)
+    """One line for each parcel that can never be taken in as it is."""
+
+    @property
+    def lines(self) -> list[str]:
+        late = [f"{self.waiting} finished measurements wait: {self.reason}"] if self.waiting else []
+        return late + self.damaged
 
 
 def finish(warehouse: Warehouse, job_folder: Path) -> Path:
@@ -51,6 +81,19 @@ def ingest(warehouse: Warehouse, folder: Path) -> bool:
         return insert(connection, tables)
 
 
+def take_in(warehouse: Warehouse) -> TakenIn:
+    """As `ingest_waiting` for somebody who only reads: what cannot be written now goes on waiting and is told."""
+    waiting, damaged = waiting_parcels(warehouse), list[str]()
+    if not waiting:
+        return TakenIn()
+    try:
+        return TakenIn(ingest_waiting(replace(warehouse, wait=_READERS_WAIT), damaged.append), damaged=damaged)
+    except (WarehouseLocked, ResourceError) as error:
+        left = waiting_parcels(warehouse)
+        taken = [folder.name for folder in waiting if folder not in left]
+        return TakenIn(taken, len(left) - len(damaged), str(error), damaged)
+
+
 def ingest_waiting(warehouse: Warehouse, report: Callable[[str], None] = _log.warning) -> list[str]:
     """Insert every parcel that is not in yet, oldest first; returns their run ids.
 
@@ -71,7 +114,7 @@ def ingest_waiting(warehouse: Warehouse, report: Callable[[str], None] = _log.wa
 
 def waiting_parcels(warehouse: Warehouse) -> list[Path]:
     """Parcels whose runs are not in the warehouse, oldest first (run ids are time-ordered)."""
-    folders = _parcel_folders(warehouse.parcels)
+    folders = folders_in(warehouse.parcels)
     if not folders:
         return []
     known = set(warehouse.read("SELECT run_id FROM runs")["run_id"])
@@ -98,8 +141,9 @@ def insert(connection: duckdb.DuckDBPyConnection, tables: dict[str, pl.DataFrame
 def rebuild(warehouse: Warehouse, report: Callable[[str], None] = _log.warning) -> list[str]:
     """Make the warehouse anew from its parcels, beside the old file, then exchange the two.
 
-    Scores, pilots and plans are taken over from the old file where it can still be read. The old file is kept as
-    `<name>.before-rebuild`. Returns the run ids of the new warehouse.
+    Scores, pilots, plans and runs without a readable parcel are taken over from the old file where it can still be
+    read, the runs with a line each to `report`. The old file is kept as `<name>.before-rebuild`. Returns the ids of
+    the runs that came from parcels.
     """
     path = warehouse.path
     beside = Warehouse(path.with_name(path.name + ".rebuild"), warehouse.wait)
@@ -107,12 +151,13 @@ def rebuild(warehouse: Warehouse, report: Callable[[str], None] = _log.warning) 
     taken = []
     with beside.write() as connection:
         _take_over(connection, warehouse, report)
-        for folder in filter(is_parcel, _parcel_folders(warehouse.parcels)):
-            try:
-                insert(connection, read_parcel(folder))
-                taken.append(folder.name)
-            except WarehouseError as error:
-                report(str(error))
+    for folder in filter(is_parcel, folders_in(warehouse.parcels)):
+        try:
+            ingest(beside, folder)
+            taken.append(folder.name)
+        except WarehouseError as error:
+            report(str(error))
+    _take_over_runs(beside, warehouse, taken, report)
     kept = path.with_name(path.name + ".before-rebuild")
     _remove(kept)
     # The log goes first: an old log beside the new file would be replayed into it.
@@ -120,14 +165,6 @@ def rebuild(warehouse: Warehouse, report: Callable[[str], None] = _log.warning) 
         if source.exists():
             _replace(source, target, warehouse.wait)
     return taken
-
-
-def _parcel_folders(parcels: Path) -> list[Path]:
-    try:
-        with os.scandir(parcels) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir())
-    except FileNotFoundError:
-        return []
 
 
 def _check_same(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, table: str, key: str, content: str) -> None:
@@ -142,20 +179,51 @@ def _check_same(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, table
 
 
 def _take_over(connection: duckdb.DuckDBPyConnection, old: Warehouse, report: Callable[[str], None]) -> None:
-    if not old.path.exists():
+    if not is_there(old.path):
         return
     for table in _NOT_IN_PARCELS:
-        try:
-            rows = old.read(f"SELECT * FROM {table}")
-        except WarehouseLocked:
-            raise
-        except (WarehouseError, duckdb.Error) as error:
-            report(f"{table} could not be taken over: {str(error).splitlines()[0]}")
+        rows = _of_old(old, table, f"SELECT * FROM {table}", report)
+        if rows is None:
             continue
         connection.execute(f"DELETE FROM {table}")
         connection.register("incoming_rows", rows)
         connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows")
         connection.unregister("incoming_rows")
+
+
+def _take_over_runs(new: Warehouse, old: Warehouse, taken: list[str], report: Callable[[str], None]) -> None:
+    """Runs of the old file that no parcel brought: their rows are the only copy left."""
+    known = _of_old(old, "runs", "SELECT run_id FROM runs ORDER BY run_id", report) if is_there(old.path) else None
+    for run_id in [] if known is None else known["run_id"].to_list():
+        if run_id in taken:
+            continue
+        try:
+            with new.write() as connection:
+                insert(connection, _tables_of(old, run_id))
+            report(f"Run {run_id} has no parcel that can be read: its rows were taken over from the old warehouse.")
+        except WarehouseLocked:
+            raise
+        except (WarehouseError, duckdb.Error) as error:
+            report(f"Run {run_id} is lost, it has no parcel that can be read: {str(error).splitlines()[0]}")
+
+
+def _tables_of(warehouse: Warehouse, run_id: str) -> dict[str, pl.DataFrame]:
+    """What a parcel of this run would hold."""
+    keys = {"models": "model_id", "corpora": "corpus_id"}
+    of_run = {t: f"SELECT * FROM {t} WHERE {k} = (SELECT {k} FROM runs WHERE run_id = ?)" for t, k in keys.items()}
+    of_run |= {table: f"SELECT * FROM {table} WHERE run_id = ?" for table in ("runs", *MANY_TABLES)}
+    return {table: warehouse.read(sql, [run_id]) for table, sql in of_run.items()}
+
+
+def _of_old(old: Warehouse, what: str, sql: str, report: Callable[[str], None]) -> pl.DataFrame | None:
+    """Rows of a file that may be ruined; None, with a line to `report`, where they cannot be read."""
+    try:
+        return old.read(sql)
+    except WarehouseLocked:
+        raise
+    except (WarehouseError, duckdb.Error) as error:
+        report(f"{what} could not be taken over: {str(error).splitlines()[0]}")
+        return None
 
 
 def _rename(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ Copying is done here and not in the app because closing a plain file handle woul
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import io
@@ -15,6 +16,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -141,8 +143,7 @@ def _open_copy(warehouse: Warehouse, request: dict[str, Any]) -> duckdb.DuckDBPy
 
 def _current_copy(warehouse: Warehouse) -> Path:
     """The copy of the file as it stands now, made if need be."""
-    folder = warehouse.path.parent / COPIES
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = _folder_for_copies(warehouse)
     # Reading holds writers off until the copy is complete.
     with connect(warehouse.path, read_only=True, wait=warehouse.wait, config={"threads": "1"}):
         key = hashlib.sha256(repr(warehouse.version()).encode()).hexdigest()[:16]
@@ -158,6 +159,18 @@ def _current_copy(warehouse: Warehouse) -> Path:
     os.replace(part, copy)
     _clear_away(folder, warehouse.path.name, copy)
     return copy
+
+
+def _folder_for_copies(warehouse: Warehouse) -> Path:
+    """Beside the warehouse; where nothing can be written there, a private folder that goes with this process."""
+    beside = warehouse.path.parent / COPIES
+    with contextlib.suppress(OSError):
+        beside.mkdir(mode=0o700, exist_ok=True)
+        if os.access(beside, os.W_OK):
+            return beside
+    private = Path(tempfile.mkdtemp(prefix="workdim-"))
+    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    return private
 
 
 def _clear_away(folder: Path, name: str, current: Path) -> None:

@@ -34,7 +34,10 @@ _HIGHER_IS_BETTER = {
 
 
 def load_reference(connection: duckdb.DuckDBPyConnection, file: Path = REFERENCE) -> int:
-    """Insert the shipped scores unless this very file is in already; returns the number of new rows."""
+    """Insert the shipped scores unless this very file is in already; returns the number of new rows.
+
+    An earlier edition, known by a source that both name, makes room for the new one.
+    """
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -46,6 +49,10 @@ def load_reference(connection: duckdb.DuckDBPyConnection, file: Path = REFERENCE
         return 0
     rows = score_rows(pl.read_parquet(io.BytesIO(content)), digest)
     connection.register("incoming_scores", rows)
+    connection.execute(
+        "DELETE FROM scores WHERE file_sha256 IN (SELECT file_sha256 FROM scores WHERE source IN "
+        "(SELECT source FROM incoming_scores))"
+    )
     connection.execute("INSERT INTO scores BY NAME SELECT * FROM incoming_scores")
     connection.unregister("incoming_scores")
     return rows.height

@@ -90,7 +90,7 @@ class Warehouse:
     @contextlib.contextmanager
     def _session(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         with _clear_errors(self.path):
-            if not self.path.exists():
+            if not is_there(self.path):
                 if read_only:
                     self.prepare()
                 else:
@@ -109,6 +109,22 @@ class Warehouse:
                 yield connection
             finally:
                 connection.close()
+
+
+def is_there(path: Path) -> bool:
+    """Whether the file exists; an address that cannot even be asked about is an error with a name."""
+    return _stamp(path) != (0, 0)
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in `folder`, sorted by name; none where it does not exist."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ResourceError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
 
 
 def make_folder(folder: Path) -> None:
@@ -208,4 +224,6 @@ def _stamp(path: Path) -> tuple[int, int]:
         status = path.stat()
     except FileNotFoundError:
         return 0, 0
+    except OSError as error:
+        raise ResourceError(f"The warehouse {path} cannot be used: {error.strerror or error}.") from error
     return status.st_mtime_ns, status.st_size

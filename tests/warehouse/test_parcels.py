@@ -1,12 +1,14 @@
 """A measurement on its way to the warehouse: whole or not at all, and once."""
 
+import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import polars as pl
 import pytest
 
-from core.errors import WarehouseError
+from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.records import TABLES
 from core.warehouse import parcels
 from core.warehouse.frames import frame, schema
@@ -102,11 +104,35 @@ def drop_a_column(folder):
     (folder / "run.json").write_text(json.dumps(content), encoding="utf-8")
 
 
+def lose_a_value(folder):
+    """A row without what its column must hold, in a file that is otherwise whole."""
+    file = folder / "run_checks.parquet"
+    pl.read_parquet(file).with_columns(outcome=pl.lit(None, pl.String)).write_parquet(file)
+    sign_again(folder, file)
+
+
+def sign_again(folder, file):
+    content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    content["files"][file.stem] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (folder / "run.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def lose_the_seed(folder):
+    content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    content["run"]["seed"] = None
+    (folder / "run.json").write_text(json.dumps(content), encoding="utf-8")
+
+
 def come_from_the_future(folder):
     (folder / "run.json").write_text('{"format": 99}', encoding="utf-8")
 
 
-@pytest.mark.parametrize("damage", [cut_a_table, lose_a_table, garble_run_file, drop_a_column, come_from_the_future])
+DAMAGES = [
+    cut_a_table, lose_a_table, garble_run_file, drop_a_column, come_from_the_future, lose_a_value, lose_the_seed,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_parcel_is_reported_and_does_not_stop_the_others(warehouse, add_parcel, damage):
     folders = [add_parcel(make_profile(run_id)) for run_id in RUN_IDS[:3]]
     damage(folders[1])
@@ -208,6 +234,20 @@ def test_a_rebuilt_warehouse_holds_the_same(warehouse, add_parcel):
     }
 
 
+def test_a_rebuild_keeps_the_runs_whose_parcels_are_gone_or_damaged(warehouse, add_parcel):
+    folders = [add_parcel(make_profile(run_id)) for run_id in RUN_IDS[:3]]
+    parcels.ingest_waiting(warehouse)
+    before = content(warehouse)
+    shutil.rmtree(folders[0])
+    lose_a_value(folders[1])
+    reports: list[str] = []
+    assert parcels.rebuild(warehouse, reports.append) == [RUN_IDS[2]]
+    assert len(reports) == 3 and sum("taken over" in line for line in reports) == 2
+    after = content(warehouse)
+    assert all(before[table].sort(pl.all()).equals(after[table].sort(pl.all())) for table in ("runs", "models"))
+    assert all(before[table].height == after[table].height for table in before)
+
+
 def test_a_ruined_warehouse_is_rebuilt_from_parcels_alone(warehouse, add_parcel):
     parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[0])))
     warehouse.path.write_bytes(b"ruined" * 1000)
@@ -216,6 +256,45 @@ def test_a_ruined_warehouse_is_rebuilt_from_parcels_alone(warehouse, add_parcel)
     assert reports
     assert rows(warehouse, "runs")["run_id"].to_list() == [RUN_IDS[0]]
     assert rows(warehouse, "scores").height > 0
+
+
+READ = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1], read_only=True)
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_who_only_reads_is_not_stopped_by_a_parcel_that_cannot_be_written(warehouse, add_parcel, python):
+    add_parcel(make_profile(RUN_IDS[0]))
+    garble_run_file(add_parcel(make_profile(RUN_IDS[1])))
+    reader = python(READ, warehouse.path)
+    reader.stdout.readline()
+    late = parcels.take_in(warehouse)
+    assert (late.run_ids, late.waiting) == ([], 2)
+    assert late.lines[0].startswith("2 finished measurements wait: ") and str(reader.pid) in late.lines[0]
+    with pytest.raises(WarehouseLocked):
+        parcels.ingest_waiting(replace(warehouse, wait=0.1))
+    reader.kill()
+    reader.wait()
+    taken = parcels.take_in(warehouse)
+    assert (taken.run_ids, taken.waiting) == ([RUN_IDS[0]], 0)
+    assert len(taken.lines) == 1 and "is damaged" in taken.lines[0]
+
+
+def test_a_full_or_read_only_disk_does_not_stop_who_only_reads(warehouse, add_parcel, monkeypatch):
+    for run_id in RUN_IDS[:2]:
+        add_parcel(make_profile(run_id))
+    really = parcels.ingest
+
+    def full_after_one(warehouse, folder):
+        if folder.name != RUN_IDS[0]:
+            raise ResourceError("The disk has no room.")
+        return really(warehouse, folder)
+
+    monkeypatch.setattr(parcels, "ingest", full_after_one)
+    assert parcels.take_in(warehouse) == parcels.TakenIn([RUN_IDS[0]], 1, "The disk has no room.")
 
 
 def test_frames_are_typed_even_without_rows():

@@ -56,6 +56,17 @@ def test_a_query_sees_the_newest_rows_and_old_copies_go(filled, add_parcel):
     assert len(list((filled.path.parent / "query-copies").iterdir())) == 1
 
 
+def test_beside_a_read_only_warehouse_the_copy_lies_in_a_folder_of_its_own(filled, tmp_path, monkeypatch):
+    blocked = filled.path.parent / "query-copies"
+    blocked.write_text("no folder can be made here", encoding="utf-8")
+    private = tmp_path / "temp"
+    private.mkdir()
+    monkeypatch.setenv("TMPDIR", str(private))
+    monkeypatch.setenv("TEMP", str(private))
+    assert sandbox.query(filled, "SELECT count(*) AS n FROM runs").frame["n"].to_list() == [1]
+    assert not list(private.iterdir())
+
+
 KILLED_AFTER_COMMIT = """
 import os, sys
 from pathlib import Path

@@ -57,6 +57,17 @@ def test_the_same_file_is_loaded_once(warehouse):
         assert load_reference(connection) == 0
 
 
+def test_a_new_edition_takes_the_place_of_the_old_one_and_of_nothing_else(warehouse, tmp_path):
+    edition = tmp_path / "new.parquet"
+    pl.read_parquet(REFERENCE).head(100).write_parquet(edition)
+    with warehouse.write() as connection:
+        connection.execute(
+            "INSERT INTO scores BY NAME (SELECT * REPLACE ('my own' AS source, 'f' AS file_sha256) FROM scores LIMIT 1)"
+        )
+        assert load_reference(connection, edition) == 100
+    assert queries.scores(warehouse).height == 101
+
+
 def test_an_incomplete_installation_says_so(warehouse, tmp_path):
     with pytest.raises(WarehouseError, match="not completely installed"), warehouse.write() as connection:
         load_reference(connection, tmp_path / "missing.parquet")

@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.warehouse import migrations
-from core.warehouse.store import Warehouse, default_path
+from core.warehouse.store import Warehouse, default_path, folders_in
 from tests.profiles import make_profile
 
 HOLD = """
@@ -147,8 +147,28 @@ def test_an_unusable_file_is_named_and_left_alone(warehouse, tmp_path, content, 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("not a folder", encoding="utf-8")
-    with pytest.raises(ResourceError, match="cannot be made"):
+    with pytest.raises(ResourceError, match="cannot be"):
         Warehouse(tmp_path / "file" / "below" / "w.duckdb").prepare()
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "letter").write_text("not a folder", encoding="utf-8")
+    warehouse = Warehouse(tmp_path / "letter" / "w.duckdb")
+    uses = (warehouse.version, warehouse.prepare, lambda: warehouse.read("SELECT 1"),
+            lambda: folders_in(warehouse.jobs))  # fmt: skip
+    for use in uses:
+        with pytest.raises(ResourceError, match="letter"):
+            use()
+
+
+@pytest.mark.parametrize("call", ["stat", "scandir"])
+def test_a_folder_that_may_not_be_read_is_named(warehouse, monkeypatch, call):
+    def refused(*arguments, **more):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path if call == "stat" else os, call, refused)
+    with pytest.raises(ResourceError, match="Permission denied"):
+        warehouse.version() if call == "stat" else folders_in(warehouse.parcels)
 
 
 @pytest.mark.skipif(os.name == "nt" or (hasattr(os, "geteuid") and os.geteuid() == 0), reason="root may write anywhere")
