@@ -59,7 +59,7 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
     corpus = open_corpus(config.corpus, config.column, config.encoding)
     with clock.phase("load"):
         model = open_model(find_weights(config.model), config.dtype, config.device)
-        sample = draw_sample(corpus, model.tokenizer, protocol, config.seed)
+        sample = draw_sample(corpus, model.tokenizer, protocol, config.seed, model.row.name)
     with clock.phase("forward"):
         states = capture(model, sample, scratch, clock.report)
         mask = mask_tokens(sample, states.norms, states.n_layers, protocol.norm_factor)

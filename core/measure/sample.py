@@ -110,8 +110,8 @@ def _word_start(document: str, start: int, floor: int) -> int:
     return start
 
 
-def draw_sample(corpus: Corpus, tokenizer, protocol: Protocol, seed: int) -> TokenSample:
-    """Tokens of `protocol.n_sequences` windows; `tokenizer` is a transformers tokenizer.
+def draw_sample(corpus: Corpus, tokenizer, protocol: Protocol, seed: int, model: str = "this model") -> TokenSample:
+    """Tokens of `protocol.n_sequences` windows by a transformers tokenizer; messages call its model `model`.
 
     Raises CorpusError, with the counts, where the text is too short or the tokenizer leaves too few token types.
     """
@@ -135,7 +135,7 @@ def draw_sample(corpus: Corpus, tokenizer, protocol: Protocol, seed: int) -> Tok
     n_types = len(np.unique(ids[:, 1:][~special[:, 1:]]))
     if n_types < MIN_TYPES:
         raise CorpusError(
-            f"The tokenizer of this model leaves {n_types} token types in {ids.size} tokens of {corpus.row.name} "
+            f"The tokenizer of {model} leaves {n_types} token types in {ids.size} tokens of {corpus.row.name} "
             f"({sample.tokens_per_character:.2f} tokens per character, {sample.unknown_share:.0%} unknown); a cloud "
             f"needs {MIN_TYPES}. It does not fit this language: choose another text or another model."
         )
