@@ -11,14 +11,11 @@ from dataclasses import dataclass
 import polars as pl
 
 GROUP_KEYS = ("kind", "tokenizer_hash", "corpus_id", "protocol_hash")
-ORDERS = ("name", "working_dimension")
 N_TOLERANCE = 0.10
 """Dimensions of clouds whose sizes differ by more are not compared: a broader vocabulary reads higher."""
 
 SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
 """What two scores must share to be compared: metrics and numbers of shots are never mixed."""
-
-MATCHES = ("exact", "revision_not_stated", "base", "none")
 
 
 @dataclass(frozen=True)
@@ -71,12 +68,13 @@ def _group(rows: pl.DataFrame) -> RankingGroup:
 
 
 def with_scores(runs: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
-    """Every run once per score that belongs to it, or once with `score_match` = none.
+    """Every run once per benchmark (SCORE_KEYS) that it has a score of, or once with `score_match` = none.
 
     Adds SCORE_KEYS, `score`, `score_std_error`, `unit`, `higher_is_better`, `score_repository`, `score_source`,
-    `score_flags`, `score_is_partial`, `score_is_group` and `score_match`: exact (repository and revision),
+    `score_licence`, `score_as_of`, `score_flags`, `score_is_partial`, `score_is_group`, `score_sources` (how many
+    sources publish this score; the first by name is shown) and `score_match`: exact (repository and revision),
     revision_not_stated (repository, and the score names no revision), base (a score of the base model that names
-    no revision: which revision the model grew from is not known), none.
+    no revision: which revision the model grew from is not known), none. On each benchmark the first of these counts.
     """
     offered = _offered(scores)
     tries = [
@@ -84,18 +82,17 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
         _joined(runs, offered.filter(pl.col("score_revision").is_null()), "repository", "revision_not_stated"),
         _joined(runs, offered.filter(pl.col("score_revision").is_null()), "base_repository", "base"),
     ]
-    taken: list[pl.DataFrame] = []
-    for found in tries:
-        known = [run_id for frame in taken for run_id in frame["run_id"]]
-        taken.append(found.filter(~pl.col("run_id").is_in(known)))
-    known = [run_id for frame in taken for run_id in frame["run_id"]]
-    without = runs.filter(~pl.col("run_id").is_in(known)).with_columns(score_match=pl.lit("none"))
-    return pl.concat([*taken, without], how="diagonal").drop("score_revision")
+    taken = tries[0]
+    for weaker in tries[1:]:
+        fresh = weaker.join(taken, on=["run_id", *SCORE_KEYS], how="anti", nulls_equal=True)
+        taken = pl.concat([taken, fresh], how="diagonal")
+    without = runs.join(taken, on="run_id", how="anti").with_columns(score_match=pl.lit("none"))
+    return pl.concat([taken, without], how="diagonal").drop("score_revision")
 
 
 def _offered(scores: pl.DataFrame) -> pl.DataFrame:
     """Scores of single benchmarks, named so that they do not meet a column of the runs."""
-    return scores.select(
+    return scores.sort("source").select(
         *SCORE_KEYS,
         pl.col("value").alias("score"),
         pl.col("std_error").alias("score_std_error"),
@@ -104,6 +101,8 @@ def _offered(scores: pl.DataFrame) -> pl.DataFrame:
         pl.col("repository").alias("score_repository"),
         pl.col("revision").alias("score_revision"),
         pl.col("source").alias("score_source"),
+        pl.col("licence").alias("score_licence"),
+        pl.col("as_of").alias("score_as_of"),
         pl.col("flags").alias("score_flags"),
         pl.col("is_partial").alias("score_is_partial"),
         pl.col("is_group").alias("score_is_group"),
@@ -114,8 +113,12 @@ def _joined(runs: pl.DataFrame, offered: pl.DataFrame, repository: str, match: s
     left, right = [repository], ["score_repository"]
     if match == "exact":
         left, right = [*left, "revision"], [*right, "score_revision"]
-    joined = runs.join(offered, left_on=left, right_on=right, how="inner", coalesce=False)
-    return joined.with_columns(score_match=pl.lit(match))
+    joined = runs.join(offered, left_on=left, right_on=right, how="inner", coalesce=False, maintain_order="left_right")
+    one_score = ["run_id", *SCORE_KEYS]
+    counted = joined.with_columns(
+        score_match=pl.lit(match), score_sources=pl.col("score_source").n_unique().over(one_score)
+    )
+    return counted.unique(one_score, keep="first", maintain_order=True)
 
 
 def benchmarks(scored: pl.DataFrame) -> pl.DataFrame:

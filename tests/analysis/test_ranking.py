@@ -85,6 +85,24 @@ def test_metrics_and_shots_are_never_mixed():
         assert on_benchmark(scored, benchmark).height == 1
 
 
+def test_a_score_of_the_model_on_one_benchmark_hides_no_other_benchmark():
+    rows = [
+        score("o/a", 50.0, "r1", benchmark="piqa"),
+        score("o/a", 40.0, benchmark="arc"),
+        score("o/base", 30.0, benchmark="piqa"),
+        score("o/base", 20.0, benchmark="boolq"),
+    ]
+    scored = with_scores(frames.runs(Model("a", repository="o/a", base_repository="o/base")), frames.scores(*rows))
+    found = scored.select("benchmark", "score", "score_match").sort("benchmark").rows()
+    assert found == [("arc", 40.0, "revision_not_stated"), ("boolq", 20.0, "base"), ("piqa", 50.0, "exact")]
+
+
+def test_a_score_that_two_sources_publish_is_one_score():
+    rows = [score("o/a", 51.0, source="z", n_shot=None), score("o/a", 50.0, source="a", n_shot=None)]
+    scored = with_scores(frames.runs(Model("a", repository="o/a")), frames.scores(*rows))
+    assert scored.select("score", "score_source", "score_sources").rows() == [(50.0, "a", 2)]
+
+
 def test_means_over_benchmarks_are_offered_last():
     rows = [score("o/a", 1.0, benchmark="average", is_group=True), score("o/a", 2.0, benchmark="piqa")]
     scored = with_scores(frames.runs(Model("a", repository="o/a")), frames.scores(*rows))
