@@ -4,7 +4,7 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language, reads, states, tables
+from core.ui import inputs, language, reads, states, tables, view
 
 _ = language.translator()
 SHOWN = 20
@@ -33,10 +33,10 @@ st.caption(
 )
 
 st.subheader(_("What to do next"))
-newest = {"runs": ",".join(inputs.newest_comparable(runs))}
+newest = {"runs": view.joined(inputs.newest_on_one_text(runs))}
 st.page_link(
     "pages/profiles.py",
-    label=_("Compare the newest runs layer by layer"),
+    label=_("Look at the newest runs layer by layer"),
     icon=":material/show_chart:",
     query_params=newest,
 )

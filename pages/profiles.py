@@ -27,7 +27,7 @@ st.caption(profiles.reading_aid(asked))
 
 st.subheader(_("Working and final dimension (d2, one per type)"))
 cards.run_cards(chosen)
-st.caption(f"{wording.which_ten(reader)} {wording.own_definition(reader)}")
+st.markdown(f"{wording.which_ten(reader)} {wording.own_definition(reader)}")
 
 st.subheader(_("Correlators"))
 correlator = inputs.choose(

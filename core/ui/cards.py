@@ -10,6 +10,7 @@ import streamlit as st
 from core.report import wording
 from core.report.labels import run_labels
 from core.ui import language, times
+from core.ui.plain import plain
 
 _WIDTH = 288
 _COLOURS = {"found": "blue", "not_found": "gray", "undecided": "orange"}
@@ -26,8 +27,8 @@ def run_cards(runs: pl.DataFrame) -> None:
 
 def _card(run: dict[str, Any], label: str) -> None:
     _ = language.translator()
-    st.markdown(f"**{label}**")
-    st.caption(f"{run['corpus_name']} · {run['protocol']} · {times.local(run['started_at'])}")
+    st.markdown(f"**{plain(label)}**")
+    st.caption(plain(f"{run['corpus_name']} · {run['protocol']} · {times.local(run['started_at'])}"))
     if run["verdict"] is None:
         st.caption(_("No summary is stored for this run."))
         return

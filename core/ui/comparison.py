@@ -12,6 +12,8 @@ from core.analysis import ranking
 from core.analysis.ranking import RankingGroup
 from core.report import wording
 from core.ui import inputs, language
+from core.ui.plain import plain
+from core.warehouse.scores import NOT_STATED
 
 Benchmark = dict[str, Any]
 """A row of `ranking.benchmarks`."""
@@ -90,7 +92,7 @@ def _choose_benchmark(benchmarks: pl.DataFrame) -> Benchmark | None:
         "score",
         next(iter(by_key)),
         lambda key: _benchmark_label(by_key[key]),
-        width=460,
+        width=640,
     )
     return by_key[chosen]
 
@@ -102,8 +104,8 @@ def _key(row: Benchmark) -> str:
 def _benchmark_label(row: Benchmark) -> str:
     _ = language.translator()
     name = wording.benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language.current())
-    suite = _(", ").join(part for part in (row["suite"], row["filter"] if row["filter"] != "none" else "") if part)
-    return _("{name}, {suite}: {n} models").format(name=name, suite=suite, n=row["n_models"])
+    told = (name, row["suite"], None if row["filter"] in ("none", NOT_STATED) else row["filter"])
+    return _("{name}: {n} models").format(name=_(", ").join(part for part in told if part), n=row["n_models"])
 
 
 def group_title(group: RankingGroup) -> str:
@@ -112,8 +114,8 @@ def group_title(group: RankingGroup) -> str:
     title = _("{kind}, {text}, protocol {protocol}, tokenizer {tokenizer}")
     return title.format(
         kind=wording.kind_name(group.kind, language.current()).capitalize(),
-        text=run["corpus_name"],
-        protocol=f"{run['protocol']} ({group.protocol_hash[:6]})",
+        text=plain(run["corpus_name"]),
+        protocol=f"{plain(run['protocol'])} ({group.protocol_hash[:6]})",
         tokenizer=group.tokenizer_hash[:6],
     )
 
@@ -133,12 +135,54 @@ def cautions(group: RankingGroup) -> list[str]:
 
 
 def with_score_text(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark | None) -> pl.DataFrame:
-    """The rows of the group, each with its score of the chosen benchmark or the sentence that there is none."""
+    """The rows of the group, each with its score of the chosen benchmark and, apart from it, whose score that is."""
     if benchmark is None:
         return group.rows
     joined = _with_score(group, scored, benchmark)
-    texts = [wording.score_text(row, language.current()) for row in joined.iter_rows(named=True)]
-    return joined.with_columns(score_text=pl.Series(texts, dtype=pl.String))
+    rows = joined.to_dicts()
+    return joined.with_columns(
+        score_of=pl.Series([_score_of(row) for row in rows], dtype=pl.String),
+        score_text=pl.Series([_score_value(row) for row in rows], dtype=pl.String),
+    )
+
+
+def _score_of(row: dict[str, Any]) -> str:
+    _ = language.translator()
+    owners = {
+        "exact": _("this model"),
+        "revision_not_stated": _("this model, revision not stated"),
+        "base": _("base model {repository}").format(repository=row["score_repository"]),
+    }
+    return owners.get(row["score_match"], wording.no_score(language.current()))
+
+
+def _score_value(row: dict[str, Any]) -> str:
+    _ = language.translator()
+    if row["score"] is None:
+        return "–"
+    error = "" if row["score_std_error"] is None else f" ± {wording.number(row['score_std_error'])}"
+    value = f"{wording.number(row['score'])}{error}"
+    sources = row["score_sources"]
+    return _("{value} (first of {n} sources)").format(value=value, n=sources) if sources > 1 else value
+
+
+def score_notes(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark | None) -> list[str]:
+    """For each source of the scores shown: its name, licence, date, and what it says about its own numbers."""
+    if benchmark is None:
+        return []
+    _ = language.translator()
+    told = ["score_source", "score_licence", "score_as_of", "score_flags"]
+    rows = _with_score(group, scored, benchmark).filter(pl.col("score").is_not_null()).unique(told, maintain_order=True)
+    notes = []
+    for row in rows.iter_rows(named=True):
+        note = _("Scores from {source}, licence: {licence}, as of {date}.").format(
+            source=plain(row["score_source"]),
+            licence=plain(row["score_licence"] or "–"),
+            date=row["score_as_of"] or "–",
+        )
+        flags = (row["score_flags"] or "").replace("_", " ").replace(";", "; ")
+        notes.append(f"{note} {_('Remarks on them: {flags}.').format(flags=plain(flags))}" if flags else note)
+    return notes
 
 
 def _with_score(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark) -> pl.DataFrame:
@@ -151,5 +195,5 @@ def _with_score(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark)
 def for_export(groups: list[RankingGroup], scored: pl.DataFrame, benchmark: Benchmark | None) -> pl.DataFrame:
     """All groups in one frame, numbered, so that a spreadsheet keeps them apart too."""
     rows = [group.rows if benchmark is None else _with_score(group, scored, benchmark) for group in groups]
-    numbered = [frame.insert_column(0, pl.lit(n).alias("comparison_group")) for n, frame in enumerate(rows, start=1)]
+    numbered = [frame.select(pl.lit(n).alias("comparison_group"), pl.all()) for n, frame in enumerate(rows, start=1)]
     return pl.concat(numbered, how="diagonal")

@@ -11,6 +11,7 @@ import streamlit as st
 from core.analysis import ranking
 from core.report import claims, limits, slides
 from core.ui import comparison, language, reads
+from core.ui.plain import plain
 
 MIME = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
 
@@ -40,11 +41,11 @@ def preview(runs: pl.DataFrame, deck_language: str) -> None:
         _("Method and provenance"),
         _("What this deck cannot decide"),
     ]
-    st.markdown("\n".join(f"{number}. {title}" for number, title in enumerate(titles, start=1)))
+    st.markdown("\n".join(f"{number}. {plain(title)}" for number, title in enumerate(titles, start=1)))
 
 
 def undecided(runs: pl.DataFrame) -> None:
     """The questions that will be asked in the meeting and that these runs leave open."""
     scored = ranking.with_scores(runs, reads.scores(comparison.repositories(runs)))
     for limit in limits.limits(runs, reads.checks(runs["run_id"].to_list()), scored, language.current()):
-        st.markdown(f"- **{limit.question}**  \n  {limit.reason}")
+        st.markdown(f"- **{plain(limit.question)}**  \n  {plain(limit.reason)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,12 +13,16 @@ import streamlit as st
 
 from core.errors import WorkdimError
 from core.ui import language, reads, view
+from core.ui.plain import plain
+from core.warehouse.parcels import TakenIn
 
 ROOT = Path(__file__).resolve().parents[2]
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
 """True while the frame runs the page: Streamlit may also run a page's file on its own."""
 
-_INGESTED = "waiting parcels ingested"
+_TAKEN_IN = "waiting parcels taken in"
+_AGAIN_AFTER = 30.0
+"""Seconds until parcels that could not be written are tried again."""
 
 
 def guard() -> None:
@@ -52,7 +57,7 @@ def run() -> None:
     )
     language.switch(chosen)
     with errors_shown():
-        _ingest_once()
+        _take_in_parcels()
         _draw(page)
 
 
@@ -71,17 +76,27 @@ def errors_shown() -> Iterator[None]:
         yield
     except WorkdimError as error:
         _ = language.translator()
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
         st.button(_("Try again"))
         st.stop()
 
 
-def _ingest_once() -> None:
-    """Take in, once per session, what other processes measured while the warehouse was locked."""
-    if _INGESTED in st.session_state:
-        return
+def _take_in_parcels() -> None:
+    """Take in, once per session, what was measured while the warehouse was locked; what still waits is told."""
     _ = language.translator()
-    taken = reads.ingest_waiting()
-    st.session_state[_INGESTED] = True
-    if taken:
-        st.toast(_("{n} finished measurements were added to the warehouse.").format(n=len(taken)))
+    at, taken = st.session_state.get(_TAKEN_IN, (0.0, None))
+    if taken is None or (taken.waiting and time.monotonic() - at > _AGAIN_AFTER):
+        taken = reads.take_in()
+        st.session_state[_TAKEN_IN] = (time.monotonic(), taken)
+        if taken.run_ids:
+            st.toast(_("{n} finished measurements were added to the warehouse.").format(n=len(taken.run_ids)))
+    _tell_what_waits(taken)
+
+
+def _tell_what_waits(taken: TakenIn) -> None:
+    _ = language.translator()
+    if taken.waiting:
+        line = _("{n} finished measurements wait to be added to the warehouse: {reason}")
+        st.warning(line.format(n=taken.waiting, reason=plain(taken.reason)), icon=":material/hourglass_top:")
+    for line in taken.damaged:
+        st.warning(plain(line), icon=":material/broken_image:")

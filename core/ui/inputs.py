@@ -43,10 +43,15 @@ def choose_many(
     name: str,
     default: Sequence[T] = (),
     show: Callable[[Any], str] = str,
+    most: int | None = None,
     **more: Any,
 ) -> list[T]:
-    view.settle_many(name, options, default)
-    values = st.multiselect(label, options, key=view.key(name), format_func=show, **more)
+    """Several of many; of a link that asks for more than `most` the first ones are taken, and that is said."""
+    _ = language.translator()
+    asked = len(view.settle_many(name, options, default, most))
+    values = st.multiselect(label, options, key=view.key(name), format_func=show, max_selections=most, **more)
+    if most is not None and asked > most:
+        st.caption(_("The link asks for {asked}; the first {n} are shown.").format(asked=asked, n=most))
     view.publish(name, values)
     return values
 
@@ -59,16 +64,16 @@ def choose_yes_no(label: str, name: str, default: bool) -> bool:
 
 
 def choose_runs(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs to show, in the order they were chosen; at first the newest comparable ones."""
+    """The runs to show, in the order they were chosen; at first the newest on one text."""
     _ = language.translator()
     labels = {row["run_id"]: run_label(row) for row in runs.iter_rows(named=True)}
     chosen = choose_many(
         _("Runs to show (at most {n})").format(n=MOST_RUNS),
         list(labels),
         "runs",
-        newest_comparable(runs),
+        newest_on_one_text(runs),
         labels.__getitem__,
-        max_selections=MOST_RUNS,
+        most=MOST_RUNS,
         placeholder=_("Type a model, a text or a date"),
         select_all=False,
     )
@@ -82,8 +87,11 @@ def run_label(run: dict[str, Any]) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def newest_comparable(runs: pl.DataFrame, n: int = 4) -> list[str]:
-    """The newest run of each model that read the same text by the same protocol as the newest of all."""
+def newest_on_one_text(runs: pl.DataFrame, n: int = 4) -> list[str]:
+    """The newest run of each model that read the same text by the same protocol as the newest of all.
+
+    They may differ in kind and tokenizer: a first look shows shapes; only the ranking compares heights.
+    """
     texts = runs.filter(pl.col("pass") == "text")
     if texts.is_empty():
         return runs["run_id"].head(1).to_list()

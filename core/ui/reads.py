@@ -18,8 +18,8 @@ def warehouse() -> Warehouse:
     return Warehouse(default_path())
 
 
-def ingest_waiting() -> list[str]:
-    return parcels.ingest_waiting(warehouse())
+def take_in() -> parcels.TakenIn:
+    return parcels.take_in(warehouse())
 
 
 def runs() -> pl.DataFrame:

@@ -40,7 +40,10 @@ def stop_if_no_estimates(estimates: pl.DataFrame) -> None:
 
 
 def warn_if_not_comparable(chosen: pl.DataFrame) -> None:
-    """Say which condition differs, because values from different conditions must not be read against each other."""
+    """Say which condition differs, because values from different conditions must not be read against each other.
+
+    In the tone of a note: to look at such runs together is a proper use, and the first view does it.
+    """
     _ = language.translator()
     conditions = {
         "corpus_id": _("text"),
@@ -55,5 +58,5 @@ def warn_if_not_comparable(chosen: pl.DataFrame) -> None:
     if sizes and sizes[0] < (1 - N_TOLERANCE) * sizes[-1]:
         differing.append(_("number of points"))
     if differing:
-        message = _("These runs differ in: {what}. Compare the shape of the curves, not their height.")
-        st.warning(message.format(what=_(", ").join(differing)), icon=":material/balance:")
+        message = _("These runs differ in: {what}. Read the shape of each curve; their heights do not compare.")
+        st.info(message.format(what=_(", ").join(differing)), icon=":material/balance:")

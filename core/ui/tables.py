@@ -25,6 +25,7 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
             _("Working dimension"): _with_intervals(runs, "working_dimension"),
             _("Final, before the norm"): _with_intervals(runs, "final_dimension_pre_norm"),
             _("Final, after the norm"): _with_intervals(runs, "final_dimension_post_norm"),
+            _("N (points)"): runs["n_points"],
             _("Checks"): [wording.outcome_name(worst, reader) for worst in runs["worst_check"]],
             _("Expansion-contraction"): verdicts(runs),
             _("Protocol"): runs["protocol"],
@@ -35,26 +36,23 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def ranked(runs: pl.DataFrame) -> pl.DataFrame:
-    """Runs of one comparison group, in the order given; `score_text` is there where a benchmark was chosen.
+    """Runs of one comparison group, in the order given; the scores are there where a benchmark was chosen.
 
-    Numbers and intervals stand in columns of their own, so that a click on a heading sorts by number.
+    Whose score it is stands before the number, so that a narrow window cannot cut it off.
     """
     _ = language.translator()
-    score = {_("Score"): runs["score_text"]} if "score_text" in runs.columns else {}
+    score = {_("Score of"): runs["score_of"], _("Score"): runs["score_text"]} if "score_of" in runs.columns else {}
     return pl.DataFrame(
         {
             _("Model"): runs["name"],
-            _("Working dimension"): runs["working_dimension"].round_sig_figs(3),
-            _("95 % interval"): _intervals(runs, "working_dimension_"),
-            _("Final, before the norm"): runs["final_dimension_pre_norm"].round_sig_figs(3),
-            _("95 % (before)"): _intervals(runs, "final_dimension_pre_norm_"),
-            **score,
-            _("Final, after the norm"): runs["final_dimension_post_norm"].round_sig_figs(3),
-            _("95 % (after)"): _intervals(runs, "final_dimension_post_norm_"),
-            _("Points"): runs["n_points"],
-            _("Parameters (millions)"): (runs["parameters"] / 1e6).round(0).cast(pl.Int64),
+            _("Working dimension"): _with_intervals(runs, "working_dimension"),
+            _("Final, before the norm"): _with_intervals(runs, "final_dimension_pre_norm"),
+            _("Final, after the norm"): _with_intervals(runs, "final_dimension_post_norm"),
+            _("N (points)"): runs["n_points"],
             _("Expansion-contraction"): verdicts(runs),
+            **score,
             _("Checks"): [wording.outcome_name(worst, language.current()) for worst in runs["worst_check"]],
+            _("Parameters (millions)"): (runs["parameters"] / 1e6).round(0).cast(pl.Int64),
             _("Measured"): [times.local(at) for at in runs["started_at"]],
         }
     )
@@ -65,7 +63,7 @@ def layers(estimates: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     _ = language.translator()
     labels = run_labels(runs)
     states = {"residual": _("residual stream"), "post_norm": _("after the final norm")}
-    return pl.DataFrame(
+    return _without_empty(
         {
             _("Model"): [labels[run_id] for run_id in estimates["run_id"]],
             _("Layer"): estimates["layer"],
@@ -74,7 +72,7 @@ def layers(estimates: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
             _("Standard error"): estimates["std_error"].round_sig_figs(2),
             _("95 % interval"): _intervals(estimates, ""),
             _("Mean neighbour distance"): estimates["mean_distance"].round_sig_figs(3),
-            _("Points"): estimates["n_points"],
+            _("N (points)"): estimates["n_points"],
             _("Dropped"): estimates["n_dropped"],
         }
     )
@@ -91,7 +89,7 @@ def worst_checks(checks: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
         .unique(["run_id", "check_name"], keep="first", maintain_order=True)
         .sort("severity", "check_name", "name")
     )
-    return pl.DataFrame(
+    return _without_empty(
         {
             _("Model"): [labels[run_id] for run_id in worst["run_id"]],
             _("Check"): [wording.check_name(name, language.current()) for name in worst["check_name"]],
@@ -116,12 +114,26 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> None:
 
 
 def download(frame: pl.DataFrame, file_name: str, label: str) -> None:
-    """All columns at full precision, with the mark that makes Excel read UTF-8."""
+    content = as_csv(frame)
+    st.download_button(label, content, file_name, "text/csv", on_click="ignore", icon=":material/download:")
+
+
+def as_csv(frame: pl.DataFrame) -> bytes:
+    """All columns at full precision, with the mark that makes Excel read UTF-8.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
     flat = frame.with_columns(
         pl.col(name).list.join(" ") for name, kind in frame.schema.items() if kind == pl.List(pl.String)
     )
-    content = flat.write_csv(include_bom=True).encode("utf-8")
-    st.download_button(label, content, file_name, "text/csv", on_click="ignore", icon=":material/download:")
+    safe = flat.with_columns(pl.col(pl.String).str.replace(r"^([=+\-@\t\r])", "'$1"))
+    return safe.write_csv(include_bom=True).encode("utf-8")
+
+
+def _without_empty(columns: dict[str, Any]) -> pl.DataFrame:
+    """A table without the columns that hold nothing for these rows."""
+    table = pl.DataFrame(columns)
+    return table.select(column for column in table if column.is_empty() or column.null_count() < table.height)
 
 
 def _with_intervals(runs: pl.DataFrame, column: str) -> list[str]:

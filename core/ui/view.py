@@ -43,21 +43,24 @@ def settle_one(name: str, options: Sequence[T], default: T) -> T:
     return value
 
 
-def settle_many(name: str, options: Sequence[T], default: Sequence[T]) -> list[T]:
-    """As `settle_one`, for several values; those that are no longer there are left out."""
+def settle_many(name: str, options: Sequence[T], default: Sequence[T], most: int | None = None) -> list[T]:
+    """As `settle_one`, for several values; those that are no longer there are left out.
+
+    Returns all that was asked for; the widget starts from the first `most` of them.
+    """
     by_text = {str(option): option for option in options}
     asked = _asked(name)
     if asked is not None:
-        wanted = [by_text[text] for text in asked.split(_SEPARATOR) if text in by_text]
+        wanted = [by_text[text] for text in dict.fromkeys(map(_unmarked, asked.split(_SEPARATOR))) if text in by_text]
     else:
         wanted = [value for value in st.session_state.get(key(name), default) if value in by_text.values()]
-    st.session_state[key(name)] = wanted
+    st.session_state[key(name)] = wanted[:most]
     return wanted
 
 
 def publish(name: str, value: object) -> None:
     """Show the choice in the URL; what is as it would be anyway needs no room there."""
-    text = _SEPARATOR.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    text = joined(value) if isinstance(value, (list, tuple)) else str(value)
     if not text or (name in _defaults() and value == _defaults()[name]):
         st.query_params.pop(name, None)
     elif st.query_params.get(name) != text:
@@ -65,8 +68,20 @@ def publish(name: str, value: object) -> None:
     _published()[name] = text
 
 
+def joined(values: Sequence[object]) -> str:
+    """Several values as one parameter; a comma within a value is written as %2C."""
+    return _SEPARATOR.join(str(value).replace("%", "%25").replace(_SEPARATOR, "%2C") for value in values)
+
+
+def _unmarked(text: str) -> str:
+    return text.replace("%2C", _SEPARATOR).replace("%25", "%")
+
+
 def _asked(name: str) -> str | None:
-    """A parameter that we did not write ourselves comes from a link or from the Back button and wins."""
+    """A parameter that we did not write ourselves comes from a link, and a link wins.
+
+    The browser's Back button changes the address only; Streamlit does not run the page again for it.
+    """
     text = st.query_params.get(name)
     return None if text is None or text == _published().get(name) else text
 

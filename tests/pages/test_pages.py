@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.warehouse import parcels
+from core.warehouse.store import Warehouse
+from tests.profiles import make_profile
 from tests.screens import PAGES, ROOT, RUN_IDS, empty_warehouse, filled_warehouse
 
 TITLES = {
@@ -72,13 +79,13 @@ def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.M
     profile, _ = figures(app)
     assert {"made-up-big", "made-up-encoder"} <= {trace.get("name") for trace in profile["data"]}
     assert "n1=4" in profile["layout"]["yaxis"]["title"]["text"]
-    assert "tokenizer" in app.warning[0].value
+    assert "tokenizer" in app.info[0].value
 
 
 def test_profiles_of_runs_alike_carries_no_warning(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
-    assert not app.warning
+    assert not app.warning and not app.info
     assert "expansion-contraction: found" in texts(app)
     assert "not controlled against random weights" in texts(app)
 
@@ -97,10 +104,11 @@ def test_ranking_keeps_groups_apart_and_says_whose_score_it_is(filled: Path, mon
     assert len(app.subheader) == len(app.dataframe) == 3
     largest = app.dataframe[0].value
     assert largest["Model"].to_list() == ["made-up-small", "made-up-big"]
-    scores = dict(zip(largest["Model"], largest["Score"], strict=True))
-    assert "base model HuggingFaceTB/SmolLM2-135M" in scores["made-up-small"]
-    assert "base model" not in scores["made-up-big"]
-    assert "no published score for this model" in app.dataframe[2].value["Score"].to_list()
+    owners = dict(zip(largest["Model"], largest["Score of"], strict=True))
+    assert owners["made-up-small"] == "base model HuggingFaceTB/SmolLM2-135M"
+    assert owners["made-up-big"].startswith("this model")
+    assert "no published score for this model" in app.dataframe[2].value["Score of"].to_list()
+    assert "Scores from " in texts(app) and "No order is better" in texts(app)
     assert "one architecture and size" in texts(app)
 
 
@@ -113,7 +121,58 @@ def test_the_choice_of_runs_stays_when_the_page_changes(filled: Path, monkeypatc
     assert app.query_params["runs"] == RUN_IDS[1]
 
 
-def test_a_locked_or_broken_warehouse_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+HOLD = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "reading")
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def held(path: Path, how: str) -> Iterator[int]:
+    """Another process has the warehouse open; yields its id."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path), how], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert holder.stdout and holder.stdout.readline().strip() == b"held"
+        yield holder.pid
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_a_locked_warehouse_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled_warehouse(tmp_path)))
+    monkeypatch.setattr(Warehouse.__init__, "__defaults__", (0.2,))
+    with held(tmp_path / "workdim.duckdb", "writing") as pid:
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    assert not app.exception
+    assert len(app.error) == 1 and f"Process {pid} has held" in app.error[0].value
+
+
+def test_a_parcel_that_cannot_be_written_or_is_damaged_is_told_and_the_page_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = Warehouse(filled_warehouse(tmp_path))
+    late, damaged = (RUN_IDS[0][:-2] + end for end in ("91", "92"))
+    parcels.write_parcel(warehouse.parcels / late, make_profile(late))
+    parcels.write_parcel(warehouse.parcels / damaged, make_profile(damaged))
+    (warehouse.parcels / damaged / "run_checks.parquet").unlink()
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(warehouse.path))
+    with held(warehouse.path, "reading"):
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+        assert not app.exception and not app.error
+        assert app.dataframe[0].value.shape[0] == 4
+        assert app.warning[0].value.startswith("2 finished measurements wait")
+    app.session_state["waiting parcels taken in"] = (0.0, None)
+    app.run()
+    assert app.dataframe[0].value.shape[0] == 5
+    assert len(app.warning) == 1 and "is damaged" in app.warning[0].value
+
+
+def test_a_broken_warehouse_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "workdim.duckdb"
     broken.write_text("this is not a database", encoding="utf-8")
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(broken))

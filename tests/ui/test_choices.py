@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import polars as pl
 import pytest
 
 from core.analysis import ranking
 from core.ui import comparison, inputs, tables
+from core.ui.plain import plain
 from core.warehouse import queries
 from core.warehouse.store import Warehouse
-from tests.screens import RUN_IDS, filled_warehouse
+from tests.screens import ROOT, RUN_IDS, filled_warehouse
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +25,10 @@ def runs(warehouse: Warehouse) -> pl.DataFrame:
     return queries.runs(warehouse)
 
 
-def test_the_newest_comparable_runs_read_the_same_text(runs: pl.DataFrame) -> None:
-    assert inputs.newest_comparable(runs) == [RUN_IDS[3]]  # alone on its text
-    assert inputs.newest_comparable(runs.filter(pl.col("run_id") != RUN_IDS[3])) == RUN_IDS[2::-1]
-    assert inputs.newest_comparable(runs.clear()) == []
+def test_the_newest_runs_read_the_same_text(runs: pl.DataFrame) -> None:
+    assert inputs.newest_on_one_text(runs) == [RUN_IDS[3]]  # alone on its text
+    assert inputs.newest_on_one_text(runs.filter(pl.col("run_id") != RUN_IDS[3])) == RUN_IDS[2::-1]
+    assert inputs.newest_on_one_text(runs.clear()) == []
 
 
 def test_a_run_is_named_by_what_tells_it_apart(runs: pl.DataFrame) -> None:
@@ -43,9 +46,87 @@ def test_each_row_of_a_group_says_its_score_or_that_there_is_none(warehouse: War
     benchmark = ranking.benchmarks(scored).row(0, named=True)
     for group in ranking.groups(runs):
         shown = comparison.with_score_text(group, scored, benchmark)
-        assert set(shown["run_id"]) == set(group.rows["run_id"])
-        assert shown["score_text"].null_count() == 0
+        assert shown["run_id"].to_list() == group.rows["run_id"].to_list()
+        assert shown["score_text"].null_count() == shown["score_of"].null_count() == 0
         assert tables.ranked(shown).height == shown.height
+
+
+def test_two_sources_of_one_score_make_one_row_and_are_told(warehouse: Warehouse, runs: pl.DataFrame) -> None:
+    published = queries.scores(warehouse, comparison.repositories(runs))
+    twice = pl.concat([published, published.with_columns(source=pl.lit("zz"), value=pl.col("value") + 1)])
+    scored = ranking.with_scores(runs, twice)
+    benchmark = ranking.benchmarks(scored).row(0, named=True)
+    group = ranking.groups(runs)[0]
+    shown = comparison.with_score_text(group, scored, benchmark)
+    assert shown["run_id"].to_list() == group.rows["run_id"].to_list()
+    assert all("first of 2 sources" in text for text in shown["score_text"])
+
+
+def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
+    warehouse: Warehouse, runs: pl.DataFrame
+) -> None:
+    published = queries.scores(warehouse, comparison.repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
+    scored = ranking.with_scores(runs, published)
+    benchmark = ranking.benchmarks(scored).row(0, named=True)
+    (note,) = comparison.score_notes(ranking.groups(runs)[0], scored, benchmark)
+    assert "licence: " in note and "as of 20" in note and "Remarks on them: rounded to 0.1" in note
+
+
+def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Warehouse, runs: pl.DataFrame) -> None:
+    scored = ranking.with_scores(runs, queries.scores(warehouse, comparison.repositories(runs)))
+    offered = ranking.benchmarks(scored)
+    assert set(offered["filter"]) == {"not stated"}
+    labels = [comparison._benchmark_label(row) for row in offered.iter_rows(named=True)]
+    assert labels and not any(", not stated" in label for label in labels)
+
+
+def test_the_tables_name_sample_size_and_join_value_and_interval(runs: pl.DataFrame) -> None:
+    line = tables.overview(runs).row(0, named=True)
+    ranked = tables.ranked(ranking.groups(runs)[0].rows)
+    assert line["N (points)"] == ranked["N (points)"][0] > 0
+    assert "[" in line["Working dimension"] and "[" in ranked["Working dimension"][0]
+    assert ranked.columns[:6] == [
+        "Model", "Working dimension", "Final, before the norm", "Final, after the norm", "N (points)",
+        "Expansion-contraction",
+    ]  # fmt: skip
+
+
+def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.DataFrame) -> None:
+    estimates = queries.estimates(warehouse, RUN_IDS[:1])
+    assert "Mean neighbour distance" not in tables.layers(estimates.filter(estimator="d2"), runs).columns
+    assert "Mean neighbour distance" in tables.layers(estimates.filter(estimator="gride"), runs).columns
+    assert len(tables.layers(estimates.clear(), runs).columns) == 9
+
+
+def test_the_export_leaves_the_groups_as_they_were(warehouse: Warehouse, runs: pl.DataFrame) -> None:
+    groups = ranking.groups(runs)
+    before = [group.rows.columns for group in groups]
+    comparison.for_export(groups, runs, None)
+    assert [group.rows.columns for group in groups] == before
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_no_text_of_an_export_is_a_formula(name: str) -> None:
+    frame = pl.DataFrame({"name": [name, "a=b"], "value": [-1.5, 2.0], "tags": [["=x"], []]})
+    back = pl.read_csv(tables.as_csv(frame))
+    assert back["name"].to_list() == ["'" + name, "a=b"]
+    assert back["value"].to_list() == [-1.5, 2.0]
+    assert back["tags"][0] == "'=x"
+
+
+def test_names_are_shown_letter_by_letter() -> None:
+    assert plain("sales_2024_*final*_$5-$10 [a](b) :red[x] `c` ~d~ \\e") == (
+        r"sales\_2024\_\*final\*\_\$5-\$10 \[a\](b) \:red\[x\] \`c\` \~d\~ \\e"
+    )
+
+
+def test_captions_are_dark_enough_to_read() -> None:
+    """Streamlit draws captions and pinned columns at 60 percent of the text colour."""
+    theme = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
+    channels = [int(theme["textColor"][i : i + 2], 16) * 0.6 + 255 * 0.4 for i in (1, 3, 5)]
+    linear = [((c / 255 + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    assert 1.05 / (luminance + 0.05) >= 4.5
 
 
 def test_the_export_numbers_the_groups_and_keeps_all_runs(warehouse: Warehouse, runs: pl.DataFrame) -> None:

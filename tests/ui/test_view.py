@@ -15,7 +15,7 @@ def picker() -> None:
         st.stop()
     inputs.choose("Axis", ["layer", "depth"], "axis", st.session_state.get("default axis", "layer"))
     inputs.choose_from_list("Rank", [1, 2, 4], "n1", 1)
-    inputs.choose_many("Runs", ["a", "b", "c"], "runs", ["a"])
+    inputs.choose_many("Runs", ["a", "b", "c", "d,e", "100%2C"], "runs", ["a"], most=3)
     inputs.choose_yes_no("Newest", "newest", True)
 
 
@@ -54,6 +54,21 @@ def test_a_choice_goes_to_the_url() -> None:
     app.selectbox[0].set_value(2).run()
     assert values(app)[1:3] == (2, ["a", "c"])
     assert app.query_params["runs"] == "a,c" and app.query_params["n1"] == "2"
+
+
+def test_a_comma_within_a_value_goes_to_the_url_and_comes_back() -> None:
+    app = drawn()
+    app.multiselect[0].set_value(["d,e", "100%2C", "a"]).run()
+    link = app.query_params["runs"]
+    again = drawn(runs=link if isinstance(link, str) else link[0])
+    assert values(again)[2] == ["d,e", "100%2C", "a"]
+
+
+def test_of_a_link_that_asks_for_too_many_the_first_are_shown_and_that_is_said() -> None:
+    app = drawn(runs="a,b,c,d%2Ce")
+    assert values(app)[2] == ["a", "b", "c"]
+    assert app.caption[0].value == "The link asks for 4; the first 3 are shown."
+    assert not drawn(runs="a,b,c").caption
 
 
 def test_a_choice_outlives_a_page_that_does_not_draw_it() -> None:

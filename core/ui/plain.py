@@ -1,0 +1,12 @@
+"""Names that people give, as Streamlit's Markdown shows them: letter by letter, never as markup."""
+
+from __future__ import annotations
+
+import re
+
+_MARKUP = re.compile(r"[\\*_\[\]$:~`<>#]")
+
+
+def plain(text: str) -> str:
+    """`sales_*final*` with its stars: for every place where a label or sentence goes through Markdown."""
+    return _MARKUP.sub(r"\\\g<0>", text)
