@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import polars as pl
+from scipy.special import stdtrit
 
 from core.analysis.ranking import RankingGroup, on_benchmark
 from core.report.labels import run_labels
@@ -22,8 +24,8 @@ DIMENSIONS = {
 GRIDE_RANK = 8
 """The neighbour rank that gride is read at: below it, spelling variants of one word are the neighbours."""
 
-T_95 = 2.131
-"""Student's t, 97.5 percent, for the 15 degrees of freedom of a 16-block jackknife."""
+USUAL_BLOCKS = 16
+"""Blocks of the jackknife where a run's configuration does not say how many."""
 
 
 @dataclass(frozen=True)
@@ -141,18 +143,34 @@ def profile_points(
 
 
 def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator: str, cloud: str) -> CorrelatorData:
-    """As `profile_points`; the interval is the value with T_95 standard errors on each side."""
+    """As `profile_points`; the interval is the value with `t_95` standard errors of its run on each side."""
+    reach = [t_95(blocks_of(config)) for config in runs["config"]]
     rows = correlators.filter(
         pl.col("run_id").is_in(runs["run_id"].to_list())
         & (pl.col("correlator") == correlator)
         & (pl.col("cloud") == cloud)
         & pl.col("value").is_finite()
-    ).with_columns(
-        lower=pl.col("value") - T_95 * pl.col("std_error"),
-        upper=pl.col("value") + T_95 * pl.col("std_error"),
+    )
+    of_run = pl.DataFrame({"run_id": runs["run_id"], "t": pl.Series(reach, dtype=pl.Float64)})
+    rows = rows.join(of_run, on="run_id", maintain_order="left").with_columns(
+        lower=pl.col("value") - pl.col("t") * pl.col("std_error"),
+        upper=pl.col("value") + pl.col("t") * pl.col("std_error"),
     )
     curves = _curves(rows, runs, banded=False)
     return CorrelatorData(correlator, cloud, curves, _sizes(rows), _same_depth(runs, curves))
+
+
+def t_95(n_blocks: int) -> float:
+    """Student's t, 97.5 percent, for a jackknife over `n_blocks` blocks."""
+    return float(stdtrit(max(n_blocks - 1, 1), 0.975))
+
+
+def blocks_of(config: str | None) -> int:
+    """How many blocks a run's jackknife had, from its configuration."""
+    try:
+        return int(json.loads(config or "{}")["protocol"]["n_blocks"])
+    except (ValueError, KeyError, TypeError):
+        return USUAL_BLOCKS
 
 
 def ranking_points(

@@ -5,7 +5,7 @@ import pytest
 
 from core.analysis.ranking import benchmarks, groups, with_scores
 from core.report.labels import run_labels, shortened
-from core.report.points import T_95, correlator_points, profile_points, ranking_points
+from core.report.points import blocks_of, correlator_points, profile_points, ranking_points, t_95
 from tests.report import frames
 from tests.report.frames import Model, score
 
@@ -67,7 +67,15 @@ def test_nothing_chosen_is_no_curve():
 def test_correlators_carry_their_interval():
     mark = correlator_points(frames.correlators(A), frames.runs(A), "E1", "one_per_type").curves[0].marks[2]
     assert mark.value == pytest.approx(0.12)
-    assert mark.upper == pytest.approx(0.12 + T_95 * 0.01)
+    assert mark.upper == pytest.approx(0.12 + 2.131 * 0.01, abs=1e-5)
+
+
+def test_intervals_of_correlators_follow_the_number_of_blocks():
+    runs = frames.runs(A).with_columns(config=pl.lit('{"protocol": {"n_blocks": 8}}'))
+    mark = correlator_points(frames.correlators(A), runs, "E1", "one_per_type").curves[0].marks[2]
+    assert mark.upper == pytest.approx(0.12 + 2.365 * 0.01, abs=1e-5)
+    assert t_95(16) == pytest.approx(2.131, abs=1e-3)
+    assert [blocks_of(text) for text in (None, "{}", "no json", '{"protocol": 1}')] == [16] * 4
 
 
 def test_a_scatter_shows_one_group_and_names_who_has_no_score():
