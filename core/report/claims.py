@@ -25,16 +25,34 @@ def profile_title(group: RankingGroup, language: str) -> str:
     if rows.is_empty():
         return _("Layer profiles without a summary: estimated dimension (d2, one per type)")
     if rows.height > 1:
-        return _(
+        return _title_of_several(rows, size, language)
+    return _title_of_one(rows.row(0, named=True), size, language)
+
+
+def _title_of_several(rows: pl.DataFrame, size: str, language: str) -> str:
+    """Models are counted as models; two runs of one model are two runs."""
+    _ = translator(language)
+    sentence = (
+        _(
             "{count} models: working dimension {working}, final dimension {final} before the norm, "
             "both estimated (d2, N={size})"
-        ).format(
-            count=rows.height,
-            working=_span(rows["working_dimension"], _),
-            final=_span(rows["final_dimension_pre_norm"], _),
-            size=size,
         )
-    run = rows.row(0, named=True)
+        if rows["model_id"].n_unique() == rows.height
+        else _(
+            "{count} runs: working dimension {working}, final dimension {final} before the norm, "
+            "both estimated (d2, N={size})"
+        )
+    )
+    return sentence.format(
+        count=rows.height,
+        working=_span(rows["working_dimension"], _),
+        final=_span(rows["final_dimension_pre_norm"], _),
+        size=size,
+    )
+
+
+def _title_of_one(run: dict, size: str, language: str) -> str:
+    _ = translator(language)
     numbers = {
         "name": shortened(run["name"], 40),
         "size": size,
@@ -149,10 +167,11 @@ def _of_many(group: RankingGroup, language: str) -> list[str]:
 def _verdicts_of_many(rows: pl.DataFrame, language: str) -> str:
     """How often each verdict, and in the same breath what limits how many of them."""
     _ = translator(language)
-    verdicts, qualifiers = Counter(rows["verdict"]), Counter(rows["qualifiers"].explode().drop_nulls())
+    verdicts = Counter(rows["verdict"])
+    qualifiers = Counter(limit for row in rows["qualifiers"].to_list() for limit in wording.limits_of(row, language))
     words = [f"{wording.verdict_word(verdict, language)} {count}" for verdict, count in verdicts.most_common()]
     limits = [
-        _("{qualifier}: {count}").format(qualifier=wording.qualifier_text(qualifier, language), count=count)
+        _("{qualifier}: {count}").format(qualifier=qualifier, count=count)
         for qualifier, count in qualifiers.most_common()
     ]
     counted = _(", ").join(words)

@@ -39,7 +39,7 @@ MOST_CURVES = len(ACCENTS)
 MARKERS = {
     "band": (XL_MARKER_STYLE.CIRCLE, 6),
     "final": (XL_MARKER_STYLE.DIAMOND, 11),
-    "post_norm": (XL_MARKER_STYLE.DIAMOND, 11),
+    "post_norm": (XL_MARKER_STYLE.TRIANGLE, 11),
 }
 MOST_BANDS = 3
 """With more curves the 95 percent limits are drawn at the marked layers only: 18 lines cannot be read."""
@@ -60,7 +60,7 @@ class ChartWords:
 
 
 def add_profile_chart(slide: Slide, box: Box, data: ProfileData, words: ChartWords) -> Chart:
-    """One line per run between thin lines for its 95 percent limits; dots for the band, diamonds for final states."""
+    """One line per run between thin lines for its 95 percent limits; marks for the band and the final states."""
     content = XyChartData(number_format="0.0")
     roles: list[tuple[str, int, list[Mark]]] = []
     # Deepest model first: LibreOffice drops every series that stands before a longer one.
@@ -107,8 +107,6 @@ def _style_series(series, role: str, index: int) -> None:
         line = series.format.line
         line.width, line.dash_style = (Pt(2.25), DASHES[index]) if role == "curve" else (Pt(0.75), MSO_LINE.SOLID)
         line.color.theme_color = colour
-        if role != "curve":
-            line.color.brightness = 0.4
         series.marker.style = XL_MARKER_STYLE.NONE
         return
     series.format.line.fill.background()
@@ -116,8 +114,6 @@ def _style_series(series, role: str, index: int) -> None:
     marker.style, marker.size = MARKERS[role]
     marker.format.fill.solid()
     marker.format.fill.fore_color.theme_color = colour
-    if role == "post_norm":  # open; not white, because LibreOffice draws no outline of a marker
-        marker.format.fill.fore_color.brightness = 0.6
     marker.format.line.color.theme_color = colour
     marker.format.line.width = Pt(1.75)
 
@@ -140,8 +136,7 @@ def _add_error_bars(series, marks: list[Mark], colour: MSO_THEME_COLOR) -> None:
     shape = etree.SubElement(bars, qn("c:spPr"))
     line = etree.SubElement(shape, qn("a:ln"), w=str(Pt(1.25)))
     fill = etree.SubElement(line, qn("a:solidFill"))
-    scheme = etree.SubElement(fill, qn("a:schemeClr"), val=f"accent{ACCENTS.index(colour) + 1}")
-    etree.SubElement(scheme, qn("a:alpha"), val="45000")
+    etree.SubElement(fill, qn("a:schemeClr"), val=f"accent{ACCENTS.index(colour) + 1}")
     series._element.find(qn("c:xVal")).addprevious(bars)
 
 

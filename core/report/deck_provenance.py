@@ -9,13 +9,15 @@ from pptx.presentation import Presentation as Deck
 
 from core.locale import translator
 from core.report import wording
-from core.report.deck_text import Column, Row, add_table, add_text, pages
+from core.report.deck_text import Column, Heading, Row, add_table, add_text, fitting_size, pages
 from core.report.deck_theme import BODY_HEIGHT, BODY_TOP, CONTENT, MARGIN, TEXT_WIDTH, add_notes, add_slide
 from core.report.labels import shortened
 from core.report.material import Material
 
-POINTS, TEXT_POINTS = 10.5, 11
-TABLE_HEIGHT = 3.2
+POINTS = 11
+TEXT_SIZES = (14, 13, 12, 11, 10.5)
+"""Letter sizes of the text below the table: the largest that fits."""
+TABLE_HEIGHT = 2.6
 """Inches for the table of runs; more runs than fit go on a slide of their own."""
 COMMIT = re.compile(r"@([0-9a-f]{12})[0-9a-f]{28}$")
 LIBRARIES = ("torch", "transformers", "numpy")
@@ -32,12 +34,16 @@ def add_provenance(slides: Deck, material: Material) -> None:
     top = BODY_TOP + height + 0.15
     room = BODY_TOP + BODY_HEIGHT - top
     half = TEXT_WIDTH / 2 - 0.15
-    add_text(slide, (MARGIN, top, half, room), _origin(material), TEXT_POINTS)
-    add_text(slide, (MARGIN + half + 0.3, top, half, room), _definitions(material.language), TEXT_POINTS)
+    left, right = (MARGIN, top, half, room), (MARGIN + half + 0.3, top, half, room)
+    origin, definitions = _origin(material), _definitions(material.language)
+    points = min(fitting_size(origin, left, TEXT_SIZES), fitting_size(definitions, right, TEXT_SIZES))
+    add_text(slide, left, origin, points)
+    add_text(slide, right, definitions, points)
     add_notes(slide, _notes(material))
     for number, page in enumerate(further, start=2):
         title = _("Method and provenance: further runs ({number}/{total})")
-        slide = add_slide(slides, CONTENT, title.format(number=number, total=len(further) + 1), material.footer)
+        footer = material.footer_of([row[1] for row in page if not isinstance(row, Heading)])
+        slide = add_slide(slides, CONTENT, title.format(number=number, total=len(further) + 1), footer)
         add_table(slide, columns, page, (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT), POINTS, alternative)
         add_notes(slide, _notes(material))
 
@@ -51,12 +57,12 @@ def _split(rows: list[Row], columns: list[Column]) -> list[list[Row]]:
 def _columns(language: str) -> list[Column]:
     _ = translator(language)
     return [
-        Column(_("Model and revision"), TEXT_WIDTH - 8.0),
+        Column(_("Model and revision"), TEXT_WIDTH - 8.35),
         Column(_("Run"), 3.05),
         Column(_("Pass"), 1.15),
         Column(_("N"), 0.65, is_number=True),
-        Column(_("Seed"), 0.6, is_number=True),
-        Column(_("Number format, device"), 1.4),
+        Column(_("Seed"), 0.75, is_number=True),
+        Column(_("Number format, device"), 1.6),
         Column(_("Measured on"), 1.15),
     ]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pptx.presentation import Presentation as Deck
 
 from core.analysis.ranking import RankingGroup, benchmarks, on_benchmark
@@ -18,8 +16,19 @@ from core.report.material import Material
 POINTS = 12
 LIMIT_SIZES = (14, 13, 12, 11)
 """Letter sizes of the last slide: the largest that keeps it on one page, but never a smaller one."""
-FOOT_HEIGHT = 0.75
+FOOT_HEIGHT = 0.95
 """Inches kept below the table for the notes on reading it."""
+
+
+class RunRow(tuple[str, ...]):
+    """The cells of one run; the page that holds it must name the run."""
+
+    run_id: str
+
+    def __new__(cls, cells: tuple[str, ...], run_id: str) -> RunRow:
+        row = super().__new__(cls, cells)
+        row.run_id = run_id
+        return row
 
 
 def add_ranking(slides: Deck, material: Material) -> None:
@@ -31,20 +40,22 @@ def add_ranking(slides: Deck, material: Material) -> None:
     columns, rows = _columns(material), _ranking_rows(material)
     filled = pages(rows, columns, POINTS, BODY_HEIGHT - FOOT_HEIGHT)
     for number, page in enumerate(filled, start=1):
-        slide = add_slide(slides, CONTENT, _numbered(title, number, len(filled)), material.footer)
+        shown = [row.run_id for row in page if isinstance(row, RunRow)]
+        slide = add_slide(slides, CONTENT, _numbered(title, number, len(filled)), material.footer_of(shown))
         alternative = _("Table of working and final dimensions with 95 % intervals, by comparison group.")
         box = (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT)
         height = add_table(slide, columns, page, box, POINTS, alternative)
         reading = _("In brackets: 95 % intervals. Within a group the order is that of the names; no order is better.")
         foot = (MARGIN, BODY_TOP + height + 0.08, TEXT_WIDTH, FOOT_HEIGHT)
-        add_text(slide, foot, [reading, wording.which_ten(material.language)], 11, quiet=True)
+        notes = [reading, wording.own_definition(material.language), wording.which_ten(material.language)]
+        add_text(slide, foot, notes, 11, quiet=True)
         add_notes(slide, _sources(material))
 
 
 def add_limits(slides: Deck, material: Material) -> None:
     """The last slide: questions that a reader will ask, and why these runs do not answer them."""
     _ = translator(material.language)
-    columns = [Column(_("Question"), 4.3), Column(_("Why it stays open"), TEXT_WIDTH - 4.3)]
+    columns = [Column(_("Question"), 3.7), Column(_("Why it stays open"), TEXT_WIDTH - 3.7)]
     found = limits(material.runs, material.checks, material.scored, material.language)
     rows: list[Row] = [(limit.question, limit.reason) for limit in found]
     fitting = (size for size in LIMIT_SIZES if len(pages(rows, columns, size, BODY_HEIGHT)) == 1)
@@ -55,7 +66,7 @@ def add_limits(slides: Deck, material: Material) -> None:
         slide = add_slide(slides, CONTENT, title, material.footer)
         alternative = _("Table of open questions and the reasons why these runs do not answer them.")
         add_table(slide, columns, page, (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT), points, alternative)
-        add_notes(slide, [_("Read off the chosen runs: {ids}").format(ids=", ".join(material.runs["run_id"]))])
+        add_notes(slide, [_("Read off the chosen runs: {ids}").format(ids=_(", ").join(material.runs["run_id"]))])
 
 
 def _numbered(title: str, number: int, total: int) -> str:
@@ -67,10 +78,10 @@ def _columns(material: Material) -> list[Column]:
     return [
         Column(_("Model"), 2.2),
         Column(_("Working dimension"), 1.4, is_number=True),
-        Column(_("Working band, layers"), 1.15, is_number=True),
-        Column(_("Final, before the norm"), 1.4, is_number=True),
-        Column(_("Final, after the norm"), 1.4, is_number=True),
-        Column(_("Expansion-contraction"), 2.6),
+        Column(_("Working band, layers"), 1.25, is_number=True),
+        Column(_broken(_("Final, before the norm")), 1.4, is_number=True),
+        Column(_broken(_("Final, after the norm")), 1.4, is_number=True),
+        Column(_("Expansion-contraction"), 2.5),
         Column(_score_title(material), TEXT_WIDTH - 10.15),
     ]
 
@@ -81,17 +92,22 @@ def _ranking_rows(material: Material) -> list[Row]:
         rows.append(Heading(group_name(group, material.language)))
         labels = run_labels(group.rows)
         for run in group.rows.iter_rows(named=True):
-            rows.append(_ranking_row(material, run, labels[run["run_id"]]))
+            rows.append(RunRow(_ranking_row(material, run, labels[run["run_id"]]), run["run_id"]))
     return rows
 
 
-def _ranking_row(material: Material, run: dict, label: str) -> Sequence[str]:
+def _broken(title: str) -> str:
+    """Japanese breaks anywhere: a text in brackets is kept whole on a line of its own."""
+    return title.replace("（", "\n（")
+
+
+def _ranking_row(material: Material, run: dict, label: str) -> tuple[str, ...]:
     _ = translator(material.language)
     after = run["final_dimension_post_norm"]
     return (
         shortened(label, 44),
         claims.interval_of(run, "working_dimension"),
-        claims.band_text(run, material.language),
+        _broken(claims.band_text(run, material.language)),
         claims.interval_of(run, "final_dimension_pre_norm"),
         _("no final norm") if after is None else claims.interval_of(run, "final_dimension_post_norm"),
         wording.verdict_short(run["verdict"], run["qualifiers"], material.language),
@@ -115,7 +131,7 @@ def group_name(group: RankingGroup, language: str) -> str:
     if group.sizes_differ:
         warnings.append(_("cloud sizes differ by more than 10 %: not comparable"))
     if len(group.dtypes) > 1:
-        warnings.append(_("computed in {dtypes}").format(dtypes=", ".join(group.dtypes)))
+        warnings.append(_("computed in {dtypes}").format(dtypes=_(", ").join(group.dtypes)))
     return " – ".join([name, *warnings])
 
 
@@ -134,12 +150,13 @@ def _benchmark(material: Material) -> dict | None:
 
 
 def _score(material: Material, run_id: str) -> str:
+    _ = translator(material.language)
     chosen = _benchmark(material)
     if chosen is None:
         return wording.no_score(material.language)
     own = on_benchmark(material.scored, chosen).filter(run_id=run_id)
     texts = [wording.score_text(row, material.language) for row in own.iter_rows(named=True)]
-    told = "; ".join(dict.fromkeys(texts)) or wording.no_score(material.language)
+    told = _("; ").join(dict.fromkeys(texts)) or wording.no_score(material.language)
     return told.replace("/", "/\u200b")  # a repository may break behind its owner
 
 

@@ -20,6 +20,7 @@ from core.report.deck_theme import Box, describe, place
 
 NO_STYLE = "{2D5ABB26-0587-4C30-8999-92F81FD0307C}"
 """PowerPoint's table style without fills and lines: ours are drawn cell by cell."""
+NARROW = " .,:;!'|()[]/ijlftrI-"
 CELL_SIDE, CELL_EDGE = 0.08, 0.045
 """Inches left and right, above and below the text of a cell."""
 
@@ -56,14 +57,34 @@ def lines_needed(text: str, width: float, points: float) -> int:
 
 
 def _breadth(text: str) -> float:
-    """In letter sizes: Japanese letters are as broad as high, others half, with a gap where the two meet."""
+    """In letter sizes, with a gap where Japanese and Latin letters meet."""
     wide = [_is_wide(letter) for letter in text]
     gaps = sum(before != after for before, after in pairwise(wide))
-    return sum(1.0 if is_wide else 0.5 for is_wide in wide) + 0.25 * gaps
+    return sum(map(_letter_breadth, text)) + 0.25 * gaps
+
+
+def _letter_breadth(letter: str) -> float:
+    """Of the letter size, a little more than the deck's fonts take: a table that is too high is the lesser evil."""
+    if _is_wide(letter):
+        return 1.0
+    if letter in NARROW:
+        return 0.3
+    return 0.62 if letter.isupper() or letter in "mw%" else 0.5
 
 
 def _is_wide(letter: str) -> bool:
     return unicodedata.east_asian_width(letter) in "WF"
+
+
+def fitting_size(paragraphs: Sequence[str], box: Box, sizes: Sequence[float]) -> float:
+    """The largest of `sizes`, given in falling order, at which the paragraphs fit in the box; else the smallest."""
+    return next((points for points in sizes if text_height(paragraphs, box[2], points) <= box[3]), sizes[-1])
+
+
+def text_height(paragraphs: Sequence[str], width: float, points: float) -> float:
+    """Inches that a text box of `width` needs; 0.92: words do not fill their lines to the end."""
+    lines = [lines_needed(text, 0.92 * (width - 0.2), points) * line_height(text) + 0.35 for text in paragraphs]
+    return sum(lines) * points / 72 + 0.1
 
 
 def row_height(row: Row, columns: Sequence[Column], points: float) -> float:

@@ -19,6 +19,8 @@ from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
 from pptx.util import Inches
 
+from core.report.palette import CURVE_COLOURS
+
 WIDTH, HEIGHT, MARGIN = 13.333, 7.5, 0.6
 """Inches, as all measures of the deck."""
 BODY_TOP, BODY_HEIGHT = 1.5, 5.3
@@ -29,12 +31,7 @@ PALETTE = {
     "lt1": "FFFFFF",
     "dk2": "0B3C6F",
     "lt2": "EEF2F6",
-    "accent1": "0072B2",
-    "accent2": "D55E00",
-    "accent3": "009E73",
-    "accent4": "CC79A7",
-    "accent5": "E69F00",
-    "accent6": "56B4E9",
+    **{f"accent{number}": colour for number, colour in enumerate(CURVE_COLOURS, start=1)},
     "hlink": "0072B2",
     "folHlink": "6C5B9E",
 }
@@ -42,8 +39,10 @@ LATIN, JAPANESE = "Calibri", "Yu Gothic"
 LANGUAGE_TAGS = {"en": "en-US", "ja": "ja-JP"}
 
 TITLE, CONTENT, SPLIT = "Title Slide", "Title Only", "Two Content"
-CHART_BOX = (MARGIN - 0.1, BODY_TOP - 0.05, 8.1, 5.0)
-STATEMENT_BOX = (8.85, BODY_TOP, WIDTH - MARGIN - 8.85, BODY_HEIGHT)
+CHART_BOX = (MARGIN - 0.1, BODY_TOP - 0.05, 8.1, 4.35)
+STATEMENT_BOX = (8.85, BODY_TOP, WIDTH - MARGIN - 8.85, 4.6)
+READING_BOX = (MARGIN, 6.16, TEXT_WIDTH, 0.8)
+"""Below chart and statements: what the dimensions on the slide are."""
 
 Box = tuple[float, float, float, float]
 """Left, top, width, height."""

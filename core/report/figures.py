@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import plotly.graph_objects as go
 
 from core.locale import translator
 from core.report import wording
+from core.report.palette import CURVE_COLOURS
 from core.report.points import (
     CorrelatorData,
     Curve,
@@ -26,8 +30,7 @@ __all__ = [
     "ranking_points",
 ]
 
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
-"""Okabe and Ito's colours: told apart with every common colour blindness."""
+COLOURS = [f"#{colour}" for colour in CURVE_COLOURS]
 
 DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
 GRID, TEXT = "#E3E7EC", "#1F2933"
@@ -43,7 +46,7 @@ def profile_figure(data: ProfileData, language: str) -> go.Figure:
     if not data.curves:
         return _empty(figure, _("No estimates of this kind in the chosen runs."))
     for index, curve in enumerate(data.curves):
-        _draw_curve(figure, curve, index, data.same_depth)
+        _draw_curve(figure, curve, index, data.same_depth, language)
     _draw_keys(figure, data.curves, language)
     figure.update_yaxes(rangemode="tozero")
     return figure
@@ -52,11 +55,14 @@ def profile_figure(data: ProfileData, language: str) -> go.Figure:
 def correlator_figure(data: CorrelatorData, language: str) -> go.Figure:
     """One correlator over the layers."""
     _ = translator(language)
-    figure = _frame(wording.layer_axis(data.same_depth, language), wording.correlator_name(data.correlator, language))
+    figure = _frame(
+        wording.layer_axis(data.same_depth, language),
+        wording.correlator_axis(data.correlator, data.cloud, language, data.n_points),
+    )
     if not data.curves:
         return _empty(figure, _("No correlators of this kind in the chosen runs."))
     for index, curve in enumerate(data.curves):
-        _draw_curve(figure, curve, index, data.same_depth)
+        _draw_curve(figure, curve, index, data.same_depth, language)
     _draw_keys(figure, data.curves, language)
     return figure
 
@@ -76,11 +82,12 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
     )
     if not data.points:
         return _empty(figure, _("No run of this group has this score."))
-    for own, name, symbol in (
-        (True, _("score of this model"), "circle"),
-        (False, _("score of the base model"), "circle-open"),
+    for match, name, symbol in (
+        ("exact", _("score of this model"), "circle"),
+        ("revision_not_stated", _("score of this model, revision not stated"), "circle-dot"),
+        ("base", _("score of the base model"), "circle-open"),
     ):
-        points = [point for point in data.points if (point.match != "base") == own]
+        points = [point for point in data.points if point.match == match]
         if not points:
             continue
         figure.add_scatter(
@@ -111,7 +118,8 @@ def _bars(above: list[float | None], below: list[float | None]) -> dict:
     }
 
 
-def _draw_curve(figure: go.Figure, curve: Curve, index: int, same_depth: bool) -> None:
+def _draw_curve(figure: go.Figure, curve: Curve, index: int, same_depth: bool, language: str) -> None:
+    pen = _Pen(figure, curve, same_depth, language)
     colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
     banded = [mark for mark in curve.marks if mark.lower is not None and mark.upper is not None]
     if banded:
@@ -121,30 +129,52 @@ def _draw_curve(figure: go.Figure, curve: Curve, index: int, same_depth: bool) -
             x=x + x[::-1], y=outline, fill="toself", fillcolor=_faded(colour), line={"width": 0}, mode="lines",
             hoverinfo="skip", showlegend=False, legendgroup=curve.run_id, name=curve.name,
         )  # fmt: skip
-    figure.add_scatter(
-        x=[_x(mark, same_depth) for mark in curve.marks],
-        y=[mark.value for mark in curve.marks],
-        customdata=[(wording.with_interval(mark.value, mark.lower, mark.upper), mark.layer) for mark in curve.marks],
-        hovertemplate="%{fullData.name}<br>%{customdata[1]}: %{customdata[0]}<extra></extra>",
-        mode="lines", line={"color": colour, "dash": dash, "width": 2.5}, name=curve.name, legendgroup=curve.run_id,
-    )  # fmt: skip
-    _draw_marks(figure, curve, curve.in_band, "circle", colour, same_depth)
-    _draw_marks(figure, curve, [curve.final] if curve.final else [], "diamond", colour, same_depth)
-    _draw_marks(figure, curve, [curve.post_norm] if curve.post_norm else [], "diamond-open", colour, same_depth)
+    pen.draw(curve.marks, mode="lines", line={"color": colour, "dash": dash, "width": 2.5}, showlegend=True)
+    pen.mark(curve.in_band, "circle", colour)
+    pen.mark([curve.final] if curve.final else [], "diamond", colour, with_error=True)
+    pen.mark([curve.post_norm] if curve.post_norm else [], "triangle-up-open", colour, with_error=True)
 
 
-def _draw_marks(figure: go.Figure, curve: Curve, marks: list[Mark], symbol: str, colour: str, same_depth: bool) -> None:
-    if not marks:
-        return
-    size = 6 if symbol == "circle" else 11
-    figure.add_scatter(
-        x=[_x(mark, same_depth) for mark in marks],
-        y=[mark.value for mark in marks],
-        customdata=[(wording.with_interval(mark.value, mark.lower, mark.upper), mark.layer) for mark in marks],
-        hovertemplate="%{fullData.name}<br>%{customdata[1]}: %{customdata[0]}<extra></extra>",
-        mode="markers", marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 2, "color": colour}},
-        name=curve.name, legendgroup=curve.run_id, showlegend=False,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class _Pen:
+    """Draws values of one curve, each with its layer and interval under the pointer."""
+
+    figure: go.Figure
+    curve: Curve
+    same_depth: bool
+    language: str
+
+    def mark(self, marks: list[Mark], symbol: str, colour: str, with_error: bool = False) -> None:
+        if not marks:
+            return
+        size = 6 if symbol == "circle" else 11
+        more = {"error_y": _interval_bars(marks) | {"color": colour}} if with_error else {}
+        marker = {"symbol": symbol, "size": size, "color": colour, "line": {"width": 2, "color": colour}}
+        self.draw(marks, mode="markers", marker=marker, showlegend=False, **more)
+
+    def draw(self, marks: list[Mark], **style: Any) -> None:
+        _ = translator(self.language)
+        values = [wording.with_interval(mark.value, mark.lower, mark.upper) for mark in marks]
+        told = [
+            _("Layer {layer}: {value}").format(layer=mark.layer, value=value)
+            for mark, value in zip(marks, values, strict=True)
+        ]
+        self.figure.add_scatter(
+            x=[_x(mark, self.same_depth) for mark in marks],
+            y=[mark.value for mark in marks],
+            customdata=told,
+            hovertemplate="%{fullData.name}<br>%{customdata}<extra></extra>",
+            name=self.curve.name,
+            legendgroup=self.curve.run_id,
+            **style,
+        )
+
+
+def _interval_bars(marks: list[Mark]) -> dict:
+    return _bars(
+        [None if mark.upper is None else mark.upper - mark.value for mark in marks],
+        [None if mark.lower is None else mark.value - mark.lower for mark in marks],
+    )
 
 
 def _draw_keys(figure: go.Figure, curves: list[Curve], language: str) -> None:
@@ -153,7 +183,7 @@ def _draw_keys(figure: go.Figure, curves: list[Curve], language: str) -> None:
     keys = (
         (any(curve.in_band for curve in curves), _("working band"), "circle"),
         (True, _("final state, before the norm"), "diamond"),
-        (any(curve.post_norm for curve in curves), _("final state, after the norm"), "diamond-open"),
+        (any(curve.post_norm for curve in curves), _("final state, after the norm"), "triangle-up-open"),
     )
     for shown, name, symbol in keys:
         if shown:

@@ -8,6 +8,11 @@ _TELLING = ("pass", "corpus_name", "protocol", "seed", "dtype")
 LONGEST = 26
 
 
+def short_id(run_id: str) -> str:
+    """The end of a run's id, which is random; its beginning is the time and the same for runs of one minute."""
+    return run_id[-6:]
+
+
 def run_labels(runs: pl.DataFrame) -> dict[str, str]:
     """run_id -> the model's name, plus whatever differs between runs of that model, plus the id's end if all agree."""
     labels: dict[str, str] = {}
@@ -33,4 +38,4 @@ def _value(column: str, value: object) -> str:
 def _unique(labels: dict[str, str], run_id: str) -> str:
     label = labels[run_id]
     twins = sum(other == label for other in labels.values())
-    return f"{label} · {run_id[-6:]}" if twins > 1 else label
+    return f"{label} · {short_id(run_id)}" if twins > 1 else label

@@ -48,12 +48,16 @@ def limits(runs: pl.DataFrame, checks: pl.DataFrame, scored: pl.DataFrame, langu
 def _scores(scored: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
     question = _("Which model is good at its tasks?")
-    own = scored.filter(~pl.col("score_match").is_in(["none", "base"]))["model_id"].n_unique()
-    if own >= ENOUGH_MODELS:
+    exact = scored.filter(pl.col("score_match") == "exact")["model_id"].n_unique()
+    unsure = scored.filter(pl.col("score_match") == "revision_not_stated")["model_id"].n_unique()
+    if exact >= ENOUGH_MODELS:
         return None
-    if own:
+    if exact:
         reason = _("Only {count} of these models have a published score of their own; a test needs at least {needed}.")
-        return Limit(question, reason.format(count=own, needed=ENOUGH_MODELS))
+        return Limit(question, reason.format(count=exact, needed=ENOUGH_MODELS))
+    if unsure:
+        reason = _("No score belongs to a stated revision: those of {count} models name none; a test needs {needed}.")
+        return Limit(question, reason.format(count=unsure, needed=ENOUGH_MODELS))
     if scored.filter(pl.col("score_match") == "base").height:
         return Limit(question, _("No task evidence: the only published scores here belong to base models."))
     return Limit(question, _("No task evidence: there is no published score for any of these models."))
@@ -92,7 +96,7 @@ def _texts(runs: pl.DataFrame, language: str) -> Limit | None:
     if several["corpus_id"].min() == len(corpora):
         return None
     reason = _("Not every model has read every text ({corpora}).")
-    return Limit(question, reason.format(corpora=", ".join(corpora)))
+    return Limit(question, reason.format(corpora=_(", ").join(corpora)))
 
 
 def _seeds(runs: pl.DataFrame, language: str) -> Limit | None:
@@ -148,7 +152,12 @@ def _weights(runs: pl.DataFrame, language: str) -> Limit | None:
     derived = runs.filter(pl.col("base_relation").is_not_null()).unique("model_id", maintain_order=True)
     if derived.is_empty():
         return None
-    told = [f"{shortened(run['name'])}: {run['base_relation']}" for run in derived.iter_rows(named=True)]
+    told = [
+        _("{name}: {relation}").format(
+            name=shortened(run["name"]), relation=wording.relation_name(run["base_relation"], language)
+        )
+        for run in derived.iter_rows(named=True)
+    ]
     shown = told[:2] + ([_("{count} more").format(count=len(told) - 2)] if len(told) > 2 else [])
     return Limit(
         _("Do the numbers hold for the base models?"),
@@ -177,7 +186,7 @@ def _dtypes(runs: pl.DataFrame, language: str) -> Limit | None:
         return None
     return Limit(
         _("Does the number format matter?"),
-        _("The runs were computed in {dtypes}; the difference was not measured.").format(dtypes=", ".join(kinds)),
+        _("The runs were computed in {dtypes}; the difference was not measured.").format(dtypes=_(", ").join(kinds)),
     )
 
 
@@ -208,5 +217,5 @@ def _names(some: pl.DataFrame, among: pl.DataFrame, language: str) -> str:
     _ = translator(language)
     names = some["name"].unique(maintain_order=True).to_list()
     if len(names) <= 2:
-        return ", ".join(shortened(name) for name in names)
+        return _(", ").join(shortened(name) for name in names)
     return _("{count} of {total} models").format(count=len(names), total=among["name"].n_unique())

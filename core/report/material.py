@@ -10,9 +10,12 @@ import polars as pl
 from core.analysis.ranking import RankingGroup, groups, with_scores
 from core.errors import InputError
 from core.locale import translator
+from core.report.labels import short_id
 
-FOOTER_RUNS = 2
-"""So many full run ids fit in a footer; more are counted, and listed on the provenance slide."""
+FOOTER_RUNS, FOOTER_ENDS = 2, 10
+"""So many run ids fit in a footer in full, and so many by their ends; the provenance slide lists all in full."""
+CONTROL = "[\x00-\x1f\x7f-\x9f\ufffe\uffff]"
+"""Characters that XML does not hold, and line breaks, which a name does not need."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,19 @@ class Material:
 
     @property
     def footer(self) -> str:
-        """Run ids and date: every slide can be traced on its own."""
+        """For a slide on all runs."""
+        return self.footer_of(self.runs["run_id"].to_list())
+
+    def footer_of(self, run_ids: list[str]) -> str:
+        """The runs of one slide and the date: every slide can be traced on its own."""
         _ = translator(self.language)
-        ids = self.runs["run_id"].to_list()
-        if len(ids) <= FOOTER_RUNS:
-            runs = _("Runs {ids}").format(ids=", ".join(ids))
+        if len(run_ids) <= FOOTER_RUNS:
+            runs = _("Runs {ids}").format(ids=_(", ").join(run_ids))
         else:
-            runs = _("{count} runs, listed under method and provenance").format(count=len(ids))
+            ends = [f"…{short_id(run_id)}" for run_id in run_ids[:FOOTER_ENDS]]
+            if len(run_ids) > FOOTER_ENDS:
+                ends.append(_("{count} more").format(count=len(run_ids) - FOOTER_ENDS))
+            runs = _("Runs {ids} (in full under method and provenance)").format(ids=_(", ").join(ends))
         return f"Workdim · {runs} · {self.made_on.isoformat()}"
 
     @property
@@ -55,9 +64,19 @@ def gathered(
     language: str,
     made_on: date,
 ) -> Material:
-    found = groups(runs)
+    ordered = writable(runs).sort("name", "run_id")
+    found = groups(ordered)
     if not found:
         raise InputError("A deck needs at least one run on unchanged text; none was chosen. Choose runs and try again.")
-    ordered = runs.sort("name", "run_id")
-    scored = with_scores(ordered, scores)
-    return Material(ordered, estimates, correlators, checks, scored, found, language, made_on)
+    scored = with_scores(ordered, writable(scores))
+    return Material(ordered, estimates, correlators, writable(checks), scored, found, language, made_on)
+
+
+def writable(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows with texts that can stand in a file of XML: without control characters."""
+    texts = [column for column, kind in frame.schema.items() if kind == pl.String]
+    lists = [column for column, kind in frame.schema.items() if kind == pl.List(pl.String)]
+    return frame.with_columns(
+        pl.col(texts).str.replace_all(CONTROL, ""),
+        pl.col(lists).list.eval(pl.element().str.replace_all(CONTROL, "")),
+    )

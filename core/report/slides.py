@@ -16,18 +16,34 @@ from pptx.slide import Slide
 
 from core.analysis.ranking import RankingGroup
 from core.locale import translator
+from core.records import LayerCorrelatorRow, columns
 from core.report import claims, wording
 from core.report.deck_charts import MOST_BANDS, MOST_CURVES, ChartWords, add_profile_chart
 from core.report.deck_provenance import add_provenance
 from core.report.deck_tables import add_limits, add_ranking
-from core.report.deck_text import add_text, fill_paragraphs
-from core.report.deck_theme import CHART_BOX, SPLIT, TITLE, add_notes, add_slide, new_deck, speak
+from core.report.deck_text import add_text, fill_paragraphs, fitting_size
+from core.report.deck_theme import (
+    CHART_BOX,
+    READING_BOX,
+    SPLIT,
+    STATEMENT_BOX,
+    TITLE,
+    add_notes,
+    add_slide,
+    new_deck,
+    speak,
+)
 from core.report.labels import shortened
 from core.report.material import Material, gathered
 from core.report.points import PRIMARY, ProfileData, profile_points
 
 NOTED = ("E1", "mean_cosine", "C2")
 """Correlators that the notes of a profile slide give."""
+
+NO_CORRELATORS = pl.DataFrame(schema=columns(LayerCorrelatorRow))
+"""Correlators stand in the notes only: the titles are the same without them."""
+
+STATEMENT_SIZES = (16, 15, 14, 13, 12, 11)
 
 MOST_NAMES = 8
 """Model names on the title slide; the others are counted."""
@@ -44,7 +60,22 @@ def deck(
 ) -> bytes:
     """The deck of the chosen runs, as a .pptx file; frames as `core.warehouse.queries` returns them."""
     day = made_on or datetime.now(UTC).astimezone().date()
-    material = gathered(runs, estimates, correlators, checks, scores, language, day)
+    slides = _drawn(gathered(runs, estimates, correlators, checks, scores, language, day))
+    file = BytesIO()
+    slides.save(file)
+    return file.getvalue()
+
+
+def outline(
+    runs: pl.DataFrame, estimates: pl.DataFrame, checks: pl.DataFrame, scores: pl.DataFrame, language: str
+) -> list[str]:
+    """The titles of the slides that `deck` makes of these frames, in their order: read off the slides themselves."""
+    day = datetime.now(UTC).astimezone().date()
+    slides = _drawn(gathered(runs, estimates, NO_CORRELATORS, checks, scores, language, day))
+    return [slide.shapes.title.text_frame.text for slide in slides.slides]
+
+
+def _drawn(material: Material) -> Deck:
     slides = new_deck()
     _add_title(slides, material)
     for group in material.groups:
@@ -55,20 +86,18 @@ def deck(
     add_limits(slides, material)
     _name_file(slides, material)
     for slide in slides.slides:
-        _tag_language(slide, language)
-    file = BytesIO()
-    slides.save(file)
-    return file.getvalue()
+        _tag_language(slide, material.language)
+    return slides
 
 
 def _add_title(slides: Deck, material: Material) -> None:
     _ = translator(material.language)
     names = [shortened(name, 34) for name in material.runs["name"].unique(maintain_order=True)]
     title = (
-        _("{names}: estimated dimension, layer by layer").format(names=_(" and ").join(names))
+        _("{names}: estimated dimension (d2, N={size}), layer by layer")
         if len(names) <= 2
-        else _("{count} language models: estimated dimension, layer by layer").format(count=len(names))
-    )
+        else _("{count} language models: estimated dimension (d2, N={size}), layer by layer")
+    ).format(names=_(" and ").join(names), count=len(names), size=wording.size_range(material.n_points))
     slide = add_slide(slides, TITLE, title, material.footer)
     texts = material.runs.unique("corpus_id", maintain_order=True).iter_rows(named=True)
     told = [
@@ -81,12 +110,12 @@ def _add_title(slides: Deck, material: Material) -> None:
     ]
     shown = names[:MOST_NAMES] + ([_("{count} more").format(count=len(names) - MOST_NAMES)] * (len(names) > MOST_NAMES))
     lines = [
-        _("Models: {names}").format(names=", ".join(shown)),
-        _("Text: {texts}").format(texts=", ".join(told)),
+        _("Models: {names}").format(names=_(", ").join(shown)),
+        _("Text: {texts}").format(texts=_(", ").join(told)),
         _("Workdim · {date}").format(date=material.made_on.isoformat()),
     ]
     slide.placeholders[1].text_frame.text = "\n".join(lines)
-    add_notes(slide, [_("Runs {ids}").format(ids=", ".join(material.runs["run_id"]))])
+    add_notes(slide, [_("Runs {ids}").format(ids=_(", ").join(material.runs["run_id"]))])
 
 
 def _parts(group: RankingGroup) -> list[RankingGroup]:
@@ -99,7 +128,8 @@ def _parts(group: RankingGroup) -> list[RankingGroup]:
 def _add_profile(slides: Deck, material: Material, group: RankingGroup) -> None:
     _ = translator(material.language)
     data = profile_points(material.estimates, group.rows, *PRIMARY)
-    slide = add_slide(slides, SPLIT, claims.profile_title(group, material.language), material.footer)
+    footer = material.footer_of(group.rows["run_id"].to_list())
+    slide = add_slide(slides, SPLIT, claims.profile_title(group, material.language), footer)
     chart_holder, text_holder = slide.placeholders[1], slide.placeholders[2]
     chart_holder._element.getparent().remove(chart_holder._element)
     if data.curves:
@@ -108,13 +138,15 @@ def _add_profile(slides: Deck, material: Material, group: RankingGroup) -> None:
     else:
         add_text(slide, CHART_BOX, [_("No layer estimates of d2 on one token per type in these runs.")], 14)
     said = claims.statements(group, material.language)
-    fill_paragraphs(text_holder.text_frame, said, 15 if sum(map(len, said)) < 420 else 13)
+    fill_paragraphs(text_holder.text_frame, said, fitting_size(said, STATEMENT_BOX, STATEMENT_SIZES))
+    reading = [wording.own_definition(material.language), wording.which_ten(material.language)]
+    add_text(slide, READING_BOX, reading, 11, quiet=True)
     add_notes(slide, _profile_notes(material, group))
 
 
 def _below_chart() -> tuple[float, float, float, float]:
     left, top, width, height = CHART_BOX
-    return (left + 0.1, top + height + 0.02, width, 0.4)
+    return (left + 0.1, top + height + 0.02, width, 0.3)
 
 
 def _chart_words(data: ProfileData, language: str) -> ChartWords:
@@ -128,7 +160,7 @@ def _chart_words(data: ProfileData, language: str) -> ChartWords:
         final=_("final state, before the norm"),
         post_norm=_("final state, after the norm"),
         alternative=_("Line chart of the estimated dimension (d2) over the layers of {names}.").format(
-            names=", ".join(curve.name for curve in data.curves)
+            names=_(", ").join(curve.name for curve in data.curves)
         ),
     )
 
@@ -137,7 +169,7 @@ def _mark_key(data: ProfileData, language: str) -> str:
     _ = translator(language)
     marks = [_("● working band"), _("◆ final state, before the norm")]
     if any(curve.post_norm for curve in data.curves):
-        marks.append(_("◇ after the norm"))
+        marks.append(_("▲ final state, after the norm"))
     limits = _("thin lines and bars: 95 % intervals") if len(data.curves) <= MOST_BANDS else _("bars: 95 % intervals")
     return "    ".join([*marks, limits])
 
@@ -180,7 +212,7 @@ def _correlator_notes(material: Material, run: dict) -> list[str]:
         return []
     values = [f"{row['correlator']} = {row['value']:.3g}" for row in own.iter_rows(named=True)]
     line = _("At layer {layer}, layer_correlators: {values}.")
-    return [line.format(layer=run["working_layer"], values=", ".join(values))]
+    return [line.format(layer=run["working_layer"], values=_(", ").join(values))]
 
 
 def _name_file(slides: Deck, material: Material) -> None:

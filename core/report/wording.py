@@ -8,10 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from core.locale import translator
+from core.report.numbers import number as number
+from core.report.numbers import rounded as rounded
+from core.report.numbers import size_range as size_range
+from core.report.numbers import with_interval as with_interval
 
 ESTIMATORS = ("d2", "gride", "two_nn", "mle", "participation_ratio")
 CLOUDS = ("one_per_type", "all_tokens")
 CORRELATORS = ("E1", "mean_cosine", "C2")
+NOT_STATED = "not stated"
+"""What a source writes where it does not say something."""
 
 
 def estimator_name(estimator: str, language: str, n1: int | None = None) -> str:
@@ -65,7 +71,7 @@ def check_name(check: str, language: str) -> str:
         "tokens_per_character": _("Tokens per character"),
         "token_types": _("Number of token types"),
         "sequence_invariance": _("Shift of log d2 with the number of windows"),
-        "sequence_invariance_all_pairs": _("The same for d2 of all pairs"),
+        "sequence_invariance_all_pairs": _("Shift of log d2 of all pairs with the number of windows"),
         "n_invariance": _("Independence of the number of points"),
         "sequence_share": _("Share of variance between windows"),
     }
@@ -95,6 +101,27 @@ def domain_name(domain: str, language: str) -> str:
     return names.get(domain, domain)
 
 
+def relation_name(relation: str, language: str) -> str:
+    """How a model was made from its base model; what nobody has named yet is shown as it was recorded."""
+    _ = translator(language)
+    names = {
+        "instruction-tuned, then quantised to GGUF Q4_1": _("instruction-tuned, then quantised to GGUF Q4_1"),
+        "fine-tuned for sentence similarity": _("fine-tuned for sentence similarity"),
+        "instruct": _("instruction-tuned"),
+        "instruction-tuned": _("instruction-tuned"),
+        "fine-tuned": _("fine-tuned"),
+        "quantised": _("quantised"),
+        NOT_STATED: _("not stated"),
+    }
+    return names.get(relation, relation)
+
+
+def stated(text: str | None, language: str) -> str:
+    """A detail of a score as its source gives it: `not stated` is a word of ours, and is translated."""
+    _ = translator(language)
+    return _("not stated") if text is None or text == NOT_STATED else text
+
+
 def kind_name(kind: str, language: str) -> str:
     _ = translator(language)
     return {"decoder": _("decoder"), "encoder": _("encoder")}.get(kind, kind)
@@ -119,6 +146,14 @@ def qualifier_text(qualifier: str, language: str) -> str:
     return names.get(qualifier, qualifier)
 
 
+def limits_of(qualifiers: Iterable[str] | None, language: str) -> list[str]:
+    """What limits a verdict; where nothing was recorded, that too is said."""
+    _ = translator(language)
+    if qualifiers is None:
+        return [_("controls not stated")]
+    return [qualifier_text(qualifier, language) for qualifier in qualifiers]
+
+
 def verdict_word(verdict: str | None, language: str) -> str:
     """Only the word. A reader sees it through `verdict_text` or `verdict_short`, with what limits it."""
     _ = translator(language)
@@ -130,7 +165,7 @@ def verdict_short(verdict: str | None, qualifiers: Iterable[str] | None, languag
     """For a table column that is headed "expansion-contraction"."""
     _ = translator(language)
     word = verdict_word(verdict, language)
-    limits = [qualifier_text(qualifier, language) for qualifier in qualifiers or ()]
+    limits = limits_of(qualifiers, language)
     return _("{word} ({limits})").format(word=word, limits=_("; ").join(limits)) if limits else word
 
 
@@ -138,31 +173,6 @@ def verdict_text(verdict: str | None, qualifiers: Iterable[str] | None, language
     """The whole verdict: "expansion-contraction: found (not controlled against random weights)"."""
     _ = translator(language)
     return _("expansion-contraction: {verdict}").format(verdict=verdict_short(verdict, qualifiers, language))
-
-
-def number(value: float | None) -> str:
-    """Three significant digits, the most that the errors allow; a dash where there is no value."""
-    if value is None:
-        return "–"
-    return f"{value:.{2 if abs(value) < 10 else 1 if abs(value) < 99.95 else 0}f}"
-
-
-def rounded(value: float) -> str:
-    """For a headline: no more digits than people read."""
-    return number(value) if abs(value) < 9.5 else f"{value:.0f}"
-
-
-def with_interval(value: float | None, lower: float | None, upper: float | None) -> str:
-    """`106 [98.9, 113]`: a value with its 95 percent interval; without the brackets where no error is known."""
-    if value is None or lower is None or upper is None:
-        return number(value)
-    return f"{number(value)} [{number(lower)}, {number(upper)}]"
-
-
-def size_range(n_points: tuple[int, int]) -> str:
-    """`800`, or `780–800` where the clouds differ in size."""
-    smallest, largest = n_points
-    return f"{largest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
 
 
 def layer_axis(same_depth: bool, language: str) -> str:
@@ -177,10 +187,20 @@ def dimension_axis(
 ) -> str:
     """`Estimated dimension (d2, one per type, N=800)`: an estimate is never named without what it depends on."""
     _ = translator(language)
-    inside = [estimator_symbol(estimator, n1), cloud_name(cloud, language)]
-    if n_points is not None and n_points[1]:
-        inside.append(f"N={size_range(n_points)}")
+    inside = [estimator_symbol(estimator, n1), *_points_named(cloud, language, n_points)]
     return _("Estimated dimension ({details})").format(details=_(", ").join(inside))
+
+
+def correlator_axis(correlator: str, cloud: str, language: str, n_points: tuple[int, int]) -> str:
+    """`Mean cosine of token pairs (one per type, N=800)`: it depends on the cloud as a dimension does."""
+    _ = translator(language)
+    details = _(", ").join(_points_named(cloud, language, n_points))
+    return _("{quantity} ({details})").format(quantity=correlator_name(correlator, language), details=details)
+
+
+def _points_named(cloud: str, language: str, n_points: tuple[int, int] | None) -> list[str]:
+    known = n_points is not None and n_points[1]
+    return [cloud_name(cloud, language), *([f"N={size_range(n_points)}"] if known and n_points else [])]
 
 
 def scatter_caution(language: str) -> str:
@@ -220,7 +240,7 @@ def score_text(row: dict, language: str) -> str:
     match = row["score_match"]
     if match == "none" or row["score"] is None:
         return no_score(language)
-    error = "" if row["score_std_error"] is None else f" ± {number(row['score_std_error'])}"
+    error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
     value = f"{number(row['score'])}{error}"
     if match == "base":
         return _("{value} (base model {repository})").format(value=value, repository=row["score_repository"])
@@ -230,7 +250,8 @@ def score_text(row: dict, language: str) -> str:
 def benchmark_name(benchmark: str, metric: str | None, n_shot: int | None, language: str) -> str:
     """`arc_easy (acc, 5-shot)`: scores of other metrics or shots are other scores."""
     _ = translator(language)
-    details = [_("metric not stated") if metric == "not stated" else metric] if metric else []
+    details = [_("metric not stated") if metric == NOT_STATED else metric] if metric else []
     if n_shot is not None:
         details.append(_("{n}-shot").format(n=n_shot))
-    return f"{benchmark} ({', '.join(details)})" if details else benchmark
+    named = _("{quantity} ({details})")
+    return named.format(quantity=benchmark, details=_(", ").join(details)) if details else benchmark

@@ -4,6 +4,7 @@ import pytest
 
 from core.analysis.ranking import benchmarks, groups, with_scores
 from core.locale import LANGUAGES
+from core.report.deck_theme import PALETTE
 from core.report.figures import COLOURS, correlator_figure, profile_figure, ranking_figure
 from core.report.points import correlator_points, profile_points, ranking_points
 from tests.report import frames
@@ -24,8 +25,35 @@ def test_every_curve_has_a_band_a_line_and_its_marks():
     assert len({trace.line.dash for trace in lines}) == 2
     assert [trace.line.color for trace in lines] == COLOURS[:2]
     assert sum(trace.fill == "toself" for trace in figure.data) == 2
-    open_marks = [t for t in figure.data if t.mode == "markers" and t.marker.symbol == "diamond-open" and t.legendgroup]
-    assert [list(trace.y) for trace in open_marks] == [[18.0], [18.0]]
+    assert [list(trace.y) for trace in marks_of(figure, "triangle-up-open")] == [[18.0], [18.0]]
+
+
+def marks_of(figure, symbol):
+    return [trace for trace in figure.data if trace.mode == "markers" and trace.marker.symbol == symbol and trace.x[0]]
+
+
+@pytest.mark.parametrize(("symbol", "value"), [("diamond", 21.7), ("triangle-up-open", 18.0)])
+def test_the_final_states_carry_their_interval(symbol, value):
+    (mark,) = marks_of(drawn(A), symbol)
+    assert list(mark.error_y.array) == pytest.approx([0.07 * value])
+    assert list(mark.error_y.arrayminus) == pytest.approx([0.07 * value])
+
+
+@pytest.mark.parametrize(("language", "told"), [("en", "Layer 3: 106 [98.6, 113]"), ("ja", "第3層：106 [98.6, 113]")])
+def test_the_pointer_names_the_layer(language, told):
+    figure = drawn(A, language=language)
+    assert all(told in trace.customdata for trace in figure.data if trace.mode == "lines" and trace.fill is None)
+
+
+def test_every_colour_stands_out_on_white_and_is_the_decks():
+    assert [f"#{PALETTE[f'accent{number}']}" for number in range(1, 7)] == COLOURS
+    assert min(contrast_on_white(colour) for colour in COLOURS) >= 3
+
+
+def contrast_on_white(colour):
+    shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return 1.05 / (sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True)) + 0.05)
 
 
 def test_titles_name_what_the_estimate_depends_on():
@@ -46,14 +74,18 @@ def test_without_data_the_figure_says_so(language):
 
 def test_a_correlator_is_drawn():
     figure = correlator_figure(correlator_points(frames.correlators(A), frames.runs(A), "E1", "one_per_type"), "en")
-    assert figure.layout.yaxis.title.text == "E1: first-order correlator, uncentred"
+    assert figure.layout.yaxis.title.text == "E1: first-order correlator, uncentred (one per type, N=800)"
 
 
-def test_scores_of_a_base_model_are_open_markers():
-    runs = frames.runs(Model("a", repository="o/a"), Model("b", base_repository="o/b"))
-    scored = with_scores(runs, frames.scores(score("o/a", 50.0), score("o/b", 40.0)))
+def test_a_marker_says_whose_score_it_stands_for():
+    runs = frames.runs(
+        Model("a", repository="o/a"), Model("b", base_repository="o/b"), Model("c", repository="o/c", revision="r1")
+    )
+    scored = with_scores(runs, frames.scores(score("o/a", 50.0), score("o/b", 40.0), score("o/c", 45.0, "r1")))
     data = ranking_points(groups(runs)[0], scored, benchmarks(scored).row(0, named=True))
-    own, base = ranking_figure(data, "en").data
-    assert (own.marker.symbol, list(own.x), list(own.y)) == ("circle", [106.0], [50.0])
+    own, unsure, base = ranking_figure(data, "en").data
+    assert (own.marker.symbol, list(own.x), list(own.y)) == ("circle", [106.0], [45.0])
+    assert (unsure.marker.symbol, unsure.name) == ("circle-dot", "score of this model, revision not stated")
+    assert list(unsure.y) == [50.0]
     assert (base.marker.symbol, base.name) == ("circle-open", "score of the base model")
     assert own.error_x.array[0] == pytest.approx(0.07 * 106)

@@ -34,7 +34,22 @@ def test_what_is_there_is_not_missed():
 
 def test_scores_of_base_models_are_no_evidence():
     assert "belong to base models" in reasons(Model("a", base_repository="o/b"), scores=[score("o/b", 1.0)])
-    assert "Only 1 of these models" in reasons(Model("a", repository="o/a"), scores=[score("o/a", 1.0)])
+    exact = score("o/a", 1.0, "r1")
+    assert "Only 1 of these models" in reasons(Model("a", repository="o/a"), scores=[exact])
+
+
+def test_scores_without_a_revision_are_not_counted_as_a_models_own():
+    models = [Model(f"m{i}", repository=f"o/m{i}") for i in range(12)]
+    said = reasons(*models, scores=[score(f"o/m{i}", 1.0) for i in range(12)])
+    assert "those of 12 models name none" in said
+
+
+def test_relations_are_translated_as_far_as_they_are_known():
+    runs = frames.runs(
+        Model("a", base_relation="fine-tuned for sentence similarity"), Model("b", base_relation="merged")
+    )
+    found = limits(runs, frames.checks(), with_scores(runs, frames.scores()), "ja")
+    assert any("a：文の類似度向けにファインチューニング、b：merged" in limit.reason for limit in found)
 
 
 def test_groups_formats_norms_and_relations_are_named():

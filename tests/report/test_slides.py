@@ -1,5 +1,7 @@
 """The deck as PowerPoint would open it: native charts with the right numbers, honest titles, tagged languages."""
 
+import re
+from dataclasses import replace
 from datetime import date
 from io import BytesIO
 
@@ -10,8 +12,9 @@ from pptx.oxml.ns import qn
 from pptx.util import Inches
 
 from core.errors import InputError
+from core.report import wording
 from core.report.deck_text import Column, Heading, lines_needed, pages
-from core.report.slides import deck
+from core.report.slides import deck, outline
 from core.warehouse import queries
 from core.warehouse.store import Warehouse
 from tests.report import frames
@@ -67,7 +70,7 @@ def both(request):
 
 def test_the_slides_in_their_order():
     assert titles(opened(DECODER, ENCODER)) == [
-        "SmolLM2-135M-Instruct and all-MiniLM-L6-v2: estimated dimension, layer by layer",
+        "SmolLM2-135M-Instruct and all-MiniLM-L6-v2: estimated dimension (d2, N=800), layer by layer",
         "SmolLM2-135M-Instruct: estimated dimension (d2, N=800) rises from 44 to 106 "
         "and falls to 22 before the final norm",
         "all-MiniLM-L6-v2: estimated dimension (d2, N=800) is 191 at the embedding, "
@@ -116,10 +119,43 @@ def test_nothing_is_praised_and_no_verdict_stands_plain(both):
     said = "\n".join(texts(slide) for slide in presentation.slides)
     assert "lower is better" not in said.lower()
     assert "because" not in said.lower()
-    for found, control in (("found", "not controlled against random weights"), ("確認", "乱数重みとの対照なし")):
-        if (language == "en") == (found == "found"):
-            row = next(row for row in rows_of(presentation) if row[0] == DECODER.name)
-            assert row[5].startswith(found) and control in row[5]
+    word, control = VERDICT[language]
+    row = next(row for row in rows_of(presentation) if row[0] == DECODER.name)
+    assert row[5].startswith(word) and control in row[5]
+
+
+VERDICT = {
+    "en": ("found", "not controlled against random weights"),
+    "ja": ("確認", "ランダム重みとの対照なし"),
+}
+UNLIMITED = {"en": r"(?<!not )\bfound\b(?! only)(?! \()(?! \d+ \()", "ja": r"確認(?!」)(?!（)(?! \d+（)"}
+"""A verdict that is not followed by what limits it; the method slide explains the word itself."""
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("n_models", [1, 3, 5])
+def test_no_verdict_stands_plain_in_statements(language, n_models):
+    models = [Model(f"m{i}", verdict="found") for i in range(n_models)]
+    presentation = opened(*models, language=language)
+    word, control = VERDICT[language]
+    assert word in texts(presentation.slides[1]) and control in texts(presentation.slides[1])
+    for slide in presentation.slides:
+        assert not re.search(UNLIMITED[language], texts(slide)), texts(slide)
+
+
+ALLOWED = {"d", "N", "t", "Workdim", "arXiv", "GGUF", "log", "python", "docs", "torch", "transformers", "numpy", "acc",
+           "arc", "easy", "shot", "cpu", "float", "hub", "abc", "def", "tok", "quick", "reference", "E"}  # fmt: skip
+"""Names and symbols; everything else in Latin letters is an English word that nobody translated."""
+
+
+@pytest.mark.parametrize("n_models", [1, 3, 5])
+def test_a_japanese_deck_holds_no_english_words(n_models):
+    models = [replace(DECODER, name=f"M{i}", base_relation="quantised", worst_check="warn") for i in range(n_models)]
+    made = [*models, replace(ENCODER, name="M9", base_relation="not stated")]
+    presentation = opened(*made, language="ja", scores=[score("o/base", 43.9, metric="not stated")])
+    for slide in presentation.slides:
+        said = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}|-[0-9a-f]{12}|hub:\S+|o/\S*base|M\d", "", texts(slide))
+        assert not set(re.findall(r"[A-Za-z]+", said)) - ALLOWED
 
 
 def test_a_base_models_score_is_shown_only_as_that():
@@ -150,7 +186,10 @@ def test_japanese_titles():
 def test_every_slide_can_be_traced(both):
     _, presentation = both
     for number, slide in enumerate(presentation.slides, start=1):
-        assert DECODER.id in texts(slide)
+        shown = {2: [DECODER], 3: [ENCODER]}.get(number, [DECODER, ENCODER])
+        assert [model.id in texts(slide) for model in (DECODER, ENCODER)] == [
+            model in shown for model in (DECODER, ENCODER)
+        ]
         notes = slide.notes_slide.notes_text_frame.text
         assert DECODER.id in notes or ENCODER.id in notes
         assert slide._element.xpath('.//a:fld[@type="slidenum"]'), number
@@ -170,6 +209,66 @@ def test_six_models_with_long_names_stay_on_their_slides(language):
                 assert shape.top + sum(row.height for row in shape.table.rows) < floor
     in_tables = [row[0] for row in rows_of(presentation) if len(row) == 7 and row[1].startswith(("8", "9", "10"))]
     assert len(in_tables) >= 5
+
+
+def test_from_three_runs_on_a_slide_names_its_runs_by_their_ends():
+    footers = [texts(slide).splitlines() for slide in opened(*SIX, ENCODER).slides]
+    for lines, shown in ((footers[1], SIX), (footers[2], [ENCODER])):
+        (footer,) = [line for line in lines if line.startswith("Workdim · Runs")]
+        assert [model.id[-6:] in footer for model in [*SIX, ENCODER]] == [model in shown for model in [*SIX, ENCODER]]
+
+
+def test_the_working_dimension_never_stands_without_what_it_is(both):
+    language, presentation = both
+    for slide in presentation.slides:
+        said = texts(slide)
+        if "106 [98.6, 113]" in said:
+            assert wording.own_definition(language) in said
+            assert wording.which_ten(language) in said
+
+
+def test_two_runs_of_one_model_are_not_two_models():
+    title = titles(opened(Model("a"), Model("a", seed=1)))[1]
+    assert title.startswith("2 runs: working dimension")
+    assert titles(opened(Model("a"), Model("b")))[1].startswith("2 models: ")
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_control_characters_in_names_stop_no_deck(language):
+    broken = Model("bad\x01na\x0bme\ud7ff\ufffe", corpus="te\x02xt", base_relation="tuned\x03", verdict="found")
+    presentation = opened(broken, Model("b"), language=language, scores=[score("x\x04", 1.0)])
+    assert any("badname" in title for title in titles(presentation))
+
+
+def test_the_outline_is_the_decks():
+    models = [*SIX, ENCODER]
+    told = outline(frames.runs(*models), frames.estimates(*models), frames.checks(), frames.scores(), "en")
+    assert told == titles(opened(*models))
+
+
+def test_nothing_drawn_is_lightened():
+    """Lighter lines and marks do not stand out on a projector."""
+    for chart in charts(opened(DECODER, ENCODER)):
+        for series in chart.plots[0].series:
+            assert not list(series._element.iter(qn("a:lumOff"), qn("a:alpha")))
+
+
+def test_the_final_states_differ_in_shape():
+    final, post_norm = list(charts(opened(DECODER))[0].plots[0].series)[4:6]
+    assert final.marker.style != post_norm.marker.style
+
+
+def test_letters_are_as_large_as_the_slide_allows(both):
+    _, presentation = both
+    method = presentation.slides[4]
+    sizes = [run.font.size.pt for shape in method.shapes if shape.has_text_frame
+             for paragraph in shape.text_frame.paragraphs for run in paragraph.runs if run.font.size]  # fmt: skip
+    assert min(sizes) >= 12
+
+
+def test_japanese_headers_do_not_break_inside_a_bracket():
+    header = next(row for row in rows_of(opened(DECODER, language="ja")) if row[0] == "モデル")
+    assert header[3:5] == ["最終次元\n（正規化前）", "最終次元\n（正規化後）"]
 
 
 def test_deeper_models_are_written_first():

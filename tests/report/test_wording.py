@@ -10,7 +10,14 @@ def test_a_found_verdict_is_never_shown_plain():
         wording.verdict_text("found", ["no_random_init"], "en")
         == "expansion-contraction: found (not controlled against random weights)"
     )
-    assert wording.verdict_text("found", ["no_random_init"], "ja") == "拡張–収縮: 確認（乱数重みとの対照なし）"
+    assert wording.verdict_text("found", ["no_random_init"], "ja") == "拡張–収縮：確認（ランダム重みとの対照なし）"
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"), [("en", "found (controls not stated)"), ("ja", "確認（対照の記載なし）")]
+)
+def test_what_was_not_recorded_is_said(language, shown):
+    assert wording.verdict_short("found", None, language) == shown
 
 
 @pytest.mark.parametrize(
@@ -19,12 +26,27 @@ def test_a_found_verdict_is_never_shown_plain():
 )
 def test_verdicts(verdict, english, japanese):
     assert wording.verdict_text(verdict, [], "en") == f"expansion-contraction: {english}"
-    assert wording.verdict_text(verdict, [], "ja") == f"拡張–収縮: {japanese}"
+    assert wording.verdict_text(verdict, [], "ja") == f"拡張–収縮：{japanese}"
 
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "–"), (0.664, "0.66"), (9.996, "10.00"), (21.73, "21.7"), (99.97, "100"), (106.4, "106")],
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (0.664, "0.664"),
+        (0.0412, "0.0412"),
+        (0.00345, "0.00345"),
+        (0.9996, "1.00"),
+        (-0.0412, "-0.0412"),
+        (1.2e-6, "1.20e-06"),
+        (2.414, "2.41"),
+        (9.996, "10.0"),
+        (21.73, "21.7"),
+        (99.97, "100"),
+        (106.4, "106"),
+        (1234.4, "1234"),
+    ],
 )
 def test_numbers_have_three_digits(value, shown):
     assert wording.number(value) == shown
@@ -46,6 +68,14 @@ def test_scores_say_whose_they_are():
 def test_unknown_keys_are_shown_as_they_are():
     assert wording.estimator_name("skdim_lpca", "ja") == "skdim_lpca"
     assert wording.qualifier_text("new_key", "ja") == "new_key"
+
+
+def test_words_of_ours_in_the_data_are_translated():
+    assert wording.relation_name("quantised", "ja") == "量子化"
+    assert wording.relation_name("merged by hand", "ja") == "merged by hand"
+    assert (wording.stated("not stated", "ja"), wording.stated(None, "en")) == ("記載なし", "not stated")
+    assert wording.stated("flexible-extract", "ja") == "flexible-extract"
+    assert wording.benchmark_name("arc_easy", "not stated", 5, "ja") == "arc_easy（指標の記載なし、5-shot）"
 
 
 def test_gride_names_its_rank():
