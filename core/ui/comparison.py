@@ -105,7 +105,7 @@ def _benchmark_label(row: Benchmark) -> str:
     _ = language.translator()
     name = wording.benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language.current())
     told = (name, row["suite"], None if row["filter"] in ("none", NOT_STATED) else row["filter"])
-    return _("{name}: {n} models").format(name=_(", ").join(part for part in told if part), n=row["n_models"])
+    return _("{name} (models: {n})").format(name=_(", ").join(part for part in told if part), n=row["n_models"])
 
 
 def group_title(group: RankingGroup) -> str:
@@ -151,7 +151,7 @@ def _score_of(row: dict[str, Any]) -> str:
     owners = {
         "exact": _("this model"),
         "revision_not_stated": _("this model, revision not stated"),
-        "base": _("base model {repository}").format(repository=row["score_repository"]),
+        "base": _("base model {name}").format(name=(row["score_repository"] or "").split("/")[-1]),
     }
     return owners.get(row["score_match"], wording.no_score(language.current()))
 

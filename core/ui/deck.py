@@ -9,7 +9,7 @@ import polars as pl
 import streamlit as st
 
 from core.analysis import ranking
-from core.report import claims, limits, slides
+from core.report import limits, slides
 from core.ui import comparison, language, reads
 from core.ui.plain import plain
 
@@ -32,15 +32,9 @@ def maker(runs: pl.DataFrame, deck_language: str) -> Callable[[], bytes]:
 
 def preview(runs: pl.DataFrame, deck_language: str) -> None:
     """The slides by their titles, in the deck's own language."""
-    _ = language.translator()
-    profiles = [claims.profile_title(group, deck_language) for group in ranking.groups(runs)]
-    titles = [
-        _("Title: the models and the text"),
-        *profiles,
-        _("Table: working and final dimension with intervals, published scores"),
-        _("Method and provenance"),
-        _("What this deck cannot decide"),
-    ]
+    run_ids = runs["run_id"].to_list()
+    published = reads.scores(comparison.repositories(runs))
+    titles = slides.outline(runs, reads.estimates(run_ids), reads.checks(run_ids), published, deck_language)
     st.markdown("\n".join(f"{number}. {plain(title)}" for number, title in enumerate(titles, start=1)))
 
 

@@ -38,7 +38,8 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
 def ranked(runs: pl.DataFrame) -> pl.DataFrame:
     """Runs of one comparison group, in the order given; the scores are there where a benchmark was chosen.
 
-    Whose score it is stands before the number, so that a narrow window cannot cut it off.
+    Whose score it is stands before the number, and both before the long verdict, so that no window cuts a label off
+    and leaves the number.
     """
     _ = language.translator()
     score = {_("Score of"): runs["score_of"], _("Score"): runs["score_text"]} if "score_of" in runs.columns else {}
@@ -49,8 +50,8 @@ def ranked(runs: pl.DataFrame) -> pl.DataFrame:
             _("Final, before the norm"): _with_intervals(runs, "final_dimension_pre_norm"),
             _("Final, after the norm"): _with_intervals(runs, "final_dimension_post_norm"),
             _("N (points)"): runs["n_points"],
-            _("Expansion-contraction"): verdicts(runs),
             **score,
+            _("Expansion-contraction"): verdicts(runs),
             _("Checks"): [wording.outcome_name(worst, language.current()) for worst in runs["worst_check"]],
             _("Parameters (millions)"): (runs["parameters"] / 1e6).round(0).cast(pl.Int64),
             _("Measured"): [times.local(at) for at in runs["started_at"]],

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.warehouse import parcels
 from core.warehouse.store import Warehouse
-from tests.profiles import make_profile
+from tests.profiles import make_model, make_profile
 from tests.screens import PAGES, ROOT, RUN_IDS, empty_warehouse, filled_warehouse
 
 TITLES = {
@@ -105,11 +105,22 @@ def test_ranking_keeps_groups_apart_and_says_whose_score_it_is(filled: Path, mon
     largest = app.dataframe[0].value
     assert largest["Model"].to_list() == ["made-up-small", "made-up-big"]
     owners = dict(zip(largest["Model"], largest["Score of"], strict=True))
-    assert owners["made-up-small"] == "base model HuggingFaceTB/SmolLM2-135M"
+    assert owners["made-up-small"] == "base model SmolLM2-135M"
     assert owners["made-up-big"].startswith("this model")
     assert "no published score for this model" in app.dataframe[2].value["Score of"].to_list()
     assert "Scores from " in texts(app) and "No order is better" in texts(app)
     assert "one architecture and size" in texts(app)
+
+
+def test_models_without_the_chosen_score_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = Warehouse(filled_warehouse(tmp_path))
+    run_id = RUN_IDS[0][:-2] + "91"
+    parcels.write_parcel(
+        warehouse.parcels / run_id, make_profile(run_id, model=make_model("made-up/alone@1", name="alone_*x*"))
+    )
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(warehouse.path))
+    app = opened("ranking.py")
+    assert any(caption.value == r"Without this score: alone\_\*x\*" for caption in app.caption)
 
 
 def test_the_choice_of_runs_stays_when_the_page_changes(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:

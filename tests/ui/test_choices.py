@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import tomllib
 
 import polars as pl
 import pytest
+from pptx import Presentation
 
 from core.analysis import ranking
-from core.ui import comparison, inputs, tables
+from core.ui import comparison, deck, inputs, tables
 from core.ui.plain import plain
 from core.warehouse import queries
 from core.warehouse.store import Warehouse
@@ -118,6 +120,22 @@ def test_names_are_shown_letter_by_letter() -> None:
     assert plain("sales_2024_*final*_$5-$10 [a](b) :red[x] `c` ~d~ \\e") == (
         r"sales\_2024\_\*final\*\_\$5-\$10 \[a\](b) \:red\[x\] \`c\` \~d\~ \\e"
     )
+
+
+def test_a_name_is_no_icon() -> None:
+    assert ":material/" not in plain(":material/home:").replace("\\", "")
+
+
+def test_the_slides_named_before_the_download_are_those_of_the_deck(
+    warehouse: Warehouse, runs: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(warehouse.path))
+    written: list[str] = []
+    monkeypatch.setattr("streamlit.markdown", written.append)
+    deck.preview(runs, "en")
+    slides = Presentation(io.BytesIO(deck.maker(runs, "en")())).slides
+    titles = [plain(slide.shapes.title.text_frame.text) for slide in slides]
+    assert written == ["\n".join(f"{number}. {title}" for number, title in enumerate(titles, start=1))]
 
 
 def test_captions_are_dark_enough_to_read() -> None:
