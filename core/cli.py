@@ -33,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
             return _fail(ResourceError("The disk is full; nothing half written was kept. Free some space, try again."))
+        if isinstance(error, PermissionError) and error.filename:
+            return _fail(ResourceError(f"{error.filename} may not be read or written here: check its permissions."))
         raise
+    except MemoryError:
+        return _fail(ResourceError("There is not enough memory. Try a smaller model, or --dtype bfloat16."))
     except KeyboardInterrupt:
         print("\nworkdim: stopped; nothing half written was kept.", file=sys.stderr)
         return 130
@@ -136,7 +140,8 @@ def _demo(options: argparse.Namespace) -> int:
     from core.warehouse import queries
 
     warehouse = _warehouse(options)
-    known = set(queries.runs(warehouse).filter(protocol="quick")["reference"]) if warehouse.path.exists() else set()
+    wanted = {"protocol": "quick", "corpus_name": "python-docs", "dtype": "float32", "pass": "text", "seed": 0}
+    known = set(queries.runs(warehouse).filter(**wanted)["reference"]) if warehouse.path.exists() else set()
     for model in DEMO_MODELS:
         if model in known:
             print(f"{model} is measured already.")

@@ -106,7 +106,7 @@ def run_details(run: dict[str, Any], checks: pl.DataFrame) -> str:
     lines = [f"{name.ljust(width)}  {value}" for name, value in run.items() if value is not None]
     for check in checks.filter(pl.col("outcome") != "pass").iter_rows(named=True):
         where = "" if check["layer"] is None else f" at layer {check['layer']}"
-        lines.append(f"{check['outcome'].ljust(width)}  {check['check_name']}{where}: {check['value']:.4g}")
+        lines.append(f"{check['outcome'].ljust(width)}  {check['check_name']}{where}: {_number(check['value'])}")
     return "\n".join(lines)
 
 
@@ -118,6 +118,10 @@ def _interval(source: Any, name: str, absent: str = "not defined", digits: int =
     if lower is None:
         return f"{value:.{digits}f}"
     return f"{value:.{digits}f} [{lower:.{digits}f}, {upper:.{digits}f}]"
+
+
+def _number(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.4g}"
 
 
 def _band(summary: Any) -> str:
@@ -132,6 +136,6 @@ def _checks(profile: Profile) -> str:
         return f"{len(profile.checks)} passed"
     return "; ".join(
         f"{check.outcome}: {check.check_name}{'' if check.layer is None else f' at layer {check.layer}'} "
-        f"{check.value:.4g} (limit {check.threshold:.4g})"
+        f"{_number(check.value)} (limit {_number(check.threshold)})"
         for check in failed[:4]
     ) + (f"; and {len(failed) - 4} more" if len(failed) > 4 else "")

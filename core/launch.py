@@ -12,7 +12,7 @@ import urllib.request
 import webbrowser
 from pathlib import Path
 
-from core.errors import ResourceError, WorkdimError
+from core.errors import InputError, ResourceError, WorkdimError
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 60
@@ -73,6 +73,8 @@ def stop(server: subprocess.Popen[bytes]) -> None:
 
 def free_port(first: int) -> int:
     """`first`, or the next of twenty ports that nobody listens on."""
+    if not 1 <= first <= 65_500:
+        raise InputError(f"The port must be between 1 and 65500, not {first}.")
     for port in range(first, first + 20):
         with socket.socket() as probe:
             probe.settimeout(0.5)

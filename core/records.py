@@ -63,8 +63,8 @@ class RunConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InputError(f"The seed must be 0 or more, not {self.seed}.")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"The seed must be 0 or more and below 2^63, not {self.seed}.")
 
 
 # --- what is computed ------------------------------------------------------------------------------------------

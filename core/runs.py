@@ -14,11 +14,11 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import psutil
+from filelock import FileLock, Timeout
 
 from core.analysis.shape import summarise
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
@@ -45,16 +45,12 @@ def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback)
     warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
     sweep(warehouse)
     run_id = new_run_id()
-    with _job_folder(warehouse, run_id, config) as job:
-        scratch = job / "scratch"
-        scratch.mkdir()
-        report = _reporting(job, progress)
-        profile = measure_profile(config, run_id, scratch, report)
+    with _job_folder(warehouse, run_id) as (job, scratch):
+        profile = measure_profile(config, run_id, scratch, _reporting(job, progress))
         profile = replace(profile, summaries=[summarise(profile)])
-        shutil.rmtree(scratch, ignore_errors=True)
         (job / PROGRESS_FILE).unlink(missing_ok=True)
         parcels.write_parcel(job, profile)
-    folder = parcels.finish(warehouse, job)
+        folder = parcels.finish(warehouse, job)
     try:
         parcels.ingest(warehouse, folder)
     except WarehouseLocked:
@@ -64,7 +60,7 @@ def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback)
 
 def sweep(warehouse: Warehouse) -> None:
     """Bring in what waits: complete jobs and parcels. Remove what a killed measurement left half done."""
-    for job in folders_in(warehouse.jobs):
+    for job in _jobs(warehouse):
         _settle(warehouse, job)
     parcels.ingest_waiting(warehouse)
 
@@ -72,7 +68,7 @@ def sweep(warehouse: Warehouse) -> None:
 def sweep_to_read(warehouse: Warehouse) -> list[str]:
     """As `sweep`, for verbs that only read: what cannot be written now goes on waiting, and one line says why."""
     reasons = []
-    for job in folders_in(warehouse.jobs):
+    for job in _jobs(warehouse):
         try:
             _settle(warehouse, job)
         except (ResourceError, WarehouseError) as error:
@@ -80,12 +76,24 @@ def sweep_to_read(warehouse: Warehouse) -> list[str]:
     return reasons + parcels.take_in(warehouse).lines
 
 
+def _jobs(warehouse: Warehouse) -> list[Path]:
+    return [folder for folder in folders_in(warehouse.jobs) if not folder.name.startswith(".")]
+
+
 def _settle(warehouse: Warehouse, job: Path) -> None:
-    """A complete job becomes a parcel; one whose process is gone is removed."""
-    if is_parcel(job):
-        parcels.finish(warehouse, job)
-    elif not _is_alive(job):
+    """A complete job becomes a parcel; one whose process is gone is removed. A job at work is left alone."""
+    lock = FileLock(_lock_of(job))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return
+    try:
+        if is_parcel(job):
+            parcels.finish(warehouse, job)
+        shutil.rmtree(_scratch_of(job), ignore_errors=True)
         shutil.rmtree(job, ignore_errors=True)
+    finally:
+        _release(lock)
 
 
 def new_run_id() -> str:
@@ -96,32 +104,40 @@ def new_run_id() -> str:
 
 
 @contextmanager
-def _job_folder(warehouse: Warehouse, run_id: str, config: RunConfig) -> Iterator[Path]:
-    """`jobs/<run_id>/`, removed again by any failure before it holds a complete result."""
+def _job_folder(warehouse: Warehouse, run_id: str) -> Iterator[tuple[Path, Path]]:
+    """`jobs/<run_id>/` and a scratch folder beside it, both gone at the end unless the job became a parcel.
+
+    The operating system drops the lock with the process, however that ends: process ids and start times, which are
+    used again and move with the clock, are not asked.
+    """
     job = warehouse.jobs / run_id
-    make_folder(job)
+    make_folder(warehouse.jobs)
+    lock = FileLock(_lock_of(job))
+    lock.acquire(timeout=0)
     try:
-        owner = {"pid": os.getpid(), "created": psutil.Process().create_time(), "config": asdict(config)}
-        (job / "job.json").write_text(json.dumps(owner), encoding="utf-8")
-        yield job
-    except BaseException:
+        make_folder(job)
+        make_folder(_scratch_of(job))
+        yield job, _scratch_of(job)
+    finally:
+        # Never inside the job: hidden states of a user's text must not travel in a parcel.
+        shutil.rmtree(_scratch_of(job), ignore_errors=True)
         if not is_parcel(job):
             shutil.rmtree(job, ignore_errors=True)
-        raise
+        _release(lock)
 
 
-def _is_alive(job: Path) -> bool:
-    """Whether the process that fills a job folder still runs; process ids are used again, start times are not."""
-    try:
-        owner = json.loads((job / "job.json").read_text(encoding="utf-8"))
-        return abs(psutil.Process(owner["pid"]).create_time() - owner["created"]) < 1
-    except psutil.AccessDenied:
-        return True
-    except FileNotFoundError:
-        # A job that is this very moment being made: leave it alone for a minute.
-        return job.exists() and time.time() - job.stat().st_mtime < 60
-    except (psutil.Error, OSError, ValueError, KeyError):
-        return False
+def _scratch_of(job: Path) -> Path:
+    return job.with_name(f".scratch-{job.name}")
+
+
+def _lock_of(job: Path) -> Path:
+    return job.with_name(f"{job.name}.lock")
+
+
+def _release(lock: FileLock) -> None:
+    with suppress(OSError):  # Windows refuses while a waiting process has it open; that one removes it
+        Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
 
 
 def _reporting(job: Path, progress: ProgressCallback) -> ProgressCallback:
@@ -129,8 +145,9 @@ def _reporting(job: Path, progress: ProgressCallback) -> ProgressCallback:
 
     def report(step: Progress) -> None:
         beside = job / f"{PROGRESS_FILE}.new"
-        beside.write_text(json.dumps(asdict(step) | {"at": time.time()}), encoding="utf-8")
-        os.replace(beside, job / PROGRESS_FILE)
+        with suppress(OSError):  # a reader may hold the file for a moment; the measurement goes on
+            beside.write_text(json.dumps(asdict(step) | {"at": time.time()}), encoding="utf-8")
+            os.replace(beside, job / PROGRESS_FILE)
         progress(step)
 
     return report

@@ -41,6 +41,8 @@ def test_smollm2_expands_and_contracts_with_stated_errors(runs):
     assert 4 <= run["working_layer"] <= 7
     assert run["working_dimension_lower"] < run["working_dimension"] < run["working_dimension_upper"]
     assert run["expansion_ratio_lower"] > 1.1 and run["contraction_ratio_lower"] > 3
+    for ratio, of in [("expansion_ratio", "embedding_dimension"), ("contraction_ratio", "final_dimension_pre_norm")]:
+        assert run[ratio] == pytest.approx(run["working_dimension"] / run[of], rel=0.03), ratio
     assert 0.8 < run["bits_per_byte"] < 1.4
     assert run["worst_check"] == "pass"
 

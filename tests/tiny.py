@@ -15,6 +15,7 @@ SIZES = {
     "bert": dict(hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4),
     "gpt2": dict(n_embd=48, n_layer=3, n_head=4),
     "gpt_neox": dict(hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4),
+    "opt": dict(hidden_size=48, ffn_dim=96, num_hidden_layers=3, num_attention_heads=4, word_embed_proj_dim=48),
     "mamba": dict(hidden_size=48, num_hidden_layers=3, state_size=8),
 }  # fmt: skip
 

@@ -89,7 +89,7 @@ def _d2_over_draws(states: Tensor, plan: LayerPlan) -> tuple[CloudEstimate, Clou
     first = plan.draws[0]
     blocks = np.exp(logs[1:]).tolist()
     estimate = log_interval(math.exp(logs[0]), blocks, per_draw[:, 0].tolist(), n_points=first.n_points)
-    halves = _d2_of_halves(states, first, plan.halves)
+    halves = _d2_of_halves(states, plan)
     return CloudEstimate(first.name, "d2", None, None, estimate, blocks, halves), _c2(first, estimate)
 
 
@@ -116,20 +116,15 @@ def _d2_of_members(states: Tensor, cloud: Cloud) -> list[float]:
     return [second_order.pair_d2(_block(gram, m), sequences[m])[0] for m in members]
 
 
-def _d2_of_halves(states: Tensor, cloud: Cloud, halves: np.ndarray) -> list[float]:
-    """d2 of half A and half B of each split, rows of the same cloud: [A0, B0, A1, B1, ...]."""
-    rows = cloud.rows[cloud.members[0]]
-    points = states[_index(rows, states)]
-    points = points - points.mean(0)
-    gram = points @ points.T
-    sequences = cloud.sequences[cloud.members[0]]
-    labels = _index(sequences, states)
-    values = []
-    for half in halves:
-        for side in (half, ~half):
-            keep = torch.from_numpy(side[sequences]).to(states.device)
-            values.append(second_order.pair_d2(_block(gram, keep), labels[keep])[0])
-    return values
+def _d2_of_halves(states: Tensor, plan: LayerPlan) -> list[float]:
+    """d2 of half A and half B of each split, as the mean log over the draws: [A0, B0, A1, B1, ...]."""
+    halves = torch.from_numpy(plan.halves).to(states.device)
+    logs = []
+    for cloud in plan.draws:
+        points = states[_index(cloud.rows[cloud.members[0]], states)]
+        sequences = _index(cloud.sequences[cloud.members[0]], states)
+        logs.append(second_order.d2_of_halves(points, sequences, halves).log())
+    return torch.stack(logs).mean(0).exp().flatten().tolist()
 
 
 def _block(gram: Tensor, keep: Tensor) -> Tensor:
@@ -148,10 +143,12 @@ def _neighbour_estimates(points: Tensor, cloud: Cloud) -> tuple[list[CloudEstima
     points, distinct = points[used], distinct[:, used]
     n, k = int(distinct[0].sum()), max(2 * dimensions.GRIDE_SCALES[-1], dimensions.MLE_NEIGHBOURS)
     copies = cloud.n_points - n
+    if n < dimensions.MIN_POINTS:
+        return [], copies
     # Enough stored neighbours that nearly every row finds k of them in a member set; the rest is recomputed.
     table = nearest(points, int(1.25 * k * len(points) / max(n, 1)) + 32)
-    curves = [_all_scales(table, member, k) for member in distinct]
-    (whole, scales), replicates = curves[0], [values for values, _ in curves[1:]]
+    scans = [_all_scales(table, member, k) for member in distinct]
+    (whole, scales), replicates = scans[0], [values for values, _ in scans[1:]]
     estimates = []
     for (estimator, n1, n2), value in whole.items():
         blocks = [r.get((estimator, n1, n2), math.nan) for r in replicates]

@@ -34,6 +34,8 @@ class NeighbourTable:
         """
         rows = keep.nonzero().squeeze(1)
         k = min(k, len(rows) - 1)
+        if k < 1:
+            return self.distances.new_empty(len(rows), 0)
         alive = keep[self.indices[rows]]  # (n_kept, k_stored)
         rank = alive.cumsum(1)
         enough = rank[:, -1] >= k

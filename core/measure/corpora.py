@@ -74,6 +74,8 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8") -
         return _corpus(name, built_in.read(), built_in.language, built_in.domain, built_in.licence, "built-in")
     if path.suffix.lower() not in FILE_TYPES and not path.exists():
         raise CorpusError(unknown_name("corpus", name, BUILT_IN) + f" Or name a {', '.join(FILE_TYPES)} file.")
+    if path.is_dir():
+        raise CorpusError(f"{path} is a folder. Name one {', '.join(FILE_TYPES)} file in it.")
     if not path.is_file():
         raise CorpusError(f"There is no file {path}. Check the path, or use a built-in corpus: {', '.join(BUILT_IN)}.")
     return _corpus(path.stem, _read_file(path, column, encoding), "unknown", "user's own", "user's own", "file")
@@ -116,6 +118,8 @@ def _read_file(path: Path, column: str | None, encoding: str) -> list[str]:
 def _choose_column(path: Path, frame: pl.DataFrame, column: str | None) -> str:
     text_columns = [name for name, dtype in frame.schema.items() if dtype == pl.String]
     if column is None:
+        if "text" in frame.columns and "text" not in text_columns:
+            raise CorpusError(f"The column text of {path.name} holds {frame.schema['text']}, not text. Name another.")
         if "text" in text_columns:
             return "text"
         if len(text_columns) == 1:

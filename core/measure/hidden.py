@@ -58,6 +58,11 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
             f"The tokenizer of {model.row.model_id} gives token {sample.ids.max()}, but the model knows "
             f"{model.vocabulary_size}: they do not belong together. Check the folder."
         )
+    if model.context and n_tokens > model.context:
+        raise ModelError(
+            f"{model.row.model_id} reads at most {model.context} tokens at once; the protocol's windows have "
+            f"{n_tokens}. Choose another model or protocol."
+        )
     shape = (model.n_layers + 2, n_sequences * n_tokens, model.hidden_size)
     _need_room(scratch, math.prod(shape) * 4)
     states = np.lib.format.open_memmap(scratch / "states.npy", mode="w+", dtype=np.float32, shape=shape)
@@ -83,8 +88,16 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
 def _spilling(model: OpenModel, states: np.memmap) -> Iterator[dict[str, int]]:
     """Hooks on the layers; the yielded dict's `row` says where the current batch begins."""
     position = {"row": 0}
+    n_tokens, hidden_size = states.shape[1:]
+    written = np.zeros(model.n_layers + 1, dtype=np.int64)
 
     def write(index: int, state: Tensor) -> None:
+        if state.shape[-1] != hidden_size:
+            raise ModelError(
+                f"Layer {index} of {model.row.model_id} is {state.shape[-1]} wide, not {hidden_size}: models whose "
+                "width changes are not measured."
+            )
+        written[index] += state.shape[0] * state.shape[1]
         flat = state.flatten(0, 1).float().cpu().numpy()  # (n_batch * n_tokens, hidden_size)
         states[index, position["row"] : position["row"] + len(flat)] = flat
 
@@ -100,6 +113,12 @@ def _spilling(model: OpenModel, states: np.memmap) -> Iterator[dict[str, int]]:
         for handle in handles:
             hooks.callback(handle.remove)
         yield position
+    if (written != n_tokens).any():
+        layer = int(np.argmax(written != n_tokens))
+        raise ModelError(
+            f"Layer {layer} of {model.row.model_id} gave {written[layer]} of {n_tokens} tokens: its blocks are not run "
+            "one after the other, which is not measured."
+        )
 
 
 def _finite_norms(state: np.ndarray, index: int, model: OpenModel) -> np.ndarray:

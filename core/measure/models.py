@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +21,7 @@ import transformers
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from core.errors import InputError, ModelError, unknown_name
+from core.errors import InputError, ModelError, ResourceError, unknown_name
 from core.measure.sources import Weights, hash_files
 from core.records import ModelRow
 
@@ -51,6 +52,11 @@ class OpenModel:
     def vocabulary_size(self) -> int:
         return self.row.vocabulary_size
 
+    @property
+    def context(self) -> int | None:
+        """Largest number of positions, where the architecture has one."""
+        return getattr(self.module.config.get_text_config(), "max_position_embeddings", None)
+
     def forward(self, ids: Tensor) -> tuple[Tensor, float]:
         """Last hidden state (n_batch, n_tokens, hidden_size) and the summed loss of targets 1..T-1, in nats.
 
@@ -59,7 +65,7 @@ class OpenModel:
         if not self.is_causal:
             return self.module(input_ids=ids).last_hidden_state, 0.0
         last: list[Tensor] = []
-        hook = self.module.base_model.register_forward_hook(lambda _m, _a, output: last.append(output[0]))
+        hook = self.module.get_decoder().register_forward_hook(lambda _m, _a, output: last.append(output[0]))
         try:
             logits = self.module(input_ids=ids, use_cache=False).logits
         finally:
@@ -69,6 +75,8 @@ class OpenModel:
 
 
 def choose_device(name: str) -> torch.device:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise InputError(f"Unknown device '{name}'. Available: auto, cpu, cuda, cuda:0 and so on, mps.")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -88,12 +96,19 @@ def open_model(weights: Weights, dtype: str = "float32", device: str = "auto") -
     config = _load(weights, transformers.AutoConfig, "configuration")
     if config.is_encoder_decoder:
         raise ModelError(f"{weights.name} is an encoder-decoder ({config.model_type}), which is not measured yet.")
-    is_causal = _is_causal(config, weights)
+    if config.get_text_config() is not config:
+        raise ModelError(f"{weights.name} reads more than text ({config.model_type}), which is not measured yet.")
+    is_causal = _is_causal(config)
     tokenizer = _load(weights, transformers.AutoTokenizer, "tokenizer")
     loader = transformers.AutoModelForCausalLM if is_causal else transformers.AutoModel
     module, info = _load(weights, loader, "weights", dtype=DTYPES[dtype], output_loading_info=True)
     _check_complete(weights, info)
-    module.eval().to(target)
+    try:
+        module.eval().to(target)
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"{weights.name} does not fit on {target}. Try --dtype bfloat16 or --device cpu."
+        ) from error
     layers = _layer_list(module, config, weights)
     return OpenModel(_describe(weights, config, module, tokenizer, layers, is_causal), module, tokenizer, layers,
                      is_causal, target, dtype)  # fmt: skip
@@ -139,18 +154,6 @@ def _check_files(weights: Weights) -> None:
             if stream.read(4) != b"GGUF":
                 raise ModelError(f"{weights.gguf_file} is not a GGUF file, or is damaged. Download it again.")
         return
-    index = weights.folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, OSError) as error:
-            raise ModelError(f"{index.name} of {weights.name} is damaged. Download it again.") from error
-        missing = [shard for shard in shards if not (weights.folder / shard).is_file()]
-        if missing:
-            raise ModelError(
-                f"{weights.name} lacks {len(missing)} of its {len(shards)} weight files, first {missing[0]}. "
-                "Download it again."
-            )
     for path in weights.files:
         try:
             with safe_open(path, framework="pt") as stream:
@@ -166,13 +169,11 @@ def _opened(path: Path) -> BinaryIO:
         raise ModelError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
 
 
-def _is_causal(config: Any, weights: Weights) -> bool:
-    names = config.architectures or []
-    if names:
-        return any("CausalLM" in name or "LMHead" in name for name in names)
-    if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
-        return False
-    return config.model_type not in ENCODER_TYPES
+def _is_causal(config: Any) -> bool:
+    """Whether the architecture is a decoder, whatever head this checkpoint was saved with."""
+    if config.model_type in ENCODER_TYPES:
+        return bool(getattr(config, "is_decoder", False))
+    return type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
 
 
 def _check_complete(weights: Weights, info: dict[str, Any]) -> None:

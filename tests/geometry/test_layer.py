@@ -90,6 +90,28 @@ def test_the_jackknife_error_of_d2_is_the_true_spread():
     assert np.mean([e.lower < 30 < e.upper for e in estimates]) > 0.85
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5])
+def test_halves_of_the_sequences_read_what_the_whole_cloud_reads(share):
+    """A bias of the halves would go straight into the ratios of working, embedding and final dimension."""
+    gaps = []
+    for seed in range(6):
+        generator = np.random.default_rng(seed)
+        sequences = np.repeat(np.arange(32), 24)
+        points = np.sqrt(share) * generator.normal(size=(32, 100))[sequences]
+        points += np.sqrt(1 - share) * generator.normal(size=(768, 100))
+        chosen = plan(np.arange(768), sequences, n_splits=20, n_draws=1)
+        result = layer.measure_layer(torch.tensor(points, dtype=torch.float32), chosen)
+        d2 = found(result, "one_per_type", "d2")
+        gaps.append(np.mean(np.log(d2.halves)) - np.log(d2.estimate.value))
+    assert abs(np.mean(gaps)) < 0.012
+
+
+def test_a_layer_where_all_tokens_coincide_is_undefined_not_a_crash():
+    states, types, sequences = clustered(3)
+    result = layer.measure_layer(torch.ones_like(states), plan(types, sequences))
+    assert all(not e.estimate.value > 0 for e in result.estimates)
+
+
 def test_both_routes_to_d2_agree():
     generator = torch.Generator().manual_seed(0)
     points = torch.randn(300, 50, generator=generator) @ torch.randn(50, 80, generator=generator) + 5

@@ -23,7 +23,7 @@ def captured(folder, tmp_path):
     return model, sample, hidden.capture(model, sample, tmp_path, lambda step: None)
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "opt"])
 def test_states_are_those_of_the_model_and_the_last_is_kept_before_and_after_its_norm(family, tmp_path):
     model, sample, states = captured(save_tiny_model(tmp_path / family, family), tmp_path)
     with torch.inference_mode():
@@ -65,6 +65,21 @@ def test_infinite_states_name_the_layer_and_the_way_out(tmp_path, tiny_llama):
     sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
     model.layers[1].mlp.down_proj.weight.data[0] = float("inf")
     with pytest.raises(ModelError, match=r"Layer 2 of local:tiny-llama.*--dtype float32"):
+        hidden.capture(model, sample, tmp_path, lambda step: None)
+
+
+def test_a_context_shorter_than_the_windows_is_said(tmp_path):
+    folder = save_tiny_model(tmp_path / "short", "gpt2", n_positions=64)
+    with pytest.raises(ModelError, match="reads at most 64 tokens at once; the protocol's windows have 128"):
+        captured(folder, tmp_path)
+
+
+def test_a_block_that_is_never_run_is_found_out(tiny_llama, tmp_path):
+    model = open_model(find_weights(str(tiny_llama)), device="cpu")
+    sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
+    inner = model.module.base_model
+    inner.layers = torch.nn.ModuleList([*inner.layers[:2], *inner.layers[3:]])
+    with pytest.raises(ModelError, match="Layer 3 of local:tiny-llama.* gave 0 of 4096 tokens"):
         hidden.capture(model, sample, tmp_path, lambda step: None)
 
 

