@@ -1,13 +1,16 @@
 """Every sentence that a person may read exists in Japanese, with the same placeholders."""
 
 import ast
+import re
 import string
 from pathlib import Path
 
 import pytest
+from babel.messages.catalog import Message
+from babel.messages.pofile import read_po
 
 from core.errors import InputError
-from core.locale import LANGUAGES, catalogue, translator
+from core.locale import FOLDER, LANGUAGES, catalogue, translator
 
 ROOT = Path(__file__).parents[1]
 PLACES = ("core/report", "core/ui", "core/cli", "pages", "core/cli.py", "app.py")
@@ -54,6 +57,29 @@ def test_every_sentence_is_translated(english):
     message = catalogue("ja").get(english)
     assert message is not None and message.string, f"{MESSAGES[english]}: no Japanese for {english!r}"
     assert placeholders(message.string) == placeholders(english), f"{MESSAGES[english]}: placeholders differ"
+
+
+RETIRED = re.compile("窓|乱数|装置|手順|実行|当方|頁|版|である|95 %")
+"""Other words for what we call ウィンドウ, ランダム重み, デバイス, プロトコル, 測定, 本ツール, スライド, リビジョン."""
+
+APP_ONLY = ("No estimates of", "No correlators of", "No run of this group", "The published claim")
+"""Sentences of the report's catalogue that are read on a page only: polite, as all of the page."""
+
+
+def test_the_reports_japanese_keeps_to_one_word_for_one_thing():
+    for message in _report_in_japanese():
+        assert not RETIRED.search(message.string), message.string
+
+
+def test_pages_are_polite_and_slides_are_brief():
+    for message in _report_in_japanese():
+        polite = re.search("(です|ます|ません)。", message.string) is not None
+        assert polite == message.id.startswith(APP_ONLY), message.string
+
+
+def _report_in_japanese() -> list[Message]:
+    with (FOLDER / "ja" / "LC_MESSAGES" / "report.po").open("rb") as file:
+        return [message for message in read_po(file, locale="ja") if message.id]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -63,8 +63,8 @@ def add_profile_chart(slide: Slide, box: Box, data: ProfileData, words: ChartWor
     """One line per run between thin lines for its 95 percent limits; marks for the band and the final states."""
     content = XyChartData(number_format="0.0")
     roles: list[tuple[str, int, list[Mark]]] = []
-    # Deepest model first: LibreOffice drops every series that stands before a longer one.
-    for index, curve in enumerate(sorted(data.curves, key=lambda curve: -len(curve.marks))):
+    # Deepest model first: LibreOffice drops every series that stands before a longer one. Colours stay the app's.
+    for index, curve in sorted(enumerate(data.curves), key=lambda numbered: -len(numbered[1].marks)):
         for role, name, marks in _series(curve, words, with_limits=len(data.curves) <= MOST_BANDS):
             series = content.add_series(name)
             for mark in marks:

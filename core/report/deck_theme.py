@@ -209,7 +209,13 @@ def _restyle(placeholder) -> None:
         etree.SubElement(level, qn("a:defRPr"), sz="1600")
     for level in styles.findall(qn("a:lvl1pPr")) if small else ():
         level.set("algn", "l" if kind == PP_PLACEHOLDER.FOOTER else "r")
-        level.find(qn("a:defRPr")).set("sz", "1000")
+        style = level.find(qn("a:defRPr"))
+        style.set("sz", "1000")
+        for colour in style.iter(qn("a:schemeClr")):  # the template's is too pale for letters of this size
+            for change in list(colour):
+                colour.remove(change)
+            etree.SubElement(colour, qn("a:lumMod"), val="65000")
+            etree.SubElement(colour, qn("a:lumOff"), val="35000")
 
 
 def _set_run_style(style: etree._Element, points: int, bold: bool = False, colour: str | None = None) -> None:

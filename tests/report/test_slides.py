@@ -14,6 +14,9 @@ from pptx.util import Inches
 from core.errors import InputError
 from core.report import wording
 from core.report.deck_text import Column, Heading, lines_needed, pages
+from core.report.deck_theme import PALETTE
+from core.report.figures import profile_figure
+from core.report.points import profile_points
 from core.report.slides import deck, outline
 from core.warehouse import queries
 from core.warehouse.store import Warehouse
@@ -251,6 +254,27 @@ def test_nothing_drawn_is_lightened():
     for chart in charts(opened(DECODER, ENCODER)):
         for series in chart.plots[0].series:
             assert not list(series._element.iter(qn("a:lumOff"), qn("a:alpha")))
+
+
+def test_footers_are_no_paler_than_other_small_letters():
+    presentation = opened(DECODER)
+    for holder in (presentation.slide_master, *presentation.slide_layouts):
+        assert not list(holder._element.iter(qn("a:tint")))
+
+
+def test_a_curve_has_the_colour_that_it_has_in_the_app():
+    models = [Model("a", n_layers=6), Model("b", n_layers=30)]
+    app = {
+        trace.name: trace.line.color
+        for trace in profile_figure(
+            profile_points(frames.estimates(*models), frames.runs(*models), "d2", "one_per_type"), "en"
+        ).data
+        if trace.mode == "lines" and trace.fill is None
+    }
+    for series in charts(opened(*models))[0].plots[0].series:
+        if series.name in app:
+            accent = series.format.line.color.theme_color.name.replace("_", "").lower()
+            assert f"#{PALETTE[accent]}" == app[series.name]
 
 
 def test_the_final_states_differ_in_shape():
