@@ -13,7 +13,7 @@ from pptx.util import Inches
 
 from core.errors import InputError
 from core.report import wording
-from core.report.deck_text import Column, Heading, lines_needed, pages
+from core.report.deck_text import Column, Heading, lines_needed, pages, row_height
 from core.report.deck_theme import PALETTE
 from core.report.figures import profile_figure
 from core.report.points import profile_points
@@ -331,6 +331,11 @@ def test_our_frames_have_the_columns_of_the_warehouse(tmp_path):
 def test_wide_letters_take_more_room():
     assert lines_needed("abcd" * 10, 2.0, 12) == 2
     assert lines_needed("作業次元" * 10, 2.0, 12) == 4
+
+
+def test_a_value_with_its_interval_takes_one_line():
+    column = [Column("x", 1.4)]
+    assert row_height(("106 [98.6, 113]",), column, 12) == row_height(("106",), column, 12)
 
 
 def test_a_page_repeats_the_heading_it_is_under():
