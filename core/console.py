@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import polars as pl
 from tqdm import tqdm
 
-from core.records import Profile, Progress
+from core.records import ModelRow, Profile, Progress
 from core.report.wording import verdict_short, verdict_text
 
 BAR = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed} passed, {remaining} left"
@@ -37,7 +38,17 @@ class ProgressBar:
             self._close()
             number = list(PHASES).index(step.phase) + 1 if step.phase in PHASES else 0
             label = f"{self._name} {number}/{len(PHASES)} {PHASES.get(step.phase, step.phase)}"
-            self._bar = tqdm(total=step.total, desc=label, leave=False, mininterval=0.3, disable=None, bar_format=BAR)
+            size = shutil.get_terminal_size((100, 24))  # some terminals say 0, and get no bar from tqdm then
+            self._bar = tqdm(
+                total=step.total,
+                desc=label,
+                leave=False,
+                mininterval=0.3,
+                disable=None,
+                ncols=size.columns,
+                nrows=size.lines,
+                bar_format=BAR,
+            )
         self._bar.n = step.done
         self._bar.refresh()
 
@@ -52,6 +63,7 @@ def summary_lines(profile: Profile) -> list[str]:
     run, model, summary = profile.run, profile.model, profile.summaries[0]
     lines = [
         f"{model.name} ({model.model_id}), {model.kind}, {model.n_layers} blocks, hidden size {model.hidden_size}",
+        f"  weights      {model.weight_format}{_relation(model)}",
         f"  text         {profile.corpus.corpus_id}, {run.protocol} protocol {run.protocol_hash}, seed {run.seed}",
         f"  tokens       {run.n_tokens:,} read, {run.n_tokens_used:,} used (left out: {run.n_dropped_position} first "
         f"positions, {run.n_dropped_special} special, {run.n_dropped_norm} by norm); {run.n_types:,} types",
@@ -100,14 +112,32 @@ def runs_table(runs: pl.DataFrame) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def run_details(run: dict[str, Any], checks: pl.DataFrame) -> str:
-    """Every stored field of one run, one a line, and its checks that did not pass."""
+def run_details(run: dict[str, Any], checks: pl.DataFrame, estimates: pl.DataFrame) -> str:
+    """Every stored field of one run, one a line; its checks; d2 layer by layer."""
     width = max(len(name) for name in run)
-    lines = [f"{name.ljust(width)}  {value}" for name, value in run.items() if value is not None]
-    for check in checks.filter(pl.col("outcome") != "pass").iter_rows(named=True):
+    lines = [f"{name.ljust(width)}  {_field(value)}" for name, value in run.items() if value is not None]
+    lines += ["", "checks"]
+    for check in checks.iter_rows(named=True):
         where = "" if check["layer"] is None else f" at layer {check['layer']}"
-        lines.append(f"{check['outcome'].ljust(width)}  {check['check_name']}{where}: {_number(check['value'])}")
+        lines.append(f"  {check['outcome'].ljust(5)} {check['check_name']}{where}: {_number(check['value'])}")
+    lines += ["", "estimated dimension (d2, one token per type), 95 % intervals"]
+    primary = estimates.filter(pl.col("estimator") == "d2", pl.col("cloud") == "one_per_type")
+    for row in primary.sort("layer", "state", descending=[False, True]).iter_rows(named=True):
+        named = {"value": row["value"], "value_lower": row["lower"], "value_upper": row["upper"]}
+        lines.append(
+            f"  layer {row['layer']:>3} {row['state'].ljust(9)} {_interval(named, 'value')}  N={row['n_points']}"
+        )
     return "\n".join(lines)
+
+
+def _field(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _relation(model: ModelRow) -> str:
+    return f"; {model.base_repository}, {model.base_relation}" if model.base_relation else ""
 
 
 def _interval(source: Any, name: str, absent: str = "not defined", digits: int = 1) -> str:

@@ -21,7 +21,9 @@ PATIENCE = 60
 
 def serve(warehouse: Path, port: int) -> int:
     """Run the server until it is stopped; opens a browser where there is a screen. Returns an exit code."""
-    port = free_port(port)
+    asked, port = port, free_port(port)
+    if port != asked:
+        print(f"Port {asked} is in use; taking {port}.", flush=True)
     address = f"http://localhost:{port}"
     server = start_server(warehouse, port)
     try:

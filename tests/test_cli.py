@@ -1,14 +1,20 @@
 """The command line as a user runs it: exit codes, one clear line, nothing lost."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
-from tests.conftest import run_core
+from core.warehouse.store import Warehouse
+from tests.conftest import ROOT, run_core
 
 
 @pytest.fixture
 def path(tmp_path):
+    """An empty warehouse."""
+    Warehouse(tmp_path / "w.duckdb").prepare()
     return tmp_path / "w.duckdb"
 
 
@@ -30,6 +36,7 @@ def path(tmp_path):
         (["sql", "DROP TABLE runs"], "SELECT"),
         (["sql", "SELECT * FROM read_csv('/etc/passwd')"], ""),
         (["slides", "--out", "x.pptx"], "There are no such runs"),
+        (["slides", "--out", "x.txt"], "x.txt is no PowerPoint file name"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(path, arguments, line):
@@ -37,6 +44,31 @@ def test_bad_input_is_one_line_and_exit_code_2(path, arguments, line):
     assert done.returncode == 2, done.stderr
     assert line in done.stderr
     assert done.stderr.startswith("workdim: ") and len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["runs"], ["sql", "SELECT 1"], ["slides", "--out", "x.pptx"]])
+def test_reading_makes_no_warehouse(tmp_path, arguments):
+    done = run_core(*arguments, warehouse=tmp_path / "mistyped" / "w.duckdb")
+    assert done.returncode == 2 and "There is no warehouse" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_progress_bar_is_drawn_on_a_terminal_that_states_no_size():
+    pty = pytest.importorskip("pty")
+    program = (
+        "from core.console import ProgressBar\nfrom core.records import Progress\n"
+        "with ProgressBar('model') as bar:\n    bar.report(Progress('geometry', 3, 12))"
+    )
+    ours, theirs = pty.openpty()
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=theirs, check=True)
+    os.close(theirs)
+    drawn = os.read(ours, 4096).decode("utf-8", "replace")
+    assert "3/3 measuring layers" in drawn and "25%" in drawn and "left" in drawn
+
+
+def test_a_deck_for_a_folder_that_is_not_there_is_one_line(demo_warehouse, tmp_path):
+    done = run_core("slides", "--out", str(tmp_path / "absent" / "deck.pptx"), warehouse=demo_warehouse.path)
+    assert done.returncode == 2 and "cannot be written" in done.stderr
 
 
 def test_a_file_that_is_no_warehouse_is_left_alone(path):

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError, unknown_name
-from core.measure.sources import Weights, hash_files
+from core.measure.weights import Weights, hash_files
 from core.records import ModelRow
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

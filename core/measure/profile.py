@@ -30,7 +30,7 @@ from core.measure.mask import TokenMask, mask_tokens
 from core.measure.models import OpenModel, open_model
 from core.measure.protocol import MIN_TYPES, find_protocol
 from core.measure.sample import TokenSample, draw_sample
-from core.measure.sources import ROOT, find_weights
+from core.measure.sources import find_weights
 from core.records import (
     Estimate,
     LayerCorrelatorRow,
@@ -44,6 +44,7 @@ from core.records import (
     RunRow,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "gguf", "scipy")
 # Replicates are kept where a later analysis needs them: one GRIDE scale stands for the scan.
 KEPT_REPLICATES = {("d2", None), ("two_nn", 1), ("mle", None), ("participation_ratio", None), ("gride", 8)}

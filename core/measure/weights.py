@@ -1,0 +1,89 @@
+"""Weights on this disk: which files they are, and what a folder without them holds instead."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import ModelError
+
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+KEPT = (".safetensors", ".gguf", ".json", ".txt", ".model", ".tiktoken", ".jinja")
+"""Files worth having: weights, configuration and tokenizer, and nothing that Python could run."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights on this disk, with where they come from."""
+
+    folder: Path
+    gguf_file: str | None
+    reference: str
+    revision: str
+    name: str
+    repository: str | None = None
+    base_repository: str | None = None
+    base_relation: str | None = None
+    licence: str | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """Exactly what is loaded: the GGUF file, the shards that the index names, or the one safetensors file."""
+        if self.gguf_file:
+            return [self.folder / self.gguf_file]
+        index = self.folder / "model.safetensors.index.json"
+        if not index.is_file():
+            return [self.folder / "model.safetensors"]
+        return [self.folder / shard for shard in self._shards(index)]
+
+    def _shards(self, index: Path) -> list[str]:
+        try:
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
+            raise ModelError(f"{index.name} of {self.name} is damaged. Download it again.") from error
+        strange = [shard for shard in shards if not re.fullmatch(r"[\w.-]+\.safetensors", shard)]
+        if strange:  # an index can point at pickles, or out of the folder
+            raise ModelError(f"{index.name} of {self.name} names {strange[0]}, which is no safetensors file; refused.")
+        missing = [shard for shard in shards if not (self.folder / shard).is_file()]
+        if missing:
+            raise ModelError(
+                f"{self.name} lacks {len(missing)} of its {len(shards)} weight files, first {missing[0]}. "
+                "Download it again."
+            )
+        return shards
+
+
+def has_safetensors(folder: Path) -> bool:
+    """Under the names that transformers loads."""
+    return (folder / "model.safetensors").is_file() or (folder / "model.safetensors.index.json").is_file()
+
+
+def only_gguf(folder: Path, where: str) -> str | None:
+    """The GGUF file of a folder, None without one. Several are a choice that only the user can make."""
+    ggufs = sorted(path.name for path in folder.glob("*.gguf"))
+    if len(ggufs) > 1:
+        raise ModelError(f"{where} holds {len(ggufs)} GGUF files; name one of these files: {', '.join(ggufs)}.")
+    return ggufs[0] if ggufs else None
+
+
+def hash_files(files: list[Path]) -> str:
+    """One SHA-256 over the contents of the files, in order."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as stream:
+            while chunk := stream.read(1 << 22):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def no_weights(where: str, names: list[str]) -> ModelError:
+    pickled = [name for name in names if name.lower().endswith(PICKLED)]
+    if pickled:
+        return ModelError(
+            f"{where} holds its weights only as {pickled[0]}, a format that can run code when it is opened. Workdim "
+            "reads safetensors and GGUF only: convert it, or choose a revision with safetensors."
+        )
+    return ModelError(f"{where} holds no weights (.safetensors or .gguf), so there is nothing to measure in it.")
