@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.analysis import ranking
 from core.report import figures, wording
+from core.report.labels import group_title
 from core.ui import comparison, language, reads, states, tables
 from core.ui.plain import plain
 
@@ -29,7 +30,7 @@ if not groups:
 scored = ranking.with_scores(asked.runs, reads.scores(comparison.repositories(asked.runs)))
 benchmark, dimension = comparison.choose_picture(ranking.benchmarks(scored))
 for number, group in enumerate(groups):
-    st.subheader(comparison.group_title(group))
+    st.subheader(plain(group_title(group, reader)))
     for caution in comparison.cautions(group):
         st.warning(caution, icon=":material/balance:")
     if benchmark:

@@ -9,8 +9,8 @@ from pptx.presentation import Presentation as Deck
 
 from core.locale import translator
 from core.report import wording
-from core.report.deck_text import Column, Heading, Row, add_table, add_text, fitting_size, pages
-from core.report.deck_theme import BODY_HEIGHT, BODY_TOP, CONTENT, MARGIN, TEXT_WIDTH, add_notes, add_slide
+from core.report.deck_text import Column, Heading, Row, add_table, add_text, fitting_size, pages, text_height
+from core.report.deck_theme import BODY_HEIGHT, BODY_TOP, CONTENT, MARGIN, TEXT_WIDTH, Box, add_notes, add_slide
 from core.report.labels import shortened
 from core.report.material import Material
 
@@ -35,17 +35,40 @@ def add_provenance(slides: Deck, material: Material) -> None:
     room = BODY_TOP + BODY_HEIGHT - top
     half = TEXT_WIDTH / 2 - 0.15
     left, right = (MARGIN, top, half, room), (MARGIN + half + 0.3, top, half, room)
-    origin, definitions = _origin(material), _definitions(material.language)
+    texts = _texts(material)
+    n_texts = _fitting_texts(material, texts, left)
+    origin, definitions = _origin(material, texts, n_texts), _definitions(material.language)
     points = min(fitting_size(origin, left, TEXT_SIZES), fitting_size(definitions, right, TEXT_SIZES))
     add_text(slide, left, origin, points)
     add_text(slide, right, definitions, points)
     add_notes(slide, _notes(material))
     for number, page in enumerate(further, start=2):
         title = _("Method and provenance: further runs ({number}/{total})")
-        footer = material.footer_of([row[1] for row in page if not isinstance(row, Heading)])
+        footer = material.footer_of([row[2] for row in page if not isinstance(row, Heading)])
         slide = add_slide(slides, CONTENT, title.format(number=number, total=len(further) + 1), footer)
         add_table(slide, columns, page, (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT), POINTS, alternative)
         add_notes(slide, _notes(material))
+    _add_further_texts(slides, material, texts[n_texts:])
+
+
+def _add_further_texts(slides: Deck, material: Material, texts: list[str]) -> None:
+    _ = translator(material.language)
+    columns = [Column(_("Text and protocol"), TEXT_WIDTH)]
+    filled = pages([(text,) for text in texts], columns, POINTS, BODY_HEIGHT) if texts else []
+    for number, page in enumerate(filled, start=1):
+        title = _("Method and provenance: further texts")
+        numbered = title if len(filled) == 1 else f"{title} ({number}/{len(filled)})"
+        slide = add_slide(slides, CONTENT, numbered, material.footer)
+        box = (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT)
+        add_table(slide, columns, page, box, POINTS, _("Table of the texts that the runs have read."))
+        add_notes(slide, _notes(material))
+
+
+def _fitting_texts(material: Material, texts: list[str], box: Box) -> int:
+    """How many texts the first slide can list; the others go on a slide of their own."""
+    counts = range(len(texts), 0, -1)
+    origins = ((count, _origin(material, texts, count)) for count in counts)
+    return next((count for count, lines in origins if text_height(lines, box[2], TEXT_SIZES[-1]) <= box[3]), 1)
 
 
 def _split(rows: list[Row], columns: list[Column]) -> list[list[Row]]:
@@ -57,7 +80,8 @@ def _split(rows: list[Row], columns: list[Column]) -> list[list[Row]]:
 def _columns(language: str) -> list[Column]:
     _ = translator(language)
     return [
-        Column(_("Model and revision"), TEXT_WIDTH - 8.35),
+        Column(_("Model and revision"), TEXT_WIDTH - 9.95),
+        Column(_("Text"), 1.6),
         Column(_("Run"), 3.05),
         Column(_("Pass"), 1.15),
         Column(_("N"), 0.65, is_number=True),
@@ -71,6 +95,7 @@ def _rows(material: Material) -> list[Row]:
     return [
         (
             shortened(COMMIT.sub(r"@\1", run["model_id"]), 64),
+            shortened(run["corpus_name"], 40),
             run["run_id"],
             wording.pass_name(run["pass"], material.language),
             "–" if run["n_points"] is None else f"{run['n_points']:,}",
@@ -82,27 +107,31 @@ def _rows(material: Material) -> list[Row]:
     ]
 
 
-def _origin(material: Material) -> list[str]:
-    """Texts, protocols and programs: one line per kind that occurs."""
+def _texts(material: Material) -> list[str]:
+    """One line per text and protocol."""
     _ = translator(material.language)
-    runs = material.runs
-    lines = [_("# Text, protocol, programs")]
-    for run in runs.unique(["corpus_id", "protocol_hash"], maintain_order=True).head(3).iter_rows(named=True):
+    runs, lines = material.runs, []
+    for run in runs.unique(["corpus_id", "protocol_hash"], maintain_order=True).iter_rows(named=True):
         same = runs.filter(corpus_id=run["corpus_id"], protocol_hash=run["protocol_hash"])
         lines.append(
-            _(
-                "Text {corpus} ({language}, {domain}); protocol {protocol}, hash {hash}: "
-                "{windows} windows, {tokens} tokens."
-            ).format(
-                corpus=run["corpus_id"],
-                language=wording.language_name(run["corpus_language"], material.language),
-                domain=wording.domain_name(run["corpus_domain"], material.language),
+            _("Text {text}; protocol {protocol}, hash {hash}: {windows} windows, {tokens} tokens.").format(
+                text=wording.text_name(run["corpus_id"], run, material.language),
                 protocol=run["protocol"],
                 hash=run["protocol_hash"],
                 windows=run["n_sequences"],
                 tokens=wording.size_range((same["n_tokens"].min(), same["n_tokens"].max())),  # type: ignore[arg-type]
             )
         )
+    return lines
+
+
+def _origin(material: Material, texts: list[str], n_texts: int) -> list[str]:
+    """The first texts, and the programs."""
+    _ = translator(material.language)
+    runs = material.runs
+    lines = [_("# Text, protocol, programs"), *texts[:n_texts]]
+    if n_texts < len(texts):
+        lines.append(_("{count} more texts on a slide that follows.").format(count=len(texts) - n_texts))
     lines.append(
         _("Workdim {code}; {libraries}.").format(code=_joined(runs["code_version"]), libraries=_versions(runs))
     )

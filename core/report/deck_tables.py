@@ -9,7 +9,7 @@ from core.locale import translator
 from core.report import claims, wording
 from core.report.deck_text import Column, Heading, Row, add_table, add_text, pages
 from core.report.deck_theme import BODY_HEIGHT, BODY_TOP, CONTENT, MARGIN, TEXT_WIDTH, add_notes, add_slide
-from core.report.labels import run_labels, shortened
+from core.report.labels import group_title, run_labels, shortened
 from core.report.limits import limits
 from core.report.material import Material
 
@@ -89,7 +89,7 @@ def _columns(material: Material) -> list[Column]:
 def _ranking_rows(material: Material) -> list[Row]:
     rows: list[Row] = []
     for group in material.groups:
-        rows.append(Heading(group_name(group, material.language)))
+        rows.append(Heading(_heading(group, material.language)))
         labels = run_labels(group.rows)
         for run in group.rows.iter_rows(named=True):
             rows.append(RunRow(_ranking_row(material, run, labels[run["run_id"]]), run["run_id"]))
@@ -115,18 +115,10 @@ def _ranking_row(material: Material, run: dict, label: str) -> tuple[str, ...]:
     )
 
 
-def group_name(group: RankingGroup, language: str) -> str:
+def _heading(group: RankingGroup, language: str) -> str:
     """What the runs of a group share, with a warning where they share too little."""
     _ = translator(language)
-    first = group.rows.row(0, named=True)
-    name = _("{kind}, tokenizer {tokenizer}, {corpus}, protocol {protocol} {hash}, N={size}").format(
-        kind=wording.kind_name(group.kind, language),
-        tokenizer=group.tokenizer_hash[:8],
-        corpus=first["corpus_name"],
-        protocol=first["protocol"],
-        hash=group.protocol_hash,
-        size=wording.size_range(group.n_points),
-    )
+    name = _(", ").join([group_title(group, language), f"N={wording.size_range(group.n_points)}"])
     warnings = []
     if group.sizes_differ:
         warnings.append(_("cloud sizes differ by more than 10 %: not comparable"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +95,7 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
             x=[point.dimension for point in points],
             y=[point.score for point in points],
             mode="markers+text",
-            text=[point.name for point in points],
+            text=[_shown(point.name) for point in points],
             textposition="top center",
             name=name,
             marker={"size": 11, "symbol": symbol, "color": COLOURS[0], "line": {"width": 2, "color": COLOURS[0]}},
@@ -127,7 +128,7 @@ def _draw_curve(figure: go.Figure, curve: Curve, index: int, same_depth: bool, l
         outline = [mark.upper for mark in banded] + [mark.lower for mark in reversed(banded)]
         figure.add_scatter(
             x=x + x[::-1], y=outline, fill="toself", fillcolor=_faded(colour), line={"width": 0}, mode="lines",
-            hoverinfo="skip", showlegend=False, legendgroup=curve.run_id, name=curve.name,
+            hoverinfo="skip", showlegend=False, legendgroup=curve.run_id, name=_shown(curve.name),
         )  # fmt: skip
     pen.draw(curve.marks, mode="lines", line={"color": colour, "dash": dash, "width": 2.5}, showlegend=True)
     pen.mark(curve.in_band, "circle", colour)
@@ -164,7 +165,7 @@ class _Pen:
             y=[mark.value for mark in marks],
             customdata=told,
             hovertemplate="%{fullData.name}<br>%{customdata}<extra></extra>",
-            name=self.curve.name,
+            name=_shown(self.curve.name),
             legendgroup=self.curve.run_id,
             **style,
         )
@@ -189,6 +190,11 @@ def _draw_keys(figure: go.Figure, curves: list[Curve], language: str) -> None:
         if shown:
             marker = {"symbol": symbol, "size": 9, "color": TEXT, "line": {"width": 2, "color": TEXT}}
             figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, hoverinfo="skip")
+
+
+def _shown(name: str) -> str:
+    """Letter by letter: plotly reads `<b>` in a name as bold."""
+    return html.escape(name, quote=False)
 
 
 def _x(mark: Mark, same_depth: bool) -> float:

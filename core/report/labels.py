@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
+from core.analysis.ranking import RankingGroup
+from core.locale import translator
+from core.report import wording
+
 _TELLING = ("pass", "corpus_name", "protocol", "seed", "dtype")
 LONGEST = 26
 
@@ -11,6 +15,27 @@ LONGEST = 26
 def short_id(run_id: str) -> str:
     """The end of a run's id, which is random; its beginning is the time and the same for runs of one minute."""
     return run_id[-6:]
+
+
+def with_text_marks(runs: pl.DataFrame) -> pl.DataFrame:
+    """The same runs; where different texts share a name, `corpus_name` ends in the start of the text's hash."""
+    mark = pl.col("corpus_id").str.split("@").list.last().str.head(6)
+    shared = pl.col("corpus_id").n_unique().over("corpus_name") > 1
+    marked = pl.format("{} #{}", pl.col("corpus_name"), mark)
+    return runs.with_columns(corpus_name=pl.when(shared).then(marked).otherwise("corpus_name"))
+
+
+def group_title(group: RankingGroup, language: str) -> str:
+    """What the runs of a comparison group share."""
+    _ = translator(language)
+    run = group.rows.row(0, named=True)
+    kind = wording.kind_name(group.kind, language)
+    return _("{kind}, {text}, protocol {protocol}, tokenizer {tokenizer}").format(
+        kind=kind[:1].upper() + kind[1:],
+        text=run["corpus_name"],
+        protocol=f"{run['protocol']} ({group.protocol_hash[:6]})",
+        tokenizer=group.tokenizer_hash[:6],
+    )
 
 
 def run_labels(runs: pl.DataFrame) -> dict[str, str]:

@@ -10,7 +10,7 @@ import polars as pl
 from core.analysis.ranking import RankingGroup, groups, with_scores
 from core.errors import InputError
 from core.locale import translator
-from core.report.labels import short_id
+from core.report.labels import short_id, with_text_marks
 
 FOOTER_RUNS, FOOTER_ENDS = 2, 10
 """So many run ids fit in a footer in full, and so many by their ends; the provenance slide lists all in full."""
@@ -64,7 +64,7 @@ def gathered(
     language: str,
     made_on: date,
 ) -> Material:
-    ordered = writable(runs).sort("name", "run_id")
+    ordered = with_text_marks(writable(runs)).sort("name", "run_id")
     found = groups(ordered)
     if not found:
         raise InputError("A deck needs at least one run on unchanged text; none was chosen. Choose runs and try again.")

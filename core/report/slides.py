@@ -100,14 +100,7 @@ def _add_title(slides: Deck, material: Material) -> None:
     ).format(names=_(" and ").join(names), count=len(names), size=wording.size_range(material.n_points))
     slide = add_slide(slides, TITLE, title, material.footer)
     texts = material.runs.unique("corpus_id", maintain_order=True).iter_rows(named=True)
-    told = [
-        _("{corpus} ({language}, {domain})").format(
-            corpus=run["corpus_name"],
-            language=wording.language_name(run["corpus_language"], material.language),
-            domain=wording.domain_name(run["corpus_domain"], material.language),
-        )
-        for run in texts
-    ]
+    told = [wording.text_name(run["corpus_name"], run, material.language) for run in texts]
     shown = names[:MOST_NAMES] + ([_("{count} more").format(count=len(names) - MOST_NAMES)] * (len(names) > MOST_NAMES))
     lines = [
         _("Models: {names}").format(names=_(", ").join(shown)),
@@ -137,7 +130,9 @@ def _add_profile(slides: Deck, material: Material, group: RankingGroup) -> None:
         add_text(slide, _below_chart(), [_mark_key(data, material.language)], 11, quiet=True)
     else:
         add_text(slide, CHART_BOX, [_("No layer estimates of d2 on one token per type in these runs.")], 14)
-    said = claims.statements(group, material.language)
+    run = group.rows.row(0, named=True)
+    text = wording.text_name(run["corpus_name"], run, material.language)
+    said = [_("Text: {texts}").format(texts=text), *claims.statements(group, material.language)]
     fill_paragraphs(text_holder.text_frame, said, fitting_size(said, STATEMENT_BOX, STATEMENT_SIZES))
     reading = [wording.own_definition(material.language), wording.which_ten(material.language)]
     add_text(slide, READING_BOX, reading, 11, quiet=True)

@@ -5,7 +5,8 @@ Every text is an English message of the catalogues; keys that have no name yet a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from core.locale import translator
 from core.report.numbers import number as number
@@ -91,14 +92,23 @@ def language_name(code: str, language: str) -> str:
 
 
 def domain_name(domain: str, language: str) -> str:
-    """What a built-in text is about; a user's own domain is shown as typed."""
+    """What a text is about, as far as we have a word for it."""
     _ = translator(language)
     names = {
+        "user's own": _("own text"),
         "technical reference": _("technical reference"),
         "source code": _("source code"),
         "business and general knowledge": _("business and general knowledge"),
     }
     return names.get(domain, domain)
+
+
+def text_name(name: str, run: Mapping[str, Any], language: str) -> str:
+    """`python-docs (English, technical reference)`; a language that nobody stated is left out."""
+    _ = translator(language)
+    details = [] if run["corpus_language"] == "unknown" else [language_name(run["corpus_language"], language)]
+    details.append(domain_name(run["corpus_domain"], language))
+    return _("{quantity} ({details})").format(quantity=name, details=_(", ").join(details))
 
 
 def relation_name(relation: str, language: str) -> str:

@@ -108,18 +108,6 @@ def _benchmark_label(row: Benchmark) -> str:
     return _("{name} (models: {n})").format(name=_(", ").join(part for part in told if part), n=row["n_models"])
 
 
-def group_title(group: RankingGroup) -> str:
-    _ = language.translator()
-    run = group.rows.row(0, named=True)
-    title = _("{kind}, {text}, protocol {protocol}, tokenizer {tokenizer}")
-    return title.format(
-        kind=wording.kind_name(group.kind, language.current()).capitalize(),
-        text=plain(run["corpus_name"]),
-        protocol=f"{plain(run['protocol'])} ({group.protocol_hash[:6]})",
-        tokenizer=group.tokenizer_hash[:6],
-    )
-
-
 def cautions(group: RankingGroup) -> list[str]:
     """What limits a comparison even within the group."""
     _ = language.translator()

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
+from core.report.labels import with_text_marks
 from core.warehouse import parcels, queries
 from core.warehouse.store import Warehouse, default_path
 
@@ -48,7 +49,7 @@ def checks(run_ids: list[str]) -> pl.DataFrame:
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def _runs(path: Path, version: tuple) -> pl.DataFrame:
-    return queries.runs(Warehouse(path))
+    return with_text_marks(queries.runs(Warehouse(path)))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)

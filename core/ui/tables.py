@@ -11,6 +11,9 @@ from core.report import wording
 from core.report.labels import run_labels
 from core.ui import language, times
 
+VERDICT_WIDTH, VERDICT_HEIGHT = 300, 58
+"""Pixels that the verdict with two limits takes, on two lines; a table breaks lines where its rows are high."""
+
 _WORST_FIRST = {"veto": 0, "warn": 1, "pass": 2}
 
 
@@ -21,13 +24,13 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(
         {
             _("Model"): runs["name"],
+            _("Expansion-contraction"): verdicts(runs),
             _("Text"): runs["corpus_name"],
             _("Working dimension"): _with_intervals(runs, "working_dimension"),
             _("Final, before the norm"): _with_intervals(runs, "final_dimension_pre_norm"),
             _("Final, after the norm"): _with_intervals(runs, "final_dimension_post_norm"),
             _("N (points)"): runs["n_points"],
             _("Checks"): [wording.outcome_name(worst, reader) for worst in runs["worst_check"]],
-            _("Expansion-contraction"): verdicts(runs),
             _("Protocol"): runs["protocol"],
             _("Pass"): [wording.pass_name(name, reader) for name in runs["pass"]],
             _("Measured"): [times.local(at) for at in runs["started_at"]],
@@ -38,20 +41,19 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
 def ranked(runs: pl.DataFrame) -> pl.DataFrame:
     """Runs of one comparison group, in the order given; the scores are there where a benchmark was chosen.
 
-    Whose score it is stands before the number, and both before the long verdict, so that no window cuts a label off
-    and leaves the number.
+    Whose score it is stands before the number, so that no window cuts a label off and leaves the number.
     """
     _ = language.translator()
     score = {_("Score of"): runs["score_of"], _("Score"): runs["score_text"]} if "score_of" in runs.columns else {}
     return pl.DataFrame(
         {
             _("Model"): runs["name"],
+            _("Expansion-contraction"): verdicts(runs),
             _("Working dimension"): _with_intervals(runs, "working_dimension"),
             _("Final, before the norm"): _with_intervals(runs, "final_dimension_pre_norm"),
             _("Final, after the norm"): _with_intervals(runs, "final_dimension_post_norm"),
             _("N (points)"): runs["n_points"],
             **score,
-            _("Expansion-contraction"): verdicts(runs),
             _("Checks"): [wording.outcome_name(worst, language.current()) for worst in runs["worst_check"]],
             _("Parameters (millions)"): (runs["parameters"] / 1e6).round(0).cast(pl.Int64),
             _("Measured"): [times.local(at) for at in runs["started_at"]],
@@ -109,9 +111,17 @@ def verdicts(runs: pl.DataFrame) -> list[str]:
 
 
 def show(table: pl.DataFrame, key: str, **more: Any) -> None:
-    """A table whose first column stays in sight when a narrow window scrolls sideways."""
-    first = {table.columns[0]: st.column_config.Column(pinned=True)}
-    st.dataframe(table, key=key, hide_index=True, column_config=first, placeholder="–", **more)
+    """A table whose first column stays in sight when a narrow window scrolls sideways.
+
+    A verdict is read with what limits it: its rows are high enough for the whole text.
+    """
+    _ = language.translator()
+    verdict = _("Expansion-contraction")
+    columns = {table.columns[0]: st.column_config.Column(pinned=True)}
+    if verdict in table.columns:
+        columns[verdict] = st.column_config.Column(width=VERDICT_WIDTH)
+        more = {"row_height": VERDICT_HEIGHT} | more
+    st.dataframe(table, key=key, hide_index=True, column_config=columns, placeholder="–", **more)
 
 
 def download(frame: pl.DataFrame, file_name: str, label: str) -> None:

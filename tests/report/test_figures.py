@@ -89,3 +89,10 @@ def test_a_marker_says_whose_score_it_stands_for():
     assert list(unsure.y) == [50.0]
     assert (base.marker.symbol, base.name) == ("circle-open", "score of the base model")
     assert own.error_x.array[0] == pytest.approx(0.07 * 106)
+
+
+def test_a_name_is_no_markup():
+    model = Model("<b>bold</b>")
+    data = profile_points(frames.estimates(model), frames.runs(model), "d2", "one_per_type")
+    names = {trace.name for trace in profile_figure(data, "en").data}
+    assert "&lt;b&gt;bold&lt;/b&gt;" in names and "<b>bold</b>" not in names

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from core.analysis.ranking import benchmarks, groups, with_scores
-from core.report.labels import run_labels, shortened
+from core.report.labels import run_labels, shortened, with_text_marks
 from core.report.points import blocks_of, correlator_points, profile_points, ranking_points, t_95
 from tests.report import frames
 from tests.report.frames import Model, score
@@ -103,3 +103,12 @@ def test_long_names_keep_both_ends():
     assert shortened("abc", 5) == "abc"
     assert shortened("Qwen2.5-Coder-0.5B-Instruct", 15) == "Qwen2.5…nstruct"
     assert len(shortened("x" * 90, 26)) == 26
+
+
+def test_different_texts_of_one_name_are_told_apart():
+    runs = frames.runs(Model("a", corpus="notes"), Model("b", corpus="notes"), Model("c", corpus="docs"))
+    assert with_text_marks(runs).equals(runs)
+    runs = runs.with_columns(corpus_id=pl.Series(["notes@0123456789ab", "notes@fedcba987654", "docs@0123456789ab"]))
+    marked = with_text_marks(runs)
+    assert marked["corpus_name"].to_list() == ["notes #012345", "notes #fedcba", "docs"]
+    assert with_text_marks(marked).equals(marked)

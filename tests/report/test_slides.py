@@ -157,7 +157,7 @@ def test_a_japanese_deck_holds_no_english_words(n_models):
     made = [*models, replace(ENCODER, name="M9", base_relation="not stated")]
     presentation = opened(*made, language="ja", scores=[score("o/base", 43.9, metric="not stated")])
     for slide in presentation.slides:
-        said = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}|-[0-9a-f]{12}|hub:\S+|o/\S*base|M\d", "", texts(slide))
+        said = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}|[-@][0-9a-f]{12}|hub:\S+|o/\S*base|M\d", "", texts(slide))
         assert not set(re.findall(r"[A-Za-z]+", said)) - ALLOWED
 
 
@@ -344,3 +344,16 @@ def test_a_page_repeats_the_heading_it_is_under():
     assert len(filled) > 1
     assert all(page[0] == Heading("first") for page in filled)
     assert sum(len(page) - 1 for page in filled) == 10
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_every_profile_and_run_names_its_text_and_all_texts_are_listed(language):
+    models = [Model("a", corpus=f"text-{number}") for number in range(12)]
+    presentation = opened(*models, language=language)
+    drawn = [slide for slide in presentation.slides if any(shape.has_chart for shape in slide.shapes)]
+    said = ["\n".join(shape.text_frame.text for shape in slide.shapes if shape.has_text_frame) for slide in drawn]
+    assert [sum(f"{model.corpus} " in page.replace("（", " (") for page in said) for model in models] == [1] * 12
+    everything = "\n".join(texts(slide) for slide in presentation.slides)
+    assert all(f"{model.corpus}@0123456789ab" in everything for model in models)
+    in_runs = {row[1] for row in rows_of(presentation) if len(row) == 8}
+    assert {model.corpus for model in models} <= in_runs

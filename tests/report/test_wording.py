@@ -84,3 +84,11 @@ def test_gride_names_its_rank():
         wording.dimension_axis("gride", "one_per_type", "en", None, 8)
         == "Estimated dimension (GRIDE n1=8, one per type)"
     )
+
+
+def test_a_readers_own_text_is_named_without_a_language_that_nobody_stated():
+    own = {"corpus_language": "unknown", "corpus_domain": "user's own"}
+    assert wording.text_name("notes", own, "en") == "notes (own text)"
+    assert wording.text_name("notes", own, "ja") == "notes（自社テキスト）"
+    ours = {"corpus_language": "en", "corpus_domain": "technical reference"}
+    assert wording.text_name("docs", ours, "en") == "docs (English, technical reference)"

@@ -88,8 +88,8 @@ def test_the_tables_name_sample_size_and_join_value_and_interval(runs: pl.DataFr
     assert line["N (points)"] == ranked["N (points)"][0] > 0
     assert "[" in line["Working dimension"] and "[" in ranked["Working dimension"][0]
     assert ranked.columns[:6] == [
-        "Model", "Working dimension", "Final, before the norm", "Final, after the norm", "N (points)",
-        "Expansion-contraction",
+        "Model", "Expansion-contraction", "Working dimension", "Final, before the norm", "Final, after the norm",
+        "N (points)",
     ]  # fmt: skip
 
 
