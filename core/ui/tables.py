@@ -11,8 +11,8 @@ from core.report import wording
 from core.report.labels import run_labels
 from core.ui import language, times
 
-VERDICT_WIDTH, VERDICT_HEIGHT = 300, 58
-"""Pixels that the verdict with two limits takes, on two lines; a table breaks lines where its rows are high."""
+VERDICT_WIDTH, VERDICT_HEIGHT = 290, 68
+"""Pixels for a verdict with three limits, on three lines; Streamlit breaks lines only in rows above 64 pixels."""
 
 _WORST_FIRST = {"veto": 0, "warn": 1, "pass": 2}
 
