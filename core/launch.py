@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ def serve(warehouse: Path, port: int) -> int:
     if port != asked:
         print(f"Port {asked} is in use; taking {port}.", flush=True)
     address = f"http://localhost:{port}"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the server must not outlive us, however we are ended
     server = start_server(warehouse, port)
     try:
         wait_until_ready(server, port)

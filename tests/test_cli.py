@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 
@@ -113,6 +115,24 @@ def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
     assert "0 waiting parcels" in run_core("ingest", warehouse=path).stdout
     assert "1 parcels" in run_core("ingest", "--rebuild", warehouse=path).stdout
     assert json.loads(run_core("runs", "--json", warehouse=path).stdout)[0]["run_id"] == run["run_id"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+def test_the_app_answers_says_how_to_reach_it_and_ends_with_its_command(path):
+    command = [sys.executable, "-m", "core", "app", "--warehouse", str(path), "--port", "8931"]
+    quiet = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    app = subprocess.Popen(command, cwd=ROOT, env=quiet, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    try:
+        address = app.stdout.readline()
+        assert "http://localhost:" in address
+        assert "ssh -L" in app.stdout.readline()
+        port = int(re.search(r"localhost:(\d+)", address)[1])
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).status == 200
+    finally:
+        app.terminate()
+        app.wait(20)
+    with pytest.raises(OSError):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
 
 
 def test_help_names_every_verb():
