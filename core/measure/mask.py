@@ -13,12 +13,19 @@ from core.measure.sample import TokenSample
 class TokenMask:
     keep: np.ndarray
     """(n_sequences * n_tokens,) bool"""
+    types: np.ndarray
+    """Token id of each kept token; (n_kept,)"""
+    sequences: np.ndarray
+    """Sequence of each kept token; (n_kept,)"""
     n_dropped_position: int
     n_dropped_special: int
     n_dropped_norm: int
     max_norm_ratio: float
     """Largest norm over the layer median on the inner layers, before masking."""
-    n_types: int
+
+    @property
+    def n_types(self) -> int:
+        return len(np.unique(self.types))
 
     @property
     def norm_dropped_share(self) -> float:
@@ -41,5 +48,13 @@ def mask_tokens(sample: TokenSample, norms: np.ndarray, n_layers: int, norm_fact
         ratios = np.zeros(norms.shape[1])
     large = (ratios > norm_factor) & ~position & ~special
     keep = ~(position | special | large)
-    return TokenMask(keep, int(position.sum()), int(special.sum()), int(large.sum()), float(ratios.max()),
-                     len(np.unique(sample.ids.flatten()[keep])))  # fmt: skip
+    sequences = np.repeat(np.arange(len(sample.ids)), sample.ids.shape[1])
+    return TokenMask(
+        keep,
+        sample.ids.flatten()[keep],
+        sequences[keep],
+        int(position.sum()),
+        int(special.sum()),
+        int(large.sum()),
+        float(ratios.max()),
+    )

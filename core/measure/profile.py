@@ -76,7 +76,7 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
             clock.report(Progress("geometry", index, len(states.labels)))
             points = torch.from_numpy(states.states[index][mask.keep]).to(device)  # (n_tokens_used, hidden_size)
             layers.append(measure_layer(points, plan))
-        dependence = check_sequences(states, mask, plan, layers, sample, protocol, config.seed)
+        dependence = check_sequences(states, mask, plan, layers, protocol, config.seed)
         clock.report(Progress("geometry", len(states.labels), len(states.labels)))
     return _assemble(config, run_id, protocol, corpus, model, sample, states, mask, plan, layers, dependence, clock)
 
@@ -92,34 +92,35 @@ def require_types(mask: TokenMask, corpus: Corpus) -> None:
 
 def plan_layers(sample: TokenSample, mask: TokenMask, protocol: Protocol, seed: int) -> LayerPlan:
     """Which masked tokens form which cloud, the same for every layer."""
-    n_sequences, n_tokens = sample.ids.shape
-    types = sample.ids.flatten()[mask.keep]
-    sequences = np.repeat(np.arange(n_sequences), n_tokens)[mask.keep]
+    types, sequences = mask.types, mask.sequences
     blocks = sample.blocks[sequences]
-    draws = [np.random.default_rng([seed, 1, draw]).permutation(len(types)) for draw in range(protocol.n_draws)]
+    draws = [token_order(mask, seed, draw) for draw in range(protocol.n_draws)]
     n_blocks = protocol.n_blocks
     return LayerPlan(
         [clouds.one_per_type(order, types, blocks, sequences, n_blocks, protocol.max_types) for order in draws],
         clouds.all_tokens(draws[0], blocks, sequences, n_blocks, protocol.max_tokens),
-        half_splits(n_sequences, protocol.n_half_splits, seed),
+        half_splits(len(sample.ids), protocol.n_half_splits, seed),
     )
 
 
+def token_order(mask: TokenMask, seed: int, draw: int) -> np.ndarray:
+    """The seeded permutation of the kept tokens that decides draw number `draw`."""
+    return np.random.default_rng([seed, 1, draw]).permutation(len(mask.types))
+
+
 def check_sequences(
-    states: HiddenStates, mask: TokenMask, plan: LayerPlan, layers: list[LayerResult], sample: TokenSample,
+    states: HiddenStates, mask: TokenMask, plan: LayerPlan, layers: list[LayerResult],
     protocol: Protocol, seed: int,
 ) -> dict[int, SequenceDependence]:  # fmt: skip
     """Dependence on the number of sequences at the embedding, the peak of d2 and the final layer."""
-    types = sample.ids.flatten()[mask.keep]
-    sequences = np.repeat(np.arange(len(sample.ids)), sample.ids.shape[1])[mask.keep]
-    order = np.random.default_rng([seed, 1, 0]).permutation(len(types))
-    pairs = sequence_pairs(order, types, sequences, plan.halves[:4], protocol.max_types)
+    order = token_order(mask, seed, 0)
+    pairs = sequence_pairs(order, mask.types, mask.sequences, plan.halves[:4], protocol.max_types)
     inner = [result.estimates[0].estimate.value for result in layers[1 : states.n_layers]]
     peak = 1 + int(np.nanargmax(inner)) if np.isfinite(inner).any() else 0
     found = {}
     for layer in sorted({0, peak, states.n_layers}):
         points = torch.from_numpy(states.states[layer][mask.keep])
-        found[layer] = sequence_dependence(points, sequences, pairs, plan.draws[0])
+        found[layer] = sequence_dependence(points, mask.sequences, pairs, plan.draws[0])
     return found
 
 

@@ -37,7 +37,6 @@ class TokenSample:
     """Document of each sequence; (n_sequences,)"""
     blocks: np.ndarray
     """Jackknife block of each sequence; (n_sequences,)"""
-    n_documents: int
     n_characters: int
     """Characters that the tokens cover."""
     n_bytes_scored: int
@@ -128,7 +127,7 @@ def draw_sample(corpus: Corpus, tokenizer, protocol: Protocol, seed: int, model:
     special = np.isin(ids, np.array(tokenizer.all_special_ids, dtype=np.int64))
     origin = np.array([window.document for window in windows])
     sample = TokenSample(
-        ids, special, origin, contiguous_blocks(origin, protocol.n_blocks), len(np.unique(origin)),
+        ids, special, origin, contiguous_blocks(origin, protocol.n_blocks),
         sum(window.n_characters for window in encoded), sum(window.n_bytes for window in encoded),
         float((ids == tokenizer.unk_token_id).mean()) if _has_unknown(tokenizer) else 0.0,
     )  # fmt: skip
