@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 from tqdm import tqdm
 
-from core.records import ModelRow, Profile, Progress
+from core.records import Profile, Progress
 from core.report.wording import verdict_short, verdict_text
+from core.tables import ModelRow
 
 BAR = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed} passed, {remaining} left"
 PHASES = {"load": "loading", "forward": "reading text", "geometry": "measuring layers"}

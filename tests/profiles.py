@@ -6,7 +6,8 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from core.records import (
+from core.records import Profile
+from core.tables import (
     CorpusRow,
     LayerCorrelatorRow,
     LayerDistributionRow,
@@ -14,7 +15,6 @@ from core.records import (
     LayerPairRow,
     LayerReplicateRow,
     ModelRow,
-    Profile,
     RunCheckRow,
     RunRow,
     RunSummaryRow,

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from core.errors import CorpusError, ModelError, WarehouseError
-from core.records import TABLES, RunConfig
+from core.records import RunConfig
 from core.runs import measure, new_run_id, sweep
+from core.tables import TABLES
 from core.warehouse import parcels, queries
 from core.warehouse.store import Warehouse
 from tests.conftest import ROOT

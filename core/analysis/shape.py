@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from core.records import LayerReplicateRow, Profile, RunSummaryRow
+from core.records import Profile
+from core.tables import LayerReplicateRow, RunSummaryRow
 
 ESTIMATOR, CLOUD = "d2", "one_per_type"
 MARGIN = math.log(1.1)
@@ -230,5 +231,5 @@ def _summary(
     )
 
 
-def _named(name: str, interval: Interval) -> dict[str, float | None]:
+def _named(name: str, interval: Interval) -> dict[str, Any]:
     return {name: interval.value, f"{name}_lower": interval.lower, f"{name}_upper": interval.upper}

@@ -9,7 +9,7 @@ from core.geometry.stability import SequenceDependence
 from core.measure.hidden import HiddenStates
 from core.measure.mask import TokenMask
 from core.measure.sample import TokenSample
-from core.records import RunCheckRow
+from core.tables import RunCheckRow
 
 # check -> (warn above, veto above)
 LIMITS = {

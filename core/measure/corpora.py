@@ -14,7 +14,7 @@ import charset_normalizer
 import polars as pl
 
 from core.errors import CorpusError, unknown_name
-from core.records import CorpusRow
+from core.tables import CorpusRow
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "corpora"
 FILE_TYPES = (".txt", ".jsonl", ".csv", ".parquet")

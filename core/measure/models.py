@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError, unknown_name
 from core.measure.weights import Weights, hash_files
-from core.records import ModelRow
+from core.tables import ModelRow
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Encoders that transformers can also dress up as causal models: their own architecture decides.

@@ -31,18 +31,8 @@ from core.measure.models import OpenModel, open_model
 from core.measure.protocol import MIN_TYPES, find_protocol
 from core.measure.sample import TokenSample, draw_sample
 from core.measure.sources import find_weights
-from core.records import (
-    Estimate,
-    LayerCorrelatorRow,
-    LayerEstimateRow,
-    LayerReplicateRow,
-    Profile,
-    Progress,
-    ProgressCallback,
-    Protocol,
-    RunConfig,
-    RunRow,
-)
+from core.records import Estimate, Profile, Progress, ProgressCallback, Protocol, RunConfig
+from core.tables import LayerCorrelatorRow, LayerEstimateRow, LayerReplicateRow, RunRow
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "gguf", "scipy")

@@ -16,7 +16,6 @@ from pptx.slide import Slide
 
 from core.analysis.ranking import RankingGroup
 from core.locale import translator
-from core.records import LayerCorrelatorRow, columns
 from core.report import claims, wording
 from core.report.deck_charts import MOST_BANDS, MOST_CURVES, ChartWords, add_profile_chart
 from core.report.deck_provenance import add_provenance
@@ -36,6 +35,7 @@ from core.report.deck_theme import (
 from core.report.labels import shortened
 from core.report.material import Material, gathered
 from core.report.points import PRIMARY, ProfileData, profile_points
+from core.tables import LayerCorrelatorRow, columns
 
 NOTED = ("E1", "mean_cosine", "C2")
 """Correlators that the notes of a profile slide give."""

@@ -37,6 +37,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "weight_bytes": "Bytes of the weight files.",
             "weights_sha256": "Hash of the weight files.",
             "licence": "Licence as the model states it.",
+            "configuration_hash": "Hash of the configuration: models that share it share a random control.",
         },
     ),
     "corpora": (
@@ -86,6 +87,11 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "n_bytes_scored": "UTF-8 bytes that bits_per_byte is a mean over.",
             "peak_memory_bytes": "Largest resident memory of the process.",
             "phase_seconds": "JSON object: phase -> seconds.",
+            "stack": "main, or encoder or decoder of an encoder-decoder.",
+            "model_seed": "Seed of the weights, for a random_init pass.",
+            "words_hash": "Hash of the words that one_per_word draws from. Equal: comparable across tokenizers.",
+            "n_words": "Distinct words of that set.",
+            "n_words_lost": "Word occurrences that were beyond this run's tokens, or masked.",
         },
     ),
     "layer_estimates": (
@@ -170,6 +176,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "value": "What was found.",
             "threshold": "What it was held against.",
             "outcome": "pass, warn or veto.",
+            "std_error": "Paired error of value, where the check compares two estimates.",
         },
     ),
     "run_summaries": (
@@ -205,6 +212,10 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "qualifiers": "What limits the verdict.",
             "bits_per_byte": "The model's loss on the same text; NULL for encoders.",
             "n_points": _N_POINTS,
+            "control_run_ids": "Control runs that the verdict was judged with.",
+            "contraction_ratio_abtt3": "Working over final d2 without the three leading components.",
+            "expansion_ratio_gride_8": "Working layer over embedding by GRIDE at ranks 8 and 16.",
+            "contraction_ratio_gride_8": "Working over final layer by GRIDE at ranks 8 and 16.",
         },
     ),
     "scores": (

@@ -1,4 +1,4 @@
-"""Typed polars frames for the row classes of core.records: what every table holds, on disk and in memory."""
+"""Typed polars frames for the row classes of core.tables: what every table holds, on disk and in memory."""
 
 from __future__ import annotations
 

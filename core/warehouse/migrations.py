@@ -112,11 +112,30 @@ def create_pilots_and_plans(connection: Connection) -> None:
     """)
 
 
+def add_controls_and_words(connection: Connection) -> None:
+    """What controls, other tokenizers and encoder-decoders need; earlier runs have NULL there."""
+    for table, column, kind in (
+        ("models", "configuration_hash", "VARCHAR"),
+        ("runs", "stack", "VARCHAR"),
+        ("runs", "model_seed", "BIGINT"),
+        ("runs", "words_hash", "VARCHAR"),
+        ("runs", "n_words", "BIGINT"),
+        ("runs", "n_words_lost", "BIGINT"),
+        ("run_checks", "std_error", "DOUBLE"),
+        ("run_summaries", "control_run_ids", "VARCHAR[]"),
+        ("run_summaries", "contraction_ratio_abtt3", "DOUBLE"),
+        ("run_summaries", "expansion_ratio_gride_8", "DOUBLE"),
+        ("run_summaries", "contraction_ratio_gride_8", "DOUBLE"),
+    ):
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: create_runs,
     2: create_layer_tables,
     3: create_scores,
     4: create_pilots_and_plans,
+    5: add_controls_and_words,
 }
 
 

@@ -17,11 +17,13 @@ from typing import Any
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError
-from core.records import TABLES, Profile
+from core.records import Profile
+from core.tables import TABLES, TokenResultRow
 from core.warehouse.frames import frame, optional_columns, schema
 from core.warehouse.store import make_folder
 
-FORMAT = 1
+FORMAT = 2
+"""1 lacks the columns that came with controls and words; they are read as NULL."""
 RUN_FILE = "run.json"
 _SINGLE = {"models": "model", "corpora": "corpus", "runs": "run"}
 """Tables of which a parcel holds one row, kept in run.json under these keys."""
@@ -48,6 +50,10 @@ def write_parcel(folder: Path, profile: Profile) -> None:
             frame(getattr(profile, attribute), TABLES[table]).write_parquet(content, compression="zstd")
             files[table] = hashlib.sha256(content.getvalue()).hexdigest()
             _write_through(folder / f"{table}.parquet", content.getvalue())
+        if profile.tokens:  # on request only, and never ingested: it follows single tokens through a text
+            content = io.BytesIO()
+            frame(profile.tokens, TokenResultRow).write_parquet(content, compression="zstd")
+            _write_through(folder / "tokens.parquet", content.getvalue())
         rows = {key: frame([getattr(profile, key)], TABLES[table]).row(0, named=True) for table, key in _SINGLE.items()}
         text = json.dumps({"format": FORMAT, **rows, "files": files}, indent=1, ensure_ascii=False, default=_iso)
         _write_through(folder / RUN_FILE, text.encode())
@@ -61,8 +67,11 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
         content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         if content["format"] > FORMAT:
             raise WarehouseError(f"The parcel {folder} was written by a newer Workdim: update Workdim to read it.")
-        tables = {table: _single(content[key], TABLES[table]) for table, key in _SINGLE.items()}
-        tables |= {table: _many(folder / f"{table}.parquet", content["files"][table], table) for table in _MANY}
+        older = content["format"] < FORMAT
+        tables = {
+            table: _single(_filled(content[key], TABLES[table], older), TABLES[table]) for table, key in _SINGLE.items()
+        }
+        tables |= {table: _many(folder / f"{table}.parquet", content["files"][table], table, older) for table in _MANY}
     except WarehouseError:
         raise
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
@@ -77,6 +86,12 @@ def is_parcel(folder: Path) -> bool:
     return (folder / RUN_FILE).is_file()
 
 
+def _filled(values: dict[str, Any], row_class: type, older: bool) -> dict[str, Any]:
+    """An older parcel lacks columns that were added since: they are NULL."""
+    missing = optional_columns(row_class) - values.keys() if older else set()
+    return {name: values.get(name) for name in schema(row_class)} if missing else values
+
+
 def _single(values: dict[str, Any], row_class: type) -> pl.DataFrame:
     types = schema(row_class)
     if values.keys() != types.keys():
@@ -88,11 +103,15 @@ def _single(values: dict[str, Any], row_class: type) -> pl.DataFrame:
     return _complete(pl.DataFrame([parsed], schema=types), row_class, RUN_FILE)
 
 
-def _many(file: Path, sha256: str, table: str) -> pl.DataFrame:
+def _many(file: Path, sha256: str, table: str, older: bool) -> pl.DataFrame:
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(f"{file.name} has changed since it was written")
     rows = pl.read_parquet(io.BytesIO(content))
+    if older:
+        types = schema(TABLES[table])
+        added = [name for name in types if name not in rows.columns and name in optional_columns(TABLES[table])]
+        rows = rows.with_columns(pl.lit(None, types[name]).alias(name) for name in added)
     if rows.schema != schema(TABLES[table]):
         raise ValueError(f"{file.name} has other columns than {table}")
     return _complete(rows, TABLES[table], file.name)

@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 
 from core.errors import WarehouseError
-from core.records import ScoreRow, columns
+from core.tables import ScoreRow, columns
 
 REFERENCE = Path(__file__).parents[2] / "data" / "reference" / "benchmarks.parquet"
 NOT_STATED = "not stated"

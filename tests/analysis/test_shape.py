@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.analysis.shape import summarise
-from core.records import LayerEstimateRow, LayerReplicateRow
+from core.tables import LayerEstimateRow, LayerReplicateRow
 from tests.profiles import make_model, make_profile
 
 N_LAYERS, N_BLOCKS, N_SPLITS = 10, 16, 20

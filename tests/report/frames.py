@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from core.records import LayerCorrelatorRow, LayerEstimateRow, ScoreRow, columns
+from core.tables import LayerCorrelatorRow, LayerEstimateRow, ScoreRow, columns
 
 RUN_TYPES = {
     "working_layer_first": pl.Int64,

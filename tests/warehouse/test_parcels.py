@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
-from core.records import TABLES
+from core.tables import TABLES
 from core.warehouse import parcels
 from core.warehouse.frames import frame, schema
 from tests.profiles import make_corpus, make_model, make_profile

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.records import (
+from core.tables import (
     LayerCorrelatorRow,
     LayerEstimateRow,
     LayerReplicateRow,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.records import TABLES, columns
+from core.tables import TABLES, columns
 from core.warehouse.comments import COMMENTS
 from core.warehouse.frames import optional_columns, schema
 from core.warehouse.migrations import MIGRATIONS
