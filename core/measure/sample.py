@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from core.errors import CorpusError
 from core.geometry.resampling import contiguous_blocks
 from core.measure.corpora import Corpus
 from core.measure.protocol import MIN_TYPES
+from core.measure.words import WordSet, choose_words, place_words, read_offsets
 from core.records import Protocol
 
 # Characters reserved for a token. Generous for the script, so that windows stay disjoint under any tokenizer.
@@ -43,6 +46,15 @@ class TokenSample:
     """UTF-8 bytes of the tokens 1..T-1 of every sequence."""
     unknown_share: float
     """Share of the tokens that are the tokenizer's unknown token."""
+    windows: tuple[Window, ...]
+    """Where each sequence starts, in the merged documents; the same for every model."""
+    offsets: np.ndarray
+    """Characters of each token from the start of its window, first and one past the last; -1 for tokens that
+    cover none (special ones) and where the tokenizer does not tell; (n_sequences, n_tokens, 2) int32"""
+    words: WordSet
+    """The occurrences that the cloud `one_per_word` draws from."""
+    word_rows: np.ndarray
+    """Row (sequence * n_tokens + position) of the token that stands for each occurrence, or -1; (n_occurrences,)"""
 
     @property
     def tokens_per_character(self) -> float:
@@ -51,10 +63,13 @@ class TokenSample:
 
 def reserve(text_sample: str, n_tokens: int) -> int:
     """Characters that a window may need, judged by the script of the text alone."""
+    return math.ceil(n_tokens * (CHARACTERS_PER_TOKEN_CJK if is_wide(text_sample) else CHARACTERS_PER_TOKEN))
+
+
+def is_wide(text_sample: str) -> bool:
+    """Whether the text is written in Chinese, Japanese or Korean, where a character is nearly a token."""
     letters = [c for c in text_sample[:20_000] if not c.isspace()]
-    wide = sum("぀" <= c <= "鿿" or "가" <= c <= "힣" for c in letters)
-    per_token = CHARACTERS_PER_TOKEN_CJK if wide > 0.3 * len(letters) else CHARACTERS_PER_TOKEN
-    return math.ceil(n_tokens * per_token)
+    return sum("぀" <= c <= "鿿" or "가" <= c <= "힣" for c in letters) > 0.3 * len(letters)
 
 
 def merge_pieces(pieces: list[str], length: int) -> list[str]:
@@ -109,27 +124,37 @@ def _word_start(document: str, start: int, floor: int) -> int:
     return start
 
 
-def draw_sample(corpus: Corpus, tokenizer, protocol: Protocol, seed: int, model: str = "this model") -> TokenSample:
+def draw_sample(
+    corpus: Corpus, tokenizer, protocol: Protocol, seed: int, model: str = "this model", companions: Sequence[Any] = ()
+) -> TokenSample:
     """Tokens of `protocol.n_sequences` windows by a transformers tokenizer; messages call its model `model`.
+
+    `companions` are the tokenizers of the models that this one is to be compared with: its words are then those that
+    all of them place. Windows are the same with and without them.
 
     Raises CorpusError, with the counts, where the text is too short or the tokenizer leaves too few token types.
     """
-    length = reserve("".join(corpus.pieces[:200]), protocol.n_tokens)
+    beginning = "".join(corpus.pieces[:200])
+    length = reserve(beginning, protocol.n_tokens)
     documents = merge_pieces(corpus.pieces, length)
     windows = plan_windows(documents, protocol.n_sequences, length, corpus.row.sha256, seed)
     if len(windows) < protocol.n_sequences:
         raise _too_short(corpus, protocol, tokenizer, len(windows))
-    encoded = [_encode(documents, windows, i, tokenizer, protocol.n_tokens) for i in range(len(windows))]
+    texts = [_window_text(documents, windows, i, protocol.n_tokens) for i in range(len(windows))]
+    encoded = [_encode(text, tokenizer, protocol.n_tokens) for text in texts]
     if any(len(window.ids) < protocol.n_tokens for window in encoded):
         whole = sum(len(window.ids) == protocol.n_tokens for window in encoded)
         raise _too_short(corpus, protocol, tokenizer, whole)
     ids = np.array([window.ids for window in encoded])
     special = np.isin(ids, np.array(tokenizer.all_special_ids, dtype=np.int64))
     origin = np.array([window.document for window in windows])
+    offsets = np.stack([window.offsets for window in encoded])
+    words = choose_words(texts, protocol.n_tokens, is_wide(beginning), [tokenizer, *companions] if companions else [])
     sample = TokenSample(
         ids, special, origin, contiguous_blocks(origin, protocol.n_blocks),
         sum(window.n_characters for window in encoded), sum(window.n_bytes for window in encoded),
         float((ids == tokenizer.unk_token_id).mean()) if _has_unknown(tokenizer) else 0.0,
+        tuple(windows), offsets, words, place_words(words, offsets, special),
     )  # fmt: skip
     n_types = len(np.unique(ids[:, 1:][~special[:, 1:]]))
     if n_types < MIN_TYPES:
@@ -152,24 +177,31 @@ class _Encoded:
     ids: list[int]
     n_characters: int
     n_bytes: int
+    offsets: np.ndarray
+    """(n_tokens, 2) int32"""
 
 
-def _encode(documents: list[str], windows: list[Window], index: int, tokenizer, n_tokens: int) -> _Encoded:
+def _window_text(documents: list[str], windows: list[Window], index: int, n_tokens: int) -> str:
+    """Text from the start of a window that any tokenizer finds `n_tokens` tokens in, not into the next window."""
     window, document = windows[index], documents[windows[index].document]
     following = windows[index + 1] if index + 1 < len(windows) else None
     end = following.start if following and following.document == window.document else len(document)
-    text = document[window.start : min(end, window.start + 40 * n_tokens)]
+    return document[window.start : min(end, window.start + 40 * n_tokens)]
+
+
+def _encode(text: str, tokenizer, n_tokens: int) -> _Encoded:
     encoding = tokenizer(text, truncation=True, max_length=n_tokens, return_offsets_mapping=tokenizer.is_fast,
                          verbose=False)  # fmt: skip
     ids = list(encoding["input_ids"])
+    offsets = read_offsets(encoding, n_tokens)
     if not tokenizer.is_fast:
         covered = tokenizer.decode(ids, skip_special_tokens=True)
         target = tokenizer.decode(ids[1:], skip_special_tokens=True)
-        return _Encoded(ids, max(len(covered), 1), len(target.encode()))
+        return _Encoded(ids, max(len(covered), 1), len(target.encode()), offsets)
     spans = [span for span in encoding["offset_mapping"] if span[1] > span[0]]
     targets = [span for span in encoding["offset_mapping"][1:] if span[1] > span[0]]
     n_bytes = len(text[targets[0][0] : targets[-1][1]].encode("utf-8", "surrogatepass")) if targets else 0
-    return _Encoded(ids, (spans[-1][1] - spans[0][0]) if spans else 1, n_bytes)
+    return _Encoded(ids, (spans[-1][1] - spans[0][0]) if spans else 1, n_bytes, offsets)
 
 
 def _too_short(corpus: Corpus, protocol: Protocol, tokenizer, n_whole: int) -> CorpusError:
