@@ -1,0 +1,110 @@
+"""Ranks from the variance spectrum: effective rank and stable rank, of a cloud and of its member sets.
+
+Both use the eigenvalues l_1 >= l_2 >= ... of the centred covariance, that is VARIANCES; the RankMe score uses singular
+values instead and reads higher. stable rank <= participation ratio <= effective rank <= rank holds for every spectrum.
+Neither is corrected for the number of points: 500 points of 200 Gaussian dimensions have an effective rank of 166.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+DOUBLE_UP_TO = 1024
+"""Larger matrices are decomposed in single precision, three times as fast; ranks differ in the fifth digit."""
+LEADING = 32
+"""Axes among which the first variance of a member set is found."""
+
+
+def effective_rank(variances: Tensor) -> float:
+    """exp(- sum p log p), p = l / sum l: the exponential of the entropy of the variance shares. Roy and Vetterli 2007.
+
+    variances (r,), not negative. d for d equal variances; NaN where there is no variance.
+    """
+    total = float(variances.sum())
+    if not total > 0:
+        return math.nan
+    shares = variances / total
+    return math.exp(-float(torch.xlogy(shares, shares).sum()))
+
+
+def stable_rank(variances: Tensor) -> float:
+    """sum l / l_1, the squared Frobenius norm over the squared spectral norm. Rudelson and Vershynin 2007.
+
+    variances (r,). d for d equal variances; NaN where there is no variance.
+    """
+    largest = float(variances.max()) if len(variances) else 0.0
+    return float(variances.sum()) / largest if largest > 0 else math.nan
+
+
+def spectrum(points: Tensor) -> Tensor:
+    """Variances along the principal axes, in no order, the divisor left out; (min(n, n_dims),) double on the CPU."""
+    centred = points - points.mean(0)
+    values = torch.linalg.eigvalsh(_smaller_product(centred))
+    return values.clamp_min(0).cpu().double()
+
+
+def ranks(points: Tensor) -> tuple[float, float]:
+    """(effective rank, stable rank) of points (n, n_dims) fp32, centred here."""
+    if len(points) < 2:
+        return math.nan, math.nan
+    variances = spectrum(points)
+    return effective_rank(variances), stable_rank(variances)
+
+
+def rank_replicates(points: Tensor, members: Tensor) -> tuple[list[float], list[float]]:
+    """(effective ranks, stable ranks) of every member set, from one decomposition of all points.
+
+    points (n, n_dims) fp32; members (n_sets, n) bool, each set nearly the whole. Set 0 is exact. The others are
+    perturbations of the whole in its own eigenbasis, where the covariance of a set is diag(l) + E: to second order
+    tr C log C = sum l log l + sum (1 + log l_k) E_kk + 1/2 sum_jk E_jk^2 (log l_j - log l_k) / (l_j - l_k), and l_1 is that
+    of the leading block of `LEADING` axes. Values are scaled so that set 0 would be met exactly. On clustered points the
+    error from these replicates is within 5 percent of the one from exact eigenvalues (tested).
+    """
+    exact = ranks(points[members[0]])
+    scores, variances = _principal_scores(points)
+    entropies, peaks = zip(*[_perturbed(scores, variances, member) for member in members], strict=True)
+    return _scaled([math.exp(h) for h in entropies], exact[0]), _scaled(peaks, exact[1])
+
+
+def _principal_scores(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Coordinates (n, r) of centred points on their principal axes, largest first, and their variances (r,)."""
+    centred = points - points.mean(0)
+    n, n_dims = centred.shape
+    values, axes = torch.linalg.eigh(_smaller_product(centred))
+    values, axes = values.flip(0).clamp_min(0), axes.flip(1)
+    scores = centred @ axes.to(points) if n_dims <= n else (axes * values.sqrt()).to(points)  # X = U s V^T: X V = U s
+    return scores, values.to(points) / n
+
+
+def _perturbed(scores: Tensor, variances: Tensor, member: Tensor) -> tuple[float, float]:
+    """(entropy of the variance shares, stable rank) of one member set; scores (n, r), variances (r,), member (n,)."""
+    missing, kept = scores[~member], int(member.sum())
+    mean = -missing.sum(0) / kept  # all scores sum to zero
+    change = (variances.diag() * len(missing) - missing.T @ missing) / kept - torch.outer(mean, mean)  # (r, r)
+    moved = variances + change.diagonal()
+    total = float(moved.sum())
+    floor = variances[0] * 1e-9
+    logs = variances.clamp_min(floor).log()
+    gaps = variances[:, None] - variances[None, :]
+    equal = gaps.abs() < 1e-3 * variances.clamp_min(floor)[:, None]
+    slopes = torch.where(equal, 1 / variances.clamp_min(floor)[:, None], (logs[:, None] - logs[None, :]) / gaps)
+    first = (variances * logs).sum() + ((1 + logs) * change.diagonal()).sum()
+    second = (slopes * change.square()).sum() / 2
+    leading = min(LEADING, len(variances))
+    block = (variances[:leading].diag() + change[:leading, :leading]).cpu().double()
+    return math.log(total) - float(first + second) / total, total / float(torch.linalg.eigvalsh(block)[-1])
+
+
+def _smaller_product(centred: Tensor) -> Tensor:
+    """Second moment (n_dims, n_dims) or Gram matrix (n, n), whichever is smaller: they share their eigenvalues."""
+    n, n_dims = centred.shape
+    product = centred.T @ centred if n_dims <= n else centred @ centred.T
+    return product.cpu().double() if len(product) <= DOUBLE_UP_TO else product
+
+
+def _scaled(values: Sequence[float], first: float) -> list[float]:
+    return [first] + [first * value / values[0] for value in values[1:]]
