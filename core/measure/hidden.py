@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from core.errors import ModelError, ResourceError
 from core.measure.models import OpenModel
 from core.measure.sample import TokenSample
+from core.measure.stacks import input_state, output_state
 from core.records import Progress, ProgressCallback
 
 LOGIT_BUDGET = 192 * 2**20
@@ -66,70 +67,91 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     shape = (model.n_layers + 2, n_sequences * n_tokens, model.hidden_size)
     _need_room(scratch, math.prod(shape) * 4)
     states = np.lib.format.open_memmap(scratch / "states.npy", mode="w+", dtype=np.float32, shape=shape)
+    spill = _Spill(model, states, n_tokens)
     batch = min(MAX_BATCH, max(1, LOGIT_BUDGET // (4 * n_tokens * model.vocabulary_size)))
     loss, post_norm_differs = 0.0, False
-    with torch.inference_mode(), _spilling(model, states) as position:
+    with torch.inference_mode(), spill.hooked():
         for start in range(0, n_sequences, batch):
             progress(Progress("forward", start, n_sequences))
             ids = torch.from_numpy(sample.ids[start : start + batch]).to(model.device)
-            position["row"] = start * n_tokens
+            spill.begin(start, len(ids))
             last, batch_loss = model.forward(ids)
-            rows = slice(start * n_tokens, (start + len(ids)) * n_tokens)
-            states[-1, rows] = last.flatten(0, 1).float().cpu().numpy()
-            post_norm_differs |= not np.array_equal(states[-1, rows], states[-2, rows])
+            spill.write(model.n_layers + 1, last)
+            post_norm_differs |= not np.array_equal(states[-1, spill.rows], states[-2, spill.rows])
             loss += batch_loss
     progress(Progress("forward", n_sequences, n_sequences))
-    norms = np.stack([_finite_norms(states[i], i, model) for i in range(len(states))])
+    spill.check()
     bits = loss / (math.log(2) * sample.n_bytes_scored) if model.is_causal and sample.n_bytes_scored else None
-    return HiddenStates(states, norms, model.n_layers, post_norm_differs, bits)
+    return HiddenStates(states, spill.norms, model.n_layers, post_norm_differs, bits)
 
 
-@contextmanager
-def _spilling(model: OpenModel, states: np.memmap) -> Iterator[dict[str, int]]:
-    """Hooks on the layers; the yielded dict's `row` says where the current batch begins."""
-    position = {"row": 0}
-    n_tokens, hidden_size = states.shape[1:]
-    written = np.zeros(model.n_layers + 1, dtype=np.int64)
+class _Spill:
+    """Hooks that write each layer's states and their norms where the current batch belongs."""
 
-    def write(index: int, state: Tensor) -> None:
-        if state.shape[-1] != hidden_size:
+    def __init__(self, model: OpenModel, states: np.memmap, n_tokens: int) -> None:
+        self.model, self.states, self.n_tokens = model, states, n_tokens
+        self.norms = np.zeros(states.shape[:2], dtype=np.float32)  # (n_states, n_sequences * n_tokens)
+        self.written = np.zeros(len(states), dtype=np.int64)
+        self.begin(0, 0)
+
+    def begin(self, sequence: int, n_sequences: int) -> None:
+        """The next states are those of `n_sequences` windows from `sequence` on."""
+        self.n_sequences = n_sequences
+        self.rows = slice(sequence * self.n_tokens, (sequence + n_sequences) * self.n_tokens)
+
+    def write(self, index: int, state: Tensor) -> None:
+        """state (n_batch, n_tokens, hidden_size) of any dtype and device, the text's own only."""
+        self._check_shape(index, state)
+        flat = state.flatten(0, 1).float().cpu()  # (n_batch * n_tokens, hidden_size)
+        self.norms[index, self.rows] = torch.linalg.vector_norm(flat, dim=1).numpy()
+        self.states[index, self.rows] = flat.numpy()
+        self.written[index] += len(flat)
+
+    def _check_shape(self, index: int, state: Tensor) -> None:
+        hidden_size, found = self.states.shape[-1], tuple(state.shape)
+        if found[-1] != hidden_size:
             raise ModelError(
-                f"Layer {index} of {model.row.model_id} is {state.shape[-1]} wide, not {hidden_size}: models whose "
+                f"Layer {index} of {self.model.row.model_id} is {found[-1]} wide, not {hidden_size}: models whose "
                 "width changes are not measured."
             )
-        written[index] += state.shape[0] * state.shape[1]
-        flat = state.flatten(0, 1).float().cpu().numpy()  # (n_batch * n_tokens, hidden_size)
-        states[index, position["row"] : position["row"] + len(flat)] = flat
+        if found[:-1] != (self.n_sequences, self.n_tokens):
+            raise ModelError(
+                f"Layer {index} of {self.model.row.model_id} gives states of shape {found} for {self.n_sequences} "
+                f"windows of {self.n_tokens} tokens: models that arrange tokens otherwise are not measured."
+            )
 
-    def before_first(_module: nn.Module, arguments: tuple, keywords: dict) -> None:
-        write(0, arguments[0] if arguments else keywords["hidden_states"])
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        n_before = self.model.n_before
 
-    def after(index: int):
-        return lambda _module, _arguments, output: write(index, output[0] if isinstance(output, tuple) else output)
+        def before_first(_module: nn.Module, arguments: tuple, keywords: dict) -> None:
+            self.write(0, input_state(arguments, keywords)[:, n_before:])
 
-    with ExitStack() as hooks:
-        handles = [model.layers[0].register_forward_pre_hook(before_first, with_kwargs=True)]
-        handles += [layer.register_forward_hook(after(i + 1)) for i, layer in enumerate(model.layers)]
-        for handle in handles:
-            hooks.callback(handle.remove)
-        yield position
-    if (written != n_tokens).any():
-        layer = int(np.argmax(written != n_tokens))
-        raise ModelError(
-            f"Layer {layer} of {model.row.model_id} gave {written[layer]} of {n_tokens} tokens: its blocks are not run "
-            "one after the other, which is not measured."
-        )
+        def after(index: int):
+            return lambda _module, _arguments, output: self.write(index, output_state(output)[:, n_before:])
 
+        blocks = self.model.layers
+        with ExitStack() as hooks:
+            hooks.callback(blocks[0].register_forward_pre_hook(before_first, with_kwargs=True).remove)
+            for i, block in enumerate(blocks):
+                hooks.callback(block.register_forward_hook(after(i + 1)).remove)
+            yield
 
-def _finite_norms(state: np.ndarray, index: int, model: OpenModel) -> np.ndarray:
-    norms = np.sqrt(np.einsum("td,td->t", state, state, dtype=np.float32))
-    if not np.isfinite(norms).all():
-        layer = min(index, model.n_layers)
-        raise ModelError(
-            f"Layer {layer} of {model.row.model_id} has {int((~np.isfinite(norms)).sum())} tokens with infinite or "
-            f"missing values in {model.dtype}. Measure again with --dtype float32."
-        )
-    return norms
+    def check(self) -> None:
+        """Raises ModelError for a layer that was not run once per token, or whose states are not finite."""
+        n_tokens = self.states.shape[1]
+        for index, norms in enumerate(self.norms):
+            layer = min(index, self.model.n_layers)
+            if self.written[index] != n_tokens:
+                raise ModelError(
+                    f"Layer {layer} of {self.model.row.model_id} gave {self.written[index]} of {n_tokens} tokens: its "
+                    "blocks are not run one after the other, which is not measured."
+                )
+            if not np.isfinite(norms).all():
+                raise ModelError(
+                    f"Layer {layer} of {self.model.row.model_id} has {int((~np.isfinite(norms)).sum())} tokens with "
+                    f"infinite or missing values in {self.model.dtype}. Measure again with --dtype float32."
+                )
 
 
 def _need_room(folder: Path, n_bytes: int) -> None:

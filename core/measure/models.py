@@ -1,33 +1,32 @@
-"""Open one model safely: safetensors or GGUF only, no remote code, no weight left to chance."""
+"""Open one model: its description, its network, and how one forward pass of the measured stack runs."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
-
-# Before transformers is imported: everything below reads local files only.
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+from typing import Any
 
 import torch
-import transformers
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError, unknown_name
-from core.measure.weights import Weights, hash_files
+from core.measure.description import describe
+from core.measure.loading import check_files, find_loader, read_config, read_network, read_tokenizer
+from core.measure.stacks import (
+    Stack,
+    choose_stack,
+    final_state,
+    find_stack,
+    longest_text,
+    run_stack,
+    stack_config,
+)
+from core.measure.weights import Weights
 from core.tables import ModelRow
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-# Encoders that transformers can also dress up as causal models: their own architecture decides.
-ENCODER_TYPES = ("bert", "roberta", "distilbert", "modernbert", "electra", "deberta", "albert", "xlm-roberta", "mpnet")
+LOSS_ROWS = 128
+"""Rows of logits that the loss takes at once: its temporaries are as large as they are."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,15 @@ class OpenModel:
     module: Any
     tokenizer: Any
     layers: nn.ModuleList
+    """The blocks of the stack that is measured."""
     is_causal: bool
+    """Whether the text pass has a loss: a decoder alone. An encoder-decoder's reads the text that it predicts."""
     device: torch.device
     dtype: str
+    stack: str = "main"
+    """`main`, or `encoder` or `decoder` of an encoder-decoder."""
+    owner: Any = None
+    """The module that runs `layers` and the final norm."""
 
     @property
     def n_layers(self) -> int:
@@ -53,25 +58,37 @@ class OpenModel:
         return self.row.vocabulary_size
 
     @property
+    def n_before(self) -> int:
+        """States in front of those of the text: a teacher-forced decoder reads its start token first."""
+        return 1 if self.stack == "decoder" else 0
+
+    @property
     def context(self) -> int | None:
-        """Largest number of positions, where the architecture has one."""
-        return getattr(self.module.config.get_text_config(), "max_position_embeddings", None)
+        """Largest number of tokens of text, where the architecture has one."""
+        return longest_text(self.module, self.module.config, self.stack)
 
     def forward(self, ids: Tensor) -> tuple[Tensor, float]:
         """Last hidden state (n_batch, n_tokens, hidden_size) and the summed loss of targets 1..T-1, in nats.
 
         A causal model runs whole, so that whatever it does to its logits (scaling, soft caps) counts in the loss.
         """
-        if not self.is_causal:
-            return self.module(input_ids=ids).last_hidden_state, 0.0
-        last: list[Tensor] = []
-        hook = self.module.get_decoder().register_forward_hook(lambda _m, _a, output: last.append(output[0]))
-        try:
-            logits = self.module(input_ids=ids, use_cache=False).logits
-        finally:
-            hook.remove()
-        loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="sum")
-        return last[0], float(loss)
+        loss = 0.0
+        with final_state(Stack(self.stack, self.owner, self.layers), self.hidden_size) as final:
+            if self.is_causal:
+                loss = _summed_loss(self.module(input_ids=ids, use_cache=False).logits, ids)
+            else:
+                run_stack(self.module, self.stack, ids)
+        if final.tensor is None:
+            raise ModelError(f"The last block of {self.row.model_id} gave no state {self.hidden_size} wide.")
+        return final.tensor[:, self.n_before :], loss
+
+
+def _summed_loss(logits: Tensor, ids: Tensor) -> float:
+    """logits (n_batch, n_tokens, n_vocabulary), in slices: a softmax of all would double the pass's largest tensor."""
+    targets = torch.full_like(ids, -100)  # -100: no target
+    targets[:, :-1] = ids[:, 1:]
+    slices = zip(logits.flatten(0, 1).split(LOSS_ROWS), targets.flatten().split(LOSS_ROWS), strict=True)
+    return sum(float(nn.functional.cross_entropy(rows.float(), wanted, reduction="sum")) for rows, wanted in slices)
 
 
 def choose_device(name: str) -> torch.device:
@@ -87,136 +104,58 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def open_model(weights: Weights, dtype: str = "float32", device: str = "auto") -> OpenModel:
-    """Load tokenizer and weights; raises ModelError with one clear line for anything that must not be measured."""
+@dataclass(frozen=True)
+class Blueprint:
+    """All of a model but its weights."""
+
+    weights: Weights
+    config: Any
+    tokenizer: Any
+    loader: Any
+    """The transformers class that makes or loads the network."""
+    kind: str
+    """`decoder`, `encoder` or `encoder_decoder`."""
+    stack: str
+    dtype: str
+    device: torch.device
+
+    def opened(self, module: Any) -> OpenModel:
+        """The model around a network that this blueprint describes."""
+        stack = find_stack(module, self.config, self.stack, self.weights.name)
+        row = describe(self.weights, self.config, module, self.tokenizer, stack, self.kind)
+        return OpenModel(row, module, self.tokenizer, stack.blocks, self.kind == "decoder", self.device, self.dtype,
+                         self.stack, stack.owner)  # fmt: skip
+
+
+def read_blueprint(weights: Weights, dtype: str, device: str, stack: str | None) -> Blueprint:
+    """Configuration and tokenizer, checked; the weights are not read. Raises InputError or ModelError."""
     if dtype not in DTYPES:
         raise InputError(unknown_name("dtype", dtype, DTYPES))
     target = choose_device(device)
-    _check_files(weights)
-    config = _load(weights, transformers.AutoConfig, "configuration")
-    if config.is_encoder_decoder:
-        raise ModelError(f"{weights.name} is an encoder-decoder ({config.model_type}), which is not measured yet.")
-    if config.get_text_config() is not config:
+    check_files(weights)
+    config = read_config(weights)
+    chosen = choose_stack(config, stack, weights.name)
+    own = stack_config(config, chosen)
+    if own.get_text_config() is not own:
         raise ModelError(f"{weights.name} reads more than text ({config.model_type}), which is not measured yet.")
-    is_causal = _is_causal(config)
-    tokenizer = _load(weights, transformers.AutoTokenizer, "tokenizer")
-    loader = transformers.AutoModelForCausalLM if is_causal else transformers.AutoModel
-    module, info = _load(weights, loader, "weights", dtype=DTYPES[dtype], output_loading_info=True)
-    _check_complete(weights, info)
+    kind, loader = find_loader(config, weights)
+    tokenizer = read_tokenizer(weights)
+    return Blueprint(weights, config, tokenizer, loader, kind, chosen, dtype, target)
+
+
+def open_model(weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None) -> OpenModel:
+    """Load tokenizer and weights; raises ModelError with one clear line for anything that must not be measured.
+
+    `stack` chooses between the encoder (None) and the decoder of an encoder-decoder.
+    """
+    blueprint = read_blueprint(weights, dtype, device, stack)
+    module = read_network(weights, blueprint.loader, DTYPES[dtype])
     try:
-        module.eval().to(target)
+        module.eval().to(blueprint.device)
     except torch.OutOfMemoryError as error:
-        raise ResourceError(
-            f"{weights.name} does not fit on {target}. Try --dtype bfloat16 or --device cpu."
-        ) from error
-    layers = _layer_list(module, config, weights)
-    return OpenModel(_describe(weights, config, module, tokenizer, layers, is_causal), module, tokenizer, layers,
-                     is_causal, target, dtype)  # fmt: skip
+        raise too_large(weights.name, blueprint.device) from error
+    return blueprint.opened(module)
 
 
-def _load(weights: Weights, loader: Any, what: str, **options: Any) -> Any:
-    if weights.gguf_file:
-        options["gguf_file"] = weights.gguf_file
-    elif what == "weights":
-        options["use_safetensors"] = True
-    try:
-        with _quiet():
-            return loader.from_pretrained(
-                str(weights.folder), trust_remote_code=False, local_files_only=True, **options
-            )
-    except Exception as error:  # transformers and its readers raise nearly everything here
-        raise ModelError(_reason(weights, what, error)) from error
-
-
-def _quiet():
-    from contextlib import redirect_stderr
-
-    return redirect_stderr(open(os.devnull, "w", encoding="utf-8"))
-
-
-def _reason(weights: Weights, what: str, error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if "custom code" in text or "trust_remote_code" in text:
-        return (f"{weights.name} comes with Python code of its own, which Workdim never runs. Choose a model whose "
-                "architecture transformers knows.")  # fmt: skip
-    if "does not recognize this architecture" in text or "Unrecognized model" in text or "not supported" in text:
-        return (f"The architecture of {weights.name} is not known to transformers {transformers.__version__}. "
-                "Update transformers, or choose another model.")  # fmt: skip
-    if isinstance(error, SafetensorError) or (weights.gguf_file and not isinstance(error, ImportError)):
-        return f"The {what} of {weights.name} cannot be read ({text[:160]}): the file is damaged. Download it again."
-    return f"The {what} of {weights.name} cannot be loaded: {text[:240]}"
-
-
-def _check_files(weights: Weights) -> None:
-    """Headers first: a damaged or incomplete file is named before anything is loaded."""
-    if weights.gguf_file:
-        with _opened(weights.folder / weights.gguf_file) as stream:
-            if stream.read(4) != b"GGUF":
-                raise ModelError(f"{weights.gguf_file} is not a GGUF file, or is damaged. Download it again.")
-        return
-    for path in weights.files:
-        try:
-            with safe_open(path, framework="pt") as stream:
-                stream.keys()
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path.name} of {weights.name} is damaged ({error}). Download it again.") from error
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
-
-
-def _is_causal(config: Any) -> bool:
-    """Whether the architecture is a decoder, whatever head this checkpoint was saved with."""
-    if config.model_type in ENCODER_TYPES:
-        return bool(getattr(config, "is_decoder", False))
-    return type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
-
-
-def _check_complete(weights: Weights, info: dict[str, Any]) -> None:
-    """transformers fills missing weights at random and only warns; a pooling head is not on the measured path."""
-    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
-    wrong = sorted(str(key) for key in info.get("mismatched_keys", ()))
-    if missing or wrong:
-        raise ModelError(
-            f"The weights of {weights.name} are incomplete: {len(missing) + len(wrong)} tensors are missing or of the "
-            f"wrong shape, first {(missing + wrong)[0]}. Download it again."
-        )
-
-
-def _layer_list(module: Any, config: Any, weights: Weights) -> nn.ModuleList:
-    n = config.get_text_config().num_hidden_layers
-    lists = [m for _, m in module.base_model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == n]
-    if not lists:
-        raise ModelError(f"{weights.name} ({config.model_type}) has no list of {n} layers that could be measured.")
-    return lists[0]
-
-
-def _describe(weights: Weights, config: Any, module: Any, tokenizer: Any, layers: nn.ModuleList,
-              is_causal: bool) -> ModelRow:  # fmt: skip
-    text_config = config.get_text_config()
-    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()), ensure_ascii=True)
-    return ModelRow(
-        model_id=f"{weights.reference}@{weights.revision}",
-        reference=weights.reference,
-        name=weights.name,
-        repository=weights.repository,
-        revision=weights.revision,
-        base_repository=weights.base_repository,
-        base_relation=weights.base_relation,
-        kind="decoder" if is_causal else "encoder",
-        architecture=type(module.base_model).__name__,
-        family=config.model_type,
-        parameters=sum(p.numel() for p in module.parameters()),
-        hidden_size=text_config.hidden_size,
-        n_layers=len(layers),
-        vocabulary_size=text_config.vocab_size,
-        tokenizer_hash=hashlib.sha256(vocabulary.encode()).hexdigest()[:12],
-        weight_format="gguf" if weights.gguf_file else "safetensors",
-        weight_bytes=sum(path.stat().st_size for path in weights.files),
-        weights_sha256=hash_files(weights.files),
-        licence=weights.licence,
-    )
+def too_large(name: str, device: torch.device) -> ResourceError:
+    return ResourceError(f"{name} does not fit on {device}. Try --dtype bfloat16 or --device cpu.")

@@ -1,0 +1,78 @@
+"""What is known about a model without looking at its weights' values: one row of `models`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from core.measure.stacks import Stack, position_padding, stack_config
+from core.measure.weights import Weights, hash_files
+from core.tables import ModelRow
+
+NO_NETWORK_CHANGED = frozenset({
+    "_name_or_path", "name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version",
+    "tokenizer_class", "id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "return_dict",
+    "task_specific_params", "output_attentions", "output_hidden_states", "output_router_logits", "use_cache",
+    "gradient_checkpointing", "pretraining_tp", "quantization_config", "chunk_size_feed_forward", "prefix",
+})  # fmt: skip
+"""Keys of a configuration that are about names, files, training or what is returned. So are all with `drop` (dropout
+is off in a measurement) and `token_id` (which row of the embedding has which use) in their name."""
+
+
+def describe(weights: Weights, config: Any, module: Any, tokenizer: Any, stack: Stack, kind: str) -> ModelRow:
+    """The row of a model; `module` may be on the meta device, so that a random control has the row of the real one."""
+    own = stack_config(config, stack.name).get_text_config()
+    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()), ensure_ascii=True)
+    return ModelRow(
+        model_id=f"{weights.reference}@{weights.revision}",
+        reference=weights.reference,
+        name=weights.name,
+        repository=weights.repository,
+        revision=weights.revision,
+        base_repository=weights.base_repository,
+        base_relation=weights.base_relation,
+        kind=kind,
+        architecture=type(module.base_model).__name__,
+        family=config.model_type,
+        parameters=sum(p.numel() for p in module.parameters()),
+        hidden_size=own.hidden_size,
+        n_layers=len(stack.blocks),
+        vocabulary_size=own.vocab_size,
+        tokenizer_hash=hashlib.sha256(vocabulary.encode()).hexdigest()[:12],
+        weight_format="gguf" if weights.gguf_file else "safetensors",
+        weight_bytes=sum(path.stat().st_size for path in weights.files),
+        weights_sha256=hash_files(weights.files),
+        licence=weights.licence,
+        configuration_hash=configuration_hash(config, position_padding(module)),
+    )
+
+
+def configuration_hash(config: Any, position_padding: int | None = None) -> str:
+    """Twelve hex digits over all that makes the network and its initialiser, and nothing else.
+
+    Only what differs from the architecture's defaults counts, and only keys that the architecture knows: files spell
+    out more or fewer defaults, and carry notes of other programs. The initialiser's own settings are in it, because
+    models that share the hash share a random control.
+    """
+    content = _without_defaults(config) | {"model_type": config.model_type, "position_padding": position_padding}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _without_defaults(config: Any) -> dict[str, Any]:
+    own, defaults = config.to_dict(), _defaults(type(config))
+    known = own if defaults is None else {key: own[key] for key in own.keys() & defaults.keys()}
+    return {
+        key: value
+        for key, value in known.items()
+        if not (key in NO_NETWORK_CHANGED or "drop" in key or "token_id" in key)
+        and (defaults is None or value != defaults[key])
+    }
+
+
+def _defaults(config_class: type) -> dict[str, Any] | None:
+    """None where a configuration cannot be made without arguments."""
+    try:
+        return config_class().to_dict()
+    except (TypeError, ValueError, AttributeError):
+        return None
