@@ -69,3 +69,46 @@ def test_japanese_windows_are_reserved_by_script():
     japanese = sample.reserve("".join(open_corpus("japanese-business").pieces), 128)
     assert japanese < sample.reserve("".join(open_corpus("english-business").pieces), 128)
     assert np.isclose(japanese, 320)
+
+
+def test_a_sample_knows_the_characters_of_its_tokens(tokenizer):
+    corpus = open_corpus("english-business")
+    drawn = sample.draw_sample(corpus, tokenizer, QUICK, seed=0)
+    documents = sample.merge_pieces(corpus.pieces, sample.reserve("".join(corpus.pieces[:200]), 128))
+    assert drawn.offsets.shape == (32, 128, 2) and drawn.offsets.dtype == np.int32
+    assert len(drawn.windows) == 32
+    assert [window.document for window in drawn.windows] == drawn.documents.tolist()
+    for window, ids, offsets in zip(drawn.windows, drawn.ids, drawn.offsets, strict=True):
+        text = documents[window.document][window.start :]
+        assert text.startswith(tokenizer.decode(ids))
+        assert tokenizer.decode(ids[5:9]).strip() == text[offsets[5, 0] : offsets[8, 1]].strip()
+
+
+def test_companions_change_the_words_and_nothing_else(tokenizer):
+    corpus = open_corpus("python-docs")
+    alone = sample.draw_sample(corpus, tokenizer, QUICK, seed=0)
+    compared = sample.draw_sample(corpus, tokenizer, QUICK, seed=0, companions=[train_tokenizer(500)])
+    assert (alone.ids == compared.ids).all() and alone.windows == compared.windows
+    assert len(compared.words.words) < len(alone.words.words)
+    assert (compared.word_rows >= 0).all()
+    assert alone.words.hash != compared.words.hash
+
+
+def test_too_few_words_are_no_error(tokenizer, tmp_path):
+    signs = "!?;:()[]{}<>=+-*/%&|^~#@$"
+    rng = np.random.default_rng(0)
+    lines = ["".join(rng.choice(list(signs), 30)) + " market " for _ in range(2500)]
+    (tmp_path / "signs.txt").write_text("\n".join(lines), encoding="utf-8")
+    signs_tokenizer = train_on(tmp_path / "signs.txt")
+    drawn = sample.draw_sample(open_corpus(str(tmp_path / "signs.txt")), signs_tokenizer, QUICK, seed=0)
+    assert drawn.words.n_words == 1
+
+
+def train_on(path):
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trained.train([str(path)], trainers.BpeTrainer(vocab_size=2000, show_progress=False))
+    return PreTrainedTokenizerFast(tokenizer_object=trained)
