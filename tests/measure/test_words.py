@@ -150,7 +150,6 @@ def test_from_the_text_alone_tokenizers_share_the_words_and_lose_few(japanese):
     for sample in (a, b):
         assert (sample.word_rows < 0).mean() < 0.01
         assert len(placed(sample)) > 0.99 * sample.words.n_words
-    assert a.words.hash != draw_sample(corpus, japanese[0], QUICK, seed=0, companions=[japanese[1]]).words.hash
 
 
 def test_a_companion_that_reaches_less_far_narrows_the_words_for_all(japanese):
