@@ -20,9 +20,6 @@ from safetensors import SafetensorError, safe_open
 from core.errors import ModelError
 from core.measure.weights import Weights
 
-# Encoders that transformers can also dress up as causal models: their own architecture decides.
-ENCODER_TYPES = ("bert", "roberta", "distilbert", "modernbert", "electra", "deberta", "albert", "xlm-roberta", "mpnet")
-
 
 def read_config(weights: Weights) -> Any:
     return _load(weights, transformers.AutoConfig, "configuration")
@@ -46,8 +43,8 @@ def find_loader(config: Any, weights: Weights) -> tuple[str, Any]:
             raise ModelError(f"{weights.name} ({config.model_type}) does not turn text into text; it is not measured.")
         return "encoder_decoder", transformers.AutoModelForSeq2SeqLM
     is_causal = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
-    if config.model_type in ENCODER_TYPES:
-        is_causal = bool(getattr(config, "is_decoder", False))
+    if type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING:  # encoders, which can be dressed up as causal models
+        is_causal &= bool(getattr(config, "is_decoder", False))
     return ("decoder", transformers.AutoModelForCausalLM) if is_causal else ("encoder", transformers.AutoModel)
 
 
