@@ -15,18 +15,41 @@ _RUNS = """
         models.hidden_size, models.n_layers, models.vocabulary_size, models.tokenizer_hash, models.licence,
         corpora.name AS corpus_name, corpora.language AS corpus_language, corpora.domain AS corpus_domain,
         summary.* EXCLUDE (run_id),
-        worst.worst_check
+        checked.worst_check, checked.vetoed_by
     FROM runs
     JOIN models USING (model_id)
     JOIN corpora USING (corpus_id)
     LEFT JOIN (
-        SELECT * FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type'
+        SELECT * FROM run_summaries WHERE estimator = 'd2' AND cloud = ?
     ) AS summary ON summary.run_id = runs.run_id
     LEFT JOIN (
-        SELECT run_id, arg_max(outcome, list_position(['pass', 'warn', 'veto'], outcome)) AS worst_check
+        SELECT run_id, arg_max(outcome, list_position(['pass', 'warn', 'veto'], outcome)) AS worst_check,
+            coalesce(list_sort(list(DISTINCT check_name) FILTER (outcome = 'veto')), []) AS vetoed_by
         FROM run_checks GROUP BY run_id
-    ) AS worst ON worst.run_id = runs.run_id
+    ) AS checked ON checked.run_id = runs.run_id
     ORDER BY runs.started_at DESC, runs.run_id DESC
+"""
+_CONTROLS = """
+    SELECT texts.run_id AS text_run_id, controls.run_id, controls.pass, controls.seed, controls.model_seed
+    FROM runs AS texts
+    JOIN models AS text_models ON text_models.model_id = texts.model_id
+    LEFT JOIN (
+        SELECT run_id, control_run_ids FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type'
+    ) AS judged ON judged.run_id = texts.run_id
+    JOIN runs AS controls ON controls.pass <> 'text'
+    JOIN models AS control_models ON control_models.model_id = controls.model_id
+    WHERE texts.pass = 'text' AND texts.run_id IN ({marks}) AND (
+        controls.parent_run_id = texts.run_id
+        OR list_contains(judged.control_run_ids, controls.run_id)
+        OR (
+            controls.pass = 'random_init'
+            AND control_models.configuration_hash = text_models.configuration_hash
+            AND control_models.tokenizer_hash = text_models.tokenizer_hash
+            AND controls.corpus_id = texts.corpus_id AND controls.protocol_hash = texts.protocol_hash
+            AND controls.stack IS NOT DISTINCT FROM texts.stack
+        )
+    )
+    ORDER BY texts.run_id, controls.pass, controls.model_seed, controls.run_id
 """
 _COUNTS = """
     SELECT
@@ -38,9 +61,21 @@ _COUNTS = """
 """
 
 
-def runs(warehouse: Warehouse) -> pl.DataFrame:
-    """One row per run, newest first: the run, its model and corpus, its d2 summary, its worst check (or NULL)."""
-    return warehouse.read(_RUNS)
+def runs(warehouse: Warehouse, cloud: str = "one_per_type") -> pl.DataFrame:
+    """One row per run, newest first: the run, its model and corpus, its d2 summary on `cloud`, how its checks came out.
+
+    `worst_check` and `vetoed_by` (names of the checks that veto the run) are NULL where no check was made.
+    """
+    return warehouse.read(_RUNS, [cloud])
+
+
+def controls(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+    """The control runs of these runs on text: text_run_id, and run_id, pass, seed and model_seed of the control.
+
+    A control belongs to the run that it names as its parent or that was judged with it. Random weights belong to
+    every run of the same configuration, tokenizer, text and protocol: they depend on nothing else.
+    """
+    return warehouse.read(_CONTROLS.format(marks=_marks(run_ids)), list(run_ids))
 
 
 def estimates(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
@@ -56,6 +91,16 @@ def correlators(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
 def replicates(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of layer_replicates, layer by layer."""
     return _rows(warehouse, "layer_replicates", run_ids, "run_id, cloud, estimator, n1, layer, state DESC")
+
+
+def pairs(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of layer_pairs: every measure of every two layers."""
+    return _rows(warehouse, "layer_pairs", run_ids, "run_id, cloud, measure, k, layer_a, layer_b")
+
+
+def distributions(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of layer_distributions, layer by layer and bin by bin."""
+    return _rows(warehouse, "layer_distributions", run_ids, "run_id, quantity, layer, bin_lower")
 
 
 def checks(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
@@ -82,6 +127,9 @@ def counts(warehouse: Warehouse) -> dict[str, int]:
 
 def _rows(warehouse: Warehouse, table: str, run_ids: Sequence[str], order: str) -> pl.DataFrame:
     # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
-    marks = ", ".join("?" * len(run_ids)) or "NULL"
-    sql = f"SELECT * FROM {table} WHERE run_id IN ({marks}) ORDER BY {order}"
+    sql = f"SELECT * FROM {table} WHERE run_id IN ({_marks(run_ids)}) ORDER BY {order}"
     return warehouse.read(sql, list(run_ids))
+
+
+def _marks(run_ids: Sequence[str]) -> str:
+    return ", ".join("?" * len(run_ids)) or "NULL"
