@@ -82,8 +82,8 @@ def _c2(gram: Tensor, chosen: Tensor) -> Tensor:
     """C2_loc of several choices among each row's neighbours; (n_chunk, n_choices).
 
     gram (n_chunk, k, k) is overwritten; chosen (n_chunk, k, n_choices) holds 0 and 1. Centred on the chosen points an
-    entry is G_ab - t_a - t_b, t_a = mean_b G_ab - (mean of all G) / 2, so the sum of squared cosines expands into products
-    of G and of its squares with vectors, and no centred matrix is formed for any choice.
+    entry is G_ab - t_a - t_b, t_a = mean_b G_ab - (mean of all G) / 2, so the sum of squared cosines expands into
+    products of G and of its squares with vectors, and no centred matrix is formed for any choice.
     """
     n = chosen.sum(1)  # (n_chunk, n_choices)
     shift = torch.bmm(gram, chosen) / n[:, None]

@@ -1,0 +1,71 @@
+"""scikit-dimension's estimators under our names: independent implementations, and further opinions.
+
+None knows about sequences, and several take minutes, so each has a measured cost. Options are the package's defaults
+except where a default would decide the answer: MiND_ML never reads above its `D` = 10, KNN looks at 6 points, DANCo
+calibrates a model for each dimension in turn (DANCoFit has them fitted), PH builds a thousand spanning trees. ESS is
+left out: at 2,000 points in 100 dimensions it has not ended after a minute. The package is imported when one first
+runs.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+SEED = 0
+
+
+class Fitter(NamedTuple):
+    class_name: str
+    options: dict[str, Any]
+
+
+FITTERS: dict[str, Fitter] = {
+    "skdim_corr_int": Fitter("CorrInt", {}),
+    "skdim_danco_fit": Fitter("DANCo", {"ver": "DANCoFit", "random_state": SEED}),
+    "skdim_fisher_s": Fitter("FisherS", {}),
+    "skdim_gride": Fitter("GRIDE", {"n1": 8, "n2": 16}),
+    "skdim_knn": Fitter("KNN", {"random_state": SEED}),
+    "skdim_lpca": Fitter("lPCA", {"verbose": False}),
+    "skdim_mada": Fitter("MADA", {}),
+    "skdim_mind_ml": Fitter("MiND_ML", {}),
+    "skdim_mle": Fitter("MLE", {}),
+    "skdim_mom": Fitter("MOM", {}),
+    "skdim_ph": Fitter("PH", {"nsteps": 10, "subsamples": 2, "random_state": SEED}),
+    "skdim_tle": Fitter("TLE", {}),
+    "skdim_two_nn": Fitter("TwoNN", {}),
+}
+
+
+def fit(name: str, points: Tensor) -> tuple[float, str]:
+    """(value, notes) of one estimator on points (n, n_dims) without exact duplicates.
+
+    NaN where the package refuses the points or finds no dimension, with its reason in the notes.
+    """
+    import skdim  # here, because it loads half of scikit-learn
+
+    class_name, options = FITTERS[name]
+    array = points.cpu().numpy().astype(np.float64)
+    model = getattr(skdim.id, class_name)(**options, **_sized(class_name, *array.shape))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            value = float(model.fit(array).dimension_)
+        except Exception as error:  # a foreign package: whatever it raises is its answer
+            return math.nan, f"scikit-dimension {class_name}: {type(error).__name__}: {error}"
+    return (value, "") if math.isfinite(value) else (math.nan, f"scikit-dimension {class_name} found no dimension")
+
+
+def _sized(class_name: str, n_points: int, n_dims: int) -> dict[str, Any]:
+    """Options that depend on the size of the cloud."""
+    if class_name == "MiND_ML":
+        return {"D": min(n_dims, n_points)}
+    if class_name == "KNN":
+        return {"ps": np.linspace(n_points // 10, n_points // 2, 5).astype(int), "M": 5}
+    if class_name == "DANCo":
+        return {"D": min(n_dims, 100)}
+    return {}
