@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +22,7 @@ from core.tables import (
     RunSummaryRow,
 )
 
-CLOUDS = ("one_per_type", "all_tokens")
+CLOUDS = ("one_per_type", "one_per_word", "all_tokens")
 N_BLOCKS = 16
 N_HALVES = 20
 
@@ -48,6 +50,7 @@ def make_model(model_id: str = "pypi:made-up@1.0", kind: str = "decoder", n_laye
         weight_bytes=269_000_000,
         weights_sha256="0" * 64,
         licence="Apache-2.0",
+        configuration_hash="configuration-of-" + model_id,
     )
     return replace(row, **changes)
 
@@ -77,9 +80,13 @@ def make_profile(
     peak: float = 100.0,
     outcome: str = "pass",
     seed: int = 0,
+    qualifiers: tuple[str, ...] = ("no_random_init",),
     **run_changes,
 ) -> Profile:
-    """A whole profile: rises from `peak` / 2 to `peak` and falls to `peak` / 5; `run_changes` are fields of RunRow."""
+    """A whole profile: rises from `peak` / 2 to `peak` and falls to `peak` / 5; `run_changes` are fields of RunRow.
+
+    `outcome` is that of one check of the whole run; the others pass.
+    """
     model = model or make_model()
     corpus = corpus or make_corpus()
     states = [(layer, "residual") for layer in range(model.n_layers + 1)]
@@ -91,28 +98,16 @@ def make_profile(
         corpus=corpus,
         run=_run(run_id, model, corpus, seed, run_changes),
         estimates=[row for at in states for row in _estimates(run_id, at, _height(at, model.n_layers, peak), noise)],
-        correlators=[
-            LayerCorrelatorRow(run_id, layer, state, cloud, name, noise.uniform(0.01, 0.3), 0.01, 800)
-            for layer, state in states
-            for cloud in CLOUDS
-            for name in ("E1", "mean_cosine", "C2")
-        ],
+        correlators=[row for at in states for row in _correlators(run_id, at, model.n_layers, noise)],
         replicates=[row for at in states for row in _replicates(run_id, at, _height(at, model.n_layers, peak), noise)],
-        checks=[
-            RunCheckRow(run_id, "norm_dropped_share", None, 0.01, 0.05, outcome),
-            *(RunCheckRow(run_id, "duplicates", layer, 0.0, 0.1, "pass") for layer in range(model.n_layers + 1)),
-            RunCheckRow(run_id, "unknown_token_share", None, 0.0, 0.01, "pass"),
-            RunCheckRow(run_id, "tokens_per_character", None, 0.25, 1.0, "pass"),
-            RunCheckRow(run_id, "token_types", None, 1050.0, 300.0, "pass"),
-        ],
+        checks=list(_checks(run_id, model.n_layers, outcome)),
         bits_per_byte=1.1 if model.kind == "decoder" else None,
-        pairs=[
-            LayerPairRow(run_id, "neighbourhood_overlap", "one_per_type", 10, layer, layer + 1, 0.8, 0.01, 800)
-            for layer in range(model.n_layers)
-        ],
-        distributions=[LayerDistributionRow(run_id, 0, "norm_ratio", 0.0, 0.5, 1200)],
+        pairs=list(_pairs(run_id, model.n_layers)),
+        distributions=[row for layer in range(model.n_layers + 1) for row in _distributions(run_id, layer, noise)],
         summaries=[
-            _summary(run_id, estimator, cloud, model, peak) for estimator in ("d2", "gride") for cloud in CLOUDS
+            _summary(run_id, estimator, cloud, model, peak, qualifiers)
+            for estimator in ("d2", "gride")
+            for cloud in CLOUDS
         ],
     )
 
@@ -150,8 +145,35 @@ def _run(run_id: str, model: ModelRow, corpus: CorpusRow, seed: int, changes: di
         n_bytes_scored=15_000 if model.kind == "decoder" else None,
         peak_memory_bytes=1_500_000_000,
         phase_seconds='{"states": 20.0, "geometry": 40.0}',
+        stack="main",
+        words_hash="words-of-" + corpus.corpus_id,
+        n_words=900,
+        n_words_lost=12,
     )
     return replace(row, **changes)
+
+
+def make_controls(of: Profile, first_number: int) -> list[Profile]:
+    """Control passes of a run: shuffled text, and two seeds of random weights, whose d2 only falls."""
+    stem = of.run.run_id[:-2]
+    common = {"protocol": of.run.protocol, "protocol_hash": of.run.protocol_hash}
+    ids = [f"{stem}{first_number + i:02d}" for i in range(3)]
+    parent = of.run.run_id
+    shuffled = make_profile(
+        ids[0], model=of.model, corpus=of.corpus, peak=95.0, pass_="shuffled", parent_run_id=parent, **common
+    )
+    randoms = [
+        make_profile(
+            run_id, model=of.model, corpus=of.corpus, seed=number, pass_="random_init", model_seed=number, **common
+        )
+        for number, run_id in enumerate(ids[1:])
+    ]
+    return [shuffled, *(replace(one, estimates=[_falling(row, one.model) for row in one.estimates]) for one in randoms)]
+
+
+def _falling(row: LayerEstimateRow, model: ModelRow) -> LayerEstimateRow:
+    value = model.hidden_size * 0.02 ** (row.layer / model.n_layers)
+    return replace(row, value=value, std_error=0.04 * value, lower=0.92 * value, upper=1.08 * value)
 
 
 def _height(at: tuple[int, str], n_layers: int, peak: float) -> float:
@@ -163,19 +185,14 @@ def _height(at: tuple[int, str], n_layers: int, peak: float) -> float:
 
 
 def _estimates(run_id: str, at: tuple[int, str], height: float, noise: random.Random) -> list[LayerEstimateRow]:
-    ranks: list[tuple[str, int | None, int | None]] = [
-        ("d2", None, None),
-        *(("gride", n, 2 * n) for n in (1, 2, 4, 8, 16, 32)),
-        ("two_nn", 1, 2),
-        ("mle", None, 20),
-        ("participation_ratio", None, None),
-    ]
     rows = []
     for cloud in CLOUDS:
-        for estimator, n1, n2 in ranks:
-            value = height * noise.uniform(0.97, 1.03) * (1.0 if estimator == "d2" else 0.3)
+        for estimator, n1, n2, transform in [*_USUAL, *(_MORE if cloud == "one_per_type" else [])]:
+            share = {"d2": 1.0, "local_d2": (n2 or 0) / 500}.get(estimator, 0.3)
+            share *= {"abtt3": 1.6, "zscore": 2.4, "gaussian_surrogate": 2.2}.get(transform, 1.0)
+            value = height * noise.uniform(0.97, 1.03) * share
             error = 0.04 * value
-            scale = float("nan") if n2 is None else 9.5
+            has_equivalent = estimator in ("gride", "two_nn", "mle") and transform == "centred" and value < 25
             rows.append(
                 LayerEstimateRow(
                     run_id=run_id,
@@ -186,18 +203,111 @@ def _estimates(run_id: str, at: tuple[int, str], height: float, noise: random.Ra
                     estimator=estimator,
                     n1=n1,
                     n2=n2,
-                    transform="centred",
-                    mean_distance=scale,
+                    transform=transform,
+                    mean_distance=float("nan") if n2 is None else 9.5,
                     value=value,
                     std_error=error,
                     lower=value - 2 * error,
                     upper=value + 2 * error,
-                    gaussian_equivalent=None,
-                    n_points=800 if cloud == "one_per_type" else 4000,
+                    gaussian_equivalent=1.4 * value if has_equivalent else None,
+                    n_points=4000 if cloud == "all_tokens" else 800,
                     n_dropped=0,
                 )
             )
     return rows
+
+
+_RANKS = (1, 2, 4, 8, 16, 32)
+_USUAL: list[tuple[str, int | None, int | None, str]] = [
+    ("d2", None, None, "centred"),
+    ("participation_ratio", None, None, "centred"),
+    ("two_nn", 1, 2, "centred"),
+    ("mle", None, 20, "centred"),
+    *(("gride", n, 2 * n, "centred") for n in _RANKS),
+    *(("local_d2", None, k, "centred") for k in (20, 50, 100, 200, 400)),
+]
+_MORE: list[tuple[str, int | None, int | None, str]] = [
+    ("d2", None, None, "abtt3"),
+    ("d2", None, None, "zscore"),
+    ("effective_rank", None, None, "centred"),
+    ("stable_rank", None, None, "centred"),
+    ("two_nn_censored", 1, 2, "centred"),
+    ("two_nn_linear", 1, 2, "centred"),
+    ("correlation_integral", 10, 20, "centred"),
+    ("two_nn", 1, 2, "gaussian_surrogate"),
+    *(("gride", n, 2 * n, "gaussian_surrogate") for n in _RANKS),
+]
+"""Estimator, n1, n2, transform: what only `one_per_type` is measured by."""
+
+
+def _correlators(run_id: str, at: tuple[int, str], n_layers: int, noise: random.Random) -> list[LayerCorrelatorRow]:
+    layer, state = at
+    usual = ("E1", "mean_cosine", "C2", "cosine_kurtosis")
+    rows = [
+        LayerCorrelatorRow(run_id, layer, state, cloud, name, noise.uniform(0.01, 0.3), 0.01, 800)
+        for cloud in CLOUDS
+        for name in (*usual, *(("nonlinearity_ratio_8",) if cloud == "one_per_type" else ()))
+    ]
+    inner = 0 < layer < n_layers
+    sinks = {
+        "large_norm_tokens": 60.0 if inner else 0.0,
+        "large_norm_ratio": 140.0 if inner else 2.1,
+        "large_norm_at_start": 0.6 if inner else math.nan,
+    }
+    return rows + [LayerCorrelatorRow(run_id, *at, "unmasked", name, x, math.nan, 4096) for name, x in sinks.items()]
+
+
+def _checks(run_id: str, n_layers: int, outcome: str) -> Iterator[RunCheckRow]:
+    yield RunCheckRow(run_id, "norm_dropped_share", None, 0.01, 0.05, outcome)
+    yield RunCheckRow(run_id, "unknown_token_share", None, 0.0, 0.01, "pass")
+    yield RunCheckRow(run_id, "tokens_per_character", None, 0.25, 1.0, "pass")
+    yield RunCheckRow(run_id, "token_types", None, 1050.0, None, "pass")
+    yield RunCheckRow(run_id, "words_lost_share", None, 0.01, 0.05, "pass")
+    for layer in range(1, n_layers + 1):
+        yield RunCheckRow(run_id, "duplicates", layer, 0.0, 0.005, "pass")
+    for layer in (0, 1, n_layers):
+        for name in ("sequence_invariance", "sequence_invariance_all_pairs", "n_invariance"):
+            yield RunCheckRow(run_id, name, layer, 0.031, 0.0953, "pass", 0.012)
+        yield RunCheckRow(run_id, "sequence_share", layer, 0.08, 0.2, "pass")
+        yield RunCheckRow(run_id, "vocabulary_shift", layer, 0.27, None, "pass")
+    yield RunCheckRow(run_id, "d2_abtt3", None, 2.6, 1.1, "pass")
+
+
+def _pairs(run_id: str, n_layers: int) -> Iterator[LayerPairRow]:
+    """Layers resemble each other less with their distance; the embedding resembles none."""
+    for a in range(n_layers + 1):
+        for b in range(n_layers + 1):
+            cosine = 1.0 if a == b else 0.03 if 0 in (a, b) else 0.8 ** abs(a - b)
+            imbalance = 2 / 800 if a == b else min(1.0, 0.05 * abs(a - b) * (1.0 if a < b else 1.5))
+            for measure, k, value in (
+                ("autocorrelation", None, cosine),
+                ("autocorrelation_raw", None, 0.5 + cosine / 2),
+                ("displacement", None, 2 - 2 * cosine),
+                ("neighbour_overlap", 8, cosine),
+                ("information_imbalance", 1, imbalance),
+                ("cka", None, cosine),
+            ):
+                yield LayerPairRow(run_id, measure, "one_per_type", k, a, b, value, 0.01, 800)
+    yield LayerPairRow(run_id, "displacement_exponent", "one_per_type", None, 1, n_layers - 1, 0.61, 0.03, 800)
+
+
+def _distributions(run_id: str, layer: int, noise: random.Random) -> list[LayerDistributionRow]:
+    """Ten bins each; those of local_d2 move from layer to layer."""
+    ranges = {
+        "local_d2": (5.0 + layer, 25.0 + layer),
+        "distance_to_mean": (0.5, 1.5),
+        "neighbours_kept": (0.0, 1.0),
+        "displacement": (0.0, 1.2),
+        "cosine": (-0.5, 0.7),
+    }
+    return [
+        LayerDistributionRow(
+            run_id, layer, quantity, low + i * (high - low) / 10, low + (i + 1) * (high - low) / 10,
+            round(100 * math.exp(-((i - 4.5) ** 2) / 8) + noise.randrange(3)),
+        )
+        for quantity, (low, high) in ranges.items()
+        for i in range(10)
+    ]  # fmt: skip
 
 
 def _replicates(run_id: str, at: tuple[int, str], height: float, noise: random.Random) -> list[LayerReplicateRow]:
@@ -220,9 +330,12 @@ def _replicates(run_id: str, at: tuple[int, str], height: float, noise: random.R
     ]
 
 
-def _summary(run_id: str, estimator: str, cloud: str, model: ModelRow, peak: float) -> RunSummaryRow:
+def _summary(
+    run_id: str, estimator: str, cloud: str, model: ModelRow, peak: float, qualifiers: tuple[str, ...]
+) -> RunSummaryRow:
     is_decoder = model.kind == "decoder"
     band = max(1, model.n_layers // 3)
+    peak = 1.05 * peak if cloud == "one_per_word" else peak
     return RunSummaryRow(
         run_id=run_id,
         estimator=estimator,
@@ -251,7 +364,7 @@ def _summary(run_id: str, estimator: str, cloud: str, model: ModelRow, peak: flo
         contraction_ratio_upper=5.5,
         contraction_ratio_post_norm=5.9 if is_decoder else None,
         verdict="found",
-        qualifiers=["no_random_init"] if is_decoder else ["no_random_init", "no_final_norm"],
+        qualifiers=[*qualifiers, *(() if is_decoder else ("no_final_norm",))],
         bits_per_byte=1.1 if is_decoder else None,
         n_points=800,
     )

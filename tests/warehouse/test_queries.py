@@ -74,7 +74,7 @@ def test_rows_of_chosen_runs_only(filled, read, row_class):
 
 
 def test_layers_come_in_order_with_the_post_norm_state_last(filled):
-    d2 = queries.estimates(filled, [OLD]).filter(estimator="d2", cloud="one_per_type")
+    d2 = queries.estimates(filled, [OLD]).filter(estimator="d2", cloud="one_per_type", transform="centred")
     assert d2["layer"].to_list() == [0, 1, 2, 3, 4, 4]
     assert d2["state"].to_list()[-2:] == ["residual", "post_norm"]
 
