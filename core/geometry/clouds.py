@@ -9,8 +9,11 @@ the jackknife error too large, by 20 to 40 percent on real tokens, because the c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+
+from core.geometry.pairs import grouped
 
 
 @dataclass(frozen=True)
@@ -24,34 +27,73 @@ class Cloud:
     """Member sets; (1 + n_blocks, n_union) bool. Row 0 is the cloud, row 1 + b the cloud without block b."""
     sequences: np.ndarray
     """Sequence of each union row; (n_union,) int64."""
+    types: np.ndarray
+    """Token type of each union row; (n_union,) int64."""
 
     @property
     def n_points(self) -> int:
         return int(self.members[0].sum())
 
+    @cached_property
+    def sequence_groups(self) -> list[np.ndarray]:
+        """Union rows of one sequence each, as `pairs.grouped` gives them."""
+        return grouped(self.sequences)
 
-def one_per_type(
-    order: np.ndarray, types: np.ndarray, blocks: np.ndarray, sequences: np.ndarray, n_blocks: int, limit: int
-) -> Cloud:
-    """One token of each type, at most `limit` types, in the sequence of the permutation `order`.
+    @cached_property
+    def type_groups(self) -> list[np.ndarray]:
+        return grouped(self.types)
 
-    `order` is a permutation of 0..n_tokens-1; the other arrays are (n_tokens,).
+    @cached_property
+    def type_and_sequence_groups(self) -> list[np.ndarray]:
+        return grouped(self.types * (int(self.sequences.max()) + 1) + self.sequences)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The masked tokens that clouds are drawn from; each (n_tokens,)."""
+
+    types: np.ndarray
+    sequences: np.ndarray
+    blocks: np.ndarray
+    n_blocks: int
+
+
+def one_per_type(order: np.ndarray, tokens: Tokens, limit: int) -> Cloud:
+    """One token of each type, at most `limit` types, in the sequence of the permutation `order` (n_tokens,)."""
+    return _assemble("one_per_type", _first_of_each(tokens.types, limit), order, tokens, np.arange(len(order)))
+
+
+def one_per_word(order: np.ndarray, words: np.ndarray, rows: np.ndarray, tokens: Tokens, limit: int) -> Cloud:
+    """One occurrence of each surface word: the state of the last token that covers it.
+
+    order (n_occurrences,) permutation; words (n_occurrences,) word ids; rows (n_occurrences,) the masked token of each.
+    Words that share a token share a point; pairs within a sequence do not count in d2.
     """
-
-    def draw(candidates: np.ndarray) -> np.ndarray:
-        _, first = np.unique(types[candidates], return_index=True)
-        return candidates[np.sort(first)[:limit]]
-
-    return _assemble("one_per_type", draw, order, blocks, sequences, n_blocks)
+    return _assemble("one_per_word", _first_of_each(words, limit), order, tokens, rows)
 
 
-def all_tokens(order: np.ndarray, blocks: np.ndarray, sequences: np.ndarray, n_blocks: int, limit: int) -> Cloud:
+def all_tokens(order: np.ndarray, tokens: Tokens, limit: int) -> Cloud:
     """The first `limit` tokens of the permutation `order`."""
-    return _assemble("all_tokens", lambda candidates: candidates[:limit], order, blocks, sequences, n_blocks)
+    return _assemble("all_tokens", lambda items: items[:limit], order, tokens, np.arange(len(order)))
 
 
-def _assemble(name, draw, order, blocks, sequences, n_blocks) -> Cloud:
-    chosen = [draw(order)] + [draw(order[blocks[order] != block]) for block in range(n_blocks)]
-    rows = np.unique(np.concatenate(chosen))
-    members = np.stack([np.isin(rows, rows_of, assume_unique=True) for rows_of in chosen])
-    return Cloud(name, rows, members, sequences[rows])
+def last_token(last: np.ndarray, tokens: Tokens) -> Cloud:
+    """The last token of each sequence; last (n_sequences,) their rows."""
+    return _assemble("last_token", lambda items: items, np.arange(len(last)), tokens, last)
+
+
+def _first_of_each(labels: np.ndarray, limit: int):
+    def draw(items: np.ndarray) -> np.ndarray:
+        _, first = np.unique(labels[items], return_index=True)
+        return items[np.sort(first)[:limit]]
+
+    return draw
+
+
+def _assemble(name: str, draw, order: np.ndarray, tokens: Tokens, rows: np.ndarray) -> Cloud:
+    """`order` lists items (tokens, or occurrences of words) whose masked tokens are `rows[item]`."""
+    block = tokens.blocks[rows[order]]
+    chosen = [draw(order)] + [draw(order[block != left_out]) for left_out in range(tokens.n_blocks)]
+    items = np.unique(np.concatenate(chosen))
+    members = np.stack([np.isin(items, picked, assume_unique=True) for picked in chosen])
+    return Cloud(name, rows[items], members, tokens.sequences[rows[items]], tokens.types[rows[items]])

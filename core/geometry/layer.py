@@ -1,47 +1,37 @@
-"""Everything that is estimated on one layer: from its points to estimates, replicates and correlators."""
+"""Everything that is estimated on one layer: from its points to estimates, replicates, correlators, distributions."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from core.geometry import correlators, dimensions, second_order
+from core.geometry import calibration, correlation, correlators, local, spectrum
 from core.geometry.clouds import Cloud
-from core.geometry.neighbours import NeighbourTable, first_copies, nearest
+from core.geometry.global_estimates import PlacedCloud, Scanned, d2_of_scaled, place, scan_cloud
+from core.geometry.neighbour_estimates import (
+    distances_of_sets,
+    neighbour_readings,
+    readings_of_points,
+    stored_neighbours,
+)
+from core.geometry.neighbours import SetNeighbours, first_copies
 from core.geometry.resampling import jackknife_error, log_interval
+from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult
+from core.geometry.surrogates import gaussian_surrogate
 from core.records import Estimate
 
-
-@dataclass(frozen=True)
-class CloudEstimate:
-    cloud: str
-    estimator: str
-    n1: int | None
-    n2: int | None
-    estimate: Estimate
-    blocks: list[float]
-    halves: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class CloudCorrelator:
-    cloud: str
-    correlator: str
-    value: float
-    std_error: float
-    n_points: int
-
-
-@dataclass(frozen=True)
-class LayerResult:
-    estimates: list[CloudEstimate]
-    correlators: list[CloudCorrelator]
-    duplicate_share: float
-    """Exact copies among the points of `one_per_type`."""
+LOCAL_KS = (20, 50)
+"""Neighbourhoods of the local d2 on all points."""
+CENTRES = 256
+"""Seeded points on which the local d2 of larger neighbourhoods, and the errors of all, are computed."""
+COSINE_SAMPLE = 256
+READ_AT = 8
+"""The GRIDE scale that is read: at smaller ones spelling variants of a word are nearest neighbours."""
 
 
 @dataclass(frozen=True)
@@ -49,148 +39,303 @@ class LayerPlan:
     """The same for every layer of a run: which tokens form which cloud."""
 
     draws: list[Cloud]
-    """`one_per_type`, once for each seeded permutation."""
-    everything: Cloud
-    """`all_tokens`"""
+    """`one_per_type`, once for each seeded permutation; empty where the protocol does without."""
+    word_draws: list[Cloud]
+    """`one_per_word`, likewise; empty where the text has too few words or the tokenizer does not place them."""
+    others: list[Cloud]
+    """`all_tokens`, `last_token`"""
     halves: np.ndarray
     """Half-splits of the sequences; (n_splits, n_sequences) bool."""
+    seed: int = 0
+    n_surrogates: int = 2
+    more_estimators: tuple[str, ...] = ()
+    prompts: tuple[np.ndarray, ...] = ()
+    """Rows of each sequence, where the dimension of single sequences is averaged."""
+    blocks: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Jackknife block of each masked token; (n_tokens,)"""
 
 
 def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
     """All estimates of one layer; states (n_tokens, hidden_size) of the masked tokens, fp32, on any device."""
-    first = plan.draws[0]
-    d2_types, c2_types = _d2_over_draws(states, plan)
-    neighbours_types, copies = _neighbour_estimates(states[_index(first.rows, states)], first)
-    neighbours_all, _ = _neighbour_estimates(states[_index(plan.everything.rows, states)], plan.everything)
-    d2_all, c2_all = _d2_of_tokens(states, plan.everything)
-    ratios = [_participation_ratio(states, cloud) for cloud in (first, plan.everything)]
-    offsets = [c for cloud in (first, plan.everything) for c in _first_order(states, cloud)]
-    return LayerResult(
-        [d2_types, d2_all, *ratios, *neighbours_types, *neighbours_all], [c2_types, c2_all, *offsets],
-        copies / first.n_points,
-    )  # fmt: skip
+    estimates: list[CloudEstimate] = []
+    found: list[CloudCorrelator] = []
+    distributions: list[Distribution] = []
+    duplicates = math.nan
+    if plan.draws:
+        duplicates = _measure_types(states, plan, estimates, found, distributions)
+    if plan.word_draws:
+        placed, scanned, distinct, d2 = _measure_draws(states, plan, plan.word_draws)
+        estimates += [d2, *_second_order(placed, scanned), *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct))]
+        found += [_c2(d2), *_first_order(states, placed.cloud)]
+    for cloud in plan.others:
+        placed = place(states, cloud)
+        scanned, distinct = _scan(placed, typed=cloud.name == "all_tokens")
+        d2 = _of_sets(cloud, "d2", scanned.d2)
+        estimates += [d2, *_second_order(placed, scanned), *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct))]
+        found += [_c2(d2), *_first_order(states, cloud)]
+    if plan.prompts:
+        estimates += _per_prompt(states, plan.prompts)
+    return LayerResult(estimates, found, distributions, duplicates)
 
 
-def _index(rows: np.ndarray, states: Tensor) -> Tensor:
-    return torch.from_numpy(rows).to(states.device)
+# --- one token per type ----------------------------------------------------------------------------------------
 
 
-def _members(cloud: Cloud, states: Tensor) -> Tensor:
-    return torch.from_numpy(cloud.members).to(states.device)
+def _measure_types(
+    states: Tensor,
+    plan: LayerPlan,
+    estimates: list[CloudEstimate],
+    found: list[CloudCorrelator],
+    distributions: list[Distribution],
+) -> float:
+    """The primary cloud; returns the share of exact copies in it."""
+    placed, scanned, distinct, d2 = _measure_draws(states, plan, plan.draws, components=True)
+    within = distances_of_sets(scanned.table, distinct)
+    cloud = placed.cloud
+    estimates += [d2, *_second_order(placed, scanned)]
+    estimates.append(_of_sets(cloud, "d2", scanned.d2_without_components, transform="abtt3"))
+    estimates.append(_of_sets(cloud, "d2", d2_of_scaled(placed), transform="zscore"))
+    read = _neighbours(placed, distinct, within)
+    estimates += read
+    estimates += _local(placed, scanned, distinct, plan.seed, distributions)
+    estimates.append(_correlation_integral(placed, distinct, within))
+    estimates += _further(placed, plan.more_estimators)
+    surrogate = _surrogates(placed, plan)
+    estimates += surrogate
+    found += [_c2(d2), *_first_order(states, cloud), *_nonlinearity(read, surrogate)]
+    found.append(_cosines(placed, plan.seed, distributions))
+    copies = cloud.n_points - int(distinct[0].sum())
+    return copies / cloud.n_points
 
 
-# --- d2 --------------------------------------------------------------------------------------------------------
-
-
-def _d2_over_draws(states: Tensor, plan: LayerPlan) -> tuple[CloudEstimate, CloudCorrelator]:
-    """d2 on one token per type: the mean of log d2 over the draws, and the same with each block left out."""
-    per_draw = np.array([_d2_of_members(states, cloud) for cloud in plan.draws])  # (n_draws, 1 + n_blocks)
-    logs = np.log(per_draw).mean(0)
-    first = plan.draws[0]
-    blocks = np.exp(logs[1:]).tolist()
-    estimate = log_interval(math.exp(logs[0]), blocks, per_draw[:, 0].tolist(), n_points=first.n_points)
-    halves = _d2_of_halves(states, plan)
-    return CloudEstimate(first.name, "d2", None, None, estimate, blocks, halves), _c2(first, estimate)
-
-
-def _d2_of_tokens(states: Tensor, cloud: Cloud) -> tuple[CloudEstimate, CloudCorrelator]:
-    values = _d2_of_members(states, cloud)
-    estimate = log_interval(values[0], values[1:], n_points=cloud.n_points)
-    return CloudEstimate(cloud.name, "d2", None, None, estimate, values[1:]), _c2(cloud, estimate)
-
-
-def _c2(cloud: Cloud, d2: Estimate) -> CloudCorrelator:
-    """C2 = 1 / d2, with the same relative error."""
-    return CloudCorrelator(cloud.name, "C2", 1 / d2.value, d2.std_error / d2.value**2, d2.n_points)
-
-
-def _d2_of_members(states: Tensor, cloud: Cloud) -> list[float]:
-    """d2 of every member set of a cloud, each centred on its own mean."""
-    points = states[_index(cloud.rows, states)]
-    points = points - points.mean(0)
-    sequences = _index(cloud.sequences, states)
-    members = _members(cloud, states)
-    if cloud.n_points > points.shape[1] * 2:
-        return [second_order.direction_d2(points[m], sequences[m])[0] for m in members]
-    gram = points @ points.T  # (n_union, n_union), one product for all member sets
-    return [second_order.pair_d2(_block(gram, m), sequences[m])[0] for m in members]
-
-
-def _d2_of_halves(states: Tensor, plan: LayerPlan) -> list[float]:
-    """d2 of half A and half B of each split, as the mean log over the draws: [A0, B0, A1, B1, ...]."""
+def _measure_draws(
+    states: Tensor, plan: LayerPlan, draws: list[Cloud], **options
+) -> tuple[PlacedCloud, Scanned, Tensor, CloudEstimate]:
+    """The first draw with its pass over pairs and its member sets without copies; d2 over all draws."""
     halves = torch.from_numpy(plan.halves).to(states.device)
-    logs = []
-    for cloud in plan.draws:
-        points = states[_index(cloud.rows[cloud.members[0]], states)]
-        sequences = _index(cloud.sequences[cloud.members[0]], states)
-        logs.append(second_order.d2_of_halves(points, sequences, halves).log())
-    return torch.stack(logs).mean(0).exp().flatten().tolist()
+    placed = place(states, draws[0])
+    scanned, distinct = _scan(placed, halves=halves, **options)
+    repeats = [scanned, *(scan_cloud(place(states, cloud), halves=halves) for cloud in draws[1:])]
+    return placed, scanned, distinct, _over_draws(placed.cloud, repeats)
 
 
-def _block(gram: Tensor, keep: Tensor) -> Tensor:
-    rows = keep.nonzero().squeeze(1)
-    return gram.index_select(0, rows).index_select(1, rows)
+def _over_draws(cloud: Cloud, repeats: Sequence[Scanned]) -> CloudEstimate:
+    """d2 as the mean of log d2 over the draws, and the same with each block left out."""
+    per_draw = np.stack([scanned.d2 for scanned in repeats])  # (n_draws, n_sets)
+    logs = np.log(per_draw).mean(0)
+    blocks = np.exp(logs[1:]).tolist()
+    estimate = log_interval(math.exp(logs[0]), blocks, per_draw[:, 0].tolist(), n_points=cloud.n_points)
+    halves = np.exp(np.log(np.stack([scanned.halves for scanned in repeats])).mean(0))  # (n_splits, 2)
+    return CloudEstimate(cloud.name, "d2", None, None, estimate, blocks, halves.flatten().tolist())
 
 
-# --- neighbour estimators ----------------------------------------------------------------------------------------
+def _local(
+    placed: PlacedCloud, scanned: Scanned, distinct: Tensor, seed: int, distributions: list[Distribution]
+) -> list[CloudEstimate]:
+    """d2 of neighbourhoods: value on all points, error from the same on seeded centres without each block.
 
-
-def _neighbour_estimates(points: Tensor, cloud: Cloud) -> tuple[list[CloudEstimate], int]:
-    """GRIDE scan, TwoNN and MLE of a cloud from one table of neighbours; and the number of exact copies left out."""
-    members = _members(cloud, points)
-    distinct = first_copies(points, members)
-    used = distinct.any(0)
-    points, distinct = points[used], distinct[:, used]
-    n, k = int(distinct[0].sum()), max(2 * dimensions.GRIDE_SCALES[-1], dimensions.MLE_NEIGHBOURS)
-    copies = cloud.n_points - n
-    if n < dimensions.MIN_POINTS:
-        return [], copies
-    # Enough stored neighbours that nearly every row finds k of them in a member set; the rest is recomputed.
-    table = nearest(points, int(1.25 * k * len(points) / max(n, 1)) + 32)
-    scans = [_all_scales(table, member, k) for member in distinct]
-    (whole, scales), replicates = scans[0], [values for values, _ in scans[1:]]
+    Leaving a block out changes which points are there, counted on all of them with their neighbours kept, and who
+    their neighbours are, counted on the centres: the two changes are added on the log.
+    """
+    rows = distinct[0].nonzero().squeeze(1)
+    generator = torch.Generator().manual_seed(seed)
+    centres = rows[torch.randperm(len(rows), generator=generator)[:CENTRES].to(rows.device)]
+    ks = [k for k in LOCAL_KS if k <= len(rows) - 1]
+    if not ks:
+        return []
+    stored = scanned.table.indices
+    own = _first_members(stored[rows], distinct[0], max(ks))
+    c2 = local.local_c2(placed.points, own, ks)
+    exact = local.local_d2_of_sets(placed.points, stored, distinct, centres, ks)
     estimates = []
-    for (estimator, n1, n2), value in whole.items():
-        blocks = [r.get((estimator, n1, n2), math.nan) for r in replicates]
-        estimate = log_interval(value, blocks, scale=scales[n2], n_points=n, n_dropped=copies)
-        estimates.append(CloudEstimate(cloud.name, estimator, n1, n2, estimate, blocks))
-    return estimates, copies
+    for k in ks:
+        value = local.local_dimension(c2[k])
+        of_centres = {int(row): i for i, row in enumerate(rows.tolist())}
+        at_centres = c2[k][[of_centres[int(row)] for row in centres.tolist()]]
+        blocks = []
+        for s in range(1, len(distinct)):
+            stays, centre_stays = distinct[s][rows], distinct[s][centres]
+            composition = local.local_dimension(c2[k][stays])
+            of_kept = local.local_dimension(at_centres[centre_stays])
+            blocks.append(composition * exact[k][s] / of_kept if of_kept > 0 else math.nan)
+        estimates.append(_from_blocks(placed.cloud, "local_d2", None, k, value, blocks, n_points=len(rows)))
+    largest = c2[max(ks)]
+    good = (largest > 0).cpu().numpy()
+    union_rows = rows.cpu().numpy()
+    distributions.append(Distribution("local_d2", placed.cloud.rows[union_rows[good]],
+                                      (1 / largest.cpu().numpy()[good])))  # fmt: skip
+    norms = placed.points[rows].norm(dim=1).cpu().numpy()
+    distributions.append(Distribution("distance_to_mean", placed.cloud.rows[union_rows], norms))
+    return estimates
 
 
-def _all_scales(table: NeighbourTable, keep: Tensor, k: int):
-    """{(estimator, n1, n2): value} and {n2: mean distance of that neighbour} among the kept points."""
-    distances = table.restrict(keep, k)
-    available = distances.shape[1]
-    values: dict[tuple[str, int | None, int], float] = {}
-    if available >= dimensions.MLE_NEIGHBOURS:
-        values["mle", None, dimensions.MLE_NEIGHBOURS] = dimensions.mle(distances[:, : dimensions.MLE_NEIGHBOURS])
-    if available >= 2:
-        values["two_nn", 1, 2] = dimensions.two_nn(distances)
-    for n1 in dimensions.GRIDE_SCALES:
-        if available >= 2 * n1 and len(distances) >= 8 * n1:  # beyond N/8 the neighbourhood is no longer local
-            values["gride", n1, 2 * n1] = dimensions.gride(distances, n1)
-    return values, {n2: float(distances[:, n2 - 1].mean()) for _, _, n2 in values}
+def _first_members(stored: Tensor, member: Tensor, k: int) -> Tensor:
+    """The first k stored neighbours of each row that are members; (n_rows, k)."""
+    alive = member[stored]
+    order = (~alive).to(torch.uint8).argsort(dim=1, stable=True)[:, :k]
+    return stored.gather(1, order)
 
 
-# --- the rest ----------------------------------------------------------------------------------------------------
+def _correlation_integral(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) -> CloudEstimate:
+    """With the whole cloud's radii for every subset: only the counts of pairs are taken again."""
+    inner, outer = correlation.RANKS
+    whole = within.distances[0][distinct[0]]
+    radii = (_median(whole[:, within.ranks.index(inner)]), _median(whole[:, within.ranks.index(outer)]))
+    sequences = torch.from_numpy(placed.cloud.sequences).to(placed.points.device)
+    value, *blocks = correlation.correlation_of_sets(placed.points, sequences, distinct, radii)
+    return _from_blocks(placed.cloud, "correlation_integral", inner, outer, value, blocks, n_points=len(whole))
 
 
-def _participation_ratio(states: Tensor, cloud: Cloud) -> CloudEstimate:
-    points = states[_index(cloud.rows, states)]
-    points = points - points.mean(0)
-    members = _members(cloud, states)
-    nested = bool((members[0] | ~members).all())
-    if nested:
-        values = second_order.participation_ratios(points, members)
-    else:
-        gram = points @ points.T
-        values = [second_order.participation_ratio(_block(gram, m)) for m in members]
-    estimate = log_interval(values[0], values[1:], n_points=cloud.n_points)
-    return CloudEstimate(cloud.name, "participation_ratio", None, None, estimate, values[1:])
+def _median(distances: Tensor) -> float:
+    return float(distances.nanmedian())
+
+
+def _further(placed: PlacedCloud, names: Iterable[str]) -> list[CloudEstimate]:
+    """Estimators of the registry that a protocol asks for by name, as they come."""
+    from core.geometry.dimensions import ESTIMATORS
+
+    points = placed.points[placed.members[0]]
+    return [CloudEstimate(placed.cloud.name, name, None, None, ESTIMATORS[name](points), []) for name in names]
+
+
+def _surrogates(placed: PlacedCloud, plan: LayerPlan) -> list[CloudEstimate]:
+    """GRIDE and TwoNN on Gaussian clouds with the covariance of this one: mean and error over the surrogates."""
+    points = placed.points[placed.members[0]]
+    generator = torch.Generator().manual_seed(plan.seed)
+    per_scale: dict[tuple[str, int | None, int], list[float]] = {}
+    for _ in range(plan.n_surrogates):
+        for reading in readings_of_points(gaussian_surrogate(points, generator)):
+            if reading.estimator in ("gride", "two_nn"):
+                per_scale.setdefault((reading.estimator, reading.n1, reading.n2), []).append(reading.value)
+    estimates = []
+    for (estimator, n1, n2), values in per_scale.items():
+        spread = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+        estimate = Estimate(float(np.mean(values)), spread, n_points=len(points))
+        estimates.append(
+            CloudEstimate(placed.cloud.name, estimator, n1, n2, estimate, [], transform="gaussian_surrogate")
+        )
+    return estimates
+
+
+def _nonlinearity(read: Iterable[CloudEstimate], surrogate: Iterable[CloudEstimate]) -> list[CloudCorrelator]:
+    """GRIDE of the Gaussian of equal covariance over that of the data: 1 for a Gaussian cloud, above it for others."""
+    of_data = {e.n1: e.estimate for e in read if e.estimator == "gride"}
+    result = []
+    for e in surrogate:
+        data = of_data.get(e.n1)
+        if e.estimator == "gride" and e.n1 == READ_AT and data is not None and data.value > 0:
+            ratio = e.estimate.value / data.value
+            parts = [data.std_error / data.value, e.estimate.std_error / e.estimate.value]
+            error = ratio * math.hypot(*(part for part in parts if math.isfinite(part)))
+            result.append(CloudCorrelator(e.cloud, f"nonlinearity_ratio_{READ_AT}", ratio, error, data.n_points))
+    return result
+
+
+def _cosines(placed: PlacedCloud, seed: int, distributions: list[Distribution]) -> CloudCorrelator:
+    """Distribution of the cosine between two centred tokens, and its excess kurtosis: above 0, the cloud has clusters.
+
+    On a seeded sub-sample; in d isotropic dimensions the excess is -6 / (d + 2).
+    """
+    rows = placed.members[0].nonzero().squeeze(1)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:COSINE_SAMPLE]
+    directions = torch.nn.functional.normalize(placed.points[rows[order.to(rows.device)]], dim=1)
+    cosines = directions @ directions.T
+    upper = torch.triu_indices(len(order), len(order), 1, device=cosines.device)
+    values = cosines[upper[0], upper[1]].cpu().double().numpy()
+    distributions.append(Distribution("cosine", np.empty(0, dtype=np.int64), values))
+    centred = values - values.mean()
+    variance = float(np.mean(centred**2))
+    excess = float(np.mean(centred**4)) / variance**2 - 3 if variance > 0 else math.nan
+    return CloudCorrelator(placed.cloud.name, "cosine_kurtosis", excess, math.nan, len(order))
+
+
+# --- any cloud -------------------------------------------------------------------------------------------------
+
+
+def _scan(placed: PlacedCloud, **options) -> tuple[Scanned, Tensor]:
+    """The pass over pairs, and the member sets without exact copies."""
+    distinct = first_copies(placed.points, placed.members)
+    used = distinct.any(0)
+    k = stored_neighbours(int(distinct[0].sum()), int(used.sum()))
+    return scan_cloud(placed, k=k, used=used, **options), distinct
+
+
+def _second_order(placed: PlacedCloud, scanned: Scanned) -> list[CloudEstimate]:
+    cloud = placed.cloud
+    estimates = [
+        _of_sets(cloud, "d2_all_pairs", scanned.d2_all_pairs),
+        _of_sets(cloud, "participation_ratio", scanned.participation_ratio),
+    ]
+    if len(scanned.d2_typed):
+        estimates.append(_of_sets(cloud, "d2_typed", scanned.d2_typed))
+    effective, stable = spectrum.rank_replicates(placed.points, placed.members)
+    return [*estimates, _of_sets(cloud, "effective_rank", effective), _of_sets(cloud, "stable_rank", stable)]
+
+
+def _neighbours(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) -> list[CloudEstimate]:
+    cloud, n = placed.cloud, int(distinct[0].sum())
+    return [
+        _from_blocks(cloud, r.estimator, r.n1, r.n2, r.value, r.blocks, scale=r.mean_distance, n_points=n,
+                     n_dropped=cloud.n_points - n)
+        for r in neighbour_readings(within, distinct)
+    ]  # fmt: skip
+
+
+def _per_prompt(states: Tensor, prompts: Sequence[np.ndarray]) -> list[CloudEstimate]:
+    """GRIDE and TwoNN of all tokens of one sequence, averaged over sequences with the error of that mean."""
+    per_scale: dict[tuple[str, int | None, int], list[float]] = {}
+    for rows in prompts:
+        points = states[torch.from_numpy(rows).to(states.device)]
+        everyone = torch.ones(1, len(points), dtype=torch.bool, device=points.device)
+        for r in readings_of_points(points[first_copies(points, everyone)[0]]):
+            per_scale.setdefault((r.estimator, r.n1, r.n2), []).append(r.value)
+    n_points = int(np.mean([len(rows) for rows in prompts]))
+    estimates = []
+    for (estimator, n1, n2), values in per_scale.items():
+        mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(len(values))
+        estimate = Estimate(mean, error, mean - 1.96 * error, mean + 1.96 * error, n_points=n_points)
+        estimates.append(CloudEstimate("per_prompt", estimator, n1, n2, estimate, []))
+    return estimates
+
+
+def _of_sets(
+    cloud: Cloud, estimator: str, values: np.ndarray | list[float], transform: str = "centred"
+) -> CloudEstimate:
+    """From (n_sets,) values, the whole cloud's first."""
+    value, *blocks = [float(v) for v in values]
+    return _from_blocks(cloud, estimator, None, None, value, blocks, n_points=cloud.n_points, transform=transform)
+
+
+def _from_blocks(
+    cloud: Cloud,
+    estimator: str,
+    n1: int | None,
+    n2: int | None,
+    value: float,
+    blocks: list[float],
+    *,
+    scale: float = math.nan,
+    n_points: int,
+    n_dropped: int = 0,
+    transform: str = "centred",
+) -> CloudEstimate:
+    estimate = log_interval(value, blocks, scale=scale, n_points=n_points, n_dropped=n_dropped)
+    equivalent = math.nan
+    if transform == "centred" and estimator in calibration.CALIBRATED:
+        equivalent = calibration.gaussian_equivalent(estimator, n1, value, n_points)
+    return CloudEstimate(cloud.name, estimator, n1, n2, estimate, blocks, [], transform, equivalent)
+
+
+def _c2(d2: CloudEstimate) -> CloudCorrelator:
+    """C2 = 1 / d2, with the same relative error."""
+    e = d2.estimate
+    value = 1 / e.value if e.value > 0 else math.nan
+    return CloudCorrelator(d2.cloud, "C2", value, e.std_error * value * value, e.n_points)
 
 
 def _first_order(states: Tensor, cloud: Cloud) -> list[CloudCorrelator]:
-    values = correlators.first_order(states[_index(cloud.rows, states)], _members(cloud, states))
+    rows = torch.from_numpy(cloud.rows).to(states.device)
+    values = correlators.first_order(states[rows], torch.from_numpy(cloud.members).to(states.device))
     return [
         CloudCorrelator(cloud.name, name, v[0], jackknife_error(np.array(v[1:])), cloud.n_points)
         for name, v in values.items()

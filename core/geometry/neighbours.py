@@ -1,4 +1,4 @@
-"""The nearest neighbours of every point, from tiled matrix products, and their restriction to a subset.
+"""The nearest neighbours of every point, from tiled matrix products, and their restriction to subsets.
 
 |x - y|^2 = |x|^2 + |y|^2 - 2 x.y is one matrix product, but it cancels where two points nearly coincide. Those
 pairs, and only those, are computed again by explicit difference.
@@ -22,57 +22,114 @@ class NeighbourTable:
 
     points: Tensor
     """(n_points, n_dims) fp32, centred."""
+    norms: Tensor
+    """Squared norms; (n_points,)"""
     distances: Tensor
-    """(n_points, k)"""
+    """(n_points, k); infinite where a row was not asked for or has no more neighbours."""
     indices: Tensor
     """(n_points, k) int64"""
 
-    def restrict(self, keep: Tensor, k: int) -> Tensor:
-        """Distances to the k nearest among the points where `keep` is true; (n_kept, k).
 
-        A row whose stored neighbours do not hold k kept ones is computed afresh, so the answer is always exact.
-        """
-        rows = keep.nonzero().squeeze(1)
-        k = min(k, len(rows) - 1)
-        if k < 1:
-            return self.distances.new_empty(len(rows), 0)
-        alive = keep[self.indices[rows]]  # (n_kept, k_stored)
-        rank = alive.cumsum(1)
-        enough = rank[:, -1] >= k
-        result = self.distances.new_empty(len(rows), k)
-        chosen = alive & (rank <= k) & enough[:, None]
-        result[enough] = self.distances[rows][chosen].view(-1, k)
-        short = rows[~enough]
-        if len(short):
-            result[~enough] = _distances_between(self.points, short, rows, k)[0]
-        return result
+@dataclass(frozen=True)
+class SetNeighbours:
+    """Distances of chosen ranks among the members of each of several subsets; NaN for points that are no members."""
+
+    ranks: tuple[int, ...]
+    distances: Tensor
+    """(n_sets, n_points, n_ranks)"""
+    log_sums: Tensor
+    """Sum of log distances of ranks 1 to `sum_to`; (n_sets, n_points)"""
+    sum_to: int
 
 
 def nearest(points: Tensor, k: int) -> NeighbourTable:
     """The k nearest neighbours of each point; points (n_points, n_dims), any float dtype, any device."""
     points = points.float()
     points = points - points.mean(0)
-    everything = torch.arange(len(points), device=points.device)
+    norms = points.square().sum(1)
     k = min(k, len(points) - 1)
-    tiles = [_distances_between(points, rows, everything, k) for rows in everything.split(TILE)]
-    return NeighbourTable(points, torch.cat([t[0] for t in tiles]), torch.cat([t[1] for t in tiles]))
+    tiles = []
+    for start in range(0, len(points), TILE):
+        gram = points[start : start + TILE] @ points.T
+        tiles.append(nearest_of_tile(gram, points, norms, start, k))
+    return NeighbourTable(points, norms, torch.cat([t[0] for t in tiles]), torch.cat([t[1] for t in tiles]))
 
 
-def _distances_between(points: Tensor, rows: Tensor, others: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Distances and indices of the k nearest among `others` for each of `rows`, the row itself left out."""
-    x, y = points[rows], points[others]
-    norms_x, norms_y = (x * x).sum(1), (y * y).sum(1)
-    squared = torch.addmm(norms_y[None, :], x, y.T, alpha=-2).add_(norms_x[:, None])
-    squared.masked_fill_(rows[:, None] == others[None, :], torch.inf)
+def nearest_of_tile(
+    gram: Tensor, points: Tensor, norms: Tensor, start: int, k: int, hidden: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Distances and indices of the k nearest of the rows start, start + 1, ... from their tile of the Gram matrix.
+
+    gram (n_rows, n) is overwritten; `hidden` points (n,) bool are nobody's neighbours.
+    """
+    rows = torch.arange(start, start + len(gram), device=gram.device)
+    squared = gram.mul_(-2).add_(norms[None, :]).add_(norms[rows, None])
+    squared[rows - start, rows] = torch.inf
+    if hidden is not None:
+        squared[:, hidden] = torch.inf
+    return _nearest_of(squared, points, norms, rows, k)
+
+
+def _nearest_of(squared: Tensor, points: Tensor, norms: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """From squared distances (n_rows, n) of the points `rows` to all: the k smallest, those that cancel made exact."""
     # A few spare candidates: cancellation can swap the order of the nearest.
-    squared, columns = squared.topk(min(k + 4, len(others) - 1), dim=1, largest=False)
-    close = squared < CANCELLATION * (norms_x[:, None] + norms_y[columns])
+    squared, columns = squared.topk(min(k + 4, squared.shape[1]), dim=1, largest=False)
+    close = squared < CANCELLATION * (norms[rows, None] + norms[columns])
     i, j = close.nonzero(as_tuple=True)
-    for part_i, part_j in zip(i.split(1 << 16), j.split(1 << 16), strict=True):
-        difference = x[part_i] - y[columns[part_i, part_j]]
-        squared[part_i, part_j] = (difference * difference).sum(1)
-    squared, again = squared.sort(dim=1)
-    return squared[:, :k].clamp_min(0).sqrt(), others[columns.gather(1, again)[:, :k]]
+    if len(i):
+        for part_i, part_j in zip(i.split(1 << 15), j.split(1 << 15), strict=True):
+            difference = points[rows[part_i]] - points[columns[part_i, part_j]]
+            squared[part_i, part_j] = (difference * difference).sum(1)
+        squared, again = squared.sort(dim=1)
+        columns = columns.gather(1, again)
+    return squared[:, :k].clamp_min(0).sqrt(), columns[:, :k]
+
+
+def within_sets(table: NeighbourTable, members: Tensor, ranks: tuple[int, ...], sum_to: int) -> SetNeighbours:
+    """Neighbour distances among the members of each subset; members (n_sets, n_points) bool.
+
+    A row whose stored neighbours do not hold enough members is computed afresh, so the answer is always exact. Ranks
+    that a subset is too small for are NaN.
+    """
+    n_sets, n = members.shape
+    highest = max(*ranks, sum_to)
+    logs = table.distances.log()
+    alive = members[:, table.indices] & torch.isfinite(table.distances)  # (n_sets, n, k_stored)
+    rank = alive.cumsum(2, dtype=torch.int16)
+    enough = rank[:, :, -1] >= highest
+    wanted = torch.tensor(ranks, dtype=torch.int16, device=members.device).expand(n_sets, n, -1).contiguous()
+    place = torch.searchsorted(rank, wanted).clamp_max(rank.shape[2] - 1)  # (n_sets, n, n_ranks)
+    distances = table.distances.expand(n_sets, -1, -1).gather(2, place)
+    counted = alive & (rank <= sum_to)
+    last = int(torch.where(enough, torch.searchsorted(rank, wanted[..., :1] * 0 + sum_to)[..., 0], 0).max()) + 1
+    log_sums = torch.where(counted[..., :last], logs[None, :, :last], 0.0).sum(2)
+    distances = torch.where((members & enough)[..., None], distances, torch.nan)
+    log_sums = torch.where(members & enough, log_sums, torch.nan)
+    for which, row in _short(members & ~enough):
+        found = _afresh(table, row, members[which], highest)
+        padded = found.new_full((len(row), highest), torch.nan)
+        padded[:, : found.shape[1]] = found
+        distances[which, row] = padded[:, [r - 1 for r in ranks]]
+        log_sums[which, row] = padded[:, :sum_to].log().sum(1)
+    return SetNeighbours(ranks, distances, log_sums, sum_to)
+
+
+def _short(missing: Tensor) -> list[tuple[int, Tensor]]:
+    return [(which, rows) for which, row in enumerate(missing) if len(rows := row.nonzero().squeeze(1))]
+
+
+def _afresh(table: NeighbourTable, rows: Tensor, member: Tensor, k: int) -> Tensor:
+    """Distances of `rows` to their k nearest members, or to as many as there are."""
+    k = min(k, int(member.sum()) - 1)
+    if k < 1:
+        return table.norms.new_empty(len(rows), 0)
+    result = []
+    for part in rows.split(TILE):
+        squared = torch.addmm(table.norms[None, :], table.points[part], table.points.T, alpha=-2)
+        squared.add_(table.norms[part, None]).masked_fill_(~member[None, :], torch.inf)
+        squared[torch.arange(len(part), device=part.device), part] = torch.inf
+        result.append(_nearest_of(squared, table.points, table.norms, part, k)[0])
+    return torch.cat(result)
 
 
 def first_copies(points: Tensor, members: Tensor) -> Tensor:

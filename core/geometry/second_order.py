@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,73 +58,91 @@ def d2(points: Tensor, sequences: Tensor) -> tuple[float, float]:
     return direction_d2(points, sequences)
 
 
-def d2_of_halves(points: Tensor, sequences: Tensor, halves: Tensor) -> Tensor:
+def halves_of_sequences(sequences: Tensor, between: Tensor, halves: Tensor) -> Tensor:
     """d2 of both halves of each split, (n_splits, 2): rows of one cloud, centred once on the cloud's own mean.
 
-    points (n, n_dims); sequences (n,) in 0..S-1; halves (n_splits, S) bool. Centring each half on its own mean would
-    lower d2 where sequences cluster, 7 percent at the last layer of a real encoder, and so inflate a contraction.
-    Sums of cos^2 between every two sequences make each half one quadratic form.
+    sequences (n,) of the cloud's points, in 0..S-1; between (S, S) sums of squared cosines between two sequences;
+    halves (n_splits, S) bool. Centring each half on its own mean would lower d2 where sequences cluster, 7 percent at
+    the last layer of a real encoder, and so inflate a contraction.
     """
-    directions = torch.nn.functional.normalize(points - points.mean(0), dim=1)
-    squared_cosines = (directions @ directions.T).square()
-    member = torch.nn.functional.one_hot(sequences, halves.shape[1]).to(points.dtype)  # (n, S)
-    between = member.T @ squared_cosines @ member  # (S, S)
-    counts = member.sum(0)
+    counts = torch.bincount(sequences, minlength=halves.shape[1]).to(between.dtype)
     pairs = counts[:, None] * counts[None, :]
+    between = between.clone()
     for matrix in (between, pairs):
         matrix.fill_diagonal_(0)
-    sides = torch.stack([halves, ~halves], dim=1).to(points.dtype)  # (n_splits, 2, S)
+    sides = torch.stack([halves, ~halves], dim=1).to(between.dtype)  # (n_splits, 2, S)
     total = torch.einsum("hsa,ab,hsb->hs", sides, pairs, sides)
     return total / torch.einsum("hsa,ab,hsb->hs", sides, between, sides)
 
 
-def participation_ratio(gram: Tensor) -> float:
-    """Unbiased participation ratio (tr S)^2 / tr S^2 from a Gram matrix (n, n); NaN where it is undefined.
+def leading_components(points: Tensor, members: Tensor, n_components: int) -> Tensor:
+    """Leading principal directions of each subset, (n_sets, n_components, n_dims), by subspace iteration.
+
+    points (n, n_dims), members (n_sets, n) bool with the whole cloud first. The whole cloud's directions start the
+    others, which lack a sixteenth of it: two steps then suffice.
+    """
+    weight = members.to(points.dtype)
+    n = weight.sum(1)
+    means = weight @ points / n[:, None]
+    width = min(n_components + 5, *points.shape)
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(points.shape[1], width, generator=generator).to(points)
+
+    def step(basis: Tensor, which: slice) -> Tensor:
+        scores = points @ basis - (means[which, None] @ basis)  # (n_sets, n, width)
+        scores = scores * weight[which, :, None]
+        image = (points.T @ scores) - means[which, :, None] * scores.sum(1, keepdim=True)
+        return torch.linalg.qr(image)[0]  # (n_sets, n_dims, width)
+
+    whole = basis[None]
+    for _ in range(8):
+        whole = step(whole, slice(0, 1))
+    each = whole.expand(len(members), -1, -1)
+    for _ in range(2):
+        each = step(each, slice(0, len(members)))
+    scores = (points @ each - means[:, None] @ each) * weight[:, :, None]
+    _, rotation = torch.linalg.eigh(scores.transpose(1, 2) @ scores)  # ascending
+    return (each @ rotation).transpose(1, 2).flip(1)[:, :n_components]
+
+
+def participation_ratio(points: Tensor) -> float:
+    """Unbiased participation ratio (tr S)^2 / tr S^2 of points (n, n_dims); NaN where it is undefined.
 
     Numerator and denominator are U-statistics: tr S^2 is the unbiased HSIC of the kernel with itself. The naive
     ratio of sample eigenvalues is biased by about 1/N: 144 for 200 Gaussian dimensions at N = 512.
     """
-    n = len(gram)
-    if n < 4:
-        return math.nan
-    diagonal = gram.diagonal()
-    row_sums = gram.sum(1)
-    trace, total = float(diagonal.sum()), float(row_sums.sum())
-    squares = float(torch.dot(gram.flatten(), gram.flatten())) - float(diagonal.square().sum())
-    return _unbiased_ratio(n, trace, total, squares, float((row_sums - diagonal).square().sum()))
+    points = points - points.mean(0)
+    everything = torch.ones(1, len(points), dtype=torch.bool, device=points.device)
+    if len(points) > points.shape[1]:
+        moment = points.T @ points
+        squares = torch.dot(moment.flatten(), moment.flatten())[None]
+    else:
+        gram = points @ points.T
+        squares = torch.dot(gram.flatten(), gram.flatten())[None]
+    return float(participation_ratios(points, everything, squares)[0])
 
 
-def participation_ratios(points: Tensor, members: Tensor) -> list[float]:
-    """`participation_ratio` of several large subsets of one cloud, each lacking few points of the first.
+def participation_ratios(points: Tensor, members: Tensor, squares: Tensor) -> np.ndarray:
+    """`participation_ratio` of each subset; squares (n_sets,) sums of G_ij^2 over pairs of members, i = j included.
 
-    points (n, n_dims) fp32, members (n_sets, n) bool, members[0] a superset of the others. The second moment of a
-    subset is that of the first set less that of the missing points, so all of them cost about two products.
+    It depends on differences of points alone, so the centring of the whole cloud serves every subset.
     """
-    points = points - points[members[0]].mean(0)
-    squared_norms = points.square().sum(1)
-    whole = points[members[0]]
-    moment = whole.T @ whole
-    ratios = []
-    for member in members:
-        missing = points[members[0] & ~member]
-        rest = moment - missing.T @ missing
-        kept, norms = points[member], squared_norms[member]
-        n, total = len(kept), kept.sum(0)
-        squares = float(torch.dot(rest.flatten(), rest.flatten())) - float(norms.square().sum())
-        off_diagonal = kept @ total - norms
-        ratios.append(_unbiased_ratio(n, float(norms.sum()), float(total @ total), squares,
-                                      float(off_diagonal.square().sum())))  # fmt: skip
-    return ratios
-
-
-def _unbiased_ratio(n: int, trace: float, total: float, squares: float, row_squares: float) -> float:
-    """From sum K_ii, sum K_ij, the sum of K_ij^2 over i != j, and sum_i (sum_{j != i} K_ij)^2."""
-    if n < 4:
-        return math.nan
+    weight = members.to(points.dtype)
+    n = weight.sum(1).double().cpu().numpy()
+    norms = points.square().sum(1)
+    totals = weight @ points  # (n_sets, n_dims)
+    row_sums = (totals @ points.T - norms) * weight  # without the diagonal; (n_sets, n)
+    trace, on_diagonal, total, of_rows, squared = (
+        value.double().cpu().numpy()
+        for value in (weight @ norms, weight @ norms.square(), totals.square().sum(1), row_sums.square().sum(1),
+                      squares)
+    )  # fmt: skip
     off = total - trace
-    second = (squares + off * off / ((n - 1) * (n - 2)) - 2 / (n - 2) * row_squares) / (n * (n - 3))
-    first = (n * trace - total) / (n * (n - 1))
-    return _ratio(first * first, second)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        second = squared - on_diagonal + off * off / ((n - 1) * (n - 2)) - 2 / (n - 2) * of_rows
+        first = (n * trace - total) / (n * (n - 1))
+        ratio = first * first / (second / (n * (n - 3)))
+    return np.where((n >= 4) & (second > 0) & (first > 0), ratio, np.nan)
 
 
 def _ratio(numerator: float, denominator: float) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
-from core.geometry.layer import LayerResult
-from core.geometry.stability import SequenceDependence
+from core.geometry.results import LayerResult
+from core.geometry.stability import Dependence, Shift
 from core.measure.hidden import HiddenStates
 from core.measure.mask import TokenMask
 from core.measure.sample import TokenSample
@@ -22,6 +23,9 @@ LIMITS = {
     "sequence_invariance": (math.log(1.1), math.log(1.2)),
     "sequence_invariance_all_pairs": (math.log(1.1), math.log(1.2)),
     "sequence_share": (0.2, 0.3),
+    "n_invariance": (math.log(1.1), math.log(1.2)),
+    # Only the comparison across tokenizers rests on words: too many lost is a warning, never a veto.
+    "words_lost_share": (0.05, math.inf),
 }
 
 
@@ -32,32 +36,44 @@ def run_checks(
     states: HiddenStates,
     layers: list[LayerResult],
     n_points: int,
-    dependence: dict[int, SequenceDependence],
+    dependence: dict[int, Dependence],
+    words_lost_share: float | None,
 ) -> list[RunCheckRow]:
     """All checks of a run; `dependence` holds the embedding, the peak and the final layer."""
-    whole_run = {
-        "norm_dropped_share": mask.norm_dropped_share,
-        "unknown_token_share": sample.unknown_share,
-        "tokens_per_character": sample.tokens_per_character,
-    }
-    rows = [_judge(run_id, name, None, value) for name, value in whole_run.items()]
-    rows.append(RunCheckRow(run_id, "token_types", None, float(n_points), None, "pass"))
+    rows = [
+        _judge(run_id, "norm_dropped_share", None, mask.norm_dropped_share),
+        _judge(run_id, "unknown_token_share", None, sample.unknown_share),
+        _judge(run_id, "tokens_per_character", None, sample.tokens_per_character),
+        RunCheckRow(run_id, "token_types", None, float(n_points), None, "pass"),
+    ]
+    if words_lost_share is not None:
+        rows.append(_judge(run_id, "words_lost_share", None, words_lost_share))
     for (layer, state), result in zip(states.labels, layers, strict=True):
         # Without context two tokens of one spelling coincide, so copies at layer 0 say nothing.
-        if state == "residual" and layer > 0:
+        if state == "residual" and layer > 0 and math.isfinite(result.duplicate_share):
             rows.append(_judge(run_id, "duplicates", layer, result.duplicate_share))
     for layer, found in dependence.items():
-        rows.append(_judge(run_id, "sequence_invariance", layer, found.d2_shift))
-        rows.append(_judge(run_id, "sequence_invariance_all_pairs", layer, found.d2_all_pairs_shift))
-        rows.append(_judge(run_id, "sequence_share", layer, found.share))
+        rows += _of_layer(run_id, layer, found)
     return rows
 
 
-def _judge(run_id: str, name: str, layer: int | None, value: float) -> RunCheckRow:
+def _of_layer(run_id: str, layer: int, found: Dependence) -> Iterator[RunCheckRow]:
+    yield _judge_shift(run_id, "sequence_invariance", layer, found.d2)
+    yield _judge_shift(run_id, "sequence_invariance_all_pairs", layer, found.d2_all_pairs)
+    yield _judge(run_id, "sequence_share", layer, found.share)
+    yield _judge_shift(run_id, "n_invariance", layer, found.points)
+    # For information: why values are compared at equal N only.
+    yield RunCheckRow(run_id, "vocabulary_shift", layer, found.vocabulary, None, "pass")
+
+
+def _judge_shift(run_id: str, name: str, layer: int, shift: Shift) -> RunCheckRow:
+    return _judge(run_id, name, layer, shift.value, shift.std_error)
+
+
+def _judge(run_id: str, name: str, layer: int | None, value: float, std_error: float | None = None) -> RunCheckRow:
     warn, veto = LIMITS[name]
     # What cannot be computed has not passed.
     size = abs(value) if math.isfinite(value) else math.inf
     outcome = "veto" if size > veto else "warn" if size > warn else "pass"
-    return RunCheckRow(
-        run_id, name, layer, value if math.isfinite(value) else None, veto if outcome == "veto" else warn, outcome
-    )
+    threshold = veto if outcome == "veto" else warn
+    return RunCheckRow(run_id, name, layer, value if math.isfinite(value) else None, threshold, outcome, std_error)

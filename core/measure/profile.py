@@ -3,72 +3,85 @@
 from __future__ import annotations
 
 import gc
-import importlib.metadata
-import json
 import math
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 
 from core.errors import CorpusError
 from core.geometry import clouds
-from core.geometry.layer import LayerPlan, LayerResult, measure_layer
+from core.geometry.layer import LayerPlan, measure_layer
+from core.geometry.layer_pairs import LayerPairs, PairValue, points_within
 from core.geometry.resampling import half_splits
-from core.geometry.stability import SequenceDependence, sequence_dependence, sequence_pairs
-from core.measure.checks import run_checks
+from core.geometry.results import Distribution, LayerResult
+from core.geometry.stability import Dependence, dependence, sequence_pairs
 from core.measure.corpora import Corpus, open_corpus
 from core.measure.hidden import HiddenStates, capture
+from core.measure.loading import read_tokenizer
 from core.measure.mask import TokenMask, mask_tokens
 from core.measure.models import OpenModel, open_model
 from core.measure.protocol import MIN_TYPES, find_protocol
+from core.measure.provenance import Clock
+from core.measure.random_init import open_random
 from core.measure.sample import TokenSample, draw_sample
+from core.measure.shuffle import shuffled
 from core.measure.sources import find_weights
-from core.records import Estimate, Profile, Progress, ProgressCallback, Protocol, RunConfig
-from core.tables import LayerCorrelatorRow, LayerEstimateRow, LayerReplicateRow, RunRow
+from core.measure.stored import Measured, as_profile
+from core.records import Profile, Progress, ProgressCallback, Protocol, RunConfig
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "gguf", "scipy")
-# Replicates are kept where a later analysis needs them: one GRIDE scale stands for the scan.
-KEPT_REPLICATES = {("d2", None), ("two_nn", 1), ("mle", None), ("participation_ratio", None), ("gride", 8)}
+PAIR_DRAW = 0
+"""The draw of `one_per_type` whose tokens the layer x layer matrices follow."""
 
 
 def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback) -> Profile:
-    """Measure one model on one text.
+    """Measure one pass of one model over one text.
 
     `scratch` is an empty folder for temporary files. Raises InputError (and its kinds) for anything that the user
     can mend; nothing is written outside `scratch`.
     """
-    clock = _Clock(progress)
+    clock = Clock(progress)
     protocol = find_protocol(config.protocol)
     corpus = open_corpus(config.corpus, config.column, config.encoding)
     with clock.phase("load"):
-        model = open_model(find_weights(config.model), config.dtype, config.device)
-        sample = draw_sample(corpus, model.tokenizer, protocol, config.seed, model.row.name)
+        model = _open(config)
+        companions = [read_tokenizer(find_weights(reference)) for reference in config.companions]
+        sample = draw_sample(corpus, model.tokenizer, protocol, config.seed, model.row.name, companions)
+        if config.pass_ == "shuffled":
+            sample = shuffled(sample, config.seed)
     with clock.phase("forward"):
         states = capture(model, sample, scratch, clock.report)
         mask = mask_tokens(sample, states.norms, states.n_layers, protocol.norm_factor)
         require_types(mask, corpus)
-        plan = plan_layers(sample, mask, protocol, config.seed)
-        device = model.device
-        model = _without_weights(model)
+        words = place_words(sample, mask)
+        plan = plan_layers(sample, mask, words, protocol, config.seed)
+        device, model = model.device, _without_weights(model)
         gc.collect()
     with clock.phase("geometry"):
         layers = []
-        for index in range(len(states.labels)):
+        pairs = start_pairs(plan, states, config.memory_budget)
+        for index, (_, state) in enumerate(states.labels):
             clock.report(Progress("geometry", index, len(states.labels)))
-            points = torch.from_numpy(states.states[index][mask.keep]).to(device)  # (n_tokens_used, hidden_size)
+            points = read_layer(states, mask, index).to(device)  # (n_tokens_used, hidden_size)
             layers.append(measure_layer(points, plan))
-        dependence = check_sequences(states, mask, plan, layers, protocol, config.seed)
+            if pairs and state == "residual":
+                pairs.add(points)
+        depends = check_dependence(states, mask, plan, layers, protocol, config.seed)
         clock.report(Progress("geometry", len(states.labels), len(states.labels)))
-    return _assemble(config, run_id, protocol, corpus, model, sample, states, mask, plan, layers, dependence, clock)
+    with clock.phase("layers"):
+        between, layers = compare_layers(pairs, layers)
+    return as_profile(
+        Measured(config, run_id, protocol, corpus, model, sample, states, mask, words, plan, layers, between, depends),
+        clock,
+    )
+
+
+def _open(config: RunConfig) -> OpenModel:
+    weights = find_weights(config.model)
+    if config.pass_ == "random_init":
+        return open_random(weights, config.model_seed, config.dtype, config.device, config.stack)
+    return open_model(weights, config.dtype, config.device, config.stack)
 
 
 def require_types(mask: TokenMask, corpus: Corpus) -> None:
@@ -80,17 +93,71 @@ def require_types(mask: TokenMask, corpus: Corpus) -> None:
         )
 
 
-def plan_layers(sample: TokenSample, mask: TokenMask, protocol: Protocol, seed: int) -> LayerPlan:
+# --- which tokens form which cloud -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PlacedWords:
+    """The occurrences of words that this run can use."""
+
+    occurrences: np.ndarray
+    """Numbers in the sample's WordSet; (n_placed,)"""
+    rows: np.ndarray
+    """The masked token of each; (n_placed,)"""
+    n_lost: int
+    """Occurrences without a usable token: beyond the sequence, or masked."""
+
+    @property
+    def lost_share(self) -> float | None:
+        """None where the text has no words to lose."""
+        total = self.n_lost + len(self.rows)
+        return self.n_lost / total if total else None
+
+
+def place_words(sample: TokenSample, mask: TokenMask) -> PlacedWords:
+    kept_row = np.cumsum(mask.keep) - 1  # row in the masked table of each token that is kept
+    reached = sample.word_rows >= 0
+    usable = reached & mask.keep[np.maximum(sample.word_rows, 0)]
+    return PlacedWords(np.flatnonzero(usable), kept_row[sample.word_rows[usable]], int((~usable).sum()))
+
+
+def plan_layers(sample: TokenSample, mask: TokenMask, words: PlacedWords, protocol: Protocol, seed: int) -> LayerPlan:
     """Which masked tokens form which cloud, the same for every layer."""
-    types, sequences = mask.types, mask.sequences
-    blocks = sample.blocks[sequences]
-    draws = [token_order(mask, seed, draw) for draw in range(protocol.n_draws)]
-    n_blocks = protocol.n_blocks
+    tokens = clouds.Tokens(mask.types, mask.sequences, sample.blocks[mask.sequences], protocol.n_blocks)
+    orders = [token_order(mask, seed, draw) for draw in range(protocol.n_draws)]
+    wanted = protocol.clouds
+    others = []
+    if "all_tokens" in wanted:
+        others.append(clouds.all_tokens(orders[0], tokens, protocol.max_tokens))
+    if "last_token" in wanted:
+        last = np.flatnonzero(np.r_[mask.sequences[1:] != mask.sequences[:-1], True])
+        others.append(clouds.last_token(last, tokens))
+    by_sequence = np.flatnonzero(np.r_[True, mask.sequences[1:] != mask.sequences[:-1]])
+    prompts = np.split(np.arange(len(mask.types)), by_sequence[1:]) if "per_prompt" in wanted else []
     return LayerPlan(
-        [clouds.one_per_type(order, types, blocks, sequences, n_blocks, protocol.max_types) for order in draws],
-        clouds.all_tokens(draws[0], blocks, sequences, n_blocks, protocol.max_tokens),
-        half_splits(len(sample.ids), protocol.n_half_splits, seed),
+        draws=[clouds.one_per_type(o, tokens, protocol.max_types) for o in orders] if "one_per_type" in wanted else [],
+        word_draws=_word_draws(sample, words, tokens, protocol, seed) if "one_per_word" in wanted else [],
+        others=others,
+        halves=half_splits(len(sample.ids), protocol.n_half_splits, seed),
+        seed=seed,
+        n_surrogates=protocol.n_surrogates,
+        more_estimators=protocol.more_estimators,
+        prompts=tuple(prompts),
+        blocks=tokens.blocks,
     )
+
+
+def _word_draws(
+    sample: TokenSample, words: PlacedWords, tokens: clouds.Tokens, protocol: Protocol, seed: int
+) -> list[clouds.Cloud]:
+    """Empty where too few words are left: the run then goes on without this cloud."""
+    labels = sample.words.words[words.occurrences]
+    if len(np.unique(labels)) < MIN_TYPES:
+        return []
+    number = np.full(len(sample.words.words), -1)
+    number[words.occurrences] = np.arange(len(words.occurrences))
+    orders = (number[sample.words.order(seed, draw)] for draw in range(protocol.n_draws))
+    return [clouds.one_per_word(o[o >= 0], labels, words.rows, tokens, protocol.max_types) for o in orders]
 
 
 def token_order(mask: TokenMask, seed: int, draw: int) -> np.ndarray:
@@ -98,157 +165,55 @@ def token_order(mask: TokenMask, seed: int, draw: int) -> np.ndarray:
     return np.random.default_rng([seed, 1, draw]).permutation(len(mask.types))
 
 
-def check_sequences(
-    states: HiddenStates, mask: TokenMask, plan: LayerPlan, layers: list[LayerResult],
-    protocol: Protocol, seed: int,
-) -> dict[int, SequenceDependence]:  # fmt: skip
-    """Dependence on the number of sequences at the embedding, the peak of d2 and the final layer."""
+# --- across layers ---------------------------------------------------------------------------------------------
+
+
+def read_layer(states: HiddenStates, mask: TokenMask, index: int) -> torch.Tensor:
+    return torch.from_numpy(states.states[index][mask.keep])
+
+
+def start_pairs(plan: LayerPlan, states: HiddenStates, budget: int) -> LayerPairs | None:
+    """The sub-sample of `one_per_type` that the matrices follow; None where the protocol has no such cloud."""
+    if not plan.draws:
+        return None
+    cloud = plan.draws[PAIR_DRAW]
+    rows = cloud.rows[cloud.members[0]]
+    n = points_within(budget, states.n_layers + 1, states.states.shape[2], len(rows))
+    chosen = np.sort(np.random.default_rng([plan.seed, 5]).permutation(len(rows))[:n])
+    return LayerPairs(rows[chosen], plan.blocks[rows[chosen]])
+
+
+def compare_layers(pairs: LayerPairs | None, layers: list[LayerResult]) -> tuple[list[PairValue], list[LayerResult]]:
+    """All layer pairs; and to each layer, what its tokens do on the way to the next."""
+    if pairs is None:
+        return [], layers
+    between = pairs.values()
+    moving: list[list[Distribution]] = [pairs.distributions(i) for i in range(pairs.n_layers - 1)]
+    moving += [[] for _ in range(len(layers) - len(moving))]
+    return between, [
+        replace(layer, distributions=layer.distributions + more) for layer, more in zip(layers, moving, strict=True)
+    ]
+
+
+def check_dependence(
+    states: HiddenStates, mask: TokenMask, plan: LayerPlan, layers: list[LayerResult], protocol: Protocol, seed: int
+) -> dict[int, Dependence]:
+    """Dependence on the number of sequences and points at the embedding, the peak of d2 and the final layer."""
+    if not plan.draws:
+        return {}
     order = token_order(mask, seed, 0)
     pairs = sequence_pairs(order, mask.types, mask.sequences, plan.halves[:4], protocol.max_types)
-    inner = [result.estimates[0].estimate.value for result in layers[1 : states.n_layers]]
-    peak = 1 + int(np.nanargmax(inner)) if np.isfinite(inner).any() else 0
-    found = {}
-    for layer in sorted({0, peak, states.n_layers}):
-        points = torch.from_numpy(states.states[layer][mask.keep])
-        found[layer] = sequence_dependence(points, mask.sequences, pairs, plan.draws[0])
-    return found
+    half = plan.draws[0].n_points // 2
+    tokens = clouds.Tokens(mask.types, mask.sequences, np.zeros(len(order), dtype=np.int64), 0)
+    first_types = clouds.one_per_type(order, tokens, half).rows
+    inner = [result.value("one_per_type", "d2") for result in layers[1 : states.n_layers]]
+    peak = 1 + int(np.nanargmax(inner)) if any(map(math.isfinite, inner)) else 0
+    return {
+        layer: dependence(read_layer(states, mask, layer), mask.sequences, pairs, plan.draws[0], first_types, seed)
+        for layer in sorted({0, peak, states.n_layers})
+    }
 
 
 def _without_weights(model: OpenModel) -> OpenModel:
     """Only the description is needed once the states are on disk; the weights' memory goes back."""
-    return OpenModel(model.row, None, None, torch.nn.ModuleList(), model.is_causal, model.device, model.dtype)
-
-
-def _assemble(
-    config: RunConfig, run_id: str, protocol: Protocol, corpus: Corpus, model: OpenModel, sample: TokenSample,
-    states: HiddenStates, mask: TokenMask, plan: LayerPlan, layers: list[LayerResult],
-    dependence: dict[int, SequenceDependence], clock: _Clock,
-) -> Profile:  # fmt: skip
-    run = RunRow(
-        run_id=run_id,
-        parent_run_id=None,
-        pass_="text",
-        seed=config.seed,
-        model_id=model.row.model_id,
-        corpus_id=corpus.row.corpus_id,
-        pilot_id=None,
-        protocol=protocol.name,
-        protocol_hash=protocol.hash(config.seed),
-        status="finished",
-        tags=[],
-        note=None,
-        started_at=clock.started_at,
-        finished_at=datetime.now(UTC),
-        dtype=config.dtype,
-        device=model.device.type,
-        code_version=code_version(),
-        library_versions=json.dumps({name: _version(name) for name in PACKAGES}),
-        config=json.dumps({"run": asdict(config), "protocol": asdict(protocol)}, sort_keys=True),
-        n_sequences=sample.ids.shape[0],
-        n_tokens=sample.ids.size,
-        n_tokens_used=int(mask.keep.sum()),
-        n_types=mask.n_types,
-        n_dropped_position=mask.n_dropped_position,
-        n_dropped_special=mask.n_dropped_special,
-        n_dropped_norm=mask.n_dropped_norm,
-        max_norm_ratio=mask.max_norm_ratio,
-        n_bytes_scored=sample.n_bytes_scored if model.is_causal else None,
-        peak_memory_bytes=clock.peak_memory,
-        phase_seconds=json.dumps({name: round(seconds, 2) for name, seconds in clock.seconds.items()}),
-    )
-    labelled = list(zip(states.labels, layers, strict=True))
-    return Profile(
-        model=model.row,
-        corpus=corpus.row,
-        run=run,
-        estimates=[
-            _estimate_row(run_id, layer, state, e.cloud, e.estimator, e.n1, e.n2, e.estimate)
-            for (layer, state), result in labelled
-            for e in result.estimates
-        ],
-        correlators=[
-            LayerCorrelatorRow(run_id, layer, state, c.cloud, c.correlator, _stored(c.value), _stored(c.std_error),
-                               c.n_points)
-            for (layer, state), result in labelled
-            for c in result.correlators
-        ],
-        replicates=[
-            LayerReplicateRow(run_id, layer, state, e.cloud, e.estimator, e.n1, e.blocks, e.halves)
-            for (layer, state), result in labelled
-            for e in result.estimates
-            if (e.estimator, e.n1) in KEPT_REPLICATES
-        ],
-        checks=run_checks(run_id, sample, mask, states, layers, plan.draws[0].n_points, dependence),
-        bits_per_byte=states.bits_per_byte,
-    )  # fmt: skip
-
-
-def _estimate_row(run_id: str, layer: int, state: str, cloud: str, estimator: str, n1: int | None, n2: int | None,
-                  e: Estimate) -> LayerEstimateRow:  # fmt: skip
-    return LayerEstimateRow(
-        run_id, layer, state, "main", cloud, estimator, n1, n2, "centred", _stored(e.scale), _stored(e.value),
-        _stored(e.std_error), _stored(e.lower), _stored(e.upper), None, e.n_points, e.n_dropped,
-    )  # fmt: skip
-
-
-def _stored(value: float) -> float | None:
-    """NaN means undefined, which a table says with NULL."""
-    return value if math.isfinite(value) else None
-
-
-@dataclass
-class _Clock:
-    """Phase times, peak memory and the start: what the run says about its own cost."""
-
-    progress: ProgressCallback
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    seconds: dict[str, float] = field(default_factory=dict)
-    peak_memory: int = 0
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        self.report(Progress(name, 0, 1))
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
-
-    def report(self, progress: Progress) -> None:
-        self.peak_memory = max(self.peak_memory, anonymous_memory())
-        self.progress(progress)
-
-
-def anonymous_memory() -> int:
-    """Bytes of memory that are the process's own, mapped files left out where the system tells them apart."""
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return psutil.Process().memory_info().rss
-
-
-def code_version() -> str:
-    """Workdim's version, and the commit where the code is a git checkout."""
-    version = _project_version()
-    try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=ROOT, capture_output=True,
-                              text=True, encoding="utf-8", timeout=5, check=False)  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return version
-    if not (ROOT / ".git").exists():  # unpacked inside another project's checkout
-        return version
-    return f"{version}+{done.stdout.strip()}" if done.returncode == 0 and done.stdout.strip() else version
-
-
-def _project_version() -> str:
-    import tomllib
-
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+    return replace(model, module=None, tokenizer=None, layers=torch.nn.ModuleList(), owner=None)

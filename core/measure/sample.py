@@ -17,8 +17,8 @@ from core.measure.words import WordSet, choose_words, place_words, read_offsets
 from core.records import Protocol
 
 # Characters reserved for a token. Generous for the script, so that windows stay disjoint under any tokenizer.
-CHARACTERS_PER_TOKEN = 6.0
-CHARACTERS_PER_TOKEN_CJK = 2.5
+CHARACTERS_PER_TOKEN = 5.5
+CHARACTERS_PER_TOKEN_CJK = 2.2
 
 
 @dataclass(frozen=True)

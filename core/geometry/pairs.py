@@ -1,0 +1,187 @@
+"""One pass over all pairs of a cloud, from which neighbours and every second-order quantity are read.
+
+A tile of the Gram matrix gives distances, and its elementwise square times a few columns gives sums of squared
+cosines for as many subsets of the cloud as there are columns. Centring a subset on its own mean, or removing its
+leading components, changes c_i.c_j only by terms of low rank,
+
+    c_i.c_j = G_ij - a_i' M a_j,   a_i = (1, p_i, s_i1 ... s_ir),   p_i = x_i.m,   s_ik = (x_i - m).v_k,
+
+so sum_ij w_i w_j (c_i.c_j)^2, with w_i = 1 / |c_i|^2, needs the squared Gram matrix only in w'(G o G)w. That is what
+makes the jackknife exact, re-drawn and re-centred, without a second pass over pairs.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.geometry.neighbours import NeighbourTable, nearest_of_tile
+
+_log = logging.getLogger("workdim")
+TILE = 512
+SMALLEST_TILE = 64
+
+
+@dataclass(frozen=True)
+class Directions:
+    """How each subset of a cloud turns points into centred directions."""
+
+    weights: Tensor
+    """w_i = 1 / |c_i|^2 for members, 0 for others and for points at the subset's mean; (n_sets, n)"""
+    features: Tensor
+    """a_i; (n_sets, n, n_features)"""
+    metric: Tensor
+    """M; (n_sets, n_features, n_features)"""
+
+
+@dataclass(frozen=True)
+class PairSums:
+    """Sums over ordered pairs of different points, for each subset; (n_sets,) float64."""
+
+    squares: np.ndarray
+    """of squared cosines"""
+    pairs: np.ndarray
+    """of ones"""
+
+    def without(self, *others: PairSums) -> PairSums:
+        for other in others:
+            self = PairSums(self.squares - other.squares, self.pairs - other.pairs)
+        return self
+
+    @property
+    def d2(self) -> np.ndarray:
+        """Pairs over squared cosines; NaN where nothing is left."""
+        good = (self.pairs > 0) & (self.squares > 0)
+        return np.divide(self.pairs, self.squares, out=np.full(len(self.pairs), np.nan), where=good)
+
+
+def scan(points: Tensor, columns: Tensor, k: int = 0, used: Tensor | None = None) -> tuple[Tensor, NeighbourTable]:
+    """(G o G) @ columns, with G the Gram matrix, and the k nearest neighbours among the `used` points.
+
+    points (n, n_dims) fp32, centred; columns (n, n_columns); used (n,) bool or None for all. Where memory runs short
+    the tiles are halved, and a line says so.
+    """
+    tile = TILE
+    while True:
+        try:
+            return _scan(points, columns, k, used, tile)
+        except torch.OutOfMemoryError:
+            if tile <= SMALLEST_TILE:
+                raise
+            tile //= 2
+            _log.warning("Memory is short: the geometry goes on with tiles of %d rows.", tile)
+
+
+def _scan(points: Tensor, columns: Tensor, k: int, used: Tensor | None, tile: int) -> tuple[Tensor, NeighbourTable]:
+    n = len(points)
+    norms = points.square().sum(1)
+    k = min(k, (n if used is None else int(used.sum())) - 1)
+    products = points.new_empty(n, columns.shape[1])
+    distances = points.new_full((n, max(k, 0)), torch.inf)
+    indices = torch.zeros(n, max(k, 0), dtype=torch.int64, device=points.device)
+    gram, squares = points.new_empty(tile, n), points.new_empty(tile, n)
+    hidden = None if used is None else ~used
+    for start in range(0, n, tile):
+        rows = slice(start, min(start + tile, n))
+        block = torch.mm(points[rows], points.T, out=gram[: rows.stop - start])
+        if columns.shape[1]:
+            squared = torch.mul(block, block, out=squares[: len(block)])
+            torch.mm(squared, columns, out=products[rows])
+        if k > 0:
+            distances[rows], indices[rows] = nearest_of_tile(block, points, norms, start, k, hidden)
+    return products, NeighbourTable(points, norms, distances, indices)
+
+
+def directions(points: Tensor, members: Tensor, components: Tensor | None = None) -> Directions:
+    """Each subset centred on its own mean, without the leading components if those are given.
+
+    points (n, n_dims) fp32; members (n_sets, n) bool; components (n_sets, n_removed, n_dims), orthonormal rows.
+    """
+    weight = members.to(points.dtype)
+    means = weight @ points / weight.sum(1, keepdim=True).clamp_min(1)  # (n_sets, n_dims)
+    along = means @ points.T  # p; (n_sets, n)
+    square = means.square().sum(1)  # (n_sets,)
+    norms = points.square().sum(1) - 2 * along + square[:, None]
+    features = [torch.ones_like(along), along]
+    n_removed = 0
+    if components is not None:
+        n_removed = components.shape[1]
+        scores = torch.einsum("srd,nd->srn", components, points)
+        scores = scores - torch.einsum("srd,sd->sr", components, means)[:, :, None]
+        norms = norms - scores.square().sum(1)
+        features += list(scores.unbind(1))
+    # Points that coincide with the mean have no direction; round-off must not give them one.
+    valid = members & (norms > 1e-6 * norms.clamp_min(0).amax(1, keepdim=True).clamp_min(1e-30))
+    weights = torch.where(valid, 1 / norms.clamp_min(1e-30), torch.zeros_like(norms))
+    metric = points.new_zeros(len(members), 2 + n_removed, 2 + n_removed)
+    metric[:, 0, 0], metric[:, 0, 1], metric[:, 1, 0] = -square, 1, 1
+    for component in range(n_removed):
+        metric[:, 2 + component, 2 + component] = 1
+    return Directions(weights, torch.stack(features, dim=2), metric)
+
+
+def all_pairs(points: Tensor, of: Directions, products: Tensor) -> PairSums:
+    """Over all pairs; products = (G o G) @ weights' (n, n_sets) from `scan`."""
+    weighted = of.weights[:, :, None] * of.features  # (n_sets, n, n_features)
+    squares = torch.einsum("sn,ns->s", of.weights, products)
+    moments = torch.einsum("snf,nd->sfd", weighted, points)
+    cross = moments @ moments.transpose(1, 2)  # (n_sets, n_features, n_features)
+    own = weighted.transpose(1, 2) @ of.features
+    count = (of.weights > 0).sum(1).cpu().double()
+    return _sums(squares, cross, own[None], of.metric, count, count.square())
+
+
+def pairs_within(points: Tensor, of: Directions, groups: list[np.ndarray]) -> PairSums:
+    """Over pairs of one group, such as one sequence; `groups` as `grouped` gives them."""
+    n_sets = len(of.weights)
+    result = PairSums(np.zeros(n_sets), np.zeros(n_sets))
+    for padded in groups:
+        index = torch.from_numpy(np.maximum(padded, 0)).to(points.device)  # (n_groups, width)
+        real = torch.from_numpy(padded >= 0).to(points.device)
+        own_points = points[index]
+        gram = own_points @ own_points.transpose(1, 2)  # (n_groups, width, width)
+        weights = of.weights[:, index] * real  # (n_sets, n_groups, width)
+        features = of.features[:, index]
+        weighted = (weights[..., None] * features).permute(1, 2, 0, 3)  # (n_groups, width, n_sets, n_features)
+        carried = (gram @ weighted.flatten(2)).view_as(weighted)
+        cross = torch.einsum("gwsf,gwse->sfe", weighted, carried)
+        by_set = weights.permute(1, 2, 0)
+        squares = torch.einsum("gws,gws->s", by_set, gram.square() @ by_set)
+        own = torch.einsum("gwsf,sgwe->gsfe", weighted, features)
+        count = (weights > 0).sum(2).cpu().double()  # (n_sets, n_groups)
+        part = _sums(squares, cross, own, of.metric, count.sum(1), count.square().sum(1))
+        result = PairSums(result.squares + part.squares, result.pairs + part.pairs)
+    return result
+
+
+def _sums(squares: Tensor, cross: Tensor, own: Tensor, metric: Tensor, count: Tensor, pairs: Tensor) -> PairSums:
+    """The expansion of the sum, less the pairs of a point with itself, whose cosine is 1."""
+    mixed = metric @ own  # (n_groups or 1, n_sets, n_features, n_features)
+    trace = torch.einsum("gsfe,gsef->s", mixed, mixed)
+    total = squares - 2 * (metric * cross).sum((1, 2)) + trace
+    of_itself = count.numpy()
+    return PairSums(total.cpu().double().numpy() - of_itself, pairs.numpy() - of_itself)
+
+
+def grouped(labels: np.ndarray) -> list[np.ndarray]:
+    """Row numbers of the points that share a label, padded with -1; (n_groups, width) per size class.
+
+    Classes are powers of two, so that padding at most doubles the work; labels that occur once are left out.
+    """
+    order = np.argsort(labels, kind="stable")
+    _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
+    result = []
+    width = 2
+    while counts.size and width // 2 < counts.max():
+        chosen = (counts > width // 2) & (counts <= width) if width > 2 else counts == 2
+        if chosen.any():
+            offset = np.arange(counts[chosen].max())
+            rows = starts[chosen][:, None] + offset
+            padded = np.where(offset < counts[chosen][:, None], order[np.minimum(rows, len(order) - 1)], -1)
+            result.append(padded)
+        width *= 2
+    return result

@@ -1,0 +1,61 @@
+"""What the geometry of one layer gives back: estimates and correlators of named clouds, and distributions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from core.records import Estimate
+
+
+@dataclass(frozen=True)
+class CloudEstimate:
+    cloud: str
+    estimator: str
+    n1: int | None
+    n2: int | None
+    estimate: Estimate
+    blocks: list[float]
+    """The value without block 0, 1, ...; empty where the estimator has no replicates."""
+    halves: list[float] = field(default_factory=list)
+    """On half A and half B of split 0, of split 1, ..."""
+    transform: str = "centred"
+    gaussian_equivalent: float = math.nan
+    """Dimension of the isotropic Gaussian cloud of as many points that the estimator reads the same on."""
+
+
+@dataclass(frozen=True)
+class CloudCorrelator:
+    cloud: str
+    correlator: str
+    value: float
+    std_error: float
+    n_points: int
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One value for each of some tokens."""
+
+    quantity: str
+    rows: np.ndarray
+    """The tokens' rows in the masked table; empty where values do not belong to single tokens."""
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    estimates: list[CloudEstimate]
+    correlators: list[CloudCorrelator]
+    distributions: list[Distribution]
+    duplicate_share: float
+    """Exact copies among the points of `one_per_type`."""
+
+    def value(self, cloud: str, estimator: str, n1: int | None = None, transform: str = "centred") -> float:
+        """NaN where there is no such estimate."""
+        for e in self.estimates:
+            if (e.cloud, e.estimator, e.n1, e.transform) == (cloud, estimator, n1, transform):
+                return e.estimate.value
+        return math.nan

@@ -1,0 +1,76 @@
+"""What a run says about its own making: phases, memory, versions of code and libraries."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from core.records import Progress, ProgressCallback
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "gguf", "scipy", "scikit-dimension")
+
+
+@dataclass
+class Clock:
+    """Phase times, peak memory and the start."""
+
+    progress: ProgressCallback
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory: int = 0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self.report(Progress(name, 0, 1))
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+    def report(self, progress: Progress) -> None:
+        self.peak_memory = max(self.peak_memory, anonymous_memory())
+        self.progress(progress)
+
+
+def anonymous_memory() -> int:
+    """Bytes of memory that are the process's own, mapped files left out where the system tells them apart."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return psutil.Process().memory_info().rss
+
+
+def library_versions() -> dict[str, str]:
+    return {name: _version(name) for name in PACKAGES}
+
+
+def code_version() -> str:
+    """Workdim's version, and the commit where the code is a git checkout."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=ROOT, capture_output=True,
+                              text=True, encoding="utf-8", timeout=5, check=False)  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return version
+    if not (ROOT / ".git").exists():  # unpacked inside another project's checkout
+        return version
+    return f"{version}+{done.stdout.strip()}" if done.returncode == 0 and done.stdout.strip() else version
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
