@@ -5,30 +5,6 @@ import pytest
 from core.report import wording
 
 
-def test_a_found_verdict_is_never_shown_plain():
-    assert (
-        wording.verdict_text("found", ["no_random_init"], "en")
-        == "expansion-contraction: found (not controlled against random weights)"
-    )
-    assert wording.verdict_text("found", ["no_random_init"], "ja") == "拡張–収縮：確認（ランダム重みとの対照なし）"
-
-
-@pytest.mark.parametrize(
-    ("language", "shown"), [("en", "found (controls not stated)"), ("ja", "確認（対照の記載なし）")]
-)
-def test_what_was_not_recorded_is_said(language, shown):
-    assert wording.verdict_short("found", None, language) == shown
-
-
-@pytest.mark.parametrize(
-    ("verdict", "english", "japanese"),
-    [("found", "found", "確認"), ("not_found", "not found", "不確認"), ("undecided", "undecided", "判定不能")],
-)
-def test_verdicts(verdict, english, japanese):
-    assert wording.verdict_text(verdict, [], "en") == f"expansion-contraction: {english}"
-    assert wording.verdict_text(verdict, [], "ja") == f"拡張–収縮：{japanese}"
-
-
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
@@ -65,11 +41,6 @@ def test_scores_say_whose_they_are():
     assert wording.score_text(row | {"score_match": "none"}, "en") == "no published score for this model"
 
 
-def test_unknown_keys_are_shown_as_they_are():
-    assert wording.estimator_name("skdim_lpca", "ja") == "skdim_lpca"
-    assert wording.qualifier_text("new_key", "ja") == "new_key"
-
-
 def test_words_of_ours_in_the_data_are_translated():
     assert wording.relation_name("quantised", "ja") == "量子化"
     assert wording.relation_name("merged by hand", "ja") == "merged by hand"
@@ -78,8 +49,14 @@ def test_words_of_ours_in_the_data_are_translated():
     assert wording.benchmark_name("arc_easy", "not stated", 5, "ja") == "arc_easy（指標の記載なし、5-shot）"
 
 
-def test_gride_names_its_rank():
+def test_estimators_name_their_rank_or_number_of_neighbours():
     assert wording.estimator_name("gride", "en", 8).endswith("(n1=8)")
+    assert wording.estimator_name("gride", "en", 8, 16).endswith("(n1=8, n2=16)")
+    assert wording.estimator_name("gride_8", "en") == wording.estimator_name("gride", "en", 8, 16)
+    assert wording.estimator_name("local_d2", "ja", n2=50) == "局所d2：近傍の二次相関子次元 (k=50)"
+    assert wording.estimator_symbol("local_d2", n2=50) == "d2(k) k=50"
+    assert wording.estimator_symbol("mle", n2=20) == "MLE k=20"
+    assert wording.estimator_name("skdim_TwoNN", "en") == "TwoNN (scikit-dimension)"
     assert (
         wording.dimension_axis("gride", "one_per_type", "en", None, 8)
         == "Estimated dimension (GRIDE n1=8, one per type)"

@@ -1,0 +1,110 @@
+"""One sentence for each check and qualifier: what it guards against, and what to do about it."""
+
+from __future__ import annotations
+
+from core.locale import translator
+
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues."""
+    return message
+
+
+CHECKS: dict[str, str] = {
+    "norm_dropped_share": _(
+        "Tokens with huge norms would pull every mean; where many are left out, the rest is no fair sample: "
+        "read other text, or look at the tokens named in the sink panel."
+    ),
+    "duplicates": _(
+        "Equal points have distance zero and spoil neighbour ratios: look for repeated text, or for a model that "
+        "gives several tokens one state."
+    ),
+    "unknown_token_share": _(
+        "Unknown tokens share one vector whatever they stand for: choose a text in a script that the tokenizer knows."
+    ),
+    "tokens_per_character": _(
+        "A tokenizer that falls back to bytes measures bytes, not words: choose a text in a language of the model."
+    ),
+    "token_types": _(
+        "d2 rises with the number of token types: compare only runs with nearly the same number, or read more text."
+    ),
+    "sequence_invariance": _(
+        "A dimension that follows the number of windows counts windows: read more windows (protocol standard) "
+        "before using the value."
+    ),
+    "sequence_invariance_all_pairs": _(
+        "The same with pairs inside a window counted, which a model with random weights cannot pass: read more windows."
+    ),
+    "sequence_share": _(
+        "Where most variance lies between windows, tokens tell their window rather than themselves: "
+        "read more and shorter windows."
+    ),
+    "n_invariance": _(
+        "A value that moves when half of the points are left out belongs to that number of points only: read more text."
+    ),
+    "vocabulary_shift": _(
+        "For information: how much a broader vocabulary raises the value, and so why only runs of equal N are compared."
+    ),
+    "d2_abtt3": _(
+        "For information: a contraction that vanishes with the three leading components rests on few directions."
+    ),
+    "words_lost_share": _(
+        "Words that a model could not use are missing from the comparison across tokenizers: "
+        "read shorter windows, or leave that comparison out."
+    ),
+}
+
+QUALIFIERS: dict[str, str] = {
+    "check_vetoed": _(
+        "A check found a fault that the numbers do not survive: do not use this run; its checks say what to change."
+    ),
+    "no_random_init": _(
+        "Random weights can give such a shape without any training: run the protocol standard, which measures them."
+    ),
+    "random_init_same": _(
+        "The same architecture with random weights gives the shape as well: do not read it as a result of training."
+    ),
+    "random_init_differs": _(
+        "The same architecture with random weights does not give the shape: it needs the trained weights."
+    ),
+    "shuffled_same": _(
+        "The tokens of each window in random order give the shape as well: it is about vocabulary and weights, "
+        "and no evidence of semantics."
+    ),
+    "abtt3_lost": _(
+        "With the three leading components removed the contraction is gone: a few directions carry it, so do not "
+        "read the final dimension as the dimension of the whole state."
+    ),
+    "gride_contracts": _(
+        "The nearest-neighbour dimension (GRIDE, n1=8, n2=16) falls but does not rise: "
+        "state the estimator with every claim."
+    ),
+    "gride_disagrees": _(
+        "The nearest-neighbour dimension (GRIDE, n1=8, n2=16) does not both rise and fall: "
+        "state the estimator with every claim."
+    ),
+    "few_types": _(
+        "Fewer token types than the protocol allows read lower: compare with runs of the same number, "
+        "or read more text."
+    ),
+    "no_final_norm": _(
+        "The architecture has no norm after its last block, whose output stands for the final state: "
+        "do not compare it with values after a norm."
+    ),
+    "check_warned": _("A check came close to its limit: read its value before relying on the second digit."),
+}
+
+
+def check_meaning(check: str, language: str) -> str:
+    """Empty for a check that nobody has explained yet."""
+    return _told(CHECKS, check, language)
+
+
+def qualifier_meaning(qualifier: str, language: str) -> str:
+    """Empty for a qualifier that nobody has explained yet."""
+    return _told(QUALIFIERS, qualifier, language)
+
+
+def _told(meanings: dict[str, str], key: str, language: str) -> str:
+    message = meanings.get(key)
+    return translator(language)(message) if message else ""

@@ -1,0 +1,115 @@
+"""How a verdict is worded: never without what supports or limits it, the most important first.
+
+A qualifier has a brief form for table cells, a full form for sentences and, in `core.report.meanings`, a sentence on
+what it means and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from core.locale import translator
+from core.report import names
+
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues."""
+    return message
+
+
+class Wording(NamedTuple):
+    brief: str
+    full: str
+
+
+QUALIFIERS: dict[str, Wording] = {
+    "check_vetoed": Wording(_("a check vetoed it"), _("a check vetoed it: not to be relied on")),
+    "no_random_init": Wording(_("not controlled against random weights"), _("not controlled against random weights")),
+    "random_init_same": Wording(_("random weights show it too"), _("random weights show it too: no sign of training")),
+    "random_init_differs": Wording(_("random weights do not show it"), _("random weights do not show it")),
+    "shuffled_same": Wording(
+        _("shuffled text shows it too"),
+        _("shuffled tokens show it too: about vocabulary and weights, no evidence of semantics"),
+    ),
+    "abtt3_lost": Wording(
+        _("no contraction without three components"),
+        _("the contraction does not survive removing three components"),
+    ),
+    "gride_contracts": Wording(
+        _("nearest-neighbour dimension only contracts"), _("nearest-neighbour dimension only contracts")
+    ),
+    "gride_disagrees": Wording(
+        _("nearest-neighbour dimension does not show it"), _("nearest-neighbour dimension does not show it")
+    ),
+    "few_types": Wording(_("few token types"), _("few token types: reads lower than a full sample")),
+    "no_final_norm": Wording(_("no final norm"), _("no final norm")),
+    "check_warned": Wording(_("a check gave a warning"), _("a check gave a warning")),
+}
+"""In the order in which they are said: what can overturn the verdict first.
+
+`gride_contracts` is not stored: it is `gride_disagrees` where the stored ratios say how (see `told_of`).
+"""
+
+_CONTROLLED = {"no_random_init", "random_init_same", "random_init_differs"}
+MARGIN = 1.1
+"""A ratio below it counts as no rise or no fall, as in `analysis.shape`."""
+
+
+def ordered(qualifiers: Iterable[str]) -> list[str]:
+    """By importance; those that nobody has worded yet come last, in the order given."""
+    known = list(QUALIFIERS)
+    return sorted(dict.fromkeys(qualifiers), key=lambda key: known.index(key) if key in known else len(known))
+
+
+def told_of(run: Mapping[str, Any]) -> list[str] | None:
+    """The qualifiers of a run or summary; where its ratios say more of the nearest neighbours, they are asked."""
+    if run["qualifiers"] is None:
+        return None
+    rise, fall = run.get("expansion_ratio_gride_8"), run.get("contraction_ratio_gride_8")
+    only_falls = rise is not None and fall is not None and rise < MARGIN < fall
+    return ["gride_contracts" if only_falls and key == "gride_disagrees" else key for key in run["qualifiers"]]
+
+
+def qualifier_text(qualifier: str, language: str, brief: bool = True) -> str:
+    """What supports or limits a verdict, to stand in brackets behind it."""
+    words = QUALIFIERS.get(qualifier)
+    if words is None:
+        return qualifier
+    return translator(language)(words.brief if brief else words.full)
+
+
+def limits_of(qualifiers: Iterable[str] | None, language: str, brief: bool = True) -> list[str]:
+    """What limits a verdict; where nothing was recorded, that too is said."""
+    if qualifiers is None:
+        return [translator(language)(_("controls not stated"))]
+    return [qualifier_text(qualifier, language, brief) for qualifier in ordered(qualifiers)]
+
+
+def verdict_word(verdict: str | None, language: str) -> str:
+    """Only the word. A reader sees it through `verdict_text` or `verdict_short`, with what limits it."""
+    return names.name("verdict", verdict if verdict in ("found", "not_found") else "undecided", language)
+
+
+def verdict_short(verdict: str | None, qualifiers: Iterable[str] | None, language: str) -> str:
+    """For a table column that is headed "expansion-contraction"."""
+    return _qualified(verdict, qualifiers, language, brief=True)
+
+
+def verdict_text(verdict: str | None, qualifiers: Iterable[str] | None, language: str) -> str:
+    """The whole verdict: "expansion-contraction: found (not controlled against random weights)"."""
+    told = translator(language)(_("expansion-contraction: {verdict}"))
+    return told.format(verdict=_qualified(verdict, qualifiers, language, brief=False))
+
+
+def _qualified(verdict: str | None, qualifiers: Iterable[str] | None, language: str, brief: bool) -> str:
+    """A "found" that says nothing of random weights says that it does not."""
+    translate = translator(language)
+    told = None if qualifiers is None else list(qualifiers)
+    limits = limits_of(told, language, brief)
+    if verdict == "found" and told is not None and not _CONTROLLED & set(told):
+        limits.insert(0, translate(_("controls not stated")))
+    word = verdict_word(verdict, language)
+    if not limits:
+        return word
+    return translate(_("{word} ({limits})")).format(word=word, limits=translate(_("; ")).join(limits))

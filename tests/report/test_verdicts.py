@@ -1,0 +1,82 @@
+"""A verdict is never told without what supports or limits it, and never says more than was measured."""
+
+import itertools
+
+import pytest
+
+from core.report import wording
+from core.report.verdicts import QUALIFIERS, ordered, told_of
+
+CONTROLLED = ("no_random_init", "random_init_same", "random_init_differs")
+
+
+@pytest.mark.parametrize(
+    ("qualifiers", "english", "japanese"),
+    [
+        (["no_random_init"], "not controlled against random weights", "ランダム重みとの対照なし"),
+        (["random_init_differs"], "random weights do not show it", "ランダム重みでは現れない"),
+        (["random_init_same"], "random weights show it too", "ランダム重みでも同じ形"),
+        ([], "controls not stated", "対照の記載なし"),
+        (["no_final_norm"], "controls not stated; no final norm", "対照の記載なし、最終正規化なし"),
+        (None, "controls not stated", "対照の記載なし"),
+    ],
+)
+def test_found_is_never_plain(qualifiers, english, japanese):
+    assert wording.verdict_short("found", qualifiers, "en") == f"found ({english})"
+    assert wording.verdict_short("found", qualifiers, "ja") == f"確認（{japanese}）"
+    assert wording.verdict_text("found", qualifiers, "en").startswith(f"expansion-contraction: found ({english}")
+    assert wording.verdict_text("found", qualifiers, "ja").startswith(f"拡張–収縮：確認（{japanese}")
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("others", list(itertools.combinations(QUALIFIERS, 2)))
+def test_whatever_else_is_said_a_found_verdict_tells_of_its_control(others, language):
+    word = wording.verdict_word("found", language)
+    told = wording.verdict_text("found", others, language)
+    assert not told.endswith(word)
+    controls = [wording.qualifier_text(key, language, brief=False) for key in CONTROLLED]
+    assert any(text in told for text in [*controls, *wording.limits_of(None, language)])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "english", "japanese"),
+    [("not_found", "not found", "不確認"), ("undecided", "undecided", "判定不能"), (None, "undecided", "判定不能")],
+)
+def test_other_verdicts_need_no_control(verdict, english, japanese):
+    assert wording.verdict_text(verdict, [], "en") == f"expansion-contraction: {english}"
+    assert wording.verdict_text(verdict, [], "ja") == f"拡張–収縮：{japanese}"
+
+
+def test_what_can_overturn_a_verdict_is_said_first():
+    said = wording.verdict_short("found", ["check_warned", "few_types", "no_random_init", "check_vetoed"], "en")
+    assert said == (
+        "found (a check vetoed it; not controlled against random weights; few token types; a check gave a warning)"
+    )
+    assert ordered(["new_key", "few_types", "few_types"]) == ["few_types", "new_key"]
+
+
+def test_shuffled_text_with_the_same_shape_is_no_evidence_of_semantics():
+    said = wording.verdict_text("found", ["random_init_differs", "shuffled_same"], "en")
+    assert "no evidence of semantics" in said and "vocabulary and weights" in said
+    assert "意味の処理を示す証拠ではない" in wording.verdict_text("found", ["shuffled_same"], "ja")
+
+
+@pytest.mark.parametrize(
+    ("rise", "fall", "told"),
+    [
+        (0.7, 1.62, "nearest-neighbour dimension only contracts"),
+        (1.3, 1.0, "nearest-neighbour dimension does not show it"),
+        (0.9, 1.0, "nearest-neighbour dimension does not show it"),
+        (None, None, "nearest-neighbour dimension does not show it"),
+    ],
+)
+def test_only_contracts_is_said_where_the_ratios_say_so(rise, fall, told):
+    run = {"qualifiers": ["gride_disagrees"], "expansion_ratio_gride_8": rise, "contraction_ratio_gride_8": fall}
+    assert wording.limits_of(told_of(run), "en") == [told]
+    assert told_of({"qualifiers": None}) is None
+
+
+def test_unknown_keys_are_shown_as_they_are():
+    assert wording.qualifier_text("new_key", "ja") == "new_key"
+    assert wording.name("cloud", "new_key", "ja") == "new_key"
+    assert wording.check_meaning("new_key", "ja") == ""
