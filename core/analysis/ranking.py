@@ -1,7 +1,8 @@
 """Which runs may stand in one table, and which published scores belong to them.
 
-Runs are compared only within a group: one model kind, tokenizer, corpus and protocol. No order within a group is
-called better. A score belongs to a model through its exact repository and revision; everything weaker is labelled.
+Runs are compared only within a group: one model kind, tokenizer, corpus and protocol; or, for models whose tokenizers
+differ, the same words of the same text. No order within a group is called better. A score belongs to a model through
+its exact repository and revision; everything weaker is labelled.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from core.tables import RunSummaryRow, columns
+
 GROUP_KEYS = ("kind", "tokenizer_hash", "corpus_id", "protocol_hash")
+WORD_KEYS = ("kind", "words_hash", "corpus_id", "protocol_hash")
+"""What runs share that are compared on one point per word of the text."""
 N_TOLERANCE = 0.10
 """Dimensions of clouds whose sizes differ by more are not compared: a broader vocabulary reads higher."""
 
@@ -24,10 +29,13 @@ class RankingGroup:
 
     kind: str
     tokenizer_hash: str
+    """Empty where the runs are compared across tokenizers."""
     corpus_id: str
     protocol_hash: str
     rows: pl.DataFrame
     """Rows of the runs frame, in the order that the reader chose."""
+    words_hash: str = ""
+    """Of the words whose points are compared; empty where the points are token types."""
 
     @property
     def n_points(self) -> tuple[int, int]:
@@ -47,24 +55,56 @@ class RankingGroup:
         return sorted(self.rows["dtype"].unique().to_list())
 
 
-def groups(runs: pl.DataFrame, order: str = "name") -> list[RankingGroup]:
-    """The comparison groups among the runs on unchanged text, largest first."""
+def groups(runs: pl.DataFrame, order: str = "name", *, lifted: bool = False) -> list[RankingGroup]:
+    """The comparison groups among the runs on unchanged text, largest first.
+
+    Runs that a check vetoes are left out (`vetoed` gives them) unless the reader has `lifted` the vetoes.
+    """
+    return _grouped(runs, GROUP_KEYS, order, lifted)
+
+
+def vetoed(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs on unchanged text that `groups` leaves out; `vetoed_by` names the checks."""
+    return runs.filter(pl.col("pass") == "text", _is_vetoed())
+
+
+def across_tokenizers(
+    runs: pl.DataFrame, summaries: pl.DataFrame, order: str = "name", *, lifted: bool = False
+) -> list[RankingGroup]:
+    """Groups of runs that measured the same words of the same text, with their summaries on one point per word.
+
+    `summaries` are rows of run_summaries. A group holds at least two models; where the clouds differ in size by more
+    than 10 percent (`sizes_differ`) it is shown, but its values are not comparable.
+    """
+    if runs.is_empty() or "words_hash" not in runs.columns:
+        return []
+    of_words = summaries.filter(cloud="one_per_word", estimator="d2")
+    own = [column for column in columns(RunSummaryRow) if column in of_words.columns and column != "run_id"]
+    measured = runs.filter(pl.col("words_hash").is_not_null()).drop(own, strict=False)
+    joined = measured.join(of_words.select("run_id", *own), on="run_id", how="inner", maintain_order="left")
+    found = _grouped(joined, WORD_KEYS, order, lifted)
+    return [group for group in found if group.rows["model_id"].n_unique() > 1]
+
+
+def _grouped(runs: pl.DataFrame, keys: tuple[str, ...], order: str, lifted: bool) -> list[RankingGroup]:
     if runs.is_empty():
         return []
-    text = runs.filter(pl.col("pass") == "text").sort([order, "name", "run_id"], nulls_last=True)
-    found = [_group(rows) for _, rows in text.group_by(GROUP_KEYS, maintain_order=True)]
+    text = runs.filter(pl.col("pass") == "text")
+    text = text if lifted else text.filter(~_is_vetoed())
+    text = text.sort([order, "name", "run_id"], nulls_last=True)
+    found = [_group(rows, keys) for _, rows in text.group_by(keys, maintain_order=True)]
     return sorted(found, key=lambda group: -group.rows.height)
 
 
-def _group(rows: pl.DataFrame) -> RankingGroup:
+def _is_vetoed() -> pl.Expr:
+    """A run without checks is not vetoed."""
+    return pl.col("worst_check").eq_missing(pl.lit("veto"))
+
+
+def _group(rows: pl.DataFrame, keys: tuple[str, ...]) -> RankingGroup:
     first = rows.row(0, named=True)
-    return RankingGroup(
-        kind=first["kind"],
-        tokenizer_hash=first["tokenizer_hash"],
-        corpus_id=first["corpus_id"],
-        protocol_hash=first["protocol_hash"],
-        rows=rows,
-    )
+    shared = {key: first[key] for key in keys}
+    return RankingGroup(**{"tokenizer_hash": "", **shared}, rows=rows)
 
 
 def with_scores(runs: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:

@@ -8,8 +8,10 @@ from core.analysis.ranking import RankingGroup
 from core.locale import translator
 from core.report import wording
 
-_TELLING = ("pass", "corpus_name", "protocol", "seed", "dtype")
+_TELLING = ("pass", "stack", "corpus_name", "protocol", "seed", "model_seed", "dtype")
 LONGEST = 26
+VETO_MARK = "‡"
+"""Behind the name of a run that a check vetoes, wherever its numbers stand."""
 
 
 def short_id(run_id: str) -> str:
@@ -30,6 +32,13 @@ def group_title(group: RankingGroup, language: str) -> str:
     _ = translator(language)
     run = group.rows.row(0, named=True)
     kind = wording.kind_name(group.kind, language)
+    if group.words_hash:
+        return _("Across tokenizers: {kind}, {text}, protocol {protocol}, words {words}").format(
+            kind=kind,
+            text=run["corpus_name"],
+            protocol=f"{run['protocol']} ({group.protocol_hash[:6]})",
+            words=group.words_hash[:6],
+        )
     return _("{kind}, {text}, protocol {protocol}, tokenizer {tokenizer}").format(
         kind=kind[:1].upper() + kind[1:],
         text=run["corpus_name"],
@@ -39,13 +48,23 @@ def group_title(group: RankingGroup, language: str) -> str:
 
 
 def run_labels(runs: pl.DataFrame) -> dict[str, str]:
-    """run_id -> the model's name, plus whatever differs between runs of that model, plus the id's end if all agree."""
+    """run_id -> the model's name, plus whatever differs between runs of that model, plus the id's end if all agree.
+
+    A run that a check vetoes carries the mark of that.
+    """
     labels: dict[str, str] = {}
+    telling = [column for column in _TELLING if column in runs.columns]
     for _, same in runs.group_by("name", maintain_order=True) if not runs.is_empty() else ():
-        differing = [column for column in _TELLING if same[column].n_unique() > 1]
+        differing = [column for column in telling if same[column].n_unique() > 1]
         for run in same.iter_rows(named=True):
-            labels[run["run_id"]] = " · ".join([run["name"], *(_value(column, run[column]) for column in differing)])
-    return {run_id: _unique(labels, run_id) for run_id in labels}
+            told = [_value(column, run[column]) for column in differing if run[column] is not None]
+            labels[run["run_id"]] = " · ".join([run["name"], *told])
+    vetoed = set(runs.filter(worst_check="veto")["run_id"]) if "worst_check" in runs.columns else set()
+    return {run_id: marked(_unique(labels, run_id), run_id in vetoed) for run_id in labels}
+
+
+def marked(name: str, is_vetoed: bool) -> str:
+    return f"{name} {VETO_MARK}" if is_vetoed else name
 
 
 def shortened(name: str, longest: int = LONGEST) -> str:
@@ -57,7 +76,7 @@ def shortened(name: str, longest: int = LONGEST) -> str:
 
 
 def _value(column: str, value: object) -> str:
-    return f"seed {value}" if column == "seed" else str(value)
+    return {"seed": f"seed {value}", "model_seed": f"weights {value}"}.get(column, str(value))
 
 
 def _unique(labels: dict[str, str], run_id: str) -> str:

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from core.analysis.ranking import benchmarks, groups, on_benchmark, with_scores
+from core.analysis.ranking import across_tokenizers, benchmarks, groups, on_benchmark, vetoed, with_scores
 from tests.report import frames
 from tests.report.frames import Model, score
 
@@ -24,6 +24,58 @@ def test_what_differs_in_one_key_stands_in_another_group(other):
 def test_only_runs_on_unchanged_text_are_compared():
     found = groups(frames.runs(Model("a"), Model("a", pass_="random_init"), Model("a", pass_="shuffled")))
     assert [names(group) for group in found] == [["a"]]
+
+
+def test_a_vetoed_run_is_left_out_and_named_with_its_checks_until_the_veto_is_lifted():
+    runs = frames.runs(Model("a"), Model("b", worst_check="veto"), Model("c", worst_check="warn"))
+    assert [names(group) for group in groups(runs)] == [["a", "c"]]
+    assert [names(group) for group in groups(runs, lifted=True)] == [["a", "b", "c"]]
+    assert vetoed(runs).select("name", "vetoed_by").rows() == [("b", ["sequence_share"])]
+
+
+def test_a_run_without_checks_is_no_vetoed_run():
+    runs = frames.runs(Model("a")).with_columns(worst_check=pl.lit(None, dtype=pl.String))
+    assert [names(group) for group in groups(runs)] == [["a"]]
+    assert vetoed(runs).is_empty()
+
+
+A, B = Model("a", tokenizer_hash="tok1"), Model("b", tokenizer_hash="tok2")
+
+
+def test_models_with_different_tokenizers_are_compared_on_the_words_that_they_share():
+    runs, summaries = frames.runs(A, B), frames.summaries(A, B)
+    (group,) = across_tokenizers(runs, summaries)
+    assert names(group) == ["a", "b"]
+    assert (group.words_hash, group.tokenizer_hash) == ("w1", "")
+    assert group.rows["working_dimension"].to_list() == [frames.WORDS_READ * A.peak, frames.WORDS_READ * B.peak]
+    assert group.n_points == (760, 760) and not group.sizes_differ
+    assert set(runs.columns) == set(group.rows.columns)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"kind": "encoder"}, {"words_hash": "w2"}, {"corpus": "python-source"}, {"protocol_hash": "000000000000"},
+     {"words_hash": None}, {"pass_": "shuffled"}, {"worst_check": "veto"}],
+)  # fmt: skip
+def test_words_are_compared_only_where_they_are_the_same_words_read_alike(other):
+    models = [A, Model("b", tokenizer_hash="tok2", **other)]
+    assert across_tokenizers(frames.runs(*models), frames.summaries(*models)) == []
+
+
+def test_two_runs_of_one_model_are_no_comparison_across_tokenizers():
+    models = [A, Model("a", tokenizer_hash="tok1", seed=1, run_id="second")]
+    assert across_tokenizers(frames.runs(*models), frames.summaries(*models)) == []
+
+
+def test_clouds_of_words_of_other_sizes_are_told():
+    models = [A, Model("b", tokenizer_hash="tok2", n_points=600)]
+    (group,) = across_tokenizers(frames.runs(*models), frames.summaries(*models))
+    assert group.sizes_differ
+
+
+def test_runs_that_measured_no_words_are_no_group():
+    assert across_tokenizers(frames.runs(A, B), frames.summaries()) == []
+    assert across_tokenizers(frames.runs(), frames.summaries()) == []
 
 
 def test_no_runs_no_groups():

@@ -10,7 +10,10 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from core.tables import LayerCorrelatorRow, LayerEstimateRow, ScoreRow, columns
+from core.tables import LayerCorrelatorRow, LayerEstimateRow, RunSummaryRow, ScoreRow, columns
+
+WORDS_READ = 1.1
+"""d2 on one point per word over d2 on one per type, in these frames."""
 
 RUN_TYPES = {
     "working_layer_first": pl.Int64,
@@ -47,6 +50,11 @@ class Model:
     qualifiers: tuple[str, ...] = ("no_random_init",)
     n_points: int = 800
     worst_check: str = "pass"
+    words_hash: str | None = "w1"
+    parent_run_id: str | None = None
+    model_seed: int | None = None
+    control_run_ids: tuple[str, ...] | None = None
+    gride_ratios: tuple[float, float] | None = None
 
     @property
     def id(self) -> str:
@@ -72,7 +80,7 @@ def run_row(model: Model) -> dict:
     spread = {"lower": 0.93, "upper": 1.07}
     row = {
         "run_id": model.id,
-        "parent_run_id": None,
+        "parent_run_id": model.parent_run_id,
         "pass": model.pass_,
         "seed": model.seed,
         "model_id": f"hub:{model.name}@{model.revision}",
@@ -111,6 +119,16 @@ def run_row(model: Model) -> dict:
         "corpus_language": "en",
         "corpus_domain": "technical reference",
         "worst_check": model.worst_check,
+        "vetoed_by": ["sequence_share"] if model.worst_check == "veto" else [],
+        "stack": "main",
+        "model_seed": model.model_seed,
+        "words_hash": model.words_hash,
+        "n_words": 800,
+        "n_words_lost": 12,
+        "control_run_ids": None if model.control_run_ids is None else list(model.control_run_ids),
+        "contraction_ratio_abtt3": 2.8,
+        "expansion_ratio_gride_8": None if model.gride_ratios is None else model.gride_ratios[0],
+        "contraction_ratio_gride_8": None if model.gride_ratios is None else model.gride_ratios[1],
         "estimator": "d2",
         "cloud": "one_per_type",
         "working_layer": top,
@@ -142,10 +160,25 @@ def runs(*models: Model) -> pl.DataFrame:
         return runs(Model("x")).clear()
     frame = pl.DataFrame([run_row(model) for model in models], infer_schema_length=None)
     nulls = [column for column, kind in frame.schema.items() if kind == pl.Null]
-    as_text = ("repository", "base_repository", "base_relation", "note", "parent_run_id", "pilot_id")
+    as_text = ("repository", "base_repository", "base_relation", "note", "parent_run_id", "pilot_id", "words_hash")
+    lists = [column for column in frame.columns if column in ("qualifiers", "tags", "control_run_ids", "vetoed_by")]
     return frame.with_columns(
-        pl.col(column).cast(pl.String if column in as_text else pl.Float64) for column in nulls
-    ).with_columns(pl.col("qualifiers").cast(pl.List(pl.String)))
+        pl.col(column).cast(pl.String if column in as_text else pl.Float64) for column in nulls if column not in lists
+    ).with_columns(pl.col(lists).cast(pl.List(pl.String)), pl.col("model_seed").cast(pl.Int64))
+
+
+def summaries(*models: Model) -> pl.DataFrame:
+    """On one point per type, as in `runs`, and on one per word: a little fewer points, a little higher."""
+    if not models:
+        return summaries(Model("x")).clear()
+    own = [column for column in columns(RunSummaryRow) if column in runs(models[0]).columns]
+    of_types = runs(*models).select(own)
+    of_words = of_types.with_columns(
+        cloud=pl.lit("one_per_word"),
+        n_points=(pl.col("n_points") * 0.95).cast(pl.Int64),
+        working_dimension=WORDS_READ * pl.col("working_dimension"),
+    )
+    return pl.concat([of_types, of_words])
 
 
 def estimates(*models: Model) -> pl.DataFrame:
