@@ -1,10 +1,10 @@
 """scikit-dimension's estimators under our names: independent implementations, and further opinions.
 
-None knows about sequences, and several take minutes, so each has a measured cost. Options are the package's defaults
-except where a default would decide the answer: MiND_ML never reads above its `D` = 10, KNN looks at 6 points, DANCo
-calibrates a model for each dimension in turn (DANCoFit has them fitted), PH builds a thousand spanning trees. ESS is
-left out: at 2,000 points in 100 dimensions it has not ended after a minute. The package is imported when one first
-runs.
+None knows about sequences, and some take a minute, so each has a measured cost (`core.geometry.registry.cost`). Options
+are the package's defaults except where a default would decide the answer or its time: MiND_ML never reads above its
+`D` = 10, KNN looks at 6 points, PH builds a thousand spanning trees. DANCo simulates a cloud for each dimension in
+turn; `skdim_danco_fit` takes its published fits of them, up to 100 dimensions. ESS is left out: it takes a minute and a
+half of computing for 2,000 points in 100 dimensions. The package is imported when one first runs.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Fitter(NamedTuple):
 
 FITTERS: dict[str, Fitter] = {
     "skdim_corr_int": Fitter("CorrInt", {}),
+    "skdim_danco": Fitter("DANCo", {"random_state": SEED}),
     "skdim_danco_fit": Fitter("DANCo", {"ver": "DANCoFit", "random_state": SEED}),
     "skdim_fisher_s": Fitter("FisherS", {}),
     "skdim_gride": Fitter("GRIDE", {"n1": 8, "n2": 16}),

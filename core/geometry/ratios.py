@@ -29,6 +29,8 @@ def two_nn(distances: Tensor) -> float:
     a tie r1 = r2 counts as log 1 = 0 and so raises it.
     """
     log_mu = _log_ratios(distances, 1, 2)
+    if len(log_mu) < MIN_POINTS:
+        return math.nan
     return _safe_ratio(len(log_mu) - 1, float(log_mu.sum()))
 
 
@@ -40,7 +42,7 @@ def two_nn_censored(distances: Tensor, discarded: float = DISCARDED) -> float:
     """
     log_mu = _log_ratios(distances, 1, 2).sort().values
     n = _kept(len(log_mu), discarded)
-    if n < 2:
+    if n < MIN_POINTS - 1:
         return math.nan
     return _safe_ratio(n - 1, float(log_mu[:n].sum()) + (len(log_mu) - n) * float(log_mu[n - 1]))
 
@@ -52,7 +54,7 @@ def two_nn_linear(distances: Tensor, discarded: float = DISCARDED) -> float:
     """
     log_mu = _log_ratios(distances, 1, 2).sort().values
     n = min(_kept(len(log_mu), discarded), len(log_mu) - 1)
-    if n < 2:
+    if n < MIN_POINTS - 1:
         return math.nan
     x = log_mu[:n]
     y = -torch.log1p(-torch.arange(1, n + 1, dtype=x.dtype) / len(log_mu))
@@ -66,6 +68,8 @@ def mle(distances: Tensor) -> float:
     dimensions themselves is biased at small k.
     """
     k = distances.shape[1]
+    if len(distances) < MIN_POINTS:
+        return math.nan
     logs = _in_double(distances).log()
     return _safe_ratio((k - 1) * len(distances), float((logs[:, -1:] - logs[:, :-1]).sum()))
 
@@ -79,9 +83,9 @@ def gride(distances: Tensor, n1: int) -> float:
     n2 = 2 * n1
     log_mu = _log_ratios(distances, n1, n2)
     mean = float(log_mu.mean())
-    if not math.isfinite(mean) or mean <= 0:
-        return math.nan
     n = len(log_mu)
+    if n < MIN_POINTS or not math.isfinite(mean) or mean <= 0:
+        return math.nan
     start = sum(1 / i for i in range(n1, n2)) / mean
     if n1 == 1:
         return start * (n - 1) / n

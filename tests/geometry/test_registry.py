@@ -1,0 +1,122 @@
+"""What every entry of `ESTIMATORS` answers: refusals, notes, errors, costs, and scikit-dimension's under our names."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import EstimateError
+from core.geometry.dimensions import ESTIMATORS
+from core.geometry.external import FITTERS
+from core.geometry.registry import COSTS, cost
+
+PROMISED = {
+    "d2", "d2_all_pairs", "d2_typed", "local_d2", "local_d2_20", "local_d2_50", "two_nn", "two_nn_censored",
+    "two_nn_linear", "mle", "gride", "gride_1", "gride_2", "gride_4", "gride_8", "gride_16", "gride_32",
+    "correlation_integral", "participation_ratio", "effective_rank", "stable_rank",
+}  # fmt: skip
+SLOW = {"skdim_danco", "skdim_danco_fit", "skdim_fisher_s", "skdim_ph"}
+
+
+def cloud(n: int = 300, n_dims: int = 6) -> torch.Tensor:
+    return torch.randn(n, n_dims, generator=torch.Generator().manual_seed(0))
+
+
+def test_every_promised_estimator_is_there_and_every_one_has_a_cost():
+    assert PROMISED | set(FITTERS) == set(ESTIMATORS)
+    assert set(COSTS) == set(ESTIMATORS)
+    assert cost("skdim_danco") > 10 * cost("two_nn") > 0
+
+
+def test_an_unknown_name_is_answered_with_the_near_ones():
+    with pytest.raises(EstimateError, match=r"Unknown estimator 'two_n'\. Did you mean two_nn"):
+        ESTIMATORS["two_n"]
+    with pytest.raises(EstimateError, match="Unknown estimator 'grid'"):
+        cost("grid")
+    assert "two_n" not in ESTIMATORS and ESTIMATORS.get("two_n") is None
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED - {"d2_typed"}))
+def test_arrays_and_tensors_are_the_same_and_an_error_stands_beside_each_value(name):
+    points = cloud()
+    of_tensor = ESTIMATORS[name](points, np.arange(300) // 10, n_blocks=4)
+    of_array = ESTIMATORS[name](points.double().numpy(), np.arange(300) // 10, n_blocks=4)
+    assert of_array.value == pytest.approx(of_tensor.value, rel=1e-6)
+    assert 0 < of_tensor.std_error < of_tensor.value
+    assert of_tensor.lower < of_tensor.value < of_tensor.upper
+    assert "independent" not in of_tensor.notes
+
+
+@pytest.mark.parametrize("name", ["d2", "mle", "stable_rank"])
+def test_the_error_is_that_of_leaving_each_block_out(name):
+    points, sequences = cloud(), np.arange(300) // 10
+    estimate = ESTIMATORS[name](points, sequences, n_blocks=5)
+    logs = np.log([
+        ESTIMATORS[name](points[sequences * 5 // 30 != b], sequences[sequences * 5 // 30 != b], n_blocks=0).value
+        for b in range(5)
+    ])  # fmt: skip
+    expected = estimate.value * math.sqrt(4 / 5 * ((logs - logs.mean()) ** 2).sum())
+    assert estimate.std_error == pytest.approx(expected, rel=1e-6)
+
+
+def test_points_that_cannot_be_estimated_are_refused_by_name():
+    with pytest.raises(EstimateError, match="two_nn needs at least 3 distinct points; 50 were given and 1"):
+        ESTIMATORS["two_nn"](torch.ones(50, 4))
+    with pytest.raises(EstimateError, match="finite"):
+        ESTIMATORS["d2"](torch.full((50, 4), float("nan")))
+    with pytest.raises(EstimateError, match="shape"):
+        ESTIMATORS["d2"](torch.ones(7))
+    with pytest.raises(EstimateError, match=r"one sequence for each of the 300 points; sequences have shape \(299,\)"):
+        ESTIMATORS["d2"](cloud(), np.arange(299))
+    with pytest.raises(EstimateError, match="at least 3 neighbours"):
+        ESTIMATORS["local_d2"](cloud(), k=2)
+
+
+@pytest.mark.parametrize("name", ["mle", "gride_32", "local_d2_50", "correlation_integral"])
+def test_too_few_neighbours_is_undefined_not_a_crash(name):
+    estimate = ESTIMATORS[name](cloud(15))
+    assert math.isnan(estimate.value) and math.isnan(estimate.std_error)
+    assert estimate.n_points == 15
+
+
+def test_notes_say_what_was_assumed_and_what_was_left_out():
+    assert ESTIMATORS["d2"](cloud()).notes == "independent points assumed"
+    assert ESTIMATORS["d2"](cloud(), np.arange(300) // 5).notes == ""
+    without = ESTIMATORS["d2"](cloud(), np.arange(300) // 5, n_blocks=0)
+    assert math.isnan(without.std_error) and "no error estimated" in without.notes
+
+
+def test_local_d2_takes_its_number_of_neighbours():
+    points = cloud()
+    assert ESTIMATORS["local_d2"](points, k=20, n_blocks=0) == ESTIMATORS["local_d2_20"](points, n_blocks=0)
+
+
+@pytest.mark.parametrize("name", sorted(set(FITTERS) - SLOW))
+def test_scikit_dimension_runs_under_our_names_and_has_no_error_unless_asked(name):
+    points = torch.rand(300, 3, generator=torch.Generator().manual_seed(1))
+    points = torch.cat([points @ torch.randn(3, 8, generator=torch.Generator().manual_seed(2)), torch.zeros(1, 8)])
+    points = torch.cat([points, points[:20]])
+    estimate = ESTIMATORS[name](points)
+    assert 2 <= estimate.value <= 4.2
+    assert math.isnan(estimate.std_error) and "no error estimated" in estimate.notes
+    assert (estimate.n_points, estimate.n_dropped) == (301, 20)
+
+
+def test_scikit_dimension_gives_an_error_where_blocks_are_asked_for():
+    estimate = ESTIMATORS["skdim_mle"](cloud(), np.arange(300) // 10, n_blocks=4)
+    assert estimate.std_error == pytest.approx(ESTIMATORS["mle"](cloud(), np.arange(300) // 10, n_blocks=4).std_error,
+                                               rel=1e-2)  # fmt: skip
+
+
+def test_what_scikit_dimension_refuses_is_undefined_and_says_why():
+    estimate = ESTIMATORS["skdim_danco"](cloud(5))
+    assert math.isnan(estimate.value) and "scikit-dimension DANCo" in estimate.notes
+
+
+def test_listing_estimators_does_not_load_scikit_dimension():
+    code = "import sys; from core.geometry.dimensions import ESTIMATORS; print(len(ESTIMATORS), 'skdim' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.split() == [str(len(ESTIMATORS)), "False"]

@@ -1,0 +1,77 @@
+"""Effective and stable rank: limits, bounds, and replicates against exact eigenvalues."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from core.geometry import spectrum
+from core.geometry.resampling import jackknife_error
+
+
+def test_equal_variances_count_themselves_and_one_variance_is_one():
+    assert spectrum.effective_rank(torch.full((7,), 3.0)) == pytest.approx(7)
+    assert spectrum.stable_rank(torch.full((7,), 3.0)) == pytest.approx(7)
+    single = torch.tensor([0.0, 5.0, 0.0])
+    assert spectrum.effective_rank(single) == pytest.approx(1) and spectrum.stable_rank(single) == pytest.approx(1)
+
+
+def test_shares_are_of_variances_not_of_singular_values():
+    """Shares 0.8 and 0.2; singular values would give 2/3 and 1/3, and a rank of 1.89."""
+    entropy = -(0.8 * math.log(0.8) + 0.2 * math.log(0.2))
+    assert spectrum.effective_rank(torch.tensor([4.0, 1.0])) == pytest.approx(math.exp(entropy))
+
+
+@pytest.mark.parametrize(("n", "n_dims"), [(300, 40), (40, 300), (60, 60)])
+def test_both_are_those_of_the_singular_values_of_centred_points(n, n_dims):
+    generator = np.random.default_rng(n)
+    points = generator.normal(size=(n, n_dims)) * np.arange(1, n_dims + 1) ** -0.7 + 5
+    variances = np.linalg.svd(points - points.mean(0), compute_uv=False) ** 2
+    shares = variances / variances.sum()
+    shares = shares[shares > 1e-14]
+    effective, stable = spectrum.ranks(torch.tensor(points, dtype=torch.float32))
+    assert effective == pytest.approx(math.exp(-(shares * np.log(shares)).sum()), rel=1e-4)
+    assert stable == pytest.approx(1 / shares.max(), rel=1e-4)
+    assert stable <= 1 / (shares**2).sum() <= effective <= min(n - 1, n_dims) + 1e-3
+
+
+def test_points_without_variance_have_no_rank():
+    assert all(math.isnan(value) for value in spectrum.ranks(torch.ones(10, 4)))
+    assert all(math.isnan(value) for value in spectrum.ranks(torch.ones(1, 4)))
+
+
+def clustered(n: int, n_dims: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points with a random effect per sequence (a fifth of the variance) and variances 1/k; 17 member sets."""
+    generator = np.random.default_rng(seed)
+    sequences = np.arange(n) * 32 // n
+    points = 0.5 * generator.normal(size=(32, n_dims))[sequences] + generator.normal(size=(n, n_dims))
+    points = torch.tensor(points * np.arange(1, n_dims + 1) ** -0.5, dtype=torch.float32)
+    members = torch.ones(17, n, dtype=torch.bool)
+    for block in range(16):
+        members[1 + block] = torch.from_numpy(sequences // 2 != block)
+    return points, members
+
+
+@pytest.mark.parametrize(("n", "n_dims"), [(1000, 200), (400, 100), (200, 300)])
+def test_errors_from_replicates_are_those_of_exact_eigenvalues(n, n_dims):
+    ratios = []
+    for seed in range(4):
+        points, members = clustered(n, n_dims, seed)
+        fast = spectrum.rank_replicates(points, members)
+        exact = np.array([spectrum.ranks(points[member]) for member in members]).T
+        assert [values[0] for values in fast] == pytest.approx(exact[:, 0], rel=1e-6)
+        ratios.append([jackknife_error(np.log(f[1:])) / jackknife_error(np.log(e[1:]))
+                       for f, e in zip(fast, exact, strict=True)])  # fmt: skip
+    assert np.mean(ratios, axis=0) == pytest.approx([1, 1], abs=0.05)
+
+
+def test_sets_that_are_drawn_again_hold_points_the_first_set_lacks():
+    """The whole of the eigenbasis is the union: rows that only other sets use have directions of their own."""
+    points, members = clustered(600, 50, 9)
+    members[0, 580:] = False
+    members[1:, 580:] = torch.rand(16, 20, generator=torch.Generator().manual_seed(1)) < 0.5
+    fast = spectrum.rank_replicates(points, members)
+    exact = np.array([spectrum.ranks(points[member]) for member in members]).T
+    for found, expected in zip(fast, exact, strict=True):
+        assert found == pytest.approx(expected, rel=5e-3)
