@@ -56,7 +56,15 @@ def configuration_hash(config: Any, position_padding: int | None = None) -> str:
     models that share the hash share a random control.
     """
     content = _without_defaults(config) | {"model_type": config.model_type, "position_padding": position_padding}
+    content = {key: _rounded(value) for key, value in content.items()}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _rounded(value: Any) -> Any:
+    """GGUF keeps numbers in single precision: 1e-5 is 9.999999747e-06 there."""
+    if isinstance(value, dict):
+        return {key: _rounded(v) for key, v in value.items()}
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _without_defaults(config: Any) -> dict[str, Any]:
@@ -66,7 +74,7 @@ def _without_defaults(config: Any) -> dict[str, Any]:
         key: value
         for key, value in known.items()
         if not (key in NO_NETWORK_CHANGED or "drop" in key or "token_id" in key)
-        and (defaults is None or value != defaults[key])
+        and (defaults is None or _rounded(value) != _rounded(defaults[key]))
     }
 
 

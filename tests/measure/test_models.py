@@ -1,6 +1,7 @@
 """Opening models: what is refused, in one clear line, and what comes out right."""
 
 import json
+import re
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import InputError, ModelError, ResourceError
 from core.measure.models import open_model
+from core.measure.random_init import open_random
 from core.measure.sources import find_weights
 from tests.tiny import save_tiny_model
 
@@ -173,6 +175,45 @@ def test_unknown_dtype_and_device_are_bad_input(folder):
         open_model(find_weights(str(folder)), dtype="float33")
     with pytest.raises(InputError, match="device 'cuda:99' is not usable"):
         open_model(find_weights(str(folder)), device="cuda:99")
+
+
+def changed_hash(folder, **changes):
+    """The configuration hash after these changes to config.json; weights are not needed for it."""
+    path = folder / "config.json"
+    original = path.read_text(encoding="utf-8")
+    path.write_text(json.dumps(json.loads(original) | changes), encoding="utf-8")
+    try:
+        return open_random(find_weights(str(folder)), 0, device="cpu", budget=0).row.configuration_hash
+    finally:
+        path.write_text(original, encoding="utf-8")
+
+
+def test_checkpoints_of_one_architecture_share_their_configuration_hash(folder, tmp_path):
+    expected = open_folder(folder).row.configuration_hash
+    assert re.fullmatch("[0-9a-f]{12}", expected)
+    again = save_tiny_model(tmp_path / "trained-further", seed=1)
+    assert open_folder(again).row.configuration_hash == expected
+    for same in (
+        {"_name_or_path": "elsewhere"}, {"dtype": "bfloat16"}, {"transformers_version": "4.1.0"}, {"eos_token_id": 7},
+        {"attention_dropout": 0.1}, {"use_cache": False}, {"architectures": ["LlamaModel"]}, {"a_tool": {"note": 1}},
+        {"rms_norm_eps": 9.999999974752427e-07}, {"pad_token_id": 3},
+    ):  # fmt: skip
+        assert changed_hash(folder, **same) == expected, same
+
+
+@pytest.mark.parametrize("change", [
+    {"hidden_size": 24, "head_dim": 6}, {"num_hidden_layers": 5}, {"vocab_size": 2001}, {"hidden_act": "gelu"},
+    {"num_key_value_heads": 4}, {"initializer_range": 0.05}, {"rms_norm_eps": 1e-5}, {"tie_word_embeddings": True},
+    {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}},
+])  # fmt: skip
+def test_another_network_has_another_configuration_hash(folder, change):
+    assert changed_hash(folder, **change) != open_folder(folder).row.configuration_hash
+
+
+def test_a_padding_id_counts_where_positions_start_behind_it(tmp_path):
+    folder = save_tiny_model(tmp_path / "roberta", "roberta")
+    hashes = {changed_hash(folder, pad_token_id=pad) for pad in (1, 1, 2)}
+    assert len(hashes) == 2
 
 
 def test_half_precision_is_honoured(folder):
