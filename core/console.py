@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 from tqdm import tqdm
 
 from core.records import Profile, Progress
-from core.report.wording import verdict_short, verdict_text
-from core.tables import ModelRow
+from core.report import summary, wording
+from core.report.labels import marked
+from core.report.summary_numbers import interval
+from core.report.told import of_frames, of_profile
 
 BAR = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed} passed, {remaining} left"
-PHASES = {"load": "loading", "forward": "reading text", "geometry": "measuring layers"}
 
 
 class ProgressBar:
@@ -37,12 +38,10 @@ class ProgressBar:
             self._phase = step.phase
         if self._bar is None or self._bar.total != step.total:
             self._close()
-            number = list(PHASES).index(step.phase) + 1 if step.phase in PHASES else 0
-            label = f"{self._name} {number}/{len(PHASES)} {PHASES.get(step.phase, step.phase)}"
             size = shutil.get_terminal_size((100, 24))  # some terminals say 0, and get no bar from tqdm then
             self._bar = tqdm(
                 total=step.total,
-                desc=label,
+                desc=f"{self._name}: {phase_name(step.phase)}",
                 leave=False,
                 mininterval=0.3,
                 disable=None,
@@ -59,33 +58,18 @@ class ProgressBar:
         self._bar = None
 
 
-def summary_lines(profile: Profile) -> list[str]:
-    """A finished measurement in a few lines: numbers with their intervals, the checks, what was dropped."""
-    run, model, summary = profile.run, profile.model, profile.summaries[0]
-    lines = [
-        f"{model.name} ({model.model_id}), {model.kind}, {model.n_layers} blocks, hidden size {model.hidden_size}",
-        f"  weights      {model.weight_format}{_relation(model)}",
-        f"  text         {profile.corpus.corpus_id}, {run.protocol} protocol {run.protocol_hash}, seed {run.seed}",
-        f"  tokens       {run.n_tokens:,} read, {run.n_tokens_used:,} used (left out: {run.n_dropped_position} first "
-        f"positions, {run.n_dropped_special} special, {run.n_dropped_norm} by norm); {run.n_types:,} types",
-        f"  estimated dimension (d2, one token per type, N={summary.n_points}), 95 % intervals:",
-        f"    embedding           {_interval(summary, 'embedding_dimension')}",
-        f"    working             {_interval(summary, 'working_dimension')}   {_band(summary)}",
-        f"    final, pre-norm     {_interval(summary, 'final_dimension_pre_norm')}",
-        f"    final, post-norm    {_interval(summary, 'final_dimension_post_norm', 'no final norm')}",
-        f"    expansion ratio     {_interval(summary, 'expansion_ratio', digits=2)}",
-        f"    contraction ratio   {_interval(summary, 'contraction_ratio', digits=2)}",
-        f"  {verdict_text(summary.verdict, summary.qualifiers, 'en')}",
-    ]
-    if profile.bits_per_byte is not None:
-        lines.append(f"  bits per byte {profile.bits_per_byte:.3f} over {run.n_bytes_scored:,} bytes")
-    lines.append(f"  checks       {_checks(profile)}")
-    seconds = json.loads(run.phase_seconds)
-    lines.append(
-        f"  cost         {sum(seconds.values()):.0f} s ({', '.join(f'{k} {v:.0f} s' for k, v in seconds.items())}), "
-        f"peak memory {run.peak_memory_bytes / 1e9:.2f} GB; run {run.run_id}"
-    )
-    return lines
+def phase_name(phase: str) -> str:
+    """`random_init 2: geometry` -> `control: random weights 2, measuring layers`: a control has phases of its own."""
+    named = []
+    for part in phase.split(": "):
+        key, _, number = part.partition(" ")
+        named.append(" ".join(word for word in (wording.name("phase", key, "en"), number) if word))
+    return ", ".join(named)
+
+
+def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
+    """A finished measurement: numbers with their intervals, what was dropped, checks, controls, the verdict last."""
+    return summary.summary(of_profile(profile), [of_profile(control) for control in controls])
 
 
 def runs_table(runs: pl.DataFrame) -> str:
@@ -101,33 +85,54 @@ def runs_table(runs: pl.DataFrame) -> str:
         "expansion-contraction",
     )
     rows = [
-        (r["run_id"][:13], r["name"], r["corpus_name"], r["protocol"], _interval(r, "working_dimension"),
-         _interval(r, "final_dimension_pre_norm"), _interval(r, "final_dimension_post_norm", "-"),
-         verdict_short(r["verdict"], r["qualifiers"], "en"))
+        (r["run_id"][:13], marked(r["name"], r["worst_check"] == "veto"), r["corpus_name"], r["protocol"],
+         interval(r, "working_dimension", "-"), interval(r, "final_dimension_pre_norm", "-"),
+         interval(r, "final_dimension_post_norm", "-"), _outcome(r))
         for r in runs.iter_rows(named=True)
     ]  # fmt: skip
     widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
     lines = [
         "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]
     ]
+    if any(worst == "veto" for worst in runs["worst_check"]):
+        lines += ["", wording.veto_note("en")]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def run_details(run: dict[str, Any], checks: pl.DataFrame, estimates: pl.DataFrame) -> str:
-    """Every stored field of one run, one a line; its checks; d2 layer by layer."""
+def _outcome(run: dict[str, Any]) -> str:
+    """A control pass has no verdict: it shows the shape of the text run or does not."""
+    if run["verdict"] is None:
+        return "-"
+    if run["pass"] == "text":
+        return wording.verdict_short(run["verdict"], wording.told_of(run), "en")
+    shows = wording.shows_shape(run["verdict"], run["qualifiers"], "en")
+    return f"control, {wording.pass_name(run['pass'], 'en')}: {shows}"
+
+
+def run_details(
+    run: dict[str, Any],
+    checks: pl.DataFrame,
+    estimates: pl.DataFrame,
+    correlators: pl.DataFrame | None = None,
+    summaries: pl.DataFrame | None = None,
+    controls: Sequence[dict[str, Any]] = (),
+) -> str:
+    """The summary as after measuring, every stored field, all checks, and d2 layer by layer.
+
+    The frames may hold the rows of the control runs too; `controls` are the rows of those runs.
+    """
+    told = of_frames(run, checks, estimates, correlators, summaries)
+    against = [of_frames(control, checks, estimates, correlators, summaries) for control in controls]
     width = max(len(name) for name in run)
-    lines = [f"{name.ljust(width)}  {_field(value)}" for name, value in run.items() if value is not None]
-    lines += ["", "checks"]
-    for check in checks.iter_rows(named=True):
-        where = "" if check["layer"] is None else f" at layer {check['layer']}"
-        lines.append(f"  {check['outcome'].ljust(5)} {check['check_name']}{where}: {_number(check['value'])}")
+    lines = summary.summary(told, against)
+    lines += ["", "stored fields"]
+    lines += [f"  {name.ljust(width)}  {_field(value)}" for name, value in run.items() if value is not None]
+    lines += ["", "checks", *(f"  {summary.check_line(row)}" for row in told.checks)]
     lines += ["", "estimated dimension (d2, one token per type), 95 % intervals"]
-    primary = estimates.filter(pl.col("estimator") == "d2", pl.col("cloud") == "one_per_type")
+    primary = estimates.filter(run_id=run["run_id"], estimator="d2", cloud="one_per_type", transform="centred")
     for row in primary.sort("layer", "state", descending=[False, True]).iter_rows(named=True):
-        named = {"value": row["value"], "value_lower": row["lower"], "value_upper": row["upper"]}
-        lines.append(
-            f"  layer {row['layer']:>3} {row['state'].ljust(9)} {_interval(named, 'value')}  N={row['n_points']}"
-        )
+        value = wording.with_interval(row["value"], row["lower"], row["upper"])
+        lines.append(f"  layer {row['layer']:>3} {row['state'].ljust(9)} {value:<22} N={row['n_points']}")
     return "\n".join(lines)
 
 
@@ -135,38 +140,3 @@ def _field(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _relation(model: ModelRow) -> str:
-    return f"; {model.base_repository}, {model.base_relation}" if model.base_relation else ""
-
-
-def _interval(source: Any, name: str, absent: str = "not defined", digits: int = 1) -> str:
-    read = source.get if isinstance(source, dict) else lambda field: getattr(source, field)
-    value, lower, upper = read(name), read(f"{name}_lower"), read(f"{name}_upper")
-    if value is None:
-        return absent
-    if lower is None:
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{lower:.{digits}f}, {upper:.{digits}f}]"
-
-
-def _number(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.4g}"
-
-
-def _band(summary: Any) -> str:
-    if summary.working_layer is None:
-        return ""
-    return f"layers {summary.working_layer_first}-{summary.working_layer_last}, working layer {summary.working_layer}"
-
-
-def _checks(profile: Profile) -> str:
-    failed = [check for check in profile.checks if check.outcome != "pass"]
-    if not failed:
-        return f"{len(profile.checks)} passed"
-    return "; ".join(
-        f"{check.outcome}: {check.check_name}{'' if check.layer is None else f' at layer {check.layer}'} "
-        f"{_number(check.value)} (limit {_number(check.threshold)})"
-        for check in failed[:4]
-    ) + (f"; and {len(failed) - 4} more" if len(failed) > 4 else "")

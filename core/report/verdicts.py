@@ -102,6 +102,15 @@ def verdict_text(verdict: str | None, qualifiers: Iterable[str] | None, language
     return told.format(verdict=_qualified(verdict, qualifiers, language, brief=False))
 
 
+def shows_shape(verdict: str | None, qualifiers: Iterable[str] | None, language: str) -> str:
+    """What a control pass came to: it has no verdict of its own, it shows the shape of the text run or does not."""
+    _ = translator(language)
+    words = {"found": _("shows the shape"), "not_found": _("does not show the shape")}
+    word = words.get(verdict or "", _("undecided"))
+    vetoed = [qualifier_text("check_vetoed", language)] if "check_vetoed" in (qualifiers or []) else []
+    return _("{word} ({limits})").format(word=word, limits=vetoed[0]) if vetoed else word
+
+
 def _qualified(verdict: str | None, qualifiers: Iterable[str] | None, language: str, brief: bool) -> str:
     """A "found" that says nothing of random weights says that it does not."""
     translate = translator(language)

@@ -13,12 +13,20 @@ from core.report.meanings import check_meaning, qualifier_meaning
 from core.report.names import NOT_STATED, estimator_name, estimator_symbol, name
 from core.report.numbers import number, rounded, size_range, with_interval
 from core.report.scores import benchmark_name, no_score, score_text, stated
-from core.report.verdicts import limits_of, qualifier_text, told_of, verdict_short, verdict_text, verdict_word
+from core.report.verdicts import (
+    limits_of,
+    qualifier_text,
+    shows_shape,
+    told_of,
+    verdict_short,
+    verdict_text,
+    verdict_word,
+)
 
 __all__ = [
     "NOT_STATED", "benchmark_name", "check_meaning", "estimator_name", "estimator_symbol", "limits_of", "name",
-    "no_score", "number", "qualifier_meaning", "qualifier_text", "rounded", "score_text", "size_range", "stated",
-    "told_of", "verdict_short", "verdict_text", "verdict_word", "with_interval",
+    "no_score", "number", "qualifier_meaning", "qualifier_text", "rounded", "score_text", "shows_shape", "size_range",
+    "stated", "told_of", "verdict_short", "verdict_text", "verdict_word", "with_interval",
 ]  # fmt: skip
 
 ESTIMATORS = (

@@ -1,0 +1,170 @@
+"""What the command line says of one measurement, in lines of at most 100 columns.
+
+Numbers with their 95 percent intervals, what was left out and why, second opinions, checks that did not pass in full,
+controls, and last the verdict with what supports or limits it.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from core.report import wording
+from core.report.numbers import number
+from core.report.summary_numbers import across_tokenizers, dimensions, literature, second_opinions
+from core.report.told import PRIMARY, Measurement, Row
+
+WIDTH = 100
+LABEL = 14
+"""Columns of the labels at the left."""
+
+
+def summary(told: Measurement, controls: Sequence[Measurement] = ()) -> list[str]:
+    """The whole of it; parts that a run does not have leave no line."""
+    return [
+        *_subject(told),
+        *_left_out(told),
+        *dimensions(told),
+        *across_tokenizers(told),
+        *second_opinions(told),
+        *literature(told),
+        *_checks(told),
+        *_controls(told, controls),
+        *_cost(told),
+        *_verdict(told),
+    ]
+
+
+def check_line(row: Row) -> str:
+    """`warn   Share of variance between windows, layer 30: 0.24 (limit 0.2)`, the paired error where there is one."""
+    where = "" if row["layer"] is None else f", layer {row['layer']}"
+    error = "" if row.get("std_error") is None else f" ± {number(row['std_error'])}"
+    limit = "" if row["threshold"] is None else f" (limit {number(row['threshold'])})"
+    value = "not defined" if row["value"] is None else number(row["value"])
+    return f"{row['outcome']:<6}{wording.check_name(row['check_name'], 'en')}{where}: {value}{error}{limit}"
+
+
+# --- what was measured -----------------------------------------------------------------------------------------
+
+
+def _subject(told: Measurement) -> Iterator[str]:
+    run = told.run
+    kind = wording.kind_name(run["kind"], "en")
+    stack = f", its {run['stack']}" if run.get("stack") in ("encoder", "decoder") else ""
+    head = f"{run['name']} ({run['model_id']}), {kind}{stack}, {run['n_layers']} blocks, "
+    yield from textwrap.wrap(f"{head}hidden size {run['hidden_size']}", WIDTH, subsequent_indent="  ")
+    form, relation = run.get("weight_format"), run.get("base_relation")
+    derived = f"{run['base_repository']}, {relation}" if relation else ""
+    weights = "; ".join(part for part in (form, derived) if part)
+    if weights:
+        yield from _line("weights", weights)
+    protocol = f"{run['protocol']} protocol {run['protocol_hash']}, seed {run['seed']}"
+    yield from _line("text", f"{wording.text_name(run['corpus_id'], run, 'en')}, {protocol}")
+    if run["pass"] != "text":
+        yield from _line("pass", _pass(run))
+
+
+def _pass(run: Row) -> str:
+    seed = f", seed {run['model_seed']} of the weights" if run.get("model_seed") is not None else ""
+    return f"control: {wording.pass_name(run['pass'], 'en')}{seed if run['pass'] == 'random_init' else ''}"
+
+
+def _left_out(told: Measurement) -> Iterator[str]:
+    """How many tokens, for what reason, and where the large norms stand."""
+    run = told.run
+    read = f"{run['n_tokens']:,} in {run['n_sequences']:,} windows, {run['n_tokens_used']:,} used, "
+    yield from _line("tokens", f"{read}{run['n_types']:,} types; one mask for all layers")
+    factor = told.protocol.get("norm_factor")
+    above = f" (above {factor:g} times the layer's median)" if factor else ""
+    share = f", {run['n_dropped_norm'] / run['n_tokens']:.1%}" if run["n_tokens"] else ""
+    yield from _line(
+        "left out",
+        f"{run['n_dropped_position']:,} at position 0, {run['n_dropped_special']:,} special, "
+        f"{run['n_dropped_norm']:,} by their norm{above}{share}",
+    )
+    yield from _line("", _largest_norm(told))
+
+
+def _largest_norm(told: Measurement) -> str:
+    ratio = told.run["max_norm_ratio"]
+    if ratio is None:
+        return ""
+    rows = [row for row in told.correlators if (row["cloud"], row["correlator"]) == ("unmasked", "large_norm_ratio")]
+    known = [row for row in rows if row["value"] is not None]
+    if not known:
+        return f"largest norm {number(ratio)} times the median"
+    layer = max(known, key=lambda row: row["value"])["layer"]
+    text = f"largest norm {number(ratio)} times the median, at layer {layer}"
+    count = told.correlator(layer, "large_norm_tokens", "unmasked")
+    at_start = told.correlator(layer, "large_norm_at_start", "unmasked")
+    if count is None:
+        return text
+    return f"{text}: {count:,.0f} tokens there" + ("" if at_start is None else f", {at_start:.0%} at position 0")
+
+
+# --- can it be relied on ---------------------------------------------------------------------------------------
+
+
+def _checks(told: Measurement) -> Iterator[str]:
+    """Those that did not pass in full, a veto first; of a check that acts on many layers, the worst of each outcome."""
+    bad = [row for row in told.checks if row["outcome"] != "pass"]
+    passed = len(told.checks) - len(bad)
+    yield from _line("checks", f"{passed} of {len(told.checks)} passed")
+    worst: dict[tuple[str, str], list[Row]] = {}
+    for row in sorted(bad, key=lambda row: (row["outcome"] != "veto", -abs(row["value"] or 0.0))):
+        worst.setdefault((row["outcome"], row["check_name"]), []).append(row)
+    for rows in worst.values():
+        more = f"; {len(rows) - 1} more layers" if len(rows) > 1 else ""
+        yield from _wrapped(f"    {check_line(rows[0])}{more}", "          ")
+
+
+def _controls(told: Measurement, controls: Sequence[Measurement]) -> Iterator[str]:
+    if not controls:
+        return
+    yield f"  {'controls (d2, one token per type)':<38}{'embedding':>10}{'working':>10}{'final':>10}"
+    for one in (told, *controls):
+        found = one.summary(*PRIMARY)
+        if found is None:
+            continue
+        values = [found[name] for name in ("embedding_dimension", "working_dimension", "final_dimension_pre_norm")]
+        cells = "".join(f"{number(value):>10}" for value in values)
+        shape = wording.shows_shape(found["verdict"], found["qualifiers"], "en")
+        yield from _wrapped(f"    {_control_name(one):<36}{cells}  {shape}", " " * 72)
+
+
+def _control_name(one: Measurement) -> str:
+    seed = f", seed {one.run['model_seed']}" if one.run["pass"] == "random_init" else ""
+    return f"{wording.pass_name(one.run['pass'], 'en')}{seed}"
+
+
+def _cost(told: Measurement) -> Iterator[str]:
+    run = told.run
+    if run.get("bits_per_byte") is not None:
+        yield from _line("bits per byte", f"{run['bits_per_byte']:.3f} over {run['n_bytes_scored'] or 0:,} bytes")
+    seconds: dict[str, Any] = json.loads(run["phase_seconds"] or "{}")
+    phases = ", ".join(f"{wording.name('phase', phase, 'en')} {value:.0f} s" for phase, value in seconds.items())
+    memory = f"peak memory {run['peak_memory_bytes'] / 1e9:.2f} GB"
+    yield from _line("cost", f"{sum(seconds.values()):.0f} s ({phases}), {memory}")
+    yield from _line("run", run["run_id"])
+
+
+def _verdict(told: Measurement) -> Iterator[str]:
+    found = told.primary
+    if found is None:
+        return
+    if told.run["pass"] != "text":
+        yield from _line("control", wording.shows_shape(found["verdict"], found["qualifiers"], "en"))
+        return
+    text = wording.verdict_text(found["verdict"], wording.told_of(found), "en")
+    yield from _line("verdict", text)
+
+
+def _line(label: str, text: str) -> Iterator[str]:
+    if text:
+        yield from _wrapped(f"  {label:<{LABEL}}{text}", " " * (LABEL + 2))
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
