@@ -1,9 +1,9 @@
-"""scikit-dimension's estimators under our names: independent implementations, and further opinions.
+"""scikit-dimension's estimators, `skdim_` and the name of the class: independent implementations, and further opinions.
 
 None knows about sequences, and some take a minute, so each has a measured cost (`core.geometry.registry.cost`). Options
 are the package's defaults except where a default would decide the answer or its time: MiND_ML never reads above its
 `D` = 10, KNN looks at 6 points, PH builds a thousand spanning trees. DANCo simulates a cloud for each dimension in
-turn; `skdim_danco_fit` takes its published fits of them, up to 100 dimensions. ESS is left out: it takes a minute and a
+turn; `skdim_DANCoFit` takes its published fits of them, up to 100 dimensions. ESS is left out: it takes a minute and a
 half of computing for 2,000 points in 100 dimensions. The package is imported when one first runs.
 """
 
@@ -25,20 +25,20 @@ class Fitter(NamedTuple):
 
 
 FITTERS: dict[str, Fitter] = {
-    "skdim_corr_int": Fitter("CorrInt", {}),
-    "skdim_danco": Fitter("DANCo", {"random_state": SEED}),
-    "skdim_danco_fit": Fitter("DANCo", {"ver": "DANCoFit", "random_state": SEED}),
-    "skdim_fisher_s": Fitter("FisherS", {}),
-    "skdim_gride": Fitter("GRIDE", {"n1": 8, "n2": 16}),
-    "skdim_knn": Fitter("KNN", {"random_state": SEED}),
-    "skdim_lpca": Fitter("lPCA", {"verbose": False}),
-    "skdim_mada": Fitter("MADA", {}),
-    "skdim_mind_ml": Fitter("MiND_ML", {}),
-    "skdim_mle": Fitter("MLE", {}),
-    "skdim_mom": Fitter("MOM", {}),
-    "skdim_ph": Fitter("PH", {"nsteps": 10, "subsamples": 2, "random_state": SEED}),
-    "skdim_tle": Fitter("TLE", {}),
-    "skdim_two_nn": Fitter("TwoNN", {}),
+    "skdim_CorrInt": Fitter("CorrInt", {}),
+    "skdim_DANCo": Fitter("DANCo", {"random_state": SEED}),
+    "skdim_DANCoFit": Fitter("DANCo", {"ver": "DANCoFit", "random_state": SEED}),
+    "skdim_FisherS": Fitter("FisherS", {}),
+    "skdim_GRIDE": Fitter("GRIDE", {"n1": 8, "n2": 16}),
+    "skdim_KNN": Fitter("KNN", {"random_state": SEED}),
+    "skdim_lPCA": Fitter("lPCA", {"verbose": False}),
+    "skdim_MADA": Fitter("MADA", {}),
+    "skdim_MiND_ML": Fitter("MiND_ML", {}),
+    "skdim_MLE": Fitter("MLE", {}),
+    "skdim_MOM": Fitter("MOM", {}),
+    "skdim_PH": Fitter("PH", {"nsteps": 10, "subsamples": 2, "random_state": SEED}),
+    "skdim_TLE": Fitter("TLE", {}),
+    "skdim_TwoNN": Fitter("TwoNN", {}),
 }
 
 

@@ -18,7 +18,7 @@ PROMISED = {
     "two_nn_linear", "mle", "gride", "gride_1", "gride_2", "gride_4", "gride_8", "gride_16", "gride_32",
     "correlation_integral", "participation_ratio", "effective_rank", "stable_rank",
 }  # fmt: skip
-SLOW = {"skdim_danco", "skdim_danco_fit", "skdim_fisher_s", "skdim_ph"}
+SLOW = {"skdim_DANCo", "skdim_DANCoFit", "skdim_FisherS", "skdim_PH"}
 
 
 def cloud(n: int = 300, n_dims: int = 6) -> torch.Tensor:
@@ -28,7 +28,7 @@ def cloud(n: int = 300, n_dims: int = 6) -> torch.Tensor:
 def test_every_promised_estimator_is_there_and_every_one_has_a_cost():
     assert PROMISED | set(FITTERS) == set(ESTIMATORS)
     assert set(COSTS) == set(ESTIMATORS)
-    assert cost("skdim_danco") > 10 * cost("two_nn") > 0
+    assert cost("skdim_DANCo") > 10 * cost("two_nn") > 0
 
 
 def test_an_unknown_name_is_answered_with_the_near_ones():
@@ -106,13 +106,13 @@ def test_scikit_dimension_runs_under_our_names_and_has_no_error_unless_asked(nam
 
 
 def test_scikit_dimension_gives_an_error_where_blocks_are_asked_for():
-    estimate = ESTIMATORS["skdim_mle"](cloud(), np.arange(300) // 10, n_blocks=4)
+    estimate = ESTIMATORS["skdim_MLE"](cloud(), np.arange(300) // 10, n_blocks=4)
     assert estimate.std_error == pytest.approx(ESTIMATORS["mle"](cloud(), np.arange(300) // 10, n_blocks=4).std_error,
                                                rel=1e-2)  # fmt: skip
 
 
 def test_what_scikit_dimension_refuses_is_undefined_and_says_why():
-    estimate = ESTIMATORS["skdim_danco"](cloud(5))
+    estimate = ESTIMATORS["skdim_DANCo"](cloud(5))
     assert math.isnan(estimate.value) and "scikit-dimension DANCo" in estimate.notes
 
 

@@ -1,0 +1,81 @@
+"""The thresholds behind the verdicts, read from the code that applies them, and what was tried before they stood."""
+
+from __future__ import annotations
+
+import math
+
+from core.analysis import ranking, shape
+from core.geometry import ratios
+from core.geometry.registry import GRIDE_READ_AT, LOCAL_NEIGHBOURS
+from core.measure import checks, protocol
+from core.records import Protocol
+
+TRIED = """\
+None of these thresholds was fitted to an outcome, and none was tested on more than one model before it was fixed: they
+are judgements, made while looking at SmolLM2-135M. On that model about 5 clouds x 10 estimators were looked at before
+`d2` on one token per type was singled out, because its magnitudes were near those that arXiv 2503.22547 names. A choice
+among about fifty combinations proves nothing about the data it was made on: SmolLM2 never counts as evidence for the
+shape, only models measured later do."""
+
+CHECKS = {
+    "norm_dropped_share": "share of tokens left out for their norm",
+    "duplicates": "exact copies in the cloud, at any layer after the embedding",
+    "unknown_token_share": "tokens that the tokenizer has no entry for",
+    "tokens_per_character": "tokens per character of text",
+    "sequence_invariance": "change of d2 between half of the sequences and all of them, at equal token types",
+    "sequence_invariance_all_pairs": "the same for d2 of all pairs, which random weights do not pass",
+    "sequence_share": "variance of directions between sequences, as omega squared",
+    "n_invariance": "change of d2 between half of the points and all of them",
+    "words_lost_share": "words of the text that some tokenizer cannot place",
+}
+LOGARITHMIC = ("sequence_invariance", "sequence_invariance_all_pairs", "n_invariance")
+
+
+def decisions() -> str:
+    """Markdown: what was tried, then every threshold as the code has it."""
+    return "\n\n".join([TRIED, *[f"{title}\n\n{_lines(items)}" for title, items in _groups().items()]])
+
+
+def _groups() -> dict[str, list[str]]:
+    return {
+        "Checks of a run (`core.measure.checks.LIMITS`): above the first figure a run is warned of, above the second "
+        "its verdict is vetoed.": [_check(name) for name in checks.LIMITS],
+        "The shape (`core.analysis.shape`, `core.analysis.ranking`):": [
+            f"a rise or fall counts from {_percent(shape.MARGIN)} on: found where the one-sided lower 95 % limits of "
+            "both ratios lie above it, not found where the upper 97.5 % limit of either lies below",
+            f"a cloud below {100 * shape.FEW_TYPES:.0f} % of its protocol's size says that it has few types",
+            f"models are compared where their clouds differ in size by at most {100 * ranking.N_TOLERANCE:.0f} %",
+            f"a text that gives fewer than {protocol.MIN_TYPES} token types is not measured",
+        ],
+        "Estimators (`core.geometry.ratios`, `core.geometry.registry`):": [
+            f"GRIDE at n1 = {', '.join(map(str, ratios.GRIDE_SCALES))} with n2 = 2 n1, up to an eighth of the points, "
+            f"read at n1 = {GRIDE_READ_AT}; flat where two successive doublings change log d by less than "
+            f"{ratios.PLATEAU}",
+            f"MLE at {ratios.MLE_NEIGHBOURS} neighbours; local d2 at {' and '.join(map(str, LOCAL_NEIGHBOURS))}; "
+            f"censored and linear TwoNN without the largest {100 * ratios.DISCARDED:.0f} % of ratios",
+        ],
+        "Protocols (`core.measure.protocol`):": [_protocol(p) for p in protocol.PROTOCOLS.values()],
+    }
+
+
+def _check(name: str) -> str:
+    warn, veto = (_percent(limit) if name in LOGARITHMIC else f"{limit:g}" for limit in checks.LIMITS[name])
+    above = f"{warn}, {veto}" if math.isfinite(checks.LIMITS[name][1]) else f"{warn}, never vetoed"
+    return f"`{name}`, {CHECKS[name]}: {above}" if name in CHECKS else f"`{name}`: {above}"
+
+
+def _protocol(p: Protocol) -> str:
+    passes = f"; control passes {', '.join(p.passes)}" if p.passes else ""
+    return (
+        f"`{p.name}`: {p.n_sequences} windows of {p.n_tokens} tokens; at most {p.max_types} types and {p.max_tokens} "
+        f"tokens; tokens above {p.norm_factor:g} times the median norm left out; d2 over {p.n_draws} draws; "
+        f"{p.n_blocks} blocks; {p.n_half_splits} half-splits{passes}"
+    )
+
+
+def _percent(log_change: float) -> str:
+    return f"{100 * math.expm1(log_change):.0f} %"
+
+
+def _lines(items: list[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
