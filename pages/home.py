@@ -4,10 +4,9 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language, reads, states, tables, view
+from core.ui import inputs, language, latest, reads, states, view
 
 _ = language.translator()
-SHOWN = 20
 
 st.title("Workdim")
 st.markdown(_("How many dimensions a language model really uses, layer by layer, on texts of your choice."))
@@ -25,9 +24,7 @@ with st.container(horizontal=True, gap="large"):
         st.metric(label, f"{counts[name]:,}", width="content")
 
 st.subheader(_("Latest runs"))
-tables.show(tables.overview(runs.head(SHOWN)), "latest")
-if runs.height > SHOWN:
-    st.caption(_("The newest {n} of {total} runs.").format(n=SHOWN, total=runs.height))
+latest.show(runs)
 st.caption(
     _("Estimated dimensions (d2, one per type), in brackets their 95 % intervals. Neither higher nor lower is better.")
 )

@@ -4,42 +4,37 @@ guard()
 
 import streamlit as st
 
-from core.report import figures, wording
-from core.ui import cards, inputs, language, profiles, reads, states, tables
+from core.ui import (
+    check_section,
+    distribution_section,
+    inputs,
+    language,
+    large_norm_section,
+    pair_section,
+    profile_section,
+    reads,
+    states,
+)
 
 _ = language.translator()
-reader = language.current()
 
 st.title(_("Profiles"))
 runs = reads.runs()
 states.stop_if_no_runs(runs)
 chosen = inputs.choose_runs(runs)
 states.stop_if_none_chosen(chosen)
-run_ids = chosen["run_id"].to_list()
-estimates = reads.estimates(run_ids)
-states.stop_if_no_estimates(estimates)
-asked = profiles.choose_estimates(estimates, chosen)
+states.warn_of_vetoes(chosen)
 states.warn_if_not_comparable(chosen)
 
-data = figures.profile_points(estimates, chosen, asked.estimator, asked.cloud, asked.n1)
-st.plotly_chart(figures.profile_figure(asked.on_axis(data), reader), key="profile", theme=None)
-st.caption(profiles.reading_aid(asked))
-
-st.subheader(_("Working and final dimension (d2, one per type)"))
-cards.run_cards(chosen)
-st.markdown(f"{wording.which_ten(reader)} {wording.own_definition(reader)}")
-
-st.subheader(_("Correlators"))
-correlator = inputs.choose(
-    _("Correlator"), wording.CORRELATORS, "correlator", "E1", lambda name: wording.correlator_name(name, reader)
+sections = {
+    "profile": (_("Profile"), profile_section.show),
+    "pairs": (_("Layers against layers"), pair_section.show),
+    "distributions": (_("Distributions"), distribution_section.show),
+    "norms": (_("Large-norm tokens"), large_norm_section.show),
+    "checks": (_("Checks"), check_section.show),
+}
+section = inputs.choose(
+    _("Section"), list(sections), "section", "profile", lambda name: sections[name][0], label_visibility="collapsed"
 )
-pairs = figures.correlator_points(reads.correlators(run_ids), chosen, correlator, asked.cloud)
-st.plotly_chart(figures.correlator_figure(asked.on_axis(pairs), reader), key="correlator", theme=None)
-
-st.subheader(_("Checks"))
-tables.show(tables.worst_checks(reads.checks(run_ids), chosen), "checks")
-
-st.subheader(_("Numbers"))
-shown = asked.rows(estimates, chosen)
-tables.show(tables.layers(shown, chosen), "numbers", height=320)
-tables.download(shown, "workdim_profiles.csv", _("Download these numbers (CSV)"))
+draw = sections[section][1]
+draw(chosen)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 from playwright.sync_api import sync_playwright
 
 from core.launch import free_port, start_server, stop, wait_until_ready
@@ -15,7 +16,24 @@ from core.report.slides import deck
 from core.warehouse import queries
 from core.warehouse.store import Warehouse, default_path
 
-PAGES = {"home": "", "profiles": "profiles", "ranking": "ranking", "report": "report"}
+SCREENS = {
+    "home": "?",
+    "profiles": "profiles?",
+    "profiles_scan": "profiles?estimator=gride&surrogate=True&",
+    "profiles_equivalent": "profiles?estimator=gride&equivalent=True&",
+    "profiles_correlator": "profiles?estimator=E1&",
+    "pairs": "profiles?section=pairs&",
+    "pairs_imbalance": "profiles?section=pairs&measure=information_imbalance&",
+    "distributions": "profiles?section=distributions&",
+    "distributions_cosine": "profiles?section=distributions&quantity=cosine&",
+    "norms": "profiles?section=norms&",
+    "checks": "profiles?section=checks&",
+    "ranking": "ranking?",
+    "ranking_words": "ranking?points=one_per_word&",
+    "ranking_vetoed": "ranking?vetoed=True&",
+    "report": "report?",
+}
+"""Name of the picture -> the address that shows it."""
 WIDTHS = (1360, 700)
 
 
@@ -23,16 +41,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.look", description=__doc__)
     parser.add_argument("--warehouse", type=Path, default=default_path(), metavar="FILE")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--only", nargs="*", default=[*SCREENS, "deck"], metavar="NAME", help="screens, or deck")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    screens(Warehouse(options.warehouse), options.out)
-    slides(Warehouse(options.warehouse), options.out)
+    screens(Warehouse(options.warehouse), options.out, options.only)
+    if "deck" in options.only:
+        slides(Warehouse(options.warehouse), options.out)
     print(f"{len(list(options.out.glob('*.png')))} pictures in {options.out}")
     return 0
 
 
-def screens(warehouse: Warehouse, out: Path) -> None:
-    chosen = ",".join(queries.runs(warehouse)["run_id"].to_list()[:3])
+def screens(warehouse: Warehouse, out: Path, only: list[str]) -> None:
+    runs = queries.runs(warehouse)
+    chosen = ",".join(runs.filter(pl.col("pass") == "text")["run_id"].to_list()[:3])
+    asked = {name: address for name, address in SCREENS.items() if name in only}
     port = free_port(8600)
     server = start_server(warehouse.path, port)
     try:
@@ -42,8 +64,8 @@ def screens(warehouse: Warehouse, out: Path) -> None:
             for width in WIDTHS:
                 for language in ("en", "ja"):
                     page = browser.new_page(viewport={"width": width, "height": 900})
-                    for name, path in PAGES.items():
-                        page.goto(f"http://127.0.0.1:{port}/{path}?lang={language}&runs={chosen}")
+                    for name, address in asked.items():
+                        page.goto(f"http://127.0.0.1:{port}/{address}lang={language}&runs={chosen}")
                         page.get_by_role("heading").first.wait_for()
                         page.wait_for_timeout(2500)  # figures draw after their text
                         height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 from scipy.special import stdtrit
 
-from core.analysis.ranking import RankingGroup, on_benchmark
 from core.report.labels import run_labels
 
 PRIMARY = ("d2", "one_per_type")
 """The estimator and cloud that working band, summaries and verdict belong to."""
 
-DIMENSIONS = {
-    "working": "working_dimension",
-    "final_pre_norm": "final_dimension_pre_norm",
-    "final_post_norm": "final_dimension_post_norm",
-}
-"""What a scatter may stand on -> column of the runs frame."""
-
 GRIDE_RANK = 8
 """The neighbour rank that gride is read at: below it, spelling variants of one word are the neighbours."""
+
+SURROGATE = "gaussian_surrogate"
 
 USUAL_BLOCKS = 16
 """Blocks of the jackknife where a run's configuration does not say how many."""
@@ -51,17 +45,32 @@ class Curve:
     """The final state after the norm, as the language-model head sees it: never part of the curve."""
     band: tuple[int, int] | None
     """First and last layer of the working band; None for other estimators and clouds."""
+    is_vetoed: bool = False
+    """A check vetoes the run's numbers: said wherever they are shown."""
 
     @property
     def final(self) -> Mark | None:
-        """The final state before the norm."""
-        return self.marks[-1] if self.marks else None
+        """The final state before the norm; None where it has no value."""
+        return self.marks[-1] if self.marks and self.marks[-1].depth >= 1 else None
 
     @property
     def in_band(self) -> list[Mark]:
         if self.band is None:
             return []
         return [mark for mark in self.marks if self.band[0] <= mark.layer <= self.band[1]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a curve is to be held against: the same quantity where training, word order or shape are taken away."""
+
+    kind: str
+    """`random_init` or `shuffled`, a control pass; or `gaussian_surrogate`, Gaussian points of equal covariance."""
+    of_run_id: str
+    name: str
+    model_seed: int | None
+    """Of random weights."""
+    marks: list[Mark]
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,19 @@ class ProfileData:
     """Smallest and largest cloud among all values; (0, 0) without any."""
     same_depth: bool
     """True if all models have the same number of layers, so that layer numbers may be compared."""
+    n2: int | None = None
+    """Number of neighbours, where the estimator has no inner rank."""
+    transform: str = "centred"
+    is_equivalent: bool = False
+    """True where the values are dimensions of the Gaussian cloud that the estimator would read the same on."""
+    references: list[Reference] = field(default_factory=list)
+
+    @property
+    def needs_log(self) -> bool:
+        """True where a linear axis would press the curves flat: random weights start at the hidden size."""
+        values = [mark.value for curve in self.curves for mark in curve.marks]
+        against = [mark.value for reference in self.references for mark in reference.marks]
+        return bool(values and against) and min(values + against) > 0 and max(against) > 2 * max(values)
 
 
 @dataclass(frozen=True)
@@ -87,59 +109,42 @@ class CorrelatorData:
     curves: list[Curve]
     n_points: tuple[int, int]
     same_depth: bool
-
-
-@dataclass(frozen=True)
-class ScoredPoint:
-    """One run in a scatter of dimension against score."""
-
-    run_id: str
-    name: str
-    dimension: float
-    lower: float | None
-    upper: float | None
-    score: float
-    score_std_error: float | None
-    match: str
-    """As in `ranking.with_scores`; `base` is drawn apart."""
-    score_repository: str
-
-
-@dataclass(frozen=True)
-class RankingData:
-    """A scatter within one comparison group."""
-
-    dimension: str
-    """A key of DIMENSIONS."""
-    benchmark: str
-    metric: str
-    n_shot: int | None
-    unit: str
-    n_points: tuple[int, int]
-    points: list[ScoredPoint]
-    without_score: list[str]
-    """Names of the runs of the group that have no score here."""
+    references: list[Reference] = field(default_factory=list)
 
 
 def profile_points(
-    estimates: pl.DataFrame, runs: pl.DataFrame, estimator: str, cloud: str, n1: int | None = None
+    estimates: pl.DataFrame,
+    runs: pl.DataFrame,
+    estimator: str,
+    cloud: str,
+    n1: int | None = None,
+    n2: int | None = None,
+    transform: str = "centred",
+    is_equivalent: bool = False,
 ) -> ProfileData:
     """The curves of the chosen runs, in the order of `runs`; runs without such estimates are left out."""
     if estimator == "gride" and n1 is None:
         n1 = GRIDE_RANK
-    rows = estimates.filter(
-        pl.col("run_id").is_in(runs["run_id"].to_list())
-        & (pl.col("estimator") == estimator)
-        & (pl.col("cloud") == cloud)
-        & (pl.col("transform") == "centred")
-        & (pl.col("stack") == "main")
-        & pl.col("value").is_finite()
-    )
-    if n1 is not None:
-        rows = rows.filter(pl.col("n1") == n1)
-    banded = (estimator, cloud) == PRIMARY
+    rows = estimates_of(estimates, estimator, cloud, n1, n2, transform)
+    rows = rows.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
+    if is_equivalent:
+        # The calibration table gives no error of its own, and that of the estimate is on another scale.
+        nothing = pl.lit(None, dtype=pl.Float64)
+        rows = rows.with_columns(value="gaussian_equivalent", lower=nothing, upper=nothing)
+    rows = rows.filter(pl.col("value").is_finite())
+    banded = (estimator, cloud) == PRIMARY and transform == "centred"
     curves = _curves(rows, runs, banded)
-    return ProfileData(estimator, cloud, n1, curves, _sizes(rows), _same_depth(runs, curves))
+    depth = _same_depth(runs, curves)
+    return ProfileData(estimator, cloud, n1, curves, _sizes(rows), depth, n2, transform, is_equivalent)
+
+
+def estimates_of(
+    estimates: pl.DataFrame, estimator: str, cloud: str, n1: int | None, n2: int | None, transform: str
+) -> pl.DataFrame:
+    """The rows that one picture of profiles shows; a rank that is None is not asked for."""
+    rows = estimates.filter(estimator=estimator, cloud=cloud, transform=transform)
+    rows = rows if n1 is None else rows.filter(n1=n1)
+    return rows if n2 is None else rows.filter(n2=n2)
 
 
 def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator: str, cloud: str) -> CorrelatorData:
@@ -160,6 +165,49 @@ def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator:
     return CorrelatorData(correlator, cloud, curves, _sizes(rows), _same_depth(runs, curves))
 
 
+def control_references(
+    data: ProfileData | CorrelatorData, rows_of_controls: pl.DataFrame, controls: pl.DataFrame, runs: pl.DataFrame
+) -> list[Reference]:
+    """The control passes of the runs drawn, read as the picture `data` is.
+
+    `rows_of_controls` are estimates or correlators of the control runs, `controls` comes from `queries.controls`.
+    """
+    if isinstance(data, CorrelatorData):
+        rows = rows_of_controls.filter(correlator=data.correlator, cloud=data.cloud)
+    else:
+        asked = (data.estimator, data.cloud, data.n1, data.n2, data.transform)
+        rows = estimates_of(rows_of_controls, *asked)
+    if isinstance(data, ProfileData) and data.is_equivalent:
+        rows = rows.with_columns(value="gaussian_equivalent")
+    of_run = {run["run_id"]: run for run in runs.iter_rows(named=True)}
+    drawn = [curve.run_id for curve in data.curves]
+    found = [
+        _reference(rows, control["run_id"], control["pass"], of_run[control["text_run_id"]], control["model_seed"])
+        for control in controls.iter_rows(named=True)
+        if control["text_run_id"] in drawn
+    ]
+    return [reference for reference in found if reference.marks]
+
+
+def surrogate_references(data: ProfileData, estimates: pl.DataFrame, runs: pl.DataFrame) -> list[Reference]:
+    """What the estimator reads on Gaussian points of equal covariance; the distance to it is what is not Gaussian."""
+    rows = estimates_of(estimates, data.estimator, data.cloud, data.n1, data.n2, SURROGATE)
+    drawn = {curve.run_id for curve in data.curves}
+    found = [
+        _reference(rows, run["run_id"], SURROGATE, run, None)
+        for run in runs.iter_rows(named=True)
+        if run["run_id"] in drawn
+    ]
+    return [reference for reference in found if reference.marks]
+
+
+def _reference(rows: pl.DataFrame, run_id: str, kind: str, run: dict, model_seed: int | None) -> Reference:
+    own = rows.filter(pl.col("value").is_finite(), run_id=run_id, state="residual").sort("layer")
+    no_limits = own.with_columns(lower=pl.lit(None), upper=pl.lit(None))
+    marks = [_mark(row, run["n_layers"]) for row in no_limits.iter_rows(named=True)]
+    return Reference(kind, run["run_id"], run["name"], model_seed, marks)
+
+
 def t_95(n_blocks: int) -> float:
     """Student's t, 97.5 percent, for a jackknife over `n_blocks` blocks."""
     return float(stdtrit(max(n_blocks - 1, 1), 0.975))
@@ -173,40 +221,6 @@ def blocks_of(config: str | None) -> int:
         return USUAL_BLOCKS
 
 
-def ranking_points(
-    group: RankingGroup, scored: pl.DataFrame, benchmark: dict[str, object], dimension: str = "working"
-) -> RankingData:
-    """Dimension and score of the runs of a group; `scored` comes from `with_scores`, `benchmark` from `benchmarks`."""
-    column = DIMENSIONS[dimension]
-    labels = run_labels(group.rows)
-    rows = on_benchmark(scored, benchmark).filter(pl.col("run_id").is_in(list(labels)) & pl.col(column).is_not_null())
-    points = [
-        ScoredPoint(
-            run_id=row["run_id"],
-            name=labels[row["run_id"]],
-            dimension=row[column],
-            lower=row[f"{column}_lower"],
-            upper=row[f"{column}_upper"],
-            score=row["score"],
-            score_std_error=row["score_std_error"],
-            match=row["score_match"],
-            score_repository=row["score_repository"],
-        )
-        for row in rows.sort(column, "run_id").iter_rows(named=True)
-    ]
-    shown = {point.run_id for point in points}
-    return RankingData(
-        dimension=dimension,
-        benchmark=str(benchmark["benchmark"]),
-        metric=str(benchmark["metric"] or ""),
-        n_shot=shots if isinstance(shots := benchmark["n_shot"], int) else None,
-        unit=rows["unit"][0] if len(rows) else "",
-        n_points=group.n_points,
-        points=points,
-        without_score=[label for run_id, label in labels.items() if run_id not in shown],
-    )
-
-
 def _curves(rows: pl.DataFrame, runs: pl.DataFrame, banded: bool) -> list[Curve]:
     labels = run_labels(runs)
     curves = []
@@ -216,7 +230,8 @@ def _curves(rows: pl.DataFrame, runs: pl.DataFrame, banded: bool) -> list[Curve]
         after = [_mark(row, run["n_layers"]) for row in own.filter(pl.col("state") == "post_norm").to_dicts()]
         band = _band(run) if banded else None
         if marks:
-            curves.append(Curve(run["run_id"], labels[run["run_id"]], marks, after[-1] if after else None, band))
+            after_norm, is_vetoed = after[-1] if after else None, run["worst_check"] == "veto"
+            curves.append(Curve(run["run_id"], labels[run["run_id"]], marks, after_norm, band, is_vetoed))
     return curves
 
 

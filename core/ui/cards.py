@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.report import wording
 from core.report.labels import run_labels
-from core.ui import language, times
+from core.ui import language, states, times
 from core.ui.plain import plain
 
 _WIDTH = 288
@@ -35,6 +35,9 @@ def _card(run: dict[str, Any], label: str) -> None:
     _verdict(run)
     checks = wording.outcome_name(run["worst_check"], language.current())
     st.caption(_("N={n} points, checks: {outcome}").format(n=run["n_points"], outcome=checks))
+    if run["vetoed_by"]:
+        names = _(", ").join(states.check_names(run["vetoed_by"]))
+        st.markdown(f":red[{plain(_('Not to be relied on: {checks}').format(checks=names))}]")
     _metric(_("Working dimension"), run, "working_dimension")
     if run["final_dimension_post_norm"] is None:
         _metric(_("Final dimension (no final norm)"), run, "final_dimension_pre_norm")
@@ -50,5 +53,5 @@ def _metric(label: str, run: dict[str, Any], column: str) -> None:
 
 def _verdict(run: dict[str, Any]) -> None:
     """The verdict with what limits it in one breath: "found" never stands alone."""
-    text = wording.verdict_text(run["verdict"], run["qualifiers"], language.current())
+    text = wording.verdict_text(run["verdict"], wording.told_of(run), language.current())
     st.markdown(f":{_COLOURS.get(run['verdict'], 'gray')}[{text}]")

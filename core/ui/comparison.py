@@ -8,12 +8,15 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core.analysis import ranking
+from core.analysis import across_tokenizers, ranking
 from core.analysis.ranking import RankingGroup
 from core.report import wording
-from core.ui import inputs, language
+from core.report.labels import group_title
+from core.ui import inputs, language, states
 from core.ui.plain import plain
 from core.warehouse.scores import NOT_STATED
+
+BY_TYPE, BY_WORD = "one_per_type", "one_per_word"
 
 Benchmark = dict[str, Any]
 """A row of `ranking.benchmarks`."""
@@ -24,9 +27,66 @@ class Comparison:
     runs: pl.DataFrame
     order: str
     """Column that rows are sorted by."""
+    cloud: str
+    """Whose d2 is compared: `one_per_type` within a tokenizer, `one_per_word` across tokenizers."""
+
+    @property
+    def groups(self) -> list[RankingGroup]:
+        find = across_tokenizers.groups if self.cloud == BY_WORD else ranking.groups
+        return find(self.runs, self.order)
 
 
-def choose_comparison(runs: pl.DataFrame) -> Comparison:
+def choose_cloud(runs: pl.DataFrame) -> str:
+    """Offered only where words were measured; a link that asks for them then falls back to types."""
+    _ = language.translator()
+    if not runs["words_hash"].count():
+        return BY_TYPE
+    ways = {BY_TYPE: _("within a tokenizer (one per type)"), BY_WORD: _("across tokenizers (one per word)")}
+    return inputs.choose(_("Compare"), list(ways), "points", BY_TYPE, ways.__getitem__)
+
+
+def with_summaries(by_type: pl.DataFrame, by_word: pl.DataFrame, cloud: str) -> pl.DataFrame:
+    """The runs with their summary on `cloud`; on words with the working dimension by type beside it."""
+    if cloud == BY_TYPE:
+        return by_type
+    beside = by_type.select("run_id", working_dimension_by_type="working_dimension")
+    joined = by_word.join(beside, on="run_id", how="left", maintain_order="left")
+    return joined.filter(pl.col("words_hash").is_not_null() & pl.col("working_dimension").is_not_null())
+
+
+def condition(cloud: str) -> str:
+    """What the runs of a group share, before the reader looks at any of their numbers."""
+    _ = language.translator()
+    if cloud == BY_WORD:
+        return " ".join(
+            (
+                _("Runs are compared within one group only: same words of the same text, same protocol."),
+                _("Each point is a word at its last token, so that every model has the same points whatever its "
+                  "tokenizer. Differences within the intervals are none."),
+                _("Estimated dimensions (d2, one per word, N in each row), in brackets their 95 % intervals. No order "
+                  "is better."),
+            )
+        )  # fmt: skip
+    return " ".join(
+        (
+            _("Runs are compared within one group only: same kind of model, tokenizer, text and protocol."),
+            _("Estimated dimensions (d2, one per type, N in each row), in brackets their 95 % intervals. No order is "
+              "better."),
+        )
+    )  # fmt: skip
+
+
+def title(group: RankingGroup, cloud: str) -> str:
+    _ = language.translator()
+    if cloud == BY_TYPE:
+        return group_title(group, language.current())
+    run = group.rows.row(0, named=True)
+    return _("{text}, protocol {protocol}, {n} words").format(
+        text=run["corpus_name"], protocol=f"{run['protocol']} ({group.protocol_hash[:6]})", n=f"{run['n_words']:,}"
+    )
+
+
+def choose_comparison(runs: pl.DataFrame, cloud: str) -> Comparison:
     _ = language.translator()
     orders = {
         "name": _("name"),
@@ -34,8 +94,24 @@ def choose_comparison(runs: pl.DataFrame) -> Comparison:
         "final_dimension_pre_norm": _("final dimension"),
         "parameters": _("parameters"),
     }
-    narrowed = _narrowed(runs)
-    return Comparison(narrowed, inputs.choose(_("Sort by"), list(orders), "sort", "name", orders.__getitem__))
+    narrowed = _narrowed(_reliable(runs.filter(pl.col("pass") == "text")))
+    order = inputs.choose(_("Sort by"), list(orders), "sort", "name", orders.__getitem__)
+    return Comparison(narrowed, order, cloud)
+
+
+def _reliable(runs: pl.DataFrame) -> pl.DataFrame:
+    """Without the runs that a check vetoes, unless the reader, told which and why, takes them in all the same."""
+    _ = language.translator()
+    vetoed = states.vetoes_told(runs)
+    if not vetoed:
+        return runs
+    with st.container(border=True):
+        st.markdown(
+            _(":material/gpp_bad: **Left out, because a check vetoes them** ({n}): {runs}. Their numbers may describe "
+              "the sample and not the model.").format(n=len(vetoed), runs=plain(_("; ").join(vetoed)))
+        )  # fmt: skip
+        wanted = inputs.choose_yes_no(_("Rank them all the same, marked ‡"), "vetoed", default=False)
+    return runs if wanted else runs.filter(pl.col("worst_check").ne_missing("veto"))
 
 
 def _narrowed(runs: pl.DataFrame) -> pl.DataFrame:
@@ -53,7 +129,7 @@ def _narrowed(runs: pl.DataFrame) -> pl.DataFrame:
                 wanted = inputs.choose_many(label, there, name, placeholder=_("all"), width=260)
                 runs = runs.filter(pl.col(column).is_in(wanted)) if wanted else runs
         newest_only = inputs.choose_yes_no(_("Newest run of each model only"), "newest", default=True)
-    alike = ["model_id", "corpus_id", "protocol_hash", "pass"]
+    alike = ["model_id", "corpus_id", "protocol_hash", "stack"]
     return runs.unique(alike, keep="first", maintain_order=True) if newest_only else runs
 
 
@@ -116,6 +192,14 @@ def cautions(group: RankingGroup) -> list[str]:
         sizes = wording.size_range(group.n_points)
         found.append(
             _("The clouds differ in size ({sizes} points): a broader vocabulary reads higher.").format(sizes=sizes)
+        )
+    kinds = sorted(group.rows["kind"].unique().to_list())
+    if len(kinds) > 1:
+        names = [wording.kind_name(kind, language.current()) for kind in kinds]
+        found.append(
+            _("Different kinds of model ({kinds}): their final states serve other ends, and do not compare.").format(
+                kinds=_(", ").join(names)
+            )
         )
     if len(group.dtypes) > 1:
         found.append(_("The runs differ in number format: {formats}.").format(formats=_(", ").join(group.dtypes)))

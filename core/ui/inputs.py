@@ -9,6 +9,7 @@ import polars as pl
 import streamlit as st
 
 from core.report import wording
+from core.report.labels import run_labels
 from core.ui import language, times, view
 
 T = TypeVar("T")
@@ -56,9 +57,9 @@ def choose_many(
     return values
 
 
-def choose_yes_no(label: str, name: str, default: bool) -> bool:
+def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
     view.settle_one(name, [True, False], default)
-    value = st.toggle(label, key=view.key(name))
+    value = st.toggle(label, key=view.key(name), **more)
     view.publish(name, value)
     return value
 
@@ -79,6 +80,17 @@ def choose_runs(runs: pl.DataFrame) -> pl.DataFrame:
     )
     order = pl.DataFrame({"run_id": chosen}, schema={"run_id": pl.String})
     return order.join(runs, on="run_id", how="left", maintain_order="left")
+
+
+def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
+    """The run of a picture that has room for one: the first at first; without a choice nothing is drawn."""
+    _ = language.translator()
+    labels = run_labels(runs)
+    ids = list(labels)
+    run_id = ids[0]
+    if len(ids) > 1:
+        run_id = choose_from_list(_("Run"), ids, "run", ids[0], labels.__getitem__, width=400)
+    return runs.filter(run_id=run_id).row(0, named=True)
 
 
 def run_label(run: dict[str, Any]) -> str:

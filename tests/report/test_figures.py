@@ -5,8 +5,11 @@ import pytest
 from core.analysis.ranking import benchmarks, groups, with_scores
 from core.locale import LANGUAGES
 from core.report.deck_theme import PALETTE
-from core.report.figures import COLOURS, correlator_figure, profile_figure, ranking_figure
-from core.report.points import correlator_points, profile_points, ranking_points
+from core.report.figure_style import COLOURS
+from core.report.figures import correlator_figure, profile_figure
+from core.report.points import correlator_points, profile_points
+from core.report.score_figures import ranking_figure
+from core.report.score_points import ranking_points
 from tests.report import frames
 from tests.report.frames import Model, score
 

@@ -5,7 +5,8 @@ import pytest
 
 from core.analysis.ranking import benchmarks, groups, with_scores
 from core.report.labels import run_labels, shortened, with_text_marks
-from core.report.points import blocks_of, correlator_points, profile_points, ranking_points, t_95
+from core.report.points import blocks_of, correlator_points, profile_points, t_95
+from core.report.score_points import ranking_points
 from tests.report import frames
 from tests.report.frames import Model, score
 

@@ -10,7 +10,7 @@ import pytest
 from pptx import Presentation
 
 from core.analysis import ranking
-from core.ui import comparison, deck, inputs, tables
+from core.ui import check_tables, comparison, deck, inputs, tables
 from core.ui.plain import plain
 from core.warehouse import queries
 from core.warehouse.store import Warehouse
@@ -97,7 +97,7 @@ def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.
     estimates = queries.estimates(warehouse, RUN_IDS[:1])
     assert "Mean neighbour distance" not in tables.layers(estimates.filter(estimator="d2"), runs).columns
     assert "Mean neighbour distance" in tables.layers(estimates.filter(estimator="gride"), runs).columns
-    assert len(tables.layers(estimates.clear(), runs).columns) == 9
+    assert len(tables.layers(estimates.clear(), runs).columns) == 10
 
 
 def test_the_export_leaves_the_groups_as_they_were(warehouse: Warehouse, runs: pl.DataFrame) -> None:
@@ -178,9 +178,9 @@ def test_of_several_layers_the_worst_check_is_shown(runs: pl.DataFrame) -> None:
             "outcome": ["pass", "warn", "pass"],
         }
     )
-    shown = tables.worst_checks(checks, runs.filter(run_id=RUN_IDS[0]))
+    shown = check_tables.worst_checks(checks, runs.filter(run_id=RUN_IDS[0]))
     assert shown.height == 1
     assert shown.row(0, named=True) == {
         "Model": "made-up-big", "Check": "Share of duplicate points", "Outcome": "warning",
-        "Value": 0.2, "Limit": 0.1, "Layer": 1,
+        "Value": 0.2, "Limit": 0.1, "Worst layer": 1, "Layers": 3,
     }  # fmt: skip

@@ -1,0 +1,47 @@
+"""Distributions: what a mean over tokens hides, layer by layer."""
+
+from __future__ import annotations
+
+import polars as pl
+import streamlit as st
+
+from core.report import distribution_figures, wording
+from core.ui import inputs, language, reads, tables
+
+
+def show(runs: pl.DataFrame) -> None:
+    _ = language.translator()
+    reader = language.current()
+    distributions = reads.distributions(runs["run_id"].to_list())
+    quantities = [name for name in wording.QUANTITIES if name in set(distributions["quantity"])]
+    if not quantities:
+        st.info(_("These runs hold no distributions: they came with a later version. Measure them again."))
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        run = inputs.choose_one_run(runs)
+        quantity = inputs.choose_from_list(
+            _("Quantity"), quantities, "quantity", quantities[0], lambda name: wording.quantity_name(name, reader),
+            width=480,
+        )  # fmt: skip
+    data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)
+    st.plotly_chart(distribution_figures.distribution_figure(data, reader), key="distribution", theme=None)
+    st.caption(_reading_aid(quantity))
+    own = distributions.filter(run_id=run["run_id"], quantity=quantity)
+    tables.download(own, "workdim_distributions.csv", _("Download these numbers (CSV)"))
+
+
+def _reading_aid(quantity: str) -> str:
+    _ = language.translator()
+    aids = {
+        "local_d2": _("The dimension around single tokens. A broad or split column means that no one number describes "
+                      "the layer."),
+        "distance_to_mean": _("In units of the layer's median distance. A long upper end means that few tokens lie far "
+                              "out and weigh heavily in every mean."),
+        "neighbours_kept": _("Of each token's nearest neighbours at this layer, the share that it still has at the "
+                             "next. Low columns are the layers that rearrange meaning most."),
+        "displacement": _("How far each token's direction moves up to the next layer: 0 = not at all, 2 = unrelated."),
+        "cosine": _("Between the states of two tokens, centred. The narrower the column, the higher d2; heavy ends "
+                    "are clusters."),
+    }  # fmt: skip
+    outermost = _("Values beyond the scale are counted in its outermost bins.")
+    return f"{aids.get(quantity, '')} {outermost}".strip()

@@ -1,0 +1,25 @@
+"""The newest runs of the warehouse, on the home screen."""
+
+from __future__ import annotations
+
+import polars as pl
+import streamlit as st
+
+from core.report import wording
+from core.ui import language, tables
+
+SHOWN = 20
+
+
+def show(runs: pl.DataFrame) -> None:
+    """Runs on text only: a control pass says nothing without the run that it belongs to."""
+    _ = language.translator()
+    texts = runs.filter(pl.col("pass") == "text")
+    tables.show(tables.overview(texts.head(SHOWN)), "latest")
+    if texts.height > SHOWN:
+        st.caption(_("The newest {n} of {total} runs.").format(n=SHOWN, total=texts.height))
+    if texts.height < runs.height:
+        n = runs.height - texts.height
+        st.caption(_("{n} control passes are not listed: profiles draw them with their runs.").format(n=n))
+    if "veto" in texts["worst_check"].head(SHOWN):
+        st.caption(wording.veto_note(language.current()))
