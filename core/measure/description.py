@@ -55,32 +55,27 @@ def configuration_hash(config: Any, position_padding: int | None = None) -> str:
     out more or fewer defaults, and carry notes of other programs. The initialiser's own settings are in it, because
     models that share the hash share a random control.
     """
-    content = _without_defaults(config) | {"model_type": config.model_type, "position_padding": position_padding}
-    content = {key: _rounded(value) for key, value in content.items()}
+    own, defaults = _network(config.to_dict()), _defaults(type(config))
+    if defaults is not None:
+        own = {key: value for key, value in own.items() if key in defaults and value != defaults[key]}
+    content = own | {"model_type": config.model_type, "position_padding": position_padding}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def _rounded(value: Any) -> Any:
-    """GGUF keeps numbers in single precision: 1e-5 is 9.999999747e-06 there."""
+def _network(value: Any) -> Any:
+    """What makes the network, at every depth. Numbers to six digits: GGUF keeps 1e-5 as 9.999999747e-06."""
     if isinstance(value, dict):
-        return {key: _rounded(v) for key, v in value.items()}
+        return {key: _network(v) for key, v in value.items() if not _is_incidental(str(key))}
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _without_defaults(config: Any) -> dict[str, Any]:
-    own, defaults = config.to_dict(), _defaults(type(config))
-    known = own if defaults is None else {key: own[key] for key in own.keys() & defaults.keys()}
-    return {
-        key: value
-        for key, value in known.items()
-        if not (key in NO_NETWORK_CHANGED or "drop" in key or "token_id" in key)
-        and (defaults is None or _rounded(value) != _rounded(defaults[key]))
-    }
+def _is_incidental(key: str) -> bool:
+    return key in NO_NETWORK_CHANGED or "drop" in key or "token_id" in key
 
 
 def _defaults(config_class: type) -> dict[str, Any] | None:
     """None where a configuration cannot be made without arguments."""
     try:
-        return config_class().to_dict()
+        return _network(config_class().to_dict())
     except (TypeError, ValueError, AttributeError):
         return None

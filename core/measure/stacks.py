@@ -54,9 +54,17 @@ def find_stack(module: Any, config: Any, stack: str, model: str) -> Stack:
     root = {"encoder": module.get_encoder, "decoder": module.get_decoder}.get(stack, lambda: module.base_model)()
     n = _n_blocks(stack_config(config, stack), stack)
     for name, found in root.named_modules():
-        if isinstance(found, nn.ModuleList) and len(found) == n:
-            return Stack(stack, root.get_submodule(name.rpartition(".")[0]), found)
+        if _is_list(found, n):
+            owner = root.get_submodule(name.rpartition(".")[0])
+            # XLM keeps attentions and feed-forwards in a list each: none of them is a list of blocks.
+            if sum(_is_list(child, n) for child in owner.children()) == 1:
+                return Stack(stack, owner, found)
+            break
     raise ModelError(f"{model} ({config.model_type}) has no list of {n} layers that could be measured.")
+
+
+def _is_list(module: nn.Module, n: int) -> bool:
+    return isinstance(module, nn.ModuleList) and len(module) == n
 
 
 def all_stacks(module: Any, config: Any, model: str) -> list[Stack]:
@@ -132,7 +140,7 @@ def position_padding(module: nn.Module) -> int | None:
 def longest_text(module: Any, config: Any, stack: str) -> int | None:
     """Largest number of tokens that one forward pass reads, None where the architecture sets no limit."""
     limit = getattr(stack_config(config, stack).get_text_config(), "max_position_embeddings", None)
-    if limit is None:
+    if limit is None or limit < 0:  # XLNet says -1
         return None
     padding = position_padding(module)
     return limit - (0 if padding is None else padding + 1) - (1 if stack == "decoder" else 0)

@@ -10,6 +10,7 @@ from core.errors import InputError, ModelError
 from core.measure import hidden
 from core.measure.models import OpenModel, open_model
 from core.measure.sources import find_weights
+from tests import tiny
 from tests.tiny import DECODERS, ENCODER_DECODERS, ENCODERS, save_tiny_model
 
 FINAL_NORMS = {
@@ -158,17 +159,19 @@ def test_a_decoder_without_a_start_token_says_so(tmp_path):
         captured(model, tmp_path)
 
 
-def test_blocks_that_are_shared_over_depth_are_no_list_of_layers(tmp_path, monkeypatch):
-    from tests import tiny
+@pytest.mark.parametrize("family, changes", [
+    ("albert", {"embedding_size": 24}),  # one block, run again and again
+    ("xlm", {"emb_dim": 48, "n_layers": 3, "n_heads": 4}),  # a list of attentions, one of feed-forwards, ...
+])  # fmt: skip
+def test_an_architecture_without_one_list_of_blocks_is_refused(family, changes, tmp_path, monkeypatch):
+    widths = dict(hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4)
+    monkeypatch.setitem(tiny.SIZES, family, changes if family == "xlm" else widths | changes)
+    monkeypatch.setattr(tiny, "ENCODERS", (family,))
+    with pytest.raises(ModelError, match=rf"{family} \({family}\) has no list of 3 layers"):
+        opened(tmp_path, family)
 
-    monkeypatch.setitem(tiny.SIZES, "albert", tiny.SIZES["electra"])
-    monkeypatch.setattr(tiny, "ENCODERS", ("albert",))
-    with pytest.raises(ModelError, match=r"albert \(albert\) has no list of 3 layers"):
-        opened(tmp_path, "albert")
 
-
-def test_states_arranged_otherwise_are_found_out(tmp_path):
-    model = opened(tmp_path, "llama")
-    model.layers[1].register_forward_hook(lambda _m, _a, output: output.transpose(0, 1))
-    with pytest.raises(ModelError, match=r"shape \(24, 8, 48\) for 8 windows of 24 tokens"):
-        captured(model, tmp_path)
+def test_tokens_in_another_order_are_found_out(tmp_path, monkeypatch):
+    monkeypatch.setitem(tiny.SIZES, "xlnet", dict(d_model=48, n_layer=3, n_head=4, d_inner=96))
+    with pytest.raises(ModelError, match=r"Layer 0 of .*shape \(24, 8, 48\) for 8 windows of 24 tokens"):
+        captured(opened(tmp_path, "xlnet"), tmp_path)
