@@ -10,18 +10,23 @@ import polars as pl
 from core.analysis.ranking import RankingGroup
 from core.locale import translator
 from core.report import wording
-from core.report.labels import run_labels, shortened
+from core.report.labels import marked, run_labels, shortened
 
 MOST_STATEMENTS = 4
 
 
 def profile_title(group: RankingGroup, language: str) -> str:
-    """The slide's one claim; it says "rises" and "falls" only where the intervals of the ratios lie above one."""
+    """The slide's one claim; it says "rises" and "falls" only where the intervals of the ratios lie above one.
+
+    Runs that a check vetoes are left out of it while there are others.
+    """
     _ = translator(language)
     rows = group.rows.filter(
         pl.col("working_dimension").is_not_null() & pl.col("final_dimension_pre_norm").is_not_null()
     )
     size = wording.size_range(group.n_points)
+    sound = rows.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")))
+    rows = rows if sound.is_empty() else sound
     if rows.is_empty():
         return _("Layer profiles without a summary: estimated dimension (d2, one per type)")
     if rows.height > 1:
@@ -54,7 +59,7 @@ def _title_of_several(rows: pl.DataFrame, size: str, language: str) -> str:
 def _title_of_one(run: dict, size: str, language: str) -> str:
     _ = translator(language)
     numbers = {
-        "name": shortened(run["name"], 40),
+        "name": marked(shortened(run["name"], 40), is_vetoed(run)),
         "size": size,
         "embedding": wording.rounded(run["embedding_dimension"] or 0.0),
         "working": wording.rounded(run["working_dimension"]),
@@ -90,6 +95,10 @@ def statements(group: RankingGroup, language: str) -> list[str]:
     return _of_many(group, language)
 
 
+def is_vetoed(run: dict) -> bool:
+    return run["worst_check"] == "veto"
+
+
 def band_text(run: dict, language: str) -> str:
     """`4–7 of 30`: the working band, which is never told without its model's depth."""
     _ = translator(language)
@@ -115,7 +124,7 @@ def _of_one(run: dict, language: str) -> list[str]:
             expansion=interval_of(run, "expansion_ratio"),
             contraction=interval_of(run, "contraction_ratio"),
         ),
-        _("Verdict – {verdict}.").format(verdict=wording.verdict_text(run["verdict"], run["qualifiers"], language)),
+        _("Verdict – {verdict}.").format(verdict=wording.verdict_text(run["verdict"], wording.told_of(run), language)),
         _("Checks of the measurement, worst outcome: {outcome}. In brackets: 95 % intervals.").format(outcome=checks),
     ]
 
@@ -139,17 +148,18 @@ def _both_dimensions(run: dict, language: str) -> str:
 
 def _of_several(run: dict, label: str, language: str) -> str:
     _ = translator(language)
+    verdict = wording.verdict_short(run["verdict"], wording.told_of(run), language)
     return _("{name}: {dimensions} Verdict – {verdict}.").format(
         name=shortened(label),
         dimensions=_both_dimensions(run, language),
-        verdict=wording.verdict_text(run["verdict"], run["qualifiers"], language),
+        verdict=_("expansion-contraction: {verdict}").format(verdict=verdict),
     )
 
 
 def _of_many(group: RankingGroup, language: str) -> list[str]:
     _ = translator(language)
     rows, labels = group.rows, run_labels(group.rows)
-    lowest, highest = _ends(rows, "working_dimension")
+    lowest, highest = _ends(rows.filter(~pl.col("worst_check").eq_missing(pl.lit("veto"))), "working_dimension")
     said = []
     if lowest is not None and highest is not None:
         for run, sentence in (
@@ -168,7 +178,8 @@ def _verdicts_of_many(rows: pl.DataFrame, language: str) -> str:
     """How often each verdict, and in the same breath what limits how many of them."""
     _ = translator(language)
     verdicts = Counter(rows["verdict"])
-    qualifiers = Counter(limit for row in rows["qualifiers"].to_list() for limit in wording.limits_of(row, language))
+    told = [wording.told_of(run) for run in rows.iter_rows(named=True)]
+    qualifiers = Counter(limit for row in told for limit in wording.limits_of(row, language))
     words = [f"{wording.verdict_word(verdict, language)} {count}" for verdict, count in verdicts.most_common()]
     limits = [
         _("{qualifier}: {count}").format(qualifier=qualifier, count=count)

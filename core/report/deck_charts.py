@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,7 @@ class ChartWords:
     alternative: str
 
 
-def add_profile_chart(slide: Slide, box: Box, data: ProfileData, words: ChartWords) -> Chart:
+def add_profile_chart(slide: Slide, box: Box, data: ProfileData, words: ChartWords, is_log: bool = False) -> Chart:
     """One line per run between thin lines for its 95 percent limits; marks for the band and the final states."""
     content = XyChartData(number_format="0.0")
     roles: list[tuple[str, int, list[Mark]]] = []
@@ -77,6 +78,8 @@ def add_profile_chart(slide: Slide, box: Box, data: ProfileData, words: ChartWor
     describe(frame, words.alternative)
     chart = frame.chart
     _style_axes(chart, words, data)
+    if is_log:
+        _make_log(chart, data)
     _show_legend(chart, [position for position, (role, _, _) in enumerate(roles) if role != "curve"])
     for series, (role, index, marks) in zip(chart.plots[0].series, roles, strict=True):
         _style_series(series, role, index)
@@ -166,6 +169,14 @@ def _style_axes(chart: Chart, words: ChartWords, data: ProfileData) -> None:
     y.major_gridlines.format.line.color.brightness = -0.1
     y.major_gridlines.format.line.width = Pt(0.75)
     y.tick_labels.number_format = "0"
+
+
+def _make_log(chart: Chart, data: ProfileData) -> None:
+    """A logarithmic value axis from the power of ten below the smallest value; the schema wants the base first."""
+    scaling = chart.value_axis._element.find(qn("c:scaling"))
+    scaling.insert(0, etree.Element(qn("c:logBase"), val="10"))
+    smallest = min(mark.value for curve in data.curves for mark in curve.marks)
+    chart.value_axis.minimum_scale = 10.0 ** math.floor(math.log10(smallest))
 
 
 def _layer_step(deepest: int) -> int:

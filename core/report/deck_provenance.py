@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import polars as pl
 from pptx.presentation import Presentation as Deck
 
 from core.locale import translator
@@ -37,7 +38,7 @@ def add_provenance(slides: Deck, material: Material) -> None:
     left, right = (MARGIN, top, half, room), (MARGIN + half + 0.3, top, half, room)
     texts = _texts(material)
     n_texts = _fitting_texts(material, texts, left)
-    origin, definitions = _origin(material, texts, n_texts), _definitions(material.language)
+    origin, definitions = _origin(material, texts, n_texts), _definitions(material)
     points = min(fitting_size(origin, left, TEXT_SIZES), fitting_size(definitions, right, TEXT_SIZES))
     add_text(slide, left, origin, points)
     add_text(slide, right, definitions, points)
@@ -132,6 +133,7 @@ def _origin(material: Material, texts: list[str], n_texts: int) -> list[str]:
     lines = [_("# Text, protocol, programs"), *texts[:n_texts]]
     if n_texts < len(texts):
         lines.append(_("{count} more texts on a slide that follows.").format(count=len(texts) - n_texts))
+    lines.append(_controls(material))
     lines.append(
         _("Workdim {code}; {libraries}.").format(code=_joined(runs["code_version"]), libraries=_versions(runs))
     )
@@ -142,8 +144,27 @@ def _origin(material: Material, texts: list[str], n_texts: int) -> list[str]:
     return lines
 
 
-def _definitions(language: str) -> list[str]:
+def _controls(material: Material) -> str:
+    """Which control passes stand among the runs, and how many of each."""
+    _ = translator(material.language)
+    counted = material.runs.filter(pl.col("pass") != "text").group_by("pass").len().sort("pass").rows()
+    if not counted:
+        return _("No control runs (random weights, shuffled text) among these runs.")
+    told = [
+        _("{name} (runs: {count})").format(name=wording.pass_name(name, material.language), count=count)
+        for name, count in counted
+    ]
+    return _("Controls on the same text by the same protocol: {controls}.").format(controls=_(", ").join(told))
+
+
+def _definitions(material: Material) -> list[str]:
+    language = material.language
     _ = translator(language)
+    controls = _(
+        "Random weights: the same architecture before any training. "
+        "Shuffled text: the tokens of each window in random order."
+    )
+    has_controls = material.runs.filter(pl.col("pass") != "text").height > 0
     return [
         _("# What the words mean"),
         wording.own_definition(language),
@@ -155,6 +176,7 @@ def _definitions(language: str) -> list[str]:
             "Expansion-contraction is found only if working over embedding and working over final dimension "
             "both exceed 1.1 beyond their error."
         ),
+        *([controls] if has_controls else []),
         wording.which_ten(language),
     ]
 

@@ -16,8 +16,8 @@ from core.report.material import Material
 POINTS = 12
 LIMIT_SIZES = (14, 13, 12, 11)
 """Letter sizes of the last slide: the largest that keeps it on one page, but never a smaller one."""
-FOOT_HEIGHT = 0.95
-"""Inches kept below the table for the notes on reading it."""
+FOOT_HEIGHT, MARK_HEIGHT = 0.95, 0.25
+"""Inches kept below the table for the notes on reading it, and for one more on what the mark of a veto means."""
 
 
 class RunRow(tuple[str, ...]):
@@ -38,7 +38,9 @@ def add_ranking(slides: Deck, material: Material) -> None:
         size=wording.size_range(material.n_points)
     )
     columns, rows = _columns(material), _ranking_rows(material)
-    filled = pages(rows, columns, POINTS, BODY_HEIGHT - FOOT_HEIGHT)
+    marked = any(map(claims.is_vetoed, material.texts.iter_rows(named=True)))
+    foot_height = FOOT_HEIGHT + MARK_HEIGHT * marked
+    filled = pages(rows, columns, POINTS, BODY_HEIGHT - foot_height)
     for number, page in enumerate(filled, start=1):
         shown = [row.run_id for row in page if isinstance(row, RunRow)]
         slide = add_slide(slides, CONTENT, _numbered(title, number, len(filled)), material.footer_of(shown))
@@ -46,8 +48,9 @@ def add_ranking(slides: Deck, material: Material) -> None:
         box = (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT)
         height = add_table(slide, columns, page, box, POINTS, alternative)
         reading = _("In brackets: 95 % intervals. Within a group the order is that of the names; no order is better.")
-        foot = (MARGIN, BODY_TOP + height + 0.08, TEXT_WIDTH, FOOT_HEIGHT)
+        foot = (MARGIN, BODY_TOP + height + 0.08, TEXT_WIDTH, foot_height)
         notes = [reading, wording.own_definition(material.language), wording.which_ten(material.language)]
+        notes += [wording.veto_note(material.language)] * marked
         add_text(slide, foot, notes, 11, quiet=True)
         add_notes(slide, _sources(material))
 
@@ -88,7 +91,7 @@ def _columns(material: Material) -> list[Column]:
 
 def _ranking_rows(material: Material) -> list[Row]:
     rows: list[Row] = []
-    for group in material.groups:
+    for group in [*material.groups, *material.words]:
         rows.append(Heading(_heading(group, material.language)))
         labels = run_labels(group.rows)
         for run in group.rows.iter_rows(named=True):
@@ -110,7 +113,7 @@ def _ranking_row(material: Material, run: dict, label: str) -> tuple[str, ...]:
         _broken(claims.band_text(run, material.language)),
         claims.interval_of(run, "final_dimension_pre_norm"),
         _("no final norm") if after is None else claims.interval_of(run, "final_dimension_post_norm"),
-        wording.verdict_short(run["verdict"], run["qualifiers"], material.language),
+        wording.verdict_short(run["verdict"], wording.told_of(run), material.language),
         _score(material, run["run_id"]),
     )
 
@@ -155,7 +158,9 @@ def _score(material: Material, run_id: str) -> str:
 def _sources(material: Material) -> list[str]:
     _ = translator(material.language)
     lines = [_("Dimensions, intervals, bands, verdicts: run_summaries, estimator d2, cloud one_per_type, runs:")]
-    lines += [f"{run['name']}: {run['run_id']}" for run in material.runs.iter_rows(named=True)]
+    if material.words:
+        lines.insert(0, _("Across tokenizers: run_summaries, estimator d2, cloud one_per_word."))
+    lines += [f"{run['name']}: {run['run_id']}" for run in material.texts.iter_rows(named=True)]
     chosen = _benchmark(material)
     if chosen is not None:
         rows = on_benchmark(material.scored, chosen).unique("score_repository").sort("score_repository")

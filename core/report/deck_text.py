@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from core.report.deck_theme import Box, describe, place
 
 NO_STYLE = "{2D5ABB26-0587-4C30-8999-92F81FD0307C}"
 """PowerPoint's table style without fills and lines: ours are drawn cell by cell."""
+BREAKABLE = re.compile(r"[^\u2e80-\uffef\s-]+-*\s*|[\u2e80-\uffef]\s*|-+\s*|\s+")
+"""Pieces that a line is never broken in."""
 NARROW = " .,:;!'|()[]/ijlftrI-"
 CELL_SIDE, CELL_EDGE = 0.08, 0.045
 """Inches left and right, above and below the text of a cell."""
@@ -51,9 +54,21 @@ def line_height(text: str) -> float:
 
 
 def lines_needed(text: str, width: float, points: float) -> int:
-    """Lines that `text` takes in `width` inches."""
+    """Lines that `text` takes in `width` inches: broken at spaces, behind hyphens, between wide letters."""
     room = 72 * width / points
-    return sum(max(1, math.ceil(_breadth(part) / room)) for part in text.split("\n"))
+    return sum(_lines(part, room) for part in text.split("\n"))
+
+
+def _lines(text: str, room: float) -> int:
+    """Greedy, as programs break lines; a piece that is longer than a line is broken inside."""
+    lines, used = 1, 0.0
+    for piece in BREAKABLE.findall(text):
+        breadth = _breadth(piece.rstrip())
+        if used and used + breadth > room:
+            lines, used = lines + 1, 0.0
+        lines += max(0, math.ceil(breadth / room) - 1)
+        used = used + _breadth(piece) if breadth <= room else breadth % room
+    return lines
 
 
 def _breadth(text: str) -> float:

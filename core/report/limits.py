@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import polars as pl
 
 from core.analysis.ranking import groups
 from core.locale import translator
 from core.report import wording
 from core.report.labels import shortened
+from core.report.limits_controls import (
+    Limit,
+    names_of,
+    outcomes,
+    random_control,
+    shuffled_text,
+    texts_of,
+    tokenizers,
+)
+
+__all__ = ["ENOUGH_MODELS", "ENOUGH_WINDOWS", "Limit", "limits"]
 
 ENOUGH_WINDOWS = 64
 """Fewer windows of text and the final dimension of some models follows their number."""
@@ -17,29 +26,24 @@ ENOUGH_MODELS = 10
 """Fewer models with a score cannot carry a test of a relation."""
 
 
-@dataclass(frozen=True)
-class Limit:
-    """A question that a reader will ask, and why these runs do not answer it."""
-
-    question: str
-    reason: str
-
-
 def limits(runs: pl.DataFrame, checks: pl.DataFrame, scored: pl.DataFrame, language: str) -> list[Limit]:
-    """`scored` is `ranking.with_scores` of the same runs."""
+    """`scored` is `ranking.with_scores` of the same runs, which may hold the control runs of those on text."""
+    text = texts_of(runs)
     found = [
-        _scores(scored, language),
+        _scores(scored.filter(pl.col("pass") == "text"), language),
         _causes(language),
-        _random_control(runs, language),
-        _texts(runs, language),
-        _seeds(runs, language),
-        _sizes(runs, language),
-        _windows(runs, language),
-        _groups(runs, language),
-        _weights(runs, language),
-        _final_norm(runs, language),
-        _dtypes(runs, language),
-        _checks(runs, checks, language),
+        outcomes(runs, checks, language),
+        random_control(runs, language),
+        shuffled_text(runs, language),
+        _texts(text, language),
+        _seeds(text, language),
+        _sizes(text, language),
+        _windows(text, language),
+        _groups(text, language),
+        tokenizers(runs, language),
+        _weights(text, language),
+        _final_norm(text, language),
+        _dtypes(text, language),
         _paper(language),
     ]
     return [limit for limit in found if limit is not None]
@@ -71,20 +75,6 @@ def _causes(language: str) -> Limit:
     )
 
 
-def _random_control(runs: pl.DataFrame, language: str) -> Limit | None:
-    _ = translator(language)
-    text = runs.filter(pl.col("pass") == "text")
-    without = text.filter(pl.col("qualifiers").list.contains("no_random_init").fill_null(True))
-    if without.is_empty():
-        return None
-    return Limit(
-        _("Does the shape come from training?"),
-        _("No random control for {names}: the same architecture under random weights was not measured.").format(
-            names=_names(without, text, language)
-        ),
-    )
-
-
 def _texts(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
     corpora = sorted(runs["corpus_name"].unique().to_list())
@@ -101,7 +91,7 @@ def _texts(runs: pl.DataFrame, language: str) -> Limit | None:
 
 def _seeds(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
-    per_model = runs.filter(pl.col("pass") == "text").group_by("model_id", "corpus_id").agg(pl.col("seed").n_unique())
+    per_model = runs.group_by("model_id", "corpus_id").agg(pl.col("seed").n_unique())
     if per_model.is_empty() or min(per_model["seed"].to_list()) > 1:
         return None
     return Limit(
@@ -137,7 +127,7 @@ def _windows(runs: pl.DataFrame, language: str) -> Limit | None:
 
 def _groups(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
-    found = groups(runs)
+    found = groups(runs, lifted=True)
     question = _("Which of these models stands first?")
     if len(found) > 1:
         reason = _("{count} groups differ in kind, tokenizer, text or protocol and are never ranked across groups.")
@@ -167,14 +157,13 @@ def _weights(runs: pl.DataFrame, language: str) -> Limit | None:
 
 def _final_norm(runs: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
-    text = runs.filter(pl.col("pass") == "text")
-    without = text.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
+    without = runs.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
     if without.is_empty():
         return None
     return Limit(
         _("Are the final states of all models alike?"),
         _("No final norm in {names}: the output of the last block stands for the final state.").format(
-            names=_names(without, text, language)
+            names=names_of(without, runs, language)
         ),
     )
 
@@ -190,32 +179,9 @@ def _dtypes(runs: pl.DataFrame, language: str) -> Limit | None:
     )
 
 
-def _checks(runs: pl.DataFrame, checks: pl.DataFrame, language: str) -> Limit | None:
-    _ = translator(language)
-    bad = checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()) & pl.col("outcome").is_in(["warn", "veto"]))
-    if bad.is_empty():
-        return None
-    told = []
-    for row in bad.group_by("check_name", "outcome", maintain_order=True).agg(pl.col("run_id").n_unique()).to_dicts():
-        outcome, check = wording.outcome_name(row["outcome"], language), wording.check_name(row["check_name"], language)
-        told.append(_("{check}: {outcome} (runs: {count})").format(check=check, outcome=outcome, count=row["run_id"]))
-    return Limit(
-        _("Can every run be relied on?"), _("Not without reserve. {checks}.").format(checks=_("; ").join(told))
-    )
-
-
 def _paper(language: str) -> Limit:
     _ = translator(language)
     return Limit(
         _("Is this the quantity of the source paper?"),
         _("Not known: d2 is our definition, not the source paper's (arXiv 2503.22547), and was not compared with it."),
     )
-
-
-def _names(some: pl.DataFrame, among: pl.DataFrame, language: str) -> str:
-    """The models' names, or how many of how many, so that the line stays one line."""
-    _ = translator(language)
-    names = some["name"].unique(maintain_order=True).to_list()
-    if len(names) <= 2:
-        return _(", ").join(shortened(name) for name in names)
-    return _("{count} of {total} models").format(count=len(names), total=among["name"].n_unique())

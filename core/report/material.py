@@ -7,7 +7,8 @@ from datetime import date
 
 import polars as pl
 
-from core.analysis.ranking import RankingGroup, groups, with_scores
+from core.analysis.controls import controls_of
+from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores
 from core.errors import InputError
 from core.locale import translator
 from core.report.labels import short_id, with_text_marks
@@ -21,15 +22,26 @@ CONTROL = "[\x00-\x1f\x7f-\x9f\ufffe\uffff]"
 @dataclass(frozen=True)
 class Material:
     runs: pl.DataFrame
-    """The chosen runs, in the order of their names."""
+    """The chosen runs, controls included, in the order of their names."""
     estimates: pl.DataFrame
     correlators: pl.DataFrame
     checks: pl.DataFrame
     scored: pl.DataFrame
     """`ranking.with_scores` of the runs."""
     groups: list[RankingGroup]
+    """Of the runs on text, vetoed ones included: they were chosen, and are marked."""
+    words: list[RankingGroup]
+    """The same across tokenizers, on one point per word."""
     language: str
     made_on: date
+
+    @property
+    def texts(self) -> pl.DataFrame:
+        """The runs on unchanged text: what is compared, and what has a verdict."""
+        return self.runs.filter(pl.col("pass") == "text")
+
+    def controls_of(self, run: dict) -> pl.DataFrame:
+        return controls_of(run, self.runs)
 
     @property
     def footer(self) -> str:
@@ -63,13 +75,15 @@ def gathered(
     scores: pl.DataFrame,
     language: str,
     made_on: date,
+    summaries: pl.DataFrame | None = None,
 ) -> Material:
     ordered = with_text_marks(writable(runs)).sort("name", "run_id")
-    found = groups(ordered)
+    found = groups(ordered, lifted=True)
+    words = [] if summaries is None else across_tokenizers(ordered, writable(summaries), lifted=True)
     if not found:
         raise InputError("A deck needs at least one run on unchanged text; none was chosen. Choose runs and try again.")
     scored = with_scores(ordered, writable(scores))
-    return Material(ordered, estimates, correlators, writable(checks), scored, found, language, made_on)
+    return Material(ordered, estimates, correlators, writable(checks), scored, found, words, language, made_on)
 
 
 def writable(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """The slide deck: frames in, the bytes of an editable .pptx out.
 
-Title, one layer profile per comparison group, the table of dimensions, method and provenance, what cannot be decided.
+Title, one layer profile per comparison group, a slide per run that has controls, the table of dimensions, method and
+provenance, what cannot be decided.
 Wherever a working dimension stands, the final dimension stands beside it.
 """
 
@@ -17,10 +18,12 @@ from pptx.slide import Slide
 from core.analysis.ranking import RankingGroup
 from core.locale import translator
 from core.report import claims, wording
-from core.report.deck_charts import MOST_BANDS, MOST_CURVES, ChartWords, add_profile_chart
+from core.report.deck_charts import MOST_CURVES, add_profile_chart
+from core.report.deck_controls import add_controls
 from core.report.deck_provenance import add_provenance
 from core.report.deck_tables import add_limits, add_ranking
 from core.report.deck_text import add_text, fill_paragraphs, fitting_size
+from core.report.deck_text_of_charts import BELOW_CHART, chart_words, mark_key
 from core.report.deck_theme import (
     CHART_BOX,
     READING_BOX,
@@ -34,7 +37,7 @@ from core.report.deck_theme import (
 )
 from core.report.labels import shortened
 from core.report.material import Material, gathered
-from core.report.points import PRIMARY, ProfileData, profile_points
+from core.report.points import PRIMARY, profile_points
 from core.tables import LayerCorrelatorRow, columns
 
 NOTED = ("E1", "mean_cosine", "C2")
@@ -57,21 +60,31 @@ def deck(
     scores: pl.DataFrame,
     language: str,
     made_on: date | None = None,
+    summaries: pl.DataFrame | None = None,
 ) -> bytes:
-    """The deck of the chosen runs, as a .pptx file; frames as `core.warehouse.queries` returns them."""
+    """The deck of the chosen runs, as a .pptx file; frames as `core.warehouse.queries` returns them.
+
+    Controls are shown where `runs` holds them (`analysis.controls.with_controls` adds them), the comparison across
+    tokenizers where `summaries` is given.
+    """
     day = made_on or datetime.now(UTC).astimezone().date()
-    slides = _drawn(gathered(runs, estimates, correlators, checks, scores, language, day))
+    slides = _drawn(gathered(runs, estimates, correlators, checks, scores, language, day, summaries))
     file = BytesIO()
     slides.save(file)
     return file.getvalue()
 
 
 def outline(
-    runs: pl.DataFrame, estimates: pl.DataFrame, checks: pl.DataFrame, scores: pl.DataFrame, language: str
+    runs: pl.DataFrame,
+    estimates: pl.DataFrame,
+    checks: pl.DataFrame,
+    scores: pl.DataFrame,
+    language: str,
+    summaries: pl.DataFrame | None = None,
 ) -> list[str]:
     """The titles of the slides that `deck` makes of these frames, in their order: read off the slides themselves."""
     day = datetime.now(UTC).astimezone().date()
-    slides = _drawn(gathered(runs, estimates, NO_CORRELATORS, checks, scores, language, day))
+    slides = _drawn(gathered(runs, estimates, NO_CORRELATORS, checks, scores, language, day, summaries))
     return [slide.shapes.title.text_frame.text for slide in slides.slides]
 
 
@@ -81,6 +94,7 @@ def _drawn(material: Material) -> Deck:
     for group in material.groups:
         for part in _parts(group):
             _add_profile(slides, material, part)
+    add_controls(slides, material)
     add_ranking(slides, material)
     add_provenance(slides, material)
     add_limits(slides, material)
@@ -92,14 +106,14 @@ def _drawn(material: Material) -> Deck:
 
 def _add_title(slides: Deck, material: Material) -> None:
     _ = translator(material.language)
-    names = [shortened(name, 34) for name in material.runs["name"].unique(maintain_order=True)]
+    names = [shortened(name, 34) for name in material.texts["name"].unique(maintain_order=True)]
     title = (
         _("{names}: estimated dimension (d2, N={size}), layer by layer")
         if len(names) <= 2
         else _("{count} language models: estimated dimension (d2, N={size}), layer by layer")
     ).format(names=_(" and ").join(names), count=len(names), size=wording.size_range(material.n_points))
     slide = add_slide(slides, TITLE, title, material.footer)
-    texts = material.runs.unique("corpus_id", maintain_order=True).iter_rows(named=True)
+    texts = material.texts.unique("corpus_id", maintain_order=True).iter_rows(named=True)
     told = [wording.text_name(run["corpus_name"], run, material.language) for run in texts]
     shown = names[:MOST_NAMES] + ([_("{count} more").format(count=len(names) - MOST_NAMES)] * (len(names) > MOST_NAMES))
     lines = [
@@ -126,8 +140,8 @@ def _add_profile(slides: Deck, material: Material, group: RankingGroup) -> None:
     chart_holder, text_holder = slide.placeholders[1], slide.placeholders[2]
     chart_holder._element.getparent().remove(chart_holder._element)
     if data.curves:
-        add_profile_chart(slide, CHART_BOX, data, _chart_words(data, material.language))
-        add_text(slide, _below_chart(), [_mark_key(data, material.language)], 11, quiet=True)
+        add_profile_chart(slide, CHART_BOX, data, chart_words(data, material.language))
+        add_text(slide, BELOW_CHART, [mark_key(data, material.language)], 11, quiet=True)
     else:
         add_text(slide, CHART_BOX, [_("No layer estimates of d2 on one token per type in these runs.")], 14)
     run = group.rows.row(0, named=True)
@@ -135,38 +149,9 @@ def _add_profile(slides: Deck, material: Material, group: RankingGroup) -> None:
     said = [_("Text: {texts}").format(texts=text), *claims.statements(group, material.language)]
     fill_paragraphs(text_holder.text_frame, said, fitting_size(said, STATEMENT_BOX, STATEMENT_SIZES))
     reading = [wording.own_definition(material.language), wording.which_ten(material.language)]
+    reading += [wording.veto_note(material.language)] * any(map(claims.is_vetoed, group.rows.iter_rows(named=True)))
     add_text(slide, READING_BOX, reading, 11, quiet=True)
     add_notes(slide, _profile_notes(material, group))
-
-
-def _below_chart() -> tuple[float, float, float, float]:
-    left, top, width, height = CHART_BOX
-    return (left + 0.1, top + height + 0.02, width, 0.3)
-
-
-def _chart_words(data: ProfileData, language: str) -> ChartWords:
-    _ = translator(language)
-    return ChartWords(
-        x_title=wording.layer_axis(data.same_depth, language),
-        y_title=wording.dimension_axis(data.estimator, data.cloud, language, data.n_points),
-        lower=_("lower 95 % limit"),
-        upper=_("upper 95 % limit"),
-        band=_("working band"),
-        final=_("final state, before the norm"),
-        post_norm=_("final state, after the norm"),
-        alternative=_("Line chart of the estimated dimension (d2) over the layers of {names}.").format(
-            names=_(", ").join(curve.name for curve in data.curves)
-        ),
-    )
-
-
-def _mark_key(data: ProfileData, language: str) -> str:
-    _ = translator(language)
-    marks = [_("● working band"), _("◆ final state, before the norm")]
-    if any(curve.post_norm for curve in data.curves):
-        marks.append(_("▲ final state, after the norm"))
-    limits = _("thin lines and bars: 95 % intervals") if len(data.curves) <= MOST_BANDS else _("bars: 95 % intervals")
-    return "    ".join([*marks, limits])
 
 
 def _profile_notes(material: Material, group: RankingGroup) -> list[str]:

@@ -78,7 +78,7 @@ def _left_out(told: Measurement) -> Iterator[str]:
     yield from _line("tokens", f"{read}{run['n_types']:,} types; one mask for all layers")
     factor = told.protocol.get("norm_factor")
     above = f" (above {factor:g} times the layer's median)" if factor else ""
-    share = f", {run['n_dropped_norm'] / run['n_tokens']:.1%}" if run["n_tokens"] else ""
+    share = f", {100 * run['n_dropped_norm'] / run['n_tokens']:.1f} %" if run["n_dropped_norm"] else ""
     yield from _line(
         "left out",
         f"{run['n_dropped_position']:,} at position 0, {run['n_dropped_special']:,} special, "
@@ -88,20 +88,27 @@ def _left_out(told: Measurement) -> Iterator[str]:
 
 
 def _largest_norm(told: Measurement) -> str:
+    """Of the layers that the mask looks at: neither the embedding nor the final state."""
     ratio = told.run["max_norm_ratio"]
     if ratio is None:
         return ""
-    rows = [row for row in told.correlators if (row["cloud"], row["correlator"]) == ("unmasked", "large_norm_ratio")]
-    known = [row for row in rows if row["value"] is not None]
-    if not known:
-        return f"largest norm {number(ratio)} times the median"
-    layer = max(known, key=lambda row: row["value"])["layer"]
-    text = f"largest norm {number(ratio)} times the median, at layer {layer}"
+    text = f"largest norm {number(ratio)} times the median"
+    found = {
+        row["layer"]: row["value"]
+        for row in told.correlators
+        if (row["cloud"], row["correlator"]) == ("unmasked", "large_norm_ratio") and row["value"] is not None
+    }
+    inner = [layer for layer in found if 0 < layer < told.run["n_layers"]]
+    if not inner:
+        return text
+    layer = max(inner, key=found.__getitem__)
     count = told.correlator(layer, "large_norm_tokens", "unmasked")
     at_start = told.correlator(layer, "large_norm_at_start", "unmasked")
-    if count is None:
-        return text
-    return f"{text}: {count:,.0f} tokens there" + ("" if at_start is None else f", {at_start:.0%} at position 0")
+    where = f"{text}, at layer {layer}"
+    if not count:
+        return where
+    share = "" if at_start is None else f", {100 * at_start:.0f} % at position 0"
+    return f"{where}: {count:,.0f} such tokens there{share}"
 
 
 # --- can it be relied on ---------------------------------------------------------------------------------------

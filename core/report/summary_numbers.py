@@ -29,8 +29,7 @@ def dimensions(told: Measurement) -> Iterator[str]:
     rows = [
         ("embedding", interval(found, "embedding_dimension")),
         ("working", f"{interval(found, 'working_dimension'):<22}{_band(found, told.run)}".rstrip()),
-        ("final, before the norm", interval(found, "final_dimension_pre_norm")),
-        ("final, after the norm", interval(found, "final_dimension_post_norm", "no final norm")),
+        *_final(found),
         ("expansion ratio R_e", interval(found, "expansion_ratio")),
         ("contraction ratio R_c", f"{interval(found, 'contraction_ratio'):<22}{_without(found)}".rstrip()),
     ]
@@ -39,6 +38,16 @@ def dimensions(told: Measurement) -> Iterator[str]:
         rows.append(("ratios by GRIDE n1=8", f"expansion {rise}, contraction {fall}"))
     for name, value in rows:
         yield f"    {name:<24}{value}"
+
+
+def _final(found: Row) -> list[tuple[str, str]]:
+    before = interval(found, "final_dimension_pre_norm")
+    if found["final_dimension_post_norm"] is None:
+        return [("final, no final norm", before)]
+    return [
+        ("final, before the norm", before),
+        ("final, after the norm", interval(found, "final_dimension_post_norm")),
+    ]
 
 
 def _band(found: Row, run: Row) -> str:
@@ -79,9 +88,9 @@ def second_opinions(told: Measurement) -> Iterator[str]:
     if read is not None and read["value"] is not None:
         equivalent = read["gaussian_equivalent"]
         parts.append(
-            "no Gaussian cloud of this size reads as high"
+            f"no Gaussian equivalent of {number(read['value'])} (n1=8): outside the calibration table"
             if equivalent is None or math.isnan(equivalent)
-            else f"a Gaussian cloud reads {number(read['value'])} (n1=8) at {number(equivalent)} dimensions"
+            else f"Gaussian equivalent of {number(read['value'])} (n1=8): {number(equivalent)}"
         )
     ratio = told.correlator(layer, "nonlinearity_ratio_8", cloud)
     if ratio is not None:

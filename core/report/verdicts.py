@@ -52,6 +52,7 @@ QUALIFIERS: dict[str, Wording] = {
 """
 
 _CONTROLLED = {"no_random_init", "random_init_same", "random_init_differs"}
+_COMPARED = {"random_init_same", "random_init_differs", "shuffled_same"}
 MARGIN = 1.1
 """A ratio below it counts as no rise or no fall, as in `analysis.shape`."""
 
@@ -112,9 +113,11 @@ def shows_shape(verdict: str | None, qualifiers: Iterable[str] | None, language:
 
 
 def _qualified(verdict: str | None, qualifiers: Iterable[str] | None, language: str, brief: bool) -> str:
-    """A "found" that says nothing of random weights says that it does not."""
+    """A "found" that says nothing of random weights says that it does not; no control shows what was not found."""
     translate = translator(language)
     told = None if qualifiers is None else list(qualifiers)
+    if told is not None and verdict == "not_found":
+        told = [key for key in told if key not in _COMPARED]
     limits = limits_of(told, language, brief)
     if verdict == "found" and told is not None and not _CONTROLLED & set(told):
         limits.insert(0, translate(_("controls not stated")))

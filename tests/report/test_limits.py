@@ -1,5 +1,7 @@
 """What a deck cannot decide follows from what its runs lack."""
 
+from dataclasses import replace
+
 from core.analysis.ranking import with_scores
 from core.report.limits import limits
 from tests.report import frames
@@ -67,3 +69,45 @@ def test_bad_checks_are_told():
     a = Model("a")
     assert "Share of duplicate points: veto (runs: 1)" in reasons(a, checks=[(a, "duplicates", "veto")])
     assert "reserve" not in reasons(a, checks=[(a, "duplicates", "pass")])
+
+
+TEXT = Model("a", run_id="t", qualifiers=("random_init_differs", "shuffled_same"), control_run_ids=("s", "r"))
+SHUFFLED = Model("a", run_id="s", pass_="shuffled", qualifiers=())
+RANDOM = Model("a", run_id="r", pass_="random_init", model_seed=0, verdict="not_found", qualifiers=())
+
+
+def test_controls_answer_their_questions():
+    said = reasons(TEXT, SHUFFLED, RANDOM)
+    assert "random control" not in said and "Not shown" not in said
+    assert "No evidence of it: shuffled tokens have the same shape (a)" in said
+    differs = replace(TEXT, qualifiers=("random_init_differs",))
+    assert "shuffled" not in reasons(differs, SHUFFLED, RANDOM)
+    assert "Not known for a: there is no run on shuffled tokens" in reasons(differs, RANDOM)
+
+
+def test_a_shape_of_random_weights_is_no_sign_of_training():
+    same = replace(TEXT, qualifiers=("random_init_same",))
+    assert "Not shown for a: the same architecture with random weights" in reasons(same, RANDOM)
+
+
+def test_controls_are_no_runs_of_their_own():
+    """A control that fails its checks, or a second text pass that it is not, changes nothing."""
+    controls = [replace(SHUFFLED, seed=1), replace(RANDOM, dtype="bfloat16", corpus="python-source", n_points=400)]
+    said = reasons(TEXT, *controls, checks=[(RANDOM, "sequence_share", "veto")])
+    assert "One seed per model" in said and "One text only (python-docs)" in said and "N=800 and" in said
+    assert "bfloat16" not in said and "reserve" not in said and "marked" not in said
+
+
+def test_vetoes_are_told_apart_from_warnings():
+    a, b = Model("a", worst_check="veto"), Model("b", worst_check="warn")
+    said = reasons(a, b, checks=[(a, "sequence_share", "veto"), (b, "duplicates", "warn")])
+    assert "Not a (marked ‡): Share of variance between windows: veto (runs: 1)." in said
+    assert "Not without reserve. Share of duplicate points: warning (runs: 1)." in said
+
+
+def test_tokenizers_meet_on_words_or_not_at_all():
+    assert "tokenizer" not in reasons(Model("a"), Model("b"))
+    other = Model("b", tokenizer_hash="tok2")
+    assert "Only on one point per word" in reasons(Model("a"), other)
+    for words in ("w2", None):
+        assert "these runs share no set of words" in reasons(Model("a"), replace(other, words_hash=words))

@@ -333,6 +333,12 @@ def test_wide_letters_take_more_room():
     assert lines_needed("作業次元" * 10, 2.0, 12) == 4
 
 
+def test_words_are_not_broken_to_fill_a_line():
+    """Six words of four fifths of a line take six lines, though their letters would fill five."""
+    assert lines_needed(" ".join(["a" * 16] * 6), 20 * 0.5 * 12 / 72, 12) == 6
+    assert lines_needed("nearest-neighbour", 0.9, 12) == 2
+
+
 def test_a_value_with_its_interval_takes_one_line():
     column = [Column("x", 1.4)]
     assert row_height(("106 [98.6, 113]",), column, 12) == row_height(("106",), column, 12)
@@ -357,3 +363,102 @@ def test_every_profile_and_run_names_its_text_and_all_texts_are_listed(language)
     assert all(f"{model.corpus}@0123456789ab" in everything for model in models)
     in_runs = {row[1] for row in rows_of(presentation) if len(row) == 8}
     assert {model.corpus for model in models} <= in_runs
+
+
+TEXT = Model("m", run_id="t", qualifiers=("random_init_differs", "shuffled_same"), control_run_ids=("r0", "s"))
+SHUFFLED = Model("m", run_id="s", pass_="shuffled", peak=95.0, qualifiers=())
+RANDOM = [
+    Model("m", run_id=f"r{seed}", parent_run_id="t", pass_="random_init", model_seed=seed, embedding=576.0, peak=500.0,
+          final=8.6, verdict="not_found", qualifiers=("check_vetoed",), worst_check="veto")
+    for seed in (0, 1)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_controls_have_a_slide_with_their_curves_and_verdicts(language):
+    presentation = opened(TEXT, SHUFFLED, *RANDOM, language=language)
+    slide = presentation.slides[2]
+    title = slide.shapes.title.text_frame.text
+    assert title == {
+        "en": "m, expansion-contraction: random weights do not show it, shuffled text shows it too",
+        "ja": "mの拡張–収縮：ランダム重みでは現れない、語順を混ぜても同じ形",
+    }[language]  # fmt: skip
+    (chart,) = [shape.chart for shape in slide.shapes if shape.has_chart]
+    names = [series.name for series in chart.plots[0].series if len(list(series.values)) == 11]
+    curves = [name for name in names if "95" not in name]
+    assert curves == {
+        "en": ["text", "shuffled text", "random weights, seed 0 ‡", "random weights, seed 1 ‡"],
+        "ja": ["テキスト", "語順を混ぜたテキスト", "ランダム重み、シード0 ‡", "ランダム重み、シード1 ‡"],
+    }[language]  # fmt: skip
+    said = texts(slide)
+    assert {"en": "no evidence of semantics", "ja": "証拠ではない"}[language] in said
+    assert {"en": "does not show the shape (a check vetoed it)", "ja": "同じ形は現れない（検査で不可）"}[
+        language
+    ] in said
+    assert wording.veto_note(language) in said
+    assert {"t", "s", "r0", "r1"} <= {
+        line.split(": ")[-1] for line in slide.notes_slide.notes_text_frame.text.split("\n")
+    }
+
+
+def test_random_weights_do_not_press_the_text_flat():
+    high, low = opened(TEXT, SHUFFLED, *RANDOM), opened(TEXT, SHUFFLED)
+    for presentation, is_log in ((high, True), (low, False)):
+        (chart,) = [shape.chart for shape in presentation.slides[2].shapes if shape.has_chart]
+        scaling = chart.value_axis._element.find(qn("c:scaling"))
+        assert (scaling[0].tag == qn("c:logBase")) == is_log
+        assert ("logarithmic" in chart.value_axis.axis_title.text_frame.text) == is_log
+        assert chart.value_axis.minimum_scale == (1.0 if is_log else 0)
+
+
+def test_without_controls_there_is_no_such_slide_and_the_method_says_so():
+    presentation = opened(TEXT)
+    assert len(charts(presentation)) == 1
+    assert any("No control runs" in texts(slide) for slide in presentation.slides)
+    assert any("Controls on the same text" in texts(slide) for slide in opened(TEXT, SHUFFLED, *RANDOM).slides)
+
+
+def test_controls_are_no_models_of_the_comparison():
+    presentation = opened(TEXT, SHUFFLED, *RANDOM)
+    first = [row[0] for row in rows_of(presentation) if len(row) == 7]
+    assert first.count("m") == 1
+    assert titles(presentation)[0].startswith("m: ")
+
+
+def test_a_title_claims_no_shared_shape_where_the_text_has_none():
+    title = titles(opened(replace(TEXT, verdict="not_found"), SHUFFLED))[2]
+    assert title == "m: estimated dimension (d2, N=800) of the text and of its controls"
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("others", [[], [Model("b", tokenizer_hash="tok2")], [Model(f"b{i}") for i in range(5)]])
+def test_a_veto_is_marked_wherever_the_number_stands(language, others):
+    bad = Model("bad", peak=333.0, worst_check="veto", qualifiers=("check_vetoed", "no_random_init"))
+    presentation = opened(bad, *others, language=language)
+    for slide in presentation.slides:
+        said = texts(slide)
+        if "333" in said:
+            assert "bad ‡" in said, said
+            assert wording.veto_note(language) in said
+    rows = [row for row in rows_of(presentation) if row[0] == "bad ‡"]
+    assert rows and {"en": "vetoed", "ja": "不可"}[language] in rows[0][5]
+    names = [series.name for chart in charts(presentation) for series in chart.plots[0].series]
+    assert "bad ‡" in names
+
+
+def test_a_vetoed_number_is_in_no_span_of_a_title():
+    title = titles(opened(Model("a", peak=90.0), Model("b", peak=100.0), Model("bad", peak=333.0, worst_check="veto")))
+    assert title[1].startswith("2 models: working dimension 90 to 100,")
+
+
+def test_models_with_different_tokenizers_stand_in_a_group_of_words():
+    models = [Model("a"), Model("b", tokenizer_hash="tok2")]
+    file = deck(
+        frames.runs(*models), frames.estimates(*models), frames.correlators(*models), frames.checks(),
+        frames.scores(), "en", date(2026, 11, 25), summaries=frames.summaries(*models),
+    )  # fmt: skip
+    rows = rows_of(Presentation(BytesIO(file)))
+    (start,) = [number for number, row in enumerate(rows) if row[0].startswith("Across tokenizers")]
+    assert "N=760" in rows[start][0]
+    assert [row[1].split()[0] for row in rows[start + 1 : start + 3]] == ["117", "117"]
+    assert not [row for row in rows_of(opened(*models)) if row[0].startswith("Across")]

@@ -1,5 +1,6 @@
 """What the command line prints: every number with what it depends on, the verdict last and never plain."""
 
+import re
 from dataclasses import replace
 
 import polars as pl
@@ -41,7 +42,24 @@ def test_no_line_is_longer_than_a_terminal():
 def test_what_was_left_out_is_told_with_its_reason_and_place():
     said = told()
     assert "32 at position 0, 0 special, 64 by their norm" in said
-    assert "largest norm 140 times the median, at layer" in said and "at position 0" in said
+    assert re.search(r"largest norm 140 times the median, at layer [123]: \d+ such tokens there, \d+ % at", said)
+
+
+def test_the_largest_norm_is_looked_for_where_the_mask_looks():
+    profile = make_profile()
+    rows = [
+        replace(row, value=500.0) if (row.correlator, row.layer) == ("large_norm_ratio", 4) else row
+        for row in profile.correlators
+    ]
+    assert "at layer 4" not in line_with("largest norm", told(replace(profile, correlators=rows)))
+
+
+def test_where_there_is_no_gaussian_equivalent_no_number_is_made_up():
+    profile = make_profile()
+    missing = [replace(row, gaussian_equivalent=None) for row in profile.estimates]
+    assert "outside the calibration table" in told(replace(profile, estimates=missing))
+    known = [replace(row, gaussian_equivalent=46.0) for row in profile.estimates]
+    assert line_with("Gaussian equivalent", told(replace(profile, estimates=known))).endswith("(n1=8): 46.0")
 
 
 def test_dimensions_stand_with_estimator_size_interval_and_band():
@@ -130,7 +148,7 @@ def test_a_control_pass_is_told_as_one():
 
 def test_an_encoder_and_a_run_without_summary_are_told_too():
     said = told(make_profile(model=make_model(kind="encoder")))
-    assert "no final norm" in line_with("final, after the norm", said) and "bits per byte" not in said
+    assert "20.0" in line_with("final, no final norm", said) and "bits per byte" not in said
     assert "verdict" not in told(replace(make_profile(), summaries=[]))
 
 

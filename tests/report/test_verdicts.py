@@ -47,6 +47,12 @@ def test_other_verdicts_need_no_control(verdict, english, japanese):
     assert wording.verdict_text(verdict, [], "ja") == f"拡張–収縮：{japanese}"
 
 
+def test_no_control_is_said_to_show_what_was_not_found():
+    qualifiers = ["random_init_differs", "shuffled_same", "no_final_norm"]
+    assert wording.verdict_short("not_found", qualifiers, "en") == "not found (no final norm)"
+    assert "shuffled text shows it too" in wording.verdict_short("undecided", qualifiers, "en")
+
+
 def test_what_can_overturn_a_verdict_is_said_first():
     said = wording.verdict_short("found", ["check_warned", "few_types", "no_random_init", "check_vetoed"], "en")
     assert said == (

@@ -1,0 +1,127 @@
+"""A slide per run that has controls: d2 of the text beside that of shuffled text and of random weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+from pptx.presentation import Presentation as Deck
+
+from core.locale import translator
+from core.report import claims, wording
+from core.report.deck_charts import MOST_CURVES, add_profile_chart
+from core.report.deck_text import add_text, fill_paragraphs, fitting_size
+from core.report.deck_text_of_charts import BELOW_CHART, chart_words, mark_key
+from core.report.deck_theme import CHART_BOX, READING_BOX, SPLIT, STATEMENT_BOX, add_notes, add_slide
+from core.report.labels import marked, run_labels, shortened
+from core.report.material import Material
+from core.report.points import PRIMARY, ProfileData, profile_points
+
+STATEMENT_SIZES = (16, 15, 14, 13, 12, 11)
+EXPLAINED = ("random_init_same", "random_init_differs", "shuffled_same")
+"""Qualifiers whose meaning this slide tells in full."""
+
+
+def add_controls(slides: Deck, material: Material) -> None:
+    """None where no run on text has a control among the chosen runs."""
+    labels = run_labels(material.texts)
+    for run in material.texts.iter_rows(named=True):
+        controls = material.controls_of(run)
+        if controls.height:
+            _add_slide(slides, material, run, controls, labels[run["run_id"]])
+
+
+def _add_slide(slides: Deck, material: Material, run: dict, controls: pl.DataFrame, label: str) -> None:
+    language = material.language
+    data = _curves(material, run, controls)
+    footer = material.footer_of([run["run_id"], *controls["run_id"]])
+    slide = add_slide(slides, SPLIT, _title(run, controls, label, language), footer)
+    chart_holder, text_holder = slide.placeholders[1], slide.placeholders[2]
+    chart_holder._element.getparent().remove(chart_holder._element)
+    if data.curves:
+        is_log = _needs_log(data)
+        add_profile_chart(slide, CHART_BOX, data, chart_words(data, language, is_log), is_log)
+        add_text(slide, BELOW_CHART, [mark_key(data, language)], 11, quiet=True)
+    said = _statements(run, controls, language)
+    fill_paragraphs(text_holder.text_frame, said, fitting_size(said, STATEMENT_BOX, STATEMENT_SIZES))
+    reading = [wording.own_definition(language), wording.which_ten(language)]
+    vetoed = [run, *controls.iter_rows(named=True)]
+    reading += [wording.veto_note(language)] * any(map(claims.is_vetoed, vetoed))
+    add_text(slide, READING_BOX, reading, 11, quiet=True)
+    add_notes(slide, _notes(run, controls, language))
+
+
+def _curves(material: Material, run: dict, controls: pl.DataFrame) -> ProfileData:
+    """The text first, so that it has the first colour; as many controls as a chart can tell apart."""
+    rows = pl.concat([material.runs.filter(run_id=run["run_id"]), controls.head(MOST_CURVES - 1)])
+    data = profile_points(material.estimates, rows, *PRIMARY)
+    names = {row["run_id"]: _name(row, material.language) for row in rows.iter_rows(named=True)}
+    curves = [replace(curve, name=names[curve.run_id]) for curve in data.curves]
+    # A control has no working band: only the text's is marked.
+    curves = [curve if curve.run_id == run["run_id"] else replace(curve, band=None) for curve in curves]
+    return replace(data, curves=curves)
+
+
+def _needs_log(data: ProfileData) -> bool:
+    """True where a linear axis would press the text's curve flat: random weights start at the hidden size."""
+    text, *others = [[mark.value for mark in curve.marks] for curve in data.curves]
+    values = [value for curve in others for value in curve]
+    return bool(values) and min([*text, *values]) > 0 and max(values) > 2 * max(text)
+
+
+def _name(run: dict, language: str) -> str:
+    """`random weights, seed 1`."""
+    _ = translator(language)
+    name = wording.pass_name(run["pass"], language)
+    if run["pass"] == "random_init" and run["model_seed"] is not None:
+        name = _("{name}, seed {seed}").format(name=name, seed=run["model_seed"])
+    return marked(name, claims.is_vetoed(run))
+
+
+def _title(run: dict, controls: pl.DataFrame, label: str, language: str) -> str:
+    """What the controls show, where the text shows a shape that they could share."""
+    _ = translator(language)
+    qualifiers, name = run["qualifiers"] or [], shortened(label, 40)
+    told = [
+        wording.qualifier_text(key, language)
+        for key in ("random_init_same", "random_init_differs", "shuffled_same")
+        if key in qualifiers
+    ]
+    if "shuffled_same" not in qualifiers and controls.filter(pl.col("pass") == "shuffled").height:
+        told.append(_("shuffled text does not show it"))
+    if told and (run["verdict"] == "found" or "random_init_same" in qualifiers):
+        title = _("{name}, expansion-contraction: {clauses}")
+        return title.format(name=name, clauses=_(", ").join(told))
+    size = wording.size_range((run["n_points"] or 0, run["n_points"] or 0))
+    return _("{name}: estimated dimension (d2, N={size}) of the text and of its controls").format(name=name, size=size)
+
+
+def _statements(run: dict, controls: pl.DataFrame, language: str) -> list[str]:
+    """One for the text, one for each control, then what that means."""
+    _ = translator(language)
+    said = []
+    for row in [run, *controls.iter_rows(named=True)]:
+        shows = wording.shows_shape(row["verdict"], row["qualifiers"], language)
+        sentence = _("{name}: embedding {embedding}, working {working}, final {final} before the norm; {shows}.")
+        said.append(
+            sentence.format(
+                name=_name(row, language),
+                embedding=claims.interval_of(row, "embedding_dimension"),
+                working=claims.interval_of(row, "working_dimension"),
+                final=claims.interval_of(row, "final_dimension_pre_norm"),
+                shows=shows,
+            )
+        )
+    told = run["qualifiers"] or []
+    if run["verdict"] != "not_found":
+        said += [wording.qualifier_meaning(key, language) for key in EXPLAINED if key in told]
+    return said
+
+
+def _notes(run: dict, controls: pl.DataFrame, language: str) -> list[str]:
+    _ = translator(language)
+    rows = [run, *controls.iter_rows(named=True)]
+    source = _(
+        "Curves: layer_estimates, estimator d2, cloud one_per_type, transform centred, state residual (post_norm)."
+    )
+    return [source, *(f"{_name(row, language)}: {row['run_id']}" for row in rows)]

@@ -1,0 +1,33 @@
+"""Which control belongs to which run."""
+
+from core.analysis.controls import controls_of, with_controls
+from tests.report import frames
+from tests.report.frames import Model
+
+TEXT = Model("m", run_id="t", control_run_ids=("r1", "r0"))
+OTHER = Model("m", run_id="t2", seed=1)
+RUNS = frames.runs(
+    TEXT,
+    OTHER,
+    Model("m", run_id="r1", pass_="random_init", model_seed=1),
+    Model("m", run_id="r0", pass_="random_init", model_seed=0),
+    Model("m", run_id="s", pass_="shuffled", parent_run_id="t"),
+    Model("m", run_id="s2", pass_="shuffled", parent_run_id="t2"),
+    Model("m", run_id="lost", pass_="shuffled"),
+)
+
+
+def row(run_id: str) -> dict:
+    return RUNS.filter(run_id=run_id).row(0, named=True)
+
+
+def test_those_judged_with_and_those_made_for_it_shuffled_text_first():
+    assert controls_of(row("t"), RUNS)["run_id"].to_list() == ["s", "r0", "r1"]
+    assert controls_of(row("t2"), RUNS)["run_id"].to_list() == ["s2"]
+
+
+def test_a_choice_of_runs_is_followed_by_its_controls_once():
+    chosen = RUNS.filter(run_id="t")
+    assert with_controls(chosen, RUNS)["run_id"].to_list() == ["t", "s", "r0", "r1"]
+    assert with_controls(RUNS, RUNS)["run_id"].to_list() == RUNS["run_id"].to_list()
+    assert with_controls(RUNS.filter(run_id="lost"), RUNS)["run_id"].to_list() == ["lost"]
