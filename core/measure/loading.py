@@ -22,7 +22,11 @@ from core.measure.weights import Weights
 
 
 def read_config(weights: Weights) -> Any:
-    return _load(weights, transformers.AutoConfig, "configuration")
+    """The configuration; one that was saved with the encoder alone of an encoder-decoder says that it is an encoder."""
+    config = _load(weights, transformers.AutoConfig, "configuration")
+    if config.is_encoder_decoder and any(name.endswith("EncoderModel") for name in config.architectures or ()):
+        config.is_encoder_decoder = False  # checkpoints before transformers 5 leave it at the pair's value
+    return config
 
 
 def read_tokenizer(weights: Weights) -> Any:
@@ -42,6 +46,10 @@ def find_loader(config: Any, weights: Weights) -> tuple[str, Any]:
         if type(config) not in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
             raise ModelError(f"{weights.name} ({config.model_type}) does not turn text into text; it is not measured.")
         return "encoder_decoder", transformers.AutoModelForSeq2SeqLM
+    if type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING and (
+        type(config) in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
+    ):
+        return "encoder", transformers.AutoModelForTextEncoding
     is_causal = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
     if type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING:  # encoders, which can be dressed up as causal models
         is_causal &= bool(getattr(config, "is_decoder", False))

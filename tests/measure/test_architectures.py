@@ -1,10 +1,12 @@
 """Every architecture, tiny and random: captured states are the blocks' own, whatever the architecture calls them."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from core.errors import InputError, ModelError
 from core.measure import hidden
@@ -157,6 +159,21 @@ def test_a_decoder_without_a_start_token_says_so(tmp_path):
     model.module.config.decoder_start_token_id = None
     with pytest.raises(ModelError, match="does not say which token its decoder starts with"):
         captured(model, tmp_path)
+
+
+@pytest.mark.parametrize("as_saved", [True, False])
+def test_an_encoder_that_was_saved_without_its_decoder_is_an_encoder(as_saved, tmp_path):
+    folder = save_tiny_model(tmp_path / "t5", "t5")
+    config = transformers.AutoConfig.from_pretrained(folder)
+    transformers.T5EncoderModel(config).save_pretrained(folder)
+    path = folder / "config.json"
+    written = json.loads(path.read_text(encoding="utf-8")) | {"is_encoder_decoder": as_saved}
+    path.write_text(json.dumps(written), encoding="utf-8")
+    model = open_model(find_weights(str(folder)), device="cpu")
+    _, _, found = captured(model, tmp_path)
+    assert (model.row.kind, model.stack, model.n_layers, found.has_post_norm) == ("encoder", "main", 3, True)
+    with pytest.raises(InputError, match="has one stack of blocks"):
+        open_model(find_weights(str(folder)), device="cpu", stack="decoder")
 
 
 @pytest.mark.parametrize("family, changes", [
