@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.analysis import ranking
 from core.report import score_figures, score_points, wording
+from core.report.labels import group_title
 from core.ui import comparison, language, reads, states, tables
 from core.ui.plain import plain
 
@@ -13,24 +14,24 @@ _ = language.translator()
 reader = language.current()
 
 st.title(_("Ranking"))
-by_type = reads.runs()
-states.stop_if_no_runs(by_type)
-cloud = comparison.choose_cloud(by_type)
-runs = comparison.with_summaries(by_type, reads.runs(cloud), cloud)
-asked = comparison.choose_comparison(runs, cloud)
-st.markdown(comparison.condition(cloud))
-if not asked.groups:
-    st.info(_("No run passes these filters."))
+runs = reads.runs()
+states.stop_if_no_runs(runs)
+asked = comparison.choose_comparison(runs)
+st.markdown(comparison.condition(asked.cloud))
+groups = asked.groups
+if not groups:
+    st.info(comparison.no_group(asked))
     st.stop()
 
-scored = ranking.with_scores(asked.runs, reads.scores(comparison.repositories(asked.runs)))
+compared = comparison.rows_of(groups)
+scored = ranking.with_scores(compared, reads.scores(comparison.repositories(compared)))
 benchmark, dimension = comparison.choose_picture(ranking.benchmarks(scored))
-for number, group in enumerate(asked.groups):
-    st.subheader(plain(comparison.title(group, cloud)))
+for number, group in enumerate(groups):
+    st.subheader(plain(group_title(group, reader)))
     for caution in comparison.cautions(group):
         st.warning(caution, icon=":material/balance:")
     if benchmark:
-        data = score_points.ranking_points(group, scored, benchmark, dimension, cloud)
+        data = score_points.ranking_points(group, scored, benchmark, dimension, asked.cloud)
         if data.points:
             st.plotly_chart(score_figures.ranking_figure(data, reader), key=f"scatter {number}", theme=None)
             st.markdown(wording.scatter_caution(reader))
@@ -42,5 +43,5 @@ for number, group in enumerate(asked.groups):
     for note in comparison.score_notes(group, scored, benchmark):
         st.caption(note)
 
-exported = comparison.for_export(asked.groups, scored, benchmark)
+exported = comparison.for_export(groups, scored, benchmark)
 tables.download(exported, "workdim_ranking.csv", _("Download all groups (CSV)"))

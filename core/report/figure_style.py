@@ -6,7 +6,7 @@ import html
 
 import plotly.graph_objects as go
 
-from core.report.palette import CURVE_COLOURS, VETO_MARK
+from core.report.palette import CURVE_COLOURS
 
 COLOURS = [f"#{colour}" for colour in CURVE_COLOURS]
 DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
@@ -40,10 +40,9 @@ def empty(figure: go.Figure, sentence: str) -> go.Figure:
     return figure
 
 
-def shown(name: str, is_vetoed: bool = False) -> str:
-    """Letter by letter, because plotly reads `<b>` in a name as bold; and marked where a check vetoes the run."""
-    mark = f" {VETO_MARK}" if is_vetoed and not name.endswith(VETO_MARK) else ""
-    return html.escape(name, quote=False) + mark
+def shown(name: str) -> str:
+    """Letter by letter: plotly reads `<b>` in a name as bold."""
+    return html.escape(name, quote=False)
 
 
 def faded(colour: str) -> str:

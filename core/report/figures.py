@@ -13,6 +13,8 @@ from core.report.figure_style import COLOURS, DASHES, QUIET, TEXT, bars, empty, 
 from core.report.points import SURROGATE, CorrelatorData, Curve, Mark, ProfileData, Reference
 
 REFERENCE_DASHES = {"random_init": "dot", "shuffled": "dash", "gaussian_surrogate": "dashdot"}
+FEW_LAYERS = 12
+"""Up to so many, each layer has its tick: plotly would put some at halves."""
 LOG_TICKS = [a * 10**power for power in range(-1, 5) for a in (1, 2, 5)]
 
 
@@ -66,6 +68,8 @@ def _draw_all(
     for index, curve in enumerate(curves):
         _draw_curve(figure, curve, index, same_depth, language)
     _draw_keys(figure, curves, references, language)
+    if same_depth and max(mark.layer for curve in curves for mark in curve.marks) <= FEW_LAYERS:
+        figure.update_xaxes(dtick=1)
 
 
 def _draw_reference(figure: go.Figure, reference: Reference, colour: str, same_depth: bool, language: str) -> None:
@@ -83,7 +87,7 @@ def reference_name(kind: str, language: str) -> str:
 
 
 def _draw_curve(figure: go.Figure, curve: Curve, index: int, same_depth: bool, language: str) -> None:
-    name = shown(curve.name, curve.is_vetoed)
+    name = shown(curve.name)
     pen = _Pen(figure, name, curve.run_id, same_depth, language)
     colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
     banded = [mark for mark in curve.marks if mark.lower is not None and mark.upper is not None]

@@ -82,7 +82,7 @@ def _line(curve: Curve, index: int, same_depth: bool, in_legend: bool, language:
         mode="lines+markers",
         line={"color": colour, "dash": DASHES[index % len(DASHES)], "width": 2},
         marker={"size": 5, "color": colour},
-        name=shown(curve.name, curve.is_vetoed),
+        name=shown(curve.name),
         legendgroup=curve.run_id,
         showlegend=in_legend,
     )

@@ -46,7 +46,7 @@ class Curve:
     band: tuple[int, int] | None
     """First and last layer of the working band; None for other estimators and clouds."""
     is_vetoed: bool = False
-    """A check vetoes the run's numbers: said wherever they are shown."""
+    """A check vetoes the run's numbers; its name carries the mark of that."""
 
     @property
     def final(self) -> Mark | None:
@@ -96,7 +96,8 @@ class ProfileData:
     def needs_log(self) -> bool:
         """True where a linear axis would press the curves flat: random weights start at the hidden size."""
         values = [mark.value for curve in self.curves for mark in curve.marks]
-        against = [mark.value for reference in self.references for mark in reference.marks]
+        controls = [reference for reference in self.references if reference.kind != SURROGATE]
+        against = [mark.value for reference in controls for mark in reference.marks]
         return bool(values and against) and min(values + against) > 0 and max(against) > 2 * max(values)
 
 

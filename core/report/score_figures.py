@@ -36,7 +36,7 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
             x=[point.dimension for point in points],
             y=[point.score for point in points],
             mode="markers+text",
-            text=[shown(point.name, point.is_vetoed) for point in points],
+            text=[shown(point.name) for point in points],
             textposition="top center",
             name=name,
             marker={"size": 11, "symbol": symbol, "color": COLOURS[0], "line": {"width": 2, "color": COLOURS[0]}},

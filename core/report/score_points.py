@@ -31,8 +31,6 @@ class ScoredPoint:
     match: str
     """As in `ranking.with_scores`; `base` is drawn apart."""
     score_repository: str
-    is_vetoed: bool = False
-    """A check vetoes the run's numbers: said wherever they are shown."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,6 @@ def ranking_points(
             score_std_error=row["score_std_error"],
             match=row["score_match"],
             score_repository=row["score_repository"],
-            is_vetoed=row["worst_check"] == "veto",
         )
         for row in rows.sort(column, "run_id").iter_rows(named=True)
     ]

@@ -8,11 +8,10 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core.analysis import across_tokenizers, ranking
+from core.analysis import ranking
 from core.analysis.ranking import RankingGroup
 from core.report import wording
-from core.report.labels import group_title
-from core.ui import inputs, language, states
+from core.ui import inputs, language, reads, states
 from core.ui.plain import plain
 from core.warehouse.scores import NOT_STATED
 
@@ -29,15 +28,49 @@ class Comparison:
     """Column that rows are sorted by."""
     cloud: str
     """Whose d2 is compared: `one_per_type` within a tokenizer, `one_per_word` across tokenizers."""
+    lifted: bool
+    """True where the reader takes in the runs that a check vetoes."""
 
     @property
     def groups(self) -> list[RankingGroup]:
-        find = across_tokenizers.groups if self.cloud == BY_WORD else ranking.groups
-        return find(self.runs, self.order)
+        if self.cloud == BY_TYPE:
+            return ranking.groups(self.runs, self.order, lifted=self.lifted)
+        runs = self.runs.with_columns(working_dimension_by_type="working_dimension")
+        summaries = reads.summaries(runs["run_id"].to_list())
+        return ranking.across_tokenizers(runs, summaries, self.order, lifted=self.lifted)
 
 
-def choose_cloud(runs: pl.DataFrame) -> str:
-    """Offered only where words were measured; a link that asks for them then falls back to types."""
+def choose_comparison(runs: pl.DataFrame) -> Comparison:
+    """What is compared, in which order, and which runs take part."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        cloud = _choose_cloud(runs)
+        order = _choose_order()
+    narrowed, newest_only = _narrowed(runs.filter(pl.col("pass") == "text"))
+    lifted = _lift_vetoes(ranking.vetoed(narrowed))
+    if not lifted:
+        narrowed = narrowed.join(ranking.vetoed(narrowed), on="run_id", how="anti", maintain_order="left")
+    if newest_only:
+        alike = ["model_id", "corpus_id", "protocol_hash", "stack"]
+        narrowed = narrowed.unique(alike, keep="first", maintain_order=True)
+    return Comparison(narrowed, order, cloud, lifted)
+
+
+def no_group(asked: Comparison) -> str:
+    """Why there is nothing to compare."""
+    _ = language.translator()
+    if asked.cloud == BY_TYPE or asked.runs.is_empty():
+        return _("No run passes these filters.")
+    return _("No two models of one kind have measured the same words of the same text here. Measure them in one "
+             "command (`measure MODEL MODEL`), so that the words are chosen for both.")  # fmt: skip
+
+
+def rows_of(groups: list[RankingGroup]) -> pl.DataFrame:
+    """The runs of all groups with the numbers that they are compared by."""
+    return pl.concat([group.rows for group in groups], how="diagonal")
+
+
+def _choose_cloud(runs: pl.DataFrame) -> str:
+    """Offered only where words were measured."""
     _ = language.translator()
     if not runs["words_hash"].count():
         return BY_TYPE
@@ -45,13 +78,15 @@ def choose_cloud(runs: pl.DataFrame) -> str:
     return inputs.choose(_("Compare"), list(ways), "points", BY_TYPE, ways.__getitem__)
 
 
-def with_summaries(by_type: pl.DataFrame, by_word: pl.DataFrame, cloud: str) -> pl.DataFrame:
-    """The runs with their summary on `cloud`; on words with the working dimension by type beside it."""
-    if cloud == BY_TYPE:
-        return by_type
-    beside = by_type.select("run_id", working_dimension_by_type="working_dimension")
-    joined = by_word.join(beside, on="run_id", how="left", maintain_order="left")
-    return joined.filter(pl.col("words_hash").is_not_null() & pl.col("working_dimension").is_not_null())
+def _choose_order() -> str:
+    _ = language.translator()
+    orders = {
+        "name": _("name"),
+        "working_dimension": _("working dimension"),
+        "final_dimension_pre_norm": _("final dimension"),
+        "parameters": _("parameters"),
+    }
+    return inputs.choose(_("Sort by"), list(orders), "sort", "name", orders.__getitem__)
 
 
 def condition(cloud: str) -> str:
@@ -60,7 +95,7 @@ def condition(cloud: str) -> str:
     if cloud == BY_WORD:
         return " ".join(
             (
-                _("Runs are compared within one group only: same words of the same text, same protocol."),
+                _("Runs are compared within one group only: same kind of model, words, text and protocol."),
                 _("Each point is a word at its last token, so that every model has the same points whatever its "
                   "tokenizer. Differences within the intervals are none."),
                 _("Estimated dimensions (d2, one per word, N in each row), in brackets their 95 % intervals. No order "
@@ -76,46 +111,25 @@ def condition(cloud: str) -> str:
     )  # fmt: skip
 
 
-def title(group: RankingGroup, cloud: str) -> str:
+def _lift_vetoes(vetoed: pl.DataFrame) -> bool:
+    """Runs that a check vetoes are left out unless the reader, told which and why, takes them in all the same."""
     _ = language.translator()
-    if cloud == BY_TYPE:
-        return group_title(group, language.current())
-    run = group.rows.row(0, named=True)
-    return _("{text}, protocol {protocol}, {n} words").format(
-        text=run["corpus_name"], protocol=f"{run['protocol']} ({group.protocol_hash[:6]})", n=f"{run['n_words']:,}"
-    )
-
-
-def choose_comparison(runs: pl.DataFrame, cloud: str) -> Comparison:
-    _ = language.translator()
-    orders = {
-        "name": _("name"),
-        "working_dimension": _("working dimension"),
-        "final_dimension_pre_norm": _("final dimension"),
-        "parameters": _("parameters"),
-    }
-    narrowed = _narrowed(_reliable(runs.filter(pl.col("pass") == "text")))
-    order = inputs.choose(_("Sort by"), list(orders), "sort", "name", orders.__getitem__)
-    return Comparison(narrowed, order, cloud)
-
-
-def _reliable(runs: pl.DataFrame) -> pl.DataFrame:
-    """Without the runs that a check vetoes, unless the reader, told which and why, takes them in all the same."""
-    _ = language.translator()
-    vetoed = states.vetoes_told(runs)
-    if not vetoed:
-        return runs
+    told = states.vetoes_told(vetoed)
+    if not told:
+        return False
     with st.container(border=True):
         st.markdown(
             _(":material/gpp_bad: **Left out, because a check vetoes them** ({n}): {runs}. Their numbers may describe "
-              "the sample and not the model.").format(n=len(vetoed), runs=plain(_("; ").join(vetoed)))
+              "the sample and not the model.").format(n=len(told), runs=plain(_("; ").join(told)))
         )  # fmt: skip
-        wanted = inputs.choose_yes_no(_("Rank them all the same, marked ‡"), "vetoed", default=False)
-    return runs if wanted else runs.filter(pl.col("worst_check").ne_missing("veto"))
+        return inputs.choose_yes_no(_("Rank them all the same, marked ‡"), "vetoed", default=False)
 
 
-def _narrowed(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs that the reader lets through; a filter that could not filter anything is not drawn."""
+def _narrowed(runs: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
+    """The runs that the reader lets through, and whether only the newest of each model counts.
+
+    A filter that could not filter anything is not drawn.
+    """
     _ = language.translator()
     filters = (
         ("text", "corpus_name", _("Text")),
@@ -129,8 +143,7 @@ def _narrowed(runs: pl.DataFrame) -> pl.DataFrame:
                 wanted = inputs.choose_many(label, there, name, placeholder=_("all"), width=260)
                 runs = runs.filter(pl.col(column).is_in(wanted)) if wanted else runs
         newest_only = inputs.choose_yes_no(_("Newest run of each model only"), "newest", default=True)
-    alike = ["model_id", "corpus_id", "protocol_hash", "stack"]
-    return runs.unique(alike, keep="first", maintain_order=True) if newest_only else runs
+    return runs, newest_only
 
 
 def repositories(runs: pl.DataFrame) -> list[str]:
@@ -168,7 +181,7 @@ def _choose_benchmark(benchmarks: pl.DataFrame) -> Benchmark | None:
         "score",
         next(iter(by_key)),
         lambda key: _benchmark_label(by_key[key]),
-        width=640,
+        width=520,
     )
     return by_key[chosen]
 
@@ -192,14 +205,6 @@ def cautions(group: RankingGroup) -> list[str]:
         sizes = wording.size_range(group.n_points)
         found.append(
             _("The clouds differ in size ({sizes} points): a broader vocabulary reads higher.").format(sizes=sizes)
-        )
-    kinds = sorted(group.rows["kind"].unique().to_list())
-    if len(kinds) > 1:
-        names = [wording.kind_name(kind, language.current()) for kind in kinds]
-        found.append(
-            _("Different kinds of model ({kinds}): their final states serve other ends, and do not compare.").format(
-                kinds=_(", ").join(names)
-            )
         )
     if len(group.dtypes) > 1:
         found.append(_("The runs differ in number format: {formats}.").format(formats=_(", ").join(group.dtypes)))

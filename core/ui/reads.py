@@ -20,6 +20,7 @@ _NAMED = {
     "pairs": queries.pairs,
     "distributions": queries.distributions,
     "controls": queries.controls,
+    "summaries": queries.summaries,
     "checks": queries.checks,
 }
 
@@ -32,8 +33,8 @@ def take_in() -> parcels.TakenIn:
     return parcels.take_in(warehouse())
 
 
-def runs(cloud: str = "one_per_type") -> pl.DataFrame:
-    return _runs(warehouse().path, warehouse().version(), cloud)
+def runs() -> pl.DataFrame:
+    return _runs(warehouse().path, warehouse().version())
 
 
 def counts() -> dict[str, int]:
@@ -65,13 +66,17 @@ def controls(run_ids: list[str]) -> pl.DataFrame:
     return _of_runs(warehouse().path, warehouse().version(), "controls", tuple(run_ids))
 
 
+def summaries(run_ids: list[str]) -> pl.DataFrame:
+    return _of_runs(warehouse().path, warehouse().version(), "summaries", tuple(run_ids))
+
+
 def checks(run_ids: list[str]) -> pl.DataFrame:
     return _of_runs(warehouse().path, warehouse().version(), "checks", tuple(run_ids))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _runs(path: Path, version: tuple, cloud: str) -> pl.DataFrame:
-    return with_text_marks(queries.runs(Warehouse(path), cloud))
+def _runs(path: Path, version: tuple) -> pl.DataFrame:
+    return with_text_marks(queries.runs(Warehouse(path)))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)

@@ -8,8 +8,7 @@ import polars as pl
 import streamlit as st
 
 from core.report import wording
-from core.report.labels import run_labels
-from core.report.palette import VETO_MARK
+from core.report.labels import marked, run_labels
 from core.ui import language, times
 
 OUTCOME_WIDTH = 125
@@ -42,7 +41,7 @@ def ranked(runs: pl.DataFrame) -> pl.DataFrame:
     Whose score it is stands before the number, so that no window cuts a label off and leaves the number.
     """
     _ = language.translator()
-    shift = {_("Shift from one per type"): _shifts(runs)} if "working_dimension_by_type" in runs.columns else {}
+    shift = {_("Against one per type"): _shifts(runs)} if "working_dimension_by_type" in runs.columns else {}
     score = {_("Score of"): runs["score_of"], _("Score"): runs["score_text"]} if "score_of" in runs.columns else {}
     return pl.DataFrame(
         {
@@ -117,7 +116,7 @@ def verdicts(runs: pl.DataFrame) -> list[str]:
 def _names(runs: pl.DataFrame) -> list[str]:
     """The column that never leaves the window, so a veto is said there too."""
     rows = runs.select("name", "worst_check").rows()
-    return [f"{name} {VETO_MARK}" if worst == "veto" else name for name, worst in rows]
+    return [marked(name, worst == "veto") for name, worst in rows]
 
 
 def _outcomes(runs: pl.DataFrame) -> list[str]:
@@ -133,10 +132,10 @@ def _outcomes(runs: pl.DataFrame) -> list[str]:
 
 
 def _shifts(runs: pl.DataFrame) -> list[str]:
-    """`106 × 1.05`: the working dimension of one per type, and what one per word makes of it."""
+    """`+5.0 % (106)`: by how much one per word reads otherwise than one per type, whose value stands in brackets."""
     pairs = runs.select("working_dimension_by_type", "working_dimension").rows()
     return [
-        "–" if by_type is None or by_word is None else f"{wording.number(by_type)} × {by_word / by_type:.2f}"
+        "–" if by_type is None or by_word is None else f"{by_word / by_type - 1:+.1%} ({wording.number(by_type)})"
         for by_type, by_word in pairs
     ]
 

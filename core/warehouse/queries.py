@@ -20,7 +20,7 @@ _RUNS = """
     JOIN models USING (model_id)
     JOIN corpora USING (corpus_id)
     LEFT JOIN (
-        SELECT * FROM run_summaries WHERE estimator = 'd2' AND cloud = ?
+        SELECT * FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type'
     ) AS summary ON summary.run_id = runs.run_id
     LEFT JOIN (
         SELECT run_id, arg_max(outcome, list_position(['pass', 'warn', 'veto'], outcome)) AS worst_check,
@@ -61,12 +61,12 @@ _COUNTS = """
 """
 
 
-def runs(warehouse: Warehouse, cloud: str = "one_per_type") -> pl.DataFrame:
-    """One row per run, newest first: the run, its model and corpus, its d2 summary on `cloud`, how its checks came out.
+def runs(warehouse: Warehouse) -> pl.DataFrame:
+    """One row per run, newest first: the run, its model and corpus, its d2 summary by type, how its checks came out.
 
     `worst_check` and `vetoed_by` (names of the checks that veto the run) are NULL where no check was made.
     """
-    return warehouse.read(_RUNS, [cloud])
+    return warehouse.read(_RUNS)
 
 
 def controls(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
