@@ -7,8 +7,10 @@ import errno
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from core.errors import InputError, ResourceError, WorkdimError
@@ -71,10 +73,16 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--corpus", default="python-docs", metavar="NAME|FILE")
     measure.add_argument("--column", metavar="NAME", help="column that holds the text (.csv, .jsonl, .parquet)")
     measure.add_argument("--encoding", default="utf-8", metavar="NAME", help="for example cp932 or utf-16")
-    measure.add_argument("--protocol", default="quick", metavar="NAME", help="quick or standard")
+    measure.add_argument("--protocol", default="quick", metavar="NAME",
+                         help="quick, standard, thorough, last-token or per-prompt")  # fmt: skip
     measure.add_argument("--seed", type=int, default=0)
     measure.add_argument("--dtype", default="float32", metavar="NAME", help="float32, bfloat16 or float16")
     measure.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps")
+    measure.add_argument("--stack", choices=("encoder", "decoder"), help="of an encoder-decoder; default: its encoder")
+    measure.add_argument("--memory-budget", default="1GiB", metavar="SIZE", help="for the layer x layer matrices")
+    measure.add_argument("--keep-tokens", action="store_true", help="keep per-token results in the parcel")
+    calibrate = verb("calibrate", _calibrate, "recompute what estimators read on isotropic Gaussian clouds")
+    calibrate.add_argument("--out", type=Path, metavar="FILE.csv", help="default: the table that Workdim reads")
     runs = verb("runs", _runs, "list the runs in the warehouse, or show one")
     runs.add_argument("--show", metavar="RUN", help="everything about one run (the start of its id is enough)")
     runs.add_argument("--json", action="store_true")
@@ -121,31 +129,58 @@ def _warehouse(options: argparse.Namespace):
 def _measure(options: argparse.Namespace) -> int:
     from core.records import RunConfig
 
+    asked = RunConfig(
+        "", options.corpus, options.protocol, options.column, options.encoding, options.seed, options.dtype,
+        options.device, stack=options.stack, memory_budget=_bytes(options.memory_budget),
+        keep_tokens=options.keep_tokens,
+    )  # fmt: skip
+    # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
     configs = [
-        RunConfig(model, options.corpus, options.protocol, options.column, options.encoding, options.seed,
-                  options.dtype, options.device)
+        replace(asked, model=model, companions=tuple(other for other in options.models if other != model))
         for model in options.models
-    ]  # fmt: skip
+    ]
     return _measure_all(configs, _warehouse(options))
+
+
+def _bytes(text: str) -> int:
+    """`4GiB`, `500 MB` or a number of bytes."""
+    found = re.fullmatch(r"\s*([0-9.]+)\s*(?:([KMGT])(i?)B?|B)?\s*", text, re.IGNORECASE)
+    if not found:
+        raise InputError(f"'{text}' is no amount of memory. Write, for example, 4GiB or 500MB.")
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
 
 
 def _measure_all(configs, warehouse) -> int:
     """Measure one after the other; a model that cannot be measured does not stop the next."""
     from core.console import ProgressBar, summary_lines
-    from core.runs import measure
+    from core.runs import measure, parts_of
 
     worst = 0
-    for config in configs:
+    for config in (part for asked in configs for part in parts_of(asked)):
         try:
             with ProgressBar(config.model) as bar:
                 finished = measure(config, warehouse, bar.report)
         except InputError as error:
             worst = _fail(error)
             continue
-        print("\n".join(summary_lines(finished.profile)))
+        print("\n".join(summary_lines(finished.profile, finished.controls)))
         if not finished.ingested:
             print(f"The warehouse is busy: run {finished.run_id} waits in its parcel and will be ingested later.")
     return worst
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from core.console import ProgressBar
+    from core.geometry import calibration
+    from core.records import Progress
+
+    path = options.out or calibration.TABLE
+    with ProgressBar("Gaussian clouds") as bar:
+        rows = calibration.calibrate(lambda done, total: bar.report(Progress("calibrate", done, total)))
+    calibration.write_table(rows, path)
+    print(f"{path}: {len(rows)} readings")
+    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -159,7 +194,12 @@ def _demo(options: argparse.Namespace) -> int:
     for model in DEMO_MODELS:
         if model in known:
             print(f"{model} is measured already.")
-    code = _measure_all([RunConfig(model) for model in DEMO_MODELS if model not in known], warehouse)
+    configs = [
+        RunConfig(model, companions=tuple(other for other in DEMO_MODELS if other != model))
+        for model in DEMO_MODELS
+        if model not in known
+    ]
+    code = _measure_all(configs, warehouse)
     if code or options.no_app:
         return code
     return _app(options)

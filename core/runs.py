@@ -13,7 +13,7 @@ import secrets
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.warehouse import parcels
 from core.warehouse.parcel_format import is_parcel
+from core.warehouse.profiles import find_control, read_profile
 from core.warehouse.store import Warehouse, folders_in, make_folder
 
 PROGRESS_FILE = "progress.json"
@@ -36,26 +37,81 @@ class Finished:
     profile: Profile
     ingested: bool
     """False where the warehouse stayed locked: the parcel waits beside it and nothing is lost."""
+    controls: tuple[Profile, ...] = ()
 
 
 def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback) -> Finished:
-    """Measure one model and append the result. Raises InputError for what the user can mend; then nothing is left."""
-    from core.measure.profile import measure_profile  # torch: only where something is measured
+    """Measure one model and append the result. Raises InputError for what the user can mend; then nothing is left.
 
+    Control passes come first and are runs of their own, so that the verdict on the text can be judged with them and a
+    measurement that is stopped finds them again. One that is in the warehouse already is not measured twice.
+    """
     warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
     sweep(warehouse)
     run_id = new_run_id()
+    controls = tuple(_controls(config, warehouse, run_id, progress))
+    profile, ingested = _measure_pass(config, warehouse, run_id, progress, controls)
+    return Finished(run_id, profile, ingested, controls)
+
+
+def parts_of(config: RunConfig) -> list[RunConfig]:
+    """The measurements that one request stands for: a protocol may take further draws of the text, and other texts."""
+    from core.measure.protocol import find_protocol
+
+    protocol = find_protocol(config.protocol)
+    seeds = [replace(config, seed=seed) for seed in protocol.more_seeds if seed != config.seed]
+    texts = [replace(config, corpus=name, column=None) for name in protocol.more_corpora if name != config.corpus]
+    return [config, *seeds, *texts]
+
+
+def _controls(
+    config: RunConfig, warehouse: Warehouse, parent_run_id: str, progress: ProgressCallback
+) -> Iterator[Profile]:
+    """The control passes of a measurement: those of its protocol, and whatever else the warehouse has for it."""
+    from core.measure.identity import identify
+    from core.measure.protocol import CONTROLS, find_protocol
+
+    protocol = find_protocol(config.protocol)
+    same = asdict(identify(config))
+    for name in CONTROLS:
+        for number in range(protocol.n_random_models if name == "random_init" else 1):
+            seed = config.seed + number
+            known = find_control(warehouse, **same, **{"pass": name, "model_seed": seed})
+            if known:
+                yield read_profile(warehouse, known)
+            elif name in protocol.passes:
+                control = replace(config, pass_=name, model_seed=seed, keep_tokens=False)
+                label = f"{name} {number + 1}" if name == "random_init" else name
+                yield _measure_pass(control, warehouse, new_run_id(), _named(label, progress), (), parent_run_id)[0]
+
+
+def _named(label: str, progress: ProgressCallback) -> ProgressCallback:
+    return lambda step: progress(replace(step, phase=f"{label}: {step.phase}"))
+
+
+def _measure_pass(
+    config: RunConfig,
+    warehouse: Warehouse,
+    run_id: str,
+    progress: ProgressCallback,
+    controls: Sequence[Profile],
+    parent_run_id: str | None = None,
+) -> tuple[Profile, bool]:
+    """One pass from its job folder to the warehouse; False where it waits to be ingested."""
+    from core.measure.profile import measure_profile  # torch: only where something is measured
+
     with _job_folder(warehouse, run_id) as (job, scratch):
         profile = measure_profile(config, run_id, scratch, _reporting(job, progress))
-        profile = replace(profile, summaries=[summarise(profile)])
+        profile = replace(profile, run=replace(profile.run, parent_run_id=parent_run_id))
+        profile = replace(profile, summaries=summarise(profile, controls))
         (job / PROGRESS_FILE).unlink(missing_ok=True)
         parcels.write_parcel(job, profile)
         folder = parcels.finish(warehouse, job)
     try:
         parcels.ingest(warehouse, folder)
     except WarehouseLocked:
-        return Finished(run_id, profile, ingested=False)
-    return Finished(run_id, profile, ingested=True)
+        return profile, False
+    return profile, True
 
 
 def sweep(warehouse: Warehouse) -> None:

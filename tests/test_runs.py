@@ -7,15 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
+from core.analysis.shape import summarise
 from core.errors import CorpusError, ModelError, WarehouseError
+from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
 from core.runs import measure, new_run_id, sweep
 from core.tables import TABLES
 from core.warehouse import parcels, queries
+from core.warehouse.profiles import read_profile
 from core.warehouse.store import Warehouse
 from tests.conftest import ROOT
 from tests.tiny import save_tiny_model
@@ -50,10 +54,19 @@ def test_a_measurement_is_in_the_warehouse_with_everything_it_found(config, ware
         (4, "post_norm"),
         (4, "residual"),
     ]
-    assert set(estimates["estimator"]) == {"d2", "gride", "two_nn", "mle", "participation_ratio"}
-    assert set(estimates["cloud"]) == {"one_per_type", "all_tokens"}
-    assert set(queries.correlators(warehouse, [finished.run_id])["correlator"]) == {"E1", "mean_cosine", "C2"}
-    primary = estimates.filter(estimator="d2", cloud="one_per_type")
+    assert set(estimates["estimator"]) == {
+        "d2", "d2_all_pairs", "d2_typed", "participation_ratio", "effective_rank", "stable_rank", "two_nn",
+        "two_nn_censored", "two_nn_linear", "mle", "gride", "local_d2", "correlation_integral",
+    }  # fmt: skip
+    assert set(estimates["cloud"]) == {"one_per_type", "one_per_word", "all_tokens"}
+    assert set(estimates["transform"]) == {"centred", "abtt3", "zscore", "gaussian_surrogate"}
+    correlators = queries.correlators(warehouse, [finished.run_id])
+    assert set(correlators["correlator"]) == {
+        "E1", "mean_cosine", "C2", "cosine_kurtosis", "nonlinearity_ratio_8", "large_norm_tokens",
+        "large_norm_ratio", "large_norm_at_start",
+    }  # fmt: skip
+    assert correlators.filter(correlator="large_norm_tokens")["value"].max() >= run["n_dropped_norm"] > -1
+    primary = estimates.filter(estimator="d2", cloud="one_per_type", transform="centred")
     assert primary.filter(pl.col("lower") < pl.col("value"), pl.col("value") < pl.col("upper")).height == 6
     assert not list(warehouse.jobs.iterdir())
     assert steps[0].phase == "load" and steps[-1].done == steps[-1].total
@@ -68,6 +81,74 @@ def test_random_weights_are_vetoed_and_never_found(warehouse, tmp_path):
     vetoed = {check.check_name for check in finished.profile.checks if check.outcome == "veto"}
     assert vetoed & {"sequence_invariance_all_pairs", "sequence_share"}
     assert "check_vetoed" in finished.profile.summaries[0].qualifiers
+
+
+@pytest.fixture
+def controlled(monkeypatch):
+    """A protocol with control passes, small enough for a test."""
+    small = replace(
+        PROTOCOLS["quick"], name="controlled", n_sequences=16, n_tokens=96, n_draws=2, n_random_models=2,
+        passes=("random_init", "shuffled"),
+    )  # fmt: skip
+    monkeypatch.setitem(PROTOCOLS, "controlled", small)
+    return "controlled"
+
+
+def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(config, controlled, warehouse, tmp_path):
+    first = measure(replace(config, protocol=controlled), warehouse, quiet)
+    runs = queries.runs(warehouse)
+    assert sorted(runs["pass"]) == ["random_init", "random_init", "shuffled", "text"]
+    assert set(runs.filter(pl.col("pass") != "text")["parent_run_id"]) == {first.run_id}
+    summary = first.profile.summaries[0]
+    assert set(summary.control_run_ids) == {c.run.run_id for c in first.controls}
+    assert {"random_init_differs", "random_init_same"} & set(summary.qualifiers)
+    assert "no_random_init" not in summary.qualifiers
+    by_pass = {c.run.pass_: c for c in first.controls}
+    assert by_pass["shuffled"].bits_per_byte != first.profile.bits_per_byte
+    # Trained weights of the same architecture: other shuffled text, the same random controls.
+    other = replace(config, model=str(save_tiny_model(tmp_path / "other", seed=5)), protocol=controlled)
+    second = measure(other, warehouse, quiet)
+    shared = [{c.run.run_id for c in f.controls if c.run.pass_ == "random_init"} for f in (first, second)]
+    assert shared[0] == shared[1] and len(shared[0]) == 2
+    assert sorted(queries.runs(warehouse)["pass"]) == ["random_init"] * 2 + ["shuffled"] * 2 + ["text"] * 2
+
+
+def test_a_profile_is_read_back_as_it_was_stored(config, warehouse):
+    finished = measure(config, warehouse, quiet)
+    back = read_profile(warehouse, finished.run_id)
+    assert back.model == finished.profile.model and back.summaries == finished.profile.summaries
+    assert sorted(back.estimates, key=str) == sorted(finished.profile.estimates, key=str)
+    assert summarise(back) == finished.profile.summaries
+
+
+def test_per_token_results_stay_in_the_parcel_and_only_on_request(config, warehouse):
+    plain = measure(config, warehouse, quiet)
+    assert not (warehouse.parcels / plain.run_id / "tokens.parquet").exists()
+    kept = measure(replace(config, keep_tokens=True), warehouse, quiet)
+    tokens = pl.read_parquet(warehouse.parcels / kept.run_id / "tokens.parquet")
+    assert set(tokens["quantity"]) == {"local_d2", "distance_to_mean", "neighbours_kept", "displacement"}
+    assert tokens["position"].min() > 0  # position 0 is masked
+
+
+@pytest.mark.parametrize(("protocol", "cloud"), [("last-token", "last_token"), ("per-prompt", "per_prompt")])
+def test_published_statistics_have_a_cloud_of_their_own(config, warehouse, monkeypatch, protocol, cloud):
+    smaller = {"last-token": dict(n_sequences=128), "per-prompt": dict(n_sequences=4, n_tokens=200, passes=())}
+    monkeypatch.setitem(PROTOCOLS, protocol, replace(PROTOCOLS[protocol], **smaller[protocol]))
+    finished = measure(replace(config, protocol=protocol), warehouse, quiet)
+    assert {row.cloud for row in finished.profile.estimates} == {cloud}
+    gride = [row for row in finished.profile.estimates if row.estimator == "gride" and row.n1 == 2]
+    assert len(gride) == 6 and all(row.value > 0 and row.std_error > 0 for row in gride)
+    assert finished.profile.summaries == []
+
+
+def test_models_measured_together_share_their_words(tiny_llama, tiny_bert, warehouse):
+    models = [str(tiny_llama), str(tiny_bert)]
+    runs = [
+        measure(RunConfig(m, "english-business", device="cpu", companions=(o,)), warehouse, quiet).profile.run
+        for m, o in zip(models, models[::-1], strict=True)
+    ]
+    assert runs[0].words_hash == runs[1].words_hash is not None
+    assert runs[0].n_words == runs[1].n_words > 300
 
 
 def test_the_same_request_gives_the_same_numbers(config, warehouse):

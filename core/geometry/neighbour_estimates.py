@@ -58,7 +58,8 @@ def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[Reading]:
     n = len(whole)
     if n < ratios.MIN_POINTS:
         return []
-    logs = distances.log().numpy()
+    # Ranks that a set is too small for, and points at one place, stay undefined.
+    logs = torch.where(distances > 0, distances.log(), torch.nan).numpy()
     count = distinct.sum(1).cpu().numpy()
     readings = []
 

@@ -8,7 +8,8 @@ Neither is corrected for the number of points: 500 points of 200 Gaussian dimens
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -43,7 +44,8 @@ def stable_rank(variances: Tensor) -> float:
 def spectrum(points: Tensor) -> Tensor:
     """Variances along the principal axes, in no order, the divisor left out; (min(n, n_dims),) double on the CPU."""
     centred = points - points.mean(0)
-    values = torch.linalg.eigvalsh(_smaller_product(centred))
+    with _one_thread():
+        values = torch.linalg.eigvalsh(_smaller_product(centred))
     return values.clamp_min(0).cpu().double()
 
 
@@ -68,8 +70,12 @@ def rank_replicates(points: Tensor, members: Tensor) -> tuple[list[float], list[
     5 percent of the one from exact eigenvalues (tested).
     """
     exact = ranks(points[members[0]])
+    if not exact[1] > 0:  # no variance, no ranks
+        return [math.nan] * len(members), [math.nan] * len(members)
     scores, variances = _principal_scores(points)
-    entropies, peaks = zip(*[_perturbed(scores, variances, member) for member in members], strict=True)
+    logs, slopes = _derivatives(variances)
+    perturbed = [_perturbed(scores, variances, logs, slopes, member) for member in members]
+    entropies, peaks = zip(*perturbed, strict=True)
     return _scaled([math.exp(h) for h in entropies], exact[0]), _scaled(peaks, exact[1])
 
 
@@ -77,29 +83,51 @@ def _principal_scores(points: Tensor) -> tuple[Tensor, Tensor]:
     """Coordinates (n, r) of centred points on their principal axes, largest first, and their variances (r,)."""
     centred = points - points.mean(0)
     n, n_dims = centred.shape
-    values, axes = torch.linalg.eigh(_smaller_product(centred))
+    with _one_thread():
+        values, axes = torch.linalg.eigh(_smaller_product(centred))
     values, axes = values.flip(0).clamp_min(0), axes.flip(1)
     scores = centred @ axes.to(points) if n_dims <= n else (axes * values.sqrt()).to(points)  # X = U s V^T: X V = U s
     return scores, values.to(points) / n
 
 
-def _perturbed(scores: Tensor, variances: Tensor, member: Tensor) -> tuple[float, float]:
+def _derivatives(variances: Tensor) -> tuple[Tensor, Tensor]:
+    """log l_k (r,), and the divided differences (log l_j - log l_k) / (l_j - l_k), 1 / l where they coincide; (r, r)."""
+    floored = variances.clamp_min(float(variances[0]) * 1e-9)
+    logs = floored.log()
+    gaps = variances[:, None] - variances[None, :]
+    equal = gaps.abs() < 1e-3 * floored[:, None]
+    return logs, torch.where(equal, 1 / floored[:, None], (logs[:, None] - logs[None, :]) / gaps)
+
+
+def _perturbed(
+    scores: Tensor, variances: Tensor, logs: Tensor, slopes: Tensor, member: Tensor
+) -> tuple[float, float]:
     """(entropy of the variance shares, stable rank) of one member set; scores (n, r), variances (r,), member (n,)."""
     missing, kept = scores[~member], int(member.sum())
-    mean = -missing.sum(0) / kept  # all scores sum to zero
-    change = (variances.diag() * len(missing) - missing.T @ missing) / kept - torch.outer(mean, mean)  # (r, r)
-    moved = variances + change.diagonal()
-    total = float(moved.sum())
-    floor = variances[0] * 1e-9
-    logs = variances.clamp_min(floor).log()
-    gaps = variances[:, None] - variances[None, :]
-    equal = gaps.abs() < 1e-3 * variances.clamp_min(floor)[:, None]
-    slopes = torch.where(equal, 1 / variances.clamp_min(floor)[:, None], (logs[:, None] - logs[None, :]) / gaps)
-    first = (variances * logs).sum() + ((1 + logs) * change.diagonal()).sum()
-    second = (slopes * change.square()).sum() / 2
+    mean = missing.sum(0) / kept  # all scores sum to zero
+    change = torch.outer(mean, mean).addmm_(missing.T, missing, beta=-1, alpha=-1 / kept)  # (r, r)
+    change.diagonal().add_(variances, alpha=len(missing) / kept)
+    on_diagonal = change.diagonal().clone()
     leading = min(LEADING, len(variances))
     block = (variances[:leading].diag() + change[:leading, :leading]).cpu().double()
-    return math.log(total) - float(first + second) / total, total / float(torch.linalg.eigvalsh(block)[-1])
+    total = float(variances.sum() + on_diagonal.sum())
+    first = (variances * logs).sum() + ((1 + logs) * on_diagonal).sum()
+    second = torch.dot(slopes.flatten(), change.square_().flatten()) / 2
+    with _one_thread():
+        largest = float(torch.linalg.eigvalsh(block)[-1])
+    return math.log(total) - float(first + second) / total, total / largest
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Decompositions of a few hundred rows gain nothing from threads and, on a busy machine, take a hundred times longer
+    with them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _smaller_product(centred: Tensor) -> Tensor:

@@ -86,6 +86,16 @@ def merge_pieces(pieces: list[str], length: int) -> list[str]:
     return documents
 
 
+def place_windows(corpus: Corpus, n_windows: int, length: int, seed: int) -> tuple[list[str], list[Window]]:
+    """Documents and their windows; pieces are merged further where single windows leave too much of a text unused."""
+    for windows_per_document in (1, 4):
+        documents = merge_pieces(corpus.pieces, windows_per_document * length)
+        windows = plan_windows(documents, n_windows, length, corpus.row.sha256, seed)
+        if len(windows) >= n_windows:
+            break
+    return documents, windows
+
+
 def plan_windows(documents: list[str], n_windows: int, length: int, corpus_hash: str, seed: int) -> list[Window]:
     """Disjoint windows of `length` characters, in the order of the text; the same for every model.
 
@@ -136,8 +146,7 @@ def draw_sample(
     """
     beginning = "".join(corpus.pieces[:200])
     length = reserve(beginning, protocol.n_tokens)
-    documents = merge_pieces(corpus.pieces, length)
-    windows = plan_windows(documents, protocol.n_sequences, length, corpus.row.sha256, seed)
+    documents, windows = place_windows(corpus, protocol.n_sequences, length, seed)
     if len(windows) < protocol.n_sequences:
         raise _too_short(corpus, protocol, tokenizer, len(windows))
     texts = [_window_text(documents, windows, i, protocol.n_tokens) for i in range(len(windows))]

@@ -38,6 +38,8 @@ _MANY = {
 }
 """Tables in a Parquet file each, and the field of Profile that they come from."""
 MANY_TABLES = tuple(_MANY)
+PROFILE_FIELDS = dict(_MANY)
+"""Table -> field of Profile, for tables of many rows."""
 
 
 def write_parcel(folder: Path, profile: Profile) -> None:

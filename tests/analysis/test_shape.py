@@ -7,11 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.analysis.shape import summarise
-from core.tables import LayerEstimateRow, LayerReplicateRow
+from core.analysis.shape import summarise as summarise_all
+from core.tables import LayerEstimateRow, LayerReplicateRow, RunCheckRow
 from tests.profiles import make_model, make_profile
 
 N_LAYERS, N_BLOCKS, N_SPLITS = 10, 16, 20
+
+
+def summarise(profile, controls=()):
+    """The summary of the primary cloud."""
+    return summarise_all(profile, controls)[0]
 
 
 def profile_of(truth, noise=0.02, seed=0, post_norm=None, shared=0.0):
@@ -100,3 +105,67 @@ def test_an_undefined_layer_leaves_the_shape_undecided():
     summary = summarise(replace(profile, estimates=holes))
     assert (summary.verdict, summary.working_dimension) == ("undecided", None)
     assert summary.embedding_dimension == 40
+
+
+FALL = [190, 128, 114, 108, 93, 90, 85, 80, 80, 80, 50]
+
+
+def control(name, truth, vetoed=False):
+    profile = profile_of(truth)
+    if vetoed:
+        profile = replace(profile, checks=[RunCheckRow(profile.run.run_id, "sequence_share", 5, 0.8, 0.3, "veto")])
+    profile = replace(profile, run=replace(profile.run, pass_=name))
+    return replace(profile, summaries=summarise_all(profile))
+
+
+def test_what_random_weights_show_as_well_is_no_finding():
+    text = profile_of(RISE_AND_FALL)
+    same = summarise(text, [control("random_init", FALL), control("random_init", RISE_AND_FALL)])
+    assert (same.verdict, "random_init_same" in same.qualifiers) == ("undecided", True)
+    differs = summarise(text, [control("random_init", FALL)])
+    assert (differs.verdict, differs.qualifiers[0]) == ("found", "random_init_differs")
+    assert differs.control_run_ids and summarise(text).control_run_ids is None
+
+
+def test_a_control_that_a_check_vetoes_shows_no_shape():
+    summary = summarise(profile_of(RISE_AND_FALL), [control("random_init", RISE_AND_FALL, vetoed=True)])
+    assert (summary.verdict, summary.qualifiers[0]) == ("found", "random_init_differs")
+
+
+def test_a_shape_on_shuffled_text_is_said_and_does_not_change_the_verdict():
+    controls = [control("random_init", FALL), control("shuffled", RISE_AND_FALL)]
+    summary = summarise(profile_of(RISE_AND_FALL), controls)
+    assert summary.verdict == "found" and "shuffled_same" in summary.qualifiers
+
+
+def test_second_opinions_qualify_a_finding():
+    profile = profile_of(RISE_AND_FALL)
+
+    def also(estimator, n1, transform, values):
+        rows = [
+            replace(row, estimator=estimator, n1=n1, transform=transform, value=values[row.layer])
+            for row in profile.estimates
+        ]
+        blocks = [
+            replace(row, estimator=estimator, n1=n1, blocks=[values[row.layer] * (1 + 0.001 * b) for b in range(16)])
+            for row in profile.replicates
+        ]
+        return rows, blocks if transform == "centred" else []
+
+    gride = also("gride", 8, "centred", FALL)
+    removed = also("d2", None, "abtt3", [90] * 11)
+    summary = summarise(
+        replace(profile, estimates=profile.estimates + gride[0] + removed[0], replicates=profile.replicates + gride[1])
+    )
+    assert summary.verdict == "found"
+    assert {"gride_disagrees", "abtt3_lost"} <= set(summary.qualifiers)
+    assert summary.contraction_ratio_abtt3 == pytest.approx(1)
+    assert summary.expansion_ratio_gride_8 < 1 < summary.contraction_ratio_gride_8
+
+
+def test_words_are_summarised_beside_types():
+    profile = profile_of(RISE_AND_FALL)
+    words = [replace(row, cloud="one_per_word") for row in profile.estimates]
+    blocks = [replace(row, cloud="one_per_word") for row in profile.replicates]
+    both = replace(profile, estimates=profile.estimates + words, replicates=profile.replicates + blocks)
+    assert [row.cloud for row in summarise_all(both)] == ["one_per_type", "one_per_word"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.geometry.neighbours import first_copies, nearest
+from core.geometry.neighbours import first_copies, nearest, within_sets
 
 
 def brute_force(points: torch.Tensor, k: int) -> np.ndarray:
@@ -29,13 +29,27 @@ def test_nearly_equal_points_far_from_the_origin_keep_their_distances():
     assert nearest(points, 3).distances.numpy() == pytest.approx(brute_force(points, 3), rel=1e-3)
 
 
-def test_a_restricted_table_is_the_table_of_the_subset_even_where_stored_neighbours_run_out():
+def test_neighbours_within_subsets_are_those_of_the_subset_even_where_stored_ones_run_out():
     points = torch.randn(600, 10, generator=torch.Generator().manual_seed(3))
-    keep = torch.zeros(600, dtype=torch.bool)
-    keep[torch.randperm(600, generator=torch.Generator().manual_seed(4))[:150]] = True
-    for stored in (24, 500):  # 24 stored neighbours hold about 6 kept ones: far fewer than the 20 asked
-        restricted = nearest(points, stored).restrict(keep, 20)
-        assert restricted.numpy() == pytest.approx(brute_force(points[keep], 20), rel=1e-4)
+    members = torch.zeros(2, 600, dtype=torch.bool)
+    members[0] = True
+    members[1, torch.randperm(600, generator=torch.Generator().manual_seed(4))[:150]] = True
+    ranks = (1, 2, 8, 20)
+    for stored in (24, 500):  # 24 stored neighbours hold about 6 of the 150: far fewer than the 20 asked
+        found = within_sets(nearest(points, stored), members, ranks, sum_to=20)
+        for which, member in enumerate(members):
+            expected = brute_force(points[member], 20)
+            assert found.distances[which][member].numpy() == pytest.approx(expected[:, [r - 1 for r in ranks]], rel=1e-4)
+            assert found.log_sums[which][member].numpy() == pytest.approx(np.log(expected).sum(1), rel=1e-4)
+            assert found.distances[which][~member].isnan().all()
+
+
+def test_ranks_that_a_subset_is_too_small_for_are_missing():
+    points = torch.randn(50, 4, generator=torch.Generator().manual_seed(5))
+    members = torch.zeros(1, 50, dtype=torch.bool)
+    members[0, :6] = True
+    found = within_sets(nearest(points, 49), members, (1, 5, 6), sum_to=5)
+    assert found.distances[0, :6, :2].isfinite().all() and found.distances[0, :, 2].isnan().all()
 
 
 def test_only_the_first_of_equal_rows_stays_in_each_member_set():

@@ -13,10 +13,11 @@ def checked(points, types):
     sequences = np.repeat(np.arange(N_SEQUENCES), N_TOKENS)
     order = np.random.default_rng(0).permutation(len(types))
     halves = resampling.half_splits(N_SEQUENCES, 4, seed=0)
-    cloud = clouds.one_per_type(order, types, sequences // 2, sequences, 16, 800)
+    cloud = clouds.one_per_type(order, clouds.Tokens(types, sequences, sequences // 2, 16), 800)
     pairs = stability.sequence_pairs(order, types, sequences, halves, 800)
     states = torch.tensor(points, dtype=torch.float32)
-    return stability.sequence_dependence(states, sequences, pairs, cloud), pairs, types
+    first = cloud.rows[cloud.members[0]][: cloud.n_points // 2]
+    return stability.dependence(states, sequences, pairs, cloud, first, seed=0), pairs, types
 
 
 @pytest.fixture
@@ -27,7 +28,9 @@ def types():
 def test_tokens_that_do_not_know_their_sequence_pass(types):
     points = np.random.default_rng(2).normal(size=(400, 40))[types]
     found, _, _ = checked(points + 0.1 * np.random.default_rng(3).normal(size=points.shape), types)
-    assert abs(found.d2_all_pairs_shift) < 0.05 and abs(found.d2_shift) < 0.05
+    for shift in (found.d2, found.d2_all_pairs, found.points):
+        assert abs(shift.value) < 0.05
+        assert abs(shift.value) < 4 * shift.std_error + 0.01
     assert abs(found.share) < 0.05
 
 
@@ -36,7 +39,7 @@ def test_states_that_average_their_prefix_are_caught(types):
     generator = np.random.default_rng(4)
     own = generator.normal(size=(N_SEQUENCES, N_DIMS))[np.repeat(np.arange(N_SEQUENCES), N_TOKENS)]
     found, _, _ = checked(own + generator.normal(size=own.shape) / 3, types)
-    assert found.d2_all_pairs_shift > np.log(1.2)
+    assert found.d2_all_pairs.value > np.log(1.2)
     assert found.share == pytest.approx(0.9, abs=0.05)
 
 
@@ -47,6 +50,21 @@ def test_both_sides_hold_the_same_types_and_only_one_is_confined_to_half_of_the_
     for pair in pairs:
         assert (types[pair.few] == types[pair.many]).all()
         assert len(np.unique(sequences[pair.few])) <= N_SEQUENCES // 2 < len(np.unique(sequences[pair.many]))
+
+
+def test_an_estimator_that_grows_with_the_number_of_points_would_be_caught(monkeypatch, types):
+    """The check sees N, not the vocabulary: with d2 replaced by the naive participation ratio it fails."""
+
+    def naive(points, sequences):
+        spread = torch.linalg.svdvals(points - points.mean(0)) ** 2
+        ratio = float(spread.sum() ** 2 / spread.square().sum())
+        return ratio, ratio
+
+    points = np.random.default_rng(2).normal(size=(400, 300))[types]
+    points = points + 0.1 * np.random.default_rng(3).normal(size=points.shape)
+    assert abs(checked(points, types)[0].points.value) < np.log(1.1)
+    monkeypatch.setattr(stability.second_order, "d2", naive)
+    assert checked(points, types)[0].points.value > np.log(1.2)
 
 
 def test_omega_squared_of_pure_noise_is_zero_on_average():

@@ -1,0 +1,36 @@
+"""What a control run must share with the measurement that it controls, known before anything is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from core.measure.corpora import open_corpus
+from core.measure.models import read_blueprint
+from core.measure.protocol import find_protocol
+from core.measure.sources import find_weights
+from core.records import RunConfig
+
+
+@dataclass(frozen=True)
+class Identity:
+    model_id: str
+    configuration_hash: str | None
+    tokenizer_hash: str
+    corpus_id: str
+    protocol_hash: str
+    dtype: str
+    stack: str
+
+
+def identify(config: RunConfig) -> Identity:
+    """From the configuration, the tokenizer and the text; the weights are hashed, not loaded."""
+    blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, config.stack)
+    with torch.device("meta"):
+        model = blueprint.opened(blueprint.loader.from_config(blueprint.config))
+    corpus = open_corpus(config.corpus, config.column, config.encoding)
+    return Identity(
+        model.row.model_id, model.row.configuration_hash, model.row.tokenizer_hash, corpus.row.corpus_id,
+        find_protocol(config.protocol).hash(config.seed), config.dtype, model.stack,
+    )  # fmt: skip
