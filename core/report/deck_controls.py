@@ -10,7 +10,7 @@ from pptx.presentation import Presentation as Deck
 from core.locale import translator
 from core.report import claims, wording
 from core.report.deck_charts import MOST_CURVES, add_profile_chart
-from core.report.deck_text import add_text, fill_paragraphs, fitting_size
+from core.report.deck_text import add_text, fill_paragraphs, fitting_size, text_height
 from core.report.deck_text_of_charts import BELOW_CHART, chart_words, mark_key
 from core.report.deck_theme import CHART_BOX, READING_BOX, SPLIT, STATEMENT_BOX, add_notes, add_slide
 from core.report.labels import marked, run_labels, shortened
@@ -18,6 +18,8 @@ from core.report.material import Material
 from core.report.points import PRIMARY, ProfileData, profile_points
 
 STATEMENT_SIZES = (16, 15, 14, 13, 12, 11)
+MOST_INTERVALS = 3
+"""With more controls than that the statements leave the intervals to the chart: they have to fit beside it."""
 EXPLAINED = ("random_init_same", "random_init_differs", "shuffled_same")
 """Qualifiers whose meaning this slide tells in full."""
 
@@ -43,6 +45,9 @@ def _add_slide(slides: Deck, material: Material, run: dict, controls: pl.DataFra
         add_profile_chart(slide, CHART_BOX, data, chart_words(data, language, is_log), is_log)
         add_text(slide, BELOW_CHART, [mark_key(data, language)], 11, quiet=True)
     said = _statements(run, controls, language)
+    explained = [*said, *_meanings(run, language)]
+    if text_height(explained, STATEMENT_BOX[2], STATEMENT_SIZES[-1]) <= STATEMENT_BOX[3]:
+        said = explained
     fill_paragraphs(text_holder.text_frame, said, fitting_size(said, STATEMENT_BOX, STATEMENT_SIZES))
     reading = [wording.own_definition(language), wording.which_ten(language)]
     vetoed = [run, *controls.iter_rows(named=True)]
@@ -97,25 +102,34 @@ def _title(run: dict, controls: pl.DataFrame, label: str, language: str) -> str:
 
 
 def _statements(run: dict, controls: pl.DataFrame, language: str) -> list[str]:
-    """One for the text, one for each control, then what that means."""
+    """What the numbers are, then those of the text and of each control."""
     _ = translator(language)
-    said = []
+    said = [_("Estimated dimension (d2): embedding → working → final before the norm.")]
+    with_intervals = controls.height <= MOST_INTERVALS
     for row in [run, *controls.iter_rows(named=True)]:
         shows = wording.shows_shape(row["verdict"], row["qualifiers"], language)
-        sentence = _("{name}: embedding {embedding}, working {working}, final {final} before the norm; {shows}.")
+        sentence = _("{name}: {embedding} → {working} → {final}; {shows}.")
         said.append(
             sentence.format(
                 name=_name(row, language),
-                embedding=claims.interval_of(row, "embedding_dimension"),
-                working=claims.interval_of(row, "working_dimension"),
-                final=claims.interval_of(row, "final_dimension_pre_norm"),
+                embedding=_value(row, "embedding_dimension", with_intervals),
+                working=_value(row, "working_dimension", with_intervals),
+                final=_value(row, "final_dimension_pre_norm", with_intervals),
                 shows=shows,
             )
         )
-    told = run["qualifiers"] or []
-    if run["verdict"] != "not_found":
-        said += [wording.qualifier_meaning(key, language) for key in EXPLAINED if key in told]
     return said
+
+
+def _meanings(run: dict, language: str) -> list[str]:
+    """What it means that a control shows the shape or does not; nothing where the text does not show it either."""
+    if run["verdict"] == "not_found":
+        return []
+    return [wording.qualifier_meaning(key, language) for key in EXPLAINED if key in (run["qualifiers"] or [])]
+
+
+def _value(row: dict, column: str, with_interval: bool) -> str:
+    return claims.interval_of(row, column) if with_interval else wording.number(row[column])
 
 
 def _notes(run: dict, controls: pl.DataFrame, language: str) -> list[str]:

@@ -33,7 +33,7 @@ def group_title(group: RankingGroup, language: str) -> str:
     run = group.rows.row(0, named=True)
     kind = wording.kind_name(group.kind, language)
     if group.words_hash:
-        return _("Across tokenizers: {kind}, {text}, protocol {protocol}, words {words}").format(
+        return _("Across tokenizers, one point per word: {kind}, {text}, protocol {protocol}, words {words}").format(
             kind=kind,
             text=run["corpus_name"],
             protocol=f"{run['protocol']} ({group.protocol_hash[:6]})",

@@ -22,7 +22,7 @@ CONTROL = "[\x00-\x1f\x7f-\x9f\ufffe\uffff]"
 @dataclass(frozen=True)
 class Material:
     runs: pl.DataFrame
-    """The chosen runs, controls included, in the order of their names."""
+    """The chosen runs in the order of their names, the controls of a model behind its runs on text."""
     estimates: pl.DataFrame
     correlators: pl.DataFrame
     checks: pl.DataFrame
@@ -77,7 +77,7 @@ def gathered(
     made_on: date,
     summaries: pl.DataFrame | None = None,
 ) -> Material:
-    ordered = with_text_marks(writable(runs)).sort("name", "run_id")
+    ordered = with_text_marks(writable(runs)).sort("name", pl.col("pass") != "text", "run_id")
     found = groups(ordered, lifted=True)
     words = [] if summaries is None else across_tokenizers(ordered, writable(summaries), lifted=True)
     if not found:

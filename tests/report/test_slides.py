@@ -13,8 +13,8 @@ from pptx.util import Inches
 
 from core.errors import InputError
 from core.report import wording
-from core.report.deck_text import Column, Heading, lines_needed, pages, row_height
-from core.report.deck_theme import PALETTE
+from core.report.deck_text import Column, Heading, lines_needed, pages, row_height, text_height
+from core.report.deck_theme import PALETTE, STATEMENT_BOX
 from core.report.figures import profile_figure
 from core.report.points import profile_points
 from core.report.slides import deck, outline
@@ -399,6 +399,17 @@ def test_controls_have_a_slide_with_their_curves_and_verdicts(language):
     assert {"t", "s", "r0", "r1"} <= {
         line.split(": ")[-1] for line in slide.notes_slide.notes_text_frame.text.split("\n")
     }
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("n_seeds", [1, 2, 3, 5])
+def test_what_controls_say_fits_beside_their_chart(language, n_seeds):
+    randoms = [replace(RANDOM[0], run_id=f"r{seed}", model_seed=seed) for seed in range(n_seeds)]
+    slide = opened(TEXT, SHUFFLED, *randoms, language=language).slides[2]
+    frame = slide.placeholders[2].text_frame
+    points = frame.paragraphs[0].runs[0].font.size.pt
+    assert len(frame.paragraphs) == n_seeds + 5 or (n_seeds > 3 and len(frame.paragraphs) == n_seeds + 3)
+    assert text_height([p.text for p in frame.paragraphs], STATEMENT_BOX[2], points) <= STATEMENT_BOX[3]
 
 
 def test_random_weights_do_not_press_the_text_flat():
