@@ -111,7 +111,7 @@ def _statements(run: dict, controls: pl.DataFrame, language: str) -> list[str]:
         sentence = _("{name}: {embedding} → {working} → {final}; {shows}.")
         said.append(
             sentence.format(
-                name=_name(row, language),
+                name=_capitalised(_name(row, language)),
                 embedding=_value(row, "embedding_dimension", with_intervals),
                 working=_value(row, "working_dimension", with_intervals),
                 final=_value(row, "final_dimension_pre_norm", with_intervals),
@@ -126,6 +126,10 @@ def _meanings(run: dict, language: str) -> list[str]:
     if run["verdict"] == "not_found":
         return []
     return [wording.qualifier_meaning(key, language) for key in EXPLAINED if key in (run["qualifiers"] or [])]
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _value(row: dict, column: str, with_interval: bool) -> str:

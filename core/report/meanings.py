@@ -65,7 +65,8 @@ QUALIFIERS: dict[str, str] = {
         "The same architecture with random weights gives the shape as well: do not read it as a result of training."
     ),
     "random_init_differs": _(
-        "The same architecture with random weights does not give the shape: it needs the trained weights."
+        "The same architecture with random weights does not show the shape in numbers that pass their checks: "
+        "it belongs to the trained weights."
     ),
     "shuffled_same": _(
         "The tokens of each window in random order give the shape as well: it is about vocabulary and weights, "
