@@ -19,6 +19,7 @@ from core.warehouse.store import Warehouse, default_path
 SCREENS = {
     "home": "?",
     "profiles": "profiles?",
+    "profiles_controls": "profiles?controls=True&",
     "profiles_scan": "profiles?estimator=gride&surrogate=True&",
     "profiles_equivalent": "profiles?estimator=gride&equivalent=True&",
     "profiles_correlator": "profiles?estimator=E1&",

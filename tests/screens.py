@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from core.records import Profile
 from core.warehouse import parcels
 from core.warehouse.store import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
@@ -29,10 +31,29 @@ def filled_warehouse(folder: Path) -> Path:
         make_profile(RUN_IDS[3], model=big, corpus=make_corpus("made-up-other-0123456789ab"), peak=90.0),
     ]
     for profile in [*profiles, *make_controls(profiles[0], 51)]:
-        folder_of_run = warehouse.parcels / profile.run.run_id
-        parcels.write_parcel(folder_of_run, profile)
-        parcels.ingest(warehouse, folder_of_run)
+        add_run(warehouse.path, profile)
     return warehouse.path
+
+
+def add_run(path: Path, profile: Profile) -> None:
+    """One more run in a warehouse."""
+    warehouse = Warehouse(path)
+    folder = warehouse.parcels / profile.run.run_id
+    parcels.write_parcel(folder, profile)
+    parcels.ingest(warehouse, folder)
+
+
+def without_later_rows(profile: Profile) -> Profile:
+    """As an earlier version measured it: no words, no layer pairs, no distributions, no norms, d2 as it is."""
+    return replace(
+        profile,
+        run=replace(profile.run, stack=None, words_hash=None, n_words=None, n_words_lost=None),
+        estimates=[row for row in profile.estimates if row.cloud != "one_per_word" and row.transform == "centred"],
+        correlators=[row for row in profile.correlators if row.cloud not in ("one_per_word", "unmasked")],
+        summaries=[row for row in profile.summaries if row.cloud != "one_per_word"],
+        pairs=[],
+        distributions=[],
+    )
 
 
 def empty_warehouse(folder: Path) -> Path:

@@ -10,7 +10,7 @@ import polars as pl
 
 from core.locale import translator
 from core.report import wording
-from core.report.figure_style import COLOUR_SCALE, empty, frame
+from core.report.figure_style import COLOUR_SCALE, LOG_TICKS, TEXT, empty, frame
 
 OF_PAIRS = ("cosine",)
 """Quantities of pairs of tokens; all others belong to single tokens."""
@@ -114,12 +114,14 @@ def distribution_figure(data: DistributionData, language: str) -> go.Figure:
         name=share,
     )
     # White on a dark edge: seen on every colour of the scale.
-    for colour, width in (("#1F2933", 5), ("#FFFFFF", 2.5)):
+    for colour, width in ((TEXT, 5), ("#FFFFFF", 2.5)):
         figure.add_scatter(
             x=data.layers, y=data.medians, mode="lines", line={"color": colour, "width": width}, name=_("median"),
             legendgroup="median", showlegend=width > 4, hoverinfo="skip",
         )  # fmt: skip
-    figure.update_yaxes(type="log" if data.is_log else "linear", showgrid=False)
+    figure.update_yaxes(showgrid=False)
+    if data.is_log:
+        figure.update_yaxes(type="log", tickvals=LOG_TICKS)
     figure.update_xaxes(showgrid=False)
     return figure
 

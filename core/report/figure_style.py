@@ -12,6 +12,9 @@ COLOURS = [f"#{colour}" for colour in CURVE_COLOURS]
 DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
 GRID, TEXT, QUIET = "#E3E7EC", "#1F2933", "#6B7680"
 
+LOG_TICKS = [a * 10**power for power in range(-2, 5) for a in (1, 2, 5)]
+"""Of a logarithmic axis over few powers of ten, where plotly would write 2 for 20."""
+
 COLOUR_SCALE = "Cividis"
 """Dark blue to yellow; even in lightness, and read alike with the common colour blindnesses (Nunez et al. 2018)."""
 

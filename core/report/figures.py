@@ -9,13 +9,12 @@ import plotly.graph_objects as go
 
 from core.locale import translator
 from core.report import wording
-from core.report.figure_style import COLOURS, DASHES, QUIET, TEXT, bars, empty, faded, frame, shown
-from core.report.points import SURROGATE, CorrelatorData, Curve, Mark, ProfileData, Reference
+from core.report.figure_style import COLOURS, DASHES, LOG_TICKS, QUIET, TEXT, bars, empty, faded, frame, shown
+from core.report.points import SURROGATE, CorrelatorData, Curve, Mark, ProfileData, Reference, with_gaps
 
 REFERENCE_DASHES = {"random_init": "dot", "shuffled": "dash", "gaussian_surrogate": "dashdot"}
 FEW_LAYERS = 12
 """Up to so many, each layer has its tick: plotly would put some at halves."""
-LOG_TICKS = [a * 10**power for power in range(-1, 5) for a in (1, 2, 5)]
 
 
 def layer_figure(data: ProfileData | CorrelatorData, language: str) -> go.Figure:
@@ -50,13 +49,14 @@ def correlator_figure(data: CorrelatorData, language: str) -> go.Figure:
 
 
 def _profile_axis(data: ProfileData, language: str) -> str:
-    """What the values depend on, and whether the axis is logarithmic."""
+    """What the values depend on; on a second line what was done to them and whether the axis is logarithmic."""
     _ = translator(language)
     title = wording.dimension_axis(data.estimator, data.cloud, language, data.n_points, data.n1, data.n2)
     told = [_("Gaussian equivalent") if data.is_equivalent else "", _("log scale") if data.needs_log else ""]
     if data.transform != "centred":
         told.append(wording.transform_name(data.transform, language))
-    return _(", ").join([title, *(part for part in told if part)])
+    second = _(", ").join(part for part in told if part)
+    return f"{title}<br>{second}" if second else title
 
 
 def _draw_all(
@@ -125,7 +125,7 @@ class _Pen:
 
     def draw(self, marks: list[Mark], **style: Any) -> None:
         _ = translator(self.language)
-        spaced = _with_gaps(marks)
+        spaced = with_gaps(marks)
         told = [
             mark and _("Layer {layer}: {value}").format(
                 layer=mark.layer, value=wording.with_interval(mark.value, mark.lower, mark.upper)
@@ -141,16 +141,6 @@ class _Pen:
             legendgroup=self.group,
             **style,
         )
-
-
-def _with_gaps(marks: list[Mark]) -> list[Mark | None]:
-    """None where a layer has no value, so that no line is drawn across it."""
-    spaced: list[Mark | None] = []
-    for mark in marks:
-        if spaced and spaced[-1] and mark.layer > spaced[-1].layer + 1:
-            spaced.append(None)
-        spaced.append(mark)
-    return spaced
 
 
 def _interval_bars(marks: list[Mark]) -> dict:

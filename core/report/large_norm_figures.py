@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from core.locale import translator
 from core.report import wording
 from core.report.figure_style import COLOURS, DASHES, GRID, QUIET, TEXT, empty, frame, shown
-from core.report.points import Curve, correlator_points
+from core.report.points import Curve, correlator_points, with_gaps
 
 CLOUD = "unmasked"
 HEIGHT = 720
@@ -74,10 +74,11 @@ def _line(curve: Curve, index: int, same_depth: bool, in_legend: bool, language:
     _ = translator(language)
     colour = COLOURS[index % len(COLOURS)]
     told = _("Layer {layer}: {value}")
+    marks = with_gaps(curve.marks)
     return go.Scatter(
-        x=[mark.layer if same_depth else mark.depth for mark in curve.marks],
-        y=[mark.value for mark in curve.marks],
-        customdata=[told.format(layer=mark.layer, value=wording.number(mark.value)) for mark in curve.marks],
+        x=[mark and (mark.layer if same_depth else mark.depth) for mark in marks],
+        y=[mark and mark.value for mark in marks],
+        customdata=[mark and told.format(layer=mark.layer, value=wording.number(mark.value)) for mark in marks],
         hovertemplate="%{fullData.name}<br>%{customdata}<extra></extra>",
         mode="lines+markers",
         line={"color": colour, "dash": DASHES[index % len(DASHES)], "width": 2},

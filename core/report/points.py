@@ -209,6 +209,16 @@ def _reference(rows: pl.DataFrame, run_id: str, kind: str, run: dict, model_seed
     return Reference(kind, run["run_id"], run["name"], model_seed, marks)
 
 
+def with_gaps(marks: list[Mark]) -> list[Mark | None]:
+    """None where a layer has no value, so that no line is drawn across it."""
+    spaced: list[Mark | None] = []
+    for mark in marks:
+        if spaced and spaced[-1] and mark.layer > spaced[-1].layer + 1:
+            spaced.append(None)
+        spaced.append(mark)
+    return spaced
+
+
 def t_95(n_blocks: int) -> float:
     """Student's t, 97.5 percent, for a jackknife over `n_blocks` blocks."""
     return float(stdtrit(max(n_blocks - 1, 1), 0.975))

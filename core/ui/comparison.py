@@ -181,7 +181,7 @@ def _choose_benchmark(benchmarks: pl.DataFrame) -> Benchmark | None:
         "score",
         next(iter(by_key)),
         lambda key: _benchmark_label(by_key[key]),
-        width=520,
+        width=640,
     )
     return by_key[chosen]
 

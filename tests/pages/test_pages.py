@@ -15,7 +15,15 @@ from streamlit.testing.v1 import AppTest
 from core.warehouse import parcels
 from core.warehouse.store import Warehouse
 from tests.profiles import make_model, make_profile
-from tests.screens import PAGES, ROOT, RUN_IDS, empty_warehouse, filled_warehouse
+from tests.screens import (
+    PAGES,
+    ROOT,
+    RUN_IDS,
+    add_run,
+    empty_warehouse,
+    filled_warehouse,
+    without_later_rows,
+)
 
 TITLES = {
     "en": {"home.py": "Workdim", "profiles.py": "Profiles", "ranking.py": "Ranking", "report.py": "Report"},
@@ -130,6 +138,137 @@ def test_the_choice_of_runs_stays_when_the_page_changes(filled: Path, monkeypatc
     app.switch_page("pages/report.py").run()
     assert app.multiselect(key="view.runs").value == [RUN_IDS[1]]
     assert app.query_params["runs"] == RUN_IDS[1]
+
+
+SECTIONS = {"profile": "Numbers", "pairs": "Displacement exponent",
+            "distributions": "The dimension around single tokens", "norms": "attention sinks", "checks": "Why each check matters"}  # fmt: skip
+LATER = {"pairs": "no comparison of layers", "distributions": "no distributions", "norms": "no norms by layer"}
+"""What a run of an earlier version is said to lack."""
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_section_draws(section: str, language: str, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("profiles.py", runs=RUN_IDS[0], section=section, lang=language)
+    assert not app.exception and not app.error and not app.info
+    assert (SECTIONS[section] in texts(app)) == (language == "en")
+    assert len(figures(app)) == (0 if section == "checks" else 1)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_section_has_something_to_say_of_a_run_of_an_earlier_version(
+    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = empty_warehouse(tmp_path)
+    add_run(path, without_later_rows(make_profile(RUN_IDS[0])))
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    app = opened("profiles.py", section=section)
+    assert not app.exception and not app.error
+    assert [info.value.count(LATER.get(section, "")) > 0 for info in app.info] == ([True] if section in LATER else [])
+    assert not opened("ranking.py", points="one_per_word").exception
+
+
+def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("profiles.py", runs=RUN_IDS[0])
+    assert app.toggle(key="view.controls").value
+    names = {trace["name"] for trace in figures(app)[0]["data"]}
+    assert {"random weights", "shuffled text", "made-up-big · random weights (1)"} <= names
+    assert "the same architecture untrained" in texts(app) and "Not controlled" not in texts(app)
+    app.toggle(key="view.controls").set_value(False).run()
+    assert not {trace["name"] for trace in figures(app)[0]["data"]} & {"random weights", "shuffled text"}
+    assert app.query_params["controls"] == "False"
+
+
+def test_a_run_without_controls_has_no_switch_for_them_and_is_named(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("profiles.py", runs=RUN_IDS[1])
+    assert not app.toggle
+    assert "Not controlled against random weights: made-up-small." in texts(app)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"estimator": "local_d2", "k": "100"}, "k=100"),
+        ({"estimator": "d2", "transform": "abtt3"}, "three leading components removed"),
+        ({"estimator": "d2", "cloud": "one_per_word"}, "one per word"),
+        ({"estimator": "gride", "n1": "4", "equivalent": "True"}, "Gaussian equivalent"),
+        ({"estimator": "effective_rank"}, "erank"),
+        ({"estimator": "correlation_integral"}, "CorrInt"),
+        ({"estimator": "cosine_kurtosis"}, "Excess kurtosis"),
+    ],
+)
+def test_what_a_link_asks_for_is_drawn(asked: dict, told: str, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("profiles.py", runs=RUN_IDS[1], **asked)
+    assert not app.exception
+    assert told in figures(app)[0]["layout"]["yaxis"]["title"]["text"]
+    assert app.dataframe[0].value["Layer"].to_list()[:5] == [0, 1, 2, 3, 4]
+
+
+def test_gaussian_points_are_drawn_on_request(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("profiles.py", runs=RUN_IDS[1], estimator="gride")
+    assert "Gaussian points of equal covariance" not in {trace["name"] for trace in figures(app)[0]["data"]}
+    app.toggle(key="view.surrogate").set_value(True).run()
+    assert "Gaussian points of equal covariance" in {trace["name"] for trace in figures(app)[0]["data"]}
+
+
+@pytest.fixture(scope="module")
+def with_veto(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = filled_warehouse(tmp_path_factory.mktemp("veto"))
+    model = make_model("made-up/vetoed@1", name="made-up-vetoed", tokenizer_hash="another")
+    add_run(path, make_profile(RUN_IDS[0][:-2] + "91", model=model, outcome="veto", qualifiers=("check_vetoed",)))
+    return path
+
+
+def models_of(app: AppTest) -> list[str]:
+    return [name for table in app.dataframe for name in table.value["Model"]]
+
+
+def test_a_vetoed_run_is_ranked_only_by_a_reader_who_was_told_why_it_is_not(
+    with_veto: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(with_veto))
+    app = opened("ranking.py")
+    assert "made-up-vetoed" not in " ".join(models_of(app))
+    assert "Share of tokens masked for their norm" in texts(app) and "Left out" in texts(app)
+    app.toggle(key="view.vetoed").set_value(True).run()
+    assert "made-up-vetoed ‡" in models_of(app)
+    assert app.query_params["vetoed"] == "True"
+
+
+@pytest.mark.parametrize("page", ["home.py", "profiles.py"])
+def test_a_veto_stands_wherever_the_number_stands(page: str, with_veto: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(with_veto))
+    app = opened(page, runs=RUN_IDS[0][:-2] + "91")
+    shown = app.dataframe[0].value
+    assert "made-up-vetoed ‡" in shown["Model"].to_list()
+    if page == "home.py":
+        assert "veto: Share of tokens masked for their norm" in shown["Checks"].to_list()
+    else:
+        assert "Vetoed by a check" in app.warning[0].value
+        assert any("‡" in trace["name"] for trace in figures(app)[0]["data"])
+    assert "‡ A check vetoed this run" in texts(app)
+
+
+def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
+    with_veto: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(with_veto))
+    apart = opened("ranking.py", vetoed="True")
+    assert all("made-up-vetoed ‡" not in table.value["Model"].to_list()[1:] for table in apart.dataframe)
+    app = opened("ranking.py", points="one_per_word", vetoed="True")
+    (table,) = (table.value for table in app.dataframe)
+    assert table["Model"].to_list() == ["made-up-big", "made-up-small", "made-up-vetoed ‡"]
+    assert table["Against one per type"].to_list()[0] == "+5.0% (100)"
+    assert table["Working dimension"].to_list()[0].startswith("105")
+    assert "one per word" in figures(app)[0]["layout"]["xaxis"]["title"]["text"]
+    assert figures(app)[0]["data"][0]["x"] == [105.0], "the picture stands on words as the table does"
 
 
 HOLD = """

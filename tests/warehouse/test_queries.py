@@ -6,7 +6,9 @@ import pytest
 
 from core.tables import (
     LayerCorrelatorRow,
+    LayerDistributionRow,
     LayerEstimateRow,
+    LayerPairRow,
     LayerReplicateRow,
     RunCheckRow,
     RunRow,
@@ -16,7 +18,7 @@ from core.tables import (
 )
 from core.warehouse import parcels, queries
 from core.warehouse.frames import schema
-from tests.profiles import make_model, make_profile
+from tests.profiles import make_controls, make_model, make_profile
 
 OLD, NEW = "01900000-0000-7000-8000-000000000001", "01900000-0000-7000-8000-000000000002"
 
@@ -61,6 +63,8 @@ def test_an_empty_warehouse_gives_the_same_columns_and_types(filled):
         (queries.estimates, LayerEstimateRow),
         (queries.correlators, LayerCorrelatorRow),
         (queries.replicates, LayerReplicateRow),
+        (queries.pairs, LayerPairRow),
+        (queries.distributions, LayerDistributionRow),
         (queries.checks, RunCheckRow),
         (queries.summaries, RunSummaryRow),
     ],
@@ -77,6 +81,41 @@ def test_layers_come_in_order_with_the_post_norm_state_last(filled):
     d2 = queries.estimates(filled, [OLD]).filter(estimator="d2", cloud="one_per_type", transform="centred")
     assert d2["layer"].to_list() == [0, 1, 2, 3, 4, 4]
     assert d2["state"].to_list()[-2:] == ["residual", "post_norm"]
+
+
+def test_a_run_names_the_checks_that_veto_it(filled):
+    assert queries.runs(filled)["vetoed_by"].to_list() == [[], ["norm_dropped_share"]]
+
+
+def test_controls_belong_to_their_parent_and_random_weights_to_all_of_one_architecture(warehouse, add_parcel):
+    text = make_profile(OLD)
+    shuffled, random, second = make_controls(text, 51)
+    alike = make_model("made-up/finetuned@1", configuration_hash=text.model.configuration_hash)
+    others = (
+        make_profile(NEW, model=alike),
+        make_profile(OLD[:-2] + "61", model=make_model("made-up/other@1")),
+        make_profile(OLD[:-2] + "62", protocol_hash="another"),
+    )
+    for profile in (text, shuffled, random, second, *others):
+        parcels.ingest(warehouse, add_parcel(profile))
+    found = queries.controls(warehouse, [OLD, *(other.run.run_id for other in others)])
+    assert found.select("text_run_id", "run_id", "pass", "model_seed").rows() == [
+        (OLD, random.run.run_id, "random_init", 0),
+        (OLD, second.run.run_id, "random_init", 1),
+        (OLD, shuffled.run.run_id, "shuffled", None),
+        (NEW, random.run.run_id, "random_init", 0),
+        (NEW, second.run.run_id, "random_init", 1),
+    ]
+    assert queries.controls(warehouse, []).is_empty()
+
+
+def test_a_control_that_the_verdict_names_is_one_whatever_its_hashes(warehouse, add_parcel):
+    far = make_profile(NEW, pass_="random_init", protocol_hash="another", model_seed=3)
+    text = make_profile(OLD)
+    judged = [replace(row, control_run_ids=[NEW]) for row in text.summaries]
+    for profile in (far, replace(text, summaries=judged)):
+        parcels.ingest(warehouse, add_parcel(profile))
+    assert queries.controls(warehouse, [OLD])["run_id"].to_list() == [NEW]
 
 
 def test_scores_of_chosen_repositories(warehouse):
