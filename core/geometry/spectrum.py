@@ -91,7 +91,7 @@ def _principal_scores(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _derivatives(variances: Tensor) -> tuple[Tensor, Tensor]:
-    """log l_k (r,), and the divided differences (log l_j - log l_k) / (l_j - l_k), 1 / l where they coincide; (r, r)."""
+    """log l_k (r,); and the divided differences (log l_j - log l_k) / (l_j - l_k), 1 / l where both coincide, (r, r)."""
     floored = variances.clamp_min(float(variances[0]) * 1e-9)
     logs = floored.log()
     gaps = variances[:, None] - variances[None, :]
@@ -99,9 +99,7 @@ def _derivatives(variances: Tensor) -> tuple[Tensor, Tensor]:
     return logs, torch.where(equal, 1 / floored[:, None], (logs[:, None] - logs[None, :]) / gaps)
 
 
-def _perturbed(
-    scores: Tensor, variances: Tensor, logs: Tensor, slopes: Tensor, member: Tensor
-) -> tuple[float, float]:
+def _perturbed(scores: Tensor, variances: Tensor, logs: Tensor, slopes: Tensor, member: Tensor) -> tuple[float, float]:
     """(entropy of the variance shares, stable rank) of one member set; scores (n, r), variances (r,), member (n,)."""
     missing, kept = scores[~member], int(member.sum())
     mean = missing.sum(0) / kept  # all scores sum to zero
@@ -120,8 +118,7 @@ def _perturbed(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Decompositions of a few hundred rows gain nothing from threads and, on a busy machine, take a hundred times longer
-    with them."""
+    """Decompositions of a few hundred rows gain nothing from threads; on a busy machine these make them much slower."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -134,7 +131,9 @@ def _smaller_product(centred: Tensor) -> Tensor:
     """Second moment (n_dims, n_dims) or Gram matrix (n, n), whichever is smaller: they share their eigenvalues."""
     n, n_dims = centred.shape
     product = centred.T @ centred if n_dims <= n else centred @ centred.T
-    return product.cpu().double() if len(product) <= DOUBLE_UP_TO else product
+    if len(product) <= DOUBLE_UP_TO:
+        return product.cpu().double()
+    return product.cpu() if product.device.type == "mps" else product  # Apple's GPUs have no eigenvalues
 
 
 def _scaled(values: Sequence[float], first: float) -> list[float]:
