@@ -91,7 +91,7 @@ def _principal_scores(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _derivatives(variances: Tensor) -> tuple[Tensor, Tensor]:
-    """log l_k (r,); and the divided differences (log l_j - log l_k) / (l_j - l_k), 1 / l where both coincide, (r, r)."""
+    """log l_k (r,); and divided differences (log l_j - log l_k) / (l_j - l_k), 1 / l where both coincide, (r, r)."""
     floored = variances.clamp_min(float(variances[0]) * 1e-9)
     logs = floored.log()
     gaps = variances[:, None] - variances[None, :]
