@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 from playwright.sync_api import sync_playwright
 
+from core.analysis.controls import with_controls
 from core.launch import free_port, start_server, stop, wait_until_ready
 from core.report.slides import deck
 from core.warehouse import queries
@@ -85,14 +86,16 @@ def slides(warehouse: Warehouse, out: Path) -> None:
     if not (shutil.which("soffice") and shutil.which("pdftoppm")):
         print("LibreOffice or pdftoppm is missing: no pictures of slides.", file=sys.stderr)
         return
-    runs = queries.runs(warehouse)
+    known = queries.runs(warehouse)
+    runs = with_controls(known.filter(pl.col("pass") == "text"), known)
     if runs.is_empty():
         return
     ids = runs["run_id"].to_list()
     tables = [read(warehouse, ids) for read in (queries.estimates, queries.correlators, queries.checks)]
     for language in ("en", "ja"):
         file = out / f"deck_{language}.pptx"
-        file.write_bytes(deck(runs, *tables, queries.scores(warehouse), language))
+        summaries = queries.summaries(warehouse, ids)
+        file.write_bytes(deck(runs, *tables, queries.scores(warehouse), language, summaries=summaries))
         subprocess.run(["soffice", "--headless", "--convert-to", "pdf", "--outdir", str(out), str(file)], check=True)
         pdf = file.with_suffix(".pdf")
         subprocess.run(["pdftoppm", "-r", "80", "-png", str(pdf), str(out / f"deck_{language}")], check=True)

@@ -9,6 +9,7 @@ import polars as pl
 import streamlit as st
 
 from core.analysis import ranking
+from core.analysis.controls import with_controls
 from core.report import limits, slides
 from core.ui import comparison, language, reads
 from core.ui.plain import plain
@@ -17,29 +18,37 @@ MIME = "application/vnd.openxmlformats-officedocument.presentationml.presentatio
 
 
 def maker(runs: pl.DataFrame, deck_language: str) -> Callable[[], bytes]:
-    """Everything is read now, because a download runs outside of the page; the slides are made on the click."""
-    run_ids = runs["run_id"].to_list()
+    """Everything is read now, because a download runs outside of the page; the slides are made on the click.
+
+    The runs take their control passes along: a verdict is not shown without what it was judged with.
+    """
+    taken = with_controls(runs, reads.runs())
+    run_ids = taken["run_id"].to_list()
     return partial(
         slides.deck,
-        runs,
+        taken,
         reads.estimates(run_ids),
         reads.correlators(run_ids),
         reads.checks(run_ids),
         reads.scores(comparison.repositories(runs)),
         deck_language,
+        summaries=reads.summaries(run_ids),
     )
 
 
 def preview(runs: pl.DataFrame, deck_language: str) -> None:
     """The slides by their titles, in the deck's own language."""
-    run_ids = runs["run_id"].to_list()
+    taken = with_controls(runs, reads.runs())
+    run_ids = taken["run_id"].to_list()
     published = reads.scores(comparison.repositories(runs))
-    titles = slides.outline(runs, reads.estimates(run_ids), reads.checks(run_ids), published, deck_language)
+    read = (reads.estimates(run_ids), reads.checks(run_ids), published)
+    titles = slides.outline(taken, *read, deck_language, reads.summaries(run_ids))
     st.markdown("\n".join(f"{number}. {plain(title)}" for number, title in enumerate(titles, start=1)))
 
 
 def undecided(runs: pl.DataFrame) -> None:
     """The questions that will be asked in the meeting and that these runs leave open."""
-    scored = ranking.with_scores(runs, reads.scores(comparison.repositories(runs)))
-    for limit in limits.limits(runs, reads.checks(runs["run_id"].to_list()), scored, language.current()):
+    taken = with_controls(runs, reads.runs())
+    scored = ranking.with_scores(taken, reads.scores(comparison.repositories(runs)))
+    for limit in limits.limits(taken, reads.checks(taken["run_id"].to_list()), scored, language.current()):
         st.markdown(f"- **{plain(limit.question)}**  \n  {plain(limit.reason)}")

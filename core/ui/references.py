@@ -60,16 +60,22 @@ def tell_references(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> N
     told = [meaning for kind, meaning in meanings.items() if kind in kinds]
     if told:
         st.caption("  \n".join(told))
-    missing = without_random(runs)
+    missing, later = without_random(runs)
     if missing:
         line = _("Not controlled against random weights: {names}. Such a shape can come without any training.")
         st.caption(line.format(names=plain(_(", ").join(missing))))
+    if later:
+        line = _("Random weights were measured after the verdict on {names}, which does not know them: measure again "
+                 "to have it judged with them.")  # fmt: skip
+        st.caption(line.format(names=plain(_(", ").join(later))))
 
 
-def without_random(runs: pl.DataFrame) -> list[str]:
-    """Names of the runs on text for which no random weights were measured."""
+def without_random(runs: pl.DataFrame) -> tuple[list[str], list[str]]:
+    """Names of the runs on text without random weights at all, and of those that were judged without them."""
     texts = runs.filter(pl.col("pass") == "text")
     controls = reads.controls(texts["run_id"].to_list()).filter(pl.col("pass") == "random_init")
     labels = run_labels(runs)
     having = set(controls["text_run_id"])
-    return [labels[run_id] for run_id in texts["run_id"] if run_id not in having]
+    judged_without = set(texts.filter(pl.col("qualifiers").list.contains("no_random_init"))["run_id"])
+    missing = [labels[run_id] for run_id in texts["run_id"] if run_id not in having]
+    return missing, [labels[run_id] for run_id in texts["run_id"] if run_id in having & judged_without]

@@ -139,6 +139,18 @@ def test_home_leads_to_the_newest_profiles(page: sync_api.Page, address: str) ->
     curve(page, "made-up-big").wait_for()
 
 
+def test_a_section_is_a_link(page: sync_api.Page, address: str) -> None:
+    page.goto(f"{address}/profiles?runs={RUN_IDS[0]}")
+    curve(page, "random weights").wait_for()
+    section = page.get_by_role("radio", name="Layers against layers")
+    section.or_(page.get_by_role("button", name="Layers against layers")).click()
+    page.locator(".js-plotly-plot .cbaxis").first.wait_for()  # the colour bar of a matrix
+    page.get_by_text("Displacement exponent").wait_for()
+    assert "section=pairs" in page.url
+    page.reload()
+    page.locator(".js-plotly-plot .cbaxis").first.wait_for()
+
+
 def curve(page: sync_api.Page, name: str) -> sync_api.Locator:
     """The name of a run in the legend of the first figure."""
     return page.locator(".js-plotly-plot").first.locator(".legendtext", has_text=name)

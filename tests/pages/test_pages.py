@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.warehouse import parcels
 from core.warehouse.store import Warehouse
-from tests.profiles import make_model, make_profile
+from tests.profiles import make_controls, make_model, make_profile
 from tests.screens import (
     PAGES,
     ROOT,
@@ -140,8 +140,14 @@ def test_the_choice_of_runs_stays_when_the_page_changes(filled: Path, monkeypatc
     assert app.query_params["runs"] == RUN_IDS[1]
 
 
-SECTIONS = {"profile": "Numbers", "pairs": "Displacement exponent",
-            "distributions": "The dimension around single tokens", "norms": "attention sinks", "checks": "Why each check matters"}  # fmt: skip
+SECTIONS = {
+    "profile": "Numbers",
+    "pairs": "Displacement exponent",
+    "distributions": "The dimension around single tokens",
+    "norms": "attention sinks",
+    "checks": "Why each check matters",
+}
+"""What each section of the profiles says, and no other."""
 LATER = {"pairs": "no comparison of layers", "distributions": "no distributions", "norms": "no norms by layer"}
 """What a run of an earlier version is said to lack."""
 
@@ -188,6 +194,18 @@ def test_a_run_without_controls_has_no_switch_for_them_and_is_named(
     app = opened("profiles.py", runs=RUN_IDS[1])
     assert not app.toggle
     assert "Not controlled against random weights: made-up-small." in texts(app)
+
+
+def test_a_verdict_that_does_not_know_its_random_weights_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = empty_warehouse(tmp_path)
+    text = make_profile(RUN_IDS[0])  # judged as not controlled
+    for profile in (text, *make_controls(text, 51)):
+        add_run(path, profile)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    said = texts(opened("profiles.py"))
+    assert "measured after the verdict" in said and "Not controlled" not in said
 
 
 @pytest.mark.parametrize(
