@@ -180,7 +180,7 @@ def test_no_text_and_no_token_leaves_with_a_parcel(tiny_llama, warehouse, tmp_pa
 def test_bad_input_leaves_nothing(config, warehouse, change, error):
     with pytest.raises(error):
         measure(RunConfig(**{"model": config.model, "corpus": config.corpus} | change), warehouse, quiet)
-    assert not list(warehouse.jobs.iterdir()) and not list(warehouse.parcels.glob("*"))
+    assert not list(warehouse.jobs.glob("*")) and not list(warehouse.parcels.glob("*"))
     assert queries.runs(warehouse).is_empty()
 
 

@@ -19,7 +19,7 @@ from core.geometry.neighbour_estimates import (
     readings_of_points,
     stored_neighbours,
 )
-from core.geometry.neighbours import SetNeighbours, first_copies
+from core.geometry.neighbours import NeighbourTable, SetNeighbours, first_copies
 from core.geometry.resampling import jackknife_error, log_interval
 from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult
 from core.geometry.surrogates import gaussian_surrogate
@@ -65,13 +65,21 @@ def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
         duplicates = _measure_types(states, plan, estimates, found, distributions)
     if plan.word_draws:
         placed, scanned, distinct, d2 = _measure_draws(states, plan, plan.word_draws)
-        estimates += [d2, *_second_order(placed, scanned), *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct))]
+        estimates += [
+            d2,
+            *_second_order(placed, scanned),
+            *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
+        ]
         found += [_c2(d2), *_first_order(states, placed.cloud)]
     for cloud in plan.others:
         placed = place(states, cloud)
-        scanned, distinct = _scan(placed, typed=cloud.name == "all_tokens")
+        scanned, distinct = scan_with_neighbours(placed, typed=cloud.name == "all_tokens")
         d2 = _of_sets(cloud, "d2", scanned.d2)
-        estimates += [d2, *_second_order(placed, scanned), *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct))]
+        estimates += [
+            d2,
+            *_second_order(placed, scanned),
+            *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
+        ]
         found += [_c2(d2), *_first_order(states, cloud)]
     if plan.prompts:
         estimates += _per_prompt(states, plan.prompts)
@@ -97,7 +105,9 @@ def _measure_types(
     estimates.append(_of_sets(cloud, "d2", d2_of_scaled(placed), transform="zscore"))
     read = _neighbours(placed, distinct, within)
     estimates += read
-    estimates += _local(placed, scanned, distinct, plan.seed, distributions)
+    local_d2, of_tokens = local_readings(placed, scanned.table, distinct, plan.seed)
+    estimates += local_d2
+    distributions += of_tokens
     estimates.append(_correlation_integral(placed, distinct, within))
     estimates += _further(placed, plan.more_estimators)
     surrogate = _surrogates(placed, plan)
@@ -114,7 +124,7 @@ def _measure_draws(
     """The first draw with its pass over pairs and its member sets without copies; d2 over all draws."""
     halves = torch.from_numpy(plan.halves).to(states.device)
     placed = place(states, draws[0])
-    scanned, distinct = _scan(placed, halves=halves, **options)
+    scanned, distinct = scan_with_neighbours(placed, halves=halves, **options)
     repeats = [scanned, *(scan_cloud(place(states, cloud), halves=halves) for cloud in draws[1:])]
     return placed, scanned, distinct, _over_draws(placed.cloud, repeats)
 
@@ -129,44 +139,39 @@ def _over_draws(cloud: Cloud, repeats: Sequence[Scanned]) -> CloudEstimate:
     return CloudEstimate(cloud.name, "d2", None, None, estimate, blocks, halves.flatten().tolist())
 
 
-def _local(
-    placed: PlacedCloud, scanned: Scanned, distinct: Tensor, seed: int, distributions: list[Distribution]
-) -> list[CloudEstimate]:
+def local_readings(
+    placed: PlacedCloud, table: NeighbourTable, distinct: Tensor, seed: int
+) -> tuple[list[CloudEstimate], list[Distribution]]:
     """d2 of neighbourhoods: value on all points, error from the same on seeded centres without each block.
 
     Leaving a block out changes which points are there, counted on all of them with their neighbours kept, and who
     their neighbours are, counted on the centres: the two changes are added on the log.
     """
     rows = distinct[0].nonzero().squeeze(1)
-    generator = torch.Generator().manual_seed(seed)
-    centres = rows[torch.randperm(len(rows), generator=generator)[:CENTRES].to(rows.device)]
     ks = [k for k in LOCAL_KS if k <= len(rows) - 1]
     if not ks:
-        return []
-    stored = scanned.table.indices
-    own = _first_members(stored[rows], distinct[0], max(ks))
-    c2 = local.local_c2(placed.points, own, ks)
-    exact = local.local_d2_of_sets(placed.points, stored, distinct, centres, ks)
+        return [], []
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:CENTRES].to(rows.device)
+    c2 = local.local_c2(placed.points, _first_members(table.indices[rows], distinct[0], max(ks)), ks)
+    exact = local.local_d2_of_sets(placed.points, table.indices, distinct, rows[order], ks)
     estimates = []
     for k in ks:
-        value = local.local_dimension(c2[k])
-        of_centres = {int(row): i for i, row in enumerate(rows.tolist())}
-        at_centres = c2[k][[of_centres[int(row)] for row in centres.tolist()]]
         blocks = []
         for s in range(1, len(distinct)):
-            stays, centre_stays = distinct[s][rows], distinct[s][centres]
+            stays = distinct[s][rows]
             composition = local.local_dimension(c2[k][stays])
-            of_kept = local.local_dimension(at_centres[centre_stays])
+            of_kept = local.local_dimension(c2[k][order][stays[order]])
             blocks.append(composition * exact[k][s] / of_kept if of_kept > 0 else math.nan)
+        value = local.local_dimension(c2[k])
         estimates.append(_from_blocks(placed.cloud, "local_d2", None, k, value, blocks, n_points=len(rows)))
-    largest = c2[max(ks)]
-    good = (largest > 0).cpu().numpy()
-    union_rows = rows.cpu().numpy()
-    distributions.append(Distribution("local_d2", placed.cloud.rows[union_rows[good]],
-                                      (1 / largest.cpu().numpy()[good])))  # fmt: skip
+    largest = c2[max(ks)].cpu().numpy()
+    good = largest > 0
+    tokens = placed.cloud.rows[rows.cpu().numpy()]
     norms = placed.points[rows].norm(dim=1).cpu().numpy()
-    distributions.append(Distribution("distance_to_mean", placed.cloud.rows[union_rows], norms))
-    return estimates
+    return estimates, [
+        Distribution("local_d2", tokens[good], 1 / largest[good]),
+        Distribution("distance_to_mean", tokens, norms),
+    ]
 
 
 def _first_members(stored: Tensor, member: Tensor, k: int) -> Tensor:
@@ -252,7 +257,7 @@ def _cosines(placed: PlacedCloud, seed: int, distributions: list[Distribution]) 
 # --- any cloud -------------------------------------------------------------------------------------------------
 
 
-def _scan(placed: PlacedCloud, **options) -> tuple[Scanned, Tensor]:
+def scan_with_neighbours(placed: PlacedCloud, **options) -> tuple[Scanned, Tensor]:
     """The pass over pairs, and the member sets without exact copies."""
     distinct = first_copies(placed.points, placed.members)
     used = distinct.any(0)

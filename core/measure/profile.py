@@ -71,6 +71,7 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
         clock.report(Progress("geometry", len(states.labels), len(states.labels)))
     with clock.phase("layers"):
         between, layers = compare_layers(pairs, layers)
+        clock.report(Progress("layers", 1, 1))
     return as_profile(
         Measured(config, run_id, protocol, corpus, model, sample, states, mask, words, plan, layers, between, depends),
         clock,

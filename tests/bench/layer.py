@@ -1,7 +1,7 @@
-"""`python -m tests.bench.layer`: one layer's geometry, as ratios to bare work on the same cloud in the same run.
+"""`python -m tests.bench.layer`: the geometry of one cloud and of one layer, as ratios to bare work in the same run.
 
 Unit t1: a fp32 product in tiles of 512 rows with the 64 nearest selected, over the same cloud with the same threads.
-Machines are shared and noisy, so everything is timed in turn, five times, and medians are compared.
+Machines are shared and noisy, so everything is timed in turn, several times, and medians are compared.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import skdim
 import torch
 
 from core.geometry import clouds, resampling
-from core.geometry.layer import LayerPlan, measure_layer
+from core.geometry.global_estimates import place
+from core.geometry.layer import LayerPlan, local_readings, measure_layer, scan_with_neighbours
 
 
 def points_like_tokens(n_tokens: int, n_dims: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
@@ -30,12 +32,14 @@ def points_like_tokens(n_tokens: int, n_dims: int, seed: int = 0) -> tuple[torch
 
 
 def plan_for(types: np.ndarray, sequences: np.ndarray) -> LayerPlan:
-    blocks = sequences * 16 // (int(sequences.max()) + 1)
+    tokens = clouds.Tokens(types, sequences, sequences * 16 // (int(sequences.max()) + 1), 16)
     orders = [np.random.default_rng(draw).permutation(len(types)) for draw in range(5)]
     return LayerPlan(
-        [clouds.one_per_type(order, types, blocks, sequences, 16, 800) for order in orders],
-        clouds.all_tokens(orders[0], blocks, sequences, 16, len(types)),
+        [clouds.one_per_type(order, tokens, 800) for order in orders],
+        [],
+        [clouds.all_tokens(orders[0], tokens, len(types))],
         resampling.half_splits(int(sequences.max()) + 1, 20, 0),
+        blocks=tokens.blocks,
     )
 
 
@@ -47,6 +51,13 @@ def tiled_top_64(points: torch.Tensor) -> None:
 
 def bare_product(points: torch.Tensor) -> None:
     points @ points.T
+
+
+def local(points: torch.Tensor, plan: LayerPlan) -> None:
+    """The local d2 of all tokens at 20 and 50 neighbours, which the protocols compute on one token per type only."""
+    placed = place(points, plan.others[0])
+    scanned, distinct = scan_with_neighbours(placed)
+    local_readings(placed, scanned.table, distinct, seed=0)
 
 
 def scikit_dimension(points: torch.Tensor) -> None:
@@ -75,12 +86,20 @@ def main() -> None:
     options = parser.parse_args()
     points, types, sequences = points_like_tokens(options.tokens, options.dims)
     plan = plan_for(types, sequences)
+    cloud = replace(plan, draws=[])
     found = medians(
         {
             "bare N x N product": lambda: bare_product(points),
             "t1: tiled product, nearest 64": lambda: tiled_top_64(points),
+            "one cloud: all default estimates and correlators, 16-block jackknife": lambda: measure_layer(
+                points, cloud
+            ),
+            "the pass over pairs alone": lambda: scan_with_neighbours(place(points, cloud.others[0])),
+            "pass and local d2 at 20 and 50 neighbours, with errors": lambda: local(points, plan),
+            "one layer of the quick protocol: five draws of types, all tokens, surrogates": lambda: measure_layer(
+                points, plan
+            ),
             "scikit-dimension TwoNN + MLE + CorrInt, no errors": lambda: scikit_dimension(points),
-            "one layer: both clouds, all estimates, 16-block jackknife": lambda: measure_layer(points, plan),
         },
         options.rounds,
     )
