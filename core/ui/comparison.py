@@ -60,8 +60,12 @@ def no_group(asked: Comparison) -> str:
     _ = language.translator()
     if asked.cloud == BY_TYPE or asked.runs.is_empty():
         return _("No run passes these filters.")
-    return _("No two models of one kind have measured the same words of the same text here. Measure them in one "
-             "command (`measure MODEL MODEL`), so that the words are chosen for both.")  # fmt: skip
+    sharing = asked.runs.group_by("words_hash", "corpus_id", "protocol_hash").agg(pl.col("model_id", "kind").n_unique())
+    if sharing.filter(pl.col("model_id") > 1, pl.col("kind") > 1).height:
+        return _("The models that measured the same words here are of different kinds, and decoders are never ranked "
+                 "with encoders. Their shapes can be compared under Profiles, on one per word.")  # fmt: skip
+    return _("No two models have measured the same words of the same text here. Measure them in one command "
+             "(`measure MODEL MODEL`), so that the words are chosen for both.")  # fmt: skip
 
 
 def rows_of(groups: list[RankingGroup]) -> pl.DataFrame:

@@ -289,6 +289,15 @@ def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
     assert figures(app)[0]["data"][0]["x"] == [105.0], "the picture stands on words as the table does"
 
 
+def test_why_no_words_are_compared_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = empty_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    add_run(path, make_profile(RUN_IDS[0]))
+    assert opened("ranking.py", points="one_per_word").info[0].value.startswith("No two models have measured")
+    add_run(path, make_profile(RUN_IDS[1], model=make_model("made-up/encoder@1", kind="encoder")))
+    assert "decoders are never ranked with encoders" in opened("ranking.py", points="one_per_word").info[0].value
+
+
 HOLD = """
 import sys, duckdb
 connection = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "reading")

@@ -10,7 +10,7 @@ import pytest
 from pptx import Presentation
 
 from core.analysis import ranking
-from core.ui import check_tables, comparison, deck, inputs, tables
+from core.ui import check_tables, comparison, deck, inputs, states, tables
 from core.ui.plain import plain
 from core.warehouse import queries
 from core.warehouse.store import Warehouse
@@ -165,6 +165,33 @@ def test_a_run_without_a_summary_has_dashes_not_a_verdict(runs: pl.DataFrame) ->
     assert line["Expansion-contraction"] == "–"
     assert line["Working dimension"] == "–"
     assert line["Checks"] == "no check was made"
+
+
+def test_checks_stand_worst_first_and_those_without_a_limit_last(warehouse: Warehouse, runs: pl.DataFrame) -> None:
+    checks = queries.checks(warehouse, RUN_IDS[:2])  # a warning on the norms of the second
+    shown = check_tables.all_checks(checks, runs)
+    assert shown.height == checks.height
+    assert shown["Check"][0] == "Share of tokens masked for their norm" and shown["Outcome"][0] == "warning"
+    assert shown["Outcome"][-1] == "for information"
+    shift = shown.filter(pl.col("Check") == "Shift of log d2 with the number of points")
+    assert set(shift["Layer"]) == {0, 1, 4} and set(shift["± (paired)"]) == {0.012}
+    names = check_tables.checks_worst_first(checks)
+    assert names[0] == "norm_dropped_share" and set(names[-2:]) == {"token_types", "vocabulary_shift"}
+
+
+def test_what_the_mask_left_out_adds_up(runs: pl.DataFrame) -> None:
+    line = tables.masked_tokens(runs.filter(run_id=RUN_IDS[0])).row(0, named=True)
+    assert (line["Tokens read"], line["Left out for their norm"], line["Share (%)"]) == (4096, 64, 1.56)
+    left_out = line["Left out for their norm"] + line["Left out as first of a window"] + line["Special tokens"]
+    assert line["Tokens kept"] == line["Tokens read"] - left_out
+
+
+def test_a_veto_names_its_checks_in_words(runs: pl.DataFrame) -> None:
+    bad = runs.head(1).with_columns(worst_check=pl.lit("veto"), vetoed_by=pl.lit(["sequence_share", "duplicates"]))
+    (told,) = states.vetoes_told(bad)
+    assert told.endswith("‡ (Share of variance between windows, Share of duplicate points)")
+    assert tables.overview(bad)["Checks"][0].startswith("veto: Share of variance between windows")
+    assert states.vetoes_told(runs) == []
 
 
 def test_of_several_layers_the_worst_check_is_shown(runs: pl.DataFrame) -> None:
