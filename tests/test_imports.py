@@ -28,11 +28,13 @@ MAY_IMPORT = {
     "ui": {"errors", "records", "tables", "warehouse", "analysis", "report", "locale", "runs"},
     "pages": {"ui", "analysis", "report"},
     "app": {"ui"},
+    "instrument": {"errors", "records", "tables", "measure", "warehouse"},
     "console": {"errors", "records", "tables", "locale", "report"},
     "launch": {"errors"},
     "__main__": {"cli"},
 }
-MAY_IMPORT["cli"] = set(MAY_IMPORT) - {"pages", "app", "__main__"}  # lazily, where a verb needs it
+# Lazily, where a verb needs it.
+MAY_IMPORT["cli"] = MAY_IMPORT["verbs"] = (set(MAY_IMPORT) | {"verbs"}) - {"pages", "app", "__main__"}
 ONLY_IN = {
     "duckdb": {"warehouse"},
     "transformers": {"measure"},

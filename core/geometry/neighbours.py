@@ -63,17 +63,19 @@ def nearest_of_tile(
     gram (n_rows, n) is overwritten; `hidden` points (n,) bool are nobody's neighbours.
     """
     rows = torch.arange(start, start + len(gram), device=gram.device)
-    squared = gram.mul_(-2).add_(norms[None, :]).add_(norms[rows, None])
-    squared[rows - start, rows] = torch.inf
+    # |y|^2 - 2 x.y orders the neighbours of x as the distance does; |x|^2 is added to the few that are kept.
+    relative = torch.add(norms[None, :], gram, alpha=-2, out=gram)
+    relative[rows - start, rows] = torch.inf
     if hidden is not None:
-        squared[:, hidden] = torch.inf
-    return _nearest_of(squared, points, norms, rows, k)
+        relative[:, hidden] = torch.inf
+    return _nearest_of(relative, points, norms, rows, k)
 
 
-def _nearest_of(squared: Tensor, points: Tensor, norms: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """From squared distances (n_rows, n) of the points `rows` to all: the k smallest, those that cancel made exact."""
+def _nearest_of(relative: Tensor, points: Tensor, norms: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """From |y|^2 - 2 x.y (n_rows, n) of the points x `rows` to all y: the k nearest, those that cancel made exact."""
     # A few spare candidates: cancellation can swap the order of the nearest.
-    squared, columns = squared.topk(min(k + 4, squared.shape[1]), dim=1, largest=False)
+    relative, columns = relative.topk(min(k + 4, relative.shape[1]), dim=1, largest=False)
+    squared = relative + norms[rows, None]
     close = squared < CANCELLATION * (norms[rows, None] + norms[columns])
     i, j = close.nonzero(as_tuple=True)
     if len(i):
@@ -125,10 +127,10 @@ def _afresh(table: NeighbourTable, rows: Tensor, member: Tensor, k: int) -> Tens
         return table.norms.new_empty(len(rows), 0)
     result = []
     for part in rows.split(TILE):
-        squared = torch.addmm(table.norms[None, :], table.points[part], table.points.T, alpha=-2)
-        squared.add_(table.norms[part, None]).masked_fill_(~member[None, :], torch.inf)
-        squared[torch.arange(len(part), device=part.device), part] = torch.inf
-        result.append(_nearest_of(squared, table.points, table.norms, part, k)[0])
+        relative = torch.addmm(table.norms[None, :], table.points[part], table.points.T, alpha=-2)
+        relative.masked_fill_(~member[None, :], torch.inf)
+        relative[torch.arange(len(part), device=part.device), part] = torch.inf
+        result.append(_nearest_of(relative, table.points, table.norms, part, k)[0])
     return torch.cat(result)
 
 

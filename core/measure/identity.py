@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+from core.errors import InputError
 from core.measure.corpora import open_corpus
+from core.measure.loading import read_tokenizer
 from core.measure.models import read_blueprint
 from core.measure.protocol import find_protocol
 from core.measure.sources import find_weights
@@ -26,11 +28,23 @@ class Identity:
 
 def identify(config: RunConfig) -> Identity:
     """From the configuration, the tokenizer and the text; the weights are hashed, not loaded."""
+    corpus = open_corpus(config.corpus, config.column, config.encoding)
     blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, config.stack)
     with torch.device("meta"):
         model = blueprint.opened(blueprint.loader.from_config(blueprint.config))
-    corpus = open_corpus(config.corpus, config.column, config.encoding)
     return Identity(
         model.row.model_id, model.row.configuration_hash, model.row.tokenizer_hash, corpus.row.corpus_id,
         find_protocol(config.protocol).hash(config.seed), config.dtype, model.stack,
     )  # fmt: skip
+
+
+def with_tokenizer(models: list[str]) -> list[str]:
+    """Those whose tokenizer can be read: the others are told their error when their own turn comes."""
+    found = []
+    for reference in models:
+        try:
+            read_tokenizer(find_weights(reference))
+        except InputError:
+            continue
+        found.append(reference)
+    return found

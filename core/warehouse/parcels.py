@@ -25,6 +25,7 @@ __all__ = [
     "ingest_waiting",
     "read_parcel",
     "rebuild",
+    "take_copy",
     "take_in",
     "waiting_parcels",
     "write_parcel",
@@ -79,6 +80,19 @@ def ingest(warehouse: Warehouse, folder: Path) -> bool:
     tables = read_parcel(folder)
     with warehouse.write() as connection:
         return insert(connection, tables)
+
+
+def take_copy(warehouse: Warehouse, folder: Path) -> bool:
+    """Copy a parcel from elsewhere beside the warehouse and insert it; False where its run is there already."""
+    read_parcel(folder)  # a damaged one is refused before anything is copied
+    target = warehouse.parcels / folder.name
+    if not is_parcel(target):
+        make_folder(warehouse.parcels)
+        beside = warehouse.parcels / f".{folder.name}"
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(folder, beside)
+        _rename(beside, target)
+    return ingest(warehouse, target)
 
 
 def take_in(warehouse: Warehouse) -> TakenIn:

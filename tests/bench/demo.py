@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from core.cli import DEMO_MODELS
+from core.verbs.measuring import DEMO_MODELS
 from core.measure.corpora import open_corpus
 from core.measure.models import open_model
 from core.measure.profile import anonymous_memory

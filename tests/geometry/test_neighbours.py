@@ -39,7 +39,8 @@ def test_neighbours_within_subsets_are_those_of_the_subset_even_where_stored_one
         found = within_sets(nearest(points, stored), members, ranks, sum_to=20)
         for which, member in enumerate(members):
             expected = brute_force(points[member], 20)
-            assert found.distances[which][member].numpy() == pytest.approx(expected[:, [r - 1 for r in ranks]], rel=1e-4)
+            of_ranks = expected[:, [r - 1 for r in ranks]]
+            assert found.distances[which][member].numpy() == pytest.approx(of_ranks, rel=1e-4)
             assert found.log_sums[which][member].numpy() == pytest.approx(np.log(expected).sum(1), rel=1e-4)
             assert found.distances[which][~member].isnan().all()
 

