@@ -1,16 +1,35 @@
-"""Which control runs belong to which run on text: those that its verdict was judged with, and those made for it."""
+"""Which control runs belong to which run on text: the one rule for screens, slides and the command line.
+
+A control belongs to the run that it was made for and to those that were judged with it. Random weights belong to every
+run of the same configuration, tokenizer, text and protocol: they depend on nothing else.
+"""
 
 from __future__ import annotations
 
 import polars as pl
+
+_SHARED = ("configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", "dtype", "stack")
 
 
 def controls_of(run: dict, runs: pl.DataFrame) -> pl.DataFrame:
     """The control runs of one run on text among `runs`: shuffled text first, then random weights by their seed."""
     judged_with = run.get("control_run_ids") or []
     belongs = pl.col("run_id").is_in(judged_with) | pl.col("parent_run_id").eq_missing(pl.lit(run["run_id"]))
+    if run.get("configuration_hash"):  # unknown in runs of an earlier version
+        alike = [pl.col(name).eq_missing(pl.lit(run[name])) for name in _SHARED]
+        belongs |= pl.all_horizontal(pl.col("pass") == "random_init", *alike)
     found = runs.filter(pl.col("pass") != "text", belongs)
     return found.sort([pl.col("pass") != "shuffled", "model_seed", "run_id"], nulls_last=True)
+
+
+def control_links(texts: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """text_run_id, and run_id, pass, seed and model_seed of every control among `runs` of the runs on text."""
+    columns = ["run_id", "pass", "seed", "model_seed"]
+    found = [
+        controls_of(run, runs).select(pl.lit(run["run_id"]).alias("text_run_id"), *columns)
+        for run in texts.filter(pl.col("pass") == "text").iter_rows(named=True)
+    ]
+    return pl.concat(found) if found else runs.clear().select(pl.lit("").alias("text_run_id"), *columns)
 
 
 def with_controls(chosen: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:

@@ -19,7 +19,6 @@ _NAMED = {
     "correlators": queries.correlators,
     "pairs": queries.pairs,
     "distributions": queries.distributions,
-    "controls": queries.controls,
     "summaries": queries.summaries,
     "checks": queries.checks,
 }
@@ -59,11 +58,6 @@ def pairs(run_ids: list[str]) -> pl.DataFrame:
 
 def distributions(run_ids: list[str]) -> pl.DataFrame:
     return _of_runs(warehouse().path, warehouse().version(), "distributions", tuple(run_ids))
-
-
-def controls(run_ids: list[str]) -> pl.DataFrame:
-    """Which control runs belong to these runs: see `queries.controls`."""
-    return _of_runs(warehouse().path, warehouse().version(), "controls", tuple(run_ids))
 
 
 def summaries(run_ids: list[str]) -> pl.DataFrame:

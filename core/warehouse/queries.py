@@ -13,6 +13,7 @@ _RUNS = """
         models.reference, models.name, models.repository, models.revision, models.base_repository,
         models.base_relation, models.kind, models.architecture, models.family, models.parameters,
         models.hidden_size, models.n_layers, models.vocabulary_size, models.tokenizer_hash, models.licence,
+        models.configuration_hash,
         corpora.name AS corpus_name, corpora.language AS corpus_language, corpora.domain AS corpus_domain,
         summary.* EXCLUDE (run_id),
         checked.worst_check, checked.vetoed_by
@@ -28,28 +29,6 @@ _RUNS = """
         FROM run_checks GROUP BY run_id
     ) AS checked ON checked.run_id = runs.run_id
     ORDER BY runs.started_at DESC, runs.run_id DESC
-"""
-_CONTROLS = """
-    SELECT texts.run_id AS text_run_id, controls.run_id, controls.pass, controls.seed, controls.model_seed
-    FROM runs AS texts
-    JOIN models AS text_models ON text_models.model_id = texts.model_id
-    LEFT JOIN (
-        SELECT run_id, control_run_ids FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type'
-    ) AS judged ON judged.run_id = texts.run_id
-    JOIN runs AS controls ON controls.pass <> 'text'
-    JOIN models AS control_models ON control_models.model_id = controls.model_id
-    WHERE texts.pass = 'text' AND texts.run_id IN ({marks}) AND (
-        controls.parent_run_id = texts.run_id
-        OR list_contains(judged.control_run_ids, controls.run_id)
-        OR (
-            controls.pass = 'random_init'
-            AND control_models.configuration_hash = text_models.configuration_hash
-            AND control_models.tokenizer_hash = text_models.tokenizer_hash
-            AND controls.corpus_id = texts.corpus_id AND controls.protocol_hash = texts.protocol_hash
-            AND controls.stack IS NOT DISTINCT FROM texts.stack
-        )
-    )
-    ORDER BY texts.run_id, controls.pass, controls.model_seed, controls.run_id
 """
 _COUNTS = """
     SELECT
@@ -67,15 +46,6 @@ def runs(warehouse: Warehouse) -> pl.DataFrame:
     `worst_check` and `vetoed_by` (names of the checks that veto the run) are NULL where no check was made.
     """
     return warehouse.read(_RUNS)
-
-
-def controls(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
-    """The control runs of these runs on text: text_run_id, and run_id, pass, seed and model_seed of the control.
-
-    A control belongs to the run that it names as its parent or that was judged with it. Random weights belong to
-    every run of the same configuration, tokenizer, text and protocol: they depend on nothing else.
-    """
-    return warehouse.read(_CONTROLS.format(marks=_marks(run_ids)), list(run_ids))
 
 
 def estimates(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from core.verbs.measuring import DEMO_MODELS
 from core.measure.corpora import open_corpus
 from core.measure.models import open_model
 from core.measure.profile import anonymous_memory
@@ -21,6 +20,7 @@ from core.measure.sample import draw_sample
 from core.measure.sources import find_weights
 from core.records import RunConfig
 from core.runs import measure
+from core.verbs.measuring import DEMO_MODELS
 from core.warehouse.store import Warehouse
 
 

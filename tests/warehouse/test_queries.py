@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.analysis.controls import control_links
 from core.tables import (
     LayerCorrelatorRow,
     LayerDistributionRow,
@@ -98,7 +99,8 @@ def test_controls_belong_to_their_parent_and_random_weights_to_all_of_one_archit
     )
     for profile in (text, shuffled, random, second, *others):
         parcels.ingest(warehouse, add_parcel(profile))
-    found = queries.controls(warehouse, [OLD, *(other.run.run_id for other in others)])
+    known = queries.runs(warehouse)
+    found = control_links(known, known).sort("text_run_id", "pass", "model_seed")
     assert found.select("text_run_id", "run_id", "pass", "model_seed").rows() == [
         (OLD, random.run.run_id, "random_init", 0),
         (OLD, second.run.run_id, "random_init", 1),
@@ -106,7 +108,7 @@ def test_controls_belong_to_their_parent_and_random_weights_to_all_of_one_archit
         (NEW, random.run.run_id, "random_init", 0),
         (NEW, second.run.run_id, "random_init", 1),
     ]
-    assert queries.controls(warehouse, []).is_empty()
+    assert control_links(known.clear(), known).is_empty()
 
 
 def test_a_control_that_the_verdict_names_is_one_whatever_its_hashes(warehouse, add_parcel):
@@ -115,7 +117,8 @@ def test_a_control_that_the_verdict_names_is_one_whatever_its_hashes(warehouse, 
     judged = [replace(row, control_run_ids=[NEW]) for row in text.summaries]
     for profile in (far, replace(text, summaries=judged)):
         parcels.ingest(warehouse, add_parcel(profile))
-    assert queries.controls(warehouse, [OLD])["run_id"].to_list() == [NEW]
+    known = queries.runs(warehouse)
+    assert control_links(known, known)["run_id"].to_list() == [NEW]
 
 
 def test_scores_of_chosen_repositories(warehouse):
