@@ -34,10 +34,10 @@ class Scanned:
     d2: np.ndarray
     d2_all_pairs: np.ndarray
     participation_ratio: np.ndarray
+    """Empty where it was not asked for, as are all below."""
     d2_without_components: np.ndarray
-    """Empty where it was not asked for."""
     halves: np.ndarray
-    """(n_splits, 2); empty where it was not asked for."""
+    """(n_splits, 2)"""
     d2_typed: np.ndarray
     table: NeighbourTable
 
@@ -56,8 +56,10 @@ def scan_cloud(
     halves: Tensor | None = None,
     typed: bool = False,
     components: bool = False,
+    ratio: bool = False,
 ) -> Scanned:
-    """One pass over all pairs. `k` neighbours among the `used` points; `halves` (n_splits, n_sequences) bool."""
+    """One pass over all pairs: always d2; on request `k` neighbours among the `used` points, d2 of `halves`
+    (n_splits, n_sequences) bool, typed d2, d2 without leading components, participation ratio."""
     points, members, cloud = placed.points, placed.members, placed.cloud
     centred = pairs.directions(points, members)
     removed = None
@@ -65,18 +67,22 @@ def scan_cloud(
         axes = second_order.leading_components(points, members, N_REMOVED)
         removed = pairs.directions(points, members, axes)
     sequences = torch.from_numpy(cloud.sequences).to(points.device)
-    columns = [centred.weights.T, members.T.to(points.dtype)]
+    columns = [centred.weights.T]
+    if ratio:
+        columns.append(members.T.to(points.dtype))
     if removed is not None:
         columns.append(removed.weights.T)
     if halves is not None:
         of_sequence = torch.nn.functional.one_hot(sequences, halves.shape[1]).to(points.dtype)
         columns.append(of_sequence * centred.weights[0][:, None])
     products, table = pairs.scan(points, torch.cat(columns, 1), k, used)
-    by_weight, by_member, *others = products.split([column.shape[1] for column in columns], 1)
+    by_weight, *others = products.split([column.shape[1] for column in columns], 1)
     everything = pairs.all_pairs(points, centred, by_weight)
     within = pairs.pairs_within(points, centred, cloud.sequence_groups)
-    squares = torch.einsum("sn,ns->s", members.to(points.dtype), by_member)
-    d2_typed = d2_removed = split = np.empty(0)
+    d2_typed = d2_removed = split = ratios = np.empty(0)
+    if ratio:
+        squares = torch.einsum("sn,ns->s", members.to(points.dtype), others.pop(0))
+        ratios = second_order.participation_ratios(points, members, squares)
     if typed:
         of_type = pairs.pairs_within(points, centred, cloud.type_groups)
         of_both = pairs.pairs_within(points, centred, cloud.type_and_sequence_groups)
@@ -87,11 +93,12 @@ def scan_cloud(
         ).d2  # fmt: skip
     if halves is not None:
         between = of_sequence.T @ (others.pop(0) * centred.weights[0][:, None])  # (S, S)
+        between = (between + between.T) / 2
         split = second_order.halves_of_sequences(sequences[members[0]], between, halves).cpu().numpy()
     return Scanned(
         everything.without(within).d2,
         everything.d2,
-        second_order.participation_ratios(points, members, squares),
+        ratios,
         d2_removed,
         split,
         d2_typed,

@@ -27,8 +27,8 @@ from core.records import Estimate
 
 LOCAL_KS = (20, 50)
 """Neighbourhoods of the local d2 on all points."""
-CENTRES = 256
-"""Seeded points on which the local d2 of larger neighbourhoods, and the errors of all, are computed."""
+CENTRES = 128
+"""Seeded points on which it is computed without each block, for its error."""
 COSINE_SAMPLE = 256
 READ_AT = 8
 """The GRIDE scale that is read: at smaller ones spelling variants of a word are nearest neighbours."""
@@ -262,7 +262,7 @@ def scan_with_neighbours(placed: PlacedCloud, **options) -> tuple[Scanned, Tenso
     distinct = first_copies(placed.points, placed.members)
     used = distinct.any(0)
     k = stored_neighbours(int(distinct[0].sum()), int(used.sum()))
-    return scan_cloud(placed, k=k, used=used, **options), distinct
+    return scan_cloud(placed, k=k, used=used, ratio=True, **options), distinct
 
 
 def _second_order(placed: PlacedCloud, scanned: Scanned) -> list[CloudEstimate]:
@@ -271,6 +271,8 @@ def _second_order(placed: PlacedCloud, scanned: Scanned) -> list[CloudEstimate]:
         _of_sets(cloud, "d2_all_pairs", scanned.d2_all_pairs),
         _of_sets(cloud, "participation_ratio", scanned.participation_ratio),
     ]
+    if cloud.name == "one_per_word":  # a cloud to compare by, not to look into
+        return estimates
     if len(scanned.d2_typed):
         estimates.append(_of_sets(cloud, "d2_typed", scanned.d2_typed))
     effective, stable = spectrum.rank_replicates(placed.points, placed.members)

@@ -60,10 +60,12 @@ class PairSums:
 
 
 def scan(points: Tensor, columns: Tensor, k: int = 0, used: Tensor | None = None) -> tuple[Tensor, NeighbourTable]:
-    """(G o G) @ columns, with G the Gram matrix, and the k nearest neighbours among the `used` points.
+    """What stands for (G o G) @ columns, and the k nearest neighbours among the `used` points.
 
-    points (n, n_dims) fp32, centred; columns (n, n_columns); used (n,) bool or None for all. Where memory runs short
-    the tiles are halved, and a line says so.
+    points (n, n_dims) fp32, centred; columns (n, n_columns); used (n,) bool or None for all. With neighbours the first
+    is (G o G) @ columns itself. Without them each pair is formed once, and P is returned with C'P + P'C =
+    2 C'(G o G) C for all columns C: the quadratic form of a column is right, that of two columns after symmetrising.
+    Where memory runs short the tiles are halved, and a line says so.
     """
     tile = TILE
     while True:
@@ -83,17 +85,26 @@ def _scan(points: Tensor, columns: Tensor, k: int, used: Tensor | None, tile: in
     products = points.new_empty(n, columns.shape[1])
     distances = points.new_full((n, max(k, 0)), torch.inf)
     indices = torch.zeros(n, max(k, 0), dtype=torch.int64, device=points.device)
-    gram, squares = points.new_empty(tile, n), points.new_empty(tile, n)
+    gram, squares = (points.new_empty(tile if k > 0 else 0, n) for _ in range(2))
     hidden = None if used is None else ~used
     for start in range(0, n, tile):
         rows = slice(start, min(start + tile, n))
+        if k <= 0:
+            products[rows] = _upper_products(points, columns, start, rows.stop)
+            continue
         block = torch.mm(points[rows], points.T, out=gram[: rows.stop - start])
         if columns.shape[1]:
             squared = torch.mul(block, block, out=squares[: len(block)])
             torch.mm(squared, columns, out=products[rows])
-        if k > 0:
-            distances[rows], indices[rows] = nearest_of_tile(block, points, norms, start, k, hidden)
+        distances[rows], indices[rows] = nearest_of_tile(block, points, norms, start, k, hidden)
     return products, NeighbourTable(points, norms, distances, indices)
+
+
+def _upper_products(points: Tensor, columns: Tensor, start: int, stop: int) -> Tensor:
+    """Rows start..stop: pairs with later points counted twice, those within the tile once as they are."""
+    squared = (points[start:stop] @ points[start:].T).square_()
+    own = squared[:, : stop - start] @ columns[start:stop]
+    return own.add_(squared[:, stop - start :] @ columns[stop:], alpha=2)
 
 
 def directions(points: Tensor, members: Tensor, components: Tensor | None = None) -> Directions:
