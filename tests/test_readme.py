@@ -1,13 +1,21 @@
 """What the documents promise is what the code does."""
 
+import argparse
 import re
 import shlex
+import tomllib
 
 import pytest
 
 from core.cli import _parser
 from core.measure.corpora import BUILT_IN
+from core.measure.protocol import PROTOCOLS
+from core.warehouse.sandbox import query
+from core.warehouse.store import Warehouse
 from tests.conftest import ROOT
+from tests.screens import filled_warehouse
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "data/reference/README.md")
 
 
 def text_of(name: str) -> str:
@@ -15,14 +23,46 @@ def text_of(name: str) -> str:
 
 
 def commands(name: str) -> list[str]:
-    """Every `python -m core ...` line of a document, comments cut off."""
-    return re.findall(r"-m core (.+?)(?:\s+#.*)?$", text_of(name), flags=re.MULTILINE)
+    """Every `python -m core ...` of a document, in a block (comments cut off) or within a line."""
+    found = []
+    for number, part in enumerate(text_of(name).split("```")):
+        is_block = number % 2 == 1
+        pattern = r"-m core (.+?)(?:\s+#.*)?$" if is_block else r"`[^`\n]*-m core ([^`\n]+)`"
+        found += re.findall(pattern, part, flags=re.MULTILINE)
+    return [command for command in found if command != "..."]
 
 
-@pytest.mark.parametrize("line", [c for c in commands("README.md") if not c.endswith("`")])
-def test_every_command_of_the_readme_is_understood(line):
-    line = line.partition("`")[0]
-    assert _parser().parse_args(shlex.split(line)).run
+@pytest.mark.parametrize(("name", "line"), [(name, line) for name in DOCUMENTS for line in commands(name)])
+def test_every_command_of_the_documents_is_understood(name, line):
+    options = _parser().parse_args(shlex.split(line))
+    assert options.run
+    assert getattr(options, "protocol", "quick") in PROTOCOLS
+
+
+def test_the_readmes_query_finds_runs(tmp_path):
+    statement = next(shlex.split(line)[1] for line in commands("README.md") if line.startswith("sql "))
+    found = query(Warehouse(filled_warehouse(tmp_path)), statement).frame
+    assert found.height > 1 and found["working_dimension"].null_count() < found.height
+
+
+def test_the_first_command_is_there_for_both_kinds_of_system():
+    assert commands("README.md")[:2] == ["demo", "demo"]
+
+
+def test_every_verb_and_protocol_is_told_and_no_other():
+    text = text_of("README.md")
+    verbs = next(a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    assert not [verb for verb in verbs if not re.search(rf"-m core {verb}\b|`{verb}\b", text)]
+    assert re.findall(r"^\| `([\w-]+)`", text, flags=re.MULTILINE) == list(PROTOCOLS)
+
+
+def test_the_table_of_protocols_says_what_they_read():
+    for protocol in PROTOCOLS.values():
+        row = re.search(rf"^\| `{protocol.name}`.*$", text_of("README.md"), flags=re.MULTILINE)[0]
+        if protocol.name != "thorough":  # told as what it adds to standard
+            assert f"{protocol.n_sequences:,} windows of {protocol.n_tokens} tokens" in row
+        assert ("shuffled" in row) == ("shuffled" in protocol.passes) or protocol.name == "thorough"
+        assert ("no verdict" in row) == ("one_per_type" not in protocol.clouds)
 
 
 def test_the_checks_of_a_fresh_machine_run_the_readmes_test_command():
@@ -36,7 +76,29 @@ def test_every_built_in_text_is_named():
 
 
 def test_paths_that_the_documents_name_exist():
-    for name in ("README.md", "CONTRIBUTING.md"):
-        for path in re.findall(r"`((?:core|pages|tests|data|\.ci)/[\w./-]*)`", text_of(name)):
+    for name in DOCUMENTS:
+        for path in re.findall(r"`((?:core|pages|tests|data|docs|\.ci)/[\w./-]*)`", text_of(name)):
             if not path.startswith("data/local"):
                 assert (ROOT / path).exists(), path
+
+
+def test_programs_that_the_documents_name_exist():
+    for name in DOCUMENTS:
+        for module in re.findall(r"-m (tests\.(?:bench\.\w+|look))", text_of(name)):
+            path = ROOT / module.replace(".", "/")
+            assert path.with_suffix(".py").is_file(), module
+
+
+def test_every_room_and_every_file_of_the_geometry_has_its_line():
+    text = text_of("CONTRIBUTING.md")
+    rooms = [path for path in (ROOT / "core").iterdir() if path.name not in ("__init__.py", "__pycache__")]
+    named = {path: f"`core/{path.name}{'/' if path.is_dir() else ''}`" for path in rooms}
+    assert not [path.name for path, name in named.items() if name not in text]
+    files = {path.name for path in (ROOT / "core" / "geometry").glob("*.py")} - {"__init__.py"}
+    assert not files - set(re.findall(r"^\| `(\w+\.py)` \|", text, flags=re.MULTILINE))
+
+
+def test_the_citation_is_of_this_version():
+    project = tomllib.loads(text_of("pyproject.toml"))["project"]
+    stated = dict(re.findall(r"^(version|license): (.+)$", text_of("CITATION.cff"), flags=re.MULTILINE))
+    assert stated == {"version": project["version"], "license": project["license"]}
