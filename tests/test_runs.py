@@ -101,7 +101,7 @@ def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(config,
     assert set(runs.filter(pl.col("pass") != "text")["parent_run_id"]) == {first.run_id}
     summary = first.profile.summaries[0]
     assert set(summary.control_run_ids) == {c.run.run_id for c in first.controls}
-    assert {"random_init_differs", "random_init_same"} & set(summary.qualifiers)
+    assert {"random_init_differs", "random_init_same", "random_init_unclear"} & set(summary.qualifiers)
     assert "no_random_init" not in summary.qualifiers
     by_pass = {c.run.pass_: c for c in first.controls}
     assert by_pass["shuffled"].bits_per_byte != first.profile.bits_per_byte
@@ -111,6 +111,26 @@ def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(config,
     shared = [{c.run.run_id for c in f.controls if c.run.pass_ == "random_init"} for f in (first, second)]
     assert shared[0] == shared[1] and len(shared[0]) == 2
     assert sorted(queries.runs(warehouse)["pass"]) == ["random_init"] * 2 + ["shuffled"] * 2 + ["text"] * 2
+
+
+def test_a_control_that_cannot_be_drawn_does_not_stop_the_measurement(config, controlled, warehouse, monkeypatch):
+    def refuse(*_arguments, **_keywords):
+        raise ModelError("A tensor has no initialiser.")
+
+    monkeypatch.setattr("core.measure.profile.open_random", refuse)
+    finished = measure(replace(config, protocol=controlled), warehouse, quiet)
+    assert finished.ingested and "no initialiser" in finished.failed[0]
+    assert "random_init_failed" in finished.profile.summaries[0].qualifiers
+    assert [c.run.pass_ for c in finished.controls] == ["shuffled"]
+
+
+def test_models_of_an_earlier_version_learn_what_controls_are_found_by(config, warehouse):
+    first = measure(config, warehouse, quiet)
+    with warehouse.write() as connection:
+        connection.execute("UPDATE models SET configuration_hash = NULL, tokenizer_hash = 'older'")
+    measure(config, warehouse, quiet)
+    model = warehouse.read("SELECT configuration_hash, tokenizer_hash FROM models").row(0)
+    assert model == (first.profile.model.configuration_hash, first.profile.model.tokenizer_hash)
 
 
 def test_a_profile_is_read_back_as_it_was_stored(config, warehouse):

@@ -38,16 +38,19 @@ FEW_TYPES = 0.9
 """Clouds smaller than this share of the protocol's read lower than full ones, and say so."""
 
 
-def summarise(profile: Profile, controls: Sequence[Profile] = ()) -> list[RunSummaryRow]:
-    """A summary row for each summarised cloud that the measurement has, judged with its control passes."""
+def summarise(profile: Profile, controls: Sequence[Profile] = (), failed: Sequence[str] = ()) -> list[RunSummaryRow]:
+    """A summary row for each summarised cloud that the measurement has, judged with its control passes.
+
+    `failed` names the passes that were tried and could not be measured.
+    """
     return [
-        _summarise(profile, cloud, controls)
+        _summarise(profile, cloud, controls, failed)
         for cloud in CLOUDS
         if any(row.cloud == cloud and row.estimator == ESTIMATOR for row in profile.estimates)
     ]
 
 
-def _summarise(profile: Profile, cloud: str, controls: Sequence[Profile]) -> RunSummaryRow:
+def _summarise(profile: Profile, cloud: str, controls: Sequence[Profile], failed: Sequence[str]) -> RunSummaryRow:
     n_layers = profile.model.n_layers
     logs = _log_profile(profile, cloud, "residual", n_layers + 1)
     post = _log_profile(profile, cloud, "post_norm", 1)
@@ -59,12 +62,12 @@ def _summarise(profile: Profile, cloud: str, controls: Sequence[Profile]) -> Run
     contraction = ratio(logs, n_layers, working, logs, n_layers)
     found = verdict([expansion, contraction], logs)
     without = _ratio_of_values(profile, cloud, working, n_layers, "abtt3")
-    extra = _of_controls(profile, cloud, controls)
+    extra = _of_controls(profile, cloud, controls, failed)
     if found == "found" and "random_init_same" in extra:
         found = "undecided"  # what untrained weights show as well is no finding about this model
     if found == "found":
         extra += ["abtt3_lost"] if without is not None and without <= math.exp(MARGIN) else []
-        extra += ["gride_disagrees"] if second and verdict(_direct_ratios(second, working), second) != "found" else []
+        extra += _of_second_opinion(second, working)
     return _summary(
         profile,
         cloud,
@@ -85,25 +88,47 @@ def _summarise(profile: Profile, cloud: str, controls: Sequence[Profile]) -> Run
 # --- controls and second opinions ------------------------------------------------------------------------------
 
 
-def _of_controls(profile: Profile, cloud: str, controls: Sequence[Profile]) -> list[str]:
+def _of_controls(profile: Profile, cloud: str, controls: Sequence[Profile], failed: Sequence[str]) -> list[str]:
     """What the control passes say about a shape: qualifiers."""
-    shows = {
-        name: [_shows_the_shape(control, cloud) for control in controls if control.run.pass_ == name]
+    if profile.run.pass_ != "text":
+        return []
+    random, shuffled = (
+        [_shows(control, cloud) for control in controls if control.run.pass_ == name]
         for name in ("random_init", "shuffled")
-    }
+    )
     found = []
-    if profile.run.pass_ == "text":
-        random = shows["random_init"]
-        found.append("no_random_init" if not random else "random_init_same" if any(random) else "random_init_differs")
-        found += ["shuffled_same"] if any(shows["shuffled"]) else []
+    if not random:
+        found.append("random_init_failed" if "random_init" in failed else "no_random_init")
+    elif "same" in random:
+        found.append("random_init_same")
+    else:
+        found.append("random_init_differs" if set(random) == {"differs"} else "random_init_unclear")
+    if "same" in shuffled or "unclear" in shuffled:
+        found.append("shuffled_same" if "same" in shuffled else "shuffled_unclear")
     return found
 
 
-def _shows_the_shape(control: Profile, cloud: str) -> bool:
-    """Whether a control is `found` itself, without a check against it. Shuffled text has no words: its types count."""
+def _shows(control: Profile, cloud: str) -> str:
+    """Whether a control shows the shape: `same`, `differs` or `unclear`. Shuffled text has no words: its types count.
+
+    A control whose shape is found but vetoed shows the artefact that the veto names, and decides nothing; one without
+    the shape differs, whatever its checks say.
+    """
     rows = {row.cloud: row for row in control.summaries}
     row = rows.get(cloud) or rows.get(CLOUD)
-    return row is not None and row.verdict == "found" and "check_vetoed" not in row.qualifiers
+    if row is not None and row.verdict == "not_found":
+        return "differs"
+    is_clean = row is not None and row.verdict == "found" and "check_vetoed" not in row.qualifiers
+    return "same" if is_clean else "unclear"
+
+
+def _of_second_opinion(second: LogProfile | None, working: int) -> list[str]:
+    """What the nearest-neighbour estimator says of a finding; nothing where it agrees."""
+    if second is None:
+        return ["gride_unclear"]
+    return {"found": [], "not_found": ["gride_disagrees"], "undecided": ["gride_unclear"]}[
+        verdict(_direct_ratios(second, working), second)
+    ]
 
 
 def _second_opinion(profile: Profile, cloud: str) -> LogProfile | None:

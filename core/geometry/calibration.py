@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from functools import cache
 from pathlib import Path
 
@@ -82,8 +83,10 @@ def calibrate(progress=lambda done, total: None) -> list[dict[str, object]]:
 
 
 def write_table(rows: list[dict[str, object]], path: Path = TABLE) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
+    beside = path.with_name(path.name + ".new")
+    with beside.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    os.replace(beside, path)
     _curves.cache_clear()

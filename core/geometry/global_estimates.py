@@ -45,7 +45,10 @@ class Scanned:
 def place(states: Tensor, cloud: Cloud) -> PlacedCloud:
     points = states[torch.from_numpy(cloud.rows).to(states.device)]
     members = torch.from_numpy(cloud.members).to(states.device)
-    return PlacedCloud(cloud, points - points[members[0]].mean(0), members)
+    moved = second_order.centred(points, members[0])
+    # A coordinate that is constant but for round-off is constant.
+    constant = moved[members[0]].std(0) <= 1e-6 * points[members[0]].mean(0).abs()
+    return PlacedCloud(cloud, moved.masked_fill(constant, 0), members)
 
 
 def scan_cloud(
@@ -111,5 +114,6 @@ def d2_of_scaled(placed: PlacedCloud) -> np.ndarray:
 
     The scales are those of the whole cloud in every subset: leaving a block out moves them too little to matter.
     """
-    scale = placed.points[placed.members[0]].std(0).clamp_min(1e-12)
-    return scan_cloud(PlacedCloud(placed.cloud, placed.points / scale, placed.members)).d2
+    spread = placed.points[placed.members[0]].std(0)
+    scale = torch.where(spread > 0, 1 / spread.clamp_min(1e-30), 0.0)  # constant coordinates are left out
+    return scan_cloud(PlacedCloud(placed.cloud, placed.points * scale, placed.members)).d2

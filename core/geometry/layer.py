@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.geometry import calibration, correlation, correlators, local, spectrum
+from core.geometry import calibration, correlation, correlators, local, multiscale, spectrum
 from core.geometry.clouds import Cloud
 from core.geometry.global_estimates import PlacedCloud, Scanned, d2_of_scaled, place, scan_cloud
 from core.geometry.neighbour_estimates import (
@@ -163,6 +163,9 @@ def local_readings(
             of_kept = local.local_dimension(c2[k][order][stays[order]])
             blocks.append(composition * exact[k][s] / of_kept if of_kept > 0 else math.nan)
         value = local.local_dimension(c2[k])
+        estimates.append(_from_blocks(placed.cloud, "local_d2", None, k, value, blocks, n_points=len(rows)))
+    for k, values in multiscale.wide_d2(placed, distinct, seed).items():
+        value, *blocks = values.tolist()
         estimates.append(_from_blocks(placed.cloud, "local_d2", None, k, value, blocks, n_points=len(rows)))
     largest = c2[max(ks)].cpu().numpy()
     good = largest > 0

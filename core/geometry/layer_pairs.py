@@ -33,9 +33,12 @@ class PairValue:
 
 
 def points_within(budget: int, n_layers: int, hidden_size: int, available: int) -> int:
-    """How many points the matrices may use: directions twice, a kernel and a table of ranks for each layer."""
+    """How many points the matrices may use; of each layer are kept directions twice, a kernel and a table of ranks.
+
+    One kind at a time is copied into a stack of all layers, which is counted too. At least 64 points are used.
+    """
     n = min(MAX_POINTS, available)
-    while n > 64 and n_layers * (2 * n * hidden_size * 4 + n * n * (4 + 2)) > budget:
+    while n > 64 and n_layers * (3 * n * hidden_size * 4 + n * n * (4 + 2) * 2) > budget:
         n = int(n * 0.9)
     return n
 
@@ -68,12 +71,12 @@ class LayerPairs:
         kernel = points @ points.T
         norms = kernel.diagonal().clone()
         squared = norms[:, None] + norms[None, :] - 2 * kernel
-        squared.fill_diagonal_(-1)  # the point itself comes first and is no neighbour
+        squared.fill_diagonal_(-torch.inf)  # the point itself comes first and is no neighbour
         order = squared.argsort(dim=1)
         ranks = torch.empty(n, n, dtype=torch.int16, device=points.device)
         ranks.scatter_(1, order, torch.arange(n, dtype=torch.int16, device=points.device).expand(n, n).contiguous())
         self._ranks.append(ranks.cpu())
-        self._nearest.append(order[:, 1 : self._k + 1].cpu())
+        self._nearest.append(order[:, 1 : self._k + 1].clone().cpu())
         kernel.fill_diagonal_(0)
         self._kernels.append((kernel / norms.mean().clamp_min(1e-30)).cpu())
 

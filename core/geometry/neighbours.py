@@ -14,6 +14,8 @@ from torch import Tensor
 TILE = 512
 # Below this share of |x|^2 + |y|^2 the product form of a squared distance has lost 7 of its 24 bits.
 CANCELLATION = 2.0**-7
+# Below this share the product form cannot even say which candidates are nearest: such rows are computed explicitly.
+BLUR = 2.0**-17
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,11 @@ def nearest_of_tile(
 def _nearest_of(relative: Tensor, points: Tensor, norms: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """From |y|^2 - 2 x.y (n_rows, n) of the points x `rows` to all y: the k nearest, those that cancel made exact."""
     # A few spare candidates: cancellation can swap the order of the nearest.
-    relative, columns = relative.topk(min(k + 4, relative.shape[1]), dim=1, largest=False)
-    squared = relative + norms[rows, None]
+    smallest, columns = relative.topk(min(k + 4, relative.shape[1]), dim=1, largest=False)
+    squared = smallest + norms[rows, None]
+    blurred = squared[:, -1] < BLUR * (norms[rows] + norms[columns[:, -1]])
+    if blurred.any():
+        squared[blurred], columns[blurred] = _exactly(relative[blurred], points, rows[blurred], squared.shape[1])
     close = squared < CANCELLATION * (norms[rows, None] + norms[columns])
     i, j = close.nonzero(as_tuple=True)
     if len(i):
@@ -85,6 +90,18 @@ def _nearest_of(relative: Tensor, points: Tensor, norms: Tensor, rows: Tensor, k
         squared, again = squared.sort(dim=1)
         columns = columns.gather(1, again)
     return squared[:, :k].clamp_min(0).sqrt(), columns[:, :k]
+
+
+def _exactly(relative: Tensor, points: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """All distances of some rows by explicit difference; what is infinite in `relative` stays out."""
+    squared, columns = [], []
+    for part, row in zip(relative.split(64), rows.split(64), strict=True):
+        exact = torch.cdist(points[row], points, compute_mode="donot_use_mm_for_euclid_dist").square()
+        exact[torch.isinf(part)] = torch.inf
+        nearest_few = exact.topk(k, dim=1, largest=False)
+        squared.append(nearest_few.values)
+        columns.append(nearest_few.indices)
+    return torch.cat(squared), torch.cat(columns)
 
 
 def within_sets(table: NeighbourTable, members: Tensor, ranks: tuple[int, ...], sum_to: int) -> SetNeighbours:
@@ -145,9 +162,10 @@ def first_copies(points: Tensor, members: Tensor) -> Tensor:
     weights = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=generator, dtype=torch.int64)
     _, group = torch.unique((bits * weights.to(bits.device)).sum(1), return_inverse=True)
     n = len(group)
-    position = torch.arange(n, device=group.device)
-    result = torch.zeros_like(members)
-    for index, member in enumerate(members):
-        first = torch.full((n,), n, device=group.device).scatter_reduce_(0, group[member], position[member], "amin")
+    group, own = group.cpu(), members.cpu()  # small, and not every device has these operations
+    position = torch.arange(n)
+    result = torch.zeros_like(own)
+    for index, member in enumerate(own):
+        first = torch.full((n,), n).scatter_reduce_(0, group[member], position[member], "amin")
         result[index, first[first < n]] = True
-    return result
+    return result.to(members.device)

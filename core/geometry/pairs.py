@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from core.geometry.neighbours import NeighbourTable, nearest_of_tile
+from core.geometry.second_order import COINCIDES
 
 _log = logging.getLogger("workdim")
 TILE = 512
@@ -48,9 +49,9 @@ class PairSums:
     """of ones"""
 
     def without(self, *others: PairSums) -> PairSums:
-        for other in others:
-            self = PairSums(self.squares - other.squares, self.pairs - other.pairs)
-        return self
+        return PairSums(
+            self.squares - sum(other.squares for other in others), self.pairs - sum(other.pairs for other in others)
+        )
 
     @property
     def d2(self) -> np.ndarray:
@@ -126,7 +127,7 @@ def directions(points: Tensor, members: Tensor, components: Tensor | None = None
         norms = norms - scores.square().sum(1)
         features += list(scores.unbind(1))
     # Points that coincide with the mean have no direction; round-off must not give them one.
-    valid = members & (norms > 1e-6 * norms.clamp_min(0).amax(1, keepdim=True).clamp_min(1e-30))
+    valid = members & (norms > COINCIDES * norms.clamp_min(0).amax(1, keepdim=True).clamp_min(1e-30))
     weights = torch.where(valid, 1 / norms.clamp_min(1e-30), torch.zeros_like(norms))
     metric = points.new_zeros(len(members), 2 + n_removed, 2 + n_removed)
     metric[:, 0, 0], metric[:, 0, 1], metric[:, 1, 0] = -square, 1, 1

@@ -147,13 +147,15 @@ def _estimate(
     distinct points. Blocks are groups of neighbouring sequences; `n_blocks` None or 0 leaves the error out.
     """
     cloud = _labelled(name, points, sequences, types)
+    everyone = torch.ones(1, len(cloud.points), dtype=torch.bool, device=cloud.points.device)
+    distinct = int(first_copies(cloud.points, everyone).sum())
+    if distinct < ratios.MIN_POINTS:
+        raise EstimateError(
+            f"{name} needs at least {ratios.MIN_POINTS} distinct points; {len(cloud.points)} were given and "
+            f"{distinct} are distinct. Give more points."
+        )
     reading = formula(cloud)
     n = len(cloud.points) - reading.n_dropped
-    if n < ratios.MIN_POINTS:
-        raise EstimateError(
-            f"{name} needs at least {ratios.MIN_POINTS} distinct points; {len(cloud.points)} were given and {n} are "
-            "distinct. Give more points."
-        )
     notes = [] if sequences is not None else ["independent points assumed"]
     replicates = []
     if n_blocks:

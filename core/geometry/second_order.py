@@ -13,49 +13,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
-def pair_d2(gram: Tensor, sequences: Tensor) -> tuple[float, float]:
-    """(d2 without pairs of one sequence, d2 of all pairs) from a Gram matrix of uncentred points.
-
-    gram (n, n) fp32 is overwritten; sequences (n,) int64 sorted or not. Points are centred on their own mean here,
-    in the Gram matrix: c_ij = g_ij - r_i - r_j + g. NaN where no pair is left.
-    """
-    n = len(gram)
-    means = gram.mean(1)
-    means = means - means.mean() / 2  # r_i - g/2, so that subtracting it for i and for j adds g back once
-    gram.sub_(means[:, None]).sub_(means[None, :])
-    scale = gram.diagonal().clamp_min(torch.finfo(gram.dtype).tiny).rsqrt()
-    gram.mul_(scale[:, None]).mul_(scale[None, :])
-    total = float(torch.dot(gram.flatten(), gram.flatten()))
-    order = torch.argsort(sequences)
-    within, counts = 0.0, torch.bincount(sequences)
-    for rows in order.split([c for c in counts.tolist() if c]):
-        within += float(gram[rows][:, rows].square().sum())
-    return _ratio(n * n - int((counts * counts).sum()), total - within), _ratio(n * n - n, total - n)
-
-
-def direction_d2(points: Tensor, sequences: Tensor) -> tuple[float, float]:
-    """The same as `pair_d2`, from points (n, n_dims): cheaper where there are more points than dimensions."""
-    directions = torch.nn.functional.normalize(points - points.mean(0), dim=1)
-    n = len(directions)
-    moment = directions.T @ directions  # (n_dims, n_dims)
-    total = float(torch.dot(moment.flatten(), moment.flatten()))
-    within, counts = 0.0, torch.bincount(sequences)
-    for rows in torch.argsort(sequences).split([c for c in counts.tolist() if c]):
-        own = directions[rows]
-        within += float((own @ own.T).square().sum())
-    return _ratio(n * n - int((counts * counts).sum()), total - within), _ratio(n * n - n, total - n)
+COINCIDES = 1e-6
+"""Points whose squared distance to the mean is below this share of the largest have no direction: it is round-off."""
 
 
 def d2(points: Tensor, sequences: Tensor) -> tuple[float, float]:
-    """(d2, d2_all_pairs) by the cheaper of the two routes; points (n, n_dims) fp32."""
-    n, n_dims = points.shape
+    """(d2 without pairs of one sequence, d2 of all pairs) of points (n, n_dims) fp32, centred here.
+
+    sequences (n,) int64, not negative. A point that coincides with the mean has no direction and is left out; NaN
+    where no pair is left.
+    """
+    points = centred(points)
+    squared_norms = points.square().sum(1)
+    valid = squared_norms > COINCIDES * squared_norms.max()
+    directions = points[valid] * squared_norms[valid].rsqrt()[:, None]
+    n, n_dims = directions.shape
     if n < 3:
         return math.nan, math.nan
-    if n <= n_dims:
-        centred = points - points.mean(0)
-        return pair_d2(centred @ centred.T, sequences)
-    return direction_d2(points, sequences)
+    product = directions @ directions.T if n <= n_dims else directions.T @ directions
+    total = float(torch.dot(product.flatten(), product.flatten()))
+    labels = sequences[valid]
+    counts = torch.bincount(labels)
+    within = float((counts == 1).sum())  # a point with itself has cosine 1
+    for rows in torch.argsort(labels).split([c for c in counts.tolist() if c]):
+        if len(rows) > 1:
+            own = directions[rows]
+            within += float((own @ own.T).square().sum())
+    return _ratio(n * n - int((counts * counts).sum()), total - within), _ratio(n * n - n, total - n)
+
+
+def centred(points: Tensor, members: Tensor | None = None) -> Tensor:
+    """Points less the mean of the members (of all); exactly zero where they differ by round-off alone."""
+    moved = points - (points if members is None else points[members]).mean(0)
+    size, spread = points.square().sum(1).max(), moved.square().sum(1).max()
+    return moved if float(spread) > 1e-11 * float(size) else torch.zeros_like(moved)
 
 
 def halves_of_sequences(sequences: Tensor, between: Tensor, halves: Tensor) -> Tensor:
@@ -92,7 +83,7 @@ def leading_components(points: Tensor, members: Tensor, n_components: int) -> Te
         scores = points @ basis - (means[which, None] @ basis)  # (n_sets, n, width)
         scores = scores * weight[which, :, None]
         image = (points.T @ scores) - means[which, :, None] * scores.sum(1, keepdim=True)
-        return torch.linalg.qr(image)[0]  # (n_sets, n_dims, width)
+        return torch.linalg.qr(image.cpu())[0].to(points.device)  # (n_sets, n_dims, width)
 
     whole = basis[None]
     for _ in range(8):
@@ -101,8 +92,9 @@ def leading_components(points: Tensor, members: Tensor, n_components: int) -> Te
     for _ in range(2):
         each = step(each, slice(0, len(members)))
     scores = (points @ each - means[:, None] @ each) * weight[:, :, None]
-    _, rotation = torch.linalg.eigh(scores.transpose(1, 2) @ scores)  # ascending
-    return (each @ rotation).transpose(1, 2).flip(1)[:, :n_components]
+    # Decompositions of such small matrices run on the CPU: not every device has them.
+    _, rotation = torch.linalg.eigh((scores.transpose(1, 2) @ scores).cpu().double())  # ascending
+    return (each @ rotation.to(points)).transpose(1, 2).flip(1)[:, :n_components]
 
 
 def participation_ratio(points: Tensor) -> float:
@@ -111,7 +103,7 @@ def participation_ratio(points: Tensor) -> float:
     Numerator and denominator are U-statistics: tr S^2 is the unbiased HSIC of the kernel with itself. The naive
     ratio of sample eigenvalues is biased by about 1/N: 144 for 200 Gaussian dimensions at N = 512.
     """
-    points = points - points.mean(0)
+    points = centred(points)
     everything = torch.ones(1, len(points), dtype=torch.bool, device=points.device)
     if len(points) > points.shape[1]:
         moment = points.T @ points
@@ -128,12 +120,12 @@ def participation_ratios(points: Tensor, members: Tensor, squares: Tensor) -> np
     It depends on differences of points alone, so the centring of the whole cloud serves every subset.
     """
     weight = members.to(points.dtype)
-    n = weight.sum(1).double().cpu().numpy()
+    n = weight.sum(1).cpu().double().numpy()
     norms = points.square().sum(1)
     totals = weight @ points  # (n_sets, n_dims)
     row_sums = (totals @ points.T - norms) * weight  # without the diagonal; (n_sets, n)
     trace, on_diagonal, total, of_rows, squared = (
-        value.double().cpu().numpy()
+        value.cpu().double().numpy()
         for value in (weight @ norms, weight @ norms.square(), totals.square().sum(1), row_sums.square().sum(1),
                       squares)
     )  # fmt: skip

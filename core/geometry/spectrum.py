@@ -61,7 +61,8 @@ def rank_replicates(points: Tensor, members: Tensor) -> tuple[list[float], list[
     """(effective ranks, stable ranks) of every member set, from one decomposition.
 
     points (n, n_dims) fp32; members (n_sets, n) bool, each nearly set 0. Set 0 is exact. The others are perturbations
-    of the base, set 0 where it has points enough, in its own eigenbasis, where the covariance of a set is diag(l) + E: to second order
+    of the base, set 0 where it has points enough, in its own eigenbasis, where the covariance of a set is
+    diag(l) + E: to second order
 
         tr C log C = sum l log l + sum (1 + log l_k) E_kk + 1/2 sum_jk E_jk^2 (log l_j - log l_k) / (l_j - l_k),
 

@@ -23,9 +23,9 @@ is off in a measurement) and `token_id` (which row of the embedding has which us
 def describe(weights: Weights, config: Any, module: Any, tokenizer: Any, stack: Stack, kind: str) -> ModelRow:
     """The row of a model; `module` may be on the meta device, so that a random control has the row of the real one."""
     own = stack_config(config, stack.name).get_text_config()
-    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()), ensure_ascii=True)
     return ModelRow(
-        model_id=f"{weights.reference}@{weights.revision}",
+        # The stacks of an encoder-decoder differ in depth and are never compared: each is a model of its own.
+        model_id=f"{weights.reference}@{weights.revision}" + ("" if stack.name == "main" else f"#{stack.name}"),
         reference=weights.reference,
         name=weights.name,
         repository=weights.repository,
@@ -39,13 +39,28 @@ def describe(weights: Weights, config: Any, module: Any, tokenizer: Any, stack: 
         hidden_size=own.hidden_size,
         n_layers=len(stack.blocks),
         vocabulary_size=own.vocab_size,
-        tokenizer_hash=hashlib.sha256(vocabulary.encode()).hexdigest()[:12],
+        tokenizer_hash=tokenizer_hash(tokenizer),
         weight_format="gguf" if weights.gguf_file else "safetensors",
         weight_bytes=sum(path.stat().st_size for path in weights.files),
         weights_sha256=hash_files(weights.files),
         licence=weights.licence,
         configuration_hash=configuration_hash(config, position_padding(module)),
     )
+
+
+PROBE = (
+    "The tokenizer's habits, 1,234.50 times: don't re-use  two spaces, URLs (https://example.org/a_b?c=1), CamelCase,\n"
+    '\tTabs, "quotes", naïve façade, Straße, 東京都は日本の首都です。カタカナとひらがな、漢字。中文文本也一样。'
+    "한국어 문장. Ещё пример. 🙂 x**2 != y[0]"
+)
+"""Text that tells tokenizers apart which share a vocabulary: merges, normaliser, pre-tokeniser, special tokens."""
+
+
+def tokenizer_hash(tokenizer: Any) -> str:
+    """Twelve hex digits that tokenizers share which cut text alike: vocabulary, special ids, and a probe text's ids."""
+    content = [sorted(tokenizer.get_vocab().items()), sorted(tokenizer.all_special_ids),
+               list(tokenizer(PROBE, verbose=False)["input_ids"])]  # fmt: skip
+    return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()[:12]
 
 
 def configuration_hash(config: Any, position_padding: int | None = None) -> str:

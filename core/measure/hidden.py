@@ -68,7 +68,7 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     _need_room(scratch, math.prod(shape) * 4)
     states = np.lib.format.open_memmap(scratch / "states.npy", mode="w+", dtype=np.float32, shape=shape)
     spill = _Spill(model, states, n_tokens)
-    batch = min(MAX_BATCH, max(1, LOGIT_BUDGET // (4 * n_tokens * model.vocabulary_size)))
+    batch = batch_size(model, n_tokens)
     loss, post_norm_differs = 0.0, False
     with torch.inference_mode(), spill.hooked():
         for start in range(0, n_sequences, batch):

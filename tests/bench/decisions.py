@@ -39,7 +39,9 @@ def decisions() -> str:
 def _groups() -> dict[str, list[str]]:
     return {
         "Checks of a run (`core.measure.checks.LIMITS`): above the first figure a run is warned of, above the second "
-        "its verdict is vetoed.": [_check(name) for name in checks.LIMITS],
+        "it is vetoed: its verdict says so, and rankings leave it out until a reader lifts that.": [
+            _check(name) for name in checks.LIMITS
+        ],
         "The shape (`core.analysis.shape`, `core.analysis.ranking`):": [
             f"a rise or fall counts from {_percent(shape.MARGIN)} on: found where the one-sided lower 95 % limits of "
             "both ratios lie above it, not found where the upper 97.5 % limit of either lies below",

@@ -1,10 +1,12 @@
-"""`python -m tests.bench.demo`: what measuring the demo models costs, per phase, beside a bare forward pass.
+"""`python -m tests.bench.demo [--protocol NAME]`: what measuring the demo models costs, beside a bare forward pass.
 
-The bare pass runs the same batches through model, head and loss, in the same process, after the measurement.
+The bare pass runs the same batches through model, head and loss, in the same process, after the measurement. The text
+pass is everything that a measurement does but opening the model; control passes, if any, are stated apart.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 import time
@@ -13,9 +15,10 @@ from pathlib import Path
 import torch
 
 from core.measure.corpora import open_corpus
+from core.measure.hidden import batch_size
 from core.measure.models import open_model
-from core.measure.profile import anonymous_memory
 from core.measure.protocol import find_protocol
+from core.measure.provenance import anonymous_memory
 from core.measure.sample import draw_sample
 from core.measure.sources import find_weights
 from core.records import RunConfig
@@ -25,20 +28,29 @@ from core.warehouse.store import Warehouse
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--protocol", default="quick")
+    parser.add_argument("--corpus", default="english-business")
+    parser.add_argument("models", nargs="*", default=DEMO_MODELS)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for reference in DEMO_MODELS:
-            config = RunConfig(reference)
-            start = time.perf_counter()
-            run = measure(config, Warehouse(Path(folder) / "bench.duckdb"), lambda step: None).profile.run
-            whole = time.perf_counter() - start
+        for reference in options.models:
+            config = RunConfig(reference, options.corpus, options.protocol)
+            finished = measure(config, Warehouse(Path(folder) / "bench.duckdb"), lambda step: None)
+            phases = json.loads(finished.profile.run.phase_seconds)
             bare, peak = bare_pass(config)
-            phases = json.loads(run.phase_seconds)
-            print(f"{reference}: {whole:.1f} s in all, {json.dumps(phases)}")
+            text = sum(phases[name] for name in ("forward", "geometry", "layers"))
+            print(f"{reference}, {options.protocol}: {json.dumps(phases)}")
+            print(f"  bare forward with head and loss {bare:.1f} s")
             print(
-                f"  bare forward with head and loss {bare:.1f} s: spilling, {phases['forward'] / bare:.2f} times that"
+                f"  forward with spilling {phases['forward'] / bare:.2f}, whole text pass {text / bare:.2f} times that"
             )
+            for control in finished.controls:
+                seconds = sum(json.loads(control.run.phase_seconds).values())
+                print(f"  control pass {control.run.pass_}: {seconds / bare:.2f} times that")
             print(
-                f"  peak anonymous memory {run.peak_memory_bytes / 1e9:.2f} GB; after the bare pass {peak / 1e9:.2f} GB"
+                f"  peak anonymous memory {finished.profile.run.peak_memory_bytes / 1e9:.2f} GB; "
+                f"of the bare pass {peak / 1e9:.2f} GB"
             )
 
 
@@ -48,7 +60,7 @@ def bare_pass(config: RunConfig) -> tuple[float, int]:
     peak = 0
     start = time.perf_counter()
     with torch.inference_mode():
-        for ids in torch.from_numpy(sample.ids).split(7):
+        for ids in torch.from_numpy(sample.ids).split(batch_size(model, sample.ids.shape[1])):
             model.forward(ids.to(model.device))
             peak = max(peak, anonymous_memory())
     return time.perf_counter() - start, peak

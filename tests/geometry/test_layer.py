@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.geometry import clouds, layer, resampling, second_order
+from core.geometry import clouds, layer, multiscale, resampling, second_order
+from core.geometry.global_estimates import place
 
 
 def plan(types, sequences, n_blocks=16, max_types=10_000, n_draws=2, n_splits=4, **changes):
@@ -37,6 +38,27 @@ def clustered(seed, n_types=300, n_sequences=32, n_tokens=40, n_dims=10, hidden_
 def found(result, cloud, estimator, n1=None, transform="centred"):
     wanted = (cloud, estimator, n1, transform)
     return next(e for e in result.estimates if (e.cloud, e.estimator, e.n1, e.transform) == wanted)
+
+
+def test_the_correlator_of_a_neighbourhood_is_that_of_its_points():
+    generator = np.random.default_rng(10)
+    states = torch.tensor(generator.normal(size=(400, 12)) * np.arange(1, 13) ** -0.5, dtype=torch.float32)
+    chosen = plan(np.arange(400), np.arange(400) % 20, n_draws=1)
+    placed = place(states, chosen.draws[0])
+    found = multiscale.wide_d2(placed, placed.members, seed=0)[100]
+    for which in (0, 3):
+        member = placed.members[which]
+        points = placed.points.double()
+        rows = placed.members[0].nonzero().squeeze(1)
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: multiscale.CENTRES]
+        values = []
+        for centre in rows[order][member[rows[order]]]:
+            distances = (points - points[centre]).norm(dim=1).masked_fill(~member, torch.inf)
+            distances[centre] = torch.inf
+            own = points[distances.argsort()[:100]]
+            u = torch.nn.functional.normalize(own - own.mean(0), dim=1)
+            values.append(float(((u @ u.T).square().sum() - 100) / (100 * 99)))
+        assert found[which] == pytest.approx(1 / (np.mean(values) - 1 / 99**2), rel=1e-3)
 
 
 def test_leaving_a_block_out_draws_the_next_occurrence_of_each_type():
@@ -125,6 +147,18 @@ def test_scaled_coordinates_count_alike():
     )
 
 
+def test_a_constant_coordinate_changes_nothing():
+    states, types, sequences = clustered(7)
+    states[:, -1] = 123.4
+    without = states.clone()
+    without[:, -1] = 0
+    plain, constant = (layer.measure_layer(s, plan(types, sequences)) for s in (without, states))
+    for transform in ("centred", "zscore"):
+        assert found(constant, "one_per_type", "d2", transform=transform).estimate.value == pytest.approx(
+            found(plain, "one_per_type", "d2", transform=transform).estimate.value, rel=2e-3
+        )
+
+
 def test_a_gaussian_cloud_reads_as_its_surrogate_and_clusters_read_lower():
     generator = np.random.default_rng(8)
     sequences = np.repeat(np.arange(32), 32)
@@ -140,13 +174,13 @@ def test_a_gaussian_cloud_reads_as_its_surrogate_and_clusters_read_lower():
 
 
 def test_the_local_family_goes_from_the_local_to_the_global():
-    """A thin curve of clusters: few directions nearby, all of them from afar; a flat cloud: the same everywhere."""
+    """A flat cloud reads the same at every size; its error comes from the text, and is not zero."""
     generator = np.random.default_rng(9)
     flat = torch.tensor(generator.normal(size=(900, 20)), dtype=torch.float32)
     sequences = np.arange(900) % 30
     result = layer.measure_layer(flat, plan(np.arange(900), sequences, n_draws=1))
     readings = {e.n2: e.estimate for e in result.estimates if e.estimator == "local_d2"}
-    assert sorted(readings) == [20, 50]
+    assert sorted(readings) == [20, 50, 100, 200, 400]
     for estimate in readings.values():
         assert estimate.value == pytest.approx(20, rel=0.05)
         assert 0 < estimate.std_error < 1

@@ -94,6 +94,13 @@ def test_what_a_token_does_between_layers():
 
 def test_the_sub_sample_keeps_to_the_budget():
     assert points_within(2**30, 31, 576, 800) == 800
-    few = points_within(64 * 2**20, 31, 576, 800)
-    assert 64 <= few < 800
-    assert 31 * (2 * few * 576 * 4 + few * few * 6) <= 64 * 2**20
+    few = points_within(128 * 2**20, 31, 576, 800)
+    assert 64 < few < 800
+    assert 31 * (3 * few * 576 * 4 + few * few * 12) <= 128 * 2**20
+
+
+def test_no_point_is_its_own_neighbour_however_large_the_norms():
+    states = walk(n_layers=2)
+    states = [1000 * torch.cat([s, s + 1e-4]) for s in states]
+    _, found = compared(states)
+    assert found["information_imbalance", 0, 0].value == pytest.approx(2 / 320)

@@ -60,3 +60,12 @@ def test_only_the_first_of_equal_rows_stays_in_each_member_set():
         [True, True, False, True, False],
         [False, True, True, True, False],
     ]
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1e-4])
+def test_neighbours_in_clusters_far_smaller_than_their_distance_from_the_mean_are_the_right_ones(spread):
+    """The product form cannot tell the members of such a cluster apart, not even which are the candidates."""
+    generator = torch.Generator().manual_seed(6)
+    centres = torch.randn(20, 200, generator=generator)
+    points = centres.repeat_interleave(60, 0) + spread * torch.randn(1200, 200, generator=generator)
+    assert nearest(points, 20).distances.numpy() == pytest.approx(brute_force(points, 20), rel=1e-2)

@@ -24,7 +24,8 @@ def test_a_select_gives_typed_rows(filled):
         filled, "SELECT run_id, layer, value FROM layer_estimates WHERE estimator = 'd2' ORDER BY layer;"
     )
     assert result.frame.schema == {"run_id": pl.String, "layer": pl.Int64, "value": pl.Float64}
-    assert result.frame.height == 12
+    stored = filled.read("SELECT count(*) AS n FROM layer_estimates WHERE estimator = 'd2'")["n"][0]
+    assert result.frame.height == stored >= 12
     assert not result.truncated
     assert 0 < result.seconds < 10
 
