@@ -48,6 +48,11 @@ class HiddenStates:
         return residual + ([(self.n_layers, "post_norm")] if self.has_post_norm else [])
 
 
+def batch_size(model: OpenModel, n_tokens: int) -> int:
+    """Sequences that one forward pass takes."""
+    return min(MAX_BATCH, max(1, LOGIT_BUDGET // (4 * n_tokens * model.vocabulary_size)))
+
+
 def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: ProgressCallback) -> HiddenStates:
     """Run the model over all windows; `scratch` is a folder for the states file, which is the caller's to delete.
 
