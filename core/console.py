@@ -87,7 +87,7 @@ def runs_table(runs: pl.DataFrame) -> str:
     rows = [
         (r["run_id"][:13], marked(r["name"], r["worst_check"] == "veto"), r["corpus_name"], r["protocol"],
          interval(r, "working_dimension", "-"), interval(r, "final_dimension_pre_norm", "-"),
-         interval(r, "final_dimension_post_norm", "-"), _outcome(r))
+         interval(r, "final_dimension_post_norm", "-"), "-" if r["verdict"] is None else wording.outcome_short(r, "en"))
         for r in runs.iter_rows(named=True)
     ]  # fmt: skip
     widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
@@ -97,16 +97,6 @@ def runs_table(runs: pl.DataFrame) -> str:
     if any(worst == "veto" for worst in runs["worst_check"]):
         lines += ["", wording.veto_note("en")]
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _outcome(run: dict[str, Any]) -> str:
-    """A control pass has no verdict: it shows the shape of the text run or does not."""
-    if run["verdict"] is None:
-        return "-"
-    if run["pass"] == "text":
-        return wording.verdict_short(run["verdict"], wording.told_of(run), "en")
-    shows = wording.shows_shape(run["verdict"], run["qualifiers"], "en")
-    return f"control, {wording.pass_name(run['pass'], 'en')}: {shows}"
 
 
 def run_details(

@@ -7,7 +7,7 @@ import streamlit as st
 from core.analysis import ranking
 from core.report import score_figures, score_points, wording
 from core.report.labels import group_title
-from core.ui import comparison, language, reads, states, tables
+from core.ui import comparison, language, published, reads, states, tables
 from core.ui.plain import plain
 
 _ = language.translator()
@@ -24,14 +24,14 @@ if not groups:
     st.stop()
 
 compared = comparison.rows_of(groups)
-scored = ranking.with_scores(compared, reads.scores(comparison.repositories(compared)))
-benchmark, dimension = comparison.choose_picture(ranking.benchmarks(scored))
+scored = ranking.with_scores(compared, reads.scores(published.repositories(compared)))
+benchmark, dimension = published.choose_picture(ranking.benchmarks(scored))
 for number, group in enumerate(groups):
     st.subheader(plain(group_title(group, reader)))
     for caution in comparison.cautions(group):
         st.warning(caution, icon=":material/balance:")
     if benchmark:
-        data = score_points.ranking_points(group, scored, benchmark, dimension, asked.cloud)
+        data = score_points.ranking_points(group, scored, benchmark, dimension, asked.cloud, reader)
         if data.points:
             st.plotly_chart(score_figures.ranking_figure(data, reader), key=f"scatter {number}", theme=None)
             st.markdown(wording.scatter_caution(reader))
@@ -39,9 +39,9 @@ for number, group in enumerate(groups):
                 st.caption(_("Without this score: {names}").format(names=plain(_(", ").join(data.without_score))))
         else:
             st.caption(_("No run of this group has this score."))
-    tables.show(tables.ranked(comparison.with_score_text(group, scored, benchmark)), f"group {number}")
-    for note in comparison.score_notes(group, scored, benchmark):
+    tables.show(tables.ranked(published.with_score_text(group, scored, benchmark)), f"group {number}")
+    for note in published.score_notes(group, scored, benchmark):
         st.caption(note)
 
-exported = comparison.for_export(groups, scored, benchmark)
+exported = published.for_export(groups, scored, benchmark)
 tables.download(exported, "workdim_ranking.csv", _("Download all groups (CSV)"))

@@ -56,5 +56,20 @@ def without_later_rows(profile: Profile) -> Profile:
     )
 
 
+def last_token_run(profile: Profile) -> Profile:
+    """As the protocol last-token leaves it: neighbour estimates of one cloud, no summary, no verdict."""
+    kept = [row for row in profile.estimates if row.cloud == "one_per_type" and row.estimator in ("gride", "two_nn")]
+    return replace(
+        profile,
+        run=replace(profile.run, protocol="last-token", words_hash=None, n_words=None, n_words_lost=None),
+        estimates=[replace(row, cloud="last_token") for row in kept],
+        correlators=[],
+        replicates=[],
+        summaries=[],
+        pairs=[],
+        distributions=[],
+    )
+
+
 def empty_warehouse(folder: Path) -> Path:
     return folder / "workdim.duckdb"

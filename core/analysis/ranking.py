@@ -1,8 +1,8 @@
 """Which runs may stand in one table, and which published scores belong to them.
 
-Runs are compared only within a group: one model kind, tokenizer, corpus and protocol; or, for models whose tokenizers
-differ, the same words of the same text. No order within a group is called better. A score belongs to a model through
-its exact repository and revision; everything weaker is labelled.
+Runs are compared only within a group: one model kind, stack, tokenizer, corpus and protocol; or, for models whose
+tokenizers differ, the same words of the same text. No order within a group is called better. A score belongs to a model
+through its exact repository and revision; everything weaker is labelled.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import polars as pl
 
 from core.tables import RunSummaryRow, columns
 
-GROUP_KEYS = ("kind", "tokenizer_hash", "corpus_id", "protocol_hash")
-WORD_KEYS = ("kind", "words_hash", "corpus_id", "protocol_hash")
+GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")
+WORD_KEYS = ("kind", "stack", "words_hash", "corpus_id", "protocol_hash")
 """What runs share that are compared on one point per word of the text."""
+MAIN = "main"
+"""The stack of a model that has only one, and of runs that an earlier version measured."""
 N_TOLERANCE = 0.10
 """Dimensions of clouds whose sizes differ by more are not compared: a broader vocabulary reads higher."""
 
@@ -36,6 +38,8 @@ class RankingGroup:
     """Rows of the runs frame, in the order that the reader chose."""
     words_hash: str = ""
     """Of the words whose points are compared; empty where the points are token types."""
+    stack: str = MAIN
+    """Which blocks were read: `encoder` or `decoder` of an encoder-decoder, `main` of every other model."""
 
     @property
     def n_points(self) -> tuple[int, int]:
@@ -63,6 +67,21 @@ def groups(runs: pl.DataFrame, order: str = "name", *, lifted: bool = False) -> 
     return _grouped(runs, GROUP_KEYS, order, lifted)
 
 
+def newest(runs: pl.DataFrame) -> pl.DataFrame:
+    """The first run of each model, stack, text and protocol: the newest, as `runs` stand newest first."""
+    alike = ["model_id", "stack", "corpus_id", "protocol_hash"]
+    return with_stack(runs).unique(alike, keep="first", maintain_order=True)
+
+
+def with_stack(runs: pl.DataFrame) -> pl.DataFrame:
+    """The same runs; a stack that was not recorded is the main one."""
+    return (
+        runs.with_columns(pl.col("stack").fill_null(MAIN))
+        if "stack" in runs.columns
+        else runs.with_columns(stack=pl.lit(MAIN))
+    )
+
+
 def vetoed(runs: pl.DataFrame) -> pl.DataFrame:
     """The runs on unchanged text that `groups` leaves out; `vetoed_by` names the checks."""
     return runs.filter(pl.col("pass") == "text", _is_vetoed())
@@ -80,7 +99,7 @@ def across_tokenizers(
         return []
     of_words = summaries.filter(cloud="one_per_word", estimator="d2")
     own = [column for column in columns(RunSummaryRow) if column in of_words.columns and column != "run_id"]
-    measured = runs.filter(pl.col("words_hash").is_not_null()).drop(own, strict=False)
+    measured = with_stack(runs).filter(pl.col("words_hash").is_not_null()).drop(own, strict=False)
     joined = measured.join(of_words.select("run_id", *own), on="run_id", how="inner", maintain_order="left")
     found = _grouped(joined, WORD_KEYS, order, lifted)
     return [group for group in found if group.rows["model_id"].n_unique() > 1]
@@ -89,7 +108,7 @@ def across_tokenizers(
 def _grouped(runs: pl.DataFrame, keys: tuple[str, ...], order: str, lifted: bool) -> list[RankingGroup]:
     if runs.is_empty():
         return []
-    text = runs.filter(pl.col("pass") == "text")
+    text = with_stack(runs).filter(pl.col("pass") == "text")
     text = text if lifted else text.filter(~_is_vetoed())
     text = text.sort([order, "name", "run_id"], nulls_last=True)
     found = [_group(rows, keys) for _, rows in text.group_by(keys, maintain_order=True)]

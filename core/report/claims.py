@@ -90,7 +90,7 @@ def statements(group: RankingGroup, language: str) -> list[str]:
     if group.rows.height == 1:
         return _of_one(group.rows.row(0, named=True), language)
     if group.rows.height <= MOST_STATEMENTS:
-        labels = run_labels(group.rows)
+        labels = run_labels(group.rows, language)
         return [_of_several(run, labels[run["run_id"]], language) for run in group.rows.iter_rows(named=True)]
     return _of_many(group, language)
 
@@ -158,7 +158,7 @@ def _of_several(run: dict, label: str, language: str) -> str:
 
 def _of_many(group: RankingGroup, language: str) -> list[str]:
     _ = translator(language)
-    rows, labels = group.rows, run_labels(group.rows)
+    rows, labels = group.rows, run_labels(group.rows, language)
     lowest, highest = _ends(rows.filter(~pl.col("worst_check").eq_missing(pl.lit("veto"))), "working_dimension")
     said = []
     if lowest is not None and highest is not None:

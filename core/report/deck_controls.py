@@ -15,18 +15,21 @@ from core.report.deck_text_of_charts import BELOW_CHART, chart_words, mark_key
 from core.report.deck_theme import CHART_BOX, READING_BOX, SPLIT, STATEMENT_BOX, add_notes, add_slide
 from core.report.labels import marked, run_labels, shortened
 from core.report.material import Material
-from core.report.points import PRIMARY, ProfileData, profile_points
+from core.report.points import PRIMARY, ProfileData, press_flat, profile_points
 
 STATEMENT_SIZES = (16, 15, 14, 13, 12, 11)
 MOST_INTERVALS = 3
 """With more controls than that the statements leave the intervals to the chart: they have to fit beside it."""
-EXPLAINED = ("random_init_same", "random_init_differs", "shuffled_same")
+EXPLAINED = (
+    "random_init_same", "random_init_unclear", "random_init_failed", "random_init_differs", "shuffled_same",
+    "shuffled_unclear",
+)  # fmt: skip
 """Qualifiers whose meaning this slide tells in full."""
 
 
 def add_controls(slides: Deck, material: Material) -> None:
     """None where no run on text has a control among the chosen runs."""
-    labels = run_labels(material.texts)
+    labels = run_labels(material.texts, material.language)
     for run in material.texts.iter_rows(named=True):
         controls = material.controls_of(run)
         if controls.height:
@@ -41,7 +44,8 @@ def _add_slide(slides: Deck, material: Material, run: dict, controls: pl.DataFra
     chart_holder, text_holder = slide.placeholders[1], slide.placeholders[2]
     chart_holder._element.getparent().remove(chart_holder._element)
     if data.curves:
-        is_log = _needs_log(data)
+        text, *others = data.curves
+        is_log = press_flat([text], others)
         add_profile_chart(slide, CHART_BOX, data, chart_words(data, language, is_log), is_log)
         add_text(slide, BELOW_CHART, [mark_key(data, language)], 11, quiet=True)
     said = _statements(run, controls, language)
@@ -59,7 +63,7 @@ def _add_slide(slides: Deck, material: Material, run: dict, controls: pl.DataFra
 def _curves(material: Material, run: dict, controls: pl.DataFrame) -> ProfileData:
     """The text first, so that it has the first colour; as many controls as a chart can tell apart."""
     rows = pl.concat([material.runs.filter(run_id=run["run_id"]), controls.head(MOST_CURVES - 1)])
-    data = profile_points(material.estimates, rows, *PRIMARY)
+    data = profile_points(material.estimates, rows, *PRIMARY, language=material.language)
     names = {row["run_id"]: _name(row, material.language) for row in rows.iter_rows(named=True)}
     curves = [replace(curve, name=names[curve.run_id]) for curve in data.curves]
     # A control has no working band: only the text's is marked.
@@ -67,38 +71,30 @@ def _curves(material: Material, run: dict, controls: pl.DataFrame) -> ProfileDat
     return replace(data, curves=curves)
 
 
-def _needs_log(data: ProfileData) -> bool:
-    """True where a linear axis would press the text's curve flat: random weights start at the hidden size."""
-    text, *others = [[mark.value for mark in curve.marks] for curve in data.curves]
-    values = [value for curve in others for value in curve]
-    return bool(values) and min([*text, *values]) > 0 and max(values) > 2 * max(text)
-
-
 def _name(run: dict, language: str) -> str:
-    """`random weights, seed 1`."""
-    _ = translator(language)
-    name = wording.pass_name(run["pass"], language)
-    if run["pass"] == "random_init" and run["model_seed"] is not None:
-        name = _("{name}, seed {seed}").format(name=name, seed=run["model_seed"])
-    return marked(name, claims.is_vetoed(run))
+    """`random weights, seed 1 ‡`."""
+    return marked(wording.control_name(run["pass"], run["model_seed"], language), claims.is_vetoed(run))
 
 
 def _title(run: dict, controls: pl.DataFrame, label: str, language: str) -> str:
     """What the controls show, where the text shows a shape that they could share."""
     _ = translator(language)
     qualifiers, name = run["qualifiers"] or [], shortened(label, 40)
-    told = [
-        wording.qualifier_text(key, language)
-        for key in ("random_init_same", "random_init_differs", "shuffled_same")
-        if key in qualifiers
-    ]
-    if "shuffled_same" not in qualifiers and controls.filter(pl.col("pass") == "shuffled").height:
+    told = [wording.qualifier_text(key, language) for key in EXPLAINED if key in qualifiers]
+    if _shuffled_differs(controls):
         told.append(_("shuffled text does not show it"))
     if told and (run["verdict"] == "found" or "random_init_same" in qualifiers):
         title = _("{name}, expansion-contraction: {clauses}")
         return title.format(name=name, clauses=_(", ").join(told))
     size = wording.size_range((run["n_points"] or 0, run["n_points"] or 0))
     return _("{name}: estimated dimension (d2, N={size}) of the text and of its controls").format(name=name, size=size)
+
+
+def _shuffled_differs(controls: pl.DataFrame) -> bool:
+    """No qualifier says it, so the control itself is asked: one that is vetoed or undecided decides nothing."""
+    shuffled = controls.filter(pl.col("pass") == "shuffled")
+    differs = pl.col("verdict").eq_missing(pl.lit("not_found")) & ~pl.col("worst_check").eq_missing(pl.lit("veto"))
+    return shuffled.height > 0 and shuffled.select(differs.all()).item()
 
 
 def _statements(run: dict, controls: pl.DataFrame, language: str) -> list[str]:

@@ -132,7 +132,7 @@ def _origin(material: Material, texts: list[str], n_texts: int) -> list[str]:
     runs = material.runs
     lines = [_("# Text, protocol, programs"), *texts[:n_texts]]
     if n_texts < len(texts):
-        lines.append(_("{count} more texts on a slide that follows.").format(count=len(texts) - n_texts))
+        lines.append(_("Further texts, on a slide that follows: {count}.").format(count=len(texts) - n_texts))
     lines.append(_controls(material))
     lines.append(
         _("Workdim {code}; {libraries}.").format(code=_joined(runs["code_version"]), libraries=_versions(runs))

@@ -59,7 +59,7 @@ def add_limits(slides: Deck, material: Material) -> None:
     """The last slide: questions that a reader will ask, and why these runs do not answer them."""
     _ = translator(material.language)
     columns = [Column(_("Question"), 3.7), Column(_("Why it stays open"), TEXT_WIDTH - 3.7)]
-    found = limits(material.runs, material.checks, material.scored, material.language)
+    found = limits(material.runs, material.checks, material.scored, material.words, material.language)
     rows: list[Row] = [(limit.question, limit.reason) for limit in found]
     fitting = (size for size in LIMIT_SIZES if len(pages(rows, columns, size, BODY_HEIGHT)) == 1)
     points = next(fitting, LIMIT_SIZES[-1])
@@ -93,7 +93,7 @@ def _ranking_rows(material: Material) -> list[Row]:
     rows: list[Row] = []
     for group in [*material.groups, *material.words]:
         rows.append(Heading(_heading(group, material.language)))
-        labels = run_labels(group.rows)
+        labels = run_labels(group.rows, material.language)
         for run in group.rows.iter_rows(named=True):
             rows.append(RunRow(_ranking_row(material, run, labels[run["run_id"]]), run["run_id"]))
     return rows

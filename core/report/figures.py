@@ -74,16 +74,17 @@ def _draw_all(
 
 def _draw_reference(figure: go.Figure, reference: Reference, colour: str, same_depth: bool, language: str) -> None:
     """Thin, in the colour of its run, and hidden with it."""
-    name = shown(f"{reference.name} · {reference_name(reference.kind, language)}")
-    name = name if reference.model_seed is None else f"{name} ({reference.model_seed})"
+    name = shown(f"{reference.name} · {reference_name(reference.kind, language, reference.model_seed)}")
     line = {"color": colour, "dash": REFERENCE_DASHES[reference.kind], "width": 1.3}
     pen = _Pen(figure, name, reference.of_run_id, same_depth, language)
     pen.draw(reference.marks, mode="lines", line=line, opacity=0.9, showlegend=False)
 
 
-def reference_name(kind: str, language: str) -> str:
-    """`random weights`, `shuffled text`, `Gaussian points of equal covariance`."""
-    return wording.transform_name(kind, language) if kind == SURROGATE else wording.pass_name(kind, language)
+def reference_name(kind: str, language: str, model_seed: int | None = None) -> str:
+    """`random weights, seed 1`, `shuffled text`, `Gaussian points of equal covariance`."""
+    if kind == SURROGATE:
+        return wording.transform_name(kind, language)
+    return wording.control_name(kind, model_seed, language)
 
 
 def _draw_curve(figure: go.Figure, curve: Curve, index: int, same_depth: bool, language: str) -> None:

@@ -8,7 +8,9 @@ from core.analysis.ranking import RankingGroup
 from core.locale import translator
 from core.report import wording
 
-_TELLING = ("pass", "stack", "corpus_name", "protocol", "seed", "model_seed", "dtype")
+_TELLING = ("stack", "corpus_name", "protocol", "seed", "dtype")
+_CONTROL = ("pass", "model_seed")
+"""What a control is called by; told together."""
 LONGEST = 26
 VETO_MARK = "‡"
 """Behind the name of a run that a check vetoes, wherever its numbers stand."""
@@ -32,6 +34,8 @@ def group_title(group: RankingGroup, language: str) -> str:
     _ = translator(language)
     run = group.rows.row(0, named=True)
     kind = wording.kind_name(group.kind, language)
+    if group.stack != "main":
+        kind = _("{quantity} ({details})").format(quantity=kind, details=wording.stack_name(group.stack, language))
     if group.words_hash:
         return _("Across tokenizers, one point per word: {kind}, {text}, protocol {protocol}, words {words}").format(
             kind=kind,
@@ -47,7 +51,7 @@ def group_title(group: RankingGroup, language: str) -> str:
     )
 
 
-def run_labels(runs: pl.DataFrame) -> dict[str, str]:
+def run_labels(runs: pl.DataFrame, language: str) -> dict[str, str]:
     """run_id -> the model's name, plus whatever differs between runs of that model, plus the id's end if all agree.
 
     A run that a check vetoes carries the mark of that.
@@ -56,8 +60,10 @@ def run_labels(runs: pl.DataFrame) -> dict[str, str]:
     telling = [column for column in _TELLING if column in runs.columns]
     for _, same in runs.group_by("name", maintain_order=True) if not runs.is_empty() else ():
         differing = [column for column in telling if same[column].n_unique() > 1]
+        controls = any(column in runs.columns and same[column].n_unique() > 1 for column in _CONTROL)
         for run in same.iter_rows(named=True):
-            told = [_value(column, run[column]) for column in differing if run[column] is not None]
+            told = [wording.control_name(run["pass"], run.get("model_seed"), language)] if controls else []
+            told += [_value(column, run[column], language) for column in differing if run[column] is not None]
             labels[run["run_id"]] = " · ".join([run["name"], *told])
     vetoed = set(runs.filter(worst_check="veto")["run_id"]) if "worst_check" in runs.columns else set()
     return {run_id: marked(_unique(labels, run_id), run_id in vetoed) for run_id in labels}
@@ -75,8 +81,11 @@ def shortened(name: str, longest: int = LONGEST) -> str:
     return f"{name[: longest - 1 - tail]}…{name[-tail:]}"
 
 
-def _value(column: str, value: object) -> str:
-    return {"seed": f"seed {value}", "model_seed": f"weights {value}"}.get(column, str(value))
+def _value(column: str, value: object, language: str) -> str:
+    _ = translator(language)
+    if column == "stack":
+        return wording.stack_name(str(value), language)
+    return _("seed {seed}").format(seed=value) if column == "seed" else str(value)
 
 
 def _unique(labels: dict[str, str], run_id: str) -> str:

@@ -28,19 +28,25 @@ class LargeNormData:
     n_points: tuple[int, int]
     """Tokens read."""
     same_depth: bool
-    limit: float
-    """Multiple of the layer's median above which a norm counts as large."""
+    limits: list[float]
+    """Multiples of the layer's median above which a norm counts as large, of all runs."""
 
     @property
     def is_empty(self) -> bool:
         return not any(self.panels.values())
 
 
-def large_norm_points(correlators: pl.DataFrame, runs: pl.DataFrame) -> LargeNormData:
-    found = {name: correlator_points(correlators, runs, name, CLOUD) for name in wording.SINKS}
+def large_norm_points(correlators: pl.DataFrame, runs: pl.DataFrame, language: str = "en") -> LargeNormData:
+    """`language` is that of the curves' names."""
+    found = {name: correlator_points(correlators, runs, name, CLOUD, language) for name in wording.SINKS}
     first = found[wording.SINKS[0]]
     panels = {name: data.curves for name, data in found.items()}
-    return LargeNormData(panels, first.n_points, first.same_depth, limit_of(runs["config"][0]))
+    return LargeNormData(panels, first.n_points, first.same_depth, limits_of(runs))
+
+
+def limits_of(runs: pl.DataFrame) -> list[float]:
+    """The limits of the runs' masks, each once, ascending."""
+    return sorted({limit_of(config) for config in runs["config"]})
 
 
 def limit_of(config: str | None) -> float:
@@ -65,7 +71,8 @@ def large_norm_figure(data: LargeNormData, language: str) -> go.Figure:
     for row, name in enumerate(wording.SINKS, start=1):
         for index, curve in enumerate(data.panels[name]):
             figure.add_trace(_line(curve, index, data.same_depth, row == 1, language), row, 1)
-    figure.add_trace(_limit(data, language), 2, 1)
+    for limit in data.limits:
+        figure.add_trace(_limit(data, limit, language), 2, 1)
     _dress(figure, data, language)
     return figure
 
@@ -89,14 +96,14 @@ def _line(curve: Curve, index: int, same_depth: bool, in_legend: bool, language:
     )
 
 
-def _limit(data: LargeNormData, language: str) -> go.Scatter:
+def _limit(data: LargeNormData, limit: float, language: str) -> go.Scatter:
     """Where the mask begins, across the whole axis."""
     _ = translator(language)
     ends = [mark.layer if data.same_depth else mark.depth for c in data.panels[wording.SINKS[1]] for mark in c.marks]
-    name = _("limit of the mask: {limit} times the median").format(limit=f"{data.limit:g}")
+    name = _("limit of the mask: {limit} times the median").format(limit=f"{limit:g}")
     line = {"color": QUIET, "dash": "dot", "width": 1.5}
     return go.Scatter(
-        x=[min(ends, default=0), max(ends, default=1)], y=[data.limit] * 2, mode="lines", line=line, name=name,
+        x=[min(ends, default=0), max(ends, default=1)], y=[limit] * 2, mode="lines", line=line, name=name,
         hoverinfo="skip",
     )  # fmt: skip
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
-from core.analysis.ranking import groups
+from core.analysis.ranking import RankingGroup, groups
 from core.locale import translator
 from core.report import wording
 from core.report.labels import shortened
@@ -26,8 +28,13 @@ ENOUGH_MODELS = 10
 """Fewer models with a score cannot carry a test of a relation."""
 
 
-def limits(runs: pl.DataFrame, checks: pl.DataFrame, scored: pl.DataFrame, language: str) -> list[Limit]:
-    """`scored` is `ranking.with_scores` of the same runs, which may hold the control runs of those on text."""
+def limits(
+    runs: pl.DataFrame, checks: pl.DataFrame, scored: pl.DataFrame, words: Sequence[RankingGroup], language: str
+) -> list[Limit]:
+    """`scored` is `ranking.with_scores` and `words` `ranking.across_tokenizers` of the same runs.
+
+    They may hold the control runs of those on text, but no runs without a verdict.
+    """
     text = texts_of(runs)
     found = [
         _scores(scored.filter(pl.col("pass") == "text"), language),
@@ -40,7 +47,7 @@ def limits(runs: pl.DataFrame, checks: pl.DataFrame, scored: pl.DataFrame, langu
         _sizes(text, language),
         _windows(text, language),
         _groups(text, language),
-        tokenizers(runs, language),
+        tokenizers(runs, words, language),
         _weights(text, language),
         _final_norm(text, language),
         _dtypes(text, language),
@@ -57,10 +64,10 @@ def _scores(scored: pl.DataFrame, language: str) -> Limit | None:
     if exact >= ENOUGH_MODELS:
         return None
     if exact:
-        reason = _("Only {count} of these models have a published score of their own; a test needs at least {needed}.")
+        reason = _("Models with a published score of their own: {count}; a test needs at least {needed}.")
         return Limit(question, reason.format(count=exact, needed=ENOUGH_MODELS))
     if unsure:
-        reason = _("No score belongs to a stated revision: those of {count} models name none; a test needs {needed}.")
+        reason = _("No score names the revision that it belongs to (models: {count}); a test needs {needed} that do.")
         return Limit(question, reason.format(count=unsure, needed=ENOUGH_MODELS))
     if scored.filter(pl.col("score_match") == "base").height:
         return Limit(question, _("No task evidence: the only published scores here belong to base models."))

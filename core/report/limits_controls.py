@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import polars as pl
 
 from core.analysis.controls import controls_of
+from core.analysis.ranking import RankingGroup
 from core.locale import translator
 from core.report import wording
 from core.report.labels import VETO_MARK, shortened
@@ -22,51 +23,70 @@ class Limit:
 
 
 def random_control(runs: pl.DataFrame, language: str) -> Limit | None:
-    """Random weights were not measured, or show the shape as well."""
+    """Random weights were not measured, decide nothing, or show the shape as well."""
     _ = translator(language)
     text = texts_of(runs)
     without = text.filter(pl.col("qualifiers").list.contains("no_random_init").fill_null(True))
-    same = text.filter(_qualified("random_init_same"))
-    reasons = []
-    if same.height:
-        told = _("Not shown for {names}: the same architecture with random weights has the shape as well.")
-        reasons.append(told.format(names=names_of(same, text, language)))
-    if without.height:
-        told = _("No random control for {names}: the same architecture under random weights was not measured.")
-        reasons.append(told.format(names=names_of(without, text, language)))
-    return Limit(_("Does the shape come from training?"), _sentences(reasons, language)) if reasons else None
+    told = [
+        (
+            text.filter(_qualified("random_init_same")),
+            _("Not shown for {names}: the same architecture with random weights has the shape as well."),
+        ),
+        (
+            text.filter(_qualified("random_init_unclear")),
+            _("Left open for {names}: the control of random weights is undecided or vetoed."),
+        ),
+        (
+            text.filter(_qualified("random_init_failed")),
+            _("Not known for {names}: random weights could not be measured."),
+        ),
+        (
+            without,
+            _("No random control for {names}: the same architecture under random weights was not measured."),
+        ),
+    ]
+    return _limit(_("Does the shape come from training?"), told, text, language)
 
 
 def shuffled_text(runs: pl.DataFrame, language: str) -> Limit | None:
-    """Shuffled tokens show the shape as well, or were not measured."""
+    """Shuffled tokens show the shape as well, decide nothing, or were not measured."""
     _ = translator(language)
     text = texts_of(runs)
-    same = text.filter(_qualified("shuffled_same"))
+    same, unclear = text.filter(_qualified("shuffled_same")), text.filter(_qualified("shuffled_unclear"))
     measured = [run["run_id"] for run in text.iter_rows(named=True) if _has_shuffled(run, runs)]
-    without = text.filter(~pl.col("run_id").is_in([*measured, *same["run_id"]]))
-    reasons = []
-    if same.height:
-        told = _("No evidence of it: shuffled tokens have the same shape ({names}), from vocabulary and weights alone.")
-        reasons.append(told.format(names=names_of(same, text, language)))
-    if without.height:
-        told = _("Not known for {names}: there is no run on shuffled tokens.")
-        reasons.append(told.format(names=names_of(without, text, language)))
-    return Limit(_("Is the shape about what the text says?"), _sentences(reasons, language)) if reasons else None
+    without = text.filter(~pl.col("run_id").is_in([*measured, *same["run_id"], *unclear["run_id"]]))
+    told = [
+        (
+            same,
+            _("No evidence of it: shuffled tokens have the same shape ({names}), from vocabulary and weights alone."),
+        ),
+        (unclear, _("Left open for {names}: the control of shuffled tokens is undecided or vetoed.")),
+        (without, _("Not known for {names}: there is no run on shuffled tokens.")),
+    ]
+    return _limit(_("Is the shape about what the text says?"), told, text, language)
 
 
-def tokenizers(runs: pl.DataFrame, language: str) -> Limit | None:
-    """Token types belong to one tokenizer; words are shared where they were measured."""
+def tokenizers(runs: pl.DataFrame, words: Sequence[RankingGroup], language: str) -> Limit | None:
+    """Token types belong to one tokenizer; `words` are the groups that can be compared all the same."""
     _ = translator(language)
     text = texts_of(runs)
     count = text["tokenizer_hash"].n_unique()
     if count < 2:
         return None
     question = _("Can models with different tokenizers be compared?")
-    shared = text["words_hash"].null_count() == 0 and text["words_hash"].n_unique() == 1
-    if shared:
+    meeting = {
+        run_id for group in words if group.rows["tokenizer_hash"].n_unique() > 1 for run_id in group.rows["run_id"]
+    }
+    if not meeting:
+        reason = _(
+            "{count} tokenizers cut the text into other types, and no two of these runs share kind, protocol and words."
+        )
+        return Limit(question, reason.format(count=count))
+    if len(words) == 1 and meeting == set(text["run_id"]):
         return Limit(question, _("Only on one point per word: a value on token types belongs to one tokenizer."))
-    reason = _("{count} tokenizers cut the text into other types, and these runs share no set of words.")
-    return Limit(question, reason.format(count=count))
+    some = text.filter(pl.col("run_id").is_in(list(meeting)))
+    reason = _("Only some ({names}), on one point per word: the others share no kind, protocol or words with them.")
+    return Limit(question, reason.format(names=names_of(some, text, language)))
 
 
 def outcomes(runs: pl.DataFrame, checks: pl.DataFrame, language: str) -> Limit | None:
@@ -82,7 +102,7 @@ def outcomes(runs: pl.DataFrame, checks: pl.DataFrame, language: str) -> Limit |
         told.append(sentence.format(names=names, mark=VETO_MARK, checks=_counted(own, "veto", language)))
     if own.filter(outcome="warn").height:
         told.append(_("Not without reserve. {checks}.").format(checks=_counted(own, "warn", language)))
-    return Limit(_("Can every run be relied on?"), _sentences(told, language)) if told else None
+    return Limit(_("Can every run be relied on?"), wording.sentences(told, language)) if told else None
 
 
 def texts_of(runs: pl.DataFrame) -> pl.DataFrame:
@@ -113,10 +133,10 @@ def _counted(checks: pl.DataFrame, outcome: str, language: str) -> str:
     return _("; ").join(told)
 
 
-def _sentences(told: list[str], language: str) -> str:
-    """One after the other: with a space between them where the language wants one."""
-    _ = translator(language)
-    return reduce(lambda before, after: _("{first} {second}").format(first=before, second=after), told)
+def _limit(question: str, told: list[tuple[pl.DataFrame, str]], text: pl.DataFrame, language: str) -> Limit | None:
+    """The sentences whose runs there are, each with their names; None where no sentence has any."""
+    reasons = [said.format(names=names_of(some, text, language)) for some, said in told if some.height]
+    return Limit(question, wording.sentences(reasons, language)) if reasons else None
 
 
 def _qualified(qualifier: str) -> pl.Expr:

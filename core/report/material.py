@@ -11,7 +11,7 @@ from core.analysis.controls import controls_of
 from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores
 from core.errors import InputError
 from core.locale import translator
-from core.report.labels import short_id, with_text_marks
+from core.report.labels import run_labels, short_id, with_text_marks
 
 FOOTER_RUNS, FOOTER_ENDS = 2, 10
 """So many run ids fit in a footer in full, and so many by their ends; the provenance slide lists all in full."""
@@ -34,6 +34,8 @@ class Material:
     """The same across tokenizers, on one point per word."""
     language: str
     made_on: date
+    left_out: list[str]
+    """Names of the chosen runs that have no verdict: their protocol measures no points of one per type."""
 
     @property
     def texts(self) -> pl.DataFrame:
@@ -77,13 +79,34 @@ def gathered(
     made_on: date,
     summaries: pl.DataFrame | None = None,
 ) -> Material:
-    ordered = with_text_marks(writable(runs)).sort("name", pl.col("pass") != "text", "run_id")
+    chosen = with_text_marks(writable(runs)).sort("name", pl.col("pass") != "text", "run_id")
+    ordered = with_verdict(chosen)
+    if ordered.is_empty() and chosen.height:
+        raise InputError(
+            "A deck needs at least one run with a verdict; the chosen runs have none, because their protocols measure "
+            "no points of one per type. Choose a run of the protocol quick, standard or thorough."
+        )
     found = groups(ordered, lifted=True)
     words = [] if summaries is None else across_tokenizers(ordered, writable(summaries), lifted=True)
     if not found:
         raise InputError("A deck needs at least one run on unchanged text; none was chosen. Choose runs and try again.")
     scored = with_scores(ordered, writable(scores))
-    return Material(ordered, estimates, correlators, writable(checks), scored, found, words, language, made_on)
+    left_out = list(without_verdict(chosen, language).values())
+    return Material(
+        ordered, estimates, correlators, writable(checks), scored, found, words, language, made_on, left_out
+    )
+
+
+def with_verdict(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs that a deck can tell of: those of literature protocols have no d2 of one per type, and no verdict."""
+    return runs.filter(pl.col("verdict").is_not_null())
+
+
+def without_verdict(runs: pl.DataFrame, language: str) -> dict[str, str]:
+    """run_id -> label of the runs on text that a deck leaves out."""
+    labels = run_labels(runs, language)
+    left_out = runs.filter(pl.col("pass") == "text", pl.col("verdict").is_null())
+    return {run_id: labels[run_id] for run_id in left_out["run_id"]}
 
 
 def writable(frame: pl.DataFrame) -> pl.DataFrame:

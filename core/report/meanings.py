@@ -13,7 +13,7 @@ def _(message: str) -> str:
 CHECKS: dict[str, str] = {
     "norm_dropped_share": _(
         "Tokens with huge norms would pull every mean; where many are left out, the rest is no fair sample: "
-        "read other text, or look at the tokens named in the sink panel."
+        "read other text, or look at the tokens under Large-norm tokens."
     ),
     "duplicates": _(
         "Equal points have distance zero and spoil neighbour ratios: look for repeated text, or for a model that "
@@ -43,7 +43,8 @@ CHECKS: dict[str, str] = {
         "A value that moves when half of the points are left out belongs to that number of points only: read more text."
     ),
     "vocabulary_shift": _(
-        "For information: how much a broader vocabulary raises the value, and so why only runs of equal N are compared."
+        "For information: how much a broader vocabulary changes the value, "
+        "and so why only runs of equal N are compared."
     ),
     "d2_abtt3": _(
         "For information: a contraction that vanishes with the three leading components rests on few directions."
@@ -56,7 +57,8 @@ CHECKS: dict[str, str] = {
 
 QUALIFIERS: dict[str, str] = {
     "check_vetoed": _(
-        "A check found a fault that the numbers do not survive: do not use this run; its checks say what to change."
+        "A check found a fault that the numbers may not survive; the verdict stays as it was judged, "
+        "but do not use this run: its checks say what to change."
     ),
     "no_random_init": _(
         "Random weights can give such a shape without any training: run the protocol standard, which measures them."
@@ -65,12 +67,22 @@ QUALIFIERS: dict[str, str] = {
         "The same architecture with random weights gives the shape as well: do not read it as a result of training."
     ),
     "random_init_differs": _(
-        "The same architecture with random weights does not show the shape in numbers that pass their checks: "
-        "it belongs to the trained weights."
+        "The same architecture with random weights does not show the shape: random weights alone do not give it."
+    ),
+    "random_init_unclear": _(
+        "Random weights were measured, but their control is undecided or vetoed, so it decides nothing: "
+        "read the shape as not controlled, or measure more text."
+    ),
+    "random_init_failed": _(
+        "The same architecture with random weights could not be measured: read the shape as not controlled."
     ),
     "shuffled_same": _(
         "The tokens of each window in random order give the shape as well: it is about vocabulary and weights, "
         "and no evidence of semantics."
+    ),
+    "shuffled_unclear": _(
+        "Shuffled text was measured, but its control is undecided or vetoed: "
+        "whether the shape needs the order of tokens stays open."
     ),
     "abtt3_lost": _(
         "With the three leading components removed the contraction is gone: a few directions carry it, so do not "
@@ -82,6 +94,10 @@ QUALIFIERS: dict[str, str] = {
     ),
     "gride_disagrees": _(
         "The nearest-neighbour dimension (GRIDE, n1=8, n2=16) does not both rise and fall: "
+        "state the estimator with every claim."
+    ),
+    "gride_unclear": _(
+        "Whether the nearest-neighbour dimension (GRIDE, n1=8, n2=16) rises and falls is undecided within its error: "
         "state the estimator with every claim."
     ),
     "few_types": _(

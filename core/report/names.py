@@ -91,6 +91,9 @@ NAMES: dict[tuple[str, str], str] = {
     ("kind", "decoder"): _("decoder"),
     ("kind", "encoder"): _("encoder"),
     ("kind", "encoder_decoder"): _("encoder-decoder"),
+    ("stack", "main"): _("its only blocks"),
+    ("stack", "encoder"): _("its encoder"),
+    ("stack", "decoder"): _("its decoder"),
     ("state", "residual"): _("residual stream"),
     ("state", "post_norm"): _("after the final norm"),
     ("phase", "load"): _("loading"),
@@ -132,17 +135,18 @@ SYMBOLS = {
 }  # fmt: skip
 
 
-def is_named(kind: str, key: str) -> bool:
-    if kind == "estimator":
-        key = _of_registry(key, None, None)[0]
-        return (kind, key) in NAMES or _of_skdim(key) is not None
-    return (kind, key) in NAMES
-
-
 def name(kind: str, key: str, language: str) -> str:
     """The name of `key` among things of its `kind`: estimator, cloud, transform, check, pass, ..."""
     message = NAMES.get((kind, key))
     return key if message is None else translator(language)(message)
+
+
+def control_name(pass_: str, model_seed: int | None, language: str) -> str:
+    """`random weights, seed 1`: a pass with the seed of its weights where it has one."""
+    told = name("pass", pass_, language)
+    if pass_ != "random_init" or model_seed is None:
+        return told
+    return translator(language)(_("{name}, seed {seed}")).format(name=told, seed=model_seed)
 
 
 def estimator_name(estimator: str, language: str, n1: int | None = None, n2: int | None = None) -> str:

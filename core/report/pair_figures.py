@@ -89,7 +89,9 @@ def pair_figure(data: PairData, language: str) -> go.Figure:
 
 
 def colour_range(data: PairData) -> tuple[float, float]:
-    """0 to 1; wider where values lie outside, as those of a displacement (0 to 4) or of a negative cosine."""
+    """0 to 2 for a displacement, where 2 is unrelated; else 0 to 1, wider where a cosine is negative."""
+    if data.measure == "displacement":
+        return 0.0, 2.0
     values = [value for line in data.values for value in line if value is not None]
     return min([0.0, *values]), max([1.0, *values])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -94,11 +95,8 @@ class ProfileData:
 
     @property
     def needs_log(self) -> bool:
-        """True where a linear axis would press the curves flat: random weights start at the hidden size."""
-        values = [mark.value for curve in self.curves for mark in curve.marks]
-        controls = [reference for reference in self.references if reference.kind != SURROGATE]
-        against = [mark.value for reference in controls for mark in reference.marks]
-        return bool(values and against) and min(values + against) > 0 and max(against) > 2 * max(values)
+        """True where the axis is to be logarithmic."""
+        return press_flat(self.curves, [reference for reference in self.references if reference.kind != SURROGATE])
 
 
 @dataclass(frozen=True)
@@ -113,6 +111,13 @@ class CorrelatorData:
     references: list[Reference] = field(default_factory=list)
 
 
+def press_flat(curves: Sequence[Curve], controls: Sequence[Curve | Reference]) -> bool:
+    """True where a linear axis with these controls would press the curves flat: random weights start at the width."""
+    values = [mark.value for curve in curves for mark in curve.marks]
+    against = [mark.value for control in controls for mark in control.marks]
+    return bool(values and against) and min(values + against) > 0 and max(against) > 2 * max(values)
+
+
 def profile_points(
     estimates: pl.DataFrame,
     runs: pl.DataFrame,
@@ -122,8 +127,12 @@ def profile_points(
     n2: int | None = None,
     transform: str = "centred",
     is_equivalent: bool = False,
+    language: str = "en",
 ) -> ProfileData:
-    """The curves of the chosen runs, in the order of `runs`; runs without such estimates are left out."""
+    """The curves of the chosen runs, in the order of `runs`; runs without such estimates are left out.
+
+    `language` is that of the curves' names.
+    """
     if estimator == "gride" and n1 is None:
         n1 = GRIDE_RANK
     rows = estimates_of(estimates, estimator, cloud, n1, n2, transform)
@@ -134,7 +143,7 @@ def profile_points(
         rows = rows.with_columns(value="gaussian_equivalent", lower=nothing, upper=nothing)
     rows = rows.filter(pl.col("value").is_finite())
     banded = (estimator, cloud) == PRIMARY and transform == "centred"
-    curves = _curves(rows, runs, banded)
+    curves = _curves(rows, runs, banded, language)
     depth = _same_depth(runs, curves)
     return ProfileData(estimator, cloud, n1, curves, _sizes(rows), depth, n2, transform, is_equivalent)
 
@@ -148,7 +157,9 @@ def estimates_of(
     return rows if n2 is None else rows.filter(n2=n2)
 
 
-def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator: str, cloud: str) -> CorrelatorData:
+def correlator_points(
+    correlators: pl.DataFrame, runs: pl.DataFrame, correlator: str, cloud: str, language: str = "en"
+) -> CorrelatorData:
     """As `profile_points`; the interval is the value with `t_95` standard errors of its run on each side."""
     reach = [t_95(blocks_of(config)) for config in runs["config"]]
     rows = correlators.filter(
@@ -162,7 +173,7 @@ def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator:
         lower=pl.col("value") - pl.col("t") * pl.col("std_error"),
         upper=pl.col("value") + pl.col("t") * pl.col("std_error"),
     )
-    curves = _curves(rows, runs, banded=False)
+    curves = _curves(rows, runs, banded=False, language=language)
     return CorrelatorData(correlator, cloud, curves, _sizes(rows), _same_depth(runs, curves))
 
 
@@ -171,7 +182,8 @@ def control_references(
 ) -> list[Reference]:
     """The control passes of the runs drawn, read as the picture `data` is.
 
-    `rows_of_controls` are estimates or correlators of the control runs, `controls` comes from `queries.controls`.
+    `rows_of_controls` are estimates or correlators of the control runs, `controls` comes from
+    `analysis.controls.control_links`.
     """
     if isinstance(data, CorrelatorData):
         rows = rows_of_controls.filter(correlator=data.correlator, cloud=data.cloud)
@@ -232,8 +244,8 @@ def blocks_of(config: str | None) -> int:
         return USUAL_BLOCKS
 
 
-def _curves(rows: pl.DataFrame, runs: pl.DataFrame, banded: bool) -> list[Curve]:
-    labels = run_labels(runs)
+def _curves(rows: pl.DataFrame, runs: pl.DataFrame, banded: bool, language: str) -> list[Curve]:
+    labels = run_labels(runs, language)
     curves = []
     for run in runs.iter_rows(named=True):
         own = rows.filter(pl.col("run_id") == run["run_id"]).sort("layer")

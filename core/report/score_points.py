@@ -56,10 +56,11 @@ def ranking_points(
     benchmark: dict[str, object],
     dimension: str = "working",
     cloud: str = "one_per_type",
+    language: str = "en",
 ) -> RankingData:
     """Dimension and score of the runs of a group; `scored` comes from `with_scores`, `benchmark` from `benchmarks`."""
     column = DIMENSIONS[dimension]
-    labels = run_labels(group.rows)
+    labels = run_labels(group.rows, language)
     rows = on_benchmark(scored, benchmark).filter(pl.col("run_id").is_in(list(labels)) & pl.col(column).is_not_null())
     points = [
         ScoredPoint(

@@ -7,6 +7,7 @@ Wherever a working dimension stands, the final dimension stands beside it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from io import BytesIO
 from typing import Any
@@ -64,7 +65,8 @@ def deck(
 ) -> bytes:
     """The deck of the chosen runs, as a .pptx file; frames as `core.warehouse.queries` returns them.
 
-    Controls are shown where `runs` holds them (`analysis.controls.with_controls` adds them), the comparison across
+    Runs without a verdict are left out and named on the first slide; InputError where no run on text is left. Controls
+    are shown where `runs` holds them (`analysis.controls.with_controls` adds them), the comparison across
     tokenizers where `summaries` is given.
     """
     day = made_on or datetime.now(UTC).astimezone().date()
@@ -121,6 +123,9 @@ def _add_title(slides: Deck, material: Material) -> None:
         _("Text: {texts}").format(texts=_(", ").join(told)),
         _("Workdim · {date}").format(date=material.made_on.isoformat()),
     ]
+    if material.left_out:
+        left_out = _("Left out, having no verdict: {names}").format(names=_(", ").join(material.left_out[:MOST_NAMES]))
+        lines.insert(1, left_out)
     slide.placeholders[1].text_frame.text = "\n".join(lines)
     add_notes(slide, [_("Runs {ids}").format(ids=_(", ").join(material.runs["run_id"]))])
 
@@ -128,13 +133,12 @@ def _add_title(slides: Deck, material: Material) -> None:
 def _parts(group: RankingGroup) -> list[RankingGroup]:
     """A group in portions that one chart can tell apart."""
     starts = range(0, group.rows.height, MOST_CURVES)
-    keys = (group.kind, group.tokenizer_hash, group.corpus_id, group.protocol_hash)
-    return [RankingGroup(*keys, rows=group.rows.slice(start, MOST_CURVES)) for start in starts]
+    return [replace(group, rows=group.rows.slice(start, MOST_CURVES)) for start in starts]
 
 
 def _add_profile(slides: Deck, material: Material, group: RankingGroup) -> None:
     _ = translator(material.language)
-    data = profile_points(material.estimates, group.rows, *PRIMARY)
+    data = profile_points(material.estimates, group.rows, *PRIMARY, language=material.language)
     footer = material.footer_of(group.rows["run_id"].to_list())
     slide = add_slide(slides, SPLIT, claims.profile_title(group, material.language), footer)
     chart_holder, text_holder = slide.placeholders[1], slide.placeholders[2]

@@ -67,8 +67,7 @@ def _subject(told: Measurement) -> Iterator[str]:
 
 
 def _pass(run: Row) -> str:
-    seed = f", seed {run['model_seed']} of the weights" if run.get("model_seed") is not None else ""
-    return f"control: {wording.pass_name(run['pass'], 'en')}{seed if run['pass'] == 'random_init' else ''}"
+    return f"control: {_control_name(run)}"
 
 
 def _left_out(told: Measurement) -> Iterator[str]:
@@ -115,15 +114,18 @@ def _largest_norm(told: Measurement) -> str:
 
 
 def _checks(told: Measurement) -> Iterator[str]:
-    """Those that did not pass in full, a veto first; of a check that acts on many layers, the worst of each outcome."""
+    """Those that did not pass in full, a veto first; of a check that acts on many layers, the worst of each outcome.
+
+    What has no limit is there for information and passes nothing.
+    """
     bad = [row for row in told.checks if row["outcome"] != "pass"]
-    passed = len(told.checks) - len(bad)
-    yield from _line("checks", f"{passed} of {len(told.checks)} passed")
+    passed = sum(row["outcome"] == "pass" and row["threshold"] is not None for row in told.checks)
+    yield from _line("checks", f"{passed} of {passed + len(bad)} with a limit passed")
     worst: dict[tuple[str, str], list[Row]] = {}
     for row in sorted(bad, key=lambda row: (row["outcome"] != "veto", -abs(row["value"] or 0.0))):
         worst.setdefault((row["outcome"], row["check_name"]), []).append(row)
     for rows in worst.values():
-        more = f"; {len(rows) - 1} more layers" if len(rows) > 1 else ""
+        more = f"; further layers: {len(rows) - 1}" if len(rows) > 1 else ""
         yield from _wrapped(f"    {check_line(rows[0])}{more}", "          ")
 
 
@@ -138,12 +140,11 @@ def _controls(told: Measurement, controls: Sequence[Measurement]) -> Iterator[st
         values = [found[name] for name in ("embedding_dimension", "working_dimension", "final_dimension_pre_norm")]
         cells = "".join(f"{number(value):>10}" for value in values)
         shape = wording.shows_shape(found["verdict"], found["qualifiers"], "en")
-        yield from _wrapped(f"    {_control_name(one):<36}{cells}  {shape}", " " * 72)
+        yield from _wrapped(f"    {_control_name(one.run):<36}{cells}  {shape}", " " * 72)
 
 
-def _control_name(one: Measurement) -> str:
-    seed = f", seed {one.run['model_seed']}" if one.run["pass"] == "random_init" else ""
-    return f"{wording.pass_name(one.run['pass'], 'en')}{seed}"
+def _control_name(run: Row) -> str:
+    return wording.control_name(run["pass"], run.get("model_seed"), "en")
 
 
 def _cost(told: Measurement) -> Iterator[str]:

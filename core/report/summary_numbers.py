@@ -88,7 +88,7 @@ def second_opinions(told: Measurement) -> Iterator[str]:
     if read is not None and read["value"] is not None:
         equivalent = read["gaussian_equivalent"]
         parts.append(
-            f"no Gaussian equivalent of {number(read['value'])} (n1=8): outside the calibration table"
+            f"no Gaussian equivalent of {number(read['value'])} (n1=8) is stored"
             if equivalent is None or math.isnan(equivalent)
             else f"Gaussian equivalent of {number(read['value'])} (n1=8): {number(equivalent)}"
         )
@@ -106,6 +106,7 @@ def _plateau(scan: dict[int, float]) -> str:
     """Where two successive doublings of n1 change log d by less than `LEVEL`, as in `geometry.ratios.plateau`."""
     if not scan:
         return ""
+    # The rule is written twice because the report may not import geometry; change both together.
     logs = {n1: math.log(value) for n1, value in scan.items()}
     for n1 in sorted(logs):
         steps = [logs.get(2 * at, math.nan) - logs.get(at, math.nan) for at in (n1, 2 * n1)]

@@ -6,7 +6,7 @@ what it means and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from core.locale import translator
@@ -27,10 +27,19 @@ QUALIFIERS: dict[str, Wording] = {
     "check_vetoed": Wording(_("a check vetoed it"), _("a check vetoed it: not to be relied on")),
     "no_random_init": Wording(_("not controlled against random weights"), _("not controlled against random weights")),
     "random_init_same": Wording(_("random weights show it too"), _("random weights show it too: no sign of training")),
+    "random_init_unclear": Wording(
+        _("random weights leave it open"), _("random weights leave it open: their control is undecided or vetoed")
+    ),
+    "random_init_failed": Wording(
+        _("random weights could not be measured"), _("random weights could not be measured: not controlled by them")
+    ),
     "random_init_differs": Wording(_("random weights do not show it"), _("random weights do not show it")),
     "shuffled_same": Wording(
         _("shuffled text shows it too"),
         _("shuffled tokens show it too: about vocabulary and weights, no evidence of semantics"),
+    ),
+    "shuffled_unclear": Wording(
+        _("shuffled text leaves it open"), _("shuffled text leaves it open: its control is undecided or vetoed")
     ),
     "abtt3_lost": Wording(
         _("no contraction without three components"),
@@ -42,17 +51,23 @@ QUALIFIERS: dict[str, Wording] = {
     "gride_disagrees": Wording(
         _("nearest-neighbour dimension does not show it"), _("nearest-neighbour dimension does not show it")
     ),
+    "gride_unclear": Wording(
+        _("nearest-neighbour dimension leaves it open"), _("nearest-neighbour dimension leaves it open")
+    ),
     "few_types": Wording(_("few token types"), _("few token types: reads lower than a full sample")),
     "no_final_norm": Wording(_("no final norm"), _("no final norm")),
     "check_warned": Wording(_("a check gave a warning"), _("a check gave a warning")),
 }
-"""In the order in which they are said: what can overturn the verdict first.
+"""In the order in which they are said: what weighs most first. None changes the verdict that is stored.
 
 `gride_contracts` is not stored: it is `gride_disagrees` where the stored ratios say how (see `told_of`).
 """
 
-_CONTROLLED = {"no_random_init", "random_init_same", "random_init_differs"}
-_COMPARED = {"random_init_same", "random_init_differs", "shuffled_same"}
+OF_RANDOM_WEIGHTS = (
+    "no_random_init", "random_init_same", "random_init_unclear", "random_init_failed", "random_init_differs",
+)  # fmt: skip
+"""One of them stands beside every verdict: "found" says which."""
+_COMPARED = {"random_init_same", "random_init_unclear", "random_init_differs", "shuffled_same", "shuffled_unclear"}
 MARGIN = 1.1
 """A ratio below it counts as no rise or no fall, as in `analysis.shape`."""
 
@@ -112,6 +127,26 @@ def shows_shape(verdict: str | None, qualifiers: Iterable[str] | None, language:
     return _("{word} ({limits})").format(word=word, limits=vetoed[0]) if vetoed else word
 
 
+def outcome_short(run: Mapping[str, Any], language: str) -> str:
+    """What a run came to, for a table: the verdict of a run on text, what a control pass shows, or a dash."""
+    if run["verdict"] is None:
+        return "–"
+    return _outcome(run, language, verdict_short)
+
+
+def outcome_text(run: Mapping[str, Any], language: str) -> str:
+    """The same in full: "expansion-contraction: ..." or "control, random weights, seed 1: ..."."""
+    return _outcome(run, language, verdict_text)
+
+
+def _outcome(run: Mapping[str, Any], language: str, told: Callable[..., str]) -> str:
+    if run["pass"] == "text":
+        return told(run["verdict"], told_of(run), language)
+    name = names.control_name(run["pass"], run.get("model_seed"), language)
+    shows = shows_shape(run["verdict"], run["qualifiers"], language)
+    return translator(language)(_("control, {name}: {shows}")).format(name=name, shows=shows)
+
+
 def _qualified(verdict: str | None, qualifiers: Iterable[str] | None, language: str, brief: bool) -> str:
     """A "found" that says nothing of random weights says that it does not; no control shows what was not found."""
     translate = translator(language)
@@ -119,7 +154,7 @@ def _qualified(verdict: str | None, qualifiers: Iterable[str] | None, language: 
     if told is not None and verdict == "not_found":
         told = [key for key in told if key not in _COMPARED]
     limits = limits_of(told, language, brief)
-    if verdict == "found" and told is not None and not _CONTROLLED & set(told):
+    if verdict == "found" and told is not None and not set(OF_RANDOM_WEIGHTS) & set(told):
         limits.insert(0, translate(_("controls not stated")))
     word = verdict_word(verdict, language)
     if not limits:

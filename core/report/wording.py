@@ -5,16 +5,19 @@ The door to the files beside it: `names` (what things are called), `verdicts`, `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import reduce
 from typing import Any
 
 from core.locale import translator
 from core.report.meanings import check_meaning, qualifier_meaning
-from core.report.names import NOT_STATED, estimator_name, estimator_symbol, name
+from core.report.names import NOT_STATED, control_name, estimator_name, estimator_symbol, name
 from core.report.numbers import number, rounded, size_range, with_interval
 from core.report.scores import benchmark_name, no_score, score_text, stated
 from core.report.verdicts import (
     limits_of,
+    outcome_short,
+    outcome_text,
     qualifier_text,
     shows_shape,
     told_of,
@@ -24,9 +27,10 @@ from core.report.verdicts import (
 )
 
 __all__ = [
-    "NOT_STATED", "benchmark_name", "check_meaning", "estimator_name", "estimator_symbol", "limits_of", "name",
-    "no_score", "number", "qualifier_meaning", "qualifier_text", "rounded", "score_text", "shows_shape", "size_range",
-    "stated", "told_of", "verdict_short", "verdict_text", "verdict_word", "with_interval",
+    "NOT_STATED", "benchmark_name", "check_meaning", "control_name", "estimator_name", "estimator_symbol", "limits_of",
+    "name", "no_score", "number", "outcome_short", "outcome_text", "qualifier_meaning", "qualifier_text", "rounded",
+    "score_text", "shows_shape", "size_range", "stated", "told_of", "verdict_short", "verdict_text", "verdict_word",
+    "with_interval",
 ]  # fmt: skip
 
 ESTIMATORS = (
@@ -98,8 +102,19 @@ def pass_name(pass_: str, language: str) -> str:
     return name("pass", pass_, language)
 
 
+def stack_name(stack: str, language: str) -> str:
+    """Which stack of blocks of an encoder-decoder was read; a model with one has its main one."""
+    return name("stack", stack, language)
+
+
 def protocol_name(protocol: str, language: str) -> str:
     return name("protocol", protocol, language)
+
+
+def sentences(told: Iterable[str], language: str) -> str:
+    """One after the other: with a space between them where the language wants one."""
+    _ = translator(language)
+    return reduce(lambda before, after: _("{first} {second}").format(first=before, second=after), filter(None, told))
 
 
 def text_name(corpus: str, run: Mapping[str, Any], language: str) -> str:

@@ -1,4 +1,7 @@
-"""A card per run: the working dimension, the final dimension beside it, the verdict and what limits it."""
+"""A card per run: the working dimension, the final dimension beside it, the verdict and what limits it.
+
+A control pass has no verdict: its card says whether it shows the shape.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _COLOURS = {"found": "blue", "not_found": "gray", "undecided": "orange"}
 
 def run_cards(runs: pl.DataFrame) -> None:
     """Side by side where the window is wide, below each other where it is not."""
-    labels = run_labels(runs)
+    labels = run_labels(runs, language.current())
     with st.container(horizontal=True, gap="small"):
         for run in runs.iter_rows(named=True):
             with st.container(border=True, width=_WIDTH, gap="small"):
@@ -30,7 +33,7 @@ def _card(run: dict[str, Any], label: str) -> None:
     st.markdown(f"**{plain(label)}**")
     st.caption(plain(f"{run['corpus_name']} · {run['protocol']} · {times.local(run['started_at'])}"))
     if run["verdict"] is None:
-        st.caption(_("No summary is stored for this run."))
+        st.caption(_("No working dimension and no verdict: this protocol measures no points of one per type."))
         return
     _verdict(run)
     checks = wording.outcome_name(run["worst_check"], language.current())
@@ -52,6 +55,6 @@ def _metric(label: str, run: dict[str, Any], column: str) -> None:
 
 
 def _verdict(run: dict[str, Any]) -> None:
-    """The verdict with what limits it in one breath: "found" never stands alone."""
-    text = wording.verdict_text(run["verdict"], wording.told_of(run), language.current())
-    st.markdown(f":{_COLOURS.get(run['verdict'], 'gray')}[{text}]")
+    """The verdict with what limits it in one breath; of a control pass, which has none, whether it shows the shape."""
+    colour = _COLOURS.get(run["verdict"], "gray") if run["pass"] == "text" else "gray"
+    st.markdown(f":{colour}[{wording.outcome_text(run, language.current())}]")

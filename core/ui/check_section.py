@@ -20,8 +20,8 @@ def show(runs: pl.DataFrame) -> None:
     shown = check_tables.all_checks(checks, runs) if each_layer else check_tables.worst_checks(checks, runs)
     tables.show(shown, "checks", height="content" if shown.height < 40 else 600)
     st.caption(
-        _("Worst first. A warning limits a number; a veto says that it describes the sample and not the model. "
-          "Shifts are differences of log d2: 0.095 is 10 %.")
+        _("Worst first. A warning limits a number; a veto says that it may describe the sample and not the model. "
+          "Neither changes the stored verdict: they qualify it. Shifts are differences of log d2: 0.095 is 10 %.")
     )  # fmt: skip
     tables.download(checks, "workdim_checks.csv", _("Download these numbers (CSV)"))
 
@@ -43,7 +43,8 @@ def _meanings(names: list[str]) -> list[str]:
 
 def _limits(runs: pl.DataFrame) -> list[str]:
     reader = language.current()
-    found = [name for row in runs.iter_rows(named=True) for name in wording.told_of(row) or []]
+    texts = runs.filter(pl.col("pass") == "text")  # a control pass has no verdict
+    found = [name for row in texts.iter_rows(named=True) for name in wording.told_of(row) or []]
     return [
         f"- **{plain(wording.qualifier_text(name, reader))}**  \n  {plain(wording.qualifier_meaning(name, reader))}"
         for name in dict.fromkeys(found)

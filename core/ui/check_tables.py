@@ -54,7 +54,7 @@ def _severity() -> pl.Expr:
 def _checks_shown(rows: pl.DataFrame, runs: pl.DataFrame, layer: str, more: dict[str, pl.Series]) -> pl.DataFrame:
     _ = language.translator()
     reader = language.current()
-    labels = run_labels(runs)
+    labels = run_labels(runs, language.current())
     outcomes = [
         _("for information") if threshold is None and outcome == "pass" else wording.outcome_name(outcome, reader)
         for outcome, threshold in rows.select("outcome", "threshold").rows()

@@ -1,9 +1,8 @@
-"""What the reader of the ranking chooses, and how a comparison group is named."""
+"""Which runs the reader of the ranking compares: on which points, in which order, and why there may be none."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 import streamlit as st
@@ -13,12 +12,8 @@ from core.analysis.ranking import RankingGroup
 from core.report import wording
 from core.ui import inputs, language, reads, states
 from core.ui.plain import plain
-from core.warehouse.scores import NOT_STATED
 
 BY_TYPE, BY_WORD = "one_per_type", "one_per_word"
-
-Benchmark = dict[str, Any]
-"""A row of `ranking.benchmarks`."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +25,24 @@ class Comparison:
     """Whose d2 is compared: `one_per_type` within a tokenizer, `one_per_word` across tokenizers."""
     lifted: bool
     """True where the reader takes in the runs that a check vetoes."""
+    left_out: pl.DataFrame
+    """The runs that pass the filters and are left out, because a check vetoes them."""
 
     @property
     def groups(self) -> list[RankingGroup]:
+        return self._groups_of(self.runs, self.lifted)
+
+    @property
+    def only_vetoed(self) -> bool:
+        """True where there is no group, but would be one with the runs that are left out."""
+        return not self.groups and bool(self._groups_of(pl.concat([self.runs, self.left_out]), lifted=True))
+
+    def _groups_of(self, runs: pl.DataFrame, lifted: bool) -> list[RankingGroup]:
         if self.cloud == BY_TYPE:
-            return ranking.groups(self.runs, self.order, lifted=self.lifted)
-        runs = self.runs.with_columns(working_dimension_by_type="working_dimension")
+            return ranking.groups(runs, self.order, lifted=lifted)
+        runs = runs.with_columns(working_dimension_by_type="working_dimension")
         summaries = reads.summaries(runs["run_id"].to_list())
-        return ranking.across_tokenizers(runs, summaries, self.order, lifted=self.lifted)
+        return ranking.across_tokenizers(runs, summaries, self.order, lifted=lifted)
 
 
 def choose_comparison(runs: pl.DataFrame) -> Comparison:
@@ -46,21 +51,26 @@ def choose_comparison(runs: pl.DataFrame) -> Comparison:
         cloud = _choose_cloud(runs)
         order = _choose_order()
     narrowed, newest_only = _narrowed(runs.filter(pl.col("pass") == "text"))
-    lifted = _lift_vetoes(ranking.vetoed(narrowed))
-    if not lifted:
-        narrowed = narrowed.join(ranking.vetoed(narrowed), on="run_id", how="anti", maintain_order="left")
-    if newest_only:
-        alike = ["model_id", "corpus_id", "protocol_hash", "stack"]
-        narrowed = narrowed.unique(alike, keep="first", maintain_order=True)
-    return Comparison(narrowed, order, cloud, lifted)
+    left_out = ranking.vetoed(narrowed)
+    lifted = _lift_vetoes(left_out)
+    if lifted:
+        left_out = left_out.clear()
+    narrowed = narrowed.join(left_out, on="run_id", how="anti", maintain_order="left")
+    return Comparison(ranking.newest(narrowed) if newest_only else narrowed, order, cloud, lifted, left_out)
 
 
 def no_group(asked: Comparison) -> str:
     """Why there is nothing to compare."""
     _ = language.translator()
-    if asked.cloud == BY_TYPE or asked.runs.is_empty():
+    if asked.only_vetoed:
+        return _(
+            "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
+        )
+    passing = pl.concat([asked.runs, asked.left_out])
+    if asked.cloud == BY_TYPE or passing.is_empty():
         return _("No run passes these filters.")
-    sharing = asked.runs.group_by("words_hash", "corpus_id", "protocol_hash").agg(pl.col("model_id", "kind").n_unique())
+    worded = passing.filter(pl.col("words_hash").is_not_null())
+    sharing = worded.group_by("words_hash", "corpus_id", "protocol_hash").agg(pl.col("model_id", "kind").n_unique())
     if sharing.filter(pl.col("model_id") > 1, pl.col("kind") > 1).height:
         return _("The models that measured the same words here are of different kinds, and decoders are never ranked "
                  "with encoders. Their shapes can be compared under Profiles, on one per word.")  # fmt: skip
@@ -97,22 +107,20 @@ def condition(cloud: str) -> str:
     """What the runs of a group share, before the reader looks at any of their numbers."""
     _ = language.translator()
     if cloud == BY_WORD:
-        return " ".join(
-            (
-                _("Runs are compared within one group only: same kind of model, words, text and protocol."),
-                _("Each point is a word at its last token, so that every model has the same points whatever its "
-                  "tokenizer. Differences within the intervals are none."),
-                _("Estimated dimensions (d2, one per word, N in each row), in brackets their 95 % intervals. No order "
-                  "is better."),
-            )
-        )  # fmt: skip
-    return " ".join(
-        (
-            _("Runs are compared within one group only: same kind of model, tokenizer, text and protocol."),
-            _("Estimated dimensions (d2, one per type, N in each row), in brackets their 95 % intervals. No order is "
+        told = (
+            _("Runs are compared within one group only: same kind of model, words, text and protocol."),
+            _("Each point is a word at its last token, so that every model has the same words whatever its tokenizer. "
+              "Differences within the intervals decide nothing."),
+            _("Estimated dimensions (d2, one per word, N in each row), in brackets their 95 % intervals. No order is "
               "better."),
-        )
+        )  # fmt: skip
+        return wording.sentences(told, language.current())
+    told_of_types = (
+        _("Runs are compared within one group only: same kind of model, tokenizer, text and protocol."),
+        _("Estimated dimensions (d2, one per type, N in each row), in brackets their 95 % intervals. No order is "
+          "better."),
     )  # fmt: skip
+    return wording.sentences(told_of_types, language.current())
 
 
 def _lift_vetoes(vetoed: pl.DataFrame) -> bool:
@@ -150,57 +158,6 @@ def _narrowed(runs: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
     return runs, newest_only
 
 
-def repositories(runs: pl.DataFrame) -> list[str]:
-    """Hub repositories whose scores concern these runs: their own and those of their base models."""
-    return sorted(set(runs["repository"].drop_nulls()) | set(runs["base_repository"].drop_nulls()))
-
-
-def choose_picture(benchmarks: pl.DataFrame) -> tuple[Benchmark | None, str]:
-    """The two axes of the scatter: a published score, and working or final dimension (a key of `ranking_points`)."""
-    _ = language.translator()
-    dimensions = {
-        "working": _("working"),
-        "final_pre_norm": _("final, before the norm"),
-        "final_post_norm": _("final, after the norm"),
-    }
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        benchmark = _choose_benchmark(benchmarks)
-        if benchmark is None:
-            return None, "working"
-        return benchmark, inputs.choose(
-            _("Dimension in the picture"), list(dimensions), "dimension", "working", dimensions.__getitem__
-        )
-
-
-def _choose_benchmark(benchmarks: pl.DataFrame) -> Benchmark | None:
-    """Benchmark, metric and number of shots in one choice, because scores that differ in one do not compare."""
-    _ = language.translator()
-    if benchmarks.is_empty():
-        st.info(_("The warehouse holds no published score for these models."))
-        return None
-    by_key = {_key(row): row for row in benchmarks.iter_rows(named=True)}
-    chosen = inputs.choose_from_list(
-        _("Published score"),
-        list(by_key),
-        "score",
-        next(iter(by_key)),
-        lambda key: _benchmark_label(by_key[key]),
-        width=640,
-    )
-    return by_key[chosen]
-
-
-def _key(row: Benchmark) -> str:
-    return "~".join("" if row[name] is None else str(row[name]) for name in ranking.SCORE_KEYS)
-
-
-def _benchmark_label(row: Benchmark) -> str:
-    _ = language.translator()
-    name = wording.benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language.current())
-    told = (name, row["suite"], None if row["filter"] in ("none", NOT_STATED) else row["filter"])
-    return _("{name} (models: {n})").format(name=_(", ").join(part for part in told if part), n=row["n_models"])
-
-
 def cautions(group: RankingGroup) -> list[str]:
     """What limits a comparison even within the group."""
     _ = language.translator()
@@ -213,68 +170,3 @@ def cautions(group: RankingGroup) -> list[str]:
     if len(group.dtypes) > 1:
         found.append(_("The runs differ in number format: {formats}.").format(formats=_(", ").join(group.dtypes)))
     return found
-
-
-def with_score_text(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark | None) -> pl.DataFrame:
-    """The rows of the group, each with its score of the chosen benchmark and, apart from it, whose score that is."""
-    if benchmark is None:
-        return group.rows
-    joined = _with_score(group, scored, benchmark)
-    rows = joined.to_dicts()
-    return joined.with_columns(
-        score_of=pl.Series([_score_of(row) for row in rows], dtype=pl.String),
-        score_text=pl.Series([_score_value(row) for row in rows], dtype=pl.String),
-    )
-
-
-def _score_of(row: dict[str, Any]) -> str:
-    _ = language.translator()
-    owners = {
-        "exact": _("this model"),
-        "revision_not_stated": _("this model, revision not stated"),
-        "base": _("base model {name}").format(name=(row["score_repository"] or "").split("/")[-1]),
-    }
-    return owners.get(row["score_match"], wording.no_score(language.current()))
-
-
-def _score_value(row: dict[str, Any]) -> str:
-    _ = language.translator()
-    if row["score"] is None:
-        return "–"
-    error = "" if row["score_std_error"] is None else f" ± {wording.number(row['score_std_error'])}"
-    value = f"{wording.number(row['score'])}{error}"
-    sources = row["score_sources"]
-    return _("{value} (first of {n} sources)").format(value=value, n=sources) if sources > 1 else value
-
-
-def score_notes(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark | None) -> list[str]:
-    """For each source of the scores shown: its name, licence, date, and what it says about its own numbers."""
-    if benchmark is None:
-        return []
-    _ = language.translator()
-    told = ["score_source", "score_licence", "score_as_of", "score_flags"]
-    rows = _with_score(group, scored, benchmark).filter(pl.col("score").is_not_null()).unique(told, maintain_order=True)
-    notes = []
-    for row in rows.iter_rows(named=True):
-        note = _("Scores from {source}, licence: {licence}, as of {date}.").format(
-            source=plain(row["score_source"]),
-            licence=plain(row["score_licence"] or "–"),
-            date=row["score_as_of"] or "–",
-        )
-        flags = (row["score_flags"] or "").replace("_", " ").replace(";", "; ")
-        notes.append(f"{note} {_('Remarks on them: {flags}.').format(flags=plain(flags))}" if flags else note)
-    return notes
-
-
-def _with_score(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark) -> pl.DataFrame:
-    added = [column for column in scored.columns if column not in group.rows.columns]
-    scores = ranking.on_benchmark(scored, benchmark).select("run_id", *added)
-    joined = group.rows.join(scores, on="run_id", how="left", maintain_order="left")
-    return joined.with_columns(pl.col("score_match").fill_null("none"))
-
-
-def for_export(groups: list[RankingGroup], scored: pl.DataFrame, benchmark: Benchmark | None) -> pl.DataFrame:
-    """All groups in one frame, numbered, so that a spreadsheet keeps them apart too."""
-    rows = [group.rows if benchmark is None else _with_score(group, scored, benchmark) for group in groups]
-    numbered = [frame.select(pl.lit(n).alias("comparison_group"), pl.all()) for n, frame in enumerate(rows, start=1)]
-    return pl.concat(numbered, how="diagonal")

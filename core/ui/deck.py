@@ -10,11 +10,23 @@ import streamlit as st
 
 from core.analysis import ranking
 from core.analysis.controls import with_controls
-from core.report import limits, slides
-from core.ui import comparison, language, reads
+from core.report import limits, material, slides
+from core.ui import language, published, reads
 from core.ui.plain import plain
 
 MIME = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+
+
+def stop_if_no_verdict(runs: pl.DataFrame) -> None:
+    """A deck tells of verdicts: runs without one are left out, which is said; without any other there is no deck."""
+    _ = language.translator()
+    left_out = material.without_verdict(runs, language.current())
+    if left_out:
+        line = _("Without a verdict and left out of the slides: {names}. Their protocol measures no points of one per "
+                 "type.")  # fmt: skip
+        st.info(line.format(names=plain(_(", ").join(left_out.values()))))
+    if len(left_out) == runs.height:
+        st.stop()
 
 
 def maker(runs: pl.DataFrame, deck_language: str) -> Callable[[], bytes]:
@@ -30,7 +42,7 @@ def maker(runs: pl.DataFrame, deck_language: str) -> Callable[[], bytes]:
         reads.estimates(run_ids),
         reads.correlators(run_ids),
         reads.checks(run_ids),
-        reads.scores(comparison.repositories(runs)),
+        reads.scores(published.repositories(runs)),
         deck_language,
         summaries=reads.summaries(run_ids),
     )
@@ -40,15 +52,17 @@ def preview(runs: pl.DataFrame, deck_language: str) -> None:
     """The slides by their titles, in the deck's own language."""
     taken = with_controls(runs, reads.runs())
     run_ids = taken["run_id"].to_list()
-    published = reads.scores(comparison.repositories(runs))
-    read = (reads.estimates(run_ids), reads.checks(run_ids), published)
+    scores = reads.scores(published.repositories(runs))
+    read = (reads.estimates(run_ids), reads.checks(run_ids), scores)
     titles = slides.outline(taken, *read, deck_language, reads.summaries(run_ids))
     st.markdown("\n".join(f"{number}. {plain(title)}" for number, title in enumerate(titles, start=1)))
 
 
 def undecided(runs: pl.DataFrame) -> None:
     """The questions that will be asked in the meeting and that these runs leave open."""
-    taken = with_controls(runs, reads.runs())
-    scored = ranking.with_scores(taken, reads.scores(comparison.repositories(runs)))
-    for limit in limits.limits(taken, reads.checks(taken["run_id"].to_list()), scored, language.current()):
+    taken = with_controls(material.with_verdict(runs), reads.runs())
+    ids = taken["run_id"].to_list()
+    scored = ranking.with_scores(taken, reads.scores(published.repositories(runs)))
+    words = ranking.across_tokenizers(taken, reads.summaries(ids), lifted=True)
+    for limit in limits.limits(taken, reads.checks(ids), scored, words, language.current()):
         st.markdown(f"- **{plain(limit.question)}**  \n  {plain(limit.reason)}")

@@ -6,7 +6,7 @@ import polars as pl
 import streamlit as st
 
 from core.report import distribution_figures, wording
-from core.ui import inputs, language, reads, tables
+from core.ui import inputs, language, reads, states, tables
 
 
 def show(runs: pl.DataFrame) -> None:
@@ -15,7 +15,11 @@ def show(runs: pl.DataFrame) -> None:
     distributions = reads.distributions(runs["run_id"].to_list())
     quantities = [name for name in wording.QUANTITIES if name in set(distributions["quantity"])]
     if not quantities:
-        st.info(_("These runs hold no distributions: they came with a later version. Measure them again."))
+        states.tell_what_is_missing(
+            runs,
+            _("The protocol of these runs stores no distributions: quick, standard and thorough do."),
+            _("These runs hold no distributions: they came with a later version. Measure them again."),
+        )
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run = inputs.choose_one_run(runs)
@@ -38,10 +42,11 @@ def _reading_aid(quantity: str) -> str:
         "distance_to_mean": _("In units of the layer's median distance. A long upper end means that few tokens lie far "
                               "out and weigh heavily in every mean."),
         "neighbours_kept": _("Of each token's nearest neighbours at this layer, the share that it still has at the "
-                             "next. Low columns are the layers that rearrange meaning most."),
+                             "next. Low columns are the layers that rearrange the "
+                             "relations between tokens most."),
         "displacement": _("How far each token's direction moves up to the next layer: 0 = not at all, 2 = unrelated."),
         "cosine": _("Between the states of two tokens, centred. The narrower the column, the higher d2; heavy ends "
                     "are clusters."),
     }  # fmt: skip
     outermost = _("Values beyond the scale are counted in its outermost bins.")
-    return f"{aids.get(quantity, '')} {outermost}".strip()
+    return wording.sentences((aids.get(quantity, ""), outermost), language.current())

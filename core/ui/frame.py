@@ -89,14 +89,14 @@ def _take_in_parcels() -> None:
         taken = reads.take_in()
         st.session_state[_TAKEN_IN] = (time.monotonic(), taken)
         if taken.run_ids:
-            st.toast(_("{n} finished measurements were added to the warehouse.").format(n=len(taken.run_ids)))
+            st.toast(_("Finished measurements added to the warehouse: {n}.").format(n=len(taken.run_ids)))
     _tell_what_waits(taken)
 
 
 def _tell_what_waits(taken: TakenIn) -> None:
     _ = language.translator()
     if taken.waiting:
-        line = _("{n} finished measurements wait to be added to the warehouse: {reason}")
+        line = _("Finished measurements that wait to be added to the warehouse: {n}. {reason}")
         st.warning(line.format(n=taken.waiting, reason=plain(taken.reason)), icon=":material/hourglass_top:")
     for line in taken.damaged:
         st.warning(plain(line), icon=":material/broken_image:")

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import polars as pl
 import streamlit as st
 
+from core.analysis import ranking
 from core.report import wording
 from core.report.labels import run_labels
 from core.ui import language, times, view
@@ -85,7 +86,7 @@ def choose_runs(runs: pl.DataFrame) -> pl.DataFrame:
 def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
     """The run of a picture that has room for one: the first at first; without a choice nothing is drawn."""
     _ = language.translator()
-    labels = run_labels(runs)
+    labels = run_labels(runs, language.current())
     ids = list(labels)
     run_id = ids[0]
     if len(ids) > 1:
@@ -94,7 +95,7 @@ def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
 
 
 def run_label(run: dict[str, Any]) -> str:
-    kind = "" if run["pass"] == "text" else wording.pass_name(run["pass"], language.current())
+    kind = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language.current())
     parts = [run["name"], run["corpus_name"], run["protocol"], kind, times.local(run["started_at"])]
     return " · ".join(part for part in parts if part)
 
@@ -109,4 +110,4 @@ def newest_on_one_text(runs: pl.DataFrame, n: int = 4) -> list[str]:
         return runs["run_id"].head(1).to_list()
     newest = texts.row(0, named=True)
     alike = texts.filter(corpus_id=newest["corpus_id"], protocol_hash=newest["protocol_hash"])
-    return alike.unique("model_id", keep="first", maintain_order=True)["run_id"].head(n).to_list()
+    return ranking.newest(alike)["run_id"].head(n).to_list()

@@ -11,14 +11,14 @@ from core.ui import language, reads, tables
 
 def show(runs: pl.DataFrame) -> None:
     _ = language.translator()
-    limit = f"{large_norm_figures.limit_of(runs['config'][0]):g}"
+    limits = _(" or ").join(f"{limit:g}" for limit in large_norm_figures.limits_of(runs))
     st.markdown(
         _("Some tokens, often the first of a window, carry norms many times those of all others (attention sinks). "
-          "Those above {limit} times the layer's median are left out on all layers.").format(limit=limit)
+          "Those above {limit} times the layer's median are left out on all layers.").format(limit=limits)
     )  # fmt: skip
     tables.show(tables.masked_tokens(runs), "masked")
     correlators = reads.correlators(runs["run_id"].to_list())
-    data = large_norm_figures.large_norm_points(correlators, runs)
+    data = large_norm_figures.large_norm_points(correlators, runs, language.current())
     if data.is_empty:
         st.info(_("These runs hold no norms by layer: they came with a later version. Measure them again."))
         return

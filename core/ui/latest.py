@@ -20,6 +20,6 @@ def show(runs: pl.DataFrame) -> None:
         st.caption(_("The newest {n} of {total} runs.").format(n=SHOWN, total=texts.height))
     if texts.height < runs.height:
         n = runs.height - texts.height
-        st.caption(_("{n} control passes are not listed: profiles draw them with their runs.").format(n=n))
+        st.caption(_("Control passes not listed here: {n}. Profiles draw them with their runs.").format(n=n))
     if "veto" in texts["worst_check"].head(SHOWN):
         st.caption(wording.veto_note(language.current()))

@@ -6,7 +6,7 @@ import polars as pl
 import streamlit as st
 
 from core.report import pair_figures, wording
-from core.ui import inputs, language, reads, tables
+from core.ui import inputs, language, reads, states, tables
 
 
 def show(runs: pl.DataFrame) -> None:
@@ -15,7 +15,11 @@ def show(runs: pl.DataFrame) -> None:
     pairs = reads.pairs(runs["run_id"].to_list())
     measures = [name for name in wording.PAIRS if name in set(pairs["measure"])]
     if not measures:
-        st.info(_("These runs hold no comparison of layers: it came with a later version. Measure them again."))
+        states.tell_what_is_missing(
+            runs,
+            _("The protocol of these runs compares no layers: quick, standard and thorough do."),
+            _("These runs hold no comparison of layers: it came with a later version. Measure them again."),
+        )
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run = inputs.choose_one_run(runs)
@@ -52,24 +56,25 @@ def _reading_aid(data: pair_figures.PairData) -> str:
 
 
 def _tell_exponent(found: pair_figures.Exponent | None) -> None:
-    """In words, because the number alone tells nobody what it is held against."""
+    """In words, because the number alone tells nobody what it is held against; no cause, which it does not show."""
     if found is None:
         return
     _ = language.translator()
     error = "" if found.std_error is None else f" ± {found.std_error:.2g}"
-    line = _("**Displacement exponent {value}** (layers {first} to {last}): from layer to layer tokens move {how}. "
-             "1 would be a random walk, 2 a straight line.")  # fmt: skip
+    line = _("**Displacement exponent {value}** (layers {first} to {last}): {pace}. A free random walk has 1, a "
+             "straight line 2; the displacement of directions is bounded, which alone gives less.")  # fmt: skip
     st.markdown(
-        line.format(value=wording.number(found.value) + error, first=found.first, last=found.last, how=_pace(found))
+        line.format(value=wording.number(found.value) + error, first=found.first, last=found.last, pace=_pace(found))
     )
 
 
 def _pace(found: pair_figures.Exponent) -> str:
-    """Against a random walk, with two standard errors of room."""
+    """Against a random walk, with two standard errors of room; without an error nothing is told apart."""
     _ = language.translator()
-    room = 2 * (found.std_error or 0.0)
-    if found.value < 1 - room:
-        return _("more slowly than a random walk: later steps take back part of earlier ones")
-    if found.value > 1 + room:
-        return _("faster than a random walk: steps keep some of their direction")
-    return _("as a random walk does: steps keep no direction")
+    if found.std_error is None:
+        return _("its error is not known")
+    if found.value < 1 - 2 * found.std_error:
+        return _("slower than a random walk")
+    if found.value > 1 + 2 * found.std_error:
+        return _("faster than a random walk")
+    return _("not to be told from a random walk")

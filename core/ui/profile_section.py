@@ -26,7 +26,7 @@ def show(runs: pl.DataFrame) -> None:
 
     st.subheader(_("Working and final dimension (d2, one per type)"))
     cards.run_cards(runs)
-    st.markdown(f"{wording.which_ten(reader)} {wording.own_definition(reader)}")
+    st.markdown(wording.sentences((wording.which_ten(reader), wording.own_definition(reader)), reader))
 
     st.subheader(_("Numbers"))
     shown = asked.rows(estimates, correlators, runs)

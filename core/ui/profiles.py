@@ -38,10 +38,10 @@ class ProfileChoice:
         self, estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame
     ) -> ProfileData | CorrelatorData:
         if self.is_correlator:
-            pairs = points.correlator_points(correlators, runs, self.quantity, self.cloud)
+            pairs = points.correlator_points(correlators, runs, self.quantity, self.cloud, language.current())
             return replace(pairs, same_depth=self.by_layer)
         asked = (self.n1, self.n2, self.transform, self.is_equivalent)
-        found = points.profile_points(estimates, runs, self.quantity, self.cloud, *asked)
+        found = points.profile_points(estimates, runs, self.quantity, self.cloud, *asked, language=language.current())
         return replace(found, same_depth=self.by_layer)
 
     def rows(self, estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
@@ -120,10 +120,10 @@ def reading_aid(choice: ProfileChoice, data: ProfileData | CorrelatorData) -> st
     if not choice.is_primary:
         told.append(_("The working band and the verdict belong to d2, one per type."))
     if choice.is_equivalent:
-        told.append(_("Where a curve breaks off, the value lies beyond what Gaussian points can tell apart."))
+        told.append(_("Where a curve breaks off, no Gaussian equivalent is stored."))
     if any(curve.is_vetoed for curve in data.curves):
         told.append(wording.veto_note(language.current()))
-    return " ".join(told)
+    return wording.sentences(told, language.current())
 
 
 def _quantity_name(name: str) -> str:
@@ -142,13 +142,12 @@ def _transform_name(transform: str) -> str:
 
 def _cloud_help() -> str:
     _ = language.translator()
-    return " ".join(
-        (
-            _("One per type: each distinct token once, so that frequent words do not count twice."),
-            _("One per word: each distinct word once, so that models with other tokenizers have the same points."),
-            _("All tokens: as read."),
-        )
+    told = (
+        _("One per type: each distinct token once, so that frequent words do not count twice."),
+        _("One per word: each distinct word once, so that models with other tokenizers have the same words."),
+        _("All tokens: as read."),
     )
+    return wording.sentences(told, language.current())
 
 
 def _known_first(found: pl.Series, known: tuple[str, ...]) -> list[str]:

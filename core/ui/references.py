@@ -51,12 +51,12 @@ def tell_references(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> N
     _ = language.translator()
     kinds = {reference.kind for reference in data.references}
     meanings = {
-        "random_init": _("Random weights (dotted): the same architecture untrained. What they show too does not come "
-                         "from training."),
+        "random_init": _("Random weights (dotted): the same architecture untrained. What they show too need not "
+                         "come from training."),
         "shuffled": _("Shuffled text (dashed): the tokens of each window in random order. What they show too is about "
                       "vocabulary and weights, and no evidence of semantics."),
         points.SURROGATE: _("Gaussian points (dash-dotted): the same covariance and nothing else. Where the curve lies "
-                            "below, the real points are clustered or curved."),
+                            "below, the real points are not Gaussian."),
     }  # fmt: skip
     told = [meaning for kind, meaning in meanings.items() if kind in kinds]
     if told:
@@ -75,7 +75,7 @@ def without_random(runs: pl.DataFrame) -> tuple[list[str], list[str]]:
     """Names of the runs on text without random weights at all, and of those that were judged without them."""
     texts = runs.filter(pl.col("pass") == "text")
     controls = control_links(texts, reads.runs()).filter(pl.col("pass") == "random_init")
-    labels = run_labels(runs)
+    labels = run_labels(runs, language.current())
     having = set(controls["text_run_id"])
     judged_without = set(texts.filter(pl.col("qualifiers").list.contains("no_random_init"))["run_id"])
     missing = [labels[run_id] for run_id in texts["run_id"] if run_id not in having]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from core.analysis.ranking import N_TOLERANCE
+from core.analysis.ranking import N_TOLERANCE, with_stack
 from core.report import wording
 from core.report.labels import run_labels
 from core.ui import language
@@ -42,6 +42,18 @@ def stop_if_no_estimates(estimates: pl.DataFrame) -> None:
         st.stop()
 
 
+def tell_what_is_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str) -> None:
+    """Why these runs hold no rows of a kind: their protocol measures no one per type, or an earlier version did."""
+    reader = language.current()
+    _ = language.translator()
+    protocols = runs.filter(pl.col("verdict").is_null())["protocol"].unique(maintain_order=True)
+    if protocols.is_empty():
+        st.info(of_earlier)
+        return
+    named = _("; ").join(wording.protocol_name(protocol, reader) for protocol in protocols)
+    st.info(wording.sentences((of_literature, _("Protocol: {name}.").format(name=plain(named))), reader))
+
+
 def warn_of_vetoes(chosen: pl.DataFrame) -> None:
     """Before any number is read: which runs a check vetoes, and by which check."""
     _ = language.translator()
@@ -54,7 +66,7 @@ def warn_of_vetoes(chosen: pl.DataFrame) -> None:
 def vetoes_told(runs: pl.DataFrame) -> list[str]:
     """`SmolLM2-135M (Share of unknown tokens)` for each run that a check vetoes."""
     _ = language.translator()
-    labels = run_labels(runs)
+    labels = run_labels(runs, language.current())
     return [
         _("{name} ({checks})").format(name=labels[run_id], checks=_(", ").join(check_names(vetoed_by)))
         for run_id, vetoed_by in runs.filter(pl.col("worst_check") == "veto").select("run_id", "vetoed_by").rows()
@@ -76,10 +88,12 @@ def warn_if_not_comparable(chosen: pl.DataFrame) -> None:
         "protocol_hash": _("protocol or seed"),
         "tokenizer_hash": _("tokenizer"),
         "kind": _("kind of model"),
+        "stack": _("part of the model"),
         "pass": _("kind of pass"),
         "dtype": _("number format"),
     }
-    differing = [word for column, word in conditions.items() if chosen[column].n_unique() > 1]
+    compared = with_stack(chosen)
+    differing = [word for column, word in conditions.items() if compared[column].n_unique() > 1]
     sizes = sorted(chosen["n_points"].drop_nulls().to_list())
     if sizes and sizes[0] < (1 - N_TOLERANCE) * sizes[-1]:
         differing.append(_("number of points"))

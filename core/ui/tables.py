@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core.report import wording
+from core.report import large_norm_figures, wording
 from core.report.labels import marked, run_labels
 from core.ui import language, times
 
@@ -67,7 +67,7 @@ def layers(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """
     _ = language.translator()
     reader = language.current()
-    labels = run_labels(runs)
+    labels = run_labels(runs, language.current())
     told = {
         _("Value"): significant(rows, "value", 4),
         _("Gaussian equivalent"): significant(rows, "gaussian_equivalent", 4),
@@ -90,7 +90,7 @@ def layers(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 def masked_tokens(runs: pl.DataFrame) -> pl.DataFrame:
     """How many tokens were read and why some were left out, run by run."""
     _ = language.translator()
-    labels = run_labels(runs)
+    labels = run_labels(runs, language.current())
     return pl.DataFrame(
         {
             _("Model"): [labels[run_id] for run_id in runs["run_id"]],
@@ -98,6 +98,7 @@ def masked_tokens(runs: pl.DataFrame) -> pl.DataFrame:
             _("Left out for their norm"): runs["n_dropped_norm"],
             _("Share (%)"): (100 * runs["n_dropped_norm"] / runs["n_tokens"]).round(2),
             _("Largest norm / median"): runs["max_norm_ratio"].round_sig_figs(3),
+            _("Limit / median"): [large_norm_figures.limit_of(config) for config in runs["config"]],
             _("Left out as first of a window"): runs["n_dropped_position"],
             _("Special tokens"): runs["n_dropped_special"],
             _("Tokens kept"): runs["n_tokens_used"],
@@ -106,11 +107,9 @@ def masked_tokens(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def verdicts(runs: pl.DataFrame) -> list[str]:
+    """Of runs on text; control passes show the shape or do not."""
     reader = language.current()
-    return [
-        "–" if run["verdict"] is None else wording.verdict_short(run["verdict"], wording.told_of(run), reader)
-        for run in runs.iter_rows(named=True)
-    ]
+    return [wording.outcome_short(run, reader) for run in runs.iter_rows(named=True)]
 
 
 def _names(runs: pl.DataFrame) -> list[str]:

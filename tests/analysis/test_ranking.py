@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from core.analysis.ranking import across_tokenizers, benchmarks, groups, on_benchmark, vetoed, with_scores
+from core.analysis.ranking import across_tokenizers, benchmarks, groups, newest, on_benchmark, vetoed, with_scores
 from tests.report import frames
 from tests.report.frames import Model, score
 
@@ -19,6 +19,27 @@ def names(group) -> list[str]:
 def test_what_differs_in_one_key_stands_in_another_group(other):
     found = groups(frames.runs(Model("a"), Model("b"), Model("c", **other)))
     assert [names(group) for group in found] == [["a", "b"], ["c"]]
+
+
+def with_stacks(runs: pl.DataFrame, *stacks: str | None) -> pl.DataFrame:
+    return runs.with_columns(stack=pl.Series(stacks, dtype=pl.String))
+
+
+def test_encoder_and_decoder_of_one_model_are_two_groups_and_no_stack_is_the_main_one():
+    runs = frames.runs(*(Model(name, kind="encoder_decoder", run_id=name) for name in "abcd"))
+    found = groups(with_stacks(runs, "encoder", "decoder", "main", None))
+    assert sorted((group.stack, names(group)) for group in found) == [
+        ("decoder", ["b"]), ("encoder", ["a"]), ("main", ["c", "d"]),
+    ]  # fmt: skip
+    models = [Model("a", tokenizer_hash="tok1"), Model("b", tokenizer_hash="tok2")]
+    apart = with_stacks(frames.runs(*models), "encoder", "decoder")
+    assert across_tokenizers(apart, frames.summaries(*models)) == []
+
+
+def test_the_newest_run_of_each_model_stack_text_and_protocol_counts():
+    runs = frames.runs(*(Model("a", run_id=run_id) for run_id in "pqrs"), Model("a", run_id="t", corpus="other"))
+    found = newest(with_stacks(runs, None, "main", "encoder", "encoder", None))
+    assert found["run_id"].to_list() == ["p", "r", "t"]
 
 
 def test_only_runs_on_unchanged_text_are_compared():

@@ -22,6 +22,7 @@ from tests.screens import (
     add_run,
     empty_warehouse,
     filled_warehouse,
+    last_token_run,
     without_later_rows,
 )
 
@@ -180,11 +181,70 @@ def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monke
     app = opened("profiles.py", runs=RUN_IDS[0])
     assert app.toggle(key="view.controls").value
     names = {trace["name"] for trace in figures(app)[0]["data"]}
-    assert {"random weights", "shuffled text", "made-up-big · random weights (1)"} <= names
+    assert {"random weights", "shuffled text", "made-up-big · random weights, seed 1"} <= names
     assert "the same architecture untrained" in texts(app) and "Not controlled" not in texts(app)
     app.toggle(key="view.controls").set_value(False).run()
     assert not {trace["name"] for trace in figures(app)[0]["data"]} & {"random weights", "shuffled text"}
     assert app.query_params["controls"] == "False"
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "verdict"),
+    [("en", "control, random weights, seed 1: shows the shape", "expansion-contraction"),
+     ("ja", "対照（ランダム重み、シード1）：拡張–収縮あり", "拡張–収縮：")],
+)  # fmt: skip
+def test_a_control_pass_has_no_verdict_and_is_called_by_its_name(
+    language: str, said: str, verdict: str, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls = [run_id for run_id in Warehouse(filled).read("SELECT run_id FROM runs WHERE pass <> 'text'")["run_id"]]
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("profiles.py", runs=",".join(controls), lang=language)
+    assert not app.exception
+    assert said in texts(app) and verdict not in texts(app)
+    assert "random_init" not in texts(app).replace(r"\_", "_")
+    assert not any("random_init" in str(trace["name"]) for trace in figures(app)[0]["data"])
+
+
+@pytest.fixture(scope="module")
+def of_literature(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = empty_warehouse(tmp_path_factory.mktemp("literature"))
+    add_run(path, last_token_run(make_profile(RUN_IDS[0])))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("language", "told"), [("en", "last token of many short windows"), ("ja", "短い多数のウィンドウの末尾トークン")]
+)
+@pytest.mark.parametrize("section", ["pairs", "distributions"])
+def test_what_a_protocol_does_not_measure_is_no_matter_of_the_version(
+    section: str, language: str, told: str, of_literature: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(of_literature))
+    app = opened("profiles.py", section=section, lang=language)
+    assert not app.exception
+    assert told in app.info[0].value
+    assert "later version" not in app.info[0].value and "測り直す" not in app.info[0].value
+
+
+def test_runs_without_a_verdict_are_no_deck_and_that_is_said(
+    of_literature: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(of_literature))
+    app = opened("report.py")
+    assert not app.exception and not app.error
+    assert "left out of the slides" in app.info[0].value
+    assert "N=" not in texts(app)
+
+
+def test_only_runs_that_a_check_vetoes_are_said_to_be_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = empty_warehouse(tmp_path)
+    add_run(path, make_profile(RUN_IDS[0], outcome="veto", qualifiers=("check_vetoed",)))
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    assert "Only with the runs that a check vetoes" in opened("ranking.py").info[0].value
+    assert "No two models" in opened("ranking.py", points="one_per_word").info[0].value
+    other = make_model("made-up/other@1", name="other", tokenizer_hash="another")
+    add_run(path, make_profile(RUN_IDS[1], model=other))
+    assert "Only with the runs" in opened("ranking.py", points="one_per_word").info[0].value
 
 
 def test_a_run_without_controls_has_no_switch_for_them_and_is_named(
@@ -279,7 +339,8 @@ def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(with_veto))
     apart = opened("ranking.py", vetoed="True")
-    assert all("made-up-vetoed ‡" not in table.value["Model"].to_list()[1:] for table in apart.dataframe)
+    models = [table.value["Model"].to_list() for table in apart.dataframe]
+    assert [group for group in models if "made-up-vetoed ‡" in group] == [["made-up-vetoed ‡"]]
     app = opened("ranking.py", points="one_per_word", vetoed="True")
     (table,) = (table.value for table in app.dataframe)
     assert table["Model"].to_list() == ["made-up-big", "made-up-small", "made-up-vetoed ‡"]
@@ -342,7 +403,7 @@ def test_a_parcel_that_cannot_be_written_or_is_damaged_is_told_and_the_page_is_d
         app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
         assert not app.exception and not app.error
         assert app.dataframe[0].value.shape[0] == 4
-        assert app.warning[0].value.startswith("2 finished measurements wait")
+        assert app.warning[0].value.startswith("Finished measurements that wait to be added to the warehouse: 2.")
     app.session_state["waiting parcels taken in"] = (0.0, None)
     app.run()
     assert app.dataframe[0].value.shape[0] == 5

@@ -35,7 +35,7 @@ def correlators() -> pl.DataFrame:
 
 def test_each_panel_has_the_layers_of_its_own_values():
     data = large_norm_points(correlators(), frames.runs(A))
-    assert data.n_points == (4096, 4096) and data.limit == 3.0
+    assert data.n_points == (4096, 4096) and data.limits == [3.0]
     how_many, how_large, where = data.panels.values()
     assert [mark.value for mark in how_many[0].marks] == [0, 30, 0, 35, 35]
     assert max(mark.value for mark in how_large[0].marks) == 200
@@ -55,6 +55,13 @@ def test_no_line_is_drawn_across_a_layer_without_large_norms():
 def test_the_limit_of_the_mask_is_that_of_the_run():
     assert limit_of('{"protocol": {"norm_factor": 5}}') == 5.0
     assert [limit_of(text) for text in (None, "{}", "no json", '{"protocol": 1}')] == [3.0] * 4
+
+
+def test_each_runs_own_limit_is_drawn():
+    other = pl.lit('{"protocol": {"norm_factor": 5}}')
+    runs = pl.concat([frames.runs(A), frames.runs(Model("b", n_layers=4)).with_columns(config=other)])
+    figure = large_norm_figure(large_norm_points(correlators(), runs), "en")
+    assert [trace.y[0] for trace in figure.data if trace.name.startswith("limit of the mask")] == [3.0, 5.0]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

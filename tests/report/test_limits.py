@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from core.analysis.ranking import with_scores
+import pytest
+
+from core.analysis.ranking import across_tokenizers, with_scores
 from core.report.limits import limits
 from tests.report import frames
 from tests.report.frames import Model, score
@@ -10,7 +12,8 @@ from tests.report.frames import Model, score
 
 def reasons(*models, scores=(), checks=()) -> str:
     runs = frames.runs(*models)
-    found = limits(runs, frames.checks(*checks), with_scores(runs, frames.scores(*scores)), "en")
+    words = across_tokenizers(runs, frames.summaries(*models), lifted=True)
+    found = limits(runs, frames.checks(*checks), with_scores(runs, frames.scores(*scores)), words, "en")
     return "\n".join(limit.reason for limit in found)
 
 
@@ -37,20 +40,20 @@ def test_what_is_there_is_not_missed():
 def test_scores_of_base_models_are_no_evidence():
     assert "belong to base models" in reasons(Model("a", base_repository="o/b"), scores=[score("o/b", 1.0)])
     exact = score("o/a", 1.0, "r1")
-    assert "Only 1 of these models" in reasons(Model("a", repository="o/a"), scores=[exact])
+    assert "published score of their own: 1;" in reasons(Model("a", repository="o/a"), scores=[exact])
 
 
 def test_scores_without_a_revision_are_not_counted_as_a_models_own():
     models = [Model(f"m{i}", repository=f"o/m{i}") for i in range(12)]
     said = reasons(*models, scores=[score(f"o/m{i}", 1.0) for i in range(12)])
-    assert "those of 12 models name none" in said
+    assert "No score names the revision that it belongs to (models: 12)" in said
 
 
 def test_relations_are_translated_as_far_as_they_are_known():
     runs = frames.runs(
         Model("a", base_relation="fine-tuned for sentence similarity"), Model("b", base_relation="merged")
     )
-    found = limits(runs, frames.checks(), with_scores(runs, frames.scores()), "ja")
+    found = limits(runs, frames.checks(), with_scores(runs, frames.scores()), [], "ja")
     assert any("a：文の類似度向けにファインチューニング、b：merged" in limit.reason for limit in found)
 
 
@@ -90,6 +93,19 @@ def test_a_shape_of_random_weights_is_no_sign_of_training():
     assert "Not shown for a: the same architecture with random weights" in reasons(same, RANDOM)
 
 
+@pytest.mark.parametrize(
+    ("qualifier", "said"),
+    [
+        ("random_init_unclear", "Left open for a: the control of random weights is undecided or vetoed."),
+        ("random_init_failed", "Not known for a: random weights could not be measured."),
+        ("shuffled_unclear", "Left open for a: the control of shuffled tokens is undecided or vetoed."),
+    ],
+)
+def test_a_control_that_decides_nothing_leaves_its_question_open(qualifier, said):
+    told = reasons(replace(TEXT, qualifiers=(qualifier, "random_init_differs")), SHUFFLED, RANDOM)
+    assert said in told and "there is no run on shuffled" not in told
+
+
 def test_controls_are_no_runs_of_their_own():
     """A control that fails its checks, or a second text pass that it is not, changes nothing."""
     controls = [replace(SHUFFLED, seed=1), replace(RANDOM, dtype="bfloat16", corpus="python-source", n_points=400)]
@@ -110,4 +126,8 @@ def test_tokenizers_meet_on_words_or_not_at_all():
     other = Model("b", tokenizer_hash="tok2")
     assert "Only on one point per word" in reasons(Model("a"), other)
     for words in ("w2", None):
-        assert "these runs share no set of words" in reasons(Model("a"), replace(other, words_hash=words))
+        assert "no two of these runs share" in reasons(Model("a"), replace(other, words_hash=words))
+    for change in ({"kind": "encoder"}, {"protocol_hash": "000000000000"}):
+        assert "no two of these runs share" in reasons(Model("a"), replace(other, **change))
+    some = reasons(Model("a"), other, Model("c", tokenizer_hash="tok3", kind="encoder"))
+    assert "Only some (a, b), on one point per word" in some

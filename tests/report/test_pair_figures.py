@@ -33,9 +33,17 @@ def test_a_directed_measure_keeps_its_direction():
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("From layer", "To layer")
 
 
-@pytest.mark.parametrize(("values", "ends"), [({}, (0, 1)), ({(0, 1): -0.2}, (-0.2, 1)), ({(0, 1): 1.9}, (0, 1.9))])
-def test_colours_run_over_all_that_the_measure_can_be(values, ends):
-    assert colour_range(pair_points(pairs(values=values), RUN, "information_imbalance")) == ends
+@pytest.mark.parametrize(
+    ("measure", "values", "ends"),
+    [
+        ("cka", {}, (0, 1)),
+        ("autocorrelation", {(0, 1): -0.2}, (-0.2, 1)),
+        ("displacement", {}, (0, 2)),
+        ("displacement", {(0, 1): 2.1}, (0, 2)),
+    ],
+)
+def test_two_runs_are_read_by_one_scale(measure, values, ends):
+    assert colour_range(pair_points(pairs(measure, values=values), RUN, measure)) == ends
 
 
 def test_the_colour_bar_names_the_measure_and_its_points():

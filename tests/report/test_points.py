@@ -94,10 +94,22 @@ def test_a_scatter_shows_one_group_and_names_who_has_no_score():
 
 
 def test_labels_say_what_differs_and_no_more():
-    labels = run_labels(frames.runs(Model("a"), Model("a", seed=1), Model("b")))
+    labels = run_labels(frames.runs(Model("a"), Model("a", seed=1), Model("b")), "en")
     assert list(labels.values()) == ["a · seed 0", "a · seed 1", "b"]
-    twins = run_labels(frames.runs(Model("a", run_id="x-000001"), Model("a", run_id="x-000002")))
+    twins = run_labels(frames.runs(Model("a", run_id="x-000001"), Model("a", run_id="x-000002")), "en")
     assert list(twins.values()) == ["a · 000001", "a · 000002"]
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", ["a · text", "a · random weights, seed 0", "a · random weights, seed 1"]),
+     ("ja", ["a · テキスト", "a · ランダム重み、シード0", "a · ランダム重み、シード1"])],
+)  # fmt: skip
+def test_labels_call_a_control_by_its_name_and_seed(language, told):
+    randoms = [Model("a", run_id=f"r{seed}", pass_="random_init", model_seed=seed) for seed in (0, 1)]
+    assert list(run_labels(frames.runs(Model("a"), *randoms), language).values()) == told
+    data = profile_points(frames.estimates(*randoms), frames.runs(*randoms), "d2", "one_per_type", language=language)
+    assert [curve.name for curve in data.curves] == told[1:]
 
 
 def test_long_names_keep_both_ends():

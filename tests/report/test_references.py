@@ -25,7 +25,7 @@ SHUFFLED = Model("a", pass_="shuffled")
 
 
 def controls(*pairs: tuple[Model, Model]) -> pl.DataFrame:
-    """As `queries.controls`: a run on text with a run that controls it, in each row."""
+    """As `control_links`: a run on text with a run that controls it, in each row."""
     rows = [(text.id, control.id, control.pass_, 0, 7 if control.pass_ == "random_init" else None)
             for text, control in pairs]  # fmt: skip
     return pl.DataFrame(rows, ["text_run_id", "run_id", "pass", "seed", "model_seed"], orient="row")
@@ -84,7 +84,7 @@ def test_references_are_thin_lines_that_hide_with_their_run(language, name, seco
     figure = profile_figure(replace(data_of(A), references=references), language)
     thin = [trace for trace in figure.data if trace.line.width == 1.3]
     line, key = thin
-    assert line.legendgroup == A.id and name in line.name and "(7)" in line.name and not line.showlegend
+    assert line.legendgroup == A.id and name in line.name and line.name.endswith("7") and not line.showlegend
     assert list(line.y) == RANDOM.values() and line.line.dash == "dot"
     assert key.name == name and key.x == (None,)
     assert figure.layout.yaxis.type == "log" and figure.layout.yaxis.title.text.endswith(f"<br>{second}")

@@ -131,7 +131,7 @@ VERDICT = {
     "en": ("found", "not controlled against random weights"),
     "ja": ("確認", "ランダム重みとの対照なし"),
 }
-UNLIMITED = {"en": r"(?<!not )\bfound\b(?! only)(?! \()(?! \d+ \()", "ja": r"確認(?!」)(?!（)(?! \d+（)"}
+UNLIMITED = {"en": r"(?<!not )\bfound\b(?! only)(?! \()(?! \d+ \()", "ja": r"確認(?!」)(?!されず)(?!（)(?! \d+（)"}
 """A verdict that is not followed by what limits it; the method slide explains the word itself."""
 
 
@@ -307,10 +307,33 @@ def test_more_runs_than_colours_go_on_a_second_chart():
     assert len(charts(opened(*many))) == 2
 
 
-def test_a_run_without_summary_still_gets_its_curve():
-    summary = [column for column in frames.runs(DECODER).columns if "dimension" in column or "ratio" in column]
+def without_summary(runs: pl.DataFrame) -> pl.DataFrame:
+    """As a protocol of the literature leaves them: no one per type, and so no dimensions and no verdict."""
+    summary = [column for column in runs.columns if "dimension" in column or "ratio" in column]
     summary += ["working_layer", "working_layer_first", "working_layer_last", "verdict", "qualifiers", "n_points"]
-    runs = frames.runs(DECODER).with_columns(pl.lit(None).cast(frames.runs(DECODER)[c].dtype).alias(c) for c in summary)
+    return runs.with_columns(pl.lit(None).cast(runs[column].dtype).alias(column) for column in summary)
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "Left out, having no verdict"), ("ja", "判定がないため除外")])
+def test_a_run_without_a_verdict_is_left_out_and_named(language, said):
+    other = Model("last-token-run", protocol_hash="000000000000")
+    runs = pl.concat([frames.runs(DECODER), without_summary(frames.runs(other))])
+    presentation = opened(DECODER, other, runs=runs, language=language)
+    first, *others = [texts(slide) for slide in presentation.slides]
+    assert said in first and other.name in first
+    assert not [page for page in others if other.name in page or "N=0" in page or "N=–" in page]
+    assert titles(presentation)[1:] == titles(opened(DECODER, language=language))[1:]
+
+
+def test_runs_without_a_verdict_are_no_deck():
+    with pytest.raises(InputError, match="at least one run with a verdict"):
+        opened(DECODER, runs=without_summary(frames.runs(DECODER)))
+
+
+def test_a_run_that_reached_no_dimension_still_gets_its_curve():
+    runs = without_summary(frames.runs(DECODER)).with_columns(
+        verdict=pl.lit("undecided"), qualifiers=pl.lit(["few_types"])
+    )
     presentation = opened(DECODER, runs=runs)
     assert len(charts(presentation)) == 1
     assert titles(presentation)[1].startswith("Layer profiles without a summary")
@@ -381,14 +404,14 @@ def test_controls_have_a_slide_with_their_curves_and_verdicts(language):
     title = slide.shapes.title.text_frame.text
     assert title == {
         "en": "m, expansion-contraction: random weights do not show it, shuffled text shows it too",
-        "ja": "mの拡張–収縮：ランダム重みでは現れない、語順を混ぜても同じ形",
+        "ja": "mの拡張–収縮：ランダム重みでは現れない、トークン順を混ぜても同じ形",
     }[language]  # fmt: skip
     (chart,) = [shape.chart for shape in slide.shapes if shape.has_chart]
     names = [series.name for series in chart.plots[0].series if len(list(series.values)) == 11]
     curves = [name for name in names if "95" not in name]
     assert curves == {
         "en": ["text", "shuffled text", "random weights, seed 0 ‡", "random weights, seed 1 ‡"],
-        "ja": ["テキスト", "語順を混ぜたテキスト", "ランダム重み、シード0 ‡", "ランダム重み、シード1 ‡"],
+        "ja": ["テキスト", "トークン順を混ぜたテキスト", "ランダム重み、シード0 ‡", "ランダム重み、シード1 ‡"],
     }[language]  # fmt: skip
     said = texts(slide)
     assert {"en": "no evidence of semantics", "ja": "証拠ではない"}[language] in said
@@ -432,6 +455,25 @@ def test_controls_are_no_models_of_the_comparison():
     first = [row[0] for row in rows_of(presentation) if len(row) == 7]
     assert first.count("m") == 1
     assert titles(presentation)[0].startswith("m: ")
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "clause"),
+    [({"verdict": "not_found"}, ", shuffled text does not show it"), ({"verdict": "undecided"}, ""),
+     ({"verdict": "not_found", "worst_check": "veto"}, "")],
+)  # fmt: skip
+def test_a_title_says_that_shuffled_text_differs_only_where_its_control_decides(shuffled, clause):
+    text = replace(TEXT, qualifiers=("random_init_differs",))
+    title = titles(opened(text, replace(SHUFFLED, **shuffled), *RANDOM))[2]
+    assert title == f"m, expansion-contraction: random weights do not show it{clause}"
+
+
+def test_controls_that_decide_nothing_are_told_in_title_and_text():
+    text = replace(TEXT, qualifiers=("random_init_unclear", "shuffled_unclear"))
+    slide = opened(text, replace(SHUFFLED, verdict="undecided"), *RANDOM).slides[2]
+    title = slide.shapes.title.text_frame.text
+    assert title == "m, expansion-contraction: random weights leave it open, shuffled text leaves it open"
+    assert wording.qualifier_meaning("random_init_unclear", "en") in texts(slide)
 
 
 def test_a_title_claims_no_shared_shape_where_the_text_has_none():

@@ -5,9 +5,7 @@ import itertools
 import pytest
 
 from core.report import wording
-from core.report.verdicts import QUALIFIERS, ordered, told_of
-
-CONTROLLED = ("no_random_init", "random_init_same", "random_init_differs")
+from core.report.verdicts import OF_RANDOM_WEIGHTS, QUALIFIERS, ordered, told_of
 
 
 @pytest.mark.parametrize(
@@ -16,6 +14,8 @@ CONTROLLED = ("no_random_init", "random_init_same", "random_init_differs")
         (["no_random_init"], "not controlled against random weights", "ランダム重みとの対照なし"),
         (["random_init_differs"], "random weights do not show it", "ランダム重みでは現れない"),
         (["random_init_same"], "random weights show it too", "ランダム重みでも同じ形"),
+        (["random_init_unclear"], "random weights leave it open", "ランダム重みの対照は判定不能"),
+        (["random_init_failed"], "random weights could not be measured", "ランダム重みは測定できず"),
         ([], "controls not stated", "対照の記載なし"),
         (["no_final_norm"], "controls not stated; no final norm", "対照の記載なし、最終正規化なし"),
         (None, "controls not stated", "対照の記載なし"),
@@ -34,13 +34,13 @@ def test_whatever_else_is_said_a_found_verdict_tells_of_its_control(others, lang
     word = wording.verdict_word("found", language)
     told = wording.verdict_text("found", others, language)
     assert not told.endswith(word)
-    controls = [wording.qualifier_text(key, language, brief=False) for key in CONTROLLED]
+    controls = [wording.qualifier_text(key, language, brief=False) for key in OF_RANDOM_WEIGHTS]
     assert any(text in told for text in [*controls, *wording.limits_of(None, language)])
 
 
 @pytest.mark.parametrize(
     ("verdict", "english", "japanese"),
-    [("not_found", "not found", "不確認"), ("undecided", "undecided", "判定不能"), (None, "undecided", "判定不能")],
+    [("not_found", "not found", "確認されず"), ("undecided", "undecided", "判定不能"), (None, "undecided", "判定不能")],
 )
 def test_other_verdicts_need_no_control(verdict, english, japanese):
     assert wording.verdict_text(verdict, [], "en") == f"expansion-contraction: {english}"
@@ -48,7 +48,7 @@ def test_other_verdicts_need_no_control(verdict, english, japanese):
 
 
 def test_no_control_is_said_to_show_what_was_not_found():
-    qualifiers = ["random_init_differs", "shuffled_same", "no_final_norm"]
+    qualifiers = ["random_init_differs", "random_init_unclear", "shuffled_same", "shuffled_unclear", "no_final_norm"]
     assert wording.verdict_short("not_found", qualifiers, "en") == "not found (no final norm)"
     assert "shuffled text shows it too" in wording.verdict_short("undecided", qualifiers, "en")
 
@@ -80,6 +80,30 @@ def test_only_contracts_is_said_where_the_ratios_say_so(rise, fall, told):
     run = {"qualifiers": ["gride_disagrees"], "expansion_ratio_gride_8": rise, "contraction_ratio_gride_8": fall}
     assert wording.limits_of(told_of(run), "en") == [told]
     assert told_of({"qualifiers": None}) is None
+
+
+def test_only_a_disagreement_is_said_to_contract():
+    run = {"qualifiers": ["gride_unclear"], "expansion_ratio_gride_8": 0.7, "contraction_ratio_gride_8": 1.6}
+    assert wording.limits_of(told_of(run), "en") == ["nearest-neighbour dimension leaves it open"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "english", "japanese"),
+    [
+        ({}, "found (not controlled against random weights)", "確認（ランダム重みとの対照なし）"),
+        ({"verdict": None}, "–", "–"),
+        ({"pass": "shuffled"}, "control, shuffled text: shows the shape",
+         "対照（トークン順を混ぜたテキスト）：拡張–収縮あり"),
+        ({"pass": "random_init", "model_seed": 1, "qualifiers": ["check_vetoed"]},
+         "control, random weights, seed 1: shows the shape (a check vetoed it)",
+         "対照（ランダム重み、シード1）：拡張–収縮あり（検査で不可）"),
+    ],
+)  # fmt: skip
+def test_a_control_pass_has_no_verdict(changes, english, japanese):
+    run = {"pass": "text", "model_seed": None, "verdict": "found", "qualifiers": ["no_random_init"]} | changes
+    assert (wording.outcome_short(run, "en"), wording.outcome_short(run, "ja")) == (english, japanese)
+    if run["pass"] != "text":
+        assert wording.outcome_text(run, "en") == english
 
 
 def test_unknown_keys_are_shown_as_they_are():

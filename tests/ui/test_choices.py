@@ -10,7 +10,7 @@ import pytest
 from pptx import Presentation
 
 from core.analysis import ranking
-from core.ui import check_tables, comparison, deck, inputs, states, tables
+from core.ui import check_tables, deck, inputs, published, states, tables
 from core.ui.plain import plain
 from core.warehouse import queries
 from core.warehouse.store import Warehouse
@@ -40,26 +40,26 @@ def test_a_run_is_named_by_what_tells_it_apart(runs: pl.DataFrame) -> None:
 
 
 def test_repositories_are_those_of_the_models_and_of_their_bases(runs: pl.DataFrame) -> None:
-    assert comparison.repositories(runs) == ["HuggingFaceTB/SmolLM2-135M"]
+    assert published.repositories(runs) == ["HuggingFaceTB/SmolLM2-135M"]
 
 
 def test_each_row_of_a_group_says_its_score_or_that_there_is_none(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    scored = ranking.with_scores(runs, queries.scores(warehouse, comparison.repositories(runs)))
+    scored = ranking.with_scores(runs, queries.scores(warehouse, published.repositories(runs)))
     benchmark = ranking.benchmarks(scored).row(0, named=True)
     for group in ranking.groups(runs):
-        shown = comparison.with_score_text(group, scored, benchmark)
+        shown = published.with_score_text(group, scored, benchmark)
         assert shown["run_id"].to_list() == group.rows["run_id"].to_list()
         assert shown["score_text"].null_count() == shown["score_of"].null_count() == 0
         assert tables.ranked(shown).height == shown.height
 
 
 def test_two_sources_of_one_score_make_one_row_and_are_told(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    published = queries.scores(warehouse, comparison.repositories(runs))
-    twice = pl.concat([published, published.with_columns(source=pl.lit("zz"), value=pl.col("value") + 1)])
+    scores = queries.scores(warehouse, published.repositories(runs))
+    twice = pl.concat([scores, scores.with_columns(source=pl.lit("zz"), value=pl.col("value") + 1)])
     scored = ranking.with_scores(runs, twice)
     benchmark = ranking.benchmarks(scored).row(0, named=True)
     group = ranking.groups(runs)[0]
-    shown = comparison.with_score_text(group, scored, benchmark)
+    shown = published.with_score_text(group, scored, benchmark)
     assert shown["run_id"].to_list() == group.rows["run_id"].to_list()
     assert all("first of 2 sources" in text for text in shown["score_text"])
 
@@ -67,18 +67,18 @@ def test_two_sources_of_one_score_make_one_row_and_are_told(warehouse: Warehouse
 def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
     warehouse: Warehouse, runs: pl.DataFrame
 ) -> None:
-    published = queries.scores(warehouse, comparison.repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
-    scored = ranking.with_scores(runs, published)
+    scores = queries.scores(warehouse, published.repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
+    scored = ranking.with_scores(runs, scores)
     benchmark = ranking.benchmarks(scored).row(0, named=True)
-    (note,) = comparison.score_notes(ranking.groups(runs)[0], scored, benchmark)
+    (note,) = published.score_notes(ranking.groups(runs)[0], scored, benchmark)
     assert "licence: " in note and "as of 20" in note and "Remarks on them: rounded to 0.1" in note
 
 
 def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    scored = ranking.with_scores(runs, queries.scores(warehouse, comparison.repositories(runs)))
+    scored = ranking.with_scores(runs, queries.scores(warehouse, published.repositories(runs)))
     offered = ranking.benchmarks(scored)
     assert set(offered["filter"]) == {"not stated"}
-    labels = [comparison._benchmark_label(row) for row in offered.iter_rows(named=True)]
+    labels = [published._benchmark_label(row) for row in offered.iter_rows(named=True)]
     assert labels and not any(", not stated" in label for label in labels)
 
 
@@ -103,7 +103,7 @@ def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.
 def test_the_export_leaves_the_groups_as_they_were(warehouse: Warehouse, runs: pl.DataFrame) -> None:
     groups = ranking.groups(runs)
     before = [group.rows.columns for group in groups]
-    comparison.for_export(groups, runs, None)
+    published.for_export(groups, runs, None)
     assert [group.rows.columns for group in groups] == before
 
 
@@ -150,7 +150,7 @@ def test_captions_are_dark_enough_to_read() -> None:
 def test_the_export_numbers_the_groups_and_keeps_all_runs(warehouse: Warehouse, runs: pl.DataFrame) -> None:
     groups = ranking.groups(runs)
     scored = ranking.with_scores(runs, queries.scores(warehouse, []))
-    exported = comparison.for_export(groups, scored, None)
+    exported = published.for_export(groups, scored, None)
     assert exported["comparison_group"].unique().sort().to_list() == [1, 2, 3]
     assert exported["run_id"].sort().to_list() == RUN_IDS
 

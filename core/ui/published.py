@@ -1,0 +1,135 @@
+"""The published scores beside a comparison: which one the reader chooses, whose it is, its sources, and the export."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from core.analysis import ranking
+from core.analysis.ranking import RankingGroup
+from core.report import wording
+from core.ui import inputs, language
+from core.ui.plain import plain
+from core.warehouse.scores import NOT_STATED
+
+Benchmark = dict[str, Any]
+"""A row of `ranking.benchmarks`."""
+
+
+def repositories(runs: pl.DataFrame) -> list[str]:
+    """Hub repositories whose scores concern these runs: their own and those of their base models."""
+    return sorted(set(runs["repository"].drop_nulls()) | set(runs["base_repository"].drop_nulls()))
+
+
+def choose_picture(benchmarks: pl.DataFrame) -> tuple[Benchmark | None, str]:
+    """The two axes of the scatter: a published score, and working or final dimension (a key of `ranking_points`)."""
+    _ = language.translator()
+    dimensions = {
+        "working": _("working"),
+        "final_pre_norm": _("final, before the norm"),
+        "final_post_norm": _("final, after the norm"),
+    }
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        benchmark = _choose_benchmark(benchmarks)
+        if benchmark is None:
+            return None, "working"
+        return benchmark, inputs.choose(
+            _("Dimension in the picture"), list(dimensions), "dimension", "working", dimensions.__getitem__
+        )
+
+
+def _choose_benchmark(benchmarks: pl.DataFrame) -> Benchmark | None:
+    """Benchmark, metric and number of shots in one choice, because scores that differ in one do not compare."""
+    _ = language.translator()
+    if benchmarks.is_empty():
+        st.info(_("The warehouse holds no published score for these models."))
+        return None
+    by_key = {_key(row): row for row in benchmarks.iter_rows(named=True)}
+    chosen = inputs.choose_from_list(
+        _("Published score"),
+        list(by_key),
+        "score",
+        next(iter(by_key)),
+        lambda key: _benchmark_label(by_key[key]),
+        width=640,
+    )
+    return by_key[chosen]
+
+
+def _key(row: Benchmark) -> str:
+    return "~".join("" if row[name] is None else str(row[name]) for name in ranking.SCORE_KEYS)
+
+
+def _benchmark_label(row: Benchmark) -> str:
+    _ = language.translator()
+    name = wording.benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language.current())
+    told = (name, row["suite"], None if row["filter"] in ("none", NOT_STATED) else row["filter"])
+    return _("{name} (models: {n})").format(name=_(", ").join(part for part in told if part), n=row["n_models"])
+
+
+def with_score_text(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark | None) -> pl.DataFrame:
+    """The rows of the group, each with its score of the chosen benchmark and, apart from it, whose score that is."""
+    if benchmark is None:
+        return group.rows
+    joined = _with_score(group, scored, benchmark)
+    rows = joined.to_dicts()
+    return joined.with_columns(
+        score_of=pl.Series([_score_of(row) for row in rows], dtype=pl.String),
+        score_text=pl.Series([_score_value(row) for row in rows], dtype=pl.String),
+    )
+
+
+def _score_of(row: dict[str, Any]) -> str:
+    _ = language.translator()
+    owners = {
+        "exact": _("this model"),
+        "revision_not_stated": _("this model, revision not stated"),
+        "base": _("base model {name}").format(name=(row["score_repository"] or "").split("/")[-1]),
+    }
+    return owners.get(row["score_match"], wording.no_score(language.current()))
+
+
+def _score_value(row: dict[str, Any]) -> str:
+    _ = language.translator()
+    if row["score"] is None:
+        return "–"
+    error = "" if row["score_std_error"] is None else f" ± {wording.number(row['score_std_error'])}"
+    value = f"{wording.number(row['score'])}{error}"
+    sources = row["score_sources"]
+    return _("{value} (first of {n} sources)").format(value=value, n=sources) if sources > 1 else value
+
+
+def score_notes(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark | None) -> list[str]:
+    """For each source of the scores shown: its name, licence, date, and what it says about its own numbers."""
+    if benchmark is None:
+        return []
+    _ = language.translator()
+    told = ["score_source", "score_licence", "score_as_of", "score_flags"]
+    rows = _with_score(group, scored, benchmark).filter(pl.col("score").is_not_null()).unique(told, maintain_order=True)
+    notes = []
+    for row in rows.iter_rows(named=True):
+        note = _("Scores from {source}, licence: {licence}, as of {date}.").format(
+            source=plain(row["score_source"]),
+            licence=plain(row["score_licence"] or "–"),
+            date=row["score_as_of"] or "–",
+        )
+        flags = (row["score_flags"] or "").replace("_", " ").replace(";", "; ")
+        remarks = _("Remarks on them: {flags}.").format(flags=plain(flags)) if flags else ""
+        notes.append(wording.sentences((note, remarks), language.current()))
+    return notes
+
+
+def for_export(groups: list[RankingGroup], scored: pl.DataFrame, benchmark: Benchmark | None) -> pl.DataFrame:
+    """All groups in one frame, numbered, so that a spreadsheet keeps them apart too."""
+    rows = [group.rows if benchmark is None else _with_score(group, scored, benchmark) for group in groups]
+    numbered = [frame.select(pl.lit(n).alias("comparison_group"), pl.all()) for n, frame in enumerate(rows, start=1)]
+    return pl.concat(numbered, how="diagonal")
+
+
+def _with_score(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark) -> pl.DataFrame:
+    added = [column for column in scored.columns if column not in group.rows.columns]
+    scores = ranking.on_benchmark(scored, benchmark).select("run_id", *added)
+    joined = group.rows.join(scores, on="run_id", how="left", maintain_order="left")
+    return joined.with_columns(pl.col("score_match").fill_null("none"))
