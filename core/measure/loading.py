@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from contextlib import redirect_stderr
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,12 +25,19 @@ from core.measure.weights import Weights
 
 def read_config(weights: Weights) -> Any:
     """The configuration; one that was saved with the encoder alone of an encoder-decoder says that it is an encoder."""
-    config = _load(weights, transformers.AutoConfig, "configuration")
+    config = copy.deepcopy(_stored_config(weights))
     if config.is_encoder_decoder and any(name.endswith("EncoderModel") for name in config.architectures or ()):
         config.is_encoder_decoder = False  # checkpoints before transformers 5 leave it at the pair's value
     return config
 
 
+@lru_cache(maxsize=16)
+def _stored_config(weights: Weights) -> Any:
+    return _load(weights, transformers.AutoConfig, "configuration")
+
+
+# A measurement with its control passes asks several times, and a GGUF file takes seconds to answer.
+@lru_cache(maxsize=16)
 def read_tokenizer(weights: Weights) -> Any:
     return _load(weights, transformers.AutoTokenizer, "tokenizer")
 
