@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps")
     measure.add_argument("--stack", choices=("encoder", "decoder"), help="of an encoder-decoder; default: its encoder")
     measure.add_argument("--memory-budget", default="1GiB", metavar="SIZE", help="for the layer x layer matrices")
+    measure.add_argument("--estimator", action="append", metavar="NAME", help="one more of the registry (repeatable)")
     measure.add_argument("--controls", action="store_true", help="control passes with any protocol (standard has them)")
     measure.add_argument("--keep-tokens", action="store_true", help="keep per-token results in the parcel")
     calibrate = verb("calibrate", measuring.calibrate, "recompute what estimators read on isotropic Gaussian clouds")

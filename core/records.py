@@ -105,6 +105,8 @@ class RunConfig:
     """Models that this one is to be compared with across tokenizers: the words are chosen for all of them."""
     memory_budget: int = 2**30
     """Bytes that the layer x layer matrices may take."""
+    estimators: tuple[str, ...] = ()
+    """Estimators of the registry to run on `one_per_type` besides those of the protocol."""
     controls: bool = False
     """Measure the control passes even where the protocol has none."""
     keep_tokens: bool = False

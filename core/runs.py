@@ -87,7 +87,7 @@ def _controls(
             if known:
                 found.append(read_profile(warehouse, known))
             elif (config.controls or name in protocol.passes) and name not in failed:
-                control = replace(config, pass_=name, model_seed=seed, keep_tokens=False, controls=False)
+                control = replace(config, pass_=name, model_seed=seed, keep_tokens=False, controls=False, estimators=())
                 label = f"{name} {number + 1}" if name == "random_init" else name
                 try:
                     found.append(

@@ -161,6 +161,13 @@ def test_published_statistics_have_a_cloud_of_their_own(config, warehouse, monke
     assert finished.profile.summaries == []
 
 
+def test_an_estimator_can_be_asked_for_by_name(config, warehouse):
+    asked = measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet).profile
+    rows = [row for row in asked.estimates if row.estimator == "skdim_lPCA"]
+    assert len(rows) == 6 and {row.cloud for row in rows} == {"one_per_type"}
+    assert asked.run.protocol_hash == PROTOCOLS["quick"].hash(0)
+
+
 def test_models_measured_together_share_their_words(tiny_llama, tiny_bert, warehouse):
     models = [str(tiny_llama), str(tiny_bert)]
     runs = [

@@ -8,6 +8,7 @@ from a jackknife that computes the estimate again without each block of sequence
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -288,3 +289,13 @@ def cost(name: str) -> float:
     if name not in COSTS:
         raise EstimateError(unknown_name("estimator", name, COSTS))
     return COSTS[name]
+
+
+def unit_seconds() -> float:
+    """What t1 is on this machine now: a tiled product over 4,096 points of 576 dimensions, the nearest 64 selected."""
+    points = torch.randn(4096, 576, generator=torch.Generator().manual_seed(0))
+    norms = points.square().sum(1)
+    start = time.perf_counter()
+    for rows in points.split(TILE):
+        (norms - 2 * rows @ points.T).topk(64, largest=False)
+    return time.perf_counter() - start

@@ -94,6 +94,8 @@ def _summed_loss(logits: Tensor, ids: Tensor) -> float:
 def choose_device(name: str) -> torch.device:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
         raise InputError(f"Unknown device '{name}'. Available: auto, cpu, cuda, cuda:0 and so on, mps.")
+    # States and geometry are compared across devices: TF32 would round their products to ten bits.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

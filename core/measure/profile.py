@@ -55,7 +55,7 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
         mask = mask_tokens(sample, states.norms, states.n_layers, protocol.norm_factor)
         require_types(mask, corpus)
         words = place_words(sample, mask)
-        plan = plan_layers(sample, mask, words, protocol, config.seed)
+        plan = plan_layers(sample, mask, words, protocol, config.seed, config.estimators)
         device, model = model.device, _without_weights(model)
         gc.collect()
     with clock.phase("geometry"):
@@ -122,7 +122,14 @@ def place_words(sample: TokenSample, mask: TokenMask) -> PlacedWords:
     return PlacedWords(np.flatnonzero(usable), kept_row[sample.word_rows[usable]], int((~usable).sum()))
 
 
-def plan_layers(sample: TokenSample, mask: TokenMask, words: PlacedWords, protocol: Protocol, seed: int) -> LayerPlan:
+def plan_layers(
+    sample: TokenSample,
+    mask: TokenMask,
+    words: PlacedWords,
+    protocol: Protocol,
+    seed: int,
+    more_estimators: Sequence[str] = (),
+) -> LayerPlan:
     """Which masked tokens form which cloud, the same for every layer."""
     tokens = clouds.Tokens(mask.types, mask.sequences, sample.blocks[mask.sequences], protocol.n_blocks)
     orders = [token_order(mask, seed, draw) for draw in range(protocol.n_draws)]
@@ -142,7 +149,7 @@ def plan_layers(sample: TokenSample, mask: TokenMask, words: PlacedWords, protoc
         halves=half_splits(len(sample.ids), protocol.n_half_splits, seed),
         seed=seed,
         n_surrogates=protocol.n_surrogates,
-        more_estimators=protocol.more_estimators,
+        more_estimators=tuple(dict.fromkeys([*protocol.more_estimators, *more_estimators])),
         prompts=tuple(prompts),
         blocks=tokens.blocks,
     )

@@ -19,10 +19,23 @@ def measure(options: argparse.Namespace) -> int:
     asked = RunConfig(
         "", options.corpus, options.protocol, options.column, options.encoding, options.seed, options.dtype,
         options.device, stack=options.stack, memory_budget=bytes_of(options.memory_budget),
-        controls=options.controls, keep_tokens=options.keep_tokens,
+        controls=options.controls, estimators=tuple(options.estimator or ()), keep_tokens=options.keep_tokens,
     )  # fmt: skip
+    _tell_costs(asked.estimators)
     # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
     return measure_all(together(asked, options.models), chosen_warehouse(options))
+
+
+def _tell_costs(estimators: Sequence[str]) -> None:
+    """What estimators beyond the protocol's will take on each layer, before they run."""
+    if not estimators:
+        return
+    from core.geometry.registry import cost, unit_seconds
+
+    costs = {name: cost(name) for name in estimators}  # an unknown name is told before anything is timed
+    unit = unit_seconds()
+    for name, units in costs.items():
+        print(f"{name}: about {units * unit:.1f} s on each layer (2,000 points of 100 dimensions; more where wider)")
 
 
 def together(asked, models: Sequence[str]):
