@@ -17,8 +17,7 @@ states.stop_if_none_chosen(chosen)
 spoken = inputs.choose(
     _("Language of the slides"), list(language.LANGUAGES), "deck", language.current(), language.LANGUAGES.__getitem__
 )
-deck.stop_if_no_verdict(chosen)
-states.warn_if_not_comparable(chosen)
+states.warn_if_not_comparable(deck.tellable(chosen))
 
 st.download_button(
     _("Download the slides (PowerPoint)"),

@@ -174,7 +174,7 @@ def _definitions(material: Material) -> list[str]:
         ),
         _(
             "Expansion-contraction is found only if working over embedding and working over final dimension "
-            "both exceed 1.1 beyond their error."
+            "both exceed 1.1 beyond their error, and no random weights show the same. A check qualifies it, no more."
         ),
         *([controls] if has_controls else []),
         wording.which_ten(language),

@@ -17,8 +17,8 @@ from core.ui.plain import plain
 MIME = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
 
 
-def stop_if_no_verdict(runs: pl.DataFrame) -> None:
-    """A deck tells of verdicts: runs without one are left out, which is said; without any other there is no deck."""
+def tellable(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs that a deck tells of: those without a verdict are left out, which is said; stops where no other is."""
     _ = language.translator()
     left_out = material.without_verdict(runs, language.current())
     if left_out:
@@ -27,6 +27,7 @@ def stop_if_no_verdict(runs: pl.DataFrame) -> None:
         st.info(line.format(names=plain(_(", ").join(left_out.values()))))
     if len(left_out) == runs.height:
         st.stop()
+    return material.with_verdict(runs)
 
 
 def maker(runs: pl.DataFrame, deck_language: str) -> Callable[[], bytes]:

@@ -14,7 +14,7 @@ from core.report.verdicts import OF_RANDOM_WEIGHTS, QUALIFIERS, ordered, told_of
         (["no_random_init"], "not controlled against random weights", "ランダム重みとの対照なし"),
         (["random_init_differs"], "random weights do not show it", "ランダム重みでは現れない"),
         (["random_init_same"], "random weights show it too", "ランダム重みでも同じ形"),
-        (["random_init_unclear"], "random weights leave it open", "ランダム重みの対照は判定不能"),
+        (["random_init_unclear"], "random weights leave it open", "ランダム重みの対照からは判断できず"),
         (["random_init_failed"], "random weights could not be measured", "ランダム重みは測定できず"),
         ([], "controls not stated", "対照の記載なし"),
         (["no_final_norm"], "controls not stated; no final norm", "対照の記載なし、最終正規化なし"),

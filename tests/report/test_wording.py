@@ -63,6 +63,11 @@ def test_estimators_name_their_rank_or_number_of_neighbours():
     )
 
 
+def test_japanese_sentences_follow_each_other_without_a_space():
+    assert wording.sentences(("One.", "", "Two."), "en") == "One. Two."
+    assert wording.sentences(("一。", "二。"), "ja") == "一。二。"
+
+
 def test_a_readers_own_text_is_named_without_a_language_that_nobody_stated():
     own = {"corpus_language": "unknown", "corpus_domain": "user's own"}
     assert wording.text_name("notes", own, "en") == "notes (own text)"

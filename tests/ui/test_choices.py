@@ -10,7 +10,8 @@ import pytest
 from pptx import Presentation
 
 from core.analysis import ranking
-from core.ui import check_tables, deck, inputs, published, states, tables
+from core.report.pair_figures import Exponent
+from core.ui import check_tables, deck, inputs, pair_section, published, states, tables
 from core.ui.plain import plain
 from core.warehouse import queries
 from core.warehouse.store import Warehouse
@@ -105,6 +106,19 @@ def test_the_export_leaves_the_groups_as_they_were(warehouse: Warehouse, runs: p
     before = [group.rows.columns for group in groups]
     published.for_export(groups, runs, None)
     assert [group.rows.columns for group in groups] == before
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "said"),
+    [
+        (0.8, 0.05, "slower than a random walk"),
+        (1.2, 0.05, "faster than a random walk"),
+        (0.95, 0.05, "not to be told from a random walk"),
+        (0.8, None, "its error is not known"),
+    ],
+)
+def test_a_pace_is_told_beyond_its_error_and_without_a_cause(value: float, error: float | None, said: str) -> None:
+    assert pair_section._pace(Exponent(value, error, 1, 29)) == said
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
