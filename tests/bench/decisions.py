@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from core.analysis import ranking, shape
+from core.analysis import log_profile, ranking, shape
 from core.geometry import ratios
+from core.geometry.global_estimates import N_REMOVED
 from core.geometry.registry import GRIDE_READ_AT, LOCAL_NEIGHBOURS
 from core.measure import checks, protocol
 from core.records import Protocol
@@ -15,7 +16,8 @@ None of these thresholds was fitted to an outcome, and none was tested on more t
 are judgements, made while looking at SmolLM2-135M. On that model about 5 clouds x 10 estimators were looked at before
 `d2` on one token per type was singled out, because its magnitudes were near those that arXiv 2503.22547 names. A choice
 among about fifty combinations proves nothing about the data it was made on: SmolLM2 never counts as evidence for the
-shape, only models measured later do."""
+shape, only models measured later do. What has been added since (one point per word, wide neighbourhoods, transforms,
+control passes) was fixed by definition before it was run, and no threshold was moved by what it read."""
 
 CHECKS = {
     "norm_dropped_share": "share of tokens left out for their norm",
@@ -48,6 +50,17 @@ def _groups() -> dict[str, list[str]]:
             f"a cloud below {100 * shape.FEW_TYPES:.0f} % of its protocol's size says that it has few types",
             f"models are compared where their clouds differ in size by at most {100 * ranking.N_TOLERANCE:.0f} %",
             f"a text that gives fewer than {protocol.MIN_TYPES} token types is not measured",
+        ],
+        "Controls and second opinions (`core.analysis.shape`):": [
+            "random weights show the same where any of their runs is found and not vetoed: the verdict is then "
+            "undecided; they differ where every run is not found; otherwise they are unclear. Only with a difference is a "
+            "finding plain",
+            f"removing {N_REMOVED} leading components loses a contraction that is below {_percent(log_profile.MARGIN)} "
+            "without them",
+            f"{' at n1 = '.join(map(str, shape.SECOND_OPINION))} agrees, disagrees or is unclear by the same test of "
+            "both ratios",
+            "errors of ratios and of the working dimension are those of the jackknife; the variance of the draw enters "
+            "the interval of a layer only",
         ],
         "Estimators (`core.geometry.ratios`, `core.geometry.registry`):": [
             f"GRIDE at n1 = {', '.join(map(str, ratios.GRIDE_SCALES))} with n2 = 2 n1, up to an eighth of the points, "
