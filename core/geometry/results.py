@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from core.geometry import calibration
+from core.geometry.clouds import Cloud
+from core.geometry.resampling import log_interval
 from core.records import Estimate
 
 
@@ -59,3 +62,31 @@ class LayerResult:
             if (e.cloud, e.estimator, e.n1, e.transform) == (cloud, estimator, n1, transform):
                 return e.estimate.value
         return math.nan
+
+
+def of_sets(
+    cloud: Cloud, estimator: str, values: np.ndarray | list[float], transform: str = "centred"
+) -> CloudEstimate:
+    """From (n_sets,) values, the whole cloud's first."""
+    value, *blocks = [float(v) for v in values]
+    return from_blocks(cloud, estimator, None, None, value, blocks, n_points=cloud.n_points, transform=transform)
+
+
+def from_blocks(
+    cloud: Cloud,
+    estimator: str,
+    n1: int | None,
+    n2: int | None,
+    value: float,
+    blocks: list[float],
+    *,
+    scale: float = math.nan,
+    n_points: int,
+    n_dropped: int = 0,
+    transform: str = "centred",
+) -> CloudEstimate:
+    estimate = log_interval(value, blocks, scale=scale, n_points=n_points, n_dropped=n_dropped)
+    equivalent = math.nan
+    if transform == "centred" and estimator in calibration.CALIBRATED:
+        equivalent = calibration.gaussian_equivalent(estimator, n1, value, n_points)
+    return CloudEstimate(cloud.name, estimator, n1, n2, estimate, blocks, [], transform, equivalent)

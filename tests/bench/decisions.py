@@ -53,8 +53,8 @@ def _groups() -> dict[str, list[str]]:
         ],
         "Controls and second opinions (`core.analysis.shape`):": [
             "random weights show the same where any of their runs is found and not vetoed: the verdict is then "
-            "undecided; they differ where every run is not found; otherwise they are unclear. Only with a difference is a "
-            "finding plain",
+            "undecided; they differ where every run is not found; otherwise they are unclear. Only with a difference "
+            "is a finding plain",
             f"removing {N_REMOVED} leading components loses a contraction that is below {_percent(log_profile.MARGIN)} "
             "without them",
             f"{' at n1 = '.join(map(str, shape.SECOND_OPINION))} agrees, disagrees or is unclear by the same test of "

@@ -16,9 +16,9 @@ import numpy as np
 import skdim
 import torch
 
-from core.geometry import clouds, resampling
+from core.geometry import clouds, one_per_type, resampling
 from core.geometry.global_estimates import place
-from core.geometry.layer import LayerPlan, local_readings, measure_layer, scan_with_neighbours
+from core.geometry.layer import LayerPlan, measure_layer, scan_with_neighbours
 
 
 def points_like_tokens(n_tokens: int, n_dims: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
@@ -57,7 +57,7 @@ def local(points: torch.Tensor, plan: LayerPlan) -> None:
     """The local d2 of all tokens at 20 and 50 neighbours, which the protocols compute on one token per type only."""
     placed = place(points, plan.others[0])
     scanned, distinct = scan_with_neighbours(placed)
-    local_readings(placed, scanned.table, distinct, seed=0)
+    one_per_type.local_readings(placed, scanned.table, distinct, seed=0)
 
 
 def scikit_dimension(points: torch.Tensor) -> None:

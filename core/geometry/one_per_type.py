@@ -1,0 +1,144 @@
+"""What the primary cloud alone is asked for: local dimensions, surrogates, distributions over tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.geometry import correlation, local, multiscale
+from core.geometry.global_estimates import PlacedCloud
+from core.geometry.neighbour_estimates import readings_of_points
+from core.geometry.neighbours import NeighbourTable, SetNeighbours
+from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, from_blocks
+from core.geometry.surrogates import gaussian_surrogate
+from core.records import Estimate
+
+LOCAL_KS = (20, 50)
+"""Neighbourhoods of the local d2 on all points."""
+CENTRES = 128
+"""Seeded points on which it is computed without each block, for its error."""
+COSINE_SAMPLE = 256
+READ_AT = 8
+"""The GRIDE scale that is read: at smaller ones spelling variants of a word are nearest neighbours."""
+
+
+def local_readings(
+    placed: PlacedCloud, table: NeighbourTable, distinct: Tensor, seed: int
+) -> tuple[list[CloudEstimate], list[Distribution]]:
+    """d2 of neighbourhoods: value on all points, error from the same on seeded centres without each block.
+
+    Leaving a block out changes which points are there, counted on all of them with their neighbours kept, and who
+    their neighbours are, counted on the centres: the two changes are added on the log.
+    """
+    rows = distinct[0].nonzero().squeeze(1)
+    ks = [k for k in LOCAL_KS if k <= len(rows) - 1]
+    if not ks:
+        return [], []
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:CENTRES].to(rows.device)
+    c2 = local.local_c2(placed.points, _first_members(table.indices[rows], distinct[0], max(ks)), ks)
+    exact = local.local_d2_of_sets(placed.points, table.indices, distinct, rows[order], ks)
+    estimates = []
+    for k in ks:
+        blocks = []
+        for s in range(1, len(distinct)):
+            stays = distinct[s][rows]
+            composition = local.local_dimension(c2[k][stays])
+            of_kept = local.local_dimension(c2[k][order][stays[order]])
+            blocks.append(composition * exact[k][s] / of_kept if of_kept > 0 else math.nan)
+        value = local.local_dimension(c2[k])
+        estimates.append(from_blocks(placed.cloud, "local_d2", None, k, value, blocks, n_points=len(rows)))
+    for k, values in multiscale.wide_d2(placed, distinct, seed).items():
+        value, *blocks = values.tolist()
+        estimates.append(from_blocks(placed.cloud, "local_d2", None, k, value, blocks, n_points=len(rows)))
+    largest = c2[max(ks)].cpu().numpy()
+    good = largest > 0
+    tokens = placed.cloud.rows[rows.cpu().numpy()]
+    norms = placed.points[rows].norm(dim=1).cpu().numpy()
+    return estimates, [
+        Distribution("local_d2", tokens[good], 1 / largest[good]),
+        Distribution("distance_to_mean", tokens, norms),
+    ]
+
+
+def _first_members(stored: Tensor, member: Tensor, k: int) -> Tensor:
+    """The first k stored neighbours of each row that are members; (n_rows, k)."""
+    alive = member[stored]
+    order = (~alive).to(torch.uint8).argsort(dim=1, stable=True)[:, :k]
+    return stored.gather(1, order)
+
+
+def correlation_integral(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) -> CloudEstimate:
+    """With the whole cloud's radii for every subset: only the counts of pairs are taken again."""
+    inner, outer = correlation.RANKS
+    whole = within.distances[0][distinct[0]]
+    radii = (_median(whole[:, within.ranks.index(inner)]), _median(whole[:, within.ranks.index(outer)]))
+    sequences = torch.from_numpy(placed.cloud.sequences).to(placed.points.device)
+    value, *blocks = correlation.correlation_of_sets(placed.points, sequences, distinct, radii)
+    return from_blocks(placed.cloud, "correlation_integral", inner, outer, value, blocks, n_points=len(whole))
+
+
+def _median(distances: Tensor) -> float:
+    return float(distances.nanmedian())
+
+
+def further(placed: PlacedCloud, names: Iterable[str]) -> list[CloudEstimate]:
+    """Estimators of the registry that a protocol asks for by name, as they come."""
+    from core.geometry.dimensions import ESTIMATORS
+
+    points = placed.points[placed.members[0]]
+    return [CloudEstimate(placed.cloud.name, name, None, None, ESTIMATORS[name](points), []) for name in names]
+
+
+def surrogates(placed: PlacedCloud, n_surrogates: int, seed: int) -> list[CloudEstimate]:
+    """GRIDE and TwoNN on Gaussian clouds with the covariance of this one: mean and error over the surrogates."""
+    points = placed.points[placed.members[0]]
+    generator = torch.Generator().manual_seed(seed)
+    per_scale: dict[tuple[str, int | None, int], list[float]] = {}
+    for _ in range(n_surrogates):
+        for reading in readings_of_points(gaussian_surrogate(points, generator)):
+            if reading.estimator in ("gride", "two_nn"):
+                per_scale.setdefault((reading.estimator, reading.n1, reading.n2), []).append(reading.value)
+    estimates = []
+    for (estimator, n1, n2), values in per_scale.items():
+        spread = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+        estimate = Estimate(float(np.mean(values)), spread, n_points=len(points))
+        estimates.append(
+            CloudEstimate(placed.cloud.name, estimator, n1, n2, estimate, [], transform="gaussian_surrogate")
+        )
+    return estimates
+
+
+def nonlinearity(read: Iterable[CloudEstimate], surrogate: Iterable[CloudEstimate]) -> list[CloudCorrelator]:
+    """GRIDE of the Gaussian of equal covariance over that of the data: 1 for a Gaussian cloud, above it for others."""
+    of_data = {e.n1: e.estimate for e in read if e.estimator == "gride"}
+    result = []
+    for e in surrogate:
+        data = of_data.get(e.n1)
+        if e.estimator == "gride" and e.n1 == READ_AT and data is not None and data.value > 0:
+            ratio = e.estimate.value / data.value
+            parts = [data.std_error / data.value, e.estimate.std_error / e.estimate.value]
+            error = ratio * math.hypot(*(part for part in parts if math.isfinite(part)))
+            result.append(CloudCorrelator(e.cloud, f"nonlinearity_ratio_{READ_AT}", ratio, error, data.n_points))
+    return result
+
+
+def cosines(placed: PlacedCloud, seed: int, distributions: list[Distribution]) -> CloudCorrelator:
+    """Distribution of the cosine between two centred tokens, and its excess kurtosis: above 0, the cloud has clusters.
+
+    On a seeded sub-sample; in d isotropic dimensions the excess is -6 / (d + 2).
+    """
+    rows = placed.members[0].nonzero().squeeze(1)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:COSINE_SAMPLE]
+    directions = torch.nn.functional.normalize(placed.points[rows[order.to(rows.device)]], dim=1)
+    cosines = directions @ directions.T
+    upper = torch.triu_indices(len(order), len(order), 1, device=cosines.device)
+    values = cosines[upper[0], upper[1]].cpu().double().numpy()
+    distributions.append(Distribution("cosine", np.empty(0, dtype=np.int64), values))
+    centred = values - values.mean()
+    variance = float(np.mean(centred**2))
+    excess = float(np.mean(centred**4)) / variance**2 - 3 if variance > 0 else math.nan
+    return CloudCorrelator(placed.cloud.name, "cosine_kurtosis", excess, math.nan, len(order))
