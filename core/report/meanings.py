@@ -42,6 +42,10 @@ CHECKS: dict[str, str] = {
     "n_invariance": _(
         "A value that moves when half of the points are left out belongs to that number of points only: read more text."
     ),
+    "second_draw": _(
+        "A working dimension that moves when other windows of the same text are drawn belongs to its draw: "
+        "read more text, and state the values of all draws."
+    ),
     "vocabulary_shift": _(
         "For information: how much a broader vocabulary changes the value, "
         "and so why only runs of equal N are compared."

@@ -71,6 +71,7 @@ NAMES: dict[tuple[str, str], str] = {
     ("check", "sequence_invariance_all_pairs"): _("Shift of log d2 of all pairs with the number of windows"),
     ("check", "sequence_share"): _("Share of variance between windows"),
     ("check", "n_invariance"): _("Shift of log d2 with the number of points"),
+    ("check", "second_draw"): _("Shift of the working log d2 from the first draw of the text"),
     ("check", "vocabulary_shift"): _("Shift of log d2 with the breadth of the vocabulary"),
     ("check", "d2_abtt3"): _("Contraction ratio with three components removed"),
     ("check", "words_lost_share"): _("Share of word occurrences lost"),
