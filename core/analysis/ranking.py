@@ -1,8 +1,8 @@
 """Which runs may stand in one table, and which published scores belong to them.
 
-Runs are compared only within a group: one model kind, stack, tokenizer, corpus and protocol; or, for models whose
-tokenizers differ, the same words of the same text. No order within a group is called better. A score belongs to a model
-through its exact repository and revision; everything weaker is labelled.
+Runs are compared only within a group: one model kind, stack, tokenizer, corpus and protocol, or, for models whose
+tokenizers differ, the same words of the same text; and clouds of one size. No order within a group is called better. A
+score belongs to a model through its exact repository and revision; everything weaker is labelled.
 """
 
 from __future__ import annotations
@@ -48,12 +48,6 @@ class RankingGroup:
         return (min(sizes.to_list()), max(sizes.to_list())) if len(sizes) else (0, 0)
 
     @property
-    def sizes_differ(self) -> bool:
-        """True if the clouds differ in size by more than a comparison allows."""
-        smallest, largest = self.n_points
-        return smallest < (1 - N_TOLERANCE) * largest
-
-    @property
     def dtypes(self) -> list[str]:
         """Number formats of the runs; more than one must be said."""
         return sorted(self.rows["dtype"].unique().to_list())
@@ -92,8 +86,7 @@ def across_tokenizers(
 ) -> list[RankingGroup]:
     """Groups of runs that measured the same words of the same text, with their summaries on one point per word.
 
-    `summaries` are rows of run_summaries. A group holds at least two models; where the clouds differ in size by more
-    than 10 percent (`sizes_differ`) it is shown, but its values are not comparable.
+    `summaries` are rows of run_summaries. A group holds at least two models.
     """
     if runs.is_empty() or "words_hash" not in runs.columns:
         return []
@@ -111,8 +104,22 @@ def _grouped(runs: pl.DataFrame, keys: tuple[str, ...], order: str, lifted: bool
     text = with_stack(runs).filter(pl.col("pass") == "text")
     text = text if lifted else text.filter(~_is_vetoed())
     text = text.sort([order, "name", "run_id"], nulls_last=True)
-    found = [_group(rows, keys) for _, rows in text.group_by(keys, maintain_order=True)]
+    alike = [rows for _, rows in text.group_by(keys, maintain_order=True)]
+    found = [_group(rows, keys) for one in alike for rows in size_classes(one)]
     return sorted(found, key=lambda group: -group.rows.height)
+
+
+def size_classes(runs: pl.DataFrame) -> list[pl.DataFrame]:
+    """The runs in parts of one N each, largest clouds first; runs without N are the last part.
+
+    A part reaches from its largest cloud down to 10 percent below it, so that no two of its runs are further apart.
+    """
+    classes, left = [], runs
+    while (largest := left["n_points"].max()) is not None:
+        is_near = (pl.col("n_points") >= (1 - N_TOLERANCE) * pl.lit(largest)).fill_null(False)
+        classes.append(left.filter(is_near))
+        left = left.filter(~is_near)
+    return classes if left.is_empty() else [*classes, left]
 
 
 def _is_vetoed() -> pl.Expr:

@@ -113,21 +113,18 @@ def _ranking_row(material: Material, run: dict, label: str) -> tuple[str, ...]:
         _broken(claims.band_text(run, material.language)),
         claims.interval_of(run, "final_dimension_pre_norm"),
         _("no final norm") if after is None else claims.interval_of(run, "final_dimension_post_norm"),
-        wording.verdict_short(run["verdict"], wording.told_of(run), material.language),
+        wording.verdict_short(run["verdict"], run["qualifiers"], material.language),
         _score(material, run["run_id"]),
     )
 
 
 def _heading(group: RankingGroup, language: str) -> str:
-    """What the runs of a group share, with a warning where they share too little."""
+    """What the runs of a group share, with a warning where they differ in number format."""
     _ = translator(language)
-    name = _(", ").join([group_title(group, language), f"N={wording.size_range(group.n_points)}"])
-    warnings = []
-    if group.sizes_differ:
-        warnings.append(_("cloud sizes differ by more than 10 %: not comparable"))
-    if len(group.dtypes) > 1:
-        warnings.append(_("computed in {dtypes}").format(dtypes=_(", ").join(group.dtypes)))
-    return " – ".join([name, *warnings])
+    title = group_title(group, language)
+    if len(group.dtypes) == 1:
+        return title
+    return f"{title} – {_('computed in {dtypes}').format(dtypes=_(', ').join(group.dtypes))}"
 
 
 def _score_title(material: Material) -> str:

@@ -30,7 +30,13 @@ def with_text_marks(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def group_title(group: RankingGroup, language: str) -> str:
-    """What the runs of a comparison group share."""
+    """What the runs of a comparison group share, their N included: it alone may tell two groups apart."""
+    _ = translator(language)
+    size = [f"N={wording.size_range(group.n_points)}"] if group.n_points[1] else []
+    return _(", ").join([_conditions(group, language), *size])
+
+
+def _conditions(group: RankingGroup, language: str) -> str:
     _ = translator(language)
     run = group.rows.row(0, named=True)
     kind = wording.kind_name(group.kind, language)

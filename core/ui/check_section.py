@@ -23,7 +23,7 @@ def show(runs: pl.DataFrame) -> None:
         _("Worst first. A warning limits a number; a veto says that it may describe the sample and not the model. "
           "Neither changes the stored verdict: they qualify it. Shifts are differences of log d2: 0.095 is 10 %.")
     )  # fmt: skip
-    tables.download(checks, "workdim_checks.csv", _("Download these numbers (CSV)"))
+    tables.download(tables.traced(checks, runs), "workdim_checks.csv", _("Download these numbers (CSV)"))
 
     st.subheader(_("Why each check matters"))
     st.markdown("\n".join(_meanings(check_tables.checks_worst_first(checks))))
@@ -44,7 +44,7 @@ def _meanings(names: list[str]) -> list[str]:
 def _limits(runs: pl.DataFrame) -> list[str]:
     reader = language.current()
     texts = runs.filter(pl.col("pass") == "text")  # a control pass has no verdict
-    found = [name for row in texts.iter_rows(named=True) for name in wording.told_of(row) or []]
+    found = [name for row in texts.iter_rows(named=True) for name in row["qualifiers"] or []]
     return [
         f"- **{plain(wording.qualifier_text(name, reader))}**  \n  {plain(wording.qualifier_meaning(name, reader))}"
         for name in dict.fromkeys(found)

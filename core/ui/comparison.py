@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -70,12 +71,20 @@ def no_group(asked: Comparison) -> str:
     if asked.cloud == BY_TYPE or passing.is_empty():
         return _("No run passes these filters.")
     worded = passing.filter(pl.col("words_hash").is_not_null())
-    sharing = worded.group_by("words_hash", "corpus_id", "protocol_hash").agg(pl.col("model_id", "kind").n_unique())
-    if sharing.filter(pl.col("model_id") > 1, pl.col("kind") > 1).height:
+    if _sharing(worded, ranking.WORD_KEYS):
+        return _("The models that measured the same words here could use numbers of them (N) that differ by more than "
+                 "10 %, and are not compared.")  # fmt: skip
+    if _sharing(worded, ("words_hash", "corpus_id", "protocol_hash")):
         return _("The models that measured the same words here are of different kinds, and decoders are never ranked "
                  "with encoders. Their shapes can be compared under Profiles, on one per word.")  # fmt: skip
     return _("No two models have measured the same words of the same text here. Measure them in one command "
              "(`measure MODEL MODEL`), so that the words are chosen for both.")  # fmt: skip
+
+
+def _sharing(runs: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """True where two models agree in all of these."""
+    models = ranking.with_stack(runs).group_by(keys).agg(pl.col("model_id").n_unique())
+    return models.filter(pl.col("model_id") > 1).height > 0
 
 
 def rows_of(groups: list[RankingGroup]) -> pl.DataFrame:
@@ -108,7 +117,8 @@ def condition(cloud: str) -> str:
     _ = language.translator()
     if cloud == BY_WORD:
         told = (
-            _("Runs are compared within one group only: same kind of model, words, text and protocol."),
+            _("Runs are compared within one group only: same kind of model, words, text and protocol, and N within "
+              "10 %."),
             _("Each point is a word at its last token, so that every model has the same words whatever its tokenizer. "
               "Differences within the intervals decide nothing."),
             _("Estimated dimensions (d2, one per word, N in each row), in brackets their 95 % intervals. No order is "
@@ -116,7 +126,8 @@ def condition(cloud: str) -> str:
         )  # fmt: skip
         return wording.sentences(told, language.current())
     told_of_types = (
-        _("Runs are compared within one group only: same kind of model, tokenizer, text and protocol."),
+        _("Runs are compared within one group only: same kind of model, tokenizer, text and protocol, and N within "
+          "10 %."),
         _("Estimated dimensions (d2, one per type, N in each row), in brackets their 95 % intervals. No order is "
           "better."),
     )  # fmt: skip
@@ -161,12 +172,6 @@ def _narrowed(runs: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
 def cautions(group: RankingGroup) -> list[str]:
     """What limits a comparison even within the group."""
     _ = language.translator()
-    found = []
-    if group.sizes_differ:
-        sizes = wording.size_range(group.n_points)
-        found.append(
-            _("The clouds differ in size ({sizes} points): a broader vocabulary reads higher.").format(sizes=sizes)
-        )
-    if len(group.dtypes) > 1:
-        found.append(_("The runs differ in number format: {formats}.").format(formats=_(", ").join(group.dtypes)))
-    return found
+    if len(group.dtypes) == 1:
+        return []
+    return [_("The runs differ in number format: {formats}.").format(formats=_(", ").join(group.dtypes))]

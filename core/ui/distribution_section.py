@@ -31,7 +31,7 @@ def show(runs: pl.DataFrame) -> None:
     st.plotly_chart(distribution_figures.distribution_figure(data, reader), key="distribution", theme=None)
     st.caption(_reading_aid(quantity))
     own = distributions.filter(run_id=run["run_id"], quantity=quantity)
-    tables.download(own, "workdim_distributions.csv", _("Download these numbers (CSV)"))
+    tables.download(tables.traced(own, runs), "workdim_distributions.csv", _("Download these numbers (CSV)"))
 
 
 def _reading_aid(quantity: str) -> str:

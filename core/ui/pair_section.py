@@ -31,7 +31,7 @@ def show(runs: pl.DataFrame) -> None:
     st.caption(_reading_aid(data))
     _tell_exponent(pair_figures.exponent(pairs, run["run_id"]))
     own = pairs.filter(run_id=run["run_id"], measure=measure)
-    tables.download(own, "workdim_layer_pairs.csv", _("Download these numbers (CSV)"))
+    tables.download(tables.traced(own, runs), "workdim_layer_pairs.csv", _("Download these numbers (CSV)"))
 
 
 def _reading_aid(data: pair_figures.PairData) -> str:

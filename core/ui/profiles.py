@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 import polars as pl
 import streamlit as st
 
+from core.analysis.shape import SECOND_OPINION
 from core.report import points, wording
 from core.report.points import SURROGATE, CorrelatorData, ProfileData
-from core.ui import inputs, language
+from core.ui import inputs, language, tables
 
-USUAL_RANK, USUAL_NEIGHBOURS = 8, 50
+USUAL_RANK = SECOND_OPINION[1]
+USUAL_NEIGHBOURS = 50
+"""Of local d2; what `geometry.one_per_type` measures stands there, which a page may not load."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,12 @@ class ProfileChoice:
 
     def rows(self, estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
         """The rows that the figure shows, with what makes them traceable."""
-        of_run = runs.select(
-            "run_id", "name", "model_id", "corpus_id", "protocol_hash", "seed", "dtype", "code_version"
-        )
         if self.is_correlator:
             asked = correlators.filter(correlator=self.quantity, cloud=self.cloud)
         else:
             ranks = (self.n1, self.n2, self.transform)
             asked = points.estimates_of(estimates, self.quantity, self.cloud, *ranks)
-        return of_run.join(asked, on="run_id", how="inner", maintain_order="left_right")
+        return tables.traced(asked, runs)
 
 
 def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice:

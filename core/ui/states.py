@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from core.analysis.ranking import N_TOLERANCE, with_stack
+from core.analysis.ranking import size_classes, with_stack
 from core.report import wording
 from core.report.labels import run_labels
 from core.ui import language
@@ -94,8 +94,7 @@ def warn_if_not_comparable(chosen: pl.DataFrame) -> None:
     }
     compared = with_stack(chosen)
     differing = [word for column, word in conditions.items() if compared[column].n_unique() > 1]
-    sizes = sorted(chosen["n_points"].drop_nulls().to_list())
-    if sizes and sizes[0] < (1 - N_TOLERANCE) * sizes[-1]:
+    if len(size_classes(chosen.filter(pl.col("n_points").is_not_null()))) > 1:
         differing.append(_("number of points"))
     if differing:
         message = _("These runs differ in: {what}. Read the shape of each curve; their heights do not compare.")

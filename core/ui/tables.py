@@ -11,6 +11,10 @@ from core.report import large_norm_figures, wording
 from core.report.labels import marked, run_labels
 from core.ui import language, times
 
+TRACED = (
+    "run_id", "name", "model_id", "corpus_id", "protocol_hash", "pass", "model_seed", "seed", "dtype", "code_version",
+    "worst_check", "vetoed_by", "qualifiers",
+)  # fmt: skip
 OUTCOME_WIDTH = 125
 VERDICT_WIDTH, VERDICT_HEIGHT = 290, 68
 """Pixels for a verdict with three limits, on three lines; Streamlit breaks lines only in rows above 64 pixels."""
@@ -158,6 +162,11 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> None:
         columns[verdict] = st.column_config.Column(width=VERDICT_WIDTH)
         more = {"row_height": VERDICT_HEIGHT} | more
     st.dataframe(table, key=key, hide_index=True, column_config=columns, placeholder="–", **more)
+
+
+def traced(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """Rows of any table for a file that leaves the app: first what each row's run is and what its numbers are worth."""
+    return runs.select(TRACED).join(rows, on="run_id", how="inner", maintain_order="left_right")
 
 
 def download(frame: pl.DataFrame, file_name: str, label: str) -> None:

@@ -69,7 +69,7 @@ def test_models_with_different_tokenizers_are_compared_on_the_words_that_they_sh
     assert names(group) == ["a", "b"]
     assert (group.words_hash, group.tokenizer_hash) == ("w1", "")
     assert group.rows["working_dimension"].to_list() == [frames.WORDS_READ * A.peak, frames.WORDS_READ * B.peak]
-    assert group.n_points == (760, 760) and not group.sizes_differ
+    assert group.n_points == (760, 760)
     assert set(runs.columns) == set(group.rows.columns)
 
 
@@ -88,10 +88,12 @@ def test_two_runs_of_one_model_are_no_comparison_across_tokenizers():
     assert across_tokenizers(frames.runs(*models), frames.summaries(*models)) == []
 
 
-def test_clouds_of_words_of_other_sizes_are_told():
-    models = [A, Model("b", tokenizer_hash="tok2", n_points=600)]
-    (group,) = across_tokenizers(frames.runs(*models), frames.summaries(*models))
-    assert group.sizes_differ
+def test_clouds_of_words_of_other_sizes_are_not_compared():
+    models = [A, Model("b", tokenizer_hash="tok2", n_points=600), Model("c", tokenizer_hash="tok3", n_points=790)]
+    assert across_tokenizers(frames.runs(*models[:2]), frames.summaries(*models[:2])) == []
+    assert [names(group) for group in across_tokenizers(frames.runs(*models), frames.summaries(*models))] == [
+        ["a", "c"]
+    ]
 
 
 def test_runs_that_measured_no_words_are_no_group():
@@ -116,13 +118,23 @@ def test_a_run_without_summary_comes_last():
     assert names(groups(runs, order="working_dimension")[0]) == ["b", "a"]
 
 
-def test_clouds_of_other_sizes_and_other_number_formats_are_told():
-    near = groups(frames.runs(Model("a", n_points=800), Model("b", n_points=730)))[0]
-    assert near.n_points == (730, 800)
-    assert not near.sizes_differ
-    far = groups(frames.runs(Model("a", n_points=800), Model("b", n_points=700, dtype="bfloat16")))[0]
-    assert far.sizes_differ
-    assert far.dtypes == ["bfloat16", "float32"]
+def test_no_two_runs_of_a_group_differ_in_size_by_more_than_10_percent():
+    sizes = {"a": 800, "b": 720, "c": 719, "d": 650, "e": 600}
+    found = groups(frames.runs(*(Model(name, n_points=size) for name, size in sizes.items())))
+    assert [(names(group), group.n_points) for group in found] == [
+        (["a", "b"], (720, 800)), (["c", "d"], (650, 719)), (["e"], (600, 600)),
+    ]  # fmt: skip
+
+
+def test_runs_without_a_number_of_points_stand_apart():
+    runs = frames.runs(Model("a"), Model("b"), Model("c")).with_columns(
+        n_points=pl.when(pl.col("name") == "b").then(None).otherwise("n_points")
+    )
+    assert [(names(group), group.n_points) for group in groups(runs)] == [(["a", "c"], (800, 800)), (["b"], (0, 0))]
+
+
+def test_other_number_formats_are_told():
+    assert groups(frames.runs(Model("a"), Model("b", dtype="bfloat16")))[0].dtypes == ["bfloat16", "float32"]
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.records import Profile
+from core.ui import tables
 from core.warehouse import parcels
 from core.warehouse.store import Warehouse
 from tests.profiles import make_controls, make_model, make_profile
@@ -334,6 +338,23 @@ def test_a_veto_stands_wherever_the_number_stands(page: str, with_veto: Path, mo
     assert "‡ A check vetoed this run" in texts(app)
 
 
+@pytest.mark.parametrize("section", ["profile", "pairs", "distributions", "checks"])
+def test_every_row_of_a_download_says_which_pass_it_is_and_whether_it_is_vetoed(
+    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = empty_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    _, random, _ = make_controls(make_profile(RUN_IDS[0], outcome="veto"), 51)
+    add_run(path, replace(random, checks=make_profile(random.run.run_id, outcome="veto").checks))
+    exported: list[pl.DataFrame] = []
+    monkeypatch.setattr(tables, "download", lambda frame, *_: exported.append(frame))
+    assert not opened("profiles.py", section=section, runs=random.run.run_id).exception
+    line = pl.read_csv(tables.as_csv(exported[-1])).row(0, named=True)
+    assert (line["run_id"], line["pass"]) == (random.run.run_id, "random_init")
+    assert (line["model_seed"], line["worst_check"]) == (random.run.model_seed, "veto")
+    assert line["vetoed_by"] == "norm_dropped_share" and "qualifiers" in line
+
+
 def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
     with_veto: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,6 +378,26 @@ def test_why_no_words_are_compared_is_told(tmp_path: Path, monkeypatch: pytest.M
     assert opened("ranking.py", points="one_per_word").info[0].value.startswith("No two models have measured")
     add_run(path, make_profile(RUN_IDS[1], model=make_model("made-up/encoder@1", kind="encoder")))
     assert "decoders are never ranked with encoders" in opened("ranking.py", points="one_per_word").info[0].value
+    add_run(path, of_size(make_profile(RUN_IDS[2], model=make_model("made-up/second@1")), 700))
+    assert "differ by more than 10 %" in opened("ranking.py", points="one_per_word").info[0].value
+
+
+def of_size(profile: Profile, n_points: int) -> Profile:
+    return replace(profile, summaries=[replace(row, n_points=n_points) for row in profile.summaries])
+
+
+def test_runs_of_another_size_stand_in_a_table_and_picture_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = empty_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    for run_id, size in zip(RUN_IDS, (800, 730, 700), strict=False):
+        model = make_model(f"made-up/{size}@1", name=f"size {size}", tokenizer_hash="shared")
+        add_run(path, of_size(make_profile(run_id, model=model), size))
+    app = opened("ranking.py")
+    assert [table.value["Model"].to_list() for table in app.dataframe] == [["size 730", "size 800"], ["size 700"]]
+    headings = [element.value.rpartition(", ")[2] for element in app.subheader]
+    assert headings == ["N=730–800", "N=700"]
 
 
 HOLD = """
