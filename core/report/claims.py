@@ -124,7 +124,7 @@ def _of_one(run: dict, language: str) -> list[str]:
             expansion=interval_of(run, "expansion_ratio"),
             contraction=interval_of(run, "contraction_ratio"),
         ),
-        _("Verdict – {verdict}.").format(verdict=wording.verdict_text(run["verdict"], wording.told_of(run), language)),
+        _("Verdict – {verdict}.").format(verdict=wording.verdict_text(run["verdict"], run["qualifiers"], language)),
         _("Checks of the measurement, worst outcome: {outcome}. In brackets: 95 % intervals.").format(outcome=checks),
     ]
 
@@ -148,7 +148,7 @@ def _both_dimensions(run: dict, language: str) -> str:
 
 def _of_several(run: dict, label: str, language: str) -> str:
     _ = translator(language)
-    verdict = wording.verdict_short(run["verdict"], wording.told_of(run), language)
+    verdict = wording.verdict_short(run["verdict"], run["qualifiers"], language)
     return _("{name}: {dimensions} Verdict – {verdict}.").format(
         name=shortened(label),
         dimensions=_both_dimensions(run, language),
@@ -178,7 +178,7 @@ def _verdicts_of_many(rows: pl.DataFrame, language: str) -> str:
     """How often each verdict, and in the same breath what limits how many of them."""
     _ = translator(language)
     verdicts = Counter(rows["verdict"])
-    told = [wording.told_of(run) for run in rows.iter_rows(named=True)]
+    told = [run["qualifiers"] for run in rows.iter_rows(named=True)]
     qualifiers = Counter(limit for row in told for limit in wording.limits_of(row, language))
     words = [f"{wording.verdict_word(verdict, language)} {count}" for verdict, count in verdicts.most_common()]
     limits = [

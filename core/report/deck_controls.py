@@ -22,9 +22,9 @@ MOST_INTERVALS = 3
 """With more controls than that the statements leave the intervals to the chart: they have to fit beside it."""
 EXPLAINED = (
     "random_init_same", "random_init_unclear", "random_init_failed", "random_init_differs", "shuffled_same",
-    "shuffled_unclear",
+    "shuffled_unclear", "shuffled_failed", "shuffled_differs",
 )  # fmt: skip
-"""Qualifiers whose meaning this slide tells in full."""
+"""Qualifiers that are this slide's title, and whose meaning it tells in full."""
 
 
 def add_controls(slides: Deck, material: Material) -> None:
@@ -81,20 +81,11 @@ def _title(run: dict, controls: pl.DataFrame, label: str, language: str) -> str:
     _ = translator(language)
     qualifiers, name = run["qualifiers"] or [], shortened(label, 40)
     told = [wording.qualifier_text(key, language) for key in EXPLAINED if key in qualifiers]
-    if _shuffled_differs(controls):
-        told.append(_("shuffled text does not show it"))
     if told and (run["verdict"] == "found" or "random_init_same" in qualifiers):
         title = _("{name}, expansion-contraction: {clauses}")
         return title.format(name=name, clauses=_(", ").join(told))
     size = wording.size_range((run["n_points"] or 0, run["n_points"] or 0))
     return _("{name}: estimated dimension (d2, N={size}) of the text and of its controls").format(name=name, size=size)
-
-
-def _shuffled_differs(controls: pl.DataFrame) -> bool:
-    """No qualifier says it, so the control itself is asked: one that is vetoed or undecided decides nothing."""
-    shuffled = controls.filter(pl.col("pass") == "shuffled")
-    differs = pl.col("verdict").eq_missing(pl.lit("not_found")) & ~pl.col("worst_check").eq_missing(pl.lit("veto"))
-    return shuffled.height > 0 and shuffled.select(differs.all()).item()
 
 
 def _statements(run: dict, controls: pl.DataFrame, language: str) -> list[str]:
@@ -121,7 +112,8 @@ def _meanings(run: dict, language: str) -> list[str]:
     """What it means that a control shows the shape or does not; nothing where the text does not show it either."""
     if run["verdict"] == "not_found":
         return []
-    return [wording.qualifier_meaning(key, language) for key in EXPLAINED if key in (run["qualifiers"] or [])]
+    told = [key for key in (*EXPLAINED, "no_shuffled") if key in (run["qualifiers"] or [])]
+    return [wording.qualifier_meaning(key, language) for key in told]
 
 
 def _capitalised(text: str) -> str:

@@ -137,7 +137,7 @@ def _groups(runs: pl.DataFrame, language: str) -> Limit | None:
     found = groups(runs, lifted=True)
     question = _("Which of these models stands first?")
     if len(found) > 1:
-        reason = _("{count} groups differ in kind, tokenizer, text or protocol and are never ranked across groups.")
+        reason = _("{count} groups differ in kind, tokenizer, text, protocol or N and are never ranked across groups.")
         return Limit(question, reason.format(count=len(found)))
     if runs["model_id"].n_unique() == 1:
         return Limit(question, _("One model: there is nothing to compare it with."))

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from core.analysis.controls import controls_of
 from core.analysis.ranking import RankingGroup
 from core.locale import translator
 from core.report import wording
 from core.report.labels import VETO_MARK, shortened
+
+OF_SHUFFLED_TEXT = ("shuffled_same", "shuffled_unclear", "shuffled_failed", "shuffled_differs")
+"""One of them stands beside every verdict that was judged with shuffled text, or for which that failed."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +51,24 @@ def random_control(runs: pl.DataFrame, language: str) -> Limit | None:
 
 
 def shuffled_text(runs: pl.DataFrame, language: str) -> Limit | None:
-    """Shuffled tokens show the shape as well, decide nothing, or were not measured."""
+    """Shuffled tokens show the shape as well, decide nothing, or were not measured, as the verdicts say."""
     _ = translator(language)
     text = texts_of(runs)
-    same, unclear = text.filter(_qualified("shuffled_same")), text.filter(_qualified("shuffled_unclear"))
-    measured = [run["run_id"] for run in text.iter_rows(named=True) if _has_shuffled(run, runs)]
-    without = text.filter(~pl.col("run_id").is_in([*measured, *same["run_id"], *unclear["run_id"]]))
+    judged = pl.any_horizontal(map(_qualified, OF_SHUFFLED_TEXT))
     told = [
         (
-            same,
+            text.filter(_qualified("shuffled_same")),
             _("No evidence of it: shuffled tokens have the same shape ({names}), from vocabulary and weights alone."),
         ),
-        (unclear, _("Left open for {names}: the control of shuffled tokens is undecided or vetoed.")),
-        (without, _("Not known for {names}: there is no run on shuffled tokens.")),
+        (
+            text.filter(_qualified("shuffled_unclear")),
+            _("Left open for {names}: the control of shuffled tokens is undecided or vetoed."),
+        ),
+        (
+            text.filter(_qualified("shuffled_failed")),
+            _("Not known for {names}: shuffled tokens could not be measured."),
+        ),
+        (text.filter(~judged), _("Not known for {names}: judged without a run on shuffled tokens.")),
     ]
     return _limit(_("Is the shape about what the text says?"), told, text, language)
 
@@ -79,13 +86,14 @@ def tokenizers(runs: pl.DataFrame, words: Sequence[RankingGroup], language: str)
     }
     if not meeting:
         reason = _(
-            "{count} tokenizers cut the text into other types, and no two of these runs share kind, protocol and words."
+            "{count} tokenizers cut the text into other types, and no two of these runs share kind, protocol, words "
+            "and N."
         )
         return Limit(question, reason.format(count=count))
     if len(words) == 1 and meeting == set(text["run_id"]):
         return Limit(question, _("Only on one point per word: a value on token types belongs to one tokenizer."))
     some = text.filter(pl.col("run_id").is_in(list(meeting)))
-    reason = _("Only some ({names}), on one point per word: the others share no kind, protocol or words with them.")
+    reason = _("Only some ({names}), on one point per word: the others differ from them in kind, protocol, words or N.")
     return Limit(question, reason.format(names=names_of(some, text, language)))
 
 
@@ -141,7 +149,3 @@ def _limit(question: str, told: list[tuple[pl.DataFrame, str]], text: pl.DataFra
 
 def _qualified(qualifier: str) -> pl.Expr:
     return pl.col("qualifiers").list.contains(qualifier).fill_null(False)
-
-
-def _has_shuffled(run: dict, runs: pl.DataFrame) -> bool:
-    return controls_of(run, runs).filter(pl.col("pass") == "shuffled").height > 0

@@ -80,6 +80,10 @@ QUALIFIERS: dict[str, str] = {
     "random_init_failed": _(
         "The same architecture with random weights could not be measured: read the shape as not controlled."
     ),
+    "no_shuffled": _(
+        "Vocabulary and weights can give such a shape whatever the text says: run the protocol standard, "
+        "which measures shuffled text."
+    ),
     "shuffled_same": _(
         "The tokens of each window in random order give the shape as well: it is about vocabulary and weights, "
         "and no evidence of semantics."
@@ -87,6 +91,14 @@ QUALIFIERS: dict[str, str] = {
     "shuffled_unclear": _(
         "Shuffled text was measured, but its control is undecided or vetoed: "
         "whether the shape needs the order of tokens stays open."
+    ),
+    "shuffled_failed": _(
+        "The tokens of each window in random order could not be measured: "
+        "whether the shape needs the order of tokens stays open."
+    ),
+    "shuffled_differs": _(
+        "The tokens of each window in random order do not show the shape: vocabulary and weights alone do not give it, "
+        "which is no evidence of semantics yet."
     ),
     "abtt3_lost": _(
         "With the three leading components removed the contraction is gone: a few directions carry it, so do not "

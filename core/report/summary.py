@@ -132,6 +132,9 @@ def _checks(told: Measurement) -> Iterator[str]:
 def _controls(told: Measurement, controls: Sequence[Measurement]) -> Iterator[str]:
     if not controls:
         return
+    if told.summary(*PRIMARY) is None:
+        yield from _controls_of_literature(controls)
+        return
     yield f"  {'controls (d2, one token per type)':<38}{'embedding':>10}{'working':>10}{'final':>10}"
     for one in (told, *controls):
         found = one.summary(*PRIMARY)
@@ -141,6 +144,15 @@ def _controls(told: Measurement, controls: Sequence[Measurement]) -> Iterator[st
         cells = "".join(f"{number(value):>10}" for value in values)
         shape = wording.shows_shape(found["verdict"], found["qualifiers"], "en")
         yield from _wrapped(f"    {_control_name(one.run):<36}{cells}  {shape}", " " * 72)
+
+
+def _controls_of_literature(controls: Sequence[Measurement]) -> Iterator[str]:
+    """Where a protocol has no summary, what it has: the same statistic of each control."""
+    for one in controls:
+        lines = list(literature(one))
+        if lines:
+            yield from _line("control", _control_name(one.run))
+            yield from (f"  {line}" for line in lines)
 
 
 def _control_name(run: Row) -> str:
@@ -165,7 +177,7 @@ def _verdict(told: Measurement) -> Iterator[str]:
     if told.run["pass"] != "text":
         yield from _line("control", wording.shows_shape(found["verdict"], found["qualifiers"], "en"))
         return
-    text = wording.verdict_text(found["verdict"], wording.told_of(found), "en")
+    text = wording.verdict_text(found["verdict"], found["qualifiers"], "en")
     yield from _line("verdict", text)
 
 

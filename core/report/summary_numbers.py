@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from core.analysis.shape import SECOND_OPINION
 from core.report import wording
 from core.report.numbers import number
 from core.report.told import PRIMARY, WORDS, Measurement, Row
 
-GRIDE_READ_AT = 8
+GRIDE_READ_AT = SECOND_OPINION[1]
 LEVEL = 0.1
 LITERATURE = {"last_token": "last token of each window", "per_prompt": "all tokens of one prompt, averaged"}
 

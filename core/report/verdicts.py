@@ -34,6 +34,7 @@ QUALIFIERS: dict[str, Wording] = {
         _("random weights could not be measured"), _("random weights could not be measured: not controlled by them")
     ),
     "random_init_differs": Wording(_("random weights do not show it"), _("random weights do not show it")),
+    "no_shuffled": Wording(_("not controlled against shuffled text"), _("not controlled against shuffled text")),
     "shuffled_same": Wording(
         _("shuffled text shows it too"),
         _("shuffled tokens show it too: about vocabulary and weights, no evidence of semantics"),
@@ -41,6 +42,10 @@ QUALIFIERS: dict[str, Wording] = {
     "shuffled_unclear": Wording(
         _("shuffled text leaves it open"), _("shuffled text leaves it open: its control is undecided or vetoed")
     ),
+    "shuffled_failed": Wording(
+        _("shuffled text could not be measured"), _("shuffled text could not be measured: not controlled by it")
+    ),
+    "shuffled_differs": Wording(_("shuffled text does not show it"), _("shuffled text does not show it")),
     "abtt3_lost": Wording(
         _("no contraction without three components"),
         _("the contraction does not survive removing three components"),
@@ -58,33 +63,24 @@ QUALIFIERS: dict[str, Wording] = {
     "no_final_norm": Wording(_("no final norm"), _("no final norm")),
     "check_warned": Wording(_("a check gave a warning"), _("a check gave a warning")),
 }
-"""In the order in which they are said: what weighs most first. None changes the verdict that is stored.
-
-`gride_contracts` is not stored: it is `gride_disagrees` where the stored ratios say how (see `told_of`).
-"""
+"""In the order in which they are said: what weighs most first. None changes the verdict that is stored."""
 
 OF_RANDOM_WEIGHTS = (
     "no_random_init", "random_init_same", "random_init_unclear", "random_init_failed", "random_init_differs",
 )  # fmt: skip
 """One of them stands beside every verdict: "found" says which."""
-_COMPARED = {"random_init_same", "random_init_unclear", "random_init_differs", "shuffled_same", "shuffled_unclear"}
-MARGIN = 1.1
-"""A ratio below it counts as no rise or no fall, as in `analysis.shape`."""
+_COMPARED = {
+    "random_init_same", "random_init_unclear", "random_init_differs", "shuffled_same", "shuffled_unclear",
+    "shuffled_differs",
+}  # fmt: skip
+_IN_DETAIL_ONLY = {"no_shuffled"}
+"""Left to the slides of controls and of open questions and to the screen of checks, to keep a verdict short."""
 
 
 def ordered(qualifiers: Iterable[str]) -> list[str]:
     """By importance; those that nobody has worded yet come last, in the order given."""
     known = list(QUALIFIERS)
     return sorted(dict.fromkeys(qualifiers), key=lambda key: known.index(key) if key in known else len(known))
-
-
-def told_of(run: Mapping[str, Any]) -> list[str] | None:
-    """The qualifiers of a run or summary; where its ratios say more of the nearest neighbours, they are asked."""
-    if run["qualifiers"] is None:
-        return None
-    rise, fall = run.get("expansion_ratio_gride_8"), run.get("contraction_ratio_gride_8")
-    only_falls = rise is not None and fall is not None and rise < MARGIN < fall
-    return ["gride_contracts" if only_falls and key == "gride_disagrees" else key for key in run["qualifiers"]]
 
 
 def qualifier_text(qualifier: str, language: str, brief: bool = True) -> str:
@@ -96,10 +92,11 @@ def qualifier_text(qualifier: str, language: str, brief: bool = True) -> str:
 
 
 def limits_of(qualifiers: Iterable[str] | None, language: str, brief: bool = True) -> list[str]:
-    """What limits a verdict; where nothing was recorded, that too is said."""
+    """What limits a verdict, as it stands beside it; where nothing was recorded, that too is said."""
     if qualifiers is None:
         return [translator(language)(_("controls not stated"))]
-    return [qualifier_text(qualifier, language, brief) for qualifier in ordered(qualifiers)]
+    told = (qualifier for qualifier in ordered(qualifiers) if qualifier not in _IN_DETAIL_ONLY)
+    return [qualifier_text(qualifier, language, brief) for qualifier in told]
 
 
 def verdict_word(verdict: str | None, language: str) -> str:
@@ -141,7 +138,7 @@ def outcome_text(run: Mapping[str, Any], language: str) -> str:
 
 def _outcome(run: Mapping[str, Any], language: str, told: Callable[..., str]) -> str:
     if run["pass"] == "text":
-        return told(run["verdict"], told_of(run), language)
+        return told(run["verdict"], run["qualifiers"], language)
     name = names.control_name(run["pass"], run.get("model_seed"), language)
     shows = shows_shape(run["verdict"], run["qualifiers"], language)
     return translator(language)(_("control, {name}: {shows}")).format(name=name, shows=shows)

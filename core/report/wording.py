@@ -20,7 +20,6 @@ from core.report.verdicts import (
     outcome_text,
     qualifier_text,
     shows_shape,
-    told_of,
     verdict_short,
     verdict_text,
     verdict_word,
@@ -29,7 +28,7 @@ from core.report.verdicts import (
 __all__ = [
     "NOT_STATED", "benchmark_name", "check_meaning", "control_name", "estimator_name", "estimator_symbol", "limits_of",
     "name", "no_score", "number", "outcome_short", "outcome_text", "qualifier_meaning", "qualifier_text", "rounded",
-    "score_text", "shows_shape", "size_range", "stated", "told_of", "verdict_short", "verdict_text", "verdict_word",
+    "score_text", "shows_shape", "size_range", "stated", "verdict_short", "verdict_text", "verdict_word",
     "with_interval",
 ]  # fmt: skip
 

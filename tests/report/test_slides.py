@@ -458,14 +458,16 @@ def test_controls_are_no_models_of_the_comparison():
 
 
 @pytest.mark.parametrize(
-    ("shuffled", "clause"),
-    [({"verdict": "not_found"}, ", shuffled text does not show it"), ({"verdict": "undecided"}, ""),
-     ({"verdict": "not_found", "worst_check": "veto"}, "")],
+    ("qualifier", "clause"),
+    [("shuffled_differs", ", shuffled text does not show it"), ("no_shuffled", ""),
+     ("shuffled_failed", ", shuffled text could not be measured")],
 )  # fmt: skip
-def test_a_title_says_that_shuffled_text_differs_only_where_its_control_decides(shuffled, clause):
-    text = replace(TEXT, qualifiers=("random_init_differs",))
-    title = titles(opened(text, replace(SHUFFLED, **shuffled), *RANDOM))[2]
+def test_a_slide_of_controls_says_what_shuffled_text_came_to(qualifier, clause):
+    text = replace(TEXT, qualifiers=("random_init_differs", qualifier))
+    slide = opened(text, *RANDOM).slides[2]
+    title = slide.shapes.title.text_frame.text
     assert title == f"m, expansion-contraction: random weights do not show it{clause}"
+    assert wording.qualifier_meaning(qualifier, "en") in texts(slide)
 
 
 def test_controls_that_decide_nothing_are_told_in_title_and_text():

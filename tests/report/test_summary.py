@@ -128,9 +128,7 @@ def test_controls_stand_beside_the_text_and_have_no_verdict_of_their_own():
 def test_the_verdict_comes_last_and_says_what_it_rests_on():
     profile = judged(
         make_profile(),
-        qualifiers=["gride_disagrees", "shuffled_same", "random_init_differs"],
-        expansion_ratio_gride_8=0.7,
-        contraction_ratio_gride_8=1.6,
+        qualifiers=["gride_contracts", "shuffled_same", "random_init_differs"],
     )
     said = told(profile)
     verdict = " ".join(said[said.index("  verdict") :].split())
@@ -160,6 +158,22 @@ def test_the_literatures_statistics_have_lines_of_their_own():
     said = told(replace(profile, estimates=of_last, summaries=[]))
     assert "estimated dimension (GRIDE n1=2, last token of each window, N=800)" in said
     assert "at most" in said and "at the end" in said
+
+
+def test_a_control_of_a_protocol_without_verdict_shows_the_same_statistic():
+    def of_prompts(profile, peak):
+        rows = [row for row in profile.estimates if row.cloud == "one_per_type" and row.estimator == "two_nn"]
+        rows = [replace(row, cloud="per_prompt", value=peak - row.layer) for row in rows]
+        return replace(profile, estimates=rows, summaries=[])
+
+    text = make_profile()
+    shuffled, random, _ = make_controls(text, 5)
+    said = told(of_prompts(text, 40.0), [of_prompts(shuffled, 30.0), replace(random, estimates=[], summaries=[])])
+    assert "controls (d2" not in said and "random weights" not in said
+    of_control = said[said.index("control       shuffled text") :]
+    assert "estimated dimension (TwoNN, all tokens of one prompt, averaged, N=800)" in of_control
+    assert "30.0 at the embedding, at most 30.0 at layer 0, 26.0 at the end" in of_control
+    assert "40.0 at the embedding" in said and "40.0 at the embedding" not in of_control
 
 
 def as_frame(rows) -> pl.DataFrame:

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from core.report import wording
-from core.report.verdicts import OF_RANDOM_WEIGHTS, QUALIFIERS, ordered, told_of
+from core.report.verdicts import OF_RANDOM_WEIGHTS, QUALIFIERS, ordered
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,8 @@ def test_other_verdicts_need_no_control(verdict, english, japanese):
 
 
 def test_no_control_is_said_to_show_what_was_not_found():
-    qualifiers = ["random_init_differs", "random_init_unclear", "shuffled_same", "shuffled_unclear", "no_final_norm"]
+    qualifiers = ["random_init_differs", "random_init_unclear", "shuffled_same", "shuffled_unclear",
+                  "shuffled_differs", "no_final_norm"]  # fmt: skip
     assert wording.verdict_short("not_found", qualifiers, "en") == "not found (no final norm)"
     assert "shuffled text shows it too" in wording.verdict_short("undecided", qualifiers, "en")
 
@@ -68,23 +69,24 @@ def test_shuffled_text_with_the_same_shape_is_no_evidence_of_semantics():
 
 
 @pytest.mark.parametrize(
-    ("rise", "fall", "told"),
+    ("qualifier", "english", "japanese"),
     [
-        (0.7, 1.62, "nearest-neighbour dimension only contracts"),
-        (1.3, 1.0, "nearest-neighbour dimension does not show it"),
-        (0.9, 1.0, "nearest-neighbour dimension does not show it"),
-        (None, None, "nearest-neighbour dimension does not show it"),
+        ("shuffled_differs", "shuffled text does not show it", "トークン順を混ぜると現れない"),
+        ("shuffled_failed", "shuffled text could not be measured", "トークン順を混ぜた測定はできず"),
+        ("shuffled_unclear", "shuffled text leaves it open", "トークン順を混ぜた対照からは判断できず"),
     ],
 )
-def test_only_contracts_is_said_where_the_ratios_say_so(rise, fall, told):
-    run = {"qualifiers": ["gride_disagrees"], "expansion_ratio_gride_8": rise, "contraction_ratio_gride_8": fall}
-    assert wording.limits_of(told_of(run), "en") == [told]
-    assert told_of({"qualifiers": None}) is None
+def test_a_found_verdict_tells_what_its_shuffled_control_came_to(qualifier, english, japanese):
+    told = ["random_init_differs", qualifier]
+    assert wording.verdict_short("found", told, "en") == f"found (random weights do not show it; {english})"
+    assert wording.verdict_short("found", told, "ja") == f"確認（ランダム重みでは現れない、{japanese}）"
 
 
-def test_only_a_disagreement_is_said_to_contract():
-    run = {"qualifiers": ["gride_unclear"], "expansion_ratio_gride_8": 0.7, "contraction_ratio_gride_8": 1.6}
-    assert wording.limits_of(told_of(run), "en") == ["nearest-neighbour dimension leaves it open"]
+def test_that_no_shuffled_text_was_measured_is_left_to_the_detailed_places():
+    assert wording.verdict_text("found", ["random_init_differs", "no_shuffled"], "en").endswith(
+        "found (random weights do not show it)"
+    )
+    assert "protocol standard" in wording.qualifier_meaning("no_shuffled", "en")
 
 
 @pytest.mark.parametrize(
