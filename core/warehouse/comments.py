@@ -4,8 +4,9 @@ from __future__ import annotations
 
 _RUN_ID = "The run (runs.run_id)."
 _LAYER = "0 = embedding output, i = output of block i."
+_STACK = "main, or encoder or decoder of an encoder-decoder."
 _STATE = "residual = the block output itself; post_norm = the final state after the model's last norm."
-_CLOUD = "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token."
+_CLOUD = "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token, per_prompt."
 _N_POINTS = "Points that the value rests on."
 _SE = "Standard error of value."
 _UTC = "UTC."
@@ -25,7 +26,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "revision": "Commit, version or file hash of the weights.",
             "base_repository": "Hub repository of the model that this one was made from.",
             "base_relation": "How it was made from the base model: instruct, quantised, ...",
-            "kind": "decoder or encoder. Never ranked together.",
+            "kind": "decoder, encoder or encoder_decoder. Never ranked together.",
             "architecture": "Class name from the model's configuration.",
             "family": "Model family.",
             "parameters": "Number of parameters.",
@@ -33,7 +34,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "n_layers": "Number of blocks.",
             "vocabulary_size": "Number of token types that the model knows.",
             "tokenizer_hash": "Two models with the same hash cut text alike.",
-            "weight_format": "safetensors or GGUF, with the quantisation.",
+            "weight_format": "safetensors or gguf: the files that the weights were read from.",
             "weight_bytes": "Bytes of the weight files.",
             "weights_sha256": "Hash of the weight files.",
             "licence": "Licence as the model states it.",
@@ -87,7 +88,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "n_bytes_scored": "UTF-8 bytes that bits_per_byte is a mean over.",
             "peak_memory_bytes": "Largest resident memory of the process.",
             "phase_seconds": "JSON object: phase -> seconds.",
-            "stack": "main, or encoder or decoder of an encoder-decoder.",
+            "stack": _STACK,
             "model_seed": "Seed of the weights, for a random_init pass.",
             "words_hash": "Hash of the words that one_per_word draws from. Equal: comparable across tokenizers.",
             "n_words": "Distinct words of that set.",
@@ -100,11 +101,11 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "run_id": _RUN_ID,
             "layer": _LAYER,
             "state": _STATE,
-            "stack": "main; an encoder-decoder model has two stacks.",
+            "stack": _STACK,
             "cloud": _CLOUD,
             "estimator": "d2, gride, two_nn, mle, participation_ratio, ...",
             "n1": "Rank of the inner neighbour, where the estimator has one.",
-            "n2": "Rank of the outer neighbour; for mle the number of neighbours.",
+            "n2": "Rank of the outer neighbour; for mle and local_d2 the number of neighbours.",
             "transform": "What was done to the points first: centred, abtt3, zscore, gaussian_surrogate.",
             "mean_distance": "The scale: mean distance of the outer neighbour.",
             "value": "The estimate; NULL where the estimator is undefined on these points.",
@@ -122,9 +123,9 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "run_id": _RUN_ID,
             "layer": _LAYER,
             "state": _STATE,
-            "cloud": _CLOUD,
-            "correlator": "E1, mean_cosine, C2, ...",
-            "value": "The correlation.",
+            "cloud": f"{_CLOUD[:-1]}; unmasked = all tokens before masking.",
+            "correlator": "E1, mean_cosine, C2, ...; of unmasked tokens large_norm_tokens and the like.",
+            "value": "The correlation, or what the correlator's name says.",
             "std_error": _SE,
             "n_points": _N_POINTS,
         },
@@ -209,10 +210,10 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "contraction_ratio_upper": "Upper end of its 95 percent interval.",
             "contraction_ratio_post_norm": "working_dimension / final_dimension_post_norm.",
             "verdict": "Expansion-contraction: found, not_found or undecided.",
-            "qualifiers": "What limits the verdict.",
+            "qualifiers": "What supports or limits the verdict: random_init_differs, shuffled_same, check_vetoed, ...",
             "bits_per_byte": "The model's loss on the same text; NULL for encoders.",
             "n_points": _N_POINTS,
-            "control_run_ids": "Control runs that the verdict was judged with.",
+            "control_run_ids": "Control runs that the verdict was judged with; NULL where there were none.",
             "contraction_ratio_abtt3": "Working over final d2 without the three leading components.",
             "expansion_ratio_gride_8": "Working layer over embedding by GRIDE at ranks 8 and 16.",
             "contraction_ratio_gride_8": "Working over final layer by GRIDE at ranks 8 and 16.",
@@ -230,7 +231,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "suite": "The set of settings that the score was made with.",
             "value": "The score.",
             "std_error": "Standard error as published.",
-            "unit": "percent (0 to 100) or fraction.",
+            "unit": "percent (0 to 100), fraction, or the unit's own name.",
             "higher_is_better": "NULL where the metric does not tell.",
             "n_samples": "Questions asked; NULL where the source does not say.",
             "is_partial": "TRUE where only part of the benchmark was run.",

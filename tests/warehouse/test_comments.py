@@ -1,0 +1,33 @@
+"""A comment that lists what a column may hold lists all of it."""
+
+import pytest
+
+from core.report.names import NAMES
+from core.warehouse.comments import COMMENTS
+
+LISTED = {
+    ("models", "kind"): "kind",
+    ("runs", "pass"): "pass",
+    ("runs", "stack"): "stack",
+    ("layer_estimates", "stack"): "stack",
+    ("layer_estimates", "state"): "state",
+    ("layer_estimates", "transform"): "transform",
+    ("layer_correlators", "cloud"): "cloud",
+    ("run_checks", "outcome"): "outcome",
+    ("run_summaries", "verdict"): "verdict",
+}
+
+
+@pytest.mark.parametrize(("table", "column"), LISTED)
+def test_a_comment_lists_every_value(table, column):
+    comment = COMMENTS[table][1][column]
+    assert not [key for kind, key in NAMES if kind == LISTED[table, column] and key not in comment]
+
+
+def test_every_cloud_but_that_of_unmasked_tokens_holds_estimates():
+    comment = COMMENTS["layer_estimates"][1]["cloud"]
+    assert {key for kind, key in NAMES if kind == "cloud" and key not in comment} == {"unmasked"}
+
+
+def test_a_format_of_weights_is_a_file_format():
+    assert COMMENTS["models"][1]["weight_format"].startswith("safetensors or gguf:")
