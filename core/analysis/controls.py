@@ -1,14 +1,17 @@
 """Which control runs belong to which run on text: the one rule for screens, slides and the command line.
 
-A control belongs to the run that it was made for and to those that were judged with it. Random weights belong to every
-run of the same configuration, tokenizer, text and protocol: they depend on nothing else.
+A control belongs to the run that it was made for, to those that were judged with it, and to every run that would be
+judged with it if it were measured now, by the rule of `warehouse.profiles.find_control`: random weights depend on
+configuration, tokenizer, text and protocol only, shuffled text on the model's own weights too.
 """
 
 from __future__ import annotations
 
 import polars as pl
 
-_SHARED = ("configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", "dtype", "stack")
+from core.analysis.ranking import MAIN
+
+_SHARED = ("configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", "dtype")
 
 
 def controls_of(run: dict, runs: pl.DataFrame) -> pl.DataFrame:
@@ -16,8 +19,10 @@ def controls_of(run: dict, runs: pl.DataFrame) -> pl.DataFrame:
     judged_with = run.get("control_run_ids") or []
     belongs = pl.col("run_id").is_in(judged_with) | pl.col("parent_run_id").eq_missing(pl.lit(run["run_id"]))
     if run.get("configuration_hash"):  # unknown in runs of an earlier version
-        alike = [pl.col(name).eq_missing(pl.lit(run[name])) for name in _SHARED]
-        belongs |= pl.all_horizontal(pl.col("pass") == "random_init", *alike)
+        alike = [pl.col(name) == run[name] for name in _SHARED]
+        same_stack = pl.col("stack").fill_null(MAIN) == (run["stack"] or MAIN)
+        its_weights = (pl.col("pass") == "random_init") | (pl.col("model_id") == run["model_id"])
+        belongs |= pl.all_horizontal(same_stack, its_weights, *alike)
     found = runs.filter(pl.col("pass") != "text", belongs)
     return found.sort([pl.col("pass") != "shuffled", "model_seed", "run_id"], nulls_last=True)
 

@@ -1,5 +1,7 @@
 """Which control belongs to which run."""
 
+import polars as pl
+
 from core.analysis.controls import controls_of, with_controls
 from tests.report import frames
 from tests.report.frames import Model
@@ -24,6 +26,23 @@ def row(run_id: str) -> dict:
 def test_those_judged_with_and_those_made_for_it_shuffled_text_first():
     assert controls_of(row("t"), RUNS)["run_id"].to_list() == ["s", "r0", "r1"]
     assert controls_of(row("t2"), RUNS)["run_id"].to_list() == ["s2"]
+
+
+def test_a_control_belongs_to_every_run_that_would_be_judged_with_it():
+    """As `find_control` picks one: shuffled text for the same weights, random weights for the same configuration."""
+    alike = frames.runs(
+        Model("m", run_id="first"),
+        Model("m", run_id="second"),
+        Model("tuned", run_id="tuned"),
+        Model("m", run_id="other", corpus="other"),
+        Model("m", run_id="s", pass_="shuffled", parent_run_id="second"),
+        Model("m", run_id="r", pass_="random_init", model_seed=0, parent_run_id="second"),
+    ).with_columns(
+        configuration_hash=pl.lit("c"),
+        stack=pl.when(pl.col("run_id") == "first").then(None).otherwise("stack"),
+    )
+    found = {run["run_id"]: controls_of(run, alike)["run_id"].to_list() for run in alike.head(4).to_dicts()}
+    assert found == {"first": ["s", "r"], "second": ["s", "r"], "tuned": ["r"], "other": []}
 
 
 def test_a_choice_of_runs_is_followed_by_its_controls_once():
