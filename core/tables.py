@@ -108,6 +108,8 @@ class RunRow:
     """Distinct words of that set."""
     n_words_lost: int | None = None
     """Occurrences in the set that this run could not use: beyond its tokens, or masked."""
+    bits_per_byte: float | None = None
+    """NULL for encoders."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,11 @@ class LayerEstimateRow:
     gaussian_equivalent: float | None
     n_points: int
     n_dropped: int
+    notes: str | None = None
+    """Why a value is undefined, or what it assumes."""
+    gaussian_equivalent_lower: float | None = None
+    """Of the lower end of the interval."""
+    gaussian_equivalent_upper: float | None = None
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,6 @@ def make_profile(
         correlators=[row for at in states for row in _correlators(run_id, at, model.n_layers, noise)],
         replicates=[row for at in states for row in _replicates(run_id, at, _height(at, model.n_layers, peak), noise)],
         checks=list(_checks(run_id, model.n_layers, outcome)),
-        bits_per_byte=1.1 if model.kind == "decoder" else None,
         pairs=list(_pairs(run_id, model.n_layers)),
         distributions=[row for layer in range(model.n_layers + 1) for row in _distributions(run_id, layer, noise)],
         summaries=[
@@ -149,6 +148,7 @@ def _run(run_id: str, model: ModelRow, corpus: CorpusRow, seed: int, changes: di
         words_hash="words-of-" + corpus.corpus_id,
         n_words=900,
         n_words_lost=12,
+        bits_per_byte=1.1 if model.kind == "decoder" else None,
     )
     return replace(row, **changes)
 

@@ -1,13 +1,18 @@
 """The instrument's own check: shipped profiles are whole, of today's protocol, and a drifted value is seen."""
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
+from core.analysis.shape import summarise
 from core.instrument import MODEL, PROTOCOL, compare, references
 from core.measure.protocol import PROTOCOLS
+from core.warehouse import queries
 from core.warehouse.parcel_format import read_parcel
+from core.warehouse.profiles import read_profile
+from core.warehouse.store import Warehouse
 from tests.conftest import run_core
 
 
@@ -25,29 +30,51 @@ def test_the_shipped_profiles_are_of_todays_protocols(shipped):
     assert {"random_init", "shuffled", "text"} <= {run["pass"] for run in runs}
 
 
-def test_trained_weights_show_the_shape_and_random_weights_do_not(shipped):
-    """On the shipped measurements: `found` for the trained decoder, not found or a veto for random weights."""
-    for tables in shipped:
-        run, reference = tables["runs"].row(0, named=True), tables["models"]["reference"][0]
-        summary = tables["run_summaries"].filter(cloud="one_per_type").row(0, named=True)
-        if run["pass"] == "random_init":
-            assert summary["verdict"] == "not_found" or "check_vetoed" in summary["qualifiers"]
-        elif run["pass"] == "text" and reference == MODEL:
-            assert summary["verdict"] == "found" and "random_init_differs" in summary["qualifiers"]
-
-
-def test_a_value_that_drifted_or_is_missing_is_seen(shipped):
-    estimates = next(t["layer_estimates"] for t in shipped if t["models"]["reference"][0] == MODEL)
-    same = compare(estimates, estimates)
-    assert same.is_right and same.values["n_values"].sum() > 500
-    drifted = estimates.with_columns(
-        value=pl.when(pl.col("estimator") == "d2", pl.col("layer") == 5).then(pl.col("value") * 1.01).otherwise("value")
+def test_trained_weights_show_the_shape_and_random_weights_do_not(tmp_path):
+    """The shipped measurements judged again by today's code, not by what they stored when they were measured."""
+    path = tmp_path / "w.duckdb"
+    run_core("ingest", "--reference", warehouse=path)
+    profiles = [read_profile(Warehouse(path), run_id) for run_id in queries.runs(Warehouse(path))["run_id"]]
+    of_model = [p for p in profiles if p.model.reference == MODEL and p.run.protocol == PROTOCOL]
+    text, random, shuffled = (
+        [p for p in of_model if p.run.pass_ == name] for name in ("text", "random_init", "shuffled")
     )
-    found = compare(estimates, drifted)
+    assert len(text) == 1 and len(random) == 2 and len(shuffled) == 1
+    random, shuffled = ([replace(p, summaries=summarise(p)) for p in passes] for passes in (random, shuffled))
+    for profile in random:
+        summary = profile.summaries[0]
+        assert summary.verdict == "not_found" or "check_vetoed" in summary.qualifiers
+    summary = summarise(text[0], [*random, *shuffled])[0]
+    assert summary.verdict == "found" and "check_vetoed" not in summary.qualifiers
+    assert {"random_init_differs", "shuffled_same"} <= set(summary.qualifiers)
+
+
+LAYER_COLUMN = {"layer_estimates": "layer", "layer_correlators": "layer", "layer_pairs": "layer_a"}
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "name", "what", "factor", "quantity"),
+    [
+        ("layer_estimates", "estimator", "d2", "value", 1.01, "d2"),
+        ("layer_estimates", "estimator", "mle", "std_error", 1.2, "errors of mle"),
+        ("layer_correlators", "correlator", "mean_cosine", "value", 1.2, "mean_cosine"),
+        ("layer_pairs", "measure", "autocorrelation", "value", 1.2, "autocorrelation"),
+    ],
+)
+def test_a_value_that_drifted_is_seen(shipped, table, column, name, what, factor, quantity):
+    tables = next(t for t in shipped if t["models"]["reference"][0] == MODEL)
+    same = compare(tables, tables)
+    assert same.is_right and same.values["n_values"].sum() > 2000
+    at_layer_5 = (pl.col(column) == name) & (pl.col(LAYER_COLUMN[table]) == 5)
+    drifted = tables[table].with_columns(pl.when(at_layer_5).then(pl.col(what) * factor).otherwise(what).alias(what))
+    found = compare(tables, tables | {table: drifted})
     assert not found.is_right
-    outside = found.values.filter(~pl.col("within"))
-    assert outside.select("estimator", "layer").rows() == [("d2", 5)]
-    fewer = compare(estimates, estimates.filter(pl.col("layer") != 3))
+    assert found.values.filter(~pl.col("within")).select("quantity", "layer").rows() == [(quantity, 5)]
+
+
+def test_a_value_that_is_missing_is_seen(shipped):
+    tables = next(t for t in shipped if t["models"]["reference"][0] == MODEL)
+    fewer = compare(tables, tables | {"layer_estimates": tables["layer_estimates"].filter(pl.col("layer") != 3)})
     assert not fewer.is_right and fewer.n_missing > 0
 
 

@@ -66,7 +66,7 @@ def _summarise(profile: Profile, cloud: str, controls: Sequence[Profile], failed
     if found == "found" and "random_init_same" in extra:
         found = "undecided"  # what untrained weights show as well is no finding about this model
     if found == "found":
-        extra += ["abtt3_lost"] if without is not None and without <= math.exp(MARGIN) else []
+        extra += _of_removed_components(profile, cloud, without)
         extra += _of_second_opinion(second, working)
     return _summary(
         profile,
@@ -103,8 +103,10 @@ def _of_controls(profile: Profile, cloud: str, controls: Sequence[Profile], fail
         found.append("random_init_same")
     else:
         found.append("random_init_differs" if set(random) == {"differs"} else "random_init_unclear")
-    if "same" in shuffled or "unclear" in shuffled:
-        found.append("shuffled_same" if "same" in shuffled else "shuffled_unclear")
+    if shuffled:
+        found.append(f"shuffled_{shuffled[0]}")
+    else:
+        found.append("shuffled_failed" if "shuffled" in failed else "no_shuffled")
     return found
 
 
@@ -122,13 +124,23 @@ def _shows(control: Profile, cloud: str) -> str:
     return "same" if is_clean else "unclear"
 
 
+def _of_removed_components(profile: Profile, cloud: str, contraction: float | None) -> list[str]:
+    """What is left of a finding without the leading components; nothing on clouds where that is not measured."""
+    if contraction is not None:
+        return ["abtt3_lost"] if contraction <= math.exp(MARGIN) else []
+    is_measured = any(row.transform == "abtt3" and row.cloud == cloud for row in profile.estimates)
+    return ["abtt3_undefined"] if is_measured else []
+
+
 def _of_second_opinion(second: LogProfile | None, working: int) -> list[str]:
     """What the nearest-neighbour estimator says of a finding; nothing where it agrees."""
     if second is None:
         return ["gride_unclear"]
-    return {"found": [], "not_found": ["gride_disagrees"], "undecided": ["gride_unclear"]}[
-        verdict(_direct_ratios(second, working), second)
-    ]
+    expansion, contraction = _direct_ratios(second, working)
+    answer = verdict([expansion, contraction], second)
+    if answer == "not_found" and verdict([contraction], second) == "found":
+        return ["gride_contracts"]
+    return {"found": [], "not_found": ["gride_disagrees"], "undecided": ["gride_unclear"]}[answer]
 
 
 def _second_opinion(profile: Profile, cloud: str) -> LogProfile | None:
@@ -240,7 +252,7 @@ def _summary(
         contraction_ratio_post_norm=contraction_post,
         verdict=verdict,
         qualifiers=qualifiers,
-        bits_per_byte=profile.bits_per_byte,
+        bits_per_byte=profile.run.bits_per_byte,
         n_points=_n_points(profile, cloud),
         control_run_ids=[control.run.run_id for control in controls] or None,
         contraction_ratio_abtt3=contraction_abtt3,

@@ -41,7 +41,7 @@ def correlation_of_sets(points: Tensor, sequences: Tensor, members: Tensor, radi
 
 def median_radii(distances: Tensor) -> tuple[float, float]:
     """The two radii from neighbour distances (n, >= 20), sorted."""
-    inner, outer = (float(distances[:, rank - 1].quantile(0.5)) for rank in RANKS)
+    inner, outer = (float(distances[:, rank - 1].median()) for rank in RANKS)
     return inner, outer
 
 

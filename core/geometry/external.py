@@ -1,6 +1,6 @@
 """scikit-dimension's estimators, `skdim_` and the name of the class: independent implementations, and further opinions.
 
-None knows about sequences, and some take a minute, so each has a measured cost (`core.geometry.registry.cost`). Options
+None knows about sequences, and some take a minute, so each has a measured cost (`core.geometry.costs`). Options
 are the package's defaults except where a default would decide the answer or its time: MiND_ML never reads above its
 `D` = 10, KNN looks at 6 points, PH builds a thousand spanning trees. DANCo simulates a cloud for each dimension in
 turn; `skdim_DANCoFit` takes its published fits of them, up to 100 dimensions. ESS is left out: it takes a minute and a

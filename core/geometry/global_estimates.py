@@ -14,6 +14,8 @@ from core.geometry.neighbours import NeighbourTable
 
 N_REMOVED = 3
 """Leading components that the `abtt3` transform removes."""
+RESIDUE = 1e-6
+"""Share of the variance that must be left: below it single precision has too few digits."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,6 @@ class Scanned:
     d2_all_pairs: np.ndarray
     participation_ratio: np.ndarray
     """Empty where it was not asked for, as are all below."""
-    d2_without_components: np.ndarray
     halves: np.ndarray
     """(n_splits, 2)"""
     d2_typed: np.ndarray
@@ -58,23 +59,16 @@ def scan_cloud(
     used: Tensor | None = None,
     halves: Tensor | None = None,
     typed: bool = False,
-    components: bool = False,
     ratio: bool = False,
 ) -> Scanned:
     """One pass over all pairs: always d2; on request `k` neighbours among the `used` points, d2 of `halves`
-    (n_splits, n_sequences) bool, typed d2, d2 without leading components, participation ratio."""
+    (n_splits, n_sequences) bool, typed d2, participation ratio."""
     points, members, cloud = placed.points, placed.members, placed.cloud
     centred = pairs.directions(points, members)
-    removed = None
-    if components:
-        axes = second_order.leading_components(points, members, N_REMOVED)
-        removed = pairs.directions(points, members, axes)
     sequences = torch.from_numpy(cloud.sequences).to(points.device)
     columns = [centred.weights.T]
     if ratio:
         columns.append(members.T.to(points.dtype))
-    if removed is not None:
-        columns.append(removed.weights.T)
     if halves is not None:
         of_sequence = torch.nn.functional.one_hot(sequences, halves.shape[1]).to(points.dtype)
         columns.append(of_sequence * centred.weights[0][:, None])
@@ -82,7 +76,7 @@ def scan_cloud(
     by_weight, *others = products.split([column.shape[1] for column in columns], 1)
     everything = pairs.all_pairs(points, centred, by_weight)
     within = pairs.pairs_within(points, centred, cloud.sequence_groups)
-    d2_typed = d2_removed = split = ratios = np.empty(0)
+    d2_typed = split = ratios = np.empty(0)
     if ratio:
         squares = torch.einsum("sn,ns->s", members.to(points.dtype), others.pop(0))
         ratios = second_order.participation_ratios(points, members, squares)
@@ -90,10 +84,6 @@ def scan_cloud(
         of_type = pairs.pairs_within(points, centred, cloud.type_groups)
         of_both = pairs.pairs_within(points, centred, cloud.type_and_sequence_groups)
         d2_typed = everything.without(within, of_type.without(of_both)).d2
-    if removed is not None:
-        d2_removed = pairs.all_pairs(points, removed, others.pop(0)).without(
-            pairs.pairs_within(points, removed, cloud.sequence_groups)
-        ).d2  # fmt: skip
     if halves is not None:
         between = of_sequence.T @ (others.pop(0) * centred.weights[0][:, None])  # (S, S)
         between = (between + between.T) / 2
@@ -102,11 +92,38 @@ def scan_cloud(
         everything.without(within).d2,
         everything.d2,
         ratios,
-        d2_removed,
         split,
         d2_typed,
         table,
     )
+
+
+def d2_without_components(placed: PlacedCloud) -> np.ndarray:
+    """d2 after each member set lost its own leading components; (n_sets,).
+
+    The components of the whole cloud are taken out of the points first, explicitly; a subset's own are nearly those,
+    and the difference is a small move. NaN where they leave less than `RESIDUE` of the variance.
+    """
+    points, members = placed.points, placed.members
+    own = second_order.leading_components(points, members, N_REMOVED)  # (n_sets, n_removed, n_dims)
+    first = own[0]
+    rest = points
+    for _ in range(2):  # once leaves round-off of the large components behind
+        rest = rest - (rest @ first.T) @ first
+    of_whole = members[0]
+    if not float(rest[of_whole].square().sum()) > RESIDUE * float(points[of_whole].square().sum()):
+        return np.full(len(members), np.nan)
+    taken = points @ first.T  # (n, n_removed)
+    weight = members.to(points.dtype)
+    means = weight / weight.sum(1, keepdim=True).clamp_min(1)  # (n_sets, n)
+    # What a set's own components still find in the rest, and what they miss of the whole cloud's.
+    found = torch.einsum("srd,nd->snr", own, rest) - torch.einsum("srd,sd->sr", own, means @ rest)[:, None]
+    missed = first - (first @ own.transpose(1, 2)) @ own  # (n_sets, n_removed, n_dims)
+    shifted = taken[None] - (means @ taken)[:, None]
+    moved = pairs.directions(rest, members, torch.cat([own, missed], 1), torch.cat([-found, shifted], 2))
+    products, _ = pairs.scan(rest, moved.weights.T)
+    within = pairs.pairs_within(rest, moved, placed.cloud.sequence_groups)
+    return pairs.all_pairs(rest, moved, products).without(within).d2
 
 
 def d2_of_scaled(placed: PlacedCloud) -> np.ndarray:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from core.geometry import correlators, one_per_type, spectrum
 from core.geometry.clouds import Cloud
-from core.geometry.global_estimates import PlacedCloud, Scanned, d2_of_scaled, place, scan_cloud
+from core.geometry.global_estimates import PlacedCloud, Scanned, d2_of_scaled, d2_without_components, place, scan_cloud
 from core.geometry.neighbour_estimates import (
+    Reading,
     distances_of_sets,
     neighbour_readings,
     readings_of_points,
@@ -21,8 +22,15 @@ from core.geometry.neighbour_estimates import (
 )
 from core.geometry.neighbours import SetNeighbours, first_copies
 from core.geometry.resampling import jackknife_error, log_interval
-from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult, from_blocks, of_sets
-from core.records import Estimate
+from core.geometry.results import (
+    CloudCorrelator,
+    CloudEstimate,
+    Distribution,
+    LayerResult,
+    as_cloud_estimate,
+    from_blocks,
+    of_sets,
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
     if plan.draws:
         duplicates = _measure_types(states, plan, estimates, found, distributions)
     if plan.word_draws:
-        placed, scanned, distinct, d2 = _measure_draws(states, plan, plan.word_draws)
+        placed, scanned, distinct, d2 = measure_draws(states, plan, plan.word_draws)
         estimates += [
             d2,
             *_second_order(placed, scanned),
@@ -88,11 +96,11 @@ def _measure_types(
     distributions: list[Distribution],
 ) -> float:
     """The primary cloud; returns the share of exact copies in it."""
-    placed, scanned, distinct, d2 = _measure_draws(states, plan, plan.draws, components=True)
+    placed, scanned, distinct, d2 = measure_draws(states, plan, plan.draws)
     within = distances_of_sets(scanned.table, distinct)
     cloud = placed.cloud
     estimates += [d2, *_second_order(placed, scanned)]
-    estimates.append(of_sets(cloud, "d2", scanned.d2_without_components, transform="abtt3"))
+    estimates.append(of_sets(cloud, "d2", d2_without_components(placed), transform="abtt3"))
     estimates.append(of_sets(cloud, "d2", d2_of_scaled(placed), transform="zscore"))
     read = _neighbours(placed, distinct, within)
     estimates += read
@@ -109,13 +117,13 @@ def _measure_types(
     return copies / cloud.n_points
 
 
-def _measure_draws(
-    states: Tensor, plan: LayerPlan, draws: list[Cloud], **options
+def measure_draws(
+    states: Tensor, plan: LayerPlan, draws: list[Cloud]
 ) -> tuple[PlacedCloud, Scanned, Tensor, CloudEstimate]:
     """The first draw with its pass over pairs and its member sets without copies; d2 over all draws."""
     halves = torch.from_numpy(plan.halves).to(states.device)
     placed = place(states, draws[0])
-    scanned, distinct = scan_with_neighbours(placed, halves=halves, **options)
+    scanned, distinct = scan_with_neighbours(placed, halves=halves)
     repeats = [scanned, *(scan_cloud(place(states, cloud), halves=halves) for cloud in draws[1:])]
     return placed, scanned, distinct, _over_draws(placed.cloud, repeats)
 
@@ -165,20 +173,40 @@ def _neighbours(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) ->
 
 
 def _per_prompt(states: Tensor, prompts: Sequence[np.ndarray]) -> list[CloudEstimate]:
-    """GRIDE and TwoNN of all tokens of one sequence, averaged over sequences with the error of that mean."""
-    per_scale: dict[tuple[str, int | None, int], list[float]] = {}
+    """GRIDE and TwoNN of all tokens of one sequence, averaged over sequences with the error of that mean.
+
+    Sequences count as independent: each is left out in turn. N is the mean number of distinct points.
+    """
+    read: dict[tuple[str, int | None, int], list[Reading]] = {}
+    kept = []
     for rows in prompts:
         points = states[torch.from_numpy(rows).to(states.device)]
         everyone = torch.ones(1, len(points), dtype=torch.bool, device=points.device)
-        for r in readings_of_points(points[first_copies(points, everyone)[0]]):
-            per_scale.setdefault((r.estimator, r.n1, r.n2), []).append(r.value)
-    n_points = int(np.mean([len(rows) for rows in prompts]))
-    estimates = []
-    for (estimator, n1, n2), values in per_scale.items():
-        mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(len(values))
-        estimate = Estimate(mean, error, mean - 1.96 * error, mean + 1.96 * error, n_points=n_points)
-        estimates.append(CloudEstimate("per_prompt", estimator, n1, n2, estimate, []))
-    return estimates
+        distinct = points[first_copies(points, everyone)[0]]
+        kept.append(len(distinct))
+        for reading in readings_of_points(distinct):
+            read.setdefault((reading.estimator, reading.n1, reading.n2), []).append(reading)
+    n_points = round(float(np.mean(kept)))
+    n_dropped = round(float(np.mean([len(rows) for rows in prompts]))) - n_points
+    return [
+        _mean_over_prompts(readings, len(prompts), n_points=n_points, n_dropped=n_dropped) for readings in read.values()
+    ]
+
+
+def _mean_over_prompts(readings: list[Reading], n_prompts: int, *, n_points: int, n_dropped: int) -> CloudEstimate:
+    values = np.array([r.value for r in readings if math.isfinite(r.value)])
+    without_one = (values.sum() - values) / (len(values) - 1) if len(values) > 1 else []
+    notes = "" if len(values) == n_prompts else f"undefined in {n_prompts - len(values)} of {n_prompts} sequences"
+    estimate = log_interval(
+        float(values.mean()) if len(values) else math.nan,
+        list(without_one),
+        scale=float(np.mean([r.mean_distance for r in readings])),
+        n_points=n_points,
+        n_dropped=n_dropped,
+        notes=notes,
+    )
+    first = readings[0]
+    return as_cloud_estimate("per_prompt", first.estimator, first.n1, first.n2, estimate)
 
 
 def _c2(d2: CloudEstimate) -> CloudCorrelator:

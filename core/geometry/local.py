@@ -31,7 +31,7 @@ def local_c2(points: Tensor, indices: Tensor, ks: Sequence[int]) -> dict[int, Te
     indices = indices[:, : max(ks)]
     ranks = torch.arange(max(ks), device=points.device)
     first = (ranks[:, None] < torch.tensor(ks, device=points.device)).to(points.dtype)  # (k_max, n_ks)
-    parts = [_c2(gram, first.expand(len(gram), -1, -1)) for gram in _grams(points, indices)]
+    parts = [_c2(gram, first.expand(len(gram), -1, -1)) for gram in _grams(points, indices, min(ks))]
     return dict(zip(ks, torch.cat(parts).unbind(1), strict=True))
 
 
@@ -42,19 +42,20 @@ def local_dimension(c2: Tensor) -> float:
 
 
 def local_d2_of_sets(
-    points: Tensor, indices: Tensor, members: Tensor, centres: Tensor, ks: Sequence[int]
+    points: Tensor, stored: Tensor, members: Tensor, centres: Tensor, ks: Sequence[int]
 ) -> dict[int, list[float]]:
     """d2(k) of each member set over a few hundred centres; {k: n_sets values}.
 
-    points (n, n_dims) fp32; indices (n, k_stored) neighbours of all points; members (n_sets, n) bool; centres
-    (n_centres,) positions. In each set a centre that belongs to it takes its first k stored neighbours that belong to
-    it too; a centre with fewer is left out of that set. Store about 1.25 k + 32 neighbours.
+    points (n, n_dims) fp32; stored (n_centres, k_stored) neighbours of the centres in order of distance; members
+    (n_sets, n) bool; centres (n_centres,) positions. In each set a centre that belongs to it takes its first k stored
+    neighbours that belong to it too; a centre with fewer is left out of that set. Store about 1.25 k + 32 neighbours.
     """
-    stored = indices[centres]  # (n_centres, k_stored)
     ks = [k for k in ks if 3 <= k <= stored.shape[1]]
+    if not ks:
+        return {}
     limits = torch.tensor(ks, device=points.device)
     parts, start = [], 0
-    for gram in _grams(points, stored):
+    for gram in _grams(points, stored, min(ks)):
         rows = slice(start, start + len(gram))
         start += len(gram)
         alive = members[:, stored[rows]] & members[:, centres[rows], None]  # (n_sets, n_chunk, k_stored)
@@ -66,15 +67,16 @@ def local_d2_of_sets(
     return {k: [local_dimension(c2[:, s, i]) for s in range(len(members))] for i, k in enumerate(ks)}
 
 
-def _grams(points: Tensor, indices: Tensor) -> Iterator[Tensor]:
-    """Gram matrices (n_chunk, k, k) of each row's neighbours, relative to their common centroid.
+def _grams(points: Tensor, indices: Tensor, n_near: int) -> Iterator[Tensor]:
+    """Gram matrices (n_chunk, k, k) of each row's neighbours, relative to the centroid of the `n_near` nearest.
 
-    Relative, because a neighbourhood can be a thousand times smaller than its distance from the origin.
+    Relative, because a neighbourhood can be a thousand times smaller than its distance from the origin, or than a wider
+    one around it.
     """
     k, n_dims = indices.shape[1], points.shape[1]
     for chunk in indices.split(max(1, CHUNK_BYTES // (4 * k * max(k, n_dims)))):
         gathered = points.index_select(0, chunk.flatten()).view(len(chunk), k, n_dims)
-        gathered -= gathered.mean(1, keepdim=True)
+        gathered -= gathered[:, :n_near].mean(1, keepdim=True)
         yield torch.bmm(gathered, gathered.transpose(1, 2))
 
 

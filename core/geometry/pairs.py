@@ -1,13 +1,14 @@
 """One pass over all pairs of a cloud, from which neighbours and every second-order quantity are read.
 
 A tile of the Gram matrix gives distances, and its elementwise square times a few columns gives sums of squared
-cosines for as many subsets of the cloud as there are columns. Centring a subset on its own mean, or removing its
-leading components, changes c_i.c_j only by terms of low rank,
+cosines for as many subsets of the cloud as there are columns. Centring a subset on its own mean, or turning its removed
+components, moves points by few directions u, c_i = x_i + U'f_i, and c_i.c_j only by terms of low rank,
 
-    c_i.c_j = G_ij - a_i' M a_j,   a_i = (1, p_i, s_i1 ... s_ir),   p_i = x_i.m,   s_ik = (x_i - m).v_k,
+    c_i.c_j = G_ij - a_i' M a_j,   a_i = (f_i, U x_i),   M = -(UU' I; I 0),
 
 so sum_ij w_i w_j (c_i.c_j)^2, with w_i = 1 / |c_i|^2, needs the squared Gram matrix only in w'(G o G)w. That is what
-makes the jackknife exact, re-drawn and re-centred, without a second pass over pairs.
+makes the jackknife exact, re-drawn and re-centred, without a second pass over pairs. Moves must be small beside the
+points: single precision loses what they cancel.
 """
 
 from __future__ import annotations
@@ -108,32 +109,29 @@ def _upper_products(points: Tensor, columns: Tensor, start: int, stop: int) -> T
     return own.add_(squared[:, stop - start :] @ columns[stop:], alpha=2)
 
 
-def directions(points: Tensor, members: Tensor, components: Tensor | None = None) -> Directions:
-    """Each subset centred on its own mean, without the leading components if those are given.
+def directions(
+    points: Tensor, members: Tensor, axes: Tensor | None = None, coefficients: Tensor | None = None
+) -> Directions:
+    """Each subset centred on its own mean and, if given, moved along further axes: c_i = x_i - mean + sum_k f_ik u_k.
 
-    points (n, n_dims) fp32; members (n_sets, n) bool; components (n_sets, n_removed, n_dims), orthonormal rows.
+    points (n, n_dims) fp32; members (n_sets, n) bool; axes u (n_sets, n_axes, n_dims) and coefficients f
+    (n_sets, n, n_axes).
     """
     weight = members.to(points.dtype)
     means = weight @ points / weight.sum(1, keepdim=True).clamp_min(1)  # (n_sets, n_dims)
-    along = means @ points.T  # p; (n_sets, n)
-    square = means.square().sum(1)  # (n_sets,)
-    norms = points.square().sum(1) - 2 * along + square[:, None]
-    features = [torch.ones_like(along), along]
-    n_removed = 0
-    if components is not None:
-        n_removed = components.shape[1]
-        scores = torch.einsum("srd,nd->srn", components, points)
-        scores = scores - torch.einsum("srd,sd->sr", components, means)[:, :, None]
-        norms = norms - scores.square().sum(1)
-        features += list(scores.unbind(1))
+    moves = means[:, None]  # U; (n_sets, n_moves, n_dims)
+    along = points.new_full((len(members), len(points), 1), -1.0)  # f; (n_sets, n, n_moves)
+    if axes is not None and coefficients is not None:
+        moves, along = torch.cat([moves, axes], 1), torch.cat([along, coefficients], 2)
+    scores = torch.einsum("smd,nd->snm", moves, points)  # U x_i
+    products = moves @ moves.transpose(1, 2)  # UU'; (n_sets, n_moves, n_moves)
+    norms = points.square().sum(1) + (along * (2 * scores + along @ products)).sum(2)
     # Points that coincide with the mean have no direction; round-off must not give them one.
     valid = members & (norms > COINCIDES * norms.clamp_min(0).amax(1, keepdim=True).clamp_min(1e-30))
     weights = torch.where(valid, 1 / norms.clamp_min(1e-30), torch.zeros_like(norms))
-    metric = points.new_zeros(len(members), 2 + n_removed, 2 + n_removed)
-    metric[:, 0, 0], metric[:, 0, 1], metric[:, 1, 0] = -square, 1, 1
-    for component in range(n_removed):
-        metric[:, 2 + component, 2 + component] = 1
-    return Directions(weights, torch.stack(features, dim=2), metric)
+    one = torch.eye(moves.shape[1], device=points.device, dtype=points.dtype).expand_as(products)
+    metric = -torch.cat([torch.cat([products, one], 2), torch.cat([one, torch.zeros_like(one)], 2)], 1)
+    return Directions(weights, torch.cat([along, scores], 2), metric)
 
 
 def all_pairs(points: Tensor, of: Directions, products: Tensor) -> PairSums:

@@ -8,7 +8,6 @@ from a jackknife that computes the estimate again without each block of sequence
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -161,7 +160,11 @@ def _estimate(
     replicates = []
     if n_blocks:
         blocks = _blocks(cloud.sequences, n_blocks, shuffled=sequences is None)
-        replicates = [formula(cloud.where(blocks != b)).value for b in range(int(blocks.max()) + 1)]
+        found = range(int(blocks.max()) + 1)
+        if len(found) > 1:
+            replicates = [formula(cloud.where(blocks != b)).value for b in found]
+        else:
+            notes.append("one sequence: no error")
     else:
         notes.append("no error estimated: ask for n_blocks")
     return log_interval(reading.value, replicates, scale=reading.scale, n_points=n, n_dropped=reading.n_dropped,
@@ -239,63 +242,3 @@ ESTIMATORS = Registry(
 `gride_8` is GRIDE at ranks 8 and 16, `gride` the same with the whole scan in its notes. `d2_typed` asks for types=,
 `local_d2` takes k=. The `skdim_` ones come from scikit-dimension and give an error only where n_blocks is given.
 """
-
-COSTS: dict[str, float] = {
-    "correlation_integral": 7.2,
-    "d2": 4.7,
-    "d2_all_pairs": 5.1,
-    "d2_typed": 9.2,
-    "effective_rank": 0.41,
-    "gride": 18,
-    "gride_1": 5.8,
-    "gride_16": 13,
-    "gride_2": 8.5,
-    "gride_32": 15,
-    "gride_4": 8.2,
-    "gride_8": 10,
-    "local_d2": 33,
-    "local_d2_20": 10,
-    "local_d2_50": 33,
-    "mle": 11,
-    "participation_ratio": 0.29,
-    "skdim_CorrInt": 1.7,
-    "skdim_DANCo": 370,
-    "skdim_DANCoFit": 2.4,
-    "skdim_FisherS": 6.9,
-    "skdim_GRIDE": 0.57,
-    "skdim_KNN": 5.2,
-    "skdim_MADA": 4.7,
-    "skdim_MLE": 0.77,
-    "skdim_MOM": 1.2,
-    "skdim_MiND_ML": 0.19,
-    "skdim_PH": 59,
-    "skdim_TLE": 3.7,
-    "skdim_TwoNN": 2.3,
-    "skdim_lPCA": 0.096,
-    "stable_rank": 0.31,
-    "two_nn": 7.6,
-    "two_nn_censored": 6.5,
-    "two_nn_linear": 5.9,
-}
-"""Time of one call with its defaults, errors included, on 2,000 points in 100 dimensions, as a multiple of t1.
-
-t1 is a tiled product of the cloud with itself and the selection of the 64 nearest of each point
-(`tests/bench/layer.py`); both on one thread, measured by `tests/bench/accuracy.py --costs`.
-"""
-
-
-def cost(name: str) -> float:
-    """What one call costs in t1, before it runs."""
-    if name not in COSTS:
-        raise EstimateError(unknown_name("estimator", name, COSTS))
-    return COSTS[name]
-
-
-def unit_seconds() -> float:
-    """What t1 is on this machine now: a tiled product over 4,096 points of 576 dimensions, the nearest 64 selected."""
-    points = torch.randn(4096, 576, generator=torch.Generator().manual_seed(0))
-    norms = points.square().sum(1)
-    start = time.perf_counter()
-    for rows in points.split(TILE):
-        (norms - 2 * rows @ points.T).topk(64, largest=False)
-    return time.perf_counter() - start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -25,8 +25,9 @@ class CloudEstimate:
     halves: list[float] = field(default_factory=list)
     """On half A and half B of split 0, of split 1, ..."""
     transform: str = "centred"
-    gaussian_equivalent: float = math.nan
-    """Dimension of the isotropic Gaussian cloud of as many points that the estimator reads the same on."""
+    gaussian_equivalent: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    """Dimension of the isotropic Gaussian cloud of as many points that the estimator reads the same on; and that of the
+    ends of its interval."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,22 @@ def from_blocks(
     transform: str = "centred",
 ) -> CloudEstimate:
     estimate = log_interval(value, blocks, scale=scale, n_points=n_points, n_dropped=n_dropped)
-    equivalent = math.nan
-    if transform == "centred" and estimator in calibration.CALIBRATED:
-        equivalent = calibration.gaussian_equivalent(estimator, n1, value, n_points)
-    return CloudEstimate(cloud.name, estimator, n1, n2, estimate, blocks, [], transform, equivalent)
+    return as_cloud_estimate(cloud.name, estimator, n1, n2, estimate, blocks, transform)
+
+
+def as_cloud_estimate(
+    cloud: str,
+    estimator: str,
+    n1: int | None,
+    n2: int | None,
+    estimate: Estimate,
+    blocks: list[float] | None = None,
+    transform: str = "centred",
+) -> CloudEstimate:
+    """With its Gaussian equivalent, where the estimator has one."""
+    found = CloudEstimate(cloud, estimator, n1, n2, estimate, blocks or [], [], transform)
+    if transform != "centred" or estimator not in calibration.CALIBRATED:
+        return found
+    read = (estimate.value, estimate.lower, estimate.upper)
+    middle, lower, upper = (calibration.gaussian_equivalent(estimator, n1, v, estimate.n_points) for v in read)
+    return replace(found, gaussian_equivalent=(middle, lower, upper))

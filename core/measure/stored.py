@@ -74,7 +74,7 @@ class Measured:
 
 def as_profile(m: Measured, clock: Clock) -> Profile:
     """The rows of a finished measurement."""
-    n_points = m.plan.draws[0].n_points if m.plan.draws else 0
+    n_points = m.plan.draws[0].n_points if m.plan.draws else None
     lost_share = m.words.lost_share if m.config.pass_ != "shuffled" and m.plan.word_draws else None
     return Profile(
         model=m.model.row,
@@ -89,7 +89,6 @@ def as_profile(m: Measured, clock: Clock) -> Profile:
             if (e.estimator, e.n1) in KEPT_REPLICATES and e.transform == "centred" and e.blocks
         ],
         checks=run_checks(m.run_id, m.sample, m.mask, m.states, m.layers, n_points, m.dependence, lost_share),
-        bits_per_byte=m.states.bits_per_byte,
         pairs=[
             LayerPairRow(m.run_id, p.measure, "one_per_type", p.k, p.layer_a, p.layer_b, _stored(p.value),
                          _stored(p.std_error), p.n_points)
@@ -138,15 +137,17 @@ def _run_row(m: Measured, clock: Clock) -> RunRow:
         words_hash=m.sample.words.hash if has_words else None,
         n_words=m.sample.words.n_words if has_words else None,
         n_words_lost=m.words.n_lost if has_words else None,
+        bits_per_byte=m.states.bits_per_byte,
     )
 
 
 def _estimate_row(m: Measured, layer: int, state: str, found: CloudEstimate) -> LayerEstimateRow:
     e = found.estimate
+    equivalent, equivalent_lower, equivalent_upper = map(_stored, found.gaussian_equivalent)
     return LayerEstimateRow(
         m.run_id, layer, state, m.model.stack, found.cloud, found.estimator, found.n1, found.n2, found.transform,
         _stored(e.scale), _stored(e.value), _stored(e.std_error), _stored(e.lower), _stored(e.upper),
-        _stored(found.gaussian_equivalent), e.n_points, e.n_dropped,
+        equivalent, e.n_points, e.n_dropped, e.notes or None, equivalent_lower, equivalent_upper,
     )  # fmt: skip
 
 

@@ -105,5 +105,4 @@ def _corpus(profile: Profile) -> dict[str, Any]:
         "corpus_name": corpus.name,
         "corpus_language": corpus.language,
         "corpus_domain": corpus.domain,
-        "bits_per_byte": profile.bits_per_byte,
     }

@@ -55,10 +55,10 @@ def _instrument(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"is_right": found.is_right, "n_missing": found.n_missing, "values": rows}, indent=1))
         return 0 if found.is_right else 1
-    print(f"{'estimator':<22}{'values':>7}{'largest deviation':>20}{'tolerance':>11}   where")
+    print(f"{'quantity':<32}{'values':>7}{'largest deviation':>20}{'tolerance':>11}   where")
     for row in rows:
         mark = "" if row["within"] else "  OUTSIDE"
-        print(f"{row['estimator']:<22}{row['n_values']:>7}{row['largest_deviation']:>19.3%} {row['tolerance']:>10.1%}"
+        print(f"{row['quantity']:<32}{row['n_values']:>7}{row['largest_deviation']:>19.3%} {row['tolerance']:>10.1%}"
               f"   layer {row['layer']}, {row['cloud']}{mark}")  # fmt: skip
     if found.n_missing:
         print(f"{found.n_missing} values of the reference were not measured.")

@@ -93,6 +93,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "words_hash": "Hash of the words that one_per_word draws from. Equal: comparable across tokenizers.",
             "n_words": "Distinct words of that set.",
             "n_words_lost": "Word occurrences that were beyond this run's tokens, or masked.",
+            "bits_per_byte": "Loss of the model on this text, in bits per UTF-8 byte; NULL for encoders.",
         },
     ),
     "layer_estimates": (
@@ -115,6 +116,9 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "gaussian_equivalent": "Dimension of the Gaussian that would give this value at this sample size.",
             "n_points": _N_POINTS,
             "n_dropped": "Points that the estimator left out (exact duplicates).",
+            "notes": "Why a value is undefined, or what it assumes.",
+            "gaussian_equivalent_lower": "The same for the lower end of the interval.",
+            "gaussian_equivalent_upper": "The same for its upper end; NULL beyond what any Gaussian cloud gives.",
         },
     ),
     "layer_correlators": (

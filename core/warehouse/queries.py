@@ -9,13 +9,13 @@ import polars as pl
 from core.warehouse.store import Warehouse
 
 _RUNS = """
-    SELECT runs.*,
+    SELECT runs.* REPLACE (coalesce(runs.bits_per_byte, summary.bits_per_byte) AS bits_per_byte),
         models.reference, models.name, models.repository, models.revision, models.base_repository,
         models.base_relation, models.kind, models.architecture, models.family, models.parameters,
         models.hidden_size, models.n_layers, models.vocabulary_size, models.tokenizer_hash, models.licence,
         models.configuration_hash,
         corpora.name AS corpus_name, corpora.language AS corpus_language, corpora.domain AS corpus_domain,
-        summary.* EXCLUDE (run_id),
+        summary.* EXCLUDE (run_id, bits_per_byte),
         checked.worst_check, checked.vetoed_by
     FROM runs
     JOIN models USING (model_id)

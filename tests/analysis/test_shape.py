@@ -60,7 +60,7 @@ def test_a_rise_and_fall_is_found_with_its_layer_and_its_ratios():
     assert summary.contraction_ratio == pytest.approx(5, rel=0.06)
     assert summary.contraction_ratio_lower < summary.contraction_ratio < summary.contraction_ratio_upper
     assert summary.contraction_ratio_post_norm == pytest.approx(100 / 15, rel=0.06)
-    assert summary.qualifiers == ["no_random_init", "gride_unclear"]
+    assert summary.qualifiers == ["no_random_init", "no_shuffled", "gride_unclear"]
 
 
 @pytest.mark.parametrize(
@@ -161,20 +161,32 @@ def test_second_opinions_qualify_a_finding():
             for row in profile.estimates
         ]
         blocks = [
-            replace(row, estimator=estimator, n1=n1, blocks=[values[row.layer] * (1 + 0.001 * b) for b in range(16)])
+            replace(
+                row, estimator=estimator, n1=n1, blocks=[(values[row.layer] or 1) * (1 + 0.001 * b) for b in range(16)]
+            )
             for row in profile.replicates
         ]
         return rows, blocks if transform == "centred" else []
 
-    gride = also("gride", 8, "centred", FALL)
-    removed = also("d2", None, "abtt3", [90] * 11)
-    summary = summarise(
-        replace(profile, estimates=profile.estimates + gride[0] + removed[0], replicates=profile.replicates + gride[1])
-    )
+    def judged(gride, removed):
+        by_gride, by_removed = also("gride", 8, "centred", gride), also("d2", None, "abtt3", removed)
+        return summarise(
+            replace(
+                profile,
+                estimates=profile.estimates + by_gride[0] + by_removed[0],
+                replicates=profile.replicates + by_gride[1],
+            )
+        )
+
+    summary = judged(FALL, [90] * 11)
     assert summary.verdict == "found"
-    assert {"gride_disagrees", "abtt3_lost"} <= set(summary.qualifiers)
+    assert {"gride_contracts", "abtt3_lost"} <= set(summary.qualifiers)
     assert summary.contraction_ratio_abtt3 == pytest.approx(1)
     assert summary.expansion_ratio_gride_8 < 1 < summary.contraction_ratio_gride_8
+    assert "gride_disagrees" in judged([50] * 11, [90] * 11).qualifiers
+    assert "abtt3_undefined" in judged(FALL, [90] * 10 + [None]).qualifiers
+    agreeing = judged(RISE_AND_FALL, RISE_AND_FALL).qualifiers
+    assert not {name for name in agreeing if name.startswith(("gride", "abtt3"))}
 
 
 def test_words_are_summarised_beside_types():

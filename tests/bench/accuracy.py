@@ -1,6 +1,6 @@
 """`python -m tests.bench.accuracy`: how far each estimator is from what it estimates, written as docs/accuracy.md.
 
-Everything is seeded. `--costs` prints what each estimator costs instead, as `core.geometry.registry.COSTS` has it.
+Everything is seeded. `--costs` prints what each estimator costs instead, as `core.geometry.costs.COSTS` has it.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ import argparse
 import math
 import time
 import warnings
-from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from core.geometry import costs
+from core.geometry.costs import COSTS
 from core.geometry.dimensions import ESTIMATORS
-from core.geometry.registry import COSTS
+from tests.bench import coverage
+from tests.bench.coverage import table
 from tests.bench.decisions import decisions
 from tests.bench.layer import tiled_top_64
 
@@ -37,13 +39,6 @@ CEILING = ("d2", "local_d2_50", "participation_ratio", "effective_rank", "stable
 CEILING_DIMS = (5, 10, 20, 40, 60, 100, 200)
 CEILING_POINTS = (1000, 4000)
 N_DRAWS = 200
-TOKENS_PER_SEQUENCE = 20
-SHARES = (0.05, 0.2, 0.36)
-SPECTRA = {
-    "30 equal variances": np.ones(30),
-    "50 equal variances": np.ones(50),
-    "100 variances 1/k": 1 / np.arange(1, 101),
-}
 
 
 def value(name: str, points: np.ndarray | torch.Tensor) -> float:
@@ -64,11 +59,6 @@ def manifold(name: str, n: int, seed: int) -> tuple[np.ndarray, int]:
 
 def with_error(estimate: float, truth: float) -> str:
     return f"{estimate:.2f} ({100 * (estimate / truth - 1):+.0f} %)" if math.isfinite(estimate) else "undefined"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def typical(errors: list[float]) -> str:
@@ -102,7 +92,7 @@ def manifold_tables() -> list[str]:
     return result
 
 
-# --- ceiling and coverage ------------------------------------------------------------------------------------------
+# --- ceiling -------------------------------------------------------------------------------------------------------
 
 
 def ceiling_table(n_points: int) -> str:
@@ -113,48 +103,6 @@ def ceiling_table(n_points: int) -> str:
     return table(["d", *CEILING], rows)
 
 
-def clustered(n_sequences: int, variances: np.ndarray, share: float, seed: int) -> tuple[torch.Tensor, np.ndarray]:
-    """Gaussian points, a `share` of whose variance is common to all tokens of a sequence; and their sequences."""
-    generator = np.random.default_rng([seed, n_sequences, len(variances), round(100 * share)])
-    sequences = np.repeat(np.arange(n_sequences), TOKENS_PER_SEQUENCE)
-    effect = generator.normal(size=(n_sequences, len(variances)))[sequences]
-    points = math.sqrt(share) * effect + math.sqrt(1 - share) * generator.normal(size=effect.shape)
-    return torch.tensor(points * np.sqrt(variances), dtype=torch.float32), sequences
-
-
-def population_d2(variances: np.ndarray) -> float:
-    """1 / E cos^2 of two independent Gaussian points: the dimension if all variances are equal."""
-    if np.ptp(variances) == 0:
-        return len(variances)
-    generator, n = torch.Generator().manual_seed(0), 400_000
-    points = torch.randn(n, len(variances), generator=generator) * torch.tensor(variances, dtype=torch.float32).sqrt()
-    directions = torch.nn.functional.normalize(points, dim=1)
-    return n * (n - 1) / (float((directions.T @ directions).square().sum()) - n)
-
-
-def coverage(n_sequences: int, spectrum: str, share: float, n_draws: int) -> list[str]:
-    """One line of the coverage table: how often 95 percent intervals hold the truth, and errors against the spread."""
-    variances = SPECTRA[spectrum]
-    truth = population_d2(variances)
-    clouds = [clustered(n_sequences, variances, share, seed) for seed in range(n_draws)]
-    estimates = [ESTIMATORS["d2"](*cloud) for cloud in clouds]
-    plain = np.mean([ESTIMATORS["d2_all_pairs"](*cloud, n_blocks=0).value for cloud in clouds])
-    values = np.array([e.value for e in estimates])
-    held = np.mean([e.lower <= truth <= e.upper for e in estimates])
-    spread = values.std(ddof=1)
-    ratio = np.mean([e.std_error for e in estimates]) / spread
-    return [spectrum, str(n_sequences), f"{share:.2f}", f"{truth:.2f}", f"{values.mean():.2f}", f"{plain:.2f}",
-            f"{100 * spread / truth:.2f} %", f"{ratio:.2f}", f"{100 * held:.1f} %"]  # fmt: skip
-
-
-def coverage_table(n_draws: int) -> str:
-    torch.set_num_threads(1)  # small products: a second thread only waits
-    rows = [coverage(s, spectrum, share, n_draws) for spectrum in SPECTRA for s in (32, 64) for share in SHARES]
-    head = ["cloud", "sequences", "share", "truth", "mean d2", "mean d2_all_pairs", "true spread of d2",
-            "mean error / true spread", "95 % intervals that hold the truth"]  # fmt: skip
-    return table(head, rows)
-
-
 # --- costs ---------------------------------------------------------------------------------------------------------
 
 
@@ -162,8 +110,9 @@ def measured_costs() -> None:
     """Prints the lines of `COSTS`: time of one call with its defaults over t1, on one cloud in turn, one thread."""
     torch.set_num_threads(1)
     state = np.random.RandomState(0)
-    basis = np.linalg.qr(state.normal(size=(100, 20)))[0]
-    cloud = state.normal(size=(N_POINTS, 20)) @ basis.T + 0.01 * state.normal(size=(N_POINTS, 100))
+    n, n_dims = costs.CLOUD
+    basis = np.linalg.qr(state.normal(size=(n_dims, 20)))[0]
+    cloud = state.normal(size=(n, 20)) @ basis.T + 0.01 * state.normal(size=(n, n_dims))
     points = torch.tensor(cloud, dtype=torch.float32)
     for name in sorted(ESTIMATORS):
         ratios = []
@@ -239,6 +188,11 @@ may hold the truth in more than 99 % of draws. Layers of models have unequal var
 {coverage}
 
 {verdict}
+
+The same for what a run reports: of tokens whose types are as unequal as words, one per type and at most 400 types,
+chosen by five random orders; leaving a block out draws tokens anew.
+
+{reported}
 """
 READ_FROM_THE_CODE = """
 ## What an estimator costs
@@ -255,28 +209,15 @@ times here; in a measurement they share one search.
 """
 
 
-def coverage_verdict(lines: str) -> str:
-    """What the coverage table shows, whichever way it went."""
-    cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines.splitlines()[2:]]
-    held = [float(c[-1].removesuffix(" %")) for c in cells]
-    ratio = [float(c[-2]) for c in cells]
-    inside = sum(90 <= h <= 99 for h in held)
-    lying = f"All {len(held)} lines lie" if inside == len(held) else f"{inside} of the {len(held)} lines lie"
-    return (
-        f"{lying} between 90 and 99 %: the lowest is {min(held):.1f} %, the highest {max(held):.1f} %. Errors are "
-        f"{min(ratio):.2f} to {max(ratio):.2f} times the true spread."
-    )
-
-
 def measured(n_draws: int) -> str:
     ours, theirs, globals_ = manifold_tables()
-    covered = coverage_table(n_draws)
+    covered = coverage.table_of_clouds(n_draws)
     ceilings = "\n\n".join(f"{n:,} points:\n\n{ceiling_table(n)}" for n in CEILING_POINTS)
     return MEASURED.format(
         torch=version("torch").split("+")[0], skdim=version("scikit-dimension"), n=f"{N_POINTS:,}",
         two_nn_error=100 / math.sqrt(N_POINTS), population=f"{N_POPULATION:,}", ours=ours, theirs=theirs,
-        globals=globals_, ceilings=ceilings, draws=n_draws, tokens=TOKENS_PER_SEQUENCE, coverage=covered,
-        verdict=coverage_verdict(covered),
+        globals=globals_, ceilings=ceilings, draws=n_draws, tokens=coverage.TOKENS_PER_SEQUENCE, coverage=covered,
+        verdict=coverage.verdict(covered), reported=coverage.table_of_reports(n_draws),
     )  # fmt: skip
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 from core.analysis import log_profile, ranking, shape
-from core.geometry import ratios
+from core.geometry import one_per_type, ratios
 from core.geometry.global_estimates import N_REMOVED
-from core.geometry.registry import GRIDE_READ_AT, LOCAL_NEIGHBOURS
 from core.measure import checks, protocol
 from core.records import Protocol
 
@@ -28,9 +27,10 @@ CHECKS = {
     "sequence_invariance_all_pairs": "the same for d2 of all pairs, which random weights do not pass",
     "sequence_share": "variance of directions between sequences, as omega squared",
     "n_invariance": "change of d2 between half of the points and all of them",
+    "second_draw": "change of the working d2 from the first draw of the text to a later one",
     "words_lost_share": "words of the text that some tokenizer cannot place",
 }
-LOGARITHMIC = ("sequence_invariance", "sequence_invariance_all_pairs", "n_invariance")
+LOGARITHMIC = ("sequence_invariance", "sequence_invariance_all_pairs", "n_invariance", "second_draw")
 
 
 def decisions() -> str:
@@ -42,7 +42,12 @@ def _groups() -> dict[str, list[str]]:
     return {
         "Checks of a run (`core.measure.checks.LIMITS`): above the first figure a run is warned of, above the second "
         "it is vetoed: its verdict says so, and rankings leave it out until a reader lifts that.": [
-            _check(name) for name in checks.LIMITS
+            *[_check(name) for name in checks.LIMITS],
+            "dependence on sequences and points is judged at the embedding, at the layer of the largest d2 and at the "
+            "last one, on token types; the verdict on words rests on the same checks",
+            "d2 is unbiased in the number of points by construction: `n_invariance` guards that and says nothing about "
+            "the text. What moves with N is the choice of types: `vocabulary_shift` tells it, and nothing is judged by "
+            "it",
         ],
         "The shape (`core.analysis.shape`, `core.analysis.ranking`):": [
             f"a rise or fall counts from {_percent(shape.MARGIN)} on: found where the one-sided lower 95 % limits of "
@@ -60,14 +65,16 @@ def _groups() -> dict[str, list[str]]:
             f"{' at n1 = '.join(map(str, shape.SECOND_OPINION))} agrees, disagrees or is unclear by the same test of "
             "both ratios",
             "errors of ratios and of the working dimension are those of the jackknife; the variance of the draw enters "
-            "the interval of a layer only",
+            "the interval of a layer only; an error from the linearised estimate is not computed beside them",
         ],
         "Estimators (`core.geometry.ratios`, `core.geometry.registry`):": [
             f"GRIDE at n1 = {', '.join(map(str, ratios.GRIDE_SCALES))} with n2 = 2 n1, up to an eighth of the points, "
-            f"read at n1 = {GRIDE_READ_AT}; flat where two successive doublings change log d by less than "
+            f"read at n1 = {one_per_type.READ_AT}; flat where two successive doublings change log d by less than "
             f"{ratios.PLATEAU}",
-            f"MLE at {ratios.MLE_NEIGHBOURS} neighbours; local d2 at {' and '.join(map(str, LOCAL_NEIGHBOURS))}; "
-            f"censored and linear TwoNN without the largest {100 * ratios.DISCARDED:.0f} % of ratios",
+            f"MLE at {ratios.MLE_NEIGHBOURS} neighbours; censored and linear TwoNN without the largest "
+            f"{100 * ratios.DISCARDED:.0f} % of ratios",
+            f"local d2 at {' and '.join(map(str, one_per_type.LOCAL_KS))} neighbours of all points; at "
+            f"{', '.join(map(str, one_per_type.WIDE_KS))} of {one_per_type.WIDE_CENTRES} points, up to half of N",
         ],
         "Protocols (`core.measure.protocol`):": [_protocol(p) for p in protocol.PROTOCOLS.values()],
     }

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,7 +28,7 @@ def test_a_layer_is_the_same_on_this_device(device):
         assert (a.cloud, a.estimator, a.n1, a.n2, a.transform) == (b.cloud, b.estimator, b.n1, b.n2, b.transform)
         assert b.estimate.value == pytest.approx(a.estimate.value, rel=1e-4, nan_ok=True), (a.cloud, a.estimator, a.n2)
     for a, b in zip(here.correlators, there.correlators, strict=True):
-        assert b.value == pytest.approx(a.value, rel=1e-3, abs=1e-5, nan_ok=True), a.correlator
+        assert b.value == pytest.approx(a.value, rel=1e-4, abs=1e-6, nan_ok=True), a.correlator
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -39,8 +40,17 @@ def test_layer_pairs_are_the_same_on_this_device(device):
         pairs = LayerPairs(rows, rows * 16 // 256)
         for scale in (1.0, 2.0, 3.0):
             pairs.add((states + scale * torch.roll(states, 1, 0)).to(where))
-        values.append([p.value for p in pairs.values()])
-    assert values[1] == pytest.approx(values[0], abs=2e-3)
+        found = pairs.values()
+        values.append([p.value for p in found])
+        names = [p.measure for p in found]
+    # Overlaps and ranks are counts: where two neighbours are equally far, round-off decides which is nearer.
+    of_cosines, of_ranks = (
+        [i for i, name in enumerate(names) if name.startswith(("neighbour", "information")) == of_rank]
+        for of_rank in (False, True)
+    )
+    here, there = (np.array(v) for v in values)
+    assert there[of_cosines] == pytest.approx(here[of_cosines], rel=1e-4, abs=1e-6)
+    assert there[of_ranks] == pytest.approx(here[of_ranks], abs=1e-3)
 
 
 def test_nothing_needs_double_precision_or_a_decomposition_on_the_device():

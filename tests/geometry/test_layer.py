@@ -1,11 +1,14 @@
 """One layer's estimates: re-drawn clouds, their errors against the true spread, and the known cluster trap."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from core.geometry import clouds, layer, multiscale, resampling, second_order
+from core.geometry import clouds, layer, one_per_type, resampling, second_order
 from core.geometry.global_estimates import place
+from tests.bench.coverage import population_d2, reported_d2, tokens_of_sequences
 
 
 def plan(types, sequences, n_blocks=16, max_types=10_000, n_draws=2, n_splits=4, **changes):
@@ -40,17 +43,23 @@ def found(result, cloud, estimator, n1=None, transform="centred"):
     return next(e for e in result.estimates if (e.cloud, e.estimator, e.n1, e.transform) == wanted)
 
 
+def primary_d2(states, chosen):
+    return layer.measure_draws(states, chosen, chosen.draws)[3]
+
+
 def test_the_correlator_of_a_neighbourhood_is_that_of_its_points():
     generator = np.random.default_rng(10)
     states = torch.tensor(generator.normal(size=(400, 12)) * np.arange(1, 13) ** -0.5, dtype=torch.float32)
     chosen = plan(np.arange(400), np.arange(400) % 20, n_draws=1)
     placed = place(states, chosen.draws[0])
-    found = multiscale.wide_d2(placed, placed.members, seed=0)[100]
+    result = layer.measure_layer(states, chosen)
+    wide = next(e for e in result.estimates if (e.estimator, e.n2) == ("local_d2", 100))
+    found = [wide.estimate.value, *wide.blocks]
     for which in (0, 3):
         member = placed.members[which]
         points = placed.points.double()
         rows = placed.members[0].nonzero().squeeze(1)
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: multiscale.CENTRES]
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: one_per_type.WIDE_CENTRES]
         values = []
         for centre in rows[order][member[rows[order]]]:
             distances = (points - points[centre]).norm(dim=1).masked_fill(~member, torch.inf)
@@ -135,6 +144,42 @@ def test_removing_components_is_done_afresh_without_each_block():
         assert value == pytest.approx(expected, rel=5e-3)
 
 
+@pytest.mark.parametrize("scale", [10, 100, 1000])
+def test_components_that_hold_nearly_all_variance_leave_an_exact_rest(scale):
+    """Three of 64 directions hold 83 to 99.999 percent: single precision must not lose the rest beside them."""
+    states = torch.randn(800, 64, generator=torch.Generator().manual_seed(2))
+    states[:, :3] *= scale
+    states[:, 3:] *= torch.linspace(1, 3, 61)
+    chosen = plan(np.arange(800), np.arange(800) % 40, n_draws=1)
+    removed = found(layer.measure_layer(states, chosen), "one_per_type", "d2", transform="abtt3")
+    cloud = chosen.draws[0]
+    for which in (0, 5):
+        rows = torch.from_numpy(cloud.rows[cloud.members[which]])
+        centred = states[rows].double() - states[rows].double().mean(0)
+        axes = torch.linalg.svd(centred, full_matrices=False)[2][:3]
+        u = torch.nn.functional.normalize(centred - centred @ axes.T @ axes, dim=1)
+        sequences = torch.from_numpy(cloud.sequences[cloud.members[which]])
+        other = sequences[:, None] != sequences[None, :]
+        value = removed.estimate.value if which == 0 else removed.blocks[which - 1]
+        assert value == pytest.approx(1 / float((u @ u.T).square()[other].mean()), rel=1e-4)
+
+
+def test_what_removed_components_leave_of_a_cloud_of_three_dimensions_is_undefined():
+    states = torch.randn(500, 3, generator=torch.Generator().manual_seed(3)) @ torch.randn(3, 20)
+    result = layer.measure_layer(states, plan(np.arange(500), np.arange(500) % 40, n_draws=1))
+    assert math.isnan(found(result, "one_per_type", "d2", transform="abtt3").estimate.value)
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.03, 0.003])
+def test_wide_neighbourhoods_of_tight_clusters_keep_their_digits(spread):
+    generator = np.random.default_rng(12)
+    states = np.repeat(generator.normal(size=(4, 64)), 250, axis=0) + spread * generator.normal(size=(1000, 64))
+    states = torch.tensor(states, dtype=torch.float32)
+    result = layer.measure_layer(states, plan(np.arange(1000), np.arange(1000) % 40, n_draws=1))
+    of_k = {e.n2: e.estimate.value for e in result.estimates if e.estimator == "local_d2"}
+    assert of_k[100] == pytest.approx(64, rel=0.03) and of_k[200] == pytest.approx(64, rel=0.03)
+
+
 def test_scaled_coordinates_count_alike():
     states, types, sequences = clustered(7)
     stretched = states * torch.linspace(1, 30, states.shape[1])
@@ -203,12 +248,26 @@ def test_the_jackknife_error_of_d2_is_the_true_spread():
         sequences = np.repeat(np.arange(32), 24)
         points = 0.6 * generator.normal(size=(32, 30))[sequences] + 0.8 * generator.normal(size=(768, 30))
         states = torch.tensor(points, dtype=torch.float32)
-        result = layer.measure_layer(states, plan(np.arange(768), sequences, n_draws=1))
-        estimates.append(found(result, "one_per_type", "d2").estimate)
+        estimates.append(primary_d2(states, plan(np.arange(768), sequences, n_draws=1)).estimate)
     spread = np.std([e.value for e in estimates], ddof=1)
     ratio = np.mean([e.std_error for e in estimates]) / spread
     assert 0.8 < ratio < 2.2
     assert np.mean([e.lower < 30 < e.upper for e in estimates]) > 0.85
+
+
+def test_the_published_interval_of_d2_holds_the_truth_where_types_are_drawn_again():
+    """Unequal variances, types as unequal as words, a cap on types, five draws: what a run reports."""
+    variances = np.arange(1, 101) ** -1.0
+    truth, held, errors, values = population_d2(variances), [], [], []
+    for seed in range(40):
+        states, types, sequences = tokens_of_sequences(32, variances, 0.2, seed)
+        estimate = reported_d2(states, types, sequences)
+        held.append(estimate.lower < truth < estimate.upper)
+        errors.append(estimate.std_error)
+        values.append(estimate.value)
+    assert 0.85 <= np.mean(held) <= 1.0
+    assert 0.75 < np.mean(errors) / np.std(values, ddof=1) < 1.4
+    assert np.mean(values) == pytest.approx(truth, rel=0.03)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5])
@@ -221,8 +280,7 @@ def test_halves_of_the_sequences_read_what_the_whole_cloud_reads(share):
         points = np.sqrt(share) * generator.normal(size=(32, 100))[sequences]
         points += np.sqrt(1 - share) * generator.normal(size=(768, 100))
         chosen = plan(np.arange(768), sequences, n_splits=20, n_draws=1)
-        result = layer.measure_layer(torch.tensor(points, dtype=torch.float32), chosen)
-        d2 = found(result, "one_per_type", "d2")
+        d2 = primary_d2(torch.tensor(points, dtype=torch.float32), chosen)
         gaps.append(np.mean(np.log(d2.halves)) - np.log(d2.estimate.value))
     assert abs(np.mean(gaps)) < 0.012
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from core.errors import EstimateError
+from core.geometry.costs import COSTS, cost, require_further
 from core.geometry.dimensions import ESTIMATORS
 from core.geometry.external import FITTERS
-from core.geometry.registry import COSTS, cost
 
 PROMISED = {
     "d2", "d2_all_pairs", "d2_typed", "local_d2", "local_d2_20", "local_d2_50", "two_nn", "two_nn_censored",
@@ -120,3 +120,20 @@ def test_listing_estimators_does_not_load_scikit_dimension():
     code = "import sys; from core.geometry.dimensions import ESTIMATORS; print(len(ESTIMATORS), 'skdim' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.split() == [str(len(ESTIMATORS)), "False"]
+
+
+def test_what_every_run_measures_cannot_be_asked_for_again():
+    require_further(["skdim_lPCA"], "quick", ("one_per_type",))
+    for name in ("d2", "d2_typed", "mle", "local_d2"):
+        with pytest.raises(EstimateError, match=f"{name} is measured in every run.*skdim_MLE"):
+            require_further([name], "quick", ("one_per_type",))
+    with pytest.raises(EstimateError, match="last-token does not have"):
+        require_further(["skdim_lPCA"], "last-token", ("last_token",))
+
+
+def test_one_sequence_gives_a_value_without_an_error():
+    points = torch.randn(300, 8, generator=torch.Generator().manual_seed(2))
+    for name in ("d2_all_pairs", "participation_ratio", "two_nn"):
+        estimate = ESTIMATORS[name](points, np.zeros(300, dtype=int))
+        assert estimate.value > 5 and math.isnan(estimate.std_error) and "one sequence" in estimate.notes
+    assert math.isnan(ESTIMATORS["d2"](points, np.zeros(300, dtype=int)).value)  # no pair of different sequences

@@ -1,0 +1,47 @@
+"""Attention sinks: a few tokens of enormous norm on inner layers, from the mask to the estimates."""
+
+import numpy as np
+import pytest
+import torch
+
+from core.geometry.layer import measure_layer
+from core.measure import hidden
+from core.measure.corpora import open_corpus
+from core.measure.mask import mask_tokens
+from core.measure.models import open_model
+from core.measure.profile import PlacedWords, plan_layers, read_layer
+from core.measure.protocol import PROTOCOLS
+from core.measure.sample import draw_sample
+from core.measure.sources import find_weights
+
+NO_WORDS = PlacedWords(np.empty(0, dtype=int), np.empty(0, dtype=int), 0)
+
+
+def measured(sample, states, layer):
+    mask = mask_tokens(sample, states.norms, states.n_layers, PROTOCOLS["quick"].norm_factor)
+    plan = plan_layers(sample, mask, NO_WORDS, PROTOCOLS["quick"], seed=0)
+    return mask, measure_layer(read_layer(states, mask, layer), plan)
+
+
+def test_sinks_are_masked_and_leave_every_estimate_where_it_was(tiny_llama, tmp_path):
+    """0.4 percent of the tokens, anywhere in their sequences, get 170 times the norm along one direction."""
+    model = open_model(find_weights(str(tiny_llama)), device="cpu")
+    sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
+    states = hidden.capture(model, sample, tmp_path, lambda step: None)
+    layer = states.n_layers - 1  # an inner one: the last is not part of the rule
+    before, clean = measured(sample, states, layer)
+
+    rows = np.flatnonzero(before.keep)[:: before.keep.sum() // 16][:16]
+    sink = 170 * np.median(states.norms[layer]) * np.eye(model.hidden_size)[0]
+    states.states[layer, rows] = sink + 0.01 * states.states[layer, rows]
+    states.norms[layer, rows] = np.linalg.norm(states.states[layer, rows], axis=1)
+    unmasked = torch.from_numpy(states.states[layer][before.keep])
+    variances = torch.linalg.svdvals(unmasked - unmasked.mean(0)).square()
+    assert float(variances.sum().square() / variances.square().sum()) < 1.1  # one direction is all there is
+
+    after, masked = measured(sample, states, layer)
+    assert after.n_dropped_norm - before.n_dropped_norm == len(rows) and not after.keep[rows].any()
+    for cloud in ("one_per_type", "all_tokens"):
+        for estimator, tolerance in (("d2_all_pairs", 0.03), ("participation_ratio", 0.05), ("effective_rank", 0.03)):
+            expected = clean.value(cloud, estimator)
+            assert masked.value(cloud, estimator) == pytest.approx(expected, rel=tolerance), (cloud, estimator)
