@@ -9,7 +9,7 @@ from core.ui import inputs, language, latest, reads, states, view
 _ = language.translator()
 
 st.title("Workdim")
-st.markdown(_("How many dimensions a language model really uses, layer by layer, on texts of your choice."))
+st.markdown(_("Estimates of how many dimensions a language model uses, layer by layer, on texts of your choice."))
 runs = reads.runs()
 states.stop_if_no_runs(runs)
 

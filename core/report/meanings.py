@@ -29,7 +29,7 @@ CHECKS: dict[str, str] = {
         "d2 rises with the number of token types: compare only runs with nearly the same number, or read more text."
     ),
     "sequence_invariance": _(
-        "A dimension that follows the number of windows counts windows: read more windows (protocol standard) "
+        "A dimension that follows the number of windows tells of that number: read more windows (protocol standard) "
         "before using the value."
     ),
     "sequence_invariance_all_pairs": _(

@@ -37,7 +37,7 @@ def show(runs: pl.DataFrame) -> None:
 def _reading_aid(quantity: str) -> str:
     _ = language.translator()
     aids = {
-        "local_d2": _("The dimension around single tokens. A broad or split column means that no one number describes "
+        "local_d2": _("The dimension around single tokens. Where a column is broad or split, one number may not describe "
                       "the layer."),
         "distance_to_mean": _("In units of the layer's median distance. A long upper end means that few tokens lie far "
                               "out and weigh heavily in every mean."),
@@ -46,7 +46,7 @@ def _reading_aid(quantity: str) -> str:
                              "relations between tokens most."),
         "displacement": _("How far each token's direction moves up to the next layer: 0 = not at all, 2 = unrelated."),
         "cosine": _("Between the states of two tokens, centred. The narrower the column, the higher d2; heavy ends "
-                    "are clusters."),
+                    "can come from clusters."),
     }  # fmt: skip
     outermost = _("Values beyond the scale are counted in its outermost bins.")
     return wording.sentences((aids.get(quantity, ""), outermost), language.current())

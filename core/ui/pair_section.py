@@ -47,7 +47,8 @@ def _reading_aid(data: pair_figures.PairData) -> str:
         "neighbour_overlap": _("Share of a token's nearest neighbours that it has at both layers: 1 = all. By chance "
                                "it would be {chance}."),
         "information_imbalance": _("How well the distances at one layer foretell those at another: 0 = wholly, "
-                                   "1 = not at all. Where one direction is lower, that layer holds more."),
+                                   "1 = not at all. The layer from which the value is lower foretells the other better "
+                                   "than the other foretells it."),
         "cka": _("Likeness of all pairwise products of two layers, free of the bias of small samples: 1 = alike up "
                  "to rotation and scale, 0 = unrelated."),
     }  # fmt: skip

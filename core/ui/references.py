@@ -30,8 +30,8 @@ def choose_references(
     shown: list[Reference] = []
     if controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) <= FEW_RUNS):
         shown += controls
-    help_ = _("What the estimator reads on Gaussian points with the same covariance: their distance to the curve is "
-              "what makes the real points not Gaussian.")  # fmt: skip
+    help_ = _("What the estimator reads on Gaussian points with the same covariance: their distance to the curve "
+              "shows how far from Gaussian the real points are.")  # fmt: skip
     if surrogates and inputs.choose_yes_no(_("Gaussian points of equal covariance"), "surrogate", False, help=help_):
         shown += surrogates
     return replace(data, references=shown)
@@ -55,8 +55,8 @@ def tell_references(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> N
                          "come from training."),
         "shuffled": _("Shuffled text (dashed): the tokens of each window in random order. What they show too is about "
                       "vocabulary and weights, and no evidence of semantics."),
-        points.SURROGATE: _("Gaussian points (dash-dotted): the same covariance and nothing else. Where the curve lies "
-                            "below, the real points are not Gaussian."),
+        points.SURROGATE: _("Gaussian points (dash-dotted): the same covariance and nothing else. Where the curve's "
+                            "interval lies below, the real points are not Gaussian."),
     }  # fmt: skip
     told = [meaning for kind, meaning in meanings.items() if kind in kinds]
     if told:
