@@ -104,6 +104,10 @@ QUALIFIERS: dict[str, str] = {
         "With the three leading components removed the contraction is gone: a few directions carry it, so do not "
         "read the final dimension as the dimension of the whole state."
     ),
+    "abtt3_undefined": _(
+        "With the three leading components removed the ratio of working to final dimension is not defined: "
+        "whether a few directions carry the contraction stays open."
+    ),
     "gride_contracts": _(
         "The nearest-neighbour dimension (GRIDE, n1=8, n2=16) falls but does not rise: "
         "state the estimator with every claim."

@@ -50,6 +50,10 @@ QUALIFIERS: dict[str, Wording] = {
         _("no contraction without three components"),
         _("the contraction does not survive removing three components"),
     ),
+    "abtt3_undefined": Wording(
+        _("not known without three components"),
+        _("whether the contraction survives removing three components is not known"),
+    ),
     "gride_contracts": Wording(
         _("nearest-neighbour dimension only contracts"), _("nearest-neighbour dimension only contracts")
     ),
