@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+KS = (20, 50)
+"""Neighbourhoods that are read on all points of a cloud."""
 CHUNK_BYTES = 2**24
 """Neighbours gathered at a time; chunks of 64 MB were no faster."""
 

@@ -14,22 +14,19 @@ from core.geometry.clouds import Cloud
 from core.geometry.global_estimates import PlacedCloud
 from core.geometry.neighbour_estimates import readings_of_points
 from core.geometry.neighbours import NeighbourTable, SetNeighbours
+from core.geometry.ratios import GRIDE_READ_AT
 from core.geometry.resampling import jackknife_error
 from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, from_blocks
 from core.geometry.surrogates import gaussian_surrogate
 from core.records import Estimate
 
-LOCAL_KS = (20, 50)
-"""Neighbourhoods of the local d2 on all points."""
 CENTRES = 128
-"""Seeded points on which it is computed without each block, for its error."""
+"""Seeded points on which the local d2 is computed without each block, for its error."""
 WIDE_KS = (100, 200, 400)
 """Wider neighbourhoods, between the local value and d2 of the whole cloud, up to half of the points."""
 WIDE_CENTRES = 32
 """Seeded points that stand for all of them there; their scatter is in the error, as a block leaves its centres out."""
 COSINE_SAMPLE = 256
-READ_AT = 8
-"""The GRIDE scale that is read: at smaller ones spelling variants of a word are nearest neighbours."""
 
 
 def local_readings(
@@ -42,7 +39,7 @@ def local_readings(
     few centres altogether.
     """
     rows = distinct[0].nonzero().squeeze(1)
-    ks = [k for k in LOCAL_KS if k <= len(rows) - 1]
+    ks = [k for k in local.KS if k <= len(rows) - 1]
     if not ks:
         return [], []
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:CENTRES].to(rows.device)
@@ -162,11 +159,11 @@ def nonlinearity(read: Iterable[CloudEstimate], surrogate: Iterable[CloudEstimat
     result = []
     for e in surrogate:
         data = of_data.get(e.n1)
-        if e.estimator == "gride" and e.n1 == READ_AT and data is not None and data.value > 0:
+        if e.estimator == "gride" and e.n1 == GRIDE_READ_AT and data is not None and data.value > 0:
             ratio = e.estimate.value / data.value
             parts = [data.std_error / data.value, e.estimate.std_error / e.estimate.value]
             error = ratio * math.hypot(*(part for part in parts if math.isfinite(part)))
-            result.append(CloudCorrelator(e.cloud, f"nonlinearity_ratio_{READ_AT}", ratio, error, data.n_points))
+            result.append(CloudCorrelator(e.cloud, f"nonlinearity_ratio_{GRIDE_READ_AT}", ratio, error, data.n_points))
     return result
 
 

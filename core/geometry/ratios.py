@@ -14,6 +14,8 @@ from torch import Tensor
 
 GRIDE_SCALES = (1, 2, 4, 8, 16, 32)
 """Inner ranks n1; the outer rank is n2 = 2 n1."""
+GRIDE_READ_AT = 8
+"""The inner rank that is read: lower ones see spelling variants of one word, higher ones the rim."""
 MLE_NEIGHBOURS = 20
 MIN_POINTS = 3
 DISCARDED = 0.1

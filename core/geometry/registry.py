@@ -23,10 +23,6 @@ from core.geometry.neighbours import TILE, first_copies, nearest
 from core.geometry.resampling import log_interval
 from core.records import Estimate
 
-LOCAL_NEIGHBOURS = (20, 50)
-GRIDE_READ_AT = 8
-"""The inner rank whose value `gride` reports: lower ranks see spelling variants of one word, higher ones the rim."""
-
 
 @dataclass(frozen=True)
 class LabelledPoints:
@@ -79,14 +75,14 @@ def _gride_scan(cloud: LabelledPoints) -> Reading:
     """All scales up to N/8, read at n1 = 8; the notes say from where on the scan is flat, or its range."""
     n = len(cloud.points)
     scales = [n1 for n1 in ratios.GRIDE_SCALES if n >= 8 * n1]
-    if GRIDE_READ_AT not in scales:
-        return Reading(math.nan, notes=f"{n} points are too few for n1 = {GRIDE_READ_AT}")
+    if ratios.GRIDE_READ_AT not in scales:
+        return Reading(math.nan, notes=f"{n} points are too few for n1 = {ratios.GRIDE_READ_AT}")
     distances = nearest(cloud.points, 2 * scales[-1]).distances
     values = {n1: ratios.gride(distances, n1) for n1 in scales}
     flat = ratios.plateau(values)
     range_ = f"{min(values.values()):.1f} to {max(values.values()):.1f} over n1 = {scales[0]} to {scales[-1]}"
     notes = f"no plateau: {range_}" if flat is None else f"plateau from n1 = {flat}, n2 = {2 * flat}: {range_}"
-    return Reading(values[GRIDE_READ_AT], float(distances[:, 2 * GRIDE_READ_AT - 1].mean()), notes=notes)
+    return Reading(values[ratios.GRIDE_READ_AT], float(distances[:, 2 * ratios.GRIDE_READ_AT - 1].mean()), notes=notes)
 
 
 def _local_d2(k: int, cloud: LabelledPoints) -> Reading:
@@ -124,7 +120,7 @@ _BY_NEIGHBOURS: dict[str, Formula] = {
     "mle": partial(_by_neighbours, ratios.mle, ratios.MLE_NEIGHBOURS),
     "gride": _gride_scan,
     **{f"gride_{n1}": partial(_by_neighbours, partial(ratios.gride, n1=n1), 2 * n1) for n1 in ratios.GRIDE_SCALES},
-    **{f"local_d2_{k}": partial(_local_d2, k) for k in LOCAL_NEIGHBOURS},
+    **{f"local_d2_{k}": partial(_local_d2, k) for k in local.KS},
     "correlation_integral": lambda c: Reading(correlation.correlation_integral(c.points, c.sequences)),
 }
 _GLOBAL: dict[str, Formula] = {
@@ -210,7 +206,7 @@ def _typed(points, sequences=None, n_blocks: int | None = 16, *, types) -> Estim
     return _estimate("d2_typed", _d2_typed, points, sequences, n_blocks, types=types)
 
 
-def _local(points, sequences=None, n_blocks: int | None = 16, *, k: int = LOCAL_NEIGHBOURS[-1]) -> Estimate:
+def _local(points, sequences=None, n_blocks: int | None = 16, *, k: int = local.KS[-1]) -> Estimate:
     """`k`: neighbours of each point, at least 3."""
     if k < 3:
         raise EstimateError(f"local_d2 needs at least 3 neighbours of each point, not {k}. Raise k.")

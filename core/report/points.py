@@ -138,9 +138,10 @@ def profile_points(
     rows = estimates_of(estimates, estimator, cloud, n1, n2, transform)
     rows = rows.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
     if is_equivalent:
-        # The calibration table gives no error of its own, and that of the estimate is on another scale.
-        nothing = pl.lit(None, dtype=pl.Float64)
-        rows = rows.with_columns(value="gaussian_equivalent", lower=nothing, upper=nothing)
+        # The ends of the estimate's interval, read on the same curve: the table's own error is small beside them.
+        rows = rows.with_columns(
+            value="gaussian_equivalent", lower="gaussian_equivalent_lower", upper="gaussian_equivalent_upper"
+        )
     rows = rows.filter(pl.col("value").is_finite())
     banded = (estimator, cloud) == PRIMARY and transform == "centred"
     curves = _curves(rows, runs, banded, language)

@@ -91,7 +91,7 @@ def second_opinions(told: Measurement) -> Iterator[str]:
         parts.append(
             f"no Gaussian equivalent of {number(read['value'])} (n1=8) is stored"
             if equivalent is None or math.isnan(equivalent)
-            else f"Gaussian equivalent of {number(read['value'])} (n1=8): {number(equivalent)}"
+            else f"Gaussian equivalent of {number(read['value'])} (n1=8): {number(equivalent)}{_interval(read)}"
         )
     ratio = told.correlator(layer, "nonlinearity_ratio_8", cloud)
     if ratio is not None:
@@ -101,6 +101,11 @@ def second_opinions(told: Measurement) -> Iterator[str]:
         yield f"  second opinions, nearest neighbours at layer {layer}"
         for part in told_parts:
             yield f"    {part}"
+
+
+def _interval(row: Row) -> str:
+    ends = [row[f"gaussian_equivalent_{end}"] for end in ("lower", "upper")]
+    return "" if None in ends else f" [{number(ends[0])}, {number(ends[1])}]"
 
 
 def _plateau(scan: dict[int, float]) -> str:

@@ -37,8 +37,8 @@ def show(runs: pl.DataFrame) -> None:
 def _reading_aid(quantity: str) -> str:
     _ = language.translator()
     aids = {
-        "local_d2": _("The dimension around single tokens. Where a column is broad or split, one number may not describe "
-                      "the layer."),
+        "local_d2": _("The dimension around single tokens. Where a column is broad or split, one number may not "
+                      "describe the layer."),
         "distance_to_mean": _("In units of the layer's median distance. A long upper end means that few tokens lie far "
                               "out and weigh heavily in every mean."),
         "neighbours_kept": _("Of each token's nearest neighbours at this layer, the share that it still has at the "

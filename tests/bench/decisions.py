@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from core.analysis import log_profile, ranking, shape
-from core.geometry import one_per_type, ratios
+from core.geometry import local, one_per_type, ratios
 from core.geometry.global_estimates import N_REMOVED
 from core.measure import checks, protocol
 from core.records import Protocol
@@ -69,11 +69,11 @@ def _groups() -> dict[str, list[str]]:
         ],
         "Estimators (`core.geometry.ratios`, `core.geometry.registry`):": [
             f"GRIDE at n1 = {', '.join(map(str, ratios.GRIDE_SCALES))} with n2 = 2 n1, up to an eighth of the points, "
-            f"read at n1 = {one_per_type.READ_AT}; flat where two successive doublings change log d by less than "
+            f"read at n1 = {ratios.GRIDE_READ_AT}; flat where two successive doublings change log d by less than "
             f"{ratios.PLATEAU}",
             f"MLE at {ratios.MLE_NEIGHBOURS} neighbours; censored and linear TwoNN without the largest "
             f"{100 * ratios.DISCARDED:.0f} % of ratios",
-            f"local d2 at {' and '.join(map(str, one_per_type.LOCAL_KS))} neighbours of all points; at "
+            f"local d2 at {' and '.join(map(str, local.KS))} neighbours of all points; at "
             f"{', '.join(map(str, one_per_type.WIDE_KS))} of {one_per_type.WIDE_CENTRES} points, up to half of N",
         ],
         "Protocols (`core.measure.protocol`):": [_protocol(p) for p in protocol.PROTOCOLS.values()],
