@@ -6,6 +6,7 @@ layers x tokens x hidden-size tensor is ever held in memory; the geometry reads 
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 from collections.abc import Iterator
@@ -18,11 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import ModelError, ResourceError
-from core.measure.models import OpenModel
+from core.measure.models import OpenModel, is_out_of_memory, too_large
 from core.measure.sample import TokenSample
 from core.measure.stacks import input_state, output_state
 from core.records import Progress, ProgressCallback
 
+_log = logging.getLogger("workdim")
 LOGIT_BUDGET = 192 * 2**20
 """Bytes of logits that one batch may produce: they are the largest tensor of the pass."""
 MAX_BATCH = 8
@@ -56,7 +58,8 @@ def batch_size(model: OpenModel, n_tokens: int) -> int:
 def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: ProgressCallback) -> HiddenStates:
     """Run the model over all windows; `scratch` is a folder for the states file, which is the caller's to delete.
 
-    Raises ResourceError where the disk lacks room, ModelError for hidden states that are not finite.
+    Batches that do not fit into the memory are halved, and a line says so. Raises ResourceError where the disk lacks
+    room or a single window does not fit, ModelError for hidden states that are not finite.
     """
     n_sequences, n_tokens = sample.ids.shape
     if sample.ids.max() >= model.vocabulary_size:
@@ -75,19 +78,51 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     spill = _Spill(model, states, n_tokens)
     batch = batch_size(model, n_tokens)
     loss, post_norm_differs = 0.0, False
+    start = 0
     with torch.inference_mode(), spill.hooked():
-        for start in range(0, n_sequences, batch):
+        while start < n_sequences:
             progress(Progress("forward", start, n_sequences))
-            ids = torch.from_numpy(sample.ids[start : start + batch]).to(model.device)
-            spill.begin(start, len(ids))
-            last, batch_loss = model.forward(ids)
-            spill.write(model.n_layers + 1, last)
+            ids = sample.ids[start : start + batch]
+            batch_loss = _forward(model, spill, start, ids)
+            if batch_loss is None:
+                batch = _halved(model, ids)
+                continue
             post_norm_differs |= not np.array_equal(states[-1, spill.rows], states[-2, spill.rows])
             loss += batch_loss
+            start += len(ids)
     progress(Progress("forward", n_sequences, n_sequences))
     spill.check()
     bits = loss / (math.log(2) * sample.n_bytes_scored) if model.is_causal and sample.n_bytes_scored else None
     return HiddenStates(states, spill.norms, model.n_layers, post_norm_differs, bits)
+
+
+def _forward(model: OpenModel, spill: _Spill, start: int, ids: np.ndarray) -> float | None:
+    """The summed loss of one batch, whose states are spilled; None, with nothing counted, where memory is too short."""
+    spill.begin(start, len(ids))
+    try:
+        last, loss = model.forward(torch.from_numpy(ids).to(model.device))
+        spill.write(model.n_layers + 1, last)
+        return loss
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    spill.undo()
+    give_back(model.device)
+    return None
+
+
+def _halved(model: OpenModel, ids: np.ndarray) -> int:
+    n_sequences, n_tokens = ids.shape
+    if n_sequences == 1:
+        raise too_large(f"A single window of {n_tokens} tokens in {model.row.model_id}", model.device)
+    _log.warning("Memory is short: the forward pass goes on with batches of %d windows.", n_sequences // 2)
+    return n_sequences // 2
+
+
+def give_back(device: torch.device) -> None:
+    """Frees what torch keeps for later tensors, once no error holds on to the tensors that did not fit."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 class _Spill:
@@ -101,8 +136,13 @@ class _Spill:
 
     def begin(self, sequence: int, n_sequences: int) -> None:
         """The next states are those of `n_sequences` windows from `sequence` on."""
+        self.before = self.written.copy()
         self.n_sequences = n_sequences
         self.rows = slice(sequence * self.n_tokens, (sequence + n_sequences) * self.n_tokens)
+
+    def undo(self) -> None:
+        """The states since `begin` will come again."""
+        self.written = self.before
 
     def write(self, index: int, state: Tensor) -> None:
         """state (n_batch, n_tokens, hidden_size) of any dtype and device, the text's own only."""

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -160,4 +161,21 @@ def open_model(weights: Weights, dtype: str = "float32", device: str = "auto", s
 
 
 def too_large(name: str, device: torch.device) -> ResourceError:
-    return ResourceError(f"{name} does not fit on {device}. Try --dtype bfloat16 or --device cpu.")
+    other = "a smaller model" if device.type == "cpu" else "--device cpu"
+    return ResourceError(f"{name} does not fit into the memory of {device}. Try --dtype bfloat16 or {other}.")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python, CUDA, MPS and torch's CPU allocator each say it in their own way."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "DefaultCPUAllocator" in text)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a tensor could take on the device now, what torch holds back for later tensors included."""
+    if device.type != "cuda":
+        return psutil.virtual_memory().available
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +20,10 @@ from core.geometry.resampling import half_splits
 from core.geometry.results import Distribution, LayerResult
 from core.geometry.stability import Dependence, dependence, sequence_pairs
 from core.measure.corpora import Corpus, open_corpus
-from core.measure.hidden import HiddenStates, capture
+from core.measure.hidden import HiddenStates, capture, give_back
 from core.measure.loading import read_tokenizer
 from core.measure.mask import TokenMask, mask_tokens
-from core.measure.models import OpenModel, open_model
+from core.measure.models import OpenModel, is_out_of_memory, open_model
 from core.measure.protocol import MIN_TYPES, find_protocol
 from core.measure.provenance import Clock
 from core.measure.random_init import open_random
@@ -32,6 +33,7 @@ from core.measure.sources import find_weights
 from core.measure.stored import Measured, as_profile
 from core.records import Profile, Progress, ProgressCallback, Protocol, RunConfig
 
+_log = logging.getLogger("workdim")
 PAIR_DRAW = 0
 """The draw of `one_per_type` whose tokens the layer x layer matrices follow."""
 
@@ -56,7 +58,8 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
         mask = mask_tokens(sample, states.norms, states.n_layers, protocol.norm_factor)
         require_types(mask, corpus)
         words = place_words(sample, mask)
-        plan = plan_layers(sample, mask, words, protocol, config.seed, config.estimators)
+        more = dict.fromkeys([*protocol.more_estimators, *config.estimators]) if config.pass_ == "text" else ()
+        plan = plan_layers(sample, mask, words, protocol, config.seed, tuple(more))
         device, model = model.device, _without_weights(model)
         gc.collect()
     with clock.phase("geometry"):
@@ -64,8 +67,9 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
         pairs = start_pairs(plan, states, config.memory_budget)
         for index, (_, state) in enumerate(states.labels):
             clock.report(Progress("geometry", index, len(states.labels)))
-            points = read_layer(states, mask, index).to(device)  # (n_tokens_used, hidden_size)
-            layers.append(measure_layer(points, plan))
+            # (n_tokens_used, hidden_size)
+            points, measured = measure_where_it_fits(read_layer(states, mask, index), device, plan)
+            layers.append(measured)
             if pairs and state == "residual":
                 pairs.add(points)
         depends = check_dependence(states, mask, plan, layers, protocol, config.seed)
@@ -93,6 +97,23 @@ def require_types(mask: TokenMask, corpus: Corpus) -> None:
             f"Only {mask.n_types} token types of {corpus.row.name} are left after {mask.n_dropped_norm} tokens were "
             f"masked for their norm; a cloud needs {MIN_TYPES}. Measure with --dtype float32 or on another text."
         )
+
+
+def measure_where_it_fits(
+    points: torch.Tensor, device: torch.device, plan: LayerPlan
+) -> tuple[torch.Tensor, LayerResult]:
+    """A layer and its points on the device; both on the CPU, and a line says so, where the device's memory is short."""
+    there = points  # until the copy is made, which may fail as well
+    try:
+        there = points.to(device)
+        return there, measure_layer(there, plan)
+    except (MemoryError, RuntimeError) as error:
+        if device.type == "cpu" or not is_out_of_memory(error):
+            raise
+    del there
+    give_back(device)
+    _log.warning("Memory of %s is short: the geometry of this layer is measured on the CPU.", device)
+    return points, measure_layer(points, plan)
 
 
 # --- which tokens form which cloud -----------------------------------------------------------------------------
@@ -150,7 +171,7 @@ def plan_layers(
         halves=half_splits(len(sample.ids), protocol.n_half_splits, seed),
         seed=seed,
         n_surrogates=protocol.n_surrogates,
-        more_estimators=tuple(dict.fromkeys([*protocol.more_estimators, *more_estimators])),
+        more_estimators=tuple(more_estimators),
         prompts=tuple(prompts),
         blocks=tokens.blocks,
     )

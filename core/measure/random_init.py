@@ -17,38 +17,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.errors import ModelError
-from core.measure.models import DTYPES, OpenModel, read_blueprint, too_large
+from core.errors import ModelError, WorkdimError
+from core.measure.models import DTYPES, OpenModel, free_memory, is_out_of_memory, read_blueprint, too_large
 from core.measure.stacks import all_stacks
 from core.measure.weights import Weights
 
 _DRAWN = "_is_hf_initialized"
 """transformers' own mark of a tensor that its initialisers leave alone."""
+SAFE_SHARE = 0.7
+"""Of the free memory, what all weights at once may take: the rest is for a unit in float32 while it is drawn, for the
+states and logits of a batch, and for other programs. Drawing on demand costs time and never a digit."""
 
 
 def open_random(weights: Weights, seed: int, dtype: str = "float32", device: str = "auto", stack: str | None = None,
                 budget: int | None = None) -> OpenModel:  # fmt: skip
     """The control of a model: its configuration, tokenizer and row, none of its weights.
 
-    Where the parameters take more than `budget` bytes in float32, each block is drawn when the forward pass reaches it
-    and dropped after. Raises what open_model raises.
+    Where the parameters take more than `budget` bytes, by default SAFE_SHARE of the memory that is free, each block is
+    drawn when the forward pass reaches it and dropped after. Raises what open_model raises.
     """
     blueprint = read_blueprint(weights, dtype, device, stack)
     with torch.device("meta"):
         module = blueprint.loader.from_config(blueprint.config, dtype=DTYPES[dtype])
-    is_lazy = budget is not None and 4 * sum(p.numel() for p in module.parameters()) > budget
+    if budget is None:
+        budget = int(SAFE_SHARE * free_memory(blueprint.device))
+    is_lazy = sum(p.numel() * p.element_size() for p in module.parameters()) > budget
     _Lottery(module.eval(), seed, dtype, blueprint.device, weights.name).draw(is_lazy)
     return blueprint.opened(module)
-
-
-def randomise(model: OpenModel, seed: int) -> OpenModel:
-    """The same architecture with random weights; `model` and its weights stay as they are."""
-    with torch.device("meta"):
-        module = type(model.module)._from_config(model.module.config, dtype=DTYPES[model.dtype])
-    _Lottery(module.eval(), seed, model.dtype, model.device, model.row.name).draw(is_lazy=False)
-    measured = next(s for s in all_stacks(module, module.config, model.row.name) if s.name == model.stack)
-    return OpenModel(model.row, module, model.tokenizer, measured.blocks, model.is_causal, model.device, model.dtype,
-                     model.stack, measured.owner)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,7 +90,9 @@ class _Lottery:
                     self._draw_on_demand(blocks[key], unit)
                 else:
                     self._fill([unit])
-        except torch.OutOfMemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise too_large(self.name, self.device) from error
 
     def _draw_on_demand(self, block: nn.Module, unit: list[_Part]) -> None:
@@ -105,9 +102,8 @@ class _Lottery:
             before.extend(self._fill([unit]))
 
         def drop(_module: nn.Module, _arguments: Any, _output: Any) -> None:
-            while before:
-                place = before.pop()
-                place.entries[place.key] = place.tensor
+            _restore(before)
+            before.clear()
 
         block.register_forward_pre_hook(draw, prepend=True)
         block.register_forward_hook(drop, always_call=True)
@@ -115,6 +111,14 @@ class _Lottery:
     def _fill(self, units: list[list[_Part]]) -> list[_Place]:
         """Draws these units together; returns where their tensors are and what was there before."""
         places = [place for unit in units for part in unit for place in _places(part)]
+        try:
+            self._fill_places(units, places)
+        except BaseException:  # a pass that runs out of memory here is tried again
+            _restore(places)
+            raise
+        return places
+
+    def _fill_places(self, units: list[list[_Part]], places: list[_Place]) -> None:
         made: dict[int, Tensor] = {}  # tied weights are one tensor in several places
         for place in places:
             place.entries[place.key] = made.setdefault(id(place.tensor), _unset(place.tensor))
@@ -127,7 +131,6 @@ class _Lottery:
             if id(place.tensor) not in finished:
                 finished[id(place.tensor)] = self._finished(place, made.pop(id(place.tensor)))
             place.entries[place.key] = finished[id(place.tensor)]
-        return places
 
     @torch.no_grad()
     def _initialise(self, unit: list[_Part]) -> None:
@@ -137,9 +140,21 @@ class _Lottery:
                 tied = [p for key, p in part.module.named_parameters(recurse=False) if self._is_tied(part, key)]
                 for parameter in tied:  # a head must not redraw the embedding that it shares
                     setattr(parameter, _DRAWN, True)
-                part.owner._init_weights(part.module)
+                self._initialise_part(part)
                 for parameter in tied:
                     delattr(parameter, _DRAWN)
+
+    def _initialise_part(self, part: _Part) -> None:
+        try:
+            part.owner._init_weights(part.module)
+        except Exception as error:  # code of the architecture, which may raise anything
+            if isinstance(error, WorkdimError) or is_out_of_memory(error):
+                raise
+            reason = str(error).splitlines()[0] if str(error) else ""
+            raise ModelError(
+                f"The initialiser of {type(part.owner).__name__} fails on {part.path or 'the model'} "
+                f"({type(error).__name__}: {reason}), so {self.name} has no random control."
+            ) from error
 
     def _is_tied(self, part: _Part, key: str) -> bool:
         return f"{part.path}.{key}" in self.tied
@@ -162,6 +177,11 @@ class _Lottery:
         in_float32 = any(name in place.path for name in self.in_float32)
         dtype = torch.float32 if in_float32 and tensor.is_floating_point() else place.tensor.dtype
         return nn.Parameter(tensor.detach().to(self.device, dtype), requires_grad=False)
+
+
+def _restore(places: Iterable[_Place]) -> None:
+    for place in places:
+        place.entries[place.key] = place.tensor
 
 
 def _parts(module: nn.Module, path: str, owner: Any, seen: set[int]) -> Iterator[_Part]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -70,9 +71,15 @@ def only_gguf(folder: Path, where: str) -> str | None:
 
 
 def hash_files(files: list[Path]) -> str:
-    """One SHA-256 over the contents of the files, in order."""
+    """One SHA-256 over the contents of the files, in order; a file that has not changed is read once."""
+    stamps = [(path, path.stat()) for path in files]
+    return _hash(tuple((path, stamp.st_size, stamp.st_mtime_ns) for path, stamp in stamps))
+
+
+@functools.lru_cache(maxsize=64)
+def _hash(stamped: tuple[tuple[Path, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for path in files:
+    for path, _size, _changed in stamped:
         with path.open("rb") as stream:
             while chunk := stream.read(1 << 22):
                 digest.update(chunk)

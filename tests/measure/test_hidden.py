@@ -10,7 +10,7 @@ from core.errors import ModelError, ResourceError
 from core.measure import hidden
 from core.measure.corpora import open_corpus
 from core.measure.mask import mask_tokens
-from core.measure.models import open_model
+from core.measure.models import OpenModel, open_model
 from core.measure.protocol import PROTOCOLS
 from core.measure.sample import draw_sample
 from core.measure.sources import find_weights
@@ -81,6 +81,57 @@ def test_a_block_that_is_never_run_is_found_out(tiny_llama, tmp_path):
     inner.layers = torch.nn.ModuleList([*inner.layers[:2], *inner.layers[3:]])
     with pytest.raises(ModelError, match="Layer 3 of local:tiny-llama.* gave 0 of 4096 tokens"):
         hidden.capture(model, sample, tmp_path, lambda step: None)
+
+
+def short_of_memory(monkeypatch, largest, error):
+    """Forward passes of more than `largest` windows fail, at the very end: whatever they left must not count."""
+    forward, sizes = OpenModel.forward, []
+
+    def failing(self, ids):
+        sizes.append(len(ids))
+        found = forward(self, ids)
+        if len(ids) > largest:
+            raise error
+        return found
+
+    monkeypatch.setattr(OpenModel, "forward", failing)
+    return sizes
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_a_batch_that_does_not_fit_is_halved(tiny_llama, tmp_path, monkeypatch, caplog, error):
+    _, _, expected = captured(tiny_llama, tmp_path)
+    expected = (np.array(expected.states), expected.bits_per_byte)
+    sizes = short_of_memory(monkeypatch, 2, error)
+    model, _, states = captured(tiny_llama, tmp_path)
+    assert hidden.batch_size(model, 128) == 8 and sizes == [8, 4] + 16 * [2]
+    assert np.allclose(states.states, expected[0], atol=1e-5)
+    assert states.bits_per_byte == pytest.approx(expected[1], rel=1e-5)
+    assert [record.getMessage() for record in caplog.records if record.name == "workdim"] == [
+        f"Memory is short: the forward pass goes on with batches of {n} windows." for n in (4, 2)
+    ]
+
+
+def test_a_single_window_that_does_not_fit_says_what_to_do(tiny_llama, tmp_path, monkeypatch):
+    sizes = short_of_memory(monkeypatch, 0, OUT_OF_MEMORY[0])
+    with pytest.raises(
+        ResourceError, match=r"A single window of 128 tokens in local:tiny-llama.* Try --dtype bfloat16"
+    ):
+        captured(tiny_llama, tmp_path)
+    assert sizes == [8, 4, 2, 1]
+
+
+def test_other_failures_of_a_pass_are_not_taken_for_a_lack_of_memory(tiny_llama, tmp_path, monkeypatch):
+    short_of_memory(monkeypatch, 2, RuntimeError("size mismatch"))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        captured(tiny_llama, tmp_path)
 
 
 def test_a_disk_without_room_is_said_before_the_pass(tiny_llama, tmp_path, monkeypatch):

@@ -1,17 +1,21 @@
 """Opening models: what is refused, in one clear line, and what comes out right."""
 
+import hashlib
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from core.errors import InputError, ModelError, ResourceError
+from core.measure import loading
 from core.measure.models import open_model
 from core.measure.random_init import open_random
 from core.measure.sources import find_weights
+from core.measure.weights import hash_files
 from tests.tiny import save_tiny_model
 
 
@@ -29,6 +33,15 @@ def test_a_folder_opens_with_its_description(folder):
     assert (model.row.kind, model.row.n_layers, model.row.hidden_size) == ("decoder", 4, 48)
     assert model.row.model_id == f"local:tiny@{model.row.weights_sha256[:12]}"
     assert model.row.parameters == sum(p.numel() for p in model.module.parameters())
+
+
+def test_weights_are_hashed_once_until_they_change(folder, monkeypatch):
+    file, read, opened = folder / "model.safetensors", Path.open, []
+    monkeypatch.setattr(Path, "open", lambda self, *a, **k: (opened.append(self), read(self, *a, **k))[1])
+    first = [hash_files([file]) for _ in range(3)]
+    assert opened == [file] and set(first) == {hashlib.sha256(file.read_bytes()).hexdigest()}
+    file.write_bytes(file.read_bytes()[:-1] + b"x")  # of the same size
+    assert hash_files([file]) == hashlib.sha256(file.read_bytes()).hexdigest() != first[0]
 
 
 def test_an_encoder_is_an_encoder(tiny_bert):
@@ -182,10 +195,12 @@ def changed_hash(folder, **changes):
     path = folder / "config.json"
     original = path.read_text(encoding="utf-8")
     path.write_text(json.dumps(json.loads(original) | changes), encoding="utf-8")
+    loading._stored_config.cache_clear()  # a process reads the configuration of the same weights once
     try:
         return open_random(find_weights(str(folder)), 0, device="cpu", budget=0).row.configuration_hash
     finally:
         path.write_text(original, encoding="utf-8")
+        loading._stored_config.cache_clear()
 
 
 def test_checkpoints_of_one_architecture_share_their_configuration_hash(folder, tmp_path):

@@ -4,15 +4,18 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.errors import InputError, ModelError
-from core.measure import hidden
-from core.measure.models import open_model
-from core.measure.random_init import open_random, randomise
+from core.errors import InputError, ModelError, ResourceError
+from core.measure import hidden, random_init
+from core.measure.models import free_memory, open_model
+from core.measure.profile import _open
+from core.measure.random_init import SAFE_SHARE, _Lottery, open_random
 from core.measure.sources import find_weights
+from core.records import RunConfig
 from tests.tiny import ENCODER_DECODERS, SIZES, save_tiny_model
 
 ALL = [(family, None) for family in SIZES] + [(family, "decoder") for family in ENCODER_DECODERS]
@@ -139,24 +142,41 @@ def test_the_budget_decides(folders):
     assert drawn(folders("llama"), budget=n_bytes - 1).layers[0].mlp.up_proj.weight.device.type == "meta"
 
 
+@pytest.mark.parametrize("dtype, n_bytes", [("float32", 4), ("bfloat16", 2)])
+def test_a_measurement_draws_on_demand_what_exceeds_the_free_memory(folders, monkeypatch, dtype, n_bytes):
+    needed = n_bytes * drawn(folders("llama")).row.parameters
+    config = RunConfig(str(folders("llama")), device="cpu", dtype=dtype, pass_="random_init")
+    for free, where in ((1.01 * needed / SAFE_SHARE, "cpu"), (0.99 * needed / SAFE_SHARE, "meta")):
+        monkeypatch.setattr(random_init, "free_memory", lambda device, free=free: int(free))
+        assert _open(config).layers[0].mlp.up_proj.weight.device.type == where
+
+
+def test_the_free_memory_is_that_of_the_device():
+    assert 2**20 < free_memory(torch.device("cpu")) <= psutil.virtual_memory().total
+
+
+def test_a_block_that_does_not_fit_is_drawn_again_for_a_smaller_batch(folders, tmp_path, monkeypatch):
+    expected = last_states(drawn(folders("llama"), seed=5), tmp_path)
+    control = drawn(folders("llama"), seed=5, budget=0)
+    finish, failures = _Lottery._finished, []
+
+    def fails_once(self, place, tensor):
+        if "layers.2.mlp" in place.path and not failures:
+            failures.append(place.path)
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return finish(self, place, tensor)
+
+    monkeypatch.setattr(_Lottery, "_finished", fails_once)
+    assert np.allclose(last_states(control, tmp_path), expected, atol=1e-5)
+    assert failures and all(p.device.type == "meta" for p in control.layers[2].parameters())
+
+
 def test_the_weights_are_never_read(tmp_path, monkeypatch):
     folder = save_tiny_model(tmp_path / "tiny")
     weights = load_file(folder / "model.safetensors")
     save_file({name: torch.full_like(w, float("nan")) for name, w in weights.items()}, folder / "model.safetensors",
               metadata={"format": "pt"})  # fmt: skip
     assert np.isfinite(last_states(drawn(folder), tmp_path)).all()
-
-
-def test_randomise_draws_the_same_control_and_leaves_the_model_as_it_is(folders):
-    for family in ("llama", "mamba", "t5"):
-        real = open_model(found(folders(family)), device="cpu")
-        before = {name: p.clone() for name, p in real.module.named_parameters()}
-        control = randomise(real, seed=2)
-        expected = drawn(folders(family), seed=2)
-        assert control.row == real.row and control.layers is not real.layers
-        for name, tensor in tensors(expected.module).items():
-            assert torch.equal(tensors(control.module)[name], tensor), name
-        assert all(torch.equal(p, before[name]) for name, p in real.module.named_parameters())
 
 
 def test_a_random_model_knows_nothing(tiny_llama, tmp_path):
@@ -176,6 +196,36 @@ def test_a_tensor_that_no_initialiser_sets_is_an_error(folders, monkeypatch):
 
     monkeypatch.setattr(LlamaPreTrainedModel, "_init_weights", lambda self, module: None)
     with pytest.raises(ModelError, match=r"leaves model.embed_tokens.weight without values, so llama has no random"):
+        drawn(folders("llama"))
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("unsupported operand\nand more"), RuntimeError("a 1-D tensor"), KeyError()]
+)
+def test_whatever_a_foreign_initialiser_raises_is_one_line(folders, monkeypatch, error):
+    from transformers import LlamaPreTrainedModel
+
+    def fail(self, module):
+        raise error
+
+    monkeypatch.setattr(LlamaPreTrainedModel, "_init_weights", fail)
+    with pytest.raises(
+        ModelError, match=rf"fails on .*{type(error).__name__}.*, so llama has no random control"
+    ) as told:
+        drawn(folders("llama"))
+    assert "\n" not in str(told.value)
+
+
+def test_weights_that_do_not_fit_say_what_to_do(folders, monkeypatch):
+    from transformers import LlamaPreTrainedModel
+
+    def fail(self, module):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(LlamaPreTrainedModel, "_init_weights", fail)
+    with pytest.raises(
+        ResourceError, match="llama does not fit into the memory of cpu. Try --dtype bfloat16 or a smaller"
+    ):
         drawn(folders("llama"))
 
 

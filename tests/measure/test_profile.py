@@ -1,0 +1,41 @@
+"""What the flow does where a layer does not fit into the memory of its device."""
+
+import numpy as np
+import pytest
+import torch
+
+from core.geometry.layer import LayerPlan
+from core.measure import profile
+
+PLAN = LayerPlan([], [], [], np.zeros((0, 2), dtype=bool))
+LAYER = object()
+POINTS = torch.ones(3, 2)
+
+
+def failing(error, *devices):
+    def measure(points, plan):
+        if points.device.type in devices:
+            raise error
+        return LAYER
+
+    return measure
+
+
+def test_a_layer_that_does_not_fit_on_its_device_is_measured_on_the_cpu(monkeypatch, caplog):
+    monkeypatch.setattr(profile, "measure_layer", failing(torch.OutOfMemoryError("out of memory"), "meta"))
+    points, measured = profile.measure_where_it_fits(POINTS, torch.device("meta"), PLAN)
+    assert points.device.type == "cpu" and measured is LAYER
+    assert "Memory of meta is short: the geometry of this layer is measured on the CPU." in caplog.text
+
+
+def test_points_stay_where_they_fit(monkeypatch, caplog):
+    monkeypatch.setattr(profile, "measure_layer", failing(torch.OutOfMemoryError("out of memory"), "cpu"))
+    points, _ = profile.measure_where_it_fits(POINTS, torch.device("meta"), PLAN)
+    assert points.device.type == "meta" and not caplog.records
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("out of memory"), RuntimeError("size mismatch")])
+def test_there_is_no_way_round_the_cpu(monkeypatch, error):
+    monkeypatch.setattr(profile, "measure_layer", failing(error, "cpu"))
+    with pytest.raises(type(error)):
+        profile.measure_where_it_fits(POINTS, torch.device("cpu"), PLAN)
