@@ -48,7 +48,8 @@ def place(states: Tensor, cloud: Cloud) -> PlacedCloud:
     members = torch.from_numpy(cloud.members).to(states.device)
     moved = second_order.centred(points, members[0])
     # A coordinate that is constant but for round-off is constant.
-    constant = moved[members[0]].std(0) <= 1e-6 * points[members[0]].mean(0).abs()
+    variances = members[0].to(points.dtype) @ moved.square() / members[0].sum()
+    constant = variances.sqrt() <= 1e-6 * (points[0] - moved[0]).abs()
     return PlacedCloud(cloud, moved.masked_fill(constant, 0), members)
 
 

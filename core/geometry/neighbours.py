@@ -157,7 +157,10 @@ def first_copies(points: Tensor, members: Tensor) -> Tensor:
     points (n_points, n_dims) fp32; members (n_sets, n_points) bool. Rows are compared by their bits, through a
     64-bit integer hash: a hash cannot depend on how a product was tiled, as a floating-point sum can.
     """
-    bits = (points.float() + 0.0).contiguous().view(torch.int32).to(torch.int64)
+    numbers = points.float() + 0.0  # no negative zeros
+    if numbers.shape[1] % 2:
+        numbers = torch.nn.functional.pad(numbers, (0, 1))
+    bits = numbers.contiguous().view(torch.int64)  # two coordinates at a time
     generator = torch.Generator().manual_seed(0x5EED)
     weights = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=generator, dtype=torch.int64)
     _, group = torch.unique((bits * weights.to(bits.device)).sum(1), return_inverse=True)

@@ -90,14 +90,17 @@ def test_references_are_thin_lines_that_hide_with_their_run(language, name, seco
     assert figure.layout.yaxis.type == "log" and figure.layout.yaxis.title.text.endswith(f"<br>{second}")
 
 
-def test_an_equivalent_has_no_interval_and_leaves_gaps():
+def test_an_equivalent_has_its_own_interval_and_leaves_gaps():
     estimates = frames.estimates(A).with_columns(
-        gaussian_equivalent=pl.when(pl.col("layer").is_in([3, 10])).then(None).otherwise(2 * pl.col("value"))
+        gaussian_equivalent=pl.when(pl.col("layer").is_in([3, 10])).then(None).otherwise(2 * pl.col("value")),
+        gaussian_equivalent_lower=1.5 * pl.col("value"),
+        gaussian_equivalent_upper=pl.lit(None, dtype=pl.Float64),
     )
     data = profile_points(estimates, frames.runs(A), "gride", "one_per_type", 8, is_equivalent=True)
     curve = data.curves[0]
     assert [mark.layer for mark in curve.marks] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
-    assert curve.marks[0].value == pytest.approx(2 * (A.embedding / 4 + 8)) and curve.marks[0].lower is None
+    assert curve.marks[0].value == pytest.approx(2 * (A.embedding / 4 + 8))
+    assert curve.marks[0].lower == pytest.approx(1.5 * (A.embedding / 4 + 8)) and curve.marks[0].upper is None
     assert curve.final is None, "layer 9 is not the final state"
     (line,) = [trace for trace in profile_figure(data, "en").data if trace.mode == "lines"]
     assert list(line.y)[3] is None and len(line.y) == 10

@@ -60,6 +60,8 @@ def test_where_there_is_no_gaussian_equivalent_no_number_is_made_up():
     assert "(n1=8) is stored" in told(replace(profile, estimates=missing))
     known = [replace(row, gaussian_equivalent=46.0) for row in profile.estimates]
     assert line_with("Gaussian equivalent", told(replace(profile, estimates=known))).endswith("(n1=8): 46.0")
+    ends = [replace(row, gaussian_equivalent_lower=40.0, gaussian_equivalent_upper=55.0) for row in known]
+    assert line_with("Gaussian equivalent", told(replace(profile, estimates=ends))).endswith("46.0 [40.0, 55.0]")
 
 
 def test_dimensions_stand_with_estimator_size_interval_and_band():
