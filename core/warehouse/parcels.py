@@ -39,9 +39,10 @@ _READERS_WAIT = 0.5
 
 
 _IF_KNOWN = {
-    # An earlier version knew less of a model: what this one can tell of it holds for its earlier runs, too.
+    # An earlier version knew less of a model: what this one can tell of it holds for its earlier runs, too. A parcel
+    # of that version, which has no configuration_hash, may come in later and teaches nothing.
     "models": """ON CONFLICT (model_id) DO UPDATE SET tokenizer_hash = excluded.tokenizer_hash,
-        configuration_hash = coalesce(excluded.configuration_hash, models.configuration_hash)""",
+        configuration_hash = excluded.configuration_hash WHERE excluded.configuration_hash IS NOT NULL""",
     "corpora": "ON CONFLICT DO NOTHING",
 }
 

@@ -23,6 +23,15 @@ _CONTROLS = """
 """
 
 
+# Whether a protocol hash is that of the same protocol with its own seed, only the protocol can tell.
+_OTHER_DRAWS = """
+    SELECT run_id, seed, protocol_hash FROM runs
+    WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND dtype = $dtype
+        AND coalesce(stack, 'main') = $stack AND seed <> $seed
+    ORDER BY started_at, run_id
+"""
+
+
 def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
     """The profile of a run, token results left out; KeyError where the warehouse has no such run."""
     run = _rows(warehouse, "runs", "run_id = ?", run_id)
@@ -35,7 +44,6 @@ def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
         model=_rows(warehouse, "models", "model_id = ?", run[0].model_id)[0],
         corpus=_rows(warehouse, "corpora", "corpus_id = ?", run[0].corpus_id)[0],
         run=run[0],
-        bits_per_byte=next((row.bits_per_byte for row in many["summaries"]), None),
         **many,
     )
 
@@ -44,6 +52,11 @@ def find_control(warehouse: Warehouse, **same: Any) -> str | None:
     """The newest control run that agrees in everything named by `_CONTROLS`, or None."""
     found = warehouse.read(_CONTROLS, same)
     return found["run_id"][0] if found.height else None
+
+
+def other_draws(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str]]:
+    """run_id, seed and protocol_hash of the runs on other draws of the same text, the first measured first."""
+    return warehouse.read(_OTHER_DRAWS, same).rows()
 
 
 def _rows(warehouse: Warehouse, table: str, condition: str, value: str) -> list[Any]:

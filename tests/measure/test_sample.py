@@ -68,7 +68,7 @@ def test_a_tokenizer_that_falls_to_bytes_is_told_so_with_the_counts(tmp_path):
 def test_japanese_windows_are_reserved_by_script():
     japanese = sample.reserve("".join(open_corpus("japanese-business").pieces), 128)
     assert japanese < sample.reserve("".join(open_corpus("english-business").pieces), 128)
-    assert np.isclose(japanese, 320)
+    assert japanese == 282  # 2.2 characters a token
 
 
 def test_a_sample_knows_the_characters_of_its_tokens(tokenizer):

@@ -53,6 +53,17 @@ def test_waiting_parcels_come_in_oldest_first_and_share_model_and_corpus(warehou
     assert (rows(warehouse, "models").height, rows(warehouse, "corpora").height) == (1, 1)
 
 
+def test_an_older_parcel_that_comes_later_does_not_set_a_model_back(warehouse, add_parcel):
+    """A parcel without configuration_hash is of a version that computed tokenizer_hash otherwise."""
+    newer, older = make_model(tokenizer_hash="today"), make_model(tokenizer_hash="before", configuration_hash=None)
+    for run_id, model in zip(RUN_IDS, (newer, older), strict=False):
+        parcels.ingest(warehouse, add_parcel(make_profile(run_id, model=model)))
+    assert rows(warehouse, "models").equals(frame([newer], TABLES["models"]))
+    other = make_model(tokenizer_hash="tomorrow", configuration_hash="new")
+    parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[2], model=other)))
+    assert rows(warehouse, "models").equals(frame([other], TABLES["models"]))
+
+
 def test_the_same_profile_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         parcels.write_parcel(tmp_path / name, make_profile())

@@ -1,0 +1,32 @@
+"""A second draw of the text: judged by how far the working dimension moves."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from core.measure.checks import second_draw
+from tests.profiles import make_profile
+
+RUN_IDS = [f"01900000-0000-7000-8000-00000000000{n}" for n in (1, 2)]
+
+
+def with_working(profile, factor):
+    rows = [replace(row, working_dimension=row.working_dimension and factor * 50.0) for row in profile.summaries]
+    return replace(profile, summaries=rows)
+
+
+@pytest.mark.parametrize("factor, outcome", [(1.0, "pass"), (1.09, "pass"), (1.11, "warn"), (1 / 1.11, "warn"),
+                                             (1.21, "veto"), (1 / 1.21, "veto")])  # fmt: skip
+def test_a_second_draw_is_judged_by_how_far_the_working_dimension_moves(factor, outcome):
+    first, later = make_profile(RUN_IDS[0]), make_profile(RUN_IDS[1], seed=1)
+    check = second_draw(with_working(first, 1), with_working(later, factor))
+    assert (check.run_id, check.check_name, check.layer, check.outcome) == (RUN_IDS[1], "second_draw", None, outcome)
+    assert check.value == pytest.approx(math.log(factor), abs=1e-12) and check.std_error > 0
+
+
+def test_without_a_working_dimension_there_is_nothing_to_compare():
+    profile = make_profile(RUN_IDS[0])
+    assert second_draw(profile, replace(profile, summaries=[])) is None
+    undefined = [replace(row, working_dimension=None, working_layer=None) for row in profile.summaries]
+    assert second_draw(replace(profile, summaries=undefined), profile) is None
