@@ -72,14 +72,15 @@ def check_instrument(progress: ProgressCallback) -> Comparison:
 def compare(reference: dict[str, pl.DataFrame], measured: dict[str, pl.DataFrame]) -> Comparison:
     """Relative deviations of estimates, their errors, correlators and layer pairs.
 
-    Gaussian surrogates are left out, because they are random numbers, and words, because those of the reference may
-    have been chosen together with another tokenizer's.
+    Left out are Gaussian surrogates, because they are random numbers; words, because those of the reference may have
+    been chosen together with another tokenizer's; and counts of large-norm tokens, which are whole numbers.
     """
     wanted, new = _values(reference), _values(measured).rename({"value": "new"})
     both = wanted.join(new.select(*_KEYS, "new"), on=_KEYS, how="left", nulls_equal=True)
     size = pl.when("is_share").then(pl.max_horizontal(pl.col("value").abs(), SMALL)).otherwise(pl.col("value").abs())
     worst = (
-        both.with_columns(deviation=((pl.col("new") - pl.col("value")) / size).abs())
+        both.with_columns(moved=(pl.col("new") - pl.col("value")).abs())
+        .with_columns(deviation=pl.when(pl.col("moved") == 0).then(0.0).otherwise(pl.col("moved") / size))
         .filter(pl.col("new").is_not_null())
         .sort("deviation", descending=True)
         .group_by("quantity", maintain_order=True)
@@ -113,7 +114,7 @@ def _values(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
     ]
     parts = [part.with_columns(pl.col("tolerance").cast(pl.Float64)) for part in parts]
     values = pl.concat(parts, how="diagonal_relaxed")
-    return values.filter(pl.col("cloud") != "one_per_word", pl.col("value").is_not_null()).select(
+    return values.filter(~pl.col("cloud").is_in(["one_per_word", "unmasked"]), pl.col("value").is_not_null()).select(
         *_KEYS, "value", "tolerance", "is_share"
     )
 

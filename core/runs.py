@@ -25,7 +25,7 @@ from core.errors import InputError, ResourceError, WarehouseError, WarehouseLock
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.warehouse import parcels
 from core.warehouse.parcel_format import is_parcel
-from core.warehouse.profiles import find_control, other_draws, read_profile
+from core.warehouse.profiles import draws, find_control, read_profile
 from core.warehouse.store import Warehouse, folders_in, make_folder
 
 PROGRESS_FILE = "progress.json"
@@ -35,8 +35,8 @@ PROGRESS_FILE = "progress.json"
 class Finished:
     run_id: str
     profile: Profile
-    ingested: bool
-    """False where the warehouse stayed locked: the parcel waits beside it and nothing is lost."""
+    waits: str
+    """Why the finished parcel waits beside the warehouse, which is locked or has no room; empty where it does not."""
     controls: tuple[Profile, ...] = ()
     failed: tuple[str, ...] = ()
     """One line for each control pass that could not be measured."""
@@ -53,8 +53,8 @@ def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback)
     run_id = new_run_id()
     planned, first = _look_up(config, warehouse)
     controls, failed = _controls(config, warehouse, run_id, planned, progress)
-    profile, ingested = _measure_pass(config, warehouse, run_id, progress, controls, tuple(failed), first=first)
-    return Finished(run_id, profile, ingested, tuple(controls), tuple(failed.values()))
+    profile, waits = _measure_pass(config, warehouse, run_id, progress, controls, tuple(failed), first=first)
+    return Finished(run_id, profile, waits, tuple(controls), tuple(failed.values()))
 
 
 def parts_of(config: RunConfig) -> list[RunConfig]:
@@ -102,9 +102,10 @@ def _look_up(config: RunConfig, warehouse: Warehouse) -> tuple[list[_Control], P
                 label = f"{name} {number + 1}" if name == "random_init" else name
                 planned.append(_Control(name, label, seed, read_profile(warehouse, run_id) if run_id else None))
     of_text = {name: same[name] for name in ("model_id", "corpus_id", "dtype", "stack")}
-    draws = other_draws(warehouse, **of_text, seed=config.seed)
-    first = next((run_id for run_id, seed, digest in draws if digest == protocol.hash(seed)), None)
-    return planned, read_profile(warehouse, first) if first else None
+    runs = [(run_id, seed) for run_id, seed, digest in draws(warehouse, **of_text) if digest == protocol.hash(seed)]
+    first, first_seed = runs[0] if runs else (None, None)
+    # Measured again, the first draw is still the first.
+    return planned, read_profile(warehouse, first) if first and first_seed != config.seed else None
 
 
 def _controls(
@@ -148,8 +149,8 @@ def _measure_pass(
     failed: Sequence[str] = (),
     parent_run_id: str | None = None,
     first: Profile | None = None,
-) -> tuple[Profile, bool]:
-    """One pass from its job folder to the warehouse; False where it waits to be ingested.
+) -> tuple[Profile, str]:
+    """One pass from its job folder to the warehouse, and why it waits to be ingested where it does.
 
     `first` is the first run on another draw of the same text.
     """
@@ -163,9 +164,9 @@ def _measure_pass(
         folder = parcels.finish(warehouse, job)
     try:
         parcels.ingest(warehouse, folder)
-    except WarehouseLocked:
-        return profile, False
-    return profile, True
+    except (WarehouseLocked, ResourceError) as error:  # the measurement is finished all the same
+        return profile, str(error)
+    return profile, ""
 
 
 def _measured(config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback) -> Profile:
@@ -207,6 +208,8 @@ def sweep_to_read(warehouse: Warehouse) -> list[str]:
             _settle(warehouse, job)
         except (ResourceError, WarehouseError) as error:
             reasons.append(str(error))
+        except OSError as error:  # somebody else's folder, which may be read and not written
+            reasons.append(f"The job {job} is left as it is: {error.strerror or error}.")
     return reasons + parcels.take_in(warehouse).lines
 
 

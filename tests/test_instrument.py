@@ -72,6 +72,12 @@ def test_a_value_that_drifted_is_seen(shipped, table, column, name, what, factor
     assert found.values.filter(~pl.col("within")).select("quantity", "layer").rows() == [(quantity, 5)]
 
 
+def test_zeros_agree_with_zeros(shipped):
+    tables = next(t for t in shipped if t["models"]["reference"][0] == MODEL)
+    exact = tables["layer_estimates"].with_columns(std_error=0.0 * pl.col("std_error"))
+    assert compare(tables | {"layer_estimates": exact}, tables | {"layer_estimates": exact}).is_right
+
+
 def test_a_value_that_is_missing_is_seen(shipped):
     tables = next(t for t in shipped if t["models"]["reference"][0] == MODEL)
     fewer = compare(tables, tables | {"layer_estimates": tables["layer_estimates"].filter(pl.col("layer") != 3)})

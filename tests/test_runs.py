@@ -1,5 +1,6 @@
 """A measurement lands whole or leaves nothing behind: real small models, a real warehouse, real kills."""
 
+import errno
 import json
 import math
 import os
@@ -13,13 +14,14 @@ from dataclasses import replace
 import polars as pl
 import pytest
 import torch
+from filelock import FileLock
 
 from core.analysis.shape import summarise
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
 from core.measure.profile import measure_profile
 from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
-from core.runs import measure, new_run_id, sweep
+from core.runs import measure, new_run_id, sweep, sweep_to_read
 from core.tables import TABLES
 from core.verbs.measuring import measure_all
 from core.warehouse import parcels, queries
@@ -134,7 +136,7 @@ def test_a_control_that_cannot_be_measured_does_not_stop_the_measurement(
 
     monkeypatch.setattr("core.measure.profile.open_random", refuse)
     finished = measure(replace(config, protocol=controlled), warehouse, quiet)
-    assert finished.ingested and told in finished.failed[0]
+    assert not finished.waits and told in finished.failed[0]
     assert "random_init_failed" in finished.profile.summaries[0].qualifiers
     assert [c.run.pass_ for c in finished.controls] == ["shuffled"]
 
@@ -162,14 +164,15 @@ def test_estimators_that_every_run_measures_are_refused_before_anything_is_measu
     assert not steps
 
 
-def test_a_warehouse_that_is_locked_between_two_passes_ends_nothing(config, controlled, warehouse, monkeypatch):
+@pytest.mark.parametrize("error", [WarehouseLocked("Another process has it."), ResourceError("The disk is full.")])
+def test_a_warehouse_that_is_lost_between_two_passes_ends_nothing(config, controlled, warehouse, monkeypatch, error):
     """Whatever the warehouse knows is asked for before the first pass, and every pass can wait in its parcel."""
     finish, read = parcels.finish, Warehouse.read
     passes = []
 
     def locked_from_now_on(self, *_arguments):
         if passes:
-            raise WarehouseLocked("Another process has it.")
+            raise error
         return read(self, *_arguments)
 
     def lock(warehouse, job):
@@ -177,23 +180,39 @@ def test_a_warehouse_that_is_locked_between_two_passes_ends_nothing(config, cont
         return finish(warehouse, job)
 
     def refuse(*_arguments):
-        raise WarehouseLocked("Another process has it.")
+        raise error
 
     monkeypatch.setattr(Warehouse, "read", locked_from_now_on)
     monkeypatch.setattr(parcels, "finish", lock)
     monkeypatch.setattr(parcels, "ingest", refuse)
     finished = measure(replace(config, protocol=controlled), warehouse, quiet)
-    assert len(passes) == 4 and not finished.ingested and len(finished.controls) == 3
+    assert len(passes) == 4 and finished.waits == str(error)
+    assert len(finished.controls) == 3 and not finished.failed
+
+
+def test_a_job_that_may_not_be_touched_keeps_nobody_from_reading(config, warehouse, monkeypatch):
+    run_id = measure(config, warehouse, quiet).run_id
+    (warehouse.jobs / "of-a-colleague").mkdir()
+
+    def forbid(self, *_arguments, **_keywords):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(FileLock, "acquire", forbid)
+    (reason,) = sweep_to_read(warehouse)
+    assert "of-a-colleague" in reason and "Permission denied" in reason
+    assert queries.runs(warehouse)["run_id"].to_list() == [run_id]
 
 
 def test_a_later_draw_of_the_text_is_held_against_the_first(config, warehouse, monkeypatch):
     small = replace(PROTOCOLS["quick"], name="small", n_sequences=16, n_tokens=96, n_draws=2)
     monkeypatch.setitem(PROTOCOLS, "small", small)
-    asked = [{"seed": 7}, {"seed": 9}, {"seed": 8}, {"seed": 10, "corpus": "python-docs"}]  # in any order, from any on
-    first, *later, other = (
+    asked = [{"seed": 7}, {"seed": 9}, {"seed": 8},  # in any order, from any on
+             {"seed": 7}, {"seed": 10, "corpus": "python-docs"}]  # fmt: skip
+    first, *later, again, other = (
         measure(replace(config, protocol="small", **changes), warehouse, quiet).profile for changes in asked
     )
-    checks = queries.checks(warehouse, [p.run.run_id for p in (first, *later, other)]).filter(check_name="second_draw")
+    run_ids = [p.run.run_id for p in (first, *later, again, other)]
+    checks = queries.checks(warehouse, run_ids).filter(check_name="second_draw")
     assert sorted(checks["run_id"]) == sorted(profile.run.run_id for profile in later)
     before = first.summaries[0].working_dimension
     for profile in later:
@@ -329,7 +348,7 @@ def test_a_warehouse_that_stays_locked_is_no_failure(config, warehouse):
 
     try:
         finished = measure(config, Warehouse(warehouse.path, wait=0.3), lock_once)
-        assert not finished.ingested
+        assert finished.waits
     finally:
         for holder in holders:
             holder.kill()
@@ -348,7 +367,7 @@ def test_a_measurement_at_work_is_left_alone_and_its_scratch_never_travels(confi
             seen.append({file.name for file in job.iterdir()})
 
     finished = measure(config, warehouse, look)
-    assert seen == [{"progress.json"}] and finished.ingested
+    assert seen == [{"progress.json"}] and not finished.waits
     assert not list(warehouse.jobs.iterdir())
 
 

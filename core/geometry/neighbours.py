@@ -16,6 +16,8 @@ TILE = 512
 CANCELLATION = 2.0**-7
 # Below this share the product form cannot even say which candidates are nearest: such rows are computed explicitly.
 BLUR = 2.0**-17
+_MIX = (-4658895280553007687, -7723592293110705685)
+"""Odd 64-bit factors of the splitmix64 generator (Steele, Lea and Flood 2014), as signed numbers."""
 
 
 @dataclass(frozen=True)
@@ -160,10 +162,18 @@ def first_copies(points: Tensor, members: Tensor) -> Tensor:
     numbers = points.float() + 0.0  # no negative zeros
     if numbers.shape[1] % 2:
         numbers = torch.nn.functional.pad(numbers, (0, 1))
-    bits = numbers.contiguous().view(torch.int64)  # two coordinates at a time
     generator = torch.Generator().manual_seed(0x5EED)
-    weights = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=generator, dtype=torch.int64)
-    _, group = torch.unique((bits * weights.to(bits.device)).sum(1), return_inverse=True)
+    keys = torch.randint(-(2**62), 2**62, (numbers.shape[1] // 2,), generator=generator, dtype=torch.int64)
+    # Two coordinates at a time. A product carries a difference to higher bits alone, so that a sign, which is the
+    # highest, would all but vanish from a weighted sum: the upper half is brought down before and after.
+    mixed = numbers.contiguous().view(torch.int64)
+    mixed += keys.to(points.device)
+    halves = mixed.view(torch.int32)
+    halves[:, ::2] ^= halves[:, 1::2]
+    for factor in _MIX:
+        mixed *= factor
+        halves[:, ::2] ^= halves[:, 1::2]
+    _, group = torch.unique(mixed.sum(1), return_inverse=True)
     n = len(group)
     group, own = group.cpu(), members.cpu()  # small, and not every device has these operations
     position = torch.arange(n)

@@ -80,7 +80,9 @@ def _wide_d2(placed: PlacedCloud, distinct: Tensor, centres: Tensor) -> list[Clo
     squared[torch.arange(len(centres), device=points.device), centres] = torch.inf
     order = squared.topk(min(k_stored, int(used.sum()) - 1), largest=False).indices
     # Explicit, and sorted by it: the product form cancels where points are near each other and far from the origin.
-    distances, by_distance = (points[order] - points[centres][:, None]).norm(dim=2).sort(dim=1)
+    # A centre at a time: all neighbours of all centres are many times the cloud.
+    away = [(points[near] - centre).norm(dim=1) for near, centre in zip(order, points[centres], strict=True)]
+    distances, by_distance = torch.stack(away).sort(dim=1)
     order = order.gather(1, by_distance)
     values = local.local_d2_of_sets(points, order, distinct, centres, ks)
     return [

@@ -24,6 +24,11 @@ class TokenMask:
     """Largest norm over the layer median on the inner layers, before masking."""
 
     @property
+    def kept_rows(self) -> np.ndarray:
+        """Row of each sampled token in the table of kept ones, where it is kept; (n_sequences * n_tokens,)"""
+        return np.cumsum(self.keep) - 1
+
+    @property
     def n_types(self) -> int:
         return len(np.unique(self.types))
 

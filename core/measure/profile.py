@@ -138,10 +138,9 @@ class PlacedWords:
 
 
 def place_words(sample: TokenSample, mask: TokenMask) -> PlacedWords:
-    kept_row = np.cumsum(mask.keep) - 1  # row in the masked table of each token that is kept
     reached = sample.word_rows >= 0
     usable = reached & mask.keep[np.maximum(sample.word_rows, 0)]
-    return PlacedWords(np.flatnonzero(usable), kept_row[sample.word_rows[usable]], int((~usable).sum()))
+    return PlacedWords(np.flatnonzero(usable), mask.kept_rows[sample.word_rows[usable]], int((~usable).sum()))
 
 
 def plan_layers(
@@ -191,8 +190,13 @@ def _word_draws(
 
 
 def token_order(mask: TokenMask, seed: int, draw: int) -> np.ndarray:
-    """The seeded permutation of the kept tokens that decides draw number `draw`."""
-    return np.random.default_rng([seed, 1, draw]).permutation(len(mask.types))
+    """The seeded permutation of the kept tokens, as rows of the masked table, that decides draw number `draw`.
+
+    All sampled tokens are permuted and the masked ones left out, so that a token that is masked in one run alone, by
+    another dtype or machine, takes no other token's place.
+    """
+    order = np.random.default_rng([seed, 1, draw]).permutation(len(mask.keep))
+    return mask.kept_rows[order[mask.keep[order]]]
 
 
 # --- across layers ---------------------------------------------------------------------------------------------

@@ -81,8 +81,8 @@ def measure_all(configs, warehouse) -> int:
         print("\n".join(summary_lines(finished.profile, finished.controls)))
         for line in finished.failed:
             warn(line)
-        if not finished.ingested:
-            print(f"The warehouse is busy: run {finished.run_id} waits in its parcel and will be ingested later.")
+        if finished.waits:
+            warn(f"Run {finished.run_id} is finished and waits in its parcel, to be ingested later. {finished.waits}")
     return worst
 
 

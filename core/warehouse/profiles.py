@@ -24,10 +24,10 @@ _CONTROLS = """
 
 
 # Whether a protocol hash is that of the same protocol with its own seed, only the protocol can tell.
-_OTHER_DRAWS = """
+_DRAWS = """
     SELECT run_id, seed, protocol_hash FROM runs
     WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND dtype = $dtype
-        AND coalesce(stack, 'main') = $stack AND seed <> $seed
+        AND coalesce(stack, 'main') = $stack
     ORDER BY started_at, run_id
 """
 
@@ -54,9 +54,9 @@ def find_control(warehouse: Warehouse, **same: Any) -> str | None:
     return found["run_id"][0] if found.height else None
 
 
-def other_draws(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str]]:
-    """run_id, seed and protocol_hash of the runs on other draws of the same text, the first measured first."""
-    return warehouse.read(_OTHER_DRAWS, same).rows()
+def draws(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str]]:
+    """run_id, seed and protocol_hash of the runs of one model on one text, the first measured first."""
+    return warehouse.read(_DRAWS, same).rows()
 
 
 def _rows(warehouse: Warehouse, table: str, condition: str, value: str) -> list[Any]:

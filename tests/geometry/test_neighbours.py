@@ -62,6 +62,20 @@ def test_only_the_first_of_equal_rows_stays_in_each_member_set():
     ]
 
 
+SIGNS = torch.randint(0, 2, (2000, 12), generator=torch.Generator().manual_seed(7)) * 2.0 - 1
+HALF_PLANE = torch.randn(500, 2, generator=torch.Generator().manual_seed(8))
+
+
+@pytest.mark.parametrize(
+    "points",
+    [SIGNS, torch.eye(513), torch.cat([HALF_PLANE, HALF_PLANE * torch.tensor([1.0, -1.0])]), SIGNS[:, :11].abs() - 1],
+    ids=["signs", "one-hot", "mirrored", "all-equal"],
+)
+def test_points_that_differ_in_few_bits_are_no_copies(points):
+    everything = torch.ones(1, len(points), dtype=torch.bool)
+    assert int(first_copies(points, everything).sum()) == len(torch.unique(points, dim=0))
+
+
 @pytest.mark.parametrize("spread", [1e-3, 1e-4])
 def test_neighbours_in_clusters_far_smaller_than_their_distance_from_the_mean_are_the_right_ones(spread):
     """The product form cannot tell the members of such a cluster apart, not even which are the candidates."""

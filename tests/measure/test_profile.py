@@ -1,4 +1,4 @@
-"""What the flow does where a layer does not fit into the memory of its device."""
+"""The flow: which tokens are drawn, and what happens where a layer does not fit into the memory of its device."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import torch
 
 from core.geometry.layer import LayerPlan
 from core.measure import profile
+from core.measure.mask import TokenMask
 
 PLAN = LayerPlan([], [], [], np.zeros((0, 2), dtype=bool))
 LAYER = object()
@@ -39,3 +40,13 @@ def test_there_is_no_way_round_the_cpu(monkeypatch, error):
     monkeypatch.setattr(profile, "measure_layer", failing(error, "cpu"))
     with pytest.raises(type(error)):
         profile.measure_where_it_fits(POINTS, torch.device("cpu"), PLAN)
+
+
+def test_a_token_that_is_masked_in_one_run_alone_moves_no_other():
+    def order(keep):
+        mask = TokenMask(keep, np.zeros(keep.sum(), dtype=int), np.zeros(keep.sum(), dtype=int), 0, 0, 0, 1.0)
+        return np.flatnonzero(keep)[profile.token_order(mask, seed=3, draw=1)].tolist()
+
+    everything, fewer = np.ones(50, dtype=bool), np.arange(50) != 17
+    assert order(fewer) == [token for token in order(everything) if token != 17]
+    assert sorted(order(fewer)) == np.flatnonzero(fewer).tolist()
