@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,8 +15,10 @@ from torch import Tensor, nn
 from core.errors import InputError, ModelError, ResourceError, unknown_name
 from core.measure.description import describe
 from core.measure.loading import check_files, find_loader, read_config, read_network, read_tokenizer
+from core.measure.on_demand import Unit, read_on_demand
 from core.measure.stacks import (
     Stack,
+    all_stacks,
     choose_stack,
     final_state,
     find_stack,
@@ -26,6 +30,9 @@ from core.measure.weights import Weights
 from core.tables import ModelRow
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SAFE_SHARE = 0.7
+"""Of the free memory, what all weights at once may take: the rest is for the states and logits of a batch, for a unit
+that is drawn in float32, and for other programs. Weights that come on demand cost time and never a digit."""
 LOSS_ROWS = 128
 """Rows of logits that the loss takes at once: its temporaries are as large as they are."""
 
@@ -45,6 +52,8 @@ class OpenModel:
     """`main`, or `encoder` or `decoder` of an encoder-decoder."""
     owner: Any = None
     """The module that runs `layers` and the final norm."""
+    units: tuple[Unit, ...] = ()
+    """What comes into the memory only while it runs; empty where all weights are there."""
 
     @property
     def n_layers(self) -> int:
@@ -122,12 +131,23 @@ class Blueprint:
     dtype: str
     device: torch.device
 
-    def opened(self, module: Any) -> OpenModel:
+    def opened(self, module: Any, units: Sequence[Unit] = ()) -> OpenModel:
         """The model around a network that this blueprint describes."""
         stack = find_stack(module, self.config, self.stack, self.weights.name)
         row = describe(self.weights, self.config, module, self.tokenizer, stack, self.kind)
         return OpenModel(row, module, self.tokenizer, stack.blocks, self.kind == "decoder", self.device, self.dtype,
-                         self.stack, stack.owner)  # fmt: skip
+                         self.stack, stack.owner, tuple(units))  # fmt: skip
+
+    def on_meta(self) -> Any:
+        """The network without memory for its weights."""
+        with torch.device("meta"):
+            return self.loader.from_config(self.config, dtype=DTYPES[self.dtype])
+
+    def fits(self, module: Any, budget: int | None) -> bool:
+        """Whether all weights at once take no more than `budget` bytes, by default SAFE_SHARE of the free memory."""
+        if budget is None:
+            budget = int(SAFE_SHARE * free_memory(self.device))
+        return sum(p.numel() * p.element_size() for p in module.parameters()) <= budget
 
 
 def read_blueprint(weights: Weights, dtype: str, device: str, stack: str | None) -> Blueprint:
@@ -146,12 +166,19 @@ def read_blueprint(weights: Weights, dtype: str, device: str, stack: str | None)
     return Blueprint(weights, config, tokenizer, loader, kind, chosen, dtype, target)
 
 
-def open_model(weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None) -> OpenModel:
+def open_model(weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None,
+               budget: int | None = None, scratch: Path | None = None) -> OpenModel:  # fmt: skip
     """Load tokenizer and weights; raises ModelError with one clear line for anything that must not be measured.
 
-    `stack` chooses between the encoder (None) and the decoder of an encoder-decoder.
+    `stack` chooses between the encoder (None) and the decoder of an encoder-decoder. Weights that take more than
+    `budget` bytes are read from their safetensors files while the network runs; `scratch`, an existing folder, is for
+    those that must be converted first. Without it all are read at once, as GGUF files always are.
     """
     blueprint = read_blueprint(weights, dtype, device, stack)
+    if scratch and not weights.gguf_file and not blueprint.fits(blueprint.on_meta(), budget):
+        module, units_of = read_on_demand(weights, blueprint.loader, DTYPES[dtype], blueprint.device, scratch)
+        blocks = [block for one in all_stacks(module, blueprint.config, weights.name) for block in one.blocks]
+        return blueprint.opened(module.eval(), units_of(blocks))
     module = read_network(weights, blueprint.loader, DTYPES[dtype])
     try:
         module.eval().to(blueprint.device)

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.errors import InputError, ModelError, ResourceError
-from core.measure import hidden, random_init
-from core.measure.models import free_memory, open_model
+from core.measure import hidden, models
+from core.measure.models import SAFE_SHARE, free_memory, open_model
 from core.measure.profile import _open
-from core.measure.random_init import SAFE_SHARE, _Lottery, open_random
+from core.measure.random_init import _Lottery, open_random
 from core.measure.sources import find_weights
 from core.records import RunConfig
 from tests.tiny import ENCODER_DECODERS, SIZES, save_tiny_model
@@ -147,7 +147,7 @@ def test_a_measurement_draws_on_demand_what_exceeds_the_free_memory(folders, mon
     needed = n_bytes * drawn(folders("llama")).row.parameters
     config = RunConfig(str(folders("llama")), device="cpu", dtype=dtype, pass_="random_init")
     for free, where in ((1.01 * needed / SAFE_SHARE, "cpu"), (0.99 * needed / SAFE_SHARE, "meta")):
-        monkeypatch.setattr(random_init, "free_memory", lambda device, free=free: int(free))
+        monkeypatch.setattr(models, "free_memory", lambda device, free=free: int(free))
         assert _open(config).layers[0].mlp.up_proj.weight.device.type == where
 
 
