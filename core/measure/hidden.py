@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import ModelError, ResourceError
+from core.measure.memory import largest_batch
 from core.measure.models import OpenModel, is_out_of_memory, too_large
 from core.measure.on_demand import run_together
 from core.measure.sample import TokenSample
@@ -27,10 +28,6 @@ from core.measure.stacks import input_state, output_state
 from core.records import Progress, ProgressCallback
 
 _log = logging.getLogger("workdim")
-LOGIT_BUDGET = 192 * 2**20
-"""Bytes of logits that one batch may produce: they are the largest tensor of the pass."""
-MAX_BATCH = 8
-"""Sequences per batch: larger ones are no faster on a CPU and only take memory."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +47,6 @@ class HiddenStates:
         """(layer, state) of each entry."""
         residual = [(layer, "residual") for layer in range(self.n_layers + 1)]
         return residual + ([(self.n_layers, "post_norm")] if self.has_post_norm else [])
-
-
-def batch_size(model: OpenModel, n_tokens: int) -> int:
-    """Sequences that one forward pass takes."""
-    return min(MAX_BATCH, max(1, LOGIT_BUDGET // (4 * n_tokens * model.vocabulary_size)))
 
 
 def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: ProgressCallback) -> HiddenStates:
@@ -78,7 +70,7 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     _need_room(scratch, math.prod(shape) * 4)
     states = np.lib.format.open_memmap(scratch / "states.npy", mode="w+", dtype=np.float32, shape=shape)
     spill = _Spill(model, states, n_tokens)
-    batch = batch_size(model, n_tokens)
+    batch = min(model.batch, largest_batch(model.vocabulary_size, n_tokens))
     loss, start = 0.0, 0
     with torch.inference_mode(), spill.hooked():
         while start < n_sequences:

@@ -23,7 +23,6 @@ from safetensors import SafetensorError, safe_open
 from core.errors import ModelError
 from core.measure.weights import Weights
 
-
 logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns of weights on the disk, where we put them
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError, unknown_name
 from core.measure.description import describe
 from core.measure.loading import check_files, find_loader, read_config, read_network, read_tokenizer
+from core.measure.memory import LOSS_ROWS, MAX_BATCH, MemoryPlan, plan_memory, room_for, shape_of
 from core.measure.on_demand import Unit, read_on_demand
 from core.measure.stacks import (
     Stack,
@@ -30,11 +30,6 @@ from core.measure.weights import Weights
 from core.tables import ModelRow
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-SAFE_SHARE = 0.7
-"""Of the free memory, what all weights at once may take: the rest is for the states and logits of a batch, for a unit
-that is drawn in float32, and for other programs. Weights that come on demand cost time and never a digit."""
-LOSS_ROWS = 128
-"""Rows of logits that the loss takes at once: its temporaries are as large as they are."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,8 @@ class OpenModel:
     """The module that runs `layers` and the final norm."""
     units: tuple[Unit, ...] = ()
     """What comes into the memory only while it runs; empty where all weights are there."""
+    batch: int = MAX_BATCH
+    """Windows that go through the network at a time, if their logits are not too many."""
 
     @property
     def n_layers(self) -> int:
@@ -143,11 +140,16 @@ class Blueprint:
         with torch.device("meta"):
             return self.loader.from_config(self.config, dtype=DTYPES[self.dtype])
 
-    def fits(self, module: Any, budget: int | None) -> bool:
-        """Whether all weights at once take no more than `budget` bytes, by default SAFE_SHARE of the free memory."""
-        if budget is None:
-            budget = int(SAFE_SHARE * free_memory(self.device))
-        return sum(p.numel() * p.element_size() for p in module.parameters()) <= budget
+    def plan(self, n_windows: int, n_tokens: int, budget: int | None) -> MemoryPlan:
+        """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot."""
+        module = self.on_meta()
+        row = self.opened(module).row
+        shape = shape_of(module, self.blocks(module), row.hidden_size, row.vocabulary_size)
+        return plan_memory(shape, n_windows, n_tokens, room_for(self.device, budget), self.weights.name)
+
+    def blocks(self, module: Any) -> list[nn.Module]:
+        """Of all stacks."""
+        return [block for one in all_stacks(module, self.config, self.weights.name) for block in one.blocks]
 
 
 def read_blueprint(weights: Weights, dtype: str, device: str, stack: str | None) -> Blueprint:
@@ -167,18 +169,16 @@ def read_blueprint(weights: Weights, dtype: str, device: str, stack: str | None)
 
 
 def open_model(weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None,
-               budget: int | None = None, scratch: Path | None = None) -> OpenModel:  # fmt: skip
+               scratch: Path | None = None) -> OpenModel:  # fmt: skip
     """Load tokenizer and weights; raises ModelError with one clear line for anything that must not be measured.
 
-    `stack` chooses between the encoder (None) and the decoder of an encoder-decoder. Weights that take more than
-    `budget` bytes are read from their safetensors files while the network runs; `scratch`, an existing folder, is for
-    those that must be converted first. Without it all are read at once, as GGUF files always are.
+    `stack` chooses between the encoder (None) and the decoder of an encoder-decoder. With `scratch`, an existing folder
+    for weights that must be converted first, the weights come on demand from their safetensors files.
     """
     blueprint = read_blueprint(weights, dtype, device, stack)
-    if scratch and not weights.gguf_file and not blueprint.fits(blueprint.on_meta(), budget):
+    if scratch:
         module, units_of = read_on_demand(weights, blueprint.loader, DTYPES[dtype], blueprint.device, scratch)
-        blocks = [block for one in all_stacks(module, blueprint.config, weights.name) for block in one.blocks]
-        return blueprint.opened(module.eval(), units_of(blocks))
+        return blueprint.opened(module.eval(), units_of(blueprint.blocks(module)))
     module = read_network(weights, blueprint.loader, DTYPES[dtype])
     try:
         module.eval().to(blueprint.device)
@@ -198,11 +198,3 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and ("out of memory" in text or "DefaultCPUAllocator" in text)
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that a tensor could take on the device now, what torch holds back for later tensors included."""
-    if device.type != "cuda":
-        return psutil.virtual_memory().available
-    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + held

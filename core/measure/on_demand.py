@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.hooks import AlignDevicesHook, remove_hook_from_submodules
@@ -64,7 +64,7 @@ def run_together(
         undo.callback(_end, runners)
         for unit in units:
             undo.callback(unit.module.register_forward_pre_hook(wait_before(unit), prepend=True).remove)
-        waiting = {index: unit for index in range(len(runners)) if (unit := go_on(index))}
+        waiting = {index: first for index in range(len(runners)) if (first := go_on(index))}
         n_done = 0
         while waiting:
             unit = next(iter(waiting.values()))
@@ -137,7 +137,7 @@ def _unit(module: nn.Module, parts: Sequence[nn.Module], stored: dict[nn.Module,
     def load() -> None:
         try:
             for part in parts:
-                for entries in (part._parameters, part._buffers):
+                for entries in cast("tuple[dict[str, Any], ...]", (part._parameters, part._buffers)):
                     for name, tensor in entries.items():
                         if tensor is not None and tensor.device.type == "meta":
                             before.append((entries, name, tensor))

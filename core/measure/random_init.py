@@ -28,16 +28,14 @@ _DRAWN = "_is_hf_initialized"
 
 
 def open_random(weights: Weights, seed: int, dtype: str = "float32", device: str = "auto", stack: str | None = None,
-                budget: int | None = None) -> OpenModel:  # fmt: skip
+                on_demand: bool = False) -> OpenModel:  # fmt: skip
     """The control of a model: its configuration, tokenizer and row, none of its weights.
 
-    Where the parameters take more than `budget` bytes, by default a safe share of the free memory, each block is
-    drawn when the forward pass reaches it and dropped after. Raises what open_model raises.
+    On demand, each block is drawn when the forward pass reaches it and dropped after. Raises what open_model raises.
     """
     blueprint = read_blueprint(weights, dtype, device, stack)
     module = blueprint.on_meta()
-    is_lazy = not blueprint.fits(module, budget)
-    units = _Lottery(module.eval(), seed, dtype, blueprint.device, weights.name).draw(is_lazy)
+    units = _Lottery(module.eval(), seed, dtype, blueprint.device, weights.name).draw(on_demand)
     return blueprint.opened(module, units)
 
 
@@ -70,7 +68,7 @@ class _Lottery:
         self.tied = set(getattr(module, "all_tied_weights_keys", None) or ())
         self.in_float32 = _kept_in_float32(module, self.dtype)
 
-    def draw(self, is_lazy: bool) -> list[Unit]:
+    def draw(self, on_demand: bool) -> list[Unit]:
         """All units, or all but the blocks, which are returned and then drawn when the forward pass reaches them."""
         blocks = {id(b): b for stack in all_stacks(self.module, self.module.config, self.name) for b in stack.blocks}
         parts = list(_parts(self.module, "", self.module, set()))
@@ -80,7 +78,7 @@ class _Lottery:
         try:
             # Before the blocks: an initialiser of the whole model reaches into blocks only while they have no values.
             self._fill([[part] for part in outside])
-            if is_lazy:
+            if on_demand:
                 return [self._on_demand(blocks[key], unit) for key, unit in inside.items()]
             for unit in inside.values():
                 self._fill([unit])

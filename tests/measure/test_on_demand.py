@@ -1,6 +1,7 @@
 """Networks read while they run: the states of networks in memory, each weight once per pass, one unit at a time."""
 
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,8 +25,8 @@ def folders(tmp_path_factory):
     return lambda family: root / family if (root / family).exists() else save_tiny_model(root / family, family)
 
 
-def opened(folder, tmp_path, budget=0, **options):
-    return open_model(find_weights(str(folder)), device="cpu", budget=budget, scratch=tmp_path, **options)
+def opened(folder, scratch, **options):
+    return open_model(find_weights(str(folder)), device="cpu", scratch=scratch, **options)
 
 
 def states_of(model, tmp_path, n_sequences=20):
@@ -38,7 +39,7 @@ def states_of(model, tmp_path, n_sequences=20):
 @pytest.mark.parametrize("family, stack", ALL)
 def test_weights_on_demand_give_the_states_of_weights_in_memory_bit_for_bit(family, stack, dtype, folders, tmp_path):
     options = dict(stack=stack, dtype=dtype)
-    expected = states_of(opened(folders(family), tmp_path, budget=None, **options), tmp_path)
+    expected = states_of(opened(folders(family), None, **options), tmp_path)
     model = opened(folders(family), tmp_path, **options)
     found = states_of(model, tmp_path)
     assert len(model.units) > 2 and len({block for block in model.layers} - {u.module for u in model.units}) == 0
@@ -55,8 +56,7 @@ def test_each_weight_is_read_once_for_all_batches_of_a_pass(folders, tmp_path, m
         return get(self, key)
 
     monkeypatch.setattr(offload.OffloadedWeightsLoader, "__getitem__", count)
-    monkeypatch.setattr(hidden, "MAX_BATCH", 2)
-    states_of(model, tmp_path)  # ten batches
+    states_of(replace(model, batch=2), tmp_path)  # ten batches
     names = dict(model.module.named_parameters())
     assert {name: read[name] for name in names} == dict.fromkeys(names, 1)
 
@@ -106,13 +106,6 @@ def test_a_tensor_that_the_files_lack_is_named(tmp_path):
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"1 tensors are missing.*layers\.1\.mlp\.up_proj\.weight"):
         opened(folder, tmp_path)
-
-
-def test_the_budget_decides(folders, tmp_path):
-    needed = 4 * opened(folders("llama"), tmp_path, budget=None).row.parameters
-    assert not opened(folders("llama"), tmp_path, budget=needed).units
-    assert opened(folders("llama"), tmp_path, budget=needed - 1).units
-    assert opened(folders("llama"), tmp_path, budget=needed - 1).row == opened(folders("llama"), tmp_path, None).row
 
 
 def test_batches_take_turns_at_every_unit():
