@@ -27,7 +27,9 @@ def test_both_demo_models_are_in_the_warehouse(runs):
 
 def test_smollm2_profile_is_the_known_one(demo_warehouse, runs):
     run = summary_of(runs, "SmolLM2-135M-Instruct")
-    estimates = queries.estimates(demo_warehouse, [run["run_id"]]).filter(estimator="d2", cloud="one_per_type")
+    estimates = queries.estimates(demo_warehouse, [run["run_id"]]).filter(
+        estimator="d2", cloud="one_per_type", transform="centred"
+    )
     found = {row["layer"]: row["value"] for row in estimates.filter(state="residual").iter_rows(named=True)}
     for layer, value in SMOLLM2.items():
         assert found[layer] == pytest.approx(value, rel=0.15), layer

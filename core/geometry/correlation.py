@@ -41,8 +41,13 @@ def correlation_of_sets(points: Tensor, sequences: Tensor, members: Tensor, radi
 
 def median_radii(distances: Tensor) -> tuple[float, float]:
     """The two radii from neighbour distances (n, >= 20), sorted."""
-    inner, outer = (float(distances[:, rank - 1].median()) for rank in RANKS)
+    inner, outer = (median(distances[:, rank - 1]) for rank in RANKS)
     return inner, outer
+
+
+def median(distances: Tensor) -> float:
+    """Of those that are defined; the mean of the middle two where they are even in number, as numpy has it."""
+    return float(distances.nanquantile(0.5))
 
 
 def pair_counts(points: Tensor, sequences: Tensor, members: Tensor, radii: tuple[float, float]) -> Tensor:

@@ -114,7 +114,10 @@ def correlation_integral(placed: PlacedCloud, distinct: Tensor, within: SetNeigh
     """With the whole cloud's radii for every subset: only the counts of pairs are taken again."""
     inner, outer = correlation.RANKS
     whole = within.distances[0][distinct[0]]
-    radii = (_median(whole[:, within.ranks.index(inner)]), _median(whole[:, within.ranks.index(outer)]))
+    radii = (
+        correlation.median(whole[:, within.ranks.index(inner)]),
+        correlation.median(whole[:, within.ranks.index(outer)]),
+    )
     sequences = torch.from_numpy(placed.cloud.sequences).to(placed.points.device)
     value, *blocks = correlation.correlation_of_sets(placed.points, sequences, distinct, radii)
     n, n_dropped = len(whole), placed.cloud.n_points - len(whole)
@@ -122,10 +125,6 @@ def correlation_integral(placed: PlacedCloud, distinct: Tensor, within: SetNeigh
         placed.cloud, "correlation_integral", inner, outer, value, blocks, scale=radii[1], n_points=n,
         n_dropped=n_dropped,
     )  # fmt: skip
-
-
-def _median(distances: Tensor) -> float:
-    return float(distances.nanmedian())
 
 
 def further(placed: PlacedCloud, names: Iterable[str]) -> list[CloudEstimate]:
