@@ -16,6 +16,7 @@ from core.measure.profile import _open
 from core.measure.protocol import PROTOCOLS
 from core.measure.sources import find_weights
 from core.records import RunConfig
+from tests.tiny import save_tiny_model
 
 CPU = torch.device("cpu")
 SHAPE = memory.Shape(weights=10**9, largest_unit=10**8, element=4, width=10_000, hidden_size=1000, logits=30_000)
@@ -60,18 +61,24 @@ def test_what_the_process_holds_is_no_room():
 
 
 @pytest.mark.parametrize("pass_", ["text", "random_init"])
-def test_a_measurement_takes_weights_on_demand_where_they_exceed_the_free_memory(
-    tiny_llama, monkeypatch, tmp_path, pass_
-):
-    config = RunConfig(str(tiny_llama), device="cpu", pass_=pass_)
-    opened = []
-    for name in ("open_model", "open_random"):
-        original = getattr(memory, name, None) or getattr(__import__("core.measure.profile", fromlist=[name]), name)
-        monkeypatch.setattr(
-            f"core.measure.profile.{name}", lambda *a, original=original, **k: opened.append(k) or original(*a, **k)
-        )
-    needed = read_blueprint(find_weights(str(tiny_llama)), "float32", "cpu", None).plan(32, 128, None).n_bytes
-    for free, on_demand in ((1.01 * needed / SAFE_SHARE, False), (0.5 * needed / SAFE_SHARE, True)):
-        monkeypatch.setattr(memory, "free_memory", lambda device, free=free: int(free))
-        model = _open(config, PROTOCOLS["quick"], tmp_path)
-        assert bool(model.units) == on_demand
+def test_a_measurement_takes_weights_on_demand_where_memory_is_short(monkeypatch, tmp_path, pass_):
+    folder = save_tiny_model(tmp_path / "deep", num_hidden_layers=60)  # or its windows would be the larger part
+    config = RunConfig(str(folder), device="cpu", pass_=pass_)
+    needed = read_blueprint(find_weights(str(folder)), "float32", "cpu", None).plan(32, 128, None).n_bytes
+    for room, on_demand in ((1.01 * needed, False), (0.6 * needed, True)):
+        monkeypatch.setattr(memory, "free_memory", lambda device, room=room: int(room / SAFE_SHARE))
+        assert bool(_open(config, PROTOCOLS["quick"], tmp_path).units) == on_demand
+
+
+def test_a_gguf_file_that_does_not_fit_is_refused(tiny_llama, monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "core.measure.profile.find_weights", lambda name: replace(find_weights(name), gguf_file="a.gguf")
+    )
+    monkeypatch.setattr("core.measure.profile.read_blueprint", lambda weights, *asked: Planned())
+    with pytest.raises(ResourceError, match=r"a\.gguf is always read whole.*--memory-budget"):
+        _open(RunConfig(str(tiny_llama), device="cpu"), PROTOCOLS["quick"], tmp_path)
+
+
+class Planned:
+    def plan(self, *_arguments):
+        return memory.MemoryPlan(on_demand=True, batch=1, n_bytes=1)
