@@ -84,7 +84,7 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8") -
 def _corpus(name: str, pieces: list[str], language: str, domain: str, licence: str, source: str) -> Corpus:
     pieces = [piece for piece in pieces if piece.strip()]
     if not pieces:
-        raise CorpusError(f"The corpus {name} holds no text. Choose another file or column.")
+        raise CorpusError(f"The corpus {name} holds no text. Choose another file, or a column with text in it.")
     sha256 = hashlib.sha256("\0".join(pieces).encode("utf-8", "surrogatepass")).hexdigest()
     row = CorpusRow(f"{name}@{sha256[:12]}", name, language, domain, licence, sha256, len(pieces),
                     sum(map(len, pieces)), source)  # fmt: skip

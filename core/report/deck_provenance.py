@@ -169,12 +169,14 @@ def _definitions(material: Material) -> list[str]:
         _("# What the words mean"),
         wording.own_definition(language),
         _(
-            "Working dimension: d2 at the layer of its maximum, chosen on one half of the text and read on the other. "
+            "Working dimension: d2 at the inner layer where it is largest, chosen on one half of the text and read on "
+            "the other. "
             "Final dimension: d2 after the last block, before and after the final norm."
         ),
         _(
-            "Expansion-contraction is found only if working over embedding and working over final dimension "
-            "both exceed 1.1 beyond their error, and no random weights show the same. A check qualifies it, no more."
+            "Expansion-contraction is found only if working over embedding and working over final dimension both "
+            "exceed 1.1 beyond their error. Where random weights show the same it is undecided; other controls and "
+            "checks qualify it."
         ),
         *([controls] if has_controls else []),
         wording.which_ten(language),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -118,12 +119,27 @@ def texts_of(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def names_of(some: pl.DataFrame, among: pl.DataFrame, language: str) -> str:
-    """The models' names, or how many of how many, so that the line stays one line."""
+    """The models' names, or how many of how many, so that the line stays one line.
+
+    A model of which other runs are another case is named with text and protocol.
+    """
     _ = translator(language)
-    names = some["name"].unique(maintain_order=True).to_list()
+    others = among.filter(~pl.col("run_id").is_in(some["run_id"].to_list()))
+    divided = set(some["name"]) & set(others["name"])
+    names = list(dict.fromkeys(_name(run, run["name"] in divided, language) for run in some.iter_rows(named=True)))
     if len(names) <= 2:
-        return _(", ").join(shortened(name) for name in names)
+        return _(", ").join(names)
+    if divided:
+        return _("{count} of {total} runs").format(count=some.height, total=among.height)
     return _("{count} of {total} models").format(count=len(names), total=among["name"].n_unique())
+
+
+def _name(run: dict[str, Any], is_divided: bool, language: str) -> str:
+    name = shortened(run["name"])
+    if not is_divided:
+        return name
+    _ = translator(language)
+    return _("{quantity} ({details})").format(quantity=name, details=f"{run['corpus_name']}, {run['protocol']}")
 
 
 def _counted(checks: pl.DataFrame, outcome: str, language: str) -> str:

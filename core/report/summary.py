@@ -38,12 +38,16 @@ def summary(told: Measurement, controls: Sequence[Measurement] = ()) -> list[str
 
 
 def check_line(row: Row) -> str:
-    """`warn   Share of variance between windows, layer 30: 0.24 (limit 0.2)`, the paired error where there is one."""
+    """`warn   Share of variance between windows, layer 30: 0.24 (limit 0.2)`, the paired error where there is one.
+
+    What has no limit cannot pass: it is for information.
+    """
     where = "" if row["layer"] is None else f", layer {row['layer']}"
     error = "" if row.get("std_error") is None else f" ± {number(row['std_error'])}"
     limit = "" if row["threshold"] is None else f" (limit {number(row['threshold'])})"
     value = "not defined" if row["value"] is None else number(row["value"])
-    return f"{row['outcome']:<6}{wording.check_name(row['check_name'], 'en')}{where}: {value}{error}{limit}"
+    told = "info" if row["threshold"] is None and row["outcome"] == "pass" else row["outcome"]
+    return f"{told:<6}{wording.check_name(row['check_name'], 'en')}{where}: {value}{error}{limit}"
 
 
 # --- what was measured -----------------------------------------------------------------------------------------

@@ -73,7 +73,9 @@ def measure_all(configs, warehouse) -> int:
     from core.runs import measure, parts_of
 
     worst = 0
-    for config in (part for asked in configs for part in parts_of(asked)):
+    parts = [part for asked in configs for part in parts_of(asked)]
+    for number, config in enumerate(parts, 1):
+        print(f"Measuring {config.model} on {config.corpus}, {config.protocol} ({number} of {len(parts)})", flush=True)
         try:
             with ProgressBar(config.model) as bar:
                 finished = measure(config, warehouse, bar.report)

@@ -10,6 +10,9 @@ import sys
 from core.errors import InputError
 from core.verbs.chosen import chosen_warehouse, existing_warehouse, warn
 
+LONG_DECK = 6
+"""Runs on text beyond which a deck that nobody chose is too long to present."""
+
 
 def runs(options: argparse.Namespace) -> int:
     from core.analysis.controls import with_controls
@@ -22,7 +25,7 @@ def runs(options: argparse.Namespace) -> int:
     if options.show:
         runs = runs.filter(runs["run_id"].str.starts_with(options.show))
         if len(runs) != 1:
-            raise InputError(f"{len(runs)} runs begin with '{options.show}'. `python -m core runs` lists their ids.")
+            raise InputError(_which(len(runs), options.show))
     if options.json:
         print(json.dumps(runs.to_dicts(), default=str, ensure_ascii=False, indent=1))
     elif options.show:
@@ -100,7 +103,7 @@ def slides(options: argparse.Namespace) -> int:
         for start in options.chosen:
             meant = runs.filter(runs["run_id"].str.starts_with(start)).height
             if meant != 1:
-                raise InputError(f"{meant} runs begin with '{start}'. `python -m core runs` lists their ids.")
+                raise InputError(_which(meant, start))
         runs = runs.filter(pl.any_horizontal(pl.col("run_id").str.starts_with(start) for start in options.chosen))
     else:
         runs = newest(runs.filter(runs["pass"] == "text"))
@@ -117,5 +120,12 @@ def slides(options: argparse.Namespace) -> int:
         os.replace(beside, options.out)
     except OSError as error:
         raise InputError(f"{options.out} cannot be written: {error.strerror}. Name another file with --out.") from error
-    print(f"{options.out}: {len(ids)} runs, {len(content) / 1e3:.0f} kB")
+    print(f"{options.out}: {len(ids)} runs, controls included, {len(content) / 1e3:.0f} kB")
+    if not options.chosen and runs.filter(pl.col("pass") == "text").height > LONG_DECK:
+        print("That is a long deck. --run RUN, once for each, makes one of the runs that you choose.")
     return 0
+
+
+def _which(count: int, start: str) -> str:
+    todo = "Type more of the id" if count else "Check the id"
+    return f"{count} runs begin with '{start}'. {todo}: `python -m core runs` lists them."

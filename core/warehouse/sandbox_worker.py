@@ -218,6 +218,8 @@ def _clear(error: Exception, request: dict[str, Any]) -> str:
         return "The query was refused: the warehouse is only read here."
     if "expression depth limit" in text:
         return "The statement is nested too deeply (more than 1,000 levels)."
+    if isinstance(error, duckdb.ParserException):
+        return f"{text.splitlines()[0].removeprefix('Parser Error: ')}. Type one SELECT statement."
     sentences = text.split("\n\nLINE ")[0].splitlines()
     return " ".join(line.strip() for line in sentences if line.strip()) or type(error).__name__
 

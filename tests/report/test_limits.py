@@ -37,6 +37,11 @@ def test_what_is_there_is_not_missed():
     assert "random control" not in said
 
 
+def test_a_model_with_a_control_on_one_text_alone_is_named_with_the_other():
+    said = reasons(Model("a", qualifiers=("random_init_differs",)), Model("a", corpus="python-source"), Model("b"))
+    assert "No random control for a (python-source, quick), b:" in said
+
+
 def test_scores_of_base_models_are_no_evidence():
     assert "belong to base models" in reasons(Model("a", base_repository="o/b"), scores=[score("o/b", 1.0)])
     exact = score("o/a", 1.0, "r1")
