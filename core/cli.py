@@ -71,7 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--dtype", default="float32", metavar="NAME", help="float32, bfloat16 or float16")
     measure.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps")
     measure.add_argument("--stack", choices=("encoder", "decoder"), help="of an encoder-decoder; default: its encoder")
-    measure.add_argument("--memory-budget", default="1GiB", metavar="SIZE", help="for the layer x layer matrices")
+    measure.add_argument("--memory-budget", metavar="SIZE", help="for example 4GiB; larger models are read block by "
+                         "block (default: what is free, less a reserve)")  # fmt: skip
     measure.add_argument("--estimator", action="append", metavar="NAME", help="one more of the registry (repeatable)")
     measure.add_argument("--controls", action="store_true", help="control passes with any protocol (standard has them)")
     measure.add_argument("--keep-tokens", action="store_true", help="keep per-token results in the parcel")

@@ -103,8 +103,8 @@ class RunConfig:
     """`encoder` or `decoder` of an encoder-decoder; None takes its encoder."""
     companions: tuple[str, ...] = ()
     """Models that this one is to be compared with across tokenizers: the words are chosen for all of them."""
-    memory_budget: int = 2**30
-    """Bytes that the layer x layer matrices may take."""
+    memory_budget: int | None = None
+    """Bytes that the measurement may take; None leaves a share of the free memory to others."""
     estimators: tuple[str, ...] = ()
     """Estimators of the registry to run on `one_per_type` besides those of the protocol."""
     controls: bool = False

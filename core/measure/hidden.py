@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import ModelError, ResourceError
+from core.measure.memory import largest_batch
 from core.measure.models import OpenModel, is_out_of_memory, too_large
+from core.measure.on_demand import run_together
 from core.measure.sample import TokenSample
 from core.measure.stacks import input_state, output_state
 from core.records import Progress, ProgressCallback
 
 _log = logging.getLogger("workdim")
-LOGIT_BUDGET = 192 * 2**20
-"""Bytes of logits that one batch may produce: they are the largest tensor of the pass."""
-MAX_BATCH = 8
-"""Sequences per batch: larger ones are no faster on a CPU and only take memory."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,6 @@ class HiddenStates:
         """(layer, state) of each entry."""
         residual = [(layer, "residual") for layer in range(self.n_layers + 1)]
         return residual + ([(self.n_layers, "post_norm")] if self.has_post_norm else [])
-
-
-def batch_size(model: OpenModel, n_tokens: int) -> int:
-    """Sequences that one forward pass takes."""
-    return min(MAX_BATCH, max(1, LOGIT_BUDGET // (4 * n_tokens * model.vocabulary_size)))
 
 
 def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: ProgressCallback) -> HiddenStates:
@@ -76,33 +70,45 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     _need_room(scratch, math.prod(shape) * 4)
     states = np.lib.format.open_memmap(scratch / "states.npy", mode="w+", dtype=np.float32, shape=shape)
     spill = _Spill(model, states, n_tokens)
-    batch = batch_size(model, n_tokens)
-    loss, post_norm_differs = 0.0, False
-    start = 0
+    batch = min(model.batch, largest_batch(model.vocabulary_size, n_tokens))
+    loss, start = 0.0, 0
     with torch.inference_mode(), spill.hooked():
         while start < n_sequences:
             progress(Progress("forward", start, n_sequences))
-            ids = sample.ids[start : start + batch]
-            batch_loss = _forward(model, spill, start, ids)
-            if batch_loss is None:
-                batch = _halved(model, ids)
+            # Weights that come on demand come once for all batches.
+            end = n_sequences if model.units else min(start + batch, n_sequences)
+            parts = [(first, sample.ids[first : min(first + batch, end)]) for first in range(start, end, batch)]
+            found = _forward(model, spill, parts, lambda n: progress(Progress("forward", n, len(model.units))))
+            if found is None:
+                batch = _halved(model, parts[0][1])
                 continue
-            post_norm_differs |= not np.array_equal(states[-1, spill.rows], states[-2, spill.rows])
-            loss += batch_loss
-            start += len(ids)
+            loss, start = loss + found, end
     progress(Progress("forward", n_sequences, n_sequences))
     spill.check()
     bits = loss / (math.log(2) * sample.n_bytes_scored) if model.is_causal and sample.n_bytes_scored else None
-    return HiddenStates(states, spill.norms, model.n_layers, post_norm_differs, bits)
+    return HiddenStates(states, spill.norms, model.n_layers, spill.post_norm_differs, bits)
 
 
-def _forward(model: OpenModel, spill: _Spill, start: int, ids: np.ndarray) -> float | None:
-    """The summed loss of one batch, whose states are spilled; None, with nothing counted, where memory is too short."""
-    spill.begin(start, len(ids))
+def _forward(
+    model: OpenModel, spill: _Spill, parts: list[tuple[int, np.ndarray]], units_done: Callable[[int], None]
+) -> float | None:
+    """The summed loss of batches, whose states are spilled; None, with nothing counted, where memory is too short.
+
+    A part is the number of its first window, and the ids of its windows.
+    """
+    losses = [0.0] * len(parts)
+
+    def run(index: int) -> None:
+        last, losses[index] = model.forward(torch.from_numpy(parts[index][1]).to(model.device))
+        spill.write_last(last)
+
+    def enter(index: int) -> None:
+        spill.at(parts[index][0], len(parts[index][1]))
+
+    spill.begin()
     try:
-        last, loss = model.forward(torch.from_numpy(ids).to(model.device))
-        spill.write(model.n_layers + 1, last)
-        return loss
+        run_together(model.units, [partial(run, i) for i in range(len(parts))], enter, units_done)
+        return sum(losses)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -132,11 +138,15 @@ class _Spill:
         self.model, self.states, self.n_tokens = model, states, n_tokens
         self.norms = np.zeros(states.shape[:2], dtype=np.float32)  # (n_states, n_sequences * n_tokens)
         self.written = np.zeros(len(states), dtype=np.int64)
-        self.begin(0, 0)
+        self.post_norm_differs = False
+        self.begin()
+        self.at(0, 0)
 
-    def begin(self, sequence: int, n_sequences: int) -> None:
-        """The next states are those of `n_sequences` windows from `sequence` on."""
+    def begin(self) -> None:
         self.before = self.written.copy()
+
+    def at(self, sequence: int, n_sequences: int) -> None:
+        """The next states are those of `n_sequences` windows from `sequence` on."""
         self.n_sequences = n_sequences
         self.rows = slice(sequence * self.n_tokens, (sequence + n_sequences) * self.n_tokens)
 
@@ -151,6 +161,11 @@ class _Spill:
         self.norms[index, self.rows] = torch.linalg.vector_norm(flat, dim=1).numpy()
         self.states[index, self.rows] = flat.numpy()
         self.written[index] += len(flat)
+
+    def write_last(self, state: Tensor) -> None:
+        """The state after the final norm, after all others of its windows."""
+        self.write(len(self.states) - 1, state)
+        self.post_norm_differs |= not np.array_equal(self.states[-1, self.rows], self.states[-2, self.rows])
 
     def _check_shape(self, index: int, state: Tensor) -> None:
         hidden_size, found = self.states.shape[-1], tuple(state.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 from contextlib import redirect_stderr
 from functools import lru_cache
@@ -21,6 +22,8 @@ from safetensors import SafetensorError, safe_open
 
 from core.errors import ModelError
 from core.measure.weights import Weights
+
+logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns of weights on the disk, where we put them
 
 
 def read_config(weights: Weights) -> Any:
@@ -42,9 +45,9 @@ def read_tokenizer(weights: Weights) -> Any:
     return _load(weights, transformers.AutoTokenizer, "tokenizer")
 
 
-def read_network(weights: Weights, loader: Any, dtype: torch.dtype) -> Any:
-    """The network with its weights; raises ModelError where one of them is missing."""
-    module, info = _load(weights, loader, "weights", dtype=dtype, output_loading_info=True)
+def read_network(weights: Weights, loader: Any, dtype: torch.dtype, **placed: Any) -> Any:
+    """The network with its weights, placed as asked; raises ModelError where one of them is missing."""
+    module, info = _load(weights, loader, "weights", dtype=dtype, output_loading_info=True, **placed)
     _check_complete(weights, info)
     return module
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError, unknown_name
 from core.measure.description import describe
 from core.measure.loading import check_files, find_loader, read_config, read_network, read_tokenizer
+from core.measure.memory import LOSS_ROWS, MAX_BATCH, MemoryPlan, plan_memory, room_for, shape_of
+from core.measure.on_demand import Unit, read_on_demand
 from core.measure.stacks import (
     Stack,
+    all_stacks,
     choose_stack,
     final_state,
     find_stack,
@@ -26,8 +30,6 @@ from core.measure.weights import Weights
 from core.tables import ModelRow
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-LOSS_ROWS = 128
-"""Rows of logits that the loss takes at once: its temporaries are as large as they are."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class OpenModel:
     """`main`, or `encoder` or `decoder` of an encoder-decoder."""
     owner: Any = None
     """The module that runs `layers` and the final norm."""
+    units: tuple[Unit, ...] = ()
+    """What comes into the memory only while it runs; empty where all weights are there."""
+    batch: int = MAX_BATCH
+    """Windows that go through the network at a time, if their logits are not too many."""
 
     @property
     def n_layers(self) -> int:
@@ -122,12 +128,28 @@ class Blueprint:
     dtype: str
     device: torch.device
 
-    def opened(self, module: Any) -> OpenModel:
+    def opened(self, module: Any, units: Sequence[Unit] = ()) -> OpenModel:
         """The model around a network that this blueprint describes."""
         stack = find_stack(module, self.config, self.stack, self.weights.name)
         row = describe(self.weights, self.config, module, self.tokenizer, stack, self.kind)
         return OpenModel(row, module, self.tokenizer, stack.blocks, self.kind == "decoder", self.device, self.dtype,
-                         self.stack, stack.owner)  # fmt: skip
+                         self.stack, stack.owner, tuple(units))  # fmt: skip
+
+    def on_meta(self) -> Any:
+        """The network without memory for its weights."""
+        with torch.device("meta"):
+            return self.loader.from_config(self.config, dtype=DTYPES[self.dtype])
+
+    def plan(self, n_windows: int, n_tokens: int, budget: int | None) -> MemoryPlan:
+        """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot."""
+        module = self.on_meta()
+        row = self.opened(module).row
+        shape = shape_of(module, self.blocks(module), row.hidden_size, row.vocabulary_size)
+        return plan_memory(shape, n_windows, n_tokens, room_for(self.device, budget), self.weights.name)
+
+    def blocks(self, module: Any) -> list[nn.Module]:
+        """Of all stacks."""
+        return [block for one in all_stacks(module, self.config, self.weights.name) for block in one.blocks]
 
 
 def read_blueprint(weights: Weights, dtype: str, device: str, stack: str | None) -> Blueprint:
@@ -146,12 +168,17 @@ def read_blueprint(weights: Weights, dtype: str, device: str, stack: str | None)
     return Blueprint(weights, config, tokenizer, loader, kind, chosen, dtype, target)
 
 
-def open_model(weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None) -> OpenModel:
+def open_model(weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None,
+               scratch: Path | None = None) -> OpenModel:  # fmt: skip
     """Load tokenizer and weights; raises ModelError with one clear line for anything that must not be measured.
 
-    `stack` chooses between the encoder (None) and the decoder of an encoder-decoder.
+    `stack` chooses between the encoder (None) and the decoder of an encoder-decoder. With `scratch`, an existing folder
+    for weights that must be converted first, the weights come on demand from their safetensors files.
     """
     blueprint = read_blueprint(weights, dtype, device, stack)
+    if scratch:
+        module, units_of = read_on_demand(weights, blueprint.loader, DTYPES[dtype], blueprint.device, scratch)
+        return blueprint.opened(module.eval(), units_of(blueprint.blocks(module)))
     module = read_network(weights, blueprint.loader, DTYPES[dtype])
     try:
         module.eval().to(blueprint.device)
@@ -171,11 +198,3 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and ("out of memory" in text or "DefaultCPUAllocator" in text)
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that a tensor could take on the device now, what torch holds back for later tensors included."""
-    if device.type != "cuda":
-        return psutil.virtual_memory().available
-    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + held

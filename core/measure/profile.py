@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.errors import CorpusError
+from core.errors import CorpusError, ResourceError
 from core.geometry import clouds
 from core.geometry.layer import LayerPlan, measure_layer
 from core.geometry.layer_pairs import LayerPairs, PairValue, points_within
@@ -23,7 +23,7 @@ from core.measure.corpora import Corpus, open_corpus
 from core.measure.hidden import HiddenStates, capture, give_back
 from core.measure.loading import read_tokenizer
 from core.measure.mask import TokenMask, mask_tokens
-from core.measure.models import OpenModel, is_out_of_memory, open_model
+from core.measure.models import OpenModel, is_out_of_memory, open_model, read_blueprint
 from core.measure.protocol import MIN_TYPES, find_protocol
 from core.measure.provenance import Clock
 from core.measure.random_init import open_random
@@ -34,6 +34,8 @@ from core.measure.stored import Measured, as_profile
 from core.records import Profile, Progress, ProgressCallback, Protocol, RunConfig
 
 _log = logging.getLogger("workdim")
+PAIR_BUDGET = 2**30
+"""Bytes that the layer x layer matrices may take, and at most a quarter of what the measurement may."""
 PAIR_DRAW = 0
 """The draw of `one_per_type` whose tokens the layer x layer matrices follow."""
 
@@ -48,7 +50,7 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
     protocol = find_protocol(config.protocol)
     corpus = open_corpus(config.corpus, config.column, config.encoding)
     with clock.phase("load"):
-        model = _open(config)
+        model = _open(config, protocol, scratch)
         companions = [read_tokenizer(find_weights(reference)) for reference in config.companions]
         sample = draw_sample(corpus, model.tokenizer, protocol, config.seed, model.row.name, companions)
         if config.pass_ == "shuffled":
@@ -64,7 +66,7 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
         gc.collect()
     with clock.phase("geometry"):
         layers = []
-        pairs = start_pairs(plan, states, config.memory_budget)
+        pairs = start_pairs(plan, states, min(PAIR_BUDGET, (config.memory_budget or PAIR_BUDGET * 4) // 4))
         for index, (_, state) in enumerate(states.labels):
             clock.report(Progress("geometry", index, len(states.labels)))
             # (n_tokens_used, hidden_size)
@@ -83,11 +85,24 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
     )
 
 
-def _open(config: RunConfig) -> OpenModel:
+def _open(config: RunConfig, protocol: Protocol, scratch: Path) -> OpenModel:
+    """All weights at once where the memory is there for them, and on demand where it is not."""
     weights = find_weights(config.model)
+    asked = (config.dtype, config.device, config.stack)
+    plan = read_blueprint(weights, *asked).plan(protocol.n_sequences, protocol.n_tokens, config.memory_budget)
     if config.pass_ == "random_init":
-        return open_random(weights, config.model_seed, config.dtype, config.device, config.stack)
-    return open_model(weights, config.dtype, config.device, config.stack)
+        model = open_random(weights, config.model_seed, *asked, on_demand=plan.on_demand)
+    elif not plan.on_demand:
+        model = open_model(weights, *asked)
+    elif weights.gguf_file:
+        raise ResourceError(
+            f"{weights.gguf_file} is always read whole and does not fit into the memory that it may take. Raise "
+            "--memory-budget, choose --dtype bfloat16, or measure the model's safetensors."
+        )
+    else:
+        _log.info("%s is read block by block: it does not fit into the memory that it may take.", weights.name)
+        model = open_model(weights, *asked, scratch=scratch)
+    return replace(model, batch=plan.batch)
 
 
 def require_types(mask: TokenMask, corpus: Corpus) -> None:

@@ -18,32 +18,25 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import ModelError, WorkdimError
-from core.measure.models import DTYPES, OpenModel, free_memory, is_out_of_memory, read_blueprint, too_large
+from core.measure.models import DTYPES, OpenModel, is_out_of_memory, read_blueprint, too_large
+from core.measure.on_demand import Unit
 from core.measure.stacks import all_stacks
 from core.measure.weights import Weights
 
 _DRAWN = "_is_hf_initialized"
 """transformers' own mark of a tensor that its initialisers leave alone."""
-SAFE_SHARE = 0.7
-"""Of the free memory, what all weights at once may take: the rest is for a unit in float32 while it is drawn, for the
-states and logits of a batch, and for other programs. Drawing on demand costs time and never a digit."""
 
 
 def open_random(weights: Weights, seed: int, dtype: str = "float32", device: str = "auto", stack: str | None = None,
-                budget: int | None = None) -> OpenModel:  # fmt: skip
+                on_demand: bool = False) -> OpenModel:  # fmt: skip
     """The control of a model: its configuration, tokenizer and row, none of its weights.
 
-    Where the parameters take more than `budget` bytes, by default SAFE_SHARE of the memory that is free, each block is
-    drawn when the forward pass reaches it and dropped after. Raises what open_model raises.
+    On demand, each block is drawn when the forward pass reaches it and dropped after. Raises what open_model raises.
     """
     blueprint = read_blueprint(weights, dtype, device, stack)
-    with torch.device("meta"):
-        module = blueprint.loader.from_config(blueprint.config, dtype=DTYPES[dtype])
-    if budget is None:
-        budget = int(SAFE_SHARE * free_memory(blueprint.device))
-    is_lazy = sum(p.numel() * p.element_size() for p in module.parameters()) > budget
-    _Lottery(module.eval(), seed, dtype, blueprint.device, weights.name).draw(is_lazy)
-    return blueprint.opened(module)
+    module = blueprint.on_meta()
+    units = _Lottery(module.eval(), seed, dtype, blueprint.device, weights.name).draw(on_demand)
+    return blueprint.opened(module, units)
 
 
 @dataclass(frozen=True)
@@ -75,8 +68,8 @@ class _Lottery:
         self.tied = set(getattr(module, "all_tied_weights_keys", None) or ())
         self.in_float32 = _kept_in_float32(module, self.dtype)
 
-    def draw(self, is_lazy: bool) -> None:
-        """All units, or all but the blocks, which then come and go with the forward pass."""
+    def draw(self, on_demand: bool) -> list[Unit]:
+        """All units, or all but the blocks, which are returned and then drawn when the forward pass reaches them."""
         blocks = {id(b): b for stack in all_stacks(self.module, self.module.config, self.name) for b in stack.blocks}
         parts = list(_parts(self.module, "", self.module, set()))
         inside = {id(b): list(_parts(b, path, owner, set())) for path, b, owner in _units(parts, blocks)}
@@ -85,28 +78,24 @@ class _Lottery:
         try:
             # Before the blocks: an initialiser of the whole model reaches into blocks only while they have no values.
             self._fill([[part] for part in outside])
-            for key, unit in inside.items():
-                if is_lazy:
-                    self._draw_on_demand(blocks[key], unit)
-                else:
-                    self._fill([unit])
+            if on_demand:
+                return [self._on_demand(blocks[key], unit) for key, unit in inside.items()]
+            for unit in inside.values():
+                self._fill([unit])
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             raise too_large(self.name, self.device) from error
+        return []
 
-    def _draw_on_demand(self, block: nn.Module, unit: list[_Part]) -> None:
+    def _on_demand(self, block: nn.Module, unit: list[_Part]) -> Unit:
         before: list[_Place] = []
 
-        def draw(_module: nn.Module, _arguments: Any) -> None:
-            before.extend(self._fill([unit]))
-
-        def drop(_module: nn.Module, _arguments: Any, _output: Any) -> None:
+        def drop() -> None:
             _restore(before)
             before.clear()
 
-        block.register_forward_pre_hook(draw, prepend=True)
-        block.register_forward_hook(drop, always_call=True)
+        return Unit(block, lambda: before.extend(self._fill([unit])), drop)
 
     def _fill(self, units: list[list[_Part]]) -> list[_Place]:
         """Draws these units together; returns where their tensors are and what was there before."""

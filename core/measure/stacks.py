@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from greenlet import getcurrent
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, unknown_name
@@ -115,11 +116,12 @@ def final_state(stack: Stack, hidden_size: int) -> Iterator[FinalState]:
 
     Not simply the stack's output: OPT can project its last state to a narrower one before the head.
     """
-    kept = FinalState()
+    kept, batch = FinalState(), getcurrent()
 
     def keep(_module: nn.Module, _arguments: Any, output: Any) -> None:
         state = output_state(output)
-        if state.dim() == 3 and state.shape[-1] == hidden_size:
+        # Of batches that take turns on one network, each has hooks here.
+        if getcurrent() is batch and state.dim() == 3 and state.shape[-1] == hidden_size:
             kept.tensor = state
 
     norms = [child for child in stack.owner.children() if "norm" in type(child).__name__.lower()]

@@ -56,8 +56,10 @@ def together(asked, models: Sequence[str]):
     ]
 
 
-def bytes_of(text: str) -> int:
+def bytes_of(text: str | None) -> int | None:
     """`4GiB`, `500 MB` or a number of bytes."""
+    if text is None:
+        return None
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)?\s*", text, re.IGNORECASE)
     if not found:
         raise InputError(f"'{text}' is no amount of memory. Write, for example, 4GiB or 500MB.")

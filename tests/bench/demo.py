@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from core.measure.corpora import open_corpus
-from core.measure.hidden import batch_size
+from core.measure.memory import largest_batch
 from core.measure.models import open_model
 from core.measure.protocol import find_protocol
 from core.measure.provenance import anonymous_memory
@@ -60,7 +60,7 @@ def bare_pass(config: RunConfig) -> tuple[float, int]:
     peak = 0
     start = time.perf_counter()
     with torch.inference_mode():
-        for ids in torch.from_numpy(sample.ids).split(batch_size(model, sample.ids.shape[1])):
+        for ids in torch.from_numpy(sample.ids).split(largest_batch(model.vocabulary_size, sample.ids.shape[1])):
             model.forward(ids.to(model.device))
             peak = max(peak, anonymous_memory())
     return time.perf_counter() - start, peak

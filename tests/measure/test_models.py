@@ -197,7 +197,7 @@ def changed_hash(folder, **changes):
     path.write_text(json.dumps(json.loads(original) | changes), encoding="utf-8")
     loading._stored_config.cache_clear()  # a process reads the configuration of the same weights once
     try:
-        return open_random(find_weights(str(folder)), 0, device="cpu", budget=0).row.configuration_hash
+        return open_random(find_weights(str(folder)), 0, device="cpu", on_demand=True).row.configuration_hash
     finally:
         path.write_text(original, encoding="utf-8")
         loading._stored_config.cache_clear()

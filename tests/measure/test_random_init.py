@@ -4,18 +4,15 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from core.errors import InputError, ModelError, ResourceError
-from core.measure import hidden, random_init
-from core.measure.models import free_memory, open_model
-from core.measure.profile import _open
-from core.measure.random_init import SAFE_SHARE, _Lottery, open_random
+from core.measure import hidden
+from core.measure.models import open_model
+from core.measure.random_init import _Lottery, open_random
 from core.measure.sources import find_weights
-from core.records import RunConfig
 from tests.tiny import ENCODER_DECODERS, SIZES, save_tiny_model
 
 ALL = [(family, None) for family in SIZES] + [(family, "decoder") for family in ENCODER_DECODERS]
@@ -48,7 +45,7 @@ def last_states(model, tmp_path):
 @pytest.mark.parametrize("family, stack", ALL)
 def test_blocks_on_demand_give_the_states_of_blocks_at_once_bit_for_bit(family, stack, folders, tmp_path):
     at_once = last_states(drawn(folders(family), seed=5, stack=stack), tmp_path)
-    on_demand = last_states(drawn(folders(family), seed=5, stack=stack, budget=0), tmp_path)
+    on_demand = last_states(drawn(folders(family), seed=5, stack=stack, on_demand=True), tmp_path)
     assert np.array_equal(at_once, on_demand)
 
 
@@ -116,7 +113,7 @@ def test_drawing_leaves_the_generator_of_others_alone(folders):
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "t5"])
 def test_on_demand_never_holds_more_than_one_block(family, folders, tmp_path):
-    control = drawn(folders(family), budget=0)
+    control = drawn(folders(family), on_demand=True)
     n_elements = lambda module: sum(p.numel() for p in module.parameters() if p.device.type != "meta")  # noqa: E731
     outside = n_elements(control.module)
     held = []
@@ -129,35 +126,16 @@ def test_on_demand_never_holds_more_than_one_block(family, folders, tmp_path):
 
 
 def test_a_block_is_dropped_even_when_it_fails(folders, tmp_path):
-    control = drawn(folders("llama"), budget=0)
+    control = drawn(folders("llama"), on_demand=True)
     control.layers[1].mlp.register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         last_states(control, tmp_path)
     assert all(p.device.type == "meta" for p in control.layers[1].parameters())
 
 
-def test_the_budget_decides(folders):
-    n_bytes = 4 * drawn(folders("llama")).row.parameters
-    assert drawn(folders("llama"), budget=n_bytes).layers[0].mlp.up_proj.weight.device.type == "cpu"
-    assert drawn(folders("llama"), budget=n_bytes - 1).layers[0].mlp.up_proj.weight.device.type == "meta"
-
-
-@pytest.mark.parametrize("dtype, n_bytes", [("float32", 4), ("bfloat16", 2)])
-def test_a_measurement_draws_on_demand_what_exceeds_the_free_memory(folders, monkeypatch, dtype, n_bytes):
-    needed = n_bytes * drawn(folders("llama")).row.parameters
-    config = RunConfig(str(folders("llama")), device="cpu", dtype=dtype, pass_="random_init")
-    for free, where in ((1.01 * needed / SAFE_SHARE, "cpu"), (0.99 * needed / SAFE_SHARE, "meta")):
-        monkeypatch.setattr(random_init, "free_memory", lambda device, free=free: int(free))
-        assert _open(config).layers[0].mlp.up_proj.weight.device.type == where
-
-
-def test_the_free_memory_is_that_of_the_device():
-    assert 2**20 < free_memory(torch.device("cpu")) <= psutil.virtual_memory().total
-
-
 def test_a_block_that_does_not_fit_is_drawn_again_for_a_smaller_batch(folders, tmp_path, monkeypatch):
     expected = last_states(drawn(folders("llama"), seed=5), tmp_path)
-    control = drawn(folders("llama"), seed=5, budget=0)
+    control = drawn(folders("llama"), seed=5, on_demand=True)
     finish, failures = _Lottery._finished, []
 
     def fails_once(self, place, tensor):

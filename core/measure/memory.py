@@ -1,0 +1,128 @@
+"""How much memory a forward pass takes, from the shape of the network alone, and what follows from it.
+
+The estimates count what is alive at once where most is; tests/bench/memory.py holds them against real passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+from torch import nn
+
+from core.errors import ResourceError
+
+SAFE_SHARE = 0.7
+"""Of the free memory, what a pass may take where no budget was asked for: the rest is for other programs."""
+LOGIT_BUDGET = 192 * 2**20
+"""Bytes of logits that one batch may produce: they are the largest tensor of the pass."""
+MAX_BATCH = 8
+"""Windows per batch: larger ones are no faster on a CPU and only take memory."""
+LOSS_ROWS = 128
+"""Rows of logits that the loss takes at once: its temporaries are as large as they are."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides about the memory of a pass. Bytes are those of the dtype that is measured in."""
+
+    weights: int
+    """Bytes of all parameters."""
+    largest_unit: int
+    """Bytes of the largest block, embedding or head: of what is in memory at once where weights come on demand."""
+    element: int
+    """Bytes of one number."""
+    width: int
+    """Numbers per token that a block makes, all its products together."""
+    hidden_size: int
+    logits: int
+    """Numbers per token that a head makes; 0 where the pass has none."""
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    on_demand: bool
+    """Whether each weight is in memory only while its block runs."""
+    batch: int
+    """Windows that go through the network at a time."""
+    n_bytes: int
+    """Peak of weights and pass, beyond what the process takes already."""
+
+
+def shape_of(module: nn.Module, blocks: Sequence[nn.Module], hidden_size: int, logits: int) -> Shape:
+    """module: the network, which may be on the meta device; blocks: of all its stacks."""
+    within = {id(part) for block in blocks for part in block.modules()}
+    others = (_bytes(part.parameters(recurse=False)) for part in module.modules() if id(part) not in within)
+    return Shape(
+        weights=_bytes(module.parameters()),
+        largest_unit=max([*(_bytes(block.parameters()) for block in blocks), *others]),
+        element=next(module.parameters()).element_size(),
+        width=max(sum(p.shape[0] for p in block.parameters() if p.dim() == 2) for block in blocks),
+        hidden_size=hidden_size,
+        logits=logits,
+    )
+
+
+def _bytes(parameters: Iterable[torch.Tensor]) -> int:
+    return sum(p.numel() * p.element_size() for p in parameters)
+
+
+def largest_batch(shape_logits: int, n_tokens: int) -> int:
+    """Windows of a batch whose logits keep to LOGIT_BUDGET."""
+    return min(MAX_BATCH, max(1, LOGIT_BUDGET // (4 * n_tokens * max(1, shape_logits))))
+
+
+def batch_bytes(shape: Shape, batch: int, n_tokens: int) -> int:
+    """Peak of one batch: a block with its input and residual, or the head with the state that it reads."""
+    tokens = batch * n_tokens
+    block = tokens * shape.element * (shape.width + 4 * shape.hidden_size)
+    head = tokens * shape.element * (shape.logits + 2 * shape.hidden_size) + LOSS_ROWS * shape.logits * 4 * 3
+    return max(block, head) + tokens * shape.hidden_size * 4  # the copy that is spilled
+
+
+def waiting_bytes(shape: Shape, n_windows: int, n_tokens: int) -> int:
+    """What batches hold while they wait: the state that goes into the next block, and the one that came first."""
+    return n_windows * n_tokens * shape.element * 3 * shape.hidden_size
+
+
+def plan_memory(shape: Shape, n_windows: int, n_tokens: int, room: int, name: str) -> MemoryPlan:
+    """All weights in memory where they fit into `room` bytes, on demand where they do not.
+
+    Raises ResourceError, with the least that would do, where not even a window at a time fits.
+    """
+    waiting = waiting_bytes(shape, n_windows, n_tokens)
+    batches = [2**i for i in range(MAX_BATCH.bit_length()) if 2**i <= largest_batch(shape.logits, n_tokens)]
+    for on_demand, held in ((False, shape.weights), (True, shape.largest_unit + waiting)):
+        for batch in reversed(batches):
+            n_bytes = held + batch_bytes(shape, batch, n_tokens)
+            if n_bytes <= room:
+                return MemoryPlan(on_demand, batch, n_bytes)
+    least = shape.largest_unit + waiting + batch_bytes(shape, 1, n_tokens)
+    raise ResourceError(
+        f"{name} needs {least / 1e9:.2f} GB of memory for a pass even block by block, and may take {room / 1e9:.2f} GB "
+        "here. Free some, raise --memory-budget, or choose --dtype bfloat16, quick or a smaller model."
+    )
+
+
+def room_for(device: torch.device, budget: int | None) -> int:
+    """Bytes that weights and pass may take on the device: of `budget`, what the process does not hold already."""
+    if budget is None:
+        return int(SAFE_SHARE * free_memory(device))
+    return budget if device.type == "cuda" else budget - _held()
+
+
+def _held() -> int:
+    """Bytes of this process that no file backs."""
+    info: Any = psutil.Process().memory_info()
+    return info.rss - getattr(info, "shared", 0)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a tensor could take on the device now, what torch holds back for later tensors included."""
+    if device.type != "cuda":
+        return psutil.virtual_memory().available
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + held

@@ -1,0 +1,84 @@
+"""What a pass takes, and what follows from it: in memory, on demand, smaller batches, or no."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from core.errors import ResourceError
+from core.measure import memory
+from core.measure.memory import SAFE_SHARE, batch_bytes, free_memory, plan_memory, room_for, shape_of, waiting_bytes
+from core.measure.models import read_blueprint
+from core.measure.profile import _open
+from core.measure.protocol import PROTOCOLS
+from core.measure.sources import find_weights
+from core.records import RunConfig
+from tests.tiny import save_tiny_model
+
+CPU = torch.device("cpu")
+SHAPE = memory.Shape(weights=10**9, largest_unit=10**8, element=4, width=10_000, hidden_size=1000, logits=30_000)
+WINDOWS = (64, 256)
+
+
+def plan(room):
+    return plan_memory(SHAPE, *WINDOWS, room, "It")
+
+
+def test_weights_leave_the_memory_before_a_window_at_a_time_is_too_much():
+    waiting = waiting_bytes(SHAPE, *WINDOWS)
+    in_memory, on_demand = (
+        [held + batch_bytes(SHAPE, batch, 256) for batch in (1, 2, 4)]
+        for held in (SHAPE.weights, SHAPE.largest_unit + waiting)
+    )
+    assert in_memory[0] > on_demand[-1]
+    assert plan(in_memory[2]) == memory.MemoryPlan(False, 4, in_memory[2])  # logits allow no more than 4 windows
+    assert plan(in_memory[2] - 1) == memory.MemoryPlan(False, 2, in_memory[1])
+    assert plan(in_memory[0] - 1) == memory.MemoryPlan(True, 4, on_demand[2])
+    assert plan(on_demand[0]) == memory.MemoryPlan(True, 1, on_demand[0])
+    with pytest.raises(ResourceError, match=re.escape(f"It needs {on_demand[0] / 1e9:.2f} GB")):
+        plan(on_demand[0] - 1)
+
+
+def test_a_shape_counts_the_network(tiny_llama):
+    blueprint = read_blueprint(find_weights(str(tiny_llama)), "bfloat16", "cpu", None)
+    module = blueprint.on_meta()
+    shape = shape_of(module, blueprint.blocks(module), 48, 2000)
+    assert shape.weights == 2 * sum(p.numel() for p in module.parameters())
+    assert shape.largest_unit == 2 * 2000 * 48  # the embedding
+    assert shape.width == 48 + 24 + 24 + 48 + 96 + 96 + 48  # query, key, value, output; gate, up, down
+
+
+def test_what_the_process_holds_is_no_room():
+    assert 2**20 < free_memory(CPU) <= psutil.virtual_memory().total
+    ballast = np.ones(2**25)  # 268 MB
+    before = room_for(CPU, 2**34)
+    del ballast
+    assert 2e8 < room_for(CPU, 2**34) - before < 4e8
+    assert room_for(torch.device("cuda"), 2**34) == 2**34
+
+
+@pytest.mark.parametrize("pass_", ["text", "random_init"])
+def test_a_measurement_takes_weights_on_demand_where_memory_is_short(monkeypatch, tmp_path, pass_):
+    folder = save_tiny_model(tmp_path / "deep", num_hidden_layers=60)  # or its windows would be the larger part
+    config = RunConfig(str(folder), device="cpu", pass_=pass_)
+    needed = read_blueprint(find_weights(str(folder)), "float32", "cpu", None).plan(32, 128, None).n_bytes
+    for room, on_demand in ((1.01 * needed, False), (0.45 * needed, True)):
+        monkeypatch.setattr(memory, "free_memory", lambda device, room=room: int(room / SAFE_SHARE))
+        assert bool(_open(config, PROTOCOLS["quick"], tmp_path).units) == on_demand
+
+
+def test_a_gguf_file_that_does_not_fit_is_refused(tiny_llama, monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "core.measure.profile.find_weights", lambda name: replace(find_weights(name), gguf_file="a.gguf")
+    )
+    monkeypatch.setattr("core.measure.profile.read_blueprint", lambda weights, *asked: Planned())
+    with pytest.raises(ResourceError, match=r"a\.gguf is always read whole.*--memory-budget"):
+        _open(RunConfig(str(tiny_llama), device="cpu"), PROTOCOLS["quick"], tmp_path)
+
+
+class Planned:
+    def plan(self, *_arguments):
+        return memory.MemoryPlan(on_demand=True, batch=1, n_bytes=1)
