@@ -111,7 +111,7 @@ def room_for(device: torch.device, budget: int | None) -> int:
     """Bytes that weights and pass may take on the device: of `budget`, what the process does not hold already."""
     if budget is None:
         return int(SAFE_SHARE * free_memory(device))
-    return budget if device.type == "cuda" else budget - _held()
+    return budget if device.type == "cuda" else max(0, budget - _held())
 
 
 def _held() -> int:
