@@ -1,6 +1,7 @@
 """How much memory a forward pass takes, from the shape of the network alone, and what follows from it.
 
-The estimates count what is alive at once where most is; tests/bench/memory.py holds them against real passes.
+The estimates count what is alive at once where most is. They are not held against real passes yet: a batch that does
+not fit after all is halved (core/measure/hidden.py).
 """
 
 from __future__ import annotations

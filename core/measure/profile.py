@@ -90,18 +90,18 @@ def _open(config: RunConfig, protocol: Protocol, scratch: Path) -> OpenModel:
     weights = find_weights(config.model)
     asked = (config.dtype, config.device, config.stack)
     plan = read_blueprint(weights, *asked).plan(protocol.n_sequences, protocol.n_tokens, config.memory_budget)
-    if config.pass_ == "random_init":
+    is_random = config.pass_ == "random_init"
+    if plan.on_demand:
+        if weights.gguf_file and not is_random:
+            raise ResourceError(
+                f"{weights.gguf_file} is always read whole and does not fit into the memory that it may take. Raise "
+                "--memory-budget, choose --dtype bfloat16, or measure the model's safetensors."
+            )
+        _log.warning("Memory is short for %s: its weights are taken block by block.", weights.name)
+    if is_random:
         model = open_random(weights, config.model_seed, *asked, on_demand=plan.on_demand)
-    elif not plan.on_demand:
-        model = open_model(weights, *asked)
-    elif weights.gguf_file:
-        raise ResourceError(
-            f"{weights.gguf_file} is always read whole and does not fit into the memory that it may take. Raise "
-            "--memory-budget, choose --dtype bfloat16, or measure the model's safetensors."
-        )
     else:
-        _log.info("%s is read block by block: it does not fit into the memory that it may take.", weights.name)
-        model = open_model(weights, *asked, scratch=scratch)
+        model = open_model(weights, *asked, scratch=scratch if plan.on_demand else None)
     return replace(model, batch=plan.batch)
 
 

@@ -61,13 +61,14 @@ def test_what_the_process_holds_is_no_room():
 
 
 @pytest.mark.parametrize("pass_", ["text", "random_init"])
-def test_a_measurement_takes_weights_on_demand_where_memory_is_short(monkeypatch, tmp_path, pass_):
+def test_a_measurement_takes_weights_on_demand_where_memory_is_short(monkeypatch, tmp_path, caplog, pass_):
     folder = save_tiny_model(tmp_path / "deep", num_hidden_layers=60)  # or its windows would be the larger part
     config = RunConfig(str(folder), device="cpu", pass_=pass_)
     needed = read_blueprint(find_weights(str(folder)), "float32", "cpu", None).plan(32, 128, None).n_bytes
     for room, on_demand in ((1.01 * needed, False), (0.45 * needed, True)):
         monkeypatch.setattr(memory, "free_memory", lambda device, room=room: int(room / SAFE_SHARE))
         assert bool(_open(config, PROTOCOLS["quick"], tmp_path).units) == on_demand
+        assert ("weights are taken block by block" in caplog.text) == on_demand
 
 
 def test_a_gguf_file_that_does_not_fit_is_refused(tiny_llama, monkeypatch, tmp_path):
