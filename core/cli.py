@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import ResourceError, WorkdimError
-from core.verbs import instrument, measuring, reading
+from core.verbs import instrument, jobs, measuring, reading
 from core.verbs.chosen import fail
 
 
@@ -76,6 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--estimator", action="append", metavar="NAME", help="one more of the registry (repeatable)")
     measure.add_argument("--controls", action="store_true", help="control passes with any protocol (standard has them)")
     measure.add_argument("--keep-tokens", action="store_true", help="keep per-token results in the parcel")
+    measure.add_argument("--again", action="store_true", help="measure even what the warehouse has already")
+    listed = verb("jobs", jobs.jobs, "list the measurements that wait, are at work, or were stopped")
+    listed.add_argument("--json", action="store_true")
+    for name, run, text in (
+        ("cancel", jobs.cancel, "stop a job and remove what it has so far"),
+        ("resume", jobs.resume, "go on with a job that was interrupted or has failed"),
+    ):
+        one = verb(name, run, text)
+        one.add_argument("job", metavar="JOB", help="job id (its start is enough); `jobs` lists them")
+        if name == "resume":
+            one.add_argument("--background", action="store_true", help="do not wait for it")
+            one.add_argument("--here", action="store_true", help="in this process, without a bar")
     calibrate = verb("calibrate", measuring.calibrate, "recompute what estimators read on isotropic Gaussian clouds")
     calibrate.add_argument("--out", type=Path, metavar="FILE.csv", help="default: the table that Workdim reads")
     doctor = verb("doctor", instrument.doctor, "what this installation has, and whether it measures right")

@@ -90,13 +90,40 @@ def runs_table(runs: pl.DataFrame) -> str:
          interval(r, "final_dimension_post_norm", "-"), "-" if r["verdict"] is None else wording.outcome_short(r, "en"))
         for r in runs.iter_rows(named=True)
     ]  # fmt: skip
-    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
-    lines = [
-        "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]
-    ]
+    lines = _table(head, rows)
     if any(worst == "veto" for worst in runs["worst_check"]):
         lines += ["", wording.veto_note("en")]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(lines)
+
+
+def jobs_table(standings: Sequence[Any], now: float) -> str:
+    """Jobs (core.runs.jobs.Standing), oldest first: where each stands, how long it will take, what to do about it."""
+    rows = []
+    for at in standings:
+        asked = at.job.config
+        how_far = f"{phase_name(at.progress.phase)} {at.progress.done}/{at.progress.total}" if at.progress else ""
+        left = at.told.get("seconds_left")
+        told = {
+            "running": how_far,
+            "failed": at.reason,
+            "finished": f"run {at.result.get('run_id', '')[:13]}",
+            "queued": "waits for its turn",
+            "interrupted": f"{how_far}; resume or cancel it".lstrip("; "),
+        }
+        rows.append((at.job.job_id[:13], at.state, asked.model, asked.corpus, asked.protocol, told[at.state],
+                     _minutes(left) if left is not None and at.state == "running" else ""))  # fmt: skip
+    return "\n".join(_table(("job", "state", "model", "text", "protocol", "where it stands", "time left"), rows))
+
+
+def _minutes(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes}:{rest:02} min"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
+    lines = ("  ".join(str(c).ljust(width) for c, width in zip(row, widths, strict=True)) for row in [head, *rows])
+    return [line.rstrip() for line in lines]
 
 
 def run_details(

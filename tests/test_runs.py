@@ -3,9 +3,7 @@
 import errno
 import json
 import math
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -18,10 +16,10 @@ from filelock import FileLock
 
 from core.analysis.shape import summarise
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
-from core.measure.profile import measure_profile
 from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
-from core.runs import measure, new_run_id, sweep, sweep_to_read
+from core.runs.jobs import new_run_id
+from core.runs.measuring import measure, sweep, sweep_to_read
 from core.tables import TABLES
 from core.verbs.measuring import measure_all
 from core.warehouse import parcels, queries
@@ -142,18 +140,19 @@ def test_a_control_that_cannot_be_measured_does_not_stop_the_measurement(
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")])
-def test_memory_that_runs_out_is_one_line_and_the_next_model_is_measured(config, warehouse, monkeypatch, error, capsys):
-    really = measure_profile
+def test_memory_that_runs_out_is_one_line(config, warehouse, monkeypatch, error):
+    def refuse(*_arguments):
+        raise error
 
-    def short_once(asked, *rest):
-        if asked.model == "too-large":
-            raise error
-        return really(asked, *rest)
+    monkeypatch.setattr("core.measure.profile.measure_profile", refuse)
+    with pytest.raises(ResourceError, match="not enough memory to measure .* on device 'cpu'"):
+        measure(config, warehouse, quiet)
+    assert queries.runs(warehouse).is_empty() and not list(warehouse.jobs.iterdir())
 
-    monkeypatch.setattr("core.measure.profile.measure_profile", short_once)
-    monkeypatch.setattr("core.runs._look_up", lambda config, warehouse: ([], None))
-    assert measure_all([replace(config, model="too-large"), config], warehouse) == 2
-    assert "not enough memory to measure too-large on device 'cpu'" in capsys.readouterr().err
+
+def test_a_model_that_cannot_be_measured_does_not_stop_the_next(config, warehouse, capsys):
+    assert measure_all([replace(config, model="no-such-model"), config], warehouse) == 2
+    assert "There is no model 'no-such-model'" in capsys.readouterr().err
     assert queries.runs(warehouse).height == 1 and not list(warehouse.jobs.iterdir())
 
 
@@ -314,26 +313,6 @@ def test_an_unusable_warehouse_is_found_out_before_measuring(config, warehouse):
         measure(config, warehouse, quiet)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.6, 1.5])
-def test_a_killed_measurement_leaves_the_finished_ones_readable_and_no_rubbish(config, warehouse, seconds):
-    finished = measure(config, warehouse, quiet)
-    command = [sys.executable, "-m", "core", "measure", config.model, "--corpus", config.corpus, "--device", "cpu"]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | {"WORKDIM_WAREHOUSE": str(warehouse.path)}, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    end = time.monotonic() + 60
-    while not list(warehouse.jobs.glob("*/progress.json")) and time.monotonic() < end:
-        time.sleep(0.02)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
-    process.wait()
-    sweep(warehouse)
-    assert not list(warehouse.jobs.iterdir())
-    known = queries.runs(warehouse)["run_id"].to_list()
-    assert finished.run_id in known and {p.name for p in warehouse.parcels.iterdir()} == set(known)
-
-
 def test_a_warehouse_that_stays_locked_is_no_failure(config, warehouse):
     """Another process takes the file while the layers are measured, and does not let go."""
     hold = f"import duckdb; c = duckdb.connect({str(warehouse.path)!r}); print('held', flush=True); input()"
@@ -364,10 +343,13 @@ def test_a_measurement_at_work_is_left_alone_and_its_scratch_never_travels(confi
         if step.phase == "geometry" and not seen:
             sweep(warehouse)
             (job,) = [folder for folder in warehouse.jobs.iterdir() if folder.is_dir() and folder.name[0] != "."]
-            seen.append({file.name for file in job.iterdir()})
+            kept = job / f"kept-{job.name}"
+            seen.append(({file.name for file in job.iterdir()}, {file.name for file in kept.iterdir()}))
 
     finished = measure(config, warehouse, look)
-    assert seen == [{"progress.json"}] and not finished.waits
+    in_job, in_kept = seen[0]
+    assert in_job == {"job.json", "worker.json", "progress.json", "log.txt", f"kept-{finished.run_id}"}
+    assert in_kept == {"key.json", "states.npy", "norms.npy", "forward.json"} and not finished.waits
     assert not list(warehouse.jobs.iterdir())
 
 

@@ -28,6 +28,7 @@ from core.measure.stacks import input_state, output_state
 from core.records import Progress, ProgressCallback
 
 _log = logging.getLogger("workdim")
+STATES_FILE = "states.npy"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
         )
     shape = (model.n_layers + 2, n_sequences * n_tokens, model.hidden_size)
     _need_room(scratch, math.prod(shape) * 4)
-    states = np.lib.format.open_memmap(scratch / "states.npy", mode="w+", dtype=np.float32, shape=shape)
+    states = np.lib.format.open_memmap(scratch / STATES_FILE, mode="w+", dtype=np.float32, shape=shape)
     spill = _Spill(model, states, n_tokens)
     batch = min(model.batch, largest_batch(model.vocabulary_size, n_tokens))
     loss, start = 0.0, 0

@@ -6,7 +6,7 @@ import gc
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,12 @@ from core.geometry.results import Distribution, LayerResult
 from core.geometry.stability import Dependence, dependence, sequence_pairs
 from core.measure.corpora import Corpus, open_corpus
 from core.measure.hidden import HiddenStates, capture, give_back
+from core.measure.kept import Kept
 from core.measure.loading import read_tokenizer
 from core.measure.mask import TokenMask, mask_tokens
 from core.measure.models import OpenModel, is_out_of_memory, open_model, read_blueprint
 from core.measure.protocol import MIN_TYPES, find_protocol
-from core.measure.provenance import Clock
+from core.measure.provenance import Clock, code_version, library_versions
 from core.measure.random_init import open_random
 from core.measure.sample import TokenSample, draw_sample
 from core.measure.shuffle import shuffled
@@ -43,20 +44,29 @@ PAIR_DRAW = 0
 def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback) -> Profile:
     """Measure one pass of one model over one text.
 
-    `scratch` is an empty folder for temporary files. Raises InputError (and its kinds) for anything that the user
-    can mend; nothing is written outside `scratch`.
+    `scratch` is a folder for temporary files. What a process that was stopped has left there is not measured again:
+    the states of all tokens, if it came so far, and layers. Raises InputError (and its kinds) for anything that the
+    user can mend; nothing is written outside `scratch`.
     """
     clock = Clock(progress)
     protocol = find_protocol(config.protocol)
     corpus = open_corpus(config.corpus, config.column, config.encoding)
     with clock.phase("load"):
-        model = _open(config, protocol, scratch)
+        blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, config.stack)
+        model = blueprint.opened(blueprint.on_meta())
         companions = [read_tokenizer(find_weights(reference)) for reference in config.companions]
         sample = draw_sample(corpus, model.tokenizer, protocol, config.seed, model.row.name, companions)
         if config.pass_ == "shuffled":
             sample = shuffled(sample, config.seed)
+        kept = Kept(scratch, [asdict(config), code_version(), library_versions(), model.row.weights_sha256,
+                              corpus.row.sha256, model.device.type])  # fmt: skip
+        states = kept.states()
+        if states is None:
+            model = _open(config, protocol, scratch)
     with clock.phase("forward"):
-        states = capture(model, sample, scratch, clock.report)
+        if states is None:
+            states = capture(model, sample, scratch, clock.report)
+            kept.keep_states(states)
         mask = mask_tokens(sample, states.norms, states.n_layers, protocol.norm_factor)
         require_types(mask, corpus)
         words = place_words(sample, mask)
@@ -70,7 +80,10 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
         for index, (_, state) in enumerate(states.labels):
             clock.report(Progress("geometry", index, len(states.labels)))
             # (n_tokens_used, hidden_size)
-            points, measured = measure_where_it_fits(read_layer(states, mask, index), device, plan)
+            known = kept.layer(index)
+            points, measured = measure_where_it_fits(read_layer(states, mask, index), device, plan, known)
+            if known is None:
+                kept.keep_layer(index, measured)
             layers.append(measured)
             if pairs and state == "residual":
                 pairs.add(points)
@@ -115,20 +128,23 @@ def require_types(mask: TokenMask, corpus: Corpus) -> None:
 
 
 def measure_where_it_fits(
-    points: torch.Tensor, device: torch.device, plan: LayerPlan
+    points: torch.Tensor, device: torch.device, plan: LayerPlan, known: LayerResult | None = None
 ) -> tuple[torch.Tensor, LayerResult]:
-    """A layer and its points on the device; both on the CPU, and a line says so, where the device's memory is short."""
+    """A layer and its points on the device; both on the CPU, and a line says so, where the device's memory is short.
+
+    A layer that is `known` is not measured again.
+    """
     there = points  # until the copy is made, which may fail as well
     try:
         there = points.to(device)
-        return there, measure_layer(there, plan)
+        return there, known or measure_layer(there, plan)
     except (MemoryError, RuntimeError) as error:
         if device.type == "cpu" or not is_out_of_memory(error):
             raise
     del there
     give_back(device)
     _log.warning("Memory of %s is short: the geometry of this layer is measured on the CPU.", device)
-    return points, measure_layer(points, plan)
+    return points, known or measure_layer(points, plan)
 
 
 # --- which tokens form which cloud -----------------------------------------------------------------------------

@@ -97,6 +97,7 @@ NAMES: dict[tuple[str, str], str] = {
     ("stack", "decoder"): _("its decoder"),
     ("state", "residual"): _("residual stream"),
     ("state", "post_norm"): _("after the final norm"),
+    ("phase", "queued"): _("waiting for its turn"),
     ("phase", "load"): _("loading"),
     ("phase", "forward"): _("reading text"),
     ("phase", "geometry"): _("measuring layers"),

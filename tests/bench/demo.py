@@ -22,7 +22,7 @@ from core.measure.provenance import anonymous_memory
 from core.measure.sample import draw_sample
 from core.measure.sources import find_weights
 from core.records import RunConfig
-from core.runs import measure
+from core.runs.measuring import measure
 from core.verbs.measuring import DEMO_MODELS
 from core.warehouse.store import Warehouse
 

@@ -1,0 +1,254 @@
+"""A job: one measurement with its control passes, as a folder that a person can read.
+
+    jobs/<job_id>/job.json          what was asked, and the run ids that its passes will have
+                  progress.json     where it stands, replaced every moment
+                  worker.json       which process works on it, or did
+                  error.json        why it failed
+                  finished.json     the run that came of it
+                  log.txt           what it said
+                  <run_id>/         a pass that is being written; finished, it becomes a parcel by one rename
+                  kept-<run_id>/    what a pass has finished so far: states and layers
+    jobs/<job_id>.lock              held by the process that works on it
+
+The job's id is the run id of its text pass. Of a finished job only the small files stay, for a week or until they are
+cleared away. Whether a process is alive is told by the lock, which the operating system drops with it however it ends:
+process ids and start times, which are used again and move with the clock, are not asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
+
+from core.errors import InputError, ResourceError
+from core.records import Progress, RunConfig
+from core.warehouse.store import Warehouse, folders_in, make_folder
+
+STARTING = 20.0
+"""Seconds after which a process that was started and does not hold its job's lock is taken for dead."""
+
+
+@dataclass(frozen=True)
+class Job:
+    folder: Path
+    config: RunConfig
+    submitted_at: float
+    """Seconds since 1970."""
+    control_ids: tuple[str, ...] = ()
+    """Run ids for control passes, in the order in which those that are not known are measured."""
+    pilot_id: str | None = None
+    again: bool = False
+    """Measure even what the warehouse has already."""
+    directory: str = "."
+    """Where relative paths of the request start."""
+
+    @property
+    def job_id(self) -> str:
+        return self.folder.name
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    def kept(self, run_id: str) -> Path:
+        return self.folder / f"kept-{run_id}"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A job as it stands now."""
+
+    job: Job
+    state: str
+    """`queued`, `running`, `interrupted` (its process is gone; it can go on), `failed` or `finished`."""
+    progress: Progress | None = None
+    reason: str = ""
+    """Why it failed."""
+    exit_code: int = 0
+    """Of whoever ran it: 2 where its user can mend the failure."""
+    result: dict[str, Any] = field(default_factory=dict)
+    """Of a finished job: run_id; waits and failed, as in Finished; was_known."""
+    told: dict[str, Any] = field(default_factory=dict)
+    """All of its progress file: tokens_per_second and seconds_left, where they are known, too."""
+    worker: dict[str, Any] = field(default_factory=dict)
+
+
+def submit(
+    config: RunConfig, warehouse: Warehouse, pilot_id: str | None = None, again: bool = False
+) -> Job:  # fmt: skip
+    """A new job, written down and not yet started; or the one of the same request that was interrupted or failed.
+
+    Raises InputError where the same request waits or is measured at this moment.
+    """
+    for standing in all_jobs(warehouse):
+        if standing.state != "finished" and same_request(standing.job.config, config):
+            if standing.state in ("queued", "running"):
+                raise InputError(
+                    f"{config.model} on {config.corpus} ({config.protocol}) is {standing.state} already, as the job "
+                    f"{standing.job.job_id}. `python -m core jobs` shows how far it is; `cancel` stops it."
+                )
+            return standing.job
+    n_controls = 8  # more than any protocol has; ids cost nothing
+    control_ids = tuple(new_run_id() for _ in range(n_controls))
+    job = Job(warehouse.jobs / new_run_id(), config, time.time(), control_ids, pilot_id, again, os.getcwd())
+    beside = warehouse.jobs / f".{job.job_id}"
+    make_folder(beside)
+    told = {k: v for k, v in asdict(job).items() if k != "folder"}
+    write_json(beside / "job.json", told)
+    os.replace(beside, job.folder)  # a job without its request is never seen
+    return job
+
+
+def same_request(one: RunConfig, other: RunConfig) -> bool:
+    """Whether both ask for the same numbers; where and in how much memory they are computed may differ."""
+    return replace(one, device="", memory_budget=None) == replace(other, device="", memory_budget=None)
+
+
+def read_job(folder: Path) -> Job | None:
+    """None for a folder that holds no request."""
+    found = read_json(folder / "job.json")
+    if not found:
+        return None
+    try:
+        asked: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.pop("config").items()}
+        config = RunConfig(**asked)
+        return Job(folder, config, **found | {"control_ids": tuple(found["control_ids"])})
+    except (TypeError, KeyError):  # of another version
+        return None
+
+
+def all_jobs(warehouse: Warehouse) -> list[Standing]:
+    """Every job, the oldest first; of the finished ones those that were not cleared away."""
+    found = (read_job(folder) for folder in job_folders(warehouse))
+    return [stand(job) for job in found if job]
+
+
+def job_folders(warehouse: Warehouse) -> list[Path]:
+    return [folder for folder in folders_in(warehouse.jobs) if not folder.name.startswith(".")]
+
+
+def find_job(warehouse: Warehouse, start: str) -> Standing:
+    """The job whose id begins with `start`; raises InputError where that is none or several."""
+    found = [standing for standing in all_jobs(warehouse) if standing.job.job_id.startswith(start)]
+    if len(found) != 1:
+        raise InputError(f"{len(found)} jobs begin with '{start}'. `python -m core jobs` lists them.")
+    return found[0]
+
+
+def stand(job: Job) -> Standing:
+    told = read_json(job.folder / "progress.json") or {}
+    worker = read_json(job.folder / "worker.json") or {}
+    progress = Progress(told["phase"], told["done"], told["total"]) if "phase" in told else None
+    error = read_json(job.folder / "error.json") or {}
+    result = read_json(job.folder / "finished.json") or {}
+    if result:
+        state = "finished"
+    elif is_held(job.folder):
+        state = "queued" if progress is None or progress.phase == "queued" else "running"
+    elif _is_starting(worker):
+        state = "queued"
+    else:
+        state = "failed" if error else "interrupted"
+    return Standing(job, state, progress, error.get("reason", ""), error.get("exit_code", 0), result, told, worker)
+
+
+def _is_starting(worker: dict[str, Any]) -> bool:
+    """A process that was started a moment ago and has not come to its lock yet."""
+    if worker.get("holds") or not 0 <= time.time() - worker.get("at", 0) < STARTING:
+        return False
+    with suppress(psutil.Error):
+        return psutil.Process(worker["pid"]).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process works on the job, told without disturbing it."""
+    path = lock_of(folder)
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+@contextmanager
+def held(job: Job) -> Iterator[None]:
+    """Work on the job as its only process; raises InputError where another one does."""
+    lock = FileLock(lock_of(job.folder))
+    try:
+        lock.acquire(timeout=2)  # who only looks whether it is held has it for a moment
+    except Timeout as error:
+        raise InputError(f"The job {job.job_id} is at work in another process already.") from error
+    try:
+        write_json(job.folder / "worker.json", worker(os.getpid()) | {"holds": True})
+        (job.folder / "error.json").unlink(missing_ok=True)
+        yield
+    finally:
+        release(lock)
+
+
+def worker(pid: int) -> dict[str, Any]:
+    return {"pid": pid, "host": socket.gethostname(), "at": time.time()}
+
+
+def remove(job: Job) -> None:
+    shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def finish(job: Job, result: dict[str, Any]) -> None:
+    """Leave nothing of the job but what it was and which run came of it."""
+    write_json(job.folder / "finished.json", result)
+    for folder in folders_in(job.folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def release(lock: FileLock) -> None:
+    with suppress(OSError):  # Windows refuses while a waiting process has it open; that one removes it
+        Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
+
+
+def new_run_id() -> str:
+    """A UUID version 7: ids that sort by time keep the rows of one run together in the warehouse."""
+    value = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return str(uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62))
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """None where the file is missing, or was never finished."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Beside, then replaced: a reader never sees half of it."""
+    beside = path.with_name(path.name + ".new")
+    try:
+        beside.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+        os.replace(beside, path)
+    except OSError as error:
+        raise ResourceError(f"{path} cannot be written: {error.strerror or error}.") from error

@@ -1,0 +1,95 @@
+"""Jobs as processes of this machine: each is started on its own and lives on when whoever started it is gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from core.errors import InputError
+from core.runs.jobs import Job, Standing, is_held, lock_of, remove, stand, worker, write_json
+from core.warehouse.store import Warehouse
+
+ROOT = Path(__file__).resolve().parents[2]
+POLL = 0.2
+GRACE = 0.8
+"""Seconds that a process has to end by itself before it is killed: a cancel takes two at most."""
+
+
+def start(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
+    """Start the job's process, which waits for its turn; what it says goes into the job's log."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {
+        "WORKDIM_WAREHOUSE": str(warehouse.path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"
+    }  # fmt: skip
+    command = [sys.executable, "-m", "core", "resume", job.job_id, "--here"]
+    with job.log.open("ab") as log:
+        process = subprocess.Popen(command, cwd=job.directory, env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                                   stderr=log, start_new_session=True)  # fmt: skip
+    if not is_held(job.folder):  # it may have been quick
+        write_json(job.folder / "worker.json", worker(process.pid))
+    return process
+
+
+def run_all(
+    jobs: Sequence[Job], warehouse: Warehouse, at_once: int, told: Callable[[Standing], None]
+) -> Iterator[Standing]:
+    """Start the jobs in their order, `at_once` at a time, and give back each as it ends.
+
+    `told` hears several times a second where each stands. Whoever stops listening (Ctrl-C) cancels those at work.
+    """
+    waiting, at_work = list(jobs), dict[str, tuple[Job, subprocess.Popen[bytes]]]()
+    try:
+        while waiting or at_work:
+            while waiting and len(at_work) < at_once:
+                job = waiting.pop(0)
+                at_work[job.job_id] = job, start(job, warehouse)
+            time.sleep(POLL)
+            for job, process in list(at_work.values()):
+                ended = process.poll() is not None
+                standing = stand(job)
+                if not ended:
+                    told(standing)
+                    continue
+                del at_work[job.job_id]
+                yield standing
+    finally:
+        for job, _ in at_work.values():
+            cancel(job)
+
+
+def cancel(job: Job) -> None:
+    """Stop the job, whatever it is doing, and remove it with all that it has so far.
+
+    Raises InputError where its process is on another machine.
+    """
+    standing = stand(job)
+    if standing.state in ("queued", "running"):
+        _stop(standing)
+    remove(job)
+    with suppress(OSError):
+        lock_of(job.folder).unlink(missing_ok=True)
+
+
+def _stop(standing: Standing) -> None:
+    host = standing.worker.get("host")
+    if host not in (None, socket.gethostname()):
+        raise InputError(f"The job {standing.job.job_id} is at work on the machine {host}: cancel it there.")
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(standing.worker["pid"])
+        family = [*process.children(recursive=True), process]
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.terminate()
+        _, alive = psutil.wait_procs(family, timeout=GRACE)
+        for member in alive:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(alive, timeout=GRACE)

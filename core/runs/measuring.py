@@ -1,0 +1,326 @@
+"""One measurement from its request to the warehouse, so that it either lands whole or can go on where it stopped.
+
+A pass is written into its job's folder (core/runs/jobs.py). Finished, it becomes a parcel by one rename and is then
+ingested in one short transaction. A parcel that could not be ingested is taken by the next process that opens the
+warehouse.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from core.analysis.shape import summarise
+from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
+from core.records import Profile, Progress, ProgressCallback, RunConfig
+from core.runs.jobs import (
+    Job,
+    Standing,
+    finish,
+    held,
+    job_folders,
+    lock_of,
+    read_job,
+    release,
+    remove,
+    submit,
+    write_json,
+)
+from core.runs.reporting import Reporter, log, logged
+from core.runs.turns import turn
+from core.warehouse import parcels
+from core.warehouse.parcel_format import is_parcel
+from core.warehouse.profiles import draws, find_control, find_same, read_finished, read_profile
+from core.warehouse.store import Warehouse, folders_in
+
+_SHOWN = 7 * 24 * 3600.0
+"""Seconds that a finished job is listed."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    run_id: str
+    profile: Profile
+    waits: str = ""
+    """Why the finished parcel waits beside the warehouse, which is locked or has no room; empty where it does not."""
+    controls: tuple[Profile, ...] = ()
+    failed: tuple[str, ...] = ()
+    """One line for each control pass that could not be measured."""
+    was_known: bool = False
+    """Nothing was measured: the warehouse has this run already."""
+
+
+def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback, again: bool = True) -> Finished:
+    """Measure one model in this process and append the result. Raises InputError for what the user can mend.
+
+    A measurement of the same request that was interrupted goes on. Nothing is left of one that is refused or stopped
+    with Ctrl-C; one that ran out of memory or disk can go on. Without `again`, a run that the warehouse has already is
+    not measured twice.
+    """
+    warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
+    sweep(warehouse)
+    job = submit(config, warehouse, again=again)
+    try:
+        finished = run(job, warehouse, progress)
+        remove(job)
+        return finished
+    except ResourceError:
+        if not list(job.folder.glob("kept-*/forward.json")):
+            remove(job)
+        raise
+    except (InputError, KeyboardInterrupt):
+        remove(job)
+        raise
+
+
+def run(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> Finished:
+    """Bring a submitted job to its end, after those that wait before it. Raises what `measure` raises.
+
+    Control passes come first and are runs of their own, so that the verdict on the text can be judged with them and a
+    measurement that is stopped finds them again. One that is in the warehouse already is not measured twice.
+    """
+    report = Reporter(job, progress)
+    with held(job), logged(job):
+        try:
+            with turn(job, warehouse, lambda before: report(Progress("queued", 0, before))):
+                finished = _run(job, warehouse, report)
+        except Exception as error:
+            _note_failure(job, error)
+            raise
+        finish(job, {"run_id": finished.run_id, "waits": finished.waits, "failed": finished.failed,
+                     "was_known": finished.was_known})  # fmt: skip
+    return finished
+
+
+def _note_failure(job: Job, error: Exception) -> None:
+    named = isinstance(error, InputError)
+    reason = (
+        str(error) if named else f"A failure of Workdim's own ({type(error).__name__}: {error}); the log tells more."
+    )
+    log(job, reason)
+    with suppress(ResourceError):
+        write_json(job.folder / "error.json", {"reason": reason, "at": time.time()})
+
+
+def _run(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> Finished:
+    planned, first, same = _look_up(job, warehouse)
+    if same:
+        controls = [one.known for one in planned if one.known]
+        return Finished(same.run.run_id, same, controls=tuple(controls), was_known=True)
+    controls, failed = _controls(job, warehouse, planned, progress)
+    profile, waits = _measure_pass(
+        job, job.config, job.job_id, warehouse, progress, controls, tuple(failed), first=first
+    )  # fmt: skip
+    return Finished(job.job_id, profile, waits, tuple(controls), tuple(failed.values()))
+
+
+def outcome(standing: Standing, warehouse: Warehouse) -> Finished:
+    """What a job that ended in another process has brought; raises KeyError where its run is no longer there."""
+    told = standing.result
+    profile = read_finished(warehouse, told["run_id"])
+    control_ids = (profile.summaries[0].control_run_ids if profile.summaries else None) or []
+    controls = tuple(read_finished(warehouse, run_id) for run_id in control_ids)
+    return Finished(told["run_id"], profile, told.get("waits", ""), controls, tuple(told.get("failed", ())),
+                    told.get("was_known", False))  # fmt: skip
+
+
+def parts_of(config: RunConfig) -> list[RunConfig]:
+    """The measurements that one request stands for: a protocol may take further draws of the text, and other texts."""
+    from core.measure.protocol import find_protocol
+
+    protocol = find_protocol(config.protocol)
+    seeds = [replace(config, seed=seed) for seed in protocol.more_seeds if seed != config.seed]
+    texts = [replace(config, corpus=name, column=None) for name in protocol.more_corpora if name != config.corpus]
+    return [config, *seeds, *texts]
+
+
+@dataclass(frozen=True)
+class _Control:
+    """One control pass of a measurement."""
+
+    name: str
+    label: str
+    seed: int
+    run_id: str
+    known: Profile | None
+    """None where the warehouse does not have it."""
+
+
+def _look_up(job: Job, warehouse: Warehouse) -> tuple[list[_Control], Profile | None, Profile | None]:
+    """All that the warehouse has for this measurement.
+
+    Its control passes; the first run on another draw of the text; and this very run, where it shall not be measured
+    again. Raises EstimateError for further estimators that cannot be asked for.
+
+    Asked before the first pass: a warehouse that is locked between two passes must not end hours of measuring. Listed
+    are the passes of the protocol, and whatever else the warehouse has.
+    """
+    from core.geometry.costs import require_further
+    from core.measure.identity import identify
+    from core.measure.protocol import CONTROLS, find_protocol
+
+    config = job.config
+    protocol = find_protocol(config.protocol)
+    require_further(config.estimators, protocol.name, protocol.clouds)
+    same = asdict(identify(config))
+    planned = []
+    run_ids = iter(job.control_ids)
+    for name in CONTROLS:
+        for number in range(protocol.n_random_models if name == "random_init" else 1):
+            seed, run_id = config.seed + number, next(run_ids)
+            known = find_control(warehouse, **same, **{"pass": name, "model_seed": seed})
+            if known or config.controls or name in protocol.passes:
+                label = f"{name} {number + 1}" if name == "random_init" else name
+                planned.append(_Control(name, label, seed, run_id, read_profile(warehouse, known) if known else None))
+    again = None if job.again else _same_run(config, same, warehouse)
+    of_text = {name: same[name] for name in ("model_id", "corpus_id", "dtype", "stack")}
+    runs = [(run_id, seed) for run_id, seed, digest in draws(warehouse, **of_text) if digest == protocol.hash(seed)]
+    first, first_seed = runs[0] if runs else (None, None)
+    # Measured again, the first draw is still the first.
+    return planned, read_profile(warehouse, first) if first and first_seed != config.seed else None, again
+
+
+def _same_run(config: RunConfig, same: dict[str, str], warehouse: Warehouse) -> Profile | None:
+    """The newest run of this model and text that holds all that is asked for."""
+    for run_id, stored in find_same(warehouse, **same):
+        asked = json.loads(stored)["run"]
+        holds = {*asked["companions"]} == {*config.companions} and {*asked["estimators"]} >= {*config.estimators}
+        if holds and asked["keep_tokens"] >= config.keep_tokens and asked["controls"] >= config.controls:
+            return read_profile(warehouse, run_id)
+    return None
+
+
+def _controls(
+    job: Job, warehouse: Warehouse, planned: list[_Control], progress: ProgressCallback
+) -> tuple[list[Profile], dict[str, str]]:
+    """The control passes, those that are not known measured now; and why a pass could not be measured.
+
+    Some architectures cannot be drawn at random, some not in this memory, and that is no reason not to measure the
+    model. A warehouse that cannot be used is: the text pass would be lost as well.
+    """
+    found, failed = list[Profile](), dict[str, str]()
+    for one in planned:
+        if one.known:
+            found.append(one.known)
+        elif one.name not in failed:
+            control = replace(
+                job.config, pass_=one.name, model_seed=one.seed, keep_tokens=False, controls=False, estimators=()
+            )
+            try:
+                profile, _ = _measure_pass(
+                    job, control, one.run_id, warehouse, _named(one.label, progress), parent_run_id=job.job_id
+                )
+                found.append(profile)
+            except WarehouseError:
+                raise
+            except InputError as error:
+                failed[one.name] = f"The control pass {one.name} could not be measured: {error}"
+    return found, failed
+
+
+def _named(label: str, progress: ProgressCallback) -> ProgressCallback:
+    return lambda step: progress(replace(step, phase=f"{label}: {step.phase}"))
+
+
+def _measure_pass(
+    job: Job,
+    config: RunConfig,
+    run_id: str,
+    warehouse: Warehouse,
+    progress: ProgressCallback,
+    controls: Sequence[Profile] = (),
+    failed: Sequence[str] = (),
+    parent_run_id: str | None = None,
+    first: Profile | None = None,
+) -> tuple[Profile, str]:
+    """One pass to the warehouse, and why it waits to be ingested where it does.
+
+    `first` is the first run on another draw of the same text.
+    """
+    # Never inside the pass: hidden states of a user's text must not travel in a parcel.
+    kept = job.kept(run_id)
+    profile = _measured(config, run_id, kept, progress)
+    profile = replace(profile, run=replace(profile.run, parent_run_id=parent_run_id, pilot_id=job.pilot_id))
+    profile = _against_first_draw(profile, first)
+    profile = replace(profile, summaries=summarise(profile, controls, failed))
+    parcels.write_parcel(job.folder / run_id, profile)
+    folder = parcels.finish(warehouse, job.folder / run_id)
+    shutil.rmtree(kept, ignore_errors=True)
+    try:
+        parcels.ingest(warehouse, folder)
+    except (WarehouseLocked, ResourceError) as error:  # the measurement is finished all the same
+        return profile, str(error)
+    return profile, ""
+
+
+def _measured(config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback) -> Profile:
+    """Raises ResourceError where memory runs out at a place that knows no way round: the next model may still fit."""
+    from core.measure.models import is_out_of_memory  # torch: only where something is measured
+    from core.measure.profile import measure_profile
+
+    try:
+        return measure_profile(config, run_id, scratch, progress)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            f"There is not enough memory to measure {config.model} on device '{config.device}'. Try --dtype bfloat16, "
+            "--device cpu, a smaller --memory-budget or a smaller model."
+        ) from error
+
+
+def _against_first_draw(profile: Profile, first: Profile | None) -> Profile:
+    """With one check more where the text was drawn before and both draws have a working dimension."""
+    from core.measure.checks import second_draw
+
+    check = second_draw(first, replace(profile, summaries=summarise(profile))) if first else None
+    return replace(profile, checks=[*profile.checks, check]) if check else profile
+
+
+def sweep(warehouse: Warehouse) -> None:
+    """Bring in what waits: passes that were finished, and parcels. What a stopped job has so far is left to it.
+
+    Finished jobs are cleared away a week later.
+    """
+    for folder in job_folders(warehouse):
+        _settle(warehouse, folder)
+    parcels.ingest_waiting(warehouse)
+
+
+def sweep_to_read(warehouse: Warehouse) -> list[str]:
+    """As `sweep`, for verbs that only read: what cannot be written now goes on waiting, and one line says why."""
+    reasons = []
+    for folder in job_folders(warehouse):
+        try:
+            _settle(warehouse, folder)
+        except (ResourceError, WarehouseError) as error:
+            reasons.append(str(error))
+        except OSError as error:  # somebody else's folder, which may be read and not written
+            reasons.append(f"The job {folder} is left as it is: {error.strerror or error}.")
+    return reasons + parcels.take_in(warehouse).lines
+
+
+def _settle(warehouse: Warehouse, folder: Path) -> None:
+    """Finished passes of a job that nobody works on become parcels; the job is finished once its own run is one."""
+    lock = FileLock(lock_of(folder))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return
+    try:
+        for finished in filter(is_parcel, folders_in(folder)):
+            parcels.finish(warehouse, finished)
+        job, end = read_job(folder), folder / "finished.json"
+        if job is None or (end.exists() and time.time() - end.stat().st_mtime > _SHOWN):
+            shutil.rmtree(folder, ignore_errors=True)
+        elif not end.exists() and is_parcel(warehouse.parcels / folder.name):
+            finish(job, {"run_id": folder.name})
+    finally:
+        release(lock)

@@ -1,0 +1,212 @@
+"""Jobs as their user sees them: asked for, waiting, at work, stopped, gone on with; real processes throughout."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from core.errors import InputError, ResourceError
+from core.measure.profile import measure_profile
+from core.records import RunConfig
+from core.runs import local
+from core.runs.jobs import all_jobs, find_job, stand, submit, worker, write_json
+from core.runs.measuring import measure, sweep
+from core.warehouse import queries
+from tests.conftest import ROOT, run_core
+
+
+@pytest.fixture
+def config(tiny_llama):
+    return RunConfig(str(tiny_llama), "english-business", device="cpu")
+
+
+def quiet(_step):
+    pass
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not come"
+        time.sleep(0.05)
+
+
+def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
+    job = submit(config, warehouse)
+    starter = "import sys; from core.runs import local; from core.runs.jobs import find_job; " \
+        "from core.warehouse.store import Warehouse; w = Warehouse(sys.argv[1]); " \
+        "local.start(find_job(w, sys.argv[2]).job, w)"  # fmt: skip
+    subprocess.run([sys.executable, "-c", starter, str(warehouse.path), job.job_id], cwd=ROOT, check=True)
+    assert stand(job).state in ("queued", "running")
+    wait_for(lambda: stand(job).state == "finished")
+    assert stand(job).result["run_id"] == job.job_id
+    assert queries.runs(warehouse)["run_id"].to_list() == [job.job_id]
+    log = job.log.read_text(encoding="utf-8")
+    assert all(phase in log for phase in ("load", "forward", "geometry"))
+    assert "tokens_per_second" in (job.folder / "progress.json").read_text(encoding="utf-8") or stand(job).told["at"]
+
+
+def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(config, warehouse):
+    jobs = [submit(replace(config, seed=seed), warehouse) for seed in (0, 1)]
+    processes = [local.start(job, warehouse) for job in reversed(jobs)]
+    seen = set()
+
+    def both_finished():
+        states = tuple(stand(job).state for job in jobs)
+        seen.add(states)
+        return states == ("finished", "finished")
+
+    wait_for(both_finished)
+    for process in processes:
+        process.wait()
+    assert ("running", "running") not in seen and ("queued", "finished") not in seen
+    assert ("running", "queued") in seen and ("finished", "running") in seen
+
+
+@pytest.mark.parametrize("phase", ["queued", "load", "geometry"])
+def test_cancel_stops_within_two_seconds_and_leaves_nothing(config, warehouse, phase):
+    if phase == "queued":
+        first = submit(replace(config, seed=1), warehouse)
+        local.start(first, warehouse)
+        wait_for(lambda: stand(first).state == "running")
+    job = submit(config, warehouse)
+    process = local.start(job, warehouse)
+    wait_for(lambda: (at := stand(job).progress) is not None and at.phase == phase)
+    started = time.monotonic()
+    local.cancel(job)
+    took = time.monotonic() - started
+    process.wait(timeout=10)
+    assert took < 2 and not job.folder.exists()
+    if phase == "queued":
+        local.cancel(first)
+    assert queries.runs(warehouse).is_empty() and not list(warehouse.jobs.iterdir())
+
+
+def test_a_killed_job_is_interrupted_and_goes_on_where_it_stopped(config, warehouse, monkeypatch):
+    job = submit(config, warehouse)
+    process = local.start(job, warehouse)
+    wait_for(lambda: list(job.folder.glob("kept-*/layer-0002.json")))
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert stand(job).state == "interrupted"
+    sweep(warehouse)
+    measured = []
+
+    def count(*arguments):
+        measured.append(arguments)
+        return __import__("core.geometry.layer", fromlist=["measure_layer"]).measure_layer(*arguments)
+
+    monkeypatch.setattr("core.measure.profile.measure_layer", count)
+    monkeypatch.setattr("core.measure.profile.capture", None)  # a second forward pass would call it
+    finished = measure(config, warehouse, quiet)  # the same request is the same job
+    assert finished.run_id == job.job_id and 0 < len(measured) <= 3
+
+
+def test_what_is_kept_belongs_to_one_request_and_version(config, warehouse, monkeypatch, tmp_path):
+    first = measure_profile(config, "a", tmp_path / "kept", quiet)
+    forwards = []
+    really = __import__("core.measure.profile", fromlist=["capture"]).capture
+    monkeypatch.setattr("core.measure.profile.capture", lambda *a: (forwards.append(1), really(*a))[1])
+    again = measure_profile(config, "a", tmp_path / "kept", quiet)
+    assert not forwards and again.estimates == first.estimates and again.pairs == first.pairs
+    monkeypatch.setattr("core.measure.profile.code_version", lambda: "of tomorrow")
+    measure_profile(config, "a", tmp_path / "kept", quiet)
+    assert forwards
+
+
+def test_the_same_request_twice_is_one_job(config, warehouse):
+    job = submit(config, warehouse)
+    assert submit(replace(config, memory_budget=10**9), warehouse).job_id == job.job_id
+    process = local.start(job, warehouse)
+    with pytest.raises(InputError, match=r"is (queued|running) already, as the job"):
+        submit(config, warehouse)
+    local.cancel(job)
+    process.wait()
+
+
+def test_a_run_that_is_there_is_not_measured_twice_unless_asked(config, warehouse):
+    first = measure(config, warehouse, quiet)
+    known = measure(config, warehouse, quiet, again=False)
+    assert known.was_known and known.run_id == first.run_id
+    assert not measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet, again=False).was_known
+    told = run_core("measure", config.model, "--corpus", config.corpus, "--device", "cpu", warehouse=warehouse.path)
+    assert told.returncode == 0 and "It is measured already" in told.stdout, told.stderr
+    assert queries.runs(warehouse).height == 2
+
+
+def test_a_worker_that_never_came_is_interrupted_and_not_waited_for(config, warehouse):
+    job = submit(config, warehouse)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    write_json(job.folder / "worker.json", worker(gone.pid))
+    assert stand(job).state == "interrupted"
+
+
+def test_a_worker_elsewhere_is_not_shot_at_here(config, warehouse):
+    job = submit(config, warehouse)
+    process = local.start(job, warehouse)
+    wait_for(lambda: stand(job).worker.get("holds"))
+    write_json(job.folder / "worker.json", stand(job).worker | {"host": "another"})
+    with pytest.raises(InputError, match="on the machine another"):
+        local.cancel(job)
+    process.kill()
+    process.wait()
+
+
+def test_a_failure_says_why_and_keeps_what_can_go_on(config, warehouse, monkeypatch):
+    def no_memory(*_arguments, **_keywords):
+        raise ResourceError("The memory is full.")
+
+    monkeypatch.setattr("core.measure.profile.compare_layers", no_memory)
+    with pytest.raises(ResourceError):
+        measure(config, warehouse, quiet)
+    (standing,) = all_jobs(warehouse)
+    assert (standing.state, standing.reason) == ("failed", "The memory is full.")
+    monkeypatch.undo()
+    assert measure(config, warehouse, quiet).run_id == standing.job.job_id
+
+
+def test_the_verbs_tell_of_jobs(config, warehouse):
+    empty = run_core("jobs", warehouse=warehouse.path)
+    assert empty.returncode == 0 and "No jobs" in empty.stdout
+    job = submit(replace(config, model="no-such-model"), warehouse)
+    failed = run_core("resume", job.job_id[:13], warehouse=warehouse.path)
+    assert failed.returncode == 2 and "There is no model 'no-such-model'" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    kept = submit(config, warehouse)
+    listed = json.loads(run_core("jobs", "--json", warehouse=warehouse.path).stdout)
+    assert [(row["job_id"], row["state"]) for row in listed] == [(kept.job_id, "interrupted")]
+    gone = run_core("cancel", kept.job_id, warehouse=warehouse.path)
+    assert gone.returncode == 0 and not kept.folder.exists()
+    none = run_core("cancel", kept.job_id, warehouse=warehouse.path)
+    assert none.returncode == 2 and "0 jobs begin with" in none.stderr
+
+
+def test_ctrl_c_cancels_the_job_that_it_waits_for(config, warehouse):
+    command = [sys.executable, "-m", "core", "measure", config.model, "--corpus", config.corpus, "--device", "cpu"]
+    terminal = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | {"WORKDIM_WAREHOUSE": str(warehouse.path)}, stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    wait_for(lambda: any(s.state == "running" for s in all_jobs(warehouse)))
+    (standing,) = all_jobs(warehouse)
+    terminal.send_signal(signal.SIGINT)
+    _, said = terminal.communicate(timeout=20)
+    assert terminal.returncode == 130 and "nothing half written was kept" in said
+    assert not psutil.pid_exists(standing.worker["pid"]) and not list(warehouse.jobs.iterdir())
+
+
+def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
+    (warehouse.jobs / "of-an-earlier-version").mkdir(parents=True)
+    sweep(warehouse)
+    assert not list(warehouse.jobs.iterdir())
+    with pytest.raises(InputError, match="0 jobs begin with"):
+        find_job(warehouse, "anything")

@@ -1,0 +1,101 @@
+"""A job that is killed at any moment goes on, and what comes of it is what an undisturbed one gives, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+
+KILLS = 20
+TIMES = ("started_at", "finished_at", "phase_seconds", "peak_memory_bytes")
+
+# Imports once and forks: otherwise nearly all kills would hit an import. torch has not computed before the first fork.
+KILLER = """
+import os, random, signal, sys, time
+from dataclasses import replace
+from pathlib import Path
+import torch
+import core.measure.profile, core.measure.identity
+from core.measure.protocol import PROTOCOLS
+from core.runs.jobs import read_job
+from core.runs.measuring import run, sweep
+from core.warehouse.store import Warehouse
+
+PROTOCOLS["small"] = replace(
+    PROTOCOLS["quick"], name="small", n_sequences=16, n_tokens=96, n_draws=2, n_surrogates=1, n_random_models=1,
+    passes=("random_init", "shuffled"),
+)
+torch.set_num_threads(1)
+warehouse, job_id, kills, span = Warehouse(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+random.seed(int(sys.argv[5]))
+folder = warehouse.jobs / job_id
+started = time.monotonic()
+killed = 0
+while not (folder / "finished.json").exists():
+    child = os.fork()
+    if child == 0:
+        sweep(warehouse)
+        run(read_job(folder), warehouse, lambda step: None)
+        os._exit(0)
+    if killed < kills:
+        time.sleep(random.uniform(0, span))
+        os.kill(child, signal.SIGKILL)
+        killed += 1
+    os.waitpid(child, 0)
+    sweep(warehouse)
+print(killed, time.monotonic() - started)
+"""
+
+
+def bring_to_end(folder: Path, job_id: str, kills: int, span: float, seed: int = 0) -> tuple[int, float]:
+    arguments = [str(folder / "w.duckdb"), job_id, str(kills), str(span), str(seed)]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=380, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    killed, seconds = done.stdout.split()
+    return int(killed), float(seconds)
+
+
+def content(folder: Path) -> dict[str, object]:
+    """All parcels: run.json without times, and the hashes of the other files, which it holds."""
+    found = {}
+    for parcel in (folder / "parcels").iterdir():
+        told = json.loads((parcel / "run.json").read_text(encoding="utf-8"))
+        for name in TIMES:
+            del told["run"][name]
+        found[parcel.name] = told
+    return found
+
+
+def test_twenty_kills_change_nothing(tiny_llama, tmp_path):
+    from core.records import RunConfig
+    from core.runs.jobs import submit
+    from core.warehouse.store import Warehouse
+
+    undisturbed = tmp_path / "undisturbed"
+    config = RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
+    job = submit(config, Warehouse(undisturbed / "w.duckdb"))
+    request = (job.folder / "job.json").read_bytes()
+    _, seconds = bring_to_end(undisturbed, job.job_id, 0, 0)
+    expected = content(undisturbed)
+    assert {told["run"]["pass"] for told in expected.values()} == {"text", "shuffled", "random_init"}
+
+    killed = 0
+    while killed < KILLS:
+        other = tmp_path / f"after {killed}"
+        folder = other / "jobs" / job.job_id
+        folder.mkdir(parents=True)
+        (folder / "job.json").write_bytes(request)
+        killed += bring_to_end(other, job.job_id, KILLS - killed, seconds, seed=killed)[0]
+        assert content(other) == expected
+        assert [file.name for file in (other / "jobs").glob("*/kept-*")] == []
+        shutil.rmtree(other)
