@@ -40,10 +40,12 @@ def demo_warehouse(tmp_path_factory) -> Warehouse:
     return Warehouse(path)
 
 
-def run_core(*arguments: str, warehouse: Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess:
+def run_core(
+    *arguments: str, warehouse: Path, timeout: float = 120, module: str = "core", **environment: str
+) -> subprocess.CompletedProcess:
     """`python -m core ...` as a user runs it."""
     return subprocess.run(
-        [sys.executable, "-m", "core", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env=os.environ | {"WORKDIM_WAREHOUSE": str(warehouse), "PYTHONUTF8": "1"} | environment,
         capture_output=True,

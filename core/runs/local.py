@@ -18,6 +18,7 @@ from core.runs.jobs import Job, Standing, is_held, lock_of, remove, stand, worke
 from core.warehouse.store import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMAND = (sys.executable, "-m", "core")
 POLL = 0.2
 GRACE = 0.8
 """Seconds that a process has to end by itself before it is killed: a cancel takes two at most."""
@@ -29,7 +30,7 @@ def start(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
     environment = os.environ | {
         "WORKDIM_WAREHOUSE": str(warehouse.path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"
     }  # fmt: skip
-    command = [sys.executable, "-m", "core", "resume", job.job_id, "--here"]
+    command = [*COMMAND, "resume", job.job_id, "--here"]
     with job.log.open("ab") as log:
         process = subprocess.Popen(command, cwd=job.directory, env=environment, stdin=subprocess.DEVNULL, stdout=log,
                                    stderr=log, start_new_session=True)  # fmt: skip

@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from core.analysis.shape import summarise
-from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
+from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked, WorkdimError
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.runs.jobs import (
     Job,
@@ -100,13 +100,12 @@ def run(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> Finished:
 
 
 def _note_failure(job: Job, error: Exception) -> None:
-    named = isinstance(error, InputError)
-    reason = (
-        str(error) if named else f"A failure of Workdim's own ({type(error).__name__}: {error}); the log tells more."
-    )
+    reason, code = str(error), getattr(error, "exit_code", 1)
+    if not isinstance(error, WorkdimError):
+        reason = f"A failure of Workdim's own, {type(error).__name__}: {error}"
     log(job, reason)
     with suppress(ResourceError):
-        write_json(job.folder / "error.json", {"reason": reason, "at": time.time()})
+        write_json(job.folder / "error.json", {"reason": reason, "exit_code": code, "at": time.time()})
 
 
 def _run(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> Finished:

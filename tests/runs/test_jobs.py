@@ -15,24 +15,33 @@ import pytest
 
 from core.errors import InputError, ResourceError
 from core.measure.profile import measure_profile
+from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
 from core.runs import local
 from core.runs.jobs import all_jobs, find_job, stand, submit, worker, write_json
 from core.runs.measuring import measure, sweep
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core
+from tests.runs.small import SMALL
 
 
 @pytest.fixture
-def config(tiny_llama):
-    return RunConfig(str(tiny_llama), "english-business", device="cpu")
+def config(tiny_llama, monkeypatch):
+    """A request that is measured in a second, here and in the processes of jobs."""
+    monkeypatch.setitem(PROTOCOLS, "small", SMALL)
+    monkeypatch.setattr(local, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
+    return RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
+
+
+def left_over(warehouse):
+    return [path for path in warehouse.jobs.iterdir() if not path.name.startswith(".turn")]
 
 
 def quiet(_step):
     pass
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "did not come"
@@ -41,9 +50,11 @@ def wait_for(condition, seconds=120):
 
 def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
     job = submit(config, warehouse)
-    starter = "import sys; from core.runs import local; from core.runs.jobs import find_job; " \
-        "from core.warehouse.store import Warehouse; w = Warehouse(sys.argv[1]); " \
-        "local.start(find_job(w, sys.argv[2]).job, w)"  # fmt: skip
+    starter = (
+        "import sys; from core.runs import local; from core.runs.jobs import find_job; "
+        "from core.warehouse.store import Warehouse; w = Warehouse(sys.argv[1]); "
+        "local.COMMAND = (sys.executable, '-m', 'tests.runs.small'); local.start(find_job(w, sys.argv[2]).job, w)"
+    )
     subprocess.run([sys.executable, "-c", starter, str(warehouse.path), job.job_id], cwd=ROOT, check=True)
     assert stand(job).state in ("queued", "running")
     wait_for(lambda: stand(job).state == "finished")
@@ -55,20 +66,21 @@ def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
 
 
 def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(config, warehouse):
-    jobs = [submit(replace(config, seed=seed), warehouse) for seed in (0, 1)]
-    processes = [local.start(job, warehouse) for job in reversed(jobs)]
-    seen = set()
+    first, second, third = (submit(replace(config, seed=seed), warehouse) for seed in (0, 1, 2))
+    processes = [local.start(first, warehouse)]
+    wait_for(lambda: stand(first).state == "running")
+    processes += [local.start(third, warehouse), local.start(second, warehouse)]
+    seen = []
 
-    def both_finished():
-        states = tuple(stand(job).state for job in jobs)
-        seen.add(states)
-        return states == ("finished", "finished")
+    def all_finished():
+        seen.append([stand(job).state for job in (first, second, third)])
+        return seen[-1] == ["finished"] * 3
 
-    wait_for(both_finished)
+    wait_for(all_finished)
     for process in processes:
         process.wait()
-    assert ("running", "running") not in seen and ("queued", "finished") not in seen
-    assert ("running", "queued") in seen and ("finished", "running") in seen
+    assert all(states.count("running") <= 1 for states in seen)
+    assert ["running", "queued", "queued"] in seen and not [s for s in seen if s[1:] == ["queued", "finished"]]
 
 
 @pytest.mark.parametrize("phase", ["queued", "load", "geometry"])
@@ -87,7 +99,7 @@ def test_cancel_stops_within_two_seconds_and_leaves_nothing(config, warehouse, p
     assert took < 2 and not job.folder.exists()
     if phase == "queued":
         local.cancel(first)
-    assert queries.runs(warehouse).is_empty() and not list(warehouse.jobs.iterdir())
+    assert queries.runs(warehouse).is_empty() and not left_over(warehouse)
 
 
 def test_a_killed_job_is_interrupted_and_goes_on_where_it_stopped(config, warehouse, monkeypatch):
@@ -137,7 +149,8 @@ def test_a_run_that_is_there_is_not_measured_twice_unless_asked(config, warehous
     known = measure(config, warehouse, quiet, again=False)
     assert known.was_known and known.run_id == first.run_id
     assert not measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet, again=False).was_known
-    told = run_core("measure", config.model, "--corpus", config.corpus, "--device", "cpu", warehouse=warehouse.path)
+    command = ("measure", config.model, "--corpus", config.corpus, "--protocol", "small", "--device", "cpu")
+    told = run_core(*command, warehouse=warehouse.path, module="tests.runs.small")
     assert told.returncode == 0 and "It is measured already" in told.stdout, told.stderr
     assert queries.runs(warehouse).height == 2
 
@@ -191,7 +204,7 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
 
 
 def test_ctrl_c_cancels_the_job_that_it_waits_for(config, warehouse):
-    command = [sys.executable, "-m", "core", "measure", config.model, "--corpus", config.corpus, "--device", "cpu"]
+    command = [*local.COMMAND, "measure", config.model, "--corpus", config.corpus, "--protocol", "small"]
     terminal = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"WORKDIM_WAREHOUSE": str(warehouse.path)}, stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL, text=True,
@@ -201,12 +214,12 @@ def test_ctrl_c_cancels_the_job_that_it_waits_for(config, warehouse):
     terminal.send_signal(signal.SIGINT)
     _, said = terminal.communicate(timeout=20)
     assert terminal.returncode == 130 and "nothing half written was kept" in said
-    assert not psutil.pid_exists(standing.worker["pid"]) and not list(warehouse.jobs.iterdir())
+    assert not psutil.pid_exists(standing.worker["pid"]) and not left_over(warehouse)
 
 
 def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
     (warehouse.jobs / "of-an-earlier-version").mkdir(parents=True)
     sweep(warehouse)
-    assert not list(warehouse.jobs.iterdir())
+    assert not left_over(warehouse)
     with pytest.raises(InputError, match="0 jobs begin with"):
         find_job(warehouse, "anything")

@@ -28,11 +28,9 @@ from core.measure.protocol import PROTOCOLS
 from core.runs.jobs import read_job
 from core.runs.measuring import run, sweep
 from core.warehouse.store import Warehouse
+from tests.runs.small import SMALL
 
-PROTOCOLS["small"] = replace(
-    PROTOCOLS["quick"], name="small", n_sequences=16, n_tokens=96, n_draws=2, n_surrogates=1, n_random_models=1,
-    passes=("random_init", "shuffled"),
-)
+PROTOCOLS["small"] = replace(SMALL, passes=("random_init", "shuffled"))
 torch.set_num_threads(1)
 warehouse, job_id, kills, span = Warehouse(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 random.seed(int(sys.argv[5]))
