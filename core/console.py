@@ -41,7 +41,7 @@ class ProgressBar:
             size = shutil.get_terminal_size((100, 24))  # some terminals say 0, and get no bar from tqdm then
             self._bar = tqdm(
                 total=step.total,
-                desc=f"{self._name}: {phase_name(step.phase)}",
+                desc=f"{self._name}: {wording.phase_name(step.phase, "en")}",
                 leave=False,
                 mininterval=0.3,
                 disable=None,
@@ -56,15 +56,6 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.close()
         self._bar = None
-
-
-def phase_name(phase: str) -> str:
-    """`random_init 2: geometry` -> `control: random weights 2, measuring layers`: a control has phases of its own."""
-    named = []
-    for part in phase.split(": "):
-        key, _, number = part.partition(" ")
-        named.append(" ".join(word for word in (wording.name("phase", key, "en"), number) if word))
-    return ", ".join(named)
 
 
 def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
@@ -101,7 +92,7 @@ def jobs_table(standings: Sequence[Any], now: float) -> str:
     rows = []
     for at in standings:
         asked = at.job.config
-        how_far = f"{phase_name(at.progress.phase)} {at.progress.done}/{at.progress.total}" if at.progress else ""
+        how_far = f"{wording.phase_name(at.progress.phase, "en")} {at.progress.done}/{at.progress.total}" if at.progress else ""
         left = at.told.get("seconds_left")
         told = {
             "running": how_far,

@@ -4,7 +4,7 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language, latest, reads, states, view
+from core.ui import inputs, jobs, language, latest, reads, states, view
 
 _ = language.translator()
 
@@ -23,6 +23,9 @@ with st.container(horizontal=True, gap="large"):
     ):
         st.metric(label, f"{counts[name]:,}", width="content")
 
+if n := jobs.n_alive():
+    label = _("Measurements that wait or are at work: {n}").format(n=n)
+    st.page_link("pages/pilot.py", label=label, icon=":material/hourglass_top:")
 st.subheader(_("Latest runs"))
 latest.show(runs)
 st.caption(
@@ -46,5 +49,4 @@ st.page_link(
     icon=":material/slideshow:",
     query_params=newest,
 )
-st.markdown(_("Measure another model or another text (in a terminal):"))
-st.code(states.MEASURE, language="bash")
+st.page_link("pages/pilot.py", label=_("Measure another model or another text"), icon=":material/science:")

@@ -27,7 +27,7 @@ from core.report.verdicts import (
 
 __all__ = [
     "NOT_STATED", "benchmark_name", "check_meaning", "control_name", "estimator_name", "estimator_symbol", "limits_of",
-    "name", "no_score", "number", "outcome_short", "outcome_text", "qualifier_meaning", "qualifier_text", "rounded",
+    "name", "no_score", "number", "outcome_short", "outcome_text", "phase_name", "qualifier_meaning", "qualifier_text", "rounded",
     "score_text", "shows_shape", "size_range", "stated", "verdict_short", "verdict_text", "verdict_word",
     "with_interval",
 ]  # fmt: skip
@@ -187,3 +187,12 @@ def veto_note(language: str) -> str:
     """What the mark beside a name means."""
     _ = translator(language)
     return _("‡ A check vetoed this run: its numbers are not to be relied on.")
+
+
+def phase_name(phase: str, language: str) -> str:
+    """`random_init 2: geometry` -> `control: random weights 2, measuring layers`: a control has phases of its own."""
+    named = []
+    for part in phase.split(": "):
+        key, _, number_ = part.partition(" ")
+        named.append(" ".join(word for word in (name("phase", key, language), number_) if word))
+    return translator(language)(", ").join(named)

@@ -63,6 +63,15 @@ class Job:
     def log(self) -> Path:
         return self.folder / "log.txt"
 
+    def log_tail(self, n_lines: int) -> list[str]:
+        """The last lines of the log; none where there is no log."""
+        try:
+            with self.log.open("rb") as stream:
+                stream.seek(max(0, self.log.stat().st_size - 16_384))
+                return stream.read().decode("utf-8", "replace").splitlines()[-n_lines:]
+        except OSError:
+            return []
+
     def kept(self, run_id: str) -> Path:
         return self.folder / f"kept-{run_id}"
 

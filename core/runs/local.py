@@ -26,17 +26,21 @@ GRACE = 0.8
 
 def start(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
     """Start the job's process, which waits for its turn; what it says goes into the job's log."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {
-        "WORKDIM_WAREHOUSE": str(warehouse.path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"
-    }  # fmt: skip
     command = [*COMMAND, "resume", job.job_id, "--here"]
     with job.log.open("ab") as log:
-        process = subprocess.Popen(command, cwd=job.directory, env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                                   stderr=log, start_new_session=True)  # fmt: skip
+        process = subprocess.Popen(command, cwd=job.directory, env=environment(warehouse), stdin=subprocess.DEVNULL,
+                                   stdout=log, stderr=log, start_new_session=True)  # fmt: skip
     if not is_held(job.folder):  # it may have been quick
         write_json(job.folder / "worker.json", worker(process.pid))
     return process
+
+
+def environment(warehouse: Warehouse) -> dict[str, str]:
+    """Of a process that runs a verb on this warehouse, in whatever folder."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {
+        "WORKDIM_WAREHOUSE": str(warehouse.path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"
+    }  # fmt: skip
 
 
 def run_all(

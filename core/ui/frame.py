@@ -42,6 +42,9 @@ def run() -> None:
     page = st.navigation(
         {
             "": [st.Page(ROOT / "pages/home.py", title=_("Home"), icon=":material/home:", default=True)],
+            _("Work"): [
+                st.Page(ROOT / "pages/pilot.py", title=_("Measure"), icon=":material/science:", url_path="pilot"),
+            ],
             _("Analysis"): [
                 st.Page(
                     ROOT / "pages/profiles.py", title=_("Profiles"), icon=":material/show_chart:", url_path="profiles"

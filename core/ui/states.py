@@ -19,7 +19,9 @@ def stop_if_no_runs(runs: pl.DataFrame) -> None:
     if not runs.is_empty():
         return
     _ = language.translator()
-    st.info(_("No measurements yet. Run one of these in a terminal, in Workdim's folder; then reload this page."))
+    st.info(_("No measurements yet."))
+    st.page_link("pages/pilot.py", label=_("Measure a model here"), icon=":material/science:")
+    st.markdown(_("Or run one of these in a terminal, in Workdim's folder, and reload this page."))
     st.markdown(_("Measure the two demo models (about three minutes):"))
     st.code(DEMO, language="bash")
     st.markdown(_("Or measure one model of your own choice:"))
