@@ -10,6 +10,9 @@ _ = language.translator()
 
 st.title("Workdim")
 st.markdown(_("Estimates of how many dimensions a language model uses, layer by layer, on texts of your choice."))
+if n := jobs.n_alive():
+    label = _("Measurements that wait or are at work: {n}").format(n=n)
+    st.page_link("pages/pilot.py", label=label, icon=":material/hourglass_top:")
 runs = reads.runs()
 states.stop_if_no_runs(runs)
 
@@ -23,9 +26,6 @@ with st.container(horizontal=True, gap="large"):
     ):
         st.metric(label, f"{counts[name]:,}", width="content")
 
-if n := jobs.n_alive():
-    label = _("Measurements that wait or are at work: {n}").format(n=n)
-    st.page_link("pages/pilot.py", label=label, icon=":material/hourglass_top:")
 st.subheader(_("Latest runs"))
 latest.show(runs)
 st.caption(
