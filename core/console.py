@@ -41,7 +41,7 @@ class ProgressBar:
             size = shutil.get_terminal_size((100, 24))  # some terminals say 0, and get no bar from tqdm then
             self._bar = tqdm(
                 total=step.total,
-                desc=f"{self._name}: {wording.phase_name(step.phase, "en")}",
+                desc=f"{self._name}: {wording.phase_name(step.phase, 'en')}",
                 leave=False,
                 mininterval=0.3,
                 disable=None,
@@ -92,7 +92,11 @@ def jobs_table(standings: Sequence[Any], now: float) -> str:
     rows = []
     for at in standings:
         asked = at.job.config
-        how_far = f"{wording.phase_name(at.progress.phase, "en")} {at.progress.done}/{at.progress.total}" if at.progress else ""
+        how_far = (
+            f"{wording.phase_name(at.progress.phase, 'en')} {at.progress.done}/{at.progress.total}"
+            if at.progress
+            else ""
+        )
         left = at.told.get("seconds_left")
         told = {
             "running": how_far,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,6 +40,7 @@ from core.warehouse.parcel_format import is_parcel
 from core.warehouse.profiles import draws, find_control, find_same, read_finished, read_profile
 from core.warehouse.store import Warehouse, folders_in
 
+Expected = Callable[[RunConfig, Warehouse], Mapping[str, float]]
 _SHOWN = 7 * 24 * 3600.0
 """Seconds that a finished job is listed."""
 
@@ -80,8 +81,10 @@ def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback,
         raise
 
 
-def run(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> Finished:
+def run(job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: Expected | None = None) -> Finished:
     """Bring a submitted job to its end, after those that wait before it. Raises what `measure` raises.
+
+    `expected` tells, once it is the job's turn, what each phase will take.
 
     Control passes come first and are runs of their own, so that the verdict on the text can be judged with them and a
     measurement that is stopped finds them again. One that is in the warehouse already is not measured twice.
@@ -90,6 +93,7 @@ def run(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> Finished:
     with held(job), logged(job):
         try:
             with turn(job, warehouse, lambda before: report(Progress("queued", 0, before))):
+                report.expect(expected(job.config, warehouse) if expected else {})
                 finished = _run(job, warehouse, report)
         except Exception as error:
             _note_failure(job, error)

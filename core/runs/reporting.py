@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 
@@ -15,6 +15,8 @@ from core.runs.jobs import Job, write_json
 
 _EVERY = 0.2
 """Seconds between two writes of the same phase."""
+PRIOR = 0.2
+"""How much the expected time counts against the time that has passed, as a share of the whole."""
 
 
 class Reporter:
@@ -24,13 +26,20 @@ class Reporter:
         self._job, self._progress = job, progress
         self._phase, self._phase_started, self._written = "", 0.0, 0.0
         self._started = time.time()
+        self._expected: Mapping[str, float] = {}
+        self._passed = 0.0
         protocol = find_protocol(job.config.protocol)
         self._n_tokens = protocol.n_sequences * protocol.n_tokens
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """What each phase that is to come will take, in their order, from now on."""
+        self._expected, self._started = seconds, time.time()
 
     def __call__(self, step: Progress) -> None:
         now = time.time()
         is_new = step.phase != self._phase
         if is_new:
+            self._passed += self._expected.get(self._phase, 0.0)
             self._phase, self._phase_started = step.phase, now
             if step.phase != "queued":
                 log(self._job, step.phase)
@@ -40,11 +49,18 @@ class Reporter:
                 write_json(self._job.folder / "progress.json", asdict(step) | self._times(step, now))
         self._progress(step)
 
-    def _times(self, step: Progress, now: float) -> dict[str, float | None]:
-        told: dict[str, float | None] = {"at": now, "started_at": self._started}
+    def _times(self, step: Progress, now: float) -> dict[str, float]:
+        share = step.done / max(step.total, 1)
+        told = {"at": now, "started_at": self._started}
         passed = now - self._phase_started
         if step.phase.endswith("forward") and step.done and passed > 0:
-            told["tokens_per_second"] = self._n_tokens * step.done / step.total / passed
+            told["tokens_per_second"] = self._n_tokens * share / passed
+        total = sum(self._expected.values())
+        if step.phase in self._expected and total > 0:
+            done = min(total, self._passed + share * self._expected[step.phase])
+            # As fast as until now, and as expected while there is little to go by.
+            speed = (now - self._started + PRIOR * total) / (done + PRIOR * total)
+            told |= {"share": done / total, "seconds_left": (total - done) * speed}
         return told
 
 

@@ -43,7 +43,9 @@ def run() -> None:
         {
             "": [st.Page(ROOT / "pages/home.py", title=_("Home"), icon=":material/home:", default=True)],
             _("Work"): [
-                st.Page(ROOT / "pages/pilot.py", title=_("Measure"), icon=":material/science:", url_path="pilot"),
+                st.Page(
+                    ROOT / "pages/pilot.py", title=_("Measure models"), icon=":material/science:", url_path="pilot"
+                ),
             ],
             _("Analysis"): [
                 st.Page(

@@ -31,8 +31,20 @@ from tests.screens import (
 )
 
 TITLES = {
-    "en": {"home.py": "Workdim", "pilot.py": "Measure", "profiles.py": "Profiles", "ranking.py": "Ranking", "report.py": "Report"},
-    "ja": {"home.py": "Workdim", "pilot.py": "測定", "profiles.py": "層プロファイル", "ranking.py": "ランキング", "report.py": "レポート"},
+    "en": {
+        "home.py": "Workdim",
+        "pilot.py": "Measure models",
+        "profiles.py": "Profiles",
+        "ranking.py": "Ranking",
+        "report.py": "Report",
+    },
+    "ja": {
+        "home.py": "Workdim",
+        "pilot.py": "モデルの測定",
+        "profiles.py": "層プロファイル",
+        "ranking.py": "ランキング",
+        "report.py": "レポート",
+    },
 }
 
 
