@@ -45,7 +45,7 @@ TITLES = {
         "ranking.py": "ランキング",
         "report.py": "レポート",
     },
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
