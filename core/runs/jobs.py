@@ -33,10 +33,14 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
-from core.errors import InputError, ResourceError
+from core.errors import InputError, ResourceError, WorkdimError
 from core.records import Progress, RunConfig
 from core.warehouse.store import Warehouse, folders_in, make_folder
 
+CANCEL_FILE = "cancel"
+"""In a job's folder: whoever sent it to a cluster is to call it back."""
+MOST_CONTROLS = 8
+"""More control passes than any protocol has: their run ids are fixed with the request."""
 STARTING = 20.0
 """Seconds after which a process that was started and does not hold its job's lock is taken for dead."""
 
@@ -82,7 +86,8 @@ class Standing:
 
     job: Job
     state: str
-    """`queued`, `running`, `interrupted` (its process is gone; it can go on), `failed` or `finished`."""
+    """`queued`, `running`, `interrupted` (its process is gone; it can go on), `failed` or `finished`; or `cancelled`:
+    it is there no more."""
     progress: Progress | None = None
     reason: str = ""
     """Why it failed."""
@@ -110,14 +115,27 @@ def submit(
                     f"{standing.job.job_id}. `python -m core jobs` shows how far it is; `cancel` stops it."
                 )
             return standing.job
-    n_controls = 8  # more than any protocol has; ids cost nothing
-    control_ids = tuple(new_run_id() for _ in range(n_controls))
+    control_ids = tuple(new_run_id() for _ in range(MOST_CONTROLS))
     job = Job(warehouse.jobs / new_run_id(), config, time.time(), control_ids, pilot_id, again, os.getcwd())
-    beside = warehouse.jobs / f".{job.job_id}"
-    make_folder(beside)
-    told = {k: v for k, v in asdict(job).items() if k != "folder"}
-    write_json(beside / "job.json", told)
-    os.replace(beside, job.folder)  # a job without its request is never seen
+    return write_job(warehouse, job.job_id, as_request(job))
+
+
+def as_request(job: Job) -> dict[str, Any]:
+    """The content of job.json."""
+    return {name: value for name, value in asdict(job).items() if name != "folder"}
+
+
+def write_job(warehouse: Warehouse, job_id: str, request: dict[str, Any]) -> Job:
+    """A job folder with its request; one that is there is left as it is."""
+    folder = warehouse.jobs / job_id
+    if not folder.exists():
+        beside = warehouse.jobs / f".{job_id}"
+        make_folder(beside)
+        write_json(beside / "job.json", request)
+        os.replace(beside, folder)  # a job without its request is never seen
+    job = read_job(folder)
+    if job is None:
+        raise ResourceError(f"The request in {folder} cannot be read.")
     return job
 
 
@@ -163,7 +181,9 @@ def stand(job: Job) -> Standing:
     progress = Progress(told["phase"], told["done"], told["total"]) if "phase" in told else None
     error = read_json(job.folder / "error.json") or {}
     result = read_json(job.folder / "finished.json") or {}
-    if result:
+    if not job.folder.exists():
+        state = "cancelled"
+    elif result:
         state = "finished"
     elif is_held(job.folder):
         state = "queued" if progress is None or progress.phase == "queued" else "running"
@@ -198,7 +218,7 @@ def is_held(folder: Path) -> bool:
 
 
 @contextmanager
-def held(job: Job) -> Iterator[None]:
+def held(job: Job, engine: str = "local") -> Iterator[None]:
     """Work on the job as its only process; raises InputError where another one does."""
     lock = FileLock(lock_of(job.folder))
     try:
@@ -206,7 +226,7 @@ def held(job: Job) -> Iterator[None]:
     except Timeout as error:
         raise InputError(f"The job {job.job_id} is at work in another process already.") from error
     try:
-        write_json(job.folder / "worker.json", worker(os.getpid()) | {"holds": True})
+        write_json(job.folder / "worker.json", worker(os.getpid()) | {"holds": True, "engine": engine})
         (job.folder / "error.json").unlink(missing_ok=True)
         yield
     finally:
@@ -219,6 +239,15 @@ def worker(pid: int) -> dict[str, Any]:
 
 def remove(job: Job) -> None:
     shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def fail(job: Job, error: Exception) -> None:
+    """Write down why the job has failed, as well as that can be."""
+    reason, code = str(error), getattr(error, "exit_code", 1)
+    if not isinstance(error, WorkdimError):
+        reason = f"A failure of Workdim's own, {type(error).__name__}: {error}"
+    with suppress(ResourceError):
+        write_json(job.folder / "error.json", {"reason": reason, "exit_code": code, "at": time.time()})
 
 
 def finish(job: Job, result: dict[str, Any]) -> None:

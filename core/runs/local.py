@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from core.errors import InputError
-from core.runs.jobs import Job, Standing, is_held, lock_of, remove, stand, worker, write_json
+from core.runs.jobs import CANCEL_FILE, Job, Standing, is_held, lock_of, remove, stand, worker, write_json
 from core.warehouse.store import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +55,9 @@ def run_all(
         while waiting or at_work:
             while waiting and len(at_work) < at_once:
                 job = waiting.pop(0)
+                if not job.folder.exists():  # cancelled before it came to it
+                    yield stand(job)
+                    continue
                 at_work[job.job_id] = job, start(job, warehouse)
             time.sleep(POLL)
             for job, process in list(at_work.values()):
@@ -77,10 +80,22 @@ def cancel(job: Job) -> None:
     """
     standing = stand(job)
     if standing.state in ("queued", "running"):
+        if standing.worker.get("engine") == "ray":
+            _call_back(job)
+            return
         _stop(standing)
     remove(job)
     with suppress(OSError):
         lock_of(job.folder).unlink(missing_ok=True)
+
+
+def _call_back(job: Job) -> None:
+    """Ask whoever sent the job to a cluster to call it back; it removes the job."""
+    with suppress(FileNotFoundError):
+        (job.folder / CANCEL_FILE).touch()
+    end = time.monotonic() + 2 * GRACE
+    while job.folder.exists() and time.monotonic() < end:
+        time.sleep(POLL / 2)
 
 
 def _stop(standing: Standing) -> None:

@@ -11,18 +11,18 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from core.analysis.shape import summarise
-from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked, WorkdimError
+from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.runs.jobs import (
     Job,
     Standing,
+    fail,
     finish,
     held,
     job_folders,
@@ -31,7 +31,6 @@ from core.runs.jobs import (
     release,
     remove,
     submit,
-    write_json,
 )
 from core.runs.reporting import Reporter, log, logged
 from core.runs.turns import turn
@@ -96,20 +95,12 @@ def run(job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: Ex
                 report.expect(expected(job.config, warehouse) if expected else {})
                 finished = _run(job, warehouse, report)
         except Exception as error:
-            _note_failure(job, error)
+            log(job, str(error))
+            fail(job, error)
             raise
         finish(job, {"run_id": finished.run_id, "waits": finished.waits, "failed": finished.failed,
                      "was_known": finished.was_known})  # fmt: skip
     return finished
-
-
-def _note_failure(job: Job, error: Exception) -> None:
-    reason, code = str(error), getattr(error, "exit_code", 1)
-    if not isinstance(error, WorkdimError):
-        reason = f"A failure of Workdim's own, {type(error).__name__}: {error}"
-    log(job, reason)
-    with suppress(ResourceError):
-        write_json(job.folder / "error.json", {"reason": reason, "exit_code": code, "at": time.time()})
 
 
 def _run(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> Finished:
