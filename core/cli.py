@@ -76,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--estimator", action="append", metavar="NAME", help="one more of the registry (repeatable)")
     measure.add_argument("--controls", action="store_true", help="control passes with any protocol (standard has them)")
     measure.add_argument("--keep-tokens", action="store_true", help="keep per-token results in the parcel")
+    measure.add_argument("--estimate-only", action="store_true",
+                         help="say what it will take and give, and why not; measure nothing")  # fmt: skip
+    measure.add_argument("--json", action="store_true", help="with --estimate-only: the cards as JSON")
     calibrate = verb("calibrate", measuring.calibrate, "recompute what estimators read on isotropic Gaussian clouds")
     calibrate.add_argument("--out", type=Path, metavar="FILE.csv", help="default: the table that Workdim reads")
     doctor = verb("doctor", instrument.doctor, "what this installation has, and whether it measures right")

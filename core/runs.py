@@ -17,16 +17,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from core.analysis.shape import summarise
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.records import Profile, Progress, ProgressCallback, RunConfig
+from core.records import Profile, Progress, ProgressCallback, Protocol, RunConfig
 from core.warehouse import parcels
 from core.warehouse.parcel_format import is_parcel
 from core.warehouse.profiles import draws, find_control, read_profile
 from core.warehouse.store import Warehouse, folders_in, make_folder
+
+if TYPE_CHECKING:
+    from core.measure.identity import Identity
 
 PROGRESS_FILE = "progress.json"
 
@@ -78,6 +82,34 @@ class _Control:
     """None where the warehouse does not have it."""
 
 
+@dataclass(frozen=True)
+class ControlPass:
+    """A control pass that belongs to a measurement, and the run that stands for it where the warehouse has one."""
+
+    name: str
+    label: str
+    seed: int
+    run_id: str | None
+
+
+def control_passes(
+    config: RunConfig, protocol: Protocol, same: Identity, warehouse: Warehouse | None
+) -> list[ControlPass]:
+    """Those of the protocol or of the request, and whatever else the warehouse has; None has nothing."""
+    from core.measure.protocol import CONTROLS
+
+    found = []
+    for name in CONTROLS:
+        for number in range(protocol.n_random_models if name == "random_init" else 1):
+            seed = config.seed + number
+            as_asked = asdict(same) | {"pass": name, "model_seed": seed}
+            run_id = find_control(warehouse, **as_asked) if warehouse else None
+            if run_id or config.controls or name in protocol.passes:
+                label = f"{name} {number + 1}" if name == "random_init" else name
+                found.append(ControlPass(name, label, seed, run_id))
+    return found
+
+
 def _look_up(config: RunConfig, warehouse: Warehouse) -> tuple[list[_Control], Profile | None]:
     """All that the warehouse has for this measurement: control passes, and the first run on another draw of the text.
 
@@ -88,19 +120,16 @@ def _look_up(config: RunConfig, warehouse: Warehouse) -> tuple[list[_Control], P
     """
     from core.geometry.costs import require_further
     from core.measure.identity import identify
-    from core.measure.protocol import CONTROLS, find_protocol
+    from core.measure.protocol import find_protocol
 
     protocol = find_protocol(config.protocol)
     require_further(config.estimators, protocol.name, protocol.clouds)
-    same = asdict(identify(config))
-    planned = []
-    for name in CONTROLS:
-        for number in range(protocol.n_random_models if name == "random_init" else 1):
-            seed = config.seed + number
-            run_id = find_control(warehouse, **same, **{"pass": name, "model_seed": seed})
-            if run_id or config.controls or name in protocol.passes:
-                label = f"{name} {number + 1}" if name == "random_init" else name
-                planned.append(_Control(name, label, seed, read_profile(warehouse, run_id) if run_id else None))
+    identity = identify(config)
+    same = asdict(identity)
+    planned = [
+        _Control(one.name, one.label, one.seed, read_profile(warehouse, one.run_id) if one.run_id else None)
+        for one in control_passes(config, protocol, identity, warehouse)
+    ]
     of_text = {name: same[name] for name in ("model_id", "corpus_id", "dtype", "stack")}
     runs = [(run_id, seed) for run_id, seed, digest in draws(warehouse, **of_text) if digest == protocol.hash(seed)]
     first, first_seed = runs[0] if runs else (None, None)

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "analysis": {"errors", "records", "tables"},
     "report": {"errors", "records", "tables", "analysis", "locale"},
     "runs": {"errors", "records", "tables", "geometry", "measure", "analysis", "warehouse"},
+    "preflight": {"errors", "records", "tables", "geometry", "measure", "analysis", "warehouse", "runs"},
     "ui": {"errors", "records", "tables", "warehouse", "analysis", "report", "locale", "runs"},
     "pages": {"ui", "analysis", "report"},
     "app": {"ui"},

