@@ -23,20 +23,21 @@ from core.geometry.costs import require_further
 from core.geometry.layer import LayerPlan
 from core.measure.corpora import Corpus, open_corpus
 from core.measure.duration import Work, pass_seconds, start_seconds
-from core.measure.footprint import Placed, footprint, geometry_bytes
+from core.measure.footprint import Placed, footprint, geometry_bytes, held_before
 from core.measure.hidden import need_room, require_context, require_known, states_bytes
 from core.measure.identity import Identity
 from core.measure.loading import read_tokenizer
-from core.measure.located import Located, located
+from core.measure.located import Located, located, on_this_disk
 from core.measure.mask import mask_tokens
-from core.measure.memory import MemoryPlan, Shape
+from core.measure.memory import MemoryPlan, Shape, room_for
 from core.measure.models import Blueprint, OpenModel, read_blueprint
 from core.measure.packages import cache_folder
 from core.measure.profile import pair_budget, place_words, plan_layers, require_streamable
 from core.measure.protocol import find_protocol
 from core.measure.sample import TokenSample, draw_sample
-from core.measure.sources import find_weights, named_by_content
+from core.measure.sources import named_by_content
 from core.measure.speed import Speed, speed_of
+from core.measure.weights import Weights
 from core.records import PassEstimate, Preflight, Protocol, RunConfig
 from core.runs import control_passes
 from core.warehouse import queries
@@ -48,7 +49,7 @@ _log = logging.getLogger("workdim")
 def estimate(config: RunConfig, warehouse: Warehouse) -> Preflight:
     """What measuring `config` will take and give, its control passes included. Refusals are part of the answer.
 
-    Takes a tenth of a second and what reading a tokenizer takes; on a machine that was not tested yet some seconds more.
+    Takes a fraction of a second and the reading of a tokenizer; some seconds more on a machine not tested before.
     """
     told = _Told(config, warehouse)
     with ExitStack() as stack:
@@ -102,8 +103,6 @@ class _Told:
         if self.model and self.protocol and self.corpus:
             with self._step():
                 self.known = _look_up(self)
-        if self.blueprint and self.layers:
-            self.speed = speed_of(config.dtype, self.blueprint.device)
 
     def _describe(self, place: Located) -> None:
         config, weights = self.config, place.weights
@@ -111,7 +110,7 @@ class _Told:
         blueprint = read_blueprint(weights, config.dtype, config.device, config.stack, place.has_tokenizer)
         module = blueprint.on_meta()
         self.model, self.shape = blueprint.opened(module), blueprint.shape(module)
-        self.blueprint = blueprint
+        self.blueprint, self.speed = blueprint, speed_of(config.dtype, blueprint.device)
 
     def _plan(self, model: OpenModel, protocol: Protocol) -> None:
         windows = protocol.n_sequences, protocol.n_tokens
@@ -119,7 +118,7 @@ class _Told:
             require_context(model, protocol.n_tokens)
         with self._step():
             assert self.blueprint and self.shape and self.place
-            self.plan = self.blueprint.plan_of(self.shape, *windows, self.config.memory_budget)
+            self.plan = self.blueprint.plan_of(self.shape, *windows, self._room(model))
             if self.plan.on_demand and self.place.weights:
                 require_streamable(self.place.weights)
         with self._step():
@@ -131,8 +130,17 @@ class _Told:
             with self._step():
                 self._sample(model, protocol, self.corpus)
 
+    def _room(self, model: OpenModel) -> int:
+        """What weights and pass may take: of a budget, what a measuring process will not hold already."""
+        assert self.speed and self.blueprint and self.place and self.place.weights
+        device, budget = self.blueprint.device, self.config.memory_budget
+        if budget is None or device.type == "cuda":
+            return room_for(device, budget)
+        is_gguf = self.place.weights.gguf_file is not None
+        return max(0, budget - held_before(self.speed.base_memory, is_gguf, model.vocabulary_size))
+
     def _sample(self, model: OpenModel, protocol: Protocol, corpus: Corpus) -> None:
-        companions = [read_tokenizer(find_weights(one)) for one in self.config.companions if _is_here(one)]
+        companions = [read_tokenizer(weights) for weights in map(_here, self.config.companions) if weights]
         seed = self.config.seed
         self.sample = draw_sample(corpus, model.tokenizer, protocol, seed, model.row.name, companions)
         require_known(model, int(self.sample.ids.max()))
@@ -234,12 +242,12 @@ def _need_cache(place: Located) -> None:
         )
 
 
-def _is_here(reference: str) -> bool:
+def _here(reference: str) -> Weights | None:
+    """A companion; one that is not on this disk has no say in the words yet."""
     try:
-        with located(reference) as place:
-            return place.where == "here"
+        return on_this_disk(reference)
     except InputError:  # its own card says so
-        return False
+        return None
 
 
 def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> LayerPlan:

@@ -131,7 +131,7 @@ class PassEstimate:
     known_run: str | None
     """The run of the warehouse that stands for this control pass; it is then not measured again."""
     seconds: dict[str, float]
-    """Phase (`load`, `forward`, `geometry`, `layers`, `store`) -> seconds; empty where unknown, or not to be measured."""
+    """`load`, `forward`, `geometry`, `layers`, `store` -> seconds; empty where unknown, or not to be measured."""
     memory_bytes: int | None
     gpu_memory_bytes: int | None
 

@@ -89,5 +89,5 @@ def _ranks(cloud: Cloud, hidden_size: int) -> Effort:
 
 
 def further_work(names: Sequence[str], n_points: int) -> float:
-    """Of estimators that a run takes besides, in units of `costs.unit_seconds`: their costs grow with pairs of points."""
+    """Of estimators that a run takes besides, in units of `costs.unit_seconds`; it grows with pairs of points."""
     return sum(cost(name) for name in names) * (n_points / CLOUD[0]) ** 2

@@ -1,4 +1,4 @@
-"""How long a pass will take: its work, told from the shape of the network and of the clouds, at this machine's speed."""
+"""How long a pass will take: the work that the shapes of network and clouds tell, at the speed of this machine."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def footprint(
 
     windows (number, tokens of each); geometry as `geometry_bytes` gives it.
     """
-    start = base + (GGUF_VOCABULARY * vocabulary if placed.is_gguf else 0)
+    start = held_before(base, placed.is_gguf, vocabulary)
     held = shape.largest_unit if plan.on_demand else shape.weights
     if placed.is_drawn and plan.on_demand:
         held += shape.outside  # embedding and head are drawn at once and stay
@@ -62,6 +62,11 @@ def footprint(
         return Footprint(start + max(resident + running, geometry), 0)
     spilled = plan.batch * windows[1] * shape.hidden_size * 4
     return Footprint(start + max(resident + spilled, geometry), max(held + running, geometry))
+
+
+def held_before(base: int, is_gguf: bool, vocabulary: int) -> int:
+    """Bytes of a process that has read configuration and tokenizer."""
+    return base + (GGUF_VOCABULARY * vocabulary if is_gguf else 0)
 
 
 def geometry_bytes(plan: LayerPlan, n_layers: int, hidden_size: int, pair_budget: int) -> int:

@@ -24,7 +24,7 @@ def stored_dtype(weights: Weights) -> str | None:
     numbers: Counter[str] = Counter()
     for path in weights.files:
         with safe_open(path, framework="pt") as stream:
-            for key in stream.keys():  # noqa: SIM118: not a dict
+            for key in list(stream.keys()):
                 part = stream.get_slice(key)
                 count = 1
                 for length in part.get_shape():
@@ -42,7 +42,7 @@ def named(numbers: dict[str, int]) -> str | None:
 
 
 def _gguf_dtype(path: Path) -> str | None:
-    number = gguf_entries(path).get("general.file_type")
+    number = gguf_entries(path).get("general.file_type", -1)
     try:
         return LlamaFileType(number).name.removeprefix("MOSTLY_").removeprefix("ALL_")
     except ValueError:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from core.errors import ModelError
 from core.measure.headers import gguf_entries, stored_dtype
 from core.measure.loading import check_files
-from core.measure.packages import PackageRequest, _pip_failed, package_in_cache, read_request
+from core.measure.packages import PackageRequest, package_in_cache, pip_failed, read_request
 from core.measure.preflight_hub import asked_of_hub, in_cache
 from core.measure.sources import hub_name, local_weights
 from core.measure.weights import Unread, Weights, unread
+
+PACKAGE = "pypi:"
 
 
 @dataclass(frozen=True)
@@ -34,21 +36,28 @@ class Located:
     notes: tuple[str, ...] = ()
 
 
+def on_this_disk(reference: str) -> Weights | None:
+    """The weights where nothing needs to be fetched; a local model is not yet named by its content.
+
+    Raises ModelError for a reference that cannot be one, and for files that cannot be measured.
+    """
+    if reference.startswith(PACKAGE):
+        return package_in_cache(read_request(reference.removeprefix(PACKAGE)))
+    return local_weights(reference) or in_cache(*hub_name(reference))
+
+
 @contextmanager
 def located(reference: str) -> Iterator[Located]:
     """Finds a model; what was fetched to tell about it, a few small files, is gone at the end.
 
     Raises ModelError or ResourceError as `find_weights` does, without having downloaded weights.
     """
-    if reference.startswith("pypi:"):
-        asked = read_request(reference.removeprefix("pypi:"))
-        found = package_in_cache(asked)
-        yield _here(found) if found else _in_package(asked)
+    weights = on_this_disk(reference)
+    if weights:
+        yield _here(weights)
         return
-    local = local_weights(reference)
-    local = local or in_cache(*hub_name(reference))
-    if local:
-        yield _here(local)
+    if reference.startswith(PACKAGE):
+        yield _in_package(read_request(reference.removeprefix(PACKAGE)))
         return
     with asked_of_hub(*hub_name(reference)) as model:
         # A GGUF file holds the configuration itself: it is not known before.
@@ -85,7 +94,7 @@ def _in_package(asked: PackageRequest) -> Located:
     ]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
-        raise _pip_failed(asked.requirement, done.stderr)
+        raise pip_failed(asked.requirement, done.stderr)
     versions = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions")]
     known = [version.strip() for version in "".join(versions).split(",")]
     if asked.version and asked.version not in known:

