@@ -10,14 +10,11 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import polars as pl
 
-from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS, with_stack
 from core.errors import InputError, ResourceError
 from core.geometry.costs import require_further
 from core.geometry.layer import LayerPlan
@@ -25,7 +22,6 @@ from core.measure.corpora import Corpus, open_corpus
 from core.measure.duration import Work, pass_seconds, start_seconds
 from core.measure.footprint import Placed, footprint, geometry_bytes, held_before
 from core.measure.hidden import need_room, require_context, require_known, states_bytes
-from core.measure.identity import Identity
 from core.measure.loading import read_tokenizer
 from core.measure.located import Located, located, on_this_disk
 from core.measure.mask import mask_tokens
@@ -35,13 +31,11 @@ from core.measure.packages import cache_folder
 from core.measure.profile import pair_budget, place_words, plan_layers, require_streamable
 from core.measure.protocol import find_protocol
 from core.measure.sample import TokenSample, draw_sample
-from core.measure.sources import named_by_content
 from core.measure.speed import Speed, speed_of
 from core.measure.weights import Weights
+from core.preflight.known import Known, look_up
 from core.records import PassEstimate, Preflight, Protocol, RunConfig
-from core.runs import control_passes
-from core.warehouse import queries
-from core.warehouse.store import Warehouse, is_there
+from core.warehouse.store import Warehouse
 
 _log = logging.getLogger("workdim")
 
@@ -74,7 +68,7 @@ class _Told:
         self.sample: TokenSample | None = None
         self.layers: LayerPlan | None = None
         self.speed: Speed | None = None
-        self.known: _Known | None = None
+        self.known: Known | None = None
 
     @contextmanager
     def _step(self) -> Iterator[None]:
@@ -100,9 +94,12 @@ class _Told:
                 self._describe(self.place)
         if self.model and self.protocol:
             self._plan(self.model, self.protocol)
-        if self.model and self.protocol and self.corpus:
+        if self.model and self.blueprint and self.protocol and self.corpus:
             with self._step():
-                self.known = _look_up(self)
+                self.known = look_up(
+                    self.warehouse, config, self.protocol, self.corpus, self.model, self.blueprint.weights,
+                    self.sample.words.hash if self.sample else None, self._n_points(),
+                )  # fmt: skip
 
     def _describe(self, place: Located) -> None:
         config, weights = self.config, place.weights
@@ -146,6 +143,9 @@ class _Told:
         require_known(model, int(self.sample.ids.max()))
         self.layers = _plan_without_norms(self.sample, protocol, seed)
 
+    def _n_points(self) -> int | None:
+        return self.layers.draws[0].n_points if self.layers and self.layers.draws else None
+
     # --- the card ------------------------------------------------------------------------------------------------
 
     def card(self) -> Preflight:
@@ -155,7 +155,7 @@ class _Told:
         card = Preflight(
             config.model, config.corpus, config.protocol, config.seed, config.dtype,
             str(self.blueprint.device) if self.blueprint else None, place.where if place else None,
-            passes=passes, refusals=tuple(self.refusals), notes=tuple(self.notes),
+            passes=passes, n_points=self._n_points(), refusals=tuple(self.refusals), notes=tuple(self.notes),
             memory_bytes=_largest([one.memory_bytes for one in measured]),
             gpu_memory_bytes=_largest([one.gpu_memory_bytes for one in measured]),
         )  # fmt: skip
@@ -166,9 +166,7 @@ class _Told:
             card = self._with_model(card, self.model, self.protocol)
         if self.plan:
             card = replace(card, streamed=self.plan.on_demand, batch=self.plan.batch)
-        if self.layers and self.layers.draws:
-            card = replace(card, n_points=self.layers.draws[0].n_points)
-        if self.speed and self.model and passes and not self.refusals:
+        if self.speed and self.model and passes and all(one.seconds for one in measured) and not self.refusals:
             start = start_seconds(self.speed, self.model.row.weight_bytes, card.stored_format == "gguf",
                                   self.model.vocabulary_size)  # fmt: skip
             total = start + sum(sum(one.seconds.values()) for one in measured)
@@ -254,83 +252,3 @@ def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> L
     """The clouds as they are before tokens of large norm are masked: a few percent of the tokens at most."""
     mask = mask_tokens(sample, np.zeros((2, sample.ids.size)), 1, protocol.norm_factor)
     return plan_layers(sample, mask, place_words(sample, mask), protocol, seed)
-
-
-# --- what the warehouse has --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Known:
-    measured: str | None
-    by_types: tuple[str, ...]
-    by_words: tuple[str, ...]
-    line: str
-    controls: list[tuple[str, str, str | None]]
-    """(pass, label, run that stands for it) of each control pass."""
-
-
-def _look_up(told: _Told) -> _Known:
-    """Raises WarehouseError where the warehouse cannot be read."""
-    model, protocol, corpus, config = told.model, told.protocol, told.corpus, told.config
-    assert model and protocol and corpus
-    there = is_there(told.warehouse.path)
-    runs = with_stack(queries.runs(told.warehouse)).filter(pl.col("pass") == "text") if there else None
-    same = Identity(_model_id(told, runs), model.row.configuration_hash, model.row.tokenizer_hash,
-                    corpus.row.corpus_id, protocol.hash(config.seed), config.dtype, model.stack)  # fmt: skip
-    controls = [
-        (one.name, one.label, one.run_id)
-        for one in control_passes(config, protocol, same, told.warehouse if there else None)
-    ]
-    if runs is None:
-        return _Known(None, (), (), "The warehouse is empty: there is nothing to compare with yet.", controls)
-    alike = {"corpus_id": same.corpus_id, "protocol_hash": same.protocol_hash}
-    here = {**alike, "kind": model.row.kind, "stack": model.stack}
-    own = runs.filter(model_id=same.model_id, dtype=config.dtype, stack=model.stack, **alike)["run_id"].to_list()
-    by_types, by_words = [], []
-    others = runs.filter(pl.col("model_id") != same.model_id)
-    if told.sample and same.tokenizer_hash:
-        by_types = _near(others, GROUP_KEYS, {**here, "tokenizer_hash": same.tokenizer_hash}, told.layers)
-        words = _near(others, WORD_KEYS, {**here, "words_hash": told.sample.words.hash}, None)
-        by_words = [run for run in words if run not in by_types]
-    return _Known(own[0] if own else None, tuple(by_types), tuple(by_words),
-                  _comparison(others, alike, here, by_types, by_words), controls)  # fmt: skip
-
-
-def _near(runs: pl.DataFrame, keys: Sequence[str], values: dict[str, Any], layers: LayerPlan | None) -> list[str]:
-    """Runs of one comparison group with ours, their clouds within `N_TOLERANCE` of ours."""
-    found = runs.filter(**{key: values[key] for key in keys})
-    if layers and layers.draws:
-        n = layers.draws[0].n_points
-        smaller = pl.min_horizontal(pl.col("n_points"), pl.lit(n))
-        larger = pl.max_horizontal(pl.col("n_points"), pl.lit(n))
-        found = found.filter(smaller >= (1 - N_TOLERANCE) * larger)
-    return found["run_id"].to_list()
-
-
-def _model_id(told: _Told, runs: pl.DataFrame | None) -> str:
-    """A local model is named by its content, which is read only where the warehouse may have it."""
-    assert told.model and told.place and told.place.weights
-    row, weights = told.model.row, told.place.weights
-    if weights.revision or runs is None or runs.filter(reference=row.reference).is_empty():
-        return row.model_id
-    return row.model_id.replace(f"{row.reference}@", f"{row.reference}@{named_by_content(weights).revision}", 1)
-
-
-def _comparison(
-    others: pl.DataFrame, alike: dict[str, Any], here: dict[str, Any], by_types: list[str], by_words: list[str]
-) -> str:
-    if by_types or by_words:
-        return f"It compares with {len(by_types)} runs on token types and {len(by_words)} more on words."
-    same_text = others.filter(corpus_id=alike["corpus_id"])
-    if others.is_empty():
-        return "The warehouse has no other model to compare with yet."
-    if same_text.is_empty():
-        return "No other model was measured on this text: nothing in the warehouse compares with it."
-    if same_text.filter(**alike).is_empty():
-        return "Other models were measured on this text by another protocol or seed: they do not compare with it."
-    if same_text.filter(**here).is_empty():
-        return "Other models were measured so, but of another kind: they do not compare with it."
-    return (
-        "Models of this kind were measured so, but with another tokenizer and other words, or clouds of another size. "
-        "Name those to compare with in one command."
-    )
