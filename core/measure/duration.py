@@ -65,11 +65,15 @@ def _vocabulary_seconds(speed: Speed, vocabulary: int) -> float:
 
 
 def _load(speed: Speed, work: Work) -> float:
-    if work.plan.on_demand:  # as each block's turn comes
+    if work.plan.on_demand or _is_mapped(work):  # as each block's turn comes
         return 0.0
     return _weights(speed, work) + (
         2 * _vocabulary_seconds(speed, work.vocabulary) if work.placed.is_gguf and not work.placed.is_drawn else 0.0
     )
+
+
+def _is_mapped(work: Work) -> bool:
+    return work.placed.is_mapped and not work.placed.is_drawn
 
 
 def _weights(speed: Speed, work: Work) -> float:
@@ -88,8 +92,8 @@ def _forward(speed: Speed, work: Work) -> float:
     products = n_tokens * (shape.multiplications + attention) * speed.multiplication
     numbers = n_tokens * (work.n_layers * (shape.width + 6 * shape.hidden_size) + 2 * shape.logits)
     batches = -(-work.n_windows // work.plan.batch)
-    again = _weights(speed, work) if work.plan.on_demand else 0.0
-    return products + numbers * speed.number + batches * work.n_layers * PER_BLOCK + again
+    read = _weights(speed, work) if work.plan.on_demand or _is_mapped(work) else 0.0
+    return products + numbers * speed.number + batches * work.n_layers * PER_BLOCK + read
 
 
 def _geometry(speed: Speed, work: Work, further: tuple[str, ...]) -> float:

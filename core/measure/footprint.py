@@ -60,8 +60,9 @@ def footprint(
     running = waiting + batch_bytes(shape, plan.batch, windows[1])
     if not placed.on_device:
         return Footprint(start + max(resident + running, geometry), 0)
-    spilled = plan.batch * windows[1] * shape.hidden_size * 4
-    return Footprint(start + max(resident + spilled, geometry), max(held + running, geometry))
+    # Loaded weights are whole in main memory before they move; drawn ones move unit by unit.
+    on_the_way = min(resident, shape.largest_unit) if placed.is_drawn or plan.on_demand else resident
+    return Footprint(start + max(on_the_way, geometry), max(held + running, geometry))
 
 
 def held_before(base: int, is_gguf: bool, vocabulary: int) -> int:

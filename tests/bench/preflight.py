@@ -1,8 +1,8 @@
 """`python -m tests.bench.preflight [--protocol NAME] [--controls] MODEL...`: what was told before, beside what it took.
 
 Each model is estimated and then measured by a process of its own, with an empty warehouse, on one text. Printed are
-ratios of estimated to measured, per phase, in all, and for the peak of memory. A machine that others use while it is
-measured reads low: the estimates are those of a machine at rest.
+ratios of estimated to measured, per phase, in all, and for the peak of memory. The estimates are those of a machine at
+rest: where others use it too, and with one thread, the ratio to processor time is the one to look at.
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ def compare(model: str, asked: list[str]) -> None:
         began = time.perf_counter()
         card = json.loads(_core(file, "measure", model, *asked, "--estimate-only", "--json"))[0]
         estimating = time.perf_counter() - began
-        began = time.perf_counter()
+        began, before = time.perf_counter(), os.times()
         _core(file, "measure", model, *asked)
-        took = time.perf_counter() - began
+        took, after = time.perf_counter() - began, os.times()
         runs = queries.runs(Warehouse(file)).sort("started_at")
     print(f"{model} {' '.join(asked)}")
     print(f"  in all: estimated {card['seconds']:.1f} s, {card['seconds'] / took:.2f} times what it took")
+    busy = after.children_user + after.children_system - before.children_user - before.children_system
+    print(f"  {card['seconds'] / busy:.2f} times the processor time of it, {busy / took:.2f} processors busy with it")
     print(f"  the estimate took {estimating / took:.2f} times as long as measuring")
     for told, run in zip(card["passes"], runs.iter_rows(named=True), strict=True):
         _print_pass(told, run)
