@@ -76,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--estimator", action="append", metavar="NAME", help="one more of the registry (repeatable)")
     measure.add_argument("--controls", action="store_true", help="control passes with any protocol (standard has them)")
     measure.add_argument("--keep-tokens", action="store_true", help="keep per-token results in the parcel")
+    measure.add_argument("--estimate-only", action="store_true",
+                         help="say what it will take and give, and why not; measure nothing")  # fmt: skip
+    measure.add_argument("--json", action="store_true", help="with --estimate-only: the cards as JSON")
     measure.add_argument("--again", action="store_true", help="measure even what the warehouse has already")
     listed = verb("jobs", jobs.jobs, "list the measurements that wait, are at work, or were stopped")
     listed.add_argument("--json", action="store_true")

@@ -117,6 +117,88 @@ class RunConfig:
             raise InputError(f"The seed must be 0 or more and below 2^63, not {self.seed}.")
 
 
+# --- what is told before ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PassEstimate:
+    """One pass of a measurement, before it runs."""
+
+    name: str
+    """`text`, `shuffled` or `random_init`."""
+    label: str
+    """The same, numbered where there are several."""
+    known_run: str | None
+    """The run of the warehouse that stands for this control pass; it is then not measured again."""
+    seconds: dict[str, float]
+    """`load`, `forward`, `geometry`, `layers`, `store` -> seconds; empty where unknown, or not to be measured."""
+    memory_bytes: int | None
+    gpu_memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What a measurement will take and give, told before anything is fetched or loaded. None is: not known before."""
+
+    model: str
+    """The reference as it was asked for."""
+    corpus: str
+    protocol: str
+    seed: int
+    dtype: str
+    """What is measured in."""
+    device: str | None
+    """What `auto` comes to."""
+    where: str | None
+    """`here`, `hub` or `package`; None where there is no such model."""
+    name: str | None = None
+    architecture: str | None = None
+    family: str | None = None
+    kind: str | None = None
+    stack: str | None = None
+    parameters: int | None = None
+    n_layers: int | None = None
+    hidden_size: int | None = None
+    stored_format: str | None = None
+    stored_dtype: str | None = None
+    licence: str | None = None
+    download_bytes: int | None = None
+    """0 where nothing is to be fetched."""
+    weight_bytes: int | None = None
+    """On disk, once they are here."""
+    scratch_bytes: int | None = None
+    """Of hidden states, for as long as a pass takes."""
+    memory_bytes: int | None = None
+    """Peak over the passes to be measured: the process with all that no file backs."""
+    gpu_memory_bytes: int | None = None
+    streamed: bool | None = None
+    """Whether weights are read block by block."""
+    batch: int | None = None
+    """Windows that go through the network at a time."""
+    n_sequences: int | None = None
+    n_tokens: int | None = None
+    """In all windows together."""
+    n_points: int | None = None
+    """Token types in the cloud `one_per_type`, before tokens are masked for their norm."""
+    start_seconds: float | None = None
+    """Before the first pass: libraries, configuration, tokenizer, the hash of the weights."""
+    seconds: float | None = None
+    """All of it, but a download."""
+    passes: tuple[PassEstimate, ...] = ()
+    measured_run: str | None = None
+    """The newest run of this very measurement in the warehouse."""
+    comparable_runs: tuple[str, ...] = ()
+    """Other runs there that it can be compared with on token types."""
+    comparable_by_words: tuple[str, ...] = ()
+    """Others that it can be compared with on words alone."""
+    comparison: str = ""
+    """One line: with what it compares, or why with nothing."""
+    refusals: tuple[str, ...] = ()
+    """Why it will not be measured, one line each."""
+    notes: tuple[str, ...] = ()
+    """What cannot be known before, and what else there is to know."""
+
+
 # --- what is computed ------------------------------------------------------------------------------------------
 
 

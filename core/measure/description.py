@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from core.measure.stacks import Stack, position_padding, stack_config
-from core.measure.weights import Weights, hash_files
+from core.measure.weights import Weights
 from core.tables import ModelRow
 
 NO_NETWORK_CHANGED = frozenset({
@@ -39,10 +39,11 @@ def describe(weights: Weights, config: Any, module: Any, tokenizer: Any, stack: 
         hidden_size=own.hidden_size,
         n_layers=len(stack.blocks),
         vocabulary_size=own.vocab_size,
-        tokenizer_hash=tokenizer_hash(tokenizer),
+        # Without a tokenizer the row is told before the model is fetched, and is not stored.
+        tokenizer_hash="" if tokenizer is None else tokenizer_hash(tokenizer),
         weight_format="gguf" if weights.gguf_file else "safetensors",
-        weight_bytes=sum(path.stat().st_size for path in weights.files),
-        weights_sha256=hash_files(weights.files),
+        weight_bytes=weights.n_bytes,
+        weights_sha256=weights.sha256,
         licence=weights.licence,
         configuration_hash=configuration_hash(config, position_padding(module)),
     )

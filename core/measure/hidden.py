@@ -57,21 +57,13 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     room or a single window does not fit, ModelError for hidden states that are not finite.
     """
     n_sequences, n_tokens = sample.ids.shape
-    if sample.ids.max() >= model.vocabulary_size:
-        raise ModelError(
-            f"The tokenizer of {model.row.model_id} gives token {sample.ids.max()}, but the model knows "
-            f"{model.vocabulary_size}: they do not belong together. Check the folder."
-        )
-    if model.context and n_tokens > model.context:
-        raise ModelError(
-            f"{model.row.model_id} reads at most {model.context} tokens at once; the protocol's windows have "
-            f"{n_tokens}. Choose another model or protocol."
-        )
+    require_known(model, int(sample.ids.max()))
+    require_context(model, n_tokens)
     shape = (model.n_layers + 2, n_sequences * n_tokens, model.hidden_size)
-    _need_room(scratch, math.prod(shape) * 4)
+    need_room(scratch, states_bytes(model.n_layers, n_sequences * n_tokens, model.hidden_size))
     states = np.lib.format.open_memmap(scratch / STATES_FILE, mode="w+", dtype=np.float32, shape=shape)
     spill = _Spill(model, states, n_tokens)
-    batch = min(model.batch, largest_batch(model.vocabulary_size, n_tokens))
+    batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
     loss, start = 0.0, 0
     with torch.inference_mode(), spill.hooked():
         while start < n_sequences:
@@ -88,6 +80,24 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     spill.check()
     bits = loss / (math.log(2) * sample.n_bytes_scored) if model.is_causal and sample.n_bytes_scored else None
     return HiddenStates(states, spill.norms, model.n_layers, spill.post_norm_differs, bits)
+
+
+def require_known(model: OpenModel, largest_id: int) -> None:
+    """Raises ModelError where the tokenizer gives ids that the model has no embedding for."""
+    if largest_id >= model.vocabulary_size:
+        raise ModelError(
+            f"The tokenizer of {model.row.model_id} gives token {largest_id}, but the model knows "
+            f"{model.vocabulary_size}: they do not belong together. Check the folder."
+        )
+
+
+def require_context(model: OpenModel, n_tokens: int) -> None:
+    """Raises ModelError where the model cannot read a window whole."""
+    if model.context and n_tokens > model.context:
+        raise ModelError(
+            f"{model.row.model_id} reads at most {model.context} tokens at once; the protocol's windows have "
+            f"{n_tokens}. Choose another model or protocol."
+        )
 
 
 def _forward(
@@ -215,7 +225,12 @@ class _Spill:
                 )
 
 
-def _need_room(folder: Path, n_bytes: int) -> None:
+def states_bytes(n_layers: int, n_tokens: int, hidden_size: int) -> int:
+    """Of the scratch file: all layers, the embedding and the state after the final norm, in float32."""
+    return (n_layers + 2) * n_tokens * hidden_size * 4
+
+
+def need_room(folder: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < n_bytes * 1.05:
         raise ResourceError(

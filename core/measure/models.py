@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from core.errors import InputError, ModelError, ResourceError, unknown_name
 from core.measure.description import describe
 from core.measure.loading import check_files, find_loader, read_config, read_network, read_tokenizer
-from core.measure.memory import LOSS_ROWS, MAX_BATCH, MemoryPlan, plan_memory, room_for, shape_of
+from core.measure.memory import LOSS_ROWS, MAX_BATCH, MemoryPlan, Shape, plan_memory, room_for, shape_of
 from core.measure.on_demand import Unit, read_on_demand
 from core.measure.stacks import (
     Stack,
@@ -63,6 +63,11 @@ class OpenModel:
     @property
     def vocabulary_size(self) -> int:
         return self.row.vocabulary_size
+
+    @property
+    def n_logits(self) -> int:
+        """Per token of a pass; 0 where it runs no head."""
+        return self.vocabulary_size if self.is_causal else 0
 
     @property
     def n_before(self) -> int:
@@ -142,18 +147,34 @@ class Blueprint:
 
     def plan(self, n_windows: int, n_tokens: int, budget: int | None) -> MemoryPlan:
         """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot."""
-        module = self.on_meta()
-        row = self.opened(module).row
-        shape = shape_of(module, self.blocks(module), row.hidden_size, row.vocabulary_size)
-        return plan_memory(shape, n_windows, n_tokens, room_for(self.device, budget), self.weights.name)
+        room = room_for(self.device, budget)
+        return self.plan_of(self.shape(self.on_meta()), n_windows, n_tokens, room)
+
+    def plan_of(self, shape: Shape, n_windows: int, n_tokens: int, room: int) -> MemoryPlan:
+        """How a pass keeps to `room` bytes beyond what the process holds."""
+        return plan_memory(shape, n_windows, n_tokens, room, self.weights.name)
+
+    def shape(self, module: Any) -> Shape:
+        """module: the network as `on_meta` makes it."""
+        own = stack_config(self.config, self.stack).get_text_config()
+        stacks = all_stacks(module, self.config, self.weights.name)
+        running = [block for one in stacks if self.stack in (one.name, "decoder") for block in one.blocks]
+        logits = own.vocab_size if self.kind == "decoder" else 0
+        experts = getattr(own, "num_experts_per_tok", None)
+        return shape_of(module, self.blocks(module), own.hidden_size, logits, running, experts)
 
     def blocks(self, module: Any) -> list[nn.Module]:
         """Of all stacks."""
         return [block for one in all_stacks(module, self.config, self.weights.name) for block in one.blocks]
 
 
-def read_blueprint(weights: Weights, dtype: str, device: str, stack: str | None) -> Blueprint:
-    """Configuration and tokenizer, checked; the weights are not read. Raises InputError or ModelError."""
+def read_blueprint(
+    weights: Weights, dtype: str, device: str, stack: str | None, with_tokenizer: bool = True
+) -> Blueprint:
+    """Configuration and tokenizer, checked; the weights are not read. Raises InputError or ModelError.
+
+    Without its tokenizer, a model that is not on this disk can be described and not measured.
+    """
     if dtype not in DTYPES:
         raise InputError(unknown_name("dtype", dtype, DTYPES))
     target = choose_device(device)
@@ -164,7 +185,7 @@ def read_blueprint(weights: Weights, dtype: str, device: str, stack: str | None)
     if own.get_text_config() is not own:
         raise ModelError(f"{weights.name} reads more than text ({config.model_type}), which is not measured yet.")
     kind, loader = find_loader(config, weights)
-    tokenizer = read_tokenizer(weights)
+    tokenizer = read_tokenizer(weights) if with_tokenizer else None
     return Blueprint(weights, config, tokenizer, loader, kind, chosen, dtype, target)
 
 

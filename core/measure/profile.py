@@ -32,6 +32,7 @@ from core.measure.sample import TokenSample, draw_sample
 from core.measure.shuffle import shuffled
 from core.measure.sources import find_weights
 from core.measure.stored import Measured, as_profile
+from core.measure.weights import Weights
 from core.records import Profile, Progress, ProgressCallback, Protocol, RunConfig
 
 _log = logging.getLogger("workdim")
@@ -76,7 +77,7 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
         gc.collect()
     with clock.phase("geometry"):
         layers = []
-        pairs = start_pairs(plan, states, min(PAIR_BUDGET, (config.memory_budget or PAIR_BUDGET * 4) // 4))
+        pairs = start_pairs(plan, states, pair_budget(config))
         for index, (_, state) in enumerate(states.labels):
             clock.report(Progress("geometry", index, len(states.labels)))
             # (n_tokens_used, hidden_size)
@@ -105,17 +106,23 @@ def _open(config: RunConfig, protocol: Protocol, scratch: Path) -> OpenModel:
     plan = read_blueprint(weights, *asked).plan(protocol.n_sequences, protocol.n_tokens, config.memory_budget)
     is_random = config.pass_ == "random_init"
     if plan.on_demand:
-        if weights.gguf_file and not is_random:
-            raise ResourceError(
-                f"{weights.gguf_file} is always read whole and does not fit into the memory that it may take. Raise "
-                "--memory-budget, choose --dtype bfloat16, or measure the model's safetensors."
-            )
+        if not is_random:
+            require_streamable(weights)
         _log.warning("Memory is short for %s: its weights are taken block by block.", weights.name)
     if is_random:
         model = open_random(weights, config.model_seed, *asked, on_demand=plan.on_demand)
     else:
         model = open_model(weights, *asked, scratch=scratch if plan.on_demand else None)
     return replace(model, batch=plan.batch)
+
+
+def require_streamable(weights: Weights) -> None:
+    """Raises ResourceError for a GGUF file whose weights do not fit at once."""
+    if weights.gguf_file:
+        raise ResourceError(
+            f"{weights.gguf_file} is always read whole and does not fit into the memory that it may take. Raise "
+            "--memory-budget, choose --dtype bfloat16, or measure the model's safetensors."
+        )
 
 
 def require_types(mask: TokenMask, corpus: Corpus) -> None:
@@ -235,6 +242,10 @@ def token_order(mask: TokenMask, seed: int, draw: int) -> np.ndarray:
 
 def read_layer(states: HiddenStates, mask: TokenMask, index: int) -> torch.Tensor:
     return torch.from_numpy(states.states[index][mask.keep])
+
+
+def pair_budget(config: RunConfig) -> int:
+    return min(PAIR_BUDGET, (config.memory_budget or PAIR_BUDGET * 4) // 4)
 
 
 def start_pairs(plan: LayerPlan, states: HiddenStates, budget: int) -> LayerPairs | None:

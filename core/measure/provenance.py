@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import subprocess
+import threading
 import time
 import tomllib
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from core.records import Progress, ProgressCallback
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "gguf", "scipy", "scikit-dimension")
 
+WATCH_EVERY = 0.02
+"""Seconds between two looks at the memory; one takes 30 microseconds."""
+
 
 @dataclass
 class Clock:
@@ -33,12 +37,34 @@ class Clock:
     def phase(self, name: str) -> Iterator[None]:
         self.report(Progress(name, 0, 1))
         start = time.perf_counter()
-        yield
+        with self._watched():
+            yield
         self.seconds[name] = time.perf_counter() - start
 
     def report(self, progress: Progress) -> None:
-        self.peak_memory = max(self.peak_memory, anonymous_memory())
+        self._look()
         self.progress(progress)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Looks at the memory all the while: the largest tensors live and die between two steps of progress."""
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(WATCH_EVERY):
+                self._look()
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+            self._look()
+
+    def _look(self) -> None:
+        self.peak_memory = max(self.peak_memory, anonymous_memory())
 
 
 def anonymous_memory() -> int:

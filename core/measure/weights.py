@@ -40,6 +40,14 @@ class Weights:
             return [self.folder / "model.safetensors"]
         return [self.folder / shard for shard in self._shards(index)]
 
+    @property
+    def n_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.files)
+
+    @property
+    def sha256(self) -> str:
+        return hash_files(self.files)
+
     def _shards(self, index: Path) -> list[str]:
         try:
             shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
@@ -55,6 +63,25 @@ class Weights:
                 "Download it again."
             )
         return shards
+
+
+@dataclass(frozen=True)
+class Unread(Weights):
+    """Weights that are told about from what surrounds them: too early to read all of them, or to fetch them."""
+
+    n_bytes: int = 0
+    sha256: str = ""
+    """Not known, and so empty."""
+    is_here: bool = True
+
+    @property
+    def files(self) -> list[Path]:
+        return super().files if self.is_here else []
+
+
+def unread(weights: Weights) -> Unread:
+    """The same weights, whose files are on this disk, without a look at their contents."""
+    return Unread(**vars(weights), n_bytes=weights.n_bytes)
 
 
 def has_safetensors(folder: Path) -> bool:

@@ -36,7 +36,7 @@ from core.runs.reporting import Reporter, log, logged
 from core.runs.turns import turn
 from core.warehouse import parcels
 from core.warehouse.parcel_format import is_parcel
-from core.warehouse.profiles import draws, find_control, find_same, read_finished, read_profile
+from core.warehouse.profiles import draws, find_same, read_finished, read_profile
 from core.warehouse.store import Warehouse, folders_in
 
 Expected = Callable[[RunConfig, Warehouse], Mapping[str, float]]
@@ -158,21 +158,19 @@ def _look_up(job: Job, warehouse: Warehouse) -> tuple[list[_Control], Profile | 
     """
     from core.geometry.costs import require_further
     from core.measure.identity import identify
-    from core.measure.protocol import CONTROLS, find_protocol
+    from core.measure.protocol import find_protocol
+    from core.preflight.passes import control_passes
 
     config = job.config
     protocol = find_protocol(config.protocol)
     require_further(config.estimators, protocol.name, protocol.clouds)
-    same = asdict(identify(config))
-    planned = []
-    run_ids = iter(job.control_ids)
-    for name in CONTROLS:
-        for number in range(protocol.n_random_models if name == "random_init" else 1):
-            seed, run_id = config.seed + number, next(run_ids)
-            known = find_control(warehouse, **same, **{"pass": name, "model_seed": seed})
-            if known or config.controls or name in protocol.passes:
-                label = f"{name} {number + 1}" if name == "random_init" else name
-                planned.append(_Control(name, label, seed, run_id, read_profile(warehouse, known) if known else None))
+    identity = identify(config)
+    same = asdict(identity)
+    planned = [
+        _Control(one.name, one.label, one.seed, job.control_ids[one.position],
+                 read_profile(warehouse, one.run_id) if one.run_id else None)
+        for one in control_passes(config, protocol, identity, warehouse)
+    ]  # fmt: skip
     again = None if job.again else _same_run(config, same, warehouse)
     of_text = {name: same[name] for name in ("model_id", "corpus_id", "dtype", "stack")}
     runs = [(run_id, seed) for run_id, seed, digest in draws(warehouse, **of_text) if digest == protocol.hash(seed)]

@@ -111,7 +111,7 @@ class _Board:
 def _work(request: dict[str, Any], known: Parcels, board: Any) -> dict[str, Any]:
     """Measure one job here; its parcels, or why there are none."""
     from core.errors import WorkdimError
-    from core.runs.expecting import expected_seconds
+    from core.preflight.expecting import expected_seconds
     from core.runs.measuring import run
 
     job_id = request["job_id"]

@@ -92,7 +92,7 @@ def resume(options: argparse.Namespace) -> int:
     job = standing.job
     if options.here:  # what a job's own process runs: it is counted as starting until it holds the job
         os.chdir(job.directory)
-        run(job, warehouse, lambda step: None)
+        run(job, warehouse, lambda step: None, _expected)
         return 0
     if standing.state in ("queued", "running"):
         raise InputError(f"The job {job.job_id[:13]} is {standing.state}: `python -m core jobs` shows it.")
@@ -103,6 +103,12 @@ def resume(options: argparse.Namespace) -> int:
         print(f"The job {job.job_id[:13]} goes on; `python -m core jobs` shows how far it is.")
         return 0
     return bring_to_end(job, warehouse)
+
+
+def _expected(config, warehouse):
+    from core.preflight.expecting import expected_seconds
+
+    return expected_seconds(config, warehouse)
 
 
 def _as_plain(standing) -> dict[str, object]:

@@ -22,6 +22,12 @@ def measure(options: argparse.Namespace) -> int:
         options.device, stack=options.stack, memory_budget=bytes_of(options.memory_budget),
         controls=options.controls, estimators=tuple(options.estimator or ()), keep_tokens=options.keep_tokens,
     )  # fmt: skip
+    if options.estimate_only:
+        from core.verbs.estimating import estimate_all
+
+        return estimate_all(side_by_side(asked, options.models), chosen_warehouse(options), options.json)
+    if options.json:
+        raise InputError("--json prints the card of --estimate-only. Add that, or leave --json out.")
     _tell_costs(asked.protocol, asked.estimators)
     # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
     return measure_all(together(asked, options.models), chosen_warehouse(options), options.again)
@@ -45,6 +51,14 @@ def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
         )
 
 
+def side_by_side(asked, models: Sequence[str]):
+    """One request for each model, with the others as companions, whether or not they are here."""
+    return [
+        replace(asked, model=model, companions=tuple(dict.fromkeys(other for other in models if other != model)))
+        for model in models
+    ]
+
+
 def together(asked, models: Sequence[str]):
     """One request for each model, with the others as companions."""
     if len(set(models)) < 2:
@@ -52,9 +66,8 @@ def together(asked, models: Sequence[str]):
     from core.measure.identity import with_tokenizer
 
     readable = with_tokenizer(list(dict.fromkeys(models)))
-    return [
-        replace(asked, model=model, companions=tuple(other for other in readable if other != model)) for model in models
-    ]
+    return [replace(one, companions=tuple(o for o in one.companions if o in readable))
+            for one in side_by_side(asked, models)]  # fmt: skip
 
 
 def bytes_of(text: str | None) -> int | None:

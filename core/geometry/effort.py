@@ -1,0 +1,93 @@
+"""How long the geometry of one layer takes, told from its plan before anything is measured.
+
+Work of four kinds is counted and weighed with what it took on one thread of one machine, where the sum is within 25
+percent of what 21 layers took: 300 to 2,000 types, 32 to 3,072 dimensions, all protocols (least squares on relative
+errors). How much faster or slower another machine is, its own test says (core/measure/speed.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+
+from core.geometry.clouds import Cloud
+from core.geometry.costs import CLOUD, cost
+from core.geometry.layer import LayerPlan
+from core.geometry.local import KS
+from core.geometry.neighbour_estimates import RANKS, stored_neighbours
+from core.geometry.one_per_type import CENTRES, WIDE_CENTRES, WIDE_KS
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Amounts of work; as weights, seconds for one of each."""
+
+    products: float = 0.0
+    """Multiplications over all pairs of points."""
+    pairs: float = 0.0
+    """Pairs among which neighbours are sought."""
+    members: float = 0.0
+    """Stored neighbours, told apart for each member set."""
+    small_products: float = 0.0
+    """Multiplications within neighbourhoods and between axes."""
+
+    def __add__(self, other: Effort) -> Effort:
+        return Effort(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+SECONDS = Effort(products=2.36e-11, pairs=1.98e-8, members=2.87e-10, small_products=4.41e-11)
+
+
+def layer_seconds(plan: LayerPlan, hidden_size: int) -> float:
+    """Of `measure_layer` on the machine that the weights come from; further estimators left out."""
+    effort = layer_effort(plan, hidden_size)
+    return sum(amount * each for amount, each in zip(astuple(effort), astuple(SECONDS), strict=True))
+
+
+def layer_effort(plan: LayerPlan, hidden_size: int) -> Effort:
+    total = Effort()
+    for draws in (plan.draws, plan.word_draws, *([cloud] for cloud in plan.others)):
+        for number, cloud in enumerate(draws):
+            total += _scan(cloud, hidden_size, with_neighbours=number == 0)
+    for cloud in [*plan.draws[:1], *plan.others]:
+        total += _ranks(cloud, hidden_size)
+    if plan.draws:
+        total += _types(plan.draws[0], hidden_size, plan.n_surrogates)
+    for rows in plan.prompts:
+        total += Effort(products=len(rows) ** 2 * hidden_size, pairs=len(rows) ** 2)
+    return total
+
+
+def _scan(cloud: Cloud, hidden_size: int, with_neighbours: bool) -> Effort:
+    """One pass over pairs; without neighbours each pair is formed once."""
+    n_sets, n = cloud.members.shape
+    if not with_neighbours:
+        return Effort(products=n * n * (hidden_size + n_sets) / 2)
+    k = stored_neighbours(cloud.n_points, n)
+    return Effort(products=n * n * (hidden_size + 2 * n_sets), pairs=n * n, members=n_sets * n * k)
+
+
+def _types(cloud: Cloud, hidden_size: int, n_surrogates: int) -> Effort:
+    """What the primary cloud alone is asked for: two transforms, local dimensions, surrogates, pair counts."""
+    n, n_union = cloud.n_points, len(cloud.rows)
+    near = n * max(KS) ** 2 + CENTRES * (1.25 * RANKS[-1]) ** 2
+    wide = [k for k in WIDE_KS if 2 * k <= n]
+    if wide:
+        near += WIDE_CENTRES * (1.25 * wide[-1] * n_union / n + 32) ** 2
+    return Effort(
+        products=hidden_size * (1.5 * n_union**2 + 2 * n_surrogates * n**2),
+        pairs=(n_surrogates + 1) * n**2,
+        small_products=near * hidden_size,
+    )
+
+
+def _ranks(cloud: Cloud, hidden_size: int) -> Effort:
+    """A decomposition, and its change with each block left out."""
+    n_sets, n = cloud.members.shape
+    axes = min(cloud.n_points, hidden_size)
+    return Effort(products=2 * n * hidden_size * axes, small_products=n_sets * hidden_size**2 * n / 8)
+
+
+def further_work(names: Sequence[str], n_points: int) -> float:
+    """Of estimators that a run takes besides, in units of `costs.unit_seconds`; it grows with pairs of points."""
+    return sum(cost(name) for name in names) * (n_points / CLOUD[0]) ** 2

@@ -1,0 +1,1 @@
+"""The card before a measurement."""

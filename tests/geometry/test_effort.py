@@ -1,0 +1,43 @@
+"""What a layer costs grows with what its plan asks for."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core.geometry import clouds
+from core.geometry.effort import further_work, layer_effort, layer_seconds
+from core.geometry.layer import LayerPlan
+
+
+@pytest.fixture(scope="module")
+def plan():
+    generator = np.random.default_rng(0)
+    types, sequences = generator.integers(0, 500, 2000), np.repeat(np.arange(20), 100)
+    tokens = clouds.Tokens(types, sequences, sequences // 2, 10)
+    orders = [generator.permutation(2000) for _ in range(2)]
+    return LayerPlan(
+        [clouds.one_per_type(order, tokens, 400) for order in orders], [],
+        [clouds.all_tokens(orders[0], tokens, 1000)], np.zeros((2, 20), bool),
+    )  # fmt: skip
+
+
+def test_more_asked_for_costs_more(plan):
+    base = layer_seconds(plan, 128)
+    assert layer_seconds(plan, 256) > base
+    for change in (dict(n_surrogates=19), dict(word_draws=plan.draws), dict(prompts=(np.arange(500),))):
+        assert layer_seconds(replace(plan, **change), 128) > base
+    for change in (dict(n_surrogates=0), dict(draws=plan.draws[:1]), dict(others=[])):
+        assert layer_seconds(replace(plan, **change), 128) < base
+
+
+def test_a_draw_without_neighbours_costs_half_the_products(plan):
+    cloud = plan.others[0]
+    once = layer_effort(LayerPlan([], [cloud], [], plan.halves), 10_000)
+    twice = layer_effort(LayerPlan([], [cloud, cloud], [], plan.halves), 10_000)
+    assert twice.products == pytest.approx(1.5 * once.products, rel=0.01) and twice.pairs == once.pairs
+
+
+def test_further_estimators_cost_what_their_table_says():
+    assert further_work(["skdim_lPCA", "skdim_TLE"], 2000) == pytest.approx(0.096 + 3.7)
+    assert further_work(["skdim_TLE"], 1000) == pytest.approx(3.7 / 4)
