@@ -10,11 +10,12 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
+from core.errors import InputError, unknown_name
 from core.records import RunConfig
 
 USE_CLASSES = {
@@ -170,6 +171,20 @@ class Registered:
 def registered(row: Mapping[str, Any]) -> Registered:
     """A row of the table `pilots`."""
     return Registered(row["pilot_id"], from_config(row["config"]), row["created_at"])
+
+
+def chosen_pilot(rows: Sequence[Mapping[str, Any]], asked: str) -> Registered:
+    """The pilot of this id or name among rows of the table `pilots`, newest first; of one name the newest.
+
+    Raises InputError with the near names.
+    """
+    for key in ("pilot_id", "name"):
+        for row in rows:
+            if row[key] == asked:
+                return registered(row)
+    if not rows:
+        raise InputError("No pilot is registered yet. `python -m core pilot FILE.toml` registers and measures one.")
+    raise InputError(unknown_name("pilot", asked, {row["name"] for row in rows}))
 
 
 def from_config(text: str) -> Pilot:

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "geometry": {"errors", "records", "tables"},
     "measure": {"errors", "records", "tables", "geometry"},
     "warehouse": {"errors", "records", "tables", "pilots"},
-    "analysis": {"errors", "records", "tables"},
+    "analysis": {"errors", "records", "tables", "pilots"},
     "report": {"errors", "records", "tables", "pilots", "analysis", "locale"},
     "runs": {"errors", "records", "tables", "geometry", "measure", "analysis", "warehouse"},
     "ui": {"errors", "records", "tables", "pilots", "warehouse", "analysis", "report", "locale", "runs"},

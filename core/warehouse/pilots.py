@@ -18,7 +18,6 @@ from core.tables import ScoreRow, columns
 from core.warehouse.frames import frame
 from core.warehouse.store import Warehouse
 
-OWN_SUITE = "own task"
 _LICENCE = "user's own"
 
 # Measured with the same companions: the words that models of other tokenizers are compared on depend on them.
@@ -122,7 +121,7 @@ def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel) -> ScoreRow:
     assert score is not None
     return ScoreRow(
         repository=model.reference, revision=model.revision, benchmark=task.name, metric=task.metric, filter="none",
-        n_shot=None, suite=OWN_SUITE, value=score.value, std_error=score.std_error, unit=task.unit,
+        n_shot=None, suite=pilot.source, value=score.value, std_error=score.std_error, unit=task.unit,
         higher_is_better=task.higher_is_better, n_samples=score.n_samples, is_partial=False, is_group=False,
         source=pilot.source, licence=_LICENCE, as_of=None, flags="", file_sha256="",
     )  # fmt: skip
