@@ -124,7 +124,7 @@ def _own_scores(pilot: Pilot, language: str) -> str:
     for model in list(own.values())[:MOST_NAMES]:
         score = model.score
         assert score is not None
-        error = "" if score.std_error is None else f" ± {wording.number(score.std_error)}"
+        error = "" if score.std_error is None else f" ± {score.std_error:.2g}"
         told.append(f"{model.label} {wording.number(score.value)}{error}")
     if len(own) > MOST_NAMES:
         told.append(_("{count} more").format(count=len(own) - MOST_NAMES))

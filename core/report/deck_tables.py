@@ -7,7 +7,7 @@ from pptx.presentation import Presentation as Deck
 from core.analysis.ranking import RankingGroup, on_benchmark
 from core.locale import translator
 from core.report import claims, pilot_words, wording
-from core.report.deck_text import Column, Heading, Row, add_table, add_text, pages
+from core.report.deck_text import Column, Heading, Row, add_table, add_text, pages, row_height
 from core.report.deck_theme import BODY_HEIGHT, BODY_TOP, CONTENT, MARGIN, TEXT_WIDTH, add_notes, add_slide
 from core.report.labels import group_title, run_labels, shortened
 from core.report.limits import limits
@@ -67,15 +67,21 @@ def add_limits(slides: Deck, material: Material) -> None:
     pilot = material.pilot.pilot if material.pilot else None
     found = limits(material.runs, material.checks, material.scored, material.words, material.language, pilot)
     rows: list[Row] = [(limit.question, limit.reason) for limit in found]
-    fitting = (size for size in LIMIT_SIZES if len(pages(rows, columns, size, BODY_HEIGHT)) == 1)
-    points = next(fitting, LIMIT_SIZES[-1])
-    filled = pages(rows, columns, points, BODY_HEIGHT)
+    first = rows[:1] if pilot and pilot.is_cautious else []
+    fitting = (size for size in LIMIT_SIZES if len(_led_by(first, rows, columns, size)) == 1)
+    filled = _led_by(first, rows, columns, points := next(fitting, LIMIT_SIZES[-1]))
     for number, page in enumerate(filled, start=1):
         title = _numbered(_("What this deck cannot decide"), number, len(filled))
         slide = add_slide(slides, CONTENT, title, material.footer)
         alternative = _("Table of open questions and the reasons why these runs do not answer them.")
         add_table(slide, columns, page, (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT), points, alternative)
         add_notes(slide, [_("Read off the chosen runs: {ids}").format(ids=_(", ").join(material.runs["run_id"]))])
+
+
+def _led_by(first: list[Row], rows: list[Row], columns: list[Column], points: float) -> list[list[Row]]:
+    """Pages that each open with the `first` rows: what a use class forbids is not left behind on another slide."""
+    room = BODY_HEIGHT - sum(row_height(row, columns, points) for row in first)
+    return [[*first, *page] for page in pages(rows[len(first) :], columns, points, room)]
 
 
 def _numbered(title: str, number: int, total: int) -> str:

@@ -121,20 +121,25 @@ def _expectation_open(known: Evidence, needed: int, language: str) -> str:
     _ = translator(language)
     if not known.total:
         return _("No model here has a score of the pre-registered benchmark: nothing tests the expectation.")
+    if not known.own:
+        return _(
+            "The scores of the pre-registered benchmark belong to base models or name no revision: "
+            "they do not test the expectation."
+        )
     return _(
         "Models with a score of the pre-registered benchmark of their own: {count}; a test needs at least {needed}."
     ).format(count=known.own, needed=needed)
 
 
 def benchmark_line(benchmark: Benchmark, language: str) -> str:
-    """`lambada_openai (acc, 0-shot); higher is better`."""
+    """`lambada_openai (acc, 0-shot); a higher score is the better one`."""
     _ = translator(language)
     name = wording.benchmark_name(benchmark.name, benchmark.metric, benchmark.n_shot, language)
     if benchmark.filter is not None:
         name = _(", ").join([name, benchmark.filter])
     direction = _("a higher score is the better one") if benchmark.higher_is_better else _(
         "a lower score is the better one")  # fmt: skip
-    return _("{word} ({limits})").format(word=name, limits=direction)
+    return _("; ").join([name, direction])
 
 
 def missing_models(pilot: Pilot, runs: pl.DataFrame) -> list[PilotModel]:

@@ -108,6 +108,6 @@ def own_texts(rows: pl.DataFrame) -> list[str]:
     """`61.5 ± 1.9`, or a dash."""
     values = rows.select("own_score", "own_score_std_error").rows()
     return [
-        "–" if value is None else wording.number(value) + ("" if error is None else f" ± {wording.number(error)}")
+        "–" if value is None else wording.number(value) + ("" if error is None else f" ± {error:.2g}")
         for value, error in values
     ]

@@ -42,7 +42,7 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
 
 def ranked(runs: pl.DataFrame, own_title: str = "") -> pl.DataFrame:
     """Runs of one comparison group, in the order given; the scores are there where a benchmark was chosen, the user's
-    own under `own_title` where the runs have the column.
+    own, first of all numbers, under `own_title` where the runs have the column.
 
     Whose score it is stands before the number, so that no window cuts a label off and leaves the number.
     """
@@ -53,6 +53,7 @@ def ranked(runs: pl.DataFrame, own_title: str = "") -> pl.DataFrame:
     return pl.DataFrame(
         {
             _("Model"): _names(runs),
+            **own,
             _("Expansion-contraction"): verdicts(runs),
             _("Working dimension"): _with_intervals(runs, "working_dimension"),
             **shift,
@@ -60,7 +61,6 @@ def ranked(runs: pl.DataFrame, own_title: str = "") -> pl.DataFrame:
             _("Final, after the norm"): _with_intervals(runs, "final_dimension_post_norm"),
             _("N (points)"): runs["n_points"],
             **score,
-            **own,
             _("Checks"): _outcomes(runs),
             _("Parameters (millions)"): (runs["parameters"] / 1e6).round(0).cast(pl.Int64),
             _("Measured"): [times.local(at) for at in runs["started_at"]],
