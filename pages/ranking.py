@@ -26,8 +26,7 @@ if not groups:
     st.stop()
 
 compared = comparison.rows_of(groups)
-scores = reads.scores(published.repositories(compared))
-scores = ranking.without_other_pilots(scores, pilot.source) if pilot else scores
+scores = ranking.without_other_pilots(reads.scores(published.repositories(compared)), pilot)
 scored = ranking.with_scores(compared, scores)
 offered = ranking.benchmarks(scored)
 benchmark, dimension = published.choose_picture(offered, pilot)

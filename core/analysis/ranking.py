@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from core.pilots import SOURCE
+from core.pilots import SOURCE, Pilot
 from core.tables import RunSummaryRow, columns
 
 GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")
@@ -153,6 +153,7 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
     as_it_stands = runs.filter(pl.col("requested_revision").is_null())
     tries = [
         _joined(runs, own_named, "own", reference="score_repository", requested_revision="score_revision"),
+        _joined(runs, own_named, "own", reference="score_repository", revision="score_revision"),
         _joined(as_it_stands, own_unnamed, "own", reference="score_repository"),
         _joined(runs, named, "exact", repository="score_repository", revision="score_revision"),
         _joined(runs, named, "exact", repository="score_repository", requested_revision="score_revision"),
@@ -167,9 +168,11 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([taken, without], how="diagonal").drop("score_revision")
 
 
-def without_other_pilots(scores: pl.DataFrame, source: str) -> pl.DataFrame:
-    """Published scores, and of the users' own only those of one pilot: `source` is that of its scores."""
-    return scores.filter(~pl.col("source").str.starts_with(SOURCE) | (pl.col("source") == source))
+def without_other_pilots(scores: pl.DataFrame, pilot: Pilot | None) -> pl.DataFrame:
+    """Published scores, and of the users' own only those of this pilot: apart from it, and so from what its use class
+    forbids, they are not shown."""
+    is_own = pl.col("source").str.starts_with(SOURCE)
+    return scores.filter(~is_own if pilot is None else ~is_own | (pl.col("source") == pilot.source))
 
 
 def _offered(scores: pl.DataFrame) -> pl.DataFrame:

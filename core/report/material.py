@@ -101,7 +101,7 @@ def gathered(
     words = [] if summaries is None else across_tokenizers(ordered, writable(summaries), lifted=True)
     if not found:
         raise InputError("A deck needs at least one run on unchanged text; none was chosen. Choose runs and try again.")
-    scores = without_other_pilots(scores, pilot.pilot.source) if pilot else scores
+    scores = without_other_pilots(scores, pilot.pilot if pilot else None)
     scored = with_scores(ordered, writable(scores))
     left_out = list(without_verdict(chosen, language).values())
     return Material(

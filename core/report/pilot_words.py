@@ -149,5 +149,7 @@ def missing_models(pilot: Pilot, runs: pl.DataFrame) -> list[PilotModel]:
 
 
 def _is_of(run: Mapping[str, Any], model: PilotModel) -> bool:
-    same = (run["reference"], run["requested_revision"], run["dtype"]) == (model.reference, model.revision, model.dtype)
-    return same and (model.stack is None or (run["stack"] or MAIN) == model.stack)
+    same = (run["reference"], run["dtype"]) == (model.reference, model.dtype)
+    asked = run["requested_revision"]
+    revised = asked is None if model.revision is None else model.revision in (asked, run["revision"])
+    return same and revised and (model.stack is None or (run["stack"] or MAIN) == model.stack)

@@ -66,7 +66,7 @@ def undecided(runs: pl.DataFrame, pilot: Pilot | None = None) -> None:
     taken = with_controls(material.with_verdict(runs), reads.runs())
     ids = taken["run_id"].to_list()
     scores = reads.scores(published.repositories(runs))
-    scored = ranking.with_scores(taken, ranking.without_other_pilots(scores, pilot.source) if pilot else scores)
+    scored = ranking.with_scores(taken, ranking.without_other_pilots(scores, pilot))
     words = ranking.across_tokenizers(taken, reads.summaries(ids), lifted=True)
     for limit in limits.limits(taken, reads.checks(ids), scored, words, language.current(), pilot):
         st.markdown(f"- **{plain(limit.question)}**  \n  {plain(limit.reason)}")

@@ -23,7 +23,7 @@ _RUNS = """
     JOIN models USING (model_id)
     JOIN corpora USING (corpus_id)
     LEFT JOIN (
-        SELECT run_id, TRY(json_extract_string(config, '$.run.model')) AS model FROM runs
+        SELECT run_id, replace(TRY(json_extract_string(config, '$.run.model')), '==', '@') AS model FROM runs
     ) AS asked ON asked.run_id = runs.run_id
     LEFT JOIN (
         SELECT * FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type'

@@ -176,6 +176,7 @@ def test_a_score_that_names_a_branch_belongs_to_who_asked_for_that_branch(reques
     [
         (None, "hub:a", None, (61.0, "own")),
         ("step1", "hub:a", "step1", (61.0, "own")),
+        (None, "hub:a", "r1", (61.0, "own")),
         ("step1", "hub:a", None, (None, "none")),
         (None, "hub:a", "step1", (None, "none")),
         (None, "o/a", None, (None, "none")),

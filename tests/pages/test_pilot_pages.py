@@ -131,6 +131,14 @@ def test_the_users_own_task_is_a_column_from_the_start() -> None:
     assert not [name for name in opened("ranking.py", pilot=SAFE.pilot_id).dataframe[0].value if "Own" in name]
 
 
+def test_own_scores_stay_with_their_pilot_and_what_its_class_forbids() -> None:
+    for asked in ({}, {"pilot": SAFE.pilot_id}):
+        offered = opened("ranking.py", **asked).selectbox(key="view.score").options
+        assert offered and not [label for label in offered if "tickets answered right" in label]
+    offered = opened("ranking.py", pilot=GENERAL.pilot_id).selectbox(key="view.score").options
+    assert [label for label in offered if "tickets answered right" in label]
+
+
 @pytest.mark.parametrize("pilot", [SAFE, SCARCE], ids=lambda pilot: pilot.use_class)
 def test_a_cautious_class_is_ordered_by_name_not_by_dimension(pilot: Pilot) -> None:
     rows = opened("ranking.py", pilot=pilot.pilot_id).dataframe[0].value

@@ -137,10 +137,11 @@ def test_the_revision_that_was_asked_for_stands_beside_the_one_it_meant(warehous
         (RUN_IDS[0], hub, "o/other@step1"),
         (RUN_IDS[1], hub, "o/other"),
         (RUN_IDS[2], make_model("local:x@1"), "/home/me@work/x"),
+        (RUN_IDS[3], make_model("pypi:p@1.0"), "pypi:p==1.0"),
     ):
         config = json.dumps({"run": {"model": asked}})
         parcels.ingest(warehouse, add_parcel(make_profile(run_id, model=model, config=config)))
     runs = queries.runs(warehouse)
     assert dict(runs.select("run_id", "requested_revision").rows()) == {
-        RUN_IDS[0]: "step1", RUN_IDS[1]: None, RUN_IDS[2]: None,
+        RUN_IDS[0]: "step1", RUN_IDS[1]: None, RUN_IDS[2]: None, RUN_IDS[3]: "1.0",
     }  # fmt: skip
