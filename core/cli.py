@@ -114,5 +114,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="run id (repeatable); default: the newest of each model, text and protocol",
     )
+    slides.add_argument("--pilot", metavar="NAME", help="the newest results of this pilot, by its name or id")
     slides.add_argument("--language", choices=("en", "ja"), default="en")
     return parser

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
@@ -115,6 +116,17 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise InputError(f"The seed must be 0 or more and below 2^63, not {self.seed}.")
+
+
+def bytes_of(text: str | None) -> int | None:
+    """`4GiB`, `500 MB` or a number of bytes."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)?\s*", text, re.IGNORECASE)
+    if not found:
+        raise InputError(f"'{text}' is no amount of memory. Write, for example, 4GiB or 500MB.")
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
 
 
 # --- what is told before ---------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from core.ui import (
     language,
     large_norm_section,
     pair_section,
+    pilots,
     profile_section,
     reads,
     states,
@@ -21,6 +22,7 @@ _ = language.translator()
 st.title(_("Profiles"))
 runs = reads.runs()
 states.stop_if_no_runs(runs)
+pilot, runs = pilots.choose(runs)
 chosen = inputs.choose_runs(runs)
 states.stop_if_none_chosen(chosen)
 states.warn_of_vetoes(chosen)

@@ -7,7 +7,7 @@ import streamlit as st
 from core.analysis import ranking
 from core.report import score_figures, score_points, wording
 from core.report.labels import group_title
-from core.ui import comparison, language, published, reads, states, tables
+from core.ui import comparison, language, pilots, published, reads, states, tables
 from core.ui.plain import plain
 
 _ = language.translator()
@@ -16,6 +16,8 @@ reader = language.current()
 st.title(_("Ranking"))
 runs = reads.runs()
 states.stop_if_no_runs(runs)
+chosen, runs = pilots.choose(runs)
+pilot = pilots.pilot_of(chosen)
 asked = comparison.choose_comparison(runs)
 st.markdown(comparison.condition(asked.cloud))
 groups = asked.groups
@@ -24,8 +26,11 @@ if not groups:
     st.stop()
 
 compared = comparison.rows_of(groups)
-scored = ranking.with_scores(compared, reads.scores(published.repositories(compared)))
-benchmark, dimension = published.choose_picture(ranking.benchmarks(scored))
+scores = ranking.without_other_pilots(reads.scores(published.repositories(compared)), pilot)
+scored = ranking.with_scores(compared, scores)
+offered = ranking.benchmarks(scored)
+benchmark, dimension = published.choose_picture(offered, pilot)
+pilots.tell_exploratory(pilot, offered, benchmark)
 for number, group in enumerate(groups):
     st.subheader(plain(group_title(group, reader)))
     for caution in comparison.cautions(group):
@@ -39,9 +44,10 @@ for number, group in enumerate(groups):
                 st.caption(_("Without this score: {names}").format(names=plain(_(", ").join(data.without_score))))
         else:
             st.caption(_("No run of this group has this score."))
-    tables.show(tables.ranked(published.with_score_text(group, scored, benchmark)), f"group {number}")
+    rows = pilots.with_own_score(published.with_score_text(group, scored, benchmark), scored, pilot)
+    tables.show(tables.ranked(rows, pilots.own_title(pilot)), f"group {number}")
     for note in published.score_notes(group, scored, benchmark):
         st.caption(note)
 
-exported = published.for_export(groups, scored, benchmark)
+exported = published.for_export(groups, scored, benchmark, pilot)
 tables.download(exported, "workdim_ranking.csv", _("Download all groups (CSV)"))

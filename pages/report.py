@@ -5,13 +5,14 @@ guard()
 import polars as pl
 import streamlit as st
 
-from core.ui import deck, inputs, language, reads, states
+from core.ui import deck, inputs, language, pilots, reads, states
 
 _ = language.translator()
 
 st.title(_("Report"))
 runs = reads.runs()
 states.stop_if_no_runs(runs)
+pilot, runs = pilots.choose(runs)
 chosen = inputs.choose_runs(runs.filter(pl.col("pass") == "text"))
 states.stop_if_none_chosen(chosen)
 spoken = inputs.choose(
@@ -21,7 +22,7 @@ states.warn_if_not_comparable(deck.tellable(chosen))
 
 st.download_button(
     _("Download the slides (PowerPoint)"),
-    deck.maker(chosen, spoken),
+    deck.maker(chosen, spoken, pilot),
     f"workdim_{spoken}.pptx",
     deck.MIME,
     on_click="ignore",
@@ -31,8 +32,8 @@ st.download_button(
 st.caption(_("Charts are native: they can be edited in PowerPoint. Every slide names the runs that it shows."))
 
 st.subheader(_("What the deck holds"))
-deck.preview(chosen, spoken)
+deck.preview(chosen, spoken, pilot)
 
 st.subheader(_("What it cannot decide"))
 st.caption(_("Questions that a meeting will ask and that these runs leave open; they stand on the last slide too."))
-deck.undecided(chosen)
+deck.undecided(chosen, pilots.pilot_of(pilot))

@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import polars as pl
 from playwright.sync_api import sync_playwright
 
 from core.analysis.controls import with_controls
 from core.launch import free_port, start_server, stop, wait_until_ready
+from core.pilots import Registered, registered
 from core.report.slides import deck
 from core.warehouse import queries
 from core.warehouse.store import Warehouse, default_path
@@ -34,8 +36,11 @@ SCREENS = {
     "ranking_words": "ranking?points=one_per_word&",
     "ranking_vetoed": "ranking?vetoed=True&",
     "report": "report?",
+    "profiles_pilot": "profiles?pilot={pilot}&",
+    "ranking_pilot": "ranking?pilot={pilot}&",
+    "report_pilot": "report?pilot={pilot}&",
 }
-"""Name of the picture -> the address that shows it."""
+"""Name of the picture -> the address that shows it; {pilot} is the pilot that was registered last."""
 WIDTHS = (1360, 700)
 
 
@@ -43,12 +48,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.look", description=__doc__)
     parser.add_argument("--warehouse", type=Path, default=default_path(), metavar="FILE")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--only", nargs="*", default=[*SCREENS, "deck"], metavar="NAME", help="screens, or deck")
+    parser.add_argument("--only", nargs="*", default=[*SCREENS, "deck", "deck_pilot"], metavar="NAME",
+                        help="screens, deck or deck_pilot")  # fmt: skip
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     screens(Warehouse(options.warehouse), options.out, options.only)
+    warehouse = Warehouse(options.warehouse)
+    known = queries.runs(warehouse)
     if "deck" in options.only:
-        slides(Warehouse(options.warehouse), options.out)
+        slides(warehouse, options.out, "deck", known.filter(pl.col("pass") == "text"))
+    pilot = newest_pilot(warehouse)
+    if "deck_pilot" in options.only and pilot:
+        own = queries.of_pilot(warehouse, pilot.pilot_id)
+        slides(warehouse, options.out, "deck_pilot", known.filter(pl.col("run_id").is_in(own)), pilot)
     print(f"{len(list(options.out.glob('*.png')))} pictures in {options.out}")
     return 0
 
@@ -56,7 +68,12 @@ def main() -> int:
 def screens(warehouse: Warehouse, out: Path, only: list[str]) -> None:
     runs = queries.runs(warehouse)
     chosen = ",".join(runs.filter(pl.col("pass") == "text")["run_id"].to_list()[:3])
-    asked = {name: address for name, address in SCREENS.items() if name in only}
+    pilot = newest_pilot(warehouse)
+    asked = {
+        name: address.format(pilot=quote(pilot.pilot_id) if pilot else "")
+        for name, address in SCREENS.items()
+        if name in only and (pilot or "{pilot}" not in address)
+    }
     port = free_port(8600)
     server = start_server(warehouse.path, port)
     try:
@@ -67,7 +84,10 @@ def screens(warehouse: Warehouse, out: Path, only: list[str]) -> None:
                 for language in ("en", "ja"):
                     page = browser.new_page(viewport={"width": width, "height": 900})
                     for name, address in asked.items():
-                        page.goto(f"http://127.0.0.1:{port}/{address}lang={language}&runs={chosen}")
+                        page.goto(
+                            f"http://127.0.0.1:{port}/{address}lang={language}"
+                            + ("" if "pilot=" in address else f"&runs={chosen}")
+                        )
                         page.get_by_role("heading").first.wait_for()
                         page.wait_for_timeout(2500)  # figures draw after their text
                         height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
@@ -81,24 +101,29 @@ def screens(warehouse: Warehouse, out: Path, only: list[str]) -> None:
         stop(server)
 
 
-def slides(warehouse: Warehouse, out: Path) -> None:
+def newest_pilot(warehouse: Warehouse) -> Registered | None:
+    rows = queries.pilots(warehouse).to_dicts()
+    return registered(rows[0]) if rows else None
+
+
+def slides(warehouse: Warehouse, out: Path, name: str, chosen: pl.DataFrame, pilot: Registered | None = None) -> None:
     """Rendered by LibreOffice; skipped where it or pdftoppm is missing."""
     if not (shutil.which("soffice") and shutil.which("pdftoppm")):
         print("LibreOffice or pdftoppm is missing: no pictures of slides.", file=sys.stderr)
         return
     known = queries.runs(warehouse)
-    runs = with_controls(known.filter(pl.col("pass") == "text"), known)
+    runs = with_controls(chosen, known)
     if runs.is_empty():
         return
     ids = runs["run_id"].to_list()
     tables = [read(warehouse, ids) for read in (queries.estimates, queries.correlators, queries.checks)]
     for language in ("en", "ja"):
-        file = out / f"deck_{language}.pptx"
+        file = out / f"{name}_{language}.pptx"
         summaries = queries.summaries(warehouse, ids)
-        file.write_bytes(deck(runs, *tables, queries.scores(warehouse), language, summaries=summaries))
+        file.write_bytes(deck(runs, *tables, queries.scores(warehouse), language, summaries=summaries, pilot=pilot))
         subprocess.run(["soffice", "--headless", "--convert-to", "pdf", "--outdir", str(out), str(file)], check=True)
         pdf = file.with_suffix(".pdf")
-        subprocess.run(["pdftoppm", "-r", "80", "-png", str(pdf), str(out / f"deck_{language}")], check=True)
+        subprocess.run(["pdftoppm", "-r", "80", "-png", str(pdf), str(out / f"{name}_{language}")], check=True)
 
 
 if __name__ == "__main__":

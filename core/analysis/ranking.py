@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from core.pilots import SOURCE, Pilot
 from core.tables import RunSummaryRow, columns
 
 GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")
@@ -138,15 +139,26 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
 
     Adds SCORE_KEYS, `score`, `score_std_error`, `unit`, `higher_is_better`, `score_repository`, `score_source`,
     `score_licence`, `score_as_of`, `score_flags`, `score_is_partial`, `score_is_group`, `score_sources` (how many
-    sources publish this score; the first by name is shown) and `score_match`: exact (repository and revision),
-    revision_not_stated (repository, and the score names no revision), base (a score of the base model that names
-    no revision: which revision the model grew from is not known), none. On each benchmark the first of these counts.
+    sources publish this score; the first by name is shown) and `score_match`: own (stated by the user in a pilot, for
+    this reference as it was asked for), exact (repository and revision, by its commit or by the name that the model
+    was asked for by), revision_not_stated (repository, and the score names no revision), base (a score of the base
+    model that names no revision: which revision the model grew from is not known), none. On each benchmark the first
+    of these counts.
     """
     offered = _offered(scores)
+    is_own = pl.col("score_source").str.starts_with(SOURCE)
+    own, published = offered.filter(is_own), offered.filter(~is_own)
+    named, unnamed = (published.filter(pl.col("score_revision").is_null() == is_null) for is_null in (False, True))
+    own_named, own_unnamed = (own.filter(pl.col("score_revision").is_null() == is_null) for is_null in (False, True))
+    as_it_stands = runs.filter(pl.col("requested_revision").is_null())
     tries = [
-        _joined(runs, offered.filter(pl.col("score_revision").is_not_null()), "repository", "exact"),
-        _joined(runs, offered.filter(pl.col("score_revision").is_null()), "repository", "revision_not_stated"),
-        _joined(runs, offered.filter(pl.col("score_revision").is_null()), "base_repository", "base"),
+        _joined(runs, own_named, "own", reference="score_repository", requested_revision="score_revision"),
+        _joined(runs, own_named, "own", reference="score_repository", revision="score_revision"),
+        _joined(as_it_stands, own_unnamed, "own", reference="score_repository"),
+        _joined(runs, named, "exact", repository="score_repository", revision="score_revision"),
+        _joined(runs, named, "exact", repository="score_repository", requested_revision="score_revision"),
+        _joined(runs, unnamed, "revision_not_stated", repository="score_repository"),
+        _joined(runs, unnamed, "base", base_repository="score_repository"),
     ]
     taken = tries[0]
     for weaker in tries[1:]:
@@ -154,6 +166,13 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
         taken = pl.concat([taken, fresh], how="diagonal")
     without = runs.join(taken, on="run_id", how="anti").with_columns(score_match=pl.lit("none"))
     return pl.concat([taken, without], how="diagonal").drop("score_revision")
+
+
+def without_other_pilots(scores: pl.DataFrame, pilot: Pilot | None) -> pl.DataFrame:
+    """Published scores, and of the users' own only those of this pilot: apart from it, and so from what its use class
+    forbids, they are not shown."""
+    is_own = pl.col("source").str.starts_with(SOURCE)
+    return scores.filter(~is_own if pilot is None else ~is_own | (pl.col("source") == pilot.source))
 
 
 def _offered(scores: pl.DataFrame) -> pl.DataFrame:
@@ -175,10 +194,9 @@ def _offered(scores: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _joined(runs: pl.DataFrame, offered: pl.DataFrame, repository: str, match: str) -> pl.DataFrame:
-    left, right = [repository], ["score_repository"]
-    if match == "exact":
-        left, right = [*left, "revision"], [*right, "score_revision"]
+def _joined(runs: pl.DataFrame, offered: pl.DataFrame, match: str, **columns: str) -> pl.DataFrame:
+    """`columns`: of the runs -> of the scores, which must agree."""
+    left, right = list(columns), list(columns.values())
     joined = runs.join(offered, left_on=left, right_on=right, how="inner", coalesce=False, maintain_order="left_right")
     one_score = ["run_id", *SCORE_KEYS]
     counted = joined.with_columns(

@@ -48,7 +48,7 @@ def _add_slide(slides: Deck, material: Material, run: dict, controls: pl.DataFra
         is_log = press_flat([text], others)
         add_profile_chart(slide, CHART_BOX, data, chart_words(data, language, is_log), is_log)
         add_text(slide, BELOW_CHART, [mark_key(data, language)], 11, quiet=True)
-    said = _statements(run, controls, language)
+    said = [*material.caution, *_statements(run, controls, language)]
     explained = [*said, *_meanings(run, language)]
     if text_height(explained, STATEMENT_BOX[2], STATEMENT_SIZES[-1]) <= STATEMENT_BOX[3]:
         said = explained

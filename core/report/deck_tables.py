@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pptx.presentation import Presentation as Deck
 
-from core.analysis.ranking import RankingGroup, benchmarks, on_benchmark
+from core.analysis.ranking import RankingGroup, on_benchmark
 from core.locale import translator
-from core.report import claims, wording
-from core.report.deck_text import Column, Heading, Row, add_table, add_text, pages
+from core.report import claims, pilot_words, wording
+from core.report.deck_text import Column, Heading, Row, add_table, add_text, pages, row_height
 from core.report.deck_theme import BODY_HEIGHT, BODY_TOP, CONTENT, MARGIN, TEXT_WIDTH, add_notes, add_slide
 from core.report.labels import group_title, run_labels, shortened
 from core.report.limits import limits
 from core.report.material import Material
 
 POINTS = 12
-LIMIT_SIZES = (14, 13, 12, 11)
+LIMIT_SIZES = (14, 13, 12, 11, 10.5)
 """Letter sizes of the last slide: the largest that keeps it on one page, but never a smaller one."""
 FOOT_HEIGHT, MARK_HEIGHT = 0.95, 0.25
 """Inches kept below the table for the notes on reading it, and for one more on what the mark of a veto means."""
@@ -39,7 +39,7 @@ def add_ranking(slides: Deck, material: Material) -> None:
     )
     columns, rows = _columns(material), _ranking_rows(material)
     marked = any(map(claims.is_vetoed, material.texts.iter_rows(named=True)))
-    foot_height = FOOT_HEIGHT + MARK_HEIGHT * marked
+    foot_height = FOOT_HEIGHT + MARK_HEIGHT * (marked + len(material.caution))
     filled = pages(rows, columns, POINTS, BODY_HEIGHT - foot_height)
     for number, page in enumerate(filled, start=1):
         shown = [row.run_id for row in page if isinstance(row, RunRow)]
@@ -49,7 +49,12 @@ def add_ranking(slides: Deck, material: Material) -> None:
         height = add_table(slide, columns, page, box, POINTS, alternative)
         reading = _("In brackets: 95 % intervals. Within a group the order is that of the names; no order is better.")
         foot = (MARGIN, BODY_TOP + height + 0.08, TEXT_WIDTH, foot_height)
-        notes = [reading, wording.own_definition(material.language), wording.which_ten(material.language)]
+        notes = [
+            *material.caution,
+            reading,
+            wording.own_definition(material.language),
+            wording.which_ten(material.language),
+        ]
         notes += [wording.veto_note(material.language)] * marked
         add_text(slide, foot, notes, 11, quiet=True)
         add_notes(slide, _sources(material))
@@ -59,17 +64,24 @@ def add_limits(slides: Deck, material: Material) -> None:
     """The last slide: questions that a reader will ask, and why these runs do not answer them."""
     _ = translator(material.language)
     columns = [Column(_("Question"), 3.7), Column(_("Why it stays open"), TEXT_WIDTH - 3.7)]
-    found = limits(material.runs, material.checks, material.scored, material.words, material.language)
+    pilot = material.pilot.pilot if material.pilot else None
+    found = limits(material.runs, material.checks, material.scored, material.words, material.language, pilot)
     rows: list[Row] = [(limit.question, limit.reason) for limit in found]
-    fitting = (size for size in LIMIT_SIZES if len(pages(rows, columns, size, BODY_HEIGHT)) == 1)
-    points = next(fitting, LIMIT_SIZES[-1])
-    filled = pages(rows, columns, points, BODY_HEIGHT)
+    first = rows[:1] if pilot and pilot.is_cautious else []
+    fitting = (size for size in LIMIT_SIZES if len(_led_by(first, rows, columns, size)) == 1)
+    filled = _led_by(first, rows, columns, points := next(fitting, LIMIT_SIZES[-1]))
     for number, page in enumerate(filled, start=1):
         title = _numbered(_("What this deck cannot decide"), number, len(filled))
         slide = add_slide(slides, CONTENT, title, material.footer)
         alternative = _("Table of open questions and the reasons why these runs do not answer them.")
         add_table(slide, columns, page, (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT), points, alternative)
         add_notes(slide, [_("Read off the chosen runs: {ids}").format(ids=_(", ").join(material.runs["run_id"]))])
+
+
+def _led_by(first: list[Row], rows: list[Row], columns: list[Column], points: float) -> list[list[Row]]:
+    """Pages that each open with the `first` rows: what a use class forbids is not left behind on another slide."""
+    room = BODY_HEIGHT - sum(row_height(row, columns, points) for row in first)
+    return [[*first, *page] for page in pages(rows[len(first) :], columns, points, room)]
 
 
 def _numbered(title: str, number: int, total: int) -> str:
@@ -132,13 +144,16 @@ def _score_title(material: Material) -> str:
     chosen = _benchmark(material)
     if chosen is None:
         return _("Published score")
-    return wording.benchmark_name(chosen["benchmark"], chosen["metric"], chosen["n_shot"], material.language)
+    name = wording.benchmark_name(chosen["benchmark"], chosen["metric"], chosen["n_shot"], material.language)
+    if material.pilot is None:
+        return name
+    is_exploratory = pilot_words.is_exploratory(chosen, material.pilot.pilot)
+    return f"{name}: {_('not pre-registered (exploratory)') if is_exploratory else _('pre-registered')}"
 
 
 def _benchmark(material: Material) -> dict | None:
-    """The benchmark that most of the models have: one metric and one number of shots, never a mixture."""
-    offered = benchmarks(material.scored)
-    return offered.row(0, named=True) if offered.height else None
+    """The pre-registered benchmark, or what most of the models have: one metric and one number of shots."""
+    return pilot_words.shown_first(material.scored, material.pilot.pilot if material.pilot else None)
 
 
 def _score(material: Material, run_id: str) -> str:
@@ -149,7 +164,19 @@ def _score(material: Material, run_id: str) -> str:
     own = on_benchmark(material.scored, chosen).filter(run_id=run_id)
     texts = [wording.score_text(row, material.language) for row in own.iter_rows(named=True)]
     told = _("; ").join(dict.fromkeys(texts)) or wording.no_score(material.language)
+    told = _("; ").join([told, *_own_score(material, run_id, chosen)])
     return told.replace("/", "/\u200b")  # a repository may break behind its owner
+
+
+def _own_score(material: Material, run_id: str, chosen: dict) -> list[str]:
+    """What the user's own task says of the model, where that is not the benchmark of the column."""
+    if material.pilot is None or material.pilot.pilot.task is None:
+        return []
+    task = material.pilot.pilot.task
+    own = material.scored.filter(run_id=run_id, score_match="own", benchmark=task.name)
+    if own.is_empty() or chosen["benchmark"] == task.name:
+        return []
+    return [f"{task.name}: {wording.score_text(own.row(0, named=True), material.language)}"]
 
 
 def _sources(material: Material) -> list[str]:

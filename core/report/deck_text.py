@@ -212,6 +212,6 @@ def fill_paragraphs(frame, paragraphs: Sequence[str], points: float, quiet: bool
         run.text = text.removeprefix("# ")
         run.font.size, run.font.bold = Pt(points), is_heading
         run.font.color.theme_color = MSO_THEME_COLOR.TEXT_2 if is_heading else MSO_THEME_COLOR.TEXT_1
-        if quiet:
+        if quiet and not is_heading:
             run.font.color.brightness = 0.35
         paragraph.space_after = Pt(points * 0.35)

@@ -8,7 +8,7 @@ from core.analysis.ranking import RankingGroup
 from core.locale import translator
 from core.report import wording
 
-_TELLING = ("stack", "corpus_name", "protocol", "seed", "dtype")
+_TELLING = ("requested_revision", "stack", "corpus_name", "protocol", "seed", "dtype")
 _CONTROL = ("pass", "model_seed")
 """What a control is called by; told together."""
 LONGEST = 26

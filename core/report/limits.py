@@ -8,6 +8,7 @@ import polars as pl
 
 from core.analysis.ranking import RankingGroup, groups
 from core.locale import translator
+from core.pilots import Pilot
 from core.report import wording
 from core.report.labels import shortened
 from core.report.limits_controls import (
@@ -19,6 +20,7 @@ from core.report.limits_controls import (
     texts_of,
     tokenizers,
 )
+from core.report.pilot_words import limits_of_pilot
 
 __all__ = ["ENOUGH_MODELS", "ENOUGH_WINDOWS", "Limit", "limits"]
 
@@ -29,15 +31,22 @@ ENOUGH_MODELS = 10
 
 
 def limits(
-    runs: pl.DataFrame, checks: pl.DataFrame, scored: pl.DataFrame, words: Sequence[RankingGroup], language: str
+    runs: pl.DataFrame,
+    checks: pl.DataFrame,
+    scored: pl.DataFrame,
+    words: Sequence[RankingGroup],
+    language: str,
+    pilot: Pilot | None = None,
 ) -> list[Limit]:
     """`scored` is `ranking.with_scores` and `words` `ranking.across_tokenizers` of the same runs.
 
-    They may hold the control runs of those on text, but no runs without a verdict.
+    They may hold the control runs of those on text, but no runs without a verdict. What a pilot's use class forbids
+    comes first.
     """
-    text = texts_of(runs)
+    text, scored = texts_of(runs), scored.filter(pl.col("pass") == "text")
     found = [
-        _scores(scored.filter(pl.col("pass") == "text"), language),
+        *limits_of_pilot(pilot, scored, ENOUGH_MODELS, language),
+        _scores(scored, language),
         _causes(language),
         outcomes(runs, checks, language),
         random_control(runs, language),
@@ -59,10 +68,14 @@ def limits(
 def _scores(scored: pl.DataFrame, language: str) -> Limit | None:
     _ = translator(language)
     question = _("Which model is good at its tasks?")
+    own = scored.filter(pl.col("score_match") == "own")["model_id"].n_unique()
     exact = scored.filter(pl.col("score_match") == "exact")["model_id"].n_unique()
     unsure = scored.filter(pl.col("score_match") == "revision_not_stated")["model_id"].n_unique()
-    if exact >= ENOUGH_MODELS:
+    if max(own, exact) >= ENOUGH_MODELS:
         return None
+    if own:
+        reason = _("Models with a score on the user's own task: {count}; a test needs at least {needed}.")
+        return Limit(question, reason.format(count=own, needed=ENOUGH_MODELS))
     if exact:
         reason = _("Models with a published score of their own: {count}; a test needs at least {needed}.")
         return Limit(question, reason.format(count=exact, needed=ENOUGH_MODELS))

@@ -8,10 +8,12 @@ from datetime import date
 import polars as pl
 
 from core.analysis.controls import controls_of
-from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores
+from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores, without_other_pilots
 from core.errors import InputError
 from core.locale import translator
+from core.pilots import Registered
 from core.report.labels import run_labels, short_id, with_text_marks
+from core.report.pilot_words import caution
 
 FOOTER_RUNS, FOOTER_ENDS = 2, 10
 """So many run ids fit in a footer in full, and so many by their ends; the provenance slide lists all in full."""
@@ -36,6 +38,14 @@ class Material:
     made_on: date
     left_out: list[str]
     """Names of the chosen runs that have no verdict: their protocol measures no points of one per type."""
+    pilot: Registered | None = None
+    """The pilot that the runs are results of, if the deck is of one."""
+
+    @property
+    def caution(self) -> list[str]:
+        """What every slide that compares models or states a verdict says first, where the pilot's use class asks."""
+        told = caution(self.pilot.pilot if self.pilot else None, self.language)
+        return [f"# {told}"] if told else []
 
     @property
     def texts(self) -> pl.DataFrame:
@@ -78,6 +88,7 @@ def gathered(
     language: str,
     made_on: date,
     summaries: pl.DataFrame | None = None,
+    pilot: Registered | None = None,
 ) -> Material:
     chosen = with_text_marks(writable(runs)).sort("name", pl.col("pass") != "text", "run_id")
     ordered = with_verdict(chosen)
@@ -90,10 +101,11 @@ def gathered(
     words = [] if summaries is None else across_tokenizers(ordered, writable(summaries), lifted=True)
     if not found:
         raise InputError("A deck needs at least one run on unchanged text; none was chosen. Choose runs and try again.")
+    scores = without_other_pilots(scores, pilot.pilot if pilot else None)
     scored = with_scores(ordered, writable(scores))
     left_out = list(without_verdict(chosen, language).values())
     return Material(
-        ordered, estimates, correlators, writable(checks), scored, found, words, language, made_on, left_out
+        ordered, estimates, correlators, writable(checks), scored, found, words, language, made_on, left_out, pilot
     )
 
 

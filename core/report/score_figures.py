@@ -25,6 +25,7 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
     if not data.points:
         return empty(figure, _("No run of this group has this score."))
     for match, name, symbol in (
+        ("own", _("own score of the user"), "square"),
         ("exact", _("score of this model"), "circle"),
         ("revision_not_stated", _("score of this model, revision not stated"), "circle-dot"),
         ("base", _("score of the base model"), "circle-open"),

@@ -26,6 +26,8 @@ def score_text(row: dict, language: str) -> str:
         return no_score(language)
     error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
     value = f"{number(row['score'])}{error}"
+    if match == "own":
+        return _("{value} (own score)").format(value=value)
     if match == "base":
         return _("{value} (base model {repository})").format(value=value, repository=row["score_repository"])
     return _("{value} (revision not stated)").format(value=value) if match == "revision_not_stated" else value

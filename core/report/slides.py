@@ -1,7 +1,7 @@
 """The slide deck: frames in, the bytes of an editable .pptx out.
 
-Title, one layer profile per comparison group, a slide per run that has controls, the table of dimensions, method and
-provenance, what cannot be decided.
+Title, the pilot if there is one, one layer profile per comparison group, a slide per run that has controls, the table
+of dimensions, method and provenance, what cannot be decided.
 Wherever a working dimension stands, the final dimension stands beside it.
 """
 
@@ -18,9 +18,11 @@ from pptx.slide import Slide
 
 from core.analysis.ranking import RankingGroup
 from core.locale import translator
+from core.pilots import Registered
 from core.report import claims, wording
 from core.report.deck_charts import MOST_CURVES, add_profile_chart
 from core.report.deck_controls import add_controls
+from core.report.deck_pilot import add_pilot
 from core.report.deck_provenance import add_provenance
 from core.report.deck_tables import add_limits, add_ranking
 from core.report.deck_text import add_text, fill_paragraphs, fitting_size
@@ -62,15 +64,17 @@ def deck(
     language: str,
     made_on: date | None = None,
     summaries: pl.DataFrame | None = None,
+    pilot: Registered | None = None,
 ) -> bytes:
     """The deck of the chosen runs, as a .pptx file; frames as `core.warehouse.queries` returns them.
 
     Runs without a verdict are left out and named on the first slide; InputError where no run on text is left. Controls
     are shown where `runs` holds them (`analysis.controls.with_controls` adds them), the comparison across
-    tokenizers where `summaries` is given.
+    tokenizers where `summaries` is given. With a `pilot` whose results they are, the deck tells what that decides, by
+    which benchmark, and on every slide what its use class forbids.
     """
     day = made_on or datetime.now(UTC).astimezone().date()
-    slides = _drawn(gathered(runs, estimates, correlators, checks, scores, language, day, summaries))
+    slides = _drawn(gathered(runs, estimates, correlators, checks, scores, language, day, summaries, pilot))
     file = BytesIO()
     slides.save(file)
     return file.getvalue()
@@ -83,16 +87,18 @@ def outline(
     scores: pl.DataFrame,
     language: str,
     summaries: pl.DataFrame | None = None,
+    pilot: Registered | None = None,
 ) -> list[str]:
     """The titles of the slides that `deck` makes of these frames, in their order: read off the slides themselves."""
     day = datetime.now(UTC).astimezone().date()
-    slides = _drawn(gathered(runs, estimates, NO_CORRELATORS, checks, scores, language, day, summaries))
+    slides = _drawn(gathered(runs, estimates, NO_CORRELATORS, checks, scores, language, day, summaries, pilot))
     return [slide.shapes.title.text_frame.text for slide in slides.slides]
 
 
 def _drawn(material: Material) -> Deck:
     slides = new_deck()
     _add_title(slides, material)
+    add_pilot(slides, material)
     for group in material.groups:
         for part in _parts(group):
             _add_profile(slides, material, part)
@@ -123,9 +129,11 @@ def _add_title(slides: Deck, material: Material) -> None:
         _("Text: {texts}").format(texts=_(", ").join(told)),
         _("Workdim · {date}").format(date=material.made_on.isoformat()),
     ]
+    if material.pilot:
+        lines.insert(0, _("Pilot: {name}").format(name=material.pilot.pilot.name))
     if material.left_out:
         left_out = _("Left out, having no verdict: {names}").format(names=_(", ").join(material.left_out[:MOST_NAMES]))
-        lines.insert(1, left_out)
+        lines.insert(-2, left_out)
     slide.placeholders[1].text_frame.text = "\n".join(lines)
     add_notes(slide, [_("Runs {ids}").format(ids=_(", ").join(material.runs["run_id"]))])
 
@@ -150,7 +158,7 @@ def _add_profile(slides: Deck, material: Material, group: RankingGroup) -> None:
         add_text(slide, CHART_BOX, [_("No layer estimates of d2 on one token per type in these runs.")], 14)
     run = group.rows.row(0, named=True)
     text = wording.text_name(run["corpus_name"], run, material.language)
-    said = [_("Text: {texts}").format(texts=text), *claims.statements(group, material.language)]
+    said = [*material.caution, _("Text: {texts}").format(texts=text), *claims.statements(group, material.language)]
     fill_paragraphs(text_holder.text_frame, said, fitting_size(said, STATEMENT_BOX, STATEMENT_SIZES))
     reading = [wording.own_definition(material.language), wording.which_ten(material.language)]
     reading += [wording.veto_note(material.language)] * any(map(claims.is_vetoed, group.rows.iter_rows(named=True)))

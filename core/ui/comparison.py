@@ -102,6 +102,7 @@ def _choose_cloud(runs: pl.DataFrame) -> str:
 
 
 def _choose_order() -> str:
+    """At first by name: an order by dimension reads as a recommendation, which some use classes rule out."""
     _ = language.translator()
     orders = {
         "name": _("name"),

@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.analysis import ranking
 from core.analysis.controls import with_controls
+from core.pilots import Pilot, Registered
 from core.report import limits, material, slides
 from core.ui import language, published, reads
 from core.ui.plain import plain
@@ -30,7 +31,7 @@ def tellable(runs: pl.DataFrame) -> pl.DataFrame:
     return material.with_verdict(runs)
 
 
-def maker(runs: pl.DataFrame, deck_language: str) -> Callable[[], bytes]:
+def maker(runs: pl.DataFrame, deck_language: str, pilot: Registered | None = None) -> Callable[[], bytes]:
     """Everything is read now, because a download runs outside of the page; the slides are made on the click.
 
     The runs take their control passes along: a verdict is not shown without what it was judged with.
@@ -46,24 +47,26 @@ def maker(runs: pl.DataFrame, deck_language: str) -> Callable[[], bytes]:
         reads.scores(published.repositories(runs)),
         deck_language,
         summaries=reads.summaries(run_ids),
+        pilot=pilot,
     )
 
 
-def preview(runs: pl.DataFrame, deck_language: str) -> None:
+def preview(runs: pl.DataFrame, deck_language: str, pilot: Registered | None = None) -> None:
     """The slides by their titles, in the deck's own language."""
     taken = with_controls(runs, reads.runs())
     run_ids = taken["run_id"].to_list()
     scores = reads.scores(published.repositories(runs))
     read = (reads.estimates(run_ids), reads.checks(run_ids), scores)
-    titles = slides.outline(taken, *read, deck_language, reads.summaries(run_ids))
+    titles = slides.outline(taken, *read, deck_language, reads.summaries(run_ids), pilot)
     st.markdown("\n".join(f"{number}. {plain(title)}" for number, title in enumerate(titles, start=1)))
 
 
-def undecided(runs: pl.DataFrame) -> None:
+def undecided(runs: pl.DataFrame, pilot: Pilot | None = None) -> None:
     """The questions that will be asked in the meeting and that these runs leave open."""
     taken = with_controls(material.with_verdict(runs), reads.runs())
     ids = taken["run_id"].to_list()
-    scored = ranking.with_scores(taken, reads.scores(published.repositories(runs)))
+    scores = reads.scores(published.repositories(runs))
+    scored = ranking.with_scores(taken, ranking.without_other_pilots(scores, pilot))
     words = ranking.across_tokenizers(taken, reads.summaries(ids), lifted=True)
-    for limit in limits.limits(taken, reads.checks(ids), scored, words, language.current()):
+    for limit in limits.limits(taken, reads.checks(ids), scored, words, language.current(), pilot):
         st.markdown(f"- **{plain(limit.question)}**  \n  {plain(limit.reason)}")

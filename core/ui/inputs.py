@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import polars as pl
@@ -15,6 +15,7 @@ from core.ui import language, times, view
 
 T = TypeVar("T")
 
+ALL = "all"
 MOST_RUNS = 6
 """Curves that one figure keeps apart: the palette has six colours."""
 
@@ -81,6 +82,29 @@ def choose_runs(runs: pl.DataFrame) -> pl.DataFrame:
     )
     order = pl.DataFrame({"run_id": chosen}, schema={"run_id": pl.String})
     return order.join(runs, on="run_id", how="left", maintain_order="left")
+
+
+def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """One of the rows of `queries.pilots`, or None for all runs; drawn only where there are pilots."""
+    if not pilots:
+        return None
+    _ = language.translator()
+    rows = {row["pilot_id"]: row for row in pilots}
+    chosen = choose_from_list(
+        _("Pilot"),
+        [ALL, *rows],
+        "pilot",
+        ALL,
+        lambda key: _("all runs, of no pilot in particular") if key == ALL else _pilot_label(rows[key], pilots),
+        width=480,
+    )
+    return rows.get(chosen)
+
+
+def _pilot_label(row: Mapping[str, Any], pilots: Sequence[Mapping[str, Any]]) -> str:
+    """The name, and the end of the id where an edited pilot kept it."""
+    twins = sum(other["name"] == row["name"] for other in pilots)
+    return f"{row['name']} · {row['pilot_id'][-8:]}" if twins > 1 else row["name"]
 
 
 def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:

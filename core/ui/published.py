@@ -9,8 +9,11 @@ import streamlit as st
 
 from core.analysis import ranking
 from core.analysis.ranking import RankingGroup
+from core.pilots import Pilot
 from core.report import wording
+from core.report.pilot_words import is_exploratory
 from core.ui import inputs, language
+from core.ui.pilots import with_own_score
 from core.ui.plain import plain
 from core.warehouse.scores import NOT_STATED
 
@@ -19,12 +22,17 @@ Benchmark = dict[str, Any]
 
 
 def repositories(runs: pl.DataFrame) -> list[str]:
-    """Hub repositories whose scores concern these runs: their own and those of their base models."""
-    return sorted(set(runs["repository"].drop_nulls()) | set(runs["base_repository"].drop_nulls()))
+    """What the scores of these runs are filed under: hub repositories, their own and those of their base models, and
+    their references, which own scores name."""
+    found = (runs[column].drop_nulls() for column in ("repository", "base_repository", "reference"))
+    return sorted({name for names in found for name in names})
 
 
-def choose_picture(benchmarks: pl.DataFrame) -> tuple[Benchmark | None, str]:
-    """The two axes of the scatter: a published score, and working or final dimension (a key of `ranking_points`)."""
+def choose_picture(benchmarks: pl.DataFrame, pilot: Pilot | None = None) -> tuple[Benchmark | None, str]:
+    """The two axes of the scatter: a score, and working or final dimension (a key of `ranking_points`).
+
+    Of a pilot, the score is at first that of the benchmark that it named beforehand; every other is marked.
+    """
     _ = language.translator()
     dimensions = {
         "working": _("working"),
@@ -32,7 +40,7 @@ def choose_picture(benchmarks: pl.DataFrame) -> tuple[Benchmark | None, str]:
         "final_post_norm": _("final, after the norm"),
     }
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        benchmark = _choose_benchmark(benchmarks)
+        benchmark = _choose_benchmark(benchmarks, pilot)
         if benchmark is None:
             return None, "working"
         return benchmark, inputs.choose(
@@ -40,19 +48,20 @@ def choose_picture(benchmarks: pl.DataFrame) -> tuple[Benchmark | None, str]:
         )
 
 
-def _choose_benchmark(benchmarks: pl.DataFrame) -> Benchmark | None:
+def _choose_benchmark(benchmarks: pl.DataFrame, pilot: Pilot | None) -> Benchmark | None:
     """Benchmark, metric and number of shots in one choice, because scores that differ in one do not compare."""
     _ = language.translator()
     if benchmarks.is_empty():
         st.info(_("The warehouse holds no published score for these models."))
         return None
     by_key = {_key(row): row for row in benchmarks.iter_rows(named=True)}
+    first = next((key for key, row in by_key.items() if pilot and pilot.benchmark.is_met_by(row)), next(iter(by_key)))
     chosen = inputs.choose_from_list(
-        _("Published score"),
+        _("Score") if pilot else _("Published score"),
         list(by_key),
         "score",
-        next(iter(by_key)),
-        lambda key: _benchmark_label(by_key[key]),
+        first,
+        lambda key: _benchmark_label(by_key[key], pilot),
         width=640,
     )
     return by_key[chosen]
@@ -62,11 +71,15 @@ def _key(row: Benchmark) -> str:
     return "~".join("" if row[name] is None else str(row[name]) for name in ranking.SCORE_KEYS)
 
 
-def _benchmark_label(row: Benchmark) -> str:
+def _benchmark_label(row: Benchmark, pilot: Pilot | None = None) -> str:
     _ = language.translator()
     name = wording.benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language.current())
     told = (name, row["suite"], None if row["filter"] in ("none", NOT_STATED) else row["filter"])
-    return _("{name} (models: {n})").format(name=_(", ").join(part for part in told if part), n=row["n_models"])
+    label = _("{name} (models: {n})").format(name=_(", ").join(part for part in told if part), n=row["n_models"])
+    if pilot is None:
+        return label
+    mark = _("not pre-registered (exploratory)") if is_exploratory(row, pilot) else _("pre-registered")
+    return f"{label} – {mark}"
 
 
 def with_score_text(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark | None) -> pl.DataFrame:
@@ -84,6 +97,7 @@ def with_score_text(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchm
 def _score_of(row: dict[str, Any]) -> str:
     _ = language.translator()
     owners = {
+        "own": _("this model, own score"),
         "exact": _("this model"),
         "revision_not_stated": _("this model, revision not stated"),
         "base": _("base model {name}").format(name=(row["score_repository"] or "").split("/")[-1]),
@@ -121,9 +135,12 @@ def score_notes(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark 
     return notes
 
 
-def for_export(groups: list[RankingGroup], scored: pl.DataFrame, benchmark: Benchmark | None) -> pl.DataFrame:
+def for_export(
+    groups: list[RankingGroup], scored: pl.DataFrame, benchmark: Benchmark | None, pilot: Pilot | None = None
+) -> pl.DataFrame:
     """All groups in one frame, numbered, so that a spreadsheet keeps them apart too."""
     rows = [group.rows if benchmark is None else _with_score(group, scored, benchmark) for group in groups]
+    rows = [with_own_score(frame, scored, pilot) for frame in rows]
     numbered = [frame.select(pl.lit(n).alias("comparison_group"), pl.all()) for n, frame in enumerate(rows, start=1)]
     return pl.concat(numbered, how="diagonal")
 

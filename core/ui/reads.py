@@ -44,6 +44,14 @@ def scores(repositories: list[str]) -> pl.DataFrame:
     return _scores(warehouse().path, warehouse().version(), tuple(sorted(set(repositories))))
 
 
+def pilots() -> pl.DataFrame:
+    return _pilots(warehouse().path, warehouse().version())
+
+
+def of_pilot(pilot_id: str) -> list[str]:
+    return _of_pilot(warehouse().path, warehouse().version(), pilot_id)
+
+
 def estimates(run_ids: list[str]) -> pl.DataFrame:
     return _of_runs(warehouse().path, warehouse().version(), "estimates", tuple(run_ids))
 
@@ -76,6 +84,16 @@ def _runs(path: Path, version: tuple) -> pl.DataFrame:
 @st.cache_data(max_entries=4, show_spinner=False)
 def _counts(path: Path, version: tuple) -> dict[str, int]:
     return queries.counts(Warehouse(path))
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _pilots(path: Path, version: tuple) -> pl.DataFrame:
+    return queries.pilots(Warehouse(path))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _of_pilot(path: Path, version: tuple, pilot_id: str) -> list[str]:
+    return queries.of_pilot(Warehouse(path), pilot_id)
 
 
 @st.cache_data(max_entries=_SELECTIONS, show_spinner=False)

@@ -10,6 +10,7 @@ import streamlit as st
 from core.report import large_norm_figures, wording
 from core.report.labels import marked, run_labels
 from core.ui import language, times
+from core.ui.pilots import own_texts
 
 TRACED = (
     "run_id", "name", "model_id", "corpus_id", "protocol_hash", "pass", "model_seed", "seed", "dtype", "code_version",
@@ -39,17 +40,20 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def ranked(runs: pl.DataFrame) -> pl.DataFrame:
-    """Runs of one comparison group, in the order given; the scores are there where a benchmark was chosen.
+def ranked(runs: pl.DataFrame, own_title: str = "") -> pl.DataFrame:
+    """Runs of one comparison group, in the order given; the scores are there where a benchmark was chosen, the user's
+    own, first of all numbers, under `own_title` where the runs have the column.
 
     Whose score it is stands before the number, so that no window cuts a label off and leaves the number.
     """
     _ = language.translator()
     shift = {_("Against one per type"): _shifts(runs)} if "working_dimension_by_type" in runs.columns else {}
+    own = {own_title: own_texts(runs)} if "own_score" in runs.columns else {}
     score = {_("Score of"): runs["score_of"], _("Score"): runs["score_text"]} if "score_of" in runs.columns else {}
     return pl.DataFrame(
         {
             _("Model"): _names(runs),
+            **own,
             _("Expansion-contraction"): verdicts(runs),
             _("Working dimension"): _with_intervals(runs, "working_dimension"),
             **shift,

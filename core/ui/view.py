@@ -44,7 +44,8 @@ def settle_one(name: str, options: Sequence[T], default: T) -> T:
 
 
 def settle_many(name: str, options: Sequence[T], default: Sequence[T], most: int | None = None) -> list[T]:
-    """As `settle_one`, for several values; those that are no longer there are left out.
+    """As `settle_one`, for several values; those that are no longer there are left out, and where none is, it starts
+    from the default again.
 
     Returns all that was asked for; the widget starts from the first `most` of them.
     """
@@ -53,7 +54,12 @@ def settle_many(name: str, options: Sequence[T], default: Sequence[T], most: int
     if asked is not None:
         wanted = [by_text[text] for text in dict.fromkeys(map(_unmarked, asked.split(_SEPARATOR))) if text in by_text]
     else:
-        wanted = [value for value in st.session_state.get(key(name), default) if value in by_text.values()]
+        kept = st.session_state.get(key(name), default)
+        kept = default if list(kept) == _defaults().get(f"{name}, several") else kept
+        wanted = [value for value in kept if value in by_text.values()]
+        if kept and not wanted:  # none of it is left: another pilot, for example
+            wanted = list(default)
+    _defaults()[f"{name}, several"] = list(default)
     st.session_state[key(name)] = wanted[:most]
     return wanted
 

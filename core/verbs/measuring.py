@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from core.errors import InputError
+from core.records import bytes_of
 from core.verbs.chosen import chosen_warehouse, fail, take_in
 from core.verbs.jobs import bring_to_end
 
@@ -68,17 +68,6 @@ def together(asked, models: Sequence[str]):
     readable = with_tokenizer(list(dict.fromkeys(models)))
     return [replace(one, companions=tuple(o for o in one.companions if o in readable))
             for one in side_by_side(asked, models)]  # fmt: skip
-
-
-def bytes_of(text: str | None) -> int | None:
-    """`4GiB`, `500 MB` or a number of bytes."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)?\s*", text, re.IGNORECASE)
-    if not found:
-        raise InputError(f"'{text}' is no amount of memory. Write, for example, 4GiB or 500MB.")
-    number, unit, binary = found.groups()
-    return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
 
 
 def measure_all(configs, warehouse, again: bool = False) -> int:

@@ -92,6 +92,7 @@ def slides(options: argparse.Namespace) -> int:
 
     from core.analysis.controls import with_controls
     from core.analysis.ranking import newest
+    from core.pilots import chosen_pilot
     from core.report.slides import deck
     from core.warehouse import queries
 
@@ -99,6 +100,12 @@ def slides(options: argparse.Namespace) -> int:
         raise InputError(f"{options.out.name} is no PowerPoint file name. Name a file that ends in .pptx with --out.")
     warehouse = existing_warehouse(options)
     known = runs = queries.runs(warehouse)
+    pilot = None
+    if options.pilot is not None:
+        pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
+        runs = runs.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, pilot.pilot_id)))
+        if runs.is_empty():
+            raise InputError(f"The pilot {pilot.pilot.name} has no result yet: `python -m core pilot FILE.toml`.")
     if options.chosen:
         for start in options.chosen:
             meant = runs.filter(runs["run_id"].str.starts_with(start)).height
@@ -113,7 +120,7 @@ def slides(options: argparse.Namespace) -> int:
     ids = runs["run_id"].to_list()
     content = deck(runs, queries.estimates(warehouse, ids), queries.correlators(warehouse, ids),
                    queries.checks(warehouse, ids), queries.scores(warehouse), options.language,
-                   summaries=queries.summaries(warehouse, ids))  # fmt: skip
+                   summaries=queries.summaries(warehouse, ids), pilot=pilot)  # fmt: skip
     beside = options.out.with_name(options.out.name + ".new")
     try:
         beside.write_bytes(content)
@@ -121,7 +128,7 @@ def slides(options: argparse.Namespace) -> int:
     except OSError as error:
         raise InputError(f"{options.out} cannot be written: {error.strerror}. Name another file with --out.") from error
     print(f"{options.out}: {len(ids)} runs, controls included, {len(content) / 1e3:.0f} kB")
-    if not options.chosen and runs.filter(pl.col("pass") == "text").height > LONG_DECK:
+    if not options.chosen and pilot is None and runs.filter(pl.col("pass") == "text").height > LONG_DECK:
         print("That is a long deck. --run RUN, once for each, makes one of the runs that you choose.")
     return 0
 

@@ -226,7 +226,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
     "scores": (
         "Published benchmark results. Compare only rows with the same benchmark, metric, filter, n_shot and suite.",
         {
-            "repository": "Hub repository of the model, as the source names it; not checked against the hub.",
+            "repository": "Hub repository as the source names it, not checked; of a user's own score the reference.",
             "revision": "Revision that was scored; NULL where the source does not say.",
             "benchmark": "Name of the benchmark.",
             "metric": "What is counted; 'not stated' where the source does not say.",
@@ -240,7 +240,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "n_samples": "Questions asked; NULL where the source does not say.",
             "is_partial": "TRUE where only part of the benchmark was run.",
             "is_group": "TRUE where the score is a mean over sub-benchmarks.",
-            "source": "Where the score was published.",
+            "source": "Where the score was published; pilot: and an id for a score that a user stated in that pilot.",
             "licence": "Licence of the source as stated there.",
             "as_of": "Date of the source.",
             "flags": "Cautions for this row, separated by semicolons.",
@@ -250,7 +250,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
     "pilots": (
         "Comparisons that were planned before measuring.",
         {
-            "pilot_id": "Id of the pilot.",
+            "pilot_id": "Its name and a hash of what was decided before measuring.",
             "name": "Name given by people.",
             "use_class": "general, scarce_data or safety_critical.",
             "models": "Model references to measure.",
@@ -262,6 +262,13 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "config": "JSON object: the pilot as it was requested.",
             "note": "A remark by people.",
             "created_at": _UTC,
+        },
+    ),
+    "pilot_runs": (
+        "Which runs are results of which pilots; one run can serve several.",
+        {
+            "pilot_id": "The pilot (pilots.pilot_id).",
+            "run_id": "Its result (runs.run_id), measured for it or before.",
         },
     ),
     "plans": (

@@ -134,12 +134,21 @@ def add_controls_and_words(connection: Connection) -> None:
         connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
 
+def add_pilot_runs(connection: Connection) -> None:
+    """Which runs are results of which pilots: one run can serve several."""
+    connection.execute("""
+        CREATE TABLE pilot_runs (
+            pilot_id VARCHAR NOT NULL, run_id VARCHAR NOT NULL, PRIMARY KEY (pilot_id, run_id));
+    """)
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: create_runs,
     2: create_layer_tables,
     3: create_scores,
     4: create_pilots_and_plans,
     5: add_controls_and_words,
+    7: add_pilot_runs,
 }
 
 

@@ -33,7 +33,7 @@ __all__ = [
 
 _log = logging.getLogger("workdim")
 # Rows that a rebuilt warehouse cannot get from parcels.
-_NOT_IN_PARCELS = ("scores", "pilots", "plans", "plan_outcomes")
+_NOT_IN_PARCELS = ("scores", "pilots", "pilot_runs", "plans", "plan_outcomes")
 _READERS_WAIT = 0.5
 """Seconds that somebody who only wants to read waits for the right to write."""
 

@@ -14,12 +14,17 @@ _RUNS = """
         models.base_relation, models.kind, models.architecture, models.family, models.parameters,
         models.hidden_size, models.n_layers, models.vocabulary_size, models.tokenizer_hash, models.licence,
         models.configuration_hash,
+        CASE WHEN starts_with(asked.model, models.reference || '@')
+            THEN nullif(substr(asked.model, length(models.reference) + 2), '') END AS requested_revision,
         corpora.name AS corpus_name, corpora.language AS corpus_language, corpora.domain AS corpus_domain,
         summary.* EXCLUDE (run_id, bits_per_byte),
         checked.worst_check, checked.vetoed_by
     FROM runs
     JOIN models USING (model_id)
     JOIN corpora USING (corpus_id)
+    LEFT JOIN (
+        SELECT run_id, replace(TRY(json_extract_string(config, '$.run.model')), '==', '@') AS model FROM runs
+    ) AS asked ON asked.run_id = runs.run_id
     LEFT JOIN (
         SELECT * FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type'
     ) AS summary ON summary.run_id = runs.run_id
@@ -38,12 +43,24 @@ _COUNTS = """
         (SELECT count(*) FROM layer_estimates) AS estimates,
         (SELECT count(*) FROM scores) AS scores
 """
+_MEMBERS = """
+    SELECT run_id, pilot_id AS member_of FROM pilot_runs
+    UNION SELECT run_id, pilot_id FROM runs WHERE pilot_id IS NOT NULL AND pass = 'text'
+"""
+_PILOTS = f"""
+    SELECT pilots.*, (
+        SELECT count(*) FROM ({_MEMBERS}) JOIN runs USING (run_id) WHERE member_of = pilots.pilot_id
+    ) AS n_runs
+    FROM pilots ORDER BY created_at DESC, pilot_id
+"""
 
 
 def runs(warehouse: Warehouse) -> pl.DataFrame:
     """One row per run, newest first: the run, its model and corpus, its d2 summary by type, how its checks came out.
 
-    `worst_check` and `vetoed_by` (names of the checks that veto the run) are NULL where no check was made.
+    `requested_revision` is the branch, tag or version that a model was asked for by, NULL where none was: `revision` is
+    what that meant on the day. `worst_check` and `vetoed_by` (names of the checks that veto the run) are NULL where no
+    check was made.
     """
     return warehouse.read(_RUNS)
 
@@ -85,10 +102,22 @@ def summaries(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
 
 
 def scores(warehouse: Warehouse, repositories: Sequence[str] | None = None) -> pl.DataFrame:
-    """Published scores of these hub repositories, or all of them."""
+    """Scores of these hub repositories, or of these references where users stated them; or all of them."""
     chosen = "" if repositories is None else "WHERE list_contains($names, repository)"
     sql = f"SELECT * FROM scores {chosen} ORDER BY repository, revision, benchmark, metric, n_shot, source"
     return warehouse.read(sql, None if repositories is None else {"names": list(repositories)})
+
+
+def pilots(warehouse: Warehouse) -> pl.DataFrame:
+    """Rows of pilots, the newest registration first; `n_runs` counts the finished results of each."""
+    return warehouse.read(_PILOTS)
+
+
+def of_pilot(warehouse: Warehouse, pilot_id: str) -> list[str]:
+    """Ids of the runs that are results of a pilot, newest first: measured for it, or counted as its result."""
+    order = "ORDER BY started_at DESC, run_id DESC"
+    sql = f"SELECT run_id FROM runs JOIN ({_MEMBERS}) USING (run_id) WHERE member_of = ? {order}"
+    return warehouse.read(sql, [pilot_id])["run_id"].to_list()
 
 
 def counts(warehouse: Warehouse) -> dict[str, int]:

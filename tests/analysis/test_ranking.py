@@ -156,6 +156,40 @@ def test_a_score_belongs_to_the_exact_model_or_says_what_it_is(scores, expected)
     assert scored.select("score", "score_match").rows() == expected
 
 
+@pytest.mark.parametrize(
+    ("requested", "of", "revision", "expected"),
+    [
+        ("step1", "o/a", "step1", (50.0, "exact")),
+        ("step1", "o/a", "step2", (None, "none")),
+        (None, "o/a", "step1", (None, "none")),
+    ],
+)
+def test_a_score_that_names_a_branch_belongs_to_who_asked_for_that_branch(requested, of, revision, expected):
+    runs = frames.runs(Model("a", repository="o/a", revision="0a1b2c", requested_revision=requested))
+    assert with_scores(runs, frames.scores(score(of, 50.0, revision))).select("score", "score_match").rows() == [
+        expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("requested", "of", "revision", "expected"),
+    [
+        (None, "hub:a", None, (61.0, "own")),
+        ("step1", "hub:a", "step1", (61.0, "own")),
+        (None, "hub:a", "r1", (61.0, "own")),
+        ("step1", "hub:a", None, (None, "none")),
+        (None, "hub:a", "step1", (None, "none")),
+        (None, "o/a", None, (None, "none")),
+        (None, "o/base", None, (None, "none")),
+    ],
+)
+def test_a_users_own_score_belongs_to_the_reference_as_it_was_asked_for(requested, of, revision, expected):
+    """Whatever the reference is: models that are on no hub have no repository."""
+    model = Model("a", repository="o/a", base_repository="o/base", requested_revision=requested)
+    scored = with_scores(frames.runs(model), frames.scores(score(of, 61.0, revision, source="pilot:p-1")))
+    assert scored.select("score", "score_match").rows() == [expected]
+
+
 def test_every_run_is_kept_and_models_without_repository_match_nothing():
     scored = with_scores(frames.runs(Model("a"), Model("b", repository="o/b")), frames.scores(score("o/b", 1.0)))
     assert sorted(scored.select("name", "score_match").rows()) == [("a", "none"), ("b", "revision_not_stated")]

@@ -32,6 +32,7 @@ class Model:
     run_id: str = ""
     repository: str | None = None
     revision: str = "r1"
+    requested_revision: str | None = None
     base_repository: str | None = None
     base_relation: str | None = None
     kind: str = "decoder"
@@ -104,7 +105,9 @@ def run_row(model: Model) -> dict:
         "n_types": 1050,
         "name": model.name,
         "repository": model.repository,
+        "reference": f"hub:{model.name}",
         "revision": model.revision,
+        "requested_revision": model.requested_revision,
         "base_repository": model.base_repository,
         "base_relation": model.base_relation,
         "kind": model.kind,
@@ -160,7 +163,8 @@ def runs(*models: Model) -> pl.DataFrame:
         return runs(Model("x")).clear()
     frame = pl.DataFrame([run_row(model) for model in models], infer_schema_length=None)
     nulls = [column for column, kind in frame.schema.items() if kind == pl.Null]
-    as_text = ("repository", "base_repository", "base_relation", "note", "parent_run_id", "pilot_id", "words_hash")
+    as_text = ("repository", "base_repository", "base_relation", "note", "parent_run_id", "pilot_id", "words_hash",
+               "requested_revision")  # fmt: skip
     lists = [column for column in frame.columns if column in ("qualifiers", "tags", "control_run_ids", "vetoed_by")]
     return frame.with_columns(
         pl.col(column).cast(pl.String if column in as_text else pl.Float64) for column in nulls if column not in lists

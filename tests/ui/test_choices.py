@@ -40,8 +40,13 @@ def test_a_run_is_named_by_what_tells_it_apart(runs: pl.DataFrame) -> None:
     assert "random weights" in inputs.run_label({**run, "pass": "random_init"})
 
 
-def test_repositories_are_those_of_the_models_and_of_their_bases(runs: pl.DataFrame) -> None:
-    assert published.repositories(runs) == ["HuggingFaceTB/SmolLM2-135M"]
+def test_scores_are_looked_for_under_models_their_bases_and_references(runs: pl.DataFrame) -> None:
+    assert published.repositories(runs) == [
+        "HuggingFaceTB/SmolLM2-135M",
+        "made-up/big",
+        "made-up/encoder",
+        "made-up/small",
+    ]
 
 
 def test_each_row_of_a_group_says_its_score_or_that_there_is_none(warehouse: Warehouse, runs: pl.DataFrame) -> None:

@@ -226,7 +226,7 @@ def test_a_kill_in_mid_ingest_leaves_a_good_file_and_the_parcel_for_the_next(war
 
 
 def content(warehouse):
-    tables = [*TABLES, "pilots", "plans", "plan_outcomes"]
+    tables = [*TABLES, "pilots", "pilot_runs", "plans", "plan_outcomes"]
     return {table: rows(warehouse, table).sort(pl.nth(0), maintain_order=True) for table in tables}
 
 

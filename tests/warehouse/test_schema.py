@@ -19,7 +19,7 @@ def test_columns_types_and_nulls_are_those_of_the_record(warehouse, table):
 
 def test_every_table_and_column_has_a_comment(warehouse):
     tables = warehouse.read("SELECT table_name, comment FROM duckdb_tables()")
-    assert set(tables["table_name"]) == {*TABLES, "pilots", "plans", "plan_outcomes", "schema_migrations"}
+    assert set(tables["table_name"]) == {*TABLES, "pilots", "pilot_runs", "plans", "plan_outcomes", "schema_migrations"}
     assert tables["comment"].null_count() == 0
     stored = warehouse.read("SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal")
     assert stored.filter(stored["comment"].is_null()).is_empty()

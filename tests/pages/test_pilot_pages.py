@@ -1,0 +1,165 @@
+"""Pages looked at through a pilot: its runs, its benchmark first, and what its use class forbids before any number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from pptx import Presentation
+
+from core.cli import main
+from core.pilots import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
+from core.warehouse import pilots
+from core.warehouse.store import Warehouse
+from tests.pages.test_pages import opened, texts
+from tests.screens import RUN_IDS, filled_warehouse
+
+PAGES = ("profiles.py", "ranking.py", "report.py")
+BIG, SMALL = (PilotModel(name, name, name) for name in ("made-up/big", "made-up/small"))
+GENERAL = Pilot(
+    "Tickets", "Which model may answer first?", "general", (replace(BIG, score=OwnScore(71.5, 2.4)), SMALL),
+    (PilotText("made-up", "made-up"),),
+    Benchmark("hellaswag", "not stated", "Smaller goes with *better*.", date(2026, 1, 1), True, n_shot=0),
+    task=OwnTask("tickets answered right", "percent", True),
+)  # fmt: skip
+SAFE = replace(GENERAL, name="Medicines", use_class="safety_critical", task=None, models=(BIG, SMALL))
+SCARCE = replace(SAFE, name="Rare", use_class="scarce_data", benchmark=replace(SAFE.benchmark, name="no_such"))
+EMPTY = replace(SAFE, name="Not measured")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = filled_warehouse(tmp_path_factory.mktemp("filled"))
+    for pilot in (GENERAL, SAFE, SCARCE, EMPTY):
+        pilots.register(Warehouse(path), pilot)
+    for pilot in (GENERAL, SAFE, SCARCE):
+        pilots.add_runs(Warehouse(path), pilot.pilot_id, RUN_IDS[:2])
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _shown(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("pilot", [GENERAL, SAFE, SCARCE], ids=lambda pilot: pilot.use_class)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_says_what_is_decided_and_what_the_class_forbids(page: str, pilot: Pilot, language: str) -> None:
+    app = opened(page, pilot=pilot.pilot_id, lang=language)
+    assert not app.exception and not app.error
+    assert pilot.question in texts(app) and "2026-01-01" in texts(app)
+    assert r"\*better\*" in texts(app)
+    forbids = {
+        "en": "A dimension never supports a recommendation by itself here",
+        "ja": "次元だけを推奨の根拠にできません",
+    }
+    said = [warning.value for warning in app.warning if forbids[language] in warning.value]
+    assert len(said) == (1 if pilot.is_cautious else 0)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_a_pilot_every_run_is_there_and_nothing_is_forbidden(page: str) -> None:
+    app = opened(page)
+    assert app.selectbox(key="view.pilot").value == "all"
+    assert "recommendation by itself" not in texts(app)
+
+
+def test_a_pilot_that_is_not_there_is_no_pilot() -> None:
+    app = opened("ranking.py", pilot="no-such-pilot-12345678")
+    assert not app.exception and app.selectbox(key="view.pilot").value == "all"
+
+
+def test_where_there_are_no_pilots_none_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled_warehouse(tmp_path)))
+    assert "Pilot" not in [box.label for box in opened("ranking.py").selectbox]
+
+
+def test_only_the_pilots_runs_are_offered_with_their_controls() -> None:
+    app = opened("profiles.py", pilot=GENERAL.pilot_id)
+    offered = app.multiselect(key="view.runs").options
+    assert len(offered) == 5 and not any("made-up-encoder" in label for label in offered)
+    assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
+    assert len(opened("ranking.py", pilot=GENERAL.pilot_id).subheader) == 1
+
+
+def test_another_pilot_starts_from_its_own_runs_and_the_choice_stays_between_pages() -> None:
+    app = opened("profiles.py", runs=RUN_IDS[2])
+    app.selectbox(key="view.pilot").set_value(SAFE.pilot_id).run()
+    assert not app.exception
+    assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
+    assert app.query_params["pilot"] == SAFE.pilot_id
+    app.switch_page("pages/ranking.py").run()
+    assert app.selectbox(key="view.pilot").value == SAFE.pilot_id and len(app.subheader) == 1
+
+
+def test_a_pilot_without_results_says_how_to_get_them() -> None:
+    app = opened("ranking.py", pilot=EMPTY.pilot_id)
+    assert app.info[0].value.startswith("This pilot has no result yet")
+    assert app.code[0].value == "python -m core pilot FILE.toml"
+
+
+def test_the_registered_benchmark_comes_first_and_every_other_is_exploratory() -> None:
+    app = opened("ranking.py", pilot=GENERAL.pilot_id)
+    box = app.selectbox(key="view.score")
+    assert box.value.startswith("hellaswag~not stated~")
+    marks = [label.rpartition(" – ")[2] for label in box.options]
+    assert set(marks) == {"pre-registered", "not pre-registered (exploratory)"} and marks.count("pre-registered") == 1
+    assert not app.info
+    other = next(key for key, mark in zip(box.options, marks, strict=True) if mark != "pre-registered")
+    app = box.select(other).run()
+    assert "what it shows is exploratory" in app.info[0].value
+
+
+def test_a_registered_benchmark_without_scores_is_told() -> None:
+    app = opened("ranking.py", pilot=SCARCE.pilot_id)
+    assert "No run here has a score of the pre-registered benchmark" in app.info[0].value
+    assert (
+        "pre-registered"
+        in opened("ranking.py", pilot=SCARCE.pilot_id, lang="en").selectbox(key="view.score").options[0]
+    )
+
+
+def test_the_users_own_task_is_a_column_from_the_start() -> None:
+    rows = opened("ranking.py", pilot=GENERAL.pilot_id).dataframe[0].value
+    assert dict(zip(rows["Model"], rows["Own: tickets answered right [percent]"], strict=True)) == {
+        "made-up-big": "71.5 ± 2.4", "made-up-small": "–",
+    }  # fmt: skip
+    assert not [name for name in opened("ranking.py", pilot=SAFE.pilot_id).dataframe[0].value if "Own" in name]
+
+
+def test_own_scores_stay_with_their_pilot_and_what_its_class_forbids() -> None:
+    for asked in ({}, {"pilot": SAFE.pilot_id}):
+        offered = opened("ranking.py", **asked).selectbox(key="view.score").options
+        assert offered and not [label for label in offered if "tickets answered right" in label]
+    offered = opened("ranking.py", pilot=GENERAL.pilot_id).selectbox(key="view.score").options
+    assert [label for label in offered if "tickets answered right" in label]
+
+
+@pytest.mark.parametrize("pilot", [SAFE, SCARCE], ids=lambda pilot: pilot.use_class)
+def test_a_cautious_class_is_ordered_by_name_not_by_dimension(pilot: Pilot) -> None:
+    rows = opened("ranking.py", pilot=pilot.pilot_id).dataframe[0].value
+    assert rows["Model"].to_list() == sorted(rows["Model"])
+    working = [float(text.split(" ")[0]) for text in rows["Working dimension"]]
+    assert working != sorted(working), "the models of this test must not stand in both orders at once"
+
+
+def test_the_report_tells_of_the_pilot_and_opens_its_limits_with_the_class() -> None:
+    app = opened("report.py", pilot=SAFE.pilot_id)
+    assert "2. Pilot “Medicines”" in texts(app)
+    limits = [one.value for one in app.markdown if one.value.startswith("- **")]
+    assert limits[0].startswith("- **May a model be chosen by these dimensions?**")
+
+
+def test_slides_of_a_pilot_by_its_name(filled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "deck.pptx"
+    assert main(["slides", "--warehouse", str(filled), "--out", str(out), "--pilot", "Medicines"]) == 0
+    said = [slide.shapes.title.text_frame.text for slide in Presentation(BytesIO(out.read_bytes())).slides]
+    assert said[1].startswith("Pilot “Medicines”") and not any("encoder" in title for title in said)
+    assert main(["slides", "--warehouse", str(filled), "--out", str(out), "--pilot", "Medicin"]) == 2
+    assert "Unknown pilot 'Medicin'. Did you mean Medicines" in capsys.readouterr().err
+    assert main(["slides", "--warehouse", str(filled), "--out", str(out), "--pilot", EMPTY.pilot_id]) == 2
+    assert "has no result yet" in capsys.readouterr().err

@@ -1,0 +1,147 @@
+"""Pilots in the warehouse: written once, never changed, and every result is found, whoever it was measured for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from core.errors import InputError
+from core.pilots import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, registered, requests
+from core.warehouse import parcels, pilots, queries
+from tests.profiles import make_corpus, make_model, make_profile
+
+RUN_IDS = [f"01900000-0000-7000-8000-0000000000{n:02d}" for n in range(1, 7)]
+MADE_UP = PilotModel("pypi:made-up", "pypi:made-up", "pypi:made-up")
+OTHER = PilotModel("o/other@step1", "o/other@step1", "o/other", "step1")
+PILOT = Pilot(
+    "Tickets", "Which one?", "general", (MADE_UP, OTHER), (PilotText("made-up", "made-up"),),
+    Benchmark("arc_easy", "acc", "Nothing.", date(2026, 1, 1), True),
+    task=OwnTask("tickets answered right", "percent", True),
+)  # fmt: skip
+
+
+def with_score(pilot: Pilot, value: float | None, n: int = 0) -> Pilot:
+    models = list(pilot.models)
+    models[n] = replace(models[n], score=None if value is None else OwnScore(value, 1.5, 200))
+    return replace(pilot, models=tuple(models))
+
+
+def of_request(pilot: Pilot, **changes) -> str:
+    config = requests(pilot)[0]
+    run = {"model": config.model, "companions": list(config.companions), "controls": config.controls} | changes
+    return json.dumps({"run": run})
+
+
+def test_a_pilot_is_registered_once_and_read_back(warehouse):
+    assert pilots.register(warehouse, PILOT)
+    first = queries.pilots(warehouse)
+    assert not pilots.register(warehouse, replace(PILOT, device="cpu"))
+    assert queries.pilots(warehouse).equals(first)
+    row = first.row(0, named=True)
+    assert registered(row).pilot == PILOT and row["pilot_id"] == PILOT.pilot_id
+    assert (row["models"], row["corpora"], row["benchmark"]) == (["pypi:made-up", "o/other@step1"], ["made-up"],
+                                                                 "arc_easy")  # fmt: skip
+
+
+def test_an_edited_pilot_is_another_one_and_the_first_stays(warehouse):
+    pilots.register(warehouse, PILOT)
+    edited = replace(PILOT, benchmark=replace(PILOT.benchmark, expectation="Something."))
+    assert pilots.register(warehouse, edited)
+    assert set(queries.pilots(warehouse)["pilot_id"]) == {PILOT.pilot_id, edited.pilot_id}
+
+
+def test_own_scores_may_follow_but_never_change(warehouse):
+    pilots.register(warehouse, with_score(PILOT, 61.0))
+    pilots.register(warehouse, with_score(with_score(PILOT, 61.0), 55.0, n=1))
+    pilots.register(warehouse, PILOT)
+    scores = queries.scores(warehouse, ["pypi:made-up", "o/other"])
+    assert scores.select("repository", "revision", "value", "std_error", "n_samples", "source").rows() == [
+        ("o/other", "step1", 55.0, 1.5, 200, f"pilot:{PILOT.pilot_id}"),
+        ("pypi:made-up", None, 61.0, 1.5, 200, f"pilot:{PILOT.pilot_id}"),
+    ]
+    with pytest.raises(InputError, match=r"pypi:made-up is registered as 61 ± 1.5 \(n=200\).*file says 62"):
+        pilots.register(warehouse, with_score(PILOT, 62.0))
+    assert queries.scores(warehouse, ["pypi:made-up"])["value"].to_list() == [61.0]
+
+
+def test_a_pilot_whose_scores_are_refused_leaves_nothing(warehouse, monkeypatch):
+    def refuse(*_):
+        raise InputError("refused")
+
+    monkeypatch.setattr(pilots, "_add_scores", refuse)
+    with pytest.raises(InputError):
+        pilots.register(warehouse, PILOT)
+    assert queries.pilots(warehouse).is_empty()
+
+
+def test_results_are_those_measured_for_it_and_those_counted_as_its_own(warehouse, add_parcel):
+    pilots.register(warehouse, PILOT)
+    measured = make_profile(RUN_IDS[0], pilot_id=PILOT.pilot_id)
+    earlier = make_profile(RUN_IDS[1])
+    control = make_profile(RUN_IDS[2], pass_="shuffled", pilot_id=PILOT.pilot_id)
+    for profile in (measured, earlier, control, make_profile(RUN_IDS[3])):
+        parcels.ingest(warehouse, add_parcel(profile))
+    pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:2])
+    pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:2])
+    pilots.add_runs(warehouse, "another", [RUN_IDS[1], "not-measured-yet"])
+    assert queries.of_pilot(warehouse, PILOT.pilot_id) == [RUN_IDS[1], RUN_IDS[0]]
+    assert queries.of_pilot(warehouse, "another") == [RUN_IDS[1]]
+    assert queries.pilots(warehouse)["n_runs"].to_list() == [2]
+    before = queries.pilots(warehouse)
+    parcels.rebuild(warehouse)
+    assert queries.pilots(warehouse).equals(before)
+    assert queries.of_pilot(warehouse, PILOT.pilot_id) == [RUN_IDS[1], RUN_IDS[0]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_result"),
+    [
+        ({}, True),
+        ({"device": "cuda"}, True),
+        ({"config": of_request(PILOT, companions=[])}, False),
+        ({"config": of_request(PILOT, companions=["o/other@step1", "o/more"])}, False),
+        ({"config": of_request(PILOT, controls=True)}, True),
+        ({"config": "{}"}, False),
+        ({"config": "not JSON"}, False),
+        ({"dtype": "bfloat16"}, False),
+        ({"protocol_hash": "ffffffffffff"}, False),
+        ({"stack": "decoder"}, False),
+        ({"pass_": "shuffled"}, False),
+        ({"corpus": make_corpus("made-up-aaaaaaaaaaaa")}, False),
+        ({"model": make_model("pypi:made-up@2.0")}, False),
+    ],
+)
+def test_a_run_that_a_request_would_only_repeat_is_its_result(changes, is_result, warehouse, add_parcel):
+    profile = make_profile(RUN_IDS[0], **{"config": of_request(PILOT)} | changes)
+    parcels.ingest(warehouse, add_parcel(profile))
+    same = {"model_id": "pypi:made-up@1.0", "corpus_id": "made-up-0123456789ab", "protocol_hash": "0123456789ab"}
+    found = pilots.find_result(warehouse, requests(PILOT)[0], **same, stack="main")
+    assert found == (RUN_IDS[0] if is_result else None)
+
+
+def test_where_controls_are_asked_for_a_run_without_them_is_no_result(warehouse, add_parcel):
+    parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[0], config=of_request(PILOT))))
+    asked = requests(replace(PILOT, controls=True))[0]
+    same = {"model_id": "pypi:made-up@1.0", "corpus_id": "made-up-0123456789ab", "protocol_hash": "0123456789ab"}
+    assert pilots.find_result(warehouse, asked, **same, stack="main") is None
+    parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[1], config=of_request(PILOT, controls=True))))
+    assert pilots.find_result(warehouse, asked, **same, stack="main") == RUN_IDS[1]
+
+
+def test_the_revision_that_was_asked_for_stands_beside_the_one_it_meant(warehouse, add_parcel):
+    hub = make_model("o/other@0a1b2c", repository="o/other")
+    for run_id, model, asked in (
+        (RUN_IDS[0], hub, "o/other@step1"),
+        (RUN_IDS[1], hub, "o/other"),
+        (RUN_IDS[2], make_model("local:x@1"), "/home/me@work/x"),
+        (RUN_IDS[3], make_model("pypi:p@1.0"), "pypi:p==1.0"),
+    ):
+        config = json.dumps({"run": {"model": asked}})
+        parcels.ingest(warehouse, add_parcel(make_profile(run_id, model=model, config=config)))
+    runs = queries.runs(warehouse)
+    assert dict(runs.select("run_id", "requested_revision").rows()) == {
+        RUN_IDS[0]: "step1", RUN_IDS[1]: None, RUN_IDS[2]: None, RUN_IDS[3]: "1.0",
+    }  # fmt: skip
