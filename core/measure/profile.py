@@ -48,7 +48,7 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
     """
     clock = Clock(progress)
     protocol = find_protocol(config.protocol)
-    corpus = open_corpus(config.corpus, config.column, config.encoding)
+    corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
     with clock.phase("load"):
         model = _open(config, protocol, scratch)
         companions = [read_tokenizer(find_weights(reference)) for reference in config.companions]

@@ -20,6 +20,7 @@ def measure(options: argparse.Namespace) -> int:
         "", options.corpus, options.protocol, options.column, options.encoding, options.seed, options.dtype,
         options.device, stack=options.stack, memory_budget=bytes_of(options.memory_budget),
         controls=options.controls, estimators=tuple(options.estimator or ()), keep_tokens=options.keep_tokens,
+        chat=options.chat,
     )  # fmt: skip
     _tell_costs(asked.protocol, asked.estimators)
     # Models that are measured together are compared across tokenizers: their words are chosen for all of them.

@@ -134,12 +134,19 @@ def add_controls_and_words(connection: Connection) -> None:
         connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
 
+def add_chat_templates(connection: Connection) -> None:
+    """What runs on chat messages say about the template; NULL for plain text and in earlier runs."""
+    connection.execute("ALTER TABLE runs ADD COLUMN n_dropped_template BIGINT")
+    connection.execute("ALTER TABLE runs ADD COLUMN chat_template_hash VARCHAR")
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: create_runs,
     2: create_layer_tables,
     3: create_scores,
     4: create_pilots_and_plans,
     5: add_controls_and_words,
+    6: add_chat_templates,
 }
 
 
