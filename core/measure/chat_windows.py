@@ -12,7 +12,7 @@ import numpy as np
 
 from core.errors import CorpusError
 from core.measure.encoding import Encoded
-from core.measure.messages import Conversation, Message, joined
+from core.measure.messages import BETWEEN, Conversation, Message, joined
 from core.measure.template import read_template, render
 from core.measure.words import CHARACTERS_PER_TOKEN, CHARACTERS_PER_TOKEN_CJK, read_offsets
 
@@ -114,7 +114,7 @@ def chat_word_span(window: ChatWindow, n_tokens: int, wide: bool) -> int:
             if taken < len(message.content):
                 return reached + taken
             room -= taken / per_token
-            reached += taken + len("\n\n")
+            reached += taken + len(BETWEEN)
     return reached
 
 
@@ -125,7 +125,7 @@ def _in_contents(offsets: np.ndarray, text: str, places: list[int], messages: li
     for start, message in zip(places, messages, strict=True):
         shown = place[start : start + len(message.content)]
         shown[:] = reached + np.arange(len(shown))
-        reached += len(message.content) + len("\n\n")
+        reached += len(message.content) + len(BETWEEN)
     foreign = (place < 0) & ~np.array([character.isspace() for character in text])
     found = np.full_like(offsets, -1)
     for token in np.flatnonzero(offsets[:, 0] >= 0):
@@ -145,10 +145,10 @@ def _covered(offsets: np.ndarray, n_characters: int) -> np.ndarray:
 
 
 def _runs(lengths: Sequence[int], at_least: int) -> list[tuple[int, int]]:
-    """First and one past the last of runs of neighbours that are so long together; a short rest joins the last."""
+    """First and one past the last of runs of neighbours that are so long joined; a short rest joins the last."""
     runs, start, total = list[tuple[int, int]](), 0, 0
     for index, length in enumerate(lengths):
-        total += length
+        total += length + (len(BETWEEN) if total else 0)
         if total >= at_least:
             runs.append((start, index + 1))
             start, total = index + 1, 0

@@ -27,6 +27,8 @@ class Message:
 
 
 Conversation = tuple[Message, ...]
+BETWEEN = "\n\n"
+"""Stands between contents that are joined: they are paragraphs then."""
 
 
 def is_chat(value: Any) -> bool:
@@ -50,7 +52,7 @@ def conversations_hash(conversations: Sequence[Conversation]) -> str:
 
 def joined(messages: Sequence[Message]) -> str:
     """The contents alone, a paragraph each."""
-    return "\n\n".join(message.content for message in messages)
+    return BETWEEN.join(message.content for message in messages)
 
 
 def _conversation(value: Any, where: str) -> Conversation:

@@ -56,6 +56,12 @@ def test_short_conversations_share_a_window_and_long_ones_hold_several():
     ]
 
 
+def test_every_document_holds_a_window_however_its_lengths_fall():
+    for n in range(90, 110):
+        for windows in cut_documents([conversation(25, 25, 25, 25), conversation(51), conversation(49)] * 3, n):
+            assert windows and all(len(window.text) >= n for window in windows)
+
+
 def test_later_windows_start_at_a_user_and_leave_nothing_out():
     greeted = (Message("system", "s" * 10), Message("assistant", "a" * 60), *conversation(60, 60, 60, 60), *[
         Message("user", "u" * 60), Message("user", "v" * 60)])  # fmt: skip
