@@ -45,7 +45,7 @@ def mask_tokens(sample: TokenSample, norms: np.ndarray, n_layers: int, norm_fact
 
     norms (n_states, n_tokens), states 0..n_layers first. The norm rule looks at states 1..n_layers-1: attention
     sinks live there, up to 170 times the median, while the last state's norm is no longer about sinks. The median is
-    that of the text: a template repeats the same few tokens in every window.
+    that of all tokens but a template's, which are the same few in every window.
     """
     position = np.tile(np.arange(sample.ids.shape[1]) == 0, len(sample.ids))
     special = sample.special.flatten() & ~position
