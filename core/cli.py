@@ -63,8 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     measure = verb("measure", measuring.measure, "measure models and append the results to the warehouse")
     measure.add_argument("models", nargs="+", metavar="MODEL", help="hub id, folder, .gguf file or pypi:package")
     measure.add_argument("--corpus", default="python-docs", metavar="NAME|FILE")
-    measure.add_argument("--column", metavar="NAME", help="column that holds the text (.csv, .jsonl, .parquet)")
+    measure.add_argument("--column", metavar="NAME", help="column that holds the text or the chat messages")
     measure.add_argument("--encoding", default="utf-8", metavar="NAME", help="for example cp932 or utf-16")
+    measure.add_argument(
+        "--chat",
+        choices=("template", "plain"),
+        default="template",
+        help="chat messages as each model's own chat template writes them, or their contents alone: another text",
+    )
     measure.add_argument("--protocol", default="quick", metavar="NAME",
                          help="quick, standard, thorough, last-token or per-prompt")  # fmt: skip
     measure.add_argument("--seed", type=int, default=0)

@@ -112,6 +112,8 @@ class RunConfig:
     """Measure the control passes even where the protocol has none."""
     keep_tokens: bool = False
     """Keep the per-token results in the parcel, not only their distributions."""
+    chat: str = "template"
+    """How chat messages are read: `template`, by the model's own, or `plain`, their contents alone."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:

@@ -110,6 +110,10 @@ class RunRow:
     """Occurrences in the set that this run could not use: beyond its tokens, or masked."""
     bits_per_byte: float | None = None
     """NULL for encoders."""
+    n_dropped_template: int | None = None
+    """Tokens that the mask dropped for being a chat template's and not special; NULL for plain text."""
+    chat_template_hash: str | None = None
+    """Of the template that rendered chat messages; NULL for plain text."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A control belongs to the run that it was made for, to those that were judged with it, and to every run that would be
 judged with it if it were measured now, by the rule of `warehouse.profiles.find_control`: random weights depend on
-configuration, tokenizer, text and protocol only, shuffled text on the model's own weights too.
+configuration, tokenizer, chat template, text and protocol only, shuffled text on the model's own weights too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ def controls_of(run: dict, runs: pl.DataFrame) -> pl.DataFrame:
     belongs = pl.col("run_id").is_in(judged_with) | pl.col("parent_run_id").eq_missing(pl.lit(run["run_id"]))
     if run.get("configuration_hash"):  # unknown in runs of an earlier version
         alike = [pl.col(name) == run[name] for name in _SHARED]
+        alike.append(pl.col("chat_template_hash").eq_missing(pl.lit(run["chat_template_hash"])))
         same_stack = pl.col("stack").fill_null(MAIN) == (run["stack"] or MAIN)
         its_weights = (pl.col("pass") == "random_init") | (pl.col("model_id") == run["model_id"])
         belongs |= pl.all_horizontal(same_stack, its_weights, *alike)

@@ -1,4 +1,4 @@
-"""Texts to measure on: built-in corpora, and the user's own files."""
+"""Texts to measure on: built-in corpora, and the user's own files of text or of chat messages."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import io
 import re
 import sysconfig
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import charset_normalizer
 import polars as pl
 
 from core.errors import CorpusError, unknown_name
+from core.measure.chat_files import json_chats, parquet_chats
+from core.measure.messages import Conversation, conversations_hash, joined, read_conversations
 from core.tables import CorpusRow
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "corpora"
-FILE_TYPES = (".txt", ".jsonl", ".csv", ".parquet")
+FILE_TYPES = (".txt", ".jsonl", ".json", ".csv", ".parquet")
+CHAT = ("template", "plain")
+"""How chat messages are read."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,8 @@ class Corpus:
     row: CorpusRow
     pieces: list[str]
     """Paragraphs, rows or articles in their order; short ones are merged before windows are drawn."""
+    conversations: tuple[Conversation, ...] = ()
+    """Chat messages that each model's own template is to render; the pieces are then their contents."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +70,20 @@ BUILT_IN: dict[str, BuiltIn] = {
 }
 
 
-def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8") -> Corpus:
-    """A built-in corpus by name, or a .txt, .jsonl, .csv or .parquet file.
+def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", chat: str = "template") -> Corpus:
+    """A built-in corpus by name, or a .txt, .jsonl, .json, .csv or .parquet file.
+
+    Chat messages are known by their shape. `chat` says how they are to be read: `template`, by each model's own, or
+    `plain`, as a text of their contents alone, which is another corpus.
 
     Raises CorpusError for an unknown name, an unreadable file, a column that is not there or an empty text.
     """
     path = Path(name)
+    if chat not in CHAT:
+        raise CorpusError(unknown_name("way to read chat messages", chat, CHAT))
     if name in BUILT_IN:
+        if chat == "plain":
+            raise _no_chat(name)
         built_in = BUILT_IN[name]
         return _corpus(name, built_in.read(), built_in.language, built_in.domain, built_in.licence, "built-in")
     if path.suffix.lower() not in FILE_TYPES and not path.exists():
@@ -78,14 +92,44 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8") -
         raise CorpusError(f"{path} is a folder. Name one {', '.join(FILE_TYPES)} file in it.")
     if not path.is_file():
         raise CorpusError(f"There is no file {path}. Check the path, or use a built-in corpus: {', '.join(BUILT_IN)}.")
+    values = _chats(path, column, encoding)
+    if values is not None:
+        return _chat_corpus(path, read_conversations(values, path.name), chat)
+    if chat == "plain":
+        raise _no_chat(path.name)
     return _corpus(path.stem, _read_file(path, column, encoding), "unknown", "user's own", "user's own", "file")
 
 
-def _corpus(name: str, pieces: list[str], language: str, domain: str, licence: str, source: str) -> Corpus:
+def _no_chat(name: str) -> CorpusError:
+    return CorpusError(f"--chat plain is for chat messages, and {name} holds none. Leave it out.")
+
+
+def _chats(path: Path, column: str | None, encoding: str) -> list[Any] | None:
+    """The values of the file that hold messages; None where it holds texts."""
+    kind = path.suffix.lower()
+    if kind in (".jsonl", ".json"):
+        return json_chats(_decode(path, encoding), path, column)
+    return parquet_chats(path, column) if kind == ".parquet" else None
+
+
+def _chat_corpus(path: Path, conversations: tuple[Conversation, ...], chat: str) -> Corpus:
+    """The plain contents have a name of their own, so that nobody takes them for what a template rendered."""
+    pieces = [joined(messages) for messages in conversations]
+    if chat == "plain":
+        return _corpus(f"{path.stem} (plain)", pieces, "unknown", "chat messages", "user's own", "file")
+    corpus = _corpus(path.stem, pieces, "unknown", "chat messages", "user's own", "file",
+                     conversations_hash(conversations))  # fmt: skip
+    return replace(corpus, conversations=conversations)
+
+
+def _corpus(
+    name: str, pieces: list[str], language: str, domain: str, licence: str, source: str, sha256: str = ""
+) -> Corpus:
+    """`sha256` where the content is more than its pieces."""
     pieces = [piece for piece in pieces if piece.strip()]
     if not pieces:
         raise CorpusError(f"The corpus {name} holds no text. Choose another file, or a column with text in it.")
-    sha256 = hashlib.sha256("\0".join(pieces).encode("utf-8", "surrogatepass")).hexdigest()
+    sha256 = sha256 or hashlib.sha256("\0".join(pieces).encode("utf-8", "surrogatepass")).hexdigest()
     row = CorpusRow(f"{name}@{sha256[:12]}", name, language, domain, licence, sha256, len(pieces),
                     sum(map(len, pieces)), source)  # fmt: skip
     return Corpus(row, pieces)

@@ -70,10 +70,10 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
             progress(Progress("forward", start, n_sequences))
             # Weights that come on demand come once for all batches.
             end = n_sequences if model.units else min(start + batch, n_sequences)
-            parts = [(first, sample.ids[first : min(first + batch, end)]) for first in range(start, end, batch)]
+            parts = _parts(sample, range(start, end, batch), end)
             found = _forward(model, spill, parts, lambda n: progress(Progress("forward", n, len(model.units))))
             if found is None:
-                batch = _halved(model, parts[0][1])
+                batch = _halved(model, parts[0].ids)
                 continue
             loss, start = loss + found, end
     progress(Progress("forward", n_sequences, n_sequences))
@@ -100,21 +100,34 @@ def require_context(model: OpenModel, n_tokens: int) -> None:
         )
 
 
-def _forward(
-    model: OpenModel, spill: _Spill, parts: list[tuple[int, np.ndarray]], units_done: Callable[[int], None]
-) -> float | None:
-    """The summed loss of batches, whose states are spilled; None, with nothing counted, where memory is too short.
+@dataclass(frozen=True)
+class Part:
+    """Windows that go through the network together."""
 
-    A part is the number of its first window, and the ids of its windows.
-    """
+    first: int
+    """The number of its first window."""
+    ids: np.ndarray
+    """(n_batch, n_tokens)"""
+    scored: np.ndarray
+    """Which of them the loss counts as targets; (n_batch, n_tokens) bool"""
+
+
+def _parts(sample: TokenSample, firsts: range, end: int) -> list[Part]:
+    slices = [slice(first, min(first + firsts.step, end)) for first in firsts]
+    return [Part(part.start, sample.ids[part], ~sample.template[part]) for part in slices]
+
+
+def _forward(model: OpenModel, spill: _Spill, parts: list[Part], units_done: Callable[[int], None]) -> float | None:
+    """The summed loss of batches, whose states are spilled; None, with nothing counted, where memory is too short."""
     losses = [0.0] * len(parts)
 
     def run(index: int) -> None:
-        last, losses[index] = model.forward(torch.from_numpy(parts[index][1]).to(model.device))
+        ids, scored = (torch.from_numpy(of).to(model.device) for of in (parts[index].ids, parts[index].scored))
+        last, losses[index] = model.forward(ids, scored)
         spill.write_last(last)
 
     def enter(index: int) -> None:
-        spill.at(parts[index][0], len(parts[index][1]))
+        spill.at(parts[index].first, len(parts[index].ids))
 
     spill.begin()
     try:

@@ -12,6 +12,7 @@ from core.measure.loading import read_tokenizer
 from core.measure.models import read_blueprint
 from core.measure.protocol import find_protocol
 from core.measure.sources import find_weights
+from core.measure.template import read_template, template_hash
 from core.records import RunConfig
 
 
@@ -24,17 +25,20 @@ class Identity:
     protocol_hash: str
     dtype: str
     stack: str
+    chat_template_hash: str | None
 
 
 def identify(config: RunConfig) -> Identity:
     """From the configuration, the tokenizer and the text; the weights are hashed, not loaded."""
-    corpus = open_corpus(config.corpus, config.column, config.encoding)
+    corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
     blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, config.stack)
     with torch.device("meta"):
         model = blueprint.opened(blueprint.loader.from_config(blueprint.config))
+    template = read_template(blueprint.tokenizer, blueprint.weights.name) if corpus.conversations else None
     return Identity(
         model.row.model_id, model.row.configuration_hash, model.row.tokenizer_hash, corpus.row.corpus_id,
         find_protocol(config.protocol).hash(config.seed), config.dtype, model.stack,
+        template_hash(template) if template else None,
     )  # fmt: skip
 
 

@@ -22,6 +22,8 @@ class TokenMask:
     n_dropped_norm: int
     max_norm_ratio: float
     """Largest norm over the layer median on the inner layers, before masking."""
+    n_dropped_template: int = 0
+    """Tokens of a chat template that are not special: role markers, separators, prompts of its own."""
 
     @property
     def kept_rows(self) -> np.ndarray:
@@ -39,20 +41,23 @@ class TokenMask:
 
 
 def mask_tokens(sample: TokenSample, norms: np.ndarray, n_layers: int, norm_factor: float) -> TokenMask:
-    """Drop position 0, special ids, and tokens whose norm exceeds `norm_factor` x the layer median.
+    """Drop position 0, special ids, chat templates, and tokens with a norm above `norm_factor` x the layer median.
 
     norms (n_states, n_tokens), states 0..n_layers first. The norm rule looks at states 1..n_layers-1: attention
-    sinks live there, up to 170 times the median, while the last state's norm is no longer about sinks.
+    sinks live there, up to 170 times the median, while the last state's norm is no longer about sinks. The median is
+    that of all tokens but a template's, which are the same few in every window.
     """
     position = np.tile(np.arange(sample.ids.shape[1]) == 0, len(sample.ids))
     special = sample.special.flatten() & ~position
+    template = sample.template.flatten() & ~position & ~special
     inner = norms[1:n_layers]
     if len(inner):
-        ratios = (inner / np.maximum(np.median(inner, axis=1, keepdims=True), 1e-30)).max(0)
+        medians = np.median(inner[:, ~sample.template.flatten()], axis=1, keepdims=True)
+        ratios = (inner / np.maximum(medians, 1e-30)).max(0)
     else:
         ratios = np.zeros(norms.shape[1])
-    large = (ratios > norm_factor) & ~position & ~special
-    keep = ~(position | special | large)
+    large = (ratios > norm_factor) & ~position & ~special & ~template
+    keep = ~(position | special | template | large)
     sequences = np.repeat(np.arange(len(sample.ids)), sample.ids.shape[1])
     return TokenMask(
         keep,
@@ -62,4 +67,5 @@ def mask_tokens(sample: TokenSample, norms: np.ndarray, n_layers: int, norm_fact
         int(special.sum()),
         int(large.sum()),
         float(ratios.max()),
+        int(template.sum()),
     )

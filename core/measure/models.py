@@ -79,15 +79,17 @@ class OpenModel:
         """Largest number of tokens of text, where the architecture has one."""
         return longest_text(self.module, self.module.config, self.stack)
 
-    def forward(self, ids: Tensor) -> tuple[Tensor, float]:
+    def forward(self, ids: Tensor, scored: Tensor) -> tuple[Tensor, float]:
         """Last hidden state (n_batch, n_tokens, hidden_size) and the summed loss of targets 1..T-1, in nats.
+
+        ids (n_batch, n_tokens); scored, of the same shape, says which of them count as targets: not a chat template's.
 
         A causal model runs whole, so that whatever it does to its logits (scaling, soft caps) counts in the loss.
         """
         loss = 0.0
         with final_state(Stack(self.stack, self.owner, self.layers), self.hidden_size) as final:
             if self.is_causal:
-                loss = _summed_loss(self.module(input_ids=ids, use_cache=False).logits, ids)
+                loss = _summed_loss(self.module(input_ids=ids, use_cache=False).logits, ids, scored)
             else:
                 run_stack(self.module, self.stack, ids)
         if final.tensor is None:
@@ -95,10 +97,10 @@ class OpenModel:
         return final.tensor[:, self.n_before :], loss
 
 
-def _summed_loss(logits: Tensor, ids: Tensor) -> float:
+def _summed_loss(logits: Tensor, ids: Tensor, scored: Tensor) -> float:
     """logits (n_batch, n_tokens, n_vocabulary), in slices: a softmax of all would double the pass's largest tensor."""
     targets = torch.full_like(ids, -100)  # -100: no target
-    targets[:, :-1] = ids[:, 1:]
+    targets[:, :-1] = ids[:, 1:].where(scored[:, 1:], -100)
     slices = zip(logits.flatten(0, 1).split(LOSS_ROWS), targets.flatten().split(LOSS_ROWS), strict=True)
     return sum(float(nn.functional.cross_entropy(rows.float(), wanted, reduction="sum")) for rows, wanted in slices)
 

@@ -51,7 +51,7 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
     """
     clock = Clock(progress)
     protocol = find_protocol(config.protocol)
-    corpus = open_corpus(config.corpus, config.column, config.encoding)
+    corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
     with clock.phase("load"):
         blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, config.stack)
         model = blueprint.opened(blueprint.on_meta())

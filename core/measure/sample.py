@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from core.errors import CorpusError
+from core.errors import CorpusError, InputError
 from core.geometry.resampling import contiguous_blocks
+from core.measure.chat_windows import chat_word_span, cut_documents, encode_chat
 from core.measure.corpora import Corpus
+from core.measure.encoding import Encoded, encode_text, special_tokens
 from core.measure.protocol import MIN_TYPES
-from core.measure.words import WordSet, choose_words, place_words, read_offsets
+from core.measure.template import read_template, template_hash
+from core.measure.words import WordSet, choose_words, place_words, word_span
 from core.records import Protocol
 
 # Characters reserved for a token. Generous for the script, so that windows stay disjoint under any tokenizer.
@@ -25,7 +29,7 @@ CHARACTERS_PER_TOKEN_CJK = 2.2
 class Window:
     document: int
     start: int
-    """Offset in characters within the document."""
+    """Offset in characters within the document; of chat messages, the number of the window in it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class TokenSample:
     n_characters: int
     """Characters that the tokens cover."""
     n_bytes_scored: int
-    """UTF-8 bytes of the tokens 1..T-1 of every sequence."""
+    """UTF-8 bytes of the tokens 1..T-1 of every sequence, those of a chat template left out."""
     unknown_share: float
     """Share of the tokens that are the tokenizer's unknown token."""
     windows: tuple[Window, ...]
@@ -55,10 +59,20 @@ class TokenSample:
     """The occurrences that the cloud `one_per_word` draws from."""
     word_rows: np.ndarray
     """Row (sequence * n_tokens + position) of the token that stands for each occurrence, or -1; (n_occurrences,)"""
+    template: np.ndarray
+    """Tokens that the chat template has written around the messages, special ones among them; the model reads them,
+    and nothing is measured on them; (n_sequences, n_tokens) bool"""
+    chat_template_hash: str | None
+    """Of the chat template; None for plain text."""
+
+    @property
+    def is_text(self) -> np.ndarray:
+        """Tokens of the text itself, or of the messages' contents; (n_sequences, n_tokens) bool"""
+        return ~(self.special | self.template)
 
     @property
     def tokens_per_character(self) -> float:
-        return int((~self.special).sum()) / self.n_characters
+        return int(self.is_text.sum()) / self.n_characters
 
 
 def reserve(text_sample: str, n_tokens: int) -> int:
@@ -126,6 +140,23 @@ def _share_out(room: np.ndarray, n_windows: int) -> np.ndarray:
     return counts
 
 
+def plan_chat_windows(room: list[int], n_windows: int, corpus_hash: str, seed: int) -> list[Window]:
+    """Windows out of documents of so many each, in the order of the text; the same for every model.
+
+    With enough documents each window is the start of its own: what a chat model reads is the start of a conversation.
+    Otherwise they are shared out by room. Returns fewer windows when there is no room.
+    """
+    generator = np.random.default_rng([int(corpus_hash[:8], 16), seed])
+    if len(room) >= n_windows:
+        return [Window(int(index), 0) for index in np.sort(generator.choice(len(room), n_windows, replace=False))]
+    counts = _share_out(np.array(room, dtype=np.int64), n_windows)
+    return [
+        Window(index, int(number))
+        for index, count in enumerate(counts.tolist())
+        for number in np.sort(generator.choice(room[index], count, replace=False))
+    ]
+
+
 def _word_start(document: str, start: int, floor: int) -> int:
     """The start of the word or line that `start` falls into, not before `floor` and at most 40 characters back."""
     for position in range(start, max(floor, start - 40), -1):
@@ -142,30 +173,33 @@ def draw_sample(
     `companions` are the tokenizers of the models that this one is to be compared with: its words are then those that
     all of them place. Windows are the same with and without them.
 
-    Raises CorpusError, with the counts, where the text is too short or the tokenizer leaves too few token types.
+    Raises CorpusError, with the counts, where the text is too short or the tokenizer leaves too few token types; and
+    ModelError where chat messages meet a model without a chat template.
     """
     beginning = "".join(corpus.pieces[:200])
     length = reserve(beginning, protocol.n_tokens)
-    documents, windows = place_windows(corpus, protocol.n_sequences, length, seed)
+    source = (_chat_windows if corpus.conversations else _text_windows)(corpus, protocol, length, seed)
+    windows = source.windows
     if len(windows) < protocol.n_sequences:
         raise _too_short(corpus, protocol, tokenizer, len(windows))
-    texts = [_window_text(documents, windows, i, protocol.n_tokens) for i in range(len(windows))]
-    encoded = [_encode(text, tokenizer, protocol.n_tokens) for text in texts]
+    encoded = source.encode(tokenizer, model)
     if any(len(window.ids) < protocol.n_tokens for window in encoded):
         whole = sum(len(window.ids) == protocol.n_tokens for window in encoded)
         raise _too_short(corpus, protocol, tokenizer, whole)
     ids = np.array([window.ids for window in encoded])
-    special = np.isin(ids, np.array(tokenizer.all_special_ids, dtype=np.int64))
+    special, template = _special(encoded, tokenizer), np.stack([window.template for window in encoded])
     origin = np.array([window.document for window in windows])
     offsets = np.stack([window.offsets for window in encoded])
-    words = choose_words(texts, protocol.n_tokens, is_wide(beginning), [tokenizer, *companions] if companions else [])
+    placed = _placed_by_all(source, encoded, tokenizer, companions) if companions else []
+    words = choose_words(source.texts, source.word_spans(is_wide(beginning)), placed)
     sample = TokenSample(
         ids, special, origin, contiguous_blocks(origin, protocol.n_blocks),
         sum(window.n_characters for window in encoded), sum(window.n_bytes for window in encoded),
-        float((ids == tokenizer.unk_token_id).mean()) if _has_unknown(tokenizer) else 0.0,
-        tuple(windows), offsets, words, place_words(words, offsets, special),
+        float((ids == tokenizer.unk_token_id)[~template].mean()) if _has_unknown(tokenizer) else 0.0,
+        tuple(windows), offsets, words, place_words(words, offsets, special), template,
+        template_hash(read_template(tokenizer, model)) if corpus.conversations else None,
     )  # fmt: skip
-    n_types = len(np.unique(ids[:, 1:][~special[:, 1:]]))
+    n_types = len(np.unique(ids[:, 1:][sample.is_text[:, 1:]]))
     if n_types < MIN_TYPES:
         raise CorpusError(
             f"The tokenizer of {model} leaves {n_types} token types in {ids.size} tokens of {corpus.row.name} "
@@ -175,19 +209,66 @@ def draw_sample(
     return sample
 
 
+@dataclass(frozen=True)
+class _Source:
+    """The windows of a text before any tokenizer has read them."""
+
+    windows: list[Window]
+    texts: list[str]
+    """What stands in each window, chat templates left out; more than its tokens will reach."""
+    encode: Callable[[Any, str], list[Encoded]]
+    """All windows by a tokenizer; messages call its model by the name given."""
+    word_spans: Callable[[bool], list[int]]
+    """Characters of each window that words are taken from; given whether the script is wide."""
+
+
+def _text_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int) -> _Source:
+    documents, windows = place_windows(corpus, protocol.n_sequences, length, seed)
+    texts = [_window_text(documents, windows, i, protocol.n_tokens) for i in range(len(windows))]
+    return _Source(
+        windows,
+        texts,
+        lambda tokenizer, _model: [encode_text(text, tokenizer, protocol.n_tokens) for text in texts],
+        lambda wide: [word_span(protocol.n_tokens, wide)] * len(texts),
+    )
+
+
+def _chat_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int) -> _Source:
+    documents = cut_documents(corpus.conversations, length)
+    windows = plan_chat_windows(list(map(len, documents)), protocol.n_sequences, corpus.row.sha256, seed)
+    chats = [documents[window.document][window.start] for window in windows]
+    n, name = protocol.n_tokens, corpus.row.name
+    return _Source(
+        windows,
+        [chat.text for chat in chats],
+        lambda tokenizer, model: [encode_chat(chat, tokenizer, n, model, name) for chat in chats],
+        lambda wide: [chat_word_span(chat, n, wide) for chat in chats],
+    )
+
+
+def _special(encoded: list[Encoded], tokenizer: Any) -> np.ndarray:
+    return np.stack([special_tokens(window, tokenizer) for window in encoded])
+
+
+def _placed_by_all(
+    source: _Source, own: list[Encoded], tokenizer: Any, companions: Sequence[Any]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Offsets and special tokens by each tokenizer that words are chosen for.
+
+    A companion that cannot read the text takes no words from the others: it is told why when its own turn comes.
+    """
+    found = [(own, tokenizer)] if tokenizer.is_fast else []
+    for companion in companions:
+        with suppress(InputError):
+            if companion.is_fast:
+                found.append((source.encode(companion, "a companion"), companion))
+    return [(np.stack([window.offsets for window in encoded]), _special(encoded, t)) for encoded, t in found]
+
+
 def _has_unknown(tokenizer) -> bool:
     """Byte-level tokenizers name an unknown token that they can never produce, often one that also ends texts."""
     return tokenizer.unk_token_id is not None and tokenizer.unk_token_id not in (
         tokenizer.bos_token_id, tokenizer.eos_token_id)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    ids: list[int]
-    n_characters: int
-    n_bytes: int
-    offsets: np.ndarray
-    """(n_tokens, 2) int32"""
 
 
 def _window_text(documents: list[str], windows: list[Window], index: int, n_tokens: int) -> str:
@@ -198,22 +279,14 @@ def _window_text(documents: list[str], windows: list[Window], index: int, n_toke
     return document[window.start : min(end, window.start + 40 * n_tokens)]
 
 
-def _encode(text: str, tokenizer, n_tokens: int) -> _Encoded:
-    encoding = tokenizer(text, truncation=True, max_length=n_tokens, return_offsets_mapping=tokenizer.is_fast,
-                         verbose=False)  # fmt: skip
-    ids = list(encoding["input_ids"])
-    offsets = read_offsets(encoding, n_tokens)
-    if not tokenizer.is_fast:
-        covered = tokenizer.decode(ids, skip_special_tokens=True)
-        target = tokenizer.decode(ids[1:], skip_special_tokens=True)
-        return _Encoded(ids, max(len(covered), 1), len(target.encode()), offsets)
-    spans = [span for span in encoding["offset_mapping"] if span[1] > span[0]]
-    targets = [span for span in encoding["offset_mapping"][1:] if span[1] > span[0]]
-    n_bytes = len(text[targets[0][0] : targets[-1][1]].encode("utf-8", "surrogatepass")) if targets else 0
-    return _Encoded(ids, (spans[-1][1] - spans[0][0]) if spans else 1, n_bytes, offsets)
-
-
 def _too_short(corpus: Corpus, protocol: Protocol, tokenizer, n_whole: int) -> CorpusError:
+    if corpus.conversations:
+        return CorpusError(
+            f"The chat messages of {corpus.row.name} are too few for the {protocol.name} protocol: it needs "
+            f"{protocol.n_sequences} windows of {protocol.n_tokens} tokens, each from the start of a conversation or "
+            f"from a user's message on; its {corpus.row.n_documents:,} conversations of {corpus.row.n_characters:,} "
+            f"characters give {n_whole}. Add conversations."
+        )
     text = "\n\n".join(corpus.pieces)[:400_000]
     there = len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     needed = protocol.n_sequences * protocol.n_tokens

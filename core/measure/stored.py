@@ -128,6 +128,8 @@ def _run_row(m: Measured, clock: Clock) -> RunRow:
         n_dropped_position=m.mask.n_dropped_position,
         n_dropped_special=m.mask.n_dropped_special,
         n_dropped_norm=m.mask.n_dropped_norm,
+        n_dropped_template=m.mask.n_dropped_template if m.sample.chat_template_hash else None,
+        chat_template_hash=m.sample.chat_template_hash,
         max_norm_ratio=m.mask.max_norm_ratio,
         n_bytes_scored=m.sample.n_bytes_scored if m.model.is_causal else None,
         peak_memory_bytes=clock.peak_memory,
@@ -162,7 +164,7 @@ def _sink_rows(m: Measured) -> Iterator[LayerCorrelatorRow]:
     """Tokens of large norm at each layer, before masking: how many, how large, and how many open their sequence."""
     at_start = np.tile(np.arange(m.sample.ids.shape[1]) == 0, len(m.sample.ids))
     for layer, norms in enumerate(m.states.norms[: m.states.n_layers + 1]):
-        ratio = norms / max(float(np.median(norms)), 1e-30)
+        ratio = norms / max(float(np.median(norms[~m.sample.template.flatten()])), 1e-30)
         large = ratio > m.protocol.norm_factor
         share = float(at_start[large].mean()) if large.any() else math.nan
         for name, value in (("large_norm_tokens", float(large.sum())), ("large_norm_ratio", float(ratio.max())),

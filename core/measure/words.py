@@ -59,21 +59,21 @@ def word_span(n_tokens: int, wide: bool) -> int:
     return math.floor(n_tokens * (CHARACTERS_PER_TOKEN_CJK if wide else CHARACTERS_PER_TOKEN))
 
 
-def choose_words(texts: Sequence[str], n_tokens: int, wide: bool, tokenizers: Sequence[Any] = ()) -> WordSet:
-    """The words of the windows `texts`, from the text alone or for all `tokenizers` that are to be compared.
+def choose_words(
+    texts: Sequence[str], spans: Sequence[int], tokenized: Sequence[tuple[np.ndarray, np.ndarray]] = ()
+) -> WordSet:
+    """The words in the first `spans` characters of the windows `texts`.
 
     The first word of each window is left out: its only token may be the masked position 0, or its start cut off.
-    With tokenizers an occurrence stays only if each of them places it, whatever their order. Tokenizers that tell
-    no offsets have no words and do not take them from the others.
+    `tokenized` holds, for each tokenizer that is to be compared, its offsets and special tokens as `place_words` takes
+    them: an occurrence stays only if each of them places it, whatever their order.
     """
-    span = word_span(n_tokens, wide)
-    found = [_in_window(window, text, span) for window, text in enumerate(texts)]
+    found = [_in_window(window, text, span) for window, (text, span) in enumerate(zip(texts, spans, strict=True))]
     places = np.concatenate([*found, np.empty((0, 3), np.int64)])  # (n_occurrences, 3)
     words = _word_set(texts, places)
     keep = np.ones(len(places), dtype=bool)
-    for tokenizer in tokenizers:
-        if tokenizer.is_fast:
-            keep &= place_words(words, *_encode(texts, tokenizer, n_tokens)) >= 0
+    for offsets, special in tokenized:
+        keep &= place_words(words, offsets, special) >= 0
     return words if keep.all() else _word_set(texts, places[keep])
 
 
@@ -121,17 +121,6 @@ def read_offsets(encoding: Any, n_tokens: int) -> np.ndarray:
     covers = spans[:, 1] > spans[:, 0]
     table[: len(spans)][covers] = spans[covers]
     return table
-
-
-def _encode(texts: Sequence[str], tokenizer: Any, n_tokens: int) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets (n_texts, n_tokens, 2) and special tokens (n_texts, n_tokens) of the first `n_tokens` of each text."""
-    offsets, special = [], np.zeros((len(texts), n_tokens), dtype=bool)
-    for row, text in enumerate(texts):
-        encoding = tokenizer(text, truncation=True, max_length=n_tokens, return_offsets_mapping=True, verbose=False)
-        offsets.append(read_offsets(encoding, n_tokens))
-        ids = encoding["input_ids"]
-        special[row, : len(ids)] = np.isin(ids, np.array(tokenizer.all_special_ids, dtype=np.int64))
-    return np.stack(offsets), special
 
 
 def _in_window(window: int, text: str, span: int) -> np.ndarray:

@@ -84,7 +84,7 @@ class _Told:
             self.protocol = find_protocol(config.protocol)
             require_further(config.estimators, self.protocol.name, self.protocol.clouds)
         with self._step():
-            self.corpus = open_corpus(config.corpus, config.column, config.encoding)
+            self.corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
         with self._step():
             self.place = stack.enter_context(located(config.model))
             self.notes += self.place.notes
@@ -98,7 +98,7 @@ class _Told:
             with self._step():
                 self.known = look_up(
                     self.warehouse, config, self.protocol, self.corpus, self.model, self.blueprint.weights,
-                    self.sample.words.hash if self.sample else None, self._n_points(),
+                    self.sample, self._n_points(),
                 )  # fmt: skip
 
     def _describe(self, place: Located) -> None:

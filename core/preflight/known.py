@@ -12,6 +12,7 @@ from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS, with_stack
 from core.measure.corpora import Corpus
 from core.measure.identity import Identity
 from core.measure.models import OpenModel
+from core.measure.sample import TokenSample
 from core.measure.sources import named_by_content
 from core.measure.weights import Weights
 from core.preflight.passes import control_passes
@@ -33,16 +34,17 @@ class Known:
 
 def look_up(
     warehouse: Warehouse, config: RunConfig, protocol: Protocol, corpus: Corpus, model: OpenModel, weights: Weights,
-    words_hash: str | None, n_points: int | None,
+    sample: TokenSample | None, n_points: int | None,
 ) -> Known:  # fmt: skip
-    """`words_hash` and `n_points` are None where the tokenizer is not known. Raises WarehouseError.
+    """`sample` and `n_points` are None where the tokenizer is not known. Raises WarehouseError.
 
     A warehouse that is not there is not made.
     """
     there = is_there(warehouse.path)
     runs = with_stack(queries.runs(warehouse)).filter(pl.col("pass") == "text") if there else None
     same = Identity(_model_id(model.row, weights, runs), model.row.configuration_hash, model.row.tokenizer_hash,
-                    corpus.row.corpus_id, protocol.hash(config.seed), config.dtype, model.stack)  # fmt: skip
+                    corpus.row.corpus_id, protocol.hash(config.seed), config.dtype, model.stack,
+                    sample.chat_template_hash if sample else None)  # fmt: skip
     controls = [
         (one.name, one.label, one.run_id)
         for one in control_passes(config, protocol, same, warehouse if there else None)
@@ -54,9 +56,9 @@ def look_up(
     own = runs.filter(model_id=same.model_id, dtype=config.dtype, stack=model.stack, **alike)["run_id"].to_list()
     by_types, by_words = [], []
     others = runs.filter(pl.col("model_id") != same.model_id)
-    if words_hash:
+    if sample:
         by_types = _near(others, GROUP_KEYS, {**here, "tokenizer_hash": same.tokenizer_hash}, n_points)
-        words = _near(others, WORD_KEYS, {**here, "words_hash": words_hash}, None)
+        words = _near(others, WORD_KEYS, {**here, "words_hash": sample.words.hash}, None)
         by_words = [run for run in words if run not in by_types]
     return Known(own[0] if own else None, tuple(by_types), tuple(by_words),
                   _comparison(others, alike, here, by_types, by_words), controls)  # fmt: skip

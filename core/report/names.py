@@ -109,6 +109,7 @@ NAMES: dict[tuple[str, str], str] = {
     ("language", "ja"): _("Japanese"),
     ("language", "code"): _("code"),
     ("domain", "user's own"): _("own text"),
+    ("domain", "chat messages"): _("chat messages"),
     ("domain", "technical reference"): _("technical reference"),
     ("domain", "source code"): _("source code"),
     ("domain", "business and general knowledge"): _("business and general knowledge"),

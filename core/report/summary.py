@@ -82,9 +82,10 @@ def _left_out(told: Measurement) -> Iterator[str]:
     factor = told.protocol.get("norm_factor")
     above = f" (above {factor:g} times the layer's median)" if factor else ""
     share = f", {100 * run['n_dropped_norm'] / run['n_tokens']:.1f} %" if run["n_dropped_norm"] else ""
+    template = f"{run['n_dropped_template']:,} of the chat template, " if run.get("n_dropped_template") else ""
     yield from _line(
         "left out",
-        f"{run['n_dropped_position']:,} at position 0, {run['n_dropped_special']:,} special, "
+        f"{run['n_dropped_position']:,} at position 0, {run['n_dropped_special']:,} special, {template}"
         f"{run['n_dropped_norm']:,} by their norm{above}{share}",
     )
     yield from _line("", _largest_norm(told))

@@ -131,7 +131,8 @@ def parts_of(config: RunConfig) -> list[RunConfig]:
 
     protocol = find_protocol(config.protocol)
     seeds = [replace(config, seed=seed) for seed in protocol.more_seeds if seed != config.seed]
-    texts = [replace(config, corpus=name, column=None) for name in protocol.more_corpora if name != config.corpus]
+    others = [name for name in protocol.more_corpora if name != config.corpus]
+    texts = [replace(config, corpus=name, column=None, chat="template") for name in others]
     return [config, *seeds, *texts]
 
 

@@ -109,6 +109,7 @@ def masked_tokens(runs: pl.DataFrame) -> pl.DataFrame:
             _("Limit / median"): [large_norm_figures.limit_of(config) for config in runs["config"]],
             _("Left out as first of a window"): runs["n_dropped_position"],
             _("Special tokens"): runs["n_dropped_special"],
+            _("Chat template"): runs["n_dropped_template"],
             _("Tokens kept"): runs["n_tokens_used"],
         }
     )

@@ -21,6 +21,7 @@ def measure(options: argparse.Namespace) -> int:
         "", options.corpus, options.protocol, options.column, options.encoding, options.seed, options.dtype,
         options.device, stack=options.stack, memory_budget=bytes_of(options.memory_budget),
         controls=options.controls, estimators=tuple(options.estimator or ()), keep_tokens=options.keep_tokens,
+        chat=options.chat,
     )  # fmt: skip
     if options.estimate_only:
         from core.verbs.estimating import estimate_all

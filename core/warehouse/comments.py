@@ -94,6 +94,8 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "n_words": "Distinct words of that set.",
             "n_words_lost": "Word occurrences that were beyond this run's tokens, or masked.",
             "bits_per_byte": "Loss of the model on this text, in bits per UTF-8 byte; NULL for encoders.",
+            "n_dropped_template": "Tokens of the chat template masked, special ones left out; NULL for plain text.",
+            "chat_template_hash": "Hash of the chat template that rendered the messages; NULL for plain text.",
         },
     ),
     "layer_estimates": (

@@ -134,6 +134,12 @@ def add_controls_and_words(connection: Connection) -> None:
         connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
 
+def add_chat_templates(connection: Connection) -> None:
+    """What runs on chat messages say about the template; NULL for plain text and in earlier runs."""
+    connection.execute("ALTER TABLE runs ADD COLUMN n_dropped_template BIGINT")
+    connection.execute("ALTER TABLE runs ADD COLUMN chat_template_hash VARCHAR")
+
+
 def add_pilot_runs(connection: Connection) -> None:
     """Which runs are results of which pilots: one run can serve several."""
     connection.execute("""
@@ -148,6 +154,7 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     3: create_scores,
     4: create_pilots_and_plans,
     5: add_controls_and_words,
+    6: add_chat_templates,
     7: add_pilot_runs,
 }
 

@@ -22,8 +22,8 @@ from core.tables import TABLES, TokenResultRow
 from core.warehouse.frames import frame, optional_columns, schema
 from core.warehouse.store import make_folder
 
-FORMAT = 2
-"""1 lacks the columns that came with controls and words; they are read as NULL."""
+FORMAT = 3
+"""1 lacks the columns that came with controls and words, 2 those of chat templates; they are read as NULL."""
 RUN_FILE = "run.json"
 _SINGLE = {"models": "model", "corpora": "corpus", "runs": "run"}
 """Tables of which a parcel holds one row, kept in run.json under these keys."""

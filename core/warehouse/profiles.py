@@ -20,6 +20,7 @@ _CONTROLS = """
     FROM runs JOIN models USING (model_id)
     WHERE runs.pass = $pass AND runs.corpus_id = $corpus_id AND runs.protocol_hash = $protocol_hash
         AND runs.dtype = $dtype AND models.tokenizer_hash = $tokenizer_hash
+        AND runs.chat_template_hash IS NOT DISTINCT FROM $chat_template_hash
         AND models.configuration_hash = $configuration_hash AND coalesce(runs.stack, 'main') = $stack
         AND ($pass = 'random_init' OR runs.model_id = $model_id)
         AND ($pass <> 'random_init' OR runs.model_seed = $model_seed)

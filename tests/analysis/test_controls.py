@@ -35,14 +35,16 @@ def test_a_control_belongs_to_every_run_that_would_be_judged_with_it():
         Model("m", run_id="second"),
         Model("tuned", run_id="tuned"),
         Model("m", run_id="other", corpus="other"),
+        Model("m", run_id="chat"),
         Model("m", run_id="s", pass_="shuffled", parent_run_id="second"),
         Model("m", run_id="r", pass_="random_init", model_seed=0, parent_run_id="second"),
     ).with_columns(
         configuration_hash=pl.lit("c"),
+        chat_template_hash=pl.when(pl.col("run_id") == "chat").then(pl.lit("another text is read")),
         stack=pl.when(pl.col("run_id") == "first").then(None).otherwise("stack"),
     )
-    found = {run["run_id"]: controls_of(run, alike)["run_id"].to_list() for run in alike.head(4).to_dicts()}
-    assert found == {"first": ["s", "r"], "second": ["s", "r"], "tuned": ["r"], "other": []}
+    found = {run["run_id"]: controls_of(run, alike)["run_id"].to_list() for run in alike.head(5).to_dicts()}
+    assert found == {"first": ["s", "r"], "second": ["s", "r"], "tuned": ["r"], "other": [], "chat": []}
 
 
 def test_a_choice_of_runs_is_followed_by_its_controls_once():

@@ -61,7 +61,7 @@ def bare_pass(config: RunConfig) -> tuple[float, int]:
     start = time.perf_counter()
     with torch.inference_mode():
         for ids in torch.from_numpy(sample.ids).split(largest_batch(model.vocabulary_size, sample.ids.shape[1])):
-            model.forward(ids.to(model.device))
+            model.forward(ids.to(model.device), torch.ones_like(ids, dtype=torch.bool, device=model.device))
             peak = max(peak, anonymous_memory())
     return time.perf_counter() - start, peak
 

@@ -26,7 +26,7 @@ FINAL_NORMS = {
 def tokens(n_sequences: int = 10, n_tokens: int = 24):
     """All that a forward pass reads of a token sample."""
     ids = np.random.default_rng(0).integers(3, 2000, (n_sequences, n_tokens))
-    return SimpleNamespace(ids=ids, n_bytes_scored=100)
+    return SimpleNamespace(ids=ids, template=np.zeros_like(ids, dtype=bool), n_bytes_scored=100)
 
 
 def opened(tmp_path, family: str, stack: str | None = None, dtype: str = "float32", **changes) -> OpenModel:

@@ -87,9 +87,9 @@ def short_of_memory(monkeypatch, largest, error):
     """Forward passes of more than `largest` windows fail, at the very end: whatever they left must not count."""
     forward, sizes = OpenModel.forward, []
 
-    def failing(self, ids):
+    def failing(self, ids, scored):
         sizes.append(len(ids))
-        found = forward(self, ids)
+        found = forward(self, ids, scored)
         if len(ids) > largest:
             raise error
         return found

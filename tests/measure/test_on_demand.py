@@ -31,7 +31,8 @@ def opened(folder, scratch, **options):
 
 def states_of(model, tmp_path, n_sequences=20):
     ids = np.random.default_rng(0).integers(3, 2000, (n_sequences, 24))
-    states = hidden.capture(model, SimpleNamespace(ids=ids, n_bytes_scored=100), tmp_path, lambda step: None)
+    sample = SimpleNamespace(ids=ids, template=np.zeros_like(ids, dtype=bool), n_bytes_scored=100)
+    states = hidden.capture(model, sample, tmp_path, lambda step: None)
     return np.array(states.states), states.bits_per_byte, states.has_post_norm
 
 
@@ -75,9 +76,9 @@ def test_a_pass_that_does_not_fit_starts_again_with_half_the_batch(folders, tmp_
     expected = states_of(opened(folders("llama"), tmp_path), tmp_path)
     model, forward, sizes = opened(folders("llama"), tmp_path), hidden.OpenModel.forward, []
 
-    def short(self, ids):
+    def short(self, ids, scored):
         sizes.append(len(ids))
-        result = forward(self, ids)
+        result = forward(self, ids, scored)
         if len(ids) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return result

@@ -38,7 +38,8 @@ def tensors(module) -> dict[str, torch.Tensor]:
 
 def last_states(model, tmp_path):
     ids = np.random.default_rng(0).integers(3, 2000, (10, 24))
-    states = hidden.capture(model, SimpleNamespace(ids=ids, n_bytes_scored=100), tmp_path, lambda step: None)
+    sample = SimpleNamespace(ids=ids, template=np.zeros_like(ids, dtype=bool), n_bytes_scored=100)
+    states = hidden.capture(model, sample, tmp_path, lambda step: None)
     return np.array(states.states)
 
 

@@ -1,0 +1,96 @@
+"""Chat messages as data sets write them: what a conversation is, and what is refused with its number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import CorpusError
+
+SHAPES = (("role", "content"), ("from", "value"))
+"""Keys of a message: as chat programs send it, and as ShareGPT writes it."""
+ROLES = {
+    "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
+    "chatgpt": "assistant", "model": "assistant",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Message:
+    role: str
+    """`system`, `user` or `assistant`."""
+    content: str
+    """Without white space around it: most templates strip it, and all models must read the same."""
+
+
+Conversation = tuple[Message, ...]
+BETWEEN = "\n\n"
+"""Stands between contents that are joined: they are paragraphs then."""
+
+
+def is_chat(value: Any) -> bool:
+    """Whether a value of a table is a list of messages."""
+    return isinstance(value, list) and any(
+        isinstance(message, dict) and any(keys[0] in message and keys[1] in message for keys in SHAPES)
+        for message in value
+    )
+
+
+def read_conversations(values: Sequence[Any], name: str) -> tuple[Conversation, ...]:
+    """One conversation per value; raises CorpusError with the number of the first one that is none."""
+    return tuple(_conversation(value, f"Conversation {number} of {name}") for number, value in enumerate(values, 1))
+
+
+def conversations_hash(conversations: Sequence[Conversation]) -> str:
+    """SHA-256 over roles and contents, and that they are messages: the same words as plain text are another text."""
+    content = ["chat", [[[m.role, m.content] for m in messages] for messages in conversations]]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()
+
+
+def joined(messages: Sequence[Message]) -> str:
+    """The contents alone, a paragraph each."""
+    return BETWEEN.join(message.content for message in messages)
+
+
+def _conversation(value: Any, where: str) -> Conversation:
+    if not isinstance(value, list) or not value:
+        raise CorpusError(f"{where} holds no messages. Remove it from the file.")
+    return tuple(_message(message, f"{where}, message {number},") for number, message in enumerate(value, 1))
+
+
+def _message(value: Any, where: str) -> Message:
+    keys = next((keys for keys in SHAPES if isinstance(value, dict) and keys[0] in value), None)
+    if keys is None:
+        raise CorpusError(f"{where} has no role. Each message needs role and content, or from and value.")
+    # What a template would make of a tool call or a chain of thought is neither content nor template.
+    more = sorted(str(key) for key, part in value.items() if key not in keys and part not in (None, "", [], {}))
+    if more:
+        raise CorpusError(
+            f"{where} has {', '.join(more)} beside {keys[0]} and {keys[1]}, which are not measured. Remove them from "
+            "the file."
+        )
+    role = ROLES.get(str(value[keys[0]]).lower())
+    if role is None:
+        raise CorpusError(f"{where} has the role '{value[keys[0]]}'. Known: {', '.join(ROLES)}.")
+    content = _text(value.get(keys[1]), where).strip()
+    if not content:
+        raise CorpusError(f"{where} from {value[keys[0]]} is empty. Remove the message or the conversation.")
+    return Message(role, content)
+
+
+def _text(content: Any, where: str) -> str:
+    """A text, or a list of parts that are all text."""
+    if isinstance(content, list) and all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in content):
+        content = "".join(part["text"] for part in content)
+    if content is None:
+        return ""
+    if not isinstance(content, str):
+        raise CorpusError(f"{where} holds more than text, which is not measured. Remove it from the file.")
+    try:
+        content.encode()
+    except UnicodeEncodeError as error:
+        raise CorpusError(f"{where} holds half a character. Mend the file.") from error
+    return content
