@@ -35,15 +35,16 @@ def duration(seconds: float | None) -> str:
 
 def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
     yield "", f"{card.model} on {card.corpus}, {card.protocol} protocol, seed {card.seed}"
-    yield "  model", _model(card)
-    yield "  weights", _weights(card)
-    yield "  disk", _disk(card)
-    yield "  memory", _memory(card)
-    yield "  reads", _reads(card)
-    yield "  time", _time(card)
-    for one in card.passes:
-        yield f"    {one.label}", _pass(one)
-    yield "  compares", _compares(card)
+    if card.where is not None:  # there is such a model
+        yield "  model", _model(card)
+        yield "  weights", _weights(card)
+        yield "  disk", _disk(card)
+        yield "  memory", _memory(card)
+        yield "  reads", _reads(card)
+        yield "  time", _time(card)
+        for one in card.passes:
+            yield f"    {one.label}", _pass(one)
+        yield "  compares", _compares(card)
     for note in card.notes:
         yield "  note", note
     for reason in card.refusals:
@@ -67,7 +68,10 @@ def _weights(card: Preflight) -> str:
 
 
 def _disk(card: Preflight) -> str:
-    fetched = "nothing to download" if card.download_bytes == 0 else f"{amount(card.download_bytes)} to download"
+    known = (
+        "a download of unknown size" if card.download_bytes is None else f"{amount(card.download_bytes)} to download"
+    )
+    fetched = "nothing to download" if card.download_bytes == 0 else known
     return f"{fetched}; weights {amount(card.weight_bytes)}, hidden states {amount(card.scratch_bytes)} meanwhile"
 
 
@@ -109,6 +113,6 @@ def _compares(card: Preflight) -> str:
 
 def _wrapped(label: str, text: str) -> list[str]:
     if not label:
-        return textwrap.wrap(text, WIDTH)
+        return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
     head = label.ljust(LABEL) if len(label) < LABEL else f"{label} "
-    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * LABEL)
+    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * LABEL, break_on_hyphens=False)

