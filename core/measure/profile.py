@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.errors import CorpusError, ResourceError
+from core.errors import CorpusError
 from core.geometry import clouds
 from core.geometry.layer import LayerPlan, measure_layer
 from core.geometry.layer_pairs import LayerPairs, PairValue, points_within
@@ -50,7 +50,7 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
     protocol = find_protocol(config.protocol)
     corpus = open_corpus(config.corpus, config.column, config.encoding)
     with clock.phase("load"):
-        model = _open(config, protocol, scratch)
+        model = _open(config, protocol, scratch, clock.report)
         companions = [read_tokenizer(find_weights(reference)) for reference in config.companions]
         sample = draw_sample(corpus, model.tokenizer, protocol, config.seed, model.row.name, companions)
         if config.pass_ == "shuffled":
@@ -85,23 +85,18 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
     )
 
 
-def _open(config: RunConfig, protocol: Protocol, scratch: Path) -> OpenModel:
+def _open(config: RunConfig, protocol: Protocol, scratch: Path, progress: ProgressCallback) -> OpenModel:
     """All weights at once where the memory is there for them, and on demand where it is not."""
     weights = find_weights(config.model)
     asked = (config.dtype, config.device, config.stack)
     plan = read_blueprint(weights, *asked).plan(protocol.n_sequences, protocol.n_tokens, config.memory_budget)
     is_random = config.pass_ == "random_init"
     if plan.on_demand:
-        if weights.gguf_file and not is_random:
-            raise ResourceError(
-                f"{weights.gguf_file} is always read whole and does not fit into the memory that it may take. Raise "
-                "--memory-budget, choose --dtype bfloat16, or measure the model's safetensors."
-            )
         _log.warning("Memory is short for %s: its weights are taken block by block.", weights.name)
     if is_random:
         model = open_random(weights, config.model_seed, *asked, on_demand=plan.on_demand)
     else:
-        model = open_model(weights, *asked, scratch=scratch if plan.on_demand else None)
+        model = open_model(weights, *asked, scratch=scratch if plan.on_demand else None, progress=progress)
     return replace(model, batch=plan.batch)
 
 

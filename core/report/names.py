@@ -98,6 +98,7 @@ NAMES: dict[tuple[str, str], str] = {
     ("state", "residual"): _("residual stream"),
     ("state", "post_norm"): _("after the final norm"),
     ("phase", "load"): _("loading"),
+    ("phase", "convert"): _("converting the GGUF file"),
     ("phase", "forward"): _("reading text"),
     ("phase", "geometry"): _("measuring layers"),
     ("phase", "layers"): _("comparing layers"),
