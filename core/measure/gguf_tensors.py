@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gguf import GGUFReader, dequantize
+from gguf import GGUFReader, ReaderTensor, dequantize
 from transformers.integrations.gguf.utils import is_gguf_arch_supported
 from transformers.modeling_gguf_pytorch_utils import (
     TENSOR_PROCESSORS,
@@ -22,6 +22,9 @@ from transformers.modeling_gguf_pytorch_utils import (
     load_gguf_checkpoint,
     read_field,
 )
+
+ROWS = 1024
+"""Rows of a matrix that are dequantised at a time."""
 
 
 class GgufTensors:
@@ -53,7 +56,7 @@ class GgufTensors:
         stacked: dict[str, torch.Tensor] = {}
         for number, tensor in enumerate(self._reader.tensors):
             found = processor.process(
-                weights=dequantize(tensor.data, tensor.tensor_type),
+                weights=_dequantised(tensor),
                 name=tensor.name,
                 tensor_key_mapping=names,
                 parsed_parameters={"tensors": stacked},
@@ -63,6 +66,16 @@ class GgufTensors:
             expected[names.get(tensor.name) or names.get(tensor.name.removesuffix(".weight"), "")] -= 1
             for name in [name for name in stacked if expected[name] <= 0]:
                 yield number, name, stacked.pop(name).to(dtype)
+
+
+def _dequantised(tensor: ReaderTensor) -> np.ndarray:
+    """In slices: the formulas of some types make ten arrays of the size of what they are given."""
+    if len(tensor.data) <= ROWS:
+        return dequantize(tensor.data, tensor.tensor_type)
+    values = np.empty(tuple(map(int, reversed(tensor.shape))), dtype=np.float32)
+    for start in range(0, len(values), ROWS):
+        values[start : start + ROWS] = dequantize(tensor.data[start : start + ROWS], tensor.tensor_type)
+    return values
 
 
 def _as_tensor(weights: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
