@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import ResourceError, WorkdimError
-from core.verbs import instrument, measuring, reading
+from core.verbs import measuring, reading
+from core.verbs import doctor as examining
 from core.verbs.chosen import fail
 
 
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--keep-tokens", action="store_true", help="keep per-token results in the parcel")
     calibrate = verb("calibrate", measuring.calibrate, "recompute what estimators read on isotropic Gaussian clouds")
     calibrate.add_argument("--out", type=Path, metavar="FILE.csv", help="default: the table that Workdim reads")
-    doctor = verb("doctor", instrument.doctor, "what this installation has, and whether it measures right")
+    doctor = verb("doctor", examining.doctor, "what this installation has, what would fail, and how to mend it")
     doctor.add_argument("--instrument", action="store_true", help="measure SmolLM2 again and compare")
     doctor.add_argument("--json", action="store_true")
     runs = verb("runs", reading.runs, "list the runs in the warehouse, or show one")

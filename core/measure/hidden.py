@@ -49,6 +49,24 @@ class HiddenStates:
         return residual + ([(self.n_layers, "post_norm")] if self.has_post_norm else [])
 
 
+def require_readable(model: OpenModel, sample: TokenSample) -> None:
+    """Raises ModelError for tokens that the model does not know, and windows that it cannot read at once.
+
+    `model` may be on the meta device, so that this is known before its weights are read.
+    """
+    if sample.ids.max() >= model.vocabulary_size:
+        raise ModelError(
+            f"The tokenizer of {model.row.model_id} gives token {sample.ids.max()}, but the model knows "
+            f"{model.vocabulary_size}: they do not belong together. Check the folder."
+        )
+    n_tokens = sample.ids.shape[1]
+    if model.context and n_tokens > model.context:
+        raise ModelError(
+            f"{model.row.model_id} reads at most {model.context} tokens at once; the protocol's windows have "
+            f"{n_tokens}. Choose another model or protocol."
+        )
+
+
 def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: ProgressCallback) -> HiddenStates:
     """Run the model over all windows; `scratch` is a folder for the states file, which is the caller's to delete.
 
@@ -56,16 +74,7 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     room or a single window does not fit, ModelError for hidden states that are not finite.
     """
     n_sequences, n_tokens = sample.ids.shape
-    if sample.ids.max() >= model.vocabulary_size:
-        raise ModelError(
-            f"The tokenizer of {model.row.model_id} gives token {sample.ids.max()}, but the model knows "
-            f"{model.vocabulary_size}: they do not belong together. Check the folder."
-        )
-    if model.context and n_tokens > model.context:
-        raise ModelError(
-            f"{model.row.model_id} reads at most {model.context} tokens at once; the protocol's windows have "
-            f"{n_tokens}. Choose another model or protocol."
-        )
+    require_readable(model, sample)
     shape = (model.n_layers + 2, n_sequences * n_tokens, model.hidden_size)
     _need_room(scratch, math.prod(shape) * 4)
     states = np.lib.format.open_memmap(scratch / "states.npy", mode="w+", dtype=np.float32, shape=shape)
@@ -210,8 +219,13 @@ class _Spill:
             if not np.isfinite(norms).all():
                 raise ModelError(
                     f"Layer {layer} of {self.model.row.model_id} has {int((~np.isfinite(norms)).sum())} tokens with "
-                    f"infinite or missing values in {self.model.dtype}. Measure again with --dtype float32."
+                    f"infinite or missing values in {self.model.dtype}. {self._way_out()}"
                 )
+
+    def _way_out(self) -> str:
+        if self.model.dtype != "float32":
+            return "Measure again with --dtype float32."
+        return "No wider dtype is measured in: the weights themselves are damaged or diverged. Download them again."
 
 
 def _need_room(folder: Path, n_bytes: int) -> None:

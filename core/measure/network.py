@@ -50,7 +50,7 @@ def route() -> Route:
 
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     offline = next((name for name in names if os.environ.get(name)), names[0]) if constants.HF_HUB_OFFLINE else None
-    return Route(constants.ENDPOINT, _shown(_proxy_of(constants.ENDPOINT)), use_certificates(), offline)
+    return Route(constants.ENDPOINT, shown(proxy_of(constants.ENDPOINT)), use_certificates(), offline)
 
 
 def use_certificates() -> str | None:
@@ -82,7 +82,7 @@ def require_hub(subject: str) -> None:
             "local folder, a .gguf file or a pypi: reference."
         )
     patience = DETOUR_PATIENCE if way.proxy or way.is_mirror else PATIENCE
-    reason = _why_no_connection(_proxy_of(way.endpoint) or way.endpoint, patience)
+    reason = why_no_connection(proxy_of(way.endpoint) or way.endpoint, patience)
     if reason:
         raise ResourceError(
             f"{subject} is not in the local cache and the model hub at {way.words} cannot be reached ({reason}). Connect, "
@@ -91,7 +91,7 @@ def require_hub(subject: str) -> None:
         )
 
 
-def _why_no_connection(address: str, patience: float) -> str | None:
+def why_no_connection(address: str, patience: float) -> str | None:
     """None where somebody takes a connection at the address; name resolution has no timeout of its own."""
     parts = urlsplit(address if "://" in address else f"http://{address}")
     found = [f"no connection within {patience:g} seconds"]
@@ -111,7 +111,8 @@ def _why_no_connection(address: str, patience: float) -> str | None:
     return found[0] if found else None
 
 
-def _proxy_of(endpoint: str) -> str | None:
+def proxy_of(endpoint: str) -> str | None:
+    """The proxy that leads to this address, with whatever user and password stand in it; None for none."""
     parts = urlsplit(endpoint)
     proxies = urllib.request.getproxies()
     if urllib.request.proxy_bypass(parts.hostname or ""):
@@ -119,7 +120,7 @@ def _proxy_of(endpoint: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def _shown(proxy: str | None) -> str | None:
+def shown(proxy: str | None) -> str | None:
     """A proxy's address without the password that may stand in it."""
     if proxy is None:
         return None

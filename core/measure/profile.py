@@ -20,7 +20,7 @@ from core.geometry.resampling import half_splits
 from core.geometry.results import Distribution, LayerResult
 from core.geometry.stability import Dependence, dependence, sequence_pairs
 from core.measure.corpora import Corpus, open_corpus
-from core.measure.hidden import HiddenStates, capture, give_back
+from core.measure.hidden import HiddenStates, capture, give_back, require_readable
 from core.measure.loading import read_tokenizer
 from core.measure.mask import TokenMask, mask_tokens
 from core.measure.models import OpenModel, is_out_of_memory, open_model, read_blueprint
@@ -50,11 +50,16 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
     protocol = find_protocol(config.protocol)
     corpus = open_corpus(config.corpus, config.column, config.encoding)
     with clock.phase("load"):
-        model = _open(config, protocol, scratch, clock.report)
+        # The tokens first: what is wrong with them or the text is known before the weights are read.
+        blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, config.stack)
         companions = [read_tokenizer(find_weights(reference)) for reference in config.companions]
-        sample = draw_sample(corpus, model.tokenizer, protocol, config.seed, model.row.name, companions)
+        sample = draw_sample(
+            corpus, blueprint.tokenizer, protocol, config.seed, blueprint.weights.name, companions
+        )
         if config.pass_ == "shuffled":
             sample = shuffled(sample, config.seed)
+        require_readable(blueprint.opened(blueprint.on_meta()), sample)
+        model = _open(config, protocol, scratch, clock.report)
     with clock.phase("forward"):
         states = capture(model, sample, scratch, clock.report)
         mask = mask_tokens(sample, states.norms, states.n_layers, protocol.norm_factor)
