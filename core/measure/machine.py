@@ -45,11 +45,12 @@ def installed(packages: tuple[str, ...]) -> dict[str, str | None]:
 def unmet_requirements() -> list[str]:
     """One line for each package of requirements.txt that is missing or of another version."""
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    wanted = [Requirement(line) for line in lines if line.strip() and not line.lstrip().startswith(("#", "-"))]
+    wanted = [Requirement(line) for line in lines if line.strip() and not line.startswith(("#", "-"))]
+    wanted = [one for one in wanted if one.marker is None or one.marker.evaluate()]
     unmet = []
     for one in wanted:
         version = _version(one.name)
-        if (one.marker is None or one.marker.evaluate()) and (version is None or version not in one.specifier):
+        if version is None or not one.specifier.contains(version, prereleases=True):
             unmet.append(f"{one.name} is {version or 'missing'}, wanted is {one.specifier or 'any'}")
     return unmet
 
