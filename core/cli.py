@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import ResourceError, WorkdimError
-from core.verbs import measuring, reading
 from core.verbs import doctor as examining
+from core.verbs import measuring, reading
 from core.verbs.chosen import fail
 
 

@@ -18,7 +18,9 @@ ARCHITECTURES = {"llama": gguf.MODEL_ARCH.LLAMA, "qwen2": gguf.MODEL_ARCH.QWEN2,
 MIXTURE = SIZES["qwen3"] | dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=768)
 
 
-def save_tiny_gguf(path: Path, family: str = "llama", seed: int = 0, tied: bool = False, quantised: bool = True) -> Path:
+def save_tiny_gguf(
+    path: Path, family: str = "llama", seed: int = 0, tied: bool = False, quantised: bool = True
+) -> Path:
     """A file of one architecture; matrices of a width that blocks divide are stored as Q8_0. Returns its path."""
     tokenizer = train_tokenizer()
     sizes = SIZES.get(family, MIXTURE) | {"vocab_size": len(tokenizer), "tie_word_embeddings": tied}

@@ -164,7 +164,9 @@ def _forward(request: BaseHTTPRequestHandler) -> None:
     connection.request(request.command, parts.path + (f"?{parts.query}" if parts.query else ""))
     answer = connection.getresponse()
     content = answer.read()
-    headers = {name: value for name, value in answer.getheaders() if name.lower() not in ("content-length", "connection")}
+    headers = {
+        name: value for name, value in answer.getheaders() if name.lower() not in ("content-length", "connection")
+    }
     request.send_response(answer.status)
     for name, value in headers.items():
         request.send_header(name, value)

@@ -39,7 +39,9 @@ def as_safetensors(weights: Weights, module: Any, dtype: torch.dtype, progress: 
     `module` is the network, which may be on the meta device. At most one tensor is in memory at a time. Raises
     ResourceError where the disk has no room or the architecture cannot be converted so, ModelError for a damaged file.
     """
-    folder = cache_folder() / "gguf" / f"{hash_files(weights.files)[:32]}-{DTYPE_NAMES[dtype]}-{transformers.__version__}"
+    folder = (
+        cache_folder() / "gguf" / f"{hash_files(weights.files)[:32]}-{DTYPE_NAMES[dtype]}-{transformers.__version__}"
+    )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / INDEX).is_file():
@@ -57,8 +59,8 @@ def _convert(weights: Weights, module: Any, dtype: torch.dtype, folder: Path, pr
         os.replace(part, folder)
     except OSError as error:
         raise ResourceError(
-            f"{weights.gguf_file} could not be converted in {folder.parent}: {error.strerror or error}. Free some space, "
-            "or put the cache on another disk with WORKDIM_CACHE."
+            f"{weights.gguf_file} could not be converted in {folder.parent}: {error.strerror or error}. Free some "
+            "space, or put the cache on another disk with WORKDIM_CACHE."
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -88,8 +90,8 @@ def _opened(weights: Weights) -> GgufTensors:
     if not source.is_known:
         raise ResourceError(
             f"{weights.gguf_file} does not fit into the memory that it may take, and its architecture "
-            f"({source.architecture}) can only be read whole. Raise --memory-budget, choose --dtype bfloat16, or measure "
-            "the model's safetensors."
+            f"({source.architecture}) can only be read whole. Raise --memory-budget, choose --dtype bfloat16, or "
+            "measure the model's safetensors."
         )
     return source
 
@@ -133,7 +135,7 @@ class _Shards:
             "data_offsets": [self._size, self._size + n_bytes],
         }
         self._weight_map[name] = f"model-{self._n_files:05d}.safetensors"
-        self._stream.write(memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy()))
+        self._stream.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
         self._size += n_bytes
         if self._size >= SHARD_BYTES or len(self._entries) >= MAX_ENTRIES:
             self.close()

@@ -6,8 +6,10 @@ layers x tokens x hidden-size tensor is ever held in memory; the geometry reads 
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -78,6 +80,7 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     shape = (model.n_layers + 2, n_sequences * n_tokens, model.hidden_size)
     _need_room(scratch, math.prod(shape) * 4)
     states = np.lib.format.open_memmap(scratch / "states.npy", mode="w+", dtype=np.float32, shape=shape)
+    _claim(scratch / "states.npy")
     spill = _Spill(model, states, n_tokens)
     batch = min(model.batch, largest_batch(model.vocabulary_size, n_tokens))
     loss, start = 0.0, 0
@@ -228,10 +231,29 @@ class _Spill:
         return "No wider dtype is measured in: the weights themselves are damaged or diverged. Download them again."
 
 
+def _claim(path: Path) -> None:
+    """Takes the disk space of a mapped file, where the system can.
+
+    A page that is written when the disk has become full ends the process without a word (SIGBUS).
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _no_room(path.parent, path.stat().st_size) from error  # others: a file system without this call
+
+
 def _need_room(folder: Path, n_bytes: int) -> None:
+    if shutil.disk_usage(folder).free < n_bytes * 1.05:
+        raise _no_room(folder, n_bytes)
+
+
+def _no_room(folder: Path, n_bytes: int) -> ResourceError:
     free = shutil.disk_usage(folder).free
-    if free < n_bytes * 1.05:
-        raise ResourceError(
-            f"The hidden states need {n_bytes / 1e9:.2f} GB of scratch space in {folder}; {free / 1e9:.2f} GB is free. "
-            "Free some space, or put the warehouse on another disk with --warehouse."
-        )
+    return ResourceError(
+        f"The hidden states need {n_bytes / 1e9:.2f} GB of scratch space in {folder}; {free / 1e9:.2f} GB is free. "
+        "Free some space, or put the warehouse on another disk with --warehouse."
+    )

@@ -26,7 +26,7 @@ def from_hub(repository: str, revision: str) -> Weights:
         wanted = _wanted(repository, [file.rfilename for file in info.siblings or []])
         if "*.gguf" not in wanted:
             _check_configuration(repository, info)
-        # By the name that was asked for: only then does the cache remember what it stands for, and answer without a hub.
+        # By the name that was asked for: only then can the cache answer for it without a hub.
         folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
     return _hub_weights(repository, folder, info.card_data.license if info.card_data else None)
 

@@ -43,13 +43,15 @@ def _explained(repository: str, revision: str, error: Exception) -> InputError:
     if isinstance(error, errors.DisabledRepoError):
         return ModelError(f"The hub has disabled {repository}. Choose another model, or ask its owner.")
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return ResourceError(f"{repository} is not in the local cache, and {way.offline} forbids to ask the hub. Unset it.")
+        return ResourceError(
+            f"{repository} is not in the local cache, and {way.offline} forbids to ask the hub. Unset it."
+        )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
         from huggingface_hub import constants
 
         return ResourceError(
-            f"The disk is full: {repository} was not fetched whole. Free some space in {constants.HF_HUB_CACHE}, or put the "
-            "hub's cache on another disk with HF_HOME."
+            f"The disk is full: {repository} was not fetched whole. Free some in {constants.HF_HUB_CACHE}, or put "
+            "the hub's cache on another disk with HF_HOME."
         )
     return _of_the_way(repository, error)
 
@@ -71,7 +73,7 @@ def _of_the_way(repository: str, error: Exception) -> InputError:
     if "CERTIFICATE_VERIFY_FAILED" in text:
         used = way.certificate or "the system's own certificates"
         return ResourceError(
-            f"The certificate of {way.words} is not trusted ({used}). Name your network's certificates in SSL_CERT_FILE."
+            f"The certificate of {way.words} is not trusted ({used}). Name those of your network in SSL_CERT_FILE."
         )
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status == 407 or " 407 " in f" {text} " or "Proxy Authentication" in text:
@@ -89,16 +91,18 @@ def _of_the_way(repository: str, error: Exception) -> InputError:
     if status:
         return ModelError(f"{way.words} refused {repository} ({text[:160]}). Check the name, or log in ({LOGIN}).")
     if "SOCKS" in text:
-        return ResourceError(f"The proxy {way.proxy} speaks SOCKS, for which a package is missing: pip install socksio.")
+        return ResourceError(
+            f"The proxy {way.proxy} speaks SOCKS, for which a package is missing: pip install socksio."
+        )
     return ResourceError(
-        f"The download of {repository} from {way.words} broke off ({type(error).__name__}). Try again: it goes on where it "
-        "stopped."
+        f"The download of {repository} from {way.words} broke off ({type(error).__name__}). Try again: it goes on "
+        "where it stopped."
     )
 
 
 def _chain(error: BaseException | None) -> str:
     """The error and what it came from, on one line."""
-    told = []
+    told = list[str]()
     while error is not None and len(told) < 5:
         told.append(str(error))
         error = error.__cause__ or error.__context__

@@ -154,8 +154,8 @@ class Blueprint:
         """The weights as safetensors, from which they can be read block by block."""
         if is_loaded_whole(self.config):
             raise ResourceError(
-                f"{self.weights.name} is quantised with {method_of(self.config)}, must be loaded whole to be dequantised, "
-                f"and does not fit into the memory that it may take. Raise --memory-budget, or {WAY_OUT}"
+                f"{self.weights.name} is quantised with {method_of(self.config)}, must be loaded whole to be "
+                f"dequantised, and does not fit into the memory that it may take. Raise --memory-budget, or {WAY_OUT}"
             )
         if not self.weights.gguf_file:
             return self.weights

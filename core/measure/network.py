@@ -78,16 +78,16 @@ def require_hub(subject: str) -> None:
     way = route()
     if way.offline:
         raise ResourceError(
-            f"{subject} is not in the local cache, and {way.offline} is set, so the hub is not asked. Unset it, or use a "
-            "local folder, a .gguf file or a pypi: reference."
+            f"{subject} is not in the local cache, and {way.offline} is set, so the hub is not asked. Unset it, or use "
+            "a local folder, a .gguf file or a pypi: reference."
         )
     patience = DETOUR_PATIENCE if way.proxy or way.is_mirror else PATIENCE
     reason = why_no_connection(proxy_of(way.endpoint) or way.endpoint, patience)
     if reason:
         raise ResourceError(
-            f"{subject} is not in the local cache and the model hub at {way.words} cannot be reached ({reason}). Connect, "
-            "set HTTPS_PROXY or HF_ENDPOINT where your network has them, or use a local folder, a .gguf file or a pypi: "
-            "reference."
+            f"{subject} is not in the local cache and the model hub at {way.words} cannot be reached ({reason}). "
+            "Connect, set HTTPS_PROXY or HF_ENDPOINT where your network has them, or use a local folder, a .gguf file "
+            "or a pypi: reference."
         )
 
 

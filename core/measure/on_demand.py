@@ -88,8 +88,8 @@ def read_on_demand(
 ) -> tuple[Any, Callable[[Sequence[nn.Module]], list[Unit]]]:
     """The network on the meta device, and how its units are made once its blocks are known.
 
-    Checked as a network that is loaded; `options` are handed to transformers. Weights are read from their safetensors files, but for those that transformers
-    converts, as the experts of a mixture, which it writes to `scratch`.
+    Checked as a network that is loaded; `options` are handed to transformers. Weights are read from their safetensors
+    files, but for those that transformers converts, as the experts of a mixture, which it writes to `scratch`.
     """
     module = read_network(weights, loader, dtype, device_map={"": "disk"}, offload_folder=str(scratch), **options)
     stored = {

@@ -53,9 +53,7 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
         # The tokens first: what is wrong with them or the text is known before the weights are read.
         blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, config.stack)
         companions = [read_tokenizer(find_weights(reference)) for reference in config.companions]
-        sample = draw_sample(
-            corpus, blueprint.tokenizer, protocol, config.seed, blueprint.weights.name, companions
-        )
+        sample = draw_sample(corpus, blueprint.tokenizer, protocol, config.seed, blueprint.weights.name, companions)
         if config.pass_ == "shuffled":
             sample = shuffled(sample, config.seed)
         require_readable(blueprint.opened(blueprint.on_meta()), sample)

@@ -77,7 +77,7 @@ def _while_loading(method: str) -> bool:
 
 
 def _after_loading(method: str) -> bool:
-    quantizer = AUTO_QUANTIZER_MAPPING.get(method)
+    quantizer: Any = AUTO_QUANTIZER_MAPPING.get(method)
     return quantizer is not None and quantizer._dequantize is not HfQuantizer._dequantize
 
 

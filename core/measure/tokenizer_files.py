@@ -24,7 +24,7 @@ NAMED = ("sentencepiece", "tiktoken", "sacremoses", "protobuf", "fugashi", "jieb
 
 
 def require_tokenizer(weights: Weights) -> None:
-    """Raises ModelError where the folder has no vocabulary: for some architectures transformers makes one of its own."""
+    """Raises ModelError where the folder has no vocabulary: transformers would make one up for some architectures."""
     if weights.gguf_file or any(any(weights.folder.glob(pattern)) for pattern in VOCABULARIES):
         return
     known = getattr(transformers, str(_settings(weights.folder).get("tokenizer_class")), None)
@@ -50,8 +50,9 @@ def tokenizer_problem(weights: Weights, error: Exception) -> str:
         except (ValueError, OSError) as broken:
             return f"{path.name} of {weights.name} is damaged ({broken}). Download it again."
     return (
-        f"The tokenizer of {weights.name} cannot be read ({type(error).__name__}: {text[:160]}): its files are damaged, "
-        f"incomplete, or newer than transformers {transformers.__version__}. Download it again, or update transformers."
+        f"The tokenizer of {weights.name} cannot be read ({type(error).__name__}: {text[:160]}): its files are "
+        f"damaged, incomplete, or newer than transformers {transformers.__version__}. Download it again, or update "
+        "transformers."
     )
 
 

@@ -34,7 +34,9 @@ def doctor(options: argparse.Namespace) -> int:
     if options.instrument:
         return check_again(options)
     facts: dict[str, str] = {}
-    problems = [problem for look in (_program, _machine, _stores, _network, _optional) for problem in look(facts, options)]
+    problems = [
+        problem for look in (_program, _machine, _stores, _network, _optional) for problem in look(facts, options)
+    ]
     if options.json:
         told = [{"line": problem.line, "is_basic": problem.is_basic} for problem in problems]
         print(json.dumps(facts | {"problems": told}, indent=1, ensure_ascii=False))
@@ -71,8 +73,8 @@ def _machine(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
     facts["memory"] = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
     if memory.available < LEAST_MEMORY:
         yield Problem(
-            f"Only {memory.available / 1e9:.1f} GB of memory is free and a demo model takes {LEAST_MEMORY / 1e9:g}: close "
-            "other programs, or measure with --memory-budget.",
+            f"Only {memory.available / 1e9:.1f} GB of memory is free and a demo model takes {LEAST_MEMORY / 1e9:g}: "
+            "close other programs, or measure with --memory-budget.",
             is_basic=True,
         )
 
@@ -98,8 +100,8 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
         facts[f"free disk, {name}"] = f"{free / 1e9:.1f} GB"
         if free < LEAST_DISK:
             yield Problem(
-                f"Only {free / 1e9:.1f} GB of disk is free for the {name} in {folder}, and {LEAST_DISK / 1e9:g} are needed. "
-                f"Free some, or choose another disk ({'--warehouse' if name == 'warehouse' else 'WORKDIM_CACHE'}).",
+                f"Only {free / 1e9:.1f} GB of disk is free for the {name} in {folder}, and {LEAST_DISK / 1e9:g} are "
+                f"needed. Free some, or choose another ({'--warehouse' if name == 'warehouse' else 'WORKDIM_CACHE'}).",
                 is_basic=True,
             )
         if not _is_writable(there):
@@ -127,8 +129,8 @@ def _network(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
         facts["hub log-in"] = "yes" if get_token() else "no (hf auth login, or HF_TOKEN)"
         if reason:
             yield Problem(
-                f"Models of the hub that are not in its cache would fail: {reason} Connect, set HTTPS_PROXY, HF_ENDPOINT or "
-                "SSL_CERT_FILE as your network wants it, or measure local folders, .gguf files and pypi: models."
+                f"Models of the hub that are not in its cache would fail: {reason} Connect, set HTTPS_PROXY, "
+                "HF_ENDPOINT or SSL_CERT_FILE as your network wants, or measure local folders, .gguf files and pypi: models."
             )
     facts["hub cache"] = f"{constants.HF_HUB_CACHE} ({folder_bytes(Path(constants.HF_HUB_CACHE)) / 1e9:.2f} GB)"
     address, reason = package_index()

@@ -61,7 +61,9 @@ def test_bits_per_byte_is_the_loss_over_the_bytes(tiny_llama, tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-@pytest.mark.parametrize("dtype, way_out", [("bfloat16", "--dtype float32"), ("float32", "weights themselves are damaged")])
+@pytest.mark.parametrize(
+    "dtype, way_out", [("bfloat16", "--dtype float32"), ("float32", "weights themselves are damaged")]
+)
 def test_states_that_are_not_finite_name_the_layer_the_dtype_and_the_way_out(
     dtype, way_out, value, tmp_path, tiny_llama
 ):

@@ -54,7 +54,7 @@ def test_a_model_is_fetched_once_and_then_found_without_the_hub(hub, monkeypatch
 
 
 @pytest.mark.parametrize("answer, message", [
-    ((403, "GatedRepo"), r"our/tiny is gated\. Accept its conditions at http.*/our/tiny, then log in \(`hf auth login`"),
+    ((403, "GatedRepo"), r"is gated\. Accept its conditions at http.*/our/tiny, then log in \(`hf auth login`"),
     ((401, "RepoNotFound"), r"has no model our/tiny, or it is private\. Check the name, or log in"),
     ((403, "DisabledRepo"), "The hub has disabled our/tiny|refused our/tiny"),
     ((503, ""), r"answers with an error of its own \(503\) about our/tiny\. Try later"),
@@ -148,7 +148,9 @@ def test_a_proxy_that_asks_for_a_password_is_said_and_passwords_are_not(hub, mon
 
 def test_a_proxy_that_is_not_there_is_named(hub, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    with pytest.raises(ResourceError, match=r"through the proxy http://127\.0\.0\.1:9 cannot be reached \(Connection refused"):
+    with pytest.raises(
+        ResourceError, match=r"through the proxy http://127\.0\.0\.1:9 cannot be reached \(Connection refused"
+    ):
         from_hub("our/tiny", "")
 
 
