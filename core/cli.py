@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import ResourceError, WorkdimError
-from core.verbs import instrument, jobs, measuring, reading
+from core.verbs import doctor as examining
+from core.verbs import jobs, measuring, reading
 from core.verbs.chosen import fail
 
 
@@ -99,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--here", action="store_true", help="in this process, without a bar")
     calibrate = verb("calibrate", measuring.calibrate, "recompute what estimators read on isotropic Gaussian clouds")
     calibrate.add_argument("--out", type=Path, metavar="FILE.csv", help="default: the table that Workdim reads")
-    doctor = verb("doctor", instrument.doctor, "what this installation has, and whether it measures right")
+    doctor = verb("doctor", examining.doctor, "what this installation has, what would fail, and how to mend it")
     doctor.add_argument("--instrument", action="store_true", help="measure SmolLM2 again and compare")
     doctor.add_argument("--json", action="store_true")
     runs = verb("runs", reading.runs, "list the runs in the warehouse, or show one")

@@ -6,8 +6,10 @@ layers x tokens x hidden-size tensor is ever held in memory; the geometry reads 
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -50,6 +52,15 @@ class HiddenStates:
         return residual + ([(self.n_layers, "post_norm")] if self.has_post_norm else [])
 
 
+def require_readable(model: OpenModel, sample: TokenSample) -> None:
+    """Raises ModelError for tokens that the model does not know, and windows that it cannot read at once.
+
+    `model` may be on the meta device, so that this is known before its weights are read.
+    """
+    require_known(model, int(sample.ids.max()))
+    require_context(model, sample.ids.shape[1])
+
+
 def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: ProgressCallback) -> HiddenStates:
     """Run the model over all windows; `scratch` is a folder for the states file, which is the caller's to delete.
 
@@ -57,11 +68,11 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     room or a single window does not fit, ModelError for hidden states that are not finite.
     """
     n_sequences, n_tokens = sample.ids.shape
-    require_known(model, int(sample.ids.max()))
-    require_context(model, n_tokens)
+    require_readable(model, sample)
     shape = (model.n_layers + 2, n_sequences * n_tokens, model.hidden_size)
     need_room(scratch, states_bytes(model.n_layers, n_sequences * n_tokens, model.hidden_size))
     states = np.lib.format.open_memmap(scratch / STATES_FILE, mode="w+", dtype=np.float32, shape=shape)
+    _claim(scratch / STATES_FILE)
     spill = _Spill(model, states, n_tokens)
     batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
     loss, start = 0.0, 0
@@ -234,8 +245,28 @@ class _Spill:
             if not np.isfinite(norms).all():
                 raise ModelError(
                     f"Layer {layer} of {self.model.row.model_id} has {int((~np.isfinite(norms)).sum())} tokens with "
-                    f"infinite or missing values in {self.model.dtype}. Measure again with --dtype float32."
+                    f"infinite or missing values in {self.model.dtype}. {self._way_out()}"
                 )
+
+    def _way_out(self) -> str:
+        if self.model.dtype != "float32":
+            return "Measure again with --dtype float32."
+        return "No wider dtype is measured in: the weights themselves are damaged or diverged. Download them again."
+
+
+def _claim(path: Path) -> None:
+    """Takes the disk space of a mapped file, where the system can.
+
+    A page that is written when the disk has become full ends the process without a word (SIGBUS).
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _no_room(path.parent, path.stat().st_size) from error  # others: a file system without this call
 
 
 def states_bytes(n_layers: int, n_tokens: int, hidden_size: int) -> int:
@@ -244,9 +275,13 @@ def states_bytes(n_layers: int, n_tokens: int, hidden_size: int) -> int:
 
 
 def need_room(folder: Path, n_bytes: int) -> None:
+    if shutil.disk_usage(folder).free < n_bytes * 1.05:
+        raise _no_room(folder, n_bytes)
+
+
+def _no_room(folder: Path, n_bytes: int) -> ResourceError:
     free = shutil.disk_usage(folder).free
-    if free < n_bytes * 1.05:
-        raise ResourceError(
-            f"The hidden states need {n_bytes / 1e9:.2f} GB of scratch space in {folder}; {free / 1e9:.2f} GB is free. "
-            "Free some space, or put the warehouse on another disk with --warehouse."
-        )
+    return ResourceError(
+        f"The hidden states need {n_bytes / 1e9:.2f} GB of scratch space in {folder}; {free / 1e9:.2f} GB is free. "
+        "Free some space, or put the warehouse on another disk with --warehouse."
+    )

@@ -21,6 +21,7 @@ import transformers
 from safetensors import SafetensorError, safe_open
 
 from core.errors import ModelError
+from core.measure.tokenizer_files import require_tokenizer, tokenizer_problem
 from core.measure.weights import Weights
 
 logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns of weights on the disk, where we put them
@@ -42,6 +43,8 @@ def _stored_config(weights: Weights) -> Any:
 # A measurement with its control passes asks several times, and a GGUF file takes seconds to answer.
 @lru_cache(maxsize=16)
 def read_tokenizer(weights: Weights) -> Any:
+    """Raises ModelError where it is missing, damaged, or needs a package that is not installed."""
+    require_tokenizer(weights)
     return _load(weights, transformers.AutoTokenizer, "tokenizer")
 
 
@@ -95,6 +98,8 @@ def _reason(weights: Weights, what: str, error: Exception) -> str:
     if "does not recognize this architecture" in text or "Unrecognized model" in text or "not supported" in text:
         return (f"The architecture of {weights.name} is not known to transformers {transformers.__version__}. "
                 "Update transformers, or choose another model.")  # fmt: skip
+    if what == "tokenizer" and not weights.gguf_file:
+        return tokenizer_problem(weights, error)
     if isinstance(error, SafetensorError) or (weights.gguf_file and not isinstance(error, ImportError)):
         return f"The {what} of {weights.name} cannot be read ({text[:160]}): the file is damaged. Download it again."
     return f"The {what} of {weights.name} cannot be loaded: {text[:240]}"

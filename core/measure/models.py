@@ -12,10 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError, unknown_name
+from core.measure.converted import as_safetensors
 from core.measure.description import describe
 from core.measure.loading import check_files, find_loader, read_config, read_network, read_tokenizer
 from core.measure.memory import LOSS_ROWS, MAX_BATCH, MemoryPlan, Shape, plan_memory, room_for, shape_of
 from core.measure.on_demand import Unit, read_on_demand
+from core.measure.quantised import (
+    WAY_OUT,
+    check_quantisation,
+    dequantised,
+    is_loaded_whole,
+    loading_options,
+    method_of,
+)
 from core.measure.stacks import (
     Stack,
     all_stacks,
@@ -27,6 +36,7 @@ from core.measure.stacks import (
     stack_config,
 )
 from core.measure.weights import Weights
+from core.records import ProgressCallback
 from core.tables import ModelRow
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -147,6 +157,21 @@ class Blueprint:
         with torch.device("meta"):
             return self.loader.from_config(self.config, dtype=DTYPES[self.dtype])
 
+    def require_streamable(self) -> None:
+        """Raises ResourceError for weights that cannot be read block by block, and do not fit at once."""
+        if is_loaded_whole(self.config):
+            raise ResourceError(
+                f"{self.weights.name} is quantised with {method_of(self.config)}, must be loaded whole to be "
+                f"dequantised, and does not fit into the memory that it may take. Raise --memory-budget, or {WAY_OUT}"
+            )
+
+    def streamed(self, progress: ProgressCallback) -> Weights:
+        """The weights as safetensors, from which they can be read block by block."""
+        self.require_streamable()
+        if not self.weights.gguf_file:
+            return self.weights
+        return as_safetensors(self.weights, self.on_meta(), DTYPES[self.dtype], progress)
+
     def plan(self, n_windows: int, n_tokens: int, budget: int | None) -> MemoryPlan:
         """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot."""
         room = room_for(self.device, budget)
@@ -187,22 +212,28 @@ def read_blueprint(
     if own.get_text_config() is not own:
         raise ModelError(f"{weights.name} reads more than text ({config.model_type}), which is not measured yet.")
     kind, loader = find_loader(config, weights)
+    check_quantisation(config, weights.name)
     tokenizer = read_tokenizer(weights) if with_tokenizer else None
     return Blueprint(weights, config, tokenizer, loader, kind, chosen, dtype, target)
 
 
 def open_model(weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None,
-               scratch: Path | None = None) -> OpenModel:  # fmt: skip
+               scratch: Path | None = None, progress: ProgressCallback = lambda step: None) -> OpenModel:  # fmt: skip
     """Load tokenizer and weights; raises ModelError with one clear line for anything that must not be measured.
 
     `stack` chooses between the encoder (None) and the decoder of an encoder-decoder. With `scratch`, an existing folder
-    for weights that must be converted first, the weights come on demand from their safetensors files.
+    for weights that must be converted first, the weights come on demand from their safetensors files; of a GGUF file,
+    from the safetensors that are made of it in the cache.
     """
     blueprint = read_blueprint(weights, dtype, device, stack)
     if scratch:
-        module, units_of = read_on_demand(weights, blueprint.loader, DTYPES[dtype], blueprint.device, scratch)
+        streamed = blueprint.streamed(progress)
+        module, units_of = read_on_demand(
+            streamed, blueprint.loader, DTYPES[dtype], blueprint.device, scratch, **loading_options(blueprint.config)
+        )
         return blueprint.opened(module.eval(), units_of(blueprint.blocks(module)))
-    module = read_network(weights, blueprint.loader, DTYPES[dtype])
+    module = read_network(weights, blueprint.loader, DTYPES[dtype], **loading_options(blueprint.config))
+    module = dequantised(module, blueprint.config, DTYPES[dtype])
     try:
         module.eval().to(blueprint.device)
     except torch.OutOfMemoryError as error:

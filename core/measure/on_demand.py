@@ -84,14 +84,14 @@ def _end(runners: Sequence[greenlet]) -> None:
 
 
 def read_on_demand(
-    weights: Weights, loader: Any, dtype: torch.dtype, device: torch.device, scratch: Path
+    weights: Weights, loader: Any, dtype: torch.dtype, device: torch.device, scratch: Path, **options: Any
 ) -> tuple[Any, Callable[[Sequence[nn.Module]], list[Unit]]]:
     """The network on the meta device, and how its units are made once its blocks are known.
 
-    Checked as a network that is loaded. Weights are read from their safetensors files, but for those that transformers
-    converts, as the experts of a mixture, which it writes to `scratch`.
+    Checked as a network that is loaded; `options` are handed to transformers. Weights are read from their safetensors
+    files, but for those that transformers converts, as the experts of a mixture, which it writes to `scratch`.
     """
-    module = read_network(weights, loader, dtype, device_map={"": "disk"}, offload_folder=str(scratch))
+    module = read_network(weights, loader, dtype, device_map={"": "disk"}, offload_folder=str(scratch), **options)
     stored = {
         part: hook.weights_map
         for part in module.modules()

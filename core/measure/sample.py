@@ -20,6 +20,8 @@ from core.measure.template import read_template, template_hash
 from core.measure.words import WordSet, choose_words, place_words, word_span
 from core.records import Protocol
 
+SMALL_VOCABULARY = 350
+"""A tokenizer of fewer types knows little more than the 256 bytes, or the letters."""
 # Characters reserved for a token. Generous for the script, so that windows stay disjoint under any tokenizer.
 CHARACTERS_PER_TOKEN = 5.5
 CHARACTERS_PER_TOKEN_CJK = 2.2
@@ -200,6 +202,11 @@ def draw_sample(
         template_hash(read_template(tokenizer, model)) if corpus.conversations else None,
     )  # fmt: skip
     n_types = len(np.unique(ids[:, 1:][sample.is_text[:, 1:]]))
+    if n_types < MIN_TYPES and len(tokenizer) < SMALL_VOCABULARY:
+        raise CorpusError(
+            f"The vocabulary of {model} has {len(tokenizer)} types, of which {corpus.row.name} uses {n_types}; a cloud "
+            f"needs {MIN_TYPES}. Models that read bytes or characters are not measured: choose one that reads words."
+        )
     if n_types < MIN_TYPES:
         raise CorpusError(
             f"The tokenizer of {model} leaves {n_types} token types in {ids.size} tokens of {corpus.row.name} "

@@ -12,7 +12,7 @@ from pathlib import Path
 from core.errors import ModelError
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
-KEPT = (".safetensors", ".gguf", ".json", ".txt", ".model", ".tiktoken", ".jinja")
+KEPT = (".safetensors", ".gguf", ".json", ".txt", ".model", ".spm", ".codes", ".tiktoken", ".jinja")
 """Files worth having: weights, configuration and tokenizer, and nothing that Python could run."""
 
 

@@ -28,7 +28,7 @@ from core.measure.mask import mask_tokens
 from core.measure.memory import MemoryPlan, Shape, room_for
 from core.measure.models import Blueprint, OpenModel, read_blueprint
 from core.measure.packages import cache_folder
-from core.measure.profile import pair_budget, place_words, plan_layers, require_streamable
+from core.measure.profile import pair_budget, place_words, plan_layers
 from core.measure.protocol import find_protocol
 from core.measure.sample import TokenSample, draw_sample
 from core.measure.speed import Speed, speed_of
@@ -116,8 +116,11 @@ class _Told:
         with self._step():
             assert self.blueprint and self.shape and self.place
             self.plan = self.blueprint.plan_of(self.shape, *windows, self._room(model))
-            if self.plan.on_demand and self.place.weights:
-                require_streamable(self.place.weights)
+            if self.plan.on_demand:
+                self.blueprint.require_streamable()
+                if self.blueprint.weights.gguf_file:
+                    self.notes.append(f"The GGUF file is converted to safetensors in the cache first, which takes "
+                                      f"{self.shape.weights / 1e9:.2f} GB of disk there.")  # fmt: skip
         with self._step():
             n_tokens = protocol.n_sequences * protocol.n_tokens
             need_room(_existing(self.warehouse.jobs), states_bytes(model.n_layers, n_tokens, model.hidden_size))

@@ -99,6 +99,7 @@ NAMES: dict[tuple[str, str], str] = {
     ("state", "post_norm"): _("after the final norm"),
     ("phase", "queued"): _("waiting for its turn"),
     ("phase", "load"): _("loading"),
+    ("phase", "convert"): _("converting the GGUF file"),
     ("phase", "forward"): _("reading text"),
     ("phase", "geometry"): _("measuring layers"),
     ("phase", "layers"): _("comparing layers"),

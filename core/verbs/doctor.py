@@ -1,0 +1,183 @@
+"""The verb doctor: what this installation has, what would fail with it, and how to mend that."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import ResourceError
+from core.verbs.chosen import chosen_warehouse
+from core.verbs.instrument import check_again
+
+LEAST_DISK = 2e9
+"""Bytes: the demo models, hidden states of one measurement, and its results."""
+LEAST_MEMORY = 1.5e9
+"""Bytes: a demo model with its pass takes 0.9 GB."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    line: str
+    """What would fail, and how to mend it."""
+    is_basic: bool = False
+    """Whether even a demo model could not be measured and stored."""
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Exit code 1 where the basic job would fail: measure a demo model and store the result."""
+    if options.instrument:
+        return check_again(options)
+    facts: dict[str, str] = {}
+    problems = [
+        problem for look in (_program, _machine, _stores, _network, _optional) for problem in look(facts, options)
+    ]
+    if options.json:
+        told = [{"line": problem.line, "is_basic": problem.is_basic} for problem in problems]
+        print(json.dumps(facts | {"problems": told}, indent=1, ensure_ascii=False))
+    else:
+        width = max(map(len, facts))
+        print("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()))
+        print("\nWhat would fail, and how to mend it" if problems else "\nNothing would fail.")
+        print("".join(f"  {'!' if problem.is_basic else '-'} {problem.line}\n" for problem in problems), end="")
+    return 1 if any(problem.is_basic for problem in problems) else 0
+
+
+def _program(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
+    from core.instrument import references
+    from core.measure.machine import unmet_requirements
+    from core.measure.provenance import code_version, library_versions
+
+    facts["Workdim"] = code_version()
+    facts["Python"] = f"{platform.python_version()} at {sys.executable}"
+    facts["system"] = platform.platform()
+    facts |= library_versions()
+    facts["reference profiles"] = str(len(list(references())))
+    unmet = unmet_requirements()
+    if unmet:
+        yield Problem(f"{'; '.join(unmet)}. Run: python -m pip install -r requirements.txt", is_basic=True)
+
+
+def _machine(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
+    import psutil
+
+    from core.measure.machine import devices
+
+    memory = psutil.virtual_memory()
+    facts["devices"] = "; ".join(devices())
+    facts["memory"] = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
+    if memory.available < LEAST_MEMORY:
+        yield Problem(
+            f"Only {memory.available / 1e9:.1f} GB of memory is free and a demo model takes {LEAST_MEMORY / 1e9:g}: "
+            "close other programs, or measure with --memory-budget.",
+            is_basic=True,
+        )
+
+
+def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
+    from core.measure.machine import folder_bytes
+    from core.measure.packages import cache_folder
+    from core.warehouse.health import look_at
+
+    warehouse, cache = chosen_warehouse(options), cache_folder()
+    health = look_at(warehouse)
+    facts["warehouse"] = f"{warehouse.path} ({_words(health)})"
+    if health.problem:
+        yield Problem(health.problem, is_basic=True)
+    if health.n_waiting:
+        yield Problem(f"{health.n_waiting} finished measurements wait beside the warehouse. Run: python -m core ingest")
+    for line in health.damaged:
+        yield Problem(f"{line} Move it away, or measure again.")
+    facts["cache"] = f"{cache} ({folder_bytes(cache) / 1e9:.2f} GB)"
+    for name, folder in (("warehouse", warehouse.path.parent), ("cache", cache)):
+        there = _nearest(folder)
+        free = shutil.disk_usage(there).free
+        facts[f"free disk, {name}"] = f"{free / 1e9:.1f} GB"
+        if free < LEAST_DISK:
+            yield Problem(
+                f"Only {free / 1e9:.1f} GB of disk is free for the {name} in {folder}, and {LEAST_DISK / 1e9:g} are "
+                f"needed. Free some, or choose another ({'--warehouse' if name == 'warehouse' else 'WORKDIM_CACHE'}).",
+                is_basic=True,
+            )
+        if not _is_writable(there):
+            yield Problem(f"{there} may not be written here: check its permissions.", is_basic=True)
+
+
+def _network(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
+    from huggingface_hub import constants, get_token
+
+    from core.measure.machine import folder_bytes, missing_demo_models, package_index, why_no_hub
+    from core.measure.network import route
+
+    try:
+        way = route()
+    except ResourceError as error:  # certificates that are named and not there
+        facts["hub"] = "cannot be asked"
+        yield Problem(f"Models of the hub would fail. {error}")
+    else:
+        reason = why_no_hub()
+        facts["hub"] = f"{way.endpoint} ({'not reached' if reason else 'answers'})"
+        facts["hub mirror"] = way.endpoint if way.is_mirror else "none (HF_ENDPOINT)"
+        facts["hub proxy"] = way.proxy or "none (HTTPS_PROXY)"
+        facts["hub certificates"] = way.certificate or "the system's own (SSL_CERT_FILE)"
+        facts["hub offline"] = way.offline or "no (HF_HUB_OFFLINE)"
+        facts["hub log-in"] = "yes" if get_token() else "no (hf auth login, or HF_TOKEN)"
+        if reason:
+            yield Problem(
+                f"Models of the hub that are not in its cache would fail: {reason} Connect, set HTTPS_PROXY, "
+                "HF_ENDPOINT or SSL_CERT_FILE as your network wants, or measure local folders, .gguf files, pypi: ones."
+            )
+    facts["hub cache"] = f"{constants.HF_HUB_CACHE} ({folder_bytes(Path(constants.HF_HUB_CACHE)) / 1e9:.2f} GB)"
+    address, reason = package_index()
+    facts["package index"] = f"{address} ({'not reached' if reason else 'answers'})"
+    missing = missing_demo_models()
+    facts["demo models"] = f"to be fetched: {', '.join(missing)}" if missing else "in the cache"
+    if reason:
+        what = f"{', '.join(missing)} cannot be fetched" if missing else "Other pypi: models would fail"
+        yield Problem(f"{what}. {reason} Connect, or set up pip's index or proxy.", is_basic=bool(missing))
+
+
+def _optional(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
+    """Packages that only some models ask for: their absence is a fact and no problem."""
+    from core.measure.machine import QUANTISER_PACKAGES, TOKENIZER_PACKAGES, installed
+
+    for name, packages in (("tokenizer packages", TOKENIZER_PACKAGES), ("dequantisers", QUANTISER_PACKAGES)):
+        found = installed(packages)
+        there = [f"{package} {version}" for package, version in found.items() if version]
+        absent = [package for package, version in found.items() if not version]
+        facts[name] = ", ".join(there) or "none"
+        if absent:
+            facts[f"{name}, not installed"] = ", ".join(absent)
+    ray = installed(("ray",))["ray"]
+    facts["Ray"] = ray or "not installed (only --engine ray needs it)"
+    yield from ()
+
+
+def _words(health) -> str:
+    if health.problem:
+        return "cannot be used"
+    waiting = f", {health.n_waiting} waiting, {len(health.damaged)} damaged"
+    if not health.is_there:
+        return f"not there yet{waiting if health.n_waiting or health.damaged else ''}"
+    step = f"schema step {health.step or 0} of {health.newest_step}"
+    return f"opens, {step}, {health.n_runs} runs{waiting}"
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the first above it that is there."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
+def _is_writable(folder: Path) -> bool:
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
