@@ -12,8 +12,9 @@ from pathlib import Path
 
 from core.errors import ResourceError, WorkdimError
 from core.verbs import doctor as examining
-from core.verbs import jobs, measuring, reading
+from core.verbs import jobs, measuring, piloting, reading
 from core.verbs.chosen import fail
+from core.verbs.engines import add_engine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
                          help="say what it will take and give, and why not; measure nothing")  # fmt: skip
     measure.add_argument("--json", action="store_true", help="with --estimate-only: the cards as JSON")
     measure.add_argument("--again", action="store_true", help="measure even what the warehouse has already")
+    add_engine(measure)
+    pilot = verb("pilot", piloting.pilot, "measure models and texts as a pilot file says, or what is missing of it")
+    pilot.add_argument("file", type=Path, metavar="FILE.toml")
+    pilot.add_argument("--estimate-only", action="store_true", help="say what it will take; measure nothing")
+    pilot.add_argument("--json", action="store_true", help="with --estimate-only: the cards as JSON")
+    add_engine(pilot)
     listed = verb("jobs", jobs.jobs, "list the measurements that wait, are at work, or were stopped")
     listed.add_argument("--json", action="store_true")
     for name, run, text in (

@@ -52,6 +52,10 @@ class ProgressBar:
         self._bar.n = step.done
         self._bar.refresh()
 
+    def clear(self) -> None:
+        """Make room for a line; the bar comes back with the next report."""
+        self._close()
+
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()

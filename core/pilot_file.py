@@ -40,7 +40,7 @@ from core.records import bytes_of
 TOP = ("name", "question", "use_class", "models", "texts", "protocol", "seed", "controls", "dtype", "device",
        "memory_budget", "note", "benchmark", "scores")  # fmt: skip
 OF_MODEL = ("reference", "stack", "dtype", "score")
-OF_TEXT = ("text", "column", "encoding")
+OF_TEXT = ("text", "column", "encoding", "chat")
 OF_BENCHMARK = ("name", "metric", "filter", "n_shot", "direction", "expectation", "sign", "frozen")
 OF_SCORES = ("task", "metric", "unit", "higher_is_better", "n_samples", "models")
 OF_SCORE = ("value", "std_error", "n_samples")
@@ -48,7 +48,7 @@ STACKS = ("encoder", "decoder")
 DTYPES = ("float32", "bfloat16", "float16")
 DIRECTIONS = ("higher", "lower")
 SIGNS = ("negative", "positive", "none")
-TEXT_FILES = (".txt", ".jsonl", ".csv", ".parquet")
+TEXT_FILES = (".txt", ".jsonl", ".json", ".csv", ".parquet")
 
 
 def read_pilot(file: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
@@ -228,7 +228,7 @@ class _Reader:
                              f"Or name a {', '.join(TEXT_FILES)} file.")  # fmt: skip
         if not path.is_file():
             raise table.wrong("text", f"names '{written}', but there is no file {path}")
-        return PilotText(written, str(path), column, encoding)
+        return PilotText(written, str(path), column, encoding, table.one_of("chat", ("template", "plain"), "template"))
 
     def _benchmark(self, task: OwnTask | None) -> Benchmark:
         if "benchmark" not in self.top.content:

@@ -71,6 +71,8 @@ class PilotText:
     """As written, but the path of a file is absolute."""
     column: str | None = None
     encoding: str = "utf-8"
+    chat: str = "template"
+    """How chat messages are read: `template`, by each model's own, or `plain`, their contents alone."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +222,7 @@ def requests(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunC
             protocol=pilot.protocol,
             column=text.column,
             encoding=text.encoding,
+            chat=text.chat,
             seed=pilot.seed,
             dtype=model.dtype,
             device=pilot.device,

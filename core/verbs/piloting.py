@@ -1,0 +1,41 @@
+"""The verb pilot: measure what a pilot file asks for, and tell what came of each request."""
+
+from __future__ import annotations
+
+import argparse
+
+from core.verbs.chosen import chosen_warehouse, warn
+
+
+def pilot(options: argparse.Namespace) -> int:
+    """Exit code 2 where a request was not met; the others are measured all the same."""
+    from core.console import ProgressBar
+    from core.pilot_file import read_pilot
+    from core.runs.choices import protocols, texts
+    from core.runs.piloting import run_pilot
+    from core.verbs.engines import chosen_engine
+
+    asked = read_pilot(options.file, protocols(), texts())
+    warehouse = chosen_warehouse(options)
+    if options.estimate_only:
+        from core.pilots import requests
+        from core.verbs.estimating import estimate_all
+
+        return estimate_all(requests(asked), warehouse, options.json)
+    n_requests = len(asked.models) * len(asked.texts)
+    print(f"Pilot {asked.name} ({asked.pilot_id}): {n_requests} measurements", flush=True)
+    failed = []
+    with ProgressBar(asked.name) as bar:
+        engine = chosen_engine(options, warehouse)
+        for one in run_pilot(asked, warehouse, engine, lambda at: bar.report(at.progress) if at.progress else None):
+            bar.clear()
+            name = f"{one.config.model} on {one.config.corpus}"
+            if one.state == "finished":
+                print(f"  {name}: run {one.run_id}" + (" (was there already)" if one.was_known else ""), flush=True)
+            else:
+                failed.append(name)
+                warn(f"{name}: {one.state}. {one.reason}".rstrip())
+    if failed:
+        warn(f"{len(failed)} requests were not met: {'; '.join(failed)}. The same command tries them again.")
+    print(f"python -m core slides --pilot {asked.pilot_id} --out FILE.pptx   writes its slides")
+    return 2 if failed else 0
