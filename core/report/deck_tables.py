@@ -14,7 +14,7 @@ from core.report.limits import limits
 from core.report.material import Material
 
 POINTS = 12
-LIMIT_SIZES = (14, 13, 12, 11, 10.5)
+LIMIT_SIZES = (14, 13, 12, 11)
 """Letter sizes of the last slide: the largest that keeps it on one page, but never a smaller one."""
 FOOT_HEIGHT, MARK_HEIGHT = 0.95, 0.25
 """Inches kept below the table for the notes on reading it, and for one more on what the mark of a veto means."""
