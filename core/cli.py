@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--again", action="store_true", help="measure even what the warehouse has already")
     add_engine(measure)
     pilot = verb("pilot", piloting.pilot, "measure models and texts as a pilot file says, or what is missing of it")
-    pilot.add_argument("file", type=Path, metavar="FILE.toml")
+    pilot.add_argument("pilot", metavar="FILE.toml", help="or the name or id of one that is registered")
     pilot.add_argument("--estimate-only", action="store_true", help="say what it will take; measure nothing")
     pilot.add_argument("--json", action="store_true", help="with --estimate-only: the cards as JSON")
     add_engine(pilot)

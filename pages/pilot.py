@@ -4,11 +4,16 @@ guard()
 
 import streamlit as st
 
-from core.ui import asking, jobs, language
+from core.ui import asking, inputs, jobs, language, pilot_form
 
 _ = language.translator()
 
 st.title(_("Measure models"))
 st.markdown(_("Measure models on a text of your choice. A measurement goes on when this page or the app is closed."))
 jobs.show()
-asking.ask()
+ways = {"models": (_("Models"), asking.ask), "pilot": (_("A pilot"), pilot_form.show)}
+way = inputs.choose(
+    _("What to measure"), list(ways), "way", "models", lambda name: ways[name][0], label_visibility="collapsed"
+)
+draw = ways[way][1]
+draw()

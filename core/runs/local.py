@@ -15,7 +15,7 @@ import psutil
 
 from core.errors import InputError
 from core.runs.jobs import CANCEL_FILE, Job, Standing, is_held, lock_of, remove, stand, worker, write_json
-from core.warehouse.store import Warehouse
+from core.warehouse.store import Warehouse, make_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "core")
@@ -33,6 +33,14 @@ def start(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
     if not is_held(job.folder):  # it may have been quick
         write_json(job.folder / "worker.json", worker(process.pid))
     return process
+
+
+def start_verb(warehouse: Warehouse, *arguments: str) -> subprocess.Popen[bytes]:
+    """Run a verb of the command line in a process that outlives this one; what it says goes into `jobs/verbs.log`."""
+    make_folder(warehouse.jobs)
+    with (warehouse.jobs / "verbs.log").open("ab") as log:
+        return subprocess.Popen([*COMMAND, *arguments], cwd=ROOT, env=environment(warehouse), stdout=log, stderr=log,
+                                stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
 
 
 def environment(warehouse: Warehouse) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from core.verbs.chosen import chosen_warehouse, warn
 
@@ -10,13 +11,11 @@ from core.verbs.chosen import chosen_warehouse, warn
 def pilot(options: argparse.Namespace) -> int:
     """Exit code 2 where a request was not met; the others are measured all the same."""
     from core.console import ProgressBar
-    from core.pilot_file import read_pilot
-    from core.runs.choices import protocols, texts
     from core.runs.piloting import run_pilot
     from core.verbs.engines import chosen_engine
 
-    asked = read_pilot(options.file, protocols(), texts())
     warehouse = chosen_warehouse(options)
+    asked = _asked(options.pilot, warehouse)
     if options.estimate_only:
         from core.pilots import requests
         from core.verbs.estimating import estimate_all
@@ -39,3 +38,16 @@ def pilot(options: argparse.Namespace) -> int:
         warn(f"{len(failed)} requests were not met: {'; '.join(failed)}. The same command tries them again.")
     print(f"python -m core slides --pilot {asked.pilot_id} --out FILE.pptx   writes its slides")
     return 2 if failed else 0
+
+
+def _asked(written: str, warehouse):
+    """The pilot of a file, or one that is registered, by its name or id."""
+    from core.pilot_file import read_pilot
+    from core.pilots import chosen_pilot
+    from core.runs.choices import protocols, texts
+    from core.warehouse import queries
+    from core.warehouse.store import is_there
+
+    if written.endswith(".toml") or not is_there(warehouse.path):
+        return read_pilot(Path(written), protocols(), texts())
+    return chosen_pilot(queries.pilots(warehouse).to_dicts(), written).pilot
