@@ -54,6 +54,11 @@ def describe(weights: Weights, config: Any, module: Any, tokenizer: Any, stack: 
     )
 
 
+def _safetensors(method: str | None) -> str:
+    """`method` is how the weights are quantised, if they are."""
+    return f"safetensors, {method} dequantised" if method else "safetensors"
+
+
 PROBE = (
     "The tokenizer's habits, 1,234.50 times: don't re-use  two spaces, URLs (https://example.org/a_b?c=1), CamelCase,\n"
     '\tTabs, "quotes", naïve façade, Straße, 東京都は日本の首都です。カタカナとひらがな、漢字。中文文本也一样。'
