@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 300
 """Seconds for the cards: the first on a machine measures its speed."""
-MOST = 100
-"""Megabytes of a text that is handed over in the browser; larger ones are named by their path."""
+MOST = 25
+"""Megabytes of a text that is handed over in the browser, as the server's own limit; larger ones have a path."""
 OWN = "own"
 ENCODINGS = ("utf-8", "cp932", "utf-16", "euc_jp")
 _ASKED = "asked before measuring"
@@ -61,7 +61,7 @@ def ask() -> None:
 
 
 def _text() -> dict[str, Any]:
-    """corpus, column and encoding; an empty corpus where an own text was chosen and not named."""
+    """corpus, column, encoding, chat; an empty corpus where an own text was chosen and not named."""
     from core.runs.choices import texts
 
     _ = language.translator()
@@ -71,16 +71,18 @@ def _text() -> dict[str, Any]:
         format_func=lambda name: _("a text of my own, named beside") if name == OWN else name,
     )  # fmt: skip
     handed = right.file_uploader(
-        _("A text of my own: hand over a file"), type=["txt", "csv", "jsonl", "parquet"], key="measure file",
+        _("A text of my own: hand over a file"), type=["txt", "csv", "jsonl", "json", "parquet"], key="measure file",
         max_upload_size=MOST, help=_("It is kept beside the warehouse on this machine and goes nowhere else."),
     )  # fmt: skip
     with left.expander(_("About a text of my own")):
         path = st.text_input(_("Path of the file, instead of handing it over"), key="measure path").strip()
         column = st.text_input(_("Column that holds the text, where there are several"), key="measure column").strip()
         encoding = st.selectbox(_("Encoding"), ENCODINGS, key="measure encoding")
+        is_plain = st.toggle(_("Chat messages: their contents alone, without any template"), key="measure plain")
     own = _kept(handed) if handed is not None else path
     if own or chosen == OWN:
-        return {"corpus": own, "column": column or None, "encoding": encoding}
+        chat = "plain" if is_plain else "template"
+        return {"corpus": own, "column": column or None, "encoding": encoding, "chat": chat}
     return {"corpus": chosen, "column": None, "encoding": "utf-8"}
 
 
@@ -130,7 +132,7 @@ def _estimated(configs: list[RunConfig]) -> list[dict[str, Any]]:
     _ = language.translator()
     first = configs[0]
     command = [*COMMAND, "measure", *(config.model for config in configs), "--estimate-only", "--json"]
-    for name in ("corpus", "protocol", "seed", "dtype", "device", "encoding", "column"):
+    for name in ("corpus", "protocol", "seed", "dtype", "device", "encoding", "column", "chat"):
         command += [f"--{name}={value}"] if (value := getattr(first, name)) is not None else []
     command += ["--controls"] if first.controls else []
     waiting = _("Reading configurations; the first time also the speed of this machine, about half a minute.")

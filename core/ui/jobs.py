@@ -91,8 +91,8 @@ def _actions(standing: Standing) -> None:
                 "pages/profiles.py", label=_("Open the profile"), icon=":material/show_chart:",
                 query_params={"runs": standing.result["run_id"]},
             )  # fmt: skip
-        can_go_on = state in ("interrupted", "failed")
-        if can_go_on and st.button(_("Go on"), key=f"go on {job_id}", icon=":material/play_arrow:"):
+        again = {"interrupted": _("Go on"), "failed": _("Try again")}
+        if state in again and st.button(again[state], key=f"go on {job_id}", icon=":material/play_arrow:"):
             _go_on(standing)
         labels = {"queued": _("Cancel"), "running": _("Cancel"), "finished": _("Clear from this list")}
         if st.button(labels.get(state, _("Remove")), key=f"cancel {job_id}", icon=":material/close:"):

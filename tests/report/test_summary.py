@@ -6,7 +6,8 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from core.console import phase_name, run_details, runs_table, summary_lines
+from core.console import run_details, runs_table, summary_lines
+from core.report import wording
 from core.report.summary import WIDTH
 from core.tables import RunCheckRow
 from tests.profiles import make_controls, make_model, make_profile
@@ -214,4 +215,4 @@ def test_the_table_of_runs_marks_a_veto_and_gives_controls_no_verdict():
     ],
 )
 def test_phases_have_names(phase, shown):
-    assert phase_name(phase) == shown
+    assert wording.phase_name(phase, "en") == shown
