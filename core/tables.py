@@ -114,6 +114,9 @@ class RunRow:
     """Tokens that the mask dropped for being a chat template's and not special; NULL for plain text."""
     chat_template_hash: str | None = None
     """Of the template that rendered chat messages; NULL for plain text."""
+    execution: str | None = None
+    """JSON object: `streamed`, whether weights came block by block; `batch`, windows at a time in the end, and
+    `batch_planned`; `layers_on_cpu`, states whose geometry found no room on the device."""
 
 
 @dataclass(frozen=True)

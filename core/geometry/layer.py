@@ -82,7 +82,7 @@ def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
         found += [_c2(d2), *_first_order(states, cloud)]
     if plan.prompts:
         estimates += _per_prompt(states, plan.prompts)
-    return LayerResult(estimates, found, distributions, duplicates)
+    return LayerResult(estimates, found, distributions, duplicates, states.device.type)
 
 
 # --- one token per type ----------------------------------------------------------------------------------------

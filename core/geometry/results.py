@@ -56,6 +56,8 @@ class LayerResult:
     distributions: list[Distribution]
     duplicate_share: float
     """Exact copies among the points of `one_per_type`."""
+    device: str = "cpu"
+    """Kind of device that it was measured on."""
 
     def value(self, cloud: str, estimator: str, n1: int | None = None, transform: str = "centred") -> float:
         """NaN where there is no such estimate."""

@@ -44,6 +44,12 @@ class HiddenStates:
     n_layers: int
     has_post_norm: bool
     bits_per_byte: float | None
+    streamed: bool = False
+    """Whether weights came block by block."""
+    batch_planned: int | None = None
+    """Windows that were to go through the network at a time."""
+    batch: int | None = None
+    """Those that did in the end: fewer where the memory was too short for more."""
 
     @property
     def labels(self) -> list[tuple[int, str]]:
@@ -74,7 +80,7 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     states = np.lib.format.open_memmap(scratch / STATES_FILE, mode="w+", dtype=np.float32, shape=shape)
     _claim(scratch / STATES_FILE)
     spill = _Spill(model, states, n_tokens)
-    batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
+    planned = batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
     loss, start = 0.0, 0
     with torch.inference_mode(), spill.hooked():
         while start < n_sequences:
@@ -90,7 +96,8 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     progress(Progress("forward", n_sequences, n_sequences))
     spill.check()
     bits = loss / (math.log(2) * sample.n_bytes_scored) if model.is_causal and sample.n_bytes_scored else None
-    return HiddenStates(states, spill.norms, model.n_layers, spill.post_norm_differs, bits)
+    return HiddenStates(states, spill.norms, model.n_layers, spill.post_norm_differs, bits, bool(model.units), planned,
+                        batch)  # fmt: skip
 
 
 def require_known(model: OpenModel, largest_id: int) -> None:

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from core.records import Estimate
 _KEY_FILE = "key.json"
 _FORWARD_FILE = "forward.json"
 _NORMS_FILE = "norms.npy"
+_ARRAYS = ("states", "norms")
+"""Of HiddenStates, what has a file of its own."""
 
 
 class Kept:
@@ -56,7 +58,7 @@ class Kept:
         norms = io.BytesIO()
         np.save(norms, states.norms, allow_pickle=False)
         _write(self._folder / _NORMS_FILE, norms.getvalue())
-        told = {name: getattr(states, name) for name in ("n_layers", "has_post_norm", "bits_per_byte")}
+        told = {field.name: getattr(states, field.name) for field in fields(states) if field.name not in _ARRAYS}
         _write(self._folder / _FORWARD_FILE, json.dumps(told).encode())
 
     def layer(self, index: int) -> LayerResult | None:
@@ -81,6 +83,7 @@ def _as_layer(found: dict[str, Any]) -> LayerResult:
         [CloudCorrelator(**c) for c in found["correlators"]],
         [Distribution(d["quantity"], _as_array(d["rows"]), _as_array(d["values"])) for d in found["distributions"]],
         found["duplicate_share"],
+        found["device"],
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -140,7 +140,19 @@ def _run_row(m: Measured, clock: Clock) -> RunRow:
         n_words=m.sample.words.n_words if has_words else None,
         n_words_lost=m.words.n_lost if has_words else None,
         bits_per_byte=m.states.bits_per_byte,
+        execution=json.dumps(_execution(m)),
     )
+
+
+def _execution(m: Measured) -> dict[str, Any]:
+    """How the run found room in the memory."""
+    device = m.model.device.type
+    return {
+        "streamed": m.states.streamed,
+        "batch": m.states.batch,
+        "batch_planned": m.states.batch_planned,
+        "layers_on_cpu": sum(layer.device != device for layer in m.layers),
+    }
 
 
 def _estimate_row(m: Measured, layer: int, state: str, found: CloudEstimate) -> LayerEstimateRow:

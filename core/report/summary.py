@@ -171,8 +171,19 @@ def _cost(told: Measurement) -> Iterator[str]:
     seconds: dict[str, Any] = json.loads(run["phase_seconds"] or "{}")
     phases = ", ".join(f"{wording.name('phase', phase, 'en')} {value:.0f} s" for phase, value in seconds.items())
     memory = f"peak memory {run['peak_memory_bytes'] / 1e9:.2f} GB"
-    yield from _line("cost", f"{sum(seconds.values()):.0f} s ({phases}), {memory}")
+    yield from _line("cost", f"{sum(seconds.values()):.0f} s ({phases}), {memory}{_room_found(run)}")
     yield from _line("run", run["run_id"])
+
+
+def _room_found(run: Row) -> str:
+    """What was done for want of memory, if anything."""
+    how: dict[str, Any] = json.loads(run.get("execution") or "{}")
+    parts = ["weights read block by block"] if how.get("streamed") else []
+    if how and how["batch"] != how["batch_planned"]:
+        parts.append(f"{how['batch']} windows at a time in place of {how['batch_planned']}, for want of memory")
+    if how.get("layers_on_cpu"):
+        parts.append(f"{how['layers_on_cpu']} layers measured on the CPU, for want of memory")
+    return "".join(f", {part}" for part in parts)
 
 
 def _verdict(told: Measurement) -> Iterator[str]:

@@ -96,6 +96,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "bits_per_byte": "Loss of the model on this text, in bits per UTF-8 byte; NULL for encoders.",
             "n_dropped_template": "Tokens of the chat template masked, special ones left out; NULL for plain text.",
             "chat_template_hash": "Hash of the chat template that rendered the messages; NULL for plain text.",
+            "execution": "JSON: streamed, batch, batch_planned, layers_on_cpu: how it found room in the memory.",
         },
     ),
     "layer_estimates": (

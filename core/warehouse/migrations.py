@@ -148,6 +148,11 @@ def add_pilot_runs(connection: Connection) -> None:
     """)
 
 
+def add_execution(connection: Connection) -> None:
+    """How a run found room in the memory; NULL in earlier runs."""
+    connection.execute("ALTER TABLE runs ADD COLUMN execution VARCHAR")
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: create_runs,
     2: create_layer_tables,
@@ -156,6 +161,7 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     5: add_controls_and_words,
     6: add_chat_templates,
     7: add_pilot_runs,
+    8: add_execution,
 }
 
 

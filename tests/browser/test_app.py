@@ -16,6 +16,7 @@ import pytest
 from pptx import Presentation
 
 from tests.screens import ROOT, RUN_IDS, filled_warehouse
+from tests.tiny import save_tiny_model
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
@@ -149,6 +150,23 @@ def test_a_section_is_a_link(page: sync_api.Page, address: str) -> None:
     assert "section=pairs" in page.url
     page.reload()
     page.locator(".js-plotly-plot .cbaxis").first.wait_for()
+
+
+def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, address: str, tmp_path: Path) -> None:
+    model = save_tiny_model(tmp_path / "tiny")
+    page.goto(f"{address}/pilot")
+    see(page, "Measure models")
+    page.get_by_role("textbox", name="Models, one per line").fill(str(model))
+    page.get_by_role("radio", name="standard").or_(page.get_by_role("button", name="standard")).click()
+    page.get_by_role("button", name="What will it take?").click()
+    page.get_by_role("button", name="Start measuring").click(timeout=180_000)
+    page.get_by_text("at work", exact=True).wait_for(timeout=120_000)
+    (job,) = [folder for folder in (tmp_path / "jobs").iterdir() if folder.is_dir()]
+    page.reload()  # a closed tab changes nothing
+    page.get_by_role("progressbar").first.wait_for(timeout=120_000)
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("at work", exact=True).wait_for(state="detached")
+    assert not job.exists()
 
 
 def curve(page: sync_api.Page, name: str) -> sync_api.Locator:

@@ -178,12 +178,12 @@ def test_a_failure_says_why_and_keeps_what_can_go_on(config, warehouse, monkeypa
     def no_memory(*_arguments, **_keywords):
         raise ResourceError("The memory is full.")
 
-    monkeypatch.setattr("core.measure.profile.compare_layers", no_memory)
-    with pytest.raises(ResourceError):
-        measure(config, warehouse, quiet)
+    with monkeypatch.context() as short:
+        short.setattr("core.measure.profile.compare_layers", no_memory)
+        with pytest.raises(ResourceError):
+            measure(config, warehouse, quiet)
     (standing,) = all_jobs(warehouse)
     assert (standing.state, standing.reason) == ("failed", "The memory is full.")
-    monkeypatch.undo()
     assert measure(config, warehouse, quiet).run_id == standing.job.job_id
 
 
