@@ -18,7 +18,7 @@ HASH = 0.7e-9
 """Seconds to take a byte into a SHA-256."""
 DEQUANTISED = 12.0
 """Steps of copying that a quantised number takes until it is in its place, as multiples of `Speed.number`."""
-VOCABULARY_STEPS = 330.0
+VOCABULARY_STEPS = 1250.0
 """Steps of the interpreter per token type that reading a GGUF file's vocabulary takes."""
 PER_BLOCK = 6e-4
 """Seconds that a block takes beside its numbers, for each batch: calls, hooks, a file's pages."""
