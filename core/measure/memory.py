@@ -55,6 +55,8 @@ class MemoryPlan:
     """Windows that go through the network at a time."""
     n_bytes: int
     """Peak of weights and pass, beyond what the process takes already."""
+    spread: tuple[int, ...] = ()
+    """Bytes of weights that each of several GPUs may take; empty where one device holds all."""
 
 
 def shape_of(
@@ -120,18 +122,27 @@ def waiting_bytes(shape: Shape, n_windows: int, n_tokens: int) -> int:
     return n_windows * n_tokens * shape.element * 3 * shape.hidden_size
 
 
-def plan_memory(shape: Shape, n_windows: int, n_tokens: int, room: int, name: str) -> MemoryPlan:
-    """All weights in memory where they fit into `room` bytes, on demand where they do not.
+def plan_memory(
+    shape: Shape, n_windows: int, n_tokens: int, room: int, name: str, others: Sequence[int] = ()
+) -> MemoryPlan:
+    """All weights on the device where they fit into `room` bytes, then on several, then on demand.
 
-    Raises ResourceError, with the least that would do, where not even a window at a time fits.
+    `others` are the bytes that further GPUs of this machine offer. Raises ResourceError, with the least that would do,
+    where not even a window at a time fits.
     """
     waiting = waiting_bytes(shape, n_windows, n_tokens)
     batches = [2**i for i in range(MAX_BATCH.bit_length()) if 2**i <= largest_batch(shape.logits, n_tokens)]
-    for on_demand, held in ((False, shape.weights), (True, shape.largest_unit + waiting)):
-        for batch in reversed(batches):
-            n_bytes = held + batch_bytes(shape, batch, n_tokens)
-            if n_bytes <= room:
-                return MemoryPlan(on_demand, batch, n_bytes)
+    passes = [(batch, batch_bytes(shape, batch, n_tokens)) for batch in reversed(batches)]
+    for batch, of_pass in passes:
+        if shape.weights + of_pass <= room:
+            return MemoryPlan(False, batch, shape.weights + of_pass)
+    for batch, of_pass in passes if others else ():
+        rooms = tuple(max(0, each - of_pass) for each in (room, *others))
+        if shape.weights <= sum(rooms) and shape.largest_unit <= min(rooms):
+            return MemoryPlan(False, batch, shape.weights + of_pass, rooms)
+    for batch, of_pass in passes:
+        if shape.largest_unit + waiting + of_pass <= room:
+            return MemoryPlan(True, batch, shape.largest_unit + waiting + of_pass)
     least = shape.largest_unit + waiting + batch_bytes(shape, 1, n_tokens)
     raise ResourceError(
         f"{name} needs {least / 1e9:.2f} GB of memory for a pass even block by block, and may take {room / 1e9:.2f} GB "
@@ -144,6 +155,13 @@ def room_for(device: torch.device, budget: int | None) -> int:
     if budget is None:
         return int(SAFE_SHARE * free_memory(device))
     return budget if device.type == "cuda" else max(0, budget - _held())
+
+
+def other_rooms(device: torch.device, budget: int | None) -> list[int]:
+    """The same of every further GPU, where `cuda` without a number was asked for."""
+    if device.type != "cuda" or device.index is not None:
+        return []
+    return [room_for(torch.device("cuda", i), budget) for i in range(1, torch.cuda.device_count())]
 
 
 def _held() -> int:

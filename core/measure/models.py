@@ -15,7 +15,7 @@ from core.errors import InputError, ModelError, ResourceError, unknown_name
 from core.measure.converted import as_safetensors
 from core.measure.description import describe
 from core.measure.loading import check_files, find_loader, read_config, read_network, read_tokenizer
-from core.measure.memory import LOSS_ROWS, MAX_BATCH, MemoryPlan, Shape, plan_memory, room_for, shape_of
+from core.measure.memory import LOSS_ROWS, MAX_BATCH, MemoryPlan, Shape, other_rooms, plan_memory, room_for, shape_of
 from core.measure.on_demand import Unit, read_on_demand
 from core.measure.quantised import (
     WAY_OUT,
@@ -175,11 +175,12 @@ class Blueprint:
     def plan(self, n_windows: int, n_tokens: int, budget: int | None) -> MemoryPlan:
         """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot."""
         room = room_for(self.device, budget)
-        return self.plan_of(self.shape(self.on_meta()), n_windows, n_tokens, room)
+        others = other_rooms(self.device, budget)
+        return self.plan_of(self.shape(self.on_meta()), n_windows, n_tokens, room, others)
 
-    def plan_of(self, shape: Shape, n_windows: int, n_tokens: int, room: int) -> MemoryPlan:
-        """How a pass keeps to `room` bytes beyond what the process holds."""
-        return plan_memory(shape, n_windows, n_tokens, room, self.weights.name)
+    def plan_of(self, shape: Shape, n_windows: int, n_tokens: int, room: int, others: Sequence[int] = ()) -> MemoryPlan:
+        """How a pass keeps to `room` bytes beyond what the process holds, and to `others` on further GPUs."""
+        return plan_memory(shape, n_windows, n_tokens, room, self.weights.name, others)
 
     def shape(self, module: Any) -> Shape:
         """module: the network as `on_meta` makes it."""
@@ -218,12 +219,13 @@ def read_blueprint(
 
 
 def open_model(weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None,
-               scratch: Path | None = None, progress: ProgressCallback = lambda step: None) -> OpenModel:  # fmt: skip
+               scratch: Path | None = None, progress: ProgressCallback = lambda step: None,
+               spread: Sequence[int] = ()) -> OpenModel:  # fmt: skip
     """Load tokenizer and weights; raises ModelError with one clear line for anything that must not be measured.
 
     `stack` chooses between the encoder (None) and the decoder of an encoder-decoder. With `scratch`, an existing folder
     for weights that must be converted first, the weights come on demand from their safetensors files; of a GGUF file,
-    from the safetensors that are made of it in the cache.
+    from the safetensors that are made of it in the cache. `spread` are the bytes of weights that each GPU may take.
     """
     blueprint = read_blueprint(weights, dtype, device, stack)
     if scratch:
@@ -232,8 +234,11 @@ def open_model(weights: Weights, dtype: str = "float32", device: str = "auto", s
             streamed, blueprint.loader, DTYPES[dtype], blueprint.device, scratch, **loading_options(blueprint.config)
         )
         return blueprint.opened(module.eval(), units_of(blueprint.blocks(module)))
-    module = read_network(weights, blueprint.loader, DTYPES[dtype], **loading_options(blueprint.config))
+    placed = {"device_map": "auto", "max_memory": dict(enumerate(spread))} if spread else {}
+    module = read_network(weights, blueprint.loader, DTYPES[dtype], **loading_options(blueprint.config), **placed)
     module = dequantised(module, blueprint.config, DTYPES[dtype])
+    if spread:  # each block is where its weights are; inputs and logits stay on the first GPU
+        return blueprint.opened(module.eval())
     try:
         module.eval().to(blueprint.device)
     except torch.OutOfMemoryError as error:

@@ -109,9 +109,10 @@ def _open(config: RunConfig, protocol: Protocol, scratch: Path, progress: Progre
     if plan.on_demand:
         _log.warning("Memory is short for %s: its weights are taken block by block.", weights.name)
     if is_random:
-        model = open_random(weights, config.model_seed, *asked, on_demand=plan.on_demand)
+        model = open_random(weights, config.model_seed, *asked, on_demand=plan.on_demand or bool(plan.spread))
     else:
-        model = open_model(weights, *asked, scratch=scratch if plan.on_demand else None, progress=progress)
+        model = open_model(weights, *asked, scratch=scratch if plan.on_demand else None, progress=progress,
+                           spread=plan.spread)  # fmt: skip
     return replace(model, batch=plan.batch)
 
 

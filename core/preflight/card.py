@@ -25,7 +25,7 @@ from core.measure.hidden import need_room, require_context, require_known, state
 from core.measure.loading import read_tokenizer
 from core.measure.located import Located, located, on_this_disk
 from core.measure.mask import mask_tokens
-from core.measure.memory import MemoryPlan, Shape, room_for
+from core.measure.memory import MemoryPlan, Shape, other_rooms, room_for
 from core.measure.models import Blueprint, OpenModel, read_blueprint
 from core.measure.packages import cache_folder
 from core.measure.profile import pair_budget, place_words, plan_layers
@@ -115,7 +115,10 @@ class _Told:
             require_context(model, protocol.n_tokens)
         with self._step():
             assert self.blueprint and self.shape and self.place
-            self.plan = self.blueprint.plan_of(self.shape, *windows, self._room(model))
+            others = other_rooms(self.blueprint.device, self.config.memory_budget)
+            self.plan = self.blueprint.plan_of(self.shape, *windows, self._room(model), others)
+            if self.plan.spread:
+                self.notes.append(f"Its weights are spread over {len(self.plan.spread)} GPUs.")
             if self.plan.on_demand:
                 self.blueprint.require_streamable()
                 if self.blueprint.weights.gguf_file:

@@ -42,6 +42,18 @@ def test_weights_leave_the_memory_before_a_window_at_a_time_is_too_much():
         plan(on_demand[0] - 1)
 
 
+def test_weights_beyond_one_gpu_are_spread_over_all_before_they_are_streamed():
+    whole = SHAPE.weights + memory.batch_bytes(SHAPE, 1, WINDOWS[1])
+    one = whole - 1
+    alone = plan_memory(SHAPE, *WINDOWS, one, "It")
+    assert alone.on_demand and not alone.spread
+    both = plan_memory(SHAPE, *WINDOWS, one, "It", others=[one])
+    assert not both.on_demand and len(both.spread) == 2
+    assert sum(both.spread) >= SHAPE.weights and max(both.spread) < one
+    assert plan_memory(SHAPE, *WINDOWS, one, "It", others=[0]).on_demand
+    assert memory.other_rooms(torch.device("cuda:0"), None) == memory.other_rooms(torch.device("cpu"), None) == []
+
+
 def test_a_shape_counts_the_network(tiny_llama):
     blueprint = read_blueprint(find_weights(str(tiny_llama)), "bfloat16", "cpu", None)
     module = blueprint.on_meta()
