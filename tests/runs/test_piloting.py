@@ -1,0 +1,102 @@
+"""A pilot of four models, one of them broken, by the command that its user types: three measured, one explained."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from core.pilot_file import read_pilot
+from core.runs import local
+from core.runs.choices import protocols, texts
+from core.runs.jobs import all_jobs, stand, submit
+from core.runs.piloting import run_pilot
+from core.warehouse import queries
+from core.warehouse.store import Warehouse
+from tests.conftest import run_core
+from tests.runs.small import SMALL
+from tests.tiny import save_tiny_model
+
+PILOT = """
+name = "Four"
+question = "Does one broken model stop the others?"
+use_class = "scarce_data"
+models = ["./first", "./second", "./broken", "./third"]
+texts = ["english-business"]
+protocol = "small"
+device = "cpu"
+
+[benchmark]
+name = "own"
+metric = "accuracy"
+direction = "higher"
+expectation = "None."
+frozen = 2026-11-25
+"""
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """The folder after the pilot was run once, and what the command said."""
+    folder = tmp_path_factory.mktemp("pilot")
+    for seed, name in enumerate(("first", "second", "third", "broken")):
+        save_tiny_model(folder / name, seed=seed)
+    weights = folder / "broken" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    (folder / "four.toml").write_text(PILOT, encoding="utf-8")
+    return folder, run_pilot_verb(folder)
+
+
+def run_pilot_verb(folder, what=None):
+    what = what or str(folder / "four.toml")
+    return run_core("pilot", what, warehouse=folder / "w.duckdb", timeout=380, module="tests.runs.small")
+
+
+def test_three_are_measured_and_the_fourth_is_explained(measured):
+    folder, done = measured
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "broken" in done.stderr and "damaged" in done.stderr
+    warehouse = Warehouse(folder / "w.duckdb")
+    runs = queries.runs(warehouse)
+    assert sorted(runs["name"]) == ["first", "second", "third"]
+    (row,) = queries.pilots(warehouse).to_dicts()
+    assert row["n_runs"] == 3 and set(runs["pilot_id"]) == {row["pilot_id"]}
+    asked = [json.loads(config)["run"]["companions"] for config in runs["config"]]
+    assert all(len(companions) == 3 for companions in asked)  # its tokenizer can be read
+
+
+def test_the_failure_is_kept_to_be_looked_at_and_tried_again(measured):
+    folder, _done = measured
+    (standing,) = all_jobs(Warehouse(folder / "w.duckdb"))
+    assert standing.state == "failed" and "damaged" in standing.reason and standing.job.pilot_id
+
+
+def test_run_again_it_measures_what_is_missing_only(measured):
+    folder, _done = measured
+    warehouse = Warehouse(folder / "w.duckdb")
+    before = queries.runs(warehouse)["run_id"].to_list()
+    save_tiny_model(folder / "broken", seed=7)  # mended
+    again = run_pilot_verb(folder, queries.pilots(warehouse)["pilot_id"][0])
+    assert again.returncode == 0 and again.stdout.count("was there already") == 3, again.stderr
+    assert set(before) < set(queries.runs(warehouse)["run_id"])
+    assert queries.pilots(warehouse)["n_runs"].to_list() == [4] and not all_jobs(warehouse)
+
+
+def test_jobs_that_a_pilot_has_not_come_to_wait_while_it_is_at_work(measured, warehouse, monkeypatch):
+    """And are interrupted, not lost, where it is gone."""
+    monkeypatch.setattr(local, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
+    monkeypatch.setattr("core.measure.protocol.PROTOCOLS", {"small": SMALL})
+    folder, _done = measured
+    pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
+    seen = []
+
+    def engine(jobs, _told):
+        seen.append([stand(job).state for job in jobs])
+        return iter(())
+
+    assert list(run_pilot(pilot, warehouse, engine, lambda at: None)) == []
+    assert seen == [["queued"] * 4]
+    assert {one.state for one in all_jobs(warehouse)} == {"interrupted"}
+    again = submit(all_jobs(warehouse)[0].job.config, warehouse)
+    assert again.pilot_id == pilot.pilot_id
