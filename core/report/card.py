@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+from core.locale import translator
 from core.records import PassEstimate, Preflight
 from core.report import wording
 
@@ -24,13 +25,16 @@ def amount(n_bytes: int | None) -> str:
     return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.0f} MB"
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float | None, language: str = "en") -> str:
     """`40 s`, `5 min`, `2.5 h`: no more digits than an estimate is worth."""
+    _ = translator(language)
     if seconds is None:
-        return "unknown"
+        return _("unknown")
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        return _("{n} s").format(n=max(1, round(seconds)))
+    return (
+        _("{n} min").format(n=round(seconds / 60)) if seconds < 5400 else _("{n} h").format(n=f"{seconds / 3600:.1f}")
+    )
 
 
 def _entries(card: Preflight) -> Iterator[tuple[str, str]]:

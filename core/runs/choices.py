@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.measure.corpora import BUILT_IN
+from core.measure.packages import DEMO_WHEELS
 from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
 
@@ -14,6 +15,10 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 def texts() -> list[str]:
     return list(BUILT_IN)
+
+
+def demo_models() -> list[str]:
+    return [f"pypi:{name}" for name in DEMO_WHEELS]
 
 
 def protocols() -> list[str]:

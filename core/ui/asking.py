@@ -37,9 +37,14 @@ class _Asked:
 
 def ask() -> None:
     """The form, and the cards of what was asked last."""
+    from core.runs.choices import demo_models
+
     _ = language.translator()
     for reason in st.session_state.pop(_REFUSED, []):
         st.warning(plain(reason), icon=":material/error:")
+    if reads.runs().is_empty():
+        line = _("Nothing was measured yet. Two models that need no model hub, to begin with: {names}.")
+        st.info(line.format(names=plain(_(" and ").join(demo_models()))), icon=":material/lightbulb:")
     with st.form("measure", border=True):
         models = st.text_area(
             _("Models, one per line"),

@@ -38,7 +38,7 @@ def _numbers(card: dict[str, Any]) -> dict[str, str]:
         return _("unknown") if known is None else text
 
     return {
-        _("Time"): told(card["seconds"], duration(card["seconds"])),
+        _("Time"): told(card["seconds"], duration(card["seconds"], language.current())),
         _("Memory"): told(card["memory_bytes"], amount(card["memory_bytes"])),
         _("Memory of the GPU"): amount(card["gpu_memory_bytes"]) if card["gpu_memory_bytes"] else "",
         _("To download"): told(card["download_bytes"], amount(card["download_bytes"])),

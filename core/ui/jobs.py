@@ -78,7 +78,7 @@ def _progress(standing: Standing) -> None:
     if told.get("tokens_per_second"):
         parts.append(_("{n} tokens per second").format(n=f"{told['tokens_per_second']:,.0f}"))
     if told.get("seconds_left") is not None:
-        parts.append(_("about {time} left").format(time=duration(told["seconds_left"])))
+        parts.append(_("about {time} left").format(time=duration(told["seconds_left"], language.current())))
     st.progress(min(1.0, max(0.0, share)), plain(_(", ").join(parts)))
 
 
