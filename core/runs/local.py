@@ -27,8 +27,9 @@ GRACE = 0.8
 def start(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
     """Start the job's process, which waits for its turn; what it says goes into the job's log."""
     command = [*COMMAND, "resume", job.job_id, "--here"]
+    directory = job.directory if Path(job.directory).is_dir() else ROOT  # where the request came from may be gone
     with job.log.open("ab") as log:
-        process = subprocess.Popen(command, cwd=job.directory, env=environment(warehouse), stdin=subprocess.DEVNULL,
+        process = subprocess.Popen(command, cwd=directory, env=environment(warehouse), stdin=subprocess.DEVNULL,
                                    stdout=log, stderr=log, start_new_session=True)  # fmt: skip
     if not is_held(job.folder):  # it may have been quick
         write_json(job.folder / "worker.json", worker(process.pid))

@@ -7,6 +7,7 @@ warehouse.
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import time
@@ -39,6 +40,7 @@ from core.warehouse.parcel_format import is_parcel
 from core.warehouse.profiles import draws, find_same, read_finished, read_profile
 from core.warehouse.store import Warehouse, folders_in
 
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 Expected = Callable[[RunConfig, Warehouse], Mapping[str, float]]
 _SHOWN = 7 * 24 * 3600.0
 """Seconds that a finished job is listed."""
@@ -260,6 +262,13 @@ def _measured(config: RunConfig, run_id: str, scratch: Path, progress: ProgressC
 
     try:
         return measure_profile(config, run_id, scratch, progress)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise ResourceError(
+            f"The disk has no more room in {scratch.parent}: free some. What is finished of {config.model} is kept: "
+            "the same request goes on with it."
+        ) from error
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from core.errors import InputError
 from core.pilots import Pilot, requests
 from core.records import RunConfig
-from core.runs.jobs import Job, Standing, lock_of, pilot_folder, release, remove, submit
+from core.runs.jobs import Job, Standing, is_held, lock_of, pilot_folder, release, remove, submit
 from core.runs.measuring import parts_of, sweep
 from core.warehouse import pilots
 from core.warehouse.store import Warehouse, make_folder
@@ -72,16 +72,20 @@ def _outcome(ended: Standing, pilot: Pilot, warehouse: Warehouse) -> Outcome:
     return Outcome(config, "finished", run_id, was_known=bool(ended.result.get("was_known")))
 
 
+def require_idle(pilot: Pilot, warehouse: Warehouse) -> None:
+    """Raises InputError where the pilot is at work."""
+    if is_held(pilot_folder(warehouse.jobs, pilot.pilot_id)):
+        raise InputError(f"The pilot {pilot.name} is at work already: `python -m core jobs` shows how far.")
+
+
 @contextmanager
 def _only_one(pilot: Pilot, warehouse: Warehouse) -> Iterator[None]:
     """While it is held, the pilot's jobs that were not started yet count as waiting."""
     make_folder(warehouse.jobs)
+    require_idle(pilot, warehouse)
     lock = FileLock(lock_of(pilot_folder(warehouse.jobs, pilot.pilot_id)))
-    try:
-        lock.acquire(timeout=2)
-    except Timeout as error:
-        raise InputError(f"The pilot {pilot.name} is at work already: `python -m core jobs` shows how far.") from error
-    try:
-        yield
-    finally:
-        release(lock)
+    with lock:
+        try:
+            yield
+        finally:
+            release(lock)

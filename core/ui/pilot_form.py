@@ -14,6 +14,7 @@ from core.pilots import Pilot
 from core.report import pilot_words
 from core.ui import language, reads
 from core.ui.plain import plain
+from core.warehouse.pilots import register
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "pilots"
 _TEXT = "pilot file"
@@ -36,7 +37,8 @@ def show() -> None:
         return
     _tell(pilot)
     if st.button(_("Register and measure"), type="primary", icon=":material/play_arrow:", key="pilot start"):
-        _start(str(file))
+        register(reads.warehouse(), pilot)  # what speaks against it is told here
+        _start(pilot, str(file))
 
 
 def _begin_with() -> None:
@@ -98,12 +100,14 @@ def _registered(row: Mapping[str, Any]) -> None:
                 query_params={"pilot": row["pilot_id"]},
             )  # fmt: skip
         if row["n_runs"] < wanted and st.button(_("Measure what is missing"), key=f"pilot {row['pilot_id']}"):
-            _start(row["pilot_id"])
+            _start(pilot, row["pilot_id"])
 
 
-def _start(what: str) -> None:
-    """In a process of its own, which registers the pilot and submits its measurements."""
+def _start(pilot: Pilot, what: str) -> None:
+    """In a process of its own, which submits the measurements and waits for them."""
     from core.runs.local import start_verb
+    from core.runs.piloting import require_idle
 
+    require_idle(pilot, reads.warehouse())
     start_verb(reads.warehouse(), "pilot", what)
     st.toast(language.translator()("The pilot is started; its measurements appear above in a few seconds."))

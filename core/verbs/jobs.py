@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict
 
 from core.errors import InputError
@@ -95,7 +96,8 @@ def resume(options: argparse.Namespace) -> int:
     standing = find_job(warehouse, options.job)
     job = standing.job
     if options.here:  # what a job's own process runs: it is counted as starting until it holds the job
-        os.chdir(job.directory)
+        with suppress(OSError):  # the folder that the request came from may be gone
+            os.chdir(job.directory)
         run(job, warehouse, lambda step: None, _expected)
         return 0
     if standing.state in ("queued", "running"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from core.errors import InputError, ResourceError
+from core.measure import kept
 from core.measure.profile import measure_profile
 from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
@@ -185,6 +187,24 @@ def test_a_failure_says_why_and_keeps_what_can_go_on(config, warehouse, monkeypa
     (standing,) = all_jobs(warehouse)
     assert (standing.state, standing.reason) == ("failed", "The memory is full.")
     assert measure(config, warehouse, quiet).run_id == standing.job.job_id
+
+
+def test_a_disk_that_is_full_in_mid_run_keeps_what_is_finished(config, warehouse, monkeypatch):
+    write = kept._write
+
+    def full(path, content):
+        if path.name == "layer-0002.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    with monkeypatch.context() as short:
+        short.setattr(kept, "_write", full)
+        with pytest.raises(ResourceError, match="no more room"):
+            measure(config, warehouse, quiet)
+    (standing,) = all_jobs(warehouse)
+    assert standing.state == "failed" and queries.runs(warehouse).is_empty()
+    assert list(standing.job.folder.glob("kept-*/layer-0001.json"))
+    assert measure(config, warehouse, quiet).run_id == standing.job.job_id and not left_over(warehouse)
 
 
 def test_the_verbs_tell_of_jobs(config, warehouse):
