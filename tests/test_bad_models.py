@@ -8,11 +8,12 @@ import re
 import pytest
 from safetensors.torch import load_file, save_file
 
-from core import cli, runs
+from core import cli
 from core.errors import ModelError, ResourceError
 from core.measure.models import open_model
 from core.measure.sources import find_weights
 from core.records import RunConfig
+from core.runs import measuring
 from core.warehouse.store import Warehouse
 from tests.conftest import run_core
 from tests.tiny import save_tiny_model
@@ -89,12 +90,12 @@ def test_a_disk_without_room_for_the_states_is_found_out_before_they_are_written
     monkeypatch.setattr(os, "posix_fallocate", full)
     warehouse, folder = Warehouse(tmp_path / "w.duckdb"), save_tiny_model(tmp_path / "tiny")
     with pytest.raises(ResourceError, match=r"hidden states need 0\.\d+ GB of scratch space in .*--warehouse"):
-        runs.measure(RunConfig(str(folder), "english-business", device="cpu"), warehouse, lambda step: None)
+        measuring.measure(RunConfig(str(folder), "english-business", device="cpu"), warehouse, lambda step: None)
     assert not any(warehouse.jobs.glob("*")) and not warehouse.parcels.exists()
 
 
 def test_a_disk_that_fills_while_results_are_written_leaves_nothing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runs.parcels, "write_parcel", full)
+    monkeypatch.setattr(measuring.parcels, "write_parcel", full)
     folder, path = save_tiny_model(tmp_path / "tiny"), tmp_path / "w.duckdb"
     assert cli.main(["measure", str(folder), "--corpus", "english-business", "--warehouse", str(path)]) == 2
     assert "\nworkdim: The disk is full; nothing half written was kept." in capsys.readouterr().err

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "report": {"errors", "records", "tables", "pilots", "analysis", "locale"},
     "preflight": {"errors", "records", "tables", "geometry", "measure", "analysis", "warehouse"},
     "runs": {"errors", "records", "tables", "geometry", "measure", "analysis", "warehouse", "preflight", "pilots"},
-    "ui": {"errors", "records", "tables", "pilots", "warehouse", "analysis", "report", "locale", "runs"},
+    "ui": {"errors", "records", "tables", "pilots", "pilot_file", "warehouse", "analysis", "report", "locale", "runs"},
     "pages": {"ui", "analysis", "report"},
     "app": {"ui"},
     "instrument": {"errors", "records", "tables", "measure", "warehouse"},

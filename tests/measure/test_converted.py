@@ -28,7 +28,8 @@ def open_streamed(path, tmp_path, dtype="float32", **options):
 
 def states_of(model, tmp_path):
     ids = np.random.default_rng(0).integers(3, 2000, (10, 24))
-    states = hidden.capture(model, SimpleNamespace(ids=ids, n_bytes_scored=100), tmp_path, lambda step: None)
+    sample = SimpleNamespace(ids=ids, template=np.zeros_like(ids, dtype=bool), n_bytes_scored=100)
+    states = hidden.capture(model, sample, tmp_path, lambda step: None)
     return np.array(states.states), states.bits_per_byte
 
 
