@@ -34,9 +34,13 @@ def in_cache(repository: str, revision: str) -> Weights | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    # The hub's client remembers what else the repository holds, and would miss it. A GGUF file is looked for below.
+    needed = [f"*{suffix}" for suffix in KEPT if suffix != ".gguf"]
     with hub_errors(repository, revision):
         try:
-            folder = Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
+            folder = Path(
+                snapshot_download(repository, revision=revision or None, local_files_only=True, allow_patterns=needed)
+            )
             weights = _hub_weights(repository, folder, None)
             return weights if all(path.is_file() for path in weights.files) else None
         except (LocalEntryNotFoundError, FileNotFoundError, ModelError):
