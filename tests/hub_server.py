@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 SHA = "a" * 40
@@ -24,11 +25,17 @@ class Hub:
     repositories: dict[str, Path] = field(default_factory=dict)
     answers: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Status and X-Error-Code for a repository."""
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the API says of a repository beside its files."""
+    closed: set[str] = field(default_factory=set)
+    """Repositories that are described to everybody, and whose files are given to nobody."""
     delay: float = 0.0
     """Seconds before each answer."""
     broken: set[str] = field(default_factory=set)
     """Files that end after half of their bytes."""
     asked: list[str] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
+    """Files whose content was given."""
     url: str = ""
 
 
@@ -77,16 +84,23 @@ def _answer(request: BaseHTTPRequestHandler, hub: Hub) -> None:
         status, code = 401, "RepoNotFound"
     if status == 200 and rest[:1] in (["revision"], ["tree"], ["resolve"]) and rest[1] not in (SHA, "main"):
         status, code = 404, "RevisionNotFound"
+    if status == 200 and rest[:1] == ["resolve"] and repository in hub.closed:
+        status, code = 403, "GatedRepo"
     if status != 200:
         _send(request, status, b"{}", {"X-Error-Code": code, "X-Error-Message": code})
     elif path.startswith("/api/models") and rest[:1] == ["tree"]:
         _send(request, 200, json.dumps(_tree(folder)).encode())
     elif path.startswith("/api/models"):
-        names = [{"rfilename": file.name} for file in sorted(folder.iterdir())]
-        about = {"id": repository, "modelId": repository, "sha": SHA, "siblings": names, "private": False, "tags": []}
+        about = _about(repository, folder) | hub.told.get(repository, {})
         _send(request, 200, json.dumps(about).encode())
     else:
         _send_file(request, folder / "/".join(rest[2:]), hub)
+
+
+def _about(repository: str, folder: Path) -> dict[str, Any]:
+    files = [{"rfilename": file.name, "size": file.stat().st_size} for file in sorted(folder.iterdir())]
+    return {"id": repository, "modelId": repository, "sha": SHA, "siblings": files, "private": False, "gated": False,
+            "tags": []}  # fmt: skip
 
 
 def _tree(folder: Path) -> list[dict]:
@@ -105,6 +119,8 @@ def _send_file(request: BaseHTTPRequestHandler, file: Path, hub: Hub) -> None:
         _send(request, 404, b"", {"X-Error-Code": "EntryNotFound"})
         return
     content = file.read_bytes()
+    if request.command == "GET":
+        hub.fetched.append(file.name)
     _send(request, 200, content, {"ETag": f'"{_etag(file)}"', "X-Repo-Commit": SHA}, file.name in hub.broken)
 
 

@@ -8,11 +8,11 @@ import re
 import pytest
 from safetensors.torch import load_file, save_file
 
-from core import cli, runs
 from core.errors import ModelError, ResourceError
 from core.measure.models import open_model
 from core.measure.sources import find_weights
 from core.records import RunConfig
+from core.runs import measuring
 from core.warehouse.store import Warehouse
 from tests.conftest import run_core
 from tests.tiny import save_tiny_model
@@ -89,13 +89,22 @@ def test_a_disk_without_room_for_the_states_is_found_out_before_they_are_written
     monkeypatch.setattr(os, "posix_fallocate", full)
     warehouse, folder = Warehouse(tmp_path / "w.duckdb"), save_tiny_model(tmp_path / "tiny")
     with pytest.raises(ResourceError, match=r"hidden states need 0\.\d+ GB of scratch space in .*--warehouse"):
-        runs.measure(RunConfig(str(folder), "english-business", device="cpu"), warehouse, lambda step: None)
+        measuring.measure(RunConfig(str(folder), "english-business", device="cpu"), warehouse, lambda step: None)
     assert not any(warehouse.jobs.glob("*")) and not warehouse.parcels.exists()
 
 
-def test_a_disk_that_fills_while_results_are_written_leaves_nothing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runs.parcels, "write_parcel", full)
-    folder, path = save_tiny_model(tmp_path / "tiny"), tmp_path / "w.duckdb"
-    assert cli.main(["measure", str(folder), "--corpus", "english-business", "--warehouse", str(path)]) == 2
-    assert "\nworkdim: The disk is full; nothing half written was kept." in capsys.readouterr().err
-    assert not any(Warehouse(path).jobs.glob("*")) and not Warehouse(path).parcels.exists()
+@pytest.mark.parametrize("place, message", [
+    ("core.measure.kept.os.fsync", r"What was measured cannot be kept in .*: No space left on device\. Free some"),
+    ("core.warehouse.parcel_format._write_through", r"result cannot be written to .*: No space left on device"),
+])  # fmt: skip
+def test_a_disk_that_fills_while_results_are_written_is_told_and_leaves_no_half_of_them(
+    place, message, tmp_path, monkeypatch
+):
+    warehouse, folder = Warehouse(tmp_path / "w.duckdb"), save_tiny_model(tmp_path / "tiny")
+    asked = RunConfig(str(folder), "english-business", device="cpu")
+    with monkeypatch.context() as patched, pytest.raises(ResourceError, match=message):
+        patched.setattr(place, full)
+        measuring.measure(asked, warehouse, lambda step: None)
+    assert not warehouse.parcels.exists()
+    assert measuring.measure(asked, warehouse, lambda step: None).profile.estimates
+    assert not any(path.is_dir() for path in warehouse.jobs.glob("*"))

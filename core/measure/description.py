@@ -42,11 +42,7 @@ def describe(weights: Weights, config: Any, module: Any, tokenizer: Any, stack: 
         vocabulary_size=own.vocab_size,
         # Without a tokenizer the row is told before the model is fetched, and is not stored.
         tokenizer_hash="" if tokenizer is None else tokenizer_hash(tokenizer),
-        weight_format="gguf"
-        if weights.gguf_file
-        else f"safetensors, {method} dequantised"
-        if method
-        else "safetensors",
+        weight_format="gguf" if weights.gguf_file else _safetensors(method),
         weight_bytes=weights.n_bytes,
         weights_sha256=weights.sha256,
         licence=weights.licence,

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from core.errors import ResourceError
 from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult
 from core.measure.hidden import STATES_FILE, HiddenStates
 from core.records import Estimate
@@ -108,8 +109,14 @@ def _read(path: Path) -> Any:
 
 def _write(path: Path, content: bytes) -> None:
     beside = path.with_name(path.name + ".part")
-    with beside.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(beside, path)
+    try:
+        with beside.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        raise ResourceError(
+            f"What was measured cannot be kept in {path.parent}: {error.strerror or error}. Free some space, or put "
+            "the warehouse on another disk with --warehouse."
+        ) from error

@@ -75,6 +75,9 @@ def _load(weights: Weights, loader: Any, what: str, **options: Any) -> Any:
     """Whatever the transformers class `loader` makes of these files, without running code that comes with them."""
     if weights.gguf_file:
         options["gguf_file"] = weights.gguf_file
+        if what == "weights":
+            # Not asked to, transformers leaves the weights of some architectures packed, and fetches kernels for them.
+            options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     elif what == "weights":
         options["use_safetensors"] = True
     try:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from core.errors import ModelError
 from core.measure.headers import gguf_entries, stored_dtype
+from core.measure.hub import in_cache
 from core.measure.loading import check_files
 from core.measure.packages import PackageRequest, package_in_cache, pip_failed, read_request
-from core.measure.preflight_hub import asked_of_hub, in_cache
+from core.measure.preflight_hub import asked_of_hub
 from core.measure.sources import hub_name, local_weights
 from core.measure.weights import Unread, Weights, unread
 
@@ -60,8 +61,7 @@ def located(reference: str) -> Iterator[Located]:
         yield _in_package(read_request(reference.removeprefix(PACKAGE)))
         return
     with asked_of_hub(*hub_name(reference)) as model:
-        # A GGUF file holds the configuration itself: it is not known before.
-        is_told = (model.weights.folder / "config.json").is_file() and not model.weights.gguf_file
+        is_told = not model.weights.gguf_file  # which holds the configuration itself
         told = "" if is_told else f"The configuration of {model.weights.name} is known after the download only."
         yield Located("hub", model.weights if is_told else None, model.download_bytes, model.stored_dtype,
                       model.weights.licence, model.parameters, model.has_tokenizer,

@@ -10,7 +10,7 @@ from pathlib import Path
 from core.errors import ModelError
 from core.measure.hub import from_hub
 from core.measure.packages import DEMO_WHEELS, from_package
-from core.measure.weights import Weights, has_safetensors, hash_files, no_weights, only_gguf
+from core.measure.weights import Weights, has_safetensors, hash_files, no_configuration, no_weights, only_gguf
 
 
 def find_weights(reference: str) -> Weights:
@@ -57,7 +57,7 @@ def _from_folder(folder: Path) -> Weights:
             return _local(folder, gguf_file, folder.name)
         raise no_weights(str(folder), [p.name for p in folder.iterdir()])
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} holds weights but no config.json, so their architecture is unknown. Add the file.")
+        raise no_configuration(str(folder))
     return _local(folder, None, folder.resolve().name)
 
 

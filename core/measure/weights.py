@@ -121,3 +121,10 @@ def no_weights(where: str, names: list[str]) -> ModelError:
             "reads safetensors and GGUF only: convert it, or choose a revision with safetensors."
         )
     return ModelError(f"{where} holds no weights (.safetensors or .gguf), so there is nothing to measure in it.")
+
+
+def no_configuration(where: str) -> ModelError:
+    return ModelError(
+        f"{where} holds weights but no config.json, so their architecture is unknown. Add the file, or choose another "
+        "model."
+    )

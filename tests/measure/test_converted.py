@@ -28,7 +28,8 @@ def open_streamed(path, tmp_path, dtype="float32", **options):
 
 def states_of(model, tmp_path):
     ids = np.random.default_rng(0).integers(3, 2000, (10, 24))
-    states = hidden.capture(model, SimpleNamespace(ids=ids, n_bytes_scored=100), tmp_path, lambda step: None)
+    sample = SimpleNamespace(ids=ids, template=np.zeros_like(ids, dtype=bool), n_bytes_scored=100)
+    states = hidden.capture(model, sample, tmp_path, lambda step: None)
     return np.array(states.states), states.bits_per_byte
 
 
@@ -123,3 +124,20 @@ def test_the_random_control_needs_no_conversion(cache, tmp_path):
     control = open_random(find_weights(str(path)), 0, device="cpu", on_demand=True)
     assert control.units and not cache.exists()
     assert np.isfinite(states_of(control, tmp_path)[0]).all()
+
+
+def test_weights_are_asked_for_dequantised_whatever_the_architecture(cache, tmp_path, monkeypatch, caplog):
+    """Left packed, those of some architectures would be computed with by kernels that are fetched for it."""
+    from transformers import GgufConfig
+
+    asked = []
+    made = GgufConfig.__init__
+
+    def noted(config, *arguments, **options):
+        made(config, *arguments, **options)
+        asked.append(config.dequantize)
+
+    monkeypatch.setattr(GgufConfig, "__init__", noted)
+    model = open_model(find_weights(str(save_tiny_gguf(tmp_path / "tiny.gguf"))), "bfloat16", "cpu")
+    assert asked and all(asked)
+    assert {str(p.dtype) for p in model.module.parameters()} == {"torch.bfloat16"} and not caplog.records

@@ -46,7 +46,12 @@ def _in_force(monkeypatch, url):
 
 
 def test_a_model_is_fetched_once_and_then_found_without_the_hub(hub, monkeypatch):
+    (hub.repositories["our/tiny"] / "README.md").write_text("not read", encoding="utf-8")
+    (hub.repositories["our/tiny"] / "tiny [Q8].gguf").write_bytes(b"the same weights again")
+    (hub.repositories["our/tiny"] / "notes [1].txt").write_text("a name that is also a pattern", encoding="utf-8")
     weights = find_weights("our/tiny")
+    assert {"model.safetensors", "notes [1].txt"} <= set(hub.fetched)
+    assert not {"README.md", "tiny [Q8].gguf"} & set(hub.fetched)
     assert (weights.reference, weights.revision, weights.repository) == ("our/tiny", SHA, "our/tiny")
     assert weights.files[0].read_bytes() == (hub.repositories["our/tiny"] / "model.safetensors").read_bytes()
     _in_force(monkeypatch, NOBODY)
@@ -87,7 +92,7 @@ def test_pickles_are_refused_unfetched(hub, tmp_path):
     hub.repositories["our/pickled"] = folder
     with pytest.raises(ModelError, match="only as pytorch_model.bin, a format that can run code"):
         from_hub("our/pickled", "")
-    assert not any("resolve" in path for path in hub.asked)
+    assert not hub.fetched
 
 
 @pytest.mark.parametrize("changes, message", [
@@ -100,7 +105,7 @@ def test_what_would_be_refused_is_refused_before_its_weights_are_fetched(changes
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
     with pytest.raises(ModelError, match=message):
         from_hub("our/tiny", "")
-    assert not any(path.endswith(".safetensors") for path in hub.asked)
+    assert hub.fetched == ["config.json"]
 
 
 def test_a_download_that_breaks_off_is_no_model(hub, monkeypatch):
