@@ -18,6 +18,7 @@ from core.analysis.shape import summarise
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
 from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
+from core.runs import local
 from core.runs.jobs import new_run_id
 from core.runs.measuring import measure, sweep, sweep_to_read
 from core.tables import TABLES
@@ -26,6 +27,7 @@ from core.warehouse import parcels, queries
 from core.warehouse.profiles import read_profile
 from core.warehouse.store import Warehouse
 from tests.conftest import ROOT
+from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
 
 
@@ -34,8 +36,11 @@ def quiet(step):
 
 
 @pytest.fixture
-def config(tiny_llama):
-    return RunConfig(str(tiny_llama), "english-business", device="cpu")
+def config(tiny_llama, monkeypatch):
+    """A request that is measured in a second, here and in the processes of jobs."""
+    monkeypatch.setitem(PROTOCOLS, "small", SMALL)
+    monkeypatch.setattr(local, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
+    return RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
 
 
 def test_a_measurement_is_in_the_warehouse_with_everything_it_found(config, warehouse):
@@ -202,9 +207,7 @@ def test_a_job_that_may_not_be_touched_keeps_nobody_from_reading(config, warehou
     assert queries.runs(warehouse)["run_id"].to_list() == [run_id]
 
 
-def test_a_later_draw_of_the_text_is_held_against_the_first(config, warehouse, monkeypatch):
-    small = replace(PROTOCOLS["quick"], name="small", n_sequences=16, n_tokens=96, n_draws=2)
-    monkeypatch.setitem(PROTOCOLS, "small", small)
+def test_a_later_draw_of_the_text_is_held_against_the_first(config, warehouse):
     asked = [{"seed": 7}, {"seed": 9}, {"seed": 8},  # in any order, from any on
              {"seed": 7}, {"seed": 10, "corpus": "python-docs"}]  # fmt: skip
     first, *later, again, other = (
@@ -261,7 +264,7 @@ def test_an_estimator_can_be_asked_for_by_name(config, warehouse):
     asked = measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet).profile
     rows = [row for row in asked.estimates if row.estimator == "skdim_lPCA"]
     assert len(rows) == 6 and {row.cloud for row in rows} == {"one_per_type"}
-    assert asked.run.protocol_hash == PROTOCOLS["quick"].hash(0)
+    assert asked.run.protocol_hash == SMALL.hash(0)
 
 
 def test_models_measured_together_share_their_words(tiny_llama, tiny_bert, warehouse):
