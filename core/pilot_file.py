@@ -56,7 +56,13 @@ def read_pilot(file: Path, protocols: Collection[str], texts: Collection[str]) -
 
     Raises InputError, with the file, the key and what is allowed there.
     """
-    return _Reader(Path(file), protocols, texts).pilot()
+    return _Reader(Path(file), _toml(Path(file)), protocols, texts).pilot()
+
+
+def pilot_of(text: str, folder: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
+    """The pilot of the text of such a file, its relative paths those of `folder`. Raises InputError."""
+    file = folder / "pilot.toml"
+    return _Reader(file, _parsed(text, file), protocols, texts).pilot()
 
 
 class _Table:
@@ -131,9 +137,9 @@ class _Table:
 
 
 class _Reader:
-    def __init__(self, file: Path, protocols: Collection[str], texts: Collection[str]) -> None:
+    def __init__(self, file: Path, content: dict[str, Any], protocols: Collection[str], texts: Collection[str]) -> None:
         self.file, self.protocols, self.texts = file, protocols, texts
-        self.top = _Table(file, "", _toml(file), TOP)
+        self.top = _Table(file, "", content, TOP)
 
     def pilot(self) -> Pilot:
         top = self.top
@@ -308,13 +314,18 @@ def _score(table: _Table, key: str, n_samples: int | None) -> OwnScore:
 
 def _toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        return _parsed(file.read_text(encoding="utf-8-sig"), file)
     except FileNotFoundError as error:
         raise InputError(f"There is no pilot file {file}. Check the path.") from error
     except OSError as error:
         raise InputError(f"The pilot file {file} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{file.name} is not utf-8. Save the pilot file as UTF-8 and try again.") from error
+
+
+def _parsed(text: str, file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{file.name} is no TOML: {error}.") from error
 

@@ -26,6 +26,7 @@ from core.records import Estimate
 _KEY_FILE = "key.json"
 _FORWARD_FILE = "forward.json"
 _NORMS_FILE = "norms.npy"
+_SPENT_FILE = "spent.json"
 _ARRAYS = ("states", "norms")
 """Of HiddenStates, what has a file of its own."""
 
@@ -53,22 +54,28 @@ class Kept:
         norms = np.load(self._folder / _NORMS_FILE, allow_pickle=False)
         return HiddenStates(states, norms, **found)
 
-    def keep_states(self, states: HiddenStates) -> None:
+    def spent(self) -> dict[str, Any] | None:
+        """What was spent on what is kept (Clock.so_far)."""
+        return _read(self._folder / _SPENT_FILE)
+
+    def keep_states(self, states: HiddenStates, spent: dict[str, Any]) -> None:
         """Note that the pass has come to its end; the states themselves are in the folder already."""
         states.states.flush()
         norms = io.BytesIO()
         np.save(norms, states.norms, allow_pickle=False)
         _write(self._folder / _NORMS_FILE, norms.getvalue())
         told = {field.name: getattr(states, field.name) for field in fields(states) if field.name not in _ARRAYS}
+        _write(self._folder / _SPENT_FILE, json.dumps(spent).encode())
         _write(self._folder / _FORWARD_FILE, json.dumps(told).encode())
 
     def layer(self, index: int) -> LayerResult | None:
         found = _read(self._layer_file(index))
         return None if found is None else _as_layer(found)
 
-    def keep_layer(self, index: int, layer: LayerResult) -> None:
+    def keep_layer(self, index: int, layer: LayerResult, spent: dict[str, Any]) -> None:
         text = json.dumps(asdict(layer), default=_plain)  # Python writes every double so that it reads back the same
         _write(self._layer_file(index), text.encode())
+        _write(self._folder / _SPENT_FILE, json.dumps(spent).encode())
 
     def _layer_file(self, index: int) -> Path:
         return self._folder / f"layer-{index:04d}.json"

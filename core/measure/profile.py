@@ -26,7 +26,7 @@ from core.measure.loading import read_tokenizer
 from core.measure.mask import TokenMask, mask_tokens
 from core.measure.models import OpenModel, is_out_of_memory, open_model, read_blueprint
 from core.measure.protocol import MIN_TYPES, find_protocol
-from core.measure.provenance import Clock, code_version, library_versions
+from core.measure.provenance import Clock, code_stamp, code_version, library_versions
 from core.measure.random_init import open_random
 from core.measure.sample import TokenSample, draw_sample
 from core.measure.shuffle import shuffled
@@ -60,15 +60,18 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
         if config.pass_ == "shuffled":
             sample = shuffled(sample, config.seed)
         require_readable(model, sample)
-        kept = Kept(scratch, [asdict(config), code_version(), library_versions(), model.row.weights_sha256,
-                              corpus.row.sha256, model.device.type])  # fmt: skip
+        row = model.row
+        kept = Kept(scratch, [asdict(config), asdict(protocol), code_version(), code_stamp(), library_versions(),
+                              row.weights_sha256, row.configuration_hash, row.tokenizer_hash, corpus.row.sha256,
+                              sample.digest, model.device.type])  # fmt: skip
+        clock.add(kept.spent() or {})
         states = kept.states()
         if states is None:
             model = _open(config, protocol, scratch, clock.report)
     with clock.phase("forward"):
         if states is None:
             states = capture(model, sample, scratch, clock.report)
-            kept.keep_states(states)
+            kept.keep_states(states, clock.so_far())
         mask = mask_tokens(sample, states.norms, states.n_layers, protocol.norm_factor)
         require_types(mask, corpus)
         words = place_words(sample, mask)
@@ -85,7 +88,7 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
             known = kept.layer(index)
             points, measured = measure_where_it_fits(read_layer(states, mask, index), device, plan, known)
             if known is None:
-                kept.keep_layer(index, measured)
+                kept.keep_layer(index, measured, clock.so_far())
             layers.append(measured)
             if pairs and state == "residual":
                 pairs.add(points)

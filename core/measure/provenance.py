@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import subprocess
 import threading
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -32,14 +34,33 @@ class Clock:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0
+    _phase: str = ""
+    _since: float = 0.0
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         self.report(Progress(name, 0, 1))
-        start = time.perf_counter()
+        self._phase, self._since = name, time.perf_counter()
         with self._watched():
             yield
-        self.seconds[name] = time.perf_counter() - start
+        self.seconds = self.so_far()["seconds"]
+        self._phase = ""
+
+    def so_far(self) -> dict[str, Any]:
+        """What was spent, as JSON can hold it, for a process that goes on after this one."""
+        seconds = dict(self.seconds)
+        if self._phase:
+            seconds[self._phase] = seconds.get(self._phase, 0.0) + time.perf_counter() - self._since
+        return {"started_at": self.started_at.isoformat(), "seconds": seconds, "peak_memory": self.peak_memory}
+
+    def add(self, earlier: dict[str, Any]) -> None:
+        """What an earlier process spent on the same pass; nothing where it left nothing."""
+        if not earlier:
+            return
+        self.started_at = datetime.fromisoformat(earlier["started_at"])
+        for name, seconds in earlier["seconds"].items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self.peak_memory = max(self.peak_memory, earlier["peak_memory"])
 
     def report(self, progress: Progress) -> None:
         self._look()
@@ -80,6 +101,13 @@ def anonymous_memory() -> int:
 
 def library_versions() -> dict[str, str]:
     return {name: _version(name) for name in PACKAGES}
+
+
+def code_stamp() -> str:
+    """Changes with every change of the code, also of one that no version tells apart from the last."""
+    files = sorted((ROOT / "core").rglob("*.py"))
+    stamps = [(str(file.relative_to(ROOT)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(stamps).encode()).hexdigest()[:12]
 
 
 def code_version() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -71,6 +72,13 @@ class TokenSample:
     def is_text(self) -> np.ndarray:
         """Tokens of the text itself, or of the messages' contents; (n_sequences, n_tokens) bool"""
         return ~(self.special | self.template)
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides which states are measured and what becomes of them."""
+        parts = (self.ids, self.special, self.template, self.blocks, self.word_rows)
+        content = [np.ascontiguousarray(part).tobytes() for part in parts]
+        return hashlib.sha256(b"".join([*content, self.words.hash.encode()])).hexdigest()
 
     @property
     def tokens_per_character(self) -> float:

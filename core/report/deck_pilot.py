@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 import polars as pl
 from pptx.presentation import Presentation as Deck
 
@@ -93,9 +95,8 @@ def _dates(material: Material, registered: Registered) -> str:
     texts = material.texts
     earlier = texts.filter(pl.col("started_at").dt.replace_time_zone(None) < registered.at).height
     told = _("{frozen}; registered in this warehouse on {registered}; runs measured before that: {count} of {total}")
-    return told.format(
-        frozen=registered.pilot.benchmark.frozen, registered=registered.at.date(), count=earlier, total=texts.height
-    )
+    day = registered.at.replace(tzinfo=UTC).astimezone().date()  # the author's day is one of his own place
+    return told.format(frozen=registered.pilot.benchmark.frozen, registered=day, count=earlier, total=texts.height)
 
 
 def _evidence(material: Material, pilot: Pilot) -> str:

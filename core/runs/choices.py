@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from core.measure.corpora import BUILT_IN
@@ -27,5 +28,12 @@ def protocols() -> list[str]:
 
 def requests(models: Sequence[str], **asked: Any) -> list[RunConfig]:
     """One request for each model, with the others as companions."""
-    named = list(dict.fromkeys(models))
-    return [RunConfig(one, companions=tuple(other for other in named if other != one), **asked) for one in named]
+    return side_by_side(RunConfig("", **asked), list(dict.fromkeys(models)))
+
+
+def side_by_side(asked: RunConfig, models: Sequence[str]) -> list[RunConfig]:
+    """One request for each model, with the others as companions, whether or not they are here."""
+    return [
+        replace(asked, model=model, companions=tuple(dict.fromkeys(other for other in models if other != model)))
+        for model in models
+    ]

@@ -41,6 +41,8 @@ CANCEL_FILE = "cancel"
 """In a job's folder: whoever sent it to a cluster is to call it back."""
 MOST_CONTROLS = 8
 """More control passes than any protocol has: their run ids are fixed with the request."""
+LOOK = 0.02
+"""Seconds of looking until a lock counts as held."""
 STARTING = 20.0
 """Seconds after which a process that was started and does not hold its job's lock is taken for dead."""
 
@@ -56,8 +58,6 @@ class Job:
     pilot_id: str | None = None
     again: bool = False
     """Measure even what the warehouse has already."""
-    directory: str = "."
-    """Where relative paths of the request start."""
 
     @property
     def job_id(self) -> str:
@@ -100,24 +100,42 @@ class Standing:
     worker: dict[str, Any] = field(default_factory=dict)
 
 
-def submit(
-    config: RunConfig, warehouse: Warehouse, pilot_id: str | None = None, again: bool = False
-) -> Job:  # fmt: skip
-    """A new job, written down and not yet started; or the one of the same request that was interrupted or failed.
+def submit(config: RunConfig, warehouse: Warehouse, pilot_id: str | None = None, again: bool = False) -> Job:
+    """A job, written down and not yet started: a new one, or the one of the same request that was stopped.
 
     Raises InputError where the same request waits or is measured at this moment.
     """
+    config = _anchored(config)
     for standing in all_jobs(warehouse):
-        if standing.state != "finished" and same_request(standing.job.config, config):
-            if standing.state in ("queued", "running"):
-                raise InputError(
-                    f"{config.model} on {config.corpus} ({config.protocol}) is {standing.state} already, as the job "
-                    f"{standing.job.job_id}. `python -m core jobs` shows how far it is; `cancel` stops it."
-                )
-            return standing.job
+        if standing.state == "finished" or not same_request(standing.job.config, config):
+            continue
+        own = pilot_id and standing.job.pilot_id == pilot_id and not standing.worker  # the pilot has not come to it yet
+        if standing.state in ("queued", "running") and not own:
+            raise InputError(
+                f"{config.model} on {config.corpus} ({config.protocol}) is {standing.state} already, as the job "
+                f"{standing.job.job_id}. `python -m core jobs` shows how far it is; `cancel` stops it."
+            )
+        job = replace(standing.job, config=config, pilot_id=pilot_id or standing.job.pilot_id, again=again)
+        write_json(job.folder / "job.json", as_request(job))
+        return job
     control_ids = tuple(new_run_id() for _ in range(MOST_CONTROLS))
-    job = Job(warehouse.jobs / new_run_id(), config, time.time(), control_ids, pilot_id, again, os.getcwd())
+    job = Job(warehouse.jobs / new_run_id(), config, time.time(), control_ids, pilot_id, again)
     return write_job(warehouse, job.job_id, as_request(job))
+
+
+def _anchored(config: RunConfig) -> RunConfig:
+    """With whole paths: a job's process does not start where its request was made."""
+    return replace(
+        config,
+        model=_whole(config.model),
+        corpus=_whole(config.corpus),
+        companions=tuple(map(_whole, config.companions)),
+    )
+
+
+def _whole(reference: str) -> str:
+    path = Path(os.path.expanduser(reference))
+    return str(path.absolute()) if path.is_dir() or path.is_file() else reference
 
 
 def as_request(job: Job) -> dict[str, Any]:
@@ -159,8 +177,8 @@ def read_job(folder: Path) -> Job | None:
 
 def all_jobs(warehouse: Warehouse) -> list[Standing]:
     """Every job, the oldest first; of the finished ones those that were not cleared away."""
-    found = (read_job(folder) for folder in job_folders(warehouse))
-    return [stand(job) for job in found if job]
+    found = [stand(job) for job in map(read_job, job_folders(warehouse)) if job]
+    return [one for one in found if one.state != "cancelled"]  # one may go while it is looked at
 
 
 def job_folders(warehouse: Warehouse) -> list[Path]:
@@ -207,19 +225,32 @@ def _is_starting(worker: dict[str, Any]) -> bool:
     """A process that was started a moment ago and has not come to its lock yet."""
     if worker.get("holds") or not 0 <= time.time() - worker.get("at", 0) < STARTING:
         return False
+    process = process_of(worker)
     with suppress(psutil.Error):
-        return psutil.Process(worker["pid"]).status() != psutil.STATUS_ZOMBIE
+        return process is not None and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 
+def process_of(worker: dict[str, Any]) -> psutil.Process | None:
+    """The worker's process on this machine; None where it is gone, and its number perhaps another's."""
+    with suppress(psutil.Error, KeyError):
+        process = psutil.Process(worker["pid"])
+        if abs(process.create_time() - worker["created"]) < 1:
+            return process
+    return None
+
+
 def is_held(folder: Path) -> bool:
-    """Whether a process works on the job, told without disturbing it."""
+    """Whether a process works on the job, told without disturbing it.
+
+    Who else looks at this moment has the lock too, for less than a millisecond: hence more than one look.
+    """
     path = lock_of(folder)
     if not path.exists():
         return False
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=LOOK, poll_interval=LOOK / 4)
     except Timeout:
         return True
     lock.release()
@@ -243,10 +274,18 @@ def held(job: Job, engine: str = "local") -> Iterator[None]:
 
 
 def worker(pid: int) -> dict[str, Any]:
-    return {"pid": pid, "host": socket.gethostname(), "at": time.time()}
+    created = 0.0
+    with suppress(psutil.Error):
+        created = psutil.Process(pid).create_time()
+    return {"pid": pid, "created": created, "host": socket.gethostname(), "at": time.time()}
 
 
 def remove(job: Job) -> None:
+    """All at once for whoever looks."""
+    gone = job.folder.with_name(f".gone-{job.job_id}")
+    with suppress(OSError):
+        os.replace(job.folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)
     shutil.rmtree(job.folder, ignore_errors=True)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from core.errors import InputError
-from core.runs.jobs import CANCEL_FILE, Job, Standing, is_held, lock_of, remove, stand, worker, write_json
+from core.runs.jobs import CANCEL_FILE, Job, Standing, is_held, lock_of, process_of, remove, stand, worker, write_json
 from core.warehouse.store import Warehouse, make_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,19 +27,18 @@ GRACE = 0.8
 def start(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
     """Start the job's process, which waits for its turn; what it says goes into the job's log."""
     command = [*COMMAND, "resume", job.job_id, "--here"]
-    directory = job.directory if Path(job.directory).is_dir() else ROOT  # where the request came from may be gone
     with job.log.open("ab") as log:
-        process = subprocess.Popen(command, cwd=directory, env=environment(warehouse), stdin=subprocess.DEVNULL,
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(warehouse), stdin=subprocess.DEVNULL,
                                    stdout=log, stderr=log, start_new_session=True)  # fmt: skip
     if not is_held(job.folder):  # it may have been quick
         write_json(job.folder / "worker.json", worker(process.pid))
     return process
 
 
-def start_verb(warehouse: Warehouse, *arguments: str) -> subprocess.Popen[bytes]:
-    """Run a verb of the command line in a process that outlives this one; what it says goes into `jobs/verbs.log`."""
-    make_folder(warehouse.jobs)
-    with (warehouse.jobs / "verbs.log").open("ab") as log:
+def start_verb(warehouse: Warehouse, log_file: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Run a verb of the command line in a process that outlives this one; what it says replaces the log file."""
+    make_folder(log_file.parent)
+    with log_file.open("wb") as log:
         return subprocess.Popen([*COMMAND, *arguments], cwd=ROOT, env=environment(warehouse), stdout=log, stderr=log,
                                 stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
 
@@ -111,14 +110,16 @@ def _stop(standing: Standing) -> None:
     host = standing.worker.get("host")
     if host not in (None, socket.gethostname()):
         raise InputError(f"The job {standing.job.job_id} is at work on the machine {host}: cancel it there.")
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(standing.worker["pid"])
+    process = process_of(standing.worker)
+    if process is None:  # not started yet, or gone in this moment
+        return
+    with suppress(psutil.Error):
         family = [*process.children(recursive=True), process]
         for member in family:
-            with suppress(psutil.NoSuchProcess):
+            with suppress(psutil.Error):
                 member.terminate()
         _, alive = psutil.wait_procs(family, timeout=GRACE)
         for member in alive:
-            with suppress(psutil.NoSuchProcess):
+            with suppress(psutil.Error):
                 member.kill()
         psutil.wait_procs(alive, timeout=GRACE)

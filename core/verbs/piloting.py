@@ -11,7 +11,7 @@ from core.verbs.chosen import chosen_warehouse, warn
 def pilot(options: argparse.Namespace) -> int:
     """Exit code 2 where a request was not met; the others are measured all the same."""
     from core.console import ProgressBar
-    from core.runs.piloting import run_pilot
+    from core.runs.piloting import all_parts, run_pilot
     from core.verbs.engines import chosen_engine
 
     warehouse = chosen_warehouse(options)
@@ -21,7 +21,7 @@ def pilot(options: argparse.Namespace) -> int:
         from core.verbs.estimating import estimate_all
 
         return estimate_all(requests(asked), warehouse, options.json)
-    n_requests = len(asked.models) * len(asked.texts)
+    n_requests = len(all_parts(asked))
     print(f"Pilot {asked.name} ({asked.pilot_id}): {n_requests} measurements", flush=True)
     failed = []
     with ProgressBar(asked.name) as bar:
@@ -34,6 +34,8 @@ def pilot(options: argparse.Namespace) -> int:
             else:
                 failed.append(name)
                 warn(f"{name}: {one.state}. {one.reason}".rstrip())
+            for note in one.notes:
+                warn(f"{name}: {note}")
     if failed:
         warn(f"{len(failed)} requests were not met: {'; '.join(failed)}. The same command tries them again.")
     print(f"python -m core slides --pilot {asked.pilot_id} --out FILE.pptx   writes its slides")

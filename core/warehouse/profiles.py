@@ -39,9 +39,10 @@ _DRAWS = """
 
 # The profiles that Workdim ships were measured elsewhere: they are no reason not to measure here.
 _SAME = """
-    SELECT run_id, config FROM runs
+    SELECT run_id, config FROM runs JOIN models USING (model_id)
     WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND protocol_hash = $protocol_hash
         AND dtype = $dtype AND coalesce(stack, 'main') = $stack AND NOT list_contains(tags, 'reference')
+        AND models.configuration_hash = $configuration_hash AND models.tokenizer_hash = $tokenizer_hash
     ORDER BY started_at DESC, run_id DESC
 """
 
@@ -83,7 +84,7 @@ def draws(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str]]:
 
 def find_same(warehouse: Warehouse, **same: Any) -> list[tuple[str, str]]:
     """run_id and config of the runs of one model, text, protocol and dtype, the newest first."""
-    names = ("model_id", "corpus_id", "protocol_hash", "dtype", "stack")
+    names = ("model_id", "corpus_id", "protocol_hash", "dtype", "stack", "configuration_hash", "tokenizer_hash")
     return warehouse.read(_SAME, {name: same[name] for name in names}).rows()
 
 

@@ -22,8 +22,8 @@ from core.measure.provenance import anonymous_memory
 from core.measure.sample import draw_sample
 from core.measure.sources import find_weights
 from core.records import RunConfig
+from core.runs.choices import demo_models
 from core.runs.measuring import measure
-from core.verbs.measuring import DEMO_MODELS
 from core.warehouse.store import Warehouse
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--protocol", default="quick")
     parser.add_argument("--corpus", default="english-business")
-    parser.add_argument("models", nargs="*", default=DEMO_MODELS)
+    parser.add_argument("models", nargs="*", default=demo_models())
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for reference in options.models:

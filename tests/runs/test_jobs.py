@@ -64,7 +64,6 @@ def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
     assert queries.runs(warehouse)["run_id"].to_list() == [job.job_id]
     log = job.log.read_text(encoding="utf-8")
     assert all(phase in log for phase in ("load", "forward", "geometry"))
-    assert "tokens_per_second" in (job.folder / "progress.json").read_text(encoding="utf-8") or stand(job).told["at"]
 
 
 def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(config, warehouse):

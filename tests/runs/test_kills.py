@@ -26,7 +26,7 @@ import torch
 import core.measure.profile, core.measure.identity
 from core.measure.protocol import PROTOCOLS
 from core.runs.jobs import read_job
-from core.runs.measuring import run, sweep
+from core.runs.measuring import run
 from core.warehouse.store import Warehouse
 from tests.runs.small import SMALL
 
@@ -40,7 +40,6 @@ killed = 0
 while not (folder / "finished.json").exists():
     child = os.fork()
     if child == 0:
-        sweep(warehouse)
         run(read_job(folder), warehouse, lambda step: None)
         os._exit(0)
     if killed < kills:
@@ -48,7 +47,6 @@ while not (folder / "finished.json").exists():
         os.kill(child, signal.SIGKILL)
         killed += 1
     os.waitpid(child, 0)
-    sweep(warehouse)
 print(killed, time.monotonic() - started)
 """
 
