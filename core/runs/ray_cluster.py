@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import secrets
 import shutil
 import socket
 import tempfile
@@ -53,17 +55,15 @@ def connected(address: str | None) -> Iterator[Any]:
 
     Raises ResourceError where Ray is not installed or the cluster does not answer.
     """
+    require(address)
     # Read by Ray when it is imported. A job that is killed for its memory again and again must end some time.
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_task_oom_retries": "3"}
-    try:
-        import ray
-    except ImportError as error:
-        raise ResourceError(
-            "--engine ray needs Ray, which is not installed: python -m pip install -r requirements-ray.txt"
-        ) from error
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error", "RAY_task_oom_retries": "3"}
+    if address is None:  # Ray listens on all interfaces: only we can speak to this cluster, and no token stays on disk
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    import ray
+
     with ExitStack() as at_end:
         if address:
-            _require_listener(address)
             options: dict[str, Any] = {"address": address}
         else:
             # Its own folder, short because sockets lie in it: nothing of the cluster stays, the code's copy included.
@@ -73,16 +73,17 @@ def connected(address: str | None) -> Iterator[Any]:
                        "object_store_memory": _STORE_BYTES, "_temp_dir": place}  # fmt: skip
         try:
             ray.init(runtime_env=_environment(), logging_level="CRITICAL", log_to_driver=False, **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
+            hint = " Where it asks for a token: RAY_AUTH_MODE=token." if address else ""
             raise ResourceError(
-                f"The Ray cluster at {address or 'this machine'} cannot be used: {first_line(error)}"
+                f"The Ray cluster at {address or 'this machine'} cannot be used: {first_line(error)}.{hint}"
             ) from error
         at_end.callback(ray.shutdown)
         yield ray
 
 
 def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _environment() -> dict[str, Any]:
@@ -101,8 +102,17 @@ def _environment() -> dict[str, Any]:
     return {"working_dir": str(ROOT), "excludes": excludes, "env_vars": variables}
 
 
-def _require_listener(address: str) -> None:
-    """Ray itself would try for minutes, and then end the process."""
+def require(address: str | None) -> None:
+    """Raises ResourceError where Ray is not installed, or nobody listens at the address.
+
+    Ray itself would try for minutes, and then end the process.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ResourceError(
+            "--engine ray needs Ray, which is not installed: python -m pip install -r requirements-ray.txt"
+        )
+    if address is None:
+        return
     host, _, port = address.rpartition(":")
     if not (host and port.isdigit()):
         raise ResourceError(

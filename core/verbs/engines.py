@@ -14,10 +14,12 @@ def add_engine(verb: argparse.ArgumentParser) -> None:
 
 
 def chosen_engine(options: argparse.Namespace, warehouse):
-    """As core.runs.piloting.Engine. Raises InputError for arguments that do not belong together."""
+    """As core.runs.piloting.Engine. Raises InputError where arguments do not go together, or there is no Ray."""
     if options.engine == "ray":
         from core.runs import on_ray
+        from core.runs.ray_cluster import require
 
+        require(options.address)  # before anything is submitted
         return lambda jobs, told: on_ray.run_all(jobs, warehouse, options.address, told)
     if options.address:
         raise InputError("--address is that of a Ray cluster: add --engine ray, or leave it out.")
