@@ -109,7 +109,7 @@ def jobs_table(standings: Sequence[Any], now: float) -> str:
             "queued": "waits for its turn",
             "interrupted": f"{how_far}; resume or cancel it".lstrip("; "),
         }
-        rows.append((at.job.job_id[:13], at.state, asked.model, asked.corpus, asked.protocol, told[at.state],
+        rows.append((at.job.job_id[:13], at.state, asked.model, asked.corpus, asked.protocol, told.get(at.state, ""),
                      _minutes(left) if left is not None and at.state == "running" else ""))  # fmt: skip
     return "\n".join(_table(("job", "state", "model", "text", "protocol", "where it stands", "time left"), rows))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import subprocess
 import threading
 import time
@@ -111,7 +112,12 @@ def code_stamp() -> str:
 
 
 def code_version() -> str:
-    """Workdim's version, and the commit where the code is a git checkout."""
+    """Workdim's version, and the commit where the code is a git checkout.
+
+    Code that was sent to a cluster without its checkout has it from whoever sent it, in WORKDIM_CODE_VERSION.
+    """
+    if told := os.environ.get("WORKDIM_CODE_VERSION"):
+        return told
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     try:
         done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=ROOT, capture_output=True,

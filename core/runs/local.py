@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from core.errors import InputError
+from core.errors import InputError, ResourceError
 from core.runs.jobs import CANCEL_FILE, Job, Standing, is_held, lock_of, process_of, remove, stand, worker, write_json
 from core.warehouse.store import Warehouse, make_folder
 
@@ -22,6 +22,8 @@ COMMAND = (sys.executable, "-m", "core")
 POLL = 0.2
 GRACE = 0.8
 """Seconds that a process has to end by itself before it is killed: a cancel takes two at most."""
+PATIENCE = 30.0
+"""Seconds until one that is connecting to a cluster, say, must have seen that its job is cancelled."""
 
 
 def start(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
@@ -84,25 +86,31 @@ def run_all(
 def cancel(job: Job) -> None:
     """Stop the job, whatever it is doing, and remove it with all that it has so far.
 
-    Raises InputError where its process is on another machine.
+    Raises InputError where its process is on another machine, ResourceError where nobody calls it back from a cluster.
     """
     standing = stand(job)
     if standing.state in ("queued", "running"):
         if standing.worker.get("engine") == "ray":
             _call_back(job)
-            return
-        _stop(standing)
+        else:
+            _stop(standing)
     remove(job)
     with suppress(OSError):
         lock_of(job.folder).unlink(missing_ok=True)
 
 
 def _call_back(job: Job) -> None:
-    """Ask whoever sent the job to a cluster to call it back; it removes the job."""
+    """Ask whoever sent the job to a cluster to call it back; it removes the job, in less than two seconds if it can.
+
+    Raises ResourceError where it does not answer.
+    """
     with suppress(FileNotFoundError):
         (job.folder / CANCEL_FILE).touch()
-    end = time.monotonic() + 2 * GRACE
-    while job.folder.exists() and time.monotonic() < end:
+    end = time.monotonic() + PATIENCE
+    while job.folder.exists() and is_held(job.folder):
+        if time.monotonic() > end:
+            raise ResourceError(f"The job {job.job_id} is to be cancelled, but the process that sent it to a cluster "
+                                "does not answer. Stop that one.")  # fmt: skip
         time.sleep(POLL / 2)
 
 

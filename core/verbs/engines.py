@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 
 from core.errors import InputError
 
@@ -15,22 +14,16 @@ def add_engine(verb: argparse.ArgumentParser) -> None:
 
 
 def chosen_engine(options: argparse.Namespace, warehouse):
-    """As core.runs.piloting.Engine. Raises InputError for arguments that do not belong together."""
+    """As core.runs.piloting.Engine. Raises InputError where arguments do not go together, or there is no Ray."""
     if options.engine == "ray":
         from core.runs import on_ray
+        from core.runs.ray_cluster import require
 
-        return lambda jobs, told: on_ray.run_all(jobs, warehouse, options.address, told, partial(_needs, warehouse))
+        require(options.address)  # before anything is submitted
+        return lambda jobs, told: on_ray.run_all(jobs, warehouse, options.address, told)
     if options.address:
         raise InputError("--address is that of a Ray cluster: add --engine ray, or leave it out.")
     from core.runs import local
     from core.runs.turns import at_once
 
     return lambda jobs, told: local.run_all(jobs, warehouse, at_once(), told)
-
-
-def _needs(warehouse, config):
-    from core.preflight.card import estimate
-    from core.runs.on_ray import Needs
-
-    card = estimate(config, warehouse)
-    return Needs(card.memory_bytes, 1 if config.device.startswith("cuda") else 0)

@@ -86,9 +86,7 @@ def cancel(options: argparse.Namespace) -> int:
 
     job = find_job(chosen_warehouse(options), options.job).job
     local.cancel(job)
-    print(
-        f"The job {job.job_id[:13]} ({job.config.model}) is cancelled; only control passes that it had finished stay."
-    )
+    print(f"The job {job.job_id[:13]} ({job.config.model}) is cancelled; only control passes that it finished stay.")
     return 0
 
 

@@ -10,7 +10,7 @@ from core.errors import InputError
 from core.records import bytes_of
 from core.verbs.chosen import chosen_warehouse, fail, take_in
 from core.verbs.engines import chosen_engine
-from core.verbs.jobs import bring_to_end
+from core.verbs.jobs import bring_to_end, tell_end
 
 
 def measure(options: argparse.Namespace) -> int:
@@ -32,7 +32,10 @@ def measure(options: argparse.Namespace) -> int:
     _tell_costs(asked.protocol, asked.estimators)
     # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
     warehouse = chosen_warehouse(options)
-    return measure_all(together(asked, options.models), warehouse, options.again, chosen_engine(options, warehouse))
+    configs, engine = together(asked, options.models), chosen_engine(options, warehouse)
+    if options.engine == "ray":
+        return measure_at_once(configs, warehouse, options.again, engine)
+    return measure_all(configs, warehouse, options.again, engine)
 
 
 def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
@@ -81,6 +84,29 @@ def measure_all(configs, warehouse, again: bool = False, engine=None) -> int:
         except InputError as error:
             codes.append(fail(error))
     return 1 if 1 in codes else max(codes)  # a failure of ours says more than a request that cannot be met
+
+
+def measure_at_once(configs, warehouse, again: bool, engine) -> int:
+    """Give all to an engine that has room for many; each is told as it ends."""
+    from core.console import ProgressBar
+    from core.runs.jobs import submit
+    from core.runs.measuring import parts_of, sweep
+
+    warehouse.prepare()
+    sweep(warehouse)
+    worst, jobs = 0, {}
+    for config in (part for asked in configs for part in parts_of(asked)):
+        try:
+            job = submit(config, warehouse, again=again)
+            jobs[job.job_id] = job
+        except InputError as error:
+            worst = fail(error)
+    print(f"Measuring {len(jobs)} at once", flush=True)
+    with ProgressBar("Measuring") as bar:
+        for ended in engine(list(jobs.values()), lambda now: bar.report(now.progress) if now.progress else None):
+            bar.clear()
+            worst = tell_end(ended, warehouse) or worst
+    return worst
 
 
 def calibrate(options: argparse.Namespace) -> int:
