@@ -42,6 +42,7 @@ ONLY_IN = {
     "duckdb": {"warehouse"},
     "transformers": {"measure"},
     "streamlit": {"ui", "pages", "app"},
+    "ray": {"runs"},
 }
 HEAVY = ("torch", "transformers", "skdim", "ray")
 

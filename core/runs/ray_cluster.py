@@ -57,7 +57,7 @@ def connected(address: str | None) -> Iterator[Any]:
     """
     require(address)
     # Read by Ray when it is imported. A job that is killed for its memory again and again must end some time.
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error", "RAY_task_oom_retries": "3"}
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_task_oom_retries": "3"}
     if address is None:  # Ray listens on all interfaces: only we can speak to this cluster, and no token stays on disk
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     import ray

@@ -58,7 +58,8 @@ def work(job_id: str, request: dict[str, Any], cache: str, known: Parcels, board
     from core.preflight.expecting import expected_seconds
     from core.runs.measuring import run, sweep
 
-    ray.get(board.arrive.remote(job_id, ray.get_runtime_context().get_node_id()))
+    # Not waited for: whoever waits for Ray gives its CPUs to other jobs meanwhile.
+    board.arrive.remote(job_id, ray.get_runtime_context().get_node_id())
     _settle_in(cache, request["directory"])
     home = home_of(job_id)
     home.mkdir(mode=0o700, exist_ok=True)
