@@ -20,7 +20,8 @@ from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
 from core.runs import local
 from core.runs.jobs import new_run_id
-from core.runs.measuring import measure, sweep, sweep_to_read
+from core.runs.measuring import measure
+from core.runs.settling import sweep, sweep_to_read
 from core.tables import TABLES
 from core.verbs.measuring import measure_all
 from core.warehouse import parcels, queries

@@ -21,7 +21,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -35,14 +34,13 @@ from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError, WorkdimError
 from core.records import Progress, RunConfig
+from core.runs.locks import is_held, lock_of, process_of, release, worker
 from core.warehouse.store import Warehouse, folders_in, make_folder
 
 CANCEL_FILE = "cancel"
 """In a job's folder: whoever sent it to a cluster is to call it back."""
 MOST_CONTROLS = 8
 """More control passes than any protocol has: their run ids are fixed with the request."""
-LOOK = 0.02
-"""Seconds of looking until a lock counts as held."""
 STARTING = 20.0
 """Seconds after which a process that was started and does not hold its job's lock is taken for dead."""
 
@@ -231,32 +229,6 @@ def _is_starting(worker: dict[str, Any]) -> bool:
     return False
 
 
-def process_of(worker: dict[str, Any]) -> psutil.Process | None:
-    """The worker's process on this machine; None where it is gone, and its number perhaps another's."""
-    with suppress(psutil.Error, KeyError):
-        process = psutil.Process(worker["pid"])
-        if abs(process.create_time() - worker["created"]) < 1:
-            return process
-    return None
-
-
-def is_held(folder: Path) -> bool:
-    """Whether a process works on the job, told without disturbing it.
-
-    Who else looks at this moment has the lock too, for less than a millisecond: hence more than one look.
-    """
-    path = lock_of(folder)
-    if not path.exists():
-        return False
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=LOOK, poll_interval=LOOK / 4)
-    except Timeout:
-        return True
-    lock.release()
-    return False
-
-
 @contextmanager
 def held(job: Job, engine: str = "local") -> Iterator[None]:
     """Work on the job as its only process; raises InputError where another one does."""
@@ -271,13 +243,6 @@ def held(job: Job, engine: str = "local") -> Iterator[None]:
         yield
     finally:
         release(lock)
-
-
-def worker(pid: int) -> dict[str, Any]:
-    created = 0.0
-    with suppress(psutil.Error):
-        created = psutil.Process(pid).create_time()
-    return {"pid": pid, "created": created, "host": socket.gethostname(), "at": time.time()}
 
 
 def remove(job: Job) -> None:
@@ -303,16 +268,6 @@ def finish(job: Job, result: dict[str, Any]) -> None:
     write_json(job.folder / "finished.json", result)
     for folder in folders_in(job.folder):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def lock_of(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.lock")
-
-
-def release(lock: FileLock) -> None:
-    with suppress(OSError):  # Windows refuses while a waiting process has it open; that one removes it
-        Path(lock.lock_file).unlink(missing_ok=True)
-    lock.release()
 
 
 def new_run_id() -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 
 from core.errors import InputError, ResourceError
-from core.runs.jobs import CANCEL_FILE, Job, Standing, is_held, lock_of, process_of, remove, stand, worker, write_json
+from core.runs.jobs import CANCEL_FILE, Job, Standing, remove, stand, write_json
+from core.runs.locks import is_held, lock_of, process_of, worker
 from core.warehouse.store import Warehouse, make_folder
 
 ROOT = Path(__file__).resolve().parents[2]

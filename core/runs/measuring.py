@@ -8,45 +8,26 @@ warehouse.
 from __future__ import annotations
 
 import errno
-import json
-import logging
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
 
 from core.analysis.shape import summarise
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.records import Profile, Progress, ProgressCallback, Protocol, RunConfig
-from core.runs.jobs import (
-    Job,
-    Standing,
-    fail,
-    finish,
-    held,
-    job_folders,
-    lock_of,
-    read_job,
-    release,
-    remove,
-    submit,
-)
+from core.records import Profile, Progress, ProgressCallback, RunConfig
+from core.runs.jobs import Job, Standing, fail, finish, held, remove, submit
+from core.runs.known import Control, look_up
 from core.runs.reporting import Reporter, log, logged
+from core.runs.settling import sweep, take_in_finished
 from core.runs.turns import turn
 from core.warehouse import parcels
 from core.warehouse.parcel_format import is_parcel
-from core.warehouse.profiles import draws, find_same, read_finished, read_profile
-from core.warehouse.store import Warehouse, folders_in
+from core.warehouse.profiles import read_finished
+from core.warehouse.store import Warehouse
 
-_log = logging.getLogger("workdim")
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 Expected = Callable[[RunConfig, Warehouse], Mapping[str, float]]
-_SHOWN = 7 * 24 * 3600.0
-"""Seconds that a finished job is listed."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +79,7 @@ def run(job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: Ex
             report = Reporter(job, progress)
             with turn(job, warehouse, lambda before: report(Progress("queued", 0, before))):
                 report(Progress("load", 0, 1))
-                _take_in_finished(job.folder, warehouse)
+                take_in_finished(job.folder, warehouse)
                 report.expect(_forecast(job, warehouse, expected) if expected else {})
                 finished = _run(job, warehouse, report)
         except Exception as error:
@@ -108,13 +89,6 @@ def run(job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: Ex
         finish(job, {"run_id": finished.run_id, "waits": finished.waits, "failed": finished.failed,
                      "was_known": finished.was_known})  # fmt: skip
     return finished
-
-
-def _take_in_finished(folder: Path, warehouse: Warehouse) -> None:
-    """Passes that an earlier process finished, and could not bring further."""
-    for finished in filter(is_parcel, folders_in(folder)):
-        parcels.finish(warehouse, finished)
-    parcels.take_in(warehouse)
 
 
 def _forecast(job: Job, warehouse: Warehouse, expected: Expected) -> Mapping[str, float]:
@@ -129,7 +103,7 @@ def _forecast(job: Job, warehouse: Warehouse, expected: Expected) -> Mapping[str
 def _run(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> Finished:
     if is_parcel(warehouse.parcels / job.job_id):  # finished by an earlier process
         return outcome(Standing(job, "finished", result={"run_id": job.job_id}), warehouse)
-    planned, first, same = _look_up(job, warehouse)
+    planned, first, same = look_up(job, warehouse)
     if same:
         controls = [one.known for one in planned if one.known]
         return Finished(same.run.run_id, same, controls=tuple(controls), was_known=True)
@@ -161,79 +135,8 @@ def parts_of(config: RunConfig) -> list[RunConfig]:
     return [config, *seeds, *texts]
 
 
-@dataclass(frozen=True)
-class _Control:
-    """One control pass of a measurement."""
-
-    name: str
-    label: str
-    seed: int
-    run_id: str
-    known: Profile | None
-    """None where the warehouse does not have it."""
-
-
-def _look_up(job: Job, warehouse: Warehouse) -> tuple[list[_Control], Profile | None, Profile | None]:
-    """All that the warehouse has for this measurement.
-
-    Its control passes; the first run on another draw of the text; and this very run, where it shall not be measured
-    again. Raises EstimateError for further estimators that cannot be asked for.
-
-    Asked before the first pass: a warehouse that is locked between two passes must not end hours of measuring. Listed
-    are the passes of the protocol, and whatever else the warehouse has.
-    """
-    from core.geometry.costs import require_further
-    from core.measure.identity import identify
-    from core.measure.protocol import find_protocol
-    from core.preflight.passes import control_passes
-
-    config = job.config
-    protocol = find_protocol(config.protocol)
-    require_further(config.estimators, protocol.name, protocol.clouds)
-    identity = identify(config)
-    same = asdict(identity)
-    planned = [
-        _Control(one.name, one.label, one.seed, job.control_ids[one.position],
-                 read_profile(warehouse, one.run_id) if one.run_id else None)
-        for one in control_passes(config, protocol, identity, warehouse)
-    ]  # fmt: skip
-    again = None if job.again else _same_run(config, protocol, same, warehouse)
-    of_text = {name: same[name] for name in ("model_id", "corpus_id", "dtype", "stack")}
-    runs = [(run_id, seed) for run_id, seed, digest in draws(warehouse, **of_text) if digest == protocol.hash(seed)]
-    first, first_seed = runs[0] if runs else (None, None)
-    # Measured again, the first draw is still the first.
-    return planned, read_profile(warehouse, first) if first and first_seed != config.seed else None, again
-
-
-def _same_run(config: RunConfig, protocol: Protocol, same: dict[str, str], warehouse: Warehouse) -> Profile | None:
-    """The newest run of this model and text that holds all that is asked for."""
-    for run_id, stored in find_same(warehouse, **same):
-        told = json.loads(stored)
-        if _covers(told["run"], asdict(config)) and _protocol_covers(told["protocol"], asdict(protocol)):
-            return read_profile(warehouse, run_id)
-    return None
-
-
-def _covers(run: dict[str, Any], asked: dict[str, Any]) -> bool:
-    """Whether a run was asked for no less; words depend on the companions."""
-    return (
-        {*run["companions"]} == {*asked["companions"]}
-        and {*run["estimators"]} >= {*asked["estimators"]}
-        and run["keep_tokens"] >= asked["keep_tokens"]
-        and run["controls"] >= asked["controls"]
-    )
-
-
-def _protocol_covers(run: dict[str, Any], asked: dict[str, Any]) -> bool:
-    """Whether a protocol of the same hash runs no less besides what is compared."""
-    numbers = ("n_surrogates", "n_random_models")
-    return all(run[name] >= asked[name] for name in numbers) and all(
-        {*run[name]} >= {*asked[name]} for name in ("passes", "more_estimators")
-    )
-
-
 def _controls(
-    job: Job, warehouse: Warehouse, planned: list[_Control], progress: ProgressCallback
+    job: Job, warehouse: Warehouse, planned: list[Control], progress: ProgressCallback
 ) -> tuple[list[Profile], dict[str, str]]:
     """The control passes, those that are not known measured now; and why a pass could not be measured.
 
@@ -326,52 +229,3 @@ def _against_first_draw(profile: Profile, first: Profile | None) -> Profile:
 
     check = second_draw(first, replace(profile, summaries=summarise(profile))) if first else None
     return replace(profile, checks=[*profile.checks, check]) if check else profile
-
-
-def sweep(warehouse: Warehouse) -> None:
-    """Bring in what waits: passes that were finished, and parcels. What a stopped job has so far is left to it.
-
-    Finished jobs are cleared away a week later. One that cannot be settled is warned of and stops nothing.
-    """
-    for reason in _settle_all(warehouse):
-        _log.warning("%s", reason)
-    parcels.ingest_waiting(warehouse)
-
-
-def sweep_to_read(warehouse: Warehouse) -> list[str]:
-    """As `sweep`, for verbs that only read: what cannot be written now goes on waiting, and one line says why."""
-    return _settle_all(warehouse) + parcels.take_in(warehouse).lines
-
-
-def _settle_all(warehouse: Warehouse) -> list[str]:
-    reasons = []
-    for folder in job_folders(warehouse):
-        try:
-            _settle(warehouse, folder)
-        except (ResourceError, WarehouseError) as error:
-            reasons.append(str(error))
-        except OSError as error:  # somebody else's folder, which may be read and not written
-            reasons.append(f"The job {folder} is left as it is: {error.strerror or error}.")
-    return reasons
-
-
-def _settle(warehouse: Warehouse, folder: Path) -> None:
-    """Finished passes of a job that nobody works on become parcels; the job is finished once its own run is one."""
-    lock = FileLock(lock_of(folder))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return
-    try:
-        for finished in filter(is_parcel, folders_in(folder)):
-            parcels.finish(warehouse, finished)
-        job, end = read_job(folder), folder / "finished.json"
-        if job is None:
-            if not (folder / "job.json").exists():  # one of another version is left to that
-                shutil.rmtree(folder, ignore_errors=True)
-        elif end.exists() and time.time() - end.stat().st_mtime > _SHOWN:
-            remove(job)
-        elif not end.exists() and is_parcel(warehouse.parcels / folder.name):
-            finish(job, {"run_id": folder.name})
-    finally:
-        release(lock)

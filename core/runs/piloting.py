@@ -11,8 +11,10 @@ from filelock import FileLock, Timeout
 from core.errors import InputError, WarehouseError
 from core.pilots import Pilot, requests
 from core.records import RunConfig
-from core.runs.jobs import Job, Standing, is_held, lock_of, pilot_folder, release, remove, submit
-from core.runs.measuring import parts_of, sweep
+from core.runs.jobs import Job, Standing, pilot_folder, remove, submit
+from core.runs.locks import is_held, lock_of, release
+from core.runs.measuring import parts_of
+from core.runs.settling import sweep
 from core.warehouse import pilots
 from core.warehouse.store import Warehouse, make_folder
 

@@ -12,7 +12,6 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,11 +55,12 @@ def work(job_id: str, request: dict[str, Any], cache: str, known: Parcels, board
     import ray
 
     from core.preflight.expecting import expected_seconds
-    from core.runs.measuring import run, sweep
+    from core.runs.measuring import run
+    from core.runs.settling import sweep
 
     # Not waited for: whoever waits for Ray gives its CPUs to other jobs meanwhile.
     board.arrive.remote(job_id, ray.get_runtime_context().get_node_id())
-    _settle_in(cache, request["directory"])
+    _settle_in(cache)
     home = home_of(job_id)
     home.mkdir(mode=0o700, exist_ok=True)
     warehouse = Warehouse(home / "workdim.duckdb")
@@ -119,15 +119,13 @@ def _folders(parent: Path) -> list[Path]:
     return [path for path in parent.iterdir() if not path.name.startswith(".")] if parent.is_dir() else []
 
 
-def _settle_in(cache: str, directory: str) -> None:
-    """The cache and the folder of whoever asked, where this machine has them, too.
+def _settle_in(cache: str) -> None:
+    """The cache of whoever asked, where this machine has it, too.
 
     The code itself lies in a folder that goes with the cluster: no place to keep models in.
     """
     here = cache if os.path.isdir(cache) and os.access(cache, os.W_OK) else str(Path.home() / ".cache" / "workdim")
     os.environ.setdefault("WORKDIM_CACHE", here)
-    with suppress(OSError):
-        os.chdir(directory)
 
 
 def _on_this_gpu(job: Job) -> Job:

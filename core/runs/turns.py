@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 
 from core.errors import InputError
-from core.runs.jobs import Job, all_jobs, release
+from core.runs.jobs import Job, all_jobs
+from core.runs.locks import release
 from core.warehouse.store import Warehouse
 
 POLL = 0.3

@@ -71,7 +71,8 @@ def together(asked, models: Sequence[str]):
 def measure_all(configs, warehouse, again: bool = False, engine=None) -> int:
     """Measure one after the other, each in a process of its own; one that cannot be measured does not stop the next."""
     from core.runs.jobs import submit
-    from core.runs.measuring import parts_of, sweep
+    from core.runs.measuring import parts_of
+    from core.runs.settling import sweep
 
     warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
     sweep(warehouse)
@@ -90,7 +91,8 @@ def measure_at_once(configs, warehouse, again: bool, engine) -> int:
     """Give all to an engine that has room for many; each is told as it ends."""
     from core.console import ProgressBar
     from core.runs.jobs import submit
-    from core.runs.measuring import parts_of, sweep
+    from core.runs.measuring import parts_of
+    from core.runs.settling import sweep
 
     warehouse.prepare()
     sweep(warehouse)

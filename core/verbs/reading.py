@@ -43,7 +43,7 @@ def runs(options: argparse.Namespace) -> int:
 
 def ingest(options: argparse.Namespace) -> int:
     from core.instrument import references
-    from core.runs.measuring import sweep
+    from core.runs.settling import sweep
     from core.warehouse import parcels
 
     warehouse = chosen_warehouse(options)

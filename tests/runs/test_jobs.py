@@ -20,8 +20,10 @@ from core.measure.profile import measure_profile
 from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
 from core.runs import local
-from core.runs.jobs import all_jobs, find_job, stand, submit, worker, write_json
-from core.runs.measuring import measure, sweep
+from core.runs.jobs import all_jobs, find_job, stand, submit, write_json
+from core.runs.locks import worker
+from core.runs.measuring import measure
+from core.runs.settling import sweep
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core
 from tests.runs.small import SMALL
