@@ -15,18 +15,19 @@ import psutil
 import pytest
 
 from core.errors import InputError, ResourceError
-from core.measure import kept
+from core.measure import kept, loading
 from core.measure.profile import measure_profile
 from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
 from core.runs import local
 from core.runs.jobs import all_jobs, find_job, stand, submit, write_json
 from core.runs.locks import worker
-from core.runs.measuring import measure
+from core.runs.measuring import measure, run
 from core.runs.settling import sweep
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core
 from tests.runs.small import SMALL
+from tests.tiny import save_tiny_model
 
 
 @pytest.fixture
@@ -244,3 +245,85 @@ def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
     assert not left_over(warehouse)
     with pytest.raises(InputError, match="0 jobs begin with"):
         find_job(warehouse, "anything")
+
+
+def test_a_job_killed_between_its_parcel_and_its_end_is_finished_by_the_next(config, warehouse, monkeypatch):
+    job = submit(config, warehouse)
+    with monkeypatch.context() as dying:
+        dying.setattr("core.runs.measuring.parcels.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            run(job, warehouse, quiet)
+    assert (warehouse.parcels / job.job_id).is_dir() and stand(job).state == "interrupted"
+    monkeypatch.setattr("core.measure.profile.measure_profile", None)  # nothing is measured again
+    assert run(job, warehouse, quiet).run_id == job.job_id
+    assert queries.runs(warehouse)["run_id"].to_list() == [job.job_id]
+
+
+def test_paths_are_those_of_whoever_asked(tmp_path, warehouse, monkeypatch):
+    for seed, place in enumerate(("here", "there")):
+        save_tiny_model(tmp_path / place / "model", seed=seed)
+    jobs = []
+    for place in ("here", "there"):
+        monkeypatch.chdir(tmp_path / place)
+        jobs.append(submit(RunConfig("./model", "english-business"), warehouse))
+    assert jobs[0].job_id != jobs[1].job_id
+    assert [job.config.model for job in jobs] == [str(tmp_path / place / "model") for place in ("here", "there")]
+
+
+def test_a_stopped_job_takes_what_its_new_request_says(config, warehouse):
+    job = submit(config, warehouse)
+    again = submit(config, warehouse, pilot_id="one", again=True)
+    assert again.job_id == job.job_id and (again.again, again.pilot_id) == (True, "one")
+    assert find_job(warehouse, job.job_id).job == again
+
+
+def test_kept_layers_are_not_those_of_another_configuration(tmp_path, monkeypatch):
+    monkeypatch.setitem(PROTOCOLS, "small", SMALL)
+    folder = save_tiny_model(tmp_path / "model")
+    config = RunConfig(str(folder), "english-business", "small", device="cpu")
+    first = measure_profile(config, "a", tmp_path / "kept", quiet)
+    path = folder / "config.json"
+    changed = json.loads(path.read_text(encoding="utf-8")) | {"hidden_act": "relu"}
+    path.write_text(json.dumps(changed), encoding="utf-8")
+    loading._stored_config.cache_clear()
+    again = measure_profile(config, "a", tmp_path / "kept", quiet)
+    fresh = measure_profile(config, "a", tmp_path / "fresh", quiet)
+    assert again.estimates == fresh.estimates != first.estimates
+
+
+def test_a_run_that_holds_less_is_not_the_same_run(config, warehouse, monkeypatch):
+    """Protocols that compare alike may run more besides; and a folder may hold another network tomorrow."""
+    measure(config, warehouse, quiet)
+    more = replace(SMALL, name="more", more_estimators=("skdim_lPCA",))
+    assert more.hash(0) == SMALL.hash(0)
+    monkeypatch.setitem(PROTOCOLS, "more", more)
+    deep = measure(replace(config, protocol="more"), warehouse, quiet, again=False)
+    assert not deep.was_known and "skdim_lPCA" in {row.estimator for row in deep.profile.estimates}
+    assert measure(config, warehouse, quiet, again=False).was_known
+
+
+def test_what_was_spent_before_a_stop_is_counted(config, tmp_path):
+    measure_profile(config, "a", tmp_path / "kept", quiet)
+    spent = json.loads((tmp_path / "kept" / "spent.json").read_text(encoding="utf-8"))
+    spent["seconds"]["forward"] += 1000
+    (tmp_path / "kept" / "spent.json").write_text(json.dumps(spent), encoding="utf-8")
+    again = measure_profile(config, "a", tmp_path / "kept", quiet)
+    assert json.loads(again.run.phase_seconds)["forward"] > 1000
+    assert again.run.started_at.isoformat() == spent["started_at"]
+
+
+def test_a_forecast_that_fails_fails_nothing(config, warehouse):
+    def fail(*_):
+        raise OverflowError("too long")
+
+    job = submit(config, warehouse)
+    assert run(job, warehouse, quiet, fail).run_id == job.job_id
+    assert "too long" in job.log.read_text(encoding="utf-8")
+
+
+def test_a_job_of_another_version_is_left_alone(config, warehouse):
+    job = submit(config, warehouse)
+    told = json.loads((job.folder / "job.json").read_text(encoding="utf-8"))
+    (job.folder / "job.json").write_text(json.dumps(told | {"from_tomorrow": 1}), encoding="utf-8")
+    sweep(warehouse)
+    assert (job.folder / "job.json").exists() and all_jobs(warehouse) == []

@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
+from core.errors import WarehouseLocked
 from core.pilot_file import read_pilot
-from core.runs import local
+from core.runs import local, turns
 from core.runs.choices import protocols, texts
-from core.runs.jobs import all_jobs, stand, submit
+from core.runs.jobs import Standing, all_jobs, stand, submit
 from core.runs.piloting import run_pilot
 from core.warehouse import queries
 from core.warehouse.store import Warehouse
@@ -100,3 +101,58 @@ def test_jobs_that_a_pilot_has_not_come_to_wait_while_it_is_at_work(measured, wa
     assert {one.state for one in all_jobs(warehouse)} == {"interrupted"}
     again = submit(all_jobs(warehouse)[0].job.config, warehouse)
     assert again.pilot_id == pilot.pilot_id
+
+
+def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, warehouse, monkeypatch):
+    """What it had not come to is its own, and waits for nobody."""
+    monkeypatch.setattr("core.measure.protocol.PROTOCOLS", {"small": SMALL})
+    folder, _done = measured
+    pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
+
+    def stopped(_jobs, _told):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run_pilot(pilot, warehouse, stopped, lambda at: None))
+    seen = []
+
+    def engine(jobs, _told):
+        seen.extend(jobs)
+        assert [job.job_id for job in jobs] == sorted(job.job_id for job in jobs)
+        assert turns._before(jobs[-1], warehouse) == 0  # those that were not started hold nobody up
+        return iter(())
+
+    assert list(run_pilot(pilot, warehouse, engine, lambda at: None)) == []
+    assert len(seen) == 4
+
+
+def test_what_a_pilot_has_not_come_to_can_be_cancelled(measured, warehouse, monkeypatch):
+    monkeypatch.setattr("core.measure.protocol.PROTOCOLS", {"small": SMALL})
+    folder, _done = measured
+    pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
+
+    def engine(jobs, _told):
+        local.cancel(jobs[0])
+        yield stand(jobs[0])
+
+    (outcome,) = run_pilot(pilot, warehouse, engine, lambda at: None)
+    assert outcome.state == "cancelled" and len(all_jobs(warehouse)) == 3
+
+
+def test_a_locked_warehouse_does_not_end_a_pilot(measured, warehouse, monkeypatch):
+    monkeypatch.setattr("core.measure.protocol.PROTOCOLS", {"small": SMALL})
+    folder, _done = measured
+    pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
+
+    def refuse(*_):
+        raise WarehouseLocked("Another process has it.")
+
+    monkeypatch.setattr("core.runs.piloting.pilots.add_runs", refuse)
+
+    def engine(jobs, _told):
+        for job in jobs:
+            yield Standing(job, "finished", result={"run_id": job.job_id, "was_known": True})
+
+    outcomes = list(run_pilot(pilot, warehouse, engine, lambda at: None))
+    assert [one.state for one in outcomes] == ["finished"] * 4
+    assert all("Another process" in one.notes[0] for one in outcomes) and len(all_jobs(warehouse)) == 4
