@@ -166,7 +166,7 @@ def test_estimators_that_every_run_measures_are_refused_before_anything_is_measu
     steps = []
     with pytest.raises(EstimateError, match="d2 is measured in every run"):
         measure(replace(config, estimators=("d2",)), warehouse, steps.append)
-    assert not steps
+    assert {step.phase for step in steps} <= {"load"}
 
 
 @pytest.mark.parametrize("error", [WarehouseLocked("Another process has it."), ResourceError("The disk is full.")])
@@ -353,7 +353,7 @@ def test_a_measurement_at_work_is_left_alone_and_its_scratch_never_travels(confi
     finished = measure(config, warehouse, look)
     in_job, in_kept = seen[0]
     assert in_job == {"job.json", "worker.json", "progress.json", "log.txt", f"kept-{finished.run_id}"}
-    assert in_kept == {"key.json", "states.npy", "norms.npy", "forward.json"} and not finished.waits
+    assert in_kept == {"key.json", "states.npy", "norms.npy", "forward.json", "spent.json"} and not finished.waits
     assert not list(warehouse.jobs.iterdir())
 
 
