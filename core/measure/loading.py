@@ -43,9 +43,14 @@ def _stored_config(weights: Weights) -> Any:
 # A measurement with its control passes asks several times, and a GGUF file takes seconds to answer.
 @lru_cache(maxsize=16)
 def read_tokenizer(weights: Weights) -> Any:
-    """Raises ModelError where it is missing, damaged, or needs a package that is not installed."""
+    """It cuts long texts at their end, whatever its files say: a window is read from its beginning.
+
+    Raises ModelError where it is missing, damaged, or needs a package that is not installed.
+    """
     require_tokenizer(weights)
-    return _load(weights, transformers.AutoTokenizer, "tokenizer")
+    tokenizer = _load(weights, transformers.AutoTokenizer, "tokenizer")
+    tokenizer.truncation_side = "right"
+    return tokenizer
 
 
 def read_network(weights: Weights, loader: Any, dtype: torch.dtype, **placed: Any) -> Any:

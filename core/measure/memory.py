@@ -6,6 +6,7 @@ right within 25 percent; a batch that does not fit after all is halved (core/mea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from core.errors import ResourceError
+from core.measure.scans import Scan, scan_of
 
 SAFE_SHARE = 0.7
 """Of the free memory, what a pass may take where no budget was asked for: the rest is for other programs."""
@@ -45,6 +47,9 @@ class Shape:
     """Bytes of the parameters outside the blocks."""
     multiplications: int = 0
     """Per token, in the products of the blocks and of the head."""
+    heads: int = 0
+    """Heads whose scores, a number for every two tokens of a window, are in memory; 0 where a kernel keeps them."""
+    scan: Scan = Scan()
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,12 @@ def shape_of(
     logits: int,
     running: Sequence[nn.Module] | None = None,
     experts: int | None = None,
+    heads: int = 0,
 ) -> Shape:
     """module: the network, which may be on the meta device; blocks: of all its stacks.
 
-    running: the blocks that a pass runs, all where None; experts: how many of a mixture each token goes through.
+    running: the blocks that a pass runs, all where None; experts: how many of a mixture each token goes through;
+    heads: those of an attention that has its scores in memory.
     """
     within = {id(part) for block in blocks for part in block.modules()}
     outside = [part for part in module.modules() if id(part) not in within]
@@ -85,6 +92,8 @@ def shape_of(
         logits=logits,
         outside=weights - of_blocks,
         multiplications=int(sum(p.numel() * _used(p, experts) for p in ran)) + logits * hidden_size,
+        heads=heads,
+        scan=scan_of(blocks),
     )
 
 
@@ -113,6 +122,9 @@ def batch_bytes(shape: Shape, batch: int, n_tokens: int) -> int:
     """Peak of one batch: a block with its input and residual, or the head with the state that it reads."""
     tokens = batch * n_tokens
     block = tokens * shape.element * (shape.width + 4 * shape.hidden_size)
+    # Scores as they are, with the mask, and twice in float32 for the softmax.
+    block += tokens * n_tokens * shape.heads * (2 * shape.element + 2 * 4)
+    block += batch * math.ceil(n_tokens / shape.scan.chunk) * shape.scan.chunk * shape.scan.token_bytes
     head = tokens * shape.element * (shape.logits + 2 * shape.hidden_size) + LOSS_ROWS * shape.logits * 4 * 3
     return max(block, head) + tokens * shape.hidden_size * 4  # the copy that is spilled
 

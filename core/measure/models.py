@@ -189,7 +189,9 @@ class Blueprint:
         running = [block for one in stacks if self.stack in (one.name, "decoder") for block in one.blocks]
         logits = own.vocab_size if self.kind == "decoder" else 0
         experts = getattr(own, "num_experts_per_tok", None)
-        return shape_of(module, self.blocks(module), own.hidden_size, logits, running, experts)
+        is_eager = module.config._attn_implementation == "eager"  # what transformers takes where it has no kernel
+        heads = getattr(own, "num_attention_heads", 0) if is_eager else 0
+        return shape_of(module, self.blocks(module), own.hidden_size, logits, running, experts, heads)
 
     def blocks(self, module: Any) -> list[nn.Module]:
         """Of all stacks."""

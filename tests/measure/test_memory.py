@@ -1,6 +1,7 @@
 """What a pass takes, and what follows from it: in memory, on demand, smaller batches, or no."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -13,6 +14,7 @@ from core.measure.memory import SAFE_SHARE, batch_bytes, free_memory, plan_memor
 from core.measure.models import Blueprint, read_blueprint
 from core.measure.profile import _open
 from core.measure.protocol import PROTOCOLS
+from core.measure.scans import Scan
 from core.measure.sources import find_weights
 from core.records import RunConfig
 from tests.gguf_files import save_tiny_gguf
@@ -61,6 +63,30 @@ def test_a_shape_counts_the_network(tiny_llama):
     assert shape.weights == 2 * sum(p.numel() for p in module.parameters())
     assert shape.largest_unit == 2 * 2000 * 48  # the embedding
     assert shape.width == 48 + 24 + 24 + 48 + 96 + 96 + 48  # query, key, value, output; gate, up, down
+
+
+@pytest.mark.parametrize(
+    "family, heads, token_bytes, chunk",
+    [
+        ("llama", 0, 0, 1),
+        ("bloom", 4, 0, 1),
+        ("mamba", 0, 14 * 96 * 8, 1),  # 96 inner numbers with 8 states each
+        ("mamba2", 0, 8 * (24 * 8 + 16 * 32), 32),  # 8 heads
+    ],
+)
+def test_a_shape_counts_what_is_there_beside_the_products(tmp_path, family, heads, token_bytes, chunk):
+    blueprint = read_blueprint(find_weights(str(save_tiny_model(tmp_path, family))), "float32", "cpu", None)
+    shape = blueprint.shape(blueprint.on_meta())
+    assert (shape.heads, shape.scan) == (heads, Scan(token_bytes, chunk))
+
+
+def test_scores_and_scans_are_part_of_a_batch():
+    plain, n_tokens = batch_bytes(SHAPE, 2, 100), 2 * 100
+    wide = 10**5  # so many heads that the block is more than the head with its logits
+    more = [batch_bytes(replace(SHAPE, heads=wide + n), 2, 100) for n in (0, 1)]
+    assert more[1] - more[0] == n_tokens * 100 * 16 and more[0] > plain
+    scanned = [batch_bytes(replace(SHAPE, scan=Scan(10**6 + n, 64)), 2, 100) for n in (0, 1)]
+    assert scanned[1] - scanned[0] == 2 * 128  # windows of two chunks
 
 
 def test_what_the_process_holds_is_no_room():

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from core.errors import ModelError
+from core.measure.encoding import encode_text
 from core.measure.loading import read_tokenizer
 from core.measure.models import open_model
 from core.measure.profile import measure_profile
@@ -73,6 +74,17 @@ def test_a_damaged_file_is_named(name, content, message, tmp_path):
     (folder / name).write_bytes(content)
     with pytest.raises(ModelError, match=message):
         read_tokenizer(find_weights(str(folder)))
+
+
+def test_a_window_is_read_from_its_beginning_whichever_side_the_tokenizer_would_cut(tmp_path):
+    folder = save_tiny_model(tmp_path / "left")
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"truncation_side": "left"}), encoding="utf-8")
+    text = "The first sentence of a window counts. The last of a text that is too long does not."
+    left, right = (
+        encode_text(text, each, 8) for each in (read_tokenizer(find_weights(str(folder))), train_tokenizer())
+    )
+    assert left.ids == right.ids and left.offsets[0].tolist() == right.offsets[0].tolist()
 
 
 def test_a_tokenizer_bigger_than_the_vocabulary_is_found_out_before_the_weights_are_read(tmp_path, monkeypatch):
