@@ -194,3 +194,20 @@ def test_certificates_are_taken_from_whichever_variable_names_them(variable, hub
     monkeypatch.setattr(os, "environ", others | {variable: str(tmp_path / "absent")})
     with pytest.raises(ResourceError, match=f"{variable} names the certificates .*absent, which is not there"):
         route()
+
+
+def test_of_several_folders_of_certificates_those_that_are_there_are_taken(hub, monkeypatch, tmp_path):
+    named = os.pathsep.join((str(tmp_path / "absent"), str(tmp_path)))
+    others = {name: text for name, text in os.environ.items() if name not in network.BUNDLES}
+    monkeypatch.setattr(os, "environ", others | {"SSL_CERT_DIR": named})
+    assert route().certificate == f"SSL_CERT_DIR={named}"
+    assert (os.environ["SSL_CERT_DIR"], os.environ["REQUESTS_CA_BUNDLE"]) == (named, str(tmp_path))
+
+
+def test_passwords_of_a_mirror_are_in_no_message(hub, monkeypatch):
+    _in_force(monkeypatch, hub.url.replace("//", "//me:secret@") + "/hf")
+    for status in (418, 503):
+        hub.answers["hf/api"] = (status, "")
+        with pytest.raises((ModelError, ResourceError), match=r"http://127\.0\.0\.1:\d+/hf \(HF_ENDPOINT\)") as caught:
+            from_hub("our/tiny", "")
+        assert "secret" not in str(caught.value)
