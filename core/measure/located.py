@@ -91,8 +91,8 @@ def _in_package(asked: PackageRequest) -> Located:
             f"{asked.requirement} is not here. {reason} Connect, set up pip's index or proxy, or measure a "
             "local folder."
         )
-    command = [sys.executable, "-m", "pip", "index", "versions", "--no-input", "--disable-pip-version-check", "--timeout",
-               "10", "--retries", "0", asked.name]  # fmt: skip
+    command = [sys.executable, "-m", "pip", "index", "versions", "--no-input", "--disable-pip-version-check",
+               "--timeout", "10", "--retries", "0", asked.name]  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False,
                               timeout=INDEX_PATIENCE)  # fmt: skip
