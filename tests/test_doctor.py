@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from core import cli
-from core.measure import machine
+from core.measure import index, machine
 from core.measure.packages import DEMO_WHEELS
 from core.verbs import doctor
 from core.warehouse.health import look_at
@@ -25,7 +25,7 @@ def cached(tmp_path, monkeypatch):
         (tmp_path / "cache" / "pypi" / name / wheel.version).mkdir(parents=True)
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(machine, "why_no_hub", lambda: None)
-    monkeypatch.setattr(machine, "package_index", lambda: ("https://index.example", None))
+    monkeypatch.setattr(index, "package_index", lambda: ("https://index.example", None))
     return tmp_path / "w.duckdb"
 
 
@@ -56,7 +56,7 @@ def test_what_is_no_part_of_the_basic_job_is_told_and_fails_nothing(cached, caps
 
 
 def test_an_index_that_is_away_matters_where_the_demo_models_are_not_here(cached, capsys, monkeypatch):
-    monkeypatch.setattr(machine, "package_index", lambda: ("https://index.example", "It cannot be reached."))
+    monkeypatch.setattr(index, "package_index", lambda: ("https://index.example", "It cannot be reached."))
     assert examined(cached, capsys)[0] == 0
     monkeypatch.setenv("WORKDIM_CACHE", str(cached.parent / "empty"))
     code, facts = examined(cached, capsys)
@@ -103,10 +103,34 @@ def test_a_file_that_is_no_warehouse_fails_the_basic_job(cached, capsys):
 
 
 def test_passwords_of_an_index_are_not_shown(monkeypatch):
-    monkeypatch.setattr(machine, "why_no_connection", lambda address, patience: "refused")
+    monkeypatch.setattr(index, "why_no_connection", lambda address, patience: "refused")
     monkeypatch.setenv("PIP_INDEX_URL", "https://me:secret@index.example/simple")
-    address, reason = machine.package_index()
-    assert "secret" not in address + reason and "index.example cannot be reached (refused)" in reason
+    address, reason = index.package_index()
+    assert "secret" not in address + reason and "index.example/simple cannot be reached (refused)" in reason
+
+
+@pytest.mark.parametrize("secret", ["se#cret", "se/cret", "12#cret", "12/cret", "12?cret"])
+def test_an_address_that_is_none_is_one_line_without_its_password(cached, capsys, monkeypatch, secret):
+    monkeypatch.undo()  # the real look at the network
+    monkeypatch.setenv("WORKDIM_CACHE", str(cached.parent / "cache"))
+    for name in ("no_proxy", "NO_PROXY", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:{secret}@proxy.example:3128")
+    monkeypatch.setenv("PIP_INDEX_URL", f"https://me:{secret}@index.example/simple")
+    code, facts = examined(cached, capsys)
+    lines = " ".join(problem["line"] for problem in facts["problems"])
+    assert "HTTPS_PROXY is no address; write # and / in a password as %23 and %2F." in lines
+    assert facts["package index"].startswith("PIP_INDEX_URL (") and "PIP_INDEX_URL is no address; write #" in lines
+    assert code == 0 and "cret" not in json.dumps(facts)
+
+
+def test_passwords_of_a_mirror_are_not_shown(cached, capsys, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "https://me:secret@mirror.example/hf")
+    _, facts = examined(cached, capsys)
+    assert facts["hub"].startswith("https://mirror.example/hf (") and facts["hub mirror"] == "https://mirror.example/hf"
+    assert "secret" not in json.dumps(facts)
 
 
 def test_a_hub_that_takes_connections_and_does_not_answer_is_told_in_time(monkeypatch):

@@ -6,10 +6,12 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from core.errors import WorkdimError
 from core.measure.models import read_blueprint
 from core.measure.sources import find_weights
 from core.measure.speed import speed_of
 from core.preflight.card import estimate
+from core.preflight.expecting import expected_seconds
 from core.records import RunConfig
 from core.report.card import amount, card_lines, duration
 from core.runs.measuring import measure
@@ -161,6 +163,20 @@ def test_a_card_is_told_in_lines(tiny_llama, warehouse):
         assert said in text
     json.dumps(asdict(card))
     assert "unknown" in "\n".join(card_lines(replace(card, seconds=None, memory_bytes=None)))
+
+
+def test_a_machine_that_cannot_be_tested_still_gets_a_card(tiny_llama, warehouse, monkeypatch):
+    def failing(dtype, device):
+        raise WorkdimError("The self-test of this machine failed: no reason")
+
+    monkeypatch.setattr("core.preflight.card.speed_of", failing)
+    for budget in (None, 2 * 10**9):
+        card = estimate(asked(tiny_llama, memory_budget=budget), warehouse)
+        assert card.refusals == () and card.n_points and card.batch == 8
+        assert card.seconds is None and card.memory_bytes is None
+        assert any("failed: no reason Times and memory are not known." in note for note in card.notes)
+        assert card_lines(card)
+    assert expected_seconds(asked(tiny_llama), warehouse) == {}
 
 
 def test_amounts_have_no_more_digits_than_they_are_worth():

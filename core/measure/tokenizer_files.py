@@ -25,14 +25,19 @@ NAMED = ("sentencepiece", "tiktoken", "sacremoses", "protobuf", "fugashi", "jieb
 
 def require_tokenizer(weights: Weights) -> None:
     """Raises ModelError where the folder has no vocabulary: transformers would make one up for some architectures."""
-    if weights.gguf_file or any(any(weights.folder.glob(pattern)) for pattern in VOCABULARIES):
-        return
-    known = getattr(transformers, str(_settings(weights.folder).get("tokenizer_class")), None)
-    if known is None or getattr(known, "vocab_files_names", True):  # tokenizers of bytes have no such files
+    if not weights.gguf_file and not has_tokenizer(weights.folder):
         raise ModelError(
             f"{weights.name} holds no tokenizer (tokenizer.json, tokenizer.model or vocab.txt). Add the files of its "
             "repository to the folder."
         )
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a vocabulary, or settings of a tokenizer that needs none."""
+    if any(any(folder.glob(pattern)) for pattern in VOCABULARIES):
+        return True
+    known = getattr(transformers, str(_settings(folder).get("tokenizer_class")), None)
+    return known is not None and not getattr(known, "vocab_files_names", True)  # of bytes
 
 
 def tokenizer_problem(weights: Weights, error: Exception) -> str:

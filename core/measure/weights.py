@@ -14,6 +14,9 @@ from core.errors import ModelError
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 KEPT = (".safetensors", ".gguf", ".json", ".txt", ".model", ".spm", ".codes", ".tiktoken", ".jinja")
 """Files worth having: weights, configuration and tokenizer, and nothing that Python could run."""
+WEIGHTS = (".safetensors", ".gguf")
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+"""Weights in one file, or what names the files that they are in."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,17 @@ class Weights:
         """Exactly what is loaded: the GGUF file, the shards that the index names, or the one safetensors file."""
         if self.gguf_file:
             return [self.folder / self.gguf_file]
-        index = self.folder / "model.safetensors.index.json"
+        index = self.folder / INDEX
         if not index.is_file():
-            return [self.folder / "model.safetensors"]
-        return [self.folder / shard for shard in self._shards(index)]
+            return [self.folder / SINGLE]
+        shards = named_shards(index, self.name)
+        missing = [shard for shard in shards if not (self.folder / shard).is_file()]
+        if missing:
+            raise ModelError(
+                f"{self.name} lacks {len(missing)} of its {len(shards)} weight files, first {missing[0]}. "
+                "Download it again."
+            )
+        return [self.folder / shard for shard in shards]
 
     @property
     def n_bytes(self) -> int:
@@ -47,22 +57,6 @@ class Weights:
     @property
     def sha256(self) -> str:
         return hash_files(self.files)
-
-    def _shards(self, index: Path) -> list[str]:
-        try:
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
-            raise ModelError(f"{index.name} of {self.name} is damaged. Download it again.") from error
-        strange = [shard for shard in shards if not re.fullmatch(r"[\w.-]+\.safetensors", shard)]
-        if strange:  # an index can point at pickles, or out of the folder
-            raise ModelError(f"{index.name} of {self.name} names {strange[0]}, which is no safetensors file; refused.")
-        missing = [shard for shard in shards if not (self.folder / shard).is_file()]
-        if missing:
-            raise ModelError(
-                f"{self.name} lacks {len(missing)} of its {len(shards)} weight files, first {missing[0]}. "
-                "Download it again."
-            )
-        return shards
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,19 @@ def unread(weights: Weights) -> Unread:
 
 def has_safetensors(folder: Path) -> bool:
     """Under the names that transformers loads."""
-    return (folder / "model.safetensors").is_file() or (folder / "model.safetensors.index.json").is_file()
+    return (folder / SINGLE).is_file() or (folder / INDEX).is_file()
+
+
+def named_shards(index: Path, name: str) -> list[str]:
+    """The weight files that an index names, in order; raises ModelError where it is damaged, or names others."""
+    try:
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
+        raise ModelError(f"{index.name} of {name} is damaged. Download it again.") from error
+    strange = [shard for shard in shards if not re.fullmatch(r"[\w.-]+\.safetensors", shard)]
+    if strange:  # an index can point at pickles, or out of the folder
+        raise ModelError(f"{index.name} of {name} names {strange[0]}, which is no safetensors file; refused.")
+    return shards
 
 
 def only_gguf(folder: Path, where: str) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.errors import InputError, ResourceError
+from core.errors import InputError, ResourceError, WorkdimError
 from core.geometry.costs import require_further
 from core.geometry.layer import LayerPlan
 from core.measure.corpora import Corpus, open_corpus
@@ -107,7 +107,11 @@ class _Told:
         blueprint = read_blueprint(weights, config.dtype, config.device, config.stack, place.has_tokenizer)
         module = blueprint.on_meta()
         self.model, self.shape = blueprint.opened(module), blueprint.shape(module)
-        self.blueprint, self.speed = blueprint, speed_of(config.dtype, blueprint.device)
+        self.blueprint = blueprint
+        try:
+            self.speed = speed_of(config.dtype, blueprint.device)
+        except WorkdimError as error:  # a machine that cannot be tested can still measure
+            self.notes.append(f"{error} Times and memory are not known.")
 
     def _plan(self, model: OpenModel, protocol: Protocol) -> None:
         windows = protocol.n_sequences, protocol.n_tokens
@@ -135,9 +139,9 @@ class _Told:
 
     def _room(self, model: OpenModel) -> int:
         """What weights and pass may take: of a budget, what a measuring process will not hold already."""
-        assert self.speed and self.blueprint and self.place and self.place.weights
+        assert self.blueprint and self.place and self.place.weights
         device, budget = self.blueprint.device, self.config.memory_budget
-        if budget is None or device.type == "cuda":
+        if budget is None or device.type == "cuda" or self.speed is None:
             return room_for(device, budget)
         is_gguf = self.place.weights.gguf_file is not None
         return max(0, budget - held_before(self.speed.base_memory, is_gguf, model.vocabulary_size))

@@ -111,12 +111,13 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
 def _network(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     from huggingface_hub import constants, get_token
 
-    from core.measure.machine import folder_bytes, missing_demo_models, package_index, why_no_hub
+    from core.measure.index import package_index
+    from core.measure.machine import folder_bytes, missing_demo_models, why_no_hub
     from core.measure.network import route
 
     try:
         way = route()
-    except ResourceError as error:  # certificates that are named and not there
+    except ResourceError as error:  # certificates that are not there, an address that is none
         facts["hub"] = "cannot be asked"
         yield Problem(f"Models of the hub would fail. {error}")
     else:

@@ -1,12 +1,16 @@
 """What the first bytes of weight files say."""
 
+import struct
+
 import gguf
 import numpy as np
 import pytest
 import torch
 import transformers
 
+from core.errors import ModelError
 from core.measure.headers import gguf_entries, named, stored_dtype
+from core.measure.loading import check_files
 from core.measure.sources import find_weights
 
 
@@ -44,6 +48,22 @@ def test_the_entries_of_a_gguf_file_beyond_its_lists(gguf_file):
     assert stored_dtype(find_weights(str(gguf_file))) == "Q4_K_M"
 
 
-def test_a_file_that_breaks_off_says_nothing(gguf_file):
+def test_a_file_that_breaks_off_is_damaged(gguf_file):
     gguf_file.write_bytes(gguf_file.read_bytes()[:100])
-    assert gguf_entries(gguf_file) == {} and stored_dtype(find_weights(str(gguf_file))) is None
+    with pytest.raises(ModelError, match="model.gguf cannot be read: the file is damaged. Download it again"):
+        check_files(find_weights(str(gguf_file)))
+
+
+@pytest.mark.parametrize("length", [200, 2**45, 2**62, 2**64 - 1])
+@pytest.mark.parametrize("entry", ["key", "text", "numbers", "texts"])
+def test_a_length_beyond_the_file_is_damage(tmp_path, length, entry):
+    begun = {
+        "key": b"",
+        "text": struct.pack("<Q", 1) + b"a" + struct.pack("<I", 8),
+        "numbers": struct.pack("<Q", 1) + b"a" + struct.pack("<II", 9, 4),
+        "texts": struct.pack("<Q", 1) + b"a" + struct.pack("<II", 9, 8),
+    }[entry]
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + begun + struct.pack("<Q", length) + b"abc")
+    with pytest.raises(ModelError, match="bad.gguf cannot be read: the file is damaged"):
+        gguf_entries(path)

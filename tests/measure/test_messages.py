@@ -77,6 +77,12 @@ def test_the_column_is_named_or_obvious(tmp_path):
         open_corpus(written(tmp_path / "t.json", [{"text": "a"}]))
 
 
+def test_what_no_template_is_given_is_no_reason_to_refuse_a_file(tmp_path):
+    beside = {"toxic": False, "turn": 0, "id": "a1", "weight": 1.0, "name": "bob", "tool_calls": None}
+    name = written(tmp_path / "c.jsonl", {"messages": [message | beside for message in CHAT]})
+    assert open_corpus(name).conversations == (READ,)
+
+
 def test_a_line_separator_within_a_message_ends_no_line(tmp_path):
     chat = [{"role": "user", "content": "one\u2028two\x85three"}]
     name = written(tmp_path / "c.jsonl", json.dumps({"messages": chat}, ensure_ascii=False))
@@ -94,6 +100,7 @@ def test_a_line_separator_within_a_message_ends_no_line(tmp_path):
         (["hello"], "message 1, has no role"),
         ([{"role": "tool", "content": "a"}], "message 1, has the role 'tool'. Known: system, user, human, assistant"),
         ([{**CHAT[0], "tool_calls": [{"id": 1}], "name": None}], "message 1, has tool_calls beside role and content"),
+        ([CHAT[0], CHAT[1] | {"reasoning_content": "Hm.", "id": 1}], "message 2, has reasoning_content beside role"),
         ([{"role": "user", "content": [{"type": "image"}]}], "message 1, holds more than text"),
         ([{"role": "user", "content": "\ud83d"}], "message 1, holds half a character"),
     ],

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.chats import save_chat_model, write_chats
 from tests.conftest import run_core
 from tests.hub_server import running_hub
 from tests.tiny import save_tiny_model
@@ -24,6 +25,8 @@ def hub(tmp_path_factory):
         _change(folder / "foreign", model_type="new", auto_map={"AutoConfig": "configuration_new.New"})
         _change(folder / "unheard", model_type="new")
         (folder / "wordy" / "tokenizer.json").write_bytes(b" " * 5 * 2**20)
+        hub.repositories["owner/chat"] = save_chat_model(folder / "chat")
+        (folder / "chat" / "consolidated.safetensors").write_bytes(b"the same weights again")
         yield hub
 
 
@@ -32,9 +35,9 @@ def _change(folder, **entries):
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | entries), encoding="utf-8")
 
 
-def ask(hub, tmp_path, *arguments):
+def ask(hub, tmp_path, *arguments, corpus="english-business"):
     environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
-    asked = ("measure", *arguments, "--corpus", "english-business", "--estimate-only", "--json")
+    asked = ("measure", *arguments, "--corpus", corpus, "--estimate-only", "--json")
     done = run_core(*asked, warehouse=tmp_path / "w.duckdb", **environment)
     assert done.stdout, done.stderr[-2000:]
     return done.returncode, json.loads(done.stdout)
@@ -50,7 +53,9 @@ def test_a_model_of_the_hub_is_told_without_its_weights(hub, tmp_path):
     assert card["weight_bytes"] == (folder / "model.safetensors").stat().st_size
     assert card["download_bytes"] == sum(file.stat().st_size for file in folder.iterdir())
     assert card["n_tokens"] == 4096 and card["seconds"] > 1 and card["memory_bytes"] > 10**8
-    assert set(hub.fetched) == {"config.json", "tokenizer.json", "tokenizer_config.json"}
+    assert set(hub.fetched) == {
+        "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    }  # fmt: skip
     assert not list((tmp_path / "hf").rglob("*.json")) and not (tmp_path / "w.duckdb").exists()
 
 
@@ -75,6 +80,15 @@ def test_a_large_tokenizer_is_not_fetched_and_what_hangs_on_it_is_unknown(hub, t
     assert card["n_layers"] == 4 and card["batch"] == 8
     assert card["seconds"] is None and card["n_points"] is None
     assert any("tokenizer is known after the download only" in note for note in card["notes"])
+
+
+def test_a_template_in_a_file_of_its_own_is_known_and_weights_of_other_names_are_not_counted(hub, tmp_path):
+    folder = hub.repositories["owner/chat"]
+    assert (folder / "chat_template.jinja").is_file()
+    code, [card] = ask(hub, tmp_path, "owner/chat", corpus=str(write_chats(tmp_path / "c.jsonl", turns=4)))
+    assert (code, card["refusals"]) == (0, []) and card["n_points"]
+    sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
+    assert card["download_bytes"] == sum(sizes.values()) - sizes["consolidated.safetensors"]
 
 
 def test_a_revision_is_asked_for_and_named(hub, tmp_path):

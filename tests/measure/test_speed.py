@@ -1,7 +1,11 @@
 """The self-test of the machine: made once, kept, made again where what it depends on has changed."""
 
+import time
+
+import pytest
 import torch
 
+from core.errors import WorkdimError
 from core.measure import speed
 from core.measure.speed import Speed, speed_of
 
@@ -27,3 +31,16 @@ def test_the_self_test_finds_positive_speeds():
     found = speed.self_test("bfloat16", CPU, 1.0)
     assert all(value > 0 for value in vars(found).values())
     assert found.multiplication < found.number < found.draw * 100
+
+
+def test_a_clock_with_long_steps_gives_the_same(monkeypatch):
+    fine = time.process_time
+    expected = speed._seconds(lambda: sum(range(20_000)), CPU)
+    monkeypatch.setattr(time, "process_time", lambda: fine() // 0.015625 * 0.015625)
+    assert 0.4 * expected < speed._seconds(lambda: sum(range(20_000)), CPU) < 2.5 * expected
+
+
+def test_a_self_test_that_does_not_end_is_ended(monkeypatch):
+    monkeypatch.setattr(speed, "PATIENCE", 0.05)
+    with pytest.raises(WorkdimError, match="self-test of this machine has not ended within 0.05 seconds"):
+        speed._tested("float32", CPU)

@@ -96,6 +96,9 @@ def test_a_broken_template_is_one_line():
 def test_models_that_cannot_show_messages_are_told_the_way_out(monkeypatch):
     with pytest.raises(ModelError, match="m has no chat template, and the text is chat messages.*--chat plain"):
         read_template(chat_tokenizer(None), "m")
+    several = chat_tokenizer({"tool_use": CHATML, "rag": CHATML})
+    with pytest.raises(ModelError, match=r"m has chat templates for special uses only \(rag, tool_use\).*--chat plain"):
+        read_template(several, "m")
     tokenizer = chat_tokenizer(CHATML)
     monkeypatch.setattr(type(tokenizer), "is_fast", False)
     with pytest.raises(ModelError, match="tokenizer of m does not tell which characters.*--chat plain"):

@@ -1,0 +1,45 @@
+"""The way to the package index, as pip has it in force."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from core.errors import ResourceError
+from core.measure.network import proxy_of, shown, why_no_connection
+
+PATIENCE = 3.0
+"""Seconds to wait for a connection."""
+INDEX = "https://pypi.org/simple"
+
+
+def package_index() -> tuple[str, str | None]:
+    """Where pip looks for packages, without user and password; and why it cannot be reached, None where it can.
+
+    Of a setting that is no address, its name stands in place of the address.
+    """
+    settings = _settings()
+    name = "PIP_INDEX_URL" if os.environ.get("PIP_INDEX_URL") else "index-url"
+    address = os.environ.get("PIP_INDEX_URL") or settings.get("index-url") or INDEX
+    try:
+        place = shown(address, name)
+        if "no-index" in settings or place.startswith("file:"):  # pip takes packages from folders alone
+            return place, None
+        reason = why_no_connection(proxy_of(address) or address, PATIENCE)
+    except ResourceError as error:
+        return name, str(error)
+    return place, reason and f"The package index {place} cannot be reached ({reason})."
+
+
+def check_addresses() -> None:
+    """Raises ResourceError where index or proxy are no addresses: pip would quote them, with their password."""
+    proxy_of(shown(os.environ.get("PIP_INDEX_URL") or INDEX, "PIP_INDEX_URL"))
+
+
+def _settings() -> dict[str, str]:
+    """pip's, of files and environment, by the last part of their names."""
+    done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True,
+                          encoding="utf-8", errors="replace", check=False)  # fmt: skip
+    lines = (line.partition("=")[::2] for line in done.stdout.splitlines())
+    return {name.rpartition(".")[2]: value.strip("'\"") for name, value in lines}
