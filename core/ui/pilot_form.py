@@ -84,12 +84,20 @@ def _tell(pilot: Pilot) -> None:
     )  # fmt: skip
 
 
+def _wanted(pilot: Pilot) -> int:
+    """Measurements that it stands for; of a protocol that this version does not know, the least."""
+    from core.runs.piloting import all_parts
+
+    try:
+        return len(all_parts(pilot))
+    except InputError:
+        return len(pilot.models) * len(pilot.texts)
+
+
 def _registered(row: Mapping[str, Any]) -> None:
     _ = language.translator()
     pilot = pilots.from_config(row["config"])
-    from core.runs.piloting import all_parts
-
-    wanted = len(all_parts(pilot))
+    wanted = _wanted(pilot)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{plain(pilot.name)}**  \n{plain(pilot.question)}", width="stretch")
         st.caption(_("{done} of {wanted} measured").format(done=row["n_runs"], wanted=wanted))
