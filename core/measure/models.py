@@ -172,15 +172,20 @@ class Blueprint:
             return self.weights
         return as_safetensors(self.weights, self.on_meta(), DTYPES[self.dtype], progress)
 
-    def plan(self, n_windows: int, n_tokens: int, budget: int | None) -> MemoryPlan:
-        """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot."""
+    def plan(self, n_windows: int, n_tokens: int, budget: int | None, is_drawn: bool = False) -> MemoryPlan:
+        """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot.
+
+        is_drawn: its weights are random ones, made here.
+        """
         room = room_for(self.device, budget)
         others = other_rooms(self.device, budget)
-        return self.plan_of(self.shape(self.on_meta()), n_windows, n_tokens, room, others)
+        return self.plan_of(self.shape(self.on_meta()), n_windows, n_tokens, room, others, is_drawn)
 
-    def plan_of(self, shape: Shape, n_windows: int, n_tokens: int, room: int, others: Sequence[int] = ()) -> MemoryPlan:
+    def plan_of(self, shape: Shape, n_windows: int, n_tokens: int, room: int, others: Sequence[int] = (),
+                is_drawn: bool = False) -> MemoryPlan:  # fmt: skip
         """How a pass keeps to `room` bytes beyond what the process holds, and to `others` on further GPUs."""
-        return plan_memory(shape, n_windows, n_tokens, room, self.weights.name, others)
+        others = () if is_drawn else others  # random weights are drawn for one device
+        return plan_memory(shape, n_windows, n_tokens, room, self.weights.name, others, is_drawn)
 
     def shape(self, module: Any) -> Shape:
         """module: the network as `on_meta` makes it."""

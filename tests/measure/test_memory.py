@@ -44,6 +44,17 @@ def test_weights_leave_the_memory_before_a_window_at_a_time_is_too_much():
         plan(on_demand[0] - 1)
 
 
+def test_what_is_drawn_outside_the_blocks_stays():
+    shape = replace(SHAPE, outside=3 * 10**8)
+    on_demand = plan_memory(shape, *WINDOWS, 10**9, "It")
+    drawn = plan_memory(shape, *WINDOWS, on_demand.n_bytes + shape.outside, "It", is_drawn=True)
+    assert drawn == replace(on_demand, n_bytes=on_demand.n_bytes + shape.outside)
+    least = shape.largest_unit + waiting_bytes(shape, *WINDOWS) + batch_bytes(shape, 1, 256)
+    assert plan_memory(shape, *WINDOWS, least, "It").on_demand
+    with pytest.raises(ResourceError):
+        plan_memory(shape, *WINDOWS, least, "It", is_drawn=True)
+
+
 def test_weights_beyond_one_gpu_are_spread_over_all_before_they_are_streamed():
     whole = SHAPE.weights + memory.batch_bytes(SHAPE, 1, WINDOWS[1])
     one = whole - 1
