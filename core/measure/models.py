@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import infer_auto_device_map
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError, unknown_name
@@ -185,7 +186,18 @@ class Blueprint:
                 is_drawn: bool = False) -> MemoryPlan:  # fmt: skip
         """How a pass keeps to `room` bytes beyond what the process holds, and to `others` on further GPUs."""
         others = () if is_drawn else others  # random weights are drawn for one device
-        return plan_memory(shape, n_windows, n_tokens, room, self.weights.name, others, is_drawn)
+        plan = plan_memory(shape, n_windows, n_tokens, room, self.weights.name, others, is_drawn)
+        if plan.spread and not self._can_spread(plan.spread):
+            return plan_memory(shape, n_windows, n_tokens, room, self.weights.name, (), is_drawn)
+        return plan
+
+    def _can_spread(self, rooms: Sequence[int]) -> bool:
+        """Whether whole blocks can be laid into these rooms, of which accelerate keeps some free, and none is left."""
+        module = self.on_meta()
+        module.tie_weights()
+        whole = list(module._no_split_modules or ())
+        placed = infer_auto_device_map(module, max_memory=dict(enumerate(rooms)), no_split_module_classes=whole)
+        return not {"cpu", "disk"} & set(placed.values())
 
     def shape(self, module: Any) -> Shape:
         """module: the network as `on_meta` makes it."""

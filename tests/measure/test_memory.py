@@ -67,6 +67,18 @@ def test_weights_beyond_one_gpu_are_spread_over_all_before_they_are_streamed():
     assert memory.other_rooms(torch.device("cuda:0"), None) == memory.other_rooms(torch.device("cpu"), None) == []
 
 
+def test_weights_are_spread_only_where_whole_blocks_can_be_laid_so(tmp_path):
+    folder = save_tiny_model(tmp_path / "deep", num_hidden_layers=60)
+    blueprint = read_blueprint(find_weights(str(folder)), "float32", "cpu", None)
+    shape = blueprint.shape(blueprint.on_meta())
+    of_pass = batch_bytes(shape, 1, 128)
+    for share, spread in ((0.51, False), (0.95, True)):
+        room = int(share * shape.weights) + of_pass
+        assert plan_memory(shape, 1, 128, room, "It", [room]).spread
+        plan = blueprint.plan_of(shape, 1, 128, room, [room])
+        assert (bool(plan.spread), plan.on_demand) == (spread, not spread)
+
+
 def test_a_shape_counts_the_network(tiny_llama):
     blueprint = read_blueprint(find_weights(str(tiny_llama)), "bfloat16", "cpu", None)
     module = blueprint.on_meta()
