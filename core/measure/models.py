@@ -253,16 +253,26 @@ def open_model(weights: Weights, dtype: str = "float32", device: str = "auto", s
             streamed, blueprint.loader, DTYPES[dtype], blueprint.device, scratch, **loading_options(blueprint.config)
         )
         return blueprint.opened(module.eval(), units_of(blueprint.blocks(module)))
-    placed = {"device_map": "auto", "max_memory": dict(enumerate(spread))} if spread else {}
-    module = read_network(weights, blueprint.loader, DTYPES[dtype], **loading_options(blueprint.config), **placed)
-    module = dequantised(module, blueprint.config, DTYPES[dtype])
-    if spread:  # each block is where its weights are; inputs and logits stay on the first GPU
-        return blueprint.opened(module.eval())
+    options = loading_options(blueprint.config) | _placement(blueprint, spread)
     try:
-        module.eval().to(blueprint.device)
-    except torch.OutOfMemoryError as error:
+        module = read_network(weights, blueprint.loader, DTYPES[dtype], **options)
+        module = dequantised(module, blueprint.config, DTYPES[dtype]).eval()
+        if not spread:  # else each block is where its weights are; inputs and logits stay on the first GPU
+            module.to(blueprint.device)
+    except (ModelError, torch.OutOfMemoryError) as error:
+        if not isinstance(error.__cause__ or error, torch.OutOfMemoryError):
+            raise
         raise too_large(weights.name, blueprint.device) from error
     return blueprint.opened(module)
+
+
+def _placement(blueprint: Blueprint, spread: Sequence[int]) -> dict[str, Any]:
+    """Where transformers is to put each weight as it reads it; nothing where all are read into main memory first."""
+    if spread:
+        return {"device_map": "auto", "max_memory": dict(enumerate(spread))}
+    is_plain = not blueprint.weights.gguf_file and method_of(blueprint.config) is None
+    # Otherwise a GPU's weights would have to fit into main memory as well, which nobody has planned.
+    return {"device_map": {"": blueprint.device}} if blueprint.device.type == "cuda" and is_plain else {}
 
 
 def too_large(name: str, device: torch.device) -> ResourceError:
