@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from core.errors import WorkdimError
+from core.measure.memory import batch_bytes, waiting_bytes
 from core.measure.models import read_blueprint
 from core.measure.sources import find_weights
 from core.measure.speed import speed_of
@@ -132,6 +133,17 @@ def test_weights_that_do_not_fit_are_streamed(tmp_path, warehouse):
     for share, streamed in ((1.01, False), (0.45, True)):
         card = estimate(asked(folder, memory_budget=base + int(share * needed)), warehouse)
         assert card.refusals == () and card.streamed == streamed
+
+
+def test_random_weights_that_do_not_fit_are_refused_where_read_ones_do(tmp_path, warehouse):
+    folder = save_tiny_model(tmp_path / "deep", num_hidden_layers=60)
+    blueprint = read_blueprint(find_weights(str(folder)), "float32", "cpu", None)
+    shape = blueprint.shape(blueprint.on_meta())
+    least = shape.largest_unit + waiting_bytes(shape, 32, 128) + batch_bytes(shape, 1, 128)
+    budget = speed_of("float32", torch.device("cpu")).base_memory + least
+    text, all_ = (estimate(asked(folder, memory_budget=budget, controls=c), warehouse) for c in (False, True))
+    assert text.streamed and text.refusals == ()
+    assert len(all_.refusals) == 1 and f"deep needs {(least + shape.outside) / 1e9:.2f} GB" in all_.refusals[0]
 
 
 def test_the_command_prints_cards_and_measures_nothing(tiny_llama, tmp_path):

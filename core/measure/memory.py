@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from core.errors import ResourceError
-from core.measure.scans import Scan, scan_of
+from core.measure.scans import NO_SCAN, Scan, scan_of
 
 SAFE_SHARE = 0.7
 """Of the free memory, what a pass may take where no budget was asked for: the rest is for other programs."""
@@ -49,7 +49,7 @@ class Shape:
     """Per token, in the products of the blocks and of the head."""
     heads: int = 0
     """Heads whose scores, a number for every two tokens of a window, are in memory; 0 where a kernel keeps them."""
-    scan: Scan = Scan()
+    scan: Scan = NO_SCAN
 
 
 @dataclass(frozen=True)
@@ -135,14 +135,16 @@ def waiting_bytes(shape: Shape, n_windows: int, n_tokens: int) -> int:
 
 
 def plan_memory(
-    shape: Shape, n_windows: int, n_tokens: int, room: int, name: str, others: Sequence[int] = ()
-) -> MemoryPlan:
+    shape: Shape, n_windows: int, n_tokens: int, room: int, name: str, others: Sequence[int] = (),
+    is_drawn: bool = False,
+) -> MemoryPlan:  # fmt: skip
     """All weights on the device where they fit into `room` bytes, then on several, then on demand.
 
-    `others` are the bytes that further GPUs of this machine offer. Raises ResourceError, with the least that would do,
+    `others` are the bytes that further GPUs of this machine offer; where weights are drawn, those outside the blocks
+    stay. Raises ResourceError, with the least that would do,
     where not even a window at a time fits.
     """
-    waiting = waiting_bytes(shape, n_windows, n_tokens)
+    held = shape.largest_unit + (shape.outside if is_drawn else 0) + waiting_bytes(shape, n_windows, n_tokens)
     batches = [2**i for i in range(MAX_BATCH.bit_length()) if 2**i <= largest_batch(shape.logits, n_tokens)]
     passes = [(batch, batch_bytes(shape, batch, n_tokens)) for batch in reversed(batches)]
     for batch, of_pass in passes:
@@ -153,9 +155,9 @@ def plan_memory(
         if shape.weights <= sum(rooms) and shape.largest_unit <= min(rooms):
             return MemoryPlan(False, batch, shape.weights + of_pass, rooms)
     for batch, of_pass in passes:
-        if shape.largest_unit + waiting + of_pass <= room:
-            return MemoryPlan(True, batch, shape.largest_unit + waiting + of_pass)
-    least = shape.largest_unit + waiting + batch_bytes(shape, 1, n_tokens)
+        if held + of_pass <= room:
+            return MemoryPlan(True, batch, held + of_pass)
+    least = held + batch_bytes(shape, 1, n_tokens)
     raise ResourceError(
         f"{name} needs {least / 1e9:.2f} GB of memory for a pass even block by block, and may take {room / 1e9:.2f} GB "
         "here. Free some, raise --memory-budget, or choose --dtype bfloat16, quick or a smaller model."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import infer_auto_device_map
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError, unknown_name
@@ -172,15 +173,31 @@ class Blueprint:
             return self.weights
         return as_safetensors(self.weights, self.on_meta(), DTYPES[self.dtype], progress)
 
-    def plan(self, n_windows: int, n_tokens: int, budget: int | None) -> MemoryPlan:
-        """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot."""
+    def plan(self, n_windows: int, n_tokens: int, budget: int | None, is_drawn: bool = False) -> MemoryPlan:
+        """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot.
+
+        is_drawn: its weights are random ones, made here.
+        """
         room = room_for(self.device, budget)
         others = other_rooms(self.device, budget)
-        return self.plan_of(self.shape(self.on_meta()), n_windows, n_tokens, room, others)
+        return self.plan_of(self.shape(self.on_meta()), n_windows, n_tokens, room, others, is_drawn)
 
-    def plan_of(self, shape: Shape, n_windows: int, n_tokens: int, room: int, others: Sequence[int] = ()) -> MemoryPlan:
+    def plan_of(self, shape: Shape, n_windows: int, n_tokens: int, room: int, others: Sequence[int] = (),
+                is_drawn: bool = False) -> MemoryPlan:  # fmt: skip
         """How a pass keeps to `room` bytes beyond what the process holds, and to `others` on further GPUs."""
-        return plan_memory(shape, n_windows, n_tokens, room, self.weights.name, others)
+        others = () if is_drawn else others  # random weights are drawn for one device
+        plan = plan_memory(shape, n_windows, n_tokens, room, self.weights.name, others, is_drawn)
+        if plan.spread and not self._can_spread(plan.spread):
+            return plan_memory(shape, n_windows, n_tokens, room, self.weights.name, (), is_drawn)
+        return plan
+
+    def _can_spread(self, rooms: Sequence[int]) -> bool:
+        """Whether whole blocks can be laid into these rooms, of which accelerate keeps some free, and none is left."""
+        module = self.on_meta()
+        module.tie_weights()
+        whole = list(module._no_split_modules or ())
+        placed = infer_auto_device_map(module, max_memory=dict(enumerate(rooms)), no_split_module_classes=whole)
+        return not {"cpu", "disk"} & set(placed.values())
 
     def shape(self, module: Any) -> Shape:
         """module: the network as `on_meta` makes it."""
@@ -236,16 +253,26 @@ def open_model(weights: Weights, dtype: str = "float32", device: str = "auto", s
             streamed, blueprint.loader, DTYPES[dtype], blueprint.device, scratch, **loading_options(blueprint.config)
         )
         return blueprint.opened(module.eval(), units_of(blueprint.blocks(module)))
-    placed = {"device_map": "auto", "max_memory": dict(enumerate(spread))} if spread else {}
-    module = read_network(weights, blueprint.loader, DTYPES[dtype], **loading_options(blueprint.config), **placed)
-    module = dequantised(module, blueprint.config, DTYPES[dtype])
-    if spread:  # each block is where its weights are; inputs and logits stay on the first GPU
-        return blueprint.opened(module.eval())
+    options = loading_options(blueprint.config) | _placement(blueprint, spread)
     try:
-        module.eval().to(blueprint.device)
-    except torch.OutOfMemoryError as error:
+        module = read_network(weights, blueprint.loader, DTYPES[dtype], **options)
+        module = dequantised(module, blueprint.config, DTYPES[dtype]).eval()
+        if not spread:  # else each block is where its weights are; inputs and logits stay on the first GPU
+            module.to(blueprint.device)
+    except (ModelError, torch.OutOfMemoryError) as error:
+        if not isinstance(error.__cause__ or error, torch.OutOfMemoryError):
+            raise
         raise too_large(weights.name, blueprint.device) from error
     return blueprint.opened(module)
+
+
+def _placement(blueprint: Blueprint, spread: Sequence[int]) -> dict[str, Any]:
+    """Where transformers is to put each weight as it reads it; nothing where all are read into main memory first."""
+    if spread:
+        return {"device_map": "auto", "max_memory": dict(enumerate(spread))}
+    is_plain = not blueprint.weights.gguf_file and method_of(blueprint.config) is None
+    # Otherwise a GPU's weights would have to fit into main memory as well, which nobody has planned.
+    return {"device_map": {"": blueprint.device}} if blueprint.device.type == "cuda" and is_plain else {}
 
 
 def too_large(name: str, device: torch.device) -> ResourceError:

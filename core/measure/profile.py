@@ -107,12 +107,13 @@ def _open(config: RunConfig, protocol: Protocol, scratch: Path, progress: Progre
     """All weights at once where the memory is there for them, and on demand where it is not."""
     weights = find_weights(config.model)
     asked = (config.dtype, config.device, config.stack)
-    plan = read_blueprint(weights, *asked).plan(protocol.n_sequences, protocol.n_tokens, config.memory_budget)
     is_random = config.pass_ == "random_init"
+    windows = protocol.n_sequences, protocol.n_tokens
+    plan = read_blueprint(weights, *asked).plan(*windows, config.memory_budget, is_random)
     if plan.on_demand:
         _log.warning("Memory is short for %s: its weights are taken block by block.", weights.name)
     if is_random:
-        model = open_random(weights, config.model_seed, *asked, on_demand=plan.on_demand or bool(plan.spread))
+        model = open_random(weights, config.model_seed, *asked, on_demand=plan.on_demand)
     else:
         model = open_model(weights, *asked, scratch=scratch if plan.on_demand else None, progress=progress,
                            spread=plan.spread)  # fmt: skip

@@ -77,7 +77,7 @@ class _Lottery:
         outside = [part for part in parts if id(part.module) not in within]
         try:
             # Before the blocks: an initialiser of the whole model reaches into blocks only while they have no values.
-            self._fill([[part] for part in outside])
+            self._fill_outside(outside)
             if on_demand:
                 return [self._on_demand(blocks[key], unit) for key, unit in inside.items()]
             for unit in inside.values():
@@ -87,6 +87,23 @@ class _Lottery:
                 raise
             raise too_large(self.name, self.device) from error
         return []
+
+    def _fill_outside(self, parts: list[_Part]) -> None:
+        """Embeddings and heads one at a time, so that never two of them are there in float32 without need."""
+        wide, rest = _apart(parts)
+        places: list[_Place] = []
+        try:
+            for group in wide:
+                places += self._fill([[part] for part in group])
+            before = [(place.entries[place.key], place.entries[place.key]._version) for place in places]
+            places += self._fill([[part] for part in rest])
+            if all(tensor._version == version for tensor, version in before):
+                return
+        except ModelError:
+            pass  # their values may come from the module around them
+        # Its initialiser draws them once more: all together, in float32 and on the CPU as everything.
+        _restore(places)
+        self._fill([[part] for part in parts])
 
     def _on_demand(self, block: nn.Module, unit: list[_Part]) -> Unit:
         before: list[_Place] = []
@@ -182,6 +199,20 @@ def _parts(module: nn.Module, path: str, owner: Any, seen: set[int]) -> Iterator
     for name, child in module.named_children():
         yield from _parts(child, f"{path}.{name}".lstrip("."), owner, seen)
     yield _Part(path, module, owner)
+
+
+def _apart(parts: list[_Part]) -> tuple[list[list[_Part]], list[_Part]]:
+    """Embeddings and heads, with those that share a tensor together; and all else."""
+    wide: list[tuple[set[int], list[_Part]]] = []
+    for part in parts:
+        if isinstance(part.module, (nn.Embedding, nn.Linear)):
+            tensors = {id(place.tensor) for place in _places(part)}
+            same = [group for group in wide if group[0] & tensors]
+            wide = [group for group in wide if group not in same]
+            wide.append((tensors.union(*(g[0] for g in same)), [*(p for g in same for p in g[1]), part]))
+    apart = [group for _, group in wide]
+    within = {id(part.module) for group in apart for part in group}
+    return apart, [part for part in parts if id(part.module) not in within]
 
 
 def _units(parts: Iterable[_Part], blocks: dict[int, nn.Module]) -> Iterator[tuple[str, nn.Module, Any]]:

@@ -20,10 +20,13 @@ class Scan:
     """Windows are filled up to a multiple of so many tokens."""
 
 
+NO_SCAN = Scan()
+
+
 def scan_of(blocks: Sequence[nn.Module]) -> Scan:
     """The largest among these blocks, which may be on the meta device."""
     found = [_scan(part) for block in blocks for part in block.modules() if hasattr(part, "A_log")]
-    return max(found, key=lambda scan: scan.token_bytes, default=Scan())
+    return max(found, key=lambda scan: scan.token_bytes, default=NO_SCAN)
 
 
 def _scan(mixer: nn.Module) -> Scan:
@@ -33,5 +36,5 @@ def _scan(mixer: nn.Module) -> Scan:
         return Scan(14 * matrix.numel())
     n_states, chunk = (getattr(mixer, name, None) for name in ("ssm_state_size", "chunk_size"))
     if not (n_states and chunk):
-        return Scan()
+        return NO_SCAN
     return Scan(matrix.numel() * (24 * n_states + 16 * chunk), chunk)  # Mamba-2: per head, and scores within a chunk

@@ -65,6 +65,8 @@ class _Told:
         self.model: OpenModel | None = None
         self.shape: Shape | None = None
         self.plan: MemoryPlan | None = None
+        self.drawn_plan: MemoryPlan | None = None
+        """Of the passes with random weights, which hold more."""
         self.sample: TokenSample | None = None
         self.layers: LayerPlan | None = None
         self.speed: Speed | None = None
@@ -100,6 +102,8 @@ class _Told:
                     self.warehouse, config, self.protocol, self.corpus, self.model, self.blueprint.weights,
                     self.sample, self._n_points(),
                 )  # fmt: skip
+            with self._step():
+                self._plan_drawn(self.model, self.protocol)
 
     def _describe(self, place: Located) -> None:
         config, weights = self.config, place.weights
@@ -136,6 +140,12 @@ class _Told:
         elif self.corpus:
             with self._step():
                 self._sample(model, protocol, self.corpus)
+
+    def _plan_drawn(self, model: OpenModel, protocol: Protocol) -> None:
+        controls = self.known.controls if self.known else ()
+        if self.plan and self.blueprint and self.shape and any(c[0] == "random_init" and not c[2] for c in controls):
+            windows = protocol.n_sequences, protocol.n_tokens
+            self.drawn_plan = self.blueprint.plan_of(self.shape, *windows, self._room(model), is_drawn=True)
 
     def _room(self, model: OpenModel) -> int:
         """What weights and pass may take: of a budget, what a measuring process will not hold already."""
@@ -203,17 +213,18 @@ class _Told:
         return tuple(self._pass(*one) for one in asked)
 
     def _pass(self, name: str, label: str, known_run: str | None) -> PassEstimate:
-        if known_run or not (self.speed and self.plan and self.shape and self.layers and self.model and self.protocol):
+        plan = self.drawn_plan if name == "random_init" else self.plan
+        if known_run or not (self.speed and plan and self.shape and self.layers and self.model and self.protocol):
             return PassEstimate(name, label, known_run, {}, None, None)
         row, protocol = self.model.row, self.protocol
         placed = self._placed(name)
         layers = replace(self.layers, word_draws=[]) if name == "shuffled" else self.layers
         windows = protocol.n_sequences, protocol.n_tokens
-        work = Work(self.shape, self.plan, placed, layers, row.n_layers, *windows, row.vocabulary_size,
+        work = Work(self.shape, plan, placed, layers, row.n_layers, *windows, row.vocabulary_size,
                     row.weight_bytes)  # fmt: skip
         further = dict.fromkeys([*protocol.more_estimators, *self.config.estimators]) if name == "text" else ()
         geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config))
-        taken = footprint(self.speed.base_memory, self.shape, self.plan, placed, windows, row.vocabulary_size, geometry)
+        taken = footprint(self.speed.base_memory, self.shape, plan, placed, windows, row.vocabulary_size, geometry)
         return PassEstimate(name, label, None, pass_seconds(self.speed, work, tuple(further)), taken.memory,
                             taken.device or None)  # fmt: skip
 

@@ -44,6 +44,17 @@ def test_weights_leave_the_memory_before_a_window_at_a_time_is_too_much():
         plan(on_demand[0] - 1)
 
 
+def test_what_is_drawn_outside_the_blocks_stays():
+    shape = replace(SHAPE, outside=3 * 10**8)
+    on_demand = plan_memory(shape, *WINDOWS, 10**9, "It")
+    drawn = plan_memory(shape, *WINDOWS, on_demand.n_bytes + shape.outside, "It", is_drawn=True)
+    assert drawn == replace(on_demand, n_bytes=on_demand.n_bytes + shape.outside)
+    least = shape.largest_unit + waiting_bytes(shape, *WINDOWS) + batch_bytes(shape, 1, 256)
+    assert plan_memory(shape, *WINDOWS, least, "It").on_demand
+    with pytest.raises(ResourceError):
+        plan_memory(shape, *WINDOWS, least, "It", is_drawn=True)
+
+
 def test_weights_beyond_one_gpu_are_spread_over_all_before_they_are_streamed():
     whole = SHAPE.weights + memory.batch_bytes(SHAPE, 1, WINDOWS[1])
     one = whole - 1
@@ -54,6 +65,18 @@ def test_weights_beyond_one_gpu_are_spread_over_all_before_they_are_streamed():
     assert sum(both.spread) >= SHAPE.weights and max(both.spread) < one
     assert plan_memory(SHAPE, *WINDOWS, one, "It", others=[0]).on_demand
     assert memory.other_rooms(torch.device("cuda:0"), None) == memory.other_rooms(torch.device("cpu"), None) == []
+
+
+def test_weights_are_spread_only_where_whole_blocks_can_be_laid_so(tmp_path):
+    folder = save_tiny_model(tmp_path / "deep", num_hidden_layers=60)
+    blueprint = read_blueprint(find_weights(str(folder)), "float32", "cpu", None)
+    shape = blueprint.shape(blueprint.on_meta())
+    of_pass = batch_bytes(shape, 1, 128)
+    for share, spread in ((0.51, False), (0.95, True)):
+        room = int(share * shape.weights) + of_pass
+        assert plan_memory(shape, 1, 128, room, "It", [room]).spread
+        plan = blueprint.plan_of(shape, 1, 128, room, [room])
+        assert (bool(plan.spread), plan.on_demand) == (spread, not spread)
 
 
 def test_a_shape_counts_the_network(tiny_llama):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.errors import InputError, ModelError, ResourceError
-from core.measure import loading
-from core.measure.models import open_model
+from core.measure import loading, models
+from core.measure.models import _placement, open_model, read_blueprint
 from core.measure.random_init import open_random
 from core.measure.sources import find_weights
 from core.measure.weights import hash_files
@@ -33,6 +34,32 @@ def test_a_folder_opens_with_its_description(folder):
     assert (model.row.kind, model.row.n_layers, model.row.hidden_size) == ("decoder", 4, 48)
     assert model.row.model_id == f"local:tiny@{model.row.weights_sha256[:12]}"
     assert model.row.parameters == sum(p.numel() for p in model.module.parameters())
+
+
+def test_plain_weights_are_read_straight_onto_a_gpu(folder):
+    blueprint = read_blueprint(find_weights(str(folder)), "float32", "cpu", None)
+    gpu = replace(blueprint, device=torch.device("cuda:1"))
+    assert _placement(gpu, ()) == {"device_map": {"": torch.device("cuda:1")}}
+    assert _placement(blueprint, ()) == {}
+    assert _placement(replace(gpu, weights=replace(gpu.weights, gguf_file="tiny.gguf")), ()) == {}
+    assert _placement(gpu, (5, 7)) == {"device_map": "auto", "max_memory": {0: 5, 1: 7}}
+
+
+def test_weights_that_are_placed_as_they_are_read_are_the_same(folder, monkeypatch):
+    plain = open_folder(folder).module
+    monkeypatch.setattr(models, "_placement", lambda *asked: {"device_map": {"": torch.device("cpu")}})
+    placed = open_folder(folder).module
+    assert not any(hasattr(part, "_hf_hook") for part in placed.modules())
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), placed.parameters(), strict=True))
+
+
+def test_a_gpu_that_is_full_while_weights_are_read_says_what_to_do(folder, monkeypatch):
+    def full(*asked, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", full)
+    with pytest.raises(ResourceError, match="tiny does not fit into the memory"):
+        open_folder(folder)
 
 
 def test_weights_are_hashed_once_until_they_change(folder, monkeypatch):

@@ -86,6 +86,38 @@ def test_gpt2_scales_what_it_adds_to_the_stream(folders):
     assert float(block.mlp.c_fc.weight.std()) == pytest.approx(0.02, rel=0.05)
 
 
+def test_embedding_and_head_are_not_both_there_in_float32(folders, monkeypatch):
+    fill, filled = _Lottery._fill, []
+
+    def watched(self, units):
+        places = fill(self, units)
+        filled.append({place.path for place in places})
+        return places
+
+    monkeypatch.setattr(_Lottery, "_fill", watched)
+    drawn(folders("llama"), dtype="bfloat16", on_demand=True)
+    assert filled[:2] == [{"model.embed_tokens.weight"}, {"lm_head.weight"}]
+
+
+@pytest.mark.parametrize("written", ["redrawn", "given"])
+def test_what_a_module_around_an_embedding_writes_into_it_is_written_in_float32(folders, monkeypatch, written):
+    from transformers import LlamaPreTrainedModel
+
+    initialise = LlamaPreTrainedModel._init_weights
+
+    def reaching(self, module):
+        if not (isinstance(module, torch.nn.Embedding) and written == "given"):
+            initialise(self, module)
+        if hasattr(module, "embed_tokens"):
+            module.embed_tokens.weight.normal_(std=0.5)
+
+    monkeypatch.setattr(LlamaPreTrainedModel, "_init_weights", reaching)
+    half, whole = (
+        drawn(folders("llama"), dtype=dtype).module.model.embed_tokens.weight for dtype in ("bfloat16", "float32")
+    )
+    assert 0.4 < whole.std() < 0.6 and torch.equal(half, whole.to(torch.bfloat16))
+
+
 @pytest.mark.parametrize("family", ["gpt2", "gemma3_text", "t5", "bart"])
 def test_tied_weights_stay_one_tensor(family, folders):
     control = drawn(folders(family)).module
