@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -51,6 +52,12 @@ class ProgressBar:
             )
         self._bar.n = step.done
         self._bar.refresh()
+
+    def name(self, name: str) -> None:
+        """What the next phases belong to."""
+        if name != self._name:
+            self._close()
+            self._name = name
 
     def clear(self) -> None:
         """Make room for a line; the bar comes back with the next report."""
@@ -109,9 +116,15 @@ def jobs_table(standings: Sequence[Any], now: float) -> str:
             "queued": "waits for its turn",
             "interrupted": f"{how_far}; resume or cancel it".lstrip("; "),
         }
-        rows.append((at.job.job_id[:13], at.state, asked.model, asked.corpus, asked.protocol, told.get(at.state, ""),
-                     _minutes(left) if left is not None and at.state == "running" else ""))  # fmt: skip
+        what = (asked.model, _text_name(asked.corpus), asked.protocol)
+        time_left = _minutes(left) if left is not None and at.state == "running" else ""
+        rows.append((at.job.job_id[:13], at.state, *what, told.get(at.state, ""), time_left))
     return "\n".join(_table(("job", "state", "model", "text", "protocol", "where it stands", "time left"), rows))
+
+
+def _text_name(corpus: str) -> str:
+    """A file without its folders: one that was handed over lies in a folder of ours."""
+    return Path(corpus).name if Path(corpus).is_absolute() else corpus
 
 
 def _minutes(seconds: float) -> str:

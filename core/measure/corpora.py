@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import sysconfig
 from collections.abc import Callable
@@ -153,10 +154,21 @@ def _read_file(path: Path, column: str | None, encoding: str) -> list[str]:
         else:
             frame = pl.read_ndjson(io.StringIO(_decode(path, encoding)), infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
-        first = str(error).splitlines()[0]
+        first = _first_bad_line(path, encoding) if kind == ".jsonl" else str(error).splitlines()[0]
         raise CorpusError(f"{path.name} cannot be read as {kind[1:]}: {first}. Check the file.") from error
     column = _choose_column(path, frame, column)
     return [str(text).strip() for text in frame[column].drop_nulls()]
+
+
+def _first_bad_line(path: Path, encoding: str) -> str:
+    """Where a file of JSON lines stops being one."""
+    for number, line in enumerate(_decode(path, encoding).splitlines(), 1):
+        try:
+            if line.strip():
+                json.loads(line)
+        except ValueError:
+            return f"line {number} is not JSON"
+    return "its lines are not alike"
 
 
 def _choose_column(path: Path, frame: pl.DataFrame, column: str | None) -> str:

@@ -38,7 +38,7 @@ from core.runs.locks import is_held, lock_of, process_of, release, worker
 from core.warehouse.store import Warehouse, folders_in, make_folder
 
 CANCEL_FILE = "cancel"
-"""In a job's folder: whoever sent it to a cluster is to call it back."""
+"""In a job's folder: it is to end, and nothing of it to stay."""
 MOST_CONTROLS = 8
 """More control passes than any protocol has: their run ids are fixed with the request."""
 STARTING = 20.0
@@ -197,7 +197,8 @@ def stand(job: Job) -> Standing:
     progress = Progress(told["phase"], told["done"], told["total"]) if "phase" in told else None
     error = read_json(job.folder / "error.json") or {}
     result = read_json(job.folder / "finished.json") or {}
-    if not job.folder.exists():
+    is_called_off = (job.folder / CANCEL_FILE).exists() and not is_held(job.folder)
+    if is_called_off or not job.folder.exists():
         state = "cancelled"
     elif result:
         state = "finished"

@@ -82,6 +82,9 @@ def run_all(
     finally:
         for job, _ in at_work.values():
             cancel(job)
+        for job in waiting:  # nothing of them was asked for again; what an earlier process has finished stays
+            if not any(job.folder.glob("kept-*")):
+                remove(job)
 
 
 def cancel(job: Job) -> None:
@@ -91,8 +94,13 @@ def cancel(job: Job) -> None:
     """
     standing = stand(job)
     if standing.state in ("queued", "running"):
+        host = standing.worker.get("host")
+        if host not in (None, socket.gethostname()):
+            raise InputError(f"The job {job.job_id} is at work on the machine {host}: cancel it there.")
+        with suppress(OSError):  # whoever waits for its process then knows why that has ended
+            (job.folder / CANCEL_FILE).touch()
         if standing.worker.get("engine") == "ray":
-            _call_back(job)
+            _await_call_back(job)
         else:
             _stop(standing)
     remove(job)
@@ -100,13 +108,11 @@ def cancel(job: Job) -> None:
         lock_of(job.folder).unlink(missing_ok=True)
 
 
-def _call_back(job: Job) -> None:
-    """Ask whoever sent the job to a cluster to call it back; it removes the job, in less than two seconds if it can.
+def _await_call_back(job: Job) -> None:
+    """Whoever sent the job to a cluster calls it back and removes it, in less than two seconds if it can.
 
     Raises ResourceError where it does not answer.
     """
-    with suppress(FileNotFoundError):
-        (job.folder / CANCEL_FILE).touch()
     end = time.monotonic() + PATIENCE
     while job.folder.exists() and is_held(job.folder):
         if time.monotonic() > end:
@@ -116,9 +122,6 @@ def _call_back(job: Job) -> None:
 
 
 def _stop(standing: Standing) -> None:
-    host = standing.worker.get("host")
-    if host not in (None, socket.gethostname()):
-        raise InputError(f"The job {standing.job.job_id} is at work on the machine {host}: cancel it there.")
     process = process_of(standing.worker)
     if process is None:  # not started yet, or gone in this moment
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import secrets
 import shutil
@@ -72,7 +73,7 @@ def connected(address: str | None) -> Iterator[Any]:
             options = {"address": "local", "include_dashboard": False, "num_cpus": os.cpu_count(),
                        "object_store_memory": _STORE_BYTES, "_temp_dir": place}  # fmt: skip
         try:
-            ray.init(runtime_env=_environment(), logging_level="CRITICAL", log_to_driver=False, **options)
+            ray.init(runtime_env=_environment(), logging_level=logging.CRITICAL, log_to_driver=False, **options)
         except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
             hint = " Where it asks for a token: RAY_AUTH_MODE=token." if address else ""
             raise ResourceError(

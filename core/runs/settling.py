@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from core.errors import ResourceError, WarehouseError
-from core.runs.jobs import finish, job_folders, read_job, remove
+from core.runs.jobs import CANCEL_FILE, finish, job_folders, read_job, remove
 from core.runs.locks import lock_of, release
 from core.warehouse import parcels
 from core.warehouse.parcel_format import is_parcel
@@ -66,7 +66,9 @@ def _settle(warehouse: Warehouse, folder: Path) -> None:
         for finished in filter(is_parcel, folders_in(folder)):
             parcels.finish(warehouse, finished)
         job, end = read_job(folder), folder / "finished.json"
-        if job is None:
+        if job and (folder / CANCEL_FILE).exists():
+            remove(job)
+        elif job is None:
             if not (folder / "job.json").exists():  # one of another version is left to that
                 shutil.rmtree(folder, ignore_errors=True)
         elif end.exists() and time.time() - end.stat().st_mtime > _SHOWN:

@@ -86,6 +86,8 @@ def _text() -> dict[str, Any]:
         column = st.text_input(_("Column that holds the text, where there are several"), key="measure column").strip()
         encoding = st.selectbox(_("Encoding"), ENCODINGS, key="measure encoding")
         is_plain = st.toggle(_("Chat messages: their contents alone, without any template"), key="measure plain")
+    if handed is not None:
+        right.caption(_("This file is measured on, and no other text."))
     own = _kept(handed) if handed is not None else path
     if own or chosen == OWN:
         chat = "plain" if is_plain else "template"

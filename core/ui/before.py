@@ -45,7 +45,7 @@ def _numbers(card: dict[str, Any]) -> dict[str, str]:
         _("Disk meanwhile"): told(card["scratch_bytes"], amount(card["scratch_bytes"])),
         _("Layers"): str(card["n_layers"] or ""),
         _("Parameters"): f"{card['parameters']:,}" if card["parameters"] else "",
-        _("Tokens read"): f"{card['n_tokens']:,}" if card["n_tokens"] else "",
+        _("Tokens to read"): f"{card['n_tokens']:,}" if card["n_tokens"] else "",
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -61,7 +62,8 @@ def _card(standing: Standing) -> None:
     asked, state = standing.job.config, standing.state
     words = {"queued": _("waiting"), "running": _("at work"), "interrupted": _("interrupted"), "failed": _("failed"),
              "finished": _("finished")}  # fmt: skip
-    name = plain(f"{asked.model} · {asked.corpus} · {asked.protocol}")
+    text = Path(asked.corpus).name if Path(asked.corpus).is_absolute() else asked.corpus
+    name = plain(f"{asked.model} · {text} · {asked.protocol}")
     st.markdown(f"**{name}** :{_COLOURS[state]}-badge[{words[state]}]")
     if state == "running":
         _progress(standing)

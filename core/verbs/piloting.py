@@ -23,10 +23,20 @@ def pilot(options: argparse.Namespace) -> int:
         return estimate_all(requests(asked), warehouse, options.json)
     n_requests = len(all_parts(asked))
     print(f"Pilot {asked.name} ({asked.pilot_id}): {n_requests} measurements", flush=True)
-    failed = []
+    failed, begun = [], set()
+
+    def told(at) -> None:
+        name = f"{at.job.config.model} on {at.job.config.corpus}"
+        if at.state == "running" and name not in begun:  # where the output is no terminal, all that is seen of it
+            begun.add(name)
+            bar.clear()
+            print(f"  {name}: begun", flush=True)
+        bar.name(at.job.config.model)
+        if at.progress:
+            bar.report(at.progress)
+
     with ProgressBar(asked.name) as bar:
-        engine = chosen_engine(options, warehouse)
-        for one in run_pilot(asked, warehouse, engine, lambda at: bar.report(at.progress) if at.progress else None):
+        for one in run_pilot(asked, warehouse, chosen_engine(options, warehouse), told):
             bar.clear()
             name = f"{one.config.model} on {one.config.corpus}"
             if one.state == "finished":
@@ -37,7 +47,7 @@ def pilot(options: argparse.Namespace) -> int:
             for note in one.notes:
                 warn(f"{name}: {note}")
     if failed:
-        warn(f"{len(failed)} requests were not met: {'; '.join(failed)}. The same command tries them again.")
+        warn(f"Not met: {len(failed)} of {n_requests}: {'; '.join(failed)}. The same command tries again.")
     print(f"python -m core slides --pilot {asked.pilot_id} --out FILE.pptx   writes its slides")
     return 2 if failed else 0
 
