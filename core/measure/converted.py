@@ -20,7 +20,7 @@ from filelock import FileLock
 from core.errors import ModelError, ResourceError
 from core.measure.gguf_tensors import GgufTensors
 from core.measure.packages import cache_folder
-from core.measure.weights import Weights, hash_files
+from core.measure.weights import INDEX, Weights, hash_files
 from core.records import Progress, ProgressCallback
 
 SHARD_BYTES = 2 * 10**9
@@ -30,7 +30,6 @@ HEADER_BYTES = 2**20
 MAX_ENTRIES = 4000
 """Tensors of one file, so that its table has room: an entry takes less than 256 bytes."""
 DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
-INDEX = "model.safetensors.index.json"
 
 
 def as_safetensors(weights: Weights, module: Any, dtype: torch.dtype, progress: ProgressCallback) -> Weights:

@@ -11,7 +11,6 @@ from core.measure.network import proxy_of, shown, why_no_connection
 
 PATIENCE = 3.0
 """Seconds to wait for a connection."""
-INDEX = "https://pypi.org/simple"
 
 
 def package_index() -> tuple[str, str | None]:
@@ -21,8 +20,8 @@ def package_index() -> tuple[str, str | None]:
     """
     settings = _settings()
     name = "PIP_INDEX_URL" if os.environ.get("PIP_INDEX_URL") else "index-url"
-    address = os.environ.get("PIP_INDEX_URL") or settings.get("index-url") or INDEX
     try:
+        address = os.environ.get("PIP_INDEX_URL") or settings.get("index-url") or _default()
         place = shown(address, name)
         if "no-index" in settings or place.startswith("file:"):  # pip takes packages from folders alone
             return place, None
@@ -34,7 +33,16 @@ def package_index() -> tuple[str, str | None]:
 
 def check_addresses() -> None:
     """Raises ResourceError where index or proxy are no addresses: pip would quote them, with their password."""
-    proxy_of(shown(os.environ.get("PIP_INDEX_URL") or INDEX, "PIP_INDEX_URL"))
+    proxy_of(shown(os.environ.get("PIP_INDEX_URL") or _default(), "PIP_INDEX_URL"))
+
+
+def _default() -> str:
+    """Where pip looks where nothing else is set: it does not say so in its settings."""
+    try:
+        from pip._internal.models.index import PyPI
+    except ImportError as error:
+        raise ResourceError("pip does not tell where it looks for packages: set PIP_INDEX_URL.") from error
+    return PyPI.simple_url
 
 
 def _settings() -> dict[str, str]:
