@@ -41,7 +41,7 @@ def is_held(folder: Path) -> bool:
         lock.acquire(timeout=LOOK, poll_interval=LOOK / 4)
     except Timeout:
         return True
-    lock.release()
+    release(lock)  # the look may have made the file anew, after its owner removed it
     return False
 
 
