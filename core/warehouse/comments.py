@@ -248,7 +248,48 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "as_of": "Date of the source.",
             "flags": "Cautions for this row, separated by semicolons.",
             "file_sha256": "Hash of the imported file.",
+            "dtype": "Number type of the weights that were scored; NULL where the source does not say.",
+            "chat_template": "TRUE where the questions went through the model's chat template; NULL where not said.",
+            "task_version": "Version of the benchmark's definition in the harness that ran it.",
+            "source_row": "The row's own id in the file, where one model has several.",
         },
+    ),
+    "score_files": (
+        "Files that scores were imported from.",
+        {
+            "file_sha256": "Hash of the file (scores.file_sha256).",
+            "file_name": "Its name when it was imported.",
+            "format": "Which reader understood it: lm_eval, leaderboard_v2_csv, csv, ...",
+            "n_taken": "Scores that were stored.",
+            "n_skipped": "Rows that were not, each for a reason that the preview names.",
+            "imported_at": _UTC,
+        },
+    ),
+    "score_samples": (
+        "Single questions of a benchmark as answered by one model, for paired comparisons; their text is not stored.",
+        {
+            "file_sha256": "Hash of the imported file (score_files.file_sha256).",
+            "repository": "As in scores.",
+            "revision": "As in scores.",
+            "benchmark": "As in scores.",
+            "metric": "As in scores.",
+            "filter": "As in scores.",
+            "doc_hash": "Hash of the question: equal where two models answered the same one.",
+            "doc_id": "Number of the question in the file.",
+            "value": "What the metric gives for this answer, 0 or 1 for most.",
+        },
+    ),
+    "model_aliases": (
+        "Names that score files use for a model, and which model is meant.",
+        {
+            "alias": "The name as scores.repository has it.",
+            "reference": "The hub repository (models.repository) or reference (models.reference) that is meant.",
+            "created_at": _UTC,
+        },
+    ),
+    "saved_queries": (
+        "Queries that people kept.",
+        {"name": "Name given by people.", "sql": "The statement.", "note": "A remark by people.", "created_at": _UTC},
     ),
     "pilots": (
         "Comparisons that were planned before measuring.",

@@ -153,6 +153,30 @@ def add_execution(connection: Connection) -> None:
     connection.execute("ALTER TABLE runs ADD COLUMN execution VARCHAR")
 
 
+def add_score_imports(connection: Connection) -> None:
+    """What scores of many files need: where each came from, who is meant by a name, single answers; saved queries."""
+    for column, kind in (
+        ("dtype", "VARCHAR"),
+        ("chat_template", "BOOLEAN"),
+        ("task_version", "VARCHAR"),
+        ("source_row", "VARCHAR"),
+    ):
+        connection.execute(f"ALTER TABLE scores ADD COLUMN {column} {kind}")
+    connection.execute("""
+        CREATE TABLE score_files (
+            file_sha256 VARCHAR PRIMARY KEY, file_name VARCHAR NOT NULL, format VARCHAR NOT NULL,
+            n_taken BIGINT NOT NULL, n_skipped BIGINT NOT NULL, imported_at TIMESTAMP NOT NULL);
+        CREATE TABLE score_samples (
+            file_sha256 VARCHAR NOT NULL, repository VARCHAR NOT NULL, revision VARCHAR, benchmark VARCHAR NOT NULL,
+            metric VARCHAR NOT NULL, filter VARCHAR NOT NULL, doc_hash VARCHAR NOT NULL, doc_id BIGINT,
+            value DOUBLE NOT NULL);
+        CREATE TABLE model_aliases (
+            alias VARCHAR PRIMARY KEY, reference VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL);
+        CREATE TABLE saved_queries (
+            name VARCHAR PRIMARY KEY, sql VARCHAR NOT NULL, note VARCHAR, created_at TIMESTAMP NOT NULL);
+    """)
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: create_runs,
     2: create_layer_tables,
@@ -162,6 +186,7 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     6: add_chat_templates,
     7: add_pilot_runs,
     8: add_execution,
+    9: add_score_imports,
 }
 
 

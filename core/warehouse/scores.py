@@ -82,4 +82,8 @@ def score_rows(published: pl.DataFrame, file_sha256: str) -> pl.DataFrame:
         as_of="as_of",
         flags=pl.col("flags").fill_null(""),
         file_sha256=pl.lit(file_sha256),
+        dtype=pl.lit(None, dtype=pl.String),
+        chat_template=pl.lit(None, dtype=pl.Boolean),
+        task_version=pl.lit(None, dtype=pl.String),
+        source_row=pl.lit(None, dtype=pl.String),
     ).select(columns(ScoreRow))

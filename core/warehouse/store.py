@@ -14,7 +14,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
-from core.warehouse import migrations, scores
+from core.warehouse import migrations, mirror, scores
 
 _BUSY = (
     "Could not set lock",  # another process has it, POSIX
@@ -67,6 +67,11 @@ class Warehouse:
         """Measurements under way, one folder per run."""
         return self.path.parent / "jobs"
 
+    @property
+    def mirror(self) -> Path:
+        """What people wrote or imported, table by table: the rows that no parcel holds."""
+        return self.path.parent / "mirror"
+
     def version(self) -> tuple[int, ...]:
         """Changes with every write: time and size of the file and of its write-ahead log."""
         return (*_stamp(self.path), *_stamp(wal(self.path)))
@@ -77,10 +82,14 @@ class Warehouse:
             return pl.DataFrame(connection.sql(sql, params=params))
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection in one transaction: committed at the end of the block, or undone by any exception."""
+    def write(self, mirrored: Sequence[str] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection in one transaction: committed at the end of the block, or undone by any exception.
+
+        `mirrored` names the tables of `mirror.TABLES` that the block changes: no parcel holds them.
+        """
         with self._session(read_only=False) as connection, _transaction(connection):
             yield connection
+            mirror.write(connection, self.mirror, mirrored)
 
     def prepare(self) -> None:
         """Make the file, or bring it up to date; costs one short opening where nothing is to be done."""

@@ -1,13 +1,8 @@
-"""What the warehouse stores: one frozen record per row, one class per table.
-
-Field names are column names, in order, and TABLES lists the classes. A trailing underscore (`pass_`) only avoids a
-Python keyword; the column has none. The parcel writer, the ingest and the migrations are held to these classes by a
-test.
-"""
+"""What is measured: models, texts, runs, and what was found layer by layer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
 
@@ -268,47 +263,3 @@ class RunSummaryRow:
     expansion_ratio_gride_8: float | None = None
     """By GRIDE at ranks 8 and 16, at the working layer."""
     contraction_ratio_gride_8: float | None = None
-
-
-@dataclass(frozen=True)
-class ScoreRow:
-    repository: str
-    revision: str | None
-    benchmark: str
-    metric: str
-    filter: str
-    n_shot: int | None
-    suite: str
-    value: float
-    std_error: float | None
-    unit: str
-    """`percent` (0 to 100) or `fraction`, or the unit's own name."""
-    higher_is_better: bool | None
-    n_samples: int | None
-    is_partial: bool
-    is_group: bool
-    source: str
-    licence: str
-    as_of: str | None
-    flags: str
-    file_sha256: str
-
-
-TABLES: dict[str, type] = {
-    "models": ModelRow,
-    "corpora": CorpusRow,
-    "runs": RunRow,
-    "layer_estimates": LayerEstimateRow,
-    "layer_correlators": LayerCorrelatorRow,
-    "layer_pairs": LayerPairRow,
-    "layer_replicates": LayerReplicateRow,
-    "layer_distributions": LayerDistributionRow,
-    "run_checks": RunCheckRow,
-    "run_summaries": RunSummaryRow,
-    "scores": ScoreRow,
-}
-
-
-def columns(row_class: type) -> list[str]:
-    """Column names of a table, in order."""
-    return [f.name.rstrip("_") for f in fields(row_class)]
