@@ -28,8 +28,8 @@ from core.report.verdicts import (
 __all__ = [
     "NOT_STATED", "benchmark_name", "check_meaning", "control_name", "estimator_name", "estimator_symbol", "limits_of",
     "name", "no_score", "number", "outcome_short", "outcome_text", "phase_name", "qualifier_meaning", "qualifier_text",
-    "rounded", "score_remarks", "score_text", "shows_shape", "size_range", "stated", "variant", "verdict_short", "verdict_text",
-    "verdict_word", "with_interval",
+    "rounded", "score_remarks", "score_text", "shows_shape", "size_range", "stated", "variant", "verdict_short",
+    "verdict_text", "verdict_word", "with_interval",
 ]  # fmt: skip
 
 ESTIMATORS = (

@@ -27,7 +27,7 @@ def suggestions(names: Sequence[str], known: Iterable[str]) -> dict[str, list[st
         by_whole[_whole(model)].append(model)
         by_last[_last(model)].append(model)
     exact, is_few = set(known), len(names) <= FEW_NAMES
-    found = {}
+    found: dict[str, list[str]] = {}
     for name in names:
         if name in exact:
             found[name] = []

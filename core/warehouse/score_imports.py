@@ -7,7 +7,7 @@ them counts is decided when they are read.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -58,10 +58,13 @@ class StoredImport:
     """False where this very file, under whatever name, was there already: nothing was changed."""
 
 
-def preview(warehouse: Warehouse, file: ScoreFile) -> Preview:
-    """What the warehouse knows of each value of the file. InputError where the file claims what no file may."""
+def preview(warehouse: Warehouse, file: ScoreFile, also: Mapping[str, str] | None = None) -> Preview:
+    """What the warehouse knows of each value of the file; `also` are aliases that are to come.
+
+    InputError where the file claims what no file may.
+    """
     _check(file)
-    aliases = dict(warehouse.read("SELECT alias, reference FROM model_aliases").rows())
+    aliases = dict(warehouse.read("SELECT alias, reference FROM model_aliases").rows()) | dict(also or {})
     measured = set(warehouse.read("SELECT reference FROM models UNION SELECT repository FROM models")["reference"])
     rows = _proposed(file, aliases)
     references = rows["reference"].unique().to_list()
