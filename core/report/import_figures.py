@@ -16,6 +16,10 @@ _COLOURS = dict(zip(KINDS, (COLOURS[0], COLOURS[2], COLOURS[3], COLOURS[1], QUIE
 _PATTERNS = dict(zip(KINDS, ("", "/", ".", "x", "-"), strict=True))
 
 
+FEW = 10
+"""Values below which plotly would mark halves of one."""
+
+
 @dataclass(frozen=True)
 class ImportData:
     files: list[str]
@@ -48,7 +52,9 @@ def import_figure(data: ImportData, language: str) -> go.Figure:
                 marker={"color": _COLOURS[kind], "pattern": {"shape": _PATTERNS[kind], "fgcolor": "white", "size": 5}},
                 textposition="inside", insidetextanchor="middle",
             )  # fmt: skip
-    figure.update_layout(barmode="stack", bargap=0.35)
+    figure.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal"})
+    if max((sum(of_file) for of_file in zip(*data.counts.values(), strict=True)), default=0) < FEW:
+        figure.update_xaxes(dtick=1)
     names = [shown(name if len(name) <= 40 else name[:39] + "…") for name in data.files]
     figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", automargin=True, ticks="")
     return figure

@@ -53,8 +53,8 @@ def paired_points(model_a: str, model_b: str, found: Sequence[tuple[dict[str, st
 def paired_figure(data: PairedData, language: str) -> go.Figure:
     """One line per benchmark; filled where the models can be told apart, open where they cannot."""
     _ = translator(language)
-    title = _("Difference of means, {a} minus {b}, with 95 % interval")
-    title = title.format(a=shown(data.model_a), b=shown(data.model_b))
+    title = _("{a} minus {b}:<br>difference of means, 95 % interval")
+    title = title.format(a=shown(_last(data.model_a)), b=shown(_last(data.model_b)))
     figure = frame(title, "", height=170 + 36 * len(data.differences))
     figure.add_vline(x=0, line={"color": TEXT, "width": 1})
     for told, name, symbol, colour in (
@@ -83,3 +83,8 @@ def paired_figure(data: PairedData, language: str) -> go.Figure:
         autorange="reversed", automargin=True, ticks="",
     )  # fmt: skip
     return figure
+
+
+def _last(model: str) -> str:
+    """Without its owner or folders, so that two names have room below a narrow picture."""
+    return model.rsplit("/", 1)[-1]

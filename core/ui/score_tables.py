@@ -134,7 +134,7 @@ def differences(found: Sequence[tuple[dict[str, str], Paired]]) -> pl.DataFrame:
     return tables.without_empty(
         {
             _("Benchmark"): [paired_figures.benchmark_label(key) for key, _one in found],
-            _("Outcome"): [paired_words.outcome(one, language.current()) for one in ones],
+            _("Result"): [paired_words.outcome(one, language.current()) for one in ones],
             _("Difference"): [wording.with_interval(one.difference, one.lower, one.upper) for one in ones],
             _("Common questions"): [one.n_common for one in ones],
             _("Mean of the first"): pl.Series([one.mean_a for one in ones]).round(4),
