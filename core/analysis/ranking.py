@@ -194,14 +194,16 @@ def without_other_pilots(scores: pl.DataFrame, pilot: Pilot | None) -> pl.DataFr
 
 
 def _offered(scores: pl.DataFrame) -> pl.DataFrame:
-    """Scores of single benchmarks, named so that they do not meet a column of the runs."""
+    """Scores of single benchmarks, named so that they do not meet a column of the runs; fractions as percentages."""
     if "name_in_source" not in scores.columns:  # rows of the table itself, where no alias was resolved
         scores = scores.with_columns(name_in_source="repository")
+    is_fraction = (pl.col("unit") == "fraction") & ~pl.col("source").str.starts_with(SOURCE)  # a pilot's stay as stated
+    to_percent = pl.when(is_fraction).then(100.0).otherwise(1.0)
     return scores.sort("source").select(
         *SCORE_KEYS,
-        pl.col("value").alias("score"),
-        pl.col("std_error").alias("score_std_error"),
-        "unit",
+        (to_percent * pl.col("value")).alias("score"),
+        (to_percent * pl.col("std_error")).alias("score_std_error"),
+        pl.when(is_fraction).then(pl.lit("percent")).otherwise("unit").alias("unit"),
         "higher_is_better",
         *(pl.col(name).alias(f"score_{name}") for name in _TOLD),
     )
@@ -235,10 +237,8 @@ def _joined(runs: pl.DataFrame, offered: pl.DataFrame, match: str, **columns: st
             descending=[False, False, False, True, False], nulls_last=True, maintain_order=True,
         )
     )  # fmt: skip
-    first = [pl.col(name).first().over(one_score) for name in (*variant, "score_is_partial")]
-    alike = pl.all_horizontal(
-        pl.col(name).eq_missing(value) for name, value in zip((*variant, "score_is_partial"), first, strict=True)
-    )
+    settings = (*variant, "score_is_partial", "unit")
+    alike = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).first().over(one_score)) for name in settings)
     counted = ranked.with_columns(
         score_match=pl.lit(match),
         score_variants=pl.struct(variant).n_unique().over(one_score),

@@ -63,6 +63,7 @@ def ranking_points(
     column = DIMENSIONS[dimension]
     labels = run_labels(group.rows, language)
     rows = on_benchmark(scored, benchmark).filter(pl.col("run_id").is_in(list(labels)) & pl.col(column).is_not_null())
+    rows = rows.filter(pl.col("unit") == pl.col("unit").mode().sort().first())  # one axis has one unit
     points = [
         ScoredPoint(
             run_id=row["run_id"],

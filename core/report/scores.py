@@ -39,7 +39,7 @@ def score_remarks(row: dict, language: str) -> list[str]:
     """What limits a score of `ranking.with_scores` beside whose it is: a partial run, sources that say otherwise, and
     settings that are not those of the run."""
     _ = translator(language)
-    told = []
+    told = [] if row["unit"] == "percent" else [_("unit: {unit}").format(unit=stated(row["unit"], language))]
     if row["score_is_partial"]:
         told.append(
             _("partial run")

@@ -17,7 +17,7 @@ from core.ui.plain import plain
 from core.warehouse import score_imports
 from core.warehouse.score_imports import Preview
 
-TYPES = ["json", "jsonl", "csv", "tsv", "txt"]
+TYPES = ["json", "jsonl", "csv", "tsv", "txt", "parquet"]
 MOST_MEGABYTES = 25
 """As .streamlit/config.toml allows; the command line takes larger files."""
 _READ, _PREVIEWS, _ROUND, _DONE = "scores read", "scores previews", "scores round", "scores done"

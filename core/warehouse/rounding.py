@@ -14,6 +14,12 @@ def in_percent(value: str, unit: str) -> pl.Expr:
     return pl.when(pl.col(unit) == "fraction").then(100 * pl.col(value)).otherwise(pl.col(value))
 
 
+def scale(unit: str) -> pl.Expr:
+    """What `in_percent` is counted in: percent, or the unit's own name. Values of two scales are never set against each
+    other, `not stated` being one of its own."""
+    return pl.col(unit).replace("fraction", "percent")
+
+
 def agree(a: str, b: str) -> pl.Expr:
     """Whether these columns differ by no more than half a unit of the last decimal of the one that has fewer."""
     step = 10.0 ** -pl.min_horizontal(_decimals(a), _decimals(b))

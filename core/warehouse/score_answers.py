@@ -6,7 +6,7 @@ import polars as pl
 
 from core.tables import SCORE_KEYS
 from core.warehouse.aliases import RESOLVED
-from core.warehouse.rounding import agree, in_percent
+from core.warehouse.rounding import agree, in_percent, scale
 from core.warehouse.score_imports import SAME_SCORE
 from core.warehouse.store import Warehouse
 
@@ -45,8 +45,8 @@ def answers(warehouse: Warehouse, model: str, benchmark: str | None = None) -> p
 
 
 def conflicts(warehouse: Warehouse) -> pl.DataFrame:
-    """Scores that are told differently, rounding apart: repository, revision, SCORE_KEYS, dtype, chat_template,
-    `lowest` and `highest` in percent (or the unit's own), n_values, `told` (`value – source`, highest first).
+    """Scores that are told differently, rounding apart: repository, revision, SCORE_KEYS, dtype, chat_template, unit
+    (percent for fractions too), `lowest`, `highest`, n_values, `told` (`value – source`, highest first).
 
     The widest contradiction comes first.
     """
@@ -54,13 +54,14 @@ def conflicts(warehouse: Warehouse) -> pl.DataFrame:
     rows = warehouse.read(f"""
         SELECT {keys}, value, unit, source, is_partial, name_in_source FROM {RESOLVED} WHERE NOT is_partial
         QUALIFY count(*) OVER (PARTITION BY {keys}) > 1
-    """).with_columns(mine=in_percent("value", "unit"))
-    lowest, highest = (getattr(pl.col("mine"), end)().over(SAME_SCORE) for end in ("min", "max"))
+    """).with_columns(mine=in_percent("value", "unit"), unit=scale("unit"))
+    one_score = (*SAME_SCORE, "unit")
+    lowest, highest = (getattr(pl.col("mine"), end)().over(one_score) for end in ("min", "max"))
     rows = rows.with_columns(lowest=lowest, highest=highest)
-    rows = rows.filter((~agree("lowest", "highest")).any().over(SAME_SCORE)).sort("mine", "source", descending=True)
+    rows = rows.filter((~agree("lowest", "highest")).any().over(one_score)).sort("mine", "source", descending=True)
     told = pl.concat_str(pl.col("mine").round(3).cast(pl.String), pl.lit(" – "), "source")
     return (
-        rows.group_by(SAME_SCORE, maintain_order=True)
+        rows.group_by(one_score, maintain_order=True)
         .agg(
             pl.col("lowest").first(),
             pl.col("highest").first(),

@@ -21,7 +21,7 @@ from core.scores.proposal import Proposed, ScoreFile
 from core.tables import SCORE_KEYS, ScoreFileRow, ScoreRow, ScoreSampleRow, columns
 from core.warehouse.aliases import RESOLVED
 from core.warehouse.frames import frame, schema
-from core.warehouse.rounding import agree, in_percent
+from core.warehouse.rounding import agree, in_percent, scale
 from core.warehouse.store import Warehouse
 
 SAME_SCORE = ("repository", "revision", *SCORE_KEYS, "dtype", "chat_template")
@@ -186,13 +186,18 @@ def _fate(row: Proposed, is_alias: bool) -> str:
 def _with_known(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -> pl.DataFrame:
     """Each row beside the same score of the warehouse and of other rows of its own file."""
     keys = ["reference" if key == "repository" else key for key in SAME_SCORE]
-    own = rows.filter(pl.col("fate") != "skipped").select(*keys, "number", mine=in_percent("value", "unit"))
-    here = known.select(*SAME_SCORE, pl.col("source"), theirs=in_percent("value", "unit"), other=pl.lit(None, pl.Int64))
-    beside = own.select(
-        pl.col("reference").alias("repository"), *keys[1:], source=pl.lit(file_name), theirs="mine", other="number"
+    own = rows.filter(pl.col("fate") != "skipped").select(
+        *keys, "number", scale=scale("unit"), mine=in_percent("value", "unit")
     )
+    here = known.select(
+        *SAME_SCORE, "source", scale=scale("unit"), theirs=in_percent("value", "unit"), other=pl.lit(None, pl.Int64)
+    )
+    beside = own.select(
+        pl.col("reference").alias("repository"), *keys[1:], "scale", source=pl.lit(file_name), theirs="mine",
+        other="number",
+    )  # fmt: skip
     others = pl.concat([here, beside.select(here.columns)])
-    met = own.join(others, left_on=keys, right_on=list(SAME_SCORE), how="inner", nulls_equal=True)
+    met = own.join(others, left_on=[*keys, "scale"], right_on=[*SAME_SCORE, "scale"], how="inner", nulls_equal=True)
     met = met.filter(pl.col("other").ne_missing(pl.col("number"))).with_columns(agrees=agree("mine", "theirs"))
     told = (
         met.sort("number", (pl.col("mine") - pl.col("theirs")).abs(), "source")
