@@ -26,6 +26,7 @@ FORMAT = "lm_eval_samples"
 MAX_LINE = 16 * 2**20
 """Characters of one question with all its answers."""
 MAX_SAMPLES = 500_000
+_TOLD = 10
 _FIELDS = {
     "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash",
     "target_hash",
@@ -49,16 +50,22 @@ def read(given: Given, entries: Iterable[Any], remarks: Remarks) -> ScoreFile:
         remarks.append(Remark("model_from_file_name", cut(from_name)))
     benchmark = _benchmark(given)
     left_out: Counter[str] = Counter()
+    filters = _Filters()
     samples: list[ScoreSampleRow] = []
     for index, entry in enumerate(entries, start=1):
         if not recognises(entry):
             raise InputError(f"{given.shown_name} holds something that is no question at entry {index}.")
-        samples += _values(given, entry, repository, benchmark, left_out)
+        samples += _values(given, entry, repository, benchmark, filters, left_out)
         if len(samples) > MAX_SAMPLES:
             raise InputError(f"{given.shown_name} holds more than {MAX_SAMPLES:,} values; split it by task.")
-    remarks += [Remark("metric_not_per_question", f"{metric} ({n})") for metric, n in left_out.items()]
+    if filters.are_unnamed:
+        remarks.append(Remark("filters_not_named"))
+    remarks += [Remark("metric_not_per_question", f"{metric} ({n})") for metric, n in left_out.most_common(_TOLD)]
     if not samples:
-        raise InputError(f"{given.shown_name} holds no value of a single question that could be compared.")
+        metrics = ", ".join([*left_out][:_TOLD]) or "no metric"
+        raise InputError(
+            f"{given.shown_name} scores no question by itself ({metrics}): its answers cannot be compared one by one."
+        )
     return ScoreFile(given.shown_name, given.sha256, FORMAT, (), tuple(samples), tuple(remarks))
 
 
@@ -100,10 +107,35 @@ def _benchmark(given: Given) -> str:
         ) from skip
 
 
+class _Filters:
+    """The filter of each entry. Before v0.4.3 a task with two filters has each question twice, under no name."""
+
+    def __init__(self) -> None:
+        self._times: Counter[Any] = Counter()
+
+    @property
+    def are_unnamed(self) -> bool:
+        return any(times > 1 for times in self._times.values())
+
+    def of(self, entry: dict[str, Any]) -> str:
+        """Raises Skip where it is no name."""
+        if entry.get("filter") is not None:
+            return label(entry["filter"], "filter")
+        doc_id = _doc_id(entry.get("doc_id"))
+        self._times[doc_id] += 1
+        times = self._times[doc_id]
+        return NOT_STATED if times == 1 or doc_id is None else f"{NOT_STATED} ({times})"
+
+
 def _values(
-    given: Given, entry: dict[str, Any], repository: str, benchmark: str, left_out: Counter[str]
+    given: Given, entry: dict[str, Any], repository: str, benchmark: str, filters: _Filters, left_out: Counter[str]
 ) -> Iterator[ScoreSampleRow]:
     doc_hash = hash_of(entry)
+    try:
+        filter = filters.of(entry)
+    except Skip:
+        left_out.update(map(cut, _metrics(entry)))
+        return
     for metric in _metrics(entry):
         try:
             value = _scored(entry.get(metric))
@@ -113,7 +145,7 @@ def _values(
                 revision=None,
                 benchmark=benchmark,
                 metric=label(metric, "metric"),
-                filter=_filter(entry.get("filter")),
+                filter=filter,
                 doc_hash=doc_hash,
                 doc_id=_doc_id(entry.get("doc_id")),
                 value=value,
@@ -133,10 +165,6 @@ def _metrics(entry: dict[str, Any]) -> list[str]:
 def _scored(value: Any) -> float:
     """Right or wrong as 1 or 0. Raises Skip for parts of an aggregate, such as `[log-likelihood, words]`."""
     return float(value) if isinstance(value, bool) else json_number(value)
-
-
-def _filter(value: Any) -> str:
-    return NOT_STATED if value is None else label(value, "filter")
 
 
 def _doc_id(value: Any) -> int | None:

@@ -20,7 +20,7 @@ MAX_LINES = 100_000
 MAX_COLUMNS = 1_000
 MAX_CELL = 131_072
 """Python's own limit of one cell. No score needs it: what is longer is a quote that was never closed."""
-_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_SEPARATORS = {",": ",", ";": ";", "\t": "TAB"}
 _MAX_HEADER = 2**16
 _MAX_ROW = 2**20
 
