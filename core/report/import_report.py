@@ -35,8 +35,8 @@ def lines(
     if file.samples:
         values.append(f"{len(file.samples):,} single answers")
     told.append("values: " + (", ".join(values) or "none"))
-    told += [_reason("skipped", one) for one in import_words.reasons(file.rows, "en", skipped=True)]
-    told += [_reason("mapped", one) for one in import_words.reasons(file.rows, "en", skipped=False)]
+    for skipped in (True, False):
+        told += [_reason(one) for one in import_words.reasons(file.rows, "en", skipped=skipped)]
     told += _contradictions(rows)
     told += _models(names)
     told.append(_outcome(file, imported_at, stored))
@@ -64,8 +64,8 @@ def as_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]:
     ]
 
 
-def _reason(fate: str, one: import_words.Told) -> str:
-    return f"{fate} {one.count:,}: {one.words} (for example {'; '.join(one.places)})"
+def _reason(one: import_words.Told) -> str:
+    return f"{one.count:,} × {one.words} (for example {'; '.join(one.places)})"
 
 
 def _contradictions(rows: pl.DataFrame) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from core.locale import translator
 from core.report.numbers import number
@@ -12,6 +13,9 @@ from core.scores.proposal import Proposed, Remark, ScoreFile
 
 KINDS = ("taken", "mapped", "duplicate", "conflict", "skipped")
 EXAMPLES = 3
+
+# A leaderboard says the same few things of thousands of values.
+_words = lru_cache(maxsize=4096)(remark_words)
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def why(row: Proposed, language: str) -> str:
     """Why a value is skipped, or what was made of it; empty where it is taken as it stands."""
     _ = translator(language)
     remarks = [row.skipped] if row.skipped else row.remarks
-    return _("; ").join(remark_words(remark, language) for remark in remarks)
+    return _("; ").join(_words(remark, language) for remark in remarks)
 
 
 def known_text(known: str | None, sources: str | None, value: float | None, language: str) -> str:
@@ -64,11 +68,11 @@ def reasons(rows: Sequence[Proposed], language: str, *, skipped: bool) -> list[T
         for remark in [row.skipped] if row.skipped else row.remarks:
             found.setdefault(remark.code, []).append((remark, row.at))
     told = [
-        Told(code, remark_words(met[0][0], language), len(met), tuple(at for _, at in met[:EXAMPLES]))
+        Told(code, _words(met[0][0], language), len(met), tuple(at for _, at in met[:EXAMPLES]))
         for code, met in found.items()
     ]
     return sorted(told, key=lambda one: (-one.count, one.code))
 
 
 def file_remarks(file: ScoreFile, language: str) -> list[str]:
-    return [remark_words(remark, language) for remark in file.remarks]
+    return [_words(remark, language) for remark in file.remarks]

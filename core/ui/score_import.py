@@ -126,7 +126,7 @@ def _tell_file(preview: Preview) -> None:
         line = _("This very file was stored on {date}; it will not be stored twice.")
         st.info(line.format(date=times.local(preview.imported_at)), icon=":material/done_all:")
     for reason in import_words.reasons(file.rows, reader, skipped=True):
-        line = _("Skipped: {n}. {reason} (for example {places})")
+        line = _("{n} × {reason} (for example {places})")
         st.caption(
             line.format(n=f"{reason.count:,}", reason=plain(reason.words), places=plain("; ".join(reason.places)))
         )

@@ -66,9 +66,9 @@ def test_a_file_that_is_there_already_cannot_be_stored_again(warehouse: Warehous
 
 
 def test_duplicates_and_contradictions_are_told_and_can_be_looked_at_alone(warehouse: Warehouse) -> None:
-    score_imports.store(warehouse, score_file(score(BIG, 61.0, filter="none", suite="s", n_shot=0, source="first")))
+    score_imports.store(warehouse, score_file(score(BIG, 61.0, filter="strict", suite="s", source="first")))
     head = "model,benchmark,metric,filter,n_shot,suite,value,unit,source\n"
-    line = f"{BIG},arc_easy,acc,none,0,s,{{value}},percent,second\n"
+    line = f"{BIG},arc_easy,acc,strict,0,s,{{value}},percent,second\n"
     app = handed_over(("again.csv", head + line.format(value=61.04)), ("other.csv", head + line.format(value=64)))
     told = app.dataframe[0].value
     assert list(told["What will be done"]) == ["taken, is there already", "taken, contradicts what is there"]
