@@ -76,6 +76,7 @@ def paired(a: pl.DataFrame, b: pl.DataFrame) -> Paired:
     mean_a, mean_b = float(both["value"].sum()) / n, float(both["value_b"].sum()) / n
     reach = None if std_error is None else float(stdtrit(n - 1, 1 - LEVEL / 2)) * std_error
     only_a, only_b = _discordant(both) if _is_right_or_wrong(a) and _is_right_or_wrong(b) else (None, None)
+    least = -math.inf if only_a is None else -1.0  # shares of right answers differ by no more than 1
     return Paired(
         n_common=n,
         n_only_a=answers_a.height - n,
@@ -84,8 +85,8 @@ def paired(a: pl.DataFrame, b: pl.DataFrame) -> Paired:
         mean_a=mean_a,
         mean_b=mean_b,
         std_error=std_error,
-        lower=None if reach is None else mean_a - mean_b - reach,
-        upper=None if reach is None else mean_a - mean_b + reach,
+        lower=None if reach is None else max(least, mean_a - mean_b - reach),
+        upper=None if reach is None else min(-least, mean_a - mean_b + reach),
         detectable=None if std_error is None else float(ndtri(1 - LEVEL / 2) + ndtri(POWER)) * std_error,
         only_a_right=only_a,
         only_b_right=only_b,

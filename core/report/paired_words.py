@@ -61,6 +61,8 @@ def _judged(one: Paired, language: str) -> str:
     _ = translator(language)
     if one.is_told_apart:
         return _("The difference is larger than chance explains (95 %).")
+    if one.detectable is not None and one.p_value is not None and one.detectable >= 1:
+        return _("The two cannot be told apart: these are too few questions to show any difference.")
     if one.detectable is None:
         return _("The two cannot be told apart on these questions.")
     line = _("The two cannot be told apart: a true difference of {least} would have shown with 80 % probability.")

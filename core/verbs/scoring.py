@@ -83,6 +83,10 @@ def take(options: argparse.Namespace) -> int:
         new = None if stored is None else {one.file_sha256: one.is_new for one in stored}
         for preview in previews:
             print("\n".join(import_report.lines(preview.file, preview.rows, preview.names, preview.imported_at, new)))
+        if len(previews) > 1 and stored is not None:
+            fresh = [one for one in stored if one.is_new]
+            scores, answers = sum(one.n_taken for one in fresh), sum(one.n_samples for one in fresh)
+            print(f"{len(fresh)} files stored: {scores:,} scores and {answers:,} single answers.")
     for reason in failed:
         fail(reason)
     return InputError.exit_code if failed else 0

@@ -131,3 +131,9 @@ def test_every_shared_benchmark_is_compared_by_itself():
     b = answers([0, 0], benchmark="y", metric="acc", filter="none")
     ((key, found),) = all_paired(a, b)
     assert key == {"benchmark": "y", "metric": "acc", "filter": "none"} and found.n_common == 2
+
+
+def test_an_interval_of_shares_ends_where_shares_do():
+    found = paired(answers([1, 1, 0, 1]), answers([0, 0, 0, 1]))
+    assert found.upper == 1.0 and found.lower < 0
+    assert paired(answers([9, 1, 4]), answers([1, 0, 4])).upper > 1  # of a graded metric it may lie anywhere
