@@ -10,7 +10,7 @@ from core.report.numbers import number, with_interval
 def outcome(one: Paired, language: str) -> str:
     _ = translator(language)
     if not one.is_told_apart:
-        return _("cannot be told apart")
+        return _("not told apart")
     return _("first is higher") if one.difference > 0 else _("second is higher")
 
 

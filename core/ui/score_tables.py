@@ -49,15 +49,15 @@ def _values(preview: Preview, rows: pl.DataFrame) -> pl.DataFrame:
         _("Model"): rows["model"],
         _("What will be done"): [import_words.kind_name(kind, reader) for kind in rows["kind"]],
         _("Benchmark"): rows["benchmark"],
-        _("Metric"): rows["metric"],
+        _("Metric"): _stated(rows["metric"]),
         _("Score"): rows["value"],
-        _("Unit"): rows["unit"],
+        _("Unit"): _stated(rows["unit"]),
         _("Why, or what was made of it"): [text or None for text in said],
         _("In the warehouse already"): [text or None for text in known],
         _("Model that is meant"): rows["reference"].zip_with(is_alias, pl.Series([None], dtype=pl.String)),
         _("Shots"): rows["n_shot"],
-        _("Filter"): rows["filter"],
-        _("Suite"): rows["suite"],
+        _("Filter"): _stated(rows["filter"]),
+        _("Suite"): _stated(rows["suite"]),
         _("Partial run"): [True if partial else None for partial in rows["is_partial"]],
         _("Revision"): rows["revision"],
         _("Where in the file"): rows["at"],
@@ -113,14 +113,14 @@ def conflicts(found: pl.DataFrame) -> pl.DataFrame:
         {
             _("Model"): found["repository"],
             _("Benchmark"): found["benchmark"],
-            _("Metric"): found["metric"],
+            _("Metric"): _stated(found["metric"]),
             _("Lowest"): found["lowest"].round_sig_figs(4),
             _("Highest"): found["highest"].round_sig_figs(4),
             _("Values"): found["n_values"],
             _("Value and source"): [" | ".join(told) for told in found["told"]],
             _("Shots"): found["n_shot"],
-            _("Filter"): found["filter"],
-            _("Suite"): found["suite"],
+            _("Filter"): _stated(found["filter"]),
+            _("Suite"): _stated(found["suite"]),
             _("Revision"): found["revision"],
             _("Settings"): settings,
         }
@@ -148,3 +148,8 @@ def differences(found: Sequence[tuple[dict[str, str], Paired]]) -> pl.DataFrame:
             _("Only asked of the second"): [one.n_only_b for one in ones],
         }
     )
+
+
+def _stated(column: pl.Series) -> list[str | None]:
+    """As the source has it; that it does not say is said in the reader's language."""
+    return [None if text is None else wording.stated(text, language.current()) for text in column]
