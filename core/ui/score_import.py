@@ -20,6 +20,8 @@ from core.warehouse.score_imports import Preview
 TYPES = ["json", "jsonl", "csv", "tsv", "txt", "parquet"]
 MOST_MEGABYTES = 25
 """As .streamlit/config.toml allows; the command line takes larger files."""
+MANY_FILES = 5
+"""Beyond which what is said of each does not stand before the picture of all."""
 _READ, _PREVIEWS, _ROUND, _DONE = "scores read", "scores previews", "scores round", "scores done"
 
 
@@ -58,11 +60,12 @@ def _previews(files: Sequence[Any], model: str) -> list[Preview]:
     _ = language.translator()
     known: dict[tuple, ScoreFile | str] = st.session_state.get(_READ, {})
     seen: dict[tuple, Preview | str] = st.session_state.get(_PREVIEWS, {})
+    seen = {key: found for key, found in seen.items() if isinstance(found, Preview)}  # a lock may be gone by now
     read, previews, version = {}, {}, reads.warehouse().version()
     with st.empty():
         for n, file in enumerate(files):
             key = (file.file_id, model)
-            if (*key, version) not in seen:
+            if key not in known:
                 line = _("Reading {name}: {n} of {total} files")
                 line = line.format(name=plain(file.name), n=n + 1, total=len(files))
                 st.progress(n / len(files), text=line)
@@ -95,8 +98,9 @@ def _show(previews: list[Preview]) -> None:
     _ = language.translator()
     reader = language.current()
     st.subheader(_("What will become of each value"))
-    for preview in previews:
-        _tell_file(preview)
+    with st.expander(_("About each file")) if len(previews) > MANY_FILES else st.container():
+        for preview in previews:
+            _tell_file(preview)
     kinds = [(preview.file.name, import_figures.with_kind(preview.rows)) for preview in previews]
     if any(rows.height for _name, rows in kinds):
         figure = import_figures.import_figure(import_figures.import_points(kinds), reader)

@@ -9,6 +9,9 @@ from core.report import paired_figures, paired_words
 from core.ui import inputs, language, reads, score_tables
 from core.ui.plain import plain
 
+AT_FIRST, MOST = 12, 60
+"""Benchmarks, such as the parts of a large one, that are drawn before the reader chooses, and at most."""
+
 
 def show() -> None:
     _ = language.translator()
@@ -29,6 +32,13 @@ def show() -> None:
     if not found:
         st.info(_("These two models have no question of one benchmark and metric in common."))
         return
+    names = sorted({key["benchmark"] for key, _one in found})
+    if len(names) > 1:
+        chosen = inputs.choose_many(_("Benchmarks"), names, "benchmarks", names[:AT_FIRST], most=MOST)
+        found = [(key, one) for key, one in found if key["benchmark"] in chosen]
+        if not found:
+            st.info(_("Choose at least one benchmark above."))
+            return
     figure = paired_figures.paired_figure(paired_figures.paired_points(first, second, found), reader)
     st.plotly_chart(figure, key="scores pairs", theme=None)
     score_tables.show(score_tables.differences(found), "scores differences")

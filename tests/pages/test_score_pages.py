@@ -112,6 +112,25 @@ def test_names_are_mapped_where_the_reader_ticks_them(warehouse: Warehouse) -> N
     assert aliases(warehouse).select("alias", "reference").rows() == [("HuggingFaceTB__SmolLM2-135M", BIG)]
 
 
+def test_the_table_of_names_is_edited_as_a_whole_or_not_at_all(warehouse: Warehouse) -> None:
+    set_aliases(warehouse, {"one": "o/one", "two": "o/two"})
+    name, model = "Name in the file", "Model that is meant"
+
+    def edited(*added: dict[str, str]) -> AppTest:
+        app = opened("scores.py", scores="names")
+        app.session_state["scores names table 0"] = {
+            "edited_rows": {"0": {model: "o/other"}}, "added_rows": list(added), "deleted_rows": [1],
+        }  # fmt: skip
+        return app.button(key="scores save names").click().run()
+
+    app = edited({name: "three", model: "one"})
+    assert "make no chains" in app.error[0].value and aliases(warehouse)["alias"].to_list() == ["one", "two"]
+    assert "stands there twice" in edited({name: "one", model: "o/x"}).error[0].value
+    app = edited({name: "three", model: "o/three"}, {})
+    assert not app.error and not app.exception
+    assert dict(aliases(warehouse).select("alias", "reference").rows()) == {"one": "o/other", "three": "o/three"}
+
+
 def test_a_file_is_removed_after_it_was_confirmed(warehouse: Warehouse) -> None:
     score_imports.store(warehouse, score_file(score()))
     app = opened("scores.py", scores="files")
@@ -130,6 +149,16 @@ def test_two_models_are_compared_on_their_common_questions(warehouse: Warehouse)
     assert row["Only the first is right"] == 20 and row["Only the second is right"] == 0
     (picture,) = figures(app)
     assert "good minus bad" in picture["layout"]["xaxis"]["title"]["text"]
+
+
+def test_of_many_benchmarks_the_reader_chooses(warehouse: Warehouse) -> None:
+    for model in ("o/a", "o/b"):
+        samples = [row for n in range(14) for row in answers(model, {"q1": 1, "q2": 0}, benchmark=f"part{n:02}")]
+        score_imports.store(warehouse, score_file(samples=samples, name=model))
+    app = opened("scores.py", scores="pairs")
+    assert len(app.dataframe[0].value) == 12 and "Comparisons: 12" in texts(app)
+    app.multiselect(key="view.benchmarks").set_value(["part13"]).run()
+    assert list(app.dataframe[0].value["Benchmark"]) == ["part13, acc"]
 
 
 def test_the_ranking_leaves_partial_runs_out_until_asked(warehouse: Warehouse) -> None:
