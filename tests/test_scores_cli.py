@@ -132,3 +132,35 @@ def test_two_models_are_compared(path: Path) -> None:
     assert other.returncode == 2 and "Answered: arc_easy acc" in other.stderr
     unknown = run_core("scores", "compare", "o/a", "o/c", "--benchmark", "arc_easy", warehouse=path)
     assert unknown.returncode == 2 and "Unknown model with single answers 'o/c'. Did you mean" in unknown.stderr
+
+
+HOSTILE = {
+    "cut.json": b'{"results": {"arc": {"acc,none": 0.5',
+    "wrong.json": b'{"results": [1, 2, {"acc": 3}], "config": "x", "model_name": 7}',
+    "nan.json": b'{"results": {"arc": {"acc,none": NaN}}, "model_name": "o/x", "config": {}}',
+    "deep.json": b'{"results": ' + b"[" * 100_000,
+    "long.json": b'{"results": {"' + b"x" * 10_000_000 + b'": {"acc,none": 0.5}}, "model_name": "o/x"}',
+    "own.csv": b"model,benchmark,metric,value,unit,source\no/x,b,acc,5,percent,a\no/y,b,acc,5,percent,pilot:p-1\n",
+    "bytes.csv": b"model,benchmark,metric,value\n\x00\xff\xfe\x80,arc,acc,50\n",
+    "book.csv": b"PK\x03\x04" + b"\x00" * 100,
+    "empty.csv": b"",
+}
+
+
+def test_hostile_files_store_nothing(path: Path, tmp_path: Path) -> None:
+    def counts() -> list[int]:
+        tables = (*score_imports.TABLES, "model_aliases")
+        return [Warehouse(path).read(f"SELECT count(*) FROM {table}").item() for table in tables]
+
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    for name, content in HOSTILE.items():
+        (folder / name).write_bytes(content)
+    with (folder / "huge.csv").open("wb") as file:
+        file.truncate(400 * 2**20)  # nothing of it is on the disk, and nothing of it is read
+    before = counts()
+    done = run_core("scores", "import", *map(str, sorted(folder.iterdir())), warehouse=path)
+    assert done.returncode == 2 and counts() == before, done.stdout
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == len(HOSTILE) + 1 and all(line.startswith("workdim: ") for line in lines), lines
+    assert all(len(line) < 600 for line in lines)
