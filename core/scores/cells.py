@@ -93,7 +93,9 @@ def _is_number(value: Cell) -> bool:
 
 
 def number(value: Cell, remarks: Remarks, decimal_comma: bool = False) -> float:
-    """A finite number. Text is read where a table gives it; Raises Skip for all else."""
+    """A finite number; text is read as a table has it. Raises Skip for all else."""
+    if value is None:
+        raise Skip("no_value")
     if isinstance(value, str):
         value = _number_in_text(value, remarks, decimal_comma)
     if not _is_number(value):

@@ -50,6 +50,8 @@ class Layout:
     """Column, or columns together, that tell two rows of one model apart."""
     flags: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     """Column -> the flag, and the value of the column for which it holds."""
+    weights: str | None = None
+    """Column that tells an adapter or a delta, which is no model by itself, from a whole model."""
     remarks: tuple[str, ...] = ()
 
 
@@ -80,6 +82,7 @@ V2_FORMATTED = Layout(
     model=("model_name",),
     sha="model_sha",
     dtype="model_precision",
+    weights="model_weight_type",
     chat_template="model_has_chat_template",
     day="metadata_submission_date",
     row_id=("id",),
@@ -117,6 +120,7 @@ V2_EARLY = Layout(
     model=("fullname", "model"),
     sha="model_sha",
     dtype="precision",
+    weights="weight_type",
     chat_template="chat_template",
     day="submission_date",
     row_id=("fullname", "precision", "model_sha", "chat_template"),
@@ -142,6 +146,7 @@ CONTENTS = Layout(
     model=("fullname", "Model"),
     sha="Model sha",
     dtype="Precision",
+    weights="Weight type",
     chat_template="Chat Template",
     day="Submission Date",
     row_id=("eval_name",),
@@ -169,6 +174,7 @@ V1 = Layout(
     model=("fullname", "model"),
     sha="model_sha",
     dtype="precision",
+    weights="weight_type",
     day="date",
     row_id=("fullname", "precision", "model_sha"),
     flags={

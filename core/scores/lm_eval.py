@@ -118,12 +118,13 @@ class _Harness:
 
     @property
     def settings(self) -> str:
-        """What changes scores beside task and shots, as a hash: scores of other instructions or generation settings
-        are of another suite."""
+        """What changes scores beside task, shots and chat template, as a hash: a system instruction, generation
+        settings, or examples given as turns of a conversation make another suite."""
         config = section(self.data, "config")
         instruction, generation = self.data.get("system_instruction"), config.get("gen_kwargs")
-        told = {"instruction": instruction, "generation": generation}
-        changed = {key: value for key, value in told.items() if value and isinstance(value, str | dict)}
+        multiturn = self.data.get("fewshot_as_multiturn") is True
+        told = {"instruction": instruction, "generation": generation, "multiturn": multiturn}
+        changed = {key: value for key, value in told.items() if value and isinstance(value, str | dict | bool)}
         if not changed:
             return ""
         text = json.dumps(changed, sort_keys=True, default=str)
@@ -168,6 +169,14 @@ class _Harness:
         return whole_number(stated, "n_samples", remarks)
 
     def n_shot(self, task: str, remarks: Remarks) -> int | None:
+        """As stated; of a group (stated since v0.4.12) the number that all its tasks have, if they have one."""
+        stated = self._n_shot(task, remarks)
+        if stated is not None or not self.subtasks(task):
+            return stated
+        of_tasks = {self._n_shot(name, []) for name in self._with_subtasks(task) if not self.subtasks(name)}
+        return of_tasks.pop() if len(of_tasks) == 1 else None
+
+    def _n_shot(self, task: str, remarks: Remarks) -> int | None:
         in_config = section(section(self.data, "configs"), task).get("num_fewshot")
         whole_run = section(self.data, "config").get("num_fewshot")
         stated = (section(self.data, "n-shot").get(task), in_config, whole_run)

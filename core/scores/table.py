@@ -29,9 +29,8 @@ _MAX_ROW = 2**20
 class Line:
     at: str
     cells: dict[str, Cell] | None
-    """None where the line has more or fewer cells than the header."""
-    n_cells: int = 0
-    n_columns: int = 0
+    problem: Remark | None = None
+    """Why there are no cells, such as more or fewer of them than the header has."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,9 @@ class Table:
     """Whether `0,5` may be a number: not where the comma parts the cells."""
 
 
-def ragged(line: Line) -> Proposed:
+def left_out_line(line: Line) -> Proposed:
     """A line that cannot be told apart into cells is left out as a whole."""
-    return Proposed(line.at, "", "", None, Remark("ragged", f"{line.n_cells} / {line.n_columns}"))
+    return Proposed(line.at, "", "", None, line.problem)
 
 
 def text_table(given: Given) -> Table:
@@ -151,7 +150,7 @@ def _lines(given: Given, rows: _Rows, header: list[str]) -> Iterator[Line]:
             raise InputError(f"{given.shown_name} has more than {MAX_LINES:,} lines; split it into files of fewer.")
         at = f"line {rows.line}"
         if len(row) != len(header):
-            yield Line(at, None, len(row), len(header))
+            yield Line(at, None, Remark("ragged", f"{len(row)} / {len(header)}"))
         else:
             yield Line(at, {name: cell for name, cell in zip(header, row, strict=True) if name})
 
