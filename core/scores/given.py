@@ -61,9 +61,8 @@ class Given:
                 return encoding
         if b"\0" in self.content and not candidates[0].startswith("utf-16"):
             raise InputError(f"{self.shown_name} holds NUL bytes: it is no text, or was damaged on its way.")
-        raise InputError(
-            f"{self.shown_name} cannot be read as {' or '.join(candidates).upper()} text: save it as UTF-8."
-        )
+        tried = " or ".join(encoding.upper() for encoding in candidates)
+        raise InputError(f"{self.shown_name} cannot be read as {tried} text: save it as UTF-8.")
 
     def _candidates(self) -> tuple[str, ...]:
         for mark, encoding in _BYTE_ORDER_MARKS.items():

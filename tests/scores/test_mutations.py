@@ -32,17 +32,17 @@ TOKENS = [
     b"[",
     b"]",
     b":",
-    b"\n",
-    b"\0",
-    b"\xff",
     b"NaN",
     b"1e999",
     b"-",
     b"\\ud800",
     b"null",
     b";",
+    b"\n",
+    b"\0",
+    b"\xff",
 ]
-ODD: list[Any] = [
+VALUES = (
     None,
     True,
     -1,
@@ -59,7 +59,8 @@ ODD: list[Any] = [
     [[]],
     {"a": {}},
     "<b>",
-]
+)
+ODD = [json.dumps(value) for value in VALUES]
 
 
 def read(content: bytes) -> ScoreFile | None:
@@ -114,7 +115,7 @@ def change(data: Any, draw: random.Random) -> None:
     elif isinstance(place, dict) and draw.random() < 0.2:
         place[draw.choice(("a,b", ",", "", "x_stderr,none", "\x07", "all"))] = place.pop(key)
     else:
-        place[key] = draw.choice(ODD)
+        place[key] = json.loads(draw.choice(ODD))
 
 
 def test_unchanged_files_are_read():
