@@ -98,7 +98,7 @@ class _Row:
         if column.suite is None:
             remarks += of_the_line
             return origin
-        remarks.append(Remark("matched_by_name", cut(self.cells.get("model"))))
+        remarks.append(Remark("matched_by_name", cut(self.cells.get(column.named))))
         return Origin(origin.repository, origin.file_sha256, origin.source, column.suite)
 
     @cached_property

@@ -216,6 +216,14 @@ def test_merged_table_has_arena_scores_with_an_error_from_their_interval():
     assert found.format == "leaderboard_merged_csv" and len(taken(found)) == 2 * 14
 
 
+def test_arena_scores_beside_v1_are_read_too():
+    one = rows_of(V1)[0] | {"model.y": "Mixtral-8x22b", "arena_score": "1148", "95_pct_ci": "+3/-3", "votes": "53751"}
+    found = read_text(as_csv([one]))
+    score = row(found, "lmarena", "arena_score")
+    assert score.value == 1148.0 and score.repository == one["fullname"] and len(taken(found)) == 8
+    assert [r.detail for r in found.rows[-1].remarks if r.code == "matched_by_name"] == ["Mixtral-8x22b"]
+
+
 @pytest.mark.parametrize(("interval", "known"), [("+4/-3", True), ("", False), ("4-3", False), ("±3", False)])
 def test_only_a_plain_interval_gives_an_error(interval, known):
     one = rows_of(TABLES / "merged.csv")[0] | {"95_pct_ci": interval}
