@@ -11,8 +11,8 @@ from core.scores.cells import Cell, Remarks, cut, day, is_blank, label, optional
 from core.scores.gathering import gathered
 from core.scores.given import Given
 from core.scores.layouts import LEADERBOARD_V1
-from core.scores.lm_eval import day_in_name, is_metric, refuse_no_metric, repository_of, revision_of, score_value
 from core.scores.metrics import higher_is_better, unit_of
+from core.scores.one_model import day_in_name, is_metric, refuse_no_metric, repository_of, revision_of, score_value
 from core.scores.origin import Origin, dtype_named, left_out, propose
 from core.scores.proposal import Proposed, Remark, ScoreFile
 from core.scores.strict_json import section

@@ -17,7 +17,7 @@ from typing import Any
 from core.errors import InputError
 from core.scores.cells import Remarks, Skip, cut, json_number, label
 from core.scores.given import BENCHMARK, Given
-from core.scores.lm_eval import repository_of
+from core.scores.one_model import repository_of
 from core.scores.proposal import NOT_STATED, Remark, ScoreFile
 from core.scores.strict_json import parse
 from core.tables import ScoreSampleRow

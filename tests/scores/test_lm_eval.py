@@ -218,6 +218,16 @@ def test_revision_is_a_commit_or_a_branch_that_pins_something(sha, branch, expec
     assert ("no_revision" in codes(found)) is (expected is None)
 
 
+def test_an_adapter_has_its_own_commit():
+    arguments = {"pretrained": "org/base", "peft": "org/adapter"}
+    config = {"model_args": arguments, "model_sha": "base1", "model_revision": "step5", "peft_sha": "adapter1"}
+    score = taken(read_json(results(config=config, model_name="org/adapter")))[0]
+    assert (score.repository, score.revision, score.flags) == ("org/adapter", "adapter1", "adapter")
+    del config["peft_sha"]
+    assert taken(read_json(results(config=config, model_name="org/adapter")))[0].revision is None
+    assert taken(read_json(results(config=config, model_name="org/base")))[0].revision == "base1"
+
+
 def test_vllm_and_apis_state_neither_dtype_nor_commit():
     found = read_json(results(config={"model": "vllm", "model_args": {"pretrained": "org/name", "dtype": "auto"}}))
     assert (taken(found)[0].dtype, taken(found)[0].revision) == (None, None)
