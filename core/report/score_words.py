@@ -48,7 +48,7 @@ def _skipped(_: Callable[[str], str]) -> dict[str, str]:
         "not_a_number": _("Skipped: not a number ({detail})"),
         "not_finite": _("Skipped: not a finite number ({detail})"),
         "not_readable": _("Skipped: what decides on comparability cannot be read ({detail})"),
-        "not_a_task": _("Skipped: no values of a task ({detail})"),
+        "not_a_task": _("Skipped: no scores stand here ({detail})"),
         "value_twice": _("Skipped: two different values under one key"),
         "no_metric_was_computed": _("Skipped: answers were recorded but not scored"),
         "std_error_alone": _("Skipped: a standard error without its value ({detail})"),

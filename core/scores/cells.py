@@ -40,6 +40,8 @@ def cut(value: object) -> str:
     """Any value as one printable line of at most 80 characters."""
     text = value if isinstance(value, str) else _shown(value)
     shortened = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    if shortened.isprintable():
+        return shortened
     return "".join("�" if _is_control(character) else character for character in shortened)
 
 
@@ -55,8 +57,8 @@ def _whole_shown(value: int) -> str:
 
 
 def _is_control(character: str) -> bool:
-    """Control and format characters, half surrogates, line separators: nothing that a name needs."""
-    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    """Control, format and private characters, half surrogates, line separators: nothing that a name needs."""
+    return unicodedata.category(character) in {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
 
 
 def is_blank(value: Cell) -> bool:
@@ -72,7 +74,7 @@ def label(value: Cell, what: str) -> str:
     text = value.strip()
     if len(text) > MAX_NAME:
         raise Skip("name_too_long", text)
-    if any(map(_is_control, text)):
+    if not text.isprintable() and any(map(_is_control, text)):
         raise Skip("name_with_control_characters", text)
     return text
 
@@ -93,7 +95,9 @@ def _is_number(value: Cell) -> bool:
 
 
 def number(value: Cell, remarks: Remarks, decimal_comma: bool = False) -> float:
-    """A finite number. Text is read where a table gives it; Raises Skip for all else."""
+    """A finite number; text is read as a table has it. Raises Skip for all else."""
+    if value is None:
+        raise Skip("no_value")
     if isinstance(value, str):
         value = _number_in_text(value, remarks, decimal_comma)
     if not _is_number(value):

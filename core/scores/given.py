@@ -55,20 +55,20 @@ class Given:
         for mark, kind in _NOT_TEXT.items():
             if self.content.startswith(mark):
                 raise InputError(f"{self.shown_name} is {kind}.")
-        for mark, encoding in _BYTE_ORDER_MARKS.items():
-            if self.content.startswith(mark):
-                candidates: tuple[str, ...] = (encoding,)
-                break
-        else:
-            candidates = ("utf-8", "cp932") if b"\0" not in self.content else _utf_16_without_mark(self.content)
+        candidates = self._candidates()
         for encoding in candidates:
             if self._is(encoding):
                 return encoding
-        if not candidates or (candidates[0] == "utf-8" and b"\0" in self.content):
+        if b"\0" in self.content and not candidates[0].startswith("utf-16"):
             raise InputError(f"{self.shown_name} holds NUL bytes: it is no text, or was damaged on its way.")
-        raise InputError(
-            f"{self.shown_name} cannot be read as {' or '.join(candidates).upper()} text: save it as UTF-8."
-        )
+        tried = " or ".join(encoding.upper() for encoding in candidates)
+        raise InputError(f"{self.shown_name} cannot be read as {tried} text: save it as UTF-8.")
+
+    def _candidates(self) -> tuple[str, ...]:
+        for mark, encoding in _BYTE_ORDER_MARKS.items():
+            if self.content.startswith(mark):
+                return (encoding,)
+        return _utf_16_without_mark(self.content[:8]) or ("utf-8", "cp932")
 
     @property
     def encoding_remarks(self) -> tuple[Remark, ...]:
@@ -93,11 +93,11 @@ class Given:
         return True
 
 
-def _utf_16_without_mark(content: bytes) -> tuple[str, ...]:
-    """Latin letters of UTF-16 are every other byte NUL; anything else with NUL bytes is no text."""
-    head = content[:200]
-    if len(head) >= 2 and head[0] and not any(head[1::2]):
+def _utf_16_without_mark(head: bytes) -> tuple[str, ...]:
+    """Of the Latin letters with which every table and every JSON text begins, every other byte is NUL."""
+    first, second = head[0::2], head[1::2]
+    if len(head) >= 4 and all(first) and not any(second):
         return ("utf-16-le",)
-    if len(head) >= 2 and head[1] and not any(head[0::2]):
+    if len(head) >= 4 and all(second) and not any(first):
         return ("utf-16-be",)
     return ()

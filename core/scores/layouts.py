@@ -31,6 +31,8 @@ class ScoreColumn:
     """Column with the number of answers behind the score."""
     suite: str | None = None
     """Where it is another than the table's; such a score is of the model as a name, not of one revision and dtype."""
+    named: str = ""
+    """Column with the name that the model has in that other suite."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,19 @@ class Layout:
     """Column, or columns together, that tell two rows of one model apart."""
     flags: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     """Column -> the flag, and the value of the column for which it holds."""
+    weights: str | None = None
+    """Column that tells an adapter or a delta, which is no model by itself, from a whole model."""
     remarks: tuple[str, ...] = ()
+
+
+def _with_arena(layout: Layout, named: str) -> Layout:
+    """The same table with columns of LMArena, joined to it by name by whoever made the file."""
+    arena = ScoreColumn(
+        "arena_score", "lmarena", "arena_score", unit="elo", interval="95_pct_ci", count="votes",
+        suite="lmarena_text", named=named,
+    )  # fmt: skip
+    known_by = layout.known_by | {"arena_score", named}
+    return replace(layout, format="leaderboard_merged_csv", known_by=known_by, scores=(*layout.scores, arena))
 
 
 _SHOTS_V2 = {"ifeval": 0, "bbh": 3, "math_lvl_5": 4, "gpqa": 0, "musr": 0, "mmlu_pro": 5}
@@ -80,6 +94,7 @@ V2_FORMATTED = Layout(
     model=("model_name",),
     sha="model_sha",
     dtype="model_precision",
+    weights="model_weight_type",
     chat_template="model_has_chat_template",
     day="metadata_submission_date",
     row_id=("id",),
@@ -93,15 +108,6 @@ V2_FORMATTED = Layout(
         "features_is_highlighted_by_maintainer": ("official_provider", True),
     },
     remarks=("availability_inverted",),
-)
-_ARENA = ScoreColumn(
-    "arena_score", "lmarena", "arena_score", unit="elo", interval="95_pct_ci", count="votes", suite="lmarena_text"
-)
-V2_WITH_ARENA = replace(
-    V2_FORMATTED,
-    format="leaderboard_merged_csv",
-    known_by=V2_FORMATTED.known_by | {"arena_score"},
-    scores=(*V2_FORMATTED.scores, _ARENA),
 )
 V2_EARLY = Layout(
     format="leaderboard_v2_csv",
@@ -117,6 +123,7 @@ V2_EARLY = Layout(
     model=("fullname", "model"),
     sha="model_sha",
     dtype="precision",
+    weights="weight_type",
     chat_template="chat_template",
     day="submission_date",
     row_id=("fullname", "precision", "model_sha", "chat_template"),
@@ -127,6 +134,7 @@ V2_EARLY = Layout(
         "flagged": ("flagged", False),
         "moe": ("moe", False),
         "maintainers_highlight": ("official_provider", True),
+        "official_providers": ("official_provider", True),
     },
     remarks=("flags_inverted", "rounded_to_two_digits"),
 )
@@ -142,6 +150,7 @@ CONTENTS = Layout(
     model=("fullname", "Model"),
     sha="Model sha",
     dtype="Precision",
+    weights="Weight type",
     chat_template="Chat Template",
     day="Submission Date",
     row_id=("eval_name",),
@@ -169,6 +178,7 @@ V1 = Layout(
     model=("fullname", "model"),
     sha="model_sha",
     dtype="precision",
+    weights="weight_type",
     day="date",
     row_id=("fullname", "precision", "model_sha"),
     flags={
@@ -206,5 +216,14 @@ OBS_SCALING_V2 = Layout(
     ),
     model=("Model",),
 )
-LAYOUTS = (V2_WITH_ARENA, V2_FORMATTED, CONTENTS, V2_EARLY, V1, OBS_SCALING_V1, OBS_SCALING_V2)
+LAYOUTS = (
+    _with_arena(V2_FORMATTED, "model"),
+    _with_arena(V1, "model.y"),
+    V2_FORMATTED,
+    CONTENTS,
+    V2_EARLY,
+    V1,
+    OBS_SCALING_V1,
+    OBS_SCALING_V2,
+)
 """The more particular first."""

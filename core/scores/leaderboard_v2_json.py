@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from core.scores.cells import Cell, Remarks
+from core.scores.cells import Cell, Remarks, cut
 from core.scores.given import Given
 from core.scores.layouts import V2_FORMATTED
-from core.scores.proposal import ScoreFile
+from core.scores.proposal import Remark, ScoreFile
 from core.scores.table import Line, Table
 from core.scores.wide import read_table
 
@@ -33,8 +33,10 @@ def read(given: Given, data: list[Any], remarks: Remarks) -> ScoreFile:
 
 def _lines(data: list[Any]) -> Iterator[Line]:
     for index, entry in enumerate(data, start=1):
-        at = f"entry {index}"
-        yield Line(at, flattened(entry)) if isinstance(entry, dict) else Line(at, None)
+        if isinstance(entry, dict):
+            yield Line(f"entry {index}", flattened(entry))
+        else:
+            yield Line(f"entry {index}", None, Remark("not_a_task", cut(entry)))
 
 
 def flattened(entry: dict[str, Any]) -> dict[str, Cell]:

@@ -11,8 +11,8 @@ from core.scores.cells import Cell, Remarks, cut, day, is_blank, label, optional
 from core.scores.gathering import gathered
 from core.scores.given import Given
 from core.scores.layouts import LEADERBOARD_V1
-from core.scores.lm_eval import day_in_name, is_metric, refuse_no_metric, repository_of, revision_of, score_value
 from core.scores.metrics import higher_is_better, unit_of
+from core.scores.one_model import day_in_name, is_metric, refuse_no_metric, repository_of, revision_of, score_value
 from core.scores.origin import Origin, dtype_named, left_out, propose
 from core.scores.proposal import Proposed, Remark, ScoreFile
 from core.scores.strict_json import section
@@ -42,6 +42,24 @@ class _Task:
     @property
     def is_of_the_leaderboard(self) -> bool:
         return self.suite == LEADERBOARD_V1
+
+
+@dataclass(frozen=True)
+class _Run:
+    """How one task was run."""
+
+    is_limited: bool
+    version: Cell
+    counts: dict[str, Any]
+
+    @property
+    def n_samples(self) -> int | None:
+        return whole(self.counts.get("effective_num_docs"), "n_samples", [])
+
+    @property
+    def is_partial(self) -> bool:
+        original = whole(self.counts.get("original_num_docs"), "n_samples", [])
+        return self.is_limited or (original is not None and self.n_samples is not None and self.n_samples < original)
 
 
 def recognises(data: Any) -> bool:
@@ -96,11 +114,18 @@ def _values(data: dict[str, Any], origin: Origin, is_partial: bool) -> Iterator[
             continue
         for metric in filter(lambda metric: is_metric(metric, values), values):
             at = f"results / {cut(key)} / {cut(metric)}"
-            version = section(data, "versions").get(key)
-            yield propose(at, origin.repository, key, _builder(origin, key, metric, values, is_partial, version))
+            run = _Run(is_partial, section(data, "versions").get(key), _counts(data, key))
+            yield propose(at, origin.repository, key, _builder(origin, key, metric, values, run))
 
 
-def _builder(origin: Origin, key: str, name: str, values: dict[str, Any], is_partial: bool, version: Cell) -> Any:
+def _counts(data: dict[str, Any], key: str) -> dict[str, Any]:
+    """What the configuration of a task says of its questions; its key lacks the shots that end the key of a result."""
+    tasks = section(data, "config_tasks")
+    names = (key, key.rpartition("|")[0], key.rpartition("|")[0].rpartition("|")[0])
+    return next((section(tasks, name) for name in names if name in tasks), {})
+
+
+def _builder(origin: Origin, key: str, name: str, values: dict[str, Any], run: _Run) -> Any:
     def build(remarks: Remarks) -> ScoreRow:
         task = _task(key, remarks)
         metric, value = label(name, "metric"), score_value(values[name])
@@ -120,9 +145,10 @@ def _builder(origin: Origin, key: str, name: str, values: dict[str, Any], is_par
             n_shot=task.n_shot,
             std_error=error,
             higher_is_better=higher_is_better(metric),
-            is_partial=is_partial,
+            n_samples=run.n_samples,
+            is_partial=run.is_partial,
             is_group=task.is_mean,
-            task_version=optional_label(version, "task_version", remarks),
+            task_version=optional_label(run.version, "task_version", remarks),
         )
 
     return build

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import InputError
-from core.scores.cells import Cell, Remarks, Skip, cut, day, is_blank, json_number, label, optional_label, std_error
+from core.scores.cells import Remarks, cut, is_blank, label, optional_label, std_error
 from core.scores.cells import whole as whole_number
 from core.scores.gathering import gathered
 from core.scores.given import Given
 from core.scores.metrics import higher_is_better, unit_of
-from core.scores.origin import Origin, dtype_named, joined, left_out, model_named, propose
+from core.scores.one_model import is_metric, origin_of, refuse_no_metric, score_value
+from core.scores.origin import Origin, left_out, propose
 from core.scores.proposal import NOT_STATED, Proposed, Remark, ScoreFile
 from core.scores.strict_json import Twice, section
 from core.tables import ScoreRow
 
 FORMAT = "lm_eval"
 SUITE = "lm_eval"
-BOOKKEEPING = {"alias", "name", "sample_len", "sample_count", "samples", " "}
-"""Keys beside the metrics of a task that are no scores."""
-MODEL_KEYS = ("peft", "delta", "pretrained", "model", "path", "engine")
-"""In the order in which the harness itself looks for the model's name: an adapter comes before its base model."""
 _SECTIONS = ("configs", "n-shot", "group_subtasks", "higher_is_better", "n-samples", "groups", "lm_eval_version")
-_TIME_IN_NAME = re.compile(r"_(\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2})")
 
 
 def recognises(data: Any) -> bool:
@@ -48,68 +42,6 @@ def read(given: Given, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
     return ScoreFile(given.shown_name, given.sha256, FORMAT, rows, (), tuple(remarks))
 
 
-def origin_of(given: Given, data: dict[str, Any], remarks: Remarks, suite: str) -> Origin:
-    """Model, revision and settings that the whole file shares. Raises InputError where it names no model."""
-    config = section(data, "config")
-    arguments = model_arguments(config.get("model_args"))
-    revision = revision_of(config.get("model_sha"), config.get("model_revision") or arguments.get("revision"), remarks)
-    chat_template = data.get("chat_template")
-    return Origin(
-        repository=repository_of(given, _model_name(data, arguments), remarks),
-        file_sha256=given.sha256,
-        source=given.shown_name,
-        suite=suite,
-        revision=revision,
-        as_of=day(data.get("date"), remarks) or day_in_name(given.name),
-        dtype=dtype_named(config.get("model_dtype") or arguments.get("dtype"), remarks),
-        # Written since v0.4.3, as null or as an empty text where no template was used.
-        chat_template=bool(chat_template) if "chat_template" in data else None,
-        flags=joined({"system_instruction": not is_blank(data.get("system_instruction"))}),
-    )
-
-
-def model_arguments(stated: Any) -> dict[str, Any]:
-    """`pretrained=org/name,dtype=float16`, or the same as an object; anything else says nothing."""
-    if isinstance(stated, dict):
-        return stated
-    if not isinstance(stated, str):
-        return {}
-    pairs = (part.partition("=") for part in stated.split(","))
-    return {key.strip(): value.strip() for key, sign, value in pairs if sign}
-
-
-def _model_name(data: Mapping[str, Any], arguments: Mapping[str, Any]) -> Cell:
-    candidates = [data.get("model_name"), *(arguments.get(key) for key in MODEL_KEYS)]
-    return next((name for name in candidates if isinstance(name, str) and name.strip()), None)
-
-
-def repository_of(given: Given, name: Cell, remarks: Remarks) -> str:
-    """The model of a file that holds one; the user's word where the file has none. Raises InputError."""
-    try:
-        return model_named(name if name is not None else given.model_stated, given.mapping, remarks)
-    except Skip as skip:
-        why = "names no model" if skip.remark.code == "name_missing" else f"names its model as {cut(name)!r}"
-        raise InputError(f"{given.shown_name} {why}: state which model its scores are of.") from skip
-
-
-def revision_of(sha: Cell, branch: Cell, remarks: Remarks) -> str | None:
-    """The commit where it is known, else a branch or tag; `main` pins nothing and is left NULL, which is told."""
-    found = optional_label(sha, "revision", remarks)
-    if found is not None:
-        return found
-    found = optional_label(branch, "revision", remarks)
-    if found is None or found == "main":
-        remarks.append(Remark("no_revision", found or ""))
-        return None
-    return found
-
-
-def day_in_name(name: str) -> str | None:
-    """The day of `results_2024-06-10T11-22-33.json`."""
-    found = _TIME_IN_NAME.search(name)
-    return day(found[1], []) if found else None
-
-
 @dataclass(frozen=True)
 class _Harness:
     """The file's sections by task, whatever of them it has."""
@@ -118,12 +50,13 @@ class _Harness:
 
     @property
     def settings(self) -> str:
-        """What changes scores beside task and shots, as a hash: scores of other instructions or generation settings
-        are of another suite."""
+        """What changes scores beside task, shots and chat template, as a hash: a system instruction, generation
+        settings, or examples given as turns of a conversation make another suite."""
         config = section(self.data, "config")
         instruction, generation = self.data.get("system_instruction"), config.get("gen_kwargs")
-        told = {"instruction": instruction, "generation": generation}
-        changed = {key: value for key, value in told.items() if value and isinstance(value, str | dict)}
+        multiturn = self.data.get("fewshot_as_multiturn") is True
+        told = {"instruction": instruction, "generation": generation, "multiturn": multiturn}
+        changed = {key: value for key, value in told.items() if value and isinstance(value, str | dict | bool)}
         if not changed:
             return ""
         text = json.dumps(changed, sort_keys=True, default=str)
@@ -168,6 +101,14 @@ class _Harness:
         return whole_number(stated, "n_samples", remarks)
 
     def n_shot(self, task: str, remarks: Remarks) -> int | None:
+        """As stated; of a group (stated since v0.4.12) the number that all its tasks have, if they have one."""
+        stated = self._n_shot(task, remarks)
+        if stated is not None or not self.subtasks(task):
+            return stated
+        of_tasks = {self._n_shot(name, []) for name in self._with_subtasks(task) if not self.subtasks(name)}
+        return of_tasks.pop() if len(of_tasks) == 1 else None
+
+    def _n_shot(self, task: str, remarks: Remarks) -> int | None:
         in_config = section(section(self.data, "configs"), task).get("num_fewshot")
         whole_run = section(self.data, "config").get("num_fewshot")
         stated = (section(self.data, "n-shot").get(task), in_config, whole_run)
@@ -196,14 +137,6 @@ def _values(harness: _Harness, origin: Origin, place: str) -> Iterator[Proposed]
                 yield propose(at, origin.repository, task, _builder(harness, origin, task, key, values))
 
 
-def is_metric(key: str, values: Mapping[str, Any]) -> bool:
-    """Whether a key stands for a score: no bookkeeping, and no standard error of another key."""
-    metric, _, filter = key.partition(",")
-    base = metric.removesuffix("_stderr")
-    has_base = base != metric and (f"{base},{filter}" in values or base in values)
-    return metric.strip() not in BOOKKEEPING | {""} and not has_base
-
-
 def _builder(harness: _Harness, origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:
     def build(remarks: Remarks) -> ScoreRow:
         metric, comma, filter = key.partition(",")
@@ -229,18 +162,3 @@ def _builder(harness: _Harness, origin: Origin, task: str, key: str, values: dic
         )
 
     return build
-
-
-def refuse_no_metric(metric: str) -> None:
-    """Raises Skip for what stands where a metric should: `bypass` (answers without scoring), and a lone error."""
-    if metric == "bypass":
-        raise Skip("no_metric_was_computed")
-    if metric.endswith("_stderr"):
-        raise Skip("std_error_alone", metric)
-
-
-def score_value(value: Cell) -> float:
-    """Raises Skip for all but a finite number."""
-    if isinstance(value, Twice):
-        raise Skip("value_twice", value.key)
-    return json_number(value)

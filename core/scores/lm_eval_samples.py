@@ -17,7 +17,7 @@ from typing import Any
 from core.errors import InputError
 from core.scores.cells import Remarks, Skip, cut, json_number, label
 from core.scores.given import BENCHMARK, Given
-from core.scores.lm_eval import repository_of
+from core.scores.one_model import repository_of
 from core.scores.proposal import NOT_STATED, Remark, ScoreFile
 from core.scores.strict_json import parse
 from core.tables import ScoreSampleRow
@@ -108,7 +108,7 @@ def _benchmark(given: Given) -> str:
 
 
 class _Filters:
-    """The filter of each entry. Before v0.4.3 a task with two filters has each question twice, under no name."""
+    """The filter of each entry. Up to v0.4.5 at least, two filters give each question twice, under no name."""
 
     def __init__(self) -> None:
         self._times: Counter[Any] = Counter()
@@ -155,7 +155,7 @@ def _values(
 
 
 def _metrics(entry: dict[str, Any]) -> list[str]:
-    """As listed; before v0.4.3 there was no list, and every further key is a metric."""
+    """As listed; up to v0.4.5 at least there was no list, and every further key is a metric."""
     listed = entry.get("metrics")
     if isinstance(listed, list):
         return list(dict.fromkeys(metric for metric in listed if isinstance(metric, str)))

@@ -8,8 +8,8 @@ from typing import Any
 from core.scores.cells import Remarks, cut, is_blank, label, optional_label, std_error, whole
 from core.scores.gathering import gathered
 from core.scores.given import Given
-from core.scores.lm_eval import is_metric, origin_of, refuse_no_metric, score_value
 from core.scores.metrics import higher_is_better, unit_of
+from core.scores.one_model import is_metric, origin_of, refuse_no_metric, score_value
 from core.scores.origin import Origin, left_out, propose
 from core.scores.proposal import NOT_STATED, Proposed, Remark, ScoreFile
 from core.scores.strict_json import section

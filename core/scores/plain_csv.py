@@ -26,7 +26,7 @@ from core.scores.gathering import gathered
 from core.scores.given import Given
 from core.scores.origin import Origin, dtype_named, model_named, propose
 from core.scores.proposal import NOT_STATED, Proposed, Remark, ScoreFile
-from core.scores.table import Table, ragged
+from core.scores.table import Table, left_out_line
 from core.tables import ScoreRow
 
 FORMAT = "csv"
@@ -107,7 +107,7 @@ def read_table(given: Given, table: Table) -> ScoreFile:
 def _rows(given: Given, table: Table, names: Mapping[str, str]) -> Iterator[Proposed]:
     for line in table.lines:
         if line.cells is None:
-            yield ragged(line)
+            yield left_out_line(line)
             continue
         cells = {ours: line.cells[name] for name, ours in names.items()}
         build = _builder(given, cells, table.decimal_comma)
@@ -141,7 +141,7 @@ def _builder(given: Given, cells: Mapping[str, Cell], decimal_comma: bool) -> An
             stated("metric") or NOT_STATED,
             value,
             unit,
-            filter=stated("filter") or NOT_STATED,
+            filter=_filter(cells.get("filter"), remarks),
             n_shot=_needed_if_stated(whole, cells, "n_shot", remarks),
             std_error=std_error(cells.get("std_error"), remarks, decimal_comma),
             higher_is_better=_needed_if_stated(truth, cells, "higher_is_better", remarks),
@@ -152,6 +152,13 @@ def _builder(given: Given, cells: Mapping[str, Cell], decimal_comma: bool) -> An
         )
 
     return build
+
+
+def _filter(cell: Cell, remarks: Remarks) -> str:
+    """`none` is the name that lm-evaluation-harness gives to no filter, so that it is not blank here."""
+    if isinstance(cell, str) and cell.strip() == "none":
+        return "none"
+    return optional_label(cell, "filter", remarks) or NOT_STATED
 
 
 def _unit(stated: str | None, value: float, remarks: Remarks) -> str:

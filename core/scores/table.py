@@ -29,9 +29,8 @@ _MAX_ROW = 2**20
 class Line:
     at: str
     cells: dict[str, Cell] | None
-    """None where the line has more or fewer cells than the header."""
-    n_cells: int = 0
-    n_columns: int = 0
+    problem: Remark | None = None
+    """Why there are no cells, such as more or fewer of them than the header has."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,18 @@ class Table:
     """Whether `0,5` may be a number: not where the comma parts the cells."""
 
 
-def ragged(line: Line) -> Proposed:
+def left_out_line(line: Line) -> Proposed:
     """A line that cannot be told apart into cells is left out as a whole."""
-    return Proposed(line.at, "", "", None, Remark("ragged", f"{line.n_cells} / {line.n_columns}"))
+    return Proposed(line.at, "", "", None, line.problem)
 
 
 def text_table(given: Given) -> Table:
     """A table with separators. Raises InputError where the header is none, or where a line cannot be read."""
+    n_lines = max(map(given.content.count, (b"\n", b"\r")))
+    if n_lines > MAX_LINES:
+        raise InputError(
+            f"{given.shown_name} has {n_lines:,} lines; up to {MAX_LINES:,} are read. Split it into files of fewer."
+        )
     first = _first_line(given)
     separator = max(_SEPARATORS, key=_outside_quotes(first).count)
     if separator not in _outside_quotes(first):
@@ -59,10 +63,10 @@ def text_table(given: Given) -> Table:
             "Leaderboard, and CSV after the template."
         )
     rows = _Rows(given, separator)
-    header = _header(given, next(rows))
+    header = _header(given, next(rows, []))
     told = () if separator == "," else (Remark("separator", _SEPARATORS[separator]),)
     remarks = (*given.encoding_remarks, *told)
-    return Table(tuple(filter(None, header)), _lines(given, rows, header), remarks, separator != ",")
+    return Table(tuple(filter(None, header)), _lines(rows, header), remarks, separator != ",")
 
 
 def _first_line(given: Given) -> str:
@@ -145,13 +149,11 @@ def _cause(error: str) -> str:
     return "its line ends or characters are not those of a CSV file"
 
 
-def _lines(given: Given, rows: _Rows, header: list[str]) -> Iterator[Line]:
-    for index, row in enumerate(rows):
-        if index == MAX_LINES:
-            raise InputError(f"{given.shown_name} has more than {MAX_LINES:,} lines; split it into files of fewer.")
+def _lines(rows: _Rows, header: list[str]) -> Iterator[Line]:
+    for row in rows:
         at = f"line {rows.line}"
         if len(row) != len(header):
-            yield Line(at, None, len(row), len(header))
+            yield Line(at, None, Remark("ragged", f"{len(row)} / {len(header)}"))
         else:
             yield Line(at, {name: cell for name, cell in zip(header, row, strict=True) if name})
 

@@ -26,13 +26,14 @@ from core.scores.given import Given
 from core.scores.layouts import Layout, ScoreColumn
 from core.scores.origin import Origin, dtype_named, joined, model_named, propose
 from core.scores.proposal import Proposed, Remark, ScoreFile
-from core.scores.table import Line, Table, ragged
+from core.scores.table import Line, Table, left_out_line
 from core.tables import ScoreRow
 
 _LINK_TEXT = re.compile(r"<a\s[^>]{0,2000}>([^<]{1,300})</a>", re.IGNORECASE)
 _INTERVAL = re.compile(r"\+(\d+(?:\.\d+)?)\s*/\s*[-−](\d+(?:\.\d+)?)", re.ASCII)
 _HALF_OF_95_PERCENT = 1.959963984540054
 """Standard errors from the middle to the end of a 95 percent interval of a normal distribution."""
+_NO_WHOLE_MODEL = ("adapter", "delta")
 _HIGHER_IS_BETTER = True
 """Of every column of every layout."""
 
@@ -49,7 +50,7 @@ def _rows(
     columns = [column for column in layout.scores if column.name in header]
     for line in lines:
         if line.cells is None:
-            yield ragged(line)
+            yield left_out_line(line)
             continue
         row = _Row(given, line.cells, layout, decimal_comma)
         for column in columns:
@@ -97,7 +98,7 @@ class _Row:
         if column.suite is None:
             remarks += of_the_line
             return origin
-        remarks.append(Remark("matched_by_name", cut(self.cells.get("model"))))
+        remarks.append(Remark("matched_by_name", cut(self.cells.get(column.named))))
         return Origin(origin.repository, origin.file_sha256, origin.source, column.suite)
 
     @cached_property
@@ -122,6 +123,7 @@ def _origin(given: Given, model: Cell, cells: Mapping[str, Cell], layout: Layout
     def holds(name: str, when: bool) -> bool:
         return truth(cells.get(name), name, remarks) is when
 
+    weights = cut(cells.get(layout.weights)).lower() if layout.weights else ""
     chat_template = truth(cells.get(layout.chat_template), "chat_template", remarks) if layout.chat_template else None
     return Origin(
         repository=model_named(model, given.mapping, remarks),
@@ -133,7 +135,10 @@ def _origin(given: Given, model: Cell, cells: Mapping[str, Cell], layout: Layout
         dtype=dtype_named(cells.get(layout.dtype), remarks) if layout.dtype else None,
         chat_template=chat_template,
         source_row=_row_id(cells, layout),
-        flags=joined({flag: holds(name, when) for name, (flag, when) in layout.flags.items() if name in cells}),
+        flags=joined(
+            {flag: holds(name, when) for name, (flag, when) in layout.flags.items() if name in cells}
+            | {weights: weights in _NO_WHOLE_MODEL}
+        ),
     )
 
 
