@@ -12,7 +12,7 @@ from pathlib import Path
 
 from core.errors import ResourceError, WorkdimError
 from core.verbs import doctor as examining
-from core.verbs import jobs, measuring, piloting, reading
+from core.verbs import jobs, measuring, piloting, reading, scoring
 from core.verbs.chosen import fail
 from core.verbs.engines import add_engine
 
@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     sql = verb("sql", reading.sql, "one SELECT over the warehouse, read-only")
     sql.add_argument("statement", metavar='"SELECT ..."')
     sql.add_argument("--format", choices=("table", "csv", "json", "parquet"), default="table")
+    scoring.add(verb)
     slides = verb("slides", reading.slides, "write a PowerPoint deck of runs")
     slides.add_argument("--out", type=Path, required=True, metavar="FILE.pptx")
     slides.add_argument(

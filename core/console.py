@@ -92,7 +92,7 @@ def runs_table(runs: pl.DataFrame) -> str:
          interval(r, "final_dimension_post_norm", "-"), "-" if r["verdict"] is None else wording.outcome_short(r, "en"))
         for r in runs.iter_rows(named=True)
     ]  # fmt: skip
-    lines = _table(head, rows)
+    lines = table(head, rows)
     if any(worst == "veto" for worst in runs["worst_check"]):
         lines += ["", wording.veto_note("en")]
     return "\n".join(lines)
@@ -119,7 +119,7 @@ def jobs_table(standings: Sequence[Any], now: float) -> str:
         what = (asked.model, _text_name(asked.corpus), asked.protocol)
         time_left = _minutes(left) if left is not None and at.state == "running" else ""
         rows.append((at.job.job_id[:13], at.state, *what, told.get(at.state, ""), time_left))
-    return "\n".join(_table(("job", "state", "model", "text", "protocol", "where it stands", "time left"), rows))
+    return "\n".join(table(("job", "state", "model", "text", "protocol", "where it stands", "time left"), rows))
 
 
 def _text_name(corpus: str) -> str:
@@ -132,7 +132,8 @@ def _minutes(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes}:{rest:02} min"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Lines of a plain table, its columns aligned."""
     widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
     lines = ("  ".join(str(c).ljust(width) for c, width in zip(row, widths, strict=True)) for row in [head, *rows])
     return [line.rstrip() for line in lines]

@@ -27,7 +27,7 @@ if not groups:
 
 compared = comparison.rows_of(groups)
 scores = ranking.without_other_pilots(reads.scores(published.repositories(compared)), pilot)
-scored = ranking.with_scores(compared, scores)
+scored = ranking.with_scores(compared, scores, partial=published.choose_partial(scores))
 offered = ranking.benchmarks(scored)
 benchmark, dimension = published.choose_picture(offered, pilot)
 pilots.tell_exploratory(pilot, offered, benchmark)

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 import polars as pl
 
 from core.pilots import SOURCE, Pilot
-from core.tables import RunSummaryRow, columns
+from core.tables import SCORE_KEYS, RunSummaryRow, columns
 
 GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")
 WORD_KEYS = ("kind", "stack", "words_hash", "corpus_id", "protocol_hash")
 """What runs share that are compared on one point per word of the text."""
 MAIN = "main"
 """The stack of a model that has only one, and of runs that an earlier version measured."""
+_TOLD = (
+    "repository", "name_in_source", "revision", "source", "licence", "as_of", "flags", "is_partial", "is_group",
+    "n_samples", "dtype", "chat_template",
+)  # fmt: skip
+"""What a scored run says of its score, each as `score_` and the name."""
 N_TOLERANCE = 0.10
 """Dimensions of clouds whose sizes differ by more are not compared: a broader vocabulary reads higher."""
-
-SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
-"""What two scores must share to be compared: metrics and numbers of shots are never mixed."""
 
 
 @dataclass(frozen=True)
@@ -134,30 +136,41 @@ def _group(rows: pl.DataFrame, keys: tuple[str, ...]) -> RankingGroup:
     return RankingGroup(**{"tokenizer_hash": "", **shared}, rows=rows)
 
 
-def with_scores(runs: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, partial: bool = False) -> pl.DataFrame:
     """Every run once per benchmark (SCORE_KEYS) that it has a score of, or once with `score_match` = none.
 
-    Adds SCORE_KEYS, `score`, `score_std_error`, `unit`, `higher_is_better`, `score_repository`, `score_source`,
-    `score_licence`, `score_as_of`, `score_flags`, `score_is_partial`, `score_is_group`, `score_sources` (how many
-    sources publish this score; the first by name is shown) and `score_match`: own (stated by the user in a pilot, for
+    Adds SCORE_KEYS, `score`, `score_std_error`, `unit`, `higher_is_better`, `score_repository`, `score_name_in_source`,
+    `score_source`, `score_licence`, `score_as_of`, `score_flags`, `score_is_partial`, `score_is_group`,
+    `score_n_samples`, `score_dtype`, `score_chat_template` and `score_match`: own (stated by the user in a pilot, for
     this reference as it was asked for), exact (repository and revision, by its commit or by the name that the model
-    was asked for by), revision_not_stated (repository, and the score names no revision), base (a score of the base
-    model that names no revision: which revision the model grew from is not known), none. On each benchmark the first
-    of these counts.
+    was asked for by), revision_not_stated (the score names no revision), mapped (an alias says that these weights are
+    meant, which are not of the hub, so that its revision cannot be compared), base (a score of the base model that
+    names no revision: which revision the model grew from is not known), none. On each benchmark the first of these
+    counts.
+
+    Where several scores match equally well, one of the run's own dtype counts before one of an unknown dtype and that
+    before any other, and among those the newest by date: `score_sources` says how many sources tell that score,
+    `score_lowest` and `score_highest` what they say, and `score_variants` in how many settings of dtype and chat
+    template there are scores. Scores of partial runs (see `partial_scores`) are left out unless `partial`, and count
+    after those of whole ones.
     """
-    offered = _offered(scores)
+    offered = _offered(scores if partial else scores.filter(~pl.col("is_partial")))
     is_own = pl.col("score_source").str.starts_with(SOURCE)
     own, published = offered.filter(is_own), offered.filter(~is_own)
     named, unnamed = (published.filter(pl.col("score_revision").is_null() == is_null) for is_null in (False, True))
     own_named, own_unnamed = (own.filter(pl.col("score_revision").is_null() == is_null) for is_null in (False, True))
     as_it_stands = runs.filter(pl.col("requested_revision").is_null())
+    called = _by_both_names(runs)
+    off_the_hub = runs.filter(pl.col("repository").ne_missing(pl.col("reference")))
+    by_alias = published.filter(pl.col("score_name_in_source") != pl.col("score_repository"))
     tries = [
         _joined(runs, own_named, "own", reference="score_repository", requested_revision="score_revision"),
         _joined(runs, own_named, "own", reference="score_repository", revision="score_revision"),
         _joined(as_it_stands, own_unnamed, "own", reference="score_repository"),
-        _joined(runs, named, "exact", repository="score_repository", revision="score_revision"),
-        _joined(runs, named, "exact", repository="score_repository", requested_revision="score_revision"),
-        _joined(runs, unnamed, "revision_not_stated", repository="score_repository"),
+        _joined(called, named, "exact", called="score_repository", revision="score_revision"),
+        _joined(called, named, "exact", called="score_repository", requested_revision="score_revision"),
+        _joined(called, unnamed, "revision_not_stated", called="score_repository"),
+        _joined(off_the_hub, by_alias, "mapped", reference="score_repository"),
         _joined(runs, unnamed, "base", base_repository="score_repository"),
     ]
     taken = tries[0]
@@ -168,6 +181,11 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([taken, without], how="diagonal").drop("score_revision")
 
 
+def partial_scores(scores: pl.DataFrame) -> pl.DataFrame:
+    """The scores of runs over part of a benchmark's questions only, which `with_scores` leaves out by default."""
+    return scores.filter("is_partial")
+
+
 def without_other_pilots(scores: pl.DataFrame, pilot: Pilot | None) -> pl.DataFrame:
     """Published scores, and of the users' own only those of this pilot: apart from it, and so from what its use class
     forbids, they are not shown."""
@@ -176,33 +194,61 @@ def without_other_pilots(scores: pl.DataFrame, pilot: Pilot | None) -> pl.DataFr
 
 
 def _offered(scores: pl.DataFrame) -> pl.DataFrame:
-    """Scores of single benchmarks, named so that they do not meet a column of the runs."""
+    """Scores of single benchmarks, named so that they do not meet a column of the runs; fractions as percentages."""
+    if "name_in_source" not in scores.columns:  # rows of the table itself, where no alias was resolved
+        scores = scores.with_columns(name_in_source="repository")
+    is_fraction = (pl.col("unit") == "fraction") & ~pl.col("source").str.starts_with(SOURCE)  # a pilot's stay as stated
+    to_percent = pl.when(is_fraction).then(100.0).otherwise(1.0)
     return scores.sort("source").select(
         *SCORE_KEYS,
-        pl.col("value").alias("score"),
-        pl.col("std_error").alias("score_std_error"),
-        "unit",
+        (to_percent * pl.col("value")).alias("score"),
+        (to_percent * pl.col("std_error")).alias("score_std_error"),
+        pl.when(is_fraction).then(pl.lit("percent")).otherwise("unit").alias("unit"),
         "higher_is_better",
-        pl.col("repository").alias("score_repository"),
-        pl.col("revision").alias("score_revision"),
-        pl.col("source").alias("score_source"),
-        pl.col("licence").alias("score_licence"),
-        pl.col("as_of").alias("score_as_of"),
-        pl.col("flags").alias("score_flags"),
-        pl.col("is_partial").alias("score_is_partial"),
-        pl.col("is_group").alias("score_is_group"),
+        *(pl.col(name).alias(f"score_{name}") for name in _TOLD),
     )
+
+
+def _by_both_names(runs: pl.DataFrame) -> pl.DataFrame:
+    """Each run by what scores may call it, `called`: its hub repository and, where that is another, its reference."""
+    by_repository = runs.with_columns(called="repository")
+    other = runs.filter(pl.col("repository").ne_missing(pl.col("reference"))).with_columns(called="reference")
+    return pl.concat([by_repository, other])
 
 
 def _joined(runs: pl.DataFrame, offered: pl.DataFrame, match: str, **columns: str) -> pl.DataFrame:
-    """`columns`: of the runs -> of the scores, which must agree."""
+    """`columns`: of the runs -> of the scores, which must agree. One row per run and benchmark."""
     left, right = list(columns), list(columns.values())
+    one_score, variant = ["run_id", *SCORE_KEYS], ["score_dtype", "score_chat_template"]
+    order = runs.select("run_id").unique(maintain_order=True).with_row_index("_order")
     joined = runs.join(offered, left_on=left, right_on=right, how="inner", coalesce=False, maintain_order="left_right")
-    one_score = ["run_id", *SCORE_KEYS]
-    counted = joined.with_columns(
-        score_match=pl.lit(match), score_sources=pl.col("score_source").n_unique().over(one_score)
+    ranked = (
+        joined.drop("called", strict=False)
+        .join(order, on="run_id", how="left", maintain_order="left")
+        .with_columns(
+            _strangeness=pl.when(pl.col("score_dtype") == pl.col("dtype"))
+            .then(0)
+            .when(pl.col("score_dtype").is_null())
+            .then(1)
+            .otherwise(2)
+        )
+        .sort(
+            "_order", "score_is_partial", "_strangeness", "score_as_of", "score_source",
+            descending=[False, False, False, True, False], nulls_last=True, maintain_order=True,
+        )
+    )  # fmt: skip
+    settings = (*variant, "score_is_partial", "unit")
+    alike = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).first().over(one_score)) for name in settings)
+    counted = ranked.with_columns(
+        score_match=pl.lit(match),
+        score_variants=pl.struct(variant).n_unique().over(one_score),
+    ).filter(alike)
+    told = counted.with_columns(
+        score_sources=pl.col("score_source").n_unique().over(one_score),
+        score_lowest=pl.col("score").min().over(one_score),
+        score_highest=pl.col("score").max().over(one_score),
     )
-    return counted.unique(one_score, keep="first", maintain_order=True)
+    return told.unique(one_score, keep="first", maintain_order=True).drop("_order", "_strangeness")
 
 
 def benchmarks(scored: pl.DataFrame) -> pl.DataFrame:

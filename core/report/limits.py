@@ -70,7 +70,7 @@ def _scores(scored: pl.DataFrame, language: str) -> Limit | None:
     question = _("Which model is good at its tasks?")
     own = scored.filter(pl.col("score_match") == "own")["model_id"].n_unique()
     exact = scored.filter(pl.col("score_match") == "exact")["model_id"].n_unique()
-    unsure = scored.filter(pl.col("score_match") == "revision_not_stated")["model_id"].n_unique()
+    unsure = scored.filter(pl.col("score_match").is_in(["revision_not_stated", "mapped"]))["model_id"].n_unique()
     if max(own, exact) >= ENOUGH_MODELS:
         return None
     if own:

@@ -34,7 +34,7 @@ class Evidence:
 def evidence(scored: pl.DataFrame, benchmark: Benchmark) -> Evidence:
     """`scored` is `ranking.with_scores` of the runs on text."""
     rows = registered_rows(scored, benchmark)
-    matches = {"own": ("own", "exact"), "unsure": ("revision_not_stated",), "base": ("base",)}
+    matches = {"own": ("own", "exact"), "unsure": ("revision_not_stated", "mapped"), "base": ("base",)}
     models = {key: set(rows.filter(pl.col("score_match").is_in(names))["model_id"]) for key, names in matches.items()}
     return Evidence(
         len(models["own"]), len(models["unsure"] - models["own"]),

@@ -28,6 +28,7 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
         ("own", _("own score of the user"), "square"),
         ("exact", _("score of this model"), "circle"),
         ("revision_not_stated", _("score of this model, revision not stated"), "circle-dot"),
+        ("mapped", _("score under a name that an alias maps to this model"), "diamond"),
         ("base", _("score of the base model"), "circle-open"),
     ):
         points = [point for point in data.points if point.match == match]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from core.analysis.ranking import RankingGroup, on_benchmark
+from core.locale import translator
 from core.report.labels import run_labels
 
 DIMENSIONS = {
@@ -62,10 +63,11 @@ def ranking_points(
     column = DIMENSIONS[dimension]
     labels = run_labels(group.rows, language)
     rows = on_benchmark(scored, benchmark).filter(pl.col("run_id").is_in(list(labels)) & pl.col(column).is_not_null())
+    rows = rows.filter(pl.col("unit") == pl.col("unit").mode().sort().first())  # one axis has one unit
     points = [
         ScoredPoint(
             run_id=row["run_id"],
-            name=labels[row["run_id"]],
+            name=_marked(labels[row["run_id"]], row["score_is_partial"], language),
             dimension=row[column],
             lower=row[f"{column}_lower"],
             upper=row[f"{column}_upper"],
@@ -88,3 +90,8 @@ def ranking_points(
         points=points,
         without_score=[label for run_id, label in labels.items() if run_id not in shown],
     )
+
+
+def _marked(name: str, is_partial: bool, language: str) -> str:
+    _ = translator(language)
+    return _("{name} (partial run)").format(name=name) if is_partial else name

@@ -30,7 +30,39 @@ def score_text(row: dict, language: str) -> str:
         return _("{value} (own score)").format(value=value)
     if match == "base":
         return _("{value} (base model {repository})").format(value=value, repository=row["score_repository"])
+    if match == "mapped":
+        return _("{value} (by an alias of {name})").format(value=value, name=row["score_name_in_source"])
     return _("{value} (revision not stated)").format(value=value) if match == "revision_not_stated" else value
+
+
+def score_remarks(row: dict, language: str) -> list[str]:
+    """What limits a score of `ranking.with_scores` beside whose it is: a partial run, sources that say otherwise, and
+    settings that are not those of the run."""
+    _ = translator(language)
+    told = [] if row["unit"] == "percent" else [_("unit: {unit}").format(unit=stated(row["unit"], language))]
+    if row["score_is_partial"]:
+        told.append(
+            _("partial run")
+            if row["score_n_samples"] is None
+            else _("partial run, {n} questions").format(n=f"{row['score_n_samples']:,}")
+        )
+    lowest, highest = number(row["score_lowest"]), number(row["score_highest"])
+    if lowest != highest:
+        told.append(
+            _("{lowest} to {highest} in {n} sources").format(lowest=lowest, highest=highest, n=row["score_sources"])
+        )
+    elif row["score_sources"] > 1:
+        told.append(_("the same in {n} sources").format(n=row["score_sources"]))
+    if row["score_variants"] > 1 or (row["score_dtype"] or row["dtype"]) != row["dtype"]:
+        told.append(variant(row["score_dtype"], row["score_chat_template"], language))
+    return told
+
+
+def variant(dtype: str | None, chat_template: bool | None, language: str) -> str:
+    """`bfloat16, chat template`: the settings that a model was scored in; what is not stated says so."""
+    _ = translator(language)
+    templates = {None: None, True: _("chat template"), False: _("no chat template")}
+    return _(", ").join(part for part in (stated(dtype, language), templates[chat_template]) if part)
 
 
 def benchmark_name(benchmark: str, metric: str | None, n_shot: int | None, language: str) -> str:

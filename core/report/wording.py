@@ -13,7 +13,7 @@ from core.locale import translator
 from core.report.meanings import check_meaning, qualifier_meaning
 from core.report.names import NOT_STATED, control_name, estimator_name, estimator_symbol, name
 from core.report.numbers import number, rounded, size_range, with_interval
-from core.report.scores import benchmark_name, no_score, score_text, stated
+from core.report.scores import benchmark_name, no_score, score_remarks, score_text, stated, variant
 from core.report.verdicts import (
     limits_of,
     outcome_short,
@@ -28,8 +28,8 @@ from core.report.verdicts import (
 __all__ = [
     "NOT_STATED", "benchmark_name", "check_meaning", "control_name", "estimator_name", "estimator_symbol", "limits_of",
     "name", "no_score", "number", "outcome_short", "outcome_text", "phase_name", "qualifier_meaning", "qualifier_text",
-    "rounded", "score_text", "shows_shape", "size_range", "stated", "verdict_short", "verdict_text", "verdict_word",
-    "with_interval",
+    "rounded", "score_remarks", "score_text", "shows_shape", "size_range", "stated", "variant", "verdict_short",
+    "verdict_text", "verdict_word", "with_interval",
 ]  # fmt: skip
 
 ESTIMATORS = (

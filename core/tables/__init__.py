@@ -22,9 +22,10 @@ from core.tables.measured import (
     RunSummaryRow,
     TokenResultRow,
 )
-from core.tables.scored import ModelAliasRow, SavedQueryRow, ScoreFileRow, ScoreRow, ScoreSampleRow
+from core.tables.scored import SCORE_KEYS, ModelAliasRow, SavedQueryRow, ScoreFileRow, ScoreRow, ScoreSampleRow
 
 __all__ = [
+    "SCORE_KEYS",
     "TABLES",
     "CorpusRow",
     "LayerCorrelatorRow",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
+"""What two scores must share to be compared: metrics and numbers of shots are never mixed."""
+
 
 @dataclass(frozen=True)
 class ScoreRow:

@@ -46,6 +46,7 @@ def run() -> None:
                 st.Page(
                     ROOT / "pages/pilot.py", title=_("Measure models"), icon=":material/science:", url_path="pilot"
                 ),
+                st.Page(ROOT / "pages/scores.py", title=_("Scores"), icon=":material/scoreboard:", url_path="scores"),
             ],
             _("Analysis"): [
                 st.Page(

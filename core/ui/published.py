@@ -100,6 +100,7 @@ def _score_of(row: dict[str, Any]) -> str:
         "own": _("this model, own score"),
         "exact": _("this model"),
         "revision_not_stated": _("this model, revision not stated"),
+        "mapped": _("this model, by an alias of {name}").format(name=row["score_name_in_source"]),
         "base": _("base model {name}").format(name=(row["score_repository"] or "").split("/")[-1]),
     }
     return owners.get(row["score_match"], wording.no_score(language.current()))
@@ -111,8 +112,8 @@ def _score_value(row: dict[str, Any]) -> str:
         return "–"
     error = "" if row["score_std_error"] is None else f" ± {wording.number(row['score_std_error'])}"
     value = f"{wording.number(row['score'])}{error}"
-    sources = row["score_sources"]
-    return _("{value} (first of {n} sources)").format(value=value, n=sources) if sources > 1 else value
+    remarks = wording.score_remarks(row, language.current())
+    return _("{value} ({remarks})").format(value=value, remarks=_(", ").join(remarks)) if remarks else value
 
 
 def score_notes(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark | None) -> list[str]:
@@ -132,7 +133,22 @@ def score_notes(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark 
         flags = (row["score_flags"] or "").replace("_", " ").replace(";", "; ")
         remarks = _("Remarks on them: {flags}.").format(flags=plain(flags)) if flags else ""
         notes.append(wording.sentences((note, remarks), language.current()))
+    if any(row["score_lowest"] != row["score_highest"] for row in rows.iter_rows(named=True)):
+        notes.append(_("Where sources contradict each other the newest is shown, with the range of all of them."))
     return notes
+
+
+def choose_partial(scores: pl.DataFrame) -> bool:
+    """Whether scores of partial runs are looked at too; the switch is there only where there are some."""
+    _ = language.translator()
+    left_out = ranking.partial_scores(scores).height
+    if not left_out:
+        return False
+    help_ = _("A run over part of a benchmark's questions has a larger error, and its score is not that of the whole.")
+    included = inputs.choose_yes_no(_("Include partial runs"), "partial", False, help=help_)
+    told = _("Scores of partial runs, included: {n}.") if included else _("Scores of partial runs, left out: {n}.")
+    st.caption(told.format(n=left_out))
+    return included
 
 
 def for_export(

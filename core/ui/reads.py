@@ -8,7 +8,8 @@ import polars as pl
 import streamlit as st
 
 from core.report.labels import with_text_marks
-from core.warehouse import parcels, queries
+from core.warehouse import aliases as alias_table
+from core.warehouse import parcels, queries, score_answers, score_imports, score_names
 from core.warehouse.store import Warehouse, default_path
 
 # A profile of 31 layers is about 3,000 estimate rows and 6,000 rows of layer pairs, below 1 MB together; six of them
@@ -21,6 +22,13 @@ _NAMED = {
     "distributions": queries.distributions,
     "summaries": queries.summaries,
     "checks": queries.checks,
+}
+_OF_SCORES = {
+    "files": score_imports.files,
+    "aliases": alias_table.aliases,
+    "unmet names": score_names.unmet_names,
+    "conflicts": score_answers.conflicts,
+    "answered": score_answers.answered,
 }
 
 
@@ -42,6 +50,30 @@ def counts() -> dict[str, int]:
 
 def scores(repositories: list[str]) -> pl.DataFrame:
     return _scores(warehouse().path, warehouse().version(), tuple(sorted(set(repositories))))
+
+
+def score_files() -> pl.DataFrame:
+    return _of_scores(warehouse().path, warehouse().version(), "files")
+
+
+def aliases() -> pl.DataFrame:
+    return _of_scores(warehouse().path, warehouse().version(), "aliases")
+
+
+def unmet_names() -> pl.DataFrame:
+    return _of_scores(warehouse().path, warehouse().version(), "unmet names")
+
+
+def score_conflicts() -> pl.DataFrame:
+    return _of_scores(warehouse().path, warehouse().version(), "conflicts")
+
+
+def answered() -> pl.DataFrame:
+    return _of_scores(warehouse().path, warehouse().version(), "answered")
+
+
+def answers(model: str) -> pl.DataFrame:
+    return _answers(warehouse().path, warehouse().version(), model)
 
 
 def pilots() -> pl.DataFrame:
@@ -99,6 +131,17 @@ def _of_pilot(path: Path, version: tuple, pilot_id: str) -> list[str]:
 @st.cache_data(max_entries=_SELECTIONS, show_spinner=False)
 def _scores(path: Path, version: tuple, repositories: tuple[str, ...]) -> pl.DataFrame:
     return queries.scores(Warehouse(path), list(repositories))
+
+
+@st.cache_data(max_entries=12, show_spinner=False)
+def _of_scores(path: Path, version: tuple, query: str) -> pl.DataFrame:
+    return _OF_SCORES[query](Warehouse(path))
+
+
+# A model's answers to all of MMLU are about 2 MB.
+@st.cache_data(max_entries=8, show_spinner=False)
+def _answers(path: Path, version: tuple, model: str) -> pl.DataFrame:
+    return score_answers.answers(Warehouse(path), model)
 
 
 @st.cache_data(max_entries=_SELECTIONS, show_spinner=False)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from core.warehouse.aliases import RESOLVED
 from core.warehouse.store import Warehouse
 
 _RUNS = """
@@ -102,10 +103,13 @@ def summaries(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
 
 
 def scores(warehouse: Warehouse, repositories: Sequence[str] | None = None) -> pl.DataFrame:
-    """Scores of these hub repositories, or of these references where users stated them; or all of them."""
-    chosen = "" if repositories is None else "WHERE list_contains($names, repository)"
-    sql = f"SELECT * FROM scores {chosen} ORDER BY repository, revision, benchmark, metric, n_shot, source"
-    return warehouse.read(sql, None if repositories is None else {"names": list(repositories)})
+    """Scores of these hub repositories or references, or all of them: rows of scores, with aliases resolved.
+
+    `repository` is the model that is meant, `name_in_source` what the source calls it.
+    """
+    chosen = "" if repositories is None else f"WHERE repository IN ({_marks(repositories)})"
+    order = "repository, revision, benchmark, metric, n_shot, source"
+    return warehouse.read(f"SELECT * FROM {RESOLVED} {chosen} ORDER BY {order}", list(repositories or ()))
 
 
 def pilots(warehouse: Warehouse) -> pl.DataFrame:

@@ -36,7 +36,7 @@ _HIGHER_IS_BETTER = {
 def load_reference(connection: duckdb.DuckDBPyConnection, file: Path = REFERENCE) -> int:
     """Insert the shipped scores unless this very file is in already; returns the number of new rows.
 
-    An earlier edition, known by a source that both name, makes room for the new one.
+    An earlier edition, known by a source that both name, makes room for the new one; files that people imported stay.
     """
     try:
         content = file.read_bytes()
@@ -51,7 +51,7 @@ def load_reference(connection: duckdb.DuckDBPyConnection, file: Path = REFERENCE
     connection.register("incoming_scores", rows)
     connection.execute(
         "DELETE FROM scores WHERE file_sha256 IN (SELECT file_sha256 FROM scores WHERE source IN "
-        "(SELECT source FROM incoming_scores))"
+        "(SELECT source FROM incoming_scores)) AND file_sha256 NOT IN (SELECT file_sha256 FROM score_files)"
     )
     connection.execute("INSERT INTO scores BY NAME SELECT * FROM incoming_scores")
     connection.unregister("incoming_scores")

@@ -3,7 +3,16 @@
 import polars as pl
 import pytest
 
-from core.analysis.ranking import across_tokenizers, benchmarks, groups, newest, on_benchmark, vetoed, with_scores
+from core.analysis.ranking import (
+    across_tokenizers,
+    benchmarks,
+    groups,
+    newest,
+    on_benchmark,
+    partial_scores,
+    vetoed,
+    with_scores,
+)
 from tests.report import frames
 from tests.report.frames import Model, score
 
@@ -226,3 +235,75 @@ def test_means_over_benchmarks_are_offered_last():
     rows = [score("o/a", 1.0, benchmark="average", is_group=True), score("o/a", 2.0, benchmark="piqa")]
     scored = with_scores(frames.runs(Model("a", repository="o/a")), frames.scores(*rows))
     assert benchmarks(scored)["benchmark"].to_list() == ["piqa", "average"]
+
+
+def scored_of(*rows, partial=False, **model):
+    runs = frames.runs(Model("a", **{"repository": "o/a"} | model))
+    return with_scores(runs, frames.scores(*rows), partial=partial)
+
+
+def test_where_sources_contradict_each_other_the_newest_counts_with_the_range():
+    rows = [
+        score("o/a", 51.0, source="a", as_of="2024-01-01"),
+        score("o/a", 53.0, source="b", as_of="2025-06"),
+        score("o/a", 49.0, source="c", as_of=None),
+    ]
+    told = ["score", "score_source", "score_sources", "score_lowest", "score_highest"]
+    assert scored_of(*rows).select(told).rows() == [(53.0, "b", 3, 49.0, 53.0)]
+
+
+def test_partial_runs_are_left_out_until_they_are_asked_for_and_then_come_last():
+    rows = [score("o/a", 70.0, is_partial=True, as_of="2026-01-01"), score("o/a", 50.0, benchmark="piqa"),
+            score("o/a", 71.0, benchmark="piqa", is_partial=True, as_of="2026-01-01")]  # fmt: skip
+    assert scored_of(*rows).select("benchmark", "score").rows() == [("piqa", 50.0)]
+    included = scored_of(*rows, partial=True).sort("benchmark")
+    assert included.select("benchmark", "score", "score_is_partial").rows() == [
+        ("arc_easy", 70.0, True), ("piqa", 50.0, False),
+    ]  # fmt: skip
+    assert included["score_highest"].to_list() == [70.0, 50.0]  # a partial run widens no range of whole ones
+    assert partial_scores(frames.scores(*rows)).height == 2
+
+
+def test_of_several_settings_the_one_of_the_run_counts():
+    rows = [
+        score("o/a", 50.0, dtype="float16", as_of="2026-01-01"),
+        score("o/a", 51.0, dtype=None, as_of="2025-01-01"),
+        score("o/a", 52.0, dtype="float32", as_of="2024-01-01"),
+        score("o/a", 53.0, dtype="float32", chat_template=True, as_of="2023-01-01"),
+    ]
+    told = ["score", "score_dtype", "score_variants", "score_sources", "score_lowest"]
+    assert scored_of(*rows, dtype="float32").select(told).rows() == [(52.0, "float32", 4, 1, 52.0)]
+    assert scored_of(*rows, dtype="bfloat16").select(told).rows() == [(51.0, None, 4, 1, 51.0)]
+    assert scored_of(*rows[:1], dtype="bfloat16").select(told).rows() == [(50.0, "float16", 1, 1, 50.0)]
+
+
+def test_fractions_and_percentages_are_one_unit_and_others_are_not_set_against_them():
+    rows = [score("o/a", 0.5, unit="fraction", std_error=0.01, source="a"), score("o/a", 51.0, source="b"),
+            score("o/a", 7.0, unit="not stated", source="c")]  # fmt: skip
+    told = ["score", "score_std_error", "unit", "score_sources", "score_highest"]
+    assert scored_of(*rows).select(told).rows() == [(50.0, 1.0, "percent", 2, 51.0)]
+
+
+def test_a_pilots_own_fraction_stays_as_it_was_stated():
+    (row,) = scored_of(score("hub:a", 0.5, unit="fraction", source="pilot:p-1")).select("score", "unit").rows()
+    assert row == (0.5, "fraction")
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "expected"),
+    [
+        ("my tuned", None, "revision_not_stated"),
+        ("my tuned", "abc", "mapped"),  # an alias names weights of no hub: revisions cannot be compared
+        ("local:a", "abc", "none"),  # no alias: the revision is another one
+    ],
+)
+def test_a_score_may_belong_to_a_model_of_no_hub_by_its_reference(name, revision, expected):
+    runs = frames.runs(Model("a")).with_columns(reference=pl.lit("local:a"))
+    rows = frames.scores(score("local:a", 50.0, revision)).with_columns(name_in_source=pl.lit(name))
+    assert with_scores(runs, rows)["score_match"].to_list() == [expected]
+
+
+def test_an_alias_of_a_hub_repository_makes_no_other_revision_fit():
+    runs = frames.runs(Model("a", repository="o/a", revision="r1")).with_columns(reference=pl.lit("o/a"))
+    rows = frames.scores(score("o/a", 50.0, "r2")).with_columns(name_in_source=pl.lit("o__a"))
+    assert with_scores(runs, rows)["score_match"].to_list() == ["none"]

@@ -176,3 +176,30 @@ def curve(page: sync_api.Page, name: str) -> sync_api.Locator:
 
 def slides(deck: Path) -> list:
     return list(Presentation(str(deck)).slides)
+
+
+HOSTILE = "<img src=x onerror='window.ran=1'><script>window.ran=1</script>**bold** [a](javascript:window.ran=1)"
+"""Would set `window.ran` if any part of it were run."""
+
+
+def test_names_of_a_hostile_file_are_shown_and_never_run(page: sync_api.Page, address: str) -> None:
+    text = f'model,benchmark,metric,value,unit,source\n"{HOSTILE}","{HOSTILE}","{HOSTILE}",61,percent,"{HOSTILE}"\n'
+    text += f'"{HOSTILE}",b,acc,"{HOSTILE}",percent,s\n'
+    bad = {"name": f"{HOSTILE.replace('/', '')}.json", "mimeType": "application/json", "buffer": b'{"results": {'}
+    good = {"name": "**scores** <b>x<b>.csv", "mimeType": "text/csv", "buffer": text.encode()}
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page.goto(f"{address}/scores")
+    see(page, "Scores")
+    page.locator("[data-testid=stFileUploaderDropzoneInput]").set_input_files([bad, good])
+    see(page, "What will become of each value")
+    page.get_by_text("not a number (<img src=x").first.wait_for()  # a reason, letter by letter
+    page.get_by_role("button", name="Store this file").click()
+    page.get_by_text("Stored from **scores** <b>x<b>.csv: 1 scores").wait_for()
+    for section in ("Imported files", "Names of models", "Contradictions", "Import"):
+        page.get_by_role("radio", name=section).or_(page.get_by_role("button", name=section)).first.click()
+        page.wait_for_timeout(1500)
+        assert page.evaluate("window.ran") is None, section
+        assert page.locator("[data-testid=stMain] img[src='x'], [data-testid=stMain] a[href^=javascript]").count() == 0
+        assert page.locator("[data-testid=stMain] strong", has_text="bold").count() == 0
+    assert dialogs == []

@@ -74,3 +74,24 @@ def test_a_readers_own_text_is_named_without_a_language_that_nobody_stated():
     assert wording.text_name("notes", own, "ja") == "notes（手元のテキスト）"
     ours = {"corpus_language": "en", "corpus_domain": "technical reference"}
     assert wording.text_name("docs", ours, "en") == "docs (English, technical reference)"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, []),
+        ({"score_is_partial": True, "score_n_samples": 1200}, ["partial run, 1,200 questions"]),
+        ({"score_sources": 2}, ["the same in 2 sources"]),
+        ({"score_sources": 2, "score_lowest": 41.0}, ["41.0 to 43.9 in 2 sources"]),
+        ({"score_dtype": "float16", "score_chat_template": True}, ["float16, chat template"]),
+        ({"score_variants": 2}, ["not stated"]),
+        ({"unit": "elo"}, ["unit: elo"]),
+    ],
+)
+def test_what_limits_a_score_stands_beside_it(more, said):
+    row = {
+        "score": 43.9, "score_lowest": 43.9, "score_highest": 43.9, "score_sources": 1, "score_variants": 1,
+        "score_is_partial": False, "score_n_samples": None, "score_dtype": None, "score_chat_template": None,
+        "dtype": "float32", "unit": "percent",
+    }  # fmt: skip
+    assert wording.score_remarks(row | more, "en") == said

@@ -67,7 +67,7 @@ def test_two_sources_of_one_score_make_one_row_and_are_told(warehouse: Warehouse
     group = ranking.groups(runs)[0]
     shown = published.with_score_text(group, scored, benchmark)
     assert shown["run_id"].to_list() == group.rows["run_id"].to_list()
-    assert all("first of 2 sources" in text for text in shown["score_text"])
+    assert all("in 2 sources)" in text for text in shown["score_text"])
 
 
 def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from core.analysis.controls import control_links
@@ -124,7 +125,7 @@ def test_a_control_that_the_verdict_names_is_one_whatever_its_hashes(warehouse, 
 def test_scores_of_chosen_repositories(warehouse):
     base = queries.scores(warehouse, ["HuggingFaceTB/SmolLM2-135M"])
     assert set(base["repository"]) == {"HuggingFaceTB/SmolLM2-135M"}
-    assert queries.scores(warehouse, []).schema == schema(ScoreRow)
+    assert queries.scores(warehouse, []).schema == schema(ScoreRow) | {"name_in_source": pl.String}
     assert queries.scores(warehouse, ["HuggingFaceTB/SmolLM2-135M-Instruct"]).is_empty()
 
 

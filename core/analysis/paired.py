@@ -1,0 +1,133 @@
+"""Two models on the same questions of one benchmark: how far apart they are, and whether that can be told from chance.
+
+Questions are paired by their hash, so that what makes a question hard for both models cancels out: the error of the
+difference is that of the single differences, which is smaller than the two scores' own errors put together.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import polars as pl
+from scipy.special import ndtri, stdtrit
+
+from core.errors import InputError
+
+LEVEL = 0.05
+"""Two-sided: intervals hold 95 percent, and a difference counts from p < 0.05 on."""
+POWER = 0.80
+"""With which a difference of `detectable` would have been told from chance."""
+QUESTION = ("benchmark", "metric", "filter")
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A minus B over the questions that both answered, in the metric's own unit (0 to 1 where answers are right or
+    wrong)."""
+
+    n_common: int
+    n_only_a: int
+    n_only_b: int
+    n_repeated: int
+    """Common questions that a model answered more than once; its mean over the repetitions counts once."""
+    mean_a: float
+    mean_b: float
+    std_error: float | None
+    """Of the difference; None for a single question, or where all differences are equal: it cannot be estimated."""
+    lower: float | None
+    upper: float | None
+    detectable: float | None
+    """The smallest true difference that as many questions would show with 80 percent probability."""
+    only_a_right: int | None
+    """Questions that A has right and B wrong; None where answers are not only 0 and 1."""
+    only_b_right: int | None
+    p_value: float | None
+    """McNemar's exact test on these two; None where answers are not only 0 and 1."""
+
+    @property
+    def difference(self) -> float:
+        return self.mean_a - self.mean_b
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether the interval leaves out 0 and, for right or wrong answers, the exact test agrees."""
+        if self.lower is None or self.upper is None:
+            return self.p_value is not None and self.p_value < LEVEL
+        return not self.lower <= 0 <= self.upper and (self.p_value is None or self.p_value < LEVEL)
+
+
+def paired(a: pl.DataFrame, b: pl.DataFrame) -> Paired:
+    """Compare two models' answers to one benchmark, metric and filter: frames with doc_hash and value.
+
+    Interval: Student's t over the n single differences. InputError where they have no question in common.
+    """
+    answers_a, answers_b = (_once_each(frame) for frame in (a, b))
+    both = answers_a.join(answers_b, on="doc_hash", how="inner", suffix="_b")
+    n = both.height
+    if n == 0:
+        raise InputError(
+            f"The two models have no question in common: one answered {answers_a.height:,} others, the other "
+            f"{answers_b.height:,}. Score both on the same version of the benchmark."
+        )
+    differences = both["value"] - both["value_b"]
+    spread = differences.std() if n > 1 else None
+    std_error = float(spread) / math.sqrt(n) if isinstance(spread, float) and spread > 1e-12 else None
+    mean_a, mean_b = float(both["value"].sum()) / n, float(both["value_b"].sum()) / n
+    reach = None if std_error is None else float(stdtrit(n - 1, 1 - LEVEL / 2)) * std_error
+    only_a, only_b = _discordant(both) if _is_right_or_wrong(a) and _is_right_or_wrong(b) else (None, None)
+    least = -math.inf if only_a is None else -1.0  # shares of right answers differ by no more than 1
+    return Paired(
+        n_common=n,
+        n_only_a=answers_a.height - n,
+        n_only_b=answers_b.height - n,
+        n_repeated=both.filter((pl.col("repeats") > 1) | (pl.col("repeats_b") > 1)).height,
+        mean_a=mean_a,
+        mean_b=mean_b,
+        std_error=std_error,
+        lower=None if reach is None else max(least, mean_a - mean_b - reach),
+        upper=None if reach is None else min(-least, mean_a - mean_b + reach),
+        detectable=None if std_error is None else float(ndtri(1 - LEVEL / 2) + ndtri(POWER)) * std_error,
+        only_a_right=only_a,
+        only_b_right=only_b,
+        p_value=None if only_a is None or only_b is None else mcnemar(only_a, only_b),
+    )
+
+
+def all_paired(a: pl.DataFrame, b: pl.DataFrame) -> list[tuple[dict[str, str], Paired]]:
+    """`paired` for every benchmark, metric and filter that both models answered questions of, in order of name."""
+    of_a, of_b = (frame.partition_by(QUESTION, as_dict=True) for frame in (a, b))
+    found = []
+    for key in sorted(of_a.keys() & of_b.keys(), key=str):
+        if not of_a[key].join(of_b[key], on="doc_hash", how="semi").is_empty():
+            found.append((dict(zip(QUESTION, map(str, key), strict=True)), paired(of_a[key], of_b[key])))
+    return found
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Two-sided exact p: were the models alike, each question that only one has right would be a fair coin.
+
+    Twice the binomial probability of at most the smaller of the two counts among their sum, at most 1.
+    """
+    n, smaller = only_a + only_b, min(only_a, only_b)
+    if n == 0 or only_a == only_b:
+        return 1.0
+    every = math.lgamma(n + 1) - n * math.log(2)
+    tail = (math.exp(every - math.lgamma(k + 1) - math.lgamma(n - k + 1)) for k in range(smaller + 1))
+    return min(1.0, 2 * math.fsum(tail))
+
+
+def _once_each(answers: pl.DataFrame) -> pl.DataFrame:
+    """doc_hash, mean value and number of repetitions, in the order of the hashes: sums do not depend on the file's."""
+    return answers.group_by("doc_hash").agg(pl.col("value").mean(), repeats=pl.len()).sort("doc_hash")
+
+
+def _is_right_or_wrong(answers: pl.DataFrame) -> bool:
+    return bool(answers["value"].is_in([0.0, 1.0]).all())
+
+
+def _discordant(both: pl.DataFrame) -> tuple[int, int]:
+    """Questions that one has wholly right and the other wholly wrong; repetitions that differ count for neither."""
+    right_a = both.filter((pl.col("value") == 1) & (pl.col("value_b") == 0)).height
+    right_b = both.filter((pl.col("value") == 0) & (pl.col("value_b") == 1)).height
+    return right_a, right_b

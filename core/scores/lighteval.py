@@ -1,0 +1,154 @@
+"""Results of one model by lighteval, which the Open LLM Leaderboard v1 kept: `suite|task:subset|shots` as keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.scores.cells import Cell, Remarks, cut, day, is_blank, label, optional_label, std_error, whole
+from core.scores.gathering import gathered
+from core.scores.given import Given
+from core.scores.layouts import LEADERBOARD_V1
+from core.scores.metrics import higher_is_better, unit_of
+from core.scores.one_model import day_in_name, is_metric, refuse_no_metric, repository_of, revision_of, score_value
+from core.scores.origin import Origin, dtype_named, left_out, propose
+from core.scores.proposal import Proposed, Remark, ScoreFile
+from core.scores.strict_json import section
+from core.tables import ScoreRow
+
+FORMAT = "lighteval"
+_MEAN = "all"
+_LEADERBOARD_V1 = {
+    ("arc:challenge", 25): "arc_challenge",
+    ("hellaswag", 10): "hellaswag",
+    ("truthfulqa:mc", 0): "truthfulqa_mc2",
+    ("winogrande", 5): "winogrande",
+    ("gsm8k", 5): "gsm8k",
+}
+"""Task and shots of the leaderboard -> the benchmark's name in our reference scores. MMLU is there by subject only."""
+_MMLU = re.compile(r"(?:hendrycksTest-|mmlu:)(\w+)")
+_MMLU_SHOTS = 5
+
+
+@dataclass(frozen=True)
+class _Task:
+    suite: str
+    benchmark: str
+    n_shot: int | None
+    is_mean: bool = False
+
+    @property
+    def is_of_the_leaderboard(self) -> bool:
+        return self.suite == LEADERBOARD_V1
+
+
+@dataclass(frozen=True)
+class _Run:
+    """How one task was run."""
+
+    is_limited: bool
+    version: Cell
+    counts: dict[str, Any]
+
+    @property
+    def n_samples(self) -> int | None:
+        return whole(self.counts.get("effective_num_docs"), "n_samples", [])
+
+    @property
+    def is_partial(self) -> bool:
+        original = whole(self.counts.get("original_num_docs"), "n_samples", [])
+        return self.is_limited or (original is not None and self.n_samples is not None and self.n_samples < original)
+
+
+def recognises(data: Any) -> bool:
+    return isinstance(data, dict) and isinstance(data.get("config_general"), dict) and "results" in data
+
+
+def read(given: Given, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
+    general = section(data, "config_general")
+    # The newest versions keep the model in an object of its own.
+    stated = {key: value for key, value in general.items() if not is_blank(value)}
+    model = {**section(general, "model_config"), **stated}
+    origin = Origin(
+        repository=repository_of(given, _text(model.get("model_name")), remarks),
+        file_sha256=given.sha256,
+        source=given.shown_name,
+        suite=FORMAT,
+        revision=revision_of(model.get("model_sha"), model.get("revision"), remarks),
+        # `start_time` mostly counts from the start of the machine, which is no date.
+        as_of=day_in_name(given.name) or day(model.get("start_time"), []),
+        dtype=dtype_named(model.get("model_dtype") or model.get("dtype"), remarks),
+    )
+    is_partial = not is_blank(model.get("max_samples"))
+    rows = gathered(given, _values(data, origin, is_partial))
+    return ScoreFile(given.shown_name, given.sha256, FORMAT, rows, (), tuple(remarks))
+
+
+def _text(value: Cell) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _task(key: str, remarks: Remarks) -> _Task:
+    """`harness|arc:challenge|25`, later with a fourth part; `all` is the mean of all tasks."""
+    if key == _MEAN:
+        return _Task(FORMAT, _MEAN, None, is_mean=True)
+    suite, name, shots, *_ = [*key.split("|"), "", ""] if "|" in key else ["", key, "", ""]
+    if not shots and name.isdigit() and "|" in key:
+        suite, name, shots = "", suite, name
+    n_shot = whole(shots, "n_shot", remarks)
+    known = _LEADERBOARD_V1.get((name, n_shot)) if n_shot is not None else None
+    subject = _MMLU.fullmatch(name)
+    if suite in ("harness", "leaderboard") and known:
+        return _Task(LEADERBOARD_V1, known, n_shot)
+    if suite in ("harness", "leaderboard") and subject and n_shot == _MMLU_SHOTS:
+        return _Task(LEADERBOARD_V1, f"mmlu_{subject[1]}", n_shot)
+    return _Task(f"{FORMAT}_{suite}" if suite else FORMAT, name, n_shot, name.endswith(":_average"))
+
+
+def _values(data: dict[str, Any], origin: Origin, is_partial: bool) -> Iterator[Proposed]:
+    for key, values in section(data, "results").items():
+        if not isinstance(values, dict):
+            yield left_out(f"results / {cut(key)}", origin.repository, key, "not_a_task", values)
+            continue
+        for metric in filter(lambda metric: is_metric(metric, values), values):
+            at = f"results / {cut(key)} / {cut(metric)}"
+            run = _Run(is_partial, section(data, "versions").get(key), _counts(data, key))
+            yield propose(at, origin.repository, key, _builder(origin, key, metric, values, run))
+
+
+def _counts(data: dict[str, Any], key: str) -> dict[str, Any]:
+    """What the configuration of a task says of its questions; its key lacks the shots that end the key of a result."""
+    tasks = section(data, "config_tasks")
+    names = (key, key.rpartition("|")[0], key.rpartition("|")[0].rpartition("|")[0])
+    return next((section(tasks, name) for name in names if name in tasks), {})
+
+
+def _builder(origin: Origin, key: str, name: str, values: dict[str, Any], run: _Run) -> Any:
+    def build(remarks: Remarks) -> ScoreRow:
+        task = _task(key, remarks)
+        metric, value = label(name, "metric"), score_value(values[name])
+        refuse_no_metric(metric)
+        error = std_error(values.get(f"{name}_stderr"), remarks)
+        unit = unit_of(task.benchmark, metric, value, remarks)
+        if task.is_of_the_leaderboard and unit == "fraction":
+            # The leaderboard's own tables are 0 to 100: one suite, one unit.
+            value, error, unit = 100 * value, None if error is None else 100 * error, "percent"
+            remarks.append(Remark("to_percent"))
+        remarks.append(Remark("direction_by_metric", metric))
+        return replace(origin, suite=label(task.suite, "suite")).score(
+            label(task.benchmark, "benchmark"),
+            metric,
+            value,
+            unit,
+            n_shot=task.n_shot,
+            std_error=error,
+            higher_is_better=higher_is_better(metric),
+            n_samples=run.n_samples,
+            is_partial=run.is_partial,
+            is_group=task.is_mean,
+            task_version=optional_label(run.version, "task_version", remarks),
+        )
+
+    return build

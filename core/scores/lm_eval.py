@@ -1,0 +1,164 @@
+"""Results of lm-evaluation-harness from v0.4.0 on: one model, its tasks and groups, `metric,filter` as keys."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from core.scores.cells import Remarks, cut, is_blank, label, optional_label, std_error
+from core.scores.cells import whole as whole_number
+from core.scores.gathering import gathered
+from core.scores.given import Given
+from core.scores.metrics import higher_is_better, unit_of
+from core.scores.one_model import is_metric, origin_of, refuse_no_metric, score_value
+from core.scores.origin import Origin, left_out, propose
+from core.scores.proposal import NOT_STATED, Proposed, Remark, ScoreFile
+from core.scores.strict_json import Twice, section
+from core.tables import ScoreRow
+
+FORMAT = "lm_eval"
+SUITE = "lm_eval"
+_SECTIONS = ("configs", "n-shot", "group_subtasks", "higher_is_better", "n-samples", "groups", "lm_eval_version")
+
+
+def recognises(data: Any) -> bool:
+    """A `results` object with `metric,filter` keys, or with a section that only v0.4 writes."""
+    if not isinstance(data, dict) or not isinstance(data.get("results"), dict) or "config_general" in data:
+        return False
+    tasks = [values for values in data["results"].values() if isinstance(values, dict)]
+    return any(key in data for key in _SECTIONS) or any("," in key for values in tasks for key in values)
+
+
+def read(given: Given, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
+    """Every value of every task, each with its own filter, shots, count and direction."""
+    harness = _Harness(data)
+    origin = origin_of(given, data, remarks, SUITE + harness.settings)
+    rows = gathered(given, (row for place in ("results", "groups") for row in _values(harness, origin, place)))
+    if isinstance(data.get("samples"), dict) and data["samples"]:
+        remarks.append(Remark("samples_inside"))
+    return ScoreFile(given.shown_name, given.sha256, FORMAT, rows, (), tuple(remarks))
+
+
+@dataclass(frozen=True)
+class _Harness:
+    """The file's sections by task, whatever of them it has."""
+
+    data: dict[str, Any]
+
+    @property
+    def settings(self) -> str:
+        """What changes scores beside task, shots and chat template, as a hash: a system instruction, generation
+        settings, or examples given as turns of a conversation make another suite."""
+        config = section(self.data, "config")
+        instruction, generation = self.data.get("system_instruction"), config.get("gen_kwargs")
+        multiturn = self.data.get("fewshot_as_multiturn") is True
+        told = {"instruction": instruction, "generation": generation, "multiturn": multiturn}
+        changed = {key: value for key, value in told.items() if value and isinstance(value, str | dict | bool)}
+        if not changed:
+            return ""
+        text = json.dumps(changed, sort_keys=True, default=str)
+        return "+" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
+
+    @property
+    def is_limited(self) -> bool:
+        config = section(self.data, "config")
+        return not is_blank(config.get("limit")) or bool(config.get("samples"))
+
+    def subtasks(self, task: str) -> list[str]:
+        found = section(self.data, "group_subtasks").get(task)
+        return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
+
+    def is_group(self, task: str) -> bool:
+        return task in section(self.data, "groups") or bool(self.subtasks(task))
+
+    def is_partial(self, task: str) -> bool:
+        """Limited as a whole, or fewer questions than the task or one of its subtasks has."""
+        return self.is_limited or any(map(self._is_cut, self._with_subtasks(task)))
+
+    def _with_subtasks(self, task: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [task]
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += self.subtasks(name)
+        return seen
+
+    def _is_cut(self, task: str) -> bool:
+        counts = section(section(self.data, "n-samples"), task)
+        original, effective = (whole_number(counts.get(key), key, []) for key in ("original", "effective"))
+        return original is not None and effective is not None and effective < original
+
+    def n_samples(self, task: str, key: str, values: dict[str, Any], remarks: Remarks) -> int | None:
+        """Questions behind one value: of a group since v0.4.12, of a task since v0.4.3."""
+        effective = section(section(self.data, "n-samples"), task).get("effective")
+        of_metric = section(values, "sample_count").get(key)
+        stated = next((n for n in (of_metric, effective, values.get("sample_len")) if n is not None), None)
+        return whole_number(stated, "n_samples", remarks)
+
+    def n_shot(self, task: str, remarks: Remarks) -> int | None:
+        """As stated; of a group (stated since v0.4.12) the number that all its tasks have, if they have one."""
+        stated = self._n_shot(task, remarks)
+        if stated is not None or not self.subtasks(task):
+            return stated
+        of_tasks = {self._n_shot(name, []) for name in self._with_subtasks(task) if not self.subtasks(name)}
+        return of_tasks.pop() if len(of_tasks) == 1 else None
+
+    def _n_shot(self, task: str, remarks: Remarks) -> int | None:
+        in_config = section(section(self.data, "configs"), task).get("num_fewshot")
+        whole_run = section(self.data, "config").get("num_fewshot")
+        stated = (section(self.data, "n-shot").get(task), in_config, whole_run)
+        return whole_number(next((n for n in stated if n is not None), None), "n_shot", remarks)
+
+    def higher_is_better(self, task: str, metric: str, remarks: Remarks) -> bool | None:
+        """As the file says, null included; by the metric's name where the file has no such section (before v0.4.3)."""
+        of_task = section(section(self.data, "higher_is_better"), task)
+        if metric in of_task:
+            stated = of_task[metric]
+            return stated if isinstance(stated, bool) else None
+        if "higher_is_better" in self.data:
+            return None
+        remarks.append(Remark("direction_by_metric", metric))
+        return higher_is_better(metric)
+
+
+def _values(harness: _Harness, origin: Origin, place: str) -> Iterator[Proposed]:
+    for task, values in section(harness.data, place).items():
+        if not isinstance(values, dict):
+            code = "value_twice" if isinstance(values, Twice) else "not_a_task"
+            yield left_out(f"{place} / {cut(task)}", origin.repository, task, code, values)
+        else:
+            for key in filter(lambda key: is_metric(key, values), values):
+                at = f"{place} / {cut(task)} / {cut(key)}"
+                yield propose(at, origin.repository, task, _builder(harness, origin, task, key, values))
+
+
+def _builder(harness: _Harness, origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:
+    def build(remarks: Remarks) -> ScoreRow:
+        metric, comma, filter = key.partition(",")
+        metric, benchmark = label(metric, "metric"), label(task.strip(" -"), "benchmark")
+        refuse_no_metric(metric)
+        value = score_value(values[key])
+        if not comma:
+            remarks.append(Remark("no_filter", metric))
+        version = section(harness.data, "versions").get(task)
+        return origin.score(
+            benchmark,
+            metric,
+            value,
+            unit_of(benchmark, metric, value, remarks),
+            filter=label(filter, "filter") if comma else NOT_STATED,
+            n_shot=harness.n_shot(task, remarks),
+            std_error=std_error(values.get(f"{metric}_stderr{comma}{filter}"), remarks),
+            higher_is_better=harness.higher_is_better(task, metric, remarks),
+            n_samples=harness.n_samples(task, key, values, remarks),
+            is_partial=harness.is_partial(task),
+            is_group=harness.is_group(task),
+            task_version=optional_label(version, "task_version", remarks),
+        )
+
+    return build

@@ -1,0 +1,186 @@
+"""Single answers of lm-evaluation-harness (`samples_*.jsonl`): of each question only a hash and how it was scored.
+
+Two models answered the same question where `doc_hash` is equal. The harness writes it from v0.4.3 on, as SHA-256 of the
+question as indented JSON; for earlier files it is computed the same way from the question that stands there, so that
+files of both kinds can be paired. Where a file has no question either, its id, target and arguments are hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from core.errors import InputError
+from core.scores.cells import Remarks, Skip, cut, json_number, label
+from core.scores.given import BENCHMARK, Given
+from core.scores.one_model import repository_of
+from core.scores.proposal import NOT_STATED, Remark, ScoreFile
+from core.scores.strict_json import parse
+from core.tables import ScoreSampleRow
+
+FORMAT = "lm_eval_samples"
+MAX_LINE = 16 * 2**20
+"""Characters of one question with all its answers."""
+MAX_SAMPLES = 500_000
+_TOLD = 10
+_FIELDS = {
+    "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash",
+    "target_hash",
+}  # fmt: skip
+_ANSWERED = {"filtered_resps", "resps", "doc_hash"}
+_NAME = re.compile(r"samples_(.+?)_\d{4}-\d{2}-\d{2}T[\d.\-]+\.jsonl?", re.IGNORECASE)
+_EARLY_NAME = re.compile(r"(?:pretrained|model)__([^,]+),.*?_(.+)\.jsonl?", re.IGNORECASE)
+_HASH = re.compile(r"[0-9A-Za-z_-]{8,128}")
+
+
+def recognises(entry: Any) -> bool:
+    """One question with its answer."""
+    return isinstance(entry, dict) and "doc_id" in entry and not _ANSWERED.isdisjoint(entry)
+
+
+def read(given: Given, entries: Iterable[Any], remarks: Remarks) -> ScoreFile:
+    """Raises InputError where the file or the user names no model or benchmark, or a line is no question."""
+    from_name = _model(given.name)
+    repository = repository_of(given, given.model_stated or from_name, remarks)
+    if from_name is not None and given.model_stated is None:
+        remarks.append(Remark("model_from_file_name", cut(from_name)))
+    benchmark = _benchmark(given)
+    left_out: Counter[str] = Counter()
+    filters = _Filters()
+    samples: list[ScoreSampleRow] = []
+    for index, entry in enumerate(entries, start=1):
+        if not recognises(entry):
+            raise InputError(f"{given.shown_name} holds something that is no question at entry {index}.")
+        samples += _values(given, entry, repository, benchmark, filters, left_out)
+        if len(samples) > MAX_SAMPLES:
+            raise InputError(f"{given.shown_name} holds more than {MAX_SAMPLES:,} values; split it by task.")
+    if filters.are_unnamed:
+        remarks.append(Remark("filters_not_named"))
+    remarks += [Remark("metric_not_per_question", f"{metric} ({n})") for metric, n in left_out.most_common(_TOLD)]
+    if not samples:
+        metrics = ", ".join([*left_out][:_TOLD]) or "no metric"
+        raise InputError(
+            f"{given.shown_name} scores no question by itself ({metrics}): its answers cannot be compared one by one."
+        )
+    return ScoreFile(given.shown_name, given.sha256, FORMAT, (), tuple(samples), tuple(remarks))
+
+
+def entries_by_line(given: Given, remarks: Remarks) -> Iterator[Any]:
+    """One JSON text for each line. Raises InputError at a line that is none, and at one that is too long."""
+    with given.text() as text:
+        number = 0
+        while line := text.readline(MAX_LINE):
+            number += 1
+            if len(line) >= MAX_LINE:
+                raise InputError(
+                    f"Line {number} of {given.shown_name} has more than {MAX_LINE:,} characters: no question has."
+                )
+            if line.strip():
+                yield parse(line, f"Line {number} of {given.shown_name}", remarks)
+
+
+def _model(name: str) -> str | None:
+    """`.../org__name/samples_task_2024-...jsonl` -> org/name; before v0.4.3 the model begins the file's own name.
+
+    A folder without `__` may be any folder, so that it is not taken for a model.
+    """
+    *folders, own = name.replace("\\", "/").split("/")
+    if _NAME.fullmatch(own) and folders and "__" in folders[-1]:
+        return folders[-1].replace("__", "/")
+    early = _EARLY_NAME.fullmatch(own)
+    return early[1].replace("__", "/") if early else None
+
+
+def _benchmark(given: Given) -> str:
+    found = _NAME.fullmatch(given.name.replace("\\", "/").rsplit("/", 1)[-1])
+    stated = given.mapping.get(BENCHMARK) or (found[1] if found else None)
+    try:
+        return label(stated, "benchmark")
+    except Skip as skip:
+        raise InputError(
+            f"{given.shown_name} holds single answers and does not say of which benchmark: state it, or keep the name "
+            "that the harness gave it (samples_TASK_TIME.jsonl)."
+        ) from skip
+
+
+class _Filters:
+    """The filter of each entry. Up to v0.4.5 at least, two filters give each question twice, under no name."""
+
+    def __init__(self) -> None:
+        self._times: Counter[Any] = Counter()
+
+    @property
+    def are_unnamed(self) -> bool:
+        return any(times > 1 for times in self._times.values())
+
+    def of(self, entry: dict[str, Any]) -> str:
+        """Raises Skip where it is no name."""
+        if entry.get("filter") is not None:
+            return label(entry["filter"], "filter")
+        doc_id = _doc_id(entry.get("doc_id"))
+        self._times[doc_id] += 1
+        times = self._times[doc_id]
+        return NOT_STATED if times == 1 or doc_id is None else f"{NOT_STATED} ({times})"
+
+
+def _values(
+    given: Given, entry: dict[str, Any], repository: str, benchmark: str, filters: _Filters, left_out: Counter[str]
+) -> Iterator[ScoreSampleRow]:
+    doc_hash = hash_of(entry)
+    try:
+        filter = filters.of(entry)
+    except Skip:
+        left_out.update(map(cut, _metrics(entry)))
+        return
+    for metric in _metrics(entry):
+        try:
+            value = _scored(entry.get(metric))
+            yield ScoreSampleRow(
+                file_sha256=given.sha256,
+                repository=repository,
+                revision=None,
+                benchmark=benchmark,
+                metric=label(metric, "metric"),
+                filter=filter,
+                doc_hash=doc_hash,
+                doc_id=_doc_id(entry.get("doc_id")),
+                value=value,
+            )
+        except Skip:
+            left_out[cut(metric)] += 1
+
+
+def _metrics(entry: dict[str, Any]) -> list[str]:
+    """As listed; up to v0.4.5 at least there was no list, and every further key is a metric."""
+    listed = entry.get("metrics")
+    if isinstance(listed, list):
+        return list(dict.fromkeys(metric for metric in listed if isinstance(metric, str)))
+    return [key for key in entry if key not in _FIELDS]
+
+
+def _scored(value: Any) -> float:
+    """Right or wrong as 1 or 0. Raises Skip for parts of an aggregate, such as `[log-likelihood, words]`."""
+    return float(value) if isinstance(value, bool) else json_number(value)
+
+
+def _doc_id(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
+
+
+def hash_of(entry: dict[str, Any]) -> str:
+    """Equal for two models that were asked the same, see above."""
+    stated = entry.get("doc_hash")
+    if isinstance(stated, str) and _HASH.fullmatch(stated):
+        return stated
+    if entry.get("doc") is not None:
+        return _sha256(json.dumps(entry["doc"], indent=2, ensure_ascii=False, default=str))
+    known = [entry.get(key) for key in ("doc_id", "target", "arguments")]
+    return _sha256(json.dumps(known, sort_keys=True, ensure_ascii=False, default=str))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

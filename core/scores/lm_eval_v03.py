@@ -1,0 +1,67 @@
+"""Results of lm-evaluation-harness v0.3 (2022 and 2023): no filters, one number of shots for all tasks, no date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from core.scores.cells import Remarks, cut, is_blank, label, optional_label, std_error, whole
+from core.scores.gathering import gathered
+from core.scores.given import Given
+from core.scores.metrics import higher_is_better, unit_of
+from core.scores.one_model import is_metric, origin_of, refuse_no_metric, score_value
+from core.scores.origin import Origin, left_out, propose
+from core.scores.proposal import NOT_STATED, Proposed, Remark, ScoreFile
+from core.scores.strict_json import section
+from core.tables import ScoreRow
+
+FORMAT = "lm_eval_v03"
+SUITE = "lm_eval_v03"
+
+
+def recognises(data: Any) -> bool:
+    """A `results` object of tasks, and none of the later sections: asked after `lm_eval`."""
+    if not isinstance(data, dict) or "config_general" in data:
+        return False
+    results = data.get("results")
+    return isinstance(results, dict) and ("versions" in data or "config" in data)
+
+
+def read(given: Given, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
+    origin = origin_of(given, data, remarks, SUITE)
+    rows = gathered(given, _values(data, origin))
+    return ScoreFile(given.shown_name, given.sha256, FORMAT, rows, (), tuple(remarks))
+
+
+def _values(data: dict[str, Any], origin: Origin) -> Iterator[Proposed]:
+    for task, values in section(data, "results").items():
+        if not isinstance(values, dict):
+            yield left_out(f"results / {cut(task)}", origin.repository, task, "not_a_task", values)
+            continue
+        for metric in filter(lambda metric: is_metric(metric, values), values):
+            at = f"results / {cut(task)} / {cut(metric)}"
+            yield propose(at, origin.repository, task, _builder(data, origin, task, metric, values))
+
+
+def _builder(data: dict[str, Any], origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:
+    config = section(data, "config")
+
+    def build(remarks: Remarks) -> ScoreRow:
+        metric, benchmark = label(key, "metric"), label(task, "benchmark")
+        refuse_no_metric(metric)
+        value = score_value(values[key])
+        remarks.append(Remark("direction_by_metric", metric))
+        return origin.score(
+            benchmark,
+            metric,
+            value,
+            unit_of(benchmark, metric, value, remarks),
+            filter=NOT_STATED,
+            n_shot=whole(config.get("num_fewshot"), "n_shot", remarks),
+            std_error=std_error(values.get(f"{key}_stderr"), remarks),
+            higher_is_better=higher_is_better(metric),
+            is_partial=not is_blank(config.get("limit")),
+            task_version=optional_label(section(data, "versions").get(task), "task_version", remarks),
+        )
+
+    return build

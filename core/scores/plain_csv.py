@@ -1,0 +1,180 @@
+"""Scores of one's own as a plain table: a row for each value, after a template that can be downloaded."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from core.errors import InputError
+from core.scores.cells import (
+    Cell,
+    Remarks,
+    Skip,
+    cut,
+    day,
+    is_blank,
+    label,
+    number,
+    optional_label,
+    std_error,
+    truth,
+    whole,
+)  # fmt: skip
+from core.scores.gathering import gathered
+from core.scores.given import Given
+from core.scores.origin import Origin, dtype_named, model_named, propose
+from core.scores.proposal import NOT_STATED, Proposed, Remark, ScoreFile
+from core.scores.table import Table, left_out_line
+from core.tables import ScoreRow
+
+FORMAT = "csv"
+COLUMNS: dict[str, str] = {
+    "model": "hub name (organisation/name), or a name that the alias table knows; needed",
+    "revision": "commit, tag or training step of the model",
+    "benchmark": "for example arc_challenge; needed",
+    "metric": "for example acc_norm",
+    "filter": "how answers were read, for example strict-match",
+    "n_shot": "examples shown before each question",
+    "suite": "the settings; only scores of one suite are compared",
+    "value": "the score, a number; needed",
+    "std_error": "in the unit of the value",
+    "unit": "percent (0 to 100), fraction (0 to 1), or the unit's own name",
+    "higher_is_better": "true or false",
+    "n_samples": "questions answered",
+    "is_partial": "true where only a part of the benchmark was run; such scores are left out of rankings",
+    "source": "where the score is from",
+    "licence": "of the score, as its source states it",
+    "as_of": "day, as 2024-06-30",
+}
+"""Column -> what stands in it. Their order is that of the template."""
+NEEDED = ("model", "benchmark", "value")
+_FURTHER = ("flags", "dtype", "chat_template", "task_version", "source_row", "is_group")
+"""Columns of our own export, taken too."""
+_OTHER_NAMES = {
+    "model_id": "model", "model_name": "model", "repository": "model", "task": "benchmark", "score": "value",
+    "stderr": "std_error", "source_licence": "licence", "license": "licence", "date": "as_of", "num_fewshot": "n_shot",
+    "モデル": "model", "ベンチマーク": "benchmark", "指標": "metric", "値": "value", "スコア": "value",
+    "標準誤差": "std_error", "単位": "unit", "出典": "source",
+}  # fmt: skip
+_RANGES = {"percent": (0.0, 100.0), "fraction": (0.0, 1.0)}
+_UNITS = {"%": "percent", "percentage": "percent"}
+_EXAMPLES = (
+    ("EleutherAI/pythia-160m", "step143000", "lambada_openai", "acc", "none", "0", "our_harness_2024", "32.6", "0.65",
+     "percent", "true", "5153", "false", "our own run", "CC0-1.0", "2024-06-30"),
+    ("EleutherAI/pythia-160m", "step143000", "wikitext", "word_perplexity", "none", "0", "our_harness_2024", "37.9", "",
+     "word_perplexity", "false", "62", "false", "our own run", "CC0-1.0", "2024-06-30"),
+)  # fmt: skip
+
+
+def template() -> bytes:
+    """A CSV to fill in, which Excel opens as UTF-8: the header and two example rows."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerows([list(COLUMNS), *_EXAMPLES])
+    return text.getvalue().encode("utf-8-sig")
+
+
+def known_names(header: tuple[str, ...]) -> dict[str, str]:
+    """Column of the file -> our column, for those that we know."""
+    named = {name: name.strip().lower().replace(" ", "_") for name in header}
+    named = {name: _OTHER_NAMES.get(plain, plain) for name, plain in named.items()}
+    return {name: ours for name, ours in named.items() if ours in COLUMNS or ours in _FURTHER}
+
+
+def read_table(given: Given, table: Table) -> ScoreFile:
+    """Raises InputError where a needed column is missing, or two columns would be the same one."""
+    names = known_names(table.header)
+    missing = [name for name in NEEDED if name not in names.values()]
+    if missing:
+        raise InputError(
+            f"{given.shown_name} is a table without the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
+            f"{cut(', '.join(table.header))}. Rename its columns after the template."
+        )
+    for name, ours in names.items():
+        same = [other for other, theirs in names.items() if theirs == ours]
+        if len(same) > 1:
+            raise InputError(
+                f"{given.shown_name} has {ours} twice, as {cut(same[0])!r} and {cut(same[1])!r}: remove one of them."
+            )
+        assert name
+    ignored = [Remark("column_ignored", cut(name)) for name in table.header if name not in names]
+    remarks = (*table.remarks, *ignored)
+    rows = gathered(given, _rows(given, table, names))
+    return ScoreFile(given.shown_name, given.sha256, FORMAT, rows, (), remarks)
+
+
+def _rows(given: Given, table: Table, names: Mapping[str, str]) -> Iterator[Proposed]:
+    for line in table.lines:
+        if line.cells is None:
+            yield left_out_line(line)
+            continue
+        cells = {ours: line.cells[name] for name, ours in names.items()}
+        build = _builder(given, cells, table.decimal_comma)
+        yield propose(line.at, cells["model"], cells["benchmark"], build)
+
+
+def _builder(given: Given, cells: Mapping[str, Cell], decimal_comma: bool) -> Any:
+    def build(remarks: Remarks) -> ScoreRow:
+        def stated(column: str) -> str | None:
+            return optional_label(cells.get(column), column, remarks)
+
+        repository = model_named(cells["model"], given.mapping, remarks)
+        benchmark = label(cells["benchmark"], "benchmark")
+        value = number(cells["value"], remarks, decimal_comma)
+        unit = _unit(stated("unit"), value, remarks)
+        origin = Origin(
+            repository=repository,
+            file_sha256=given.sha256,
+            source=stated("source") or given.shown_name,
+            suite=stated("suite") or NOT_STATED,
+            revision=stated("revision"),
+            as_of=day(cells.get("as_of"), remarks),
+            dtype=dtype_named(cells.get("dtype"), remarks),
+            chat_template=truth(cells.get("chat_template"), "chat_template", remarks),
+            source_row=stated("source_row"),
+            licence=stated("licence") or NOT_STATED,
+            flags=stated("flags") or "",
+        )
+        return origin.score(
+            benchmark,
+            stated("metric") or NOT_STATED,
+            value,
+            unit,
+            filter=_filter(cells.get("filter"), remarks),
+            n_shot=_needed_if_stated(whole, cells, "n_shot", remarks),
+            std_error=std_error(cells.get("std_error"), remarks, decimal_comma),
+            higher_is_better=_needed_if_stated(truth, cells, "higher_is_better", remarks),
+            n_samples=whole(cells.get("n_samples"), "n_samples", remarks),
+            is_partial=bool(_needed_if_stated(truth, cells, "is_partial", remarks)),
+            is_group=bool(truth(cells.get("is_group"), "is_group", remarks)),
+            task_version=stated("task_version"),
+        )
+
+    return build
+
+
+def _filter(cell: Cell, remarks: Remarks) -> str:
+    """`none` is the name that lm-evaluation-harness gives to no filter, so that it is not blank here."""
+    if isinstance(cell, str) and cell.strip() == "none":
+        return "none"
+    return optional_label(cell, "filter", remarks) or NOT_STATED
+
+
+def _unit(stated: str | None, value: float, remarks: Remarks) -> str:
+    if stated is None:
+        remarks.append(Remark("no_unit"))
+        return NOT_STATED
+    unit = _UNITS.get(stated.lower(), stated)
+    low, high = _RANGES.get(unit, (value, value))
+    if not low <= value <= high:
+        remarks.append(Remark(f"outside_{unit}", f"{value:.6g}"))
+    return unit
+
+
+def _needed_if_stated(read: Any, cells: Mapping[str, Cell], column: str, remarks: Remarks) -> Any:
+    """What decides whether scores may be compared is not dropped where it cannot be read: the row is left out."""
+    found = read(cells.get(column), column, remarks)
+    if found is None and not is_blank(cells.get(column)):
+        raise Skip("not_readable", f"{column}: {cut(cells.get(column))}")
+    return found

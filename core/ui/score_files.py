@@ -1,0 +1,36 @@
+"""Files of scores that were imported, and taking one out again."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.report import score_words
+from core.ui import language, reads, score_tables, times
+from core.ui.plain import plain
+from core.warehouse import score_imports
+
+
+def show() -> None:
+    _ = language.translator()
+    files = reads.score_files()
+    counts = reads.counts()
+    st.markdown(
+        _("Scores in the warehouse: {n}, those that come with Workdim included.").format(n=f"{counts['scores']:,}")
+    )
+    if files.is_empty():
+        st.info(_("No file was imported yet."))
+        return
+    score_tables.show(score_tables.files(files, score_words.format_name), "scores imported")
+    rows = {row["file_sha256"]: row for row in files.iter_rows(named=True)}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox(
+            _("File to remove"), list(rows), key="scores to remove", width=480,
+            format_func=lambda sha: f"{rows[sha]['file_name']} · {times.local(rows[sha]['imported_at'])}",
+        )  # fmt: skip
+        with st.popover(_("Remove"), icon=":material/delete:"):
+            line = _("All scores and single answers of {name} leave the warehouse. The file itself is not touched, and "
+                     "can be imported again.")  # fmt: skip
+            st.markdown(line.format(name=plain(rows[chosen]["file_name"])))
+            if st.button(_("Remove it"), type="primary", key="scores remove"):
+                score_imports.remove(reads.warehouse(), chosen)
+                st.rerun()

@@ -1,0 +1,99 @@
+"""Names that score files use for models, and which model is meant. Resolved whenever scores are read, so that an edit
+acts at once on all that was imported before."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+import duckdb
+import polars as pl
+
+from core.errors import InputError
+from core.pilots import SOURCE
+from core.tables import ModelAliasRow
+from core.warehouse.frames import frame
+from core.warehouse.store import Warehouse
+
+MOST_LETTERS = 500
+# A user's own score is filed under the reference as measured: no alias moves it.
+RESOLVED = f"""
+    (SELECT scores.* REPLACE (coalesce(model_aliases.reference, scores.repository) AS repository),
+        scores.repository AS name_in_source
+    FROM scores LEFT JOIN model_aliases
+        ON model_aliases.alias = scores.repository AND NOT starts_with(scores.source, '{SOURCE}'))
+"""
+"""The table of scores with `repository` resolved; `name_in_source` is as the source has it."""
+
+
+def aliases(warehouse: Warehouse) -> pl.DataFrame:
+    """Rows of model_aliases by name, with `is_measured` and `n_scores`, the scores that come under the name."""
+    return warehouse.read("""
+        SELECT model_aliases.*,
+            EXISTS (FROM models WHERE models.reference = model_aliases.reference
+                OR models.repository = model_aliases.reference) AS is_measured,
+            (SELECT count(*) FROM scores WHERE scores.repository = alias) AS n_scores
+        FROM model_aliases ORDER BY alias
+    """)
+
+
+def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterable[str] = ()) -> None:
+    """Add or change these aliases and take `remove` away, all in one transaction; InputError, and nothing is changed,
+    where a name is empty, means itself, or leads to another alias."""
+    with warehouse.write(mirrored=("model_aliases",)) as connection:
+        change(connection, wanted, remove)
+
+
+def change(connection: duckdb.DuckDBPyConnection, wanted: Mapping[str, str], remove: Iterable[str] = ()) -> None:
+    """As `set_aliases`, in a transaction that the caller holds."""
+    wanted = {_clean(alias, "name"): _clean(reference, "model") for alias, reference in wanted.items()}
+    known = dict(connection.execute("SELECT alias, reference FROM model_aliases").fetchall())
+    gone = set(remove)
+    missing = sorted(gone - known.keys())
+    if missing:
+        raise InputError(
+            f"There is no alias '{_cut(missing[0])}'. `python -m core scores alias` lists those that are there."
+        )
+    after = {alias: reference for alias, reference in known.items() if alias not in gone} | wanted
+    _check(after)
+    changed = {alias: reference for alias, reference in wanted.items() if known.get(alias) != reference}
+    for alias in gone | (changed.keys() & known.keys()):
+        connection.execute("DELETE FROM model_aliases WHERE alias = ?", [alias])
+    if changed:
+        now = datetime.now(UTC)
+        rows = [ModelAliasRow(alias, reference, now) for alias, reference in changed.items()]
+        connection.register("incoming_aliases", frame(rows, ModelAliasRow))
+        connection.execute("INSERT INTO model_aliases BY NAME SELECT * FROM incoming_aliases")
+        connection.unregister("incoming_aliases")
+
+
+def _check(after: Mapping[str, str]) -> None:
+    for alias, reference in after.items():
+        if alias == reference:
+            raise InputError(f"'{_cut(alias)}' means itself already. Name the model that it stands for.")
+        if reference in after:
+            raise InputError(
+                f"'{_cut(alias)}' would mean '{_cut(reference)}', which is itself an alias of "
+                f"'{_cut(after[reference])}'. Name that model instead: aliases make no chains."
+            )
+
+
+def _clean(name: str, what: str) -> str:
+    """The name without outer space; InputError where it cannot be one."""
+    name = name.strip()
+    if not name:
+        raise InputError(f"An alias needs a name and a model; the {what} is empty.")
+    if len(name) > MOST_LETTERS:
+        raise InputError(f"'{_cut(name)}' has {len(name):,} letters; a {what} has at most {MOST_LETTERS}.")
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+        raise InputError(f"'{_cut(name)}' holds a control character: a {what} is one line of text.")
+    if what == "model" and re.search(r".@[^/]*$", name):
+        raise InputError(f"'{_cut(name)}' names a revision. Leave @ and what follows out: scores carry their own.")
+    return name
+
+
+def _cut(name: str) -> str:
+    line = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return line if len(line) <= 80 else line[:79] + "…"

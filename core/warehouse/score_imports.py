@@ -1,0 +1,256 @@
+"""Files of scores in the warehouse: what it knows of each value beforehand, stored whole or not at all, removed again.
+
+Values that are there already, and values that say otherwise, are stored like all others, each with its source: which of
+them counts is decided when they are read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import duckdb
+import polars as pl
+
+from core.errors import InputError
+from core.pilots import SOURCE
+from core.scores.near_names import suggestions
+from core.scores.proposal import Proposed, ScoreFile
+from core.tables import SCORE_KEYS, ScoreFileRow, ScoreRow, ScoreSampleRow, columns
+from core.warehouse.aliases import RESOLVED
+from core.warehouse.frames import frame, schema
+from core.warehouse.rounding import agree, in_percent, scale
+from core.warehouse.store import Warehouse
+
+SAME_SCORE = ("repository", "revision", *SCORE_KEYS, "dtype", "chat_template")
+"""Two values with all of this in common are one score, told twice or told differently."""
+TABLES = ("score_files", "scores", "score_samples")
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What storing a file would do."""
+
+    file: ScoreFile
+    rows: pl.DataFrame
+    """One row per Proposed, `number` being its place: at, model, `reference` (the model that is meant), SCORE_KEYS,
+    value, unit, is_partial; `fate` = taken, mapped (taken, with something converted or its model found by an alias) or
+    skipped; `known` = duplicate (this value is there), conflict (another one is), NULL, with `known_from` (sources) and
+    `known_value` (the nearest of their values, in percent)."""
+    names: pl.DataFrame
+    """One row per name of a model, most values first: name, reference, `is_alias`, is_measured, n_scores, n_samples,
+    suggestions (measured models that may be meant, where none is)."""
+    imported_at: datetime | None
+    """When this very file was stored before (UTC)."""
+
+
+@dataclass(frozen=True)
+class StoredImport:
+    file_sha256: str
+    name: str
+    n_taken: int
+    n_samples: int
+    n_skipped: int
+    imported_at: datetime
+    is_new: bool
+    """False where this very file, under whatever name, was there already: nothing was changed."""
+
+
+def preview(warehouse: Warehouse, file: ScoreFile, also: Mapping[str, str] | None = None) -> Preview:
+    """What the warehouse knows of each value of the file; `also` are aliases that are to come.
+
+    InputError where the file claims what no file may.
+    """
+    _check(file)
+    aliases = dict(warehouse.read("SELECT alias, reference FROM model_aliases").rows()) | dict(also or {})
+    measured = set(warehouse.read("SELECT reference FROM models UNION SELECT repository FROM models")["reference"])
+    rows = _proposed(file, aliases)
+    references = rows["reference"].unique().to_list()
+    known = warehouse.read(
+        f"SELECT {', '.join(SAME_SCORE)}, value, unit, source FROM {RESOLVED} "
+        "WHERE repository IN (SELECT unnest($names)) AND file_sha256 <> $own",
+        {"names": references, "own": file.sha256},
+    )
+    rows = _with_known(rows, known, file.name)
+    return Preview(file, rows, _names(file, rows, aliases, measured - {None}), _imported_at(warehouse, file.sha256))
+
+
+def store(warehouse: Warehouse, file: ScoreFile, taken: Collection[int] | None = None) -> StoredImport:
+    """Store the values numbered in `taken` (all that are not skipped, by default) and all single answers.
+
+    One transaction: everything or nothing. A file that is there already, known by its hash, changes nothing.
+    Raises InputError where there is nothing to store, or the file claims what no file may.
+    """
+    _check(file)
+    chosen = [row.score for n, row in enumerate(file.rows) if _is_storable(row) and (taken is None or n in taken)]
+    with warehouse.write(mirrored=TABLES if file.samples else TABLES[:2]) as connection:
+        known = _stored_before(connection, file)
+        if known:
+            return known
+        if not chosen and not file.samples:
+            raise InputError(f"{file.name} holds nothing that could be stored; the preview says why, row by row.")
+        now = datetime.now(UTC).replace(tzinfo=None)
+        told = ScoreFileRow(
+            file.sha256, file.name, file.format, len(chosen), sum(row.skipped is not None for row in file.rows), now
+        )
+        scores = frame(chosen, ScoreRow).with_columns(file_sha256=pl.lit(file.sha256))
+        samples = frame(file.samples, ScoreSampleRow).with_columns(file_sha256=pl.lit(file.sha256))
+        _insert(connection, "score_files", frame([told], ScoreFileRow))
+        _insert(connection, "scores", scores)
+        _insert(connection, "score_samples", samples)
+    return StoredImport(file.sha256, file.name, len(chosen), len(file.samples), told.n_skipped, now, True)
+
+
+def remove(warehouse: Warehouse, file_sha256: str) -> str:
+    """Take an imported file out again, with all its scores and answers; returns its name.
+
+    The start of the hash is enough. InputError where no or more than one imported file is meant.
+    """
+    with warehouse.write(mirrored=TABLES) as connection:
+        found = connection.execute(
+            "SELECT file_sha256, file_name FROM score_files WHERE starts_with(file_sha256, ?)", [file_sha256.lower()]
+        ).fetchall()
+        if len(found) != 1 or not file_sha256:
+            todo = "Type more of the hash" if found else "Check the hash"
+            raise InputError(
+                f"{len(found)} imported files begin with '{file_sha256[:80]}'. {todo}: "
+                "`python -m core scores list` lists them."
+            )
+        for table in TABLES:
+            connection.execute(f"DELETE FROM {table} WHERE file_sha256 = ?", [found[0][0]])
+    return found[0][1]
+
+
+def files(warehouse: Warehouse) -> pl.DataFrame:
+    """Rows of score_files, the newest first, with `n_models`, `n_partial` (values of partial runs) and `n_samples`."""
+    return warehouse.read("""
+        SELECT score_files.*, coalesce(n_models, 0) AS n_models, coalesce(n_partial, 0) AS n_partial,
+            coalesce(n_samples, 0) AS n_samples
+        FROM score_files
+        LEFT JOIN (
+            SELECT file_sha256, count(DISTINCT repository) AS n_models, count(*) FILTER (is_partial) AS n_partial
+            FROM scores GROUP BY file_sha256) USING (file_sha256)
+        LEFT JOIN (SELECT file_sha256, count(*) AS n_samples FROM score_samples GROUP BY file_sha256)
+            USING (file_sha256)
+        ORDER BY imported_at DESC, file_sha256
+    """)
+
+
+def _check(file: ScoreFile) -> None:
+    """Own scores carry the name of the pilot that they were registered in: no file may pass for one."""
+    for row in file.rows:
+        if row.score and row.score.source.startswith(SOURCE):
+            raise InputError(
+                f"{file.name}, {row.at}: a source may not begin with '{SOURCE}', which marks own scores of a pilot. "
+                "Name another source."
+            )
+        if row.score and not math.isfinite(row.score.value):
+            raise InputError(f"{file.name}, {row.at}: a score must be a finite number.")
+
+
+def _proposed(file: ScoreFile, aliases: dict[str, str]) -> pl.DataFrame:
+    named = [row.score.repository if row.score else row.model for row in file.rows]
+    scores = [row.score for row in file.rows]
+    told = pl.DataFrame(
+        {
+            "number": range(len(file.rows)),
+            "at": [row.at for row in file.rows],
+            "model": named,
+            "reference": [aliases.get(name, name) for name in named],
+            "fate": [_fate(row, name in aliases) for row, name in zip(file.rows, named, strict=True)],
+        },
+        schema={"number": pl.Int64, "at": pl.String, "model": pl.String, "reference": pl.String, "fate": pl.String},
+    )
+    kinds = schema(ScoreRow)
+    kept = [name for name in columns(ScoreRow) if name not in ("repository", "file_sha256")]
+    values = {
+        name: pl.Series(name, [getattr(score, name) if score else None for score in scores], kinds[name])
+        for name in kept
+    }
+    values["benchmark"] = pl.Series("benchmark", [row.benchmark for row in file.rows], pl.String)
+    return told.with_columns(*values.values())
+
+
+def _is_storable(row: Proposed) -> bool:
+    return row.score is not None and row.skipped is None
+
+
+def _fate(row: Proposed, is_alias: bool) -> str:
+    if not _is_storable(row):
+        return "skipped"
+    return "mapped" if row.remarks or is_alias else "taken"
+
+
+def _with_known(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -> pl.DataFrame:
+    """Each row beside the same score of the warehouse and of other rows of its own file."""
+    keys = ["reference" if key == "repository" else key for key in SAME_SCORE]
+    own = rows.filter(pl.col("fate") != "skipped").select(
+        *keys, "number", scale=scale("unit"), mine=in_percent("value", "unit")
+    )
+    here = known.select(
+        *SAME_SCORE, "source", scale=scale("unit"), theirs=in_percent("value", "unit"), other=pl.lit(None, pl.Int64)
+    )
+    beside = own.select(
+        pl.col("reference").alias("repository"), *keys[1:], "scale", source=pl.lit(file_name), theirs="mine",
+        other="number",
+    )  # fmt: skip
+    others = pl.concat([here, beside.select(here.columns)])
+    met = own.join(others, left_on=[*keys, "scale"], right_on=[*SAME_SCORE, "scale"], how="inner", nulls_equal=True)
+    met = met.filter(pl.col("other").ne_missing(pl.col("number"))).with_columns(agrees=agree("mine", "theirs"))
+    told = (
+        met.sort("number", (pl.col("mine") - pl.col("theirs")).abs(), "source")
+        .group_by("number", maintain_order=True)
+        .agg(
+            known=pl.when(pl.col("agrees").all()).then(pl.lit("duplicate")).otherwise(pl.lit("conflict")).first(),
+            known_from=pl.col("source").unique(maintain_order=True).str.join("; "),
+            known_value=pl.col("theirs").filter(~pl.col("agrees")).first().fill_null(pl.col("theirs").first()),
+        )
+    )
+    return rows.join(told, on="number", how="left", maintain_order="left")
+
+
+def _names(file: ScoreFile, rows: pl.DataFrame, aliases: dict[str, str], measured: set[str]) -> pl.DataFrame:
+    counted = rows.filter(pl.col("fate") != "skipped").group_by(name="model").agg(n_scores=pl.len().cast(pl.Int64))
+    answered = pl.DataFrame({"name": [row.repository for row in file.samples]}, schema={"name": pl.String})
+    answered = answered.group_by("name").agg(n_samples=pl.len().cast(pl.Int64))
+    named = counted.join(answered, on="name", how="full", coalesce=True).with_columns(
+        pl.col("n_scores", "n_samples").fill_null(0)
+    )
+    names = named["name"].to_list()
+    references = [aliases.get(name, name) for name in names]
+    unmet = [name for name, reference in zip(names, references, strict=True) if reference not in measured]
+    near = suggestions(unmet, measured)
+    return named.with_columns(
+        reference=pl.Series(references, dtype=pl.String),
+        is_alias=pl.Series([name in aliases for name in names], dtype=pl.Boolean),
+        is_measured=pl.Series([reference in measured for reference in references], dtype=pl.Boolean),
+        suggestions=pl.Series([near.get(name, []) for name in names], dtype=pl.List(pl.String)),
+    ).sort("n_scores", "n_samples", "name", descending=[True, True, False])
+
+
+def _imported_at(warehouse: Warehouse, sha: str) -> datetime | None:
+    found = warehouse.read("SELECT imported_at FROM score_files WHERE file_sha256 = ?", [sha])
+    return found["imported_at"][0] if found.height else None
+
+
+def _stored_before(connection: duckdb.DuckDBPyConnection, file: ScoreFile) -> StoredImport | None:
+    found = connection.execute(
+        "SELECT file_name, n_taken, n_skipped, imported_at FROM score_files WHERE file_sha256 = ?", [file.sha256]
+    ).fetchall()
+    if not found:
+        return None
+    name, n_taken, n_skipped, at = found[0]
+    n_samples = connection.execute(
+        "SELECT count(*) FROM score_samples WHERE file_sha256 = ?", [file.sha256]
+    ).fetchall()[0][0]
+    return StoredImport(file.sha256, name, n_taken, n_samples, n_skipped, at, False)
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
+    if rows.is_empty():
+        return
+    connection.register("incoming", rows)
+    connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+    connection.unregister("incoming")

@@ -1,0 +1,178 @@
+"""The page of scores: what is handed over is shown value by value, stored when asked, and never run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.warehouse import queries, score_imports
+from core.warehouse.aliases import aliases, set_aliases
+from core.warehouse.store import Warehouse
+from tests.pages.test_pages import figures, opened, texts
+from tests.screens import filled_warehouse
+from tests.warehouse.score_files import answers, score, score_file
+
+BIG = "HuggingFaceTB/SmolLM2-135M"
+HOSTILE = "<img src=x onerror=alert(1)>**bold** :material/home: $x$ [a](javascript:alert(1))"
+HEAD = "model,benchmark,metric,value,unit\n"
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    path = filled_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    return Warehouse(path)
+
+
+def handed_over(*files: tuple[str, str], **asked: str) -> AppTest:
+    app = opened("scores.py", **asked)
+    return app.file_uploader[0].set_value([(name, text.encode(), "text/csv") for name, text in files]).run()
+
+
+def imported(warehouse: Warehouse) -> list[str]:
+    return score_imports.files(warehouse)["file_name"].to_list()
+
+
+def test_nothing_is_stored_before_the_button_and_all_of_it_after(warehouse: Warehouse) -> None:
+    app = handed_over(("mine.csv", f"{HEAD}{BIG},arc_easy,acc,61,percent\n{BIG},piqa,acc,much,percent\n"))
+    assert not app.exception and imported(warehouse) == []
+    table = app.dataframe[0].value
+    assert list(table["Benchmark"]) == ["arc_easy", "piqa"]
+    assert [text.split(",")[0] for text in table["What will be done"]] == ["taken", "skipped"]
+    assert "line 3" in texts(app)
+    app.button(key="scores store").click().run()
+    assert imported(warehouse) == ["mine.csv"] and not app.exception
+    assert "1 scores" in app.success[0].value
+    assert app.file_uploader[0].value == [] and "No file is chosen" in app.info[0].value
+    assert queries.scores(warehouse, [BIG]).filter(benchmark="arc_easy", value=61.0).height == 1
+
+
+def test_a_bad_file_says_why_and_keeps_no_good_one_from_being_stored(warehouse: Warehouse) -> None:
+    app = handed_over(("bad.json", '{"results": {'), ("good.csv", f"{HEAD}{BIG},arc_easy,acc,61,percent\n"))
+    assert len(app.error) == 1 and "bad.json" in app.error[0].value.replace("\\", "")
+    app.button(key="scores store").click().run()
+    assert imported(warehouse) == ["good.csv"]
+
+
+def test_a_file_that_is_there_already_cannot_be_stored_again(warehouse: Warehouse) -> None:
+    file = ("mine.csv", f"{HEAD}{BIG},arc_easy,acc,61,percent\n")
+    handed_over(file).button(key="scores store").click().run()
+    app = handed_over(file)
+    assert "will not be stored twice" in app.info[0].value
+    assert app.button(key="scores store").disabled
+
+
+def test_duplicates_and_contradictions_are_told_and_can_be_looked_at_alone(warehouse: Warehouse) -> None:
+    score_imports.store(warehouse, score_file(score(BIG, 61.0, filter="strict", suite="s", source="first")))
+    head = "model,benchmark,metric,filter,n_shot,suite,value,unit,source\n"
+    line = f"{BIG},arc_easy,acc,strict,0,s,{{value}},percent,second\n"
+    app = handed_over(("again.csv", head + line.format(value=61.04)), ("other.csv", head + line.format(value=64)))
+    told = app.dataframe[0].value
+    assert list(told["What will be done"]) == ["taken, is there already", "taken, contradicts what is there"]
+    assert list(told["In the warehouse already"]) == ["the same from first", "61.0 from first"]
+    app.query_params["kind"] = "conflict"
+    assert list(app.run().dataframe[0].value["Score"]) == [64.0]
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("section", ["import", "files", "names", "conflicts", "pairs"])
+def test_every_section_draws_with_hostile_names(warehouse: Warehouse, section: str, language: str) -> None:
+    samples = [*answers(HOSTILE, {"q1": 1, "q2": 0}), *answers("made-up__small", {"q1": 0, "q2": 0})]
+    file = score_file(score(HOSTILE, 40.0, source=HOSTILE), score(HOSTILE, 60.0, source="b"), samples=samples,
+                      name=HOSTILE + ".csv")  # fmt: skip
+    score_imports.store(warehouse, file)
+    set_aliases(warehouse, {HOSTILE + " too": HOSTILE})
+    app = opened("scores.py", scores=section, lang=language)
+    assert not app.exception and not app.error
+    for element in app.markdown:
+        assert not element.allow_html
+        assert "**bold**" not in element.value and "<img" not in element.value.replace("\\<", "")
+
+
+def test_hostile_names_of_a_file_are_shown_letter_by_letter(warehouse: Warehouse) -> None:
+    app = handed_over((f"{HOSTILE}.csv".replace("/", "_"), f'{HEAD}"{HOSTILE}",arc,acc,61,percent\n'))
+    assert not app.exception and app.dataframe[0].value["Model"][0] == HOSTILE
+    for line in texts(app).splitlines():
+        assert "**bold**" not in line and "<img" not in line.replace("\\<", "")
+    (bars,) = figures(app)
+    assert "<img" not in str(bars["layout"]["yaxis"]["ticktext"])
+
+
+def test_names_are_mapped_where_the_reader_ticks_them(warehouse: Warehouse) -> None:
+    score_imports.store(warehouse, score_file(score("HuggingFaceTB__SmolLM2-135M", 61.0)))
+    app = opened("scores.py", scores="names")
+    assert "Suggestions" in texts(app)
+    edits = {"edited_rows": {"0": {"Map": True}}, "added_rows": [], "deleted_rows": []}
+    app.session_state["scores names suggested 0"] = edits
+    app.button(key="scores map").click().run()
+    assert not app.exception
+    assert aliases(warehouse).select("alias", "reference").rows() == [("HuggingFaceTB__SmolLM2-135M", BIG)]
+
+
+def test_the_table_of_names_is_edited_as_a_whole_or_not_at_all(warehouse: Warehouse) -> None:
+    set_aliases(warehouse, {"one": "o/one", "two": "o/two"})
+    name, model = "Name in the file", "Model that is meant"
+
+    def edited(*added: dict[str, str]) -> AppTest:
+        app = opened("scores.py", scores="names")
+        app.session_state["scores names table 0"] = {
+            "edited_rows": {"0": {model: "o/other"}}, "added_rows": list(added), "deleted_rows": [1],
+        }  # fmt: skip
+        return app.button(key="scores save names").click().run()
+
+    app = edited({name: "three", model: "one"})
+    assert "make no chains" in app.error[0].value and aliases(warehouse)["alias"].to_list() == ["one", "two"]
+    assert "stands there twice" in edited({name: "one", model: "o/x"}).error[0].value
+    app = edited({name: "three", model: "o/three"}, {})
+    assert not app.error and not app.exception
+    assert dict(aliases(warehouse).select("alias", "reference").rows()) == {"one": "o/other", "three": "o/three"}
+
+
+def test_a_file_is_removed_after_it_was_confirmed(warehouse: Warehouse) -> None:
+    score_imports.store(warehouse, score_file(score()))
+    app = opened("scores.py", scores="files")
+    app.button(key="scores remove").click().run()
+    assert imported(warehouse) == [] and not app.exception
+    assert "No file was imported yet" in app.info[0].value
+
+
+def test_two_models_are_compared_on_their_common_questions(warehouse: Warehouse) -> None:
+    for name, right in (("o/good", 1), ("o/bad", 0)):
+        samples = answers(name, {f"q{n}": right if n < 20 else 1 for n in range(30)})
+        score_imports.store(warehouse, score_file(samples=samples, name=name))
+    app = opened("scores.py", scores="pairs", first="o/good", second="o/bad")
+    row = app.dataframe[0].value.iloc[0]
+    assert row["Result"] == "first is higher" and row["Common questions"] == 30
+    assert row["Only the first is right"] == 20 and row["Only the second is right"] == 0
+    (picture,) = figures(app)
+    assert "good minus bad" in picture["layout"]["xaxis"]["title"]["text"]
+
+
+def test_of_many_benchmarks_the_reader_chooses(warehouse: Warehouse) -> None:
+    for model in ("o/a", "o/b"):
+        samples = [row for n in range(14) for row in answers(model, {"q1": 1, "q2": 0}, benchmark=f"part{n:02}")]
+        score_imports.store(warehouse, score_file(samples=samples, name=model))
+    app = opened("scores.py", scores="pairs")
+    assert len(app.dataframe[0].value) == 12 and "Comparisons: 12" in texts(app)
+    app.multiselect(key="view.benchmarks").set_value(["part13"]).run()
+    assert list(app.dataframe[0].value["Benchmark"]) == ["part13, acc"]
+
+
+def test_the_ranking_leaves_partial_runs_out_until_asked(warehouse: Warehouse) -> None:
+    assert not [toggle for toggle in opened("ranking.py").toggle if toggle.key == "view.partial"]
+    partial = score(BIG, 77.0, benchmark="only_here", is_partial=True, n_samples=100, source="p")
+    score_imports.store(warehouse, score_file(partial))
+    app = opened("ranking.py")
+    assert "partial runs, left out: 1" in texts(app)
+    labels = app.selectbox(key="view.score").options
+    assert not [label for label in labels if "only_here" in label]
+    app.toggle(key="view.partial").set_value(True).run()
+    asked = next(label for label in app.selectbox(key="view.score").options if "only_here" in label)
+    app.selectbox(key="view.score").select(asked).run()
+    assert not app.exception and "included: 1" in texts(app)
+    shown = pl.from_pandas(app.dataframe[0].value)
+    assert "partial run, 100 questions" in "".join(shown["Score"])
+    assert "partial run" in str(figures(app)[0]["data"])

@@ -1,0 +1,303 @@
+"""Files of scores go in whole or not at all, are known again, read through aliases, and come out again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from core.errors import InputError
+from core.scores.proposal import Remark
+from core.warehouse import mirror, parcels, queries, score_imports
+from core.warehouse.aliases import aliases, set_aliases
+from core.warehouse.score_answers import answered, answers, conflicts
+from core.warehouse.score_imports import files, preview, remove, store
+from core.warehouse.score_names import unmet_names
+from core.warehouse.scores import load_reference
+from tests.profiles import make_model, make_profile
+from tests.warehouse import score_files as made
+from tests.warehouse.score_files import score, score_file
+
+RUN = "01900000-0000-7000-8000-000000000001"
+
+
+def counts(warehouse) -> dict[str, int]:
+    return {t: warehouse.read(f"SELECT count(*) FROM {t}").item() for t in (*score_imports.TABLES, "model_aliases")}
+
+
+@pytest.fixture
+def measured(warehouse, add_parcel):
+    """`Org/Model-1` of the hub and a local folder are measured here."""
+    hub = make_model("Org/Model-1@abc", repository="Org/Model-1")
+    parcels.ingest(warehouse, add_parcel(make_profile(RUN, model=hub)))
+    parcels.ingest(warehouse, add_parcel(make_profile(RUN[:-1] + "2", model=make_model("local:tuned@f00"))))
+    return warehouse
+
+
+def test_a_file_is_stored_with_its_answers_and_known_again(warehouse):
+    before = counts(warehouse)
+    file = score_file(score(), score(benchmark="piqa"), Remark("empty"), samples=made.answers("o/a", {"q": 1}))
+    stored = store(warehouse, file)
+    assert (stored.n_taken, stored.n_samples, stored.n_skipped, stored.is_new) == (2, 1, 1, True)
+    assert counts(warehouse) == before | {
+        "score_files": 1, "scores": before["scores"] + 2, "score_samples": 1,
+    }  # fmt: skip
+    again = store(warehouse, replace(file, name="copy.csv"))
+    assert not again.is_new and again.name == "mine.csv" and again.imported_at == stored.imported_at
+    assert counts(warehouse)["scores"] == before["scores"] + 2
+    assert preview(warehouse, file).imported_at == stored.imported_at
+    assert queries.scores(warehouse, ["o/a"])["file_sha256"].unique().to_list() == [file.sha256]
+
+
+def test_only_the_rows_that_were_chosen_are_stored(warehouse):
+    store(warehouse, score_file(score(), score(benchmark="piqa")), taken={1})
+    assert queries.scores(warehouse, ["o/a"])["benchmark"].to_list() == ["piqa"]
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (score_file(score(), score("o/b", source="pilot:p-1")), "line 3.*may not begin with 'pilot:'"),
+        (score_file(score(value=float("nan"))), "must be a finite number"),
+        (score_file(Remark("empty")), "holds nothing that could be stored"),
+    ],
+)
+def test_a_hostile_or_empty_file_stores_nothing(warehouse, file, message):
+    before = counts(warehouse)
+    with pytest.raises(InputError, match=message):
+        store(warehouse, file)
+    assert counts(warehouse) == before and files(warehouse).is_empty()
+
+
+def test_a_failure_in_the_middle_leaves_nothing_half(warehouse, monkeypatch):
+    before = counts(warehouse)
+    insert = score_imports._insert
+
+    def failing(connection, table, rows):
+        if table == "score_samples":
+            raise RuntimeError("the power failed")
+        insert(connection, table, rows)
+
+    monkeypatch.setattr(score_imports, "_insert", failing)
+    file = score_file(score(), samples=made.answers("o/a", {"q": 1}))
+    with pytest.raises(RuntimeError):
+        store(warehouse, file)
+    assert counts(warehouse) == before
+    monkeypatch.undo()
+    assert store(warehouse, file).is_new
+
+
+def test_a_process_that_is_killed_in_the_middle_leaves_all_or_nothing(warehouse, python):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom core.warehouse import score_imports\n"
+        "from core.warehouse.store import Warehouse\nfrom tests.warehouse.score_files import score, score_file\n"
+        "insert = score_imports._insert\n"
+        "def slow(connection, table, rows):\n"
+        "    insert(connection, table, rows)\n"
+        "    if table == 'scores':\n"
+        "        print('half', flush=True)\n        sys.stdin.read()\n"
+        "score_imports._insert = slow\n"
+        "score_imports.store(Warehouse(Path(sys.argv[1])), score_file(*(score(f'o/m{n}') for n in range(500))))\n"
+    )
+    before = counts(warehouse)
+    process = python(code, warehouse.path)
+    assert process.stdout.readline().strip() == "half"
+    process.kill()
+    process.wait()
+    assert counts(warehouse) == before
+    assert store(warehouse, score_file(*(score(f"o/m{n}") for n in range(500)))).n_taken == 500
+
+
+def test_the_mirror_holds_what_was_imported(warehouse):
+    store(warehouse, score_file(score(), samples=made.answers("o/a", {"q": 1})))
+    for table in score_imports.TABLES:
+        assert table in mirror.TABLES
+        kept = pl.read_parquet(warehouse.mirror / f"{table}.parquet")
+        assert kept.height == counts(warehouse)[table]
+
+
+def test_a_file_is_taken_out_with_all_that_came_in_it(warehouse):
+    before = counts(warehouse)
+    file = score_file(score(), samples=made.answers("o/a", {"q": 1}))
+    store(warehouse, file)
+    store(warehouse, score_file(score("o/b"), name="other.csv"))
+    assert remove(warehouse, file.sha256[:10]) == "mine.csv"
+    assert counts(warehouse) == before | {"score_files": 1, "scores": before["scores"] + 1}
+    assert files(warehouse)["file_name"].to_list() == ["other.csv"]
+
+
+@pytest.mark.parametrize("sha", ["", "nothing", "%"])
+def test_what_was_not_imported_cannot_be_taken_out(warehouse, sha):
+    store(warehouse, score_file(score()))
+    before = counts(warehouse)
+    with pytest.raises(InputError, match="imported files begin with"):
+        remove(warehouse, sha)
+    shipped = warehouse.read("SELECT any_value(file_sha256) FROM scores WHERE source <> 'a table'").item()
+    with pytest.raises(InputError, match="0 imported files"):
+        remove(warehouse, shipped)
+    assert counts(warehouse) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "known"),
+    [
+        (61.0, "percent", "duplicate"),
+        (61.04, "percent", "duplicate"),  # 61.0 is how a source with one decimal writes it
+        (0.6104, "fraction", "duplicate"),
+        (61.2, "percent", "conflict"),
+        (61.37, "percent", "conflict"),
+    ],
+)
+def test_the_preview_knows_what_is_there_and_what_contradicts_it(warehouse, value, unit, known):
+    store(warehouse, score_file(score(value=61.0, source="first")))
+    rows = preview(warehouse, score_file(score(value=value, unit=unit), score("o/new"), name="second.csv")).rows
+    assert rows["known"].to_list() == [known, None]
+    assert rows["known_from"][0] == "first" and rows["known_value"][0] == 61.0
+    assert rows["fate"].to_list() == ["taken", "taken"]  # both are kept
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"revision": "r2"}, {"metric": "f1"}, {"filter": "strict"}, {"n_shot": 5}, {"suite": "s"}, {"dtype": "float16"},
+     {"chat_template": True}],
+)  # fmt: skip
+def test_a_score_in_other_settings_is_another_score(warehouse, other):
+    store(warehouse, score_file(score(value=61.0)))
+    rows = preview(warehouse, score_file(score(value=70.0, **other), name="second.csv")).rows
+    assert rows["known"].to_list() == [None]
+
+
+def test_a_file_that_contradicts_itself_is_told(warehouse):
+    rows = preview(warehouse, score_file(score(value=61.0), score(value=70.0), score("o/b"), score("o/b"))).rows
+    assert rows["known"].to_list() == ["conflict", "conflict", "duplicate", "duplicate"]
+    assert set(rows["known_from"]) == {"mine.csv"}
+
+
+def test_one_source_that_agrees_and_one_that_does_not_are_a_conflict(warehouse):
+    store(warehouse, score_file(score(value=61.0, source="one"), name="a.csv"))
+    store(warehouse, score_file(score(value=70.0, source="two"), name="b.csv"))
+    row = preview(warehouse, score_file(score(value=61.0))).rows.row(0, named=True)
+    assert (row["known"], row["known_value"], row["known_from"]) == ("conflict", 70.0, "one; two")
+    assert conflicts(warehouse).filter(repository="o/a").select("lowest", "highest", "n_values").rows() == [
+        (61.0, 70.0, 2)
+    ]
+
+
+def test_values_that_agree_after_rounding_are_no_contradiction(warehouse):
+    before = conflicts(warehouse).height
+    store(warehouse, score_file(score(value=61.0, source="one"), name="a.csv"))
+    store(warehouse, score_file(score(value=61.03, source="two"), name="b.csv"))
+    assert conflicts(warehouse).height == before > 0  # the shipped sources have some of their own
+
+
+def test_the_preview_says_which_model_a_name_means(measured):
+    set_aliases(measured, {"my-tuned": "local:tuned"})
+    names = ["Org/Model-1", "Org__Model-1", "org/model-1", "/data/models/Model-1", "my-tuned", "x/unknown"]
+    found = preview(measured, score_file(*(score(name) for name in names)))
+    told = {row["name"]: row for row in found.names.iter_rows(named=True)}
+    assert [told[name]["is_measured"] for name in names] == [True, False, False, False, True, False]
+    assert told["my-tuned"]["reference"] == "local:tuned" and told["my-tuned"]["is_alias"]
+    for near in names[1:4]:
+        assert told[near]["suggestions"] == ["Org/Model-1"]
+    assert told["x/unknown"]["suggestions"] == told["Org/Model-1"]["suggestions"] == []
+    assert found.rows.filter(model="my-tuned")["fate"].item() == "mapped"
+
+
+def test_an_alias_that_is_to_come_is_previewed(measured):
+    found = preview(measured, score_file(score("Model One")), also={"Model One": "Org/Model-1"})
+    assert found.names["is_measured"].to_list() == [True] and aliases(measured).is_empty()
+
+
+def test_an_alias_acts_at_once_on_what_is_there_and_can_be_taken_back(measured):
+    store(measured, score_file(score("Model One", 61.0), samples=made.answers("Model One", {"q": 1})))
+    assert queries.scores(measured, ["Org/Model-1"]).is_empty()
+    set_aliases(measured, {"Model One": "Org/Model-1"})
+    row = queries.scores(measured, ["Org/Model-1"]).row(0, named=True)
+    assert (row["repository"], row["name_in_source"], row["value"]) == ("Org/Model-1", "Model One", 61.0)
+    assert queries.scores(measured, ["Model One"]).is_empty()
+    assert answered(measured)["model"].to_list() == ["Org/Model-1"]
+    assert aliases(measured).select("is_measured", "n_scores").rows() == [(True, 1)]
+    set_aliases(measured, {}, ["Model One"])
+    assert queries.scores(measured, ["Model One"]).height == 1
+    assert pl.read_parquet(measured.mirror / "model_aliases.parquet").is_empty()
+
+
+def test_a_users_own_score_is_moved_by_no_alias(measured):
+    with measured.write() as connection:
+        row = "SELECT * REPLACE ('local:tuned' AS repository, 'pilot:p-1' AS source) FROM scores LIMIT 1"
+        connection.execute(f"INSERT INTO scores BY NAME ({row})")
+    set_aliases(measured, {"local:tuned": "Org/Model-1"})
+    assert queries.scores(measured, ["local:tuned"]).height == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"a": "a"}, "means itself"),
+        ({"a": "b", "b": "c"}, "make no chains"),
+        ({"new": "known"}, "make no chains"),
+        ({"o/target": "x/y"}, "make no chains"),
+        ({" ": "x/y"}, "name is empty"),
+        ({"a": ""}, "model is empty"),
+        ({"a": "x/y@main"}, "Leave @"),
+        ({"a\nb": "x/y"}, "control character"),
+        ({"a" * 501: "x/y"}, "501 letters"),
+    ],
+)
+def test_an_alias_that_leads_nowhere_changes_nothing(warehouse, wanted, message):
+    set_aliases(warehouse, {"known": "o/target"})
+    with pytest.raises(InputError, match=message):
+        set_aliases(warehouse, {"good": "o/good"} | wanted)
+    assert aliases(warehouse)["alias"].to_list() == ["known"]
+
+
+def test_aliases_are_edited_together(warehouse):
+    set_aliases(warehouse, {"a": "x/one", "b": "x/two"})
+    kept = aliases(warehouse).filter(alias="a")["created_at"].item()
+    set_aliases(warehouse, {"a": "x/one", "c": "x/three", "d": " x/four "}, ["b"])
+    found = aliases(warehouse)
+    assert dict(found.select("alias", "reference").rows()) == {"a": "x/one", "c": "x/three", "d": "x/four"}
+    assert found.filter(alias="a")["created_at"].item() == kept  # what did not change is not written anew
+    with pytest.raises(InputError, match="no alias 'b'"):
+        set_aliases(warehouse, {}, ["b"])
+
+
+def test_names_that_look_like_a_measured_model_are_suggested(measured):
+    store(measured, score_file(score("Org__Model-1"), score("x/unknown"), samples=made.answers("TUNED", {"q": 1})))
+    found = unmet_names(measured)
+    assert dict(found.select("name", pl.col("suggestions").list.first()).rows()) == {
+        "Org__Model-1": "Org/Model-1", "TUNED": "local:tuned",
+    }  # fmt: skip
+    set_aliases(measured, {"TUNED": "local:tuned"})
+    assert unmet_names(measured)["name"].to_list() == ["Org__Model-1"]
+
+
+def test_answers_of_the_newest_file_count_and_revisions_are_models_of_their_own(warehouse):
+    for name, value in (("old", 0), ("new", 1)):
+        samples = made.answers("o/a", {"q1": value, "q2": value})
+        store(warehouse, score_file(samples=samples, name=name))
+        time.sleep(0.002)
+    store(warehouse, score_file(samples=made.answers("o/a", {"q1": 0}, revision="r1"), name="other"))
+    assert answered(warehouse).select("model", "n_questions", "n_files").rows() == [("o/a", 2, 2), ("o/a@r1", 1, 1)]
+    assert answers(warehouse, "o/a", "arc_easy")["value"].to_list() == [1.0, 1.0]
+    assert answers(warehouse, "o/a@r1")["doc_hash"].to_list() == ["q1"]
+
+
+def test_a_new_edition_of_the_shipped_scores_leaves_imports_alone(warehouse, tmp_path):
+    shipped = warehouse.read("SELECT any_value(source) FROM scores").item()
+    store(warehouse, score_file(score(source=shipped)))
+    edition = tmp_path / "new.parquet"
+    pl.read_parquet("data/reference/benchmarks.parquet").head(100).write_parquet(edition)
+    with warehouse.write() as connection:
+        load_reference(connection, edition)
+    assert queries.scores(warehouse, ["o/a"]).height == 1
+
+
+def test_a_leaderboard_of_thousands_is_previewed_and_stored(warehouse):
+    rows = [score(f"o/m{n}", value=n / 100, benchmark=f"b{k}") for n in range(3000) for k in range(5)]
+    found = preview(warehouse, score_file(*rows))
+    assert found.rows.height == 15_000 and found.names.height == 3000
+    assert store(warehouse, found.file).n_taken == 15_000
+    assert queries.scores(warehouse, ["o/m2999"]).height == 5
