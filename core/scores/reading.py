@@ -13,7 +13,7 @@ from core.scores import leaderboard_v2_json, lighteval, lm_eval, lm_eval_samples
 from core.scores.given import BENCHMARK, MAX_BYTES, MODEL, Given, Unnamed
 from core.scores.layouts import LAYOUTS
 from core.scores.plain_csv import template
-from core.scores.proposal import Proposed, Remark, ScoreFile
+from core.scores.proposal import ScoreFile
 from core.scores.strict_json import load, parse
 from core.scores.table import PARQUET, Table, parquet_table, text_table
 
@@ -102,14 +102,3 @@ def _not_empty(found: ScoreFile) -> ScoreFile:
     if not found.rows:
         raise InputError(f"{found.name} holds no scores below its {'header' if 'csv' in found.format else 'results'}.")
     return found
-
-
-def counted(found: ScoreFile) -> tuple[int, int]:
-    """How many rows would be taken, and how many are skipped."""
-    taken = sum(row.score is not None for row in found.rows)
-    return taken, len(found.rows) - taken
-
-
-def remarks_of(row: Proposed) -> tuple[Remark, ...]:
-    """Why it is skipped, then what was made of it."""
-    return row.remarks if row.skipped is None else (row.skipped, *row.remarks)

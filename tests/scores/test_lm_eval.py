@@ -199,6 +199,13 @@ def test_a_file_without_model_is_refused_until_the_user_says_which(arguments):
     assert taken(read_json(data, mapping={MODEL: "org/said"}))[0].repository == "org/said"
 
 
+def test_an_unusable_name_gives_way_to_the_users_and_the_users_is_checked_too():
+    data = results(model_name="org/\x07")
+    assert taken(read_json(data, mapping={MODEL: "org/said"}))[0].repository == "org/said"
+    with pytest.raises(Unnamed, match="is no name for the model of results.json: state another"):
+        read_json(data, mapping={MODEL: " "})
+
+
 def test_a_local_path_is_told_and_can_be_renamed():
     path = genuine("0.4.5/local/*/results_*.json")
     found = read(path)
