@@ -29,6 +29,14 @@ _NOT_TEXT = {
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
+class Unnamed(InputError):
+    """The scores are understood, but not whose or of what they are; `key` is what `mapping` must say."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 @dataclass(frozen=True)
 class Given:
     name: str

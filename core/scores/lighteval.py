@@ -71,8 +71,10 @@ def read(given: Given, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
     # The newest versions keep the model in an object of its own.
     stated = {key: value for key, value in general.items() if not is_blank(value)}
     model = {**section(general, "model_config"), **stated}
+    name = _text(model.get("model_name"))
     origin = Origin(
-        repository=repository_of(given, _text(model.get("model_name")), remarks),
+        repository=repository_of(given, name, remarks),
+        named=cut(name),
         file_sha256=given.sha256,
         source=given.shown_name,
         suite=FORMAT,
@@ -110,12 +112,12 @@ def _task(key: str, remarks: Remarks) -> _Task:
 def _values(data: dict[str, Any], origin: Origin, is_partial: bool) -> Iterator[Proposed]:
     for key, values in section(data, "results").items():
         if not isinstance(values, dict):
-            yield left_out(f"results / {cut(key)}", origin.repository, key, "not_a_task", values)
+            yield left_out(f"results / {cut(key)}", origin.named, key, "not_a_task", values)
             continue
         for metric in filter(lambda metric: is_metric(metric, values), values):
             at = f"results / {cut(key)} / {cut(metric)}"
             run = _Run(is_partial, section(data, "versions").get(key), _counts(data, key))
-            yield propose(at, origin.repository, key, _builder(origin, key, metric, values, run))
+            yield propose(at, origin.named, key, _builder(origin, key, metric, values, run))
 
 
 def _counts(data: dict[str, Any], key: str) -> dict[str, Any]:

@@ -130,11 +130,11 @@ def _values(harness: _Harness, origin: Origin, place: str) -> Iterator[Proposed]
     for task, values in section(harness.data, place).items():
         if not isinstance(values, dict):
             code = "value_twice" if isinstance(values, Twice) else "not_a_task"
-            yield left_out(f"{place} / {cut(task)}", origin.repository, task, code, values)
+            yield left_out(f"{place} / {cut(task)}", origin.named, task, code, values)
         else:
             for key in filter(lambda key: is_metric(key, values), values):
                 at = f"{place} / {cut(task)} / {cut(key)}"
-                yield propose(at, origin.repository, task, _builder(harness, origin, task, key, values))
+                yield propose(at, origin.named, task, _builder(harness, origin, task, key, values))
 
 
 def _builder(harness: _Harness, origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:

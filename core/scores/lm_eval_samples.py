@@ -16,7 +16,7 @@ from typing import Any
 
 from core.errors import InputError
 from core.scores.cells import Remarks, Skip, cut, json_number, label
-from core.scores.given import BENCHMARK, Given
+from core.scores.given import BENCHMARK, Given, Unnamed
 from core.scores.one_model import repository_of
 from core.scores.proposal import NOT_STATED, Remark, ScoreFile
 from core.scores.strict_json import parse
@@ -26,6 +26,7 @@ FORMAT = "lm_eval_samples"
 MAX_LINE = 16 * 2**20
 """Characters of one question with all its answers."""
 MAX_SAMPLES = 500_000
+_MAX_METRICS = 1_000
 _TOLD = 10
 _FIELDS = {
     "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash",
@@ -56,8 +57,10 @@ def read(given: Given, entries: Iterable[Any], remarks: Remarks) -> ScoreFile:
         if not recognises(entry):
             raise InputError(f"{given.shown_name} holds something that is no question at entry {index}.")
         samples += _values(given, entry, repository, benchmark, filters, left_out)
-        if len(samples) > MAX_SAMPLES:
-            raise InputError(f"{given.shown_name} holds more than {MAX_SAMPLES:,} values; split it by task.")
+        if max(index, len(samples)) > MAX_SAMPLES:
+            raise InputError(f"{given.shown_name} holds more than {MAX_SAMPLES:,} answers; split it by task.")
+        if len(left_out) > _MAX_METRICS:
+            raise InputError(f"{given.shown_name} has more than {_MAX_METRICS:,} metrics: these are no scored answers.")
     if filters.are_unnamed:
         remarks.append(Remark("filters_not_named"))
     remarks += [Remark("metric_not_per_question", f"{metric} ({n})") for metric, n in left_out.most_common(_TOLD)]
@@ -101,9 +104,10 @@ def _benchmark(given: Given) -> str:
     try:
         return label(stated, "benchmark")
     except Skip as skip:
-        raise InputError(
+        raise Unnamed(
+            BENCHMARK,
             f"{given.shown_name} holds single answers and does not say of which benchmark: state it, or keep the name "
-            "that the harness gave it (samples_TASK_TIME.jsonl)."
+            "that the harness gave it (samples_TASK_TIME.jsonl).",
         ) from skip
 
 

@@ -36,11 +36,11 @@ def read(given: Given, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
 def _values(data: dict[str, Any], origin: Origin) -> Iterator[Proposed]:
     for task, values in section(data, "results").items():
         if not isinstance(values, dict):
-            yield left_out(f"results / {cut(task)}", origin.repository, task, "not_a_task", values)
+            yield left_out(f"results / {cut(task)}", origin.named, task, "not_a_task", values)
             continue
         for metric in filter(lambda metric: is_metric(metric, values), values):
             at = f"results / {cut(task)} / {cut(metric)}"
-            yield propose(at, origin.repository, task, _builder(data, origin, task, metric, values))
+            yield propose(at, origin.named, task, _builder(data, origin, task, metric, values))
 
 
 def _builder(data: dict[str, Any], origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:

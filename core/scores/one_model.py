@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from core.errors import InputError
-from core.scores.cells import Cell, Remarks, Skip, cut, day, is_blank, json_number, optional_label
-from core.scores.given import Given
+from core.scores.cells import Cell, Remarks, Skip, cut, day, is_blank, json_number, label, optional_label
+from core.scores.given import MODEL, Given, Unnamed
 from core.scores.origin import Origin, dtype_named, joined, model_named
 from core.scores.proposal import Remark
 from core.scores.strict_json import Twice, section
@@ -23,7 +22,7 @@ _TIME_IN_NAME = re.compile(r"_(\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2})")
 
 
 def origin_of(given: Given, data: dict[str, Any], remarks: Remarks, suite: str) -> Origin:
-    """Model, revision and settings that the whole file shares. Raises InputError where it names no model."""
+    """Model, revision and settings that the whole file shares. Raises Unnamed where it names no model."""
     config = section(data, "config")
     arguments = model_arguments(config.get("model_args"))
     name = _model_name(data, arguments)
@@ -37,6 +36,7 @@ def origin_of(given: Given, data: dict[str, Any], remarks: Remarks, suite: str) 
     chat_template = data.get("chat_template")
     return Origin(
         repository=repository_of(given, name, remarks),
+        named=cut(name),
         file_sha256=given.sha256,
         source=given.shown_name,
         suite=suite,
@@ -71,12 +71,21 @@ def _model_name(data: Mapping[str, Any], arguments: Mapping[str, Any]) -> Cell:
 
 
 def repository_of(given: Given, name: Cell, remarks: Remarks) -> str:
-    """The model of a file that holds one; the user's word where the file has none. Raises InputError."""
+    """The model of a file that holds one; the user's word where its name is missing or unusable. Raises Unnamed."""
     try:
-        return model_named(name if name is not None else given.model_stated, given.mapping, remarks)
+        return model_named(name, given.mapping, remarks)
     except Skip as skip:
+        if given.model_stated is not None:
+            return _stated(given, given.model_stated)
         why = "names no model" if skip.remark.code == "name_missing" else f"names its model as {cut(name)!r}"
-        raise InputError(f"{given.shown_name} {why}: state which model its scores are of.") from skip
+        raise Unnamed(MODEL, f"{given.shown_name} {why}: state which model its scores are of.") from skip
+
+
+def _stated(given: Given, name: str) -> str:
+    try:
+        return label(name, "model")
+    except Skip as skip:
+        raise Unnamed(MODEL, f"{cut(name)!r} is no name for the model of {given.shown_name}: state another.") from skip
 
 
 def revision_of(sha: Cell, branch: Cell, remarks: Remarks) -> str | None:

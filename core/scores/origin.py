@@ -26,6 +26,8 @@ class Origin:
     source_row: str | None = None
     licence: str = NOT_STATED
     flags: str = ""
+    named: str = ""
+    """The model as the file names it; stored is `repository`."""
 
     def score(
         self,

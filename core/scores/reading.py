@@ -10,14 +10,14 @@ from typing import Any
 
 from core.errors import InputError
 from core.scores import leaderboard_v2_json, lighteval, lm_eval, lm_eval_samples, lm_eval_v03, plain_csv, wide
-from core.scores.given import BENCHMARK, MAX_BYTES, MODEL, Given
+from core.scores.given import BENCHMARK, MAX_BYTES, MODEL, Given, Unnamed
 from core.scores.layouts import LAYOUTS
 from core.scores.plain_csv import template
-from core.scores.proposal import Proposed, Remark, ScoreFile
+from core.scores.proposal import ScoreFile
 from core.scores.strict_json import load, parse
 from core.scores.table import PARQUET, Table, parquet_table, text_table
 
-__all__ = ["BENCHMARK", "FORMATS", "MAX_BYTES", "MODEL", "read_scores", "template"]
+__all__ = ["BENCHMARK", "FORMATS", "MAX_BYTES", "MODEL", "Unnamed", "read_scores", "template"]
 
 _OF_JSON: tuple[Any, ...] = (lighteval, lm_eval, lm_eval_v03, leaderboard_v2_json)
 """The more particular first."""
@@ -38,7 +38,8 @@ def read_scores(name: str, content: bytes, mapping: Mapping[str, str] | None = N
 
     `name` may be a path: the folder of a `samples_*.jsonl` names its model. `mapping` renames models (name in the
     file -> name to store), and says under MODEL and BENCHMARK what a file does not say of itself. Raises InputError,
-    in one line, where the file as a whole cannot be understood.
+    in one line, where the file as a whole cannot be understood; its kind Unnamed where only MODEL or BENCHMARK is
+    missing, so that it can be asked for.
     """
     given = Given(name, content, mapping or {})
     if not content.strip():
@@ -101,14 +102,3 @@ def _not_empty(found: ScoreFile) -> ScoreFile:
     if not found.rows:
         raise InputError(f"{found.name} holds no scores below its {'header' if 'csv' in found.format else 'results'}.")
     return found
-
-
-def counted(found: ScoreFile) -> tuple[int, int]:
-    """How many rows would be taken, and how many are skipped."""
-    taken = sum(row.score is not None for row in found.rows)
-    return taken, len(found.rows) - taken
-
-
-def remarks_of(row: Proposed) -> tuple[Remark, ...]:
-    """Why it is skipped, then what was made of it."""
-    return row.remarks if row.skipped is None else (row.skipped, *row.remarks)

@@ -13,6 +13,8 @@ from core.scores.proposal import Remark
 
 MAX_JSON = 64 * 2**20
 """Parsed JSON takes about ten times its size in memory, and must be held whole."""
+_TOLD = 20
+"""Keys that are told; a file made to have millions of them would fill the memory with remarks."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def _object(pairs: list[tuple[str, Any]], remarks: list[Remark]) -> dict[str, An
     for key, value in pairs:
         if key in seen and not _same(seen[key], value):
             value = Twice(cut(key))
-            remarks.append(Remark("key_twice", cut(key)))
+            if len(remarks) < _TOLD:
+                remarks.append(Remark("key_twice", cut(key)))
         seen[key] = value
     return seen
 

@@ -217,6 +217,21 @@ def test_more_values_than_a_file_may_have(monkeypatch):
     assert len(taken(read_text(header + "".join(f"m{i},1,1,1,1,1,1,1\n" for i in range(142))))) == 994
 
 
+def test_keys_and_metrics_without_end_end():
+    twice = b'{"results": {"a": {"acc,none": 0.5}}, "model_name": "m", "x": {' + b'"k":1,"k":2,' * 50_000 + b'"z": 1}}'
+    assert 0 < codes(read_scores("r.json", twice)).count("key_twice") <= 20
+    metrics = {f"m{i}": "x" for i in range(1001)}
+    with pytest.raises(InputError, match="more than 1,000 metrics"):
+        read_scores("s.jsonl", json.dumps({"doc_id": 1, "resps": [], **metrics}).encode(), STATED)
+
+
+def test_answers_without_end_end(monkeypatch):
+    monkeypatch.setattr("core.scores.lm_eval_samples.MAX_SAMPLES", 100)
+    for entry in (b'{"doc_id": 1, "resps": [], "acc": 1}\n', b'{"doc_id": 1, "resps": []}\n'):
+        with pytest.raises(InputError, match="more than 100 answers; split it by task"):
+            read_scores("s.jsonl", entry * 101, STATED)
+
+
 BIG = {
     "short lines": lambda n: b"model,benchmark,value\n" + b"organisation/model,benchmark,0.5\n" * (n // 33),
     "one line": lambda n: b"model,benchmark,value\n" + b"x" * n,

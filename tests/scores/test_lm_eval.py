@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from core.errors import InputError
-from core.scores.reading import MODEL, read_scores
+from core.scores.reading import MODEL, Unnamed, read_scores
 from tests.scores.files import (
     GENUINE,
     codes,
@@ -194,9 +193,17 @@ def test_one_model_name_out_of_several():
 @pytest.mark.parametrize("arguments", [None, 7, "dtype=float16", [], {"pretrained": 3}])
 def test_a_file_without_model_is_refused_until_the_user_says_which(arguments):
     data = {key: value for key, value in results(config={"model_args": arguments}).items() if key != "model_name"}
-    with pytest.raises(InputError, match="names no model: state which model"):
+    with pytest.raises(Unnamed, match="names no model: state which model") as told:
         read_json(data)
+    assert told.value.key == MODEL
     assert taken(read_json(data, mapping={MODEL: "org/said"}))[0].repository == "org/said"
+
+
+def test_an_unusable_name_gives_way_to_the_users_and_the_users_is_checked_too():
+    data = results(model_name="org/\x07")
+    assert taken(read_json(data, mapping={MODEL: "org/said"}))[0].repository == "org/said"
+    with pytest.raises(Unnamed, match="is no name for the model of results.json: state another"):
+        read_json(data, mapping={MODEL: " "})
 
 
 def test_a_local_path_is_told_and_can_be_renamed():
@@ -205,6 +212,7 @@ def test_a_local_path_is_told_and_can_be_renamed():
     assert "local_path" in codes(found) and taken(found)[0].repository == "/evaluation/models/tiny-gpt2"
     renamed = read(path, {"/evaluation/models/tiny-gpt2": "openai-community/gpt2"})
     assert taken(renamed)[0].repository == "openai-community/gpt2" and "renamed" in codes(renamed)
+    assert renamed.rows[0].model == "/evaluation/models/tiny-gpt2"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from core.errors import InputError
-from core.scores.reading import BENCHMARK, MODEL, read_scores
+from core.scores.reading import BENCHMARK, MODEL, Unnamed, read_scores
 from tests.scores.files import codes, genuine, read
 
 CHOICE = "samples_word_choice_a_*.jsonl"
@@ -49,8 +49,9 @@ def test_the_same_question_has_the_same_hash_in_every_version():
 
 def test_early_files_are_a_list_whose_name_tells_the_model_and_not_the_task():
     path = genuine("0.4.2/*choice_a.jsonl")
-    with pytest.raises(InputError, match="does not say of which benchmark"):
+    with pytest.raises(Unnamed, match="does not say of which benchmark") as told:
         read(path)
+    assert told.value.key == BENCHMARK
     assert read(path, {BENCHMARK: "word_choice_a"}).samples[0].repository == "org/tiny-llama"
 
 
