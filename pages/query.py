@@ -14,7 +14,7 @@ st.markdown(
 )
 states.stop_if_no_runs(reads.runs())
 
-asking, beside = st.columns([3, 2], gap="large")
+asking, beside = st.columns([4, 3], gap="large")
 with asking:
     asked = query_editor.ask()
 with beside:

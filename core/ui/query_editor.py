@@ -43,7 +43,7 @@ def ask() -> Asked | None:
         _pick_example()
         _pick_saved()
     st.html(_MONOSPACED)
-    with st.form("statement", border=False):
+    with st.container(key="statement"), st.form("statement form", border=False):
         sql = st.text_area(_("SQL"), key=_TEXT, height=280, max_chars=MAX_CHARACTERS,
                            placeholder="SELECT * FROM runs", help=_("Ctrl+Enter runs it."))  # fmt: skip
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
@@ -129,7 +129,7 @@ def _pick_example() -> None:
 
     st.selectbox(
         _("Examples"), list(EXAMPLES), index=None, key="query example", on_change=take,
-        placeholder=_("Choose a question"), format_func=lambda name: example_title(name, language.current()), width=400,
+        placeholder=_("Choose a question"), format_func=lambda name: example_title(name, language.current()),
     )  # fmt: skip
 
 
@@ -145,5 +145,5 @@ def _pick_saved() -> None:
     if saved:
         st.selectbox(
             _("Saved queries"), list(saved), index=None, key="query saved", on_change=take,
-            placeholder=_("Choose a query"), width=300,
+            placeholder=_("Choose a query"),
         )  # fmt: skip

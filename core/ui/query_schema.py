@@ -11,7 +11,7 @@ from core.ui import language, query_editor, reads
 from core.ui.plain import plain
 from core.warehouse.schema import Table
 
-_HEIGHT = 330
+_HEIGHT = 280
 
 
 def show() -> None:

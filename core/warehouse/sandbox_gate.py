@@ -32,10 +32,7 @@ def only_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.St
     """The statement to run; QueryError says in one line why it is refused."""
     if "\0" in sql:
         raise QueryError("The statement holds a NUL character: it was cut or pasted wrongly.")
-    try:
-        statements = connection.extract_statements(sql)
-    except ValueError as error:  # a kind of statement that the Python side of the engine does not know
-        raise QueryError("This kind of statement is refused. Type one SELECT statement.") from error
+    statements = connection.extract_statements(sql)
     if not statements:
         raise QueryError("There is no statement to run. Type one SELECT statement.")
     kinds = [_kind(statement) for statement in statements]
@@ -54,7 +51,10 @@ def only_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.St
 
 
 def _kind(statement: duckdb.Statement) -> str:
-    return statement.type.name.replace("_", " ")
+    try:
+        return statement.type.name.replace("_", " ")
+    except ValueError as error:  # a kind that the engine knows and its Python side does not
+        raise QueryError("This kind of statement is refused. Type one SELECT statement.") from error
 
 
 def _refuse_the_engines_own(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:

@@ -185,6 +185,10 @@ def _clear(error: Exception, request: dict[str, Any]) -> str:
         return "The query was refused: the warehouse is only read here."
     if "configuration has been locked" in text:
         return "The query was refused: settings cannot be changed here."
+    if "to DECIMAL(38,0)" in text:
+        return "A whole number of the result has more than 38 digits. Cast it to DOUBLE or to VARCHAR."
+    if "needs an extension" in text or "try installing" in text.lower() or "required extension" in text.lower():
+        return "The query was refused: it needs an extension of DuckDB, and none is loaded here."
     if "expression depth limit" in text:
         return "The statement is nested too deeply (more than 1,000 levels)."
     if isinstance(error, duckdb.ParserException):
