@@ -48,7 +48,7 @@ def current_copy(warehouse: Warehouse) -> Path:
     folder = _folder_for_copies(warehouse)
     end = time.monotonic() + UNLOCKED
     while time.monotonic() < end:
-        with contextlib.suppress(_NotAtRest, duckdb.Error):
+        with contextlib.suppress(_NotAtRest, duckdb.Error, OSError):  # Windows may deny the file to us
             return _copied_at_rest(warehouse, folder)
         time.sleep(REST)
     with connect(warehouse.path, read_only=True, wait=warehouse.wait, config={"threads": "1"}):
