@@ -116,7 +116,7 @@ def test_an_output_that_cannot_be_written_is_one_line(path: Path, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the children of a process are read from /proc")
 def test_ctrl_c_stops_the_query_and_its_process(path: Path):
     command = [sys.executable, "-m", "core", "sql", "SELECT sleep_ms(60000)", "--seconds", "60"]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"WORKDIM_WAREHOUSE": str(path)},

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from core.locale import translator
 from core.report.figure_style import COLOURS, DASHES, empty, frame, shown
+from core.report.figures import FEW_LAYERS
 from core.report.query_points import BINS, QueryPicture, Series
 
 _SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x")
@@ -27,6 +28,8 @@ def query_figure(data: QueryPicture, language: str) -> go.Figure:
         _draw(figure, choice.kind, series, number)
     if data.x_is_text:
         figure.update_xaxes(type="category")
+    elif _few_whole(data):
+        figure.update_xaxes(dtick=1)
     if choice.kind == "histogram":
         figure.update_layout(barmode="overlay")
     figure.update_layout(showlegend=choice.colour is not None)
@@ -53,6 +56,12 @@ def _draw(figure: go.Figure, kind: str, series: Series, number: int) -> None:
             figure.add_bar(x=x, y=series.y, name=name, marker=marker)
         else:
             figure.add_histogram(x=x, name=name, marker=marker, opacity=0.75, nbinsx=BINS)
+
+
+def _few_whole(data: QueryPicture) -> bool:
+    """Up to so many whole numbers each have their tick: plotly would put some at halves."""
+    values = [value for series in data.series for value in series.x]
+    return all(type(value) is int for value in values) and max(values) - min(values) <= FEW_LAYERS
 
 
 def _title(column: str) -> str:

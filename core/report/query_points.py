@@ -12,12 +12,11 @@ from core.errors import InputError, unknown_name
 KINDS = ("line", "scatter", "bar", "histogram")
 MOST_SERIES = 12
 MOST_POINTS = 5_000
+MOST_BARS = 48
 BINS = 40
 _ORDERED = ("layer", "relative_depth", "depth", "n1", "n2", "k", "seed", "n_points", "bin_lower", "layer_a")
 """Columns that a value is read along, in this order."""
 _VALUES = ("value", "working_dimension", "d2", "score", "neighbour_overlap", "count")
-_WIDE = 10**15
-"""A whole number beyond it is an id, and no quantity."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +74,23 @@ def first_choice(frame: pl.DataFrame) -> Choice | None:
     if along:
         y = next((name for name in values if name != along[0]), None)
         if y is not None:
-            return Choice("line", along[0], y, _first_part(frame, parts))
-    if texts and frame.height <= MOST_SERIES * 4:
-        return Choice("bar", texts[0], values[0], next((name for name in parts if name != texts[0]), None))
+            stands_once = frame[along[0]].is_unique().all()
+            return Choice("line", along[0], y, None if stands_once else _parting(frame, along[0], parts))
+    if texts and frame.height <= MOST_BARS:
+        stands_once = frame[texts[0]].is_unique().all()
+        colour = None if stands_once else _parting(frame, texts[0], [name for name in parts if name != texts[0]])
+        if stands_once or colour:
+            return Choice("bar", texts[0], values[0], colour)
     if len(names) > 1:
         y = next(name for name in values if name != names[0])
-        return Choice("scatter", names[0], y, _first_part(frame, parts))
-    return Choice("histogram", names[0], None, _first_part(frame, parts))
+        return Choice("scatter", names[0], y, next(iter(parts), None))
+    return Choice("histogram", names[0], None, next(iter(parts), None))
 
 
-def _first_part(frame: pl.DataFrame, parts: list[str]) -> str | None:
-    return parts[0] if parts else None
+def _parting(frame: pl.DataFrame, x: str, parts: list[str]) -> str | None:
+    """The column by which each `x` stands once in each series, or else the first that parts the rows at all."""
+    by_itself = (name for name in parts if frame.select(x, name).is_unique().all())
+    return next(by_itself, next(iter(parts), None))
 
 
 def query_points(frame: pl.DataFrame, choice: Choice) -> QueryPicture:

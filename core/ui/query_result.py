@@ -87,11 +87,11 @@ def _choose(frame: pl.DataFrame, first: Choice, number: int) -> Choice:
             y = _one_of(_("Vertical"), columns, first.y or columns[0], f"query y {number}")
         parts = groups(frame)
         colour = st.selectbox(
-            _("Colour"), [None, *parts], [None, *parts].index(first.colour), key=f"query colour {number}", width=200,
+            _("Colour"), [None, *parts], [None, *parts].index(first.colour), key=f"query colour {number}", width=180,
             format_func=lambda name: _("none") if name is None else name,
         )  # fmt: skip
     return Choice(kind, x, y, colour)
 
 
 def _one_of(label: str, columns: list[str], first: str, key: str) -> str:
-    return st.selectbox(label, columns, columns.index(first), key=key, width=220)
+    return st.selectbox(label, columns, columns.index(first), key=key, width=180)

@@ -127,7 +127,7 @@ def _open_copy(warehouse: Warehouse, request: dict[str, Any]) -> duckdb.DuckDBPy
         "autoload_known_extensions": "false",
         "allow_community_extensions": "false",
         "python_enable_replacements": "false",
-        "max_execution_time": str(int(request["seconds"] * 1000)),
+        "max_execution_time": str(max(1, int(request["seconds"] * 1000))),  # 0 would be no limit
         "memory_limit": f"{request['memory_mb']}MB",
         "threads": "1",
         "temp_directory": "",

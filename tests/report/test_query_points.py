@@ -19,6 +19,14 @@ PROFILE = pl.DataFrame({"name": ["a", "a", "b", "b"], "layer": [1, 0, 0, 1], "va
     [
         (PROFILE, Choice("line", "layer", "value", "name")),
         (pl.DataFrame({"name": ["a", "b"], "n_layers": [30, 6]}), Choice("bar", "name", "n_layers", None)),
+        (
+            pl.DataFrame({"name": ["a", "b", "b"], "text": ["t", "t", "u"], "value": [3.0, 6.0, 7.0]}),
+            Choice("bar", "name", "value", "text"),
+        ),
+        (
+            pl.DataFrame({"name": ["a", "a", "a"], "low": [1.0, 2.0, 3.0], "high": [3.0, 6.0, 7.0]}),
+            Choice("scatter", "low", "high"),
+        ),
         (pl.DataFrame({"x": [1.0, 2.0], "y": [1.0, 3.0]}), Choice("scatter", "x", "y")),
         (pl.DataFrame({"x": [1.0, 2.0, 2.5]}), Choice("histogram", "x")),
         (pl.DataFrame({"day": [date(2026, 1, 1), date(2026, 1, 2)], "n": [1, 2]}), Choice("line", "day", "n")),
