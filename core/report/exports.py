@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
+from decimal import Decimal
+from typing import Any
 
 import polars as pl
 
@@ -36,8 +39,17 @@ def parquet(frame: pl.DataFrame) -> bytes:
 
 
 def as_json(frame: pl.DataFrame) -> bytes:
-    """A list of objects, dates and times as text."""
-    return json.dumps(frame.to_dicts(), default=str, ensure_ascii=False, indent=1).encode("utf-8", "replace")
+    """A list of objects: times as text, and so the numbers that JSON has no way to write (NaN, infinity)."""
+    rows = [{name: _json_value(value) for name, value in row.items()} for row in frame.iter_rows(named=True)]
+    return json.dumps(rows, default=str, ensure_ascii=False, indent=1, allow_nan=False).encode("utf-8")
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_json_value(one) for one in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _flat(frame: pl.DataFrame) -> pl.DataFrame:
@@ -52,4 +64,4 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _as_text(values: list | None) -> str | None:
-    return None if values is None else json.dumps(values, default=str, ensure_ascii=False)
+    return None if values is None else json.dumps(_json_value(values), default=str, ensure_ascii=False)

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ MAX_RESULT_BYTES = 64 * 2**20
 MAX_CELL_BYTES = 2**20
 MAX_CELL_ITEMS = 100_000
 MAX_COLUMNS = 500
+_FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 # Types that Arrow and polars carry unchanged; everything else (intervals, structs, maps, blobs, ...) arrives as text.
 _PLAIN = re.compile(
     r"(BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*?\)|VARCHAR|DATE|TIME|"
@@ -100,6 +103,7 @@ def _fetch(reader: pa.RecordBatchReader) -> tuple[list[pa.RecordBatch], pa.Schem
             )
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             _refuse_huge_cells(name, column)
+            _refuse_unheard_of_times(name, column)
         batches.append(batch)
     return batches, reader.schema
 
@@ -113,11 +117,36 @@ def _refuse_huge_cells(name: str, column: pa.Array) -> None:
     else:
         return
     if largest > limit:
-        shown = name if len(name) <= 60 else f"{name[:60]}..."
         raise QueryError(
-            f"A cell of column {shown} holds {largest:,} {unit}; at most {limit:,} are shown. Cut it with left() or "
-            "list_slice(), or aggregate."
+            f"A cell of column {_brief(name)} holds {largest:,} {unit}; at most {limit:,} are shown. Cut it with left() "
+            "or list_slice(), or aggregate."
         )
+
+
+def _refuse_unheard_of_times(name: str, column: pa.Array) -> None:
+    """The engine knows infinite dates, years beyond 9999 and the hour 24; nothing that reads its answer does."""
+    kind = column.type
+    if pa.types.is_list(kind):
+        _refuse_unheard_of_times(name, pc.list_flatten(column))
+        return
+    if pa.types.is_date32(kind):
+        plain, first, last = column.cast(pa.int32()), _FIRST_DAY, _LAST_DAY
+    elif pa.types.is_timestamp(kind):
+        per_day = 86_400 * _PER_SECOND[kind.unit]
+        plain, first, last = column.cast(pa.int64()), _FIRST_DAY * per_day, (_LAST_DAY + 1) * per_day - 1
+    elif pa.types.is_time(kind):
+        plain, first, last = column.cast(pa.int64()), 0, 86_400 * _PER_SECOND[kind.unit] - 1
+    else:
+        return
+    found = pc.min_max(plain).as_py()
+    if found["min"] is not None and not first <= found["min"] <= found["max"] <= last:
+        raise QueryError(
+            f"Column {_brief(name)} holds a time outside of the years 1 to 9999 or of the day. Cast it to VARCHAR."
+        )
+
+
+def _brief(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:60]}..."
 
 
 def _open_copy(warehouse: Warehouse, request: dict[str, Any]) -> duckdb.DuckDBPyConnection:

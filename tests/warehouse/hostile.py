@@ -155,6 +155,14 @@ SEVERAL = [
     ("SELECT 1 /* open", "unterminated"),
 ]
 
+ODD_TIMES = [
+    ("SELECT DATE 'infinity' AS d", "outside of the years"),
+    ("SELECT DATE '20000-01-01' AS d", "outside of the years"),
+    ("SELECT TIMESTAMP '-infinity' AS t", "outside of the years"),
+    ("SELECT [TIMESTAMPTZ '290000-01-01'] AS t", "outside of the years"),
+    ("SELECT TIME '24:00:00' AS t", "outside of the years"),
+]
+
 ODD_LETTERS = [
     ("SELECT 1\0; DROP TABLE runs", "NUL character"),
     ("SELECT '\udc80'", "lone surrogate"),
@@ -227,9 +235,10 @@ HARMLESS = [
     ("SELECT 1 AS n" + " UNION ALL SELECT 1" * 500, "1"),
     ("DESCRIBE runs", "run_id"),
     ("FROM information_schema.columns SELECT column_name WHERE table_name = 'runs'", "seed"),
+    ("SELECT DATE '0001-01-01' AS a, TIMESTAMP '9999-12-31 23:59:59.999999' AS b, [NULL::DATE] AS c", "9999-12-31"),
     ("EXPLAIN SELECT * FROM runs", "runs"),
     ("(((((SELECT 8 AS n)))))", "8"),
 ]
 """What looks hostile or odd and is a proper question: part of its answer."""
 
-REFUSED = [*FILES, *NETWORK, *PYTHON, *SETTINGS, *WRITES, *SEVERAL, *ODD_LETTERS]
+REFUSED = [*FILES, *NETWORK, *PYTHON, *SETTINGS, *WRITES, *SEVERAL, *ODD_TIMES, *ODD_LETTERS]
