@@ -23,7 +23,6 @@ TABLE_FUNCTIONS = {
 }  # fmt: skip
 """All others are refused, those of a later engine too."""
 _OF_THE_ENGINE = {"current_setting", "getenv", "getvariable", "write_log", "nextval", "currval", "setval", "setseed"}
-_VIEW_OF_THE_ENGINE = re.compile(r"(duckdb|pragma|pg)_", re.IGNORECASE)
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^()]*\)\s*)?", re.IGNORECASE)
 _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
@@ -67,22 +66,32 @@ def _refuse_the_engines_own(connection: duckdb.DuckDBPyConnection, statement: du
         if statement.type == duckdb.StatementType.SELECT:
             raise QueryError(_one_line(tree["error_message"]))
         raise QueryError("EXPLAIN takes one SELECT here: the warehouse is only read.")
-    settings = {row[0] for row in connection.execute("SELECT name FROM duckdb_settings()").fetchall()}
-    tables = {row[0] for row in connection.execute(_TABLE_FUNCTION_NAMES).fetchall()} - TABLE_FUNCTIONS
+    settings, functions, views = (
+        {row[0] for row in connection.execute(names).fetchall()} - TABLE_FUNCTIONS
+        for names in (_SETTINGS, _FUNCTIONS, _VIEWS)
+    )
     for kind, name in _names(tree):
         plain = name.strip('"').lower()
-        if kind == "function_name" and plain in tables | _OF_THE_ENGINE:
+        if kind == "function_name" and plain in functions | _OF_THE_ENGINE:
             raise QueryError(
                 f"The function {plain} is refused: a query sees the tables of the warehouse and no files, folders, "
                 "networks or settings."
             )
-        if kind == "table_name" and _VIEW_OF_THE_ENGINE.match(plain) and plain not in TABLE_FUNCTIONS:
+        if kind == "table_name" and plain in views:
             raise QueryError(f"The view {plain} is refused: a query sees the tables of the warehouse and no settings.")
         if kind == "setting" and plain in settings:
             raise QueryError(f"SHOW {plain} is refused: a query sees the tables of the warehouse and no settings.")
 
 
-_TABLE_FUNCTION_NAMES = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'table'"
+_SETTINGS = "SELECT name FROM duckdb_settings()"
+_FUNCTIONS = """
+    SELECT DISTINCT function_name FROM duckdb_functions()
+    WHERE function_type = 'table' OR function_type = 'table_macro' AND starts_with(function_name, 'duckdb_')
+"""
+_VIEWS = """
+    SELECT view_name FROM duckdb_views()
+    WHERE internal AND regexp_matches(view_name, '^(duckdb|pragma|pg)_')
+"""
 
 
 def _names(node: Any) -> Iterator[tuple[str, str]]:

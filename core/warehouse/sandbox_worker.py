@@ -118,8 +118,8 @@ def _refuse_huge_cells(name: str, column: pa.Array) -> None:
         return
     if largest > limit:
         raise QueryError(
-            f"A cell of column {_brief(name)} holds {largest:,} {unit}; at most {limit:,} are shown. Cut it with left() "
-            "or list_slice(), or aggregate."
+            f"A cell of column {_brief(name)} holds {largest:,} {unit}; at most {limit:,} are shown. Cut it with left()"
+            " or list_slice(), or aggregate."
         )
 
 

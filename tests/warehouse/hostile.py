@@ -97,6 +97,7 @@ SETTINGS = [
         "SELECT * FROM json_execute_serialized_sql(json_serialize_sql('FROM duckdb_databases()'))",
         "function json_execute_serialized_sql is refused",
     ),
+    ("SELECT * FROM duckdb_logs_parsed('QueryLog')", "function duckdb_logs_parsed is refused"),
     ("SELECT * FROM duckdb_logs()", "function duckdb_logs is refused"),
     ("SELECT * FROM enable_logging()", "function enable_logging is refused"),
     ("SELECT write_log('x')", "function write_log is refused"),
