@@ -34,7 +34,7 @@ def query_figure(data: QueryPicture, language: str) -> go.Figure:
         figure.update_layout(barmode="overlay")
     figure.update_layout(showlegend=choice.colour is not None)
     if choice.colour is not None:
-        figure.update_layout(legend={"title": {"text": _title(choice.colour)}})
+        figure.update_layout(legend={"title": {"text": _title(choice.colour), "font": {"size": 13}}})
     return figure
 
 
