@@ -21,6 +21,7 @@ from typing import IO
 import polars as pl
 
 from core.errors import QueryError
+from core.warehouse.sandbox_copy import has_copy
 from core.warehouse.store import Warehouse
 
 MEMORY_MB = 512
@@ -97,7 +98,8 @@ def query(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 
 def start(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 10.0) -> Running:
     """As `query`, without waiting for the rows."""
     _refuse_unfit(sql, limit, seconds)
-    warehouse.read("SELECT 1")  # makes or updates the file, and reports an unusable one in its own words
+    if not has_copy(warehouse):
+        warehouse.read("SELECT 1")  # makes or updates the file, and reports an unusable one in its own words
     request = {
         "path": str(warehouse.path),
         "sql": sql,

@@ -55,6 +55,11 @@ def current_copy(warehouse: Warehouse) -> Path:
         return _copied(warehouse, folder, until=time.monotonic() + LOCKED)
 
 
+def has_copy(warehouse: Warehouse) -> bool:
+    """Whether the file as it stands now has its copy: then it is known to be usable and up to date."""
+    return _place(warehouse, warehouse.path.parent / COPIES).exists()
+
+
 def _copied_at_rest(warehouse: Warehouse, folder: Path) -> Path:
     before = _stamps(warehouse.path)
     copy = _place(warehouse, folder)
@@ -93,7 +98,9 @@ def _copied(
 
 
 def _place(warehouse: Warehouse, folder: Path) -> Path:
-    key = hashlib.sha256(repr(warehouse.version()).encode()).hexdigest()[:16]
+    # A newer Workdim starts from a copy of its own, and so from a look at the file, which brings it up to date.
+    known = (warehouse.version(), max(migrations.MIGRATIONS))
+    key = hashlib.sha256(repr(known).encode()).hexdigest()[:16]
     return folder / f"{warehouse.path.name}-{key}.duckdb"
 
 

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from core.errors import QueryError
-from core.warehouse import parcels, sandbox, sandbox_copy
+from core.warehouse import migrations, parcels, sandbox, sandbox_copy
 from core.warehouse.store import Warehouse
 from tests.profiles import make_profile
 
@@ -124,6 +124,21 @@ def test_one_copy_serves_all_queries_on_a_version(warehouse, monkeypatch):
     first = sandbox_copy.current_copy(warehouse)
     monkeypatch.setattr(sandbox_copy, "_copy_bytes", lambda *_: pytest.fail("copied again"))
     assert sandbox_copy.current_copy(warehouse) == first
+
+
+def test_a_query_on_a_known_version_takes_no_lock_at_all(warehouse, python):
+    sandbox.query(warehouse, "SELECT 1")
+    process = python(HOLDS_THE_LOCK, warehouse.path)
+    assert process.stdout.readline().strip() == "held"
+    patient = Warehouse(warehouse.path, wait=0.0)
+    assert sandbox.query(patient, "SELECT 2 AS n").frame["n"].to_list() == [2]
+
+
+def test_a_later_schema_starts_from_a_copy_of_its_own(warehouse, monkeypatch):
+    sandbox_copy.current_copy(warehouse)
+    assert sandbox_copy.has_copy(warehouse)
+    monkeypatch.setitem(migrations.MIGRATIONS, max(migrations.MIGRATIONS) + 1, lambda connection: None)
+    assert not sandbox_copy.has_copy(warehouse)
 
 
 def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path):
