@@ -12,7 +12,7 @@ from pathlib import Path
 
 from core.errors import ResourceError, WorkdimError
 from core.verbs import doctor as examining
-from core.verbs import jobs, measuring, piloting, reading, scoring
+from core.verbs import jobs, measuring, piloting, querying, reading, scoring
 from core.verbs.chosen import fail
 from core.verbs.engines import add_engine
 
@@ -116,9 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     ingest = verb("ingest", reading.ingest, "take in finished measurements that wait beside the warehouse")
     ingest.add_argument("--rebuild", action="store_true", help="make the warehouse anew from its parcels")
     ingest.add_argument("--reference", action="store_true", help="take in the reference profiles that Workdim ships")
-    sql = verb("sql", reading.sql, "one SELECT over the warehouse, read-only")
-    sql.add_argument("statement", metavar='"SELECT ..."')
-    sql.add_argument("--format", choices=("table", "csv", "json", "parquet"), default="table")
+    querying.add(verb)
     scoring.add(verb)
     slides = verb("slides", reading.slides, "write a PowerPoint deck of runs")
     slides.add_argument("--out", type=Path, required=True, metavar="FILE.pptx")

@@ -55,6 +55,7 @@ def run() -> None:
                 st.Page(
                     ROOT / "pages/ranking.py", title=_("Ranking"), icon=":material/table_rows:", url_path="ranking"
                 ),
+                st.Page(ROOT / "pages/query.py", title=_("Query"), icon=":material/database_search:", url_path="query"),
             ],
             _("Share"): [
                 st.Page(ROOT / "pages/report.py", title=_("Report"), icon=":material/slideshow:", url_path="report"),

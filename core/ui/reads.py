@@ -8,8 +8,9 @@ import polars as pl
 import streamlit as st
 
 from core.report.labels import with_text_marks
+from core.tables import SavedQueryRow
 from core.warehouse import aliases as alias_table
-from core.warehouse import parcels, queries, score_answers, score_imports, score_names
+from core.warehouse import parcels, queries, saved, schema, score_answers, score_imports, score_names
 from core.warehouse.store import Warehouse, default_path
 
 # A profile of 31 layers is about 3,000 estimate rows and 6,000 rows of layer pairs, below 1 MB together; six of them
@@ -84,6 +85,14 @@ def of_pilot(pilot_id: str) -> list[str]:
     return _of_pilot(warehouse().path, warehouse().version(), pilot_id)
 
 
+def saved_queries() -> list[SavedQueryRow]:
+    return _saved_queries(warehouse().path, warehouse().version())
+
+
+def tables() -> list[schema.Table]:
+    return _tables(warehouse().path, warehouse().version())
+
+
 def estimates(run_ids: list[str]) -> pl.DataFrame:
     return _of_runs(warehouse().path, warehouse().version(), "estimates", tuple(run_ids))
 
@@ -126,6 +135,16 @@ def _pilots(path: Path, version: tuple) -> pl.DataFrame:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _of_pilot(path: Path, version: tuple, pilot_id: str) -> list[str]:
     return queries.of_pilot(Warehouse(path), pilot_id)
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _saved_queries(path: Path, version: tuple) -> list[SavedQueryRow]:
+    return saved.all_saved(Warehouse(path))
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _tables(path: Path, version: tuple) -> list[schema.Table]:
+    return schema.tables(Warehouse(path))
 
 
 @st.cache_data(max_entries=_SELECTIONS, show_spinner=False)

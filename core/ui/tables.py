@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core.report import large_norm_figures, wording
+from core.report import exports, large_norm_figures, wording
 from core.report.labels import marked, run_labels
 from core.ui import language, times
 from core.ui.pilots import own_texts
@@ -175,20 +175,9 @@ def traced(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def download(frame: pl.DataFrame, file_name: str, label: str) -> None:
-    content = as_csv(frame)
+    """All columns at full precision, as a CSV that Excel reads and that runs nothing there."""
+    content = exports.excel_csv(frame)
     st.download_button(label, content, file_name, "text/csv", on_click="ignore", icon=":material/download:")
-
-
-def as_csv(frame: pl.DataFrame) -> bytes:
-    """All columns at full precision, with the mark that makes Excel read UTF-8.
-
-    A text that a spreadsheet would run as a formula gets an apostrophe in front.
-    """
-    flat = frame.with_columns(
-        pl.col(name).list.join(" ") for name, kind in frame.schema.items() if kind == pl.List(pl.String)
-    )
-    safe = flat.with_columns(pl.col(pl.String).str.replace(r"^([=+\-@\t\r])", "'$1"))
-    return safe.write_csv(include_bom=True).encode("utf-8")
 
 
 def without_empty(columns: dict[str, Any]) -> pl.DataFrame:

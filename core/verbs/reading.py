@@ -1,11 +1,10 @@
-"""Verbs that read the warehouse, or take finished measurements into it: runs, ingest, sql, slides."""
+"""Verbs that read the warehouse, or take finished measurements into it: runs, ingest, slides."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import sys
 
 from core.errors import InputError
 from core.verbs.chosen import chosen_warehouse, existing_warehouse, warn
@@ -60,30 +59,6 @@ def ingest(options: argparse.Namespace) -> int:
         waiting = len(parcels.waiting_parcels(warehouse))
         sweep(warehouse)
         print(f"{waiting - len(parcels.waiting_parcels(warehouse))} waiting parcels were taken in.")
-    return 0
-
-
-def sql(options: argparse.Namespace) -> int:
-    import polars as pl
-
-    from core.warehouse.sandbox import query
-
-    result = query(existing_warehouse(options), options.statement)
-    if options.format == "csv":
-        print(result.frame.write_csv(), end="")
-    elif options.format == "json":
-        print(json.dumps(result.frame.to_dicts(), default=str, ensure_ascii=False, indent=1))
-    elif options.format == "parquet" and sys.stdout.isatty():
-        raise InputError("Parquet is not for a terminal: add > FILE.parquet to the command.")
-    elif options.format == "parquet":
-        result.frame.write_parquet(sys.stdout.buffer)
-    else:
-        with pl.Config(
-            tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=60, tbl_width_chars=200, tbl_hide_dataframe_shape=True
-        ):
-            print(result.frame)
-    if result.truncated:
-        warn(f"only the first {len(result.frame):,} rows are shown; add a LIMIT or a WHERE.")
     return 0
 
 

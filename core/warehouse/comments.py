@@ -107,7 +107,8 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "state": _STATE,
             "stack": _STACK,
             "cloud": _CLOUD,
-            "estimator": "d2, gride, two_nn, mle, participation_ratio, ...",
+            "estimator": "d2, d2_all_pairs, d2_typed, local_d2, gride, two_nn, two_nn_censored, two_nn_linear, mle, "
+            "correlation_integral, participation_ratio, effective_rank, stable_rank, or one of scikit-dimension's.",
             "n1": "Rank of the inner neighbour, where the estimator has one.",
             "n2": "Rank of the outer neighbour; for mle and local_d2 the number of neighbours.",
             "transform": "What was done to the points first: centred, abtt3, zscore, gaussian_surrogate.",
@@ -131,7 +132,8 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "layer": _LAYER,
             "state": _STATE,
             "cloud": f"{_CLOUD[:-1]}; unmasked = all tokens before masking.",
-            "correlator": "E1, mean_cosine, C2, ...; of unmasked tokens large_norm_tokens and the like.",
+            "correlator": "E1, mean_cosine, C2, cosine_kurtosis or nonlinearity_ratio_8; of unmasked tokens "
+            "large_norm_tokens, large_norm_ratio or large_norm_at_start.",
             "value": "The correlation, or what the correlator's name says.",
             "std_error": _SE,
             "n_points": _N_POINTS,
@@ -141,7 +143,8 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
         "Comparisons of two layers of one run.",
         {
             "run_id": _RUN_ID,
-            "measure": "Name of the comparison.",
+            "measure": "autocorrelation, autocorrelation_raw, displacement, displacement_exponent, neighbour_overlap, "
+            "information_imbalance or cka.",
             "cloud": _CLOUD,
             "k": "Number of neighbours, where the measure has one.",
             "layer_a": _LAYER,
@@ -169,7 +172,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "run_id": _RUN_ID,
             "layer": _LAYER,
-            "quantity": "What is counted.",
+            "quantity": "What is counted: local_d2, distance_to_mean, neighbours_kept, displacement or cosine.",
             "bin_lower": "Lower edge of the bin.",
             "bin_upper": "Upper edge of the bin.",
             "count": "Tokens in the bin.",
@@ -179,7 +182,9 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
         "Checks on the sample of a run, and how they came out.",
         {
             "run_id": _RUN_ID,
-            "check_name": "Name of the check.",
+            "check_name": "norm_dropped_share, duplicates, unknown_token_share, tokens_per_character, token_types, "
+            "sequence_invariance, sequence_invariance_all_pairs, sequence_share, n_invariance, second_draw, "
+            "vocabulary_shift, d2_abtt3 or words_lost_share.",
             "layer": "Layer that was checked; NULL for the whole run.",
             "value": "What was found.",
             "threshold": "What it was held against.",

@@ -1,41 +1,41 @@
 """The process behind sandbox.query: one request on stdin, one answer on stdout, no other traces but the file copy.
 
-The answer is a line of JSON, and after it, unless that line reports an error, an Arrow stream. The copy is keyed by
-the version of the warehouse file and shared by all queries until the next write; it lies beside the warehouse.
-Copying is done here and not in the app because closing a plain file handle would drop the app's own DuckDB locks.
+The answer is a line of JSON, and after it, unless that line reports an error, an Arrow stream.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import hashlib
 import io
 import json
 import os
 import re
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.errors import QueryError, WorkdimError
-from core.warehouse.store import Warehouse, connect, wal
+from core.warehouse.sandbox_copy import current_copy
+from core.warehouse.sandbox_gate import only_statement
+from core.warehouse.store import Warehouse, connect
 
 MAX_RESULT_BYTES = 64 * 2**20
-COPIES = "query-copies"
-_STALE_PART_SECONDS = 600.0
-_READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-# Types that Arrow and polars carry unchanged; everything else (intervals, maps, ...) arrives as text.
+MAX_CELL_BYTES = 2**20
+MAX_CELL_ITEMS = 100_000
+MAX_COLUMNS = 500
+_FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+# Types that Arrow and polars carry unchanged; everything else (intervals, structs, maps, blobs, ...) arrives as text.
 _PLAIN = re.compile(
-    r"(BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*?\)|VARCHAR|BLOB|DATE|TIME|"
+    r"(BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*?\)|VARCHAR|DATE|TIME|"
     r"TIMESTAMP(_S|_MS|_NS)?|TIMESTAMP WITH TIME ZONE|\"NULL\")(\[\])*"
 )
 
@@ -69,9 +69,11 @@ def answer(request: dict[str, Any], on_timeout: Callable[[float], object]) -> by
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
-    statement = _only_statement(connection, request["sql"])
+    statement = only_statement(connection, request["sql"])
     started = time.perf_counter()
     rows = connection.sql(statement).limit(request["limit"] + 1)  # also gives equal column names different ones
+    if len(rows.columns) > MAX_COLUMNS:
+        raise QueryError(f"The result has {len(rows.columns):,} columns; at most {MAX_COLUMNS} are shown. Name fewer.")
     batches = _fetch(_as_plain_types(rows).to_arrow_reader(2048))
     seconds = time.perf_counter() - started
     table = pa.Table.from_batches(*batches)
@@ -80,18 +82,6 @@ def _rows(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> byt
         writer.write_table(table.slice(0, request["limit"]))
     header = {"truncated": table.num_rows > request["limit"], "seconds": seconds}
     return json.dumps(header).encode() + b"\n" + stream.getvalue()
-
-
-def _only_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
-    statements = connection.extract_statements(sql)
-    if not statements:
-        raise QueryError("There is no statement to run. Type one SELECT statement.")
-    if len(statements) > 1:
-        raise QueryError(f"There are {len(statements)} statements. Type one SELECT statement at a time.")
-    if statements[0].type not in _READS:
-        kind = statements[0].type.name.replace("_", " ")
-        raise QueryError(f"A {kind} statement is refused: the warehouse is only read here. Type one SELECT statement.")
-    return statements[0]
 
 
 def _as_plain_types(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
@@ -111,8 +101,52 @@ def _fetch(reader: pa.RecordBatchReader) -> tuple[list[pa.RecordBatch], pa.Schem
             raise QueryError(
                 f"The result is larger than {MAX_RESULT_BYTES // 2**20} MB. Select fewer columns or rows, or aggregate."
             )
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            _refuse_huge_cells(name, column)
+            _refuse_unheard_of_times(name, column)
         batches.append(batch)
     return batches, reader.schema
+
+
+def _refuse_huge_cells(name: str, column: pa.Array) -> None:
+    """One cell of megabytes would stop a browser's table."""
+    if pa.types.is_string(column.type):
+        largest, limit, unit = pc.max(pc.binary_length(column)).as_py() or 0, MAX_CELL_BYTES, "bytes"
+    elif pa.types.is_list(column.type):
+        largest, limit, unit = pc.max(pc.list_value_length(column)).as_py() or 0, MAX_CELL_ITEMS, "items"
+    else:
+        return
+    if largest > limit:
+        raise QueryError(
+            f"A cell of column {_brief(name)} holds {largest:,} {unit}; at most {limit:,} are shown. Cut it with left()"
+            " or list_slice(), or aggregate."
+        )
+
+
+def _refuse_unheard_of_times(name: str, column: pa.Array) -> None:
+    """The engine knows infinite dates, years beyond 9999 and the hour 24; nothing that reads its answer does."""
+    kind = column.type
+    if pa.types.is_list(kind):
+        _refuse_unheard_of_times(name, pc.list_flatten(column))
+        return
+    if pa.types.is_date32(kind):
+        plain, first, last = column.cast(pa.int32()), _FIRST_DAY, _LAST_DAY
+    elif pa.types.is_timestamp(kind):
+        per_day = 86_400 * _PER_SECOND[kind.unit]
+        plain, first, last = column.cast(pa.int64()), _FIRST_DAY * per_day, (_LAST_DAY + 1) * per_day - 1
+    elif pa.types.is_time(kind):
+        plain, first, last = column.cast(pa.int64()), 0, 86_400 * _PER_SECOND[kind.unit] - 1
+    else:
+        return
+    found = pc.min_max(plain).as_py()
+    if found["min"] is not None and not first <= found["min"] <= found["max"] <= last:
+        raise QueryError(
+            f"Column {_brief(name)} holds a time outside of the years 1 to 9999 or of the day. Cast it to VARCHAR."
+        )
+
+
+def _brief(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:60]}..."
 
 
 def _open_copy(warehouse: Warehouse, request: dict[str, Any]) -> duckdb.DuckDBPyConnection:
@@ -122,13 +156,13 @@ def _open_copy(warehouse: Warehouse, request: dict[str, Any]) -> duckdb.DuckDBPy
         "autoload_known_extensions": "false",
         "allow_community_extensions": "false",
         "python_enable_replacements": "false",
-        "max_execution_time": str(int(request["seconds"] * 1000)),
+        "max_execution_time": str(max(1, int(request["seconds"] * 1000))),  # 0 would be no limit
         "memory_limit": f"{request['memory_mb']}MB",
         "threads": "1",
         "temp_directory": "",
     }
     for attempt in range(3):
-        copy = _current_copy(warehouse)
+        copy = current_copy(warehouse)
         try:
             connection = connect(copy, read_only=True, wait=0.0, config=config)
         except duckdb.IOException:
@@ -139,48 +173,6 @@ def _open_copy(warehouse: Warehouse, request: dict[str, Any]) -> duckdb.DuckDBPy
             connection.execute("SET TimeZone = 'UTC'; SET lock_configuration = true")
             return connection
     raise AssertionError("unreachable")
-
-
-def _current_copy(warehouse: Warehouse) -> Path:
-    """The copy of the file as it stands now, made if need be."""
-    folder = _folder_for_copies(warehouse)
-    # Reading holds writers off until the copy is complete.
-    with connect(warehouse.path, read_only=True, wait=warehouse.wait, config={"threads": "1"}):
-        key = hashlib.sha256(repr(warehouse.version()).encode()).hexdigest()[:16]
-        copy = folder / f"{warehouse.path.name}-{key}.duckdb"
-        if copy.exists():
-            return copy
-        part = folder / f"{warehouse.path.name}-{key}.{os.getpid()}.part"
-        # The log first: closing our handle of the main file drops the lock on it.
-        if wal(warehouse.path).exists():
-            shutil.copyfile(wal(warehouse.path), wal(part))
-        shutil.copyfile(warehouse.path, part)
-    duckdb.connect(part).close()  # folds the log in
-    os.replace(part, copy)
-    _clear_away(folder, warehouse.path.name, copy)
-    return copy
-
-
-def _folder_for_copies(warehouse: Warehouse) -> Path:
-    """Beside the warehouse; where nothing can be written there, a private folder that goes with this process."""
-    beside = warehouse.path.parent / COPIES
-    with contextlib.suppress(OSError):
-        beside.mkdir(mode=0o700, exist_ok=True)
-        if os.access(beside, os.W_OK):
-            return beside
-    private = Path(tempfile.mkdtemp(prefix="workdim-"))
-    atexit.register(shutil.rmtree, private, ignore_errors=True)
-    return private
-
-
-def _clear_away(folder: Path, name: str, current: Path) -> None:
-    for file in folder.glob(f"{name}-*"):
-        if file == current:
-            continue
-        # Windows refuses while another query still uses the old copy; the next query clears it.
-        with contextlib.suppress(OSError):
-            if ".part" not in file.name or time.time() - file.stat().st_mtime > _STALE_PART_SECONDS:
-                file.unlink()
 
 
 def _cap_memory() -> None:
@@ -214,14 +206,29 @@ def _clear(error: Exception, request: dict[str, Any]) -> str:
         return f"The query needs more than {request['memory_mb']} MB of memory. Filter earlier or aggregate."
     if isinstance(error, duckdb.PermissionException):
         return "The query was refused: it sees the tables of the warehouse and no files, folders or networks."
+    if isinstance(error, OSError):
+        return (
+            f"The copy of the warehouse for this query cannot be made: {error.strerror or error}. Nothing was changed."
+        )
     if "read-only mode" in text:
         return "The query was refused: the warehouse is only read here."
+    if "configuration has been locked" in text:
+        return "The query was refused: settings cannot be changed here."
+    if "to DECIMAL(38,0)" in text:
+        return "A whole number of the result has more than 38 digits. Cast it to DOUBLE or to VARCHAR."
+    if "needs an extension" in text or "try installing" in text.lower() or "required extension" in text.lower():
+        return "The query was refused: it needs an extension of DuckDB, and none is loaded here."
     if "expression depth limit" in text:
         return "The statement is nested too deeply (more than 1,000 levels)."
     if isinstance(error, duckdb.ParserException):
-        return f"{text.splitlines()[0].removeprefix('Parser Error: ')}. Type one SELECT statement."
+        return f"{_cut(text.splitlines()[0].removeprefix('Parser Error: '))}. Type one SELECT statement."
     sentences = text.split("\n\nLINE ")[0].splitlines()
-    return " ".join(line.strip() for line in sentences if line.strip()) or type(error).__name__
+    return _cut(" ".join(line.strip() for line in sentences if line.strip())) or type(error).__name__
+
+
+def _cut(text: str) -> str:
+    """The engine repeats what was typed, however long that is."""
+    return text if len(text) <= 600 else f"{text[:600]}..."
 
 
 if __name__ == "__main__":

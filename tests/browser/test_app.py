@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from pptx import Presentation
@@ -150,6 +150,73 @@ def test_a_section_is_a_link(page: sync_api.Page, address: str) -> None:
     assert "section=pairs" in page.url
     page.reload()
     page.locator(".js-plotly-plot .cbaxis").first.wait_for()
+
+
+MARKUP = """
+SELECT '<img src=x onerror="window.ran=1">' AS "<script>window.ran=2</script>",
+    '[link](javascript:window.ran=3)' AS "**bold**", '<script>window.ran=4</script>' AS kind, 1 AS layer, 2 AS value
+UNION ALL SELECT '<svg onload="window.ran=5">', 'plain', 'other', 2, 3
+"""
+
+
+def test_a_query_by_link_by_example_and_by_hand(page: sync_api.Page, address: str, tmp_path: Path) -> None:
+    page.goto(f"{address}/query?sql={quote('SELECT run_id, pass FROM runs ORDER BY run_id')}")
+    see(page, "Query")
+    page.get_by_text("Rows: 7, columns: 2").wait_for()
+
+    page.get_by_role("combobox", name="Examples").click()
+    page.get_by_role("option", name="Profile of the newest run, layer by layer").click()
+    page.get_by_text("Rows: 6, columns: 7").wait_for()
+    page.locator(".js-plotly-plot .xtitle", has_text="layer").wait_for()
+    assert page.url.endswith("example=one_profile")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV for Excel").click()
+    download.value.save_as(tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text(encoding="utf-8-sig").startswith("layer,state,d2")
+
+    editor = page.get_by_role("textbox", name="SQL")
+    editor.fill("DROP TABLE runs")
+    editor.press("Control+Enter")
+    page.get_by_text("A DROP statement is refused").wait_for()
+    assert page.get_by_role("button", name="CSV for Excel").count() == 0
+
+
+def test_markup_in_an_answer_is_text(page: sync_api.Page, address: str) -> None:
+    page.goto(f"{address}/query?sql={quote(MARKUP)}")
+    page.get_by_text("Rows: 2, columns: 5").wait_for()
+    page.locator(".js-plotly-plot .legendtext", has_text="<img src=x").wait_for()
+    page.locator(".js-plotly-plot .legendtitletext", has_text="<script>window.ran=2</script>").wait_for()
+    page.get_by_role("combobox", name="Horizontal").click()  # the names of columns, as options
+    page.get_by_role("option").first.wait_for()
+    page.keyboard.press("Escape")
+    for sql in ("SELECT * FROM \"<img src=x onerror='window.ran=6'>\"", "SELECT error('<svg onload=window.ran=7>')"):
+        editor = page.get_by_role("textbox", name="SQL")
+        editor.fill(sql)
+        editor.press("Control+Enter")
+        page.get_by_role("alert").get_by_text("window.ran").wait_for()
+        page.get_by_role("alert").wait_for()
+    assert page.evaluate("window.ran") is None
+    assert page.locator("a[href^='javascript']").count() == 0
+
+
+def test_a_query_is_saved_and_opened_by_its_name(page: sync_api.Page, address: str) -> None:
+    page.goto(f"{address}/query?sql={quote('SELECT 3 AS three')}")
+    page.get_by_text("Rows: 1, columns: 1").wait_for()
+    page.get_by_role("button", name="Save...").click()
+    page.get_by_role("textbox", name="Name").fill("<b>three</b>")
+    page.get_by_role("textbox", name="Note").click()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("Saved as <b>three</b>.").wait_for()
+    page.wait_for_url("**/query?saved=*")
+    page.goto(page.url)
+    page.get_by_text("Saved as <b>three</b>.").wait_for()
+    page.get_by_text("Rows: 1, columns: 1").wait_for()
+
+
+def test_a_long_query_is_cancelled(page: sync_api.Page, address: str) -> None:
+    page.goto(f"{address}/query?sql={quote('SELECT sleep_ms(60000)')}")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("The query was cancelled.").wait_for()
 
 
 def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, address: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.records import Profile
+from core.report import exports
 from core.ui import tables
 from core.warehouse import parcels
 from core.warehouse.store import Warehouse
@@ -35,6 +36,7 @@ TITLES = {
         "home.py": "Workdim",
         "pilot.py": "Measure models",
         "profiles.py": "Profiles",
+        "query.py": "Query",
         "ranking.py": "Ranking",
         "report.py": "Report",
         "scores.py": "Scores",
@@ -43,6 +45,7 @@ TITLES = {
         "home.py": "Workdim",
         "pilot.py": "モデルの測定",
         "profiles.py": "層プロファイル",
+        "query.py": "クエリ",
         "ranking.py": "ランキング",
         "report.py": "レポート",
         "scores.py": "スコア",
@@ -365,7 +368,7 @@ def test_every_row_of_a_download_says_which_pass_it_is_and_whether_it_is_vetoed(
     exported: list[pl.DataFrame] = []
     monkeypatch.setattr(tables, "download", lambda frame, *_: exported.append(frame))
     assert not opened("profiles.py", section=section, runs=random.run.run_id).exception
-    line = pl.read_csv(tables.as_csv(exported[-1])).row(0, named=True)
+    line = pl.read_csv(exports.excel_csv(exported[-1])).row(0, named=True)
     assert (line["run_id"], line["pass"]) == (random.run.run_id, "random_init")
     assert (line["model_seed"], line["worst_check"]) == (random.run.model_seed, "veto")
     assert line["vetoed_by"] == "norm_dropped_share" and "qualifiers" in line

@@ -10,6 +10,7 @@ import pytest
 from pptx import Presentation
 
 from core.analysis import ranking
+from core.report import exports
 from core.report.pair_figures import Exponent
 from core.ui import check_tables, deck, inputs, pair_section, published, states, tables
 from core.ui.plain import plain
@@ -129,7 +130,7 @@ def test_a_pace_is_told_beyond_its_error_and_without_a_cause(value: float, error
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
 def test_no_text_of_an_export_is_a_formula(name: str) -> None:
     frame = pl.DataFrame({"name": [name, "a=b"], "value": [-1.5, 2.0], "tags": [["=x"], []]})
-    back = pl.read_csv(tables.as_csv(frame))
+    back = pl.read_csv(exports.excel_csv(frame))
     assert back["name"].to_list() == ["'" + name, "a=b"]
     assert back["value"].to_list() == [-1.5, 2.0]
     assert back["tags"][0] == "'=x"

@@ -14,6 +14,11 @@ LISTED = {
     ("layer_estimates", "transform"): "transform",
     ("layer_correlators", "cloud"): "cloud",
     ("run_checks", "outcome"): "outcome",
+    ("run_checks", "check_name"): "check",
+    ("layer_pairs", "measure"): "pair",
+    ("layer_distributions", "quantity"): "quantity",
+    ("layer_correlators", "correlator"): "correlator",
+    ("layer_estimates", "estimator"): "estimator",
     ("run_summaries", "verdict"): "verdict",
 }
 

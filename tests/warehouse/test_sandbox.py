@@ -1,13 +1,12 @@
-"""Typed SQL: what it may see, what it may not do, and what it says then."""
+"""Typed SQL: what it sees, and how its answer arrives. What is refused: test_hostile_sql.py."""
 
 import json
-import re
 import time
 
 import polars as pl
 import pytest
 
-from core.errors import QueryError, WarehouseError
+from core.errors import WarehouseError
 from core.warehouse import parcels, sandbox, sandbox_worker
 from core.warehouse.store import Warehouse
 from tests.profiles import make_profile
@@ -49,6 +48,37 @@ def test_odd_types_arrive_as_text_and_equal_names_are_told_apart(filled):
     assert [frame["span"][0], frame["m"][0], frame["s"][0]] == ["3 days", "{k=1}", "{'a': 1}"]
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "PIVOT run_checks ON outcome IN ('pass', 'warn') USING count(*) GROUP BY run_id",
+        "FROM (UNPIVOT (SELECT 1 AS a, 2 AS b) ON a, b)",
+        "VALUES (1), (2)",
+        "TABLE runs",
+        "FROM runs ORDER BY ALL LIMIT 10%",
+        "SELECT * EXCLUDE (config) REPLACE (seed + 1 AS seed) FROM runs",
+        "SELECT COLUMNS('.*_id') FROM runs USING SAMPLE 3",
+        "SELECT list_transform([1, 2], lambda x: x + 1), TRY(1 / 0), config->>'$.model' FROM runs",
+        "SELECT * FROM runs ASOF JOIN models ON runs.model_id = models.model_id AND runs.seed < models.n_layers",
+        "SELECT pass, seed, count(*) FROM runs GROUP BY GROUPING SETS ((pass), (seed), ())",
+        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT * FROM t",
+        "SELECT DISTINCT ON (pass) pass, avg(seed) OVER w FROM runs WINDOW w AS (PARTITION BY pass) ORDER BY pass",
+        "WITH pg_rank AS (SELECT 1 AS duckdb_settings) SELECT duckdb_settings, version() FROM pg_rank",
+        "SELECT json_each.* FROM runs, json_each(phase_seconds)",
+        "SELECT started_at AT TIME ZONE 'Asia/Tokyo' FROM runs",
+        "SUMMARIZE runs",
+        "SHOW ALL TABLES",
+        "EXPLAIN ANALYZE SELECT * FROM runs",
+        "-- a remark\nexplain (format json) select 1",
+    ],
+)
+def test_every_way_to_ask_is_open(filled, sql):
+    request = {"path": str(filled.path), "wait": 10.0, "limit": 10, "seconds": 10.0, "memory_mb": 512, "sql": sql}
+    line, _, rest = sandbox_worker.answer(request, pytest.fail).partition(b"\n")
+    assert "error" not in json.loads(line), line
+    assert rest
+
+
 def test_a_query_sees_the_newest_rows_and_old_copies_go(filled, add_parcel):
     sql = "SELECT count(*) AS n FROM runs"
     assert sandbox.query(filled, sql).frame["n"].to_list() == [1]
@@ -86,70 +116,6 @@ def test_rows_that_are_still_in_the_log_are_seen(warehouse, add_parcel, python):
     assert process.wait() == 9
     assert warehouse.version()[3] > 0  # the log of the killed process
     assert sandbox.query(warehouse, "SELECT count(*) AS n FROM runs").frame["n"].to_list() == [1]
-
-
-@pytest.mark.parametrize(
-    ("sql", "message"),
-    [
-        ("", "no statement"),
-        ("-- only a remark", "no statement"),
-        ("SELECT 1; DROP TABLE runs", "2 statements"),
-        ("DROP TABLE runs", "DROP statement is refused"),
-        ("INSERT INTO runs SELECT * FROM runs", "INSERT statement is refused"),
-        ("UPDATE runs SET seed = 1", "UPDATE statement is refused"),
-        ("CREATE TEMP TABLE t AS SELECT 1", "CREATE statement is refused"),
-        ("ATTACH 'other.duckdb'", "ATTACH statement is refused"),
-        ("COPY runs TO 'stolen.csv'", "COPY statement is refused"),
-        ("EXPORT DATABASE 'stolen'", "EXPORT statement is refused"),
-        ("PRAGMA database_list", "PRAGMA statement is refused"),
-        ("SET memory_limit = '100GB'", "SET statement is refused"),
-        ("INSTALL httpfs", "statement is refused"),
-        ("CALL pragma_version()", "CALL statement is refused"),
-        ("WITH gone AS (DELETE FROM runs RETURNING *) SELECT * FROM gone", "only read"),
-        ("EXPLAIN ANALYZE DELETE FROM runs", "only read"),
-        ("SELECT * FROM read_csv('{secret}')", "no files"),
-        ("SELECT * FROM read_text('{secret}')", "no files"),
-        ("SELECT * FROM glob('*')", "no files"),
-        ("FROM '{secret}'", "no files"),
-        ("SELECT * FROM read_parquet('https://example.org/x.parquet')", "no files"),
-        ("SELECT * FROM statement", "does not exist"),  # a Python variable of the worker
-        ("SELEC 1", "syntax error"),
-        ("SELECT nope FROM runs", 'column "nope" not found'),
-        ("SELECT * FROM runs WHERE seed = ?", "parameters"),
-        ("SELECT " + "(" * 5000 + "1" + ")" * 5000, "nested too deeply"),
-    ],
-)
-def test_everything_else_is_refused_in_one_line(warehouse, tmp_path, sql, message):
-    secret = tmp_path / "secret.csv"
-    secret.write_text("word\nhunter2\n", encoding="utf-8")
-    before = warehouse.version()
-    request: dict = {"path": str(warehouse.path), "wait": 10.0, "limit": 10, "seconds": 10.0, "memory_mb": 512}
-    request["sql"] = sql.replace("{secret}", secret.as_posix())
-    line, _, rest = sandbox_worker.answer(request, pytest.fail).partition(b"\n")
-    assert re.search(message, json.loads(line)["error"])
-    assert "\n" not in json.loads(line)["error"]
-    assert rest == b""
-    assert warehouse.version() == before
-    assert {f.name for f in tmp_path.iterdir()} <= {"workdim.duckdb", "secret.csv", "query-copies"}
-
-
-@pytest.mark.parametrize(
-    ("sql", "message"),
-    [
-        (
-            "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t",
-            "longer than 0.5 seconds",
-        ),
-        ("SELECT sleep_ms(100000)", "longer than 0.5 seconds"),
-        ("SELECT repeat('x', 30000000) FROM range(10)", "larger than 64 MB|MB of memory|longer than"),
-        ("SELECT list(a.i || b.i) FROM range(100000) a(i), range(1000) b(i)", "MB of memory|longer than"),
-    ],
-)
-def test_greedy_queries_are_stopped(warehouse, sql, message):
-    started = time.monotonic()
-    with pytest.raises(QueryError, match=message):
-        sandbox.query(warehouse, sql, seconds=0.5)
-    assert time.monotonic() - started < 30
 
 
 def test_a_long_query_does_not_hold_up_a_writer(filled, python):

@@ -1,0 +1,67 @@
+"""Rows as files that leave the app: CSV for programs, CSV for spreadsheets, Parquet, JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+_FORMULA = r"^([=+\-@\t\r\n＝＋－＠])"
+"""What a spreadsheet takes for the start of a formula, in the full width of Japanese keyboards too."""
+
+
+def csv(frame: pl.DataFrame) -> bytes:
+    """UTF-8, at full precision; lists as JSON."""
+    return _flat(frame).write_csv().encode("utf-8")
+
+
+def excel_csv(frame: pl.DataFrame) -> bytes:
+    """As `csv`, with the mark that makes Excel read UTF-8.
+
+    A text that a spreadsheet would run as a formula, heading or cell, gets an apostrophe in front; numbers stay so.
+    """
+    flat = _flat(frame)
+    safe = flat.with_columns(pl.col(pl.String).str.replace(_FORMULA, "'$1"))
+    headings = pl.Series(flat.columns, dtype=pl.String).str.replace(_FORMULA, "'$1").to_list()
+    # A row of its own: two headings may have become equal, which no frame allows and every spreadsheet does.
+    first = pl.DataFrame([headings], schema=[str(number) for number in range(len(headings))], orient="row")
+    return (first.write_csv(include_header=False, include_bom=True) + safe.write_csv(include_header=False)).encode()
+
+
+def parquet(frame: pl.DataFrame) -> bytes:
+    content = io.BytesIO()
+    frame.write_parquet(content, compression="zstd")
+    return content.getvalue()
+
+
+def as_json(frame: pl.DataFrame) -> bytes:
+    """A list of objects: times as text, and so the numbers that JSON has no way to write (NaN, infinity)."""
+    rows = [{name: _json_value(value) for name, value in row.items()} for row in frame.iter_rows(named=True)]
+    return json.dumps(rows, default=str, ensure_ascii=False, indent=1, allow_nan=False).encode("utf-8")
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_json_value(one) for one in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """Lists of texts with a space between them, as in every table of the app; other lists as JSON."""
+    lists = {name: kind for name, kind in frame.schema.items() if isinstance(kind, (pl.List, pl.Array))}
+    return frame.with_columns(
+        pl.col(name).list.join(" ")
+        if kind == pl.List(pl.String)
+        else pl.Series(name, [_as_text(value) for value in frame[name].to_list()], dtype=pl.String)
+        for name, kind in lists.items()
+    )
+
+
+def _as_text(values: list | None) -> str | None:
+    return None if values is None else json.dumps(_json_value(values), default=str, ensure_ascii=False)

@@ -1,0 +1,149 @@
+"""Where a statement comes from: typed, from a link, from the examples or from the saved queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.errors import InputError, unknown_name
+from core.report.example_titles import example_title
+from core.ui import language, query_saved, reads
+from core.ui.plain import plain
+from core.warehouse.examples import EXAMPLES
+from core.warehouse.sandbox import MAX_CHARACTERS
+from core.warehouse.saved import find
+
+MAX_LINK = 3_000
+"""Characters of a statement that a link may hold: browsers and mail programs cut long addresses."""
+TIME_LIMITS = (10, 60, 300)
+_TEXT = "query text"
+_KEPT = "query kept"
+_ASKED = "query asked"
+_PUBLISHED = "query published"
+_PARAMETERS = ("saved", "example", "sql")
+_MONOSPACED = "<style>.st-key-statement textarea {font-family: 'Source Code Pro', monospace; font-size: 0.9rem}</style>"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A statement that somebody wants run now."""
+
+    sql: str
+    seconds: float
+
+
+def ask() -> Asked | None:
+    """The editor with what it can be filled from; None where nothing new is asked for."""
+    _ = language.translator()
+    _take_link()
+    # Streamlit forgets the text of an editor that another page did not draw.
+    st.session_state.setdefault(_TEXT, st.session_state.get(_KEPT, ""))
+    with st.container(horizontal=True, gap="small"):
+        _pick_example()
+        _pick_saved()
+    st.html(_MONOSPACED)
+    with st.container(key="statement"), st.form("statement form", border=False):
+        sql = st.text_area(_("SQL"), key=_TEXT, height=280, max_chars=MAX_CHARACTERS,
+                           placeholder="SELECT * FROM runs", help=_("Ctrl+Enter runs it."))  # fmt: skip
+        with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+            is_run = st.form_submit_button(_("Run the query"), type="primary", icon=":material/play_arrow:")
+            is_saved = st.form_submit_button(_("Save..."), icon=":material/bookmark_add:")
+            seconds = st.selectbox(
+                _("Time limit"), TIME_LIMITS, format_func=lambda n: _("{n} seconds").format(n=n), width=160,
+                label_visibility="collapsed",
+            )  # fmt: skip
+    st.session_state[_KEPT] = sql
+    if is_saved:
+        query_saved.ask_for_name()
+    query_saved.show_form(sql)
+    query_saved.show_current(sql)
+    from_elsewhere = st.session_state.pop(_ASKED, False)
+    return Asked(sql, seconds) if is_run or from_elsewhere else None
+
+
+def fill(sql: str) -> None:
+    """Put a statement into the editor and have it run; to be called before the editor is drawn."""
+    st.session_state[_TEXT] = st.session_state[_KEPT] = sql
+    st.session_state[_ASKED] = True
+
+
+def publish(sql: str) -> None:
+    """Make the address lead to what is shown, or say why it does not."""
+    _ = language.translator()
+    params = _address(sql)
+    for key in _PARAMETERS:
+        if key in params:
+            st.query_params[key] = params[key]
+        else:
+            st.query_params.pop(key, None)
+    st.session_state[_PUBLISHED] = params
+    if not params:
+        line = _(
+            "This statement is too long for a link ({n} characters; at most {most}). Save it: the address of a saved "
+            "query is short."
+        )
+        st.caption(line.format(n=f"{len(sql):,}", most=f"{MAX_LINK:,}"))
+
+
+def _address(sql: str) -> dict[str, str]:
+    """By name where it has one: such an address is short, and a saved query may be mended behind it."""
+    saved = {row.sql: row.name for row in reads.saved_queries()}
+    examples = {text: name for name, text in EXAMPLES.items()}
+    if sql.strip() in saved:
+        return {"saved": saved[sql.strip()]}
+    if sql in examples:
+        return {"example": examples[sql]}
+    return {"sql": sql} if len(sql) <= MAX_LINK else {}
+
+
+def _take_link() -> None:
+    """A parameter that we did not write ourselves comes from a link, and a link wins."""
+    params = {key: st.query_params[key] for key in _PARAMETERS if key in st.query_params}
+    if not params or params == st.session_state.get(_PUBLISHED):
+        return
+    st.session_state[_PUBLISHED] = params
+    try:
+        fill(_linked(params))
+    except InputError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+
+
+def _linked(params: dict[str, str]) -> str:
+    if "saved" in params:
+        return find(reads.warehouse(), params["saved"]).sql
+    if "example" not in params:
+        return params["sql"]
+    if params["example"] not in EXAMPLES:
+        raise InputError(unknown_name("example", params["example"], EXAMPLES))
+    return EXAMPLES[params["example"]]
+
+
+def _pick_example() -> None:
+    _ = language.translator()
+
+    def take() -> None:
+        if name := st.session_state["query example"]:
+            fill(EXAMPLES[name])
+        st.session_state["query example"] = None
+
+    st.selectbox(
+        _("Examples"), list(EXAMPLES), index=None, key="query example", on_change=take,
+        placeholder=_("Choose a question"), format_func=lambda name: example_title(name, language.current()),
+    )  # fmt: skip
+
+
+def _pick_saved() -> None:
+    _ = language.translator()
+    saved = {row.name: row for row in reads.saved_queries()}
+
+    def take() -> None:
+        if name := st.session_state["query saved"]:
+            fill(saved[name].sql)
+        st.session_state["query saved"] = None
+
+    if saved:
+        st.selectbox(
+            _("Saved queries"), list(saved), index=None, key="query saved", on_change=take,
+            placeholder=_("Choose a query"),
+        )  # fmt: skip

@@ -1,0 +1,63 @@
+"""Saved queries outlive the file, and the schema is told in the words of its comments."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from core.errors import InputError
+from core.tables import TABLES, columns
+from core.warehouse import saved, schema
+from core.warehouse.comments import COMMENTS
+
+
+def test_a_query_is_saved_found_replaced_and_forgotten(warehouse):
+    saved.save(warehouse, " first look ", "SELECT 1 ", note="  ")
+    assert [(row.name, row.sql, row.note) for row in saved.all_saved(warehouse)] == [("first look", "SELECT 1", None)]
+    with pytest.raises(InputError, match="saved already"):
+        saved.save(warehouse, "first look", "SELECT 2")
+    assert saved.find(warehouse, "first look").sql == "SELECT 1"
+    saved.save(warehouse, "first look", "SELECT 2", note="two", replace=True)
+    assert saved.find(warehouse, "first look").note == "two"
+    mirrored = pl.read_parquet(warehouse.mirror / "saved_queries.parquet")
+    assert mirrored.select("name", "sql").rows() == [("first look", "SELECT 2")]
+    saved.delete(warehouse, "first look")
+    assert saved.all_saved(warehouse) == []
+    assert pl.read_parquet(warehouse.mirror / "saved_queries.parquet").is_empty()
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 81, "two\nlines", "zero\u200bwidth", "\u202eturned", "nul\0"])
+def test_a_name_that_cannot_be_read_is_refused(warehouse, name):
+    with pytest.raises(InputError):
+        saved.save(warehouse, name, "SELECT 1")
+    assert saved.all_saved(warehouse) == []
+
+
+@pytest.mark.parametrize("name", ["表の一覧", "it's; DROP TABLE runs --", "<b>bold</b>", "a,b%2C&c=d#e"])
+def test_any_other_name_is_kept_letter_by_letter(warehouse, name):
+    saved.save(warehouse, name, "SELECT '" + "長" * 1000 + "'")
+    assert saved.find(warehouse, name).name == name
+
+
+def test_an_unknown_name_lists_what_is_there(warehouse):
+    with pytest.raises(InputError, match="none has been saved"):
+        saved.find(warehouse, "x")
+    saved.save(warehouse, "ranking", "SELECT 1")
+    with pytest.raises(InputError, match="Did you mean ranking"):
+        saved.delete(warehouse, "rankin")
+
+
+def test_the_schema_tells_every_column_with_its_comment(warehouse):
+    told = {table.name: table for table in schema.tables(warehouse)}
+    assert told.keys() == COMMENTS.keys()
+    for name, (comment, meanings) in COMMENTS.items():
+        assert told[name].comment == comment
+        assert {column.name: column.comment for column in told[name].columns} == meanings
+    assert [column.name for column in told["scores"].columns] == columns(TABLES["scores"])
+    assert told["scores"].n_rows > 1000 and told["runs"].n_rows == 0
+
+
+def test_a_table_is_found_by_its_name_and_no_other(warehouse):
+    assert schema.find(warehouse, "RUNS").name == "runs"
+    with pytest.raises(InputError, match="Did you mean runs"):
+        schema.find(warehouse, "run")
