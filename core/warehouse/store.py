@@ -10,6 +10,7 @@ on POSIX systems, closing any handle of a file drops every lock that the process
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import re
@@ -25,6 +26,7 @@ import polars as pl
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.warehouse import migrations, mirror, scores
 
+_log = logging.getLogger("workdim")
 _BUSY = (
     "Could not set lock",  # another process has it, POSIX
     "being used by another process",  # the same on Windows
@@ -87,9 +89,14 @@ class Warehouse:
 
         `mirrored` names the tables of `mirror.TABLES` that the block changes: no parcel holds them.
         """
-        with self._session(read_only=False) as connection, _transaction(connection):
-            yield connection
-            mirror.write(connection, self.mirror, mirrored)
+        with self._session(read_only=False) as connection:
+            try:
+                with _transaction(connection):
+                    yield connection
+                    mirror.write(connection, self.mirror, mirrored)
+            except BaseException:
+                mirror.put_back(connection, self.mirror, mirrored)
+                raise
 
     def prepare(self) -> None:
         """Make the file, or bring it up to date; costs one short opening where nothing is to be done."""
@@ -115,9 +122,19 @@ class Warehouse:
                     with _transaction(connection):
                         migrations.apply(connection, steps)
                         scores.load_reference(connection)
+                        self._bring_together(connection, is_new=len(steps) == len(migrations.MIGRATIONS))
                 yield connection
             finally:
                 connection.close()
+
+    def _bring_together(self, connection: duckdb.DuckDBPyConnection, is_new: bool) -> None:
+        """A new file takes back what the mirror holds of one that was lost; an older one gets its first mirror."""
+        if not is_new:
+            mirror.write(connection, self.mirror)
+        elif not mirror.is_empty(self.mirror):
+            with duckdb.connect(":memory:", config=_CONFIG) as rehearsal:
+                migrations.apply(rehearsal, sorted(migrations.MIGRATIONS))
+                mirror.read_back(connection, rehearsal, self.mirror, _log.warning)
 
 
 def is_there(path: Path) -> bool:
