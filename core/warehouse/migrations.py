@@ -17,6 +17,10 @@ from core.warehouse.comments import COMMENTS
 Connection = duckdb.DuckDBPyConnection
 
 
+class NewerSchema(WarehouseError):
+    """The file has steps that this version does not know."""
+
+
 def create_runs(connection: Connection) -> None:
     """What was measured: models, corpora, runs."""
     connection.execute("""
@@ -195,7 +199,7 @@ def pending(connection: Connection) -> list[int]:
     applied = _applied(connection)
     unknown = sorted(applied - MIGRATIONS.keys())
     if unknown:
-        raise WarehouseError(
+        raise NewerSchema(
             f"was written by a newer Workdim (schema step {unknown[-1]}; this one knows {max(MIGRATIONS)}). "
             "Update Workdim, or choose another file with --warehouse."
         )

@@ -74,9 +74,14 @@ class Warehouse:
         """What people wrote or imported, table by table: the rows that no parcel holds."""
         return self.path.parent / "mirror"
 
+    @property
+    def backups(self) -> Path:
+        """Backups, and copies from before migrations."""
+        return self.path.parent / "backups"
+
     def version(self) -> tuple[int, ...]:
         """Changes with every write: time and size of the file and of its write-ahead log."""
-        return (*_stamp(self.path), *_stamp(wal(self.path)))
+        return stamp_of(self.path)
 
     def read(self, sql: str, params: Any = None) -> pl.DataFrame:
         """The result of one query; the warehouse is made first if it is not there yet."""
@@ -119,10 +124,16 @@ class Warehouse:
                     self.prepare()
                     connection = connect(self.path, read_only, self.wait)
                 elif steps:
+                    is_new = len(steps) == len(migrations.MIGRATIONS)
+                    if not is_new:
+                        from core.warehouse.copying import before_migration
+
+                        connection.close()
+                        connection, steps = before_migration(self.path, self.backups, self.wait)
                     with _transaction(connection):
                         migrations.apply(connection, steps)
                         scores.load_reference(connection)
-                        self._bring_together(connection, is_new=len(steps) == len(migrations.MIGRATIONS))
+                        self._bring_together(connection, is_new)
                 yield connection
             finally:
                 connection.close()
@@ -135,6 +146,11 @@ class Warehouse:
             with duckdb.connect(":memory:", config=_CONFIG) as rehearsal:
                 migrations.apply(rehearsal, sorted(migrations.MIGRATIONS))
                 mirror.read_back(connection, rehearsal, self.mirror, _log.warning)
+
+
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Time and size of the file and of its write-ahead log."""
+    return (*_stamp(path), *_stamp(wal(path)))
 
 
 def is_there(path: Path) -> bool:
@@ -206,7 +222,8 @@ def clear_errors(path: Path) -> Iterator[None]:
         raise
     except WarehouseError as error:
         if str(error).startswith(("was ", "is ")):  # a sentence about this file, from the migrations
-            raise WarehouseError(f"The warehouse {path} {error}") from error
+            way_back = _way_back(path) if isinstance(error, migrations.NewerSchema) else ""
+            raise WarehouseError(f"The warehouse {path} {error}{way_back}") from error
         raise
     except duckdb.Error as error:
         clear = _explained(path, error)
@@ -229,11 +246,26 @@ def _explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceErro
         )
     if "with version number" in text or "storage version" in text:
         return WarehouseError(f"{path} was written by a newer DuckDB than {duckdb.__version__}: update duckdb.")
+    if "replaying WAL" in text or "WAL was created" in text:
+        return WarehouseError(
+            f"The log {wal(path)} belongs to another state of the warehouse {path}: move the log away, and run "
+            "`python -m core ingest`."
+        )
     if "Corrupt database" in text or "Could not read enough bytes" in text:
         return WarehouseError(f"{path} is damaged. `python -m core ingest --rebuild` makes it anew from the parcels.")
     if isinstance(error, (duckdb.IOException, duckdb.PermissionException)):
         return ResourceError(f"The warehouse {path} cannot be used: {first.removeprefix('IO Error: ')}.")
     return None
+
+
+def _way_back(path: Path) -> str:
+    """To a file that this version can read: the copy made before a newer one brought it up to date."""
+    from core.warehouse.copying import step_copies
+
+    known = [copy for copy in step_copies(path, path.parent / "backups") if copy.step in migrations.MIGRATIONS]
+    if not known:
+        return ""
+    return f" As it was before that, it is kept: python -m core restore {known[0].file}"
 
 
 def _locked_line(path: Path, text: str, wait: float) -> str:
