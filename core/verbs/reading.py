@@ -54,7 +54,9 @@ def ingest(options: argparse.Namespace) -> int:
         new = sum(parcels.take_copy(warehouse, folder) for folder in shipped)
         print(f"{new} of {len(shipped)} reference profiles were taken in; they carry the tag 'reference'.")
     elif options.rebuild:
-        taken = parcels.rebuild(warehouse, warn)
+        from core.warehouse.rebuilding import rebuild
+
+        taken = rebuild(warehouse, warn)
         print(f"The warehouse was made anew from {len(taken)} parcels.")
     else:
         waiting = len(parcels.waiting_parcels(warehouse))
