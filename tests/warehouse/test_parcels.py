@@ -169,6 +169,37 @@ def test_rows_of_another_run_model_or_corpus_are_refused(warehouse, add_parcel, 
     assert rows(warehouse, "runs").is_empty()
 
 
+def with_row(profile, table, **changes):
+    rows = getattr(profile, table)
+    return replace(profile, **{table: [*rows, replace(rows[0], **changes)]})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda p: with_row(p, "estimates", layer=5), "row of layer 5 in layer_estimates, and its model has 4 blocks"),
+        (lambda p: with_row(p, "distributions", layer=-1), "row of layer -1 in layer_distributions"),
+        (lambda p: with_row(p, "pairs", layer_b=9), "row of layer 9 in layer_pairs"),
+        (lambda p: with_row(p, "summaries", cloud="other", working_layer_last=7), "row of layer 7 in run_summaries"),
+        (lambda p: with_row(p, "estimates", value=3.0), "one row of layer_estimates twice .layer 0, state residual"),
+        (lambda p: with_row(p, "summaries", verdict="found"), "one row of run_summaries twice"),
+        (lambda p: with_row(p, "checks", value=9.0), "one row of run_checks twice"),
+    ],
+)
+def test_rows_that_cannot_be_of_this_run_are_refused_in_one_line(warehouse, add_parcel, wrong, message):
+    folder = add_parcel(wrong(make_profile(RUN_IDS[0])))
+    with pytest.raises(WarehouseError, match=message) as caught:
+        parcels.ingest(warehouse, folder)
+    assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+    assert rows(warehouse, "runs").is_empty() and rows(warehouse, "layer_estimates").is_empty()
+
+
+def test_a_parent_a_control_and_a_pilot_may_come_later(warehouse, add_parcel):
+    profile = make_profile(RUN_IDS[0], parent_run_id=RUN_IDS[3], pilot_id="later")
+    summaries = [replace(row, control_run_ids=[RUN_IDS[2]]) for row in profile.summaries]
+    assert parcels.ingest(warehouse, add_parcel(replace(profile, summaries=summaries)))
+
+
 @pytest.mark.parametrize(
     "other", [{"model": make_model(weights_sha256="f" * 64)}, {"corpus": make_corpus(sha256="f" * 64)}]
 )
