@@ -93,6 +93,18 @@ def fingerprint_in(file: Path) -> str | None:
         return None
 
 
+def unreadable(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Mirror files that cannot be read to the end, and why."""
+    for table in TABLES:
+        for file in files(folder, table):
+            try:
+                pl.read_parquet(file)
+            except FileNotFoundError:  # taken out since
+                continue
+            except (OSError, pl.exceptions.PolarsError) as error:
+                yield file, str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 def is_empty(folder: Path) -> bool:
     return not any(files(folder, table) for table in TABLES)
 

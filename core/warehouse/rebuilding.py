@@ -38,11 +38,18 @@ def rebuild(
         old.refuse_newer()
         # What was finished since; from here on nobody else writes.
         taken += _all_parcels(beside, warehouse, set(taken), lambda line: None, lambda done, total: None)
-        _take_over_runs(beside, old, taken, report)
+        take_over_runs(beside, old, set(taken), report)
         with beside.write(mirrored=mirror.TABLES) as connection:
             take_over(connection, old, mirror.TABLES, report)
         old.exchange(beside.path, path.with_name(path.name + ".before-rebuild"))
     return taken
+
+
+def mend_mirror(warehouse: Warehouse) -> None:
+    """Write anew what the mirror lacks of the warehouse, or holds beyond reading."""
+    with warehouse.write(mirrored=mirror.TABLES):
+        for file, _ in list(mirror.unreadable(warehouse.mirror)):
+            file.unlink(missing_ok=True)
 
 
 def take_over(
@@ -74,8 +81,8 @@ def _all_parcels(
     return taken
 
 
-def _take_over_runs(new: Warehouse, old: Held, taken: list[str], report: Callable[[str], None]) -> None:
-    """Runs of the old file that no parcel brought: their rows are the only copy left."""
+def take_over_runs(new: Warehouse, old: Held, taken: set[str], report: Callable[[str], None]) -> None:
+    """Runs of the old file that are not among `taken`, because no parcel brought them: the only copy that is left."""
     known = old.read("runs", "SELECT run_id FROM runs ORDER BY run_id", report)
     for run_id in [] if known is None else known["run_id"].to_list():
         if run_id in taken:
