@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -64,8 +63,8 @@ def back_up(
         raise InputError(f"There is no folder {out.parent}. Make it, or name another file with --out.")
     part = out.with_name(out.name + ".part")
     try:
-        with tempfile.TemporaryDirectory(prefix=".workdim-backup-", dir=out.parent) as folder:
-            copy = Path(folder) / FILE
+        with copying.workplace("backup", out.parent) as folder:
+            copy = folder / FILE
             copying.snapshot(warehouse.path, copy, warehouse.wait)
             step, n_runs = step_and_runs(copy)
             now = datetime.now(UTC)

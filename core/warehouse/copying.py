@@ -6,9 +6,12 @@ import contextlib
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +26,7 @@ KEPT_COPIES = 3
 """Copies from before migrations that are kept of one warehouse."""
 _TRIES = 5
 _STALE_PART_SECONDS = 600.0
+_STALE_PLACE_SECONDS = 6 * 3600.0
 _log = logging.getLogger("workdim")
 
 
@@ -43,6 +47,17 @@ def snapshot(path: Path, target: Path, wait: float) -> None:
     with contextlib.closing(connect(path, read_only=True, wait=wait)):
         copy_file(path, target)
     fold_log(target)
+
+
+@contextlib.contextmanager
+def workplace(purpose: str, folder: Path) -> Iterator[Path]:
+    """A folder in `folder` that goes at the end, and with it what killed processes left of theirs."""
+    for left in folder.glob(".workdim-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_PLACE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".workdim-{purpose}-", dir=folder, ignore_cleanup_errors=True) as place:
+        yield Path(place)
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -18,7 +18,7 @@ from core.errors import ResourceError, WarehouseError
 from core.tables.keys import KEYS
 from core.warehouse import integrity_beside, migrations
 from core.warehouse.comments import COMMENTS
-from core.warehouse.copying import snapshot
+from core.warehouse.copying import snapshot, workplace
 from core.warehouse.finding import Finding, some
 from core.warehouse.integrity_rows import incomplete_runs, orphans
 from core.warehouse.store import Warehouse, clear_errors, is_there
@@ -75,11 +75,10 @@ def examine(warehouse: Warehouse, thorough: bool = False, progress: Progress = l
 def _copied(warehouse: Warehouse) -> Iterator[Path]:
     """A copy of the file that goes at the end: in the system's folder for such things, or beside where that is small"""
     size = warehouse.path.stat().st_size
-    beside = shutil.disk_usage(tempfile.gettempdir()).free < 2 * size
-    with tempfile.TemporaryDirectory(
-        prefix=".workdim-check-", dir=warehouse.path.parent if beside else None, ignore_cleanup_errors=True
-    ) as folder:
-        copy = Path(folder) / warehouse.path.name
+    elsewhere = Path(tempfile.gettempdir())
+    has_room = shutil.disk_usage(elsewhere).free > 2 * size
+    with workplace("check", elsewhere if has_room else warehouse.path.parent) as folder:
+        copy = folder / warehouse.path.name
         snapshot(warehouse.path, copy, warehouse.wait)
         yield copy
 

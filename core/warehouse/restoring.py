@@ -11,7 +11,6 @@ import hashlib
 import logging
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,10 +69,7 @@ def staged(warehouse: Warehouse, file: Path, progress: Progress = lambda done, t
     if file == warehouse.path:
         raise InputError(f"{file} is the warehouse itself. Name a backup: `python -m core backup --list`.")
     make_folder(warehouse.path.parent)
-    with tempfile.TemporaryDirectory(
-        prefix=".workdim-restore-", dir=warehouse.path.parent, ignore_cleanup_errors=True
-    ) as place:
-        folder = Path(place)
+    with copying.workplace("restore", warehouse.path.parent) as folder:
         try:
             if zipfile.is_zipfile(file):
                 with zipfile_of(file) as packed:
