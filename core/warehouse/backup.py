@@ -98,7 +98,7 @@ def backups(warehouse: Warehouse) -> list[Backup]:
         Backup(copy.file, _time_of(copy.file), copy.file.stat().st_size, copy.step)
         for copy in copying.step_copies(warehouse.path, warehouse.backups)
     ]
-    for file in warehouse.backups.glob(f"{warehouse.path.stem}-*.zip"):
+    for file in warehouse.backups.glob("*.zip"):
         told: dict[str, Any] = {}
         with contextlib.suppress(WarehouseError, OSError), zipfile_of(file) as packed:
             told = manifest(file, packed)

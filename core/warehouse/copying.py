@@ -103,7 +103,7 @@ def before_migration(path: Path, folder: Path, wait: float) -> tuple[duckdb.Duck
 def step_copies(path: Path, folder: Path) -> list[StepCopy]:
     """The copies from before migrations of this warehouse, newest first."""
     named = re.compile(re.escape(path.stem) + r"\.step(\d+)-\d{8}-\d{6}(-\d+)?\.duckdb")
-    found = [(file, match) for file in folder.glob(f"{path.stem}.step*") if (match := named.fullmatch(file.name))]
+    found = [(file, match) for file in folder.glob("*.duckdb") if (match := named.fullmatch(file.name))]
     newest = sorted(found, key=lambda one: one[0].stat().st_mtime_ns, reverse=True)
     return [StepCopy(file, int(match[1])) for file, match in newest]
 
@@ -127,7 +127,7 @@ def _keep_copy(path: Path, folder: Path, step: int) -> None:
     if copies and copies[0].step == step and copies[0].file.stat().st_mtime_ns > path.stat().st_mtime_ns:
         return  # a migration that did not come to its end has made it, and the file has not changed since
     make_folder(folder)
-    for part in folder.glob(f"{path.stem}.step*.part"):
+    for part in folder.glob("*.part"):
         with contextlib.suppress(OSError):
             if time.time() - part.stat().st_mtime > _STALE_PART_SECONDS:
                 part.unlink()

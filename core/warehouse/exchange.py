@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from core.errors import WarehouseError, WarehouseLocked
+from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.warehouse import migrations
 from core.warehouse.store import clear_errors, connect, is_there, wal
 
@@ -38,7 +38,7 @@ class Held:
                 return pl.DataFrame(self._connection.sql(sql, params=params))
         except duckdb.CatalogException:  # an earlier version had no such table
             return None
-        except (WarehouseError, duckdb.Error) as error:
+        except (WarehouseError, ResourceError, duckdb.Error) as error:
             report(f"{what} could not be taken over: {str(error).splitlines()[0]}")
             return None
 
@@ -111,16 +111,16 @@ def _opened(path: Path, wait: float) -> tuple[duckdb.DuckDBPyConnection | None, 
     try:
         with clear_errors(path):
             connection = connect(path, read_only=False, wait=wait)
-            with contextlib.suppress(migrations.NewerSchema):
-                migrations.pending(connection)  # raises for a file of another program
+            with contextlib.suppress(migrations.NewerSchema):  # the caller's affair
+                migrations.pending(connection)
             connection.execute("CHECKPOINT")
             return connection, ""
     except WarehouseLocked:
         raise
-    except (WarehouseError, duckdb.Error) as error:
+    except (WarehouseError, ResourceError, duckdb.Error) as error:
         if connection is not None:
             connection.close()
-        if "of another program" in str(error):
+        if isinstance(error, migrations.OtherProgram) or "has no room" in str(error):
             raise
         return None, str(error).splitlines()[0]
 

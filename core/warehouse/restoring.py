@@ -146,12 +146,11 @@ def _looked_through(file: Path, copy: Path) -> tuple[int, int]:
         step, n_runs = step_and_runs(copy)
         with clear_errors(copy), contextlib.closing(connect(copy, True, 1.0)) as connection:
             unreadable = read_all(connection)[1]
-    except migrations.NewerSchema:
-        raise
-    except (WarehouseError, duckdb.Error) as error:
-        if "newer Workdim" in str(error):
-            raise WarehouseError(f"The backup {file} was written by a newer Workdim: update Workdim to restore it; "
-                                 "nothing was changed.") from error  # fmt: skip
+    except migrations.NewerSchema as error:
+        raise WarehouseError(
+            f"The backup {file} was written by a newer Workdim: update Workdim to restore it; nothing was changed."
+        ) from error
+    except (WarehouseError, ResourceError, duckdb.Error) as error:
         raise damaged(file, str(error).splitlines()[0].replace(str(copy), "its warehouse")) from error
     if unreadable:
         raise damaged(file, unreadable[0].line)

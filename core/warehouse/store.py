@@ -223,7 +223,7 @@ def clear_errors(path: Path) -> Iterator[None]:
     except WarehouseError as error:
         if str(error).startswith(("was ", "is ")):  # a sentence about this file, from the migrations
             way_back = _way_back(path) if isinstance(error, migrations.NewerSchema) else ""
-            raise WarehouseError(f"The warehouse {path} {error}{way_back}") from error
+            raise type(error)(f"The warehouse {path} {error}{way_back}") from error
         raise
     except duckdb.Error as error:
         clear = _explained(path, error)

@@ -11,6 +11,8 @@ import pytest
 
 from core.errors import ResourceError
 from core.warehouse import mirror, pilots
+from core.warehouse.comments import COMMENTS
+from core.warehouse.parcel_format import MANY_TABLES
 from core.warehouse.store import Warehouse
 from tests.warehouse.test_pilots import PILOT, with_score
 
@@ -174,3 +176,8 @@ def test_a_hash_that_is_none_names_no_file_elsewhere(warehouse):
     assert len(mirror.files(warehouse.mirror, "scores")) == 1
     lose(warehouse)
     assert Warehouse(warehouse.path).read("SELECT 1 FROM scores WHERE file_sha256 = '../../elsewhere'").height == 3
+
+
+def test_every_table_is_in_parcels_or_mirrored():
+    of_parcels = {"models", "corpora", "runs", *MANY_TABLES}
+    assert set(COMMENTS) == of_parcels | {*mirror.TABLES, "schema_migrations"}
