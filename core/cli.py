@@ -12,7 +12,7 @@ from pathlib import Path
 
 from core.errors import ResourceError, WorkdimError
 from core.verbs import doctor as examining
-from core.verbs import jobs, measuring, piloting, querying, reading, scoring
+from core.verbs import jobs, keeping, measuring, piloting, querying, reading, scoring
 from core.verbs.chosen import fail
 from core.verbs.engines import add_engine
 
@@ -109,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--out", type=Path, metavar="FILE.csv", help="default: the table that Workdim reads")
     doctor = verb("doctor", examining.doctor, "what this installation has, what would fail, and how to mend it")
     doctor.add_argument("--instrument", action="store_true", help="measure SmolLM2 again and compare")
+    doctor.add_argument("--thorough", action="store_true", help="compare every stored row with its parcel")
     doctor.add_argument("--json", action="store_true")
     runs = verb("runs", reading.runs, "list the runs in the warehouse, or show one")
     runs.add_argument("--show", metavar="RUN", help="everything about one run (the start of its id is enough)")
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     ingest = verb("ingest", reading.ingest, "take in finished measurements that wait beside the warehouse")
     ingest.add_argument("--rebuild", action="store_true", help="make the warehouse anew from its parcels")
     ingest.add_argument("--reference", action="store_true", help="take in the reference profiles that Workdim ships")
+    keeping.add(verb)
     querying.add(verb)
     scoring.add(verb)
     slides = verb("slides", reading.slides, "write a PowerPoint deck of runs")

@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from core.errors import ResourceError
@@ -27,25 +27,37 @@ class Problem:
     """What would fail, and how to mend it."""
     is_basic: bool = False
     """Whether even a demo model could not be measured and stored."""
+    is_damage: bool = False
+    """Whether something that was stored is lost or wrong."""
+
+    @property
+    def is_serious(self) -> bool:
+        return self.is_basic or self.is_damage
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Exit code 1 where the basic job would fail: measure a demo model and store the result."""
+    """Exit code 1 where the basic job would fail (measure a demo model and store the result) or a store is damaged."""
     if options.instrument:
         return check_again(options)
     facts: dict[str, str] = {}
     problems = [
-        problem for look in (_program, _machine, _stores, _network, _optional) for problem in look(facts, options)
+        problem
+        for look in (_program, _machine, _stores, _integrity, _network, _optional)
+        for problem in look(facts, options)
     ]
     if options.json:
-        told = [{"line": problem.line, "is_basic": problem.is_basic} for problem in problems]
-        print(json.dumps(facts | {"problems": told}, indent=1, ensure_ascii=False))
+        print(json.dumps(facts | {"problems": [asdict(problem) for problem in problems]}, indent=1, ensure_ascii=False))
     else:
         width = max(map(len, facts))
         print("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()))
         print("\nWhat would fail, and how to mend it" if problems else "\nNothing would fail.")
-        print("".join(f"  {'!' if problem.is_basic else '-'} {problem.line}\n" for problem in problems), end="")
-    return 1 if any(problem.is_basic for problem in problems) else 0
+        print(
+            "".join(
+                f"  {'!' if problem.is_basic or problem.is_damage else '-'} {problem.line}\n" for problem in problems
+            ),
+            end="",
+        )
+    return 1 if any(problem.is_basic or problem.is_damage for problem in problems) else 0
 
 
 def _program(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
@@ -83,8 +95,9 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
     from core.measure.machine import folder_bytes
     from core.measure.packages import cache_folder
     from core.warehouse.health import look_at
+    from core.warehouse.integrity import PATIENCE
 
-    warehouse, cache = chosen_warehouse(options), cache_folder()
+    warehouse, cache = replace(chosen_warehouse(options), wait=PATIENCE), cache_folder()
     health = look_at(warehouse)
     facts["warehouse"] = f"{warehouse.path} ({_words(health)})"
     if health.problem:
@@ -92,7 +105,7 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
     if health.n_waiting:
         yield Problem(f"{health.n_waiting} finished measurements wait beside the warehouse. Run: python -m core ingest")
     for line in health.damaged:
-        yield Problem(f"{line} Move it away, or measure again.")
+        yield Problem(f"{line} Move it away, or measure again.", is_damage=True)
     facts["cache"] = f"{cache} ({folder_bytes(cache) / 1e9:.2f} GB)"
     for name, folder in (("warehouse", warehouse.path.parent), ("cache", cache)):
         there = _nearest(folder)
@@ -106,6 +119,27 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
             )
         if not _is_writable(there):
             yield Problem(f"{there} may not be written here: check its permissions.", is_basic=True)
+
+
+def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
+    """What is stored, looked at without changing it: on a copy, so that nobody waits for it."""
+    from core.measure.machine import folder_bytes
+    from core.verbs.keeping import bar
+    from core.warehouse.health import look_at
+    from core.warehouse.integrity import PATIENCE, examine
+
+    warehouse = replace(chosen_warehouse(options), wait=PATIENCE)
+    trash = warehouse.path.parent / "trash"
+    if trash.is_dir():
+        facts["trash"] = f"{trash} ({folder_bytes(trash) / 1e6:.1f} MB)"
+    if look_at(warehouse).problem is not None:  # said already
+        return
+    with bar("checking parcels") as progress:
+        examined = examine(warehouse, options.thorough, progress)
+    facts["integrity"] = "damaged" if examined.is_damaged else "sound"
+    facts["integrity"] += f" ({examined.n_rows:,} rows and {examined.n_parcels:,} parcels read)"
+    for finding in examined.findings:
+        yield Problem(finding.line, is_damage=finding.is_damage)
 
 
 def _network(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:

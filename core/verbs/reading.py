@@ -43,7 +43,8 @@ def runs(options: argparse.Namespace) -> int:
 def ingest(options: argparse.Namespace) -> int:
     from core.instrument import references
     from core.runs.settling import sweep
-    from core.warehouse import parcels
+    from core.verbs.keeping import bar
+    from core.warehouse import parcels, rebuilding
 
     warehouse = chosen_warehouse(options)
     if options.reference:
@@ -53,11 +54,13 @@ def ingest(options: argparse.Namespace) -> int:
         new = sum(parcels.take_copy(warehouse, folder) for folder in shipped)
         print(f"{new} of {len(shipped)} reference profiles were taken in; they carry the tag 'reference'.")
     elif options.rebuild:
-        taken = parcels.rebuild(warehouse, warn)
+        with bar("reading parcels") as progress:
+            taken = rebuilding.rebuild(warehouse, warn, progress)
         print(f"The warehouse was made anew from {len(taken)} parcels.")
     else:
         waiting = len(parcels.waiting_parcels(warehouse))
         sweep(warehouse)
+        rebuilding.mend_mirror(warehouse)
         print(f"{waiting - len(parcels.waiting_parcels(warehouse))} waiting parcels were taken in.")
     return 0
 

@@ -17,6 +17,14 @@ from core.warehouse.comments import COMMENTS
 Connection = duckdb.DuckDBPyConnection
 
 
+class NewerSchema(WarehouseError):
+    """The file has steps that this version does not know."""
+
+
+class OtherProgram(WarehouseError):
+    """The file is of DuckDB and not of Workdim."""
+
+
 def create_runs(connection: Connection) -> None:
     """What was measured: models, corpora, runs."""
     connection.execute("""
@@ -195,7 +203,7 @@ def pending(connection: Connection) -> list[int]:
     applied = _applied(connection)
     unknown = sorted(applied - MIGRATIONS.keys())
     if unknown:
-        raise WarehouseError(
+        raise NewerSchema(
             f"was written by a newer Workdim (schema step {unknown[-1]}; this one knows {max(MIGRATIONS)}). "
             "Update Workdim, or choose another file with --warehouse."
         )
@@ -226,7 +234,7 @@ def _applied(connection: Connection) -> set[int]:
     except duckdb.CatalogException:
         tables = [row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables() LIMIT 3").fetchall()]
     if tables:
-        raise WarehouseError(
+        raise OtherProgram(
             f"is a DuckDB file of another program (it holds {', '.join(tables)}). Choose another file with --warehouse."
         )
     return set()

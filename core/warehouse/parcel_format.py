@@ -20,6 +20,7 @@ from core.errors import ResourceError, WarehouseError
 from core.records import Profile
 from core.tables import TABLES, TokenResultRow
 from core.warehouse.frames import frame, optional_columns, schema
+from core.warehouse.parcel_keys import check_keys
 from core.warehouse.store import make_folder
 
 FORMAT = 3
@@ -80,7 +81,7 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WarehouseError(f"The parcel {folder} is damaged ({reason}); it was left where it is.") from error
-    _check_keys(folder, tables)
+    check_keys(folder, tables)
     return tables
 
 
@@ -127,15 +128,6 @@ def _complete(rows: pl.DataFrame, row_class: type, file_name: str) -> pl.DataFra
     if missing:
         raise ValueError(f"{file_name} lacks values of {', '.join(missing)}")
     return rows
-
-
-def _check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
-    run = tables["runs"].row(0, named=True)
-    model, corpus = tables["models"]["model_id"][0], tables["corpora"]["corpus_id"][0]
-    strangers = [table for table in _MANY if (tables[table]["run_id"] != run["run_id"]).any()]
-    if strangers or run["model_id"] != model or run["corpus_id"] != corpus or run["run_id"] != folder.name:
-        where = ", ".join(strangers) or RUN_FILE
-        raise WarehouseError(f"The parcel {folder} mixes several runs, models or corpora ({where}); it was left there.")
 
 
 def _write_through(file: Path, content: bytes) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -15,8 +13,9 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
-from core.warehouse.parcel_format import MANY_TABLES, RUN_FILE, is_parcel, read_parcel, write_parcel
-from core.warehouse.store import Warehouse, folders_in, is_there, make_folder, wal
+from core.warehouse.exchange import sync_folder
+from core.warehouse.parcel_format import RUN_FILE, is_parcel, read_parcel, write_parcel
+from core.warehouse.store import Warehouse, folders_in, make_folder
 
 __all__ = [
     "TakenIn",
@@ -24,7 +23,6 @@ __all__ = [
     "ingest",
     "ingest_waiting",
     "read_parcel",
-    "rebuild",
     "take_copy",
     "take_in",
     "waiting_parcels",
@@ -32,8 +30,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger("workdim")
-# Rows that a rebuilt warehouse cannot get from parcels.
-_NOT_IN_PARCELS = ("scores", "pilots", "pilot_runs", "plans", "plan_outcomes")
 _READERS_WAIT = 0.5
 """Seconds that somebody who only wants to read waits for the right to write."""
 
@@ -80,7 +76,7 @@ def finish(warehouse: Warehouse, job_folder: Path) -> Path:
     make_folder(parcels)
     _rename(job_folder, target)
     for parent in (parcels, job_folder.parent):
-        _sync_folder(parent)
+        sync_folder(parent)
     return target
 
 
@@ -160,35 +156,6 @@ def insert(connection: duckdb.DuckDBPyConnection, tables: dict[str, pl.DataFrame
     return True
 
 
-def rebuild(warehouse: Warehouse, report: Callable[[str], None] = _log.warning) -> list[str]:
-    """Make the warehouse anew from its parcels, beside the old file, then exchange the two.
-
-    Scores, pilots, plans and runs without a readable parcel are taken over from the old file where it can still be
-    read, the runs with a line each to `report`. The old file is kept as `<name>.before-rebuild`. Returns the ids of
-    the runs that came from parcels.
-    """
-    path = warehouse.path
-    beside = Warehouse(path.with_name(path.name + ".rebuild"), warehouse.wait)
-    _remove(beside.path)
-    taken = []
-    with beside.write() as connection:
-        _take_over(connection, warehouse, report)
-    for folder in filter(is_parcel, folders_in(warehouse.parcels)):
-        try:
-            ingest(beside, folder)
-            taken.append(folder.name)
-        except WarehouseError as error:
-            report(str(error))
-    _take_over_runs(beside, warehouse, taken, report)
-    kept = path.with_name(path.name + ".before-rebuild")
-    _remove(kept)
-    # The log goes first: an old log beside the new file would be replayed into it.
-    for source, target in ((wal(path), wal(kept)), (path, kept), (beside.path, path)):
-        if source.exists():
-            _replace(source, target, warehouse.wait)
-    return taken
-
-
 def _check_same(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, table: str, key: str, content: str) -> None:
     """One id must not stand for two different contents."""
     name, here = rows[key][0], rows[content][0]
@@ -198,54 +165,6 @@ def _check_same(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, table
             f"{name} is in the warehouse with another content ({there[0][0][:12]}, this parcel has {here[:12]}): "
             "the parcel was left where it is."
         )
-
-
-def _take_over(connection: duckdb.DuckDBPyConnection, old: Warehouse, report: Callable[[str], None]) -> None:
-    if not is_there(old.path):
-        return
-    for table in _NOT_IN_PARCELS:
-        rows = _of_old(old, table, f"SELECT * FROM {table}", report)
-        if rows is None:
-            continue
-        connection.execute(f"DELETE FROM {table}")
-        connection.register("incoming_rows", rows)
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows")
-        connection.unregister("incoming_rows")
-
-
-def _take_over_runs(new: Warehouse, old: Warehouse, taken: list[str], report: Callable[[str], None]) -> None:
-    """Runs of the old file that no parcel brought: their rows are the only copy left."""
-    known = _of_old(old, "runs", "SELECT run_id FROM runs ORDER BY run_id", report) if is_there(old.path) else None
-    for run_id in [] if known is None else known["run_id"].to_list():
-        if run_id in taken:
-            continue
-        try:
-            with new.write() as connection:
-                insert(connection, _tables_of(old, run_id))
-            report(f"Run {run_id} has no parcel that can be read: its rows were taken over from the old warehouse.")
-        except WarehouseLocked:
-            raise
-        except (WarehouseError, duckdb.Error) as error:
-            report(f"Run {run_id} is lost, it has no parcel that can be read: {str(error).splitlines()[0]}")
-
-
-def _tables_of(warehouse: Warehouse, run_id: str) -> dict[str, pl.DataFrame]:
-    """What a parcel of this run would hold."""
-    keys = {"models": "model_id", "corpora": "corpus_id"}
-    of_run = {t: f"SELECT * FROM {t} WHERE {k} = (SELECT {k} FROM runs WHERE run_id = ?)" for t, k in keys.items()}
-    of_run |= {table: f"SELECT * FROM {table} WHERE run_id = ?" for table in ("runs", *MANY_TABLES)}
-    return {table: warehouse.read(sql, [run_id]) for table, sql in of_run.items()}
-
-
-def _of_old(old: Warehouse, what: str, sql: str, report: Callable[[str], None]) -> pl.DataFrame | None:
-    """Rows of a file that may be ruined; None, with a line to `report`, where they cannot be read."""
-    try:
-        return old.read(sql)
-    except WarehouseLocked:
-        raise
-    except (WarehouseError, duckdb.Error) as error:
-        report(f"{what} could not be taken over: {str(error).splitlines()[0]}")
-        return None
 
 
 def _rename(source: Path, target: Path) -> None:
@@ -260,32 +179,3 @@ def _rename(source: Path, target: Path) -> None:
             time.sleep(0.05 * 2**attempt)
         except OSError as error:
             raise ResourceError(f"{source} cannot be moved to {target}: {error.strerror}.") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force the rename itself to the disk, where the system can open folders (Windows cannot)."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _replace(source: Path, target: Path, wait: float) -> None:
-    """Exchange a file; on Windows that fails while another process has it open."""
-    end = time.monotonic() + wait
-    while True:
-        try:
-            os.replace(source, target)
-            return
-        except PermissionError as error:
-            if time.monotonic() > end:
-                raise WarehouseLocked(f"{source} is held by another process: close it there and try again.") from error
-            time.sleep(0.1)
-
-
-def _remove(path: Path) -> None:
-    for file in (path, wal(path)):
-        with contextlib.suppress(FileNotFoundError):
-            file.unlink()

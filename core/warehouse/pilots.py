@@ -25,7 +25,7 @@ def register(warehouse: Warehouse, pilot: Pilot) -> bool:
 
     A registration is never changed. Own scores may be added later, each once; InputError for another value.
     """
-    with warehouse.write() as connection:
+    with warehouse.write(mirrored=("pilots", "scores")) as connection:
         known = connection.execute("SELECT 1 FROM pilots WHERE pilot_id = ?", [pilot.pilot_id]).fetchall()
         if not known:
             _insert(connection, pilot)
@@ -35,7 +35,7 @@ def register(warehouse: Warehouse, pilot: Pilot) -> bool:
 
 def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> None:
     """Count these runs as results of a pilot, whoever they were measured for; doing it twice is no error."""
-    with warehouse.write() as connection:
+    with warehouse.write(mirrored=("pilot_runs",)) as connection:
         for run_id in run_ids:
             connection.execute("INSERT INTO pilot_runs VALUES (?, ?) ON CONFLICT DO NOTHING", [pilot_id, run_id])
 

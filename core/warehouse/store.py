@@ -10,6 +10,7 @@ on POSIX systems, closing any handle of a file drops every lock that the process
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import re
@@ -25,6 +26,7 @@ import polars as pl
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.warehouse import migrations, mirror, scores
 
+_log = logging.getLogger("workdim")
 _BUSY = (
     "Could not set lock",  # another process has it, POSIX
     "being used by another process",  # the same on Windows
@@ -72,9 +74,14 @@ class Warehouse:
         """What people wrote or imported, table by table: the rows that no parcel holds."""
         return self.path.parent / "mirror"
 
+    @property
+    def backups(self) -> Path:
+        """Backups, and copies from before migrations."""
+        return self.path.parent / "backups"
+
     def version(self) -> tuple[int, ...]:
         """Changes with every write: time and size of the file and of its write-ahead log."""
-        return (*_stamp(self.path), *_stamp(wal(self.path)))
+        return stamp_of(self.path)
 
     def read(self, sql: str, params: Any = None) -> pl.DataFrame:
         """The result of one query; the warehouse is made first if it is not there yet."""
@@ -87,9 +94,14 @@ class Warehouse:
 
         `mirrored` names the tables of `mirror.TABLES` that the block changes: no parcel holds them.
         """
-        with self._session(read_only=False) as connection, _transaction(connection):
-            yield connection
-            mirror.write(connection, self.mirror, mirrored)
+        with self._session(read_only=False) as connection:
+            try:
+                with _transaction(connection):
+                    yield connection
+                    mirror.write(connection, self.mirror, mirrored)
+            except BaseException:
+                mirror.put_back(connection, self.mirror, mirrored)
+                raise
 
     def prepare(self) -> None:
         """Make the file, or bring it up to date; costs one short opening where nothing is to be done."""
@@ -112,12 +124,33 @@ class Warehouse:
                     self.prepare()
                     connection = connect(self.path, read_only, self.wait)
                 elif steps:
+                    is_new = len(steps) == len(migrations.MIGRATIONS)
+                    if not is_new:
+                        from core.warehouse.copying import before_migration
+
+                        connection.close()
+                        connection, steps = before_migration(self.path, self.backups, self.wait)
                     with _transaction(connection):
                         migrations.apply(connection, steps)
                         scores.load_reference(connection)
+                        self._bring_together(connection, is_new)
                 yield connection
             finally:
                 connection.close()
+
+    def _bring_together(self, connection: duckdb.DuckDBPyConnection, is_new: bool) -> None:
+        """A new file takes back what the mirror holds of one that was lost; an older one gets its first mirror."""
+        if not is_new:
+            mirror.write(connection, self.mirror)
+        elif not mirror.is_empty(self.mirror):
+            with duckdb.connect(":memory:", config=_CONFIG) as rehearsal:
+                migrations.apply(rehearsal, sorted(migrations.MIGRATIONS))
+                mirror.read_back(connection, rehearsal, self.mirror, _log.warning)
+
+
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Time and size of the file and of its write-ahead log."""
+    return (*_stamp(path), *_stamp(wal(path)))
 
 
 def is_there(path: Path) -> bool:
@@ -189,7 +222,8 @@ def clear_errors(path: Path) -> Iterator[None]:
         raise
     except WarehouseError as error:
         if str(error).startswith(("was ", "is ")):  # a sentence about this file, from the migrations
-            raise WarehouseError(f"The warehouse {path} {error}") from error
+            way_back = _way_back(path) if isinstance(error, migrations.NewerSchema) else ""
+            raise type(error)(f"The warehouse {path} {error}{way_back}") from error
         raise
     except duckdb.Error as error:
         clear = _explained(path, error)
@@ -212,11 +246,26 @@ def _explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceErro
         )
     if "with version number" in text or "storage version" in text:
         return WarehouseError(f"{path} was written by a newer DuckDB than {duckdb.__version__}: update duckdb.")
+    if "replaying WAL" in text or "WAL was created" in text:
+        return WarehouseError(
+            f"The log {wal(path)} belongs to another state of the warehouse {path}: move the log away, and run "
+            "`python -m core ingest`."
+        )
     if "Corrupt database" in text or "Could not read enough bytes" in text:
         return WarehouseError(f"{path} is damaged. `python -m core ingest --rebuild` makes it anew from the parcels.")
     if isinstance(error, (duckdb.IOException, duckdb.PermissionException)):
         return ResourceError(f"The warehouse {path} cannot be used: {first.removeprefix('IO Error: ')}.")
     return None
+
+
+def _way_back(path: Path) -> str:
+    """To a file that this version can read: the copy made before a newer one brought it up to date."""
+    from core.warehouse.copying import step_copies
+
+    known = [copy for copy in step_copies(path, path.parent / "backups") if copy.step in migrations.MIGRATIONS]
+    if not known:
+        return ""
+    return f" As it was before that, it is kept: python -m core restore {known[0].file}"
 
 
 def _locked_line(path: Path, text: str, wait: float) -> str:

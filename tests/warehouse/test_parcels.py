@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from dataclasses import replace
 
 import polars as pl
@@ -170,6 +169,37 @@ def test_rows_of_another_run_model_or_corpus_are_refused(warehouse, add_parcel, 
     assert rows(warehouse, "runs").is_empty()
 
 
+def with_row(profile, table, **changes):
+    rows = getattr(profile, table)
+    return replace(profile, **{table: [*rows, replace(rows[0], **changes)]})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda p: with_row(p, "estimates", layer=5), "row of layer 5 in layer_estimates, and its model has 4 blocks"),
+        (lambda p: with_row(p, "distributions", layer=-1), "row of layer -1 in layer_distributions"),
+        (lambda p: with_row(p, "pairs", layer_b=9), "row of layer 9 in layer_pairs"),
+        (lambda p: with_row(p, "summaries", cloud="other", working_layer_last=7), "row of layer 7 in run_summaries"),
+        (lambda p: with_row(p, "estimates", value=3.0), "one row of layer_estimates twice .layer 0, state residual"),
+        (lambda p: with_row(p, "summaries", verdict="found"), "one row of run_summaries twice"),
+        (lambda p: with_row(p, "checks", value=9.0), "one row of run_checks twice"),
+    ],
+)
+def test_rows_that_cannot_be_of_this_run_are_refused_in_one_line(warehouse, add_parcel, wrong, message):
+    folder = add_parcel(wrong(make_profile(RUN_IDS[0])))
+    with pytest.raises(WarehouseError, match=message) as caught:
+        parcels.ingest(warehouse, folder)
+    assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+    assert rows(warehouse, "runs").is_empty() and rows(warehouse, "layer_estimates").is_empty()
+
+
+def test_a_parent_a_control_and_a_pilot_may_come_later(warehouse, add_parcel):
+    profile = make_profile(RUN_IDS[0], parent_run_id=RUN_IDS[3], pilot_id="later")
+    summaries = [replace(row, control_run_ids=[RUN_IDS[2]]) for row in profile.summaries]
+    assert parcels.ingest(warehouse, add_parcel(replace(profile, summaries=summaries)))
+
+
 @pytest.mark.parametrize(
     "other", [{"model": make_model(weights_sha256="f" * 64)}, {"corpus": make_corpus(sha256="f" * 64)}]
 )
@@ -223,50 +253,6 @@ def test_a_kill_in_mid_ingest_leaves_a_good_file_and_the_parcel_for_the_next(war
     process.wait()
     assert set(rows(warehouse, "layer_estimates")["run_id"]) == {RUN_IDS[0]}
     assert parcels.ingest_waiting(warehouse) == [RUN_IDS[1]]
-
-
-def content(warehouse):
-    tables = [*TABLES, "pilots", "pilot_runs", "plans", "plan_outcomes"]
-    return {table: rows(warehouse, table).sort(pl.nth(0), maintain_order=True) for table in tables}
-
-
-def test_a_rebuilt_warehouse_holds_the_same(warehouse, add_parcel):
-    for run_id in RUN_IDS[:2]:
-        parcels.ingest(warehouse, add_parcel(make_profile(run_id)))
-    with warehouse.write() as connection:
-        connection.execute("INSERT INTO plan_outcomes VALUES ('p', 'm', NULL, 1, 1, 1, 1, now()::TIMESTAMP)")
-    before = content(warehouse)
-    assert parcels.rebuild(warehouse) == RUN_IDS[:2]
-    after = content(warehouse)
-    assert all(before[table].equals(after[table]) for table in before)
-    assert {f.name for f in warehouse.path.parent.iterdir() if f.is_file()} == {
-        "workdim.duckdb",
-        "workdim.duckdb.before-rebuild",
-    }
-
-
-def test_a_rebuild_keeps_the_runs_whose_parcels_are_gone_or_damaged(warehouse, add_parcel):
-    folders = [add_parcel(make_profile(run_id)) for run_id in RUN_IDS[:3]]
-    parcels.ingest_waiting(warehouse)
-    before = content(warehouse)
-    shutil.rmtree(folders[0])
-    lose_a_value(folders[1])
-    reports: list[str] = []
-    assert parcels.rebuild(warehouse, reports.append) == [RUN_IDS[2]]
-    assert len(reports) == 3 and sum("taken over" in line for line in reports) == 2
-    after = content(warehouse)
-    assert all(before[table].sort(pl.all()).equals(after[table].sort(pl.all())) for table in ("runs", "models"))
-    assert all(before[table].height == after[table].height for table in before)
-
-
-def test_a_ruined_warehouse_is_rebuilt_from_parcels_alone(warehouse, add_parcel):
-    parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[0])))
-    warehouse.path.write_bytes(b"ruined" * 1000)
-    reports: list[str] = []
-    assert parcels.rebuild(warehouse, reports.append) == [RUN_IDS[0]]
-    assert reports
-    assert rows(warehouse, "runs")["run_id"].to_list() == [RUN_IDS[0]]
-    assert rows(warehouse, "scores").height > 0
 
 
 READ = """

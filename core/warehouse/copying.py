@@ -1,0 +1,149 @@
+"""Copies of a warehouse file as it stands at one moment, made while other processes use it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from core.errors import ResourceError, WarehouseLocked
+from core.warehouse import copy_worker, migrations
+from core.warehouse.store import connect, make_folder, stamp_of, wal
+
+KEPT_COPIES = 3
+"""Copies from before migrations that are kept of one warehouse."""
+_TRIES = 5
+_STALE_PART_SECONDS = 600.0
+_STALE_PLACE_SECONDS = 6 * 3600.0
+_log = logging.getLogger("workdim")
+
+
+@dataclass(frozen=True)
+class StepCopy:
+    """A copy that was made before the schema of a warehouse was brought up to date."""
+
+    file: Path
+    step: int
+    """Last step of the schema that the copy has."""
+
+
+def snapshot(path: Path, target: Path, wait: float) -> None:
+    """Copy the file as it stands to `target`, without a log; writers wait meanwhile, readers do not.
+
+    Raises ResourceError where there is no room, WarehouseLocked where a writer does not let go within `wait` seconds.
+    """
+    with contextlib.closing(connect(path, read_only=True, wait=wait)):
+        copy_file(path, target)
+    fold_log(target)
+
+
+@contextlib.contextmanager
+def workplace(purpose: str, folder: Path) -> Iterator[Path]:
+    """A folder in `folder` that goes at the end, and with it what killed processes left of theirs."""
+    for left in folder.glob(".workdim-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_PLACE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".workdim-{purpose}-", dir=folder, ignore_cleanup_errors=True) as place:
+        yield Path(place)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a DuckDB file with its log; the caller sees to it that nobody writes to it meanwhile."""
+    done = subprocess.run(
+        [sys.executable, "-I", copy_worker.__file__, str(source), str(target)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
+    if done.returncode:
+        reason = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise ResourceError(f"{source} cannot be copied to {target.parent}: {reason[-1]}.")
+
+
+def fold_log(path: Path) -> None:
+    """Take what the write-ahead log holds into the file that it belongs to."""
+    if wal(path).exists():
+        duckdb.connect(path).close()
+
+
+def before_migration(path: Path, folder: Path, wait: float) -> tuple[duckdb.DuckDBPyConnection, list[int]]:
+    """A connection that writes, and the steps to be taken, with a copy in `folder` of the file as it is then.
+
+    Raises ResourceError where there is no room for the copy: nothing was changed.
+    """
+    for _ in range(_TRIES):
+        with contextlib.closing(connect(path, read_only=True, wait=wait)) as reading:
+            stamp, steps = stamp_of(path), migrations.pending(reading)
+            if steps:
+                _keep_copy(path, folder, min(steps) - 1)
+        connection = connect(path, read_only=False, wait=wait)
+        # Between the two connections somebody else may have written, or done all this.
+        if not steps or stamp_of(path) == stamp:
+            return connection, steps
+        connection.close()
+    raise WarehouseLocked(f"{path} is written to all the time: its schema could not be brought up to date. Try again.")
+
+
+def step_copies(path: Path, folder: Path) -> list[StepCopy]:
+    """The copies from before migrations of this warehouse, newest first."""
+    named = re.compile(re.escape(path.stem) + r"\.step(\d+)-\d{8}-\d{6}(-\d+)?\.duckdb")
+    found = [(file, match) for file in folder.glob("*.duckdb") if (match := named.fullmatch(file.name))]
+    newest = sorted(found, key=lambda one: one[0].stat().st_mtime_ns, reverse=True)
+    return [StepCopy(file, int(match[1])) for file, match in newest]
+
+
+def unused(file: Path) -> Path:
+    """This name, or with a number if there is such a file."""
+    number, free = 1, file
+    while free.exists():
+        number += 1
+        free = file.with_name(f"{file.stem}-{number}{file.suffix}")
+    return free
+
+
+def time_now() -> str:
+    """For file names, in UTC."""
+    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+
+
+def _keep_copy(path: Path, folder: Path, step: int) -> None:
+    copies = step_copies(path, folder)
+    if copies and copies[0].step == step and copies[0].file.stat().st_mtime_ns > path.stat().st_mtime_ns:
+        return  # a migration that did not come to its end has made it, and the file has not changed since
+    make_folder(folder)
+    for part in folder.glob("*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > _STALE_PART_SECONDS:
+                part.unlink()
+    copy = unused(folder / f"{path.stem}.step{step}-{time_now()}.duckdb")
+    part = copy.with_name(copy.name + ".part")
+    try:
+        copy_file(path, part)
+        fold_log(part)
+    except (ResourceError, duckdb.Error) as error:
+        raise ResourceError(
+            f"The warehouse {path} is of an earlier version, and it is copied before it is brought up to date. "
+            f"{str(error).splitlines()[0]} Free {path.stat().st_size / 1e6:.0f} MB there and try again; the warehouse "
+            "was left as it is."
+        ) from error
+    os.replace(part, copy)
+    _log.warning("The warehouse is brought up to date (schema step %d); as it was, it is kept in %s.", step, copy)
+    for old in step_copies(path, folder)[KEPT_COPIES:]:
+        with contextlib.suppress(OSError):
+            old.file.unlink()
