@@ -15,8 +15,9 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.warehouse.gate import gate_of
 from core.warehouse.parcel_format import MANY_TABLES, RUN_FILE, is_parcel, read_parcel, write_parcel
-from core.warehouse.store import Warehouse, folders_in, is_there, make_folder, wal
+from core.warehouse.store import Warehouse, folders_in, is_there, make_folder, names_in, wal
 
 __all__ = [
     "TakenIn",
@@ -45,6 +46,8 @@ _IF_KNOWN = {
         configuration_hash = excluded.configuration_hash WHERE excluded.configuration_hash IS NOT NULL""",
     "corpora": "ON CONFLICT DO NOTHING",
 }
+_TAUGHT: dict[str, tuple[str, ...]] = {"models": ("tokenizer_hash", "configuration_hash"), "corpora": ()}
+"""What a parcel may tell of a model that is known: where it agrees already, an insert that does nothing is spared."""
 
 
 @dataclass(frozen=True)
@@ -137,11 +140,12 @@ def ingest_waiting(warehouse: Warehouse, report: Callable[[str], None] = _log.wa
 
 def waiting_parcels(warehouse: Warehouse) -> list[Path]:
     """Parcels whose runs are not in the warehouse, oldest first (run ids are time-ordered)."""
-    folders = folders_in(warehouse.parcels)
-    if not folders:
+    names = names_in(warehouse.parcels)
+    if not names:
         return []
-    known = set(warehouse.read("SELECT run_id FROM runs")["run_id"])
-    return [folder for folder in folders if folder.name not in known and is_parcel(folder)]
+    names.difference_update(warehouse.read("SELECT run_id FROM runs")["run_id"])
+    # Whatever else lies there is looked at only now: ten thousand parcels that are in cost no look each.
+    return [folder for name in sorted(names) if is_parcel(folder := warehouse.parcels / name)]
 
 
 def insert(connection: duckdb.DuckDBPyConnection, tables: dict[str, pl.DataFrame]) -> bool:
@@ -149,10 +153,12 @@ def insert(connection: duckdb.DuckDBPyConnection, tables: dict[str, pl.DataFrame
     run_id = tables["runs"]["run_id"][0]
     if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run_id]).fetchall():
         return False
-    _check_same(connection, tables["models"], "models", "model_id", "weights_sha256")
-    _check_same(connection, tables["corpora"], "corpora", "corpus_id", "sha256")
+    known = {
+        "models": _check_same(connection, tables["models"], "models", "model_id", "weights_sha256"),
+        "corpora": _check_same(connection, tables["corpora"], "corpora", "corpus_id", "sha256"),
+    }
     for table, rows in tables.items():
-        if rows.is_empty():
+        if rows.is_empty() or known.get(table):
             continue
         connection.register("incoming_rows", rows)
         connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows {_IF_KNOWN.get(table, '')}")
@@ -186,18 +192,22 @@ def rebuild(warehouse: Warehouse, report: Callable[[str], None] = _log.warning) 
     for source, target in ((wal(path), wal(kept)), (path, kept), (beside.path, path)):
         if source.exists():
             _replace(source, target, warehouse.wait)
+    _remove(beside.path)  # its gate
     return taken
 
 
-def _check_same(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, table: str, key: str, content: str) -> None:
-    """One id must not stand for two different contents."""
+def _check_same(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, table: str, key: str, content: str) -> bool:
+    """One id must not stand for two different contents. True where the row is there and `rows` add nothing to it."""
     name, here = rows[key][0], rows[content][0]
-    there = connection.execute(f"SELECT {content} FROM {table} WHERE {key} = ?", [name]).fetchall()
+    taught = _TAUGHT[table]
+    sql = f"SELECT {', '.join([content, *taught])} FROM {table} WHERE {key} = ?"
+    there = connection.execute(sql, [name]).fetchall()
     if there and there[0][0] != here:
         raise WarehouseError(
             f"{name} is in the warehouse with another content ({there[0][0][:12]}, this parcel has {here[:12]}): "
             "the parcel was left where it is."
         )
+    return bool(there) and there[0][1:] == tuple(rows[column][0] for column in taught)
 
 
 def _take_over(connection: duckdb.DuckDBPyConnection, old: Warehouse, report: Callable[[str], None]) -> None:
@@ -286,6 +296,6 @@ def _replace(source: Path, target: Path, wait: float) -> None:
 
 
 def _remove(path: Path) -> None:
-    for file in (path, wal(path)):
+    for file in (path, wal(path), gate_of(path)):
         with contextlib.suppress(FileNotFoundError):
             file.unlink()

@@ -1,7 +1,7 @@
 """One warehouse file, opened for milliseconds: every read and write opens it, works and closes it again.
 
 DuckDB lets one process write or many read, so nobody may keep a connection. A busy file is tried again until `wait`
-seconds have passed.
+seconds have passed; the gate (gate.py) sees to it that readers do not keep writers out.
 
 Never open the warehouse file with plain Python (`open`, `shutil`) in a process that also uses it through DuckDB:
 on POSIX systems, closing any handle of a file drops every lock that the process has on it.
@@ -17,13 +17,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
-from core.warehouse import migrations, mirror, scores
+from core.warehouse import gate, migrations, mirror, scores
 
 _BUSY = (
     "Could not set lock",  # another process has it, POSIX
@@ -37,6 +37,25 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
 }
+_WRITING = _CONFIG | {"threads": "1"}
+"""Rows of one run are few: a second thread costs more than it does (82 against 56 ms of work for an ingest)."""
+
+
+class Readable(Protocol):
+    """What named reads ask: a warehouse, which opens for each of them, or one that is open for several."""
+
+    def read(self, sql: str, params: Any = None) -> pl.DataFrame: ...
+
+
+@dataclass(frozen=True)
+class OpenWarehouse:
+    """A warehouse between opening and closing: what it reads is all of one state."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    def read(self, sql: str, params: Any = None) -> pl.DataFrame:
+        """The result of one query."""
+        return pl.DataFrame(self.connection.sql(sql, params=params))
 
 
 def default_path() -> Path:
@@ -78,8 +97,14 @@ class Warehouse:
 
     def read(self, sql: str, params: Any = None) -> pl.DataFrame:
         """The result of one query; the warehouse is made first if it is not there yet."""
+        with self.opened() as opened:
+            return opened.read(sql, params)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[OpenWarehouse]:
+        """For several reads in a row: opening and closing costs as much as most of them. Nobody writes meanwhile."""
         with self._session(read_only=True) as connection:
-            return pl.DataFrame(connection.sql(sql, params=params))
+            yield OpenWarehouse(connection)
 
     @contextlib.contextmanager
     def write(self, mirrored: Sequence[str] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -104,20 +129,45 @@ class Warehouse:
                     self.prepare()
                 else:
                     make_folder(self.path.parent)
-            connection = connect(self.path, read_only, self.wait)
-            try:
-                steps = migrations.pending(connection)
-                if steps and read_only:
-                    connection.close()
-                    self.prepare()
-                    connection = connect(self.path, read_only, self.wait)
-                elif steps:
-                    with _transaction(connection):
-                        migrations.apply(connection, steps)
-                        scores.load_reference(connection)
+            with self._reading() if read_only else self._writing() as connection:
                 yield connection
-            finally:
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = self._connected()
+        try:
+            if migrations.pending(connection):
                 connection.close()
+                self.prepare()
+                connection = self._connected()
+            yield connection
+        finally:
+            connection.close()
+
+    def _connected(self) -> duckdb.DuckDBPyConnection:
+        with self._told_as_locked():
+            gate.pass_through(self.path, self.wait)
+        return connect(self.path, True, self.wait)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with contextlib.ExitStack() as closing:
+            with self._told_as_locked():
+                closing.enter_context(gate.closed(self.path, self.wait))
+            connection = connect(self.path, False, self.wait, _WRITING)
+            closing.callback(connection.close)
+            if steps := migrations.pending(connection):
+                with _transaction(connection):
+                    migrations.apply(connection, steps)
+                    scores.load_reference(connection)
+            yield connection
+
+    @contextlib.contextmanager
+    def _told_as_locked(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            raise WarehouseLocked(_locked_line(self.path, "", self.wait)) from error
 
 
 def is_there(path: Path) -> bool:
@@ -127,11 +177,16 @@ def is_there(path: Path) -> bool:
 
 def folders_in(folder: Path) -> list[Path]:
     """The folders in `folder`, sorted by name; none where it does not exist."""
+    return [path for name in sorted(names_in(folder)) if (path := folder / name).is_dir()]
+
+
+def names_in(folder: Path) -> set[str]:
+    """The names of all that is in `folder`; none where it does not exist."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+            return {entry.name for entry in entries}
     except FileNotFoundError:
-        return []
+        return set()
     except OSError as error:
         raise ResourceError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
 

@@ -242,6 +242,7 @@ def test_a_rebuilt_warehouse_holds_the_same(warehouse, add_parcel):
     assert {f.name for f in warehouse.path.parent.iterdir() if f.is_file()} == {
         "workdim.duckdb",
         "workdim.duckdb.before-rebuild",
+        "workdim.duckdb.gate",
     }
 
 
