@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -177,6 +178,13 @@ def traced(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 def download(frame: pl.DataFrame, file_name: str, label: str) -> None:
     content = as_csv(frame)
     st.download_button(label, content, file_name, "text/csv", on_click="ignore", icon=":material/download:")
+
+
+def download_later(make: Callable[[], pl.DataFrame], file_name: str, label: str) -> None:
+    """As `download`, of a table that is made on the click."""
+    st.download_button(
+        label, lambda: as_csv(make()), file_name, "text/csv", on_click="ignore", icon=":material/download:"
+    )
 
 
 def as_csv(frame: pl.DataFrame) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,8 @@ import numpy as np
 import polars as pl
 
 from core.instrument import references
-from core.tables import TABLES, columns
+from core.tables import TABLES
+from core.warehouse.frames import schema
 from core.warehouse.parcel_format import MANY_TABLES, read_parcel
 from core.warehouse.store import Warehouse, make_folder
 
@@ -122,7 +123,11 @@ def _single(number: int, templates: dict[tuple, Template], repositories: Sequenc
         "parameters": like["models"]["parameters"] + 1_000_003 * model, "tokenizer_hash": f"{family:_<12}",
         "weights_sha256": f"{model:064x}", "configuration_hash": f"{model:012x}",
     }  # fmt: skip
-    corpora = like["corpora"] | {"corpus_id": f"text-{text}@{text:012x}", "name": f"text-{text}", "sha256": f"{text:064x}"}
+    corpora = like["corpora"] | {
+        "corpus_id": f"text-{text}@{text:012x}",
+        "name": f"text-{text}",
+        "sha256": f"{text:064x}",
+    }
     own = number - turn + len(_PASSES) - 1
     started = _started(number)
     runs = like["runs"] | {
@@ -137,7 +142,9 @@ def _single(number: int, templates: dict[tuple, Template], repositories: Sequenc
     return {"models": models, "corpora": corpora, "runs": runs, "key": key, "controls": controls}
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, made: list[dict[str, Any]], templates: dict[tuple, Template]) -> None:
+def _insert(
+    connection: duckdb.DuckDBPyConnection, made: list[dict[str, Any]], templates: dict[tuple, Template]
+) -> None:
     order = list(templates)
     for table in ("models", "corpora", "runs"):
         rows = pl.DataFrame([one[table] for one in made], infer_schema_length=None, orient="row")
@@ -161,26 +168,21 @@ def _insert(connection: duckdb.DuckDBPyConnection, made: list[dict[str, Any]], t
     connection.unregister("made_runs")
 
 
-def _numbered(templates: Any, table: str) -> pl.DataFrame:
+def _numbered(templates: Iterable[Template], table: str) -> pl.DataFrame:
     """The rows of one table of all templates; `template` and `row` say whose and in which order."""
-    of_each = [one.many[table].with_row_index("row").with_columns(template=pl.lit(i)) for i, one in enumerate(templates)]
+    of_each = [
+        one.many[table].with_row_index("row").with_columns(template=pl.lit(i)) for i, one in enumerate(templates)
+    ]
     return pl.concat(of_each)
 
 
 def _many_sql(table: str) -> str:
-    types = {name: str(kind) for name, kind in _numbered_schema(table).items()}
-    told = ", ".join(f"{_noisy(name, types[name])} AS {name}" for name in columns(TABLES[table]))
+    told = ", ".join(f"{_noisy(name, str(kind))} AS {name}" for name, kind in schema(TABLES[table]).items())
     return f"""
         INSERT INTO {table} BY NAME SELECT {told}
         FROM (SELECT *, 1 + {_NOISE} * (random() - 0.5) AS factor FROM made_runs JOIN like_rows USING (template))
         ORDER BY number, row
     """
-
-
-def _numbered_schema(table: str) -> dict[str, Any]:
-    from core.warehouse.frames import schema
-
-    return dict(schema(TABLES[table]))
 
 
 def _noisy(column: str, kind: str) -> str:
