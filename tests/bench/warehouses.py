@@ -24,6 +24,7 @@ from core.instrument import references
 from core.tables import TABLES
 from core.warehouse.frames import schema
 from core.warehouse.parcel_format import MANY_TABLES, read_parcel
+from core.warehouse.parcels import STORED_ORDER
 from core.warehouse.store import Warehouse, make_folder
 
 SHAPES = ("real", "trial")
@@ -181,7 +182,7 @@ def _many_sql(table: str) -> str:
     return f"""
         INSERT INTO {table} BY NAME SELECT {told}
         FROM (SELECT *, 1 + {_NOISE} * (random() - 0.5) AS factor FROM made_runs JOIN like_rows USING (template))
-        ORDER BY number, row
+        ORDER BY number, {STORED_ORDER.get(table, "row")}
     """
 
 
