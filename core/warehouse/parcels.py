@@ -35,8 +35,10 @@ __all__ = [
 _log = logging.getLogger("workdim")
 # Rows that a rebuilt warehouse cannot get from parcels.
 _NOT_IN_PARCELS = ("scores", "pilots", "pilot_runs", "plans", "plan_outcomes")
-_READERS_WAIT = 0.5
+_READERS_WAIT = 0.9
 """Seconds that somebody who only wants to read waits for the right to write."""
+_BEING_BROUGHT = 5.0
+"""Seconds after its end within which a measurement that is not in yet is nothing to be told of."""
 
 
 _IF_KNOWN = {
@@ -63,10 +65,12 @@ class TakenIn:
     reason: str = ""
     damaged: list[str] = field(default_factory=list)
     """One line for each parcel that can never be taken in as it is."""
+    late: int = 0
+    """Of those that wait, how many a reader is told of: not one whose own process is just bringing it in."""
 
     @property
     def lines(self) -> list[str]:
-        late = [f"{self.waiting} finished measurements wait: {self.reason}"] if self.waiting else []
+        late = [f"{self.late} finished measurements wait: {self.reason}"] if self.late else []
         return late + self.damaged
 
 
@@ -120,7 +124,16 @@ def take_in(warehouse: Warehouse) -> TakenIn:
     except (WarehouseLocked, ResourceError) as error:
         left = waiting_parcels(warehouse)
         taken = [folder.name for folder in waiting if folder not in left]
-        return TakenIn(taken, len(left) - len(damaged), str(error), damaged)
+        is_busy = isinstance(error, WarehouseLocked)
+        late = [folder for folder in left if not (is_busy and _is_being_brought(folder))]
+        n_waiting, n_late = (max(0, len(folders) - len(damaged)) for folders in (left, late))
+        return TakenIn(taken, n_waiting, str(error), damaged, n_late)
+
+
+def _is_being_brought(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return time.time() - (folder / RUN_FILE).stat().st_mtime < _BEING_BROUGHT
+    return False
 
 
 def ingest_waiting(warehouse: Warehouse, report: Callable[[str], None] = _log.warning) -> list[str]:
@@ -165,7 +178,9 @@ def insert(connection: duckdb.DuckDBPyConnection, tables: dict[str, pl.DataFrame
             continue
         connection.register("incoming_rows", rows)
         order = f"ORDER BY {STORED_ORDER[table]}" if table in STORED_ORDER else ""
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows {order} {_IF_KNOWN.get(table, '')}")
+        connection.execute(
+            f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows {order} {_IF_KNOWN.get(table, '')}"
+        )
         connection.unregister("incoming_rows")
     return True
 

@@ -41,6 +41,10 @@ _WRITING = _CONFIG | {"threads": "1"}
 """Rows of one run are few: a second thread costs more than it does (82 against 56 ms of work for an ingest)."""
 
 
+_GATE_CLOSED, _GATE_OPEN = 0.4, 0.1
+"""Seconds that a writer who cannot go in keeps readers out, and lets them in before it tries again."""
+
+
 class Readable(Protocol):
     """What named reads ask: a warehouse, which opens for each of them, or one that is open for several."""
 
@@ -151,16 +155,33 @@ class Warehouse:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with contextlib.ExitStack() as closing:
-            with self._told_as_locked():
-                closing.enter_context(gate.closed(self.path, self.wait))
-            connection = connect(self.path, False, self.wait, _WRITING)
-            closing.callback(connection.close)
+        with contextlib.ExitStack() as leaving:
+            connection = self._entered(leaving)
             if steps := migrations.pending(connection):
                 with _transaction(connection):
                     migrations.apply(connection, steps)
                     scores.load_reference(connection)
             yield connection
+
+    def _entered(self, leaving: contextlib.ExitStack) -> duckdb.DuckDBPyConnection:
+        """A connection behind the closed gate. While a program that knows no gate keeps the file, readers are let in
+        again and again: they need not wait for what a writer waits for."""
+        end = time.monotonic() + self.wait
+        while True:
+            left = max(0.0, end - time.monotonic())
+            with contextlib.ExitStack() as inside:
+                with self._told_as_locked():
+                    inside.enter_context(gate.closed(self.path, left))
+                try:
+                    connection = connect(self.path, False, min(left, _GATE_CLOSED), _WRITING, told_wait=self.wait)
+                except WarehouseLocked:
+                    if time.monotonic() + _GATE_OPEN > end:
+                        raise
+                else:
+                    inside.callback(connection.close)
+                    leaving.push(inside.pop_all())
+                    return connection
+            time.sleep(_GATE_OPEN)
 
     @contextlib.contextmanager
     def _told_as_locked(self) -> Iterator[None]:
@@ -205,9 +226,12 @@ def wal(path: Path) -> Path:
 
 
 def connect(
-    path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None
+    path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None, told_wait: float | None = None
 ) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB file, trying again while it is busy; WarehouseLocked where it stays so."""
+    """Open a DuckDB file, trying again while it is busy; WarehouseLocked where it stays so.
+
+    `told_wait`: seconds that the error speaks of, where `wait` is only a part of them.
+    """
     end = time.monotonic() + wait
     delay = 0.005
     while True:
@@ -217,7 +241,7 @@ def connect(
             if not any(text in str(error) for text in _BUSY):
                 raise
             if time.monotonic() + delay > end:
-                raise WarehouseLocked(_locked_line(path, str(error), wait)) from error
+                raise WarehouseLocked(_locked_line(path, str(error), told_wait or wait)) from error
             time.sleep(delay * random.uniform(0.5, 1.5))
             delay = min(delay * 1.7, 0.25)
 
