@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -25,7 +26,10 @@ pytestmark = pytest.mark.browser
 
 SECONDS = 20.0
 LONGEST_WAIT = 1.0
-"""Seconds that anybody may sleep for a lock, whatever else the machine does."""
+"""Seconds that a reader may sleep for a lock; where the machine is so busy that a write alone takes long, the time of
+three writes: a reader waits for the one that is at work, never for a row of them."""
+PATIENCE = 10.0
+"""Seconds after which a job leaves its parcel to others, who would have to be told of it."""
 SESSIONS = 4
 PAGES = ("", "profiles", "ranking", "report", "pilot")
 SLOW = "SELECT count(*) FROM range(1000000) AS a, range(1000000) AS b, range(1000) AS c WHERE a.range + b.range = 7"
@@ -59,9 +63,15 @@ def test_nothing_is_lost_and_nobody_waits_for_long(tmp_path: Path) -> None:
     everything = "\n".join([*seen, *said, log.read_text(encoding="utf-8")])
     assert not [text for text in OF_LOCKS if text in everything], everything[-3000:]
     assert "exceeded" in said[1] or "stopped" in said[1], said[1]  # the slow query was there all the time
-    waits = {f"{one['role']} {number}": one["longest"] for number, one in enumerate(told)}
-    assert max(waits.values()) < LONGEST_WAIT, waits
-    print({"times": [one["times"] for one in told], "longest": waits, "pages": len(seen)})
+    longest_write = max(one["work"][-1] for one in told if one["role"] == "job")
+    limits = {"reader": max(LONGEST_WAIT, 3 * longest_write), "job": max(PATIENCE, 12 * longest_write)}
+    for one in told:
+        waits, work = one["waits"], one["work"]
+        print(
+            f"{one['role']}: {len(waits)} times, asleep {median(waits):.3f} s in the median, {waits[-1]:.3f} s at most; "
+            f"work {median(work):.3f} s in the median, {work[-1]:.3f} s at most"
+        )
+        assert waits[-1] < limits[one["role"]], (limits, waits)
 
 
 def click(sessions: Sequence[sync_api.Page], address: str, turn: int) -> list[str]:

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-_LOOK = 0.004
-"""Seconds between two looks at a closed gate."""
+_READERS_LOOK, _WRITERS_LOOK = 0.002, 0.02
+"""Seconds between two looks at a closed gate. Readers look more often: when it opens, they walk through before the
+next writer closes it, so that a reader waits for one writer and not for a row of them."""
 
 
 def gate_of(path: Path) -> Path:
@@ -28,7 +29,7 @@ def gate_of(path: Path) -> Path:
 @contextmanager
 def closed(path: Path, wait: float) -> Iterator[None]:
     """Keep everybody else out of the warehouse; TimeoutError where another writer has it closed for `wait` seconds."""
-    lock = _close(path, wait)
+    lock = _close(path, wait, _WRITERS_LOOK)
     try:
         yield
     finally:
@@ -38,15 +39,15 @@ def closed(path: Path, wait: float) -> Iterator[None]:
 
 def pass_through(path: Path, wait: float) -> None:
     """Return at once where the gate is open; TimeoutError where it stays closed for `wait` seconds."""
-    lock = _close(path, wait)
+    lock = _close(path, wait, _READERS_LOOK)
     if lock is not None:
         lock.release()
 
 
-def _close(path: Path, wait: float) -> FileLock | None:
+def _close(path: Path, wait: float, look: float) -> FileLock | None:
     lock = FileLock(gate_of(path), thread_local=False)
     try:
-        lock.acquire(timeout=wait, poll_interval=_LOOK)
+        lock.acquire(timeout=wait, poll_interval=look)
     except Timeout as error:
         raise TimeoutError(str(error)) from error
     except (OSError, NotImplementedError):

@@ -119,8 +119,10 @@ def take_in(warehouse: Warehouse) -> TakenIn:
     waiting, damaged = waiting_parcels(warehouse), list[str]()
     if not waiting:
         return TakenIn()
+    # All who read would stand in line for it else, each to find that it is in already.
+    wait = 0.0 if all(map(_is_being_brought, waiting)) else _READERS_WAIT
     try:
-        return TakenIn(ingest_waiting(replace(warehouse, wait=_READERS_WAIT), damaged.append), damaged=damaged)
+        return TakenIn(ingest_waiting(replace(warehouse, wait=wait), damaged.append), damaged=damaged)
     except (WarehouseLocked, ResourceError) as error:
         left = waiting_parcels(warehouse)
         taken = [folder.name for folder in waiting if folder not in left]

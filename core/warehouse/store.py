@@ -41,6 +41,8 @@ _WRITING = _CONFIG | {"threads": "1"}
 """Rows of one run are few: a second thread costs more than it does (82 against 56 ms of work for an ingest)."""
 
 
+_FIRST_DELAY = 0.005
+"""Seconds until a busy file is tried again for the first time."""
 _GATE_CLOSED, _GATE_OPEN = 0.4, 0.1
 """Seconds that a writer who cannot go in keeps readers out, and lets them in before it tries again."""
 
@@ -149,9 +151,19 @@ class Warehouse:
             connection.close()
 
     def _connected(self) -> duckdb.DuckDBPyConnection:
-        with self._told_as_locked():
-            gate.pass_through(self.path, self.wait)
-        return connect(self.path, True, self.wait)
+        """Through the gate before every try: whoever met a writer at the file waits there until that one has left,
+        and not by a clock of its own, by which it would meet the next one."""
+        end = time.monotonic() + self.wait
+        delay = _FIRST_DELAY
+        while True:
+            with self._told_as_locked():
+                gate.pass_through(self.path, max(0.0, end - time.monotonic()))
+            try:
+                return connect(self.path, True, 0.0, told_wait=self.wait)
+            except WarehouseLocked:
+                if time.monotonic() + delay > end:
+                    raise
+            delay = _pause(delay)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -233,7 +245,7 @@ def connect(
     `told_wait`: seconds that the error speaks of, where `wait` is only a part of them.
     """
     end = time.monotonic() + wait
-    delay = 0.005
+    delay = _FIRST_DELAY
     while True:
         try:
             return duckdb.connect(path, read_only=read_only, config=_CONFIG if config is None else config)
@@ -242,8 +254,13 @@ def connect(
                 raise
             if time.monotonic() + delay > end:
                 raise WarehouseLocked(_locked_line(path, str(error), told_wait or wait)) from error
-            time.sleep(delay * random.uniform(0.5, 1.5))
-            delay = min(delay * 1.7, 0.25)
+            delay = _pause(delay)
+
+
+def _pause(delay: float) -> float:
+    """Sleep for about `delay` seconds; returns the next delay, a longer one."""
+    time.sleep(delay * random.uniform(0.5, 1.5))
+    return min(delay * 1.7, 0.25)
 
 
 @contextlib.contextmanager
