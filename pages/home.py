@@ -13,7 +13,7 @@ st.markdown(_("Estimates of how many dimensions a language model uses, layer by 
 if n := jobs.n_alive():
     label = _("Measurements that wait or are at work: {n}").format(n=n)
     st.page_link("pages/pilot.py", label=label, icon=":material/hourglass_top:")
-runs = reads.runs()
+runs = reads.listing()
 states.stop_if_no_runs(runs)
 
 counts = reads.counts()

@@ -20,7 +20,7 @@ from core.ui import (
 _ = language.translator()
 
 st.title(_("Profiles"))
-runs = reads.runs()
+runs = reads.listing()
 states.stop_if_no_runs(runs)
 pilot, runs = pilots.choose(runs)
 chosen = inputs.choose_runs(runs)

@@ -14,8 +14,8 @@ _ = language.translator()
 reader = language.current()
 
 st.title(_("Ranking"))
-runs = reads.runs()
-states.stop_if_no_runs(runs)
+states.stop_if_no_runs(reads.listing())
+runs = reads.ranking()
 chosen, runs = pilots.choose(runs)
 pilot = pilots.pilot_of(chosen)
 asked = comparison.choose_comparison(runs)
@@ -25,13 +25,15 @@ if not groups:
     st.info(comparison.no_group(asked))
     st.stop()
 
-compared = comparison.rows_of(groups)
-scores = ranking.without_other_pilots(reads.scores(published.repositories(compared)), pilot)
-scored = ranking.with_scores(compared, scores, partial=published.choose_partial(scores))
+shown = comparison.in_sight(groups)
+everything = comparison.rows_of(groups)
+scores = ranking.without_other_pilots(reads.scores(published.repositories(everything)), pilot)
+partial = published.choose_partial(scores)
+scored = ranking.with_scores(comparison.rows_of(shown), scores, partial=partial)
 offered = ranking.benchmarks(scored)
 benchmark, dimension = published.choose_picture(offered, pilot)
 pilots.tell_exploratory(pilot, offered, benchmark)
-for number, group in enumerate(groups):
+for number, group in enumerate(shown):
     st.subheader(plain(group_title(group, reader)))
     for caution in comparison.cautions(group):
         st.warning(caution, icon=":material/balance:")
@@ -49,5 +51,5 @@ for number, group in enumerate(groups):
     for note in published.score_notes(group, scored, benchmark):
         st.caption(note)
 
-exported = published.for_export(groups, scored, benchmark, pilot)
-tables.download(exported, "workdim_ranking.csv", _("Download all groups (CSV)"))
+exported = published.export_later(groups, scores, benchmark, pilot, partial=partial)
+tables.download_later(exported, "workdim_ranking.csv", _("Download all groups (CSV)"))

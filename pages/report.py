@@ -10,7 +10,7 @@ from core.ui import deck, inputs, language, pilots, reads, states
 _ = language.translator()
 
 st.title(_("Report"))
-runs = reads.runs()
+runs = reads.listing()
 states.stop_if_no_runs(runs)
 pilot, runs = pilots.choose(runs)
 chosen = inputs.choose_runs(runs.filter(pl.col("pass") == "text"))

@@ -38,6 +38,12 @@ def control_links(texts: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(found) if found else runs.clear().select(pl.lit("").alias("text_run_id"), *columns)
 
 
+def control_ids(chosen: pl.DataFrame, runs: pl.DataFrame) -> list[str]:
+    """The control runs, of `runs`, of those of the chosen ones that are on text; none that is chosen itself."""
+    found = control_links(chosen, runs)["run_id"].unique(maintain_order=True).to_list()
+    return [run_id for run_id in found if run_id not in set(chosen["run_id"])]
+
+
 def with_controls(chosen: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """The chosen runs and, after them, the controls among `runs` of those on text."""
     texts = chosen.filter(pl.col("pass") == "text")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import polars as pl
 
 from core.analysis.ranking import RankingGroup
@@ -72,7 +74,11 @@ def run_labels(runs: pl.DataFrame, language: str) -> dict[str, str]:
             told += [_value(column, run[column], language) for column in differing if run[column] is not None]
             labels[run["run_id"]] = " · ".join([run["name"], *told])
     vetoed = set(runs.filter(worst_check="veto")["run_id"]) if "worst_check" in runs.columns else set()
-    return {run_id: marked(_unique(labels, run_id), run_id in vetoed) for run_id in labels}
+    times = Counter(labels.values())
+    return {
+        run_id: marked(label if times[label] == 1 else f"{label} · {short_id(run_id)}", run_id in vetoed)
+        for run_id, label in labels.items()
+    }
 
 
 def marked(name: str, is_vetoed: bool) -> str:
@@ -92,9 +98,3 @@ def _value(column: str, value: object, language: str) -> str:
     if column == "stack":
         return wording.stack_name(str(value), language)
     return _("seed {seed}").format(seed=value) if column == "seed" else str(value)
-
-
-def _unique(labels: dict[str, str], run_id: str) -> str:
-    label = labels[run_id]
-    twins = sum(other == label for other in labels.values())
-    return f"{label} · {short_id(run_id)}" if twins > 1 else label

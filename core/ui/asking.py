@@ -44,7 +44,7 @@ def ask() -> None:
     _ = language.translator()
     for reason in st.session_state.pop(_REFUSED, []):
         st.warning(plain(reason), icon=":material/error:")
-    if reads.runs().is_empty():
+    if not reads.counts()["runs"]:
         line = _("Nothing was measured yet. Two models that need no model hub, to begin with: {names}.")
         st.info(line.format(names=plain(_(" and ").join(demo_models()))), icon=":material/lightbulb:")
     with st.form("measure", border=True):

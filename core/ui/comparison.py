@@ -14,6 +14,9 @@ from core.report import wording
 from core.ui import inputs, language, reads, states
 from core.ui.plain import plain
 
+MOST_GROUPS = 8
+"""Groups on one page, each with a picture and a table."""
+_MOST_NAMED = 12
 BY_TYPE, BY_WORD = "one_per_type", "one_per_word"
 
 
@@ -87,6 +90,17 @@ def _sharing(runs: pl.DataFrame, keys: Sequence[str]) -> bool:
     return models.filter(pl.col("model_id") > 1).height > 0
 
 
+def in_sight(groups: list[RankingGroup]) -> list[RankingGroup]:
+    """The groups that a page shows, the largest; how many more there are is said, and what leads to them."""
+    _ = language.translator()
+    if len(groups) > MOST_GROUPS:
+        line = _(
+            "The {n} largest of {total} groups are shown. Choose texts, families or kinds above to see the others."
+        )
+        st.info(line.format(n=MOST_GROUPS, total=f"{len(groups):,}"), icon=":material/filter_alt:")
+    return groups[:MOST_GROUPS]
+
+
 def rows_of(groups: list[RankingGroup]) -> pl.DataFrame:
     """The runs of all groups with the numbers that they are compared by."""
     return pl.concat([group.rows for group in groups], how="diagonal")
@@ -138,13 +152,15 @@ def condition(cloud: str) -> str:
 def _lift_vetoes(vetoed: pl.DataFrame) -> bool:
     """Runs that a check vetoes are left out unless the reader, told which and why, takes them in all the same."""
     _ = language.translator()
-    told = states.vetoes_told(vetoed)
+    told = states.vetoes_told(vetoed.head(_MOST_NAMED))
     if not told:
         return False
+    if vetoed.height > len(told):
+        told.append(_("and {n} more").format(n=vetoed.height - len(told)))
     with st.container(border=True):
         st.markdown(
             _(":material/gpp_bad: **Left out, because a check vetoes them** ({n}): {runs}. Their numbers may describe "
-              "the sample and not the model.").format(n=len(told), runs=plain(_("; ").join(told)))
+              "the sample and not the model.").format(n=vetoed.height, runs=plain(_("; ").join(told)))
         )  # fmt: skip
         return inputs.choose_yes_no(_("Rank them all the same, marked ‡"), "vetoed", default=False)
 

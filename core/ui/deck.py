@@ -9,7 +9,6 @@ import polars as pl
 import streamlit as st
 
 from core.analysis import ranking
-from core.analysis.controls import with_controls
 from core.pilots import Pilot, Registered
 from core.report import limits, material, slides
 from core.ui import language, published, reads
@@ -36,7 +35,7 @@ def maker(runs: pl.DataFrame, deck_language: str, pilot: Registered | None = Non
 
     The runs take their control passes along: a verdict is not shown without what it was judged with.
     """
-    taken = with_controls(runs, reads.runs())
+    taken = reads.with_controls(runs)
     run_ids = taken["run_id"].to_list()
     return partial(
         slides.deck,
@@ -53,7 +52,7 @@ def maker(runs: pl.DataFrame, deck_language: str, pilot: Registered | None = Non
 
 def preview(runs: pl.DataFrame, deck_language: str, pilot: Registered | None = None) -> None:
     """The slides by their titles, in the deck's own language."""
-    taken = with_controls(runs, reads.runs())
+    taken = reads.with_controls(runs)
     run_ids = taken["run_id"].to_list()
     scores = reads.scores(published.repositories(runs))
     read = (reads.estimates(run_ids), reads.checks(run_ids), scores)
@@ -63,7 +62,7 @@ def preview(runs: pl.DataFrame, deck_language: str, pilot: Registered | None = N
 
 def undecided(runs: pl.DataFrame, pilot: Pilot | None = None) -> None:
     """The questions that will be asked in the meeting and that these runs leave open."""
-    taken = with_controls(material.with_verdict(runs), reads.runs())
+    taken = reads.with_controls(material.with_verdict(runs))
     ids = taken["run_id"].to_list()
     scores = reads.scores(published.repositories(runs))
     scored = ranking.with_scores(taken, ranking.without_other_pilots(scores, pilot))

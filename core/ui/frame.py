@@ -102,8 +102,8 @@ def _take_in_parcels() -> None:
 
 def _tell_what_waits(taken: TakenIn) -> None:
     _ = language.translator()
-    if taken.waiting:
+    if taken.late:
         line = _("Finished measurements that wait to be added to the warehouse: {n}. {reason}")
-        st.warning(line.format(n=taken.waiting, reason=plain(taken.reason)), icon=":material/hourglass_top:")
+        st.warning(line.format(n=taken.late, reason=plain(taken.reason)), icon=":material/hourglass_top:")
     for line in taken.damaged:
         st.warning(plain(line), icon=":material/broken_image:")

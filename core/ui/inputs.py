@@ -11,7 +11,7 @@ import streamlit as st
 from core.analysis import ranking
 from core.report import wording
 from core.report.labels import run_labels
-from core.ui import language, times, view
+from core.ui import finding, language, reads, times, view
 
 T = TypeVar("T")
 
@@ -67,21 +67,25 @@ def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
 
 
 def choose_runs(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs to show, in the order they were chosen; at first the newest on one text."""
+    """The runs to show, in the order they were chosen; at first the newest on one text.
+
+    `runs` are rows of `queries.listing`; what comes back is all that is known of those chosen.
+    """
     _ = language.translator()
-    labels = {row["run_id"]: run_label(row) for row in runs.iter_rows(named=True)}
+    newest = newest_on_one_text(runs)
+    offered = finding.offer(runs, [*view.wanted("runs"), *newest])
+    labels = {row["run_id"]: run_label(row) for row in offered.iter_rows(named=True)}
     chosen = choose_many(
         _("Runs to show (at most {n})").format(n=MOST_RUNS),
         list(labels),
         "runs",
-        newest_on_one_text(runs),
+        newest,
         labels.__getitem__,
         most=MOST_RUNS,
         placeholder=_("Type a model, a text or a date"),
         select_all=False,
     )
-    order = pl.DataFrame({"run_id": chosen}, schema={"run_id": pl.String})
-    return order.join(runs, on="run_id", how="left", maintain_order="left")
+    return reads.chosen(chosen)
 
 
 def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

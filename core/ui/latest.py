@@ -6,7 +6,7 @@ import polars as pl
 import streamlit as st
 
 from core.report import wording
-from core.ui import language, tables
+from core.ui import language, reads, tables
 
 SHOWN = 20
 
@@ -15,11 +15,12 @@ def show(runs: pl.DataFrame) -> None:
     """Runs on text only: a control pass says nothing without the run that it belongs to."""
     _ = language.translator()
     texts = runs.filter(pl.col("pass") == "text")
-    tables.show(tables.overview(texts.head(SHOWN)), "latest")
+    shown = reads.chosen(texts["run_id"].head(SHOWN).to_list())
+    tables.show(tables.overview(shown), "latest")
     if texts.height > SHOWN:
         st.caption(_("The newest {n} of {total} runs.").format(n=SHOWN, total=texts.height))
     if texts.height < runs.height:
         n = runs.height - texts.height
         st.caption(_("Control passes not listed here: {n}. Profiles draw them with their runs.").format(n=n))
-    if "veto" in texts["worst_check"].head(SHOWN):
+    if "veto" in shown["worst_check"]:
         st.caption(wording.veto_note(language.current()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -159,6 +160,23 @@ def for_export(
     rows = [with_own_score(frame, scored, pilot) for frame in rows]
     numbered = [frame.select(pl.lit(n).alias("comparison_group"), pl.all()) for n, frame in enumerate(rows, start=1)]
     return pl.concat(numbered, how="diagonal")
+
+
+def export_later(
+    groups: list[RankingGroup],
+    scores: pl.DataFrame,
+    benchmark: Benchmark | None,
+    pilot: Pilot | None = None,
+    *,
+    partial: bool = False,
+) -> Callable[[], pl.DataFrame]:
+    """`for_export`, made when it is asked for: all groups with all their scores may be far more than the page shows."""
+
+    def make() -> pl.DataFrame:
+        rows = pl.concat([group.rows for group in groups], how="diagonal")
+        return for_export(groups, ranking.with_scores(rows, scores, partial=partial), benchmark, pilot)
+
+    return make
 
 
 def _with_score(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark) -> pl.DataFrame:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 import streamlit as st
 
+from core.analysis import controls
 from core.report.labels import with_text_marks
 from core.tables import SavedQueryRow
 from core.warehouse import aliases as alias_table
@@ -17,6 +19,7 @@ from core.warehouse.store import Warehouse, default_path
 # in each of 48 selections stay below 300 MB.
 _SELECTIONS = 48
 _NAMED = {
+    "runs": queries.runs,
     "estimates": queries.estimates,
     "correlators": queries.correlators,
     "pairs": queries.pairs,
@@ -41,8 +44,28 @@ def take_in() -> parcels.TakenIn:
     return parcels.take_in(warehouse())
 
 
-def runs() -> pl.DataFrame:
-    return _runs(warehouse().path, warehouse().version())
+def listing() -> pl.DataFrame:
+    """All runs, a few columns of each: `queries.listing`."""
+    return _listing(warehouse().path, warehouse().version())
+
+
+def chosen(run_ids: Sequence[str]) -> pl.DataFrame:
+    """All that is known of these runs, in this order; those that are not there are left out."""
+    found = _of_runs(warehouse().path, warehouse().version(), "runs", tuple(run_ids))
+    named = _marked(found, listing())
+    return pl.DataFrame({"run_id": list(run_ids)}, schema={"run_id": pl.String}).join(
+        named, on="run_id", how="inner", maintain_order="left"
+    )
+
+
+def with_controls(runs: pl.DataFrame) -> pl.DataFrame:
+    """The same runs and, after them, the control passes of those on text."""
+    return pl.concat([runs, chosen(controls.control_ids(runs, listing()))])
+
+
+def ranking() -> pl.DataFrame:
+    """All runs on unchanged text with what a comparison needs: `queries.ranking`."""
+    return _marked(_ranking(warehouse().path, warehouse().version()), listing())
 
 
 def counts() -> dict[str, int]:
@@ -117,9 +140,21 @@ def checks(run_ids: list[str]) -> pl.DataFrame:
     return _of_runs(warehouse().path, warehouse().version(), "checks", tuple(run_ids))
 
 
+def _marked(runs: pl.DataFrame, among: pl.DataFrame) -> pl.DataFrame:
+    """The runs with their texts named as they are told apart among all."""
+    names = among.select("corpus_id", "corpus_name").unique()
+    joined = runs.drop("corpus_name").join(names, on="corpus_id", how="left", maintain_order="left")
+    return joined.select(runs.columns)
+
+
 @st.cache_data(max_entries=4, show_spinner=False)
-def _runs(path: Path, version: tuple) -> pl.DataFrame:
-    return with_text_marks(queries.runs(Warehouse(path)))
+def _listing(path: Path, version: tuple) -> pl.DataFrame:
+    return with_text_marks(queries.listing(Warehouse(path)))
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _ranking(path: Path, version: tuple) -> pl.DataFrame:
+    return queries.ranking(Warehouse(path))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)

@@ -38,7 +38,7 @@ def choose_references(
 
 
 def _controls(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> list[Reference]:
-    found = control_links(runs, reads.runs())
+    found = control_links(runs, reads.listing())
     if found.is_empty():
         return []
     ids = sorted(found["run_id"].unique().to_list())
@@ -74,7 +74,7 @@ def tell_references(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> N
 def without_random(runs: pl.DataFrame) -> tuple[list[str], list[str]]:
     """Names of the runs on text without random weights at all, and of those that were judged without them."""
     texts = runs.filter(pl.col("pass") == "text")
-    controls = control_links(texts, reads.runs()).filter(pl.col("pass") == "random_init")
+    controls = control_links(texts, reads.listing()).filter(pl.col("pass") == "random_init")
     labels = run_labels(runs, language.current())
     having = set(controls["text_run_id"])
     judged_without = set(texts.filter(pl.col("qualifiers").list.contains("no_random_init"))["run_id"])

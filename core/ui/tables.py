@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -178,6 +179,13 @@ def download(frame: pl.DataFrame, file_name: str, label: str) -> None:
     """All columns at full precision, as a CSV that Excel reads and that runs nothing there."""
     content = exports.excel_csv(frame)
     st.download_button(label, content, file_name, "text/csv", on_click="ignore", icon=":material/download:")
+
+
+def download_later(make: Callable[[], pl.DataFrame], file_name: str, label: str) -> None:
+    """As `download`, of a table that is made on the click."""
+    st.download_button(
+        label, lambda: exports.excel_csv(make()), file_name, "text/csv", on_click="ignore", icon=":material/download:"
+    )
 
 
 def without_empty(columns: dict[str, Any]) -> pl.DataFrame:

@@ -64,6 +64,14 @@ def settle_many(name: str, options: Sequence[T], default: Sequence[T], most: int
     return wanted
 
 
+def wanted(name: str, default: Sequence[str] = ()) -> list[str]:
+    """What a link asks for, or else what was chosen before, by its text; it need not be there any more."""
+    asked = _asked(name)
+    if asked is not None:
+        return [_unmarked(text) for text in asked.split(_SEPARATOR)]
+    return [str(value) for value in st.session_state.get(key(name), default)]
+
+
 def publish(name: str, value: object) -> None:
     """Show the choice in the URL; what is as it would be anyway needs no room there."""
     text = joined(value) if isinstance(value, (list, tuple)) else str(value)

@@ -18,7 +18,7 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
-from core.warehouse import migrations
+from core.warehouse import gate, migrations
 from core.warehouse.store import clear_errors, connect, is_there, wal
 
 
@@ -77,20 +77,24 @@ def held(path: Path, wait: float, report: Callable[[str], None]) -> Iterator[Hel
     Raises WarehouseLocked where another process does not let go, WarehouseError for a file of another program.
     """
     connection, line = None, ""
-    if is_there(path):
-        connection, line = _opened(path, wait)
-    if line:
-        report(f"The old warehouse could not be read: {line}")
-    here = Held(path, wait, connection)
     try:
-        yield here
-    finally:
-        here.close()
+        with gate.closed(path, wait):
+            if is_there(path):
+                connection, line = _opened(path, wait)
+            if line:
+                report(f"The old warehouse could not be read: {line}")
+            here = Held(path, wait, connection)
+            try:
+                yield here
+            finally:
+                here.close()
+    except TimeoutError as error:
+        raise WarehouseLocked(f"{path} is written to by another process: try again in a moment.") from error
 
 
 def remove(path: Path) -> None:
-    """A DuckDB file and its log."""
-    for file in (path, wal(path)):
+    """A DuckDB file, its log and its gate."""
+    for file in (path, wal(path), gate.gate_of(path)):
         with contextlib.suppress(FileNotFoundError):
             file.unlink()
 

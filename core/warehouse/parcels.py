@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import time
@@ -15,7 +16,7 @@ import polars as pl
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.warehouse.exchange import sync_folder
 from core.warehouse.parcel_format import RUN_FILE, is_parcel, read_parcel, write_parcel
-from core.warehouse.store import Warehouse, folders_in, make_folder
+from core.warehouse.store import Warehouse, make_folder, names_in
 
 __all__ = [
     "TakenIn",
@@ -30,8 +31,10 @@ __all__ = [
 ]
 
 _log = logging.getLogger("workdim")
-_READERS_WAIT = 0.5
+_READERS_WAIT = 0.9
 """Seconds that somebody who only wants to read waits for the right to write."""
+_BEING_BROUGHT = 5.0
+"""Seconds after its end within which a measurement that is not in yet is nothing to be told of."""
 
 
 _IF_KNOWN = {
@@ -41,6 +44,11 @@ _IF_KNOWN = {
         configuration_hash = excluded.configuration_hash WHERE excluded.configuration_hash IS NOT NULL""",
     "corpora": "ON CONFLICT DO NOTHING",
 }
+STORED_ORDER = {"layer_distributions": "quantity, bin_lower, layer"}
+"""Rows are stored as they come, but for these: the edges of a bin, which are the same on every layer, take a quarter of
+the room where they follow each other (12.6 instead of 47.7 MB for 1,000 runs)."""
+_TAUGHT: dict[str, tuple[str, ...]] = {"models": ("tokenizer_hash", "configuration_hash"), "corpora": ()}
+"""What a parcel may tell of a model that is known: where it agrees already, an insert that does nothing is spared."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,12 @@ class TakenIn:
     reason: str = ""
     damaged: list[str] = field(default_factory=list)
     """One line for each parcel that can never be taken in as it is."""
+    late: int = 0
+    """Of those that wait, how many a reader is told of: not one whose own process is just bringing it in."""
 
     @property
     def lines(self) -> list[str]:
-        late = [f"{self.waiting} finished measurements wait: {self.reason}"] if self.waiting else []
+        late = [f"{self.late} finished measurements wait: {self.reason}"] if self.late else []
         return late + self.damaged
 
 
@@ -105,12 +115,23 @@ def take_in(warehouse: Warehouse) -> TakenIn:
     waiting, damaged = waiting_parcels(warehouse), list[str]()
     if not waiting:
         return TakenIn()
+    # All who read would stand in line for it else, each to find that it is in already.
+    wait = 0.0 if all(map(_is_being_brought, waiting)) else _READERS_WAIT
     try:
-        return TakenIn(ingest_waiting(replace(warehouse, wait=_READERS_WAIT), damaged.append), damaged=damaged)
+        return TakenIn(ingest_waiting(replace(warehouse, wait=wait), damaged.append), damaged=damaged)
     except (WarehouseLocked, ResourceError) as error:
         left = waiting_parcels(warehouse)
         taken = [folder.name for folder in waiting if folder not in left]
-        return TakenIn(taken, len(left) - len(damaged), str(error), damaged)
+        is_busy = isinstance(error, WarehouseLocked)
+        late = [folder for folder in left if not (is_busy and _is_being_brought(folder))]
+        n_waiting, n_late = (max(0, len(folders) - len(damaged)) for folders in (left, late))
+        return TakenIn(taken, n_waiting, str(error), damaged, n_late)
+
+
+def _is_being_brought(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return time.time() - (folder / RUN_FILE).stat().st_mtime < _BEING_BROUGHT
+    return False
 
 
 def ingest_waiting(warehouse: Warehouse, report: Callable[[str], None] = _log.warning) -> list[str]:
@@ -133,11 +154,12 @@ def ingest_waiting(warehouse: Warehouse, report: Callable[[str], None] = _log.wa
 
 def waiting_parcels(warehouse: Warehouse) -> list[Path]:
     """Parcels whose runs are not in the warehouse, oldest first (run ids are time-ordered)."""
-    folders = folders_in(warehouse.parcels)
-    if not folders:
+    names = names_in(warehouse.parcels)
+    if not names:
         return []
-    known = set(warehouse.read("SELECT run_id FROM runs")["run_id"])
-    return [folder for folder in folders if folder.name not in known and is_parcel(folder)]
+    names.difference_update(warehouse.read("SELECT run_id FROM runs")["run_id"])
+    # Whatever else lies there is looked at only now: ten thousand parcels that are in cost no look each.
+    return [folder for name in sorted(names) if is_parcel(folder := warehouse.parcels / name)]
 
 
 def insert(connection: duckdb.DuckDBPyConnection, tables: dict[str, pl.DataFrame]) -> bool:
@@ -145,26 +167,34 @@ def insert(connection: duckdb.DuckDBPyConnection, tables: dict[str, pl.DataFrame
     run_id = tables["runs"]["run_id"][0]
     if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run_id]).fetchall():
         return False
-    _check_same(connection, tables["models"], "models", "model_id", "weights_sha256")
-    _check_same(connection, tables["corpora"], "corpora", "corpus_id", "sha256")
+    known = {
+        "models": _check_same(connection, tables["models"], "models", "model_id", "weights_sha256"),
+        "corpora": _check_same(connection, tables["corpora"], "corpora", "corpus_id", "sha256"),
+    }
     for table, rows in tables.items():
-        if rows.is_empty():
+        if rows.is_empty() or known.get(table):
             continue
         connection.register("incoming_rows", rows)
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows {_IF_KNOWN.get(table, '')}")
+        order = f"ORDER BY {STORED_ORDER[table]}" if table in STORED_ORDER else ""
+        connection.execute(
+            f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows {order} {_IF_KNOWN.get(table, '')}"
+        )
         connection.unregister("incoming_rows")
     return True
 
 
-def _check_same(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, table: str, key: str, content: str) -> None:
-    """One id must not stand for two different contents."""
+def _check_same(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, table: str, key: str, content: str) -> bool:
+    """One id must not stand for two different contents. True where the row is there and `rows` add nothing to it."""
     name, here = rows[key][0], rows[content][0]
-    there = connection.execute(f"SELECT {content} FROM {table} WHERE {key} = ?", [name]).fetchall()
+    taught = _TAUGHT[table]
+    sql = f"SELECT {', '.join([content, *taught])} FROM {table} WHERE {key} = ?"
+    there = connection.execute(sql, [name]).fetchall()
     if there and there[0][0] != here:
         raise WarehouseError(
             f"{name} is in the warehouse with another content ({there[0][0][:12]}, this parcel has {here[:12]}): "
             "the parcel was left where it is."
         )
+    return bool(there) and there[0][1:] == tuple(rows[column][0] for column in taught)
 
 
 def _rename(source: Path, target: Path) -> None:

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 import polars as pl
 
 from core.warehouse.aliases import RESOLVED
-from core.warehouse.store import Warehouse
+from core.warehouse.store import Readable
 
+# What is asked of the runs is said once, in `chosen`: the checks are by far the longest table here, and counting
+# those of all runs would take longer than all the rest. The configuration, which is long, is looked into only where
+# a revision can stand in it.
 _RUNS = """
-    SELECT runs.* REPLACE (coalesce(runs.bits_per_byte, summary.bits_per_byte) AS bits_per_byte),
+    WITH chosen AS (SELECT * FROM runs {condition})
+    SELECT chosen.* {columns} REPLACE (coalesce(chosen.bits_per_byte, summary.bits_per_byte) AS bits_per_byte),
         models.reference, models.name, models.repository, models.revision, models.base_repository,
         models.base_relation, models.kind, models.architecture, models.family, models.parameters,
         models.hidden_size, models.n_layers, models.vocabulary_size, models.tokenizer_hash, models.licence,
@@ -19,21 +23,42 @@ _RUNS = """
             THEN nullif(substr(asked.model, length(models.reference) + 2), '') END AS requested_revision,
         corpora.name AS corpus_name, corpora.language AS corpus_language, corpora.domain AS corpus_domain,
         summary.* EXCLUDE (run_id, bits_per_byte),
-        checked.worst_check, checked.vetoed_by
+        checked.worst_check,
+        CASE WHEN checked.run_id IS NOT NULL THEN coalesce(vetoing.check_names, []) END AS vetoed_by
+    FROM chosen
+    JOIN models USING (model_id)
+    JOIN corpora USING (corpus_id)
+    LEFT JOIN (
+        SELECT run_id, replace(TRY(json_extract_string(config, '$.run.model')), '==', '@') AS model FROM chosen
+        WHERE contains(config, '@') OR contains(config, '==')
+    ) AS asked ON asked.run_id = chosen.run_id
+    LEFT JOIN (
+        SELECT * FROM run_summaries
+        WHERE estimator = 'd2' AND cloud = 'one_per_type' AND run_id IN (SELECT run_id FROM chosen)
+    ) AS summary ON summary.run_id = chosen.run_id
+    LEFT JOIN (
+        SELECT run_id, ['pass', 'warn', 'veto'][max(CASE outcome WHEN 'veto' THEN 3 WHEN 'warn' THEN 2 ELSE 1 END)]
+            AS worst_check
+        FROM run_checks WHERE run_id IN (SELECT run_id FROM chosen) GROUP BY run_id
+    ) AS checked ON checked.run_id = chosen.run_id
+    LEFT JOIN (
+        SELECT run_id, list_sort(list(DISTINCT check_name)) AS check_names
+        FROM run_checks WHERE outcome = 'veto' AND run_id IN (SELECT run_id FROM chosen) GROUP BY run_id
+    ) AS vetoing ON vetoing.run_id = chosen.run_id
+    ORDER BY chosen.started_at DESC, chosen.run_id DESC
+"""
+_WITHOUT_RECORDS = "EXCLUDE (config, library_versions, phase_seconds, execution)"
+_LISTING = """
+    SELECT runs.run_id, runs.parent_run_id, runs.pass, runs.seed, runs.model_id, runs.corpus_id, runs.protocol,
+        runs.protocol_hash, runs.started_at, runs.dtype, runs.stack, runs.model_seed, runs.chat_template_hash,
+        models.reference, models.name, models.family, models.kind, models.tokenizer_hash, models.configuration_hash,
+        corpora.name AS corpus_name, summary.control_run_ids
     FROM runs
     JOIN models USING (model_id)
     JOIN corpora USING (corpus_id)
     LEFT JOIN (
-        SELECT run_id, replace(TRY(json_extract_string(config, '$.run.model')), '==', '@') AS model FROM runs
-    ) AS asked ON asked.run_id = runs.run_id
-    LEFT JOIN (
-        SELECT * FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type'
+        SELECT run_id, control_run_ids FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type'
     ) AS summary ON summary.run_id = runs.run_id
-    LEFT JOIN (
-        SELECT run_id, arg_max(outcome, list_position(['pass', 'warn', 'veto'], outcome)) AS worst_check,
-            coalesce(list_sort(list(DISTINCT check_name) FILTER (outcome = 'veto')), []) AS vetoed_by
-        FROM run_checks GROUP BY run_id
-    ) AS checked ON checked.run_id = runs.run_id
     ORDER BY runs.started_at DESC, runs.run_id DESC
 """
 _COUNTS = """
@@ -56,53 +81,71 @@ _PILOTS = f"""
 """
 
 
-def runs(warehouse: Warehouse) -> pl.DataFrame:
+def runs(warehouse: Readable, run_ids: Sequence[str] | None = None) -> pl.DataFrame:
     """One row per run, newest first: the run, its model and corpus, its d2 summary by type, how its checks came out.
 
-    `requested_revision` is the branch, tag or version that a model was asked for by, NULL where none was: `revision` is
-    what that meant on the day. `worst_check` and `vetoed_by` (names of the checks that veto the run) are NULL where no
-    check was made.
+    Of these runs, or of all. `requested_revision` is the branch, tag or version that a model was asked for by, NULL
+    where none was: `revision` is what that meant on the day. `worst_check` and `vetoed_by` (names of the checks that
+    veto the run) are NULL where no check was made.
     """
-    return warehouse.read(_RUNS)
+    condition = "" if run_ids is None else f"WHERE run_id IN ({_marks(run_ids)})"
+    return warehouse.read(_RUNS.format(condition=condition, columns=""), list(run_ids or []))
 
 
-def estimates(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+def ranking(warehouse: Readable, corpus_id: str | None = None, protocol_hash: str | None = None) -> pl.DataFrame:
+    """As `runs`, of those on unchanged text and without the JSON records: what a comparison needs.
+
+    Runs are compared on one text by one protocol only, so that a comparison is asked for by these.
+    """
+    asked = {"corpus_id": corpus_id, "protocol_hash": protocol_hash}
+    wanted = {name: value for name, value in asked.items() if value is not None}
+    condition = " AND ".join(["WHERE pass = 'text'", *(f"{name} = ?" for name in wanted)])
+    return warehouse.read(_RUNS.format(condition=condition, columns=_WITHOUT_RECORDS), list(wanted.values()))
+
+
+def listing(warehouse: Readable) -> pl.DataFrame:
+    """One narrow row per run, newest first: what a list of all runs is searched by, and what tells which control
+    belongs to which run."""
+    return warehouse.read(_LISTING)
+
+
+def estimates(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of layer_estimates, layer by layer."""
     order = "run_id, cloud, estimator, transform, n1, n2, layer, state DESC"
     return _rows(warehouse, "layer_estimates", run_ids, order)
 
 
-def correlators(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+def correlators(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of layer_correlators, layer by layer."""
     return _rows(warehouse, "layer_correlators", run_ids, "run_id, cloud, correlator, layer, state DESC")
 
 
-def replicates(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+def replicates(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of layer_replicates, layer by layer."""
     return _rows(warehouse, "layer_replicates", run_ids, "run_id, cloud, estimator, n1, layer, state DESC")
 
 
-def pairs(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+def pairs(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of layer_pairs: every measure of every two layers."""
     return _rows(warehouse, "layer_pairs", run_ids, "run_id, cloud, measure, k, layer_a, layer_b")
 
 
-def distributions(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+def distributions(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of layer_distributions, layer by layer and bin by bin."""
     return _rows(warehouse, "layer_distributions", run_ids, "run_id, quantity, layer, bin_lower")
 
 
-def checks(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+def checks(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of run_checks."""
     return _rows(warehouse, "run_checks", run_ids, "run_id, check_name, layer")
 
 
-def summaries(warehouse: Warehouse, run_ids: Sequence[str]) -> pl.DataFrame:
+def summaries(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of run_summaries: every estimator and cloud."""
     return _rows(warehouse, "run_summaries", run_ids, "run_id, estimator, cloud")
 
 
-def scores(warehouse: Warehouse, repositories: Sequence[str] | None = None) -> pl.DataFrame:
+def scores(warehouse: Readable, repositories: Sequence[str] | None = None) -> pl.DataFrame:
     """Scores of these hub repositories or references, or all of them: rows of scores, with aliases resolved.
 
     `repository` is the model that is meant, `name_in_source` what the source calls it.
@@ -112,24 +155,24 @@ def scores(warehouse: Warehouse, repositories: Sequence[str] | None = None) -> p
     return warehouse.read(f"SELECT * FROM {RESOLVED} {chosen} ORDER BY {order}", list(repositories or ()))
 
 
-def pilots(warehouse: Warehouse) -> pl.DataFrame:
+def pilots(warehouse: Readable) -> pl.DataFrame:
     """Rows of pilots, the newest registration first; `n_runs` counts the finished results of each."""
     return warehouse.read(_PILOTS)
 
 
-def of_pilot(warehouse: Warehouse, pilot_id: str) -> list[str]:
+def of_pilot(warehouse: Readable, pilot_id: str) -> list[str]:
     """Ids of the runs that are results of a pilot, newest first: measured for it, or counted as its result."""
     order = "ORDER BY started_at DESC, run_id DESC"
     sql = f"SELECT run_id FROM runs JOIN ({_MEMBERS}) USING (run_id) WHERE member_of = ? {order}"
     return warehouse.read(sql, [pilot_id])["run_id"].to_list()
 
 
-def counts(warehouse: Warehouse) -> dict[str, int]:
+def counts(warehouse: Readable) -> dict[str, int]:
     """How many runs, models, corpora, estimates and scores the warehouse holds."""
     return warehouse.read(_COUNTS).row(0, named=True)
 
 
-def _rows(warehouse: Warehouse, table: str, run_ids: Sequence[str], order: str) -> pl.DataFrame:
+def _rows(warehouse: Readable, table: str, run_ids: Sequence[str], order: str) -> pl.DataFrame:
     # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
     sql = f"SELECT * FROM {table} WHERE run_id IN ({_marks(run_ids)}) ORDER BY {order}"
     return warehouse.read(sql, list(run_ids))

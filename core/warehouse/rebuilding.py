@@ -42,6 +42,7 @@ def rebuild(
         with beside.write(mirrored=mirror.TABLES) as connection:
             take_over(connection, old, mirror.TABLES, report)
         old.exchange(beside.path, path.with_name(path.name + ".before-rebuild"))
+    remove(beside.path)  # its gate
     return taken
 
 

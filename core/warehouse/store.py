@@ -1,7 +1,7 @@
 """One warehouse file, opened for milliseconds: every read and write opens it, works and closes it again.
 
 DuckDB lets one process write or many read, so nobody may keep a connection. A busy file is tried again until `wait`
-seconds have passed.
+seconds have passed; the gate (gate.py) sees to it that readers do not keep writers out.
 
 Never open the warehouse file with plain Python (`open`, `shutil`) in a process that also uses it through DuckDB:
 on POSIX systems, closing any handle of a file drops every lock that the process has on it.
@@ -18,13 +18,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
-from core.warehouse import migrations, mirror, scores
+from core.warehouse import gate, migrations, mirror, scores
 
 _log = logging.getLogger("workdim")
 _BUSY = (
@@ -39,6 +39,31 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
 }
+_WRITING = _CONFIG | {"threads": "1"}
+"""Rows of one run are few: a second thread costs more than it does (82 against 56 ms of work for an ingest)."""
+
+
+_FIRST_DELAY = 0.005
+"""Seconds until a busy file is tried again for the first time."""
+_GATE_CLOSED, _GATE_OPEN = 0.4, 0.1
+"""Seconds that a writer who cannot go in keeps readers out, and lets them in before it tries again."""
+
+
+class Readable(Protocol):
+    """What named reads ask: a warehouse, which opens for each of them, or one that is open for several."""
+
+    def read(self, sql: str, params: Any = None) -> pl.DataFrame: ...
+
+
+@dataclass(frozen=True)
+class OpenWarehouse:
+    """A warehouse between opening and closing: what it reads is all of one state."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    def read(self, sql: str, params: Any = None) -> pl.DataFrame:
+        """The result of one query."""
+        return pl.DataFrame(self.connection.sql(sql, params=params))
 
 
 def default_path() -> Path:
@@ -85,8 +110,14 @@ class Warehouse:
 
     def read(self, sql: str, params: Any = None) -> pl.DataFrame:
         """The result of one query; the warehouse is made first if it is not there yet."""
+        with self.opened() as opened:
+            return opened.read(sql, params)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[OpenWarehouse]:
+        """For several reads in a row: opening and closing costs as much as most of them. Nobody writes meanwhile."""
         with self._session(read_only=True) as connection:
-            return pl.DataFrame(connection.sql(sql, params=params))
+            yield OpenWarehouse(connection)
 
     @contextlib.contextmanager
     def write(self, mirrored: Sequence[str] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -116,27 +147,80 @@ class Warehouse:
                     self.prepare()
                 else:
                     make_folder(self.path.parent)
-            connection = connect(self.path, read_only, self.wait)
-            try:
-                steps = migrations.pending(connection)
-                if steps and read_only:
-                    connection.close()
-                    self.prepare()
-                    connection = connect(self.path, read_only, self.wait)
-                elif steps:
-                    is_new = len(steps) == len(migrations.MIGRATIONS)
-                    if not is_new:
-                        from core.warehouse.copying import before_migration
-
-                        connection.close()
-                        connection, steps = before_migration(self.path, self.backups, self.wait)
-                    with _transaction(connection):
-                        migrations.apply(connection, steps)
-                        scores.load_reference(connection)
-                        self._bring_together(connection, is_new)
+            with self._reading() if read_only else self._writing() as connection:
                 yield connection
-            finally:
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = self._connected()
+        try:
+            if migrations.pending(connection):
                 connection.close()
+                self.prepare()
+                connection = self._connected()
+            yield connection
+        finally:
+            connection.close()
+
+    def _connected(self) -> duckdb.DuckDBPyConnection:
+        """Through the gate before every try: whoever met a writer at the file waits there until that one has left,
+        and not by a clock of its own, by which it would meet the next one."""
+        end = time.monotonic() + self.wait
+        delay = _FIRST_DELAY
+        while True:
+            with self._told_as_locked():
+                gate.pass_through(self.path, max(0.0, end - time.monotonic()))
+            try:
+                return connect(self.path, True, 0.0, told_wait=self.wait)
+            except WarehouseLocked:
+                if time.monotonic() + delay > end:
+                    raise
+            delay = _pause(delay)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with contextlib.ExitStack() as leaving:
+            connection = self._entered(leaving)
+            if steps := migrations.pending(connection):
+                is_new = len(steps) == len(migrations.MIGRATIONS)
+                if not is_new:
+                    from core.warehouse.copying import before_migration
+
+                    connection.close()
+                    connection, steps = before_migration(self.path, self.backups, self.wait)
+                    leaving.callback(connection.close)
+                with _transaction(connection):
+                    migrations.apply(connection, steps)
+                    scores.load_reference(connection)
+                    self._bring_together(connection, is_new)
+            yield connection
+
+    def _entered(self, leaving: contextlib.ExitStack) -> duckdb.DuckDBPyConnection:
+        """A connection behind the closed gate. While a program that knows no gate keeps the file, readers are let in
+        again and again: they need not wait for what a writer waits for."""
+        end = time.monotonic() + self.wait
+        while True:
+            left = max(0.0, end - time.monotonic())
+            with contextlib.ExitStack() as inside:
+                with self._told_as_locked():
+                    inside.enter_context(gate.closed(self.path, left))
+                try:
+                    connection = connect(self.path, False, min(left, _GATE_CLOSED), _WRITING, told_wait=self.wait)
+                except WarehouseLocked:
+                    if time.monotonic() + _GATE_OPEN > end:
+                        raise
+                else:
+                    inside.callback(connection.close)
+                    leaving.push(inside.pop_all())
+                    return connection
+            time.sleep(_GATE_OPEN)
+
+    @contextlib.contextmanager
+    def _told_as_locked(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            raise WarehouseLocked(_locked_line(self.path, "", self.wait)) from error
 
     def _bring_together(self, connection: duckdb.DuckDBPyConnection, is_new: bool) -> None:
         """A new file takes back what the mirror holds of one that was lost; an older one gets its first mirror."""
@@ -160,11 +244,16 @@ def is_there(path: Path) -> bool:
 
 def folders_in(folder: Path) -> list[Path]:
     """The folders in `folder`, sorted by name; none where it does not exist."""
+    return [path for name in sorted(names_in(folder)) if (path := folder / name).is_dir()]
+
+
+def names_in(folder: Path) -> set[str]:
+    """The names of all that is in `folder`; none where it does not exist."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+            return {entry.name for entry in entries}
     except FileNotFoundError:
-        return []
+        return set()
     except OSError as error:
         raise ResourceError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
 
@@ -183,11 +272,14 @@ def wal(path: Path) -> Path:
 
 
 def connect(
-    path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None
+    path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None, told_wait: float | None = None
 ) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB file, trying again while it is busy; WarehouseLocked where it stays so."""
+    """Open a DuckDB file, trying again while it is busy; WarehouseLocked where it stays so.
+
+    `told_wait`: seconds that the error speaks of, where `wait` is only a part of them.
+    """
     end = time.monotonic() + wait
-    delay = 0.005
+    delay = _FIRST_DELAY
     while True:
         try:
             return duckdb.connect(path, read_only=read_only, config=_CONFIG if config is None else config)
@@ -195,9 +287,14 @@ def connect(
             if not any(text in str(error) for text in _BUSY):
                 raise
             if time.monotonic() + delay > end:
-                raise WarehouseLocked(_locked_line(path, str(error), wait)) from error
-            time.sleep(delay * random.uniform(0.5, 1.5))
-            delay = min(delay * 1.7, 0.25)
+                raise WarehouseLocked(_locked_line(path, str(error), told_wait or wait)) from error
+            delay = _pause(delay)
+
+
+def _pause(delay: float) -> float:
+    """Sleep for about `delay` seconds; returns the next delay, a longer one."""
+    time.sleep(delay * random.uniform(0.5, 1.5))
+    return min(delay * 1.7, 0.25)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 
 import polars as pl
@@ -268,6 +269,10 @@ def test_who_only_reads_is_not_stopped_by_a_parcel_that_cannot_be_written(wareho
     garble_run_file(add_parcel(make_profile(RUN_IDS[1])))
     reader = python(READ, warehouse.path)
     reader.stdout.readline()
+    just_measured = parcels.take_in(warehouse)
+    assert (just_measured.waiting, just_measured.late, just_measured.lines) == (2, 0, [])
+    for run_id in RUN_IDS[:2]:
+        os.utime(warehouse.parcels / run_id / "run.json", (0, 0))
     late = parcels.take_in(warehouse)
     assert (late.run_ids, late.waiting) == ([], 2)
     assert late.lines[0].startswith("2 finished measurements wait: ") and str(reader.pid) in late.lines[0]
@@ -291,7 +296,7 @@ def test_a_full_or_read_only_disk_does_not_stop_who_only_reads(warehouse, add_pa
         return really(warehouse, folder)
 
     monkeypatch.setattr(parcels, "ingest", full_after_one)
-    assert parcels.take_in(warehouse) == parcels.TakenIn([RUN_IDS[0]], 1, "The disk has no room.")
+    assert parcels.take_in(warehouse) == parcels.TakenIn([RUN_IDS[0]], 1, "The disk has no room.", late=1)
 
 
 def test_frames_are_typed_even_without_rows():

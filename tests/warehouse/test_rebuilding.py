@@ -77,7 +77,9 @@ def test_a_rebuilt_warehouse_holds_the_same(full, damage):
     assert not wal(full.path).exists()
     assert same(before, content(full))
     left = {file.name for file in full.path.parent.iterdir() if file.is_file()} - {"workdim.duckdb.before-rebuild.wal"}
-    assert left == {"workdim.duckdb"} | ({"workdim.duckdb.before-rebuild"} if damage is not lose else set())
+    assert left == {"workdim.duckdb", "workdim.duckdb.gate"} | (
+        {"workdim.duckdb.before-rebuild"} if damage is not lose else set()
+    )
     assert same(before, content(full))
 
 

@@ -1,0 +1,67 @@
+"""The gate in front of a warehouse: a writer closes it, readers walk through, and nobody waits for nothing."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from core.errors import WarehouseLocked
+from core.warehouse import gate, store
+
+HOLD = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1], read_only=True)
+print("held", flush=True)
+sys.stdin.readline()
+"""
+SAVED = "INSERT INTO saved_queries VALUES ('mine', 'SELECT 1', NULL, now()::TIMESTAMP)"
+
+
+def test_a_closed_gate_keeps_readers_and_writers_out(warehouse):
+    hasty = replace(warehouse, wait=0.05)
+    with gate.closed(warehouse.path, 1.0):
+        with pytest.raises(WarehouseLocked):
+            hasty.read("SELECT 1")
+        with pytest.raises(WarehouseLocked), hasty.write():
+            pass
+        with pytest.raises(TimeoutError):
+            gate.pass_through(warehouse.path, 0.01)
+    assert hasty.read("SELECT 1").height == 1
+
+
+def test_readers_do_not_close_the_gate(warehouse):
+    with warehouse.opened() as one, warehouse.opened() as other:
+        assert one.read("SELECT 1").equals(other.read("SELECT 1"))
+        gate.pass_through(warehouse.path, 0.0)
+
+
+def test_readers_go_in_while_a_writer_waits_for_a_program_that_knows_no_gate(warehouse, python, monkeypatch):
+    monkeypatch.setattr(store, "_GATE_CLOSED", 0.05)
+    shell = python(HOLD, warehouse.path)
+    shell.stdout.readline()
+    failed: list[str] = []
+
+    def write() -> None:
+        try:
+            with replace(warehouse, wait=1.5).write():
+                pass
+        except WarehouseLocked as error:
+            failed.append(str(error))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    read = 0
+    while writer.is_alive():
+        assert replace(warehouse, wait=1.0).read("SELECT 1").height == 1
+        read += 1
+    assert read > 1
+    assert len(failed) == 1 and f"Process {shell.pid}" in failed[0] and "more than 1.5 seconds" in failed[0]
+
+
+def test_without_room_for_a_gate_the_file_decides_alone(warehouse, monkeypatch):
+    monkeypatch.setattr(gate, "gate_of", lambda path: path / "gate")  # below a file
+    with warehouse.write() as connection:
+        connection.execute(SAVED)
+    assert warehouse.read("SELECT name FROM saved_queries")["name"].to_list() == ["mine"]
