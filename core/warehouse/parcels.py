@@ -14,8 +14,8 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
-from core.warehouse.exchange import sync_folder
 from core.warehouse.parcel_format import RUN_FILE, is_parcel, read_parcel, write_parcel
+from core.warehouse.replacing import sync_folder
 from core.warehouse.store import Warehouse, make_folder, names_in
 
 __all__ = [

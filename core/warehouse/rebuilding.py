@@ -9,9 +9,9 @@ import duckdb
 
 from core.errors import WarehouseError, WarehouseLocked
 from core.warehouse import mirror
-from core.warehouse.exchange import Held, held, remove
 from core.warehouse.parcel_format import MANY_TABLES, is_parcel
 from core.warehouse.parcels import ingest, insert
+from core.warehouse.replacing import Held, held, remove
 from core.warehouse.store import Warehouse, folders_in
 
 _log = logging.getLogger("workdim")

@@ -21,11 +21,11 @@ import duckdb
 from core.errors import InputError, ResourceError, WarehouseError
 from core.warehouse import copying, migrations, mirror, scores
 from core.warehouse.backup import FILE, MANIFEST, damaged, manifest, step_and_runs, zipfile_of
-from core.warehouse.exchange import Held, held
 from core.warehouse.integrity import read_all
 from core.warehouse.integrity_beside import UNSOUND, rows_in_files
 from core.warehouse.parcel_format import is_parcel
 from core.warehouse.rebuilding import take_over_runs
+from core.warehouse.replacing import Held, held
 from core.warehouse.store import Warehouse, clear_errors, connect, folders_in, make_folder
 
 _log = logging.getLogger("workdim")

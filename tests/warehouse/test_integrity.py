@@ -229,3 +229,12 @@ def test_ingest_mends_the_mirror(full, capsys):
     assert len(lines(full)) == 1
     assert cli.main(["ingest", "--warehouse", str(full.path)]) == 0
     assert lines(full) == []
+
+
+def test_who_reads_where_the_file_is_lost_is_told_how_it_comes_back(full, capsys):
+    before = full.read("FROM runs ORDER BY ALL")
+    full.path.unlink()
+    assert cli.main(["runs", "--warehouse", str(full.path)]) == 2
+    assert "python -m core ingest" in capsys.readouterr().err and not full.path.exists()
+    assert cli.main(["ingest", "--warehouse", str(full.path)]) == 0
+    assert full.read("FROM runs ORDER BY ALL").equals(before) and lines(full) == []

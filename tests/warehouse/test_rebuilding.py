@@ -12,7 +12,7 @@ import pytest
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.tables import TABLES
-from core.warehouse import exchange, mirror, parcels, pilots
+from core.warehouse import mirror, parcels, pilots, replacing
 from core.warehouse.rebuilding import rebuild
 from core.warehouse.store import wal
 from tests.profiles import make_profile
@@ -158,7 +158,7 @@ def test_a_full_disk_leaves_the_old_file(full, monkeypatch, stage):
         if stage == "insert":
             patch.setattr("core.warehouse.rebuilding.ingest", no_room)
         else:
-            patch.setattr(exchange, "_replace", no_room)
+            patch.setattr(replacing, "_replace", no_room)
         with pytest.raises(ResourceError, match="no room"):
             rebuild(full)
     assert same(before, content(full))
