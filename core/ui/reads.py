@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from core.report.labels import with_text_marks
-from core.warehouse import parcels, queries
+from core.warehouse import parcels, queries, trash
 from core.warehouse.store import Warehouse, default_path
 
 # A profile of 31 layers is about 3,000 estimate rows and 6,000 rows of layer pairs, below 1 MB together; six of them
@@ -29,6 +29,7 @@ def warehouse() -> Warehouse:
 
 
 def take_in() -> parcels.TakenIn:
+    trash.finish_to_read(warehouse())
     return parcels.take_in(warehouse())
 
 

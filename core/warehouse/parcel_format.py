@@ -1,7 +1,8 @@
 """What a run parcel looks like: one finished measurement as a folder of Parquet files and run.json.
 
 run.json is written last and names the other files with their hashes: a folder without it is not a result, and one
-that does not agree with it is damaged. A parcel holds counts and hashes of a text, never the text.
+that does not agree with it is damaged. Tags and note, which people change later, stand beside it (annotations.py).
+A parcel holds counts and hashes of a text, never the text.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ import polars as pl
 from core.errors import ResourceError, WarehouseError
 from core.records import Profile
 from core.tables import TABLES, TokenResultRow
+from core.warehouse import annotations
+from core.warehouse.durable import write_through
 from core.warehouse.frames import frame, optional_columns, schema
 from core.warehouse.store import make_folder
 
@@ -51,15 +53,15 @@ def write_parcel(folder: Path, profile: Profile) -> None:
             content = io.BytesIO()
             frame(getattr(profile, attribute), TABLES[table]).write_parquet(content, compression="zstd")
             files[table] = hashlib.sha256(content.getvalue()).hexdigest()
-            _write_through(folder / f"{table}.parquet", content.getvalue())
+            write_through(folder / f"{table}.parquet", content.getvalue())
         if profile.tokens:  # on request only, and never ingested: it follows single tokens through a text
             content = io.BytesIO()
             frame(profile.tokens, TokenResultRow).write_parquet(content, compression="zstd")
             files["tokens"] = hashlib.sha256(content.getvalue()).hexdigest()
-            _write_through(folder / "tokens.parquet", content.getvalue())
+            write_through(folder / "tokens.parquet", content.getvalue())
         rows = {key: frame([getattr(profile, key)], TABLES[table]).row(0, named=True) for table, key in _SINGLE.items()}
         text = json.dumps({"format": FORMAT, **rows, "files": files}, indent=1, ensure_ascii=False, default=_iso)
-        _write_through(folder / RUN_FILE, text.encode())
+        write_through(folder / RUN_FILE, text.encode())
     except OSError as error:
         raise ResourceError(f"The result cannot be written to {folder}: {error.strerror or error}.") from error
 
@@ -75,6 +77,7 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
             table: _single(_filled(content[key], TABLES[table], older), TABLES[table]) for table, key in _SINGLE.items()
         }
         tables |= {table: _many(folder / f"{table}.parquet", content["files"][table], table, older) for table in _MANY}
+        tables["runs"] = annotations.applied(folder, tables["runs"])
     except WarehouseError:
         raise
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
@@ -136,16 +139,6 @@ def _check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
     if strangers or run["model_id"] != model or run["corpus_id"] != corpus or run["run_id"] != folder.name:
         where = ", ".join(strangers) or RUN_FILE
         raise WarehouseError(f"The parcel {folder} mixes several runs, models or corpora ({where}); it was left there.")
-
-
-def _write_through(file: Path, content: bytes) -> None:
-    """Write beside, force to the disk, replace: the name never stands for half a file."""
-    part = file.with_name(file.name + ".part")
-    with part.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(part, file)
 
 
 def _iso(value: Any) -> str:
