@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import InputError, ResourceError, WarehouseError
-from core.warehouse import annotations
-from core.warehouse.annotations import Annotations
+from core.warehouse import annotation
+from core.warehouse.annotation import Annotations
 from core.warehouse.parcel_format import is_parcel, read_parcel, write_parcel
 from core.warehouse.parcels import finish
 from core.warehouse.profiles import read_profile
@@ -29,10 +29,10 @@ def annotate(warehouse: Warehouse, run_id: str, change: Callable[[Annotations], 
         if not found:
             raise _no_run(run_id)
         own, note = found[0]
-        said = change(annotations.of_row(own, note))
+        said = change(annotation.of_row(own, note))
         # The parcel first: what it does not hold is lost when the warehouse is made anew.
-        annotations.write(parcel, said)
-        row = [annotations.as_tags(own, said), said.note, run_id]
+        annotation.write(parcel, said)
+        row = [annotation.as_tags(own, said), said.note, run_id]
         connection.execute("UPDATE runs SET tags = ?, note = ? WHERE run_id = ?", row)
     return said
 
@@ -58,7 +58,7 @@ def whole_parcel(warehouse: Warehouse, run_id: str) -> Path:
         _set_aside(warehouse, parcel)
     beside = warehouse.path.parent / f".written-{run_id}" / run_id
     write_parcel(beside, profile)
-    annotations.write(beside, annotations.of_row(profile.run.tags, profile.run.note))
+    annotation.write(beside, annotation.of_row(profile.run.tags, profile.run.note))
     finish(warehouse, beside)
     beside.parent.rmdir()
     return parcel

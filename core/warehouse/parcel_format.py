@@ -1,7 +1,7 @@
 """What a run parcel looks like: one finished measurement as a folder of Parquet files and run.json.
 
 run.json is written last and names the other files with their hashes: a folder without it is not a result, and one
-that does not agree with it is damaged. Tags and note, which people change later, stand beside it (annotations.py).
+that does not agree with it is damaged. Tags and note, which people change later, stand beside it (annotation.py).
 A parcel holds counts and hashes of a text, never the text.
 """
 
@@ -19,7 +19,7 @@ import polars as pl
 from core.errors import ResourceError, WarehouseError
 from core.records import Profile
 from core.tables import TABLES, TokenResultRow
-from core.warehouse import annotations
+from core.warehouse import annotation
 from core.warehouse.durable import write_through
 from core.warehouse.frames import frame, optional_columns, schema
 from core.warehouse.store import make_folder
@@ -77,7 +77,7 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
             table: _single(_filled(content[key], TABLES[table], older), TABLES[table]) for table, key in _SINGLE.items()
         }
         tables |= {table: _many(folder / f"{table}.parquet", content["files"][table], table, older) for table in _MANY}
-        tables["runs"] = annotations.applied(folder, tables["runs"])
+        tables["runs"] = annotation.applied(folder, tables["runs"])
     except WarehouseError:
         raise
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:

@@ -4,8 +4,8 @@
     trash/<run_id>.json     when, and the results of which pilots it counted among
 
 The rename is the deletion: a run whose parcel lies in the trash and not among the parcels is deleted, and whoever opens
-the warehouse next removes rows that a killed process left. The other way round, a parcel that was moved back waits among
-the parcels and is taken in like any other.
+the warehouse next removes rows that a killed process left. The other way round, a parcel that was moved back waits
+among the parcels and is taken in like any other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,6 @@ class Trashed:
     corpus_id: str = ""
     protocol: str = ""
     pass_: str = ""
-    pilots: tuple[str, ...] = field(default_factory=tuple)
 
 
 def users(warehouse: Warehouse, run_ids: Sequence[str]) -> dict[str, list[str]]:
@@ -205,8 +204,10 @@ def _names(warehouse: Warehouse) -> list[str]:
 def _told(folder: Path) -> Trashed:
     note, run = _note(folder), _json(folder / RUN_FILE).get("run", {})
     n_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-    words = (str(run.get(name, "")) for name in ("model_id", "corpus_id", "protocol", "pass"))
-    return Trashed(folder.name, str(note.get("deleted_at", "")), n_bytes, *words, tuple(note.get("pilots", ())))
+    model_id, corpus_id, protocol, pass_ = (
+        str(run.get(key, "")) for key in ("model_id", "corpus_id", "protocol", "pass")
+    )
+    return Trashed(folder.name, str(note.get("deleted_at", "")), n_bytes, model_id, corpus_id, protocol, pass_)
 
 
 def _note(folder: Path) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from core.errors import InputError, WarehouseError
-from core.warehouse import annotations, parcels
-from core.warehouse.annotations import Annotations
+from core.warehouse import annotation, parcels
+from core.warehouse.annotation import Annotations
 from core.warehouse.care import annotate, whole_parcel
 from core.warehouse.parcel_format import read_parcel
 from core.warehouse.store import Warehouse
@@ -39,7 +39,7 @@ def test_tags_and_note_survive_the_making_anew(warehouse, run):
 
 
 def test_an_untouched_run_has_no_annotations_file(warehouse, run):
-    assert annotations.read(warehouse.parcels / run) is None
+    assert annotation.read(warehouse.parcels / run) is None
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_an_untouched_run_has_no_annotations_file(warehouse, run):
 def test_what_is_no_tag(warehouse, run, tag):
     with pytest.raises(InputError, match="tag"):
         annotate(warehouse, run, lambda said: said.tagged(tag))
-    assert of(warehouse) == ([], None) and annotations.read(warehouse.parcels / run) is None
+    assert of(warehouse) == ([], None) and annotation.read(warehouse.parcels / run) is None
 
 
 def test_notes_have_limits():
@@ -79,17 +79,17 @@ def test_a_failed_transaction_leaves_the_parcel_with_what_was_asked(warehouse, r
     """The other order would lose what the warehouse holds when that is made anew."""
     from core.warehouse import care
 
-    real = annotations.write
+    real = annotation.write
 
     def told(parcel, said):
         real(parcel, said)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(care.annotations, "write", told)
+    monkeypatch.setattr(care.annotation, "write", told)
     with pytest.raises(KeyboardInterrupt):
         annotate(warehouse, run, lambda said: said.tagged("kept"))
     assert of(warehouse)[0] == []
-    assert annotations.read(warehouse.parcels / run).tags == ("kept",)
+    assert annotation.read(warehouse.parcels / run).tags == ("kept",)
 
 
 def test_a_run_without_a_parcel_gets_one(warehouse, run):
@@ -116,7 +116,7 @@ def test_a_damaged_parcel_is_set_aside_and_written_anew(warehouse, run):
 @pytest.mark.parametrize("content", ["", "[]", '{"tags": "a"}', '{"tags": ["a,b"]}', '{"tags": [], "note": 1}',
                                      '{"tags": ["reference"]}'])  # fmt: skip
 def test_a_file_that_is_none_of_ours_is_damage_and_named(warehouse, run, content):
-    (warehouse.parcels / run / annotations.FILE).write_text(content, encoding="utf-8")
+    (warehouse.parcels / run / annotation.FILE).write_text(content, encoding="utf-8")
     with pytest.raises(WarehouseError, match=r"damaged"):
         read_parcel(warehouse.parcels / run)
 

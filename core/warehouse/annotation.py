@@ -19,7 +19,7 @@ from core.warehouse.durable import write_through
 
 FILE = "annotations.json"
 OWN_TAGS = ("reference",)
-"""What Workdim says itself: `reference` marks the profiles that it ships, which count as no measurement of one's own."""
+"""What Workdim says itself: `reference` marks the profiles that it ships, which are nobody's own measurements."""
 LONGEST_TAG = 40
 LONGEST_NOTE = 10_000
 MOST_TAGS = 50
