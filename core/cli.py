@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import ResourceError, WorkdimError
-from core.verbs import caring, jobs, measuring, piloting, reading
+from core.verbs import caching, caring, exchanging, jobs, measuring, piloting, reading
 from core.verbs import doctor as examining
 from core.verbs.chosen import fail
 from core.verbs.engines import add_engine
@@ -111,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--instrument", action="store_true", help="measure SmolLM2 again and compare")
     doctor.add_argument("--json", action="store_true")
     caring.add(verb)
+    caching.add(verb)
+    exchanging.add(verb)
     ingest = verb("ingest", reading.ingest, "take in finished measurements that wait beside the warehouse")
     ingest.add_argument("--rebuild", action="store_true", help="make the warehouse anew from its parcels")
     ingest.add_argument("--reference", action="store_true", help="take in the reference profiles that Workdim ships")

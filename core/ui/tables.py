@@ -11,6 +11,7 @@ from core.report import large_norm_figures, wording
 from core.report.labels import marked, run_labels
 from core.ui import language, times
 from core.ui.pilots import own_texts
+from core.warehouse.spreadsheets import as_csv
 
 TRACED = (
     "run_id", "name", "model_id", "corpus_id", "protocol_hash", "pass", "model_seed", "seed", "dtype", "code_version",
@@ -177,18 +178,6 @@ def traced(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 def download(frame: pl.DataFrame, file_name: str, label: str) -> None:
     content = as_csv(frame)
     st.download_button(label, content, file_name, "text/csv", on_click="ignore", icon=":material/download:")
-
-
-def as_csv(frame: pl.DataFrame) -> bytes:
-    """All columns at full precision, with the mark that makes Excel read UTF-8.
-
-    A text that a spreadsheet would run as a formula gets an apostrophe in front.
-    """
-    flat = frame.with_columns(
-        pl.col(name).list.join(" ") for name, kind in frame.schema.items() if kind == pl.List(pl.String)
-    )
-    safe = flat.with_columns(pl.col(pl.String).str.replace(r"^([=+\-@\t\r])", "'$1"))
-    return safe.write_csv(include_bom=True).encode("utf-8")
 
 
 def without_empty(columns: dict[str, Any]) -> pl.DataFrame:

@@ -60,7 +60,9 @@ def _list(options: argparse.Namespace) -> int:
 
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
-    found = _filtered(known, warehouse, options)
+    tag = options.tag[0] if options.tag else None
+    found = filtered(known, warehouse, options.model, tag, options.pilot)
+    found = found.head(options.limit) if options.limit else found
     if options.json:
         _print_json(found.to_dicts())
     elif known.is_empty():
@@ -73,23 +75,23 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _filtered(found, warehouse, options: argparse.Namespace):
-    """The runs that the options leave, newest first."""
+def filtered(found, warehouse, model: str | None = None, tag: str | None = None, pilot: str | None = None):
+    """The rows of `queries.runs` whose model has this text in its name, that have this tag, and are of this pilot."""
     import polars as pl
 
     from core.pilots import chosen_pilot
     from core.warehouse import queries
 
-    if options.model:
-        text = options.model.casefold()
+    if model:
+        text = model.casefold()
         names = (pl.col(name).str.to_lowercase().str.contains(text, literal=True) for name in ("name", "model_id"))
         found = found.filter(pl.any_horizontal(*names))
-    if options.tag:
-        found = found.filter(pl.col("tags").list.contains(options.tag[0]))
-    if options.pilot:
-        pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
-        found = found.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, pilot.pilot_id)))
-    return found.head(options.limit) if options.limit else found
+    if tag:
+        found = found.filter(pl.col("tags").list.contains(tag))
+    if pilot:
+        known = chosen_pilot(queries.pilots(warehouse).to_dicts(), pilot)
+        found = found.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, known.pilot_id)))
+    return found
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -27,6 +27,9 @@ from core.warehouse.store import make_folder
 FORMAT = 3
 """1 lacks the columns that came with controls and words, 2 those of chat templates; they are read as NULL."""
 RUN_FILE = "run.json"
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+           pl.exceptions.PolarsError, pl.exceptions.PanicException)  # fmt: skip
+"""What reading a file raises that was cut off, altered, or made to look like one of ours."""
 _SINGLE = {"models": "model", "corpora": "corpus", "runs": "run"}
 """Tables of which a parcel holds one row, kept in run.json under these keys."""
 _MANY = {
@@ -80,7 +83,7 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
         tables["runs"] = annotation.applied(folder, tables["runs"])
     except WarehouseError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+    except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WarehouseError(f"The parcel {folder} is damaged ({reason}); it was left where it is.") from error
     _check_keys(folder, tables)
