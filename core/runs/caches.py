@@ -40,8 +40,11 @@ class Cache:
     """Why it is left alone now; empty where it is not in use."""
 
 
-def caches(warehouse: Warehouse) -> list[Cache]:
-    """Everything that takes room, what can be cleaned first. The sizes are those of this moment."""
+def caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
+    """Everything that takes room, what can be cleaned first. The sizes are those of this moment.
+
+    The hub's cache may hold very many files: whoever asks again and again asks for `only_cleanable`.
+    """
     cache, beside = cache_folder(), warehouse.path.parent
     at_work = "a measurement is at work" if any(map(is_held, job_folders(warehouse))) else ""
     rows: list[tuple[str, str, str, list[Path], bool, str]] = [
@@ -67,6 +70,7 @@ def caches(warehouse: Warehouse) -> list[Cache]:
     return [
         Cache(name, what, cost, tuple(places), sum(map(size, places)), cleanable, in_use)
         for name, what, cost, places, cleanable, in_use in rows
+        if cleanable or not only_cleanable
     ]
 
 
@@ -96,7 +100,7 @@ def clean(warehouse: Warehouse, names: Sequence[str]) -> list[tuple[str, int]]:
 
     Raises ResourceError where something cannot be removed.
     """
-    found = {cache.name: cache for cache in chosen(caches(warehouse), names)}
+    found = {cache.name: cache for cache in chosen(caches(warehouse, only_cleanable=True), names)}
     freed = []
     for name, cache in found.items():
         if not cache.in_use:

@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from core.report.labels import with_text_marks
-from core.warehouse import parcels, queries, trash
+from core.warehouse import parcels, provenance, queries, trash
 from core.warehouse.store import Warehouse, default_path
 
 # A profile of 31 layers is about 3,000 estimate rows and 6,000 rows of layer pairs, below 1 MB together; six of them
@@ -21,6 +21,7 @@ _NAMED = {
     "distributions": queries.distributions,
     "summaries": queries.summaries,
     "checks": queries.checks,
+    "records": provenance.records,
 }
 
 
@@ -75,6 +76,11 @@ def summaries(run_ids: list[str]) -> pl.DataFrame:
 
 def checks(run_ids: list[str]) -> pl.DataFrame:
     return _of_runs(warehouse().path, warehouse().version(), "checks", tuple(run_ids))
+
+
+def records(run_ids: list[str]) -> pl.DataFrame:
+    """Every stored field of these runs, in the order given."""
+    return _of_runs(warehouse().path, warehouse().version(), "records", tuple(run_ids))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)

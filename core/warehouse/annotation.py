@@ -49,6 +49,13 @@ class Annotations:
             raise InputError(f"The run has no tag '{tag}'. It has: {', '.join(self.tags) or 'none'}.")
         return Annotations(tuple(other for other in self.tags if other != tag), self.note)
 
+    def retagged(self, tags: Iterable[str]) -> Annotations:
+        """With these tags in place of its own."""
+        said = Annotations((), self.note)
+        for tag in tags:
+            said = said.tagged(tag)
+        return said
+
     def noted(self, note: str) -> Annotations:
         """With this note; an empty one takes the note away."""
         return Annotations(self.tags, checked_note(note) or None)
