@@ -22,6 +22,7 @@ from core.warehouse.care import annotate
 from core.warehouse.store import Warehouse
 
 _SAID = "what was done with runs"
+_ASKED = "what is to be done with which run"
 
 
 def show(runs: pl.DataFrame, records: list[dict[str, Any]]) -> None:
@@ -35,9 +36,9 @@ def show(runs: pl.DataFrame, records: list[dict[str, Any]]) -> None:
     _annotations(run)
     with st.container(horizontal=True):
         if st.button(_("Measure again"), icon=":material/replay:", key="measure run again"):
-            _measure_again(record)
+            st.session_state[_ASKED] = "again", run["run_id"]
         if st.button(_("Delete"), icon=":material/delete:", key="delete run"):
-            _delete(run["run_id"], run_labels(runs, language.current())[run["run_id"]])
+            st.session_state[_ASKED] = "delete", run["run_id"]
         taken = with_controls(runs, reads.runs())["run_id"].to_list()
         st.download_button(
             _("Export the chosen runs (zip)"), partial(_zipped, reads.warehouse(), taken), "workdim_export.zip",
@@ -47,6 +48,11 @@ def show(runs: pl.DataFrame, records: list[dict[str, Any]]) -> None:
         _("The export holds the tables as Parquet and CSV, a data dictionary, and the measurements with their control "
           "runs, for another Workdim to take in.")
     )  # fmt: skip
+    # The question stays until it is answered: a dialog is drawn anew with the page.
+    if st.session_state.get(_ASKED) == ("again", run["run_id"]):
+        _measure_again(record)
+    elif st.session_state.get(_ASKED) == ("delete", run["run_id"]):
+        _delete(run["run_id"], run_labels(runs, language.current())[run["run_id"]])
 
 
 def _annotations(run: dict[str, Any]) -> None:
@@ -72,7 +78,11 @@ def _measure_again(record: dict[str, Any]) -> None:
     from core.runs.again import repetition
 
     _ = language.translator()
-    asked = repetition(record)
+    try:
+        asked = repetition(record)
+    except WorkdimError:
+        _forget()
+        raise
     if not asked.changed:
         _submit(asked.config)
     _ask(
@@ -87,6 +97,7 @@ def _submit(config: Any) -> None:
     from core.runs import local
     from core.runs.jobs import submit
 
+    _forget()
     warehouse = reads.warehouse()
     local.start(submit(config, warehouse, again=True), warehouse)
     st.switch_page("pages/pilot.py")
@@ -120,11 +131,16 @@ def _ask(title: str, lines: list[str], label: str, do: Callable[[], None]) -> No
             except WorkdimError as error:
                 st.error(plain(str(error)), icon=":material/error:")
 
-    st.dialog(title)(draw)()
+    st.dialog(title, on_dismiss=_forget)(draw)()
+
+
+def _forget() -> None:
+    st.session_state.pop(_ASKED, None)
 
 
 def _done(line: str) -> None:
     """Said on the page as it then is."""
+    _forget()
     st.session_state[_SAID] = line
     st.rerun()
 

@@ -120,7 +120,8 @@ def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
 
 def run_label(run: dict[str, Any]) -> str:
     kind = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language.current())
-    parts = [run["name"], run["corpus_name"], run["protocol"], kind, times.local(run["started_at"])]
+    tags = " ".join(f"#{tag}" for tag in run["tags"] or [])  # typing a tag finds its runs
+    parts = [run["name"], run["corpus_name"], run["protocol"], kind, times.local(run["started_at"]), tags]
     return " · ".join(part for part in parts if part)
 
 

@@ -22,7 +22,7 @@ def show(runs: pl.DataFrame) -> None:
     only = False
     if len(records) == 2:
         one, other = (runs.filter(run_id=run["run_id"]).row(0, named=True) for run in records)
-        st.markdown(plain(comparison(comparability(one, other), language.current())))
+        st.markdown(comparison(comparability(one, other), language.current()))
     if len(records) > 1:
         only = inputs.choose_yes_no(_("Only what differs"), "differing", False)
     told = [sections(record, language.current()) for record in records]
