@@ -201,3 +201,15 @@ def test_every_stored_field_has_its_place_and_its_name():
     row = frame([profile.run], RunRow).row(0, named=True)
     told = {field.field: section.key for section in sections(row, "en") for field in section.fields}
     assert told["config.old"] == "request" and told["library_versions.torch"] == "programs"
+
+
+def test_a_control_is_not_deleted_while_a_measurement_may_be_judged_with_it(path, said):
+    from core.runs.jobs import held, submit
+
+    said("--delete", RUN, "--yes")
+    (control,) = (row["run_id"] for row in json.loads(said("--json")) if row["pass"] == "shuffled")
+    job = submit(RunConfig("made-up/first"), Warehouse(path))
+    with held(job):
+        assert "that is under way may be judged with it" in said("--delete", control, "--yes", expects=2)
+        said("--delete", OTHER, "--yes")
+    said("--delete", control, "--yes")

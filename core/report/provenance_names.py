@@ -122,6 +122,7 @@ SECTIONS: dict[str, tuple[str, dict[str, str]]] = {
             "execution.streamed": _("weights read block by block"),
             "execution.batch": _("windows at a time"),
             "execution.batch_planned": _("windows at a time, as planned"),
+            "execution": _("how it was run"),
             "execution.layers_on_cpu": _("layers measured on the CPU for want of memory"),
         },
     ),
@@ -173,5 +174,8 @@ REASONS = {
     "n_points": _("number of points"),
 }
 """What may forbid to compare two runs."""
+KINDS = {"pass": "pass", "kind": "kind", "stack": "stack", "corpus_language": "language", "corpus_domain": "domain",
+         "base_relation": "relation"}  # fmt: skip
+"""Fields whose values have names of ours, and the kind that these names are of."""
 BYTES = ("weight_bytes", "peak_memory_bytes", "config.run.memory_budget")
 """Fields that count bytes and are told in GB."""

@@ -10,7 +10,7 @@ from typing import Any
 from core.analysis.differences import Comparability, flat
 from core.locale import translator
 from core.report import wording
-from core.report.provenance_names import BYTES, NAMES, PREFIXES, REASONS, SECTIONS
+from core.report.provenance_names import BYTES, KINDS, NAMES, PREFIXES, REASONS, SECTIONS
 
 ABSENT = "–"
 
@@ -53,6 +53,13 @@ def section_of(field: str) -> str:
     return next((key for prefix, key in PREFIXES.items() if field.startswith(prefix)), "run")
 
 
+def place_of(field: str) -> tuple[int, int]:
+    """Where a field stands among all: its section, then its place there; those without a name come last."""
+    key = section_of(field)
+    known = list(SECTIONS[key][1])
+    return list(SECTIONS).index(key), known.index(field) if field in known else len(known)
+
+
 def section_title(key: str, language: str) -> str:
     return translator(language)(SECTIONS[key][0])
 
@@ -83,6 +90,8 @@ def field_text(field: str, value: Any, language: str) -> str:
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, list):
         return _(", ").join(map(str, value))
+    if field in KINDS:
+        return wording.name(KINDS[field], str(value), language)
     if field in BYTES and isinstance(value, int):
         return f"{value / 1e9:.2f} GB"
     if field.startswith("phase_seconds") and isinstance(value, (int, float)):

@@ -9,7 +9,7 @@ from typing import Any
 from core.analysis.differences import differences, flat, of_substance
 from core.locale import translator
 from core.report import wording
-from core.report.provenance_words import ABSENT, field_name, field_text, section_of, section_title
+from core.report.provenance_words import ABSENT, field_name, field_text, place_of, section_of, section_title
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,11 @@ class Line:
 def differing(one: Mapping[str, Any], other: Mapping[str, Any], language: str, every: bool = False) -> list[Line]:
     """The fields that differ; without `every`, those left out that differ between any two runs."""
     found = differences(one, other)
+    kept = sorted(found if every else of_substance(found), key=lambda each: place_of(each.field))
     return [
         Line(section_title(section_of(each.field), language), field_name(each.field, language),
              field_text(each.field, each.one, language), field_text(each.field, each.other, language))
-        for each in (found if every else of_substance(found))
+        for each in kept
     ]  # fmt: skip
 
 

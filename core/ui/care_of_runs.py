@@ -16,7 +16,7 @@ from core.errors import WorkdimError
 from core.report.labels import run_labels
 from core.ui import inputs, language, reads
 from core.ui.plain import plain
-from core.warehouse import exchange, trash
+from core.warehouse import exchange
 from core.warehouse.annotation import OWN_TAGS
 from core.warehouse.care import annotate
 from core.warehouse.store import Warehouse
@@ -25,32 +25,31 @@ _SAID = "what was done with runs"
 _ASKED = "what is to be done with which run"
 
 
-def show(runs: pl.DataFrame, records: list[dict[str, Any]]) -> None:
+def show(runs: pl.DataFrame) -> None:
     """The care of one of the runs, and the export of all."""
     _ = language.translator()
-    st.subheader(_("Care of these runs"))
     if said := st.session_state.pop(_SAID, None):
         st.success(plain(said))
-    run = inputs.choose_one_run(runs)
-    record = next(record for record in records if record["run_id"] == run["run_id"])
-    _annotations(run)
-    with st.container(horizontal=True):
-        if st.button(_("Measure again"), icon=":material/replay:", key="measure run again"):
-            st.session_state[_ASKED] = "again", run["run_id"]
-        if st.button(_("Delete"), icon=":material/delete:", key="delete run"):
-            st.session_state[_ASKED] = "delete", run["run_id"]
-        taken = with_controls(runs, reads.runs())["run_id"].to_list()
-        st.download_button(
-            _("Export the chosen runs (zip)"), partial(_zipped, reads.warehouse(), taken), "workdim_export.zip",
-            "application/zip", on_click="ignore", icon=":material/folder_zip:",
+    with st.expander(_("Care of these runs"), icon=":material/label:"):
+        run = inputs.choose_one_run(runs)
+        _annotations(run)
+        with st.container(horizontal=True):
+            if st.button(_("Measure again"), icon=":material/replay:", key="measure run again"):
+                st.session_state[_ASKED] = "again", run["run_id"]
+            if st.button(_("Delete"), icon=":material/delete:", key="delete run"):
+                st.session_state[_ASKED] = "delete", run["run_id"]
+            taken = with_controls(runs, reads.runs())["run_id"].to_list()
+            st.download_button(
+                _("Export the chosen runs (zip)"), partial(_zipped, reads.warehouse(), taken), "workdim_export.zip",
+                "application/zip", on_click="ignore", icon=":material/folder_zip:",
+            )  # fmt: skip
+        st.caption(
+            _("The export holds the tables as Parquet and CSV, a data dictionary, and the measurements with their "
+              "control runs, for another Workdim to take in.")
         )  # fmt: skip
-    st.caption(
-        _("The export holds the tables as Parquet and CSV, a data dictionary, and the measurements with their control "
-          "runs, for another Workdim to take in.")
-    )  # fmt: skip
     # The question stays until it is answered: a dialog is drawn anew with the page.
     if st.session_state.get(_ASKED) == ("again", run["run_id"]):
-        _measure_again(record)
+        _measure_again(run["run_id"])
     elif st.session_state.get(_ASKED) == ("delete", run["run_id"]):
         _delete(run["run_id"], run_labels(runs, language.current())[run["run_id"]])
 
@@ -73,11 +72,12 @@ def _annotations(run: dict[str, Any]) -> None:
         _done(_("Tags and note are saved."))
 
 
-def _measure_again(record: dict[str, Any]) -> None:
+def _measure_again(run_id: str) -> None:
     """At once where all is as it was; else the reader is asked."""
     from core.runs.again import repetition
 
     _ = language.translator()
+    (record,) = reads.records([run_id]).to_dicts()
     try:
         asked = repetition(record)
     except WorkdimError:
@@ -112,11 +112,13 @@ def _delete(run_id: str, label: str) -> None:
         ),
     ]
 
-    def delete() -> None:
-        trash.delete(reads.warehouse(), [run_id])
+    def move() -> None:
+        from core.runs.deleting import delete
+
+        delete(reads.warehouse(), [run_id])
         _done(_("The run is in the trash."))
 
-    _ask(_("Delete"), lines, _("Move to the trash"), delete)
+    _ask(_("Delete"), lines, _("Move to the trash"), move)
 
 
 def _ask(title: str, lines: list[str], label: str, do: Callable[[], None]) -> None:

@@ -23,18 +23,17 @@ def show(runs: pl.DataFrame) -> None:
     if len(records) == 2:
         one, other = (runs.filter(run_id=run["run_id"]).row(0, named=True) for run in records)
         st.markdown(comparison(comparability(one, other), language.current()))
+    care_of_runs.show(runs)
     if len(records) > 1:
         only = inputs.choose_yes_no(_("Only what differs"), "differing", False)
+        st.caption(_("{mark} marks a field in which the runs differ.").format(mark=MARK))
     told = [sections(record, language.current()) for record in records]
     shown = [_table(parts, list(labels.values()), differing, only) for parts in _side_by_side(told)]
     for title, table in shown:
         if not table.is_empty():
             st.markdown(f"**{plain(title)}**")
             tables.show(table, f"provenance {title}", height="content")
-    if len(records) > 1:
-        st.caption(_("{mark} marks a field in which the runs differ.").format(mark=MARK))
     _download(shown)
-    care_of_runs.show(runs, records)
 
 
 def _differing(records: list[dict]) -> set[str]:

@@ -167,7 +167,8 @@ def _annotate(options: argparse.Namespace, start: str, change) -> int:
 
 
 def _delete(options: argparse.Namespace) -> int:
-    from core.warehouse import queries, trash
+    from core.runs.deleting import delete
+    from core.warehouse import queries
 
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
@@ -177,7 +178,7 @@ def _delete(options: argparse.Namespace) -> int:
     if not confirmed(f"Move {len(ids)} runs to the trash: {named}?", options.yes):
         print("Nothing was deleted.")
         return 0
-    trash.delete(warehouse, ids)
+    delete(warehouse, ids)
     print(f"{len(ids)} runs are in the trash; `python -m core runs --restore RUN` brings one back.")
     return 0
 

@@ -13,7 +13,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,17 +132,25 @@ def take_in(warehouse: Warehouse, paths: Sequence[Path], dry_run: bool = False) 
                     if not found:
                         arrivals.append(Arrival(str(path), "", "damaged", "It holds no parcel."))
                     for parcel in found:
-                        arrivals.append(_arrive(parcel, told.get(parcel.name, {}), here, workplace, dry_run))
+                        one = _arrive(parcel, told.get(parcel.name, {}), here, workplace, dry_run)
+                        arrivals.append(_told_by(path, folder, one))
                     taken, left = score_arrivals.take_in(warehouse, folder, _hashes(folder), dry_run)
                     n_scores += taken
-                    remarks += left
+                    remarks += [line.replace(str(folder), str(path)) for line in left]
             except WarehouseLocked:
                 raise
             except WarehouseError as error:
-                arrivals.append(Arrival(str(path), "", "damaged", str(error)))
+                reason = str(error).replace(str(workplace / "unpacked"), str(path))
+                arrivals.append(Arrival(str(path), "", "damaged", reason))
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
     return Import(arrivals, n_scores, remarks)
+
+
+def _told_by(path: Path, folder: Path, one: Arrival) -> Arrival:
+    """By the place that its sender knows: what came in a zip file was unpacked elsewhere."""
+    source, reason = (text.replace(str(folder), str(path)) for text in (one.source, one.reason))
+    return replace(one, source=source, reason=reason)
 
 
 @contextmanager
@@ -205,7 +213,7 @@ def _arrive(parcel: Path, told: dict[str, str], here: _Here, workplace: Path, dr
         tables = read_parcel(staged)
         _check_tokens(staged)
     except (WarehouseError, OSError) as error:
-        # Named by the place that its sender knows.
+        # Not by the copy's own place, which is gone in a moment.
         return Arrival(source, run_id, "damaged", str(error).replace(str(workplace / run_id), source))
     try:
         if here.has(run_id):
