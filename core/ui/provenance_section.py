@@ -12,6 +12,8 @@ from core.ui import care_of_runs, inputs, language, reads, tables
 from core.ui.plain import plain
 
 MARK = "≠"
+FIELD_WIDTH, MARK_WIDTH = 280, 30
+"""Pixels."""
 
 
 def show(runs: pl.DataFrame) -> None:
@@ -32,7 +34,10 @@ def show(runs: pl.DataFrame) -> None:
     for title, table in shown:
         if not table.is_empty():
             st.markdown(f"**{plain(title)}**")
-            tables.show(table, f"provenance {title}", height="content")
+            # Wide enough for the longest name of a field; the mark beside it needs no room.
+            widths = {table.columns[0]: FIELD_WIDTH, **({"": MARK_WIDTH} if "" in table.columns else {})}
+            columns = {name: st.column_config.Column(pinned=True, width=width) for name, width in widths.items()}
+            st.dataframe(table, key=f"provenance {title}", hide_index=True, column_config=columns, height="content")
     _download(shown)
 
 
