@@ -13,7 +13,6 @@ import streamlit as st
 
 from core.analysis.controls import with_controls
 from core.errors import WorkdimError
-from core.report.labels import run_labels
 from core.ui import inputs, language, reads
 from core.ui.plain import plain
 from core.warehouse import exchange
@@ -51,7 +50,7 @@ def show(runs: pl.DataFrame) -> None:
     if st.session_state.get(_ASKED) == ("again", run["run_id"]):
         _measure_again(run["run_id"])
     elif st.session_state.get(_ASKED) == ("delete", run["run_id"]):
-        _delete(run["run_id"], run_labels(runs, language.current())[run["run_id"]])
+        _delete(run["run_id"], inputs.run_label(run))
 
 
 def _annotations(run: dict[str, Any]) -> None:
@@ -87,7 +86,7 @@ def _measure_again(run_id: str) -> None:
         _submit(asked.config)
     _ask(
         _("Measure again"),
-        [*asked.changed, _("The new run will not compare with this one.")],
+        [*map(plain, asked.changed), _("The new run will not compare with this one.")],
         _("Measure all the same"),
         lambda: _submit(asked.config),
     )
@@ -106,7 +105,7 @@ def _submit(config: Any) -> None:
 def _delete(run_id: str, label: str) -> None:
     _ = language.translator()
     lines = [
-        _("Move this run to the trash: {name}").format(name=label),
+        _("Move this run to the trash: {name}").format(name=plain(label)),
         _("It can be brought back with `python -m core runs --restore {run}` until the trash is emptied.").format(
             run=run_id[:13]
         ),
@@ -122,11 +121,11 @@ def _delete(run_id: str, label: str) -> None:
 
 
 def _ask(title: str, lines: list[str], label: str, do: Callable[[], None]) -> None:
-    """A question over the page; a dialog runs apart from it, so that errors are told within."""
+    """A question over the page, in lines of Markdown; a dialog runs apart from it, so that errors are told within."""
 
     def draw() -> None:
         for line in lines:
-            st.markdown(plain(line))
+            st.markdown(line)
         if st.button(label, type="primary", key="confirmed"):
             try:
                 do()
