@@ -183,5 +183,5 @@ def test_help_names_every_verb():
     from core.cli import _parser
 
     text = _parser().format_help()
-    for verb in ("demo", "app", "measure", "runs", "ingest", "sql", "slides"):
+    for verb in ("demo", "app", "measure", "runs", "ingest", "sql", "slides", "export", "import", "cache"):
         assert verb in text

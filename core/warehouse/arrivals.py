@@ -5,10 +5,8 @@ Each run comes whole or not at all, and one that cannot come does not stop the o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -24,16 +22,13 @@ from core.errors import InputError, ResourceError, WarehouseError, WarehouseLock
 from core.warehouse import annotation, parcels, score_arrivals
 from core.warehouse.annotation import Annotations
 from core.warehouse.care import annotate
-from core.warehouse.exchange import MANIFEST, PARCEL_FILES
-from core.warehouse.parcel_format import MANY_TABLES, RUN_FILE, is_parcel, read_parcel
+from core.warehouse.exchange import MANIFEST
+from core.warehouse.parcel_format import MANY_TABLES, is_parcel, read_parcel
+from core.warehouse.staging import check_tokens, staged_copy
 from core.warehouse.store import Warehouse, folders_in, is_there, make_folder
-from core.warehouse.unpacking import LARGEST, unpack
+from core.warehouse.unpacking import unpack
 
-LARGEST_RUN_FILE = 4 * 2**20
-MOST_ROWS = 20_000_000
-"""Rows of one table of one run; a model of a hundred layers has 100,000 rows of layer pairs."""
 LEFT_OUT = ("conflict", "damaged")
-_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CONTENT = {"models": ("model_id", "weights_sha256"), "corpora": ("corpus_id", "sha256")}
 _BEYOND = {"tags", "note"}
 """Columns of `runs` that people change: no part of what was measured."""
@@ -131,6 +126,8 @@ def take_in(warehouse: Warehouse, paths: Sequence[Path], dry_run: bool = False) 
                     found = list(_parcels_in(folder))
                     if not found:
                         arrivals.append(Arrival(str(path), "", "damaged", "It holds no parcel."))
+                    for run_id in sorted(told.keys() - {parcel.name for parcel in found}):
+                        arrivals.append(Arrival(str(path), run_id, "damaged", "The manifest names it, and it is gone."))
                     for parcel in found:
                         one = _arrive(parcel, told.get(parcel.name, {}), here, workplace, dry_run)
                         arrivals.append(_told_by(path, folder, one))
@@ -209,9 +206,9 @@ def _manifest(folder: Path) -> dict[str, dict[str, str]]:
 def _arrive(parcel: Path, told: dict[str, str], here: _Here, workplace: Path, dry_run: bool) -> Arrival:
     source, run_id = str(parcel), parcel.name
     try:
-        run_id, staged = _staged(parcel, told, workplace)
+        run_id, staged = staged_copy(parcel, told, workplace)
         tables = read_parcel(staged)
-        _check_tokens(staged)
+        check_tokens(staged)
     except (WarehouseError, OSError) as error:
         # Not by the copy's own place, which is gone in a moment.
         return Arrival(source, run_id, "damaged", str(error).replace(str(workplace / run_id), source))
@@ -225,62 +222,6 @@ def _arrive(parcel: Path, told: dict[str, str], here: _Here, workplace: Path, dr
         return Arrival(source, run_id, "new") if dry_run else _come_in(source, staged, here.warehouse)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-
-
-def _staged(parcel: Path, told: dict[str, str], workplace: Path) -> tuple[str, Path]:
-    """The parcel's own files, copied to a private place and checked there: nobody can change them meanwhile."""
-    copies = workplace / "parcel"
-    shutil.rmtree(copies, ignore_errors=True)
-    make_folder(copies)
-    for name in PARCEL_FILES:
-        file = parcel / name
-        if file.is_symlink():
-            raise WarehouseError(f"{file} is a link: parcels hold none.")
-        if not file.is_file():
-            continue
-        if file.stat().st_size > (LARGEST_RUN_FILE if name in (RUN_FILE, annotation.FILE) else LARGEST):
-            raise WarehouseError(f"{file} has {file.stat().st_size / 1e6:.0f} MB: no parcel has such a file.")
-        shutil.copyfile(file, copies / name)
-        if told and hashlib.sha256((copies / name).read_bytes()).hexdigest() != told.get(name):
-            raise WarehouseError(f"{file} is not as the export's manifest has it.")
-        if name.endswith(".parquet"):
-            _check_rows(file, copies / name)
-    run_id = _named(parcel, copies)
-    staged = workplace / run_id
-    shutil.rmtree(staged, ignore_errors=True)
-    os.replace(copies, staged)
-    return run_id, staged
-
-
-def _named(parcel: Path, copies: Path) -> str:
-    """The run's own id: a parcel's folder may have been given another name on its way."""
-    try:
-        run_id = json.loads((copies / RUN_FILE).read_text(encoding="utf-8"))["run"]["run_id"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise WarehouseError(f"The parcel {parcel} is damaged: its {RUN_FILE} cannot be read.") from error
-    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
-        raise WarehouseError(f"The parcel {parcel} is damaged: it names no run.")
-    return run_id
-
-
-def _check_rows(file: Path, copy: Path) -> None:
-    """Before anything is read: a small file may unfold to any size."""
-    try:
-        n_rows = pl.scan_parquet(copy).select(pl.len()).collect().item()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
-        raise WarehouseError(f"{file} is damaged: it is no Parquet file.") from error
-    if n_rows > MOST_ROWS:
-        raise WarehouseError(f"{file} has {n_rows:,} rows: no parcel has such a file.")
-
-
-def _check_tokens(staged: Path) -> None:
-    """The results of single tokens, which no ingest reads."""
-    told = json.loads((staged / RUN_FILE).read_text(encoding="utf-8"))["files"].get("tokens")
-    file = staged / "tokens.parquet"
-    if told is None:
-        file.unlink(missing_ok=True)
-    elif not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != told:
-        raise WarehouseError(f"{file.name} of run {staged.name} has changed since it was written, or is missing.")
 
 
 def _come_in(source: str, staged: Path, warehouse: Warehouse) -> Arrival:

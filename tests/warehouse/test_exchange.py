@@ -273,6 +273,8 @@ def test_a_manifest_that_does_not_fit_is_told(ours, theirs, tmp_path):
     done = arrivals.take_in(theirs, [folder])
     assert states(done) == {RUN: "damaged", OTHER: "new"}
     assert "manifest" in done.arrivals[0].reason
+    shutil.rmtree(folder / "parcels" / RUN)
+    assert states(arrivals.take_in(theirs, [folder])) == {RUN: "damaged", OTHER: "known"}
     (folder / "manifest.json").write_text("{", encoding="utf-8")
     assert states(arrivals.take_in(theirs, [folder])) == {"": "damaged"}
 
