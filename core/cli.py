@@ -11,8 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import ResourceError, WorkdimError
+from core.verbs import (
+    caching,
+    caring,
+    exchanging,
+    jobs,
+    keeping,
+    measuring,
+    piloting,
+    querying,
+    reading,
+    scoring,
+)
 from core.verbs import doctor as examining
-from core.verbs import jobs, keeping, measuring, piloting, querying, reading, scoring
 from core.verbs.chosen import fail
 from core.verbs.engines import add_engine
 
@@ -111,9 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--instrument", action="store_true", help="measure SmolLM2 again and compare")
     doctor.add_argument("--thorough", action="store_true", help="compare every stored row with its parcel")
     doctor.add_argument("--json", action="store_true")
-    runs = verb("runs", reading.runs, "list the runs in the warehouse, or show one")
-    runs.add_argument("--show", metavar="RUN", help="everything about one run (the start of its id is enough)")
-    runs.add_argument("--json", action="store_true")
+    caring.add(verb)
+    caching.add(verb)
+    exchanging.add(verb)
     ingest = verb("ingest", reading.ingest, "take in finished measurements that wait beside the warehouse")
     ingest.add_argument("--rebuild", action="store_true", help="make the warehouse anew from its parcels")
     ingest.add_argument("--reference", action="store_true", help="take in the reference profiles that Workdim ships")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from tqdm import tqdm
 from core.records import Profile, Progress
 from core.report import summary, wording
 from core.report.labels import marked
+from core.report.provenance_words import sections
+from core.report.side_by_side import Line
 from core.report.summary_numbers import interval
 from core.report.told import of_frames, of_profile
 
@@ -85,17 +87,29 @@ def runs_table(runs: pl.DataFrame) -> str:
         "final pre-norm",
         "final post-norm",
         "expansion-contraction",
+        *(("tags",) if (has_tags := any(len(tags) for tags in runs["tags"])) else ()),
     )
     rows = [
         (r["run_id"][:13], marked(r["name"], r["worst_check"] == "veto"), r["corpus_name"], r["protocol"],
          interval(r, "working_dimension", "-"), interval(r, "final_dimension_pre_norm", "-"),
-         interval(r, "final_dimension_post_norm", "-"), "-" if r["verdict"] is None else wording.outcome_short(r, "en"))
+         interval(r, "final_dimension_post_norm", "-"), "-" if r["verdict"] is None else wording.outcome_short(r, "en"),
+         *((", ".join(r["tags"]),) if has_tags else ()))
         for r in runs.iter_rows(named=True)
     ]  # fmt: skip
     lines = table(head, rows)
     if any(worst == "veto" for worst in runs["worst_check"]):
         lines += ["", wording.veto_note("en")]
     return "\n".join(lines)
+
+
+def trash_table(found: Sequence[Any]) -> str:
+    """Runs in the trash (core.warehouse.trash.Trashed), the oldest measurement first."""
+    rows = [
+        (one.run_id[:13], one.model_id, one.corpus_id, one.protocol, one.pass_, one.deleted_at[:16].replace("T", " "),
+         f"{one.n_bytes / 1e6:.1f} MB")
+        for one in found
+    ]  # fmt: skip
+    return "\n".join(table(("run", "model", "text", "protocol", "pass", "deleted (UTC)", "size"), rows))
 
 
 def jobs_table(standings: Sequence[Any], now: float) -> str:
@@ -146,17 +160,20 @@ def run_details(
     correlators: pl.DataFrame | None = None,
     summaries: pl.DataFrame | None = None,
     controls: Sequence[dict[str, Any]] = (),
+    record: Mapping[str, Any] | None = None,
 ) -> str:
     """The summary as after measuring, every stored field, all checks, and d2 layer by layer.
 
-    The frames may hold the rows of the control runs too; `controls` are the rows of those runs.
+    The frames may hold the rows of the control runs too; `controls` are the rows of those runs. `record` is all that is
+    stored of the run (core.warehouse.provenance); without it, the fields of its row are told.
     """
     told = of_frames(run, checks, estimates, correlators, summaries)
     against = [of_frames(control, checks, estimates, correlators, summaries) for control in controls]
-    width = max(len(name) for name in run)
     lines = summary.summary(told, against)
-    lines += ["", "stored fields"]
-    lines += [f"  {name.ljust(width)}  {_field(value)}" for name, value in run.items() if value is not None]
+    for section in sections(record or run, "en"):
+        lines += ["", section.title]
+        width = max(len(field.label) for field in section.fields)
+        lines += [f"  {field.label.ljust(width)}  {_indented(field.text, width + 4)}" for field in section.fields]
     lines += ["", "checks", *(f"  {summary.check_line(row)}" for row in told.checks)]
     lines += ["", "estimated dimension (d2, one token per type), 95 % intervals"]
     primary = estimates.filter(run_id=run["run_id"], estimator="d2", cloud="one_per_type", transform="centred")
@@ -166,7 +183,20 @@ def run_details(
     return "\n".join(lines)
 
 
-def _field(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def difference(
+    ids: tuple[str, str], sentence: str, results: Sequence[Line], differing: Sequence[Line], alike: Sequence[str]
+) -> str:
+    """Two runs side by side: whether they may be compared, what came out, and every field that differs."""
+    rows = [(line.label, line.one, line.other) for line in results]
+    lines = [sentence, "", *table(("", ids[0][:13], ids[1][:13]), rows)]
+    section = ""
+    for line in differing:
+        lines += ["", line.section] if line.section != section else []
+        section = line.section
+        lines += [f"  {line.label}", f"    {_indented(line.one, 4)}", f"    {_indented(line.other, 4)}"]
+    lines += ["", f"{len(alike)} fields agree: {', '.join(alike)}."]
+    return "\n".join(lines)
+
+
+def _indented(text: str, width: int) -> str:
+    return text.replace("\n", "\n" + " " * width)

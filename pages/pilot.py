@@ -4,7 +4,7 @@ guard()
 
 import streamlit as st
 
-from core.ui import asking, inputs, jobs, language, pilot_form
+from core.ui import asking, disk, inputs, jobs, language, pilot_form
 
 _ = language.translator()
 
@@ -17,3 +17,4 @@ way = inputs.choose(
 )
 draw = ways[way][1]
 draw()
+disk.show()

@@ -13,6 +13,7 @@ from core.ui import (
     pair_section,
     pilots,
     profile_section,
+    provenance_section,
     reads,
     states,
 )
@@ -34,6 +35,7 @@ sections = {
     "distributions": (_("Distributions"), distribution_section.show),
     "norms": (_("Large-norm tokens"), large_norm_section.show),
     "checks": (_("Checks"), check_section.show),
+    "provenance": (_("Provenance"), provenance_section.show),
 }
 section = inputs.choose(
     _("Section"), list(sections), "section", "profile", lambda name: sections[name][0], label_visibility="collapsed"

@@ -12,7 +12,7 @@ st.title(_("Query"))
 st.markdown(
     _("Ask the warehouse anything in SQL. A query only reads: it changes nothing and sees no files or networks.")
 )
-states.stop_if_no_runs(reads.runs())
+states.stop_if_no_runs(reads.listing())
 
 asking, beside = st.columns([4, 3], gap="large")
 with asking:

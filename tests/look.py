@@ -32,6 +32,7 @@ SCREENS = {
     "distributions_cosine": "profiles?section=distributions&quantity=cosine&",
     "norms": "profiles?section=norms&",
     "checks": "profiles?section=checks&",
+    "provenance": "profiles?section=provenance&",
     "ranking": "ranking?",
     "ranking_words": "ranking?points=one_per_word&",
     "ranking_vetoed": "ranking?vetoed=True&",

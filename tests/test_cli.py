@@ -146,7 +146,7 @@ def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
     assert run["name"] == "tiny-llama"
     assert "tiny-llama" in run_core("runs", warehouse=path).stdout
     shown = run_core("runs", "--show", run["run_id"][:13], warehouse=path).stdout
-    assert run["protocol_hash"] in shown and "library_versions" in shown
+    assert run["protocol_hash"] in shown and "version of Workdim" in shown
     query = (
         "SELECT layer, round(value, 1) AS d2 FROM layer_estimates "
         "WHERE estimator = 'd2' AND cloud = 'one_per_type' AND transform = 'centred'"
@@ -183,5 +183,5 @@ def test_help_names_every_verb():
     from core.cli import _parser
 
     text = _parser().format_help()
-    for verb in ("demo", "app", "measure", "runs", "ingest", "sql", "slides"):
+    for verb in ("demo", "app", "measure", "runs", "ingest", "sql", "slides", "export", "import", "cache"):
         assert verb in text

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from core.geometry.layer import LayerPlan
 from core.geometry.layer_pairs import PairValue
@@ -119,7 +121,7 @@ def _run_row(m: Measured, clock: Clock) -> RunRow:
         dtype=m.config.dtype,
         device=m.model.device.type,
         code_version=code_version(),
-        library_versions=json.dumps(library_versions()),
+        library_versions=json.dumps({"python": platform.python_version(), **library_versions()}),
         config=json.dumps({"run": asdict(m.config), "protocol": asdict(m.protocol)}, sort_keys=True),
         n_sequences=m.sample.ids.shape[0],
         n_tokens=m.sample.ids.size,
@@ -145,9 +147,12 @@ def _run_row(m: Measured, clock: Clock) -> RunRow:
 
 
 def _execution(m: Measured) -> dict[str, Any]:
-    """How the run found room in the memory."""
+    """By what the run was computed, and how it found room in the memory."""
     device = m.model.device.type
+    is_cuda = device == "cuda"
     return {
+        "device_name": torch.cuda.get_device_name(m.model.device) if is_cuda else platform.machine(),
+        "threads": torch.get_num_threads(),
         "streamed": m.states.streamed,
         "batch": m.states.batch,
         "batch_planned": m.states.batch_planned,

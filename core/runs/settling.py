@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from core.errors import ResourceError, WarehouseError
 from core.runs.jobs import CANCEL_FILE, finish, job_folders, read_job, remove
 from core.runs.locks import lock_of, release
-from core.warehouse import parcels
+from core.warehouse import parcels, trash
 from core.warehouse.parcel_format import is_parcel
 from core.warehouse.store import Warehouse, folders_in
 
@@ -29,18 +29,20 @@ def take_in_finished(folder: Path, warehouse: Warehouse) -> None:
 
 
 def sweep(warehouse: Warehouse) -> None:
-    """Bring in what waits: passes that were finished, and parcels. What a stopped job has so far is left to it.
+    """Bring in what waits: passes that were finished, and parcels; and end deletions that were begun. What a stopped
+    job has so far is left to it.
 
     Finished jobs are cleared away a week later. One that cannot be settled is warned of and stops nothing.
     """
     for reason in _settle_all(warehouse):
         _log.warning("%s", reason)
+    trash.finish_deletions(warehouse)
     parcels.ingest_waiting(warehouse)
 
 
 def sweep_to_read(warehouse: Warehouse) -> list[str]:
     """As `sweep`, for verbs that only read: what cannot be written now goes on waiting, and one line says why."""
-    return _settle_all(warehouse) + parcels.take_in(warehouse).lines
+    return _settle_all(warehouse) + trash.finish_to_read(warehouse) + parcels.take_in(warehouse).lines
 
 
 def _settle_all(warehouse: Warehouse) -> list[str]:

@@ -74,7 +74,7 @@ class RunRow:
     device: str
     code_version: str
     library_versions: str
-    """JSON object: package -> version."""
+    """JSON object: package -> version, `python` among them."""
     config: str
     """JSON object: the RunConfig and the Protocol of this run."""
     n_sequences: int
@@ -110,8 +110,9 @@ class RunRow:
     chat_template_hash: str | None = None
     """Of the template that rendered chat messages; NULL for plain text."""
     execution: str | None = None
-    """JSON object: `streamed`, whether weights came block by block; `batch`, windows at a time in the end, and
-    `batch_planned`; `layers_on_cpu`, states whose geometry found no room on the device."""
+    """JSON object: `device_name` and `threads` that computed it; `streamed`, whether weights came block by block;
+    `batch`, windows at a time in the end, and `batch_planned`; `layers_on_cpu`, states whose geometry found no room on
+    the device."""
 
 
 @dataclass(frozen=True)

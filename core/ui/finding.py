@@ -26,7 +26,7 @@ def offer(runs: pl.DataFrame, keep: Sequence[str]) -> pl.DataFrame:
     words = st.text_input(
         _("Find runs"),
         key=view.key("find"),
-        placeholder=_("Words of model, family, text, protocol, date or run id: all of them must be met"),
+        placeholder=_("Words of model, family, text, protocol, tag, date or run id: all of them must be met"),
         width=480,
     )
     found = matching(runs, words)
@@ -39,7 +39,9 @@ def offer(runs: pl.DataFrame, keep: Sequence[str]) -> pl.DataFrame:
 def matching(runs: pl.DataFrame, words: str) -> pl.DataFrame:
     """The runs that every word is found in, whatever its case."""
     text = pl.concat_str(
-        [*_SEARCHED, pl.col("started_at").dt.strftime("%Y-%m-%d")], separator=" ", ignore_nulls=True
+        [*_SEARCHED, pl.col("tags").list.join(" "), pl.col("started_at").dt.strftime("%Y-%m-%d")],
+        separator=" ",
+        ignore_nulls=True,
     ).str.to_lowercase()
     met = [text.str.contains(word, literal=True) for word in words.lower().split()]
     return runs.filter(pl.all_horizontal(met)) if met else runs

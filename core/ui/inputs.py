@@ -12,6 +12,7 @@ from core.analysis import ranking
 from core.report import wording
 from core.report.labels import run_labels
 from core.ui import finding, language, reads, times, view
+from core.warehouse.annotation import OWN_TAGS
 
 T = TypeVar("T")
 
@@ -124,7 +125,8 @@ def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
 
 def run_label(run: dict[str, Any]) -> str:
     kind = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language.current())
-    parts = [run["name"], run["corpus_name"], run["protocol"], kind, times.local(run["started_at"])]
+    tags = " ".join(f"#{tag}" for tag in run["tags"] if tag not in OWN_TAGS)  # typing one finds its runs
+    parts = [run["name"], run["corpus_name"], run["protocol"], kind, times.local(run["started_at"]), tags]
     return " · ".join(part for part in parts if part)
 
 

@@ -7,8 +7,9 @@ from functools import partial
 import polars as pl
 import streamlit as st
 
+from core import exports
 from core.errors import InputError
-from core.report import exports, query_figures
+from core.report import query_figures
 from core.report.query_points import KINDS, Choice, first_choice, groups, numbers, query_points
 from core.ui import language
 from core.ui.plain import plain

@@ -12,7 +12,7 @@ from core.analysis import controls
 from core.report.labels import with_text_marks
 from core.tables import SavedQueryRow
 from core.warehouse import aliases as alias_table
-from core.warehouse import parcels, queries, saved, schema, score_answers, score_imports, score_names
+from core.warehouse import parcels, provenance, queries, saved, schema, score_answers, score_imports, score_names, trash
 from core.warehouse.store import Warehouse, default_path
 
 # A profile of 31 layers is about 3,000 estimate rows and 6,000 rows of layer pairs, below 1 MB together; six of them
@@ -26,6 +26,7 @@ _NAMED = {
     "distributions": queries.distributions,
     "summaries": queries.summaries,
     "checks": queries.checks,
+    "records": provenance.records,
 }
 _OF_SCORES = {
     "files": score_imports.files,
@@ -41,6 +42,7 @@ def warehouse() -> Warehouse:
 
 
 def take_in() -> parcels.TakenIn:
+    trash.finish_to_read(warehouse())
     return parcels.take_in(warehouse())
 
 
@@ -138,6 +140,11 @@ def summaries(run_ids: list[str]) -> pl.DataFrame:
 
 def checks(run_ids: list[str]) -> pl.DataFrame:
     return _of_runs(warehouse().path, warehouse().version(), "checks", tuple(run_ids))
+
+
+def records(run_ids: list[str]) -> pl.DataFrame:
+    """Every stored field of these runs, in the order given."""
+    return _of_runs(warehouse().path, warehouse().version(), "records", tuple(run_ids))
 
 
 def _marked(runs: pl.DataFrame, among: pl.DataFrame) -> pl.DataFrame:

@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core.report import exports, large_norm_figures, wording
+from core import exports
+from core.report import large_norm_figures, wording
 from core.report.labels import marked, run_labels
 from core.ui import language, times
 from core.ui.pilots import own_texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 
 from core.errors import InputError, WorkdimError
 
@@ -49,3 +50,21 @@ def chosen_warehouse(options: argparse.Namespace):
     from core.warehouse.store import Warehouse, default_path
 
     return Warehouse(options.warehouse or default_path())
+
+
+def one_run(ids: Iterable[str], start: str) -> str:
+    """The run id that begins so; raises InputError where that is none or several."""
+    found = [run_id for run_id in ids if run_id.startswith(start)]
+    if len(found) == 1:
+        return found[0]
+    todo = "Type more of the id" if found else "Check the id"
+    raise InputError(f"{len(found)} runs begin with '{start}'. {todo}: `python -m core runs` lists them.")
+
+
+def confirmed(question: str, is_sure: bool) -> bool:
+    """Whether to go on: with --yes, or a yes typed on a terminal. Raises InputError where nobody can be asked."""
+    if is_sure:
+        return True
+    if not sys.stdin.isatty():
+        raise InputError(f"{question} Nobody can be asked here: add --yes to do it.")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

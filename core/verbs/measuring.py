@@ -68,8 +68,11 @@ def together(asked, models: Sequence[str]):
             for one in side_by_side(asked, models)]  # fmt: skip
 
 
-def measure_all(configs, warehouse, again: bool = False, engine=None) -> int:
-    """Measure one after the other, each in a process of its own; one that cannot be measured does not stop the next."""
+def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bool = False) -> int:
+    """Measure one after the other, each in a process of its own; one that cannot be measured does not stop the next.
+
+    `as_one`: each request for itself, without the further draws and texts that its protocol has.
+    """
     from core.runs.jobs import submit
     from core.runs.measuring import parts_of
     from core.runs.settling import sweep
@@ -77,7 +80,7 @@ def measure_all(configs, warehouse, again: bool = False, engine=None) -> int:
     warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
     sweep(warehouse)
     codes = [0]
-    parts = [part for asked in configs for part in parts_of(asked)]
+    parts = [part for asked in configs for part in ([asked] if as_one else parts_of(asked))]
     for number, config in enumerate(parts, 1):
         print(f"Measuring {config.model} on {config.corpus}, {config.protocol} ({number} of {len(parts)})", flush=True)
         try:

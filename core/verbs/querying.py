@@ -133,7 +133,7 @@ def _format(options: argparse.Namespace) -> str:
 
 
 def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
-    from core.report import exports
+    from core import exports
 
     writers = {"csv": exports.csv, "excel": exports.excel_csv, "json": exports.as_json, "parquet": exports.parquet}
     content = _table(frame) if form == "table" else writers[form](frame)

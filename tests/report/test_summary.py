@@ -190,7 +190,7 @@ def test_a_stored_run_is_told_as_it_was_when_it_was_measured():
     tables = [as_frame(rows) for rows in (profile.checks, profile.estimates, profile.correlators, profile.summaries)]
     said = run_details(joined, *tables)
     assert told(profile) == "\n".join(said.splitlines()[: len(summary_lines(profile))])
-    assert "protocol_hash" in said and "layer   4 post_norm" in said
+    assert "hash of the protocol" in said and "layer   4 post_norm" in said
     assert "vetoed" not in said and "expansion-contraction: found" in run_details(joined, *tables[:2])
 
 

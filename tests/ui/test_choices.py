@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from pptx import Presentation
 
+from core import exports
 from core.analysis import ranking
-from core.report import exports
 from core.report.pair_figures import Exponent
 from core.ui import check_tables, deck, inputs, pair_section, published, states, tables
 from core.ui.plain import plain

@@ -13,8 +13,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from core import exports
 from core.errors import QueryError
-from core.report import exports
 from core.warehouse import sandbox, sandbox_worker
 from core.warehouse.sandbox_copy import COPIES
 from core.warehouse.store import Warehouse

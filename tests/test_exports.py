@@ -10,7 +10,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from core.report import exports
+from core import exports
 
 FRAME = pl.DataFrame(
     {

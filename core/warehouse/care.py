@@ -1,0 +1,82 @@
+"""What a person says of a run, written into its parcel and its row; and a parcel for a run that has none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from core.errors import InputError, ResourceError, WarehouseError
+from core.warehouse import annotation
+from core.warehouse.annotation import Annotations
+from core.warehouse.parcel_format import is_parcel, read_parcel, write_parcel
+from core.warehouse.parcels import finish
+from core.warehouse.profiles import read_profile
+from core.warehouse.store import Warehouse, make_folder
+
+DAMAGED = ".damaged"
+"""Ends the name in the trash of a parcel that could not be read and was replaced by one made of the run's rows."""
+
+
+def annotate(warehouse: Warehouse, run_id: str, change: Callable[[Annotations], Annotations]) -> Annotations:
+    """Change tags and note of a run, in its parcel and in the warehouse, and return them as they are now.
+
+    Raises InputError for a run that is not there and for what `change` refuses; nothing is changed then.
+    """
+    parcel = whole_parcel(warehouse, run_id)
+    with warehouse.write() as connection:
+        found = connection.execute("SELECT tags, note FROM runs WHERE run_id = ?", [run_id]).fetchall()
+        if not found:
+            raise _no_run(run_id)
+        own, note = found[0]
+        said = change(annotation.of_row(own, note))
+        # The parcel first: what it does not hold is lost when the warehouse is made anew.
+        annotation.write(parcel, said)
+        row = [annotation.as_tags(own, said), said.note, run_id]
+        connection.execute("UPDATE runs SET tags = ?, note = ? WHERE run_id = ?", row)
+    return said
+
+
+def whole_parcel(warehouse: Warehouse, run_id: str) -> Path:
+    """The run's parcel, written from its rows where there is none that can be read.
+
+    Such runs were taken over from an old file whose parcels are gone. A parcel that is damaged goes to the trash.
+    Raises InputError for a run that is not there.
+    """
+    parcel = warehouse.parcels / run_id
+    if is_parcel(parcel):
+        try:
+            read_parcel(parcel)
+            return parcel
+        except WarehouseError:
+            pass
+    try:
+        profile = read_profile(warehouse, run_id)
+    except KeyError as error:
+        raise _no_run(run_id) from error
+    if parcel.exists():
+        _set_aside(warehouse, parcel)
+    beside = warehouse.path.parent / f".written-{run_id}" / run_id
+    write_parcel(beside, profile)
+    annotation.write(beside, annotation.of_row(profile.run.tags, profile.run.note))
+    finish(warehouse, beside)
+    beside.parent.rmdir()
+    return parcel
+
+
+def _set_aside(warehouse: Warehouse, parcel: Path) -> None:
+    aside = trash_folder(warehouse) / f"{parcel.name}{DAMAGED}"
+    make_folder(aside.parent)
+    try:
+        os.replace(parcel, aside)
+    except OSError as error:
+        raise ResourceError(f"The damaged parcel {parcel} cannot be moved to {aside}: {error.strerror}.") from error
+
+
+def trash_folder(warehouse: Warehouse) -> Path:
+    """Parcels of runs that were deleted, until the trash is emptied."""
+    return warehouse.path.parent / "trash"
+
+
+def _no_run(run_id: str) -> InputError:
+    return InputError(f"There is no run {run_id}. `python -m core runs` lists what is there.")

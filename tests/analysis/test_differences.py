@@ -1,0 +1,89 @@
+"""Two runs side by side: which fields differ, and whether their numbers may be held against each other."""
+
+import pytest
+
+from core.analysis.differences import Difference, comparability, differences, flat, of_substance
+from core.report.side_by_side import agreeing, differing
+
+RECORD = {
+    "run_id": "a", "started_at": 1, "seed": 0, "tags": [], "note": None, "device": "cpu",
+    "library_versions": '{"torch": "2.13.0", "numpy": "2.3.0"}',
+    "config": '{"run": {"seed": 0, "column": null}, "protocol": {"passes": ["shuffled"], "n_tokens": 128}}',
+    "phase_seconds": '{"load": 1.5}', "execution": None,
+}  # fmt: skip
+RUN = {"pass": "text", "kind": "decoder", "stack": "main", "corpus_id": "c", "protocol_hash": "p", "dtype": "float32",
+       "tokenizer_hash": "t", "words_hash": "w", "n_points": 800}  # fmt: skip
+
+
+def test_json_is_taken_apart_and_emptiness_is_one_thing():
+    assert flat(RECORD) == {
+        "run_id": "a", "started_at": 1, "seed": 0, "tags": None, "note": None, "device": "cpu",
+        "library_versions.torch": "2.13.0", "library_versions.numpy": "2.3.0", "config.run.seed": 0,
+        "config.run.column": None, "config.protocol.passes": ["shuffled"], "config.protocol.n_tokens": 128,
+        "phase_seconds.load": 1.5, "execution": None,
+    }  # fmt: skip
+
+
+def test_each_differing_field_is_named_with_both_values():
+    other = RECORD | {
+        "run_id": "b", "seed": 3, "tags": ["x"], "library_versions": '{"torch": "2.14.0", "scipy": "1"}',
+        "config": '{"run": {"seed": 3, "column": ""}, "protocol": {"passes": ["shuffled"], "n_tokens": 256}}',
+    }  # fmt: skip
+    found = differences(RECORD, other)
+    assert found == [
+        Difference("run_id", "a", "b"),
+        Difference("seed", 0, 3),
+        Difference("tags", None, ["x"]),
+        Difference("library_versions.torch", "2.13.0", "2.14.0"),
+        Difference("library_versions.numpy", "2.3.0", None),
+        Difference("config.run.seed", 0, 3),
+        Difference("config.protocol.n_tokens", 128, 256),
+        Difference("library_versions.scipy", None, "1"),
+    ]
+    assert [one.field for one in of_substance(found)] == [one.field for one in found[1:]]
+    assert differences(RECORD, RECORD) == []
+
+
+def test_what_an_earlier_version_wrote_otherwise_is_one_field():
+    assert differences(RECORD, RECORD | {"config": "not json"})[-1] == Difference("config", None, "not json")
+
+
+def test_a_difference_is_told_with_its_section_and_unit():
+    other = RECORD | {"seed": 3, "phase_seconds": '{"load": 9}', "library_versions": '{"torch": "2.14.0"}'}
+    lines = differing(RECORD, other, "en")
+    assert [(line.section, line.label, line.one, line.other) for line in lines] == [
+        ("Protocol", "seed of the draws", "0", "3"),
+        ("Programs", "torch", "2.13.0", "2.14.0"),
+        ("Programs", "numpy", "2.3.0", "–"),
+    ]
+    every = [(line.label, line.one, line.other) for line in differing(RECORD, other, "en", every=True)]
+    assert ("time: loading", "1.5 s", "9.0 s") in every
+    assert "device" in agreeing(RECORD, other, "en") and "note" not in agreeing(RECORD, other, "en")
+
+
+@pytest.mark.parametrize(
+    ("changes", "by_types", "by_words", "reasons"),
+    [
+        ({}, True, True, ()),
+        ({"stack": None}, True, True, ()),  # not recorded by an earlier version: the main one
+        ({"protocol_hash": "q"}, False, False, ("protocol_hash",)),
+        ({"corpus_id": "d", "pass": "shuffled"}, False, False, ("pass", "corpus_id")),
+        ({"dtype": "bfloat16"}, False, False, ("dtype",)),
+        ({"kind": "encoder"}, False, False, ("kind",)),
+        ({"tokenizer_hash": "u"}, False, True, ("tokenizer_hash",)),
+        ({"tokenizer_hash": "u", "n_points": 10}, False, True, ("tokenizer_hash",)),
+        ({"tokenizer_hash": "u", "words_hash": "v"}, False, False, ("tokenizer_hash",)),
+        ({"words_hash": None}, True, False, ()),
+        ({"n_points": 720}, True, True, ()),
+        ({"n_points": 719}, False, True, ("n_points",)),
+        ({"n_points": None}, False, True, ("n_points",)),
+    ],
+)
+def test_what_may_be_compared(changes, by_types, by_words, reasons):
+    for one, other in ((RUN, RUN | changes), (RUN | changes, RUN)):
+        found = comparability(one, other)
+        assert (found.by_types, found.by_words, found.reasons) == (by_types, by_words, reasons)
+
+
+def test_runs_without_words_are_not_compared_on_words():
+    assert not comparability(RUN | {"words_hash": None}, RUN | {"words_hash": None}).by_words

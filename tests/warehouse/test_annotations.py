@@ -1,0 +1,135 @@
+"""Tags and notes: in the warehouse and in the parcel, so that nothing that is made anew forgets them."""
+
+import json
+import shutil
+
+import pytest
+
+from core.errors import InputError, WarehouseError
+from core.warehouse import annotation, parcels
+from core.warehouse.annotation import Annotations
+from core.warehouse.care import annotate, whole_parcel
+from core.warehouse.parcel_format import read_parcel
+from core.warehouse.rebuilding import rebuild
+from core.warehouse.store import Warehouse
+from tests.profiles import make_profile
+
+RUN = "01900000-0000-7000-8000-000000000001"
+
+
+@pytest.fixture
+def run(warehouse, add_parcel):
+    parcels.ingest(warehouse, add_parcel(make_profile(RUN)))
+    return RUN
+
+
+def of(warehouse):
+    return warehouse.read("SELECT tags, note FROM runs WHERE run_id = ?", [RUN]).row(0)
+
+
+def test_tags_and_note_survive_the_making_anew(warehouse, run):
+    annotate(warehouse, run, lambda said: said.tagged("候補 1").tagged("b").noted("  看よ: =1+1\n<b>second line</b> "))
+    kept = of(warehouse)
+    assert kept == (["候補 1", "b"], "看よ: =1+1\n<b>second line</b>")
+    before = json.loads((warehouse.parcels / run / "run.json").read_text(encoding="utf-8"))
+    assert before["run"]["tags"] == []  # what was measured stays as it was written
+    rebuild(warehouse)
+    assert of(warehouse) == kept
+    annotate(warehouse, run, lambda said: said.untagged("b").noted(""))
+    assert of(warehouse) == (["候補 1"], None)
+
+
+def test_an_untouched_run_has_no_annotations_file(warehouse, run):
+    assert annotation.read(warehouse.parcels / run) is None
+
+
+@pytest.mark.parametrize(
+    "tag", ["", " ", "a,b", "a\nb", "a\tb", "a\x00b", "\u202egnirts", "x" * 41, "reference", " Reference ", "\ud800"]
+)
+def test_what_is_no_tag(warehouse, run, tag):
+    with pytest.raises(InputError, match="tag"):
+        annotate(warehouse, run, lambda said: said.tagged(tag))
+    assert of(warehouse) == ([], None) and annotation.read(warehouse.parcels / run) is None
+
+
+def test_notes_have_limits():
+    with pytest.raises(InputError, match="at most 10,000"):
+        Annotations().noted("x" * 10_001)
+    with pytest.raises(InputError, match="control"):
+        Annotations().noted("a\x1b[31m")
+
+
+def test_workdims_own_tag_stays_whatever_people_say(warehouse, add_parcel):
+    parcels.ingest(warehouse, add_parcel(make_profile(RUN, tags=["reference"])))
+    annotate(warehouse, RUN, lambda said: said.tagged("mine"))
+    assert of(warehouse)[0] == ["reference", "mine"]
+    with pytest.raises(InputError, match="Workdim's own"):
+        annotate(warehouse, RUN, lambda said: said.untagged("reference"))
+    annotate(warehouse, RUN, lambda said: said.untagged("mine"))
+    rebuild(warehouse)
+    assert of(warehouse)[0] == ["reference"]
+
+
+def test_a_tag_that_is_not_there_is_named(warehouse, run):
+    annotate(warehouse, run, lambda said: said.tagged("one"))
+    with pytest.raises(InputError, match="no tag 'two'. It has: one"):
+        annotate(warehouse, run, lambda said: said.untagged("two"))
+
+
+def test_a_failed_transaction_leaves_the_parcel_with_what_was_asked(warehouse, run, monkeypatch):
+    """The other order would lose what the warehouse holds when that is made anew."""
+    from core.warehouse import care
+
+    real = annotation.write
+
+    def told(parcel, said):
+        real(parcel, said)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(care.annotation, "write", told)
+    with pytest.raises(KeyboardInterrupt):
+        annotate(warehouse, run, lambda said: said.tagged("kept"))
+    assert of(warehouse)[0] == []
+    assert annotation.read(warehouse.parcels / run).tags == ("kept",)
+
+
+def test_a_run_without_a_parcel_gets_one(warehouse, run):
+    """Such runs were taken over from an old file."""
+    told = read_parcel(warehouse.parcels / run)
+    shutil.rmtree(warehouse.parcels)
+    annotate(warehouse, run, lambda said: said.tagged("saved"))
+    again = read_parcel(warehouse.parcels / run)
+    assert again["runs"]["tags"].to_list() == [["saved"]]
+    for table, rows in told.items():
+        rows, new = (frame.drop("tags", strict=False) for frame in (rows, again[table]))
+        plain = [name for name, kind in rows.schema.items() if not kind.is_nested()]
+        assert new.sort(plain).equals(rows.sort(plain)), table
+    assert [path.name for path in warehouse.path.parent.glob(".*")] == []
+
+
+def test_a_damaged_parcel_is_set_aside_and_written_anew(warehouse, run):
+    file = warehouse.parcels / run / "run_checks.parquet"
+    file.write_bytes(file.read_bytes()[:-1])
+    assert read_parcel(whole_parcel(warehouse, run))
+    assert (warehouse.path.parent / "trash" / f"{run}.damaged" / "run.json").is_file()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"tags": "a"}', '{"tags": ["a,b"]}', '{"tags": [], "note": 1}',
+                                     '{"tags": ["reference"]}'])  # fmt: skip
+def test_a_file_that_is_none_of_ours_is_damage_and_named(warehouse, run, content):
+    (warehouse.parcels / run / annotation.FILE).write_text(content, encoding="utf-8")
+    with pytest.raises(WarehouseError, match=r"damaged"):
+        read_parcel(warehouse.parcels / run)
+
+
+def test_two_teams_notes_are_kept_with_a_mark_and_once():
+    ours = Annotations(("a", "b"), "ours")
+    both = ours.merged(Annotations(("b", "c"), "theirs"))
+    assert both == Annotations(("a", "b", "c"), "ours\n[imported] theirs")
+    assert both.merged(Annotations(("b", "c"), "theirs")) == both
+    assert Annotations().merged(ours) == ours
+
+
+def test_an_unknown_run_is_named(warehouse: Warehouse):
+    with pytest.raises(InputError, match="There is no run nothing"):
+        annotate(warehouse, "nothing", lambda said: said)

@@ -1,0 +1,421 @@
+"""Measurements from one warehouse to another: what goes out comes in the same, and nothing else comes in."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from core.cli import main
+from core.errors import InputError
+from core.exports import excel_csv
+from core.tables import TABLES
+from core.warehouse import annotation, arrivals, exchange, parcels, queries, trash
+from core.warehouse.arrivals import Import
+from core.warehouse.care import annotate
+from core.warehouse.dictionary import dictionary
+from core.warehouse.parcel_format import MANY_TABLES, RUN_FILE
+from core.warehouse.rebuilding import rebuild
+from core.warehouse.store import Warehouse
+from tests.profiles import make_controls, make_corpus, make_model, make_profile
+
+RUN = "01900000-0000-7000-8000-000000000001"
+OTHER = "01900000-0000-7000-8000-000000000002"
+ALL_TABLES = ("models", "corpora", "runs", *MANY_TABLES)
+
+
+@pytest.fixture
+def ours(warehouse, add_parcel) -> Warehouse:
+    """Two runs, one of which is tagged and noted, and a name that a spreadsheet would run."""
+    hostile = make_model("made-up/other@1", name="=cmd|' /C calc'!A0", repository="made-up/other")
+    for profile in (make_profile(RUN), make_profile(OTHER, model=hostile, corpus=make_corpus("other-0123456789ab"))):
+        parcels.ingest(warehouse, add_parcel(profile))
+    annotate(warehouse, OTHER, lambda said: said.tagged("候補").noted("@see\n<script>alert(1)</script>"))
+    return warehouse
+
+
+@pytest.fixture
+def theirs(tmp_path) -> Warehouse:
+    (tmp_path / "theirs").mkdir()
+    return Warehouse(tmp_path / "theirs" / "workdim.duckdb")
+
+
+def content(warehouse: Warehouse) -> dict[str, pl.DataFrame]:
+    tables = {}
+    for table in ALL_TABLES:
+        rows = warehouse.read(f"SELECT * FROM {table}")
+        tables[table] = rows.sort([name for name, kind in rows.schema.items() if not kind.is_nested()])
+    return tables
+
+
+def same(one: Warehouse, other: Warehouse) -> bool:
+    ours, theirs = content(one), content(other)
+    return all(ours[table].equals(theirs[table]) for table in ALL_TABLES)
+
+
+def states(done: Import) -> dict[str, str]:
+    return {one.run_id: one.state for one in done.arrivals}
+
+
+@pytest.mark.parametrize("name", ["export", "export.zip"])
+def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
+    exported = exchange.export(ours, [RUN, OTHER], tmp_path / name)
+    assert exported.n_runs == 2 and exported.path.exists()
+    done = arrivals.take_in(theirs, [tmp_path / name])
+    assert states(done) == {RUN: "new", OTHER: "new"} and done.is_complete
+    assert same(ours, theirs)
+    assert annotation.read(theirs.parcels / OTHER).tags == ("候補",)
+    rebuild(theirs)
+    assert same(ours, theirs)
+    assert set(states(arrivals.take_in(theirs, [tmp_path / name])).values()) == {"known"}
+    assert not [path for path in theirs.path.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_an_export_can_be_read_without_workdim(ours, tmp_path):
+    folder = tmp_path / "export"
+    exchange.export(ours, [OTHER], folder, asked={"tag": "候補"})
+    for table in ALL_TABLES:
+        stored = ours.read(f"SELECT * FROM {table}")
+        own = {"models": "model_id", "corpora": "corpus_id"}.get(table, "run_id")
+        expected = stored.filter(
+            pl.col(own).is_in(ours.read(f"SELECT {own} FROM runs WHERE run_id = ?", [OTHER])[own].to_list())
+        )
+        assert pl.read_parquet(folder / "tables" / f"{table}.parquet").height == expected.height > 0
+        assert (folder / "tables" / f"{table}.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+    model = pl.read_csv(folder / "tables" / "models.csv").row(0, named=True)
+    assert model["name"].startswith("'=cmd")
+    assert pl.read_csv(folder / "tables" / "runs.csv")["note"][0].startswith("'@see")
+    told = pl.read_csv(folder / "dictionary.csv")
+    named = set(told.select("table", "column").rows())
+    for file in (folder / "tables").glob("*.parquet"):
+        assert {(file.stem, column) for column in pl.read_parquet(file).columns} <= named
+    assert "working_dimension" in (folder / "dictionary.md").read_text(encoding="utf-8")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["asked"] == {"tag": "候補"} and manifest["runs"] == [OTHER]
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {"manifest.json"}
+    assert files == set(manifest["files"])
+    for name, of in manifest["files"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == of["sha256"]
+
+
+def test_the_dictionary_explains_every_column():
+    told = dictionary(list(TABLES))
+    assert told.height > 150 and not told["meaning"].str.len_chars().eq(0).any()
+    assert told.filter(table="layer_replicates", column="blocks")["type"][0] == "list of numbers"
+
+
+def test_csv_holds_lists_and_neutralises_formulas():
+    frame = pl.DataFrame({"text": ["=1", "+1", "-1", "@a", "\tb", "a=1"], "numbers": [[0.5, 1.0]] * 6})
+    back = pl.read_csv(io.BytesIO(excel_csv(frame)))
+    assert back["text"].to_list() == ["'=1", "'+1", "'-1", "'@a", "'\tb", "a=1"]
+    assert back["numbers"][0] == "0.5 1.0"
+
+
+def test_nothing_is_overwritten_and_nothing_half_written(ours, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="is there already"):
+        exchange.export(ours, [RUN], tmp_path / "full")
+    with pytest.raises(InputError, match="No run is chosen"):
+        exchange.export(ours, [], tmp_path / "none")
+    with pytest.raises(InputError, match="There is no run nothing"):
+        exchange.export(ours, [RUN, "nothing"], tmp_path / "half")
+    assert not [path for path in tmp_path.iterdir() if "half" in path.name or "none" in path.name]
+
+
+@pytest.mark.parametrize("given", ["parcel", "renamed", "parcels", "folder of parcels"])
+def test_parcels_come_in_from_wherever_they_lie(ours, theirs, tmp_path, given):
+    source = ours.parcels / RUN
+    if given == "renamed":
+        source = shutil.copytree(source, tmp_path / "from my colleague")
+    elif given == "parcels":
+        source = ours.path.parent
+    elif given == "folder of parcels":
+        source = ours.parcels
+    expected = {RUN: "new", OTHER: "new"} if "parcels" in given else {RUN: "new"}
+    assert states(arrivals.take_in(theirs, [source])) == expected
+
+
+def test_a_dry_run_changes_nothing_at_all(ours, theirs, tmp_path):
+    before = sorted(theirs.path.parent.iterdir())
+    assert states(arrivals.take_in(theirs, [ours.parcels], dry_run=True)) == {RUN: "new", OTHER: "new"}
+    assert sorted(theirs.path.parent.iterdir()) == before
+
+
+def test_tags_are_united_and_both_notes_kept(ours, theirs, tmp_path):
+    arrivals.take_in(theirs, [ours.parcels])
+    annotate(ours, OTHER, lambda said: said.tagged("a").noted("ours"))
+    annotate(theirs, OTHER, lambda said: said.tagged("b").noted("theirs"))
+    done = arrivals.take_in(theirs, [ours.parcels])
+    assert states(done) == {RUN: "known", OTHER: "annotated"}
+    tags, note = theirs.read("SELECT tags, note FROM runs WHERE run_id = ?", [OTHER]).row(0)
+    assert tags == ["候補", "b", "a"] and note == "theirs\n[imported] ours"
+    assert states(arrivals.take_in(theirs, [ours.parcels])) == {RUN: "known", OTHER: "known"}
+
+
+def test_conflicts_are_reported_and_left_out(ours, theirs, add_parcel, tmp_path):
+    """One id with another result; one model with other weights; one text with another content; a third is fine."""
+    third, fourth, fine = (OTHER[:-1] + digit for digit in "346")
+    other = Warehouse(tmp_path / "other" / "w.duckdb")
+    changed = {
+        RUN: make_profile(RUN, peak=77.0),
+        third: make_profile(third, model=make_model("made-up/other@1", weights_sha256="1" * 64)),
+        fourth: make_profile(fourth, corpus=make_corpus("other-0123456789ab", sha256="f" * 64)),
+        fine: make_profile(fine),
+    }
+    for run_id, profile in changed.items():
+        parcels.write_parcel(other.parcels / run_id, profile)
+    before = content(ours)["layer_estimates"].filter(run_id=RUN)
+    done = arrivals.take_in(ours, [other.parcels])
+    assert states(done) == {RUN: "conflict", third: "conflict", fourth: "conflict", fine: "new"}
+    reasons = " ".join(one.reason for one in done.arrivals)
+    assert "they differ in layer_estimates" in reasons and "made-up/other@1 is another content here" in reasons
+    assert content(ours)["layer_estimates"].filter(run_id=RUN).equals(before)
+    assert not parcels.waiting_parcels(ours)
+
+
+def test_a_parcel_made_anew_of_rows_is_known_as_the_same(ours, theirs):
+    arrivals.take_in(theirs, [ours.parcels])
+    shutil.rmtree(theirs.parcels / RUN)
+    annotate(theirs, RUN, lambda said: said.tagged("x"))  # writes the parcel from the rows
+    assert states(arrivals.take_in(theirs, [ours.parcels]))[RUN] == "known"
+
+
+def test_a_run_that_was_deleted_comes_back_by_an_import(ours):
+    copy = ours.path.parent / "copy"
+    shutil.copytree(ours.parcels, copy)
+    trash.delete(ours, [RUN])
+    assert states(arrivals.take_in(ours, [copy])) == {RUN: "new", OTHER: "known"}
+    assert RUN in queries.runs(ours)["run_id"].to_list() and not trash.finish_deletions(ours)
+
+
+# --- hostile and broken ----------------------------------------------------------------------------------------
+
+
+def edited(parcel: Path, change) -> None:
+    told = json.loads((parcel / RUN_FILE).read_text(encoding="utf-8"))
+    told = change(told) or told
+    (parcel / RUN_FILE).write_text(json.dumps(told), encoding="utf-8")
+
+
+def rehashed(parcel: Path, table: str, content: bytes) -> None:
+    """Another file under a hash that fits: somebody who means it."""
+    (parcel / f"{table}.parquet").write_bytes(content)
+    edited(parcel, lambda told: told["files"].update({table: hashlib.sha256(content).hexdigest()}))
+
+
+def as_parquet(frame: pl.DataFrame) -> bytes:
+    content = io.BytesIO()
+    frame.write_parquet(content)
+    return content.getvalue()
+
+
+BREAKS = {
+    "truncated run.json": lambda p: (p / RUN_FILE).write_bytes((p / RUN_FILE).read_bytes()[:500]),
+    "empty run.json": lambda p: (p / RUN_FILE).write_bytes(b""),
+    "a list": lambda p: (p / RUN_FILE).write_text("[1, 2]", encoding="utf-8"),
+    "nested beyond reason": lambda p: (p / RUN_FILE).write_text("[" * 200_000, encoding="utf-8"),
+    "a row that is a text": lambda p: edited(p, lambda told: told.update(model="x")),
+    "no files": lambda p: edited(p, lambda told: told.update(files=None)),
+    "wrong type": lambda p: edited(p, lambda told: told["run"].update(seed="zero")),
+    "number beyond 64 bits": lambda p: edited(p, lambda told: told["run"].update(seed=2**70)),
+    "a newer format": lambda p: edited(p, lambda told: told.update(format=99)),
+    "format that is none": lambda p: edited(p, lambda told: told.update(format="3")),
+    "a column more": lambda p: edited(p, lambda told: told["run"].update(surprise=1)),
+    "a missing value": lambda p: edited(p, lambda told: told["model"].update(name=None)),
+    "a path for an id": lambda p: edited(p, lambda told: told["run"].update(run_id="../../../etc")),
+    "ten megabytes of name": lambda p: edited(p, lambda told: told["model"].update(name="x" * 10**7)),
+    "altered table": lambda p: (p / "run_checks.parquet").write_bytes(b"PAR1" + b"\0" * 100),
+    "missing table": lambda p: (p / "run_checks.parquet").unlink(),
+    "a table that is no table": lambda p: rehashed(p, "run_checks", b"PAR1" + b"\xff" * 200 + b"PAR1"),
+    "a table of other columns": lambda p: rehashed(p, "run_checks", as_parquet(pl.DataFrame({"a": [1]}))),
+    "rows of another run": lambda p: rehashed(
+        p, "run_checks", as_parquet(pl.read_parquet(p / "run_checks.parquet").with_columns(run_id=pl.lit(OTHER)))
+    ),
+    "altered tokens": lambda p: edited(p, lambda told: told["files"].update(tokens="0" * 64)),
+    "annotations of nobody": lambda p: (p / annotation.FILE).write_text('{"tags": ["\\u0000"]}', encoding="utf-8"),
+    "a link": lambda p: (
+        (p / "run_checks.parquet").unlink(), (p / "run_checks.parquet").symlink_to("/etc/passwd")
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_broken_parcel_is_told_and_does_not_stop_the_others(ours, theirs, tmp_path, how):
+    shutil.copytree(ours.parcels, tmp_path / "broken")
+    BREAKS[how](tmp_path / "broken" / RUN)
+    done = arrivals.take_in(theirs, [tmp_path / "broken"])
+    assert sorted(one.state for one in done.arrivals) == ["damaged", "new"], done
+    (bad,) = [one for one in done.arrivals if one.state == "damaged"]
+    assert len(bad.reason.splitlines()) == 1 and len(bad.reason) < 400 and ".incoming" not in bad.reason
+    assert queries.runs(theirs)["run_id"].to_list() == [OTHER]
+    assert [path.name for path in theirs.parcels.iterdir()] == [OTHER]
+    assert not list(theirs.path.parent.glob(".incoming*"))
+
+
+def test_undefined_numbers_are_null_and_names_with_markup_are_names(ours, theirs, tmp_path):
+    shutil.copytree(ours.parcels / RUN, tmp_path / RUN)
+    edited(tmp_path / RUN, lambda told: told["run"].update(max_norm_ratio=float("nan")))
+    edited(tmp_path / RUN, lambda told: told["model"].update(name="<img src=x onerror=alert(1)>"))
+    assert states(arrivals.take_in(theirs, [tmp_path / RUN])) == {RUN: "new"}
+    assert queries.runs(theirs)["name"][0] == "<img src=x onerror=alert(1)>"
+
+
+def test_a_manifest_that_does_not_fit_is_told(ours, theirs, tmp_path):
+    folder = tmp_path / "export"
+    exchange.export(ours, [RUN, OTHER], folder)
+    edited(folder / "parcels" / RUN, lambda told: told["run"].update(note="forged"))
+    done = arrivals.take_in(theirs, [folder])
+    assert states(done) == {RUN: "damaged", OTHER: "new"}
+    assert "manifest" in done.arrivals[0].reason
+    shutil.rmtree(folder / "parcels" / RUN)
+    assert states(arrivals.take_in(theirs, [folder])) == {RUN: "damaged", OTHER: "known"}
+    (folder / "manifest.json").write_text("{", encoding="utf-8")
+    assert states(arrivals.take_in(theirs, [folder])) == {"": "damaged"}
+
+
+def zip_of(path: Path, members: dict[str, bytes], **attributes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, held in members.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            for key, value in attributes.items():
+                setattr(info, key, value)
+            packed.writestr(info, held)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("../../escaped/run.json", "leads out of it"),
+        ("/tmp/escaped/run.json", "leads out of it"),
+        ("parcels/../../../escaped", "leads out of it"),
+        ("C:/escaped/run.json", "leads out of it"),
+        ("a\\..\\..\\escaped/run.json", "leads out of it"),
+        ("parcels/x/\nrun.json", "leads out of it"),
+        ("readme.txt", "holds no parcel"),
+    ],
+)
+def test_a_zip_file_writes_nowhere_else(theirs, tmp_path, name, told):
+    done = arrivals.take_in(theirs, [zip_of(tmp_path / "bad.zip", {name: b"{}"})])
+    assert [one.state for one in done.arrivals] == ["damaged"] and told in done.arrivals[0].reason
+    assert not [path for path in tmp_path.rglob("*") if "escaped" in path.name]
+    assert not Path("/tmp/escaped").exists() and not list(theirs.path.parent.glob(".*"))
+
+
+def test_links_and_encryption_and_bombs_are_refused(theirs, tmp_path, monkeypatch):
+    link = zip_of(tmp_path / "link.zip", {"parcels/x/run.json": b"/etc/passwd"}, external_attr=0o120777 << 16)
+    bomb = zip_of(tmp_path / "bomb.zip", {"parcels/x/run.json": b"\0" * 5_000_000})
+    twice = tmp_path / "twice.zip"
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(twice, "w") as packed:
+        packed.writestr("parcels/x/run.json", "{}")
+        packed.writestr("parcels/x/run.json", "[]")
+    none = tmp_path / "none.zip"
+    none.write_bytes(b"PK\x03\x04 and no more")
+    monkeypatch.setattr("core.warehouse.unpacking.LARGEST", 1_000_000)
+    done = arrivals.take_in(theirs, [link, bomb, twice, none])
+    told = [one.reason for one in done.arrivals]
+    for line, word in zip(
+        told, ("holds links", "larger than any export", "one name twice", "cannot be unpacked"), strict=True
+    ):
+        assert word in line
+    assert not theirs.parcels.exists()
+
+
+def test_a_zip_file_that_is_cut_off_brings_nothing(ours, theirs, tmp_path):
+    exchange.export(ours, [RUN], tmp_path / "whole.zip")
+    whole = (tmp_path / "whole.zip").read_bytes()
+    for share in (0.1, 0.5, 0.99):
+        (tmp_path / "cut.zip").write_bytes(whole[: int(share * len(whole))])
+        assert [one.state for one in arrivals.take_in(theirs, [tmp_path / "cut.zip"]).arrivals] == ["damaged"]
+    damaged = bytearray(whole)
+    damaged[len(whole) // 3] ^= 0xFF
+    (tmp_path / "cut.zip").write_bytes(bytes(damaged))
+    assert "damaged" in {one.state for one in arrivals.take_in(theirs, [tmp_path / "cut.zip"]).arrivals}
+    assert not theirs.parcels.exists()
+
+
+def test_a_locked_warehouse_leaves_new_runs_waiting(ours, theirs, python):
+    theirs.prepare()
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    impatient = replace(theirs, wait=0.3)
+    here = arrivals._Here(impatient)
+    holder = python(code, theirs.path)
+    assert holder.stdout.readline().strip() == "held"
+    (theirs.path.parent / "work").mkdir()
+    found = arrivals._arrive(ours.parcels / RUN, {}, here, theirs.path.parent / "work", False)
+    assert found.state == "waits" and "has held the warehouse" in found.reason
+    holder.kill()
+    holder.communicate()
+    assert parcels.ingest_waiting(theirs) == [RUN]
+
+
+# --- scores ----------------------------------------------------------------------------------------------------
+
+
+def with_scores(warehouse: Warehouse, sha256: str = "a" * 64) -> None:
+    with warehouse.write(mirrored=exchange.SCORE_TABLES) as connection:
+        connection.execute("INSERT INTO score_files VALUES (?, 'r.json', 'lm_eval', 2, 0, now())", [sha256])
+        for repository in ("made-up/other", "somebody/else"):
+            connection.execute(
+                "INSERT INTO scores BY NAME SELECT ? AS repository, 'arc' AS benchmark, 'acc' AS metric, '' AS filter, "
+                "'lm-eval' AS suite, 0.5 AS value, 'fraction' AS unit, false AS is_partial, false AS is_group, "
+                "'r.json' AS source, 'own' AS licence, '' AS flags, ? AS file_sha256",
+                [repository, sha256],
+            )
+
+
+def test_scores_come_as_the_files_that_they_came_in(ours, theirs, tmp_path):
+    with_scores(ours)
+    exchange.export(ours, [OTHER], tmp_path / "export.zip")
+    before = theirs.read("SELECT count(*) AS n FROM scores")["n"][0]
+    assert arrivals.take_in(theirs, [tmp_path / "export.zip"], dry_run=True).n_scores == 2
+    assert arrivals.take_in(theirs, [tmp_path / "export.zip"]).n_scores == 2
+    assert theirs.read("SELECT count(*) AS n FROM scores")["n"][0] == before + 2
+    assert theirs.read("SELECT file_name FROM score_files")["file_name"].to_list() == ["r.json"]
+    assert arrivals.take_in(theirs, [tmp_path / "export.zip"]).n_scores == 0
+    assert (theirs.mirror / "score_files.parquet").is_file()
+
+
+def test_altered_scores_are_left_out_and_the_runs_come(ours, theirs, tmp_path):
+    with_scores(ours)
+    folder = tmp_path / "export"
+    exchange.export(ours, [OTHER], folder)
+    file = folder / "tables" / "scores.parquet"
+    pl.read_parquet(file).with_columns(value=pl.lit(99.0)).write_parquet(file)
+    done = arrivals.take_in(theirs, [folder])
+    assert states(done) == {OTHER: "new"} and done.n_scores == 0
+    assert "not as the manifest has it" in done.remarks[0] and not done.is_complete
+
+
+# --- the verbs -------------------------------------------------------------------------------------------------
+
+
+def test_export_and_import_as_verbs(ours, theirs, tmp_path, capsys, add_parcel):
+    controls = make_controls(make_profile(RUN), 51)
+    for control in controls:
+        parcels.ingest(ours, add_parcel(control))
+    out = tmp_path / "export.zip"
+    here, there = ["--warehouse", str(ours.path)], ["--warehouse", str(theirs.path)]
+    assert main(["export", "--out", str(out), "--run", RUN, *here]) == 0
+    assert "4 runs, control runs included" in capsys.readouterr().out
+    assert main(["export", "--out", str(tmp_path / "tagged"), "--tag", "候補", "--format", "csv", *here]) == 0
+    assert not list((tmp_path / "tagged" / "tables").glob("*.parquet"))
+    capsys.readouterr()
+    assert main(["import", str(out), "--dry-run", *there]) == 0
+    assert "4 runs would come in" in capsys.readouterr().out and not theirs.path.exists()
+    assert main(["import", str(out), str(tmp_path / "tagged"), *there]) == 0
+    assert "5 runs came in, 0 are here already, 0 left out; 0 scores." in capsys.readouterr().out
+    (tmp_path / "tagged" / "parcels" / OTHER / RUN_FILE).write_text("{", encoding="utf-8")
+    assert main(["import", str(tmp_path / "tagged"), "--json", *there]) == 2
+    assert json.loads(capsys.readouterr().out)["arrivals"][0]["state"] == "damaged"
+    assert main(["import", str(tmp_path / "nowhere"), *there]) == 2
+    assert main(["export", "--out", str(tmp_path / "x"), "--tag", "none", *here]) == 2
+    assert os.listdir(theirs.parcels)

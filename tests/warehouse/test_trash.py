@@ -1,0 +1,153 @@
+"""Deleting is a move to the trash first: whatever is killed in between, a run is there or it is not."""
+
+from dataclasses import replace
+
+import pytest
+
+from core.errors import InputError, WarehouseError
+from core.pilots import USE_CLASSES
+from core.warehouse import parcels, pilots, queries, trash
+from core.warehouse.parcel_format import is_parcel
+from core.warehouse.rebuilding import rebuild
+from tests.profiles import make_controls, make_corpus, make_model, make_profile
+
+RUN = "01900000-0000-7000-8000-000000000001"
+OTHER = "01900000-0000-7000-8000-000000000002"
+
+
+@pytest.fixture
+def runs(warehouse, add_parcel):
+    """A run that was judged with three controls, and one of another model."""
+    first = make_profile(RUN)
+    controls = make_controls(first, 51)
+    ids = [control.run.run_id for control in controls]
+    judged = replace(first, summaries=[replace(row, control_run_ids=ids) for row in first.summaries])
+    other = make_profile(OTHER, model=make_model("made-up/other@1"), corpus=make_corpus("other-0123456789ab"))
+    for profile in (*controls, judged, other):
+        parcels.ingest(warehouse, add_parcel(profile))
+    return [RUN, *ids]
+
+
+def everything(warehouse) -> dict[str, int]:
+    """Rows by table, of the tables that hold measurements."""
+    tables = ("models", "corpora", *trash.OF_RUNS, "pilot_runs")
+    return {table: warehouse.read(f"SELECT count(*) AS n FROM {table}")["n"][0] for table in tables}
+
+
+def test_a_deleted_run_comes_back_as_it_was(warehouse, runs):
+    before, told = everything(warehouse), queries.runs(warehouse)
+    trash.delete(warehouse, [OTHER])
+    assert OTHER not in queries.runs(warehouse)["run_id"].to_list()
+    assert not is_parcel(warehouse.parcels / OTHER)
+    assert "made-up/other@1" not in warehouse.read("SELECT model_id FROM models")["model_id"].to_list()
+    (one,) = trash.trashed(warehouse)
+    assert (one.run_id, one.model_id, one.pass_) == (OTHER, "made-up/other@1", "text")
+    assert one.deleted_at and one.n_bytes > 10_000
+    assert trash.restore(warehouse, OTHER) == [OTHER]
+    assert everything(warehouse) == before and queries.runs(warehouse).equals(told)
+    assert not trash.trashed(warehouse) and not list((warehouse.path.parent / "trash").iterdir())
+
+
+def test_a_rebuilt_warehouse_does_not_bring_deleted_runs_back(warehouse, runs):
+    trash.delete(warehouse, [OTHER])
+    after = everything(warehouse)
+    rebuild(warehouse)
+    assert everything(warehouse) == after
+
+
+def test_a_control_that_a_verdict_names_stays_with_it(warehouse, runs):
+    before = everything(warehouse)
+    with pytest.raises(InputError, match=f"judged with what is to be deleted: {runs[1][:13]} by {RUN[:13]}"):
+        trash.delete(warehouse, [runs[1]])
+    assert everything(warehouse) == before and not trash.trashed(warehouse)
+    trash.delete(warehouse, runs)
+    assert queries.runs(warehouse)["run_id"].to_list() == [OTHER]
+    assert set(trash.restore(warehouse, RUN)) == set(runs)  # a verdict comes back with what it was judged with
+    assert everything(warehouse) == before
+
+
+def test_nothing_is_deleted_where_one_run_is_not_there(warehouse, runs):
+    before = everything(warehouse)
+    with pytest.raises(InputError, match="There is no run nothing"):
+        trash.delete(warehouse, [OTHER, "nothing"])
+    assert everything(warehouse) == before and not trash.trashed(warehouse)
+
+
+@pytest.mark.parametrize("step", ["before the rename", "after the rename", "within the transaction"])
+def test_a_killed_deletion_is_whole_or_none(warehouse, runs, python, step):
+    """SIGKILL in another process, at each step between the two."""
+    kill = "os.kill(os.getpid(), signal.SIGKILL)"
+    code = f"""
+import os, signal, sys
+from core.warehouse import trash
+from core.warehouse.store import Warehouse
+def dies(*_, **__): {kill}
+step = sys.argv[3]
+if step == "before the rename":
+    trash.os.replace = dies
+elif step == "after the rename":
+    trash._remove_rows = dies
+else:
+    trash._UNUSED = {{}}
+    class Dying(list):
+        def __iter__(self):
+            yield "runs"
+            dies()
+    trash.OF_RUNS = Dying()
+trash.delete(Warehouse(sys.argv[1]), [sys.argv[2]])
+"""
+    process = python(code, warehouse.path, OTHER, step)
+    process.communicate(timeout=60)
+    assert process.returncode == -9
+    before = everything(warehouse)
+    finished = trash.finish_deletions(warehouse)
+    if step == "before the rename":
+        assert not finished and is_parcel(warehouse.parcels / OTHER) and everything(warehouse) == before
+        return
+    assert finished == [OTHER]
+    assert OTHER not in queries.runs(warehouse)["run_id"].to_list()
+    assert not trash.finish_deletions(warehouse)
+    trash.restore(warehouse, OTHER)
+    assert everything(warehouse) == before
+
+
+def test_a_killed_restore_leaves_a_parcel_that_waits(warehouse, runs, monkeypatch):
+    trash.delete(warehouse, [OTHER])
+    monkeypatch.setattr(trash.parcels, "ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        trash.restore(warehouse, OTHER)
+    monkeypatch.undo()
+    assert not trash.finish_deletions(warehouse)
+    assert parcels.ingest_waiting(warehouse) == [OTHER]
+
+
+def test_what_no_longer_fits_stays_in_the_trash(warehouse, runs, add_parcel):
+    trash.delete(warehouse, [OTHER])
+    changed = make_model("made-up/other@1", weights_sha256="1" * 64)
+    parcels.ingest(warehouse, add_parcel(make_profile(OTHER[:-1] + "9", model=changed)))
+    with pytest.raises(WarehouseError, match="another content"):
+        trash.restore(warehouse, OTHER)
+    assert [one.run_id for one in trash.trashed(warehouse)] == [OTHER]
+    assert not parcels.waiting_parcels(warehouse)
+
+
+def test_the_emptied_trash_is_gone_for_good(warehouse, runs):
+    trash.delete(warehouse, [OTHER])
+    assert trash.empty(warehouse) == 1
+    assert not trash.trashed(warehouse) and trash.empty(warehouse) == 0
+    with pytest.raises(InputError, match="no run .* in the trash"):
+        trash.restore(warehouse, OTHER)
+    assert not list(warehouse.path.parent.glob(".emptied-*"))
+
+
+def test_the_pilots_of_a_run_come_back_with_it(warehouse, runs):
+    with warehouse.write() as connection:
+        connection.execute(
+            "INSERT INTO pilots VALUES ('p', 'p', ?, [], [], 'quick', 0, NULL, NULL, '{}', NULL, now())",
+            [next(iter(USE_CLASSES))],
+        )
+    pilots.add_runs(warehouse, "p", [OTHER])
+    trash.delete(warehouse, [OTHER])
+    assert queries.of_pilot(warehouse, "p") == []
+    trash.restore(warehouse, OTHER)
+    assert queries.of_pilot(warehouse, "p") == [OTHER]
