@@ -68,8 +68,8 @@ def test_nothing_is_lost_and_nobody_waits_for_long(tmp_path: Path) -> None:
     for one in told:
         waits, work = one["waits"], one["work"]
         print(
-            f"{one['role']}: {len(waits)} times, asleep {median(waits):.3f} s in the median, {waits[-1]:.3f} at most; "
-            f"work {median(work):.3f} s in the median, {work[-1]:.3f} s at most"
+            f"{one['role']}: {len(waits)} times, asleep {median(waits):.3f} s, {waits[-1]:.3f} s at most; "
+            f"work {median(work):.3f} s, {work[-1]:.3f} s at most (medians)"
         )
         assert waits[-1] < limits[one["role"]], (limits, waits)
 

@@ -41,7 +41,7 @@ def look_up(
     A warehouse that is not there is not made.
     """
     there = is_there(warehouse.path)
-    runs = with_stack(queries.runs(warehouse)).filter(pl.col("pass") == "text") if there else None
+    runs = with_stack(queries.ranking(warehouse)) if there else None
     same = Identity(_model_id(model.row, weights, runs), model.row.configuration_hash, model.row.tokenizer_hash,
                     corpus.row.corpus_id, protocol.hash(config.seed), config.dtype, model.stack,
                     sample.chat_template_hash if sample else None)  # fmt: skip

@@ -27,7 +27,7 @@ def offer(runs: pl.DataFrame, keep: Sequence[str]) -> pl.DataFrame:
         _("Find runs"),
         key=view.key("find"),
         placeholder=_("Words of model, family, text, protocol, tag, date or run id: all of them must be met"),
-        width=480,
+        width=640,
     )
     found = matching(runs, words)
     _tell(found.height, runs.height, words)
