@@ -1,14 +1,19 @@
-"""What a person says of a run, written into its parcel and its row; and a parcel for a run that has none."""
+"""What a person says of a run, written into its parcel and its row; a parcel for a run that has none; and who may move
+parcels about."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from core.errors import InputError, ResourceError, WarehouseError
-from core.warehouse import annotation
+import duckdb
+
+from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
+from core.warehouse import annotation, gate
 from core.warehouse.annotation import Annotations
+from core.warehouse.copying import unused, workplace
 from core.warehouse.parcel_format import is_parcel, read_parcel, write_parcel
 from core.warehouse.parcels import finish
 from core.warehouse.profiles import read_profile
@@ -55,17 +60,44 @@ def whole_parcel(warehouse: Warehouse, run_id: str) -> Path:
     except KeyError as error:
         raise _no_run(run_id) from error
     if parcel.exists():
-        _set_aside(warehouse, parcel)
-    beside = warehouse.path.parent / f".written-{run_id}" / run_id
-    write_parcel(beside, profile)
-    annotation.write(beside, annotation.of_row(profile.run.tags, profile.run.note))
-    finish(warehouse, beside)
-    beside.parent.rmdir()
+        set_aside(warehouse, parcel)
+    with workplace("written", warehouse.path.parent) as place:
+        write_parcel(place / run_id, profile)
+        annotation.write(place / run_id, annotation.of_row(profile.run.tags, profile.run.note))
+        finish(warehouse, place / run_id)
     return parcel
 
 
-def _set_aside(warehouse: Warehouse, parcel: Path) -> None:
-    aside = trash_folder(warehouse) / f"{parcel.name}{DAMAGED}"
+def bring_annotations(connection: duckdb.DuckDBPyConnection, parcels: Path) -> None:
+    """Tags and notes of all rows as the parcels have them, which are written first and change while a file is made."""
+    for run_id, own, note in connection.execute("SELECT run_id, tags, note FROM runs").fetchall():
+        with contextlib.suppress(OSError, ValueError, RecursionError):  # a damaged one is told by the ingest
+            said = annotation.read(parcels / run_id)
+            if said is not None and (own, note) != (annotation.as_tags(own, said), said.note):
+                row = [annotation.as_tags(own, said), said.note, run_id]
+                connection.execute("UPDATE runs SET tags = ?, note = ? WHERE run_id = ?", row)
+
+
+@contextlib.contextmanager
+def moving_parcels(warehouse: Warehouse) -> Iterator[None]:
+    """Nobody else moves parcels out, back or in from a backup meanwhile, nor makes the file anew from them.
+
+    Raises WarehouseLocked where another process goes on with that for longer than the warehouse waits.
+    """
+    with contextlib.ExitStack() as alone:
+        try:
+            alone.enter_context(gate.closed(warehouse.parcels, warehouse.wait))
+        except TimeoutError as error:
+            raise WarehouseLocked(
+                f"Another process moves the parcels of {warehouse.path}, or makes the warehouse anew from them: try "
+                "again in a moment."
+            ) from error
+        yield
+
+
+def set_aside(warehouse: Warehouse, parcel: Path) -> None:
+    """Move a damaged parcel to the trash, where nobody takes it for a deleted run."""
+    aside = unused(trash_folder(warehouse) / f"{parcel.name}{DAMAGED}")
     make_folder(aside.parent)
     try:
         os.replace(parcel, aside)

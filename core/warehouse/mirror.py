@@ -21,6 +21,7 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError
+from core.warehouse.durable import write_through
 
 TABLES = (
     "pilots", "pilot_runs", "plans", "plan_outcomes", "model_aliases", "saved_queries", "score_files", "scores",
@@ -164,17 +165,10 @@ def _rows(connection: duckdb.DuckDBPyConnection, part: Part) -> pl.DataFrame:
 def _replace(file: Path, rows: pl.DataFrame, fingerprint: str) -> None:
     content = io.BytesIO()
     rows.write_parquet(content, compression="zstd", metadata={_FINGERPRINT: fingerprint})
-    part = file.with_name(file.name + ".part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as handle:
-            handle.write(content.getvalue())
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(part, file)
+        write_through(file, content.getvalue())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise ResourceError(f"{file} cannot be written: {error.strerror or error}. Nothing was changed.") from error
 
 

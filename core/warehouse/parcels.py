@@ -14,8 +14,9 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.warehouse.copying import workplace
+from core.warehouse.durable import sync_folder
 from core.warehouse.parcel_format import RUN_FILE, is_parcel, read_parcel, write_parcel
-from core.warehouse.replacing import sync_folder
 from core.warehouse.store import Warehouse, make_folder, names_in
 
 __all__ = [
@@ -103,10 +104,9 @@ def take_copy(warehouse: Warehouse, folder: Path) -> bool:
     target = warehouse.parcels / folder.name
     if not is_parcel(target):
         make_folder(warehouse.parcels)
-        beside = warehouse.parcels / f".{folder.name}"
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.copytree(folder, beside)
-        _rename(beside, target)
+        with workplace("copied", warehouse.path.parent) as place:
+            shutil.copytree(folder, place / folder.name)
+            _rename(place / folder.name, target)
     return ingest(warehouse, target)
 
 

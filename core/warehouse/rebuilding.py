@@ -9,6 +9,7 @@ import duckdb
 
 from core.errors import WarehouseError, WarehouseLocked
 from core.warehouse import mirror
+from core.warehouse.care import bring_annotations, moving_parcels
 from core.warehouse.parcel_format import ROWS_OF_RUN, is_parcel
 from core.warehouse.parcels import ingest, insert
 from core.warehouse.replacing import Held, held, remove
@@ -31,24 +32,28 @@ def rebuild(
     """
     path = warehouse.path
     beside = Warehouse(path.with_name(path.name + ".rebuild"), warehouse.wait)
-    remove(beside.path)
-    beside.prepare()  # a new file takes in the mirror
-    taken = _all_parcels(beside, warehouse, set(), report, progress)
-    with held(path, warehouse.wait, report) as old:
-        old.refuse_newer()
-        # What was finished since; from here on nobody else writes.
-        taken += _all_parcels(beside, warehouse, set(taken), lambda line: None, lambda done, total: None)
-        take_over_runs(beside, old, set(taken), report)
-        with beside.write(mirrored=mirror.TABLES) as connection:
-            take_over(connection, old, mirror.TABLES, report)
-        old.exchange(beside.path, path.with_name(path.name + ".before-rebuild"))
-    remove(beside.path)  # its gate
+    with moving_parcels(warehouse):
+        remove(beside.path)
+        beside.prepare()  # a new file takes in the mirror
+        taken = _all_parcels(beside, warehouse, set(), report, progress)
+        with held(path, warehouse.wait, report) as old:
+            old.refuse_newer()
+            # What was finished and said since; from here on nobody else writes.
+            taken += _all_parcels(beside, warehouse, set(taken), lambda line: None, lambda done, total: None)
+            take_over_runs(beside, old, set(taken), report)
+            with beside.write(mirrored=mirror.TABLES) as connection:
+                take_over(connection, old, mirror.TABLES, report)
+                bring_annotations(connection, warehouse.parcels)
+            old.exchange(beside.path, path.with_name(path.name + ".before-rebuild"))
+        remove(beside.path)  # its gate
     return taken
 
 
-def mend_mirror(warehouse: Warehouse) -> None:
-    """Write anew what the mirror lacks of the warehouse, or holds beyond reading."""
-    with warehouse.write(mirrored=mirror.TABLES):
+def mend(warehouse: Warehouse) -> None:
+    """Write anew what the mirror lacks of the warehouse, or holds beyond reading, and take tags and notes from the
+    parcels: what a kill between the two left."""
+    with warehouse.write(mirrored=mirror.TABLES) as connection:
+        bring_annotations(connection, warehouse.parcels)
         for file, _ in list(mirror.unreadable(warehouse.mirror)):
             file.unlink(missing_ok=True)
 
