@@ -114,7 +114,7 @@ def test_csv_holds_lists_and_neutralises_formulas():
     frame = pl.DataFrame({"text": ["=1", "+1", "-1", "@a", "\tb", "a=1"], "numbers": [[0.5, 1.0]] * 6})
     back = pl.read_csv(io.BytesIO(excel_csv(frame)))
     assert back["text"].to_list() == ["'=1", "'+1", "'-1", "'@a", "'\tb", "a=1"]
-    assert back["numbers"][0] == "0.5 1.0"
+    assert back["numbers"][0] == "[0.5, 1.0]"
 
 
 def test_nothing_is_overwritten_and_nothing_half_written(ours, tmp_path):
