@@ -1,26 +1,22 @@
-"""What a person says of a run, written into its parcel and its row; a parcel for a run that has none; and who may move
-parcels about."""
+"""What a person says of a run, written into its parcel and its row; and a parcel for a run that has none."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 
-from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.warehouse import annotation, gate
+from core.errors import InputError, WarehouseError
+from core.warehouse import annotation
 from core.warehouse.annotation import Annotations
-from core.warehouse.copying import unused, workplace
+from core.warehouse.copying import workplace
+from core.warehouse.moving import set_aside
 from core.warehouse.parcel_format import is_parcel, read_parcel, write_parcel
 from core.warehouse.parcels import finish
 from core.warehouse.profiles import read_profile
-from core.warehouse.store import Warehouse, make_folder
-
-DAMAGED = ".damaged"
-"""Ends the name in the trash of a parcel that could not be read and was replaced by one made of the run's rows."""
+from core.warehouse.store import Warehouse
 
 
 def annotate(warehouse: Warehouse, run_id: str, change: Callable[[Annotations], Annotations]) -> Annotations:
@@ -76,38 +72,6 @@ def bring_annotations(connection: duckdb.DuckDBPyConnection, parcels: Path) -> N
             if said is not None and (own, note) != (annotation.as_tags(own, said), said.note):
                 row = [annotation.as_tags(own, said), said.note, run_id]
                 connection.execute("UPDATE runs SET tags = ?, note = ? WHERE run_id = ?", row)
-
-
-@contextlib.contextmanager
-def moving_parcels(warehouse: Warehouse) -> Iterator[None]:
-    """Nobody else moves parcels out, back or in from a backup meanwhile, nor makes the file anew from them.
-
-    Raises WarehouseLocked where another process goes on with that for longer than the warehouse waits.
-    """
-    with contextlib.ExitStack() as alone:
-        try:
-            alone.enter_context(gate.closed(warehouse.parcels, warehouse.wait))
-        except TimeoutError as error:
-            raise WarehouseLocked(
-                f"Another process moves the parcels of {warehouse.path}, or makes the warehouse anew from them: try "
-                "again in a moment."
-            ) from error
-        yield
-
-
-def set_aside(warehouse: Warehouse, parcel: Path) -> None:
-    """Move a damaged parcel to the trash, where nobody takes it for a deleted run."""
-    aside = unused(trash_folder(warehouse) / f"{parcel.name}{DAMAGED}")
-    make_folder(aside.parent)
-    try:
-        os.replace(parcel, aside)
-    except OSError as error:
-        raise ResourceError(f"The damaged parcel {parcel} cannot be moved to {aside}: {error.strerror}.") from error
-
-
-def trash_folder(warehouse: Warehouse) -> Path:
-    """Parcels of runs that were deleted, until the trash is emptied."""
-    return warehouse.path.parent / "trash"
 
 
 def _no_run(run_id: str) -> InputError:

@@ -83,8 +83,8 @@ def export(
     if not run_ids:
         raise InputError("No run is chosen for the export. `python -m core runs` lists what is there.")
     is_zip = target.suffix.lower() == ".zip"
-    if target.exists() and (not is_zip or target.is_dir()):
-        if not target.is_dir() or any(target.iterdir()):
+    if target.exists():
+        if is_zip or not target.is_dir() or any(target.iterdir()):
             raise InputError(f"{target} is there already. Name a new folder or a .zip file with --out.")
         target.rmdir()
     make_folder(target.parent)

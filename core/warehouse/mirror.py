@@ -22,6 +22,7 @@ import polars as pl
 
 from core.errors import ResourceError
 from core.warehouse.durable import write_through
+from core.warehouse.inserting import insert
 
 TABLES = (
     "pilots", "pilot_runs", "plans", "plan_outcomes", "model_aliases", "saved_queries", "score_files", "scores",
@@ -130,17 +131,6 @@ def read_back(
                 report(f"{file} cannot be read ({reason}): what it held is missing, and it was kept as {aside.name}.")
                 continue
             insert(connection, table, rows)
-
-
-def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
-    """Rows of an earlier version lack later columns: these are NULL."""
-    if rows.is_empty():
-        return
-    connection.register("incoming_rows", rows)
-    try:
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows")
-    finally:
-        connection.unregister("incoming_rows")
 
 
 def set_aside(folder: Path) -> Iterator[Path]:

@@ -9,7 +9,9 @@ import duckdb
 
 from core.errors import WarehouseError, WarehouseLocked
 from core.warehouse import mirror
-from core.warehouse.care import bring_annotations, moving_parcels
+from core.warehouse.care import bring_annotations
+from core.warehouse.inserting import insert as insert_rows
+from core.warehouse.moving import moving_parcels
 from core.warehouse.parcel_format import ROWS_OF_RUN, is_parcel
 from core.warehouse.parcels import ingest, insert
 from core.warehouse.replacing import Held, held, remove
@@ -66,7 +68,7 @@ def take_over(
         rows = old.read(table, f"SELECT * FROM {table}", report)
         if rows is not None:
             connection.execute(f"DELETE FROM {table}")
-            mirror.insert(connection, table, rows)
+            insert_rows(connection, table, rows)
 
 
 def _all_parcels(

@@ -22,10 +22,12 @@ import duckdb
 from core.errors import InputError, ResourceError, WarehouseError
 from core.warehouse import copying, migrations, mirror, scores
 from core.warehouse.backup import FILE, MANIFEST, damaged, manifest, step_and_runs, zipfile_of
-from core.warehouse.care import bring_annotations, moving_parcels, set_aside
+from core.warehouse.care import bring_annotations
 from core.warehouse.durable import sync_all
+from core.warehouse.inserting import insert
 from core.warehouse.integrity import read_all
 from core.warehouse.integrity_beside import UNSOUND, rows_in_files
+from core.warehouse.moving import moving_parcels, set_aside
 from core.warehouse.parcel_format import is_parcel
 from core.warehouse.rebuilding import take_over_runs
 from core.warehouse.replacing import Held, held
@@ -207,8 +209,6 @@ def _keep_since(warehouse: Warehouse, backup: Warehouse, old: Held, report: Call
             AND known.revision IS NOT DISTINCT FROM incoming_rows.revision)"""),
     ):  # fmt: skip
         rows = old.read(table, f"SELECT * FROM {table} WHERE {where}", report)
-        if rows is not None and not rows.is_empty():
+        if rows is not None:
             with backup.write() as connection:
-                connection.register("incoming_rows", rows)
-                connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows WHERE {new}")
-                connection.unregister("incoming_rows")
+                insert(connection, table, rows, f"WHERE {new}")

@@ -23,9 +23,10 @@ from typing import Any
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.tables import TABLES, columns
 from core.warehouse import parcels
-from core.warehouse.care import DAMAGED, moving_parcels, trash_folder, whole_parcel
+from core.warehouse.care import whole_parcel
 from core.warehouse.copying import workplace
 from core.warehouse.durable import write_through
+from core.warehouse.moving import DAMAGED, moving_parcels, trash_folder
 from core.warehouse.parcel_format import RUN_FILE, is_parcel, read_parcel
 from core.warehouse.pilots import add_runs
 from core.warehouse.store import Warehouse, folders_in, is_there, make_folder

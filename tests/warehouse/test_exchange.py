@@ -67,6 +67,9 @@ def states(done: Import) -> dict[str, str]:
 def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
     exported = exchange.export(ours, [RUN, OTHER], tmp_path / name)
     assert exported.n_runs == 2 and exported.path.exists()
+    with pytest.raises(InputError, match="is there already"):
+        exchange.export(ours, [RUN], tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
     done = arrivals.take_in(theirs, [tmp_path / name])
     assert states(done) == {RUN: "new", OTHER: "new"} and done.is_complete
     assert same(ours, theirs)

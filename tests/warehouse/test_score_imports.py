@@ -73,14 +73,14 @@ def test_a_hostile_or_empty_file_stores_nothing(warehouse, file, message):
 
 def test_a_failure_in_the_middle_leaves_nothing_half(warehouse, monkeypatch):
     before = counts(warehouse)
-    insert = score_imports._insert
+    insert = score_imports.insert
 
     def failing(connection, table, rows):
         if table == "score_samples":
             raise RuntimeError("the power failed")
         insert(connection, table, rows)
 
-    monkeypatch.setattr(score_imports, "_insert", failing)
+    monkeypatch.setattr(score_imports, "insert", failing)
     file = score_file(score(), samples=made.answers("o/a", {"q": 1}))
     with pytest.raises(RuntimeError):
         store(warehouse, file)
@@ -93,12 +93,12 @@ def test_a_process_that_is_killed_in_the_middle_leaves_all_or_nothing(warehouse,
     code = (
         "import sys\nfrom pathlib import Path\nfrom core.warehouse import score_imports\n"
         "from core.warehouse.store import Warehouse\nfrom tests.warehouse.score_files import score, score_file\n"
-        "insert = score_imports._insert\n"
+        "insert = score_imports.insert\n"
         "def slow(connection, table, rows):\n"
         "    insert(connection, table, rows)\n"
         "    if table == 'scores':\n"
         "        print('half', flush=True)\n        sys.stdin.read()\n"
-        "score_imports._insert = slow\n"
+        "score_imports.insert = slow\n"
         "score_imports.store(Warehouse(Path(sys.argv[1])), score_file(*(score(f'o/m{n}') for n in range(500))))\n"
     )
     before = counts(warehouse)
