@@ -22,6 +22,7 @@ from core.warehouse import annotation, copying, parcels, score_arrivals
 from core.warehouse.annotation import Annotations
 from core.warehouse.care import annotate
 from core.warehouse.exchange import MANIFEST
+from core.warehouse.moving import set_aside
 from core.warehouse.parcel_format import MANY_TABLES, ROWS_OF_RUN, is_parcel, read_parcel
 from core.warehouse.staging import check_tokens, staged_copy
 from core.warehouse.store import Warehouse, folders_in, is_there, make_folder
@@ -223,6 +224,8 @@ def _arrive(parcel: Path, told: dict[str, str], here: _Here, workplace: Path, dr
 def _come_in(source: str, staged: Path, warehouse: Warehouse) -> Arrival:
     run_id, target = staged.name, warehouse.parcels / staged.name
     make_folder(warehouse.parcels)
+    if target.exists():  # the rest of a parcel, without what makes it one
+        set_aside(warehouse, target)
     try:
         os.replace(staged, target)
     except OSError as error:

@@ -80,6 +80,14 @@ def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
     assert not [path for path in theirs.path.parent.iterdir() if path.name.startswith(".")]
 
 
+def test_a_run_comes_where_the_rest_of_its_parcel_lies(ours, theirs, tmp_path):
+    exchange.export(ours, [RUN], tmp_path / "export")
+    (theirs.parcels / RUN).mkdir(parents=True)
+    (theirs.parcels / RUN / "run_checks.parquet").write_bytes(b"half")
+    assert states(arrivals.take_in(theirs, [tmp_path / "export"])) == {RUN: "new"}
+    assert (theirs.path.parent / "trash" / f"{RUN}.damaged" / "run_checks.parquet").read_bytes() == b"half"
+
+
 def test_an_export_can_be_read_without_workdim(ours, tmp_path):
     folder = tmp_path / "export"
     exchange.export(ours, [OTHER], folder, asked={"tag": "候補"})
