@@ -21,7 +21,7 @@ from core.measure.packages import cache_folder
 from core.runs.jobs import job_folders
 from core.runs.locks import is_held, lock_of, release
 from core.warehouse import trash
-from core.warehouse.care import trash_folder
+from core.warehouse.moving import trash_folder
 from core.warehouse.sandbox_copy import COPIES
 from core.warehouse.store import Warehouse, folders_in, wal
 
@@ -177,6 +177,10 @@ def _if_free(path: Path) -> Iterator[bool]:
 
 def _remove(place: Path) -> None:
     """At once for whoever looks: renamed first, so that nobody finds half of it."""
+    if place.is_symlink() and place.is_dir():  # it lies on another disk: the link is the user's own
+        for inside in place.iterdir():
+            _remove(inside)
+        return
     if not place.exists():
         return
     gone = place.with_name(f".gone-{uuid.uuid4()}")

@@ -52,12 +52,10 @@ def doctor(options: argparse.Namespace) -> int:
         print("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()))
         print("\nWhat would fail, and how to mend it" if problems else "\nNothing would fail.")
         print(
-            "".join(
-                f"  {'!' if problem.is_basic or problem.is_damage else '-'} {problem.line}\n" for problem in problems
-            ),
+            "".join(f"  {'!' if problem.is_serious else '-'} {problem.line}\n" for problem in problems),
             end="",
         )
-    return 1 if any(problem.is_basic or problem.is_damage for problem in problems) else 0
+    return 1 if any(problem.is_serious for problem in problems) else 0
 
 
 def _program(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
@@ -127,9 +125,10 @@ def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[P
     from core.verbs.keeping import bar
     from core.warehouse.health import look_at
     from core.warehouse.integrity import PATIENCE, examine
+    from core.warehouse.moving import trash_folder
 
     warehouse = replace(chosen_warehouse(options), wait=PATIENCE)
-    trash = warehouse.path.parent / "trash"
+    trash = trash_folder(warehouse)
     if trash.is_dir():
         facts["trash"] = f"{trash} ({folder_bytes(trash) / 1e6:.1f} MB)"
     if look_at(warehouse).problem is not None:  # said already

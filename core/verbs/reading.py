@@ -33,7 +33,7 @@ def ingest(options: argparse.Namespace) -> int:
     else:
         waiting = len(parcels.waiting_parcels(warehouse))
         sweep(warehouse)
-        rebuilding.mend_mirror(warehouse)
+        rebuilding.mend(warehouse)
         print(f"{waiting - len(parcels.waiting_parcels(warehouse))} waiting parcels were taken in.")
     return 0
 

@@ -15,6 +15,7 @@ from core.errors import InputError
 from core.pilots import SOURCE
 from core.tables import ModelAliasRow
 from core.warehouse.frames import frame
+from core.warehouse.inserting import insert
 from core.warehouse.store import Warehouse
 
 MOST_LETTERS = 500
@@ -64,9 +65,7 @@ def change(connection: duckdb.DuckDBPyConnection, wanted: Mapping[str, str], rem
     if changed:
         now = datetime.now(UTC)
         rows = [ModelAliasRow(alias, reference, now) for alias, reference in changed.items()]
-        connection.register("incoming_aliases", frame(rows, ModelAliasRow))
-        connection.execute("INSERT INTO model_aliases BY NAME SELECT * FROM incoming_aliases")
-        connection.unregister("incoming_aliases")
+        insert(connection, "model_aliases", frame(rows, ModelAliasRow))
 
 
 def _check(after: Mapping[str, str]) -> None:

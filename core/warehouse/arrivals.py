@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,10 +18,11 @@ import duckdb
 import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.warehouse import annotation, parcels, score_arrivals
+from core.warehouse import annotation, copying, parcels, score_arrivals
 from core.warehouse.annotation import Annotations
 from core.warehouse.care import annotate
 from core.warehouse.exchange import MANIFEST
+from core.warehouse.moving import set_aside
 from core.warehouse.parcel_format import MANY_TABLES, ROWS_OF_RUN, is_parcel, read_parcel
 from core.warehouse.staging import check_tokens, staged_copy
 from core.warehouse.store import Warehouse, folders_in, is_there, make_folder
@@ -117,8 +117,7 @@ def take_in(warehouse: Warehouse, paths: Sequence[Path], dry_run: bool = False) 
             raise InputError(f"There is no {path}. Name a parcel, a folder of parcels, or an export.")
     here, arrivals, remarks, n_scores = _Here(warehouse), list[Arrival](), list[str](), 0
     make_folder(warehouse.path.parent)
-    workplace = warehouse.path.parent / f".incoming-{uuid.uuid4()}"
-    try:
+    with copying.workplace("incoming", warehouse.path.parent) as workplace:
         for path in paths:
             try:
                 with _opened(path, workplace / "unpacked") as folder:
@@ -139,8 +138,6 @@ def take_in(warehouse: Warehouse, paths: Sequence[Path], dry_run: bool = False) 
             except WarehouseError as error:
                 reason = str(error).replace(str(workplace / "unpacked"), str(path))
                 arrivals.append(Arrival(str(path), "", "damaged", reason))
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
     return Import(arrivals, n_scores, remarks)
 
 
@@ -227,6 +224,8 @@ def _arrive(parcel: Path, told: dict[str, str], here: _Here, workplace: Path, dr
 def _come_in(source: str, staged: Path, warehouse: Warehouse) -> Arrival:
     run_id, target = staged.name, warehouse.parcels / staged.name
     make_folder(warehouse.parcels)
+    if target.exists():  # the rest of a parcel, without what makes it one
+        set_aside(warehouse, target)
     try:
         os.replace(staged, target)
     except OSError as error:

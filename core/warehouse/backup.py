@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from core.errors import InputError, ResourceError, WarehouseError
 from core.warehouse import copying, migrations, mirror
-from core.warehouse.parcel_format import is_parcel
+from core.warehouse.parcel_format import PARCEL_FILES, RUN_ID, is_parcel
 from core.warehouse.store import Warehouse, clear_errors, connect, folders_in, make_folder
 
 FORMAT = 1
@@ -61,10 +61,9 @@ def back_up(
         raise InputError(f"{out} is there already. Name another file with --out.")
     if not out.parent.is_dir():
         raise InputError(f"There is no folder {out.parent}. Make it, or name another file with --out.")
-    part = out.with_name(out.name + ".part")
     try:
         with copying.workplace("backup", out.parent) as folder:
-            copy = folder / FILE
+            copy, part = folder / FILE, folder / "part.zip"
             copying.snapshot(warehouse.path, copy, warehouse.wait)
             step, n_runs = step_and_runs(copy)
             now = datetime.now(UTC)
@@ -73,13 +72,10 @@ def back_up(
                 _pack(handle, warehouse, copy, told, progress)
                 handle.flush()
                 os.fsync(handle.fileno())
-        os.replace(part, out)
+            os.replace(part, out)
     except OSError as error:
         raise ResourceError(f"The backup {out} cannot be written: {error.strerror or error}. Free some space, or name "
                             "a file elsewhere with --out; the warehouse was not touched.") from error  # fmt: skip
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
     return Backup(out, now, out.stat().st_size, step, n_runs)
 
 
@@ -147,7 +143,8 @@ def _pack(
     with zipfile.ZipFile(handle, "w") as packed:
         with copy.open("rb") as content:
             files[FILE] = _add(packed, FILE, content, zipfile.ZIP_DEFLATED)
-        parcels = [folder for folder in folders_in(warehouse.parcels) if is_parcel(folder)]
+        # Of folders that were copied by hand, or what a file browser leaves in one, nothing could be restored.
+        parcels = [one for one in folders_in(warehouse.parcels) if RUN_ID.fullmatch(one.name) and is_parcel(one)]
         for number, folder in enumerate(parcels, start=1):
             for file, content_of in _all_of(folder).items():
                 name = f"parcels/{folder.name}/{file}"
@@ -164,8 +161,7 @@ def _pack(
 def _all_of(folder: Path) -> dict[str, bytes]:
     """The files of a parcel, read before any is packed: a parcel that is deleted meanwhile is left out whole."""
     try:
-        return {file.name: file.read_bytes() for file in sorted(folder.iterdir())
-                if file.is_file() and file.suffix != ".part"}  # fmt: skip
+        return {name: (folder / name).read_bytes() for name in PARCEL_FILES if (folder / name).is_file()}
     except FileNotFoundError:
         return {}
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from core.errors import InputError, ResourceError, WarehouseError
+import duckdb
+
+from core.errors import InputError, WarehouseError
 from core.warehouse import annotation
 from core.warehouse.annotation import Annotations
+from core.warehouse.copying import workplace
+from core.warehouse.moving import set_aside
 from core.warehouse.parcel_format import is_parcel, read_parcel, write_parcel
 from core.warehouse.parcels import finish
 from core.warehouse.profiles import read_profile
-from core.warehouse.store import Warehouse, make_folder
-
-DAMAGED = ".damaged"
-"""Ends the name in the trash of a parcel that could not be read and was replaced by one made of the run's rows."""
+from core.warehouse.store import Warehouse
 
 
 def annotate(warehouse: Warehouse, run_id: str, change: Callable[[Annotations], Annotations]) -> Annotations:
@@ -55,27 +56,22 @@ def whole_parcel(warehouse: Warehouse, run_id: str) -> Path:
     except KeyError as error:
         raise _no_run(run_id) from error
     if parcel.exists():
-        _set_aside(warehouse, parcel)
-    beside = warehouse.path.parent / f".written-{run_id}" / run_id
-    write_parcel(beside, profile)
-    annotation.write(beside, annotation.of_row(profile.run.tags, profile.run.note))
-    finish(warehouse, beside)
-    beside.parent.rmdir()
+        set_aside(warehouse, parcel)
+    with workplace("written", warehouse.path.parent) as place:
+        write_parcel(place / run_id, profile)
+        annotation.write(place / run_id, annotation.of_row(profile.run.tags, profile.run.note))
+        finish(warehouse, place / run_id)
     return parcel
 
 
-def _set_aside(warehouse: Warehouse, parcel: Path) -> None:
-    aside = trash_folder(warehouse) / f"{parcel.name}{DAMAGED}"
-    make_folder(aside.parent)
-    try:
-        os.replace(parcel, aside)
-    except OSError as error:
-        raise ResourceError(f"The damaged parcel {parcel} cannot be moved to {aside}: {error.strerror}.") from error
-
-
-def trash_folder(warehouse: Warehouse) -> Path:
-    """Parcels of runs that were deleted, until the trash is emptied."""
-    return warehouse.path.parent / "trash"
+def bring_annotations(connection: duckdb.DuckDBPyConnection, parcels: Path) -> None:
+    """Tags and notes of all rows as the parcels have them, which are written first and change while a file is made."""
+    for run_id, own, note in connection.execute("SELECT run_id, tags, note FROM runs").fetchall():
+        with contextlib.suppress(OSError, ValueError, RecursionError):  # a damaged one is told by the ingest
+            said = annotation.read(parcels / run_id)
+            if said is not None and (own, note) != (annotation.as_tags(own, said), said.note):
+                row = [annotation.as_tags(own, said), said.note, run_id]
+                connection.execute("UPDATE runs SET tags = ?, note = ? WHERE run_id = ?", row)
 
 
 def _no_run(run_id: str) -> InputError:

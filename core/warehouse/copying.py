@@ -123,8 +123,9 @@ def time_now() -> str:
 
 
 def _keep_copy(path: Path, folder: Path, step: int) -> None:
-    copies = step_copies(path, folder)
-    if copies and copies[0].step == step and copies[0].file.stat().st_mtime_ns > path.stat().st_mtime_ns:
+    now, copies = path.stat(), step_copies(path, folder)
+    last = copies[0].file.stat() if copies and copies[0].step == step else None
+    if last and last.st_mtime_ns > now.st_mtime_ns and last.st_size == now.st_size:
         return  # a migration that did not come to its end has made it, and the file has not changed since
     make_folder(folder)
     for part in folder.glob("*.part"):
@@ -139,7 +140,7 @@ def _keep_copy(path: Path, folder: Path, step: int) -> None:
     except (ResourceError, duckdb.Error) as error:
         raise ResourceError(
             f"The warehouse {path} is of an earlier version, and it is copied before it is brought up to date. "
-            f"{str(error).splitlines()[0]} Free {path.stat().st_size / 1e6:.0f} MB there and try again; the warehouse "
+            f"{str(error).splitlines()[0]} Free {now.st_size / 1e6:.0f} MB there and try again; the warehouse "
             "was left as it is."
         ) from error
     os.replace(part, copy)

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,17 +23,15 @@ import polars as pl
 
 from core.errors import InputError, ResourceError
 from core.exports import excel_csv
-from core.warehouse import annotation
 from core.warehouse.care import whole_parcel
+from core.warehouse.copying import workplace
 from core.warehouse.dictionary import as_markdown, dictionary
-from core.warehouse.parcel_format import MANY_TABLES, RUN_FILE
+from core.warehouse.parcel_format import MANY_TABLES, PARCEL_FILES
 from core.warehouse.store import Warehouse, make_folder
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 FORMATS = ("parquet", "csv", "both")
-PARCEL_FILES = (RUN_FILE, annotation.FILE, *(f"{table}.parquet" for table in (*MANY_TABLES, "tokens")))
-"""All that a parcel may hold; whatever else lies in its folder is not ours and goes nowhere."""
 SCORE_TABLES = ("score_files", "scores", "score_samples")
 _CHOSEN = "run_id IN (SELECT unnest($ids))"
 _OF_RUNS = f"(SELECT {{key}} FROM runs WHERE {_CHOSEN})"
@@ -86,23 +83,22 @@ def export(
     if not run_ids:
         raise InputError("No run is chosen for the export. `python -m core runs` lists what is there.")
     is_zip = target.suffix.lower() == ".zip"
-    if target.exists() and (not is_zip or target.is_dir()):
-        if not target.is_dir() or any(target.iterdir()):
+    if target.exists():
+        if is_zip or not target.is_dir() or any(target.iterdir()):
             raise InputError(f"{target} is there already. Name a new folder or a .zip file with --out.")
         target.rmdir()
-    beside = target.with_name(f".{target.name}-{uuid.uuid4()}")
+    make_folder(target.parent)
     try:
-        make_folder(beside)
-        _fill(beside, warehouse, list(run_ids), formats, asked or {})
-        n_bytes = sum(path.stat().st_size for path in _files(beside))
-        if is_zip:
-            _pack(beside, target)
-        else:
-            os.replace(beside, target)
+        with workplace("export", target.parent) as place:
+            filled, packed = place / "export", place / "export.zip"
+            make_folder(filled)
+            _fill(filled, warehouse, list(run_ids), formats, asked or {})
+            n_bytes = sum(path.stat().st_size for path in _files(filled))
+            if is_zip:
+                _pack(filled, packed)
+            os.replace(packed if is_zip else filled, target)
     except OSError as error:
         raise ResourceError(f"{target} cannot be written: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return Exported(target, len(run_ids), n_bytes)
 
 
@@ -140,15 +136,10 @@ def _read(warehouse: Warehouse, run_ids: list[str]) -> Iterator[tuple[str, pl.Da
         yield table, warehouse.read(sql, {"ids": run_ids})
 
 
-def _pack(folder: Path, target: Path) -> None:
-    part = target.with_name(f".{target.name}-{uuid.uuid4()}.part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as packed:
-            for path in sorted(_files(folder)):
-                packed.write(path, path.relative_to(folder).as_posix())
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+def _pack(folder: Path, into: Path) -> None:
+    with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED) as packed:
+        for path in sorted(_files(folder)):
+            packed.write(path, path.relative_to(folder).as_posix())
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -45,7 +45,7 @@ def pass_through(path: Path, wait: float) -> None:
 
 
 def _close(path: Path, wait: float, look: float) -> FileLock | None:
-    lock = FileLock(gate_of(path), thread_local=False)
+    lock = FileLock(gate_of(path), thread_local=False, fallback_to_soft=False)  # no marker that outlives its process
     try:
         lock.acquire(timeout=wait, poll_interval=look)
     except Timeout as error:

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from core.errors import WarehouseError
 from core.warehouse import migrations, mirror
 from core.warehouse.finding import Finding, some
-from core.warehouse.parcel_format import MANY_TABLES, RUN_FILE, is_parcel, read_parcel
+from core.warehouse.parcel_format import DAMAGE, MANY_TABLES, RUN_FILE, is_parcel, read_parcel
 from core.warehouse.store import Warehouse, clear_errors, connect
 
-UNSOUND = (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException)
+UNSOUND = (*DAMAGE, pa.ArrowException)
 """What reading a parcel that is damaged may raise."""
 _BY_PEOPLE = ("tags", "note")
 """Columns of a run that people change after it was measured."""

@@ -21,6 +21,8 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError
+from core.warehouse.durable import write_through
+from core.warehouse.inserting import insert
 
 TABLES = (
     "pilots", "pilot_runs", "plans", "plan_outcomes", "model_aliases", "saved_queries", "score_files", "scores",
@@ -131,17 +133,6 @@ def read_back(
             insert(connection, table, rows)
 
 
-def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
-    """Rows of an earlier version lack later columns: these are NULL."""
-    if rows.is_empty():
-        return
-    connection.register("incoming_rows", rows)
-    try:
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows")
-    finally:
-        connection.unregister("incoming_rows")
-
-
 def set_aside(folder: Path) -> Iterator[Path]:
     """Mirror files that could not be read when a warehouse was made from them."""
     yield from sorted(folder.rglob("*.unreadable"))
@@ -164,17 +155,10 @@ def _rows(connection: duckdb.DuckDBPyConnection, part: Part) -> pl.DataFrame:
 def _replace(file: Path, rows: pl.DataFrame, fingerprint: str) -> None:
     content = io.BytesIO()
     rows.write_parquet(content, compression="zstd", metadata={_FINGERPRINT: fingerprint})
-    part = file.with_name(file.name + ".part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as handle:
-            handle.write(content.getvalue())
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(part, file)
+        write_through(file, content.getvalue())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise ResourceError(f"{file} cannot be written: {error.strerror or error}. Nothing was changed.") from error
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from core.warehouse.store import make_folder
 FORMAT = 3
 """1 lacks the columns that came with controls and words, 2 those of chat templates; they are read as NULL."""
 RUN_FILE = "run.json"
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
            pl.exceptions.PolarsError, pl.exceptions.PanicException)  # fmt: skip
 """What reading a file raises that was cut off, altered, or made to look like one of ours."""
 _SINGLE = {"models": "model", "corpora": "corpus", "runs": "run"}
@@ -44,6 +45,9 @@ _MANY = {
 }
 """Tables in a Parquet file each, and the field of Profile that they come from."""
 MANY_TABLES = tuple(_MANY)
+PARCEL_FILES = (RUN_FILE, annotation.FILE, *(f"{table}.parquet" for table in (*_MANY, "tokens")))
+"""All that a parcel may hold; whatever else lies in its folder is not ours and goes nowhere."""
+RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ROWS_OF_RUN = {
     "models": "SELECT * FROM models WHERE model_id = (SELECT model_id FROM runs WHERE run_id = ?)",
     "corpora": "SELECT * FROM corpora WHERE corpus_id = (SELECT corpus_id FROM runs WHERE run_id = ?)",
@@ -89,7 +93,7 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
         tables["runs"] = annotation.applied(folder, tables["runs"])
     except WarehouseError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WarehouseError(f"The parcel {folder} is damaged ({reason}); it was left where it is.") from error
     check_keys(folder, tables)

@@ -14,8 +14,10 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.warehouse.copying import workplace
+from core.warehouse.durable import sync_folder
+from core.warehouse.inserting import insert as insert_rows
 from core.warehouse.parcel_format import RUN_FILE, is_parcel, read_parcel, write_parcel
-from core.warehouse.replacing import sync_folder
 from core.warehouse.store import Warehouse, make_folder, names_in
 
 __all__ = [
@@ -103,10 +105,9 @@ def take_copy(warehouse: Warehouse, folder: Path) -> bool:
     target = warehouse.parcels / folder.name
     if not is_parcel(target):
         make_folder(warehouse.parcels)
-        beside = warehouse.parcels / f".{folder.name}"
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.copytree(folder, beside)
-        _rename(beside, target)
+        with workplace("copied", warehouse.path.parent) as place:
+            shutil.copytree(folder, place / folder.name)
+            _rename(place / folder.name, target)
     return ingest(warehouse, target)
 
 
@@ -172,14 +173,9 @@ def insert(connection: duckdb.DuckDBPyConnection, tables: dict[str, pl.DataFrame
         "corpora": _check_same(connection, tables["corpora"], "corpora", "corpus_id", "sha256"),
     }
     for table, rows in tables.items():
-        if rows.is_empty() or known.get(table):
-            continue
-        connection.register("incoming_rows", rows)
-        order = f"ORDER BY {STORED_ORDER[table]}" if table in STORED_ORDER else ""
-        connection.execute(
-            f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows {order} {_IF_KNOWN.get(table, '')}"
-        )
-        connection.unregister("incoming_rows")
+        if not known.get(table):
+            order = f"ORDER BY {STORED_ORDER[table]}" if table in STORED_ORDER else ""
+            insert_rows(connection, table, rows, f"{order} {_IF_KNOWN.get(table, '')}")
     return True
 
 

@@ -13,8 +13,9 @@ import duckdb
 
 from core.errors import InputError
 from core.pilots import OwnTask, Pilot, PilotModel
-from core.tables import ScoreRow, columns
+from core.tables import ScoreRow
 from core.warehouse.frames import frame
+from core.warehouse.inserting import insert
 from core.warehouse.store import Warehouse
 
 _LICENCE = "user's own"
@@ -77,10 +78,7 @@ def _add_scores(connection: duckdb.DuckDBPyConnection, pilot: Pilot) -> None:
                 f"and the file says {_told(now)}. A registered score is not changed: put it back, or give the pilot "
                 "another name."
             )
-    if rows:
-        connection.register("incoming_scores", frame(rows, ScoreRow).select(columns(ScoreRow)))
-        connection.execute("INSERT INTO scores BY NAME SELECT * FROM incoming_scores")
-        connection.unregister("incoming_scores")
+    insert(connection, "scores", frame(rows, ScoreRow))
 
 
 def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel) -> ScoreRow:

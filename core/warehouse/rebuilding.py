@@ -9,6 +9,10 @@ import duckdb
 
 from core.errors import WarehouseError, WarehouseLocked
 from core.warehouse import mirror
+from core.warehouse.care import bring_annotations
+from core.warehouse.copying import time_now, unused
+from core.warehouse.inserting import insert as insert_rows
+from core.warehouse.moving import moving_parcels
 from core.warehouse.parcel_format import ROWS_OF_RUN, is_parcel
 from core.warehouse.parcels import ingest, insert
 from core.warehouse.replacing import Held, held, remove
@@ -25,30 +29,39 @@ def rebuild(
 
     Where the old file can still be read, what it holds beside parcels counts more than the mirror, and runs without a
     readable parcel are taken over from it, with a line each to `report`. The old file is kept as
-    `<name>.before-rebuild`. Others may go on reading and writing until the last moment. Returns the ids of the runs
+    `<name>.before-rebuild`, or with the time behind that, so that no later rebuild replaces it, where anything was to
+    be reported of it. Others may go on reading and writing until the last moment. Returns the ids of the runs
     that came from parcels; `progress` hears of parcels done and parcels in all. Raises WarehouseLocked where another
     process does not let go of the old file, WarehouseError where that is of another program or of a newer Workdim.
     """
     path = warehouse.path
     beside = Warehouse(path.with_name(path.name + ".rebuild"), warehouse.wait)
-    remove(beside.path)
-    beside.prepare()  # a new file takes in the mirror
-    taken = _all_parcels(beside, warehouse, set(), report, progress)
-    with held(path, warehouse.wait, report) as old:
-        old.refuse_newer()
-        # What was finished since; from here on nobody else writes.
-        taken += _all_parcels(beside, warehouse, set(taken), lambda line: None, lambda done, total: None)
-        take_over_runs(beside, old, set(taken), report)
-        with beside.write(mirrored=mirror.TABLES) as connection:
-            take_over(connection, old, mirror.TABLES, report)
-        old.exchange(beside.path, path.with_name(path.name + ".before-rebuild"))
-    remove(beside.path)  # its gate
+    with moving_parcels(warehouse):
+        remove(beside.path)
+        beside.prepare()  # a new file takes in the mirror
+        taken = _all_parcels(beside, warehouse, set(), report, progress)
+        told: list[str] = []
+        with held(path, warehouse.wait, told.append) as old:
+            old.refuse_newer()
+            # What was finished and said since; from here on nobody else writes.
+            taken += _all_parcels(beside, warehouse, set(taken), lambda line: None, lambda done, total: None)
+            take_over_runs(beside, old, set(taken), told.append)
+            with beside.write(mirrored=mirror.TABLES) as connection:
+                take_over(connection, old, mirror.TABLES, told.append)
+                bring_annotations(connection, warehouse.parcels)
+            kept = path.with_name(path.name + ".before-rebuild" + (f"-{time_now()}" if told else ""))
+            old.exchange(beside.path, unused(kept) if told else kept)
+        for line in told:
+            report(line)
+        remove(beside.path)  # its gate
     return taken
 
 
-def mend_mirror(warehouse: Warehouse) -> None:
-    """Write anew what the mirror lacks of the warehouse, or holds beyond reading."""
-    with warehouse.write(mirrored=mirror.TABLES):
+def mend(warehouse: Warehouse) -> None:
+    """Write anew what the mirror lacks of the warehouse, or holds beyond reading, and take tags and notes from the
+    parcels: what a kill between the two left."""
+    with warehouse.write(mirrored=mirror.TABLES) as connection:
+        bring_annotations(connection, warehouse.parcels)
         for file, _ in list(mirror.unreadable(warehouse.mirror)):
             file.unlink(missing_ok=True)
 
@@ -61,7 +74,7 @@ def take_over(
         rows = old.read(table, f"SELECT * FROM {table}", report)
         if rows is not None:
             connection.execute(f"DELETE FROM {table}")
-            mirror.insert(connection, table, rows)
+            insert_rows(connection, table, rows)
 
 
 def _all_parcels(

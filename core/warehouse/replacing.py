@@ -19,6 +19,8 @@ import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.warehouse import gate, migrations
+from core.warehouse.copying import fold_log
+from core.warehouse.durable import sync_folder
 from core.warehouse.store import clear_errors, connect, is_there, wal
 
 
@@ -50,6 +52,7 @@ class Held:
 
     def exchange(self, new: Path, kept: Path) -> None:
         """Put `new` in the place of the file, which is kept as `kept`. Raises WarehouseLocked where it is in use."""
+        fold_log(new)
         if os.name == "nt":  # Windows moves no file that is open, not even in this process
             self.close()
         remove(kept)
@@ -97,16 +100,6 @@ def remove(path: Path) -> None:
     for file in (path, wal(path), gate.gate_of(path)):
         with contextlib.suppress(FileNotFoundError):
             file.unlink()
-
-
-def sync_folder(folder: Path) -> None:
-    """Force renames to the disk, where the system can open folders (Windows cannot)."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _opened(path: Path, wait: float) -> tuple[duckdb.DuckDBPyConnection | None, str]:

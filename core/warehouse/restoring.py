@@ -1,7 +1,8 @@
 """From a backup to a warehouse: looked through completely before anything is changed, then exchanged in one step.
 
 Nothing that was measured since the backup is lost: parcels stay where they are, and are taken in again; so do pilots,
-which run results name, with the scores stated in them. All else that people wrote or imported is as in the backup.
+which run results name, with the scores stated in them, and tags and notes, which stand in the parcels. All else that
+people wrote or imported is as in the backup.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ import duckdb
 from core.errors import InputError, ResourceError, WarehouseError
 from core.warehouse import copying, migrations, mirror, scores
 from core.warehouse.backup import FILE, MANIFEST, damaged, manifest, step_and_runs, zipfile_of
+from core.warehouse.care import bring_annotations
+from core.warehouse.durable import sync_all
+from core.warehouse.inserting import insert
 from core.warehouse.integrity import read_all
 from core.warehouse.integrity_beside import UNSOUND, rows_in_files
+from core.warehouse.moving import moving_parcels, set_aside
 from core.warehouse.parcel_format import is_parcel
 from core.warehouse.rebuilding import take_over_runs
 from core.warehouse.replacing import Held, held
@@ -95,18 +100,23 @@ def put_in_place(warehouse: Warehouse, backup: Staged, report: Callable[[str], N
     path, time = warehouse.path, copying.time_now()
     kept = copying.unused(path.with_name(f"{path.name}.before-restore-{time}"))
     kept_mirror = copying.unused(warehouse.mirror.with_name(f"mirror.before-restore-{time}"))
-    n_parcels = _add_parcels(warehouse, backup.warehouse)
-    with held(path, warehouse.wait, report) as old:
-        was_there = path.exists()
-        _bring_up_to_date(backup.warehouse)
-        _keep_since(warehouse, backup.warehouse, old, report)
-        has_mirror = warehouse.mirror.is_dir()
-        if has_mirror:
-            warehouse.mirror.rename(kept_mirror)
-        with contextlib.closing(connect(backup.warehouse.path, True, warehouse.wait)) as connection:
-            mirror.write(connection, warehouse.mirror)
-        old.exchange(backup.warehouse.path, kept)
-    return Restored(kept if was_there else None, kept_mirror if has_mirror else None, n_parcels)
+    with moving_parcels(warehouse):
+        missing = [one for one in folders_in(backup.warehouse.parcels) if not _is_sound(warehouse.parcels / one.name)]
+        sync_all()
+        with held(path, warehouse.wait, report) as old:
+            # All that may fail for want of room is done in the folder of the backup; then there are renames only.
+            was_there, has_mirror = path.exists(), warehouse.mirror.is_dir()
+            _bring_up_to_date(backup.warehouse)
+            _keep_since(warehouse, backup.warehouse, old, report)
+            with backup.warehouse.write(mirrored=mirror.TABLES) as connection:
+                bring_annotations(connection, warehouse.parcels)
+            _add_parcels(warehouse, missing)
+            old.exchange(backup.warehouse.path, kept)
+            if has_mirror:
+                warehouse.mirror.rename(kept_mirror)
+            if backup.warehouse.mirror.is_dir():
+                backup.warehouse.mirror.rename(warehouse.mirror)
+    return Restored(kept if was_there else None, kept_mirror if has_mirror else None, len(missing))
 
 
 def _unpack(file: Path, packed: zipfile.ZipFile, folder: Path, progress: Progress) -> None:
@@ -157,21 +167,14 @@ def _looked_through(file: Path, copy: Path) -> tuple[int, int]:
     return step, n_runs
 
 
-def _add_parcels(warehouse: Warehouse, backup: Warehouse) -> int:
+def _add_parcels(warehouse: Warehouse, folders: list[Path]) -> None:
     """Parcels that are not here, or here and damaged, which go to the trash."""
-    added = 0
-    for folder in folders_in(backup.parcels):
+    make_folder(warehouse.parcels)
+    for folder in folders:
         target = warehouse.parcels / folder.name
         if target.exists():
-            if is_parcel(target) and _is_sound(target):
-                continue
-            trash = warehouse.path.parent / "trash"
-            make_folder(trash)
-            target.rename(copying.unused(trash / f"{target.name}.damaged"))
-        make_folder(warehouse.parcels)
+            set_aside(warehouse, target)
         folder.rename(target)
-        added += 1
-    return added
 
 
 def _is_sound(folder: Path) -> bool:
@@ -194,7 +197,9 @@ def _bring_up_to_date(backup: Warehouse) -> None:
 def _keep_since(warehouse: Warehouse, backup: Warehouse, old: Held, report: Callable[[str], None]) -> None:
     """What was measured or registered since the backup and has no parcel."""
     known = set(backup.read("SELECT run_id FROM runs")["run_id"])
-    known |= {folder.name for folder in folders_in(warehouse.parcels) if is_parcel(folder)}
+    known |= {
+        one.name for parcels in (warehouse.parcels, backup.parcels) for one in folders_in(parcels) if is_parcel(one)
+    }
     take_over_runs(backup, old, known, report)
     for table, where, new in (
         ("pilots", "true", "pilot_id NOT IN (SELECT pilot_id FROM pilots)"),
@@ -204,8 +209,6 @@ def _keep_since(warehouse: Warehouse, backup: Warehouse, old: Held, report: Call
             AND known.revision IS NOT DISTINCT FROM incoming_rows.revision)"""),
     ):  # fmt: skip
         rows = old.read(table, f"SELECT * FROM {table} WHERE {where}", report)
-        if rows is not None and not rows.is_empty():
+        if rows is not None:
             with backup.write() as connection:
-                connection.register("incoming_rows", rows)
-                connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows WHERE {new}")
-                connection.unregister("incoming_rows")
+                insert(connection, table, rows, f"WHERE {new}")

@@ -12,6 +12,7 @@ from core.errors import ResourceError, WarehouseLocked
 from core.tables import TABLES
 from core.warehouse.exchange import SCORE_TABLES
 from core.warehouse.frames import optional_columns, schema
+from core.warehouse.inserting import insert
 from core.warehouse.store import Warehouse, is_there
 
 _KNOWN = "SELECT file_sha256 FROM score_files"
@@ -36,9 +37,7 @@ def take_in(warehouse: Warehouse, folder: Path, hashes: dict[str, str], dry_run:
         with warehouse.write(mirrored=SCORE_TABLES) as connection:
             arrived = _new(tables, [row[0] for row in connection.execute(_KNOWN).fetchall()])
             for table, rows in arrived.items():
-                connection.register("incoming_rows", rows)
-                connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows")
-                connection.unregister("incoming_rows")
+                insert(connection, table, rows)
     except (WarehouseLocked, ResourceError) as error:
         return 0, [f"The scores in {folder} were left out: {error}"]
     return arrived["scores"].height, []

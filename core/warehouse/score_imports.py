@@ -21,6 +21,7 @@ from core.scores.proposal import Proposed, ScoreFile
 from core.tables import SCORE_KEYS, ScoreFileRow, ScoreRow, ScoreSampleRow, columns
 from core.warehouse.aliases import RESOLVED
 from core.warehouse.frames import frame, schema
+from core.warehouse.inserting import insert
 from core.warehouse.rounding import agree, in_percent, scale
 from core.warehouse.store import Warehouse
 
@@ -97,9 +98,9 @@ def store(warehouse: Warehouse, file: ScoreFile, taken: Collection[int] | None =
         )
         scores = frame(chosen, ScoreRow).with_columns(file_sha256=pl.lit(file.sha256))
         samples = frame(file.samples, ScoreSampleRow).with_columns(file_sha256=pl.lit(file.sha256))
-        _insert(connection, "score_files", frame([told], ScoreFileRow))
-        _insert(connection, "scores", scores)
-        _insert(connection, "score_samples", samples)
+        insert(connection, "score_files", frame([told], ScoreFileRow))
+        insert(connection, "scores", scores)
+        insert(connection, "score_samples", samples)
     return StoredImport(file.sha256, file.name, len(chosen), len(file.samples), told.n_skipped, now, True)
 
 
@@ -246,11 +247,3 @@ def _stored_before(connection: duckdb.DuckDBPyConnection, file: ScoreFile) -> St
         "SELECT count(*) FROM score_samples WHERE file_sha256 = ?", [file.sha256]
     ).fetchall()[0][0]
     return StoredImport(file.sha256, name, n_taken, n_samples, n_skipped, at, False)
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
-    if rows.is_empty():
-        return
-    connection.register("incoming", rows)
-    connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
-    connection.unregister("incoming")

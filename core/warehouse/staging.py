@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 
@@ -13,15 +12,14 @@ import polars as pl
 
 from core.errors import WarehouseError
 from core.warehouse import annotation
-from core.warehouse.exchange import PARCEL_FILES
-from core.warehouse.parcel_format import RUN_FILE
+from core.warehouse.durable import write_through
+from core.warehouse.parcel_format import PARCEL_FILES, RUN_FILE, RUN_ID
 from core.warehouse.store import make_folder
 from core.warehouse.unpacking import LARGEST
 
 LARGEST_RUN_FILE = 4 * 2**20
 MOST_ROWS = 20_000_000
 """Rows of one table of one run; a model of a hundred layers has 100,000 rows of layer pairs."""
-_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def staged_copy(parcel: Path, told: dict[str, str], workplace: Path) -> tuple[str, Path]:
@@ -41,9 +39,10 @@ def staged_copy(parcel: Path, told: dict[str, str], workplace: Path) -> tuple[st
             continue
         if file.stat().st_size > (LARGEST_RUN_FILE if name in (RUN_FILE, annotation.FILE) else LARGEST):
             raise WarehouseError(f"{file} has {file.stat().st_size / 1e6:.0f} MB: no parcel has such a file.")
-        shutil.copyfile(file, copies / name)
-        if told and hashlib.sha256((copies / name).read_bytes()).hexdigest() != told.get(name):
+        content = file.read_bytes()
+        if told and hashlib.sha256(content).hexdigest() != told.get(name):
             raise WarehouseError(f"{file} is not as the export's manifest has it.")
+        write_through(copies / name, content)
         if name.endswith(".parquet"):
             _check_rows(file, copies / name)
     run_id = _named(parcel, copies)
@@ -59,7 +58,7 @@ def _named(parcel: Path, copies: Path) -> str:
         run_id = json.loads((copies / RUN_FILE).read_text(encoding="utf-8"))["run"]["run_id"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise WarehouseError(f"The parcel {parcel} is damaged: its {RUN_FILE} cannot be read.") from error
-    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
+    if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
         raise WarehouseError(f"The parcel {parcel} is damaged: it names no run.")
     return run_id
 

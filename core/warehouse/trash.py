@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,8 +23,10 @@ from typing import Any
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.tables import TABLES, columns
 from core.warehouse import parcels
-from core.warehouse.care import DAMAGED, trash_folder, whole_parcel
+from core.warehouse.care import whole_parcel
+from core.warehouse.copying import workplace
 from core.warehouse.durable import write_through
+from core.warehouse.moving import DAMAGED, moving_parcels, trash_folder
 from core.warehouse.parcel_format import RUN_FILE, is_parcel, read_parcel
 from core.warehouse.pilots import add_runs
 from core.warehouse.store import Warehouse, folders_in, is_there, make_folder
@@ -80,12 +81,13 @@ def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     if needed:
         told = "; ".join(f"{used[:13]} by {', '.join(user[:13] for user in by)}" for used, by in needed.items())
         raise InputError(f"Others were judged with what is to be deleted: {told}. Delete these too, or keep it.")
-    for run_id in run_ids:
-        whole_parcel(warehouse, run_id)
-    members = warehouse.read("SELECT run_id, pilot_id FROM pilot_runs").rows()
-    for run_id in run_ids:
-        _move(warehouse, run_id, [pilot for run, pilot in members if run == run_id])
-    _remove_rows(warehouse, run_ids)
+    with moving_parcels(warehouse):
+        for run_id in run_ids:
+            whole_parcel(warehouse, run_id)
+        members = warehouse.read("SELECT run_id, pilot_id FROM pilot_runs").rows()
+        for run_id in run_ids:
+            _move(warehouse, run_id, [pilot for run, pilot in members if run == run_id])
+        _remove_rows(warehouse, run_ids)
 
 
 def finish_deletions(warehouse: Warehouse) -> list[str]:
@@ -130,23 +132,25 @@ def restore(warehouse: Warehouse, run_id: str) -> list[str]:
     judged = [one for ids in tables["run_summaries"]["control_run_ids"].drop_nulls() for one in ids]
     controls = [one for one in dict.fromkeys(judged) if is_parcel(trash_folder(warehouse) / one)]
     back = [*controls, run_id]
-    for one in back:
-        _bring_back(warehouse, one)
+    with moving_parcels(warehouse):
+        for one in back:
+            _bring_back(warehouse, one)
     return back
 
 
 def empty(warehouse: Warehouse) -> int:
     """Remove for good what is in the trash; returns the number of runs."""
     folder = trash_folder(warehouse)
-    finish_deletions(warehouse)
-    names = _names(warehouse)
-    gone = folder.with_name(f".emptied-{uuid.uuid4()}")
-    if folder.exists():
+    if not folder.exists():
+        return 0
+    with moving_parcels(warehouse):
+        finish_deletions(warehouse)
+        names = _names(warehouse)
         try:
-            os.replace(folder, gone)
+            with workplace("emptied", folder.parent) as place:
+                os.replace(folder, place / folder.name)
         except OSError as error:
             raise ResourceError(f"The trash {folder} cannot be emptied: {error.strerror or error}.") from error
-        shutil.rmtree(gone, ignore_errors=True)
     return len(names)
 
 
@@ -158,18 +162,15 @@ def _move(warehouse: Warehouse, run_id: str, pilots: list[str]) -> None:
         told = {"deleted_at": datetime.now(UTC).isoformat(timespec="seconds"), "pilots": pilots}
         write_through(folder / f"{run_id}.json", json.dumps(told, indent=1).encode())
         os.replace(warehouse.parcels / run_id, folder / run_id)
-    except FileNotFoundError:
-        if not is_parcel(folder / run_id):  # another process deletes it at this very moment
-            raise
     except OSError as error:
         raise ResourceError(f"Run {run_id} cannot be moved to {folder}: {error.strerror or error}.") from error
 
 
 def _remove_rows(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
-    marks = ", ".join("?" * len(run_ids))
-    ids = list(run_ids)
-    in_pilots = warehouse.read(f"SELECT 1 FROM pilot_runs WHERE run_id IN ({marks}) LIMIT 1", ids).height > 0
-    with warehouse.write(mirrored=("pilot_runs",) if in_pilots else ()) as connection:
+    with warehouse.write(mirrored=("pilot_runs",)) as connection:
+        # Whoever brings a run back moves its parcel first and then writes: what is among the parcels now stays.
+        ids = [run_id for run_id in run_ids if not is_parcel(warehouse.parcels / run_id)]
+        marks = ", ".join("?" * len(ids)) or "NULL"
         for table in (*OF_RUNS, "pilot_runs"):
             connection.execute(f"DELETE FROM {table} WHERE run_id IN ({marks})", ids)
         for statement in _UNUSED.values():
@@ -183,7 +184,10 @@ def _bring_back(warehouse: Warehouse, run_id: str) -> None:
         shutil.rmtree(folder / run_id, ignore_errors=True)
     else:
         make_folder(warehouse.parcels)
-        os.replace(folder / run_id, target)
+        try:
+            os.replace(folder / run_id, target)
+        except OSError as error:
+            raise ResourceError(f"Run {run_id} cannot be moved to {target}: {error.strerror or error}.") from error
     try:
         parcels.ingest(warehouse, target)
     except WarehouseLocked:  # it waits among the parcels like any other
@@ -202,7 +206,8 @@ def _names(warehouse: Warehouse) -> list[str]:
 
 
 def _told(folder: Path) -> Trashed:
-    note, run = _note(folder), _json(folder / RUN_FILE).get("run", {})
+    note, run = _note(folder), _json(folder / RUN_FILE).get("run")
+    run = run if isinstance(run, dict) else {}
     n_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     model_id, corpus_id, protocol, pass_ = (
         str(run.get(key, "")) for key in ("model_id", "corpus_id", "protocol", "pass")
@@ -218,6 +223,6 @@ def _json(file: Path) -> dict[str, Any]:
     """Empty where it is not there or damaged: the trash must be listed all the same."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

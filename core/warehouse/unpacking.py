@@ -10,7 +10,8 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from core.errors import WarehouseError
-from core.warehouse.exchange import MANIFEST, PARCEL_FILES, SCORE_TABLES
+from core.warehouse.exchange import MANIFEST, SCORE_TABLES
+from core.warehouse.parcel_format import PARCEL_FILES
 from core.warehouse.store import make_folder
 
 MOST_MEMBERS = 500_000

@@ -73,6 +73,15 @@ def test_what_a_job_uses_is_left_alone(warehouse):
         release(lock)
 
 
+def test_a_cache_that_lies_on_another_disk_is_cleaned_and_stays_there(warehouse, tmp_path):
+    elsewhere = tmp_path / "other disk"
+    place = caches.cache_folder() / "pypi"
+    place.rename(elsewhere)
+    place.symlink_to(elsewhere)
+    assert dict(caches.clean(warehouse, ["models"]))["models"] >= 0
+    assert place.is_symlink() and list(elsewhere.iterdir()) == []
+
+
 def test_a_conversion_that_is_being_made_is_left_alone(warehouse, tmp_path):
     lock = FileLock(tmp_path / "cache" / "gguf" / "abc-F32-5.24.lock")
     with lock:

@@ -109,9 +109,10 @@ def test_a_run_without_a_parcel_gets_one(warehouse, run):
 
 def test_a_damaged_parcel_is_set_aside_and_written_anew(warehouse, run):
     file = warehouse.parcels / run / "run_checks.parquet"
-    file.write_bytes(file.read_bytes()[:-1])
-    assert read_parcel(whole_parcel(warehouse, run))
-    assert (warehouse.path.parent / "trash" / f"{run}.damaged" / "run.json").is_file()
+    for aside in (f"{run}.damaged", f"{run}-2.damaged"):  # as often as that happens
+        file.write_bytes(file.read_bytes()[:-1])
+        assert read_parcel(whole_parcel(warehouse, run))
+        assert (warehouse.path.parent / "trash" / aside / "run.json").is_file()
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"tags": "a"}', '{"tags": ["a,b"]}', '{"tags": [], "note": 1}',

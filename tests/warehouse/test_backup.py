@@ -16,7 +16,9 @@ import pytest
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.warehouse import backup, copying, mirror, parcels, pilots, restoring
 from core.warehouse.backup import MANIFEST, back_up, backups
+from core.warehouse.care import annotate
 from core.warehouse.integrity import examine
+from core.warehouse.rebuilding import rebuild
 from core.warehouse.store import Warehouse, wal
 from tests.conftest import run_core
 from tests.profiles import make_profile
@@ -269,6 +271,8 @@ def test_a_full_disk_leaves_no_half_backup(full, monkeypatch):
 def test_a_full_disk_while_restoring_changes_nothing(full, monkeypatch):
     file = back_up(full).file
     import_scores(full, "c" * 64)
+    pilots.register(full, replace(PILOT, name="Later"))  # which a restore keeps, and so has to write into the mirror
+    shutil.rmtree(full.parcels / RUN_IDS[0])
     before = content(full)
     Usage = namedtuple("Usage", "total used free")
     with monkeypatch.context() as patch:
@@ -283,7 +287,32 @@ def test_a_full_disk_while_restoring_changes_nothing(full, monkeypatch):
         patch.setattr(mirror, "_replace", no_room)
         with pytest.raises(ResourceError, match="No space"):
             restore(full, file)
-    assert same(before, content(full))
+    assert same(before, content(full)) and not examine(full).is_damaged
+    assert not (full.parcels / RUN_IDS[0]).exists()
+
+
+@pytest.mark.parametrize("left", ["parcels/.DS_Store", "a parcel (copy)", ".DS_Store", "note of mine (1).txt"])
+def test_what_else_lies_among_the_parcels_keeps_no_backup_from_being_restored(full, tmp_path, left):
+    """What a file browser leaves, and what somebody copied by hand."""
+    if left.startswith("a parcel"):
+        shutil.copytree(full.parcels / RUN_IDS[0], full.parcels / left)
+    else:
+        (full.path.parent / left if "/" in left else full.parcels / RUN_IDS[0] / left).write_bytes(b"x")
+    before, made = content(full), back_up(full)
+    elsewhere = Warehouse(tmp_path / "new machine" / "w.duckdb")
+    assert restore(elsewhere, made.file)[0].n_parcels == 3
+    assert same(before, content(elsewhere)) and is_clean(elsewhere)
+
+
+def test_tags_and_notes_that_were_given_since_stand(full):
+    annotate(full, RUN_IDS[0], lambda said: said.tagged("before").noted("first"))
+    made = back_up(full)
+    annotate(full, RUN_IDS[0], lambda said: said.tagged("after").noted("second"))
+    restore(full, made.file)
+    row = full.read("SELECT tags, note FROM runs WHERE run_id = ?", [RUN_IDS[0]]).row(0)
+    assert row == (["before", "after"], "second")
+    rebuild(full)
+    assert full.read("SELECT tags, note FROM runs WHERE run_id = ?", [RUN_IDS[0]]).row(0) == row
 
 
 def test_where_a_backup_goes(full, tmp_path):

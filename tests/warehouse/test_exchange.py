@@ -67,6 +67,9 @@ def states(done: Import) -> dict[str, str]:
 def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
     exported = exchange.export(ours, [RUN, OTHER], tmp_path / name)
     assert exported.n_runs == 2 and exported.path.exists()
+    with pytest.raises(InputError, match="is there already"):
+        exchange.export(ours, [RUN], tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
     done = arrivals.take_in(theirs, [tmp_path / name])
     assert states(done) == {RUN: "new", OTHER: "new"} and done.is_complete
     assert same(ours, theirs)
@@ -75,6 +78,14 @@ def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
     assert same(ours, theirs)
     assert set(states(arrivals.take_in(theirs, [tmp_path / name])).values()) == {"known"}
     assert not [path for path in theirs.path.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_a_run_comes_where_the_rest_of_its_parcel_lies(ours, theirs, tmp_path):
+    exchange.export(ours, [RUN], tmp_path / "export")
+    (theirs.parcels / RUN).mkdir(parents=True)
+    (theirs.parcels / RUN / "run_checks.parquet").write_bytes(b"half")
+    assert states(arrivals.take_in(theirs, [tmp_path / "export"])) == {RUN: "new"}
+    assert (theirs.path.parent / "trash" / f"{RUN}.damaged" / "run_checks.parquet").read_bytes() == b"half"
 
 
 def test_an_export_can_be_read_without_workdim(ours, tmp_path):

@@ -18,7 +18,7 @@ from core.measure import machine
 from core.verbs import doctor
 from core.warehouse import mirror, parcels
 from core.warehouse.integrity import examine
-from core.warehouse.rebuilding import mend_mirror, rebuild
+from core.warehouse.rebuilding import mend, rebuild
 from core.warehouse.store import Warehouse
 from tests.profiles import make_model, make_profile
 from tests.warehouse.older_files import COMMITS
@@ -141,7 +141,7 @@ def test_the_mirror_is_held_against_the_file_and_mended(full):
     part.write_bytes(part.read_bytes()[:200] + b"x" * 50 + part.read_bytes()[250:])
     found = lines(full)
     assert len(found) == 2 and f"{part} is damaged" in found[0] and "2 mirror files" in found[1]
-    mend_mirror(full)
+    mend(full)
     assert lines(full) == []
     (full.mirror / "model_aliases.parquet").write_bytes(b"")
     full.path.unlink()

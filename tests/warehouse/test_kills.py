@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -89,16 +92,17 @@ def check(folder, number):
             assert backup.step_and_runs(copy.file) == (8, 2)
     # The mirror may be ahead by what somebody had asked for when the kill came; the next write brings it back.
     sound(warehouse, but=("mirror file",))
-    known = set(warehouse.read("SELECT run_id FROM runs")["run_id"])
+    with warehouse.opened() as opened:
+        known = set(opened.read("SELECT run_id FROM runs")["run_id"])
+        tables = {table: opened.read(f"FROM {table}").height for table in mirror.TABLES}
+        late = {t: opened.read(f"SELECT 1 FROM {t} WHERE file_sha256 = ?", [LATE]).height
+                for t in ("score_files", "scores", "score_samples")}
     assert RUNS[0] in known or scenario == "migration"
-    tables = {table: warehouse.read(f"FROM {table}").height for table in mirror.TABLES}
     if scenario == "migration":
         assert len(known) >= 2 and all(tables[t] == 1 for t in ("pilots", "pilot_runs", "plans", "plan_outcomes"))
         assert copying.step_copies(warehouse.path, warehouse.backups)
     else:
         assert all(tables.values())
-        late = {t: warehouse.read(f"SELECT 1 FROM {t} WHERE file_sha256 = ?", [LATE]).height
-                for t in ("score_files", "scores", "score_samples")}
         whole = {"import": 2000, "restore": 3}.get(scenario, 0)
         assert late in ({t: 0 for t in late}, late | {"score_files": 1, "scores": whole, "score_samples": whole})
     if scenario in ("rebuild", "restore"):
@@ -160,12 +164,24 @@ print(json.dumps({"unfinished": unfinished, "seconds": seconds}))
 """
 
 
-@pytest.mark.parametrize("scenario", KILLS)
-def test_a_kill_at_any_moment_loses_nothing(scenario, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER, scenario, str(tmp_path), str(KILLS[scenario])],
+@pytest.fixture(scope="module")
+def killed(request, tmp_path_factory) -> Iterator[dict[str, Future]]:
+    """What came of each scenario that is asked for; two run at a time, because each leaves most processors idle."""
+    asked = [one.callspec.params["scenario"] for one in request.session.items if "killed" in one.fixturenames]
+    with ThreadPoolExecutor(2) as pool:
+        yield {scenario: pool.submit(kill, scenario, tmp_path_factory.mktemp(scenario)) for scenario in asked}
+
+
+def kill(scenario: str, place: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", KILLER, scenario, str(place), str(KILLS[scenario])],
         cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=380, check=False,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("scenario", KILLS)
+def test_a_kill_at_any_moment_loses_nothing(scenario, killed):
+    done = killed[scenario].result()
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
     assert told["unfinished"] >= KILLS[scenario] / 3, told

@@ -12,6 +12,7 @@ import pytest
 from core.errors import ResourceError
 from core.warehouse import mirror, pilots
 from core.warehouse.comments import COMMENTS
+from core.warehouse.inserting import insert
 from core.warehouse.parcel_format import MANY_TABLES
 from core.warehouse.store import Warehouse
 from tests.warehouse.test_pilots import PILOT, with_score
@@ -32,8 +33,8 @@ def import_scores(warehouse, file_sha256, n=3):
               "file_sha256": file_sha256, "doc_hash": [f"doc-{k}" for k in range(n)]}  # fmt: skip
     with warehouse.write(mirrored=("score_files", "scores", "score_samples")) as connection:
         connection.execute("INSERT INTO score_files VALUES (?, 'f.json', 'lm_eval', ?, 0, ?)", [file_sha256, n, NOW])
-        mirror.insert(connection, "scores", pl.DataFrame(score))
-        mirror.insert(connection, "score_samples", pl.DataFrame(answer))
+        insert(connection, "scores", pl.DataFrame(score))
+        insert(connection, "score_samples", pl.DataFrame(answer))
 
 
 def fill(warehouse):

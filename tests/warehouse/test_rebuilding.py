@@ -12,8 +12,10 @@ import pytest
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.tables import TABLES
-from core.warehouse import mirror, parcels, pilots, replacing
-from core.warehouse.rebuilding import rebuild
+from core.warehouse import annotation, mirror, parcels, pilots, replacing, trash
+from core.warehouse.annotation import Annotations
+from core.warehouse.care import annotate
+from core.warehouse.rebuilding import mend, rebuild
 from core.warehouse.store import wal
 from tests.profiles import make_profile
 from tests.warehouse.test_mirror import fill, import_scores
@@ -76,10 +78,14 @@ def test_a_rebuilt_warehouse_holds_the_same(full, damage):
     assert len(reports) == (damage not in (nothing, lose)), reports
     assert not wal(full.path).exists()
     assert same(before, content(full))
-    left = {file.name for file in full.path.parent.iterdir() if file.is_file()} - {"workdim.duckdb.before-rebuild.wal"}
-    assert left == {"workdim.duckdb", "workdim.duckdb.gate"} | (
-        {"workdim.duckdb.before-rebuild"} if damage is not lose else set()
-    )
+    left = {file.name for file in full.path.parent.iterdir() if file.is_file()} - {"workdim.duckdb", "parcels.gate"}
+    kept = {name for name in left if name.startswith("workdim.duckdb.before-rebuild") and not name.endswith(".wal")}
+    assert len(kept) == (damage is not lose) and {name for name in left if ".before-" not in name} == {
+        "workdim.duckdb.gate"
+    }
+    if kept and damage is not nothing:  # what could not be read may be the only copy of something
+        rebuild(full)
+        assert kept < {file.name for file in full.path.parent.glob("*.before-rebuild*")}
     assert same(before, content(full))
 
 
@@ -114,10 +120,31 @@ def test_what_is_written_while_parcels_are_read_is_not_lost(full, add_parcel):
     def meanwhile(done, total):
         if done == 1:
             import_scores(full, "c" * 64)
+            annotate(full, RUN_IDS[0], lambda said: said.tagged("meanwhile").noted("said meanwhile"))
             parcels.ingest(full, add_parcel(make_profile(RUN_IDS[3])))
 
     assert rebuild(full, progress=meanwhile) == RUN_IDS
     assert full.read("SELECT 1 FROM scores WHERE file_sha256 = ?", ["c" * 64]).height == 3
+    said = full.read("SELECT tags, note FROM runs WHERE run_id = ?", [RUN_IDS[0]]).row(0)
+    assert said == (["meanwhile"], "said meanwhile")
+
+
+def test_a_warehouse_is_made_anew_once_at_a_time_and_nobody_deletes_meanwhile(full):
+    hasty, told = replace(full, wait=0.05), []
+
+    def meanwhile(done, total):
+        for change in (lambda: rebuild(hasty), lambda: trash.delete(hasty, RUN_IDS[:1])):
+            with pytest.raises(WarehouseLocked, match="moves the parcels"):
+                change()
+            told.append(done)
+
+    assert rebuild(full, progress=meanwhile) == RUN_IDS[:3] and len(told) == 6
+
+
+def test_tags_that_a_kill_left_in_the_parcel_alone_are_taken_from_there(full):
+    annotation.write(full.parcels / RUN_IDS[0], Annotations(("mine",), "kept"))
+    mend(full)
+    assert full.read("SELECT tags, note FROM runs WHERE run_id = ?", [RUN_IDS[0]]).row(0) == (["mine"], "kept")
 
 
 def test_a_file_that_others_hold_is_left_alone(full, python):

@@ -1,5 +1,8 @@
 """Deleting is a move to the trash first: whatever is killed in between, a run is there or it is not."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -121,6 +124,48 @@ def test_a_killed_restore_leaves_a_parcel_that_waits(warehouse, runs, monkeypatc
     assert parcels.ingest_waiting(warehouse) == [OTHER]
 
 
+def test_who_comes_too_late_to_delete_takes_nothing_from_the_trash(warehouse, runs, monkeypatch):
+    """Two browsers delete one run: the second one finds that it is gone, and its parcel stays in the trash."""
+    ready, go = threading.Event(), threading.Event()
+    move = trash._move
+
+    def slow(*arguments):
+        move(*arguments)
+        ready.set()
+        assert go.wait(20)
+
+    monkeypatch.setattr(trash, "_move", slow)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(trash.delete, warehouse, [OTHER])
+        assert ready.wait(20)
+        monkeypatch.setattr(trash, "_move", move)
+        second = pool.submit(trash.delete, warehouse, [OTHER])
+        time.sleep(0.1)
+        go.set()
+        first.result(20)
+        with pytest.raises(InputError, match="There is no run"):
+            second.result(20)
+    assert trash.restore(warehouse, OTHER) == [OTHER]
+
+
+def test_a_deletion_that_is_ended_late_spares_a_run_that_came_back(warehouse, runs, monkeypatch):
+    """Somebody saw it in the trash with its rows still there, and before he removes these, it is brought back."""
+    before = everything(warehouse)
+    with monkeypatch.context() as killed:
+        killed.setattr(trash, "_remove_rows", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            trash.delete(warehouse, [OTHER])
+    remove = trash._remove_rows
+
+    def late(*arguments):
+        trash.restore(warehouse, OTHER)
+        remove(*arguments)
+
+    monkeypatch.setattr(trash, "_remove_rows", late)
+    trash.finish_deletions(warehouse)
+    assert everything(warehouse) == before
+
+
 def test_what_no_longer_fits_stays_in_the_trash(warehouse, runs, add_parcel):
     trash.delete(warehouse, [OTHER])
     changed = make_model("made-up/other@1", weights_sha256="1" * 64)
@@ -137,7 +182,7 @@ def test_the_emptied_trash_is_gone_for_good(warehouse, runs):
     assert not trash.trashed(warehouse) and trash.empty(warehouse) == 0
     with pytest.raises(InputError, match="no run .* in the trash"):
         trash.restore(warehouse, OTHER)
-    assert not list(warehouse.path.parent.glob(".emptied-*"))
+    assert not list(warehouse.path.parent.glob(".workdim-*"))
 
 
 def test_the_pilots_of_a_run_come_back_with_it(warehouse, runs):
