@@ -12,7 +12,7 @@ from core.warehouse import mirror
 from core.warehouse.parcel_format import ROWS_OF_RUN, is_parcel
 from core.warehouse.parcels import ingest, insert
 from core.warehouse.replacing import Held, held, remove
-from core.warehouse.store import Warehouse, folders_in
+from core.warehouse.store import Warehouse, folders_in, is_there
 
 _log = logging.getLogger("workdim")
 
@@ -27,9 +27,11 @@ def rebuild(
     readable parcel are taken over from it, with a line each to `report`. The old file is kept as
     `<name>.before-rebuild`. Others may go on reading and writing until the last moment. Returns the ids of the runs
     that came from parcels; `progress` hears of parcels done and parcels in all. Raises WarehouseLocked where another
-    process does not let go of the old file, WarehouseError where that is of another program or of a newer Workdim.
+    process does not let go of the old file, WarehouseError where that is of another program, of a newer
+    Workdim, or a folder.
     """
     path = warehouse.path
+    is_there(path)  # a folder of that name is an error before anything is made
     beside = Warehouse(path.with_name(path.name + ".rebuild"), warehouse.wait)
     remove(beside.path)
     beside.prepare()  # a new file takes in the mirror
@@ -58,7 +60,7 @@ def take_over(
 ) -> None:
     """Replace these tables by those of the old file, each where it can be read."""
     for table in tables:
-        rows = old.read(table, f"SELECT * FROM {table}", report)
+        rows = old.read(table, f"SELECT * FROM {table}", lambda line: report(f"{line} The mirror's rows were taken."))
         if rows is not None:
             connection.execute(f"DELETE FROM {table}")
             mirror.insert(connection, table, rows)
