@@ -96,7 +96,9 @@ def test_two_runs_are_told_apart_field_by_field(said):
 
 def test_delete_asks_restores_and_empties(said, path, monkeypatch):
     assert "Nobody can be asked here: add --yes" in said("--delete", OTHER, expects=2)
-    assert "1 runs are in the trash" in said("--delete", OTHER, "--yes")
+    assert "Move 1 run to the trash" in said("--delete", OTHER, expects=2)
+    assert "Moved to the trash: 1 run." in said("--delete", OTHER, "--yes")
+    assert "`python -m core runs --trash` those that were deleted" in said("--show", OTHER, expects=2)
     assert OTHER not in said("--json") and OTHER[:13] in said("--trash")
     assert ids(said("--trash", "--json")) == [OTHER]
     assert f"Run {OTHER} is back." in said("--restore", OTHER)
@@ -106,21 +108,23 @@ def test_delete_asks_restores_and_empties(said, path, monkeypatch):
     assert "Nothing was deleted." in said("--delete", OTHER)
     monkeypatch.setattr("builtins.input", lambda question: "y")
     said("--delete", OTHER)
-    assert "1 runs are gone for good." in said("--empty-trash")
+    assert "Removed for good: 1 run." in said("--empty-trash")
     assert not trash.trashed(Warehouse(path))
 
 
 def test_a_control_is_not_deleted_under_its_run(said, path):
     control = next(row["run_id"] for row in json.loads(said("--json")) if row["pass"] == "shuffled")
     assert f"by {RUN[:13]}" in said("--delete", control, "--yes", expects=2)
-    assert "2 runs are in the trash" in said("--delete", control, RUN, "--yes")
-    assert "with 1 control runs" in said("--restore", RUN)
+    assert "Moved to the trash: 2 runs." in said("--delete", control, RUN, "--yes")
+    assert "with 1 control run." in said("--restore", RUN)
 
 
 def test_an_ambiguous_start_is_named(said):
     assert "begin with '0190'. Type more of the id" in said("--show", "0190", expects=2)
-    assert "0 runs begin with 'x'. Check the id" in said("--delete", "x", "--yes", expects=2)
-    assert "0 runs begin with 'x'" in said("--restore", "x", expects=2)
+    assert "No run begins with 'x'. Check the id: `python -m core runs` lists them" in said(
+        "--delete", "x", "--yes", expects=2
+    )
+    assert said("--restore", RUN, expects=2).strip().endswith("`python -m core runs --trash` lists them.")
 
 
 def test_what_does_not_go_together_is_refused_by_the_parser(path):

@@ -43,7 +43,7 @@ def path(tmp_path):
         (["measure", "foo/bar--baz"], "is not the name of a model on the hub"),
         (["measure", "x/y", "--corpus", "tests"], "tests is a folder"),
         (["app", "--port", "99999"], "The port must be between"),
-        (["runs", "--show", "nothing"], "0 runs begin with 'nothing'"),
+        (["runs", "--show", "nothing"], "No run begins with 'nothing'"),
         (["sql", "DROP TABLE runs"], "SELECT"),
         (["sql", "SELECT * FROM read_csv('/etc/passwd')"], ""),
         (["slides", "--out", "x.pptx"], "There are no such runs"),

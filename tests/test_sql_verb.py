@@ -43,11 +43,20 @@ def test_a_query_is_kept_listed_run_replaced_and_forgotten(path: Path):
         {"name": "first", "note": "a remark", "sql": "SELECT 1 AS one"}
     ]
     assert sql(path, "--saved", "first", "--format", "csv") == "one\n1\n"
-    assert "saved already" in refused(path, "--save", "first", "SELECT 2")
+    assert "ask for it to be replaced (--replace)" in refused(path, "--save", "first", "SELECT 2")
     sql(path, "--save", "first", "SELECT 2 AS two", "--replace")
     assert sql(path, "--saved", "first", "--format", "csv") == "two\n2\n"
     sql(path, "--delete", "first")
     assert "none has been saved" in refused(path, "--saved", "first")
+
+
+def test_no_text_goes_under_the_name_of_a_workbook(path: Path, tmp_path: Path):
+    assert "--format excel --out FILE.csv" in refused(path, "SELECT 1", "--out", str(tmp_path / "cost.xlsx"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_meaning_of_a_table_is_shown_whole(path: Path):
+    assert "…" not in sql(path, "--schema") + sql(path, "--schema", "scores")
 
 
 def test_examples_are_listed_and_run(path: Path, tmp_path: Path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from core.locale import translator
@@ -67,10 +67,12 @@ def reasons(rows: Sequence[Proposed], language: str, *, skipped: bool) -> list[T
             continue
         for remark in [row.skipped] if row.skipped else row.remarks:
             found.setdefault(remark.code, []).append((remark, row.at))
-    told = [
-        Told(code, _words(met[0][0], language), len(met), tuple(at for _, at in met[:EXAMPLES]))
-        for code, met in found.items()
-    ]
+    told = []
+    for code, met in found.items():
+        first = met[0][0]
+        if len({remark.detail for remark, _ in met}) > 1:  # one line tells of all, the first stands for the others
+            first = replace(first, detail=f"{first.detail}, …")
+        told.append(Told(code, _words(first, language), len(met), tuple(at for _, at in met[:EXAMPLES])))
     return sorted(told, key=lambda one: (-one.count, one.code))
 
 

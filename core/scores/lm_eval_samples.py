@@ -67,7 +67,8 @@ def read(given: Given, entries: Iterable[Any], remarks: Remarks) -> ScoreFile:
     if not samples:
         metrics = ", ".join([*left_out][:_TOLD]) or "no metric"
         raise InputError(
-            f"{given.shown_name} scores no question by itself ({metrics}): its answers cannot be compared one by one."
+            f"{given.shown_name} scores no question by itself ({metrics}), so nothing in it can be compared; the "
+            "benchmark's score is in the results file. Leave this one out."
         )
     return ScoreFile(given.shown_name, given.sha256, FORMAT, (), tuple(samples), tuple(remarks))
 

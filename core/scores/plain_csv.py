@@ -89,7 +89,7 @@ def read_table(given: Given, table: Table) -> ScoreFile:
     if missing:
         raise InputError(
             f"{given.shown_name} is a table without the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
-            f"{cut(', '.join(table.header))}. Rename its columns after the template."
+            f"{cut(', '.join(table.header))}. Rename its columns after the template, one score per row."
         )
     for name, ours in names.items():
         same = [other for other, theirs in names.items() if theirs == ours]

@@ -40,7 +40,7 @@ def parse(text: str, where: str, remarks: list[Remark]) -> Any:
         return json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, remarks))
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{where} is not complete JSON: {error.msg} at line {error.lineno}, character {error.colno}. "
+            f"{where} is not complete JSON (line {error.lineno}, character {error.colno}: {error.msg}). "
             "It was cut short or changed; copy it again."
         ) from error
     except RecursionError as error:

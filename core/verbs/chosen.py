@@ -52,13 +52,22 @@ def chosen_warehouse(options: argparse.Namespace):
     return Warehouse(options.warehouse or default_path())
 
 
-def one_run(ids: Iterable[str], start: str) -> str:
+def one_run(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
     """The run id that begins so; raises InputError where that is none or several."""
     found = [run_id for run_id in ids if run_id.startswith(start)]
     if len(found) == 1:
         return found[0]
-    todo = "Type more of the id" if found else "Check the id"
-    raise InputError(f"{len(found)} runs begin with '{start}'. {todo}: `python -m core runs` lists them.")
+    if found:
+        raise InputError(
+            f"{len(found)} runs begin with '{start}'. Type more of the id: `python -m core {listed_by}` lists them."
+        )
+    in_trash = "" if "--trash" in listed_by else ", `python -m core runs --trash` those that were deleted"
+    raise InputError(f"No run begins with '{start}'. Check the id: `python -m core {listed_by}` lists them{in_trash}.")
+
+
+def number_of_runs(n: int) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{n:,} run" if n == 1 else f"{n:,} runs"
 
 
 def confirmed(question: str, is_sure: bool) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from core.verbs.caring import Verb, filtered
-from core.verbs.chosen import chosen_warehouse, existing_warehouse, one_run
+from core.verbs.chosen import chosen_warehouse, existing_warehouse, number_of_runs, one_run
 
 
 def add(verb: Verb) -> None:
@@ -47,7 +47,7 @@ def export(options: argparse.Namespace) -> int:
     asked = {name: getattr(options, name) for name in ("chosen", "model", "tag", "pilot", "format")}
     done = export(warehouse, sorted(taken["run_id"]), options.out, options.format,
                   {name: value for name, value in asked.items() if value})  # fmt: skip
-    print(f"{done.path}: {done.n_runs} runs, control runs included, {done.n_bytes / 1e6:.1f} MB")
+    print(f"{done.path}: {number_of_runs(done.n_runs)}, control runs included, {done.n_bytes / 1e6:.1f} MB")
     return 0
 
 
@@ -72,6 +72,6 @@ def import_(options: argparse.Namespace) -> int:
     would = "would come in" if options.dry_run else "came in"
     waiting = f" ({done.count('waits')} wait beside the warehouse)" if done.count("waits") else ""
     annotated = f" ({done.count('annotated')} with further tags or notes)" if done.count("annotated") else ""
-    print(f"{done.count('new', 'waits')} runs {would}{waiting}, {done.count('known', 'annotated')} are here already"
-          f"{annotated}, {left_out} left out; {done.n_scores} scores.")  # fmt: skip
+    print(f"Runs: {done.count('new', 'waits')} {would}{waiting}, {done.count('known', 'annotated')} here already"
+          f"{annotated}, {left_out} left out. Scores: {done.n_scores:,}.")  # fmt: skip
     return 2 if left_out else 0

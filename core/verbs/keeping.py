@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.errors import InputError
-from core.verbs.chosen import chosen_warehouse, existing_warehouse, take_in, warn
+from core.verbs.chosen import chosen_warehouse, existing_warehouse, number_of_runs, take_in, warn
 
 
 def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
@@ -51,7 +51,7 @@ def restore(options: argparse.Namespace) -> int:
     if not options.yes and not sys.stdin.isatty():
         raise InputError("A restore replaces the warehouse: add --yes where nobody can be asked.")
     with bar("checking the backup") as progress, staged(warehouse, options.file, progress) as found:
-        print(f"{found.file} is whole: {found.n_runs} runs, schema step {found.step}.")
+        print(f"{found.file} is whole: {number_of_runs(found.n_runs)}, schema step {found.step}.")
         if not options.yes and not _agreed(f"Put it in the place of {warehouse.path}? [y/N] "):
             print("Nothing was changed.")
             return 0
@@ -89,7 +89,7 @@ def _agreed(question: str) -> bool:
 
 
 def _told(one) -> str:
-    what = f"{one.n_runs} runs" if one.n_runs is not None else "copy from before a migration, or unreadable"
+    what = number_of_runs(one.n_runs) if one.n_runs is not None else "copy from before a migration, or unreadable"
     step = "" if one.step is None else f", schema step {one.step}"
     return f"{one.file}  {one.made_at:%Y-%m-%d %H:%M} UTC  {one.n_bytes / 1e6:.1f} MB  {what}{step}"
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "csv", "excel", "json", "parquet")
 _BY_ENDING = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
+_LONGEST_CELL = 240
+"""Characters: the meaning of every table and column is shown whole."""
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What would move the cursor, colour the terminal or turn the direction of a line round."""
 
@@ -126,6 +128,8 @@ def _listing(options: argparse.Namespace, warehouse) -> pl.DataFrame:
 
 
 def _format(options: argparse.Namespace) -> str:
+    if options.format is None and options.out is not None and options.out.suffix.lower() in (".xlsx", ".xls"):
+        raise InputError("Workbooks are not written: --format excel --out FILE.csv makes a CSV that Excel reads.")
     chosen = options.format or (_BY_ENDING.get(options.out.suffix.lower(), "table") if options.out else "table")
     if chosen == "parquet" and options.out is None and sys.stdout.isatty():
         raise InputError("Parquet is not for a terminal: add --out FILE.parquet to the command.")
@@ -164,7 +168,8 @@ def _table(frame: pl.DataFrame) -> bytes:
         pl.Series(name, [value and _spelled(value) for value in frame[name]], dtype=pl.String) for name in texts
     )
     safe.columns = names
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=100, tbl_width_chars=200, tbl_hide_dataframe_shape=True):
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=_LONGEST_CELL, tbl_width_chars=200,
+                   tbl_hide_dataframe_shape=True):  # fmt: skip
         text = f"{safe}\n"
     return text.encode(sys.stdout.encoding or "utf-8", "replace")
 

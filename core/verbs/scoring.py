@@ -66,6 +66,9 @@ def take(options: argparse.Namespace) -> int:
             previews.append(score_imports.preview(warehouse, found, renamed))
         except InputError as error:
             failed.append(error)
+    named = {name for one in previews for name in (*one.names["name"], *one.rows["model"])}
+    for name in renamed.keys() - named:
+        warn(f"No file names a model '{name}', as --model says: check its spelling.")
     stored = None
     if not options.dry_run and previews and _is_wanted(options, previews):
         if renamed:
@@ -168,6 +171,8 @@ def compare(options: argparse.Namespace) -> int:
     from core.report import paired_figures, paired_words
     from core.warehouse import score_answers
 
+    if options.models[0] == options.models[1]:
+        raise InputError(f"{options.models[0]} is named twice. Name two models.")
     warehouse = existing_warehouse(options)
     answered = score_answers.answered(warehouse)
     for model in options.models:

@@ -154,7 +154,8 @@ def _opened(path: Path, unpacked: Path) -> Iterator[Path]:
         return
     if path.suffix.lower() != ".zip":
         raise WarehouseError(
-            f"{path} is neither a folder nor a .zip file. Name the folder `parcels` beside a warehouse."
+            f"{path} is neither a folder nor a .zip file. Name an export or a folder of parcels; files of scores are "
+            "taken by `python -m core scores import`."
         )
     make_folder(unpacked)
     try:

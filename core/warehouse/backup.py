@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from core.errors import InputError, ResourceError, WarehouseError
 from core.warehouse import copying, migrations, mirror
+from core.warehouse.integrity import read_all
 from core.warehouse.parcel_format import PARCEL_FILES, RUN_ID, is_parcel
 from core.warehouse.store import Warehouse, clear_errors, connect, folders_in, make_folder
 
@@ -66,6 +67,7 @@ def back_up(
             copy, part = folder / FILE, folder / "part.zip"
             copying.snapshot(warehouse.path, copy, warehouse.wait)
             step, n_runs = step_and_runs(copy)
+            _refuse_damaged(warehouse.path, copy)
             now = datetime.now(UTC)
             told = {"format": FORMAT, "made_at": now.isoformat(), "step": step, "n_runs": n_runs}
             with part.open("wb") as handle:
@@ -130,6 +132,17 @@ def manifest(file: Path, packed: zipfile.ZipFile) -> dict[str, Any]:
         return told
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise damaged(file, f"it has no readable {MANIFEST}: {error}") from error
+
+
+def _refuse_damaged(path: Path, copy: Path) -> None:
+    """A backup that no restore would take is found out now, while the parcels can still help."""
+    with clear_errors(copy), contextlib.closing(connect(copy, read_only=True, wait=1.0)) as connection:
+        unreadable = read_all(connection)[1]
+    if unreadable:
+        raise WarehouseError(
+            f"{path} is damaged, and a backup of it could not be restored. `python -m core ingest --rebuild` makes it "
+            "anew from the parcels; then back up."
+        )
 
 
 def damaged(file: Path, reason: str) -> WarehouseError:

@@ -16,7 +16,7 @@ from core.warehouse.moving import moving_parcels
 from core.warehouse.parcel_format import ROWS_OF_RUN, is_parcel
 from core.warehouse.parcels import ingest, insert
 from core.warehouse.replacing import Held, held, remove
-from core.warehouse.store import Warehouse, folders_in
+from core.warehouse.store import Warehouse, folders_in, is_there
 
 _log = logging.getLogger("workdim")
 
@@ -32,9 +32,11 @@ def rebuild(
     `<name>.before-rebuild`, or with the time behind that, so that no later rebuild replaces it, where anything was to
     be reported of it. Others may go on reading and writing until the last moment. Returns the ids of the runs
     that came from parcels; `progress` hears of parcels done and parcels in all. Raises WarehouseLocked where another
-    process does not let go of the old file, WarehouseError where that is of another program or of a newer Workdim.
+    process does not let go of the old file, WarehouseError where that is of another program, of a newer
+    Workdim, or a folder.
     """
     path = warehouse.path
+    is_there(path)  # a folder of that name is an error before anything is made
     beside = Warehouse(path.with_name(path.name + ".rebuild"), warehouse.wait)
     with moving_parcels(warehouse):
         remove(beside.path)
@@ -71,7 +73,7 @@ def take_over(
 ) -> None:
     """Replace these tables by those of the old file, each where it can be read."""
     for table in tables:
-        rows = old.read(table, f"SELECT * FROM {table}", report)
+        rows = old.read(table, f"SELECT * FROM {table}", lambda line: report(f"{line} The mirror's rows were taken."))
         if rows is not None:
             connection.execute(f"DELETE FROM {table}")
             insert_rows(connection, table, rows)

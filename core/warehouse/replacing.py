@@ -41,7 +41,9 @@ class Held:
         except duckdb.CatalogException:  # an earlier version had no such table
             return None
         except (WarehouseError, ResourceError, duckdb.Error) as error:
-            report(f"{what} could not be taken over: {str(error).splitlines()[0]}")
+            is_damage = isinstance(error, WarehouseError)  # its line advises what is being done here
+            reason = "its blocks are damaged" if is_damage else str(error).splitlines()[0].rstrip(".")
+            report(f"{what} cannot be read in the old warehouse: {reason}.")
             return None
 
     def refuse_newer(self) -> None:

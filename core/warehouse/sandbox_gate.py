@@ -42,8 +42,9 @@ def only_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.St
     if len(statements) > 1:
         raise QueryError(f"There are {len(statements)} statements. Type one SELECT statement at a time.")
     if statements[0].type not in _READS:
+        article = "An" if kinds[0][0] in "AEIOU" else "A"
         raise QueryError(
-            f"A {kinds[0]} statement is refused: the warehouse is only read here. Type one SELECT statement."
+            f"{article} {kinds[0]} statement is refused: the warehouse is only read here. Type one SELECT statement."
         )
     _refuse_the_engines_own(connection, statements[0])
     return statements[0]

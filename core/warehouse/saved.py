@@ -37,7 +37,9 @@ def save(warehouse: Warehouse, name: str, sql: str, note: str | None = None, rep
     with warehouse.write(mirrored=_TABLE) as connection:
         taken = connection.execute("SELECT 1 FROM saved_queries WHERE name = ?", [row.name]).fetchall()
         if taken and not replace:
-            raise InputError(f"A query '{row.name}' is saved already. Choose another name, or say that it is replaced.")
+            raise InputError(
+                f"A query '{row.name}' is saved already. Choose another name, or ask for it to be replaced (--replace)."
+            )
         connection.execute("INSERT OR REPLACE INTO saved_queries VALUES (?, ?, ?, ?)", list(astuple(row)))
     return row
 

@@ -14,6 +14,7 @@ import logging
 import os
 import random
 import re
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -338,8 +339,11 @@ def _explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceErro
             "`python -m core ingest`."
         )
     if "not a valid DuckDB" in text:
+        anew = ""
+        if folders_in(path.parent / "parcels"):
+            anew = ", or make it anew from the parcels beside it with `python -m core ingest --rebuild`"
         return WarehouseError(
-            f"{path} is not a DuckDB file. Move it away, or choose another warehouse with --warehouse."
+            f"{path} is not a DuckDB file. Move it away{anew}, or choose another warehouse with --warehouse."
         )
     if "with version number" in text or "storage version" in text:
         return WarehouseError(f"{path} was written by a newer DuckDB than {duckdb.__version__}: update duckdb.")
@@ -350,8 +354,11 @@ def _explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceErro
         )
     if "Corrupt database" in text or "Could not read enough bytes" in text:
         return WarehouseError(f"{path} is damaged. `python -m core ingest --rebuild` makes it anew from the parcels.")
-    if isinstance(error, (duckdb.IOException, duckdb.PermissionException)):
-        return ResourceError(f"The warehouse {path} cannot be used: {first.removeprefix('IO Error: ')}.")
+    is_of_the_log = isinstance(error, duckdb.TransactionException) and f'file "{wal(path)}"' in text
+    if isinstance(error, (duckdb.IOException, duckdb.PermissionException)) or is_of_the_log:
+        reason = first.rpartition("Error: ")[2].removeprefix("Failed to commit: ")
+        todo = f" Check the permissions of the file and of {path.parent}." if "Permission denied" in reason else ""
+        return ResourceError(f"The warehouse {path} cannot be used: {reason}.{todo}")
     return None
 
 
@@ -381,4 +388,6 @@ def _stamp(path: Path) -> tuple[int, int]:
         return 0, 0
     except OSError as error:
         raise ResourceError(f"The warehouse {path} cannot be used: {error.strerror or error}.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise WarehouseError(f"{path} is a folder. Name a file in it: --warehouse {path / 'workdim.duckdb'}.")
     return status.st_mtime_ns, status.st_size

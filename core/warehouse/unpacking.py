@@ -38,7 +38,7 @@ def unpack(file: Path, into: Path) -> None:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
         shutil.rmtree(into, ignore_errors=True)
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise WarehouseError(f"{file} cannot be unpacked ({reason}).") from error
+        raise WarehouseError(f"{file} cannot be unpacked ({reason}). Copy it again.") from error
     except WarehouseError:
         shutil.rmtree(into, ignore_errors=True)
         raise

@@ -55,6 +55,14 @@ def test_a_backup_comes_back_on_an_empty_machine(full, tmp_path):
     assert not list(full.backups.glob("*.part")) and not list(full.path.parent.glob(".workdim-*"))
 
 
+def test_a_damaged_warehouse_is_not_backed_up(full):
+    with full.path.open("r+b") as handle:
+        handle.truncate(full.path.stat().st_size // 2)
+    with pytest.raises(WarehouseError, match="is damaged.*ingest --rebuild"):
+        back_up(full)
+    assert not backups(full) and not list(full.backups.iterdir())
+
+
 def test_what_was_measured_since_is_not_lost(full, add_parcel):
     made = back_up(full)
     before = content(full)

@@ -102,8 +102,18 @@ def test_a_table_with_a_bad_block_comes_from_the_mirror_and_the_parcels(full):
             handle.write(b"garbage!" * 20)
     reports: list[str] = []
     rebuild(full, reports.append)
-    assert reports and all("\n" not in line for line in reports)
+    assert reports and all("\n" not in line and "--rebuild" not in line for line in reports)
+    assert any(line.startswith("saved_queries cannot be read") and "mirror" in line for line in reports)
     assert same(before, content(full))
+
+
+def test_a_folder_is_no_warehouse(full):
+    lose(full)
+    full.path.mkdir()
+    for use in (full.prepare, lambda: full.read("SELECT 1"), lambda: rebuild(full)):
+        with pytest.raises(WarehouseError, match=r"is a folder\. Name a file in it: --warehouse"):
+            use()
+    assert full.path.is_dir() and not list(full.path.parent.glob("*.rebuild*"))
 
 
 def test_a_rebuild_keeps_the_runs_whose_parcels_are_gone_or_damaged(full):

@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.warehouse import migrations
-from core.warehouse.store import Warehouse, default_path, folders_in
+from core.warehouse.store import Warehouse, default_path, folders_in, wal
 from tests.profiles import make_profile
 
 HOLD = """
@@ -144,6 +144,20 @@ def test_an_unusable_file_is_named_and_left_alone(warehouse, tmp_path, content, 
         assert "\n" not in str(caught.value)
         assert path.name in str(caught.value)
     assert path.read_bytes() == content
+
+
+def test_a_file_of_other_content_beside_parcels_is_made_anew_from_them(warehouse):
+    (warehouse.parcels / "a run").mkdir(parents=True)
+    warehouse.path.write_bytes(b"")
+    with pytest.raises(WarehouseError, match=r"`python -m core ingest --rebuild`"):
+        warehouse.read("SELECT 1")
+
+
+def test_a_log_that_cannot_be_written_is_named(warehouse):
+    warehouse.prepare()
+    with pytest.raises(ResourceError, match="cannot be used: .*wal"), warehouse.write() as connection:
+        wal(warehouse.path).mkdir()
+        connection.execute("CREATE TABLE t AS SELECT 1")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
