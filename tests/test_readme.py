@@ -40,7 +40,7 @@ def test_every_command_of_the_documents_is_understood(name, line):
 
 
 def test_the_readmes_query_finds_runs(tmp_path):
-    statement = next(shlex.split(line)[1] for line in commands("README.md") if line.startswith("sql \"SELECT"))
+    statement = next(shlex.split(line)[1] for line in commands("README.md") if line.startswith('sql "SELECT'))
     found = query(Warehouse(filled_warehouse(tmp_path)), statement).frame
     assert found.height > 1 and found["working_dimension"].null_count() < found.height
 

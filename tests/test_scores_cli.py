@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.warehouse import queries, score_imports
+from core.warehouse import queries, score_answers, score_imports
 from core.warehouse.aliases import aliases
 from core.warehouse.store import Warehouse
 from tests.conftest import run_core
@@ -72,6 +72,15 @@ def test_a_folder_gives_what_a_harness_wrote_below_it(path: Path, tmp_path: Path
     assert told["stored"]["n_taken"] == 1 and told["models"][0]["is_measured"]
     empty = run_core("scores", "import", str(path.parent / "parcels"), warehouse=path)
     assert empty.returncode == 2 and "There is no results*.json" in empty.stderr
+
+
+def test_answers_of_an_early_harness_are_told_their_benchmark(path: Path) -> None:
+    (early,) = Path(__file__).parent.glob("scores/genuine/0.4.2/*choice_a.jsonl")
+    bare = run_core("scores", "import", str(early), warehouse=path)
+    assert bare.returncode == 2 and bare.stderr.strip().endswith("--benchmark NAME does.")
+    done = run_core("scores", "import", str(early), "--benchmark", "word_choice_a", warehouse=path)
+    assert done.returncode == 0, done.stderr
+    assert score_answers.answered(Warehouse(path))["benchmark"].unique().to_list() == ["word_choice_a"]
 
 
 def test_a_name_is_mapped_with_the_import(path: Path, good: Path) -> None:

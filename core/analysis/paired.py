@@ -19,6 +19,8 @@ LEVEL = 0.05
 POWER = 0.80
 """With which a difference of `detectable` would have been told from chance."""
 QUESTION = ("benchmark", "metric", "filter")
+UNNAMED = "not stated"
+"""The filter of answers whose file names none."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,12 @@ def paired(a: pl.DataFrame, b: pl.DataFrame) -> Paired:
 
 
 def all_paired(a: pl.DataFrame, b: pl.DataFrame) -> list[tuple[dict[str, str], Paired]]:
-    """`paired` for every benchmark, metric and filter that both models answered questions of, in order of name."""
-    of_a, of_b = (frame.partition_by(QUESTION, as_dict=True) for frame in (a, b))
+    """`paired` for every benchmark, metric and filter that both models answered questions of, in order of name.
+
+    Where one model's only filter has no name, as in files of earlier harnesses, it is taken for the other's only one.
+    """
+    named = (_filter_named(a, b), _filter_named(b, a))
+    of_a, of_b = (frame.partition_by(QUESTION, as_dict=True) for frame in named)
     found = []
     for key in sorted(of_a.keys() & of_b.keys(), key=str):
         if not of_a[key].join(of_b[key], on="doc_hash", how="semi").is_empty():
@@ -120,6 +126,18 @@ def mcnemar(only_a: int, only_b: int) -> float:
 def _once_each(answers: pl.DataFrame) -> pl.DataFrame:
     """doc_hash, mean value and number of repetitions, in the order of the hashes: sums do not depend on the file's."""
     return answers.group_by("doc_hash").agg(pl.col("value").mean(), repeats=pl.len()).sort("doc_hash")
+
+
+def _filter_named(answers: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """`answers`, their unnamed filter by the name that the other model's has, wherever each of the two has one only."""
+    keys = ["benchmark", "metric"]
+
+    def only(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.group_by(keys).agg(pl.col("filter").first(), n=pl.col("filter").n_unique()).filter(n=1).drop("n")
+
+    pairs = only(answers).filter(filter=UNNAMED).join(only(others), on=keys, suffix="_of_other")
+    joined = answers.join(pairs.drop("filter"), on=keys, how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce("filter_of_other", "filter").alias("filter")).select(answers.columns)
 
 
 def _is_right_or_wrong(answers: pl.DataFrame) -> bool:

@@ -100,7 +100,7 @@ def _model(name: str) -> str | None:
 
 def _benchmark(given: Given) -> str:
     found = _NAME.fullmatch(given.name.replace("\\", "/").rsplit("/", 1)[-1])
-    stated = given.mapping.get(BENCHMARK) or (found[1] if found else None)
+    stated = found[1] if found else given.mapping.get(BENCHMARK)
     try:
         return label(stated, "benchmark")
     except Skip as skip:

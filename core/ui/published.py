@@ -129,7 +129,7 @@ def score_notes(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark 
         note = _("Scores from {source}, licence: {licence}, as of {date}.").format(
             source=plain(row["score_source"]),
             licence=plain(row["score_licence"] or "–"),
-            date=row["score_as_of"] or "–",
+            date=plain(row["score_as_of"] or "–"),
         )
         flags = (row["score_flags"] or "").replace("_", " ").replace(";", "; ")
         remarks = _("Remarks on them: {flags}.").format(flags=plain(flags)) if flags else ""

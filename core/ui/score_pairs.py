@@ -47,6 +47,9 @@ def show() -> None:
           "makes one hard for both cancels out. The detectable difference is the smallest true one that would show "
           "with 80 % probability.")
     )  # fmt: skip
+    st.caption(
+        _("Files of single answers tell no number of shots and no chat template: compare runs of equal settings.")
+    )
     if len(found) > 1:
         st.caption(paired_words.caution(len(found), reader))
     twice = answered.filter(answered["model"].is_in([first, second]) & (answered["n_files"] > 1))

@@ -35,6 +35,8 @@ def add(verb) -> None:
     taken.add_argument("--model", action="append", default=[], metavar="[NAME=]REFERENCE",
                        help="the model that a name in the files means (repeatable); without NAME, the model of files "
                        "that name none")  # fmt: skip
+    taken.add_argument("--benchmark", metavar="NAME", help="the benchmark of samples files whose name does not "
+                       "tell it: those of harness versions before 0.4.3")  # fmt: skip
     taken.add_argument("--yes", action="store_true", help="do not ask before storing")
     inner("list", listed, "the files that were imported")
     removed = inner("remove", remove, "take an imported file out again", has_json=False)
@@ -54,16 +56,20 @@ def add(verb) -> None:
 def take(options: argparse.Namespace) -> int:
     """Each file is stored whole or not at all; one that cannot be read keeps no other from being stored."""
     from core.report import import_report
-    from core.scores.reading import MODEL, read_scores
+    from core.scores.reading import BENCHMARK, MODEL, Unnamed, read_scores
     from core.warehouse import aliases, score_imports
 
     warehouse = chosen_warehouse(options)
     renamed, model = _models(options.model)
+    stated = {key: name for key, name in ((MODEL, model), (BENCHMARK, options.benchmark)) if name}
     previews, failed = [], []
     for file in _files(options.files):
         try:
-            found = read_scores(_shown(file), _content(file), {MODEL: model} if model else None)
+            found = read_scores(_shown(file), _content(file), stated)
             previews.append(score_imports.preview(warehouse, found, renamed))
+        except Unnamed as error:
+            option = "--model" if error.key == MODEL else "--benchmark"
+            failed.append(InputError(f"{error} {option} NAME does."))
         except InputError as error:
             failed.append(error)
     stored = None
