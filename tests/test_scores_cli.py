@@ -137,6 +137,10 @@ def test_two_models_are_compared(path: Path) -> None:
         run_core("scores", "compare", "o/a", "o/b", "--benchmark", "arc_easy", "--json", warehouse=path).stdout
     )
     assert told["only_a_right"] == 20 and told["is_told_apart"] and told["difference"] == pytest.approx(2 / 3)
+    assert "several files" not in done.stdout
+    score_imports.store(Warehouse(path), score_file(samples=answers("o/a", {"q0": 1, "q1": 0}), name="again"))
+    again = run_core("scores", "compare", "o/a", "o/b", "--benchmark", "arc_easy", warehouse=path)
+    assert "over 2 common questions" in again.stdout and "the file imported last counts: arc_easy." in again.stdout
     other = run_core("scores", "compare", "o/a", "o/b", "--benchmark", "piqa", warehouse=path)
     assert other.returncode == 2 and "Answered: arc_easy acc" in other.stderr
     unknown = run_core("scores", "compare", "o/a", "o/c", "--benchmark", "arc_easy", warehouse=path)

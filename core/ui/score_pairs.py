@@ -54,5 +54,4 @@ def show() -> None:
         st.caption(paired_words.caution(len(found), reader))
     twice = answered.filter(answered["model"].is_in([first, second]) & (answered["n_files"] > 1))
     if not twice.is_empty():
-        line = _("Where answers to a benchmark came in several files, the file imported last counts: {names}.")
-        st.caption(line.format(names=plain(_(", ").join(twice["benchmark"].unique().sort()))))
+        st.caption(plain(paired_words.newest_counts(twice["benchmark"].unique().sort().to_list(), reader)))

@@ -14,6 +14,8 @@ from core.verbs.chosen import chosen_warehouse, existing_warehouse, fail, warn
 
 IN_FOLDERS = ("results*.json", "samples_*.jsonl")
 """What a harness writes below its output folder."""
+FEW = 12
+"""Names that a message lists."""
 
 
 def add(verb) -> None:
@@ -189,7 +191,8 @@ def compare(options: argparse.Namespace) -> int:
         asked_of = [row for row in answered.to_dicts() if row["model"] in options.models]
         there = sorted({f"{row['benchmark']} {row['metric']}" for row in asked_of})
         asked = " ".join(part for part in (options.benchmark, options.metric) if part)
-        raise InputError(f"The two have no question of {asked} in common. Answered: {', '.join(there)}.")
+        more = f" and {len(there) - FEW} more" if len(there) > FEW else ""
+        raise InputError(f"The two have no question of {asked} in common. Answered: {', '.join(there[:FEW])}{more}.")
     if options.json:
         judged = [{"difference": one.difference, "is_told_apart": one.is_told_apart} for _, one in found]
         told = [key | asdict(one) | more for (key, one), more in zip(found, judged, strict=True)]
@@ -200,6 +203,9 @@ def compare(options: argparse.Namespace) -> int:
         print("\n  ".join(paired_words.statement(paired_figures.benchmark_label(key), first, second, one, "en")))
     if len(found) > 1:
         print(paired_words.caution(len(found), "en"))
+    asked_of = answered.filter(answered["model"].is_in(options.models), benchmark=options.benchmark)
+    if asked_of.filter(asked_of["n_files"] > 1).height:
+        print(paired_words.newest_counts([options.benchmark], "en"))
     return 0
 
 
