@@ -13,14 +13,13 @@ import polars as pl
 from scipy.special import ndtri, stdtrit
 
 from core.errors import InputError
+from core.tables import NOT_STATED
 
 LEVEL = 0.05
 """Two-sided: intervals hold 95 percent, and a difference counts from p < 0.05 on."""
 POWER = 0.80
 """With which a difference of `detectable` would have been told from chance."""
 QUESTION = ("benchmark", "metric", "filter")
-UNNAMED = "not stated"
-"""The filter of answers whose file names none."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _filter_named(answers: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     def only(frame: pl.DataFrame) -> pl.DataFrame:
         return frame.group_by(keys).agg(pl.col("filter").first(), n=pl.col("filter").n_unique()).filter(n=1).drop("n")
 
-    pairs = only(answers).filter(filter=UNNAMED).join(only(others), on=keys, suffix="_of_other")
+    pairs = only(answers).filter(filter=NOT_STATED).join(only(others), on=keys, suffix="_of_other")
     joined = answers.join(pairs.drop("filter"), on=keys, how="left", maintain_order="left")
     return joined.with_columns(pl.coalesce("filter_of_other", "filter").alias("filter")).select(answers.columns)
 

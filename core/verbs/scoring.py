@@ -203,8 +203,8 @@ def compare(options: argparse.Namespace) -> int:
         print("\n  ".join(paired_words.statement(paired_figures.benchmark_label(key), first, second, one, "en")))
     if len(found) > 1:
         print(paired_words.caution(len(found), "en"))
-    asked_of = answered.filter(answered["model"].is_in(options.models), benchmark=options.benchmark)
-    if asked_of.filter(asked_of["n_files"] > 1).height:
+    theirs = answered.filter(answered["model"].is_in(options.models), benchmark=options.benchmark)
+    if theirs.filter(theirs["n_files"] > 1).height:
         print(paired_words.newest_counts([options.benchmark], "en"))
     return 0
 
