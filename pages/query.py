@@ -4,7 +4,7 @@ guard()
 
 import streamlit as st
 
-from core.ui import language, query_editor, query_result, query_run, query_schema, reads, states
+from core.ui import language, query_editor, query_result, query_run, query_schema
 
 _ = language.translator()
 
@@ -12,7 +12,6 @@ st.title(_("Query"))
 st.markdown(
     _("Ask the warehouse anything in SQL. A query only reads: it changes nothing and sees no files or networks.")
 )
-states.stop_if_no_runs(reads.listing())
 
 asking, beside = st.columns([4, 3], gap="large")
 with asking:

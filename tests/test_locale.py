@@ -3,6 +3,7 @@
 import ast
 import re
 import string
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,15 @@ def _report_in_japanese() -> list[Message]:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_catalogues_hold_no_unsure_translation(language):
     assert not [message.id for message in catalogue(language) if message.fuzzy and message.id]
+
+
+def test_a_sentence_stands_in_one_catalogue_and_is_used():
+    kept = []
+    for path in sorted((FOLDER / "ja" / "LC_MESSAGES").glob("*.po")):
+        with path.open("rb") as file:
+            kept += [message.id for message in read_po(file, locale="ja") if message.id]
+    assert [text for text, n in Counter(kept).items() if n > 1] == []
+    assert sorted(set(kept) - set(MESSAGES)) == []
 
 
 def test_english_is_the_message_itself():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.warehouse import queries, score_imports
+from core.warehouse import queries, score_answers, score_imports
 from core.warehouse.aliases import aliases
 from core.warehouse.store import Warehouse
 from tests.conftest import run_core
@@ -72,6 +72,15 @@ def test_a_folder_gives_what_a_harness_wrote_below_it(path: Path, tmp_path: Path
     assert told["stored"]["n_taken"] == 1 and told["models"][0]["is_measured"]
     empty = run_core("scores", "import", str(path.parent / "parcels"), warehouse=path)
     assert empty.returncode == 2 and "There is no results*.json" in empty.stderr
+
+
+def test_answers_of_an_early_harness_are_told_their_benchmark(path: Path) -> None:
+    (early,) = Path(__file__).parent.glob("scores/genuine/0.4.2/*choice_a.jsonl")
+    bare = run_core("scores", "import", str(early), warehouse=path)
+    assert bare.returncode == 2 and bare.stderr.strip().endswith("--benchmark NAME does.")
+    done = run_core("scores", "import", str(early), "--benchmark", "word_choice_a", warehouse=path)
+    assert done.returncode == 0, done.stderr
+    assert score_answers.answered(Warehouse(path))["benchmark"].unique().to_list() == ["word_choice_a"]
 
 
 def test_a_name_is_mapped_with_the_import(path: Path, good: Path) -> None:
@@ -140,6 +149,10 @@ def test_two_models_are_compared(path: Path) -> None:
         run_core("scores", "compare", "o/a", "o/b", "--benchmark", "arc_easy", "--json", warehouse=path).stdout
     )
     assert told["only_a_right"] == 20 and told["is_told_apart"] and told["difference"] == pytest.approx(2 / 3)
+    assert "several files" not in done.stdout
+    score_imports.store(Warehouse(path), score_file(samples=answers("o/a", {"q0": 1, "q1": 0}), name="again"))
+    again = run_core("scores", "compare", "o/a", "o/b", "--benchmark", "arc_easy", warehouse=path)
+    assert "over 2 common questions" in again.stdout and "the file imported last counts: arc_easy." in again.stdout
     other = run_core("scores", "compare", "o/a", "o/b", "--benchmark", "piqa", warehouse=path)
     assert other.returncode == 2 and "Answered: arc_easy acc" in other.stderr
     unknown = run_core("scores", "compare", "o/a", "o/c", "--benchmark", "arc_easy", warehouse=path)

@@ -123,6 +123,10 @@ def test_what_does_not_go_together_is_said(path: Path, arguments: list[str]):
 def test_an_output_that_cannot_be_written_is_one_line(path: Path, tmp_path: Path):
     assert "cannot be written" in refused(path, "SELECT 1", "--out", str(tmp_path / "gone" / "x.csv"))
     assert list(tmp_path.iterdir()) == []
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert "cannot be written" in refused(path, "SELECT 1", "--out", str(folder))
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the children of a process are read from /proc")

@@ -13,6 +13,7 @@ import polars as pl
 from scipy.special import ndtri, stdtrit
 
 from core.errors import InputError
+from core.tables import NOT_STATED
 
 LEVEL = 0.05
 """Two-sided: intervals hold 95 percent, and a difference counts from p < 0.05 on."""
@@ -95,8 +96,12 @@ def paired(a: pl.DataFrame, b: pl.DataFrame) -> Paired:
 
 
 def all_paired(a: pl.DataFrame, b: pl.DataFrame) -> list[tuple[dict[str, str], Paired]]:
-    """`paired` for every benchmark, metric and filter that both models answered questions of, in order of name."""
-    of_a, of_b = (frame.partition_by(QUESTION, as_dict=True) for frame in (a, b))
+    """`paired` for every benchmark, metric and filter that both models answered questions of, in order of name.
+
+    Where one model's only filter has no name, as in files of earlier harnesses, it is taken for the other's only one.
+    """
+    named = (_filter_named(a, b), _filter_named(b, a))
+    of_a, of_b = (frame.partition_by(QUESTION, as_dict=True) for frame in named)
     found = []
     for key in sorted(of_a.keys() & of_b.keys(), key=str):
         if not of_a[key].join(of_b[key], on="doc_hash", how="semi").is_empty():
@@ -120,6 +125,18 @@ def mcnemar(only_a: int, only_b: int) -> float:
 def _once_each(answers: pl.DataFrame) -> pl.DataFrame:
     """doc_hash, mean value and number of repetitions, in the order of the hashes: sums do not depend on the file's."""
     return answers.group_by("doc_hash").agg(pl.col("value").mean(), repeats=pl.len()).sort("doc_hash")
+
+
+def _filter_named(answers: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """`answers`, their unnamed filter by the name that the other model's has, wherever each of the two has one only."""
+    keys = ["benchmark", "metric"]
+
+    def only(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.group_by(keys).agg(pl.col("filter").first(), n=pl.col("filter").n_unique()).filter(n=1).drop("n")
+
+    pairs = only(answers).filter(filter=NOT_STATED).join(only(others), on=keys, suffix="_of_other")
+    joined = answers.join(pairs.drop("filter"), on=keys, how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce("filter_of_other", "filter").alias("filter")).select(answers.columns)
 
 
 def _is_right_or_wrong(answers: pl.DataFrame) -> bool:

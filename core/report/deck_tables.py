@@ -144,7 +144,9 @@ def _score_title(material: Material) -> str:
     chosen = _benchmark(material)
     if chosen is None:
         return _("Published score")
-    name = wording.benchmark_name(chosen["benchmark"], chosen["metric"], chosen["n_shot"], material.language)
+    name = wording.benchmark_name(
+        chosen["benchmark"], chosen["metric"], chosen["n_shot"], material.language, chosen["filter"]
+    )
     if material.pilot is None:
         return name
     is_exploratory = pilot_words.is_exploratory(chosen, material.pilot.pilot)

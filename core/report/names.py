@@ -8,9 +8,7 @@ from __future__ import annotations
 import re
 
 from core.locale import translator
-
-NOT_STATED = "not stated"
-"""What a source writes where it does not say something."""
+from core.tables import NOT_STATED
 
 
 def _(message: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.analysis.paired import Paired
 from core.locale import translator
 from core.report.numbers import number, with_interval
@@ -30,6 +32,13 @@ def caution(n: int, language: str) -> str:
     _ = translator(language)
     line = _("Comparisons: {n}. Of models that are alike, about one in twenty would be told apart by chance.")
     return line.format(n=n)
+
+
+def newest_counts(benchmarks: Sequence[str], language: str) -> str:
+    """Of which benchmarks a model has answers in several files, and which of them are compared."""
+    _ = translator(language)
+    line = _("Where answers to a benchmark came in several files, the file imported last counts: {names}.")
+    return line.format(names=_(", ").join(benchmarks))
 
 
 def p_text(p: float | None) -> str:

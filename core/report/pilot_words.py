@@ -134,9 +134,7 @@ def _expectation_open(known: Evidence, needed: int, language: str) -> str:
 def benchmark_line(benchmark: Benchmark, language: str) -> str:
     """`lambada_openai (acc, 0-shot); a higher score is the better one`."""
     _ = translator(language)
-    name = wording.benchmark_name(benchmark.name, benchmark.metric, benchmark.n_shot, language)
-    if benchmark.filter is not None:
-        name = _(", ").join([name, benchmark.filter])
+    name = wording.benchmark_name(benchmark.name, benchmark.metric, benchmark.n_shot, language, benchmark.filter)
     direction = _("a higher score is the better one") if benchmark.higher_is_better else _(
         "a lower score is the better one")  # fmt: skip
     return _("; ").join([name, direction])

@@ -18,7 +18,7 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
         "final_pre_norm": _("Final dimension before the norm, estimated (d2, {cloud}, N={n})"),
         "final_post_norm": _("Final dimension after the norm, estimated (d2, {cloud}, N={n})"),
     }
-    score = wording.benchmark_name(data.benchmark, data.metric, data.n_shot, language)
+    score = wording.benchmark_name(data.benchmark, data.metric, data.n_shot, language, data.filter)
     unit = {"percent": "%"}.get(data.unit, data.unit)
     details = {"cloud": wording.cloud_name(data.cloud, language), "n": wording.size_range(data.n_points)}
     figure = frame(names[data.dimension].format(**details), f"{score} [{unit}]" if unit else score)

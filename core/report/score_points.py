@@ -43,6 +43,7 @@ class RankingData:
     cloud: str
     benchmark: str
     metric: str
+    filter: str
     n_shot: int | None
     unit: str
     n_points: tuple[int, int]
@@ -84,6 +85,7 @@ def ranking_points(
         cloud=cloud,
         benchmark=str(benchmark["benchmark"]),
         metric=str(benchmark["metric"] or ""),
+        filter=str(benchmark["filter"] or ""),
         n_shot=shots if isinstance(shots := benchmark["n_shot"], int) else None,
         unit=rows["unit"][0] if len(rows) else "",
         n_points=group.n_points,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core.locale import translator
-from core.report.names import NOT_STATED
 from core.report.numbers import number
+from core.tables import NOT_STATED
 
 
 def no_score(language: str) -> str:
@@ -65,10 +65,14 @@ def variant(dtype: str | None, chat_template: bool | None, language: str) -> str
     return _(", ").join(part for part in (stated(dtype, language), templates[chat_template]) if part)
 
 
-def benchmark_name(benchmark: str, metric: str | None, n_shot: int | None, language: str) -> str:
-    """`arc_easy (acc, 5-shot)`: scores of other metrics or shots are other scores."""
+def benchmark_name(
+    benchmark: str, metric: str | None, n_shot: int | None, language: str, filter: str | None = None
+) -> str:
+    """`gsm8k (exact_match, strict-match, 5-shot)`: scores of other metrics, filters or shots are other scores."""
     _ = translator(language)
     details = [_("metric not stated") if metric == NOT_STATED else metric] if metric else []
+    if filter and filter not in ("none", NOT_STATED):
+        details.append(filter)
     if n_shot is not None:
         details.append(_("{n}-shot").format(n=n_shot))
     named = _("{quantity} ({details})")

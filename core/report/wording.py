@@ -11,7 +11,7 @@ from typing import Any
 
 from core.locale import translator
 from core.report.meanings import check_meaning, qualifier_meaning
-from core.report.names import NOT_STATED, control_name, estimator_name, estimator_symbol, name
+from core.report.names import control_name, estimator_name, estimator_symbol, name
 from core.report.numbers import number, rounded, size_range, with_interval
 from core.report.scores import benchmark_name, no_score, score_remarks, score_text, stated, variant
 from core.report.verdicts import (
@@ -26,7 +26,7 @@ from core.report.verdicts import (
 )
 
 __all__ = [
-    "NOT_STATED", "benchmark_name", "check_meaning", "control_name", "estimator_name", "estimator_symbol", "limits_of",
+    "benchmark_name", "check_meaning", "control_name", "estimator_name", "estimator_symbol", "limits_of",
     "name", "no_score", "number", "outcome_short", "outcome_text", "phase_name", "qualifier_meaning", "qualifier_text",
     "rounded", "score_remarks", "score_text", "shows_shape", "size_range", "stated", "variant", "verdict_short",
     "verdict_text", "verdict_word", "with_interval",

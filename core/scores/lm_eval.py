@@ -15,9 +15,9 @@ from core.scores.given import Given
 from core.scores.metrics import higher_is_better, unit_of
 from core.scores.one_model import is_metric, origin_of, refuse_no_metric, score_value
 from core.scores.origin import Origin, left_out, propose
-from core.scores.proposal import NOT_STATED, Proposed, Remark, ScoreFile
+from core.scores.proposal import Proposed, Remark, ScoreFile
 from core.scores.strict_json import Twice, section
-from core.tables import ScoreRow
+from core.tables import NOT_STATED, ScoreRow
 
 FORMAT = "lm_eval"
 SUITE = "lm_eval"

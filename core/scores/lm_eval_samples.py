@@ -18,9 +18,9 @@ from core.errors import InputError
 from core.scores.cells import Remarks, Skip, cut, json_number, label
 from core.scores.given import BENCHMARK, Given, Unnamed
 from core.scores.one_model import repository_of
-from core.scores.proposal import NOT_STATED, Remark, ScoreFile
+from core.scores.proposal import Remark, ScoreFile
 from core.scores.strict_json import parse
-from core.tables import ScoreSampleRow
+from core.tables import NOT_STATED, ScoreSampleRow
 
 FORMAT = "lm_eval_samples"
 MAX_LINE = 16 * 2**20
@@ -101,7 +101,7 @@ def _model(name: str) -> str | None:
 
 def _benchmark(given: Given) -> str:
     found = _NAME.fullmatch(given.name.replace("\\", "/").rsplit("/", 1)[-1])
-    stated = given.mapping.get(BENCHMARK) or (found[1] if found else None)
+    stated = found[1] if found else given.mapping.get(BENCHMARK)
     try:
         return label(stated, "benchmark")
     except Skip as skip:

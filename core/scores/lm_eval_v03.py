@@ -11,9 +11,9 @@ from core.scores.given import Given
 from core.scores.metrics import higher_is_better, unit_of
 from core.scores.one_model import is_metric, origin_of, refuse_no_metric, score_value
 from core.scores.origin import Origin, left_out, propose
-from core.scores.proposal import NOT_STATED, Proposed, Remark, ScoreFile
-from core.scores.strict_json import section
-from core.tables import ScoreRow
+from core.scores.proposal import Proposed, Remark, ScoreFile
+from core.scores.strict_json import Twice, section
+from core.tables import NOT_STATED, ScoreRow
 
 FORMAT = "lm_eval_v03"
 SUITE = "lm_eval_v03"
@@ -36,7 +36,8 @@ def read(given: Given, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
 def _values(data: dict[str, Any], origin: Origin) -> Iterator[Proposed]:
     for task, values in section(data, "results").items():
         if not isinstance(values, dict):
-            yield left_out(f"results / {cut(task)}", origin.named, task, "not_a_task", values)
+            code = "value_twice" if isinstance(values, Twice) else "not_a_task"
+            yield left_out(f"results / {cut(task)}", origin.named, task, code, values)
             continue
         for metric in filter(lambda metric: is_metric(metric, values), values):
             at = f"results / {cut(task)} / {cut(metric)}"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from core.scores.cells import Cell, Remarks, Skip, cut, label, optional_label
-from core.scores.proposal import NOT_STATED, Proposed, Remark
-from core.tables import ScoreRow
+from core.scores.proposal import Proposed, Remark
+from core.tables import NOT_STATED, ScoreRow
 
 _LOCAL = re.compile(r"[/~.\\]|[A-Za-z]:[\\/]|file:")
 

@@ -25,9 +25,9 @@ from core.scores.cells import (
 from core.scores.gathering import gathered
 from core.scores.given import Given
 from core.scores.origin import Origin, dtype_named, model_named, propose
-from core.scores.proposal import NOT_STATED, Proposed, Remark, ScoreFile
+from core.scores.proposal import Proposed, Remark, ScoreFile
 from core.scores.table import Table, left_out_line
-from core.tables import ScoreRow
+from core.tables import NOT_STATED, ScoreRow
 
 FORMAT = "csv"
 COLUMNS: dict[str, str] = {

@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 
 from core.tables import ScoreRow, ScoreSampleRow
 
-NOT_STATED = "not stated"
-"""Of a metric, filter, suite, unit or licence that the file does not name."""
-
 
 @dataclass(frozen=True)
 class Remark:

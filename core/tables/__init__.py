@@ -22,9 +22,18 @@ from core.tables.measured import (
     RunSummaryRow,
     TokenResultRow,
 )
-from core.tables.scored import SCORE_KEYS, ModelAliasRow, SavedQueryRow, ScoreFileRow, ScoreRow, ScoreSampleRow
+from core.tables.scored import (
+    NOT_STATED,
+    SCORE_KEYS,
+    ModelAliasRow,
+    SavedQueryRow,
+    ScoreFileRow,
+    ScoreRow,
+    ScoreSampleRow,
+)
 
 __all__ = [
+    "NOT_STATED",
     "SCORE_KEYS",
     "TABLES",
     "CorpusRow",

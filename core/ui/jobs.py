@@ -25,10 +25,11 @@ _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "faile
 
 def show() -> None:
     """Every job with what can be done about it; drawn anew each second as long as one is alive."""
+    _ = language.translator()
     alive = [one.job.job_id for one in _standings() if one.state in _LIVE]
     expects = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
     if expects and not alive:
-        st.caption(language.translator()("The measurements of the pilot appear here in a few seconds."))
+        st.caption(_("The measurements of the pilot appear here in a few seconds."))
     st.fragment(_cards, run_every=1.0 if alive or expects else None)(alive)
 
 

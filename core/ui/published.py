@@ -16,7 +16,6 @@ from core.report.pilot_words import is_exploratory
 from core.ui import inputs, language
 from core.ui.pilots import with_own_score
 from core.ui.plain import plain
-from core.warehouse.scores import NOT_STATED
 
 Benchmark = dict[str, Any]
 """A row of `ranking.benchmarks`."""
@@ -74,9 +73,10 @@ def _key(row: Benchmark) -> str:
 
 def _benchmark_label(row: Benchmark, pilot: Pilot | None = None) -> str:
     _ = language.translator()
-    name = wording.benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language.current())
-    told = (name, row["suite"], None if row["filter"] in ("none", NOT_STATED) else row["filter"])
-    label = _("{name} (models: {n})").format(name=_(", ").join(part for part in told if part), n=row["n_models"])
+    reader = language.current()
+    name = wording.benchmark_name(row["benchmark"], row["metric"], row["n_shot"], reader, row["filter"])
+    told = _(", ").join(part for part in (name, row["suite"]) if part)
+    label = _("{name} (models: {n})").format(name=told, n=row["n_models"])
     if pilot is None:
         return label
     mark = _("not pre-registered (exploratory)") if is_exploratory(row, pilot) else _("pre-registered")
@@ -129,7 +129,7 @@ def score_notes(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark 
         note = _("Scores from {source}, licence: {licence}, as of {date}.").format(
             source=plain(row["score_source"]),
             licence=plain(row["score_licence"] or "–"),
-            date=row["score_as_of"] or "–",
+            date=plain(row["score_as_of"] or "–"),
         )
         flags = (row["score_flags"] or "").replace("_", " ").replace(";", "; ")
         remarks = _("Remarks on them: {flags}.").format(flags=plain(flags)) if flags else ""

@@ -34,7 +34,11 @@ def _rows(result: SqlResult) -> None:
         st.warning(line.format(n=f"{n:,}"), icon=":material/content_cut:")
     told = _("Rows: {n}, columns: {columns}, in {seconds} seconds.")
     st.caption(told.format(n=f"{n:,}", columns=result.frame.width, seconds=f"{result.seconds:.2f}"))
-    st.dataframe(result.frame, hide_index=True, placeholder="–", key="query rows shown")
+    if n == 0:  # the word that Streamlit writes into an empty table is in no language but its own
+        st.info(_("No row answers this question. Its columns would be: {names}.").format(
+            names=plain(_(", ").join(result.frame.columns))))  # fmt: skip
+    else:
+        st.dataframe(result.frame, hide_index=True, placeholder="–", key="query rows shown")
 
 
 def _files(frame: pl.DataFrame) -> None:

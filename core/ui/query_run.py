@@ -37,6 +37,7 @@ class _UnderWay:
 
 def start(asked: Asked) -> None:
     """Run a statement in place of the one under way, and give it a moment to be done."""
+    _ = language.translator()
     _stop()
     st.session_state.pop(_ANSWER, None)
     try:
@@ -45,7 +46,7 @@ def start(asked: Asked) -> None:
         _keep(asked.sql, None, str(error))
         return
     st.session_state[_UNDER_WAY] = _UnderWay(running, asked.seconds)
-    with st.spinner(language.translator()("The query is running.")):
+    with st.spinner(_("The query is running.")):
         while not running.is_done() and running.elapsed() < WAITED_FOR:
             time.sleep(0.02)
 

@@ -25,7 +25,7 @@ def show() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox(
             _("File to remove"), list(rows), key="scores to remove", width=480,
-            format_func=lambda sha: f"{rows[sha]['file_name']} · {times.local(rows[sha]['imported_at'])}",
+            format_func=lambda sha: f"{rows[sha]['file_name']} · {times.local(rows[sha]['imported_at'])} · {sha[:12]}",
         )  # fmt: skip
         with st.popover(_("Remove"), icon=":material/delete:"):
             line = _("All scores and single answers of {name} leave the warehouse. The file itself is not touched, and "

@@ -11,7 +11,7 @@ import streamlit as st
 from core.errors import InputError
 from core.report import import_figures, import_words, score_words
 from core.scores.proposal import ScoreFile
-from core.scores.reading import MODEL, read_scores, template
+from core.scores.reading import BENCHMARK, MODEL, read_scores, template
 from core.ui import inputs, language, reads, score_tables, times
 from core.ui.plain import plain
 from core.warehouse import score_imports
@@ -38,8 +38,12 @@ def show() -> None:
     )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="bottom"):
         model = st.text_input(
-            _("Model of files that name none"), key="scores model", width=400,
+            _("Model of files that name none"), key="scores model", width=300,
             placeholder="owner/name", help=_("Samples files of a harness do not say which model answered."),
+        )  # fmt: skip
+        benchmark = st.text_input(
+            _("Benchmark of files that name none"), key="scores benchmark", width=300,
+            help=_("Samples files of a harness before version 0.4.3 do not tell it by their names."),
         )  # fmt: skip
         st.download_button(
             _("Template for a table (CSV)"), template(), "workdim_scores.csv", "text/csv", on_click="ignore",
@@ -50,12 +54,12 @@ def show() -> None:
     if not files:
         st.info(_("No file is chosen. Files that are stored already are under Imported files."))
         return
-    previews = _previews(files, model.strip())
+    previews = _previews(files, {MODEL: model.strip(), BENCHMARK: benchmark.strip()})
     if previews:
         _show(previews)
 
 
-def _previews(files: Sequence[Any], model: str) -> list[Preview]:
+def _previews(files: Sequence[Any], stated: dict[str, str]) -> list[Preview]:
     """What each file would bring; those that cannot be read say why. Each is read once in a session."""
     _ = language.translator()
     known: dict[tuple, ScoreFile | str] = st.session_state.get(_READ, {})
@@ -64,12 +68,12 @@ def _previews(files: Sequence[Any], model: str) -> list[Preview]:
     read, previews, version = {}, {}, reads.warehouse().version()
     with st.empty():
         for n, file in enumerate(files):
-            key = (file.file_id, model)
+            key = (file.file_id, *stated.values())
             if key not in known:
                 line = _("Reading {name}: {n} of {total} files")
                 line = line.format(name=plain(file.name), n=n + 1, total=len(files))
                 st.progress(n / len(files), text=line)
-            read[key] = known[key] if key in known else _read(file, model)
+            read[key] = known[key] if key in known else _read(file, stated)
             previews[*key, version] = seen[*key, version] if (*key, version) in seen else _preview(read[key])
         st.write("")
     st.session_state[_READ], st.session_state[_PREVIEWS] = read, previews
@@ -78,9 +82,9 @@ def _previews(files: Sequence[Any], model: str) -> list[Preview]:
     return [found for found in previews.values() if isinstance(found, Preview)]
 
 
-def _read(file: Any, model: str) -> ScoreFile | str:
+def _read(file: Any, stated: dict[str, str]) -> ScoreFile | str:
     try:
-        return read_scores(file.name, file.getvalue(), {MODEL: model} if model else None)
+        return read_scores(file.name, file.getvalue(), {key: name for key, name in stated.items() if name})
     except InputError as error:
         return str(error)
 

@@ -47,9 +47,11 @@ def show() -> None:
           "makes one hard for both cancels out. The detectable difference is the smallest true one that would show "
           "with 80 % probability.")
     )  # fmt: skip
+    st.caption(
+        _("Files of single answers tell no number of shots and no chat template: compare runs of equal settings.")
+    )
     if len(found) > 1:
         st.caption(paired_words.caution(len(found), reader))
     twice = answered.filter(answered["model"].is_in([first, second]) & (answered["n_files"] > 1))
     if not twice.is_empty():
-        line = _("Where answers to a benchmark came in several files, the file imported last counts: {names}.")
-        st.caption(line.format(names=plain(_(", ").join(twice["benchmark"].unique().sort()))))
+        st.caption(plain(paired_words.newest_counts(twice["benchmark"].unique().sort().to_list(), reader)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -150,6 +151,8 @@ def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
         beside.write_bytes(content)
         os.replace(beside, out)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise InputError(f"{out} cannot be written: {error.strerror}. Name another file with --out.") from error
     print(f"{out}: {frame.height:,} rows")
 

@@ -14,6 +14,8 @@ from core.verbs.chosen import chosen_warehouse, existing_warehouse, fail, warn
 
 IN_FOLDERS = ("results*.json", "samples_*.jsonl")
 """What a harness writes below its output folder."""
+FEW = 12
+"""Names that a message lists."""
 
 
 def add(verb) -> None:
@@ -35,6 +37,8 @@ def add(verb) -> None:
     taken.add_argument("--model", action="append", default=[], metavar="[NAME=]REFERENCE",
                        help="the model that a name in the files means (repeatable); without NAME, the model of files "
                        "that name none")  # fmt: skip
+    taken.add_argument("--benchmark", metavar="NAME", help="the benchmark of samples files whose name does not "
+                       "tell it: those of harness versions before 0.4.3")  # fmt: skip
     taken.add_argument("--yes", action="store_true", help="do not ask before storing")
     inner("list", listed, "the files that were imported")
     removed = inner("remove", remove, "take an imported file out again", has_json=False)
@@ -54,16 +58,20 @@ def add(verb) -> None:
 def take(options: argparse.Namespace) -> int:
     """Each file is stored whole or not at all; one that cannot be read keeps no other from being stored."""
     from core.report import import_report
-    from core.scores.reading import MODEL, read_scores
+    from core.scores.reading import BENCHMARK, MODEL, Unnamed, read_scores
     from core.warehouse import aliases, score_imports
 
     warehouse = chosen_warehouse(options)
     renamed, model = _models(options.model)
+    stated = {key: name for key, name in ((MODEL, model), (BENCHMARK, options.benchmark)) if name}
     previews, failed = [], []
     for file in _files(options.files):
         try:
-            found = read_scores(_shown(file), _content(file), {MODEL: model} if model else None)
+            found = read_scores(_shown(file), _content(file), stated)
             previews.append(score_imports.preview(warehouse, found, renamed))
+        except Unnamed as error:
+            option = "--model" if error.key == MODEL else "--benchmark"
+            failed.append(InputError(f"{error} {option} NAME does."))
         except InputError as error:
             failed.append(error)
     named = {name for one in previews for name in (*one.names["name"], *one.rows["model"])}
@@ -188,7 +196,8 @@ def compare(options: argparse.Namespace) -> int:
         asked_of = [row for row in answered.to_dicts() if row["model"] in options.models]
         there = sorted({f"{row['benchmark']} {row['metric']}" for row in asked_of})
         asked = " ".join(part for part in (options.benchmark, options.metric) if part)
-        raise InputError(f"The two have no question of {asked} in common. Answered: {', '.join(there)}.")
+        more = f" and {len(there) - FEW} more" if len(there) > FEW else ""
+        raise InputError(f"The two have no question of {asked} in common. Answered: {', '.join(there[:FEW])}{more}.")
     if options.json:
         judged = [{"difference": one.difference, "is_told_apart": one.is_told_apart} for _, one in found]
         told = [key | asdict(one) | more for (key, one), more in zip(found, judged, strict=True)]
@@ -199,6 +208,9 @@ def compare(options: argparse.Namespace) -> int:
         print("\n  ".join(paired_words.statement(paired_figures.benchmark_label(key), first, second, one, "en")))
     if len(found) > 1:
         print(paired_words.caution(len(found), "en"))
+    theirs = answered.filter(answered["model"].is_in(options.models), benchmark=options.benchmark)
+    if theirs.filter(theirs["n_files"] > 1).height:
+        print(paired_words.newest_counts([options.benchmark], "en"))
     return 0
 
 

@@ -17,28 +17,33 @@ WHERE {_D2} AND pass = 'text'
     AND {_NOT_VETOED}
 ORDER BY corpus_id, protocol_hash, tokenizer_hash, working_dimension DESC""",
     "ranks_disagree": f"""
--- Within one text, protocol, tokenizer and kind of model; runs that a check vetoes and partial scores left out.
+-- Within one text, protocol, tokenizer and kind of model; runs that a check vetoes, partial scores and scores of
+-- another revision left out. A model that is on no hub is joined with the scores of its base model.
 WITH measured AS (
-    SELECT name, coalesce(repository, base_repository) AS repository, kind, corpus_id, protocol_hash, tokenizer_hash,
-        working_dimension
+    SELECT name, coalesce(repository, base_repository) AS repository, revision, kind, corpus_id, protocol_hash,
+        tokenizer_hash, run_id, working_dimension
     FROM run_summaries JOIN runs USING (run_id) JOIN models USING (model_id)
     WHERE {_D2} AND pass = 'text'
     AND {_NOT_VETOED}
     QUALIFY row_number() OVER (PARTITION BY model_id, corpus_id, protocol_hash ORDER BY started_at DESC) = 1
-), scored AS (
-    SELECT coalesce(reference, repository) AS repository, benchmark, metric, filter, n_shot, suite,
-        avg(value) AS score
+), published AS (
+    SELECT coalesce(reference, repository) AS repository, revision AS of_revision, benchmark, metric, filter, n_shot,
+        suite, replace(unit, 'fraction', 'percent') AS unit, if(unit = 'fraction', 100 * value, value) AS value
     FROM scores LEFT JOIN model_aliases ON alias = repository
     WHERE NOT is_partial AND higher_is_better IS DISTINCT FROM false
+), scored AS (
+    SELECT measured.*, benchmark, metric, filter, n_shot, suite, unit, avg(value) AS score
+    FROM measured JOIN published USING (repository)
+    WHERE of_revision IS NULL OR of_revision = revision
     GROUP BY ALL
 )
-SELECT name, benchmark, metric, n_shot, corpus_id, working_dimension, score,
+SELECT name, benchmark, metric, n_shot, corpus_id, working_dimension, score, unit,
     rank() OVER (alike ORDER BY working_dimension DESC) AS rank_by_dimension,
     rank() OVER (alike ORDER BY score DESC) AS rank_by_score,
     count(*) OVER alike AS n_models
-FROM measured JOIN scored USING (repository)
+FROM scored
 WINDOW alike AS (
-    PARTITION BY kind, corpus_id, protocol_hash, tokenizer_hash, benchmark, metric, filter, n_shot, suite)
+    PARTITION BY kind, corpus_id, protocol_hash, tokenizer_hash, benchmark, metric, filter, n_shot, suite, unit)
 QUALIFY rank_by_dimension <> rank_by_score
 ORDER BY abs(rank_by_dimension - rank_by_score) DESC, benchmark, name""",
     "one_profile": f"""
@@ -84,11 +89,13 @@ WHERE outcome <> 'pass'
 GROUP BY ALL
 ORDER BY outcome DESC, name, check_name""",
     "score_conflicts": """
--- One model, one benchmark, one metric and setting, and sources that do not agree.
-SELECT coalesce(reference, repository) AS model, benchmark, metric, filter, n_shot, count(*) AS n_rows,
-    count(DISTINCT source) AS n_sources, min(value) AS lowest, max(value) AS highest, highest - lowest AS difference,
-    any_value(unit) AS unit, list(DISTINCT suite ORDER BY suite) AS suites,
-    list(DISTINCT source ORDER BY source) AS sources
+-- One model, benchmark, metric and number of shots, and sources that do not agree; also where they used different
+-- suites, which may be why.
+SELECT coalesce(reference, repository) AS model, revision, benchmark, metric, filter, n_shot,
+    replace(unit, 'fraction', 'percent') AS unit, count(*) AS n_rows, count(DISTINCT source) AS n_sources,
+    min(if(scores.unit = 'fraction', 100 * value, value)) AS lowest,
+    max(if(scores.unit = 'fraction', 100 * value, value)) AS highest, highest - lowest AS difference,
+    list(DISTINCT suite ORDER BY suite) AS suites, list(DISTINCT source ORDER BY source) AS sources
 FROM scores LEFT JOIN model_aliases ON alias = repository
 WHERE NOT is_partial
 GROUP BY ALL
@@ -143,10 +150,13 @@ WHERE e.cloud = 'one_per_type' AND transform = 'centred' AND state = 'residual' 
     AND pass = 'text'
 ORDER BY name, corpus_id, e.run_id, e.estimator, n1, n2""",
     "dimension_and_score": f"""
--- Dimension beside published scores. A score of the base model is labelled as that.
+-- Dimension beside published scores, and whose score each is.
 SELECT name, benchmark, metric, n_shot, working_dimension, working_dimension_lower, working_dimension_upper,
     value AS score, scores.std_error AS score_std_error, unit,
-    scores.repository = models.repository AS is_own_score, source, corpus_id, protocol
+    CASE WHEN meant IS DISTINCT FROM models.repository AND meant <> models.reference THEN 'base model'
+        WHEN scores.revision IS NULL THEN 'revision not stated'
+        WHEN scores.revision = models.revision THEN 'this revision' ELSE 'another revision' END AS score_of,
+    source, corpus_id, protocol
 FROM run_summaries JOIN runs USING (run_id) JOIN models USING (model_id)
 JOIN (SELECT scores.*, coalesce(reference, repository) AS meant
     FROM scores LEFT JOIN model_aliases ON alias = repository WHERE NOT is_partial) AS scores

@@ -22,7 +22,10 @@ TABLE_FUNCTIONS = {
     "pragma_collations", "icu_calendar_names", "pg_timezone_names",
 }  # fmt: skip
 """All others are refused, those of a later engine too."""
-_OF_THE_ENGINE = {"current_setting", "getenv", "getvariable", "write_log", "nextval", "currval", "setval", "setseed"}
+_OF_THE_ENGINE = {
+    "current_setting", "getenv", "getvariable", "write_log", "nextval", "currval", "setval", "setseed",
+    "json_serialize_plan",  # plans a statement that stands in a text, and works out its constants
+}  # fmt: skip
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^()]*\)\s*)?", re.IGNORECASE)
 _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 

@@ -39,7 +39,8 @@ class Preview:
     """One row per Proposed, `number` being its place: at, model, `reference` (the model that is meant), SCORE_KEYS,
     value, unit, is_partial; `fate` = taken, mapped (taken, with something converted or its model found by an alias) or
     skipped; `known` = duplicate (this value is there), conflict (another one is), NULL, with `known_from` (sources) and
-    `known_value` (the nearest of their values, in percent)."""
+    `known_value` (the nearest of their values, in the row's own unit). Partial runs contradict nothing: another part of
+    the questions has another score."""
     names: pl.DataFrame
     """One row per name of a model, most values first: name, reference, `is_alias`, is_measured, n_scores, n_samples,
     suggestions (measured models that may be meant, where none is)."""
@@ -70,7 +71,7 @@ def preview(warehouse: Warehouse, file: ScoreFile, also: Mapping[str, str] | Non
     rows = _proposed(file, aliases)
     references = rows["reference"].unique().to_list()
     known = warehouse.read(
-        f"SELECT {', '.join(SAME_SCORE)}, value, unit, source FROM {RESOLVED} "
+        f"SELECT {', '.join(SAME_SCORE)}, is_partial, value, unit, source FROM {RESOLVED} "
         "WHERE repository IN (SELECT unnest($names)) AND file_sha256 <> $own",
         {"names": references, "own": file.sha256},
     )
@@ -186,27 +187,36 @@ def _fate(row: Proposed, is_alias: bool) -> str:
 
 def _with_known(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -> pl.DataFrame:
     """Each row beside the same score of the warehouse and of other rows of its own file."""
-    keys = ["reference" if key == "repository" else key for key in SAME_SCORE]
+    alike = (*SAME_SCORE, "is_partial")
+    keys = ["reference" if key == "repository" else key for key in alike]
     own = rows.filter(pl.col("fate") != "skipped").select(
-        *keys, "number", scale=scale("unit"), mine=in_percent("value", "unit")
+        *keys, "number", "unit", scale=scale("unit"), mine=in_percent("value", "unit")
     )
     here = known.select(
-        *SAME_SCORE, "source", scale=scale("unit"), theirs=in_percent("value", "unit"), other=pl.lit(None, pl.Int64)
+        *alike, "source", scale=scale("unit"), theirs=in_percent("value", "unit"), other=pl.lit(None, pl.Int64)
     )
     beside = own.select(
         pl.col("reference").alias("repository"), *keys[1:], "scale", source=pl.lit(file_name), theirs="mine",
         other="number",
     )  # fmt: skip
     others = pl.concat([here, beside.select(here.columns)])
-    met = own.join(others, left_on=[*keys, "scale"], right_on=[*SAME_SCORE, "scale"], how="inner", nulls_equal=True)
+    met = own.join(others, left_on=[*keys, "scale"], right_on=[*alike, "scale"], how="inner", nulls_equal=True)
     met = met.filter(pl.col("other").ne_missing(pl.col("number"))).with_columns(agrees=agree("mine", "theirs"))
     told = (
         met.sort("number", (pl.col("mine") - pl.col("theirs")).abs(), "source")
         .group_by("number", maintain_order=True)
         .agg(
-            known=pl.when(pl.col("agrees").all()).then(pl.lit("duplicate")).otherwise(pl.lit("conflict")).first(),
+            pl.col("is_partial", "unit").first(),
+            is_duplicate=pl.col("agrees").all(),
             known_from=pl.col("source").unique(maintain_order=True).str.join("; "),
             known_value=pl.col("theirs").filter(~pl.col("agrees")).first().fill_null(pl.col("theirs").first()),
+        )
+        .filter(pl.col("is_duplicate") | ~pl.col("is_partial"))
+        .select(
+            "number",
+            "known_from",
+            known=pl.when("is_duplicate").then(pl.lit("duplicate")).otherwise(pl.lit("conflict")),
+            known_value=pl.col("known_value") / pl.when(pl.col("unit") == "fraction").then(100.0).otherwise(1.0),
         )
     )
     return rows.join(told, on="number", how="left", maintain_order="left")

@@ -10,10 +10,9 @@ import duckdb
 import polars as pl
 
 from core.errors import WarehouseError
-from core.tables import ScoreRow, columns
+from core.tables import NOT_STATED, ScoreRow, columns
 
 REFERENCE = Path(__file__).parents[2] / "data" / "reference" / "benchmarks.parquet"
-NOT_STATED = "not stated"
 MEAN_OF_SUBTASKS = "derived_macro_mean_of_subtasks"
 
 # By the first word of the metric: `acc, ranked classification` is still an accuracy.

@@ -137,3 +137,31 @@ def test_an_interval_of_shares_ends_where_shares_do():
     found = paired(answers([1, 1, 0, 1]), answers([0, 0, 0, 1]))
     assert found.upper == 1.0 and found.lower < 0
     assert paired(answers([9, 1, 4]), answers([1, 0, 4])).upper > 1  # of a graded metric it may lie anywhere
+
+
+def asked(filter, values=(1, 0, 1), metric="acc"):
+    return answers(values, benchmark="arc", metric=metric, filter=filter)
+
+
+@pytest.mark.parametrize(
+    ("filters_a", "filters_b", "met"),
+    [
+        (["not stated"], ["none"], ["none"]),
+        (["get-answer"], ["not stated"], ["get-answer"]),
+        (["not stated"], ["not stated"], ["not stated"]),
+        (["not stated"], ["strict-match", "flexible-extract"], []),  # which of the two it is, nobody knows
+        (["not stated", "not stated (2)"], ["strict-match"], []),
+        (["not stated", "none"], ["none"], ["none"]),
+        (["strict-match"], ["flexible-extract"], []),
+    ],
+)
+def test_a_filter_without_a_name_is_the_others_only_one(filters_a, filters_b, met):
+    a, b = (pl.concat(map(asked, filters)) for filters in (filters_a, filters_b))
+    assert [key["filter"] for key, _ in all_paired(a, b)] == met
+    assert [key["filter"] for key, _ in all_paired(b, a)] == met
+
+
+def test_a_filter_is_named_within_its_metric():
+    a = pl.concat([asked("not stated"), asked("not stated", metric="f1")])
+    b = pl.concat([asked("none"), asked("strict", metric="f1")])
+    assert [(key["metric"], key["filter"]) for key, _ in all_paired(a, b)] == [("acc", "none"), ("f1", "strict")]

@@ -14,7 +14,7 @@ from core.ui import query_editor, query_run
 from core.warehouse import saved
 from core.warehouse.examples import EXAMPLES
 from core.warehouse.store import Warehouse
-from tests.screens import ROOT, RUN_IDS, filled_warehouse
+from tests.screens import ROOT, RUN_IDS, empty_warehouse, filled_warehouse
 from tests.warehouse.hostile import DEEP, GREEDY, REFUSED
 
 
@@ -182,3 +182,17 @@ def test_a_hostile_statement_is_refused_in_one_line(warehouse: Warehouse, sql: s
 def test_a_message_is_shown_letter_by_letter(warehouse: Warehouse):
     app = typed(opened(), 'SELECT * FROM "<img src=x onerror=alert(1)> [a](http://b) **c**"')
     assert r"\<img" in app.error[0].value and r"\[a\]" in app.error[0].value
+
+
+def test_a_warehouse_without_runs_can_be_asked_for_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(empty_warehouse(tmp_path)))
+    monkeypatch.setattr(query_run, "WAITED_FOR", 60.0)
+    app = typed(opened(), "SELECT count(*) > 9000 AS many FROM scores")
+    assert not app.exception and rows(app)["many"].to_list() == [True]
+
+
+def test_an_answer_without_rows_says_so_in_the_readers_language(warehouse: Warehouse):
+    app = opened(sql="SELECT run_id AS _a_ FROM runs WHERE false", lang="ja")
+    assert len(app.dataframe) == 1 and "\\_a\\_" in app.info[0].value  # the schema alone
+    assert "No row" not in app.info[0].value
+    assert len(app.get("download_button")) == 3

@@ -47,6 +47,8 @@ def test_words_of_ours_in_the_data_are_translated():
     assert (wording.stated("not stated", "ja"), wording.stated(None, "en")) == ("記載なし", "not stated")
     assert wording.stated("flexible-extract", "ja") == "flexible-extract"
     assert wording.benchmark_name("arc_easy", "not stated", 5, "ja") == "arc_easy（指標の記載なし、5-shot）"
+    assert wording.benchmark_name("gsm8k", "em", 5, "en", "strict-match") == "gsm8k (em, strict-match, 5-shot)"
+    assert wording.benchmark_name("gsm8k", "em", 5, "en", "none") == "gsm8k (em, 5-shot)"
 
 
 def test_estimators_name_their_rank_or_number_of_neighbours():

@@ -53,6 +53,8 @@ def test_early_files_are_a_list_whose_name_tells_the_model_and_not_the_task():
         read(path)
     assert told.value.key == BENCHMARK
     assert read(path, {BENCHMARK: "word_choice_a"}).samples[0].repository == "org/tiny-llama"
+    named = read(genuine(f"0.4.13/whole/*/{CHOICE}"), {BENCHMARK: "another"})
+    assert named.samples[0].benchmark == "word_choice_a"  # what a file says of itself counts
 
 
 def test_two_filters_without_names_are_kept_apart():

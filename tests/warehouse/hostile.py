@@ -78,6 +78,10 @@ SETTINGS = [
     ("SELECT current_setting('secret_directory')", "function current_setting is refused"),
     ("SELECT \"Current_Setting\"('allowed_paths')", "function current_setting is refused"),
     ("SELECT getenv('HOME')", "function getenv is refused"),
+    (
+        "SELECT json_serialize_plan('SELECT current_setting(''memory_limit'')', optimize := true)",
+        "function json_serialize_plan is refused",
+    ),
     ("SELECT 1 ORDER BY current_setting('user')", "function current_setting is refused"),
     ("SELECT * FROM duckdb_settings()", "function duckdb_settings is refused"),
     ("FROM\u00a0duckdb_settings\u3000()", "function duckdb_settings is refused"),

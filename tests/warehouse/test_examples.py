@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from core.report.example_titles import example_title
 from core.report.query_points import first_choice, query_points
-from core.warehouse import sandbox
+from core.warehouse import sandbox, score_imports
 from core.warehouse.examples import EXAMPLES
 from core.warehouse.store import Warehouse
 from tests.profiles import make_model, make_profile
 from tests.screens import RUN_IDS, add_run, filled_warehouse
+from tests.warehouse.score_files import score, score_file
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +64,21 @@ def test_examples_run_on_a_warehouse_without_runs(tmp_path: Path):
     warehouse.prepare()
     for name in ("one_profile", "controls", "ranks_disagree"):
         assert sandbox.query(warehouse, EXAMPLES[name]).frame.is_empty()
+
+
+def test_fractions_percentages_and_revisions_are_kept_apart_in_examples(tmp_path: Path):
+    path = filled_warehouse(tmp_path)
+    warehouse = Warehouse(path)
+    repository = "HuggingFaceTB/SmolLM2-135M"
+    same = {"benchmark": "made", "suite": "s", "n_shot": 0, "filter": "none"}
+    told = [
+        score(repository, 0.5, unit="fraction", source="one", **same),
+        score(repository, 50.0, source="two", **same),
+    ]
+    other = score(repository, 99.0, benchmark="made", suite="s", n_shot=1, filter="none", revision="another")
+    score_imports.store(warehouse, score_file(*told, other))
+    conflicts = sandbox.query(warehouse, EXAMPLES["score_conflicts"]).frame
+    assert "made" not in conflicts["benchmark"].to_list()
+    beside = sandbox.query(warehouse, EXAMPLES["dimension_and_score"]).frame.filter(benchmark="made")
+    assert set(beside.filter(score=99.0)["score_of"]) == {"another revision", "base model"}
+    assert set(beside.filter(pl.col("score") != 99.0)["score_of"]) == {"revision not stated", "base model"}

@@ -111,11 +111,10 @@ def test_a_process_that_is_killed_in_the_middle_leaves_all_or_nothing(warehouse,
 
 
 def test_the_mirror_holds_what_was_imported(warehouse):
-    file = score_file(score(), samples=made.answers("o/a", {"q": 1}))
-    store(warehouse, file)
+    stored = store(warehouse, score_file(score(), samples=made.answers("o/a", {"q": 1})))
     for table in score_imports.TABLES:
-        kept = pl.concat(pl.read_parquet(part) for part in mirror.files(warehouse.mirror, table))
-        assert kept["file_sha256"].to_list() == [file.sha256]
+        kept = pl.concat([pl.read_parquet(file) for file in mirror.files(warehouse.mirror, table)])
+        assert kept["file_sha256"].to_list() == [stored.file_sha256], table
 
 
 def test_a_file_is_taken_out_with_all_that_came_in_it(warehouse):
@@ -154,8 +153,17 @@ def test_the_preview_knows_what_is_there_and_what_contradicts_it(warehouse, valu
     store(warehouse, score_file(score(value=61.0, source="first")))
     rows = preview(warehouse, score_file(score(value=value, unit=unit), score("o/new"), name="second.csv")).rows
     assert rows["known"].to_list() == [known, None]
-    assert rows["known_from"][0] == "first" and rows["known_value"][0] == 61.0
+    assert rows["known_from"][0] == "first"
+    assert rows["known_value"][0] == pytest.approx(0.61 if unit == "fraction" else 61.0)  # beside it, in its own unit
     assert rows["fate"].to_list() == ["taken", "taken"]  # both are kept
+
+
+def test_partial_runs_contradict_nothing_and_are_known_again(warehouse):
+    store(warehouse, score_file(score(value=61.0), score(value=55.0, benchmark="piqa", is_partial=True)))
+    again = [score(value=20.0, is_partial=True), score(value=20.0, benchmark="piqa", is_partial=True),
+             score(value=20.0, benchmark="piqa"), score(value=55.0, benchmark="piqa", is_partial=True)]  # fmt: skip
+    known = [preview(warehouse, score_file(one, name="other.csv")).rows["known"].item() for one in again]
+    assert known == [None, None, None, "duplicate"]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import polars as pl
 import pytest
 
 from core.errors import WarehouseError
+from core.tables import NOT_STATED
 from core.warehouse import queries
-from core.warehouse.scores import NOT_STATED, REFERENCE, load_reference
+from core.warehouse.scores import REFERENCE, load_reference
 
 
 @pytest.fixture
