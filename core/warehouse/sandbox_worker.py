@@ -194,7 +194,8 @@ def _refusal(line: str) -> bytes:
 
 
 def _too_slow(seconds: float) -> str:
-    return f"The query took longer than {seconds:g} seconds and was stopped. Filter earlier, aggregate, or allow more time."
+    stopped = f"The query took longer than {seconds:g} seconds and was stopped."
+    return f"{stopped} Filter earlier, aggregate, or allow more time."
 
 
 def _clear(error: Exception, request: dict[str, Any]) -> str:
