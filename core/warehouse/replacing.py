@@ -121,7 +121,7 @@ def _opened(path: Path, wait: float) -> tuple[duckdb.DuckDBPyConnection | None, 
             connection.close()
         if isinstance(error, migrations.OtherProgram) or "has no room" in str(error):
             raise
-        return None, str(error).splitlines()[0]
+        return None, str(error).splitlines()[0].partition(". ")[0].rstrip(".") + "."  # without advice to do this
 
 
 def _replace(source: Path, target: Path, wait: float) -> None:

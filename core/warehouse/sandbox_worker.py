@@ -194,8 +194,7 @@ def _refusal(line: str) -> bytes:
 
 
 def _too_slow(seconds: float) -> str:
-    stopped = f"The query took longer than {seconds:g} seconds and was stopped."
-    return f"{stopped} Filter earlier, aggregate, or allow more time."
+    return f"The query took longer than {seconds:g} seconds and was stopped. Filter earlier, aggregate or give it more."
 
 
 def _clear(error: Exception, request: dict[str, Any]) -> str:
