@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+import pandas  # noqa: F401  # Streamlit and plotly meet it on first use: two sessions at once would find half of it
 import streamlit as st
 
 from core.errors import WorkdimError

@@ -131,7 +131,8 @@ def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[P
     trash = trash_folder(warehouse)
     if trash.is_dir():
         facts["trash"] = f"{trash} ({folder_bytes(trash) / 1e6:.1f} MB)"
-    if look_at(warehouse).problem is not None:  # said already
+    health = look_at(warehouse)
+    if health.problem is not None or not health.is_there:  # said already
         return
     with bar("checking parcels") as progress:
         examined = examine(warehouse, options.thorough, progress)

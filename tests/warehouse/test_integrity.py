@@ -85,7 +85,7 @@ def test_rows_and_columns_that_are_wrong_are_found(full, damage):
 
 
 @pytest.mark.parametrize("remark, message", [
-    ("COMMENT ON COLUMN runs.note IS 'x'", "has not the comment"),
+    ("COMMENT ON COLUMN runs.note IS NULL", "has lost its comment"),
     ("CREATE TABLE mine (a INT)", "tables mine are not Workdim's"),
     ("UPDATE runs SET parent_run_id = 'gone'", "Control passes belong to 1 run .gone."),
     ("UPDATE runs SET pilot_id = 'elsewhere'", "1 pilot .elsewhere. registered elsewhere"),
