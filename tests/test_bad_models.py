@@ -95,7 +95,7 @@ def test_a_disk_without_room_for_the_states_is_found_out_before_they_are_written
 
 @pytest.mark.parametrize("place, message", [
     ("core.measure.kept.os.fsync", r"What was measured cannot be kept in .*: No space left on device\. Free some"),
-    ("core.warehouse.parcel_format._write_through", r"result cannot be written to .*: No space left on device"),
+    ("core.warehouse.parcel_format.write_through", r"result cannot be written to .*: No space left on device"),
 ])  # fmt: skip
 def test_a_disk_that_fills_while_results_are_written_is_told_and_leaves_no_half_of_them(
     place, message, tmp_path, monkeypatch

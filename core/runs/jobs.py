@@ -222,7 +222,7 @@ def _waits_for_pilot(job: Job) -> bool:
 
 def _is_starting(worker: dict[str, Any]) -> bool:
     """A process that was started a moment ago and has not come to its lock yet."""
-    if worker.get("holds") or not 0 <= time.time() - worker.get("at", 0) < STARTING:
+    if worker.get("holds") or abs(time.time() - worker.get("at", 0)) > STARTING:
         return False
     process = process_of(worker)
     with suppress(psutil.Error):

@@ -14,6 +14,9 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
+SAME_START = 30.0
+"""Seconds by which two processes may differ about when a third was started: each takes it from the time at which the
+machine was started, which moves with a clock that is being set right."""
 LOOK = 0.02
 """Seconds of looking until a lock counts as held."""
 
@@ -56,6 +59,6 @@ def process_of(worker: dict[str, Any]) -> psutil.Process | None:
     """The worker's process on this machine; None where it is gone, and its number perhaps another's."""
     with suppress(psutil.Error, KeyError):
         process = psutil.Process(worker["pid"])
-        if abs(process.create_time() - worker["created"]) < 1:
+        if abs(process.create_time() - worker["created"]) < SAME_START:
             return process
     return None
