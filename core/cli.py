@@ -11,18 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import ResourceError, WorkdimError
-from core.verbs import (
-    caching,
-    caring,
-    exchanging,
-    jobs,
-    keeping,
-    measuring,
-    piloting,
-    querying,
-    reading,
-    scoring,
-)
+from core.verbs import caching, caring, exchanging, jobs, keeping, measuring, piloting, querying, reading, scoring
 from core.verbs import doctor as examining
 from core.verbs.chosen import fail
 from core.verbs.engines import add_engine
@@ -84,19 +73,24 @@ def _parser() -> argparse.ArgumentParser:
         default="template",
         help="chat messages as each model's own chat template writes them, or their contents alone: another text",
     )
-    measure.add_argument("--protocol", default="quick", metavar="NAME",
-                         help="quick, standard, thorough, last-token or per-prompt")  # fmt: skip
+    measure.add_argument(
+        "--protocol", default="quick", metavar="NAME", help="quick, standard, thorough, last-token or per-prompt"
+    )
     measure.add_argument("--seed", type=int, default=0)
     measure.add_argument("--dtype", default="float32", metavar="NAME", help="float32, bfloat16 or float16")
     measure.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps")
     measure.add_argument("--stack", choices=("encoder", "decoder"), help="of an encoder-decoder; default: its encoder")
-    measure.add_argument("--memory-budget", metavar="SIZE", help="for example 4GiB; larger models are read block by "
-                         "block (default: what is free, less a reserve)")  # fmt: skip
+    measure.add_argument(
+        "--memory-budget",
+        metavar="SIZE",
+        help="for example 4GiB; larger models are read block by block (default: what is free, less a reserve)",
+    )
     measure.add_argument("--estimator", action="append", metavar="NAME", help="one more of the registry (repeatable)")
     measure.add_argument("--controls", action="store_true", help="control passes with any protocol (standard has them)")
     measure.add_argument("--keep-tokens", action="store_true", help="keep per-token results in the parcel")
-    measure.add_argument("--estimate-only", action="store_true",
-                         help="say what it will take and give, and why not; measure nothing")  # fmt: skip
+    measure.add_argument(
+        "--estimate-only", action="store_true", help="say what it will take and give, and why not; measure nothing"
+    )
     measure.add_argument("--json", action="store_true", help="with --estimate-only: the cards as JSON")
     measure.add_argument("--again", action="store_true", help="measure even what the warehouse has already")
     add_engine(measure)

@@ -90,12 +90,19 @@ def runs_table(runs: pl.DataFrame) -> str:
         *(("tags",) if (has_tags := any(len(tags) for tags in runs["tags"])) else ()),
     )
     rows = [
-        (r["run_id"][:13], marked(r["name"], r["worst_check"] == "veto"), r["corpus_name"], r["protocol"],
-         interval(r, "working_dimension", "-"), interval(r, "final_dimension_pre_norm", "-"),
-         interval(r, "final_dimension_post_norm", "-"), "-" if r["verdict"] is None else wording.outcome_short(r, "en"),
-         *((", ".join(r["tags"]),) if has_tags else ()))
+        (
+            r["run_id"][:13],
+            marked(r["name"], r["worst_check"] == "veto"),
+            r["corpus_name"],
+            r["protocol"],
+            interval(r, "working_dimension", "-"),
+            interval(r, "final_dimension_pre_norm", "-"),
+            interval(r, "final_dimension_post_norm", "-"),
+            "-" if r["verdict"] is None else wording.outcome_short(r, "en"),
+            *((", ".join(r["tags"]),) if has_tags else ()),
+        )
         for r in runs.iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     lines = table(head, rows)
     if any(worst == "veto" for worst in runs["worst_check"]):
         lines += ["", wording.veto_note("en")]
@@ -105,10 +112,17 @@ def runs_table(runs: pl.DataFrame) -> str:
 def trash_table(found: Sequence[Any]) -> str:
     """Runs in the trash (core.warehouse.trash.Trashed), the oldest measurement first."""
     rows = [
-        (one.run_id[:13], one.model_id, one.corpus_id, one.protocol, one.pass_, one.deleted_at[:16].replace("T", " "),
-         f"{one.n_bytes / 1e6:.1f} MB")
+        (
+            one.run_id[:13],
+            one.model_id,
+            one.corpus_id,
+            one.protocol,
+            one.pass_,
+            one.deleted_at[:16].replace("T", " "),
+            f"{one.n_bytes / 1e6:.1f} MB",
+        )
         for one in found
-    ]  # fmt: skip
+    ]
     return "\n".join(table(("run", "model", "text", "protocol", "pass", "deleted (UTC)", "size"), rows))
 
 

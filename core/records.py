@@ -26,8 +26,17 @@ from core.tables import (
     TokenResultRow,
 )
 
-NO_VALUE_CHANGED = ("name", "version", "passes", "n_random_models", "n_surrogates", "more_seeds", "more_corpora",
-                    "more_estimators", "source")  # fmt: skip
+NO_VALUE_CHANGED = (
+    "name",
+    "version",
+    "passes",
+    "n_random_models",
+    "n_surrogates",
+    "more_seeds",
+    "more_corpora",
+    "more_estimators",
+    "source",
+)
 """Fields of a protocol that its hash leaves out."""
 
 # --- what is asked ---------------------------------------------------------------------------------------------

@@ -12,8 +12,12 @@ import transformers
 
 from tests.tiny import SIZES, train_tokenizer
 
-ARCHITECTURES = {"llama": gguf.MODEL_ARCH.LLAMA, "qwen2": gguf.MODEL_ARCH.QWEN2, "gpt2": gguf.MODEL_ARCH.GPT2,
-                 "qwen3_moe": gguf.MODEL_ARCH.QWEN3MOE}  # fmt: skip
+ARCHITECTURES = {
+    "llama": gguf.MODEL_ARCH.LLAMA,
+    "qwen2": gguf.MODEL_ARCH.QWEN2,
+    "gpt2": gguf.MODEL_ARCH.GPT2,
+    "qwen3_moe": gguf.MODEL_ARCH.QWEN3MOE,
+}
 # 768: transformers does not read the width of experts from a file, and takes this one.
 MIXTURE = SIZES["qwen3"] | dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=768)
 

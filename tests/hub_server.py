@@ -99,8 +99,15 @@ def _answer(request: BaseHTTPRequestHandler, hub: Hub) -> None:
 
 def _about(repository: str, folder: Path) -> dict[str, Any]:
     files = [{"rfilename": file.name, "size": file.stat().st_size} for file in sorted(folder.iterdir())]
-    return {"id": repository, "modelId": repository, "sha": SHA, "siblings": files, "private": False, "gated": False,
-            "tags": []}  # fmt: skip
+    return {
+        "id": repository,
+        "modelId": repository,
+        "sha": SHA,
+        "siblings": files,
+        "private": False,
+        "gated": False,
+        "tags": [],
+    }
 
 
 def _tree(folder: Path) -> list[dict]:

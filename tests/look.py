@@ -57,8 +57,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.look", description=__doc__)
     parser.add_argument("--warehouse", type=Path, default=default_path(), metavar="FILE")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--only", nargs="*", default=[*SCREENS, "deck", "deck_pilot"], metavar="NAME",
-                        help="screens, deck or deck_pilot")  # fmt: skip
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        default=[*SCREENS, "deck", "deck_pilot"],
+        metavar="NAME",
+        help="screens, deck or deck_pilot",
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     screens(Warehouse(options.warehouse), options.out, options.only)

@@ -302,12 +302,16 @@ def _distributions(run_id: str, layer: int, noise: random.Random) -> list[LayerD
     }
     return [
         LayerDistributionRow(
-            run_id, layer, quantity, low + i * (high - low) / 10, low + (i + 1) * (high - low) / 10,
+            run_id,
+            layer,
+            quantity,
+            low + i * (high - low) / 10,
+            low + (i + 1) * (high - low) / 10,
             round(100 * math.exp(-((i - 4.5) ** 2) / 8) + noise.randrange(3)),
         )
         for quantity, (low, high) in ranges.items()
         for i in range(10)
-    ]  # fmt: skip
+    ]
 
 
 def _replicates(run_id: str, at: tuple[int, str], height: float, noise: random.Random) -> list[LayerReplicateRow]:

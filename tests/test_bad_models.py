@@ -61,18 +61,33 @@ def measured(folder, tmp_path, corpus="english-business"):
 def test_a_model_of_one_block_is_measured_without_a_working_dimension(tmp_path):
     done = measured(save_tiny_model(tmp_path / "tiny", num_hidden_layers=1), tmp_path)
     assert done.returncode == 0 and "not defined           a model of one block has no inner layer" in done.stdout
-    found = Warehouse(tmp_path / "w.duckdb").read(
-        "SELECT working_dimension, embedding_dimension, final_dimension_pre_norm, verdict FROM run_summaries "
-        "WHERE cloud = 'one_per_type' AND estimator = 'd2'"
-    ).row(0, named=True)  # fmt: skip
+    found = (
+        Warehouse(tmp_path / "w.duckdb")
+        .read(
+            "SELECT working_dimension, embedding_dimension, final_dimension_pre_norm, verdict FROM run_summaries "
+            "WHERE cloud = 'one_per_type' AND estimator = 'd2'"
+        )
+        .row(0, named=True)
+    )
     assert found["working_dimension"] is None and found["embedding_dimension"] and found["final_dimension_pre_norm"]
     assert found["verdict"] == "undecided"
 
 
-@pytest.mark.parametrize("n_types, corpus, message", [
-    (300, "english-business", r"vocabulary of tiny has 300 types, of which english-business uses \d+; a cloud needs"),
-    (2000, "japanese-business", r"leaves \d+ token types .*\(2\.\d+ tokens per character.*does not fit this language"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "n_types, corpus, message",
+    [
+        (
+            300,
+            "english-business",
+            r"vocabulary of tiny has 300 types, of which english-business uses \d+; a cloud needs",
+        ),
+        (
+            2000,
+            "japanese-business",
+            r"leaves \d+ token types .*\(2\.\d+ tokens per character.*does not fit this language",
+        ),
+    ],
+)
 def test_a_tokenizer_of_bytes_is_told_before_the_weights_are_read(n_types, corpus, message, tmp_path):
     folder = save_tiny_model(tmp_path / "tiny", n_types=n_types)
     done = measured(folder, tmp_path, corpus)
@@ -93,10 +108,13 @@ def test_a_disk_without_room_for_the_states_is_found_out_before_they_are_written
     assert not any(warehouse.jobs.glob("*")) and not warehouse.parcels.exists()
 
 
-@pytest.mark.parametrize("place, message", [
-    ("core.measure.kept.os.fsync", r"What was measured cannot be kept in .*: No space left on device\. Free some"),
-    ("core.warehouse.parcel_format.write_through", r"result cannot be written to .*: No space left on device"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "place, message",
+    [
+        ("core.measure.kept.os.fsync", r"What was measured cannot be kept in .*: No space left on device\. Free some"),
+        ("core.warehouse.parcel_format.write_through", r"result cannot be written to .*: No space left on device"),
+    ],
+)
 def test_a_disk_that_fills_while_results_are_written_is_told_and_leaves_no_half_of_them(
     place, message, tmp_path, monkeypatch
 ):

@@ -23,8 +23,13 @@ def path(tmp_path):
     first = make_profile(RUN, model=make_model("made-up/first@1"), library_versions='{"torch": "2.13.0", "numpy": "2"}')
     control = make_controls(first, 51)[0]
     first = replace(first, summaries=[replace(s, control_run_ids=[control.run.run_id]) for s in first.summaries])
-    other = make_profile(OTHER, model=make_model("made-up/other@1"), seed=3, protocol_hash="other",
-                         library_versions='{"torch": "2.14.0", "numpy": "2"}')  # fmt: skip
+    other = make_profile(
+        OTHER,
+        model=make_model("made-up/other@1"),
+        seed=3,
+        protocol_hash="other",
+        library_versions='{"torch": "2.14.0", "numpy": "2"}',
+    )
     for profile in (control, first, other):
         folder = warehouse.parcels / profile.run.run_id
         parcels.write_parcel(folder, profile)
@@ -72,10 +77,25 @@ def test_tag_and_note_are_shown_and_taken_away(said):
 
 def test_show_tells_every_field_in_words_with_units(said):
     told = said("--show", RUN)
-    for line in ("model reference", "revision that was measured", "hash of the weight files", "architecture",
-                 "number format", "device", "torch", "version of Workdim", "hash of the protocol", "hash of the text",
-                 "characters", "seed of the draws", "tokens read", "tokens used", "left out for their norm",
-                 "time: ", "peak memory"):  # fmt: skip
+    for line in (
+        "model reference",
+        "revision that was measured",
+        "hash of the weight files",
+        "architecture",
+        "number format",
+        "device",
+        "torch",
+        "version of Workdim",
+        "hash of the protocol",
+        "hash of the text",
+        "characters",
+        "seed of the draws",
+        "tokens read",
+        "tokens used",
+        "left out for their norm",
+        "time: ",
+        "peak memory",
+    ):
         assert line in told, line
     assert "1.50 GB" in told and "4,096" in told
     (stored,) = json.loads(said("--show", RUN, "--json"))
@@ -157,9 +177,18 @@ def test_a_run_is_measured_again_from_its_own_record(tiny_llama, tmp_path, capsy
 
 def record(**changes):
     asked = asdict(RunConfig("made-up/first", companions=("a", "b")))
-    return {"run_id": RUN, "pass": "text", "parent_run_id": None, "reference": "made-up/first", "revision": "abc",
-            "config": json.dumps({"run": asked}), "code_version": "0.1", "weights_sha256": "0",
-            "protocol_hash": "x", "corpus_sha256": "y"} | changes  # fmt: skip
+    return {
+        "run_id": RUN,
+        "pass": "text",
+        "parent_run_id": None,
+        "reference": "made-up/first",
+        "revision": "abc",
+        "config": json.dumps({"run": asked}),
+        "code_version": "0.1",
+        "weights_sha256": "0",
+        "protocol_hash": "x",
+        "corpus_sha256": "y",
+    } | changes
 
 
 def test_a_model_is_asked_for_at_the_revision_that_was_measured():

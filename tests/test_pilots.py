@@ -71,8 +71,10 @@ def test_a_file_becomes_a_pilot(tmp_path):
     assert (ours.asked, ours.reference) == (str(tmp_path.resolve() / "ours"), "local:ours")
     assert (ours.stack, ours.dtype, ours.score) == ("decoder", "bfloat16", OwnScore(61.5))
     assert (pythia.asked, pythia.reference, pythia.revision) == (
-        "EleutherAI/pythia-70m@step1000", "EleutherAI/pythia-70m", "step1000",
-    )  # fmt: skip
+        "EleutherAI/pythia-70m@step1000",
+        "EleutherAI/pythia-70m",
+        "step1000",
+    )
     assert [text.asked for text in pilot.texts] == ["english-business", str(tmp_path.resolve() / "tickets.csv")]
     assert (pilot.protocol, pilot.seed, pilot.controls, pilot.memory_budget) == ("standard", 7, True, 4 << 30)
     assert pilot.benchmark.frozen == date(2026, 11, 20) and pilot.benchmark.higher_is_better
@@ -92,8 +94,11 @@ def test_each_request_is_one_model_on_one_text_with_the_others_as_companions(tmp
         (model.asked, text.asked) for text in pilot.texts for model in pilot.models
     ]
     assert (asked[4].stack, asked[4].dtype, asked[4].column, asked[4].encoding) == (
-        "decoder", "bfloat16", "body", "cp932",
-    )  # fmt: skip
+        "decoder",
+        "bfloat16",
+        "body",
+        "cp932",
+    )
     models = [model.asked for model in pilot.models]
     assert asked[0].companions == tuple(models[1:]) and asked[1].companions == (models[0], models[2])
     assert {(one.protocol, one.seed, one.controls, one.device) for one in asked} == {("standard", 7, True, "cuda:0")}
@@ -141,7 +146,7 @@ def test_a_model_whose_tokenizer_cannot_be_read_is_no_companion_but_is_still_ask
         ("[benchmark]", "[bench]", r"Unknown key 'bench'. Did you mean benchmark"),
         ("seed = 7", "seed = seven", r"pilot.toml is no TOML"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_one_line_with_the_key_and_what_is_allowed(was, becomes, told, tmp_path):
     assert GOOD.count(was) >= 1
     with pytest.raises(InputError, match=told) as error:

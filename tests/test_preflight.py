@@ -106,8 +106,12 @@ def test_all_that_headers_can_refuse_is_told_at_once(tmp_path, warehouse, monkey
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 10**6}))
     card = estimate(config, warehouse)
     assert card.seconds is None and card.n_layers == 4
-    for reason in ("reads at most 64 tokens", "is too short for the quick protocol", "may take 0.00 GB",
-                   "of scratch space"):  # fmt: skip
+    for reason in (
+        "reads at most 64 tokens",
+        "is too short for the quick protocol",
+        "may take 0.00 GB",
+        "of scratch space",
+    ):
         assert any(reason in refusal for refusal in card.refusals), reason
     assert len(card.refusals) == 4
 

@@ -65,16 +65,33 @@ def test_a_measurement_is_in_the_warehouse_with_everything_it_found(config, ware
         (4, "residual"),
     ]
     assert set(estimates["estimator"]) == {
-        "d2", "d2_all_pairs", "d2_typed", "participation_ratio", "effective_rank", "stable_rank", "two_nn",
-        "two_nn_censored", "two_nn_linear", "mle", "gride", "local_d2", "correlation_integral",
-    }  # fmt: skip
+        "d2",
+        "d2_all_pairs",
+        "d2_typed",
+        "participation_ratio",
+        "effective_rank",
+        "stable_rank",
+        "two_nn",
+        "two_nn_censored",
+        "two_nn_linear",
+        "mle",
+        "gride",
+        "local_d2",
+        "correlation_integral",
+    }
     assert set(estimates["cloud"]) == {"one_per_type", "one_per_word", "all_tokens"}
     assert set(estimates["transform"]) == {"centred", "abtt3", "zscore", "gaussian_surrogate"}
     correlators = queries.correlators(warehouse, [finished.run_id])
     assert set(correlators["correlator"]) == {
-        "E1", "mean_cosine", "C2", "cosine_kurtosis", "nonlinearity_ratio_8", "large_norm_tokens",
-        "large_norm_ratio", "large_norm_at_start",
-    }  # fmt: skip
+        "E1",
+        "mean_cosine",
+        "C2",
+        "cosine_kurtosis",
+        "nonlinearity_ratio_8",
+        "large_norm_tokens",
+        "large_norm_ratio",
+        "large_norm_at_start",
+    }
     assert correlators.filter(correlator="large_norm_tokens")["value"].max() >= run["n_dropped_norm"] > -1
     primary = estimates.filter(estimator="d2", cloud="one_per_type", transform="centred")
     assert primary.filter(pl.col("lower") < pl.col("value"), pl.col("value") < pl.col("upper")).height == 6
@@ -97,9 +114,14 @@ def test_random_weights_are_vetoed_and_never_found(warehouse, tmp_path):
 def controlled(monkeypatch):
     """A protocol with control passes, small enough for a test."""
     small = replace(
-        PROTOCOLS["quick"], name="controlled", n_sequences=16, n_tokens=96, n_draws=2, n_random_models=2,
+        PROTOCOLS["quick"],
+        name="controlled",
+        n_sequences=16,
+        n_tokens=96,
+        n_draws=2,
+        n_random_models=2,
         passes=("random_init", "shuffled"),
-    )  # fmt: skip
+    )
     monkeypatch.setitem(PROTOCOLS, "controlled", small)
     return "controlled"
 
@@ -209,8 +231,13 @@ def test_a_job_that_may_not_be_touched_keeps_nobody_from_reading(config, warehou
 
 
 def test_a_later_draw_of_the_text_is_held_against_the_first(config, warehouse):
-    asked = [{"seed": 7}, {"seed": 9}, {"seed": 8},  # in any order, from any on
-             {"seed": 7}, {"seed": 10, "corpus": "python-docs"}]  # fmt: skip
+    asked = [
+        {"seed": 7},
+        {"seed": 9},
+        {"seed": 8},  # in any order, from any on
+        {"seed": 7},
+        {"seed": 10, "corpus": "python-docs"},
+    ]
     first, *later, again, other = (
         measure(replace(config, protocol="small", **changes), warehouse, quiet).profile for changes in asked
     )

@@ -62,8 +62,14 @@ def test_the_good_files_are_stored_and_each_bad_one_gets_its_line(path: Path, go
 def test_a_folder_gives_what_a_harness_wrote_below_it(path: Path, tmp_path: Path) -> None:
     below = tmp_path / "out" / "HuggingFaceTB__SmolLM2-135M"
     below.mkdir(parents=True)
-    results = {"results": {"piqa": {"alias": "piqa", "acc,none": 0.7}}, "configs": {}, "versions": {"piqa": 1},
-               "n-shot": {"piqa": 0}, "config": {"model": "hf"}, "model_name": BIG}  # fmt: skip
+    results = {
+        "results": {"piqa": {"alias": "piqa", "acc,none": 0.7}},
+        "configs": {},
+        "versions": {"piqa": 1},
+        "n-shot": {"piqa": 0},
+        "config": {"model": "hf"},
+        "model_name": BIG,
+    }
     (below / "results_2025-01-01T00-00-00.json").write_text(json.dumps(results), encoding="utf-8")
     (below / "notes.txt").write_text("no scores", encoding="utf-8")
     done = run_core("scores", "import", str(tmp_path / "out"), "--json", warehouse=path)

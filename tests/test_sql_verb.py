@@ -77,8 +77,14 @@ def test_the_schema_is_told_table_by_table(path: Path):
 def test_a_statement_comes_from_standard_input_as_utf_8(path: Path):
     def piped(content: bytes) -> subprocess.CompletedProcess:
         environment = os.environ | {"WORKDIM_WAREHOUSE": str(path), "PYTHONIOENCODING": "ascii"}
-        return subprocess.run([sys.executable, "-m", "core", "sql", "-", "--format", "csv"], cwd=ROOT, env=environment,
-                              input=content, capture_output=True, timeout=120)  # fmt: skip
+        return subprocess.run(
+            [sys.executable, "-m", "core", "sql", "-", "--format", "csv"],
+            cwd=ROOT,
+            env=environment,
+            input=content,
+            capture_output=True,
+            timeout=120,
+        )
 
     assert piped("\ufeffSELECT '次元' AS 名\n".encode()).stdout.decode() == "名\n次元\n"
     done = piped("SELECT '次元'".encode("cp932"))
@@ -94,8 +100,13 @@ def test_each_format_of_text(path: Path, form: str, expected: str):
 
 def test_parquet_goes_through_a_pipe(path: Path):
     environment = os.environ | {"WORKDIM_WAREHOUSE": str(path)}
-    done = subprocess.run([sys.executable, "-m", "core", "sql", "SELECT 1 AS a", "--format", "parquet"], cwd=ROOT,
-                          env=environment, capture_output=True, timeout=120)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "core", "sql", "SELECT 1 AS a", "--format", "parquet"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        timeout=120,
+    )
     assert pl.read_parquet(io.BytesIO(done.stdout))["a"].to_list() == [1]
 
 
@@ -132,8 +143,13 @@ def test_an_output_that_cannot_be_written_is_one_line(path: Path, tmp_path: Path
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the children of a process are read from /proc")
 def test_ctrl_c_stops_the_query_and_its_process(path: Path):
     command = [sys.executable, "-m", "core", "sql", "SELECT sleep_ms(60000)", "--seconds", "60"]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"WORKDIM_WAREHOUSE": str(path)},
-                               stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"WORKDIM_WAREHOUSE": str(path)},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     while not listed.exists() or not listed.read_text(encoding="utf-8").split():
         assert process.poll() is None

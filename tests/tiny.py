@@ -19,10 +19,21 @@ SIZES = {
     "gemma3_text": _GROUPED | dict(head_dim=12),
     "mistral": _GROUPED,
     "mixtral": _GROUPED | dict(num_local_experts=4),
-    "deepseek_v3": _WIDTHS | dict(
-        num_key_value_heads=4, moe_intermediate_size=32, n_routed_experts=8, n_group=2, topk_group=1,
-        num_experts_per_tok=2, first_k_dense_replace=1, q_lora_rank=16, kv_lora_rank=16, qk_nope_head_dim=8,
-        qk_rope_head_dim=8, v_head_dim=12),
+    "deepseek_v3": _WIDTHS
+    | dict(
+        num_key_value_heads=4,
+        moe_intermediate_size=32,
+        n_routed_experts=8,
+        n_group=2,
+        topk_group=1,
+        num_experts_per_tok=2,
+        first_k_dense_replace=1,
+        q_lora_rank=16,
+        kv_lora_rank=16,
+        qk_nope_head_dim=8,
+        qk_rope_head_dim=8,
+        v_head_dim=12,
+    ),
     "phi": _WIDTHS,
     "gpt2": dict(n_embd=48, n_layer=3, n_head=4),
     "gptj": dict(n_embd=48, n_layer=3, n_head=4, rotary_dim=4),
@@ -31,19 +42,29 @@ SIZES = {
     "bloom": dict(hidden_size=48, n_layer=3, n_head=4),
     "falcon": dict(hidden_size=48, num_hidden_layers=3, num_attention_heads=4),
     "mamba": dict(hidden_size=48, num_hidden_layers=3, state_size=8),
-    "mamba2": dict(hidden_size=48, num_hidden_layers=3, state_size=8, head_dim=12, num_heads=8, n_groups=2,
-                   chunk_size=32),
+    "mamba2": dict(
+        hidden_size=48, num_hidden_layers=3, state_size=8, head_dim=12, num_heads=8, n_groups=2, chunk_size=32
+    ),
     "bert": _WIDTHS,
     "roberta": _WIDTHS,
     "distilbert": dict(dim=48, hidden_dim=96, n_layers=3, n_heads=4),
     "electra": _WIDTHS | dict(embedding_size=24),
     "modernbert": _WIDTHS | dict(pad_token_id=0, bos_token_id=0, eos_token_id=1, cls_token_id=0, sep_token_id=1),
-    "t5": dict(d_model=48, d_kv=12, d_ff=96, num_layers=3, num_decoder_layers=2, num_heads=4,
-               decoder_start_token_id=0),
-    "bart": dict(d_model=48, encoder_layers=3, decoder_layers=2, encoder_attention_heads=4,
-                 decoder_attention_heads=4, encoder_ffn_dim=96, decoder_ffn_dim=96, pad_token_id=0, bos_token_id=0,
-                 eos_token_id=1, decoder_start_token_id=1),
-}  # fmt: skip
+    "t5": dict(d_model=48, d_kv=12, d_ff=96, num_layers=3, num_decoder_layers=2, num_heads=4, decoder_start_token_id=0),
+    "bart": dict(
+        d_model=48,
+        encoder_layers=3,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=96,
+        decoder_ffn_dim=96,
+        pad_token_id=0,
+        bos_token_id=0,
+        eos_token_id=1,
+        decoder_start_token_id=1,
+    ),
+}
 ENCODERS = ("bert", "roberta", "distilbert", "electra", "modernbert")
 ENCODER_DECODERS = ("t5", "bart")
 DECODERS = tuple(family for family in SIZES if family not in ENCODERS + ENCODER_DECODERS)
@@ -55,8 +76,12 @@ def train_tokenizer(n_types: int = 2000) -> transformers.PreTrainedTokenizerFast
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=n_types, special_tokens=["<s>", "</s>", "<unk>"], show_progress=False,
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
+    trainer = trainers.BpeTrainer(
+        vocab_size=n_types,
+        special_tokens=["<s>", "</s>", "<unk>"],
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
     tokenizer.train([str(ROOT / "data" / "corpora" / "english-business.txt")], trainer)
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"

@@ -20,9 +20,19 @@ WORD_KEYS = ("kind", "stack", "words_hash", "corpus_id", "protocol_hash")
 MAIN = "main"
 """The stack of a model that has only one, and of runs that an earlier version measured."""
 _TOLD = (
-    "repository", "name_in_source", "revision", "source", "licence", "as_of", "flags", "is_partial", "is_group",
-    "n_samples", "dtype", "chat_template",
-)  # fmt: skip
+    "repository",
+    "name_in_source",
+    "revision",
+    "source",
+    "licence",
+    "as_of",
+    "flags",
+    "is_partial",
+    "is_group",
+    "n_samples",
+    "dtype",
+    "chat_template",
+)
 """What a scored run says of its score, each as `score_` and the name."""
 N_TOLERANCE = 0.10
 """Dimensions of clouds whose sizes differ by more are not compared: a broader vocabulary reads higher."""
@@ -233,15 +243,20 @@ def _joined(runs: pl.DataFrame, offered: pl.DataFrame, match: str, **columns: st
             .otherwise(2)
         )
         .sort(
-            "_order", "score_is_partial", "_strangeness", "score_as_of", "score_source",
-            descending=[False, False, False, True, False], nulls_last=True, maintain_order=True,
+            "_order",
+            "score_is_partial",
+            "_strangeness",
+            "score_as_of",
+            "score_source",
+            descending=[False, False, False, True, False],
+            nulls_last=True,
+            maintain_order=True,
         )
-    )  # fmt: skip
+    )
     settings = (*variant, "score_is_partial", "unit")
     alike = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).first().over(one_score)) for name in settings)
     counted = ranked.with_columns(
-        score_match=pl.lit(match),
-        score_variants=pl.struct(variant).n_unique().over(one_score),
+        score_match=pl.lit(match), score_variants=pl.struct(variant).n_unique().over(one_score)
     ).filter(alike)
     told = counted.with_columns(
         score_sources=pl.col("score_source").n_unique().over(one_score),

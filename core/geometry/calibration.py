@@ -76,8 +76,23 @@ def calibrate(progress=lambda done, total: None) -> list[dict[str, object]]:
                 readings.setdefault((r.estimator, r.n1 or 0), []).append(r.value)
         for (estimator, n1), values in readings.items():
             error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-            rows.append(dict(zip(COLUMNS, (estimator, n1, n_points, n_dims, round(float(np.mean(values)), 4),
-                                           round(error, 4), len(values)), strict=True)))  # fmt: skip
+            rows.append(
+                dict(
+                    zip(
+                        COLUMNS,
+                        (
+                            estimator,
+                            n1,
+                            n_points,
+                            n_dims,
+                            round(float(np.mean(values)), 4),
+                            round(error, 4),
+                            len(values),
+                        ),
+                        strict=True,
+                    )
+                )
+            )
     progress(len(cells), len(cells))
     return rows
 

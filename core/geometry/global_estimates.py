@@ -89,14 +89,7 @@ def scan_cloud(
         between = of_sequence.T @ (others.pop(0) * centred.weights[0][:, None])  # (S, S)
         between = (between + between.T) / 2
         split = second_order.halves_of_sequences(sequences[members[0]], between, halves).cpu().numpy()
-    return Scanned(
-        everything.without(within).d2,
-        everything.d2,
-        ratios,
-        split,
-        d2_typed,
-        table,
-    )
+    return Scanned(everything.without(within).d2, everything.d2, ratios, split, d2_typed, table)
 
 
 def d2_without_components(placed: PlacedCloud) -> np.ndarray:

@@ -166,10 +166,19 @@ def _second_order(placed: PlacedCloud, scanned: Scanned) -> list[CloudEstimate]:
 def _neighbours(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) -> list[CloudEstimate]:
     cloud, n = placed.cloud, int(distinct[0].sum())
     return [
-        from_blocks(cloud, r.estimator, r.n1, r.n2, r.value, r.blocks, scale=r.mean_distance, n_points=n,
-                     n_dropped=cloud.n_points - n)
+        from_blocks(
+            cloud,
+            r.estimator,
+            r.n1,
+            r.n2,
+            r.value,
+            r.blocks,
+            scale=r.mean_distance,
+            n_points=n,
+            n_dropped=cloud.n_points - n,
+        )
         for r in neighbour_readings(within, distinct)
-    ]  # fmt: skip
+    ]
 
 
 def _per_prompt(states: Tensor, prompts: Sequence[np.ndarray]) -> list[CloudEstimate]:

@@ -98,8 +98,10 @@ class LayerPairs:
         """Per token from `layer` to the next: the share of its neighbours kept, and its directional displacement."""
         kept = (self._ranks[layer + 1].gather(1, self._nearest[layer]) <= self._k).float().mean(1)
         moved = 2 - 2 * (self._centred[layer] * self._centred[layer + 1]).sum(1)
-        return [Distribution("neighbours_kept", self._rows, kept.numpy()),
-                Distribution("displacement", self._rows, moved.numpy())]  # fmt: skip
+        return [
+            Distribution("neighbours_kept", self._rows, kept.numpy()),
+            Distribution("displacement", self._rows, moved.numpy()),
+        ]
 
     def _left_out(self, per_point: Tensor) -> tuple[Tensor, Tensor]:
         """Means over points (L, L), and over the points of all blocks but one (B, L, L); per_point (n, L, L)."""

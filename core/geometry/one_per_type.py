@@ -122,9 +122,16 @@ def correlation_integral(placed: PlacedCloud, distinct: Tensor, within: SetNeigh
     value, *blocks = correlation.correlation_of_sets(placed.points, sequences, distinct, radii)
     n, n_dropped = len(whole), placed.cloud.n_points - len(whole)
     return from_blocks(
-        placed.cloud, "correlation_integral", inner, outer, value, blocks, scale=radii[1], n_points=n,
+        placed.cloud,
+        "correlation_integral",
+        inner,
+        outer,
+        value,
+        blocks,
+        scale=radii[1],
+        n_points=n,
         n_dropped=n_dropped,
-    )  # fmt: skip
+    )
 
 
 def further(placed: PlacedCloud, names: Iterable[str]) -> list[CloudEstimate]:

@@ -163,8 +163,14 @@ def _estimate(
             notes.append("one sequence: no error")
     else:
         notes.append("no error estimated: ask for n_blocks")
-    return log_interval(reading.value, replicates, scale=reading.scale, n_points=n, n_dropped=reading.n_dropped,
-                        notes="; ".join([*notes, *filter(None, [reading.notes])]))  # fmt: skip
+    return log_interval(
+        reading.value,
+        replicates,
+        scale=reading.scale,
+        n_points=n,
+        n_dropped=reading.n_dropped,
+        notes="; ".join([*notes, *filter(None, [reading.notes])]),
+    )
 
 
 def _labelled(name: str, points, sequences, types) -> LabelledPoints:

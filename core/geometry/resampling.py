@@ -46,14 +46,20 @@ def log_interval(
     """
     replicates = np.asarray(blocks, dtype=float)
     if not math.isfinite(value) or value <= 0 or not len(replicates) or not (replicates > 0).all():
-        return Estimate(value if math.isfinite(value) and value > 0 else math.nan, scale=scale, n_points=n_points,
-                        n_dropped=n_dropped, notes=notes)  # fmt: skip
+        return Estimate(
+            value if math.isfinite(value) and value > 0 else math.nan,
+            scale=scale,
+            n_points=n_points,
+            n_dropped=n_dropped,
+            notes=notes,
+        )
     error = jackknife_error(np.log(replicates))
     if len(draw_values) > 1:
         error = math.hypot(error, float(np.std(np.log(draw_values), ddof=1)) / math.sqrt(len(draw_values)))
     reach = t_quantile(0.975, len(replicates)) * error
-    return Estimate(value, value * error, value * math.exp(-reach), value * math.exp(reach), scale, n_points,
-                    n_dropped, notes)  # fmt: skip
+    return Estimate(
+        value, value * error, value * math.exp(-reach), value * math.exp(reach), scale, n_points, n_dropped, notes
+    )
 
 
 def contiguous_blocks(documents: np.ndarray, n_blocks: int) -> np.ndarray:

@@ -126,9 +126,14 @@ def participation_ratios(points: Tensor, members: Tensor, squares: Tensor) -> np
     row_sums = (totals @ points.T - norms) * weight  # without the diagonal; (n_sets, n)
     trace, on_diagonal, total, of_rows, squared = (
         value.cpu().double().numpy()
-        for value in (weight @ norms, weight @ norms.square(), totals.square().sum(1), row_sums.square().sum(1),
-                      squares)
-    )  # fmt: skip
+        for value in (
+            weight @ norms,
+            weight @ norms.square(),
+            totals.square().sum(1),
+            row_sums.square().sum(1),
+            squares,
+        )
+    )
     off = total - trace
     with np.errstate(divide="ignore", invalid="ignore"):
         second = squared - on_diagonal + off * off / ((n - 1) * (n - 2)) - 2 / (n - 2) * of_rows

@@ -86,8 +86,9 @@ def encode_chat(window: ChatWindow, tokenizer: Any, n_tokens: int, model: str, n
         text += found.text
     text = text[: 40 * n_tokens]  # any tokenizer finds its tokens in that
     # A template writes the special tokens itself.
-    encoding = tokenizer(text, add_special_tokens=False, truncation=True, max_length=n_tokens,
-                         return_offsets_mapping=True, verbose=False)  # fmt: skip
+    encoding = tokenizer(
+        text, add_special_tokens=False, truncation=True, max_length=n_tokens, return_offsets_mapping=True, verbose=False
+    )
     offsets = _in_contents(read_offsets(encoding, n_tokens), text, places, window.messages)
     covered = _covered(offsets, len(window.text))
     targets = _covered(offsets[1:], len(window.text))

@@ -118,8 +118,9 @@ def _chat_corpus(path: Path, conversations: tuple[Conversation, ...], chat: str)
     pieces = [joined(messages) for messages in conversations]
     if chat == "plain":
         return _corpus(f"{path.stem} (plain)", pieces, "unknown", "chat messages", "user's own", "file")
-    corpus = _corpus(path.stem, pieces, "unknown", "chat messages", "user's own", "file",
-                     conversations_hash(conversations))  # fmt: skip
+    corpus = _corpus(
+        path.stem, pieces, "unknown", "chat messages", "user's own", "file", conversations_hash(conversations)
+    )
     return replace(corpus, conversations=conversations)
 
 
@@ -131,8 +132,9 @@ def _corpus(
     if not pieces:
         raise CorpusError(f"The corpus {name} holds no text. Choose another file, or a column with text in it.")
     sha256 = sha256 or hashlib.sha256("\0".join(pieces).encode("utf-8", "surrogatepass")).hexdigest()
-    row = CorpusRow(f"{name}@{sha256[:12]}", name, language, domain, licence, sha256, len(pieces),
-                    sum(map(len, pieces)), source)  # fmt: skip
+    row = CorpusRow(
+        f"{name}@{sha256[:12]}", name, language, domain, licence, sha256, len(pieces), sum(map(len, pieces)), source
+    )
     return Corpus(row, pieces)
 
 

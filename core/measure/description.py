@@ -11,12 +11,34 @@ from core.measure.stacks import Stack, position_padding, stack_config
 from core.measure.weights import Weights
 from core.tables import ModelRow
 
-NO_NETWORK_CHANGED = frozenset({
-    "_name_or_path", "name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version",
-    "tokenizer_class", "id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "return_dict",
-    "task_specific_params", "output_attentions", "output_hidden_states", "output_router_logits", "use_cache",
-    "gradient_checkpointing", "pretraining_tp", "quantization_config", "chunk_size_feed_forward", "prefix",
-})  # fmt: skip
+NO_NETWORK_CHANGED = frozenset(
+    {
+        "_name_or_path",
+        "name_or_path",
+        "architectures",
+        "auto_map",
+        "dtype",
+        "torch_dtype",
+        "transformers_version",
+        "tokenizer_class",
+        "id2label",
+        "label2id",
+        "num_labels",
+        "problem_type",
+        "finetuning_task",
+        "return_dict",
+        "task_specific_params",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
+        "use_cache",
+        "gradient_checkpointing",
+        "pretraining_tp",
+        "quantization_config",
+        "chunk_size_feed_forward",
+        "prefix",
+    }
+)
 """Keys of a configuration that are about names, files, training or what is returned. So are all with `drop` (dropout
 is off in a measurement) and `token_id` (which row of the embedding has which use) in their name."""
 
@@ -65,8 +87,11 @@ PROBE = (
 
 def tokenizer_hash(tokenizer: Any) -> str:
     """Twelve hex digits that tokenizers share which cut text alike: vocabulary, special ids, and a probe text's ids."""
-    content = [sorted(tokenizer.get_vocab().items()), sorted(tokenizer.all_special_ids),
-               list(tokenizer(PROBE, verbose=False)["input_ids"])]  # fmt: skip
+    content = [
+        sorted(tokenizer.get_vocab().items()),
+        sorted(tokenizer.all_special_ids),
+        list(tokenizer(PROBE, verbose=False)["input_ids"]),
+    ]
     return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()[:12]
 
 

@@ -26,8 +26,9 @@ class Encoded:
 
 
 def encode_text(text: str, tokenizer: Any, n_tokens: int) -> Encoded:
-    encoding = tokenizer(text, truncation=True, max_length=n_tokens, return_offsets_mapping=tokenizer.is_fast,
-                         verbose=False)  # fmt: skip
+    encoding = tokenizer(
+        text, truncation=True, max_length=n_tokens, return_offsets_mapping=tokenizer.is_fast, verbose=False
+    )
     ids = list(encoding["input_ids"])
     offsets, template = read_offsets(encoding, n_tokens), np.zeros(n_tokens, dtype=bool)
     if not tokenizer.is_fast:

@@ -44,9 +44,8 @@ class Placed:
 
 
 def footprint(
-    base: int, shape: Shape, plan: MemoryPlan, placed: Placed, windows: tuple[int, int], vocabulary: int,
-    geometry: int,
-) -> Footprint:  # fmt: skip
+    base: int, shape: Shape, plan: MemoryPlan, placed: Placed, windows: tuple[int, int], vocabulary: int, geometry: int
+) -> Footprint:
     """The peak of one pass: `base` before it, then the larger of its forward pass and its geometry.
 
     windows (number, tokens of each); geometry as `geometry_bytes` gives it.

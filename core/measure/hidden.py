@@ -96,8 +96,9 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     progress(Progress("forward", n_sequences, n_sequences))
     spill.check()
     bits = loss / (math.log(2) * sample.n_bytes_scored) if model.is_causal and sample.n_bytes_scored else None
-    return HiddenStates(states, spill.norms, model.n_layers, spill.post_norm_differs, bits, bool(model.units), planned,
-                        batch)  # fmt: skip
+    return HiddenStates(
+        states, spill.norms, model.n_layers, spill.post_norm_differs, bits, bool(model.units), planned, batch
+    )
 
 
 def require_known(model: OpenModel, largest_id: int) -> None:

@@ -56,9 +56,14 @@ def in_cache(repository: str, revision: str) -> Weights | None:
     with hub_errors(repository, revision):
         try:
             folder = Path(
-                snapshot_download(repository, revision=revision or None, local_files_only=True, allow_patterns=small,
-                                  ignore_patterns="*/*")
-            )  # fmt: skip
+                snapshot_download(
+                    repository,
+                    revision=revision or None,
+                    local_files_only=True,
+                    allow_patterns=small,
+                    ignore_patterns="*/*",
+                )
+            )
             weights = _hub_weights(repository, folder, None)
             is_told = weights.gguf_file or ((folder / "config.json").is_file() and has_tokenizer(folder))
             return weights if is_told and all(path.is_file() for path in weights.files) else None
@@ -119,5 +124,6 @@ def _check_configuration(repository: str, revision: str) -> None:
 
 def _hub_weights(repository: str, folder: Path, licence: str | None) -> Weights:
     gguf_file = None if has_safetensors(folder) else only_gguf(folder, repository)
-    return Weights(folder, gguf_file, repository, folder.name, repository.partition("/")[2], repository,
-                   licence=licence)  # fmt: skip
+    return Weights(
+        folder, gguf_file, repository, folder.name, repository.partition("/")[2], repository, licence=licence
+    )

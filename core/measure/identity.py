@@ -36,10 +36,15 @@ def identify(config: RunConfig) -> Identity:
         model = blueprint.opened(blueprint.loader.from_config(blueprint.config))
     template = read_template(blueprint.tokenizer, blueprint.weights.name) if corpus.conversations else None
     return Identity(
-        model.row.model_id, model.row.configuration_hash, model.row.tokenizer_hash, corpus.row.corpus_id,
-        find_protocol(config.protocol).hash(config.seed), config.dtype, model.stack,
+        model.row.model_id,
+        model.row.configuration_hash,
+        model.row.tokenizer_hash,
+        corpus.row.corpus_id,
+        find_protocol(config.protocol).hash(config.seed),
+        config.dtype,
+        model.stack,
         template_hash(template) if template else None,
-    )  # fmt: skip
+    )
 
 
 def with_tokenizer(models: list[str]) -> list[str]:

@@ -47,7 +47,13 @@ def _default() -> str:
 
 def _settings() -> dict[str, str]:
     """pip's, of files and environment, by the last part of their names."""
-    done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True,
-                          encoding="utf-8", errors="replace", check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     lines = (line.partition("=")[::2] for line in done.stdout.splitlines())
     return {name.rpartition(".")[2]: value.strip("'\"") for name, value in lines}

@@ -84,15 +84,16 @@ class Kept:
 def _as_layer(found: dict[str, Any]) -> LayerResult:
     return LayerResult(
         [
-            CloudEstimate(**e | {"estimate": Estimate(**e["estimate"]),
-                                 "gaussian_equivalent": tuple(e["gaussian_equivalent"])})
+            CloudEstimate(
+                **e | {"estimate": Estimate(**e["estimate"]), "gaussian_equivalent": tuple(e["gaussian_equivalent"])}
+            )
             for e in found["estimates"]
         ],
         [CloudCorrelator(**c) for c in found["correlators"]],
         [Distribution(d["quantity"], _as_array(d["rows"]), _as_array(d["values"])) for d in found["distributions"]],
         found["duplicate_share"],
         found["device"],
-    )  # fmt: skip
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -104,11 +104,15 @@ def _quiet():
 def _reason(weights: Weights, what: str, error: Exception) -> str:
     text = " ".join(str(error).split())
     if "custom code" in text or "trust_remote_code" in text:
-        return (f"{weights.name} comes with Python code of its own, which Workdim never runs. Choose a model whose "
-                "architecture transformers knows.")  # fmt: skip
+        return (
+            f"{weights.name} comes with Python code of its own, which Workdim never runs. Choose a model whose "
+            "architecture transformers knows."
+        )
     if "does not recognize this architecture" in text or "Unrecognized model" in text or "not supported" in text:
-        return (f"The architecture of {weights.name} is not known to transformers {transformers.__version__}. "
-                "Update transformers, or choose another model.")  # fmt: skip
+        return (
+            f"The architecture of {weights.name} is not known to transformers {transformers.__version__}. "
+            "Update transformers, or choose another model."
+        )
     if what == "tokenizer" and not weights.gguf_file:
         return tokenizer_problem(weights, error)
     if isinstance(error, SafetensorError) or (weights.gguf_file and not isinstance(error, ImportError)):

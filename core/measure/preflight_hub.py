@@ -77,9 +77,16 @@ def _described(repository: str, info: Any, sizes: dict[str, int | None], chosen:
     total = info.safetensors.total if info.safetensors else (info.gguf or {}).get("total")
     licence = info.card_data.license if info.card_data else None
     weights = Unread(
-        folder, weight_files[0] if is_gguf else None, repository, info.sha, repository.partition("/")[2], repository,
-        licence=licence, n_bytes=sum(sizes.get(name) or 0 for name in weight_files), is_here=False,
-    )  # fmt: skip
+        folder,
+        weight_files[0] if is_gguf else None,
+        repository,
+        info.sha,
+        repository.partition("/")[2],
+        repository,
+        licence=licence,
+        n_bytes=sum(sizes.get(name) or 0 for name in weight_files),
+        is_here=False,
+    )
     notes = []
     if info.gated:
         notes.append(
@@ -87,5 +94,11 @@ def _described(repository: str, info: Any, sizes: dict[str, int | None], chosen:
         )
     if any(size is None for size in known):
         notes.append("The hub does not tell the sizes of all files.")
-    return HubModel(weights, total, named(counts), None if None in known else sum(size or 0 for size in known),
-                    has_tokenizer(folder), tuple(notes))  # fmt: skip
+    return HubModel(
+        weights,
+        total,
+        named(counts),
+        None if None in known else sum(size or 0 for size in known),
+        has_tokenizer(folder),
+        tuple(notes),
+    )

@@ -61,9 +61,22 @@ def measure_profile(config: RunConfig, run_id: str, scratch: Path, progress: Pro
             sample = shuffled(sample, config.seed)
         require_readable(model, sample)
         row = model.row
-        kept = Kept(scratch, [asdict(config), asdict(protocol), code_version(), code_stamp(), library_versions(),
-                              row.weights_sha256, row.configuration_hash, row.tokenizer_hash, corpus.row.sha256,
-                              sample.digest, model.device.type])  # fmt: skip
+        kept = Kept(
+            scratch,
+            [
+                asdict(config),
+                asdict(protocol),
+                code_version(),
+                code_stamp(),
+                library_versions(),
+                row.weights_sha256,
+                row.configuration_hash,
+                row.tokenizer_hash,
+                corpus.row.sha256,
+                sample.digest,
+                model.device.type,
+            ],
+        )
         clock.add(kept.spent() or {})
         states = kept.states()
         if states is None:
@@ -115,8 +128,9 @@ def _open(config: RunConfig, protocol: Protocol, scratch: Path, progress: Progre
     if is_random:
         model = open_random(weights, config.model_seed, *asked, on_demand=plan.on_demand)
     else:
-        model = open_model(weights, *asked, scratch=scratch if plan.on_demand else None, progress=progress,
-                           spread=plan.spread)  # fmt: skip
+        model = open_model(
+            weights, *asked, scratch=scratch if plan.on_demand else None, progress=progress, spread=plan.spread
+        )
     return replace(model, batch=plan.batch)
 
 

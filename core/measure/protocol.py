@@ -16,21 +16,40 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("quick", version=2, n_sequences=32, n_tokens=128, max_types=800),
         Protocol("standard", version=2, n_sequences=64, n_tokens=256, max_types=2000, passes=CONTROLS),
         Protocol(
-            "thorough", version=2, n_sequences=64, n_tokens=256, max_types=2000, n_surrogates=19, passes=CONTROLS,
-            n_random_models=3, more_seeds=(1, 2), more_corpora=("python-source", "english-business"),
+            "thorough",
+            version=2,
+            n_sequences=64,
+            n_tokens=256,
+            max_types=2000,
+            n_surrogates=19,
+            passes=CONTROLS,
+            n_random_models=3,
+            more_seeds=(1, 2),
+            more_corpora=("python-source", "english-business"),
             more_estimators=("skdim_MLE", "skdim_TwoNN", "skdim_lPCA", "skdim_FisherS", "skdim_MOM", "skdim_TLE"),
         ),
         Protocol(
-            "last-token", version=1, n_sequences=2048, n_tokens=20, max_types=2000, clouds=("last_token",),
+            "last-token",
+            version=1,
+            n_sequences=2048,
+            n_tokens=20,
+            max_types=2000,
+            clouds=("last_token",),
             source="arXiv 2405.15471: GRIDE on the last token of many short sequences (there 5 x 10,000)",
         ),
         Protocol(
-            "per-prompt", version=1, n_sequences=32, n_tokens=512, max_types=2000, clouds=("per_prompt",),
-            passes=("shuffled",), n_surrogates=0,
+            "per-prompt",
+            version=1,
+            n_sequences=32,
+            n_tokens=512,
+            max_types=2000,
+            clouds=("per_prompt",),
+            passes=("shuffled",),
+            n_surrogates=0,
             source="arXiv 2501.10573: GRIDE on all tokens of one prompt, averaged over prompts (there 2,244 x 1,024)",
         ),
     )
-}  # fmt: skip
+}
 
 MIN_TYPES = 300
 """Fewer token types than this do not make a cloud: d2 of a few hundred directions is mostly their choice."""

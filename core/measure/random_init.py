@@ -27,8 +27,14 @@ _DRAWN = "_is_hf_initialized"
 """transformers' own mark of a tensor that its initialisers leave alone."""
 
 
-def open_random(weights: Weights, seed: int, dtype: str = "float32", device: str = "auto", stack: str | None = None,
-                on_demand: bool = False) -> OpenModel:  # fmt: skip
+def open_random(
+    weights: Weights,
+    seed: int,
+    dtype: str = "float32",
+    device: str = "auto",
+    stack: str | None = None,
+    on_demand: bool = False,
+) -> OpenModel:
     """The control of a model: its configuration, tokenizer and row, none of its weights.
 
     On demand, each block is drawn when the forward pass reaches it and dropped after. Raises what open_model raises.

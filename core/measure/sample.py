@@ -203,12 +203,20 @@ def draw_sample(
     placed = _placed_by_all(source, encoded, tokenizer, companions) if companions else []
     words = choose_words(source.texts, source.word_spans(is_wide(beginning)), placed)
     sample = TokenSample(
-        ids, special, origin, contiguous_blocks(origin, protocol.n_blocks),
-        sum(window.n_characters for window in encoded), sum(window.n_bytes for window in encoded),
+        ids,
+        special,
+        origin,
+        contiguous_blocks(origin, protocol.n_blocks),
+        sum(window.n_characters for window in encoded),
+        sum(window.n_bytes for window in encoded),
         float((ids == tokenizer.unk_token_id)[~template].mean()) if _has_unknown(tokenizer) else 0.0,
-        tuple(windows), offsets, words, place_words(words, offsets, special), template,
+        tuple(windows),
+        offsets,
+        words,
+        place_words(words, offsets, special),
+        template,
         template_hash(read_template(tokenizer, model)) if corpus.conversations else None,
-    )  # fmt: skip
+    )
     n_types = len(np.unique(ids[:, 1:][sample.is_text[:, 1:]]))
     if n_types < MIN_TYPES and len(tokenizer) < SMALL_VOCABULARY:
         raise CorpusError(
@@ -283,7 +291,9 @@ def _placed_by_all(
 def _has_unknown(tokenizer) -> bool:
     """Byte-level tokenizers name an unknown token that they can never produce, often one that also ends texts."""
     return tokenizer.unk_token_id is not None and tokenizer.unk_token_id not in (
-        tokenizer.bos_token_id, tokenizer.eos_token_id)  # fmt: skip
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+    )
 
 
 def _window_text(documents: list[str], windows: list[Window], index: int, n_tokens: int) -> str:

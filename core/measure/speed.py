@@ -75,8 +75,17 @@ def speed_of(dtype: str, device: torch.device) -> Speed:
 
 def _key(dtype: str, device: torch.device) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    parts = (FORMAT, platform.node(), platform.machine(), os.cpu_count(), sys.version.split()[0], torch.__version__,
-             torch.get_num_threads(), name, dtype)  # fmt: skip
+    parts = (
+        FORMAT,
+        platform.node(),
+        platform.machine(),
+        os.cpu_count(),
+        sys.version.split()[0],
+        torch.__version__,
+        torch.get_num_threads(),
+        name,
+        dtype,
+    )
     return " ".join(map(str, parts))
 
 
@@ -102,8 +111,16 @@ def _keep(known: dict[str, dict]) -> None:
 def _tested(dtype: str, device: torch.device) -> Speed:
     command = [sys.executable, "-m", "core.measure.speed", dtype, str(device), str(torch.get_num_threads())]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", errors="replace",
-                              check=False, timeout=PATIENCE)  # fmt: skip
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            timeout=PATIENCE,
+        )
     except subprocess.TimeoutExpired as error:
         raise WorkdimError(f"The self-test of this machine has not ended within {PATIENCE:g} seconds.") from error
     if done.returncode:
@@ -174,9 +191,11 @@ def _geometry_factor(device: torch.device, hidden_size: int = 256) -> float:
     tokens = clouds.Tokens(types, sequences, contiguous_blocks(np.arange(n_sequences), 16)[sequences], 16)
     orders = [generator.permutation(len(types)) for _ in range(3)]
     plan = LayerPlan(
-        draws=[clouds.one_per_type(order, tokens, 600) for order in orders], word_draws=[],
-        others=[clouds.all_tokens(orders[0], tokens, 2048)], halves=half_splits(n_sequences, 20, 0),
-    )  # fmt: skip
+        draws=[clouds.one_per_type(order, tokens, 600) for order in orders],
+        word_draws=[],
+        others=[clouds.all_tokens(orders[0], tokens, 2048)],
+        halves=half_splits(n_sequences, 20, 0),
+    )
     states = torch.randn(len(types), hidden_size, generator=torch.Generator().manual_seed(0))
     states = (states * torch.linspace(1, 0.1, hidden_size)).to(device)
     measured = _seconds(lambda: measure_layer(states, plan), device)

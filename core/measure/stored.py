@@ -92,13 +92,22 @@ def as_profile(m: Measured, clock: Clock) -> Profile:
         ],
         checks=run_checks(m.run_id, m.sample, m.mask, m.states, m.layers, n_points, m.dependence, lost_share),
         pairs=[
-            LayerPairRow(m.run_id, p.measure, "one_per_type", p.k, p.layer_a, p.layer_b, _stored(p.value),
-                         _stored(p.std_error), p.n_points)
+            LayerPairRow(
+                m.run_id,
+                p.measure,
+                "one_per_type",
+                p.k,
+                p.layer_a,
+                p.layer_b,
+                _stored(p.value),
+                _stored(p.std_error),
+                p.n_points,
+            )
             for p in m.pairs
         ],
         distributions=[row for at in _distributions(m) for row in _histogram(m.run_id, *at)],
         tokens=[row for at in _distributions(m) for row in _token_rows(m, *at)] if m.config.keep_tokens else [],
-    )  # fmt: skip
+    )
 
 
 def _run_row(m: Measured, clock: Clock) -> RunRow:
@@ -164,17 +173,35 @@ def _estimate_row(m: Measured, layer: int, state: str, found: CloudEstimate) -> 
     e = found.estimate
     equivalent, equivalent_lower, equivalent_upper = map(_stored, found.gaussian_equivalent)
     return LayerEstimateRow(
-        m.run_id, layer, state, m.model.stack, found.cloud, found.estimator, found.n1, found.n2, found.transform,
-        _stored(e.scale), _stored(e.value), _stored(e.std_error), _stored(e.lower), _stored(e.upper),
-        equivalent, e.n_points, e.n_dropped, e.notes or None, equivalent_lower, equivalent_upper,
-    )  # fmt: skip
+        m.run_id,
+        layer,
+        state,
+        m.model.stack,
+        found.cloud,
+        found.estimator,
+        found.n1,
+        found.n2,
+        found.transform,
+        _stored(e.scale),
+        _stored(e.value),
+        _stored(e.std_error),
+        _stored(e.lower),
+        _stored(e.upper),
+        equivalent,
+        e.n_points,
+        e.n_dropped,
+        e.notes or None,
+        equivalent_lower,
+        equivalent_upper,
+    )
 
 
 def _correlator_rows(m: Measured) -> Iterator[LayerCorrelatorRow]:
     for layer, state, result in m.labelled:
         for c in result.correlators:
-            yield LayerCorrelatorRow(m.run_id, layer, state, c.cloud, c.correlator, _stored(c.value),
-                                     _stored(c.std_error), c.n_points)  # fmt: skip
+            yield LayerCorrelatorRow(
+                m.run_id, layer, state, c.cloud, c.correlator, _stored(c.value), _stored(c.std_error), c.n_points
+            )
 
 
 def _sink_rows(m: Measured) -> Iterator[LayerCorrelatorRow]:
@@ -184,8 +211,11 @@ def _sink_rows(m: Measured) -> Iterator[LayerCorrelatorRow]:
         ratio = norms / max(float(np.median(norms[~m.sample.template.flatten()])), 1e-30)
         large = ratio > m.protocol.norm_factor
         share = float(at_start[large].mean()) if large.any() else math.nan
-        for name, value in (("large_norm_tokens", float(large.sum())), ("large_norm_ratio", float(ratio.max())),
-                            ("large_norm_at_start", share)):  # fmt: skip
+        for name, value in (
+            ("large_norm_tokens", float(large.sum())),
+            ("large_norm_ratio", float(ratio.max())),
+            ("large_norm_at_start", share),
+        ):
             yield LayerCorrelatorRow(m.run_id, layer, "residual", "unmasked", name, _stored(value), None, len(norms))
 
 
@@ -215,8 +245,9 @@ def _in_bin_units(found: Distribution) -> np.ndarray:
 def _token_rows(m: Measured, layer: int, found: Distribution) -> Iterator[TokenResultRow]:
     position_of = np.flatnonzero(m.mask.keep) % m.sample.ids.shape[1]
     for row, value in zip(found.rows.tolist(), _in_bin_units(found).tolist(), strict=False):
-        yield TokenResultRow(m.run_id, layer, int(m.mask.sequences[row]), int(position_of[row]), found.quantity,
-                             _stored(value))  # fmt: skip
+        yield TokenResultRow(
+            m.run_id, layer, int(m.mask.sequences[row]), int(position_of[row]), found.quantity, _stored(value)
+        )
 
 
 def _stored(value: float) -> float | None:

@@ -16,8 +16,13 @@ from core.measure.weights import Weights
 VOCABULARIES = ("tokenizer.json", "tekken.json", "vocab.*", "*.model", "*.spm", "*.tiktoken", "merges.txt", "bpe.codes")
 DICTIONARIES = {"ipadic": "ipadic", "unidic": "unidic", "unidic_lite": "unidic-lite"}
 """Of MeCab: the value of `mecab_dic`, and the package with it."""
-MODULES = {"unidic-lite": "unidic_lite", "SudachiPy": "sudachipy", "SudachiDict-core": "sudachidict_core",
-           "mistral-common": "mistral_common", "protobuf": "google.protobuf"}  # fmt: skip
+MODULES = {
+    "unidic-lite": "unidic_lite",
+    "SudachiPy": "sudachipy",
+    "SudachiDict-core": "sudachidict_core",
+    "mistral-common": "mistral_common",
+    "protobuf": "google.protobuf",
+}
 """What is imported of packages that are called otherwise."""
 NAMED = ("sentencepiece", "tiktoken", "sacremoses", "protobuf", "fugashi", "jieba", "nltk")
 """Packages that transformers asks for by name in a sentence."""

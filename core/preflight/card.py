@@ -99,9 +99,15 @@ class _Told:
         if self.model and self.blueprint and self.protocol and self.corpus:
             with self._step():
                 self.known = look_up(
-                    self.warehouse, config, self.protocol, self.corpus, self.model, self.blueprint.weights,
-                    self.sample, self._n_points(),
-                )  # fmt: skip
+                    self.warehouse,
+                    config,
+                    self.protocol,
+                    self.corpus,
+                    self.model,
+                    self.blueprint.weights,
+                    self.sample,
+                    self._n_points(),
+                )
             with self._step():
                 self._plan_drawn(self.model, self.protocol)
 
@@ -130,8 +136,10 @@ class _Told:
             if self.plan.on_demand:
                 self.blueprint.require_streamable()
                 if self.blueprint.weights.gguf_file:
-                    self.notes.append(f"The GGUF file is converted to safetensors in the cache first, which takes "
-                                      f"{self.shape.weights / 1e9:.2f} GB of disk there.")  # fmt: skip
+                    self.notes.append(
+                        f"The GGUF file is converted to safetensors in the cache first, which takes "
+                        f"{self.shape.weights / 1e9:.2f} GB of disk there."
+                    )
         with self._step():
             n_tokens = protocol.n_sequences * protocol.n_tokens
             need_room(_existing(self.warehouse.jobs), states_bytes(model.n_layers, n_tokens, model.hidden_size))
@@ -173,38 +181,66 @@ class _Told:
         passes = self._passes()
         measured = [one for one in passes if one.known_run is None]
         card = Preflight(
-            config.model, config.corpus, config.protocol, config.seed, config.dtype,
-            str(self.blueprint.device) if self.blueprint else None, place.where if place else None,
-            passes=passes, n_points=self._n_points(), refusals=tuple(self.refusals), notes=tuple(self.notes),
+            config.model,
+            config.corpus,
+            config.protocol,
+            config.seed,
+            config.dtype,
+            str(self.blueprint.device) if self.blueprint else None,
+            place.where if place else None,
+            passes=passes,
+            n_points=self._n_points(),
+            refusals=tuple(self.refusals),
+            notes=tuple(self.notes),
             memory_bytes=_largest([one.memory_bytes for one in measured]),
             gpu_memory_bytes=_largest([one.gpu_memory_bytes for one in measured]),
-        )  # fmt: skip
+        )
         if place:
-            card = replace(card, stored_dtype=place.stored_dtype, licence=place.licence, parameters=place.parameters,
-                           download_bytes=place.download_bytes)  # fmt: skip
+            card = replace(
+                card,
+                stored_dtype=place.stored_dtype,
+                licence=place.licence,
+                parameters=place.parameters,
+                download_bytes=place.download_bytes,
+            )
         if self.model and self.protocol:
             card = self._with_model(card, self.model, self.protocol)
         if self.plan:
             card = replace(card, streamed=self.plan.on_demand, batch=self.plan.batch)
         if self.speed and self.model and passes and all(one.seconds for one in measured) and not self.refusals:
-            start = start_seconds(self.speed, self.model.row.weight_bytes, card.stored_format == "gguf",
-                                  self.model.vocabulary_size)  # fmt: skip
+            start = start_seconds(
+                self.speed, self.model.row.weight_bytes, card.stored_format == "gguf", self.model.vocabulary_size
+            )
             total = start + sum(sum(one.seconds.values()) for one in measured)
             card = replace(card, start_seconds=start, seconds=total)
         if known:
-            card = replace(card, measured_run=known.measured, comparable_runs=known.by_types,
-                           comparable_by_words=known.by_words, comparison=known.line)  # fmt: skip
+            card = replace(
+                card,
+                measured_run=known.measured,
+                comparable_runs=known.by_types,
+                comparable_by_words=known.by_words,
+                comparison=known.line,
+            )
         return card
 
     def _with_model(self, card: Preflight, model: OpenModel, protocol: Protocol) -> Preflight:
         row, n_tokens = model.row, protocol.n_sequences * protocol.n_tokens
         return replace(
-            card, name=row.name, architecture=row.architecture, family=row.family, kind=row.kind, stack=model.stack,
-            parameters=row.parameters, n_layers=row.n_layers, hidden_size=row.hidden_size,
-            stored_format=row.weight_format, weight_bytes=row.weight_bytes,
-            scratch_bytes=states_bytes(row.n_layers, n_tokens, row.hidden_size), n_sequences=protocol.n_sequences,
+            card,
+            name=row.name,
+            architecture=row.architecture,
+            family=row.family,
+            kind=row.kind,
+            stack=model.stack,
+            parameters=row.parameters,
+            n_layers=row.n_layers,
+            hidden_size=row.hidden_size,
+            stored_format=row.weight_format,
+            weight_bytes=row.weight_bytes,
+            scratch_bytes=states_bytes(row.n_layers, n_tokens, row.hidden_size),
+            n_sequences=protocol.n_sequences,
             n_tokens=n_tokens,
-        )  # fmt: skip
+        )
 
     def _passes(self) -> tuple[PassEstimate, ...]:
         if not (self.known and self.protocol):
@@ -220,13 +256,13 @@ class _Told:
         placed = self._placed(name)
         layers = replace(self.layers, word_draws=[]) if name == "shuffled" else self.layers
         windows = protocol.n_sequences, protocol.n_tokens
-        work = Work(self.shape, plan, placed, layers, row.n_layers, *windows, row.vocabulary_size,
-                    row.weight_bytes)  # fmt: skip
+        work = Work(self.shape, plan, placed, layers, row.n_layers, *windows, row.vocabulary_size, row.weight_bytes)
         further = dict.fromkeys([*protocol.more_estimators, *self.config.estimators]) if name == "text" else ()
         geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config))
         taken = footprint(self.speed.base_memory, self.shape, plan, placed, windows, row.vocabulary_size, geometry)
-        return PassEstimate(name, label, None, pass_seconds(self.speed, work, tuple(further)), taken.memory,
-                            taken.device or None)  # fmt: skip
+        return PassEstimate(
+            name, label, None, pass_seconds(self.speed, work, tuple(further)), taken.memory, taken.device or None
+        )
 
     def _placed(self, pass_name: str) -> Placed:
         assert self.blueprint and self.place and self.place.weights

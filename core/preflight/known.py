@@ -33,18 +33,31 @@ class Known:
 
 
 def look_up(
-    warehouse: Warehouse, config: RunConfig, protocol: Protocol, corpus: Corpus, model: OpenModel, weights: Weights,
-    sample: TokenSample | None, n_points: int | None,
-) -> Known:  # fmt: skip
+    warehouse: Warehouse,
+    config: RunConfig,
+    protocol: Protocol,
+    corpus: Corpus,
+    model: OpenModel,
+    weights: Weights,
+    sample: TokenSample | None,
+    n_points: int | None,
+) -> Known:
     """`sample` and `n_points` are None where the tokenizer is not known. Raises WarehouseError.
 
     A warehouse that is not there is not made.
     """
     there = is_there(warehouse.path)
     runs = with_stack(queries.ranking(warehouse)) if there else None
-    same = Identity(_model_id(model.row, weights, runs), model.row.configuration_hash, model.row.tokenizer_hash,
-                    corpus.row.corpus_id, protocol.hash(config.seed), config.dtype, model.stack,
-                    sample.chat_template_hash if sample else None)  # fmt: skip
+    same = Identity(
+        _model_id(model.row, weights, runs),
+        model.row.configuration_hash,
+        model.row.tokenizer_hash,
+        corpus.row.corpus_id,
+        protocol.hash(config.seed),
+        config.dtype,
+        model.stack,
+        sample.chat_template_hash if sample else None,
+    )
     controls = [
         (one.name, one.label, one.run_id)
         for one in control_passes(config, protocol, same, warehouse if there else None)
@@ -60,8 +73,13 @@ def look_up(
         by_types = _near(others, GROUP_KEYS, {**here, "tokenizer_hash": same.tokenizer_hash}, n_points)
         words = _near(others, WORD_KEYS, {**here, "words_hash": sample.words.hash}, None)
         by_words = [run for run in words if run not in by_types]
-    return Known(own[0] if own else None, tuple(by_types), tuple(by_words),
-                  _comparison(others, alike, here, by_types, by_words), controls)  # fmt: skip
+    return Known(
+        own[0] if own else None,
+        tuple(by_types),
+        tuple(by_words),
+        _comparison(others, alike, here, by_types, by_words),
+        controls,
+    )
 
 
 def _near(runs: pl.DataFrame, keys: Sequence[str], values: dict[str, Any], n_points: int | None) -> list[str]:

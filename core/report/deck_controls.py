@@ -21,9 +21,15 @@ STATEMENT_SIZES = (16, 15, 14, 13, 12, 11)
 MOST_INTERVALS = 3
 """With more controls than that the statements leave the intervals to the chart: they have to fit beside it."""
 EXPLAINED = (
-    "random_init_same", "random_init_unclear", "random_init_failed", "random_init_differs", "shuffled_same",
-    "shuffled_unclear", "shuffled_failed", "shuffled_differs",
-)  # fmt: skip
+    "random_init_same",
+    "random_init_unclear",
+    "random_init_failed",
+    "random_init_differs",
+    "shuffled_same",
+    "shuffled_unclear",
+    "shuffled_failed",
+    "shuffled_differs",
+)
 """Qualifiers that are this slide's title, and whose meaning it tells in full."""
 
 

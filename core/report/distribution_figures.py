@@ -116,9 +116,15 @@ def distribution_figure(data: DistributionData, language: str) -> go.Figure:
     # White on a dark edge: seen on every colour of the scale.
     for colour, width in ((TEXT, 5), ("#FFFFFF", 2.5)):
         figure.add_scatter(
-            x=data.layers, y=data.medians, mode="lines", line={"color": colour, "width": width}, name=_("median"),
-            legendgroup="median", showlegend=width > 4, hoverinfo="skip",
-        )  # fmt: skip
+            x=data.layers,
+            y=data.medians,
+            mode="lines",
+            line={"color": colour, "width": width},
+            name=_("median"),
+            legendgroup="median",
+            showlegend=width > 4,
+            hoverinfo="skip",
+        )
     figure.update_yaxes(showgrid=False)
     if data.is_log:
         figure.update_yaxes(type="log", tickvals=LOG_TICKS)
@@ -131,12 +137,17 @@ def _told(data: DistributionData, language: str) -> list[list[str]]:
     line = _("Layer {layer}, {low} to {high}: {share} (median of the layer: {median})")
     return [
         [
-            line.format(layer=layer, low=wording.number(low), high=wording.number(high), share=f"{share:.1%}",
-                        median=wording.number(median))
+            line.format(
+                layer=layer,
+                low=wording.number(low),
+                high=wording.number(high),
+                share=f"{share:.1%}",
+                median=wording.number(median),
+            )
             for layer, share, median in zip(data.layers, shares, data.medians, strict=True)
         ]
         for low, high, shares in zip(data.edges[:-1], data.edges[1:], data.shares, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _histogram(own: pl.DataFrame) -> Histogram:

@@ -96,9 +96,17 @@ def _draw_curve(figure: go.Figure, curve: Curve, index: int, same_depth: bool, l
         x = [_x(mark, same_depth) for mark in banded]
         outline = [mark.upper for mark in banded] + [mark.lower for mark in reversed(banded)]
         figure.add_scatter(
-            x=x + x[::-1], y=outline, fill="toself", fillcolor=faded(colour), line={"width": 0}, mode="lines",
-            hoverinfo="skip", showlegend=False, legendgroup=curve.run_id, name=name,
-        )  # fmt: skip
+            x=x + x[::-1],
+            y=outline,
+            fill="toself",
+            fillcolor=faded(colour),
+            line={"width": 0},
+            mode="lines",
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=curve.run_id,
+            name=name,
+        )
     pen.draw(curve.marks, mode="lines", line={"color": colour, "dash": dash, "width": 2.5}, showlegend=True)
     pen.mark(curve.in_band, "circle", colour)
     pen.mark([curve.final] if curve.final else [], "diamond", colour, with_error=True)
@@ -128,11 +136,12 @@ class _Pen:
         _ = translator(self.language)
         spaced = with_gaps(marks)
         told = [
-            mark and _("Layer {layer}: {value}").format(
+            mark
+            and _("Layer {layer}: {value}").format(
                 layer=mark.layer, value=wording.with_interval(mark.value, mark.lower, mark.upper)
             )
             for mark in spaced
-        ]  # fmt: skip
+        ]
         self.figure.add_scatter(
             x=[mark and _x(mark, self.same_depth) for mark in spaced],
             y=[mark and mark.value for mark in spaced],

@@ -48,10 +48,15 @@ def import_figure(data: ImportData, language: str) -> go.Figure:
     for kind, numbers in data.counts.items():
         if any(numbers):
             figure.add_bar(
-                y=places, x=numbers, name=kind_name(kind, language), orientation="h", text=[n or "" for n in numbers],
+                y=places,
+                x=numbers,
+                name=kind_name(kind, language),
+                orientation="h",
+                text=[n or "" for n in numbers],
                 marker={"color": _COLOURS[kind], "pattern": {"shape": _PATTERNS[kind], "fgcolor": "white", "size": 5}},
-                textposition="inside", insidetextanchor="middle",
-            )  # fmt: skip
+                textposition="inside",
+                insidetextanchor="middle",
+            )
     figure.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal"})
     if max((sum(of_file) for of_file in zip(*data.counts.values(), strict=True)), default=0) < FEW:
         figure.update_xaxes(dtick=1)

@@ -103,17 +103,25 @@ def _limit(data: LargeNormData, limit: float, language: str) -> go.Scatter:
     name = _("limit of the mask: {limit} times the median").format(limit=f"{limit:g}")
     line = {"color": QUIET, "dash": "dot", "width": 1.5}
     return go.Scatter(
-        x=[min(ends, default=0), max(ends, default=1)], y=[limit] * 2, mode="lines", line=line, name=name,
+        x=[min(ends, default=0), max(ends, default=1)],
+        y=[limit] * 2,
+        mode="lines",
+        line=line,
+        name=name,
         hoverinfo="skip",
-    )  # fmt: skip
+    )
 
 
 def _dress(figure: go.Figure, data: LargeNormData, language: str) -> None:
     figure.update_layout(
-        template="plotly_white", font={"color": TEXT, "size": 13}, height=HEIGHT, hovermode="closest",
+        template="plotly_white",
+        font={"color": TEXT, "size": 13},
+        height=HEIGHT,
+        hovermode="closest",
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.06, "x": 0},
-        margin={"l": 70, "r": 30, "t": 90, "b": 60}, showlegend=True,
-    )  # fmt: skip
+        margin={"l": 70, "r": 30, "t": 90, "b": 60},
+        showlegend=True,
+    )
     for title in figure.layout.annotations[: len(wording.SINKS)]:
         title.update(x=0, xanchor="left", font={"size": 13})
     figure.update_xaxes(gridcolor=GRID, zeroline=False)

@@ -11,15 +11,7 @@ from core.locale import translator
 from core.pilots import Pilot
 from core.report import wording
 from core.report.labels import shortened
-from core.report.limits_controls import (
-    Limit,
-    names_of,
-    outcomes,
-    random_control,
-    shuffled_text,
-    texts_of,
-    tokenizers,
-)
+from core.report.limits_controls import Limit, names_of, outcomes, random_control, shuffled_text, texts_of, tokenizers
 from core.report.pilot_words import limits_of_pilot
 
 __all__ = ["ENOUGH_MODELS", "ENOUGH_WINDOWS", "Limit", "limits"]

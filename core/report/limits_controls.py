@@ -43,10 +43,7 @@ def random_control(runs: pl.DataFrame, language: str) -> Limit | None:
             text.filter(_qualified("random_init_failed")),
             _("Not known for {names}: random weights could not be measured."),
         ),
-        (
-            without,
-            _("No random control for {names}: the same architecture under random weights was not measured."),
-        ),
+        (without, _("No random control for {names}: the same architecture under random weights was not measured.")),
     ]
     return _limit(_("Does the shape come from training?"), told, text, language)
 

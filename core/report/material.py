@@ -126,6 +126,5 @@ def writable(frame: pl.DataFrame) -> pl.DataFrame:
     texts = [column for column, kind in frame.schema.items() if kind == pl.String]
     lists = [column for column, kind in frame.schema.items() if kind == pl.List(pl.String)]
     return frame.with_columns(
-        pl.col(texts).str.replace_all(CONTROL, ""),
-        pl.col(lists).list.eval(pl.element().str.replace_all(CONTROL, "")),
+        pl.col(texts).str.replace_all(CONTROL, ""), pl.col(lists).list.eval(pl.element().str.replace_all(CONTROL, ""))
     )

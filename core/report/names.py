@@ -125,19 +125,42 @@ NAMES: dict[tuple[str, str], str] = {
 }
 
 SKDIM = {
-    "corr_int": "CorrInt", "corrint": "CorrInt", "danco": "DANCo", "danco_fit": "DANCo", "dancofit": "DANCo",
-    "ess": "ESS", "fisher_s": "FisherS", "fishers": "FisherS", "gride": "GRIDE", "knn": "KNN", "lpca": "lPCA",
-    "mada": "MADA", "mind_ml": "MiND ML", "mle": "MLE", "mom": "MOM", "ph": "PH", "tle": "TLE", "two_nn": "TwoNN",
+    "corr_int": "CorrInt",
+    "corrint": "CorrInt",
+    "danco": "DANCo",
+    "danco_fit": "DANCo",
+    "dancofit": "DANCo",
+    "ess": "ESS",
+    "fisher_s": "FisherS",
+    "fishers": "FisherS",
+    "gride": "GRIDE",
+    "knn": "KNN",
+    "lpca": "lPCA",
+    "mada": "MADA",
+    "mind_ml": "MiND ML",
+    "mle": "MLE",
+    "mom": "MOM",
+    "ph": "PH",
+    "tle": "TLE",
+    "two_nn": "TwoNN",
     "twonn": "TwoNN",
-}  # fmt: skip
+}
 """How scikit-dimension writes its own estimators: proper names, the same in every language."""
 
 SYMBOLS = {
-    "gride": "GRIDE", "two_nn": "TwoNN", "two_nn_censored": "TwoNN censored", "two_nn_linear": "TwoNN linear",
-    "mle": "MLE", "local_d2": "d2(k)", "d2_typed": "d2 typed", "d2_all_pairs": "d2 all pairs",
-    "participation_ratio": "PR", "effective_rank": "erank", "stable_rank": "srank",
+    "gride": "GRIDE",
+    "two_nn": "TwoNN",
+    "two_nn_censored": "TwoNN censored",
+    "two_nn_linear": "TwoNN linear",
+    "mle": "MLE",
+    "local_d2": "d2(k)",
+    "d2_typed": "d2 typed",
+    "d2_all_pairs": "d2 all pairs",
+    "participation_ratio": "PR",
+    "effective_rank": "erank",
+    "stable_rank": "srank",
     "correlation_integral": "CorrInt",
-}  # fmt: skip
+}
 
 
 def name(kind: str, key: str, language: str) -> str:

@@ -80,8 +80,10 @@ def paired_figure(data: PairedData, language: str) -> go.Figure:
     figure.update_yaxes(
         tickvals=list(range(len(data.differences))),
         ticktext=[shown(one.name) for one in data.differences],
-        autorange="reversed", automargin=True, ticks="",
-    )  # fmt: skip
+        autorange="reversed",
+        automargin=True,
+        ticks="",
+    )
     return figure
 
 

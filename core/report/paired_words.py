@@ -20,9 +20,14 @@ def statement(name: str, model_a: str, model_b: str, one: Paired, language: str)
     """The comparison on one benchmark: the difference, what it rests on, and whether it can be told from chance."""
     _ = translator(language)
     means = _("{benchmark}: {a} {mean_a}, {b} {mean_b}; difference {difference} over {n} common questions.").format(
-        benchmark=name, a=model_a, b=model_b, mean_a=number(one.mean_a), mean_b=number(one.mean_b),
-        difference=with_interval(one.difference, one.lower, one.upper), n=f"{one.n_common:,}",
-    )  # fmt: skip
+        benchmark=name,
+        a=model_a,
+        b=model_b,
+        mean_a=number(one.mean_a),
+        mean_b=number(one.mean_b),
+        difference=with_interval(one.difference, one.lower, one.upper),
+        n=f"{one.n_common:,}",
+    )
     lines = (means, *(told(one, language) for told in (_left_out, _right_or_wrong, _judged)))
     return [line for line in lines if line]
 

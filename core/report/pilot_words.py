@@ -37,9 +37,10 @@ def evidence(scored: pl.DataFrame, benchmark: Benchmark) -> Evidence:
     matches = {"own": ("own", "exact"), "unsure": ("revision_not_stated", "mapped"), "base": ("base",)}
     models = {key: set(rows.filter(pl.col("score_match").is_in(names))["model_id"]) for key, names in matches.items()}
     return Evidence(
-        len(models["own"]), len(models["unsure"] - models["own"]),
+        len(models["own"]),
+        len(models["unsure"] - models["own"]),
         len(models["base"] - models["own"] - models["unsure"]),
-    )  # fmt: skip
+    )
 
 
 def registered_rows(scored: pl.DataFrame, benchmark: Benchmark) -> pl.DataFrame:
@@ -135,8 +136,9 @@ def benchmark_line(benchmark: Benchmark, language: str) -> str:
     """`lambada_openai (acc, 0-shot); a higher score is the better one`."""
     _ = translator(language)
     name = wording.benchmark_name(benchmark.name, benchmark.metric, benchmark.n_shot, language, benchmark.filter)
-    direction = _("a higher score is the better one") if benchmark.higher_is_better else _(
-        "a lower score is the better one")  # fmt: skip
+    direction = (
+        _("a higher score is the better one") if benchmark.higher_is_better else _("a lower score is the better one")
+    )
     return _("; ").join([name, direction])
 
 

@@ -174,8 +174,14 @@ REASONS = {
     "n_points": _("number of points"),
 }
 """What may forbid to compare two runs."""
-KINDS = {"pass": "pass", "kind": "kind", "stack": "stack", "corpus_language": "language", "corpus_domain": "domain",
-         "base_relation": "relation"}  # fmt: skip
+KINDS = {
+    "pass": "pass",
+    "kind": "kind",
+    "stack": "stack",
+    "corpus_language": "language",
+    "corpus_domain": "domain",
+    "base_relation": "relation",
+}
 """Fields whose values have names of ours, and the kind that these names are of."""
 BYTES = ("weight_bytes", "peak_memory_bytes", "config.run.memory_budget")
 """Fields that count bytes and are told in GB."""

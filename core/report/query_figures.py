@@ -48,8 +48,9 @@ def _draw(figure: go.Figure, kind: str, series: Series, number: int) -> None:
         figure.add_scatter(x=x, y=series.y, name=name, mode="lines+markers", line=line, marker={"size": 5})
     elif kind == "scatter":
         symbol = _SYMBOLS[(number + turn) % len(_SYMBOLS)]
-        figure.add_scatter(x=x, y=series.y, name=name, mode="markers",
-                           marker={"color": colour, "symbol": symbol, "size": 8})  # fmt: skip
+        figure.add_scatter(
+            x=x, y=series.y, name=name, mode="markers", marker={"color": colour, "symbol": symbol, "size": 8}
+        )
     else:
         marker = {"color": colour, "pattern": {"shape": _PATTERNS[turn % len(_PATTERNS)]}}
         if kind == "bar":

@@ -28,10 +28,14 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any], language: str, e
     found = differences(one, other)
     kept = sorted(found if every else of_substance(found), key=lambda each: place_of(each.field))
     return [
-        Line(section_title(section_of(each.field), language), field_name(each.field, language),
-             field_text(each.field, each.one, language), field_text(each.field, each.other, language))
+        Line(
+            section_title(section_of(each.field), language),
+            field_name(each.field, language),
+            field_text(each.field, each.one, language),
+            field_text(each.field, each.other, language),
+        )
         for each in kept
-    ]  # fmt: skip
+    ]
 
 
 def agreeing(one: Mapping[str, Any], other: Mapping[str, Any], language: str) -> list[str]:

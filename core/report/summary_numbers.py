@@ -45,10 +45,7 @@ def _final(found: Row) -> list[tuple[str, str]]:
     before = interval(found, "final_dimension_pre_norm")
     if found["final_dimension_post_norm"] is None:
         return [("final, no final norm", before)]
-    return [
-        ("final, before the norm", before),
-        ("final, after the norm", interval(found, "final_dimension_post_norm")),
-    ]
+    return [("final, before the norm", before), ("final, after the norm", interval(found, "final_dimension_post_norm"))]
 
 
 def _band(found: Row, run: Row) -> str:

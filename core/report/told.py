@@ -101,8 +101,4 @@ def _fields(record: Any) -> dict[str, Any]:
 
 def _corpus(profile: Profile) -> dict[str, Any]:
     corpus = profile.corpus
-    return {
-        "corpus_name": corpus.name,
-        "corpus_language": corpus.language,
-        "corpus_domain": corpus.domain,
-    }
+    return {"corpus_name": corpus.name, "corpus_language": corpus.language, "corpus_domain": corpus.domain}

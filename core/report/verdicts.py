@@ -47,8 +47,7 @@ QUALIFIERS: dict[str, Wording] = {
     ),
     "shuffled_differs": Wording(_("shuffled text does not show it"), _("shuffled text does not show it")),
     "abtt3_lost": Wording(
-        _("no contraction without three components"),
-        _("the contraction does not survive removing three components"),
+        _("no contraction without three components"), _("the contraction does not survive removing three components")
     ),
     "abtt3_undefined": Wording(
         _("not known without three components"),
@@ -70,13 +69,21 @@ QUALIFIERS: dict[str, Wording] = {
 """In the order in which they are said: what weighs most first. None changes the verdict that is stored."""
 
 OF_RANDOM_WEIGHTS = (
-    "no_random_init", "random_init_same", "random_init_unclear", "random_init_failed", "random_init_differs",
-)  # fmt: skip
+    "no_random_init",
+    "random_init_same",
+    "random_init_unclear",
+    "random_init_failed",
+    "random_init_differs",
+)
 """One of them stands beside every verdict: "found" says which."""
 _COMPARED = {
-    "random_init_same", "random_init_unclear", "random_init_differs", "shuffled_same", "shuffled_unclear",
+    "random_init_same",
+    "random_init_unclear",
+    "random_init_differs",
+    "shuffled_same",
+    "shuffled_unclear",
     "shuffled_differs",
-}  # fmt: skip
+}
 _IN_DETAIL_ONLY = {"no_shuffled"}
 """Left to the slides of controls and of open questions and to the screen of checks, to keep a verdict short."""
 

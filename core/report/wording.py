@@ -26,24 +26,54 @@ from core.report.verdicts import (
 )
 
 __all__ = [
-    "benchmark_name", "check_meaning", "control_name", "estimator_name", "estimator_symbol", "limits_of",
-    "name", "no_score", "number", "outcome_short", "outcome_text", "phase_name", "qualifier_meaning", "qualifier_text",
-    "rounded", "score_remarks", "score_text", "shows_shape", "size_range", "stated", "variant", "verdict_short",
-    "verdict_text", "verdict_word", "with_interval",
-]  # fmt: skip
+    "benchmark_name",
+    "check_meaning",
+    "control_name",
+    "estimator_name",
+    "estimator_symbol",
+    "limits_of",
+    "name",
+    "no_score",
+    "number",
+    "outcome_short",
+    "outcome_text",
+    "phase_name",
+    "qualifier_meaning",
+    "qualifier_text",
+    "rounded",
+    "score_remarks",
+    "score_text",
+    "shows_shape",
+    "size_range",
+    "stated",
+    "variant",
+    "verdict_short",
+    "verdict_text",
+    "verdict_word",
+    "with_interval",
+]
 
 ESTIMATORS = (
-    "d2", "gride", "two_nn", "mle", "local_d2", "participation_ratio", "effective_rank", "stable_rank",
-    "d2_all_pairs", "d2_typed", "two_nn_censored", "two_nn_linear", "correlation_integral",
-)  # fmt: skip
+    "d2",
+    "gride",
+    "two_nn",
+    "mle",
+    "local_d2",
+    "participation_ratio",
+    "effective_rank",
+    "stable_rank",
+    "d2_all_pairs",
+    "d2_typed",
+    "two_nn_censored",
+    "two_nn_linear",
+    "correlation_integral",
+)
 """In the order in which a reader is offered them."""
 CLOUDS = ("one_per_type", "one_per_word", "all_tokens", "last_token", "per_prompt")
 CORRELATORS = ("E1", "mean_cosine", "C2", "cosine_kurtosis", "nonlinearity_ratio_8")
 SINKS = ("large_norm_tokens", "large_norm_ratio", "large_norm_at_start")
 """Of the cloud `unmasked`: which tokens stand out by their norm."""
-PAIRS = (
-    "autocorrelation", "autocorrelation_raw", "displacement", "neighbour_overlap", "information_imbalance", "cka",
-)  # fmt: skip
+PAIRS = ("autocorrelation", "autocorrelation_raw", "displacement", "neighbour_overlap", "information_imbalance", "cka")
 QUANTITIES = ("local_d2", "distance_to_mean", "neighbours_kept", "displacement", "cosine")
 
 

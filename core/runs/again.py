@@ -60,11 +60,15 @@ def _changed(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
         yield f"The weights in {config.model} have changed since: they are another model now."
     sha256 = open_corpus(config.corpus, config.column, config.encoding, config.chat).row.sha256
     if sha256 != record["corpus_sha256"]:
-        yield (f"The text {config.corpus} has changed since (its hash was {record['corpus_sha256'][:12]} and is "
-               f"{sha256[:12]}): it is another text now.")  # fmt: skip
+        yield (
+            f"The text {config.corpus} has changed since (its hash was {record['corpus_sha256'][:12]} and is "
+            f"{sha256[:12]}): it is another text now."
+        )
     protocol = PROTOCOLS.get(config.protocol)
     if protocol is None:
         raise InputError(f"The protocol {config.protocol} of run {record['run_id'][:13]} is no longer there.")
     if protocol.hash(config.seed) != record["protocol_hash"]:
-        yield (f"The protocol {config.protocol} has changed since (its hash was {record['protocol_hash']} and is "
-               f"{protocol.hash(config.seed)}).")  # fmt: skip
+        yield (
+            f"The protocol {config.protocol} has changed since (its hash was {record['protocol_hash']} and is "
+            f"{protocol.hash(config.seed)})."
+        )

@@ -48,25 +48,60 @@ def caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
     cache, beside = cache_folder(), warehouse.path.parent
     at_work = "a measurement is at work" if any(map(is_held, job_folders(warehouse))) else ""
     rows: list[tuple[str, str, str, list[Path], bool, str]] = [
-        ("models", "models unpacked from packages (pypi:)", "fetched again when they are measured",
-         [cache / "pypi"], True, at_work),
-        ("gguf", "GGUF files converted for reading block by block", "converted again when they are measured",
-         [cache / "gguf"], True, at_work),
-        ("speed", "the speed of this machine", "half a minute before the next forecast",
-         [cache / "speed.json"], True, ""),
-        ("kept", "states and layers of stopped jobs", "`resume` begins anew",
-         _kept(warehouse), True, ""),
-        ("copies", "copies of the warehouse for typed queries", "copied again with the next query",
-         [beside / COPIES], True, ""),
+        (
+            "models",
+            "models unpacked from packages (pypi:)",
+            "fetched again when they are measured",
+            [cache / "pypi"],
+            True,
+            at_work,
+        ),
+        (
+            "gguf",
+            "GGUF files converted for reading block by block",
+            "converted again when they are measured",
+            [cache / "gguf"],
+            True,
+            at_work,
+        ),
+        (
+            "speed",
+            "the speed of this machine",
+            "half a minute before the next forecast",
+            [cache / "speed.json"],
+            True,
+            "",
+        ),
+        ("kept", "states and layers of stopped jobs", "`resume` begins anew", _kept(warehouse), True, ""),
+        (
+            "copies",
+            "copies of the warehouse for typed queries",
+            "copied again with the next query",
+            [beside / COPIES],
+            True,
+            "",
+        ),
         ("trash", "deleted runs", "they cannot be restored any more", [trash_folder(warehouse)], True, ""),
         ("backups", "backups of the warehouse", "they are yours to remove", _backups(warehouse), False, ""),
-        ("texts", "texts handed over in the browser", "runs could not be measured again on them",
-         [beside / "texts"], False, ""),
+        (
+            "texts",
+            "texts handed over in the browser",
+            "runs could not be measured again on them",
+            [beside / "texts"],
+            False,
+            "",
+        ),
         ("warehouse", "the warehouse file", "it is the memory", [warehouse.path, wal(warehouse.path)], False, ""),
         ("parcels", "finished measurements", "the warehouse is made from them", [warehouse.parcels], False, ""),
-        ("hub", "the hub's own cache, shared with other programs", "`hf cache prune` or `hf cache rm` clean it",
-         [_hub_cache()], False, ""),
-    ]  # fmt: skip
+        (
+            "hub",
+            "the hub's own cache, shared with other programs",
+            "`hf cache prune` or `hf cache rm` clean it",
+            [_hub_cache()],
+            False,
+            "",
+        ),
+    ]
     return [
         Cache(name, what, cost, tuple(places), sum(map(size, places)), cleanable, in_use)
         for name, what, cost, places, cleanable, in_use in rows
@@ -157,8 +192,10 @@ def _empty_trash(warehouse: Warehouse, cache: Cache) -> None:
 
 
 _CLEANERS: dict[str, Callable[[Warehouse, Cache], None]] = {
-    "gguf": _clean_converted, "kept": _clean_kept, "trash": _empty_trash,
-}  # fmt: skip
+    "gguf": _clean_converted,
+    "kept": _clean_kept,
+    "trash": _empty_trash,
+}
 
 
 @contextmanager

@@ -44,10 +44,15 @@ def look_up(job: Job, warehouse: Warehouse) -> tuple[list[Control], Profile | No
     identity = identify(config)
     same = asdict(identity)
     planned = [
-        Control(one.name, one.label, one.seed, job.control_ids[one.position],
-                 read_profile(warehouse, one.run_id) if one.run_id else None)
+        Control(
+            one.name,
+            one.label,
+            one.seed,
+            job.control_ids[one.position],
+            read_profile(warehouse, one.run_id) if one.run_id else None,
+        )
         for one in control_passes(config, protocol, identity, warehouse)
-    ]  # fmt: skip
+    ]
     again = None if job.again else _same_run(config, protocol, same, warehouse)
     of_text = {name: same[name] for name in ("model_id", "corpus_id", "dtype", "stack")}
     runs = [(run_id, seed) for run_id, seed, digest in draws(warehouse, **of_text) if digest == protocol.hash(seed)]

@@ -31,8 +31,15 @@ def start(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
     """Start the job's process, which waits for its turn; what it says goes into the job's log."""
     command = [*COMMAND, "resume", job.job_id, "--here"]
     with job.log.open("ab") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment(warehouse), stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=log, start_new_session=True)  # fmt: skip
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment(warehouse),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     if not is_held(job.folder):  # it may have been quick
         write_json(job.folder / "worker.json", worker(process.pid))
     return process
@@ -42,16 +49,25 @@ def start_verb(warehouse: Warehouse, log_file: Path, *arguments: str) -> subproc
     """Run a verb of the command line in a process that outlives this one; what it says replaces the log file."""
     make_folder(log_file.parent)
     with log_file.open("wb") as log:
-        return subprocess.Popen([*COMMAND, *arguments], cwd=ROOT, env=environment(warehouse), stdout=log, stderr=log,
-                                stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+        return subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=ROOT,
+            env=environment(warehouse),
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
 
 def environment(warehouse: Warehouse) -> dict[str, str]:
     """Of a process that runs a verb on this warehouse, in whatever folder."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {
-        "WORKDIM_WAREHOUSE": str(warehouse.path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"
-    }  # fmt: skip
+        "WORKDIM_WAREHOUSE": str(warehouse.path),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUTF8": "1",
+    }
 
 
 def run_all(
@@ -116,8 +132,10 @@ def _await_call_back(job: Job) -> None:
     end = time.monotonic() + PATIENCE
     while job.folder.exists() and is_held(job.folder):
         if time.monotonic() > end:
-            raise ResourceError(f"The job {job.job_id} is to be cancelled, but the process that sent it to a cluster "
-                                "does not answer. Stop that one.")  # fmt: skip
+            raise ResourceError(
+                f"The job {job.job_id} is to be cancelled, but the process that sent it to a cluster "
+                "does not answer. Stop that one."
+            )
         time.sleep(POLL / 2)
 
 

@@ -86,8 +86,15 @@ def run(job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: Ex
             log(job, str(error))
             fail(job, error)
             raise
-        finish(job, {"run_id": finished.run_id, "waits": finished.waits, "failed": finished.failed,
-                     "was_known": finished.was_known})  # fmt: skip
+        finish(
+            job,
+            {
+                "run_id": finished.run_id,
+                "waits": finished.waits,
+                "failed": finished.failed,
+                "was_known": finished.was_known,
+            },
+        )
     return finished
 
 
@@ -110,7 +117,7 @@ def _run(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> Finished
     controls, failed = _controls(job, warehouse, planned, progress)
     profile, waits = _measure_pass(
         job, job.config, job.job_id, warehouse, progress, controls, tuple(failed), first=first
-    )  # fmt: skip
+    )
     return Finished(job.job_id, profile, waits, tuple(controls), tuple(failed.values()))
 
 
@@ -120,8 +127,14 @@ def outcome(standing: Standing, warehouse: Warehouse) -> Finished:
     profile = read_finished(warehouse, told["run_id"])
     control_ids = (profile.summaries[0].control_run_ids if profile.summaries else None) or []
     controls = tuple(read_finished(warehouse, run_id) for run_id in control_ids)
-    return Finished(told["run_id"], profile, told.get("waits", ""), controls, tuple(told.get("failed", ())),
-                    told.get("was_known", False))  # fmt: skip
+    return Finished(
+        told["run_id"],
+        profile,
+        told.get("waits", ""),
+        controls,
+        tuple(told.get("failed", ())),
+        told.get("was_known", False),
+    )
 
 
 def parts_of(config: RunConfig) -> list[RunConfig]:

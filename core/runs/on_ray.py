@@ -203,8 +203,13 @@ class _Out:
         except self._ray.exceptions.RayTaskError as error:
             jobs.fail(job, error.cause)
         except self._ray.exceptions.RayError as error:
-            jobs.fail(job, ResourceError(f"{job.config.model} could not be measured on the cluster, in {RETRIES + 1} "
-                                         f"attempts where a worker was lost: {first_line(error)}."))  # fmt: skip
+            jobs.fail(
+                job,
+                ResourceError(
+                    f"{job.config.model} could not be measured on the cluster, in {RETRIES + 1} "
+                    f"attempts where a worker was lost: {first_line(error)}."
+                ),
+            )
         except InputError as error:
             jobs.fail(job, error)
         self._forget_first(job)

@@ -44,10 +44,21 @@ def needs_of(config: RunConfig, warehouse: Warehouse) -> Needs:
 
     card = estimate(config, warehouse)
     to_measure = {one.name for one in card.passes if one.known_run is None}
-    shared = (card.architecture, card.parameters, card.n_layers, card.hidden_size, config.stack, config.corpus,
-              config.chat, config.protocol, config.seed, config.dtype)  # fmt: skip
-    return Needs(card.memory_bytes, int(config.device.startswith("cuda")),
-                 shared if "random_init" in to_measure else None)  # fmt: skip
+    shared = (
+        card.architecture,
+        card.parameters,
+        card.n_layers,
+        card.hidden_size,
+        config.stack,
+        config.corpus,
+        config.chat,
+        config.protocol,
+        config.seed,
+        config.dtype,
+    )
+    return Needs(
+        card.memory_bytes, int(config.device.startswith("cuda")), shared if "random_init" in to_measure else None
+    )
 
 
 @contextmanager
@@ -70,8 +81,13 @@ def connected(address: str | None) -> Iterator[Any]:
             # Its own folder, short because sockets lie in it: nothing of the cluster stays, the code's copy included.
             place = tempfile.mkdtemp(prefix="ray-", dir="/tmp" if os.name == "posix" else None)
             at_end.callback(shutil.rmtree, place, ignore_errors=True)
-            options = {"address": "local", "include_dashboard": False, "num_cpus": os.cpu_count(),
-                       "object_store_memory": _STORE_BYTES, "_temp_dir": place}  # fmt: skip
+            options = {
+                "address": "local",
+                "include_dashboard": False,
+                "num_cpus": os.cpu_count(),
+                "object_store_memory": _STORE_BYTES,
+                "_temp_dir": place,
+            }
         try:
             ray.init(runtime_env=_environment(), logging_level=logging.CRITICAL, log_to_driver=False, **options)
         except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
@@ -131,8 +147,10 @@ def resources(ray: Any, config: RunConfig, needs: Needs) -> dict[str, Any]:
     has_gpu = [machine for machine in machines if machine.get("GPU", 0) >= 1]
     wants_gpu = needs.n_gpus > 0 or (config.device == "auto" and bool(has_gpu))
     if wants_gpu and not has_gpu:
-        raise ResourceError(f"{config.model} is to be measured on {config.device}, and no machine of the cluster has "
-                            "a GPU. Choose --device cpu or auto.")  # fmt: skip
+        raise ResourceError(
+            f"{config.model} is to be measured on {config.device}, and no machine of the cluster has "
+            "a GPU. Choose --device cpu or auto."
+        )
     fit = has_gpu if wants_gpu else machines
     most = max((machine.get("memory", 0) for machine in fit), default=0)
     memory = needs.memory_bytes or 0

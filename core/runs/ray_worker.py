@@ -82,8 +82,12 @@ def work(job_id: str, request: dict[str, Any], cache: str, known: Parcels, board
     except Exception as error:
         jobs.fail(job, error)
     new = [folder for folder in _folders(warehouse.parcels) if folder.name not in known]
-    return {"error": jobs.read_json(job.folder / "error.json"), "finished": jobs.read_json(finished),
-            "log": "\n".join(job.log_tail(1000)), "parcels": pack(new)}  # fmt: skip
+    return {
+        "error": jobs.read_json(job.folder / "error.json"),
+        "finished": jobs.read_json(finished),
+        "log": "\n".join(job.log_tail(1000)),
+        "parcels": pack(new),
+    }
 
 
 def clear(job_id: str) -> None:

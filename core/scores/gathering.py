@@ -38,6 +38,16 @@ def _beside_the_first(row: Proposed, first: dict[tuple[object, ...], Proposed]) 
 def _identity(score: ScoreRow) -> tuple[object, ...]:
     """What a score is of and from where: all that keeps two values from being one."""
     return (
-        score.repository, score.revision, score.benchmark, score.metric, score.filter, score.n_shot, score.suite,
-        score.dtype, score.chat_template, score.task_version, score.source_row, score.source,
-    )  # fmt: skip
+        score.repository,
+        score.revision,
+        score.benchmark,
+        score.metric,
+        score.filter,
+        score.n_shot,
+        score.suite,
+        score.dtype,
+        score.chat_template,
+        score.task_version,
+        score.source_row,
+        score.source,
+    )

@@ -60,9 +60,15 @@ class Layout:
 def _with_arena(layout: Layout, named: str) -> Layout:
     """The same table with columns of LMArena, joined to it by name by whoever made the file."""
     arena = ScoreColumn(
-        "arena_score", "lmarena", "arena_score", unit="elo", interval="95_pct_ci", count="votes",
-        suite="lmarena_text", named=named,
-    )  # fmt: skip
+        "arena_score",
+        "lmarena",
+        "arena_score",
+        unit="elo",
+        interval="95_pct_ci",
+        count="votes",
+        suite="lmarena_text",
+        named=named,
+    )
     known_by = layout.known_by | {"arena_score", named}
     return replace(layout, format="leaderboard_merged_csv", known_by=known_by, scores=(*layout.scores, arena))
 
@@ -139,9 +145,13 @@ V2_EARLY = Layout(
     remarks=("flags_inverted", "rounded_to_two_digits"),
 )
 _TITLES = {
-    "ifeval": "IFEval", "bbh": "BBH", "math_lvl_5": "MATH Lvl 5", "gpqa": "GPQA", "musr": "MUSR",
+    "ifeval": "IFEval",
+    "bbh": "BBH",
+    "math_lvl_5": "MATH Lvl 5",
+    "gpqa": "GPQA",
+    "musr": "MUSR",
     "mmlu_pro": "MMLU-PRO",
-}  # fmt: skip
+}
 CONTENTS = Layout(
     format="leaderboard_contents",
     suite=LEADERBOARD_V2,

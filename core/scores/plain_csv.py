@@ -21,7 +21,7 @@ from core.scores.cells import (
     std_error,
     truth,
     whole,
-)  # fmt: skip
+)
 from core.scores.gathering import gathered
 from core.scores.given import Given
 from core.scores.origin import Origin, dtype_named, model_named, propose
@@ -53,19 +53,65 @@ NEEDED = ("model", "benchmark", "value")
 _FURTHER = ("flags", "dtype", "chat_template", "task_version", "source_row", "is_group")
 """Columns of our own export, taken too."""
 _OTHER_NAMES = {
-    "model_id": "model", "model_name": "model", "repository": "model", "task": "benchmark", "score": "value",
-    "stderr": "std_error", "source_licence": "licence", "license": "licence", "date": "as_of", "num_fewshot": "n_shot",
-    "モデル": "model", "ベンチマーク": "benchmark", "指標": "metric", "値": "value", "スコア": "value",
-    "標準誤差": "std_error", "単位": "unit", "出典": "source",
-}  # fmt: skip
+    "model_id": "model",
+    "model_name": "model",
+    "repository": "model",
+    "task": "benchmark",
+    "score": "value",
+    "stderr": "std_error",
+    "source_licence": "licence",
+    "license": "licence",
+    "date": "as_of",
+    "num_fewshot": "n_shot",
+    "モデル": "model",
+    "ベンチマーク": "benchmark",
+    "指標": "metric",
+    "値": "value",
+    "スコア": "value",
+    "標準誤差": "std_error",
+    "単位": "unit",
+    "出典": "source",
+}
 _RANGES = {"percent": (0.0, 100.0), "fraction": (0.0, 1.0)}
 _UNITS = {"%": "percent", "percentage": "percent"}
 _EXAMPLES = (
-    ("EleutherAI/pythia-160m", "step143000", "lambada_openai", "acc", "none", "0", "our_harness_2024", "32.6", "0.65",
-     "percent", "true", "5153", "false", "our own run", "CC0-1.0", "2024-06-30"),
-    ("EleutherAI/pythia-160m", "step143000", "wikitext", "word_perplexity", "none", "0", "our_harness_2024", "37.9", "",
-     "word_perplexity", "false", "62", "false", "our own run", "CC0-1.0", "2024-06-30"),
-)  # fmt: skip
+    (
+        "EleutherAI/pythia-160m",
+        "step143000",
+        "lambada_openai",
+        "acc",
+        "none",
+        "0",
+        "our_harness_2024",
+        "32.6",
+        "0.65",
+        "percent",
+        "true",
+        "5153",
+        "false",
+        "our own run",
+        "CC0-1.0",
+        "2024-06-30",
+    ),
+    (
+        "EleutherAI/pythia-160m",
+        "step143000",
+        "wikitext",
+        "word_perplexity",
+        "none",
+        "0",
+        "our_harness_2024",
+        "37.9",
+        "",
+        "word_perplexity",
+        "false",
+        "62",
+        "false",
+        "our own run",
+        "CC0-1.0",
+        "2024-06-30",
+    ),
+)
 
 
 def template() -> bytes:

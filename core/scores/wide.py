@@ -20,7 +20,7 @@ from core.scores.cells import (
     std_error,
     truth,
     whole,
-)  # fmt: skip
+)
 from core.scores.gathering import gathered
 from core.scores.given import Given
 from core.scores.layouts import Layout, ScoreColumn

@@ -74,13 +74,18 @@ def _text() -> dict[str, Any]:
     _ = language.translator()
     left, right = st.columns(2)
     chosen = left.selectbox(
-        _("Text"), [*texts(), OWN], key="measure text",
+        _("Text"),
+        [*texts(), OWN],
+        key="measure text",
         format_func=lambda name: _("a text of my own, named beside") if name == OWN else name,
-    )  # fmt: skip
+    )
     handed = right.file_uploader(
-        _("A text of my own: hand over a file"), type=["txt", "csv", "jsonl", "json", "parquet"], key="measure file",
-        max_upload_size=MOST, help=_("It is kept beside the warehouse on this machine and goes nowhere else."),
-    )  # fmt: skip
+        _("A text of my own: hand over a file"),
+        type=["txt", "csv", "jsonl", "json", "parquet"],
+        key="measure file",
+        max_upload_size=MOST,
+        help=_("It is kept beside the warehouse on this machine and goes nowhere else."),
+    )
     with left.expander(_("About a text of my own")):
         path = st.text_input(_("Path of the file, instead of handing it over"), key="measure path").strip()
         column = st.text_input(_("Column that holds the text, where there are several"), key="measure column").strip()
@@ -152,9 +157,17 @@ def _estimated(configs: list[RunConfig]) -> list[dict[str, Any]]:
     with st.spinner(waiting, show_time=True):
         try:
             done = subprocess.run(
-                command, cwd=ROOT, env=environment(reads.warehouse()), stdin=subprocess.DEVNULL, capture_output=True,
-                text=True, encoding="utf-8", errors="replace", timeout=PATIENCE, check=False,
-            )  # fmt: skip
+                command,
+                cwd=ROOT,
+                env=environment(reads.warehouse()),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=PATIENCE,
+                check=False,
+            )
         except subprocess.TimeoutExpired as error:
             raise InputError(f"There is no estimate after {PATIENCE} seconds: machine or network are busy.") from error
     try:

@@ -24,9 +24,11 @@ def show_card(card: dict[str, Any]) -> None:
     st.caption(plain(" · ".join(_description(card))))
     if card["measured_run"]:
         st.page_link(
-            "pages/profiles.py", label=_("Measured already: open it"), icon=":material/show_chart:",
+            "pages/profiles.py",
+            label=_("Measured already: open it"),
+            icon=":material/show_chart:",
             query_params={"runs": card["measured_run"]},
-        )  # fmt: skip
+        )
     for line in filter(None, [card["comparison"], *card["notes"]]):
         st.caption(plain(line))
 

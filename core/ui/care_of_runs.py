@@ -38,13 +38,19 @@ def show(runs: pl.DataFrame) -> None:
                 st.session_state[_ASKED] = "delete", run["run_id"]
             taken = reads.with_controls(runs)["run_id"].to_list()
             st.download_button(
-                _("Export the chosen runs (zip)"), partial(_zipped, reads.warehouse(), taken), "workdim_export.zip",
-                "application/zip", on_click="ignore", icon=":material/folder_zip:",
-            )  # fmt: skip
+                _("Export the chosen runs (zip)"),
+                partial(_zipped, reads.warehouse(), taken),
+                "workdim_export.zip",
+                "application/zip",
+                on_click="ignore",
+                icon=":material/folder_zip:",
+            )
         st.caption(
-            _("The export holds the tables as Parquet and CSV, a data dictionary, and the measurements with their "
-              "control runs, for another Workdim to take in.")
-        )  # fmt: skip
+            _(
+                "The export holds the tables as Parquet and CSV, a data dictionary, and the measurements with their "
+                "control runs, for another Workdim to take in."
+            )
+        )
     # The question stays until it is answered: a dialog is drawn anew with the page.
     if st.session_state.get(_ASKED) == ("again", run["run_id"]):
         _measure_again(run["run_id"])

@@ -20,9 +20,11 @@ def show(runs: pl.DataFrame) -> None:
     shown = check_tables.all_checks(checks, runs) if each_layer else check_tables.worst_checks(checks, runs)
     tables.show(shown, "checks", height="content" if shown.height < 40 else 600)
     st.caption(
-        _("Worst first. A warning limits a number; a veto says that it may describe the sample and not the model. "
-          "Neither changes the stored verdict: they qualify it. Shifts are differences of log d2: 0.095 is 10 %.")
-    )  # fmt: skip
+        _(
+            "Worst first. A warning limits a number; a veto says that it may describe the sample and not the model. "
+            "Neither changes the stored verdict: they qualify it. Shifts are differences of log d2: 0.095 is 10 %."
+        )
+    )
     tables.download(tables.traced(checks, runs), "workdim_checks.csv", _("Download these numbers (CSV)"))
 
     st.subheader(_("Why each check matters"))

@@ -75,13 +75,19 @@ def no_group(asked: Comparison) -> str:
         return _("No run passes these filters.")
     worded = passing.filter(pl.col("words_hash").is_not_null())
     if _sharing(worded, ranking.WORD_KEYS):
-        return _("The models that measured the same words here could use numbers of them (N) that differ by more than "
-                 "10 %, and are not compared.")  # fmt: skip
+        return _(
+            "The models that measured the same words here could use numbers of them (N) that differ by more than "
+            "10 %, and are not compared."
+        )
     if _sharing(worded, ("words_hash", "corpus_id", "protocol_hash")):
-        return _("The models that measured the same words here are of different kinds, and decoders are never ranked "
-                 "with encoders. Their shapes can be compared under Profiles, on one per word.")  # fmt: skip
-    return _("No two models have measured the same words of the same text here. Measure them in one command "
-             "(`measure MODEL MODEL`), so that the words are chosen for both.")  # fmt: skip
+        return _(
+            "The models that measured the same words here are of different kinds, and decoders are never ranked "
+            "with encoders. Their shapes can be compared under Profiles, on one per word."
+        )
+    return _(
+        "No two models have measured the same words of the same text here. Measure them in one command "
+        "(`measure MODEL MODEL`), so that the words are chosen for both."
+    )
 
 
 def _sharing(runs: pl.DataFrame, keys: Sequence[str]) -> bool:
@@ -132,20 +138,30 @@ def condition(cloud: str) -> str:
     _ = language.translator()
     if cloud == BY_WORD:
         told = (
-            _("Runs are compared within one group only: same kind of model, words, text and protocol, and N within "
-              "10 %."),
-            _("Each point is a word at its last token, so that every model has the same words whatever its tokenizer. "
-              "Differences within the intervals decide nothing."),
-            _("Estimated dimensions (d2, one per word, N in each row), in brackets their 95 % intervals. No order is "
-              "better."),
-        )  # fmt: skip
+            _(
+                "Runs are compared within one group only: same kind of model, words, text and protocol, and N within "
+                "10 %."
+            ),
+            _(
+                "Each point is a word at its last token, so that every model has the same words whatever its tokenizer. "
+                "Differences within the intervals decide nothing."
+            ),
+            _(
+                "Estimated dimensions (d2, one per word, N in each row), in brackets their 95 % intervals. No order is "
+                "better."
+            ),
+        )
         return wording.sentences(told, language.current())
     told_of_types = (
-        _("Runs are compared within one group only: same kind of model, tokenizer, text and protocol, and N within "
-          "10 %."),
-        _("Estimated dimensions (d2, one per type, N in each row), in brackets their 95 % intervals. No order is "
-          "better."),
-    )  # fmt: skip
+        _(
+            "Runs are compared within one group only: same kind of model, tokenizer, text and protocol, and N within "
+            "10 %."
+        ),
+        _(
+            "Estimated dimensions (d2, one per type, N in each row), in brackets their 95 % intervals. No order is "
+            "better."
+        ),
+    )
     return wording.sentences(told_of_types, language.current())
 
 
@@ -159,9 +175,11 @@ def _lift_vetoes(vetoed: pl.DataFrame) -> bool:
         told.append(_("and {n} more").format(n=vetoed.height - len(told)))
     with st.container(border=True):
         st.markdown(
-            _(":material/gpp_bad: **Left out, because a check vetoes them** ({n}): {runs}. Their numbers may describe "
-              "the sample and not the model.").format(n=vetoed.height, runs=plain(_("; ").join(told)))
-        )  # fmt: skip
+            _(
+                ":material/gpp_bad: **Left out, because a check vetoes them** ({n}): {runs}. Their numbers may describe "
+                "the sample and not the model."
+            ).format(n=vetoed.height, runs=plain(_("; ").join(told)))
+        )
         return inputs.choose_yes_no(_("Rank them all the same, marked ‡"), "vetoed", default=False)
 
 

@@ -22,8 +22,9 @@ def tellable(runs: pl.DataFrame) -> pl.DataFrame:
     _ = language.translator()
     left_out = material.without_verdict(runs, language.current())
     if left_out:
-        line = _("Without a verdict and left out of the slides: {names}. Their protocol measures no points of one per "
-                 "type.")  # fmt: skip
+        line = _(
+            "Without a verdict and left out of the slides: {names}. Their protocol measures no points of one per type."
+        )
         st.info(line.format(names=plain(_(", ").join(left_out.values()))))
     if len(left_out) == runs.height:
         st.stop()

@@ -24,9 +24,13 @@ def show(runs: pl.DataFrame) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run = inputs.choose_one_run(runs)
         quantity = inputs.choose_from_list(
-            _("Quantity"), quantities, "quantity", quantities[0], lambda name: wording.quantity_name(name, reader),
+            _("Quantity"),
+            quantities,
+            "quantity",
+            quantities[0],
+            lambda name: wording.quantity_name(name, reader),
             width=480,
-        )  # fmt: skip
+        )
     data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)
     st.plotly_chart(distribution_figures.distribution_figure(data, reader), key="distribution", theme=None)
     st.caption(_reading_aid(quantity))
@@ -37,16 +41,24 @@ def show(runs: pl.DataFrame) -> None:
 def _reading_aid(quantity: str) -> str:
     _ = language.translator()
     aids = {
-        "local_d2": _("The dimension around single tokens. Where a column is broad or split, one number may not "
-                      "describe the layer."),
-        "distance_to_mean": _("In units of the layer's median distance. A long upper end means that few tokens lie far "
-                              "out and weigh heavily in every mean."),
-        "neighbours_kept": _("Of each token's nearest neighbours at this layer, the share that it still has at the "
-                             "next. Low columns are the layers that rearrange the "
-                             "relations between tokens most."),
+        "local_d2": _(
+            "The dimension around single tokens. Where a column is broad or split, one number may not "
+            "describe the layer."
+        ),
+        "distance_to_mean": _(
+            "In units of the layer's median distance. A long upper end means that few tokens lie far "
+            "out and weigh heavily in every mean."
+        ),
+        "neighbours_kept": _(
+            "Of each token's nearest neighbours at this layer, the share that it still has at the "
+            "next. Low columns are the layers that rearrange the "
+            "relations between tokens most."
+        ),
         "displacement": _("How far each token's direction moves up to the next layer: 0 = not at all, 2 = unrelated."),
-        "cosine": _("Between the states of two tokens, centred. The narrower the column, the higher d2; heavy ends "
-                    "can come from clusters."),
-    }  # fmt: skip
+        "cosine": _(
+            "Between the states of two tokens, centred. The narrower the column, the higher d2; heavy ends "
+            "can come from clusters."
+        ),
+    }
     outermost = _("Values beyond the scale are counted in its outermost bins.")
     return wording.sentences((aids.get(quantity, ""), outermost), language.current())

@@ -59,7 +59,7 @@ def run() -> None:
                 st.Page(ROOT / "pages/query.py", title=_("Query"), icon=":material/database_search:", url_path="query"),
             ],
             _("Share"): [
-                st.Page(ROOT / "pages/report.py", title=_("Report"), icon=":material/slideshow:", url_path="report"),
+                st.Page(ROOT / "pages/report.py", title=_("Report"), icon=":material/slideshow:", url_path="report")
             ],
         }
     )

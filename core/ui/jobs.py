@@ -61,8 +61,13 @@ def _cards(alive_before: list[str]) -> None:
 def _card(standing: Standing) -> None:
     _ = language.translator()
     asked, state = standing.job.config, standing.state
-    words = {"queued": _("waiting"), "running": _("at work"), "interrupted": _("interrupted"), "failed": _("failed"),
-             "finished": _("finished")}  # fmt: skip
+    words = {
+        "queued": _("waiting"),
+        "running": _("at work"),
+        "interrupted": _("interrupted"),
+        "failed": _("failed"),
+        "finished": _("finished"),
+    }
     text = Path(asked.corpus).name if Path(asked.corpus).is_absolute() else asked.corpus
     name = plain(f"{asked.model} · {text} · {asked.protocol}")
     st.markdown(f"**{name}** :{_COLOURS[state]}-badge[{words[state]}]")
@@ -101,9 +106,11 @@ def _actions(standing: Standing) -> None:
     with st.container(horizontal=True, gap="small"):
         if state == "finished":
             st.page_link(
-                "pages/profiles.py", label=_("Open the profile"), icon=":material/show_chart:",
+                "pages/profiles.py",
+                label=_("Open the profile"),
+                icon=":material/show_chart:",
                 query_params={"runs": standing.result["run_id"]},
-            )  # fmt: skip
+            )
         again = {"interrupted": _("Go on"), "failed": _("Try again")}
         if state in again and st.button(again[state], key=f"go on {job_id}", icon=":material/play_arrow:"):
             _go_on(standing)

@@ -30,11 +30,7 @@ def switch(chosen: str) -> None:
     """The choice in the sidebar; the page's own language attribute follows for screen readers and line breaks."""
     with st.sidebar:
         st.segmented_control(
-            "Language / 言語",
-            list(LANGUAGES),
-            format_func=LANGUAGES.__getitem__,
-            key=view.key(_NAME),
-            required=True,
+            "Language / 言語", list(LANGUAGES), format_func=LANGUAGES.__getitem__, key=view.key(_NAME), required=True
         )
         script = f"<script>document.documentElement.lang = '{chosen}'</script>"
         st.html(script, unsafe_allow_javascript=True)

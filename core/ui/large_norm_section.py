@@ -13,9 +13,11 @@ def show(runs: pl.DataFrame) -> None:
     _ = language.translator()
     limits = _(" or ").join(f"{limit:g}" for limit in large_norm_figures.limits_of(runs))
     st.markdown(
-        _("Some tokens, often the first of a window, carry norms many times those of all others (attention sinks). "
-          "Those above {limit} times the layer's median are left out on all layers.").format(limit=limits)
-    )  # fmt: skip
+        _(
+            "Some tokens, often the first of a window, carry norms many times those of all others (attention sinks). "
+            "Those above {limit} times the layer's median are left out on all layers."
+        ).format(limit=limits)
+    )
     tables.show(tables.masked_tokens(runs), "masked")
     correlators = reads.correlators(runs["run_id"].to_list())
     data = large_norm_figures.large_norm_points(correlators, runs, language.current())
@@ -24,6 +26,8 @@ def show(runs: pl.DataFrame) -> None:
         return
     st.plotly_chart(large_norm_figures.large_norm_figure(data, language.current()), key="large norms", theme=None)
     st.caption(
-        _("Read from all tokens before masking. The mask looks at the layers between the embedding and the last one: "
-          "only there do large norms speak of sinks.")
-    )  # fmt: skip
+        _(
+            "Read from all tokens before masking. The mask looks at the layers between the embedding and the last one: "
+            "only there do large norms speak of sinks."
+        )
+    )

@@ -38,20 +38,30 @@ def _reading_aid(data: pair_figures.PairData) -> str:
     """What the ends of the scale mean; where chance alone gives more than nothing, how much."""
     _ = language.translator()
     aids = {
-        "autocorrelation": _("Mean cosine between a token's states at two layers, each centred: 1 = same direction, "
-                             "0 = unrelated. A bright block is a stretch of layers that changes little."),
-        "autocorrelation_raw": _("The same without centring: what all tokens share counts as likeness. Read the "
-                                 "centred one first."),
-        "displacement": _("How far a token's direction has moved: 0 = not at all, 2 = unrelated. A dark block is a "
-                          "stretch of layers that changes little."),
-        "neighbour_overlap": _("Share of a token's nearest neighbours that it has at both layers: 1 = all. By chance "
-                               "it would be {chance}."),
-        "information_imbalance": _("How well the distances at one layer foretell those at another: 0 = wholly, "
-                                   "1 = not at all. The layer from which the value is lower foretells the other better "
-                                   "than the other foretells it."),
-        "cka": _("Likeness of all pairwise products of two layers, free of the bias of small samples: 1 = alike up "
-                 "to rotation and scale, 0 = unrelated."),
-    }  # fmt: skip
+        "autocorrelation": _(
+            "Mean cosine between a token's states at two layers, each centred: 1 = same direction, "
+            "0 = unrelated. A bright block is a stretch of layers that changes little."
+        ),
+        "autocorrelation_raw": _(
+            "The same without centring: what all tokens share counts as likeness. Read the centred one first."
+        ),
+        "displacement": _(
+            "How far a token's direction has moved: 0 = not at all, 2 = unrelated. A dark block is a "
+            "stretch of layers that changes little."
+        ),
+        "neighbour_overlap": _(
+            "Share of a token's nearest neighbours that it has at both layers: 1 = all. By chance it would be {chance}."
+        ),
+        "information_imbalance": _(
+            "How well the distances at one layer foretell those at another: 0 = wholly, "
+            "1 = not at all. The layer from which the value is lower foretells the other better "
+            "than the other foretells it."
+        ),
+        "cka": _(
+            "Likeness of all pairwise products of two layers, free of the bias of small samples: 1 = alike up "
+            "to rotation and scale, 0 = unrelated."
+        ),
+    }
     chance = data.k / (data.n_points - 1) if data.k and data.n_points > 1 else None
     return aids[data.measure].format(chance=wording.number(chance))
 
@@ -62,8 +72,10 @@ def _tell_exponent(found: pair_figures.Exponent | None) -> None:
         return
     _ = language.translator()
     error = "" if found.std_error is None else f" ± {found.std_error:.2g}"
-    line = _("**Displacement exponent {value}** (layers {first} to {last}): {pace}. A free random walk has 1, a "
-             "straight line 2; the displacement of directions is bounded, which alone gives less.")  # fmt: skip
+    line = _(
+        "**Displacement exponent {value}** (layers {first} to {last}): {pace}. A free random walk has 1, a "
+        "straight line 2; the displacement of directions is bounded, which alone gives less."
+    )
     st.markdown(
         line.format(value=wording.number(found.value) + error, first=found.first, last=found.last, pace=_pace(found))
     )

@@ -27,9 +27,11 @@ def show() -> None:
     """The pilots that are registered with how far they are, and a file for a new one."""
     _ = language.translator()
     st.markdown(
-        _("A pilot is a comparison that is written down before it is measured: what is decided, its use class, models, "
-          "texts, protocol, and one primary benchmark with what is expected of it.")
-    )  # fmt: skip
+        _(
+            "A pilot is a comparison that is written down before it is measured: what is decided, its use class, models, "
+            "texts, protocol, and one primary benchmark with what is expected of it."
+        )
+    )
     for row in reads.pilots().to_dicts():
         _registered(row)
     st.subheader(_("A new pilot"))
@@ -77,11 +79,13 @@ def _tell(pilot: Pilot) -> None:
     told = _("{models} models × {texts} texts by {protocol}. Use class: {use_class}. Primary benchmark: {benchmark}.")
     st.markdown(
         told.format(
-            models=len(pilot.models), texts=len(pilot.texts), protocol=plain(pilot.protocol),
+            models=len(pilot.models),
+            texts=len(pilot.texts),
+            protocol=plain(pilot.protocol),
             use_class=pilot_words.use_class_name(pilot.use_class, reader),
             benchmark=plain(pilot_words.benchmark_line(pilot.benchmark, reader)),
         )
-    )  # fmt: skip
+    )
 
 
 def _wanted(pilot: Pilot) -> int:
@@ -103,9 +107,11 @@ def _registered(row: Mapping[str, Any]) -> None:
         st.caption(_("{done} of {wanted} measured").format(done=row["n_runs"], wanted=wanted))
         if row["n_runs"]:
             st.page_link(
-                "pages/ranking.py", label=_("Look at it"), icon=":material/table_rows:",
+                "pages/ranking.py",
+                label=_("Look at it"),
+                icon=":material/table_rows:",
                 query_params={"pilot": row["pilot_id"]},
-            )  # fmt: skip
+            )
         if row["n_runs"] < wanted and st.button(_("Measure what is missing"), key=f"pilot {row['pilot_id']}"):
             _start(pilot)
     _told(pilot)

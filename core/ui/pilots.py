@@ -43,8 +43,10 @@ def pilot_of(registered: Registered | None) -> Pilot | None:
 def _tell(registered: Registered) -> None:
     _ = language.translator()
     reader, pilot = language.current(), registered.pilot
-    told = _("**{question}** Use class: {use_class}. Primary benchmark, named beforehand ({frozen}): {benchmark}. "
-             "Expected: {expectation}")  # fmt: skip
+    told = _(
+        "**{question}** Use class: {use_class}. Primary benchmark, named beforehand ({frozen}): {benchmark}. "
+        "Expected: {expectation}"
+    )
     st.markdown(
         told.format(
             question=plain(pilot.question),
@@ -62,13 +64,17 @@ def _tell(registered: Registered) -> None:
 def _forbidden(pilot: Pilot) -> str | None:
     _ = language.translator()
     told = {
-        "scarce_data": _("**Scarce data.** There are too few task examples to check a choice by its results. A "
-                         "dimension never supports a recommendation by itself here: it can raise a question, and only "
-                         "evidence from the task can answer it."),
-        "safety_critical": _("**Safety-critical.** A wrong answer can do harm. A dimension never supports a "
-                             "recommendation by itself here: it says nothing of answers, and a choice needs tests of "
-                             "the task and of its failures."),
-    }  # fmt: skip
+        "scarce_data": _(
+            "**Scarce data.** There are too few task examples to check a choice by its results. A "
+            "dimension never supports a recommendation by itself here: it can raise a question, and only "
+            "evidence from the task can answer it."
+        ),
+        "safety_critical": _(
+            "**Safety-critical.** A wrong answer can do harm. A dimension never supports a "
+            "recommendation by itself here: it says nothing of answers, and a choice needs tests of "
+            "the task and of its failures."
+        ),
+    }
     return told.get(pilot.use_class)
 
 
@@ -79,8 +85,10 @@ def tell_exploratory(pilot: Pilot | None, offered: pl.DataFrame, shown: Mapping[
     _ = language.translator()
     name = plain(pilot_words.benchmark_line(pilot.benchmark, language.current()))
     if not any(pilot.benchmark.is_met_by(row) for row in offered.iter_rows(named=True)):
-        line = _("No run here has a score of the pre-registered benchmark, {name}. Whatever another benchmark shows "
-                 "is exploratory: it was not named beforehand.")  # fmt: skip
+        line = _(
+            "No run here has a score of the pre-registered benchmark, {name}. Whatever another benchmark shows "
+            "is exploratory: it was not named beforehand."
+        )
         st.info(line.format(name=name), icon=":material/event_note:")
     elif pilot_words.is_exploratory(shown, pilot):
         line = _("This benchmark is not the pre-registered one, {name}: what it shows is exploratory.")

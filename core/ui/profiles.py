@@ -106,8 +106,10 @@ def choose_equivalent(choice: ProfileChoice, estimates: pl.DataFrame) -> Profile
     asked = (choice.quantity, choice.cloud, choice.n1, choice.n2, choice.transform)
     if choice.is_correlator or not points.estimates_of(estimates, *asked)["gaussian_equivalent"].count():
         return choice
-    help_ = _("Neighbour estimators read too low where the dimension is high, at about 50 at most for these numbers of "
-              "points. This shows the dimension of the Gaussian points that they would read the same on.")  # fmt: skip
+    help_ = _(
+        "Neighbour estimators read too low where the dimension is high, at about 50 at most for these numbers of "
+        "points. This shows the dimension of the Gaussian points that they would read the same on."
+    )
     return replace(
         choice, is_equivalent=inputs.choose_yes_no(_("Gaussian equivalent"), "equivalent", False, help=help_)
     )

@@ -44,15 +44,24 @@ def ask() -> Asked | None:
         _pick_saved()
     st.html(_MONOSPACED)
     with st.container(key="statement"), st.form("statement form", border=False):
-        sql = st.text_area(_("SQL"), key=_TEXT, height=280, max_chars=MAX_CHARACTERS,
-                           placeholder="SELECT * FROM runs", help=_("Ctrl+Enter runs it."))  # fmt: skip
+        sql = st.text_area(
+            _("SQL"),
+            key=_TEXT,
+            height=280,
+            max_chars=MAX_CHARACTERS,
+            placeholder="SELECT * FROM runs",
+            help=_("Ctrl+Enter runs it."),
+        )
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
             is_run = st.form_submit_button(_("Run the query"), type="primary", icon=":material/play_arrow:")
             is_saved = st.form_submit_button(_("Save..."), icon=":material/bookmark_add:")
             seconds = st.selectbox(
-                _("Time limit"), TIME_LIMITS, format_func=lambda n: _("{n} seconds").format(n=n), width=160,
+                _("Time limit"),
+                TIME_LIMITS,
+                format_func=lambda n: _("{n} seconds").format(n=n),
+                width=160,
                 label_visibility="collapsed",
-            )  # fmt: skip
+            )
     st.session_state[_KEPT] = sql
     if is_saved:
         query_saved.ask_for_name()
@@ -128,9 +137,14 @@ def _pick_example() -> None:
         st.session_state["query example"] = None
 
     st.selectbox(
-        _("Examples"), list(EXAMPLES), index=None, key="query example", on_change=take,
-        placeholder=_("Choose a question"), format_func=lambda name: example_title(name, language.current()),
-    )  # fmt: skip
+        _("Examples"),
+        list(EXAMPLES),
+        index=None,
+        key="query example",
+        on_change=take,
+        placeholder=_("Choose a question"),
+        format_func=lambda name: example_title(name, language.current()),
+    )
 
 
 def _pick_saved() -> None:
@@ -144,6 +158,10 @@ def _pick_saved() -> None:
 
     if saved:
         st.selectbox(
-            _("Saved queries"), list(saved), index=None, key="query saved", on_change=take,
+            _("Saved queries"),
+            list(saved),
+            index=None,
+            key="query saved",
+            on_change=take,
             placeholder=_("Choose a query"),
-        )  # fmt: skip
+        )

@@ -35,8 +35,11 @@ def _rows(result: SqlResult) -> None:
     told = _("Rows: {n}, columns: {columns}, in {seconds} seconds.")
     st.caption(told.format(n=f"{n:,}", columns=result.frame.width, seconds=f"{result.seconds:.2f}"))
     if n == 0:  # the word that Streamlit writes into an empty table is in no language but its own
-        st.info(_("No row answers this question. Its columns would be: {names}.").format(
-            names=plain(_(", ").join(result.frame.columns))))  # fmt: skip
+        st.info(
+            _("No row answers this question. Its columns would be: {names}.").format(
+                names=plain(_(", ").join(result.frame.columns))
+            )
+        )
     else:
         st.dataframe(result.frame, hide_index=True, placeholder="–", key="query rows shown")
 
@@ -92,9 +95,13 @@ def _choose(frame: pl.DataFrame, first: Choice, number: int) -> Choice:
             y = _one_of(_("Vertical"), columns, first.y or columns[0], f"query y {number}")
         parts = groups(frame)
         colour = st.selectbox(
-            _("Colour"), [None, *parts], [None, *parts].index(first.colour), key=f"query colour {number}", width=180,
+            _("Colour"),
+            [None, *parts],
+            [None, *parts].index(first.colour),
+            key=f"query colour {number}",
+            width=180,
             format_func=lambda name: _("none") if name is None else name,
-        )  # fmt: skip
+        )
     return Choice(kind, x, y, colour)
 
 

@@ -28,9 +28,12 @@ def show() -> None:
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.caption(plain(chosen.comment))
         st.button(
-            _("Show its rows"), icon=":material/table_view:", key="query rows",
-            on_click=query_editor.fill, args=[f"SELECT * FROM {chosen.name} LIMIT 100"],
-        )  # fmt: skip
+            _("Show its rows"),
+            icon=":material/table_view:",
+            key="query rows",
+            on_click=query_editor.fill,
+            args=[f"SELECT * FROM {chosen.name} LIMIT 100"],
+        )
     _columns(
         [(column.name, column.type, column.comment) for column in chosen.columns],
         [_("Column"), _("Type"), _("Meaning")],

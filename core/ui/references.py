@@ -30,8 +30,10 @@ def choose_references(
     shown: list[Reference] = []
     if controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) <= FEW_RUNS):
         shown += controls
-    help_ = _("What the estimator reads on Gaussian points with the same covariance: their distance to the curve "
-              "shows how far from Gaussian the real points are.")  # fmt: skip
+    help_ = _(
+        "What the estimator reads on Gaussian points with the same covariance: their distance to the curve "
+        "shows how far from Gaussian the real points are."
+    )
     if surrogates and inputs.choose_yes_no(_("Gaussian points of equal covariance"), "surrogate", False, help=help_):
         shown += surrogates
     return replace(data, references=shown)
@@ -51,13 +53,18 @@ def tell_references(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> N
     _ = language.translator()
     kinds = {reference.kind for reference in data.references}
     meanings = {
-        "random_init": _("Random weights (dotted): the same architecture untrained. What they show too need not "
-                         "come from training."),
-        "shuffled": _("Shuffled text (dashed): the tokens of each window in random order. What they show too is about "
-                      "vocabulary and weights, and no evidence of semantics."),
-        points.SURROGATE: _("Gaussian points (dash-dotted): the same covariance and nothing else. Where the curve's "
-                            "interval lies below, the real points are not Gaussian."),
-    }  # fmt: skip
+        "random_init": _(
+            "Random weights (dotted): the same architecture untrained. What they show too need not come from training."
+        ),
+        "shuffled": _(
+            "Shuffled text (dashed): the tokens of each window in random order. What they show too is about "
+            "vocabulary and weights, and no evidence of semantics."
+        ),
+        points.SURROGATE: _(
+            "Gaussian points (dash-dotted): the same covariance and nothing else. Where the curve's "
+            "interval lies below, the real points are not Gaussian."
+        ),
+    }
     told = [meaning for kind, meaning in meanings.items() if kind in kinds]
     if told:
         st.caption("  \n".join(told))
@@ -66,8 +73,10 @@ def tell_references(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> N
         line = _("Not controlled against random weights: {names}. Such a shape can come without any training.")
         st.caption(line.format(names=plain(_(", ").join(missing))))
     if later:
-        line = _("Random weights were measured after the verdict on {names}, which does not know them: measure again "
-                 "to have it judged with them.")  # fmt: skip
+        line = _(
+            "Random weights were measured after the verdict on {names}, which does not know them: measure again "
+            "to have it judged with them."
+        )
         st.caption(line.format(names=plain(_(", ").join(later))))
 
 

@@ -14,8 +14,9 @@ def show() -> None:
         st.info(_("No two sources contradict each other."))
         return
     st.markdown(
-        _("Values of one model on one benchmark, by equal metric, filter, shots, suite and settings, that differ by "
-          "more than rounding: {n}, the widest first. All are kept; rankings show the newest and the range.")
-        .format(n=found.height)
-    )  # fmt: skip
+        _(
+            "Values of one model on one benchmark, by equal metric, filter, shots, suite and settings, that differ by "
+            "more than rounding: {n}, the widest first. All are kept; rankings show the newest and the range."
+        ).format(n=found.height)
+    )
     score_tables.show(score_tables.conflicts(found), "scores conflicts")

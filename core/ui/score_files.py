@@ -24,12 +24,17 @@ def show() -> None:
     rows = {row["file_sha256"]: row for row in files.iter_rows(named=True)}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox(
-            _("File to remove"), list(rows), key="scores to remove", width=480,
+            _("File to remove"),
+            list(rows),
+            key="scores to remove",
+            width=480,
             format_func=lambda sha: f"{rows[sha]['file_name']} · {times.local(rows[sha]['imported_at'])} · {sha[:12]}",
-        )  # fmt: skip
+        )
         with st.popover(_("Remove"), icon=":material/delete:"):
-            line = _("All scores and single answers of {name} leave the warehouse. The file itself is not touched, and "
-                     "can be imported again.")  # fmt: skip
+            line = _(
+                "All scores and single answers of {name} leave the warehouse. The file itself is not touched, and "
+                "can be imported again."
+            )
             st.markdown(line.format(name=plain(rows[chosen]["file_name"])))
             if st.button(_("Remove it"), type="primary", key="scores remove"):
                 score_imports.remove(reads.warehouse(), chosen)

@@ -28,27 +28,41 @@ _READ, _PREVIEWS, _ROUND, _DONE = "scores read", "scores previews", "scores roun
 def show() -> None:
     _ = language.translator()
     st.markdown(
-        _("Scores from lm-evaluation-harness (results and samples files), exports of the Open LLM Leaderboard, or a "
-          "table of your own. Nothing is stored before you have seen what will become of each value.")
-    )  # fmt: skip
+        _(
+            "Scores from lm-evaluation-harness (results and samples files), exports of the Open LLM Leaderboard, or a "
+            "table of your own. Nothing is stored before you have seen what will become of each value."
+        )
+    )
     _tell_done()
     files = st.file_uploader(
-        _("Files of scores"), type=TYPES, accept_multiple_files=True, max_upload_size=MOST_MEGABYTES,
+        _("Files of scores"),
+        type=TYPES,
+        accept_multiple_files=True,
+        max_upload_size=MOST_MEGABYTES,
         key=f"scores files {st.session_state.setdefault(_ROUND, 0)}",
-    )  # fmt: skip
+    )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         model = st.text_input(
-            _("Model of files that name none"), key="scores model", width=300,
-            placeholder="owner/name", help=_("Samples files of a harness do not say which model answered."),
-        )  # fmt: skip
+            _("Model of files that name none"),
+            key="scores model",
+            width=300,
+            placeholder="owner/name",
+            help=_("Samples files of a harness do not say which model answered."),
+        )
         benchmark = st.text_input(
-            _("Benchmark of files that name none"), key="scores benchmark", width=300,
+            _("Benchmark of files that name none"),
+            key="scores benchmark",
+            width=300,
             help=_("Samples files of a harness before version 0.4.3 do not tell it by their names."),
-        )  # fmt: skip
+        )
         st.download_button(
-            _("Template for a table (CSV)"), template(), "workdim_scores.csv", "text/csv", on_click="ignore",
+            _("Template for a table (CSV)"),
+            template(),
+            "workdim_scores.csv",
+            "text/csv",
+            on_click="ignore",
             icon=":material/download:",
-        )  # fmt: skip
+        )
     st.caption(_("Larger files, and whole folders of results, are taken in a terminal:"))
     st.code("python -m core scores import FOLDER", language="bash")
     if not files:
@@ -126,9 +140,11 @@ def _tell_file(preview: Preview) -> None:
     _ = language.translator()
     reader, file = language.current(), preview.file
     told = _("{name}: {format}; values: {values}, single answers: {answers}.").format(
-        name=f"**{plain(file.name)}**", format=score_words.format_name(file.format, reader),
-        values=f"{preview.rows.height:,}", answers=f"{len(file.samples):,}",
-    )  # fmt: skip
+        name=f"**{plain(file.name)}**",
+        format=score_words.format_name(file.format, reader),
+        values=f"{preview.rows.height:,}",
+        answers=f"{len(file.samples):,}",
+    )
     st.markdown(" ".join([told, *map(plain, import_words.file_remarks(file, reader))]))
     if preview.imported_at is not None:
         line = _("This very file was stored on {date}; it will not be stored twice.")
@@ -158,8 +174,10 @@ def _names(previews: list[Preview]) -> None:
         return
     unmet = names.filter(~pl.col("is_measured"))
     st.subheader(_("Models that the files name"))
-    line = _("Measured here: {n} of {total}. Scores of the others are stored too, and count once the model is measured "
-             "or its name is mapped under Names of models.")  # fmt: skip
+    line = _(
+        "Measured here: {n} of {total}. Scores of the others are stored too, and count once the model is measured "
+        "or its name is mapped under Names of models."
+    )
     st.markdown(line.format(n=names.height - unmet.height, total=names.height))
     score_tables.show(score_tables.names(names.sort("is_measured", descending=True)), "scores names")
 

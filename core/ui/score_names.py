@@ -16,9 +16,11 @@ _ROUND = "scores names round"
 def show() -> None:
     _ = language.translator()
     st.markdown(
-        _("A score belongs to a model by the name that its file uses. Where that is another name than the model is "
-          "measured under, say here which model is meant: it acts at once on all scores under the name.")
-    )  # fmt: skip
+        _(
+            "A score belongs to a model by the name that its file uses. Where that is another name than the model is "
+            "measured under, say here which model is meant: it acts at once on all scores under the name."
+        )
+    )
     _suggested()
     st.subheader(_("Names and the models that they mean"))
     _table()
@@ -62,10 +64,14 @@ def _table() -> None:
         }
     )
     edited = st.data_editor(
-        table, key=_key("table"), hide_index=True, num_rows="dynamic", disabled=[_("Known"), _("Scores")],
-    )  # fmt: skip
-    st.caption(_("A model is a hub repository (owner/name) or a reference as measured. Rows are added at the end, and "
-                 "removed by ticking them."))  # fmt: skip
+        table, key=_key("table"), hide_index=True, num_rows="dynamic", disabled=[_("Known"), _("Scores")]
+    )
+    st.caption(
+        _(
+            "A model is a hub repository (owner/name) or a reference as measured. Rows are added at the end, and "
+            "removed by ticking them."
+        )
+    )
     if st.button(_("Save the changes"), key="scores save names", icon=":material/save:"):
         rows = [(alias or "", reference or "") for alias, reference in edited.select(name, model).rows()]
         rows = [(alias.strip(), reference) for alias, reference in rows if alias.strip() or reference.strip()]

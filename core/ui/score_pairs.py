@@ -19,8 +19,12 @@ def show() -> None:
     answered = reads.answered()
     models = answered["model"].unique().sort().to_list()
     if len(models) < 2:
-        st.info(_("This needs single answers of two models: import the samples files that lm-evaluation-harness writes "
-                  "with --log_samples."))  # fmt: skip
+        st.info(
+            _(
+                "This needs single answers of two models: import the samples files that lm-evaluation-harness writes "
+                "with --log_samples."
+            )
+        )
         return
     left, right = st.columns(2)
     with left:
@@ -43,10 +47,12 @@ def show() -> None:
     st.plotly_chart(figure, key="scores pairs", theme=None)
     score_tables.show(score_tables.differences(found), "scores differences")
     st.caption(
-        _("Differences are of the first less the second model, in the metric's own unit. Questions are paired, so what "
-          "makes one hard for both cancels out. The detectable difference is the smallest true one that would show "
-          "with 80 % probability.")
-    )  # fmt: skip
+        _(
+            "Differences are of the first less the second model, in the metric's own unit. Questions are paired, so what "
+            "makes one hard for both cancels out. The detectable difference is the smallest true one that would show "
+            "with 80 % probability."
+        )
+    )
     st.caption(
         _("Files of single answers tell no number of shots and no chat template: compare runs of equal settings.")
     )

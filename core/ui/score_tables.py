@@ -64,8 +64,10 @@ def _values(preview: Preview, rows: pl.DataFrame) -> pl.DataFrame:
         _("File"): pl.Series([preview.file.name] * rows.height, dtype=pl.String),
     }
     types = {name: pl.String for name in columns} | {
-        _("Score"): pl.Float64, _("Shots"): pl.Int64, _("Partial run"): pl.Boolean,
-    }  # fmt: skip
+        _("Score"): pl.Float64,
+        _("Shots"): pl.Int64,
+        _("Partial run"): pl.Boolean,
+    }
     return pl.DataFrame(columns, schema=types)
 
 

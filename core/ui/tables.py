@@ -15,9 +15,20 @@ from core.ui import language, times
 from core.ui.pilots import own_texts
 
 TRACED = (
-    "run_id", "name", "model_id", "corpus_id", "protocol_hash", "pass", "model_seed", "seed", "dtype", "code_version",
-    "worst_check", "vetoed_by", "qualifiers",
-)  # fmt: skip
+    "run_id",
+    "name",
+    "model_id",
+    "corpus_id",
+    "protocol_hash",
+    "pass",
+    "model_seed",
+    "seed",
+    "dtype",
+    "code_version",
+    "worst_check",
+    "vetoed_by",
+    "qualifiers",
+)
 OUTCOME_WIDTH = 125
 VERDICT_WIDTH, VERDICT_HEIGHT = 290, 68
 """Pixels for a verdict with three limits, on three lines; Streamlit breaks lines only in rows above 64 pixels."""

@@ -20,8 +20,12 @@ def add(verb: Verb) -> None:
     does = parser.add_mutually_exclusive_group()
     does.add_argument("--show", metavar="RUN", help="everything about one run (the start of its id is enough)")
     does.add_argument("--diff", nargs=2, metavar=("RUN", "RUN"), help="two runs, field by field")
-    does.add_argument("--tag", nargs="+", metavar=("RUN", "TAG"),
-                      help="give a run a tag; with a tag alone: list the runs that have it")  # fmt: skip
+    does.add_argument(
+        "--tag",
+        nargs="+",
+        metavar=("RUN", "TAG"),
+        help="give a run a tag; with a tag alone: list the runs that have it",
+    )
     does.add_argument("--note", nargs=2, metavar=("RUN", "TEXT"), help="write a note to a run; an empty one removes it")
     does.add_argument("--delete", nargs="+", metavar="RUN", help="move runs to the trash")
     does.add_argument("--trash", action="store_true", help="list what is in the trash")
@@ -132,8 +136,15 @@ def _diff(options: argparse.Namespace) -> int:
     found = comparability(one, other)
     if options.json:
         came_out = {line.label: [line.one, line.other] for line in results(one, other, "en")}
-        _print_json({"runs": ids, "comparability": asdict(found), "sentence": comparison(found, "en"),
-                     "differences": [asdict(each) for each in differences(*stored)], "results": came_out})  # fmt: skip
+        _print_json(
+            {
+                "runs": ids,
+                "comparability": asdict(found),
+                "sentence": comparison(found, "en"),
+                "differences": [asdict(each) for each in differences(*stored)],
+                "results": came_out,
+            }
+        )
         return 0
     lines = results(one, other, "en"), differing(*stored, "en"), agreeing(*stored, "en")
     print(difference((ids[0], ids[1]), comparison(found, "en"), *lines))
@@ -173,8 +184,10 @@ def _delete(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
     ids = list(dict.fromkeys(one_run(known["run_id"], start) for start in options.delete))
-    named = ", ".join(f"{row['run_id'][:13]} ({row['name']} on {row['corpus_name']})"
-                      for row in known.filter(known["run_id"].is_in(ids)).iter_rows(named=True))  # fmt: skip
+    named = ", ".join(
+        f"{row['run_id'][:13]} ({row['name']} on {row['corpus_name']})"
+        for row in known.filter(known["run_id"].is_in(ids)).iter_rows(named=True)
+    )
     if not confirmed(f"Move {number_of_runs(len(ids))} to the trash: {named}?", options.yes):
         print("Nothing was deleted.")
         return 0

@@ -51,10 +51,7 @@ def doctor(options: argparse.Namespace) -> int:
         width = max(map(len, facts))
         print("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()))
         print("\nWhat would fail, and how to mend it" if problems else "\nNothing would fail.")
-        print(
-            "".join(f"  {'!' if problem.is_serious else '-'} {problem.line}\n" for problem in problems),
-            end="",
-        )
+        print("".join(f"  {'!' if problem.is_serious else '-'} {problem.line}\n" for problem in problems), end="")
     return 1 if any(problem.is_serious for problem in problems) else 0
 
 

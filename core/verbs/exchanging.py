@@ -45,8 +45,13 @@ def export(options: argparse.Namespace) -> int:
     found = filtered(found, warehouse, model=options.model, tag=options.tag, pilot=options.pilot)
     taken = with_controls(found, known) if found.height < known.height else found
     asked = {name: getattr(options, name) for name in ("chosen", "model", "tag", "pilot", "format")}
-    done = export(warehouse, sorted(taken["run_id"]), options.out, options.format,
-                  {name: value for name, value in asked.items() if value})  # fmt: skip
+    done = export(
+        warehouse,
+        sorted(taken["run_id"]),
+        options.out,
+        options.format,
+        {name: value for name, value in asked.items() if value},
+    )
     print(f"{done.path}: {number_of_runs(done.n_runs)}, control runs included, {done.n_bytes / 1e6:.1f} MB")
     return 0
 
@@ -72,6 +77,8 @@ def import_(options: argparse.Namespace) -> int:
     would = "would come in" if options.dry_run else "came in"
     waiting = f" ({done.count('waits')} wait beside the warehouse)" if done.count("waits") else ""
     annotated = f" ({done.count('annotated')} with further tags or notes)" if done.count("annotated") else ""
-    print(f"Runs: {done.count('new', 'waits')} {would}{waiting}, {done.count('known', 'annotated')} here already"
-          f"{annotated}, {left_out} left out. Scores: {done.n_scores:,}.")  # fmt: skip
+    print(
+        f"Runs: {done.count('new', 'waits')} {would}{waiting}, {done.count('known', 'annotated')} here already"
+        f"{annotated}, {left_out} left out. Scores: {done.n_scores:,}."
+    )
     return 2 if left_out else 0

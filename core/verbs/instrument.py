@@ -20,11 +20,16 @@ def check_again(options: argparse.Namespace) -> int:
     print(f"{'quantity':<32}{'values':>7}{'largest deviation':>20}{'tolerance':>11}   where")
     for row in rows:
         mark = "" if row["within"] else "  OUTSIDE"
-        print(f"{row['quantity']:<32}{row['n_values']:>7}{row['largest_deviation']:>19.3%} {row['tolerance']:>10.1%}"
-              f"   layer {row['layer']}, {row['cloud']}{mark}")  # fmt: skip
+        print(
+            f"{row['quantity']:<32}{row['n_values']:>7}{row['largest_deviation']:>19.3%} {row['tolerance']:>10.1%}"
+            f"   layer {row['layer']}, {row['cloud']}{mark}"
+        )
     if found.n_missing:
         print(f"{found.n_missing} values of the reference were not measured.")
-    print("This installation measures what the shipped profile says, within its tolerances." if found.is_right else
-          "This installation does NOT measure what the shipped profile says: do not compare its numbers with "
-          "those of others.")  # fmt: skip
+    print(
+        "This installation measures what the shipped profile says, within its tolerances."
+        if found.is_right
+        else "This installation does NOT measure what the shipped profile says: do not compare its numbers with "
+        "those of others."
+    )
     return 0 if found.is_right else 1

@@ -121,7 +121,14 @@ def _expected(config, warehouse):
 def _as_plain(standing) -> dict[str, object]:
     job = standing.job
     return {
-        "job_id": job.job_id, "state": standing.state, "submitted_at": job.submitted_at, "pilot_id": job.pilot_id,
-        "request": asdict(job.config), "progress": standing.told, "reason": standing.reason,
-        "result": standing.result, "worker": standing.worker, "log": str(job.log),
-    }  # fmt: skip
+        "job_id": job.job_id,
+        "state": standing.state,
+        "submitted_at": job.submitted_at,
+        "pilot_id": job.pilot_id,
+        "request": asdict(job.config),
+        "progress": standing.told,
+        "reason": standing.reason,
+        "result": standing.result,
+        "worker": standing.worker,
+        "log": str(job.log),
+    }

@@ -59,8 +59,10 @@ def restore(options: argparse.Namespace) -> int:
     since = len(waiting_parcels(warehouse))
     take_in(warehouse)
     print(f"{warehouse.path} is what the backup holds; {done.n_parcels} parcels came with it.")
-    print(f"Nothing that was measured since is lost: {since} later parcels were taken in again, and tags and "
-          "notes stand. Names, queries and score files are those of the backup.")  # fmt: skip
+    print(
+        f"Nothing that was measured since is lost: {since} later parcels were taken in again, and tags and "
+        "notes stand. Names, queries and score files are those of the backup."
+    )
     for what, kept in (("warehouse", done.kept), ("mirror", done.kept_mirror)):
         if kept is not None:
             print(f"The {what} that was there is kept as {kept}; remove it when you are sure.")
@@ -95,5 +97,10 @@ def _told(one) -> str:
 
 
 def _row(one) -> dict:
-    return {"file": str(one.file), "made_at": one.made_at.isoformat(), "n_bytes": one.n_bytes, "step": one.step,
-            "n_runs": one.n_runs}  # fmt: skip
+    return {
+        "file": str(one.file),
+        "made_at": one.made_at.isoformat(),
+        "n_bytes": one.n_bytes,
+        "step": one.step,
+        "n_runs": one.n_runs,
+    }

@@ -17,11 +17,21 @@ def measure(options: argparse.Namespace) -> int:
     from core.records import RunConfig
 
     asked = RunConfig(
-        "", options.corpus, options.protocol, options.column, options.encoding, options.seed, options.dtype,
-        options.device, stack=options.stack, memory_budget=bytes_of(options.memory_budget),
-        controls=options.controls, estimators=tuple(options.estimator or ()), keep_tokens=options.keep_tokens,
+        "",
+        options.corpus,
+        options.protocol,
+        options.column,
+        options.encoding,
+        options.seed,
+        options.dtype,
+        options.device,
+        stack=options.stack,
+        memory_budget=bytes_of(options.memory_budget),
+        controls=options.controls,
+        estimators=tuple(options.estimator or ()),
+        keep_tokens=options.keep_tokens,
         chat=options.chat,
-    )  # fmt: skip
+    )
     if options.estimate_only:
         from core.runs.choices import side_by_side
         from core.verbs.estimating import estimate_all
@@ -64,8 +74,10 @@ def together(asked, models: Sequence[str]):
     from core.runs.choices import side_by_side
 
     readable = with_tokenizer(list(dict.fromkeys(models)))
-    return [replace(one, companions=tuple(o for o in one.companions if o in readable))
-            for one in side_by_side(asked, models)]  # fmt: skip
+    return [
+        replace(one, companions=tuple(o for o in one.companions if o in readable))
+        for one in side_by_side(asked, models)
+    ]
 
 
 def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bool = False) -> int:
@@ -137,8 +149,12 @@ def demo(options: argparse.Namespace) -> int:
 
     warehouse = chosen_warehouse(options)
     asked = RunConfig("")
-    wanted = {"protocol_hash": find_protocol(asked.protocol).hash(asked.seed), "corpus_name": asked.corpus,
-              "dtype": asked.dtype, "pass": "text"}  # fmt: skip
+    wanted = {
+        "protocol_hash": find_protocol(asked.protocol).hash(asked.seed),
+        "corpus_name": asked.corpus,
+        "dtype": asked.dtype,
+        "pass": "text",
+    }
     take_in(warehouse)
     known = set(queries.runs(warehouse).filter(**wanted)["reference"])
     models = demo_models()

@@ -36,12 +36,17 @@ def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
     asked.add_argument("--delete", metavar="NAME", help="forget a saved query")
     asked.add_argument("--list", action="store_true", help="the saved queries")
     asked.add_argument("--examples", action="store_true", help="questions to start from")
-    asked.add_argument("--schema", nargs="?", const="", metavar="TABLE",
-                       help="the tables, or the columns of one, with their meaning")  # fmt: skip
+    asked.add_argument(
+        "--schema", nargs="?", const="", metavar="TABLE", help="the tables, or the columns of one, with their meaning"
+    )
     parser.add_argument("--note", metavar="TEXT", help="with --save: a remark")
     parser.add_argument("--replace", action="store_true", help="with --save: in place of the one of this name")
-    parser.add_argument("--format", choices=FORMATS, help="default: table, or what the ending of --out says; excel "
-                        "is a CSV that Excel reads as UTF-8 and that runs nothing there")  # fmt: skip
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="default: table, or what the ending of --out says; excel "
+        "is a CSV that Excel reads as UTF-8 and that runs nothing there",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write to a file instead of the terminal")
     parser.add_argument("--limit", type=int, default=10_000, metavar="N", help="rows at most (default: 10,000)")
     parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="time at most (default: 10)")
@@ -121,11 +126,13 @@ def _listing(options: argparse.Namespace, warehouse) -> pl.DataFrame:
         return pl.DataFrame({"name": list(EXAMPLES), "question": titles, "sql": list(EXAMPLES.values())})
     if options.schema:
         columns = schema.find(warehouse, options.schema).columns
-        return pl.DataFrame([(one.name, one.type, one.comment) for one in columns],
-                            schema=["column", "type", "meaning"], orient="row")  # fmt: skip
+        return pl.DataFrame(
+            [(one.name, one.type, one.comment) for one in columns], schema=["column", "type", "meaning"], orient="row"
+        )
     tables = schema.tables(warehouse)
-    return pl.DataFrame([(one.name, one.n_rows, one.comment) for one in tables],
-                        schema=["table", "rows", "meaning"], orient="row")  # fmt: skip
+    return pl.DataFrame(
+        [(one.name, one.n_rows, one.comment) for one in tables], schema=["table", "rows", "meaning"], orient="row"
+    )
 
 
 def _format(options: argparse.Namespace) -> str:
@@ -171,8 +178,9 @@ def _table(frame: pl.DataFrame) -> bytes:
         pl.Series(name, [value and _spelled(value) for value in frame[name]], dtype=pl.String) for name in texts
     )
     safe.columns = names
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=_LONGEST_CELL, tbl_width_chars=200,
-                   tbl_hide_dataframe_shape=True):  # fmt: skip
+    with pl.Config(
+        tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=_LONGEST_CELL, tbl_width_chars=200, tbl_hide_dataframe_shape=True
+    ):
         text = f"{safe}\n"
     return text.encode(sys.stdout.encoding or "utf-8", "replace")
 

@@ -66,9 +66,16 @@ def slides(options: argparse.Namespace) -> int:
         raise InputError("There are no such runs. `python -m core runs` lists what is there.")
     runs = with_controls(runs, known)
     ids = runs["run_id"].to_list()
-    content = deck(runs, queries.estimates(warehouse, ids), queries.correlators(warehouse, ids),
-                   queries.checks(warehouse, ids), queries.scores(warehouse), options.language,
-                   summaries=queries.summaries(warehouse, ids), pilot=pilot)  # fmt: skip
+    content = deck(
+        runs,
+        queries.estimates(warehouse, ids),
+        queries.correlators(warehouse, ids),
+        queries.checks(warehouse, ids),
+        queries.scores(warehouse),
+        options.language,
+        summaries=queries.summaries(warehouse, ids),
+        pilot=pilot,
+    )
     beside = options.out.with_name(options.out.name + ".new")
     try:
         beside.write_bytes(content)

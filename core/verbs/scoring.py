@@ -34,11 +34,18 @@ def add(verb) -> None:
     taken = inner("import", take, "store files of scores: lm-evaluation-harness, Open LLM Leaderboard, CSV")
     taken.add_argument("files", nargs="+", type=Path, metavar="FILE", help="or a folder that a harness wrote into")
     taken.add_argument("--dry-run", action="store_true", help="say what would be stored; store nothing")
-    taken.add_argument("--model", action="append", default=[], metavar="[NAME=]REFERENCE",
-                       help="the model that a name in the files means (repeatable); without NAME, the model of files "
-                       "that name none")  # fmt: skip
-    taken.add_argument("--benchmark", metavar="NAME", help="the benchmark of samples files whose name does not "
-                       "tell it: those of harness versions before 0.4.3")  # fmt: skip
+    taken.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="[NAME=]REFERENCE",
+        help="the model that a name in the files means (repeatable); without NAME, the model of files that name none",
+    )
+    taken.add_argument(
+        "--benchmark",
+        metavar="NAME",
+        help="the benchmark of samples files whose name does not tell it: those of harness versions before 0.4.3",
+    )
     taken.add_argument("--yes", action="store_true", help="do not ask before storing")
     inner("list", listed, "the files that were imported")
     removed = inner("remove", remove, "take an imported file out again", has_json=False)
@@ -115,10 +122,18 @@ def listed(options: argparse.Namespace) -> int:
     else:
         head = ("file", "name", "format", "scores", "skipped", "answers", "models", "imported (UTC)")
         rows = [
-            (row["file_sha256"][:12], row["file_name"], row["format"], row["n_taken"], row["n_skipped"],
-             row["n_samples"], row["n_models"], f"{row['imported_at']:%Y-%m-%d %H:%M}")
+            (
+                row["file_sha256"][:12],
+                row["file_name"],
+                row["format"],
+                row["n_taken"],
+                row["n_skipped"],
+                row["n_samples"],
+                row["n_models"],
+                f"{row['imported_at']:%Y-%m-%d %H:%M}",
+            )
             for row in files.iter_rows(named=True)
-        ]  # fmt: skip
+        ]
         print("\n".join(table(head, rows)))
     return 0
 
@@ -267,8 +282,12 @@ def _is_wanted(options: argparse.Namespace, previews) -> bool:
     if options.yes or options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     n = sum(preview.rows.filter(preview.rows["fate"] != "skipped").height for preview in previews)
-    print(f"{n:,} scores of {len(previews)} files would be stored (--dry-run shows them). Store? [Y/n] ", end="",
-          file=sys.stderr, flush=True)  # fmt: skip
+    print(
+        f"{n:,} scores of {len(previews)} files would be stored (--dry-run shows them). Store? [Y/n] ",
+        end="",
+        file=sys.stderr,
+        flush=True,
+    )
     if sys.stdin.readline().strip().lower() in ("", "y", "yes"):
         return True
     warn("nothing was stored.")

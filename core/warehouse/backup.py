@@ -76,8 +76,10 @@ def back_up(
                 os.fsync(handle.fileno())
             os.replace(part, out)
     except OSError as error:
-        raise ResourceError(f"The backup {out} cannot be written: {error.strerror or error}. Free some space, or name "
-                            "a file elsewhere with --out; the warehouse was not touched.") from error  # fmt: skip
+        raise ResourceError(
+            f"The backup {out} cannot be written: {error.strerror or error}. Free some space, or name "
+            "a file elsewhere with --out; the warehouse was not touched."
+        ) from error
     return Backup(out, now, out.stat().st_size, step, n_runs)
 
 

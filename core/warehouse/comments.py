@@ -315,10 +315,7 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "pilot_runs": (
         "Which runs are results of which pilots; one run can serve several.",
-        {
-            "pilot_id": "The pilot (pilots.pilot_id).",
-            "run_id": "Its result (runs.run_id), measured for it or before.",
-        },
+        {"pilot_id": "The pilot (pilots.pilot_id).", "run_id": "Its result (runs.run_id), measured for it or before."},
     ),
     "plans": (
         "Which blocks to prune or distil, and what that is expected to cost.",

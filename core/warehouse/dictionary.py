@@ -11,9 +11,13 @@ from core.warehouse.comments import COMMENTS
 from core.warehouse.frames import optional_columns, schema
 
 _TYPES = {
-    pl.String: "text", pl.Int64: "whole number", pl.Float64: "number", pl.Boolean: "yes or no", pl.Datetime: "time",
+    pl.String: "text",
+    pl.Int64: "whole number",
+    pl.Float64: "number",
+    pl.Boolean: "yes or no",
+    pl.Datetime: "time",
     pl.List: "list",
-}  # fmt: skip
+}
 
 
 def dictionary(tables: Sequence[str]) -> pl.DataFrame:

@@ -126,8 +126,14 @@ def _fill(folder: Path, warehouse: Warehouse, run_ids: list[str], formats: str, 
     (folder / "dictionary.csv").write_bytes(excel_csv(dictionary(list(tables))))
     (folder / "dictionary.md").write_text(_ABOUT + as_markdown(list(tables)), encoding="utf-8")
     files = {path.relative_to(folder).as_posix(): _fingerprint(path) for path in sorted(_files(folder))}
-    manifest = {"format": FORMAT, "made_by": "Workdim", "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "asked": asked, "runs": run_ids, "files": files}  # fmt: skip
+    manifest = {
+        "format": FORMAT,
+        "made_by": "Workdim",
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "asked": asked,
+        "runs": run_ids,
+        "files": files,
+    }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
 
 

@@ -45,20 +45,29 @@ def of_parcels(
             differing = _differing(connection, warehouse, run_id, expected, thorough)
         except (WarehouseError, *UNSOUND) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            findings.append(Finding(
-                f"The parcel of run {run_id} is damaged ({reason}); the run itself is in the warehouse. Bring the "
-                "parcel back: python -m core restore FILE"
-            ))  # fmt: skip
+            findings.append(
+                Finding(
+                    f"The parcel of run {run_id} is damaged ({reason}); the run itself is in the warehouse. Bring the "
+                    "parcel back: python -m core restore FILE"
+                )
+            )
             continue
         if differing:
-            findings.append(Finding(
-                f"Run {run_id} is not what its parcel holds ({', '.join(differing)}). Run: python -m core ingest "
-                "--rebuild"
-            ))  # fmt: skip
+            findings.append(
+                Finding(
+                    f"Run {run_id} is not what its parcel holds ({', '.join(differing)}). Run: python -m core ingest "
+                    "--rebuild"
+                )
+            )
         progress(number, len(runs))
     if without:
-        findings.append(Finding(f"{some(without, 'run')} without a parcel: the file has the only copy of the rows. "
-                                "Make a backup: python -m core backup", is_damage=False))  # fmt: skip
+        findings.append(
+            Finding(
+                f"{some(without, 'run')} without a parcel: the file has the only copy of the rows. "
+                "Make a backup: python -m core backup",
+                is_damage=False,
+            )
+        )
     return len(runs) - len(without), findings
 
 
@@ -68,15 +77,23 @@ def of_mirror(warehouse: Warehouse) -> list[Finding]:
         if migrations.pending(connection):
             return []  # an older file has none
         wanted = {table: mirror.parts(connection, warehouse.mirror, table) for table in mirror.TABLES}
-        stale = [str(file.relative_to(warehouse.mirror)) for table in mirror.TABLES
-                 for file in _stale(warehouse, table, wanted[table])]  # fmt: skip
+        stale = [
+            str(file.relative_to(warehouse.mirror))
+            for table in mirror.TABLES
+            for file in _stale(warehouse, table, wanted[table])
+        ]
     findings = list(_unreadable(warehouse))
     if stale:
         findings.append(Finding(f"{some(stale, 'mirror file')} behind the warehouse. Run: python -m core ingest"))
     aside = [str(file.relative_to(warehouse.mirror)) for file in mirror.set_aside(warehouse.mirror)]
     if aside:
-        findings.append(Finding(f"{some(aside, 'mirror file')} could not be read when the warehouse was made anew. "
-                                "Restore a backup that has the rows, and remove it.", is_damage=False))  # fmt: skip
+        findings.append(
+            Finding(
+                f"{some(aside, 'mirror file')} could not be read when the warehouse was made anew. "
+                "Restore a backup that has the rows, and remove it.",
+                is_damage=False,
+            )
+        )
     return findings
 
 
@@ -114,8 +131,11 @@ def _differing(
     if thorough:
         return _differing_rows(connection, run_id, read_parcel(folder))
     n_rows = rows_in_files(folder)
-    return [f"{table}: {expected[table]} rows, not {n_rows[table]}"
-            for table in MANY_TABLES if n_rows[table] != expected[table]]  # fmt: skip
+    return [
+        f"{table}: {expected[table]} rows, not {n_rows[table]}"
+        for table in MANY_TABLES
+        if n_rows[table] != expected[table]
+    ]
 
 
 def _differing_rows(connection: duckdb.DuckDBPyConnection, run_id: str, parcel: dict[str, pl.DataFrame]) -> list[str]:

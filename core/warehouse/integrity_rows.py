@@ -13,36 +13,78 @@ from core.warehouse.scores import REFERENCE
 
 _REBUILD = "Run: python -m core ingest --rebuild"
 _OF_RUNS = [
-    (f"SELECT DISTINCT run_id FROM {table} WHERE run_id NOT IN (SELECT run_id FROM runs)",
-     f"{table} has rows of {{}} not in the warehouse. {_REBUILD}", "run", True)
+    (
+        f"SELECT DISTINCT run_id FROM {table} WHERE run_id NOT IN (SELECT run_id FROM runs)",
+        f"{table} has rows of {{}} not in the warehouse. {_REBUILD}",
+        "run",
+        True,
+    )
     for table in KEYS
-]  # fmt: skip
+]
 _LINKS = [
     *_OF_RUNS,
-    ("SELECT run_id FROM runs WHERE model_id NOT IN (SELECT model_id FROM models)",
-     f"{{}} of a model that is not in the warehouse. {_REBUILD}", "run", True),
-    ("SELECT run_id FROM runs WHERE corpus_id NOT IN (SELECT corpus_id FROM corpora)",
-     f"{{}} on a text that is not in the warehouse. {_REBUILD}", "run", True),
-    ("SELECT DISTINCT pilot_id FROM pilot_runs WHERE pilot_id NOT IN (SELECT pilot_id FROM pilots)",
-     f"pilot_runs names {{}} not in the warehouse. {_REBUILD}", "pilot", True),
-    ("SELECT DISTINCT plan_id FROM plan_outcomes WHERE plan_id NOT IN (SELECT plan_id FROM plans)",
-     "plan_outcomes names {} not in the warehouse. Restore a backup that has it.", "plan", True),
-    ("SELECT DISTINCT file_sha256 FROM score_samples WHERE file_sha256 NOT IN (SELECT file_sha256 FROM score_files)",
-     "score_samples has answers of {} not in score_files. Import it again.", "file", True),
-    ("SELECT DISTINCT pilot_id FROM runs WHERE pilot_id NOT IN (SELECT pilot_id FROM pilots)",
-     "Runs were measured for {} registered elsewhere. `python -m core pilot FILE.toml` registers one here.", "pilot",
-     False),
-    ("SELECT DISTINCT run_id FROM pilot_runs WHERE run_id NOT IN (SELECT run_id FROM runs)",
-     "Pilots count {} not in the warehouse: deleted, or not measured yet.", "run", False),
-    ("SELECT DISTINCT parent_run_id FROM runs WHERE parent_run_id NOT IN (SELECT run_id FROM runs)",
-     "Control passes belong to {} not in the warehouse: not finished yet, or deleted.", "run", False),
-    ("SELECT DISTINCT control FROM (SELECT unnest(control_run_ids) AS control FROM run_summaries) "
-     "WHERE control NOT IN (SELECT run_id FROM runs)",
-     "Verdicts rest on {} not in the warehouse. Measure the control again, or import its parcel.", "control run",
-     False),
-    ("SELECT DISTINCT plan_id FROM plans WHERE run_id NOT IN (SELECT run_id FROM runs)",
-     "{} of a run that is not in the warehouse.", "plan", False),
-]  # fmt: skip
+    (
+        "SELECT run_id FROM runs WHERE model_id NOT IN (SELECT model_id FROM models)",
+        f"{{}} of a model that is not in the warehouse. {_REBUILD}",
+        "run",
+        True,
+    ),
+    (
+        "SELECT run_id FROM runs WHERE corpus_id NOT IN (SELECT corpus_id FROM corpora)",
+        f"{{}} on a text that is not in the warehouse. {_REBUILD}",
+        "run",
+        True,
+    ),
+    (
+        "SELECT DISTINCT pilot_id FROM pilot_runs WHERE pilot_id NOT IN (SELECT pilot_id FROM pilots)",
+        f"pilot_runs names {{}} not in the warehouse. {_REBUILD}",
+        "pilot",
+        True,
+    ),
+    (
+        "SELECT DISTINCT plan_id FROM plan_outcomes WHERE plan_id NOT IN (SELECT plan_id FROM plans)",
+        "plan_outcomes names {} not in the warehouse. Restore a backup that has it.",
+        "plan",
+        True,
+    ),
+    (
+        "SELECT DISTINCT file_sha256 FROM score_samples WHERE file_sha256 NOT IN (SELECT file_sha256 FROM score_files)",
+        "score_samples has answers of {} not in score_files. Import it again.",
+        "file",
+        True,
+    ),
+    (
+        "SELECT DISTINCT pilot_id FROM runs WHERE pilot_id NOT IN (SELECT pilot_id FROM pilots)",
+        "Runs were measured for {} registered elsewhere. `python -m core pilot FILE.toml` registers one here.",
+        "pilot",
+        False,
+    ),
+    (
+        "SELECT DISTINCT run_id FROM pilot_runs WHERE run_id NOT IN (SELECT run_id FROM runs)",
+        "Pilots count {} not in the warehouse: deleted, or not measured yet.",
+        "run",
+        False,
+    ),
+    (
+        "SELECT DISTINCT parent_run_id FROM runs WHERE parent_run_id NOT IN (SELECT run_id FROM runs)",
+        "Control passes belong to {} not in the warehouse: not finished yet, or deleted.",
+        "run",
+        False,
+    ),
+    (
+        "SELECT DISTINCT control FROM (SELECT unnest(control_run_ids) AS control FROM run_summaries) "
+        "WHERE control NOT IN (SELECT run_id FROM runs)",
+        "Verdicts rest on {} not in the warehouse. Measure the control again, or import its parcel.",
+        "control run",
+        False,
+    ),
+    (
+        "SELECT DISTINCT plan_id FROM plans WHERE run_id NOT IN (SELECT run_id FROM runs)",
+        "{} of a run that is not in the warehouse.",
+        "plan",
+        False,
+    ),
+]
 """Query of what is missing, sentence, what is counted, whether that is damage."""
 _LAYERS = """
     SELECT runs.run_id FROM runs JOIN models USING (model_id) LEFT JOIN (
@@ -79,16 +121,16 @@ def orphans(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
         [shipped],
     )
     if strangers:
-        yield Finding(f"scores has rows of {some(strangers, 'file')} not in score_files, so they are not mirrored. "
-                      "Import it again.", False)  # fmt: skip
+        yield Finding(
+            f"scores has rows of {some(strangers, 'file')} not in score_files, so they are not mirrored. "
+            "Import it again.",
+            False,
+        )
 
 
 def incomplete_runs(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
     """Runs that lack a layer or their summary: an ingest is one transaction, so there should be none."""
-    for sql, sentence in (
-        (_LAYERS, "{} without estimates of all layers."),
-        (_SUMMARIES, "{} without a summary."),
-    ):
+    for sql, sentence in ((_LAYERS, "{} without estimates of all layers."), (_SUMMARIES, "{} without a summary.")):
         found = _column(connection, sql)
         if found:
             yield Finding(f"{sentence.format(some(found, 'run'))} {_REBUILD}")

@@ -25,9 +25,16 @@ from core.warehouse.durable import write_through
 from core.warehouse.inserting import insert
 
 TABLES = (
-    "pilots", "pilot_runs", "plans", "plan_outcomes", "model_aliases", "saved_queries", "score_files", "scores",
+    "pilots",
+    "pilot_runs",
+    "plans",
+    "plan_outcomes",
+    "model_aliases",
+    "saved_queries",
+    "score_files",
+    "scores",
     "score_samples",
-)  # fmt: skip
+)
 _PART_OF = {
     # What a user stated in a pilot came in no file: it goes by its source.
     "scores": "CASE WHEN file_sha256 = '' THEN source ELSE file_sha256 END",
@@ -112,9 +119,11 @@ def is_empty(folder: Path) -> bool:
 
 
 def read_back(
-    connection: duckdb.DuckDBPyConnection, rehearsal: duckdb.DuckDBPyConnection, folder: Path,
+    connection: duckdb.DuckDBPyConnection,
+    rehearsal: duckdb.DuckDBPyConnection,
+    folder: Path,
     report: Callable[[str], None],
-) -> None:  # fmt: skip
+) -> None:
     """Insert what the mirror holds into a new file, within the caller's transaction.
 
     An error would end that transaction, so all is inserted into `rehearsal`, an empty warehouse in memory, first. A

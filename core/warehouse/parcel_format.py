@@ -29,8 +29,17 @@ from core.warehouse.store import make_folder
 FORMAT = 3
 """1 lacks the columns that came with controls and words, 2 those of chat templates; they are read as NULL."""
 RUN_FILE = "run.json"
-DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
-           pl.exceptions.PolarsError, pl.exceptions.PanicException)  # fmt: skip
+DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+)
 """What reading a file raises that was cut off, altered, or made to look like one of ours."""
 _SINGLE = {"models": "model", "corpora": "corpus", "runs": "run"}
 """Tables of which a parcel holds one row, kept in run.json under these keys."""

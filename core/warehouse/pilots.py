@@ -86,11 +86,26 @@ def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel) -> ScoreRow:
     score = model.score
     assert score is not None
     return ScoreRow(
-        repository=model.reference, revision=model.revision, benchmark=task.name, metric=task.metric, filter="none",
-        n_shot=None, suite=pilot.source, value=score.value, std_error=score.std_error, unit=task.unit,
-        higher_is_better=task.higher_is_better, n_samples=score.n_samples, is_partial=False, is_group=False,
-        source=pilot.source, licence=_LICENCE, as_of=None, flags="", file_sha256="",
-    )  # fmt: skip
+        repository=model.reference,
+        revision=model.revision,
+        benchmark=task.name,
+        metric=task.metric,
+        filter="none",
+        n_shot=None,
+        suite=pilot.source,
+        value=score.value,
+        std_error=score.std_error,
+        unit=task.unit,
+        higher_is_better=task.higher_is_better,
+        n_samples=score.n_samples,
+        is_partial=False,
+        is_group=False,
+        source=pilot.source,
+        licence=_LICENCE,
+        as_of=None,
+        flags="",
+        file_sha256="",
+    )
 
 
 def _told(score: tuple[float, float | None, int | None]) -> str:

@@ -22,9 +22,10 @@ _log = logging.getLogger("workdim")
 
 
 def rebuild(
-    warehouse: Warehouse, report: Callable[[str], None] = _log.warning,
+    warehouse: Warehouse,
+    report: Callable[[str], None] = _log.warning,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Make the warehouse anew from its parcels and its mirror, beside the old file, then exchange the two.
 
     Where the old file can still be read, what it holds beside parcels counts more than the mirror, and runs without a
@@ -80,9 +81,12 @@ def take_over(
 
 
 def _all_parcels(
-    beside: Warehouse, warehouse: Warehouse, known: set[str], report: Callable[[str], None],
+    beside: Warehouse,
+    warehouse: Warehouse,
+    known: set[str],
+    report: Callable[[str], None],
     progress: Callable[[int, int], None],
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     folders = [folder for folder in folders_in(warehouse.parcels) if folder.name not in known and is_parcel(folder)]
     taken = []
     for number, folder in enumerate(folders, start=1):

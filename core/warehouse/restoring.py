@@ -204,10 +204,14 @@ def _keep_since(warehouse: Warehouse, backup: Warehouse, old: Held, report: Call
     for table, where, new in (
         ("pilots", "true", "pilot_id NOT IN (SELECT pilot_id FROM pilots)"),
         ("pilot_runs", "true", "(pilot_id, run_id) NOT IN (SELECT (pilot_id, run_id) FROM pilot_runs)"),
-        ("scores", "file_sha256 = ''", """NOT EXISTS (SELECT 1 FROM scores AS known
+        (
+            "scores",
+            "file_sha256 = ''",
+            """NOT EXISTS (SELECT 1 FROM scores AS known
             WHERE known.source = incoming_rows.source AND known.repository = incoming_rows.repository
-            AND known.revision IS NOT DISTINCT FROM incoming_rows.revision)"""),
-    ):  # fmt: skip
+            AND known.revision IS NOT DISTINCT FROM incoming_rows.revision)""",
+        ),
+    ):
         rows = old.read(table, f"SELECT * FROM {table} WHERE {where}", report)
         if rows is not None:
             with backup.write() as connection:

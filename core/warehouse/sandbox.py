@@ -144,7 +144,4 @@ def _as_file(content: bytes) -> Iterator[IO[bytes]]:
 def _environment() -> dict[str, str]:
     root = str(Path(__file__).parents[2])
     known = os.environ.get("PYTHONPATH")
-    return os.environ | {
-        "PYTHONPATH": root if not known else root + os.pathsep + known,
-        "POLARS_MAX_THREADS": "1",
-    }
+    return os.environ | {"PYTHONPATH": root if not known else root + os.pathsep + known, "POLARS_MAX_THREADS": "1"}

@@ -16,16 +16,42 @@ import duckdb
 from core.errors import QueryError
 
 TABLE_FUNCTIONS = {
-    "range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree", "summary",
-    "duckdb_tables", "duckdb_columns", "duckdb_views", "duckdb_constraints", "duckdb_indexes", "duckdb_schemas",
-    "duckdb_types", "duckdb_functions", "duckdb_keywords", "pragma_table_info", "pragma_show", "pragma_version",
-    "pragma_collations", "icu_calendar_names", "pg_timezone_names",
-}  # fmt: skip
+    "range",
+    "generate_series",
+    "unnest",
+    "repeat",
+    "repeat_row",
+    "json_each",
+    "json_tree",
+    "summary",
+    "duckdb_tables",
+    "duckdb_columns",
+    "duckdb_views",
+    "duckdb_constraints",
+    "duckdb_indexes",
+    "duckdb_schemas",
+    "duckdb_types",
+    "duckdb_functions",
+    "duckdb_keywords",
+    "pragma_table_info",
+    "pragma_show",
+    "pragma_version",
+    "pragma_collations",
+    "icu_calendar_names",
+    "pg_timezone_names",
+}
 """All others are refused, those of a later engine too."""
 _OF_THE_ENGINE = {
-    "current_setting", "getenv", "getvariable", "write_log", "nextval", "currval", "setval", "setseed",
+    "current_setting",
+    "getenv",
+    "getvariable",
+    "write_log",
+    "nextval",
+    "currval",
+    "setval",
+    "setseed",
     "json_serialize_plan",  # plans a statement that stands in a text, and works out its constants
-}  # fmt: skip
+}
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^()]*\)\s*)?", re.IGNORECASE)
 _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 

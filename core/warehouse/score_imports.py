@@ -196,9 +196,13 @@ def _with_known(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -> pl.D
         *alike, "source", scale=scale("unit"), theirs=in_percent("value", "unit"), other=pl.lit(None, pl.Int64)
     )
     beside = own.select(
-        pl.col("reference").alias("repository"), *keys[1:], "scale", source=pl.lit(file_name), theirs="mine",
+        pl.col("reference").alias("repository"),
+        *keys[1:],
+        "scale",
+        source=pl.lit(file_name),
+        theirs="mine",
         other="number",
-    )  # fmt: skip
+    )
     others = pl.concat([here, beside.select(here.columns)])
     met = own.join(others, left_on=[*keys, "scale"], right_on=[*alike, "scale"], how="inner", nulls_equal=True)
     met = met.filter(pl.col("other").ne_missing(pl.col("number"))).with_columns(agrees=agree("mine", "theirs"))

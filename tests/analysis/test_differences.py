@@ -6,29 +6,57 @@ from core.analysis.differences import Difference, comparability, differences, fl
 from core.report.side_by_side import agreeing, differing
 
 RECORD = {
-    "run_id": "a", "started_at": 1, "seed": 0, "tags": [], "note": None, "device": "cpu",
+    "run_id": "a",
+    "started_at": 1,
+    "seed": 0,
+    "tags": [],
+    "note": None,
+    "device": "cpu",
     "library_versions": '{"torch": "2.13.0", "numpy": "2.3.0"}',
     "config": '{"run": {"seed": 0, "column": null}, "protocol": {"passes": ["shuffled"], "n_tokens": 128}}',
-    "phase_seconds": '{"load": 1.5}', "execution": None,
-}  # fmt: skip
-RUN = {"pass": "text", "kind": "decoder", "stack": "main", "corpus_id": "c", "protocol_hash": "p", "dtype": "float32",
-       "tokenizer_hash": "t", "words_hash": "w", "n_points": 800}  # fmt: skip
+    "phase_seconds": '{"load": 1.5}',
+    "execution": None,
+}
+RUN = {
+    "pass": "text",
+    "kind": "decoder",
+    "stack": "main",
+    "corpus_id": "c",
+    "protocol_hash": "p",
+    "dtype": "float32",
+    "tokenizer_hash": "t",
+    "words_hash": "w",
+    "n_points": 800,
+}
 
 
 def test_json_is_taken_apart_and_emptiness_is_one_thing():
     assert flat(RECORD) == {
-        "run_id": "a", "started_at": 1, "seed": 0, "tags": None, "note": None, "device": "cpu",
-        "library_versions.torch": "2.13.0", "library_versions.numpy": "2.3.0", "config.run.seed": 0,
-        "config.run.column": None, "config.protocol.passes": ["shuffled"], "config.protocol.n_tokens": 128,
-        "phase_seconds.load": 1.5, "execution": None,
-    }  # fmt: skip
+        "run_id": "a",
+        "started_at": 1,
+        "seed": 0,
+        "tags": None,
+        "note": None,
+        "device": "cpu",
+        "library_versions.torch": "2.13.0",
+        "library_versions.numpy": "2.3.0",
+        "config.run.seed": 0,
+        "config.run.column": None,
+        "config.protocol.passes": ["shuffled"],
+        "config.protocol.n_tokens": 128,
+        "phase_seconds.load": 1.5,
+        "execution": None,
+    }
 
 
 def test_each_differing_field_is_named_with_both_values():
     other = RECORD | {
-        "run_id": "b", "seed": 3, "tags": ["x"], "library_versions": '{"torch": "2.14.0", "scipy": "1"}',
+        "run_id": "b",
+        "seed": 3,
+        "tags": ["x"],
+        "library_versions": '{"torch": "2.14.0", "scipy": "1"}',
         "config": '{"run": {"seed": 3, "column": ""}, "protocol": {"passes": ["shuffled"], "n_tokens": 256}}',
-    }  # fmt: skip
+    }
     found = differences(RECORD, other)
     assert found == [
         Difference("run_id", "a", "b"),

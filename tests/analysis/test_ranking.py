@@ -38,8 +38,10 @@ def test_encoder_and_decoder_of_one_model_are_two_groups_and_no_stack_is_the_mai
     runs = frames.runs(*(Model(name, kind="encoder_decoder", run_id=name) for name in "abcd"))
     found = groups(with_stacks(runs, "encoder", "decoder", "main", None))
     assert sorted((group.stack, names(group)) for group in found) == [
-        ("decoder", ["b"]), ("encoder", ["a"]), ("main", ["c", "d"]),
-    ]  # fmt: skip
+        ("decoder", ["b"]),
+        ("encoder", ["a"]),
+        ("main", ["c", "d"]),
+    ]
     models = [Model("a", tokenizer_hash="tok1"), Model("b", tokenizer_hash="tok2")]
     apart = with_stacks(frames.runs(*models), "encoder", "decoder")
     assert across_tokenizers(apart, frames.summaries(*models)) == []
@@ -84,9 +86,16 @@ def test_models_with_different_tokenizers_are_compared_on_the_words_that_they_sh
 
 @pytest.mark.parametrize(
     "other",
-    [{"kind": "encoder"}, {"words_hash": "w2"}, {"corpus": "python-source"}, {"protocol_hash": "000000000000"},
-     {"words_hash": None}, {"pass_": "shuffled"}, {"worst_check": "veto"}],
-)  # fmt: skip
+    [
+        {"kind": "encoder"},
+        {"words_hash": "w2"},
+        {"corpus": "python-source"},
+        {"protocol_hash": "000000000000"},
+        {"words_hash": None},
+        {"pass_": "shuffled"},
+        {"worst_check": "veto"},
+    ],
+)
 def test_words_are_compared_only_where_they_are_the_same_words_read_alike(other):
     models = [A, Model("b", tokenizer_hash="tok2", **other)]
     assert across_tokenizers(frames.runs(*models), frames.summaries(*models)) == []
@@ -131,8 +140,10 @@ def test_no_two_runs_of_a_group_differ_in_size_by_more_than_10_percent():
     sizes = {"a": 800, "b": 720, "c": 719, "d": 650, "e": 600}
     found = groups(frames.runs(*(Model(name, n_points=size) for name, size in sizes.items())))
     assert [(names(group), group.n_points) for group in found] == [
-        (["a", "b"], (720, 800)), (["c", "d"], (650, 719)), (["e"], (600, 600)),
-    ]  # fmt: skip
+        (["a", "b"], (720, 800)),
+        (["c", "d"], (650, 719)),
+        (["e"], (600, 600)),
+    ]
 
 
 def test_runs_without_a_number_of_points_stand_apart():
@@ -253,13 +264,17 @@ def test_where_sources_contradict_each_other_the_newest_counts_with_the_range():
 
 
 def test_partial_runs_are_left_out_until_they_are_asked_for_and_then_come_last():
-    rows = [score("o/a", 70.0, is_partial=True, as_of="2026-01-01"), score("o/a", 50.0, benchmark="piqa"),
-            score("o/a", 71.0, benchmark="piqa", is_partial=True, as_of="2026-01-01")]  # fmt: skip
+    rows = [
+        score("o/a", 70.0, is_partial=True, as_of="2026-01-01"),
+        score("o/a", 50.0, benchmark="piqa"),
+        score("o/a", 71.0, benchmark="piqa", is_partial=True, as_of="2026-01-01"),
+    ]
     assert scored_of(*rows).select("benchmark", "score").rows() == [("piqa", 50.0)]
     included = scored_of(*rows, partial=True).sort("benchmark")
     assert included.select("benchmark", "score", "score_is_partial").rows() == [
-        ("arc_easy", 70.0, True), ("piqa", 50.0, False),
-    ]  # fmt: skip
+        ("arc_easy", 70.0, True),
+        ("piqa", 50.0, False),
+    ]
     assert included["score_highest"].to_list() == [70.0, 50.0]  # a partial run widens no range of whole ones
     assert partial_scores(frames.scores(*rows)).height == 2
 
@@ -278,8 +293,11 @@ def test_of_several_settings_the_one_of_the_run_counts():
 
 
 def test_fractions_and_percentages_are_one_unit_and_others_are_not_set_against_them():
-    rows = [score("o/a", 0.5, unit="fraction", std_error=0.01, source="a"), score("o/a", 51.0, source="b"),
-            score("o/a", 7.0, unit="not stated", source="c")]  # fmt: skip
+    rows = [
+        score("o/a", 0.5, unit="fraction", std_error=0.01, source="a"),
+        score("o/a", 51.0, source="b"),
+        score("o/a", 7.0, unit="not stated", source="c"),
+    ]
     told = ["score", "score_std_error", "unit", "score_sources", "score_highest"]
     assert scored_of(*rows).select(told).rows() == [(50.0, 1.0, "percent", 2, 51.0)]
 

@@ -35,13 +35,31 @@ def profile_of(truth, noise=0.02, seed=0, post_norm=None, shared=0.0):
         blocks = value * np.exp(common_blocks + generator.normal(0, noise / math.sqrt(N_BLOCKS - 1), N_BLOCKS))
         halves = value * np.exp(common_halves + generator.normal(0, noise * 1.4, 2 * N_SPLITS))
         estimates.append(
-            LayerEstimateRow(base.run.run_id, layer, state, "main", "one_per_type", "d2", None, None, "centred", None,
-                             value, value * noise, value * (1 - 2 * noise), value * (1 + 2 * noise), None, 800, 0)
-        )  # fmt: skip
+            LayerEstimateRow(
+                base.run.run_id,
+                layer,
+                state,
+                "main",
+                "one_per_type",
+                "d2",
+                None,
+                None,
+                "centred",
+                None,
+                value,
+                value * noise,
+                value * (1 - 2 * noise),
+                value * (1 + 2 * noise),
+                None,
+                800,
+                0,
+            )
+        )
         replicates.append(
-            LayerReplicateRow(base.run.run_id, layer, state, "one_per_type", "d2", None, blocks.tolist(),
-                              halves.tolist())
-        )  # fmt: skip
+            LayerReplicateRow(
+                base.run.run_id, layer, state, "one_per_type", "d2", None, blocks.tolist(), halves.tolist()
+            )
+        )
     config = json.dumps({"protocol": {"max_types": 800}})
     return replace(
         base, estimates=estimates, replicates=replicates, checks=[], run=replace(base.run, config=config), summaries=[]

@@ -25,17 +25,58 @@ from tests.bench.layer import tiled_top_64
 
 N_POINTS = 2000
 N_POPULATION = 20_000
-MANIFOLDS = ("M1_Sphere", "M2_Affine_3to5", "M3_Nonlinear_4to6", "M4_Nonlinear", "M5b_Helix2d", "M6_Nonlinear",
-             "M7_Roll", "M8_Nonlinear", "M9_Affine", "M10b_Cubic", "M10d_Cubic", "M12_Norm", "M13a_Scurve", "Mbeta",
-             "Mn1_Nonlinear", "Mp2_Paraboloid")  # fmt: skip
-NEIGHBOURS = ("two_nn", "two_nn_censored", "two_nn_linear", "mle", "gride_2", "gride_8", "local_d2_20",
-              "correlation_integral")  # fmt: skip
-THEIRS = ("skdim_TwoNN", "skdim_MLE", "skdim_GRIDE", "skdim_CorrInt", "skdim_lPCA", "skdim_MOM", "skdim_TLE",
-          "skdim_FisherS")  # fmt: skip
+MANIFOLDS = (
+    "M1_Sphere",
+    "M2_Affine_3to5",
+    "M3_Nonlinear_4to6",
+    "M4_Nonlinear",
+    "M5b_Helix2d",
+    "M6_Nonlinear",
+    "M7_Roll",
+    "M8_Nonlinear",
+    "M9_Affine",
+    "M10b_Cubic",
+    "M10d_Cubic",
+    "M12_Norm",
+    "M13a_Scurve",
+    "Mbeta",
+    "Mn1_Nonlinear",
+    "Mp2_Paraboloid",
+)
+NEIGHBOURS = (
+    "two_nn",
+    "two_nn_censored",
+    "two_nn_linear",
+    "mle",
+    "gride_2",
+    "gride_8",
+    "local_d2_20",
+    "correlation_integral",
+)
+THEIRS = (
+    "skdim_TwoNN",
+    "skdim_MLE",
+    "skdim_GRIDE",
+    "skdim_CorrInt",
+    "skdim_lPCA",
+    "skdim_MOM",
+    "skdim_TLE",
+    "skdim_FisherS",
+)
 GLOBAL = ("d2", "participation_ratio", "effective_rank", "stable_rank")
 GROUPS = {"ours": NEIGHBOURS, "theirs": THEIRS, "global": GLOBAL}
-CEILING = ("d2", "local_d2_50", "participation_ratio", "effective_rank", "stable_rank", "two_nn", "mle", "gride_8",
-           "gride_32", "correlation_integral")  # fmt: skip
+CEILING = (
+    "d2",
+    "local_d2_50",
+    "participation_ratio",
+    "effective_rank",
+    "stable_rank",
+    "two_nn",
+    "mle",
+    "gride_8",
+    "gride_32",
+    "correlation_integral",
+)
 CEILING_DIMS = (5, 10, 20, 40, 60, 100, 200)
 CEILING_POINTS = (1000, 4000)
 N_DRAWS = 200
@@ -214,11 +255,21 @@ def measured(n_draws: int) -> str:
     covered = coverage.table_of_clouds(n_draws)
     ceilings = "\n\n".join(f"{n:,} points:\n\n{ceiling_table(n)}" for n in CEILING_POINTS)
     return MEASURED.format(
-        torch=version("torch").split("+")[0], skdim=version("scikit-dimension"), n=f"{N_POINTS:,}",
-        two_nn_error=100 / math.sqrt(N_POINTS), population=f"{N_POPULATION:,}", ours=ours, theirs=theirs,
-        globals=globals_, ceilings=ceilings, draws=n_draws, tokens=coverage.TOKENS_PER_SEQUENCE, coverage=covered,
-        verdict=coverage.verdict(covered), reported=coverage.table_of_reports(n_draws),
-    )  # fmt: skip
+        torch=version("torch").split("+")[0],
+        skdim=version("scikit-dimension"),
+        n=f"{N_POINTS:,}",
+        two_nn_error=100 / math.sqrt(N_POINTS),
+        population=f"{N_POPULATION:,}",
+        ours=ours,
+        theirs=theirs,
+        globals=globals_,
+        ceilings=ceilings,
+        draws=n_draws,
+        tokens=coverage.TOKENS_PER_SEQUENCE,
+        coverage=covered,
+        verdict=coverage.verdict(covered),
+        reported=coverage.table_of_reports(n_draws),
+    )
 
 
 def read_from_the_code() -> str:

@@ -58,8 +58,17 @@ def of_clouds(n_sequences: int, spectrum: str, share: float, n_draws: int) -> li
     held = np.mean([e.lower <= truth <= e.upper for e in estimates])
     spread = values.std(ddof=1)
     ratio = np.mean([e.std_error for e in estimates]) / spread
-    return [spectrum, str(n_sequences), f"{share:.2f}", f"{truth:.2f}", f"{values.mean():.2f}", f"{plain:.2f}",
-            f"{100 * spread / truth:.2f} %", f"{ratio:.2f}", f"{100 * held:.1f} %"]  # fmt: skip
+    return [
+        spectrum,
+        str(n_sequences),
+        f"{share:.2f}",
+        f"{truth:.2f}",
+        f"{values.mean():.2f}",
+        f"{plain:.2f}",
+        f"{100 * spread / truth:.2f} %",
+        f"{ratio:.2f}",
+        f"{100 * held:.1f} %",
+    ]
 
 
 def tokens_of_sequences(
@@ -93,23 +102,48 @@ def of_reports(n_sequences: int, spectrum: str, share: float, n_draws: int) -> l
     held = np.mean([e.lower <= truth <= e.upper for e in estimates])
     spread = values.std(ddof=1)
     ratio = np.mean([e.std_error for e in estimates]) / spread
-    return [spectrum, str(n_sequences), f"{share:.2f}", f"{truth:.2f}", f"{values.mean():.2f}",
-            f"{100 * spread / truth:.2f} %", f"{ratio:.2f}", f"{100 * held:.1f} %"]  # fmt: skip
+    return [
+        spectrum,
+        str(n_sequences),
+        f"{share:.2f}",
+        f"{truth:.2f}",
+        f"{values.mean():.2f}",
+        f"{100 * spread / truth:.2f} %",
+        f"{ratio:.2f}",
+        f"{100 * held:.1f} %",
+    ]
 
 
 def table_of_reports(n_draws: int) -> str:
     torch.set_num_threads(1)
     rows = [of_reports(s, "100 variances 1/k", share, n_draws) for s in (32, 64) for share in SHARES]
-    head = ["cloud", "sequences", "share", "truth", "mean d2", "true spread of d2", "mean error / true spread",
-            "95 % intervals that hold the truth"]  # fmt: skip
+    head = [
+        "cloud",
+        "sequences",
+        "share",
+        "truth",
+        "mean d2",
+        "true spread of d2",
+        "mean error / true spread",
+        "95 % intervals that hold the truth",
+    ]
     return table(head, rows)
 
 
 def table_of_clouds(n_draws: int) -> str:
     torch.set_num_threads(1)  # small products: a second thread only waits
     rows = [of_clouds(s, spectrum, share, n_draws) for spectrum in SPECTRA for s in (32, 64) for share in SHARES]
-    head = ["cloud", "sequences", "share", "truth", "mean d2", "mean d2_all_pairs", "true spread of d2",
-            "mean error / true spread", "95 % intervals that hold the truth"]  # fmt: skip
+    head = [
+        "cloud",
+        "sequences",
+        "share",
+        "truth",
+        "mean d2",
+        "mean d2_all_pairs",
+        "true spread of d2",
+        "mean error / true spread",
+        "95 % intervals that hold the truth",
+    ]
     return table(head, rows)
 
 

@@ -67,9 +67,13 @@ def _print_pass(told: dict[str, Any], run: dict[str, Any]) -> None:
 
 def _core(file: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "core", *arguments], env=os.environ | {"WORKDIM_WAREHOUSE": str(file)},
-        capture_output=True, text=True, encoding="utf-8", check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "core", *arguments],
+        env=os.environ | {"WORKDIM_WAREHOUSE": str(file)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
     if done.returncode:
         raise SystemExit(f"exit code {done.returncode}: {done.stderr}")
     return done.stdout

@@ -24,8 +24,14 @@ from tests.tiny import save_tiny_model
 LIMIT = 900 * 2**20
 BUDGET = "800MiB"
 """Less than the limit by what the process may take besides: libraries, and pages of files that it reads."""
-SHAPE = dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=18, num_attention_heads=16,
-             num_key_value_heads=16, vocab_size=32_000)  # fmt: skip
+SHAPE = dict(
+    hidden_size=1024,
+    intermediate_size=4096,
+    num_hidden_layers=18,
+    num_attention_heads=16,
+    num_key_value_heads=16,
+    vocab_size=32_000,
+)
 
 
 def main() -> None:

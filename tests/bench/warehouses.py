@@ -119,11 +119,19 @@ def _single(number: int, templates: dict[tuple, Template], repositories: Sequenc
     name = f"{family}-{model:05d}"
     known = repositories[model] if model < len(repositories) else None
     models = like["models"] | {
-        "model_id": f"made/{name}@main", "reference": f"made/{name}", "name": name, "repository": known,
-        "base_repository": None, "base_relation": None, "revision": "main", "family": family,
-        "parameters": like["models"]["parameters"] + 1_000_003 * model, "tokenizer_hash": f"{family:_<12}",
-        "weights_sha256": f"{model:064x}", "configuration_hash": f"{model:012x}",
-    }  # fmt: skip
+        "model_id": f"made/{name}@main",
+        "reference": f"made/{name}",
+        "name": name,
+        "repository": known,
+        "base_repository": None,
+        "base_relation": None,
+        "revision": "main",
+        "family": family,
+        "parameters": like["models"]["parameters"] + 1_000_003 * model,
+        "tokenizer_hash": f"{family:_<12}",
+        "weights_sha256": f"{model:064x}",
+        "configuration_hash": f"{model:012x}",
+    }
     corpora = like["corpora"] | {
         "corpus_id": f"text-{text}@{text:012x}",
         "name": f"text-{text}",
@@ -132,13 +140,20 @@ def _single(number: int, templates: dict[tuple, Template], repositories: Sequenc
     own = number - turn + len(_PASSES) - 1
     started = _started(number)
     runs = like["runs"] | {
-        "run_id": run_id_of(number), "parent_run_id": None if passed == "text" else run_id_of(own), "seed": seed,
-        "model_id": models["model_id"], "corpus_id": corpora["corpus_id"], "pilot_id": None, "tags": [],
-        "protocol_hash": f"{like['runs']['protocol_hash'][:10]}{seed:02x}", "started_at": started,
-        "finished_at": started + timedelta(seconds=60), "model_seed": model_seed,
+        "run_id": run_id_of(number),
+        "parent_run_id": None if passed == "text" else run_id_of(own),
+        "seed": seed,
+        "model_id": models["model_id"],
+        "corpus_id": corpora["corpus_id"],
+        "pilot_id": None,
+        "tags": [],
+        "protocol_hash": f"{like['runs']['protocol_hash'][:10]}{seed:02x}",
+        "started_at": started,
+        "finished_at": started + timedelta(seconds=60),
+        "model_seed": model_seed,
         "config": like["runs"]["config"].replace(like["models"]["reference"], models["reference"]),
         "words_hash": like["runs"]["words_hash"] and f"{text:010x}{seed:02x}",
-    }  # fmt: skip
+    }
     controls = [run_id_of(n) for n in range(own - 3, own)] if passed == "text" else None
     return {"models": models, "corpora": corpora, "runs": runs, "key": key, "controls": controls}
 

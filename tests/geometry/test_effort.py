@@ -17,9 +17,11 @@ def plan():
     tokens = clouds.Tokens(types, sequences, sequences // 2, 10)
     orders = [generator.permutation(2000) for _ in range(2)]
     return LayerPlan(
-        [clouds.one_per_type(order, tokens, 400) for order in orders], [],
-        [clouds.all_tokens(orders[0], tokens, 1000)], np.zeros((2, 20), bool),
-    )  # fmt: skip
+        [clouds.one_per_type(order, tokens, 400) for order in orders],
+        [],
+        [clouds.all_tokens(orders[0], tokens, 1000)],
+        np.zeros((2, 20), bool),
+    )
 
 
 def test_more_asked_for_costs_more(plan):

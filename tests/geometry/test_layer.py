@@ -86,8 +86,14 @@ def test_the_limit_takes_the_types_that_the_permutation_meets_first():
     assert sorted(types[cloud.rows[cloud.members[0]]].tolist()) == [5, 8]
 
 
-EXACT = [("d2_all_pairs", None), ("participation_ratio", None), ("two_nn", 1), ("mle", None), ("two_nn_censored", 1),
-         ("two_nn_linear", 1)]  # fmt: skip
+EXACT = [
+    ("d2_all_pairs", None),
+    ("participation_ratio", None),
+    ("two_nn", 1),
+    ("mle", None),
+    ("two_nn_censored", 1),
+    ("two_nn_linear", 1),
+]
 # Replicates by perturbation, by the moment estimate, by kept neighbours or by fixed radii: near, not equal.
 NEAR = [("effective_rank", None, 0.01), ("stable_rank", None, 0.02), ("gride", 8, 0.02)]
 

@@ -14,10 +14,28 @@ from core.geometry.dimensions import ESTIMATORS
 from core.geometry.external import FITTERS
 
 PROMISED = {
-    "d2", "d2_all_pairs", "d2_typed", "local_d2", "local_d2_20", "local_d2_50", "two_nn", "two_nn_censored",
-    "two_nn_linear", "mle", "gride", "gride_1", "gride_2", "gride_4", "gride_8", "gride_16", "gride_32",
-    "correlation_integral", "participation_ratio", "effective_rank", "stable_rank",
-}  # fmt: skip
+    "d2",
+    "d2_all_pairs",
+    "d2_typed",
+    "local_d2",
+    "local_d2_20",
+    "local_d2_50",
+    "two_nn",
+    "two_nn_censored",
+    "two_nn_linear",
+    "mle",
+    "gride",
+    "gride_1",
+    "gride_2",
+    "gride_4",
+    "gride_8",
+    "gride_16",
+    "gride_32",
+    "correlation_integral",
+    "participation_ratio",
+    "effective_rank",
+    "stable_rank",
+}
 SLOW = {"skdim_DANCo", "skdim_DANCoFit", "skdim_FisherS", "skdim_PH"}
 
 
@@ -54,10 +72,12 @@ def test_arrays_and_tensors_are_the_same_and_an_error_stands_beside_each_value(n
 def test_the_error_is_that_of_leaving_each_block_out(name):
     points, sequences = cloud(), np.arange(300) // 10
     estimate = ESTIMATORS[name](points, sequences, n_blocks=5)
-    logs = np.log([
-        ESTIMATORS[name](points[sequences * 5 // 30 != b], sequences[sequences * 5 // 30 != b], n_blocks=0).value
-        for b in range(5)
-    ])  # fmt: skip
+    logs = np.log(
+        [
+            ESTIMATORS[name](points[sequences * 5 // 30 != b], sequences[sequences * 5 // 30 != b], n_blocks=0).value
+            for b in range(5)
+        ]
+    )
     expected = estimate.value * math.sqrt(4 / 5 * ((logs - logs.mean()) ** 2).sum())
     assert estimate.std_error == pytest.approx(expected, rel=1e-6)
 
@@ -107,8 +127,9 @@ def test_scikit_dimension_runs_under_our_names_and_has_no_error_unless_asked(nam
 
 def test_scikit_dimension_gives_an_error_where_blocks_are_asked_for():
     estimate = ESTIMATORS["skdim_MLE"](cloud(), np.arange(300) // 10, n_blocks=4)
-    assert estimate.std_error == pytest.approx(ESTIMATORS["mle"](cloud(), np.arange(300) // 10, n_blocks=4).std_error,
-                                               rel=1e-2)  # fmt: skip
+    assert estimate.std_error == pytest.approx(
+        ESTIMATORS["mle"](cloud(), np.arange(300) // 10, n_blocks=4).std_error, rel=1e-2
+    )
 
 
 def test_what_scikit_dimension_refuses_is_undefined_and_says_why():

@@ -61,8 +61,9 @@ def test_errors_from_replicates_are_those_of_exact_eigenvalues(n, n_dims):
         fast = spectrum.rank_replicates(points, members)
         exact = np.array([spectrum.ranks(points[member]) for member in members]).T
         assert [values[0] for values in fast] == pytest.approx(exact[:, 0], rel=1e-6)
-        ratios.append([jackknife_error(np.log(f[1:])) / jackknife_error(np.log(e[1:]))
-                       for f, e in zip(fast, exact, strict=True)])  # fmt: skip
+        ratios.append(
+            [jackknife_error(np.log(f[1:])) / jackknife_error(np.log(e[1:])) for f, e in zip(fast, exact, strict=True)]
+        )
     assert np.mean(ratios, axis=0) == pytest.approx([1, 1], abs=0.05)
 
 

@@ -16,10 +16,17 @@ from tests import tiny
 from tests.tiny import DECODERS, ENCODER_DECODERS, ENCODERS, save_tiny_model
 
 FINAL_NORMS = {
-    "gpt2": "ln_f", "gptj": "ln_f", "bloom": "ln_f", "falcon": "ln_f", "mamba": "norm_f", "mamba2": "norm_f",
-    "phi": "final_layernorm", "gpt_neox": "final_layer_norm", "opt": "decoder.final_layer_norm",
+    "gpt2": "ln_f",
+    "gptj": "ln_f",
+    "bloom": "ln_f",
+    "falcon": "ln_f",
+    "mamba": "norm_f",
+    "mamba2": "norm_f",
+    "phi": "final_layernorm",
+    "gpt_neox": "final_layer_norm",
+    "opt": "decoder.final_layer_norm",
     "modernbert": "final_norm",
-}  # fmt: skip
+}
 """Under the base model; `norm` where not named, none for the other encoders."""
 
 
@@ -176,10 +183,13 @@ def test_an_encoder_that_was_saved_without_its_decoder_is_an_encoder(as_saved, t
         open_model(find_weights(str(folder)), device="cpu", stack="decoder")
 
 
-@pytest.mark.parametrize("family, changes", [
-    ("albert", {"embedding_size": 24}),  # one block, run again and again
-    ("xlm", {"emb_dim": 48, "n_layers": 3, "n_heads": 4}),  # a list of attentions, one of feed-forwards, ...
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "family, changes",
+    [
+        ("albert", {"embedding_size": 24}),  # one block, run again and again
+        ("xlm", {"emb_dim": 48, "n_layers": 3, "n_heads": 4}),  # a list of attentions, one of feed-forwards, ...
+    ],
+)
 def test_an_architecture_without_one_list_of_blocks_is_refused(family, changes, tmp_path, monkeypatch):
     widths = dict(hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4)
     monkeypatch.setitem(tiny.SIZES, family, changes if family == "xlm" else widths | changes)

@@ -63,8 +63,12 @@ def test_every_document_holds_a_window_however_its_lengths_fall():
 
 
 def test_later_windows_start_at_a_user_and_leave_nothing_out():
-    greeted = (Message("system", "s" * 10), Message("assistant", "a" * 60), *conversation(60, 60, 60, 60), *[
-        Message("user", "u" * 60), Message("user", "v" * 60)])  # fmt: skip
+    greeted = (
+        Message("system", "s" * 10),
+        Message("assistant", "a" * 60),
+        *conversation(60, 60, 60, 60),
+        *[Message("user", "u" * 60), Message("user", "v" * 60)],
+    )
     (windows,) = cut_documents([greeted], 100)
     assert [m for window in windows for m in window.messages] == list(greeted)
     assert [window.messages[0].role for window in windows] == ["system", "user", "user"]

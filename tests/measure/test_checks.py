@@ -16,8 +16,10 @@ def with_working(profile, factor):
     return replace(profile, summaries=rows)
 
 
-@pytest.mark.parametrize("factor, outcome", [(1.0, "pass"), (1.09, "pass"), (1.11, "warn"), (1 / 1.11, "warn"),
-                                             (1.21, "veto"), (1 / 1.21, "veto")])  # fmt: skip
+@pytest.mark.parametrize(
+    "factor, outcome",
+    [(1.0, "pass"), (1.09, "pass"), (1.11, "warn"), (1 / 1.11, "warn"), (1.21, "veto"), (1 / 1.21, "veto")],
+)
 def test_a_second_draw_is_judged_by_how_far_the_working_dimension_moves(factor, outcome):
     first, later = make_profile(RUN_IDS[0]), make_profile(RUN_IDS[1], seed=1)
     check = second_draw(with_working(first, 1), with_working(later, factor))

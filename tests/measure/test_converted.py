@@ -34,8 +34,9 @@ def states_of(model, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("family, tied", [("llama", False), ("llama", True), ("qwen2", False), ("gpt2", True),
-                                          ("qwen3_moe", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    "family, tied", [("llama", False), ("llama", True), ("qwen2", False), ("gpt2", True), ("qwen3_moe", False)]
+)
 def test_states_are_those_of_the_file_in_memory_bit_for_bit(family, tied, dtype, cache, tmp_path):
     path = save_tiny_gguf(tmp_path / "tiny.gguf", family, tied=tied)
     whole = open_model(find_weights(str(path)), dtype, "cpu")

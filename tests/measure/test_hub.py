@@ -72,8 +72,15 @@ def test_a_model_whose_tokenizer_is_not_in_the_cache_is_completed(hub, tmp_path)
 
 def test_only_the_weights_that_are_loaded_are_wanted(tmp_path):
     small = ["config.json", "chat_template.jinja", "spiece.model"]
-    others = ["consolidated.safetensors", "model.fp16.safetensors", "4bit/model.safetensors", "data/train.json",
-              "onnx/config.json", "tiny.gguf", "pytorch_model.bin"]  # fmt: skip
+    others = [
+        "consolidated.safetensors",
+        "model.fp16.safetensors",
+        "4bit/model.safetensors",
+        "data/train.json",
+        "onnx/config.json",
+        "tiny.gguf",
+        "pytorch_model.bin",
+    ]
     single = [*small, *others, "model.safetensors"]
     assert wanted_files("our/tiny", single, lambda name: pytest.fail(name)) == [*small, "model.safetensors"]
     index = tmp_path / "index.json"
@@ -85,13 +92,16 @@ def test_only_the_weights_that_are_loaded_are_wanted(tmp_path):
         wanted_files("our/tiny", ["config.json", "4bit/model.safetensors"], lambda name: index)
 
 
-@pytest.mark.parametrize("answer, message", [
-    ((403, "GatedRepo"), r"is gated\. Accept its conditions at http.*/our/tiny, then log in \(`hf auth login`"),
-    ((401, "RepoNotFound"), r"has no model our/tiny, or it is private\. Check the name, or log in"),
-    ((403, "DisabledRepo"), "The hub has disabled our/tiny|refused our/tiny"),
-    ((503, ""), r"answers with an error of its own \(503\) about our/tiny\. Try later"),
-    ((429, ""), r"too many requests at once \(429\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer, message",
+    [
+        ((403, "GatedRepo"), r"is gated\. Accept its conditions at http.*/our/tiny, then log in \(`hf auth login`"),
+        ((401, "RepoNotFound"), r"has no model our/tiny, or it is private\. Check the name, or log in"),
+        ((403, "DisabledRepo"), "The hub has disabled our/tiny|refused our/tiny"),
+        ((503, ""), r"answers with an error of its own \(503\) about our/tiny\. Try later"),
+        ((429, ""), r"too many requests at once \(429\)"),
+    ],
+)
 def test_what_the_hub_refuses_is_said_with_the_way_out(answer, message, hub):
     hub.answers["our/tiny"] = answer
     with pytest.raises((ModelError, ResourceError), match=message) as caught:
@@ -122,11 +132,17 @@ def test_pickles_are_refused_unfetched(hub, tmp_path):
     assert not hub.fetched
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}, "Python code of its own, which Workdim never runs"),
-    ({"model_type": "nobody"}, "architecture of tiny is not known"),
-    ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "tiny is quantised with awq"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}},
+            "Python code of its own, which Workdim never runs",
+        ),
+        ({"model_type": "nobody"}, "architecture of tiny is not known"),
+        ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "tiny is quantised with awq"),
+    ],
+)
 def test_what_would_be_refused_is_refused_before_its_weights_are_fetched(changes, message, hub):
     path = hub.repositories["our/tiny"] / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")

@@ -237,18 +237,34 @@ def test_checkpoints_of_one_architecture_share_their_configuration_hash(folder, 
     again = save_tiny_model(tmp_path / "trained-further", seed=1)
     assert open_folder(again).row.configuration_hash == expected
     for same in (
-        {"_name_or_path": "elsewhere"}, {"dtype": "bfloat16"}, {"transformers_version": "4.1.0"}, {"eos_token_id": 7},
-        {"attention_dropout": 0.1}, {"use_cache": False}, {"architectures": ["LlamaModel"]}, {"a_tool": {"note": 1}},
-        {"rms_norm_eps": 9.999999974752427e-07}, {"pad_token_id": 3},
-    ):  # fmt: skip
+        {"_name_or_path": "elsewhere"},
+        {"dtype": "bfloat16"},
+        {"transformers_version": "4.1.0"},
+        {"eos_token_id": 7},
+        {"attention_dropout": 0.1},
+        {"use_cache": False},
+        {"architectures": ["LlamaModel"]},
+        {"a_tool": {"note": 1}},
+        {"rms_norm_eps": 9.999999974752427e-07},
+        {"pad_token_id": 3},
+    ):
         assert changed_hash(folder, **same) == expected, same
 
 
-@pytest.mark.parametrize("change", [
-    {"hidden_size": 24, "head_dim": 6}, {"num_hidden_layers": 5}, {"vocab_size": 2001}, {"hidden_act": "gelu"},
-    {"num_key_value_heads": 4}, {"initializer_range": 0.05}, {"rms_norm_eps": 1e-5}, {"tie_word_embeddings": True},
-    {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden_size": 24, "head_dim": 6},
+        {"num_hidden_layers": 5},
+        {"vocab_size": 2001},
+        {"hidden_act": "gelu"},
+        {"num_key_value_heads": 4},
+        {"initializer_range": 0.05},
+        {"rms_norm_eps": 1e-5},
+        {"tie_word_embeddings": True},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}},
+    ],
+)
 def test_another_network_has_another_configuration_hash(folder, change):
     assert changed_hash(folder, **change) != open_folder(folder).row.configuration_hash
 

@@ -16,8 +16,10 @@ def hub(tmp_path_factory):
     with running_hub() as hub:
         for name in ("open", "gated", "pickled", "foreign", "unheard", "bare", "wordy"):
             hub.repositories[f"owner/{name}"] = save_tiny_model(folder / name)
-        hub.told["owner/open"] = {"cardData": {"license": "mit"},
-                                  "safetensors": {"parameters": {"BF16": 275_376}, "total": 275_376}}  # fmt: skip
+        hub.told["owner/open"] = {
+            "cardData": {"license": "mit"},
+            "safetensors": {"parameters": {"BF16": 275_376}, "total": 275_376},
+        }
         hub.told["owner/gated"] = {"gated": "manual"}
         hub.closed.add("owner/gated")
         (folder / "pickled" / "model.safetensors").rename(folder / "pickled" / "pytorch_model.bin")
@@ -53,9 +55,7 @@ def test_a_model_of_the_hub_is_told_without_its_weights(hub, tmp_path):
     assert card["weight_bytes"] == (folder / "model.safetensors").stat().st_size
     assert card["download_bytes"] == sum(file.stat().st_size for file in folder.iterdir())
     assert card["n_tokens"] == 4096 and card["seconds"] > 1 and card["memory_bytes"] > 10**8
-    assert set(hub.fetched) == {
-        "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-    }  # fmt: skip
+    assert set(hub.fetched) == {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
     assert not list((tmp_path / "hf").rglob("*.json")) and not (tmp_path / "w.duckdb").exists()
 
 

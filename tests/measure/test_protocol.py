@@ -23,8 +23,13 @@ def test_the_hash_tells_values_apart_and_nothing_else():
     standard = PROTOCOLS["standard"]
     assert standard.hash(0) == PROTOCOLS["thorough"].hash(0)  # the same numbers, and more of them
     assert standard.hash(0) != standard.hash(1)
-    for change in ({"n_tokens": 128}, {"norm_factor": 4.0}, {"n_draws": 3}, {"clouds": ("one_per_type",)},
-                   {"algorithm": standard.algorithm + 1}):  # fmt: skip
+    for change in (
+        {"n_tokens": 128},
+        {"norm_factor": 4.0},
+        {"n_draws": 3},
+        {"clouds": ("one_per_type",)},
+        {"algorithm": standard.algorithm + 1},
+    ):
         assert replace(standard, **change).hash(0) != standard.hash(0)
     for change in ({"name": "other"}, {"passes": ()}, {"more_seeds": (4,)}, {"n_surrogates": 9}):
         assert replace(standard, **change).hash(0) == standard.hash(0)

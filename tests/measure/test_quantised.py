@@ -70,10 +70,18 @@ def test_fp8_on_demand_gives_the_states_of_fp8_in_memory(fp8, tmp_path):
     assert streamed.units and (states_of(streamed, tmp_path)[0] == expected[0]).all()
 
 
-@pytest.mark.parametrize("settings", [
-    {"quant_method": "gptq", "bits": 4, "group_size": 128}, {"quant_method": "awq", "bits": 4}, {"quant_method": "hqq"},
-    {"quant_method": "torchao"}, {"quant_method": "auto-round"}, {"quant_method": "of-tomorrow"}, {"bits": 4},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"quant_method": "gptq", "bits": 4, "group_size": 128},
+        {"quant_method": "awq", "bits": 4},
+        {"quant_method": "hqq"},
+        {"quant_method": "torchao"},
+        {"quant_method": "auto-round"},
+        {"quant_method": "of-tomorrow"},
+        {"bits": 4},
+    ],
+)
 def test_what_cannot_be_dequantised_is_refused_by_name_before_weights_are_read(settings, tmp_path, monkeypatch):
     folder = quantised_as(save_tiny_model(tmp_path / "small"), **settings)
     monkeypatch.setattr("core.measure.models.read_tokenizer", lambda weights: pytest.fail("read on"))
@@ -82,10 +90,13 @@ def test_what_cannot_be_dequantised_is_refused_by_name_before_weights_are_read(s
         open_model(find_weights(str(folder)), device="cpu")
 
 
-@pytest.mark.parametrize("package, settings", [
-    ("bitsandbytes", {"quant_method": "bitsandbytes", "load_in_4bit": True}),
-    ("compressed_tensors", {"quant_method": "compressed-tensors", "config_groups": {}, "format": "dense"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "package, settings",
+    [
+        ("bitsandbytes", {"quant_method": "bitsandbytes", "load_in_4bit": True}),
+        ("compressed_tensors", {"quant_method": "compressed-tensors", "config_groups": {}, "format": "dense"}),
+    ],
+)
 def test_a_package_that_is_missing_is_named(package, settings, tmp_path):
     if importlib.util.find_spec(package):
         pytest.skip(f"{package} is installed")

@@ -185,8 +185,11 @@ def test_a_block_that_does_not_fit_is_drawn_again_for_a_smaller_batch(folders, t
 def test_the_weights_are_never_read(tmp_path, monkeypatch):
     folder = save_tiny_model(tmp_path / "tiny")
     weights = load_file(folder / "model.safetensors")
-    save_file({name: torch.full_like(w, float("nan")) for name, w in weights.items()}, folder / "model.safetensors",
-              metadata={"format": "pt"})  # fmt: skip
+    save_file(
+        {name: torch.full_like(w, float("nan")) for name, w in weights.items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     assert np.isfinite(last_states(drawn(folder), tmp_path)).all()
 
 

@@ -9,8 +9,12 @@ from core.measure.messages import Message
 from core.measure.template import read_template, render, template_hash
 from tests.chats import CHATML, DATED, TEMPLATES, chat_tokenizer
 
-CHAT = [Message("user", "user"), Message("assistant", "a"), Message("user", "[INST] {{ x }}\n\n<a> & 'b'"),
-        Message("assistant", "assistant\n  東京 🙂")]  # fmt: skip
+CHAT = [
+    Message("user", "user"),
+    Message("assistant", "a"),
+    Message("user", "[INST] {{ x }}\n\n<a> & 'b'"),
+    Message("assistant", "assistant\n  東京 🙂"),
+]
 
 
 def rendered(template, messages):
@@ -23,9 +27,13 @@ def test_contents_are_found_even_where_the_template_writes_the_same_words(style)
     found = rendered(TEMPLATES[style], CHAT)
     shown = [found.text[start : start + len(m.content)] for start, m in zip(found.starts, CHAT, strict=True)]
     assert shown == [message.content for message in CHAT]
-    assert found.text == chat_tokenizer(TEMPLATES[style]).apply_chat_template(
-        [{"role": m.role, "content": m.content} for m in CHAT], tokenize=False
-    ) or style == "dated"  # fmt: skip
+    assert (
+        found.text
+        == chat_tokenizer(TEMPLATES[style]).apply_chat_template(
+            [{"role": m.role, "content": m.content} for m in CHAT], tokenize=False
+        )
+        or style == "dated"
+    )
     before = [found.text[:start] for start in found.starts]
     if style == "chatml":
         assert [text.count("<|start|>") for text in before] == [2, 3, 4, 5]

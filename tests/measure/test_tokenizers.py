@@ -32,21 +32,44 @@ def only_with(folder, files, settings=None):
     return find_weights(str(folder))
 
 
-@pytest.mark.parametrize("packages, modules, files, settings", [
-    ("sentencepiece", ["sentencepiece"], {"tokenizer.model": SENTENCEPIECE}, {"tokenizer_class": "LlamaTokenizer"}),
-    ("tiktoken", ["tiktoken"], {"tokenizer.model": b"IQ== 0\nIg== 1\n"}, None),
-    ("fugashi unidic-lite", ["fugashi", "unidic_lite"], {"vocab.txt": TYPES},
-     JAPANESE | {"word_tokenizer_type": "mecab"}),
-    ("fugashi ipadic", ["fugashi", "ipadic"], {"vocab.txt": TYPES},
-     JAPANESE | {"word_tokenizer_type": "mecab", "mecab_kwargs": {"mecab_dic": "ipadic"}}),
-    ("fugashi unidic", ["fugashi", "unidic"], {"vocab.txt": TYPES},
-     JAPANESE | {"word_tokenizer_type": "mecab", "mecab_kwargs": {"mecab_dic": "unidic"}}),
-    ("SudachiPy SudachiDict-core", ["sudachipy", "sudachidict_core"], {"vocab.txt": TYPES},
-     JAPANESE | {"word_tokenizer_type": "sudachi"}),
-    ("rhoknp", ["rhoknp"], {"vocab.txt": TYPES}, JAPANESE | {"word_tokenizer_type": "jumanpp"}),
-    ("sacremoses", ["sacremoses"], {"vocab.json": b'{"a": 0}', "merges.txt": b"#version\n"},
-     {"tokenizer_class": "XLMTokenizer"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "packages, modules, files, settings",
+    [
+        ("sentencepiece", ["sentencepiece"], {"tokenizer.model": SENTENCEPIECE}, {"tokenizer_class": "LlamaTokenizer"}),
+        ("tiktoken", ["tiktoken"], {"tokenizer.model": b"IQ== 0\nIg== 1\n"}, None),
+        (
+            "fugashi unidic-lite",
+            ["fugashi", "unidic_lite"],
+            {"vocab.txt": TYPES},
+            JAPANESE | {"word_tokenizer_type": "mecab"},
+        ),
+        (
+            "fugashi ipadic",
+            ["fugashi", "ipadic"],
+            {"vocab.txt": TYPES},
+            JAPANESE | {"word_tokenizer_type": "mecab", "mecab_kwargs": {"mecab_dic": "ipadic"}},
+        ),
+        (
+            "fugashi unidic",
+            ["fugashi", "unidic"],
+            {"vocab.txt": TYPES},
+            JAPANESE | {"word_tokenizer_type": "mecab", "mecab_kwargs": {"mecab_dic": "unidic"}},
+        ),
+        (
+            "SudachiPy SudachiDict-core",
+            ["sudachipy", "sudachidict_core"],
+            {"vocab.txt": TYPES},
+            JAPANESE | {"word_tokenizer_type": "sudachi"},
+        ),
+        ("rhoknp", ["rhoknp"], {"vocab.txt": TYPES}, JAPANESE | {"word_tokenizer_type": "jumanpp"}),
+        (
+            "sacremoses",
+            ["sacremoses"],
+            {"vocab.json": b'{"a": 0}', "merges.txt": b"#version\n"},
+            {"tokenizer_class": "XLMTokenizer"},
+        ),
+    ],
+)
 def test_the_package_that_is_missing_is_named(packages, modules, files, settings, tmp_path):
     if any(importlib.util.find_spec(module) for module in modules):
         pytest.skip(f"{packages} is installed, in part at least")
@@ -64,11 +87,14 @@ def test_a_tokenizer_that_is_not_there_is_not_made_up(family, tmp_path):
         open_model(find_weights(str(folder)), device="cpu")
 
 
-@pytest.mark.parametrize("name, content, message", [
-    ("tokenizer.json", b'{"model": {"vocab"', "tokenizer.json of tiny is damaged"),
-    ("tokenizer_config.json", b'{"tokenizer_class": ', "tokenizer_config.json of tiny is damaged"),
-    ("tokenizer.json", b'{"version": "1.0"}', "tokenizer of tiny cannot be read .* damaged, incomplete, or newer"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("tokenizer.json", b'{"model": {"vocab"', "tokenizer.json of tiny is damaged"),
+        ("tokenizer_config.json", b'{"tokenizer_class": ', "tokenizer_config.json of tiny is damaged"),
+        ("tokenizer.json", b'{"version": "1.0"}', "tokenizer of tiny cannot be read .* damaged, incomplete, or newer"),
+    ],
+)
 def test_a_damaged_file_is_named(name, content, message, tmp_path):
     folder = save_tiny_model(tmp_path / "tiny")
     (folder / name).write_bytes(content)

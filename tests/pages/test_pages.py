@@ -51,7 +51,7 @@ TITLES = {
         "report.py": "レポート",
         "scores.py": "スコア",
     },
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -214,9 +214,11 @@ def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monke
 
 @pytest.mark.parametrize(
     ("language", "said", "verdict"),
-    [("en", "control, random weights, seed 1: shows the shape", "expansion-contraction"),
-     ("ja", "対照（ランダム重み、シード1）：拡張–収縮あり", "拡張–収縮：")],
-)  # fmt: skip
+    [
+        ("en", "control, random weights, seed 1: shows the shape", "expansion-contraction"),
+        ("ja", "対照（ランダム重み、シード1）：拡張–収縮あり", "拡張–収縮："),
+    ],
+)
 def test_a_control_pass_has_no_verdict_and_is_called_by_its_name(
     language: str, said: str, verdict: str, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,11 +20,14 @@ from tests.screens import RUN_IDS, filled_warehouse
 PAGES = ("profiles.py", "ranking.py", "report.py")
 BIG, SMALL = (PilotModel(name, name, name) for name in ("made-up/big", "made-up/small"))
 GENERAL = Pilot(
-    "Tickets", "Which model may answer first?", "general", (replace(BIG, score=OwnScore(71.5, 2.4)), SMALL),
+    "Tickets",
+    "Which model may answer first?",
+    "general",
+    (replace(BIG, score=OwnScore(71.5, 2.4)), SMALL),
     (PilotText("made-up", "made-up"),),
     Benchmark("hellaswag", "not stated", "Smaller goes with *better*.", date(2026, 1, 1), True, n_shot=0),
     task=OwnTask("tickets answered right", "percent", True),
-)  # fmt: skip
+)
 SAFE = replace(GENERAL, name="Medicines", use_class="safety_critical", task=None, models=(BIG, SMALL))
 SCARCE = replace(SAFE, name="Rare", use_class="scarce_data", benchmark=replace(SAFE.benchmark, name="no_such"))
 EMPTY = replace(SAFE, name="Not measured")
@@ -126,8 +129,9 @@ def test_a_registered_benchmark_without_scores_is_told() -> None:
 def test_the_users_own_task_is_a_column_from_the_start() -> None:
     rows = opened("ranking.py", pilot=GENERAL.pilot_id).dataframe[0].value
     assert dict(zip(rows["Model"], rows["Own: tickets answered right [percent]"], strict=True)) == {
-        "made-up-big": "71.5 ± 2.4", "made-up-small": "–",
-    }  # fmt: skip
+        "made-up-big": "71.5 ± 2.4",
+        "made-up-small": "–",
+    }
     assert not [name for name in opened("ranking.py", pilot=SAFE.pilot_id).dataframe[0].value if "Own" in name]
 
 

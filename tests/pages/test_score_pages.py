@@ -81,8 +81,9 @@ def test_duplicates_and_contradictions_are_told_and_can_be_looked_at_alone(wareh
 @pytest.mark.parametrize("section", ["import", "files", "names", "conflicts", "pairs"])
 def test_every_section_draws_with_hostile_names(warehouse: Warehouse, section: str, language: str) -> None:
     samples = [*answers(HOSTILE, {"q1": 1, "q2": 0}), *answers("made-up__small", {"q1": 0, "q2": 0})]
-    file = score_file(score(HOSTILE, 40.0, source=HOSTILE), score(HOSTILE, 60.0, source="b"), samples=samples,
-                      name=HOSTILE + ".csv")  # fmt: skip
+    file = score_file(
+        score(HOSTILE, 40.0, source=HOSTILE), score(HOSTILE, 60.0, source="b"), samples=samples, name=HOSTILE + ".csv"
+    )
     score_imports.store(warehouse, file)
     set_aliases(warehouse, {HOSTILE + " too": HOSTILE})
     app = opened("scores.py", scores=section, lang=language)
@@ -119,8 +120,10 @@ def test_the_table_of_names_is_edited_as_a_whole_or_not_at_all(warehouse: Wareho
     def edited(*added: dict[str, str]) -> AppTest:
         app = opened("scores.py", scores="names")
         app.session_state["scores names table 0"] = {
-            "edited_rows": {"0": {model: "o/other"}}, "added_rows": list(added), "deleted_rows": [1],
-        }  # fmt: skip
+            "edited_rows": {"0": {model: "o/other"}},
+            "added_rows": list(added),
+            "deleted_rows": [1],
+        }
         return app.button(key="scores save names").click().run()
 
     app = edited({name: "three", model: "one"})

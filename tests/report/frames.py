@@ -163,8 +163,16 @@ def runs(*models: Model) -> pl.DataFrame:
         return runs(Model("x")).clear()
     frame = pl.DataFrame([run_row(model) for model in models], infer_schema_length=None)
     nulls = [column for column, kind in frame.schema.items() if kind == pl.Null]
-    as_text = ("repository", "base_repository", "base_relation", "note", "parent_run_id", "pilot_id", "words_hash",
-               "requested_revision")  # fmt: skip
+    as_text = (
+        "repository",
+        "base_repository",
+        "base_relation",
+        "note",
+        "parent_run_id",
+        "pilot_id",
+        "words_hash",
+        "requested_revision",
+    )
     lists = [column for column in frame.columns if column in ("qualifiers", "tags", "control_run_ids", "vetoed_by")]
     return frame.with_columns(
         pl.col(column).cast(pl.String if column in as_text else pl.Float64) for column in nulls if column not in lists
@@ -204,11 +212,24 @@ def _estimate_rows(model: Model) -> list[LayerEstimateRow]:
 
 def _estimate(model: Model, layer: int, state: str, estimator: str, n1: int | None, value: float) -> LayerEstimateRow:
     return LayerEstimateRow(
-        run_id=model.id, layer=layer, state=state, stack="main", cloud="one_per_type", estimator=estimator,
-        n1=n1, n2=None if n1 is None else 2 * n1, transform="centred", mean_distance=1.0, value=value,
-        std_error=0.03 * value, lower=0.93 * value, upper=1.07 * value, gaussian_equivalent=None,
-        n_points=model.n_points, n_dropped=0,
-    )  # fmt: skip
+        run_id=model.id,
+        layer=layer,
+        state=state,
+        stack="main",
+        cloud="one_per_type",
+        estimator=estimator,
+        n1=n1,
+        n2=None if n1 is None else 2 * n1,
+        transform="centred",
+        mean_distance=1.0,
+        value=value,
+        std_error=0.03 * value,
+        lower=0.93 * value,
+        upper=1.07 * value,
+        gaussian_equivalent=None,
+        n_points=model.n_points,
+        n_dropped=0,
+    )
 
 
 def correlators(*models: Model) -> pl.DataFrame:
@@ -222,18 +243,36 @@ def correlators(*models: Model) -> pl.DataFrame:
 
 
 def checks(*rows: tuple[Model, str, str]) -> pl.DataFrame:
-    schema = {"run_id": pl.String, "check_name": pl.String, "layer": pl.Int64, "value": pl.Float64,
-              "threshold": pl.Float64, "outcome": pl.String}  # fmt: skip
+    schema = {
+        "run_id": pl.String,
+        "check_name": pl.String,
+        "layer": pl.Int64,
+        "value": pl.Float64,
+        "threshold": pl.Float64,
+        "outcome": pl.String,
+    }
     found = [(model.id, name, None, 0.1, 0.05, outcome) for model, name, outcome in rows]
     return pl.DataFrame(found, schema=schema, orient="row")
 
 
 def score(repository: str, value: float, revision: str | None = None, benchmark: str = "arc_easy", **more) -> ScoreRow:
     fields = {
-        "metric": "acc", "filter": "none", "n_shot": 0, "suite": "suite1", "std_error": None, "unit": "percent",
-        "higher_is_better": True, "n_samples": None, "is_partial": False, "is_group": False, "source": "a table",
-        "licence": "Apache-2.0", "as_of": "2025-01-01", "flags": "", "file_sha256": "00",
-    } | more  # fmt: skip
+        "metric": "acc",
+        "filter": "none",
+        "n_shot": 0,
+        "suite": "suite1",
+        "std_error": None,
+        "unit": "percent",
+        "higher_is_better": True,
+        "n_samples": None,
+        "is_partial": False,
+        "is_group": False,
+        "source": "a table",
+        "licence": "Apache-2.0",
+        "as_of": "2025-01-01",
+        "flags": "",
+        "file_sha256": "00",
+    } | more
     return ScoreRow(repository=repository, revision=revision, benchmark=benchmark, value=value, **fields)
 
 

@@ -20,8 +20,9 @@ def rows(*kinds: tuple[str, str | None]) -> pl.DataFrame:
 
 
 def test_each_value_counts_once_by_what_matters_most_about_it():
-    found = with_kind(rows(("taken", None), ("mapped", None), ("mapped", "conflict"), ("taken", "duplicate"),
-                           ("skipped", None)))  # fmt: skip
+    found = with_kind(
+        rows(("taken", None), ("mapped", None), ("mapped", "conflict"), ("taken", "duplicate"), ("skipped", None))
+    )
     data = import_points([("<b>a.csv", found), ("b.csv", found.head(1))])
     assert data.counts == {
         "taken": [1, 1],
@@ -37,10 +38,11 @@ def test_each_value_counts_once_by_what_matters_most_about_it():
 
 def compared(right_a: list[int], right_b: list[int]):
     a, b = (
-        pl.DataFrame({"doc_hash": [f"q{n}" for n in range(len(right))], "value": [float(one) for one in right]})
-        .with_columns(benchmark=pl.lit("<i>arc"), metric=pl.lit("acc"), filter=pl.lit("none"))
+        pl.DataFrame(
+            {"doc_hash": [f"q{n}" for n in range(len(right))], "value": [float(one) for one in right]}
+        ).with_columns(benchmark=pl.lit("<i>arc"), metric=pl.lit("acc"), filter=pl.lit("none"))
         for right in (right_a, right_b)
-    )  # fmt: skip
+    )
     return all_paired(a, b)
 
 
@@ -49,8 +51,9 @@ def test_a_difference_that_can_be_told_is_filled_and_one_that_cannot_is_open():
     data = paired_points("o/<b>a", "b", [*clear, *unclear])
     figure = paired_figure(data, "en")
     assert [(trace.name, trace.marker.symbol) for trace in figure.data] == [
-        ("told apart", "circle"), ("cannot be told apart", "circle-open"),
-    ]  # fmt: skip
+        ("told apart", "circle"),
+        ("cannot be told apart", "circle-open"),
+    ]
     assert figure.data[0].x == (0.8,) and figure.layout.yaxis.ticktext == ("&lt;i&gt;arc, acc",) * 2
     assert figure.layout.xaxis.title.text.startswith("&lt;b&gt;a minus b")
 
@@ -94,9 +97,16 @@ def test_a_terminal_gets_no_commands_out_of_a_name():
 
 @pytest.mark.parametrize(
     "name",
-    ["ORG/Some-Model", "org__Some-Model", "/data/models/some-model/", "C:\\models\\Some-Model", "./Some-Model",
-     "/root/.cache/hub/models--org--Some-Model/snapshots/0a1b", "org/Some-Modell"],
-)  # fmt: skip
+    [
+        "ORG/Some-Model",
+        "org__Some-Model",
+        "/data/models/some-model/",
+        "C:\\models\\Some-Model",
+        "./Some-Model",
+        "/root/.cache/hub/models--org--Some-Model/snapshots/0a1b",
+        "org/Some-Modell",
+    ],
+)
 def test_a_name_is_met_with_the_model_it_looks_like(name):
     assert suggestions([name], ["org/Some-Model", "other/thing"])[name] == ["org/Some-Model"]
 

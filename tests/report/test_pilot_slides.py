@@ -19,11 +19,13 @@ BIG = Model("big", repository="o/big", n_layers=30)
 SMALL = Model("small", base_repository="o/base", peak=90.0)
 CONTROL = Model("big", repository="o/big", n_layers=30, pass_="random_init", model_seed=0, parent_run_id=BIG.id)
 PILOT = Pilot(
-    "Medicines", "Which model may draft answers?", "general",
+    "Medicines",
+    "Which model may draft answers?",
+    "general",
     tuple(PilotModel(f"hub:{name}", f"hub:{name}", f"hub:{name}") for name in ("big", "small", "gone")),
     (PilotText("python-docs", "python-docs"),),
     Benchmark("arc_easy", "acc", "Smaller goes with better.", date(2026, 11, 20), True, n_shot=0),
-)  # fmt: skip
+)
 CLASSES = ("scarce_data", "safety_critical")
 FORBIDS = {"en": "a dimension never supports a recommendation by itself", "ja": "次元だけを推奨の根拠にしない"}
 TASK = OwnTask("answers without an error", "percent", True)
@@ -36,9 +38,15 @@ def registered(pilot: Pilot) -> Registered:
 def opened(pilot: Pilot, *models: Model, language: str = "en", scores=()):
     chosen = models or (BIG, SMALL)
     file = deck(
-        frames.runs(*chosen), frames.estimates(*chosen), frames.correlators(*chosen), frames.checks(),
-        frames.scores(*scores), language, date(2026, 11, 26), pilot=registered(pilot),
-    )  # fmt: skip
+        frames.runs(*chosen),
+        frames.estimates(*chosen),
+        frames.correlators(*chosen),
+        frames.checks(),
+        frames.scores(*scores),
+        language,
+        date(2026, 11, 26),
+        pilot=registered(pilot),
+    )
     return Presentation(BytesIO(file))
 
 
@@ -87,13 +95,16 @@ def test_the_registered_benchmark_is_shown_and_any_other_is_called_exploratory()
 def test_a_cautious_class_stands_on_every_slide_that_compares_or_states_a_verdict(use_class, language):
     presentation = opened(replace(PILOT, use_class=use_class), BIG, SMALL, CONTROL, language=language)
     slides = list(presentation.slides)
-    kinds = {"en": ("Verdict", "shows the shape", "does not show", "Expansion-contraction"),
-             "ja": ("判定 –", "拡張–収縮あり", "拡張–収縮なし", "グループ内は名前順")}[language]  # fmt: skip
+    kinds = {
+        "en": ("Verdict", "shows the shape", "does not show", "Expansion-contraction"),
+        "ja": ("判定 –", "拡張–収縮あり", "拡張–収縮なし", "グループ内は名前順"),
+    }[language]
     provenance = {"en": "Method and provenance", "ja": "方法と出所"}[language]
     comparing = [
-        slide for slide in slides
+        slide
+        for slide in slides
         if any(kind in texts(slide) for kind in kinds) and provenance not in slide.shapes.title.text_frame.text
-    ]  # fmt: skip
+    ]
     assert len(comparing) >= 3
     for slide in comparing:
         assert FORBIDS[language] in texts(slide), slide.shapes.title.text_frame.text

@@ -102,9 +102,11 @@ def test_labels_say_what_differs_and_no_more():
 
 @pytest.mark.parametrize(
     ("language", "told"),
-    [("en", ["a · text", "a · random weights, seed 0", "a · random weights, seed 1"]),
-     ("ja", ["a · テキスト", "a · ランダム重み、シード0", "a · ランダム重み、シード1"])],
-)  # fmt: skip
+    [
+        ("en", ["a · text", "a · random weights, seed 0", "a · random weights, seed 1"]),
+        ("ja", ["a · テキスト", "a · ランダム重み、シード0", "a · ランダム重み、シード1"]),
+    ],
+)
 def test_labels_call_a_control_by_its_name_and_seed(language, told):
     randoms = [Model("a", run_id=f"r{seed}", pass_="random_init", model_seed=seed) for seed in (0, 1)]
     assert list(run_labels(frames.runs(Model("a"), *randoms), language).values()) == told

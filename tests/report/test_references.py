@@ -26,8 +26,10 @@ SHUFFLED = Model("a", pass_="shuffled")
 
 def controls(*pairs: tuple[Model, Model]) -> pl.DataFrame:
     """As `control_links`: a run on text with a run that controls it, in each row."""
-    rows = [(text.id, control.id, control.pass_, 0, 7 if control.pass_ == "random_init" else None)
-            for text, control in pairs]  # fmt: skip
+    rows = [
+        (text.id, control.id, control.pass_, 0, 7 if control.pass_ == "random_init" else None)
+        for text, control in pairs
+    ]
     return pl.DataFrame(rows, ["text_run_id", "run_id", "pass", "seed", "model_seed"], orient="row")
 
 
@@ -117,11 +119,11 @@ def test_a_transform_is_another_curve_without_a_band():
 
 def test_local_d2_is_read_at_its_number_of_neighbours():
     estimates = pl.concat(
-        frames.estimates(A).filter(estimator="d2").with_columns(
-            estimator=pl.lit("local_d2"), n2=pl.lit(k, dtype=pl.Int64), value=pl.col("value") * k / 100
-        )
+        frames.estimates(A)
+        .filter(estimator="d2")
+        .with_columns(estimator=pl.lit("local_d2"), n2=pl.lit(k, dtype=pl.Int64), value=pl.col("value") * k / 100)
         for k in (20, 50)
-    )  # fmt: skip
+    )
     assert set(estimates_of(estimates, "local_d2", "one_per_type", None, 50, "centred")["n2"]) == {50}
     data = profile_points(estimates, frames.runs(A), "local_d2", "one_per_type", n2=50)
     assert data.curves[0].marks[0].value == pytest.approx(A.embedding / 2)

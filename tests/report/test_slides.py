@@ -25,9 +25,17 @@ from tests.report.frames import Model, score
 
 DECODER = Model("SmolLM2-135M-Instruct", n_layers=30, base_repository="o/base", base_relation="instruction-tuned")
 ENCODER = Model(
-    "all-MiniLM-L6-v2", kind="encoder", tokenizer_hash="tok2", n_layers=6, embedding=191.0, peak=127.0, final=97.0,
-    final_post_norm=None, verdict="not_found", qualifiers=("no_random_init", "no_final_norm"),
-)  # fmt: skip
+    "all-MiniLM-L6-v2",
+    kind="encoder",
+    tokenizer_hash="tok2",
+    n_layers=6,
+    embedding=191.0,
+    peak=127.0,
+    final=97.0,
+    final_post_norm=None,
+    verdict="not_found",
+    qualifiers=("no_random_init", "no_final_norm"),
+)
 LONG = "DeepSeek-R1-Distill-Qwen-1.5B-Instruct-GPTQ-Int4-AWQ"
 SIX = [
     Model(f"{LONG}-{i}", revision="0e9e39f249a16976918f6564b8830bc894c89659", n_layers=28 + i % 3, peak=80.0 + 5 * i)
@@ -127,10 +135,7 @@ def test_nothing_is_praised_and_no_verdict_stands_plain(both):
     assert row[5].startswith(word) and control in row[5]
 
 
-VERDICT = {
-    "en": ("found", "not controlled against random weights"),
-    "ja": ("確認", "ランダム重みとの対照なし"),
-}
+VERDICT = {"en": ("found", "not controlled against random weights"), "ja": ("確認", "ランダム重みとの対照なし")}
 UNLIMITED = {"en": r"(?<!not )\bfound\b(?! only)(?! \()(?! \d+ \()", "ja": r"確認(?!」)(?!されず)(?!（)(?! \d+（)"}
 """A verdict that is not followed by what limits it; the method slide explains the word itself."""
 
@@ -146,8 +151,33 @@ def test_no_verdict_stands_plain_in_statements(language, n_models):
         assert not re.search(UNLIMITED[language], texts(slide)), texts(slide)
 
 
-ALLOWED = {"d", "N", "t", "Workdim", "arXiv", "GGUF", "log", "python", "docs", "torch", "transformers", "numpy", "acc",
-           "arc", "easy", "shot", "cpu", "float", "hub", "abc", "def", "tok", "quick", "reference", "E"}  # fmt: skip
+ALLOWED = {
+    "d",
+    "N",
+    "t",
+    "Workdim",
+    "arXiv",
+    "GGUF",
+    "log",
+    "python",
+    "docs",
+    "torch",
+    "transformers",
+    "numpy",
+    "acc",
+    "arc",
+    "easy",
+    "shot",
+    "cpu",
+    "float",
+    "hub",
+    "abc",
+    "def",
+    "tok",
+    "quick",
+    "reference",
+    "E",
+}
 """Names and symbols; everything else in Latin letters is an English word that nobody translated."""
 
 
@@ -285,8 +315,14 @@ def test_the_final_states_differ_in_shape():
 def test_letters_are_as_large_as_the_slide_allows(both):
     _, presentation = both
     method = presentation.slides[4]
-    sizes = [run.font.size.pt for shape in method.shapes if shape.has_text_frame
-             for paragraph in shape.text_frame.paragraphs for run in paragraph.runs if run.font.size]  # fmt: skip
+    sizes = [
+        run.font.size.pt
+        for shape in method.shapes
+        if shape.has_text_frame
+        for paragraph in shape.text_frame.paragraphs
+        for run in paragraph.runs
+        if run.font.size
+    ]
     assert min(sizes) >= 12
 
 
@@ -391,10 +427,21 @@ def test_every_profile_and_run_names_its_text_and_all_texts_are_listed(language)
 TEXT = Model("m", run_id="t", qualifiers=("random_init_differs", "shuffled_same"), control_run_ids=("r0", "s"))
 SHUFFLED = Model("m", run_id="s", pass_="shuffled", peak=95.0, qualifiers=())
 RANDOM = [
-    Model("m", run_id=f"r{seed}", parent_run_id="t", pass_="random_init", model_seed=seed, embedding=576.0, peak=500.0,
-          final=8.6, verdict="not_found", qualifiers=("check_vetoed",), worst_check="veto")
+    Model(
+        "m",
+        run_id=f"r{seed}",
+        parent_run_id="t",
+        pass_="random_init",
+        model_seed=seed,
+        embedding=576.0,
+        peak=500.0,
+        final=8.6,
+        verdict="not_found",
+        qualifiers=("check_vetoed",),
+        worst_check="veto",
+    )
     for seed in (0, 1)
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -402,17 +449,23 @@ def test_controls_have_a_slide_with_their_curves_and_verdicts(language):
     presentation = opened(TEXT, SHUFFLED, *RANDOM, language=language)
     slide = presentation.slides[2]
     title = slide.shapes.title.text_frame.text
-    assert title == {
-        "en": "m, expansion-contraction: random weights do not show it, shuffled text shows it too",
-        "ja": "mの拡張–収縮：ランダム重みでは現れない、トークン順を混ぜても同じ形",
-    }[language]  # fmt: skip
+    assert (
+        title
+        == {
+            "en": "m, expansion-contraction: random weights do not show it, shuffled text shows it too",
+            "ja": "mの拡張–収縮：ランダム重みでは現れない、トークン順を混ぜても同じ形",
+        }[language]
+    )
     (chart,) = [shape.chart for shape in slide.shapes if shape.has_chart]
     names = [series.name for series in chart.plots[0].series if len(list(series.values)) == 11]
     curves = [name for name in names if "95" not in name]
-    assert curves == {
-        "en": ["text", "shuffled text", "random weights, seed 0 ‡", "random weights, seed 1 ‡"],
-        "ja": ["テキスト", "トークン順を混ぜたテキスト", "ランダム重み、シード0 ‡", "ランダム重み、シード1 ‡"],
-    }[language]  # fmt: skip
+    assert (
+        curves
+        == {
+            "en": ["text", "shuffled text", "random weights, seed 0 ‡", "random weights, seed 1 ‡"],
+            "ja": ["テキスト", "トークン順を混ぜたテキスト", "ランダム重み、シード0 ‡", "ランダム重み、シード1 ‡"],
+        }[language]
+    )
     said = texts(slide)
     assert {"en": "no evidence of semantics", "ja": "証拠ではない"}[language] in said
     assert {"en": "does not show the shape (a check vetoed it)", "ja": "拡張–収縮なし（検査で不可）"}[language] in said
@@ -459,9 +512,12 @@ def test_controls_are_no_models_of_the_comparison():
 
 @pytest.mark.parametrize(
     ("qualifier", "clause"),
-    [("shuffled_differs", ", shuffled text does not show it"), ("no_shuffled", ""),
-     ("shuffled_failed", ", shuffled text could not be measured")],
-)  # fmt: skip
+    [
+        ("shuffled_differs", ", shuffled text does not show it"),
+        ("no_shuffled", ""),
+        ("shuffled_failed", ", shuffled text could not be measured"),
+    ],
+)
 def test_a_slide_of_controls_says_what_shuffled_text_came_to(qualifier, clause):
     text = replace(TEXT, qualifiers=("random_init_differs", qualifier))
     slide = opened(text, *RANDOM).slides[2]
@@ -507,9 +563,15 @@ def test_a_vetoed_number_is_in_no_span_of_a_title():
 def test_models_with_different_tokenizers_stand_in_a_group_of_words():
     models = [Model("a"), Model("b", tokenizer_hash="tok2")]
     file = deck(
-        frames.runs(*models), frames.estimates(*models), frames.correlators(*models), frames.checks(),
-        frames.scores(), "en", date(2026, 11, 25), summaries=frames.summaries(*models),
-    )  # fmt: skip
+        frames.runs(*models),
+        frames.estimates(*models),
+        frames.correlators(*models),
+        frames.checks(),
+        frames.scores(),
+        "en",
+        date(2026, 11, 25),
+        summaries=frames.summaries(*models),
+    )
     rows = rows_of(Presentation(BytesIO(file)))
     (start,) = [number for number, row in enumerate(rows) if row[0].startswith("Across tokenizers")]
     assert "N=760" in rows[start][0]

@@ -32,9 +32,16 @@ def line_with(text: str, said: str) -> str:
 def test_no_line_is_longer_than_a_terminal():
     profile = judged(
         make_profile(model=make_model("x" * 90 + "@1", base_repository="o/" + "b" * 40, base_relation="tuned " * 9)),
-        qualifiers=["check_vetoed", "random_init_differs", "shuffled_same", "abtt3_lost", "gride_disagrees",
-                    "few_types", "no_final_norm"],
-    )  # fmt: skip
+        qualifiers=[
+            "check_vetoed",
+            "random_init_differs",
+            "shuffled_same",
+            "abtt3_lost",
+            "gride_disagrees",
+            "few_types",
+            "no_final_norm",
+        ],
+    )
     lines = told(profile, make_controls(profile, 5)).splitlines()
     assert max(len(line) for line in lines if "x" * 90 not in line) <= WIDTH
     assert len(lines) < 60
@@ -129,10 +136,7 @@ def test_controls_stand_beside_the_text_and_have_no_verdict_of_their_own():
 
 
 def test_the_verdict_comes_last_and_says_what_it_rests_on():
-    profile = judged(
-        make_profile(),
-        qualifiers=["gride_contracts", "shuffled_same", "random_init_differs"],
-    )
+    profile = judged(make_profile(), qualifiers=["gride_contracts", "shuffled_same", "random_init_differs"])
     said = told(profile)
     verdict = " ".join(said[said.index("  verdict") :].split())
     assert verdict == (
@@ -185,8 +189,15 @@ def as_frame(rows) -> pl.DataFrame:
 
 def test_a_stored_run_is_told_as_it_was_when_it_was_measured():
     profile = judged(make_profile(), qualifiers=["random_init_differs"])
-    joined = {**vars(profile.model), **vars(profile.summaries[0]), **vars(profile.run), "pass": "text",
-              "corpus_name": "made-up", "corpus_language": "en", "corpus_domain": "reference"}  # fmt: skip
+    joined = {
+        **vars(profile.model),
+        **vars(profile.summaries[0]),
+        **vars(profile.run),
+        "pass": "text",
+        "corpus_name": "made-up",
+        "corpus_language": "en",
+        "corpus_domain": "reference",
+    }
     tables = [as_frame(rows) for rows in (profile.checks, profile.estimates, profile.correlators, profile.summaries)]
     said = run_details(joined, *tables)
     assert told(profile) == "\n".join(said.splitlines()[: len(summary_lines(profile))])

@@ -48,8 +48,14 @@ def test_other_verdicts_need_no_control(verdict, english, japanese):
 
 
 def test_no_control_is_said_to_show_what_was_not_found():
-    qualifiers = ["random_init_differs", "random_init_unclear", "shuffled_same", "shuffled_unclear",
-                  "shuffled_differs", "no_final_norm"]  # fmt: skip
+    qualifiers = [
+        "random_init_differs",
+        "random_init_unclear",
+        "shuffled_same",
+        "shuffled_unclear",
+        "shuffled_differs",
+        "no_final_norm",
+    ]
     assert wording.verdict_short("not_found", qualifiers, "en") == "not found (no final norm)"
     assert "shuffled text shows it too" in wording.verdict_short("undecided", qualifiers, "en")
 
@@ -94,13 +100,18 @@ def test_that_no_shuffled_text_was_measured_is_left_to_the_detailed_places():
     [
         ({}, "found (not controlled against random weights)", "確認（ランダム重みとの対照なし）"),
         ({"verdict": None}, "–", "–"),
-        ({"pass": "shuffled"}, "control, shuffled text: shows the shape",
-         "対照（トークン順を混ぜたテキスト）：拡張–収縮あり"),
-        ({"pass": "random_init", "model_seed": 1, "qualifiers": ["check_vetoed"]},
-         "control, random weights, seed 1: shows the shape (a check vetoed it)",
-         "対照（ランダム重み、シード1）：拡張–収縮あり（検査で不可）"),
+        (
+            {"pass": "shuffled"},
+            "control, shuffled text: shows the shape",
+            "対照（トークン順を混ぜたテキスト）：拡張–収縮あり",
+        ),
+        (
+            {"pass": "random_init", "model_seed": 1, "qualifiers": ["check_vetoed"]},
+            "control, random weights, seed 1: shows the shape (a check vetoed it)",
+            "対照（ランダム重み、シード1）：拡張–収縮あり（検査で不可）",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_control_pass_has_no_verdict(changes, english, japanese):
     run = {"pass": "text", "model_seed": None, "verdict": "found", "qualifiers": ["no_random_init"]} | changes
     assert (wording.outcome_short(run, "en"), wording.outcome_short(run, "ja")) == (english, japanese)

@@ -92,8 +92,16 @@ def test_a_readers_own_text_is_named_without_a_language_that_nobody_stated():
 )
 def test_what_limits_a_score_stands_beside_it(more, said):
     row = {
-        "score": 43.9, "score_lowest": 43.9, "score_highest": 43.9, "score_sources": 1, "score_variants": 1,
-        "score_is_partial": False, "score_n_samples": None, "score_dtype": None, "score_chat_template": None,
-        "dtype": "float32", "unit": "percent",
-    }  # fmt: skip
+        "score": 43.9,
+        "score_lowest": 43.9,
+        "score_highest": 43.9,
+        "score_sources": 1,
+        "score_variants": 1,
+        "score_is_partial": False,
+        "score_n_samples": None,
+        "score_dtype": None,
+        "score_chat_template": None,
+        "dtype": "float32",
+        "unit": "percent",
+    }
     assert wording.score_remarks(row | more, "en") == said

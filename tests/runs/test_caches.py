@@ -30,9 +30,16 @@ def warehouse(tmp_path, monkeypatch) -> Warehouse:
         parcels.ingest(warehouse, folder)
     trash.delete(warehouse, [RUN])
     query(warehouse, "SELECT 1")
-    for name in ("cache/pypi/some/1.0/model.safetensors", "cache/gguf/abc-F32-5.24.0/x.safetensors", "cache/speed.json",
-                 "hub/models--a/blobs/b", "home/texts/abc/mine.txt", "home/w.duckdb.before-rebuild",
-                 "home/jobs/job/job.json", "home/jobs/job/kept-1/states.npy"):  # fmt: skip
+    for name in (
+        "cache/pypi/some/1.0/model.safetensors",
+        "cache/gguf/abc-F32-5.24.0/x.safetensors",
+        "cache/speed.json",
+        "hub/models--a/blobs/b",
+        "home/texts/abc/mine.txt",
+        "home/w.duckdb.before-rebuild",
+        "home/jobs/job/job.json",
+        "home/jobs/job/kept-1/states.npy",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x" * 1000)
     return warehouse

@@ -228,9 +228,13 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
 def test_ctrl_c_cancels_the_job_that_it_waits_for(config, warehouse):
     command = [*local.COMMAND, "measure", config.model, "--corpus", config.corpus, "--protocol", "small"]
     terminal = subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | {"WORKDIM_WAREHOUSE": str(warehouse.path)}, stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        command,
+        cwd=ROOT,
+        env=os.environ | {"WORKDIM_WAREHOUSE": str(warehouse.path)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
     wait_for(lambda: any(s.state == "running" for s in all_jobs(warehouse)))
     (standing,) = all_jobs(warehouse)
     terminal.send_signal(signal.SIGINT)

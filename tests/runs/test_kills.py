@@ -55,7 +55,7 @@ def bring_to_end(folder: Path, job_id: str, kills: int, span: float, seed: int =
     arguments = [str(folder / "w.duckdb"), job_id, str(kills), str(span), str(seed)]
     done = subprocess.run(
         [sys.executable, "-c", KILLER, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=380, check=False
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     killed, seconds = done.stdout.split()
     return int(killed), float(seconds)

@@ -41,9 +41,21 @@ def cluster():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats",
-               "--include-dashboard=false", "--num-cpus=2", "--num-gpus=0", f"--object-store-memory={100 * 2**20}",
-               f"--port={address.partition(':')[2]}", f"--temp-dir={place / 'ray'}"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        "--head",
+        "--block",
+        "--disable-usage-stats",
+        "--include-dashboard=false",
+        "--num-cpus=2",
+        "--num-gpus=0",
+        f"--object-store-memory={100 * 2**20}",
+        f"--port={address.partition(':')[2]}",
+        f"--temp-dir={place / 'ray'}",
+    ]
     token = pytest.MonkeyPatch()  # as on a cluster that not everybody may use
     token.setenv("RAY_AUTH_MODE", "token")
     token.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -77,8 +89,12 @@ def nothing_left_of(jobs, workers):
 def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_bert, warehouse, tmp_path, cluster):
     """Seeds of one text, of which the second is compared with the first; another model; one that is not there."""
     address, workers = cluster
-    configs = [config, replace(config, seed=1), replace(config, model=str(tiny_bert), controls=True),
-               replace(config, model="no-such-model")]  # fmt: skip
+    configs = [
+        config,
+        replace(config, seed=1),
+        replace(config, model=str(tiny_bert), controls=True),
+        replace(config, model="no-such-model"),
+    ]
     todo = [submit(one, warehouse) for one in configs]
     beside = Warehouse(tmp_path / "local" / "w.duckdb")
     shutil.copytree(warehouse.jobs, beside.jobs)
@@ -113,9 +129,7 @@ def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_ber
 def test_what_no_machine_has_fails_at_once_and_what_is_known_is_not_measured(config, warehouse, cluster, monkeypatch):
     first = measure(config, warehouse, quiet)
     big = replace(config, seed=1)
-    monkeypatch.setattr(
-        on_ray, "needs_of", lambda one, at: Needs(10**15, 0) if one == big else needs_of(one, at)
-    )  # fmt: skip
+    monkeypatch.setattr(on_ray, "needs_of", lambda one, at: Needs(10**15, 0) if one == big else needs_of(one, at))
     todo = [submit(one, warehouse) for one in (replace(config, device="cuda", seed=2), big, config)]
     ended = list(on_ray.run_all(todo, warehouse, cluster[0], quiet))
     assert [at.state for at in ended] == ["failed", "failed", "finished"]
@@ -126,12 +140,30 @@ def test_what_no_machine_has_fails_at_once_and_what_is_known_is_not_measured(con
 
 def test_one_job_is_cancelled_from_elsewhere_and_ctrl_c_calls_all_back(tiny_llama, tiny_bert, warehouse, cluster):
     address, workers = cluster
-    command = [sys.executable, "-m", "core", "measure", str(tiny_llama), str(tiny_bert), "--protocol", "standard",
-               "--device", "cpu", "--engine", "ray", "--address", address]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "core",
+        "measure",
+        str(tiny_llama),
+        str(tiny_bert),
+        "--protocol",
+        "standard",
+        "--device",
+        "cpu",
+        "--engine",
+        "ray",
+        "--address",
+        address,
+    ]
     terminal = subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | {"WORKDIM_WAREHOUSE": str(warehouse.path), "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        command,
+        cwd=ROOT,
+        env=os.environ | {"WORKDIM_WAREHOUSE": str(warehouse.path), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
     wait_for(lambda: [at.state for at in all_jobs(warehouse)] == ["running"] * 2)
     jobs = [at.job for at in all_jobs(warehouse)]
     listed = run_core("jobs", warehouse=warehouse.path).stdout

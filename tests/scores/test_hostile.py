@@ -97,7 +97,7 @@ REFUSED = {
     "name of model has controls": (json.dumps(results(model_name="org/\x07x")).encode(), "names its model as"),
     "name of model is 10 MB": (json.dumps(results(model_name=LONG)).encode(), "names its model as 'xxxx"),
     "name of model is half a surrogate": (b'{"results":{"a":{"b,c":1}},"model_name":"\\ud800"}', "names its model as"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -174,8 +174,19 @@ def test_wrong_types_where_a_task_should_be(task):
     assert skipped(found) == {"results / odd": "not_a_task"} and len(taken(found)) == 1
 
 
-MARKUP = ["<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "'; DROP TABLE scores; --", "=cmd|' /C calc'!A0",
-          "{{7*7}}", "../../etc/passwd", "%s%n", "{detail}", "𝕬𝖗𝖈", "日本語", "a b"]  # fmt: skip
+MARKUP = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "'; DROP TABLE scores; --",
+    "=cmd|' /C calc'!A0",
+    "{{7*7}}",
+    "../../etc/passwd",
+    "%s%n",
+    "{detail}",
+    "𝕬𝖗𝖈",
+    "日本語",
+    "a b",
+]
 
 
 @pytest.mark.parametrize("name", MARKUP)

@@ -28,13 +28,34 @@ EARLY = (
     "org/a\n"
 )
 CONTENTS = {
-    "eval_name": "org_a_bfloat16", "Precision": "bfloat16", "Type": "chat", "Weight type": "Adapter",
-    "Model": '<a target="_blank" href="https://example.org/org/a" style="color: red">org/a</a>', "fullname": "org/a",
-    "Model sha": "abc", "Average ⬆️": 20.5, "Available on the hub": True, "MoE": False, "Flagged": True,
-    "Chat Template": False, "IFEval Raw": 0.4, "IFEval": 40.0, "BBH Raw": 0.5, "BBH": 30.0, "MATH Lvl 5 Raw": 0.1,
-    "MATH Lvl 5": 10.0, "GPQA Raw": 0.3, "GPQA": 6.7, "MUSR Raw": 0.4, "MUSR": 8.0, "MMLU-PRO Raw": 0.28,
-    "MMLU-PRO": 20.0, "Merged": False, "Official Providers": True, "Submission Date": "2024-06-12",
-}  # fmt: skip
+    "eval_name": "org_a_bfloat16",
+    "Precision": "bfloat16",
+    "Type": "chat",
+    "Weight type": "Adapter",
+    "Model": '<a target="_blank" href="https://example.org/org/a" style="color: red">org/a</a>',
+    "fullname": "org/a",
+    "Model sha": "abc",
+    "Average ⬆️": 20.5,
+    "Available on the hub": True,
+    "MoE": False,
+    "Flagged": True,
+    "Chat Template": False,
+    "IFEval Raw": 0.4,
+    "IFEval": 40.0,
+    "BBH Raw": 0.5,
+    "BBH": 30.0,
+    "MATH Lvl 5 Raw": 0.1,
+    "MATH Lvl 5": 10.0,
+    "GPQA Raw": 0.3,
+    "GPQA": 6.7,
+    "MUSR Raw": 0.4,
+    "MUSR": 8.0,
+    "MMLU-PRO Raw": 0.28,
+    "MMLU-PRO": 20.0,
+    "Merged": False,
+    "Official Providers": True,
+    "Submission Date": "2024-06-12",
+}
 
 
 def as_csv(rows):
@@ -167,8 +188,10 @@ def test_contents_as_csv_and_parquet_are_the_same(tmp_path):
     pl.DataFrame([CONTENTS]).write_parquet(path)
     from_parquet, from_csv = read(path), read_text(as_csv([CONTENTS]))
     assert from_parquet.format == from_csv.format == "leaderboard_contents"
-    values = [[(s.benchmark, s.metric, s.value, s.flags, s.revision, s.chat_template) for s in taken(found)]
-              for found in (from_parquet, from_csv)]  # fmt: skip
+    values = [
+        [(s.benchmark, s.metric, s.value, s.flags, s.revision, s.chat_template) for s in taken(found)]
+        for found in (from_parquet, from_csv)
+    ]
     assert values[0] == values[1] and len(values[0]) == 13
     assert taken(from_csv)[0].flags == "flagged;official_provider;adapter"
     assert taken(from_csv)[0].source_row == "org_a_bfloat16"

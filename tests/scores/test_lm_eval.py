@@ -19,7 +19,7 @@ from tests.scores.files import (
     taken,
     with_config,
     with_values,
-)  # fmt: skip
+)
 
 NEWEST = "0.4.13/whole/*/results_*.json"
 
@@ -113,11 +113,17 @@ def test_a_standard_error_that_is_none_is_null(stated):
 @pytest.mark.parametrize(
     ("value", "code"),
     [
-        (float("nan"), "not_finite"), (float("inf"), "not_finite"), (10**400, "not_finite"), ("N/A", "no_value"),
-        ("0.5", "not_a_number"), (True, "not_a_number"), (None, "no_value"), ([0.5], "not_a_number"),
+        (float("nan"), "not_finite"),
+        (float("inf"), "not_finite"),
+        (10**400, "not_finite"),
+        ("N/A", "no_value"),
+        ("0.5", "not_a_number"),
+        (True, "not_a_number"),
+        (None, "no_value"),
+        ([0.5], "not_a_number"),
         ({"a": 1}, "not_a_number"),
     ],
-)  # fmt: skip
+)
 def test_a_value_that_is_no_finite_number_is_skipped(value, code):
     found = read_json(with_values(acc__none=value, f1__none=0.5))
     assert skipped(found) == {"results / task / acc,none": code}
@@ -162,9 +168,14 @@ def test_shots_by_task_and_else_by_its_configuration(shots, expected):
 
 @pytest.mark.parametrize(
     ("section", "expected"),
-    [({"arc_easy": {"acc": True}}, True), ({"arc_easy": {"acc": False}}, False), ({"arc_easy": {"acc": None}}, None),
-     ({}, None), ({"arc_easy": {"acc": "yes"}}, None)],
-)  # fmt: skip
+    [
+        ({"arc_easy": {"acc": True}}, True),
+        ({"arc_easy": {"acc": False}}, False),
+        ({"arc_easy": {"acc": None}}, None),
+        ({}, None),
+        ({"arc_easy": {"acc": "yes"}}, None),
+    ],
+)
 def test_direction_is_the_files_own_and_null_stays_null(section, expected):
     assert row(read_json(results(higher_is_better=section)), "arc_easy", "acc").higher_is_better is expected
 
@@ -217,9 +228,15 @@ def test_a_local_path_is_told_and_can_be_renamed():
 
 @pytest.mark.parametrize(
     ("sha", "branch", "expected"),
-    [("abc", "main", "abc"), ("", "step1000", "step1000"), ("", "main", None), (None, None, None),
-     ("N/A", "main", None), (5, "main", "5")],
-)  # fmt: skip
+    [
+        ("abc", "main", "abc"),
+        ("", "step1000", "step1000"),
+        ("", "main", None),
+        (None, None, None),
+        ("N/A", "main", None),
+        (5, "main", "5"),
+    ],
+)
 def test_revision_is_a_commit_or_a_branch_that_pins_something(sha, branch, expected):
     found = read_json(with_config(model_sha=sha, model_revision=branch))
     assert taken(found)[0].revision == expected
@@ -262,9 +279,16 @@ def test_other_instructions_and_generation_settings_are_another_suite():
 
 @pytest.mark.parametrize(
     ("date", "expected"),
-    [(1718000000.5, "2024-06-10"), (None, None), ("2024-06-10T01:02:03", "2024-06-10"), (1e30, None),
-     (float("nan"), None), (5.0, None), ([], None)],
-)  # fmt: skip
+    [
+        (1718000000.5, "2024-06-10"),
+        (None, None),
+        ("2024-06-10T01:02:03", "2024-06-10"),
+        (1e30, None),
+        (float("nan"), None),
+        (5.0, None),
+        ([], None),
+    ],
+)
 def test_date(date, expected):
     assert taken(read_json(results(date=date)))[0].as_of == expected
 
@@ -276,11 +300,17 @@ def test_the_day_may_come_from_the_name():
 
 @pytest.mark.parametrize(
     ("metric", "value", "unit"),
-    [("acc_norm", 0.5, "fraction"), ("inst_level_strict_acc", 0.5, "fraction"),
-     ("word_perplexity", 12.0, "word_perplexity"), ("bits_per_byte", 0.7, "bits_per_byte"), ("bleu", 0.9, "bleu"),
-     ("mcc", -0.5, "fraction"), ("acc", 55.0, "acc"),
-     ("my_metric", 0.5, "my_metric")],
-)  # fmt: skip
+    [
+        ("acc_norm", 0.5, "fraction"),
+        ("inst_level_strict_acc", 0.5, "fraction"),
+        ("word_perplexity", 12.0, "word_perplexity"),
+        ("bits_per_byte", 0.7, "bits_per_byte"),
+        ("bleu", 0.9, "bleu"),
+        ("mcc", -0.5, "fraction"),
+        ("acc", 55.0, "acc"),
+        ("my_metric", 0.5, "my_metric"),
+    ],
+)
 def test_units(metric, value, unit):
     assert row(read_json(with_values(**{f"{metric}__none": value})), "task", metric).unit == unit
 

@@ -19,8 +19,11 @@ def test_the_template_is_read_as_it_stands():
     assert found.format == "csv" and len(taken(found)) == 2 and skipped(found) == {} and codes(found) == []
     score = row(found, "lambada_openai", "acc")
     assert (score.repository, score.revision, score.filter, score.n_shot) == (
-        "EleutherAI/pythia-160m", "step143000", "none", 0,
-    )  # fmt: skip
+        "EleutherAI/pythia-160m",
+        "step143000",
+        "none",
+        0,
+    )
     assert (score.value, score.std_error, score.unit, score.higher_is_better) == (32.6, 0.65, "percent", True)
     assert (score.n_samples, score.is_partial, score.licence, score.as_of) == (5153, False, "CC0-1.0", "2024-06-30")
     assert row(found, "wikitext", "word_perplexity").std_error is None
@@ -35,8 +38,12 @@ def test_three_columns_are_enough_and_the_rest_is_not_stated():
     score = taken(read_text("model,benchmark,value\norg/a,mine,0.5\n"))[0]
     assert (score.metric, score.filter, score.suite, score.unit, score.licence) == ("not stated",) * 5
     assert (score.n_shot, score.higher_is_better, score.std_error, score.as_of, score.source) == (
-        None, None, None, None, "scores.csv",
-    )  # fmt: skip
+        None,
+        None,
+        None,
+        None,
+        "scores.csv",
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,21 +91,42 @@ def test_decimal_comma_only_where_the_comma_parts_no_cells():
 
 @pytest.mark.parametrize(
     ("value", "code"),
-    [("", "no_value"), ("N/A", "no_value"), ("nan", "not_finite"), ("inf", "not_finite"), ("1e999", "not_finite"),
-     ("1_000", "not_a_number"), ("0x1", "not_a_number"), ("５", "not_a_number"), ("50%", "not_a_number"),
-     ("1,2,3", "not_a_number"), ("1.234.5", "not_a_number"), ("=1+1", "not_a_number"), ("high", "not_a_number")],
-)  # fmt: skip
+    [
+        ("", "no_value"),
+        ("N/A", "no_value"),
+        ("nan", "not_finite"),
+        ("inf", "not_finite"),
+        ("1e999", "not_finite"),
+        ("1_000", "not_a_number"),
+        ("0x1", "not_a_number"),
+        ("５", "not_a_number"),
+        ("50%", "not_a_number"),
+        ("1,2,3", "not_a_number"),
+        ("1.234.5", "not_a_number"),
+        ("=1+1", "not_a_number"),
+        ("high", "not_a_number"),
+    ],
+)
 def test_values_that_are_none(value, code):
     assert skipped(read_text(f'model,benchmark,value\na,b,"{value}"\nc,d,1\n')) == {"line 2": code}
 
 
 @pytest.mark.parametrize(
     ("row_", "code"),
-    [(",b,m,,,1,,,", "name_missing"), ("a,,m,,,1,,,", "name_missing"), ("a,b,m,few,,1,,,", "not_readable"),
-     ("a,b,m,,,1,,,perhaps", "not_readable"), ("a,b,m,-1,,1,,,", "not_readable"), ("a,b,m,2.5,,1,,,", "not_readable"),
-     ("a\x07,b,m,,,1,,,", "name_with_control_characters"), ("a\u202eb,b,m,,,1,,,", "name_with_control_characters"),
-     ("a" * 301 + ",b,m,,,1,,,", "name_too_long"), ("a,b,m,,,1,,", "ragged"), ("a,b,m,,,1,,,,", "ragged")],
-)  # fmt: skip
+    [
+        (",b,m,,,1,,,", "name_missing"),
+        ("a,,m,,,1,,,", "name_missing"),
+        ("a,b,m,few,,1,,,", "not_readable"),
+        ("a,b,m,,,1,,,perhaps", "not_readable"),
+        ("a,b,m,-1,,1,,,", "not_readable"),
+        ("a,b,m,2.5,,1,,,", "not_readable"),
+        ("a\x07,b,m,,,1,,,", "name_with_control_characters"),
+        ("a\u202eb,b,m,,,1,,,", "name_with_control_characters"),
+        ("a" * 301 + ",b,m,,,1,,,", "name_too_long"),
+        ("a,b,m,,,1,,", "ragged"),
+        ("a,b,m,,,1,,,,", "ragged"),
+    ],
+)
 def test_rows_that_cannot_be_used(row_, code):
     found = read_text(HEADER + row_ + "\nc,d,m,5,s,1,,percent,true\n")
     assert skipped(found) == {"line 2": code} and len(taken(found)) == 1
@@ -113,18 +141,28 @@ def test_what_decides_on_nothing_is_left_empty_and_told():
 
 @pytest.mark.parametrize(
     ("date", "expected"),
-    [("2024-06-30", "2024-06-30"), ("2024/6/1", "2024-06-01"), ("2024-06-30T12:00:00Z", "2024-06-30"),
-     ("30.06.2024", None), ("2024-13-40", None)],
-)  # fmt: skip
+    [
+        ("2024-06-30", "2024-06-30"),
+        ("2024/6/1", "2024-06-01"),
+        ("2024-06-30T12:00:00Z", "2024-06-30"),
+        ("30.06.2024", None),
+        ("2024-13-40", None),
+    ],
+)
 def test_dates(date, expected):
     assert taken(read_text(f"model,benchmark,value,as_of\na,b,1,{date}\n"))[0].as_of == expected
 
 
 @pytest.mark.parametrize(
     ("unit", "value", "code"),
-    [("percent", "101", "outside_percent"), ("%", "-1", "outside_percent"), ("fraction", "55", "outside_fraction"),
-     ("elo", "1200", None), ("percent", "100", None)],
-)  # fmt: skip
+    [
+        ("percent", "101", "outside_percent"),
+        ("%", "-1", "outside_percent"),
+        ("fraction", "55", "outside_fraction"),
+        ("elo", "1200", None),
+        ("percent", "100", None),
+    ],
+)
 def test_values_outside_their_unit_are_kept_and_told(unit, value, code):
     found = read_text(f"model,benchmark,value,unit\na,b,{value},{unit}\n")
     assert codes(found.rows[0]) == ([code] if code else []) and len(taken(found)) == 1

@@ -95,9 +95,13 @@ def test_the_tables_name_sample_size_and_join_value_and_interval(runs: pl.DataFr
     assert line["N (points)"] == ranked["N (points)"][0] > 0
     assert "[" in line["Working dimension"] and "[" in ranked["Working dimension"][0]
     assert ranked.columns[:6] == [
-        "Model", "Expansion-contraction", "Working dimension", "Final, before the norm", "Final, after the norm",
+        "Model",
+        "Expansion-contraction",
+        "Working dimension",
+        "Final, before the norm",
+        "Final, after the norm",
         "N (points)",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.DataFrame) -> None:
@@ -228,6 +232,11 @@ def test_of_several_layers_the_worst_check_is_shown(runs: pl.DataFrame) -> None:
     shown = check_tables.worst_checks(checks, runs.filter(run_id=RUN_IDS[0]))
     assert shown.height == 1
     assert shown.row(0, named=True) == {
-        "Model": "made-up-big", "Check": "Share of duplicate points", "Outcome": "warning",
-        "Value": 0.2, "Limit": 0.1, "Worst layer": 1, "Layers": 3,
-    }  # fmt: skip
+        "Model": "made-up-big",
+        "Check": "Share of duplicate points",
+        "Outcome": "warning",
+        "Value": 0.2,
+        "Limit": 0.1,
+        "Worst layer": 1,
+        "Layers": 3,
+    }

@@ -201,8 +201,10 @@ DEEP = [
 
 GREEDY = [
     ("WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t", "longer than 0.5 seconds"),
-    ("WITH RECURSIVE t(s) AS (SELECT 'x' UNION ALL SELECT s || s FROM t) SELECT max(s) FROM t",
-     "longer than|MB of memory|larger than|allocate"),
+    (
+        "WITH RECURSIVE t(s) AS (SELECT 'x' UNION ALL SELECT s || s FROM t) SELECT max(s) FROM t",
+        "longer than|MB of memory|larger than|allocate",
+    ),
     ("SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c", "longer than 0.5 seconds"),
     ("SELECT sum(a.i * b.i) FROM range(100000000) a(i), range(1000) b(i)", "longer than 0.5 seconds"),
     ("SELECT sleep_ms(100000)", "longer than 0.5 seconds"),
@@ -214,7 +216,7 @@ GREEDY = [
     ("SELECT list(a.i || b.i) FROM range(100000) a(i), range(1000) b(i)", "MB of memory|longer than"),
     ("SELECT string_agg(i) FROM range(100000000) t(i)", "MB of memory|longer than|bytes"),
     ("SELECT " + ", ".join(f"{n} AS c{n}" for n in range(2_000)), "2,000 columns"),
-]  # fmt: skip
+]
 
 HARMLESS = [
     ("SELECT 1 -- ; DROP TABLE runs", "1"),

@@ -22,9 +22,16 @@ import polars as pl
 ROOT = Path(__file__).parents[2]
 FILES = Path(__file__).parent / "files"
 COMMITS = {
-    "step_1": "c9c520f", "step_2": "c9c520f", "step_3": "c9c520f", "step_4": "c9c520f", "step_5": "feca16f",
-    "step_6": "9e4d5be", "step_7": "93f2e92", "step_7_without_6": "1900e89", "step_8": "2d7b91f",
-}  # fmt: skip
+    "step_1": "c9c520f",
+    "step_2": "c9c520f",
+    "step_3": "c9c520f",
+    "step_4": "c9c520f",
+    "step_5": "feca16f",
+    "step_6": "9e4d5be",
+    "step_7": "93f2e92",
+    "step_7_without_6": "1900e89",
+    "step_8": "2d7b91f",
+}
 """Name of the file -> last commit that wrote such files."""
 
 WRITE = """

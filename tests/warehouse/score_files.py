@@ -11,10 +11,26 @@ from core.tables import ScoreRow, ScoreSampleRow
 
 def score(model: str = "o/a", value: float = 50.0, benchmark: str = "arc_easy", **more) -> ScoreRow:
     row = ScoreRow(
-        repository=model, revision=None, benchmark=benchmark, metric="acc", filter="none", n_shot=0, suite="harness",
-        value=value, std_error=None, unit="percent", higher_is_better=True, n_samples=None, is_partial=False,
-        is_group=False, source="a table", licence="not stated", as_of=None, flags="", file_sha256="",
-    )  # fmt: skip
+        repository=model,
+        revision=None,
+        benchmark=benchmark,
+        metric="acc",
+        filter="none",
+        n_shot=0,
+        suite="harness",
+        value=value,
+        std_error=None,
+        unit="percent",
+        higher_is_better=True,
+        n_samples=None,
+        is_partial=False,
+        is_group=False,
+        source="a table",
+        licence="not stated",
+        as_of=None,
+        flags="",
+        file_sha256="",
+    )
     return replace(row, **more)
 
 

@@ -115,8 +115,9 @@ def test_a_damaged_parcel_is_set_aside_and_written_anew(warehouse, run):
         assert (warehouse.path.parent / "trash" / aside / "run.json").is_file()
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"tags": "a"}', '{"tags": ["a,b"]}', '{"tags": [], "note": 1}',
-                                     '{"tags": ["reference"]}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"tags": "a"}', '{"tags": ["a,b"]}', '{"tags": [], "note": 1}', '{"tags": ["reference"]}']
+)
 def test_a_file_that_is_none_of_ours_is_damage_and_named(warehouse, run, content):
     (warehouse.parcels / run / annotation.FILE).write_text(content, encoding="utf-8")
     with pytest.raises(WarehouseError, match=r"damaged"):

@@ -224,8 +224,10 @@ def test_a_zip_that_is_cut_or_garbled_changes_nothing(full, damage):
 
 
 def test_a_size_that_no_disk_has_is_refused_before_unpacking(full):
-    bad = packed_again(back_up(full).file, lambda files: with_manifest(
-        files, lambda told: told["warehouse.duckdb"].update(bytes=10**18)))  # fmt: skip
+    bad = packed_again(
+        back_up(full).file,
+        lambda files: with_manifest(files, lambda told: told["warehouse.duckdb"].update(bytes=10**18)),
+    )
     with pytest.raises(ResourceError, match="MB unpacked"):
         restore(full, bad)
 
@@ -238,8 +240,11 @@ def test_a_backup_of_a_newer_version_or_of_nothing_is_refused(full, tmp_path):
     theirs = tmp_path / "theirs.duckdb"
     with duckdb.connect(theirs) as connection:
         connection.execute("CREATE TABLE invoices (a INT)")
-    for wrong, message in ((theirs, "another program"), (full.path, "warehouse itself"),
-                           (tmp_path / "none.zip", "There is no file")):  # fmt: skip
+    for wrong, message in (
+        (theirs, "another program"),
+        (full.path, "warehouse itself"),
+        (tmp_path / "none.zip", "There is no file"),
+    ):
         with pytest.raises(InputError, match=message):
             restore(full, wrong)
     copy = tmp_path / "newer.duckdb"
@@ -253,8 +258,9 @@ def test_a_warehouse_that_others_hold_is_left_alone(full, python):
     file = back_up(full).file
     import_scores(full, "c" * 64)
     before = content(full)
-    holder = python("import sys, duckdb\nc = duckdb.connect(sys.argv[1], read_only=True)\nprint(flush=True)\ninput()",
-                    full.path)  # fmt: skip
+    holder = python(
+        "import sys, duckdb\nc = duckdb.connect(sys.argv[1], read_only=True)\nprint(flush=True)\ninput()", full.path
+    )
     holder.stdout.readline()
     with pytest.raises(WarehouseLocked):
         restore(replace(full, wait=0.2), file)

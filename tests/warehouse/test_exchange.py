@@ -251,10 +251,8 @@ BREAKS = {
     ),
     "altered tokens": lambda p: edited(p, lambda told: told["files"].update(tokens="0" * 64)),
     "annotations of nobody": lambda p: (p / annotation.FILE).write_text('{"tags": ["\\u0000"]}', encoding="utf-8"),
-    "a link": lambda p: (
-        (p / "run_checks.parquet").unlink(), (p / "run_checks.parquet").symlink_to("/etc/passwd")
-    ),
-}  # fmt: skip
+    "a link": lambda p: ((p / "run_checks.parquet").unlink(), (p / "run_checks.parquet").symlink_to("/etc/passwd")),
+}
 
 
 @pytest.mark.parametrize("how", BREAKS)

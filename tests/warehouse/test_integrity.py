@@ -62,8 +62,7 @@ ROWS = {
     "DELETE FROM layer_pairs": "not what its parcel holds .layer_pairs: 0 rows",
     "INSERT INTO layer_estimates SELECT * FROM layer_estimates LIMIT 1": "layer_estimates holds rows twice of 1 run",
     "INSERT INTO run_checks SELECT * FROM run_checks LIMIT 1": "run_checks holds rows twice",
-    "INSERT INTO run_summaries SELECT * REPLACE ('gone' AS run_id) FROM run_summaries LIMIT 1":
-        "run_summaries has rows of 1 run .gone. not in the warehouse",
+    "INSERT INTO run_summaries SELECT * REPLACE ('gone' AS run_id) FROM run_summaries LIMIT 1": "run_summaries has rows of 1 run .gone. not in the warehouse",
     "DELETE FROM layer_estimates WHERE layer = 2": "3 runs .* without estimates of all layers",
     "DELETE FROM layer_estimates WHERE layer = 4": "3 runs .* without estimates of all layers",
     "DELETE FROM run_summaries": "3 runs .* without a summary",
@@ -73,7 +72,7 @@ ROWS = {
     "ALTER TABLE runs DROP COLUMN note": "The column runs.note is missing",
     "ALTER TABLE runs ALTER COLUMN seed TYPE VARCHAR": "The column runs.seed is VARCHAR NOT NULL and should be BIGINT",
     "ALTER TABLE runs ALTER COLUMN protocol DROP NOT NULL": "runs.protocol is VARCHAR and should be VARCHAR NOT NULL",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("damage", ROWS)
@@ -84,14 +83,20 @@ def test_rows_and_columns_that_are_wrong_are_found(full, damage):
     assert all("\n" not in line for line in found)
 
 
-@pytest.mark.parametrize("remark, message", [
-    ("COMMENT ON COLUMN runs.note IS NULL", "has lost its comment"),
-    ("CREATE TABLE mine (a INT)", "tables mine are not Workdim's"),
-    ("UPDATE runs SET parent_run_id = 'gone'", "Control passes belong to 1 run .gone."),
-    ("UPDATE runs SET pilot_id = 'elsewhere'", "1 pilot .elsewhere. registered elsewhere"),
-    ("UPDATE run_summaries SET control_run_ids = ['gone']", "rest on 1 control run .gone."),
-    ("INSERT INTO scores SELECT * REPLACE ('d' AS file_sha256) FROM scores LIMIT 1", "1 file .d. not in score_files"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "remark, message",
+    [
+        ("COMMENT ON COLUMN runs.note IS NULL", "has lost its comment"),
+        ("CREATE TABLE mine (a INT)", "tables mine are not Workdim's"),
+        ("UPDATE runs SET parent_run_id = 'gone'", "Control passes belong to 1 run .gone."),
+        ("UPDATE runs SET pilot_id = 'elsewhere'", "1 pilot .elsewhere. registered elsewhere"),
+        ("UPDATE run_summaries SET control_run_ids = ['gone']", "rest on 1 control run .gone."),
+        (
+            "INSERT INTO scores SELECT * REPLACE ('d' AS file_sha256) FROM scores LIMIT 1",
+            "1 file .d. not in score_files",
+        ),
+    ],
+)
 def test_what_is_only_to_be_known_is_no_damage(full, remark, message):
     sql(full, remark)
     assert lines(full) == [] and any(re.search(message, line) for line in notes(full)), notes(full)
@@ -153,8 +158,10 @@ def test_the_mirror_is_held_against_the_file_and_mended(full):
 def test_bad_blocks_are_found_and_a_rebuild_mends_them(full):
     with duckdb.connect(full.path) as connection:
         blocks = "SELECT DISTINCT block_id FROM pragma_storage_info('{}') WHERE persistent AND block_id >= 0"
-        bad = {table: {row[0] for row in connection.execute(blocks.format(table)).fetchall()}
-               for table in ("layer_distributions", "saved_queries")}  # fmt: skip
+        bad = {
+            table: {row[0] for row in connection.execute(blocks.format(table)).fetchall()}
+            for table in ("layer_distributions", "saved_queries")
+        }
     with full.path.open("r+b") as handle:
         for block in set.union(*bad.values()):
             handle.seek(3 * 4096 + block * 262_144 + 100)

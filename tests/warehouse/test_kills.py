@@ -175,8 +175,13 @@ def killed(request, tmp_path_factory) -> Iterator[dict[str, Future]]:
 def kill(scenario: str, place: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-c", KILLER, scenario, str(place), str(KILLS[scenario])],
-        cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=380, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=380,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("scenario", KILLS)

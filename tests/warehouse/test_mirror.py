@@ -24,13 +24,35 @@ FILE_A, FILE_B = "a" * 64, "b" * 64
 def import_scores(warehouse, file_sha256, n=3):
     """As a reader of score files stores one: the file, its scores, its single answers."""
     score = {
-        "repository": [f"o/model-{k}" for k in range(n)], "revision": None, "benchmark": "arc", "metric": "acc",
-        "filter": "none", "n_shot": 0, "suite": "s", "value": 0.5, "std_error": None, "unit": "fraction",
-        "higher_is_better": True, "n_samples": 10, "is_partial": False, "is_group": False, "source": "a file",
-        "licence": "own", "as_of": None, "flags": "", "file_sha256": file_sha256,
-    }  # fmt: skip
-    answer = {"repository": "o/model-0", "benchmark": "arc", "metric": "acc", "filter": "none", "value": 1.0,
-              "file_sha256": file_sha256, "doc_hash": [f"doc-{k}" for k in range(n)]}  # fmt: skip
+        "repository": [f"o/model-{k}" for k in range(n)],
+        "revision": None,
+        "benchmark": "arc",
+        "metric": "acc",
+        "filter": "none",
+        "n_shot": 0,
+        "suite": "s",
+        "value": 0.5,
+        "std_error": None,
+        "unit": "fraction",
+        "higher_is_better": True,
+        "n_samples": 10,
+        "is_partial": False,
+        "is_group": False,
+        "source": "a file",
+        "licence": "own",
+        "as_of": None,
+        "flags": "",
+        "file_sha256": file_sha256,
+    }
+    answer = {
+        "repository": "o/model-0",
+        "benchmark": "arc",
+        "metric": "acc",
+        "filter": "none",
+        "value": 1.0,
+        "file_sha256": file_sha256,
+        "doc_hash": [f"doc-{k}" for k in range(n)],
+    }
     with warehouse.write(mirrored=("score_files", "scores", "score_samples")) as connection:
         connection.execute("INSERT INTO score_files VALUES (?, 'f.json', 'lm_eval', ?, 0, ?)", [file_sha256, n, NOW])
         insert(connection, "scores", pl.DataFrame(score))

@@ -138,9 +138,7 @@ def come_from_the_future(folder):
     (folder / "run.json").write_text('{"format": 99}', encoding="utf-8")
 
 
-DAMAGES = [
-    cut_a_table, lose_a_table, garble_run_file, drop_a_column, come_from_the_future, lose_a_value, lose_the_seed,
-]  # fmt: skip
+DAMAGES = [cut_a_table, lose_a_table, garble_run_file, drop_a_column, come_from_the_future, lose_a_value, lose_the_seed]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -18,10 +18,14 @@ RUN_IDS = [f"01900000-0000-7000-8000-0000000000{n:02d}" for n in range(1, 7)]
 MADE_UP = PilotModel("pypi:made-up", "pypi:made-up", "pypi:made-up")
 OTHER = PilotModel("o/other@step1", "o/other@step1", "o/other", "step1")
 PILOT = Pilot(
-    "Tickets", "Which one?", "general", (MADE_UP, OTHER), (PilotText("made-up", "made-up"),),
+    "Tickets",
+    "Which one?",
+    "general",
+    (MADE_UP, OTHER),
+    (PilotText("made-up", "made-up"),),
     Benchmark("arc_easy", "acc", "Nothing.", date(2026, 1, 1), True),
     task=OwnTask("tickets answered right", "percent", True),
-)  # fmt: skip
+)
 
 
 def with_score(pilot: Pilot, value: float | None, n: int = 0) -> Pilot:
@@ -43,8 +47,11 @@ def test_a_pilot_is_registered_once_and_read_back(warehouse):
     assert queries.pilots(warehouse).equals(first)
     row = first.row(0, named=True)
     assert registered(row).pilot == PILOT and row["pilot_id"] == PILOT.pilot_id
-    assert (row["models"], row["corpora"], row["benchmark"]) == (["pypi:made-up", "o/other@step1"], ["made-up"],
-                                                                 "arc_easy")  # fmt: skip
+    assert (row["models"], row["corpora"], row["benchmark"]) == (
+        ["pypi:made-up", "o/other@step1"],
+        ["made-up"],
+        "arc_easy",
+    )
 
 
 def test_an_edited_pilot_is_another_one_and_the_first_stays(warehouse):
@@ -109,5 +116,8 @@ def test_the_revision_that_was_asked_for_stands_beside_the_one_it_meant(warehous
         parcels.ingest(warehouse, add_parcel(make_profile(run_id, model=model, config=config)))
     runs = queries.runs(warehouse)
     assert dict(runs.select("run_id", "requested_revision").rows()) == {
-        RUN_IDS[0]: "step1", RUN_IDS[1]: None, RUN_IDS[2]: None, RUN_IDS[3]: "1.0",
-    }  # fmt: skip
+        RUN_IDS[0]: "step1",
+        RUN_IDS[1]: None,
+        RUN_IDS[2]: None,
+        RUN_IDS[3]: "1.0",
+    }

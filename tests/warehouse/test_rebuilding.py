@@ -159,8 +159,9 @@ def test_tags_that_a_kill_left_in_the_parcel_alone_are_taken_from_there(full):
 
 def test_a_file_that_others_hold_is_left_alone(full, python):
     before = content(full)
-    holder = python("import sys, duckdb\nc = duckdb.connect(sys.argv[1], read_only=True)\nprint(flush=True)\ninput()",
-                    full.path)  # fmt: skip
+    holder = python(
+        "import sys, duckdb\nc = duckdb.connect(sys.argv[1], read_only=True)\nprint(flush=True)\ninput()", full.path
+    )
     holder.stdout.readline()
     with pytest.raises(WarehouseLocked, match=f"Process {holder.pid} has held"):
         rebuild(replace(full, wait=0.2))
@@ -222,6 +223,8 @@ def test_a_mirror_behind_the_file_counts_less_than_the_file(full):
     rebuild(full)
     assert same(before, content(full))
     lose(full)
-    assert same({t: rows for t, rows in before.items() if t in mirror.TABLES},
-                {t: full.read(f"FROM {t} ORDER BY ALL") for t in mirror.TABLES if t in before})  # fmt: skip
+    assert same(
+        {t: rows for t, rows in before.items() if t in mirror.TABLES},
+        {t: full.read(f"FROM {t} ORDER BY ALL") for t in mirror.TABLES if t in before},
+    )
     assert pl.read_parquet(full.mirror / "pilots.parquet").height == 2

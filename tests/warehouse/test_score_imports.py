@@ -41,9 +41,7 @@ def test_a_file_is_stored_with_its_answers_and_known_again(warehouse):
     file = score_file(score(), score(benchmark="piqa"), Remark("empty"), samples=made.answers("o/a", {"q": 1}))
     stored = store(warehouse, file)
     assert (stored.n_taken, stored.n_samples, stored.n_skipped, stored.is_new) == (2, 1, 1, True)
-    assert counts(warehouse) == before | {
-        "score_files": 1, "scores": before["scores"] + 2, "score_samples": 1,
-    }  # fmt: skip
+    assert counts(warehouse) == before | {"score_files": 1, "scores": before["scores"] + 2, "score_samples": 1}
     again = store(warehouse, replace(file, name="copy.csv"))
     assert not again.is_new and again.name == "mine.csv" and again.imported_at == stored.imported_at
     assert counts(warehouse)["scores"] == before["scores"] + 2
@@ -160,17 +158,28 @@ def test_the_preview_knows_what_is_there_and_what_contradicts_it(warehouse, valu
 
 def test_partial_runs_contradict_nothing_and_are_known_again(warehouse):
     store(warehouse, score_file(score(value=61.0), score(value=55.0, benchmark="piqa", is_partial=True)))
-    again = [score(value=20.0, is_partial=True), score(value=20.0, benchmark="piqa", is_partial=True),
-             score(value=20.0, benchmark="piqa"), score(value=55.0, benchmark="piqa", is_partial=True)]  # fmt: skip
+    again = [
+        score(value=20.0, is_partial=True),
+        score(value=20.0, benchmark="piqa", is_partial=True),
+        score(value=20.0, benchmark="piqa"),
+        score(value=55.0, benchmark="piqa", is_partial=True),
+    ]
     known = [preview(warehouse, score_file(one, name="other.csv")).rows["known"].item() for one in again]
     assert known == [None, None, None, "duplicate"]
 
 
 @pytest.mark.parametrize(
     "other",
-    [{"revision": "r2"}, {"metric": "f1"}, {"filter": "strict"}, {"n_shot": 5}, {"suite": "s"}, {"dtype": "float16"},
-     {"chat_template": True}],
-)  # fmt: skip
+    [
+        {"revision": "r2"},
+        {"metric": "f1"},
+        {"filter": "strict"},
+        {"n_shot": 5},
+        {"suite": "s"},
+        {"dtype": "float16"},
+        {"chat_template": True},
+    ],
+)
 def test_a_score_in_other_settings_is_another_score(warehouse, other):
     store(warehouse, score_file(score(value=61.0)))
     rows = preview(warehouse, score_file(score(value=70.0, **other), name="second.csv")).rows
@@ -276,8 +285,9 @@ def test_names_that_look_like_a_measured_model_are_suggested(measured):
     store(measured, score_file(score("Org__Model-1"), score("x/unknown"), samples=made.answers("TUNED", {"q": 1})))
     found = unmet_names(measured)
     assert dict(found.select("name", pl.col("suggestions").list.first()).rows()) == {
-        "Org__Model-1": "Org/Model-1", "TUNED": "local:tuned",
-    }  # fmt: skip
+        "Org__Model-1": "Org/Model-1",
+        "TUNED": "local:tuned",
+    }
     set_aliases(measured, {"TUNED": "local:tuned"})
     assert unmet_names(measured)["name"].to_list() == ["Org__Model-1"]
 

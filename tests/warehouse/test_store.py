@@ -169,8 +169,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "letter").write_text("not a folder", encoding="utf-8")
     warehouse = Warehouse(tmp_path / "letter" / "w.duckdb")
-    uses = (warehouse.version, warehouse.prepare, lambda: warehouse.read("SELECT 1"),
-            lambda: folders_in(warehouse.jobs))  # fmt: skip
+    uses = (
+        warehouse.version,
+        warehouse.prepare,
+        lambda: warehouse.read("SELECT 1"),
+        lambda: folders_in(warehouse.jobs),
+    )
     for use in uses:
         with pytest.raises(ResourceError, match="letter"):
             use()
