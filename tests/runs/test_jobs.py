@@ -154,7 +154,7 @@ def test_a_run_that_is_there_is_not_measured_twice_unless_asked(config, warehous
     assert known.was_known and known.run_id == first.run_id
     assert not measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet, again=False).was_known
     command = ("measure", config.model, "--corpus", config.corpus, "--protocol", "small", "--device", "cpu")
-    told = run_core(*command, warehouse=warehouse.path, module="tests.runs.small")
+    told = run_core(*command, warehouse=warehouse.path)
     assert told.returncode == 0 and "It is measured already" in told.stdout, told.stderr
     assert queries.runs(warehouse).height == 2
 
@@ -213,7 +213,7 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
     empty = run_core("jobs", warehouse=warehouse.path)
     assert empty.returncode == 0 and "No jobs" in empty.stdout
     job = submit(replace(config, model="no-such-model"), warehouse)
-    failed = run_core("resume", job.job_id[:13], warehouse=warehouse.path, module="tests.runs.small")
+    failed = run_core("resume", job.job_id[:13], warehouse=warehouse.path)
     assert failed.returncode == 2 and "There is no model 'no-such-model'" in failed.stderr
     assert "Traceback" not in failed.stderr
     kept = submit(config, warehouse)
