@@ -4,7 +4,7 @@ Progress is gathered on a board, an actor that every worker tells. The parcels o
 are ingested here, by the one owner of the warehouse. A worker that is lost is replaced, and goes on where the lost one
 stopped if it comes to the same machine. While a job is out, its lock is held here.
 
-The workers have Ray and what requirements.txt names; the code is sent to them. Models and texts are found there as
+The workers have Ray and what requirements-core.txt names; the code is sent to them. Models and texts are found there as
 they are found here: by their name on the hub, or under the same path.
 """
 
