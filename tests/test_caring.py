@@ -221,8 +221,7 @@ def test_every_stored_field_has_its_place_and_its_name():
     from core.records import Protocol
     from core.report.provenance_names import NAMES
     from core.report.provenance_words import sections
-    from core.tables import CorpusRow, ModelRow, RunRow, columns
-    from core.warehouse.frames import frame
+    from core.tables import CorpusRow, ModelRow, RunRow, columns, frame
 
     inside = {"library_versions", "config", "phase_seconds", "execution"}
     texts = {f"corpus_{name}" for name in columns(CorpusRow) if name != "corpus_id"} | {"corpus_id"}

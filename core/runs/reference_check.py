@@ -13,7 +13,6 @@ import polars as pl
 from core.errors import InputError
 from core.records import ProgressCallback, RunConfig
 from core.tables import TABLES
-from core.warehouse.frames import frame
 from core.warehouse.parcel_format import PROFILE_FIELDS, is_parcel, read_parcel
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def check_instrument(progress: ProgressCallback) -> Comparison:
     with tempfile.TemporaryDirectory() as scratch:
         profile = measure_profile(config, "instrument", Path(scratch), progress)
     fields = ((name, getattr(profile, PROFILE_FIELDS[name])) for name in COMPARED)
-    return compare(tables, {name: frame(rows, TABLES[name]) for name, rows in fields})
+    return compare(tables, {name: TABLES[name].frame(rows) for name, rows in fields})
 
 
 def compare(reference: dict[str, pl.DataFrame], measured: dict[str, pl.DataFrame]) -> Comparison:

@@ -13,8 +13,7 @@ import polars as pl
 
 from core.errors import InputError
 from core.pilots.registration import SOURCE
-from core.tables import ModelAliasRow
-from core.warehouse.frames import frame
+from core.tables import ModelAliasRow, frame
 from core.warehouse.inserting import insert
 from core.warehouse.store import Warehouse
 
