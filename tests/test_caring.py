@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from core.cli import main
+from core.commands.main import main
 from core.records import RunConfig
 from core.warehouse import parcels, trash
 from core.warehouse.store import Warehouse
@@ -192,7 +192,7 @@ def record(**changes):
 
 
 def test_a_model_is_asked_for_at_the_revision_that_was_measured():
-    from core.runs.again import repetition
+    from core.runs.rerun import repetition
 
     found = repetition(record())
     assert found.config.model == "made-up/first@abc" and found.config.companions == ("a", "b")
@@ -210,7 +210,7 @@ def test_a_model_is_asked_for_at_the_revision_that_was_measured():
 )
 def test_records_that_cannot_be_repeated_say_why(changes, line):
     from core.errors import InputError
-    from core.runs.again import repetition
+    from core.runs.rerun import repetition
 
     with pytest.raises(InputError, match=line):
         repetition(record(**changes))

@@ -15,7 +15,7 @@ import duckdb
 import polars as pl
 
 from core.errors import InputError
-from core.pilots import SOURCE
+from core.pilots.registration import SOURCE
 from core.scores.near_names import suggestions
 from core.scores.proposal import Proposed, ScoreFile
 from core.tables import SCORE_KEYS, ScoreFileRow, ScoreRow, ScoreSampleRow, columns, frame, schema

@@ -20,7 +20,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from core.instrument import references
+from core.runs.reference_check import references
 from core.tables import TABLES
 from core.warehouse.parcel_format import MANY_TABLES, read_parcel
 from core.warehouse.parcels import STORED_ORDER

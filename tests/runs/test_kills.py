@@ -27,7 +27,7 @@ import torch
 import core.measure.profile, core.measure.identity
 from core.measure.protocol import PROTOCOLS
 from core.runs.jobs import read_job
-from core.runs.measuring import run
+from core.runs.execution import run
 from core.warehouse.store import Warehouse
 from tests.runs.small import SMALL
 

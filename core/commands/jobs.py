@@ -7,14 +7,14 @@ import json
 import time
 from dataclasses import asdict
 
+from core.commands.context import chosen_warehouse, warn
 from core.errors import InputError
-from core.verbs.chosen import chosen_warehouse, warn
 
 
 def bring_to_end(job, warehouse, engine=None) -> int:
     """Start a job, show how far it is, and tell what came of it; returns an exit code. Ctrl-C cancels it."""
-    from core.console import ProgressBar
-    from core.runs.local import run_all
+    from core.runs.processes import run_all
+    from core.terminal.tables import ProgressBar
 
     engine = engine or (lambda jobs, told: run_all(jobs, warehouse, 1, told))
     with ProgressBar(job.config.model) as bar:
@@ -24,9 +24,9 @@ def bring_to_end(job, warehouse, engine=None) -> int:
 
 def tell_end(ended, warehouse) -> int:
     """What came of a job whose process has ended, on the screen; returns an exit code."""
-    from core.console import summary_lines
+    from core.runs.execution import outcome
     from core.runs.jobs import remove
-    from core.runs.measuring import outcome
+    from core.terminal.tables import summary_lines
 
     job = ended.job
     if ended.state == "failed":
@@ -67,8 +67,8 @@ def _has_states(job) -> bool:
 
 
 def jobs(options: argparse.Namespace) -> int:
-    from core.console import jobs_table
     from core.runs.jobs import all_jobs
+    from core.terminal.tables import jobs_table
 
     found = all_jobs(chosen_warehouse(options))
     if options.json:
@@ -81,19 +81,19 @@ def jobs(options: argparse.Namespace) -> int:
 
 
 def cancel(options: argparse.Namespace) -> int:
-    from core.runs import local
+    from core.runs import processes
     from core.runs.jobs import find_job
 
     job = find_job(chosen_warehouse(options), options.job).job
-    local.cancel(job)
+    processes.cancel(job)
     print(f"The job {job.job_id[:13]} ({job.config.model}) is cancelled; only control passes that it finished stay.")
     return 0
 
 
 def resume(options: argparse.Namespace) -> int:
+    from core.runs.execution import run
     from core.runs.jobs import find_job
-    from core.runs.local import start
-    from core.runs.measuring import run
+    from core.runs.processes import start
 
     warehouse = chosen_warehouse(options)
     standing = find_job(warehouse, options.job)

@@ -9,57 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from core.commands.context import chosen_warehouse, existing_warehouse, fail, warn
 from core.errors import InputError
-from core.verbs.chosen import chosen_warehouse, existing_warehouse, fail, warn
 
 IN_FOLDERS = ("results*.json", "samples_*.jsonl")
 """What a harness writes below its output folder."""
 FEW = 12
 """Names that a message lists."""
-
-
-def add(verb) -> None:
-    """`scores` and its verbs; `verb` is that of core.cli."""
-    parser = verb("scores", None, "benchmark scores: import files of them, map names to models, compare two models")
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-
-    def inner(name: str, run, text: str, has_json: bool = True) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=text, description=text)
-        added.set_defaults(run=run)
-        added.add_argument("--warehouse", type=Path, metavar="FILE", default=argparse.SUPPRESS)
-        if has_json:
-            added.add_argument("--json", action="store_true")
-        return added
-
-    taken = inner("import", take, "store files of scores: lm-evaluation-harness, Open LLM Leaderboard, CSV")
-    taken.add_argument("files", nargs="+", type=Path, metavar="FILE", help="or a folder that a harness wrote into")
-    taken.add_argument("--dry-run", action="store_true", help="say what would be stored; store nothing")
-    taken.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        metavar="[NAME=]REFERENCE",
-        help="the model that a name in the files means (repeatable); without NAME, the model of files that name none",
-    )
-    taken.add_argument(
-        "--benchmark",
-        metavar="NAME",
-        help="the benchmark of samples files whose name does not tell it: those of harness versions before 0.4.3",
-    )
-    taken.add_argument("--yes", action="store_true", help="do not ask before storing")
-    inner("list", listed, "the files that were imported")
-    removed = inner("remove", remove, "take an imported file out again", has_json=False)
-    removed.add_argument("file", metavar="FILE_SHA", help="the start of its hash, as `list` shows it")
-    template = inner("template", write_template, "a CSV file to fill in", has_json=False)
-    template.add_argument("--out", type=Path, metavar="FILE", help="default: print it")
-    alias = inner("alias", aliases, "list the names that mean another model, or add, change or remove one")
-    alias.add_argument("name", nargs="?", metavar="NAME", help="as the score files have it")
-    alias.add_argument("reference", nargs="?", metavar="REFERENCE", help="hub repository, or reference as measured")
-    alias.add_argument("--remove", metavar="NAME")
-    compared = inner("compare", compare, "two models on the same questions, from their single answers")
-    compared.add_argument("models", nargs=2, metavar="MODEL")
-    compared.add_argument("--benchmark", required=True, metavar="NAME")
-    compared.add_argument("--metric", metavar="NAME")
 
 
 def take(options: argparse.Namespace) -> int:
@@ -111,7 +67,7 @@ def take(options: argparse.Namespace) -> int:
 
 
 def listed(options: argparse.Namespace) -> int:
-    from core.console import table
+    from core.terminal.tables import table
     from core.warehouse import score_imports
 
     files = score_imports.files(existing_warehouse(options))
@@ -163,7 +119,7 @@ def write_template(options: argparse.Namespace) -> int:
 
 
 def aliases(options: argparse.Namespace) -> int:
-    from core.console import table
+    from core.terminal.tables import table
     from core.warehouse import aliases as names
 
     if options.remove is not None:

@@ -7,21 +7,9 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
+from core.commands.context import chosen_warehouse, existing_warehouse, number_of_runs, take_in, warn
 from core.errors import InputError
-from core.verbs.chosen import chosen_warehouse, existing_warehouse, number_of_runs, take_in, warn
-
-
-def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """The verbs, given the function that makes a verb's parser."""
-    made = verb("backup", backup, "write the warehouse, its parcels and its mirror into one file")
-    made.add_argument("--out", type=Path, metavar="FILE.zip", help="default: backups/ beside the warehouse")
-    made.add_argument("--list", action="store_true", help="list the backups beside the warehouse instead")
-    made.add_argument("--json", action="store_true")
-    back = verb("restore", restore, "bring a backup back; what was measured since is kept and taken in again")
-    back.add_argument("file", type=Path, metavar="FILE", help="a backup, or a copy that was made before a migration")
-    back.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def backup(options: argparse.Namespace) -> int:
@@ -74,7 +62,7 @@ def bar(text: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with the time left, for what takes longer than two seconds; silent where there is no terminal."""
     from tqdm import tqdm
 
-    from core.console import BAR
+    from core.terminal.tables import BAR
 
     with tqdm(desc=text, leave=False, delay=2.0, disable=None, bar_format=BAR) as shown:
 

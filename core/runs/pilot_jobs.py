@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from filelock import FileLock, Timeout
 
 from core.errors import InputError, WarehouseError
-from core.pilots import Pilot, requests
+from core.pilots.registration import Pilot, requests
 from core.records import RunConfig
-from core.runs.jobs import Job, Standing, pilot_folder, remove, submit
+from core.runs.execution import parts_of
+from core.runs.jobs import Job, JobStatus, pilot_folder, remove, submit
 from core.runs.locks import is_held, lock_of, release
-from core.runs.measuring import parts_of
-from core.runs.settling import sweep
+from core.runs.recovery import sweep
 from core.warehouse import pilots
 from core.warehouse.store import Warehouse, make_folder
 
-Told = Callable[[Standing], None]
-Engine = Callable[[Sequence[Job], Told], Iterator[Standing]]
+Told = Callable[[JobStatus], None]
+Engine = Callable[[Sequence[Job], Told], Iterator[JobStatus]]
 """Brings jobs to their end, and gives back each as it ends."""
 
 
@@ -68,7 +68,7 @@ def all_parts(pilot: Pilot, readable: Collection[str] | None = None) -> list[Run
     return list(dict.fromkeys(part for request in requests(pilot, readable) for part in parts_of(request)))
 
 
-def _outcome(ended: Standing, pilot: Pilot, warehouse: Warehouse) -> Outcome:
+def _outcome(ended: JobStatus, pilot: Pilot, warehouse: Warehouse) -> Outcome:
     """Finished jobs are cleared away: their runs are results of the pilot now. The others stay, to go on with."""
     config = ended.job.config
     if ended.state != "finished":

@@ -6,17 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from core.verbs.caring import Verb
-from core.verbs.chosen import chosen_warehouse, confirmed, warn
-
-
-def add(verb: Verb) -> None:
-    """The parser of `cache`."""
-    parser = verb("cache", cache, "what lies on the disk beside measurements, and what can be cleaned away")
-    parser.add_argument("--clean", nargs="*", metavar="NAME", help="clean these, or all that can be made anew")
-    parser.add_argument("--dry-run", action="store_true", help="with --clean: say what would go; remove nothing")
-    parser.add_argument("--yes", action="store_true", help="do not ask before cleaning")
-    parser.add_argument("--json", action="store_true")
+from core.commands.context import chosen_warehouse, confirmed, warn
 
 
 def cache(options: argparse.Namespace) -> int:

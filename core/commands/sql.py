@@ -7,12 +7,11 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.commands.context import existing_warehouse, warn
 from core.errors import InputError, unknown_name
-from core.verbs.chosen import existing_warehouse, warn
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,33 +22,6 @@ _LONGEST_CELL = 240
 """Characters: the meaning of every table and column is shown whole."""
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What would move the cursor, colour the terminal or turn the direction of a line round."""
-
-
-def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """The parser of `sql`."""
-    parser = verb("sql", sql, "one SELECT over the warehouse, read-only")
-    asked = parser.add_mutually_exclusive_group()
-    parser.add_argument("statement", nargs="?", metavar='"SELECT ..."', help="- reads it from standard input")
-    asked.add_argument("--saved", metavar="NAME", help="run a saved query")
-    asked.add_argument("--example", metavar="NAME", help="run an example")
-    asked.add_argument("--save", metavar="NAME", help="keep the statement under this name, without running it")
-    asked.add_argument("--delete", metavar="NAME", help="forget a saved query")
-    asked.add_argument("--list", action="store_true", help="the saved queries")
-    asked.add_argument("--examples", action="store_true", help="questions to start from")
-    asked.add_argument(
-        "--schema", nargs="?", const="", metavar="TABLE", help="the tables, or the columns of one, with their meaning"
-    )
-    parser.add_argument("--note", metavar="TEXT", help="with --save: a remark")
-    parser.add_argument("--replace", action="store_true", help="with --save: in place of the one of this name")
-    parser.add_argument(
-        "--format",
-        choices=FORMATS,
-        help="default: table, or what the ending of --out says; excel "
-        "is a CSV that Excel reads as UTF-8 and that runs nothing there",
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write to a file instead of the terminal")
-    parser.add_argument("--limit", type=int, default=10_000, metavar="N", help="rows at most (default: 10,000)")
-    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="time at most (default: 10)")
 
 
 def sql(options: argparse.Namespace) -> int:

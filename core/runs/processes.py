@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from core.errors import InputError, ResourceError
-from core.runs.jobs import CANCEL_FILE, Job, Standing, remove, stand, write_json
+from core.runs.jobs import CANCEL_FILE, Job, JobStatus, remove, stand, write_json
 from core.runs.locks import is_held, lock_of, process_of, worker
 from core.warehouse.store import Warehouse, make_folder
 
@@ -71,8 +71,8 @@ def environment(warehouse: Warehouse) -> dict[str, str]:
 
 
 def run_all(
-    jobs: Sequence[Job], warehouse: Warehouse, at_once: int, told: Callable[[Standing], None]
-) -> Iterator[Standing]:
+    jobs: Sequence[Job], warehouse: Warehouse, at_once: int, told: Callable[[JobStatus], None]
+) -> Iterator[JobStatus]:
     """Start the jobs in their order, `at_once` at a time, and give back each as it ends.
 
     `told` hears several times a second where each stands. Whoever stops listening (Ctrl-C) cancels those at work.
@@ -139,7 +139,7 @@ def _await_call_back(job: Job) -> None:
         time.sleep(POLL / 2)
 
 
-def _stop(standing: Standing) -> None:
+def _stop(standing: JobStatus) -> None:
     process = process_of(standing.worker)
     if process is None:  # not started yet, or gone in this moment
         return

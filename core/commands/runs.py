@@ -8,36 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from core.commands.context import confirmed, existing_warehouse, number_of_runs, one_run, warn
 from core.errors import InputError
-from core.verbs.chosen import confirmed, existing_warehouse, number_of_runs, one_run, warn
-
-Verb = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
-
-
-def add(verb: Verb) -> None:
-    """The parser of `runs`."""
-    parser = verb("runs", runs, "list the runs in the warehouse, look at them and take care of them")
-    does = parser.add_mutually_exclusive_group()
-    does.add_argument("--show", metavar="RUN", help="everything about one run (the start of its id is enough)")
-    does.add_argument("--diff", nargs=2, metavar=("RUN", "RUN"), help="two runs, field by field")
-    does.add_argument(
-        "--tag",
-        nargs="+",
-        metavar=("RUN", "TAG"),
-        help="give a run a tag; with a tag alone: list the runs that have it",
-    )
-    does.add_argument("--note", nargs=2, metavar=("RUN", "TEXT"), help="write a note to a run; an empty one removes it")
-    does.add_argument("--delete", nargs="+", metavar="RUN", help="move runs to the trash")
-    does.add_argument("--trash", action="store_true", help="list what is in the trash")
-    does.add_argument("--restore", metavar="RUN", help="bring a run back from the trash")
-    does.add_argument("--empty-trash", action="store_true", help="remove for good what is in the trash")
-    does.add_argument("--again", metavar="RUN", help="measure again, from the run's own record")
-    parser.add_argument("--untag", action="store_true", help="with --tag RUN TAG: take the tag away")
-    parser.add_argument("--yes", action="store_true", help="do not ask before deleting")
-    parser.add_argument("--model", metavar="TEXT", help="list runs whose model has this in its name or reference")
-    parser.add_argument("--pilot", metavar="NAME", help="list the results of this pilot, by its name or id")
-    parser.add_argument("--limit", type=_positive, metavar="N", help="list the newest N")
-    parser.add_argument("--json", action="store_true")
 
 
 def runs(options: argparse.Namespace) -> int:
@@ -58,8 +30,8 @@ def runs(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from core.console import runs_table
     from core.report.labels import with_text_marks
+    from core.terminal.tables import runs_table
     from core.warehouse import queries
 
     warehouse = existing_warehouse(options)
@@ -83,7 +55,7 @@ def filtered(found, warehouse, model: str | None = None, tag: str | None = None,
     """The rows of `queries.runs` whose model has this text in its name, that have this tag, and are of this pilot."""
     import polars as pl
 
-    from core.pilots import chosen_pilot
+    from core.pilots.registration import chosen_pilot
     from core.warehouse import queries
 
     if model:
@@ -100,7 +72,7 @@ def filtered(found, warehouse, model: str | None = None, tag: str | None = None,
 
 def _show(options: argparse.Namespace) -> int:
     from core.analysis.controls import with_controls
-    from core.console import run_details
+    from core.terminal.tables import run_details
     from core.warehouse import queries
     from core.warehouse.provenance import records
 
@@ -121,9 +93,9 @@ def _show(options: argparse.Namespace) -> int:
 
 def _diff(options: argparse.Namespace) -> int:
     from core.analysis.differences import comparability, differences
-    from core.console import difference
     from core.report.provenance_words import comparison
     from core.report.side_by_side import agreeing, differing, results
+    from core.terminal.tables import difference
     from core.warehouse import queries
     from core.warehouse.provenance import records
 
@@ -178,7 +150,7 @@ def _annotate(options: argparse.Namespace, start: str, change) -> int:
 
 
 def _delete(options: argparse.Namespace) -> int:
-    from core.runs.deleting import delete
+    from core.runs.deletion import delete
     from core.warehouse import queries
 
     warehouse = existing_warehouse(options)
@@ -197,7 +169,7 @@ def _delete(options: argparse.Namespace) -> int:
 
 
 def _trash(options: argparse.Namespace) -> int:
-    from core.console import trash_table
+    from core.terminal.tables import trash_table
     from core.warehouse import trash
 
     found = trash.trashed(existing_warehouse(options))
@@ -234,8 +206,8 @@ def _empty_trash(options: argparse.Namespace) -> int:
 
 
 def _again(options: argparse.Namespace) -> int:
-    from core.runs.again import repetition
-    from core.verbs.measuring import measure_all
+    from core.commands.measure import measure_all
+    from core.runs.rerun import repetition
     from core.warehouse.provenance import records
 
     warehouse = existing_warehouse(options)

@@ -8,22 +8,23 @@ warehouse.
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from core.analysis.shape import summarise
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.records import Profile, Progress, ProgressCallback, RunConfig
-from core.runs.jobs import Job, Standing, fail, finish, held, remove, submit
-from core.runs.known import Control, look_up
-from core.runs.reporting import Reporter, log, logged
-from core.runs.settling import sweep, take_in_finished
-from core.runs.turns import turn
+from core.records import Profile, Progress, ProgressCallback, Protocol, RunConfig
+from core.runs.jobs import Job, JobStatus, fail, finish, held, remove, submit
+from core.runs.progress import Reporter, log, logged
+from core.runs.queue import turn
+from core.runs.recovery import sweep, take_in_finished
 from core.warehouse import parcels
 from core.warehouse.parcel_format import is_parcel
-from core.warehouse.profiles import read_finished
+from core.warehouse.profiles import draws, find_same, read_finished, read_profile
 from core.warehouse.store import Warehouse
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -109,7 +110,7 @@ def _forecast(job: Job, warehouse: Warehouse, expected: Expected) -> Mapping[str
 
 def _run(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> Finished:
     if is_parcel(warehouse.parcels / job.job_id):  # finished by an earlier process
-        return outcome(Standing(job, "finished", result={"run_id": job.job_id}), warehouse)
+        return outcome(JobStatus(job, "finished", result={"run_id": job.job_id}), warehouse)
     planned, first, same = look_up(job, warehouse)
     if same:
         controls = [one.known for one in planned if one.known]
@@ -121,7 +122,7 @@ def _run(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> Finished
     return Finished(job.job_id, profile, waits, tuple(controls), tuple(failed.values()))
 
 
-def outcome(standing: Standing, warehouse: Warehouse) -> Finished:
+def outcome(standing: JobStatus, warehouse: Warehouse) -> Finished:
     """What a job that ended in another process has brought; raises KeyError where its run is no longer there."""
     told = standing.result
     profile = read_finished(warehouse, told["run_id"])
@@ -242,3 +243,79 @@ def _against_first_draw(profile: Profile, first: Profile | None) -> Profile:
 
     check = second_draw(first, replace(profile, summaries=summarise(profile))) if first else None
     return replace(profile, checks=[*profile.checks, check]) if check else profile
+
+
+@dataclass(frozen=True)
+class Control:
+    """One control pass of a measurement."""
+
+    name: str
+    label: str
+    seed: int
+    run_id: str
+    known: Profile | None
+    """None where the warehouse does not have it."""
+
+
+def look_up(job: Job, warehouse: Warehouse) -> tuple[list[Control], Profile | None, Profile | None]:
+    """All that the warehouse has for this measurement.
+
+    Its control passes; the first run on another draw of the text; and this very run, where it shall not be measured
+    again. Raises EstimateError for further estimators that cannot be asked for.
+
+    Asked before the first pass: a warehouse that is locked between two passes must not end hours of measuring. Listed
+    are the passes of the protocol, and whatever else the warehouse has.
+    """
+    from core.geometry.costs import require_further
+    from core.measure.identity import identify
+    from core.measure.protocol import find_protocol
+    from core.preflight.passes import control_passes
+
+    config = job.config
+    protocol = find_protocol(config.protocol)
+    require_further(config.estimators, protocol.name, protocol.clouds)
+    identity = identify(config)
+    same = asdict(identity)
+    planned = [
+        Control(
+            one.name,
+            one.label,
+            one.seed,
+            job.control_ids[one.position],
+            read_profile(warehouse, one.run_id) if one.run_id else None,
+        )
+        for one in control_passes(config, protocol, identity, warehouse)
+    ]
+    again = None if job.again else _same_run(config, protocol, same, warehouse)
+    of_text = {name: same[name] for name in ("model_id", "corpus_id", "dtype", "stack")}
+    runs = [(run_id, seed) for run_id, seed, digest in draws(warehouse, **of_text) if digest == protocol.hash(seed)]
+    first, first_seed = runs[0] if runs else (None, None)
+    # Measured again, the first draw is still the first.
+    return planned, read_profile(warehouse, first) if first and first_seed != config.seed else None, again
+
+
+def _same_run(config: RunConfig, protocol: Protocol, same: dict[str, str], warehouse: Warehouse) -> Profile | None:
+    """The newest run of this model and text that holds all that is asked for."""
+    for run_id, stored in find_same(warehouse, **same):
+        told = json.loads(stored)
+        if _covers(told["run"], asdict(config)) and _protocol_covers(told["protocol"], asdict(protocol)):
+            return read_profile(warehouse, run_id)
+    return None
+
+
+def _covers(run: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Whether a run was asked for no less; words depend on the companions."""
+    return (
+        {*run["companions"]} == {*asked["companions"]}
+        and {*run["estimators"]} >= {*asked["estimators"]}
+        and run["keep_tokens"] >= asked["keep_tokens"]
+        and run["controls"] >= asked["controls"]
+    )
+
+
+def _protocol_covers(run: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Whether a protocol of the same hash runs no less besides what is compared."""
+    numbers = ("n_surrogates", "n_random_models")
+    return all(run[name] >= asked[name] for name in numbers) and all(
+        {*run[name]} >= {*asked[name]} for name in ("passes", "more_estimators")
+    )

@@ -1,7 +1,8 @@
-"""Start the app's server on this machine and bring the reader to it."""
+"""Verbs that open the app: demo and app. The server runs on this machine, and the browser is brought to it."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import signal
@@ -13,11 +14,44 @@ import urllib.request
 import webbrowser
 from pathlib import Path
 
+from core.commands.context import chosen_warehouse, take_in
+from core.commands.measure import measure_all, together
 from core.errors import InputError, ResourceError, WorkdimError
+from core.records import RunConfig
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60
 """Seconds to wait for the server's first answer: a cold disk makes the first import slow."""
+
+
+def demo(options: argparse.Namespace) -> int:
+    from core.measure.protocol import find_protocol
+    from core.runs.requests import demo_models
+    from core.warehouse import queries
+
+    warehouse = chosen_warehouse(options)
+    asked = RunConfig("")
+    wanted = {
+        "protocol_hash": find_protocol(asked.protocol).hash(asked.seed),
+        "corpus_name": asked.corpus,
+        "dtype": asked.dtype,
+        "pass": "text",
+    }
+    take_in(warehouse)
+    known = set(queries.runs(warehouse).filter(**wanted)["reference"])
+    models = demo_models()
+    for model in models:
+        if model in known:
+            print(f"{model} is measured already.")
+    configs = [config for config in together(asked, models) if config.model not in known]
+    code = measure_all(configs, warehouse)
+    if code or options.no_app:
+        return code
+    return app(options)
+
+
+def app(options: argparse.Namespace) -> int:
+    return serve(chosen_warehouse(options).path, options.port)
 
 
 def serve(warehouse: Path, port: int) -> int:

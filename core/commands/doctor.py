@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from core.commands.context import chosen_warehouse
 from core.errors import ResourceError
-from core.verbs.chosen import chosen_warehouse
-from core.verbs.instrument import check_again
 
 LEAST_DISK = 2e9
 """Bytes: the demo models, hidden states of one measurement, and its results."""
@@ -56,9 +55,9 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def _program(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
-    from core.instrument import references
     from core.measure.machine import unmet_requirements
     from core.measure.provenance import code_version, library_versions
+    from core.runs.reference_check import references
 
     facts["Workdim"] = code_version()
     facts["Python"] = f"{platform.python_version()} at {sys.executable}"
@@ -118,8 +117,8 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
 
 def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     """What is stored, looked at without changing it: on a copy, so that nobody waits for it."""
+    from core.commands.backup import bar
     from core.measure.machine import folder_bytes
-    from core.verbs.keeping import bar
     from core.warehouse.health import look_at
     from core.warehouse.integrity import PATIENCE, examine
     from core.warehouse.moving import trash_folder
@@ -214,3 +213,32 @@ def _is_writable(folder: Path) -> bool:
             return True
     except OSError:
         return False
+
+
+def check_again(options: argparse.Namespace) -> int:
+    """Exit code 1 where the shipped profile is not measured again."""
+    from core.runs.reference_check import MODEL, check_instrument
+    from core.terminal.tables import ProgressBar
+
+    with ProgressBar(MODEL) as bar:
+        found = check_instrument(bar.report)
+    rows = found.values.to_dicts()
+    if options.json:
+        print(json.dumps({"is_right": found.is_right, "n_missing": found.n_missing, "values": rows}, indent=1))
+        return 0 if found.is_right else 1
+    print(f"{'quantity':<32}{'values':>7}{'largest deviation':>20}{'tolerance':>11}   where")
+    for row in rows:
+        mark = "" if row["within"] else "  OUTSIDE"
+        print(
+            f"{row['quantity']:<32}{row['n_values']:>7}{row['largest_deviation']:>19.3%} {row['tolerance']:>10.1%}"
+            f"   layer {row['layer']}, {row['cloud']}{mark}"
+        )
+    if found.n_missing:
+        print(f"{found.n_missing} values of the reference were not measured.")
+    print(
+        "This installation measures what the shipped profile says, within its tolerances."
+        if found.is_right
+        else "This installation does NOT measure what the shipped profile says: do not compare its numbers with "
+        "those of others."
+    )
+    return 0 if found.is_right else 1

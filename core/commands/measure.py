@@ -1,21 +1,20 @@
-"""Verbs that measure: measure, demo, calibrate; and app, which shows what was measured."""
+"""Verbs that measure: measure, pilot and calibrate."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
+from core.commands.context import chosen_warehouse, fail, warn
+from core.commands.jobs import bring_to_end, tell_end
 from core.errors import InputError
-from core.records import bytes_of
-from core.verbs.chosen import chosen_warehouse, fail, take_in
-from core.verbs.engines import chosen_engine
-from core.verbs.jobs import bring_to_end, tell_end
+from core.records import RunConfig, bytes_of
 
 
 def measure(options: argparse.Namespace) -> int:
-    from core.records import RunConfig
-
     asked = RunConfig(
         "",
         options.corpus,
@@ -33,8 +32,7 @@ def measure(options: argparse.Namespace) -> int:
         chat=options.chat,
     )
     if options.estimate_only:
-        from core.runs.choices import side_by_side
-        from core.verbs.estimating import estimate_all
+        from core.runs.requests import side_by_side
 
         return estimate_all(side_by_side(asked, options.models), chosen_warehouse(options), options.json)
     if options.json:
@@ -71,7 +69,7 @@ def together(asked, models: Sequence[str]):
     if len(set(models)) < 2:
         return [replace(asked, model=model) for model in models]
     from core.measure.identity import with_tokenizer
-    from core.runs.choices import side_by_side
+    from core.runs.requests import side_by_side
 
     readable = with_tokenizer(list(dict.fromkeys(models)))
     return [
@@ -85,9 +83,9 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
 
     `as_one`: each request for itself, without the further draws and texts that its protocol has.
     """
+    from core.runs.execution import parts_of
     from core.runs.jobs import submit
-    from core.runs.measuring import parts_of
-    from core.runs.settling import sweep
+    from core.runs.recovery import sweep
 
     warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
     sweep(warehouse)
@@ -104,10 +102,10 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
 
 def measure_at_once(configs, warehouse, again: bool, engine) -> int:
     """Give all to an engine that has room for many; each is told as it ends."""
-    from core.console import ProgressBar
+    from core.runs.execution import parts_of
     from core.runs.jobs import submit
-    from core.runs.measuring import parts_of
-    from core.runs.settling import sweep
+    from core.runs.recovery import sweep
+    from core.terminal.tables import ProgressBar
 
     warehouse.prepare()
     sweep(warehouse)
@@ -127,9 +125,9 @@ def measure_at_once(configs, warehouse, again: bool, engine) -> int:
 
 
 def calibrate(options: argparse.Namespace) -> int:
-    from core.console import ProgressBar
     from core.geometry import calibration
     from core.records import Progress
+    from core.terminal.tables import ProgressBar
 
     path = options.out or calibration.TABLE
     if not path.parent.is_dir():
@@ -141,34 +139,86 @@ def calibrate(options: argparse.Namespace) -> int:
     return 0
 
 
-def demo(options: argparse.Namespace) -> int:
-    from core.measure.protocol import find_protocol
-    from core.records import RunConfig
-    from core.runs.choices import demo_models
-    from core.warehouse import queries
+def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
+    """One card for each measurement that the requests stand for; exit code 2 where one of them is refused."""
+    from core.preflight.card import estimate
+    from core.report.card import card_lines
+    from core.runs.execution import parts_of
+
+    cards = [estimate(part, warehouse) for asked in configs for part in parts_of(asked)]
+    if as_json:
+        print(json.dumps([asdict(card) for card in cards], indent=1))
+    else:
+        print("\n\n".join("\n".join(card_lines(card)) for card in cards))
+    return 2 if any(card.refusals for card in cards) else 0
+
+
+def chosen_engine(options: argparse.Namespace, warehouse):
+    """As core.runs.pilot_jobs.Engine. Raises InputError where arguments do not go together, or there is no Ray."""
+    if options.engine == "ray":
+        from core.runs.ray import engine
+        from core.runs.ray.cluster import require
+
+        require(options.address)  # before anything is submitted
+        return lambda jobs, told: engine.run_all(jobs, warehouse, options.address, told)
+    if options.address:
+        raise InputError("--address is that of a Ray cluster: add --engine ray, or leave it out.")
+    from core.runs import processes
+    from core.runs.queue import at_once
+
+    return lambda jobs, told: processes.run_all(jobs, warehouse, at_once(), told)
+
+
+def pilot(options: argparse.Namespace) -> int:
+    """Exit code 2 where a request was not met; the others are measured all the same."""
+    from core.runs.pilot_jobs import all_parts, run_pilot
+    from core.terminal.tables import ProgressBar
 
     warehouse = chosen_warehouse(options)
-    asked = RunConfig("")
-    wanted = {
-        "protocol_hash": find_protocol(asked.protocol).hash(asked.seed),
-        "corpus_name": asked.corpus,
-        "dtype": asked.dtype,
-        "pass": "text",
-    }
-    take_in(warehouse)
-    known = set(queries.runs(warehouse).filter(**wanted)["reference"])
-    models = demo_models()
-    for model in models:
-        if model in known:
-            print(f"{model} is measured already.")
-    configs = [config for config in together(asked, models) if config.model not in known]
-    code = measure_all(configs, warehouse)
-    if code or options.no_app:
-        return code
-    return app(options)
+    asked = _asked(options.pilot, warehouse)
+    if options.estimate_only:
+        from core.pilots.registration import requests
+
+        return estimate_all(requests(asked), warehouse, options.json)
+    n_requests = len(all_parts(asked))
+    print(f"Pilot {asked.name} ({asked.pilot_id}): {n_requests} measurements", flush=True)
+    failed, begun = [], set()
+
+    def told(at) -> None:
+        name = f"{at.job.config.model} on {at.job.config.corpus}"
+        if at.state == "running" and name not in begun:  # where the output is no terminal, all that is seen of it
+            begun.add(name)
+            bar.clear()
+            print(f"  {name}: begun", flush=True)
+        bar.name(at.job.config.model)
+        if at.progress:
+            bar.report(at.progress)
+
+    with ProgressBar(asked.name) as bar:
+        for one in run_pilot(asked, warehouse, chosen_engine(options, warehouse), told):
+            bar.clear()
+            name = f"{one.config.model} on {one.config.corpus}"
+            if one.state == "finished":
+                print(f"  {name}: run {one.run_id}" + (" (was there already)" if one.was_known else ""), flush=True)
+            else:
+                failed.append(name)
+                warn(f"{name}: {one.state}. {one.reason}".rstrip())
+            for note in one.notes:
+                warn(f"{name}: {note}")
+    if failed:
+        warn(f"Not met: {len(failed)} of {n_requests}: {'; '.join(failed)}. The same command tries again.")
+    print(f"python -m core slides --pilot {asked.pilot_id} --out FILE.pptx   writes its slides")
+    return 2 if failed else 0
 
 
-def app(options: argparse.Namespace) -> int:
-    from core.launch import serve
+def _asked(written: str, warehouse):
+    """The pilot of a file, or one that is registered, by its name or id."""
+    from core.pilots.pilot_file import read_pilot
+    from core.pilots.registration import chosen_pilot
+    from core.runs.requests import protocols, texts
+    from core.warehouse import queries
+    from core.warehouse.store import is_there
 
-    return serve(chosen_warehouse(options).path, options.port)
+    if written.endswith(".toml") or not is_there(warehouse.path):
+        return read_pilot(Path(written), protocols(), texts())
+    return chosen_pilot(queries.pilots(warehouse).to_dicts(), written).pilot

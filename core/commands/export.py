@@ -1,40 +1,43 @@
-"""Verbs that take finished measurements into the warehouse, or make slides of them: ingest, slides."""
+"""Verbs that write runs for others: export, and slides."""
 
 from __future__ import annotations
 
 import argparse
 import os
 
+from core.commands.context import existing_warehouse, number_of_runs, one_run
+from core.commands.runs import filtered
 from core.errors import InputError
-from core.verbs.chosen import chosen_warehouse, existing_warehouse, one_run, warn
 
 LONG_DECK = 6
 """Runs on text beyond which a deck that nobody chose is too long to present."""
 
 
-def ingest(options: argparse.Namespace) -> int:
-    from core.instrument import references
-    from core.runs.settling import sweep
-    from core.verbs.keeping import bar
-    from core.warehouse import parcels, rebuilding, trash
+def export(options: argparse.Namespace) -> int:
+    """Chosen runs take the control runs along that they were judged with."""
+    import polars as pl
 
-    warehouse = chosen_warehouse(options)
-    if options.reference:
-        shipped = list(references())
-        if not shipped:
-            raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
-        new = sum(parcels.take_copy(warehouse, folder) for folder in shipped)
-        print(f"{new} of {len(shipped)} reference profiles were taken in; they carry the tag 'reference'.")
-    elif options.rebuild:
-        trash.finish_deletions(warehouse)  # rows that a killed process left are no runs without a parcel
-        with bar("reading parcels") as progress:
-            taken = rebuilding.rebuild(warehouse, warn, progress)
-        print(f"The warehouse was made anew from {len(taken)} parcels.")
-    else:
-        waiting = len(parcels.waiting_parcels(warehouse))
-        sweep(warehouse)
-        rebuilding.mend(warehouse)
-        print(f"{waiting - len(parcels.waiting_parcels(warehouse))} waiting parcels were taken in.")
+    from core.analysis.controls import with_controls
+    from core.warehouse import queries
+    from core.warehouse.exchange import export
+
+    warehouse = existing_warehouse(options)
+    known = queries.runs(warehouse)
+    found = known
+    if options.chosen:
+        ids = [one_run(known["run_id"], start) for start in options.chosen]
+        found = found.filter(pl.col("run_id").is_in(ids))
+    found = filtered(found, warehouse, model=options.model, tag=options.tag, pilot=options.pilot)
+    taken = with_controls(found, known) if found.height < known.height else found
+    asked = {name: getattr(options, name) for name in ("chosen", "model", "tag", "pilot", "format")}
+    done = export(
+        warehouse,
+        sorted(taken["run_id"]),
+        options.out,
+        options.format,
+        {name: value for name, value in asked.items() if value},
+    )
+    print(f"{done.path}: {number_of_runs(done.n_runs)}, control runs included, {done.n_bytes / 1e6:.1f} MB")
     return 0
 
 
@@ -43,7 +46,7 @@ def slides(options: argparse.Namespace) -> int:
 
     from core.analysis.controls import with_controls
     from core.analysis.ranking import newest
-    from core.pilots import chosen_pilot
+    from core.pilots.registration import chosen_pilot
     from core.report.slides import deck
     from core.warehouse import queries
 

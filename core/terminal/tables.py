@@ -127,7 +127,7 @@ def trash_table(found: Sequence[Any]) -> str:
 
 
 def jobs_table(standings: Sequence[Any], now: float) -> str:
-    """Jobs (core.runs.jobs.Standing), oldest first: where each stands, how long it will take, what to do about it."""
+    """Jobs (core.runs.jobs.JobStatus), oldest first: where each stands, how long it will take, what to do about it."""
     rows = []
     for at in standings:
         asked = at.job.config

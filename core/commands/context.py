@@ -40,7 +40,7 @@ def existing_warehouse(options: argparse.Namespace):
 
 def take_in(warehouse) -> None:
     """What has waited since it was measured is there to be read; a line says why something goes on waiting."""
-    from core.runs.settling import sweep_to_read
+    from core.runs.recovery import sweep_to_read
 
     for reason in sweep_to_read(warehouse):
         warn(reason)

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, unknown_name
-from core.pilots import USE_CLASSES, Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
+from core.pilots.registration import USE_CLASSES, Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.records import bytes_of
 
 TOP = (
