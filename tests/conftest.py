@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import pytest
 
-from core.cli import main
+from core.commands.main import main
 from core.warehouse.store import Warehouse
 from tests import portions
 
