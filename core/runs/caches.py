@@ -22,7 +22,6 @@ from core.runs.jobs import job_folders
 from core.runs.locks import is_held, lock_of, release
 from core.warehouse import trash
 from core.warehouse.moving import trash_folder
-from core.warehouse.sandbox_copy import COPIES
 from core.warehouse.store import Warehouse, folders_in, wal
 
 
@@ -77,7 +76,7 @@ def caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
             "copies",
             "copies of the warehouse for typed queries",
             "copied again with the next query",
-            [beside / COPIES],
+            [warehouse.query_copies],
             True,
             "",
         ),

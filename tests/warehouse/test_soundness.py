@@ -9,7 +9,7 @@ import pytest
 
 from core import cli
 from core.measure import index, machine
-from core.scores.reading import template
+from core.scores.reader import template
 from core.warehouse import parcels, pilots
 from core.warehouse.store import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
