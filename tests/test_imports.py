@@ -24,12 +24,26 @@ MAY_IMPORT = {
     "exports": set(),
     "scores": {"errors", "records", "tables"},
     "geometry": {"errors", "records", "tables"},
-    "measure": {"errors", "records", "tables", "geometry"},
+    "models": {"errors", "records", "tables", "geometry"},
+    "texts": {"errors", "records", "tables", "geometry"},
+    "measure": {"errors", "records", "tables", "geometry", "models", "texts"},
     "warehouse": {"errors", "records", "tables", "pilots", "scores", "exports"},
     "analysis": {"errors", "records", "tables", "pilots"},
     "report": {"errors", "exports", "records", "tables", "pilots", "scores", "analysis", "locale"},
-    "preflight": {"errors", "records", "tables", "geometry", "measure", "analysis", "warehouse"},
-    "runs": {"errors", "records", "tables", "geometry", "measure", "analysis", "warehouse", "preflight", "pilots"},
+    "forecast": {"errors", "records", "tables", "geometry", "models", "texts", "measure", "analysis", "warehouse"},
+    "runs": {
+        "errors",
+        "records",
+        "tables",
+        "geometry",
+        "models",
+        "texts",
+        "measure",
+        "analysis",
+        "warehouse",
+        "forecast",
+        "pilots",
+    },
     "ui": {
         "errors",
         "exports",
@@ -53,7 +67,12 @@ MAY_IMPORT = {
 }
 # Lazily, where a verb needs it.
 MAY_IMPORT["cli"] = MAY_IMPORT["verbs"] = (set(MAY_IMPORT) | {"verbs"}) - {"pages", "app", "__main__"}
-ONLY_IN = {"duckdb": {"warehouse"}, "transformers": {"measure"}, "streamlit": {"ui", "pages", "app"}, "ray": {"runs"}}
+ONLY_IN = {
+    "duckdb": {"warehouse"},
+    "transformers": {"models", "forecast"},
+    "streamlit": {"ui", "pages", "app"},
+    "ray": {"runs"},
+}
 HEAVY = ("torch", "transformers", "skdim", "ray")
 
 

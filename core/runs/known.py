@@ -33,10 +33,10 @@ def look_up(job: Job, warehouse: Warehouse) -> tuple[list[Control], Profile | No
     Asked before the first pass: a warehouse that is locked between two passes must not end hours of measuring. Listed
     are the passes of the protocol, and whatever else the warehouse has.
     """
+    from core.forecast.existing_runs import control_passes
     from core.geometry.costs import require_further
     from core.measure.identity import identify
     from core.measure.protocol import find_protocol
-    from core.preflight.passes import control_passes
 
     config = job.config
     protocol = find_protocol(config.protocol)

@@ -215,8 +215,8 @@ def _measure_pass(
 
 def _measured(config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback) -> Profile:
     """Raises ResourceError where memory runs out at a place that knows no way round: the next model may still fit."""
-    from core.measure.models import is_out_of_memory  # torch: only where something is measured
     from core.measure.profile import measure_profile
+    from core.models.model import is_out_of_memory  # torch: only where something is measured
 
     try:
         return measure_profile(config, run_id, scratch, progress)

@@ -11,7 +11,7 @@ from core.records import RunConfig
 
 def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
     """One card for each measurement that the requests stand for; exit code 2 where one of them is refused."""
-    from core.preflight.card import estimate
+    from core.forecast.preflight_card import estimate
     from core.report.card import card_lines
     from core.runs.measuring import parts_of
 

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from core import cli
-from core.measure import machine
+from core.models import machine
 from core.verbs import doctor
 from core.warehouse import mirror, parcels
 from core.warehouse.integrity import examine
