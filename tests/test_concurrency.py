@@ -15,7 +15,7 @@ from statistics import median
 
 import pytest
 
-from core.launch import free_port
+from core.commands.app import free_port
 from core.warehouse import parcels, queries
 from core.warehouse.store import Warehouse
 from tests.browser.test_app import BROWSERS, wait_for_port

@@ -15,15 +15,15 @@ import torch
 from filelock import FileLock
 
 from core.analysis.shape import summarise
+from core.commands.measure import measure_all
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
 from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
-from core.runs import local
+from core.runs import processes
+from core.runs.execution import measure
 from core.runs.jobs import new_run_id
-from core.runs.measuring import measure
-from core.runs.settling import sweep, sweep_to_read
+from core.runs.recovery import sweep, sweep_to_read
 from core.tables import TABLES
-from core.verbs.measuring import measure_all
 from core.warehouse import parcels, queries
 from core.warehouse.profiles import read_profile
 from core.warehouse.store import Warehouse
@@ -40,7 +40,7 @@ def quiet(step):
 def config(tiny_llama, monkeypatch):
     """A request that is measured in a second, here and in the processes of jobs."""
     monkeypatch.setitem(PROTOCOLS, "small", SMALL)
-    monkeypatch.setattr(local, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
+    monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
     return RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
 
 

@@ -19,10 +19,9 @@ import polars as pl
 
 from core.errors import ResourceError, WarehouseError
 from core.records import Profile
-from core.tables import TABLES, TokenResultRow
+from core.tables import TABLES, Table, TokenResultRow, frame
 from core.warehouse import annotation
 from core.warehouse.durable import write_through
-from core.warehouse.frames import frame, optional_columns, schema
 from core.warehouse.parcel_keys import check_keys
 from core.warehouse.store import make_folder
 
@@ -73,7 +72,7 @@ def write_parcel(folder: Path, profile: Profile) -> None:
         files = {}
         for table, attribute in _MANY.items():
             content = io.BytesIO()
-            frame(getattr(profile, attribute), TABLES[table]).write_parquet(content, compression="zstd")
+            TABLES[table].frame(getattr(profile, attribute)).write_parquet(content, compression="zstd")
             files[table] = hashlib.sha256(content.getvalue()).hexdigest()
             write_through(folder / f"{table}.parquet", content.getvalue())
         if profile.tokens:  # on request only, and never ingested: it follows single tokens through a text
@@ -81,7 +80,7 @@ def write_parcel(folder: Path, profile: Profile) -> None:
             frame(profile.tokens, TokenResultRow).write_parquet(content, compression="zstd")
             files["tokens"] = hashlib.sha256(content.getvalue()).hexdigest()
             write_through(folder / "tokens.parquet", content.getvalue())
-        rows = {key: frame([getattr(profile, key)], TABLES[table]).row(0, named=True) for table, key in _SINGLE.items()}
+        rows = {key: TABLES[table].frame([getattr(profile, key)]).row(0, named=True) for table, key in _SINGLE.items()}
         text = json.dumps({"format": FORMAT, **rows, "files": files}, indent=1, ensure_ascii=False, default=_iso)
         write_through(folder / RUN_FILE, text.encode())
     except OSError as error:
@@ -114,21 +113,21 @@ def is_parcel(folder: Path) -> bool:
     return (folder / RUN_FILE).is_file()
 
 
-def _filled(values: dict[str, Any], row_class: type, older: bool) -> dict[str, Any]:
+def _filled(values: dict[str, Any], table: Table, older: bool) -> dict[str, Any]:
     """An older parcel lacks columns that were added since: they are NULL."""
-    missing = optional_columns(row_class) - values.keys() if older else set()
-    return {name: values.get(name) for name in schema(row_class)} if missing else values
+    missing = table.optional - values.keys() if older else set()
+    return {name: values.get(name) for name in table.names} if missing else values
 
 
-def _single(values: dict[str, Any], row_class: type) -> pl.DataFrame:
-    types = schema(row_class)
+def _single(values: dict[str, Any], table: Table) -> pl.DataFrame:
+    types = table.schema
     if values.keys() != types.keys():
-        raise ValueError(f"{RUN_FILE} has other columns than {row_class.__name__}")
+        raise ValueError(f"{RUN_FILE} has other columns than {table.row.__name__}")
     parsed = {
         name: datetime.fromisoformat(value) if types[name] == pl.Datetime("us") and value is not None else value
         for name, value in values.items()
     }
-    return _complete(pl.DataFrame([parsed], schema=types), row_class, RUN_FILE)
+    return _complete(pl.DataFrame([parsed], schema=types), table, RUN_FILE)
 
 
 def _many(file: Path, sha256: str, table: str, older: bool) -> pl.DataFrame:
@@ -137,18 +136,17 @@ def _many(file: Path, sha256: str, table: str, older: bool) -> pl.DataFrame:
         raise ValueError(f"{file.name} has changed since it was written")
     rows = pl.read_parquet(io.BytesIO(content))
     if older:
-        types = schema(TABLES[table])
-        added = [name for name in types if name not in rows.columns and name in optional_columns(TABLES[table])]
+        types = TABLES[table].schema
+        added = [name for name in types if name not in rows.columns and name in TABLES[table].optional]
         rows = rows.with_columns(pl.lit(None, types[name]).alias(name) for name in added)
-    if rows.schema != schema(TABLES[table]):
+    if rows.schema != TABLES[table].schema:
         raise ValueError(f"{file.name} has other columns than {table}")
     return _complete(rows, TABLES[table], file.name)
 
 
-def _complete(rows: pl.DataFrame, row_class: type, file_name: str) -> pl.DataFrame:
+def _complete(rows: pl.DataFrame, table: Table, file_name: str) -> pl.DataFrame:
     """The rows, if no value is missing that the table must have."""
-    optional = optional_columns(row_class)
-    missing = [name for name in rows.columns if name not in optional and rows[name].null_count()]
+    missing = [name for name in rows.columns if name not in table.optional and rows[name].null_count()]
     if missing:
         raise ValueError(f"{file_name} lacks values of {', '.join(missing)}")
     return rows

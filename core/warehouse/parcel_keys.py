@@ -11,14 +11,15 @@ from pathlib import Path
 import polars as pl
 
 from core.errors import WarehouseError
-from core.tables.keys import KEYS, LAYER_COLUMNS
+from core.tables import LONG_TABLES, TABLES
 
 
 def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
     """Raises WarehouseError, one line, where the rows are not those of one run, one model and one corpus, each once."""
     _check_one_run(folder, tables)
     n_layers = tables["models"]["n_layers"][0]
-    for table, columns in LAYER_COLUMNS.items():
+    for table in LONG_TABLES:
+        columns = TABLES[table].layer_columns
         layers = tables[table].select(lowest=pl.min_horizontal(columns).min(), highest=pl.max_horizontal(columns).max())
         lowest, highest = layers.row(0)
         if lowest is not None and (lowest < 0 or highest > n_layers):
@@ -26,8 +27,8 @@ def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
                 f"The parcel {folder} has a row of layer {lowest if lowest < 0 else highest} in {table}, and its model "
                 f"has {n_layers} blocks; it was left where it is."
             )
-    for table, key in KEYS.items():
-        keys = tables[table].select(key)
+    for table in LONG_TABLES:
+        keys = tables[table].select(TABLES[table].key)
         if keys.n_unique() != keys.height:
             twice = keys.filter(keys.is_duplicated()).row(0, named=True)
             named = ", ".join(f"{name} {value}" for name, value in list(twice.items())[1:] if value is not None)
@@ -39,7 +40,7 @@ def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
 def _check_one_run(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
     run = tables["runs"].row(0, named=True)
     model, corpus = tables["models"]["model_id"][0], tables["corpora"]["corpus_id"][0]
-    strangers = [table for table in KEYS if (tables[table]["run_id"] != run["run_id"]).any()]
+    strangers = [table for table in LONG_TABLES if (tables[table]["run_id"] != run["run_id"]).any()]
     if strangers or run["model_id"] != model or run["corpus_id"] != corpus or run["run_id"] != folder.name:
         where = ", ".join(strangers) or "run.json"
         raise WarehouseError(f"The parcel {folder} mixes several runs, models or corpora ({where}); it was left there.")

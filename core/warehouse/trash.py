@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.tables import TABLES, columns
+from core.tables import LONG_TABLES
 from core.warehouse import parcels
 from core.warehouse.care import whole_parcel
 from core.warehouse.copying import workplace
@@ -31,7 +31,7 @@ from core.warehouse.parcel_format import RUN_FILE, is_parcel, read_parcel
 from core.warehouse.pilots import add_runs
 from core.warehouse.store import Warehouse, folders_in, is_there, make_folder
 
-OF_RUNS = [table for table, row in TABLES.items() if "run_id" in columns(row)]
+OF_RUNS = ["runs", *LONG_TABLES]
 """Tables whose rows belong to one run."""
 _USERS = """
     SELECT run_id, unnest(control_run_ids) AS used FROM run_summaries JOIN runs USING (run_id)

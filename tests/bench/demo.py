@@ -20,8 +20,8 @@ from core.models.memory import largest_batch
 from core.models.model import open_model
 from core.models.sources import find_weights
 from core.records import RunConfig
-from core.runs.choices import demo_models
-from core.runs.measuring import measure
+from core.runs.execution import measure
+from core.runs.requests import demo_models
 from core.texts.corpora import open_corpus
 from core.texts.sample import draw_sample
 from core.warehouse.store import Warehouse

@@ -21,8 +21,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from core.instrument import references
 from core.records import Profile
+from core.runs.reference_check import references
 from core.warehouse import parcels, queries, sandbox
 from core.warehouse.parcel_format import PROFILE_FIELDS
 from core.warehouse.profiles import read_profile

@@ -20,9 +20,8 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from core.instrument import references
+from core.runs.reference_check import references
 from core.tables import TABLES
-from core.warehouse.frames import schema
 from core.warehouse.parcel_format import MANY_TABLES, read_parcel
 from core.warehouse.parcels import STORED_ORDER
 from core.warehouse.store import Warehouse, make_folder
@@ -193,7 +192,7 @@ def _numbered(templates: Iterable[Template], table: str) -> pl.DataFrame:
 
 
 def _many_sql(table: str) -> str:
-    told = ", ".join(f"{_noisy(name, str(kind))} AS {name}" for name, kind in schema(TABLES[table]).items())
+    told = ", ".join(f"{_noisy(name, str(kind))} AS {name}" for name, kind in TABLES[table].schema.items())
     return f"""
         INSERT INTO {table} BY NAME SELECT {told}
         FROM (SELECT *, 1 + {_NOISE} * (random() - 0.5) AS factor FROM made_runs JOIN like_rows USING (template))

@@ -14,7 +14,7 @@ from core.models.model import read_blueprint
 from core.models.sources import find_weights
 from core.records import RunConfig
 from core.report.card import amount, card_lines, duration
-from core.runs.measuring import measure
+from core.runs.execution import measure
 from core.warehouse import queries
 from core.warehouse.store import Warehouse
 from tests.conftest import run_core

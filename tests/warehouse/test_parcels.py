@@ -11,7 +11,6 @@ import pytest
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.tables import TABLES
 from core.warehouse import parcels
-from core.warehouse.frames import frame, schema
 from tests.profiles import make_corpus, make_model, make_profile
 
 RUN_IDS = [f"01900000-0000-7000-8000-00000000000{n}" for n in range(1, 5)]
@@ -24,11 +23,11 @@ def rows(warehouse, table):
 def test_what_goes_in_comes_out(warehouse, add_parcel):
     profile = make_profile()
     assert parcels.ingest(warehouse, add_parcel(profile))
-    assert rows(warehouse, "layer_estimates").equals(frame(profile.estimates, TABLES["layer_estimates"]))
-    assert rows(warehouse, "layer_replicates").equals(frame(profile.replicates, TABLES["layer_replicates"]))
-    assert rows(warehouse, "run_summaries").equals(frame(profile.summaries, TABLES["run_summaries"]))
-    assert rows(warehouse, "runs").equals(frame([profile.run], TABLES["runs"]))
-    assert rows(warehouse, "models").equals(frame([profile.model], TABLES["models"]))
+    assert rows(warehouse, "layer_estimates").equals(TABLES["layer_estimates"].frame(profile.estimates))
+    assert rows(warehouse, "layer_replicates").equals(TABLES["layer_replicates"].frame(profile.replicates))
+    assert rows(warehouse, "run_summaries").equals(TABLES["run_summaries"].frame(profile.summaries))
+    assert rows(warehouse, "runs").equals(TABLES["runs"].frame([profile.run]))
+    assert rows(warehouse, "models").equals(TABLES["models"].frame([profile.model]))
 
 
 def test_an_undefined_number_becomes_null(warehouse, add_parcel):
@@ -58,10 +57,10 @@ def test_an_older_parcel_that_comes_later_does_not_set_a_model_back(warehouse, a
     newer, older = make_model(tokenizer_hash="today"), make_model(tokenizer_hash="before", configuration_hash=None)
     for run_id, model in zip(RUN_IDS, (newer, older), strict=False):
         parcels.ingest(warehouse, add_parcel(make_profile(run_id, model=model)))
-    assert rows(warehouse, "models").equals(frame([newer], TABLES["models"]))
+    assert rows(warehouse, "models").equals(TABLES["models"].frame([newer]))
     other = make_model(tokenizer_hash="tomorrow", configuration_hash="new")
     parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[2], model=other)))
-    assert rows(warehouse, "models").equals(frame([other], TABLES["models"]))
+    assert rows(warehouse, "models").equals(TABLES["models"].frame([other]))
 
 
 def test_the_same_profile_gives_the_same_bytes(tmp_path):
@@ -298,4 +297,4 @@ def test_a_full_or_read_only_disk_does_not_stop_who_only_reads(warehouse, add_pa
 
 
 def test_frames_are_typed_even_without_rows():
-    assert all(frame([], row_class).schema == schema(row_class) for row_class in TABLES.values())
+    assert all(table.frame([]).schema == table.schema for table in TABLES.values())
