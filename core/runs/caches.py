@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError, unknown_name
-from core.measure.packages import cache_folder
+from core.models.packages import cache_folder
 from core.runs.jobs import job_folders
 from core.runs.locks import is_held, lock_of, release
 from core.warehouse import trash
