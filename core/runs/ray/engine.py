@@ -119,7 +119,7 @@ class _Out:
         return False
 
     def _send(self, job: Job, options: dict[str, Any]) -> None:
-        from core.measure.packages import cache_folder
+        from core.models.packages import cache_folder
 
         # A new process for each job: what one leaves in memory is not the next one's.
         task = self._ray.remote(max_retries=RETRIES, max_calls=1, **options)(work)
