@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,9 +12,9 @@ import pytest
 
 from core.cli import main
 from core.measure.protocol import PROTOCOLS
+from core.store import parcels
 from core.verbs import measuring
-from core.warehouse import parcels
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.profiles import make_corpus, make_model, make_profile
 

@@ -10,10 +10,10 @@ import pytest
 from core import cli
 from core.measure import index, machine
 from core.measure.packages import DEMO_WHEELS
+from core.store.parcels import write_parcel
 from core.verbs import doctor
 from core.warehouse.health import look_at
-from core.warehouse.parcels import write_parcel
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.profiles import make_profile
 

@@ -25,7 +25,10 @@ MAY_IMPORT = {
     "scores": {"errors", "records", "tables"},
     "geometry": {"errors", "records", "tables"},
     "measure": {"errors", "records", "tables", "geometry"},
-    "warehouse": {"errors", "records", "tables", "pilots", "scores", "exports"},
+    "paths": set(),
+    "files": {"errors"},
+    "store": {"errors", "files", "paths", "records", "tables", "pilots", "warehouse"},
+    "warehouse": {"errors", "files", "paths", "records", "tables", "pilots", "scores", "exports", "store"},
     "analysis": {"errors", "records", "tables", "pilots"},
     "report": {"errors", "exports", "records", "tables", "pilots", "scores", "analysis", "locale"},
     "preflight": {"errors", "records", "tables", "geometry", "measure", "analysis", "warehouse"},
@@ -52,6 +55,10 @@ MAY_IMPORT = {
     "__main__": {"cli"},
 }
 # Lazily, where a verb needs it.
+for _room in set(MAY_IMPORT) - {"errors", "tables", "records", "pages", "app", "locale", "__main__"}:
+    MAY_IMPORT[_room] |= {"files", "paths"} - {_room}
+for _room in ("runs", "ui", "instrument", "preflight"):
+    MAY_IMPORT[_room].add("store")
 MAY_IMPORT["cli"] = MAY_IMPORT["verbs"] = (set(MAY_IMPORT) | {"verbs"}) - {"pages", "app", "__main__"}
 ONLY_IN = {"duckdb": {"warehouse"}, "transformers": {"measure"}, "streamlit": {"ui", "pages", "app"}, "ray": {"runs"}}
 HEAVY = ("torch", "transformers", "skdim", "ray")

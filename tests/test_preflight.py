@@ -17,7 +17,7 @@ from core.records import RunConfig
 from core.report.card import amount, card_lines, duration
 from core.runs.measuring import measure
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.tiny import save_tiny_model
 

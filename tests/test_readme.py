@@ -11,7 +11,7 @@ from core.cli import _parser
 from core.measure.corpora import BUILT_IN
 from core.measure.protocol import PROTOCOLS
 from core.warehouse.sandbox import query
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT
 from tests.screens import filled_warehouse
 

@@ -35,7 +35,7 @@ from core.measure.speed import Speed, speed_of
 from core.measure.weights import Weights
 from core.preflight.known import Known, look_up
 from core.records import PassEstimate, Preflight, Protocol, RunConfig
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.preflight.card import estimate
 from core.records import RunConfig
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 
 def expected_seconds(config: RunConfig, warehouse: Warehouse) -> dict[str, float]:

@@ -19,7 +19,7 @@ from core.preflight.passes import control_passes
 from core.records import Protocol, RunConfig
 from core.tables import ModelRow
 from core.warehouse import queries
-from core.warehouse.store import Warehouse, is_there
+from core.warehouse.warehouse import Warehouse, is_there
 
 
 @dataclass(frozen=True)

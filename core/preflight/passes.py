@@ -8,7 +8,7 @@ from core.measure.identity import Identity
 from core.measure.protocol import CONTROLS
 from core.records import Protocol, RunConfig
 from core.warehouse.profiles import find_control
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 
 @dataclass(frozen=True)

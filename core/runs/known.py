@@ -9,7 +9,7 @@ from typing import Any
 from core.records import Profile, Protocol, RunConfig
 from core.runs.jobs import Job
 from core.warehouse.profiles import draws, find_same, read_profile
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 
 @dataclass(frozen=True)

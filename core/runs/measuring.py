@@ -21,10 +21,11 @@ from core.runs.known import Control, look_up
 from core.runs.reporting import Reporter, log, logged
 from core.runs.settling import sweep, take_in_finished
 from core.runs.turns import turn
-from core.warehouse import parcels
-from core.warehouse.parcel_format import is_parcel
+from core.store import parcels
+from core.store.parcels import is_parcel
+from core.warehouse import ingest
 from core.warehouse.profiles import read_finished
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 Expected = Callable[[RunConfig, Warehouse], Mapping[str, float]]
@@ -204,10 +205,10 @@ def _measure_pass(
     profile = _against_first_draw(profile, first)
     profile = replace(profile, summaries=summarise(profile, controls, failed))
     parcels.write_parcel(job.folder / run_id, profile)
-    folder = parcels.finish(warehouse, job.folder / run_id)
+    folder = parcels.finish(warehouse.folder, job.folder / run_id)
     shutil.rmtree(kept, ignore_errors=True)
     try:
-        parcels.ingest(warehouse, folder)
+        ingest.ingest(warehouse, folder)
     except (WarehouseLocked, ResourceError) as error:  # the measurement is finished all the same
         return profile, str(error)
     return profile, ""

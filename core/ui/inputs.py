@@ -11,8 +11,8 @@ import streamlit as st
 from core.analysis import ranking
 from core.report import wording
 from core.report.labels import run_labels
+from core.store.annotation import OWN_TAGS
 from core.ui import finding, language, reads, times, view
-from core.warehouse.annotation import OWN_TAGS
 
 T = TypeVar("T")
 

@@ -60,7 +60,7 @@ def import_(options: argparse.Namespace) -> int:
     """Exit code 2 where something was left out."""
     from core.runs.settling import sweep_to_read
     from core.warehouse.arrivals import LEFT_OUT, take_in
-    from core.warehouse.store import is_there
+    from core.warehouse.warehouse import is_there
 
     warehouse = chosen_warehouse(options)
     if is_there(warehouse.path) and not options.dry_run:

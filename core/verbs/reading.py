@@ -16,7 +16,8 @@ def ingest(options: argparse.Namespace) -> int:
     from core.instrument import references
     from core.runs.settling import sweep
     from core.verbs.keeping import bar
-    from core.warehouse import parcels, rebuilding, trash
+    from core.warehouse import ingest as parcels
+    from core.warehouse import rebuilding, trash
 
     warehouse = chosen_warehouse(options)
     if options.reference:

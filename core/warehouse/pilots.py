@@ -16,7 +16,7 @@ from core.pilots import OwnTask, Pilot, PilotModel
 from core.tables import ScoreRow
 from core.warehouse.frames import frame
 from core.warehouse.inserting import insert
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 _LICENCE = "user's own"
 

@@ -24,7 +24,7 @@ import duckdb
 
 from core.errors import QueryError
 from core.warehouse import migrations
-from core.warehouse.store import Warehouse, connect
+from core.warehouse.warehouse import Warehouse, connect
 
 COPIES = "query-copies"
 REST = 0.05

@@ -24,7 +24,7 @@ from core.measure.sources import find_weights
 from core.records import RunConfig
 from core.runs.choices import demo_models
 from core.runs.measuring import measure
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from core.ui import query_editor, query_run
 from core.warehouse import saved
 from core.warehouse.examples import EXAMPLES
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, empty_warehouse, filled_warehouse
 from tests.warehouse.hostile import DEEP, GREEDY, REFUSED
 

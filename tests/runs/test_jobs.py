@@ -57,7 +57,7 @@ def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
     job = submit(config, warehouse)
     starter = (
         "import sys; from core.runs import local; from core.runs.jobs import find_job; "
-        "from core.warehouse.store import Warehouse; w = Warehouse(sys.argv[1]); "
+        "from core.warehouse.warehouse import Warehouse; w = Warehouse(sys.argv[1]); "
         "local.COMMAND = (sys.executable, '-m', 'tests.runs.small'); local.start(find_job(w, sys.argv[2]).job, w)"
     )
     subprocess.run([sys.executable, "-c", starter, str(warehouse.path), job.job_id], cwd=ROOT, check=True)

@@ -14,7 +14,7 @@ from core.runs.choices import protocols, texts
 from core.runs.jobs import Standing, all_jobs, stand, submit
 from core.runs.piloting import run_pilot
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model

@@ -24,7 +24,7 @@ from core.runs.jobs import all_jobs, stand, submit
 from core.runs.measuring import measure
 from core.runs.ray_cluster import Needs, needs_of
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.runs import small
 from tests.runs.test_jobs import left_over, quiet, wait_for

@@ -15,7 +15,7 @@ from core.report.pair_figures import Exponent
 from core.ui import check_tables, deck, inputs, pair_section, published, states, tables
 from core.ui.plain import plain
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, filled_warehouse
 
 

@@ -12,7 +12,7 @@ from core.report.example_titles import example_title
 from core.report.query_points import first_choice, query_points
 from core.warehouse import sandbox, score_imports
 from core.warehouse.examples import EXAMPLES
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_model, make_profile
 from tests.screens import RUN_IDS, add_run, filled_warehouse
 from tests.warehouse.score_files import score, score_file

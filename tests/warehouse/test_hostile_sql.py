@@ -17,7 +17,7 @@ from core import exports
 from core.errors import QueryError
 from core.warehouse import sandbox, sandbox_worker
 from core.warehouse.sandbox_copy import COPIES
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.screens import filled_warehouse
 from tests.warehouse.hostile import DEEP, GREEDY, HARMLESS, REFUSED

@@ -10,14 +10,14 @@ import duckdb
 import pytest
 
 from core.errors import QueryError
-from core.warehouse import migrations, parcels, sandbox, sandbox_copy
-from core.warehouse.store import Warehouse
+from core.warehouse import ingest, migrations, sandbox, sandbox_copy
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
 HOLDS_THE_LOCK = """
 import sys
 from pathlib import Path
-from core.warehouse.store import connect
+from core.warehouse.warehouse import connect
 connection = connect(Path(sys.argv[1]), False, 10.0)
 print("held", flush=True)
 sys.stdin.read()
@@ -25,7 +25,7 @@ sys.stdin.read()
 WRITES_PAIRS = """
 import sys, time
 from pathlib import Path
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 warehouse = Warehouse(Path(sys.argv[1]))
 for n in range(40):
     with warehouse.write() as connection:
@@ -36,7 +36,7 @@ for n in range(40):
 WRITES_ONCE = """
 import sys
 from pathlib import Path
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 with Warehouse(Path(sys.argv[1]), wait=0.0).write() as connection:
     connection.execute("INSERT INTO saved_queries VALUES ('meanwhile', 'SELECT 1', NULL, now())")
 """
@@ -152,7 +152,7 @@ def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path):
 
 
 def test_a_running_query_is_cancelled_and_leaves_nothing(warehouse, add_parcel):
-    parcels.ingest(warehouse, add_parcel(make_profile()))
+    ingest.ingest(warehouse, add_parcel(make_profile()))
     running = sandbox.start(warehouse, "SELECT sleep_ms(60000)", seconds=60)
     assert not running.is_done()
     running.cancel()
