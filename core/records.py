@@ -3,13 +3,13 @@
 What the warehouse stores stands in `core.tables`.
 """
 
-from __future__ import annotations
-
+# No postponed annotations here: see core.tables.columns.
 import hashlib
 import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import Annotated
 
 from core.errors import InputError
 from core.tables import (
@@ -25,19 +25,13 @@ from core.tables import (
     RunSummaryRow,
     TokenResultRow,
 )
+from core.tables.columns import Setting, settings
 
-NO_VALUE_CHANGED = (
-    "name",
-    "version",
-    "passes",
-    "n_random_models",
-    "n_surrogates",
-    "more_seeds",
-    "more_corpora",
-    "more_estimators",
-    "source",
-)
-"""Fields of a protocol that its hash leaves out."""
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    return message
+
 
 # --- what is asked ---------------------------------------------------------------------------------------------
 
@@ -46,41 +40,41 @@ NO_VALUE_CHANGED = (
 class Protocol:
     """Everything that changes a measured value, apart from the model, the text and the seed; and what else is run."""
 
-    name: str
-    version: int
-    n_sequences: int
+    name: Annotated[str, Setting(_("name at the time"), changes_values=False)]
+    version: Annotated[int, Setting(_("version"), changes_values=False)]
+    n_sequences: Annotated[int, Setting(_("windows asked for"), section="tokens")]
     """Disjoint windows of text."""
-    n_tokens: int
+    n_tokens: Annotated[int, Setting(_("tokens asked for per window"), section="tokens")]
     """Tokens per window, special tokens included."""
-    max_types: int
+    max_types: Annotated[int, Setting(_("largest cloud, one per type (points)"))]
     """Largest `one_per_type` cloud."""
-    max_tokens: int = 4096
+    max_tokens: Annotated[int, Setting(_("largest cloud, all tokens (points)"))] = 4096
     """Largest `all_tokens` cloud."""
-    norm_factor: float = 3.0
+    norm_factor: Annotated[float, Setting(_("limit of the norm (times the layer's median)"))] = 3.0
     """Tokens with a norm above this multiple of the layer median are masked on all layers."""
-    n_draws: int = 5
+    n_draws: Annotated[int, Setting(_("draws that d2 is averaged over"))] = 5
     """Permutations that d2 is averaged over; neighbour estimators use the first."""
-    n_blocks: int = 16
+    n_blocks: Annotated[int, Setting(_("blocks of the jackknife"))] = 16
     """Blocks of neighbouring windows for the delete-one jackknife."""
-    n_half_splits: int = 20
+    n_half_splits: Annotated[int, Setting(_("half-splits"))] = 20
     """Half-splits of the sequences that choose the working layer."""
-    n_surrogates: int = 2
+    n_surrogates: Annotated[int, Setting(_("Gaussian surrogates per layer"), changes_values=False)] = 2
     """Gaussian clouds of equal covariance that GRIDE is compared with at each layer."""
-    clouds: tuple[str, ...] = ("one_per_type", "one_per_word", "all_tokens")
+    clouds: Annotated[tuple[str, ...], Setting(_("clouds"))] = ("one_per_type", "one_per_word", "all_tokens")
     """Which clouds are measured; `one_per_type` must be among them for a verdict."""
-    algorithm: int = 2
+    algorithm: Annotated[int, Setting(_("version of the algorithm"))] = 2
     """Raised whenever the code changes a value that this record does not describe."""
-    passes: tuple[str, ...] = ()
+    passes: Annotated[tuple[str, ...], Setting(_("control passes"), changes_values=False)] = ()
     """Control passes that belong to it: `shuffled`, `random_init`."""
-    n_random_models: int = 2
+    n_random_models: Annotated[int, Setting(_("random models"), changes_values=False)] = 2
     """Seeds of the randomly initialised control, if there is one."""
-    more_seeds: tuple[int, ...] = ()
+    more_seeds: Annotated[tuple[int, ...], Setting(_("further seeds"), changes_values=False)] = ()
     """Further draws of the text that a whole measurement takes, each a run of its own."""
-    more_corpora: tuple[str, ...] = ()
+    more_corpora: Annotated[tuple[str, ...], Setting(_("further texts"), changes_values=False)] = ()
     """Further texts that a whole measurement takes."""
-    more_estimators: tuple[str, ...] = ()
+    more_estimators: Annotated[tuple[str, ...], Setting(_("further estimators"), changes_values=False)] = ()
     """Estimators of the registry that are run on `one_per_type` besides the usual ones."""
-    source: str = ""
+    source: Annotated[str, Setting(_("publication"), changes_values=False)] = ""
     """The publication whose statistic it reruns."""
 
     def hash(self, seed: int) -> str:
@@ -89,7 +83,8 @@ class Protocol:
         What is run besides (control passes, surrogates, further texts and estimators) changes none of the values that
         are compared and is left out.
         """
-        content = {k: v for k, v in asdict(self).items() if k not in NO_VALUE_CHANGED} | {"seed": seed}
+        declared = settings(Protocol)
+        content = {k: v for k, v in asdict(self).items() if declared[k].changes_values} | {"seed": seed}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -97,31 +92,31 @@ class Protocol:
 class RunConfig:
     """One measurement as its user asked for it."""
 
-    model: str
-    corpus: str = "python-docs"
-    protocol: str = "quick"
-    column: str | None = None
-    encoding: str = "utf-8"
-    seed: int = 0
-    dtype: str = "float32"
-    device: str = "auto"
-    pass_: str = "text"
+    model: Annotated[str, Setting(_("model as asked for"))]
+    corpus: Annotated[str, Setting(_("text as asked for"))] = "python-docs"
+    protocol: Annotated[str, Setting(_("protocol as asked for"))] = "quick"
+    column: Annotated[str | None, Setting(_("column"))] = None
+    encoding: Annotated[str, Setting(_("encoding"))] = "utf-8"
+    seed: Annotated[int, Setting(_("seed as asked for"))] = 0
+    dtype: Annotated[str, Setting(_("number format as asked for"))] = "float32"
+    device: Annotated[str, Setting(_("device as asked for"))] = "auto"
+    pass_: Annotated[str, Setting(_("pass as asked for"))] = "text"
     """`text`, or the control pass `shuffled` or `random_init`."""
-    model_seed: int = 0
+    model_seed: Annotated[int, Setting(_("seed of random weights as asked for"))] = 0
     """Seed of the weights of a `random_init` pass."""
-    stack: str | None = None
+    stack: Annotated[str | None, Setting(_("blocks as asked for"))] = None
     """`encoder` or `decoder` of an encoder-decoder; None takes its encoder."""
-    companions: tuple[str, ...] = ()
+    companions: Annotated[tuple[str, ...], Setting(_("measured together with"))] = ()
     """Models that this one is to be compared with across tokenizers: the words are chosen for all of them."""
-    memory_budget: int | None = None
+    memory_budget: Annotated[int | None, Setting(_("memory budget"), unit="bytes")] = None
     """Bytes that the measurement may take; None leaves a share of the free memory to others."""
-    estimators: tuple[str, ...] = ()
+    estimators: Annotated[tuple[str, ...], Setting(_("estimators asked for besides"))] = ()
     """Estimators of the registry to run on `one_per_type` besides those of the protocol."""
-    controls: bool = False
+    controls: Annotated[bool, Setting(_("control passes asked for"))] = False
     """Measure the control passes even where the protocol has none."""
-    keep_tokens: bool = False
+    keep_tokens: Annotated[bool, Setting(_("results of single tokens kept"))] = False
     """Keep the per-token results in the parcel, not only their distributions."""
-    chat: str = "template"
+    chat: Annotated[str, Setting(_("chat messages read by"))] = "template"
     """How chat messages are read: `template`, by the model's own, or `plain`, their contents alone."""
 
     def __post_init__(self) -> None:

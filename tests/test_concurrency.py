@@ -15,7 +15,7 @@ from statistics import median
 
 import pytest
 
-from core.launch import free_port
+from core.commands.app import free_port
 from core.warehouse import ingest, queries
 from core.warehouse.warehouse import Warehouse
 from tests.browser.test_app import BROWSERS, wait_for_port

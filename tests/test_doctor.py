@@ -7,11 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from core import cli
+from core.commands import doctor, main
 from core.measure import index, machine
 from core.measure.packages import DEMO_WHEELS
 from core.store.parcels import write_parcel
-from core.verbs import doctor
 from core.warehouse.health import look_at
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
@@ -30,7 +29,7 @@ def cached(tmp_path, monkeypatch):
 
 
 def examined(path, capsys):
-    code = cli.main(["doctor", "--json", "--warehouse", str(path)])
+    code = main.main(["doctor", "--json", "--warehouse", str(path)])
     return code, json.loads(capsys.readouterr().out)
 
 
@@ -44,7 +43,7 @@ def test_a_command_says_what_is_here_and_makes_nothing(cached):
 
 
 def test_where_nothing_would_fail_the_code_is_zero(cached, capsys):
-    assert cli.main(["doctor", "--warehouse", str(cached)]) == 0
+    assert main.main(["doctor", "--warehouse", str(cached)]) == 0
     assert capsys.readouterr().out.endswith("\nNothing would fail.\n")
 
 

@@ -20,7 +20,6 @@ MAY_IMPORT = {
     "records": {"errors", "tables"},
     "locale": {"errors"},
     "pilots": {"errors", "records", "tables"},
-    "pilot_file": {"errors", "records", "pilots"},
     "exports": set(),
     "scores": {"errors", "records", "tables"},
     "geometry": {"errors", "records", "tables"},
@@ -39,7 +38,6 @@ MAY_IMPORT = {
         "records",
         "tables",
         "pilots",
-        "pilot_file",
         "scores",
         "warehouse",
         "analysis",
@@ -49,17 +47,15 @@ MAY_IMPORT = {
     },
     "pages": {"ui", "analysis", "report"},
     "app": {"ui"},
-    "instrument": {"errors", "records", "tables", "measure", "warehouse"},
-    "console": {"errors", "records", "tables", "locale", "report"},
-    "launch": {"errors"},
-    "__main__": {"cli"},
+    "terminal": {"errors", "records", "tables", "locale", "report"},
+    "__main__": {"commands"},
 }
 # Lazily, where a verb needs it.
 for _room in set(MAY_IMPORT) - {"errors", "tables", "records", "pages", "app", "locale", "__main__"}:
     MAY_IMPORT[_room] |= {"files", "paths"} - {_room}
-for _room in ("runs", "ui", "instrument", "preflight"):
+for _room in ("runs", "ui", "preflight"):
     MAY_IMPORT[_room].add("store")
-MAY_IMPORT["cli"] = MAY_IMPORT["verbs"] = (set(MAY_IMPORT) | {"verbs"}) - {"pages", "app", "__main__"}
+MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"pages", "app", "__main__"}
 ONLY_IN = {"duckdb": {"warehouse"}, "transformers": {"measure"}, "streamlit": {"ui", "pages", "app"}, "ray": {"runs"}}
 HEAVY = ("torch", "transformers", "skdim", "ray")
 

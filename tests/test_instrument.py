@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from core.analysis.shape import summarise
-from core.instrument import MODEL, PROTOCOL, compare, references
 from core.measure.protocol import PROTOCOLS
+from core.runs.reference_check import MODEL, PROTOCOL, compare, references
 from core.store.parcels import read_parcel
 from core.warehouse import queries
 from core.warehouse.profiles import read_profile

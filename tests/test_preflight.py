@@ -15,7 +15,7 @@ from core.preflight.card import estimate
 from core.preflight.expecting import expected_seconds
 from core.records import RunConfig
 from core.report.card import amount, card_lines, duration
-from core.runs.measuring import measure
+from core.runs.execution import measure
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core

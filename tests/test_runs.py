@@ -15,16 +15,16 @@ import torch
 from filelock import FileLock
 
 from core.analysis.shape import summarise
+from core.commands.measure import measure_all
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
 from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
-from core.runs import local
+from core.runs import processes
+from core.runs.execution import measure
 from core.runs.jobs import new_run_id
-from core.runs.measuring import measure
-from core.runs.settling import sweep, sweep_to_read
+from core.runs.recovery import sweep, sweep_to_read
 from core.store import parcels
 from core.tables import TABLES
-from core.verbs.measuring import measure_all
 from core.warehouse import ingest, queries
 from core.warehouse.profiles import read_profile
 from core.warehouse.warehouse import Warehouse
@@ -41,7 +41,7 @@ def quiet(step):
 def config(tiny_llama, monkeypatch):
     """A request that is measured in a second, here and in the processes of jobs."""
     monkeypatch.setitem(PROTOCOLS, "small", SMALL)
-    monkeypatch.setattr(local, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
+    monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
     return RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
 
 
@@ -195,7 +195,7 @@ def test_estimators_that_every_run_measures_are_refused_before_anything_is_measu
 @pytest.mark.parametrize("error", [WarehouseLocked("Another process has it."), ResourceError("The disk is full.")])
 def test_a_warehouse_that_is_lost_between_two_passes_ends_nothing(config, controlled, warehouse, monkeypatch, error):
     """Whatever the warehouse knows is asked for before the first pass, and every pass can wait in its parcel."""
-    finish, read = parcels.finish, Warehouse.read
+    finish, read = ingest.finish, Warehouse.read
     passes = []
 
     def locked_from_now_on(self, *_arguments):

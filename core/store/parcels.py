@@ -23,9 +23,7 @@ from core.files import make_folder, move, sync_folder, write_through
 from core.records import Profile
 from core.store import annotation
 from core.store.folder import Folder
-from core.tables import TABLES, TokenResultRow
-from core.tables.keys import KEYS, LAYER_COLUMNS
-from core.warehouse.frames import frame, optional_columns, schema
+from core.tables import LONG_TABLES, TABLES, Table, TokenResultRow, frame
 
 FORMAT = 3
 """1 lacks the columns that came with controls and words, 2 those of chat templates; they are read as NULL."""
@@ -74,7 +72,7 @@ def write_parcel(folder: Path, profile: Profile) -> None:
         files = {}
         for table, attribute in _MANY.items():
             content = io.BytesIO()
-            frame(getattr(profile, attribute), TABLES[table]).write_parquet(content, compression="zstd")
+            TABLES[table].frame(getattr(profile, attribute)).write_parquet(content, compression="zstd")
             files[table] = hashlib.sha256(content.getvalue()).hexdigest()
             write_through(folder / f"{table}.parquet", content.getvalue())
         if profile.tokens:  # on request only, and never ingested: it follows single tokens through a text
@@ -82,7 +80,7 @@ def write_parcel(folder: Path, profile: Profile) -> None:
             frame(profile.tokens, TokenResultRow).write_parquet(content, compression="zstd")
             files["tokens"] = hashlib.sha256(content.getvalue()).hexdigest()
             write_through(folder / "tokens.parquet", content.getvalue())
-        rows = {key: frame([getattr(profile, key)], TABLES[table]).row(0, named=True) for table, key in _SINGLE.items()}
+        rows = {key: TABLES[table].frame([getattr(profile, key)]).row(0, named=True) for table, key in _SINGLE.items()}
         text = json.dumps({"format": FORMAT, **rows, "files": files}, indent=1, ensure_ascii=False, default=_iso)
         write_through(folder / RUN_FILE, text.encode())
     except OSError as error:
@@ -115,21 +113,21 @@ def is_parcel(folder: Path) -> bool:
     return (folder / RUN_FILE).is_file()
 
 
-def _filled(values: dict[str, Any], row_class: type, older: bool) -> dict[str, Any]:
+def _filled(values: dict[str, Any], table: Table, older: bool) -> dict[str, Any]:
     """An older parcel lacks columns that were added since: they are NULL."""
-    missing = optional_columns(row_class) - values.keys() if older else set()
-    return {name: values.get(name) for name in schema(row_class)} if missing else values
+    missing = table.optional - values.keys() if older else set()
+    return {name: values.get(name) for name in table.names} if missing else values
 
 
-def _single(values: dict[str, Any], row_class: type) -> pl.DataFrame:
-    types = schema(row_class)
+def _single(values: dict[str, Any], table: Table) -> pl.DataFrame:
+    types = table.schema
     if values.keys() != types.keys():
-        raise ValueError(f"{RUN_FILE} has other columns than {row_class.__name__}")
+        raise ValueError(f"{RUN_FILE} has other columns than {table.row.__name__}")
     parsed = {
         name: datetime.fromisoformat(value) if types[name] == pl.Datetime("us") and value is not None else value
         for name, value in values.items()
     }
-    return _complete(pl.DataFrame([parsed], schema=types), row_class, RUN_FILE)
+    return _complete(pl.DataFrame([parsed], schema=types), table, RUN_FILE)
 
 
 def _many(file: Path, sha256: str, table: str, older: bool) -> pl.DataFrame:
@@ -138,18 +136,17 @@ def _many(file: Path, sha256: str, table: str, older: bool) -> pl.DataFrame:
         raise ValueError(f"{file.name} has changed since it was written")
     rows = pl.read_parquet(io.BytesIO(content))
     if older:
-        types = schema(TABLES[table])
-        added = [name for name in types if name not in rows.columns and name in optional_columns(TABLES[table])]
+        types = TABLES[table].schema
+        added = [name for name in types if name not in rows.columns and name in TABLES[table].optional]
         rows = rows.with_columns(pl.lit(None, types[name]).alias(name) for name in added)
-    if rows.schema != schema(TABLES[table]):
+    if rows.schema != TABLES[table].schema:
         raise ValueError(f"{file.name} has other columns than {table}")
     return _complete(rows, TABLES[table], file.name)
 
 
-def _complete(rows: pl.DataFrame, row_class: type, file_name: str) -> pl.DataFrame:
+def _complete(rows: pl.DataFrame, table: Table, file_name: str) -> pl.DataFrame:
     """The rows, if no value is missing that the table must have."""
-    optional = optional_columns(row_class)
-    missing = [name for name in rows.columns if name not in optional and rows[name].null_count()]
+    missing = [name for name in rows.columns if name not in table.optional and rows[name].null_count()]
     if missing:
         raise ValueError(f"{file_name} lacks values of {', '.join(missing)}")
     return rows
@@ -165,7 +162,8 @@ def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
     """Raises WarehouseError, one line, where the rows are not those of one run, one model and one corpus, each once."""
     _check_one_run(folder, tables)
     n_layers = tables["models"]["n_layers"][0]
-    for table, columns in LAYER_COLUMNS.items():
+    for table in LONG_TABLES:
+        columns = TABLES[table].layer_columns
         layers = tables[table].select(lowest=pl.min_horizontal(columns).min(), highest=pl.max_horizontal(columns).max())
         lowest, highest = layers.row(0)
         if lowest is not None and (lowest < 0 or highest > n_layers):
@@ -173,8 +171,8 @@ def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
                 f"The parcel {folder} has a row of layer {lowest if lowest < 0 else highest} in {table}, and its model "
                 f"has {n_layers} blocks; it was left where it is."
             )
-    for table, key in KEYS.items():
-        keys = tables[table].select(key)
+    for table in LONG_TABLES:
+        keys = tables[table].select(TABLES[table].key)
         if keys.n_unique() != keys.height:
             twice = keys.filter(keys.is_duplicated()).row(0, named=True)
             named = ", ".join(f"{name} {value}" for name, value in list(twice.items())[1:] if value is not None)
@@ -186,7 +184,7 @@ def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
 def _check_one_run(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
     run = tables["runs"].row(0, named=True)
     model, corpus = tables["models"]["model_id"][0], tables["corpora"]["corpus_id"][0]
-    strangers = [table for table in KEYS if (tables[table]["run_id"] != run["run_id"]).any()]
+    strangers = [table for table in LONG_TABLES if (tables[table]["run_id"] != run["run_id"]).any()]
     if strangers or run["model_id"] != model or run["corpus_id"] != corpus or run["run_id"] != folder.name:
         where = ", ".join(strangers) or "run.json"
         raise WarehouseError(f"The parcel {folder} mixes several runs, models or corpora ({where}); it was left there.")

@@ -30,7 +30,6 @@ from core.errors import ResourceError, WarehouseError
 from core.files import make_folder, names_in, read_json, sync_folder, workplace, write_through
 from core.store.folder import Folder
 from core.tables import TABLES
-from core.warehouse.frames import optional_columns, schema
 
 FORMAT = 1
 IMPORT_FILE = "file.json"
@@ -202,7 +201,7 @@ def _write_import(folder: Folder, path: Path, tables: Mapping[str, pl.DataFrame]
 
 def _typed(table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     """Rows of a JSON file as a typed frame; a column that the file lacks is NULL where it may be."""
-    types, optional = schema(TABLES[table]), optional_columns(TABLES[table])
+    types, optional = TABLES[table].schema, TABLES[table].optional
     for row in rows:
         if unknown := row.keys() - types.keys():
             raise ValueError(f"{table} has no column {sorted(unknown)[0]!r}")
@@ -222,8 +221,8 @@ def _parquet(file: Path, table: str, hashes: dict[str, str]) -> pl.DataFrame:
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != hashes[file.name]:
         raise ValueError(f"{file.name} has changed since it was written")
-    rows, types = pl.read_parquet(io.BytesIO(content)), schema(TABLES[table])
-    optional = optional_columns(TABLES[table])
+    rows, types = pl.read_parquet(io.BytesIO(content)), TABLES[table].schema
+    optional = TABLES[table].optional
     rows = rows.with_columns(pl.lit(None, types[name]).alias(name) for name in optional - set(rows.columns))
     if rows.schema.keys() != types.keys():
         raise ValueError(f"{file.name} has other columns than {table}")

@@ -39,7 +39,7 @@ class _Asked:
 
 def ask() -> None:
     """The form, and the cards of what was asked last."""
-    from core.runs.choices import demo_models
+    from core.runs.requests import demo_models
 
     _ = language.translator()
     for reason in st.session_state.pop(_REFUSED, []):
@@ -69,7 +69,7 @@ def ask() -> None:
 
 def _text() -> dict[str, Any]:
     """corpus, column, encoding, chat; an empty corpus where an own text was chosen and not named."""
-    from core.runs.choices import texts
+    from core.runs.requests import texts
 
     _ = language.translator()
     left, right = st.columns(2)
@@ -115,7 +115,7 @@ def _kept(handed: Any) -> str:
 
 def _settings() -> tuple[dict[str, Any], bool]:
     """Protocol and all further settings of a request; and whether to measure what is there already."""
-    from core.runs.choices import DTYPES, protocols
+    from core.runs.requests import DTYPES, protocols
 
     _ = language.translator()
     names = protocols()
@@ -132,7 +132,7 @@ def _settings() -> tuple[dict[str, Any], bool]:
 
 
 def _requests(models: str, asked: dict[str, Any]) -> list[RunConfig]:
-    from core.runs.choices import requests
+    from core.runs.requests import requests
 
     _ = language.translator()
     named = [line.strip() for line in models.splitlines() if line.strip()]
@@ -144,7 +144,7 @@ def _requests(models: str, asked: dict[str, Any]) -> list[RunConfig]:
 
 def _estimated(configs: list[RunConfig]) -> list[dict[str, Any]]:
     """The cards, by the same command as in a terminal: a page loads no model library."""
-    from core.runs.local import COMMAND, ROOT, environment
+    from core.runs.processes import COMMAND, ROOT, environment
 
     _ = language.translator()
     first = configs[0]
@@ -193,9 +193,9 @@ def _show(asked: _Asked) -> None:
 
 def _start(able: list[RunConfig], again: bool) -> None:
     """Submit all, then start them: they take their turns. One that cannot be submitted does not stop the others."""
-    from core.runs import local
+    from core.runs import processes
+    from core.runs.execution import parts_of
     from core.runs.jobs import submit
-    from core.runs.measuring import parts_of
 
     warehouse = reads.warehouse()
     warehouse.prepare()
@@ -205,7 +205,7 @@ def _start(able: list[RunConfig], again: bool) -> None:
         companions = tuple(other for other in config.companions if other in names)
         for part in parts_of(replace(config, companions=companions)):
             try:
-                local.start(submit(part, warehouse, again=again), warehouse)
+                processes.start(submit(part, warehouse, again=again), warehouse)
             except InputError as error:
                 reasons.append(str(error))
     st.session_state[_ASKED] = None

@@ -78,7 +78,7 @@ def _annotations(run: dict[str, Any]) -> None:
 
 def _measure_again(run_id: str) -> None:
     """At once where all is as it was; else the reader is asked."""
-    from core.runs.again import repetition
+    from core.runs.rerun import repetition
 
     _ = language.translator()
     (record,) = reads.records([run_id]).to_dicts()
@@ -98,12 +98,12 @@ def _measure_again(run_id: str) -> None:
 
 
 def _submit(config: Any) -> None:
-    from core.runs import local
+    from core.runs import processes
     from core.runs.jobs import submit
 
     _forget()
     warehouse = reads.warehouse()
-    local.start(submit(config, warehouse, again=True), warehouse)
+    processes.start(submit(config, warehouse, again=True), warehouse)
     st.switch_page("pages/pilot.py")
 
 
@@ -117,7 +117,7 @@ def _delete(run_id: str, label: str) -> None:
     ]
 
     def move() -> None:
-        from core.runs.deleting import delete
+        from core.runs.deletion import delete
 
         delete(reads.warehouse(), [run_id])
         _done(_("The run is in the trash."))

@@ -9,7 +9,7 @@ import polars as pl
 import streamlit as st
 
 from core.analysis import ranking
-from core.pilots import Pilot, Registered
+from core.pilots.registration import Pilot, Registered
 from core.report import limits, material, slides
 from core.ui import language, published, reads
 from core.ui.plain import plain

@@ -15,7 +15,7 @@ from core.ui import language, reads
 from core.ui.plain import plain
 
 if TYPE_CHECKING:
-    from core.runs.jobs import Standing
+    from core.runs.jobs import JobStatus
 
 LOG_LINES = 12
 _EXPECTED = "jobs are expected until"
@@ -42,7 +42,7 @@ def n_alive() -> int:
     return sum(one.state in _LIVE for one in _standings())
 
 
-def _standings() -> Sequence[Standing]:
+def _standings() -> Sequence[JobStatus]:
     from core.runs.jobs import all_jobs
 
     return all_jobs(reads.warehouse())
@@ -58,7 +58,7 @@ def _cards(alive_before: list[str]) -> None:
             _card(standing)
 
 
-def _card(standing: Standing) -> None:
+def _card(standing: JobStatus) -> None:
     _ = language.translator()
     asked, state = standing.job.config, standing.state
     words = {
@@ -85,7 +85,7 @@ def _card(standing: Standing) -> None:
     _log(standing)
 
 
-def _progress(standing: Standing) -> None:
+def _progress(standing: JobStatus) -> None:
     _ = language.translator()
     step, told = standing.progress, standing.told
     assert step is not None
@@ -100,7 +100,7 @@ def _progress(standing: Standing) -> None:
     st.progress(min(1.0, max(0.0, share)), plain(_(", ").join(parts)))
 
 
-def _actions(standing: Standing) -> None:
+def _actions(standing: JobStatus) -> None:
     _ = language.translator()
     job_id, state = standing.job.job_id, standing.state
     with st.container(horizontal=True, gap="small"):
@@ -119,21 +119,21 @@ def _actions(standing: Standing) -> None:
             _cancel(standing)
 
 
-def _go_on(standing: Standing) -> None:
-    from core.runs import local
+def _go_on(standing: JobStatus) -> None:
+    from core.runs import processes
 
-    local.start(standing.job, reads.warehouse())
+    processes.start(standing.job, reads.warehouse())
     st.rerun()
 
 
-def _cancel(standing: Standing) -> None:
-    from core.runs import local
+def _cancel(standing: JobStatus) -> None:
+    from core.runs import processes
 
-    local.cancel(standing.job)
+    processes.cancel(standing.job)
     st.rerun()
 
 
-def _log(standing: Standing) -> None:
+def _log(standing: JobStatus) -> None:
     _ = language.translator()
     lines = standing.job.log_tail(LOG_LINES)
     if lines:

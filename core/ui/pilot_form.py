@@ -9,9 +9,9 @@ from typing import Any
 
 import streamlit as st
 
-from core import pilots
 from core.errors import InputError
-from core.pilots import Pilot
+from core.pilots import registration
+from core.pilots.registration import Pilot
 from core.report import pilot_words
 from core.ui import jobs, language, reads, view
 from core.ui.plain import plain
@@ -63,8 +63,8 @@ def _begin_with() -> None:
 
 def _checked(text: str) -> Pilot | None:
     """The pilot of the text; None, with the reason, where it is none."""
-    from core.pilot_file import pilot_of
-    from core.runs.choices import protocols, texts
+    from core.pilots.pilot_file import pilot_of
+    from core.runs.requests import protocols, texts
 
     try:
         return pilot_of(text, reads.warehouse().path.parent / _HERE, protocols(), texts())
@@ -90,7 +90,7 @@ def _tell(pilot: Pilot) -> None:
 
 def _wanted(pilot: Pilot) -> int:
     """Measurements that it stands for; of a protocol that this version does not know, the least."""
-    from core.runs.piloting import all_parts
+    from core.runs.pilot_jobs import all_parts
 
     try:
         return len(all_parts(pilot))
@@ -100,7 +100,7 @@ def _wanted(pilot: Pilot) -> int:
 
 def _registered(row: Mapping[str, Any]) -> None:
     _ = language.translator()
-    pilot = pilots.from_config(row["config"])
+    pilot = registration.from_config(row["config"])
     wanted = _wanted(pilot)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{plain(pilot.name)}**  \n{plain(pilot.question)}", width="stretch")
@@ -119,8 +119,8 @@ def _registered(row: Mapping[str, Any]) -> None:
 
 def _start(pilot: Pilot) -> None:
     """In a process of its own, which submits the measurements and waits for them."""
-    from core.runs.local import start_verb
-    from core.runs.piloting import require_idle
+    from core.runs.pilot_jobs import require_idle
+    from core.runs.processes import start_verb
 
     require_idle(pilot, reads.warehouse())
     start_verb(reads.warehouse(), _log_of(pilot), "pilot", pilot.pilot_id)

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core import pilots
 from core.analysis.controls import with_controls
-from core.pilots import Pilot, Registered
+from core.pilots import registration
+from core.pilots.registration import Pilot, Registered
 from core.report import pilot_words, wording
 from core.ui import inputs, language, reads
 from core.ui.plain import plain
@@ -26,7 +26,7 @@ def choose(runs: pl.DataFrame) -> tuple[Registered | None, pl.DataFrame]:
     if chosen is None:
         return None, runs
     _ = language.translator()
-    registered = pilots.registered(chosen)
+    registered = registration.registered(chosen)
     _tell(registered)
     own = with_controls(runs.filter(pl.col("run_id").is_in(reads.of_pilot(registered.pilot_id))), runs)
     if own.is_empty():

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.analysis import ranking
 from core.analysis.ranking import RankingGroup
-from core.pilots import Pilot
+from core.pilots.registration import Pilot
 from core.report import wording
 from core.report.pilot_words import is_exploratory
 from core.ui import inputs, language

@@ -12,9 +12,8 @@ import duckdb
 import polars as pl
 
 from core.errors import InputError
-from core.pilots import SOURCE
-from core.tables import ModelAliasRow
-from core.warehouse.frames import frame
+from core.pilots.registration import SOURCE
+from core.tables import ModelAliasRow, frame
 from core.warehouse.inserting import insert
 from core.warehouse.warehouse import Warehouse
 

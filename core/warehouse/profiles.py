@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import polars as pl
@@ -66,8 +65,8 @@ def read_finished(warehouse: Warehouse, run_id: str) -> Profile:
 
 
 def _profile(tables: dict[str, pl.DataFrame]) -> Profile:
-    rows = {table: _rows(tables[table], TABLES[table]) for table in ("models", "corpora", "runs")}
-    many: dict[str, Any] = {name: _rows(tables[table], TABLES[table]) for table, name in PROFILE_FIELDS.items()}
+    rows = {table: TABLES[table].rows(tables[table]) for table in ("models", "corpora", "runs")}
+    many: dict[str, Any] = {name: TABLES[table].rows(tables[table]) for table, name in PROFILE_FIELDS.items()}
     return Profile(model=rows["models"][0], corpus=rows["corpora"][0], run=rows["runs"][0], **many)
 
 
@@ -86,9 +85,3 @@ def find_same(warehouse: Warehouse, **same: Any) -> list[tuple[str, str]]:
     """run_id and config of the runs of one model, text, protocol and dtype, the newest first."""
     names = ("model_id", "corpus_id", "protocol_hash", "dtype", "stack", "configuration_hash", "tokenizer_hash")
     return warehouse.read(_SAME, {name: same[name] for name in names}).rows()
-
-
-def _rows(found: pl.DataFrame, row_class: type) -> list[Any]:
-    names = [f.name for f in fields(row_class)]
-    columns = [name.rstrip("_") for name in names]
-    return [row_class(**dict(zip(names, row, strict=True))) for row in found.select(columns).iter_rows()]

@@ -15,12 +15,11 @@ import duckdb
 import polars as pl
 
 from core.errors import InputError
-from core.pilots import SOURCE
+from core.pilots.registration import SOURCE
 from core.scores.near_names import suggestions
 from core.scores.proposal import Proposed, ScoreFile
-from core.tables import SCORE_KEYS, ScoreFileRow, ScoreRow, ScoreSampleRow, columns
+from core.tables import SCORE_KEYS, ScoreFileRow, ScoreRow, ScoreSampleRow, columns, frame, schema
 from core.warehouse.aliases import RESOLVED
-from core.warehouse.frames import frame, schema
 from core.warehouse.inserting import insert
 from core.warehouse.rounding import agree, in_percent, scale
 from core.warehouse.warehouse import Warehouse

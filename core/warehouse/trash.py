@@ -24,14 +24,14 @@ from core.errors import InputError, ResourceError, WarehouseError, WarehouseLock
 from core.files import folders_in, make_folder, workplace, write_through
 from core.store.parcels import RUN_FILE, is_parcel, read_parcel
 from core.store.trash import DAMAGED
-from core.tables import TABLES, columns
+from core.tables import LONG_TABLES
 from core.warehouse import ingest
 from core.warehouse.care import whole_parcel
 from core.warehouse.moving import moving_parcels
 from core.warehouse.pilots import add_runs
 from core.warehouse.warehouse import Warehouse, is_there
 
-OF_RUNS = [table for table, row in TABLES.items() if "run_id" in columns(row)]
+OF_RUNS = ["runs", *LONG_TABLES]
 """Tables whose rows belong to one run."""
 _USERS = """
     SELECT run_id, unnest(control_run_ids) AS used FROM run_summaries JOIN runs USING (run_id)

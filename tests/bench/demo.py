@@ -22,8 +22,8 @@ from core.measure.provenance import anonymous_memory
 from core.measure.sample import draw_sample
 from core.measure.sources import find_weights
 from core.records import RunConfig
-from core.runs.choices import demo_models
-from core.runs.measuring import measure
+from core.runs.execution import measure
+from core.runs.requests import demo_models
 from core.warehouse.warehouse import Warehouse
 
 

@@ -21,8 +21,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from core.instrument import references
 from core.records import Profile
+from core.runs.reference_check import references
 from core.store import parcels
 from core.store.parcels import PROFILE_FIELDS
 from core.warehouse import ingest, queries, sandbox

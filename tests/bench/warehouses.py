@@ -21,10 +21,9 @@ import numpy as np
 import polars as pl
 
 from core.files import make_folder
-from core.instrument import references
+from core.runs.reference_check import references
 from core.store.parcels import MANY_TABLES, read_parcel
 from core.tables import TABLES
-from core.warehouse.frames import schema
 from core.warehouse.ingest import STORED_ORDER
 from core.warehouse.warehouse import Warehouse
 
@@ -194,7 +193,7 @@ def _numbered(templates: Iterable[Template], table: str) -> pl.DataFrame:
 
 
 def _many_sql(table: str) -> str:
-    told = ", ".join(f"{_noisy(name, str(kind))} AS {name}" for name, kind in schema(TABLES[table]).items())
+    told = ", ".join(f"{_noisy(name, str(kind))} AS {name}" for name, kind in TABLES[table].schema.items())
     return f"""
         INSERT INTO {table} BY NAME SELECT {told}
         FROM (SELECT *, 1 + {_NOISE} * (random() - 0.5) AS factor FROM made_runs JOIN like_rows USING (template))

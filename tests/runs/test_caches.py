@@ -5,7 +5,7 @@ import json
 import pytest
 from filelock import FileLock
 
-from core.cli import main
+from core.commands.main import main
 from core.errors import InputError
 from core.runs import caches
 from core.runs.locks import lock_of, release

@@ -19,11 +19,11 @@ from core.measure import kept, loading
 from core.measure.profile import measure_profile
 from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
-from core.runs import local
+from core.runs import processes as local
+from core.runs.execution import measure, run
 from core.runs.jobs import all_jobs, find_job, stand, submit, write_json
 from core.runs.locks import worker
-from core.runs.measuring import measure, run
-from core.runs.settling import sweep
+from core.runs.recovery import sweep
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core
 from tests.runs.small import SMALL
@@ -254,7 +254,7 @@ def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
 def test_a_job_killed_between_its_parcel_and_its_end_is_finished_by_the_next(config, warehouse, monkeypatch):
     job = submit(config, warehouse)
     with monkeypatch.context() as dying:
-        dying.setattr("core.runs.measuring.parcels.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        dying.setattr("core.runs.execution.ingest.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run(job, warehouse, quiet)
     assert (warehouse.parcels / job.job_id).is_dir() and stand(job).state == "interrupted"

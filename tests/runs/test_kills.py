@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.portions import kills
 
 pytestmark = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
 
-KILLS = 20
+KILLS = kills(20)
 TIMES = ("started_at", "finished_at", "phase_seconds", "peak_memory_bytes")
 
 # Imports once and forks: otherwise nearly all kills would hit an import. torch has not computed before the first fork.
@@ -26,7 +27,7 @@ import torch
 import core.measure.profile, core.measure.identity
 from core.measure.protocol import PROTOCOLS
 from core.runs.jobs import read_job
-from core.runs.measuring import run
+from core.runs.execution import run
 from core.warehouse.warehouse import Warehouse
 from tests.runs.small import SMALL
 
@@ -72,7 +73,7 @@ def content(folder: Path) -> dict[str, object]:
     return found
 
 
-def test_twenty_kills_change_nothing(tiny_llama, tmp_path):
+def test_kills_change_nothing(tiny_llama, tmp_path):
     from core.records import RunConfig
     from core.runs.jobs import submit
     from core.warehouse.warehouse import Warehouse

@@ -354,7 +354,7 @@ def test_the_verbs(warehouse):
 
 
 def test_a_person_is_asked(full, monkeypatch, capsys):
-    from core import cli
+    from core.commands import main
 
     file = back_up(full).file
     import_scores(full, "c" * 64)
@@ -366,8 +366,8 @@ def test_a_person_is_asked(full, monkeypatch, capsys):
 
     arguments = ["restore", str(file), "--warehouse", str(full.path)]
     monkeypatch.setattr("sys.stdin", Terminal("\n"))
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     assert "[y/N]" in capsys.readouterr().out and same(before, content(full))
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     assert "before-restore" in capsys.readouterr().out and not same(before, content(full))

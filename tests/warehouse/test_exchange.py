@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from core.cli import main
+from core.commands.main import main
 from core.errors import InputError
 from core.exports import excel_csv
 from core.store import annotation, parcels

@@ -13,9 +13,8 @@ import duckdb
 import polars as pl
 import pytest
 
-from core import cli
+from core.commands import doctor, main
 from core.measure import machine
-from core.verbs import doctor
 from core.warehouse import ingest, mirror
 from core.warehouse.integrity import examine
 from core.warehouse.rebuilding import mend, rebuild
@@ -220,12 +219,12 @@ def elsewhere_fine(monkeypatch):
 
 def test_doctor_tells_and_its_exit_code_too(full, elsewhere_fine, capsys):
     arguments = ["doctor", "--json", "--warehouse", str(full.path)]
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["integrity"].startswith("sound (")
     change_a_value(full)
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     capsys.readouterr()
-    assert cli.main([*arguments, "--thorough"]) == 1
+    assert main.main([*arguments, "--thorough"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["integrity"].startswith("damaged") and any(problem["is_damage"] for problem in told["problems"])
 
@@ -234,14 +233,14 @@ def test_ingest_mends_the_mirror(full, capsys):
     for file in mirror.files(full.mirror, "scores"):
         file.unlink()
     assert len(lines(full)) == 1
-    assert cli.main(["ingest", "--warehouse", str(full.path)]) == 0
+    assert main.main(["ingest", "--warehouse", str(full.path)]) == 0
     assert lines(full) == []
 
 
 def test_who_reads_where_the_file_is_lost_is_told_how_it_comes_back(full, capsys):
     before = full.read("FROM runs ORDER BY ALL")
     full.path.unlink()
-    assert cli.main(["runs", "--warehouse", str(full.path)]) == 2
+    assert main.main(["runs", "--warehouse", str(full.path)]) == 2
     assert "python -m core ingest" in capsys.readouterr().err and not full.path.exists()
-    assert cli.main(["ingest", "--warehouse", str(full.path)]) == 0
+    assert main.main(["ingest", "--warehouse", str(full.path)]) == 0
     assert full.read("FROM runs ORDER BY ALL").equals(before) and lines(full) == []

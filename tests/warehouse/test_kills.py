@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.portions import kills
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -175,7 +176,7 @@ def killed(request, tmp_path_factory) -> Iterator[dict[str, Future]]:
 
 def kill(scenario: str, place: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-c", KILLER, scenario, str(place), str(KILLS[scenario])],
+        [sys.executable, "-c", KILLER, scenario, str(place), str(kills(KILLS[scenario]))],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -190,7 +191,7 @@ def test_a_kill_at_any_moment_loses_nothing(scenario, killed):
     done = killed[scenario].result()
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
-    assert told["unfinished"] >= KILLS[scenario] / 3, told
+    assert told["unfinished"] >= kills(KILLS[scenario]) / 3, told
 
 
 def test_there_are_a_hundred_of_them():

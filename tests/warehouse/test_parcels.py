@@ -12,7 +12,6 @@ from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.store import parcels
 from core.tables import TABLES
 from core.warehouse import ingest
-from core.warehouse.frames import frame, schema
 from tests.profiles import make_corpus, make_model, make_profile
 
 RUN_IDS = [f"01900000-0000-7000-8000-00000000000{n}" for n in range(1, 5)]
@@ -25,11 +24,11 @@ def rows(warehouse, table):
 def test_what_goes_in_comes_out(warehouse, add_parcel):
     profile = make_profile()
     assert ingest.ingest(warehouse, add_parcel(profile))
-    assert rows(warehouse, "layer_estimates").equals(frame(profile.estimates, TABLES["layer_estimates"]))
-    assert rows(warehouse, "layer_replicates").equals(frame(profile.replicates, TABLES["layer_replicates"]))
-    assert rows(warehouse, "run_summaries").equals(frame(profile.summaries, TABLES["run_summaries"]))
-    assert rows(warehouse, "runs").equals(frame([profile.run], TABLES["runs"]))
-    assert rows(warehouse, "models").equals(frame([profile.model], TABLES["models"]))
+    assert rows(warehouse, "layer_estimates").equals(TABLES["layer_estimates"].frame(profile.estimates))
+    assert rows(warehouse, "layer_replicates").equals(TABLES["layer_replicates"].frame(profile.replicates))
+    assert rows(warehouse, "run_summaries").equals(TABLES["run_summaries"].frame(profile.summaries))
+    assert rows(warehouse, "runs").equals(TABLES["runs"].frame([profile.run]))
+    assert rows(warehouse, "models").equals(TABLES["models"].frame([profile.model]))
 
 
 def test_an_undefined_number_becomes_null(warehouse, add_parcel):
@@ -59,10 +58,10 @@ def test_an_older_parcel_that_comes_later_does_not_set_a_model_back(warehouse, a
     newer, older = make_model(tokenizer_hash="today"), make_model(tokenizer_hash="before", configuration_hash=None)
     for run_id, model in zip(RUN_IDS, (newer, older), strict=False):
         ingest.ingest(warehouse, add_parcel(make_profile(run_id, model=model)))
-    assert rows(warehouse, "models").equals(frame([newer], TABLES["models"]))
+    assert rows(warehouse, "models").equals(TABLES["models"].frame([newer]))
     other = make_model(tokenizer_hash="tomorrow", configuration_hash="new")
     ingest.ingest(warehouse, add_parcel(make_profile(RUN_IDS[2], model=other)))
-    assert rows(warehouse, "models").equals(frame([other], TABLES["models"]))
+    assert rows(warehouse, "models").equals(TABLES["models"].frame([other]))
 
 
 def test_the_same_profile_gives_the_same_bytes(tmp_path):
@@ -213,6 +212,7 @@ def test_one_id_never_stands_for_two_contents(warehouse, add_parcel, other):
 INGEST = """
 import sys
 from pathlib import Path
+from core.store import parcels
 from core.warehouse import ingest
 from core.warehouse.warehouse import Warehouse
 sys.stdin.readline()
@@ -236,11 +236,11 @@ def test_processes_that_take_in_the_same_parcels_at_once_double_nothing(warehous
 INGEST_SLOWLY = """
 import sys, time
 from pathlib import Path
-from core.store.parcels import read_parcel
+from core.store import parcels
 from core.warehouse import ingest
 from core.warehouse.warehouse import Warehouse
 with Warehouse(Path(sys.argv[1])).write() as connection:
-    ingest.insert(connection, read_parcel(Path(sys.argv[2])))
+    ingest.insert(connection, parcels.read_parcel(Path(sys.argv[2])))
     print("inserted", flush=True)
     time.sleep(60)
 """
@@ -300,4 +300,4 @@ def test_a_full_or_read_only_disk_does_not_stop_who_only_reads(warehouse, add_pa
 
 
 def test_frames_are_typed_even_without_rows():
-    assert all(frame([], row_class).schema == schema(row_class) for row_class in TABLES.values())
+    assert all(table.frame([]).schema == table.schema for table in TABLES.values())

@@ -9,7 +9,7 @@ from datetime import date
 import pytest
 
 from core.errors import InputError
-from core.pilots import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, registered, requests
+from core.pilots.registration import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, registered, requests
 from core.warehouse import ingest, pilots, queries
 from core.warehouse.rebuilding import rebuild
 from tests.profiles import make_model, make_profile

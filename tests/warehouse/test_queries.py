@@ -17,9 +17,9 @@ from core.tables import (
     RunSummaryRow,
     ScoreRow,
     columns,
+    schema,
 )
 from core.warehouse import ingest, queries
-from core.warehouse.frames import schema
 from tests.profiles import make_controls, make_model, make_profile
 
 OLD, NEW = "01900000-0000-7000-8000-000000000001", "01900000-0000-7000-8000-000000000002"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from core import cli
+from core.commands import main
 from core.measure import index, machine
 from core.scores.reading import template
 from core.store import parcels
@@ -27,9 +27,9 @@ def core(monkeypatch, capsys):
     monkeypatch.setattr(index, "package_index", lambda: ("https://index.example", None))
 
     def do(warehouse: Warehouse, *arguments: object) -> str:
-        assert cli.main([*map(str, arguments), "--warehouse", str(warehouse.path)]) == 0, capsys.readouterr()
+        assert main.main([*map(str, arguments), "--warehouse", str(warehouse.path)]) == 0, capsys.readouterr()
         said = capsys.readouterr().out
-        code = cli.main(["doctor", "--thorough", "--json", "--warehouse", str(warehouse.path)])
+        code = main.main(["doctor", "--thorough", "--json", "--warehouse", str(warehouse.path)])
         facts = json.loads(capsys.readouterr().out)
         damage = [problem["line"] for problem in facts["problems"] if problem["is_damage"]]
         assert (code, damage) == (0, []) and facts["integrity"].startswith("sound"), (arguments, facts)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from core.errors import InputError, WarehouseError
-from core.pilots import USE_CLASSES
+from core.pilots.registration import USE_CLASSES
 from core.store.parcels import is_parcel
 from core.warehouse import ingest, pilots, queries, trash
 from core.warehouse.rebuilding import rebuild
