@@ -195,7 +195,7 @@ def test_estimators_that_every_run_measures_are_refused_before_anything_is_measu
 @pytest.mark.parametrize("error", [WarehouseLocked("Another process has it."), ResourceError("The disk is full.")])
 def test_a_warehouse_that_is_lost_between_two_passes_ends_nothing(config, controlled, warehouse, monkeypatch, error):
     """Whatever the warehouse knows is asked for before the first pass, and every pass can wait in its parcel."""
-    finish, read = ingest.finish, Warehouse.read
+    finish, read = parcels.finish, Warehouse.read
     passes = []
 
     def locked_from_now_on(self, *_arguments):

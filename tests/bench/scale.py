@@ -23,9 +23,10 @@ import polars as pl
 
 from core.records import Profile
 from core.runs.reference_check import references
+from core.sql import sandbox
 from core.store import parcels
 from core.store.parcels import PROFILE_FIELDS
-from core.warehouse import ingest, queries, sandbox
+from core.warehouse import ingest, queries
 from core.warehouse.profiles import read_profile
 from core.warehouse.warehouse import Warehouse
 from tests.bench.warehouses import SHAPES, fill, run_id_of

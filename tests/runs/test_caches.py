@@ -9,9 +9,9 @@ from core.commands.main import main
 from core.errors import InputError
 from core.runs import caches
 from core.runs.locks import lock_of, release
+from core.sql.sandbox import query
 from core.store import parcels
 from core.warehouse import ingest, trash
-from core.warehouse.sandbox import query
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
