@@ -7,8 +7,9 @@ import pytest
 
 from core.commands.main import main
 from core.records import RunConfig
-from core.warehouse import parcels, trash
-from core.warehouse.store import Warehouse
+from core.store import parcels
+from core.warehouse import ingest, trash
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 
@@ -33,7 +34,7 @@ def path(tmp_path):
     for profile in (control, first, other):
         folder = warehouse.parcels / profile.run.run_id
         parcels.write_parcel(folder, profile)
-        parcels.ingest(warehouse, folder)
+        ingest.ingest(warehouse, folder)
     return warehouse.path
 
 

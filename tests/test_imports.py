@@ -26,7 +26,10 @@ MAY_IMPORT = {
     "models": {"errors", "records", "tables", "geometry"},
     "texts": {"errors", "records", "tables", "geometry"},
     "measure": {"errors", "records", "tables", "geometry", "models", "texts"},
-    "warehouse": {"errors", "records", "tables", "pilots", "scores", "exports"},
+    "paths": set(),
+    "files": {"errors"},
+    "store": {"errors", "records", "tables"},
+    "warehouse": {"errors", "records", "tables", "pilots", "scores", "exports", "store"},
     "sql": {"errors", "warehouse"},
     "analysis": {"errors", "records", "tables", "pilots"},
     "wording": {"errors", "records", "tables", "pilots", "scores", "analysis", "locale"},
@@ -68,6 +71,10 @@ MAY_IMPORT = {
     "__main__": {"commands"},
 }
 # Lazily, where a verb needs it.
+for _room in set(MAY_IMPORT) - {"errors", "tables", "records", "pages", "app", "locale", "__main__"}:
+    MAY_IMPORT[_room] |= {"files", "paths"} - {_room}
+for _room in ("runs", "ui", "forecast", "sql"):
+    MAY_IMPORT[_room].add("store")
 MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"pages", "app", "__main__"}
 ONLY_IN = {
     "duckdb": {"warehouse", "sql"},

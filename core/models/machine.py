@@ -50,8 +50,8 @@ def installed(packages: tuple[str, ...]) -> dict[str, str | None]:
 
 
 def unmet_requirements() -> list[str]:
-    """One line for each package of requirements.txt that is missing or of another version."""
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    """One line for each package of requirements-core.txt that is missing or of another version."""
+    lines = (ROOT / "requirements-core.txt").read_text(encoding="utf-8").splitlines()
     wanted = [Requirement(line) for line in lines if line.strip() and not line.startswith(("#", "-"))]
     wanted = [one for one in wanted if one.marker is None or one.marker.evaluate()]
     unmet = []

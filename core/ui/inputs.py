@@ -10,8 +10,8 @@ import streamlit as st
 
 from core import wording
 from core.analysis import ranking
+from core.store.annotation import OWN_TAGS
 from core.ui import language, reads, run_search, url_state
-from core.warehouse.annotation import OWN_TAGS
 from core.wording.labels import run_labels
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from core.deck.theme import PALETTE, STATEMENT_BOX
 from core.errors import InputError
 from core.figures.layer_profiles import profile_figure, profile_points
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests import frames
 from tests.frames import Model, score
 

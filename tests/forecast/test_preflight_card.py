@@ -16,9 +16,9 @@ from core.records import RunConfig
 from core.runs.execution import measure
 from core.terminal.preflight_card import card_lines
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from core.wording.numbers import amount, duration
-from tests.conftest import run_core
+from tests.conftest import run_core, start_core
 from tests.tiny import save_tiny_model
 
 TEXT = "english-business"
@@ -67,7 +67,7 @@ def _peak_of_own_process(config, warehouse):
     """Of a process that has done nothing else, as the tests' has."""
     other = Warehouse(warehouse.path.parent / "own" / "w.duckdb")
     arguments = ("measure", config.model, "--corpus", config.corpus, "--device", "cpu")
-    assert run_core(*arguments, warehouse=other.path).returncode == 0
+    assert start_core(*arguments, warehouse=other.path).returncode == 0
     return queries.runs(other)["peak_memory_bytes"][0]
 
 

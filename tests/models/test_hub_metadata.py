@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.chats import save_chat_model, write_chats
-from tests.conftest import run_core
+from tests.conftest import start_core
 from tests.hub_server import running_hub
 from tests.tiny import save_tiny_model
 
@@ -40,7 +40,7 @@ def _change(folder, **entries):
 def ask(hub, tmp_path, *arguments, corpus="english-business"):
     environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
     asked = ("measure", *arguments, "--corpus", corpus, "--estimate-only", "--json")
-    done = run_core(*asked, warehouse=tmp_path / "w.duckdb", **environment)
+    done = start_core(*asked, warehouse=tmp_path / "w.duckdb", **environment)
     assert done.stdout, done.stderr[-2000:]
     return done.returncode, json.loads(done.stdout)
 

@@ -58,7 +58,7 @@ def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
     job = submit(config, warehouse)
     starter = (
         "import sys; from core.runs import local; from core.runs.jobs import find_job; "
-        "from core.warehouse.store import Warehouse; w = Warehouse(sys.argv[1]); "
+        "from core.warehouse.warehouse import Warehouse; w = Warehouse(sys.argv[1]); "
         "local.COMMAND = (sys.executable, '-m', 'tests.runs.small'); local.start(find_job(w, sys.argv[2]).job, w)"
     )
     subprocess.run([sys.executable, "-c", starter, str(warehouse.path), job.job_id], cwd=ROOT, check=True)
@@ -155,7 +155,7 @@ def test_a_run_that_is_there_is_not_measured_twice_unless_asked(config, warehous
     assert known.was_known and known.run_id == first.run_id
     assert not measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet, again=False).was_known
     command = ("measure", config.model, "--corpus", config.corpus, "--protocol", "small", "--device", "cpu")
-    told = run_core(*command, warehouse=warehouse.path, module="tests.runs.small")
+    told = run_core(*command, warehouse=warehouse.path)
     assert told.returncode == 0 and "It is measured already" in told.stdout, told.stderr
     assert queries.runs(warehouse).height == 2
 
@@ -214,7 +214,7 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
     empty = run_core("jobs", warehouse=warehouse.path)
     assert empty.returncode == 0 and "No jobs" in empty.stdout
     job = submit(replace(config, model="no-such-model"), warehouse)
-    failed = run_core("resume", job.job_id[:13], warehouse=warehouse.path, module="tests.runs.small")
+    failed = run_core("resume", job.job_id[:13], warehouse=warehouse.path)
     assert failed.returncode == 2 and "There is no model 'no-such-model'" in failed.stderr
     assert "Traceback" not in failed.stderr
     checkpoint = submit(config, warehouse)
@@ -255,7 +255,7 @@ def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
 def test_a_job_killed_between_its_parcel_and_its_end_is_finished_by_the_next(config, warehouse, monkeypatch):
     job = submit(config, warehouse)
     with monkeypatch.context() as dying:
-        dying.setattr("core.runs.execution.parcels.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        dying.setattr("core.runs.execution.ingest.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run(job, warehouse, quiet)
     assert (warehouse.parcels / job.job_id).is_dir() and stand(job).state == "interrupted"

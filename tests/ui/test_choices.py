@@ -17,7 +17,7 @@ from core.ui.markdown import escape
 from core.ui.profiles import checks as check_tables
 from core.ui.profiles import layer_pairs
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, filled_warehouse
 
 

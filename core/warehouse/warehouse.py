@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import random
 import re
 import stat
@@ -25,6 +24,8 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.files import folders_in, make_folder
+from core.store.folder import Folder
 from core.warehouse import gate, migrations, mirror, scores
 
 _log = logging.getLogger("workdim")
@@ -67,12 +68,6 @@ class OpenWarehouse:
         return pl.DataFrame(self.connection.sql(sql, params=params))
 
 
-def default_path() -> Path:
-    """WORKDIM_WAREHOUSE, or data/local/workdim.duckdb in the project."""
-    chosen = os.environ.get("WORKDIM_WAREHOUSE")
-    return Path(chosen) if chosen else Path(__file__).parents[2] / "data" / "local" / "workdim.duckdb"
-
-
 @dataclass(frozen=True)
 class Warehouse:
     """A handle, not a connection: cheap to make, safe to share between threads."""
@@ -86,9 +81,14 @@ class Warehouse:
         object.__setattr__(self, "path", Path(self.path).expanduser().resolve())
 
     @property
+    def folder(self) -> Folder:
+        """The folder that the file lies in, with all it is built from."""
+        return Folder(self.path.parent)
+
+    @property
     def parcels(self) -> Path:
         """Finished measurements, one folder per run."""
-        return self.path.parent / "parcels"
+        return self.folder.parcels
 
     @property
     def query_copies(self) -> Path:
@@ -98,7 +98,7 @@ class Warehouse:
     @property
     def jobs(self) -> Path:
         """Measurements under way, one folder per run."""
-        return self.path.parent / "jobs"
+        return self.folder.jobs
 
     @property
     def mirror(self) -> Path:
@@ -246,30 +246,6 @@ def stamp_of(path: Path) -> tuple[int, ...]:
 def is_there(path: Path) -> bool:
     """Whether the file exists; an address that cannot even be asked about is an error with a name."""
     return _stamp(path) != (0, 0)
-
-
-def folders_in(folder: Path) -> list[Path]:
-    """The folders in `folder`, sorted by name; none where it does not exist."""
-    return [path for name in sorted(names_in(folder)) if (path := folder / name).is_dir()]
-
-
-def names_in(folder: Path) -> set[str]:
-    """The names of all that is in `folder`; none where it does not exist."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries}
-    except FileNotFoundError:
-        return set()
-    except OSError as error:
-        raise ResourceError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder of the warehouse, or say why that cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
 
 
 def wal(path: Path) -> Path:

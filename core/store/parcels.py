@@ -1,4 +1,4 @@
-"""What a run parcel looks like: one finished measurement as a folder of Parquet files and run.json.
+"""A run parcel: one finished measurement as a folder of Parquet files and run.json.
 
 run.json is written last and names the other files with their hashes: a folder without it is not a result, and one
 that does not agree with it is damaged. Tags and note, which people change later, stand beside it (annotation.py).
@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,11 @@ from typing import Any
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError
+from core.files import make_folder, move, sync_folder, write_through
 from core.records import Profile
-from core.tables import TABLES, Table, TokenResultRow, frame
-from core.warehouse import annotation
-from core.warehouse.durable import write_through
-from core.warehouse.parcel_keys import check_keys
-from core.warehouse.store import make_folder
+from core.store import annotation
+from core.store.folder import Folder
+from core.tables import LONG_TABLES, TABLES, Table, TokenResultRow, frame
 
 FORMAT = 3
 """1 lacks the columns that came with controls and words, 2 those of chat templates; they are read as NULL."""
@@ -156,3 +156,55 @@ def _iso(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no place in {RUN_FILE}")
+
+
+def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
+    """Raises WarehouseError, one line, where the rows are not those of one run, one model and one corpus, each once."""
+    _check_one_run(folder, tables)
+    n_layers = tables["models"]["n_layers"][0]
+    for table in LONG_TABLES:
+        columns = TABLES[table].layer_columns
+        layers = tables[table].select(lowest=pl.min_horizontal(columns).min(), highest=pl.max_horizontal(columns).max())
+        lowest, highest = layers.row(0)
+        if lowest is not None and (lowest < 0 or highest > n_layers):
+            raise WarehouseError(
+                f"The parcel {folder} has a row of layer {lowest if lowest < 0 else highest} in {table}, and its model "
+                f"has {n_layers} blocks; it was left where it is."
+            )
+    for table in LONG_TABLES:
+        keys = tables[table].select(TABLES[table].key)
+        if keys.n_unique() != keys.height:
+            twice = keys.filter(keys.is_duplicated()).row(0, named=True)
+            named = ", ".join(f"{name} {value}" for name, value in list(twice.items())[1:] if value is not None)
+            raise WarehouseError(
+                f"The parcel {folder} holds one row of {table} twice ({named}); it was left where it is."
+            )
+
+
+def _check_one_run(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
+    run = tables["runs"].row(0, named=True)
+    model, corpus = tables["models"]["model_id"][0], tables["corpora"]["corpus_id"][0]
+    strangers = [table for table in LONG_TABLES if (tables[table]["run_id"] != run["run_id"]).any()]
+    if strangers or run["model_id"] != model or run["corpus_id"] != corpus or run["run_id"] != folder.name:
+        where = ", ".join(strangers) or "run.json"
+        raise WarehouseError(f"The parcel {folder} mixes several runs, models or corpora ({where}); it was left there.")
+
+
+def finish(folder: Folder, job_folder: Path) -> Path:
+    """Make a job's complete folder a parcel, by one rename. Doing it twice is no error."""
+    parcels = folder.parcels
+    target = parcels / job_folder.name
+    if not job_folder.exists() and is_parcel(target):
+        return target
+    if not is_parcel(job_folder):
+        raise WarehouseError(f"The job {job_folder} has not finished: it has no {RUN_FILE}.")
+    if is_parcel(target):
+        if (target / RUN_FILE).read_bytes() != (job_folder / RUN_FILE).read_bytes():
+            raise WarehouseError(f"There is another result under {target}: {job_folder} was left where it is.")
+        shutil.rmtree(job_folder)
+        return target
+    make_folder(parcels)
+    move(job_folder, target)
+    for parent in (parcels, job_folder.parent):
+        sync_folder(parent)
+    return target

@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from core.errors import InputError, ResourceError
-from core.warehouse.durable import write_through
+from core.files import write_through
 
 FILE = "annotations.json"
 OWN_TAGS = ("reference",)

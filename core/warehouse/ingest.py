@@ -14,15 +14,13 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
-from core.warehouse.copying import workplace
-from core.warehouse.durable import sync_folder
+from core.files import make_folder, move, names_in, workplace
+from core.store.parcels import RUN_FILE, is_parcel, read_parcel, write_parcel
 from core.warehouse.inserting import insert as insert_rows
-from core.warehouse.parcel_format import RUN_FILE, is_parcel, read_parcel, write_parcel
-from core.warehouse.store import Warehouse, make_folder, names_in
+from core.warehouse.warehouse import Warehouse
 
 __all__ = [
     "TakenIn",
-    "finish",
     "ingest",
     "ingest_waiting",
     "read_parcel",
@@ -72,26 +70,6 @@ class TakenIn:
         return late + self.damaged
 
 
-def finish(warehouse: Warehouse, job_folder: Path) -> Path:
-    """Make a job's complete folder a parcel, by one rename. Doing it twice is no error."""
-    parcels = warehouse.parcels
-    target = parcels / job_folder.name
-    if not job_folder.exists() and is_parcel(target):
-        return target
-    if not is_parcel(job_folder):
-        raise WarehouseError(f"The job {job_folder} has not finished: it has no {RUN_FILE}.")
-    if is_parcel(target):
-        if (target / RUN_FILE).read_bytes() != (job_folder / RUN_FILE).read_bytes():
-            raise WarehouseError(f"There is another result under {target}: {job_folder} was left where it is.")
-        shutil.rmtree(job_folder)
-        return target
-    make_folder(parcels)
-    _rename(job_folder, target)
-    for parent in (parcels, job_folder.parent):
-        sync_folder(parent)
-    return target
-
-
 def ingest(warehouse: Warehouse, folder: Path) -> bool:
     """Insert one parcel; False where its run is in the warehouse already."""
     tables = read_parcel(folder)
@@ -107,7 +85,7 @@ def take_copy(warehouse: Warehouse, folder: Path) -> bool:
         make_folder(warehouse.parcels)
         with workplace("copied", warehouse.path.parent) as place:
             shutil.copytree(folder, place / folder.name)
-            _rename(place / folder.name, target)
+            move(place / folder.name, target)
     return ingest(warehouse, target)
 
 
@@ -191,17 +169,3 @@ def _check_same(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, table
             "the parcel was left where it is."
         )
     return bool(there) and there[0][1:] == tuple(rows[column][0] for column in taught)
-
-
-def _rename(source: Path, target: Path) -> None:
-    """Rename a folder; on Windows a virus scanner may hold a file in it for a moment."""
-    for attempt in range(6):
-        try:
-            source.rename(target)
-            return
-        except PermissionError as error:
-            if attempt == 5:
-                raise ResourceError(f"{source} cannot be moved to {target}: {error.strerror}.") from error
-            time.sleep(0.05 * 2**attempt)
-        except OSError as error:
-            raise ResourceError(f"{source} cannot be moved to {target}: {error.strerror}.") from error
