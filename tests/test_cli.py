@@ -15,7 +15,7 @@ from core.commands.main import main
 from core.measure.protocol import PROTOCOLS
 from core.warehouse import parcels
 from core.warehouse.store import Warehouse
-from tests.conftest import ROOT, run_core
+from tests.conftest import ROOT, run_core, start_core
 from tests.profiles import make_corpus, make_model, make_profile
 
 
@@ -91,7 +91,7 @@ def test_a_file_that_is_no_warehouse_is_left_alone(path):
 
 def test_a_folder_that_is_a_file_is_one_line(path):
     path.write_text("a letter", encoding="utf-8")
-    done = run_core("runs", warehouse=path / "w.duckdb")
+    done = start_core("runs", warehouse=path / "w.duckdb")
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
@@ -137,12 +137,12 @@ def test_the_demo_does_not_measure_again_what_waits(path, waiting, monkeypatch, 
 
 
 def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
-    done = run_core(
+    done = start_core(
         "measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business", warehouse=path
     )
     assert done.returncode == 2 and "There is no model" in done.stderr  # the other model was measured all the same
     assert "expansion-contraction: " in done.stdout and "95 % intervals" in done.stdout
-    run = json.loads(run_core("runs", "--json", warehouse=path).stdout)[0]
+    run = json.loads(start_core("runs", "--json", warehouse=path).stdout)[0]
     assert run["name"] == "tiny-llama"
     assert "tiny-llama" in run_core("runs", warehouse=path).stdout
     shown = run_core("runs", "--show", run["run_id"][:13], warehouse=path).stdout

@@ -22,7 +22,7 @@ from tests.browser.test_app import BROWSERS, wait_for_port
 from tests.screens import ROOT, filled_warehouse
 
 sync_api = pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.alone, pytest.mark.browser]
 
 SECONDS = 20.0
 LONGEST_WAIT = 1.0

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from core.commands import doctor, main
-from core.measure import index, machine
-from core.measure.packages import DEMO_WHEELS
+from core.models import machine, packages
+from core.models.packages import DEMO_WHEELS
 from core.warehouse.health import look_at
 from core.warehouse.parcels import write_parcel
 from core.warehouse.store import Warehouse
@@ -24,7 +24,7 @@ def cached(tmp_path, monkeypatch):
         (tmp_path / "cache" / "pypi" / name / wheel.version).mkdir(parents=True)
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(machine, "why_no_hub", lambda: None)
-    monkeypatch.setattr(index, "package_index", lambda: ("https://index.example", None))
+    monkeypatch.setattr(packages, "package_index", lambda: ("https://index.example", None))
     return tmp_path / "w.duckdb"
 
 
@@ -55,7 +55,7 @@ def test_what_is_no_part_of_the_basic_job_is_told_and_fails_nothing(cached, caps
 
 
 def test_an_index_that_is_away_matters_where_the_demo_models_are_not_here(cached, capsys, monkeypatch):
-    monkeypatch.setattr(index, "package_index", lambda: ("https://index.example", "It cannot be reached."))
+    monkeypatch.setattr(packages, "package_index", lambda: ("https://index.example", "It cannot be reached."))
     assert examined(cached, capsys)[0] == 0
     monkeypatch.setenv("WORKDIM_CACHE", str(cached.parent / "empty"))
     code, facts = examined(cached, capsys)
@@ -105,9 +105,9 @@ def test_a_file_that_is_no_warehouse_fails_the_basic_job(cached, capsys):
 
 
 def test_passwords_of_an_index_are_not_shown(monkeypatch):
-    monkeypatch.setattr(index, "why_no_connection", lambda address, patience: "refused")
+    monkeypatch.setattr(packages, "why_no_connection", lambda address, patience: "refused")
     monkeypatch.setenv("PIP_INDEX_URL", "https://me:secret@index.example/simple")
-    address, reason = index.package_index()
+    address, reason = packages.package_index()
     assert "secret" not in address + reason and "index.example/simple cannot be reached (refused)" in reason
 
 

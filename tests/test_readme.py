@@ -8,9 +8,9 @@ import tomllib
 import pytest
 
 from core.commands.parser import parser
-from core.measure.corpora import BUILT_IN
 from core.measure.protocol import PROTOCOLS
-from core.warehouse.sandbox import query
+from core.sql.sandbox import query
+from core.texts.corpora import BUILT_IN
 from core.warehouse.store import Warehouse
 from tests.conftest import ROOT
 from tests.screens import filled_warehouse

@@ -55,8 +55,8 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def _program(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
-    from core.measure.machine import unmet_requirements
     from core.measure.provenance import code_version, library_versions
+    from core.models.machine import unmet_requirements
     from core.runs.reference_check import references
 
     facts["Workdim"] = code_version()
@@ -72,7 +72,7 @@ def _program(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
 def _machine(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     import psutil
 
-    from core.measure.machine import devices
+    from core.models.machine import devices
 
     memory = psutil.virtual_memory()
     facts["devices"] = "; ".join(devices())
@@ -86,8 +86,8 @@ def _machine(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
 
 
 def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
-    from core.measure.machine import folder_bytes
-    from core.measure.packages import cache_folder
+    from core.models.machine import folder_bytes
+    from core.models.packages import cache_folder
     from core.warehouse.health import look_at
     from core.warehouse.integrity import PATIENCE
 
@@ -118,7 +118,7 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
 def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     """What is stored, looked at without changing it: on a copy, so that nobody waits for it."""
     from core.commands.backup import bar
-    from core.measure.machine import folder_bytes
+    from core.models.machine import folder_bytes
     from core.warehouse.health import look_at
     from core.warehouse.integrity import PATIENCE, examine
     from core.warehouse.moving import trash_folder
@@ -141,9 +141,9 @@ def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[P
 def _network(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     from huggingface_hub import constants, get_token
 
-    from core.measure.index import package_index
-    from core.measure.machine import folder_bytes, missing_demo_models, why_no_hub
-    from core.measure.network import route
+    from core.models.machine import folder_bytes, missing_demo_models, why_no_hub
+    from core.models.network import route
+    from core.models.packages import package_index
 
     try:
         way = route()
@@ -176,7 +176,7 @@ def _network(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
 
 def _optional(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     """Packages that only some models ask for: their absence is a fact and no problem."""
-    from core.measure.machine import QUANTISER_PACKAGES, TOKENIZER_PACKAGES, installed
+    from core.models.machine import QUANTISER_PACKAGES, TOKENIZER_PACKAGES, installed
 
     for name, packages in (("tokenizer packages", TOKENIZER_PACKAGES), ("dequantisers", QUANTISER_PACKAGES)):
         found = installed(packages)

@@ -113,7 +113,7 @@ def resume(options: argparse.Namespace) -> int:
 
 
 def _expected(config, warehouse):
-    from core.preflight.expecting import expected_seconds
+    from core.forecast.preflight_card import expected_seconds
 
     return expected_seconds(config, warehouse)
 

@@ -21,7 +21,7 @@ FEW = 12
 def take(options: argparse.Namespace) -> int:
     """Each file is stored whole or not at all; one that cannot be read keeps no other from being stored."""
     from core.report import import_report
-    from core.scores.reading import BENCHMARK, MODEL, Unnamed, read_scores
+    from core.scores.reader import BENCHMARK, MODEL, Unnamed, read_scores
     from core.warehouse import aliases, score_imports
 
     warehouse = chosen_warehouse(options)
@@ -102,7 +102,7 @@ def remove(options: argparse.Namespace) -> int:
 
 
 def write_template(options: argparse.Namespace) -> int:
-    from core.scores.reading import template
+    from core.scores.reader import template
 
     if options.out is None:
         sys.stdout.buffer.write(template())
@@ -207,7 +207,7 @@ def _shown(file: Path) -> str:
 
 
 def _content(file: Path) -> bytes:
-    from core.scores.reading import MAX_BYTES
+    from core.scores.reader import MAX_BYTES
 
     try:
         size = file.stat().st_size

@@ -55,9 +55,9 @@ def _names_something(options: argparse.Namespace) -> bool:
 
 
 def _answer(options: argparse.Namespace, warehouse, form: str) -> None:
+    from core.sql.examples import EXAMPLES
+    from core.sql.sandbox import query
     from core.warehouse import saved
-    from core.warehouse.examples import EXAMPLES
-    from core.warehouse.sandbox import query
 
     if options.saved is not None:
         statement = saved.find(warehouse, options.saved).sql
@@ -87,8 +87,8 @@ def _listing(options: argparse.Namespace, warehouse) -> pl.DataFrame:
     import polars as pl
 
     from core.report.example_titles import example_title
+    from core.sql.examples import EXAMPLES
     from core.warehouse import saved, schema
-    from core.warehouse.examples import EXAMPLES
 
     if options.list:
         rows = [(row.name, row.note, row.sql) for row in saved.all_saved(warehouse)]

@@ -51,9 +51,6 @@ PROTOCOLS: dict[str, Protocol] = {
     )
 }
 
-MIN_TYPES = 300
-"""Fewer token types than this do not make a cloud: d2 of a few hundred directions is mostly their choice."""
-
 
 def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:

@@ -216,8 +216,8 @@ def _measure_pass(
 
 def _measured(config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback) -> Profile:
     """Raises ResourceError where memory runs out at a place that knows no way round: the next model may still fit."""
-    from core.measure.models import is_out_of_memory  # torch: only where something is measured
     from core.measure.profile import measure_profile
+    from core.models.model import is_out_of_memory  # torch: only where something is measured
 
     try:
         return measure_profile(config, run_id, scratch, progress)
@@ -266,10 +266,10 @@ def look_up(job: Job, warehouse: Warehouse) -> tuple[list[Control], Profile | No
     Asked before the first pass: a warehouse that is locked between two passes must not end hours of measuring. Listed
     are the passes of the protocol, and whatever else the warehouse has.
     """
+    from core.forecast.existing_runs import control_passes
     from core.geometry.costs import require_further
     from core.measure.identity import identify
     from core.measure.protocol import find_protocol
-    from core.preflight.passes import control_passes
 
     config = job.config
     protocol = find_protocol(config.protocol)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from core.measure.corpora import BUILT_IN
-from core.measure.packages import DEMO_WHEELS
 from core.measure.protocol import PROTOCOLS
+from core.models.packages import DEMO_WHEELS
 from core.records import RunConfig
+from core.texts.corpora import BUILT_IN
 
 DTYPES = ("float32", "bfloat16", "float16")
 

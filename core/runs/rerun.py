@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.measure.corpora import open_corpus
 from core.measure.protocol import PROTOCOLS
-from core.measure.sources import local_weights
+from core.models.sources import local_weights
 from core.records import RunConfig
+from core.texts.corpora import open_corpus
 
 
 @dataclass(frozen=True)

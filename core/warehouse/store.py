@@ -91,6 +91,11 @@ class Warehouse:
         return self.path.parent / "parcels"
 
     @property
+    def query_copies(self) -> Path:
+        """Copies of the file that typed queries run on."""
+        return self.path.parent / "query-copies"
+
+    @property
     def jobs(self) -> Path:
         """Measurements under way, one folder per run."""
         return self.path.parent / "jobs"

@@ -23,7 +23,8 @@ import polars as pl
 
 from core.records import Profile
 from core.runs.reference_check import references
-from core.warehouse import parcels, queries, sandbox
+from core.sql import sandbox
+from core.warehouse import parcels, queries
 from core.warehouse.parcel_format import PROFILE_FIELDS
 from core.warehouse.profiles import read_profile
 from core.warehouse.store import Warehouse

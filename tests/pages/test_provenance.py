@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.runs import jobs
-from core.ui import care_of_runs
+from core.ui.profiles import run_actions
 from core.warehouse import annotation, queries, trash
 from core.warehouse.care import annotate
 from core.warehouse.store import Warehouse
@@ -110,7 +110,7 @@ def test_a_record_that_cannot_be_repeated_says_so(filled: Warehouse) -> None:
 
 
 def test_the_export_is_made_on_the_click(filled: Warehouse) -> None:
-    content = care_of_runs._zipped(filled, [RUN_IDS[0]])
+    content = run_actions._zipped(filled, [RUN_IDS[0]])
     names = zipfile.ZipFile(BytesIO(content)).namelist()
     assert f"parcels/{RUN_IDS[0]}/run.json" in names and "tables/layer_estimates.csv" in names
 

@@ -9,8 +9,8 @@ from core.commands.main import main
 from core.errors import InputError
 from core.runs import caches
 from core.runs.locks import lock_of, release
+from core.sql.sandbox import query
 from core.warehouse import parcels, trash
-from core.warehouse.sandbox import query
 from core.warehouse.store import Warehouse
 from tests.profiles import make_profile
 

@@ -15,7 +15,7 @@ from core.runs.pilot_jobs import run_pilot
 from core.runs.requests import protocols, texts
 from core.warehouse import queries
 from core.warehouse.store import Warehouse
-from tests.conftest import run_core
+from tests.conftest import start_core
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
 
@@ -51,7 +51,7 @@ def measured(tmp_path_factory):
 
 def run_pilot_verb(folder, what=None):
     what = what or str(folder / "four.toml")
-    return run_core("pilot", what, warehouse=folder / "w.duckdb", timeout=380, module="tests.runs.small")
+    return start_core("pilot", what, warehouse=folder / "w.duckdb", timeout=380, module="tests.runs.small")
 
 
 def test_three_are_measured_and_the_fourth_is_explained(measured):

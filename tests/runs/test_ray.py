@@ -27,7 +27,7 @@ from core.runs.ray import engine
 from core.runs.ray.cluster import Needs, needs_of
 from core.warehouse import queries
 from core.warehouse.store import Warehouse
-from tests.conftest import ROOT, run_core
+from tests.conftest import ROOT, start_core
 from tests.runs import small
 from tests.runs.test_jobs import left_over, quiet, wait_for
 from tests.runs.test_kills import content
@@ -168,7 +168,7 @@ def test_one_job_is_cancelled_from_elsewhere_and_ctrl_c_calls_all_back(tiny_llam
     )
     wait_for(lambda: [at.state for at in all_jobs(warehouse)] == ["running"] * 2)
     jobs = [at.job for at in all_jobs(warehouse)]
-    listed = run_core("jobs", warehouse=warehouse.path).stdout
+    listed = start_core("jobs", warehouse=warehouse.path).stdout
     assert listed.count("running") == 2
     started = time.monotonic()
     processes.cancel(jobs[0])
@@ -181,6 +181,6 @@ def test_one_job_is_cancelled_from_elsewhere_and_ctrl_c_calls_all_back(tiny_llam
 
 
 def test_no_cluster_is_one_line(warehouse):
-    told = run_core("measure", "x", "--engine", "ray", "--address", "127.0.0.1:9", warehouse=warehouse.path)
+    told = start_core("measure", "x", "--engine", "ray", "--address", "127.0.0.1:9", warehouse=warehouse.path)
     assert told.returncode == 2 and told.stderr.startswith("workdim: No Ray cluster answers at 127.0.0.1:9")
     assert told.stderr.count("\n") == 1 and not all_jobs(warehouse)

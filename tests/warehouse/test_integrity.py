@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from core.commands import doctor, main
-from core.measure import machine
+from core.models import machine
 from core.warehouse import mirror, parcels
 from core.warehouse.integrity import examine
 from core.warehouse.rebuilding import mend, rebuild

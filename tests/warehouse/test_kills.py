@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.portions import kills
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
 KILLS = {"ingest": 40, "migration": 30, "import": 12, "rebuild": 10, "restore": 8}
 

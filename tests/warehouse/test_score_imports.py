@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from core.errors import InputError
-from core.scores.proposal import Remark
+from core.scores.parsed_score import Remark
 from core.warehouse import mirror, parcels, queries, score_imports
 from core.warehouse.aliases import aliases, set_aliases
 from core.warehouse.score_answers import answered, answers, conflicts

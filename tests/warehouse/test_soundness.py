@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from core.commands import main
-from core.measure import index, machine
-from core.scores.reading import template
+from core.models import machine, packages
+from core.scores.reader import template
 from core.warehouse import parcels, pilots
 from core.warehouse.store import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
@@ -23,7 +23,7 @@ RUN, OTHER, LATE, THEIRS = (f"01900000-0000-7000-8000-0000000000a{n}" for n in r
 def core(monkeypatch, capsys):
     """`python -m core ...` on a warehouse, which must succeed; then the doctor, who must find nothing."""
     monkeypatch.setattr(machine, "why_no_hub", lambda: None)
-    monkeypatch.setattr(index, "package_index", lambda: ("https://index.example", None))
+    monkeypatch.setattr(packages, "package_index", lambda: ("https://index.example", None))
 
     def do(warehouse: Warehouse, *arguments: object) -> str:
         assert main.main([*map(str, arguments), "--warehouse", str(warehouse.path)]) == 0, capsys.readouterr()

@@ -40,7 +40,7 @@ class Needs:
 
 def needs_of(config: RunConfig, warehouse: Warehouse) -> Needs:
     """From the card. What only the workers can see, a GPU or a model, leaves the memory unknown."""
-    from core.preflight.card import estimate
+    from core.forecast.preflight_card import estimate
 
     card = estimate(config, warehouse)
     to_measure = {one.name for one in card.passes if one.known_run is None}

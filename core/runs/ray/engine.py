@@ -4,7 +4,7 @@ Progress is gathered on a board, an actor that every worker tells. The parcels o
 are ingested here, by the one owner of the warehouse. A worker that is lost is replaced, and goes on where the lost one
 stopped if it comes to the same machine. While a job is out, its lock is held here.
 
-The workers have Ray and what requirements.txt names; the code is sent to them. Models and texts are found there as
+The workers have Ray and what requirements-core.txt names; the code is sent to them. Models and texts are found there as
 they are found here: by their name on the hub, or under the same path.
 """
 
@@ -119,7 +119,7 @@ class _Out:
         return False
 
     def _send(self, job: Job, options: dict[str, Any]) -> None:
-        from core.measure.packages import cache_folder
+        from core.models.packages import cache_folder
 
         # A new process for each job: what one leaves in memory is not the next one's.
         task = self._ray.remote(max_retries=RETRIES, max_calls=1, **options)(work)

@@ -54,7 +54,7 @@ def work(job_id: str, request: dict[str, Any], cache: str, known: Parcels, board
     """
     import ray
 
-    from core.preflight.expecting import expected_seconds
+    from core.forecast.preflight_card import expected_seconds
     from core.runs.execution import run
     from core.runs.recovery import sweep
 
