@@ -175,7 +175,7 @@ def test_a_model_counts_as_measured_by_its_revision_stack_and_format():
     runs = frames.runs(run)
     assert [model.label for model in missing_models(pilot, runs)] == ["a@s1 · encoder · bfloat16"]
     assert not missing_models(replace(pilot, models=(replace(pilot.models[0], stack=None),)), runs)
-    assert missing_models(replace(pilot, models=(replace(pilot.models[0], stack=None, revision=None),)), runs)
+    assert missing_models(replace(pilot, models=(replace(pilot.models[0], written="hub:a", stack=None),)), runs)
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
