@@ -13,7 +13,7 @@ from pptx import Presentation
 from core.commands.main import main
 from core.pilots.registration import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.warehouse import pilots
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import opened, texts
 from tests.screens import RUN_IDS, filled_warehouse
 
