@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from core.measure import protocol
+
 import math
 
 from core.analysis import log_profile, ranking, shape
