@@ -7,11 +7,14 @@ import subprocess
 import sys
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
 
 from core.commands.main import main
+from core.runs import processes
+from core.runs.jobs import Job
 from core.warehouse.warehouse import Warehouse
 from tests import portions
 
@@ -83,13 +86,14 @@ def demo_warehouse(tmp_path_factory) -> Warehouse:
 
 
 def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess.CompletedProcess:
-    """`python -m core ...` within this process: what it prints, and its exit code. Nobody can be asked anything."""
+    """`python -m core ...` within this process, and so its jobs: what it prints, and its exit code. Nobody can be asked."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     log = logging.StreamHandler(err)
     log.setFormatter(logging.Formatter("workdim: %(message)s"))
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, {"WORKDIM_WAREHOUSE": str(warehouse)} | environment))
         stack.enter_context(patch("sys.stdin", io.TextIOWrapper(io.BytesIO(), encoding="utf-8")))
+        stack.enter_context(patch.object(processes, "start", _measure_here))
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(err))
         logging.getLogger().addHandler(log)
@@ -100,6 +104,15 @@ def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess
             code = ended.code
         said = [stream.buffer.getvalue().decode("utf-8").replace("\r\n", "\n") for stream in (out, err)]
     return subprocess.CompletedProcess(arguments, code, *said)
+
+
+def _measure_here(job: Job, warehouse: Warehouse) -> SimpleNamespace:
+    """The job is at its end when this returns: a process of its own would have to import torch first."""
+    done = run_core("resume", job.job_id, "--here", warehouse=warehouse.path)
+    if job.folder.exists():  # a job that is done has none
+        with job.log.open("a", encoding="utf-8") as log:
+            log.write(done.stdout + done.stderr)
+    return SimpleNamespace(pid=os.getpid(), poll=lambda: done.returncode)
 
 
 def start_core(

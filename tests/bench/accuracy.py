@@ -5,8 +5,6 @@ Everything is seeded. `--costs` prints what each estimator costs instead, as `co
 
 from __future__ import annotations
 
-from core.geometry import costs
-
 import argparse
 import math
 import time

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from core.measure import protocol
-
 import math
 
 from core.analysis import log_profile, ranking, shape
