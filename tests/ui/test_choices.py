@@ -11,6 +11,7 @@ from pptx import Presentation
 
 from core import exports
 from core.analysis import ranking
+from core.deck.build import deck
 from core.figures.layer_pairs import Exponent
 from core.ui import comparison, inputs, notices, report, tables
 from core.ui.markdown import escape
@@ -158,8 +159,9 @@ def test_the_slides_named_before_the_download_are_those_of_the_deck(
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(warehouse.path))
     written: list[str] = []
     monkeypatch.setattr("streamlit.markdown", written.append)
-    report.preview(runs, "en")
-    slides = Presentation(io.BytesIO(report.maker(runs, "en")())).slides
+    data = report.data(runs, "en")
+    report.preview(data)
+    slides = Presentation(io.BytesIO(deck(data))).slides
     titles = [escape(slide.shapes.title.text_frame.text) for slide in slides]
     assert written == ["\n".join(f"{number}. {title}" for number, title in enumerate(titles, start=1))]
 
