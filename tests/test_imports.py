@@ -16,10 +16,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MAY_IMPORT = {
     "errors": set(),
+    "validation": {"errors"},
     "tables": set(),
     "records": {"errors", "tables"},
     "locale": {"errors"},
-    "pilots": {"errors", "records", "tables"},
+    "pilots": {"errors", "validation", "records", "tables"},
     "exports": set(),
     "scores": {"errors", "records", "tables"},
     "geometry": {"errors", "records", "tables"},
