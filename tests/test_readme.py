@@ -11,7 +11,7 @@ from core.commands.parser import parser
 from core.measure.protocol import PROTOCOLS
 from core.sql.sandbox import query
 from core.texts.corpora import BUILT_IN
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT
 from tests.screens import filled_warehouse
 

@@ -20,7 +20,7 @@ from core.texts.corpora import Corpus
 from core.texts.sample import TokenSample
 from core.warehouse import queries
 from core.warehouse.profiles import find_control
-from core.warehouse.store import Warehouse, is_there
+from core.warehouse.warehouse import Warehouse, is_there
 
 
 @dataclass(frozen=True)

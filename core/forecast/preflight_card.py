@@ -34,7 +34,7 @@ from core.models.weights import Weights
 from core.records import PassEstimate, Preflight, Protocol, RunConfig
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenSample, draw_sample
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
 

@@ -22,10 +22,11 @@ from core.runs.jobs import Job, JobStatus, fail, finish, held, remove, submit
 from core.runs.progress import Reporter, log, logged
 from core.runs.queue import turn
 from core.runs.recovery import sweep, take_in_finished
-from core.warehouse import parcels
-from core.warehouse.parcel_format import is_parcel
+from core.store import parcels
+from core.store.parcels import is_parcel
+from core.warehouse import ingest
 from core.warehouse.profiles import draws, find_same, read_finished, read_profile
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 Expected = Callable[[RunConfig, Warehouse], Mapping[str, float]]
@@ -205,10 +206,10 @@ def _measure_pass(
     profile = _against_first_draw(profile, first)
     profile = replace(profile, summaries=summarise(profile, controls, failed))
     parcels.write_parcel(job.folder / run_id, profile)
-    folder = parcels.finish(warehouse, job.folder / run_id)
+    folder = parcels.finish(warehouse.folder, job.folder / run_id)
     shutil.rmtree(kept, ignore_errors=True)
     try:
-        parcels.ingest(warehouse, folder)
+        ingest.ingest(warehouse, folder)
     except (WarehouseLocked, ResourceError) as error:  # the measurement is finished all the same
         return profile, str(error)
     return profile, ""

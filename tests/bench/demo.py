@@ -24,7 +24,7 @@ from core.runs.execution import measure
 from core.runs.requests import demo_models
 from core.texts.corpora import open_corpus
 from core.texts.sample import draw_sample
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from core.runs.jobs import JobStatus, all_jobs, stand, submit
 from core.runs.pilot_jobs import run_pilot
 from core.runs.requests import protocols, texts
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import start_core
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model

@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import InputError, unknown_name
-from core.report.example_titles import example_title
 from core.sql.examples import EXAMPLES
 from core.sql.sandbox import MAX_CHARACTERS
 from core.ui import language, reads
@@ -14,6 +13,7 @@ from core.ui.query import execution
 from core.ui.query.execution import Request
 from core.warehouse import saved
 from core.warehouse.saved import find
+from core.wording.example_titles import example_title
 
 MAX_LINK = 3_000
 """Characters of a statement that a link may hold: browsers and mail programs cut long addresses."""
