@@ -68,7 +68,7 @@ def together(asked, models: Sequence[str]):
     """One request for each model, with the others as companions."""
     if len(set(models)) < 2:
         return [replace(asked, model=model) for model in models]
-    from core.measure.identity import with_tokenizer
+    from core.measure.setup import with_tokenizer
     from core.runs.requests import side_by_side
 
     readable = with_tokenizer(list(dict.fromkeys(models)))
