@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.errors import InputError
 from core.instrument import PROFILES, references
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.warehouse import queries
 from core.warehouse.parcel_format import RUN_FILE
 from core.warehouse.store import Warehouse

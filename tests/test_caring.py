@@ -218,7 +218,7 @@ def test_records_that_cannot_be_repeated_say_why(changes, line):
 
 def test_every_stored_field_has_its_place_and_its_name():
     """A new column that nobody has named would stand among the fields of the run under its raw name."""
-    from core.records import Protocol
+    from core.registry.protocols import Protocol
     from core.report.provenance_names import NAMES
     from core.report.provenance_words import sections
     from core.tables import CorpusRow, ModelRow, RunRow, columns, frame

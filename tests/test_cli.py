@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from core.cli import main
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.verbs import measuring
 from core.warehouse import parcels
 from core.warehouse.store import Warehouse

@@ -8,7 +8,7 @@ import pytest
 
 from core.analysis.shape import summarise
 from core.instrument import MODEL, PROTOCOL, compare, references
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.warehouse import queries
 from core.warehouse.parcel_format import read_parcel
 from core.warehouse.profiles import read_profile

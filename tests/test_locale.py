@@ -14,7 +14,17 @@ from core.errors import InputError
 from core.locale import FOLDER, LANGUAGES, catalogue, translator
 
 ROOT = Path(__file__).parents[1]
-PLACES = ("core/tables", "core/records.py", "core/report", "core/ui", "core/verbs", "pages", "core/cli.py", "app.py")
+PLACES = (
+    "core/registry",
+    "core/tables",
+    "core/records.py",
+    "core/report",
+    "core/ui",
+    "core/verbs",
+    "pages",
+    "core/cli.py",
+    "app.py",
+)
 
 
 def sources() -> list[Path]:

@@ -10,9 +10,9 @@ import pytest
 
 from core.errors import InputError
 from core.measure.corpora import BUILT_IN
-from core.measure.protocol import PROTOCOLS
 from core.pilot_file import read_pilot
 from core.pilots import USE_CLASSES, OwnScore, Pilot, PilotModel, from_config, requests
+from core.registry.protocols import PROTOCOLS
 from tests.conftest import ROOT
 
 GOOD = """

@@ -9,7 +9,7 @@ import pytest
 
 from core.cli import _parser
 from core.measure.corpora import BUILT_IN
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.warehouse.sandbox import query
 from core.warehouse.store import Warehouse
 from tests.conftest import ROOT

@@ -16,8 +16,8 @@ from filelock import FileLock
 
 from core.analysis.shape import summarise
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
-from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 from core.runs import local
 from core.runs.jobs import new_run_id
 from core.runs.measuring import measure

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.geometry.costs import unit_seconds
-from core.geometry.effort import further_work, layer_seconds
+from core.geometry.effort import further_work, layer_seconds, unit_seconds
 from core.geometry.layer import LayerPlan
 from core.geometry.layer_pairs import MAX_POINTS
 from core.measure.footprint import Placed

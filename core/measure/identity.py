@@ -10,10 +10,10 @@ from core.errors import InputError
 from core.measure.corpora import open_corpus
 from core.measure.loading import read_tokenizer
 from core.measure.models import read_blueprint
-from core.measure.protocol import find_protocol
 from core.measure.sources import find_weights
 from core.measure.template import read_template, template_hash
 from core.records import RunConfig
+from core.registry.protocols import find_protocol
 
 
 @dataclass(frozen=True)

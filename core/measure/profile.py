@@ -25,14 +25,14 @@ from core.measure.kept import Kept
 from core.measure.loading import read_tokenizer
 from core.measure.mask import TokenMask, mask_tokens
 from core.measure.models import OpenModel, is_out_of_memory, open_model, read_blueprint
-from core.measure.protocol import MIN_TYPES, find_protocol
 from core.measure.provenance import Clock, code_stamp, code_version, library_versions
 from core.measure.random_init import open_random
 from core.measure.sample import TokenSample, draw_sample
 from core.measure.shuffle import shuffled
 from core.measure.sources import find_weights
 from core.measure.stored import Measured, as_profile
-from core.records import Profile, Progress, ProgressCallback, Protocol, RunConfig
+from core.records import Profile, Progress, ProgressCallback, RunConfig
+from core.registry.protocols import MIN_TYPES, Protocol, find_protocol
 
 _log = logging.getLogger("workdim")
 PAIR_BUDGET = 2**30

@@ -16,10 +16,9 @@ from core.geometry.resampling import contiguous_blocks
 from core.measure.chat_windows import chat_word_span, cut_documents, encode_chat
 from core.measure.corpora import Corpus
 from core.measure.encoding import Encoded, encode_text, special_tokens
-from core.measure.protocol import MIN_TYPES
 from core.measure.template import read_template, template_hash
 from core.measure.words import WordSet, choose_words, place_words, word_span
-from core.records import Protocol
+from core.registry.protocols import MIN_TYPES, Protocol
 
 SMALL_VOCABULARY = 350
 """A tokenizer of fewer types knows little more than the 256 bytes, or the letters."""

@@ -24,7 +24,8 @@ from core.measure.mask import TokenMask
 from core.measure.models import OpenModel
 from core.measure.provenance import Clock, code_version, library_versions
 from core.measure.sample import TokenSample
-from core.records import Profile, Protocol, RunConfig
+from core.records import Profile, RunConfig
+from core.registry.protocols import Protocol
 from core.tables import (
     LayerCorrelatorRow,
     LayerDistributionRow,

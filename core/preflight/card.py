@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import InputError, ResourceError, WorkdimError
-from core.geometry.costs import require_further
 from core.geometry.layer import LayerPlan
 from core.measure.corpora import Corpus, open_corpus
 from core.measure.duration import Work, pass_seconds, start_seconds
@@ -29,12 +28,13 @@ from core.measure.memory import MemoryPlan, Shape, other_rooms, room_for
 from core.measure.models import Blueprint, OpenModel, read_blueprint
 from core.measure.packages import cache_folder
 from core.measure.profile import pair_budget, place_words, plan_layers
-from core.measure.protocol import find_protocol
 from core.measure.sample import TokenSample, draw_sample
 from core.measure.speed import Speed, speed_of
 from core.measure.weights import Weights
 from core.preflight.known import Known, look_up
-from core.records import PassEstimate, Preflight, Protocol, RunConfig
+from core.records import PassEstimate, Preflight, RunConfig
+from core.registry.estimators import require_on_request
+from core.registry.protocols import Protocol, find_protocol
 from core.warehouse.store import Warehouse
 
 _log = logging.getLogger("workdim")
@@ -84,7 +84,7 @@ class _Told:
         config = self.config
         with self._step():
             self.protocol = find_protocol(config.protocol)
-            require_further(config.estimators, self.protocol.name, self.protocol.clouds)
+            require_on_request(config.estimators, self.protocol.name, self.protocol.clouds)
         with self._step():
             self.corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
         with self._step():

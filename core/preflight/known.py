@@ -16,7 +16,8 @@ from core.measure.sample import TokenSample
 from core.measure.sources import named_by_content
 from core.measure.weights import Weights
 from core.preflight.passes import control_passes
-from core.records import Protocol, RunConfig
+from core.records import RunConfig
+from core.registry.protocols import Protocol
 from core.tables import ModelRow
 from core.warehouse import queries
 from core.warehouse.store import Warehouse, is_there

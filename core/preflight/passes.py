@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from core.measure.identity import Identity
-from core.measure.protocol import CONTROLS
-from core.records import Protocol, RunConfig
+from core.records import RunConfig
+from core.registry.protocols import CONTROLS, Protocol
 from core.warehouse.profiles import find_control
 from core.warehouse.store import Warehouse
 

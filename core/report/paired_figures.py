@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 
 from core.analysis.paired import Paired
 from core.locale import translator
+from core.registry.names import NOT_STATED
 from core.report.figure_style import COLOURS, QUIET, TEXT, bars, frame, shown
 from core.report.numbers import number
-from core.tables import NOT_STATED
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from core.records import Protocol, RunConfig
+from core.records import RunConfig
+from core.registry.protocols import Protocol
+from core.registry.settings import settings
 from core.tables import TABLES
-from core.tables.columns import settings
 
 
 def _(message: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core.locale import translator
+from core.registry.names import NOT_STATED
 from core.report.numbers import number
-from core.tables import NOT_STATED
 
 
 def no_score(language: str) -> str:

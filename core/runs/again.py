@@ -10,9 +10,9 @@ from typing import Any
 
 from core.errors import InputError
 from core.measure.corpora import open_corpus
-from core.measure.protocol import PROTOCOLS
 from core.measure.sources import local_weights
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from core.measure.corpora import BUILT_IN
 from core.measure.packages import DEMO_WHEELS
-from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 
 DTYPES = ("float32", "bfloat16", "float16")
 

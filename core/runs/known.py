@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from core.records import Profile, Protocol, RunConfig
+from core.records import Profile, RunConfig
+from core.registry.protocols import Protocol
 from core.runs.jobs import Job
 from core.warehouse.profiles import draws, find_same, read_profile
 from core.warehouse.store import Warehouse
@@ -33,14 +34,14 @@ def look_up(job: Job, warehouse: Warehouse) -> tuple[list[Control], Profile | No
     Asked before the first pass: a warehouse that is locked between two passes must not end hours of measuring. Listed
     are the passes of the protocol, and whatever else the warehouse has.
     """
-    from core.geometry.costs import require_further
     from core.measure.identity import identify
-    from core.measure.protocol import find_protocol
     from core.preflight.passes import control_passes
+    from core.registry.estimators import require_on_request
+    from core.registry.protocols import find_protocol
 
     config = job.config
     protocol = find_protocol(config.protocol)
-    require_further(config.estimators, protocol.name, protocol.clouds)
+    require_on_request(config.estimators, protocol.name, protocol.clouds)
     identity = identify(config)
     same = asdict(identity)
     planned = [

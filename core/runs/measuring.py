@@ -139,7 +139,7 @@ def outcome(standing: Standing, warehouse: Warehouse) -> Finished:
 
 def parts_of(config: RunConfig) -> list[RunConfig]:
     """The measurements that one request stands for: a protocol may take further draws of the text, and other texts."""
-    from core.measure.protocol import find_protocol
+    from core.registry.protocols import find_protocol
 
     protocol = find_protocol(config.protocol)
     seeds = [replace(config, seed=seed) for seed in protocol.more_seeds if seed != config.seed]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from core.registry.names import NOT_STATED
 from core.scores.cells import Remarks, cut, is_blank, label, optional_label, std_error
 from core.scores.cells import whole as whole_number
 from core.scores.gathering import gathered
@@ -17,7 +18,7 @@ from core.scores.one_model import is_metric, origin_of, refuse_no_metric, score_
 from core.scores.origin import Origin, left_out, propose
 from core.scores.proposal import Proposed, Remark, ScoreFile
 from core.scores.strict_json import Twice, section
-from core.tables import NOT_STATED, ScoreRow
+from core.tables import ScoreRow
 
 FORMAT = "lm_eval"
 SUITE = "lm_eval"

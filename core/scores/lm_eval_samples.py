@@ -15,12 +15,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from core.errors import InputError
+from core.registry.names import NOT_STATED
 from core.scores.cells import Remarks, Skip, cut, json_number, label
 from core.scores.given import BENCHMARK, Given, Unnamed
 from core.scores.one_model import repository_of
 from core.scores.proposal import Remark, ScoreFile
 from core.scores.strict_json import parse
-from core.tables import NOT_STATED, ScoreSampleRow
+from core.tables import ScoreSampleRow
 
 FORMAT = "lm_eval_samples"
 MAX_LINE = 16 * 2**20

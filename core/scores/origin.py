@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from core.registry.names import NOT_STATED
 from core.scores.cells import Cell, Remarks, Skip, cut, label, optional_label
 from core.scores.proposal import Proposed, Remark
-from core.tables import NOT_STATED, ScoreRow
+from core.tables import ScoreRow
 
 _LOCAL = re.compile(r"[/~.\\]|[A-Za-z]:[\\/]|file:")
 

@@ -17,11 +17,11 @@ import torch
 from core.measure.corpora import open_corpus
 from core.measure.memory import largest_batch
 from core.measure.models import open_model
-from core.measure.protocol import find_protocol
 from core.measure.provenance import anonymous_memory
 from core.measure.sample import draw_sample
 from core.measure.sources import find_weights
 from core.records import RunConfig
+from core.registry.protocols import find_protocol
 from core.runs.choices import demo_models
 from core.runs.measuring import measure
 from core.warehouse.store import Warehouse

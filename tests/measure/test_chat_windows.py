@@ -15,10 +15,10 @@ from core.measure.hidden import capture
 from core.measure.mask import mask_tokens
 from core.measure.messages import Message
 from core.measure.models import open_model
-from core.measure.protocol import PROTOCOLS
 from core.measure.sample import draw_sample, plan_chat_windows
 from core.measure.shuffle import shuffled
 from core.measure.sources import find_weights
+from core.registry.protocols import PROTOCOLS
 from tests.chats import CHATML, TEMPLATES, chat_tokenizer, chats, save_chat_model, write_chats
 from tests.tiny import train_tokenizer
 

@@ -11,9 +11,9 @@ from core.measure import hidden
 from core.measure.corpora import open_corpus
 from core.measure.mask import mask_tokens
 from core.measure.models import OpenModel, open_model
-from core.measure.protocol import PROTOCOLS
 from core.measure.sample import draw_sample
 from core.measure.sources import find_weights
+from core.registry.protocols import PROTOCOLS
 from tests.tiny import save_tiny_model
 
 

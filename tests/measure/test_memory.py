@@ -13,10 +13,10 @@ from core.measure import memory
 from core.measure.memory import SAFE_SHARE, batch_bytes, free_memory, plan_memory, room_for, shape_of, waiting_bytes
 from core.measure.models import Blueprint, read_blueprint
 from core.measure.profile import _open
-from core.measure.protocol import PROTOCOLS
 from core.measure.scans import Scan
 from core.measure.sources import find_weights
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 from tests.gguf_files import save_tiny_gguf
 from tests.tiny import save_tiny_model
 

@@ -130,8 +130,8 @@ def test_a_broken_index_is_damaged(folder):
 def test_a_tokenizer_of_another_model_is_found_out(folder, tmp_path):
     from core.measure.corpora import open_corpus
     from core.measure.hidden import capture
-    from core.measure.protocol import PROTOCOLS
     from core.measure.sample import draw_sample
+    from core.registry.protocols import PROTOCOLS
     from tests.tiny import train_tokenizer
 
     train_tokenizer(5000).save_pretrained(folder)

@@ -7,7 +7,7 @@ import pytest
 from core.errors import InputError
 from core.geometry.dimensions import ESTIMATORS
 from core.measure.corpora import BUILT_IN
-from core.measure.protocol import CONTROLS, PROTOCOLS, find_protocol
+from core.registry.protocols import CONTROLS, PROTOCOLS, find_protocol
 
 
 def test_everything_that_a_protocol_names_exists():

@@ -195,8 +195,8 @@ def test_the_weights_are_never_read(tmp_path, monkeypatch):
 
 def test_a_random_model_knows_nothing(tiny_llama, tmp_path):
     from core.measure.corpora import open_corpus
-    from core.measure.protocol import PROTOCOLS
     from core.measure.sample import draw_sample
+    from core.registry.protocols import PROTOCOLS
 
     control = open_random(found(tiny_llama), 0, device="cpu")
     sample = draw_sample(open_corpus("english-business"), control.tokenizer, PROTOCOLS["quick"], seed=0)

@@ -8,7 +8,7 @@ import pytest
 from core.errors import CorpusError
 from core.measure import sample
 from core.measure.corpora import open_corpus
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from tests.tiny import train_tokenizer
 
 QUICK = PROTOCOLS["quick"]

@@ -10,9 +10,9 @@ from core.measure.corpora import open_corpus
 from core.measure.mask import mask_tokens
 from core.measure.models import open_model
 from core.measure.profile import PlacedWords, plan_layers, read_layer
-from core.measure.protocol import PROTOCOLS
 from core.measure.sample import draw_sample
 from core.measure.sources import find_weights
+from core.registry.protocols import PROTOCOLS
 
 NO_WORDS = PlacedWords(np.empty(0, dtype=int), np.empty(0, dtype=int), 0)
 

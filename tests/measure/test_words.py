@@ -11,9 +11,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from core.measure import words
 from core.measure.corpora import DATA, open_corpus
-from core.measure.protocol import PROTOCOLS
 from core.measure.sample import TokenSample, draw_sample, merge_pieces, reserve
 from core.measure.segment import word_spans
+from core.registry.protocols import PROTOCOLS
 from tests.tiny import train_tokenizer
 
 QUICK = PROTOCOLS["quick"]

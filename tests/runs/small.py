@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 from core.cli import main
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.runs import local, on_ray, ray_cluster, ray_worker
 
 SMALL = replace(

@@ -17,8 +17,8 @@ import pytest
 from core.errors import InputError, ResourceError
 from core.measure import kept, loading
 from core.measure.profile import measure_profile
-from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 from core.runs import local
 from core.runs.jobs import all_jobs, find_job, stand, submit, write_json
 from core.runs.locks import worker

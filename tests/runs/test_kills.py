@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 import core.measure.profile, core.measure.identity
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import read_job
 from core.runs.measuring import run
 from core.warehouse.store import Warehouse

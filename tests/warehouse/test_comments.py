@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.report.names import NAMES
+from core.registry.names import NAMES
 from core.warehouse.comments import COMMENTS
 
 LISTED = {
