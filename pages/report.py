@@ -5,26 +5,26 @@ guard()
 import polars as pl
 import streamlit as st
 
-from core.ui import deck, inputs, language, pilots, reads, states
+from core.ui import inputs, language, notices, pilot_filter, reads, report
 
 _ = language.translator()
 
 st.title(_("Report"))
 runs = reads.listing()
-states.stop_if_no_runs(runs)
-pilot, runs = pilots.choose(runs)
+notices.stop_if_no_runs(runs)
+pilot, runs = pilot_filter.choose(runs)
 chosen = inputs.choose_runs(runs.filter(pl.col("pass") == "text"))
-states.stop_if_none_chosen(chosen)
+notices.stop_if_none_chosen(chosen)
 spoken = inputs.choose(
     _("Language of the slides"), list(language.LANGUAGES), "deck", language.current(), language.LANGUAGES.__getitem__
 )
-states.warn_if_not_comparable(deck.tellable(chosen))
+notices.warn_if_not_comparable(report.tellable(chosen))
 
 st.download_button(
     _("Download the slides (PowerPoint)"),
-    deck.maker(chosen, spoken, pilot),
+    report.maker(chosen, spoken, pilot),
     f"workdim_{spoken}.pptx",
-    deck.MIME,
+    report.MIME,
     on_click="ignore",
     type="primary",
     icon=":material/download:",
@@ -32,8 +32,8 @@ st.download_button(
 st.caption(_("Charts are native: they can be edited in PowerPoint. Every slide names the runs that it shows."))
 
 st.subheader(_("What the deck holds"))
-deck.preview(chosen, spoken, pilot)
+report.preview(chosen, spoken, pilot)
 
 st.subheader(_("What it cannot decide"))
 st.caption(_("Questions that a meeting will ask and that these runs leave open; they stand on the last slide too."))
-deck.undecided(chosen, pilots.pilot_of(pilot))
+report.undecided(chosen, pilot_filter.pilot_of(pilot))

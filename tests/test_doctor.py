@@ -7,13 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from core import cli
-from core.measure import index, machine
-from core.measure.packages import DEMO_WHEELS
-from core.verbs import doctor
+from core.commands import doctor, main
+from core.models import machine, packages
+from core.models.packages import DEMO_WHEELS
+from core.store.parcels import write_parcel
 from core.warehouse.health import look_at
-from core.warehouse.parcels import write_parcel
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.profiles import make_profile
 
@@ -25,12 +24,12 @@ def cached(tmp_path, monkeypatch):
         (tmp_path / "cache" / "pypi" / name / wheel.version).mkdir(parents=True)
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(machine, "why_no_hub", lambda: None)
-    monkeypatch.setattr(index, "package_index", lambda: ("https://index.example", None))
+    monkeypatch.setattr(packages, "package_index", lambda: ("https://index.example", None))
     return tmp_path / "w.duckdb"
 
 
 def examined(path, capsys):
-    code = cli.main(["doctor", "--json", "--warehouse", str(path)])
+    code = main.main(["doctor", "--json", "--warehouse", str(path)])
     return code, json.loads(capsys.readouterr().out)
 
 
@@ -44,7 +43,7 @@ def test_a_command_says_what_is_here_and_makes_nothing(cached):
 
 
 def test_where_nothing_would_fail_the_code_is_zero(cached, capsys):
-    assert cli.main(["doctor", "--warehouse", str(cached)]) == 0
+    assert main.main(["doctor", "--warehouse", str(cached)]) == 0
     assert capsys.readouterr().out.endswith("\nNothing would fail.\n")
 
 
@@ -56,7 +55,7 @@ def test_what_is_no_part_of_the_basic_job_is_told_and_fails_nothing(cached, caps
 
 
 def test_an_index_that_is_away_matters_where_the_demo_models_are_not_here(cached, capsys, monkeypatch):
-    monkeypatch.setattr(index, "package_index", lambda: ("https://index.example", "It cannot be reached."))
+    monkeypatch.setattr(packages, "package_index", lambda: ("https://index.example", "It cannot be reached."))
     assert examined(cached, capsys)[0] == 0
     monkeypatch.setenv("WORKDIM_CACHE", str(cached.parent / "empty"))
     code, facts = examined(cached, capsys)
@@ -106,9 +105,9 @@ def test_a_file_that_is_no_warehouse_fails_the_basic_job(cached, capsys):
 
 
 def test_passwords_of_an_index_are_not_shown(monkeypatch):
-    monkeypatch.setattr(index, "why_no_connection", lambda address, patience: "refused")
+    monkeypatch.setattr(packages, "why_no_connection", lambda address, patience: "refused")
     monkeypatch.setenv("PIP_INDEX_URL", "https://me:secret@index.example/simple")
-    address, reason = index.package_index()
+    address, reason = packages.package_index()
     assert "secret" not in address + reason and "index.example/simple cannot be reached (refused)" in reason
 
 

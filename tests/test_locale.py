@@ -20,9 +20,8 @@ PLACES = (
     "core/records.py",
     "core/report",
     "core/ui",
-    "core/verbs",
+    "core/commands",
     "pages",
-    "core/cli.py",
     "app.py",
 )
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from core.measure.corpora import BUILT_IN
-from core.pilot_file import read_pilot
-from core.pilots import USE_CLASSES, OwnScore, Pilot, PilotModel, from_config, requests
+from core.pilots.pilot_file import read_pilot
+from core.pilots.registration import USE_CLASSES, OwnScore, Pilot, PilotModel, from_config, requests
 from core.registry.protocols import PROTOCOLS
+from core.texts.corpora import BUILT_IN
 from tests.conftest import ROOT
 
 GOOD = """

@@ -2,7 +2,7 @@
 
 Work of four kinds is counted and weighed with what it took on one thread of one machine, where the sum is within 25
 percent of what 21 layers took: 300 to 2,000 types, 32 to 3,072 dimensions, all protocols (least squares on relative
-errors). How much faster or slower another machine is, its own test says (core/measure/speed.py).
+errors). How much faster or slower another machine is, its own test says (core/forecast/speed.py).
 """
 
 from __future__ import annotations

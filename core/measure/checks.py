@@ -7,15 +7,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from core.geometry import clouds
+from core.geometry.layer import LayerPlan
 from core.geometry.resampling import jackknife_error
 from core.geometry.results import LayerResult
-from core.geometry.stability import Dependence, Shift
-from core.measure.hidden import HiddenStates
+from core.geometry.stability import Dependence, Shift, dependence, sequence_pairs
+from core.measure.capture import HiddenStates
 from core.measure.mask import TokenMask
-from core.measure.sample import TokenSample
+from core.measure.plan import token_order
 from core.records import Profile
 from core.registry.checks import CHECKS
+from core.registry.protocols import Protocol
 from core.tables import RunCheckRow
+from core.texts.sample import TokenSample
 
 
 def run_checks(
@@ -91,3 +95,22 @@ def _judge(run_id: str, name: str, layer: int | None, value: float, std_error: f
     outcome = "veto" if size > check.veto else "warn" if size > check.warn else "pass"
     threshold = check.veto if outcome == "veto" else check.warn
     return RunCheckRow(run_id, name, layer, value if math.isfinite(value) else None, threshold, outcome, std_error)
+
+
+def check_dependence(
+    states: HiddenStates, mask: TokenMask, plan: LayerPlan, layers: list[LayerResult], protocol: Protocol, seed: int
+) -> dict[int, Dependence]:
+    """Dependence on the number of sequences and points at the embedding, the peak of d2 and the final layer."""
+    if not plan.draws:
+        return {}
+    order = token_order(mask, seed, 0)
+    pairs = sequence_pairs(order, mask.types, mask.sequences, plan.halves[:4], protocol.max_types)
+    half = plan.draws[0].n_points // 2
+    tokens = clouds.Tokens(mask.types, mask.sequences, np.zeros(len(order), dtype=np.int64), 0)
+    first_types = clouds.one_per_type(order, tokens, half).rows
+    inner = [result.value("one_per_type", "d2") for result in layers[1 : states.n_layers]]
+    peak = 1 + int(np.nanargmax(inner)) if any(map(math.isfinite, inner)) else 0
+    return {
+        layer: dependence(states.points(layer, mask.keep), mask.sequences, pairs, plan.draws[0], first_types, seed)
+        for layer in sorted({0, peak, states.n_layers})
+    }

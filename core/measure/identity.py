@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 
 from core.errors import InputError
-from core.measure.corpora import open_corpus
-from core.measure.loading import read_tokenizer
-from core.measure.models import read_blueprint
-from core.measure.sources import find_weights
-from core.measure.template import read_template, template_hash
+from core.models.loading import read_tokenizer
+from core.models.model import read_blueprint
+from core.models.sources import find_weights
 from core.records import RunConfig
 from core.registry.protocols import find_protocol
+from core.texts.chats import read_template, template_hash
+from core.texts.corpora import open_corpus
 
 
 @dataclass(frozen=True)

@@ -121,9 +121,6 @@ TITLES = {
 }
 """Protocol -> what it is called on screens: not in the record, which every run stores whole."""
 
-MIN_TYPES = 300
-"""Fewer token types than this do not make a cloud: d2 of a few hundred directions is mostly their choice."""
-
 
 def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:

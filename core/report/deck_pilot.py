@@ -8,7 +8,7 @@ import polars as pl
 from pptx.presentation import Presentation as Deck
 
 from core.locale import translator
-from core.pilots import Pilot, Registered
+from core.pilots.registration import Pilot, Registered
 from core.report import pilot_words, wording
 from core.report.deck_text import Column, Row, add_table, pages
 from core.report.deck_theme import BODY_HEIGHT, BODY_TOP, CONTENT, MARGIN, TEXT_WIDTH, add_notes, add_slide

@@ -6,7 +6,7 @@ from core.locale import translator
 
 
 def example_title(name: str, language: str) -> str:
-    """The title of one of `core.warehouse.examples.EXAMPLES`."""
+    """The title of one of `core.sql.examples.EXAMPLES`."""
     _ = translator(language)
     titles = {
         "working_dimensions": _("Working dimension of all models, text by text, with intervals"),

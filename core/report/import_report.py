@@ -12,7 +12,7 @@ import polars as pl
 from core.report import import_words
 from core.report.import_figures import with_kind
 from core.report.score_words import format_name
-from core.scores.proposal import ScoreFile
+from core.scores.parsed_score import ScoreFile
 
 FEW = 5
 """Names of models, or contradictions, that are listed."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 from core.locale import translator
 from core.report.numbers import number
 from core.report.score_words import remark_words
-from core.scores.proposal import Proposed, Remark, ScoreFile
+from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 
 KINDS = ("taken", "mapped", "duplicate", "conflict", "skipped")
 EXAMPLES = 3
@@ -42,7 +42,7 @@ def kind_name(kind: str, language: str) -> str:
     return names[kind]
 
 
-def why(row: Proposed, language: str) -> str:
+def why(row: ParsedScore, language: str) -> str:
     """Why a value is skipped, or what was made of it; empty where it is taken as it stands."""
     _ = translator(language)
     remarks = [row.skipped] if row.skipped else row.remarks
@@ -59,7 +59,7 @@ def known_text(known: str | None, sources: str | None, value: float | None, lang
     return _("{value} from {source}").format(value=number(value), source=sources)
 
 
-def reasons(rows: Sequence[Proposed], language: str, *, skipped: bool) -> list[Told]:
+def reasons(rows: Sequence[ParsedScore], language: str, *, skipped: bool) -> list[Told]:
     """Why values were skipped, or what was made of those that were not: most frequent first."""
     found: dict[str, list[tuple[Remark, str]]] = {}
     for row in rows:

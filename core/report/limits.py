@@ -8,7 +8,7 @@ import polars as pl
 
 from core.analysis.ranking import RankingGroup, groups
 from core.locale import translator
-from core.pilots import Pilot
+from core.pilots.registration import Pilot
 from core.report import wording
 from core.report.labels import shortened
 from core.report.limits_controls import Limit, names_of, outcomes, random_control, shuffled_text, texts_of, tokenizers

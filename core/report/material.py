@@ -11,7 +11,7 @@ from core.analysis.controls import controls_of
 from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores, without_other_pilots
 from core.errors import InputError
 from core.locale import translator
-from core.pilots import Registered
+from core.pilots.registration import Registered
 from core.report.labels import run_labels, short_id, with_text_marks
 from core.report.pilot_words import caution
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from core.analysis.ranking import MAIN, benchmarks
 from core.locale import translator
-from core.pilots import Benchmark, Pilot, PilotModel
+from core.pilots.registration import Benchmark, Pilot, PilotModel
 from core.report import wording
 from core.report.limits_controls import Limit
 

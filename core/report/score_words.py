@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from core.errors import InputError, unknown_name
 from core.locale import translator
-from core.scores.proposal import Remark
+from core.scores.parsed_score import Remark
 
 
 def remark_words(remark: Remark, language: str) -> str:

@@ -18,7 +18,7 @@ from pptx.slide import Slide
 
 from core.analysis.ranking import RankingGroup
 from core.locale import translator
-from core.pilots import Registered
+from core.pilots.registration import Registered
 from core.report import claims, wording
 from core.report.deck_charts import MOST_CURVES, add_profile_chart
 from core.report.deck_controls import add_controls

@@ -11,8 +11,8 @@ import streamlit as st
 from core import exports
 from core.report import large_norm_figures, wording
 from core.report.labels import marked, run_labels
-from core.ui import language, times
-from core.ui.pilots import own_texts
+from core.ui import language
+from core.ui.pilot_filter import own_texts
 
 TRACED = (
     "run_id",
@@ -48,7 +48,7 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
             _("N (points)"): runs["n_points"],
             _("Checks"): _outcomes(runs),
             _("Protocol"): runs["protocol"],
-            _("Measured"): [times.local(at) for at in runs["started_at"]],
+            _("Measured"): [language.local_time(at) for at in runs["started_at"]],
         }
     )
 
@@ -76,7 +76,7 @@ def ranked(runs: pl.DataFrame, own_title: str = "") -> pl.DataFrame:
             **score,
             _("Checks"): _outcomes(runs),
             _("Parameters (millions)"): (runs["parameters"] / 1e6).round(0).cast(pl.Int64),
-            _("Measured"): [times.local(at) for at in runs["started_at"]],
+            _("Measured"): [language.local_time(at) for at in runs["started_at"]],
         }
     )
 

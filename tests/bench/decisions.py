@@ -8,7 +8,8 @@ from core.analysis import log_profile, ranking, shape
 from core.geometry import local, one_per_type, ratios
 from core.geometry.global_estimates import N_REMOVED
 from core.registry.checks import CHECKS, Check
-from core.registry.protocols import MIN_TYPES, PROTOCOLS, Protocol
+from core.registry.protocols import PROTOCOLS, Protocol
+from core.texts import sample
 
 TRIED = """\
 None of these thresholds was fitted to an outcome, and none was tested on more than one model before it was fixed: they
@@ -40,7 +41,7 @@ def _groups() -> dict[str, list[str]]:
             "both ratios lie above it, not found where the upper 97.5 % limit of either lies below",
             f"a cloud below {100 * shape.FEW_TYPES:.0f} % of its protocol's size says that it has few types",
             f"models are compared where their clouds differ in size by at most {100 * ranking.N_TOLERANCE:.0f} %",
-            f"a text that gives fewer than {MIN_TYPES} token types is not measured",
+            f"a text that gives fewer than {sample.MIN_TYPES} token types is not measured",
         ],
         "Controls and second opinions (`core.analysis.shape`):": [
             "random weights show the same where any of their runs is found and not vetoed: the verdict is then "

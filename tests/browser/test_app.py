@@ -25,15 +25,21 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 WAIT_MS = 30_000
 
 
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    """A server of its own for each test, so that each link is opened cold."""
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the warehouse that the app shows."""
+    return filled_warehouse(tmp_path_factory.mktemp("home")).parent
+
+
+@pytest.fixture(scope="module")
+def address(home: Path) -> Iterator[str]:
+    """One server for all tests; the first of them opens a link that nobody has opened before."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    environment = {**os.environ, "WORKDIM_WAREHOUSE": str(filled_warehouse(tmp_path))}
-    with (tmp_path / "server.log").open("w", encoding="utf-8") as log:
+    environment = {**os.environ, "WORKDIM_WAREHOUSE": str(home / "workdim.duckdb")}
+    with (home / "server.log").open("w", encoding="utf-8") as log:
         server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
             wait_for_port(port)
@@ -219,8 +225,8 @@ def test_a_long_query_is_cancelled(page: sync_api.Page, address: str) -> None:
     page.get_by_text("The query was cancelled.").wait_for()
 
 
-def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, address: str, tmp_path: Path) -> None:
-    model = save_tiny_model(tmp_path / "tiny")
+def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, address: str, home: Path) -> None:
+    model = save_tiny_model(home / "tiny")
     page.goto(f"{address}/pilot")
     see(page, "Measure models")
     page.get_by_role("textbox", name="Models, one per line").fill(str(model))
@@ -228,7 +234,7 @@ def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, ad
     page.get_by_role("button", name="What will it take?").click()
     page.get_by_role("button", name="Start measuring").click(timeout=180_000)
     page.get_by_text("at work", exact=True).wait_for(timeout=120_000)
-    (job,) = [folder for folder in (tmp_path / "jobs").iterdir() if folder.is_dir()]
+    (job,) = [folder for folder in (home / "jobs").iterdir() if folder.is_dir()]
     page.reload()  # a closed tab changes nothing
     page.get_by_role("progressbar").first.wait_for(timeout=120_000)
     page.get_by_role("button", name="Cancel").click()

@@ -6,8 +6,8 @@ import pytest
 
 from core.errors import InputError
 from core.geometry.dimensions import ESTIMATORS
-from core.measure.corpora import BUILT_IN
 from core.registry.protocols import CONTROLS, PROTOCOLS, find_protocol
+from core.texts.corpora import BUILT_IN
 
 
 def test_everything_that_a_protocol_names_exists():

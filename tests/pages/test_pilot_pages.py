@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pptx import Presentation
 
-from core.cli import main
-from core.pilots import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
+from core.commands.main import main
+from core.pilots.registration import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.warehouse import pilots
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import opened, texts
 from tests.screens import RUN_IDS, filled_warehouse
 

@@ -11,7 +11,7 @@ from core.report.import_figures import import_figure, import_points, with_kind
 from core.report.paired_figures import paired_figure, paired_points
 from core.report.paired_words import outcome, p_text, statement
 from core.scores.near_names import suggestions
-from core.scores.proposal import Remark
+from core.scores.parsed_score import Remark
 from tests.warehouse.score_files import score, score_file
 
 

@@ -8,7 +8,7 @@ from io import BytesIO
 import pytest
 from pptx import Presentation
 
-from core.pilots import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, Registered
+from core.pilots.registration import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, Registered
 from core.report.pilot_words import Evidence, caution, evidence, missing_models, shown_first
 from core.report.slides import deck, outline
 from tests.report import frames

@@ -10,8 +10,8 @@ import pytest
 from core.errors import InputError
 from core.report.score_words import format_name, remark_words
 from core.scores.layouts import LAYOUTS
-from core.scores.proposal import Remark
-from core.scores.reading import FORMATS
+from core.scores.parsed_score import Remark
+from core.scores.reader import FORMATS
 
 ROOM = Path(__file__).parents[2] / "core" / "scores"
 MAKERS = {"Remark": 0, "Skip": 0, "left_out": 3}

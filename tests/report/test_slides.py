@@ -19,7 +19,7 @@ from core.report.figures import profile_figure
 from core.report.points import profile_points
 from core.report.slides import deck, outline
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.report import frames
 from tests.report.frames import Model, score
 

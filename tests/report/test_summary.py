@@ -6,10 +6,10 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from core.console import run_details, runs_table, summary_lines
 from core.report import wording
 from core.report.summary import WIDTH
 from core.tables import RunCheckRow
+from core.terminal.tables import run_details, runs_table, summary_lines
 from tests.profiles import make_controls, make_model, make_profile
 from tests.report import frames
 from tests.report.frames import Model

@@ -15,15 +15,16 @@ import psutil
 import pytest
 
 from core.errors import InputError, ResourceError
-from core.measure import kept, loading
+from core.measure import checkpoint
 from core.measure.profile import measure_profile
+from core.models import loading
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs import local
+from core.runs import processes as local
+from core.runs.execution import measure, run
 from core.runs.jobs import all_jobs, find_job, stand, submit, write_json
 from core.runs.locks import worker
-from core.runs.measuring import measure, run
-from core.runs.settling import sweep
+from core.runs.recovery import sweep
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core
 from tests.runs.small import SMALL
@@ -57,7 +58,7 @@ def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
     job = submit(config, warehouse)
     starter = (
         "import sys; from core.runs import local; from core.runs.jobs import find_job; "
-        "from core.warehouse.store import Warehouse; w = Warehouse(sys.argv[1]); "
+        "from core.warehouse.warehouse import Warehouse; w = Warehouse(sys.argv[1]); "
         "local.COMMAND = (sys.executable, '-m', 'tests.runs.small'); local.start(find_job(w, sys.argv[2]).job, w)"
     )
     subprocess.run([sys.executable, "-c", starter, str(warehouse.path), job.job_id], cwd=ROOT, check=True)
@@ -154,7 +155,7 @@ def test_a_run_that_is_there_is_not_measured_twice_unless_asked(config, warehous
     assert known.was_known and known.run_id == first.run_id
     assert not measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet, again=False).was_known
     command = ("measure", config.model, "--corpus", config.corpus, "--protocol", "small", "--device", "cpu")
-    told = run_core(*command, warehouse=warehouse.path, module="tests.runs.small")
+    told = run_core(*command, warehouse=warehouse.path)
     assert told.returncode == 0 and "It is measured already" in told.stdout, told.stderr
     assert queries.runs(warehouse).height == 2
 
@@ -192,7 +193,7 @@ def test_a_failure_says_why_and_keeps_what_can_go_on(config, warehouse, monkeypa
 
 
 def test_a_disk_that_is_full_in_mid_run_keeps_what_is_finished(config, warehouse, monkeypatch):
-    write = kept._write
+    write = checkpoint._write
 
     def full(path, content):
         if path.name == "layer-0002.json":
@@ -200,7 +201,7 @@ def test_a_disk_that_is_full_in_mid_run_keeps_what_is_finished(config, warehouse
         write(path, content)
 
     with monkeypatch.context() as short:
-        short.setattr(kept, "_write", full)
+        short.setattr(checkpoint, "_write", full)
         with pytest.raises(ResourceError, match="no more room"):
             measure(config, warehouse, quiet)
     (standing,) = all_jobs(warehouse)
@@ -213,15 +214,15 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
     empty = run_core("jobs", warehouse=warehouse.path)
     assert empty.returncode == 0 and "No jobs" in empty.stdout
     job = submit(replace(config, model="no-such-model"), warehouse)
-    failed = run_core("resume", job.job_id[:13], warehouse=warehouse.path, module="tests.runs.small")
+    failed = run_core("resume", job.job_id[:13], warehouse=warehouse.path)
     assert failed.returncode == 2 and "There is no model 'no-such-model'" in failed.stderr
     assert "Traceback" not in failed.stderr
-    kept = submit(config, warehouse)
+    checkpoint = submit(config, warehouse)
     listed = json.loads(run_core("jobs", "--json", warehouse=warehouse.path).stdout)
-    assert [(row["job_id"], row["state"]) for row in listed] == [(kept.job_id, "interrupted")]
-    gone = run_core("cancel", kept.job_id, warehouse=warehouse.path)
-    assert gone.returncode == 0 and not kept.folder.exists()
-    none = run_core("cancel", kept.job_id, warehouse=warehouse.path)
+    assert [(row["job_id"], row["state"]) for row in listed] == [(checkpoint.job_id, "interrupted")]
+    gone = run_core("cancel", checkpoint.job_id, warehouse=warehouse.path)
+    assert gone.returncode == 0 and not checkpoint.folder.exists()
+    none = run_core("cancel", checkpoint.job_id, warehouse=warehouse.path)
     assert none.returncode == 2 and "0 jobs begin with" in none.stderr
 
 
@@ -254,7 +255,7 @@ def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
 def test_a_job_killed_between_its_parcel_and_its_end_is_finished_by_the_next(config, warehouse, monkeypatch):
     job = submit(config, warehouse)
     with monkeypatch.context() as dying:
-        dying.setattr("core.runs.measuring.parcels.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        dying.setattr("core.runs.execution.ingest.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run(job, warehouse, quiet)
     assert (warehouse.parcels / job.job_id).is_dir() and stand(job).state == "interrupted"

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.portions import kills
 
-pytestmark = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")]
 
 KILLS = kills(20)
 TIMES = ("started_at", "finished_at", "phase_seconds", "peak_memory_bytes")
@@ -27,8 +27,8 @@ import torch
 import core.measure.profile, core.measure.identity
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import read_job
-from core.runs.measuring import run
-from core.warehouse.store import Warehouse
+from core.runs.execution import run
+from core.warehouse.warehouse import Warehouse
 from tests.runs.small import SMALL
 
 PROTOCOLS["small"] = replace(SMALL, passes=("random_init", "shuffled"))
@@ -76,7 +76,7 @@ def content(folder: Path) -> dict[str, object]:
 def test_kills_change_nothing(tiny_llama, tmp_path):
     from core.records import RunConfig
     from core.runs.jobs import submit
-    from core.warehouse.store import Warehouse
+    from core.warehouse.warehouse import Warehouse
 
     undisturbed = tmp_path / "undisturbed"
     config = RunConfig(str(tiny_llama), "english-business", "small", device="cpu")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from core.errors import InputError
-from core.scores.proposal import ScoreFile
-from core.scores.reading import BENCHMARK, MODEL, read_scores
+from core.scores.parsed_score import ScoreFile
+from core.scores.reader import BENCHMARK, MODEL, read_scores
 from tests.portions import mutations
 from tests.scores.files import TABLES, genuine
 
