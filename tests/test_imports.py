@@ -17,10 +17,11 @@ ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {
     "errors": set(),
     "registry": {"errors"},
+    "validation": {"errors"},
     "tables": {"registry"},
     "records": {"errors", "registry", "tables"},
     "locale": {"errors"},
-    "pilots": {"errors", "records", "tables"},
+    "pilots": {"errors", "validation", "records", "tables"},
     "exports": set(),
     "scores": {"errors", "records", "tables"},
     "geometry": {"errors", "records", "tables"},
