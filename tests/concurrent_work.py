@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from core.warehouse import parcels, queries
-from core.warehouse.store import Warehouse
+from core.store import parcels
+from core.warehouse import ingest, queries
+from core.warehouse.warehouse import Warehouse
 from tests.bench.scale import under
 from tests.profiles import make_profile
 
@@ -53,8 +54,8 @@ def finish_jobs(warehouse: Warehouse, until: float, number: int, waits: Waits) -
         run_id = f"01a{number:05d}-0000-7000-8000-{len(done):012d}"
         folder = warehouse.path.parent / "measuring" / run_id
         parcels.write_parcel(folder, under(like, run_id))
-        finished = parcels.finish(warehouse, folder)
-        waits.during(lambda finished=finished: parcels.ingest(warehouse, finished))
+        finished = parcels.finish(warehouse.folder, folder)
+        waits.during(lambda finished=finished: ingest.ingest(warehouse, finished))
         done.append(run_id)
     return done
 

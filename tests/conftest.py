@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from core.commands.main import main
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests import portions
 
 ROOT = Path(__file__).resolve().parents[1]

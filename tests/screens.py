@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.records import Profile
-from core.warehouse import parcels
-from core.warehouse.store import Warehouse
+from core.store import parcels
+from core.warehouse import ingest
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +41,7 @@ def add_run(path: Path, profile: Profile) -> None:
     warehouse = Warehouse(path)
     folder = warehouse.parcels / profile.run.run_id
     parcels.write_parcel(folder, profile)
-    parcels.ingest(warehouse, folder)
+    ingest.ingest(warehouse, folder)
 
 
 def without_later_rows(profile: Profile) -> Profile:

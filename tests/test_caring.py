@@ -7,8 +7,9 @@ import pytest
 
 from core.commands.main import main
 from core.records import RunConfig
-from core.warehouse import parcels, trash
-from core.warehouse.store import Warehouse
+from core.store import parcels
+from core.warehouse import ingest, trash
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 
@@ -33,7 +34,7 @@ def path(tmp_path):
     for profile in (control, first, other):
         folder = warehouse.parcels / profile.run.run_id
         parcels.write_parcel(folder, profile)
-        parcels.ingest(warehouse, folder)
+        ingest.ingest(warehouse, folder)
     return warehouse.path
 
 
@@ -218,10 +219,9 @@ def test_records_that_cannot_be_repeated_say_why(changes, line):
 
 def test_every_stored_field_has_its_place_and_its_name():
     """A new column that nobody has named would stand among the fields of the run under its raw name."""
-    from core.records import Protocol
-    from core.report.provenance_names import NAMES
-    from core.report.provenance_words import sections
+    from core.registry.protocols import Protocol
     from core.tables import CorpusRow, ModelRow, RunRow, columns, frame
+    from core.wording.provenance import NAMES, sections
 
     inside = {"library_versions", "config", "phase_seconds", "execution"}
     texts = {f"corpus_{name}" for name in columns(CorpusRow) if name != "corpus_id"} | {"corpus_id"}

@@ -7,10 +7,11 @@ import polars as pl
 import pytest
 
 from core.analysis.controls import controls_of
-from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 from core.runs.execution import measure, parts_of
-from core.warehouse import parcels, queries
+from core.store import parcels
+from core.warehouse import queries
 from tests.chats import CHATML, DATED, save_chat_model, write_chats
 from tests.conftest import run_core
 

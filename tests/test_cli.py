@@ -12,9 +12,9 @@ import pytest
 
 from core.commands import measure
 from core.commands.main import main
-from core.measure.protocol import PROTOCOLS
-from core.warehouse import parcels
-from core.warehouse.store import Warehouse
+from core.registry.protocols import PROTOCOLS
+from core.store import parcels
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core, start_core
 from tests.profiles import make_corpus, make_model, make_profile
 

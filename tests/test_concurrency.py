@@ -16,8 +16,8 @@ from statistics import median
 import pytest
 
 from core.commands.app import free_port
-from core.warehouse import parcels, queries
-from core.warehouse.store import Warehouse
+from core.warehouse import ingest, queries
+from core.warehouse.warehouse import Warehouse
 from tests.browser.test_app import BROWSERS, wait_for_port
 from tests.screens import ROOT, filled_warehouse
 
@@ -59,7 +59,7 @@ def test_nothing_is_lost_and_nobody_waits_for_long(tmp_path: Path) -> None:
         said = [answer(process) for process in command_line]
     done = [run_id for one in told for run_id in one["done"]]
     assert set(done) <= set(queries.listing(warehouse)["run_id"]) and len(done) > 3
-    assert parcels.waiting_parcels(warehouse) == []
+    assert ingest.waiting_parcels(warehouse) == []
     everything = "\n".join([*seen, *said, log.read_text(encoding="utf-8")])
     assert not [text for text in OF_LOCKS if text in everything], everything[-3000:]
     assert "exceeded" in said[1] or "stopped" in said[1], said[1]  # the slow query was there all the time

@@ -10,9 +10,9 @@ import pytest
 from core.commands import doctor, main
 from core.models import machine, packages
 from core.models.packages import DEMO_WHEELS
+from core.store.parcels import write_parcel
 from core.warehouse.health import look_at
-from core.warehouse.parcels import write_parcel
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.profiles import make_profile
 

@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 
 from core.analysis.shape import summarise
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.runs.reference_check import MODEL, PROTOCOL, compare, references
+from core.store.parcels import read_parcel
 from core.warehouse import queries
-from core.warehouse.parcel_format import read_parcel
 from core.warehouse.profiles import read_profile
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 
 

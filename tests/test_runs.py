@@ -17,16 +17,17 @@ from filelock import FileLock
 from core.analysis.shape import summarise
 from core.commands.measure import measure_all
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
-from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.execution import measure
 from core.runs.jobs import new_run_id
 from core.runs.recovery import sweep, sweep_to_read
+from core.store import parcels
 from core.tables import TABLES
-from core.warehouse import parcels, queries
+from core.warehouse import ingest, queries
 from core.warehouse.profiles import read_profile
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
@@ -204,14 +205,14 @@ def test_a_warehouse_that_is_lost_between_two_passes_ends_nothing(config, contro
 
     def lock(warehouse, job):
         passes.append(job.name)
-        return finish(warehouse, job)
+        return finish(warehouse.folder, job)
 
     def refuse(*_arguments):
         raise error
 
     monkeypatch.setattr(Warehouse, "read", locked_from_now_on)
-    monkeypatch.setattr(parcels, "finish", lock)
-    monkeypatch.setattr(parcels, "ingest", refuse)
+    monkeypatch.setattr(ingest, "finish", lock)
+    monkeypatch.setattr(ingest, "ingest", refuse)
     finished = measure(replace(config, protocol=controlled), warehouse, quiet)
     assert len(passes) == 4 and finished.waits == str(error)
     assert len(finished.controls) == 3 and not finished.failed

@@ -32,7 +32,7 @@ def backup(options: argparse.Namespace) -> int:
 
 
 def restore(options: argparse.Namespace) -> int:
-    from core.warehouse.parcels import waiting_parcels
+    from core.warehouse.ingest import waiting_parcels
     from core.warehouse.restoring import put_in_place, staged
 
     warehouse = chosen_warehouse(options)

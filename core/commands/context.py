@@ -21,7 +21,8 @@ def warn(line: str) -> None:
 
 def existing_warehouse(options: argparse.Namespace):
     """The warehouse for a verb that only reads, and so makes none; finished measurements that wait are taken in."""
-    from core.warehouse.store import folders_in, is_there
+    from core.files import folders_in
+    from core.warehouse.warehouse import is_there
 
     warehouse = chosen_warehouse(options)
     if not is_there(warehouse.path) and folders_in(warehouse.parcels):
@@ -47,7 +48,8 @@ def take_in(warehouse) -> None:
 
 
 def chosen_warehouse(options: argparse.Namespace):
-    from core.warehouse.store import Warehouse, default_path
+    from core.paths import default_path
+    from core.warehouse.warehouse import Warehouse
 
     return Warehouse(options.warehouse or default_path())
 

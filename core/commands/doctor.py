@@ -121,10 +121,9 @@ def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[P
     from core.models.machine import folder_bytes
     from core.warehouse.health import look_at
     from core.warehouse.integrity import PATIENCE, examine
-    from core.warehouse.moving import trash_folder
 
     warehouse = replace(chosen_warehouse(options), wait=PATIENCE)
-    trash = trash_folder(warehouse)
+    trash = warehouse.folder.trash
     if trash.is_dir():
         facts["trash"] = f"{trash} ({folder_bytes(trash) / 1e6:.1f} MB)"
     health = look_at(warehouse)

@@ -14,7 +14,8 @@ def ingest(options: argparse.Namespace) -> int:
     from core.commands.backup import bar
     from core.runs.recovery import sweep
     from core.runs.reference_check import references
-    from core.warehouse import parcels, rebuilding, trash
+    from core.warehouse import ingest as parcels
+    from core.warehouse import rebuilding, trash
 
     warehouse = chosen_warehouse(options)
     if options.reference:
@@ -40,7 +41,7 @@ def import_(options: argparse.Namespace) -> int:
     """Exit code 2 where something was left out."""
     from core.runs.recovery import sweep_to_read
     from core.warehouse.arrivals import LEFT_OUT, take_in
-    from core.warehouse.store import is_there
+    from core.warehouse.warehouse import is_there
 
     warehouse = chosen_warehouse(options)
     if is_there(warehouse.path) and not options.dry_run:

@@ -48,18 +48,19 @@ def measure(options: argparse.Namespace) -> int:
 
 def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
     """What estimators beyond the usual ones will take on each layer, before they run."""
-    from core.measure.protocol import find_protocol
+    from core.registry.protocols import find_protocol
 
     protocol = find_protocol(protocol_name)
     if not asked and not protocol.more_estimators:
         return
-    from core.geometry.costs import cost, require_further, unit_seconds
+    from core.geometry.effort import unit_seconds
+    from core.registry.estimators import find_estimator, require_on_request
 
-    require_further(asked, protocol.name, protocol.clouds)
+    require_on_request(asked, protocol.name, protocol.clouds)
     unit = unit_seconds()
     for name in dict.fromkeys([*protocol.more_estimators, *asked]):
         print(
-            f"{name}: about {cost(name) * unit:.2g} s on each layer of each text (2,000 points of 100 dimensions; more "
+            f"{name}: about {find_estimator(name).cost * unit:.2g} s on each layer of each text (2,000 points of 100 dimensions; more "
             "where wider)"
         )
 
@@ -142,8 +143,8 @@ def calibrate(options: argparse.Namespace) -> int:
 def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
     """One card for each measurement that the requests stand for; exit code 2 where one of them is refused."""
     from core.forecast.preflight_card import estimate
-    from core.report.card import card_lines
     from core.runs.execution import parts_of
+    from core.terminal.preflight_card import card_lines
 
     cards = [estimate(part, warehouse) for asked in configs for part in parts_of(asked)]
     if as_json:
@@ -217,7 +218,7 @@ def _asked(written: str, warehouse):
     from core.pilots.registration import chosen_pilot
     from core.runs.requests import protocols, texts
     from core.warehouse import queries
-    from core.warehouse.store import is_there
+    from core.warehouse.warehouse import is_there
 
     if written.endswith(".toml") or not is_there(warehouse.path):
         return read_pilot(Path(written), protocols(), texts())

@@ -9,16 +9,16 @@ from typing import Any
 import polars as pl
 
 from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS, with_stack
-from core.measure.protocol import CONTROLS
 from core.measure.setup import Identity, Setup
 from core.models.sources import named_by_content
 from core.models.weights import Weights
-from core.records import Protocol, RunConfig
+from core.records import RunConfig
+from core.registry.protocols import CONTROLS, Protocol
 from core.tables import ModelRow
 from core.texts.sample import TokenSample
 from core.warehouse import queries
 from core.warehouse.profiles import find_control
-from core.warehouse.store import Warehouse, is_there
+from core.warehouse.warehouse import Warehouse, is_there
 
 
 @dataclass(frozen=True)

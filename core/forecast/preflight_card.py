@@ -19,12 +19,10 @@ from core.errors import InputError, ResourceError, WorkdimError
 from core.forecast.cost import Placed, Work, footprint, geometry_bytes, held_before, pass_seconds, start_seconds
 from core.forecast.existing_runs import Known, look_up
 from core.forecast.speed import Speed, speed_of
-from core.geometry.costs import require_further
 from core.geometry.layer import LayerPlan
 from core.measure.capture import need_room, require_context, require_known, states_bytes
 from core.measure.mask import mask_tokens
 from core.measure.plan import pair_budget, plan_layers, usable_words
-from core.measure.protocol import find_protocol
 from core.measure.setup import Setup
 from core.models.loading import read_tokenizer
 from core.models.memory import MemoryPlan, other_rooms, room_for
@@ -32,10 +30,12 @@ from core.models.model import Blueprint, OpenModel, read_blueprint
 from core.models.model_metadata import ModelMetadata, find_model, model_here, on_this_disk
 from core.models.packages import cache_folder
 from core.models.weights import Weights
-from core.records import PassEstimate, Preflight, Protocol, RunConfig
+from core.records import PassEstimate, Preflight, RunConfig
+from core.registry.estimators import require_on_request
+from core.registry.protocols import Protocol, find_protocol
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenSample
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
 
@@ -113,7 +113,7 @@ class _Survey:
         config = self.config
         with self._step():
             self.protocol = find_protocol(config.protocol)
-            require_further(config.estimators, self.protocol.name, self.protocol.clouds)
+            require_on_request(config.estimators, self.protocol.name, self.protocol.clouds)
         with self._step():
             self.corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
         with self._step():

@@ -16,25 +16,10 @@ from core.measure.capture import HiddenStates
 from core.measure.mask import TokenMask
 from core.measure.plan import token_order
 from core.measure.rows import Measured
-from core.records import Profile, Protocol
+from core.records import Profile
+from core.registry.checks import CHECKS
+from core.registry.protocols import Protocol
 from core.tables import RunCheckRow
-
-# check -> (warn above, veto above)
-LIMITS = {
-    "norm_dropped_share": (0.05, 0.20),
-    "duplicates": (0.005, 0.05),
-    "unknown_token_share": (0.01, 0.10),
-    # A tokenizer that knows a script needs less than a token per character in any language.
-    "tokens_per_character": (0.9, 1.3),
-    # A change of less than 10 percent passes as none, of more than 20 percent is too much; either way round.
-    "sequence_invariance": (math.log(1.1), math.log(1.2)),
-    "sequence_invariance_all_pairs": (math.log(1.1), math.log(1.2)),
-    "sequence_share": (0.2, 0.3),
-    "n_invariance": (math.log(1.1), math.log(1.2)),
-    "second_draw": (math.log(1.1), math.log(1.2)),
-    # Only the comparison across tokenizers rests on words: too many lost is a warning, never a veto.
-    "words_lost_share": (0.05, math.inf),
-}
 
 
 def run_checks(m: Measured) -> list[RunCheckRow]:
@@ -94,11 +79,11 @@ def _judge_shift(run_id: str, name: str, layer: int, shift: Shift) -> RunCheckRo
 
 
 def _judge(run_id: str, name: str, layer: int | None, value: float, std_error: float | None = None) -> RunCheckRow:
-    warn, veto = LIMITS[name]
+    check = CHECKS[name]
     # What cannot be computed has not passed.
     size = abs(value) if math.isfinite(value) else math.inf
-    outcome = "veto" if size > veto else "warn" if size > warn else "pass"
-    threshold = veto if outcome == "veto" else warn
+    outcome = "veto" if size > check.veto else "warn" if size > check.warn else "pass"
+    threshold = check.veto if outcome == "veto" else check.warn
     return RunCheckRow(run_id, name, layer, value if math.isfinite(value) else None, threshold, outcome, std_error)
 
 

@@ -23,7 +23,8 @@ from core.measure.plan import UsableWords
 from core.measure.provenance import Clock, code_version, library_versions
 from core.measure.setup import Setup
 from core.models.model import OpenModel
-from core.records import Profile, Protocol, RunConfig
+from core.records import Profile, RunConfig
+from core.registry.protocols import Protocol
 from core.tables import (
     LayerCorrelatorRow,
     LayerDistributionRow,

@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import Any
 
 from core.errors import InputError
-from core.geometry.costs import require_further
-from core.measure.protocol import find_protocol
 from core.models.loading import read_tokenizer
 from core.models.model import Blueprint, read_blueprint
 from core.models.sources import find_weights
-from core.records import Protocol, RunConfig
+from core.records import RunConfig
+from core.registry.estimators import require_on_request
+from core.registry.protocols import Protocol, find_protocol
 from core.texts.chats import read_template, template_hash
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenSample, draw_sample
@@ -69,7 +69,7 @@ class Setup:
 def open_setup(config: RunConfig) -> Setup:
     """Fetches the model where it is not here. Raises InputError (and its kinds) for anything that the user can mend."""
     protocol = find_protocol(config.protocol)
-    require_further(config.estimators, protocol.name, protocol.clouds)
+    require_on_request(config.estimators, protocol.name, protocol.clouds)
     corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
     blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, config.stack)
     companions = tuple(read_tokenizer(find_weights(reference)) for reference in config.companions)

@@ -17,12 +17,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError, unknown_name
+from core.files import folders_in
 from core.models.packages import cache_folder
 from core.runs.jobs import job_folders
 from core.runs.locks import is_held, lock_of, release
 from core.warehouse import trash
-from core.warehouse.moving import trash_folder
-from core.warehouse.store import Warehouse, folders_in, wal
+from core.warehouse.warehouse import Warehouse, wal
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
             True,
             "",
         ),
-        ("trash", "deleted runs", "they cannot be restored any more", [trash_folder(warehouse)], True, ""),
+        ("trash", "deleted runs", "they cannot be restored any more", [warehouse.folder.trash], True, ""),
         ("backups", "backups of the warehouse", "they are yours to remove", _backups(warehouse), False, ""),
         (
             "texts",

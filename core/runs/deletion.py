@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from core.errors import InputError
 from core.runs.jobs import all_jobs
 from core.warehouse import trash
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 _UNDER_WAY = ("queued", "running")
 

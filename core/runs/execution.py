@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from core.analysis.shape import summarise
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.records import Profile, Progress, ProgressCallback, Protocol, RunConfig
+from core.records import Profile, Progress, ProgressCallback, RunConfig
+from core.registry.protocols import Protocol
 from core.runs.jobs import Job, JobStatus, fail, finish, held, remove, submit
 from core.runs.progress import Reporter, log, logged
 from core.runs.queue import turn
 from core.runs.recovery import sweep, take_in_finished
-from core.warehouse import parcels
-from core.warehouse.parcel_format import is_parcel
+from core.store import parcels
+from core.store.parcels import is_parcel
+from core.warehouse import ingest
 from core.warehouse.profiles import draws, find_same, read_finished, read_profile
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 if TYPE_CHECKING:  # torch: only where something is measured
@@ -146,7 +148,7 @@ def outcome(standing: JobStatus, warehouse: Warehouse) -> Finished:
 
 def parts_of(config: RunConfig) -> list[RunConfig]:
     """The measurements that one request stands for: a protocol may take further draws of the text, and other texts."""
-    from core.measure.protocol import find_protocol
+    from core.registry.protocols import find_protocol
 
     protocol = find_protocol(config.protocol)
     seeds = [replace(config, seed=seed) for seed in protocol.more_seeds if seed != config.seed]
@@ -212,10 +214,10 @@ def _measure_pass(
     profile = _against_first_draw(profile, first)
     profile = replace(profile, summaries=summarise(profile, controls, failed))
     parcels.write_parcel(job.folder / run_id, profile)
-    folder = parcels.finish(warehouse, job.folder / run_id)
+    folder = parcels.finish(warehouse.folder, job.folder / run_id)
     shutil.rmtree(kept, ignore_errors=True)
     try:
-        parcels.ingest(warehouse, folder)
+        ingest.ingest(warehouse, folder)
     except (WarehouseLocked, ResourceError) as error:  # the measurement is finished all the same
         return profile, str(error)
     return profile, ""

@@ -33,9 +33,10 @@ import psutil
 from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError, WorkdimError
+from core.files import folders_in, make_folder
 from core.records import Progress, RunConfig
 from core.runs.locks import is_held, lock_of, process_of, release, worker
-from core.warehouse.store import Warehouse, folders_in, make_folder
+from core.warehouse.warehouse import Warehouse
 
 CANCEL_FILE = "cancel"
 """In a job's folder: it is to end, and nothing of it to stay."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from filelock import FileLock, Timeout
 
 from core.errors import InputError, WarehouseError
+from core.files import make_folder
 from core.pilots.registration import Pilot, requests
 from core.records import RunConfig
 from core.runs.execution import parts_of
@@ -16,7 +17,7 @@ from core.runs.jobs import Job, JobStatus, pilot_folder, remove, submit
 from core.runs.locks import is_held, lock_of, release
 from core.runs.recovery import sweep
 from core.warehouse import pilots
-from core.warehouse.store import Warehouse, make_folder
+from core.warehouse.warehouse import Warehouse
 
 Told = Callable[[JobStatus], None]
 Engine = Callable[[Sequence[Job], Told], Iterator[JobStatus]]

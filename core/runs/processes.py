@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 
 from core.errors import InputError, ResourceError
+from core.files import make_folder
 from core.runs.jobs import CANCEL_FILE, Job, JobStatus, remove, stand, write_json
 from core.runs.locks import is_held, lock_of, process_of, worker
-from core.warehouse.store import Warehouse, make_folder
+from core.warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "core")

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from core.errors import InputError
 from core.runs.jobs import Job, all_jobs
 from core.runs.locks import release
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 POLL = 0.3
 

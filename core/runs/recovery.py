@@ -10,11 +10,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from core.errors import ResourceError, WarehouseError
+from core.files import folders_in
 from core.runs.jobs import CANCEL_FILE, finish, job_folders, read_job, remove
 from core.runs.locks import lock_of, release
-from core.warehouse import parcels, trash
-from core.warehouse.parcel_format import is_parcel
-from core.warehouse.store import Warehouse, folders_in
+from core.store import parcels
+from core.store.parcels import is_parcel
+from core.warehouse import ingest, trash
+from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
 _SHOWN = 7 * 24 * 3600.0
@@ -24,8 +26,8 @@ _SHOWN = 7 * 24 * 3600.0
 def take_in_finished(folder: Path, warehouse: Warehouse) -> None:
     """Passes that an earlier process finished, and could not bring further."""
     for finished in filter(is_parcel, folders_in(folder)):
-        parcels.finish(warehouse, finished)
-    parcels.take_in(warehouse)
+        parcels.finish(warehouse.folder, finished)
+    ingest.take_in(warehouse)
 
 
 def sweep(warehouse: Warehouse) -> None:
@@ -37,12 +39,12 @@ def sweep(warehouse: Warehouse) -> None:
     for reason in _settle_all(warehouse):
         _log.warning("%s", reason)
     trash.finish_deletions(warehouse)
-    parcels.ingest_waiting(warehouse)
+    ingest.ingest_waiting(warehouse)
 
 
 def sweep_to_read(warehouse: Warehouse) -> list[str]:
     """As `sweep`, for verbs that only read: what cannot be written now goes on waiting, and one line says why."""
-    return _settle_all(warehouse) + trash.finish_to_read(warehouse) + parcels.take_in(warehouse).lines
+    return _settle_all(warehouse) + trash.finish_to_read(warehouse) + ingest.take_in(warehouse).lines
 
 
 def _settle_all(warehouse: Warehouse) -> list[str]:
@@ -66,7 +68,7 @@ def _settle(warehouse: Warehouse, folder: Path) -> None:
         return
     try:
         for finished in filter(is_parcel, folders_in(folder)):
-            parcels.finish(warehouse, finished)
+            parcels.finish(warehouse.folder, finished)
         job, end = read_job(folder), folder / "finished.json"
         if job and (folder / CANCEL_FILE).exists():
             remove(job)

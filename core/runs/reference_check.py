@@ -12,8 +12,8 @@ import polars as pl
 
 from core.errors import InputError
 from core.records import ProgressCallback, RunConfig
+from core.store.parcels import PROFILE_FIELDS, is_parcel, read_parcel
 from core.tables import TABLES
-from core.warehouse.parcel_format import PROFILE_FIELDS, is_parcel, read_parcel
 
 if TYPE_CHECKING:
     from core.measure.setup import Identity

@@ -24,7 +24,7 @@ import duckdb
 
 from core.errors import QueryError
 from core.warehouse import migrations
-from core.warehouse.store import Warehouse, connect
+from core.warehouse.warehouse import Warehouse, connect
 
 REST = 0.05
 """Seconds without a write that count as rest: file times are no finer than a few milliseconds, so that a change within

@@ -22,7 +22,7 @@ import polars as pl
 
 from core.errors import QueryError
 from core.sql.copy import has_copy
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 MEMORY_MB = 512
 MAX_CHARACTERS = 100_000

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from core.errors import QueryError, WorkdimError
 from core.sql.copy import current_copy
 from core.sql.gate import only_statement
-from core.warehouse.store import Warehouse, connect
+from core.warehouse.warehouse import Warehouse, connect
 
 MAX_RESULT_BYTES = 64 * 2**20
 MAX_CELL_BYTES = 2**20

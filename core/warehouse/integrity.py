@@ -15,13 +15,14 @@ from pathlib import Path
 import duckdb
 
 from core.errors import ResourceError, WarehouseError
+from core.files import workplace
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse import integrity_beside, migrations
 from core.warehouse.comments import COMMENTS
-from core.warehouse.copying import snapshot, workplace
+from core.warehouse.copying import snapshot
 from core.warehouse.finding import Finding, some
 from core.warehouse.integrity_rows import incomplete_runs, orphans
-from core.warehouse.store import Warehouse, clear_errors, is_there
+from core.warehouse.warehouse import Warehouse, clear_errors, is_there
 
 PATIENCE = 1.0
 """Seconds that the check waits for a writer."""

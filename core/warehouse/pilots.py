@@ -15,7 +15,7 @@ from core.errors import InputError
 from core.pilots.registration import OwnTask, Pilot, PilotModel
 from core.tables import ScoreRow, frame
 from core.warehouse.inserting import insert
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 _LICENCE = "user's own"
 

@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 
 from core.records import Profile
+from core.store.parcels import PROFILE_FIELDS, is_parcel, read_parcel
 from core.tables import TABLES
-from core.warehouse.parcel_format import PROFILE_FIELDS, is_parcel, read_parcel
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 _OF_RUN = ("runs", *PROFILE_FIELDS)
 

@@ -12,7 +12,7 @@ from core.errors import ResourceError, WarehouseLocked
 from core.tables import TABLES
 from core.warehouse.exchange import SCORE_TABLES
 from core.warehouse.inserting import insert
-from core.warehouse.store import Warehouse, is_there
+from core.warehouse.warehouse import Warehouse, is_there
 
 _KNOWN = "SELECT file_sha256 FROM score_files"
 

@@ -22,7 +22,7 @@ from core.tables import SCORE_KEYS, ScoreFileRow, ScoreRow, ScoreSampleRow, colu
 from core.warehouse.aliases import RESOLVED
 from core.warehouse.inserting import insert
 from core.warehouse.rounding import agree, in_percent, scale
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 SAME_SCORE = ("repository", "revision", *SCORE_KEYS, "dtype", "chat_template")
 """Two values with all of this in common are one score, told twice or told differently."""

@@ -20,11 +20,12 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from core.files import make_folder
 from core.runs.reference_check import references
+from core.store.parcels import MANY_TABLES, read_parcel
 from core.tables import TABLES
-from core.warehouse.parcel_format import MANY_TABLES, read_parcel
-from core.warehouse.parcels import STORED_ORDER
-from core.warehouse.store import Warehouse, make_folder
+from core.warehouse.ingest import STORED_ORDER
+from core.warehouse.warehouse import Warehouse
 
 SHAPES = ("real", "trial")
 """real: all tables, with the rows of the shipped profiles. trial: 800 estimates per run, and of the other tables only

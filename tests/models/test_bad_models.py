@@ -13,7 +13,7 @@ from core.models.model import open_model
 from core.models.sources import find_weights
 from core.records import RunConfig
 from core.runs import execution
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.tiny import save_tiny_model
 
@@ -115,7 +115,7 @@ def test_a_disk_without_room_for_the_states_is_found_out_before_they_are_written
             "core.measure.checkpoint.os.fsync",
             r"What was measured cannot be kept in .*: No space left on device\. Free some",
         ),
-        ("core.warehouse.parcel_format.write_through", r"result cannot be written to .*: No space left on device"),
+        ("core.store.parcels.write_through", r"result cannot be written to .*: No space left on device"),
     ],
 )
 def test_a_disk_that_fills_while_results_are_written_is_told_and_leaves_no_half_of_them(

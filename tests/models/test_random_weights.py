@@ -194,7 +194,7 @@ def test_the_weights_are_never_read(tmp_path, monkeypatch):
 
 
 def test_a_random_model_knows_nothing(tiny_llama, tmp_path):
-    from core.measure.protocol import PROTOCOLS
+    from core.registry.protocols import PROTOCOLS
     from core.texts.corpora import open_corpus
     from core.texts.sample import draw_sample
 

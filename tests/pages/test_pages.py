@@ -17,9 +17,9 @@ from streamlit.testing.v1 import AppTest
 
 from core import exports
 from core.records import Profile
+from core.store import parcels
 from core.ui import tables
-from core.warehouse import parcels
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_model, make_profile
 from tests.screens import (
     PAGES,

@@ -10,10 +10,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.runs import jobs
+from core.store import annotation
 from core.ui.profiles import run_actions
-from core.warehouse import annotation, queries, trash
+from core.warehouse import queries, trash
 from core.warehouse.care import annotate
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import opened, texts
 from tests.screens import RUN_IDS, filled_warehouse
 

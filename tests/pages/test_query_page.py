@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from core.sql.examples import EXAMPLES
 from core.ui.query import editor, execution
 from core.warehouse import saved
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, empty_warehouse, filled_warehouse
 from tests.sql.hostile import DEEP, GREEDY, REFUSED
 

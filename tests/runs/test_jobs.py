@@ -17,9 +17,9 @@ import pytest
 from core.errors import InputError, ResourceError
 from core.measure import checkpoint
 from core.measure.profile import measure_profile
-from core.measure.protocol import PROTOCOLS
 from core.models import loading
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 from core.runs import processes as local
 from core.runs.execution import measure, run
 from core.runs.jobs import all_jobs, find_job, stand, submit, write_json
@@ -58,7 +58,7 @@ def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
     job = submit(config, warehouse)
     starter = (
         "import sys; from core.runs import local; from core.runs.jobs import find_job; "
-        "from core.warehouse.store import Warehouse; w = Warehouse(sys.argv[1]); "
+        "from core.warehouse.warehouse import Warehouse; w = Warehouse(sys.argv[1]); "
         "local.COMMAND = (sys.executable, '-m', 'tests.runs.small'); local.start(find_job(w, sys.argv[2]).job, w)"
     )
     subprocess.run([sys.executable, "-c", starter, str(warehouse.path), job.job_id], cwd=ROOT, check=True)
@@ -255,7 +255,7 @@ def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
 def test_a_job_killed_between_its_parcel_and_its_end_is_finished_by_the_next(config, warehouse, monkeypatch):
     job = submit(config, warehouse)
     with monkeypatch.context() as dying:
-        dying.setattr("core.runs.execution.parcels.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        dying.setattr("core.runs.execution.ingest.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run(job, warehouse, quiet)
     assert (warehouse.parcels / job.job_id).is_dir() and stand(job).state == "interrupted"

@@ -28,7 +28,7 @@ import core.measure.profile, core.measure.setup
 from core.measure.protocol import PROTOCOLS
 from core.runs.jobs import read_job
 from core.runs.execution import run
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.runs.small import SMALL
 
 PROTOCOLS["small"] = replace(SMALL, passes=("random_init", "shuffled"))
@@ -76,7 +76,7 @@ def content(folder: Path) -> dict[str, object]:
 def test_kills_change_nothing(tiny_llama, tmp_path):
     from core.records import RunConfig
     from core.runs.jobs import submit
-    from core.warehouse.store import Warehouse
+    from core.warehouse.warehouse import Warehouse
 
     undisturbed = tmp_path / "undisturbed"
     config = RunConfig(str(tiny_llama), "english-business", "small", device="cpu")

@@ -26,7 +26,7 @@ from core.runs.ray import cluster as ray_cluster
 from core.runs.ray import engine
 from core.runs.ray.cluster import Needs, needs_of
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, start_core
 from tests.runs import small
 from tests.runs.test_jobs import left_over, quiet, wait_for

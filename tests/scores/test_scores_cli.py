@@ -9,7 +9,7 @@ import pytest
 
 from core.warehouse import queries, score_answers, score_imports
 from core.warehouse.aliases import aliases
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.screens import filled_warehouse
 from tests.warehouse.score_files import answers, score_file

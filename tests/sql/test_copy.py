@@ -12,14 +12,14 @@ import pytest
 from core.errors import QueryError
 from core.sql import copy as sandbox_copy
 from core.sql import sandbox
-from core.warehouse import migrations, parcels
-from core.warehouse.store import Warehouse
+from core.warehouse import ingest, migrations
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
 HOLDS_THE_LOCK = """
 import sys
 from pathlib import Path
-from core.warehouse.store import connect
+from core.warehouse.warehouse import connect
 connection = connect(Path(sys.argv[1]), False, 10.0)
 print("held", flush=True)
 sys.stdin.read()
@@ -27,7 +27,7 @@ sys.stdin.read()
 WRITES_PAIRS = """
 import sys, time
 from pathlib import Path
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 warehouse = Warehouse(Path(sys.argv[1]))
 for n in range(40):
     with warehouse.write() as connection:
@@ -38,7 +38,7 @@ for n in range(40):
 WRITES_ONCE = """
 import sys
 from pathlib import Path
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 with Warehouse(Path(sys.argv[1]), wait=0.0).write() as connection:
     connection.execute("INSERT INTO saved_queries VALUES ('meanwhile', 'SELECT 1', NULL, now())")
 """
@@ -154,7 +154,7 @@ def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path):
 
 
 def test_a_running_query_is_cancelled_and_leaves_nothing(warehouse, add_parcel):
-    parcels.ingest(warehouse, add_parcel(make_profile()))
+    ingest.ingest(warehouse, add_parcel(make_profile()))
     running = sandbox.start(warehouse, "SELECT sleep_ms(60000)", seconds=60)
     assert not running.is_done()
     running.cancel()

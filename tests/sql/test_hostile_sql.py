@@ -16,7 +16,7 @@ import pytest
 from core import exports
 from core.errors import QueryError
 from core.sql import sandbox, worker
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.screens import filled_warehouse
 from tests.sql.hostile import DEEP, GREEDY, HARMLESS, REFUSED

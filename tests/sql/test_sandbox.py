@@ -8,14 +8,14 @@ import pytest
 
 from core.errors import WarehouseError
 from core.sql import sandbox, worker
-from core.warehouse import parcels
-from core.warehouse.store import Warehouse
+from core.warehouse import ingest
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
 
 @pytest.fixture
 def filled(warehouse, add_parcel):
-    parcels.ingest(warehouse, add_parcel(make_profile()))
+    ingest.ingest(warehouse, add_parcel(make_profile()))
     return warehouse
 
 
@@ -83,7 +83,7 @@ def test_every_way_to_ask_is_open(filled, sql):
 def test_a_query_sees_the_newest_rows_and_old_copies_go(filled, add_parcel):
     sql = "SELECT count(*) AS n FROM runs"
     assert sandbox.query(filled, sql).frame["n"].to_list() == [1]
-    parcels.ingest(filled, add_parcel(make_profile("01900000-0000-7000-8000-000000000002")))
+    ingest.ingest(filled, add_parcel(make_profile("01900000-0000-7000-8000-000000000002")))
     assert sandbox.query(filled, sql).frame["n"].to_list() == [2]
     assert len(list((filled.path.parent / "query-copies").iterdir())) == 1
 
@@ -102,11 +102,12 @@ def test_beside_a_read_only_warehouse_the_copy_lies_in_a_folder_of_its_own(fille
 KILLED_AFTER_COMMIT = """
 import os, sys
 from pathlib import Path
-from core.warehouse import parcels
-from core.warehouse.store import connect
+from core.store import parcels
+from core.warehouse import ingest
+from core.warehouse.warehouse import connect
 connection = connect(Path(sys.argv[1]), False, 10.0)
 connection.begin()
-parcels.insert(connection, parcels.read_parcel(Path(sys.argv[2])))
+ingest.insert(connection, parcels.read_parcel(Path(sys.argv[2])))
 connection.commit()
 os._exit(9)
 """
@@ -125,7 +126,7 @@ import sys
 from pathlib import Path
 from core.errors import QueryError
 from core.warehouse import sandbox
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 try:
     sandbox.query(Warehouse(Path(sys.argv[1])), "SELECT sleep_ms(60000)", seconds=5)
 except QueryError:

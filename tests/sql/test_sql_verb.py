@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.screens import filled_warehouse
 

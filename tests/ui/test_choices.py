@@ -11,13 +11,13 @@ from pptx import Presentation
 
 from core import exports
 from core.analysis import ranking
-from core.report.pair_figures import Exponent
+from core.figures.layer_pairs import Exponent
 from core.ui import comparison, inputs, notices, report, tables
 from core.ui.markdown import escape
 from core.ui.profiles import checks as check_tables
 from core.ui.profiles import layer_pairs
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, filled_warehouse
 
 

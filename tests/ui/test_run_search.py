@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from core.ui import run_search
 from core.ui.comparison import MOST_GROUPS
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.bench.warehouses import fill, run_id_of
 from tests.screens import ROOT
 

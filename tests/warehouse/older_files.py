@@ -38,7 +38,7 @@ WRITE = """
 import sys
 from pathlib import Path
 from core.warehouse import migrations, parcels
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_model, make_profile
 
 folder, last = Path(sys.argv[1]), int(sys.argv[2])

@@ -15,10 +15,10 @@ import pytest
 
 from core.commands import doctor, main
 from core.models import machine
-from core.warehouse import mirror, parcels
+from core.warehouse import ingest, mirror
 from core.warehouse.integrity import examine
 from core.warehouse.rebuilding import mend, rebuild
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_model, make_profile
 from tests.warehouse.older_files import COMMITS
 from tests.warehouse.test_migrations import older
@@ -150,7 +150,7 @@ def test_the_mirror_is_held_against_the_file_and_mended(full):
     (full.mirror / "model_aliases.parquet").write_bytes(b"")
     full.path.unlink()
     full.prepare()
-    parcels.ingest_waiting(full)
+    ingest.ingest_waiting(full)
     assert lines(full) == [] and any("could not be read when the warehouse was made" in note for note in notes(full))
 
 
@@ -205,7 +205,7 @@ def test_writers_go_on_while_parcels_are_read(full):
 def test_stacks_of_an_encoder_decoder_may_differ_in_length(warehouse, add_parcel):
     for run_id, n_layers in zip(RUN_IDS, (4, 3), strict=False):
         model = make_model(kind="encoder_decoder", n_layers=n_layers)
-        parcels.ingest(warehouse, add_parcel(make_profile(run_id, model=model)))
+        ingest.ingest(warehouse, add_parcel(make_profile(run_id, model=model)))
     assert lines(warehouse) == []
 
 

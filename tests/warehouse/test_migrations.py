@@ -13,7 +13,7 @@ import pytest
 from core.errors import ResourceError, WarehouseError
 from core.tables import TABLES
 from core.warehouse import copying, migrations, mirror, queries
-from core.warehouse.store import Warehouse, connect
+from core.warehouse.warehouse import Warehouse, connect
 from tests.warehouse.older_files import COMMITS, FILES
 
 
@@ -115,7 +115,7 @@ def test_a_copy_that_the_disk_cuts_short_is_none(tmp_path, python):
     warehouse = older("step_8", tmp_path)
     code = (
         "import resource, sys\nfrom pathlib import Path\nfrom core.errors import ResourceError\n"
-        "from core.warehouse.store import Warehouse\n"
+        "from core.warehouse.warehouse import Warehouse\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))\n"
         "try:\n    Warehouse(Path(sys.argv[1])).prepare()\nexcept ResourceError as error:\n    print(error)"
     )
@@ -175,7 +175,7 @@ def test_a_newer_file_is_refused_with_the_way_out(tmp_path):
 def test_two_processes_that_find_an_old_file_bring_it_up_to_date_once(tmp_path, python):
     warehouse = older("step_7", tmp_path)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom core.warehouse.store import Warehouse\nsys.stdin.readline()\n"
+        "import sys\nfrom pathlib import Path\nfrom core.warehouse.warehouse import Warehouse\nsys.stdin.readline()\n"
         "print(Warehouse(Path(sys.argv[1])).read('SELECT count(*) AS n FROM runs')['n'][0])"
     )
     processes = [python(code, warehouse.path) for _ in range(3)]

@@ -10,8 +10,9 @@ import pytest
 from core.commands import main
 from core.models import machine, packages
 from core.scores.reader import template
-from core.warehouse import parcels, pilots
-from core.warehouse.store import Warehouse
+from core.store import parcels
+from core.warehouse import pilots
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.warehouse.test_migrations import older
 from tests.warehouse.test_pilots import PILOT
@@ -41,7 +42,7 @@ def add(warehouse: Warehouse, *profiles) -> None:
     """Finished measurements, which the next verb takes in."""
     for profile in profiles:
         parcels.write_parcel(warehouse.jobs / profile.run.run_id, profile)
-        parcels.finish(warehouse, warehouse.jobs / profile.run.run_id)
+        parcels.finish(warehouse.folder, warehouse.jobs / profile.run.run_id)
 
 
 def measured(run_id: str, name: str):

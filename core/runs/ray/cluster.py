@@ -17,7 +17,7 @@ from typing import Any
 from core.errors import ResourceError
 from core.records import RunConfig
 from core.runs.processes import ROOT
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 CPUS = 2
 """Of one job, where OMP_NUM_THREADS says nothing and the machines have so many; it computes in as many threads."""

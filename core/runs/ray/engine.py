@@ -20,8 +20,9 @@ from core.runs import jobs
 from core.runs.jobs import Job, JobStatus
 from core.runs.ray.cluster import Needs, connected, first_line, needs_of, on_node, resources
 from core.runs.ray.worker import Board, Parcels, clear, pack, unpack, work
-from core.warehouse import parcels
-from core.warehouse.store import Warehouse
+from core.store import parcels
+from core.warehouse import ingest
+from core.warehouse.warehouse import Warehouse
 
 POLL = 0.2
 RETRIES = 3
@@ -219,9 +220,9 @@ class _Out:
         waits = ""
         unpack(job.folder, brought)
         for run_id in sorted(brought):
-            folder = parcels.finish(self._warehouse, job.folder / run_id)
+            folder = parcels.finish(self._warehouse.folder, job.folder / run_id)
             try:
-                parcels.ingest(self._warehouse, folder)
+                ingest.ingest(self._warehouse, folder)
             except (WarehouseLocked, ResourceError) as error:
                 waits = str(error)
         return waits

@@ -18,8 +18,8 @@ from typing import Any
 
 from core.runs import jobs
 from core.runs.jobs import Job
-from core.warehouse.parcel_format import is_parcel
-from core.warehouse.store import Warehouse
+from core.store.parcels import is_parcel
+from core.warehouse.warehouse import Warehouse
 
 Parcels = dict[str, dict[str, bytes]]
 """run_id -> file name -> content"""

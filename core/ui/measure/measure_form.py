@@ -229,6 +229,6 @@ def show_cleanable() -> None:
 @st.cache_data(max_entries=2, ttl=60, show_spinner=False)
 def _cleanable(path: Path) -> int:
     from core.runs.caches import caches
-    from core.warehouse.store import Warehouse
+    from core.warehouse.warehouse import Warehouse
 
     return sum(one.n_bytes for one in caches(Warehouse(path), only_cleanable=True))

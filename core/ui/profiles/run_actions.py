@@ -12,12 +12,12 @@ import polars as pl
 import streamlit as st
 
 from core.errors import WorkdimError
+from core.store.annotation import OWN_TAGS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
 from core.warehouse import exchange
-from core.warehouse.annotation import OWN_TAGS
 from core.warehouse.care import annotate
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 _SAID = "what was done with runs"
 _ASKED = "what is to be done with which run"
