@@ -27,7 +27,7 @@ PATIENCE = 60
 
 
 def demo(options: argparse.Namespace) -> int:
-    from core.measure.protocol import find_protocol
+    from core.registry.protocols import find_protocol
     from core.runs.requests import demo_models
     from core.warehouse import queries
 

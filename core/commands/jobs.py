@@ -112,10 +112,10 @@ def resume(options: argparse.Namespace) -> int:
     return bring_to_end(job, warehouse)
 
 
-def _expected(config, warehouse):
+def _expected(config, warehouse, setup):
     from core.forecast.preflight_card import expected_seconds
 
-    return expected_seconds(config, warehouse)
+    return expected_seconds(config, warehouse, setup)
 
 
 def _as_plain(standing) -> dict[str, object]:

@@ -48,18 +48,19 @@ def measure(options: argparse.Namespace) -> int:
 
 def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
     """What estimators beyond the usual ones will take on each layer, before they run."""
-    from core.measure.protocol import find_protocol
+    from core.registry.protocols import find_protocol
 
     protocol = find_protocol(protocol_name)
     if not asked and not protocol.more_estimators:
         return
-    from core.geometry.costs import cost, require_further, unit_seconds
+    from core.geometry.effort import unit_seconds
+    from core.registry.estimators import find_estimator, require_on_request
 
-    require_further(asked, protocol.name, protocol.clouds)
+    require_on_request(asked, protocol.name, protocol.clouds)
     unit = unit_seconds()
     for name in dict.fromkeys([*protocol.more_estimators, *asked]):
         say(
-            f"{name}: about {cost(name) * unit:.2g} s on each layer of each text (2,000 points of 100 dimensions; more "
+            f"{name}: about {find_estimator(name).cost * unit:.2g} s on each layer of each text (2,000 points of 100 dimensions; more "
             "where wider)"
         )
 
@@ -68,7 +69,7 @@ def together(asked, models: Sequence[str]):
     """One request for each model, with the others as companions."""
     if len(set(models)) < 2:
         return [replace(asked, model=model) for model in models]
-    from core.measure.identity import with_tokenizer
+    from core.measure.setup import with_tokenizer
     from core.runs.requests import side_by_side
 
     readable = with_tokenizer(list(dict.fromkeys(models)))
