@@ -183,8 +183,8 @@ def compare(options: argparse.Namespace) -> int:
         return 0
     first, second = models
     for key, one in found:
-        first_line, *more = paired_sentences.statement(paired_scores.benchmark_label(key), first, second, one, "en")
-        say(first_line, *(f"  {line}" for line in more))
+        first_line, *others = paired_sentences.statement(paired_scores.benchmark_label(key), first, second, one, "en")
+        say(first_line, *(f"  {line}" for line in others))
     if len(found) > 1:
         say(paired_sentences.caution(len(found), "en"))
     theirs = answered.filter(answered["model"].is_in(models), benchmark=options.benchmark)
