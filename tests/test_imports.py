@@ -16,10 +16,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MAY_IMPORT = {
     "errors": set(),
-    "tables": set(),
-    "records": {"errors", "tables"},
+    "registry": {"errors"},
+    "validation": {"errors"},
+    "tables": {"registry"},
+    "records": {"errors", "registry", "tables"},
     "locale": {"errors"},
-    "pilots": {"errors", "records", "tables"},
+    "pilots": {"errors", "validation", "records", "tables"},
     "exports": set(),
     "scores": {"errors", "records", "tables"},
     "geometry": {"errors", "records", "tables"},
@@ -71,8 +73,8 @@ MAY_IMPORT = {
     "__main__": {"commands"},
 }
 # Lazily, where a verb needs it.
-for _room in set(MAY_IMPORT) - {"errors", "tables", "records", "pages", "app", "locale", "__main__"}:
-    MAY_IMPORT[_room] |= {"files", "paths"} - {_room}
+for _room in set(MAY_IMPORT) - {"errors", "registry", "tables", "records", "pages", "app", "locale", "__main__"}:
+    MAY_IMPORT[_room] |= {"registry", "files", "paths"} - {_room}
 for _room in ("runs", "ui", "forecast", "sql"):
     MAY_IMPORT[_room].add("store")
 MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"pages", "app", "__main__"}

