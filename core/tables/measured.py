@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from core.tables.columns import Column
+from core.registry.names import keys
+from core.tables.columns import Column, Residue
 
 
 def _(message: str) -> str:
     """Marks a message for the catalogues; it is translated when a reader's language is known."""
     return message
+
+
+def _listed(kind: str) -> str:
+    """What a column of this kind may hold, so that a new estimator or check stands in the comment by itself."""
+    return ", ".join(keys(kind))
 
 
 _RUN_ID = "The run (runs.run_id)."
@@ -218,104 +224,113 @@ class RunRow:
     ] = None
 
 
+_VALUE, _ERROR = "value::FLOAT::DOUBLE", "std_error::FLOAT::DOUBLE"
+_QUANTILE = "CASE WHEN value > 0 AND std_error > 0 AND upper > 0 THEN TRY_CAST(ln(upper / value) * value / std_error AS FLOAT) END"
+_FOLLOWS = (
+    f"coalesce(abs({_VALUE} * exp(-({_QUANTILE}) * {_ERROR} / {_VALUE}) - lower) < 9e-7 * lower "
+    f"AND abs({_VALUE} * exp(({_QUANTILE}) * {_ERROR} / {_VALUE}) - upper) < 9e-7 * upper, false)"
+)
+INTERVAL = (
+    Residue("t_quantile", "FLOAT", f"CASE WHEN {_FOLLOWS} THEN {_QUANTILE} END"),
+    Residue("own_lower", "DOUBLE", f"CASE WHEN NOT {_FOLLOWS} THEN lower END"),
+    Residue("own_upper", "DOUBLE", f"CASE WHEN NOT {_FOLLOWS} THEN upper END"),
+)
+"""An interval is value * exp(-+ t * error / value), with t of as many degrees of freedom as there were blocks: so that
+the file keeps t, which is nearly always one number, in place of both ends. Ends that do not follow are kept as they are."""
+_LOWER = "coalesce(own_lower, value * exp(-t_quantile::DOUBLE * std_error / value))"
+_UPPER = "coalesce(own_upper, value * exp(t_quantile::DOUBLE * std_error / value))"
+
+
 @dataclass(frozen=True)
 class LayerEstimateRow:
     run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True)]
+    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
     state: Annotated[str, Column(_STATE, values="state", key=True)]
     stack: Annotated[str, Column(_STACK, values="stack", key=True)]
     cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
     estimator: Annotated[
-        str,
-        Column(
-            "d2, d2_all_pairs, d2_typed, local_d2, gride, two_nn, two_nn_censored, two_nn_linear, mle, correlation_integral, participation_ratio, effective_rank, stable_rank, or one of scikit-dimension's.",
-            values="estimator",
-            key=True,
-        ),
+        str, Column(f"{_listed('estimator')}, or one of scikit-dimension's.", values="estimator", key=True)
     ]
-    n1: Annotated[int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True)]
+    n1: Annotated[
+        int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
+    ]
     n2: Annotated[
-        int | None, Column("Rank of the outer neighbour; for mle and local_d2 the number of neighbours.", key=True)
+        int | None,
+        Column(
+            "Rank of the outer neighbour; for mle and local_d2 the number of neighbours.", key=True, storage="INTEGER"
+        ),
     ]
     transform: Annotated[
-        str,
-        Column(
-            "What was done to the points first: centred, abtt3, zscore, gaussian_surrogate.",
-            values="transform",
-            key=True,
-        ),
+        str, Column(f"What was done to the points first: {_listed('transform')}.", values="transform", key=True)
     ]
-    mean_distance: Annotated[float | None, Column("The scale: mean distance of the outer neighbour.")]
-    value: Annotated[float | None, Column("The estimate; NULL where the estimator is undefined on these points.")]
-    std_error: Annotated[float | None, Column(_STD_ERROR)]
-    lower: Annotated[float | None, Column("Lower end of the 95 percent interval.")]
-    upper: Annotated[float | None, Column("Upper end of the 95 percent interval.")]
+    mean_distance: Annotated[float | None, Column("The scale: mean distance of the outer neighbour.", storage="FLOAT")]
+    value: Annotated[
+        float | None, Column("The estimate; NULL where the estimator is undefined on these points.", storage="FLOAT")
+    ]
+    std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
+    lower: Annotated[float | None, Column("Lower end of the 95 percent interval.", derived=_LOWER)]
+    upper: Annotated[float | None, Column("Upper end of the 95 percent interval.", derived=_UPPER)]
     gaussian_equivalent: Annotated[
-        float | None, Column("Dimension of the Gaussian that would give this value at this sample size.")
+        float | None,
+        Column("Dimension of the Gaussian that would give this value at this sample size.", storage="FLOAT"),
     ]
-    n_points: Annotated[int, Column(_N_POINTS)]
-    n_dropped: Annotated[int, Column("Points that the estimator left out (exact duplicates).")]
+    n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
+    n_dropped: Annotated[int, Column("Points that the estimator left out (exact duplicates).", storage="INTEGER")]
     notes: Annotated[str | None, Column("Why a value is undefined, or what it assumes.")] = None
-    gaussian_equivalent_lower: Annotated[float | None, Column("The same for the lower end of the interval.")] = None
+    gaussian_equivalent_lower: Annotated[
+        float | None, Column("The same for the lower end of the interval.", storage="FLOAT")
+    ] = None
     gaussian_equivalent_upper: Annotated[
-        float | None, Column("The same for its upper end; NULL beyond what any Gaussian cloud gives.")
+        float | None, Column("The same for its upper end; NULL beyond what any Gaussian cloud gives.", storage="FLOAT")
     ] = None
 
 
 @dataclass(frozen=True)
 class LayerCorrelatorRow:
     run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True)]
+    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
     state: Annotated[str, Column(_STATE, values="state", key=True)]
     cloud: Annotated[
         str,
         Column(
-            "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token, per_prompt; unmasked = all tokens before masking.",
+            "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token, per_prompt; unmasked = "
+            "all tokens before masking.",
             values="cloud",
             key=True,
         ),
     ]
     correlator: Annotated[
         str,
-        Column(
-            "E1, mean_cosine, C2, cosine_kurtosis or nonlinearity_ratio_8; of unmasked tokens large_norm_tokens, large_norm_ratio or large_norm_at_start.",
-            values="correlator",
-            key=True,
-        ),
+        Column(f"{_listed('correlator')}; the last three are of tokens before masking.", values="correlator", key=True),
     ]
-    value: Annotated[float | None, Column("The correlation, or what the correlator's name says.")]
-    std_error: Annotated[float | None, Column(_STD_ERROR)]
-    n_points: Annotated[int, Column(_N_POINTS)]
+    value: Annotated[float | None, Column("The correlation, or what the correlator's name says.", storage="FLOAT")]
+    std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
+    n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
 
 
 @dataclass(frozen=True)
 class LayerPairRow:
     run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    measure: Annotated[
-        str,
-        Column(
-            "autocorrelation, autocorrelation_raw, displacement, displacement_exponent, neighbour_overlap, information_imbalance or cka.",
-            values="pair",
-            key=True,
-        ),
-    ]
+    measure: Annotated[str, Column(f"{_listed('pair')}.", values="pair", key=True)]
     cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
-    k: Annotated[int | None, Column("Number of neighbours, where the measure has one.", key=True)]
-    layer_a: Annotated[int, Column(_LAYER, key=True, is_layer=True)]
-    layer_b: Annotated[int, Column(_LAYER, key=True, is_layer=True)]
-    value: Annotated[float | None, Column("The value.")]
-    std_error: Annotated[float | None, Column(_STD_ERROR)]
-    n_points: Annotated[int, Column(_N_POINTS)]
+    k: Annotated[int | None, Column("Number of neighbours, where the measure has one.", key=True, storage="INTEGER")]
+    layer_a: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    layer_b: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    value: Annotated[float | None, Column("The value.", storage="FLOAT")]
+    std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
+    n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
 
 
 @dataclass(frozen=True)
 class LayerReplicateRow:
     run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True)]
+    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
     state: Annotated[str, Column(_STATE, values="state", key=True)]
     cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
     estimator: Annotated[str, Column("As in layer_estimates.", values="estimator", key=True)]
-    n1: Annotated[int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True)]
+    n1: Annotated[
+        int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
+    ]
     blocks: Annotated[list[float], Column("The estimate without block 0, 1, ... of the sample.")]
     halves: Annotated[
         list[float], Column("The estimate on half A and half B of split 0, of split 1, ...; empty where none was made.")
@@ -325,18 +340,11 @@ class LayerReplicateRow:
 @dataclass(frozen=True)
 class LayerDistributionRow:
     run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True)]
-    quantity: Annotated[
-        str,
-        Column(
-            "What is counted: local_d2, distance_to_mean, neighbours_kept, displacement or cosine.",
-            values="quantity",
-            key=True,
-        ),
-    ]
+    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    quantity: Annotated[str, Column(f"What is counted: {_listed('quantity')}.", values="quantity", key=True)]
     bin_lower: Annotated[float, Column("Lower edge of the bin.", key=True)]
     bin_upper: Annotated[float, Column("Upper edge of the bin.")]
-    count: Annotated[int, Column("Tokens in the bin.")]
+    count: Annotated[int, Column("Tokens in the bin.", storage="INTEGER")]
 
 
 @dataclass(frozen=True)
@@ -354,14 +362,7 @@ class TokenResultRow:
 @dataclass(frozen=True)
 class RunCheckRow:
     run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    check_name: Annotated[
-        str,
-        Column(
-            "norm_dropped_share, duplicates, unknown_token_share, tokens_per_character, token_types, sequence_invariance, sequence_invariance_all_pairs, sequence_share, n_invariance, second_draw, vocabulary_shift, d2_abtt3 or words_lost_share.",
-            values="check",
-            key=True,
-        ),
-    ]
+    check_name: Annotated[str, Column(f"{_listed('check')}.", values="check", key=True)]
     layer: Annotated[int | None, Column("Layer that was checked; NULL for the whole run.", key=True, is_layer=True)]
     value: Annotated[float | None, Column("What was found.")]
     threshold: Annotated[float | None, Column("What it was held against.")]
