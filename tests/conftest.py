@@ -13,6 +13,8 @@ from unittest.mock import patch
 import pytest
 
 from core.commands.main import main
+from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.jobs import Job
 from core.warehouse.warehouse import Warehouse
@@ -69,6 +71,22 @@ def tiny_bert(tmp_path_factory) -> Path:
     from tests.tiny import save_tiny_model
 
     return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny-bert", "bert")
+
+
+@pytest.fixture
+def small_protocol(monkeypatch) -> str:
+    """The name of a protocol by which a tiny model is measured in a second, here and in the processes of jobs."""
+    from tests.runs.small import SMALL
+
+    monkeypatch.setitem(PROTOCOLS, SMALL.name, SMALL)
+    monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
+    return SMALL.name
+
+
+@pytest.fixture
+def config(tiny_llama, small_protocol) -> RunConfig:
+    """A request that is measured in a second."""
+    return RunConfig(str(tiny_llama), "english-business", small_protocol, device="cpu")
 
 
 @pytest.fixture

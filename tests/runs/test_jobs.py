@@ -31,14 +31,6 @@ from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
 
 
-@pytest.fixture
-def config(tiny_llama, monkeypatch):
-    """A request that is measured in a second, here and in the processes of jobs."""
-    monkeypatch.setitem(PROTOCOLS, "small", SMALL)
-    monkeypatch.setattr(local, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
-    return RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
-
-
 def left_over(warehouse):
     return [path for path in warehouse.jobs.iterdir() if not path.name.startswith(".turn")]
 
