@@ -161,7 +161,7 @@ def test_a_control_that_cannot_be_measured_does_not_stop_the_measurement(
     def refuse(*_arguments, **_keywords):
         raise error
 
-    monkeypatch.setattr("core.measure.profile.open_random", refuse)
+    monkeypatch.setattr("core.measure.profile.draw_network", refuse)
     finished = measure(replace(config, protocol=controlled), warehouse, quiet)
     assert not finished.waits and told in finished.failed[0]
     assert "random_init_failed" in finished.profile.summaries[0].qualifiers

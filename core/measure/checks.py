@@ -14,40 +14,30 @@ from core.geometry.stability import Dependence, Shift, dependence, sequence_pair
 from core.measure.capture import HiddenStates
 from core.measure.mask import TokenMask
 from core.measure.plan import token_order
+from core.measure.rows import Measured
 from core.records import Profile
 from core.registry.checks import CHECKS
 from core.registry.protocols import Protocol
 from core.tables import RunCheckRow
-from core.texts.sample import TokenSample
 
 
-def run_checks(
-    run_id: str,
-    sample: TokenSample,
-    mask: TokenMask,
-    states: HiddenStates,
-    layers: list[LayerResult],
-    n_points: int | None,
-    dependence: dict[int, Dependence],
-    words_lost_share: float | None,
-) -> list[RunCheckRow]:
-    """All checks of a run; `n_points` of `one_per_type`, None without that cloud; `dependence` holds the embedding, the
-    peak and the final layer."""
+def run_checks(m: Measured) -> list[RunCheckRow]:
+    """All checks of a run."""
     rows = [
-        _judge(run_id, "norm_dropped_share", None, mask.norm_dropped_share),
-        _judge(run_id, "unknown_token_share", None, sample.unknown_share),
-        _judge(run_id, "tokens_per_character", None, sample.tokens_per_character),
+        _judge(m.run_id, "norm_dropped_share", None, m.mask.norm_dropped_share),
+        _judge(m.run_id, "unknown_token_share", None, m.sample.unknown_share),
+        _judge(m.run_id, "tokens_per_character", None, m.sample.tokens_per_character),
     ]
-    if n_points is not None:
-        rows.append(RunCheckRow(run_id, "token_types", None, float(n_points), None, "pass"))
-    if words_lost_share is not None:
-        rows.append(_judge(run_id, "words_lost_share", None, words_lost_share))
-    for (layer, state), result in zip(states.labels, layers, strict=True):
+    if m.n_points is not None:
+        rows.append(RunCheckRow(m.run_id, "token_types", None, float(m.n_points), None, "pass"))
+    if m.words_lost_share is not None:
+        rows.append(_judge(m.run_id, "words_lost_share", None, m.words_lost_share))
+    for layer, state, result in m.labelled:
         # Without context two tokens of one spelling coincide, so copies at layer 0 say nothing.
         if state == "residual" and layer > 0 and math.isfinite(result.duplicate_share):
-            rows.append(_judge(run_id, "duplicates", layer, result.duplicate_share))
-    for layer, found in dependence.items():
-        rows += _of_layer(run_id, layer, found)
+            rows.append(_judge(m.run_id, "duplicates", layer, result.duplicate_share))
+    for layer, found in m.dependence.items():
+        rows += _of_layer(m.run_id, layer, found)
     return rows
 
 

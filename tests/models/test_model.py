@@ -15,7 +15,7 @@ from core.errors import InputError, ModelError, ResourceError
 from core.models import loading
 from core.models import model as models
 from core.models.model import _placement, open_model, read_blueprint
-from core.models.random_weights import open_random
+from core.models.random_weights import draw_network
 from core.models.sources import find_weights
 from core.models.weights import hash_files
 from tests.tiny import save_tiny_model
@@ -226,7 +226,9 @@ def changed_hash(folder, **changes):
     path.write_text(json.dumps(json.loads(original) | changes), encoding="utf-8")
     loading._stored_config.cache_clear()  # a process reads the configuration of the same weights once
     try:
-        return open_random(find_weights(str(folder)), 0, device="cpu", on_demand=True).row.configuration_hash
+        return draw_network(
+            read_blueprint(find_weights(str(folder)), "float32", "cpu", None), 0, on_demand=True
+        ).row.configuration_hash
     finally:
         path.write_text(original, encoding="utf-8")
         loading._stored_config.cache_clear()
