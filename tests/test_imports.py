@@ -67,7 +67,7 @@ MAY_IMPORT = {
         "locale",
         "runs",
     },
-    "pages": {"ui", "analysis", "figures", "wording"},
+    "pages": {"ui", "analysis", "figures", "wording", "deck"},
     "app": {"ui"},
     "terminal": {"errors", "records", "tables", "scores", "locale", "analysis", "figures", "wording"},
     "__main__": {"commands"},
