@@ -186,7 +186,7 @@ def require_small(path: Path) -> None:
     require_room(path, n_values, n_bytes)
 
 
-def require_room(path: Path, n_values: int, n_bytes: int) -> None:
+def require_room(path: Path, n_values: int, n_bytes: float) -> None:
     if n_values > MAX_VALUES or n_bytes > MAX_TABLE_BYTES:
         raise CorpusError(
             f"{path.name} holds {n_values:,} texts of {n_bytes / 1e6:,.0f} MB; a table of at most {MAX_VALUES:,} texts "
