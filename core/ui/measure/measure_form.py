@@ -41,7 +41,7 @@ def ask() -> None:
     _ = language.translator()
     for reason in st.session_state.pop(_REFUSED, []):
         st.warning(escape(reason), icon=":material/error:")
-    if not reads.counts()["runs"]:
+    if not reads.lists().counts["runs"]:
         line = _("Nothing was measured yet. Two models that need no model hub, to begin with: {names}.")
         st.info(line.format(names=escape(_(" and ").join(demo_models()))), icon=":material/lightbulb:")
     with st.form("measure", border=True):
