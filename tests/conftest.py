@@ -23,6 +23,30 @@ from tests import portions
 ROOT = Path(__file__).resolve().parents[1]
 MARKS_OF_FIXTURES = {"demo_warehouse": "model", "browser": "browser", "cluster": "cluster", "hub": "network"}
 """A test that needs the fixture gets the marker."""
+SLOW_FILES = {
+    "test_archive.py",
+    "test_backup.py",
+    "test_bad_models.py",
+    "test_build.py",
+    "test_chat_runs.py",
+    "test_commands.py",
+    "test_exchange.py",
+    "test_hostile_sql.py",
+    "test_integrity.py",
+    "test_jobs.py",
+    "test_measuring.py",
+    "test_pages.py",
+    "test_pilot_jobs.py",
+    "test_pilot_pages.py",
+    "test_preflight_card.py",
+    "test_query_page.py",
+    "test_rebuilding.py",
+    "test_restore.py",
+    "test_rerun.py",
+    "test_score_pages.py",
+    "test_soundness.py",
+}
+"""Their tests measure models, draw whole pages or start many processes: a minute and more of computing each."""
 FIRST = ("model", "browser", "cluster", "network", "slow")
 """What takes long begins first, so that both workers end at about the same time."""
 
@@ -46,6 +70,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for fixture, mark in MARKS_OF_FIXTURES.items():
             if fixture in needed:
                 item.add_marker(mark)
+        if item.path.name in SLOW_FILES and "test_page_draws" not in item.name:
+            item.add_marker("slow")
         # One worker runs all tests of a file, and all tests of the measured demo models, so that each fixture is made once.
         item.add_marker(
             pytest.mark.xdist_group("demo" if "demo_warehouse" in needed else item.nodeid.partition("::")[0])
