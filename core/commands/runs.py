@@ -148,7 +148,7 @@ def _annotate(options: argparse.Namespace, start: str, change) -> int:
 
 
 def _delete(options: argparse.Namespace) -> int:
-    from core.runs.deletion import delete
+    from core.runs.stored_runs import delete
     from core.warehouse import queries
 
     warehouse = existing_warehouse(options)
@@ -205,7 +205,7 @@ def _empty_trash(options: argparse.Namespace) -> int:
 
 def _again(options: argparse.Namespace) -> int:
     from core.commands.measure import measure_all
-    from core.runs.rerun import repetition
+    from core.runs.stored_runs import repetition
     from core.warehouse.provenance import records
 
     warehouse = existing_warehouse(options)

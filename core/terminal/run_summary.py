@@ -319,7 +319,7 @@ def _ends_of_equivalent(row: LayerEstimateRow) -> str:
 
 
 def _plateau(scan: dict[int, float]) -> str:
-    """Where two successive doublings of n1 change log d by less than `LEVEL`, as in `geometry.ratios.plateau`."""
+    """Where two successive doublings of n1 change log d by less than `LEVEL`, as in `geometry.neighbour_dimensions.plateau`."""
     if not scan:
         return ""
     # The rule is written twice because the terminal does not import geometry; change both together.
