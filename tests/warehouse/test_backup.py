@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from core.warehouse import restoring
+
 import io
 import json
 import os

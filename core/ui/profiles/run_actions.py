@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from core.warehouse import exchange
+
 import tempfile
 from collections.abc import Callable
 from functools import partial
