@@ -5,8 +5,6 @@ Everything is cached under the version of the warehouse, so that a write shows a
 
 from __future__ import annotations
 
-from core.warehouse import ingest
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property

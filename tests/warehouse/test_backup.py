@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from core.warehouse import restoring
-
 import io
 import json
 import os

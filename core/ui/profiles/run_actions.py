@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from core.warehouse import exchange
-
 import tempfile
 from collections.abc import Callable
 from functools import partial
