@@ -32,7 +32,8 @@ class Clock:
     """Phase times, peak memory and the start."""
 
     progress: ProgressCallback
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
+    """In UTC, without a zone, as it is stored."""
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0
     _phase: str = ""
