@@ -100,7 +100,8 @@ class ModelProfile:
 
     def frame(self, table: str = "layer_estimates") -> pl.DataFrame:
         """A table of the measurement: layer_estimates, layer_correlators, layer_pairs, run_checks, run_summaries, ..."""
-        return TABLES[table].frame(self.profile.rows(table))
+        rows = self.profile.rows(table)  # an unknown name is refused here
+        return TABLES[table].frame(rows)
 
     def figure(self, estimator: str = "d2", cloud: str = "one_per_type", language: str = "en") -> go.Figure:
         """The estimate over the layers, with its 95 percent band."""
