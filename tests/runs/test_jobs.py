@@ -57,9 +57,9 @@ def wait_for(condition, seconds=60):
 def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
     job = submit(config, warehouse)
     starter = (
-        "import sys; from core.runs import local; from core.runs.jobs import find_job; "
+        "import sys; from core.runs import processes; from core.runs.jobs import find_job; "
         "from core.warehouse.warehouse import Warehouse; w = Warehouse(sys.argv[1]); "
-        "local.COMMAND = (sys.executable, '-m', 'tests.runs.small'); local.start(find_job(w, sys.argv[2]).job, w)"
+        "processes.COMMAND = (sys.executable, '-m', 'tests.runs.small'); processes.start(find_job(w, sys.argv[2]).job, w)"
     )
     subprocess.run([sys.executable, "-c", starter, str(warehouse.path), job.job_id], cwd=ROOT, check=True)
     assert stand(job).state in ("queued", "running")
@@ -227,7 +227,7 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
 
 
 def test_ctrl_c_cancels_the_job_that_it_waits_for(config, warehouse):
-    command = [*local.COMMAND, "measure", config.model, "--corpus", config.corpus, "--protocol", "small"]
+    command = [*processes.COMMAND, "measure", config.model, "--corpus", config.corpus, "--protocol", "small"]
     terminal = subprocess.Popen(
         command,
         cwd=ROOT,
