@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import subprocess
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +17,8 @@ from core.ui.markdown import escape
 from core.ui.measure.preflight_card import show_card
 
 if TYPE_CHECKING:
-    from core.records import RunConfig
+    from core.records import Preflight, RunConfig
 
-PATIENCE = 300
-"""Seconds for the cards: the first on a machine measures its speed."""
 MOST = 25
 """Megabytes of a text that is handed over in the browser, as the server's own limit; larger ones have a path."""
 OWN = "own"
@@ -35,7 +31,7 @@ _REFUSED = "measurements that could not be started"
 class _Asked:
     configs: list[RunConfig]
     again: bool
-    cards: list[dict[str, Any]]
+    cards: list[Preflight]
 
 
 def ask() -> None:
@@ -143,39 +139,13 @@ def _requests(models: str, asked: dict[str, Any]) -> list[RunConfig]:
     return []
 
 
-def _estimated(configs: list[RunConfig]) -> list[dict[str, Any]]:
-    """The cards, by the same command as in a terminal: a page loads no model library."""
-    from core.runs.processes import COMMAND, ROOT, environment
+def _estimated(configs: list[RunConfig]) -> list[Preflight]:
+    from core.runs.estimates import estimate_apart
 
     _ = language.translator()
-    first = configs[0]
-    command = [*COMMAND, "measure", "--estimate-only", "--json"]
-    for name in ("corpus", "protocol", "seed", "dtype", "device", "encoding", "column", "chat"):
-        command += [f"--{name}={value}"] if (value := getattr(first, name)) is not None else []
-    command += ["--controls"] if first.controls else []
-    command += ["--", *(config.model for config in configs)]
     waiting = _("Reading configurations; the first time also the speed of this machine, about half a minute.")
     with st.spinner(waiting, show_time=True):
-        try:
-            done = subprocess.run(
-                command,
-                cwd=ROOT,
-                env=environment(reads.warehouse()),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=PATIENCE,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise InputError(f"There is no estimate after {PATIENCE} seconds: machine or network are busy.") from error
-    try:
-        return json.loads(done.stdout)
-    except ValueError as error:
-        said = [line for line in done.stderr.splitlines() if line.startswith("workdim: ")]
-        raise InputError(said[-1].removeprefix("workdim: ") if said else "No estimate came back.") from error
+        return estimate_apart(configs, reads.warehouse())
 
 
 def _show(asked: _Asked) -> None:
@@ -184,7 +154,7 @@ def _show(asked: _Asked) -> None:
     for card in asked.cards:
         with st.container(border=True, gap="small"):
             show_card(card)
-    refused = {card["model"] for card in asked.cards if card["refusals"]}
+    refused = {card.model for card in asked.cards if card.refusals}
     able = [config for config in asked.configs if config.model not in refused]
     if able and refused:
         st.caption(_("The models that are refused are left out."))
