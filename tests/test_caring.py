@@ -193,7 +193,7 @@ def record(**changes):
 
 
 def test_a_model_is_asked_for_at_the_revision_that_was_measured():
-    from core.runs.rerun import repetition
+    from core.runs.stored_runs import repetition
 
     found = repetition(record())
     assert found.config.model == "made-up/first@abc" and found.config.companions == ("a", "b")
@@ -211,7 +211,7 @@ def test_a_model_is_asked_for_at_the_revision_that_was_measured():
 )
 def test_records_that_cannot_be_repeated_say_why(changes, line):
     from core.errors import InputError
-    from core.runs.rerun import repetition
+    from core.runs.stored_runs import repetition
 
     with pytest.raises(InputError, match=line):
         repetition(record(**changes))

@@ -1,61 +1,73 @@
-"""What measurements will take, worked out in a process of its own: a screen loads no model library.
+"""The cards of measurements before they are made, here or in a process of their own that may load the model libraries.
 
-Records go in and out. The command line works in its own process, by `forecast.preflight_card.estimate`.
+That process reads the requests as JSON from standard input, and answers with cards, or with what refuses them, as JSON:
+nobody has to read a sentence to know what happened.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from core.errors import InputError, ResourceError, WorkdimError
+from pydantic import TypeAdapter
+
+from core.errors import InputError
+from core.paths import default_path
 from core.records import Preflight, RunConfig
 from core.runs.processes import ROOT, environment
+from core.runs.requests import config_of, parts_of
 from core.warehouse.warehouse import Warehouse
 
 PATIENCE = 300
-"""Seconds: the first estimate on a machine measures its speed."""
+"""Seconds for the cards: the first on a machine measures its speed."""
 
 
-def estimate_apart(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
-    """One card for each measurement that the requests stand for. Raises what `estimate` raises there."""
+def cards(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
+    """One card for each measurement that the requests stand for."""
+    from core.forecast.preflight_card import estimate
+
+    return [estimate(part, warehouse) for asked in configs for part in parts_of(asked)]
+
+
+def cards_from_process(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
+    """The same, for a page, which loads no model library. Raises InputError for what `cards` refuses."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "core.runs.estimates"],
             cwd=ROOT,
             env=environment(warehouse),
-            input=pickle.dumps((list(configs), warehouse)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            input=json.dumps([asdict(config) for config in configs]),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=PATIENCE,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ResourceError(f"There is no estimate after {PATIENCE} seconds: machine or network are busy.") from error
-    if done.returncode:
-        raise WorkdimError(f"The process that estimates ended with code {done.returncode}, perhaps for want of memory.")
-    answer = pickle.loads(done.stdout)
-    if isinstance(answer, WorkdimError):
-        raise answer
-    return answer
-
-
-def _answer(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight] | WorkdimError:
-    from core.forecast.preflight_card import estimate
-    from core.runs.execution import parts_of
-
+        raise InputError(f"There is no estimate after {PATIENCE} seconds: machine or network are busy.") from error
     try:
-        return [estimate(part, warehouse) for config in configs for part in parts_of(config)]
+        answer = json.loads(done.stdout)
+        if "refused" in answer:
+            raise InputError(answer["refused"])
+        return TypeAdapter(list[Preflight]).validate_python(answer["cards"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError("No estimate came back.") from error
+
+
+def main() -> None:
+    configs = [config_of(one) for one in json.load(sys.stdin)]
+    answer = sys.stdout
+    sys.stdout = sys.stderr  # whatever a library prints is not the answer
+    try:
+        found = {"cards": [asdict(card) for card in cards(configs, Warehouse(default_path()))]}
     except InputError as error:
-        return InputError(str(error))
-    except WorkdimError as error:
-        return WorkdimError(str(error))
+        answer.write(json.dumps({"refused": str(error)}))
+    else:
+        answer.write(json.dumps(found))
 
 
 if __name__ == "__main__":
-    with os.fdopen(os.dup(1), "wb") as out:
-        os.dup2(2, 1)  # what libraries print is no part of the answer
-        out.write(pickle.dumps(_answer(*pickle.load(sys.stdin.buffer))))
+    main()

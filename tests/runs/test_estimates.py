@@ -1,24 +1,29 @@
-"""Estimates for a screen, from a process of their own: records in, records or an error out."""
+"""Cards from a process of their own: the same records, and an error that is told by its type."""
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
-from core.errors import WorkdimError
+from core.errors import InputError
 from core.records import RunConfig
-from core.runs import estimates
+from core.runs.estimates import cards, cards_from_process
 from core.warehouse.warehouse import Warehouse
 
-
-def test_a_request_that_is_refused_comes_back_as_its_card(tmp_path: Path) -> None:
-    (card,) = estimates.estimate_apart([RunConfig("/no/such/model")], Warehouse(tmp_path / "workdim.duckdb"))
-    assert card.model == "/no/such/model" and "There is no model" in card.refusals[0]
+pytestmark = pytest.mark.slow
 
 
-def test_a_process_that_ends_without_an_answer_is_a_named_error(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(subprocess, "run", lambda *given, **named: subprocess.CompletedProcess(given, -9, b""))
-    with pytest.raises(WorkdimError, match="code -9"):
-        estimates.estimate_apart([RunConfig("x")], Warehouse(tmp_path / "workdim.duckdb"))
+def test_a_page_gets_the_records_that_the_command_line_prints(tiny_llama, tmp_path):
+    warehouse = Warehouse(tmp_path / "workdim.duckdb")
+    config = RunConfig(str(tiny_llama), "english-business", stack=None)
+    (here,), (there,) = cards([config], warehouse), cards_from_process([config], warehouse)
+    assert (there.model, there.n_layers, there.parameters) == (here.model, here.n_layers, here.parameters)
+    assert [one.name for one in there.passes] == [one.name for one in here.passes] and not there.refusals
+    gone = replace(config, model=str(tmp_path / "workdim: gone"))
+    assert cards_from_process([gone], warehouse)[0].refusals == cards([gone], warehouse)[0].refusals
+
+
+def test_what_is_refused_is_an_error_of_its_own(tmp_path):
+    with pytest.raises(InputError, match="Unknown protocol 'quik'. Did you mean quick"):
+        cards_from_process([RunConfig("o/x", protocol="quik")], Warehouse(tmp_path / "workdim.duckdb"))

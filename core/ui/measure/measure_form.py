@@ -112,7 +112,8 @@ def _kept(handed: Any) -> str:
 
 def _settings() -> tuple[dict[str, Any], bool]:
     """Protocol and all further settings of a request; and whether to measure what is there already."""
-    from core.runs.requests import DTYPES, protocols
+    from core.records import DTYPES
+    from core.runs.requests import protocols
 
     _ = language.translator()
     names = protocols()
@@ -140,12 +141,12 @@ def _requests(models: str, asked: dict[str, Any]) -> list[RunConfig]:
 
 
 def _estimated(configs: list[RunConfig]) -> list[Preflight]:
-    from core.runs.estimates import estimate_apart
+    from core.runs.estimates import cards_from_process
 
     _ = language.translator()
     waiting = _("Reading configurations; the first time also the speed of this machine, about half a minute.")
     with st.spinner(waiting, show_time=True):
-        return estimate_apart(configs, reads.warehouse())
+        return cards_from_process(configs, reads.warehouse())
 
 
 def _show(asked: _Asked) -> None:
@@ -165,8 +166,8 @@ def _show(asked: _Asked) -> None:
 def _start(able: list[RunConfig], again: bool) -> None:
     """Submit all, then start them: they take their turns. One that cannot be submitted does not stop the others."""
     from core.runs import processes
-    from core.runs.execution import parts_of
     from core.runs.jobs import submit
+    from core.runs.requests import parts_of
 
     warehouse = reads.warehouse()
     warehouse.prepare()

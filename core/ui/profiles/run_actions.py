@@ -78,7 +78,7 @@ def _annotations(run: dict[str, Any]) -> None:
 
 def _measure_again(record: dict[str, Any]) -> None:
     """At once where all is as it was; else the reader is asked."""
-    from core.runs.rerun import repetition
+    from core.runs.stored_runs import repetition
 
     _ = language.translator()
     try:
@@ -116,7 +116,7 @@ def _delete(run_id: str, label: str) -> None:
     ]
 
     def move() -> None:
-        from core.runs.deletion import delete
+        from core.runs.stored_runs import delete
 
         delete(reads.warehouse(), [run_id])
         _done(_("The run is in the trash."))
