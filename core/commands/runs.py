@@ -74,6 +74,7 @@ def _show(options: argparse.Namespace) -> int:
     from core.analysis.controls import with_controls
     from core.terminal.tables import run_details
     from core.warehouse import queries
+    from core.warehouse.profiles import read_profile
     from core.warehouse.provenance import records
 
     warehouse = existing_warehouse(options)
@@ -84,10 +85,8 @@ def _show(options: argparse.Namespace) -> int:
     if options.json:
         _print_json([run | record])
         return 0
-    ids = [row["run_id"] for row in (run, *controls)]
-    checks, estimates = queries.checks(warehouse, ids), queries.estimates(warehouse, ids)
-    correlators, summaries = queries.correlators(warehouse, ids), queries.summaries(warehouse, ids)
-    print(run_details(run, checks, estimates, correlators, summaries, controls, record))
+    against = [read_profile(warehouse, control["run_id"]) for control in controls]
+    print(run_details(read_profile(warehouse, run_id), against, record))
     return 0
 
 
