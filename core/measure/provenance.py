@@ -117,8 +117,8 @@ def code_version() -> str:
 
     Code that was sent to a cluster without its checkout has it from whoever sent it, in WORKDIM_CODE_VERSION.
     """
-    if told := os.environ.get("WORKDIM_CODE_VERSION"):
-        return told
+    if sent := os.environ.get("WORKDIM_CODE_VERSION"):
+        return sent
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     try:
         done = subprocess.run(
