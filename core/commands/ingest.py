@@ -39,14 +39,16 @@ def ingest(options: argparse.Namespace) -> int:
 
 def import_(options: argparse.Namespace) -> int:
     """Exit code 2 where something was left out."""
+    from core.commands.backup import bar
     from core.runs.recovery import sweep_to_read
-    from core.warehouse.arrivals import LEFT_OUT, take_in
+    from core.warehouse.import_runs import LEFT_OUT, import_runs
     from core.warehouse.warehouse import is_there
 
     warehouse = chosen_warehouse(options)
     if is_there(warehouse.path) and not options.dry_run:
         sweep_to_read(warehouse)
-    done = take_in(warehouse, options.paths, options.dry_run)
+    with bar("checking parcels") as progress:
+        done = import_runs(warehouse, options.paths, options.dry_run, progress)
     left_out = done.count(*LEFT_OUT) + len(done.remarks)
     if options.json:
         print(json.dumps(asdict(done), indent=1, ensure_ascii=False))

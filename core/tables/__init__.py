@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from core.tables.columns import BoundColumn, Column, Table, columns, frame, optional_columns, schema
 from core.tables.measured import (
+    INTERVAL,
     CorpusRow,
     LayerCorrelatorRow,
     LayerDistributionRow,
@@ -75,7 +76,10 @@ _DECLARED = (
     ),
     Table("runs", RunRow, "Measurements: one model on one corpus with one protocol.", is_indexed=True, section="run"),
     Table(
-        "layer_estimates", LayerEstimateRow, "Estimated dimensions: one row per run, layer, cloud, estimator and scale."
+        "layer_estimates",
+        LayerEstimateRow,
+        "Estimated dimensions: one row per run, layer, cloud, estimator and scale.",
+        residue=INTERVAL,
     ),
     Table("layer_correlators", LayerCorrelatorRow, "Two-token correlations, layer by layer."),
     Table("layer_pairs", LayerPairRow, "Comparisons of two layers of one run."),

@@ -57,8 +57,20 @@ class Column:
     """Numbers layers: 0 to n_layers of the model."""
     storage: str = ""
     """Type in the DuckDB file, where it is narrower there than in parcels: `FLOAT`, `SMALLINT`."""
+    derived: str = ""
+    """SQL over the columns that the file stores, where this one is not stored and follows from them."""
     parts: Mapping[str, str] = field(default_factory=dict)
     """Of a JSON object: its keys and their names on screen."""
+
+
+@dataclass(frozen=True)
+class Residue:
+    """A column that only the DuckDB file has, and nobody sees: what derived columns need beside the others."""
+
+    name: str
+    sql_type: str
+    expression: str
+    """SQL over a whole row, from which it is made when the row is stored."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,13 @@ class Table:
     """Section of the record of a run that its columns stand in."""
     prefix: str = ""
     """What its columns are prefixed with in the record of a run."""
+    residue: tuple[Residue, ...] = ()
+    """What is stored in place of derived columns. Such a table is a view of one in the schema `stored`."""
+
+    @property
+    def stored_name(self) -> str:
+        """The table in the DuckDB file that holds the rows: of a view, the one behind it."""
+        return f"stored.{self.name}" if self.residue else self.name
 
     @property
     def columns(self) -> tuple[BoundColumn, ...]:
@@ -136,17 +155,36 @@ class Table:
         return tuple(column.name for column in self.columns if column.declared.is_layer)
 
     def ddl(self) -> str:
-        """The statement that creates the table in a DuckDB file."""
+        """The statements that create the table in a DuckDB file, and the view of it where columns are derived."""
         lines = [
-            f"{column.name} {column.sql_type}{'' if column.is_optional else ' NOT NULL'}" for column in self.columns
+            f"{column.name} {column.sql_type}{'' if column.is_optional else ' NOT NULL'}"
+            for column in self.columns
+            if not column.declared.derived
         ]
+        lines += [f"{column.name} {column.sql_type}" for column in self.residue]
         if self.is_indexed:
             lines.append(f"PRIMARY KEY ({', '.join(self.key)})")
-        return f"CREATE TABLE {self.name} ({', '.join(lines)})"
+        created = f"CREATE TABLE {self.stored_name} ({', '.join(lines)})"
+        if not self.residue:
+            return created
+        shown = ", ".join(
+            f"{column.declared.derived} AS {column.name}" if column.declared.derived else column.name
+            for column in self.columns
+        )
+        view = f"CREATE VIEW {self.name} AS SELECT {shown} FROM {self.stored_name}"
+        return f"CREATE SCHEMA IF NOT EXISTS stored; {created}; {view}"
+
+    def insert_sql(self, source: str, more: str = "") -> str:
+        """The statement that stores rows of `source`; columns that they lack are NULL. `more` ends it."""
+        derived = [column.name for column in self.columns if column.declared.derived]
+        chosen = f"* EXCLUDE ({', '.join(derived)})" if derived else "*"
+        made = "".join(f", {column.expression} AS {column.name}" for column in self.residue)
+        return f"INSERT INTO {self.stored_name} BY NAME SELECT {chosen}{made} FROM {source} {more}"
 
     def comment_statements(self) -> list[str]:
         """The statements that write the table's and the columns' meaning into the DuckDB file."""
-        return [f"COMMENT ON TABLE {self.name} IS {_quoted(self.comment)}"] + [
+        kind = "VIEW" if self.residue else "TABLE"
+        return [f"COMMENT ON {kind} {self.name} IS {_quoted(self.comment)}"] + [
             f"COMMENT ON COLUMN {self.name}.{column} IS {_quoted(text)}" for column, text in self.comments.items()
         ]
 

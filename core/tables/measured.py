@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from core.tables.columns import Column
+from core.tables.columns import Column, Residue
 
 
 def _(message: str) -> str:
@@ -218,10 +218,27 @@ class RunRow:
     ] = None
 
 
+_VALUE, _ERROR = "value::FLOAT::DOUBLE", "std_error::FLOAT::DOUBLE"
+_QUANTILE = "CASE WHEN value > 0 AND std_error > 0 AND upper > 0 THEN TRY_CAST(ln(upper / value) * value / std_error AS FLOAT) END"
+_FOLLOWS = (
+    f"coalesce(abs({_VALUE} * exp(-({_QUANTILE}) * {_ERROR} / {_VALUE}) - lower) < 9e-7 * lower "
+    f"AND abs({_VALUE} * exp(({_QUANTILE}) * {_ERROR} / {_VALUE}) - upper) < 9e-7 * upper, false)"
+)
+INTERVAL = (
+    Residue("t_quantile", "FLOAT", f"CASE WHEN {_FOLLOWS} THEN {_QUANTILE} END"),
+    Residue("own_lower", "DOUBLE", f"CASE WHEN NOT {_FOLLOWS} THEN lower END"),
+    Residue("own_upper", "DOUBLE", f"CASE WHEN NOT {_FOLLOWS} THEN upper END"),
+)
+"""An interval is value * exp(-+ t * error / value), with t of as many degrees of freedom as there were blocks: so that
+the file keeps t, which is nearly always one number, in place of both ends. Ends that do not follow are kept as they are."""
+_LOWER = "coalesce(own_lower, value * exp(-t_quantile::DOUBLE * std_error / value))"
+_UPPER = "coalesce(own_upper, value * exp(t_quantile::DOUBLE * std_error / value))"
+
+
 @dataclass(frozen=True)
 class LayerEstimateRow:
     run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True)]
+    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
     state: Annotated[str, Column(_STATE, values="state", key=True)]
     stack: Annotated[str, Column(_STACK, values="stack", key=True)]
     cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
@@ -233,9 +250,14 @@ class LayerEstimateRow:
             key=True,
         ),
     ]
-    n1: Annotated[int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True)]
+    n1: Annotated[
+        int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
+    ]
     n2: Annotated[
-        int | None, Column("Rank of the outer neighbour; for mle and local_d2 the number of neighbours.", key=True)
+        int | None,
+        Column(
+            "Rank of the outer neighbour; for mle and local_d2 the number of neighbours.", key=True, storage="INTEGER"
+        ),
     ]
     transform: Annotated[
         str,
@@ -245,27 +267,32 @@ class LayerEstimateRow:
             key=True,
         ),
     ]
-    mean_distance: Annotated[float | None, Column("The scale: mean distance of the outer neighbour.")]
-    value: Annotated[float | None, Column("The estimate; NULL where the estimator is undefined on these points.")]
-    std_error: Annotated[float | None, Column(_STD_ERROR)]
-    lower: Annotated[float | None, Column("Lower end of the 95 percent interval.")]
-    upper: Annotated[float | None, Column("Upper end of the 95 percent interval.")]
-    gaussian_equivalent: Annotated[
-        float | None, Column("Dimension of the Gaussian that would give this value at this sample size.")
+    mean_distance: Annotated[float | None, Column("The scale: mean distance of the outer neighbour.", storage="FLOAT")]
+    value: Annotated[
+        float | None, Column("The estimate; NULL where the estimator is undefined on these points.", storage="FLOAT")
     ]
-    n_points: Annotated[int, Column(_N_POINTS)]
-    n_dropped: Annotated[int, Column("Points that the estimator left out (exact duplicates).")]
+    std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
+    lower: Annotated[float | None, Column("Lower end of the 95 percent interval.", derived=_LOWER)]
+    upper: Annotated[float | None, Column("Upper end of the 95 percent interval.", derived=_UPPER)]
+    gaussian_equivalent: Annotated[
+        float | None,
+        Column("Dimension of the Gaussian that would give this value at this sample size.", storage="FLOAT"),
+    ]
+    n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
+    n_dropped: Annotated[int, Column("Points that the estimator left out (exact duplicates).", storage="INTEGER")]
     notes: Annotated[str | None, Column("Why a value is undefined, or what it assumes.")] = None
-    gaussian_equivalent_lower: Annotated[float | None, Column("The same for the lower end of the interval.")] = None
+    gaussian_equivalent_lower: Annotated[
+        float | None, Column("The same for the lower end of the interval.", storage="FLOAT")
+    ] = None
     gaussian_equivalent_upper: Annotated[
-        float | None, Column("The same for its upper end; NULL beyond what any Gaussian cloud gives.")
+        float | None, Column("The same for its upper end; NULL beyond what any Gaussian cloud gives.", storage="FLOAT")
     ] = None
 
 
 @dataclass(frozen=True)
 class LayerCorrelatorRow:
     run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True)]
+    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
     state: Annotated[str, Column(_STATE, values="state", key=True)]
     cloud: Annotated[
         str,
@@ -283,9 +310,9 @@ class LayerCorrelatorRow:
             key=True,
         ),
     ]
-    value: Annotated[float | None, Column("The correlation, or what the correlator's name says.")]
-    std_error: Annotated[float | None, Column(_STD_ERROR)]
-    n_points: Annotated[int, Column(_N_POINTS)]
+    value: Annotated[float | None, Column("The correlation, or what the correlator's name says.", storage="FLOAT")]
+    std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
+    n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
 
 
 @dataclass(frozen=True)
@@ -300,22 +327,24 @@ class LayerPairRow:
         ),
     ]
     cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
-    k: Annotated[int | None, Column("Number of neighbours, where the measure has one.", key=True)]
-    layer_a: Annotated[int, Column(_LAYER, key=True, is_layer=True)]
-    layer_b: Annotated[int, Column(_LAYER, key=True, is_layer=True)]
-    value: Annotated[float | None, Column("The value.")]
-    std_error: Annotated[float | None, Column(_STD_ERROR)]
-    n_points: Annotated[int, Column(_N_POINTS)]
+    k: Annotated[int | None, Column("Number of neighbours, where the measure has one.", key=True, storage="INTEGER")]
+    layer_a: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    layer_b: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    value: Annotated[float | None, Column("The value.", storage="FLOAT")]
+    std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
+    n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
 
 
 @dataclass(frozen=True)
 class LayerReplicateRow:
     run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True)]
+    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
     state: Annotated[str, Column(_STATE, values="state", key=True)]
     cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
     estimator: Annotated[str, Column("As in layer_estimates.", values="estimator", key=True)]
-    n1: Annotated[int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True)]
+    n1: Annotated[
+        int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
+    ]
     blocks: Annotated[list[float], Column("The estimate without block 0, 1, ... of the sample.")]
     halves: Annotated[
         list[float], Column("The estimate on half A and half B of split 0, of split 1, ...; empty where none was made.")
@@ -325,7 +354,7 @@ class LayerReplicateRow:
 @dataclass(frozen=True)
 class LayerDistributionRow:
     run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True)]
+    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
     quantity: Annotated[
         str,
         Column(
@@ -336,7 +365,7 @@ class LayerDistributionRow:
     ]
     bin_lower: Annotated[float, Column("Lower edge of the bin.", key=True)]
     bin_upper: Annotated[float, Column("Upper edge of the bin.")]
-    count: Annotated[int, Column("Tokens in the bin.")]
+    count: Annotated[int, Column("Tokens in the bin.", storage="INTEGER")]
 
 
 @dataclass(frozen=True)

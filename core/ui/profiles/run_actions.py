@@ -15,7 +15,7 @@ from core.errors import WorkdimError
 from core.store.annotation import OWN_TAGS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
-from core.warehouse import exchange
+from core.warehouse import export_runs
 from core.warehouse.care import annotate
 from core.warehouse.warehouse import Warehouse
 
@@ -153,4 +153,4 @@ def _done(line: str) -> None:
 
 def _zipped(warehouse: Warehouse, run_ids: list[str]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        return exchange.as_zip(warehouse, run_ids, Path(folder))
+        return export_runs.as_zip(warehouse, run_ids, Path(folder))
