@@ -19,8 +19,9 @@ from core.errors import InputError, ResourceError, WarehouseError, WarehouseLock
 from core.files import folders_in, make_folder, time_now, unused, workplace
 from core.store import archive, people, restore
 from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel
-from core.warehouse.build import build, user_tables
-from core.warehouse.warehouse import Warehouse, is_there
+from core.warehouse.connection import is_there
+from core.warehouse.schema import user_relations
+from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
 Progress = Callable[[int, int], None]
@@ -156,7 +157,7 @@ def put_in_place(
         begun, n_parcels = restore.begin(warehouse.folder, backup.folder, backup.tables, report)
         restore.go_on(warehouse.folder, begun)
     kept_people = begun.kept
-    kept = build(warehouse, report, progress)
+    kept = warehouse.rebuild(report, progress).kept
     return Restored(kept, kept_people if kept_people.is_dir() else None, n_parcels, n_since)
 
 
@@ -167,7 +168,7 @@ def _add_user_tables(writer: archive.Writer, warehouse: Warehouse, report: Calla
     added: dict[str, str] = {}
     try:
         with warehouse.opened() as opened, workplace("tables", warehouse.folder.root) as place:
-            for number, table in enumerate(user_tables(opened.connection)):
+            for number, table in enumerate(user_relations(opened.connection)[0]):
                 file = place / f"{number}.parquet"
                 quoted = table.replace('"', '""')
                 opened.connection.execute(f"COPY \"{quoted}\" TO '{str(file).replace(chr(39), 2 * chr(39))}'")

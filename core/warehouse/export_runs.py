@@ -18,7 +18,7 @@ from core.exports import excel_csv
 from core.store import archive
 from core.store.parcels import PARCEL_FILES
 from core.tables import LONG_TABLES, TABLES
-from core.warehouse.care import whole_parcel
+from core.warehouse.annotate import whole_parcel
 from core.warehouse.warehouse import Warehouse
 
 FORMATS = ("parquet", "csv", "both")

@@ -23,10 +23,12 @@ from core.store import annotation, archive, people, trash
 from core.store.annotation import Annotations
 from core.store.archive import Archive
 from core.store.folder import Folder
-from core.store.parcels import PARCEL_FILES, ROWS_OF_RUN, RUN_FILE, RUN_ID, is_parcel, read_parcel
+from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, is_parcel, read_parcel
 from core.tables import LONG_TABLES
-from core.warehouse.care import annotate
-from core.warehouse.warehouse import Warehouse, is_there
+from core.warehouse.annotate import annotate
+from core.warehouse.connection import is_there
+from core.warehouse.profiles import tables_of
+from core.warehouse.warehouse import Warehouse
 
 LEFT_OUT = ("conflict", "damaged")
 _CONTENT = {"models": ("model_id", "weights_sha256"), "corpora": ("corpus_id", "sha256")}
@@ -89,7 +91,7 @@ class _Here:
             except WarehouseError:
                 if run_id not in self.runs:
                     raise
-        return {table: self.warehouse.read(sql, [run_id]) for table, sql in ROWS_OF_RUN.items()}
+        return tables_of(self.warehouse, run_id)
 
     def other_content(self, tables: dict[str, pl.DataFrame]) -> str:
         """The model or text that stands for something else here; empty where there is none."""

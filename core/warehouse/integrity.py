@@ -25,8 +25,9 @@ from core.store.parcels import DAMAGE, is_parcel, read_parcel
 from core.store.restore import check_hashes
 from core.tables import LONG_TABLES
 from core.warehouse import schema
+from core.warehouse.connection import clear_errors, connect, is_there
 from core.warehouse.copying import snapshot
-from core.warehouse.warehouse import Warehouse, clear_errors, connect, is_there
+from core.warehouse.warehouse import Warehouse
 
 PATIENCE = 1.0
 """Seconds that the check waits for a writer."""

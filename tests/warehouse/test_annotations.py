@@ -4,14 +4,14 @@ import json
 import shutil
 
 import pytest
+from core.warehouse.rebuilding import rebuild
 
 from core.errors import InputError, WarehouseError
 from core.store import annotation
 from core.store.annotation import Annotations
 from core.store.parcels import read_parcel
 from core.warehouse import ingest
-from core.warehouse.care import annotate, whole_parcel
-from core.warehouse.rebuilding import rebuild
+from core.warehouse.annotate import annotate, whole_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
@@ -79,7 +79,7 @@ def test_a_tag_that_is_not_there_is_named(warehouse, run):
 
 def test_a_failed_transaction_leaves_the_parcel_with_what_was_asked(warehouse, run, monkeypatch):
     """The other order would lose what the warehouse holds when that is made anew."""
-    from core.warehouse import care
+    from core.warehouse import annotate
 
     real = annotation.write
 
@@ -87,7 +87,7 @@ def test_a_failed_transaction_leaves_the_parcel_with_what_was_asked(warehouse, r
         real(parcel, said)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(care.annotation, "write", told)
+    monkeypatch.setattr(annotate.annotation, "write", told)
     with pytest.raises(KeyboardInterrupt):
         annotate(warehouse, run, lambda said: said.tagged("kept"))
     assert of(warehouse)[0] == []

@@ -12,14 +12,15 @@ from dataclasses import replace
 
 import duckdb
 import pytest
+from core.warehouse.rebuilding import rebuild
 
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.warehouse import backup, copying, ingest, mirror, pilots, restoring
+from core.warehouse.annotate import annotate
 from core.warehouse.backup import MANIFEST, back_up, backups
-from core.warehouse.care import annotate
+from core.warehouse.connection import wal
 from core.warehouse.integrity import examine
-from core.warehouse.rebuilding import rebuild
-from core.warehouse.warehouse import Warehouse, wal
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.profiles import make_profile
 from tests.warehouse.test_migrations import from_the_future, older

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from core.warehouse.build import build
 
 from core.commands.main import main
 from core.errors import InputError, ResourceError
@@ -21,7 +20,8 @@ from core.store.parcels import RUN_FILE
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse import import_runs as import_module
 from core.warehouse import ingest, queries
-from core.warehouse.care import annotate
+from core.warehouse.annotate import annotate
+from core.warehouse.build import build
 from core.warehouse.export_runs import dictionary, export
 from core.warehouse.import_runs import Import, import_runs
 from core.warehouse.warehouse import Warehouse

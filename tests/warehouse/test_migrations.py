@@ -13,7 +13,8 @@ import pytest
 from core.errors import ResourceError, WarehouseError
 from core.tables import TABLES
 from core.warehouse import copying, migrations, mirror, queries
-from core.warehouse.warehouse import Warehouse, connect
+from core.warehouse.connection import connect
+from core.warehouse.warehouse import Warehouse
 from tests.warehouse.older_files import COMMITS, FILES
 
 

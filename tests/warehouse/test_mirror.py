@@ -8,12 +8,12 @@ from datetime import datetime
 import duckdb
 import polars as pl
 import pytest
+from core.warehouse.comments import COMMENTS
 
 from core.errors import ResourceError
-from core.store.parcels import MANY_TABLES
+from core.store.parcels import LONG_TABLES
 from core.warehouse import mirror, pilots
-from core.warehouse.comments import COMMENTS
-from core.warehouse.inserting import insert
+from core.warehouse.connection import insert
 from core.warehouse.warehouse import Warehouse
 from tests.warehouse.test_pilots import PILOT, with_score
 
@@ -202,5 +202,5 @@ def test_a_hash_that_is_none_names_no_file_elsewhere(warehouse):
 
 
 def test_every_table_is_in_parcels_or_mirrored():
-    of_parcels = {"models", "corpora", "runs", *MANY_TABLES}
+    of_parcels = {"models", "corpora", "runs", *LONG_TABLES}
     assert set(COMMENTS) == of_parcels | {*mirror.TABLES, "schema_migrations"}

@@ -9,15 +9,15 @@ from dataclasses import replace
 import duckdb
 import polars as pl
 import pytest
+from core.warehouse.rebuilding import mend, rebuild
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.store import annotation
 from core.store.annotation import Annotations
 from core.tables import TABLES
 from core.warehouse import ingest, mirror, pilots, replacing, trash
-from core.warehouse.care import annotate
-from core.warehouse.rebuilding import mend, rebuild
-from core.warehouse.warehouse import wal
+from core.warehouse.annotate import annotate
+from core.warehouse.connection import wal
 from tests.profiles import make_profile
 from tests.warehouse.test_mirror import fill, import_scores
 from tests.warehouse.test_parcels import RUN_IDS, lose_a_value

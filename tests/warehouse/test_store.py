@@ -13,7 +13,8 @@ from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.files import folders_in
 from core.paths import default_path
 from core.warehouse import migrations
-from core.warehouse.warehouse import Warehouse, wal
+from core.warehouse.connection import wal
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
 HOLD = """

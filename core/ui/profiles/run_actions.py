@@ -16,7 +16,7 @@ from core.store.annotation import OWN_TAGS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
 from core.warehouse import export_runs
-from core.warehouse.care import annotate
+from core.warehouse.annotate import annotate
 from core.warehouse.warehouse import Warehouse
 
 _SAID = "what was done with runs"
