@@ -15,7 +15,6 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import ResourceError, WarehouseError
@@ -25,8 +24,9 @@ from core.store.parcels import DAMAGE, is_parcel, read_parcel
 from core.store.restore import check_hashes
 from core.tables import LONG_TABLES
 from core.warehouse import schema, sync
+from core.warehouse.connection import Connection, clear_errors, connect, is_there
 from core.warehouse.copying import snapshot
-from core.warehouse.warehouse import Warehouse, clear_errors, connect, is_there
+from core.warehouse.warehouse import Warehouse
 
 PATIENCE = 1.0
 """Seconds that the check waits for a writer."""
@@ -302,7 +302,7 @@ def _parcels_of(
             ]
             if thorough and not differing:
                 differing = _differing(file, model, warehouse, sync.RUN, run_id, ("runs", *LONG_TABLES))
-        except (WarehouseError, pa.ArrowException, *DAMAGE) as error:
+        except (WarehouseError, *DAMAGE) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             findings.append(
                 Finding(
