@@ -4,11 +4,12 @@ guard()
 
 import streamlit as st
 
+from core import wording
 from core.analysis import ranking
-from core.report import score_figures, score_points, wording
-from core.report.labels import group_title
+from core.figures import score_scatter
 from core.ui import comparison, language, notices, pilot_filter, reads, tables
 from core.ui.markdown import escape
+from core.wording.labels import group_title
 
 _ = language.translator()
 reader = language.current()
@@ -38,9 +39,9 @@ for number, group in enumerate(shown):
     for caution in comparison.cautions(group):
         st.warning(caution, icon=":material/balance:")
     if benchmark:
-        data = score_points.ranking_points(group, scored, benchmark, dimension, asked.cloud, reader)
+        data = score_scatter.ranking_points(group, scored, benchmark, dimension, asked.cloud, reader)
         if data.points:
-            st.plotly_chart(score_figures.ranking_figure(data, reader), key=f"scatter {number}", theme=None)
+            st.plotly_chart(score_scatter.ranking_figure(data, reader), key=f"scatter {number}", theme=None)
             st.markdown(wording.scatter_caution(reader))
             if data.without_score:
                 st.caption(_("Without this score: {names}").format(names=escape(_(", ").join(data.without_score))))

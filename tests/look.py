@@ -14,9 +14,9 @@ from playwright.sync_api import sync_playwright
 
 from core.analysis.controls import with_controls
 from core.commands.app import free_port, start_server, stop, wait_until_ready
+from core.deck.build import deck
 from core.paths import default_path
 from core.pilots.registration import Registered, registered
-from core.report.slides import deck
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 

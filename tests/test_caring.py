@@ -220,9 +220,8 @@ def test_records_that_cannot_be_repeated_say_why(changes, line):
 def test_every_stored_field_has_its_place_and_its_name():
     """A new column that nobody has named would stand among the fields of the run under its raw name."""
     from core.records import Protocol
-    from core.report.provenance_names import NAMES
-    from core.report.provenance_words import sections
     from core.tables import CorpusRow, ModelRow, RunRow, columns, frame
+    from core.wording.provenance import NAMES, sections
 
     inside = {"library_versions", "config", "phase_seconds", "execution"}
     texts = {f"corpus_{name}" for name in columns(CorpusRow) if name != "corpus_id"} | {"corpus_id"}

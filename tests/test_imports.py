@@ -16,10 +16,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MAY_IMPORT = {
     "errors": set(),
+    "validation": {"errors"},
     "tables": set(),
     "records": {"errors", "tables"},
     "locale": {"errors"},
-    "pilots": {"errors", "records", "tables"},
+    "pilots": {"errors", "validation", "records", "tables"},
     "exports": set(),
     "scores": {"errors", "records", "tables"},
     "geometry": {"errors", "records", "tables"},
@@ -32,7 +33,9 @@ MAY_IMPORT = {
     "warehouse": {"errors", "records", "tables", "pilots", "scores", "exports", "store"},
     "sql": {"errors", "warehouse"},
     "analysis": {"errors", "records", "tables", "pilots"},
-    "report": {"errors", "exports", "records", "tables", "pilots", "scores", "analysis", "locale"},
+    "wording": {"errors", "records", "tables", "pilots", "scores", "analysis", "locale"},
+    "figures": {"errors", "tables", "analysis", "locale", "wording"},
+    "deck": {"errors", "tables", "pilots", "analysis", "locale", "wording", "figures"},
     "forecast": {"errors", "records", "tables", "geometry", "models", "texts", "measure", "analysis", "warehouse"},
     "runs": {
         "errors",
@@ -57,13 +60,15 @@ MAY_IMPORT = {
         "warehouse",
         "sql",
         "analysis",
-        "report",
+        "figures",
+        "wording",
+        "deck",
         "locale",
         "runs",
     },
-    "pages": {"ui", "analysis", "report"},
+    "pages": {"ui", "analysis", "figures", "wording"},
     "app": {"ui"},
-    "terminal": {"errors", "records", "tables", "locale", "report"},
+    "terminal": {"errors", "records", "tables", "scores", "locale", "analysis", "figures", "wording"},
     "__main__": {"commands"},
 }
 # Lazily, where a verb needs it.
@@ -86,7 +91,7 @@ def sources() -> list[Path]:
 
 
 def room(path: Path) -> str:
-    """`core/report/slides.py` -> report, `core/runs.py` -> runs, `pages/home.py` -> pages, `app.py` -> app."""
+    """`core/deck/build.py` -> deck, `core/runs.py` -> runs, `pages/home.py` -> pages, `app.py` -> app."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     if parts[0] != "core":
         return parts[0]
@@ -94,7 +99,7 @@ def room(path: Path) -> str:
 
 
 def imported(tree: ast.AST) -> set[str]:
-    """Dotted names that the code below `tree` imports, `from core import report` as `core.report`."""
+    """Dotted names that the code below `tree` imports, `from core import wording` as `core.wording`."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

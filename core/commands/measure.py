@@ -142,8 +142,8 @@ def calibrate(options: argparse.Namespace) -> int:
 def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
     """One card for each measurement that the requests stand for; exit code 2 where one of them is refused."""
     from core.forecast.preflight_card import estimate
-    from core.report.card import card_lines
     from core.runs.execution import parts_of
+    from core.terminal.preflight_card import card_lines
 
     cards = [estimate(part, warehouse) for asked in configs for part in parts_of(asked)]
     if as_json:

@@ -30,9 +30,9 @@ def runs(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from core.report.labels import with_text_marks
     from core.terminal.tables import runs_table
     from core.warehouse import queries
+    from core.wording.labels import with_text_marks
 
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
@@ -93,11 +93,10 @@ def _show(options: argparse.Namespace) -> int:
 
 def _diff(options: argparse.Namespace) -> int:
     from core.analysis.differences import comparability, differences
-    from core.report.provenance_words import comparison
-    from core.report.side_by_side import agreeing, differing, results
     from core.terminal.tables import difference
     from core.warehouse import queries
     from core.warehouse.provenance import records
+    from core.wording.provenance import agreeing, comparison, differing, results
 
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)

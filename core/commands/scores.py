@@ -20,8 +20,8 @@ FEW = 12
 
 def take(options: argparse.Namespace) -> int:
     """Each file is stored whole or not at all; one that cannot be read keeps no other from being stored."""
-    from core.report import import_report
     from core.scores.reader import BENCHMARK, MODEL, Unnamed, read_scores
+    from core.terminal import score_import
     from core.warehouse import aliases, score_imports
 
     warehouse = chosen_warehouse(options)
@@ -51,12 +51,12 @@ def take(options: argparse.Namespace) -> int:
             except InputError as error:
                 failed.append(error)
     if options.json:
-        told = import_report.as_records(previews, {one.file_sha256: asdict(one) for one in stored or ()})
+        told = score_import.as_records(previews, {one.file_sha256: asdict(one) for one in stored or ()})
         print(json.dumps(told, default=str, ensure_ascii=False, indent=1))
     else:
         new = None if stored is None else {one.file_sha256: one.is_new for one in stored}
         for preview in previews:
-            print("\n".join(import_report.lines(preview.file, preview.rows, preview.names, preview.imported_at, new)))
+            print("\n".join(score_import.lines(preview.file, preview.rows, preview.names, preview.imported_at, new)))
         if len(previews) > 1 and stored is not None:
             fresh = [one for one in stored if one.is_new]
             scores, answers = sum(one.n_taken for one in fresh), sum(one.n_samples for one in fresh)
@@ -147,8 +147,9 @@ def aliases(options: argparse.Namespace) -> int:
 def compare(options: argparse.Namespace) -> int:
     from core.analysis.paired import all_paired
     from core.errors import unknown_name
-    from core.report import paired_figures, paired_words
+    from core.figures import paired_scores
     from core.warehouse import score_answers
+    from core.wording import paired_sentences
 
     if options.models[0] == options.models[1]:
         raise InputError(f"{options.models[0]} is named twice. Name two models.")
@@ -176,12 +177,12 @@ def compare(options: argparse.Namespace) -> int:
         return 0
     first, second = options.models
     for key, one in found:
-        print("\n  ".join(paired_words.statement(paired_figures.benchmark_label(key), first, second, one, "en")))
+        print("\n  ".join(paired_sentences.statement(paired_scores.benchmark_label(key), first, second, one, "en")))
     if len(found) > 1:
-        print(paired_words.caution(len(found), "en"))
+        print(paired_sentences.caution(len(found), "en"))
     theirs = answered.filter(answered["model"].is_in(options.models), benchmark=options.benchmark)
     if theirs.filter(theirs["n_files"] > 1).height:
-        print(paired_words.newest_counts([options.benchmark], "en"))
+        print(paired_sentences.newest_counts([options.benchmark], "en"))
     return 0
 
 

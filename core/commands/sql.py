@@ -86,9 +86,9 @@ def _typed(statement: str) -> str:
 def _listing(options: argparse.Namespace, warehouse) -> pl.DataFrame:
     import polars as pl
 
-    from core.report.example_titles import example_title
     from core.sql.examples import EXAMPLES
     from core.warehouse import saved, schema
+    from core.wording.example_titles import example_title
 
     if options.list:
         rows = [(row.name, row.note, row.sql) for row in saved.all_saved(warehouse)]

@@ -1,4 +1,4 @@
-"""Questions that an analyst really asks, as SQL to start from. Titles: core.report.example_titles."""
+"""Questions that an analyst really asks, as SQL to start from. Titles: core.wording.example_titles."""
 
 from __future__ import annotations
 

@@ -272,7 +272,7 @@ def _of_folder(path: Path) -> Archive:
 def _of_zip(path: Path, packed: zipfile.ZipFile, room: Path | None) -> Archive:
     infos = [info for info in packed.infolist() if not (info.is_dir() or info.filename.startswith("__MACOSX/"))]
     _check(path, infos, room)
-    members: dict[str, Path | zipfile.ZipInfo] = _as_in_an_archive(path.stem, {info.filename: info for info in infos})
+    members = dict[str, Path | zipfile.ZipInfo](_as_in_an_archive(path.stem, {info.filename: info for info in infos}))
     manifest = members.pop(MANIFEST, None)
     if not isinstance(manifest, zipfile.ZipInfo):
         return Archive(path, members, packed=packed)

@@ -10,13 +10,13 @@ from typing import Any
 import polars as pl
 from tqdm import tqdm
 
+from core import wording
 from core.records import Profile, Progress
-from core.report import summary, wording
-from core.report.labels import marked
-from core.report.provenance_words import sections
-from core.report.side_by_side import Line
-from core.report.summary_numbers import interval
-from core.report.told import of_frames, of_profile
+from core.terminal import run_summary
+from core.terminal.run_rows import of_frames, of_profile
+from core.terminal.run_summary import interval
+from core.wording.labels import marked
+from core.wording.provenance import Line, sections
 
 BAR = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed} passed, {remaining} left"
 
@@ -73,7 +73,7 @@ class ProgressBar:
 
 def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
     """A finished measurement: numbers with their intervals, what was dropped, checks, controls, the verdict last."""
-    return summary.summary(of_profile(profile), [of_profile(control) for control in controls])
+    return run_summary.summary(of_profile(profile), [of_profile(control) for control in controls])
 
 
 def runs_table(runs: pl.DataFrame) -> str:
@@ -183,12 +183,12 @@ def run_details(
     """
     told = of_frames(run, checks, estimates, correlators, summaries)
     against = [of_frames(control, checks, estimates, correlators, summaries) for control in controls]
-    lines = summary.summary(told, against)
+    lines = run_summary.summary(told, against)
     for section in sections(record or run, "en"):
         lines += ["", section.title]
         width = max(len(field.label) for field in section.fields)
         lines += [f"  {field.label.ljust(width)}  {_indented(field.text, width + 4)}" for field in section.fields]
-    lines += ["", "checks", *(f"  {summary.check_line(row)}" for row in told.checks)]
+    lines += ["", "checks", *(f"  {run_summary.check_line(row)}" for row in told.checks)]
     lines += ["", "estimated dimension (d2, one token per type), 95 % intervals"]
     primary = estimates.filter(run_id=run["run_id"], estimator="d2", cloud="one_per_type", transform="centred")
     for row in primary.sort("layer", "state", descending=[False, True]).iter_rows(named=True):

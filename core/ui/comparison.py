@@ -9,14 +9,14 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from core import wording
 from core.analysis import ranking
 from core.analysis.ranking import RankingGroup
 from core.pilots.registration import Pilot
-from core.report import wording
-from core.report.pilot_words import is_exploratory
 from core.ui import inputs, language, notices, reads
 from core.ui.markdown import escape
 from core.ui.pilot_filter import with_own_score
+from core.wording.pilot_sentences import is_exploratory
 
 MOST_GROUPS = 8
 """Groups on one page, each with a picture and a table."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from core.report import wording
+from core import wording
 from core.ui import language, reads, tables
 
 SHOWN = 20

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import polars as pl
 import streamlit as st
 
+from core import wording
 from core.analysis import ranking
-from core.report import wording
-from core.report.labels import run_labels
 from core.store.annotation import OWN_TAGS
 from core.ui import language, reads, run_search, url_state
+from core.wording.labels import run_labels
 
 T = TypeVar("T")
 

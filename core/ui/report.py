@@ -9,10 +9,11 @@ import polars as pl
 import streamlit as st
 
 from core.analysis import ranking
+from core.deck import build, deck_data
 from core.pilots.registration import Pilot, Registered
-from core.report import limits, material, slides
 from core.ui import comparison, language, reads
 from core.ui.markdown import escape
+from core.wording import limits
 
 MIME = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
 
@@ -20,7 +21,7 @@ MIME = "application/vnd.openxmlformats-officedocument.presentationml.presentatio
 def tellable(runs: pl.DataFrame) -> pl.DataFrame:
     """The runs that a deck tells of: those without a verdict are left out, which is said; stops where no other is."""
     _ = language.translator()
-    left_out = material.without_verdict(runs, language.current())
+    left_out = deck_data.without_verdict(runs, language.current())
     if left_out:
         line = _(
             "Without a verdict and left out of the slides: {names}. Their protocol measures no points of one per type."
@@ -28,7 +29,7 @@ def tellable(runs: pl.DataFrame) -> pl.DataFrame:
         st.info(line.format(names=escape(_(", ").join(left_out.values()))))
     if len(left_out) == runs.height:
         st.stop()
-    return material.with_verdict(runs)
+    return deck_data.with_verdict(runs)
 
 
 def maker(runs: pl.DataFrame, deck_language: str, pilot: Registered | None = None) -> Callable[[], bytes]:
@@ -39,7 +40,7 @@ def maker(runs: pl.DataFrame, deck_language: str, pilot: Registered | None = Non
     taken = reads.with_controls(runs)
     run_ids = taken["run_id"].to_list()
     return partial(
-        slides.deck,
+        build.deck,
         taken,
         reads.estimates(run_ids),
         reads.correlators(run_ids),
@@ -57,13 +58,13 @@ def preview(runs: pl.DataFrame, deck_language: str, pilot: Registered | None = N
     run_ids = taken["run_id"].to_list()
     scores = reads.scores(comparison.repositories(runs))
     read = (reads.estimates(run_ids), reads.checks(run_ids), scores)
-    titles = slides.outline(taken, *read, deck_language, reads.summaries(run_ids), pilot)
+    titles = build.outline(taken, *read, deck_language, reads.summaries(run_ids), pilot)
     st.markdown("\n".join(f"{number}. {escape(title)}" for number, title in enumerate(titles, start=1)))
 
 
 def undecided(runs: pl.DataFrame, pilot: Pilot | None = None) -> None:
     """The questions that will be asked in the meeting and that these runs leave open."""
-    taken = reads.with_controls(material.with_verdict(runs))
+    taken = reads.with_controls(deck_data.with_verdict(runs))
     ids = taken["run_id"].to_list()
     scores = reads.scores(comparison.repositories(runs))
     scored = ranking.with_scores(taken, ranking.without_other_pilots(scores, pilot))

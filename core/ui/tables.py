@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core import exports
-from core.report import large_norm_figures, wording
-from core.report.labels import marked, run_labels
+from core import exports, wording
+from core.figures import large_norms
 from core.ui import language
 from core.ui.pilot_filter import own_texts
+from core.wording.labels import marked, run_labels
 
 TRACED = (
     "run_id",
@@ -119,7 +119,7 @@ def masked_tokens(runs: pl.DataFrame) -> pl.DataFrame:
             _("Left out for their norm"): runs["n_dropped_norm"],
             _("Share (%)"): (100 * runs["n_dropped_norm"] / runs["n_tokens"]).round(2),
             _("Largest norm / median"): runs["max_norm_ratio"].round_sig_figs(3),
-            _("Limit / median"): [large_norm_figures.limit_of(config) for config in runs["config"]],
+            _("Limit / median"): [large_norms.limit_of(config) for config in runs["config"]],
             _("Left out as first of a window"): runs["n_dropped_position"],
             _("Special tokens"): runs["n_dropped_special"],
             _("Chat template"): runs["n_dropped_template"],

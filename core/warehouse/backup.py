@@ -19,8 +19,9 @@ from core.errors import InputError, ResourceError, WarehouseError, WarehouseLock
 from core.files import folders_in, make_folder, time_now, unused, workplace
 from core.store import archive, people, restore
 from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel
-from core.warehouse.connection import is_there
-from core.warehouse.schema import user_relations
+from core.warehouse import schema
+from core.warehouse.build import build
+from core.warehouse.connection import alone, clear_errors, is_there, writing
 from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
@@ -55,7 +56,7 @@ def back_up(
         out = unused(warehouse.backups / f"{warehouse.path.stem}-{time_now()}.zip")
     if not out.parent.is_dir():
         raise InputError(f"There is no folder {out.parent}. Make it, or name another file with --out.")
-    about: dict[str, Any] = {"kind": "backup", "n_runs": 0, "tables": {}}
+    about: dict[str, Any] = {"kind": "backup", "n_runs": 0}
     folder = warehouse.folder
     with archive.written(out, about, is_zip=True) as writer:
         for kind, declared in people.KINDS.items():
@@ -70,7 +71,7 @@ def back_up(
         for number, parcel in enumerate(parcels, start=1):
             about["n_runs"] += writer.add_files(f"parcels/{parcel.name}", parcel, PARCEL_FILES)
             progress(number, len(parcels))
-        about["tables"] = _add_user_tables(writer, warehouse, report)
+        about |= _add_user_tables(writer, warehouse, report)
     return Backup(out, datetime.now(UTC), out.stat().st_size, about["n_runs"])
 
 
@@ -94,7 +95,7 @@ class Staged:
     file: Path
     folder: Path
     n_runs: int
-    tables: dict[str, str]
+    about: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def staged(warehouse: Warehouse, file: Path, progress: Progress = lambda done, t
                 f"The backup {file} cannot be unpacked beside the warehouse: {error.strerror or error}. Nothing was "
                 "changed."
             ) from error
-        yield Staged(file, unpacked, len(folders_in(unpacked / "parcels")), dict(about.get("tables", {})))
+        yield Staged(file, unpacked, len(folders_in(unpacked / "parcels")), about)
 
 
 def put_in_place(
@@ -151,29 +152,45 @@ def put_in_place(
     A line to `report` for what could not be carried over; `progress` hears of the building. What was there is kept under
     names that end in the time. Raises WarehouseLocked where another process does not let go of the warehouse.
     """
-    with warehouse.alone():
-        here, there = (folders_in(place / "parcels") for place in (warehouse.folder.root, backup.folder))
-        n_since = len({one.name for one in here if is_parcel(one)} - {one.name for one in there})
-        begun, n_parcels = restore.begin(warehouse.folder, backup.folder, backup.tables, report)
-        restore.go_on(warehouse.folder, begun)
-    kept_people = begun.kept
-    kept = warehouse.rebuild(report, progress).kept
-    return Restored(kept, kept_people if kept_people.is_dir() else None, n_parcels, n_since)
+    here, there = (folders_in(place / "parcels") for place in (warehouse.folder.root, backup.folder))
+    n_since = len({one.name for one in here if is_parcel(one)} - {one.name for one in there})
+    with _alone(warehouse):
+        begun, n_parcels = restore.begin(warehouse.folder, backup.folder, backup.about, report)
+        kept_people = begun.kept
+    built = build(warehouse.path, warehouse.wait, lambda: bool(restore.pending(warehouse.folder)), report, progress)
+    return Restored(built.kept if built else None, kept_people if kept_people.is_dir() else None, n_parcels, n_since)
 
 
-def _add_user_tables(writer: archive.Writer, warehouse: Warehouse, report: Callable[[str], None]) -> dict[str, str]:
-    """File in the backup -> name of the table."""
+@contextlib.contextmanager
+def _alone(warehouse: Warehouse) -> Iterator[None]:
+    """Nobody else changes files or has the DuckDB file open, as far as that can be opened."""
+    with contextlib.ExitStack() as inside:
+        if is_there(warehouse.path):
+            try:
+                with clear_errors(warehouse.path):
+                    inside.enter_context(writing(warehouse.path, warehouse.wait))
+            except WarehouseLocked:
+                raise
+            except (WarehouseError, ResourceError):  # ruined, or newer: it is replaced
+                inside.enter_context(alone(warehouse.path, warehouse.wait))
+        else:
+            inside.enter_context(alone(warehouse.path, warehouse.wait))
+        yield
+
+
+def _add_user_tables(writer: archive.Writer, warehouse: Warehouse, report: Callable[[str], None]) -> dict[str, Any]:
+    """What a user added to the DuckDB file, as the manifest names it."""
+    added: dict[str, Any] = {"tables": {}, "views": {}}
     if not is_there(warehouse.path):
-        return {}
-    added: dict[str, str] = {}
+        return added
     try:
         with warehouse.opened() as opened, workplace("tables", warehouse.folder.root) as place:
-            for number, table in enumerate(user_relations(opened.connection)[0]):
+            tables, added["views"] = schema.user_relations(opened.connection)
+            for number, table in enumerate(tables):
                 file = place / f"{number}.parquet"
-                quoted = table.replace('"', '""')
-                opened.connection.execute(f"COPY \"{quoted}\" TO '{str(file).replace(chr(39), 2 * chr(39))}'")
+                opened.connection.execute(f"COPY {schema.quoted(table)} TO '{str(file).replace(chr(39), chr(39) * 2)}'")
                 writer.add(f"tables/{file.name}", file.read_bytes())
-                added[f"tables/{file.name}"] = table
+                added["tables"][f"tables/{file.name}"] = table
     except WarehouseLocked:
         raise
     except WarehouseError as error:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import ResourceError, WarehouseError
@@ -24,8 +23,8 @@ from core.store import people
 from core.store.parcels import DAMAGE, is_parcel, read_parcel
 from core.store.restore import check_hashes
 from core.tables import LONG_TABLES
-from core.warehouse import schema
-from core.warehouse.connection import clear_errors, connect, is_there
+from core.warehouse import schema, sync
+from core.warehouse.connection import Connection, clear_errors, connect, is_there
 from core.warehouse.copying import snapshot
 from core.warehouse.warehouse import Warehouse
 
@@ -34,7 +33,6 @@ PATIENCE = 1.0
 _REBUILD = "Run: python -m core ingest --rebuild"
 _SHIPPED = "list_contains(tags, 'reference')"
 """Of the profiles that Workdim ships, neither pilots nor controls come along."""
-Connection = duckdb.DuckDBPyConnection
 Progress = Callable[[int, int], None]
 
 
@@ -83,7 +81,8 @@ def look_at(warehouse: Warehouse) -> Health:
                 contextlib.closing(connect(warehouse.path, True, warehouse.wait)) as file,
             ):
                 schema.check(file)
-                known = {row[0] for row in file.execute("SELECT run_id FROM runs").fetchall()}
+                with contextlib.suppress(duckdb.CatalogException):  # an empty one, or of an earlier version
+                    known = {row[0] for row in file.execute("SELECT run_id FROM runs").fetchall()}
         waiting = [path for path in folders_in(warehouse.parcels) if path.name not in known and is_parcel(path)]
     except (WarehouseError, ResourceError) as error:
         return Health(True, problem=str(error))
@@ -107,8 +106,10 @@ def examine(warehouse: Warehouse, thorough: bool = False, progress: Progress = l
             counts, unreadable = read_all(file)
             n_rows = sum(counts.values())
             findings += unreadable
-            if not unreadable:
-                schema.check(file)
+            if not unreadable and not schema.check(file):
+                line = "The warehouse was built by an earlier version: it is built anew when it is next opened."
+                findings.append(Finding(line, is_damage=False))
+            elif not unreadable:
                 with duckdb.connect(":memory:") as model:
                     schema.create(model)
                     findings += [*_columns_of(file, model), *_rows_of(file)]
@@ -300,8 +301,8 @@ def _parcels_of(
                 if n_rows[table] != counts[table].get(run_id, 0)
             ]
             if thorough and not differing:
-                differing = _differing(file, model, warehouse, "run", run_id, ("runs", *LONG_TABLES))
-        except (WarehouseError, pa.ArrowException, *DAMAGE) as error:
+                differing = _differing(file, model, warehouse, sync.RUN, run_id, ("runs", *LONG_TABLES))
+        except (WarehouseError, *DAMAGE) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             findings.append(
                 Finding(
@@ -352,7 +353,20 @@ def _differing(
     file: Connection, model: Connection, warehouse: Warehouse, kind: str, one: str, tables: Sequence[str]
 ) -> list[str]:
     """Tables whose rows are not those that a new file would have of this run, or of this file of people."""
-    raise NotImplementedError
+    differing = []
+    model.begin()
+    try:
+        sync.bring(model, warehouse.folder, kind, [one])
+        for table in tables:
+            where = "run_id = $one" if kind == sync.RUN else sync.rows_of(kind, table)
+            sql = f"SELECT * FROM {table} WHERE {where}"
+            found, expected = (pl.DataFrame(each.sql(sql, params={"one": one})) for each in (file, model))
+            # Nothing promises an order, so both are brought into one.
+            if not _sorted(found).equals(_sorted(expected)):
+                differing.append(table)
+    finally:
+        model.rollback()
+    return differing
 
 
 def _sorted(rows: pl.DataFrame) -> pl.DataFrame:

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,10 +29,10 @@ from core.tables import LONG_TABLES, TABLES
 from core.warehouse.build import build
 from core.warehouse.warehouse import Warehouse
 
-SHAPES = ("real", "trial")
+SHAPES = ("real", "trial", "small")
 """real: all tables, with the rows of the shipped profiles. trial: 800 estimates per run, and of the other tables only
-summaries, checks and correlators."""
-TRIAL_ROWS = 800
+summaries, checks and correlators. small: 20 rows of each of these, for tests of long lists."""
+_ROWS = {"trial": 800, "small": 20}
 _TRIAL_TABLES = ("layer_estimates", "layer_correlators", "run_checks", "run_summaries")
 _NOISE = 0.06
 _PASSES = (("random_init", 0), ("random_init", 1), ("shuffled", None), ("text", None))
@@ -57,24 +57,33 @@ class Template:
         return model["kind"], run["protocol"], run["pass"], seed
 
 
-def fill(
-    path: Path, n_runs: int, shape: str = "real", first: int = 0, report: Callable[[str], None] = print
-) -> Warehouse:
-    """A warehouse with runs number `first` to `n_runs`; parcels that are there already stay."""
-    warehouse = Warehouse(path)
-    templates = _templates(shape)
-    repositories = pl.read_parquet(REFERENCE / "benchmarks.parquet")["model_id"].unique().sort().to_list()
-    start = time.perf_counter()
-    for number in range(first, n_runs):
-        made = _single(number, templates, repositories)
-        folder = warehouse.parcels / made["runs"]["run_id"]
+class Maker:
+    """Makes parcels of one shape."""
+
+    def __init__(self, shape: str) -> None:
+        self._templates = _templates(shape)
+        self._repositories = pl.read_parquet(REFERENCE / "benchmarks.parquet")["model_id"].unique().sort().to_list()
+
+    def write(self, parcels: Path, number: int) -> Path:
+        """The parcel of run number `number`, in its folder there."""
+        made = _single(number, self._templates, self._repositories)
+        folder = parcels / made["runs"]["run_id"]
         if not (folder / RUN_FILE).exists():
-            _write(folder, made, templates[made["key"]], np.random.default_rng(number))
-    report(f"{n_runs:,} parcels written in {time.perf_counter() - start:.0f} s")
+            _write(folder, made, self._templates[made["key"]], np.random.default_rng(number))
+        return folder
+
+
+def fill(path: Path, n_runs: int, maker: Maker, first: int = 0) -> float:
+    """Make a warehouse with runs number `first` to `n_runs`; returns the seconds that its building took.
+
+    Parcels that are there already stay.
+    """
+    warehouse = Warehouse(path)
+    for number in range(first, n_runs):
+        maker.write(warehouse.parcels, number)
     start = time.perf_counter()
-    build(warehouse)
-    report(f"  built anew in {time.perf_counter() - start:.1f} s")
-    return warehouse
+    warehouse.rebuild()
+    return time.perf_counter() - start
 
 
 def run_id_of(number: int) -> str:
@@ -96,9 +105,11 @@ def _templates(shape: str) -> dict[tuple, Template]:
         tables = read_parcel(folder)
         single = {name: tables[name].row(0, named=True) for name in ("models", "corpora", "runs")}
         many = {name: tables[name] for name in LONG_TABLES}
-        if shape == "trial":
+        if shape != "real":
             many = {name: rows for name, rows in many.items() if name in _TRIAL_TABLES}
-            many["layer_estimates"] = many["layer_estimates"].head(TRIAL_ROWS)
+            many["layer_estimates"] = many["layer_estimates"].head(_ROWS[shape])
+        if shape == "small":
+            many = {name: rows.head(_ROWS[shape]) for name, rows in many.items()}
         template = Template(single, many)
         if shape == "real" or template.key[0] == "decoder":
             found[template.key] = template
@@ -207,8 +218,9 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="runs that the file has already")
     parser.add_argument("--shape", choices=SHAPES, default="real")
     options = parser.parse_args()
-    warehouse = fill(options.file, options.runs, options.shape, options.first)
-    print(f"{options.runs} runs ({options.shape}): {warehouse.path.stat().st_size / 1e6:.0f} MB")
+    seconds = fill(options.file, options.runs, Maker(options.shape), options.first)
+    size = options.file.stat().st_size / 1e6
+    print(f"{options.runs} runs ({options.shape}): {size:.0f} MB, built in {seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from core.report.example_titles import example_title
-from core.report.query_points import first_choice, query_points
+from core.figures.query_chart import first_choice, query_points
 from core.sql import sandbox
 from core.sql.examples import EXAMPLES
 from core.warehouse import score_imports
 from core.warehouse.warehouse import Warehouse
+from core.wording.example_titles import example_title
 from tests.profiles import make_model, make_profile
 from tests.screens import RUN_IDS, add_run, filled_warehouse
 from tests.warehouse.score_files import score, score_file

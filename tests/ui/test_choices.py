@@ -11,7 +11,7 @@ from pptx import Presentation
 
 from core import exports
 from core.analysis import ranking
-from core.report.pair_figures import Exponent
+from core.figures.layer_pairs import Exponent
 from core.ui import comparison, inputs, notices, report, tables
 from core.ui.markdown import escape
 from core.ui.profiles import checks as check_tables

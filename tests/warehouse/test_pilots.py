@@ -15,14 +15,14 @@ from core.warehouse.rebuilding import rebuild
 from tests.profiles import make_model, make_profile
 
 RUN_IDS = [f"01900000-0000-7000-8000-0000000000{n:02d}" for n in range(1, 7)]
-MADE_UP = PilotModel("pypi:made-up", "pypi:made-up", "pypi:made-up")
-OTHER = PilotModel("o/other@step1", "o/other@step1", "o/other", "step1")
+MADE_UP = PilotModel("pypi:made-up")
+OTHER = PilotModel("o/other@step1")
 PILOT = Pilot(
     "Tickets",
     "Which one?",
     "general",
     (MADE_UP, OTHER),
-    (PilotText("made-up", "made-up"),),
+    (PilotText("made-up"),),
     Benchmark("arc_easy", "acc", "Nothing.", date(2026, 1, 1), True),
     task=OwnTask("tickets answered right", "percent", True),
 )

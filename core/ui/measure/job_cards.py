@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from core.report import wording
-from core.report.card import duration
+from core import wording
 from core.ui import language, reads
 from core.ui.markdown import escape
+from core.wording.numbers import duration
 
 if TYPE_CHECKING:
     from core.runs.jobs import JobStatus

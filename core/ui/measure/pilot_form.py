@@ -12,11 +12,11 @@ import streamlit as st
 from core.errors import InputError
 from core.pilots import registration
 from core.pilots.registration import Pilot
-from core.report import pilot_words
 from core.ui import language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.warehouse.pilots import register
+from core.wording import pilot_sentences
 
 SHIPPED = Path(__file__).resolve().parents[3] / "data" / "pilots"
 _TEXT = url_state.key("pilot text")
@@ -83,8 +83,8 @@ def _tell(pilot: Pilot) -> None:
             models=len(pilot.models),
             texts=len(pilot.texts),
             protocol=escape(pilot.protocol),
-            use_class=pilot_words.use_class_name(pilot.use_class, reader),
-            benchmark=escape(pilot_words.benchmark_line(pilot.benchmark, reader)),
+            use_class=pilot_sentences.use_class_name(pilot.use_class, reader),
+            benchmark=escape(pilot_sentences.benchmark_line(pilot.benchmark, reader)),
         )
     )
 

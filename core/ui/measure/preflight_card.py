@@ -6,9 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from core.report.card import amount, duration
 from core.ui import language
 from core.ui.markdown import escape
+from core.wording.numbers import amount, duration
 
 
 def show_card(card: dict[str, Any]) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from core.report import wording
-from core.report.labels import run_labels
+from core import wording
 from core.ui import inputs, language, reads, tables
 from core.ui.markdown import escape
 from core.ui.tables import significant, without_empty
+from core.wording.labels import run_labels
 
 
 def show(runs: pl.DataFrame) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from core.report import distribution_figures, large_norm_figures, wording
+from core import wording
+from core.figures import distributions as distribution_figures
+from core.figures import large_norms
 from core.ui import inputs, language, notices, reads, tables
 
 
@@ -66,7 +68,7 @@ def _reading_aid(quantity: str) -> str:
 
 def show_large_norms(runs: pl.DataFrame) -> None:
     _ = language.translator()
-    limits = _(" or ").join(f"{limit:g}" for limit in large_norm_figures.limits_of(runs))
+    limits = _(" or ").join(f"{limit:g}" for limit in large_norms.limits_of(runs))
     st.markdown(
         _(
             "Some tokens, often the first of a window, carry norms many times those of all others (attention sinks). "
@@ -75,11 +77,11 @@ def show_large_norms(runs: pl.DataFrame) -> None:
     )
     tables.show(tables.masked_tokens(runs), "masked")
     correlators = reads.correlators(runs["run_id"].to_list())
-    data = large_norm_figures.large_norm_points(correlators, runs, language.current())
+    data = large_norms.large_norm_points(correlators, runs, language.current())
     if data.is_empty:
         st.info(_("These runs hold no norms by layer: they came with a later version. Measure them again."))
         return
-    st.plotly_chart(large_norm_figures.large_norm_figure(data, language.current()), key="large norms", theme=None)
+    st.plotly_chart(large_norms.large_norm_figure(data, language.current()), key="large norms", theme=None)
     st.caption(
         _(
             "Read from all tokens before masking. The mask looks at the layers between the embedding and the last one: "

@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from core.report import pair_figures, wording
+from core import wording
+from core.figures import layer_pairs
 from core.ui import inputs, language, notices, reads, tables
 
 
@@ -26,15 +27,15 @@ def show(runs: pl.DataFrame) -> None:
         measure = inputs.choose_from_list(
             _("Measure"), measures, "measure", measures[0], lambda name: wording.pair_name(name, reader), width=480
         )
-    data = pair_figures.pair_points(pairs, run["run_id"], measure)
-    st.plotly_chart(pair_figures.pair_figure(data, reader), key="pairs", theme=None)
+    data = layer_pairs.pair_points(pairs, run["run_id"], measure)
+    st.plotly_chart(layer_pairs.pair_figure(data, reader), key="pairs", theme=None)
     st.caption(_reading_aid(data))
-    _tell_exponent(pair_figures.exponent(pairs, run["run_id"]))
+    _tell_exponent(layer_pairs.exponent(pairs, run["run_id"]))
     own = pairs.filter(run_id=run["run_id"], measure=measure)
     tables.download(tables.traced(own, runs), "workdim_layer_pairs.csv", _("Download these numbers (CSV)"))
 
 
-def _reading_aid(data: pair_figures.PairData) -> str:
+def _reading_aid(data: layer_pairs.PairData) -> str:
     """What the ends of the scale mean; where chance alone gives more than nothing, how much."""
     _ = language.translator()
     aids = {
@@ -66,7 +67,7 @@ def _reading_aid(data: pair_figures.PairData) -> str:
     return aids[data.measure].format(chance=wording.number(chance))
 
 
-def _tell_exponent(found: pair_figures.Exponent | None) -> None:
+def _tell_exponent(found: layer_pairs.Exponent | None) -> None:
     """In words, because the number alone tells nobody what it is held against; no cause, which it does not show."""
     if found is None:
         return
@@ -81,7 +82,7 @@ def _tell_exponent(found: pair_figures.Exponent | None) -> None:
     )
 
 
-def _pace(found: pair_figures.Exponent) -> str:
+def _pace(found: layer_pairs.Exponent) -> str:
     """Against a random walk, with two standard errors of room; without an error nothing is told apart."""
     _ = language.translator()
     if found.std_error is None:

@@ -8,13 +8,14 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from core import wording
 from core.analysis.controls import control_links
 from core.analysis.shape import SECOND_OPINION
-from core.report import figures, points, wording
-from core.report.labels import run_labels
-from core.report.points import SURROGATE, CorrelatorData, ProfileData, Reference
+from core.figures import layer_profiles
+from core.figures.layer_profiles import SURROGATE, CorrelatorData, ProfileData, Reference
 from core.ui import inputs, language, notices, reads, tables
 from core.ui.markdown import escape
+from core.wording.labels import run_labels
 
 
 def show(runs: pl.DataFrame) -> None:
@@ -28,7 +29,7 @@ def show(runs: pl.DataFrame) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         asked = choose_equivalent(choose_scale(asked, estimates), estimates)
         data = choose_references(asked.data(estimates, correlators, runs), estimates, runs)
-    st.plotly_chart(figures.layer_figure(data, reader), key="profile", theme=None)
+    st.plotly_chart(layer_profiles.layer_figure(data, reader), key="profile", theme=None)
     st.caption(reading_aid(asked, data))
     tell_references(data, runs)
 
@@ -65,16 +66,18 @@ class ProfileChoice:
 
     @property
     def is_primary(self) -> bool:
-        return (self.quantity, self.cloud, self.transform) == (*points.PRIMARY, "centred")
+        return (self.quantity, self.cloud, self.transform) == (*layer_profiles.PRIMARY, "centred")
 
     def data(
         self, estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame
     ) -> ProfileData | CorrelatorData:
         if self.is_correlator:
-            pairs = points.correlator_points(correlators, runs, self.quantity, self.cloud, language.current())
+            pairs = layer_profiles.correlator_points(correlators, runs, self.quantity, self.cloud, language.current())
             return replace(pairs, same_depth=self.by_layer)
         asked = (self.n1, self.n2, self.transform, self.is_equivalent)
-        found = points.profile_points(estimates, runs, self.quantity, self.cloud, *asked, language=language.current())
+        found = layer_profiles.profile_points(
+            estimates, runs, self.quantity, self.cloud, *asked, language=language.current()
+        )
         return replace(found, same_depth=self.by_layer)
 
     def rows(self, estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
@@ -83,7 +86,7 @@ class ProfileChoice:
             asked = correlators.filter(correlator=self.quantity, cloud=self.cloud)
         else:
             ranks = (self.n1, self.n2, self.transform)
-            asked = points.estimates_of(estimates, self.quantity, self.cloud, *ranks)
+            asked = layer_profiles.estimates_of(estimates, self.quantity, self.cloud, *ranks)
         return tables.traced(asked, runs)
 
 
@@ -134,7 +137,7 @@ def choose_equivalent(choice: ProfileChoice, estimates: pl.DataFrame) -> Profile
     """Offered for estimators that saturate and whose readings on Gaussian points are known."""
     _ = language.translator()
     asked = (choice.quantity, choice.cloud, choice.n1, choice.n2, choice.transform)
-    if choice.is_correlator or not points.estimates_of(estimates, *asked)["gaussian_equivalent"].count():
+    if choice.is_correlator or not layer_profiles.estimates_of(estimates, *asked)["gaussian_equivalent"].count():
         return choice
     help_ = _(
         "Neighbour estimators read too low where the dimension is high, at about 50 at most for these numbers of "
@@ -199,7 +202,7 @@ def choose_references(
     controls = _controls(data, runs)
     surrogates: list[Reference] = []
     if isinstance(data, ProfileData) and not data.is_equivalent:
-        surrogates = points.surrogate_references(data, estimates, runs)
+        surrogates = layer_profiles.surrogate_references(data, estimates, runs)
     shown: list[Reference] = []
     if controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) <= FEW_RUNS):
         shown += controls
@@ -218,7 +221,7 @@ def _controls(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> list[Re
         return []
     ids = sorted(found["run_id"].unique().to_list())
     rows = reads.correlators(ids) if isinstance(data, CorrelatorData) else reads.estimates(ids)
-    return points.control_references(data, rows, found, runs)
+    return layer_profiles.control_references(data, rows, found, runs)
 
 
 def tell_references(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> None:
@@ -233,7 +236,7 @@ def tell_references(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> N
             "Shuffled text (dashed): the tokens of each window in random order. What they show too is about "
             "vocabulary and weights, and no evidence of semantics."
         ),
-        points.SURROGATE: _(
+        layer_profiles.SURROGATE: _(
             "Gaussian points (dash-dotted): the same covariance and nothing else. Where the curve's "
             "interval lies below, the real points are not Gaussian."
         ),

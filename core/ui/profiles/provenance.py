@@ -6,11 +6,11 @@ import polars as pl
 import streamlit as st
 
 from core.analysis.differences import comparability, differences, of_substance
-from core.report.labels import run_labels
-from core.report.provenance_words import ABSENT, Section, comparison, sections
 from core.ui import inputs, language, reads, tables
 from core.ui.markdown import escape
 from core.ui.profiles import run_actions
+from core.wording.labels import run_labels
+from core.wording.provenance import ABSENT, Section, comparison, sections
 
 MARK = "≠"
 FIELD_WIDTH, MARK_WIDTH = 280, 30

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.errors import InputError, unknown_name
-from core.report.example_titles import example_title
 from core.sql.examples import EXAMPLES
 from core.sql.sandbox import MAX_CHARACTERS
 from core.ui import language, reads
 from core.ui.markdown import escape
 from core.warehouse import saved
 from core.warehouse.saved import find
+from core.wording.example_titles import example_title
 
 MAX_LINK = 3_000
 """Characters of a statement that a link may hold: browsers and mail programs cut long addresses."""

@@ -9,8 +9,8 @@ import streamlit as st
 
 from core import exports
 from core.errors import InputError
-from core.report import query_figures
-from core.report.query_points import KINDS, Choice, first_choice, groups, numbers, query_points
+from core.figures import query_chart
+from core.figures.query_chart import KINDS, Choice, first_choice, groups, numbers, query_points
 from core.sql.sandbox import SqlResult
 from core.ui import language
 from core.ui.markdown import escape
@@ -69,7 +69,7 @@ def _picture(frame: pl.DataFrame, number: int) -> None:
     except InputError as error:
         st.info(escape(str(error)))
         return
-    figure = query_figures.query_figure(data, language.current())
+    figure = query_chart.query_figure(data, language.current())
     st.plotly_chart(figure, key=f"query picture {number}", theme=None)
     if data.n_left_out:
         line = _("Rows that are not drawn, for lack of a value or of room: {n}.")

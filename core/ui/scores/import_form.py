@@ -9,7 +9,7 @@ import polars as pl
 import streamlit as st
 
 from core.errors import InputError
-from core.report import import_figures, import_words, score_words
+from core.figures import import_preview
 from core.scores.parsed_score import ScoreFile
 from core.scores.reader import BENCHMARK, MODEL, read_scores, template
 from core.ui import inputs, language, reads
@@ -17,6 +17,7 @@ from core.ui.markdown import escape
 from core.ui.scores import score_tables
 from core.warehouse import score_imports
 from core.warehouse.score_imports import Preview
+from core.wording import score_files
 
 TYPES = ["json", "jsonl", "csv", "tsv", "txt", "parquet"]
 MOST_MEGABYTES = 25
@@ -120,9 +121,9 @@ def _show(previews: list[Preview]) -> None:
     with st.expander(_("About each file")) if len(previews) > MANY_FILES else st.container():
         for preview in previews:
             _tell_file(preview)
-    kinds = [(preview.file.name, import_figures.with_kind(preview.rows)) for preview in previews]
+    kinds = [(preview.file.name, import_preview.with_kind(preview.rows)) for preview in previews]
     if any(rows.height for _name, rows in kinds):
-        figure = import_figures.import_figure(import_figures.import_points(kinds), reader)
+        figure = import_preview.import_figure(import_preview.import_points(kinds), reader)
         st.plotly_chart(figure, key="scores bars", theme=None)
         _values(previews)
     new = [preview for preview in previews if _is_new(preview)]
@@ -142,15 +143,15 @@ def _tell_file(preview: Preview) -> None:
     reader, file = language.current(), preview.file
     told = _("{name}: {format}; values: {values}, single answers: {answers}.").format(
         name=f"**{escape(file.name)}**",
-        format=score_words.format_name(file.format, reader),
+        format=score_files.format_name(file.format, reader),
         values=f"{preview.rows.height:,}",
         answers=f"{len(file.samples):,}",
     )
-    st.markdown(" ".join([told, *map(escape, import_words.file_remarks(file, reader))]))
+    st.markdown(" ".join([told, *map(escape, score_files.file_remarks(file, reader))]))
     if preview.imported_at is not None:
         line = _("This very file was stored on {date}; it will not be stored twice.")
         st.info(line.format(date=language.local_time(preview.imported_at)), icon=":material/done_all:")
-    for reason in import_words.reasons(file.rows, reader, skipped=True):
+    for reason in score_files.reasons(file.rows, reader, skipped=True):
         line = _("{n} × {reason} (for example {places})")
         st.caption(
             line.format(n=f"{reason.count:,}", reason=escape(reason.words), places=escape("; ".join(reason.places)))
@@ -160,7 +161,7 @@ def _tell_file(preview: Preview) -> None:
 def _values(previews: list[Preview]) -> None:
     """The values of one kind, or all of them, of all files together."""
     _ = language.translator()
-    kinds = {"all": _("all"), **{kind: import_words.kind_name(kind, language.current()) for kind in import_words.KINDS}}
+    kinds = {"all": _("all"), **{kind: score_files.kind_name(kind, language.current()) for kind in score_files.KINDS}}
     kind = inputs.choose(_("Values"), list(kinds), "kind", "all", kinds.__getitem__)
     table, n_all = score_tables.values(previews, None if kind == "all" else kind)
     score_tables.show(table, "scores values")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.report import score_words
 from core.ui import language, reads
 from core.ui.markdown import escape
 from core.ui.scores import score_tables
 from core.warehouse import score_imports
+from core.wording import score_files
 
 
 def show() -> None:
@@ -21,7 +21,7 @@ def show() -> None:
     if files.is_empty():
         st.info(_("No file was imported yet."))
         return
-    score_tables.show(score_tables.files(files, score_words.format_name), "scores imported")
+    score_tables.show(score_tables.files(files, score_files.format_name), "scores imported")
     rows = {row["file_sha256"]: row for row in files.iter_rows(named=True)}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox(

@@ -7,11 +7,13 @@ from typing import Any
 
 import polars as pl
 
+from core import wording
 from core.analysis.paired import Paired
-from core.report import import_words, paired_figures, paired_words, wording
-from core.report.import_figures import with_kind
+from core.figures import paired_scores
+from core.figures.import_preview import with_kind
 from core.ui import language, tables
 from core.warehouse.score_imports import Preview
+from core.wording import paired_sentences, score_files
 
 MOST_ROWS = 2_000
 """More are counted, not drawn."""
@@ -39,15 +41,15 @@ def values(previews: Sequence[Preview], kind: str | None) -> tuple[pl.DataFrame,
 def _values(preview: Preview, rows: pl.DataFrame) -> pl.DataFrame:
     _ = language.translator()
     reader = language.current()
-    said = [import_words.why(preview.file.rows[number], reader) for number in rows["number"]]
+    said = [score_files.why(preview.file.rows[number], reader) for number in rows["number"]]
     known = [
-        import_words.known_text(known, sources, value, reader)
+        score_files.known_text(known, sources, value, reader)
         for known, sources, value in rows.select("known", "known_from", "known_value").rows()
     ]
     is_alias = rows["model"] != rows["reference"]
     columns = {
         _("Model"): rows["model"],
-        _("What will be done"): [import_words.kind_name(kind, reader) for kind in rows["kind"]],
+        _("What will be done"): [score_files.kind_name(kind, reader) for kind in rows["kind"]],
         _("Benchmark"): rows["benchmark"],
         _("Metric"): _stated(rows["metric"]),
         _("Score"): rows["value"],
@@ -135,8 +137,8 @@ def differences(found: Sequence[tuple[dict[str, str], Paired]]) -> pl.DataFrame:
     ones = [one for _key, one in found]
     return tables.without_empty(
         {
-            _("Benchmark"): [paired_figures.benchmark_label(key) for key, _one in found],
-            _("Result"): [paired_words.outcome(one, language.current()) for one in ones],
+            _("Benchmark"): [paired_scores.benchmark_label(key) for key, _one in found],
+            _("Result"): [paired_sentences.outcome(one, language.current()) for one in ones],
             _("Difference"): [wording.with_interval(one.difference, one.lower, one.upper) for one in ones],
             _("Common questions"): [one.n_common for one in ones],
             _("Mean of the first"): pl.Series([one.mean_a for one in ones]).round(4),
@@ -144,7 +146,7 @@ def differences(found: Sequence[tuple[dict[str, str], Paired]]) -> pl.DataFrame:
             _("Standard error"): [None if one.std_error is None else float(f"{one.std_error:.2g}") for one in ones],
             _("Only the first is right"): [one.only_a_right for one in ones],
             _("Only the second is right"): [one.only_b_right for one in ones],
-            _("p (exact)"): [paired_words.p_text(one.p_value) for one in ones],
+            _("p (exact)"): [paired_sentences.p_text(one.p_value) for one in ones],
             _("Detectable difference"): [wording.number(one.detectable) for one in ones],
             _("Only asked of the first"): [one.n_only_a for one in ones],
             _("Only asked of the second"): [one.n_only_b for one in ones],
