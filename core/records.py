@@ -4,14 +4,13 @@ What the warehouse stores stands in `core.tables`.
 """
 
 # No postponed annotations here: see core.tables.columns.
-import hashlib
-import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from core.errors import InputError
+from core.registry.settings import Setting
 from core.tables import (
     CorpusRow,
     LayerCorrelatorRow,
@@ -25,7 +24,6 @@ from core.tables import (
     RunSummaryRow,
     TokenResultRow,
 )
-from core.tables.columns import Setting, settings
 
 
 def _(message: str) -> str:
@@ -34,58 +32,6 @@ def _(message: str) -> str:
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """Everything that changes a measured value, apart from the model, the text and the seed; and what else is run."""
-
-    name: Annotated[str, Setting(_("name at the time"), changes_values=False)]
-    version: Annotated[int, Setting(_("version"), changes_values=False)]
-    n_sequences: Annotated[int, Setting(_("windows asked for"), section="tokens")]
-    """Disjoint windows of text."""
-    n_tokens: Annotated[int, Setting(_("tokens asked for per window"), section="tokens")]
-    """Tokens per window, special tokens included."""
-    max_types: Annotated[int, Setting(_("largest cloud, one per type (points)"))]
-    """Largest `one_per_type` cloud."""
-    max_tokens: Annotated[int, Setting(_("largest cloud, all tokens (points)"))] = 4096
-    """Largest `all_tokens` cloud."""
-    norm_factor: Annotated[float, Setting(_("limit of the norm (times the layer's median)"))] = 3.0
-    """Tokens with a norm above this multiple of the layer median are masked on all layers."""
-    n_draws: Annotated[int, Setting(_("draws that d2 is averaged over"))] = 5
-    """Permutations that d2 is averaged over; neighbour estimators use the first."""
-    n_blocks: Annotated[int, Setting(_("blocks of the jackknife"))] = 16
-    """Blocks of neighbouring windows for the delete-one jackknife."""
-    n_half_splits: Annotated[int, Setting(_("half-splits"))] = 20
-    """Half-splits of the sequences that choose the working layer."""
-    n_surrogates: Annotated[int, Setting(_("Gaussian surrogates per layer"), changes_values=False)] = 2
-    """Gaussian clouds of equal covariance that GRIDE is compared with at each layer."""
-    clouds: Annotated[tuple[str, ...], Setting(_("clouds"))] = ("one_per_type", "one_per_word", "all_tokens")
-    """Which clouds are measured; `one_per_type` must be among them for a verdict."""
-    algorithm: Annotated[int, Setting(_("version of the algorithm"))] = 2
-    """Raised whenever the code changes a value that this record does not describe."""
-    passes: Annotated[tuple[str, ...], Setting(_("control passes"), changes_values=False)] = ()
-    """Control passes that belong to it: `shuffled`, `random_init`."""
-    n_random_models: Annotated[int, Setting(_("random models"), changes_values=False)] = 2
-    """Seeds of the randomly initialised control, if there is one."""
-    more_seeds: Annotated[tuple[int, ...], Setting(_("further seeds"), changes_values=False)] = ()
-    """Further draws of the text that a whole measurement takes, each a run of its own."""
-    more_corpora: Annotated[tuple[str, ...], Setting(_("further texts"), changes_values=False)] = ()
-    """Further texts that a whole measurement takes."""
-    more_estimators: Annotated[tuple[str, ...], Setting(_("further estimators"), changes_values=False)] = ()
-    """Estimators of the registry that are run on `one_per_type` besides the usual ones."""
-    source: Annotated[str, Setting(_("publication"), changes_values=False)] = ""
-    """The publication whose statistic it reruns."""
-
-    def hash(self, seed: int) -> str:
-        """Twelve hex digits that two runs must share before their numbers are compared.
-
-        What is run besides (control passes, surrogates, further texts and estimators) changes none of the values that
-        are compared and is left out.
-        """
-        declared = settings(Protocol)
-        content = {k: v for k, v in asdict(self).items() if declared[k].changes_values} | {"seed": seed}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,12 @@ from core.ui.frame import guard
 
 guard()
 
+from functools import partial
+
 import polars as pl
 import streamlit as st
 
+from core.deck import build
 from core.ui import inputs, language, notices, pilot_filter, reads, report
 
 _ = language.translator()
@@ -19,10 +22,11 @@ spoken = inputs.choose(
     _("Language of the slides"), list(language.LANGUAGES), "deck", language.current(), language.LANGUAGES.__getitem__
 )
 notices.warn_if_not_comparable(report.tellable(chosen))
+deck = report.data(chosen, spoken, pilot)
 
 st.download_button(
     _("Download the slides (PowerPoint)"),
-    report.maker(chosen, spoken, pilot),
+    partial(build.deck, deck),
     f"workdim_{spoken}.pptx",
     report.MIME,
     on_click="ignore",
@@ -32,8 +36,8 @@ st.download_button(
 st.caption(_("Charts are native: they can be edited in PowerPoint. Every slide names the runs that it shows."))
 
 st.subheader(_("What the deck holds"))
-report.preview(chosen, spoken, pilot)
+report.preview(deck)
 
 st.subheader(_("What it cannot decide"))
 st.caption(_("Questions that a meeting will ask and that these runs leave open; they stand on the last slide too."))
-report.undecided(chosen, pilot_filter.pilot_of(pilot))
+report.undecided(deck)

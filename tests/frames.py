@@ -5,11 +5,13 @@ The curves rise from the embedding to a peak and fall to the final state; every 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 import polars as pl
 
+from core.deck.deck_data import RunFrames
 from core.tables import LayerCorrelatorRow, LayerEstimateRow, RunSummaryRow, ScoreRow, columns
 
 WORDS_READ = 1.1
@@ -156,6 +158,19 @@ def run_row(model: Model) -> dict:
     for ratio in ("expansion_ratio", "contraction_ratio"):
         row |= {f"{ratio}_{end}": row[ratio] * by for end, by in spread.items()}
     return row
+
+
+def of_runs(*models: Model, scored: Sequence[ScoreRow] = (), with_words: bool = False, **changed) -> RunFrames:
+    """Everything that a deck of these models is made from; `changed` are frames of other contents."""
+    made = RunFrames(
+        runs=runs(*models),
+        estimates=estimates(*models),
+        correlators=correlators(*models),
+        checks=checks(),
+        summaries=summaries(*models) if with_words else summaries(),
+        scores=scores(*scored),
+    )
+    return replace(made, **changed)
 
 
 def runs(*models: Model) -> pl.DataFrame:

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from core.errors import InputError
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.runs.reference_check import PROFILES, references
 from core.store.parcels import RUN_FILE
 from core.warehouse import queries

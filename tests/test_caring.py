@@ -219,7 +219,7 @@ def test_records_that_cannot_be_repeated_say_why(changes, line):
 
 def test_every_stored_field_has_its_place_and_its_name():
     """A new column that nobody has named would stand among the fields of the run under its raw name."""
-    from core.records import Protocol
+    from core.registry.protocols import Protocol
     from core.tables import CorpusRow, ModelRow, RunRow, columns, frame
     from core.wording.provenance import NAMES, sections
 

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from core.analysis.controls import controls_of
-from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 from core.runs.execution import measure, parts_of
 from core.store import parcels
 from core.warehouse import queries

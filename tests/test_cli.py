@@ -12,7 +12,7 @@ import pytest
 
 from core.commands import measure
 from core.commands.main import main
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.store import parcels
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core, start_core

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from core.analysis.shape import summarise
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.runs.reference_check import MODEL, PROTOCOL, compare, references
 from core.store.parcels import read_parcel
 from core.warehouse import queries

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from core.errors import InputError
-from core.measure.protocol import PROTOCOLS
 from core.pilots.pilot_file import read_pilot
 from core.pilots.registration import USE_CLASSES, FileContext, OwnScore, Pilot, PilotModel, from_config, requests
+from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import BUILT_IN
 from core.validation import checked
 from tests.conftest import ROOT

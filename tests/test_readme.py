@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from core.commands.parser import parser
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.sql.sandbox import query
 from core.texts.corpora import BUILT_IN
 from core.warehouse.warehouse import Warehouse

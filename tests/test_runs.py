@@ -17,8 +17,8 @@ from filelock import FileLock
 from core.analysis.shape import summarise
 from core.commands.measure import measure_all
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
-from core.measure.protocol import PROTOCOLS
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.execution import measure
 from core.runs.jobs import new_run_id
@@ -161,7 +161,7 @@ def test_a_control_that_cannot_be_measured_does_not_stop_the_measurement(
     def refuse(*_arguments, **_keywords):
         raise error
 
-    monkeypatch.setattr("core.measure.profile.open_random", refuse)
+    monkeypatch.setattr("core.measure.profile.draw_network", refuse)
     finished = measure(replace(config, protocol=controlled), warehouse, quiet)
     assert not finished.waits and told in finished.failed[0]
     assert "random_init_failed" in finished.profile.summaries[0].qualifiers

@@ -18,14 +18,16 @@ from core.commands.context import chosen_warehouse, take_in
 from core.commands.measure import measure_all, together
 from core.errors import InputError, ResourceError, WorkdimError
 from core.records import RunConfig
+from core.terminal.output import say
 
 ROOT = Path(__file__).resolve().parents[2]
+ADDRESS = "127.0.0.1"
 PATIENCE = 60
 """Seconds to wait for the server's first answer: a cold disk makes the first import slow."""
 
 
 def demo(options: argparse.Namespace) -> int:
-    from core.measure.protocol import find_protocol
+    from core.registry.protocols import find_protocol
     from core.runs.requests import demo_models
     from core.warehouse import queries
 
@@ -42,7 +44,7 @@ def demo(options: argparse.Namespace) -> int:
     models = demo_models()
     for model in models:
         if model in known:
-            print(f"{model} is measured already.")
+            say(f"{model} is measured already.")
     configs = [config for config in together(asked, models) if config.model not in known]
     code = measure_all(configs, warehouse)
     if code or options.no_app:
@@ -58,20 +60,19 @@ def serve(warehouse: Path, port: int) -> int:
     """Run the server until it is stopped; opens a browser where there is a screen. Returns an exit code."""
     asked, port = port, free_port(port)
     if port != asked:
-        print(f"Port {asked} is in use; taking {port}.", flush=True)
+        say(f"Port {asked} is in use; taking {port}.")
     address = f"http://localhost:{port}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the server must not outlive us, however we are ended
     server = start_server(warehouse, port)
     try:
         wait_until_ready(server, port)
-        print(f"Workdim is open at {address} (Ctrl-C stops it).", flush=True)
+        say(f"Workdim is open at {address} (Ctrl-C stops it).")
         if has_screen():
             webbrowser.open(address)
         else:
-            print(
+            say(
                 f"There is no screen here. From your own machine: ssh -L {port}:localhost:{port} "
-                f"{os.environ.get('USER', 'USER')}@{socket.gethostname()}   then open {address}",
-                flush=True,
+                f"{os.environ.get('USER', 'USER')}@{socket.gethostname()}   then open {address}"
             )
         return server.wait()
     except KeyboardInterrupt:
@@ -82,6 +83,8 @@ def serve(warehouse: Path, port: int) -> int:
 
 def start_server(warehouse: Path, port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
+    # An environment variable of the server's own would open the app to the network: what is said here counts more.
+    command += ["--server.address", ADDRESS]
     environment = os.environ | {"WORKDIM_WAREHOUSE": str(warehouse), "PYTHONUTF8": "1"}
     # The working directory decides which .streamlit/config.toml counts: ours binds to this machine alone.
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -92,7 +95,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
     while time.monotonic() < end:
         if server.poll() is not None:
             raise WorkdimError(f"The app's server ended with code {server.returncode}; its own message stands above.")
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2):
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{ADDRESS}:{port}/_stcore/health", timeout=2):
             return
         time.sleep(0.2)
     raise WorkdimError(f"The app's server did not answer on port {port} within {PATIENCE} seconds.")
@@ -116,7 +119,7 @@ def free_port(first: int) -> int:
     for port in range(first, first + 20):
         with socket.socket() as probe:
             probe.settimeout(0.5)
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
+            if probe.connect_ex((ADDRESS, port)) != 0:
                 return port
     raise ResourceError(f"The ports {first} to {first + 19} are all in use. Choose another with --port.")
 

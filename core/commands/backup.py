@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Iterator
 
 from core.commands.context import chosen_warehouse, existing_warehouse, number_of_runs, warn
 from core.errors import InputError
+from core.terminal.output import one_line, say, say_json
 
 
 def backup(options: argparse.Namespace) -> int:
@@ -18,16 +18,16 @@ def backup(options: argparse.Namespace) -> int:
     if options.list:
         found = backups(chosen_warehouse(options))
         if options.json:
-            print(json.dumps([_row(one) for one in found], indent=1, ensure_ascii=False))
+            say_json([_row(one) for one in found])
         elif not found:
-            print("No backups yet. Make one: python -m core backup")
+            say("No backups yet. Make one: python -m core backup")
         else:
-            print("\n".join(_told(one) for one in found))
+            say(*(_told(one) for one in found))
         return 0
     warehouse = existing_warehouse(options)
     with bar("packing parcels") as progress:
         made = back_up(warehouse, options.out, progress, warn)
-    print(json.dumps(_row(made), indent=1, ensure_ascii=False) if options.json else _told(made))
+    say_json(_row(made)) if options.json else say(_told(made))
     return 0
 
 
@@ -38,20 +38,20 @@ def restore(options: argparse.Namespace) -> int:
     if not options.yes and not sys.stdin.isatty():
         raise InputError("A restore replaces the warehouse: add --yes where nobody can be asked.")
     with bar("checking the backup") as progress, staged(warehouse, options.file, progress) as found:
-        print(f"{found.file} is whole: {number_of_runs(found.n_runs)}.")
+        say(f"{found.file} is whole: {number_of_runs(found.n_runs)}.")
         if not options.yes and not _agreed(f"Put it in the place of {warehouse.path}? [y/N] "):
-            print("Nothing was changed.")
+            say("Nothing was changed.")
             return 0
         with bar("building the warehouse") as progress:
             done = put_in_place(warehouse, found, warn, progress)
-    print(f"{warehouse.path} is what the backup holds; {done.n_parcels} parcels came with it.")
-    print(
+    say(f"{warehouse.path} is what the backup holds; {done.n_parcels} parcels came with it.")
+    say(
         f"Nothing that was measured since is lost: {done.n_since} later parcels are in it too, and tags and notes "
         "stand. Names, queries and score files are those of the backup."
     )
     for what, kept in (("warehouse", done.kept), ("folder of what people wrote", done.kept_people)):
         if kept is not None:
-            print(f"The {what} that was there is kept as {kept}; remove it when you are sure.")
+            say(f"The {what} that was there is kept as {kept}; remove it when you are sure.")
     return 0
 
 
@@ -60,9 +60,10 @@ def bar(text: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with the time left, for what takes longer than two seconds; silent where there is no terminal."""
     from tqdm import tqdm
 
+    from core.terminal.output import progress_stream
     from core.terminal.tables import BAR
 
-    with tqdm(desc=text, leave=False, delay=2.0, disable=None, bar_format=BAR) as shown:
+    with tqdm(desc=text, leave=False, delay=2.0, disable=None, bar_format=BAR, file=progress_stream()) as shown:
 
         def report(done: int, total: int) -> None:
             shown.total = total
@@ -72,7 +73,7 @@ def bar(text: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _agreed(question: str) -> bool:
-    print(question, end="", flush=True)
+    print(one_line(question), end="", flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 
 from core.commands.context import chosen_warehouse, confirmed, warn
+from core.terminal.output import say, say_json
 
 
 def cache(options: argparse.Namespace) -> int:
@@ -25,27 +25,27 @@ def cache(options: argparse.Namespace) -> int:
             warn(f"{one.name} is left alone: {one.in_use}.")
     free = [one for one in meant if not one.in_use]
     for one in free:
-        print(f"{one.name}: {_size(one.n_bytes)} of {one.what}; {one.cost}")
+        say(f"{one.name}: {_size(one.n_bytes)} of {one.what}; {one.cost}")
     if not free:
-        print("There is nothing to clean.")
+        say("There is nothing to clean.")
     elif options.dry_run:
-        print(f"{_size(sum(one.n_bytes for one in free))} would be freed.")
+        say(f"{_size(sum(one.n_bytes for one in free))} would be freed.")
     elif confirmed(f"Remove {_size(sum(one.n_bytes for one in free))}?", options.yes):
         freed = clean(warehouse, [one.name for one in free])
-        print(f"{_size(sum(n_bytes for _, n_bytes in freed))} freed.")
+        say(f"{_size(sum(n_bytes for _, n_bytes in freed))} freed.")
     return 0
 
 
 def _tell(found, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([asdict(one) for one in found], default=str, indent=1, ensure_ascii=False))
+        say_json([asdict(one) for one in found])
         return
     width = max(len(one.name) for one in found)
     for one in found:
         kind = "" if one.can_be_cleaned else "kept: "
-        print(f"{one.name:<{width}}  {_size(one.n_bytes):>10}  {one.what}; {kind}{one.cost}")
+        say(f"{one.name:<{width}}  {_size(one.n_bytes):>10}  {one.what}; {kind}{one.cost}")
     able = sum(one.n_bytes for one in found if one.can_be_cleaned and not one.in_use)
-    print(f"\n{_size(able)} can be cleaned: `python -m core cache --clean [NAME...]`")
+    say("", f"{_size(able)} can be cleaned: `python -m core cache --clean [NAME...]`")
 
 
 def _size(n_bytes: int) -> str:

@@ -7,16 +7,17 @@ import sys
 from collections.abc import Iterable
 
 from core.errors import InputError, WorkdimError
+from core.terminal.output import one_line
 
 
 def fail(error: WorkdimError) -> int:
     """One line on standard error; returns the exit code."""
-    print(f"workdim: {error}", file=sys.stderr)
+    warn(str(error))
     return error.exit_code
 
 
 def warn(line: str) -> None:
-    print(f"workdim: {line}", file=sys.stderr)
+    print(f"workdim: {one_line(line)}", file=sys.stderr)
 
 
 def existing_warehouse(options: argparse.Namespace):
@@ -78,4 +79,4 @@ def confirmed(question: str, is_sure: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise InputError(f"{question} Nobody can be asked here: add --yes to do it.")
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    return input(f"{one_line(question)} [y/N] ").strip().lower() in ("y", "yes")

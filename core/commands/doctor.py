@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import shutil
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from core.commands.context import chosen_warehouse
 from core.errors import ResourceError
+from core.terminal.output import say, say_json
 
 LEAST_DISK = 2e9
 """Bytes: the demo models, hidden states of one measurement, and its results."""
@@ -45,12 +45,12 @@ def doctor(options: argparse.Namespace) -> int:
         for problem in look(facts, options)
     ]
     if options.json:
-        print(json.dumps(facts | {"problems": [asdict(problem) for problem in problems]}, indent=1, ensure_ascii=False))
+        say_json(facts | {"problems": [asdict(problem) for problem in problems]})
     else:
         width = max(map(len, facts))
-        print("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()))
-        print("\nWhat would fail, and how to mend it" if problems else "\nNothing would fail.")
-        print("".join(f"  {'!' if problem.is_serious else '-'} {problem.line}\n" for problem in problems), end="")
+        say(*(f"{name:<{width}}  {value}" for name, value in facts.items()))
+        say("", "What would fail, and how to mend it" if problems else "Nothing would fail.")
+        say(*(f"  {'!' if problem.is_serious else '-'} {problem.line}" for problem in problems))
     return 1 if any(problem.is_serious for problem in problems) else 0
 
 
@@ -220,18 +220,18 @@ def check_again(options: argparse.Namespace) -> int:
         found = check_instrument(bar.report)
     rows = found.values.to_dicts()
     if options.json:
-        print(json.dumps({"is_right": found.is_right, "n_missing": found.n_missing, "values": rows}, indent=1))
+        say_json({"is_right": found.is_right, "n_missing": found.n_missing, "values": rows})
         return 0 if found.is_right else 1
-    print(f"{'quantity':<32}{'values':>7}{'largest deviation':>20}{'tolerance':>11}   where")
+    say(f"{'quantity':<32}{'values':>7}{'largest deviation':>20}{'tolerance':>11}   where")
     for row in rows:
         mark = "" if row["within"] else "  OUTSIDE"
-        print(
+        say(
             f"{row['quantity']:<32}{row['n_values']:>7}{row['largest_deviation']:>19.3%} {row['tolerance']:>10.1%}"
             f"   layer {row['layer']}, {row['cloud']}{mark}"
         )
     if found.n_missing:
-        print(f"{found.n_missing} values of the reference were not measured.")
-    print(
+        say(f"{found.n_missing} values of the reference were not measured.")
+    say(
         "This installation measures what the shipped profile says, within its tolerances."
         if found.is_right
         else "This installation does NOT measure what the shipped profile says: do not compare its numbers with "

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from core.commands.context import existing_warehouse, number_of_runs, one_run
 from core.commands.runs import filtered
 from core.errors import InputError
+from core.terminal.output import say
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from core.deck.deck_data import RunFrames
+    from core.warehouse.warehouse import Warehouse
 
 LONG_DECK = 6
 """Runs on text beyond which a deck that nobody chose is too long to present."""
@@ -37,8 +45,24 @@ def export(options: argparse.Namespace) -> int:
         options.format,
         {name: value for name, value in asked.items() if value},
     )
-    print(f"{done.path}: {number_of_runs(done.n_runs)}, control runs included, {done.n_bytes / 1e6:.1f} MB")
+    say(f"{done.path}: {number_of_runs(done.n_runs)}, control runs included, {done.n_bytes / 1e6:.1f} MB")
     return 0
+
+
+def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
+    """What a deck is made from, read of these runs."""
+    from core.deck.deck_data import RunFrames
+    from core.warehouse import queries
+
+    ids = runs["run_id"].to_list()
+    return RunFrames(
+        runs=runs,
+        estimates=queries.estimates(warehouse, ids),
+        correlators=queries.correlators(warehouse, ids),
+        checks=queries.checks(warehouse, ids),
+        summaries=queries.summaries(warehouse, ids),
+        scores=queries.scores(warehouse),
+    )
 
 
 def slides(options: argparse.Namespace) -> int:
@@ -47,6 +71,7 @@ def slides(options: argparse.Namespace) -> int:
     from core.analysis.controls import with_controls
     from core.analysis.ranking import newest
     from core.deck.build import deck
+    from core.deck.deck_data import deck_data
     from core.pilots.registration import chosen_pilot
     from core.warehouse import queries
 
@@ -68,24 +93,14 @@ def slides(options: argparse.Namespace) -> int:
     if runs.is_empty():
         raise InputError("There are no such runs. `python -m core runs` lists what is there.")
     runs = with_controls(runs, known)
-    ids = runs["run_id"].to_list()
-    content = deck(
-        runs,
-        queries.estimates(warehouse, ids),
-        queries.correlators(warehouse, ids),
-        queries.checks(warehouse, ids),
-        queries.scores(warehouse),
-        options.language,
-        summaries=queries.summaries(warehouse, ids),
-        pilot=pilot,
-    )
+    content = deck(deck_data(read_frames(warehouse, runs), options.language, pilot))
     beside = options.out.with_name(options.out.name + ".new")
     try:
         beside.write_bytes(content)
         os.replace(beside, options.out)
     except OSError as error:
         raise InputError(f"{options.out} cannot be written: {error.strerror}. Name another file with --out.") from error
-    print(f"{options.out}: {len(ids)} runs, controls included, {len(content) / 1e3:.0f} kB")
+    say(f"{options.out}: {runs.height} runs, controls included, {len(content) / 1e3:.0f} kB")
     if not options.chosen and pilot is None and runs.filter(pl.col("pass") == "text").height > LONG_DECK:
-        print("That is a long deck. --run RUN, once for each, makes one of the runs that you choose.")
+        say("That is a long deck. --run RUN, once for each, makes one of the runs that you choose.")
     return 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 
 from core.commands.context import chosen_warehouse, warn
 from core.errors import InputError
+from core.terminal.output import say, say_json
 
 
 def ingest(options: argparse.Namespace) -> int:
@@ -22,18 +22,18 @@ def ingest(options: argparse.Namespace) -> int:
         if not shipped:
             raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
         new = sum(parcels.take_copy(warehouse, folder) for folder in shipped)
-        print(f"{new} of {len(shipped)} reference profiles were taken in; they carry the tag 'reference'.")
+        say(f"{new} of {len(shipped)} reference profiles were taken in; they carry the tag 'reference'.")
     elif options.rebuild:
         with bar("reading parcels") as progress:
             built = warehouse.rebuild(warn, progress)
-        print(f"The warehouse was made anew from {len(built.run_ids)} parcels.")
+        say(f"The warehouse was made anew from {len(built.run_ids)} parcels.")
         if built.kept:
-            print(f"The old file is kept: {built.kept}")
+            say(f"The old file is kept: {built.kept}")
     else:
         waiting = len(parcels.waiting_parcels(warehouse))
         sweep(warehouse)
         warehouse.follow_files(warn)
-        print(f"{waiting - len(parcels.waiting_parcels(warehouse))} waiting parcels were taken in.")
+        say(f"{waiting - len(parcels.waiting_parcels(warehouse))} waiting parcels were taken in.")
     return 0
 
 
@@ -51,16 +51,16 @@ def import_(options: argparse.Namespace) -> int:
         done = import_runs(warehouse, options.paths, options.dry_run, progress)
     left_out = done.count(*LEFT_OUT) + len(done.remarks)
     if options.json:
-        print(json.dumps(asdict(done), indent=1, ensure_ascii=False))
+        say_json(asdict(done))
         return 2 if left_out else 0
     for one in done.arrivals:
-        print(f"{one.state:<10}{one.run_id[:13]:<15}{one.reason or one.source}")
+        say(f"{one.state:<10}{one.run_id[:13]:<15}{one.reason or one.source}")
     for line in done.remarks:
-        print(f"{'left out':<10}{line}")
+        say(f"{'left out':<10}{line}")
     would = "would come in" if options.dry_run else "came in"
     waiting = f" ({done.count('waits')} wait beside the warehouse)" if done.count("waits") else ""
     annotated = f" ({done.count('annotated')} with further tags or notes)" if done.count("annotated") else ""
-    print(
+    say(
         f"Runs: {done.count('new', 'waits')} {would}{waiting}, {done.count('known', 'annotated')} here already"
         f"{annotated}, {left_out} left out. Scores: {done.n_scores:,}."
     )

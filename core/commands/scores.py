@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from core.commands.context import chosen_warehouse, existing_warehouse, fail, warn
-from core.errors import InputError
+from core.errors import InputError, unknown_name
+from core.terminal.output import say, say_json
 
 IN_FOLDERS = ("results*.json", "samples_*.jsonl")
 """What a harness writes below its output folder."""
@@ -19,7 +19,11 @@ FEW = 12
 
 
 def take(options: argparse.Namespace) -> int:
-    """Each file is stored whole or not at all; one that cannot be read keeps no other from being stored."""
+    """Each file is stored whole or not at all; one that cannot be read keeps no other from being stored.
+
+    Exit code 2 where a file that was named is not stored, or nothing came of a folder: a harness leaves files there that
+    hold no scores.
+    """
     from core.scores.reader import BENCHMARK, MODEL, Unnamed, read_scores
     from core.terminal import score_import
     from core.warehouse import aliases, score_imports
@@ -27,16 +31,18 @@ def take(options: argparse.Namespace) -> int:
     warehouse = chosen_warehouse(options)
     renamed, model = _models(options.model)
     stated = {key: name for key, name in ((MODEL, model), (BENCHMARK, options.benchmark)) if name}
-    previews, failed = [], []
-    for file in _files(options.files):
+    previews: list[score_imports.Preview] = []
+    failed: list[InputError] = []
+    left_out: list[InputError] = []
+    for file, is_named in _files(options.files):
         try:
             found = read_scores(_shown(file), _content(file), stated)
             previews.append(score_imports.preview(warehouse, found, renamed))
         except Unnamed as error:
             option = "--model" if error.key == MODEL else "--benchmark"
-            failed.append(InputError(f"{error} {option} NAME does."))
+            (failed if is_named else left_out).append(InputError(f"{error} {option} NAME does."))
         except InputError as error:
-            failed.append(error)
+            (failed if is_named else left_out).append(error)
     named = {name for one in previews for name in (*one.names["name"], *one.rows["model"])}
     for name in renamed.keys() - named:
         warn(f"No file names a model '{name}', as --model says: check its spelling.")
@@ -52,18 +58,20 @@ def take(options: argparse.Namespace) -> int:
                 failed.append(error)
     if options.json:
         told = score_import.as_records(previews, {one.file_sha256: asdict(one) for one in stored or ()})
-        print(json.dumps(told, default=str, ensure_ascii=False, indent=1))
+        say_json(told)
     else:
         new = None if stored is None else {one.file_sha256: one.is_new for one in stored}
         for preview in previews:
-            print("\n".join(score_import.lines(preview.file, preview.rows, preview.names, preview.imported_at, new)))
+            say(*score_import.lines(preview.file, preview.rows, preview.names, preview.imported_at, new))
         if len(previews) > 1 and stored is not None:
             fresh = [one for one in stored if one.is_new]
             scores, answers = sum(one.n_taken for one in fresh), sum(one.n_samples for one in fresh)
-            print(f"{len(fresh)} files stored: {scores:,} scores and {answers:,} single answers.")
-    for reason in failed:
+            say(f"{len(fresh)} files stored: {scores:,} scores and {answers:,} single answers.")
+    for reason in failed + left_out:
         fail(reason)
-    return InputError.exit_code if failed else 0
+    if left_out and previews:
+        warn(f"{len(left_out)} of the files that folders hold were left out; the others count.")
+    return InputError.exit_code if failed or (left_out and not previews) else 0
 
 
 def listed(options: argparse.Namespace) -> int:
@@ -72,9 +80,9 @@ def listed(options: argparse.Namespace) -> int:
 
     files = score_imports.files(existing_warehouse(options))
     if options.json:
-        print(json.dumps(files.to_dicts(), default=str, ensure_ascii=False, indent=1))
+        say_json(files.to_dicts())
     elif files.is_empty():
-        print("No file of scores was imported yet: python -m core scores import FILE")
+        say("No file of scores was imported yet: python -m core scores import FILE")
     else:
         head = ("file", "name", "format", "scores", "skipped", "answers", "models", "imported (UTC)")
         rows = [
@@ -90,14 +98,14 @@ def listed(options: argparse.Namespace) -> int:
             )
             for row in files.iter_rows(named=True)
         ]
-        print("\n".join(table(head, rows)))
+        say(*table(head, rows))
     return 0
 
 
 def remove(options: argparse.Namespace) -> int:
     from core.warehouse import score_imports
 
-    print(f"{score_imports.remove(existing_warehouse(options), options.file)} was taken out of the warehouse.")
+    say(f"{score_imports.remove(existing_warehouse(options), options.file)} was taken out of the warehouse.")
     return 0
 
 
@@ -114,7 +122,7 @@ def write_template(options: argparse.Namespace) -> int:
         raise InputError(f"{options.out} is there already. Name another file with --out.") from error
     except OSError as error:
         raise InputError(f"{options.out} cannot be written: {error.strerror}. Name another file with --out.") from error
-    print(f"{options.out}: fill it in and take it in with `python -m core scores import {options.out}`.")
+    say(f"{options.out}: fill it in and take it in with `python -m core scores import {options.out}`.")
     return 0
 
 
@@ -132,21 +140,20 @@ def aliases(options: argparse.Namespace) -> int:
         raise InputError(f"Which model does '{options.name}' mean? Give its repository or reference after the name.")
     known = names.aliases(existing_warehouse(options))
     if options.json:
-        print(json.dumps(known.to_dicts(), default=str, ensure_ascii=False, indent=1))
+        say_json(known.to_dicts())
     elif known.is_empty():
-        print("No name means another model: python -m core scores alias NAME REFERENCE")
+        say("No name means another model: python -m core scores alias NAME REFERENCE")
     else:
         rows = [
             (row["alias"], row["reference"], "yes" if row["is_measured"] else "no", row["n_scores"])
             for row in known.iter_rows(named=True)
         ]
-        print("\n".join(table(("name", "means", "measured here", "scores"), rows)))
+        say(*table(("name", "means", "measured here", "scores"), rows))
     return 0
 
 
 def compare(options: argparse.Namespace) -> int:
     from core.analysis.paired import all_paired
-    from core.errors import unknown_name
     from core.figures import paired_scores
     from core.warehouse import score_answers
     from core.wording import paired_sentences
@@ -155,17 +162,16 @@ def compare(options: argparse.Namespace) -> int:
         raise InputError(f"{options.models[0]} is named twice. Name two models.")
     warehouse = existing_warehouse(options)
     answered = score_answers.answered(warehouse)
-    for model in options.models:
-        if model not in set(answered["model"]):
-            raise InputError(
-                unknown_name("model with single answers", model, set(answered["model"]))
-                if answered.height
-                else "There are no single answers yet: import the samples_*.jsonl files of lm-evaluation-harness."
-            )
-    a, b = (score_answers.answers(warehouse, model, options.benchmark) for model in options.models)
+    if answered.is_empty():
+        raise InputError("There are no single answers yet: import the samples_*.jsonl files of lm-evaluation-harness.")
+    known = set(answered["model"])
+    models = [_answered_model(name, known, warehouse) for name in options.models]
+    if models[0] == models[1]:
+        raise InputError(f"{options.models[0]} and {options.models[1]} are one model, {models[0]}. Name two models.")
+    a, b = (score_answers.answers(warehouse, model, options.benchmark) for model in models)
     found = [(key, one) for key, one in all_paired(a, b) if options.metric is None or key["metric"] == options.metric]
     if not found:
-        asked_of = [row for row in answered.to_dicts() if row["model"] in options.models]
+        asked_of = [row for row in answered.to_dicts() if row["model"] in models]
         there = sorted({f"{row['benchmark']} {row['metric']}" for row in asked_of})
         asked = " ".join(part for part in (options.benchmark, options.metric) if part)
         more = f" and {len(there) - FEW} more" if len(there) > FEW else ""
@@ -173,21 +179,42 @@ def compare(options: argparse.Namespace) -> int:
     if options.json:
         judged = [{"difference": one.difference, "is_told_apart": one.is_told_apart} for _, one in found]
         told = [key | asdict(one) | more for (key, one), more in zip(found, judged, strict=True)]
-        print(json.dumps(told, ensure_ascii=False, indent=1))
+        say_json(told)
         return 0
-    first, second = options.models
+    first, second = models
     for key, one in found:
-        print("\n  ".join(paired_sentences.statement(paired_scores.benchmark_label(key), first, second, one, "en")))
+        first_line, *others = paired_sentences.statement(paired_scores.benchmark_label(key), first, second, one, "en")
+        say(first_line, *(f"  {line}" for line in others))
     if len(found) > 1:
-        print(paired_sentences.caution(len(found), "en"))
-    theirs = answered.filter(answered["model"].is_in(options.models), benchmark=options.benchmark)
+        say(paired_sentences.caution(len(found), "en"))
+    theirs = answered.filter(answered["model"].is_in(models), benchmark=options.benchmark)
     if theirs.filter(theirs["n_files"] > 1).height:
-        print(paired_sentences.newest_counts([options.benchmark], "en"))
+        say(paired_sentences.newest_counts([options.benchmark], "en"))
     return 0
 
 
-def _files(asked: list[Path]) -> Iterator[Path]:
-    """The files themselves, and what a harness wrote below a folder, each once."""
+def _answered_model(name: str, answered: set[str], warehouse) -> str:
+    """The model with single answers that is meant: by its own name, or by one that `runs` prints of a measured model."""
+    from core.warehouse import queries
+
+    if name in answered:
+        return name
+    meant = {
+        run[key]
+        for run in queries.runs(warehouse).iter_rows(named=True)
+        if name in (run["name"], run["model_id"], run["reference"])
+        for key in ("repository", "reference")
+    }
+    found = sorted(model for model in answered if model in meant or model.partition("@")[0] in meant)
+    if len(found) > 1:
+        raise InputError(f"'{name}' may be {' or '.join(found)}. Write which.")
+    if not found:
+        raise InputError(unknown_name("model with single answers", name, answered))
+    return found[0]
+
+
+def _files(asked: list[Path]) -> Iterator[tuple[Path, bool]]:
+    """The files themselves, and what a harness wrote below a folder, each once; and whether it was named itself."""
     seen = set()
     for path in asked:
         if path.is_dir():
@@ -199,7 +226,7 @@ def _files(asked: list[Path]) -> Iterator[Path]:
         for file in below:
             if (found := file.resolve()) not in seen:
                 seen.add(found)
-                yield file
+                yield file, not path.is_dir()
 
 
 def _shown(file: Path) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.commands.context import existing_warehouse, warn
 from core.errors import InputError, unknown_name
+from core.terminal.output import say, spell
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,8 +20,6 @@ FORMATS = ("table", "csv", "excel", "json", "parquet")
 _BY_ENDING = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
 _LONGEST_CELL = 240
 """Characters: the meaning of every table and column is shown whole."""
-_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""What would move the cursor, colour the terminal or turn the direction of a line round."""
 
 
 def sql(options: argparse.Namespace) -> int:
@@ -36,10 +34,10 @@ def sql(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     if options.save is not None:
         row = saved.save(warehouse, options.save, _typed(options.statement), options.note, options.replace)
-        print(f'Saved. `python -m core sql --saved "{row.name}"` runs it.')
+        say(f'Saved. `python -m core sql --saved "{row.name}"` runs it.')
     elif options.delete is not None:
         saved.delete(warehouse, options.delete)
-        print("Deleted.")
+        say("Deleted.")
     elif options.list or options.examples or options.schema is not None:
         listing = _listing(options, warehouse)
         brief = listing.drop("sql") if options.examples and form == "table" else listing
@@ -121,6 +119,9 @@ def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
 
     writers = {"csv": exports.csv, "excel": exports.excel_csv, "json": exports.as_json, "parquet": exports.parquet}
     content = _table(frame) if form == "table" else writers[form](frame)
+    if out is None and form != "parquet" and sys.stdout.isatty():
+        print(content.decode("utf-8-sig"))  # a program takes the bytes as they are, a person's terminal does not
+        return
     if out is None:
         sys.stdout.buffer.write(content if form != "json" else content + b"\n")
         sys.stdout.buffer.flush()
@@ -133,7 +134,7 @@ def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
         with contextlib.suppress(OSError):
             beside.unlink()
         raise InputError(f"{out} cannot be written: {error.strerror}. Name another file with --out.") from error
-    print(f"{out}: {frame.height:,} rows")
+    say(f"{out}: {frame.height:,} rows")
 
 
 def _table(frame: pl.DataFrame) -> bytes:
@@ -142,12 +143,12 @@ def _table(frame: pl.DataFrame) -> bytes:
 
     seen: dict[str, int] = {}
     names = []
-    for name in map(_spelled, frame.columns):
+    for name in map(_cell, frame.columns):
         seen[name] = seen.get(name, 0) + 1
         names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     texts = [name for name, kind in frame.schema.items() if kind == pl.String]
     safe = frame.with_columns(
-        pl.Series(name, [value and _spelled(value) for value in frame[name]], dtype=pl.String) for name in texts
+        pl.Series(name, [value and _cell(value) for value in frame[name]], dtype=pl.String) for name in texts
     )
     safe.columns = names
     with pl.Config(
@@ -157,5 +158,6 @@ def _table(frame: pl.DataFrame) -> bytes:
     return text.encode(sys.stdout.encoding or "utf-8", "replace")
 
 
-def _spelled(text: str) -> str:
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+def _cell(text: str) -> str:
+    """A cell may have several lines."""
+    return spell(text).replace("\t", "\\t")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from pptx.slide import Slide
 from pptx.util import Inches, Pt
 
 from core import wording
-from core.deck.theme import CHART_BOX, Box, describe
+from core.deck.text_and_tables import add_text, fill_paragraphs, fitting_size
+from core.deck.theme import CHART_BOX, READING_BOX, STATEMENT_BOX, Box, describe
 from core.figures.layer_profiles import Curve, Mark, ProfileData
 from core.locale import translator
 from core.wording.labels import shortened
@@ -44,6 +45,8 @@ MARKERS = {
     "final": (XL_MARKER_STYLE.DIAMOND, 11),
     "post_norm": (XL_MARKER_STYLE.TRIANGLE, 11),
 }
+STATEMENT_SIZES = (16, 15, 14, 13, 12, 11)
+"""Letter sizes of the statements beside a chart: the largest that fits."""
 MOST_BANDS = 3
 """With more curves the 95 percent limits are drawn at the marked layers only: 18 lines cannot be read."""
 
@@ -227,3 +230,26 @@ def mark_key(data: ProfileData, language: str) -> str:
         marks.append(_("▲ final state, after the norm"))
     limits = _("thin lines and bars: 95 % intervals") if len(data.curves) <= MOST_BANDS else _("bars: 95 % intervals")
     return "    ".join([*marks, limits])
+
+
+def fill_chart_slide(
+    slide: Slide,
+    data: ProfileData,
+    statements: Sequence[str],
+    has_veto: bool,
+    language: str,
+    is_log: bool = False,
+    without: str = "",
+) -> None:
+    """A chart on the left, statements beside it, below them what the dimensions are; `without` stands for no chart."""
+    chart_holder, text_holder = slide.placeholders[1], slide.placeholders[2]
+    chart_holder._element.getparent().remove(chart_holder._element)
+    if data.curves:
+        add_profile_chart(slide, CHART_BOX, data, chart_words(data, language, is_log), is_log)
+        add_text(slide, BELOW_CHART, [mark_key(data, language)], 11, quiet=True)
+    elif without:
+        add_text(slide, CHART_BOX, [without], 14)
+    fill_paragraphs(text_holder.text_frame, statements, fitting_size(statements, STATEMENT_BOX, STATEMENT_SIZES))
+    reading = [wording.own_definition(language), wording.which_ten(language)]
+    reading += [wording.veto_note(language)] * has_veto
+    add_text(slide, READING_BOX, reading, 11, quiet=True)

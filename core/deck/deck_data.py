@@ -1,9 +1,9 @@
-"""What the slides are made from, gathered once."""
+"""What the slides are made from: the frames that were read of the chosen runs, and all that follows from them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 import polars as pl
 
@@ -22,7 +22,20 @@ CONTROL = "[\x00-\x1f\x7f-\x9f\ufffe\uffff]"
 
 
 @dataclass(frozen=True)
-class Material:
+class RunFrames:
+    """The chosen runs with their control runs, and what the warehouse holds of them: frames of its named reads."""
+
+    runs: pl.DataFrame
+    estimates: pl.DataFrame
+    correlators: pl.DataFrame
+    checks: pl.DataFrame
+    summaries: pl.DataFrame
+    scores: pl.DataFrame
+    """Of these models at least; those of other models are ignored."""
+
+
+@dataclass(frozen=True)
+class DeckData:
     runs: pl.DataFrame
     """The chosen runs in the order of their names, the controls of a model behind its runs on text."""
     estimates: pl.DataFrame
@@ -44,8 +57,8 @@ class Material:
     @property
     def caution(self) -> list[str]:
         """What every slide that compares models or states a verdict says first, where the pilot's use class asks."""
-        told = caution(self.pilot.pilot if self.pilot else None, self.language)
-        return [f"# {told}"] if told else []
+        sentence = caution(self.pilot.pilot if self.pilot else None, self.language)
+        return [f"# {sentence}"] if sentence else []
 
     @property
     def texts(self) -> pl.DataFrame:
@@ -79,18 +92,15 @@ class Material:
         return (min(sizes), max(sizes)) if sizes else (0, 0)
 
 
-def gathered(
-    runs: pl.DataFrame,
-    estimates: pl.DataFrame,
-    correlators: pl.DataFrame,
-    checks: pl.DataFrame,
-    scores: pl.DataFrame,
-    language: str,
-    made_on: date,
-    summaries: pl.DataFrame | None = None,
-    pilot: Registered | None = None,
-) -> Material:
-    chosen = with_text_marks(writable(runs)).sort("name", pl.col("pass") != "text", "run_id")
+def deck_data(
+    frames: RunFrames, language: str, pilot: Registered | None = None, made_on: date | None = None
+) -> DeckData:
+    """Runs without a verdict are left out and named; InputError where no run on text is left.
+
+    With a `pilot` whose results the runs are, the deck says what that decides, by which benchmark, and on every slide
+    what its use class forbids.
+    """
+    chosen = with_text_marks(writable(frames.runs)).sort("name", pl.col("pass") != "text", "run_id")
     ordered = with_verdict(chosen)
     if ordered.is_empty() and chosen.height:
         raise InputError(
@@ -98,19 +108,26 @@ def gathered(
             "no points of one per type. Choose a run of the protocol quick, standard or thorough."
         )
     found = groups(ordered, lifted=True)
-    words = [] if summaries is None else across_tokenizers(ordered, writable(summaries), lifted=True)
     if not found:
         raise InputError("A deck needs at least one run on unchanged text; none was chosen. Choose runs and try again.")
-    scores = without_other_pilots(scores, pilot.pilot if pilot else None)
-    scored = with_scores(ordered, writable(scores))
-    left_out = list(without_verdict(chosen, language).values())
-    return Material(
-        ordered, estimates, correlators, writable(checks), scored, found, words, language, made_on, left_out, pilot
+    scores = without_other_pilots(frames.scores, pilot.pilot if pilot else None)
+    return DeckData(
+        runs=ordered,
+        estimates=frames.estimates,
+        correlators=frames.correlators,
+        checks=writable(frames.checks),
+        scored=with_scores(ordered, writable(scores)),
+        groups=found,
+        words=across_tokenizers(ordered, writable(frames.summaries), lifted=True),
+        language=language,
+        made_on=made_on or datetime.now(UTC).astimezone().date(),
+        left_out=list(without_verdict(chosen, language).values()),
+        pilot=pilot,
     )
 
 
 def with_verdict(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs that a deck can tell of: those of literature protocols have no d2 of one per type, and no verdict."""
+    """The runs that a deck can show: those of literature protocols have no d2 of one per type, and no verdict."""
     return runs.filter(pl.col("verdict").is_not_null())
 
 

@@ -17,7 +17,7 @@ from pptx.oxml.ns import qn
 from pptx.slide import Slide
 from pptx.util import Inches, Pt
 
-from core.deck.theme import Box, describe, place
+from core.deck.theme import BODY_TOP, MARGIN, Box, describe, place
 
 NO_STYLE = "{2D5ABB26-0587-4C30-8999-92F81FD0307C}"
 """PowerPoint's table style without fills and lines: ours are drawn cell by cell."""
@@ -137,11 +137,19 @@ def pages(rows: Sequence[Row], columns: Sequence[Column], points: float, room: f
     return filled
 
 
-def add_table(
-    slide: Slide, columns: Sequence[Column], rows: Sequence[Row], box: Box, points: float, alternative: str
-) -> float:
-    """Draws the table and returns the height that it takes, in inches."""
-    left, top = box[0], box[1]
+def table_height(rows: Sequence[Row], columns: Sequence[Column], points: float) -> float:
+    """Inches that a table of these rows takes with its header."""
+    return sum(row_height(row, columns, points) for row in ([column.title for column in columns], *rows))
+
+
+def numbered_titles(title: str, total: int) -> list[str]:
+    """`title (1/2)`, `title (2/2)`: a number only where there are several."""
+    return [title] if total == 1 else [f"{title} ({number}/{total})" for number in range(1, total + 1)]
+
+
+def add_table(slide: Slide, columns: Sequence[Column], rows: Sequence[Row], points: float, alternative: str) -> float:
+    """Draws the table at the top of the body and returns the height that it takes, in inches."""
+    left, top = MARGIN, BODY_TOP
     titles = [column.title for column in columns]
     heights = [row_height(row, columns, points) for row in (titles, *rows)]
     width = sum(column.width for column in columns)

@@ -6,7 +6,8 @@ Colours are used only as theme colours, so that a house theme applied in PowerPo
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from lxml import etree
@@ -48,6 +49,19 @@ Box = tuple[float, float, float, float]
 """Left, top, width, height."""
 
 
+@dataclass(frozen=True)
+class PlannedSlide:
+    """A slide before it is drawn: its title is known without drawing the deck."""
+
+    title: str
+    footer: str
+    draw: Callable[[Slide], object]
+    """Fills the body of the slide."""
+    notes: list[str]
+    """Speaker notes: where each number of the slide comes from."""
+    layout: str = CONTENT
+
+
 def new_deck() -> Deck:
     """An empty deck in our theme."""
     deck = Presentation()
@@ -69,22 +83,25 @@ def layout_named(deck: Deck, name: str) -> SlideLayout:
     return next(layout for layout in deck.slide_layouts if layout.name == name)
 
 
-def add_slide(deck: Deck, layout_name: str, title: str, footer: str) -> Slide:
-    """A slide with its title, and with the footer and number that python-pptx does not copy from the layout."""
-    layout = layout_named(deck, layout_name)
+def add_slide(deck: Deck, planned: PlannedSlide) -> None:
+    """Adds the slide, with the footer and number that python-pptx does not copy from the layout."""
+    layout = layout_named(deck, planned.layout)
     slide = deck.slides.add_slide(layout)
     heading: Any = slide.shapes.title
-    heading.text_frame.text = title
+    heading.text_frame.text = planned.title
     placeholders: Any = layout.placeholders
     for holder in placeholders:
         kind = holder.placeholder_format.type
         if kind in (PP_PLACEHOLDER.FOOTER, PP_PLACEHOLDER.SLIDE_NUMBER):
             element = copy.deepcopy(holder._element)
-            element.nvSpPr.cNvPr.set("id", str(_free_id(slide)))
+            free_id = 1 + max(int(shape.get("id")) for shape in slide.shapes._spTree.iter(qn("p:cNvPr")))
+            element.nvSpPr.cNvPr.set("id", str(free_id))
             slide.shapes._spTree.append(element)
             if kind == PP_PLACEHOLDER.FOOTER:
-                next(s for s in slide.placeholders if s._element is element).text_frame.text = footer
-    return slide
+                next(s for s in slide.placeholders if s._element is element).text_frame.text = planned.footer
+    planned.draw(slide)
+    notes: Any = slide.notes_slide.notes_text_frame
+    notes.text = "\n".join(planned.notes)
 
 
 def speak(element: etree._Element, language: str) -> None:
@@ -118,10 +135,6 @@ def _insert_in_order(properties: etree._Element, ea: etree._Element) -> None:
         properties.append(ea)
     else:
         first.addprevious(ea)
-
-
-def _free_id(slide: Slide) -> int:
-    return 1 + max(int(element.get("id")) for element in slide.shapes._spTree.iter(qn("p:cNvPr")))
 
 
 def _drop_thumbnail(deck: Deck) -> None:
@@ -240,9 +253,3 @@ def _rule(box: Box) -> etree._Element:
 
 def _namespace(prefix: str) -> str:
     return qn(f"{prefix}:x")[1:].split("}")[0]
-
-
-def add_notes(slide: Slide, lines: Iterable[str]) -> None:
-    """Speaker notes: where each number of the slide comes from."""
-    notes: Any = slide.notes_slide.notes_text_frame
-    notes.text = "\n".join(lines)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from core.analysis.paired import Paired
 from core.figures.style import COLOURS, QUIET, TEXT, bars, frame, shown
 from core.locale import translator
-from core.tables import NOT_STATED
+from core.registry.names import NOT_STATED
 from core.wording.numbers import number
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.forecast.speed import Speed
-from core.geometry.costs import unit_seconds
-from core.geometry.effort import further_work, layer_seconds
+from core.geometry.effort import further_work, layer_seconds, unit_seconds
 from core.geometry.layer import LayerPlan
 from core.geometry.layer_pairs import MAX_POINTS, points_within
 from core.geometry.pairs import TILE

@@ -9,14 +9,12 @@ from typing import Any
 import polars as pl
 
 from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS, with_stack
-from core.measure.identity import Identity
-from core.measure.protocol import CONTROLS
-from core.models.model import OpenModel
+from core.measure.setup import Identity, Setup
 from core.models.sources import named_by_content
 from core.models.weights import Weights
-from core.records import Protocol, RunConfig
+from core.records import RunConfig
+from core.registry.protocols import CONTROLS, Protocol
 from core.tables import ModelRow
-from core.texts.corpora import Corpus
 from core.texts.sample import TokenSample
 from core.warehouse import queries
 from core.warehouse.connection import is_there
@@ -35,14 +33,7 @@ class Known:
 
 
 def look_up(
-    warehouse: Warehouse,
-    config: RunConfig,
-    protocol: Protocol,
-    corpus: Corpus,
-    model: OpenModel,
-    weights: Weights,
-    sample: TokenSample | None,
-    n_points: int | None,
+    warehouse: Warehouse, config: RunConfig, setup: Setup, sample: TokenSample | None, n_points: int | None
 ) -> Known:
     """`sample` and `n_points` are None where the tokenizer is not known. Raises WarehouseError.
 
@@ -50,14 +41,15 @@ def look_up(
     """
     there = is_there(warehouse.path)
     runs = with_stack(queries.ranking(warehouse)) if there else None
+    protocol, row = setup.protocol, setup.blueprint.weightless.row
     same = Identity(
-        _model_id(model.row, weights, runs),
-        model.row.configuration_hash,
-        model.row.tokenizer_hash,
-        corpus.row.corpus_id,
+        _model_id(row, setup.blueprint.weights, runs),
+        row.configuration_hash,
+        row.tokenizer_hash,
+        setup.corpus.row.corpus_id,
         protocol.hash(config.seed),
         config.dtype,
-        model.stack,
+        setup.blueprint.stack,
         sample.chat_template_hash if sample else None,
     )
     controls = [
@@ -67,8 +59,8 @@ def look_up(
     if runs is None:
         return Known(None, (), (), "The warehouse is empty: there is nothing to compare with yet.", controls)
     alike = {"corpus_id": same.corpus_id, "protocol_hash": same.protocol_hash}
-    here = {**alike, "kind": model.row.kind, "stack": model.stack}
-    own = runs.filter(model_id=same.model_id, dtype=config.dtype, stack=model.stack, **alike)["run_id"].to_list()
+    here = {**alike, "kind": row.kind, "stack": same.stack}
+    own = runs.filter(model_id=same.model_id, dtype=config.dtype, stack=same.stack, **alike)["run_id"].to_list()
     by_types, by_words = [], []
     others = runs.filter(pl.col("model_id") != same.model_id)
     if sample:

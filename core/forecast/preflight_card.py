@@ -19,38 +19,40 @@ from core.errors import InputError, ResourceError, WorkdimError
 from core.forecast.cost import Placed, Work, footprint, geometry_bytes, held_before, pass_seconds, start_seconds
 from core.forecast.existing_runs import Known, look_up
 from core.forecast.speed import Speed, speed_of
-from core.geometry.costs import require_further
 from core.geometry.layer import LayerPlan
 from core.measure.capture import need_room, require_context, require_known, states_bytes
 from core.measure.mask import mask_tokens
 from core.measure.plan import pair_budget, plan_layers, usable_words
-from core.measure.protocol import find_protocol
+from core.measure.setup import Setup
 from core.models.loading import read_tokenizer
-from core.models.memory import MemoryPlan, Shape, other_rooms, room_for
+from core.models.memory import MemoryPlan, other_rooms, room_for
 from core.models.model import Blueprint, OpenModel, read_blueprint
-from core.models.model_metadata import Located, located, on_this_disk
+from core.models.model_metadata import ModelMetadata, find_model, model_here, on_this_disk
 from core.models.packages import cache_folder
 from core.models.weights import Weights
-from core.records import PassEstimate, Preflight, Protocol, RunConfig
+from core.records import PassEstimate, Preflight, RunConfig
+from core.registry.estimators import require_on_request
+from core.registry.protocols import Protocol, find_protocol
 from core.texts.corpora import Corpus, open_corpus
-from core.texts.sample import TokenSample, draw_sample
+from core.texts.sample import TokenSample
 from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
 
 
-def estimate(config: RunConfig, warehouse: Warehouse) -> Preflight:
+def estimate(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None) -> Preflight:
     """What measuring `config` will take and give, its control passes included. Refusals are part of the answer.
 
-    Takes a fraction of a second and the reading of a tokenizer; some seconds more on a machine not tested before.
+    `setup` is what a job has opened already. Takes a fraction of a second and the reading of a tokenizer; some seconds
+    more on a machine not tested before.
     """
-    told = _Told(config, warehouse)
+    survey = _Survey(config, warehouse)
     with ExitStack() as stack:
-        told.gather(stack)
-        return told.card()
+        survey.gather(stack, setup)
+        return survey.card()
 
 
-class _Told:
+class _Survey:
     """What becomes known step by step; a step that is refused leaves None, and the next ones do without it."""
 
     def __init__(self, config: RunConfig, warehouse: Warehouse) -> None:
@@ -59,10 +61,10 @@ class _Told:
         self.notes: list[str] = []
         self.protocol: Protocol | None = None
         self.corpus: Corpus | None = None
-        self.place: Located | None = None
+        self.place: ModelMetadata | None = None
         self.blueprint: Blueprint | None = None
         self.model: OpenModel | None = None
-        self.shape: Shape | None = None
+        self.setup: Setup | None = None
         self.plan: MemoryPlan | None = None
         self.drawn_plan: MemoryPlan | None = None
         """Of the passes with random weights, which hold more."""
@@ -79,80 +81,85 @@ class _Told:
             if str(error) not in self.refusals:
                 self.refusals.append(str(error))
 
-    def gather(self, stack: ExitStack) -> None:
+    def gather(self, stack: ExitStack, setup: Setup | None) -> None:
+        if setup:
+            self.protocol, self.corpus, self.blueprint, self.setup = (
+                setup.protocol,
+                setup.corpus,
+                setup.blueprint,
+                setup,
+            )
+            self.place = model_here(setup.blueprint.weights)
+        else:
+            self._open(stack)
+        if self.blueprint:
+            with self._step():
+                self.model = self.blueprint.weightless
+        if self.model and self.blueprint:
+            try:
+                self.speed = speed_of(self.config.dtype, self.blueprint.device)
+            except WorkdimError as error:  # a machine that cannot be tested can still measure
+                self.notes.append(f"{error} Times and memory are not known.")
+            if self.protocol:
+                self._plan(self.model, self.blueprint, self.protocol)
+        if self.model and self.setup:
+            with self._step():
+                self.known = look_up(self.warehouse, self.config, self.setup, self.sample, self._n_points())
+            with self._step():
+                self._plan_drawn(self.model, self.setup)
+
+    def _open(self, stack: ExitStack) -> None:
+        """What a job opens before its first pass, without fetching a model that is not here."""
         config = self.config
         with self._step():
             self.protocol = find_protocol(config.protocol)
-            require_further(config.estimators, self.protocol.name, self.protocol.clouds)
+            require_on_request(config.estimators, self.protocol.name, self.protocol.clouds)
         with self._step():
             self.corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
         with self._step():
-            self.place = stack.enter_context(located(config.model))
+            self.place = stack.enter_context(find_model(config.model))
             self.notes += self.place.notes
             _need_cache(self.place)
         if self.place and self.place.weights:
             with self._step():
-                self._describe(self.place)
-        if self.model and self.protocol:
-            self._plan(self.model, self.protocol)
-        if self.model and self.blueprint and self.protocol and self.corpus:
-            with self._step():
-                self.known = look_up(
-                    self.warehouse,
-                    config,
-                    self.protocol,
-                    self.corpus,
-                    self.model,
-                    self.blueprint.weights,
-                    self.sample,
-                    self._n_points(),
+                self.blueprint = read_blueprint(
+                    self.place.weights, config.dtype, config.device, config.stack, self.place.has_tokenizer
                 )
-            with self._step():
-                self._plan_drawn(self.model, self.protocol)
+        if self.protocol and self.corpus and self.blueprint:
+            companions = [read_tokenizer(weights) for weights in map(_here, config.companions) if weights]
+            self.setup = Setup(self.protocol, self.corpus, self.blueprint, config.seed, tuple(companions))
 
-    def _describe(self, place: Located) -> None:
-        config, weights = self.config, place.weights
-        assert weights
-        blueprint = read_blueprint(weights, config.dtype, config.device, config.stack, place.has_tokenizer)
-        module = blueprint.on_meta()
-        self.model, self.shape = blueprint.opened(module), blueprint.shape(module)
-        self.blueprint = blueprint
-        try:
-            self.speed = speed_of(config.dtype, blueprint.device)
-        except WorkdimError as error:  # a machine that cannot be tested can still measure
-            self.notes.append(f"{error} Times and memory are not known.")
-
-    def _plan(self, model: OpenModel, protocol: Protocol) -> None:
-        windows = protocol.n_sequences, protocol.n_tokens
+    def _plan(self, model: OpenModel, blueprint: Blueprint, protocol: Protocol) -> None:
         with self._step():
             require_context(model, protocol.n_tokens)
         with self._step():
-            assert self.blueprint and self.shape and self.place
-            others = other_rooms(self.blueprint.device, self.config.memory_budget)
-            self.plan = self.blueprint.plan_of(self.shape, *windows, self._room(model), others)
+            others = other_rooms(blueprint.device, self.config.memory_budget)
+            self.plan = blueprint.plan_within(self._room(model), protocol.n_sequences, protocol.n_tokens, others)
             if self.plan.spread:
                 self.notes.append(f"Its weights are spread over {len(self.plan.spread)} GPUs.")
             if self.plan.on_demand:
-                self.blueprint.require_streamable()
-                if self.blueprint.weights.gguf_file:
+                blueprint.require_streamable()
+                if blueprint.weights.gguf_file:
                     self.notes.append(
                         f"The GGUF file is converted to safetensors in the cache first, which takes "
-                        f"{self.shape.weights / 1e9:.2f} GB of disk there."
+                        f"{blueprint.shape.weights / 1e9:.2f} GB of disk there."
                     )
         with self._step():
             n_tokens = protocol.n_sequences * protocol.n_tokens
             need_room(_existing(self.warehouse.jobs), states_bytes(model.n_layers, n_tokens, model.hidden_size))
-        if not (self.blueprint and self.blueprint.tokenizer):
+        if not blueprint.tokenizer:
             self.notes.append("Its tokenizer is known after the download only, and so are time and comparison.")
-        elif self.corpus:
+        elif self.setup:
             with self._step():
-                self._sample(model, protocol, self.corpus)
+                self.sample = self.setup.sample
+                require_known(model, int(self.sample.ids.max()))
+                self.layers = _plan_without_norms(self.sample, protocol, self.config.seed)
 
-    def _plan_drawn(self, model: OpenModel, protocol: Protocol) -> None:
+    def _plan_drawn(self, model: OpenModel, setup: Setup) -> None:
         controls = self.known.controls if self.known else ()
-        if self.plan and self.blueprint and self.shape and any(c[0] == "random_init" and not c[2] for c in controls):
-            windows = protocol.n_sequences, protocol.n_tokens
-            self.drawn_plan = self.blueprint.plan_of(self.shape, *windows, self._room(model), is_drawn=True)
+        if self.plan and any(name == "random_init" and not run_id for name, _, run_id in controls):
+            windows = setup.protocol.n_sequences, setup.protocol.n_tokens
+            self.drawn_plan = setup.blueprint.plan_within(self._room(model), *windows, is_drawn=True)
 
     def _room(self, model: OpenModel) -> int:
         """What weights and pass may take: of a budget, what a measuring process will not hold already."""
@@ -162,13 +169,6 @@ class _Told:
             return room_for(device, budget)
         is_gguf = self.place.weights.gguf_file is not None
         return max(0, budget - held_before(self.speed.base_memory, is_gguf, model.vocabulary_size))
-
-    def _sample(self, model: OpenModel, protocol: Protocol, corpus: Corpus) -> None:
-        companions = [read_tokenizer(weights) for weights in map(_here, self.config.companions) if weights]
-        seed = self.config.seed
-        self.sample = draw_sample(corpus, model.tokenizer, protocol, seed, model.row.name, companions)
-        require_known(model, int(self.sample.ids.max()))
-        self.layers = _plan_without_norms(self.sample, protocol, seed)
 
     def _n_points(self) -> int | None:
         return self.layers.draws[0].n_points if self.layers and self.layers.draws else None
@@ -244,21 +244,21 @@ class _Told:
     def _passes(self) -> tuple[PassEstimate, ...]:
         if not (self.known and self.protocol):
             return ()
-        asked = [*self.known.controls, ("text", "text", None)]
-        return tuple(self._pass(*one) for one in asked)
+        wanted = [*self.known.controls, ("text", "text", None)]
+        return tuple(self._pass(*one) for one in wanted)
 
     def _pass(self, name: str, label: str, known_run: str | None) -> PassEstimate:
         plan = self.drawn_plan if name == "random_init" else self.plan
-        if known_run or not (self.speed and plan and self.shape and self.layers and self.model and self.protocol):
+        if known_run or not (self.speed and plan and self.blueprint and self.layers and self.model and self.protocol):
             return PassEstimate(name, label, known_run, {}, None, None)
-        row, protocol = self.model.row, self.protocol
+        row, protocol, shape = self.model.row, self.protocol, self.blueprint.shape
         placed = self._placed(name)
         layers = replace(self.layers, word_draws=[]) if name == "shuffled" else self.layers
         windows = protocol.n_sequences, protocol.n_tokens
-        work = Work(self.shape, plan, placed, layers, row.n_layers, *windows, row.vocabulary_size, row.weight_bytes)
+        work = Work(shape, plan, placed, layers, row.n_layers, *windows, row.vocabulary_size, row.weight_bytes)
         further = dict.fromkeys([*protocol.more_estimators, *self.config.estimators]) if name == "text" else ()
         geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config))
-        taken = footprint(self.speed.base_memory, self.shape, plan, placed, windows, row.vocabulary_size, geometry)
+        taken = footprint(self.speed.base_memory, shape, plan, placed, windows, row.vocabulary_size, geometry)
         return PassEstimate(
             name, label, None, pass_seconds(self.speed, work, tuple(further)), taken.memory, taken.device or None
         )
@@ -279,7 +279,7 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
-def _need_cache(place: Located) -> None:
+def _need_cache(place: ModelMetadata) -> None:
     """Raises ResourceError where the download does not fit. A package is unpacked beside itself."""
     if place.where == "here" or not place.download_bytes:
         return
@@ -310,9 +310,9 @@ def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> L
     return plan_layers(sample, mask, usable_words(sample, mask), protocol, seed)
 
 
-def expected_seconds(config: RunConfig, warehouse: Warehouse) -> dict[str, float]:
+def expected_seconds(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None) -> dict[str, float]:
     """Phase, as progress names it -> seconds; empty where that cannot be known. Control passes come first."""
-    passes = estimate(config, warehouse).passes
+    passes = estimate(config, warehouse, setup).passes
     ordered = [one for one in passes if one.name != "text"] + [one for one in passes if one.name == "text"]
     return {
         phase if one.name == "text" else f"{one.label}: {phase}": seconds

@@ -1,6 +1,6 @@
 """What a pass has finished so far, in a folder that outlives its process: the states of all tokens, then each layer.
 
-A measurement that was stopped goes on from here. What is kept is only used by the same request, code, libraries and
+A measurement that was stopped goes on from here. A checkpoint is only used by the same request, code, libraries and
 files: anything else begins anew. Each file is written beside, forced to the disk and renamed, so that its name never
 stands for half of it.
 """
@@ -31,8 +31,8 @@ _ARRAYS = ("states", "norms")
 """Of HiddenStates, what has a file of its own."""
 
 
-class Kept:
-    """The kept results in `folder`, emptied where they belong to anything but `key`.
+class Checkpoint:
+    """The results of a pass in `folder`, emptied where they belong to anything but `key`.
 
     `key` is whatever decides about the results, as something that JSON can write.
     """
@@ -54,25 +54,25 @@ class Kept:
         norms = np.load(self._folder / _NORMS_FILE, allow_pickle=False)
         return HiddenStates(states, norms, **found)
 
-    def spent(self) -> dict[str, Any] | None:
-        """What was spent on what is kept (Clock.so_far)."""
-        return _read(self._folder / _SPENT_FILE)
+    def spent(self) -> dict[str, Any]:
+        """What was spent on what is here (Clock.so_far); empty where nothing is."""
+        return _read(self._folder / _SPENT_FILE) or {}
 
-    def keep_states(self, states: HiddenStates, spent: dict[str, Any]) -> None:
+    def save_states(self, states: HiddenStates, spent: dict[str, Any]) -> None:
         """Note that the pass has come to its end; the states themselves are in the folder already."""
         states.states.flush()
         norms = io.BytesIO()
         np.save(norms, states.norms, allow_pickle=False)
         _write(self._folder / _NORMS_FILE, norms.getvalue())
-        told = {field.name: getattr(states, field.name) for field in fields(states) if field.name not in _ARRAYS}
+        others = {field.name: getattr(states, field.name) for field in fields(states) if field.name not in _ARRAYS}
         _write(self._folder / _SPENT_FILE, json.dumps(spent).encode())
-        _write(self._folder / _FORWARD_FILE, json.dumps(told).encode())
+        _write(self._folder / _FORWARD_FILE, json.dumps(others).encode())
 
     def layer(self, index: int) -> LayerResult | None:
         found = _read(self._layer_file(index))
         return None if found is None else _as_layer(found)
 
-    def keep_layer(self, index: int, layer: LayerResult, spent: dict[str, Any]) -> None:
+    def save_layer(self, index: int, layer: LayerResult, spent: dict[str, Any]) -> None:
         text = json.dumps(asdict(layer), default=_plain)  # Python writes every double so that it reads back the same
         _write(self._layer_file(index), text.encode())
         _write(self._folder / _SPENT_FILE, json.dumps(spent).encode())
@@ -101,7 +101,7 @@ def _plain(value: Any) -> Any:
         return {"dtype": str(value.dtype), "numbers": value.tolist()}
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"{type(value).__name__} has no place among kept results")
+    raise TypeError(f"{type(value).__name__} has no place in a checkpoint")
 
 
 def _as_array(found: dict[str, Any]) -> np.ndarray:

@@ -13,7 +13,8 @@ from core.geometry.layer_pairs import LayerPairs, points_within
 from core.geometry.resampling import half_splits
 from core.measure.capture import HiddenStates
 from core.measure.mask import TokenMask
-from core.records import Protocol, RunConfig
+from core.records import RunConfig
+from core.registry.protocols import Protocol
 from core.texts.sample import MIN_TYPES, TokenSample
 
 PAIR_BUDGET = 2**30

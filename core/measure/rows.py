@@ -18,22 +18,23 @@ from core.geometry.layer_pairs import PairValue
 from core.geometry.results import CloudEstimate, Distribution, LayerResult
 from core.geometry.stability import Dependence
 from core.measure.capture import HiddenStates
-from core.measure.checks import run_checks
 from core.measure.mask import TokenMask
 from core.measure.plan import UsableWords
 from core.measure.provenance import Clock, code_version, library_versions
+from core.measure.setup import Setup
 from core.models.model import OpenModel
-from core.records import Profile, Protocol, RunConfig
+from core.records import Profile, RunConfig
+from core.registry.protocols import Protocol
 from core.tables import (
     LayerCorrelatorRow,
     LayerDistributionRow,
     LayerEstimateRow,
     LayerPairRow,
     LayerReplicateRow,
+    RunCheckRow,
     RunRow,
     TokenResultRow,
 )
-from core.texts.corpora import Corpus
 from core.texts.sample import TokenSample
 
 # Replicates are kept where a later analysis needs them: one GRIDE scale stands for the scan.
@@ -54,9 +55,7 @@ class Measured:
 
     config: RunConfig
     run_id: str
-    protocol: Protocol
-    corpus: Corpus
-    model: OpenModel
+    setup: Setup
     sample: TokenSample
     states: HiddenStates
     mask: TokenMask
@@ -67,18 +66,35 @@ class Measured:
     dependence: dict[int, Dependence]
 
     @property
+    def protocol(self) -> Protocol:
+        return self.setup.protocol
+
+    @property
+    def model(self) -> OpenModel:
+        """Without its weights."""
+        return self.setup.blueprint.weightless
+
+    @property
+    def n_points(self) -> int | None:
+        """Of the cloud `one_per_type`; None without it."""
+        return self.plan.draws[0].n_points if self.plan.draws else None
+
+    @property
+    def words_lost_share(self) -> float | None:
+        """None where no words are measured."""
+        return self.words.lost_share if self.config.pass_ != "shuffled" and self.plan.word_draws else None
+
+    @property
     def labelled(self) -> Iterator[tuple[int, str, LayerResult]]:
         for (layer, state), result in zip(self.states.labels, self.layers, strict=True):
             yield layer, state, result
 
 
-def as_profile(m: Measured, clock: Clock) -> Profile:
+def as_profile(m: Measured, checks: list[RunCheckRow], clock: Clock) -> Profile:
     """The rows of a finished measurement."""
-    n_points = m.plan.draws[0].n_points if m.plan.draws else None
-    lost_share = m.words.lost_share if m.config.pass_ != "shuffled" and m.plan.word_draws else None
     return Profile(
         model=m.model.row,
-        corpus=m.corpus.row,
+        corpus=m.setup.corpus.row,
         run=_run_row(m, clock),
         estimates=[_estimate_row(m, layer, state, e) for layer, state, result in m.labelled for e in result.estimates],
         correlators=[*_correlator_rows(m), *_sink_rows(m)],
@@ -88,7 +104,7 @@ def as_profile(m: Measured, clock: Clock) -> Profile:
             for e in result.estimates
             if (e.estimator, e.n1) in KEPT_REPLICATES and e.transform == "centred" and e.blocks
         ],
-        checks=run_checks(m.run_id, m.sample, m.mask, m.states, m.layers, n_points, m.dependence, lost_share),
+        checks=checks,
         pairs=[
             LayerPairRow(
                 m.run_id,
@@ -116,7 +132,7 @@ def _run_row(m: Measured, clock: Clock) -> RunRow:
         pass_=m.config.pass_,
         seed=m.config.seed,
         model_id=m.model.row.model_id,
-        corpus_id=m.corpus.row.corpus_id,
+        corpus_id=m.setup.corpus.row.corpus_id,
         pilot_id=None,
         protocol=m.protocol.name,
         protocol_hash=m.protocol.hash(m.config.seed),

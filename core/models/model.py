@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -168,9 +169,38 @@ class Blueprint:
         )
 
     def on_meta(self) -> Any:
-        """The network without memory for its weights."""
-        with torch.device("meta"):
-            return self.loader.from_config(self.config, dtype=DTYPES[self.dtype])
+        """A new network without memory for its weights; raises ModelError where the configuration makes none."""
+        try:
+            with torch.device("meta"):
+                return self.loader.from_config(self.config, dtype=DTYPES[self.dtype])
+        except Exception as error:  # code of the architecture, which may raise anything
+            reason = " ".join(str(error).split())[:160].rstrip(".")
+            raise ModelError(
+                f"The configuration of {self.weights.name} makes no network ({type(error).__name__}: {reason}). Check "
+                "its config.json."
+            ) from error
+
+    @cached_property
+    def outline(self) -> Any:
+        """The network as `on_meta` makes it, made once: to look at, not to change."""
+        return self.on_meta()
+
+    @cached_property
+    def weightless(self) -> OpenModel:
+        """The model before its weights are read: what is known of it is already that of the loaded one."""
+        return self.opened(self.outline)
+
+    @cached_property
+    def shape(self) -> Shape:
+        """What decides about the memory of a pass."""
+        own = stack_config(self.config, self.stack).get_text_config()
+        stacks = all_stacks(self.outline, self.config, self.weights.name)
+        running = [block for one in stacks if self.stack in (one.name, "decoder") for block in one.blocks]
+        logits = own.vocab_size if self.kind == "decoder" else 0
+        experts = getattr(own, "num_experts_per_tok", None)
+        is_eager = self.outline.config._attn_implementation == "eager"  # what transformers takes without a kernel
+        heads = getattr(own, "num_attention_heads", 0) if is_eager else 0
+        return shape_of(self.outline, self.blocks(self.outline), own.hidden_size, logits, running, experts, heads)
 
     def require_streamable(self) -> None:
         """Raises ResourceError for weights that cannot be read block by block, and do not fit at once."""
@@ -185,25 +215,25 @@ class Blueprint:
         self.require_streamable()
         if not self.weights.gguf_file:
             return self.weights
-        return as_safetensors(self.weights, self.on_meta(), DTYPES[self.dtype], progress)
+        return as_safetensors(self.weights, self.outline, DTYPES[self.dtype], progress)
 
     def plan(self, n_windows: int, n_tokens: int, budget: int | None, is_drawn: bool = False) -> MemoryPlan:
         """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot.
 
         is_drawn: its weights are random ones, made here.
         """
-        room = room_for(self.device, budget)
-        others = other_rooms(self.device, budget)
-        return self.plan_of(self.shape(self.on_meta()), n_windows, n_tokens, room, others, is_drawn)
+        return self.plan_within(
+            room_for(self.device, budget), n_windows, n_tokens, other_rooms(self.device, budget), is_drawn
+        )
 
-    def plan_of(
-        self, shape: Shape, n_windows: int, n_tokens: int, room: int, others: Sequence[int] = (), is_drawn: bool = False
+    def plan_within(
+        self, room: int, n_windows: int, n_tokens: int, others: Sequence[int] = (), is_drawn: bool = False
     ) -> MemoryPlan:
         """How a pass keeps to `room` bytes beyond what the process holds, and to `others` on further GPUs."""
         others = () if is_drawn else others  # random weights are drawn for one device
-        plan = plan_memory(shape, n_windows, n_tokens, room, self.weights.name, others, is_drawn)
+        plan = plan_memory(self.shape, n_windows, n_tokens, room, self.weights.name, others, is_drawn)
         if plan.spread and not self._can_spread(plan.spread):
-            return plan_memory(shape, n_windows, n_tokens, room, self.weights.name, (), is_drawn)
+            return plan_memory(self.shape, n_windows, n_tokens, room, self.weights.name, (), is_drawn)
         return plan
 
     def _can_spread(self, rooms: Sequence[int]) -> bool:
@@ -213,17 +243,6 @@ class Blueprint:
         whole = list(module._no_split_modules or ())
         placed = infer_auto_device_map(module, max_memory=dict(enumerate(rooms)), no_split_module_classes=whole)
         return not {"cpu", "disk"} & set(placed.values())
-
-    def shape(self, module: Any) -> Shape:
-        """module: the network as `on_meta` makes it."""
-        own = stack_config(self.config, self.stack).get_text_config()
-        stacks = all_stacks(module, self.config, self.weights.name)
-        running = [block for one in stacks if self.stack in (one.name, "decoder") for block in one.blocks]
-        logits = own.vocab_size if self.kind == "decoder" else 0
-        experts = getattr(own, "num_experts_per_tok", None)
-        is_eager = module.config._attn_implementation == "eager"  # what transformers takes where it has no kernel
-        heads = getattr(own, "num_attention_heads", 0) if is_eager else 0
-        return shape_of(module, self.blocks(module), own.hidden_size, logits, running, experts, heads)
 
     def blocks(self, module: Any) -> list[nn.Module]:
         """Of all stacks."""
@@ -253,31 +272,35 @@ def read_blueprint(
 
 
 def open_model(
-    weights: Weights,
-    dtype: str = "float32",
-    device: str = "auto",
-    stack: str | None = None,
+    weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None, **options: Any
+) -> OpenModel:
+    """A model from its weights alone, without a flow around it; `options` are those of `load_network`."""
+    return load_network(read_blueprint(weights, dtype, device, stack), **options)
+
+
+def load_network(
+    blueprint: Blueprint,
     scratch: Path | None = None,
     progress: ProgressCallback = lambda step: None,
     spread: Sequence[int] = (),
 ) -> OpenModel:
-    """Load tokenizer and weights; raises ModelError with one clear line for anything that must not be measured.
+    """The model with its weights; raises ModelError with one clear line for anything that must not be measured.
 
-    `stack` chooses between the encoder (None) and the decoder of an encoder-decoder. With `scratch`, an existing folder
-    for weights that must be converted first, the weights come on demand from their safetensors files; of a GGUF file,
-    from the safetensors that are made of it in the cache. `spread` are the bytes of weights that each GPU may take.
+    With `scratch`, an existing folder for weights that must be converted first, the weights come on demand from their
+    safetensors files; of a GGUF file, from the safetensors that are made of it in the cache. `spread` are the bytes of
+    weights that each GPU may take.
     """
-    blueprint = read_blueprint(weights, dtype, device, stack)
+    weights, dtype = blueprint.weights, DTYPES[blueprint.dtype]
     if scratch:
         streamed = blueprint.streamed(progress)
         module, units_of = read_on_demand(
-            streamed, blueprint.loader, DTYPES[dtype], blueprint.device, scratch, **loading_options(blueprint.config)
+            streamed, blueprint.loader, dtype, blueprint.device, scratch, **loading_options(blueprint.config)
         )
         return blueprint.opened(module.eval(), units_of(blueprint.blocks(module)))
     options = loading_options(blueprint.config) | _placement(blueprint, spread)
     try:
-        module = read_network(weights, blueprint.loader, DTYPES[dtype], **options)
-        module = dequantised(module, blueprint.config, DTYPES[dtype]).eval()
+        module = read_network(weights, blueprint.loader, dtype, **options)
+        module = dequantised(module, blueprint.config, dtype).eval()
         if not spread:  # else each block is where its weights are; inputs and logits stay on the first GPU
             module.to(blueprint.device)
     except (ModelError, torch.OutOfMemoryError) as error:

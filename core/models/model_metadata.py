@@ -25,7 +25,7 @@ INDEX_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
-class Located:
+class ModelMetadata:
     """A model as far as it is known without fetching it or reading its weights."""
 
     where: str
@@ -52,14 +52,14 @@ def on_this_disk(reference: str) -> Weights | None:
 
 
 @contextmanager
-def located(reference: str) -> Iterator[Located]:
+def find_model(reference: str) -> Iterator[ModelMetadata]:
     """Finds a model; what was fetched to tell about it, a few small files, is gone at the end.
 
     Raises ModelError or ResourceError as `find_weights` does, without having downloaded weights.
     """
     weights = on_this_disk(reference)
     if weights:
-        yield _here(weights)
+        yield model_here(weights)
         return
     if reference.startswith(PACKAGE):
         yield _in_package(read_request(reference.removeprefix(PACKAGE)))
@@ -67,7 +67,7 @@ def located(reference: str) -> Iterator[Located]:
     with asked_of_hub(*hub_name(reference)) as model:
         is_told = not model.weights.gguf_file  # which holds the configuration itself
         told = "" if is_told else f"The configuration of {model.weights.name} is known after the download only."
-        yield Located(
+        yield ModelMetadata(
             "hub",
             model.weights if is_told else None,
             model.download_bytes,
@@ -79,15 +79,15 @@ def located(reference: str) -> Iterator[Located]:
         )
 
 
-def _here(weights: Weights) -> Located:
+def model_here(weights: Weights) -> ModelMetadata:
     check_files(weights)
     licence = weights.licence
     if licence is None and weights.gguf_file:
         licence = gguf_entries(weights.folder / weights.gguf_file).get("general.license")
-    return Located("here", unread(weights), 0, stored_dtype(weights), licence)
+    return ModelMetadata("here", unread(weights), 0, stored_dtype(weights), licence)
 
 
-def _in_package(asked: PackageRequest) -> Located:
+def _in_package(asked: PackageRequest) -> ModelMetadata:
     """What the package index says without a download: whether the package is there, in which version.
 
     `pip install --dry-run` would say more, and download the whole package for it where the index keeps no metadata
@@ -135,7 +135,7 @@ def _in_package(asked: PackageRequest) -> Located:
         raise ModelError(f"The package index has {asked.name} {', '.join(known[:5])}, not {asked.version}.")
     newest = asked.version or known[0]
     note = f"What pypi:{asked.name} {newest} holds is known after the download only: the index tells no more."
-    return Located(
+    return ModelMetadata(
         "package",
         None,
         asked.demo.n_bytes if asked.demo else None,

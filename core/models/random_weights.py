@@ -18,31 +18,22 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import ModelError, WorkdimError
-from core.models.model import DTYPES, OpenModel, is_out_of_memory, read_blueprint, too_large
+from core.models.model import DTYPES, Blueprint, OpenModel, is_out_of_memory, too_large
 from core.models.stacks import all_stacks
 from core.models.weight_streaming import Unit
-from core.models.weights import Weights
 
 _DRAWN = "_is_hf_initialized"
 """transformers' own mark of a tensor that its initialisers leave alone."""
 
 
-def open_random(
-    weights: Weights,
-    seed: int,
-    dtype: str = "float32",
-    device: str = "auto",
-    stack: str | None = None,
-    on_demand: bool = False,
-) -> OpenModel:
+def draw_network(blueprint: Blueprint, seed: int, on_demand: bool = False) -> OpenModel:
     """The control of a model: its configuration, tokenizer and row, none of its weights.
 
-    On demand, each block is drawn when the forward pass reaches it and dropped after. Raises what open_model raises.
+    On demand, each block is drawn when the forward pass reaches it and dropped after. Raises what `load_network` does.
     """
-    blueprint = read_blueprint(weights, dtype, device, stack)
     module = blueprint.on_meta()
-    units = _Lottery(module.eval(), seed, dtype, blueprint.device, weights.name).draw(on_demand)
-    return blueprint.opened(module, units)
+    lottery = _Lottery(module.eval(), seed, blueprint.dtype, blueprint.device, blueprint.weights.name)
+    return blueprint.opened(module, lottery.draw(on_demand))
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.analysis.shape import summarise
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.records import Profile, Progress, ProgressCallback, Protocol, RunConfig
+from core.records import Profile, Progress, ProgressCallback, RunConfig
+from core.registry.protocols import Protocol
 from core.runs.jobs import Job, JobStatus, fail, finish, held, remove, submit
 from core.runs.progress import Reporter, log, logged
 from core.runs.queue import turn
@@ -29,7 +30,10 @@ from core.warehouse.profiles import draws, find_same, read_profile
 from core.warehouse.warehouse import Warehouse
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-Expected = Callable[[RunConfig, Warehouse], Mapping[str, float]]
+if TYPE_CHECKING:  # torch: only where something is measured
+    from core.measure.setup import Setup
+
+Expected = Callable[[RunConfig, Warehouse, "Setup"], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback,
 def run(job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: Expected | None = None) -> Finished:
     """Bring a submitted job to its end, after those that wait before it. Raises what `measure` raises.
 
-    `expected` tells, once it is the job's turn, what each phase will take.
+    `expected` tells, once it is the job's turn and its model is here, what each phase will take.
 
     Control passes come first and are runs of their own, so that the verdict on the text can be judged with them and a
     measurement that is stopped finds them again. One that is in the warehouse already is not measured twice.
@@ -82,8 +86,7 @@ def run(job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: Ex
             with turn(job, warehouse, lambda before: report(Progress("queued", 0, before))):
                 report(Progress("load", 0, 1))
                 take_in_finished(job.folder, warehouse)
-                report.expect(_forecast(job, warehouse, expected) if expected else {})
-                finished = _run(job, warehouse, report)
+                finished = _run(job, warehouse, report, expected)
         except Exception as error:
             log(job, str(error))
             fail(job, error)
@@ -100,25 +103,29 @@ def run(job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: Ex
     return finished
 
 
-def _forecast(job: Job, warehouse: Warehouse, expected: Expected) -> Mapping[str, float]:
+def _forecast(job: Job, warehouse: Warehouse, expected: Expected, setup: Setup) -> Mapping[str, float]:
     """Nothing where it fails: a forecast is no reason not to measure."""
     try:
-        return expected(job.config, warehouse)
+        return expected(job.config, warehouse, setup)
     except Exception as error:
         log(job, f"The time that is left cannot be told: {type(error).__name__}: {error}")
         return {}
 
 
-def _run(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> Finished:
+def _run(job: Job, warehouse: Warehouse, report: Reporter, expected: Expected | None) -> Finished:
+    from core.measure.setup import open_setup
+
     if is_parcel(warehouse.parcels / job.job_id):  # finished by an earlier process
         return outcome(JobStatus(job, "finished", result={"run_id": job.job_id}), warehouse)
-    planned, first, same = look_up(job, warehouse)
+    setup = open_setup(job.config)
+    report.expect(_forecast(job, warehouse, expected, setup) if expected else {})
+    planned, first, same = look_up(job, warehouse, setup)
     if same:
         controls = [one.known for one in planned if one.known]
         return Finished(same.run.run_id, same, controls=tuple(controls), was_known=True)
-    controls, failed = _controls(job, warehouse, planned, progress)
+    controls, failed = _controls(job, warehouse, planned, setup, report)
     profile, waits = _measure_pass(
-        job, job.config, job.job_id, warehouse, progress, controls, tuple(failed), first=first
+        job, job.config, job.job_id, warehouse, setup, report, controls, tuple(failed), first=first
     )
     return Finished(job.job_id, profile, waits, tuple(controls), tuple(failed.values()))
 
@@ -141,7 +148,7 @@ def outcome(standing: JobStatus, warehouse: Warehouse) -> Finished:
 
 def parts_of(config: RunConfig) -> list[RunConfig]:
     """The measurements that one request stands for: a protocol may take further draws of the text, and other texts."""
-    from core.measure.protocol import find_protocol
+    from core.registry.protocols import find_protocol
 
     protocol = find_protocol(config.protocol)
     seeds = [replace(config, seed=seed) for seed in protocol.more_seeds if seed != config.seed]
@@ -151,7 +158,7 @@ def parts_of(config: RunConfig) -> list[RunConfig]:
 
 
 def _controls(
-    job: Job, warehouse: Warehouse, planned: list[Control], progress: ProgressCallback
+    job: Job, warehouse: Warehouse, planned: list[Control], setup: Setup, progress: ProgressCallback
 ) -> tuple[list[Profile], dict[str, str]]:
     """The control passes, those that are not known measured now; and why a pass could not be measured.
 
@@ -170,7 +177,7 @@ def _controls(
             )
             try:
                 profile, _ = _measure_pass(
-                    job, control, one.run_id, warehouse, _named(one.label, progress), parent_run_id=job.job_id
+                    job, control, one.run_id, warehouse, setup, _named(one.label, progress), parent_run_id=job.job_id
                 )
                 found.append(profile)
             except WarehouseError:
@@ -189,6 +196,7 @@ def _measure_pass(
     config: RunConfig,
     run_id: str,
     warehouse: Warehouse,
+    setup: Setup,
     progress: ProgressCallback,
     controls: Sequence[Profile] = (),
     failed: Sequence[str] = (),
@@ -201,7 +209,7 @@ def _measure_pass(
     """
     # Never inside the pass: hidden states of a user's text must not travel in a parcel.
     kept = job.kept(run_id)
-    profile = _measured(config, run_id, kept, progress)
+    profile = _measured(config, run_id, kept, progress, setup)
     profile = replace(profile, run=replace(profile.run, parent_run_id=parent_run_id, pilot_id=job.pilot_id))
     profile = _against_first_draw(profile, first)
     profile = replace(profile, summaries=summarise(profile, controls, failed))
@@ -215,13 +223,13 @@ def _measure_pass(
     return profile, ""
 
 
-def _measured(config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback) -> Profile:
+def _measured(config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback, setup: Setup) -> Profile:
     """Raises ResourceError where memory runs out at a place that knows no way round: the next model may still fit."""
     from core.measure.profile import measure_profile
     from core.models.model import is_out_of_memory  # torch: only where something is measured
 
     try:
-        return measure_profile(config, run_id, scratch, progress)
+        return measure_profile(config, run_id, scratch, progress, setup)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -258,24 +266,18 @@ class Control:
     """None where the warehouse does not have it."""
 
 
-def look_up(job: Job, warehouse: Warehouse) -> tuple[list[Control], Profile | None, Profile | None]:
+def look_up(job: Job, warehouse: Warehouse, setup: Setup) -> tuple[list[Control], Profile | None, Profile | None]:
     """All that the warehouse has for this measurement.
 
     Its control passes; the first run on another draw of the text; and this very run, where it shall not be measured
-    again. Raises EstimateError for further estimators that cannot be asked for.
+    again.
 
     Asked before the first pass: a warehouse that is locked between two passes must not end hours of measuring. Listed
     are the passes of the protocol, and whatever else the warehouse has.
     """
     from core.forecast.existing_runs import control_passes
-    from core.geometry.costs import require_further
-    from core.measure.identity import identify
-    from core.measure.protocol import find_protocol
 
-    config = job.config
-    protocol = find_protocol(config.protocol)
-    require_further(config.estimators, protocol.name, protocol.clouds)
-    identity = identify(config)
+    config, protocol, identity = job.config, setup.protocol, setup.identity
     same = asdict(identity)
     planned = [
         Control(

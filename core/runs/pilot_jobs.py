@@ -58,7 +58,7 @@ def run_pilot(pilot: Pilot, warehouse: Warehouse, engine: Engine, told: Told) ->
 
 
 def _requests(pilot: Pilot) -> list[RunConfig]:
-    from core.measure.identity import with_tokenizer
+    from core.measure.setup import with_tokenizer
 
     asked = list(dict.fromkeys(model.asked for model in pilot.models))
     return all_parts(pilot, with_tokenizer(asked) if len(asked) > 1 else asked)

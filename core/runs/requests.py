@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from core.measure.protocol import PROTOCOLS
 from core.models.packages import DEMO_WHEELS
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import BUILT_IN
 
 DTYPES = ("float32", "bfloat16", "float16")

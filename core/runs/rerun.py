@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.measure.protocol import PROTOCOLS
 from core.models.sources import local_weights
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import open_corpus
 
 

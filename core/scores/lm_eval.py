@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from core.registry.names import NOT_STATED
 from core.scores.cells import Remarks, cut, is_blank, label, optional_label, std_error
 from core.scores.cells import whole as whole_number
 from core.scores.model_results import higher_is_better, is_metric, origin_of, refuse_no_metric, score_value, unit_of
 from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.scores.score_input import ScoreInput, Twice, section
 from core.scores.score_rows import Origin, gathered, left_out, propose
-from core.tables import NOT_STATED, ScoreRow
+from core.tables import ScoreRow
 
 FORMAT = "lm_eval"
 SUITE = "lm_eval"

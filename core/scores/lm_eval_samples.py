@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from core.errors import InputError
+from core.registry.names import NOT_STATED
 from core.scores.cells import Remarks, Skip, cut, json_number, label
 from core.scores.model_results import repository_of
 from core.scores.parsed_score import Remark, ScoreFile
 from core.scores.score_input import BENCHMARK, ScoreInput, Unnamed, parse
-from core.tables import NOT_STATED, ScoreSampleRow
+from core.tables import ScoreSampleRow
 
 FORMAT = "lm_eval_samples"
 MAX_LINE = 16 * 2**20

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.errors import InputError
+from core.registry.names import NOT_STATED
 from core.scores.cells import (
     Cell,
     Remarks,
@@ -26,7 +27,7 @@ from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.scores.score_input import ScoreInput
 from core.scores.score_rows import Origin, dtype_named, gathered, model_named, propose
 from core.scores.table import Table, left_out_line
-from core.tables import NOT_STATED, ScoreRow
+from core.tables import ScoreRow
 
 FORMAT = "csv"
 COLUMNS: dict[str, str] = {

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from core.errors import InputError
+from core.registry.names import NOT_STATED
 from core.scores.cells import Cell, Remarks, Skip, cut, label, optional_label
 from core.scores.parsed_score import ParsedScore, Remark
 from core.scores.score_input import ScoreInput
-from core.tables import NOT_STATED, ScoreRow
+from core.tables import ScoreRow
 
 _LOCAL = re.compile(r"[/~.\\]|[A-Za-z]:[\\/]|file:")
 

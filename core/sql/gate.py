@@ -96,13 +96,11 @@ def _refuse_the_engines_own(connection: duckdb.DuckDBPyConnection, statement: du
         if statement.type == duckdb.StatementType.SELECT:
             raise QueryError(_one_line(tree["error_message"]))
         raise QueryError("EXPLAIN takes one SELECT here: the warehouse is only read.")
-    settings, functions, views = (
-        {row[0] for row in connection.execute(names).fetchall()} - TABLE_FUNCTIONS
-        for names in (_SETTINGS, _FUNCTIONS, _VIEWS)
-    )
+    settings, views = (_names_of(connection, names) for names in (_SETTINGS, _VIEWS))
+    functions = refused_functions(connection)
     for kind, name in _names(tree):
         plain = name.strip('"').lower()
-        if kind == "function_name" and plain in functions | _OF_THE_ENGINE:
+        if kind == "function_name" and plain in functions:
             raise QueryError(
                 f"The function {plain} is refused: a query sees the tables of the warehouse and no files, folders, "
                 "networks or settings."
@@ -111,6 +109,15 @@ def _refuse_the_engines_own(connection: duckdb.DuckDBPyConnection, statement: du
             raise QueryError(f"The view {plain} is refused: a query sees the tables of the warehouse and no settings.")
         if kind == "setting" and plain in settings:
             raise QueryError(f"SHOW {plain} is refused: a query sees the tables of the warehouse and no settings.")
+
+
+def refused_functions(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """The functions of this engine that a typed statement may not call."""
+    return _names_of(connection, _FUNCTIONS) | _OF_THE_ENGINE
+
+
+def _names_of(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
+    return {name for (name,) in connection.execute(query).fetchall()} - TABLE_FUNCTIONS
 
 
 _SETTINGS = "SELECT name FROM duckdb_settings()"

@@ -11,7 +11,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,12 +27,16 @@ from core.sql.copy import has_copy
 from core.warehouse.warehouse import Warehouse
 
 MEMORY_MB = 512
+MOST_AT_ONCE = 2
+"""Queries of one app, of all its readers together: each takes a core and up to MEMORY_MB."""
 MAX_CHARACTERS = 100_000
 MAX_ROWS = 1_000_000
 MAX_SECONDS = 600.0
 # Room for the start of the process and the copy of the file, beyond the query's own time.
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.01
+_at_work: list[subprocess.Popen] = []
+_starting = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class SqlResult:
 
 @dataclass(frozen=True)
 class Running:
-    """A query under way in its own process. Somebody has to ask for its `result` or to `cancel` it."""
+    """A query under way in its own process, which ends with it: when its session is gone, nobody waits for the rows."""
 
     sql: str
     process: subprocess.Popen
@@ -54,6 +60,9 @@ class Running:
     timeout: float
     """Seconds after which no answer is awaited any more."""
     started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self.process.kill)
 
     def is_done(self) -> bool:
         return self.process.poll() is not None or self.elapsed() > self.timeout
@@ -108,7 +117,12 @@ def start(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 
         "memory_mb": MEMORY_MB,
         "wait": warehouse.wait,
     }
-    with _as_file(json.dumps(request).encode()) as asked:
+    with _as_file(json.dumps(request).encode()) as asked, _starting:
+        _at_work[:] = [process for process in _at_work if process.poll() is None]
+        if len(_at_work) >= MOST_AT_ONCE:
+            raise QueryError(
+                f"{MOST_AT_ONCE} queries are at work already. Try again when one is done, or cancel one of them."
+            )
         answer = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `cancel`, and so by `result`)
         process = subprocess.Popen(
             [sys.executable, "-m", "core.sql.worker"],
@@ -118,6 +132,7 @@ def start(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 
             env=_environment(),
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
+        _at_work.append(process)
     return Running(sql, process, answer, seconds + warehouse.wait + _START_SECONDS)
 
 

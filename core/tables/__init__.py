@@ -22,11 +22,10 @@ from core.tables.measured import (
     TokenResultRow,
 )
 from core.tables.planned import PilotRow, PilotRunRow, PlanOutcomeRow, PlanRow, SavedQueryRow
-from core.tables.scored import NOT_STATED, SCORE_KEYS, ModelAliasRow, ScoreFileRow, ScoreRow, ScoreSampleRow
+from core.tables.scored import SCORE_KEYS, ModelAliasRow, ScoreFileRow, ScoreRow, ScoreSampleRow
 
 __all__ = [
     "LONG_TABLES",
-    "NOT_STATED",
     "SCORE_KEYS",
     "TABLES",
     "BoundColumn",

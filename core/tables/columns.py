@@ -74,19 +74,6 @@ class Residue:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What is said of a field of a record that runs store as JSON: a request, a protocol."""
-
-    screen: str
-    """Name on screen: the English message."""
-    section: str = ""
-    """Section of the record of a run, where it is not the usual one of such fields."""
-    unit: str = ""
-    changes_values: bool = True
-    """Whether another setting gives other values, so that runs must share it to be compared."""
-
-
-@dataclass(frozen=True)
 class BoundColumn:
     """A column in its table: the declaration together with what the field says."""
 
@@ -226,12 +213,6 @@ def frame(rows: Iterable[Any], row_class: type) -> pl.DataFrame:
     table = pl.DataFrame(values, schema={column.name: column.dtype for column in bound}, orient="row")
     numbers = [column.name for column in bound if column.is_optional and column.dtype == pl.Float64]
     return table.with_columns(pl.col(numbers).fill_nan(None))
-
-
-@cache
-def settings(record_class: type) -> dict[str, Setting]:
-    """Field -> what is declared of it, of a record that runs store as JSON."""
-    return {f.name: typing.get_args(f.type)[1] for f in fields(record_class)}
 
 
 def _bound(f: Any) -> BoundColumn:

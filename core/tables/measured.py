@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
+from core.registry.names import keys
 from core.tables.columns import Column, Residue
 
 
 def _(message: str) -> str:
     """Marks a message for the catalogues; it is translated when a reader's language is known."""
     return message
+
+
+def _listed(kind: str) -> str:
+    """What a column of this kind may hold, so that a new estimator or check stands in the comment by itself."""
+    return ", ".join(keys(kind))
 
 
 _RUN_ID = "The run (runs.run_id)."
@@ -243,12 +249,7 @@ class LayerEstimateRow:
     stack: Annotated[str, Column(_STACK, values="stack", key=True)]
     cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
     estimator: Annotated[
-        str,
-        Column(
-            "d2, d2_all_pairs, d2_typed, local_d2, gride, two_nn, two_nn_censored, two_nn_linear, mle, correlation_integral, participation_ratio, effective_rank, stable_rank, or one of scikit-dimension's.",
-            values="estimator",
-            key=True,
-        ),
+        str, Column(f"{_listed('estimator')}, or one of scikit-dimension's.", values="estimator", key=True)
     ]
     n1: Annotated[
         int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
@@ -260,12 +261,7 @@ class LayerEstimateRow:
         ),
     ]
     transform: Annotated[
-        str,
-        Column(
-            "What was done to the points first: centred, abtt3, zscore, gaussian_surrogate.",
-            values="transform",
-            key=True,
-        ),
+        str, Column(f"What was done to the points first: {_listed('transform')}.", values="transform", key=True)
     ]
     mean_distance: Annotated[float | None, Column("The scale: mean distance of the outer neighbour.", storage="FLOAT")]
     value: Annotated[
@@ -297,18 +293,15 @@ class LayerCorrelatorRow:
     cloud: Annotated[
         str,
         Column(
-            "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token, per_prompt; unmasked = all tokens before masking.",
+            "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token, per_prompt; unmasked = "
+            "all tokens before masking.",
             values="cloud",
             key=True,
         ),
     ]
     correlator: Annotated[
         str,
-        Column(
-            "E1, mean_cosine, C2, cosine_kurtosis or nonlinearity_ratio_8; of unmasked tokens large_norm_tokens, large_norm_ratio or large_norm_at_start.",
-            values="correlator",
-            key=True,
-        ),
+        Column(f"{_listed('correlator')}; the last three are of tokens before masking.", values="correlator", key=True),
     ]
     value: Annotated[float | None, Column("The correlation, or what the correlator's name says.", storage="FLOAT")]
     std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
@@ -318,14 +311,7 @@ class LayerCorrelatorRow:
 @dataclass(frozen=True)
 class LayerPairRow:
     run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    measure: Annotated[
-        str,
-        Column(
-            "autocorrelation, autocorrelation_raw, displacement, displacement_exponent, neighbour_overlap, information_imbalance or cka.",
-            values="pair",
-            key=True,
-        ),
-    ]
+    measure: Annotated[str, Column(f"{_listed('pair')}.", values="pair", key=True)]
     cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
     k: Annotated[int | None, Column("Number of neighbours, where the measure has one.", key=True, storage="INTEGER")]
     layer_a: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
@@ -355,14 +341,7 @@ class LayerReplicateRow:
 class LayerDistributionRow:
     run_id: Annotated[str, Column(_RUN_ID, key=True)]
     layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
-    quantity: Annotated[
-        str,
-        Column(
-            "What is counted: local_d2, distance_to_mean, neighbours_kept, displacement or cosine.",
-            values="quantity",
-            key=True,
-        ),
-    ]
+    quantity: Annotated[str, Column(f"What is counted: {_listed('quantity')}.", values="quantity", key=True)]
     bin_lower: Annotated[float, Column("Lower edge of the bin.", key=True)]
     bin_upper: Annotated[float, Column("Upper edge of the bin.")]
     count: Annotated[int, Column("Tokens in the bin.", storage="INTEGER")]
@@ -383,14 +362,7 @@ class TokenResultRow:
 @dataclass(frozen=True)
 class RunCheckRow:
     run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    check_name: Annotated[
-        str,
-        Column(
-            "norm_dropped_share, duplicates, unknown_token_share, tokens_per_character, token_types, sequence_invariance, sequence_invariance_all_pairs, sequence_share, n_invariance, second_draw, vocabulary_shift, d2_abtt3 or words_lost_share.",
-            values="check",
-            key=True,
-        ),
-    ]
+    check_name: Annotated[str, Column(f"{_listed('check')}.", values="check", key=True)]
     layer: Annotated[int | None, Column("Layer that was checked; NULL for the whole run.", key=True, is_layer=True)]
     value: Annotated[float | None, Column("What was found.")]
     threshold: Annotated[float | None, Column("What it was held against.")]

@@ -11,9 +11,6 @@ _UTC = "UTC."
 SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
 """What two scores must share to be compared: metrics and numbers of shots are never mixed."""
 
-NOT_STATED = "not stated"
-"""Stands for a metric, filter, suite, unit or licence that the source does not name."""
-
 
 @dataclass(frozen=True)
 class ScoreRow:

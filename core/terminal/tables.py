@@ -13,6 +13,7 @@ from tqdm import tqdm
 from core import wording
 from core.records import Profile, Progress
 from core.terminal import run_summary
+from core.terminal.output import one_line, progress_stream
 from core.terminal.run_rows import of_frames, of_profile
 from core.terminal.run_summary import interval
 from core.wording.labels import marked
@@ -44,7 +45,8 @@ class ProgressBar:
             size = shutil.get_terminal_size((100, 24))  # some terminals say 0, and get no bar from tqdm then
             self._bar = tqdm(
                 total=step.total,
-                desc=f"{self._name}: {wording.phase_name(step.phase, 'en')}",
+                file=progress_stream(),
+                desc=f"{one_line(self._name)}: {wording.phase_name(step.phase, 'en')}",
                 leave=False,
                 mininterval=0.3,
                 disable=None,
@@ -162,6 +164,7 @@ def _minutes(seconds: float) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """Lines of a plain table, its columns aligned."""
+    rows = [[one_line(str(cell)) for cell in row] for row in rows]
     widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
     lines = ("  ".join(str(c).ljust(width) for c, width in zip(row, widths, strict=True)) for row in [head, *rows])
     return [line.rstrip() for line in lines]
@@ -183,12 +186,12 @@ def run_details(
     """
     told = of_frames(run, checks, estimates, correlators, summaries)
     against = [of_frames(control, checks, estimates, correlators, summaries) for control in controls]
-    lines = run_summary.summary(told, against)
+    lines = [one_line(line) for line in run_summary.summary(told, against)]
     for section in sections(record or run, "en"):
         lines += ["", section.title]
         width = max(len(field.label) for field in section.fields)
         lines += [f"  {field.label.ljust(width)}  {_indented(field.text, width + 4)}" for field in section.fields]
-    lines += ["", "checks", *(f"  {run_summary.check_line(row)}" for row in told.checks)]
+    lines += ["", "checks", *(one_line(f"  {run_summary.check_line(row)}") for row in told.checks)]
     lines += ["", "estimated dimension (d2, one token per type), 95 % intervals"]
     primary = estimates.filter(run_id=run["run_id"], estimator="d2", cloud="one_per_type", transform="centred")
     for row in primary.sort("layer", "state", descending=[False, True]).iter_rows(named=True):

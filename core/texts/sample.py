@@ -13,7 +13,7 @@ import numpy as np
 
 from core.errors import CorpusError, InputError
 from core.geometry.resampling import contiguous_blocks
-from core.records import Protocol
+from core.registry.protocols import Protocol
 from core.texts.chats import chat_word_span, cut_documents, encode_chat, read_template, template_hash
 from core.texts.corpora import Corpus
 from core.texts.words import Encoded, WordSet, choose_words, encode_text, place_words, special_tokens, word_span

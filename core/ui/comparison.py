@@ -213,7 +213,7 @@ def cautions(group: RankingGroup) -> list[str]:
     _ = language.translator()
     if len(group.dtypes) == 1:
         return []
-    return [_("The runs differ in number format: {formats}.").format(formats=_(", ").join(group.dtypes))]
+    return [_("The runs differ in number format: {formats}.").format(formats=escape(_(", ").join(group.dtypes)))]
 
 
 Benchmark = dict[str, Any]

@@ -12,6 +12,7 @@ from core import wording
 from core.analysis import ranking
 from core.store.annotation import OWN_TAGS
 from core.ui import language, reads, run_search, url_state
+from core.ui.markdown import escape
 from core.wording.labels import run_labels
 
 T = TypeVar("T")
@@ -25,7 +26,13 @@ def choose(label: str, options: Sequence[T], name: str, default: T, show: Callab
     """One of a few options, all of them in sight."""
     url_state.settle_one(name, options, default)
     value = st.segmented_control(
-        label, options, key=url_state.key(name), format_func=show, selection_mode="single", required=True, **more
+        label,
+        options,
+        key=url_state.key(name),
+        format_func=lambda option: escape(show(option)),  # its labels are Markdown, those of a list are not
+        selection_mode="single",
+        required=True,
+        **more,
     )
     url_state.publish(name, value)
     return value

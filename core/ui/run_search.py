@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from core.ui import language, url_state
+from core.ui.markdown import escape
 
 OFFERED = 200
 """Runs that a list offers: more are slower to draw than to look for, and nobody reads them."""
@@ -57,4 +58,4 @@ def _tell(found: int, total: int, words: str) -> None:
         line = _("{found} of {total} runs are listed.")
     else:
         return
-    st.caption(line.format(n=OFFERED, found=f"{found:,}", total=f"{total:,}", words=words.strip()))
+    st.caption(line.format(n=OFFERED, found=f"{found:,}", total=f"{total:,}", words=escape(words.strip())))

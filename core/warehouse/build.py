@@ -103,7 +103,7 @@ def _build(path: Path, beside: Path, wait: float, report: Report, progress: Prog
             connection.execute(f"USE {_NEW}.main")
         taken += _catch_up(connection, folder, begun, report)
         for one in restores:
-            _add_tables(connection, one.tables, report)
+            _add_tables(connection, one, report)
         if old is not None:
             # What people wrote since a backup is not in it: the restore keeps it in a folder of its own.
             _take_over(connection, folder, old_name, not restores, told.append)
@@ -164,12 +164,16 @@ def _take_over(connection: Connection, folder: Folder, old: str, with_people: bo
         _take_over_runs(connection, folder, old, report)
         for kind in people.KINDS if with_people else ():
             _take_over_people(connection, folder, old, kind, report)
-    there = {*schema.user_relations(connection)[0]}
+    own_tables, own_views = schema.user_relations(connection)
+    there = {*own_tables, *own_views}
     tables, views = schema.user_relations(connection, old)
-    for table in set(tables) - there:
+    for table in sorted(set(tables) - there):
         with _reported(f"The table {table}", report):
-            connection.execute(f'CREATE TABLE "{_doubled(table)}" AS SELECT * FROM {_main(old)}."{_doubled(table)}"')
+            name = schema.quoted(table)
+            connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {_main(old)}.{name}")
     for view, statement in views.items():
+        if view in there:
+            continue
         with _reported(f"The view {view}", report):
             connection.execute(statement)
 
@@ -240,13 +244,14 @@ def _columns_of(connection: Connection, catalog: str) -> dict[str, set[str]]:
     return found
 
 
-def _add_tables(connection: Connection, tables: dict[str, Path], report: Report) -> None:
-    """Tables that a user had added to the file that a backup was made of."""
-    there, _ = schema.user_relations(connection)
-    for table, file in tables.items():
-        if table not in there and table not in TABLES:
-            with _reported(f"The table {table} of the backup", report):
-                connection.execute(f'CREATE TABLE "{_doubled(table)}" AS FROM read_parquet(?)', [str(file)])
+def _add_tables(connection: Connection, backup: restore.Pending, report: Report) -> None:
+    """What a user had added to the file that a backup was made of."""
+    for table, file in backup.tables.items():
+        with _reported(f"The table {table} of the backup", report):
+            connection.execute(f"CREATE TABLE {schema.quoted(table)} AS FROM read_parquet(?)", [str(file)])
+    for view, statement in backup.views.items():
+        with _reported(f"The view {view} of the backup", report):
+            connection.execute(statement)
 
 
 @contextlib.contextmanager
@@ -342,15 +347,11 @@ def _remove(path: Path) -> None:
 
 def _main(catalog: str) -> str:
     """The schema of an attached file in which all tables lie, as SQL names it."""
-    return f'"{_doubled(catalog)}".main'
+    return f"{schema.quoted(catalog)}.main"
 
 
 def _quoted(text: str) -> str:
     return text.replace("'", "''")
-
-
-def _doubled(name: str) -> str:
-    return name.replace('"', '""')
 
 
 def _first_line(error: BaseException) -> str:

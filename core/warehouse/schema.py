@@ -149,8 +149,13 @@ def user_relations(connection: Connection, catalog: str | None = None) -> tuple[
     return sorted(set(named) - own), {name: sql for name, sql in sorted(views.items()) if name not in own}
 
 
+def quoted(name: str) -> str:
+    """A name as SQL takes it, whatever letters it has."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _counts(warehouse: Readable, names: list[str]) -> dict[str, int]:
-    parts = " UNION ALL ".join(f"SELECT '{name}' AS name, count(*) AS n FROM \"{name}\"" for name in names)
+    parts = " UNION ALL ".join(f"SELECT '{name.replace(chr(39), chr(39) * 2)}' AS name, count(*) AS n FROM {quoted(name)}" for name in names)
     return dict(warehouse.read(parts).rows()) if names else {}
 
 

@@ -11,7 +11,8 @@ import polars as pl
 
 from core import paths
 from core.errors import WarehouseError
-from core.tables import NOT_STATED, ScoreRow, columns
+from core.registry.names import NOT_STATED
+from core.tables import ScoreRow, columns
 from core.warehouse.connection import insert
 
 REFERENCE = paths.REFERENCE / "benchmarks.parquet"

@@ -12,7 +12,7 @@ from typing import Any
 from core.locale import translator
 from core.wording.meanings import check_meaning, qualifier_meaning
 from core.wording.names import control_name, estimator_name, estimator_symbol, name
-from core.wording.numbers import number, rounded, size_range, with_interval
+from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
 from core.wording.published_scores import benchmark_name, no_score, score_remarks, score_text, stated, variant
 from core.wording.verdicts import (
     limits_of,
@@ -31,6 +31,7 @@ __all__ = [
     "control_name",
     "estimator_name",
     "estimator_symbol",
+    "interval_of",
     "limits_of",
     "name",
     "no_score",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
@@ -81,6 +83,11 @@ def run_labels(runs: pl.DataFrame, language: str) -> dict[str, str]:
     }
 
 
+def is_vetoed(run: Mapping[str, Any]) -> bool:
+    """Whether a check vetoes the run's numbers."""
+    return run["worst_check"] == "veto"
+
+
 def marked(name: str, is_vetoed: bool) -> str:
     return f"{name} {VETO_MARK}" if is_vetoed else name
 
@@ -91,6 +98,16 @@ def shortened(name: str, longest: int = LONGEST) -> str:
         return name
     tail = (longest - 1) // 2
     return f"{name[: longest - 1 - tail]}…{name[-tail:]}"
+
+
+def band_text(run: Mapping[str, Any], language: str) -> str:
+    """`4–7 of 30`: the working band, never without its model's depth."""
+    _ = translator(language)
+    first, last = run["working_layer_first"], run["working_layer_last"]
+    if first is None or last is None:
+        return "–"
+    band = str(first) if first == last else f"{first}–{last}"
+    return _("{band} of {layers}").format(band=band, layers=run["n_layers"])
 
 
 def _value(column: str, value: object, language: str) -> str:

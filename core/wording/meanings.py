@@ -3,61 +3,13 @@
 from __future__ import annotations
 
 from core.locale import translator
+from core.registry.checks import CHECKS
 
 
 def _(message: str) -> str:
     """Marks a message for the catalogues."""
     return message
 
-
-CHECKS: dict[str, str] = {
-    "norm_dropped_share": _(
-        "Tokens with huge norms would pull every mean; where many are left out, the rest is no fair sample: "
-        "read other text, or look at the tokens under Large-norm tokens."
-    ),
-    "duplicates": _(
-        "Equal points have distance zero and spoil neighbour ratios: look for repeated text, or for a model that "
-        "gives several tokens one state."
-    ),
-    "unknown_token_share": _(
-        "Unknown tokens share one vector whatever they stand for: choose a text in a script that the tokenizer knows."
-    ),
-    "tokens_per_character": _(
-        "A tokenizer that falls back to bytes measures bytes, not words: choose a text in a language of the model."
-    ),
-    "token_types": _(
-        "d2 rises with the number of token types: compare only runs with nearly the same number, or read more text."
-    ),
-    "sequence_invariance": _(
-        "A dimension that follows the number of windows tells of that number: read more windows (protocol standard) "
-        "before using the value."
-    ),
-    "sequence_invariance_all_pairs": _(
-        "The same with pairs inside a window counted, which a model with random weights cannot pass: read more windows."
-    ),
-    "sequence_share": _(
-        "Where most variance lies between windows, tokens tell their window rather than themselves: "
-        "read more and shorter windows."
-    ),
-    "n_invariance": _(
-        "A value that moves when half of the points are left out belongs to that number of points only: read more text."
-    ),
-    "second_draw": _(
-        "A working dimension that moves when other windows of the same text are drawn belongs to its draw: "
-        "read more text, and state the values of all draws."
-    ),
-    "vocabulary_shift": _(
-        "For information: how much a broader vocabulary changes the value, "
-        "and so why only runs of equal N are compared."
-    ),
-    "d2_abtt3": _(
-        "For information: a contraction that vanishes with the three leading components rests on few directions."
-    ),
-    "words_lost_share": _(
-        "Words that a model could not use are missing from the comparison across tokenizers: "
-        "read shorter windows, or leave that comparison out."
-    ),
-}
 
 QUALIFIERS: dict[str, str] = {
     "check_vetoed": _(
@@ -134,14 +86,9 @@ QUALIFIERS: dict[str, str] = {
 
 def check_meaning(check: str, language: str) -> str:
     """Empty for a check that nobody has explained yet."""
-    return _told(CHECKS, check, language)
+    return translator(language)(CHECKS[check].meaning) if check in CHECKS else ""
 
 
 def qualifier_meaning(qualifier: str, language: str) -> str:
     """Empty for a qualifier that nobody has explained yet."""
-    return _told(QUALIFIERS, qualifier, language)
-
-
-def _told(meanings: dict[str, str], key: str, language: str) -> str:
-    message = meanings.get(key)
-    return translator(language)(message) if message else ""
+    return translator(language)(QUALIFIERS[qualifier]) if qualifier in QUALIFIERS else ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from core.locale import translator
 
@@ -29,6 +31,13 @@ def with_interval(value: float | None, lower: float | None, upper: float | None)
     if value is None or lower is None or upper is None:
         return number(value)
     return f"{number(value)} [{number(lower)}, {number(upper)}]"
+
+
+def interval_of(row: Mapping[str, Any], column: str, absent: str = "–") -> str:
+    """A column of a summary with its 95 percent interval, or what to say where there is no value."""
+    if row[column] is None:
+        return absent
+    return with_interval(row[column], row.get(f"{column}_lower"), row.get(f"{column}_upper"))
 
 
 def size_range(n_points: tuple[int, int]) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 from core import wording
 from core.analysis.differences import Comparability, differences, flat, of_substance
 from core.locale import translator
-from core.records import Protocol, RunConfig
+from core.records import RunConfig
+from core.registry.protocols import Protocol
+from core.registry.settings import settings
 from core.tables import TABLES
-from core.tables.columns import settings
 
 
 def _(message: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.locale import translator
-from core.tables import NOT_STATED
+from core.registry.names import NOT_STATED
 from core.wording.numbers import number
 
 

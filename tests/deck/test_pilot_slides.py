@@ -8,7 +8,9 @@ from io import BytesIO
 import pytest
 from pptx import Presentation
 
-from core.deck.build import deck, outline
+from core.deck.build import deck
+from core.deck.build import titles as planned_titles
+from core.deck.deck_data import deck_data
 from core.pilots.registration import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, Registered
 from core.wording.pilot_sentences import Evidence, caution, evidence, missing_models, shown_first
 from tests import frames
@@ -36,18 +38,9 @@ def registered(pilot: Pilot) -> Registered:
 
 
 def opened(pilot: Pilot, *models: Model, language: str = "en", scores=()):
-    chosen = models or (BIG, SMALL)
-    file = deck(
-        frames.runs(*chosen),
-        frames.estimates(*chosen),
-        frames.correlators(*chosen),
-        frames.checks(),
-        frames.scores(*scores),
-        language,
-        date(2026, 11, 26),
-        pilot=registered(pilot),
-    )
-    return Presentation(BytesIO(file))
+    of_runs = frames.of_runs(*(models or (BIG, SMALL)), scored=scores)
+    data = deck_data(of_runs, language, registered(pilot), date(2026, 11, 26))
+    return Presentation(BytesIO(deck(data)))
 
 
 def told(presentation) -> dict[str, str]:
@@ -71,8 +64,7 @@ def test_the_second_slide_tells_what_was_fixed_beforehand():
 
 
 def test_a_deck_without_a_pilot_tells_of_none():
-    models = (BIG, SMALL)
-    made = outline(frames.runs(*models), frames.estimates(*models), frames.checks(), frames.scores(), "en")
+    made = planned_titles(deck_data(frames.of_runs(BIG, SMALL), "en"))
     assert not [title for title in made if "Pilot" in title]
 
 
@@ -120,9 +112,9 @@ def test_the_last_slide_opens_with_what_the_class_forbids(use_class, language):
 
 
 def test_every_page_of_open_questions_opens_with_it(monkeypatch):
-    from core.deck.slides import dimensions
+    from core.deck.slides import open_questions
 
-    monkeypatch.setattr(dimensions, "BODY_HEIGHT", 1.8)
+    monkeypatch.setattr(open_questions, "BODY_HEIGHT", 1.8)
     presentation = opened(replace(PILOT, use_class="safety_critical"))
     pages = [slide for slide in presentation.slides if "cannot decide" in slide.shapes.title.text_frame.text]
     assert len(pages) > 2

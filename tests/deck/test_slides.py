@@ -12,7 +12,9 @@ from pptx.oxml.ns import qn
 from pptx.util import Inches
 
 from core import wording
-from core.deck.build import deck, outline
+from core.deck.build import deck
+from core.deck.build import titles as planned_titles
+from core.deck.deck_data import deck_data
 from core.deck.text_and_tables import Column, Heading, lines_needed, pages, row_height, text_height
 from core.deck.theme import PALETTE, STATEMENT_BOX
 from core.errors import InputError
@@ -42,18 +44,9 @@ SIX = [
 ]
 
 
-def opened(*models, language="en", scores=(), runs=None):
-    chosen = frames.runs(*models) if runs is None else runs
-    file = deck(
-        chosen,
-        frames.estimates(*models),
-        frames.correlators(*models),
-        frames.checks(),
-        frames.scores(*scores),
-        language,
-        date(2026, 11, 25),
-    )
-    return Presentation(BytesIO(file))
+def opened(*models, language="en", scores=(), **frames_of):
+    data = deck_data(frames.of_runs(*models, scored=scores, **frames_of), language, made_on=date(2026, 11, 25))
+    return Presentation(BytesIO(deck(data)))
 
 
 def texts(slide) -> str:
@@ -272,9 +265,9 @@ def test_control_characters_in_names_stop_no_deck(language):
     assert any("badname" in title for title in titles(presentation))
 
 
-def test_the_outline_is_the_decks():
+def test_titles_are_known_before_the_deck_is_drawn():
     models = [*SIX, ENCODER]
-    told = outline(frames.runs(*models), frames.estimates(*models), frames.checks(), frames.scores(), "en")
+    told = planned_titles(deck_data(frames.of_runs(*models), "en"))
     assert told == titles(opened(*models))
 
 
@@ -561,17 +554,7 @@ def test_a_vetoed_number_is_in_no_span_of_a_title():
 
 def test_models_with_different_tokenizers_stand_in_a_group_of_words():
     models = [Model("a"), Model("b", tokenizer_hash="tok2")]
-    file = deck(
-        frames.runs(*models),
-        frames.estimates(*models),
-        frames.correlators(*models),
-        frames.checks(),
-        frames.scores(),
-        "en",
-        date(2026, 11, 25),
-        summaries=frames.summaries(*models),
-    )
-    rows = rows_of(Presentation(BytesIO(file)))
+    rows = rows_of(opened(*models, with_words=True))
     (start,) = [number for number, row in enumerate(rows) if row[0].startswith("Across tokenizers")]
     assert "N=760" in rows[start][0]
     assert [row[1].split()[0] for row in rows[start + 1 : start + 3]] == ["117", "117"]

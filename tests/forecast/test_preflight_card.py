@@ -142,7 +142,7 @@ def test_weights_that_do_not_fit_are_streamed(tmp_path, warehouse):
 def test_random_weights_that_do_not_fit_are_refused_where_read_ones_do(tmp_path, warehouse):
     folder = save_tiny_model(tmp_path / "deep", num_hidden_layers=60)
     blueprint = read_blueprint(find_weights(str(folder)), "float32", "cpu", None)
-    shape = blueprint.shape(blueprint.on_meta())
+    shape = blueprint.shape
     least = shape.largest_unit + waiting_bytes(shape, 32, 128) + batch_bytes(shape, 1, 128)
     budget = speed_of("float32", torch.device("cpu")).base_memory + least
     text, all_ = (estimate(asked(folder, memory_budget=budget, controls=c), warehouse) for c in (False, True))

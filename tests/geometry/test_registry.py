@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from core.errors import EstimateError
-from core.geometry.costs import COSTS, cost, require_further
 from core.geometry.dimensions import ESTIMATORS
 from core.geometry.external import FITTERS
+from core.registry.estimators import ESTIMATORS as RECORDS
+from core.registry.estimators import find_estimator, require_on_request
 
 PROMISED = {
     "d2",
@@ -45,15 +46,15 @@ def cloud(n: int = 300, n_dims: int = 6) -> torch.Tensor:
 
 def test_every_promised_estimator_is_there_and_every_one_has_a_cost():
     assert PROMISED | set(FITTERS) == set(ESTIMATORS)
-    assert set(COSTS) == set(ESTIMATORS)
-    assert cost("skdim_DANCo") > 10 * cost("two_nn") > 0
+    assert set(RECORDS) == set(ESTIMATORS)
+    assert RECORDS["skdim_DANCo"].cost > 10 * RECORDS["two_nn"].cost > 0
 
 
 def test_an_unknown_name_is_answered_with_the_near_ones():
     with pytest.raises(EstimateError, match=r"Unknown estimator 'two_n'\. Did you mean two_nn"):
         ESTIMATORS["two_n"]
     with pytest.raises(EstimateError, match="Unknown estimator 'grid'"):
-        cost("grid")
+        find_estimator("grid")
     assert "two_n" not in ESTIMATORS and ESTIMATORS.get("two_n") is None
 
 
@@ -144,12 +145,12 @@ def test_listing_estimators_does_not_load_scikit_dimension():
 
 
 def test_what_every_run_measures_cannot_be_asked_for_again():
-    require_further(["skdim_lPCA"], "quick", ("one_per_type",))
+    require_on_request(["skdim_lPCA"], "quick", ("one_per_type",))
     for name in ("d2", "d2_typed", "mle", "local_d2"):
         with pytest.raises(EstimateError, match=f"{name} is measured in every run.*skdim_MLE"):
-            require_further([name], "quick", ("one_per_type",))
+            require_on_request([name], "quick", ("one_per_type",))
     with pytest.raises(EstimateError, match="last-token does not have"):
-        require_further(["skdim_lPCA"], "last-token", ("last_token",))
+        require_on_request(["skdim_lPCA"], "last-token", ("last_token",))
 
 
 def test_one_sequence_gives_a_value_without_an_error():

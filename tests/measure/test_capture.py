@@ -9,9 +9,9 @@ import torch
 from core.errors import ModelError, ResourceError
 from core.measure import capture
 from core.measure.mask import mask_tokens
-from core.measure.protocol import PROTOCOLS
 from core.models.model import OpenModel, open_model
 from core.models.sources import find_weights
+from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import open_corpus
 from core.texts.sample import draw_sample
 from tests.tiny import save_tiny_model

@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import InputError
 from core.geometry.dimensions import ESTIMATORS
-from core.measure.protocol import CONTROLS, PROTOCOLS, find_protocol
+from core.registry.protocols import CONTROLS, PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
 
 

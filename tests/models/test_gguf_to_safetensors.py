@@ -11,8 +11,8 @@ from safetensors import safe_open
 from core.errors import ModelError, ResourceError
 from core.measure import capture
 from core.models import gguf_to_safetensors
-from core.models.model import open_model
-from core.models.random_weights import open_random
+from core.models.model import open_model, read_blueprint
+from core.models.random_weights import draw_network
 from core.models.sources import find_weights
 from tests.gguf_files import save_tiny_gguf
 
@@ -123,7 +123,7 @@ def test_an_architecture_that_can_only_be_read_whole_is_said(cache, tmp_path, mo
 
 def test_the_random_control_needs_no_conversion(cache, tmp_path):
     path = save_tiny_gguf(tmp_path / "tiny.gguf")
-    control = open_random(find_weights(str(path)), 0, device="cpu", on_demand=True)
+    control = draw_network(read_blueprint(find_weights(str(path)), "float32", "cpu", None), 0, on_demand=True)
     assert control.units and not cache.exists()
     assert np.isfinite(states_of(control, tmp_path)[0]).all()
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from core.errors import ResourceError
-from core.measure.profile import _open
-from core.measure.protocol import PROTOCOLS
+from core.measure.profile import open_network
+from core.measure.setup import open_setup
 from core.models import memory
 from core.models.memory import (
     SAFE_SHARE,
@@ -78,12 +78,12 @@ def test_weights_beyond_one_gpu_are_spread_over_all_before_they_are_streamed():
 def test_weights_are_spread_only_where_whole_blocks_can_be_laid_so(tmp_path):
     folder = save_tiny_model(tmp_path / "deep", num_hidden_layers=60)
     blueprint = read_blueprint(find_weights(str(folder)), "float32", "cpu", None)
-    shape = blueprint.shape(blueprint.on_meta())
+    shape = blueprint.shape
     of_pass = batch_bytes(shape, 1, 128)
     for share, spread in ((0.51, False), (0.95, True)):
         room = int(share * shape.weights) + of_pass
         assert plan_memory(shape, 1, 128, room, "It", [room]).spread
-        plan = blueprint.plan_of(shape, 1, 128, room, [room])
+        plan = blueprint.plan_within(room, 1, 128, [room])
         assert (bool(plan.spread), plan.on_demand) == (spread, not spread)
 
 
@@ -107,7 +107,7 @@ def test_a_shape_counts_the_network(tiny_llama):
 )
 def test_a_shape_counts_what_is_there_beside_the_products(tmp_path, family, heads, token_bytes, chunk):
     blueprint = read_blueprint(find_weights(str(save_tiny_model(tmp_path, family))), "float32", "cpu", None)
-    shape = blueprint.shape(blueprint.on_meta())
+    shape = blueprint.shape
     assert (shape.heads, shape.scan) == (heads, Scan(token_bytes, chunk))
 
 
@@ -136,16 +136,17 @@ def test_a_measurement_takes_weights_on_demand_where_memory_is_short(monkeypatch
     needed = read_blueprint(find_weights(str(folder)), "float32", "cpu", None).plan(32, 128, None).n_bytes
     for room, on_demand in ((1.01 * needed, False), (0.45 * needed, True)):
         monkeypatch.setattr(memory, "free_memory", lambda device, room=room: int(room / SAFE_SHARE))
-        assert bool(_open(config, PROTOCOLS["quick"], tmp_path, lambda step: None).units) == on_demand
+        assert bool(open_network(config, open_setup(config), tmp_path, lambda step: None).units) == on_demand
         assert ("weights are taken block by block" in caplog.text) == on_demand
 
 
 def test_a_gguf_file_that_does_not_fit_is_read_from_what_was_made_of_it(monkeypatch, tmp_path):
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path / "cache"))
     path = save_tiny_gguf(tmp_path / "tiny.gguf")
-    monkeypatch.setattr("core.measure.profile.read_blueprint", lambda *asked: Short(**vars(read_blueprint(*asked))))
-    steps = []
-    model = _open(RunConfig(str(path), device="cpu"), PROTOCOLS["quick"], tmp_path, steps.append)
+    config, steps = RunConfig(str(path), device="cpu"), []
+    setup = open_setup(config)
+    setup = replace(setup, blueprint=Short(**vars(setup.blueprint)))
+    model = open_network(config, setup, tmp_path, steps.append)
     assert model.units and model.row.weight_format == "gguf" and {step.phase for step in steps} == {"convert"}
 
 

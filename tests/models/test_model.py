@@ -15,7 +15,7 @@ from core.errors import InputError, ModelError, ResourceError
 from core.models import loading
 from core.models import model as models
 from core.models.model import _placement, open_model, read_blueprint
-from core.models.random_weights import open_random
+from core.models.random_weights import draw_network
 from core.models.sources import find_weights
 from core.models.weights import hash_files
 from tests.tiny import save_tiny_model
@@ -130,7 +130,7 @@ def test_a_broken_index_is_damaged(folder):
 
 def test_a_tokenizer_of_another_model_is_found_out(folder, tmp_path):
     from core.measure.capture import capture
-    from core.measure.protocol import PROTOCOLS
+    from core.registry.protocols import PROTOCOLS
     from core.texts.corpora import open_corpus
     from core.texts.sample import draw_sample
     from tests.tiny import train_tokenizer
@@ -226,7 +226,9 @@ def changed_hash(folder, **changes):
     path.write_text(json.dumps(json.loads(original) | changes), encoding="utf-8")
     loading._stored_config.cache_clear()  # a process reads the configuration of the same weights once
     try:
-        return open_random(find_weights(str(folder)), 0, device="cpu", on_demand=True).row.configuration_hash
+        return draw_network(
+            read_blueprint(find_weights(str(folder)), "float32", "cpu", None), 0, on_demand=True
+        ).row.configuration_hash
     finally:
         path.write_text(original, encoding="utf-8")
         loading._stored_config.cache_clear()

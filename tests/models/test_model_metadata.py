@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import ModelError, ResourceError
 from core.models import model_metadata as module
-from core.models.model_metadata import located
+from core.models.model_metadata import find_model
 from core.models.packages import DEMO_WHEELS
 from core.models.sources import find_weights
 
@@ -32,7 +32,7 @@ def pip(monkeypatch, tmp_path):
 
 
 def place_of(reference):
-    with located(reference) as place:
+    with find_model(reference) as place:
         return place
 
 

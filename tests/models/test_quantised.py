@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import ModelError, ResourceError
 from core.models.model import open_model, read_blueprint
-from core.models.random_weights import open_random
+from core.models.random_weights import draw_network
 from core.models.sources import find_weights
 from tests.tiny import save_tiny_model
 
@@ -59,7 +59,7 @@ def test_plan_and_number_of_parameters_are_those_of_plain_weights(fp8, tmp_path)
     assert plans[0] == plans[1]
     assert rows[0].parameters == rows[1].parameters and rows[0].configuration_hash == rows[1].configuration_hash
     assert [row.weight_format for row in rows] == ["safetensors, fp8 dequantised", "safetensors"]
-    assert open_random(find_weights(str(fp8[0])), 0, device="cpu").row == rows[0]
+    assert draw_network(read_blueprint(find_weights(str(fp8[0])), "float32", "cpu", None), 0).row == rows[0]
 
 
 def test_fp8_on_demand_gives_the_states_of_fp8_in_memory(fp8, tmp_path):

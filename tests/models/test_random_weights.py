@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import InputError, ModelError, ResourceError
 from core.measure import capture
-from core.models.model import open_model
-from core.models.random_weights import _Lottery, open_random
+from core.models.model import open_model, read_blueprint
+from core.models.random_weights import _Lottery, draw_network
 from core.models.sources import find_weights
 from tests.tiny import ENCODER_DECODERS, SIZES, save_tiny_model
 
@@ -28,8 +28,8 @@ def found(folder):
     return find_weights(str(folder))
 
 
-def drawn(folder, seed=0, **options):
-    return open_random(found(folder), seed, device="cpu", **options)
+def drawn(folder, seed=0, dtype="float32", stack=None, **options):
+    return draw_network(read_blueprint(found(folder), dtype, "cpu", stack), seed, **options)
 
 
 def tensors(module) -> dict[str, torch.Tensor]:
@@ -194,11 +194,11 @@ def test_the_weights_are_never_read(tmp_path, monkeypatch):
 
 
 def test_a_random_model_knows_nothing(tiny_llama, tmp_path):
-    from core.measure.protocol import PROTOCOLS
+    from core.registry.protocols import PROTOCOLS
     from core.texts.corpora import open_corpus
     from core.texts.sample import draw_sample
 
-    control = open_random(found(tiny_llama), 0, device="cpu")
+    control = draw_network(read_blueprint(found(tiny_llama), "float32", "cpu", None), 0)
     sample = draw_sample(open_corpus("english-business"), control.tokenizer, PROTOCOLS["quick"], seed=0)
     bits = capture.capture(control, sample, tmp_path, lambda step: None).bits_per_byte
     n_targets = sample.ids.shape[0] * (sample.ids.shape[1] - 1)

@@ -40,7 +40,7 @@ def button(app: AppTest, label: str):
 
 def typed(app: AppTest, sql: str) -> AppTest:
     app.text_area[0].set_value(sql)
-    return button(app, "Run the query").click().run()
+    return app.button[0].click().run()  # "Run the query", in the reader's language
 
 
 def rows(app: AppTest):
@@ -54,12 +54,24 @@ def captions(app: AppTest) -> str:
 
 def test_a_link_shows_rows_a_picture_and_files(warehouse: Warehouse):
     app = opened(sql=f"SELECT layer, value FROM layer_estimates WHERE run_id = '{RUN_IDS[0]}' AND estimator = 'd2'")
+    button(app, "Run the query").click().run()
     assert not app.exception and not app.error
     assert list(rows(app).columns) == ["layer", "value"]
     assert "Rows: " in captions(app)
     (picture,) = [json.loads(one.proto.spec) for one in app.get("plotly_chart")]
     assert picture["layout"]["xaxis"]["title"]["text"] == "layer"
     assert [one.proto.label for one in app.get("download_button")] == ["CSV", "CSV for Excel", "Parquet"]
+
+
+def test_a_link_runs_nothing_before_a_click(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
+    started: list[str] = []
+    monkeypatch.setattr(execution, "start", lambda request: started.append(request.sql))
+    app = opened(sql="SELECT sleep_ms(60000)")
+    assert app.text_area[0].value == "SELECT sleep_ms(60000)" and "came with a link" in captions(app)
+    app.run()
+    assert started == []
+    button(app, "Run the query").click().run()
+    assert started == ["SELECT sleep_ms(60000)"]
 
 
 def test_an_example_is_run_when_it_is_chosen_and_has_a_short_address(warehouse: Warehouse):
@@ -70,6 +82,7 @@ def test_an_example_is_run_when_it_is_chosen_and_has_a_short_address(warehouse: 
     assert "made-up-big" in rows(app)["name"].to_list()
     assert app.query_params["example"] == "working_dimensions" and "sql" not in app.query_params
     again = opened(example="working_dimensions", lang="ja")
+    again.button[0].click().run()
     assert rows(again).shape == rows(app).shape
 
 
@@ -99,7 +112,7 @@ def test_a_query_is_saved_opened_by_its_name_replaced_when_asked_and_deleted(war
     app.button(key="query save").click().run()
     assert saved.find(warehouse, "mine").sql == "SELECT 2 AS two"
 
-    app = opened(saved="mine")
+    app = button(opened(saved="mine"), "Run the query").click().run()
     assert rows(app)["two"].to_list() == [2]
     app.button(key="query delete").click().run()
     assert saved.all_saved(warehouse) == []
@@ -192,7 +205,7 @@ def test_a_warehouse_without_runs_can_be_asked_for_its_scores(tmp_path: Path, mo
 
 
 def test_an_answer_without_rows_says_so_in_the_readers_language(warehouse: Warehouse):
-    app = opened(sql="SELECT run_id AS _a_ FROM runs WHERE false", lang="ja")
+    app = typed(opened(lang="ja"), "SELECT run_id AS _a_ FROM runs WHERE false")
     assert len(app.dataframe) == 1 and "\\_a\\_" in app.info[0].value  # the schema alone
     assert "No row" not in app.info[0].value
     assert len(app.get("download_button")) == 3

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 from core.commands.main import main
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.ray import cluster, engine, worker
 

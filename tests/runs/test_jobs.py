@@ -17,9 +17,9 @@ import pytest
 from core.errors import InputError, ResourceError
 from core.measure import checkpoint
 from core.measure.profile import measure_profile
-from core.measure.protocol import PROTOCOLS
 from core.models import loading
 from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
 from core.runs import processes as local
 from core.runs.execution import measure, run
 from core.runs.jobs import all_jobs, find_job, stand, submit, write_json

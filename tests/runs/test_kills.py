@@ -24,7 +24,7 @@ import os, random, signal, sys, time
 from dataclasses import replace
 from pathlib import Path
 import torch
-import core.measure.profile, core.measure.identity
+import core.measure.profile, core.measure.setup
 from core.measure.protocol import PROTOCOLS
 from core.runs.jobs import read_job
 from core.runs.execution import run

@@ -87,7 +87,7 @@ def test_run_again_it_measures_what_is_missing_only(measured):
 def test_jobs_that_a_pilot_has_not_come_to_wait_while_it_is_at_work(measured, warehouse, monkeypatch):
     """And are interrupted, not lost, where it is gone."""
     monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
-    monkeypatch.setattr("core.measure.protocol.PROTOCOLS", {"small": SMALL})
+    monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
     pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
     seen = []
@@ -105,7 +105,7 @@ def test_jobs_that_a_pilot_has_not_come_to_wait_while_it_is_at_work(measured, wa
 
 def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, warehouse, monkeypatch):
     """What it had not come to is its own, and waits for nobody."""
-    monkeypatch.setattr("core.measure.protocol.PROTOCOLS", {"small": SMALL})
+    monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
     pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
 
@@ -127,7 +127,7 @@ def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, war
 
 
 def test_what_a_pilot_has_not_come_to_can_be_cancelled(measured, warehouse, monkeypatch):
-    monkeypatch.setattr("core.measure.protocol.PROTOCOLS", {"small": SMALL})
+    monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
     pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
 
@@ -140,7 +140,7 @@ def test_what_a_pilot_has_not_come_to_can_be_cancelled(measured, warehouse, monk
 
 
 def test_a_locked_warehouse_does_not_end_a_pilot(measured, warehouse, monkeypatch):
-    monkeypatch.setattr("core.measure.protocol.PROTOCOLS", {"small": SMALL})
+    monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
     pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
 

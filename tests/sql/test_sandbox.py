@@ -6,7 +6,7 @@ import time
 import polars as pl
 import pytest
 
-from core.errors import WarehouseError
+from core.errors import QueryError, WarehouseError
 from core.sql import sandbox, worker
 from core.warehouse import ingest
 from core.warehouse.warehouse import Warehouse
@@ -28,6 +28,16 @@ def test_a_select_gives_typed_rows(filled):
     assert result.frame.height == stored >= 12
     assert not result.truncated
     assert 0 < result.seconds < 10
+
+
+def test_two_queries_run_at_a_time_and_end_with_those_who_asked(filled):
+    slow = [sandbox.start(filled, "SELECT sleep_ms(60000)", seconds=60) for _ in range(sandbox.MOST_AT_ONCE)]
+    with pytest.raises(QueryError, match="at work already"):
+        sandbox.start(filled, "SELECT 1")
+    process = slow.pop().process  # as a session that ends takes its query along
+    process.wait(timeout=10)
+    assert sandbox.query(filled, "SELECT 1 AS one").frame["one"].to_list() == [1]
+    slow.pop().cancel()
 
 
 def test_an_empty_result_keeps_its_columns(filled):
@@ -125,7 +135,7 @@ def test_a_long_query_does_not_hold_up_a_writer(filled, python):
 import sys
 from pathlib import Path
 from core.errors import QueryError
-from core.warehouse import sandbox
+from core.sql import sandbox
 from core.warehouse.warehouse import Warehouse
 try:
     sandbox.query(Warehouse(Path(sys.argv[1])), "SELECT sleep_ms(60000)", seconds=5)

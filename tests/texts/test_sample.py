@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.errors import CorpusError
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.texts import sample
 from core.texts.corpora import open_corpus
 from tests.tiny import train_tokenizer

@@ -9,7 +9,7 @@ import pytest
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.texts import words
 from core.texts.corpora import DATA, open_corpus
 from core.texts.sample import TokenSample, draw_sample, merge_pieces, reserve

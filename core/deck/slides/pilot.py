@@ -2,76 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC
+from functools import partial
 
 import polars as pl
-from pptx.presentation import Presentation as Deck
 
 from core import wording
-from core.deck.deck_data import Material
-from core.deck.text_and_tables import Column, Row, add_table, pages
-from core.deck.theme import BODY_HEIGHT, BODY_TOP, CONTENT, MARGIN, TEXT_WIDTH, add_notes, add_slide
+from core.deck.deck_data import DeckData
+from core.deck.text_and_tables import Column, Row, add_table, numbered_titles, pages
+from core.deck.theme import BODY_HEIGHT, TEXT_WIDTH, PlannedSlide
 from core.locale import translator
 from core.pilots.registration import Pilot, Registered
 from core.wording import pilot_sentences
 from core.wording.labels import shortened
 
+POSITION = 20
 SIZES = (14, 13, 12, 11)
 """Letter sizes: the largest that keeps the pilot on one slide, but never a smaller one."""
 MOST_NAMES = 8
 """Models named in one cell; the others are counted."""
 
 
-def add_pilot(slides: Deck, material: Material) -> None:
+def slides(data: DeckData) -> Iterator[PlannedSlide]:
     """None where the deck is not of a pilot."""
-    if material.pilot is None:
+    if data.pilot is None:
         return
-    _ = translator(material.language)
+    _ = translator(data.language)
     columns = [Column(_("Pilot"), 2.9), Column(_("As it was registered"), TEXT_WIDTH - 2.9)]
-    rows = _rows(material, material.pilot)
+    rows = _rows(data, data.pilot)
     points = next((size for size in SIZES if len(pages(rows, columns, size, BODY_HEIGHT)) == 1), SIZES[-1])
+    title = _("Pilot “{name}”: what is to be decided, and by which benchmark").format(
+        name=shortened(data.pilot.pilot.name, 40)
+    )
+    alternative = _("Table of what the pilot fixed before measuring, and of what is known of its benchmark.")
+    notes = [_("Table pilots, pilot {pilot_id}.").format(pilot_id=data.pilot.pilot_id)]
     filled = pages(rows, columns, points, BODY_HEIGHT)
-    for number, page in enumerate(filled, start=1):
-        title = _("Pilot “{name}”: what is to be decided, and by which benchmark").format(
-            name=shortened(material.pilot.pilot.name, 40)
-        )
-        title = title if len(filled) == 1 else f"{title} ({number}/{len(filled)})"
-        slide = add_slide(slides, CONTENT, title, material.footer)
-        alternative = _("Table of what the pilot fixed before measuring, and of what is known of its benchmark.")
-        add_table(slide, columns, page, (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT), points, alternative)
-        add_notes(slide, [_("Table pilots, pilot {pilot_id}.").format(pilot_id=material.pilot.pilot_id)])
+    for numbered, page in zip(numbered_titles(title, len(filled)), filled, strict=True):
+        draw = partial(add_table, columns=columns, rows=page, points=points, alternative=alternative)
+        yield PlannedSlide(numbered, data.footer, draw, notes)
 
 
-def _rows(material: Material, registered: Registered) -> list[Row]:
-    language, pilot = material.language, registered.pilot
+def _rows(data: DeckData, registered: Registered) -> list[Row]:
+    language, pilot = data.language, registered.pilot
     _ = translator(language)
     rows = [
         (_("Question"), pilot.question),
-        (_("Use class"), _use_class(material, pilot)),
-        (_("Models"), _models(material, pilot)),
+        (_("Use class"), _use_class(data, pilot)),
+        (_("Models"), _models(data, pilot)),
         (_("Texts, protocol"), _asked(pilot, language)),
         (_("Primary benchmark"), pilot_sentences.benchmark_line(pilot.benchmark, language)),
         (_("Expected"), pilot.benchmark.expectation),
-        (_("Written down on"), _dates(material, registered)),
-        (_("Scores of the benchmark"), _evidence(material, pilot)),
+        (_("Written down on"), _dates(data, registered)),
+        (_("Scores of the benchmark"), _evidence(data, pilot)),
     ]
     if pilot.task:
         rows.append((_("Own task: {task}").format(task=pilot.task.name), _own_scores(pilot, language)))
     return list(rows)
 
 
-def _use_class(material: Material, pilot: Pilot) -> str:
-    _ = translator(material.language)
-    name = pilot_sentences.use_class_name(pilot.use_class, material.language)
-    meaning = pilot_sentences.use_class_meaning(pilot.use_class, material.language)
+def _use_class(data: DeckData, pilot: Pilot) -> str:
+    _ = translator(data.language)
+    name = pilot_sentences.use_class_name(pilot.use_class, data.language)
+    meaning = pilot_sentences.use_class_meaning(pilot.use_class, data.language)
     told = _("{name}: {relation}").format(name=name, relation=meaning)
     rule = _("A dimension never supports a recommendation by itself.") if pilot.is_cautious else ""
-    return wording.sentences((told, rule), material.language)
+    return wording.sentences((told, rule), data.language)
 
 
-def _models(material: Material, pilot: Pilot) -> str:
-    _ = translator(material.language)
-    missing = pilot_sentences.missing_models(pilot, material.texts)
+def _models(data: DeckData, pilot: Pilot) -> str:
+    _ = translator(data.language)
+    missing = pilot_sentences.missing_models(pilot, data.texts)
     total = len(pilot.models)
     if not missing:
         return _("{count}, all of them in this deck").format(count=total)
@@ -90,19 +91,19 @@ def _asked(pilot: Pilot, language: str) -> str:
     )
 
 
-def _dates(material: Material, registered: Registered) -> str:
+def _dates(data: DeckData, registered: Registered) -> str:
     """The author's day beside the warehouse's own, and how many runs are older than that."""
-    _ = translator(material.language)
-    texts = material.texts
+    _ = translator(data.language)
+    texts = data.texts
     earlier = texts.filter(pl.col("started_at").dt.replace_time_zone(None) < registered.at).height
     told = _("{frozen}; registered in this warehouse on {registered}; runs measured before that: {count} of {total}")
     day = registered.at.replace(tzinfo=UTC).astimezone().date()  # the author's day is one of his own place
     return told.format(frozen=registered.pilot.benchmark.frozen, registered=day, count=earlier, total=texts.height)
 
 
-def _evidence(material: Material, pilot: Pilot) -> str:
-    _ = translator(material.language)
-    scored = material.scored.filter(pl.col("pass") == "text")
+def _evidence(data: DeckData, pilot: Pilot) -> str:
+    _ = translator(data.language)
+    scored = data.scored.filter(pl.col("pass") == "text")
     known = pilot_sentences.evidence(scored, pilot.benchmark)
     if not known.total:
         return _("None for these models: nothing in this deck tests the expectation.")

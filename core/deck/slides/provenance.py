@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from functools import partial
 
 import polars as pl
-from pptx.presentation import Presentation as Deck
+from pptx.slide import Slide
 
 from core import wording
-from core.deck.deck_data import Material
-from core.deck.text_and_tables import Column, Heading, Row, add_table, add_text, fitting_size, pages, text_height
-from core.deck.theme import BODY_HEIGHT, BODY_TOP, CONTENT, MARGIN, TEXT_WIDTH, Box, add_notes, add_slide
+from core.deck.deck_data import DeckData
+from core.deck.text_and_tables import (
+    Column,
+    Heading,
+    Row,
+    add_table,
+    add_text,
+    fitting_size,
+    numbered_titles,
+    pages,
+    table_height,
+    text_height,
+)
+from core.deck.theme import BODY_HEIGHT, BODY_TOP, MARGIN, TEXT_WIDTH, Box, PlannedSlide
 from core.locale import translator
 from core.wording.labels import shortened
 
+POSITION = 60
 POINTS = 11
 TEXT_SIZES = (14, 13, 12, 11, 10.5)
 """Letter sizes of the text below the table: the largest that fits."""
@@ -24,58 +38,51 @@ COMMIT = re.compile(r"@([0-9a-f]{12})[0-9a-f]{28}$")
 LIBRARIES = ("torch", "transformers", "numpy")
 
 
-def add_provenance(slides: Deck, material: Material) -> None:
-    """Runs above; below them text and programs on the left, definitions on the right."""
-    _ = translator(material.language)
-    columns, rows = _columns(material.language), _rows(material)
-    first, *further = _split(rows, columns)
-    slide = add_slide(slides, CONTENT, _("Method and provenance"), material.footer)
+def slides(data: DeckData) -> Iterator[PlannedSlide]:
+    """Runs above; below them text and programs on the left, definitions on the right; then what did not fit."""
+    _ = translator(data.language)
+    columns, rows, notes = _columns(data.language), _rows(data), _notes(data)
     alternative = _("Table of the runs with model revision, sample size, seed, number format and date.")
-    height = add_table(slide, columns, first, (MARGIN, BODY_TOP, TEXT_WIDTH, TABLE_HEIGHT), POINTS, alternative)
-    top = BODY_TOP + height + 0.15
+    first = pages(rows, columns, POINTS, TABLE_HEIGHT)[0]
+    top = BODY_TOP + table_height(first, columns, POINTS) + 0.15
     room = BODY_TOP + BODY_HEIGHT - top
     half = TEXT_WIDTH / 2 - 0.15
     left, right = (MARGIN, top, half, room), (MARGIN + half + 0.3, top, half, room)
-    texts = _texts(material)
-    n_texts = _fitting_texts(material, texts, left)
-    origin, definitions = _origin(material, texts, n_texts), _definitions(material)
+    texts = _texts(data)
+    n_texts = _fitting_texts(data, texts, left)
+    origin, definitions = _origin(data, texts, n_texts), _definitions(data)
     points = min(fitting_size(origin, left, TEXT_SIZES), fitting_size(definitions, right, TEXT_SIZES))
-    add_text(slide, left, origin, points)
-    add_text(slide, right, definitions, points)
-    add_notes(slide, _notes(material))
+
+    def draw(slide: Slide) -> None:
+        add_table(slide, columns, first, POINTS, alternative)
+        add_text(slide, left, origin, points)
+        add_text(slide, right, definitions, points)
+
+    yield PlannedSlide(_("Method and provenance"), data.footer, draw, notes)
+    further = pages(rest, columns, POINTS, BODY_HEIGHT) if (rest := rows[len(first) :]) else []
     for number, page in enumerate(further, start=2):
         title = _("Method and provenance: further runs ({number}/{total})")
-        footer = material.footer_of([row[2] for row in page if not isinstance(row, Heading)])
-        slide = add_slide(slides, CONTENT, title.format(number=number, total=len(further) + 1), footer)
-        add_table(slide, columns, page, (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT), POINTS, alternative)
-        add_notes(slide, _notes(material))
-    _add_further_texts(slides, material, texts[n_texts:])
+        yield PlannedSlide(
+            title.format(number=number, total=len(further) + 1),
+            data.footer_of([row[2] for row in page if not isinstance(row, Heading)]),
+            partial(add_table, columns=columns, rows=page, points=POINTS, alternative=alternative),
+            notes,
+        )
+    text_columns = [Column(_("Text and protocol"), TEXT_WIDTH)]
+    left_over: list[Row] = [(text,) for text in texts[n_texts:]]
+    filled = pages(left_over, text_columns, POINTS, BODY_HEIGHT) if left_over else []
+    titles = numbered_titles(_("Method and provenance: further texts"), len(filled))
+    of_texts = _("Table of the texts that the runs have read.")
+    for title, page in zip(titles, filled, strict=True):
+        fill = partial(add_table, columns=text_columns, rows=page, points=POINTS, alternative=of_texts)
+        yield PlannedSlide(title, data.footer, fill, notes)
 
 
-def _add_further_texts(slides: Deck, material: Material, texts: list[str]) -> None:
-    _ = translator(material.language)
-    columns = [Column(_("Text and protocol"), TEXT_WIDTH)]
-    filled = pages([(text,) for text in texts], columns, POINTS, BODY_HEIGHT) if texts else []
-    for number, page in enumerate(filled, start=1):
-        title = _("Method and provenance: further texts")
-        numbered = title if len(filled) == 1 else f"{title} ({number}/{len(filled)})"
-        slide = add_slide(slides, CONTENT, numbered, material.footer)
-        box = (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT)
-        add_table(slide, columns, page, box, POINTS, _("Table of the texts that the runs have read."))
-        add_notes(slide, _notes(material))
-
-
-def _fitting_texts(material: Material, texts: list[str], box: Box) -> int:
+def _fitting_texts(data: DeckData, texts: list[str], box: Box) -> int:
     """How many texts the first slide can list; the others go on a slide of their own."""
     counts = range(len(texts), 0, -1)
-    origins = ((count, _origin(material, texts, count)) for count in counts)
+    origins = ((count, _origin(data, texts, count)) for count in counts)
     return next((count for count, lines in origins if text_height(lines, box[2], TEXT_SIZES[-1]) <= box[3]), 1)
-
-
-def _split(rows: list[Row], columns: list[Column]) -> list[list[Row]]:
-    first = pages(rows, columns, POINTS, TABLE_HEIGHT)[0]
-    rest = rows[len(first) :]
-    return [first, *(pages(rest, columns, POINTS, BODY_HEIGHT) if rest else [])]
 
 
 def _columns(language: str) -> list[Column]:
@@ -92,31 +99,31 @@ def _columns(language: str) -> list[Column]:
     ]
 
 
-def _rows(material: Material) -> list[Row]:
+def _rows(data: DeckData) -> list[Row]:
     return [
         (
             shortened(COMMIT.sub(r"@\1", run["model_id"]), 64),
             shortened(run["corpus_name"], 40),
             run["run_id"],
-            wording.pass_name(run["pass"], material.language),
+            wording.pass_name(run["pass"], data.language),
             "–" if run["n_points"] is None else f"{run['n_points']:,}",
             str(run["seed"]),
             f"{run['dtype']}, {run['device']}",
             run["started_at"].date().isoformat(),
         )
-        for run in material.runs.iter_rows(named=True)
+        for run in data.runs.iter_rows(named=True)
     ]
 
 
-def _texts(material: Material) -> list[str]:
+def _texts(data: DeckData) -> list[str]:
     """One line per text and protocol."""
-    _ = translator(material.language)
-    runs, lines = material.runs, []
+    _ = translator(data.language)
+    runs, lines = data.runs, []
     for run in runs.unique(["corpus_id", "protocol_hash"], maintain_order=True).iter_rows(named=True):
         same = runs.filter(corpus_id=run["corpus_id"], protocol_hash=run["protocol_hash"])
         lines.append(
             _("Text {text}; protocol {protocol}, hash {hash}: {windows} windows, {tokens} tokens.").format(
-                text=wording.text_name(run["corpus_id"], run, material.language),
+                text=wording.text_name(run["corpus_id"], run, data.language),
                 protocol=run["protocol"],
                 hash=run["protocol_hash"],
                 windows=run["n_sequences"],
@@ -126,14 +133,14 @@ def _texts(material: Material) -> list[str]:
     return lines
 
 
-def _origin(material: Material, texts: list[str], n_texts: int) -> list[str]:
+def _origin(data: DeckData, texts: list[str], n_texts: int) -> list[str]:
     """The first texts, and the programs."""
-    _ = translator(material.language)
-    runs = material.runs
+    _ = translator(data.language)
+    runs = data.runs
     lines = [_("# Text, protocol, programs"), *texts[:n_texts]]
     if n_texts < len(texts):
         lines.append(_("Further texts, on a slide that follows: {count}.").format(count=len(texts) - n_texts))
-    lines.append(_controls(material))
+    lines.append(_controls(data))
     lines.append(
         _("Workdim {code}; {libraries}.").format(code=_joined(runs["code_version"]), libraries=_versions(runs))
     )
@@ -144,27 +151,27 @@ def _origin(material: Material, texts: list[str], n_texts: int) -> list[str]:
     return lines
 
 
-def _controls(material: Material) -> str:
+def _controls(data: DeckData) -> str:
     """Which control passes stand among the runs, and how many of each."""
-    _ = translator(material.language)
-    counted = material.runs.filter(pl.col("pass") != "text").group_by("pass").len().sort("pass").rows()
+    _ = translator(data.language)
+    counted = data.runs.filter(pl.col("pass") != "text").group_by("pass").len().sort("pass").rows()
     if not counted:
         return _("No control runs (random weights, shuffled text) among these runs.")
     told = [
-        _("{name} (runs: {count})").format(name=wording.pass_name(name, material.language), count=count)
+        _("{name} (runs: {count})").format(name=wording.pass_name(name, data.language), count=count)
         for name, count in counted
     ]
     return _("Controls on the same text by the same protocol: {controls}.").format(controls=_(", ").join(told))
 
 
-def _definitions(material: Material) -> list[str]:
-    language = material.language
+def _definitions(data: DeckData) -> list[str]:
+    language = data.language
     _ = translator(language)
     controls = _(
         "Random weights: the same architecture before any training. "
         "Shuffled text: the tokens of each window in random order."
     )
-    has_controls = material.runs.filter(pl.col("pass") != "text").height > 0
+    has_controls = data.runs.filter(pl.col("pass") != "text").height > 0
     return [
         _("# What the words mean"),
         wording.own_definition(language),
@@ -183,10 +190,10 @@ def _definitions(material: Material) -> list[str]:
     ]
 
 
-def _notes(material: Material) -> list[str]:
-    _ = translator(material.language)
+def _notes(data: DeckData) -> list[str]:
+    _ = translator(data.language)
     lines = [_("Everything here: tables runs, models and corpora of the warehouse.")]
-    for run in material.runs.iter_rows(named=True):
+    for run in data.runs.iter_rows(named=True):
         lines.append(
             f"{run['name']}: {run['model_id']}, {run['run_id']}, {run['corpus_id']}, {run['library_versions']}"
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import streamlit as st
 
 from core.errors import InputError, unknown_name
@@ -11,6 +9,8 @@ from core.sql.examples import EXAMPLES
 from core.sql.sandbox import MAX_CHARACTERS
 from core.ui import language, reads
 from core.ui.markdown import escape
+from core.ui.query import execution
+from core.ui.query.execution import Request
 from core.warehouse import saved
 from core.warehouse.saved import find
 from core.wording.example_titles import example_title
@@ -21,20 +21,13 @@ TIME_LIMITS = (10, 60, 300)
 _TEXT = "query text"
 _KEPT = "query kept"
 _ASKED = "query asked"
+_LINKED = "query of a link"
 _PUBLISHED = "query published"
 _PARAMETERS = ("saved", "example", "sql")
 _MONOSPACED = "<style>.st-key-statement textarea {font-family: 'Source Code Pro', monospace; font-size: 0.9rem}</style>"
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A statement that somebody wants run now."""
-
-    sql: str
-    seconds: float
-
-
-def ask() -> Asked | None:
+def ask() -> Request | None:
     """The editor with what it can be filled from; None where nothing new is asked for."""
     _ = language.translator()
     _take_link()
@@ -64,12 +57,14 @@ def ask() -> Asked | None:
                 label_visibility="collapsed",
             )
     st.session_state[_KEPT] = sql
+    if st.session_state.get(_LINKED) == sql and not is_run:
+        st.caption(_("This query came with a link. Read it, then run it."))
     if is_saved:
         ask_for_name()
     show_form(sql)
     show_current(sql)
     from_elsewhere = st.session_state.pop(_ASKED, False)
-    return Asked(sql, seconds) if is_run or from_elsewhere else None
+    return Request(sql, seconds) if is_run or from_elsewhere else None
 
 
 def fill(sql: str) -> None:
@@ -108,13 +103,17 @@ def _address(sql: str) -> dict[str, str]:
 
 
 def _take_link() -> None:
-    """A parameter that we did not write ourselves comes from a link, and a link wins."""
+    """A parameter that we did not write ourselves comes from a link, and a link wins.
+
+    It only fills the editor: whoever makes a link shall not make the reader's machine work.
+    """
     params = {key: st.query_params[key] for key in _PARAMETERS if key in st.query_params}
     if not params or params == st.session_state.get(_PUBLISHED):
         return
     st.session_state[_PUBLISHED] = params
     try:
-        fill(_linked(params))
+        st.session_state[_TEXT] = st.session_state[_KEPT] = st.session_state[_LINKED] = _linked(params)
+        execution.forget()
     except InputError as error:
         st.error(escape(str(error)), icon=":material/error:")
 

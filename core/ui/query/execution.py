@@ -10,12 +10,19 @@ import streamlit as st
 from core.errors import QueryError
 from core.sql import sandbox
 from core.ui import language, reads
-from core.ui.query.editor import Asked
 
 WAITED_FOR = 2.0
 """Seconds in which most queries are done; only then a bar appears."""
 _UNDER_WAY = "query under way"
 _ANSWER = "query answer"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A statement that somebody wants run now."""
+
+    sql: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -35,17 +42,22 @@ class _UnderWay:
     seconds: float
 
 
-def start(asked: Asked) -> None:
-    """Run a statement in place of the one under way, and give it a moment to be done."""
-    _ = language.translator()
+def forget() -> None:
+    """End the query under way, and drop the answer that is shown."""
     _stop()
     st.session_state.pop(_ANSWER, None)
+
+
+def start(request: Request) -> None:
+    """Run a statement in place of the one under way, and give it a moment to be done."""
+    _ = language.translator()
+    forget()
     try:
-        running = sandbox.start(reads.warehouse(), asked.sql, seconds=asked.seconds)
+        running = sandbox.start(reads.warehouse(), request.sql, seconds=request.seconds)
     except QueryError as error:
-        _keep(asked.sql, None, str(error))
+        _keep(request.sql, None, str(error))
         return
-    st.session_state[_UNDER_WAY] = _UnderWay(running, asked.seconds)
+    st.session_state[_UNDER_WAY] = _UnderWay(running, request.seconds)
     with st.spinner(_("The query is running.")):
         while not running.is_done() and running.elapsed() < WAITED_FOR:
             time.sleep(0.02)

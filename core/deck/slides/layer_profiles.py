@@ -1,18 +1,53 @@
-"""What a slide says about its numbers: one title, a few statements. Numbers side by side, no reasons, no praise."""
+"""A slide for each comparison group: its layer profiles as a chart, and beside it what the numbers say.
+
+Numbers side by side, no reasons, no praise.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import polars as pl
 
 from core import wording
 from core.analysis.ranking import RankingGroup
+from core.deck.charts import MOST_CURVES, fill_chart_slide
+from core.deck.deck_data import DeckData
+from core.deck.theme import SPLIT, PlannedSlide
+from core.figures.layer_profiles import PRIMARY, profile_points
 from core.locale import translator
-from core.wording.labels import marked, run_labels, shortened
+from core.wording.labels import band_text, is_vetoed, marked, run_labels, shortened
 
+POSITION = 30
 MOST_STATEMENTS = 4
+NOTED = ("E1", "mean_cosine", "C2")
+"""Correlators that the notes give."""
+
+
+def slides(data: DeckData) -> Iterator[PlannedSlide]:
+    """A group of more runs than one chart can tell apart takes several slides."""
+    for group in data.groups:
+        for start in range(0, group.rows.height, MOST_CURVES):
+            yield _slide(data, replace(group, rows=group.rows.slice(start, MOST_CURVES)))
+
+
+def _slide(data: DeckData, group: RankingGroup) -> PlannedSlide:
+    _ = translator(data.language)
+    profiles = profile_points(data.estimates, group.rows, *PRIMARY, language=data.language)
+    run = group.rows.row(0, named=True)
+    text = wording.text_name(run["corpus_name"], run, data.language)
+    said = [*data.caution, _("Text: {texts}").format(texts=text), *statements(group, data.language)]
+    has_veto = any(map(is_vetoed, group.rows.iter_rows(named=True)))
+    without = _("No layer estimates of d2 on one token per type in these runs.")
+    return PlannedSlide(
+        profile_title(group, data.language),
+        data.footer_of(group.rows["run_id"].to_list()),
+        lambda slide: fill_chart_slide(slide, profiles, said, has_veto, data.language, without=without),
+        _notes(data, group),
+        SPLIT,
+    )
 
 
 def profile_title(group: RankingGroup, language: str) -> str:
@@ -70,7 +105,7 @@ def _title_of_one(run: dict, size: str, language: str) -> str:
             "{name}: estimated dimension (d2, N={size}) is {working} in the working band and {final} at the end"
         ).format(**numbers)
     if _above_one(run["expansion_ratio_lower"]) and _above_one(run["contraction_ratio_lower"]):
-        if _has_final_norm(run):
+        if run["final_dimension_post_norm"] is not None:
             return _(
                 "{name}: estimated dimension (d2, N={size}) rises from {embedding} to {working} "
                 "and falls to {final} before the final norm"
@@ -95,34 +130,15 @@ def statements(group: RankingGroup, language: str) -> list[str]:
     return _of_many(group, language)
 
 
-def is_vetoed(run: dict) -> bool:
-    return run["worst_check"] == "veto"
-
-
-def band_text(run: dict, language: str) -> str:
-    """`4–7 of 30`: the working band, which is never told without its model's depth."""
-    _ = translator(language)
-    first, last = run["working_layer_first"], run["working_layer_last"]
-    if first is None or last is None:
-        return "–"
-    band = str(first) if first == last else f"{first}–{last}"
-    return _("{band} of {layers}").format(band=band, layers=run["n_layers"])
-
-
-def interval_of(run: dict, column: str) -> str:
-    """A summary's value with its 95 percent interval."""
-    return wording.with_interval(run[column], run[f"{column}_lower"], run[f"{column}_upper"])
-
-
 def _of_one(run: dict, language: str) -> list[str]:
     _ = translator(language)
     checks = wording.outcome_name(run["worst_check"], language)
     return [
         _both_dimensions(run, language),
         _("Embedding output {embedding}; expansion ratio {expansion}, contraction ratio {contraction}.").format(
-            embedding=interval_of(run, "embedding_dimension"),
-            expansion=interval_of(run, "expansion_ratio"),
-            contraction=interval_of(run, "contraction_ratio"),
+            embedding=wording.interval_of(run, "embedding_dimension"),
+            expansion=wording.interval_of(run, "expansion_ratio"),
+            contraction=wording.interval_of(run, "contraction_ratio"),
         ),
         _("Verdict – {verdict}.").format(verdict=wording.verdict_text(run["verdict"], run["qualifiers"], language)),
         _("Checks of the measurement, worst outcome: {outcome}. In brackets: 95 % intervals.").format(outcome=checks),
@@ -132,12 +148,12 @@ def _of_one(run: dict, language: str) -> list[str]:
 def _both_dimensions(run: dict, language: str) -> str:
     _ = translator(language)
     values = {
-        "working": interval_of(run, "working_dimension"),
+        "working": wording.interval_of(run, "working_dimension"),
         "band": band_text(run, language),
-        "final": interval_of(run, "final_dimension_pre_norm"),
-        "after": interval_of(run, "final_dimension_post_norm"),
+        "final": wording.interval_of(run, "final_dimension_pre_norm"),
+        "after": wording.interval_of(run, "final_dimension_post_norm"),
     }
-    if _has_final_norm(run):
+    if run["final_dimension_post_norm"] is not None:
         return _(
             "Working dimension {working}, layer band {band}; final dimension {final} before the norm, {after} after it."
         ).format(**values)
@@ -205,5 +221,42 @@ def _above_one(lower: float | None) -> bool:
     return lower is not None and lower > 1.0
 
 
-def _has_final_norm(run: dict) -> bool:
-    return run["final_dimension_post_norm"] is not None
+def _notes(data: DeckData, group: RankingGroup) -> list[str]:
+    """Each number with the table and run that it stands in."""
+    _ = translator(data.language)
+    lines = [
+        _("Curves: layer_estimates, estimator d2, cloud one_per_type, transform centred, state residual (post_norm)."),
+        _("Working, embedding and final dimension, ratios, verdict: run_summaries, estimator d2, cloud one_per_type."),
+    ]
+    for run in group.rows.iter_rows(named=True):
+        lines.append(
+            _("{name}: run {run_id}; working {working}, layers {band}, final {final} / {after}.").format(
+                name=run["name"],
+                run_id=run["run_id"],
+                working=wording.interval_of(run, "working_dimension"),
+                band=band_text(run, data.language),
+                final=wording.interval_of(run, "final_dimension_pre_norm"),
+                after=wording.interval_of(run, "final_dimension_post_norm"),
+            )
+        )
+        lines.extend(_correlator_notes(data, run))
+    return lines
+
+
+def _correlator_notes(data: DeckData, run: dict) -> list[str]:
+    _ = translator(data.language)
+    if run["working_layer"] is None:
+        return []
+    own = data.correlators.filter(
+        (pl.col("run_id") == run["run_id"])
+        & (pl.col("layer") == run["working_layer"])
+        & (pl.col("state") == "residual")
+        & (pl.col("cloud") == PRIMARY[1])
+        & pl.col("correlator").is_in(NOTED)
+        & pl.col("value").is_not_null()
+    )
+    if own.is_empty():
+        return []
+    values = [f"{row['correlator']} = {row['value']:.3g}" for row in own.iter_rows(named=True)]
+    line = _("At layer {layer}, layer_correlators: {values}.")
+    return [line.format(layer=run["working_layer"], values=_(", ").join(values))]
