@@ -88,7 +88,7 @@ def _build(path: Path, beside: Path, wait: float, report: Report, progress: Prog
             restore.go_on(folder, one)
     begun = time.time()
     marked = folder.marked()
-    with contextlib.closing(connect(beside, False, wait, WRITING)) as new:
+    with contextlib.closing(connect(beside, False, wait)) as new:  # on all processors: this is no single run
         with transaction(new):
             schema.create(new)
         _bring_people(new, folder, report)
