@@ -51,10 +51,15 @@ def sync_all() -> None:
 
 def read_json(file: Path) -> Any:
     """The content of a JSON file. Raises OSError, or ValueError for what is no JSON or is nested beyond reading."""
+    return parse_json(file.read_text(encoding="utf-8"))
+
+
+def parse_json(text: str) -> Any:
+    """What a text of JSON holds. Raises ValueError for what is no JSON or is nested beyond reading."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(text)
     except RecursionError as error:
-        raise ValueError(f"{file.name} is nested too deeply") from error
+        raise ValueError("it is nested too deeply") from error
 
 
 def folders_in(folder: Path) -> list[Path]:

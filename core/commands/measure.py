@@ -126,16 +126,16 @@ def measure_at_once(configs, warehouse, again: bool, engine) -> int:
 
 
 def calibrate(options: argparse.Namespace) -> int:
-    from core.geometry import calibration
+    from core.geometry import gaussian
     from core.records import Progress
     from core.terminal.tables import ProgressBar
 
-    path = options.out or calibration.TABLE
+    path = options.out or gaussian.TABLE
     if not path.parent.is_dir():
         raise InputError(f"There is no folder {path.parent}. Make it, or name another file with --out.")
     with ProgressBar("Gaussian clouds") as bar:
-        rows = calibration.calibrate(lambda done, total: bar.report(Progress("calibrate", done, total)))
-    calibration.write_table(rows, path)
+        rows = gaussian.calibrate(lambda done, total: bar.report(Progress("calibrate", done, total)))
+    gaussian.write_table(rows, path)
     say(f"{path}: {len(rows)} readings")
     return 0
 

@@ -22,9 +22,9 @@ import torch
 
 from core.errors import WorkdimError
 from core.geometry import clouds
+from core.geometry.clouds import contiguous_blocks, half_splits
 from core.geometry.effort import layer_seconds
 from core.geometry.layer import LayerPlan, measure_layer
-from core.geometry.resampling import contiguous_blocks, half_splits
 from core.measure.provenance import anonymous_memory
 from core.models.model import DTYPES, choose_device
 from core.models.packages import ROOT, cache_folder

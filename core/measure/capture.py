@@ -254,6 +254,11 @@ class _Spill:
                     f"Layer {layer} of {self.model.row.model_id} gave {self.written[index]} of {n_tokens} tokens: its "
                     "blocks are not run one after the other, which is not measured."
                 )
+            if not norms.any():
+                raise ModelError(
+                    f"Layer {layer} of {self.model.row.model_id} is zero for every token: its weights are zero, which "
+                    "is a damaged or untrained file. Download it again."
+                )
             if not np.isfinite(norms).all():
                 raise ModelError(
                     f"Layer {layer} of {self.model.row.model_id} has {int((~np.isfinite(norms)).sum())} tokens with "

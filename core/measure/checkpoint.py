@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import ResourceError
+from core.files import read_json, write_through
 from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult
 from core.measure.capture import STATES_FILE, HiddenStates
 from core.records import Estimate
@@ -110,19 +110,14 @@ def _as_array(found: dict[str, Any]) -> np.ndarray:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError):
         return None
 
 
 def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(path.name + ".part")
     try:
-        with beside.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(beside, path)
+        write_through(path, content)
     except OSError as error:
         raise ResourceError(
             f"What was measured cannot be kept in {path.parent}: {error.strerror or error}. Free some space, or put "

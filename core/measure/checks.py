@@ -9,8 +9,7 @@ import numpy as np
 
 from core.geometry import clouds
 from core.geometry.layer import LayerPlan
-from core.geometry.resampling import jackknife_error
-from core.geometry.results import LayerResult
+from core.geometry.results import LayerResult, jackknife_error
 from core.geometry.stability import Dependence, Shift, dependence, sequence_pairs
 from core.measure.capture import HiddenStates
 from core.measure.mask import TokenMask

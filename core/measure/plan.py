@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.geometry import clouds
+from core.geometry.clouds import half_splits
 from core.geometry.layer import LayerPlan
 from core.geometry.layer_pairs import LayerPairs, points_within
-from core.geometry.resampling import half_splits
 from core.measure.capture import HiddenStates
 from core.measure.mask import TokenMask
 from core.records import RunConfig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections import Counter
 from pathlib import Path
@@ -24,14 +25,16 @@ def stored_dtype(weights: Weights) -> str | None:
         return _gguf_dtype(weights.folder / weights.gguf_file)
     numbers: Counter[str] = Counter()
     for path in weights.files:
-        with safe_open(path, framework="pt") as stream:
-            for key in list(stream.keys()):
-                part = stream.get_slice(key)
-                count = 1
-                for length in part.get_shape():
-                    count *= length
-                numbers[part.get_dtype()] += count
+        for _, dtype, shape in safetensors_entries(path):
+            numbers[dtype] += math.prod(shape)
     return named(numbers)
+
+
+def safetensors_entries(path: Path) -> list[tuple[str, str, list[int]]]:
+    """Name, dtype and shape of each tensor; raises SafetensorError or OSError."""
+    with safe_open(path, framework="pt") as stream:
+        parts = {name: stream.get_slice(name) for name in list(stream.keys())}
+        return [(name, part.get_dtype(), part.get_shape()) for name, part in parts.items()]
 
 
 def named(numbers: dict[str, int]) -> str | None:
@@ -51,7 +54,7 @@ def _gguf_dtype(path: Path) -> str | None:
 
 
 def gguf_entries(path: Path) -> dict[str, Any]:
-    """The entries of a GGUF header, lists left out; raises ModelError where the file is none, breaks off, or names
+    """The entries of a GGUF header, lists left out, and `n_tensors`; raises ModelError where the file is none, breaks off, or names
     lengths beyond its own, of which other readers would take memory without end."""
     found: dict[str, Any] = {}
     try:
@@ -59,7 +62,7 @@ def gguf_entries(path: Path) -> dict[str, Any]:
         with path.open("rb") as stream:
             if stream.read(4) != b"GGUF":
                 raise ModelError(f"{path.name} is not a GGUF file, or is damaged. Download it again.")
-            _version, _n_tensors, n_entries = struct.unpack("<IQQ", stream.read(20))
+            _version, n_tensors, n_entries = struct.unpack("<IQQ", stream.read(20))
             for _ in range(_length(n_entries, size)):
                 key, kind = _string(stream, size), _number(stream, "<I")
                 if kind == _LIST:
@@ -67,6 +70,7 @@ def gguf_entries(path: Path) -> dict[str, Any]:
                 else:
                     found[key] = _string(stream, size) if kind == _STRING else _number(stream, _SCALARS[kind])
             _length(stream.tell(), size)
+            found["n_tensors"] = _length(n_tensors, size)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
     except (struct.error, KeyError) as error:

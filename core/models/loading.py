@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import inspect
-import json
 import logging
 import os
 import re
@@ -16,13 +15,14 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers.integrations.gguf import kernels as gguf_kernels
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING, AutoHfQuantizer
 from transformers.quantizers.base import HfQuantizer
 
 from core.errors import ModelError
-from core.models.headers import gguf_entries
+from core.files import read_json
+from core.models.headers import gguf_entries, safetensors_entries
 from core.models.weights import Weights
 
 gguf_kernels.is_kernels_available = lambda: False  # the loader of GGUF files fetches them whatever the setting above
@@ -51,6 +51,8 @@ def read_tokenizer(weights: Weights) -> Any:
     """
     require_tokenizer(weights)
     tokenizer = _load(weights, transformers.AutoTokenizer, "tokenizer")
+    if not len(tokenizer):
+        raise ModelError(f"The tokenizer of {weights.name} has an empty vocabulary. Download it again.")
     tokenizer.truncation_side = "right"
     return tokenizer
 
@@ -119,17 +121,76 @@ def _reason(weights: Weights, what: str, error: Exception) -> str:
     return f"The {what} of {weights.name} cannot be loaded: {text[:240]}"
 
 
+LAYER_COUNTS = (
+    *("num_hidden_layers", "num_layers", "n_layers", "n_layer", "block_count"),
+    *("num_encoder_layers", "num_decoder_layers", "encoder_layers", "decoder_layers"),
+)
+SIZES = (
+    *("num_hidden_layers", "num_layers", "n_layers", "n_layer", "block_count"),
+    *("hidden_size", "d_model", "n_embd", "embedding_length", "vocab_size"),
+    *("num_attention_heads", "num_heads", "n_heads", "n_head", "attention.head_count"),
+)
+"""What no network has none of, as configurations and GGUF files call it."""
+INTEGERS = ("I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64")
+
+
 def check_files(weights: Weights) -> None:
-    """Headers first: a damaged or incomplete file is named before anything is loaded."""
+    """Headers and sizes first: a file that is damaged, incomplete or of another model is named before it is loaded.
+
+    A configuration of more layers than its weights have tensors is refused here, because building its network, even
+    without memory for the weights, would take all memory.
+    """
     if weights.gguf_file:
-        gguf_entries(weights.folder / weights.gguf_file)
+        settings = gguf_entries(weights.folder / weights.gguf_file)
+        prefix = f"{settings.get('general.architecture')}."
+        _check_sizes(
+            weights, {name.removeprefix(prefix): size for name, size in settings.items()}, settings["n_tensors"]
+        )
         return
+    settings = _read_settings(weights)
+    is_quantised = any("quantization_config" in one for one in (settings, settings.get("text_config") or {}))
+    n_tensors = 0
     for path in weights.files:
         try:
-            with safe_open(path, framework="pt") as stream:
-                stream.keys()
+            for name, dtype, _ in safetensors_entries(path):
+                n_tensors += 1
+                if dtype in INTEGERS and name.endswith(".weight") and not is_quantised:
+                    raise ModelError(
+                        f"{name} of {weights.name} holds whole numbers ({dtype}), and its config.json names no "
+                        "quantisation: they would be measured as if they were trained weights. Download it again, or "
+                        "choose another revision."
+                    )
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path.name} of {weights.name} is damaged ({error}). Download it again.") from error
+    # Of weights that are not here yet only the bytes are known: every layer has a vector at least.
+    _check_sizes(weights, settings, n_tensors or weights.n_bytes)
+    for part in ("text_config", "encoder", "decoder"):
+        if isinstance(settings.get(part), dict):
+            _check_sizes(weights, settings[part], n_tensors or weights.n_bytes)
+
+
+def _read_settings(weights: Weights) -> dict[str, Any]:
+    try:
+        settings = read_json(weights.folder / "config.json")
+    except (ValueError, OSError) as error:
+        raise ModelError(f"config.json of {weights.name} is damaged ({error}). Download it again.") from error
+    if not isinstance(settings, dict):
+        raise ModelError(f"config.json of {weights.name} holds no settings. Download it again.")
+    return settings
+
+
+def _check_sizes(weights: Weights, settings: dict[str, Any], most_layers: int) -> None:
+    for name in SIZES:
+        if isinstance(size := settings.get(name), int) and size < 1:
+            raise ModelError(
+                f"The configuration of {weights.name} says {name} = {size}, which makes no network. Download it again."
+            )
+    for name in LAYER_COUNTS:
+        if isinstance(size := settings.get(name), int) and size > most_layers:
+            raise ModelError(
+                f"The configuration of {weights.name} says {name} = {size}, and its weights are not so many: they do "
+                "not belong together. Download it again."
+            )
 
 
 def _check_complete(weights: Weights, info: dict[str, Any]) -> None:
@@ -186,7 +247,7 @@ def tokenizer_problem(weights: Weights, error: Exception) -> str:
         )
     for path in sorted(weights.folder.glob("*.json")):
         try:
-            json.loads(path.read_text(encoding="utf-8"))
+            read_json(path)
         except (ValueError, OSError) as broken:
             return f"{path.name} of {weights.name} is damaged ({broken}). Download it again."
     return (
@@ -233,7 +294,7 @@ def _is_installed(package: str) -> bool:
 
 def _settings(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        found = read_json(folder / "tokenizer_config.json")
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

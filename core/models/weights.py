@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import ModelError
+from core.files import read_json
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 KEPT = (".safetensors", ".gguf", ".json", ".txt", ".model", ".spm", ".codes", ".tiktoken", ".jinja")
@@ -86,7 +86,7 @@ def has_safetensors(folder: Path) -> bool:
 def named_shards(index: Path, name: str) -> list[str]:
     """The weight files that an index names, in order; raises ModelError where it is damaged, or names others."""
     try:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        shards = sorted(set(read_json(index)["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
         raise ModelError(f"{index.name} of {name} is damaged. Download it again.") from error
     strange = [shard for shard in shards if not re.fullmatch(r"[\w.-]+\.safetensors", shard)]

@@ -62,7 +62,8 @@ PARCEL_FILES = (RUN_FILE, annotation.FILE, *(f"{table}.parquet" for table in (*L
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MOST_LAYERS = 10_000
 LARGEST_RUN_FILE = 4 * 2**20
-_INTEGERS = {"SMALLINT": 2**15, "INTEGER": 2**31}
+_LIMITS = {"SMALLINT": 2**15, "INTEGER": 2**31, "FLOAT": 2**128}
+"""Types of the DuckDB file that are narrower than those of parcels, and the first number that is too large."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ def _check_footer(head: Head, table: Table, footer: pq.FileMetaData) -> bool:
     found = {field.name: _plain(field.type) for field in footer.schema.to_arrow_schema()}
     if types.keys() - found.keys() - table.optional or any(types.get(one) != kind for one, kind in found.items()):
         raise ValueError(f"{name} has other columns than {table.name}")
-    limits = {column.name: _INTEGERS.get(column.sql_type) for column in table.columns}
+    limits = {column.name: _LIMITS.get(column.sql_type) for column in table.columns}
     most = head.rows["models"]["n_layers"]
     for group in map(footer.row_group, range(footer.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):

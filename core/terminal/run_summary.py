@@ -303,7 +303,7 @@ def _interval(row: Row) -> str:
 
 
 def _plateau(scan: dict[int, float]) -> str:
-    """Where two successive doublings of n1 change log d by less than `LEVEL`, as in `geometry.ratios.plateau`."""
+    """Where two successive doublings of n1 change log d by less than `LEVEL`, as in `geometry.neighbour_dimensions.plateau`."""
     if not scan:
         return ""
     # The rule is written twice because the report may not import geometry; change both together.

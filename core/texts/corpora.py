@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 import sysconfig
 from collections.abc import Callable
@@ -16,8 +15,18 @@ import charset_normalizer
 import polars as pl
 
 from core.errors import CorpusError, unknown_name
+from core.files import parse_json
 from core.tables import CorpusRow
-from core.texts.messages import Conversation, conversations_hash, joined, json_chats, parquet_chats, read_conversations
+from core.texts.messages import (
+    Conversation,
+    conversations_hash,
+    joined,
+    json_chats,
+    parquet_chats,
+    read_conversations,
+    require_room,
+    require_small,
+)
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "corpora"
 FILE_TYPES = (".txt", ".jsonl", ".json", ".csv", ".parquet")
@@ -79,6 +88,10 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
     Raises CorpusError for an unknown name, an unreadable file, a column that is not there or an empty text.
     """
     path = Path(name)
+    try:
+        path.exists()
+    except OSError as error:  # a name that is longer than the system allows
+        raise CorpusError(f"There is no text '{name[:60]}...': {error.strerror}.") from error
     if chat not in CHAT:
         raise CorpusError(unknown_name("way to read chat messages", chat, CHAT))
     if name in BUILT_IN:
@@ -149,6 +162,7 @@ def _read_file(path: Path, column: str | None, encoding: str) -> list[str]:
         return _paragraphs(_decode(path, encoding))
     try:
         if kind == ".parquet":
+            require_small(path)
             frame = pl.read_parquet(path)
         elif kind == ".csv":
             frame = pl.read_csv(io.StringIO(_decode(path, encoding)), infer_schema=False)
@@ -158,6 +172,7 @@ def _read_file(path: Path, column: str | None, encoding: str) -> list[str]:
         first = _first_bad_line(path, encoding) if kind == ".jsonl" else str(error).splitlines()[0]
         raise CorpusError(f"{path.name} cannot be read as {kind[1:]}: {first}. Check the file.") from error
     column = _choose_column(path, frame, column)
+    require_room(path, len(frame), frame[column].estimated_size())
     return [str(text).strip() for text in frame[column].drop_nulls()]
 
 
@@ -166,7 +181,7 @@ def _first_bad_line(path: Path, encoding: str) -> str:
     for number, line in enumerate(_decode(path, encoding).splitlines(), 1):
         try:
             if line.strip():
-                json.loads(line)
+                parse_json(line)
         except ValueError:
             return f"line {number} is not JSON"
     return "its lines are not alike"
@@ -203,6 +218,12 @@ def _decode(path: Path, encoding: str) -> str:
         raise CorpusError(f"Unknown encoding '{encoding}'. Common ones: utf-8, cp932, utf-16, euc_jp.") from error
     except UnicodeError as error:
         raise CorpusError(f"{path.name} is not {encoding}.{_likely_encoding(raw, encoding)}") from error
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise CorpusError(
+            f"{path.name} holds half a character when it is read as {encoding}. Mend the file."
+        ) from error
     if "\0" in text:  # UTF-16 bytes often pass as UTF-8 with a NUL after every letter
         raise CorpusError(f"{path.name} is not {encoding}: it holds NUL characters.{_likely_encoding(raw, encoding)}")
     return text

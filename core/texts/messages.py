@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from core.errors import CorpusError, unknown_name
+from core.files import parse_json
 
 SHAPES = (("role", "content"), ("from", "value"))
 """Keys of a message: as chat programs send it, and as ShareGPT writes it."""
@@ -139,8 +142,8 @@ def json_chats(text: str, path: Path, column: str | None) -> list[Any] | None:
     if not whole and not any(f'"{keys[0]}"' in text for keys in SHAPES):
         return None
     try:
-        rows = json.loads(text) if whole else [json.loads(line) for line in text.split("\n") if line.strip()]
-    except json.JSONDecodeError as error:
+        rows = parse_json(text) if whole else [parse_json(line) for line in text.split("\n") if line.strip()]
+    except ValueError as error:
         if not whole:
             return None  # whoever reads it as a table of texts says what is wrong
         raise CorpusError(f"{path.name} cannot be read as json: {error}. Check the file.") from error
@@ -160,13 +163,49 @@ def json_chats(text: str, path: Path, column: str | None) -> list[Any] | None:
     return None
 
 
+MAX_VALUES = 10**6
+"""Texts of a table, or messages: a protocol reads some thousand windows, and each text takes memory of its own."""
+MAX_TABLE_BYTES = 2**31
+"""Of a table when it is unpacked: repeated values take nothing in the file."""
+
+
+def require_small(path: Path) -> None:
+    """Raises CorpusError for a Parquet file whose footer tells of more than is read into memory.
+
+    A value that a file writes once for many rows shows its size only when it is read: that is looked at after it.
+    """
+    try:
+        footer = pq.read_metadata(path)
+    except (pa.ArrowException, OSError):  # whoever reads the file says what is wrong
+        return
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    # A list in a row counts as many values as it has.
+    of_columns = [sum(group.column(n).num_values for group in groups) for n in range(footer.num_columns)]
+    n_values = max([footer.num_rows, *of_columns])
+    n_bytes = sum(group.total_byte_size for group in groups)
+    require_room(path, n_values, n_bytes)
+
+
+def require_room(path: Path, n_values: int, n_bytes: float) -> None:
+    if n_values > MAX_VALUES or n_bytes > MAX_TABLE_BYTES:
+        raise CorpusError(
+            f"{path.name} holds {n_values:,} texts of {n_bytes / 1e6:,.0f} MB; a table of at most {MAX_VALUES:,} texts "
+            f"and {MAX_TABLE_BYTES / 1e6:,.0f} MB is read. Save a part of it."
+        )
+
+
 def parquet_chats(path: Path, column: str | None) -> list[Any] | None:
     """As `json_chats`. A file that cannot be read has none: whoever reads it as a table of texts says why."""
+    require_small(path)
     try:
         schema = pl.read_parquet_schema(path)
         found = [name for name, dtype in schema.items() if _holds_messages(dtype)]
         chosen = _choose(path, found, column, schema.get("text") == pl.String)
-        return pl.read_parquet(path, columns=[chosen])[chosen].to_list() if chosen else None
+        if not chosen:
+            return None
+        values = pl.read_parquet(path, columns=[chosen])[chosen]
+        require_room(path, len(values), values.estimated_size())
+        return values.to_list()
     except (pl.exceptions.PolarsError, OSError):
         return None
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import CorpusError, InputError
-from core.geometry.resampling import contiguous_blocks
+from core.geometry.clouds import contiguous_blocks
 from core.registry.protocols import Protocol
 from core.texts.chats import chat_word_span, cut_documents, encode_chat, read_template, template_hash
 from core.texts.corpora import Corpus

@@ -52,7 +52,7 @@ class Built:
     run_ids: tuple[str, ...]
     """Of the runs that came from parcels."""
     kept: Path | None
-    """The old file, where anything was taken over from it or could not be."""
+    """The old file, where anything was taken over from it or could not be, and after a restore."""
 
 
 def build(path: Path, wait: float, is_wanted: Callable[[], bool], report: Report, progress: Progress) -> Built | None:
@@ -112,7 +112,9 @@ def _build(path: Path, beside: Path, wait: float, report: Report, progress: Prog
             connection.execute(f"DETACH {_NEW}")
         inside.close()
         fold_log(beside)
-        kept = unused(path.with_name(f"{path.name}.before-rebuild-{time_now()}")) if told else None
+        why = "restore" if restores else "rebuild"
+        is_kept = told or (restores and path.exists())
+        kept = unused(path.with_name(f"{path.name}.before-{why}-{time_now()}")) if is_kept else None
         _exchange(path, beside, kept, old, wait)
         for kind, marker in marked:
             if kind in sync.KINDS:

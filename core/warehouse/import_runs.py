@@ -19,12 +19,13 @@ import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.files import make_folder, read_json, workplace
+from core.paths import REFERENCE
 from core.store import annotation, archive, people, trash
 from core.store.annotation import Annotations
 from core.store.archive import Archive
 from core.store.folder import Folder
-from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, is_parcel, read_parcel
-from core.tables import LONG_TABLES
+from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, check_files, is_parcel, read_head, read_parcel
+from core.tables import LONG_TABLES, TABLES
 from core.warehouse.annotate import annotate
 from core.warehouse.connection import is_there
 from core.warehouse.profiles import tables_of
@@ -166,7 +167,9 @@ def _arrive(packed: Archive, label: str, files: dict[str, str], here: _Here, pla
     try:
         run_id, staged = _staged(packed, files, source, place)
         tables = read_parcel(staged)
+        check_files(read_head(staged))
         _check_tokens(staged)
+        _check_own_tags(staged)
     except WarehouseError as error:
         # Not by the copy's own place, which is gone in a moment.
         return Arrival(source, run_id, "damaged", str(error).replace(str(place / run_id), source))
@@ -222,6 +225,16 @@ def _check_tokens(staged: Path) -> None:
         raise WarehouseError(f"{file.name} of run {staged.name} has changed since it was written, or is missing.")
 
 
+def _check_own_tags(staged: Path) -> None:
+    """Raises WarehouseError for a run that says of itself what only Workdim says of the profiles that it ships."""
+    own = set(read_json(staged / RUN_FILE)["run"]["tags"]) & set(annotation.OWN_TAGS)
+    shipped = REFERENCE / "profiles" / staged.name / RUN_FILE
+    if own and not (shipped.is_file() and shipped.read_bytes() == (staged / RUN_FILE).read_bytes()):
+        raise WarehouseError(
+            f"Run {staged.name} has the tag '{own.pop()}', which is Workdim's own, and Workdim does not ship this run."
+        )
+
+
 def _come_in(source: str, staged: Path, warehouse: Warehouse) -> Arrival:
     run_id, target = staged.name, warehouse.parcels / staged.name
     make_folder(warehouse.parcels)
@@ -234,6 +247,10 @@ def _come_in(source: str, staged: Path, warehouse: Warehouse) -> Arrival:
         raise ResourceError(f"{target} cannot be written: {error.strerror or error}.") from error
     except WarehouseLocked as error:
         os.replace(staged, target)
+        return Arrival(source, run_id, "waits", str(error))
+    except ResourceError as error:
+        if not is_parcel(target):
+            raise
         return Arrival(source, run_id, "waits", str(error))
     except (WarehouseError, duckdb.Error) as error:  # what the checks above did not foresee
         os.replace(target, staged)
@@ -260,7 +277,12 @@ def _same(table: str, known: dict[str, pl.DataFrame], arrived: dict[str, pl.Data
     one, other = known[table], arrived[table]
     if table in _CONTENT:  # what else is known of a model or text may grow with the version
         return one.select(_CONTENT[table]).equals(other.select(_CONTENT[table]))
-    columns = [name for name in other.columns if not (table == "runs" and name in _BEYOND)]
+    # A run whose parcel was lost is known by its rows, which have fewer digits.
+    columns = [
+        pl.col(column.name).cast(pl.Float32) if column.sql_type == "FLOAT" else pl.col(column.name)
+        for column in TABLES[table].columns
+        if not (column.declared.derived or (table == "runs" and column.name in _BEYOND))
+    ]
     one, other = one.select(columns), other.select(columns)
     if one.schema != other.schema or one.height != other.height:
         return False

@@ -127,7 +127,8 @@ def read_all(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
     sql = "SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL"
     for schema_name, table in connection.execute(sql).fetchall():
         try:
-            found = connection.execute(f'SELECT count(*), sum(hash(t)) FROM "{schema_name}"."{table}" AS t').fetchall()
+            name = f"{schema_name}.{schema.quoted(table)}"
+            found = connection.execute(f"SELECT count(*), sum(hash(t)) FROM {name} AS t").fetchall()
             counts[f"{schema_name}.{table}"] = found[0][0]
         except duckdb.Error as error:
             findings.append(Finding(f"{table} cannot be read: {str(error).splitlines()[0]}. {_REBUILD}"))

@@ -155,7 +155,9 @@ def quoted(name: str) -> str:
 
 
 def _counts(warehouse: Readable, names: list[str]) -> dict[str, int]:
-    parts = " UNION ALL ".join(f"SELECT '{name.replace(chr(39), chr(39) * 2)}' AS name, count(*) AS n FROM {quoted(name)}" for name in names)
+    parts = " UNION ALL ".join(
+        f"SELECT '{name.replace(chr(39), chr(39) * 2)}' AS name, count(*) AS n FROM {quoted(name)}" for name in names
+    )
     return dict(warehouse.read(parts).rows()) if names else {}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.geometry.dimensions import ESTIMATORS
+from core.geometry.estimators import ESTIMATORS
 from core.registry import estimators
 from tests.bench import coverage
 from tests.bench.coverage import table

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from core.analysis import log_profile, ranking, shape
-from core.geometry import local, one_per_type, ratios
-from core.geometry.global_estimates import N_REMOVED
+from core.geometry import local, neighbour_dimensions
+from core.geometry.second_order import N_REMOVED
 from core.registry.checks import CHECKS, Check
 from core.registry.protocols import PROTOCOLS, Protocol
 from core.texts import sample
@@ -54,14 +54,14 @@ def _groups() -> dict[str, list[str]]:
             "errors of ratios and of the working dimension are those of the jackknife; the variance of the draw enters "
             "the interval of a layer only; an error from the linearised estimate is not computed beside them",
         ],
-        "Estimators (`core.geometry.ratios`, `core.geometry.registry`):": [
-            f"GRIDE at n1 = {', '.join(map(str, ratios.GRIDE_SCALES))} with n2 = 2 n1, up to an eighth of the points, "
-            f"read at n1 = {ratios.GRIDE_READ_AT}; flat where two successive doublings change log d by less than "
-            f"{ratios.PLATEAU}",
-            f"MLE at {ratios.MLE_NEIGHBOURS} neighbours; censored and linear TwoNN without the largest "
-            f"{100 * ratios.DISCARDED:.0f} % of ratios",
+        "Estimators (`core.geometry.neighbour_dimensions`, `core.geometry.local`):": [
+            f"GRIDE at n1 = {', '.join(map(str, neighbour_dimensions.GRIDE_SCALES))} with n2 = 2 n1, up to an eighth of the points, "
+            f"read at n1 = {neighbour_dimensions.GRIDE_READ_AT}; flat where two successive doublings change log d by less than "
+            f"{neighbour_dimensions.PLATEAU}",
+            f"MLE at {neighbour_dimensions.MLE_NEIGHBOURS} neighbours; censored and linear TwoNN without the largest "
+            f"{100 * neighbour_dimensions.DISCARDED:.0f} % of ratios",
             f"local d2 at {' and '.join(map(str, local.KS))} neighbours of all points; at "
-            f"{', '.join(map(str, one_per_type.WIDE_KS))} of {one_per_type.WIDE_CENTRES} points, up to half of N",
+            f"{', '.join(map(str, local.WIDE_KS))} of {local.WIDE_CENTRES} points, up to half of N",
         ],
         "Protocols (`core.registry.protocols`):": [_protocol(p) for p in PROTOCOLS.values()],
     }

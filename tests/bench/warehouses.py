@@ -26,7 +26,6 @@ from core.paths import REFERENCE
 from core.runs.reference_check import references
 from core.store.parcels import FORMAT, RUN_FILE, read_parcel
 from core.tables import LONG_TABLES, TABLES
-from core.warehouse.build import build
 from core.warehouse.warehouse import Warehouse
 
 SHAPES = ("real", "trial", "small")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from core.errors import InputError
-from core.geometry.dimensions import ESTIMATORS
+from core.geometry.estimators import ESTIMATORS
 from core.registry.protocols import CONTROLS, PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
 

@@ -111,10 +111,7 @@ def test_a_disk_without_room_for_the_states_is_found_out_before_they_are_written
 @pytest.mark.parametrize(
     "place, message",
     [
-        (
-            "core.measure.checkpoint.os.fsync",
-            r"What was measured cannot be kept in .*: No space left on device\. Free some",
-        ),
+        ("core.files.os.fsync", r"What was measured cannot be kept in .*: No space left on device\. Free some"),
         ("core.store.parcels.write_through", r"result cannot be written to .*: No space left on device"),
     ],
 )

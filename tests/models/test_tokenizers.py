@@ -116,6 +116,6 @@ def test_a_window_is_read_from_its_beginning_whichever_side_the_tokenizer_would_
 def test_a_tokenizer_bigger_than_the_vocabulary_is_found_out_before_the_weights_are_read(tmp_path, monkeypatch):
     folder = save_tiny_model(tmp_path / "tiny")
     train_tokenizer(5000).save_pretrained(folder)
-    monkeypatch.setattr("core.measure.profile._open", lambda *asked: pytest.fail("weights were read"))
+    monkeypatch.setattr("core.measure.profile.open_network", lambda *asked: pytest.fail("weights were read"))
     with pytest.raises(ModelError, match=r"gives token \d+, but the model knows 2000: they do not belong together"):
         measure_profile(RunConfig(str(folder), "english-business", device="cpu"), "run", tmp_path, lambda step: None)

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from core.warehouse.build import build
 
 from core.commands import main
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
@@ -19,8 +18,8 @@ from core.store import archive, people
 from core.store import restore as restoring
 from core.tables import LONG_TABLES
 from core.warehouse import aliases, ingest, pilots, saved, schema
+from core.warehouse.annotate import annotate
 from core.warehouse.backup import back_up, backups, put_in_place, staged
-from core.warehouse.care import annotate
 from core.warehouse.export_runs import export
 from core.warehouse.integrity import examine
 from core.warehouse.warehouse import Warehouse
@@ -125,7 +124,7 @@ def test_what_was_deleted_since_comes_back(full):
     aliases.set_aliases(full, {}, ["their name"])
     restore(full, made.file)
     assert same(before, content(full)) and damages(full) == []
-    build(full)
+    full.rebuild()
     assert same(before, content(full))
 
 

@@ -1,8 +1,8 @@
 """A comment that lists what a column may hold lists all of it."""
 
 import pytest
-
 from core.warehouse.comments import COMMENTS
+
 from core.wording.names import NAMES
 
 LISTED = {

@@ -19,9 +19,8 @@ from core.store import annotation, archive, parcels, people
 from core.store.parcels import RUN_FILE
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse import import_runs as import_module
-from core.warehouse import ingest, queries
+from core.warehouse import ingest, queries, trash
 from core.warehouse.annotate import annotate
-from core.warehouse.build import build
 from core.warehouse.export_runs import dictionary, export
 from core.warehouse.import_runs import Import, import_runs
 from core.warehouse.warehouse import Warehouse
@@ -77,7 +76,7 @@ def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
     assert states(done) == {RUN: "new", OTHER: "new"} and done.is_complete
     assert same(ours, theirs)
     assert annotation.read(theirs.parcels / OTHER).tags == ("候補",)
-    build(theirs)
+    theirs.rebuild()
     assert same(ours, theirs)
     assert set(states(import_runs(theirs, [tmp_path / name])).values()) == {"known"}
     assert not [path for path in theirs.path.parent.iterdir() if path.name.startswith(".")]
@@ -206,7 +205,7 @@ def test_a_run_that_was_deleted_comes_back_by_an_import(ours):
     shutil.copytree(ours.parcels, copy)
     trash.delete(ours, [RUN])
     assert states(import_runs(ours, [copy])) == {RUN: "new", OTHER: "known"}
-    assert RUN in queries.runs(ours)["run_id"].to_list() and not trash.finish_deletions(ours)
+    assert RUN in queries.runs(ours)["run_id"].to_list() and not ours.unsettled()
 
 
 # --- hostile and broken ----------------------------------------------------------------------------------------
@@ -368,7 +367,7 @@ def test_a_zip_file_that_is_cut_off_brings_nothing(ours, theirs, tmp_path):
         (tmp_path / "cut.zip").write_bytes(whole[: int(share * len(whole))])
         assert [one.state for one in import_runs(theirs, [tmp_path / "cut.zip"]).arrivals] == ["damaged"]
     damaged = bytearray(whole)
-    damaged[len(whole) // 3] ^= 0xFF
+    damaged[whole.index(b"PAR1") + 200] ^= 0xFF
     (tmp_path / "cut.zip").write_bytes(bytes(damaged))
     assert "damaged" in {one.state for one in import_runs(theirs, [tmp_path / "cut.zip"]).arrivals}
     assert not theirs.parcels.exists()

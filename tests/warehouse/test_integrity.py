@@ -12,7 +12,6 @@ from dataclasses import replace
 import duckdb
 import polars as pl
 import pytest
-from core.warehouse.build import build
 
 from core.commands import doctor, main
 from core.models import machine
@@ -119,7 +118,7 @@ def test_a_changed_value_is_found_by_the_thorough_look(full):
     assert lines(full) == []
     (line,) = lines(full, thorough=True)
     assert "is not what its parcel holds (layer_estimates)" in line
-    build(full)
+    full.rebuild()
     assert lines(full, thorough=True) == []
 
 
@@ -182,7 +181,7 @@ def test_bad_blocks_are_found_and_building_anew_mends_them(full):
             handle.write(b"garbage!" * 20)
     found = lines(full)
     assert found and all("cannot be read: Corrupt database" in line for line in found)
-    build(full)
+    full.rebuild()
     assert lines(full) == []
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from core.warehouse.comments import COMMENTS
 
 from core.errors import InputError
 from core.tables import TABLES
 from core.warehouse import saved, schema
-from core.warehouse.comments import COMMENTS
 
 
 def test_a_query_is_saved_found_replaced_and_forgotten(warehouse):

@@ -1,10 +1,10 @@
 """The tables hold exactly what the records say, and explain themselves."""
 
 import pytest
-
-from core.tables import TABLES
 from core.warehouse.comments import COMMENTS
 from core.warehouse.migrations import MIGRATIONS
+
+from core.tables import TABLES
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from core.warehouse.rebuilding import rebuild
 
 from core.errors import InputError, WarehouseError
 from core.pilots.registration import USE_CLASSES
 from core.store.parcels import is_parcel
 from core.warehouse import ingest, pilots, queries, trash
-from core.warehouse.rebuilding import rebuild
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 
 RUN = "01900000-0000-7000-8000-000000000001"

@@ -8,7 +8,7 @@ import pytest
 
 from core import wording
 from core.analysis import shape
-from core.geometry.registry import ESTIMATORS
+from core.geometry.estimators import ESTIMATORS
 from core.measure import checks
 from core.measure.profile import measure_profile
 from core.records import RunConfig

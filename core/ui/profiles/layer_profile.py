@@ -45,7 +45,7 @@ def show(runs: pl.DataFrame) -> None:
 
 USUAL_RANK = SECOND_OPINION[1]
 USUAL_NEIGHBOURS = 50
-"""Of local d2; what `geometry.one_per_type` measures stands there, which a page may not load."""
+"""Of local d2; what `geometry.local` measures stands there, which a page may not load."""
 
 
 @dataclass(frozen=True)

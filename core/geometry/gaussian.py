@@ -1,4 +1,4 @@
-"""The Gaussian-equivalent dimension: which isotropic Gaussian cloud of as many points reads the same.
+"""What Gaussian clouds read: the Gaussian-equivalent dimension, and surrogates of equal covariance.
 
 Nearest-neighbour estimators read low in high dimension: at a thousand points GRIDE cannot exceed about 50 whatever the
 truth. The table of what they read on isotropic Gaussian clouds is recomputed by `python -m core calibrate` and shipped
@@ -15,14 +15,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from core.geometry.neighbour_estimates import readings_of_points
+from core.geometry.neighbour_dimensions import readings_of_points
 
 TABLE = Path(__file__).resolve().parents[2] / "data" / "reference" / "gaussian_calibration.csv"
+
+
 COLUMNS = ("estimator", "n1", "n_points", "n_dims", "value", "std_error", "n_clouds")
+
+
 CALIBRATED = ("two_nn", "two_nn_censored", "two_nn_linear", "mle", "gride")
+
+
 N_POINTS = (256, 512, 1024, 2048, 4096)
+
+
 N_DIMS = (2, 4, 7, 10, 15, 20, 30, 45, 65, 100, 150, 250, 400, 600)
+
+
 POINTS_PER_CELL = 16_384
 """Clouds are repeated until so many points went into a cell: about 1 percent of error for GRIDE at ranks 8 and 16."""
 
@@ -105,3 +116,15 @@ def write_table(rows: list[dict[str, object]], path: Path = TABLE) -> None:
         writer.writerows(rows)
     os.replace(beside, path)
     _curves.cache_clear()
+
+
+def gaussian_surrogate(points: Tensor, generator: torch.Generator) -> Tensor:
+    """As many Gaussian points with the covariance of `points` (n, n_dims), given the points.
+
+    Each is a sum of the centred points with independent normal weights: exactly Gaussian with the sample covariance,
+    without a decomposition. `generator` lives on the CPU, so that every device draws the same.
+    """
+    centred = points - points.mean(0)
+    n = len(points)
+    weights = torch.randn(n, n, generator=generator).to(points) / (n - 1) ** 0.5
+    return weights @ centred

@@ -11,7 +11,10 @@ import math
 import torch
 from torch import Tensor
 
-from core.geometry.neighbours import TILE, nearest
+from core.geometry.clouds import LabelledPoints, Reading
+from core.geometry.neighbours import TILE, SetNeighbours, nearest
+from core.geometry.results import CloudEstimate, from_blocks
+from core.geometry.second_order import PlacedCloud
 
 RANKS = (10, 20)
 """The two radii are the median distances of these neighbours, as in scikit-dimension's CorrInt."""
@@ -76,3 +79,28 @@ def _slopes(counts: Tensor, radii: tuple[float, float]) -> list[float]:
     """The dimension of each member set from its pair counts (n_sets, 2); the number of pairs cancels."""
     width = math.log(radii[1] / radii[0]) if 0 < radii[0] < radii[1] else math.nan
     return [math.log(outer / inner) / width if inner > 0 else math.nan for inner, outer in counts.tolist()]
+
+
+def correlation_integral_of_cloud(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) -> CloudEstimate:
+    """With the whole cloud's radii for every subset: only the counts of pairs are taken again."""
+    inner, outer = RANKS
+    whole = within.distances[0][distinct[0]]
+    radii = (median(whole[:, within.ranks.index(inner)]), median(whole[:, within.ranks.index(outer)]))
+    sequences = torch.from_numpy(placed.cloud.sequences).to(placed.points.device)
+    value, *blocks = correlation_of_sets(placed.points, sequences, distinct, radii)
+    n, n_dropped = len(whole), placed.cloud.n_points - len(whole)
+    return from_blocks(
+        placed.cloud,
+        "correlation_integral",
+        inner,
+        outer,
+        value,
+        blocks,
+        scale=radii[1],
+        n_points=n,
+        n_dropped=n_dropped,
+    )
+
+
+def read_correlation_integral(cloud: LabelledPoints) -> Reading:
+    return Reading(correlation_integral(cloud.points, cloud.sequences))
