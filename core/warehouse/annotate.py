@@ -25,7 +25,7 @@ def annotate(warehouse: Warehouse, run_id: str, change: Callable[[Annotations], 
     with warehouse.changing(sync.RUN, run_id) as connection:
         found = connection.execute("SELECT tags, note FROM runs WHERE run_id = ?", [run_id]).fetchall()
         if not found:
-            raise _no_run(run_id)
+            raise no_run(run_id)
         said = change(annotation.of_row(*found[0]))
         annotation.write(parcel, said)
     return said
@@ -47,7 +47,7 @@ def whole_parcel(warehouse: Warehouse, run_id: str) -> Path:
     try:
         profile = read_profile(warehouse, run_id)
     except KeyError as error:
-        raise _no_run(run_id) from error
+        raise no_run(run_id) from error
     with warehouse.changing(sync.RUN, run_id), workplace("written", warehouse.folder.root) as place:
         write_parcel(place / run_id, profile)
         annotation.write(place / run_id, annotation.of_row(profile.run.tags, profile.run.note))
@@ -57,5 +57,6 @@ def whole_parcel(warehouse: Warehouse, run_id: str) -> Path:
     return parcel
 
 
-def _no_run(run_id: str) -> InputError:
+def no_run(run_id: str) -> InputError:
+    """For a run that is not there."""
     return InputError(f"There is no run {run_id}. `python -m core runs` lists what is there.")

@@ -9,7 +9,7 @@ from core.store import people, trash
 from core.store.parcels import is_parcel, read_head, read_parcel
 from core.store.trash import Trashed
 from core.warehouse import sync
-from core.warehouse.annotate import whole_parcel
+from core.warehouse.annotate import no_run, whole_parcel
 from core.warehouse.pilots import add_runs
 from core.warehouse.warehouse import Warehouse
 
@@ -46,6 +46,9 @@ def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
         whole_parcel(warehouse, run_id)
     with warehouse.changing(sync.RUN, *run_ids) as connection:
         members = connection.execute("SELECT run_id, pilot_id FROM pilot_runs").fetchall()
+        for run_id in run_ids:
+            if not is_parcel(warehouse.parcels / run_id):  # somebody else has deleted it meanwhile
+                raise no_run(run_id)
         for done, run_id in enumerate(run_ids):
             try:
                 trash.throw(warehouse.folder, run_id, [pilot for run, pilot in members if run == run_id])

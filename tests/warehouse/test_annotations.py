@@ -4,7 +4,6 @@ import json
 import shutil
 
 import pytest
-from core.warehouse.rebuilding import rebuild
 
 from core.errors import InputError, WarehouseError
 from core.store import annotation
@@ -34,7 +33,7 @@ def test_tags_and_note_survive_the_making_anew(warehouse, run):
     assert kept == (["候補 1", "b"], "看よ: =1+1\n<b>second line</b>")
     before = json.loads((warehouse.parcels / run / "run.json").read_text(encoding="utf-8"))
     assert before["run"]["tags"] == []  # what was measured stays as it was written
-    rebuild(warehouse)
+    warehouse.rebuild()
     assert of(warehouse) == kept
     annotate(warehouse, run, lambda said: said.untagged("b").noted(""))
     assert of(warehouse) == (["候補 1"], None)
@@ -67,7 +66,7 @@ def test_workdims_own_tag_stays_whatever_people_say(warehouse, add_parcel):
     with pytest.raises(InputError, match="Workdim's own"):
         annotate(warehouse, RUN, lambda said: said.untagged("reference"))
     annotate(warehouse, RUN, lambda said: said.untagged("mine"))
-    rebuild(warehouse)
+    warehouse.rebuild()
     assert of(warehouse)[0] == ["reference"]
 
 
