@@ -84,7 +84,6 @@ def test_a_killed_deletion_is_whole_or_none(warehouse, runs, python, step):
     code = f"""
 import os, signal, sys
 from core.store import trash as store
-from core.tables import LONG_TABLES
 from core.warehouse import sync, trash
 from core.warehouse.warehouse import Warehouse
 def dies(*_, **__): {kill}
