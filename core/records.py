@@ -7,7 +7,7 @@ What the warehouse stores stands in `core.tables`.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from core.errors import InputError
 from core.registry.settings import Setting
@@ -24,6 +24,12 @@ from core.tables import (
     RunSummaryRow,
     TokenResultRow,
 )
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+"""What is measured in."""
+DTYPES: tuple[str, ...] = get_args(Dtype)
+DEVICES = r"auto|cpu|mps|cuda(:\d+)?"
+"""What a device may be called, as a pattern."""
 
 
 def _(message: str) -> str:

@@ -14,10 +14,10 @@ st.markdown(_("Estimates of how many dimensions a language model uses, layer by 
 if n := job_cards.n_alive():
     label = _("Measurements that wait or are at work: {n}").format(n=n)
     st.page_link("pages/pilot.py", label=label, icon=":material/hourglass_top:")
-runs = reads.listing()
+lists = reads.lists()
+runs = lists.runs
 notices.stop_if_no_runs(runs)
 
-counts = reads.counts()
 with st.container(horizontal=True, gap="large"):
     for label, name in (
         (_("Models"), "models"),
@@ -25,10 +25,10 @@ with st.container(horizontal=True, gap="large"):
         (_("Runs"), "runs"),
         (_("Published scores"), "scores"),
     ):
-        st.metric(label, f"{counts[name]:,}", width="content")
+        st.metric(label, f"{lists.counts[name]:,}", width="content")
 
 st.subheader(_("Latest runs"))
-home.show(runs)
+home.show(runs, lists.latest)
 st.caption(
     _("Estimated dimensions (d2, one per type), in brackets their 95 % intervals. Neither higher nor lower is better.")
 )

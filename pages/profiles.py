@@ -10,13 +10,13 @@ from core.ui.profiles import checks, distributions, layer_pairs, layer_profile, 
 _ = language.translator()
 
 st.title(_("Profiles"))
-runs = reads.listing()
+runs = reads.lists().runs
 notices.stop_if_no_runs(runs)
 pilot, runs = pilot_filter.choose(runs)
 chosen = inputs.choose_runs(runs)
-notices.stop_if_none_chosen(chosen)
-notices.warn_of_vetoes(chosen)
-notices.warn_if_not_comparable(chosen)
+notices.stop_if_none_chosen(chosen.runs)
+notices.warn_of_vetoes(chosen.runs)
+notices.warn_if_not_comparable(chosen.runs)
 
 sections = {
     "profile": (_("Profile"), layer_profile.show),

@@ -15,7 +15,7 @@ _ = language.translator()
 reader = language.current()
 
 st.title(_("Ranking"))
-notices.stop_if_no_runs(reads.listing())
+notices.stop_if_no_runs(reads.lists().runs)
 runs = reads.ranking()
 chosen, runs = pilot_filter.choose(runs)
 pilot = pilot_filter.pilot_of(chosen)
@@ -28,7 +28,7 @@ if not groups:
 
 shown = comparison.in_sight(groups)
 everything = comparison.rows_of(groups)
-scores = ranking.without_other_pilots(reads.scores(comparison.repositories(everything)), pilot)
+scores = ranking.without_other_pilots(reads.scores(everything), pilot)
 partial = comparison.choose_partial(scores)
 scored = ranking.with_scores(comparison.rows_of(shown), scores, partial=partial)
 offered = ranking.benchmarks(scored)

@@ -13,15 +13,15 @@ from core.ui import inputs, language, notices, pilot_filter, reads, report
 _ = language.translator()
 
 st.title(_("Report"))
-runs = reads.listing()
+runs = reads.lists().runs
 notices.stop_if_no_runs(runs)
 pilot, runs = pilot_filter.choose(runs)
 chosen = inputs.choose_runs(runs.filter(pl.col("pass") == "text"))
-notices.stop_if_none_chosen(chosen)
+notices.stop_if_none_chosen(chosen.runs)
 spoken = inputs.choose(
     _("Language of the slides"), list(language.LANGUAGES), "deck", language.current(), language.LANGUAGES.__getitem__
 )
-notices.warn_if_not_comparable(report.tellable(chosen))
+notices.warn_if_not_comparable(report.tellable(chosen.runs))
 deck = report.data(chosen, spoken, pilot)
 
 st.download_button(

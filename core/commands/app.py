@@ -15,7 +15,7 @@ import webbrowser
 from pathlib import Path
 
 from core.commands.context import chosen_warehouse, take_in
-from core.commands.measure import measure_all, together
+from core.commands.measure import measure_all
 from core.errors import InputError, ResourceError, WorkdimError
 from core.records import RunConfig
 from core.terminal.output import say
@@ -28,7 +28,7 @@ PATIENCE = 60
 
 def demo(options: argparse.Namespace) -> int:
     from core.registry.protocols import find_protocol
-    from core.runs.requests import demo_models
+    from core.runs.requests import demo_models, with_readable_companions
     from core.warehouse import queries
 
     warehouse = chosen_warehouse(options)
@@ -45,7 +45,7 @@ def demo(options: argparse.Namespace) -> int:
     for model in models:
         if model in known:
             say(f"{model} is measured already.")
-    configs = [config for config in together(asked, models) if config.model not in known]
+    configs = [config for config in with_readable_companions(asked, models) if config.model not in known]
     code = measure_all(configs, warehouse)
     if code or options.no_app:
         return code

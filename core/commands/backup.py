@@ -1,4 +1,4 @@
-"""Verbs that keep a warehouse from being lost: backup and restore."""
+"""Verbs about what lies on the disk: backup, restore, and cache, which says what takes room and cleans it away."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
-from core.commands.context import chosen_warehouse, existing_warehouse, number_of_runs, warn
+from core.commands.context import chosen_warehouse, confirmed, existing_warehouse, number_of_runs, warn
 from core.errors import InputError
 from core.terminal.output import one_line, say, say_json
 
@@ -84,3 +85,46 @@ def _told(one) -> str:
 
 def _row(one) -> dict:
     return {"file": str(one.file), "made_at": one.made_at.isoformat(), "n_bytes": one.n_bytes, "n_runs": one.n_runs}
+
+
+def cache(options: argparse.Namespace) -> int:
+    from core.runs.caches import caches, chosen, clean
+
+    warehouse = chosen_warehouse(options)
+    found = caches(warehouse)
+    if options.clean is None:
+        _tell(found, options.json)
+        return 0
+    # Deleted runs cannot be made anew: the trash is emptied only by name.
+    names = options.clean or [one.name for one in found if one.can_be_cleaned and one.name != "trash"]
+    meant = [one for one in chosen(found, names) if one.n_bytes]
+    for one in meant:
+        if one.in_use:
+            warn(f"{one.name} is left alone: {one.in_use}.")
+    free = [one for one in meant if not one.in_use]
+    for one in free:
+        say(f"{one.name}: {_size(one.n_bytes)} of {one.what}; {one.cost}")
+    if not free:
+        say("There is nothing to clean.")
+    elif options.dry_run:
+        say(f"{_size(sum(one.n_bytes for one in free))} would be freed.")
+    elif confirmed(f"Remove {_size(sum(one.n_bytes for one in free))}?", options.yes):
+        freed = clean(warehouse, [one.name for one in free])
+        say(f"{_size(sum(n_bytes for _, n_bytes in freed))} freed.")
+    return 0
+
+
+def _tell(found, as_json: bool) -> None:
+    if as_json:
+        say_json([asdict(one) for one in found])
+        return
+    width = max(len(one.name) for one in found)
+    for one in found:
+        kind = "" if one.can_be_cleaned else "kept: "
+        say(f"{one.name:<{width}}  {_size(one.n_bytes):>10}  {one.what}; {kind}{one.cost}")
+    able = sum(one.n_bytes for one in found if one.can_be_cleaned and not one.in_use)
+    say("", f"{_size(able)} can be cleaned: `python -m core cache --clean [NAME...]`")
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

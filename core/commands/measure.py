@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from core.commands.context import chosen_warehouse, fail, warn
@@ -15,6 +15,8 @@ from core.terminal.output import say, say_json
 
 
 def measure(options: argparse.Namespace) -> int:
+    from core.runs.requests import with_companions, with_readable_companions
+
     asked = RunConfig(
         "",
         options.corpus,
@@ -32,15 +34,13 @@ def measure(options: argparse.Namespace) -> int:
         chat=options.chat,
     )
     if options.estimate_only:
-        from core.runs.requests import side_by_side
-
-        return estimate_all(side_by_side(asked, options.models), chosen_warehouse(options), options.json)
+        return estimate_all(with_companions(asked, options.models), chosen_warehouse(options), options.json)
     if options.json:
         raise InputError("--json prints the card of --estimate-only. Add that, or leave --json out.")
     _tell_costs(asked.protocol, asked.estimators)
     # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
     warehouse = chosen_warehouse(options)
-    configs, engine = together(asked, options.models), chosen_engine(options, warehouse)
+    configs, engine = with_readable_companions(asked, options.models), chosen_engine(options, warehouse)
     if options.engine == "ray":
         return measure_at_once(configs, warehouse, options.again, engine)
     return measure_all(configs, warehouse, options.again, engine)
@@ -65,28 +65,14 @@ def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
         )
 
 
-def together(asked, models: Sequence[str]):
-    """One request for each model, with the others as companions."""
-    if len(set(models)) < 2:
-        return [replace(asked, model=model) for model in models]
-    from core.measure.setup import with_tokenizer
-    from core.runs.requests import side_by_side
-
-    readable = with_tokenizer(list(dict.fromkeys(models)))
-    return [
-        replace(one, companions=tuple(o for o in one.companions if o in readable))
-        for one in side_by_side(asked, models)
-    ]
-
-
 def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bool = False) -> int:
     """Measure one after the other, each in a process of its own; one that cannot be measured does not stop the next.
 
     `as_one`: each request for itself, without the further draws and texts that its protocol has.
     """
-    from core.runs.execution import parts_of
     from core.runs.jobs import submit
     from core.runs.recovery import sweep
+    from core.runs.requests import parts_of
 
     warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
     sweep(warehouse)
@@ -103,9 +89,9 @@ def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bo
 
 def measure_at_once(configs, warehouse, again: bool, engine) -> int:
     """Give all to an engine that has room for many; each is told as it ends."""
-    from core.runs.execution import parts_of
     from core.runs.jobs import submit
     from core.runs.recovery import sweep
+    from core.runs.requests import parts_of
     from core.terminal.tables import ProgressBar
 
     warehouse.prepare()
@@ -142,17 +128,16 @@ def calibrate(options: argparse.Namespace) -> int:
 
 def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
     """One card for each measurement that the requests stand for; exit code 2 where one of them is refused."""
-    from core.forecast.preflight_card import estimate
-    from core.runs.execution import parts_of
+    from core.runs.estimates import cards
     from core.terminal.preflight_card import card_lines
 
-    cards = [estimate(part, warehouse) for asked in configs for part in parts_of(asked)]
+    found = cards(configs, warehouse)
     if as_json:
-        say_json([asdict(card) for card in cards])
+        say_json([asdict(card) for card in found])
     else:
-        for number, card in enumerate(cards):
+        for number, card in enumerate(found):
             say(*([""] if number else []), *card_lines(card))
-    return 2 if any(card.refusals for card in cards) else 0
+    return 2 if any(card.refusals for card in found) else 0
 
 
 def chosen_engine(options: argparse.Namespace, warehouse):
@@ -166,7 +151,7 @@ def chosen_engine(options: argparse.Namespace, warehouse):
     if options.address:
         raise InputError("--address is that of a Ray cluster: add --engine ray, or leave it out.")
     from core.runs import processes
-    from core.runs.queue import at_once
+    from core.runs.processes import at_once
 
     return lambda jobs, told: processes.run_all(jobs, warehouse, at_once(), told)
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from core.commands import app, backup, cache, doctor, export, ingest, jobs, measure, runs, scores, sql
+from core.commands import app, backup, doctor, export, ingest, jobs, measure, runs, scores, sql
 
 Verb = Callable[..., argparse.ArgumentParser]
 
@@ -157,7 +157,7 @@ def _warehouse(verb: Verb) -> None:
     back.add_argument("file", type=Path, metavar="FILE", help="a backup")
     back.add_argument("--yes", action="store_true", help="do not ask")
 
-    disk = verb("cache", cache.cache, "what lies on the disk beside measurements, and what can be cleaned away", True)
+    disk = verb("cache", backup.cache, "what lies on the disk beside measurements, and what can be cleaned away", True)
     disk.add_argument("--clean", nargs="*", metavar="NAME", help="clean these, or all that can be made anew")
     disk.add_argument("--dry-run", action="store_true", help="with --clean: say what would go; remove nothing")
     disk.add_argument("--yes", action="store_true", help="do not ask before cleaning")

@@ -74,6 +74,7 @@ def _show(options: argparse.Namespace) -> int:
     from core.analysis.controls import with_controls
     from core.terminal.tables import run_details
     from core.warehouse import queries
+    from core.warehouse.profiles import read_profile
     from core.warehouse.provenance import records
 
     warehouse = existing_warehouse(options)
@@ -84,10 +85,8 @@ def _show(options: argparse.Namespace) -> int:
     if options.json:
         _print_json([run | record])
         return 0
-    ids = [row["run_id"] for row in (run, *controls)]
-    checks, estimates = queries.checks(warehouse, ids), queries.estimates(warehouse, ids)
-    correlators, summaries = queries.correlators(warehouse, ids), queries.summaries(warehouse, ids)
-    print(run_details(run, checks, estimates, correlators, summaries, controls, record))
+    against = [read_profile(warehouse, control["run_id"]) for control in controls]
+    print(run_details(read_profile(warehouse, run_id), against, record))
     return 0
 
 
@@ -149,7 +148,7 @@ def _annotate(options: argparse.Namespace, start: str, change) -> int:
 
 
 def _delete(options: argparse.Namespace) -> int:
-    from core.runs.deletion import delete
+    from core.runs.stored_runs import delete
     from core.warehouse import queries
 
     warehouse = existing_warehouse(options)
@@ -206,7 +205,7 @@ def _empty_trash(options: argparse.Namespace) -> int:
 
 def _again(options: argparse.Namespace) -> int:
     from core.commands.measure import measure_all
-    from core.runs.rerun import repetition
+    from core.runs.stored_runs import repetition
     from core.warehouse.provenance import records
 
     warehouse = existing_warehouse(options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from core.errors import ModelError, ResourceError
 from core.models.headers import gguf_entries, named, stored_dtype
 from core.models.hub import hub_errors, hub_info, in_cache, wanted_files
 from core.models.loading import check_files, has_tokenizer
-from core.models.packages import PackageRequest, package_in_cache, package_index, pip_failed, read_request
+from core.models.packages import PackageRequest, package_in_cache, package_index, pip_failed, read_request, run_pip
 from core.models.sources import hub_name, local_weights
 from core.models.weights import INDEX, WEIGHTS, Unread, Weights, unread
 
@@ -99,30 +98,9 @@ def _in_package(asked: PackageRequest) -> ModelMetadata:
             f"{asked.requirement} is not here. {reason} Connect, set up pip's index or proxy, or measure a "
             "local folder."
         )
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "index",
-        "versions",
-        "--no-input",
-        "--disable-pip-version-check",
-        "--timeout",
-        "10",
-        "--retries",
-        "0",
-        asked.name,
-    ]
+    options = ("--no-input", "--disable-pip-version-check", "--timeout", "10", "--retries", "0")
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-            timeout=INDEX_PATIENCE,
-        )
+        done = run_pip("index", "versions", *options, asked.name, timeout=INDEX_PATIENCE)
     except subprocess.TimeoutExpired as error:
         raise ResourceError(
             f"The package index has not told of {asked.name} within {INDEX_PATIENCE:g} seconds. Try later."

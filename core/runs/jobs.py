@@ -36,6 +36,7 @@ from core.errors import InputError, ResourceError, WorkdimError
 from core.files import folders_in, make_folder
 from core.records import Progress, RunConfig
 from core.runs.locks import is_held, lock_of, process_of, release, worker
+from core.runs.requests import config_of
 from core.warehouse.warehouse import Warehouse
 
 CANCEL_FILE = "cancel"
@@ -167,8 +168,7 @@ def read_job(folder: Path) -> Job | None:
     if not found:
         return None
     try:
-        asked: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.pop("config").items()}
-        config = RunConfig(**asked)
+        config = config_of(found.pop("config"))
         return Job(folder, config, **found | {"control_ids": tuple(found["control_ids"])})
     except (TypeError, KeyError):  # of another version
         return None

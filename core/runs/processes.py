@@ -1,4 +1,8 @@
-"""Jobs as processes of this machine: each is started on its own and lives on when whoever started it is gone."""
+"""Jobs as processes of this machine: each is started on its own and lives on when whoever started it is gone.
+
+They take turns in the order of their ids, which is that of their submission, one at a time; `WORKDIM_JOBS_AT_ONCE`
+raises the number. A turn is a file lock, which a process that dies gives back.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError
 from core.files import make_folder
-from core.runs.jobs import CANCEL_FILE, Job, JobStatus, remove, stand, write_json
-from core.runs.locks import is_held, lock_of, process_of, worker
+from core.runs.jobs import CANCEL_FILE, Job, JobStatus, all_jobs, remove, stand, write_json
+from core.runs.locks import is_held, lock_of, process_of, release, worker
 from core.warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,3 +159,47 @@ def _stop(standing: JobStatus) -> None:
             with suppress(psutil.Error):
                 member.kill()
         psutil.wait_procs(alive, timeout=GRACE)
+
+
+BETWEEN_LOOKS = 0.3
+
+
+@contextmanager
+def turn(job: Job, warehouse: Warehouse, waiting: Callable[[int], None]) -> Iterator[None]:
+    """Wait until the job may start; `waiting` hears again and again how many are before it."""
+    lock = None
+    while lock is None:
+        before = _before(job, warehouse)
+        lock = _free_slot(warehouse) if not before else None
+        if lock is None:
+            waiting(max(before, 1))
+            time.sleep(BETWEEN_LOOKS)
+    try:
+        yield
+    finally:
+        release(lock)
+
+
+def _before(job: Job, warehouse: Warehouse) -> int:
+    """Older jobs that wait for a turn, too: not those that a pilot has not come to, nor those on a cluster."""
+    waiting = (s for s in all_jobs(warehouse) if s.state == "queued" and s.worker.get("engine", "local") == "local")
+    return sum(bool(s.worker) and s.job.job_id < job.job_id for s in waiting)
+
+
+def _free_slot(warehouse: Warehouse) -> FileLock | None:
+    for number in range(at_once()):
+        lock = FileLock(warehouse.jobs / f".turn-{number}.lock")
+        try:
+            lock.acquire(timeout=0)
+            return lock
+        except Timeout:
+            continue
+    return None
+
+
+def at_once() -> int:
+    """Raises InputError for a setting that is no positive number."""
+    text = os.environ.get("WORKDIM_JOBS_AT_ONCE", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"WORKDIM_JOBS_AT_ONCE must be a whole number from 1 on, not '{text}'.")
+    return int(text)

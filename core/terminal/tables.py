@@ -14,8 +14,6 @@ from core import wording
 from core.records import Profile, Progress
 from core.terminal import run_summary
 from core.terminal.output import one_line, progress_stream
-from core.terminal.run_rows import of_frames, of_profile
-from core.terminal.run_summary import interval
 from core.wording.labels import marked
 from core.wording.provenance import Line, sections
 
@@ -75,7 +73,7 @@ class ProgressBar:
 
 def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
     """A finished measurement: numbers with their intervals, what was dropped, checks, controls, the verdict last."""
-    return run_summary.summary(of_profile(profile), [of_profile(control) for control in controls])
+    return run_summary.summary(profile, controls)
 
 
 def runs_table(runs: pl.DataFrame) -> str:
@@ -97,9 +95,9 @@ def runs_table(runs: pl.DataFrame) -> str:
             marked(r["name"], r["worst_check"] == "veto"),
             r["corpus_name"],
             r["protocol"],
-            interval(r, "working_dimension", "-"),
-            interval(r, "final_dimension_pre_norm", "-"),
-            interval(r, "final_dimension_post_norm", "-"),
+            wording.interval_of(r, "working_dimension", "-"),
+            wording.interval_of(r, "final_dimension_pre_norm", "-"),
+            wording.interval_of(r, "final_dimension_post_norm", "-"),
             "-" if r["verdict"] is None else wording.outcome_short(r, "en"),
             *((", ".join(r["tags"]),) if has_tags else ()),
         )
@@ -170,33 +168,27 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def run_details(
-    run: dict[str, Any],
-    checks: pl.DataFrame,
-    estimates: pl.DataFrame,
-    correlators: pl.DataFrame | None = None,
-    summaries: pl.DataFrame | None = None,
-    controls: Sequence[dict[str, Any]] = (),
-    record: Mapping[str, Any] | None = None,
-) -> str:
+def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any]) -> str:
     """The summary as after measuring, every stored field, all checks, and d2 layer by layer.
 
-    The frames may hold the rows of the control runs too; `controls` are the rows of those runs. `record` is all that is
-    stored of the run (core.warehouse.provenance); without it, the fields of its row are told.
+    `record` is all that is stored of the run (core.warehouse.provenance).
     """
-    told = of_frames(run, checks, estimates, correlators, summaries)
-    against = [of_frames(control, checks, estimates, correlators, summaries) for control in controls]
-    lines = [one_line(line) for line in run_summary.summary(told, against)]
-    for section in sections(record or run, "en"):
+    lines = [one_line(line) for line in run_summary.summary(profile, controls)]
+    for section in sections(record, "en"):
         lines += ["", section.title]
         width = max(len(field.label) for field in section.fields)
         lines += [f"  {field.label.ljust(width)}  {_indented(field.text, width + 4)}" for field in section.fields]
-    lines += ["", "checks", *(one_line(f"  {run_summary.check_line(row)}") for row in told.checks)]
+    checks = sorted(profile.checks, key=lambda row: (row.check_name, row.layer is None, row.layer))
+    lines += ["", "checks", *(one_line(f"  {run_summary.check_line(row)}") for row in checks)]
     lines += ["", "estimated dimension (d2, one token per type), 95 % intervals"]
-    primary = estimates.filter(run_id=run["run_id"], estimator="d2", cloud="one_per_type", transform="centred")
-    for row in primary.sort("layer", "state", descending=[False, True]).iter_rows(named=True):
-        value = wording.with_interval(row["value"], row["lower"], row["upper"])
-        lines.append(f"  layer {row['layer']:>3} {row['state'].ljust(9)} {value:<22} N={row['n_points']}")
+    primary = [
+        row
+        for row in profile.estimates
+        if (row.estimator, row.cloud, row.transform) == (*run_summary.PRIMARY, "centred")
+    ]
+    for row in sorted(primary, key=lambda row: (row.layer, row.state == "post_norm")):
+        value = wording.with_interval(row.value, row.lower, row.upper)
+        lines.append(f"  layer {row.layer:>3} {row.state.ljust(9)} {value:<22} N={row.n_points}")
     return "\n".join(lines)
 
 

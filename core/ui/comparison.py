@@ -220,13 +220,6 @@ Benchmark = dict[str, Any]
 """A row of `ranking.benchmarks`."""
 
 
-def repositories(runs: pl.DataFrame) -> list[str]:
-    """What the scores of these runs are filed under: hub repositories, their own and those of their base models, and
-    their references, which own scores name."""
-    found = (runs[column].drop_nulls() for column in ("repository", "base_repository", "reference"))
-    return sorted({name for names in found for name in names})
-
-
 def choose_picture(benchmarks: pl.DataFrame, pilot: Pilot | None = None) -> tuple[Benchmark | None, str]:
     """The two axes of the scatter: a score, and working or final dimension (a key of `ranking_points`).
 

@@ -6,19 +6,16 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.ui import language, reads, tables
-
-SHOWN = 20
+from core.ui import language, tables
 
 
-def show(runs: pl.DataFrame) -> None:
+def show(runs: pl.DataFrame, shown: pl.DataFrame) -> None:
     """Runs on text only: a control pass says nothing without the run that it belongs to."""
     _ = language.translator()
     texts = runs.filter(pl.col("pass") == "text")
-    shown = reads.chosen(texts["run_id"].head(SHOWN).to_list())
     tables.show(tables.overview(shown), "latest")
-    if texts.height > SHOWN:
-        st.caption(_("The newest {n} of {total} runs.").format(n=SHOWN, total=texts.height))
+    if texts.height > shown.height:
+        st.caption(_("The newest {n} of {total} runs.").format(n=shown.height, total=texts.height))
     if texts.height < runs.height:
         n = runs.height - texts.height
         st.caption(_("Control passes not listed here: {n}. Profiles draw them with their runs.").format(n=n))

@@ -74,7 +74,7 @@ def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
     return value
 
 
-def choose_runs(runs: pl.DataFrame) -> pl.DataFrame:
+def choose_runs(runs: pl.DataFrame) -> reads.Selection:
     """The runs to show, in the order they were chosen; at first the newest on one text.
 
     `runs` are rows of `queries.listing`; what comes back is all that is known of those chosen.
@@ -93,7 +93,7 @@ def choose_runs(runs: pl.DataFrame) -> pl.DataFrame:
         placeholder=_("Type a model, a text or a date"),
         select_all=False,
     )
-    return reads.chosen(chosen)
+    return reads.selection(chosen)
 
 
 def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

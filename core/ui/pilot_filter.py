@@ -22,7 +22,7 @@ def choose(runs: pl.DataFrame) -> tuple[Registered | None, pl.DataFrame]:
 
     What its use class forbids is said before any number; the page stops where the pilot has no result yet.
     """
-    rows = reads.pilots().to_dicts()
+    rows = reads.lists().pilots.to_dicts()
     chosen = inputs.choose_pilot(rows)
     if chosen is None:
         return None, runs

@@ -8,8 +8,9 @@ import streamlit as st
 from core.deck import build, deck_data
 from core.deck.deck_data import DeckData
 from core.pilots.registration import Registered
-from core.ui import comparison, language, reads
+from core.ui import language
 from core.ui.markdown import escape
+from core.ui.reads import Selection
 from core.wording import limits
 
 MIME = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
@@ -29,20 +30,18 @@ def tellable(runs: pl.DataFrame) -> pl.DataFrame:
     return deck_data.with_verdict(runs)
 
 
-def data(runs: pl.DataFrame, deck_language: str, pilot: Registered | None = None) -> DeckData:
+def data(chosen: Selection, deck_language: str, pilot: Registered | None = None) -> DeckData:
     """Everything that the slides of these runs are made from: the page lists their titles, a download draws them.
 
     The runs take their control passes along: a verdict is not shown without what it was judged with.
     """
-    taken = reads.with_controls(runs)
-    ids = taken["run_id"].to_list()
     frames = deck_data.RunFrames(
-        runs=taken,
-        estimates=reads.estimates(ids),
-        correlators=reads.correlators(ids),
-        checks=reads.checks(ids),
-        summaries=reads.summaries(ids),
-        scores=reads.scores(comparison.repositories(runs)),
+        runs=chosen.with_controls,
+        estimates=chosen.estimates,
+        correlators=chosen.correlators,
+        checks=chosen.checks,
+        summaries=chosen.summaries,
+        scores=chosen.scores,
     )
     return deck_data.deck_data(frames, deck_language, pilot)
 

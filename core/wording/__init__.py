@@ -5,9 +5,8 @@ The door to the files beside it: `names` (what things are called), `verdicts`, `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import reduce
-from typing import Any
 
 from core.locale import translator
 from core.wording.meanings import check_meaning, qualifier_meaning
@@ -147,11 +146,11 @@ def sentences(told: Iterable[str], language: str) -> str:
     return reduce(lambda before, after: _("{first} {second}").format(first=before, second=after), filter(None, told))
 
 
-def text_name(corpus: str, run: Mapping[str, Any], language: str) -> str:
+def text_name(corpus: str, spoken: str, domain: str, language: str) -> str:
     """`python-docs (English, technical reference)`; a language that nobody stated is left out."""
     _ = translator(language)
-    details = [] if run["corpus_language"] == "unknown" else [language_name(run["corpus_language"], language)]
-    details.append(domain_name(run["corpus_domain"], language))
+    details = [] if spoken == "unknown" else [language_name(spoken, language)]
+    details.append(domain_name(domain, language))
     return _("{quantity} ({details})").format(quantity=corpus, details=_(", ").join(details))
 
 

@@ -90,12 +90,12 @@ def test_a_run_is_deleted_only_when_confirmed(filled: Warehouse) -> None:
 
 def test_a_run_is_measured_again_as_a_job(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     from core.records import RunConfig
-    from core.runs import processes, rerun
+    from core.runs import processes, stored_runs
 
     started = []
     monkeypatch.setattr(processes, "start", lambda job, warehouse: started.append(job))
-    asked = rerun.Repetition(RunConfig("made-up/big@1"), ("The text has changed since.",))
-    monkeypatch.setattr(rerun, "repetition", lambda record: asked)
+    asked = stored_runs.Repetition(RunConfig("made-up/big@1"), ("The text has changed since.",))
+    monkeypatch.setattr(stored_runs, "repetition", lambda record: asked)
     app = provenance(RUN_IDS[0])
     app.button(key="measure run again").click().run()
     assert "The text has changed since." in texts(app).replace("\\", "") and not started

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import WarehouseLocked
 from core.pilots.pilot_file import read_pilot
-from core.runs import processes, queue
+from core.runs import processes
 from core.runs.jobs import JobStatus, all_jobs, stand, submit
 from core.runs.pilot_jobs import run_pilot
 from core.runs.requests import protocols, texts
@@ -119,7 +119,7 @@ def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, war
     def engine(jobs, _told):
         seen.extend(jobs)
         assert [job.job_id for job in jobs] == sorted(job.job_id for job in jobs)
-        assert queue._before(jobs[-1], warehouse) == 0  # those that were not started hold nobody up
+        assert processes._before(jobs[-1], warehouse) == 0  # those that were not started hold nobody up
         return iter(())
 
     assert list(run_pilot(pilot, warehouse, engine, lambda at: None)) == []

@@ -3,16 +3,19 @@
 import re
 from dataclasses import replace
 
-import polars as pl
 import pytest
 
 from core import wording
 from core.tables import RunCheckRow
 from core.terminal.run_summary import WIDTH
 from core.terminal.tables import run_details, runs_table, summary_lines
+from core.warehouse.profiles import read_profile
+from core.warehouse.provenance import records
+from core.warehouse.warehouse import Warehouse
 from tests import frames
 from tests.frames import Model
 from tests.profiles import make_controls, make_model, make_profile
+from tests.screens import add_run
 
 
 def told(profile=None, controls=()) -> str:
@@ -183,26 +186,15 @@ def test_a_control_of_a_protocol_without_verdict_shows_the_same_statistic():
     assert "40.0 at the embedding" in said and "40.0 at the embedding" not in of_control
 
 
-def as_frame(rows) -> pl.DataFrame:
-    return pl.DataFrame([vars(row) for row in rows], infer_schema_length=None)
-
-
-def test_a_stored_run_is_told_as_it_was_when_it_was_measured():
+def test_a_stored_run_is_told_as_it_was_when_it_was_measured(tmp_path):
     profile = judged(make_profile(), qualifiers=["random_init_differs"])
-    joined = {
-        **vars(profile.model),
-        **vars(profile.summaries[0]),
-        **vars(profile.run),
-        "pass": "text",
-        "corpus_name": "made-up",
-        "corpus_language": "en",
-        "corpus_domain": "reference",
-    }
-    tables = [as_frame(rows) for rows in (profile.checks, profile.estimates, profile.correlators, profile.summaries)]
-    said = run_details(joined, *tables)
+    warehouse = Warehouse(tmp_path / "w.duckdb")
+    add_run(warehouse.path, profile)
+    run_id = profile.run.run_id
+    said = run_details(read_profile(warehouse, run_id), [], records(warehouse, [run_id]).row(0, named=True))
     assert told(profile) == "\n".join(said.splitlines()[: len(summary_lines(profile))])
     assert "hash of the protocol" in said and "layer   4 post_norm" in said
-    assert "vetoed" not in said and "expansion-contraction: found" in run_details(joined, *tables[:2])
+    assert "vetoed" not in said and "expansion-contraction: found" in said
 
 
 def test_the_table_of_runs_marks_a_veto_and_gives_controls_no_verdict():

@@ -14,7 +14,7 @@ from core import exports
 from core.analysis import ranking
 from core.deck.build import deck
 from core.figures.layer_pairs import Exponent
-from core.ui import comparison, inputs, notices, report, tables
+from core.ui import comparison, inputs, notices, reads, report, tables
 from core.ui.markdown import escape
 from core.ui.profiles import checks as check_tables
 from core.ui.profiles import layer_pairs
@@ -46,16 +46,11 @@ def test_a_run_is_named_by_what_tells_it_apart(runs: pl.DataFrame) -> None:
 
 
 def test_scores_are_looked_for_under_models_their_bases_and_references(runs: pl.DataFrame) -> None:
-    assert comparison.repositories(runs) == [
-        "HuggingFaceTB/SmolLM2-135M",
-        "made-up/big",
-        "made-up/encoder",
-        "made-up/small",
-    ]
+    assert reads.repositories(runs) == ["HuggingFaceTB/SmolLM2-135M", "made-up/big", "made-up/encoder", "made-up/small"]
 
 
 def test_each_row_of_a_group_says_its_score_or_that_there_is_none(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    scored = ranking.with_scores(runs, queries.scores(warehouse, comparison.repositories(runs)))
+    scored = ranking.with_scores(runs, queries.scores(warehouse, reads.repositories(runs)))
     benchmark = ranking.benchmarks(scored).row(0, named=True)
     for group in ranking.groups(runs):
         shown = comparison.with_score_text(group, scored, benchmark)
@@ -65,7 +60,7 @@ def test_each_row_of_a_group_says_its_score_or_that_there_is_none(warehouse: War
 
 
 def test_two_sources_of_one_score_make_one_row_and_are_told(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    scores = queries.scores(warehouse, comparison.repositories(runs))
+    scores = queries.scores(warehouse, reads.repositories(runs))
     twice = pl.concat([scores, scores.with_columns(source=pl.lit("zz"), value=pl.col("value") + 1)])
     scored = ranking.with_scores(runs, twice)
     benchmark = ranking.benchmarks(scored).row(0, named=True)
@@ -78,7 +73,7 @@ def test_two_sources_of_one_score_make_one_row_and_are_told(warehouse: Warehouse
 def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
     warehouse: Warehouse, runs: pl.DataFrame
 ) -> None:
-    scores = queries.scores(warehouse, comparison.repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
+    scores = queries.scores(warehouse, reads.repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
     scored = ranking.with_scores(runs, scores)
     benchmark = ranking.benchmarks(scored).row(0, named=True)
     (note,) = comparison.score_notes(ranking.groups(runs)[0], scored, benchmark)
@@ -86,7 +81,7 @@ def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
 
 
 def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    scored = ranking.with_scores(runs, queries.scores(warehouse, comparison.repositories(runs)))
+    scored = ranking.with_scores(runs, queries.scores(warehouse, reads.repositories(runs)))
     offered = ranking.benchmarks(scored)
     assert set(offered["filter"]) == {"not stated"}
     labels = [comparison._benchmark_label(row) for row in offered.iter_rows(named=True)]
@@ -186,7 +181,7 @@ def test_the_slides_named_before_the_download_are_those_of_the_deck(
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(warehouse.path))
     written: list[str] = []
     monkeypatch.setattr("streamlit.markdown", written.append)
-    data = report.data(runs, "en")
+    data = report.data(reads.selection(runs["run_id"].to_list()), "en")
     report.preview(data)
     slides = Presentation(io.BytesIO(deck(data))).slides
     titles = [escape(slide.shapes.title.text_frame.text) for slide in slides]

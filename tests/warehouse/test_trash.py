@@ -11,6 +11,7 @@ from core.errors import InputError, WarehouseError
 from core.pilots.registration import USE_CLASSES
 from core.store import trash as store
 from core.store.parcels import is_parcel
+from core.tables import LONG_TABLES
 from core.warehouse import ingest, pilots, queries, trash
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 
@@ -33,7 +34,7 @@ def runs(warehouse, add_parcel):
 
 def everything(warehouse) -> dict[str, int]:
     """Rows by table, of the tables that hold measurements."""
-    tables = ("models", "corpora", *trash.OF_RUNS, "pilot_runs")
+    tables = ("models", "corpora", "runs", *LONG_TABLES, "pilot_runs")
     return {table: warehouse.read(f"SELECT count(*) AS n FROM {table}")["n"][0] for table in tables}
 
 

@@ -71,11 +71,10 @@ def test_japanese_sentences_follow_each_other_without_a_space():
 
 
 def test_a_readers_own_text_is_named_without_a_language_that_nobody_stated():
-    own = {"corpus_language": "unknown", "corpus_domain": "user's own"}
-    assert wording.text_name("notes", own, "en") == "notes (own text)"
-    assert wording.text_name("notes", own, "ja") == "notes（手元のテキスト）"
-    ours = {"corpus_language": "en", "corpus_domain": "technical reference"}
-    assert wording.text_name("docs", ours, "en") == "docs (English, technical reference)"
+    own = ("notes", "unknown", "user's own")
+    assert wording.text_name(*own, "en") == "notes (own text)"
+    assert wording.text_name(*own, "ja") == "notes（手元のテキスト）"
+    assert wording.text_name("docs", "en", "technical reference", "en") == "docs (English, technical reference)"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def _slide(data: DeckData, group: RankingGroup) -> PlannedSlide:
     _ = translator(data.language)
     profiles = profile_points(data.estimates, group.rows, *PRIMARY, language=data.language)
     run = group.rows.row(0, named=True)
-    text = wording.text_name(run["corpus_name"], run, data.language)
+    text = wording.text_name(run["corpus_name"], run["corpus_language"], run["corpus_domain"], data.language)
     said = [*data.caution, _("Text: {texts}").format(texts=text), *statements(group, data.language)]
     has_veto = any(map(is_vetoed, group.rows.iter_rows(named=True)))
     without = _("No layer estimates of d2 on one token per type in these runs.")

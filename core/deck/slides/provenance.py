@@ -123,7 +123,7 @@ def _texts(data: DeckData) -> list[str]:
         same = runs.filter(corpus_id=run["corpus_id"], protocol_hash=run["protocol_hash"])
         lines.append(
             _("Text {text}; protocol {protocol}, hash {hash}: {windows} windows, {tokens} tokens.").format(
-                text=wording.text_name(run["corpus_id"], run, data.language),
+                text=wording.text_name(run["corpus_id"], run["corpus_language"], run["corpus_domain"], data.language),
                 protocol=run["protocol"],
                 hash=run["protocol_hash"],
                 windows=run["n_sequences"],

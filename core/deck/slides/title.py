@@ -36,7 +36,10 @@ def slides(data: DeckData) -> Iterator[PlannedSlide]:
 def _lines(data: DeckData, names: list[str]) -> list[str]:
     _ = translator(data.language)
     texts = data.texts.unique("corpus_id", maintain_order=True).iter_rows(named=True)
-    text_names = [wording.text_name(run["corpus_name"], run, data.language) for run in texts]
+    text_names = [
+        wording.text_name(run["corpus_name"], run["corpus_language"], run["corpus_domain"], data.language)
+        for run in texts
+    ]
     more = [_("{count} more").format(count=len(names) - MOST_NAMES)] * (len(names) > MOST_NAMES)
     lines = [
         _("Models: {names}").format(names=_(", ").join(names[:MOST_NAMES] + more)),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import subprocess
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +17,8 @@ from core.ui.markdown import escape
 from core.ui.measure.preflight_card import show_card
 
 if TYPE_CHECKING:
-    from core.records import RunConfig
+    from core.records import Preflight, RunConfig
 
-PATIENCE = 300
-"""Seconds for the cards: the first on a machine measures its speed."""
 MOST = 25
 """Megabytes of a text that is handed over in the browser, as the server's own limit; larger ones have a path."""
 OWN = "own"
@@ -35,7 +31,7 @@ _REFUSED = "measurements that could not be started"
 class _Asked:
     configs: list[RunConfig]
     again: bool
-    cards: list[dict[str, Any]]
+    cards: list[Preflight]
 
 
 def ask() -> None:
@@ -45,7 +41,7 @@ def ask() -> None:
     _ = language.translator()
     for reason in st.session_state.pop(_REFUSED, []):
         st.warning(escape(reason), icon=":material/error:")
-    if not reads.counts()["runs"]:
+    if not reads.lists().counts["runs"]:
         line = _("Nothing was measured yet. Two models that need no model hub, to begin with: {names}.")
         st.info(line.format(names=escape(_(" and ").join(demo_models()))), icon=":material/lightbulb:")
     with st.form("measure", border=True):
@@ -116,7 +112,8 @@ def _kept(handed: Any) -> str:
 
 def _settings() -> tuple[dict[str, Any], bool]:
     """Protocol and all further settings of a request; and whether to measure what is there already."""
-    from core.runs.requests import DTYPES, protocols
+    from core.records import DTYPES
+    from core.runs.requests import protocols
 
     _ = language.translator()
     names = protocols()
@@ -143,39 +140,13 @@ def _requests(models: str, asked: dict[str, Any]) -> list[RunConfig]:
     return []
 
 
-def _estimated(configs: list[RunConfig]) -> list[dict[str, Any]]:
-    """The cards, by the same command as in a terminal: a page loads no model library."""
-    from core.runs.processes import COMMAND, ROOT, environment
+def _estimated(configs: list[RunConfig]) -> list[Preflight]:
+    from core.runs.estimates import cards_from_process
 
     _ = language.translator()
-    first = configs[0]
-    command = [*COMMAND, "measure", "--estimate-only", "--json"]
-    for name in ("corpus", "protocol", "seed", "dtype", "device", "encoding", "column", "chat"):
-        command += [f"--{name}={value}"] if (value := getattr(first, name)) is not None else []
-    command += ["--controls"] if first.controls else []
-    command += ["--", *(config.model for config in configs)]
     waiting = _("Reading configurations; the first time also the speed of this machine, about half a minute.")
     with st.spinner(waiting, show_time=True):
-        try:
-            done = subprocess.run(
-                command,
-                cwd=ROOT,
-                env=environment(reads.warehouse()),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=PATIENCE,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise InputError(f"There is no estimate after {PATIENCE} seconds: machine or network are busy.") from error
-    try:
-        return json.loads(done.stdout)
-    except ValueError as error:
-        said = [line for line in done.stderr.splitlines() if line.startswith("workdim: ")]
-        raise InputError(said[-1].removeprefix("workdim: ") if said else "No estimate came back.") from error
+        return cards_from_process(configs, reads.warehouse())
 
 
 def _show(asked: _Asked) -> None:
@@ -184,7 +155,7 @@ def _show(asked: _Asked) -> None:
     for card in asked.cards:
         with st.container(border=True, gap="small"):
             show_card(card)
-    refused = {card["model"] for card in asked.cards if card["refusals"]}
+    refused = {card.model for card in asked.cards if card.refusals}
     able = [config for config in asked.configs if config.model not in refused]
     if able and refused:
         st.caption(_("The models that are refused are left out."))
@@ -195,8 +166,8 @@ def _show(asked: _Asked) -> None:
 def _start(able: list[RunConfig], again: bool) -> None:
     """Submit all, then start them: they take their turns. One that cannot be submitted does not stop the others."""
     from core.runs import processes
-    from core.runs.execution import parts_of
     from core.runs.jobs import submit
+    from core.runs.requests import parts_of
 
     warehouse = reads.warehouse()
     warehouse.prepare()

@@ -33,7 +33,7 @@ def show() -> None:
             "texts, protocol, and one primary benchmark with what is expected of it."
         )
     )
-    for row in reads.pilots().to_dicts():
+    for row in reads.lists().pilots.to_dicts():
         _registered(row)
     st.subheader(_("A new pilot"))
     _begin_with()

@@ -6,15 +6,16 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.ui import inputs, language, reads, tables
+from core.ui import inputs, language, tables
 from core.ui.markdown import escape
+from core.ui.reads import Selection
 from core.ui.tables import significant, without_empty
 from core.wording.labels import run_labels
 
 
-def show(runs: pl.DataFrame) -> None:
+def show(chosen: Selection) -> None:
     _ = language.translator()
-    checks = reads.checks(runs["run_id"].to_list())
+    runs, checks = chosen.runs, chosen.of_runs(chosen.checks)
     if checks.is_empty():
         st.info(_("No check was made on these runs."))
         return

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import polars as pl
 import streamlit as st
 
 from core import wording
 from core.figures import distributions as distribution_figures
 from core.figures import large_norms
-from core.ui import inputs, language, notices, reads, tables
+from core.ui import inputs, language, notices, tables
+from core.ui.reads import Selection
 
 
-def show(runs: pl.DataFrame) -> None:
+def show(chosen: Selection) -> None:
     _ = language.translator()
     reader = language.current()
-    distributions = reads.distributions(runs["run_id"].to_list())
+    runs, distributions = chosen.runs, chosen.distributions
     quantities = [name for name in wording.QUANTITIES if name in set(distributions["quantity"])]
     if not quantities:
         notices.tell_what_is_missing(
@@ -66,8 +66,9 @@ def _reading_aid(quantity: str) -> str:
     return wording.sentences((aids.get(quantity, ""), outermost), language.current())
 
 
-def show_large_norms(runs: pl.DataFrame) -> None:
+def show_large_norms(chosen: Selection) -> None:
     _ = language.translator()
+    runs = chosen.runs
     limits = _(" or ").join(f"{limit:g}" for limit in large_norms.limits_of(runs))
     st.markdown(
         _(
@@ -76,8 +77,7 @@ def show_large_norms(runs: pl.DataFrame) -> None:
         ).format(limit=limits)
     )
     tables.show(tables.masked_tokens(runs), "masked")
-    correlators = reads.correlators(runs["run_id"].to_list())
-    data = large_norms.large_norm_points(correlators, runs, language.current())
+    data = large_norms.large_norm_points(chosen.of_runs(chosen.correlators), runs, language.current())
     if data.is_empty:
         st.info(_("These runs hold no norms by layer: they came with a later version. Measure them again."))
         return

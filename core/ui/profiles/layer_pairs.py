@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import polars as pl
 import streamlit as st
 
 from core import wording
 from core.figures import layer_pairs
-from core.ui import inputs, language, notices, reads, tables
+from core.ui import inputs, language, notices, tables
+from core.ui.reads import Selection
 
 
-def show(runs: pl.DataFrame) -> None:
+def show(chosen: Selection) -> None:
     _ = language.translator()
     reader = language.current()
-    pairs = reads.pairs(runs["run_id"].to_list())
+    runs, pairs = chosen.runs, chosen.pairs
     measures = [name for name in wording.PAIRS if name in set(pairs["measure"])]
     if not measures:
         notices.tell_what_is_missing(

@@ -13,25 +13,25 @@ from core.analysis.controls import control_links
 from core.analysis.shape import SECOND_OPINION
 from core.figures import layer_profiles
 from core.figures.layer_profiles import SURROGATE, CorrelatorData, ProfileData, Reference
-from core.ui import inputs, language, notices, reads, tables
+from core.ui import inputs, language, notices, tables
 from core.ui.markdown import escape
+from core.ui.reads import Selection
 from core.wording.labels import run_labels
 
 
-def show(runs: pl.DataFrame) -> None:
+def show(chosen: Selection) -> None:
     _ = language.translator()
     reader = language.current()
-    run_ids = runs["run_id"].to_list()
-    estimates, correlators = reads.estimates(run_ids), reads.correlators(run_ids)
+    runs, estimates, correlators = chosen.runs, chosen.of_runs(chosen.estimates), chosen.of_runs(chosen.correlators)
     notices.stop_if_no_estimates(estimates)
 
     asked = choose_profile(estimates, correlators, runs)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         asked = choose_equivalent(choose_scale(asked, estimates), estimates)
-        data = choose_references(asked.data(estimates, correlators, runs), estimates, runs)
+        data = choose_references(asked.data(estimates, correlators, runs), estimates, chosen)
     st.plotly_chart(layer_profiles.layer_figure(data, reader), key="profile", theme=None)
     st.caption(reading_aid(asked, data))
-    tell_references(data, runs)
+    tell_references(data, chosen)
 
     st.subheader(_("Working and final dimension (d2, one per type)"))
     run_cards(runs)
@@ -195,14 +195,14 @@ FEW_RUNS = 2
 
 
 def choose_references(
-    data: ProfileData | CorrelatorData, estimates: pl.DataFrame, runs: pl.DataFrame
+    data: ProfileData | CorrelatorData, estimates: pl.DataFrame, chosen: Selection
 ) -> ProfileData | CorrelatorData:
     """The picture with what the reader wants it held against; a switch without effect is not drawn."""
     _ = language.translator()
-    controls = _controls(data, runs)
+    controls = _controls(data, chosen)
     surrogates: list[Reference] = []
     if isinstance(data, ProfileData) and not data.is_equivalent:
-        surrogates = layer_profiles.surrogate_references(data, estimates, runs)
+        surrogates = layer_profiles.surrogate_references(data, estimates, chosen.runs)
     shown: list[Reference] = []
     if controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) <= FEW_RUNS):
         shown += controls
@@ -215,16 +215,14 @@ def choose_references(
     return replace(data, references=shown)
 
 
-def _controls(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> list[Reference]:
-    found = control_links(runs, reads.listing())
-    if found.is_empty():
-        return []
-    ids = sorted(found["run_id"].unique().to_list())
-    rows = reads.correlators(ids) if isinstance(data, CorrelatorData) else reads.estimates(ids)
-    return layer_profiles.control_references(data, rows, found, runs)
+def _controls(data: ProfileData | CorrelatorData, chosen: Selection) -> list[Reference]:
+    found = control_links(chosen.runs, chosen.with_controls)
+    rows = chosen.correlators if isinstance(data, CorrelatorData) else chosen.estimates
+    of_controls = rows.filter(pl.col("run_id").is_in(found["run_id"].to_list()))
+    return layer_profiles.control_references(data, of_controls, found, chosen.runs)
 
 
-def tell_references(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> None:
+def tell_references(data: ProfileData | CorrelatorData, chosen: Selection) -> None:
     """What the thin lines are and what they decide; and which runs have no random weights to be held against."""
     _ = language.translator()
     kinds = {reference.kind for reference in data.references}
@@ -244,7 +242,7 @@ def tell_references(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> N
     told = [meaning for kind, meaning in meanings.items() if kind in kinds]
     if told:
         st.caption("  \n".join(told))
-    missing, later = without_random(runs)
+    missing, later = without_random(chosen)
     if missing:
         line = _("Not controlled against random weights: {names}. Such a shape can come without any training.")
         st.caption(line.format(names=escape(_(", ").join(missing))))
@@ -256,11 +254,11 @@ def tell_references(data: ProfileData | CorrelatorData, runs: pl.DataFrame) -> N
         st.caption(line.format(names=escape(_(", ").join(later))))
 
 
-def without_random(runs: pl.DataFrame) -> tuple[list[str], list[str]]:
+def without_random(chosen: Selection) -> tuple[list[str], list[str]]:
     """Names of the runs on text without random weights at all, and of those that were judged without them."""
-    texts = runs.filter(pl.col("pass") == "text")
-    controls = control_links(texts, reads.listing()).filter(pl.col("pass") == "random_init")
-    labels = run_labels(runs, language.current())
+    texts = chosen.runs.filter(pl.col("pass") == "text")
+    controls = control_links(texts, chosen.with_controls).filter(pl.col("pass") == "random_init")
+    labels = run_labels(chosen.runs, language.current())
     having = set(controls["text_run_id"])
     judged_without = set(texts.filter(pl.col("qualifiers").list.contains("no_random_init"))["run_id"])
     missing = [labels[run_id] for run_id in texts["run_id"] if run_id not in having]

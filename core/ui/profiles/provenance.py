@@ -6,9 +6,10 @@ import polars as pl
 import streamlit as st
 
 from core.analysis.differences import comparability, differences, of_substance
-from core.ui import inputs, language, reads, tables
+from core.ui import inputs, language, tables
 from core.ui.markdown import escape
 from core.ui.profiles import run_actions
+from core.ui.reads import Selection
 from core.wording.labels import run_labels
 from core.wording.provenance import ABSENT, Section, comparison, sections
 
@@ -17,16 +18,16 @@ FIELD_WIDTH, MARK_WIDTH = 280, 30
 """Pixels."""
 
 
-def show(runs: pl.DataFrame) -> None:
+def show(chosen: Selection) -> None:
     _ = language.translator()
+    runs, records = chosen.runs, chosen.records.to_dicts()
     labels = run_labels(runs, language.current())
-    records = reads.records(list(labels)).to_dicts()
     differing = _differing(records)
     only = False
     if len(records) == 2:
         one, other = (runs.filter(run_id=run["run_id"]).row(0, named=True) for run in records)
         st.markdown(comparison(comparability(one, other), language.current()))
-    run_actions.show(runs)
+    run_actions.show(chosen)
     if len(records) > 1:
         only = inputs.choose_yes_no(_("Only what differs"), "differing", False)
         st.caption(_("{mark} marks a field in which the runs differ.").format(mark=MARK))

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import streamlit as st
 
 from core.errors import WorkdimError
 from core.store.annotation import OWN_TAGS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
+from core.ui.reads import Selection
 from core.warehouse import export_runs
 from core.warehouse.annotate import annotate
 from core.warehouse.warehouse import Warehouse
@@ -23,20 +23,20 @@ _SAID = "what was done with runs"
 _ASKED = "what is to be done with which run"
 
 
-def show(runs: pl.DataFrame) -> None:
+def show(chosen: Selection) -> None:
     """The care of one of the runs, and the export of all."""
     _ = language.translator()
     if said := st.session_state.pop(_SAID, None):
         st.success(escape(said))
     with st.expander(_("Care of these runs"), icon=":material/label:"):
-        run = inputs.choose_one_run(runs)
+        run = inputs.choose_one_run(chosen.runs)
         _annotations(run)
         with st.container(horizontal=True):
             if st.button(_("Measure again"), icon=":material/replay:", key="measure run again"):
                 st.session_state[_ASKED] = "again", run["run_id"]
             if st.button(_("Delete"), icon=":material/delete:", key="delete run"):
                 st.session_state[_ASKED] = "delete", run["run_id"]
-            taken = reads.with_controls(runs)["run_id"].to_list()
+            taken = chosen.with_controls["run_id"].to_list()
             st.download_button(
                 _("Export the chosen runs (zip)"),
                 partial(_zipped, reads.warehouse(), taken),
@@ -53,7 +53,7 @@ def show(runs: pl.DataFrame) -> None:
         )
     # The question stays until it is answered: a dialog is drawn anew with the page.
     if st.session_state.get(_ASKED) == ("again", run["run_id"]):
-        _measure_again(run["run_id"])
+        _measure_again(chosen.records.filter(run_id=run["run_id"]).row(0, named=True))
     elif st.session_state.get(_ASKED) == ("delete", run["run_id"]):
         _delete(run["run_id"], inputs.run_label(run))
 
@@ -61,7 +61,7 @@ def show(runs: pl.DataFrame) -> None:
 def _annotations(run: dict[str, Any]) -> None:
     _ = language.translator()
     run_id = run["run_id"]
-    known = sorted({tag for tags in reads.listing()["tags"] for tag in tags} - {*OWN_TAGS})
+    known = sorted({tag for tags in reads.lists().runs["tags"] for tag in tags} - {*OWN_TAGS})
     own = [tag for tag in run["tags"] if tag not in OWN_TAGS]
     with st.form(f"annotations {run_id}"):
         tags = st.multiselect(
@@ -76,12 +76,11 @@ def _annotations(run: dict[str, Any]) -> None:
         _done(_("Tags and note are saved."))
 
 
-def _measure_again(run_id: str) -> None:
+def _measure_again(record: dict[str, Any]) -> None:
     """At once where all is as it was; else the reader is asked."""
-    from core.runs.rerun import repetition
+    from core.runs.stored_runs import repetition
 
     _ = language.translator()
-    (record,) = reads.records([run_id]).to_dicts()
     try:
         asked = repetition(record)
     except WorkdimError:
@@ -117,7 +116,7 @@ def _delete(run_id: str, label: str) -> None:
     ]
 
     def move() -> None:
-        from core.runs.deletion import delete
+        from core.runs.stored_runs import delete
 
         delete(reads.warehouse(), [run_id])
         _done(_("The run is in the trash."))

@@ -14,9 +14,10 @@ from core.wording import score_files
 def show() -> None:
     _ = language.translator()
     files = reads.score_files()
-    counts = reads.counts()
     st.markdown(
-        _("Scores in the warehouse: {n}, those that come with Workdim included.").format(n=f"{counts['scores']:,}")
+        _("Scores in the warehouse: {n}, those that come with Workdim included.").format(
+            n=f"{reads.lists().counts['scores']:,}"
+        )
     )
     if files.is_empty():
         st.info(_("No file was imported yet."))

@@ -153,11 +153,11 @@ def test_what_does_not_go_together_is_refused_by_the_parser(path):
     assert "no whole number" in run_core("runs", "--limit", "0", warehouse=path).stderr
 
 
-def test_a_run_is_measured_again_from_its_own_record(tiny_llama, tmp_path, capsys):
+def test_a_run_is_measured_again_from_its_own_record(tiny_llama, small_protocol, tmp_path, capsys):
     path, text = tmp_path / "w.duckdb", tmp_path / "own.txt"
     text.write_text((ROOT / "data/corpora/english-business.txt").read_text(encoding="utf-8"), encoding="utf-8")
     where = ["--warehouse", str(path)]
-    asked = ["--corpus", str(text), "--seed", "5", "--dtype", "bfloat16"]
+    asked = ["--corpus", str(text), "--seed", "5", "--dtype", "bfloat16", "--protocol", small_protocol]
     done = run_core("measure", str(tiny_llama), *asked, warehouse=path)
     assert done.returncode == 0, done.stderr
     (first,) = json.loads(run_core("runs", "--json", warehouse=path).stdout)
@@ -193,7 +193,7 @@ def record(**changes):
 
 
 def test_a_model_is_asked_for_at_the_revision_that_was_measured():
-    from core.runs.rerun import repetition
+    from core.runs.stored_runs import repetition
 
     found = repetition(record())
     assert found.config.model == "made-up/first@abc" and found.config.companions == ("a", "b")
@@ -211,7 +211,7 @@ def test_a_model_is_asked_for_at_the_revision_that_was_measured():
 )
 def test_records_that_cannot_be_repeated_say_why(changes, line):
     from core.errors import InputError
-    from core.runs.rerun import repetition
+    from core.runs.stored_runs import repetition
 
     with pytest.raises(InputError, match=line):
         repetition(record(**changes))

@@ -1,9 +1,9 @@
-"""A run measured again from its own record: the request that it stores, at the revision that it found."""
+"""What people do with a stored run: measure it again from its own record, or move it to the trash."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,11 @@ from core.errors import InputError
 from core.models.sources import local_weights
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
+from core.runs.jobs import all_jobs
+from core.runs.requests import config_of
 from core.texts.corpora import open_corpus
+from core.warehouse import trash
+from core.warehouse.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,7 @@ def repetition(record: Mapping[str, Any]) -> Repetition:
 
 def _request(record: Mapping[str, Any]) -> RunConfig:
     try:
-        stored = json.loads(record["config"])["run"]
-        asked: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
-        return RunConfig(**asked)
+        return config_of(json.loads(record["config"])["run"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"The record of run {record['run_id'][:13]} is of another version of Workdim ({record['code_version']}) "
@@ -72,3 +74,19 @@ def _changed(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
             f"The protocol {config.protocol} has changed since (its hash was {record['protocol_hash']} and is "
             f"{protocol.hash(config.seed)})."
         )
+
+
+_UNDER_WAY = ("queued", "running")
+
+
+def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
+    """As `trash.delete`; raises InputError, too, for a control pass while a job is at work."""
+    marks = ", ".join("?" * len(run_ids)) or "NULL"
+    controls = warehouse.read(f"SELECT run_id FROM runs WHERE pass <> 'text' AND run_id IN ({marks})", list(run_ids))
+    alive = [one.job for one in all_jobs(warehouse) if one.state in _UNDER_WAY] if controls.height else []
+    if alive:
+        raise InputError(
+            f"{controls['run_id'][0][:13]} is a control pass, and the measurement of {alive[0].config.model} that is "
+            "under way may be judged with it. Wait for its end, or cancel it."
+        )
+    trash.delete(warehouse, run_ids)
