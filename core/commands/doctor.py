@@ -50,7 +50,8 @@ def doctor(options: argparse.Namespace) -> int:
         width = max(map(len, facts))
         say(*(f"{name:<{width}}  {value}" for name, value in facts.items()))
         say("", "What would fail, and how to mend it" if problems else "Nothing would fail.")
-        say(*(f"  {'!' if problem.is_serious else '-'} {problem.line}" for problem in problems))
+        for problem in problems:
+            say(f"  {'!' if problem.is_serious else '-'} {problem.line}")
     return 1 if any(problem.is_serious for problem in problems) else 0
 
 
