@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from core.errors import ResourceError, WarehouseError
 from core.files import make_folder, move, read_json, sync_folder, write_through
-from core.records import Profile
+from core.records import PROFILE_TABLES, Profile
 from core.store import annotation
 from core.store.folder import Folder
 from core.tables import LONG_TABLES, TABLES, Table, TokenResultRow, frame
@@ -47,16 +47,6 @@ DAMAGE = (
 """What reading a file raises that was cut off, altered, or made to look like one of ours."""
 SINGLE_TABLES = {"models": "model", "corpora": "corpus", "runs": "run"}
 """Tables of which a parcel holds one row, kept in run.json under these keys, and fields of Profile."""
-PROFILE_FIELDS = {
-    "layer_estimates": "estimates",
-    "layer_correlators": "correlators",
-    "layer_pairs": "pairs",
-    "layer_replicates": "replicates",
-    "layer_distributions": "distributions",
-    "run_checks": "checks",
-    "run_summaries": "summaries",
-}
-"""Tables in a Parquet file each, and the field of Profile that they come from."""
 PARCEL_FILES = (RUN_FILE, annotation.FILE, *(f"{table}.parquet" for table in (*LONG_TABLES, "tokens")))
 """All that a parcel may hold; whatever else lies in its folder is not ours and goes nowhere."""
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -85,7 +75,7 @@ def write_parcel(folder: Path, profile: Profile) -> None:
     """Write a finished measurement into `folder`: the tables first, then run.json, each forced to the disk."""
     try:
         make_folder(folder)
-        tables = {table: TABLES[table].frame(getattr(profile, field)) for table, field in PROFILE_FIELDS.items()}
+        tables = {table: TABLES[table].frame(getattr(profile, field)) for table, field in PROFILE_TABLES.items()}
         if profile.tokens:  # on request only, and never ingested: it follows single tokens through a text
             tables["tokens"] = frame(profile.tokens, TokenResultRow)
         files = {}
@@ -168,13 +158,6 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
         raise damaged(folder, error) from error
     check_keys(folder, tables)
     return tables
-
-
-def profile_of(tables: dict[str, pl.DataFrame]) -> Profile:
-    """The profile that was stored, token results left out."""
-    single: dict[str, Any] = {key: TABLES[table].rows(tables[table])[0] for table, key in SINGLE_TABLES.items()}
-    many: dict[str, Any] = {field: TABLES[table].rows(tables[table]) for table, field in PROFILE_FIELDS.items()}
-    return Profile(**single, **many)
 
 
 def damaged(parcel: Path, error: BaseException) -> WarehouseError:

@@ -9,7 +9,7 @@ import polars as pl
 
 from core.errors import WarehouseError
 from core.records import Profile
-from core.store.parcels import is_parcel, profile_of, read_parcel
+from core.store.parcels import is_parcel, read_parcel
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse.warehouse import Warehouse
 
@@ -55,8 +55,8 @@ def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
     parcel = warehouse.parcels / run_id
     if is_parcel(parcel):
         with contextlib.suppress(WarehouseError):
-            return profile_of(read_parcel(parcel))
-    return profile_of(tables_of(warehouse, run_id))
+            return Profile.from_frames(read_parcel(parcel))
+    return Profile.from_frames(tables_of(warehouse, run_id))
 
 
 def tables_of(warehouse: Warehouse, run_id: str) -> dict[str, pl.DataFrame]:
