@@ -5,13 +5,16 @@ What the warehouse stores stands in `core.tables`.
 
 # No postponed annotations here: see core.tables.columns.
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_args
 
-from core.errors import InputError
+import polars as pl
+
+from core.errors import InputError, unknown_name
 from core.registry.settings import Setting
 from core.tables import (
+    TABLES,
     CorpusRow,
     LayerCorrelatorRow,
     LayerDistributionRow,
@@ -24,6 +27,12 @@ from core.tables import (
     RunSummaryRow,
     TokenResultRow,
 )
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+"""What is measured in."""
+DTYPES: tuple[str, ...] = get_args(Dtype)
+DEVICES = r"auto|cpu|mps|cuda(:\d+)?"
+"""What a device may be called, as a pattern."""
 
 
 def _(message: str) -> str:
@@ -196,9 +205,25 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
+PROFILE_TABLES = {
+    "layer_estimates": "estimates",
+    "layer_correlators": "correlators",
+    "layer_pairs": "pairs",
+    "layer_replicates": "replicates",
+    "layer_distributions": "distributions",
+    "run_checks": "checks",
+    "run_summaries": "summaries",
+}
+"""Table of many rows -> the field of Profile that holds its rows."""
+
+
 @dataclass(frozen=True)
 class Profile:
-    """One finished measurement: a row for the run, and rows for everything it found."""
+    """One finished measurement: a row for the run, and rows for everything it found.
+
+    It is the same whether it was just made or read again from its parcel: an undefined number is None, times are in UTC
+    without a zone.
+    """
 
     model: ModelRow
     corpus: CorpusRow
@@ -212,3 +237,25 @@ class Profile:
     tokens: list[TokenResultRow] = field(default_factory=list)
     """Filled only where the run was asked to keep them; they stay in the parcel."""
     summaries: list[RunSummaryRow] = field(default_factory=list)
+
+    @classmethod
+    def from_frames(cls, tables: Mapping[str, pl.DataFrame]) -> "Profile":
+        """From the frames of a parcel or of the warehouse, by table; results of single tokens left out."""
+        (model,), (corpus,), (run,) = (TABLES[name].rows(tables[name]) for name in ("models", "corpora", "runs"))
+        many: dict[str, Any] = {name: TABLES[table].rows(tables[table]) for table, name in PROFILE_TABLES.items()}
+        return cls(model=model, corpus=corpus, run=run, **many)
+
+    def rows(self, table: str) -> list[Any]:
+        """The rows of one of its tables."""
+        single: dict[str, Any] = {"models": self.model, "corpora": self.corpus, "runs": self.run}
+        if table in single:
+            return [single[table]]
+        if table not in PROFILE_TABLES:
+            raise InputError(unknown_name("table", table, [*single, *PROFILE_TABLES]))
+        return list(getattr(self, PROFILE_TABLES[table]))
+
+    @property
+    def worst_check(self) -> str | None:
+        """`pass`, `warn` or `veto`; None where no check was made."""
+        outcomes = {check.outcome for check in self.checks}
+        return next((outcome for outcome in ("veto", "warn", "pass") if outcome in outcomes), None)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from core.errors import InputError, WorkdimError
+from core.files import write_through
 from core.terminal.output import one_line
 
 
@@ -53,6 +55,14 @@ def chosen_warehouse(options: argparse.Namespace):
     from core.warehouse.warehouse import Warehouse
 
     return Warehouse(options.warehouse or default_path())
+
+
+def write_out(out: Path, content: bytes) -> None:
+    """The file that --out names, whole or not at all. Raises InputError where it cannot be written."""
+    try:
+        write_through(out, content)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}. Name another file with --out.") from error
 
 
 def one_run(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
-from core.commands.context import existing_warehouse, number_of_runs, one_run
+from core.commands.context import existing_warehouse, number_of_runs, one_run, write_out
 from core.commands.runs import filtered
 from core.errors import InputError
 from core.terminal.output import say
@@ -94,12 +93,7 @@ def slides(options: argparse.Namespace) -> int:
         raise InputError("There are no such runs. `python -m core runs` lists what is there.")
     runs = with_controls(runs, known)
     content = deck(deck_data(read_frames(warehouse, runs), options.language, pilot))
-    beside = options.out.with_name(options.out.name + ".new")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, options.out)
-    except OSError as error:
-        raise InputError(f"{options.out} cannot be written: {error.strerror}. Name another file with --out.") from error
+    write_out(options.out, content)
     say(f"{options.out}: {runs.height} runs, controls included, {len(content) / 1e3:.0f} kB")
     if not options.chosen and pilot is None and runs.filter(pl.col("pass") == "text").height > LONG_DECK:
         say("That is a long deck. --run RUN, once for each, makes one of the runs that you choose.")

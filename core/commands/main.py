@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _reason(error: OSError) -> str:
     """What a file system refuses, as one line."""
     what = str(error.filename or "A file")
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # of a folder, a line for each file
+        _, what, why = error.args[0][0]
+        return f"{what} cannot be written: {why}."
     if error.errno in FULL:
         return "The disk is full; nothing half written was kept. Free some space, try again."
     if error.errno == errno.EROFS:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.commands.context import existing_warehouse, warn
+from core.commands.context import existing_warehouse, warn, write_out
 from core.errors import InputError, unknown_name
 from core.terminal.output import say, spell
 
@@ -125,14 +123,7 @@ def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
         sys.stdout.buffer.write(content if form != "json" else content + b"\n")
         sys.stdout.buffer.flush()
         return
-    beside = out.with_name(out.name + ".new")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, out)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise InputError(f"{out} cannot be written: {error.strerror}. Name another file with --out.") from error
+    write_out(out, content)
     say(f"{out}: {frame.height:,} rows")
 
 

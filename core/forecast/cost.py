@@ -1,4 +1,8 @@
-"""How long a pass will take: the work that the shapes of network and clouds tell, at the speed of this machine."""
+"""How long a pass will take, and how much memory, from the shapes of network and clouds and the speed of this machine.
+
+Memory is counted as `runs.peak_memory_bytes` counts it: what no file backs. Weights that are mapped from a safetensors
+file as they are, and the hidden states in their scratch file, are not in it.
+"""
 
 from __future__ import annotations
 

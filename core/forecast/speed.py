@@ -10,7 +10,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,12 +20,13 @@ import numpy as np
 import torch
 
 from core.errors import WorkdimError
+from core.files import write_through
 from core.geometry import clouds
 from core.geometry.clouds import contiguous_blocks, half_splits
 from core.geometry.effort import layer_seconds
 from core.geometry.layer import LayerPlan, measure_layer
 from core.measure.provenance import anonymous_memory
-from core.models.model import DTYPES, choose_device
+from core.models.model import TORCH_DTYPES, choose_device
 from core.models.packages import ROOT, cache_folder
 
 FORMAT = 2
@@ -103,9 +103,7 @@ def _kept() -> dict[str, dict]:
 def _keep(known: dict[str, dict]) -> None:
     with suppress(OSError):  # a cache that cannot be written is tested again next time
         _file().parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=_file().parent, delete=False, encoding="utf-8") as stream:
-            json.dump(known, stream, indent=1)
-        os.replace(stream.name, _file())
+        write_through(_file(), json.dumps(known, indent=1).encode())
 
 
 def _tested(dtype: str, device: torch.device) -> Speed:
@@ -135,8 +133,8 @@ def self_test(dtype: str, device: torch.device, start: float) -> Speed:
     """`start` are the seconds that this process has taken to get here."""
     base = anonymous_memory() + WAREHOUSE
     make = torch.Generator().manual_seed(0)
-    states = torch.randn(1024, HIDDEN, generator=make).to(device, DTYPES[dtype])
-    inner = torch.randn(WIDE, HIDDEN, generator=make).to(device, DTYPES[dtype])
+    states = torch.randn(1024, HIDDEN, generator=make).to(device, TORCH_DTYPES[dtype])
+    inner = torch.randn(WIDE, HIDDEN, generator=make).to(device, TORCH_DTYPES[dtype])
     product = _seconds(lambda: states @ inner.T, device)
     wide = states @ inner.T
     activation = _seconds(lambda: torch.nn.functional.silu(wide) * wide, device)

@@ -28,20 +28,6 @@ from core.registry import estimators as registry
 N_BLOCKS = 16
 
 
-def estimate(
-    points: Any, sequences: Any = None, estimator: str = "d2", n_blocks: int = N_BLOCKS, **options
-) -> Estimate:
-    """The dimension of a cloud of points, with its error and 95 percent interval.
-
-    points (n_points, n_dims), any array or tensor of numbers; sequences (n_points,), which text each point is of: pairs
-    of one sequence do not count, and whole sequences are left out for the error. Without them points count as
-    independent. NaN where the estimator is undefined on these points; `notes` say why.
-
-    >>> estimate(np.random.default_rng(0).normal(size=(500, 8))).value  # about 8
-    """
-    return ESTIMATORS[estimator](points, sequences, n_blocks, **options)
-
-
 def _estimate(
     record: registry.Estimator, points, sequences=None, n_blocks: int | None = N_BLOCKS, *, types=None, **options
 ) -> Estimate:

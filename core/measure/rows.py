@@ -140,7 +140,7 @@ def _run_row(m: Measured, clock: Clock) -> RunRow:
         tags=[],
         note=None,
         started_at=clock.started_at,
-        finished_at=datetime.now(UTC),
+        finished_at=datetime.now(UTC).replace(tzinfo=None),
         dtype=m.config.dtype,
         device=m.model.device.type,
         code_version=code_version(),

@@ -178,7 +178,11 @@ ROWS = 1024
 
 
 class GgufTensors:
-    """A GGUF file, opened; no tensor is read before it is asked for."""
+    """The weights of a GGUF file under the names that transformers gives them, read one at a time.
+
+    transformers dequantises a whole file before it places a tensor. What it knows of each architecture (names, rows
+    that llama.cpp reorders, experts that it stacks) is taken from it, so that the weights are the same bit for bit.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path

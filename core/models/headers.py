@@ -95,8 +95,8 @@ def _string(stream: BinaryIO, size: int) -> str:
     return stream.read(_length(_number(stream, "<Q"), size)).decode("utf-8", "replace")
 
 
-def _length(told: int, size: int) -> int:
+def _length(length: int, size: int) -> int:
     """A length, which is that of a damaged file where it is beyond the file's own."""
-    if told > size:
+    if length > size:
         raise struct.error("a length beyond the end of the file")
-    return told
+    return length

@@ -66,8 +66,8 @@ def in_cache(repository: str, revision: str) -> Weights | None:
                 )
             )
             weights = _hub_weights(repository, folder, None)
-            is_told = weights.gguf_file or ((folder / "config.json").is_file() and has_tokenizer(folder))
-            return weights if is_told and all(path.is_file() for path in weights.files) else None
+            is_described = weights.gguf_file or ((folder / "config.json").is_file() and has_tokenizer(folder))
+            return weights if is_described and all(path.is_file() for path in weights.files) else None
         except (LocalEntryNotFoundError, FileNotFoundError, ModelError):
             return None
 
@@ -222,8 +222,8 @@ def _of_the_way(repository: str, error: Exception) -> InputError:
 
 def _chain(error: BaseException | None) -> str:
     """The error and what it came from, on one line, without passwords."""
-    told = list[str]()
-    while error is not None and len(told) < 5:
-        told.append(str(error))
+    messages = list[str]()
+    while error is not None and len(messages) < 5:
+        messages.append(str(error))
         error = error.__cause__ or error.__context__
-    return without_credentials(" ".join(" ".join(told).split()))
+    return without_credentials(" ".join(" ".join(messages).split()))

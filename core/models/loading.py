@@ -1,4 +1,10 @@
-"""Read a model's files safely: safetensors or GGUF only, no remote code, no weight left to chance."""
+"""Read a model's files safely: safetensors or GGUF only, no remote code, no weight left to chance.
+
+A quantised checkpoint is measured dequantised, as GGUF files are: the network that the stored weights stand for, in the
+dtype that is asked for. So memory, number of parameters and weights on demand are those of any other network, and no
+kernel's own rounding comes in. Methods that transformers cannot turn into plain weights are refused by name, before
+anything is read.
+"""
 
 from __future__ import annotations
 

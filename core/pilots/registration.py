@@ -32,7 +32,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, unknown_name
-from core.records import RunConfig, bytes_of
+from core.records import DEVICES, Dtype, RunConfig, bytes_of
 from core.validation import DECLARED, Number, PositiveNumber, Text, Whole, YesNo, refuse_name, shown
 
 USE_CLASSES = {
@@ -49,7 +49,6 @@ NOT_DECIDED = ("device", "memory_budget", "note", "dtype")
 SOURCE = "pilot:"
 """Before the pilot's id, the source of a score that a user states for a model."""
 TEXT_FILES = (".txt", ".jsonl", ".json", ".csv", ".parquet")
-Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, config=DECLARED)
@@ -323,7 +322,7 @@ class Pilot:
     @field_validator("device")
     @classmethod
     def _is_a_device(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        if not re.fullmatch(DEVICES, device):
             raise ValueError(f"'{device}' is none of auto, cpu, mps, cuda, cuda:0 and so on")
         return device
 

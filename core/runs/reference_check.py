@@ -12,7 +12,7 @@ import polars as pl
 
 from core.errors import InputError
 from core.records import ProgressCallback, RunConfig
-from core.store.parcels import PROFILE_FIELDS, is_parcel, read_parcel
+from core.store.parcels import is_parcel, read_parcel
 from core.tables import TABLES
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def check_instrument(progress: ProgressCallback) -> Comparison:
     tables = _reference(setup.identity)
     with tempfile.TemporaryDirectory() as scratch:
         profile = measure_profile(config, "instrument", Path(scratch), progress, setup)
-    fields = ((name, getattr(profile, PROFILE_FIELDS[name])) for name in COMPARED)
+    fields = ((name, profile.rows(name)) for name in COMPARED)
     return compare(tables, {name: TABLES[name].frame(rows) for name, rows in fields})
 
 

@@ -11,8 +11,6 @@ from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
 
-DTYPES = ("float32", "bfloat16", "float16")
-
 
 def texts() -> list[str]:
     return list(BUILT_IN)

@@ -20,7 +20,7 @@ import polars as pl
 
 from core.errors import ResourceError, WarehouseError
 from core.files import make_folder, move, sync_folder, write_through
-from core.records import Profile
+from core.records import PROFILE_TABLES, Profile
 from core.store import annotation
 from core.store.folder import Folder
 from core.tables import LONG_TABLES, TABLES, Table, TokenResultRow, frame
@@ -42,18 +42,8 @@ DAMAGE = (
 """What reading a file raises that was cut off, altered, or made to look like one of ours."""
 _SINGLE = {"models": "model", "corpora": "corpus", "runs": "run"}
 """Tables of which a parcel holds one row, kept in run.json under these keys."""
-_MANY = {
-    "layer_estimates": "estimates",
-    "layer_correlators": "correlators",
-    "layer_pairs": "pairs",
-    "layer_replicates": "replicates",
-    "layer_distributions": "distributions",
-    "run_checks": "checks",
-    "run_summaries": "summaries",
-}
-"""Tables in a Parquet file each, and the field of Profile that they come from."""
-MANY_TABLES = tuple(_MANY)
-PARCEL_FILES = (RUN_FILE, annotation.FILE, *(f"{table}.parquet" for table in (*_MANY, "tokens")))
+MANY_TABLES = tuple(PROFILE_TABLES)
+PARCEL_FILES = (RUN_FILE, annotation.FILE, *(f"{table}.parquet" for table in (*PROFILE_TABLES, "tokens")))
 """All that a parcel may hold; whatever else lies in its folder is not ours and goes nowhere."""
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ROWS_OF_RUN = {
@@ -61,8 +51,6 @@ ROWS_OF_RUN = {
     "corpora": "SELECT * FROM corpora WHERE corpus_id = (SELECT corpus_id FROM runs WHERE run_id = ?)",
 } | {table: f"SELECT * FROM {table} WHERE run_id = ?" for table in ("runs", *MANY_TABLES)}
 """Table -> how a warehouse is asked for what a parcel of one run would hold."""
-PROFILE_FIELDS = dict(_MANY)
-"""Table -> field of Profile, for tables of many rows."""
 
 
 def write_parcel(folder: Path, profile: Profile) -> None:
@@ -70,7 +58,7 @@ def write_parcel(folder: Path, profile: Profile) -> None:
     try:
         make_folder(folder)
         files = {}
-        for table, attribute in _MANY.items():
+        for table, attribute in PROFILE_TABLES.items():
             content = io.BytesIO()
             TABLES[table].frame(getattr(profile, attribute)).write_parquet(content, compression="zstd")
             files[table] = hashlib.sha256(content.getvalue()).hexdigest()
@@ -97,7 +85,9 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
         tables = {
             table: _single(_filled(content[key], TABLES[table], older), TABLES[table]) for table, key in _SINGLE.items()
         }
-        tables |= {table: _many(folder / f"{table}.parquet", content["files"][table], table, older) for table in _MANY}
+        tables |= {
+            table: _many(folder / f"{table}.parquet", content["files"][table], table, older) for table in PROFILE_TABLES
+        }
         tables["runs"] = annotation.applied(folder, tables["runs"])
     except WarehouseError:
         raise

@@ -229,10 +229,10 @@ def _decode(path: Path, encoding: str) -> str:
     return text
 
 
-def _likely_encoding(raw: bytes, asked: str) -> str:
+def _likely_encoding(raw: bytes, encoding: str) -> str:
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return " It looks like utf-16: try --encoding utf-16."
-    if asked.lower().replace("_", "-") not in ("utf-8", "utf8"):
+    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
         try:
             raw.decode("utf-8")
         except UnicodeDecodeError:

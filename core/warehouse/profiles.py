@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
-
-from core.records import Profile
-from core.store.parcels import PROFILE_FIELDS, is_parcel, read_parcel
-from core.tables import TABLES
+from core.records import PROFILE_TABLES, Profile
+from core.store.parcels import is_parcel, read_parcel
 from core.warehouse.warehouse import Warehouse
 
-_OF_RUN = ("runs", *PROFILE_FIELDS)
+_OF_RUN = ("runs", *PROFILE_TABLES)
 
 # Every architecture shares its random controls; shuffled text needs the model's own weights.
 _CONTROLS = """
@@ -55,19 +52,13 @@ def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
     corpus_id = tables["runs"]["corpus_id"][0]
     tables["models"] = warehouse.read("SELECT * FROM models WHERE model_id = ?", [model_id])
     tables["corpora"] = warehouse.read("SELECT * FROM corpora WHERE corpus_id = ?", [corpus_id])
-    return _profile(tables)
+    return Profile.from_frames(tables)
 
 
 def read_finished(warehouse: Warehouse, run_id: str) -> Profile:
     """As `read_profile`, from the run's parcel where that is there: it can be read while the warehouse is locked."""
     folder = warehouse.parcels / run_id
-    return _profile(read_parcel(folder)) if is_parcel(folder) else read_profile(warehouse, run_id)
-
-
-def _profile(tables: dict[str, pl.DataFrame]) -> Profile:
-    rows = {table: TABLES[table].rows(tables[table]) for table in ("models", "corpora", "runs")}
-    many: dict[str, Any] = {name: TABLES[table].rows(tables[table]) for table, name in PROFILE_FIELDS.items()}
-    return Profile(model=rows["models"][0], corpus=rows["corpora"][0], run=rows["runs"][0], **many)
+    return Profile.from_frames(read_parcel(folder)) if is_parcel(folder) else read_profile(warehouse, run_id)
 
 
 def find_control(warehouse: Warehouse, **same: Any) -> str | None:

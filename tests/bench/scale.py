@@ -21,11 +21,10 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from core.records import Profile
+from core.records import PROFILE_TABLES, Profile
 from core.runs.reference_check import references
 from core.sql import sandbox
 from core.store import parcels
-from core.store.parcels import PROFILE_FIELDS
 from core.warehouse import ingest, queries
 from core.warehouse.profiles import read_profile
 from core.warehouse.warehouse import Warehouse
@@ -153,7 +152,7 @@ def _shipped() -> list[Profile]:
 
 def under(profile: Profile, run_id: str) -> Profile:
     """The same profile as another run."""
-    many = {name: [replace(row, run_id=run_id) for row in getattr(profile, name)] for name in PROFILE_FIELDS.values()}
+    many = {name: [replace(row, run_id=run_id) for row in getattr(profile, name)] for name in PROFILE_TABLES.values()}
     return replace(profile, run=replace(profile.run, run_id=run_id, tags=[]), **many)
 
 

@@ -54,12 +54,13 @@ def test_a_tensor_that_the_index_names_and_no_shard_holds_is_missing(tmp_path):
         open_model(find_weights(str(folder)), device="cpu")
 
 
-def measured(folder, tmp_path, corpus="english-business"):
-    return run_core("measure", str(folder), "--corpus", corpus, warehouse=tmp_path / "w.duckdb")
+def measured(folder, tmp_path, corpus="english-business", protocol="quick"):
+    asked = ("--corpus", corpus, "--protocol", protocol)
+    return run_core("measure", str(folder), *asked, warehouse=tmp_path / "w.duckdb")
 
 
-def test_a_model_of_one_block_is_measured_without_a_working_dimension(tmp_path):
-    done = measured(save_tiny_model(tmp_path / "tiny", num_hidden_layers=1), tmp_path)
+def test_a_model_of_one_block_is_measured_without_a_working_dimension(small_protocol, tmp_path):
+    done = measured(save_tiny_model(tmp_path / "tiny", num_hidden_layers=1), tmp_path, protocol=small_protocol)
     assert done.returncode == 0 and "not defined           a model of one block has no inner layer" in done.stdout
     found = (
         Warehouse(tmp_path / "w.duckdb")
@@ -116,10 +117,10 @@ def test_a_disk_without_room_for_the_states_is_found_out_before_they_are_written
     ],
 )
 def test_a_disk_that_fills_while_results_are_written_is_told_and_leaves_no_half_of_them(
-    place, message, tmp_path, monkeypatch
+    place, message, small_protocol, tmp_path, monkeypatch
 ):
     warehouse, folder = Warehouse(tmp_path / "w.duckdb"), save_tiny_model(tmp_path / "tiny")
-    asked = RunConfig(str(folder), "english-business", device="cpu")
+    asked = RunConfig(str(folder), "english-business", small_protocol, device="cpu")
     with monkeypatch.context() as patched, pytest.raises(ResourceError, match=message):
         patched.setattr(place, full)
         execution.measure(asked, warehouse, lambda step: None)

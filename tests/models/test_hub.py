@@ -13,7 +13,7 @@ from core.models import network
 from core.models.hub import from_hub, wanted_files
 from core.models.network import require_hub, route
 from core.models.sources import find_weights
-from tests.hub_server import SHA, running_hub, running_proxy
+from tests.hub_server import SHA, in_force, running_hub, running_proxy
 from tests.tiny import save_tiny_model
 
 NOBODY = "http://192.0.2.1"
@@ -23,7 +23,6 @@ NOBODY = "http://192.0.2.1"
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A hub with the model our/tiny, in force for this process, with a cache of its own."""
-    from huggingface_hub import constants
     from huggingface_hub.utils import close_session
 
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "HF_TOKEN", *network.BUNDLES):
@@ -32,21 +31,12 @@ def hub(tmp_path, monkeypatch):
     close_session()
     with running_hub() as hub:
         hub.repositories["our/tiny"] = save_tiny_model(tmp_path / "served")
-        _in_force(monkeypatch, hub.url)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        in_force(monkeypatch, hub.url, tmp_path)
         yield hub
     close_session()
 
 
-def _in_force(monkeypatch, url):
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-
-
-def test_a_model_is_fetched_once_and_then_found_without_the_hub(hub, monkeypatch):
+def test_a_model_is_fetched_once_and_then_found_without_the_hub(hub, monkeypatch, tmp_path):
     (hub.repositories["our/tiny"] / "README.md").write_text("not read", encoding="utf-8")
     (hub.repositories["our/tiny"] / "tiny [Q8].gguf").write_bytes(b"the same weights again")
     (hub.repositories["our/tiny"] / "notes [1].txt").write_text("a name that is also a pattern", encoding="utf-8")
@@ -55,7 +45,7 @@ def test_a_model_is_fetched_once_and_then_found_without_the_hub(hub, monkeypatch
     assert not {"README.md", "tiny [Q8].gguf"} & set(hub.fetched)
     assert (weights.reference, weights.revision, weights.repository) == ("our/tiny", SHA, "our/tiny")
     assert weights.files[0].read_bytes() == (hub.repositories["our/tiny"] / "model.safetensors").read_bytes()
-    _in_force(monkeypatch, NOBODY)
+    in_force(monkeypatch, NOBODY, tmp_path)
     assert find_weights("our/tiny") == weights
 
 
@@ -202,10 +192,10 @@ def test_a_proxy_that_is_not_there_is_named(hub, monkeypatch):
         from_hub("our/tiny", "")
 
 
-def test_patience_is_for_detours(hub, monkeypatch):
+def test_patience_is_for_detours(hub, monkeypatch, tmp_path):
     monkeypatch.setattr(network, "DETOUR_PATIENCE", 0.4)
     monkeypatch.setattr(network, "PATIENCE", 0.1)
-    _in_force(monkeypatch, NOBODY)
+    in_force(monkeypatch, NOBODY, tmp_path)
     with pytest.raises(ResourceError, match=r"192\.0\.2\.1 \(HF_ENDPOINT\) cannot be reached"):
         require_hub("our/tiny")
     monkeypatch.setattr(network, "HUB", NOBODY)
@@ -247,8 +237,8 @@ def test_of_several_folders_of_certificates_those_that_are_there_are_taken(hub, 
     assert (os.environ["SSL_CERT_DIR"], os.environ["REQUESTS_CA_BUNDLE"]) == (named, str(tmp_path))
 
 
-def test_passwords_of_a_mirror_are_in_no_message(hub, monkeypatch):
-    _in_force(monkeypatch, hub.url.replace("//", "//me:secret@") + "/hf")
+def test_passwords_of_a_mirror_are_in_no_message(hub, monkeypatch, tmp_path):
+    in_force(monkeypatch, hub.url.replace("//", "//me:secret@") + "/hf", tmp_path)
     for status in (418, 503):
         hub.answers["hf/api"] = (status, "")
         with pytest.raises((ModelError, ResourceError), match=r"http://127\.0\.0\.1:\d+/hf \(HF_ENDPOINT\)") as caught:

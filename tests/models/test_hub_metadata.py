@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.chats import save_chat_model, write_chats
-from tests.conftest import start_core
-from tests.hub_server import running_hub
+from tests.conftest import run_core, start_core
+from tests.hub_server import in_force, running_hub
 from tests.tiny import save_tiny_model
 
 
@@ -37,17 +37,24 @@ def _change(folder, **entries):
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | entries), encoding="utf-8")
 
 
-def ask(hub, tmp_path, *arguments, corpus="english-business"):
+@pytest.fixture
+def ask(hub, tmp_path, monkeypatch):
+    """The cards of models of this hub, and the exit code; `start` is run_core or start_core."""
+    in_force(monkeypatch, hub.url, tmp_path / "hf")
     environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
-    asked = ("measure", *arguments, "--corpus", corpus, "--estimate-only", "--json")
-    done = start_core(*asked, warehouse=tmp_path / "w.duckdb", **environment)
-    assert done.stdout, done.stderr[-2000:]
-    return done.returncode, json.loads(done.stdout)
+
+    def ask(*models, corpus="english-business", start=run_core):
+        asked = ("measure", *models, "--corpus", corpus, "--estimate-only", "--json")
+        done = start(*asked, warehouse=tmp_path / "w.duckdb", **environment)
+        assert done.stdout, done.stderr[-2000:]
+        return done.returncode, json.loads(done.stdout)
+
+    return ask
 
 
-def test_a_model_of_the_hub_is_told_without_its_weights(hub, tmp_path):
+def test_a_model_of_the_hub_is_told_without_its_weights(hub, ask, tmp_path):
     hub.fetched.clear()
-    code, [card] = ask(hub, tmp_path, "owner/open")
+    code, [card] = ask("owner/open", start=start_core)
     folder = hub.repositories["owner/open"]
     assert (code, card["refusals"]) == (0, [])
     assert (card["where"], card["licence"], card["stored_dtype"]) == ("hub", "mit", "bfloat16")
@@ -59,9 +66,9 @@ def test_a_model_of_the_hub_is_told_without_its_weights(hub, tmp_path):
     assert not list((tmp_path / "hf").rglob("*.json")) and not (tmp_path / "w.duckdb").exists()
 
 
-def test_what_will_be_refused_is_said_before_the_download(hub, tmp_path):
+def test_what_will_be_refused_is_said_before_the_download(hub, ask):
     names = ("gated", "pickled", "foreign", "unheard", "bare", "nobody", "open@v9")
-    code, cards = ask(hub, tmp_path, *(f"owner/{name}" for name in names))
+    code, cards = ask(*(f"owner/{name}" for name in names))
     assert code == 2
     reasons = {name: " ".join(card["refusals"]) for name, card in zip(names, cards, strict=True)}
     assert "owner/gated is gated" in reasons["gated"]
@@ -73,25 +80,25 @@ def test_what_will_be_refused_is_said_before_the_download(hub, tmp_path):
     assert "owner/open has no revision 'v9'" in reasons["open@v9"]
 
 
-def test_a_large_tokenizer_is_not_fetched_and_what_hangs_on_it_is_unknown(hub, tmp_path):
+def test_a_large_tokenizer_is_not_fetched_and_what_hangs_on_it_is_unknown(hub, ask):
     hub.fetched.clear()
-    code, [card] = ask(hub, tmp_path, "owner/wordy")
+    code, [card] = ask("owner/wordy")
     assert code == 0 and hub.fetched == ["config.json"]
     assert card["n_layers"] == 4 and card["batch"] == 8
     assert card["seconds"] is None and card["n_points"] is None
     assert any("tokenizer is known after the download only" in note for note in card["notes"])
 
 
-def test_a_template_in_a_file_of_its_own_is_known_and_weights_of_other_names_are_not_counted(hub, tmp_path):
+def test_a_template_in_a_file_of_its_own_is_known_and_weights_of_other_names_are_not_counted(hub, ask, tmp_path):
     folder = hub.repositories["owner/chat"]
     assert (folder / "chat_template.jinja").is_file()
-    code, [card] = ask(hub, tmp_path, "owner/chat", corpus=str(write_chats(tmp_path / "c.jsonl", turns=4)))
+    code, [card] = ask("owner/chat", corpus=str(write_chats(tmp_path / "c.jsonl", turns=4)))
     assert (code, card["refusals"]) == (0, []) and card["n_points"]
     sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
     assert card["download_bytes"] == sum(sizes.values()) - sizes["consolidated.safetensors"]
 
 
-def test_a_revision_is_asked_for_and_named(hub, tmp_path):
-    _, [card] = ask(hub, tmp_path, "owner/open@main")
+def test_a_revision_is_asked_for_and_named(hub, ask):
+    _, [card] = ask("owner/open@main")
     assert card["refusals"] == [] and card["name"] == "open"
     assert any(path.endswith("owner/open/revision/main") for path in hub.asked)

@@ -18,7 +18,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core import exports
-from core.records import Profile
+from core.records import Preflight, Profile, RunConfig
 from core.store import parcels
 from core.ui import tables
 from core.warehouse.warehouse import Warehouse
@@ -491,3 +491,25 @@ def test_a_broken_warehouse_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     assert not app.exception
     assert len(app.error) == 1
     assert "workdim.duckdb" in app.error[0].value
+
+
+def test_a_card_says_what_a_measurement_takes_before_it_is_started(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    asked: list[RunConfig] = []
+
+    def cards(configs: list[RunConfig], warehouse: Warehouse) -> list[Preflight]:
+        asked.extend(configs)
+        card = Preflight("org/_big_", "python-docs", "quick", 0, "float32", "cpu", "hub", seconds=90.0, n_layers=12)
+        return [card, replace(card, model="org/no", refusals=("It is *too* large.",))]
+
+    monkeypatch.setattr("core.runs.estimates.cards_from_process", cards)
+    app = opened("pilot.py")
+    app.text_area[0].set_value("org/_big_\norg/no")
+    next(button for button in app.button if button.label == "What will it take?").click().run()
+    assert not app.exception
+    assert [config.model for config in asked] == ["org/_big_", "org/no"]
+    assert "org/\\_big\\_" in texts(app) and app.error[0].value == "It is \\*too\\* large."
+    assert {"Time", "Layers"} <= {metric.label for metric in app.metric}
+    assert "models that are refused are left out" in texts(app)

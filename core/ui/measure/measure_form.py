@@ -112,7 +112,8 @@ def _kept(handed: Any) -> str:
 
 def _settings() -> tuple[dict[str, Any], bool]:
     """Protocol and all further settings of a request; and whether to measure what is there already."""
-    from core.runs.requests import DTYPES, protocols
+    from core.records import DTYPES
+    from core.runs.requests import protocols
 
     _ = language.translator()
     names = protocols()

@@ -1,4 +1,4 @@
-"""What other processes do to one warehouse until a time: `python -m tests.concurrent_work ROLE FILE UNTIL NUMBER`.
+"""What other processes do to one warehouse until a time: `python -m tests.browser.concurrent_work ROLE FILE UNTIL NUMBER`.
 
 Prints one line of JSON: what was done, and the waits for the file, in seconds: time asleep for a lock, not the time of
 the work itself, which on a busy machine says nothing about locks.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,10 @@ def test_an_imported_name_does_not_steer_the_terminal(tmp_path, capsys):
         (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5000), "is too long a name"),
         (PermissionError(errno.EACCES, "Permission denied", "/mnt/w"), "/mnt/w may not be read or written here"),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/mnt/w"), "Not a directory"),
+        (
+            shutil.Error([("/a", "/mnt/w", "[Errno 28] No space left on device")] * 9),
+            "/mnt/w cannot be written: [Errno 28]",
+        ),
         (OSError("nobody knows"), "nobody knows"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, OSError) else None,

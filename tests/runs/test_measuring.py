@@ -19,7 +19,6 @@ from core.commands.measure import measure_all
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs import processes
 from core.runs.execution import measure
 from core.runs.jobs import new_run_id
 from core.runs.recovery import sweep, sweep_to_read
@@ -35,14 +34,6 @@ from tests.tiny import save_tiny_model
 
 def quiet(step):
     pass
-
-
-@pytest.fixture
-def config(tiny_llama, monkeypatch):
-    """A request that is measured in a second, here and in the processes of jobs."""
-    monkeypatch.setitem(PROTOCOLS, "small", SMALL)
-    monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
-    return RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
 
 
 def test_a_measurement_is_in_the_warehouse_with_everything_it_found(config, warehouse):

@@ -101,7 +101,15 @@ def serving(warehouse: Warehouse) -> Iterator[tuple[str, Path]]:
 
 
 def worker(role: str, warehouse: Warehouse, until: float, number: int) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tests.concurrent_work", role, str(warehouse.path), str(until), str(number)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.browser.concurrent_work",
+        role,
+        str(warehouse.path),
+        str(until),
+        str(number),
+    ]
     return started(command, warehouse)
 
 

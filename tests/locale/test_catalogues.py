@@ -13,7 +13,7 @@ from babel.messages.pofile import read_po
 from core.errors import InputError
 from core.locale import FOLDER, LANGUAGES, catalogue, translator
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PLACES = ("core", "pages", "app.py")
 
 
