@@ -145,10 +145,10 @@ class RunWarehouse:
 
     def profile(self, run_id: str) -> ModelProfile:
         """A run read back: the same as `measure_model` gives."""
-        from core.warehouse.profiles import read_finished
+        from core.warehouse.profiles import read_profile
 
         try:
-            return ModelProfile(read_finished(self.warehouse, run_id))
+            return ModelProfile(read_profile(self.warehouse, run_id))
         except KeyError:
             raise InputError(f"The warehouse {self.warehouse.path} has no run {run_id}.") from None
 
