@@ -4,8 +4,8 @@ import streamlit as st
 
 from core.ui.server import MIDDLEWARE
 
+# The server imports the app, and runs this file as a script for each reader. A string on a line of its own would be drawn.
 app = st.App(__file__, middleware=MIDDLEWARE)
-"""What the server imports. It then runs this file as a script for each reader."""
 
 if __name__ == "__main__":
     from core.ui import frame

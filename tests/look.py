@@ -106,6 +106,8 @@ def screens(warehouse: Warehouse, out: Path, only: list[str]) -> None:
                             + ("" if "pilot=" in address else f"&runs={chosen}")
                         )
                         page.get_by_role("heading").first.wait_for()
+                        if name.startswith("query"):  # a link fills the editor alone
+                            page.locator("[data-testid=stFormSubmitButton] button").first.click()
                         page.wait_for_timeout(2500)  # figures draw after their text
                         height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
                         page.set_viewport_size({"width": width, "height": max(900, height)})

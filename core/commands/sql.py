@@ -82,15 +82,14 @@ def _typed(statement: str) -> str:
 def _listing(options: argparse.Namespace, warehouse) -> pl.DataFrame:
     import polars as pl
 
-    from core.sql.examples import EXAMPLES
+    from core.sql.examples import EXAMPLES, TITLES
     from core.warehouse import saved, schema
-    from core.wording.example_titles import example_title
 
     if options.list:
         rows = [(row.name, row.note, row.sql) for row in saved.all_saved(warehouse)]
         return pl.DataFrame(rows, schema={"name": pl.String, "note": pl.String, "sql": pl.String}, orient="row")
     if options.examples:
-        titles = [example_title(name, "en") for name in EXAMPLES]
+        titles = [TITLES[name] for name in EXAMPLES]
         return pl.DataFrame({"name": list(EXAMPLES), "question": titles, "sql": list(EXAMPLES.values())})
     if options.schema:
         columns = schema.find(warehouse, options.schema).columns

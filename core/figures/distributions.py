@@ -88,10 +88,10 @@ def distribution_points(distributions: pl.DataFrame, run_id: str, quantity: str)
 def distribution_figure(data: DistributionData, language: str) -> go.Figure:
     _ = translator(language)
     of_pairs = data.quantity in OF_PAIRS
-    counted = _("pairs: {n}") if of_pairs else f"{wording.cloud_name('one_per_type', language)}, N={{n}}"
+    counted = _("pairs: {n}") if of_pairs else f"{wording.name('cloud', 'one_per_type', language)}, N={{n}}"
     details = counted.format(n=wording.size_range(data.n_points))
     told = _("{quantity} ({details})").format(
-        quantity=wording.quantity_name(data.quantity, language),
+        quantity=wording.name("quantity", data.quantity, language),
         details=_(", ").join([details, *([_("log scale")] if data.is_log else [])]),
     )
     figure = frame(wording.layer_axis(True, language), told, HEIGHT)

@@ -117,8 +117,8 @@ def _with_error(value: float | None, error: float | None) -> str:
 def _axis(data: PairData, language: str) -> str:
     """The measure with what it depends on: its points, and its neighbours where it has a number of them."""
     _ = translator(language)
-    details = [wording.cloud_name("one_per_type", language), f"N={data.n_points:,}"]
+    details = [wording.name("cloud", "one_per_type", language), f"N={data.n_points:,}"]
     if data.measure == "neighbour_overlap" and data.k is not None:
         details.append(f"k={data.k}")
     named = _("{quantity} ({details})")
-    return named.format(quantity=wording.pair_name(data.measure, language), details=_(", ").join(details))
+    return named.format(quantity=wording.name("pair", data.measure, language), details=_(", ").join(details))

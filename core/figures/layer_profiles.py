@@ -325,7 +325,7 @@ def _profile_axis(data: ProfileData, language: str) -> str:
     title = wording.dimension_axis(data.estimator, data.cloud, language, data.n_points, data.n1, data.n2)
     told = [_("Gaussian equivalent") if data.is_equivalent else "", _("log scale") if data.needs_log else ""]
     if data.transform != "centred":
-        told.append(wording.transform_name(data.transform, language))
+        told.append(wording.name("transform", data.transform, language))
     second = _(", ").join(part for part in told if part)
     return f"{title}<br>{second}" if second else title
 
@@ -354,7 +354,7 @@ def _draw_reference(figure: go.Figure, reference: Reference, colour: str, same_d
 def reference_name(kind: str, language: str, model_seed: int | None = None) -> str:
     """`random weights, seed 1`, `shuffled text`, `Gaussian points of equal covariance`."""
     if kind == SURROGATE:
-        return wording.transform_name(kind, language)
+        return wording.name("transform", kind, language)
     return wording.control_name(kind, model_seed, language)
 
 

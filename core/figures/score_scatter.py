@@ -112,7 +112,7 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
     }
     score = wording.benchmark_name(data.benchmark, data.metric, data.n_shot, language, data.filter)
     unit = {"percent": "%"}.get(data.unit, data.unit)
-    details = {"cloud": wording.cloud_name(data.cloud, language), "n": wording.size_range(data.n_points)}
+    details = {"cloud": wording.name("cloud", data.cloud, language), "n": wording.size_range(data.n_points)}
     figure = frame(names[data.dimension].format(**details), f"{score} [{unit}]" if unit else score)
     if not data.points:
         return empty(figure, _("No run of this group has this score."))

@@ -1,9 +1,32 @@
-"""Questions that an analyst really asks, as SQL to start from. Titles: core.wording.example_titles."""
+"""Questions that an analyst really asks: their titles, and the SQL to start from."""
 
 from __future__ import annotations
 
 _D2 = "estimator = 'd2' AND cloud = 'one_per_type'"
 _NOT_VETOED = "run_id NOT IN (SELECT run_id FROM run_checks WHERE outcome = 'veto')"
+
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    return message
+
+
+TITLES = {
+    "working_dimensions": _("Working dimension of all models, text by text, with intervals"),
+    "ranks_disagree": _("Models whose dimension and score disagree in rank"),
+    "one_profile": _("Profile of the newest run, layer by layer"),
+    "repeats": _("How much seeds and protocols move the working dimension"),
+    "controls": _("Trained models against their controls"),
+    "checks_not_passed": _("Runs that were vetoed or warned, and why"),
+    "score_conflicts": _("Scores on which sources disagree"),
+    "cost": _("Time and memory of each run"),
+    "corpora": _("Texts compared"),
+    "lowest_overlap": _("Layers where neighbours change most"),
+    "words_against_types": _("One point per word against one per token type"),
+    "estimators": _("All estimators at the working layer"),
+    "dimension_and_score": _("Dimension beside published scores"),
+    "schema": _("All tables and columns with their meaning"),
+}
 
 EXAMPLES: dict[str, str] = {
     "working_dimensions": f"""

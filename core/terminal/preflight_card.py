@@ -39,7 +39,7 @@ def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
 def _model(card: Preflight) -> str:
     if card.architecture is None:
         return ""
-    kind = wording.kind_name(card.kind, "en") if card.kind else ""
+    kind = wording.name("kind", card.kind, "en") if card.kind else ""
     stack = f", its {card.stack}" if card.stack in ("encoder", "decoder") else ""
     return (
         f"{card.architecture} ({card.family}), {kind}{stack}, {card.parameters or 0:,} parameters, {card.n_layers} "

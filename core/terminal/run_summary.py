@@ -54,7 +54,7 @@ def check_line(row: RunCheckRow) -> str:
     limit = "" if row.threshold is None else f" (limit {number(row.threshold)})"
     value = "not defined" if row.value is None else number(row.value)
     told = "info" if row.threshold is None and row.outcome == "pass" else row.outcome
-    return f"{told:<6}{wording.check_name(row.check_name, 'en')}{where}: {value}{error}{limit}"
+    return f"{told:<6}{wording.name('check', row.check_name, 'en')}{where}: {value}{error}{limit}"
 
 
 # --- what was measured -----------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def check_line(row: RunCheckRow) -> str:
 
 def _subject(profile: Profile) -> Iterator[str]:
     run, model, corpus = profile.run, profile.model, profile.corpus
-    kind = wording.kind_name(model.kind, "en")
+    kind = wording.name("kind", model.kind, "en")
     stack = f", its {run.stack}" if run.stack in ("encoder", "decoder") else ""
     head = f"{model.name} ({model.model_id}), {kind}{stack}, {model.n_layers} blocks, "
     yield from textwrap.wrap(f"{head}hidden size {model.hidden_size}", WIDTH, subsequent_indent="  ")

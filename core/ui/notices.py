@@ -52,7 +52,7 @@ def tell_what_is_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str
     if protocols.is_empty():
         st.info(of_earlier)
         return
-    named = _("; ").join(wording.protocol_name(protocol, reader) for protocol in protocols)
+    named = _("; ").join(wording.name("protocol", protocol, reader) for protocol in protocols)
     st.info(wording.sentences((of_literature, _("Protocol: {name}.").format(name=escape(named))), reader))
 
 
@@ -76,7 +76,7 @@ def vetoes_told(runs: pl.DataFrame) -> list[str]:
 
 
 def check_names(checks: list[str]) -> list[str]:
-    return [wording.check_name(name, language.current()) for name in checks]
+    return [wording.name("check", name, language.current()) for name in checks]
 
 
 def warn_if_not_comparable(chosen: pl.DataFrame) -> None:

@@ -146,7 +146,7 @@ def _outcomes(runs: pl.DataFrame) -> list[str]:
     reader = language.current()
     told = []
     for worst, vetoed_by in runs.select("worst_check", "vetoed_by").rows():
-        names = [wording.check_name(name, reader) for name in vetoed_by or []]
+        names = [wording.name("check", name, reader) for name in vetoed_by or []]
         outcome = wording.outcome_name(worst, reader)
         told.append(_("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome)
     return told

@@ -1,6 +1,6 @@
-"""Names and sentences that the app and the deck share, so that both say the same thing the same way.
+"""Names, numbers and sentences that screens, slides and the terminal share, so that all say the same the same way.
 
-The door to the files beside it: `names` (what things are called), `verdicts`, `meanings`, `scores`, `numbers`.
+What everybody uses of this room is named here: `from core import wording`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from functools import reduce
 
 from core.locale import translator
-from core.wording.meanings import check_meaning, qualifier_meaning
-from core.wording.names import control_name, estimator_name, estimator_symbol, name
+from core.wording.names import check_meaning, control_name, estimator_name, estimator_symbol, name
 from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
 from core.wording.published_scores import benchmark_name, no_score, score_remarks, score_text, stated, variant
 from core.wording.verdicts import (
     limits_of,
     outcome_short,
     outcome_text,
+    qualifier_meaning,
     qualifier_text,
     shows_shape,
     verdict_short,
@@ -77,67 +77,9 @@ PAIRS = ("autocorrelation", "autocorrelation_raw", "displacement", "neighbour_ov
 QUANTITIES = ("local_d2", "distance_to_mean", "neighbours_kept", "displacement", "cosine")
 
 
-def transform_name(transform: str, language: str) -> str:
-    return name("transform", transform, language)
-
-
-def cloud_name(cloud: str, language: str) -> str:
-    return name("cloud", cloud, language)
-
-
-def correlator_name(correlator: str, language: str) -> str:
-    return name("correlator", correlator, language)
-
-
-def pair_name(measure: str, language: str) -> str:
-    """Of a measure between two layers."""
-    return name("pair", measure, language)
-
-
-def quantity_name(quantity: str, language: str) -> str:
-    """Of what a distribution over tokens is a distribution of."""
-    return name("quantity", quantity, language)
-
-
-def check_name(check: str, language: str) -> str:
-    return name("check", check, language)
-
-
 def outcome_name(outcome: str | None, language: str) -> str:
     _ = translator(language)
     return _("no check was made") if outcome is None else name("outcome", outcome, language)
-
-
-def language_name(code: str, language: str) -> str:
-    """The language of a text; `code` is no language but has a name too."""
-    return name("language", code, language)
-
-
-def domain_name(domain: str, language: str) -> str:
-    """What a text is about, as far as we have a word for it."""
-    return name("domain", domain, language)
-
-
-def relation_name(relation: str, language: str) -> str:
-    """How a model was made from its base model; what nobody has named yet is shown as it was recorded."""
-    return name("relation", relation, language)
-
-
-def kind_name(kind: str, language: str) -> str:
-    return name("kind", kind, language)
-
-
-def pass_name(pass_: str, language: str) -> str:
-    return name("pass", pass_, language)
-
-
-def stack_name(stack: str, language: str) -> str:
-    """Which stack of blocks of an encoder-decoder was read; a model with one has its main one."""
-    return name("stack", stack, language)
-
-
-def protocol_name(protocol: str, language: str) -> str:
-    return name("protocol", protocol, language)
 
 
 def sentences(told: Iterable[str], language: str) -> str:
@@ -149,8 +91,8 @@ def sentences(told: Iterable[str], language: str) -> str:
 def text_name(corpus: str, spoken: str, domain: str, language: str) -> str:
     """`python-docs (English, technical reference)`; a language that nobody stated is left out."""
     _ = translator(language)
-    details = [] if spoken == "unknown" else [language_name(spoken, language)]
-    details.append(domain_name(domain, language))
+    details = [] if spoken == "unknown" else [name("language", spoken, language)]
+    details.append(name("domain", domain, language))
     return _("{quantity} ({details})").format(quantity=corpus, details=_(", ").join(details))
 
 
@@ -179,12 +121,12 @@ def correlator_axis(correlator: str, cloud: str, language: str, n_points: tuple[
     """`Mean cosine of token pairs (one per type, N=800)`: it depends on the cloud as a dimension does."""
     _ = translator(language)
     details = _(", ").join(_points_named(cloud, language, n_points))
-    return _("{quantity} ({details})").format(quantity=correlator_name(correlator, language), details=details)
+    return _("{quantity} ({details})").format(quantity=name("correlator", correlator, language), details=details)
 
 
 def _points_named(cloud: str, language: str, n_points: tuple[int, int] | None) -> list[str]:
     known = n_points is not None and n_points[1]
-    return [cloud_name(cloud, language), *([f"N={size_range(n_points)}"] if known and n_points else [])]
+    return [name("cloud", cloud, language), *([f"N={size_range(n_points)}"] if known and n_points else [])]
 
 
 def scatter_caution(language: str) -> str:

@@ -43,9 +43,9 @@ def group_title(group: RankingGroup, language: str) -> str:
 def _conditions(group: RankingGroup, language: str) -> str:
     _ = translator(language)
     run = group.rows.row(0, named=True)
-    kind = wording.kind_name(group.kind, language)
+    kind = wording.name("kind", group.kind, language)
     if group.stack != "main":
-        kind = _("{quantity} ({details})").format(quantity=kind, details=wording.stack_name(group.stack, language))
+        kind = _("{quantity} ({details})").format(quantity=kind, details=wording.name("stack", group.stack, language))
     if group.words_hash:
         return _("Across tokenizers, one point per word: {kind}, {text}, protocol {protocol}, words {words}").format(
             kind=kind,
@@ -113,5 +113,5 @@ def band_text(run: Mapping[str, Any], language: str) -> str:
 def _value(column: str, value: object, language: str) -> str:
     _ = translator(language)
     if column == "stack":
-        return wording.stack_name(str(value), language)
+        return wording.name("stack", str(value), language)
     return _("seed {seed}").format(seed=value) if column == "seed" else str(value)

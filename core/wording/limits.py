@@ -147,7 +147,7 @@ def _counted(checks: pl.DataFrame, outcome: str, language: str) -> str:
     counted = checks.filter(outcome=outcome).group_by("check_name", maintain_order=True)
     told = [
         _("{check}: {outcome} (runs: {count})").format(
-            check=wording.check_name(row["check_name"], language),
+            check=wording.name("check", row["check_name"], language),
             outcome=wording.outcome_name(outcome, language),
             count=row["run_id"],
         )
@@ -308,7 +308,7 @@ def _weights(runs: pl.DataFrame, language: str) -> Limit | None:
         return None
     told = [
         _("{name}: {relation}").format(
-            name=shortened(run["name"]), relation=wording.relation_name(run["base_relation"], language)
+            name=shortened(run["name"]), relation=wording.name("relation", run["base_relation"], language)
         )
         for run in derived.iter_rows(named=True)
     ]

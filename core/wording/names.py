@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from core.locale import translator
+from core.registry.checks import CHECKS
 from core.registry.estimators import ESTIMATORS
 from core.registry.names import NAMES
 
@@ -71,3 +72,9 @@ def _of_registry(estimator: str, n1: int | None, n2: int | None) -> tuple[str, i
         return estimator, n1, n2
     scale = int(found[2])
     return ("gride", scale, 2 * scale) if found[1] == "gride" else ("local_d2", None, scale)
+
+
+def check_meaning(check: str, language: str) -> str:
+    """What a check guards against, and what to do; empty for a check that nobody has explained yet."""
+    found = CHECKS.get(check)
+    return translator(language)(found.meaning) if found and found.meaning else ""

@@ -243,5 +243,5 @@ def _checks(run: Mapping[str, Any], language: str) -> str:
     """The worst outcome, and the checks that veto the run."""
     _ = translator(language)
     outcome = wording.outcome_name(run["worst_check"], language)
-    names = [wording.check_name(name, language) for name in run["vetoed_by"] or []]
+    names = [wording.name("check", name, language) for name in run["vetoed_by"] or []]
     return _("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome

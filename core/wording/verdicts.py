@@ -1,8 +1,4 @@
-"""How a verdict is worded: never without what supports or limits it, the most important first.
-
-A qualifier has a brief form for table cells, a full form for sentences and, in `core.wording.meanings`, a sentence on
-what it means and what to do.
-"""
+"""How a verdict is worded: never without what supports or limits it, the most important first."""
 
 from __future__ import annotations
 
@@ -18,53 +14,153 @@ def _(message: str) -> str:
     return message
 
 
-class Wording(NamedTuple):
+class Qualifier(NamedTuple):
     brief: str
+    """For table cells."""
     full: str
+    """For sentences."""
+    meaning: str
+    """What it means, and what to do about it."""
 
 
-QUALIFIERS: dict[str, Wording] = {
-    "check_vetoed": Wording(_("a check vetoed it"), _("a check vetoed it: not to be relied on")),
-    "no_random_init": Wording(_("not controlled against random weights"), _("not controlled against random weights")),
-    "random_init_same": Wording(_("random weights show it too"), _("random weights show it too: no sign of training")),
-    "random_init_unclear": Wording(
-        _("random weights leave it open"), _("random weights leave it open: their control is undecided or vetoed")
+QUALIFIERS: dict[str, Qualifier] = {
+    "check_vetoed": Qualifier(
+        _("a check vetoed it"),
+        _("a check vetoed it: not to be relied on"),
+        _(
+            "A check found a fault that the numbers may not survive; the verdict stays as it was judged, "
+            "but do not use this run: its checks say what to change."
+        ),
     ),
-    "random_init_failed": Wording(
-        _("random weights could not be measured"), _("random weights could not be measured: not controlled by them")
+    "no_random_init": Qualifier(
+        _("not controlled against random weights"),
+        _("not controlled against random weights"),
+        _("Random weights can give such a shape without any training: run the protocol standard, which measures them."),
     ),
-    "random_init_differs": Wording(_("random weights do not show it"), _("random weights do not show it")),
-    "no_shuffled": Wording(_("not controlled against shuffled text"), _("not controlled against shuffled text")),
-    "shuffled_same": Wording(
+    "random_init_same": Qualifier(
+        _("random weights show it too"),
+        _("random weights show it too: no sign of training"),
+        _("The same architecture with random weights gives the shape as well: do not read it as a result of training."),
+    ),
+    "random_init_unclear": Qualifier(
+        _("random weights leave it open"),
+        _("random weights leave it open: their control is undecided or vetoed"),
+        _(
+            "Random weights were measured, but their control is undecided or vetoed, so it decides nothing: "
+            "read the shape as not controlled, or measure more text."
+        ),
+    ),
+    "random_init_failed": Qualifier(
+        _("random weights could not be measured"),
+        _("random weights could not be measured: not controlled by them"),
+        _("The same architecture with random weights could not be measured: read the shape as not controlled."),
+    ),
+    "random_init_differs": Qualifier(
+        _("random weights do not show it"),
+        _("random weights do not show it"),
+        _("The same architecture with random weights does not show the shape: random weights alone do not give it."),
+    ),
+    "no_shuffled": Qualifier(
+        _("not controlled against shuffled text"),
+        _("not controlled against shuffled text"),
+        _(
+            "Vocabulary and weights can give such a shape whatever the text says: run the protocol standard, "
+            "which measures shuffled text."
+        ),
+    ),
+    "shuffled_same": Qualifier(
         _("shuffled text shows it too"),
         _("shuffled tokens show it too: about vocabulary and weights, no evidence of semantics"),
+        _(
+            "The tokens of each window in random order give the shape as well: it is about vocabulary and weights, "
+            "and no evidence of semantics."
+        ),
     ),
-    "shuffled_unclear": Wording(
-        _("shuffled text leaves it open"), _("shuffled text leaves it open: its control is undecided or vetoed")
+    "shuffled_unclear": Qualifier(
+        _("shuffled text leaves it open"),
+        _("shuffled text leaves it open: its control is undecided or vetoed"),
+        _(
+            "Shuffled text was measured, but its control is undecided or vetoed: "
+            "whether the shape needs the order of tokens stays open."
+        ),
     ),
-    "shuffled_failed": Wording(
-        _("shuffled text could not be measured"), _("shuffled text could not be measured: not controlled by it")
+    "shuffled_failed": Qualifier(
+        _("shuffled text could not be measured"),
+        _("shuffled text could not be measured: not controlled by it"),
+        _(
+            "The tokens of each window in random order could not be measured: "
+            "whether the shape needs the order of tokens stays open."
+        ),
     ),
-    "shuffled_differs": Wording(_("shuffled text does not show it"), _("shuffled text does not show it")),
-    "abtt3_lost": Wording(
-        _("no contraction without three components"), _("the contraction does not survive removing three components")
+    "shuffled_differs": Qualifier(
+        _("shuffled text does not show it"),
+        _("shuffled text does not show it"),
+        _(
+            "The tokens of each window in random order do not show the shape: vocabulary and weights alone do not give it, "
+            "which is no evidence of semantics yet."
+        ),
     ),
-    "abtt3_undefined": Wording(
+    "abtt3_lost": Qualifier(
+        _("no contraction without three components"),
+        _("the contraction does not survive removing three components"),
+        _(
+            "With the three leading components removed the contraction is gone: a few directions carry it, so do not "
+            "read the final dimension as the dimension of the whole state."
+        ),
+    ),
+    "abtt3_undefined": Qualifier(
         _("not known without three components"),
         _("whether the contraction survives removing three components is not known"),
+        _(
+            "With the three leading components removed the ratio of working to final dimension is not defined: "
+            "whether a few directions carry the contraction stays open."
+        ),
     ),
-    "gride_contracts": Wording(
-        _("nearest-neighbour dimension only contracts"), _("nearest-neighbour dimension only contracts")
+    "gride_contracts": Qualifier(
+        _("nearest-neighbour dimension only contracts"),
+        _("nearest-neighbour dimension only contracts"),
+        _(
+            "The nearest-neighbour dimension (GRIDE, n1=8, n2=16) falls but does not rise: "
+            "state the estimator with every claim."
+        ),
     ),
-    "gride_disagrees": Wording(
-        _("nearest-neighbour dimension does not show it"), _("nearest-neighbour dimension does not show it")
+    "gride_disagrees": Qualifier(
+        _("nearest-neighbour dimension does not show it"),
+        _("nearest-neighbour dimension does not show it"),
+        _(
+            "The nearest-neighbour dimension (GRIDE, n1=8, n2=16) does not both rise and fall: "
+            "state the estimator with every claim."
+        ),
     ),
-    "gride_unclear": Wording(
-        _("nearest-neighbour dimension leaves it open"), _("nearest-neighbour dimension leaves it open")
+    "gride_unclear": Qualifier(
+        _("nearest-neighbour dimension leaves it open"),
+        _("nearest-neighbour dimension leaves it open"),
+        _(
+            "Whether the nearest-neighbour dimension (GRIDE, n1=8, n2=16) rises and falls is undecided within its error: "
+            "state the estimator with every claim."
+        ),
     ),
-    "few_types": Wording(_("few token types"), _("few token types: reads lower than a full sample")),
-    "no_final_norm": Wording(_("no final norm"), _("no final norm")),
-    "check_warned": Wording(_("a check gave a warning"), _("a check gave a warning")),
+    "few_types": Qualifier(
+        _("few token types"),
+        _("few token types: reads lower than a full sample"),
+        _(
+            "Fewer token types than the protocol allows read lower: compare with runs of the same number, "
+            "or read more text."
+        ),
+    ),
+    "no_final_norm": Qualifier(
+        _("no final norm"),
+        _("no final norm"),
+        _(
+            "The architecture has no norm after its last block, whose output stands for the final state: "
+            "do not compare it with values after a norm."
+        ),
+    ),
+    "check_warned": Qualifier(
+        _("a check gave a warning"),
+        _("a check gave a warning"),
+        _("A check came close to its limit: read its value before relying on the second digit."),
+    ),
 }
 """In the order in which they are said: what weighs most first. None changes the verdict that is stored."""
 
@@ -100,6 +196,12 @@ def qualifier_text(qualifier: str, language: str, brief: bool = True) -> str:
     if words is None:
         return qualifier
     return translator(language)(words.brief if brief else words.full)
+
+
+def qualifier_meaning(qualifier: str, language: str) -> str:
+    """Empty for a qualifier that nobody has explained yet."""
+    words = QUALIFIERS.get(qualifier)
+    return translator(language)(words.meaning) if words else ""
 
 
 def limits_of(qualifiers: Iterable[str] | None, language: str, brief: bool = True) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from core.analysis import log_profile, ranking, shape
+from core.analysis import ranking, shape
 from core.geometry import local, neighbour_dimensions
 from core.geometry.second_order import N_REMOVED
 from core.registry.checks import CHECKS, Check
@@ -47,7 +47,7 @@ def _groups() -> dict[str, list[str]]:
             "random weights show the same where any of their runs is found and not vetoed: the verdict is then "
             "undecided; they differ where every run is not found; otherwise they are unclear. Only with a difference "
             "is a finding plain",
-            f"removing {N_REMOVED} leading components loses a contraction that is below {_percent(log_profile.MARGIN)} "
+            f"removing {N_REMOVED} leading components loses a contraction that is below {_percent(shape.MARGIN)} "
             "without them",
             f"{' at n1 = '.join(map(str, shape.SECOND_OPINION))} agrees, disagrees or is unclear by the same test of "
             "both ratios",

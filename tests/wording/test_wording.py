@@ -42,8 +42,8 @@ def test_scores_say_whose_they_are():
 
 
 def test_words_of_ours_in_the_data_are_translated():
-    assert wording.relation_name("quantised", "ja") == "量子化"
-    assert wording.relation_name("merged by hand", "ja") == "merged by hand"
+    assert wording.name("relation", "quantised", "ja") == "量子化"
+    assert wording.name("relation", "merged by hand", "ja") == "merged by hand"
     assert (wording.stated("not stated", "ja"), wording.stated(None, "en")) == ("記載なし", "not stated")
     assert wording.stated("flexible-extract", "ja") == "flexible-extract"
     assert wording.benchmark_name("arc_easy", "not stated", 5, "ja") == "arc_easy（指標の記載なし、5-shot）"

@@ -87,7 +87,7 @@ def _asked(pilot: Pilot, language: str) -> str:
     _ = translator(language)
     texts = _(", ").join(text.written for text in pilot.texts)
     return _("{texts}; {protocol}, seed {seed}").format(
-        texts=texts, protocol=wording.protocol_name(pilot.protocol, language), seed=pilot.seed
+        texts=texts, protocol=wording.name("protocol", pilot.protocol, language), seed=pilot.seed
     )
 
 

@@ -105,7 +105,7 @@ def _rows(data: DeckData) -> list[Row]:
             shortened(COMMIT.sub(r"@\1", run["model_id"]), 64),
             shortened(run["corpus_name"], 40),
             run["run_id"],
-            wording.pass_name(run["pass"], data.language),
+            wording.name("pass", run["pass"], data.language),
             "–" if run["n_points"] is None else f"{run['n_points']:,}",
             str(run["seed"]),
             f"{run['dtype']}, {run['device']}",
@@ -158,7 +158,7 @@ def _controls(data: DeckData) -> str:
     if not counted:
         return _("No control runs (random weights, shuffled text) among these runs.")
     told = [
-        _("{name} (runs: {count})").format(name=wording.pass_name(name, data.language), count=count)
+        _("{name} (runs: {count})").format(name=wording.name("pass", name, data.language), count=count)
         for name, count in counted
     ]
     return _("Controls on the same text by the same protocol: {controls}.").format(controls=_(", ").join(told))

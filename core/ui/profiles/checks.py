@@ -41,7 +41,7 @@ def show(chosen: Selection) -> None:
 def _meanings(names: list[str]) -> list[str]:
     reader = language.current()
     return [
-        f"- **{escape(wording.check_name(name, reader))}**  \n  {escape(wording.check_meaning(name, reader))}"
+        f"- **{escape(wording.name('check', name, reader))}**  \n  {escape(wording.check_meaning(name, reader))}"
         for name in names
     ]
 
@@ -109,7 +109,7 @@ def _checks_shown(rows: pl.DataFrame, runs: pl.DataFrame, layer: str, more: dict
     return without_empty(
         {
             _("Model"): [labels[run_id] for run_id in rows["run_id"]],
-            _("Check"): [wording.check_name(name, reader) for name in rows["check_name"]],
+            _("Check"): [wording.name("check", name, reader) for name in rows["check_name"]],
             _("Outcome"): outcomes,
             _("Value"): rows["value"].round_sig_figs(3),
             _("± (paired)"): significant(rows, "std_error", 2),

@@ -30,7 +30,7 @@ def show(chosen: Selection) -> None:
             quantities,
             "quantity",
             quantities[0],
-            lambda name: wording.quantity_name(name, reader),
+            lambda name: wording.name("quantity", name, reader),
             width=480,
         )
     data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)

@@ -25,7 +25,7 @@ def show(chosen: Selection) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run = inputs.choose_one_run(runs)
         measure = inputs.choose_from_list(
-            _("Measure"), measures, "measure", measures[0], lambda name: wording.pair_name(name, reader), width=480
+            _("Measure"), measures, "measure", measures[0], lambda name: wording.name("pair", name, reader), width=480
         )
     data = layer_pairs.pair_points(pairs, run["run_id"], measure)
     st.plotly_chart(layer_pairs.pair_figure(data, reader), key="pairs", theme=None)

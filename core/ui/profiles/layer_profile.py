@@ -164,15 +164,15 @@ def reading_aid(choice: ProfileChoice, data: ProfileData | CorrelatorData) -> st
 def _quantity_name(name: str) -> str:
     known = name in wording.CORRELATORS
     reader = language.current()
-    return wording.correlator_name(name, reader) if known else wording.estimator_name(name, reader)
+    return wording.name("correlator", name, reader) if known else wording.estimator_name(name, reader)
 
 
 def _cloud_name(cloud: str) -> str:
-    return wording.cloud_name(cloud, language.current())
+    return wording.name("cloud", cloud, language.current())
 
 
 def _transform_name(transform: str) -> str:
-    return wording.transform_name(transform, language.current())
+    return wording.name("transform", transform, language.current())
 
 
 def _cloud_help() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import InputError, unknown_name
-from core.sql.examples import EXAMPLES
+from core.sql.examples import EXAMPLES, TITLES
 from core.sql.sandbox import MAX_CHARACTERS
 from core.ui import language, reads
 from core.ui.markdown import escape
@@ -13,7 +13,6 @@ from core.ui.query import execution
 from core.ui.query.execution import Request
 from core.warehouse import saved
 from core.warehouse.saved import find
-from core.wording.example_titles import example_title
 
 MAX_LINK = 3_000
 """Characters of a statement that a link may hold: browsers and mail programs cut long addresses."""
@@ -143,7 +142,7 @@ def _pick_example() -> None:
         key="query example",
         on_change=take,
         placeholder=_("Choose a question"),
-        format_func=lambda name: example_title(name, language.current()),
+        format_func=lambda name: language.translator()(TITLES[name]),
     )
 
 
