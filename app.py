@@ -1,5 +1,13 @@
 """Workdim's screens: `python -m core app`, or `streamlit run app.py`."""
 
-from core.ui import frame
+import streamlit as st
 
-frame.run()
+from core.ui.server import MIDDLEWARE
+
+# The server imports the app, and runs this file as a script for each reader. A string on a line of its own would be drawn.
+app = st.App(__file__, middleware=MIDDLEWARE)
+
+if __name__ == "__main__":
+    from core.ui import frame
+
+    frame.run()

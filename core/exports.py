@@ -10,8 +10,13 @@ from typing import Any
 
 import polars as pl
 
-_FORMULA = r"^([=+\-@\t\r\n＝＋－＠])"
-"""What a spreadsheet takes for the start of a formula, in the full width of Japanese keyboards too."""
+_APOSTROPHE = "${1}'${2}${3}"
+_SIGNS = "=+\\-@＝＋－＠"
+_FORMULA = rf"(^|[;\t\r\n])([\s\"]*[{_SIGNS}])|^([\t\r\n])"
+"""What a spreadsheet takes for the start of a formula, in the full width of Japanese keyboards too.
+
+Quotes keep a cell together only where commas part the cells. A spreadsheet that parts them at `;` or TAB, as in most of
+Europe, begins a new cell within the text."""
 
 
 def csv(frame: pl.DataFrame) -> bytes:
@@ -20,16 +25,20 @@ def csv(frame: pl.DataFrame) -> bytes:
 
 
 def excel_csv(frame: pl.DataFrame) -> bytes:
-    """As `csv`, with the mark that makes Excel read UTF-8.
+    """As `csv`, with the mark that makes Excel read UTF-8, and every text in quotes.
 
     A text that a spreadsheet would run as a formula, heading or cell, gets an apostrophe in front; numbers stay so.
     """
     flat = _flat(frame)
-    safe = flat.with_columns(pl.col(pl.String).str.replace(_FORMULA, "'$1"))
-    headings = pl.Series(flat.columns, dtype=pl.String).str.replace(_FORMULA, "'$1").to_list()
+    safe = flat.with_columns(pl.col(pl.String).str.replace_all(_FORMULA, _APOSTROPHE))
+    headings = pl.Series(flat.columns, dtype=pl.String).str.replace_all(_FORMULA, _APOSTROPHE).to_list()
     # A row of its own: two headings may have become equal, which no frame allows and every spreadsheet does.
     first = pl.DataFrame([headings], schema=[str(number) for number in range(len(headings))], orient="row")
-    return (first.write_csv(include_header=False, include_bom=True) + safe.write_csv(include_header=False)).encode()
+    texts = (
+        first.write_csv(include_header=False, include_bom=True, quote_style="non_numeric"),
+        safe.write_csv(include_header=False, quote_style="non_numeric"),
+    )
+    return "".join(texts).encode()
 
 
 def parquet(frame: pl.DataFrame) -> bytes:

@@ -3,16 +3,18 @@
 What the warehouse stores stands in `core.tables`.
 """
 
-from __future__ import annotations
-
-import hashlib
-import json
+# No postponed annotations here: see core.tables.columns.
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, get_args
 
-from core.errors import InputError
+import polars as pl
+
+from core.errors import InputError, unknown_name
+from core.registry.settings import Setting
 from core.tables import (
+    TABLES,
     CorpusRow,
     LayerCorrelatorRow,
     LayerDistributionRow,
@@ -26,102 +28,50 @@ from core.tables import (
     TokenResultRow,
 )
 
-NO_VALUE_CHANGED = (
-    "name",
-    "version",
-    "passes",
-    "n_random_models",
-    "n_surrogates",
-    "more_seeds",
-    "more_corpora",
-    "more_estimators",
-    "source",
-)
-"""Fields of a protocol that its hash leaves out."""
+Dtype = Literal["float32", "bfloat16", "float16"]
+"""What is measured in."""
+DTYPES: tuple[str, ...] = get_args(Dtype)
+DEVICES = r"auto|cpu|mps|cuda(:\d+)?"
+"""What a device may be called, as a pattern."""
+
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    return message
+
 
 # --- what is asked ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """Everything that changes a measured value, apart from the model, the text and the seed; and what else is run."""
-
-    name: str
-    version: int
-    n_sequences: int
-    """Disjoint windows of text."""
-    n_tokens: int
-    """Tokens per window, special tokens included."""
-    max_types: int
-    """Largest `one_per_type` cloud."""
-    max_tokens: int = 4096
-    """Largest `all_tokens` cloud."""
-    norm_factor: float = 3.0
-    """Tokens with a norm above this multiple of the layer median are masked on all layers."""
-    n_draws: int = 5
-    """Permutations that d2 is averaged over; neighbour estimators use the first."""
-    n_blocks: int = 16
-    """Blocks of neighbouring windows for the delete-one jackknife."""
-    n_half_splits: int = 20
-    """Half-splits of the sequences that choose the working layer."""
-    n_surrogates: int = 2
-    """Gaussian clouds of equal covariance that GRIDE is compared with at each layer."""
-    clouds: tuple[str, ...] = ("one_per_type", "one_per_word", "all_tokens")
-    """Which clouds are measured; `one_per_type` must be among them for a verdict."""
-    algorithm: int = 2
-    """Raised whenever the code changes a value that this record does not describe."""
-    passes: tuple[str, ...] = ()
-    """Control passes that belong to it: `shuffled`, `random_init`."""
-    n_random_models: int = 2
-    """Seeds of the randomly initialised control, if there is one."""
-    more_seeds: tuple[int, ...] = ()
-    """Further draws of the text that a whole measurement takes, each a run of its own."""
-    more_corpora: tuple[str, ...] = ()
-    """Further texts that a whole measurement takes."""
-    more_estimators: tuple[str, ...] = ()
-    """Estimators of the registry that are run on `one_per_type` besides the usual ones."""
-    source: str = ""
-    """The publication whose statistic it reruns."""
-
-    def hash(self, seed: int) -> str:
-        """Twelve hex digits that two runs must share before their numbers are compared.
-
-        What is run besides (control passes, surrogates, further texts and estimators) changes none of the values that
-        are compared and is left out.
-        """
-        content = {k: v for k, v in asdict(self).items() if k not in NO_VALUE_CHANGED} | {"seed": seed}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """One measurement as its user asked for it."""
 
-    model: str
-    corpus: str = "python-docs"
-    protocol: str = "quick"
-    column: str | None = None
-    encoding: str = "utf-8"
-    seed: int = 0
-    dtype: str = "float32"
-    device: str = "auto"
-    pass_: str = "text"
+    model: Annotated[str, Setting(_("model as asked for"))]
+    corpus: Annotated[str, Setting(_("text as asked for"))] = "python-docs"
+    protocol: Annotated[str, Setting(_("protocol as asked for"))] = "quick"
+    column: Annotated[str | None, Setting(_("column"))] = None
+    encoding: Annotated[str, Setting(_("encoding"))] = "utf-8"
+    seed: Annotated[int, Setting(_("seed as asked for"))] = 0
+    dtype: Annotated[str, Setting(_("number format as asked for"))] = "float32"
+    device: Annotated[str, Setting(_("device as asked for"))] = "auto"
+    pass_: Annotated[str, Setting(_("pass as asked for"))] = "text"
     """`text`, or the control pass `shuffled` or `random_init`."""
-    model_seed: int = 0
+    model_seed: Annotated[int, Setting(_("seed of random weights as asked for"))] = 0
     """Seed of the weights of a `random_init` pass."""
-    stack: str | None = None
+    stack: Annotated[str | None, Setting(_("blocks as asked for"))] = None
     """`encoder` or `decoder` of an encoder-decoder; None takes its encoder."""
-    companions: tuple[str, ...] = ()
+    companions: Annotated[tuple[str, ...], Setting(_("measured together with"))] = ()
     """Models that this one is to be compared with across tokenizers: the words are chosen for all of them."""
-    memory_budget: int | None = None
+    memory_budget: Annotated[int | None, Setting(_("memory budget"), unit="bytes")] = None
     """Bytes that the measurement may take; None leaves a share of the free memory to others."""
-    estimators: tuple[str, ...] = ()
+    estimators: Annotated[tuple[str, ...], Setting(_("estimators asked for besides"))] = ()
     """Estimators of the registry to run on `one_per_type` besides those of the protocol."""
-    controls: bool = False
+    controls: Annotated[bool, Setting(_("control passes asked for"))] = False
     """Measure the control passes even where the protocol has none."""
-    keep_tokens: bool = False
+    keep_tokens: Annotated[bool, Setting(_("results of single tokens kept"))] = False
     """Keep the per-token results in the parcel, not only their distributions."""
-    chat: str = "template"
+    chat: Annotated[str, Setting(_("chat messages read by"))] = "template"
     """How chat messages are read: `template`, by the model's own, or `plain`, their contents alone."""
 
     def __post_init__(self) -> None:
@@ -255,9 +205,25 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
+PROFILE_TABLES = {
+    "layer_estimates": "estimates",
+    "layer_correlators": "correlators",
+    "layer_pairs": "pairs",
+    "layer_replicates": "replicates",
+    "layer_distributions": "distributions",
+    "run_checks": "checks",
+    "run_summaries": "summaries",
+}
+"""Table of many rows -> the field of Profile that holds its rows."""
+
+
 @dataclass(frozen=True)
 class Profile:
-    """One finished measurement: a row for the run, and rows for everything it found."""
+    """One finished measurement: a row for the run, and rows for everything it found.
+
+    It is the same whether it was just made or read again from its parcel: an undefined number is None, times are in UTC
+    without a zone.
+    """
 
     model: ModelRow
     corpus: CorpusRow
@@ -271,3 +237,25 @@ class Profile:
     tokens: list[TokenResultRow] = field(default_factory=list)
     """Filled only where the run was asked to keep them; they stay in the parcel."""
     summaries: list[RunSummaryRow] = field(default_factory=list)
+
+    @classmethod
+    def from_frames(cls, tables: Mapping[str, pl.DataFrame]) -> "Profile":
+        """From the frames of a parcel or of the warehouse, by table; results of single tokens left out."""
+        (model,), (corpus,), (run,) = (TABLES[name].rows(tables[name]) for name in ("models", "corpora", "runs"))
+        many: dict[str, Any] = {name: TABLES[table].rows(tables[table]) for table, name in PROFILE_TABLES.items()}
+        return cls(model=model, corpus=corpus, run=run, **many)
+
+    def rows(self, table: str) -> list[Any]:
+        """The rows of one of its tables."""
+        single: dict[str, Any] = {"models": self.model, "corpora": self.corpus, "runs": self.run}
+        if table in single:
+            return [single[table]]
+        if table not in PROFILE_TABLES:
+            raise InputError(unknown_name("table", table, [*single, *PROFILE_TABLES]))
+        return list(getattr(self, PROFILE_TABLES[table]))
+
+    @property
+    def worst_check(self) -> str | None:
+        """`pass`, `warn` or `veto`; None where no check was made."""
+        outcomes = {check.outcome for check in self.checks}
+        return next((outcome for outcome in ("veto", "warn", "pass") if outcome in outcomes), None)

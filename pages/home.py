@@ -4,19 +4,20 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, jobs, language, latest, reads, states, view
+from core.ui import home, inputs, language, notices, reads, url_state
+from core.ui.measure import job_cards
 
 _ = language.translator()
 
 st.title("Workdim")
 st.markdown(_("Estimates of how many dimensions a language model uses, layer by layer, on texts of your choice."))
-if n := jobs.n_alive():
+if n := job_cards.n_alive():
     label = _("Measurements that wait or are at work: {n}").format(n=n)
     st.page_link("pages/pilot.py", label=label, icon=":material/hourglass_top:")
-runs = reads.listing()
-states.stop_if_no_runs(runs)
+lists = reads.lists()
+runs = lists.runs
+notices.stop_if_no_runs(runs)
 
-counts = reads.counts()
 with st.container(horizontal=True, gap="large"):
     for label, name in (
         (_("Models"), "models"),
@@ -24,16 +25,16 @@ with st.container(horizontal=True, gap="large"):
         (_("Runs"), "runs"),
         (_("Published scores"), "scores"),
     ):
-        st.metric(label, f"{counts[name]:,}", width="content")
+        st.metric(label, f"{lists.counts[name]:,}", width="content")
 
 st.subheader(_("Latest runs"))
-latest.show(runs)
+home.show(runs, lists.latest)
 st.caption(
     _("Estimated dimensions (d2, one per type), in brackets their 95 % intervals. Neither higher nor lower is better.")
 )
 
 st.subheader(_("What to do next"))
-newest = {"runs": view.joined(inputs.newest_on_one_text(runs))}
+newest = {"runs": url_state.joined(inputs.newest_on_one_text(runs))}
 st.page_link(
     "pages/profiles.py",
     label=_("Look at the newest runs layer by layer"),

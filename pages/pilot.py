@@ -4,17 +4,18 @@ guard()
 
 import streamlit as st
 
-from core.ui import asking, disk, inputs, jobs, language, pilot_form
+from core.ui import inputs, language
+from core.ui.measure import job_cards, measure_form, pilot_form
 
 _ = language.translator()
 
 st.title(_("Measure models"))
 st.markdown(_("Measure models on a text of your choice. A measurement goes on when this page or the app is closed."))
-jobs.show()
-ways = {"models": (_("Models"), asking.ask), "pilot": (_("A pilot"), pilot_form.show)}
+job_cards.show()
+ways = {"models": (_("Models"), measure_form.ask), "pilot": (_("A pilot"), pilot_form.show)}
 way = inputs.choose(
     _("What to measure"), list(ways), "way", "models", lambda name: ways[name][0], label_visibility="collapsed"
 )
 draw = ways[way][1]
 draw()
-disk.show()
+measure_form.show_cleanable()

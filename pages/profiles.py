@@ -4,38 +4,27 @@ guard()
 
 import streamlit as st
 
-from core.ui import (
-    check_section,
-    distribution_section,
-    inputs,
-    language,
-    large_norm_section,
-    pair_section,
-    pilots,
-    profile_section,
-    provenance_section,
-    reads,
-    states,
-)
+from core.ui import inputs, language, notices, pilot_filter, reads
+from core.ui.profiles import checks, distributions, layer_pairs, layer_profile, provenance
 
 _ = language.translator()
 
 st.title(_("Profiles"))
-runs = reads.listing()
-states.stop_if_no_runs(runs)
-pilot, runs = pilots.choose(runs)
+runs = reads.lists().runs
+notices.stop_if_no_runs(runs)
+pilot, runs = pilot_filter.choose(runs)
 chosen = inputs.choose_runs(runs)
-states.stop_if_none_chosen(chosen)
-states.warn_of_vetoes(chosen)
-states.warn_if_not_comparable(chosen)
+notices.stop_if_none_chosen(chosen.runs)
+notices.warn_of_vetoes(chosen.runs)
+notices.warn_if_not_comparable(chosen.runs)
 
 sections = {
-    "profile": (_("Profile"), profile_section.show),
-    "pairs": (_("Layers against layers"), pair_section.show),
-    "distributions": (_("Distributions"), distribution_section.show),
-    "norms": (_("Large-norm tokens"), large_norm_section.show),
-    "checks": (_("Checks"), check_section.show),
-    "provenance": (_("Provenance"), provenance_section.show),
+    "profile": (_("Profile"), layer_profile.show),
+    "pairs": (_("Layers against layers"), layer_pairs.show),
+    "distributions": (_("Distributions"), distributions.show),
+    "norms": (_("Large-norm tokens"), distributions.show_large_norms),
+    "checks": (_("Checks"), checks.show),
+    "provenance": (_("Provenance"), provenance.show),
 }
 section = inputs.choose(
     _("Section"), list(sections), "section", "profile", lambda name: sections[name][0], label_visibility="collapsed"

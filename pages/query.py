@@ -4,7 +4,8 @@ guard()
 
 import streamlit as st
 
-from core.ui import language, query_editor, query_result, query_run, query_schema
+from core.ui import language
+from core.ui.query import editor, execution, result, schema
 
 _ = language.translator()
 
@@ -15,12 +16,12 @@ st.markdown(
 
 asking, beside = st.columns([4, 3], gap="large")
 with asking:
-    asked = query_editor.ask()
+    asked = editor.ask()
 with beside:
-    query_schema.show()
+    schema.show()
 if asked:
-    query_run.start(asked)
-answer = query_run.answer()
+    execution.start(asked)
+answer = execution.answer()
 if answer is not None:
-    query_editor.publish(answer.sql)
-    query_result.show(answer)
+    editor.publish(answer.sql)
+    result.show(answer)

@@ -4,17 +4,18 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language, score_conflicts, score_files, score_import, score_names, score_pairs
+from core.ui import inputs, language
+from core.ui.scores import import_form, imported_files, model_names, paired_answers
 
 _ = language.translator()
 
 st.title(_("Scores"))
 sections = {
-    "import": (_("Import"), score_import.show),
-    "files": (_("Imported files"), score_files.show),
-    "names": (_("Names of models"), score_names.show),
-    "conflicts": (_("Contradictions"), score_conflicts.show),
-    "pairs": (_("Two models, question by question"), score_pairs.show),
+    "import": (_("Import"), import_form.show),
+    "files": (_("Imported files"), imported_files.show),
+    "names": (_("Names of models"), model_names.show),
+    "conflicts": (_("Contradictions"), imported_files.show_conflicts),
+    "pairs": (_("Two models, question by question"), paired_answers.show),
 }
 section = inputs.choose(
     _("Section"), list(sections), "scores", "import", lambda name: sections[name][0], label_visibility="collapsed"

@@ -1,15 +1,88 @@
 from __future__ import annotations
 
+import io
+import logging
 import os
 import subprocess
 import sys
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 
-from core.warehouse.store import Warehouse
+from core.commands.main import main
+from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
+from core.runs import processes
+from core.runs.jobs import Job
+from core.warehouse.warehouse import Warehouse
+from tests import portions
 
 ROOT = Path(__file__).resolve().parents[1]
+MARKS_OF_FIXTURES = {"demo_warehouse": "model", "browser": "browser", "cluster": "cluster", "hub": "network"}
+"""A test that needs the fixture gets the marker."""
+SLOW_FILES = {
+    "test_archive.py",
+    "test_backup.py",
+    "test_bad_models.py",
+    "test_build.py",
+    "test_chat_runs.py",
+    "test_commands.py",
+    "test_exchange.py",
+    "test_hostile_sql.py",
+    "test_integrity.py",
+    "test_jobs.py",
+    "test_measuring.py",
+    "test_pages.py",
+    "test_piloting.py",
+    "test_pilot_pages.py",
+    "test_preflight_card.py",
+    "test_query_page.py",
+    "test_rebuilding.py",
+    "test_restore.py",
+    "test_runs.py",
+    "test_score_pages.py",
+    "test_soundness.py",
+}
+"""Their tests measure models, draw whole pages or start many processes: a minute and more of computing each."""
+FIRST = ("model", "browser", "cluster", "network", "slow")
+"""What takes long begins first, so that both workers end at about the same time."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="all random kills and mutations instead of a portion, and the tests marked `thorough`",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    portions.everything = config.getoption("--thorough")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        needed = getattr(item, "fixturenames", ())
+        for fixture, mark in MARKS_OF_FIXTURES.items():
+            if fixture in needed:
+                item.add_marker(mark)
+        if item.path.name in SLOW_FILES and "test_page_draws" not in item.name:
+            item.add_marker("slow")
+        # One worker runs all tests of a file, and all tests of the measured demo models, so that each fixture is made once.
+        item.add_marker(
+            pytest.mark.xdist_group("demo" if "demo_warehouse" in needed else item.nodeid.partition("::")[0])
+        )
+        if item.get_closest_marker("thorough") and not portions.everything:
+            item.add_marker(pytest.mark.skip(reason="only with --thorough"))
+    items.sort(key=_start)  # stable: files stay together
+
+
+def _start(item: pytest.Item) -> int:
+    return next((n for n, mark in enumerate(FIRST) if item.get_closest_marker(mark)), len(FIRST))
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +100,22 @@ def tiny_bert(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def small_protocol(monkeypatch) -> str:
+    """The name of a protocol by which a tiny model is measured in a second, here and in the processes of jobs."""
+    from tests.runs.small import SMALL
+
+    monkeypatch.setitem(PROTOCOLS, SMALL.name, SMALL)
+    monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
+    return SMALL.name
+
+
+@pytest.fixture
+def config(tiny_llama, small_protocol) -> RunConfig:
+    """A request that is measured in a second."""
+    return RunConfig(str(tiny_llama), "english-business", small_protocol, device="cpu")
+
+
+@pytest.fixture
 def warehouse(tmp_path) -> Warehouse:
     return Warehouse(tmp_path / "w.duckdb")
 
@@ -35,15 +124,45 @@ def warehouse(tmp_path) -> Warehouse:
 def demo_warehouse(tmp_path_factory) -> Warehouse:
     """What README's first command leaves behind, app aside: both demo models, measured by the real command."""
     path = tmp_path_factory.mktemp("demo") / "workdim.duckdb"
-    done = run_core("demo", "--no-app", warehouse=path, timeout=380)
+    done = start_core("demo", "--no-app", warehouse=path, timeout=380)
     assert done.returncode == 0, done.stderr[-2000:]
     return Warehouse(path)
 
 
-def run_core(
+def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess.CompletedProcess:
+    """`python -m core ...` within this process, and so its jobs: what it prints, and its exit code. Nobody can be asked."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    log = logging.StreamHandler(err)
+    log.setFormatter(logging.Formatter("workdim: %(message)s"))
+    with ExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, {"WORKDIM_WAREHOUSE": str(warehouse)} | environment))
+        stack.enter_context(patch("sys.stdin", io.TextIOWrapper(io.BytesIO(), encoding="utf-8")))
+        stack.enter_context(patch.object(processes, "start", _measure_here))
+        stack.enter_context(redirect_stdout(out))
+        stack.enter_context(redirect_stderr(err))
+        logging.getLogger().addHandler(log)
+        stack.callback(logging.getLogger().removeHandler, log)
+        try:
+            code = main(arguments)
+        except SystemExit as ended:  # the parser of the command line
+            code = ended.code
+        said = [stream.buffer.getvalue().decode("utf-8").replace("\r\n", "\n") for stream in (out, err)]
+    return subprocess.CompletedProcess(arguments, code, *said)
+
+
+def _measure_here(job: Job, warehouse: Warehouse) -> SimpleNamespace:
+    """The job is at its end when this returns: a process of its own would have to import torch first."""
+    done = run_core("resume", job.job_id, "--here", warehouse=warehouse.path)
+    if job.folder.exists():  # a job that is done has none
+        with job.log.open("a", encoding="utf-8") as log:
+            log.write(done.stdout + done.stderr)
+    return SimpleNamespace(pid=os.getpid(), poll=lambda: done.returncode)
+
+
+def start_core(
     *arguments: str, warehouse: Path, timeout: float = 120, module: str = "core", **environment: str
 ) -> subprocess.CompletedProcess:
-    """`python -m core ...` as a user runs it."""
+    """`python -m core ...` as a user runs it: for what only a process of its own shows. It takes a second to start."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,

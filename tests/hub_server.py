@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
 SHA = "a" * 40
 
 
@@ -37,6 +39,16 @@ class Hub:
     fetched: list[str] = field(default_factory=list)
     """Files whose content was given."""
     url: str = ""
+
+
+def in_force(monkeypatch: pytest.MonkeyPatch, url: str, cache: Path) -> None:
+    """As HF_ENDPOINT and HF_HOME would have it, which are read when the hub's client is imported."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache / "hub-cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(cache / "token"))
 
 
 @contextmanager

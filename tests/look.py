@@ -13,11 +13,14 @@ import polars as pl
 from playwright.sync_api import sync_playwright
 
 from core.analysis.controls import with_controls
-from core.launch import free_port, start_server, stop, wait_until_ready
-from core.pilots import Registered, registered
-from core.report.slides import deck
+from core.commands.app import free_port, start_server, stop, wait_until_ready
+from core.commands.export import read_frames
+from core.deck.build import deck
+from core.deck.deck_data import deck_data
+from core.paths import default_path
+from core.pilots.registration import Registered, registered
 from core.warehouse import queries
-from core.warehouse.store import Warehouse, default_path
+from core.warehouse.warehouse import Warehouse
 
 SCREENS = {
     "home": "?",
@@ -103,6 +106,8 @@ def screens(warehouse: Warehouse, out: Path, only: list[str]) -> None:
                             + ("" if "pilot=" in address else f"&runs={chosen}")
                         )
                         page.get_by_role("heading").first.wait_for()
+                        if name.startswith("query"):  # a link fills the editor alone
+                            page.locator("[data-testid=stFormSubmitButton] button").first.click()
                         page.wait_for_timeout(2500)  # figures draw after their text
                         height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
                         page.set_viewport_size({"width": width, "height": max(900, height)})
@@ -129,12 +134,10 @@ def slides(warehouse: Warehouse, out: Path, name: str, chosen: pl.DataFrame, pil
     runs = with_controls(chosen, known)
     if runs.is_empty():
         return
-    ids = runs["run_id"].to_list()
-    tables = [read(warehouse, ids) for read in (queries.estimates, queries.correlators, queries.checks)]
+    frames = read_frames(warehouse, runs)
     for language in ("en", "ja"):
         file = out / f"{name}_{language}.pptx"
-        summaries = queries.summaries(warehouse, ids)
-        file.write_bytes(deck(runs, *tables, queries.scores(warehouse), language, summaries=summaries, pilot=pilot))
+        file.write_bytes(deck(deck_data(frames, language, pilot)))
         subprocess.run(["soffice", "--headless", "--convert-to", "pdf", "--outdir", str(out), str(file)], check=True)
         pdf = file.with_suffix(".pdf")
         subprocess.run(["pdftoppm", "-r", "80", "-png", str(pdf), str(out / f"{name}_{language}")], check=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from core.records import Profile
-from core.warehouse import parcels
-from core.warehouse.store import Warehouse
+from core.store import parcels
+from core.warehouse import ingest
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,8 +23,16 @@ RUN_IDS = [f"01900000-0000-7000-8000-0000000000{n:02d}" for n in (1, 2, 3, 4)]
 def filled_warehouse(folder: Path) -> Path:
     """Two decoders on one text, an encoder, and one decoder on another text: three comparison groups.
 
-    `made-up-big` has control passes on the first text.
+    `made-up-big` has control passes on the first text. Filled once for all tests of a process, and copied from there.
     """
+    shutil.copytree(_filled(), folder, dirs_exist_ok=True)
+    return folder / "workdim.duckdb"
+
+
+@cache
+def _filled() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="filled-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     warehouse = Warehouse(folder / "workdim.duckdb")
     big = make_model("made-up/big@1", name="made-up-big", repository="HuggingFaceTB/SmolLM2-135M", revision="main")
     small = make_model("made-up/small@1", name="made-up-small", base_repository="HuggingFaceTB/SmolLM2-135M")
@@ -32,7 +45,7 @@ def filled_warehouse(folder: Path) -> Path:
     ]
     for profile in [*profiles, *make_controls(profiles[0], 51)]:
         add_run(warehouse.path, profile)
-    return warehouse.path
+    return folder
 
 
 def add_run(path: Path, profile: Profile) -> None:
@@ -40,7 +53,7 @@ def add_run(path: Path, profile: Profile) -> None:
     warehouse = Warehouse(path)
     folder = warehouse.parcels / profile.run.run_id
     parcels.write_parcel(folder, profile)
-    parcels.ingest(warehouse, folder)
+    ingest.ingest(warehouse, folder)
 
 
 def without_later_rows(profile: Profile) -> Profile:

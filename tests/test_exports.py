@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from datetime import UTC, datetime
@@ -38,12 +39,21 @@ def test_excel_reads_it_as_utf_8_and_numbers_stay_numbers():
     content = exports.excel_csv(FRAME)
     assert content.startswith(b"\xef\xbb\xbf")
     first = content.decode("utf-8-sig").splitlines()[1].split(",")
-    assert first[:4] == ["'=1+1", "-1.5", "-3", "-12345678901234567890.5"]
+    assert first[:4] == ['"\'=1+1"', "-1.5", "-3", "-12345678901234567890.5"]
+
+
+@pytest.mark.parametrize("text", ["x;=1+1", 'x;"=1+1', "x; =1+1", "x\t=1+1", "x\n=1+1", "x;＝1+1;y", '";=1+1'])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_no_formula_begins_where_a_spreadsheet_parts_cells_otherwise(text: str, separator: str):
+    frame = pl.DataFrame({"n": [1], "text": [text], f"head{text}": [text]})
+    content = exports.excel_csv(frame).decode("utf-8-sig")
+    cells = [cell for row in csv.reader(io.StringIO(content), delimiter=separator) for cell in row]
+    assert not [cell for cell in cells if cell.strip(' "').startswith(("=", "＝"))]
 
 
 def test_headings_that_become_equal_are_no_matter():
     frame = pl.DataFrame({"=a": [1], "'=a": [2]})
-    assert exports.excel_csv(frame).decode("utf-8-sig").splitlines() == ["'=a,'=a", "1,2"]
+    assert exports.excel_csv(frame).decode("utf-8-sig").splitlines() == ['"\'=a","\'=a"', "1,2"]
 
 
 def test_csv_for_programs_changes_nothing_but_lists():

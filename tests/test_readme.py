@@ -7,11 +7,11 @@ import tomllib
 
 import pytest
 
-from core.cli import _parser
-from core.measure.corpora import BUILT_IN
-from core.measure.protocol import PROTOCOLS
-from core.warehouse.sandbox import query
-from core.warehouse.store import Warehouse
+from core.commands.parser import parser
+from core.registry.protocols import PROTOCOLS
+from core.sql.sandbox import query
+from core.texts.corpora import BUILT_IN
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT
 from tests.screens import filled_warehouse
 
@@ -34,7 +34,7 @@ def commands(name: str) -> list[str]:
 
 @pytest.mark.parametrize(("name", "line"), [(name, line) for name in DOCUMENTS for line in commands(name)])
 def test_every_command_of_the_documents_is_understood(name, line):
-    options = _parser().parse_args(shlex.split(line))
+    options = parser().parse_args(shlex.split(line))
     assert options.run
     assert getattr(options, "protocol", "quick") in PROTOCOLS
 
@@ -51,7 +51,7 @@ def test_the_first_command_is_there_for_both_kinds_of_system():
 
 def test_every_verb_and_protocol_is_told_and_no_other():
     text = text_of("README.md")
-    verbs = next(a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    verbs = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
     assert not [verb for verb in verbs if not re.search(rf"-m core {verb}\b|`{verb}\b", text)]
     assert re.findall(r"^\| `([\w-]+)`", text, flags=re.MULTILINE) == list(PROTOCOLS)
 

@@ -13,7 +13,7 @@ import polars as pl
 from scipy.special import ndtri, stdtrit
 
 from core.errors import InputError
-from core.tables import NOT_STATED
+from core.registry.names import NOT_STATED
 
 LEVEL = 0.05
 """Two-sided: intervals hold 95 percent, and a difference counts from p < 0.05 on."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from core.pilots import SOURCE, Pilot
+from core.pilots.registration import SOURCE, Pilot
 from core.tables import SCORE_KEYS, RunSummaryRow, columns
 
 GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")

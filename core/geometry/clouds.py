@@ -8,11 +8,16 @@ the jackknife error too large, by 20 to 40 percent on real tokens, because the c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from core.geometry.neighbours import first_copies
 from core.geometry.pairs import grouped
 
 
@@ -97,3 +102,67 @@ def _assemble(name: str, draw, order: np.ndarray, tokens: Tokens, rows: np.ndarr
     items = np.unique(np.concatenate(chosen))
     members = np.stack([np.isin(items, picked, assume_unique=True) for picked in chosen])
     return Cloud(name, rows[items], members, tokens.sequences[rows[items]], tokens.types[rows[items]])
+
+
+# --- blocks and halves of the text -----------------------------------------------------------------------------
+
+
+def contiguous_blocks(documents: np.ndarray, n_blocks: int) -> np.ndarray:
+    """A block number for each window, windows given in the order of the text; (n_windows,) int64.
+
+    Blocks are runs of neighbouring windows of about equal size. Where there are at least `n_blocks` documents a
+    block never cuts one, because windows of one document resemble each other.
+    """
+    documents = np.asarray(documents)
+    n_windows = len(documents)
+    starts = np.flatnonzero(np.r_[True, documents[1:] != documents[:-1]])
+    if len(starts) < n_blocks:
+        return np.arange(n_windows) * n_blocks // n_windows
+    sizes = np.diff(np.r_[starts, n_windows])
+    centres = (np.cumsum(sizes) - sizes / 2) / n_windows
+    block_of_document = np.minimum((centres * n_blocks).astype(np.int64), n_blocks - 1)
+    # Documents of very unequal length can leave a block empty: number the blocks by the documents instead.
+    if len(np.unique(block_of_document)) < n_blocks:
+        block_of_document = np.arange(len(starts)) * n_blocks // len(starts)
+    return np.repeat(block_of_document, sizes)
+
+
+def half_splits(n_sequences: int, n_splits: int, seed: int) -> np.ndarray:
+    """Seeded halves of the sequences; (n_splits, n_sequences) bool, True = half A."""
+    generator = np.random.default_rng([seed, 2])
+    halves = np.zeros((n_splits, n_sequences), dtype=bool)
+    for half in halves:
+        half[generator.permutation(n_sequences)[: n_sequences // 2]] = True
+    return halves
+
+
+# --- points on their own ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LabelledPoints:
+    """Points on their own, as the formula of an estimator takes them."""
+
+    points: Tensor
+    """(n_points, n_dims) fp32"""
+    sequences: Tensor
+    """(n_points,) int64 in 0..S-1; all different where points are independent."""
+    types: Tensor | None = None
+    """(n_points,) int64, only for `d2_typed`."""
+
+    def where(self, keep: Tensor) -> LabelledPoints:
+        return LabelledPoints(self.points[keep], self.sequences[keep], None if self.types is None else self.types[keep])
+
+    def distinct(self) -> LabelledPoints:
+        everything = torch.ones(1, len(self.points), dtype=torch.bool, device=self.points.device)
+        return self.where(first_copies(self.points, everything)[0])
+
+
+class Reading(NamedTuple):
+    """What the formula of an estimator found."""
+
+    value: float
+    """NaN where it is undefined."""
+    scale: float = math.nan
+    n_dropped: int = 0
+    notes: str = ""

@@ -1,13 +1,24 @@
-"""First-order token correlators of a cloud: E1 and the mean cosine, for the cloud and each set left out.
+"""Correlators of two tokens of a cloud: E1 and the mean cosine, C2, the kurtosis of cosines, the nonlinearity ratio.
 
-Both are identities on sums, so no pair is ever formed. They say how much of the cloud is a common offset; the
-correlator that carries a dimension is C2 = 1 / d2 (`core.geometry.second_order`).
+The first-order ones are identities on sums, so no pair is ever formed. They say how much of the cloud is a common
+offset; the correlator that carries a dimension is C2 = 1 / d2 (core.geometry.second_order).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
+import numpy as np
 import torch
 from torch import Tensor
+
+from core.geometry.clouds import Cloud
+from core.geometry.neighbour_dimensions import GRIDE_READ_AT
+from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, jackknife_error
+from core.geometry.second_order import PlacedCloud
+
+COSINE_SAMPLE = 256
 
 
 def first_order(points: Tensor, members: Tensor) -> dict[str, list[float]]:
@@ -28,3 +39,57 @@ def first_order(points: Tensor, members: Tensor) -> dict[str, list[float]]:
         "E1": (mean.square().sum(1) / energy - 1 / n).tolist(),
         "mean_cosine": ((n * mean_direction.square().sum(1) - 1) / (n - 1)).tolist(),
     }
+
+
+def first_order_of_cloud(states: Tensor, cloud: Cloud) -> list[CloudCorrelator]:
+    rows = torch.from_numpy(cloud.rows).to(states.device)
+    values = first_order(states[rows], torch.from_numpy(cloud.members).to(states.device))
+    return [
+        CloudCorrelator(cloud.name, name, v[0], jackknife_error(np.array(v[1:])), cloud.n_points)
+        for name, v in values.items()
+    ]
+
+
+def second_order_of(d2: CloudEstimate) -> CloudCorrelator:
+    """C2 = 1 / d2, with the same relative error; 1/d for isotropic points in d dimensions."""
+    e = d2.estimate
+    value = 1 / e.value if e.value > 0 else math.nan
+    return CloudCorrelator(d2.cloud, "C2", value, e.std_error * value * value, e.n_points)
+
+
+def nonlinearity(read: Iterable[CloudEstimate], surrogate: Iterable[CloudEstimate]) -> list[CloudCorrelator]:
+    """GRIDE of the Gaussian of equal covariance over that of the data: 1 for a Gaussian cloud, above it for others."""
+    of_data = {e.n1: e.estimate for e in read if e.estimator == "gride"}
+    result = []
+    for e in surrogate:
+        data = of_data.get(e.n1)
+        if e.estimator == "gride" and e.n1 == GRIDE_READ_AT and data is not None and data.value > 0:
+            ratio = e.estimate.value / data.value
+            parts = [data.std_error / data.value, e.estimate.std_error / e.estimate.value]
+            error = ratio * math.hypot(*(part for part in parts if math.isfinite(part)))
+            result.append(CloudCorrelator(e.cloud, f"nonlinearity_ratio_{GRIDE_READ_AT}", ratio, error, data.n_points))
+    return result
+
+
+def cosines(placed: PlacedCloud, seed: int, distributions: list[Distribution]) -> CloudCorrelator:
+    """Distribution of the cosine between two centred tokens, and its excess kurtosis: above 0, the cloud has clusters.
+
+    Over pairs of different sequences in a seeded sub-sample, with its jackknife error; in d isotropic dimensions the
+    excess is -6 / (d + 2).
+    """
+    rows = placed.members[0].nonzero().squeeze(1).cpu()
+    sample = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:COSINE_SAMPLE]]
+    directions = torch.nn.functional.normalize(placed.points[sample.to(placed.points.device)], dim=1)
+    products = (directions @ directions.T).cpu().double().numpy()
+    sequences, kept = placed.cloud.sequences[sample.numpy()], placed.members[:, sample.to(placed.points.device)]
+    counted = np.triu(sequences[:, None] != sequences[None, :], 1)
+    of_sets = [_excess_kurtosis(products[counted & (k[:, None] & k[None, :])]) for k in kept.cpu().numpy()]
+    distributions.append(Distribution("cosine", np.empty(0, dtype=np.int64), products[counted]))
+    error = jackknife_error(np.array(of_sets[1:]))
+    return CloudCorrelator(placed.cloud.name, "cosine_kurtosis", of_sets[0], error, len(sample))
+
+
+def _excess_kurtosis(values: np.ndarray) -> float:
+    centred = values - values.mean() if len(values) else values
+    variance = float(np.mean(centred**2)) if len(values) else 0.0
+    return float(np.mean(centred**4)) / variance**2 - 3 if variance > 0 else math.nan

@@ -1,21 +1,24 @@
-"""How long the geometry of one layer takes, told from its plan before anything is measured.
+"""How long the geometry of one layer takes, from its plan, before anything is measured.
 
 Work of four kinds is counted and weighed with what it took on one thread of one machine, where the sum is within 25
 percent of what 21 layers took: 300 to 2,000 types, 32 to 3,072 dimensions, all protocols (least squares on relative
-errors). How much faster or slower another machine is, its own test says (core/measure/speed.py).
+errors). How much faster or slower another machine is, its own test says (core/forecast/speed.py).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
+import torch
+
 from core.geometry.clouds import Cloud
-from core.geometry.costs import CLOUD, cost
 from core.geometry.layer import LayerPlan
-from core.geometry.local import KS
-from core.geometry.neighbour_estimates import RANKS, stored_neighbours
-from core.geometry.one_per_type import CENTRES, WIDE_CENTRES, WIDE_KS
+from core.geometry.local import CENTRES, KS, WIDE_CENTRES, WIDE_KS
+from core.geometry.neighbour_dimensions import RANKS, stored_neighbours
+from core.geometry.neighbours import TILE
+from core.registry.estimators import CLOUD, find_estimator
 
 
 @dataclass(frozen=True)
@@ -89,5 +92,16 @@ def _ranks(cloud: Cloud, hidden_size: int) -> Effort:
 
 
 def further_work(names: Sequence[str], n_points: int) -> float:
-    """Of estimators that a run takes besides, in units of `costs.unit_seconds`; it grows with pairs of points."""
-    return sum(cost(name) for name in names) * (n_points / CLOUD[0]) ** 2
+    """Of estimators that a run takes besides, in units of `unit_seconds`; it grows with pairs of points."""
+    return sum(find_estimator(name).cost for name in names) * (n_points / CLOUD[0]) ** 2
+
+
+def unit_seconds() -> float:
+    """What t1 is on this machine now, on a cloud of size `CLOUD`: the second of two tries."""
+    points = torch.randn(*CLOUD, generator=torch.Generator().manual_seed(0))
+    norms = points.square().sum(1)
+    for _ in range(2):
+        start = time.perf_counter()
+        for rows in points.split(TILE):
+            (norms - 2 * rows @ points.T).topk(64, largest=False)
+    return time.perf_counter() - start

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from core.geometry import correlators, one_per_type, spectrum
+from core.geometry import correlators, local, spectrum
 from core.geometry.clouds import Cloud
-from core.geometry.global_estimates import PlacedCloud, Scanned, d2_of_scaled, d2_without_components, place, scan_cloud
-from core.geometry.neighbour_estimates import (
-    Reading,
+from core.geometry.correlation_integral import correlation_integral_of_cloud
+from core.geometry.estimators import ESTIMATORS
+from core.geometry.gaussian import gaussian_surrogate
+from core.geometry.neighbour_dimensions import (
+    NeighbourReading,
     distances_of_sets,
     neighbour_readings,
     readings_of_points,
     stored_neighbours,
 )
 from core.geometry.neighbours import SetNeighbours, first_copies
-from core.geometry.resampling import jackknife_error, log_interval
 from core.geometry.results import (
     CloudCorrelator,
     CloudEstimate,
@@ -29,8 +30,11 @@ from core.geometry.results import (
     LayerResult,
     as_cloud_estimate,
     from_blocks,
+    log_interval,
     of_sets,
 )
+from core.geometry.second_order import PlacedCloud, Scanned, d2_of_scaled, d2_without_components, place, scan_cloud
+from core.records import Estimate
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
             *_second_order(placed, scanned),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
         ]
-        found += [_c2(d2), *_first_order(states, placed.cloud)]
+        found += [correlators.second_order_of(d2), *correlators.first_order_of_cloud(states, placed.cloud)]
     for cloud in plan.others:
         placed = place(states, cloud)
         scanned, distinct = scan_with_neighbours(placed, typed=cloud.name == "all_tokens")
@@ -79,10 +83,11 @@ def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
             *_second_order(placed, scanned),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
         ]
-        found += [_c2(d2), *_first_order(states, cloud)]
+        found += [correlators.second_order_of(d2), *correlators.first_order_of_cloud(states, cloud)]
     if plan.prompts:
         estimates += _per_prompt(states, plan.prompts)
-    return LayerResult(estimates, found, distributions, duplicates, states.device.type)
+    bounded = [e.within_bounds(states.shape[1]) for e in estimates]
+    return LayerResult(bounded, found, distributions, duplicates, states.device.type)
 
 
 # --- one token per type ----------------------------------------------------------------------------------------
@@ -104,15 +109,19 @@ def _measure_types(
     estimates.append(of_sets(cloud, "d2", d2_of_scaled(placed), transform="zscore"))
     read = _neighbours(placed, distinct, within)
     estimates += read
-    local_d2, of_tokens = one_per_type.local_readings(placed, scanned.table, distinct, plan.seed)
+    local_d2, of_tokens = local.local_readings(placed, scanned.table, distinct, plan.seed)
     estimates += local_d2
     distributions += of_tokens
-    estimates.append(one_per_type.correlation_integral(placed, distinct, within))
-    estimates += one_per_type.further(placed, plan.more_estimators)
-    surrogate = one_per_type.surrogates(placed, plan.n_surrogates, plan.seed)
+    estimates.append(correlation_integral_of_cloud(placed, distinct, within))
+    estimates += _further(placed, plan.more_estimators)
+    surrogate = _surrogates(placed, plan.n_surrogates, plan.seed)
     estimates += surrogate
-    found += [_c2(d2), *_first_order(states, cloud), *one_per_type.nonlinearity(read, surrogate)]
-    found.append(one_per_type.cosines(placed, plan.seed, distributions))
+    found += [
+        correlators.second_order_of(d2),
+        *correlators.first_order_of_cloud(states, cloud),
+        *correlators.nonlinearity(read, surrogate),
+    ]
+    found.append(correlators.cosines(placed, plan.seed, distributions))
     copies = cloud.n_points - int(distinct[0].sum())
     return copies / cloud.n_points
 
@@ -186,7 +195,7 @@ def _per_prompt(states: Tensor, prompts: Sequence[np.ndarray]) -> list[CloudEsti
 
     Sequences count as independent: each is left out in turn. N is the mean number of distinct points.
     """
-    read: dict[tuple[str, int | None, int], list[Reading]] = {}
+    read: dict[tuple[str, int | None, int], list[NeighbourReading]] = {}
     kept = []
     for rows in prompts:
         points = states[torch.from_numpy(rows).to(states.device)]
@@ -202,7 +211,9 @@ def _per_prompt(states: Tensor, prompts: Sequence[np.ndarray]) -> list[CloudEsti
     ]
 
 
-def _mean_over_prompts(readings: list[Reading], n_prompts: int, *, n_points: int, n_dropped: int) -> CloudEstimate:
+def _mean_over_prompts(
+    readings: list[NeighbourReading], n_prompts: int, *, n_points: int, n_dropped: int
+) -> CloudEstimate:
     values = np.array([r.value for r in readings if math.isfinite(r.value)])
     without_one = (values.sum() - values) / (len(values) - 1) if len(values) > 1 else []
     notes = "" if len(values) == n_prompts else f"undefined in {n_prompts - len(values)} of {n_prompts} sequences"
@@ -218,17 +229,26 @@ def _mean_over_prompts(readings: list[Reading], n_prompts: int, *, n_points: int
     return as_cloud_estimate("per_prompt", first.estimator, first.n1, first.n2, estimate)
 
 
-def _c2(d2: CloudEstimate) -> CloudCorrelator:
-    """C2 = 1 / d2, with the same relative error."""
-    e = d2.estimate
-    value = 1 / e.value if e.value > 0 else math.nan
-    return CloudCorrelator(d2.cloud, "C2", value, e.std_error * value * value, e.n_points)
+def _surrogates(placed: PlacedCloud, n_surrogates: int, seed: int) -> list[CloudEstimate]:
+    """GRIDE and TwoNN on Gaussian clouds with the covariance of this one: mean and error over the surrogates."""
+    points = placed.points[placed.members[0]]
+    generator = torch.Generator().manual_seed(seed)
+    per_scale: dict[tuple[str, int | None, int], list[float]] = {}
+    for _ in range(n_surrogates):
+        for reading in readings_of_points(gaussian_surrogate(points, generator)):
+            if reading.estimator in ("gride", "two_nn"):
+                per_scale.setdefault((reading.estimator, reading.n1, reading.n2), []).append(reading.value)
+    estimates = []
+    for (estimator, n1, n2), values in per_scale.items():
+        spread = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+        estimate = Estimate(float(np.mean(values)), spread, n_points=len(points))
+        estimates.append(
+            CloudEstimate(placed.cloud.name, estimator, n1, n2, estimate, [], transform="gaussian_surrogate")
+        )
+    return estimates
 
 
-def _first_order(states: Tensor, cloud: Cloud) -> list[CloudCorrelator]:
-    rows = torch.from_numpy(cloud.rows).to(states.device)
-    values = correlators.first_order(states[rows], torch.from_numpy(cloud.members).to(states.device))
-    return [
-        CloudCorrelator(cloud.name, name, v[0], jackknife_error(np.array(v[1:])), cloud.n_points)
-        for name, v in values.items()
-    ]
+def _further(placed: PlacedCloud, names: Iterable[str]) -> list[CloudEstimate]:
+    """Estimators of the registry that a protocol asks for by name, as they come."""
+    points = placed.points[placed.members[0]]
+    return [CloudEstimate(placed.cloud.name, name, None, None, ESTIMATORS[name](points), []) for name in names]

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.geometry.resampling import jackknife_error
-from core.geometry.results import Distribution
+from core.geometry.results import Distribution, jackknife_error
 
 MAX_POINTS = 1024
 NEIGHBOUR_SHARE = 100

@@ -12,11 +12,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from core.errors import EstimateError
+from core.geometry.clouds import Cloud, LabelledPoints, Reading
+from core.geometry.neighbours import NeighbourTable, nearest
+from core.geometry.results import CloudEstimate, Distribution, from_blocks
+from core.geometry.second_order import PlacedCloud
+
 KS = (20, 50)
 """Neighbourhoods that are read on all points of a cloud."""
+CENTRES = 128
+"""Seeded points on which the local d2 is computed without each block, for its error."""
+
+WIDE_KS = (100, 200, 400)
+"""Wider neighbourhoods, between the local value and d2 of the whole cloud, up to half of the points."""
+
+WIDE_CENTRES = 32
+"""Seeded points that stand for all of them there; their scatter is in the error, as a block leaves its centres out."""
 CHUNK_BYTES = 2**24
 """Neighbours gathered at a time; chunks of 64 MB were no faster."""
 
@@ -102,3 +117,101 @@ def _c2(gram: Tensor, chosen: Tensor) -> Tensor:
     total = plain - 4 * mixed + 2 * inverse.sum(1) * (shifted * shift).sum(1) + 2 * shifted.sum(1).square()
     c2 = (total - (inverse > 0).sum(1)) / (n * (n - 1)) - 1 / (n - 1).square()
     return torch.where(spread.squeeze(1) > 0, c2, torch.nan)
+
+
+# --- a cloud and its member sets -------------------------------------------------------------------------------
+
+
+def local_readings(
+    placed: PlacedCloud, table: NeighbourTable, distinct: Tensor, seed: int
+) -> tuple[list[CloudEstimate], list[Distribution]]:
+    """d2 of neighbourhoods: value on all points, error from the same on seeded centres without each block.
+
+    Leaving a block out changes which points are there, counted on all of them with their neighbours kept, and who
+    their neighbours are, counted on the centres: the two changes are added on the log. Wide neighbourhoods are read on
+    few centres altogether.
+    """
+    rows = distinct[0].nonzero().squeeze(1)
+    ks = [k for k in KS if k <= len(rows) - 1]
+    if not ks:
+        return [], []
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:CENTRES].to(rows.device)
+    neighbours, distances = _first_members(table, rows, distinct[0], max(ks))
+    c2 = local_c2(placed.points, neighbours, ks)
+    exact = local_d2_of_sets(placed.points, table.indices[rows[order]], distinct, rows[order], ks)
+    estimates = []
+    for k in ks:
+        blocks = []
+        for s in range(1, len(distinct)):
+            stays = distinct[s][rows]
+            composition = local_dimension(c2[k][stays])
+            of_kept = local_dimension(c2[k][order][stays[order]])
+            blocks.append(composition * exact[k][s] / of_kept if of_kept > 0 else math.nan)
+        value = local_dimension(c2[k])
+        estimates.append(_estimate(placed.cloud, k, float(distances[:, k - 1].mean()), value, blocks, len(rows)))
+    estimates += _wide_d2(placed, distinct, rows[order[:WIDE_CENTRES]])
+    largest = c2[max(ks)].cpu().numpy()
+    defined = np.isfinite(largest)
+    with np.errstate(divide="ignore"):  # a correlator of zero or below is a dimension beyond any number
+        values = np.where(largest > 0, 1 / largest, np.inf)
+    tokens = placed.cloud.rows[rows.cpu().numpy()]
+    norms = placed.points[rows].norm(dim=1).cpu().numpy()
+    return estimates, [
+        Distribution("local_d2", tokens[defined], values[defined]),
+        Distribution("distance_to_mean", tokens, norms),
+    ]
+
+
+def _wide_d2(placed: PlacedCloud, distinct: Tensor, centres: Tensor) -> list[CloudEstimate]:
+    n, used = int(distinct[0].sum()), distinct.any(0)
+    ks = [k for k in WIDE_KS if 2 * k <= n]
+    if not ks:
+        return []
+    points, k_stored = placed.points, math.ceil(1.25 * ks[-1] * int(used.sum()) / n) + 32
+    squared = points.square().sum(1)[None, :] - 2 * points[centres] @ points.T  # less the centre's own norm
+    squared.masked_fill_(~used, torch.inf)
+    squared[torch.arange(len(centres), device=points.device), centres] = torch.inf
+    order = squared.topk(min(k_stored, int(used.sum()) - 1), largest=False).indices
+    # Explicit, and sorted by it: the product form cancels where points are near each other and far from the origin.
+    # A centre at a time: all neighbours of all centres are many times the cloud.
+    away = [(points[near] - centre).norm(dim=1) for near, centre in zip(order, points[centres], strict=True)]
+    distances, by_distance = torch.stack(away).sort(dim=1)
+    order = order.gather(1, by_distance)
+    values = local_d2_of_sets(points, order, distinct, centres, ks)
+    return [
+        _estimate(placed.cloud, k, _mean_kth(distances, distinct[0][order], k), values[k][0], values[k][1:], n)
+        for k in ks
+    ]
+
+
+def _mean_kth(distances: Tensor, member: Tensor, k: int) -> float:
+    """Mean distance of the k-th neighbour that is a member; (n_centres, k_stored) both."""
+    is_kth = member & (member.cumsum(1) == k)
+    return float(distances[is_kth].mean())
+
+
+def _estimate(cloud: Cloud, k: int, distance: float, value: float, blocks: list[float], n: int) -> CloudEstimate:
+    return from_blocks(
+        cloud, "local_d2", None, k, value, blocks, scale=distance, n_points=n, n_dropped=cloud.n_points - n
+    )
+
+
+def _first_members(table: NeighbourTable, rows: Tensor, member: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The first k stored neighbours of each row that are members, and their distances; (n_rows, k) each."""
+    stored = table.indices[rows]
+    order = (~member[stored]).to(torch.uint8).argsort(dim=1, stable=True)[:, :k]
+    return stored.gather(1, order), table.distances[rows].gather(1, order)
+
+
+# --- points on their own ---------------------------------------------------------------------------------------
+
+
+def read_local_d2(cloud: LabelledPoints, k: int = KS[-1]) -> Reading:
+    """`k`: neighbours of each point, at least 3."""
+    if k < 3:
+        raise EstimateError(f"local_d2 needs at least 3 neighbours of each point, not {k}. Raise k.")
+    if len(cloud.points) <= k:
+        return Reading(math.nan)
+    table = nearest(cloud.points, k)
+    c2 = local_c2(table.points, table.indices, (k,))[k]
+    return Reading(local_dimension(c2), float(table.distances[:, k - 1].mean()))

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from core.geometry.neighbours import NeighbourTable, nearest_of_tile
-from core.geometry.second_order import COINCIDES
 
 _log = logging.getLogger("workdim")
 TILE = 512
 SMALLEST_TILE = 64
+COINCIDES = 1e-6
+"""Points whose squared distance to the mean is below this share of the largest have no direction: it is round-off."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from core.geometry.clouds import LabelledPoints, Reading
+
 LEADING = 32
 """Axes among which the first variance of a member set is found."""
 
@@ -148,3 +150,11 @@ def _smaller_product(centred: Tensor) -> Tensor:
 
 def _scaled(values: Sequence[float], first: float) -> list[float]:
     return [first] + [first * value / values[0] for value in values[1:]]
+
+
+def read_effective_rank(cloud: LabelledPoints) -> Reading:
+    return Reading(ranks(cloud.points)[0])
+
+
+def read_stable_rank(cloud: LabelledPoints) -> Reading:
+    return Reading(ranks(cloud.points)[1])

@@ -1,1 +1,1 @@
-"""From a model and a text to a profile. The only part of Workdim that imports transformers."""
+"""THE flow: one model, one text and one protocol become one profile, whose rows are stored."""

@@ -7,60 +7,37 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from core.geometry.resampling import jackknife_error
-from core.geometry.results import LayerResult
-from core.geometry.stability import Dependence, Shift
-from core.measure.hidden import HiddenStates
+from core.geometry import clouds
+from core.geometry.layer import LayerPlan
+from core.geometry.results import LayerResult, jackknife_error
+from core.geometry.stability import Dependence, Shift, dependence, sequence_pairs
+from core.measure.capture import HiddenStates
 from core.measure.mask import TokenMask
-from core.measure.sample import TokenSample
+from core.measure.plan import token_order
+from core.measure.rows import Measured
 from core.records import Profile
+from core.registry.checks import CHECKS
+from core.registry.protocols import Protocol
 from core.tables import RunCheckRow
 
-# check -> (warn above, veto above)
-LIMITS = {
-    "norm_dropped_share": (0.05, 0.20),
-    "duplicates": (0.005, 0.05),
-    "unknown_token_share": (0.01, 0.10),
-    # A tokenizer that knows a script needs less than a token per character in any language.
-    "tokens_per_character": (0.9, 1.3),
-    # A change of less than 10 percent passes as none, of more than 20 percent is too much; either way round.
-    "sequence_invariance": (math.log(1.1), math.log(1.2)),
-    "sequence_invariance_all_pairs": (math.log(1.1), math.log(1.2)),
-    "sequence_share": (0.2, 0.3),
-    "n_invariance": (math.log(1.1), math.log(1.2)),
-    "second_draw": (math.log(1.1), math.log(1.2)),
-    # Only the comparison across tokenizers rests on words: too many lost is a warning, never a veto.
-    "words_lost_share": (0.05, math.inf),
-}
 
-
-def run_checks(
-    run_id: str,
-    sample: TokenSample,
-    mask: TokenMask,
-    states: HiddenStates,
-    layers: list[LayerResult],
-    n_points: int | None,
-    dependence: dict[int, Dependence],
-    words_lost_share: float | None,
-) -> list[RunCheckRow]:
-    """All checks of a run; `n_points` of `one_per_type`, None without that cloud; `dependence` holds the embedding, the
-    peak and the final layer."""
+def run_checks(m: Measured) -> list[RunCheckRow]:
+    """All checks of a run."""
     rows = [
-        _judge(run_id, "norm_dropped_share", None, mask.norm_dropped_share),
-        _judge(run_id, "unknown_token_share", None, sample.unknown_share),
-        _judge(run_id, "tokens_per_character", None, sample.tokens_per_character),
+        _judge(m.run_id, "norm_dropped_share", None, m.mask.norm_dropped_share),
+        _judge(m.run_id, "unknown_token_share", None, m.sample.unknown_share),
+        _judge(m.run_id, "tokens_per_character", None, m.sample.tokens_per_character),
     ]
-    if n_points is not None:
-        rows.append(RunCheckRow(run_id, "token_types", None, float(n_points), None, "pass"))
-    if words_lost_share is not None:
-        rows.append(_judge(run_id, "words_lost_share", None, words_lost_share))
-    for (layer, state), result in zip(states.labels, layers, strict=True):
+    if m.n_points is not None:
+        rows.append(RunCheckRow(m.run_id, "token_types", None, float(m.n_points), None, "pass"))
+    if m.words_lost_share is not None:
+        rows.append(_judge(m.run_id, "words_lost_share", None, m.words_lost_share))
+    for layer, state, result in m.labelled:
         # Without context two tokens of one spelling coincide, so copies at layer 0 say nothing.
         if state == "residual" and layer > 0 and math.isfinite(result.duplicate_share):
-            rows.append(_judge(run_id, "duplicates", layer, result.duplicate_share))
-    for layer, found in dependence.items():
-        rows += _of_layer(run_id, layer, found)
+            rows.append(_judge(m.run_id, "duplicates", layer, result.duplicate_share))
+    for layer, found in m.dependence.items():
+        rows += _of_layer(m.run_id, layer, found)
     return rows
 
 
@@ -101,9 +78,28 @@ def _judge_shift(run_id: str, name: str, layer: int, shift: Shift) -> RunCheckRo
 
 
 def _judge(run_id: str, name: str, layer: int | None, value: float, std_error: float | None = None) -> RunCheckRow:
-    warn, veto = LIMITS[name]
+    check = CHECKS[name]
     # What cannot be computed has not passed.
     size = abs(value) if math.isfinite(value) else math.inf
-    outcome = "veto" if size > veto else "warn" if size > warn else "pass"
-    threshold = veto if outcome == "veto" else warn
+    outcome = "veto" if size > check.veto else "warn" if size > check.warn else "pass"
+    threshold = check.veto if outcome == "veto" else check.warn
     return RunCheckRow(run_id, name, layer, value if math.isfinite(value) else None, threshold, outcome, std_error)
+
+
+def check_dependence(
+    states: HiddenStates, mask: TokenMask, plan: LayerPlan, layers: list[LayerResult], protocol: Protocol, seed: int
+) -> dict[int, Dependence]:
+    """Dependence on the number of sequences and points at the embedding, the peak of d2 and the final layer."""
+    if not plan.draws:
+        return {}
+    order = token_order(mask, seed, 0)
+    pairs = sequence_pairs(order, mask.types, mask.sequences, plan.halves[:4], protocol.max_types)
+    half = plan.draws[0].n_points // 2
+    tokens = clouds.Tokens(mask.types, mask.sequences, np.zeros(len(order), dtype=np.int64), 0)
+    first_types = clouds.one_per_type(order, tokens, half).rows
+    inner = [result.value("one_per_type", "d2") for result in layers[1 : states.n_layers]]
+    peak = 1 + int(np.nanargmax(inner)) if any(map(math.isfinite, inner)) else 0
+    return {
+        layer: dependence(states.points(layer, mask.keep), mask.sequences, pairs, plan.draws[0], first_types, seed)
+        for layer in sorted({0, peak, states.n_layers})
+    }

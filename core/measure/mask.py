@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.measure.sample import TokenSample
+from core.texts.sample import TokenSample
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ class Clock:
     """Phase times, peak memory and the start."""
 
     progress: ProgressCallback
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
+    """In UTC, without a zone, as it is stored."""
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0
     _phase: str = ""
@@ -116,8 +117,8 @@ def code_version() -> str:
 
     Code that was sent to a cluster without its checkout has it from whoever sent it, in WORKDIM_CODE_VERSION.
     """
-    if told := os.environ.get("WORKDIM_CODE_VERSION"):
-        return told
+    if sent := os.environ.get("WORKDIM_CODE_VERSION"):
+        return sent
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     try:
         done = subprocess.run(

@@ -17,13 +17,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError, unknown_name
-from core.measure.packages import cache_folder
+from core.files import folders_in
+from core.models.packages import cache_folder
 from core.runs.jobs import job_folders
 from core.runs.locks import is_held, lock_of, release
 from core.warehouse import trash
-from core.warehouse.moving import trash_folder
-from core.warehouse.sandbox_copy import COPIES
-from core.warehouse.store import Warehouse, folders_in, wal
+from core.warehouse.warehouse import Warehouse, wal
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,11 @@ def caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
             "copies",
             "copies of the warehouse for typed queries",
             "copied again with the next query",
-            [beside / COPIES],
+            [warehouse.query_copies],
             True,
             "",
         ),
-        ("trash", "deleted runs", "they cannot be restored any more", [trash_folder(warehouse)], True, ""),
+        ("trash", "deleted runs", "they cannot be restored any more", [warehouse.folder.trash], True, ""),
         ("backups", "backups of the warehouse", "they are yours to remove", _backups(warehouse), False, ""),
         (
             "texts",

@@ -33,9 +33,11 @@ import psutil
 from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError, WorkdimError
+from core.files import folders_in, make_folder
 from core.records import Progress, RunConfig
 from core.runs.locks import is_held, lock_of, process_of, release, worker
-from core.warehouse.store import Warehouse, folders_in, make_folder
+from core.runs.requests import config_of
+from core.warehouse.warehouse import Warehouse
 
 CANCEL_FILE = "cancel"
 """In a job's folder: it is to end, and nothing of it to stay."""
@@ -79,7 +81,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Standing:
+class JobStatus:
     """A job as it stands now."""
 
     job: Job
@@ -166,14 +168,13 @@ def read_job(folder: Path) -> Job | None:
     if not found:
         return None
     try:
-        asked: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.pop("config").items()}
-        config = RunConfig(**asked)
+        config = config_of(found.pop("config"))
         return Job(folder, config, **found | {"control_ids": tuple(found["control_ids"])})
     except (TypeError, KeyError):  # of another version
         return None
 
 
-def all_jobs(warehouse: Warehouse) -> list[Standing]:
+def all_jobs(warehouse: Warehouse) -> list[JobStatus]:
     """Every job, the oldest first; of the finished ones those that were not cleared away."""
     found = [stand(job) for job in map(read_job, job_folders(warehouse)) if job]
     return [one for one in found if one.state != "cancelled"]  # one may go while it is looked at
@@ -183,7 +184,7 @@ def job_folders(warehouse: Warehouse) -> list[Path]:
     return [folder for folder in folders_in(warehouse.jobs) if not folder.name.startswith(".")]
 
 
-def find_job(warehouse: Warehouse, start: str) -> Standing:
+def find_job(warehouse: Warehouse, start: str) -> JobStatus:
     """The job whose id begins with `start`; raises InputError where that is none or several."""
     found = [standing for standing in all_jobs(warehouse) if standing.job.job_id.startswith(start)]
     if len(found) != 1:
@@ -191,7 +192,7 @@ def find_job(warehouse: Warehouse, start: str) -> Standing:
     return found[0]
 
 
-def stand(job: Job) -> Standing:
+def stand(job: Job) -> JobStatus:
     told = read_json(job.folder / "progress.json") or {}
     worker = read_json(job.folder / "worker.json") or {}
     progress = Progress(told["phase"], told["done"], told["total"]) if "phase" in told else None
@@ -208,7 +209,7 @@ def stand(job: Job) -> Standing:
         state = "queued"
     else:
         state = "failed" if error else "interrupted"
-    return Standing(job, state, progress, error.get("reason", ""), error.get("exit_code", 0), result, told, worker)
+    return JobStatus(job, state, progress, error.get("reason", ""), error.get("exit_code", 0), result, told, worker)
 
 
 def pilot_folder(jobs: Path, pilot_id: str) -> Path:

@@ -8,14 +8,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.scores.cells import Cell, Remarks, cut, day, is_blank, label, optional_label, std_error, whole
-from core.scores.gathering import gathered
-from core.scores.given import Given
 from core.scores.layouts import LEADERBOARD_V1
-from core.scores.metrics import higher_is_better, unit_of
-from core.scores.one_model import day_in_name, is_metric, refuse_no_metric, repository_of, revision_of, score_value
-from core.scores.origin import Origin, dtype_named, left_out, propose
-from core.scores.proposal import Proposed, Remark, ScoreFile
-from core.scores.strict_json import section
+from core.scores.model_results import (
+    day_in_name,
+    higher_is_better,
+    is_metric,
+    refuse_no_metric,
+    repository_of,
+    revision_of,
+    score_value,
+    unit_of,
+)
+from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
+from core.scores.score_input import ScoreInput, section
+from core.scores.score_rows import Origin, dtype_named, gathered, left_out, propose
 from core.tables import ScoreRow
 
 FORMAT = "lighteval"
@@ -66,26 +72,26 @@ def recognises(data: Any) -> bool:
     return isinstance(data, dict) and isinstance(data.get("config_general"), dict) and "results" in data
 
 
-def read(given: Given, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
+def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
     general = section(data, "config_general")
     # The newest versions keep the model in an object of its own.
     stated = {key: value for key, value in general.items() if not is_blank(value)}
     model = {**section(general, "model_config"), **stated}
     name = _text(model.get("model_name"))
     origin = Origin(
-        repository=repository_of(given, name, remarks),
+        repository=repository_of(file, name, remarks),
         named=cut(name),
-        file_sha256=given.sha256,
-        source=given.shown_name,
+        file_sha256=file.sha256,
+        source=file.shown_name,
         suite=FORMAT,
         revision=revision_of(model.get("model_sha"), model.get("revision"), remarks),
         # `start_time` mostly counts from the start of the machine, which is no date.
-        as_of=day_in_name(given.name) or day(model.get("start_time"), []),
+        as_of=day_in_name(file.name) or day(model.get("start_time"), []),
         dtype=dtype_named(model.get("model_dtype") or model.get("dtype"), remarks),
     )
     is_partial = not is_blank(model.get("max_samples"))
-    rows = gathered(given, _values(data, origin, is_partial))
-    return ScoreFile(given.shown_name, given.sha256, FORMAT, rows, (), tuple(remarks))
+    rows = gathered(file, _values(data, origin, is_partial))
+    return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), tuple(remarks))
 
 
 def _text(value: Cell) -> str | None:
@@ -109,7 +115,7 @@ def _task(key: str, remarks: Remarks) -> _Task:
     return _Task(f"{FORMAT}_{suite}" if suite else FORMAT, name, n_shot, name.endswith(":_average"))
 
 
-def _values(data: dict[str, Any], origin: Origin, is_partial: bool) -> Iterator[Proposed]:
+def _values(data: dict[str, Any], origin: Origin, is_partial: bool) -> Iterator[ParsedScore]:
     for key, values in section(data, "results").items():
         if not isinstance(values, dict):
             yield left_out(f"results / {cut(key)}", origin.named, key, "not_a_task", values)

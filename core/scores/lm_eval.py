@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from core.registry.names import NOT_STATED
 from core.scores.cells import Remarks, cut, is_blank, label, optional_label, std_error
 from core.scores.cells import whole as whole_number
-from core.scores.gathering import gathered
-from core.scores.given import Given
-from core.scores.metrics import higher_is_better, unit_of
-from core.scores.one_model import is_metric, origin_of, refuse_no_metric, score_value
-from core.scores.origin import Origin, left_out, propose
-from core.scores.proposal import Proposed, Remark, ScoreFile
-from core.scores.strict_json import Twice, section
-from core.tables import NOT_STATED, ScoreRow
+from core.scores.model_results import higher_is_better, is_metric, origin_of, refuse_no_metric, score_value, unit_of
+from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
+from core.scores.score_input import ScoreInput, Twice, section
+from core.scores.score_rows import Origin, gathered, left_out, propose
+from core.tables import ScoreRow
 
 FORMAT = "lm_eval"
 SUITE = "lm_eval"
@@ -32,14 +30,14 @@ def recognises(data: Any) -> bool:
     return any(key in data for key in _SECTIONS) or any("," in key for values in tasks for key in values)
 
 
-def read(given: Given, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
+def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
     """Every value of every task, each with its own filter, shots, count and direction."""
     harness = _Harness(data)
-    origin = origin_of(given, data, remarks, SUITE + harness.settings)
-    rows = gathered(given, (row for place in ("results", "groups") for row in _values(harness, origin, place)))
+    origin = origin_of(file, data, remarks, SUITE + harness.settings)
+    rows = gathered(file, (row for place in ("results", "groups") for row in _values(harness, origin, place)))
     if isinstance(data.get("samples"), dict) and data["samples"]:
         remarks.append(Remark("samples_inside"))
-    return ScoreFile(given.shown_name, given.sha256, FORMAT, rows, (), tuple(remarks))
+    return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), tuple(remarks))
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ class _Harness:
         return higher_is_better(metric)
 
 
-def _values(harness: _Harness, origin: Origin, place: str) -> Iterator[Proposed]:
+def _values(harness: _Harness, origin: Origin, place: str) -> Iterator[ParsedScore]:
     for task, values in section(harness.data, place).items():
         if not isinstance(values, dict):
             code = "value_twice" if isinstance(values, Twice) else "not_a_task"

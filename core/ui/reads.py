@@ -1,150 +1,158 @@
-"""Cached reads: thin wrappers round named queries; the version of the warehouse is a key, so a write shows at once."""
+"""What the screens read: one opening of the warehouse for the lists, one for the runs that were chosen.
+
+Everything is cached under the version of the warehouse, so that a write shows at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import streamlit as st
 
 from core.analysis import controls
-from core.report.labels import with_text_marks
+from core.paths import default_path
 from core.tables import SavedQueryRow
 from core.warehouse import aliases as alias_table
-from core.warehouse import parcels, provenance, queries, saved, schema, score_answers, score_imports, score_names, trash
-from core.warehouse.store import Warehouse, default_path
+from core.warehouse import ingest, provenance, queries, saved, schema, score_answers, score_imports, score_names, trash
+from core.warehouse.warehouse import Warehouse
+from core.wording.labels import with_text_marks
 
-# A profile of 31 layers is about 3,000 estimate rows and 6,000 rows of layer pairs, below 1 MB together; six of them
-# in each of 48 selections stay below 300 MB.
-_SELECTIONS = 48
-_NAMED = {
-    "runs": queries.runs,
-    "estimates": queries.estimates,
-    "correlators": queries.correlators,
-    "pairs": queries.pairs,
-    "distributions": queries.distributions,
-    "summaries": queries.summaries,
-    "checks": queries.checks,
-    "records": provenance.records,
-}
-_OF_SCORES = {
-    "files": score_imports.files,
+N_LATEST = 20
+"""Runs that the home screen shows."""
+_OF_ALL: dict[str, Callable[..., Any]] = {
+    "ranking": queries.ranking,
+    "tables": schema.tables,
+    "saved queries": saved.all_saved,
+    "score files": score_imports.files,
     "aliases": alias_table.aliases,
     "unmet names": score_names.unmet_names,
-    "conflicts": score_answers.conflicts,
+    "score conflicts": score_answers.conflicts,
     "answered": score_answers.answered,
 }
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What every page begins with."""
+
+    runs: pl.DataFrame
+    """All runs, a few columns of each, newest first: `queries.listing`."""
+    latest: pl.DataFrame
+    """All that is known of the newest runs on text."""
+    pilots: pl.DataFrame
+    counts: dict[str, int]
+    """How many runs, models, corpora, estimates and scores there are."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """All that is known of the chosen runs, and of the control passes that belong to those on text."""
+
+    runs: pl.DataFrame
+    """In the order chosen; those that are not there are left out."""
+    controls: pl.DataFrame
+    estimates: pl.DataFrame
+    """As correlators, checks and summaries, of the runs and of their controls."""
+    correlators: pl.DataFrame
+    checks: pl.DataFrame
+    summaries: pl.DataFrame
+    pairs: pl.DataFrame
+    """As distributions and records, of the runs alone."""
+    distributions: pl.DataFrame
+    records: pl.DataFrame
+    """Every stored field, in the order of the runs."""
+    scores: pl.DataFrame
+
+    @cached_property
+    def with_controls(self) -> pl.DataFrame:
+        return pl.concat([self.runs, self.controls])
+
+    def of_runs(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Without the rows of the controls."""
+        return rows.filter(pl.col("run_id").is_in(self.runs["run_id"].to_list()))
 
 
 def warehouse() -> Warehouse:
     return Warehouse(default_path())
 
 
-def take_in() -> parcels.TakenIn:
+def take_in() -> ingest.TakenIn:
     trash.finish_to_read(warehouse())
-    return parcels.take_in(warehouse())
+    return ingest.take_in(warehouse())
 
 
-def listing() -> pl.DataFrame:
-    """All runs, a few columns of each: `queries.listing`."""
-    return _listing(warehouse().path, warehouse().version())
+def lists() -> Lists:
+    return _lists(warehouse().path, warehouse().version())
 
 
-def chosen(run_ids: Sequence[str]) -> pl.DataFrame:
-    """All that is known of these runs, in this order; those that are not there are left out."""
-    found = _of_runs(warehouse().path, warehouse().version(), "runs", tuple(run_ids))
-    named = _marked(found, listing())
-    return pl.DataFrame({"run_id": list(run_ids)}, schema={"run_id": pl.String}).join(
-        named, on="run_id", how="inner", maintain_order="left"
-    )
-
-
-def with_controls(runs: pl.DataFrame) -> pl.DataFrame:
-    """The same runs and, after them, the control passes of those on text."""
-    return pl.concat([runs, chosen(controls.control_ids(runs, listing()))])
+def selection(run_ids: Sequence[str]) -> Selection:
+    return _selection(warehouse().path, warehouse().version(), tuple(run_ids))
 
 
 def ranking() -> pl.DataFrame:
     """All runs on unchanged text with what a comparison needs: `queries.ranking`."""
-    return _marked(_ranking(warehouse().path, warehouse().version()), listing())
-
-
-def counts() -> dict[str, int]:
-    return _counts(warehouse().path, warehouse().version())
-
-
-def scores(repositories: list[str]) -> pl.DataFrame:
-    return _scores(warehouse().path, warehouse().version(), tuple(sorted(set(repositories))))
-
-
-def score_files() -> pl.DataFrame:
-    return _of_scores(warehouse().path, warehouse().version(), "files")
-
-
-def aliases() -> pl.DataFrame:
-    return _of_scores(warehouse().path, warehouse().version(), "aliases")
-
-
-def unmet_names() -> pl.DataFrame:
-    return _of_scores(warehouse().path, warehouse().version(), "unmet names")
-
-
-def score_conflicts() -> pl.DataFrame:
-    return _of_scores(warehouse().path, warehouse().version(), "conflicts")
-
-
-def answered() -> pl.DataFrame:
-    return _of_scores(warehouse().path, warehouse().version(), "answered")
-
-
-def answers(model: str) -> pl.DataFrame:
-    return _answers(warehouse().path, warehouse().version(), model)
-
-
-def pilots() -> pl.DataFrame:
-    return _pilots(warehouse().path, warehouse().version())
+    return _marked(_of_all("ranking"), lists().runs)
 
 
 def of_pilot(pilot_id: str) -> list[str]:
     return _of_pilot(warehouse().path, warehouse().version(), pilot_id)
 
 
+def summaries(run_ids: Sequence[str]) -> pl.DataFrame:
+    return _summaries(warehouse().path, warehouse().version(), tuple(run_ids))
+
+
+def scores(runs: pl.DataFrame) -> pl.DataFrame:
+    """The scores of these runs' models."""
+    return _scores(warehouse().path, warehouse().version(), tuple(repositories(runs)))
+
+
+def repositories(runs: pl.DataFrame) -> list[str]:
+    """What the scores of these runs are filed under: hub repositories, their own and those of their base models, and
+    their references, which own scores name."""
+    found = (runs[column].drop_nulls() for column in ("repository", "base_repository", "reference"))
+    return sorted({name for names in found for name in names})
+
+
+def score_files() -> pl.DataFrame:
+    return _of_all("score files")
+
+
+def aliases() -> pl.DataFrame:
+    return _of_all("aliases")
+
+
+def unmet_names() -> pl.DataFrame:
+    return _of_all("unmet names")
+
+
+def score_conflicts() -> pl.DataFrame:
+    return _of_all("score conflicts")
+
+
+def answered() -> pl.DataFrame:
+    return _of_all("answered")
+
+
+def answers(model: str) -> pl.DataFrame:
+    return _answers(warehouse().path, warehouse().version(), model)
+
+
 def saved_queries() -> list[SavedQueryRow]:
-    return _saved_queries(warehouse().path, warehouse().version())
+    return _of_all("saved queries")
 
 
 def tables() -> list[schema.Table]:
-    return _tables(warehouse().path, warehouse().version())
+    return _of_all("tables")
 
 
-def estimates(run_ids: list[str]) -> pl.DataFrame:
-    return _of_runs(warehouse().path, warehouse().version(), "estimates", tuple(run_ids))
-
-
-def correlators(run_ids: list[str]) -> pl.DataFrame:
-    return _of_runs(warehouse().path, warehouse().version(), "correlators", tuple(run_ids))
-
-
-def pairs(run_ids: list[str]) -> pl.DataFrame:
-    return _of_runs(warehouse().path, warehouse().version(), "pairs", tuple(run_ids))
-
-
-def distributions(run_ids: list[str]) -> pl.DataFrame:
-    return _of_runs(warehouse().path, warehouse().version(), "distributions", tuple(run_ids))
-
-
-def summaries(run_ids: list[str]) -> pl.DataFrame:
-    return _of_runs(warehouse().path, warehouse().version(), "summaries", tuple(run_ids))
-
-
-def checks(run_ids: list[str]) -> pl.DataFrame:
-    return _of_runs(warehouse().path, warehouse().version(), "checks", tuple(run_ids))
-
-
-def records(run_ids: list[str]) -> pl.DataFrame:
-    """Every stored field of these runs, in the order given."""
-    return _of_runs(warehouse().path, warehouse().version(), "records", tuple(run_ids))
+def _of_all(name: str) -> Any:
+    return _read(warehouse().path, warehouse().version(), name)
 
 
 def _marked(runs: pl.DataFrame, among: pl.DataFrame) -> pl.DataFrame:
@@ -154,57 +162,72 @@ def _marked(runs: pl.DataFrame, among: pl.DataFrame) -> pl.DataFrame:
     return joined.select(runs.columns)
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
-def _listing(path: Path, version: tuple) -> pl.DataFrame:
-    return with_text_marks(queries.listing(Warehouse(path)))
+def _in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
+    order = pl.DataFrame({"run_id": list(run_ids)}, schema={"run_id": pl.String})
+    return order.join(runs, on="run_id", how="inner", maintain_order="left")
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
-def _ranking(path: Path, version: tuple) -> pl.DataFrame:
-    return queries.ranking(Warehouse(path))
+# Frames are not changed in place anywhere, so that all sessions share them: cache_data would copy them at each look.
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _lists(path: Path, version: tuple) -> Lists:
+    with Warehouse(path).opened() as opened:
+        runs = with_text_marks(queries.listing(opened))
+        latest = runs.filter(pl.col("pass") == "text")["run_id"].head(N_LATEST).to_list()
+        return Lists(
+            runs,
+            _in_order(_marked(queries.runs(opened, latest), runs), latest),
+            queries.pilots(opened),
+            queries.counts(opened),
+        )
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
-def _counts(path: Path, version: tuple) -> dict[str, int]:
-    return queries.counts(Warehouse(path))
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _read(path: Path, version: tuple, name: str) -> Any:
+    with Warehouse(path).opened() as opened:
+        return _OF_ALL[name](opened)
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
-def _pilots(path: Path, version: tuple) -> pl.DataFrame:
-    return queries.pilots(Warehouse(path))
+# A profile of 31 layers is about 3,000 estimate rows and 6,000 rows of layer pairs, below 1 MB together; six of them
+# in each of 48 selections stay below 300 MB.
+@st.cache_resource(max_entries=48, show_spinner=False)
+def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selection:
+    among = _lists(path, version).runs
+    control_ids = controls.control_ids(_in_order(among, run_ids), among)
+    own, all_ids = list(run_ids), [*run_ids, *control_ids]
+    with Warehouse(path).opened() as opened:
+        found = _marked(queries.runs(opened, all_ids), among)
+        runs = _in_order(found, own)
+        records: Callable[..., pl.DataFrame] = provenance.records
+        return Selection(
+            runs,
+            _in_order(found, control_ids),
+            queries.estimates(opened, all_ids),
+            queries.correlators(opened, all_ids),
+            queries.checks(opened, all_ids),
+            queries.summaries(opened, all_ids),
+            queries.pairs(opened, own),
+            queries.distributions(opened, own),
+            records(opened, own),
+            queries.scores(opened, repositories(runs)),
+        )
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _summaries(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
+    return queries.summaries(Warehouse(path), run_ids)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _scores(path: Path, version: tuple, of: tuple[str, ...]) -> pl.DataFrame:
+    return queries.scores(Warehouse(path), of)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
 def _of_pilot(path: Path, version: tuple, pilot_id: str) -> list[str]:
     return queries.of_pilot(Warehouse(path), pilot_id)
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
-def _saved_queries(path: Path, version: tuple) -> list[SavedQueryRow]:
-    return saved.all_saved(Warehouse(path))
-
-
-@st.cache_data(max_entries=4, show_spinner=False)
-def _tables(path: Path, version: tuple) -> list[schema.Table]:
-    return schema.tables(Warehouse(path))
-
-
-@st.cache_data(max_entries=_SELECTIONS, show_spinner=False)
-def _scores(path: Path, version: tuple, repositories: tuple[str, ...]) -> pl.DataFrame:
-    return queries.scores(Warehouse(path), list(repositories))
-
-
-@st.cache_data(max_entries=12, show_spinner=False)
-def _of_scores(path: Path, version: tuple, query: str) -> pl.DataFrame:
-    return _OF_SCORES[query](Warehouse(path))
-
-
 # A model's answers to all of MMLU are about 2 MB.
-@st.cache_data(max_entries=8, show_spinner=False)
+@st.cache_resource(max_entries=8, show_spinner=False)
 def _answers(path: Path, version: tuple, model: str) -> pl.DataFrame:
     return score_answers.answers(Warehouse(path), model)
-
-
-@st.cache_data(max_entries=_SELECTIONS, show_spinner=False)
-def _of_runs(path: Path, version: tuple, query: str, run_ids: tuple[str, ...]) -> pl.DataFrame:
-    return _NAMED[query](Warehouse(path), list(run_ids))

@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core import exports
-from core.report import large_norm_figures, wording
-from core.report.labels import marked, run_labels
-from core.ui import language, times
-from core.ui.pilots import own_texts
+from core import exports, wording
+from core.figures import large_norms
+from core.ui import language
+from core.ui.pilot_filter import own_texts
+from core.wording.labels import marked, run_labels
 
 TRACED = (
     "run_id",
@@ -48,7 +48,7 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
             _("N (points)"): runs["n_points"],
             _("Checks"): _outcomes(runs),
             _("Protocol"): runs["protocol"],
-            _("Measured"): [times.local(at) for at in runs["started_at"]],
+            _("Measured"): [language.local_time(at) for at in runs["started_at"]],
         }
     )
 
@@ -76,7 +76,7 @@ def ranked(runs: pl.DataFrame, own_title: str = "") -> pl.DataFrame:
             **score,
             _("Checks"): _outcomes(runs),
             _("Parameters (millions)"): (runs["parameters"] / 1e6).round(0).cast(pl.Int64),
-            _("Measured"): [times.local(at) for at in runs["started_at"]],
+            _("Measured"): [language.local_time(at) for at in runs["started_at"]],
         }
     )
 
@@ -119,7 +119,7 @@ def masked_tokens(runs: pl.DataFrame) -> pl.DataFrame:
             _("Left out for their norm"): runs["n_dropped_norm"],
             _("Share (%)"): (100 * runs["n_dropped_norm"] / runs["n_tokens"]).round(2),
             _("Largest norm / median"): runs["max_norm_ratio"].round_sig_figs(3),
-            _("Limit / median"): [large_norm_figures.limit_of(config) for config in runs["config"]],
+            _("Limit / median"): [large_norms.limit_of(config) for config in runs["config"]],
             _("Left out as first of a window"): runs["n_dropped_position"],
             _("Special tokens"): runs["n_dropped_special"],
             _("Chat template"): runs["n_dropped_template"],
@@ -146,7 +146,7 @@ def _outcomes(runs: pl.DataFrame) -> list[str]:
     reader = language.current()
     told = []
     for worst, vetoed_by in runs.select("worst_check", "vetoed_by").rows():
-        names = [wording.check_name(name, reader) for name in vetoed_by or []]
+        names = [wording.name("check", name, reader) for name in vetoed_by or []]
         outcome = wording.outcome_name(worst, reader)
         told.append(_("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome)
     return told

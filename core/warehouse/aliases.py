@@ -12,11 +12,10 @@ import duckdb
 import polars as pl
 
 from core.errors import InputError
-from core.pilots import SOURCE
-from core.tables import ModelAliasRow
-from core.warehouse.frames import frame
+from core.pilots.registration import SOURCE
+from core.tables import ModelAliasRow, frame
 from core.warehouse.inserting import insert
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 MOST_LETTERS = 500
 # A user's own score is filed under the reference as measured: no alias moves it.

@@ -17,16 +17,19 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from core import files
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.warehouse import annotation, copying, parcels, score_arrivals
-from core.warehouse.annotation import Annotations
+from core.files import folders_in, make_folder
+from core.store import annotation
+from core.store.annotation import Annotations
+from core.store.parcels import MANY_TABLES, ROWS_OF_RUN, is_parcel, read_parcel
+from core.store.trash import set_aside
+from core.warehouse import ingest, score_arrivals
 from core.warehouse.care import annotate
 from core.warehouse.exchange import MANIFEST
-from core.warehouse.moving import set_aside
-from core.warehouse.parcel_format import MANY_TABLES, ROWS_OF_RUN, is_parcel, read_parcel
 from core.warehouse.staging import check_tokens, staged_copy
-from core.warehouse.store import Warehouse, folders_in, is_there, make_folder
 from core.warehouse.unpacking import unpack
+from core.warehouse.warehouse import Warehouse, is_there
 
 LEFT_OUT = ("conflict", "damaged")
 _CONTENT = {"models": ("model_id", "weights_sha256"), "corpora": ("corpus_id", "sha256")}
@@ -117,7 +120,7 @@ def take_in(warehouse: Warehouse, paths: Sequence[Path], dry_run: bool = False) 
             raise InputError(f"There is no {path}. Name a parcel, a folder of parcels, or an export.")
     here, arrivals, remarks, n_scores = _Here(warehouse), list[Arrival](), list[str](), 0
     make_folder(warehouse.path.parent)
-    with copying.workplace("incoming", warehouse.path.parent) as workplace:
+    with files.workplace("incoming", warehouse.path.parent) as workplace:
         for path in paths:
             try:
                 with _opened(path, workplace / "unpacked") as folder:
@@ -226,13 +229,13 @@ def _come_in(source: str, staged: Path, warehouse: Warehouse) -> Arrival:
     run_id, target = staged.name, warehouse.parcels / staged.name
     make_folder(warehouse.parcels)
     if target.exists():  # the rest of a parcel, without what makes it one
-        set_aside(warehouse, target)
+        set_aside(warehouse.folder, target)
     try:
         os.replace(staged, target)
     except OSError as error:
         raise ResourceError(f"{target} cannot be written: {error.strerror or error}.") from error
     try:
-        parcels.ingest(warehouse, target)
+        ingest.ingest(warehouse, target)
     except (WarehouseLocked, ResourceError) as error:
         return Arrival(source, run_id, "waits", str(error))
     except (WarehouseError, duckdb.Error) as error:  # what the checks above did not foresee

@@ -19,11 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from core import files
 from core.errors import InputError, ResourceError, WarehouseError
+from core.files import folders_in, make_folder
+from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel
 from core.warehouse import copying, migrations, mirror
 from core.warehouse.integrity import read_all
-from core.warehouse.parcel_format import PARCEL_FILES, RUN_ID, is_parcel
-from core.warehouse.store import Warehouse, clear_errors, connect, folders_in, make_folder
+from core.warehouse.warehouse import Warehouse, clear_errors, connect
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -57,13 +59,13 @@ def back_up(
     """
     if out is None:
         make_folder(warehouse.backups)
-        out = copying.unused(warehouse.backups / f"{warehouse.path.stem}-{copying.time_now()}.zip")
+        out = files.unused(warehouse.backups / f"{warehouse.path.stem}-{files.time_now()}.zip")
     if out.exists():
         raise InputError(f"{out} is there already. Name another file with --out.")
     if not out.parent.is_dir():
         raise InputError(f"There is no folder {out.parent}. Make it, or name another file with --out.")
     try:
-        with copying.workplace("backup", out.parent) as folder:
+        with files.workplace("backup", out.parent) as folder:
             copy, part = folder / FILE, folder / "part.zip"
             copying.snapshot(warehouse.path, copy, warehouse.wait)
             step, n_runs = step_and_runs(copy)

@@ -9,14 +9,13 @@ from pathlib import Path
 import duckdb
 
 from core.errors import InputError, WarehouseError
-from core.warehouse import annotation
-from core.warehouse.annotation import Annotations
-from core.warehouse.copying import workplace
-from core.warehouse.moving import set_aside
-from core.warehouse.parcel_format import is_parcel, read_parcel, write_parcel
-from core.warehouse.parcels import finish
+from core.files import workplace
+from core.store import annotation
+from core.store.annotation import Annotations
+from core.store.parcels import finish, is_parcel, read_parcel, write_parcel
+from core.store.trash import set_aside
 from core.warehouse.profiles import read_profile
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 
 def annotate(warehouse: Warehouse, run_id: str, change: Callable[[Annotations], Annotations]) -> Annotations:
@@ -56,11 +55,11 @@ def whole_parcel(warehouse: Warehouse, run_id: str) -> Path:
     except KeyError as error:
         raise _no_run(run_id) from error
     if parcel.exists():
-        set_aside(warehouse, parcel)
+        set_aside(warehouse.folder, parcel)
     with workplace("written", warehouse.path.parent) as place:
         write_parcel(place / run_id, profile)
         annotation.write(place / run_id, annotation.of_row(profile.run.tags, profile.run.note))
-        finish(warehouse, place / run_id)
+        finish(warehouse.folder, place / run_id)
     return parcel
 
 

@@ -6,27 +6,23 @@ import contextlib
 import logging
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
 from core.errors import ResourceError, WarehouseLocked
+from core.files import make_folder, time_now, unused
 from core.warehouse import copy_worker, migrations
-from core.warehouse.store import connect, make_folder, stamp_of, wal
+from core.warehouse.warehouse import connect, stamp_of, wal
 
 KEPT_COPIES = 3
 """Copies from before migrations that are kept of one warehouse."""
 _TRIES = 5
 _STALE_PART_SECONDS = 600.0
-_STALE_PLACE_SECONDS = 6 * 3600.0
 _log = logging.getLogger("workdim")
 
 
@@ -47,17 +43,6 @@ def snapshot(path: Path, target: Path, wait: float) -> None:
     with contextlib.closing(connect(path, read_only=True, wait=wait)):
         copy_file(path, target)
     fold_log(target)
-
-
-@contextlib.contextmanager
-def workplace(purpose: str, folder: Path) -> Iterator[Path]:
-    """A folder in `folder` that goes at the end, and with it what killed processes left of theirs."""
-    for left in folder.glob(".workdim-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _STALE_PLACE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f".workdim-{purpose}-", dir=folder, ignore_cleanup_errors=True) as place:
-        yield Path(place)
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -106,20 +91,6 @@ def step_copies(path: Path, folder: Path) -> list[StepCopy]:
     found = [(file, match) for file in folder.glob("*.duckdb") if (match := named.fullmatch(file.name))]
     newest = sorted(found, key=lambda one: one[0].stat().st_mtime_ns, reverse=True)
     return [StepCopy(file, int(match[1])) for file, match in newest]
-
-
-def unused(file: Path) -> Path:
-    """This name, or with a number if there is such a file."""
-    number, free = 1, file
-    while free.exists():
-        number += 1
-        free = file.with_name(f"{file.stem}-{number}{file.suffix}")
-    return free
-
-
-def time_now() -> str:
-    """For file names, in UTC."""
-    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
 
 
 def _keep_copy(path: Path, folder: Path, step: int) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import polars as pl
 
 from core.tables import TABLES
-from core.warehouse.comments import COMMENTS
-from core.warehouse.frames import optional_columns, schema
 
 _TYPES = {
     pl.String: "text",
@@ -23,9 +21,9 @@ _TYPES = {
 def dictionary(tables: Sequence[str]) -> pl.DataFrame:
     """table, column, type, optional (whether it may be empty), meaning: one row per column, in the tables' order."""
     rows = [
-        (table, column, _type(kind), column in optional_columns(TABLES[table]), COMMENTS[table][1][column])
+        (table, column.name, _type(column.dtype), column.is_optional, column.declared.meaning)
         for table in tables
-        for column, kind in schema(TABLES[table]).items()
+        for column in TABLES[table].columns
     ]
     return pl.DataFrame(rows, schema=["table", "column", "type", "optional", "meaning"], orient="row")
 
@@ -34,7 +32,7 @@ def as_markdown(tables: Sequence[str]) -> str:
     """The same to be read: a heading and a table for each."""
     parts = []
     for table in tables:
-        parts += [f"## {table}", "", COMMENTS[table][0], "", "| column | type | meaning |", "|---|---|---|"]
+        parts += [f"## {table}", "", TABLES[table].comment, "", "| column | type | meaning |", "|---|---|---|"]
         for _table, column, kind, optional, meaning in dictionary([table]).iter_rows():
             parts.append(f"| `{column}` | {kind}{', may be empty' if optional else ''} | {_cell(meaning)} |")
         parts.append("")

@@ -23,11 +23,11 @@ import polars as pl
 
 from core.errors import InputError, ResourceError
 from core.exports import excel_csv
+from core.files import make_folder, workplace
+from core.store.parcels import MANY_TABLES, PARCEL_FILES
 from core.warehouse.care import whole_parcel
-from core.warehouse.copying import workplace
 from core.warehouse.dictionary import as_markdown, dictionary
-from core.warehouse.parcel_format import MANY_TABLES, PARCEL_FILES
-from core.warehouse.store import Warehouse, make_folder
+from core.warehouse.warehouse import Warehouse
 
 FORMAT = 1
 MANIFEST = "manifest.json"

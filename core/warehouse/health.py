@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.errors import ResourceError, WarehouseError
+from core.files import folders_in
+from core.store.parcels import is_parcel, read_parcel
 from core.warehouse import migrations
-from core.warehouse.parcel_format import is_parcel, read_parcel
-from core.warehouse.store import Warehouse, clear_errors, connect, folders_in, is_there
+from core.warehouse.warehouse import Warehouse, clear_errors, connect, is_there
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ from pathlib import Path
 import duckdb
 
 from core.errors import ResourceError, WarehouseError
-from core.tables.keys import KEYS
+from core.files import workplace
+from core.tables import LONG_TABLES, TABLES
 from core.warehouse import integrity_beside, migrations
 from core.warehouse.comments import COMMENTS
-from core.warehouse.copying import snapshot, workplace
+from core.warehouse.copying import snapshot
 from core.warehouse.finding import Finding, some
 from core.warehouse.integrity_rows import incomplete_runs, orphans
-from core.warehouse.store import Warehouse, clear_errors, is_there
+from core.warehouse.warehouse import Warehouse, clear_errors, is_there
 
 PATIENCE = 1.0
 """Seconds that the check waits for a writer."""
@@ -154,7 +155,8 @@ def _doubled(connection: Connection) -> Iterator[Finding]:
     """Rows of the long tables that are there twice: these have no index that would refuse them."""
     runs = [row[0] for row in connection.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
     bounds = [(some[0], some[-1]) for some in (runs[n : n + _RUNS_AT_ONCE] for n in range(0, len(runs), _RUNS_AT_ONCE))]
-    for table, key in KEYS.items():
+    for table in LONG_TABLES:
+        key = TABLES[table].key
         sql = f"""SELECT DISTINCT run_id FROM (SELECT run_id FROM {table} WHERE run_id BETWEEN ? AND ?
                   GROUP BY {", ".join(key)} HAVING count(*) > 1) ORDER BY run_id"""
         twice = [row[0] for low, high in bounds for row in connection.execute(sql, [low, high]).fetchall()]

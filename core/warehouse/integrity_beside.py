@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import WarehouseError
+from core.store.parcels import DAMAGE, MANY_TABLES, RUN_FILE, is_parcel, read_parcel
 from core.warehouse import migrations, mirror
 from core.warehouse.finding import Finding, some
-from core.warehouse.parcel_format import DAMAGE, MANY_TABLES, RUN_FILE, is_parcel, read_parcel
-from core.warehouse.store import Warehouse, clear_errors, connect
+from core.warehouse.warehouse import Warehouse, clear_errors, connect
 
 UNSOUND = (*DAMAGE, pa.ArrowException)
 """What reading a parcel that is damaged may raise."""

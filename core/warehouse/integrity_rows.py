@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import duckdb
 
-from core.tables.keys import KEYS
+from core.tables import LONG_TABLES
 from core.warehouse.finding import Finding, some
 from core.warehouse.scores import REFERENCE
 
@@ -19,7 +19,7 @@ _OF_RUNS = [
         "run",
         True,
     )
-    for table in KEYS
+    for table in LONG_TABLES
 ]
 _LINKS = [
     *_OF_RUNS,

@@ -21,7 +21,7 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError
-from core.warehouse.durable import write_through
+from core.files import write_through
 from core.warehouse.inserting import insert
 
 TABLES = (

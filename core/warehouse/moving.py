@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
-from core.errors import ResourceError, WarehouseLocked
+from core.errors import WarehouseLocked
 from core.warehouse import gate
-from core.warehouse.copying import unused
-from core.warehouse.store import Warehouse, make_folder
-
-DAMAGED = ".damaged"
-"""Ends the name in the trash of a parcel that could not be read and was replaced by another of the same run."""
+from core.warehouse.warehouse import Warehouse
 
 
 @contextlib.contextmanager
@@ -31,18 +25,3 @@ def moving_parcels(warehouse: Warehouse) -> Iterator[None]:
                 "again in a moment."
             ) from error
         yield
-
-
-def set_aside(warehouse: Warehouse, parcel: Path) -> None:
-    """Move a damaged parcel to the trash, where nobody takes it for a deleted run."""
-    aside = unused(trash_folder(warehouse) / f"{parcel.name}{DAMAGED}")
-    make_folder(aside.parent)
-    try:
-        os.replace(parcel, aside)
-    except OSError as error:
-        raise ResourceError(f"The damaged parcel {parcel} cannot be moved to {aside}: {error.strerror}.") from error
-
-
-def trash_folder(warehouse: Warehouse) -> Path:
-    """Parcels of runs that were deleted, until the trash is emptied."""
-    return warehouse.path.parent / "trash"

@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 import duckdb
 
 from core.errors import InputError
-from core.pilots import OwnTask, Pilot, PilotModel
-from core.tables import ScoreRow
-from core.warehouse.frames import frame
+from core.pilots.registration import OwnTask, Pilot, PilotModel
+from core.tables import ScoreRow, frame
 from core.warehouse.inserting import insert
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 _LICENCE = "user's own"
 

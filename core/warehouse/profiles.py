@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
-import polars as pl
+from core.records import PROFILE_TABLES, Profile
+from core.store.parcels import is_parcel, read_parcel
+from core.warehouse.warehouse import Warehouse
 
-from core.records import Profile
-from core.tables import TABLES
-from core.warehouse.parcel_format import PROFILE_FIELDS, is_parcel, read_parcel
-from core.warehouse.store import Warehouse
-
-_OF_RUN = ("runs", *PROFILE_FIELDS)
+_OF_RUN = ("runs", *PROFILE_TABLES)
 
 # Every architecture shares its random controls; shuffled text needs the model's own weights.
 _CONTROLS = """
@@ -56,19 +52,13 @@ def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
     corpus_id = tables["runs"]["corpus_id"][0]
     tables["models"] = warehouse.read("SELECT * FROM models WHERE model_id = ?", [model_id])
     tables["corpora"] = warehouse.read("SELECT * FROM corpora WHERE corpus_id = ?", [corpus_id])
-    return _profile(tables)
+    return Profile.from_frames(tables)
 
 
 def read_finished(warehouse: Warehouse, run_id: str) -> Profile:
     """As `read_profile`, from the run's parcel where that is there: it can be read while the warehouse is locked."""
     folder = warehouse.parcels / run_id
-    return _profile(read_parcel(folder)) if is_parcel(folder) else read_profile(warehouse, run_id)
-
-
-def _profile(tables: dict[str, pl.DataFrame]) -> Profile:
-    rows = {table: _rows(tables[table], TABLES[table]) for table in ("models", "corpora", "runs")}
-    many: dict[str, Any] = {name: _rows(tables[table], TABLES[table]) for table, name in PROFILE_FIELDS.items()}
-    return Profile(model=rows["models"][0], corpus=rows["corpora"][0], run=rows["runs"][0], **many)
+    return Profile.from_frames(read_parcel(folder)) if is_parcel(folder) else read_profile(warehouse, run_id)
 
 
 def find_control(warehouse: Warehouse, **same: Any) -> str | None:
@@ -86,9 +76,3 @@ def find_same(warehouse: Warehouse, **same: Any) -> list[tuple[str, str]]:
     """run_id and config of the runs of one model, text, protocol and dtype, the newest first."""
     names = ("model_id", "corpus_id", "protocol_hash", "dtype", "stack", "configuration_hash", "tokenizer_hash")
     return warehouse.read(_SAME, {name: same[name] for name in names}).rows()
-
-
-def _rows(found: pl.DataFrame, row_class: type) -> list[Any]:
-    names = [f.name for f in fields(row_class)]
-    columns = [name.rstrip("_") for name in names]
-    return [row_class(**dict(zip(names, row, strict=True))) for row in found.select(columns).iter_rows()]

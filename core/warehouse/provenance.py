@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
 _RECORDS = """

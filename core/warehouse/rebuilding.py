@@ -8,15 +8,15 @@ from collections.abc import Callable
 import duckdb
 
 from core.errors import WarehouseError, WarehouseLocked
+from core.files import folders_in, time_now, unused
+from core.store.parcels import ROWS_OF_RUN, is_parcel
 from core.warehouse import mirror
 from core.warehouse.care import bring_annotations
-from core.warehouse.copying import time_now, unused
+from core.warehouse.ingest import ingest, insert
 from core.warehouse.inserting import insert as insert_rows
 from core.warehouse.moving import moving_parcels
-from core.warehouse.parcel_format import ROWS_OF_RUN, is_parcel
-from core.warehouse.parcels import ingest, insert
 from core.warehouse.replacing import Held, held, remove
-from core.warehouse.store import Warehouse, folders_in, is_there
+from core.warehouse.warehouse import Warehouse, is_there
 
 _log = logging.getLogger("workdim")
 

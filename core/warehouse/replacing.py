@@ -18,10 +18,10 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.files import sync_folder
 from core.warehouse import gate, migrations
 from core.warehouse.copying import fold_log
-from core.warehouse.durable import sync_folder
-from core.warehouse.store import clear_errors, connect, is_there, wal
+from core.warehouse.warehouse import clear_errors, connect, is_there, wal
 
 
 class Held:

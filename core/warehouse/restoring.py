@@ -19,19 +19,21 @@ from pathlib import Path
 
 import duckdb
 
+from core import files
 from core.errors import InputError, ResourceError, WarehouseError
+from core.files import folders_in, make_folder, sync_all
+from core.store.parcels import is_parcel
+from core.store.trash import set_aside
 from core.warehouse import copying, migrations, mirror, scores
 from core.warehouse.backup import FILE, MANIFEST, damaged, manifest, step_and_runs, zipfile_of
 from core.warehouse.care import bring_annotations
-from core.warehouse.durable import sync_all
 from core.warehouse.inserting import insert
 from core.warehouse.integrity import read_all
 from core.warehouse.integrity_beside import UNSOUND, rows_in_files
-from core.warehouse.moving import moving_parcels, set_aside
-from core.warehouse.parcel_format import is_parcel
+from core.warehouse.moving import moving_parcels
 from core.warehouse.rebuilding import take_over_runs
 from core.warehouse.replacing import Held, held
-from core.warehouse.store import Warehouse, clear_errors, connect, folders_in, make_folder
+from core.warehouse.warehouse import Warehouse, clear_errors, connect
 
 _log = logging.getLogger("workdim")
 _NAME = re.compile(r"warehouse\.duckdb|parcels/\w[\w.-]*/\w[\w.-]*|mirror/(\w+/)?\w[\w.-]*\.parquet", re.ASCII)
@@ -74,7 +76,7 @@ def staged(warehouse: Warehouse, file: Path, progress: Progress = lambda done, t
     if file == warehouse.path:
         raise InputError(f"{file} is the warehouse itself. Name a backup: `python -m core backup --list`.")
     make_folder(warehouse.path.parent)
-    with copying.workplace("restore", warehouse.path.parent) as folder:
+    with files.workplace("restore", warehouse.path.parent) as folder:
         try:
             if zipfile.is_zipfile(file):
                 with zipfile_of(file) as packed:
@@ -97,9 +99,9 @@ def put_in_place(warehouse: Warehouse, backup: Staged, report: Callable[[str], N
     The file that was there is kept as `<name>.before-restore-<time>`, its mirror likewise. Raises WarehouseLocked where
     another process does not let go of the warehouse.
     """
-    path, time = warehouse.path, copying.time_now()
-    kept = copying.unused(path.with_name(f"{path.name}.before-restore-{time}"))
-    kept_mirror = copying.unused(warehouse.mirror.with_name(f"mirror.before-restore-{time}"))
+    path, time = warehouse.path, files.time_now()
+    kept = files.unused(path.with_name(f"{path.name}.before-restore-{time}"))
+    kept_mirror = files.unused(warehouse.mirror.with_name(f"mirror.before-restore-{time}"))
     with moving_parcels(warehouse):
         missing = [one for one in folders_in(backup.warehouse.parcels) if not _is_sound(warehouse.parcels / one.name)]
         sync_all()
@@ -173,7 +175,7 @@ def _add_parcels(warehouse: Warehouse, folders: list[Path]) -> None:
     for folder in folders:
         target = warehouse.parcels / folder.name
         if target.exists():
-            set_aside(warehouse, target)
+            set_aside(warehouse.folder, target)
         folder.rename(target)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from core.errors import InputError, unknown_name
 from core.tables import SavedQueryRow
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 MAX_NAME = 80
 _TABLE = ("saved_queries",)

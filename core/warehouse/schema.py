@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.errors import InputError, unknown_name
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 _COLUMNS = """
     SELECT table_name, duckdb_tables.comment AS table_comment, column_name, data_type, duckdb_columns.comment

@@ -8,7 +8,7 @@ from core.tables import SCORE_KEYS
 from core.warehouse.aliases import RESOLVED
 from core.warehouse.rounding import agree, in_percent, scale
 from core.warehouse.score_imports import SAME_SCORE
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 # Two revisions are two models.
 _ANSWERS = """

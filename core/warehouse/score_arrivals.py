@@ -11,9 +11,8 @@ import polars as pl
 from core.errors import ResourceError, WarehouseLocked
 from core.tables import TABLES
 from core.warehouse.exchange import SCORE_TABLES
-from core.warehouse.frames import optional_columns, schema
 from core.warehouse.inserting import insert
-from core.warehouse.store import Warehouse, is_there
+from core.warehouse.warehouse import Warehouse, is_there
 
 _KNOWN = "SELECT file_sha256 FROM score_files"
 
@@ -52,7 +51,7 @@ def _new(tables: dict[str, pl.DataFrame], known: list[str]) -> dict[str, pl.Data
 def _read(folder: Path, table: str, hashes: dict[str, str]) -> pl.DataFrame:
     """The rows as the export has them; raises ValueError where they are not what its manifest and our tables say."""
     name = f"tables/{table}.parquet"
-    types = schema(TABLES[table])
+    types = TABLES[table].schema
     if not (folder / name).is_file():
         return pl.DataFrame(schema=types)
     content = (folder / name).read_bytes()
@@ -61,7 +60,7 @@ def _read(folder: Path, table: str, hashes: dict[str, str]) -> pl.DataFrame:
     rows = pl.read_parquet(io.BytesIO(content))
     if rows.schema != types:
         raise ValueError(f"{name} has other columns than {table}")
-    missing = [column for column in rows.columns if column not in optional_columns(TABLES[table])]
+    missing = [column for column in rows.columns if column not in TABLES[table].optional]
     if any(rows[column].null_count() for column in missing):
         raise ValueError(f"{name} lacks values")
     return rows

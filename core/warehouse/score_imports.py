@@ -15,15 +15,14 @@ import duckdb
 import polars as pl
 
 from core.errors import InputError
-from core.pilots import SOURCE
+from core.pilots.registration import SOURCE
 from core.scores.near_names import suggestions
-from core.scores.proposal import Proposed, ScoreFile
-from core.tables import SCORE_KEYS, ScoreFileRow, ScoreRow, ScoreSampleRow, columns
+from core.scores.parsed_score import ParsedScore, ScoreFile
+from core.tables import SCORE_KEYS, ScoreFileRow, ScoreRow, ScoreSampleRow, columns, frame, schema
 from core.warehouse.aliases import RESOLVED
-from core.warehouse.frames import frame, schema
 from core.warehouse.inserting import insert
 from core.warehouse.rounding import agree, in_percent, scale
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 SAME_SCORE = ("repository", "revision", *SCORE_KEYS, "dtype", "chat_template")
 """Two values with all of this in common are one score, told twice or told differently."""
@@ -175,11 +174,11 @@ def _proposed(file: ScoreFile, aliases: dict[str, str]) -> pl.DataFrame:
     return told.with_columns(*values.values())
 
 
-def _is_storable(row: Proposed) -> bool:
+def _is_storable(row: ParsedScore) -> bool:
     return row.score is not None and row.skipped is None
 
 
-def _fate(row: Proposed, is_alias: bool) -> str:
+def _fate(row: ParsedScore, is_alias: bool) -> str:
     if not _is_storable(row):
         return "skipped"
     return "mapped" if row.remarks or is_alias else "taken"

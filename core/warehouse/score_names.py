@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from core.pilots import SOURCE
+from core.pilots.registration import SOURCE
 from core.scores.near_names import suggestions
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 
 def unmet_names(warehouse: Warehouse) -> pl.DataFrame:

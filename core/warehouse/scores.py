@@ -10,7 +10,8 @@ import duckdb
 import polars as pl
 
 from core.errors import WarehouseError
-from core.tables import NOT_STATED, ScoreRow, columns
+from core.registry.names import NOT_STATED
+from core.tables import ScoreRow, columns
 
 REFERENCE = Path(__file__).parents[2] / "data" / "reference" / "benchmarks.parquet"
 MEAN_OF_SUBTASKS = "derived_macro_mean_of_subtasks"

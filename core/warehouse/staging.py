@@ -11,10 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from core.errors import WarehouseError
-from core.warehouse import annotation
-from core.warehouse.durable import write_through
-from core.warehouse.parcel_format import PARCEL_FILES, RUN_FILE, RUN_ID
-from core.warehouse.store import make_folder
+from core.files import make_folder, write_through
+from core.store import annotation
+from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID
 from core.warehouse.unpacking import LARGEST
 
 LARGEST_RUN_FILE = 4 * 2**20

@@ -21,17 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.tables import TABLES, columns
-from core.warehouse import parcels
+from core.files import folders_in, make_folder, workplace, write_through
+from core.store.parcels import RUN_FILE, is_parcel, read_parcel
+from core.store.trash import DAMAGED
+from core.tables import LONG_TABLES
+from core.warehouse import ingest
 from core.warehouse.care import whole_parcel
-from core.warehouse.copying import workplace
-from core.warehouse.durable import write_through
-from core.warehouse.moving import DAMAGED, moving_parcels, trash_folder
-from core.warehouse.parcel_format import RUN_FILE, is_parcel, read_parcel
+from core.warehouse.moving import moving_parcels
 from core.warehouse.pilots import add_runs
-from core.warehouse.store import Warehouse, folders_in, is_there, make_folder
+from core.warehouse.warehouse import Warehouse, is_there
 
-OF_RUNS = [table for table, row in TABLES.items() if "run_id" in columns(row)]
+OF_RUNS = ["runs", *LONG_TABLES]
 """Tables whose rows belong to one run."""
 _USERS = """
     SELECT run_id, unnest(control_run_ids) AS used FROM run_summaries JOIN runs USING (run_id)
@@ -116,7 +116,7 @@ def finish_to_read(warehouse: Warehouse) -> list[str]:
 
 def trashed(warehouse: Warehouse) -> list[Trashed]:
     """What is in the trash, the oldest measurement first."""
-    return [_told(trash_folder(warehouse) / name) for name in _names(warehouse)]
+    return [_told(warehouse.folder.trash / name) for name in _names(warehouse)]
 
 
 def restore(warehouse: Warehouse, run_id: str) -> list[str]:
@@ -125,12 +125,12 @@ def restore(warehouse: Warehouse, run_id: str) -> list[str]:
     Returns the ids of all that came back. Raises InputError for a run that is not in the trash, WarehouseError where
     its parcel does not fit the warehouse any more; it then stays in the trash.
     """
-    folder = trash_folder(warehouse) / run_id
+    folder = warehouse.folder.trash / run_id
     if not is_parcel(folder):
         raise InputError(f"There is no run {run_id} in the trash. `python -m core runs --trash` lists what is there.")
     tables = read_parcel(folder)
     judged = [one for ids in tables["run_summaries"]["control_run_ids"].drop_nulls() for one in ids]
-    controls = [one for one in dict.fromkeys(judged) if is_parcel(trash_folder(warehouse) / one)]
+    controls = [one for one in dict.fromkeys(judged) if is_parcel(warehouse.folder.trash / one)]
     back = [*controls, run_id]
     with moving_parcels(warehouse):
         for one in back:
@@ -140,7 +140,7 @@ def restore(warehouse: Warehouse, run_id: str) -> list[str]:
 
 def empty(warehouse: Warehouse) -> int:
     """Remove for good what is in the trash; returns the number of runs."""
-    folder = trash_folder(warehouse)
+    folder = warehouse.folder.trash
     if not folder.exists():
         return 0
     with moving_parcels(warehouse):
@@ -155,7 +155,7 @@ def empty(warehouse: Warehouse) -> int:
 
 
 def _move(warehouse: Warehouse, run_id: str, pilots: list[str]) -> None:
-    folder = trash_folder(warehouse)
+    folder = warehouse.folder.trash
     make_folder(folder)
     try:
         shutil.rmtree(folder / run_id, ignore_errors=True)  # deleted before, and measured, imported or ingested again
@@ -178,7 +178,7 @@ def _remove_rows(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
 
 
 def _bring_back(warehouse: Warehouse, run_id: str) -> None:
-    folder, target = trash_folder(warehouse), warehouse.parcels / run_id
+    folder, target = warehouse.folder.trash, warehouse.parcels / run_id
     told = _note(folder / run_id)
     if is_parcel(target):  # it came back another way
         shutil.rmtree(folder / run_id, ignore_errors=True)
@@ -189,7 +189,7 @@ def _bring_back(warehouse: Warehouse, run_id: str) -> None:
         except OSError as error:
             raise ResourceError(f"Run {run_id} cannot be moved to {target}: {error.strerror or error}.") from error
     try:
-        parcels.ingest(warehouse, target)
+        ingest.ingest(warehouse, target)
     except WarehouseLocked:  # it waits among the parcels like any other
         raise
     except WarehouseError:
@@ -202,7 +202,7 @@ def _bring_back(warehouse: Warehouse, run_id: str) -> None:
 
 
 def _names(warehouse: Warehouse) -> list[str]:
-    return [folder.name for folder in folders_in(trash_folder(warehouse)) if not folder.name.endswith(DAMAGED)]
+    return [folder.name for folder in folders_in(warehouse.folder.trash) if not folder.name.endswith(DAMAGED)]
 
 
 def _told(folder: Path) -> Trashed:

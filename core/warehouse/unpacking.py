@@ -10,9 +10,9 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from core.errors import WarehouseError
+from core.files import make_folder
+from core.store.parcels import PARCEL_FILES
 from core.warehouse.exchange import MANIFEST, SCORE_TABLES
-from core.warehouse.parcel_format import PARCEL_FILES
-from core.warehouse.store import make_folder
 
 MOST_MEMBERS = 500_000
 LARGEST = 512 * 2**20

@@ -3,8 +3,8 @@
 import polars as pl
 
 from core.analysis.controls import controls_of, with_controls
-from tests.report import frames
-from tests.report.frames import Model
+from tests import frames
+from tests.frames import Model
 
 TEXT = Model("m", run_id="t", control_run_ids=("r1", "r0"))
 OTHER = Model("m", run_id="t2", seed=1)

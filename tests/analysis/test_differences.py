@@ -3,7 +3,7 @@
 import pytest
 
 from core.analysis.differences import Difference, comparability, differences, flat, of_substance
-from core.report.side_by_side import agreeing, differing
+from core.wording.provenance import agreeing, differing
 
 RECORD = {
     "run_id": "a",

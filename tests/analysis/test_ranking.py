@@ -13,8 +13,8 @@ from core.analysis.ranking import (
     vetoed,
     with_scores,
 )
-from tests.report import frames
-from tests.report.frames import Model, score
+from tests import frames
+from tests.frames import Model, score
 
 
 def names(group) -> list[str]:

@@ -1,6 +1,6 @@
 """`python -m tests.bench.accuracy`: how far each estimator is from what it estimates, written as docs/accuracy.md.
 
-Everything is seeded. `--costs` prints what each estimator costs instead, as `core.geometry.costs.COSTS` has it.
+Everything is seeded. `--costs` prints what each estimator costs instead, as the records in core.registry.estimators have it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.geometry import costs
-from core.geometry.costs import COSTS
-from core.geometry.dimensions import ESTIMATORS
+from core.geometry.estimators import ESTIMATORS
+from core.registry import estimators
 from tests.bench import coverage
 from tests.bench.coverage import table
 from tests.bench.decisions import decisions
@@ -148,16 +147,16 @@ def ceiling_table(n_points: int) -> str:
 
 
 def measured_costs() -> None:
-    """Prints the lines of `COSTS`: time of one call with its defaults over t1, on one cloud in turn, one thread."""
+    """Prints the cost of each estimator: time of one call with its defaults over t1, on one cloud in turn, one thread."""
     torch.set_num_threads(1)
     state = np.random.RandomState(0)
-    n, n_dims = costs.CLOUD
+    n, n_dims = estimators.CLOUD
     basis = np.linalg.qr(state.normal(size=(n_dims, 20)))[0]
     cloud = state.normal(size=(n, 20)) @ basis.T + 0.01 * state.normal(size=(n, n_dims))
     points = torch.tensor(cloud, dtype=torch.float32)
     for name in sorted(ESTIMATORS):
         ratios = []
-        for _ in range(1 if COSTS.get(name, 0) > 50 else 3):
+        for _ in range(1 if estimators.ESTIMATORS[name].cost > 50 else 3):
             before, spent, after = (
                 seconds(tiled_top_64, points),
                 seconds(once, name, points),
@@ -178,7 +177,9 @@ def seconds(work, *arguments) -> float:
 
 
 def cost_table() -> str:
-    return table(["estimator", "cost in t1"], [[name, f"{cost:g}"] for name, cost in sorted(COSTS.items())])
+    return table(
+        ["estimator", "cost in t1"], [[name, f"{e.cost:g}"] for name, e in sorted(estimators.ESTIMATORS.items())]
+    )
 
 
 # --- the document --------------------------------------------------------------------------------------------------

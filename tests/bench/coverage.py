@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from core.geometry import clouds
-from core.geometry.dimensions import ESTIMATORS
+from core.geometry.clouds import half_splits
+from core.geometry.estimators import ESTIMATORS
 from core.geometry.layer import LayerPlan, measure_draws
-from core.geometry.resampling import half_splits
 from core.records import Estimate
 
 TOKENS_PER_SEQUENCE = 20

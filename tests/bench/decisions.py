@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from core.analysis import log_profile, ranking, shape
-from core.geometry import local, one_per_type, ratios
-from core.geometry.global_estimates import N_REMOVED
-from core.measure import checks, protocol
-from core.records import Protocol
+from core.analysis import ranking, shape
+from core.geometry import local, neighbour_dimensions
+from core.geometry.second_order import N_REMOVED
+from core.registry.checks import CHECKS, Check
+from core.registry.protocols import PROTOCOLS, Protocol
+from core.texts import sample
 
 TRIED = """\
 None of these thresholds was fitted to an outcome, and none was tested on more than one model before it was fixed: they
@@ -18,20 +19,6 @@ among about fifty combinations proves nothing about the data it was made on: Smo
 shape, only models measured later do. What has been added since (one point per word, wide neighbourhoods, transforms,
 control passes) was fixed by definition before it was run, and no threshold was moved by what it read."""
 
-CHECKS = {
-    "norm_dropped_share": "share of tokens left out for their norm",
-    "duplicates": "exact copies in the cloud, at any layer after the embedding",
-    "unknown_token_share": "tokens that the tokenizer has no entry for",
-    "tokens_per_character": "tokens per character of text",
-    "sequence_invariance": "change of d2 between half of the sequences and all of them, at equal token types",
-    "sequence_invariance_all_pairs": "the same for d2 of all pairs, which random weights do not pass",
-    "sequence_share": "variance of directions between sequences, as omega squared",
-    "n_invariance": "change of d2 between half of the points and all of them",
-    "second_draw": "change of the working d2 from the first draw of the text to a later one",
-    "words_lost_share": "words of the text that some tokenizer cannot place",
-}
-LOGARITHMIC = ("sequence_invariance", "sequence_invariance_all_pairs", "n_invariance", "second_draw")
-
 
 def decisions() -> str:
     """Markdown: what was tried, then every threshold as the code has it."""
@@ -40,9 +27,9 @@ def decisions() -> str:
 
 def _groups() -> dict[str, list[str]]:
     return {
-        "Checks of a run (`core.measure.checks.LIMITS`): above the first figure a run is warned of, above the second "
+        "Checks of a run (`core.registry.checks`): above the first figure a run is warned of, above the second "
         "it is vetoed: its verdict says so, and rankings leave it out until a reader lifts that.": [
-            *[_check(name) for name in checks.LIMITS],
+            *[_check(check) for check in CHECKS.values() if check.is_judged],
             "dependence on sequences and points is judged at the embedding, at the layer of the largest d2 and at the "
             "last one, on token types; the verdict on words rests on the same checks",
             "d2 is unbiased in the number of points by construction: `n_invariance` guards that and says nothing about "
@@ -54,36 +41,36 @@ def _groups() -> dict[str, list[str]]:
             "both ratios lie above it, not found where the upper 97.5 % limit of either lies below",
             f"a cloud below {100 * shape.FEW_TYPES:.0f} % of its protocol's size says that it has few types",
             f"models are compared where their clouds differ in size by at most {100 * ranking.N_TOLERANCE:.0f} %",
-            f"a text that gives fewer than {protocol.MIN_TYPES} token types is not measured",
+            f"a text that gives fewer than {sample.MIN_TYPES} token types is not measured",
         ],
         "Controls and second opinions (`core.analysis.shape`):": [
             "random weights show the same where any of their runs is found and not vetoed: the verdict is then "
             "undecided; they differ where every run is not found; otherwise they are unclear. Only with a difference "
             "is a finding plain",
-            f"removing {N_REMOVED} leading components loses a contraction that is below {_percent(log_profile.MARGIN)} "
+            f"removing {N_REMOVED} leading components loses a contraction that is below {_percent(shape.MARGIN)} "
             "without them",
             f"{' at n1 = '.join(map(str, shape.SECOND_OPINION))} agrees, disagrees or is unclear by the same test of "
             "both ratios",
             "errors of ratios and of the working dimension are those of the jackknife; the variance of the draw enters "
             "the interval of a layer only; an error from the linearised estimate is not computed beside them",
         ],
-        "Estimators (`core.geometry.ratios`, `core.geometry.registry`):": [
-            f"GRIDE at n1 = {', '.join(map(str, ratios.GRIDE_SCALES))} with n2 = 2 n1, up to an eighth of the points, "
-            f"read at n1 = {ratios.GRIDE_READ_AT}; flat where two successive doublings change log d by less than "
-            f"{ratios.PLATEAU}",
-            f"MLE at {ratios.MLE_NEIGHBOURS} neighbours; censored and linear TwoNN without the largest "
-            f"{100 * ratios.DISCARDED:.0f} % of ratios",
+        "Estimators (`core.geometry.neighbour_dimensions`, `core.geometry.local`):": [
+            f"GRIDE at n1 = {', '.join(map(str, neighbour_dimensions.GRIDE_SCALES))} with n2 = 2 n1, up to an eighth of the points, "
+            f"read at n1 = {neighbour_dimensions.GRIDE_READ_AT}; flat where two successive doublings change log d by less than "
+            f"{neighbour_dimensions.PLATEAU}",
+            f"MLE at {neighbour_dimensions.MLE_NEIGHBOURS} neighbours; censored and linear TwoNN without the largest "
+            f"{100 * neighbour_dimensions.DISCARDED:.0f} % of ratios",
             f"local d2 at {' and '.join(map(str, local.KS))} neighbours of all points; at "
-            f"{', '.join(map(str, one_per_type.WIDE_KS))} of {one_per_type.WIDE_CENTRES} points, up to half of N",
+            f"{', '.join(map(str, local.WIDE_KS))} of {local.WIDE_CENTRES} points, up to half of N",
         ],
-        "Protocols (`core.measure.protocol`):": [_protocol(p) for p in protocol.PROTOCOLS.values()],
+        "Protocols (`core.registry.protocols`):": [_protocol(p) for p in PROTOCOLS.values()],
     }
 
 
-def _check(name: str) -> str:
-    warn, veto = (_percent(limit) if name in LOGARITHMIC else f"{limit:g}" for limit in checks.LIMITS[name])
-    above = f"{warn}, {veto}" if math.isfinite(checks.LIMITS[name][1]) else f"{warn}, never vetoed"
-    return f"`{name}`, {CHECKS[name]}: {above}" if name in CHECKS else f"`{name}`: {above}"
+def _check(check: Check) -> str:
+    warn, veto = (_percent(limit) if check.is_log_change else f"{limit:g}" for limit in (check.warn, check.veto))
+    above = f"{warn}, {veto}" if math.isfinite(check.veto) else f"{warn}, never vetoed"
+    return f"`{check.key}`, {check.formula}: {above}"
 
 
 def _protocol(p: Protocol) -> str:

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import torch
 
-from core.measure.corpora import open_corpus
-from core.measure.memory import largest_batch
-from core.measure.models import open_model
-from core.measure.protocol import find_protocol
 from core.measure.provenance import anonymous_memory
-from core.measure.sample import draw_sample
-from core.measure.sources import find_weights
+from core.models.memory import largest_batch
+from core.models.model import open_model
+from core.models.sources import find_weights
 from core.records import RunConfig
-from core.runs.choices import demo_models
-from core.runs.measuring import measure
-from core.warehouse.store import Warehouse
+from core.registry.protocols import find_protocol
+from core.runs.execution import measure
+from core.runs.requests import demo_models
+from core.texts.corpora import open_corpus
+from core.texts.sample import draw_sample
+from core.warehouse.warehouse import Warehouse
 
 
 def main() -> None:

@@ -16,9 +16,10 @@ import numpy as np
 import skdim
 import torch
 
-from core.geometry import clouds, one_per_type, resampling
-from core.geometry.global_estimates import place
+from core.geometry import clouds
 from core.geometry.layer import LayerPlan, measure_layer, scan_with_neighbours
+from core.geometry.local import local_readings
+from core.geometry.second_order import place
 
 
 def points_like_tokens(n_tokens: int, n_dims: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
@@ -38,7 +39,7 @@ def plan_for(types: np.ndarray, sequences: np.ndarray) -> LayerPlan:
         [clouds.one_per_type(order, tokens, 800) for order in orders],
         [],
         [clouds.all_tokens(orders[0], tokens, len(types))],
-        resampling.half_splits(int(sequences.max()) + 1, 20, 0),
+        clouds.half_splits(int(sequences.max()) + 1, 20, 0),
         blocks=tokens.blocks,
     )
 
@@ -57,7 +58,7 @@ def local(points: torch.Tensor, plan: LayerPlan) -> None:
     """The local d2 of all tokens at 20 and 50 neighbours, which the protocols compute on one token per type only."""
     placed = place(points, plan.others[0])
     scanned, distinct = scan_with_neighbours(placed)
-    one_per_type.local_readings(placed, scanned.table, distinct, seed=0)
+    local_readings(placed, scanned.table, distinct, seed=0)
 
 
 def scikit_dimension(points: torch.Tensor) -> None:

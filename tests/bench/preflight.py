@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 
 
 def main() -> None:

@@ -21,12 +21,13 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from core.instrument import references
-from core.records import Profile
-from core.warehouse import parcels, queries, sandbox
-from core.warehouse.parcel_format import PROFILE_FIELDS
+from core.records import PROFILE_TABLES, Profile
+from core.runs.reference_check import references
+from core.sql import sandbox
+from core.store import parcels
+from core.warehouse import ingest, queries
 from core.warehouse.profiles import read_profile
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.bench.warehouses import SHAPES, fill, run_id_of
 
 REPEATS = 20
@@ -86,7 +87,7 @@ def measured(warehouse: Warehouse) -> Iterator[Timing]:
     yield timed("ranking", lambda i: queries.ranking(warehouse, *group), lambda i: bare(warehouse, compared, group))
     yield timed("listing", lambda i: queries.listing(warehouse), repeats=5)
     yield timed("home", lambda i: home(), repeats=5)
-    yield timed("waiting parcels", lambda i: parcels.waiting_parcels(warehouse), repeats=5)
+    yield timed("waiting parcels", lambda i: ingest.waiting_parcels(warehouse), repeats=5)
     yield timed("typed SQL", lambda i: sandbox.query(warehouse, "SELECT count(*) FROM runs"), repeats=5)
     yield _ingests(warehouse)
 
@@ -127,9 +128,7 @@ def _ingests(warehouse: Warehouse) -> Timing:
             parcels.write_parcel(waiting[-1], under(like[i % len(like)], run_id))
         rows = queries.estimates(warehouse, warehouse.read("SELECT run_id FROM runs LIMIT 1")["run_id"].to_list())
         taken = iter(waiting)
-        return timed(
-            "ingest", lambda i: parcels.ingest(warehouse, next(taken)), lambda i: _bare_insert(warehouse, rows)
-        )
+        return timed("ingest", lambda i: ingest.ingest(warehouse, next(taken)), lambda i: _bare_insert(warehouse, rows))
 
 
 def _bare_insert(warehouse: Warehouse, rows: pl.DataFrame) -> None:
@@ -147,13 +146,13 @@ def _shipped() -> list[Profile]:
     with tempfile.TemporaryDirectory() as folder:
         warehouse = Warehouse(Path(folder) / "shipped.duckdb")
         for path in references():
-            parcels.ingest(warehouse, path)
+            ingest.ingest(warehouse, path)
         return [read_profile(warehouse, path.name) for path in references()]
 
 
 def under(profile: Profile, run_id: str) -> Profile:
     """The same profile as another run."""
-    many = {name: [replace(row, run_id=run_id) for row in getattr(profile, name)] for name in PROFILE_FIELDS.values()}
+    many = {name: [replace(row, run_id=run_id) for row in getattr(profile, name)] for name in PROFILE_TABLES.values()}
     return replace(profile, run=replace(profile.run, run_id=run_id, tags=[]), **many)
 
 

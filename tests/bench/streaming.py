@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.tiny import save_tiny_model
 
 LIMIT = 900 * 2**20

@@ -20,12 +20,12 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from core.instrument import references
+from core.files import make_folder
+from core.runs.reference_check import references
+from core.store.parcels import MANY_TABLES, read_parcel
 from core.tables import TABLES
-from core.warehouse.frames import schema
-from core.warehouse.parcel_format import MANY_TABLES, read_parcel
-from core.warehouse.parcels import STORED_ORDER
-from core.warehouse.store import Warehouse, make_folder
+from core.warehouse.ingest import STORED_ORDER
+from core.warehouse.warehouse import Warehouse
 
 SHAPES = ("real", "trial")
 """real: all tables, with the rows of the shipped profiles. trial: 800 estimates per run, and of the other tables only
@@ -193,7 +193,7 @@ def _numbered(templates: Iterable[Template], table: str) -> pl.DataFrame:
 
 
 def _many_sql(table: str) -> str:
-    told = ", ".join(f"{_noisy(name, str(kind))} AS {name}" for name, kind in schema(TABLES[table]).items())
+    told = ", ".join(f"{_noisy(name, str(kind))} AS {name}" for name, kind in TABLES[table].schema.items())
     return f"""
         INSERT INTO {table} BY NAME SELECT {told}
         FROM (SELECT *, 1 + {_NOISE} * (random() - 0.5) AS factor FROM made_runs JOIN like_rows USING (template))

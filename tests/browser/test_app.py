@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -25,15 +26,21 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 WAIT_MS = 30_000
 
 
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    """A server of its own for each test, so that each link is opened cold."""
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the warehouse that the app shows."""
+    return filled_warehouse(tmp_path_factory.mktemp("home")).parent
+
+
+@pytest.fixture(scope="module")
+def address(home: Path) -> Iterator[str]:
+    """One server for all tests; the first of them opens a link that nobody has opened before."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    environment = {**os.environ, "WORKDIM_WAREHOUSE": str(filled_warehouse(tmp_path))}
-    with (tmp_path / "server.log").open("w", encoding="utf-8") as log:
+    environment = {**os.environ, "WORKDIM_WAREHOUSE": str(home / "workdim.duckdb")}
+    with (home / "server.log").open("w", encoding="utf-8") as log:
         server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
             wait_for_port(port)
@@ -90,7 +97,8 @@ def see(page: sync_api.Page, heading: str) -> None:
 
 
 def test_from_a_cold_link_to_a_deck(page: sync_api.Page, address: str, tmp_path: Path) -> None:
-    page.goto(f"{address}/profiles?runs={RUN_IDS[0]}")
+    answer = page.goto(f"{address}/profiles?runs={RUN_IDS[0]}")
+    assert answer is not None and answer.headers["content-security-policy"] == "frame-ancestors 'self'"
     see(page, "Profiles")
     page.get_by_role("link", name="Ranking").wait_for()  # the frame's own menu, not the file names
     curve(page, "made-up-big").wait_for()
@@ -164,6 +172,8 @@ SELECT *, range AS layer, 2 AS value FROM (
 def test_a_query_by_link_by_example_and_by_hand(page: sync_api.Page, address: str, tmp_path: Path) -> None:
     page.goto(f"{address}/query?sql={quote('SELECT run_id, pass FROM runs ORDER BY run_id')}")
     see(page, "Query")
+    page.get_by_text("came with a link").wait_for()
+    run_query(page)
     page.get_by_text("Rows: 7, columns: 2").wait_for()
 
     page.get_by_role("combobox", name="Examples").click()
@@ -174,7 +184,7 @@ def test_a_query_by_link_by_example_and_by_hand(page: sync_api.Page, address: st
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV for Excel").click()
     download.value.save_as(tmp_path / "rows.csv")
-    assert (tmp_path / "rows.csv").read_text(encoding="utf-8-sig").startswith("layer,state,d2")
+    assert (tmp_path / "rows.csv").read_text(encoding="utf-8-sig").startswith('"layer","state","d2"')
 
     editor = page.get_by_role("textbox", name="SQL")
     editor.fill("DROP TABLE runs")
@@ -185,6 +195,7 @@ def test_a_query_by_link_by_example_and_by_hand(page: sync_api.Page, address: st
 
 def test_markup_in_an_answer_is_text(page: sync_api.Page, address: str) -> None:
     page.goto(f"{address}/query?sql={quote(MARKUP)}")
+    run_query(page)
     page.get_by_text("Rows: 4, columns: 6").wait_for()
     page.locator(".js-plotly-plot .legendtext", has_text="<img src=x").wait_for()
     page.locator(".js-plotly-plot .legendtitletext", has_text="<script>window.ran=2</script>").wait_for()
@@ -199,28 +210,35 @@ def test_markup_in_an_answer_is_text(page: sync_api.Page, address: str) -> None:
     assert page.locator("a[href^='javascript']").count() == 0
 
 
+ADDRESS = "https://evil.example"
+
+
 def test_a_query_is_saved_and_opened_by_its_name(page: sync_api.Page, address: str) -> None:
     page.goto(f"{address}/query?sql={quote('SELECT 3 AS three')}")
+    run_query(page)
     page.get_by_text("Rows: 1, columns: 1").wait_for()
     page.get_by_role("button", name="Save...").click()
-    page.get_by_role("textbox", name="Name").fill("<b>three</b>")
+    page.get_by_role("textbox", name="Name").fill(f"<b>three</b> {ADDRESS}")
     page.get_by_role("textbox", name="Note").click()
     page.get_by_role("button", name="Save", exact=True).click()
-    page.get_by_text("Saved as <b>three</b>.").wait_for()
+    page.get_by_text("Saved as <b>three</b>").wait_for()
     page.wait_for_url("**/query?saved=*")
     page.goto(page.url)
-    page.get_by_text("Saved as <b>three</b>.").wait_for()
+    page.get_by_text("Saved as <b>three</b>").wait_for()
+    assert page.locator(f"[data-testid=stMain] a[href*='{ADDRESS}']").count() == 0
+    run_query(page)
     page.get_by_text("Rows: 1, columns: 1").wait_for()
 
 
 def test_a_long_query_is_cancelled(page: sync_api.Page, address: str) -> None:
     page.goto(f"{address}/query?sql={quote('SELECT sleep_ms(60000)')}")
+    run_query(page)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("The query was cancelled.").wait_for()
 
 
-def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, address: str, tmp_path: Path) -> None:
-    model = save_tiny_model(tmp_path / "tiny")
+def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, address: str, home: Path) -> None:
+    model = save_tiny_model(home / "tiny")
     page.goto(f"{address}/pilot")
     see(page, "Measure models")
     page.get_by_role("textbox", name="Models, one per line").fill(str(model))
@@ -228,12 +246,17 @@ def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, ad
     page.get_by_role("button", name="What will it take?").click()
     page.get_by_role("button", name="Start measuring").click(timeout=180_000)
     page.get_by_text("at work", exact=True).wait_for(timeout=120_000)
-    (job,) = [folder for folder in (tmp_path / "jobs").iterdir() if folder.is_dir()]
+    (job,) = [folder for folder in (home / "jobs").iterdir() if folder.is_dir()]
     page.reload()  # a closed tab changes nothing
     page.get_by_role("progressbar").first.wait_for(timeout=120_000)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("at work", exact=True).wait_for(state="detached")
     assert not job.exists()
+
+
+def run_query(page: sync_api.Page) -> None:
+    """A link fills the editor alone."""
+    page.get_by_role("button", name="Run the query").click()
 
 
 def curve(page: sync_api.Page, name: str) -> sync_api.Locator:
@@ -263,9 +286,15 @@ def test_names_of_a_hostile_file_are_shown_and_never_run(page: sync_api.Page, ad
     page.get_by_text("not a number (<img src=x").first.wait_for()  # a reason, letter by letter
     page.get_by_role("button", name="Store this file").click()
     page.get_by_text("Stored from **scores** <b>x<b>.csv: 1 scores").wait_for()
-    for section in ("Imported files", "Names of models", "Contradictions", "Import"):
+    sections = {
+        "Imported files": "File to remove",
+        "Names of models": "Names and the models that they mean",
+        "Contradictions": re.compile("contradict each other|differ by more than rounding"),
+        "Import": "No file is chosen",
+    }
+    for section, told in sections.items():
         page.get_by_role("radio", name=section).or_(page.get_by_role("button", name=section)).first.click()
-        page.wait_for_timeout(1500)
+        page.get_by_text(told).first.wait_for()
         assert page.evaluate("window.ran") is None, section
         assert page.locator("[data-testid=stMain] img[src='x'], [data-testid=stMain] a[href^=javascript]").count() == 0
         assert page.locator("[data-testid=stMain] strong", has_text="bold").count() == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.geometry.dimensions import ESTIMATORS
+from core.geometry.estimators import ESTIMATORS
 from tests.bench import accuracy, coverage
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "accuracy.md"

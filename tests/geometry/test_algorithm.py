@@ -7,7 +7,7 @@ reference profiles again (CONTRIBUTING.md), and put the new values here.
 import pytest
 
 from core.geometry import layer
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from tests.geometry.test_layer import clustered, found, plan
 
 ALGORITHM = 2

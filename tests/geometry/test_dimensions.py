@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.geometry.dimensions import ESTIMATORS, gride, plateau, two_nn, two_nn_censored, two_nn_linear
+from core.geometry.estimators import ESTIMATORS
+from core.geometry.neighbour_dimensions import gride, plateau, two_nn, two_nn_censored, two_nn_linear
 from core.geometry.neighbours import nearest
 
 OURS = sorted(name for name in ESTIMATORS if not name.startswith("skdim_") and name != "d2_typed")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.geometry import clouds, layer, one_per_type, resampling, second_order
-from core.geometry.global_estimates import place
+from core.geometry import clouds, layer, local, second_order
+from core.geometry.second_order import place
 from tests.bench.coverage import population_d2, reported_d2, tokens_of_sequences
 
 
@@ -19,7 +19,7 @@ def plan(types, sequences, n_blocks=16, max_types=10_000, n_draws=2, n_splits=4,
         [clouds.one_per_type(order, tokens, max_types) for order in orders],
         [],
         [clouds.all_tokens(orders[0], tokens, 4096)],
-        resampling.half_splits(n_sequences, n_splits, seed=0),
+        clouds.half_splits(n_sequences, n_splits, seed=0),
         blocks=tokens.blocks,
         **changes,
     )
@@ -59,7 +59,7 @@ def test_the_correlator_of_a_neighbourhood_is_that_of_its_points():
         member = placed.members[which]
         points = placed.points.double()
         rows = placed.members[0].nonzero().squeeze(1)
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: one_per_type.WIDE_CENTRES]
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: local.WIDE_CENTRES]
         values = []
         for centre in rows[order][member[rows[order]]]:
             distances = (points - points[centre]).norm(dim=1).masked_fill(~member, torch.inf)
@@ -325,7 +325,7 @@ def test_e1_is_the_pairwise_sum_that_it_stands_for():
 
 
 def test_halves_hold_every_sequence_once():
-    halves = resampling.half_splits(10, 5, seed=3)
+    halves = clouds.half_splits(10, 5, seed=3)
     assert (halves.sum(1) == 5).all()
     assert not np.array_equal(halves[0], halves[1])
 
@@ -333,7 +333,7 @@ def test_halves_hold_every_sequence_once():
 @pytest.mark.parametrize("sizes", [[1] * 32, [2] * 16, [9, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 7]])
 def test_blocks_never_cut_a_document_where_there_are_enough(sizes):
     documents = np.repeat(np.arange(len(sizes)), sizes)
-    blocks = resampling.contiguous_blocks(documents, 16)
+    blocks = clouds.contiguous_blocks(documents, 16)
     assert sorted(set(blocks.tolist())) == list(range(16))
     assert (np.diff(blocks) >= 0).all()
     for document in range(len(sizes)):
@@ -341,4 +341,15 @@ def test_blocks_never_cut_a_document_where_there_are_enough(sizes):
 
 
 def test_few_documents_are_cut_into_equal_blocks():
-    assert np.bincount(resampling.contiguous_blocks(np.repeat([0, 1, 2], 16), 16)).tolist() == [3] * 16
+    assert np.bincount(clouds.contiguous_blocks(np.repeat([0, 1, 2], 16), 16)).tolist() == [3] * 16
+
+
+def test_a_run_stores_no_dimension_above_what_the_points_can_span():
+    n, n_sequences = 320, 16
+    sequences = np.repeat(np.arange(n_sequences), n // n_sequences)
+    result = layer.measure_layer(torch.eye(n, 400), plan(np.arange(n), sequences, n_draws=1))
+    for e in result.estimates:
+        begins = e.estimate.lower if math.isfinite(e.estimate.lower) else e.estimate.value / 2
+        assert not begins > n - 1, e
+    d2 = found(result, "one_per_type", "d2")
+    assert math.isnan(d2.estimate.value) and "can span" in d2.estimate.notes and not d2.blocks and not d2.halves

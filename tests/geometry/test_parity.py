@@ -5,7 +5,7 @@ import pytest
 import skdim
 import torch
 
-from core.geometry.dimensions import ESTIMATORS
+from core.geometry.estimators import ESTIMATORS
 
 
 def value(name: str, points) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.geometry import clouds, resampling, stability
+from core.geometry import clouds, stability
 
 N_SEQUENCES, N_TOKENS, N_DIMS = 32, 60, 200
 
@@ -12,7 +12,7 @@ N_SEQUENCES, N_TOKENS, N_DIMS = 32, 60, 200
 def checked(points, types):
     sequences = np.repeat(np.arange(N_SEQUENCES), N_TOKENS)
     order = np.random.default_rng(0).permutation(len(types))
-    halves = resampling.half_splits(N_SEQUENCES, 4, seed=0)
+    halves = clouds.half_splits(N_SEQUENCES, 4, seed=0)
     cloud = clouds.one_per_type(order, clouds.Tokens(types, sequences, sequences // 2, 16), 800)
     pairs = stability.sequence_pairs(order, types, sequences, halves, 800)
     states = torch.tensor(points, dtype=torch.float32)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from core.errors import InputError
-from core.geometry.dimensions import ESTIMATORS
-from core.measure.corpora import BUILT_IN
-from core.measure.protocol import CONTROLS, PROTOCOLS, find_protocol
+from core.geometry.estimators import ESTIMATORS
+from core.registry.protocols import CONTROLS, PROTOCOLS, find_protocol
+from core.texts.corpora import BUILT_IN
 
 
 def test_everything_that_a_protocol_names_exists():

@@ -5,29 +5,29 @@ import pytest
 import torch
 
 from core.geometry.layer import measure_layer
-from core.measure import hidden
-from core.measure.corpora import open_corpus
+from core.measure import capture
 from core.measure.mask import mask_tokens
-from core.measure.models import open_model
-from core.measure.profile import PlacedWords, plan_layers, read_layer
-from core.measure.protocol import PROTOCOLS
-from core.measure.sample import draw_sample
-from core.measure.sources import find_weights
+from core.measure.plan import UsableWords, plan_layers
+from core.models.model import open_model
+from core.models.sources import find_weights
+from core.registry.protocols import PROTOCOLS
+from core.texts.corpora import open_corpus
+from core.texts.sample import draw_sample
 
-NO_WORDS = PlacedWords(np.empty(0, dtype=int), np.empty(0, dtype=int), 0)
+NO_WORDS = UsableWords(np.empty(0, dtype=int), np.empty(0, dtype=int), 0)
 
 
 def measured(sample, states, layer):
     mask = mask_tokens(sample, states.norms, states.n_layers, PROTOCOLS["quick"].norm_factor)
     plan = plan_layers(sample, mask, NO_WORDS, PROTOCOLS["quick"], seed=0)
-    return mask, measure_layer(read_layer(states, mask, layer), plan)
+    return mask, measure_layer(states.points(layer, mask.keep), plan)
 
 
 def test_sinks_are_masked_and_leave_every_estimate_where_it_was(tiny_llama, tmp_path):
     """0.4 percent of the tokens, anywhere in their sequences, get 170 times the norm along one direction."""
     model = open_model(find_weights(str(tiny_llama)), device="cpu")
     sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
-    states = hidden.capture(model, sample, tmp_path, lambda step: None)
+    states = capture.capture(model, sample, tmp_path, lambda step: None)
     layer = states.n_layers - 1  # an inner one: the last is not part of the rule
     before, clean = measured(sample, states, layer)
 

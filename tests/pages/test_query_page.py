@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.ui import query_editor, query_run
+from core.sql.examples import EXAMPLES
+from core.ui.query import editor, execution
 from core.warehouse import saved
-from core.warehouse.examples import EXAMPLES
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, empty_warehouse, filled_warehouse
-from tests.warehouse.hostile import DEEP, GREEDY, REFUSED
+from tests.sql.hostile import DEEP, GREEDY, REFUSED
 
 
 @pytest.fixture
 def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     path = filled_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    monkeypatch.setattr(query_run, "WAITED_FOR", 60.0)
+    monkeypatch.setattr(execution, "WAITED_FOR", 60.0)
     return Warehouse(path)
 
 
@@ -40,7 +40,7 @@ def button(app: AppTest, label: str):
 
 def typed(app: AppTest, sql: str) -> AppTest:
     app.text_area[0].set_value(sql)
-    return button(app, "Run the query").click().run()
+    return app.button[0].click().run()  # "Run the query", in the reader's language
 
 
 def rows(app: AppTest):
@@ -54,12 +54,24 @@ def captions(app: AppTest) -> str:
 
 def test_a_link_shows_rows_a_picture_and_files(warehouse: Warehouse):
     app = opened(sql=f"SELECT layer, value FROM layer_estimates WHERE run_id = '{RUN_IDS[0]}' AND estimator = 'd2'")
+    button(app, "Run the query").click().run()
     assert not app.exception and not app.error
     assert list(rows(app).columns) == ["layer", "value"]
     assert "Rows: " in captions(app)
     (picture,) = [json.loads(one.proto.spec) for one in app.get("plotly_chart")]
     assert picture["layout"]["xaxis"]["title"]["text"] == "layer"
     assert [one.proto.label for one in app.get("download_button")] == ["CSV", "CSV for Excel", "Parquet"]
+
+
+def test_a_link_runs_nothing_before_a_click(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
+    started: list[str] = []
+    monkeypatch.setattr(execution, "start", lambda request: started.append(request.sql))
+    app = opened(sql="SELECT sleep_ms(60000)")
+    assert app.text_area[0].value == "SELECT sleep_ms(60000)" and "came with a link" in captions(app)
+    app.run()
+    assert started == []
+    button(app, "Run the query").click().run()
+    assert started == ["SELECT sleep_ms(60000)"]
 
 
 def test_an_example_is_run_when_it_is_chosen_and_has_a_short_address(warehouse: Warehouse):
@@ -70,6 +82,7 @@ def test_an_example_is_run_when_it_is_chosen_and_has_a_short_address(warehouse: 
     assert "made-up-big" in rows(app)["name"].to_list()
     assert app.query_params["example"] == "working_dimensions" and "sql" not in app.query_params
     again = opened(example="working_dimensions", lang="ja")
+    again.button[0].click().run()
     assert rows(again).shape == rows(app).shape
 
 
@@ -99,7 +112,7 @@ def test_a_query_is_saved_opened_by_its_name_replaced_when_asked_and_deleted(war
     app.button(key="query save").click().run()
     assert saved.find(warehouse, "mine").sql == "SELECT 2 AS two"
 
-    app = opened(saved="mine")
+    app = button(opened(saved="mine"), "Run the query").click().run()
     assert rows(app)["two"].to_list() == [2]
     app.button(key="query delete").click().run()
     assert saved.all_saved(warehouse) == []
@@ -111,7 +124,7 @@ def test_a_link_to_what_is_not_there_is_said(warehouse: Warehouse):
 
 
 def test_a_statement_too_long_for_a_link_says_how_to_share_it(warehouse: Warehouse):
-    app = typed(opened(), "SELECT 1 AS n -- " + "x" * query_editor.MAX_LINK)
+    app = typed(opened(), "SELECT 1 AS n -- " + "x" * editor.MAX_LINK)
     assert rows(app)["n"].to_list() == [1]
     assert "sql" not in app.query_params and "too long for a link" in captions(app)
 
@@ -123,7 +136,7 @@ def test_more_rows_than_are_shown_are_told(warehouse: Warehouse):
 
 
 def test_a_long_query_has_a_bar_and_can_be_cancelled(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(query_run, "WAITED_FOR", 0.0)
+    monkeypatch.setattr(execution, "WAITED_FOR", 0.0)
     app = typed(opened(), "SELECT sleep_ms(60000)")
     running = app.session_state["query under way"].running
     assert not running.is_done()
@@ -133,7 +146,7 @@ def test_a_long_query_has_a_bar_and_can_be_cancelled(warehouse: Warehouse, monke
 
 
 def test_a_new_query_takes_the_place_of_the_one_under_way(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(query_run, "WAITED_FOR", 0.0)
+    monkeypatch.setattr(execution, "WAITED_FOR", 0.0)
     app = typed(opened(), "SELECT sleep_ms(60000)")
     first = app.session_state["query under way"].running
     typed(app, "SELECT 7 AS n")
@@ -186,13 +199,13 @@ def test_a_message_is_shown_letter_by_letter(warehouse: Warehouse):
 
 def test_a_warehouse_without_runs_can_be_asked_for_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(empty_warehouse(tmp_path)))
-    monkeypatch.setattr(query_run, "WAITED_FOR", 60.0)
+    monkeypatch.setattr(execution, "WAITED_FOR", 60.0)
     app = typed(opened(), "SELECT count(*) > 9000 AS many FROM scores")
     assert not app.exception and rows(app)["many"].to_list() == [True]
 
 
 def test_an_answer_without_rows_says_so_in_the_readers_language(warehouse: Warehouse):
-    app = opened(sql="SELECT run_id AS _a_ FROM runs WHERE false", lang="ja")
+    app = typed(opened(lang="ja"), "SELECT run_id AS _a_ FROM runs WHERE false")
     assert len(app.dataframe) == 1 and "\\_a\\_" in app.info[0].value  # the schema alone
     assert "No row" not in app.info[0].value
     assert len(app.get("download_button")) == 3

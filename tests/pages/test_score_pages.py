@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.warehouse import queries, score_imports
 from core.warehouse.aliases import aliases, set_aliases
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import figures, opened, texts
 from tests.screens import filled_warehouse
 from tests.warehouse.score_files import answers, score, score_file

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from core.cli import main
-from core.measure.protocol import PROTOCOLS
-from core.runs import local, on_ray, ray_cluster, ray_worker
+from core.commands.main import main
+from core.registry.protocols import PROTOCOLS
+from core.runs import processes
+from core.runs.ray import cluster, engine, worker
 
 SMALL = replace(
     PROTOCOLS["quick"], name="small", n_sequences=16, n_tokens=96, n_draws=2, n_surrogates=1, n_random_models=1
@@ -17,15 +18,15 @@ SMALL = replace(
 def use() -> None:
     """Know the protocol here, in the processes of jobs, and on the workers of a Ray cluster."""
     PROTOCOLS["small"] = SMALL
-    local.COMMAND = (sys.executable, "-m", "tests.runs.small")
-    ray_cluster.SENT = ("core", "data", "pyproject.toml", "tests")
-    on_ray.work = work
+    processes.COMMAND = (sys.executable, "-m", "tests.runs.small")
+    cluster.SENT = ("core", "data", "pyproject.toml", "tests")
+    engine.work = work
 
 
 def work(*sent):
     """The work of a worker, which gets this function by its name."""
     PROTOCOLS["small"] = SMALL
-    return ray_worker.work(*sent)
+    return worker.work(*sent)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ import json
 import pytest
 from filelock import FileLock
 
-from core.cli import main
+from core.commands.main import main
 from core.errors import InputError
 from core.runs import caches
 from core.runs.locks import lock_of, release
-from core.warehouse import parcels, trash
-from core.warehouse.sandbox import query
-from core.warehouse.store import Warehouse
+from core.sql.sandbox import query
+from core.store import parcels
+from core.warehouse import ingest, trash
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
 RUN = "01900000-0000-7000-8000-000000000001"
@@ -27,7 +28,7 @@ def warehouse(tmp_path, monkeypatch) -> Warehouse:
     for number in (1, 2):
         folder = warehouse.parcels / f"{RUN[:-1]}{number}"
         parcels.write_parcel(folder, make_profile(folder.name))
-        parcels.ingest(warehouse, folder)
+        ingest.ingest(warehouse, folder)
     trash.delete(warehouse, [RUN])
     query(warehouse, "SELECT 1")
     for name in (

@@ -15,27 +15,20 @@ import psutil
 import pytest
 
 from core.errors import InputError, ResourceError
-from core.measure import kept, loading
+from core.measure import checkpoint
 from core.measure.profile import measure_profile
-from core.measure.protocol import PROTOCOLS
+from core.models import loading
 from core.records import RunConfig
-from core.runs import local
+from core.registry.protocols import PROTOCOLS
+from core.runs import processes
+from core.runs.execution import measure, run
 from core.runs.jobs import all_jobs, find_job, stand, submit, write_json
 from core.runs.locks import worker
-from core.runs.measuring import measure, run
-from core.runs.settling import sweep
+from core.runs.recovery import sweep
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
-
-
-@pytest.fixture
-def config(tiny_llama, monkeypatch):
-    """A request that is measured in a second, here and in the processes of jobs."""
-    monkeypatch.setitem(PROTOCOLS, "small", SMALL)
-    monkeypatch.setattr(local, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
-    return RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
 
 
 def left_over(warehouse):
@@ -46,7 +39,7 @@ def quiet(_step):
     pass
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=180):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "did not come"
@@ -56,9 +49,9 @@ def wait_for(condition, seconds=60):
 def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
     job = submit(config, warehouse)
     starter = (
-        "import sys; from core.runs import local; from core.runs.jobs import find_job; "
-        "from core.warehouse.store import Warehouse; w = Warehouse(sys.argv[1]); "
-        "local.COMMAND = (sys.executable, '-m', 'tests.runs.small'); local.start(find_job(w, sys.argv[2]).job, w)"
+        "import sys; from core.runs import processes; from core.runs.jobs import find_job; "
+        "from core.warehouse.warehouse import Warehouse; w = Warehouse(sys.argv[1]); "
+        "processes.COMMAND = (sys.executable, '-m', 'tests.runs.small'); processes.start(find_job(w, sys.argv[2]).job, w)"
     )
     subprocess.run([sys.executable, "-c", starter, str(warehouse.path), job.job_id], cwd=ROOT, check=True)
     assert stand(job).state in ("queued", "running")
@@ -71,9 +64,9 @@ def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
 
 def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(config, warehouse):
     first, second, third = (submit(replace(config, seed=seed), warehouse) for seed in (0, 1, 2))
-    processes = [local.start(first, warehouse)]
+    started = [processes.start(first, warehouse)]
     wait_for(lambda: stand(first).state == "running")
-    processes += [local.start(third, warehouse), local.start(second, warehouse)]
+    started += [processes.start(third, warehouse), processes.start(second, warehouse)]
     seen = []
 
     def all_finished():
@@ -81,7 +74,7 @@ def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(config, warehous
         return seen[-1] == ["finished"] * 3
 
     wait_for(all_finished)
-    for process in processes:
+    for process in started:
         process.wait()
     assert all(states.count("running") <= 1 for states in seen)
     assert ["running", "queued", "queued"] in seen and not [s for s in seen if s[1:] == ["queued", "finished"]]
@@ -91,24 +84,24 @@ def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(config, warehous
 def test_cancel_stops_within_two_seconds_and_leaves_nothing(config, warehouse, phase):
     if phase == "queued":
         first = submit(replace(config, seed=1), warehouse)
-        local.start(first, warehouse)
+        processes.start(first, warehouse)
         wait_for(lambda: stand(first).state == "running")
     job = submit(config, warehouse)
-    process = local.start(job, warehouse)
+    process = processes.start(job, warehouse)
     wait_for(lambda: (at := stand(job).progress) is not None and at.phase == phase)
     started = time.monotonic()
-    local.cancel(job)
+    processes.cancel(job)
     took = time.monotonic() - started
     process.wait(timeout=10)
     assert took < 2 and not job.folder.exists()
     if phase == "queued":
-        local.cancel(first)
+        processes.cancel(first)
     assert queries.runs(warehouse).is_empty() and not left_over(warehouse)
 
 
 def test_a_killed_job_is_interrupted_and_goes_on_where_it_stopped(config, warehouse, monkeypatch):
     job = submit(config, warehouse)
-    process = local.start(job, warehouse)
+    process = processes.start(job, warehouse)
     wait_for(lambda: list(job.folder.glob("kept-*/layer-0002.json")))
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -141,10 +134,10 @@ def test_what_is_kept_belongs_to_one_request_and_version(config, warehouse, monk
 def test_the_same_request_twice_is_one_job(config, warehouse):
     job = submit(config, warehouse)
     assert submit(replace(config, memory_budget=10**9), warehouse).job_id == job.job_id
-    process = local.start(job, warehouse)
+    process = processes.start(job, warehouse)
     with pytest.raises(InputError, match=r"is (queued|running) already, as the job"):
         submit(config, warehouse)
-    local.cancel(job)
+    processes.cancel(job)
     process.wait()
 
 
@@ -154,7 +147,7 @@ def test_a_run_that_is_there_is_not_measured_twice_unless_asked(config, warehous
     assert known.was_known and known.run_id == first.run_id
     assert not measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet, again=False).was_known
     command = ("measure", config.model, "--corpus", config.corpus, "--protocol", "small", "--device", "cpu")
-    told = run_core(*command, warehouse=warehouse.path, module="tests.runs.small")
+    told = run_core(*command, warehouse=warehouse.path)
     assert told.returncode == 0 and "It is measured already" in told.stdout, told.stderr
     assert queries.runs(warehouse).height == 2
 
@@ -169,11 +162,11 @@ def test_a_worker_that_never_came_is_interrupted_and_not_waited_for(config, ware
 
 def test_a_worker_elsewhere_is_not_shot_at_here(config, warehouse):
     job = submit(config, warehouse)
-    process = local.start(job, warehouse)
+    process = processes.start(job, warehouse)
     wait_for(lambda: stand(job).worker.get("holds"))
     write_json(job.folder / "worker.json", stand(job).worker | {"host": "another"})
     with pytest.raises(InputError, match="on the machine another"):
-        local.cancel(job)
+        processes.cancel(job)
     process.kill()
     process.wait()
 
@@ -192,7 +185,7 @@ def test_a_failure_says_why_and_keeps_what_can_go_on(config, warehouse, monkeypa
 
 
 def test_a_disk_that_is_full_in_mid_run_keeps_what_is_finished(config, warehouse, monkeypatch):
-    write = kept._write
+    write = checkpoint._write
 
     def full(path, content):
         if path.name == "layer-0002.json":
@@ -200,7 +193,7 @@ def test_a_disk_that_is_full_in_mid_run_keeps_what_is_finished(config, warehouse
         write(path, content)
 
     with monkeypatch.context() as short:
-        short.setattr(kept, "_write", full)
+        short.setattr(checkpoint, "_write", full)
         with pytest.raises(ResourceError, match="no more room"):
             measure(config, warehouse, quiet)
     (standing,) = all_jobs(warehouse)
@@ -213,20 +206,20 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
     empty = run_core("jobs", warehouse=warehouse.path)
     assert empty.returncode == 0 and "No jobs" in empty.stdout
     job = submit(replace(config, model="no-such-model"), warehouse)
-    failed = run_core("resume", job.job_id[:13], warehouse=warehouse.path, module="tests.runs.small")
+    failed = run_core("resume", job.job_id[:13], warehouse=warehouse.path)
     assert failed.returncode == 2 and "There is no model 'no-such-model'" in failed.stderr
     assert "Traceback" not in failed.stderr
-    kept = submit(config, warehouse)
+    checkpoint = submit(config, warehouse)
     listed = json.loads(run_core("jobs", "--json", warehouse=warehouse.path).stdout)
-    assert [(row["job_id"], row["state"]) for row in listed] == [(kept.job_id, "interrupted")]
-    gone = run_core("cancel", kept.job_id, warehouse=warehouse.path)
-    assert gone.returncode == 0 and not kept.folder.exists()
-    none = run_core("cancel", kept.job_id, warehouse=warehouse.path)
+    assert [(row["job_id"], row["state"]) for row in listed] == [(checkpoint.job_id, "interrupted")]
+    gone = run_core("cancel", checkpoint.job_id, warehouse=warehouse.path)
+    assert gone.returncode == 0 and not checkpoint.folder.exists()
+    none = run_core("cancel", checkpoint.job_id, warehouse=warehouse.path)
     assert none.returncode == 2 and "0 jobs begin with" in none.stderr
 
 
 def test_ctrl_c_cancels_the_job_that_it_waits_for(config, warehouse):
-    command = [*local.COMMAND, "measure", config.model, "--corpus", config.corpus, "--protocol", "small"]
+    command = [*processes.COMMAND, "measure", config.model, "--corpus", config.corpus, "--protocol", "small"]
     terminal = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -254,7 +247,7 @@ def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
 def test_a_job_killed_between_its_parcel_and_its_end_is_finished_by_the_next(config, warehouse, monkeypatch):
     job = submit(config, warehouse)
     with monkeypatch.context() as dying:
-        dying.setattr("core.runs.measuring.parcels.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        dying.setattr("core.runs.execution.ingest.ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run(job, warehouse, quiet)
     assert (warehouse.parcels / job.job_id).is_dir() and stand(job).state == "interrupted"

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.portions import kills
 
-pytestmark = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")]
 
-KILLS = 20
+KILLS = kills(20)
 TIMES = ("started_at", "finished_at", "phase_seconds", "peak_memory_bytes")
 
 # Imports once and forks: otherwise nearly all kills would hit an import. torch has not computed before the first fork.
@@ -23,11 +24,11 @@ import os, random, signal, sys, time
 from dataclasses import replace
 from pathlib import Path
 import torch
-import core.measure.profile, core.measure.identity
+import core.measure.profile, core.measure.setup
 from core.measure.protocol import PROTOCOLS
 from core.runs.jobs import read_job
-from core.runs.measuring import run
-from core.warehouse.store import Warehouse
+from core.runs.execution import run
+from core.warehouse.warehouse import Warehouse
 from tests.runs.small import SMALL
 
 PROTOCOLS["small"] = replace(SMALL, passes=("random_init", "shuffled"))
@@ -72,10 +73,10 @@ def content(folder: Path) -> dict[str, object]:
     return found
 
 
-def test_twenty_kills_change_nothing(tiny_llama, tmp_path):
+def test_kills_change_nothing(tiny_llama, tmp_path):
     from core.records import RunConfig
     from core.runs.jobs import submit
-    from core.warehouse.store import Warehouse
+    from core.warehouse.warehouse import Warehouse
 
     undisturbed = tmp_path / "undisturbed"
     config = RunConfig(str(tiny_llama), "english-business", "small", device="cpu")

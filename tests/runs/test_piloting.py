@@ -8,14 +8,14 @@ import sys
 import pytest
 
 from core.errors import WarehouseLocked
-from core.pilot_file import read_pilot
-from core.runs import local, turns
-from core.runs.choices import protocols, texts
-from core.runs.jobs import Standing, all_jobs, stand, submit
-from core.runs.piloting import run_pilot
+from core.pilots.pilot_file import read_pilot
+from core.runs import processes
+from core.runs.jobs import JobStatus, all_jobs, stand, submit
+from core.runs.pilot_jobs import run_pilot
+from core.runs.requests import protocols, texts
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
-from tests.conftest import run_core
+from core.warehouse.warehouse import Warehouse
+from tests.conftest import start_core
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
 
@@ -51,7 +51,7 @@ def measured(tmp_path_factory):
 
 def run_pilot_verb(folder, what=None):
     what = what or str(folder / "four.toml")
-    return run_core("pilot", what, warehouse=folder / "w.duckdb", timeout=380, module="tests.runs.small")
+    return start_core("pilot", what, warehouse=folder / "w.duckdb", timeout=380, module="tests.runs.small")
 
 
 def test_three_are_measured_and_the_fourth_is_explained(measured):
@@ -86,8 +86,8 @@ def test_run_again_it_measures_what_is_missing_only(measured):
 
 def test_jobs_that_a_pilot_has_not_come_to_wait_while_it_is_at_work(measured, warehouse, monkeypatch):
     """And are interrupted, not lost, where it is gone."""
-    monkeypatch.setattr(local, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
-    monkeypatch.setattr("core.measure.protocol.PROTOCOLS", {"small": SMALL})
+    monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
+    monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
     pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
     seen = []
@@ -105,7 +105,7 @@ def test_jobs_that_a_pilot_has_not_come_to_wait_while_it_is_at_work(measured, wa
 
 def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, warehouse, monkeypatch):
     """What it had not come to is its own, and waits for nobody."""
-    monkeypatch.setattr("core.measure.protocol.PROTOCOLS", {"small": SMALL})
+    monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
     pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
 
@@ -119,7 +119,7 @@ def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, war
     def engine(jobs, _told):
         seen.extend(jobs)
         assert [job.job_id for job in jobs] == sorted(job.job_id for job in jobs)
-        assert turns._before(jobs[-1], warehouse) == 0  # those that were not started hold nobody up
+        assert processes._before(jobs[-1], warehouse) == 0  # those that were not started hold nobody up
         return iter(())
 
     assert list(run_pilot(pilot, warehouse, engine, lambda at: None)) == []
@@ -127,12 +127,12 @@ def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, war
 
 
 def test_what_a_pilot_has_not_come_to_can_be_cancelled(measured, warehouse, monkeypatch):
-    monkeypatch.setattr("core.measure.protocol.PROTOCOLS", {"small": SMALL})
+    monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
     pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
 
     def engine(jobs, _told):
-        local.cancel(jobs[0])
+        processes.cancel(jobs[0])
         yield stand(jobs[0])
 
     (outcome,) = run_pilot(pilot, warehouse, engine, lambda at: None)
@@ -140,18 +140,18 @@ def test_what_a_pilot_has_not_come_to_can_be_cancelled(measured, warehouse, monk
 
 
 def test_a_locked_warehouse_does_not_end_a_pilot(measured, warehouse, monkeypatch):
-    monkeypatch.setattr("core.measure.protocol.PROTOCOLS", {"small": SMALL})
+    monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
     pilot = read_pilot(folder / "four.toml", [*protocols(), "small"], texts())
 
     def refuse(*_):
         raise WarehouseLocked("Another process has it.")
 
-    monkeypatch.setattr("core.runs.piloting.pilots.add_runs", refuse)
+    monkeypatch.setattr("core.runs.pilot_jobs.pilots.add_runs", refuse)
 
     def engine(jobs, _told):
         for job in jobs:
-            yield Standing(job, "finished", result={"run_id": job.job_id, "was_known": True})
+            yield JobStatus(job, "finished", result={"run_id": job.job_id, "was_known": True})
 
     outcomes = list(run_pilot(pilot, warehouse, engine, lambda at: None))
     assert [one.state for one in outcomes] == ["finished"] * 4

@@ -19,13 +19,15 @@ from pathlib import Path
 import pytest
 
 from core.records import RunConfig
-from core.runs import local, on_ray, ray_cluster
+from core.runs import processes
+from core.runs.execution import measure
 from core.runs.jobs import all_jobs, stand, submit
-from core.runs.measuring import measure
-from core.runs.ray_cluster import Needs, needs_of
+from core.runs.ray import cluster as ray_cluster
+from core.runs.ray import engine
+from core.runs.ray.cluster import Needs, needs_of
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
-from tests.conftest import ROOT, run_core
+from core.warehouse.warehouse import Warehouse
+from tests.conftest import ROOT, start_core
 from tests.runs import small
 from tests.runs.test_jobs import left_over, quiet, wait_for
 from tests.runs.test_kills import content
@@ -74,7 +76,7 @@ def cluster():
 def config(tiny_llama, monkeypatch):
     """A request that is measured in a second here, in the processes of jobs and on workers."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for owner, name in ((local, "COMMAND"), (ray_cluster, "SENT"), (on_ray, "work")):
+    for owner, name in ((processes, "COMMAND"), (ray_cluster, "SENT"), (engine, "work")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     monkeypatch.setattr(small, "PROTOCOLS", small.PROTOCOLS)
     small.use()
@@ -106,7 +108,7 @@ def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_ber
             lost.append(at.told["on"]["pid"])
             os.kill(lost[0], signal.SIGKILL)
 
-    ended = {at.job.job_id: at for at in on_ray.run_all(todo, warehouse, address, told)}
+    ended = {at.job.job_id: at for at in engine.run_all(todo, warehouse, address, told)}
     assert lost
     assert [ended[job.job_id].state for job in todo] == ["finished"] * 3 + ["failed"]
     assert "There is no model 'no-such-model'" in ended[todo[3].job_id].reason
@@ -120,7 +122,7 @@ def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_ber
 
     here = [job for job in (stand(job).job for job in todo)]
     for job in (replace(job, folder=beside.jobs / job.job_id) for job in here[:3]):
-        local.start(job, beside).wait()
+        processes.start(job, beside).wait()
     assert content(tmp_path) == content(tmp_path / "local")
     assert len(content(tmp_path)) == 5
     assert set(queries.runs(warehouse)["run_id"]) == set(queries.runs(beside)["run_id"])
@@ -129,9 +131,9 @@ def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_ber
 def test_what_no_machine_has_fails_at_once_and_what_is_known_is_not_measured(config, warehouse, cluster, monkeypatch):
     first = measure(config, warehouse, quiet)
     big = replace(config, seed=1)
-    monkeypatch.setattr(on_ray, "needs_of", lambda one, at: Needs(10**15, 0) if one == big else needs_of(one, at))
+    monkeypatch.setattr(engine, "needs_of", lambda one, at: Needs(10**15, 0) if one == big else needs_of(one, at))
     todo = [submit(one, warehouse) for one in (replace(config, device="cuda", seed=2), big, config)]
-    ended = list(on_ray.run_all(todo, warehouse, cluster[0], quiet))
+    ended = list(engine.run_all(todo, warehouse, cluster[0], quiet))
     assert [at.state for at in ended] == ["failed", "failed", "finished"]
     assert "no machine of the cluster has a GPU" in ended[0].reason
     assert "needs 1000000.0 GB of memory, and no machine of the cluster offers more than" in ended[1].reason
@@ -166,10 +168,10 @@ def test_one_job_is_cancelled_from_elsewhere_and_ctrl_c_calls_all_back(tiny_llam
     )
     wait_for(lambda: [at.state for at in all_jobs(warehouse)] == ["running"] * 2)
     jobs = [at.job for at in all_jobs(warehouse)]
-    listed = run_core("jobs", warehouse=warehouse.path).stdout
+    listed = start_core("jobs", warehouse=warehouse.path).stdout
     assert listed.count("running") == 2
     started = time.monotonic()
-    local.cancel(jobs[0])
+    processes.cancel(jobs[0])
     assert time.monotonic() - started < 2 and not jobs[0].folder.exists()
     assert stand(jobs[1]).state == "running"
     terminal.send_signal(signal.SIGINT)
@@ -179,6 +181,6 @@ def test_one_job_is_cancelled_from_elsewhere_and_ctrl_c_calls_all_back(tiny_llam
 
 
 def test_no_cluster_is_one_line(warehouse):
-    told = run_core("measure", "x", "--engine", "ray", "--address", "127.0.0.1:9", warehouse=warehouse.path)
+    told = start_core("measure", "x", "--engine", "ray", "--address", "127.0.0.1:9", warehouse=warehouse.path)
     assert told.returncode == 2 and told.stderr.startswith("workdim: No Ray cluster answers at 127.0.0.1:9")
     assert told.stderr.count("\n") == 1 and not all_jobs(warehouse)

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from core.scores.proposal import Proposed, ScoreFile
-from core.scores.reading import read_scores
+from core.scores.parsed_score import ParsedScore, ScoreFile
+from core.scores.reader import read_scores
 from core.tables import ScoreRow
 
 HERE = Path(__file__).parent
@@ -56,7 +56,7 @@ def skipped(found: ScoreFile) -> dict[str, str]:
     return {row.at: row.skipped.code for row in found.rows if row.skipped is not None}
 
 
-def codes(found: ScoreFile | Proposed) -> list[str]:
+def codes(found: ScoreFile | ParsedScore) -> list[str]:
     return [remark.code for remark in found.remarks]
 
 

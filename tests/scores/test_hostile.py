@@ -11,9 +11,8 @@ import polars as pl
 import pytest
 
 from core.errors import InputError
-from core.scores.given import MAX_BYTES
-from core.scores.reading import BENCHMARK, MODEL, read_scores
-from core.scores.strict_json import MAX_JSON
+from core.scores.reader import BENCHMARK, MODEL, read_scores
+from core.scores.score_input import MAX_BYTES, MAX_JSON
 from core.scores.table import MAX_LINES
 from tests.scores.files import codes, genuine, read_json, read_text, results, skipped, taken, with_values
 
@@ -219,7 +218,7 @@ def test_everything_stored_can_be_written_as_utf_8():
 
 
 def test_more_values_than_a_file_may_have(monkeypatch):
-    monkeypatch.setattr("core.scores.gathering.MAX_VALUES", 1000)
+    monkeypatch.setattr("core.scores.score_rows.MAX_VALUES", 1000)
     with pytest.raises(InputError, match="more than 1,000 values; split it"):
         read_json(results(results={f"t{i}": {"acc,none": 0.5} for i in range(1001)}))
     header = "fullname,average,arc,hellaswag,mmlu,truthfulqa,winogrande,gsm8k\n"

@@ -11,8 +11,8 @@ import pytest
 
 from core.scores.cells import Skip
 from core.scores.layouts import LAYOUTS
-from core.scores.reading import read_scores
-from core.scores.wide import model_of
+from core.scores.leaderboards import model_of
+from core.scores.reader import read_scores
 from core.warehouse.scores import REFERENCE
 from tests.scores.files import TABLES, codes, read, read_json, read_text, row, skipped, taken
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from core.scores.reading import MODEL, Unnamed, read_scores
+from core.scores.reader import MODEL, Unnamed, read_scores
 from tests.scores.files import (
     GENUINE,
     codes,

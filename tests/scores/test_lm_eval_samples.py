@@ -7,7 +7,7 @@ import json
 import pytest
 
 from core.errors import InputError
-from core.scores.reading import BENCHMARK, MODEL, Unnamed, read_scores
+from core.scores.reader import BENCHMARK, MODEL, Unnamed, read_scores
 from tests.scores.files import codes, genuine, read
 
 CHOICE = "samples_word_choice_a_*.jsonl"

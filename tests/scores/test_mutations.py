@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from core.errors import InputError
-from core.scores.proposal import ScoreFile
-from core.scores.reading import BENCHMARK, MODEL, read_scores
+from core.scores.parsed_score import ScoreFile
+from core.scores.reader import BENCHMARK, MODEL, read_scores
+from tests.portions import mutations
 from tests.scores.files import TABLES, genuine
 
 STATED = {MODEL: "org/m", BENCHMARK: "task"}
-N = 500
+N = mutations(500)
 FILES = {
     "newest": genuine("0.4.13/whole/*/results_*.json"),
     "early": genuine("0.4.0/results.json"),

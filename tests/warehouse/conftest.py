@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from core.records import Profile
-from core.warehouse import parcels
-from core.warehouse.store import Warehouse
+from core.store import parcels
+from core.warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +38,7 @@ def add_parcel(warehouse) -> Callable[[Profile], Path]:
     def add(profile: Profile) -> Path:
         job = warehouse.jobs / profile.run.run_id
         parcels.write_parcel(job, profile)
-        return parcels.finish(warehouse, job)
+        return parcels.finish(warehouse.folder, job)
 
     return add
 

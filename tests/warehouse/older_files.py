@@ -38,7 +38,7 @@ WRITE = """
 import sys
 from pathlib import Path
 from core.warehouse import migrations, parcels
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_model, make_profile
 
 folder, last = Path(sys.argv[1]), int(sys.argv[2])
@@ -61,7 +61,7 @@ for n in (1, 2):
         from core.warehouse.frames import frame
         with warehouse.write() as connection:
             for table, row in (("models", profile.model), ("corpora", profile.corpus), ("runs", profile.run)):
-                connection.register("rows", frame([row], TABLES[table]))
+                connection.register("rows", TABLES[table].frame([row]))
                 connection.execute(f"INSERT INTO {table} SELECT * FROM rows ON CONFLICT DO NOTHING")
                 connection.unregister("rows")
 if last >= 4:

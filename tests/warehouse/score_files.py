@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from core.scores.proposal import Proposed, Remark, ScoreFile
+from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.tables import ScoreRow, ScoreSampleRow
 
 
@@ -37,9 +37,9 @@ def score(model: str = "o/a", value: float = 50.0, benchmark: str = "arc_easy", 
 def score_file(*scores: ScoreRow | Remark, name: str = "mine.csv", samples=(), **more) -> ScoreFile:
     """A Remark among the scores is a row that is skipped for it."""
     rows = tuple(
-        Proposed(f"line {n}", "?", "?", None, one)
+        ParsedScore(f"line {n}", "?", "?", None, one)
         if isinstance(one, Remark)
-        else Proposed(f"line {n}", one.repository, one.benchmark, one)
+        else ParsedScore(f"line {n}", one.repository, one.benchmark, one)
         for n, one in enumerate(scores, start=2)
     )
     sha = hashlib.sha256(repr((name, rows, samples)).encode()).hexdigest()

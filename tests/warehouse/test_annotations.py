@@ -6,12 +6,13 @@ import shutil
 import pytest
 
 from core.errors import InputError, WarehouseError
-from core.warehouse import annotation, parcels
-from core.warehouse.annotation import Annotations
+from core.store import annotation
+from core.store.annotation import Annotations
+from core.store.parcels import read_parcel
+from core.warehouse import ingest
 from core.warehouse.care import annotate, whole_parcel
-from core.warehouse.parcel_format import read_parcel
 from core.warehouse.rebuilding import rebuild
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
 RUN = "01900000-0000-7000-8000-000000000001"
@@ -19,7 +20,7 @@ RUN = "01900000-0000-7000-8000-000000000001"
 
 @pytest.fixture
 def run(warehouse, add_parcel):
-    parcels.ingest(warehouse, add_parcel(make_profile(RUN)))
+    ingest.ingest(warehouse, add_parcel(make_profile(RUN)))
     return RUN
 
 
@@ -60,7 +61,7 @@ def test_notes_have_limits():
 
 
 def test_workdims_own_tag_stays_whatever_people_say(warehouse, add_parcel):
-    parcels.ingest(warehouse, add_parcel(make_profile(RUN, tags=["reference"])))
+    ingest.ingest(warehouse, add_parcel(make_profile(RUN, tags=["reference"])))
     annotate(warehouse, RUN, lambda said: said.tagged("mine"))
     assert of(warehouse)[0] == ["reference", "mine"]
     with pytest.raises(InputError, match="Workdim's own"):

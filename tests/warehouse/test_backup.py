@@ -14,12 +14,12 @@ import duckdb
 import pytest
 
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.warehouse import backup, copying, mirror, parcels, pilots, restoring
+from core.warehouse import backup, copying, ingest, mirror, pilots, restoring
 from core.warehouse.backup import MANIFEST, back_up, backups
 from core.warehouse.care import annotate
 from core.warehouse.integrity import examine
 from core.warehouse.rebuilding import rebuild
-from core.warehouse.store import Warehouse, wal
+from core.warehouse.warehouse import Warehouse, wal
 from tests.conftest import run_core
 from tests.profiles import make_profile
 from tests.warehouse.test_migrations import from_the_future, older
@@ -69,14 +69,14 @@ def test_what_was_measured_since_is_not_lost(full, add_parcel):
     late = replace(PILOT, name="Later")
     pilots.register(full, late)
     pilots.add_runs(full, late.pilot_id, [RUN_IDS[3]])
-    parcels.ingest(full, add_parcel(make_profile(RUN_IDS[3], pilot_id=late.pilot_id)))
+    ingest.ingest(full, add_parcel(make_profile(RUN_IDS[3], pilot_id=late.pilot_id)))
     import_scores(full, "c" * 64)
     at_last = content(full)
     shutil.rmtree(full.parcels / RUN_IDS[0])
     cut_a_table(full.parcels / RUN_IDS[1])
     done, reports = restore(full, made.file)
     assert done.n_parcels == 2 and reports == []
-    assert parcels.ingest_waiting(full) == [RUN_IDS[3]]
+    assert ingest.ingest_waiting(full) == [RUN_IDS[3]]
     now = content(full)
     for table in now:
         expected = before if table in ("scores", "score_files", "score_samples") else at_last
@@ -92,7 +92,7 @@ def test_what_was_measured_since_is_not_lost(full, add_parcel):
 def test_a_run_of_which_only_the_old_file_has_rows_is_taken_over(full, add_parcel):
     made = back_up(full)
     folder = add_parcel(make_profile(RUN_IDS[3]))
-    parcels.ingest(full, folder)
+    ingest.ingest(full, folder)
     at_last = content(full)
     shutil.rmtree(folder)
     _, reports = restore(full, made.file)
@@ -128,7 +128,7 @@ def test_a_copy_from_before_a_migration_is_restored_too(tmp_path):
 def test_a_backup_is_one_moment_while_others_write(full, add_parcel):
     def meanwhile(done, total):
         if done == 1:
-            parcels.ingest(full, add_parcel(make_profile(RUN_IDS[3])))
+            ingest.ingest(full, add_parcel(make_profile(RUN_IDS[3])))
             import_scores(full, "c" * 64)
             shutil.rmtree(full.parcels / RUN_IDS[2])
 
@@ -354,7 +354,7 @@ def test_the_verbs(warehouse):
 
 
 def test_a_person_is_asked(full, monkeypatch, capsys):
-    from core import cli
+    from core.commands import main
 
     file = back_up(full).file
     import_scores(full, "c" * 64)
@@ -366,8 +366,8 @@ def test_a_person_is_asked(full, monkeypatch, capsys):
 
     arguments = ["restore", str(file), "--warehouse", str(full.path)]
     monkeypatch.setattr("sys.stdin", Terminal("\n"))
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     assert "[y/N]" in capsys.readouterr().out and same(before, content(full))
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     assert "before-restore" in capsys.readouterr().out and not same(before, content(full))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.report.names import NAMES
 from core.warehouse.comments import COMMENTS
+from core.wording.names import NAMES
 
 LISTED = {
     ("models", "kind"): "kind",

@@ -12,17 +12,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from core.cli import main
+from core.commands.main import main
 from core.errors import InputError
 from core.exports import excel_csv
+from core.store import annotation, parcels
+from core.store.parcels import MANY_TABLES, RUN_FILE
 from core.tables import TABLES
-from core.warehouse import annotation, arrivals, exchange, parcels, queries, trash
+from core.warehouse import arrivals, exchange, ingest, queries, trash
 from core.warehouse.arrivals import Import
 from core.warehouse.care import annotate
 from core.warehouse.dictionary import dictionary
-from core.warehouse.parcel_format import MANY_TABLES, RUN_FILE
 from core.warehouse.rebuilding import rebuild
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 
 RUN = "01900000-0000-7000-8000-000000000001"
@@ -35,7 +36,7 @@ def ours(warehouse, add_parcel) -> Warehouse:
     """Two runs, one of which is tagged and noted, and a name that a spreadsheet would run."""
     hostile = make_model("made-up/other@1", name="=cmd|' /C calc'!A0", repository="made-up/other")
     for profile in (make_profile(RUN), make_profile(OTHER, model=hostile, corpus=make_corpus("other-0123456789ab"))):
-        parcels.ingest(warehouse, add_parcel(profile))
+        ingest.ingest(warehouse, add_parcel(profile))
     annotate(warehouse, OTHER, lambda said: said.tagged("候補").noted("@see\n<script>alert(1)</script>"))
     return warehouse
 
@@ -188,7 +189,7 @@ def test_conflicts_are_reported_and_left_out(ours, theirs, add_parcel, tmp_path)
     reasons = " ".join(one.reason for one in done.arrivals)
     assert "they differ in layer_estimates" in reasons and "made-up/other@1 is another content here" in reasons
     assert content(ours)["layer_estimates"].filter(run_id=RUN).equals(before)
-    assert not parcels.waiting_parcels(ours)
+    assert not ingest.waiting_parcels(ours)
 
 
 def test_a_parcel_made_anew_of_rows_is_known_as_the_same(ours, theirs):
@@ -363,7 +364,7 @@ def test_a_locked_warehouse_leaves_new_runs_waiting(ours, theirs, python):
     assert found.state == "waits" and "has held the warehouse" in found.reason
     holder.kill()
     holder.communicate()
-    assert parcels.ingest_waiting(theirs) == [RUN]
+    assert ingest.ingest_waiting(theirs) == [RUN]
 
 
 # --- scores ----------------------------------------------------------------------------------------------------
@@ -410,7 +411,7 @@ def test_altered_scores_are_left_out_and_the_runs_come(ours, theirs, tmp_path):
 def test_export_and_import_as_verbs(ours, theirs, tmp_path, capsys, add_parcel):
     controls = make_controls(make_profile(RUN), 51)
     for control in controls:
-        parcels.ingest(ours, add_parcel(control))
+        ingest.ingest(ours, add_parcel(control))
     out = tmp_path / "export.zip"
     here, there = ["--warehouse", str(ours.path)], ["--warehouse", str(theirs.path)]
     assert main(["export", "--out", str(out), "--run", RUN, *here]) == 0

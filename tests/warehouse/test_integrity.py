@@ -13,13 +13,12 @@ import duckdb
 import polars as pl
 import pytest
 
-from core import cli
-from core.measure import machine
-from core.verbs import doctor
-from core.warehouse import mirror, parcels
+from core.commands import doctor, main
+from core.models import machine
+from core.warehouse import ingest, mirror
 from core.warehouse.integrity import examine
 from core.warehouse.rebuilding import mend, rebuild
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_model, make_profile
 from tests.warehouse.older_files import COMMITS
 from tests.warehouse.test_migrations import older
@@ -151,7 +150,7 @@ def test_the_mirror_is_held_against_the_file_and_mended(full):
     (full.mirror / "model_aliases.parquet").write_bytes(b"")
     full.path.unlink()
     full.prepare()
-    parcels.ingest_waiting(full)
+    ingest.ingest_waiting(full)
     assert lines(full) == [] and any("could not be read when the warehouse was made" in note for note in notes(full))
 
 
@@ -206,7 +205,7 @@ def test_writers_go_on_while_parcels_are_read(full):
 def test_stacks_of_an_encoder_decoder_may_differ_in_length(warehouse, add_parcel):
     for run_id, n_layers in zip(RUN_IDS, (4, 3), strict=False):
         model = make_model(kind="encoder_decoder", n_layers=n_layers)
-        parcels.ingest(warehouse, add_parcel(make_profile(run_id, model=model)))
+        ingest.ingest(warehouse, add_parcel(make_profile(run_id, model=model)))
     assert lines(warehouse) == []
 
 
@@ -220,12 +219,12 @@ def elsewhere_fine(monkeypatch):
 
 def test_doctor_tells_and_its_exit_code_too(full, elsewhere_fine, capsys):
     arguments = ["doctor", "--json", "--warehouse", str(full.path)]
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["integrity"].startswith("sound (")
     change_a_value(full)
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     capsys.readouterr()
-    assert cli.main([*arguments, "--thorough"]) == 1
+    assert main.main([*arguments, "--thorough"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["integrity"].startswith("damaged") and any(problem["is_damage"] for problem in told["problems"])
 
@@ -234,14 +233,14 @@ def test_ingest_mends_the_mirror(full, capsys):
     for file in mirror.files(full.mirror, "scores"):
         file.unlink()
     assert len(lines(full)) == 1
-    assert cli.main(["ingest", "--warehouse", str(full.path)]) == 0
+    assert main.main(["ingest", "--warehouse", str(full.path)]) == 0
     assert lines(full) == []
 
 
 def test_who_reads_where_the_file_is_lost_is_told_how_it_comes_back(full, capsys):
     before = full.read("FROM runs ORDER BY ALL")
     full.path.unlink()
-    assert cli.main(["runs", "--warehouse", str(full.path)]) == 2
+    assert main.main(["runs", "--warehouse", str(full.path)]) == 2
     assert "python -m core ingest" in capsys.readouterr().err and not full.path.exists()
-    assert cli.main(["ingest", "--warehouse", str(full.path)]) == 0
+    assert main.main(["ingest", "--warehouse", str(full.path)]) == 0
     assert full.read("FROM runs ORDER BY ALL").equals(before) and lines(full) == []

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.portions import kills
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
 KILLS = {"ingest": 40, "migration": 30, "import": 12, "rebuild": 10, "restore": 8}
 
@@ -23,8 +24,9 @@ KILLS = {"ingest": 40, "migration": 30, "import": 12, "rebuild": 10, "restore": 
 KILLER = """
 import json, os, random, shutil, signal, sys, time, traceback
 from pathlib import Path
-from core.warehouse import backup, copying, integrity, mirror, parcels, rebuilding, restoring
-from core.warehouse.store import Warehouse
+from core.store import parcels
+from core.warehouse import backup, copying, ingest, integrity, mirror, rebuilding, restoring
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_model, make_profile
 from tests.warehouse.test_migrations import older
 from tests.warehouse.test_mirror import fill, import_scores
@@ -44,7 +46,7 @@ def at(folder):
 def add(warehouse, run_id):
     profile = make_profile(run_id, model=make_model(n_layers=2))
     parcels.write_parcel(warehouse.jobs / run_id, profile)
-    parcels.finish(warehouse, warehouse.jobs / run_id)
+    parcels.finish(warehouse.folder, warehouse.jobs / run_id)
 
 
 def prepare(folder):
@@ -59,11 +61,11 @@ def prepare(folder):
         connection.execute("DELETE FROM scores WHERE file_sha256 NOT IN (SELECT file_sha256 FROM score_files)"
                            " AND file_sha256 <> ''")
     add(warehouse, RUNS[0])
-    parcels.ingest_waiting(warehouse)
+    ingest.ingest_waiting(warehouse)
     for run_id in RUNS[1:]:
         add(warehouse, run_id)
     if scenario in ("rebuild", "restore"):
-        parcels.ingest_waiting(warehouse)
+        ingest.ingest_waiting(warehouse)
     if scenario == "restore":
         backup.back_up(warehouse, folder / "backup.zip")
         import_scores(warehouse, LATE)
@@ -72,7 +74,7 @@ def prepare(folder):
 def work(folder):
     warehouse = at(folder)
     if scenario == "ingest":
-        parcels.ingest_waiting(warehouse)
+        ingest.ingest_waiting(warehouse)
     elif scenario == "migration":
         warehouse.prepare()
     elif scenario == "import":
@@ -111,7 +113,7 @@ def check(folder, number):
         sound(warehouse)  # what is in the file is in the mirror
     else:
         work(folder)
-    parcels.ingest_waiting(warehouse)
+    ingest.ingest_waiting(warehouse)
     expected = set(RUNS[:1] if scenario == "migration" else RUNS)
     assert expected <= set(warehouse.read("SELECT run_id FROM runs")["run_id"])
     assert not parcels.waiting_parcels(warehouse)
@@ -174,7 +176,7 @@ def killed(request, tmp_path_factory) -> Iterator[dict[str, Future]]:
 
 def kill(scenario: str, place: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-c", KILLER, scenario, str(place), str(KILLS[scenario])],
+        [sys.executable, "-c", KILLER, scenario, str(place), str(kills(KILLS[scenario]))],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -189,7 +191,7 @@ def test_a_kill_at_any_moment_loses_nothing(scenario, killed):
     done = killed[scenario].result()
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
-    assert told["unfinished"] >= KILLS[scenario] / 3, told
+    assert told["unfinished"] >= kills(KILLS[scenario]) / 3, told
 
 
 def test_there_are_a_hundred_of_them():

@@ -11,13 +11,10 @@ import duckdb
 import pytest
 
 from core.errors import ResourceError, WarehouseError
-from core.tables import TABLES, columns
+from core.tables import TABLES
 from core.warehouse import copying, migrations, mirror, queries
-from core.warehouse.comments import COMMENTS
-from core.warehouse.store import Warehouse, connect
+from core.warehouse.warehouse import Warehouse, connect
 from tests.warehouse.older_files import COMMITS, FILES
-
-PILOTS = ("pilots", "pilot_runs", "plans", "plan_outcomes")
 
 
 def older(name: str, folder: Path) -> Warehouse:
@@ -47,7 +44,7 @@ def test_a_file_of_an_earlier_version_is_brought_up_to_date_with_every_row(name,
     assert before["runs"] and before["schema_migrations"]
     warehouse.read("SELECT 1")
     after = rows_as_they_lie(warehouse.path)
-    assert after.keys() == {*TABLES, *PILOTS, "schema_migrations"}
+    assert after.keys() == {*TABLES, "schema_migrations"}
     for table in before.keys() - {"scores", "schema_migrations"}:  # the shipped scores have a newer edition
         old_columns = before[table][0].keys() if before[table] else ()
         kept = sorted(({column: row[column] for column in old_columns} for row in after[table]), key=str)
@@ -56,10 +53,10 @@ def test_a_file_of_an_earlier_version_is_brought_up_to_date_with_every_row(name,
     assert own == [score["value"] for score in before.get("scores", []) if score["source"].startswith("pilot:")]
     assert len(caplog.records) == 1 and "is kept in" in caplog.text
 
-    for table, row_class in TABLES.items():
-        stored = warehouse.read("SELECT column_name, comment FROM duckdb_columns() WHERE table_name = ?", [table])
-        assert set(stored["column_name"]) == set(columns(row_class))
-        assert dict(stored.rows()) == COMMENTS[table][1]
+    for table in TABLES.values():
+        stored = warehouse.read("SELECT column_name, comment FROM duckdb_columns() WHERE table_name = ?", [table.name])
+        assert set(stored["column_name"]) == set(table.names)
+        assert dict(stored.rows()) == table.comments
     assert queries.runs(warehouse).height == len(before["runs"])
     assert queries.estimates(warehouse, [before["runs"][0]["run_id"]]).height == len(
         [row for row in before.get("layer_estimates", []) if row["run_id"] == before["runs"][0]["run_id"]]
@@ -118,7 +115,7 @@ def test_a_copy_that_the_disk_cuts_short_is_none(tmp_path, python):
     warehouse = older("step_8", tmp_path)
     code = (
         "import resource, sys\nfrom pathlib import Path\nfrom core.errors import ResourceError\n"
-        "from core.warehouse.store import Warehouse\n"
+        "from core.warehouse.warehouse import Warehouse\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))\n"
         "try:\n    Warehouse(Path(sys.argv[1])).prepare()\nexcept ResourceError as error:\n    print(error)"
     )
@@ -178,7 +175,7 @@ def test_a_newer_file_is_refused_with_the_way_out(tmp_path):
 def test_two_processes_that_find_an_old_file_bring_it_up_to_date_once(tmp_path, python):
     warehouse = older("step_7", tmp_path)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom core.warehouse.store import Warehouse\nsys.stdin.readline()\n"
+        "import sys\nfrom pathlib import Path\nfrom core.warehouse.warehouse import Warehouse\nsys.stdin.readline()\n"
         "print(Warehouse(Path(sys.argv[1])).read('SELECT count(*) AS n FROM runs')['n'][0])"
     )
     processes = [python(code, warehouse.path) for _ in range(3)]

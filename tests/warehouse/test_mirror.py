@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from core.errors import ResourceError
+from core.store.parcels import MANY_TABLES
 from core.warehouse import mirror, pilots
 from core.warehouse.comments import COMMENTS
 from core.warehouse.inserting import insert
-from core.warehouse.parcel_format import MANY_TABLES
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 from tests.warehouse.test_pilots import PILOT, with_score
 
 NOW = datetime(2026, 1, 1)

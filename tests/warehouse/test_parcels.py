@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.store import parcels
 from core.tables import TABLES
-from core.warehouse import parcels
-from core.warehouse.frames import frame, schema
+from core.warehouse import ingest
 from tests.profiles import make_corpus, make_model, make_profile
 
 RUN_IDS = [f"01900000-0000-7000-8000-00000000000{n}" for n in range(1, 5)]
@@ -23,16 +23,16 @@ def rows(warehouse, table):
 
 def test_what_goes_in_comes_out(warehouse, add_parcel):
     profile = make_profile()
-    assert parcels.ingest(warehouse, add_parcel(profile))
-    assert rows(warehouse, "layer_estimates").equals(frame(profile.estimates, TABLES["layer_estimates"]))
-    assert rows(warehouse, "layer_replicates").equals(frame(profile.replicates, TABLES["layer_replicates"]))
-    assert rows(warehouse, "run_summaries").equals(frame(profile.summaries, TABLES["run_summaries"]))
-    assert rows(warehouse, "runs").equals(frame([profile.run], TABLES["runs"]))
-    assert rows(warehouse, "models").equals(frame([profile.model], TABLES["models"]))
+    assert ingest.ingest(warehouse, add_parcel(profile))
+    assert rows(warehouse, "layer_estimates").equals(TABLES["layer_estimates"].frame(profile.estimates))
+    assert rows(warehouse, "layer_replicates").equals(TABLES["layer_replicates"].frame(profile.replicates))
+    assert rows(warehouse, "run_summaries").equals(TABLES["run_summaries"].frame(profile.summaries))
+    assert rows(warehouse, "runs").equals(TABLES["runs"].frame([profile.run]))
+    assert rows(warehouse, "models").equals(TABLES["models"].frame([profile.model]))
 
 
 def test_an_undefined_number_becomes_null(warehouse, add_parcel):
-    parcels.ingest(warehouse, add_parcel(make_profile(max_norm_ratio=float("nan"))))
+    ingest.ingest(warehouse, add_parcel(make_profile(max_norm_ratio=float("nan"))))
     d2 = warehouse.read("SELECT mean_distance FROM layer_estimates WHERE estimator = 'd2'")
     assert d2["mean_distance"].null_count() == d2.height > 0
     assert rows(warehouse, "runs")["max_norm_ratio"].to_list() == [None]
@@ -40,16 +40,16 @@ def test_an_undefined_number_becomes_null(warehouse, add_parcel):
 
 def test_the_same_parcel_is_taken_in_once(warehouse, add_parcel):
     folder = add_parcel(make_profile())
-    assert [parcels.ingest(warehouse, folder) for _ in range(3)] == [True, False, False]
-    assert parcels.ingest_waiting(warehouse) == []
+    assert [ingest.ingest(warehouse, folder) for _ in range(3)] == [True, False, False]
+    assert ingest.ingest_waiting(warehouse) == []
     assert rows(warehouse, "runs").height == 1
 
 
 def test_waiting_parcels_come_in_oldest_first_and_share_model_and_corpus(warehouse, add_parcel):
     for run_id in reversed(RUN_IDS):
         add_parcel(make_profile(run_id))
-    assert [folder.name for folder in parcels.waiting_parcels(warehouse)] == RUN_IDS
-    assert parcels.ingest_waiting(warehouse) == RUN_IDS
+    assert [folder.name for folder in ingest.waiting_parcels(warehouse)] == RUN_IDS
+    assert ingest.ingest_waiting(warehouse) == RUN_IDS
     assert (rows(warehouse, "models").height, rows(warehouse, "corpora").height) == (1, 1)
 
 
@@ -57,11 +57,11 @@ def test_an_older_parcel_that_comes_later_does_not_set_a_model_back(warehouse, a
     """A parcel without configuration_hash is of a version that computed tokenizer_hash otherwise."""
     newer, older = make_model(tokenizer_hash="today"), make_model(tokenizer_hash="before", configuration_hash=None)
     for run_id, model in zip(RUN_IDS, (newer, older), strict=False):
-        parcels.ingest(warehouse, add_parcel(make_profile(run_id, model=model)))
-    assert rows(warehouse, "models").equals(frame([newer], TABLES["models"]))
+        ingest.ingest(warehouse, add_parcel(make_profile(run_id, model=model)))
+    assert rows(warehouse, "models").equals(TABLES["models"].frame([newer]))
     other = make_model(tokenizer_hash="tomorrow", configuration_hash="new")
-    parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[2], model=other)))
-    assert rows(warehouse, "models").equals(frame([other], TABLES["models"]))
+    ingest.ingest(warehouse, add_parcel(make_profile(RUN_IDS[2], model=other)))
+    assert rows(warehouse, "models").equals(TABLES["models"].frame([other]))
 
 
 def test_the_same_profile_gives_the_same_bytes(tmp_path):
@@ -76,23 +76,23 @@ def test_a_half_written_job_is_not_a_result(warehouse):
     parcels.write_parcel(job, make_profile(RUN_IDS[0]))
     (job / "run.json").unlink()
     with pytest.raises(WarehouseError, match="has not finished"):
-        parcels.finish(warehouse, job)
+        parcels.finish(warehouse.folder, job)
     half = warehouse.parcels / RUN_IDS[0]
     half.parent.mkdir()
     job.rename(half)
-    assert parcels.ingest_waiting(warehouse) == []
+    assert ingest.ingest_waiting(warehouse) == []
 
 
 def test_finishing_twice_is_no_error_but_never_replaces_another_result(warehouse, add_parcel):
     folder = add_parcel(make_profile(RUN_IDS[0]))
     job = warehouse.jobs / RUN_IDS[0]
-    assert parcels.finish(warehouse, job) == folder
+    assert parcels.finish(warehouse.folder, job) == folder
     parcels.write_parcel(job, make_profile(RUN_IDS[0]))
-    assert parcels.finish(warehouse, job) == folder
+    assert parcels.finish(warehouse.folder, job) == folder
     assert not job.exists()
     parcels.write_parcel(job, make_profile(RUN_IDS[0], peak=50.0))
     with pytest.raises(WarehouseError, match="another result"):
-        parcels.finish(warehouse, job)
+        parcels.finish(warehouse.folder, job)
     assert job.exists()
 
 
@@ -146,7 +146,7 @@ def test_a_damaged_parcel_is_reported_and_does_not_stop_the_others(warehouse, ad
     folders = [add_parcel(make_profile(run_id)) for run_id in RUN_IDS[:3]]
     damage(folders[1])
     reports: list[str] = []
-    assert parcels.ingest_waiting(warehouse, reports.append) == [RUN_IDS[0], RUN_IDS[2]]
+    assert ingest.ingest_waiting(warehouse, reports.append) == [RUN_IDS[0], RUN_IDS[2]]
     assert len(reports) == 1
     assert str(folders[1]) in reports[0]
     assert "\n" not in reports[0]
@@ -164,7 +164,7 @@ def test_a_damaged_parcel_is_reported_and_does_not_stop_the_others(warehouse, ad
 def test_rows_of_another_run_model_or_corpus_are_refused(warehouse, add_parcel, mixed):
     folder = add_parcel(mixed(make_profile(RUN_IDS[0])))
     with pytest.raises(WarehouseError, match="mixes several"):
-        parcels.ingest(warehouse, folder)
+        ingest.ingest(warehouse, folder)
     assert rows(warehouse, "runs").is_empty()
 
 
@@ -188,7 +188,7 @@ def with_row(profile, table, **changes):
 def test_rows_that_cannot_be_of_this_run_are_refused_in_one_line(warehouse, add_parcel, wrong, message):
     folder = add_parcel(wrong(make_profile(RUN_IDS[0])))
     with pytest.raises(WarehouseError, match=message) as caught:
-        parcels.ingest(warehouse, folder)
+        ingest.ingest(warehouse, folder)
     assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
     assert rows(warehouse, "runs").is_empty() and rows(warehouse, "layer_estimates").is_empty()
 
@@ -196,26 +196,27 @@ def test_rows_that_cannot_be_of_this_run_are_refused_in_one_line(warehouse, add_
 def test_a_parent_a_control_and_a_pilot_may_come_later(warehouse, add_parcel):
     profile = make_profile(RUN_IDS[0], parent_run_id=RUN_IDS[3], pilot_id="later")
     summaries = [replace(row, control_run_ids=[RUN_IDS[2]]) for row in profile.summaries]
-    assert parcels.ingest(warehouse, add_parcel(replace(profile, summaries=summaries)))
+    assert ingest.ingest(warehouse, add_parcel(replace(profile, summaries=summaries)))
 
 
 @pytest.mark.parametrize(
     "other", [{"model": make_model(weights_sha256="f" * 64)}, {"corpus": make_corpus(sha256="f" * 64)}]
 )
 def test_one_id_never_stands_for_two_contents(warehouse, add_parcel, other):
-    parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[0])))
+    ingest.ingest(warehouse, add_parcel(make_profile(RUN_IDS[0])))
     with pytest.raises(WarehouseError, match="another content"):
-        parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[1], **other)))
+        ingest.ingest(warehouse, add_parcel(make_profile(RUN_IDS[1], **other)))
     assert rows(warehouse, "runs")["run_id"].to_list() == [RUN_IDS[0]]
 
 
 INGEST = """
 import sys
 from pathlib import Path
-from core.warehouse import parcels
-from core.warehouse.store import Warehouse
+from core.store import parcels
+from core.warehouse import ingest
+from core.warehouse.warehouse import Warehouse
 sys.stdin.readline()
-print(len(parcels.ingest_waiting(Warehouse(Path(sys.argv[1])))))
+print(len(ingest.ingest_waiting(Warehouse(Path(sys.argv[1])))))
 """
 
 
@@ -235,23 +236,24 @@ def test_processes_that_take_in_the_same_parcels_at_once_double_nothing(warehous
 INGEST_SLOWLY = """
 import sys, time
 from pathlib import Path
-from core.warehouse import parcels
-from core.warehouse.store import Warehouse
+from core.store import parcels
+from core.warehouse import ingest
+from core.warehouse.warehouse import Warehouse
 with Warehouse(Path(sys.argv[1])).write() as connection:
-    parcels.insert(connection, parcels.read_parcel(Path(sys.argv[2])))
+    ingest.insert(connection, parcels.read_parcel(Path(sys.argv[2])))
     print("inserted", flush=True)
     time.sleep(60)
 """
 
 
 def test_a_kill_in_mid_ingest_leaves_a_good_file_and_the_parcel_for_the_next(warehouse, add_parcel, python):
-    parcels.ingest(warehouse, add_parcel(make_profile(RUN_IDS[0])))
+    ingest.ingest(warehouse, add_parcel(make_profile(RUN_IDS[0])))
     process = python(INGEST_SLOWLY, warehouse.path, add_parcel(make_profile(RUN_IDS[1])))
     assert process.stdout.readline() == "inserted\n"
     process.kill()
     process.wait()
     assert set(rows(warehouse, "layer_estimates")["run_id"]) == {RUN_IDS[0]}
-    assert parcels.ingest_waiting(warehouse) == [RUN_IDS[1]]
+    assert ingest.ingest_waiting(warehouse) == [RUN_IDS[1]]
 
 
 READ = """
@@ -267,18 +269,18 @@ def test_who_only_reads_is_not_stopped_by_a_parcel_that_cannot_be_written(wareho
     garble_run_file(add_parcel(make_profile(RUN_IDS[1])))
     reader = python(READ, warehouse.path)
     reader.stdout.readline()
-    just_measured = parcels.take_in(warehouse)
+    just_measured = ingest.take_in(warehouse)
     assert (just_measured.waiting, just_measured.late, just_measured.lines) == (2, 0, [])
     for run_id in RUN_IDS[:2]:
         os.utime(warehouse.parcels / run_id / "run.json", (0, 0))
-    late = parcels.take_in(warehouse)
+    late = ingest.take_in(warehouse)
     assert (late.run_ids, late.waiting) == ([], 2)
     assert late.lines[0].startswith("2 finished measurements wait: ") and str(reader.pid) in late.lines[0]
     with pytest.raises(WarehouseLocked):
-        parcels.ingest_waiting(replace(warehouse, wait=0.1))
+        ingest.ingest_waiting(replace(warehouse, wait=0.1))
     reader.kill()
     reader.wait()
-    taken = parcels.take_in(warehouse)
+    taken = ingest.take_in(warehouse)
     assert (taken.run_ids, taken.waiting) == ([RUN_IDS[0]], 0)
     assert len(taken.lines) == 1 and "is damaged" in taken.lines[0]
 
@@ -286,16 +288,16 @@ def test_who_only_reads_is_not_stopped_by_a_parcel_that_cannot_be_written(wareho
 def test_a_full_or_read_only_disk_does_not_stop_who_only_reads(warehouse, add_parcel, monkeypatch):
     for run_id in RUN_IDS[:2]:
         add_parcel(make_profile(run_id))
-    really = parcels.ingest
+    really = ingest.ingest
 
     def full_after_one(warehouse, folder):
         if folder.name != RUN_IDS[0]:
             raise ResourceError("The disk has no room.")
         return really(warehouse, folder)
 
-    monkeypatch.setattr(parcels, "ingest", full_after_one)
-    assert parcels.take_in(warehouse) == parcels.TakenIn([RUN_IDS[0]], 1, "The disk has no room.", late=1)
+    monkeypatch.setattr(ingest, "ingest", full_after_one)
+    assert ingest.take_in(warehouse) == ingest.TakenIn([RUN_IDS[0]], 1, "The disk has no room.", late=1)
 
 
 def test_frames_are_typed_even_without_rows():
-    assert all(frame([], row_class).schema == schema(row_class) for row_class in TABLES.values())
+    assert all(table.frame([]).schema == table.schema for table in TABLES.values())

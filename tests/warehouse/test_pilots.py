@@ -9,20 +9,20 @@ from datetime import date
 import pytest
 
 from core.errors import InputError
-from core.pilots import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, registered, requests
-from core.warehouse import parcels, pilots, queries
+from core.pilots.registration import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, registered, requests
+from core.warehouse import ingest, pilots, queries
 from core.warehouse.rebuilding import rebuild
 from tests.profiles import make_model, make_profile
 
 RUN_IDS = [f"01900000-0000-7000-8000-0000000000{n:02d}" for n in range(1, 7)]
-MADE_UP = PilotModel("pypi:made-up", "pypi:made-up", "pypi:made-up")
-OTHER = PilotModel("o/other@step1", "o/other@step1", "o/other", "step1")
+MADE_UP = PilotModel("pypi:made-up")
+OTHER = PilotModel("o/other@step1")
 PILOT = Pilot(
     "Tickets",
     "Which one?",
     "general",
     (MADE_UP, OTHER),
-    (PilotText("made-up", "made-up"),),
+    (PilotText("made-up"),),
     Benchmark("arc_easy", "acc", "Nothing.", date(2026, 1, 1), True),
     task=OwnTask("tickets answered right", "percent", True),
 )
@@ -91,7 +91,7 @@ def test_results_are_those_measured_for_it_and_those_counted_as_its_own(warehous
     earlier = make_profile(RUN_IDS[1])
     control = make_profile(RUN_IDS[2], pass_="shuffled", pilot_id=PILOT.pilot_id)
     for profile in (measured, earlier, control, make_profile(RUN_IDS[3])):
-        parcels.ingest(warehouse, add_parcel(profile))
+        ingest.ingest(warehouse, add_parcel(profile))
     pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:2])
     pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:2])
     pilots.add_runs(warehouse, "another", [RUN_IDS[1], "not-measured-yet"])
@@ -113,7 +113,7 @@ def test_the_revision_that_was_asked_for_stands_beside_the_one_it_meant(warehous
         (RUN_IDS[3], make_model("pypi:p@1.0"), "pypi:p==1.0"),
     ):
         config = json.dumps({"run": {"model": asked}})
-        parcels.ingest(warehouse, add_parcel(make_profile(run_id, model=model, config=config)))
+        ingest.ingest(warehouse, add_parcel(make_profile(run_id, model=model, config=config)))
     runs = queries.runs(warehouse)
     assert dict(runs.select("run_id", "requested_revision").rows()) == {
         RUN_IDS[0]: "step1",

@@ -11,12 +11,13 @@ import polars as pl
 import pytest
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.store import annotation
+from core.store.annotation import Annotations
 from core.tables import TABLES
-from core.warehouse import annotation, mirror, parcels, pilots, replacing, trash
-from core.warehouse.annotation import Annotations
+from core.warehouse import ingest, mirror, pilots, replacing, trash
 from core.warehouse.care import annotate
 from core.warehouse.rebuilding import mend, rebuild
-from core.warehouse.store import wal
+from core.warehouse.warehouse import wal
 from tests.profiles import make_profile
 from tests.warehouse.test_mirror import fill, import_scores
 from tests.warehouse.test_parcels import RUN_IDS, lose_a_value
@@ -37,7 +38,7 @@ def full(warehouse, add_parcel):
     """Three runs and something in every table."""
     fill(warehouse)
     for run_id in RUN_IDS[:3]:
-        parcels.ingest(warehouse, add_parcel(make_profile(run_id)))
+        ingest.ingest(warehouse, add_parcel(make_profile(run_id)))
     assert all(rows.height for rows in content(warehouse).values())
     return warehouse
 
@@ -131,7 +132,7 @@ def test_what_is_written_while_parcels_are_read_is_not_lost(full, add_parcel):
         if done == 1:
             import_scores(full, "c" * 64)
             annotate(full, RUN_IDS[0], lambda said: said.tagged("meanwhile").noted("said meanwhile"))
-            parcels.ingest(full, add_parcel(make_profile(RUN_IDS[3])))
+            ingest.ingest(full, add_parcel(make_profile(RUN_IDS[3])))
 
     assert rebuild(full, progress=meanwhile) == RUN_IDS
     assert full.read("SELECT 1 FROM scores WHERE file_sha256 = ?", ["c" * 64]).height == 3

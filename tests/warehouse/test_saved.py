@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from core.errors import InputError
-from core.tables import TABLES, columns
+from core.tables import TABLES
 from core.warehouse import saved, schema
 from core.warehouse.comments import COMMENTS
 
@@ -53,7 +53,7 @@ def test_the_schema_tells_every_column_with_its_comment(warehouse):
     for name, (comment, meanings) in COMMENTS.items():
         assert told[name].comment == comment
         assert {column.name: column.comment for column in told[name].columns} == meanings
-    assert [column.name for column in told["scores"].columns] == columns(TABLES["scores"])
+    assert [column.name for column in told["scores"].columns] == TABLES["scores"].names
     assert told["scores"].n_rows > 1000 and told["runs"].n_rows == 0
 
 

@@ -2,24 +2,22 @@
 
 import pytest
 
-from core.tables import TABLES, columns
+from core.tables import TABLES
 from core.warehouse.comments import COMMENTS
-from core.warehouse.frames import optional_columns, schema
 from core.warehouse.migrations import MIGRATIONS
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_columns_types_and_nulls_are_those_of_the_record(warehouse, table):
-    row_class = TABLES[table]
     stored = warehouse.read("SELECT column_name, is_nullable FROM duckdb_columns() WHERE table_name = ?", [table])
-    assert stored["column_name"].to_list() == columns(row_class)
-    assert set(stored.filter("is_nullable")["column_name"]) == optional_columns(row_class)
-    assert warehouse.read(f"SELECT * FROM {table} LIMIT 0").schema == schema(row_class)
+    assert stored["column_name"].to_list() == TABLES[table].names
+    assert set(stored.filter("is_nullable")["column_name"]) == TABLES[table].optional
+    assert warehouse.read(f"SELECT * FROM {table} LIMIT 0").schema == TABLES[table].schema
 
 
 def test_every_table_and_column_has_a_comment(warehouse):
     tables = warehouse.read("SELECT table_name, comment FROM duckdb_tables()")
-    assert set(tables["table_name"]) == {*TABLES, "pilots", "pilot_runs", "plans", "plan_outcomes", "schema_migrations"}
+    assert set(tables["table_name"]) == {*TABLES, "schema_migrations"}
     assert tables["comment"].null_count() == 0
     stored = warehouse.read("SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal")
     assert stored.filter(stored["comment"].is_null()).is_empty()

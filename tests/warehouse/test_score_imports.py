@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from core.errors import InputError
-from core.scores.proposal import Remark
-from core.warehouse import mirror, parcels, queries, score_imports
+from core.scores.parsed_score import Remark
+from core.warehouse import ingest, mirror, queries, score_imports
 from core.warehouse.aliases import aliases, set_aliases
 from core.warehouse.score_answers import answered, answers, conflicts
 from core.warehouse.score_imports import files, preview, remove, store
@@ -31,8 +31,8 @@ def counts(warehouse) -> dict[str, int]:
 def measured(warehouse, add_parcel):
     """`Org/Model-1` of the hub and a local folder are measured here."""
     hub = make_model("Org/Model-1@abc", repository="Org/Model-1")
-    parcels.ingest(warehouse, add_parcel(make_profile(RUN, model=hub)))
-    parcels.ingest(warehouse, add_parcel(make_profile(RUN[:-1] + "2", model=make_model("local:tuned@f00"))))
+    ingest.ingest(warehouse, add_parcel(make_profile(RUN, model=hub)))
+    ingest.ingest(warehouse, add_parcel(make_profile(RUN[:-1] + "2", model=make_model("local:tuned@f00"))))
     return warehouse
 
 
@@ -90,7 +90,7 @@ def test_a_failure_in_the_middle_leaves_nothing_half(warehouse, monkeypatch):
 def test_a_process_that_is_killed_in_the_middle_leaves_all_or_nothing(warehouse, python):
     code = (
         "import sys\nfrom pathlib import Path\nfrom core.warehouse import score_imports\n"
-        "from core.warehouse.store import Warehouse\nfrom tests.warehouse.score_files import score, score_file\n"
+        "from core.warehouse.warehouse import Warehouse\nfrom tests.warehouse.score_files import score, score_file\n"
         "insert = score_imports.insert\n"
         "def slow(connection, table, rows):\n"
         "    insert(connection, table, rows)\n"

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from core.errors import WarehouseError
-from core.tables import NOT_STATED
+from core.registry.names import NOT_STATED
 from core.warehouse import queries
 from core.warehouse.scores import REFERENCE, load_reference
 

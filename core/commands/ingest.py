@@ -1,0 +1,65 @@
+"""Verbs that take finished measurements into the warehouse: ingest those of this folder, import those of others."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from core.commands.context import chosen_warehouse, warn
+from core.errors import InputError
+from core.terminal.output import say, say_json
+
+
+def ingest(options: argparse.Namespace) -> int:
+    from core.commands.backup import bar
+    from core.runs.recovery import sweep
+    from core.runs.reference_check import references
+    from core.warehouse import ingest as parcels
+    from core.warehouse import rebuilding, trash
+
+    warehouse = chosen_warehouse(options)
+    if options.reference:
+        shipped = list(references())
+        if not shipped:
+            raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
+        new = sum(parcels.take_copy(warehouse, folder) for folder in shipped)
+        say(f"{new} of {len(shipped)} reference profiles were taken in; they carry the tag 'reference'.")
+    elif options.rebuild:
+        trash.finish_deletions(warehouse)  # rows that a killed process left are no runs without a parcel
+        with bar("reading parcels") as progress:
+            taken = rebuilding.rebuild(warehouse, warn, progress)
+        say(f"The warehouse was made anew from {len(taken)} parcels.")
+    else:
+        waiting = len(parcels.waiting_parcels(warehouse))
+        sweep(warehouse)
+        rebuilding.mend(warehouse)
+        say(f"{waiting - len(parcels.waiting_parcels(warehouse))} waiting parcels were taken in.")
+    return 0
+
+
+def import_(options: argparse.Namespace) -> int:
+    """Exit code 2 where something was left out."""
+    from core.runs.recovery import sweep_to_read
+    from core.warehouse.arrivals import LEFT_OUT, take_in
+    from core.warehouse.warehouse import is_there
+
+    warehouse = chosen_warehouse(options)
+    if is_there(warehouse.path) and not options.dry_run:
+        sweep_to_read(warehouse)
+    done = take_in(warehouse, options.paths, options.dry_run)
+    left_out = done.count(*LEFT_OUT) + len(done.remarks)
+    if options.json:
+        say_json(asdict(done))
+        return 2 if left_out else 0
+    for one in done.arrivals:
+        say(f"{one.state:<10}{one.run_id[:13]:<15}{one.reason or one.source}")
+    for line in done.remarks:
+        say(f"{'left out':<10}{line}")
+    would = "would come in" if options.dry_run else "came in"
+    waiting = f" ({done.count('waits')} wait beside the warehouse)" if done.count("waits") else ""
+    annotated = f" ({done.count('annotated')} with further tags or notes)" if done.count("annotated") else ""
+    say(
+        f"Runs: {done.count('new', 'waits')} {would}{waiting}, {done.count('known', 'annotated')} here already"
+        f"{annotated}, {left_out} left out. Scores: {done.n_scores:,}."
+    )
+    return 2 if left_out else 0

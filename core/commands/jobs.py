@@ -1,0 +1,134 @@
+"""Verbs about jobs: jobs, cancel, resume; and how the end of one is told."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict
+
+from core.commands.context import chosen_warehouse, warn
+from core.errors import InputError
+from core.terminal.output import say, say_json
+
+
+def bring_to_end(job, warehouse, engine=None) -> int:
+    """Start a job, show how far it is, and tell what came of it; returns an exit code. Ctrl-C cancels it."""
+    from core.runs.processes import run_all
+    from core.terminal.tables import ProgressBar
+
+    engine = engine or (lambda jobs, told: run_all(jobs, warehouse, 1, told))
+    with ProgressBar(job.config.model) as bar:
+        (ended,) = engine([job], lambda now: bar.report(now.progress) if now.progress else None)
+    return tell_end(ended, warehouse)
+
+
+def tell_end(ended, warehouse) -> int:
+    """What came of a job whose process has ended, on the screen; returns an exit code."""
+    from core.runs.execution import outcome
+    from core.runs.jobs import remove
+    from core.terminal.tables import summary_lines
+
+    job = ended.job
+    if ended.state == "failed":
+        warn(ended.reason)
+        if not _has_states(job):
+            remove(job)
+        else:
+            warn(f"What it has so far is kept: `python -m core resume {job.job_id[:13]}` goes on, `cancel` removes it.")
+        return ended.exit_code
+    if ended.state == "cancelled":
+        warn(f"The measurement of {job.config.model} was cancelled; nothing of it is left.")
+        return 130
+    if ended.state != "finished":
+        warn(
+            f"The process that measured {job.config.model} was ended from outside, perhaps for want of memory. "
+            f"`python -m core resume {job.job_id[:13]}` goes on where it stopped, `cancel` removes what it has."
+        )
+        return 1
+    try:
+        finished = outcome(ended, warehouse)
+    except KeyError:
+        warn(f"The run {ended.result['run_id']} of this job is no longer in the warehouse.")
+        remove(job)
+        return 1
+    remove(job)
+    if finished.was_known:
+        say(f"It is measured already, as run {finished.run_id[:13]}; --again measures it once more.")
+    say(*summary_lines(finished.profile, finished.controls))
+    for line in finished.failed:
+        warn(line)
+    if finished.waits:
+        warn(f"Run {finished.run_id} is finished and waits in its parcel, to be ingested later. {finished.waits}")
+    return 0
+
+
+def _has_states(job) -> bool:
+    return any(job.folder.glob("kept-*/forward.json"))
+
+
+def jobs(options: argparse.Namespace) -> int:
+    from core.runs.jobs import all_jobs
+    from core.terminal.tables import jobs_table
+
+    found = all_jobs(chosen_warehouse(options))
+    if options.json:
+        say_json([_as_plain(standing) for standing in found])
+    elif not found:
+        say("No jobs. `python -m core measure MODEL` starts one; finished ones are under `python -m core runs`.")
+    else:
+        print(jobs_table(found, time.time()))
+    return 0
+
+
+def cancel(options: argparse.Namespace) -> int:
+    from core.runs import processes
+    from core.runs.jobs import find_job
+
+    job = find_job(chosen_warehouse(options), options.job).job
+    processes.cancel(job)
+    say(f"The job {job.job_id[:13]} ({job.config.model}) is cancelled; only control passes that it finished stay.")
+    return 0
+
+
+def resume(options: argparse.Namespace) -> int:
+    from core.runs.execution import run
+    from core.runs.jobs import find_job
+    from core.runs.processes import start
+
+    warehouse = chosen_warehouse(options)
+    standing = find_job(warehouse, options.job)
+    job = standing.job
+    if options.here:  # what a job's own process runs: it is counted as starting until it holds the job
+        run(job, warehouse, lambda step: None, _expected)
+        return 0
+    if standing.state in ("queued", "running"):
+        raise InputError(f"The job {job.job_id[:13]} is {standing.state}: `python -m core jobs` shows it.")
+    if standing.state == "finished":
+        return tell_end(standing, warehouse)
+    if options.background:
+        start(job, warehouse)
+        say(f"The job {job.job_id[:13]} goes on; `python -m core jobs` shows how far it is.")
+        return 0
+    return bring_to_end(job, warehouse)
+
+
+def _expected(config, warehouse, setup):
+    from core.forecast.preflight_card import expected_seconds
+
+    return expected_seconds(config, warehouse, setup)
+
+
+def _as_plain(standing) -> dict[str, object]:
+    job = standing.job
+    return {
+        "job_id": job.job_id,
+        "state": standing.state,
+        "submitted_at": job.submitted_at,
+        "pilot_id": job.pilot_id,
+        "request": asdict(job.config),
+        "progress": standing.told,
+        "reason": standing.reason,
+        "result": standing.result,
+        "worker": standing.worker,
+        "log": str(job.log),
+    }

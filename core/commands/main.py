@@ -1,0 +1,67 @@
+"""The command line: `python -m core VERB`, the same verbs as the app. Heavy parts are imported where a verb needs them."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+
+from core.commands.context import fail, warn
+from core.commands.parser import parser
+from core.errors import ResourceError, WorkdimError
+from core.terminal.output import guarded
+
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 done, 2 bad input (one clear line), 1 a failure of ours, 130 stopped by Ctrl-C."""
+    with guarded():
+        logging.basicConfig(level=logging.WARNING, format="workdim: %(message)s")
+        options = parser().parse_args(arguments)
+        try:
+            code = options.run(options) or 0
+            sys.stdout.flush()
+            return code
+        except WorkdimError as error:
+            return fail(error)
+        except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+            _drop_output()
+            return 0
+        except OSError as error:
+            _drop_output()
+            return fail(ResourceError(_reason(error)))
+        except MemoryError:
+            return fail(ResourceError("There is not enough memory. Try a smaller model, or --dtype bfloat16."))
+        except KeyboardInterrupt:
+            print(file=sys.stderr)
+            warn("stopped; nothing half written was kept.")
+            return 130
+
+
+def _reason(error: OSError) -> str:
+    """What a file system refuses, as one line."""
+    what = str(error.filename or "A file")
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # of a folder, a line for each file
+        _, what, why = error.args[0][0]
+        return f"{what} cannot be written: {why}."
+    if error.errno in FULL:
+        return "The disk is full; nothing half written was kept. Free some space, try again."
+    if error.errno == errno.EROFS:
+        return f"{what} cannot be written: its file system is read-only. Choose another place."
+    if isinstance(error, PermissionError):
+        return f"{what} may not be read or written here: check its permissions."
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{what[:60]}... is too long a name for a file."
+    return f"{what} cannot be read or written: {error.strerror or error}."
+
+
+def _drop_output() -> None:
+    """What standard output still holds cannot be written any more; without this, Python tries again when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

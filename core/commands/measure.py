@@ -1,0 +1,211 @@
+"""Verbs that measure: measure, pilot and calibrate."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from core.commands.context import chosen_warehouse, fail, warn
+from core.commands.jobs import bring_to_end, tell_end
+from core.errors import InputError
+from core.records import RunConfig, bytes_of
+from core.terminal.output import say, say_json
+
+
+def measure(options: argparse.Namespace) -> int:
+    from core.runs.requests import with_companions, with_readable_companions
+
+    asked = RunConfig(
+        "",
+        options.corpus,
+        options.protocol,
+        options.column,
+        options.encoding,
+        options.seed,
+        options.dtype,
+        options.device,
+        stack=options.stack,
+        memory_budget=bytes_of(options.memory_budget),
+        controls=options.controls,
+        estimators=tuple(options.estimator or ()),
+        keep_tokens=options.keep_tokens,
+        chat=options.chat,
+    )
+    if options.estimate_only:
+        return estimate_all(with_companions(asked, options.models), chosen_warehouse(options), options.json)
+    if options.json:
+        raise InputError("--json prints the card of --estimate-only. Add that, or leave --json out.")
+    _tell_costs(asked.protocol, asked.estimators)
+    # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
+    warehouse = chosen_warehouse(options)
+    configs, engine = with_readable_companions(asked, options.models), chosen_engine(options, warehouse)
+    if options.engine == "ray":
+        return measure_at_once(configs, warehouse, options.again, engine)
+    return measure_all(configs, warehouse, options.again, engine)
+
+
+def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
+    """What estimators beyond the usual ones will take on each layer, before they run."""
+    from core.registry.protocols import find_protocol
+
+    protocol = find_protocol(protocol_name)
+    if not asked and not protocol.more_estimators:
+        return
+    from core.geometry.effort import unit_seconds
+    from core.registry.estimators import find_estimator, require_on_request
+
+    require_on_request(asked, protocol.name, protocol.clouds)
+    unit = unit_seconds()
+    for name in dict.fromkeys([*protocol.more_estimators, *asked]):
+        say(
+            f"{name}: about {find_estimator(name).cost * unit:.2g} s on each layer of each text (2,000 points of 100 dimensions; more "
+            "where wider)"
+        )
+
+
+def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bool = False) -> int:
+    """Measure one after the other, each in a process of its own; one that cannot be measured does not stop the next.
+
+    `as_one`: each request for itself, without the further draws and texts that its protocol has.
+    """
+    from core.runs.jobs import submit
+    from core.runs.recovery import sweep
+    from core.runs.requests import parts_of
+
+    warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
+    sweep(warehouse)
+    codes = [0]
+    parts = [part for asked in configs for part in ([asked] if as_one else parts_of(asked))]
+    for number, config in enumerate(parts, 1):
+        say(f"Measuring {config.model} on {config.corpus}, {config.protocol} ({number} of {len(parts)})")
+        try:
+            codes.append(bring_to_end(submit(config, warehouse, again=again), warehouse, engine))
+        except InputError as error:
+            codes.append(fail(error))
+    return 1 if 1 in codes else max(codes)  # a failure of ours says more than a request that cannot be met
+
+
+def measure_at_once(configs, warehouse, again: bool, engine) -> int:
+    """Give all to an engine that has room for many; each is told as it ends."""
+    from core.runs.jobs import submit
+    from core.runs.recovery import sweep
+    from core.runs.requests import parts_of
+    from core.terminal.tables import ProgressBar
+
+    warehouse.prepare()
+    sweep(warehouse)
+    worst, jobs = 0, {}
+    for config in (part for asked in configs for part in parts_of(asked)):
+        try:
+            job = submit(config, warehouse, again=again)
+            jobs[job.job_id] = job
+        except InputError as error:
+            worst = fail(error)
+    say(f"Measuring {len(jobs)} at once")
+    with ProgressBar("Measuring") as bar:
+        for ended in engine(list(jobs.values()), lambda now: bar.report(now.progress) if now.progress else None):
+            bar.clear()
+            worst = tell_end(ended, warehouse) or worst
+    return worst
+
+
+def calibrate(options: argparse.Namespace) -> int:
+    from core.geometry import gaussian
+    from core.records import Progress
+    from core.terminal.tables import ProgressBar
+
+    path = options.out or gaussian.TABLE
+    if not path.parent.is_dir():
+        raise InputError(f"There is no folder {path.parent}. Make it, or name another file with --out.")
+    with ProgressBar("Gaussian clouds") as bar:
+        rows = gaussian.calibrate(lambda done, total: bar.report(Progress("calibrate", done, total)))
+    gaussian.write_table(rows, path)
+    say(f"{path}: {len(rows)} readings")
+    return 0
+
+
+def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
+    """One card for each measurement that the requests stand for; exit code 2 where one of them is refused."""
+    from core.runs.estimates import cards
+    from core.terminal.preflight_card import card_lines
+
+    found = cards(configs, warehouse)
+    if as_json:
+        say_json([asdict(card) for card in found])
+    else:
+        for number, card in enumerate(found):
+            say(*([""] if number else []), *card_lines(card))
+    return 2 if any(card.refusals for card in found) else 0
+
+
+def chosen_engine(options: argparse.Namespace, warehouse):
+    """As core.runs.pilot_jobs.Engine. Raises InputError where arguments do not go together, or there is no Ray."""
+    if options.engine == "ray":
+        from core.runs.ray import engine
+        from core.runs.ray.cluster import require
+
+        require(options.address)  # before anything is submitted
+        return lambda jobs, told: engine.run_all(jobs, warehouse, options.address, told)
+    if options.address:
+        raise InputError("--address is that of a Ray cluster: add --engine ray, or leave it out.")
+    from core.runs import processes
+    from core.runs.processes import at_once
+
+    return lambda jobs, told: processes.run_all(jobs, warehouse, at_once(), told)
+
+
+def pilot(options: argparse.Namespace) -> int:
+    """Exit code 2 where a request was not met; the others are measured all the same."""
+    from core.runs.pilot_jobs import all_parts, run_pilot
+    from core.terminal.tables import ProgressBar
+
+    warehouse = chosen_warehouse(options)
+    asked = _asked(options.pilot, warehouse)
+    if options.estimate_only:
+        from core.pilots.registration import requests
+
+        return estimate_all(requests(asked), warehouse, options.json)
+    n_requests = len(all_parts(asked))
+    say(f"Pilot {asked.name} ({asked.pilot_id}): {n_requests} measurements")
+    failed, begun = [], set()
+
+    def told(at) -> None:
+        name = f"{at.job.config.model} on {at.job.config.corpus}"
+        if at.state == "running" and name not in begun:  # where the output is no terminal, all that is seen of it
+            begun.add(name)
+            bar.clear()
+            say(f"  {name}: begun")
+        bar.name(at.job.config.model)
+        if at.progress:
+            bar.report(at.progress)
+
+    with ProgressBar(asked.name) as bar:
+        for one in run_pilot(asked, warehouse, chosen_engine(options, warehouse), told):
+            bar.clear()
+            name = f"{one.config.model} on {one.config.corpus}"
+            if one.state == "finished":
+                say(f"  {name}: run {one.run_id}" + (" (was there already)" if one.was_known else ""))
+            else:
+                failed.append(name)
+                warn(f"{name}: {one.state}. {one.reason}".rstrip())
+            for note in one.notes:
+                warn(f"{name}: {note}")
+    if failed:
+        warn(f"Not met: {len(failed)} of {n_requests}: {'; '.join(failed)}. The same command tries again.")
+    say(f"python -m core slides --pilot {asked.pilot_id} --out FILE.pptx   writes its slides")
+    return 2 if failed else 0
+
+
+def _asked(written: str, warehouse):
+    """The pilot of a file, or one that is registered, by its name or id."""
+    from core.pilots.pilot_file import read_pilot
+    from core.pilots.registration import chosen_pilot
+    from core.runs.requests import protocols, texts
+    from core.warehouse import queries
+    from core.warehouse.warehouse import is_there
+
+    if written.endswith(".toml") or not is_there(warehouse.path):
+        return read_pilot(Path(written), protocols(), texts())
+    return chosen_pilot(queries.pilots(warehouse).to_dicts(), written).pilot

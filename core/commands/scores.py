@@ -1,0 +1,278 @@
+"""Verbs of scores: import files of them, list and remove files, map names to models, compare two models."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from core.commands.context import chosen_warehouse, existing_warehouse, fail, warn
+from core.errors import InputError, unknown_name
+from core.terminal.output import say, say_json
+
+IN_FOLDERS = ("results*.json", "samples_*.jsonl")
+"""What a harness writes below its output folder."""
+FEW = 12
+"""Names that a message lists."""
+
+
+def take(options: argparse.Namespace) -> int:
+    """Each file is stored whole or not at all; one that cannot be read keeps no other from being stored.
+
+    Exit code 2 where a file that was named is not stored, or nothing came of a folder: a harness leaves files there that
+    hold no scores.
+    """
+    from core.scores.reader import BENCHMARK, MODEL, Unnamed, read_scores
+    from core.terminal import score_import
+    from core.warehouse import aliases, score_imports
+
+    warehouse = chosen_warehouse(options)
+    renamed, model = _models(options.model)
+    stated = {key: name for key, name in ((MODEL, model), (BENCHMARK, options.benchmark)) if name}
+    previews: list[score_imports.Preview] = []
+    failed: list[InputError] = []
+    left_out: list[InputError] = []
+    for file, is_named in _files(options.files):
+        try:
+            found = read_scores(_shown(file), _content(file), stated)
+            previews.append(score_imports.preview(warehouse, found, renamed))
+        except Unnamed as error:
+            option = "--model" if error.key == MODEL else "--benchmark"
+            (failed if is_named else left_out).append(InputError(f"{error} {option} NAME does."))
+        except InputError as error:
+            (failed if is_named else left_out).append(error)
+    named = {name for one in previews for name in (*one.names["name"], *one.rows["model"])}
+    for name in renamed.keys() - named:
+        warn(f"No file names a model '{name}', as --model says: check its spelling.")
+    stored = None
+    if not options.dry_run and previews and _is_wanted(options, previews):
+        if renamed:
+            aliases.set_aliases(warehouse, renamed)
+        stored = []
+        for preview in previews:
+            try:
+                stored.append(score_imports.store(warehouse, preview.file))
+            except InputError as error:
+                failed.append(error)
+    if options.json:
+        told = score_import.as_records(previews, {one.file_sha256: asdict(one) for one in stored or ()})
+        say_json(told)
+    else:
+        new = None if stored is None else {one.file_sha256: one.is_new for one in stored}
+        for preview in previews:
+            say(*score_import.lines(preview.file, preview.rows, preview.names, preview.imported_at, new))
+        if len(previews) > 1 and stored is not None:
+            fresh = [one for one in stored if one.is_new]
+            scores, answers = sum(one.n_taken for one in fresh), sum(one.n_samples for one in fresh)
+            say(f"{len(fresh)} files stored: {scores:,} scores and {answers:,} single answers.")
+    for reason in failed + left_out:
+        fail(reason)
+    if left_out and previews:
+        warn(f"{len(left_out)} of the files that folders hold were left out; the others count.")
+    return InputError.exit_code if failed or (left_out and not previews) else 0
+
+
+def listed(options: argparse.Namespace) -> int:
+    from core.terminal.tables import table
+    from core.warehouse import score_imports
+
+    files = score_imports.files(existing_warehouse(options))
+    if options.json:
+        say_json(files.to_dicts())
+    elif files.is_empty():
+        say("No file of scores was imported yet: python -m core scores import FILE")
+    else:
+        head = ("file", "name", "format", "scores", "skipped", "answers", "models", "imported (UTC)")
+        rows = [
+            (
+                row["file_sha256"][:12],
+                row["file_name"],
+                row["format"],
+                row["n_taken"],
+                row["n_skipped"],
+                row["n_samples"],
+                row["n_models"],
+                f"{row['imported_at']:%Y-%m-%d %H:%M}",
+            )
+            for row in files.iter_rows(named=True)
+        ]
+        say(*table(head, rows))
+    return 0
+
+
+def remove(options: argparse.Namespace) -> int:
+    from core.warehouse import score_imports
+
+    say(f"{score_imports.remove(existing_warehouse(options), options.file)} was taken out of the warehouse.")
+    return 0
+
+
+def write_template(options: argparse.Namespace) -> int:
+    from core.scores.reader import template
+
+    if options.out is None:
+        sys.stdout.buffer.write(template())
+        return 0
+    try:
+        with options.out.open("xb") as file:
+            file.write(template())
+    except FileExistsError as error:
+        raise InputError(f"{options.out} is there already. Name another file with --out.") from error
+    except OSError as error:
+        raise InputError(f"{options.out} cannot be written: {error.strerror}. Name another file with --out.") from error
+    say(f"{options.out}: fill it in and take it in with `python -m core scores import {options.out}`.")
+    return 0
+
+
+def aliases(options: argparse.Namespace) -> int:
+    from core.terminal.tables import table
+    from core.warehouse import aliases as names
+
+    if options.remove is not None:
+        if options.name is not None:
+            raise InputError("Give either a name and its model, or --remove NAME.")
+        names.set_aliases(existing_warehouse(options), {}, [options.remove])
+    elif options.reference is not None:
+        names.set_aliases(chosen_warehouse(options), {options.name: options.reference})
+    elif options.name is not None:
+        raise InputError(f"Which model does '{options.name}' mean? Give its repository or reference after the name.")
+    known = names.aliases(existing_warehouse(options))
+    if options.json:
+        say_json(known.to_dicts())
+    elif known.is_empty():
+        say("No name means another model: python -m core scores alias NAME REFERENCE")
+    else:
+        rows = [
+            (row["alias"], row["reference"], "yes" if row["is_measured"] else "no", row["n_scores"])
+            for row in known.iter_rows(named=True)
+        ]
+        say(*table(("name", "means", "measured here", "scores"), rows))
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    from core.analysis.paired import all_paired
+    from core.figures import paired_scores
+    from core.warehouse import score_answers
+    from core.wording import paired_sentences
+
+    if options.models[0] == options.models[1]:
+        raise InputError(f"{options.models[0]} is named twice. Name two models.")
+    warehouse = existing_warehouse(options)
+    answered = score_answers.answered(warehouse)
+    if answered.is_empty():
+        raise InputError("There are no single answers yet: import the samples_*.jsonl files of lm-evaluation-harness.")
+    known = set(answered["model"])
+    models = [_answered_model(name, known, warehouse) for name in options.models]
+    if models[0] == models[1]:
+        raise InputError(f"{options.models[0]} and {options.models[1]} are one model, {models[0]}. Name two models.")
+    a, b = (score_answers.answers(warehouse, model, options.benchmark) for model in models)
+    found = [(key, one) for key, one in all_paired(a, b) if options.metric is None or key["metric"] == options.metric]
+    if not found:
+        asked_of = [row for row in answered.to_dicts() if row["model"] in models]
+        there = sorted({f"{row['benchmark']} {row['metric']}" for row in asked_of})
+        asked = " ".join(part for part in (options.benchmark, options.metric) if part)
+        more = f" and {len(there) - FEW} more" if len(there) > FEW else ""
+        raise InputError(f"The two have no question of {asked} in common. Answered: {', '.join(there[:FEW])}{more}.")
+    if options.json:
+        judged = [{"difference": one.difference, "is_told_apart": one.is_told_apart} for _, one in found]
+        told = [key | asdict(one) | more for (key, one), more in zip(found, judged, strict=True)]
+        say_json(told)
+        return 0
+    first, second = models
+    for key, one in found:
+        first_line, *others = paired_sentences.statement(paired_scores.benchmark_label(key), first, second, one, "en")
+        say(first_line, *(f"  {line}" for line in others))
+    if len(found) > 1:
+        say(paired_sentences.caution(len(found), "en"))
+    theirs = answered.filter(answered["model"].is_in(models), benchmark=options.benchmark)
+    if theirs.filter(theirs["n_files"] > 1).height:
+        say(paired_sentences.newest_counts([options.benchmark], "en"))
+    return 0
+
+
+def _answered_model(name: str, answered: set[str], warehouse) -> str:
+    """The model with single answers that is meant: by its own name, or by one that `runs` prints of a measured model."""
+    from core.warehouse import queries
+
+    if name in answered:
+        return name
+    meant = {
+        run[key]
+        for run in queries.runs(warehouse).iter_rows(named=True)
+        if name in (run["name"], run["model_id"], run["reference"])
+        for key in ("repository", "reference")
+    }
+    found = sorted(model for model in answered if model in meant or model.partition("@")[0] in meant)
+    if len(found) > 1:
+        raise InputError(f"'{name}' may be {' or '.join(found)}. Write which.")
+    if not found:
+        raise InputError(unknown_name("model with single answers", name, answered))
+    return found[0]
+
+
+def _files(asked: list[Path]) -> Iterator[tuple[Path, bool]]:
+    """The files themselves, and what a harness wrote below a folder, each once; and whether it was named itself."""
+    seen = set()
+    for path in asked:
+        if path.is_dir():
+            below = sorted(found for pattern in IN_FOLDERS for found in path.rglob(pattern) if found.is_file())
+            if not below:
+                raise InputError(f"There is no {' and no '.join(IN_FOLDERS)} below {path}. Name the files themselves.")
+        else:
+            below = [path]
+        for file in below:
+            if (found := file.resolve()) not in seen:
+                seen.add(found)
+                yield file, not path.is_dir()
+
+
+def _shown(file: Path) -> str:
+    """With its folder, which names the model where the file does not."""
+    return f"{file.absolute().parent.name}/{file.name}"
+
+
+def _content(file: Path) -> bytes:
+    from core.scores.reader import MAX_BYTES
+
+    try:
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(
+                f"{file} has {size / 2**20:,.0f} MiB; at most {MAX_BYTES // 2**20} are read. Take a part of it."
+            )
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file {file}. Check its name.") from error
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def _models(asked: list[str]) -> tuple[Mapping[str, str], str | None]:
+    """`NAME=REFERENCE` as aliases, and the one without a name as the model of files that name none."""
+    renamed = dict(one.rsplit("=", 1) for one in asked if "=" in one)
+    alone = [one for one in asked if "=" not in one]
+    if len(alone) > 1:
+        raise InputError(
+            f"--model {alone[1]}: only one can be the model of files that name none. Write NAME=REFERENCE."
+        )
+    return renamed, alone[0] if alone else None
+
+
+def _is_wanted(options: argparse.Namespace, previews) -> bool:
+    """Asked at a terminal only; a script has said what it wants."""
+    if options.yes or options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    n = sum(preview.rows.filter(preview.rows["fate"] != "skipped").height for preview in previews)
+    print(
+        f"{n:,} scores of {len(previews)} files would be stored (--dry-run shows them). Store? [Y/n] ",
+        end="",
+        file=sys.stderr,
+        flush=True,
+    )
+    if sys.stdin.readline().strip().lower() in ("", "y", "yes"):
+        return True
+    warn("nothing was stored.")
+    return False

@@ -1,0 +1,153 @@
+"""`sql`: typed queries from the command line, kept queries, examples, and what there is to ask about."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.commands.context import existing_warehouse, warn, write_out
+from core.errors import InputError, unknown_name
+from core.terminal.output import say, spell
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FORMATS = ("table", "csv", "excel", "json", "parquet")
+_BY_ENDING = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
+_LONGEST_CELL = 240
+"""Characters: the meaning of every table and column is shown whole."""
+
+
+def sql(options: argparse.Namespace) -> int:
+    from core.warehouse import saved
+
+    if (options.statement is None) == (options.save is not None or not _names_something(options)):
+        raise InputError(
+            'Give one statement, as in `python -m core sql "SELECT * FROM runs"`, or one of --saved, --example, '
+            "--list, --examples and --schema. --save NAME goes with a statement."
+        )
+    form = _format(options)
+    warehouse = existing_warehouse(options)
+    if options.save is not None:
+        row = saved.save(warehouse, options.save, _typed(options.statement), options.note, options.replace)
+        say(f'Saved. `python -m core sql --saved "{row.name}"` runs it.')
+    elif options.delete is not None:
+        saved.delete(warehouse, options.delete)
+        say("Deleted.")
+    elif options.list or options.examples or options.schema is not None:
+        listing = _listing(options, warehouse)
+        brief = listing.drop("sql") if options.examples and form == "table" else listing
+        _write(brief, form, options.out)
+    else:
+        _answer(options, warehouse, form)
+    return 0
+
+
+def _names_something(options: argparse.Namespace) -> bool:
+    chosen = (options.saved, options.example, options.delete, options.schema)
+    return options.list or options.examples or any(value is not None for value in chosen)
+
+
+def _answer(options: argparse.Namespace, warehouse, form: str) -> None:
+    from core.sql.examples import EXAMPLES
+    from core.sql.sandbox import query
+    from core.warehouse import saved
+
+    if options.saved is not None:
+        statement = saved.find(warehouse, options.saved).sql
+    elif options.example is not None:
+        if options.example not in EXAMPLES:
+            raise InputError(unknown_name("example", options.example, EXAMPLES))
+        statement = EXAMPLES[options.example]
+    else:
+        statement = _typed(options.statement)
+    result = query(warehouse, statement, options.limit, options.seconds)
+    _write(result.frame, form, options.out)
+    if result.truncated:
+        warn(f"only the first {len(result.frame):,} rows are shown; add a WHERE or a LIMIT, or raise --limit.")
+
+
+def _typed(statement: str) -> str:
+    """Standard input is read as UTF-8, whatever the terminal's own encoding is."""
+    if statement != "-":
+        return statement
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError("The statement on standard input is not UTF-8. Convert it, and try again.") from error
+
+
+def _listing(options: argparse.Namespace, warehouse) -> pl.DataFrame:
+    import polars as pl
+
+    from core.sql.examples import EXAMPLES, TITLES
+    from core.warehouse import saved, schema
+
+    if options.list:
+        rows = [(row.name, row.note, row.sql) for row in saved.all_saved(warehouse)]
+        return pl.DataFrame(rows, schema={"name": pl.String, "note": pl.String, "sql": pl.String}, orient="row")
+    if options.examples:
+        titles = [TITLES[name] for name in EXAMPLES]
+        return pl.DataFrame({"name": list(EXAMPLES), "question": titles, "sql": list(EXAMPLES.values())})
+    if options.schema:
+        columns = schema.find(warehouse, options.schema).columns
+        return pl.DataFrame(
+            [(one.name, one.type, one.comment) for one in columns], schema=["column", "type", "meaning"], orient="row"
+        )
+    tables = schema.tables(warehouse)
+    return pl.DataFrame(
+        [(one.name, one.n_rows, one.comment) for one in tables], schema=["table", "rows", "meaning"], orient="row"
+    )
+
+
+def _format(options: argparse.Namespace) -> str:
+    if options.format is None and options.out is not None and options.out.suffix.lower() in (".xlsx", ".xls"):
+        raise InputError("Workbooks are not written: --format excel --out FILE.csv makes a CSV that Excel reads.")
+    chosen = options.format or (_BY_ENDING.get(options.out.suffix.lower(), "table") if options.out else "table")
+    if chosen == "parquet" and options.out is None and sys.stdout.isatty():
+        raise InputError("Parquet is not for a terminal: add --out FILE.parquet to the command.")
+    return chosen
+
+
+def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
+    from core import exports
+
+    writers = {"csv": exports.csv, "excel": exports.excel_csv, "json": exports.as_json, "parquet": exports.parquet}
+    content = _table(frame) if form == "table" else writers[form](frame)
+    if out is None and form != "parquet" and sys.stdout.isatty():
+        print(content.decode("utf-8-sig"))  # a program takes the bytes as they are, a person's terminal does not
+        return
+    if out is None:
+        sys.stdout.buffer.write(content if form != "json" else content + b"\n")
+        sys.stdout.buffer.flush()
+        return
+    write_out(out, content)
+    say(f"{out}: {frame.height:,} rows")
+
+
+def _table(frame: pl.DataFrame) -> bytes:
+    """As text for a terminal, whose control characters in cells and headings are spelled out."""
+    import polars as pl
+
+    seen: dict[str, int] = {}
+    names = []
+    for name in map(_cell, frame.columns):
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    texts = [name for name, kind in frame.schema.items() if kind == pl.String]
+    safe = frame.with_columns(
+        pl.Series(name, [value and _cell(value) for value in frame[name]], dtype=pl.String) for name in texts
+    )
+    safe.columns = names
+    with pl.Config(
+        tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=_LONGEST_CELL, tbl_width_chars=200, tbl_hide_dataframe_shape=True
+    ):
+        text = f"{safe}\n"
+    return text.encode(sys.stdout.encoding or "utf-8", "replace")
+
+
+def _cell(text: str) -> str:
+    """A cell may have several lines."""
+    return spell(text).replace("\t", "\\t")

@@ -1,0 +1,147 @@
+"""What the slides are made from: the frames that were read of the chosen runs, and all that follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import polars as pl
+
+from core.analysis.controls import controls_of
+from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores, without_other_pilots
+from core.errors import InputError
+from core.locale import translator
+from core.pilots.registration import Registered
+from core.wording.labels import run_labels, short_id, with_text_marks
+from core.wording.pilot_sentences import caution
+
+FOOTER_RUNS, FOOTER_ENDS = 2, 10
+"""So many run ids fit in a footer in full, and so many by their ends; the provenance slide lists all in full."""
+CONTROL = "[\x00-\x1f\x7f-\x9f\ufffe\uffff]"
+"""Characters that XML does not hold, and line breaks, which a name does not need."""
+
+
+@dataclass(frozen=True)
+class RunFrames:
+    """The chosen runs with their control runs, and what the warehouse holds of them: frames of its named reads."""
+
+    runs: pl.DataFrame
+    estimates: pl.DataFrame
+    correlators: pl.DataFrame
+    checks: pl.DataFrame
+    summaries: pl.DataFrame
+    scores: pl.DataFrame
+    """Of these models at least; those of other models are ignored."""
+
+
+@dataclass(frozen=True)
+class DeckData:
+    runs: pl.DataFrame
+    """The chosen runs in the order of their names, the controls of a model behind its runs on text."""
+    estimates: pl.DataFrame
+    correlators: pl.DataFrame
+    checks: pl.DataFrame
+    scored: pl.DataFrame
+    """`ranking.with_scores` of the runs."""
+    groups: list[RankingGroup]
+    """Of the runs on text, vetoed ones included: they were chosen, and are marked."""
+    words: list[RankingGroup]
+    """The same across tokenizers, on one point per word."""
+    language: str
+    made_on: date
+    left_out: list[str]
+    """Names of the chosen runs that have no verdict: their protocol measures no points of one per type."""
+    pilot: Registered | None = None
+    """The pilot that the runs are results of, if the deck is of one."""
+
+    @property
+    def caution(self) -> list[str]:
+        """What every slide that compares models or states a verdict says first, where the pilot's use class asks."""
+        sentence = caution(self.pilot.pilot if self.pilot else None, self.language)
+        return [f"# {sentence}"] if sentence else []
+
+    @property
+    def texts(self) -> pl.DataFrame:
+        """The runs on unchanged text: what is compared, and what has a verdict."""
+        return self.runs.filter(pl.col("pass") == "text")
+
+    def controls_of(self, run: dict) -> pl.DataFrame:
+        return controls_of(run, self.runs)
+
+    @property
+    def footer(self) -> str:
+        """For a slide on all runs."""
+        return self.footer_of(self.runs["run_id"].to_list())
+
+    def footer_of(self, run_ids: list[str]) -> str:
+        """The runs of one slide and the date: every slide can be traced on its own."""
+        _ = translator(self.language)
+        if len(run_ids) <= FOOTER_RUNS:
+            runs = _("Runs {ids}").format(ids=_(", ").join(run_ids))
+        else:
+            ends = [f"…{short_id(run_id)}" for run_id in run_ids[:FOOTER_ENDS]]
+            if len(run_ids) > FOOTER_ENDS:
+                ends.append(_("{count} more").format(count=len(run_ids) - FOOTER_ENDS))
+            runs = _("Runs {ids} (in full under method and provenance)").format(ids=_(", ").join(ends))
+        return f"Workdim · {runs} · {self.made_on.isoformat()}"
+
+    @property
+    def n_points(self) -> tuple[int, int]:
+        """Smallest and largest cloud of all groups."""
+        sizes = [size for group in self.groups for size in group.n_points if size]
+        return (min(sizes), max(sizes)) if sizes else (0, 0)
+
+
+def deck_data(
+    frames: RunFrames, language: str, pilot: Registered | None = None, made_on: date | None = None
+) -> DeckData:
+    """Runs without a verdict are left out and named; InputError where no run on text is left.
+
+    With a `pilot` whose results the runs are, the deck says what that decides, by which benchmark, and on every slide
+    what its use class forbids.
+    """
+    chosen = with_text_marks(writable(frames.runs)).sort("name", pl.col("pass") != "text", "run_id")
+    ordered = with_verdict(chosen)
+    if ordered.is_empty() and chosen.height:
+        raise InputError(
+            "A deck needs at least one run with a verdict; the chosen runs have none, because their protocols measure "
+            "no points of one per type. Choose a run of the protocol quick, standard or thorough."
+        )
+    found = groups(ordered, lifted=True)
+    if not found:
+        raise InputError("A deck needs at least one run on unchanged text; none was chosen. Choose runs and try again.")
+    scores = without_other_pilots(frames.scores, pilot.pilot if pilot else None)
+    return DeckData(
+        runs=ordered,
+        estimates=frames.estimates,
+        correlators=frames.correlators,
+        checks=writable(frames.checks),
+        scored=with_scores(ordered, writable(scores)),
+        groups=found,
+        words=across_tokenizers(ordered, writable(frames.summaries), lifted=True),
+        language=language,
+        made_on=made_on or datetime.now(UTC).astimezone().date(),
+        left_out=list(without_verdict(chosen, language).values()),
+        pilot=pilot,
+    )
+
+
+def with_verdict(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs that a deck can show: those of literature protocols have no d2 of one per type, and no verdict."""
+    return runs.filter(pl.col("verdict").is_not_null())
+
+
+def without_verdict(runs: pl.DataFrame, language: str) -> dict[str, str]:
+    """run_id -> label of the runs on text that a deck leaves out."""
+    labels = run_labels(runs, language)
+    left_out = runs.filter(pl.col("pass") == "text", pl.col("verdict").is_null())
+    return {run_id: labels[run_id] for run_id in left_out["run_id"]}
+
+
+def writable(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows with texts that can stand in a file of XML: without control characters."""
+    texts = [column for column, kind in frame.schema.items() if kind == pl.String]
+    lists = [column for column, kind in frame.schema.items() if kind == pl.List(pl.String)]
+    return frame.with_columns(
+        pl.col(texts).str.replace_all(CONTROL, ""), pl.col(lists).list.eval(pl.element().str.replace_all(CONTROL, ""))
+    )

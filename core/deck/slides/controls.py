@@ -1,0 +1,132 @@
+"""A slide per run that has controls: d2 of the text beside that of shuffled text and of random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import polars as pl
+
+from core import wording
+from core.deck.charts import MOST_CURVES, STATEMENT_SIZES, fill_chart_slide
+from core.deck.deck_data import DeckData
+from core.deck.text_and_tables import text_height
+from core.deck.theme import SPLIT, STATEMENT_BOX, PlannedSlide
+from core.figures.layer_profiles import PRIMARY, ProfileData, press_flat, profile_points
+from core.locale import translator
+from core.wording.labels import is_vetoed, marked, run_labels, shortened
+
+POSITION = 40
+MOST_INTERVALS = 3
+"""With more controls than that the statements leave the intervals to the chart: they have to fit beside it."""
+EXPLAINED = (
+    "random_init_same",
+    "random_init_unclear",
+    "random_init_failed",
+    "random_init_differs",
+    "shuffled_same",
+    "shuffled_unclear",
+    "shuffled_failed",
+    "shuffled_differs",
+)
+"""Qualifiers that are this slide's title, and whose meaning it tells in full."""
+
+
+def slides(data: DeckData) -> Iterator[PlannedSlide]:
+    """None where no run on text has a control among the chosen runs."""
+    labels = run_labels(data.texts, data.language)
+    for run in data.texts.iter_rows(named=True):
+        controls = data.controls_of(run)
+        if controls.height:
+            yield _slide(data, run, controls, labels[run["run_id"]])
+
+
+def _slide(data: DeckData, run: dict, controls: pl.DataFrame, label: str) -> PlannedSlide:
+    language = data.language
+    profiles = _curves(data, run, controls)
+    is_log = press_flat(profiles.curves[:1], profiles.curves[1:])
+    said = [*data.caution, *_statements(run, controls, language)]
+    explained = [*said, *_meanings(run, language)]
+    if text_height(explained, STATEMENT_BOX[2], STATEMENT_SIZES[-1]) <= STATEMENT_BOX[3]:
+        said = explained
+    has_veto = any(map(is_vetoed, [run, *controls.iter_rows(named=True)]))
+    return PlannedSlide(
+        _title(run, controls, label, language),
+        data.footer_of([run["run_id"], *controls["run_id"]]),
+        lambda slide: fill_chart_slide(slide, profiles, said, has_veto, language, is_log),
+        _notes(run, controls, language),
+        SPLIT,
+    )
+
+
+def _curves(data: DeckData, run: dict, controls: pl.DataFrame) -> ProfileData:
+    """The text first, so that it has the first colour; as many controls as a chart can tell apart."""
+    rows = pl.concat([data.runs.filter(run_id=run["run_id"]), controls.head(MOST_CURVES - 1)])
+    profiles = profile_points(data.estimates, rows, *PRIMARY, language=data.language)
+    names = {row["run_id"]: _name(row, data.language) for row in rows.iter_rows(named=True)}
+    curves = [replace(curve, name=names[curve.run_id]) for curve in profiles.curves]
+    # A control has no working band: only the text's is marked.
+    curves = [curve if curve.run_id == run["run_id"] else replace(curve, band=None) for curve in curves]
+    return replace(profiles, curves=curves)
+
+
+def _name(run: dict, language: str) -> str:
+    """`random weights, seed 1 ‡`."""
+    return marked(wording.control_name(run["pass"], run["model_seed"], language), is_vetoed(run))
+
+
+def _title(run: dict, controls: pl.DataFrame, label: str, language: str) -> str:
+    """What the controls show, where the text shows a shape that they could share."""
+    _ = translator(language)
+    qualifiers, name = run["qualifiers"] or [], shortened(label, 40)
+    told = [wording.qualifier_text(key, language) for key in EXPLAINED if key in qualifiers]
+    if told and (run["verdict"] == "found" or "random_init_same" in qualifiers):
+        title = _("{name}, expansion-contraction: {clauses}")
+        return title.format(name=name, clauses=_(", ").join(told))
+    size = wording.size_range((run["n_points"] or 0, run["n_points"] or 0))
+    return _("{name}: estimated dimension (d2, N={size}) of the text and of its controls").format(name=name, size=size)
+
+
+def _statements(run: dict, controls: pl.DataFrame, language: str) -> list[str]:
+    """What the numbers are, then those of the text and of each control."""
+    _ = translator(language)
+    said = [_("Estimated dimension (d2): embedding → working → final before the norm.")]
+    with_intervals = controls.height <= MOST_INTERVALS
+    for row in [run, *controls.iter_rows(named=True)]:
+        shows = wording.shows_shape(row["verdict"], row["qualifiers"], language)
+        sentence = _("{name}: {embedding} → {working} → {final}; {shows}.")
+        said.append(
+            sentence.format(
+                name=_capitalised(_name(row, language)),
+                embedding=_value(row, "embedding_dimension", with_intervals),
+                working=_value(row, "working_dimension", with_intervals),
+                final=_value(row, "final_dimension_pre_norm", with_intervals),
+                shows=shows,
+            )
+        )
+    return said
+
+
+def _meanings(run: dict, language: str) -> list[str]:
+    """What it means that a control shows the shape or does not; nothing where the text does not show it either."""
+    if run["verdict"] == "not_found":
+        return []
+    told = [key for key in (*EXPLAINED, "no_shuffled") if key in (run["qualifiers"] or [])]
+    return [wording.qualifier_meaning(key, language) for key in told]
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _value(row: dict, column: str, with_interval: bool) -> str:
+    return wording.interval_of(row, column) if with_interval else wording.number(row[column])
+
+
+def _notes(run: dict, controls: pl.DataFrame, language: str) -> list[str]:
+    _ = translator(language)
+    rows = [run, *controls.iter_rows(named=True)]
+    source = _(
+        "Curves: layer_estimates, estimator d2, cloud one_per_type, transform centred, state residual (post_norm)."
+    )
+    return [source, *(f"{_name(row, language)}: {row['run_id']}" for row in rows)]

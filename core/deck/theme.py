@@ -1,0 +1,255 @@
+"""The deck's own look on python-pptx's bare template: 16:9, fonts and colours of the theme, four clean layouts.
+
+Colours are used only as theme colours, so that a house theme applied in PowerPoint recolours every slide and chart.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lxml import etree
+from pptx import Presentation
+from pptx.enum.shapes import PP_PLACEHOLDER
+from pptx.enum.text import MSO_ANCHOR
+from pptx.opc.constants import RELATIONSHIP_TYPE
+from pptx.oxml.ns import qn
+from pptx.presentation import Presentation as Deck
+from pptx.slide import Slide, SlideLayout
+from pptx.util import Inches
+
+from core.figures.style import CURVE_COLOURS
+
+WIDTH, HEIGHT, MARGIN = 13.333, 7.5, 0.6
+"""Inches, as all measures of the deck."""
+BODY_TOP, BODY_HEIGHT = 1.5, 5.3
+TEXT_WIDTH = WIDTH - 2 * MARGIN
+
+PALETTE = {
+    "dk1": "1F2933",
+    "lt1": "FFFFFF",
+    "dk2": "0B3C6F",
+    "lt2": "EEF2F6",
+    **{f"accent{number}": colour for number, colour in enumerate(CURVE_COLOURS, start=1)},
+    "hlink": "0072B2",
+    "folHlink": "6C5B9E",
+}
+LATIN, JAPANESE = "Calibri", "Yu Gothic"
+LANGUAGE_TAGS = {"en": "en-US", "ja": "ja-JP"}
+
+TITLE, CONTENT, SPLIT = "Title Slide", "Title Only", "Two Content"
+CHART_BOX = (MARGIN - 0.1, BODY_TOP - 0.05, 8.1, 4.35)
+STATEMENT_BOX = (8.85, BODY_TOP, WIDTH - MARGIN - 8.85, 4.6)
+READING_BOX = (MARGIN, 6.16, TEXT_WIDTH, 0.8)
+"""Below chart and statements: what the dimensions on the slide are."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, width, height."""
+
+
+@dataclass(frozen=True)
+class PlannedSlide:
+    """A slide before it is drawn: its title is known without drawing the deck."""
+
+    title: str
+    footer: str
+    draw: Callable[[Slide], object]
+    """Fills the body of the slide."""
+    notes: list[str]
+    """Speaker notes: where each number of the slide comes from."""
+    layout: str = CONTENT
+
+
+def new_deck() -> Deck:
+    """An empty deck in our theme."""
+    deck = Presentation()
+    deck.slide_width, deck.slide_height = Inches(WIDTH), Inches(HEIGHT)
+    _drop_thumbnail(deck)
+    _recolour(deck)
+    _place_masters(deck)
+    _set_text_styles(deck)
+    for layout in list(deck.slide_layouts):
+        if layout.name not in (TITLE, CONTENT, SPLIT):
+            deck.slide_layouts.remove(layout)
+    for layout in deck.slide_layouts:
+        box = (MARGIN, 2.25, 0.09, 2.55) if layout.name == TITLE else (MARGIN, 1.33, TEXT_WIDTH, 0.02)
+        layout.shapes._spTree.append(_rule(box))
+    return deck
+
+
+def layout_named(deck: Deck, name: str) -> SlideLayout:
+    return next(layout for layout in deck.slide_layouts if layout.name == name)
+
+
+def add_slide(deck: Deck, planned: PlannedSlide) -> None:
+    """Adds the slide, with the footer and number that python-pptx does not copy from the layout."""
+    layout = layout_named(deck, planned.layout)
+    slide = deck.slides.add_slide(layout)
+    heading: Any = slide.shapes.title
+    heading.text_frame.text = planned.title
+    placeholders: Any = layout.placeholders
+    for holder in placeholders:
+        kind = holder.placeholder_format.type
+        if kind in (PP_PLACEHOLDER.FOOTER, PP_PLACEHOLDER.SLIDE_NUMBER):
+            element = copy.deepcopy(holder._element)
+            free_id = 1 + max(int(shape.get("id")) for shape in slide.shapes._spTree.iter(qn("p:cNvPr")))
+            element.nvSpPr.cNvPr.set("id", str(free_id))
+            slide.shapes._spTree.append(element)
+            if kind == PP_PLACEHOLDER.FOOTER:
+                next(s for s in slide.placeholders if s._element is element).text_frame.text = planned.footer
+    planned.draw(slide)
+    notes: Any = slide.notes_slide.notes_text_frame
+    notes.text = "\n".join(planned.notes)
+
+
+def speak(element: etree._Element, language: str) -> None:
+    """Tags every run below `element` with its language: without it Japanese is drawn in Chinese glyph shapes."""
+    for run in element.iter(qn("a:r"), qn("a:fld")):
+        properties = run.find(qn("a:rPr"))
+        if properties is None:
+            properties = etree.SubElement(run, qn("a:rPr"))
+            run.insert(0, properties)
+        properties.set("lang", LANGUAGE_TAGS[language])
+        if language == "ja" and properties.find(qn("a:ea")) is None:
+            _insert_in_order(properties, etree.Element(qn("a:ea"), typeface="+mn-ea"))
+    for properties in element.iter(qn("a:endParaRPr"), qn("a:defRPr")):
+        properties.set("lang", LANGUAGE_TAGS[language])
+
+
+def place(shape, box: Box) -> None:
+    shape.left, shape.top, shape.width, shape.height = (Inches(length) for length in box)
+
+
+def describe(shape, text: str) -> None:
+    """The alternative text that a screen reader speaks."""
+    next(shape._element.iter(qn("p:cNvPr"))).set("descr", text)
+
+
+def _insert_in_order(properties: etree._Element, ea: etree._Element) -> None:
+    """The schema wants a:ea after a:latin and the fill, before a:cs, a:sym and links."""
+    later = [properties.find(qn(tag)) for tag in ("a:cs", "a:sym", "a:hlinkClick", "a:hlinkMouseOver", "a:extLst")]
+    first = next((found for found in later if found is not None), None)
+    if first is None:
+        properties.append(ea)
+    else:
+        first.addprevious(ea)
+
+
+def _drop_thumbnail(deck: Deck) -> None:
+    """The template's preview shows another deck."""
+    package: Any = deck.part.package
+    for key, relation in list(package._rels.items()):
+        if relation.reltype == RELATIONSHIP_TYPE.THUMBNAIL:
+            package.drop_rel(key)
+
+
+def _recolour(deck: Deck) -> None:
+    part = deck.slide_masters[0].part.part_related_by(RELATIONSHIP_TYPE.THEME)
+    theme = etree.fromstring(part.blob)
+    for name, colour in PALETTE.items():
+        slot = theme.find(f".//{qn('a:clrScheme')}/{qn(f'a:{name}')}")
+        for child in list(slot):
+            slot.remove(child)
+        etree.SubElement(slot, qn("a:srgbClr"), val=colour)
+    for fonts in theme.iter(qn("a:majorFont"), qn("a:minorFont")):
+        fonts.find(qn("a:latin")).set("typeface", LATIN)
+        fonts.find(qn("a:ea")).set("typeface", JAPANESE)
+        for font in fonts.findall(qn("a:font")):
+            if font.get("script") == "Jpan":
+                font.set("typeface", JAPANESE)
+    part._blob = etree.tostring(theme, xml_declaration=True, encoding="UTF-8", standalone=True)
+
+
+def _place_masters(deck: Deck) -> None:
+    boxes: dict[object, Box] = {
+        PP_PLACEHOLDER.CENTER_TITLE: (MARGIN + 0.35, 2.2, 11.4, 1.5),
+        PP_PLACEHOLDER.SUBTITLE: (MARGIN + 0.35, 3.75, 11.4, 1.6),
+        PP_PLACEHOLDER.TITLE: (MARGIN, 0.35, TEXT_WIDTH, 0.95),
+        PP_PLACEHOLDER.DATE: (MARGIN, 7.02, 0.5, 0.3),
+        PP_PLACEHOLDER.FOOTER: (MARGIN, 7.02, 11.0, 0.3),
+        PP_PLACEHOLDER.SLIDE_NUMBER: (11.73, 7.02, 1.0, 0.3),
+        PP_PLACEHOLDER.BODY: (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT),
+    }
+    master = deck.slide_masters[0]
+    for holder in (master, *deck.slide_layouts):
+        for placeholder in list(holder.placeholders):
+            kind = placeholder.placeholder_format.type
+            if kind in boxes and (holder is master or kind != PP_PLACEHOLDER.BODY):
+                place(placeholder, boxes[kind])
+            if kind == PP_PLACEHOLDER.DATE and holder is not master:
+                placeholder._element.getparent().remove(placeholder._element)
+            if kind in (PP_PLACEHOLDER.TITLE, PP_PLACEHOLDER.CENTER_TITLE):
+                centred = kind == PP_PLACEHOLDER.TITLE
+                placeholder.text_frame.vertical_anchor = MSO_ANCHOR.MIDDLE if centred else MSO_ANCHOR.BOTTOM
+    split: Any = layout_named(deck, SPLIT).placeholders
+    left, right = (p for p in split if p.placeholder_format.idx in (1, 2))
+    place(left, CHART_BOX)
+    place(right, STATEMENT_BOX)
+
+
+def _set_text_styles(deck: Deck) -> None:
+    master = deck.slide_masters[0]
+    styles = master._element.find(qn("p:txStyles"))
+    title = styles.find(qn("p:titleStyle")).find(qn("a:lvl1pPr"))
+    title.set("algn", "l")
+    _set_run_style(title.find(qn("a:defRPr")), 24, bold=True, colour="tx2")
+    for level, points in enumerate((15, 13, 12, 12, 12), start=1):
+        style = styles.find(qn("p:bodyStyle")).find(qn(f"a:lvl{level}pPr"))
+        _set_run_style(style.find(qn("a:defRPr")), points)
+    for holder in (master, *deck.slide_layouts):
+        for placeholder in holder.placeholders:
+            _restyle(placeholder)
+
+
+def _restyle(placeholder) -> None:
+    """Layouts repeat sizes and alignments that would override the master's."""
+    kind = placeholder.placeholder_format.type
+    styles = placeholder._element.txBody.find(qn("a:lstStyle"))
+    if styles is None:
+        return
+    small = kind in (PP_PLACEHOLDER.FOOTER, PP_PLACEHOLDER.SLIDE_NUMBER)
+    if not small:
+        for child in list(styles):
+            styles.remove(child)
+    if kind == PP_PLACEHOLDER.CENTER_TITLE:
+        level = etree.SubElement(styles, qn("a:lvl1pPr"), algn="l")
+        etree.SubElement(level, qn("a:defRPr"), sz="3200", b="1")
+    elif kind == PP_PLACEHOLDER.SUBTITLE:
+        level = etree.SubElement(styles, qn("a:lvl1pPr"), marL="0", indent="0", algn="l")
+        etree.SubElement(level, qn("a:buNone"))
+        etree.SubElement(level, qn("a:defRPr"), sz="1600")
+    for level in styles.findall(qn("a:lvl1pPr")) if small else ():
+        level.set("algn", "l" if kind == PP_PLACEHOLDER.FOOTER else "r")
+        style = level.find(qn("a:defRPr"))
+        style.set("sz", "1000")
+        for colour in style.iter(qn("a:schemeClr")):  # the template's is too pale for letters of this size
+            for change in list(colour):
+                colour.remove(change)
+            etree.SubElement(colour, qn("a:lumMod"), val="65000")
+            etree.SubElement(colour, qn("a:lumOff"), val="35000")
+
+
+def _set_run_style(style: etree._Element, points: int, bold: bool = False, colour: str | None = None) -> None:
+    style.set("sz", str(points * 100))
+    style.set("b", "1" if bold else "0")
+    if colour is not None:
+        style.find(qn("a:solidFill")).find(qn("a:schemeClr")).set("val", colour)
+
+
+def _rule(box: Box) -> etree._Element:
+    """A thin bar as XML: layouts have no add_shape."""
+    left, top, width, height = (int(Inches(length)) for length in box)
+    shape = etree.fromstring(
+        f'<p:sp xmlns:p="{_namespace("p")}" xmlns:a="{_namespace("a")}"><p:nvSpPr><p:cNvPr id="99" name="Rule"/>'
+        '<p:cNvSpPr/><p:nvPr userDrawn="1"/></p:nvSpPr><p:spPr>'
+        f'<a:xfrm><a:off x="{left}" y="{top}"/><a:ext cx="{width}" cy="{height}"/></a:xfrm>'
+        '<a:prstGeom prst="rect"><a:avLst/></a:prstGeom><a:solidFill><a:schemeClr val="accent1"/></a:solidFill>'
+        "<a:ln><a:noFill/></a:ln></p:spPr></p:sp>"
+    )
+    return shape
+
+
+def _namespace(prefix: str) -> str:
+    return qn(f"{prefix}:x")[1:].split("}")[0]

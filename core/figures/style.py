@@ -1,0 +1,69 @@
+"""The colours of curves, the same and in the same order in the app's figures and the deck's charts."""
+
+from __future__ import annotations
+
+import html
+
+import plotly.graph_objects as go
+
+CURVE_COLOURS = ("0072B2", "D55E00", "009E73", "CC79A7", "6B4A00", "4B2E83")
+"""Okabe and Ito's first four, then a brown and a violet: their yellow and sky blue are too pale for a line on white.
+
+All have a contrast of at least 3:1 on white and are told apart with the common colour blindnesses.
+"""
+
+
+COLOURS = [f"#{colour}" for colour in CURVE_COLOURS]
+DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
+GRID, TEXT, QUIET = "#E3E7EC", "#1F2933", "#6B7680"
+
+LOG_TICKS = [a * 10**power for power in range(-2, 5) for a in (1, 2, 5)]
+"""Of a logarithmic axis over few powers of ten, where plotly would write 2 for 20."""
+
+COLOUR_SCALE = "Cividis"
+"""Dark blue to yellow; even in lightness, and read alike with the common colour blindnesses (Nunez et al. 2018)."""
+
+
+def frame(x_title: str, y_title: str, height: int = 480) -> go.Figure:
+    figure = go.Figure()
+    figure.update_layout(
+        colorway=COLOURS,  # Streamlit's theme does not pass its colours on to graph objects
+        template="plotly_white",
+        font={"color": TEXT, "size": 13},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        margin={"l": 70, "r": 30, "t": 70, "b": 60},
+        height=height,
+        showlegend=True,
+        hovermode="closest",
+    )
+    figure.update_xaxes(title={"text": x_title, "font": {"size": 12}}, gridcolor=GRID, zeroline=False, ticks="outside")
+    figure.update_yaxes(title={"text": y_title, "font": {"size": 12}}, gridcolor=GRID, zeroline=False, ticks="outside")
+    return figure
+
+
+def empty(figure: go.Figure, sentence: str) -> go.Figure:
+    figure.add_annotation(text=sentence, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper", font={"size": 15})
+    figure.update_xaxes(showticklabels=False)
+    figure.update_yaxes(showticklabels=False)
+    return figure
+
+
+def shown(name: str) -> str:
+    """Letter by letter: plotly reads `<b>` in a name as bold."""
+    return html.escape(name, quote=False)
+
+
+def faded(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.15)"
+
+
+def bars(above: list[float | None], below: list[float | None]) -> dict:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [value or 0 for value in above],
+        "arrayminus": [value or 0 for value in below],
+        "thickness": 1.5,
+        "width": 4,
+    }

@@ -1,0 +1,130 @@
+"""Files and folders: written whole or not at all, read with errors that have a name."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from core.errors import ResourceError
+
+_STALE_PLACE_SECONDS = 6 * 3600.0
+
+
+def write_through(file: Path, content: bytes) -> None:
+    """Write beside, force to the disk, replace: the name never stands for half a file, and a failure leaves none."""
+    part = file.with_name(file.name + ".part")
+    try:
+        with part.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(part, file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Force renames to the disk, where the system can open folders (Windows cannot)."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sync_all() -> None:
+    """Force all that was written to the disk, where the system can: of very many files, each alone takes too long."""
+    if hasattr(os, "sync"):
+        os.sync()
+
+
+def read_json(file: Path) -> Any:
+    """The content of a JSON file. Raises OSError, or ValueError for what is no JSON or is nested beyond reading."""
+    return parse_json(file.read_text(encoding="utf-8"))
+
+
+def parse_json(text: str) -> Any:
+    """What a text of JSON holds. Raises ValueError for what is no JSON or is nested beyond reading."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in `folder`, sorted by name; none where it does not exist."""
+    return [path for name in sorted(names_in(folder)) if (path := folder / name).is_dir()]
+
+
+def names_in(folder: Path) -> set[str]:
+    """The names of all that is in `folder`; none where it does not exist."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries}
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise ResourceError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder, or say why that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file or folder; on Windows a virus scanner may hold a file in it for a moment."""
+    for attempt in range(6):
+        try:
+            os.replace(source, target)
+            return
+        except OSError as error:
+            if not isinstance(error, PermissionError) or attempt == 5 or os.name != "nt":
+                raise ResourceError(f"{source} cannot be moved to {target}: {error.strerror or error}.") from error
+            time.sleep(0.05 * 2**attempt)
+
+
+def unused(file: Path) -> Path:
+    """This name, or with a number if there is such a file."""
+    number, free = 1, file
+    while free.exists():
+        number += 1
+        free = file.with_name(f"{file.stem}-{number}{file.suffix}")
+    return free
+
+
+def time_now() -> str:
+    """For file names, in UTC."""
+    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+
+
+@contextlib.contextmanager
+def workplace(purpose: str, folder: Path) -> Iterator[Path]:
+    """A folder in `folder` that goes at the end, and with it what killed processes left of theirs.
+
+    Raises ResourceError where it cannot be made.
+    """
+    for left in folder.glob(".workdim-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_PLACE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    try:
+        place = tempfile.TemporaryDirectory(prefix=f".workdim-{purpose}-", dir=folder, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ResourceError(f"{folder} cannot be written to: {error.strerror or error}.") from error
+    with place as name:
+        yield Path(name)

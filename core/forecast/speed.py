@@ -1,0 +1,221 @@
+"""How fast this machine is at what a measurement does, found out once in a few seconds and kept in the cache folder.
+
+Run as a program it tests itself in a process of its own, whose memory is that of a measurement which has not begun.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core.errors import WorkdimError
+from core.files import write_through
+from core.geometry import clouds
+from core.geometry.clouds import contiguous_blocks, half_splits
+from core.geometry.effort import layer_seconds
+from core.geometry.layer import LayerPlan, measure_layer
+from core.measure.provenance import anonymous_memory
+from core.models.model import TORCH_DTYPES, choose_device
+from core.models.packages import ROOT, cache_folder
+
+FORMAT = 2
+"""Raised when what is tested changes, so that what an earlier version kept is not used."""
+HIDDEN, WIDE = 512, 2048
+"""Width of the block that the products are timed on, and of its inner layer."""
+
+PATIENCE = 180.0
+"""Seconds to wait for the self-test, most of which is the reading of libraries from a slow disk."""
+WAREHOUSE = 28 * 10**6
+"""Bytes that the libraries of the warehouse take in a process that measures."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds for one of each; of the machine, torch, number of threads, device and dtype that `key` names."""
+
+    multiplication: float
+    """One multiplication and addition within a matrix product, in the dtype and on the device."""
+    number: float
+    """One number of a block's other work: activations, norms, sums."""
+    draw: float
+    """One random normal number, which the CPU makes."""
+    step: float
+    """One step of the interpreter, as in reading a GGUF header."""
+    geometry: float
+    """A layer's geometry, as a multiple of what `core.geometry.effort` tells."""
+    start: float
+    """From the start of a process until a measurement begins."""
+    base_memory: int
+    """Bytes of a process at that moment."""
+
+
+def speed_of(dtype: str, device: torch.device) -> Speed:
+    """What was found out before for this machine, or what the self-test finds now (5 to 10 seconds).
+
+    Raises WorkdimError where the self-test fails.
+    """
+    key = _key(dtype, device)
+    known = _kept()
+    if key not in known:
+        known[key] = asdict(_tested(dtype, device))
+        _keep(known)
+    return Speed(**known[key])
+
+
+def _key(dtype: str, device: torch.device) -> str:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    parts = (
+        FORMAT,
+        platform.node(),
+        platform.machine(),
+        os.cpu_count(),
+        sys.version.split()[0],
+        torch.__version__,
+        torch.get_num_threads(),
+        name,
+        dtype,
+    )
+    return " ".join(map(str, parts))
+
+
+def _file() -> Path:
+    return cache_folder() / "speed.json"
+
+
+def _kept() -> dict[str, dict]:
+    try:
+        return json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there yet, or broken: it costs seconds to make again
+        return {}
+
+
+def _keep(known: dict[str, dict]) -> None:
+    with suppress(OSError):  # a cache that cannot be written is tested again next time
+        _file().parent.mkdir(parents=True, exist_ok=True)
+        write_through(_file(), json.dumps(known, indent=1).encode())
+
+
+def _tested(dtype: str, device: torch.device) -> Speed:
+    command = [sys.executable, "-m", "core.forecast.speed", dtype, str(device), str(torch.get_num_threads())]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise WorkdimError(f"The self-test of this machine has not ended within {PATIENCE:g} seconds.") from error
+    if done.returncode:
+        raise WorkdimError(f"The self-test of this machine failed: {(done.stderr.splitlines() or ['no reason'])[-1]}")
+    return Speed(**json.loads(done.stdout.splitlines()[-1]))
+
+
+# --- the self-test ---------------------------------------------------------------------------------------------
+
+
+def self_test(dtype: str, device: torch.device, start: float) -> Speed:
+    """`start` are the seconds that this process has taken to get here."""
+    base = anonymous_memory() + WAREHOUSE
+    make = torch.Generator().manual_seed(0)
+    states = torch.randn(1024, HIDDEN, generator=make).to(device, TORCH_DTYPES[dtype])
+    inner = torch.randn(WIDE, HIDDEN, generator=make).to(device, TORCH_DTYPES[dtype])
+    product = _seconds(lambda: states @ inner.T, device)
+    wide = states @ inner.T
+    activation = _seconds(lambda: torch.nn.functional.silu(wide) * wide, device)
+    drawn = torch.empty(2**20)
+    return Speed(
+        multiplication=product / (1024 * HIDDEN * WIDE),
+        number=activation / (2 * wide.numel()),
+        draw=_seconds(drawn.normal_, torch.device("cpu")) / drawn.numel(),
+        step=_seconds(lambda: sum(len(str(i)) for i in range(20_000)), torch.device("cpu")) / 20_000,
+        geometry=_geometry_factor(device),
+        start=start,
+        base_memory=base,
+    )
+
+
+def _seconds(work: Callable[[], object], device: torch.device, enough: float = 0.15) -> float:
+    """Shortest time of one call, of as many as take `enough` seconds and five at least: what others do adds to it.
+
+    On a CPU no more than the time that the process had on it: a busy machine is taken for one at rest. That is the mean
+    of all calls, because some systems count it in steps that are longer than a call.
+    """
+    times: list[float] = []
+    work()
+    had = time.process_time()
+    while sum(times) < enough or len(times) < 5 or time.process_time() == had:
+        times.append(_once(work, device))
+    on_cpu = (time.process_time() - had) / len(times)
+    return min(*times, on_cpu) if device.type == "cpu" else min(times)
+
+
+def _once(work: Callable[[], object], device: torch.device) -> float:
+    _wait_for(device)
+    began = time.perf_counter()
+    work()
+    _wait_for(device)
+    return time.perf_counter() - began
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _geometry_factor(device: torch.device, hidden_size: int = 256) -> float:
+    """A layer of the size of the quick protocol, whose tokens are as unequally frequent as words are."""
+    generator = np.random.default_rng(0)
+    n_sequences, n_tokens = 32, 128
+    sequences = np.repeat(np.arange(n_sequences), n_tokens)
+    types = np.minimum(generator.zipf(1.3, len(sequences)), 3000)
+    tokens = clouds.Tokens(types, sequences, contiguous_blocks(np.arange(n_sequences), 16)[sequences], 16)
+    orders = [generator.permutation(len(types)) for _ in range(3)]
+    plan = LayerPlan(
+        draws=[clouds.one_per_type(order, tokens, 600) for order in orders],
+        word_draws=[],
+        others=[clouds.all_tokens(orders[0], tokens, 2048)],
+        halves=half_splits(n_sequences, 20, 0),
+    )
+    states = torch.randn(len(types), hidden_size, generator=torch.Generator().manual_seed(0))
+    states = (states * torch.linspace(1, 0.1, hidden_size)).to(device)
+    measured = _seconds(lambda: measure_layer(states, plan), device)
+    return measured / layer_seconds(plan, hidden_size)
+
+
+def _begin() -> None:
+    """What the first model brings into a process: an architecture's code, and that of tokenizers."""
+    import transformers
+    from transformers import PreTrainedTokenizerFast  # noqa: F401
+
+    import core.measure.profile  # noqa: F401
+
+    small = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=8)
+    with torch.device("meta"):
+        transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model("llama", **small))
+
+
+if __name__ == "__main__":
+    chosen_dtype, device_name, threads = sys.argv[1:]
+    torch.set_num_threads(int(threads))
+    _begin()
+    target = choose_device(device_name)
+    found = self_test(chosen_dtype, target, time.process_time())
+    print(json.dumps(asdict(found)))

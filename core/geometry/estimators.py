@@ -1,0 +1,138 @@
+"""`ESTIMATORS`: every estimator by name, each a function of points alone.
+
+`ESTIMATORS["two_nn"](points)` takes any (n_points, n_dims) float tensor or array and returns an `Estimate`. Errors come
+from a jackknife that computes the estimate again without each block of sequences: slower than the shared tables of
+core.geometry.layer, and independent of them. What there is, and where its formula stands, says core.registry.estimators.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.errors import EstimateError, unknown_name
+from core.geometry.clouds import LabelledPoints, Reading
+from core.geometry.neighbour_dimensions import MIN_POINTS
+from core.geometry.neighbours import first_copies
+from core.geometry.results import log_interval, within_bounds
+from core.records import Estimate
+from core.registry import estimators as registry
+
+N_BLOCKS = 16
+
+
+def _estimate(
+    record: registry.Estimator, points, sequences=None, n_blocks: int | None = N_BLOCKS, *, types=None, **options
+) -> Estimate:
+    """Run an estimator's formula on points, with a block jackknife; without `sequences`, points count as independent.
+
+    points (n_points, n_dims); sequences (n_points,) integers, or None. Raises EstimateError for fewer than three
+    distinct points. Blocks are groups of neighbouring sequences; `n_blocks` None or 0 leaves the error out.
+    """
+    formula = _formula(record, options)
+    cloud = _labelled(record.key, points, sequences, types)
+    everyone = torch.ones(1, len(cloud.points), dtype=torch.bool, device=cloud.points.device)
+    distinct = int(first_copies(cloud.points, everyone).sum())
+    if distinct < MIN_POINTS:
+        raise EstimateError(
+            f"{record.key} needs at least {MIN_POINTS} distinct points; {len(cloud.points)} were given and "
+            f"{distinct} are distinct. Give more points."
+        )
+    reading = formula(cloud)
+    n = len(cloud.points) - reading.n_dropped
+    notes = [] if sequences is not None else ["independent points assumed"]
+    replicates = []
+    if n_blocks:
+        blocks = _blocks(cloud.sequences, n_blocks, shuffled=sequences is None)
+        found = range(int(blocks.max()) + 1)
+        if len(found) > 1:
+            replicates = [formula(cloud.where(blocks != b)).value for b in found]
+        else:
+            notes.append("one sequence: no error")
+    else:
+        notes.append("no error estimated: ask for n_blocks")
+    found_estimate = log_interval(
+        reading.value,
+        replicates,
+        scale=reading.scale,
+        n_points=n,
+        n_dropped=reading.n_dropped,
+        notes="; ".join([*notes, *filter(None, [reading.notes])]),
+    )
+    return within_bounds(found_estimate, cloud.points.shape[1])
+
+
+def _formula(record: registry.Estimator, options: dict[str, Any]) -> Callable[[LabelledPoints], Reading]:
+    module, function = record.function.split(":")
+    formula = partial(
+        getattr(importlib.import_module(f"core.geometry.{module}"), function), **(dict(record.arguments) | options)
+    )
+    return partial(_without_copies, formula) if record.without_copies else formula
+
+
+def _without_copies(formula: Callable[[LabelledPoints], Reading], cloud: LabelledPoints) -> Reading:
+    """For what is based on small distances: exact copies are left out first, and counted."""
+    distinct = cloud.distinct()
+    reading = formula(distinct) if len(distinct.points) >= MIN_POINTS else Reading(math.nan)
+    return reading._replace(n_dropped=len(cloud.points) - len(distinct.points))
+
+
+def _labelled(name: str, points, sequences, types) -> LabelledPoints:
+    points = torch.as_tensor(np.asarray(points) if not isinstance(points, Tensor) else points).float()
+    if points.ndim != 2 or len(points) < MIN_POINTS or not bool(torch.isfinite(points).all()):
+        raise EstimateError(
+            f"{name} needs a (n_points, n_dims) array of at least {MIN_POINTS} finite points; this one has "
+            f"shape {tuple(points.shape)}. Drop rows with missing values or give more points."
+        )
+
+    def labels(values, what: str) -> Tensor:
+        values = torch.as_tensor(np.asarray(values)) if not isinstance(values, Tensor) else values
+        if values.shape != (len(points),):
+            raise EstimateError(
+                f"{name} needs one {what} for each of the {len(points)} points; {what}s have shape "
+                f"{tuple(values.shape)}. Give a list as long as the points."
+            )
+        return torch.unique(values, return_inverse=True)[1].to(points.device)
+
+    own = torch.arange(len(points), device=points.device)
+    return LabelledPoints(
+        points,
+        own if sequences is None else labels(sequences, "sequence"),
+        None if types is None else labels(types, "type"),
+    )
+
+
+def _blocks(sequences: Tensor, n_blocks: int, shuffled: bool) -> Tensor:
+    """A block number for each point; the order of independent points means nothing, so it is shuffled."""
+    n_labels = int(sequences.max()) + 1
+    blocks = sequences * min(n_blocks, n_labels) // n_labels
+    if shuffled:
+        blocks = blocks[torch.randperm(len(blocks), generator=torch.Generator().manual_seed(0)).to(blocks.device)]
+    return blocks
+
+
+class _ByName(dict[str, Callable[..., Estimate]]):
+    """A dictionary that answers an unknown name with the near ones and all of them."""
+
+    def __missing__(self, name: str) -> Callable[..., Estimate]:
+        raise EstimateError(unknown_name("estimator", name, self))
+
+
+ESTIMATORS = _ByName(
+    {
+        name: partial(_estimate, record, n_blocks=None) if record.package else partial(_estimate, record)
+        for name, record in registry.ESTIMATORS.items()
+    }
+)
+"""Name -> function(points, sequences=None, n_blocks=16) -> Estimate.
+
+`gride_8` is GRIDE at ranks 8 and 16, `gride` the same with the whole scan in its notes. `d2_typed` asks for types=,
+`local_d2` takes k=. The `skdim_` ones come from scikit-dimension and give an error only where n_blocks is given.
+"""

@@ -1,0 +1,306 @@
+"""Dimension from ratios of neighbour distances: TwoNN in three forms, GRIDE and the maximum likelihood of k.
+
+The formulas take distances (n_points, k), sorted along each row, the point itself left out and exact duplicates
+removed beforehand: a duplicate has r_1 = 0, and dropping only its ratio would leave its partners with biased ones.
+NaN stands where an estimate is undefined: fewer than three points, or ratios that are all 1 (ties).
+
+`neighbour_readings` gives all of them, of a cloud and of the cloud without each block, from one table of neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.geometry.clouds import LabelledPoints, Reading
+from core.geometry.neighbours import NeighbourTable, SetNeighbours, nearest, within_sets
+
+GRIDE_SCALES = (1, 2, 4, 8, 16, 32)
+"""Inner ranks n1; the outer rank is n2 = 2 n1."""
+GRIDE_READ_AT = 8
+"""The inner rank that is read: lower ones see spelling variants of one word, higher ones the rim."""
+MLE_NEIGHBOURS = 20
+MIN_POINTS = 3
+DISCARDED = 0.1
+"""Share of the largest ratios that censored and linear TwoNN leave out: they come from the sparse rim of a cloud."""
+PLATEAU = 0.1
+"""Two scales agree where their log dimensions differ by less than this."""
+
+
+RANKS = (1, 2, 4, 8, 10, 16, 20, 32, 64)
+"""Ranks whose distances are kept: those of GRIDE, of the maximum-likelihood estimator and of the correlation radii."""
+
+LOCAL = 8
+"""GRIDE stops where its outer neighbour is farther than N / 4 ranks away: no neighbourhood any more."""
+
+
+def two_nn(distances: Tensor) -> float:
+    """Two-nearest-neighbour dimension, full maximum likelihood: (N-1) / sum log(r2/r1).
+
+    distances (n_points, >= 2). Facco et al. 2017. For N independent points of locally constant density it is unbiased;
+    a tie r1 = r2 counts as log 1 = 0 and so raises it.
+    """
+    log_mu = _log_ratios(distances, 1, 2)
+    if len(log_mu) < MIN_POINTS:
+        return math.nan
+    return _safe_ratio(len(log_mu) - 1, float(log_mu.sum()))
+
+
+def two_nn_censored(distances: Tensor, discarded: float = DISCARDED) -> float:
+    """TwoNN by maximum likelihood without its largest ratios: (n-1) / (sum of the n smallest + (N-n) the n-th).
+
+    distances (n_points, >= 2); n = floor(N (1 - discarded)). Type-II censoring of the Pareto law: what is left out
+    still counts as "at least the largest kept", so no bias enters. Unbiased for independent points.
+    """
+    log_mu = _log_ratios(distances, 1, 2).sort().values
+    n = _kept(len(log_mu), discarded)
+    if n < MIN_POINTS - 1:
+        return math.nan
+    return _safe_ratio(n - 1, float(log_mu[:n].sum()) + (len(log_mu) - n) * float(log_mu[n - 1]))
+
+
+def two_nn_linear(distances: Tensor, discarded: float = DISCARDED) -> float:
+    """TwoNN as its authors fit it: slope through the origin of -log(1 - i/N) on the i-th smallest log(r2/r1).
+
+    distances (n_points, >= 2); i = 1..floor(N (1 - discarded)), because i = N would be infinite. Facco et al. 2017.
+    """
+    log_mu = _log_ratios(distances, 1, 2).sort().values
+    n = min(_kept(len(log_mu), discarded), len(log_mu) - 1)
+    if n < MIN_POINTS - 1:
+        return math.nan
+    x = log_mu[:n]
+    y = -torch.log1p(-torch.arange(1, n + 1, dtype=x.dtype) / len(log_mu))
+    return _safe_ratio(float(x @ y), float(x @ x))
+
+
+def mle(distances: Tensor) -> float:
+    """Levina-Bickel dimension, inverses averaged over points: (k-1) N / sum_i sum_{j<k} log(r_k/r_j).
+
+    distances (n_points, k). Levina and Bickel 2004, averaged as MacKay and Ghahramani 2005: averaging the local
+    dimensions themselves is biased at small k.
+    """
+    k = distances.shape[1]
+    if len(distances) < MIN_POINTS:
+        return math.nan
+    logs = _in_double(distances).log()
+    return _safe_ratio((k - 1) * len(distances), float((logs[:, -1:] - logs[:, :-1]).sum()))
+
+
+def gride(distances: Tensor, n1: int) -> float:
+    """Generalised ratio dimension at ranks (n1, 2 n1): root of the likelihood of mu = r_{2 n1} / r_{n1}.
+
+    distances (n_points, >= 2 n1). Denti et al. 2022: f(mu) = d (mu^d - 1)^(n2-n1-1) / (B(n2-n1, n1) mu^((n2-1)d+1)).
+    n1 = 1 is `two_nn`. The start value is the moment estimate (H_{n2-1} - H_{n1-1}) / mean log mu.
+    """
+    n2 = 2 * n1
+    log_mu = _log_ratios(distances, n1, n2)
+    mean = float(log_mu.mean())
+    n = len(log_mu)
+    if n < MIN_POINTS or not math.isfinite(mean) or mean <= 0:
+        return math.nan
+    start = sum(1 / i for i in range(n1, n2)) / mean
+    if n1 == 1:
+        return start * (n - 1) / n
+    return _gride_root(log_mu, n1, n2, start)
+
+
+def _gride_root(log_mu: Tensor, n1: int, n2: int, d: float) -> float:
+    """Newton steps on the score (N-1)/d + (n2-n1-1) sum l/(1-e^-dl) - (n2-1) sum l, which falls in d: one root."""
+    l = log_mu.clamp_min(1e-12)  # noqa: E741 - the paper's symbol
+    n, linear = len(l), float(l.sum()) * (n2 - 1)
+    for _ in range(50):
+        decay = torch.exp(-d * l)
+        rest = -torch.expm1(-d * l)
+        score = (n - 1) / d + (n2 - n1 - 1) * float((l / rest).sum()) - linear
+        slope = -(n - 1) / d**2 - (n2 - n1 - 1) * float((l * l * decay / rest.square()).sum())
+        step = score / slope
+        d = min(max(d - step, d / 3), d * 3)
+        if abs(step) < 1e-9 * d:
+            return d
+    return math.nan
+
+
+def plateau(values: dict[int, float]) -> int | None:
+    """The smallest n1 from which two successive doublings change log d by less than `PLATEAU`; None if there is none.
+
+    values {n1: GRIDE dimension}; the scales n1, 2 n1 and 4 n1 must all be there and finite.
+    """
+    logs = {n1: math.log(value) for n1, value in values.items() if math.isfinite(value) and value > 0}
+    for n1 in sorted(logs):
+        scan = [logs.get(n1 * factor, math.nan) for factor in (1, 2, 4)]
+        if abs(scan[1] - scan[0]) < PLATEAU and abs(scan[2] - scan[1]) < PLATEAU:
+            return n1
+    return None
+
+
+def _log_ratios(distances: Tensor, inner: int, outer: int) -> Tensor:
+    """log(r_outer / r_inner) of each point, in double; a ratio below 1 is round-off and counts as 1."""
+    inner_distance, outer_distance = _in_double(distances[:, [inner - 1, outer - 1]]).unbind(1)
+    return (outer_distance / inner_distance).log().clamp_min(0)
+
+
+def _kept(n: int, discarded: float) -> int:
+    return math.floor(n * (1 - discarded) + 1e-9)
+
+
+def _in_double(values: Tensor) -> Tensor:
+    """On the CPU: the tables are small by now, and Apple's GPUs have no double precision."""
+    return values.cpu().double()
+
+
+def _safe_ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if math.isfinite(denominator) and denominator > 0 else math.nan
+
+
+# --- a cloud and its member sets -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NeighbourReading:
+    """One estimator at one scale, on the whole cloud and without each block."""
+
+    estimator: str
+    n1: int | None
+    n2: int
+    value: float
+    blocks: list[float]
+    mean_distance: float
+    """Mean distance of the outer neighbour."""
+
+
+def stored_neighbours(n_points: int, n_union: int) -> int:
+    """How many neighbours to store so that nearly every row finds 64 of them in each member set.
+
+    A member set holds n_points of the n_union rows, and blocks are not spread evenly over neighbourhoods.
+    """
+    return math.ceil(RANKS[-1] * 1.1 * n_union / max(n_points, 1)) + 8
+
+
+def distances_of_sets(table: NeighbourTable, distinct: Tensor) -> SetNeighbours:
+    """What `neighbour_readings` needs; distinct (n_sets, n) bool are member sets without exact copies."""
+    return within_sets(table, distinct, RANKS, MLE_NEIGHBOURS)
+
+
+def readings_of_points(points: Tensor) -> list[NeighbourReading]:
+    """The readings of a cloud alone, without subsets; points (n, n_dims) without exact copies."""
+    everyone = torch.ones(1, len(points), dtype=torch.bool, device=points.device)
+    return neighbour_readings(distances_of_sets(nearest(points, RANKS[-1]), everyone), everyone)
+
+
+def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[NeighbourReading]:
+    """TwoNN in three forms, MLE and the GRIDE scan, from `distances_of_sets` of the same member sets."""
+    distances = found.distances.cpu().double()  # small by now, and Apple's GPUs have no double precision
+    whole = distances[0][distinct[0].cpu()]  # (n_points, n_ranks)
+    n = len(whole)
+    if n < MIN_POINTS:
+        return []
+    # Ranks that a set is too small for, and points at one place, stay undefined.
+    logs = torch.where(distances > 0, distances.log(), torch.nan).numpy()
+    count = distinct.sum(1).cpu().numpy()
+    readings = []
+
+    def add(estimator: str, n1: int | None, n2: int, value: float, blocks: np.ndarray) -> None:
+        readings.append(
+            NeighbourReading(estimator, n1, n2, value, blocks.tolist(), float(whole[:, RANKS.index(n2)].mean()))
+        )
+
+    if n > 2:
+        ratio = np.maximum(logs[:, :, 1] - logs[:, :, 0], 0)
+        of_sets = _undefined_if_empty(count - 1, np.nansum(ratio, 1))
+        add("two_nn", 1, 2, two_nn(whole[:, :2]), of_sets[1:])
+        for name, function in (("two_nn_censored", two_nn_censored), ("two_nn_linear", two_nn_linear)):
+            add(name, 1, 2, function(whole[:, :2]), _each(function, distances, distinct))
+    if n > MLE_NEIGHBOURS:
+        of_sets = _mle_of_sets(found, logs, count)
+        add("mle", None, MLE_NEIGHBOURS, of_sets[0], of_sets[1:])
+    for n1 in GRIDE_SCALES:
+        if n >= LOCAL * n1 and n > 2 * n1:
+            inner, outer = RANKS.index(n1), RANKS.index(2 * n1)
+            value = gride(_as_table(whole, n1, inner, outer), n1)
+            add("gride", n1, 2 * n1, value, _gride_of_sets(logs, count, n1, inner, outer, value))
+    return readings
+
+
+def _mle_of_sets(found: SetNeighbours, logs: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """sum_{j<k} log(r_k / r_j) = k log r_k - sum_{j<=k} log r_j, summed over points."""
+    k = MLE_NEIGHBOURS
+    spread = k * logs[:, :, RANKS.index(k)] - found.log_sums.cpu().double().numpy()
+    return _undefined_if_empty((k - 1) * count, np.nansum(spread, 1))
+
+
+def _gride_of_sets(logs: np.ndarray, count: np.ndarray, n1: int, inner: int, outer: int, value: float) -> np.ndarray:
+    """The moment estimate of each subset, scaled so that it meets the likelihood's root on the whole cloud.
+
+    The moment estimate (H_{n2-1} - H_{n1-1}) / mean log mu has 99.9 percent of the likelihood's information.
+    """
+    log_mu = np.maximum(logs[:, :, outer] - logs[:, :, inner], 0)
+    moment = _undefined_if_empty(count, np.nansum(log_mu, 1))
+    return moment[1:] * (value / moment[0])
+
+
+def _each(function: Callable[[Tensor], float], distances: Tensor, distinct: Tensor) -> np.ndarray:
+    members = distinct.cpu()
+    return np.array([function(distances[s][members[s]][:, :2]) for s in range(1, len(members))])
+
+
+def _as_table(whole: Tensor, n1: int, inner: int, outer: int) -> Tensor:
+    """A table of 2 n1 columns of which `gride` reads the columns of ranks n1 and 2 n1."""
+    table = whole.new_full((len(whole), 2 * n1), math.nan)
+    table[:, n1 - 1], table[:, 2 * n1 - 1] = whole[:, inner], whole[:, outer]
+    return table
+
+
+def _undefined_if_empty(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    good = np.isfinite(denominator) & (denominator > 0)
+    return np.divide(numerator, denominator, out=np.full(len(denominator), np.nan), where=good)
+
+
+# --- points on their own ---------------------------------------------------------------------------------------
+
+
+def read_two_nn(cloud: LabelledPoints) -> Reading:
+    return _by_neighbours(two_nn, 2, cloud)
+
+
+def read_two_nn_censored(cloud: LabelledPoints) -> Reading:
+    return _by_neighbours(two_nn_censored, 2, cloud)
+
+
+def read_two_nn_linear(cloud: LabelledPoints) -> Reading:
+    return _by_neighbours(two_nn_linear, 2, cloud)
+
+
+def read_mle(cloud: LabelledPoints) -> Reading:
+    return _by_neighbours(mle, MLE_NEIGHBOURS, cloud)
+
+
+def read_gride(cloud: LabelledPoints, n1: int | None = None) -> Reading:
+    """GRIDE at the ranks n1 and 2 n1; without n1 the whole scan, read at `GRIDE_READ_AT`."""
+    return _gride_scan(cloud) if n1 is None else _by_neighbours(partial(gride, n1=n1), 2 * n1, cloud)
+
+
+def _by_neighbours(estimate: Callable[[Tensor], float], k: int, cloud: LabelledPoints) -> Reading:
+    if len(cloud.points) <= k:
+        return Reading(math.nan)
+    distances = nearest(cloud.points, k).distances
+    return Reading(estimate(distances), float(distances[:, -1].mean()))
+
+
+def _gride_scan(cloud: LabelledPoints) -> Reading:
+    """All scales up to N/8, read at n1 = 8; the notes say from where on the scan is flat, or its range."""
+    n = len(cloud.points)
+    scales = [n1 for n1 in GRIDE_SCALES if n >= 8 * n1]
+    if GRIDE_READ_AT not in scales:
+        return Reading(math.nan, notes=f"{n} points are too few for n1 = {GRIDE_READ_AT}")
+    distances = nearest(cloud.points, 2 * scales[-1]).distances
+    values = {n1: gride(distances, n1) for n1 in scales}
+    flat = plateau(values)
+    range_ = f"{min(values.values()):.1f} to {max(values.values()):.1f} over n1 = {scales[0]} to {scales[-1]}"
+    notes = f"no plateau: {range_}" if flat is None else f"plateau from n1 = {flat}, n2 = {2 * flat}: {range_}"
+    return Reading(values[GRIDE_READ_AT], float(distances[:, 2 * GRIDE_READ_AT - 1].mean()), notes=notes)

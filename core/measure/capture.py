@@ -1,0 +1,304 @@
+"""One forward pass that spills every layer's hidden states to a scratch file.
+
+Forward hooks write each layer's output to a memory-mapped file as it is computed, so that no
+layers x tokens x hidden-size tensor is ever held in memory; the geometry reads it back one layer at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core.errors import ModelError, ResourceError
+from core.models.memory import largest_batch
+from core.models.model import OpenModel, is_out_of_memory, too_large
+from core.models.stacks import input_state, output_state
+from core.models.weight_streaming import run_together
+from core.records import Progress, ProgressCallback
+from core.texts.sample import TokenSample
+
+_log = logging.getLogger("workdim")
+STATES_FILE = "states.npy"
+
+
+@dataclass(frozen=True)
+class HiddenStates:
+    """States of all sampled tokens: layer 0 (embedding output) to L (output of block L), then the post-norm one."""
+
+    states: np.memmap
+    """(n_states, n_sequences * n_tokens, hidden_size) float32 on disk"""
+    norms: np.ndarray
+    """(n_states, n_sequences * n_tokens)"""
+    n_layers: int
+    has_post_norm: bool
+    bits_per_byte: float | None
+    streamed: bool = False
+    """Whether weights came block by block."""
+    batch_planned: int | None = None
+    """Windows that were to go through the network at a time."""
+    batch: int | None = None
+    """Those that did in the end: fewer where the memory was too short for more."""
+
+    def points(self, index: int, keep: np.ndarray) -> Tensor:
+        """States of the tokens that `keep` (n_sequences * n_tokens,) names, at one entry; (n_kept, hidden_size)"""
+        return torch.from_numpy(self.states[index][keep])
+
+    @property
+    def labels(self) -> list[tuple[int, str]]:
+        """(layer, state) of each entry."""
+        residual = [(layer, "residual") for layer in range(self.n_layers + 1)]
+        return residual + ([(self.n_layers, "post_norm")] if self.has_post_norm else [])
+
+
+def require_readable(model: OpenModel, sample: TokenSample) -> None:
+    """Raises ModelError for tokens that the model does not know, and windows that it cannot read at once.
+
+    `model` may be on the meta device, so that this is known before its weights are read.
+    """
+    require_known(model, int(sample.ids.max()))
+    require_context(model, sample.ids.shape[1])
+
+
+def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: ProgressCallback) -> HiddenStates:
+    """Run the model over all windows; `scratch` is a folder for the states file, which is the caller's to delete.
+
+    Batches that do not fit into the memory are halved, and a line says so. Raises ResourceError where the disk lacks
+    room or a single window does not fit, ModelError for hidden states that are not finite.
+    """
+    n_sequences, n_tokens = sample.ids.shape
+    require_readable(model, sample)
+    shape = (model.n_layers + 2, n_sequences * n_tokens, model.hidden_size)
+    need_room(scratch, states_bytes(model.n_layers, n_sequences * n_tokens, model.hidden_size))
+    states = np.lib.format.open_memmap(scratch / STATES_FILE, mode="w+", dtype=np.float32, shape=shape)
+    _claim(scratch / STATES_FILE)
+    spill = _Spill(model, states, n_tokens)
+    planned = batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
+    loss, start = 0.0, 0
+    with torch.inference_mode(), spill.hooked():
+        while start < n_sequences:
+            progress(Progress("forward", start, n_sequences))
+            # Weights that come on demand come once for all batches.
+            end = n_sequences if model.units else min(start + batch, n_sequences)
+            parts = _parts(sample, range(start, end, batch), end)
+            found = _forward(model, spill, parts, lambda n: progress(Progress("forward", n, len(model.units))))
+            if found is None:
+                batch = _halved(model, parts[0].ids)
+                continue
+            loss, start = loss + found, end
+    progress(Progress("forward", n_sequences, n_sequences))
+    spill.check()
+    bits = loss / (math.log(2) * sample.n_bytes_scored) if model.is_causal and sample.n_bytes_scored else None
+    return HiddenStates(
+        states, spill.norms, model.n_layers, spill.post_norm_differs, bits, bool(model.units), planned, batch
+    )
+
+
+def require_known(model: OpenModel, largest_id: int) -> None:
+    """Raises ModelError where the tokenizer gives ids that the model has no embedding for."""
+    if largest_id >= model.vocabulary_size:
+        raise ModelError(
+            f"The tokenizer of {model.row.model_id} gives token {largest_id}, but the model knows "
+            f"{model.vocabulary_size}: they do not belong together. Check the folder."
+        )
+
+
+def require_context(model: OpenModel, n_tokens: int) -> None:
+    """Raises ModelError where the model cannot read a window whole."""
+    if model.context and n_tokens > model.context:
+        raise ModelError(
+            f"{model.row.model_id} reads at most {model.context} tokens at once; the protocol's windows have "
+            f"{n_tokens}. Choose another model or protocol."
+        )
+
+
+@dataclass(frozen=True)
+class Part:
+    """Windows that go through the network together."""
+
+    first: int
+    """The number of its first window."""
+    ids: np.ndarray
+    """(n_batch, n_tokens)"""
+    scored: np.ndarray
+    """Which of them the loss counts as targets; (n_batch, n_tokens) bool"""
+
+
+def _parts(sample: TokenSample, firsts: range, end: int) -> list[Part]:
+    slices = [slice(first, min(first + firsts.step, end)) for first in firsts]
+    return [Part(part.start, sample.ids[part], ~sample.template[part]) for part in slices]
+
+
+def _forward(model: OpenModel, spill: _Spill, parts: list[Part], units_done: Callable[[int], None]) -> float | None:
+    """The summed loss of batches, whose states are spilled; None, with nothing counted, where memory is too short."""
+    losses = [0.0] * len(parts)
+
+    def run(index: int) -> None:
+        ids, scored = (torch.from_numpy(of).to(model.device) for of in (parts[index].ids, parts[index].scored))
+        last, losses[index] = model.forward(ids, scored)
+        spill.write_last(last)
+
+    def enter(index: int) -> None:
+        spill.at(parts[index].first, len(parts[index].ids))
+
+    spill.begin()
+    try:
+        run_together(model.units, [partial(run, i) for i in range(len(parts))], enter, units_done)
+        return sum(losses)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    spill.undo()
+    give_back(model.device)
+    return None
+
+
+def _halved(model: OpenModel, ids: np.ndarray) -> int:
+    n_sequences, n_tokens = ids.shape
+    if n_sequences == 1:
+        raise too_large(f"A single window of {n_tokens} tokens in {model.row.model_id}", model.device)
+    _log.warning("Memory is short: the forward pass goes on with batches of %d windows.", n_sequences // 2)
+    return n_sequences // 2
+
+
+def give_back(device: torch.device) -> None:
+    """Frees what torch keeps for later tensors, once no error holds on to the tensors that did not fit."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+class _Spill:
+    """Hooks that write each layer's states and their norms where the current batch belongs."""
+
+    def __init__(self, model: OpenModel, states: np.memmap, n_tokens: int) -> None:
+        self.model, self.states, self.n_tokens = model, states, n_tokens
+        self.norms = np.zeros(states.shape[:2], dtype=np.float32)  # (n_states, n_sequences * n_tokens)
+        self.written = np.zeros(len(states), dtype=np.int64)
+        self.post_norm_differs = False
+        self.begin()
+        self.at(0, 0)
+
+    def begin(self) -> None:
+        self.before = self.written.copy()
+
+    def at(self, sequence: int, n_sequences: int) -> None:
+        """The next states are those of `n_sequences` windows from `sequence` on."""
+        self.n_sequences = n_sequences
+        self.rows = slice(sequence * self.n_tokens, (sequence + n_sequences) * self.n_tokens)
+
+    def undo(self) -> None:
+        """The states since `begin` will come again."""
+        self.written = self.before
+
+    def write(self, index: int, state: Tensor) -> None:
+        """state (n_batch, n_tokens, hidden_size) of any dtype and device, the text's own only."""
+        self._check_shape(index, state)
+        flat = state.flatten(0, 1).float().cpu()  # (n_batch * n_tokens, hidden_size)
+        self.norms[index, self.rows] = torch.linalg.vector_norm(flat, dim=1).numpy()
+        self.states[index, self.rows] = flat.numpy()
+        self.written[index] += len(flat)
+
+    def write_last(self, state: Tensor) -> None:
+        """The state after the final norm, after all others of its windows."""
+        self.write(len(self.states) - 1, state)
+        self.post_norm_differs |= not np.array_equal(self.states[-1, self.rows], self.states[-2, self.rows])
+
+    def _check_shape(self, index: int, state: Tensor) -> None:
+        hidden_size, found = self.states.shape[-1], tuple(state.shape)
+        if found[-1] != hidden_size:
+            raise ModelError(
+                f"Layer {index} of {self.model.row.model_id} is {found[-1]} wide, not {hidden_size}: models whose "
+                "width changes are not measured."
+            )
+        if found[:-1] != (self.n_sequences, self.n_tokens):
+            raise ModelError(
+                f"Layer {index} of {self.model.row.model_id} gives states of shape {found} for {self.n_sequences} "
+                f"windows of {self.n_tokens} tokens: models that arrange tokens otherwise are not measured."
+            )
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        n_before = self.model.n_before
+
+        def before_first(_module: nn.Module, arguments: tuple, keywords: dict) -> None:
+            self.write(0, input_state(arguments, keywords)[:, n_before:])
+
+        def after(index: int):
+            return lambda _module, _arguments, output: self.write(index, output_state(output)[:, n_before:])
+
+        blocks = self.model.layers
+        with ExitStack() as hooks:
+            hooks.callback(blocks[0].register_forward_pre_hook(before_first, with_kwargs=True).remove)
+            for i, block in enumerate(blocks):
+                hooks.callback(block.register_forward_hook(after(i + 1)).remove)
+            yield
+
+    def check(self) -> None:
+        """Raises ModelError for a layer that was not run once per token, or whose states are not finite."""
+        n_tokens = self.states.shape[1]
+        for index, norms in enumerate(self.norms):
+            layer = min(index, self.model.n_layers)
+            if self.written[index] != n_tokens:
+                raise ModelError(
+                    f"Layer {layer} of {self.model.row.model_id} gave {self.written[index]} of {n_tokens} tokens: its "
+                    "blocks are not run one after the other, which is not measured."
+                )
+            if not norms.any():
+                raise ModelError(
+                    f"Layer {layer} of {self.model.row.model_id} is zero for every token: its weights are zero, which "
+                    "is a damaged or untrained file. Download it again."
+                )
+            if not np.isfinite(norms).all():
+                raise ModelError(
+                    f"Layer {layer} of {self.model.row.model_id} has {int((~np.isfinite(norms)).sum())} tokens with "
+                    f"infinite or missing values in {self.model.dtype}. {self._way_out()}"
+                )
+
+    def _way_out(self) -> str:
+        if self.model.dtype != "float32":
+            return "Measure again with --dtype float32."
+        return "No wider dtype is measured in: the weights themselves are damaged or diverged. Download them again."
+
+
+def _claim(path: Path) -> None:
+    """Takes the disk space of a mapped file, where the system can.
+
+    A page that is written when the disk has become full ends the process without a word (SIGBUS).
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _no_room(path.parent, path.stat().st_size) from error  # others: a file system without this call
+
+
+def states_bytes(n_layers: int, n_tokens: int, hidden_size: int) -> int:
+    """Of the scratch file: all layers, the embedding and the state after the final norm, in float32."""
+    return (n_layers + 2) * n_tokens * hidden_size * 4
+
+
+def need_room(folder: Path, n_bytes: int) -> None:
+    if shutil.disk_usage(folder).free < n_bytes * 1.05:
+        raise _no_room(folder, n_bytes)
+
+
+def _no_room(folder: Path, n_bytes: int) -> ResourceError:
+    free = shutil.disk_usage(folder).free
+    return ResourceError(
+        f"The hidden states need {n_bytes / 1e9:.2f} GB of scratch space in {folder}; {free / 1e9:.2f} GB is free. "
+        "Free some space, or put the warehouse on another disk with --warehouse."
+    )

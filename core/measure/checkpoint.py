@@ -1,0 +1,125 @@
+"""What a pass has finished so far, in a folder that outlives its process: the states of all tokens, then each layer.
+
+A measurement that was stopped goes on from here. A checkpoint is only used by the same request, code, libraries and
+files: anything else begins anew. Each file is written beside, forced to the disk and renamed, so that its name never
+stands for half of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import ResourceError
+from core.files import read_json, write_through
+from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult
+from core.measure.capture import STATES_FILE, HiddenStates
+from core.records import Estimate
+
+_KEY_FILE = "key.json"
+_FORWARD_FILE = "forward.json"
+_NORMS_FILE = "norms.npy"
+_SPENT_FILE = "spent.json"
+_ARRAYS = ("states", "norms")
+"""Of HiddenStates, what has a file of its own."""
+
+
+class Checkpoint:
+    """The results of a pass in `folder`, emptied where they belong to anything but `key`.
+
+    `key` is whatever decides about the results, as something that JSON can write.
+    """
+
+    def __init__(self, folder: Path, key: Any) -> None:
+        self._folder = folder
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
+        if _read(folder / _KEY_FILE) != {"sha256": digest}:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(folder / _KEY_FILE, json.dumps({"sha256": digest}).encode())
+
+    def states(self) -> HiddenStates | None:
+        """The states of a forward pass that came to its end."""
+        found = _read(self._folder / _FORWARD_FILE)
+        if found is None:
+            return None
+        states = np.load(self._folder / STATES_FILE, mmap_mode="r")
+        norms = np.load(self._folder / _NORMS_FILE, allow_pickle=False)
+        return HiddenStates(states, norms, **found)
+
+    def spent(self) -> dict[str, Any]:
+        """What was spent on what is here (Clock.so_far); empty where nothing is."""
+        return _read(self._folder / _SPENT_FILE) or {}
+
+    def save_states(self, states: HiddenStates, spent: dict[str, Any]) -> None:
+        """Note that the pass has come to its end; the states themselves are in the folder already."""
+        states.states.flush()
+        norms = io.BytesIO()
+        np.save(norms, states.norms, allow_pickle=False)
+        _write(self._folder / _NORMS_FILE, norms.getvalue())
+        others = {field.name: getattr(states, field.name) for field in fields(states) if field.name not in _ARRAYS}
+        _write(self._folder / _SPENT_FILE, json.dumps(spent).encode())
+        _write(self._folder / _FORWARD_FILE, json.dumps(others).encode())
+
+    def layer(self, index: int) -> LayerResult | None:
+        found = _read(self._layer_file(index))
+        return None if found is None else _as_layer(found)
+
+    def save_layer(self, index: int, layer: LayerResult, spent: dict[str, Any]) -> None:
+        text = json.dumps(asdict(layer), default=_plain)  # Python writes every double so that it reads back the same
+        _write(self._layer_file(index), text.encode())
+        _write(self._folder / _SPENT_FILE, json.dumps(spent).encode())
+
+    def _layer_file(self, index: int) -> Path:
+        return self._folder / f"layer-{index:04d}.json"
+
+
+def _as_layer(found: dict[str, Any]) -> LayerResult:
+    return LayerResult(
+        [
+            CloudEstimate(
+                **e | {"estimate": Estimate(**e["estimate"]), "gaussian_equivalent": tuple(e["gaussian_equivalent"])}
+            )
+            for e in found["estimates"]
+        ],
+        [CloudCorrelator(**c) for c in found["correlators"]],
+        [Distribution(d["quantity"], _as_array(d["rows"]), _as_array(d["values"])) for d in found["distributions"]],
+        found["duplicate_share"],
+        found["device"],
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return {"dtype": str(value.dtype), "numbers": value.tolist()}
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no place in a checkpoint")
+
+
+def _as_array(found: dict[str, Any]) -> np.ndarray:
+    return np.array(found["numbers"], dtype=found["dtype"])
+
+
+def _read(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_through(path, content)
+    except OSError as error:
+        raise ResourceError(
+            f"What was measured cannot be kept in {path.parent}: {error.strerror or error}. Free some space, or put "
+            "the warehouse on another disk with --warehouse."
+        ) from error

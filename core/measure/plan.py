@@ -1,0 +1,118 @@
+"""Which tokens are measured, and which clouds they form: the same for every layer of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.geometry import clouds
+from core.geometry.clouds import half_splits
+from core.geometry.layer import LayerPlan
+from core.geometry.layer_pairs import LayerPairs, points_within
+from core.measure.capture import HiddenStates
+from core.measure.mask import TokenMask
+from core.records import RunConfig
+from core.registry.protocols import Protocol
+from core.texts.sample import MIN_TYPES, TokenSample
+
+PAIR_BUDGET = 2**30
+"""Bytes that the layer x layer matrices may take, and at most a quarter of what the measurement may."""
+PAIR_DRAW = 0
+"""The draw of `one_per_type` whose tokens the layer x layer matrices follow."""
+
+
+@dataclass(frozen=True)
+class UsableWords:
+    """The occurrences of words that this run can use."""
+
+    occurrences: np.ndarray
+    """Numbers in the sample's WordSet; (n_placed,)"""
+    rows: np.ndarray
+    """The masked token of each; (n_placed,)"""
+    n_lost: int
+    """Occurrences without a usable token: beyond the sequence, or masked."""
+
+    @property
+    def lost_share(self) -> float | None:
+        """None where the text has no words to lose."""
+        total = self.n_lost + len(self.rows)
+        return self.n_lost / total if total else None
+
+
+def usable_words(sample: TokenSample, mask: TokenMask) -> UsableWords:
+    reached = sample.word_rows >= 0
+    usable = reached & mask.keep[np.maximum(sample.word_rows, 0)]
+    return UsableWords(np.flatnonzero(usable), mask.kept_rows[sample.word_rows[usable]], int((~usable).sum()))
+
+
+def plan_layers(
+    sample: TokenSample,
+    mask: TokenMask,
+    words: UsableWords,
+    protocol: Protocol,
+    seed: int,
+    more_estimators: Sequence[str] = (),
+) -> LayerPlan:
+    """Which masked tokens form which cloud, the same for every layer."""
+    tokens = clouds.Tokens(mask.types, mask.sequences, sample.blocks[mask.sequences], protocol.n_blocks)
+    orders = [token_order(mask, seed, draw) for draw in range(protocol.n_draws)]
+    wanted = protocol.clouds
+    others = []
+    if "all_tokens" in wanted:
+        others.append(clouds.all_tokens(orders[0], tokens, protocol.max_tokens))
+    if "last_token" in wanted:
+        last = np.flatnonzero(np.r_[mask.sequences[1:] != mask.sequences[:-1], True])
+        others.append(clouds.last_token(last, tokens))
+    by_sequence = np.flatnonzero(np.r_[True, mask.sequences[1:] != mask.sequences[:-1]])
+    prompts = np.split(np.arange(len(mask.types)), by_sequence[1:]) if "per_prompt" in wanted else []
+    return LayerPlan(
+        draws=[clouds.one_per_type(o, tokens, protocol.max_types) for o in orders] if "one_per_type" in wanted else [],
+        word_draws=_word_draws(sample, words, tokens, protocol, seed) if "one_per_word" in wanted else [],
+        others=others,
+        halves=half_splits(len(sample.ids), protocol.n_half_splits, seed),
+        seed=seed,
+        n_surrogates=protocol.n_surrogates,
+        more_estimators=tuple(more_estimators),
+        prompts=tuple(prompts),
+        blocks=tokens.blocks,
+    )
+
+
+def _word_draws(
+    sample: TokenSample, words: UsableWords, tokens: clouds.Tokens, protocol: Protocol, seed: int
+) -> list[clouds.Cloud]:
+    """Empty where too few words are left: the run then goes on without this cloud."""
+    labels = sample.words.words[words.occurrences]
+    if len(np.unique(labels)) < MIN_TYPES:
+        return []
+    number = np.full(len(sample.words.words), -1)
+    number[words.occurrences] = np.arange(len(words.occurrences))
+    orders = (number[sample.words.order(seed, draw)] for draw in range(protocol.n_draws))
+    return [clouds.one_per_word(o[o >= 0], labels, words.rows, tokens, protocol.max_types) for o in orders]
+
+
+def token_order(mask: TokenMask, seed: int, draw: int) -> np.ndarray:
+    """The seeded permutation of the kept tokens, as rows of the masked table, that decides draw number `draw`.
+
+    All sampled tokens are permuted and the masked ones left out, so that a token that is masked in one run alone, by
+    another dtype or machine, takes no other token's place.
+    """
+    order = np.random.default_rng([seed, 1, draw]).permutation(len(mask.keep))
+    return mask.kept_rows[order[mask.keep[order]]]
+
+
+def pair_budget(config: RunConfig) -> int:
+    return min(PAIR_BUDGET, (config.memory_budget or PAIR_BUDGET * 4) // 4)
+
+
+def start_pairs(plan: LayerPlan, states: HiddenStates, budget: int) -> LayerPairs | None:
+    """The sub-sample of `one_per_type` that the matrices follow; None where the protocol has no such cloud."""
+    if not plan.draws:
+        return None
+    cloud = plan.draws[PAIR_DRAW]
+    rows = cloud.rows[cloud.members[0]]
+    n = points_within(budget, states.n_layers + 1, states.states.shape[2], len(rows))
+    chosen = np.sort(np.random.default_rng([plan.seed, 5]).permutation(len(rows))[:n])
+    return LayerPairs(rows[chosen], plan.blocks[rows[chosen]])

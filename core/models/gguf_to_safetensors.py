@@ -1,0 +1,238 @@
+"""A GGUF file that is too big for the memory, as safetensors in the cache: those can be read block by block.
+
+The folder is made under another name and renamed when it is complete, so that whatever is found under its own name is
+a whole conversion. It is named by the content of the GGUF file, the dtype, and the version of transformers, which
+knows how to convert. A process that was killed leaves a part that the next one removes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+import transformers
+from filelock import FileLock
+from gguf import GGUFReader, ReaderTensor, dequantize
+from transformers.integrations.gguf.utils import is_gguf_arch_supported
+from transformers.modeling_gguf_pytorch_utils import (
+    TENSOR_PROCESSORS,
+    TensorProcessor,
+    get_gguf_hf_weights_map,
+    load_gguf_checkpoint,
+    read_field,
+)
+
+from core.errors import ModelError, ResourceError
+from core.models.packages import cache_folder
+from core.models.weights import INDEX, Weights, hash_files
+from core.records import Progress, ProgressCallback
+
+SHARD_BYTES = 2 * 10**9
+"""A file is closed when it has grown beyond this."""
+HEADER_BYTES = 2**20
+"""Kept free at the head of each file for its table of tensors, which is known only when they are written."""
+MAX_ENTRIES = 4000
+"""Tensors of one file, so that its table has room: an entry takes less than 256 bytes."""
+DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+
+
+def as_safetensors(weights: Weights, module: Any, dtype: torch.dtype, progress: ProgressCallback) -> Weights:
+    """The same weights in a folder of the cache, converted if they are not there yet.
+
+    `module` is the network, which may be on the meta device. At most one tensor is in memory at a time. Raises
+    ResourceError where the disk has no room or the architecture cannot be converted so, ModelError for a damaged file.
+    """
+    folder = (
+        cache_folder() / "gguf" / f"{hash_files(weights.files)[:32]}-{DTYPE_NAMES[dtype]}-{transformers.__version__}"
+    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / INDEX).is_file():
+            _convert(weights, module, dtype, folder, progress)
+    return Weights(folder, None, weights.reference, weights.revision, weights.name)
+
+
+def _convert(weights: Weights, module: Any, dtype: torch.dtype, folder: Path, progress: ProgressCallback) -> None:
+    _need_room(weights, module, dtype, folder.parent)
+    part = folder.with_name(f".{folder.name}")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        _write(weights, module, dtype, part, progress)
+        os.replace(part, folder)
+    except OSError as error:
+        raise ResourceError(
+            f"{weights.gguf_file} could not be converted in {folder.parent}: {error.strerror or error}. Free some "
+            "space, or put the cache on another disk with WORKDIM_CACHE."
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _write(weights: Weights, module: Any, dtype: torch.dtype, part: Path, progress: ProgressCallback) -> None:
+    source = _opened(weights)
+    shards = _Shards(part)
+    try:
+        for number, name, tensor in source.read(module, dtype):
+            progress(Progress("convert", number, len(source)))
+            shards.add(name, tensor)
+    except (ValueError, NotImplementedError, IndexError, KeyError) as error:  # what readers say of a damaged file
+        raise _unreadable(weights, error) from error
+    finally:
+        shards.close()
+    module.config.save_pretrained(part)
+    shards.write_index()
+    progress(Progress("convert", len(source), len(source)))
+
+
+def _opened(weights: Weights) -> GgufTensors:
+    try:
+        source = GgufTensors(weights.files[0])
+    except (ValueError, IndexError, KeyError) as error:
+        raise _unreadable(weights, error) from error
+    if not source.is_known:
+        raise ResourceError(
+            f"{weights.gguf_file} does not fit into the memory that it may take, and its architecture "
+            f"({source.architecture}) can only be read whole. Raise --memory-budget, choose --dtype bfloat16, or "
+            "measure the model's safetensors."
+        )
+    return source
+
+
+def _unreadable(weights: Weights, error: Exception) -> ModelError:
+    text = " ".join(str(error).split())[:160]
+    return ModelError(f"The weights of {weights.name} cannot be read ({text}): the file is damaged. Download it again.")
+
+
+def _need_room(weights: Weights, module: Any, dtype: torch.dtype, place: Path) -> None:
+    n_bytes = sum(p.numel() for p in module.parameters()) * dtype.itemsize
+    n_bytes += (1 + n_bytes // SHARD_BYTES) * HEADER_BYTES
+    free = shutil.disk_usage(place).free
+    if free < n_bytes * 1.02:
+        raise ResourceError(
+            f"{weights.gguf_file} does not fit into the memory that it may take; read block by block it needs "
+            f"{n_bytes / 1e9:.2f} GB of disk in {place}, where {free / 1e9:.2f} GB is free. Free some space, put the "
+            "cache on another disk with WORKDIM_CACHE, or raise --memory-budget."
+        )
+
+
+class _Shards:
+    """Safetensors files, written tensor by tensor, and the index that names them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stream: BinaryIO | None = None
+        self._entries: dict[str, Any] = {}
+        self._size = 0
+        self._weight_map: dict[str, str] = {}
+        self._n_files = 0
+
+    def add(self, name: str, tensor: torch.Tensor) -> None:
+        if self._stream is None:
+            self._begin()
+        assert self._stream
+        n_bytes = tensor.numel() * tensor.element_size()
+        self._entries[name] = {
+            "dtype": DTYPE_NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [self._size, self._size + n_bytes],
+        }
+        self._weight_map[name] = f"model-{self._n_files:05d}.safetensors"
+        self._stream.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+        self._size += n_bytes
+        if self._size >= SHARD_BYTES or len(self._entries) >= MAX_ENTRIES:
+            self.close()
+
+    def _begin(self) -> None:
+        self._n_files += 1
+        self._stream = (self._folder / f"model-{self._n_files:05d}.safetensors").open("wb")
+        self._stream.seek(8 + HEADER_BYTES)
+        self._entries, self._size = {"__metadata__": {"format": "pt"}}, 0
+
+    def close(self) -> None:
+        """Writes the table of the file at its head, padded with spaces as the format allows, and closes it."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
+        with stream:
+            table = json.dumps(self._entries, separators=(",", ":")).encode().ljust(HEADER_BYTES)
+            stream.seek(0)
+            stream.write(len(table).to_bytes(8, "little") + table)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def write_index(self) -> None:
+        index = {"metadata": {}, "weight_map": self._weight_map}
+        (self._folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+
+
+ROWS = 1024
+"""Rows of a matrix that are dequantised at a time."""
+
+
+class GgufTensors:
+    """The weights of a GGUF file under the names that transformers gives them, read one at a time.
+
+    transformers dequantises a whole file before it places a tensor. What it knows of each architecture (names, rows
+    that llama.cpp reorders, experts that it stacks) is taken from it, so that the weights are the same bit for bit.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reader = GGUFReader(path)
+        self.architecture = str(read_field(self._reader, "general.architecture")[0])
+
+    @property
+    def is_known(self) -> bool:
+        """Whether tensors can be read one at a time. A few architectures are read by a newer loader of transformers,
+        which converts them inside the network that it loads."""
+        return not is_gguf_arch_supported(self.architecture)
+
+    def __len__(self) -> int:
+        return len(self._reader.tensors)
+
+    def read(self, module: Any, dtype: torch.dtype) -> Iterator[tuple[int, str, torch.Tensor]]:
+        """Number of the tensor in the file, its name in `module`, its values; those of no use to `module` are left out.
+
+        Of experts that the file keeps apart, those of one block are held until they are complete.
+        """
+        settings = load_gguf_checkpoint(str(self._path))["config"]
+        processor = TENSOR_PROCESSORS.get(self.architecture, TensorProcessor)(config=settings)
+        names = get_gguf_hf_weights_map(module, processor)
+        expected = Counter(names.values())
+        stacked: dict[str, torch.Tensor] = {}
+        for number, tensor in enumerate(self._reader.tensors):
+            found = processor.process(
+                weights=_dequantised(tensor),
+                name=tensor.name,
+                tensor_key_mapping=names,
+                parsed_parameters={"tensors": stacked},
+            )
+            if found.name in names:
+                yield number, names[found.name], _as_tensor(found.weights, dtype)
+            expected[names.get(tensor.name) or names.get(tensor.name.removesuffix(".weight"), "")] -= 1
+            for name in [name for name in stacked if expected[name] <= 0]:
+                yield number, name, stacked.pop(name).to(dtype)
+
+
+def _dequantised(tensor: ReaderTensor) -> np.ndarray:
+    """In slices: the formulas of some types make ten arrays of the size of what they are given."""
+    if len(tensor.data) <= ROWS:
+        return dequantize(tensor.data, tensor.tensor_type)
+    values = np.empty(tuple(map(int, reversed(tensor.shape))), dtype=np.float32)
+    for start in range(0, len(values), ROWS):
+        values[start : start + ROWS] = dequantize(tensor.data[start : start + ROWS], tensor.tensor_type)
+    return values
+
+
+def _as_tensor(weights: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+    if not weights.flags.writeable or not weights.flags.c_contiguous:
+        weights = np.array(weights, order="C")
+    return torch.from_numpy(weights).to(dtype)

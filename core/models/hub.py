@@ -1,0 +1,229 @@
+"""Weights from the model hub: from the local cache first, and a quick word where the hub cannot be reached."""
+
+from __future__ import annotations
+
+import errno
+import glob
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError, ModelError, ResourceError
+from core.models.network import ANSWER_PATIENCE, require_hub, route, without_credentials
+from core.models.weights import (
+    INDEX,
+    KEPT,
+    SINGLE,
+    WEIGHTS,
+    Weights,
+    has_safetensors,
+    named_shards,
+    no_configuration,
+    no_weights,
+    only_gguf,
+)
+
+
+def from_hub(repository: str, revision: str) -> Weights:
+    """Raises ModelError or ResourceError; nothing is fetched of a model that would be refused for its configuration."""
+    found = in_cache(repository, revision)
+    if found:
+        return found
+    info = hub_info(repository, revision)
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    def fetch(name: str) -> Path:
+        return Path(hf_hub_download(repository, name, revision=info.sha))
+
+    with hub_errors(repository, revision):
+        wanted = wanted_files(repository, [file.rfilename for file in info.siblings or []], fetch)
+        if not any(name.endswith(".gguf") for name in wanted):
+            _check_configuration(repository, info.sha)
+        # By the name that was asked for: only then can the cache answer for it without a hub.
+        folder = snapshot_download(repository, revision=revision or None, allow_patterns=list(map(glob.escape, wanted)))
+    return _hub_weights(repository, Path(folder), info.card_data.license if info.card_data else None)
+
+
+def in_cache(repository: str, revision: str) -> Weights | None:
+    """None where the model is not there, or not whole; raises ModelError for what cannot be the name of one."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    from core.models.loading import has_tokenizer
+
+    # The hub's client remembers what else the repository holds, and would miss it. Weights are looked for below.
+    small = [f"*{suffix}" for suffix in KEPT if suffix not in WEIGHTS]
+    with hub_errors(repository, revision):
+        try:
+            folder = Path(
+                snapshot_download(
+                    repository,
+                    revision=revision or None,
+                    local_files_only=True,
+                    allow_patterns=small,
+                    ignore_patterns="*/*",
+                )
+            )
+            weights = _hub_weights(repository, folder, None)
+            is_described = weights.gguf_file or ((folder / "config.json").is_file() and has_tokenizer(folder))
+            return weights if is_described and all(path.is_file() for path in weights.files) else None
+        except (LocalEntryNotFoundError, FileNotFoundError, ModelError):
+            return None
+
+
+def hub_info(repository: str, revision: str) -> Any:
+    """What the hub says of a model, with the sizes of its files; raises ModelError or ResourceError."""
+    require_hub(repository)
+    from huggingface_hub import HfApi
+
+    with hub_errors(repository, revision):
+        return HfApi().model_info(repository, revision=revision or None, timeout=ANSWER_PATIENCE, files_metadata=True)
+
+
+def wanted_files(repository: str, names: list[str], fetch: Callable[[str], Path]) -> list[str]:
+    """Those of a repository's files that a measurement fetches: the weights that are loaded, and all small files.
+
+    Subfolders hold other models, other formats and data. `fetch` gets the index of the weights, where there is one.
+    Raises ModelError where the files make no model.
+    """
+    top = [name for name in names if "/" not in name]
+    small = [name for name in top if name.endswith(KEPT) and not name.endswith(WEIGHTS)]
+    if INDEX in top or SINGLE in top:
+        if "config.json" not in top:
+            raise no_configuration(repository)
+        return [*small, *(named_shards(fetch(INDEX), repository) if INDEX in top else [SINGLE])]
+    ggufs = [name for name in top if name.endswith(".gguf")]
+    if len(ggufs) > 1:
+        raise ModelError(f"{repository} holds {len(ggufs)} GGUF files; download one and name the file: {ggufs[0]}, ...")
+    if not ggufs:
+        raise _no_loadable(repository, names)
+    return [*small, *ggufs]
+
+
+def _no_loadable(repository: str, names: list[str]) -> ModelError:
+    others = [name for name in names if name.endswith(WEIGHTS)]
+    if not others:
+        return no_weights(f"{repository} (hub)", names)
+    return ModelError(
+        f"{repository} holds {others[0]}, and at its top neither {SINGLE} nor a GGUF file. Download what you mean, and "
+        "name its folder or its file."
+    )
+
+
+def _check_configuration(repository: str, revision: str) -> None:
+    """An architecture that is unknown, brings its own code, or is quantised beyond use: refused before the weights."""
+    from huggingface_hub import hf_hub_download
+
+    from core.models.loading import check_quantisation, read_config
+
+    path = Path(hf_hub_download(repository, "config.json", revision=revision))
+    name = repository.partition("/")[2]
+    check_quantisation(read_config(Weights(path.parent, None, repository, path.parent.name, name, repository)), name)
+
+
+def _hub_weights(repository: str, folder: Path, licence: str | None) -> Weights:
+    gguf_file = None if has_safetensors(folder) else only_gguf(folder, repository)
+    return Weights(
+        folder, gguf_file, repository, folder.name, repository.partition("/")[2], repository, licence=licence
+    )
+
+
+LOGIN = "`hf auth login`, or the variable HF_TOKEN"
+
+
+@contextmanager
+def hub_errors(repository: str, revision: str = "") -> Iterator[None]:
+    """Within it, whatever the hub's client raises becomes ModelError or ResourceError about this repository."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # the hub's client changes its transport, and with it what it raises
+        raise _explained(repository, revision, error) from error
+
+
+def _explained(repository: str, revision: str, error: Exception) -> InputError:
+    from huggingface_hub import errors
+
+    way = route()
+    page = f"{way.endpoint}/{repository}"
+    if isinstance(error, errors.HFValidationError):
+        return ModelError(f"'{repository}' is not the name of a model on the hub: {error}")
+    if isinstance(error, errors.GatedRepoError):
+        return ModelError(_gated(repository, page))
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return ModelError(
+            f"The hub at {way.words} has no model {repository}, or it is private. Check the name, or log in ({LOGIN})."
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return ModelError(
+            f"{repository} has no revision '{revision}'. Leave it out for the newest, or choose one at {page}."
+        )
+    if isinstance(error, errors.DisabledRepoError):
+        return ModelError(f"The hub has disabled {repository}. Choose another model, or ask its owner.")
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return ResourceError(
+            f"{repository} is not in the local cache, and {way.offline} forbids to ask the hub. Unset it."
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
+        from huggingface_hub import constants
+
+        return ResourceError(
+            f"The disk is full: {repository} was not fetched whole. Free some in {constants.HF_HUB_CACHE}, or put "
+            "the hub's cache on another disk with HF_HOME."
+        )
+    return _of_the_way(repository, error)
+
+
+def _gated(repository: str, page: str) -> str:
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        return f"{repository} is gated. Accept its conditions at {page}, then log in ({LOGIN})."
+    return (
+        f"{repository} is gated, and the account that you are logged in with may not read it. Accept its conditions at "
+        f"{page} and wait for its owner, or log in with a token that may read gated repositories ({LOGIN})."
+    )
+
+
+def _of_the_way(repository: str, error: Exception) -> InputError:
+    """Certificates, proxies, an answer that is none, a connection that ends."""
+    way, text = route(), _chain(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        used = way.certificate or "the system's own certificates"
+        return ResourceError(
+            f"The certificate of {way.words} is not trusted ({used}). Name those of your network in SSL_CERT_FILE."
+        )
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 407 or " 407 " in f" {text} " or "Proxy Authentication" in text:
+        return ResourceError(
+            f"The proxy {way.proxy} asks who you are. Write HTTPS_PROXY as http://user:password@host:port."
+        )
+    if type(error).__name__ == "ProxyError":
+        return ResourceError(f"The proxy {way.proxy} did not lead to {way.endpoint} ({text[:120]}). Check HTTPS_PROXY.")
+    if status == 401:
+        return ModelError(f"The hub does not know the token that it was given. Log in again ({LOGIN}), or log out.")
+    if status == 429:
+        return ResourceError(f"The hub answers too many requests at once (429). Wait, or log in ({LOGIN}).")
+    if status and status >= 500:
+        return ResourceError(f"{way.words} answers with an error of its own ({status}) about {repository}. Try later.")
+    if status:
+        return ModelError(f"{way.words} refused {repository} ({text[:160]}). Check the name, or log in ({LOGIN}).")
+    if "SOCKS" in text:
+        return ResourceError(
+            f"The proxy {way.proxy} speaks SOCKS, for which a package is missing: pip install socksio."
+        )
+    return ResourceError(
+        f"The download of {repository} from {way.words} broke off ({type(error).__name__}). Try again: it goes on "
+        "where it stopped."
+    )
+
+
+def _chain(error: BaseException | None) -> str:
+    """The error and what it came from, on one line, without passwords."""
+    messages = list[str]()
+    while error is not None and len(messages) < 5:
+        messages.append(str(error))
+        error = error.__cause__ or error.__context__
+    return without_credentials(" ".join(" ".join(messages).split()))

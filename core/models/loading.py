@@ -1,0 +1,381 @@
+"""Read a model's files safely: safetensors or GGUF only, no remote code, no weight left to chance.
+
+A quantised checkpoint is measured dequantised, as GGUF files are: the network that the stored weights stand for, in the
+dtype that is asked for. So memory, number of parameters and weights on demand are those of any other network, and no
+kernel's own rounding comes in. Methods that transformers cannot turn into plain weights are refused by name, before
+anything is read.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import inspect
+import logging
+import os
+import re
+from contextlib import redirect_stderr
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers.integrations.gguf import kernels as gguf_kernels
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING, AutoHfQuantizer
+from transformers.quantizers.base import HfQuantizer
+
+from core.errors import ModelError
+from core.files import read_json
+from core.models.headers import gguf_entries, safetensors_entries
+from core.models.weights import Weights
+
+gguf_kernels.is_kernels_available = lambda: False  # the loader of GGUF files fetches them whatever the setting above
+logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns of weights on the disk, where we put them
+
+
+def read_config(weights: Weights) -> Any:
+    """The configuration; one that was saved with the encoder alone of an encoder-decoder says that it is an encoder."""
+    config = copy.deepcopy(_stored_config(weights))
+    if config.is_encoder_decoder and any(name.endswith("EncoderModel") for name in config.architectures or ()):
+        config.is_encoder_decoder = False  # checkpoints before transformers 5 leave it at the pair's value
+    return config
+
+
+@lru_cache(maxsize=16)
+def _stored_config(weights: Weights) -> Any:
+    return _load(weights, transformers.AutoConfig, "configuration")
+
+
+# A measurement with its control passes asks several times, and a GGUF file takes seconds to answer.
+@lru_cache(maxsize=16)
+def read_tokenizer(weights: Weights) -> Any:
+    """It cuts long texts at their end, whatever its files say: a window is read from its beginning.
+
+    Raises ModelError where it is missing, damaged, or needs a package that is not installed.
+    """
+    require_tokenizer(weights)
+    tokenizer = _load(weights, transformers.AutoTokenizer, "tokenizer")
+    if not len(tokenizer):
+        raise ModelError(f"The tokenizer of {weights.name} has an empty vocabulary. Download it again.")
+    tokenizer.truncation_side = "right"
+    return tokenizer
+
+
+def read_network(weights: Weights, loader: Any, dtype: torch.dtype, **placed: Any) -> Any:
+    """The network with its weights, placed as asked; raises ModelError where one of them is missing."""
+    module, info = _load(weights, loader, "weights", dtype=dtype, output_loading_info=True, **placed)
+    _check_complete(weights, info)
+    return module
+
+
+def find_loader(config: Any, weights: Weights) -> tuple[str, Any]:
+    """What the architecture is, whatever head this checkpoint was saved with, and the class that loads it."""
+    if config.is_encoder_decoder:
+        if type(config) not in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
+            raise ModelError(f"{weights.name} ({config.model_type}) does not turn text into text; it is not measured.")
+        return "encoder_decoder", transformers.AutoModelForSeq2SeqLM
+    if type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING and (
+        type(config) in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
+    ):
+        return "encoder", transformers.AutoModelForTextEncoding
+    is_causal = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+    if type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING:  # encoders, which can be dressed up as causal models
+        is_causal &= bool(getattr(config, "is_decoder", False))
+    return ("decoder", transformers.AutoModelForCausalLM) if is_causal else ("encoder", transformers.AutoModel)
+
+
+def _load(weights: Weights, loader: Any, what: str, **options: Any) -> Any:
+    """Whatever the transformers class `loader` makes of these files, without running code that comes with them."""
+    if weights.gguf_file:
+        options["gguf_file"] = weights.gguf_file
+        if what == "weights":
+            # Not asked to, transformers leaves the weights of some architectures packed.
+            options["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    elif what == "weights":
+        options["use_safetensors"] = True
+    try:
+        with _quiet():
+            return loader.from_pretrained(
+                str(weights.folder), trust_remote_code=False, local_files_only=True, **options
+            )
+    except Exception as error:  # transformers and its readers raise nearly everything here
+        raise ModelError(_reason(weights, what, error)) from error
+
+
+def _quiet():
+    return redirect_stderr(open(os.devnull, "w", encoding="utf-8"))
+
+
+def _reason(weights: Weights, what: str, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "custom code" in text or "trust_remote_code" in text:
+        return (
+            f"{weights.name} comes with Python code of its own, which Workdim never runs. Choose a model whose "
+            "architecture transformers knows."
+        )
+    if "does not recognize this architecture" in text or "Unrecognized model" in text or "not supported" in text:
+        return (
+            f"The architecture of {weights.name} is not known to transformers {transformers.__version__}. "
+            "Update transformers, or choose another model."
+        )
+    if what == "tokenizer" and not weights.gguf_file:
+        return tokenizer_problem(weights, error)
+    if isinstance(error, SafetensorError) or (weights.gguf_file and not isinstance(error, ImportError)):
+        return f"The {what} of {weights.name} cannot be read ({text[:160]}): the file is damaged. Download it again."
+    return f"The {what} of {weights.name} cannot be loaded: {text[:240]}"
+
+
+LAYER_COUNTS = (
+    *("num_hidden_layers", "num_layers", "n_layers", "n_layer", "block_count"),
+    *("num_encoder_layers", "num_decoder_layers", "encoder_layers", "decoder_layers"),
+)
+SIZES = (
+    *("num_hidden_layers", "num_layers", "n_layers", "n_layer", "block_count"),
+    *("hidden_size", "d_model", "n_embd", "embedding_length", "vocab_size"),
+    *("num_attention_heads", "num_heads", "n_heads", "n_head", "attention.head_count"),
+)
+"""What no network has none of, as configurations and GGUF files call it."""
+INTEGERS = ("I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64")
+
+
+def check_files(weights: Weights) -> None:
+    """Headers and sizes first: a file that is damaged, incomplete or of another model is named before it is loaded.
+
+    A configuration of more layers than its weights have tensors is refused here, because building its network, even
+    without memory for the weights, would take all memory.
+    """
+    if weights.gguf_file:
+        settings = gguf_entries(weights.folder / weights.gguf_file)
+        prefix = f"{settings.get('general.architecture')}."
+        _check_sizes(
+            weights, {name.removeprefix(prefix): size for name, size in settings.items()}, settings["n_tensors"]
+        )
+        return
+    settings = _read_settings(weights)
+    is_quantised = any("quantization_config" in one for one in (settings, settings.get("text_config") or {}))
+    n_tensors = 0
+    for path in weights.files:
+        try:
+            for name, dtype, _ in safetensors_entries(path):
+                n_tensors += 1
+                if dtype in INTEGERS and name.endswith(".weight") and not is_quantised:
+                    raise ModelError(
+                        f"{name} of {weights.name} holds whole numbers ({dtype}), and its config.json names no "
+                        "quantisation: they would be measured as if they were trained weights. Download it again, or "
+                        "choose another revision."
+                    )
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path.name} of {weights.name} is damaged ({error}). Download it again.") from error
+    # Of weights that are not here yet only the bytes are known: every layer has a vector at least.
+    _check_sizes(weights, settings, n_tensors or weights.n_bytes)
+    for part in ("text_config", "encoder", "decoder"):
+        if isinstance(settings.get(part), dict):
+            _check_sizes(weights, settings[part], n_tensors or weights.n_bytes)
+
+
+def _read_settings(weights: Weights) -> dict[str, Any]:
+    try:
+        settings = read_json(weights.folder / "config.json")
+    except (ValueError, OSError) as error:
+        raise ModelError(f"config.json of {weights.name} is damaged ({error}). Download it again.") from error
+    if not isinstance(settings, dict):
+        raise ModelError(f"config.json of {weights.name} holds no settings. Download it again.")
+    return settings
+
+
+def _check_sizes(weights: Weights, settings: dict[str, Any], most_layers: int) -> None:
+    for name in SIZES:
+        if isinstance(size := settings.get(name), int) and size < 1:
+            raise ModelError(
+                f"The configuration of {weights.name} says {name} = {size}, which makes no network. Download it again."
+            )
+    for name in LAYER_COUNTS:
+        if isinstance(size := settings.get(name), int) and size > most_layers:
+            raise ModelError(
+                f"The configuration of {weights.name} says {name} = {size}, and its weights are not so many: they do "
+                "not belong together. Download it again."
+            )
+
+
+def _check_complete(weights: Weights, info: dict[str, Any]) -> None:
+    """transformers fills missing weights at random and only warns; a pooling head is not on the measured path."""
+    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
+    wrong = sorted(str(key) for key in info.get("mismatched_keys", ()))
+    if missing or wrong:
+        raise ModelError(
+            f"The weights of {weights.name} are incomplete: {len(missing) + len(wrong)} tensors are missing or of the "
+            f"wrong shape, first {(missing + wrong)[0]}. Download it again."
+        )
+
+
+VOCABULARIES = ("tokenizer.json", "tekken.json", "vocab.*", "*.model", "*.spm", "*.tiktoken", "merges.txt", "bpe.codes")
+DICTIONARIES = {"ipadic": "ipadic", "unidic": "unidic", "unidic_lite": "unidic-lite"}
+"""Of MeCab: the value of `mecab_dic`, and the package with it."""
+MODULES = {
+    "unidic-lite": "unidic_lite",
+    "SudachiPy": "sudachipy",
+    "SudachiDict-core": "sudachidict_core",
+    "mistral-common": "mistral_common",
+    "protobuf": "google.protobuf",
+}
+"""What is imported of packages that are called otherwise."""
+NAMED = ("sentencepiece", "tiktoken", "sacremoses", "protobuf", "fugashi", "jieba", "nltk")
+"""Packages that transformers asks for by name in a sentence."""
+
+
+def require_tokenizer(weights: Weights) -> None:
+    """Raises ModelError where the folder has no vocabulary: transformers would make one up for some architectures."""
+    if not weights.gguf_file and not has_tokenizer(weights.folder):
+        raise ModelError(
+            f"{weights.name} holds no tokenizer (tokenizer.json, tokenizer.model or vocab.txt). Add the files of its "
+            "repository to the folder."
+        )
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a vocabulary, or settings of a tokenizer that needs none."""
+    if any(any(folder.glob(pattern)) for pattern in VOCABULARIES):
+        return True
+    known = getattr(transformers, str(_settings(folder).get("tokenizer_class")), None)
+    return known is not None and not getattr(known, "vocab_files_names", True)  # of bytes
+
+
+def tokenizer_problem(weights: Weights, error: Exception) -> str:
+    """One line about a tokenizer that could not be read."""
+    text = " ".join(str(error).split())
+    missing = [package for package in _needed(weights.folder, text) if not _is_installed(package)]
+    if missing:
+        return (
+            f"The tokenizer of {weights.name} needs {' and '.join(missing)}, not installed here: "
+            f"pip install {' '.join(missing)}"
+        )
+    for path in sorted(weights.folder.glob("*.json")):
+        try:
+            read_json(path)
+        except (ValueError, OSError) as broken:
+            return f"{path.name} of {weights.name} is damaged ({broken}). Download it again."
+    return (
+        f"The tokenizer of {weights.name} cannot be read ({type(error).__name__}: {text[:160]}): its files are "
+        f"damaged, incomplete, or newer than transformers {transformers.__version__}. Download it again, or update "
+        "transformers."
+    )
+
+
+def _needed(folder: Path, text: str) -> list[str]:
+    """Packages that this tokenizer may need beyond those of Workdim, those that its files say first."""
+    settings, needed = _settings(folder), list[str]()
+    words = settings.get("word_tokenizer_type") if "Japanese" in str(settings.get("tokenizer_class")) else None
+    if words == "mecab":
+        dictionary = (settings.get("mecab_kwargs") or {}).get("mecab_dic", "unidic_lite")
+        needed += ["fugashi", *filter(None, [DICTIONARIES.get(dictionary)])]
+    elif words == "sudachi":
+        needed += ["SudachiPy", "SudachiDict-core"]
+    elif words == "jumanpp":
+        needed += ["rhoknp"]
+    if settings.get("subword_tokenizer_type") == "sentencepiece":
+        needed += ["sentencepiece"]
+    if not (folder / "tokenizer.json").is_file():
+        models = [path for pattern in ("*.model", "*.spm", "*.tiktoken") for path in folder.glob(pattern)]
+        needed += dict.fromkeys(package for path in models for package in _readers(path))
+        needed += ["mistral-common"] * (folder / "tekken.json").is_file()
+    needed += [name for name in NAMED if not needed and re.search(rf"\b{name}\b", text, re.IGNORECASE)]
+    return list(dict.fromkeys(needed))
+
+
+def _readers(path: Path) -> list[str]:
+    """A vocabulary of tiktoken is lines of base64 and a number; all others of these names are SentencePiece."""
+    with path.open("rb") as stream:
+        is_tiktoken = re.match(rb"[A-Za-z0-9+/=]+ \d+\s", stream.read(200)) is not None
+    return ["tiktoken"] if is_tiktoken else ["sentencepiece", "protobuf"]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(MODULES.get(package, package)) is not None
+    except ModuleNotFoundError:  # the package around it
+        return False
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    try:
+        found = read_json(folder / "tokenizer_config.json")
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+WAY_OUT = "measure the repository that it was quantised from, or a GGUF of it."
+
+
+def method_of(config: Any) -> str | None:
+    """transformers' name of the quantisation, None for plain weights."""
+    settings = _quantisation_settings(config)
+    if settings is None:
+        return None
+    bits = [f"bitsandbytes_{bits}" for bits in ("8bit", "4bit") if settings.get(f"load_in_{bits}")]
+    return bits[0] if bits else str(settings.get("quant_method"))
+
+
+def check_quantisation(config: Any, name: str) -> None:
+    """Raises ModelError where the weights of the model called `name` cannot be dequantised on this machine."""
+    method = method_of(config)
+    if method is None:
+        return
+    if not _while_loading(method) and not _after_loading(method):
+        raise ModelError(
+            f"{name} is quantised with {method}. Quantised models are measured dequantised, and transformers cannot "
+            f"dequantise this one. To measure it, {WAY_OUT}"
+        )
+    try:
+        quantizer = AutoHfQuantizer.from_config(_dense(config), pre_quantized=True)
+        quantizer.validate_environment(device_map=None, weights_only=True)
+    except Exception as error:  # each method says in its own way what it lacks
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise ModelError(
+            f"{name} is quantised with {method} and cannot be dequantised here: {reason}. Install what is missing, or "
+            f"{WAY_OUT}"
+        ) from error
+
+
+def loading_options(config: Any) -> dict[str, Any]:
+    """What `from_pretrained` is told so that plain weights come out, where it can be told."""
+    method = method_of(config)
+    if method is None or not _while_loading(method):
+        return {}
+    config = copy.deepcopy(config)
+    config.quantization_config = _dense(config)
+    return {"config": config}
+
+
+def dequantised(module: Any, config: Any, dtype: torch.dtype) -> Any:
+    """The network with plain weights, where it could only be loaded quantised."""
+    return module.dequantize(dtype=dtype) if is_loaded_whole(config) else module
+
+
+def is_loaded_whole(config: Any) -> bool:
+    """Whether all weights must be in memory, quantised, before they can be dequantised: none can come on demand."""
+    method = method_of(config)
+    return method is not None and not _while_loading(method)
+
+
+def _while_loading(method: str) -> bool:
+    settings_class = AUTO_QUANTIZATION_CONFIG_MAPPING.get(method)
+    return settings_class is not None and "dequantize" in inspect.signature(settings_class).parameters
+
+
+def _after_loading(method: str) -> bool:
+    quantizer: Any = AUTO_QUANTIZER_MAPPING.get(method)
+    return quantizer is not None and quantizer._dequantize is not HfQuantizer._dequantize
+
+
+def _quantisation_settings(config: Any) -> dict[str, Any] | None:
+    own = getattr(config, "quantization_config", None)
+    found = own or getattr(config.get_text_config(), "quantization_config", None)
+    return found if found is None or isinstance(found, dict) else found.to_dict()
+
+
+def _dense(config: Any) -> dict[str, Any]:
+    settings = _quantisation_settings(config) or {}
+    return settings | {"dequantize": True} if _while_loading(str(method_of(config))) else settings

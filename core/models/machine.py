@@ -1,0 +1,115 @@
+"""What this machine has for measuring: devices, memory, optional packages, the way to the hub."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import threading
+from pathlib import Path
+
+import psutil
+import torch
+from packaging.requirements import Requirement
+
+from core.errors import InputError
+from core.models.hub import hub_errors
+from core.models.network import proxy_of, route, why_no_connection
+from core.models.packages import DEMO_WHEELS, ROOT, cache_folder
+
+PATIENCE = 3.0
+"""Seconds to wait for an answer of the hub."""
+TOKENIZER_PACKAGES = (
+    "sentencepiece",
+    "protobuf",
+    "tiktoken",
+    "mistral-common",
+    "sacremoses",
+    "fugashi",
+    "ipadic",
+    "unidic-lite",
+    "SudachiPy",
+    "rhoknp",
+)
+QUANTISER_PACKAGES = ("bitsandbytes", "compressed-tensors")
+
+
+def devices() -> list[str]:
+    """Names of the devices with their memory, as `cuda:0 (NVIDIA A10, 22.1 of 23.7 GB free)`."""
+    memory = psutil.virtual_memory()
+    found = [f"cpu ({os.cpu_count()} cores, {memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free)"]
+    for number in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(number)
+        name = torch.cuda.get_device_name(number)
+        found.append(f"cuda:{number} ({name}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free)")
+    return found + ["mps"] * torch.backends.mps.is_available()
+
+
+def installed(packages: tuple[str, ...]) -> dict[str, str | None]:
+    """The version of each, None where it is not installed."""
+    return {package: _version(package) for package in packages}
+
+
+def unmet_requirements() -> list[str]:
+    """One line for each package of requirements-core.txt that is missing or of another version."""
+    lines = (ROOT / "requirements-core.txt").read_text(encoding="utf-8").splitlines()
+    wanted = [Requirement(line) for line in lines if line.strip() and not line.startswith(("#", "-"))]
+    wanted = [one for one in wanted if one.marker is None or one.marker.evaluate()]
+    unmet = []
+    for one in wanted:
+        version = _version(one.name)
+        if version is None or not one.specifier.contains(version, prereleases=True):
+            unmet.append(f"{one.name} is {version or 'missing'}, wanted is {one.specifier or 'any'}")
+    return unmet
+
+
+def why_no_hub() -> str | None:
+    """None where the hub answers; otherwise one line."""
+    way = route()
+    if way.offline:
+        return f"{way.offline} is set, so the hub is not asked."
+    reason = why_no_connection(proxy_of(way.endpoint) or way.endpoint, PATIENCE)
+    return f"{way.words} cannot be reached ({reason})." if reason else _why_no_answer(way.endpoint)
+
+
+def _why_no_answer(endpoint: str) -> str | None:
+    """By the hub's own client, whose certificates and proxies are those of a download."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    found: list[str | None] = [f"{endpoint} takes connections but has not answered within {PATIENCE:g} seconds."]
+
+    def ask() -> None:
+        try:
+            with hub_errors("models"):
+                answer = get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+                found[0] = None if answer.status_code < 500 else f"{endpoint} answers with {answer.status_code}."
+        except InputError as error:
+            found[0] = str(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return found[0]
+
+
+def missing_demo_models() -> list[str]:
+    """Those of the demo that are not in the cache."""
+    kept = cache_folder() / "pypi"
+    return [f"pypi:{name}" for name, wheel in DEMO_WHEELS.items() if not (kept / name / wheel.version).is_dir()]
+
+
+def folder_bytes(folder: Path) -> int:
+    """What the files in a folder take, links not followed; 0 where it is not there."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            total += path.lstat().st_size if path.exists() else 0
+    return total
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

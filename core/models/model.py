@@ -1,0 +1,334 @@
+"""Open one model: its description, its network, and how one forward pass of the measured stack runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import infer_auto_device_map
+from torch import Tensor, nn
+
+from core.errors import InputError, ModelError, ResourceError, unknown_name
+from core.models.description import describe
+from core.models.gguf_to_safetensors import as_safetensors
+from core.models.loading import (
+    WAY_OUT,
+    check_files,
+    check_quantisation,
+    dequantised,
+    find_loader,
+    is_loaded_whole,
+    loading_options,
+    method_of,
+    read_config,
+    read_network,
+    read_tokenizer,
+)
+from core.models.memory import LOSS_ROWS, MAX_BATCH, MemoryPlan, Shape, other_rooms, plan_memory, room_for, shape_of
+from core.models.stacks import (
+    Stack,
+    all_stacks,
+    choose_stack,
+    final_state,
+    find_stack,
+    longest_text,
+    run_stack,
+    stack_config,
+)
+from core.models.weight_streaming import Unit, read_on_demand
+from core.models.weights import Weights
+from core.records import DEVICES, DTYPES, ProgressCallback
+from core.tables import ModelRow
+
+TORCH_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    row: ModelRow
+    module: Any
+    tokenizer: Any
+    layers: nn.ModuleList
+    """The blocks of the stack that is measured."""
+    is_causal: bool
+    """Whether the text pass has a loss: a decoder alone. An encoder-decoder's reads the text that it predicts."""
+    device: torch.device
+    dtype: str
+    stack: str = "main"
+    """`main`, or `encoder` or `decoder` of an encoder-decoder."""
+    owner: Any = None
+    """The module that runs `layers` and the final norm."""
+    units: tuple[Unit, ...] = ()
+    """What comes into the memory only while it runs; empty where all weights are there."""
+    batch: int = MAX_BATCH
+    """Windows that go through the network at a time, if their logits are not too many."""
+
+    @property
+    def n_layers(self) -> int:
+        return self.row.n_layers
+
+    @property
+    def hidden_size(self) -> int:
+        return self.row.hidden_size
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self.row.vocabulary_size
+
+    @property
+    def n_logits(self) -> int:
+        """Per token of a pass; 0 where it runs no head."""
+        return self.vocabulary_size if self.is_causal else 0
+
+    @property
+    def n_before(self) -> int:
+        """States in front of those of the text: a teacher-forced decoder reads its start token first."""
+        return 1 if self.stack == "decoder" else 0
+
+    @property
+    def context(self) -> int | None:
+        """Largest number of tokens of text, where the architecture has one."""
+        return longest_text(self.module, self.module.config, self.stack)
+
+    def forward(self, ids: Tensor, scored: Tensor) -> tuple[Tensor, float]:
+        """Last hidden state (n_batch, n_tokens, hidden_size) and the summed loss of targets 1..T-1, in nats.
+
+        ids (n_batch, n_tokens); scored, of the same shape, says which of them count as targets: not a chat template's.
+
+        A causal model runs whole, so that whatever it does to its logits (scaling, soft caps) counts in the loss.
+        """
+        loss = 0.0
+        with final_state(Stack(self.stack, self.owner, self.layers), self.hidden_size) as final:
+            if self.is_causal:
+                loss = _summed_loss(self.module(input_ids=ids, use_cache=False).logits, ids, scored)
+            else:
+                run_stack(self.module, self.stack, ids)
+        if final.tensor is None:
+            raise ModelError(f"The last block of {self.row.model_id} gave no state {self.hidden_size} wide.")
+        return final.tensor[:, self.n_before :], loss
+
+
+def _summed_loss(logits: Tensor, ids: Tensor, scored: Tensor) -> float:
+    """logits (n_batch, n_tokens, n_vocabulary), in slices: a softmax of all would double the pass's largest tensor."""
+    targets = torch.full_like(ids, -100)  # -100: no target
+    targets[:, :-1] = ids[:, 1:].where(scored[:, 1:], -100)
+    slices = zip(logits.flatten(0, 1).split(LOSS_ROWS), targets.flatten().split(LOSS_ROWS), strict=True)
+    return sum(float(nn.functional.cross_entropy(rows.float(), wanted, reduction="sum")) for rows, wanted in slices)
+
+
+def choose_device(name: str) -> torch.device:
+    if not re.fullmatch(DEVICES, name):
+        raise InputError(f"Unknown device '{name}'. Available: auto, cpu, cuda, cuda:0 and so on, mps.")
+    # States and geometry are compared across devices: TF32 would round their products to ten bits.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"The device '{name}' is not usable here: {str(error).splitlines()[0]}. Try cpu.") from error
+    return device
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """All of a model but its weights."""
+
+    weights: Weights
+    config: Any
+    tokenizer: Any
+    loader: Any
+    """The transformers class that makes or loads the network."""
+    kind: str
+    """`decoder`, `encoder` or `encoder_decoder`."""
+    stack: str
+    dtype: str
+    device: torch.device
+
+    def opened(self, module: Any, units: Sequence[Unit] = ()) -> OpenModel:
+        """The model around a network that this blueprint describes."""
+        stack = find_stack(module, self.config, self.stack, self.weights.name)
+        row = describe(self.weights, self.config, module, self.tokenizer, stack, self.kind)
+        return OpenModel(
+            row,
+            module,
+            self.tokenizer,
+            stack.blocks,
+            self.kind == "decoder",
+            self.device,
+            self.dtype,
+            self.stack,
+            stack.owner,
+            tuple(units),
+        )
+
+    def on_meta(self) -> Any:
+        """A new network without memory for its weights; raises ModelError where the configuration makes none."""
+        try:
+            with torch.device("meta"):
+                return self.loader.from_config(self.config, dtype=TORCH_DTYPES[self.dtype])
+        except MemoryError:
+            raise
+        except Exception as error:  # code of the architecture, which may raise anything
+            reason = " ".join(str(error).split())[:160].rstrip(".")
+            raise ModelError(
+                f"The configuration of {self.weights.name} makes no network ({type(error).__name__}: {reason}). Check "
+                "its config.json."
+            ) from error
+
+    @cached_property
+    def outline(self) -> Any:
+        """The network as `on_meta` makes it, made once: to look at, not to change."""
+        return self.on_meta()
+
+    @cached_property
+    def weightless(self) -> OpenModel:
+        """The model before its weights are read: what is known of it is already that of the loaded one."""
+        return self.opened(self.outline)
+
+    @cached_property
+    def shape(self) -> Shape:
+        """What decides about the memory of a pass."""
+        own = stack_config(self.config, self.stack).get_text_config()
+        stacks = all_stacks(self.outline, self.config, self.weights.name)
+        running = [block for one in stacks if self.stack in (one.name, "decoder") for block in one.blocks]
+        logits = own.vocab_size if self.kind == "decoder" else 0
+        experts = getattr(own, "num_experts_per_tok", None)
+        is_eager = self.outline.config._attn_implementation == "eager"  # what transformers takes without a kernel
+        heads = getattr(own, "num_attention_heads", 0) if is_eager else 0
+        return shape_of(self.outline, self.blocks(self.outline), own.hidden_size, logits, running, experts, heads)
+
+    def require_streamable(self) -> None:
+        """Raises ResourceError for weights that cannot be read block by block, and do not fit at once."""
+        if is_loaded_whole(self.config):
+            raise ResourceError(
+                f"{self.weights.name} is quantised with {method_of(self.config)}, must be loaded whole to be "
+                f"dequantised, and does not fit into the memory that it may take. Raise --memory-budget, or {WAY_OUT}"
+            )
+
+    def streamed(self, progress: ProgressCallback) -> Weights:
+        """The weights as safetensors, from which they can be read block by block."""
+        self.require_streamable()
+        if not self.weights.gguf_file:
+            return self.weights
+        return as_safetensors(self.weights, self.outline, TORCH_DTYPES[self.dtype], progress)
+
+    def plan(self, n_windows: int, n_tokens: int, budget: int | None, is_drawn: bool = False) -> MemoryPlan:
+        """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot.
+
+        is_drawn: its weights are random ones, made here.
+        """
+        return self.plan_within(
+            room_for(self.device, budget), n_windows, n_tokens, other_rooms(self.device, budget), is_drawn
+        )
+
+    def plan_within(
+        self, room: int, n_windows: int, n_tokens: int, others: Sequence[int] = (), is_drawn: bool = False
+    ) -> MemoryPlan:
+        """How a pass keeps to `room` bytes beyond what the process holds, and to `others` on further GPUs."""
+        others = () if is_drawn else others  # random weights are drawn for one device
+        plan = plan_memory(self.shape, n_windows, n_tokens, room, self.weights.name, others, is_drawn)
+        if plan.spread and not self._can_spread(plan.spread):
+            return plan_memory(self.shape, n_windows, n_tokens, room, self.weights.name, (), is_drawn)
+        return plan
+
+    def _can_spread(self, rooms: Sequence[int]) -> bool:
+        """Whether whole blocks can be laid into these rooms, of which accelerate keeps some free, and none is left."""
+        module = self.on_meta()
+        module.tie_weights()
+        whole = list(module._no_split_modules or ())
+        placed = infer_auto_device_map(module, max_memory=dict(enumerate(rooms)), no_split_module_classes=whole)
+        return not {"cpu", "disk"} & set(placed.values())
+
+    def blocks(self, module: Any) -> list[nn.Module]:
+        """Of all stacks."""
+        return [block for one in all_stacks(module, self.config, self.weights.name) for block in one.blocks]
+
+
+def read_blueprint(
+    weights: Weights, dtype: str, device: str, stack: str | None, with_tokenizer: bool = True
+) -> Blueprint:
+    """Configuration and tokenizer, checked; the weights are not read. Raises InputError or ModelError.
+
+    Without its tokenizer, a model that is not on this disk can be described and not measured.
+    """
+    if dtype not in DTYPES:
+        raise InputError(unknown_name("dtype", dtype, DTYPES))
+    target = choose_device(device)
+    check_files(weights)
+    config = read_config(weights)
+    chosen = choose_stack(config, stack, weights.name)
+    own = stack_config(config, chosen)
+    if own.get_text_config() is not own:
+        raise ModelError(f"{weights.name} reads more than text ({config.model_type}), which is not measured yet.")
+    kind, loader = find_loader(config, weights)
+    check_quantisation(config, weights.name)
+    tokenizer = read_tokenizer(weights) if with_tokenizer else None
+    return Blueprint(weights, config, tokenizer, loader, kind, chosen, dtype, target)
+
+
+def open_model(
+    weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None, **options: Any
+) -> OpenModel:
+    """A model from its weights alone, without a flow around it; `options` are those of `load_network`."""
+    return load_network(read_blueprint(weights, dtype, device, stack), **options)
+
+
+def load_network(
+    blueprint: Blueprint,
+    scratch: Path | None = None,
+    progress: ProgressCallback = lambda step: None,
+    spread: Sequence[int] = (),
+) -> OpenModel:
+    """The model with its weights; raises ModelError with one clear line for anything that must not be measured.
+
+    With `scratch`, an existing folder for weights that must be converted first, the weights come on demand from their
+    safetensors files; of a GGUF file, from the safetensors that are made of it in the cache. `spread` are the bytes of
+    weights that each GPU may take.
+    """
+    weights, dtype = blueprint.weights, TORCH_DTYPES[blueprint.dtype]
+    if scratch:
+        streamed = blueprint.streamed(progress)
+        module, units_of = read_on_demand(
+            streamed, blueprint.loader, dtype, blueprint.device, scratch, **loading_options(blueprint.config)
+        )
+        return blueprint.opened(module.eval(), units_of(blueprint.blocks(module)))
+    options = loading_options(blueprint.config) | _placement(blueprint, spread)
+    try:
+        module = read_network(weights, blueprint.loader, dtype, **options)
+        module = dequantised(module, blueprint.config, dtype).eval()
+        if not spread:  # else each block is where its weights are; inputs and logits stay on the first GPU
+            module.to(blueprint.device)
+    except (ModelError, torch.OutOfMemoryError) as error:
+        if not isinstance(error.__cause__ or error, torch.OutOfMemoryError):
+            raise
+        raise too_large(weights.name, blueprint.device) from error
+    return blueprint.opened(module)
+
+
+def _placement(blueprint: Blueprint, spread: Sequence[int]) -> dict[str, Any]:
+    """Where transformers is to put each weight as it reads it; nothing where all are read into main memory first."""
+    if spread:
+        return {"device_map": "auto", "max_memory": dict(enumerate(spread))}
+    is_plain = not blueprint.weights.gguf_file and method_of(blueprint.config) is None
+    # Otherwise a GPU's weights would have to fit into main memory as well, which nobody has planned.
+    return {"device_map": {"": blueprint.device}} if blueprint.device.type == "cuda" and is_plain else {}
+
+
+def too_large(name: str, device: torch.device) -> ResourceError:
+    other = "a smaller model" if device.type == "cpu" else "--device cpu"
+    return ResourceError(f"{name} does not fit into the memory of {device}. Try --dtype bfloat16 or {other}.")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python, CUDA, MPS and torch's CPU allocator each say it in their own way."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "DefaultCPUAllocator" in text)

@@ -1,0 +1,211 @@
+"""Where a model is before anything is fetched: on this disk, on the hub, or in a package of an index."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import ModelError, ResourceError
+from core.models.headers import gguf_entries, named, stored_dtype
+from core.models.hub import hub_errors, hub_info, in_cache, wanted_files
+from core.models.loading import check_files, has_tokenizer
+from core.models.packages import PackageRequest, package_in_cache, package_index, pip_failed, read_request, run_pip
+from core.models.sources import hub_name, local_weights
+from core.models.weights import INDEX, WEIGHTS, Unread, Weights, unread
+
+PACKAGE = "pypi:"
+INDEX_PATIENCE = 60.0
+"""Seconds to wait for all that pip asks of an index before it answers."""
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """A model as far as it is known without fetching it or reading its weights."""
+
+    where: str
+    """`here`, `hub` or `package`."""
+    weights: Unread | None
+    """None where the configuration can only be known after the download."""
+    download_bytes: int | None
+    """0 where it is here; None where nobody tells."""
+    stored_dtype: str | None = None
+    licence: str | None = None
+    parameters: int | None = None
+    has_tokenizer: bool = True
+    notes: tuple[str, ...] = ()
+
+
+def on_this_disk(reference: str) -> Weights | None:
+    """The weights where nothing needs to be fetched; a local model is not yet named by its content.
+
+    Raises ModelError for a reference that cannot be one, and for files that cannot be measured.
+    """
+    if reference.startswith(PACKAGE):
+        return package_in_cache(read_request(reference.removeprefix(PACKAGE)))
+    return local_weights(reference) or in_cache(*hub_name(reference))
+
+
+@contextmanager
+def find_model(reference: str) -> Iterator[ModelMetadata]:
+    """Finds a model; what was fetched to tell about it, a few small files, is gone at the end.
+
+    Raises ModelError or ResourceError as `find_weights` does, without having downloaded weights.
+    """
+    weights = on_this_disk(reference)
+    if weights:
+        yield model_here(weights)
+        return
+    if reference.startswith(PACKAGE):
+        yield _in_package(read_request(reference.removeprefix(PACKAGE)))
+        return
+    with asked_of_hub(*hub_name(reference)) as model:
+        is_known = not model.weights.gguf_file  # which holds the configuration itself
+        note = "" if is_known else f"The configuration of {model.weights.name} is known after the download only."
+        yield ModelMetadata(
+            "hub",
+            model.weights if is_known else None,
+            model.download_bytes,
+            model.stored_dtype,
+            model.weights.licence,
+            model.parameters,
+            model.has_tokenizer,
+            (*model.notes, *([note] if note else ())),
+        )
+
+
+def model_here(weights: Weights) -> ModelMetadata:
+    check_files(weights)
+    licence = weights.licence
+    if licence is None and weights.gguf_file:
+        licence = gguf_entries(weights.folder / weights.gguf_file).get("general.license")
+    return ModelMetadata("here", unread(weights), 0, stored_dtype(weights), licence)
+
+
+def _in_package(request: PackageRequest) -> ModelMetadata:
+    """What the package index says without a download: whether the package is there, in which version.
+
+    `pip install --dry-run` would say more, and download the whole package for it where the index keeps no metadata
+    beside its files. Raises ResourceError where the index cannot be reached or does not answer.
+    """
+    _, reason = package_index()
+    if reason:
+        raise ResourceError(
+            f"{request.requirement} is not here. {reason} Connect, set up pip's index or proxy, or measure a "
+            "local folder."
+        )
+    options = ("--no-input", "--disable-pip-version-check", "--timeout", "10", "--retries", "0")
+    try:
+        done = run_pip("index", "versions", *options, request.name, timeout=INDEX_PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        raise ResourceError(
+            f"The package index has not told of {request.name} within {INDEX_PATIENCE:g} seconds. Try later."
+        ) from error
+    if done.returncode:
+        raise pip_failed(request.requirement, done.stderr)
+    versions = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions")]
+    known = [version.strip() for version in "".join(versions).split(",")]
+    if request.version and request.version not in known:
+        raise ModelError(f"The package index has {request.name} {', '.join(known[:5])}, not {request.version}.")
+    newest = request.version or known[0]
+    note = f"What pypi:{request.name} {newest} holds is known after the download only: the index tells no more."
+    return ModelMetadata(
+        "package",
+        None,
+        request.demo.n_bytes if request.demo else None,
+        licence=request.demo.licence if request.demo else None,
+        notes=(note,),
+    )
+
+
+SMALL = 4 * 2**20
+"""Bytes of a tokenizer that are fetched to be told apart from others; larger vocabularies wait for the download."""
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model of the hub that is not on this disk."""
+
+    weights: Unread
+    """In a folder that holds its configuration, and its tokenizer where that is small."""
+    parameters: int | None
+    """As the hub counts them."""
+    stored_dtype: str | None
+    download_bytes: int | None
+    """Of all files that a measurement fetches."""
+    has_tokenizer: bool
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def asked_of_hub(repository: str, revision: str) -> Iterator[HubModel]:
+    """What the hub says; the few small files that were fetched are gone at the end.
+
+    Raises ResourceError where the hub cannot be reached, ModelError for what cannot be measured.
+    """
+    info = hub_info(repository, revision)
+    sizes = {file.rfilename: file.size for file in info.siblings or []}
+    with tempfile.TemporaryDirectory(prefix="workdim-") as place:
+        folder = Path(place)
+
+        def fetch(name: str) -> Path:
+            return _fetch(repository, name, info.sha, folder)
+
+        with hub_errors(repository, revision):
+            chosen = wanted_files(repository, list(sizes), fetch)
+            for small in _small(chosen, sizes):
+                fetch(small)
+        yield _described(repository, info, sizes, chosen, folder)
+
+
+def _fetch(repository: str, name: str, revision: str, folder: Path) -> Path:
+    """Past the hub's cache, which stays as it is."""
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(repository, name, revision=revision, local_dir=folder))
+
+
+def _small(chosen: list[str], sizes: dict[str, int | None]) -> list[str]:
+    """Configuration and, where it is small, what belongs to the tokenizer, whatever its files are called."""
+    others = [name for name in chosen if name not in ("config.json", INDEX) and not name.endswith(WEIGHTS)]
+    is_small = sum(sizes[name] or 0 for name in others) <= SMALL
+    return [name for name in ("config.json", *(others if is_small else ())) if name in sizes]
+
+
+def _described(repository: str, info: Any, sizes: dict[str, int | None], chosen: list[str], folder: Path) -> HubModel:
+    known = [sizes.get(name) for name in chosen]
+    weight_files = [name for name in chosen if name.endswith(WEIGHTS)]
+    is_gguf = all(name.endswith(".gguf") for name in weight_files)
+    counts = info.safetensors.parameters if info.safetensors else {}
+    total = info.safetensors.total if info.safetensors else (info.gguf or {}).get("total")
+    licence = info.card_data.license if info.card_data else None
+    weights = Unread(
+        folder,
+        weight_files[0] if is_gguf else None,
+        repository,
+        info.sha,
+        repository.partition("/")[2],
+        repository,
+        licence=licence,
+        n_bytes=sum(sizes.get(name) or 0 for name in weight_files),
+        is_here=False,
+    )
+    notes = []
+    if info.gated:
+        notes.append(
+            f"{repository} is gated ({info.gated}): its licence must be accepted on the hub before a download."
+        )
+    if any(size is None for size in known):
+        notes.append("The hub does not tell the sizes of all files.")
+    return HubModel(
+        weights,
+        total,
+        named(counts),
+        None if None in known else sum(size or 0 for size in known),
+        has_tokenizer(folder),
+        tuple(notes),
+    )

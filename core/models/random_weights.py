@@ -1,0 +1,250 @@
+"""Control models: an architecture with weights drawn by its own initialiser instead of trained ones.
+
+The weights are drawn unit by unit: each block is a unit, and so is each module outside the blocks (embeddings, final
+norm, head). A unit's generator is seeded from the seed and the unit's name alone, always on the CPU and in float32, so
+that a block has the same weights on every device, in every dtype up to rounding, and whether it is drawn with all
+others or, where they exceed the memory, when the forward pass reaches it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import ModelError, WorkdimError
+from core.models.model import TORCH_DTYPES, Blueprint, OpenModel, is_out_of_memory, too_large
+from core.models.stacks import all_stacks
+from core.models.weight_streaming import Unit
+
+_DRAWN = "_is_hf_initialized"
+"""transformers' own mark of a tensor that its initialisers leave alone."""
+
+
+def draw_network(blueprint: Blueprint, seed: int, on_demand: bool = False) -> OpenModel:
+    """The control of a model: its configuration, tokenizer and row, none of its weights.
+
+    On demand, each block is drawn when the forward pass reaches it and dropped after. Raises what `load_network` does.
+    """
+    module = blueprint.on_meta()
+    lottery = _Lottery(module.eval(), seed, blueprint.dtype, blueprint.device, blueprint.weights.name)
+    return blueprint.opened(module, lottery.draw(on_demand))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One module of the network, with the transformers model whose initialiser is in charge of it."""
+
+    path: str
+    module: nn.Module
+    owner: Any
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor belongs: one entry of a module's parameters or buffers."""
+
+    path: str
+    entries: Any
+    key: str
+    tensor: Tensor
+    """What was there before."""
+
+
+class _Lottery:
+    """Draws the weights of one network that is on the meta device."""
+
+    def __init__(self, module: Any, seed: int, dtype: str, device: torch.device, name: str) -> None:
+        self.module, self.seed, self.dtype, self.device, self.name = module, seed, TORCH_DTYPES[dtype], device, name
+        module.tie_weights()
+        self.tied = set(getattr(module, "all_tied_weights_keys", None) or ())
+        self.in_float32 = _kept_in_float32(module, self.dtype)
+
+    def draw(self, on_demand: bool) -> list[Unit]:
+        """All units, or all but the blocks, which are returned and then drawn when the forward pass reaches them."""
+        blocks = {id(b): b for stack in all_stacks(self.module, self.module.config, self.name) for b in stack.blocks}
+        parts = list(_parts(self.module, "", self.module, set()))
+        inside = {id(b): list(_parts(b, path, owner, set())) for path, b, owner in _units(parts, blocks)}
+        within = {id(part.module) for unit in inside.values() for part in unit}
+        outside = [part for part in parts if id(part.module) not in within]
+        try:
+            # Before the blocks: an initialiser of the whole model reaches into blocks only while they have no values.
+            self._fill_outside(outside)
+            if on_demand:
+                return [self._on_demand(blocks[key], unit) for key, unit in inside.items()]
+            for unit in inside.values():
+                self._fill([unit])
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise too_large(self.name, self.device) from error
+        return []
+
+    def _fill_outside(self, parts: list[_Part]) -> None:
+        """Embeddings and heads one at a time, so that never two of them are there in float32 without need."""
+        wide, rest = _apart(parts)
+        places: list[_Place] = []
+        try:
+            for group in wide:
+                places += self._fill([[part] for part in group])
+            before = [(place.entries[place.key], place.entries[place.key]._version) for place in places]
+            places += self._fill([[part] for part in rest])
+            if all(tensor._version == version for tensor, version in before):
+                return
+        except ModelError:
+            pass  # their values may come from the module around them
+        # Its initialiser draws them once more: all together, in float32 and on the CPU as everything.
+        _restore(places)
+        self._fill([[part] for part in parts])
+
+    def _on_demand(self, block: nn.Module, unit: list[_Part]) -> Unit:
+        before: list[_Place] = []
+
+        def drop() -> None:
+            _restore(before)
+            before.clear()
+
+        return Unit(block, lambda: before.extend(self._fill([unit])), drop)
+
+    def _fill(self, units: list[list[_Part]]) -> list[_Place]:
+        """Draws these units together; returns where their tensors are and what was there before."""
+        places = [place for unit in units for part in unit for place in _places(part)]
+        try:
+            self._fill_places(units, places)
+        except BaseException:  # a pass that runs out of memory here is tried again
+            _restore(places)
+            raise
+        return places
+
+    def _fill_places(self, units: list[list[_Part]], places: list[_Place]) -> None:
+        made: dict[int, Tensor] = {}  # tied weights are one tensor in several places
+        for place in places:
+            place.entries[place.key] = made.setdefault(id(place.tensor), _unset(place.tensor))
+        for unit in units:
+            self._initialise(unit)
+        for place in places:
+            self._check_set(place)
+        finished: dict[int, Tensor] = {}
+        for place in places:
+            if id(place.tensor) not in finished:
+                finished[id(place.tensor)] = self._finished(place, made.pop(id(place.tensor)))
+            place.entries[place.key] = finished[id(place.tensor)]
+
+    @torch.no_grad()
+    def _initialise(self, unit: list[_Part]) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_unit_seed(self.seed, unit[-1].path))
+            for part in unit:
+                tied = [p for key, p in part.module.named_parameters(recurse=False) if self._is_tied(part, key)]
+                for parameter in tied:  # a head must not redraw the embedding that it shares
+                    setattr(parameter, _DRAWN, True)
+                self._initialise_part(part)
+                for parameter in tied:
+                    delattr(parameter, _DRAWN)
+
+    def _initialise_part(self, part: _Part) -> None:
+        try:
+            part.owner._init_weights(part.module)
+        except Exception as error:  # code of the architecture, which may raise anything
+            if isinstance(error, WorkdimError) or is_out_of_memory(error):
+                raise
+            reason = str(error).splitlines()[0] if str(error) else ""
+            raise ModelError(
+                f"The initialiser of {type(part.owner).__name__} fails on {part.path or 'the model'} "
+                f"({type(error).__name__}: {reason}), so {self.name} has no random control."
+            ) from error
+
+    def _is_tied(self, part: _Part, key: str) -> bool:
+        return f"{part.path}.{key}" in self.tied
+
+    def _check_set(self, place: _Place) -> None:
+        tensor, never = place.entries[place.key], _never(place.tensor.dtype)
+        if tensor.numel() == 0 or never is None:
+            return
+        # A sum carries NaN on, and unlike a comparison needs no room.
+        if math.isnan(tensor.sum()) if math.isnan(never) else tensor.min() == never:
+            raise ModelError(
+                f"The initialiser of {type(self.module).__name__} leaves {place.path} without values, so {self.name} "
+                "has no random control."
+            )
+
+    def _finished(self, place: _Place, tensor: Tensor) -> Tensor:
+        """On its device and, for parameters, in the dtype that loading would give it."""
+        if not isinstance(place.tensor, nn.Parameter):
+            return tensor.to(self.device)
+        in_float32 = any(name in place.path for name in self.in_float32)
+        dtype = torch.float32 if in_float32 and tensor.is_floating_point() else place.tensor.dtype
+        return nn.Parameter(tensor.detach().to(self.device, dtype), requires_grad=False)
+
+
+def _restore(places: Iterable[_Place]) -> None:
+    for place in places:
+        place.entries[place.key] = place.tensor
+
+
+def _parts(module: nn.Module, path: str, owner: Any, seen: set[int]) -> Iterator[_Part]:
+    """Children first, as transformers initialises; a model within a model initialises its own."""
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    owner = module if hasattr(module, "_init_weights") else owner
+    for name, child in module.named_children():
+        yield from _parts(child, f"{path}.{name}".lstrip("."), owner, seen)
+    yield _Part(path, module, owner)
+
+
+def _apart(parts: list[_Part]) -> tuple[list[list[_Part]], list[_Part]]:
+    """Embeddings and heads, with those that share a tensor together; and all else."""
+    wide: list[tuple[set[int], list[_Part]]] = []
+    for part in parts:
+        if isinstance(part.module, (nn.Embedding, nn.Linear)):
+            tensors = {id(place.tensor) for place in _places(part)}
+            same = [group for group in wide if group[0] & tensors]
+            wide = [group for group in wide if group not in same]
+            wide.append((tensors.union(*(g[0] for g in same)), [*(p for g in same for p in g[1]), part]))
+    apart = [group for _, group in wide]
+    within = {id(part.module) for group in apart for part in group}
+    return apart, [part for part in parts if id(part.module) not in within]
+
+
+def _units(parts: Iterable[_Part], blocks: dict[int, nn.Module]) -> Iterator[tuple[str, nn.Module, Any]]:
+    for part in parts:
+        if id(part.module) in blocks:
+            yield part.path, part.module, part.owner
+
+
+def _places(part: _Part) -> Iterator[_Place]:
+    for entries in (part.module._parameters, part.module._buffers):
+        for key, tensor in entries.items():
+            if tensor is not None:
+                yield _Place(f"{part.path}.{key}".lstrip("."), entries, key, tensor)
+
+
+def _unset(tensor: Tensor) -> Tensor:
+    """Room for a tensor on the CPU, filled with what no initialiser gives; parameters in float32."""
+    is_parameter = isinstance(tensor, nn.Parameter)
+    dtype = torch.float32 if is_parameter and tensor.is_floating_point() else tensor.dtype
+    room = torch.full(tensor.shape, _never(dtype) or 0, dtype=dtype)
+    return nn.Parameter(room, requires_grad=False) if is_parameter else room
+
+
+def _never(dtype: torch.dtype) -> float | int | None:
+    """A value that no initialiser gives; None for truth values."""
+    if dtype.is_floating_point:
+        return math.nan
+    return None if dtype == torch.bool else torch.iinfo(dtype).min
+
+
+def _unit_seed(seed: int, unit: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{unit}".encode()).digest()[:8], "big", signed=True)
+
+
+def _kept_in_float32(module: Any, dtype: torch.dtype) -> list[str]:
+    """Parts of parameter names that transformers loads in float32 whatever was asked for."""
+    names = list(getattr(module, "_keep_in_fp32_modules_strict", None) or ()) if dtype != torch.float32 else []
+    return names + (list(getattr(module, "_keep_in_fp32_modules", None) or ()) if dtype == torch.float16 else [])

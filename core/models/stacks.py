@@ -1,0 +1,174 @@
+"""How an architecture's stacks of blocks are found, and which of a block's tensors are the hidden state.
+
+One rule serves every architecture: a stack is a list of as many modules as the configuration has layers; the module
+that holds the list runs it, and applies the final norm if there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from greenlet import getcurrent
+from torch import Tensor, nn
+
+from core.errors import InputError, ModelError, unknown_name
+
+STACKS = ("encoder", "decoder")
+"""What an encoder-decoder can be asked for; every other model has the one stack `main`."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    name: str
+    """`main`, `encoder` or `decoder`."""
+    owner: nn.Module
+    """Runs the blocks; its output is the state after the final norm."""
+    blocks: nn.ModuleList
+
+
+def choose_stack(config: Any, name: str | None, model: str) -> str:
+    """The stack to measure; raises InputError where the model called `model` has no such choice."""
+    if not config.is_encoder_decoder:
+        if name is not None:
+            raise InputError(
+                f"{model} ({config.model_type}) has one stack of blocks, so there is no {name} to choose: --stack is "
+                "for encoder-decoders only. Leave it out."
+            )
+        return "main"
+    if name is not None and name not in STACKS:
+        raise InputError(unknown_name("stack", name, STACKS))
+    return name or "encoder"
+
+
+def stack_config(config: Any, stack: str) -> Any:
+    """The part of the configuration that describes one stack."""
+    own = getattr(config, stack, None) if stack in STACKS else None
+    return config if own is None or isinstance(own, Mapping) else own
+
+
+def find_stack(module: Any, config: Any, stack: str, model: str) -> Stack:
+    """The blocks of `stack` in a transformers model, loaded or on the meta device."""
+    root = {"encoder": module.get_encoder, "decoder": module.get_decoder}.get(stack, lambda: module.base_model)()
+    n = _n_blocks(stack_config(config, stack), stack)
+    for name, found in root.named_modules():
+        if _is_list(found, n):
+            owner = root.get_submodule(name.rpartition(".")[0])
+            # XLM keeps attentions and feed-forwards in a list each: none of them is a list of blocks.
+            if sum(_is_list(child, n) for child in owner.children()) == 1:
+                return Stack(stack, owner, found)
+            break
+    raise ModelError(f"{model} ({config.model_type}) has no list of {n} layers that could be measured.")
+
+
+def _is_list(module: nn.Module, n: int) -> bool:
+    return isinstance(module, nn.ModuleList) and len(module) == n
+
+
+def all_stacks(module: Any, config: Any, model: str) -> list[Stack]:
+    names = STACKS if config.is_encoder_decoder else ("main",)
+    return [find_stack(module, config, name, model) for name in names]
+
+
+def _n_blocks(config: Any, stack: str) -> int:
+    """The two stacks may differ in depth: a stack's own count comes before the one for both."""
+    names = (f"{stack}_layers", f"num_{stack}_layers", "num_layers", "num_hidden_layers")
+    counts = (getattr(config, name, None) for name in (names if stack in STACKS else names[-1:]))
+    return next(count for count in counts if isinstance(count, int))
+
+
+def output_state(output: Any) -> Tensor:
+    """The hidden state in what a block or a stack returns: a tensor, a tuple that it leads, or named outputs."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping):  # transformers' outputs are mappings
+        for name in ("last_hidden_state", "hidden_states", "hidden_state"):
+            if isinstance(output.get(name), Tensor):
+                return output[name]
+        return next(value for value in output.values() if isinstance(value, Tensor))
+    return output[0]
+
+
+def input_state(arguments: tuple, keywords: dict[str, Any]) -> Tensor:
+    """The hidden state among a block's arguments: the first tensor of (n_batch, n_tokens, hidden_size).
+
+    Masks have two or four dimensions, position embeddings come as pairs.
+    """
+    named = [keywords["hidden_states"]] if "hidden_states" in keywords else []
+    for value in [*arguments, *named, *keywords.values()]:
+        if isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 3:
+            return value
+    raise ModelError("The first block is called without a hidden state, which is not measured.")
+
+
+@dataclass
+class FinalState:
+    tensor: Tensor | None = None
+    """(n_batch, n_tokens, hidden_size)"""
+
+
+@contextmanager
+def final_state(stack: Stack, hidden_size: int) -> Iterator[FinalState]:
+    """Catches the last state of full width that the stack makes while it runs: after the final norm, if there is one.
+
+    Not simply the stack's output: OPT can project its last state to a narrower one before the head.
+    """
+    kept, batch = FinalState(), getcurrent()
+
+    def keep(_module: nn.Module, _arguments: Any, output: Any) -> None:
+        state = output_state(output)
+        # Of batches that take turns on one network, each has hooks here.
+        if getcurrent() is batch and state.dim() == 3 and state.shape[-1] == hidden_size:
+            kept.tensor = state
+
+    norms = [child for child in stack.owner.children() if "norm" in type(child).__name__.lower()]
+    with ExitStack() as hooks:
+        for module in [stack.blocks[-1], *norms, stack.owner]:
+            hooks.callback(module.register_forward_hook(keep).remove)
+        yield kept
+
+
+def position_padding(module: nn.Module) -> int | None:
+    """Id that positions are counted from, where they are (RoBERTa and its kin): position 0 is number id + 1."""
+    for name, part in module.named_modules():
+        if name.endswith("position_embeddings") and isinstance(part, nn.Embedding) and part.padding_idx is not None:
+            return part.padding_idx
+    return None
+
+
+def longest_text(module: Any, config: Any, stack: str) -> int | None:
+    """Largest number of tokens that one forward pass reads, None where the architecture sets no limit."""
+    limit = getattr(stack_config(config, stack).get_text_config(), "max_position_embeddings", None)
+    if limit is None or limit < 0:  # XLNet says -1
+        return None
+    padding = position_padding(module)
+    return limit - (0 if padding is None else padding + 1) - (1 if stack == "decoder" else 0)
+
+
+def run_stack(module: Any, stack: str, ids: Tensor) -> None:
+    """One forward pass that needs no logits; ids (n_batch, n_tokens).
+
+    A decoder is teacher-forced: it reads its start token and then the very window that its encoder has read, so that
+    one more state than tokens comes out, of which the first belongs to no token of the text.
+    """
+    if stack == "main":
+        module(input_ids=ids)
+        return
+    states = output_state(module.get_encoder()(input_ids=ids))
+    if stack == "decoder":
+        shifted = torch.cat([_start_token(module, ids), ids], dim=1)  # (n_batch, 1 + n_tokens)
+        module.get_decoder()(input_ids=shifted, encoder_hidden_states=states, use_cache=False)
+
+
+def _start_token(module: Any, ids: Tensor) -> Tensor:
+    """What the model itself puts in front of its targets; (n_batch, 1)."""
+    try:
+        return module.prepare_decoder_input_ids_from_labels(labels=ids)[:, :1]
+    except (AttributeError, ValueError, TypeError) as error:
+        raise ModelError(
+            f"The configuration of this {module.config.model_type} does not say which token its decoder starts with "
+            "(decoder_start_token_id). Add it to config.json, or measure the encoder."
+        ) from error

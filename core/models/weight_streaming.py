@@ -1,0 +1,154 @@
+"""Networks whose weights do not fit into the memory: each unit's are there only while it runs, and come once per pass.
+
+A unit is a block, or a module outside the blocks that has weights of its own. All batches of a pass go through the
+network together: each runs up to the next unit and waits there, the unit's weights are read, every batch goes through
+it in turn, and the weights go. A batch is an ordinary forward pass that is only interrupted, so that whatever an
+architecture hands from block to block (masks, positions, the state of another stack) needs no knowledge of ours, and
+the states are those of a network in memory bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate.hooks import AlignDevicesHook, remove_hook_from_submodules
+from greenlet import GreenletExit, getcurrent, greenlet
+from torch import nn
+
+from core.models.loading import read_network
+from core.models.weights import Weights
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A part of a network that has no weights until it is about to run."""
+
+    module: nn.Module
+    load: Callable[[], None]
+    drop: Callable[[], None]
+
+
+def run_together(
+    units: Sequence[Unit],
+    batches: Sequence[Callable[[], None]],
+    entering: Callable[[int], None],
+    units_done: Callable[[int], None],
+) -> None:
+    """Run every batch, a function that calls the network, unit by unit; without units, one after the other.
+
+    `entering` hears which batch goes on, `units_done` how many units all of them have left behind.
+
+    All batches must come to the same units in the same order. What one of them raises is raised here, after the
+    others have been ended and the weights dropped.
+    """
+    hub = getcurrent()
+    runners = [greenlet(batch, parent=hub) for batch in batches]
+
+    def go_on(index: int) -> Unit | None:
+        """The unit that a batch waits at next; None where it has ended."""
+        entering(index)
+        return runners[index].switch()
+
+    def wait_before(unit: Unit) -> Callable[..., None]:
+        def hook(_module: nn.Module, _arguments: Any) -> None:
+            hub.switch(unit)
+
+        return hook
+
+    with ExitStack() as undo:
+        undo.callback(_end, runners)
+        for unit in units:
+            undo.callback(unit.module.register_forward_pre_hook(wait_before(unit), prepend=True).remove)
+        waiting = {index: first for index in range(len(runners)) if (first := go_on(index))}
+        n_done = 0
+        while waiting:
+            unit = next(iter(waiting.values()))
+            unit.load()
+            try:
+                waiting = {i: after for i, at in waiting.items() if (after := go_on(i) if at is unit else at)}
+            finally:
+                unit.drop()
+            n_done += 1
+            units_done(n_done)
+
+
+def _end(runners: Sequence[greenlet]) -> None:
+    for runner in runners:
+        if not runner.dead:
+            runner.throw(GreenletExit)
+
+
+def read_on_demand(
+    weights: Weights, loader: Any, dtype: torch.dtype, device: torch.device, scratch: Path, **options: Any
+) -> tuple[Any, Callable[[Sequence[nn.Module]], list[Unit]]]:
+    """The network on the meta device, and how its units are made once its blocks are known.
+
+    Checked as a network that is loaded; `options` are handed to transformers. Weights are read from their safetensors
+    files, but for those that transformers converts, as the experts of a mixture, which it writes to `scratch`.
+    """
+    module = read_network(weights, loader, dtype, device_map={"": "disk"}, offload_folder=str(scratch), **options)
+    stored = {
+        part: hook.weights_map
+        for part in module.modules()
+        if isinstance(hook := getattr(part, "_hf_hook", None), AlignDevicesHook) and hook.weights_map is not None
+    }
+    remove_hook_from_submodules(module)
+    for part in module.modules():
+        for name, buffer in part._buffers.items():
+            if buffer is not None and buffer.device.type != "meta":
+                part._buffers[name] = buffer.to(device)
+    return module, lambda blocks: _units(module, blocks, stored, device)
+
+
+def _units(module: nn.Module, blocks: Sequence[nn.Module], stored: dict[nn.Module, Any], device: torch.device):
+    within = {id(part) for block in blocks for part in block.modules()}
+    around = {id(part) for part in module.modules() if any(id(child) in within for child in part.modules())}
+    places = {id(block): [part for part in block.modules() if part in stored] for block in blocks}
+    units = []
+    for part in module.modules():
+        if id(part) in places:
+            units.append(_unit(part, places[id(part)], stored, device))
+        elif id(part) not in within and part in stored and _has_weights(part):
+            unit = _unit(part, [part], stored, device)
+            if id(part) in around:  # what the module around the blocks holds itself is small, and stays
+                unit.load()
+            else:
+                units.append(unit)
+    return units
+
+
+def _has_weights(part: nn.Module) -> bool:
+    return any(tensor is not None for tensor in part._parameters.values())
+
+
+def _unit(module: nn.Module, parts: Sequence[nn.Module], stored: dict[nn.Module, Any], device: torch.device) -> Unit:
+    before: list[tuple[dict[str, Any], str, Any]] = []
+
+    def drop() -> None:
+        for entries, name, tensor in before:
+            entries[name] = tensor
+        before.clear()
+
+    def load() -> None:
+        try:
+            for part in parts:
+                for entries in cast("tuple[dict[str, Any], ...]", (part._parameters, part._buffers)):
+                    for name, tensor in entries.items():
+                        if tensor is not None and tensor.device.type == "meta":
+                            before.append((entries, name, tensor))
+                            entries[name] = _there(stored[part][name], tensor, device)
+        except BaseException:
+            drop()
+            raise
+
+    return Unit(module, load, drop)
+
+
+def _there(read: torch.Tensor, place: torch.Tensor, device: torch.device) -> torch.Tensor:
+    value = read.to(device, place.dtype)
+    return nn.Parameter(value, requires_grad=False) if isinstance(place, nn.Parameter) else value

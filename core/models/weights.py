@@ -1,0 +1,136 @@
+"""Weights on this disk: which files they are, and what a folder without them holds instead."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import ModelError
+from core.files import read_json
+
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+KEPT = (".safetensors", ".gguf", ".json", ".txt", ".model", ".spm", ".codes", ".tiktoken", ".jinja")
+"""Files worth having: weights, configuration and tokenizer, and nothing that Python could run."""
+WEIGHTS = (".safetensors", ".gguf")
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+"""Weights in one file, or what names the files that they are in."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights on this disk, with where they come from."""
+
+    folder: Path
+    gguf_file: str | None
+    reference: str
+    revision: str
+    name: str
+    repository: str | None = None
+    base_repository: str | None = None
+    base_relation: str | None = None
+    licence: str | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """Exactly what is loaded: the GGUF file, the shards that the index names, or the one safetensors file."""
+        if self.gguf_file:
+            return [self.folder / self.gguf_file]
+        index = self.folder / INDEX
+        if not index.is_file():
+            return [self.folder / SINGLE]
+        shards = named_shards(index, self.name)
+        missing = [shard for shard in shards if not (self.folder / shard).is_file()]
+        if missing:
+            raise ModelError(
+                f"{self.name} lacks {len(missing)} of its {len(shards)} weight files, first {missing[0]}. "
+                "Download it again."
+            )
+        return [self.folder / shard for shard in shards]
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.files)
+
+    @property
+    def sha256(self) -> str:
+        return hash_files(self.files)
+
+
+@dataclass(frozen=True)
+class Unread(Weights):
+    """Weights that are told about from what surrounds them: too early to read all of them, or to fetch them."""
+
+    n_bytes: int = 0
+    sha256: str = ""
+    """Not known, and so empty."""
+    is_here: bool = True
+
+    @property
+    def files(self) -> list[Path]:
+        return super().files if self.is_here else []
+
+
+def unread(weights: Weights) -> Unread:
+    """The same weights, whose files are on this disk, without a look at their contents."""
+    return Unread(**vars(weights), n_bytes=weights.n_bytes)
+
+
+def has_safetensors(folder: Path) -> bool:
+    """Under the names that transformers loads."""
+    return (folder / SINGLE).is_file() or (folder / INDEX).is_file()
+
+
+def named_shards(index: Path, name: str) -> list[str]:
+    """The weight files that an index names, in order; raises ModelError where it is damaged, or names others."""
+    try:
+        shards = sorted(set(read_json(index)["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
+        raise ModelError(f"{index.name} of {name} is damaged. Download it again.") from error
+    strange = [shard for shard in shards if not re.fullmatch(r"[\w.-]+\.safetensors", shard)]
+    if strange:  # an index can point at pickles, or out of the folder
+        raise ModelError(f"{index.name} of {name} names {strange[0]}, which is no safetensors file; refused.")
+    return shards
+
+
+def only_gguf(folder: Path, where: str) -> str | None:
+    """The GGUF file of a folder, None without one. Several are a choice that only the user can make."""
+    ggufs = sorted(path.name for path in folder.glob("*.gguf"))
+    if len(ggufs) > 1:
+        raise ModelError(f"{where} holds {len(ggufs)} GGUF files; name one of these files: {', '.join(ggufs)}.")
+    return ggufs[0] if ggufs else None
+
+
+def hash_files(files: list[Path]) -> str:
+    """One SHA-256 over the contents of the files, in order; a file that has not changed is read once."""
+    stamps = [(path, path.stat()) for path in files]
+    return _hash(tuple((path, stamp.st_size, stamp.st_mtime_ns) for path, stamp in stamps))
+
+
+@functools.lru_cache(maxsize=64)
+def _hash(stamped: tuple[tuple[Path, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, _size, _changed in stamped:
+        with path.open("rb") as stream:
+            while chunk := stream.read(1 << 22):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def no_weights(where: str, names: list[str]) -> ModelError:
+    pickled = [name for name in names if name.lower().endswith(PICKLED)]
+    if pickled:
+        return ModelError(
+            f"{where} holds its weights only as {pickled[0]}, a format that can run code when it is opened. Workdim "
+            "reads safetensors and GGUF only: convert it, or choose a revision with safetensors."
+        )
+    return ModelError(f"{where} holds no weights (.safetensors or .gguf), so there is nothing to measure in it.")
+
+
+def no_configuration(where: str) -> ModelError:
+    return ModelError(
+        f"{where} holds weights but no config.json, so their architecture is unknown. Add the file, or choose another "
+        "model."
+    )

@@ -1,0 +1,179 @@
+"""What can make a run's numbers untrustworthy: one record for each check."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    return message
+
+
+@dataclass(frozen=True)
+class Check:
+    key: str
+    """As it is stored."""
+    formula: str
+    """What is looked at."""
+    name: str
+    """On screens and slides: the English message of the catalogues."""
+    meaning: str
+    """What it guards against, and what to do about it, in one sentence."""
+    warn: float = math.inf
+    """Above it a run is warned of. Infinite: the value is for information and is not judged."""
+    veto: float = math.inf
+    """Above it the run is vetoed: rankings leave it out."""
+
+    is_log_change: bool = False
+    """Whether the value is a change of a logarithm, either way round; the limits are then logarithms too."""
+
+    @property
+    def is_judged(self) -> bool:
+        return self.warn < math.inf
+
+
+# A change of less than 10 percent passes as none, of more than 20 percent is too much; either way round.
+_CHANGE: dict[str, Any] = {"warn": math.log(1.1), "veto": math.log(1.2), "is_log_change": True}
+
+CHECKS: dict[str, Check] = {
+    check.key: check
+    for check in (
+        Check(
+            "norm_dropped_share",
+            "share of tokens left out for their norm",
+            _("Share of tokens masked for their norm"),
+            _(
+                "Tokens with huge norms would pull every mean; where many are left out, the rest is no fair sample: "
+                "read other text, or look at the tokens under Large-norm tokens."
+            ),
+            warn=0.05,
+            veto=0.2,
+        ),
+        Check(
+            "duplicates",
+            "exact copies in the cloud, at any layer after the embedding",
+            _("Share of duplicate points"),
+            _(
+                "Equal points have distance zero and spoil neighbour ratios: look for repeated text, or for a model "
+                "that gives several tokens one state."
+            ),
+            warn=0.005,
+            veto=0.05,
+        ),
+        Check(
+            "unknown_token_share",
+            "tokens that the tokenizer has no entry for",
+            _("Share of unknown tokens"),
+            _(
+                "Unknown tokens share one vector whatever they stand for: choose a text in a script that the "
+                "tokenizer knows."
+            ),
+            warn=0.01,
+            veto=0.1,
+        ),
+        # A tokenizer that knows a script needs less than a token per character in any language.
+        Check(
+            "tokens_per_character",
+            "tokens per character of text",
+            _("Tokens per character"),
+            _(
+                "A tokenizer that falls back to bytes measures bytes, not words: choose a text in a language of the "
+                "model."
+            ),
+            warn=0.9,
+            veto=1.3,
+        ),
+        Check(
+            "token_types",
+            "token types in the cloud",
+            _("Number of token types"),
+            _(
+                "d2 rises with the number of token types: compare only runs with nearly the same number, or read "
+                "more text."
+            ),
+        ),
+        Check(
+            "sequence_invariance",
+            "change of d2 between half of the sequences and all of them, at equal token types",
+            _("Shift of log d2 with the number of windows"),
+            _(
+                "A dimension that follows the number of windows tells of that number: read more windows (protocol "
+                "standard) before using the value."
+            ),
+            **_CHANGE,
+        ),
+        Check(
+            "sequence_invariance_all_pairs",
+            "the same for d2 of all pairs, which random weights do not pass",
+            _("Shift of log d2 of all pairs with the number of windows"),
+            _(
+                "The same with pairs inside a window counted, which a model with random weights cannot pass: read "
+                "more windows."
+            ),
+            **_CHANGE,
+        ),
+        Check(
+            "sequence_share",
+            "variance of directions between sequences, as omega squared",
+            _("Share of variance between windows"),
+            _(
+                "Where most variance lies between windows, tokens tell their window rather than themselves: read "
+                "more and shorter windows."
+            ),
+            warn=0.2,
+            veto=0.3,
+        ),
+        Check(
+            "n_invariance",
+            "change of d2 between half of the points and all of them",
+            _("Shift of log d2 with the number of points"),
+            _(
+                "A value that moves when half of the points are left out belongs to that number of points only: read "
+                "more text."
+            ),
+            **_CHANGE,
+        ),
+        Check(
+            "second_draw",
+            "change of the working d2 from the first draw of the text to a later one",
+            _("Shift of the working log d2 from the first draw of the text"),
+            _(
+                "A working dimension that moves when other windows of the same text are drawn belongs to its draw: "
+                "read more text, and state the values of all draws."
+            ),
+            **_CHANGE,
+        ),
+        Check(
+            "vocabulary_shift",
+            "change of d2 from the half of the types that the text meets first to all of them",
+            _("Shift of log d2 with the breadth of the vocabulary"),
+            _(
+                "For information: how much a broader vocabulary changes the value, and so why only runs of equal N "
+                "are compared."
+            ),
+        ),
+        Check(
+            "d2_abtt3",
+            "contraction ratio with the three leading components removed",
+            _("Contraction ratio with three components removed"),
+            _(
+                "For information: a contraction that vanishes with the three leading components rests on few "
+                "directions."
+            ),
+        ),
+        # Only the comparison across tokenizers rests on words: too many lost is a warning, never a veto.
+        Check(
+            "words_lost_share",
+            "words of the text that some tokenizer cannot place",
+            _("Share of word occurrences lost"),
+            _(
+                "Words that a model could not use are missing from the comparison across tokenizers: read shorter "
+                "windows, or leave that comparison out."
+            ),
+            warn=0.05,
+        ),
+    )
+}

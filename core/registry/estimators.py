@@ -1,0 +1,271 @@
+"""Every estimator of dimension: one record each.
+
+To add one on request, write its formula in core.geometry, `formula(cloud: LabelledPoints) -> Reading`, and a record
+here. One that every run measures is also called in core.geometry.layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import EstimateError, unknown_name
+
+CLOUD = (2000, 100)
+"""Points and dimensions of the cloud that costs were measured on."""
+
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    return message
+
+
+@dataclass(frozen=True)
+class Estimator:
+    key: str
+    """As it is asked for."""
+    function: str
+    """`module:function` in core.geometry: what computes it. Loaded when it first runs."""
+    cost: float
+    """Time of one call with its defaults, errors included, on a cloud of size `CLOUD`, as a multiple of t1.
+
+    t1 is a tiled product of the cloud with itself and the selection of the 64 nearest of each point
+    (`tests/bench/layer.py`); both on one thread, measured by `tests/bench/accuracy.py --costs`.
+    """
+    symbol: str
+    """The short form for titles and axes: the same in every language."""
+    formula: str
+    meaning: str
+    """What it says, in one sentence, with its limit case."""
+    name: str = ""
+    """On screens and slides: the English message of the catalogues. Empty for one scale of an estimator that has
+    several, and for a package's own, which are named by their family."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the function is called with besides the points."""
+    without_copies: bool = True
+    """Whether exact copies are left out first: what is based on small distances breaks on a distance of 0."""
+    in_every_run: bool = True
+    """Whether every run measures it that has its cloud; others run on request."""
+    package: str = ""
+    """The package whose implementation it is, where it is not ours."""
+
+
+def _scales(family: Estimator, argument: str, costs: Mapping[int, float]) -> list[Estimator]:
+    """The same estimator at one scale each: `gride_8`, `local_d2_50`."""
+    return [
+        Estimator(
+            f"{family.key}_{scale}",
+            family.function,
+            cost,
+            family.symbol,
+            family.formula,
+            family.meaning,
+            arguments={argument: scale},
+        )
+        for scale, cost in costs.items()
+    ]
+
+
+_GRIDE = Estimator(
+    "gride",
+    "neighbour_dimensions:read_gride",
+    18,
+    "GRIDE",
+    "root of the likelihood of r_2n1 / r_n1 over points",
+    "The dimension of neighbourhoods between the ranks n1 and 2 n1, read at n1 = 8; n1 = 1 is TwoNN.",
+    _("GRIDE: nearest-neighbour dimension at a chosen rank"),
+)
+_LOCAL_D2 = Estimator(
+    "local_d2",
+    "local:read_local_d2",
+    33,
+    "d2(k)",
+    "1 / mean C2 of each point's k nearest neighbours, centred on their own mean",
+    "The second-order dimension of neighbourhoods of k points; with k = N it is d2.",
+    _("Local d2: second-order dimension of neighbourhoods"),
+    arguments={"k": 50},
+)
+_OURS = (
+    Estimator(
+        "d2",
+        "second_order:read_d2",
+        4.7,
+        "d2",
+        "pairs / sum of cos^2 over pairs of different sequences, points centred",
+        "How many directions the tokens share out equally; d for isotropic points in d dimensions.",
+        _("d2: second-order correlator dimension"),
+        without_copies=False,
+    ),
+    Estimator(
+        "d2_all_pairs",
+        "second_order:read_d2_all_pairs",
+        5.1,
+        "d2 all pairs",
+        "pairs / sum of cos^2 over all pairs, points centred",
+        "As d2, pairs of one sequence included; it counts sequences where these are one direction each.",
+        _("d2 of all pairs, those within a window included"),
+        without_copies=False,
+    ),
+    Estimator(
+        "d2_typed",
+        "second_order:read_d2_typed",
+        9.2,
+        "d2 typed",
+        "pairs / sum of cos^2 over pairs that differ in sequence and in token type",
+        "As d2, occurrences of one token type not compared with each other.",
+        _("d2 without pairs of one token type"),
+        without_copies=False,
+    ),
+    _LOCAL_D2,
+    *_scales(_LOCAL_D2, "k", {20: 10, 50: 33}),
+    _GRIDE,
+    *_scales(_GRIDE, "n1", {1: 5.8, 2: 8.5, 4: 8.2, 8: 10, 16: 13, 32: 15}),
+    Estimator(
+        "two_nn",
+        "neighbour_dimensions:read_two_nn",
+        7.6,
+        "TwoNN",
+        "(N - 1) / sum of log(r_2 / r_1)",
+        "The dimension at the distance of the nearest neighbours; unbiased where density is locally constant.",
+        _("TwoNN: two-nearest-neighbour dimension"),
+    ),
+    Estimator(
+        "two_nn_censored",
+        "neighbour_dimensions:read_two_nn_censored",
+        6.5,
+        "TwoNN censored",
+        "(n - 1) / (sum of the n smallest log(r_2 / r_1) + (N - n) times the n-th), n = 0.9 N",
+        "TwoNN in which the largest tenth of the ratios counts only as at least the largest kept.",
+        _("TwoNN, largest tenth of the ratios censored"),
+    ),
+    Estimator(
+        "two_nn_linear",
+        "neighbour_dimensions:read_two_nn_linear",
+        5.9,
+        "TwoNN linear",
+        "slope through the origin of -log(1 - i/N) on the i-th smallest log(r_2 / r_1), i up to 0.9 N",
+        "TwoNN as its authors fit it.",
+        _("TwoNN by linear fit, largest tenth of the ratios left out"),
+    ),
+    Estimator(
+        "mle",
+        "neighbour_dimensions:read_mle",
+        11,
+        "MLE",
+        "(k - 1) N / sum over points and j < k of log(r_k / r_j), k = 20",
+        "The maximum-likelihood dimension of neighbourhoods of 20 points, inverses averaged.",
+        _("MLE: maximum-likelihood neighbour dimension (k=20)"),
+    ),
+    Estimator(
+        "correlation_integral",
+        "correlation_integral:read_correlation_integral",
+        7.2,
+        "CorrInt",
+        "log(C(r_b) / C(r_a)) / log(r_b / r_a), C(r) the share of pairs nearer than r",
+        "How fast the number of close pairs grows with the radius, between the ranks 10 and 20.",
+        _("Correlation integral between the ranks 10 and 20"),
+    ),
+    Estimator(
+        "participation_ratio",
+        "second_order:read_participation_ratio",
+        0.29,
+        "PR",
+        "(tr S)^2 / tr S^2 of the covariance S, unbiased",
+        "How many axes carry the variance; d for d equal variances, pulled down by a few large ones.",
+        _("Participation ratio of the covariance spectrum"),
+        without_copies=False,
+    ),
+    Estimator(
+        "effective_rank",
+        "spectrum:read_effective_rank",
+        0.41,
+        "erank",
+        "exp(- sum p log p) of the variance shares p",
+        "How many axes carry the variance, by entropy; d for d equal variances, not corrected for N.",
+        _("Effective rank of the covariance spectrum"),
+        without_copies=False,
+    ),
+    Estimator(
+        "stable_rank",
+        "spectrum:read_stable_rank",
+        0.31,
+        "srank",
+        "sum of variances / largest variance",
+        "How many times the largest variance the cloud holds; d for d equal variances, not corrected for N.",
+        _("Stable rank of the covariance spectrum"),
+        without_copies=False,
+    ),
+)
+
+
+def _skdim(key: str, cost: float, method: str, meaning: str, class_name: str = "", **options: Any) -> Estimator:
+    return Estimator(
+        f"skdim_{key}",
+        "scikit_dimension:read_scikit_dimension",
+        cost,
+        method,
+        f"skdim.id.{class_name or key}",
+        meaning,
+        arguments={"class_name": class_name or key, "options": options},
+        in_every_run=False,
+        package="scikit-dimension",
+    )
+
+
+_SEED = 0
+# Options are the package's defaults except where a default would decide the answer or its time: PH builds a thousand
+# spanning trees. Options that depend on the size of the cloud are set in core.geometry.scikit_dimension. ESS is left
+# out: it takes a minute and a half of computing for 2,000 points in 100 dimensions.
+_OF_SCIKIT_DIMENSION = (
+    _skdim("CorrInt", 1.7, "CorrInt", "The correlation dimension of Grassberger and Procaccia."),
+    _skdim("DANCo", 370, "DANCo", "Distances and angles compared with simulated clouds.", random_state=_SEED),
+    _skdim(
+        "DANCoFit",
+        2.4,
+        "DANCo",
+        "DANCo by its published fits, up to 100 dimensions.",
+        "DANCo",
+        ver="DANCoFit",
+        random_state=_SEED,
+    ),
+    _skdim("FisherS", 6.9, "FisherS", "How well single points can be separated from all others."),
+    _skdim("GRIDE", 0.57, "GRIDE", "GRIDE at ranks 8 and 16.", n1=8, n2=16),
+    _skdim("KNN", 5.2, "KNN", "Growth of the total length of neighbour graphs.", random_state=_SEED),
+    _skdim("lPCA", 0.096, "lPCA", "Axes of the covariance above a threshold.", verbose=False),
+    _skdim("MADA", 4.7, "MADA", "Manifold-adaptive ratio of neighbour distances."),
+    _skdim("MiND_ML", 0.19, "MiND ML", "Maximum likelihood of normalised nearest distances."),
+    _skdim("MLE", 0.77, "MLE", "Levina and Bickel's maximum likelihood, at 20 neighbours."),
+    _skdim("MOM", 1.2, "MOM", "Method of moments on neighbour distances."),
+    _skdim(
+        "PH", 59, "PH", "Growth of the total length of spanning trees.", nsteps=10, subsamples=2, random_state=_SEED
+    ),
+    _skdim("TLE", 3.7, "TLE", "Tight local dimensions, averaged."),
+    _skdim("TwoNN", 2.3, "TwoNN", "TwoNN by linear fit."),
+)
+
+ESTIMATORS: dict[str, Estimator] = {record.key: record for record in (*_OURS, *_OF_SCIKIT_DIMENSION)}
+
+
+def find_estimator(key: str) -> Estimator:
+    """EstimateError names the near ones and all that there are."""
+    if key not in ESTIMATORS:
+        raise EstimateError(unknown_name("estimator", key, ESTIMATORS))
+    return ESTIMATORS[key]
+
+
+def require_on_request(keys: Iterable[str], protocol: str, clouds: Iterable[str]) -> None:
+    """EstimateError unless a run can take these estimators beside those that it always measures."""
+    wanted = [find_estimator(key) for key in keys]
+    for estimator in wanted:
+        if estimator.in_every_run:
+            others = ", ".join(e.key for e in ESTIMATORS.values() if not e.in_every_run)
+            raise EstimateError(
+                f"{estimator.key} is measured in every run that has its cloud: there is nothing to add. Further "
+                f"estimators are {others}."
+            )
+    if wanted and "one_per_type" not in clouds:
+        raise EstimateError(
+            f"Further estimators run on one_per_type, which the protocol {protocol} does not have. Leave --estimator "
+            "out, or choose another protocol."
+        )

@@ -1,0 +1,89 @@
+"""What everything that a measurement gives is called: a name for each (kind, key), in English.
+
+The English name is the message of the catalogues; `core.wording.names` translates it. Estimators, correlators, checks
+and protocols are named in their own records.
+"""
+
+from __future__ import annotations
+
+from core.registry.checks import CHECKS
+from core.registry.correlators import CORRELATORS, PAIR_MEASURES, QUANTITIES
+from core.registry.estimators import ESTIMATORS
+from core.registry.protocols import TITLES
+
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    return message
+
+
+NOT_STATED = "not stated"
+"""Stands for a metric, filter, suite, unit or licence that the source does not name."""
+
+_OF_RECORDS: dict[str, dict[str, str]] = {
+    "estimator": {e.key: e.name for e in ESTIMATORS.values() if e.name},
+    "correlator": {c.key: c.name for c in CORRELATORS.values()},
+    "pair": {c.key: c.name for c in PAIR_MEASURES.values()},
+    "quantity": {c.key: c.name for c in QUANTITIES.values()},
+    "check": {c.key: c.name for c in CHECKS.values()},
+    "protocol": TITLES,
+}
+_OTHERS: dict[str, dict[str, str]] = {
+    "transform": {
+        "centred": _("centred"),
+        "abtt3": _("three leading components removed"),
+        "zscore": _("every coordinate scaled to one variance"),
+        "gaussian_surrogate": _("Gaussian points of equal covariance"),
+    },
+    "cloud": {
+        "one_per_type": _("one per type"),
+        "one_per_word": _("one per word"),
+        "all_tokens": _("all tokens"),
+        "last_token": _("last token"),
+        "per_prompt": _("per prompt"),
+        "unmasked": _("tokens before masking"),
+    },
+    "outcome": {"pass": _("passed"), "warn": _("warning"), "veto": _("veto")},
+    "pass": {"text": _("text"), "shuffled": _("shuffled text"), "random_init": _("random weights")},
+    "verdict": {"found": _("found"), "not_found": _("not found"), "undecided": _("undecided")},
+    "kind": {"decoder": _("decoder"), "encoder": _("encoder"), "encoder_decoder": _("encoder-decoder")},
+    "stack": {"main": _("its only blocks"), "encoder": _("its encoder"), "decoder": _("its decoder")},
+    "state": {"residual": _("residual stream"), "post_norm": _("after the final norm")},
+    "phase": {
+        "queued": _("waiting for its turn"),
+        "load": _("loading"),
+        "convert": _("converting the GGUF file"),
+        "forward": _("reading text"),
+        "geometry": _("measuring layers"),
+        "layers": _("comparing layers"),
+        "random_init": _("control: random weights"),
+        "shuffled": _("control: shuffled text"),
+        "calibrate": _("measuring Gaussian points"),
+    },
+    "language": {"en": _("English"), "ja": _("Japanese"), "code": _("code")},
+    "domain": {
+        "user's own": _("own text"),
+        "chat messages": _("chat messages"),
+        "technical reference": _("technical reference"),
+        "source code": _("source code"),
+        "business and general knowledge": _("business and general knowledge"),
+    },
+    "use_class": {"general": _("general"), "scarce_data": _("scarce data"), "safety_critical": _("safety-critical")},
+    "relation": {
+        "instruction-tuned, then quantised to GGUF Q4_1": _("instruction-tuned, then quantised to GGUF Q4_1"),
+        "fine-tuned for sentence similarity": _("fine-tuned for sentence similarity"),
+        "instruct": _("instruction-tuned"),
+        "instruction-tuned": _("instruction-tuned"),
+        "fine-tuned": _("fine-tuned"),
+        "quantised": _("quantised"),
+        NOT_STATED: _("not stated"),
+    },
+}
+NAMES: dict[tuple[str, str], str] = {
+    (kind, key): name for kind, names in (_OF_RECORDS | _OTHERS).items() for key, name in names.items()
+}
+
+
+def keys(kind: str) -> list[str]:
+    """Everything of a kind that has a name, in the order of its declaration."""
+    return [key for of_kind, key in NAMES if of_kind == kind]

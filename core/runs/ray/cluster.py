@@ -1,0 +1,178 @@
+"""A Ray cluster: coming to it, and what one job asks of its machines."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Hashable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import ResourceError
+from core.records import RunConfig
+from core.runs.processes import ROOT
+from core.warehouse.warehouse import Warehouse
+
+CPUS = 2
+"""Of one job, where OMP_NUM_THREADS says nothing and the machines have so many; it computes in as many threads."""
+SENT = ("core", "data", "pyproject.toml")
+"""Of this folder, what the workers are sent."""
+_STORE_BYTES = 200 * 2**20
+_ANSWERS_WITHIN = 10.0
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one job takes of a machine, and may take from other jobs."""
+
+    memory_bytes: int | None
+    """None is: not known before."""
+    n_gpus: int
+    random_models: Hashable = None
+    """Jobs of which this is equal share their randomly initialised models; None where it has none to measure."""
+
+
+def needs_of(config: RunConfig, warehouse: Warehouse) -> Needs:
+    """From the card. What only the workers can see, a GPU or a model, leaves the memory unknown."""
+    from core.forecast.preflight_card import estimate
+
+    card = estimate(config, warehouse)
+    to_measure = {one.name for one in card.passes if one.known_run is None}
+    shared = (
+        card.architecture,
+        card.parameters,
+        card.n_layers,
+        card.hidden_size,
+        config.stack,
+        config.corpus,
+        config.chat,
+        config.protocol,
+        config.seed,
+        config.dtype,
+    )
+    return Needs(
+        card.memory_bytes, int(config.device.startswith("cuda")), shared if "random_init" in to_measure else None
+    )
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Any]:
+    """The module `ray`, speaking to the cluster at `address`; None starts one here and stops it at the end.
+
+    Raises ResourceError where Ray is not installed or the cluster does not answer.
+    """
+    require(address)
+    # Read by Ray when it is imported. A job that is killed for its memory again and again must end some time.
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_task_oom_retries": "3"}
+    if address is None:  # Ray listens on all interfaces: only we can speak to this cluster, and no token stays on disk
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    import ray
+
+    with ExitStack() as at_end:
+        if address:
+            options: dict[str, Any] = {"address": address}
+        else:
+            # Its own folder, short because sockets lie in it: nothing of the cluster stays, the code's copy included.
+            place = tempfile.mkdtemp(prefix="ray-", dir="/tmp" if os.name == "posix" else None)
+            at_end.callback(shutil.rmtree, place, ignore_errors=True)
+            options = {
+                "address": "local",
+                "include_dashboard": False,
+                "num_cpus": os.cpu_count(),
+                "object_store_memory": _STORE_BYTES,
+                "_temp_dir": place,
+            }
+        try:
+            ray.init(runtime_env=_environment(), logging_level=logging.CRITICAL, log_to_driver=False, **options)
+        except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
+            hint = " Where it asks for a token: RAY_AUTH_MODE=token." if address else ""
+            raise ResourceError(
+                f"The Ray cluster at {address or 'this machine'} cannot be used: {first_line(error)}.{hint}"
+            ) from error
+        at_end.callback(ray.shutdown)
+        yield ray
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _environment() -> dict[str, Any]:
+    from core.measure.provenance import code_version
+
+    # Patterns as in .gitignore, the last that matches decides. Whatever else lies in the folder stays here. "/*" would
+    # leave out the folder itself, which Ray asks for as ".".
+    excludes = [
+        "/[!.]*",
+        "/.?*",
+        *(f"!/{name}{below}" for name in SENT for below in ("", "/**")),
+        "/data/local",
+        "__pycache__",
+    ]
+    variables = {"WORKDIM_CODE_VERSION": code_version(), "PYTHONUTF8": "1"}
+    return {"working_dir": str(ROOT), "excludes": excludes, "env_vars": variables}
+
+
+def require(address: str | None) -> None:
+    """Raises ResourceError where Ray is not installed, or nobody listens at the address.
+
+    Ray itself would try for minutes, and then end the process.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ResourceError(
+            "--engine ray needs Ray, which is not installed: python -m pip install -r requirements-ray.txt"
+        )
+    if address is None:
+        return
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()):
+        raise ResourceError(
+            f"'{address}' is no address of a Ray cluster. Write --address HOST:PORT, as ray start said."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERS_WITHIN).close()
+    except (OSError, OverflowError) as error:
+        raise ResourceError(f"No Ray cluster answers at {address}: {error}.") from error
+
+
+def resources(ray: Any, config: RunConfig, needs: Needs) -> dict[str, Any]:
+    """Options of the job's task; raises ResourceError for what no machine has, which Ray would wait for for ever."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    has_gpu = [machine for machine in machines if machine.get("GPU", 0) >= 1]
+    wants_gpu = needs.n_gpus > 0 or (config.device == "auto" and bool(has_gpu))
+    if wants_gpu and not has_gpu:
+        raise ResourceError(
+            f"{config.model} is to be measured on {config.device}, and no machine of the cluster has "
+            "a GPU. Choose --device cpu or auto."
+        )
+    fit = has_gpu if wants_gpu else machines
+    most = max((machine.get("memory", 0) for machine in fit), default=0)
+    memory = needs.memory_bytes or 0
+    if memory > most:
+        raise ResourceError(
+            f"{config.model} needs {memory / 1e9:.1f} GB of memory, and no machine of the cluster offers more than "
+            f"{most / 1e9:.1f} GB. Set --memory-budget, or choose a smaller model or --dtype bfloat16."
+        )
+    cpus = min(_threads(), int(max(machine.get("CPU", 0) for machine in fit if machine.get("memory", 0) >= memory)))
+    # As many threads as CPUs, whatever the shell had in which a worker's machine was started: sums of another number
+    # of threads differ in their last bits.
+    threads = {"env_vars": {"OMP_NUM_THREADS": str(max(cpus, 1))}}
+    return {"num_cpus": cpus, "num_gpus": int(wants_gpu), "memory": memory or None, "runtime_env": threads}
+
+
+def _threads() -> int:
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else CPUS
+
+
+def on_node(node_id: str) -> Any:
+    """For a task that makes sense on one machine only."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node_id, soft=False)

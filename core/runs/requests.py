@@ -1,0 +1,65 @@
+"""What may be asked for, and the requests that are made of it; no model library is loaded for what a screen offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from core.models.packages import DEMO_WHEELS
+from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS, find_protocol
+from core.texts.corpora import BUILT_IN
+
+
+def texts() -> list[str]:
+    return list(BUILT_IN)
+
+
+def demo_models() -> list[str]:
+    return [f"pypi:{name}" for name in DEMO_WHEELS]
+
+
+def protocols() -> list[str]:
+    return list(PROTOCOLS)
+
+
+def config_of(record: Mapping[str, Any]) -> RunConfig:
+    """A request as it was read from JSON. Raises TypeError for one of another version, which has other fields."""
+    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record.items()}
+    return RunConfig(**fields)
+
+
+def requests(models: Sequence[str], **asked: Any) -> list[RunConfig]:
+    """One request for each model, with the others as companions."""
+    return with_companions(RunConfig("", **asked), list(dict.fromkeys(models)))
+
+
+def with_companions(asked: RunConfig, models: Sequence[str]) -> list[RunConfig]:
+    """One request for each model, with the others as companions, whether or not they are here."""
+    return [
+        replace(asked, model=model, companions=tuple(dict.fromkeys(other for other in models if other != model)))
+        for model in models
+    ]
+
+
+def with_readable_companions(asked: RunConfig, models: Sequence[str]) -> list[RunConfig]:
+    """The same; a model whose tokenizer cannot be read is no companion, and is refused when its own turn comes."""
+    if len(set(models)) < 2:
+        return with_companions(asked, models)
+    from core.measure.setup import with_tokenizer
+
+    readable = with_tokenizer(list(dict.fromkeys(models)))
+    return [
+        replace(one, companions=tuple(other for other in one.companions if other in readable))
+        for one in with_companions(asked, models)
+    ]
+
+
+def parts_of(config: RunConfig) -> list[RunConfig]:
+    """The measurements that one request stands for: a protocol may take further draws of the text, and other texts."""
+    protocol = find_protocol(config.protocol)
+    seeds = [replace(config, seed=seed) for seed in protocol.more_seeds if seed != config.seed]
+    others = [name for name in protocol.more_corpora if name != config.corpus]
+    texts = [replace(config, corpus=name, column=None, chat="template") for name in others]
+    return [config, *seeds, *texts]

@@ -1,0 +1,207 @@
+"""Leaderboard tables: one row for each model, one column for each score."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+from core.scores.cells import (
+    Cell,
+    Remarks,
+    Skip,
+    cut,
+    day,
+    is_blank,
+    label,
+    number,
+    optional_label,
+    std_error,
+    truth,
+    whole,
+)
+from core.scores.layouts import V2_FORMATTED, Layout, ScoreColumn
+from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
+from core.scores.score_input import ScoreInput
+from core.scores.score_rows import Origin, dtype_named, gathered, joined, model_named, propose
+from core.scores.table import Line, Table, left_out_line
+from core.tables import ScoreRow
+
+_LINK_TEXT = re.compile(r"<a\s[^>]{0,2000}>([^<]{1,300})</a>", re.IGNORECASE)
+_INTERVAL = re.compile(r"\+(\d+(?:\.\d+)?)\s*/\s*[-−](\d+(?:\.\d+)?)", re.ASCII)
+_HALF_OF_95_PERCENT = 1.959963984540054
+"""Standard errors from the middle to the end of a 95 percent interval of a normal distribution."""
+_NO_WHOLE_MODEL = ("adapter", "delta")
+_HIGHER_IS_BETTER = True
+"""Of every column of every layout."""
+
+
+def read_table(file: ScoreInput, table: Table, layout: Layout) -> ScoreFile:
+    remarks = [*table.remarks, *map(Remark, layout.remarks)]
+    rows = gathered(file, _rows(file, table.lines, layout, set(table.header), table.decimal_comma))
+    return ScoreFile(file.shown_name, file.sha256, layout.format, rows, (), tuple(remarks))
+
+
+def _rows(
+    file: ScoreInput, lines: Iterable[Line], layout: Layout, header: set[str], decimal_comma: bool
+) -> Iterator[ParsedScore]:
+    columns = [column for column in layout.scores if column.name in header]
+    for line in lines:
+        if line.cells is None:
+            yield left_out_line(line)
+            continue
+        row = _Row(file, line.cells, layout, decimal_comma)
+        for column in columns:
+            build = partial(row.score, column)
+            yield propose(f"{line.at} / {column.name}", row.model, column.benchmark, build)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line: one model in one revision, dtype and template."""
+
+    file: ScoreInput
+    cells: Mapping[str, Cell]
+    layout: Layout
+    decimal_comma: bool
+
+    @cached_property
+    def model(self) -> Cell:
+        return model_of(self.cells, self.layout)
+
+    def score(self, column: ScoreColumn, remarks: Remarks) -> ScoreRow:
+        """The value of one column. Raises Skip where it, or the name of the model, is none."""
+        value = number(self.cells.get(column.name), remarks, self.decimal_comma) * column.factor
+        if column.factor != 1.0:
+            remarks.append(Remark("to_percent"))
+        if column.unit == "percent" and not 0.0 <= value <= 100.0:
+            remarks.append(Remark("outside_percent", f"{value:.6g}"))
+        return self._origin_of(column, remarks).score(
+            column.benchmark,
+            column.metric,
+            value,
+            column.unit,
+            n_shot=column.n_shot,
+            std_error=_from_interval(self.cells.get(column.interval), remarks) if column.interval else None,
+            higher_is_better=_HIGHER_IS_BETTER,
+            n_samples=whole(self.cells.get(column.count), "n_samples", remarks) if column.count else None,
+            is_group=column.is_group,
+        )
+
+    def _origin_of(self, column: ScoreColumn, remarks: Remarks) -> Origin:
+        named = self._named
+        if isinstance(named, Skip):
+            raise named
+        origin, of_the_line = named
+        if column.suite is None:
+            remarks += of_the_line
+            return origin
+        remarks.append(Remark("matched_by_name", cut(self.cells.get(column.named))))
+        return Origin(origin.repository, origin.file_sha256, origin.source, column.suite)
+
+    @cached_property
+    def _named(self) -> tuple[Origin, Remarks] | Skip:
+        remarks: Remarks = []
+        try:
+            return _origin(self.file, self.model, self.cells, self.layout, remarks), remarks
+        except Skip as skip:
+            return skip
+
+
+def model_of(cells: Mapping[str, Cell], layout: Layout) -> Cell:
+    """The model's name as text; the `Model` column of the leaderboard's own data set is an HTML link."""
+    found = next((cells[name] for name in layout.model if not is_blank(cells.get(name))), None)
+    link = _LINK_TEXT.search(found) if isinstance(found, str) and len(found) < 3000 else None
+    return link[1] if link else found
+
+
+def _origin(file: ScoreInput, model: Cell, cells: Mapping[str, Cell], layout: Layout, remarks: Remarks) -> Origin:
+    """Model, revision and settings of one line. Raises Skip where the model has no usable name."""
+
+    def holds(name: str, when: bool) -> bool:
+        return truth(cells.get(name), name, remarks) is when
+
+    weights = cut(cells.get(layout.weights)).lower() if layout.weights else ""
+    chat_template = truth(cells.get(layout.chat_template), "chat_template", remarks) if layout.chat_template else None
+    return Origin(
+        repository=model_named(model, file.mapping, remarks),
+        file_sha256=file.sha256,
+        source=file.shown_name,
+        suite=layout.suite,
+        revision=_revision(cells, layout, remarks),
+        as_of=day(cells.get(layout.day), remarks) if layout.day else None,
+        dtype=dtype_named(cells.get(layout.dtype), remarks) if layout.dtype else None,
+        chat_template=chat_template,
+        source_row=_row_id(cells, layout),
+        flags=joined(
+            {flag: holds(name, when) for name, (flag, when) in layout.flags.items() if name in cells}
+            | {weights: weights in _NO_WHOLE_MODEL}
+        ),
+    )
+
+
+def _revision(cells: Mapping[str, Cell], layout: Layout, remarks: Remarks) -> str | None:
+    if layout.sha is None:
+        return None
+    found = optional_label(cells.get(layout.sha), "revision", remarks)
+    if found is None:
+        remarks.append(Remark("no_revision"))
+    return found
+
+
+def _row_id(cells: Mapping[str, Cell], layout: Layout) -> str | None:
+    """As long as it is: two long names that begin alike are two rows."""
+    parts = [cells.get(name) for name in layout.row_id]
+    text = "_".join("" if is_blank(part) else str(part) for part in parts if not isinstance(part, dict | list))
+    try:
+        return label(text, "id") if layout.row_id else None
+    except Skip:
+        return None
+
+
+def _from_interval(value: Cell, remarks: Remarks) -> float | None:
+    found = _INTERVAL.fullmatch(value.strip()) if isinstance(value, str) and len(value) < 40 else None
+    if found is None:
+        return std_error(None, remarks)
+    remarks.append(Remark("std_error_from_interval", cut(value)))
+    return (float(found[1]) + float(found[2])) / 2 / _HALF_OF_95_PERCENT
+
+
+FORMAT = "leaderboard_v2_json"
+_LAYOUT = replace(V2_FORMATTED, format=FORMAT)
+_SECTIONS = ("model", "evaluations", "features", "metadata")
+
+
+def recognises(data: Any) -> bool:
+    if not isinstance(data, list):
+        return False
+    entries = [entry for entry in data[:100] if isinstance(entry, dict)]
+    return any(isinstance(entry.get("evaluations"), dict) and "model" in entry for entry in entries)
+
+
+def read(file: ScoreInput, data: list[Any], remarks: Remarks) -> ScoreFile:
+    """Flattened with `_`, an entry is a row of the CSV export."""
+    header = (*(column.name for column in _LAYOUT.scores), *_LAYOUT.flags)
+    return read_table(file, Table(header, _lines(data), tuple(remarks)), _LAYOUT)
+
+
+def _lines(data: list[Any]) -> Iterator[Line]:
+    for index, entry in enumerate(data, start=1):
+        if isinstance(entry, dict):
+            yield Line(f"entry {index}", flattened(entry))
+        else:
+            yield Line(f"entry {index}", None, Remark("not_a_task", cut(entry)))
+
+
+def flattened(entry: dict[str, Any]) -> dict[str, Cell]:
+    """`{"evaluations": {"ifeval": {"value": 0.3}}}` -> `evaluations_ifeval_value`; only as deep as the format goes."""
+    cells: dict[str, Cell] = {"id": entry.get("id")}
+    for section in _SECTIONS:
+        values = entry.get(section)
+        for key, value in values.items() if isinstance(values, dict) else ():
+            inner = value if isinstance(value, dict) else {"": value}
+            for name, found in inner.items():
+                cells["_".join(filter(None, (section, key, name)))] = found
+    return cells

@@ -1,0 +1,158 @@
+"""What results of one model have in common, whichever tool wrote them: whose they are, and what in them is a score."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from core.scores.cells import Cell, Remarks, Skip, cut, day, is_blank, json_number, label, optional_label
+from core.scores.parsed_score import Remark
+from core.scores.score_input import MODEL, ScoreInput, Twice, Unnamed, section
+from core.scores.score_rows import Origin, dtype_named, joined, model_named
+
+BOOKKEEPING = {"alias", "name", "sample_len", "sample_count", "samples", " "}
+"""Keys beside the metrics of a task that are no scores."""
+MODEL_KEYS = ("peft", "delta", "pretrained", "model", "path", "engine")
+"""In the order in which the harness itself looks for the model's name: an adapter comes before its base model."""
+_OVER_A_BASE = ("peft", "delta")
+"""Arguments that name weights over those of a base model, which have a commit of their own."""
+_TIME_IN_NAME = re.compile(r"_(\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2})")
+
+
+def origin_of(file: ScoreInput, data: dict[str, Any], remarks: Remarks, suite: str) -> Origin:
+    """Model, revision and settings that the whole file shares. Raises Unnamed where it names no model."""
+    config = section(data, "config")
+    arguments = model_arguments(config.get("model_args"))
+    name = _model_name(data, arguments)
+    adapted = next((kind for kind in _OVER_A_BASE if name is not None and arguments.get(kind) == name), None)
+    if adapted is not None:
+        # The other commit and branch are of the base model.
+        revision = revision_of(config.get(f"{adapted}_sha"), None, remarks)
+    else:
+        branch = config.get("model_revision") or arguments.get("revision")
+        revision = revision_of(config.get("model_sha"), branch, remarks)
+    chat_template = data.get("chat_template")
+    return Origin(
+        repository=repository_of(file, name, remarks),
+        named=cut(name),
+        file_sha256=file.sha256,
+        source=file.shown_name,
+        suite=suite,
+        revision=revision,
+        as_of=day(data.get("date"), remarks) or day_in_name(file.name),
+        dtype=dtype_named(config.get("model_dtype") or arguments.get("dtype"), remarks),
+        # Written since v0.4.3, as null or as an empty text where no template was used.
+        chat_template=bool(chat_template) if "chat_template" in data else None,
+        flags=joined(
+            {
+                "system_instruction": not is_blank(data.get("system_instruction")),
+                "adapter": adapted == "peft",
+                "delta": adapted == "delta",
+            }
+        ),
+    )
+
+
+def model_arguments(stated: Any) -> dict[str, Any]:
+    """`pretrained=org/name,dtype=float16`, or the same as an object; anything else says nothing."""
+    if isinstance(stated, dict):
+        return stated
+    if not isinstance(stated, str):
+        return {}
+    pairs = (part.partition("=") for part in stated.split(","))
+    return {key.strip(): value.strip() for key, sign, value in pairs if sign}
+
+
+def _model_name(data: Mapping[str, Any], arguments: Mapping[str, Any]) -> Cell:
+    candidates = [data.get("model_name"), *(arguments.get(key) for key in MODEL_KEYS)]
+    return next((name for name in candidates if isinstance(name, str) and name.strip()), None)
+
+
+def repository_of(file: ScoreInput, name: Cell, remarks: Remarks) -> str:
+    """The model of a file that holds one; the user's word where its name is missing or unusable. Raises Unnamed."""
+    try:
+        return model_named(name, file.mapping, remarks)
+    except Skip as skip:
+        if file.model_stated is not None:
+            return _stated(file, file.model_stated)
+        why = "names no model" if skip.remark.code == "name_missing" else f"names its model as {cut(name)!r}"
+        raise Unnamed(MODEL, f"{file.shown_name} {why}: state which model its scores are of.") from skip
+
+
+def _stated(file: ScoreInput, name: str) -> str:
+    try:
+        return label(name, "model")
+    except Skip as skip:
+        raise Unnamed(MODEL, f"{cut(name)!r} is no name for the model of {file.shown_name}: state another.") from skip
+
+
+def revision_of(sha: Cell, branch: Cell, remarks: Remarks) -> str | None:
+    """The commit where it is known, else a branch or tag; `main` pins nothing and is left NULL, which is told."""
+    found = optional_label(sha, "revision", remarks)
+    if found is not None:
+        return found
+    found = optional_label(branch, "revision", remarks)
+    if found is None or found == "main":
+        remarks.append(Remark("no_revision", found or ""))
+        return None
+    return found
+
+
+def day_in_name(name: str) -> str | None:
+    """The day of `results_2024-06-10T11-22-33.json`."""
+    found = _TIME_IN_NAME.search(name)
+    return day(found[1], []) if found else None
+
+
+def is_metric(key: str, values: Mapping[str, Any]) -> bool:
+    """Whether a key stands for a score: no bookkeeping, and no standard error of another key."""
+    metric, _, filter = key.partition(",")
+    base = metric.removesuffix("_stderr")
+    has_base = base != metric and (f"{base},{filter}" in values or base in values)
+    return metric.strip() not in BOOKKEEPING | {""} and not has_base
+
+
+def refuse_no_metric(metric: str) -> None:
+    """Raises Skip for what stands where a metric should: `bypass` (answers without scoring), and a lone error."""
+    if metric == "bypass":
+        raise Skip("no_metric_was_computed")
+    if metric.endswith("_stderr"):
+        raise Skip("std_error_alone", metric)
+
+
+def score_value(value: Cell) -> float:
+    """Raises Skip for all but a finite number."""
+    if isinstance(value, Twice):
+        raise Skip("value_twice", value.key)
+    return json_number(value)
+
+
+_FRACTIONS = re.compile(
+    r"(^|_)(acc|accuracy|em|exact|exact_match|f1|mc1|mc2|mcc|precision|recall|pass|rouge[12lLsum]*|brier_score|likelihood_diff)"
+    r"(_|@|$)"
+)
+"""Metrics that lm-evaluation-harness reports from 0 to 1 (mcc from -1), except where a task multiplies them itself."""
+_PERCENT_TASKS = ("squadv2", "squad2")
+"""SQuAD's own script gives 0 to 100."""
+_HIGHER = re.compile(r"(^|_)(acc|accuracy|em|exact|exact_match|f1|mc1|mc2|mcc|pass|bleu|chrf|rouge[12lLsum]*)(_|@|$)")
+_LOWER = re.compile(r"(^|_)(perplexity|bits_per_byte|ter|brier_score)$")
+
+
+def higher_is_better(metric: str) -> bool | None:
+    """By the metric's name; NULL where the name does not tell."""
+    if _LOWER.search(metric):
+        return False
+    return True if _HIGHER.search(metric) else None
+
+
+def unit_of(benchmark: str, metric: str, value: float, remarks: Remarks) -> str:
+    """`fraction` where a metric of this name is one and the value fits, else the metric's own name."""
+    if benchmark.startswith(_PERCENT_TASKS):
+        return "percent"
+    if not _FRACTIONS.search(metric):
+        return metric
+    if -1.0 <= value <= 1.0:
+        return "fraction"
+    remarks.append(Remark("beyond_fraction", f"{value:.6g}"))
+    return metric

@@ -1,0 +1,103 @@
+"""A file of benchmark scores, whatever tool wrote it, as rows that could be stored: nothing is stored here.
+
+The format is told from the content; a file's name is only asked for a model or benchmark that the content lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.errors import InputError
+from core.scores import leaderboards, lighteval, lm_eval, lm_eval_samples, lm_eval_v03, plain_csv
+from core.scores.layouts import LAYOUTS
+from core.scores.parsed_score import ScoreFile
+from core.scores.plain_csv import template
+from core.scores.score_input import BENCHMARK, MAX_BYTES, MODEL, ScoreInput, Unnamed, load, parse
+from core.scores.table import PARQUET, Table, parquet_table, text_table
+
+__all__ = ["BENCHMARK", "FORMATS", "MAX_BYTES", "MODEL", "Unnamed", "read_scores", "template"]
+
+_OF_JSON: tuple[Any, ...] = (lighteval, lm_eval, lm_eval_v03, leaderboards)
+"""The more particular first."""
+FORMATS = (
+    *(module.FORMAT for module in _OF_JSON),
+    lm_eval_samples.FORMAT,
+    *dict.fromkeys(layout.format for layout in LAYOUTS),
+    plain_csv.FORMAT,
+)
+_KNOWN = (
+    "results of lm-evaluation-harness (v0.3, v0.4) or lighteval, its samples, or the Open LLM Leaderboard's own list"
+)
+_MAX_FIRST_LINE = lm_eval_samples.MAX_LINE
+
+
+def read_scores(name: str, content: bytes, mapping: Mapping[str, str] | None = None) -> ScoreFile:
+    """Read one file; every value in it becomes a row that is taken or skipped for a reason.
+
+    `name` may be a path: the folder of a `samples_*.jsonl` names its model. `mapping` renames models (name in the
+    file -> name to store), and says under MODEL and BENCHMARK what a file does not say of itself. Raises InputError,
+    in one line, where the file as a whole cannot be understood; its kind Unnamed where only MODEL or BENCHMARK is
+    missing, so that it can be asked for.
+    """
+    file = ScoreInput(name, content, mapping or {})
+    if not content.strip():
+        raise InputError(f"{file.shown_name} is empty.")
+    if len(content) > MAX_BYTES:
+        raise InputError(
+            f"{file.shown_name} has {len(content) // 2**20} MB; up to {MAX_BYTES // 2**20} MB of scores are read."
+        )
+    if content.startswith(PARQUET):
+        return _table(file, parquet_table(file))
+    start = _start(file)
+    if start in ("{", "["):
+        return _json(file, start)
+    return _table(file, text_table(file))
+
+
+def _start(file: ScoreInput) -> str:
+    """The first character that is no space."""
+    with file.text() as text:
+        for _ in range(1000):
+            piece = text.read(1000)
+            if piece.strip() or not piece:
+                return piece.lstrip()[:1]
+    return ""
+
+
+def _json(file: ScoreInput, start: str) -> ScoreFile:
+    remarks = list(file.encoding_remarks)
+    if start == "{" and lm_eval_samples.recognises(_first_line(file)):
+        return lm_eval_samples.read(file, lm_eval_samples.entries_by_line(file, remarks), remarks)
+    data = load(file, remarks)
+    if isinstance(data, list) and data and lm_eval_samples.recognises(data[0]):
+        return lm_eval_samples.read(file, data, remarks)
+    for module in _OF_JSON:
+        if module.recognises(data):
+            return _not_empty(module.read(file, data, remarks))
+    raise InputError(f"{file.shown_name} is JSON, but not one that we know: {_KNOWN}.")
+
+
+def _first_line(file: ScoreInput) -> Any:
+    """The first line as JSON, None where it is none by itself."""
+    with file.text() as text:
+        line = next((line for line in iter(lambda: text.readline(_MAX_FIRST_LINE), "") if line.strip()), "")
+    try:
+        return parse(line, file.shown_name, []) if len(line) < _MAX_FIRST_LINE else None
+    except InputError:
+        return None
+
+
+def _table(file: ScoreInput, table: Table) -> ScoreFile:
+    header = set(table.header)
+    layout = next((layout for layout in LAYOUTS if layout.known_by <= header), None)
+    if layout is not None:
+        return _not_empty(leaderboards.read_table(file, table, layout))
+    return _not_empty(plain_csv.read_table(file, table))
+
+
+def _not_empty(found: ScoreFile) -> ScoreFile:
+    """Raises InputError for a file that is understood and has no value at all."""
+    if not found.rows:
+        raise InputError(f"{found.name} holds no scores below its {'header' if 'csv' in found.format else 'results'}.")
+    return found

@@ -1,0 +1,175 @@
+"""A file of scores as it was handed over: its bytes, how they are to be read as text, and what the user said of it."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from core.errors import InputError
+from core.scores.cells import cut
+from core.scores.parsed_score import Remark
+
+MAX_BYTES = 256 * 2**20
+"""A larger file is not begun. The largest public export of scores that we know has 3 MB."""
+MODEL = ""
+"""Key of `mapping` for the model of a file that names none."""
+BENCHMARK = "benchmark:"
+"""Key of `mapping` for the benchmark of a file of single answers whose name does not tell it."""
+_PIECE = 2**20
+_NOT_TEXT = {
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook: unpack it, or save the sheet as CSV",
+    b"\x1f\x8b": "compressed with gzip: unpack it first",
+    b"%PDF": "a PDF: save the table as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as CSV",
+}
+_BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+class Unnamed(InputError):
+    """The scores are understood, but not whose or of what they are; `key` is what `mapping` must say."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+@dataclass(frozen=True)
+class ScoreInput:
+    name: str
+    content: bytes = field(repr=False)
+    mapping: Mapping[str, str]
+    """Names of models in the file -> names to store them under; and under MODEL and BENCHMARK what it does not say."""
+
+    @cached_property
+    def shown_name(self) -> str:
+        """The last part of the name, as it can be printed."""
+        return cut(self.name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or "file")
+
+    @property
+    def model_stated(self) -> str | None:
+        return self.mapping.get(MODEL)
+
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @cached_property
+    def encoding(self) -> str:
+        """How the bytes are read as text. Raises InputError where they are none."""
+        for mark, kind in _NOT_TEXT.items():
+            if self.content.startswith(mark):
+                raise InputError(f"{self.shown_name} is {kind}.")
+        candidates = self._candidates()
+        for encoding in candidates:
+            if self._is(encoding):
+                return encoding
+        if b"\0" in self.content and not candidates[0].startswith("utf-16"):
+            raise InputError(f"{self.shown_name} holds NUL bytes: it is no text, or was damaged on its way.")
+        tried = " or ".join(encoding.upper() for encoding in candidates)
+        raise InputError(f"{self.shown_name} cannot be read as {tried} text: save it as UTF-8.")
+
+    def _candidates(self) -> tuple[str, ...]:
+        for mark, encoding in _BYTE_ORDER_MARKS.items():
+            if self.content.startswith(mark):
+                return (encoding,)
+        return _utf_16_without_mark(self.content[:8]) or ("utf-8", "cp932")
+
+    @property
+    def encoding_remarks(self) -> tuple[Remark, ...]:
+        told = self.encoding.upper() if not self.encoding.startswith("utf-8") else ""
+        return (Remark("encoding", told),) if told else ()
+
+    def text(self) -> io.TextIOWrapper:
+        """The text as a stream; line ends stay as they are."""
+        return io.TextIOWrapper(io.BytesIO(self.content), encoding=self.encoding, newline="")
+
+    def _is(self, encoding: str) -> bool:
+        """Whether every byte can be read, told piece by piece so that a large file is never held twice."""
+        decoder = codecs.getincrementaldecoder(encoding)()
+        view = memoryview(self.content)
+        try:
+            for start in range(0, len(view), _PIECE):
+                if "\0" in decoder.decode(bytes(view[start : start + _PIECE])):
+                    return False
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+        return True
+
+
+def _utf_16_without_mark(head: bytes) -> tuple[str, ...]:
+    """Of the Latin letters with which every table and every JSON text begins, every other byte is NUL."""
+    first, second = head[0::2], head[1::2]
+    if len(head) >= 4 and all(first) and not any(second):
+        return ("utf-16-le",)
+    if len(head) >= 4 and all(second) and not any(first):
+        return ("utf-16-be",)
+    return ()
+
+
+MAX_JSON = 64 * 2**20
+"""Parsed JSON takes about ten times its size in memory, and must be held whole."""
+_TOLD = 20
+"""Keys that are told; a file made to have millions of them would fill the memory with remarks."""
+
+
+@dataclass(frozen=True)
+class Twice:
+    """Stands for the value of a key that one object has twice with different values: it is neither."""
+
+    key: str
+
+
+def load(file: ScoreInput, remarks: list[Remark]) -> Any:
+    """The whole file. Raises InputError where it is too large, broken or nested too deep."""
+    if len(file.content) > MAX_JSON:
+        raise InputError(
+            f"{file.shown_name} is JSON of {len(file.content) // 2**20} MB; up to {MAX_JSON // 2**20} MB are read. "
+            "Leave single answers (samples) out of it, or hand them over as JSON lines."
+        )
+    return parse(file.content.decode(file.encoding), file.shown_name, remarks)
+
+
+def parse(text: str, where: str, remarks: list[Remark]) -> Any:
+    """Like json.loads, with NaN and Infinity as Python writes them; `where` begins the message of an error."""
+    try:
+        return json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, remarks))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{where} is not complete JSON (line {error.lineno}, character {error.colno}: {error.msg}). "
+            "It was cut short or changed; copy it again."
+        ) from error
+    except RecursionError as error:
+        raise InputError(f"{where} is JSON that is nested too deep for any file of scores.") from error
+    except ValueError as error:
+        raise InputError(f"{where} is JSON with a number that is too long to be one.") from error
+
+
+def _object(pairs: list[tuple[str, Any]], remarks: list[Remark]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) == len(pairs):
+        return made
+    seen: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in seen and not _same(seen[key], value):
+            value = Twice(cut(key))
+            if len(remarks) < _TOLD:
+                remarks.append(Remark("key_twice", cut(key)))
+        seen[key] = value
+    return seen
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and one == other
+
+
+def section(data: Any, key: str) -> dict[str, Any]:
+    """The object under a key, empty where there is none or something else."""
+    found = data.get(key) if isinstance(data, dict) else None
+    return found if isinstance(found, dict) else {}

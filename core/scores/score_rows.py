@@ -1,0 +1,154 @@
+"""What all values of one model in one file share, and the score rows that are made with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from core.errors import InputError
+from core.registry.names import NOT_STATED
+from core.scores.cells import Cell, Remarks, Skip, cut, label, optional_label
+from core.scores.parsed_score import ParsedScore, Remark
+from core.scores.score_input import ScoreInput
+from core.tables import ScoreRow
+
+_LOCAL = re.compile(r"[/~.\\]|[A-Za-z]:[\\/]|file:")
+
+
+@dataclass(frozen=True)
+class Origin:
+    repository: str
+    file_sha256: str
+    source: str
+    suite: str
+    revision: str | None = None
+    as_of: str | None = None
+    dtype: str | None = None
+    chat_template: bool | None = None
+    source_row: str | None = None
+    licence: str = NOT_STATED
+    flags: str = ""
+    named: str = ""
+    """The model as the file names it; stored is `repository`."""
+
+    def score(
+        self,
+        benchmark: str,
+        metric: str,
+        value: float,
+        unit: str,
+        *,
+        filter: str = NOT_STATED,
+        n_shot: int | None = None,
+        std_error: float | None = None,
+        higher_is_better: bool | None = None,
+        n_samples: int | None = None,
+        is_partial: bool = False,
+        is_group: bool = False,
+        task_version: str | None = None,
+    ) -> ScoreRow:
+        return ScoreRow(
+            repository=self.repository,
+            revision=self.revision,
+            benchmark=benchmark,
+            metric=metric,
+            filter=filter,
+            n_shot=n_shot,
+            suite=self.suite,
+            value=value,
+            std_error=std_error,
+            unit=unit,
+            higher_is_better=higher_is_better,
+            n_samples=n_samples,
+            is_partial=is_partial,
+            is_group=is_group,
+            source=self.source,
+            licence=self.licence,
+            as_of=self.as_of,
+            flags=self.flags,
+            file_sha256=self.file_sha256,
+            dtype=self.dtype,
+            chat_template=self.chat_template,
+            task_version=task_version,
+            source_row=self.source_row,
+        )
+
+
+def propose(at: str, model: Cell, benchmark: Cell, build: Callable[[Remarks], ScoreRow]) -> ParsedScore:
+    """The row that `build` makes, or why it made none."""
+    remarks: Remarks = []
+    try:
+        return ParsedScore(at, cut(model), cut(benchmark), build(remarks), None, tuple(remarks))
+    except Skip as skip:
+        return ParsedScore(at, cut(model), cut(benchmark), None, skip.remark, tuple(remarks))
+
+
+def left_out(at: str, model: Cell, benchmark: Cell, code: str, detail: Cell = "") -> ParsedScore:
+    """A place of the file where a score should be and nothing of a score is."""
+    return ParsedScore(at, cut(model), cut(benchmark), None, Remark(code, cut(detail)))
+
+
+def model_named(value: Cell, mapping: Mapping[str, str], remarks: Remarks) -> str:
+    """The name to store a model under: as the file has it, unless the user gave another. Raises Skip without one."""
+    found = label(value, "model")
+    if found in mapping:
+        remarks.append(Remark("renamed", found))
+        return label(mapping[found], "model")
+    if _LOCAL.match(found):
+        remarks.append(Remark("local_path", cut(found)))
+    return found
+
+
+def dtype_named(value: Cell, remarks: Remarks) -> str | None:
+    """`torch.bfloat16` -> bfloat16; `auto` says nothing."""
+    found = optional_label(value, "dtype", remarks)
+    return None if found is None or found == "auto" else found.removeprefix("torch.")
+
+
+def joined(flags: Mapping[str, bool]) -> str:
+    """The flags that hold, as the `flags` column lists them."""
+    return ";".join(flag for flag, holds in flags.items() if holds)
+
+
+MAX_VALUES = 200_000
+"""Values of one file: three times what the largest public export has (4,576 rows of 13), at about 2 KB of memory."""
+
+
+def gathered(file: ScoreInput, rows: Iterable[ParsedScore]) -> tuple[ParsedScore, ...]:
+    """The same value again is skipped, another one for the same is kept and told. Raises InputError past MAX_VALUES."""
+    first: dict[tuple[object, ...], ParsedScore] = {}
+    kept: list[ParsedScore] = []
+    for row in rows:
+        if len(kept) == MAX_VALUES:
+            raise InputError(f"{file.shown_name} holds more than {MAX_VALUES:,} values; split it into files of fewer.")
+        kept.append(_beside_the_first(row, first) if row.score is not None else row)
+    return tuple(kept)
+
+
+def _beside_the_first(row: ParsedScore, first: dict[tuple[object, ...], ParsedScore]) -> ParsedScore:
+    assert row.score is not None
+    earlier = first.setdefault(_identity(row.score), row)
+    if earlier is row or earlier.score is None:
+        return row
+    if earlier.score.value == row.score.value:
+        return replace(row, score=None, skipped=Remark("repeated", earlier.at))
+    return replace(row, remarks=(*row.remarks, Remark("differs_from", earlier.at)))
+
+
+def _identity(score: ScoreRow) -> tuple[object, ...]:
+    """What a score is of and from where: all that keeps two values from being one."""
+    return (
+        score.repository,
+        score.revision,
+        score.benchmark,
+        score.metric,
+        score.filter,
+        score.n_shot,
+        score.suite,
+        score.dtype,
+        score.chat_template,
+        score.task_version,
+        score.source_row,
+        score.source,
+    )

@@ -1,0 +1,161 @@
+"""The copy of the warehouse that typed queries run on: one per version of the file, shared by all until the next write.
+
+It is taken without a lock, so that no writer ever waits for a query: the bytes count only if the file and its log were
+at rest before, and are unchanged after. What is copied then is what a crash at that moment would have left behind, and
+opens as such. Only where writers never rest is the copy made behind a read lock, and for a bounded time.
+
+Runs in the sandbox's own process alone, because closing a plain file handle drops the DuckDB locks of its process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import glob
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from core.errors import QueryError
+from core.warehouse import migrations
+from core.warehouse.warehouse import Warehouse, connect
+
+REST = 0.05
+"""Seconds without a write that count as rest: file times are no finer than a few milliseconds, so that a change within
+them would not show."""
+UNLOCKED = 1.5
+"""Seconds of trying without a lock."""
+LOCKED = 0.5
+"""Seconds that a copy may hold writers off."""
+_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
+_CHUNK = 32 * 2**20
+_STALE_PART_SECONDS = 600.0
+
+
+class _NotAtRest(Exception):
+    """The file was written to while it was read."""
+
+
+def current_copy(warehouse: Warehouse) -> Path:
+    """The copy of the file as it stands now, made if need be."""
+    folder = _folder_for_copies(warehouse)
+    end = time.monotonic() + UNLOCKED
+    while time.monotonic() < end:
+        with contextlib.suppress(_NotAtRest, duckdb.Error, OSError):  # Windows may deny the file to us
+            return _copied_at_rest(warehouse, folder)
+        time.sleep(REST)
+    with connect(warehouse.path, read_only=True, wait=warehouse.wait, config={"threads": "1"}):
+        return _copied(warehouse, folder, until=time.monotonic() + LOCKED)
+
+
+def has_copy(warehouse: Warehouse) -> bool:
+    """Whether the file as it stands now has its copy: then it is known to be usable and up to date."""
+    return _place(warehouse, warehouse.query_copies).exists()
+
+
+def _copied_at_rest(warehouse: Warehouse, folder: Path) -> Path:
+    before = _stamps(warehouse.path)
+    copy = _place(warehouse, folder)
+    if copy.exists():
+        return copy
+    age = time.time() - max(changed for changed, _ in before.values()) / 1e9
+    if 0 <= age < REST:  # a time in the future is a clock that was set back, and says nothing
+        raise _NotAtRest
+    return _copied(warehouse, folder, until=None, expected=before)
+
+
+def _copied(
+    warehouse: Warehouse, folder: Path, until: float | None, expected: dict[str, tuple[int, int]] | None = None
+) -> Path:
+    copy = _place(warehouse, folder)
+    if copy.exists():
+        return copy
+    part = folder / f"{copy.stem}.{os.getpid()}.part"
+    try:
+        # The log first: closing our handle of the main file drops a lock that this process has on it.
+        for ending in _LOGS:
+            with contextlib.suppress(FileNotFoundError):
+                _copy_bytes(_beside(warehouse.path, ending), _beside(part, ending), until)
+        _copy_bytes(warehouse.path, part, until)
+        if expected is not None and _stamps(warehouse.path) != expected:
+            raise _NotAtRest
+        with contextlib.closing(duckdb.connect(part)) as connection:  # folds the log in
+            migrations.pending(connection)
+        os.replace(part, copy)
+    finally:
+        for ending in ("", *_LOGS):
+            with contextlib.suppress(OSError):
+                _beside(part, ending).unlink()
+    _clear_away(folder, warehouse.path.name, copy)
+    return copy
+
+
+def _place(warehouse: Warehouse, folder: Path) -> Path:
+    # A newer Workdim starts from a copy of its own, and so from a look at the file, which brings it up to date.
+    known = (warehouse.version(), max(migrations.MIGRATIONS))
+    key = hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+    return folder / f"{warehouse.path.name}-{key}.duckdb"
+
+
+def _stamps(path: Path) -> dict[str, tuple[int, int]]:
+    """Time and size of the file and of each log that is there."""
+    found = {"": path.stat()}
+    for ending in _LOGS:
+        with contextlib.suppress(FileNotFoundError):
+            found[ending] = _beside(path, ending).stat()
+    return {ending: (status.st_mtime_ns, status.st_size) for ending, status in found.items()}
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _copy_bytes(source: Path, target: Path, until: float | None) -> None:
+    """File systems that can share blocks do so (copy_file_range), and then size costs nothing."""
+    with source.open("rb") as reading, target.open("xb") as writing:
+        for _ in _chunks(reading.fileno(), writing.fileno()):
+            if until is not None and time.monotonic() > until:
+                raise QueryError(
+                    "The warehouse is being written to all the time, and is too large to be copied in between. "
+                    "Try again in a moment."
+                )
+
+
+def _chunks(reading: int, writing: int) -> Iterator[int]:
+    if hasattr(os, "copy_file_range"):
+        with contextlib.suppress(OSError):  # not on every file system, and not between two of them
+            while n := os.copy_file_range(reading, writing, _CHUNK):
+                yield n
+    while content := os.read(reading, _CHUNK):
+        view = memoryview(content)
+        while view:
+            view = view[os.write(writing, view) :]
+        yield len(content)
+
+
+def _folder_for_copies(warehouse: Warehouse) -> Path:
+    """Beside the warehouse; where nothing can be written there, a private folder that goes with this process."""
+    beside = warehouse.query_copies
+    with contextlib.suppress(OSError):
+        beside.mkdir(mode=0o700, exist_ok=True)
+        if os.access(beside, os.W_OK):
+            return beside
+    private = Path(tempfile.mkdtemp(prefix="workdim-"))
+    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    return private
+
+
+def _clear_away(folder: Path, name: str, current: Path) -> None:
+    for file in folder.glob(f"{glob.escape(name)}-*"):
+        if file == current:
+            continue
+        # Windows refuses while another query still uses the old copy; the next query clears it.
+        with contextlib.suppress(OSError):
+            if ".part" not in file.name or time.time() - file.stat().st_mtime > _STALE_PART_SECONDS:
+                file.unlink()

@@ -1,0 +1,156 @@
+"""What a typed statement may be: one SELECT over tables, with functions that look at nothing but their arguments.
+
+The engine itself is closed (no files, no network, no settings, read-only). This gate adds what an engine's option
+cannot: one statement at a time, and none of the functions and views that tell where the file lies or how it was opened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+
+from core.errors import QueryError
+
+TABLE_FUNCTIONS = {
+    "range",
+    "generate_series",
+    "unnest",
+    "repeat",
+    "repeat_row",
+    "json_each",
+    "json_tree",
+    "summary",
+    "duckdb_tables",
+    "duckdb_columns",
+    "duckdb_views",
+    "duckdb_constraints",
+    "duckdb_indexes",
+    "duckdb_schemas",
+    "duckdb_types",
+    "duckdb_functions",
+    "duckdb_keywords",
+    "pragma_table_info",
+    "pragma_show",
+    "pragma_version",
+    "pragma_collations",
+    "icu_calendar_names",
+    "pg_timezone_names",
+}
+"""All others are refused, those of a later engine too."""
+_OF_THE_ENGINE = {
+    "current_setting",
+    "getenv",
+    "getvariable",
+    "write_log",
+    "nextval",
+    "currval",
+    "setval",
+    "setseed",
+    "json_serialize_plan",  # plans a statement that stands in a text, and works out its constants
+}
+_EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^()]*\)\s*)?", re.IGNORECASE)
+_READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+
+
+def only_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
+    """The statement to run; QueryError says in one line why it is refused."""
+    if "\0" in sql:
+        raise QueryError("The statement holds a NUL character: it was cut or pasted wrongly.")
+    statements = connection.extract_statements(sql)
+    if not statements:
+        raise QueryError("There is no statement to run. Type one SELECT statement.")
+    kinds = [_kind(statement) for statement in statements]
+    if "MULTI" in kinds:
+        raise QueryError(
+            "PIVOT needs its columns named here: PIVOT table ON column IN ('a', 'b') USING sum(value) is one SELECT."
+        )
+    if len(statements) > 1:
+        raise QueryError(f"There are {len(statements)} statements. Type one SELECT statement at a time.")
+    if statements[0].type not in _READS:
+        article = "An" if kinds[0][0] in "AEIOU" else "A"
+        raise QueryError(
+            f"{article} {kinds[0]} statement is refused: the warehouse is only read here. Type one SELECT statement."
+        )
+    _refuse_the_engines_own(connection, statements[0])
+    return statements[0]
+
+
+def _kind(statement: duckdb.Statement) -> str:
+    try:
+        return statement.type.name.replace("_", " ")
+    except ValueError as error:  # a kind that the engine knows and its Python side does not
+        raise QueryError("This kind of statement is refused. Type one SELECT statement.") from error
+
+
+def _refuse_the_engines_own(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
+    """Look at the names in the engine's own reading of the statement, which no spelling gets round."""
+    select = statement.query
+    if statement.type == duckdb.StatementType.EXPLAIN:
+        select = _EXPLAIN.sub("", _without_comments(select), count=1)
+    tree = json.loads(connection.execute("SELECT json_serialize_sql(?)", [select]).fetchall()[0][0])
+    if tree["error"]:
+        if statement.type == duckdb.StatementType.SELECT:
+            raise QueryError(_one_line(tree["error_message"]))
+        raise QueryError("EXPLAIN takes one SELECT here: the warehouse is only read.")
+    settings, views = (_names_of(connection, names) for names in (_SETTINGS, _VIEWS))
+    functions = refused_functions(connection)
+    for kind, name in _names(tree):
+        plain = name.strip('"').lower()
+        if kind == "function_name" and plain in functions:
+            raise QueryError(
+                f"The function {plain} is refused: a query sees the tables of the warehouse and no files, folders, "
+                "networks or settings."
+            )
+        if kind == "table_name" and plain in views:
+            raise QueryError(f"The view {plain} is refused: a query sees the tables of the warehouse and no settings.")
+        if kind == "setting" and plain in settings:
+            raise QueryError(f"SHOW {plain} is refused: a query sees the tables of the warehouse and no settings.")
+
+
+def refused_functions(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """The functions of this engine that a typed statement may not call."""
+    return _names_of(connection, _FUNCTIONS) | _OF_THE_ENGINE
+
+
+def _names_of(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
+    return {name for (name,) in connection.execute(query).fetchall()} - TABLE_FUNCTIONS
+
+
+_SETTINGS = "SELECT name FROM duckdb_settings()"
+_FUNCTIONS = """
+    SELECT DISTINCT function_name FROM duckdb_functions()
+    WHERE function_type = 'table' OR function_type = 'table_macro' AND starts_with(function_name, 'duckdb_')
+"""
+_VIEWS = """
+    SELECT view_name FROM duckdb_views()
+    WHERE internal AND regexp_matches(view_name, '^(duckdb|pragma|pg)_')
+"""
+
+
+def _names(node: Any) -> Iterator[tuple[str, str]]:
+    """Every name of a function or table in the tree, and what SHOW asks for."""
+    waiting = [node]  # no recursion: a statement may be nested more deeply than Python's stack
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            for key in ("function_name", "table_name"):
+                if isinstance(one.get(key), str):
+                    yield ("setting" if one.get("type") == "SHOW_REF" else key), one[key]
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+
+
+def _without_comments(sql: str) -> str:
+    """The statement from its first word on: comments before EXPLAIN would hide it."""
+    return re.sub(r"\A(\s+|--[^\n]*\n|/\*.*?\*/)*", "", sql, flags=re.DOTALL)
+
+
+def _one_line(message: str) -> str:
+    if "expression depth" in message:
+        return "The statement is nested too deeply (more than 1,000 levels)."
+    return f"{message.splitlines()[0]}. Type one SELECT statement."

@@ -1,0 +1,162 @@
+"""SQL typed by a person, run where it can neither wait for nor hold up, read, write or break anything else.
+
+Each query gets a process of its own (worker.py) on a copy of the warehouse file, and leaves one table behind.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import polars as pl
+
+from core.errors import QueryError
+from core.sql.copy import has_copy
+from core.warehouse.warehouse import Warehouse
+
+MEMORY_MB = 512
+MOST_AT_ONCE = 2
+"""Queries of one app, of all its readers together: each takes a core and up to MEMORY_MB."""
+MAX_CHARACTERS = 100_000
+MAX_ROWS = 1_000_000
+MAX_SECONDS = 600.0
+# Room for the start of the process and the copy of the file, beyond the query's own time.
+_START_SECONDS = 60.0
+_POLL_SECONDS = 0.01
+_at_work: list[subprocess.Popen] = []
+_starting = threading.Lock()
+
+
+@dataclass(frozen=True)
+class SqlResult:
+    """The rows of one query."""
+
+    frame: pl.DataFrame
+    truncated: bool
+    """There are more rows than the limit allowed."""
+    seconds: float
+    """Time in the query itself."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A query under way in its own process, which ends with it: when its session is gone, nobody waits for the rows."""
+
+    sql: str
+    process: subprocess.Popen
+    answer: IO[bytes]
+    timeout: float
+    """Seconds after which no answer is awaited any more."""
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self.process.kill)
+
+    def is_done(self) -> bool:
+        return self.process.poll() is not None or self.elapsed() > self.timeout
+
+    def elapsed(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self.started
+
+    def cancel(self) -> None:
+        """Ends its process at once; nothing is left of it."""
+        self.process.kill()
+        self.process.wait()
+        self.answer.close()
+
+    def result(self) -> SqlResult:
+        """Wait for the rows; QueryError says in one line why there are none. Ctrl-C meanwhile ends the process."""
+        try:
+            while not self.is_done():
+                time.sleep(_POLL_SECONDS)
+            if self.process.poll() is None:
+                raise QueryError(f"The query was stopped: no answer after {self.timeout:g} seconds.")
+            self.answer.seek(0)
+            header, _, table = self.answer.read().partition(b"\n")
+        finally:
+            self.cancel()
+        if self.process.returncode != 0 or not header:
+            raise QueryError(
+                f"The query ended its process (exit code {self.process.returncode}): it is nested too deeply or needs "
+                "too much memory. The warehouse is untouched."
+            )
+        answer = json.loads(header)
+        if "error" in answer:
+            raise QueryError(answer["error"])
+        return SqlResult(pl.read_ipc_stream(io.BytesIO(table)), answer["truncated"], answer["seconds"])
+
+
+def query(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 10.0) -> SqlResult:
+    """Run one SELECT (or EXPLAIN, DESCRIBE, SUMMARIZE) statement; QueryError says in one line why it cannot be run."""
+    return start(warehouse, sql, limit, seconds).result()
+
+
+def start(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 10.0) -> Running:
+    """As `query`, without waiting for the rows."""
+    _refuse_unfit(sql, limit, seconds)
+    if not has_copy(warehouse):
+        warehouse.read("SELECT 1")  # makes or updates the file, and reports an unusable one in its own words
+    request = {
+        "path": str(warehouse.path),
+        "sql": sql,
+        "limit": limit,
+        "seconds": seconds,
+        "memory_mb": MEMORY_MB,
+        "wait": warehouse.wait,
+    }
+    with _as_file(json.dumps(request).encode()) as asked, _starting:
+        _at_work[:] = [process for process in _at_work if process.poll() is None]
+        if len(_at_work) >= MOST_AT_ONCE:
+            raise QueryError(
+                f"{MOST_AT_ONCE} queries are at work already. Try again when one is done, or cancel one of them."
+            )
+        answer = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `cancel`, and so by `result`)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "core.sql.worker"],
+            stdin=asked,
+            stdout=answer,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        _at_work.append(process)
+    return Running(sql, process, answer, seconds + warehouse.wait + _START_SECONDS)
+
+
+def _refuse_unfit(sql: str, limit: int, seconds: float) -> None:
+    if len(sql) > MAX_CHARACTERS:
+        raise QueryError(f"The statement has {len(sql):,} characters; at most {MAX_CHARACTERS:,} are taken.")
+    if any("\ud800" <= character <= "\udfff" for character in sql):
+        raise QueryError("The statement holds half a character (a lone surrogate): it was cut or pasted wrongly.")
+    if not 1 <= limit <= MAX_ROWS:
+        raise QueryError(f"{limit:,} rows were asked for; from 1 to {MAX_ROWS:,} can be.")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise QueryError(f"{seconds:g} seconds were asked for; a query has up to {MAX_SECONDS:g}.")
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[IO[bytes]]:
+    """A file and no pipe, on both sides: nobody has to stand by to fill or to empty it."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        yield file
+
+
+def _environment() -> dict[str, str]:
+    root = str(Path(__file__).parents[2])
+    known = os.environ.get("PYTHONPATH")
+    return os.environ | {"PYTHONPATH": root if not known else root + os.pathsep + known, "POLARS_MAX_THREADS": "1"}

@@ -1,0 +1,235 @@
+"""The process behind sandbox.query: one request on stdin, one answer on stdout, no other traces but the file copy.
+
+The answer is a line of JSON, and after it, unless that line reports an error, an Arrow stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.errors import QueryError, WorkdimError
+from core.sql.copy import current_copy
+from core.sql.gate import only_statement
+from core.warehouse.warehouse import Warehouse, connect
+
+MAX_RESULT_BYTES = 64 * 2**20
+MAX_CELL_BYTES = 2**20
+MAX_CELL_ITEMS = 100_000
+MAX_COLUMNS = 500
+_FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+# Types that Arrow and polars carry unchanged; everything else (intervals, structs, maps, blobs, ...) arrives as text.
+_PLAIN = re.compile(
+    r"(BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*?\)|VARCHAR|DATE|TIME|"
+    r"TIMESTAMP(_S|_MS|_NS)?|TIMESTAMP WITH TIME ZONE|\"NULL\")(\[\])*"
+)
+
+
+def main() -> None:
+    """Answer the one request."""
+    request = json.load(sys.stdin.buffer)
+    _cap_memory()
+    sys.stdout.buffer.write(answer(request, _give_up))
+
+
+def answer(request: dict[str, Any], on_timeout: Callable[[float], object]) -> bytes:
+    """The rows, or the one line that says why there are none.
+
+    `on_timeout` is called from a watchdog thread: DuckDB's own time limit does not reach into every function
+    (sleep_ms).
+    """
+    try:
+        with contextlib.closing(_open_copy(Warehouse(Path(request["path"]), request["wait"]), request)) as connection:
+            watchdog = threading.Timer(request["seconds"] + 1.0, on_timeout, [request["seconds"]])
+            watchdog.daemon = True
+            watchdog.start()
+            try:
+                return _rows(connection, request)
+            finally:
+                watchdog.cancel()
+    except WorkdimError as error:
+        return _refusal(str(error))
+    except (duckdb.Error, OSError, ValueError, MemoryError, pa.ArrowException) as error:
+        return _refusal(_clear(error, request))
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
+    statement = only_statement(connection, request["sql"])
+    started = time.perf_counter()
+    rows = connection.sql(statement).limit(request["limit"] + 1)  # also gives equal column names different ones
+    if len(rows.columns) > MAX_COLUMNS:
+        raise QueryError(f"The result has {len(rows.columns):,} columns; at most {MAX_COLUMNS} are shown. Name fewer.")
+    batches = _fetch(_as_plain_types(rows).to_arrow_reader(2048))
+    seconds = time.perf_counter() - started
+    table = pa.Table.from_batches(*batches)
+    stream = io.BytesIO()
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table.slice(0, request["limit"]))
+    header = {"truncated": table.num_rows > request["limit"], "seconds": seconds}
+    return json.dumps(header).encode() + b"\n" + stream.getvalue()
+
+
+def _as_plain_types(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    columns = []
+    for name, dtype in zip(relation.columns, map(str, relation.types), strict=True):
+        quoted = '"' + name.replace('"', '""') + '"'
+        target = "DECIMAL(38, 0)" if dtype == "HUGEINT" else "VARCHAR"
+        columns.append(quoted if _PLAIN.fullmatch(dtype) else f"CAST({quoted} AS {target}) AS {quoted}")
+    return relation.project(", ".join(columns))
+
+
+def _fetch(reader: pa.RecordBatchReader) -> tuple[list[pa.RecordBatch], pa.Schema]:
+    batches, size = [], 0
+    for batch in reader:
+        size += batch.nbytes
+        if size > MAX_RESULT_BYTES:
+            raise QueryError(
+                f"The result is larger than {MAX_RESULT_BYTES // 2**20} MB. Select fewer columns or rows, or aggregate."
+            )
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            _refuse_huge_cells(name, column)
+            _refuse_unheard_of_times(name, column)
+        batches.append(batch)
+    return batches, reader.schema
+
+
+def _refuse_huge_cells(name: str, column: pa.Array) -> None:
+    """One cell of megabytes would stop a browser's table."""
+    if pa.types.is_string(column.type):
+        largest, limit, unit = pc.max(pc.binary_length(column)).as_py() or 0, MAX_CELL_BYTES, "bytes"
+    elif pa.types.is_list(column.type):
+        largest, limit, unit = pc.max(pc.list_value_length(column)).as_py() or 0, MAX_CELL_ITEMS, "items"
+    else:
+        return
+    if largest > limit:
+        raise QueryError(
+            f"A cell of column {_brief(name)} holds {largest:,} {unit}; at most {limit:,} are shown. Cut it with left()"
+            " or list_slice(), or aggregate."
+        )
+
+
+def _refuse_unheard_of_times(name: str, column: pa.Array) -> None:
+    """The engine knows infinite dates, years beyond 9999 and the hour 24; nothing that reads its answer does."""
+    kind = column.type
+    if pa.types.is_list(kind):
+        _refuse_unheard_of_times(name, pc.list_flatten(column))
+        return
+    if pa.types.is_date32(kind):
+        plain, first, last = column.cast(pa.int32()), _FIRST_DAY, _LAST_DAY
+    elif pa.types.is_timestamp(kind):
+        per_day = 86_400 * _PER_SECOND[kind.unit]
+        plain, first, last = column.cast(pa.int64()), _FIRST_DAY * per_day, (_LAST_DAY + 1) * per_day - 1
+    elif pa.types.is_time(kind):
+        plain, first, last = column.cast(pa.int64()), 0, 86_400 * _PER_SECOND[kind.unit] - 1
+    else:
+        return
+    found = pc.min_max(plain).as_py()
+    if found["min"] is not None and not first <= found["min"] <= found["max"] <= last:
+        raise QueryError(
+            f"Column {_brief(name)} holds a time outside of the years 1 to 9999 or of the day. Cast it to VARCHAR."
+        )
+
+
+def _brief(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:60]}..."
+
+
+def _open_copy(warehouse: Warehouse, request: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    config = {
+        "enable_external_access": "false",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "allow_community_extensions": "false",
+        "python_enable_replacements": "false",
+        "max_execution_time": str(max(1, int(request["seconds"] * 1000))),  # 0 would be no limit
+        "memory_limit": f"{request['memory_mb']}MB",
+        "threads": "1",
+        "temp_directory": "",
+    }
+    for attempt in range(3):
+        copy = current_copy(warehouse)
+        try:
+            connection = connect(copy, read_only=True, wait=0.0, config=config)
+        except duckdb.IOException:
+            # A query on a newer version has just cleared this copy away.
+            if attempt == 2:
+                raise
+        else:
+            connection.execute("SET TimeZone = 'UTC'; SET lock_configuration = true")
+            return connection
+    raise AssertionError("unreachable")
+
+
+def _cap_memory() -> None:
+    """A hard ceiling on address space, for what DuckDB's own limit does not count. POSIX only."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
+
+
+def _give_up(seconds: float) -> None:
+    sys.stdout.buffer.write(_refusal(_too_slow(seconds)))
+    sys.stdout.buffer.flush()
+    os._exit(0)
+
+
+def _refusal(line: str) -> bytes:
+    return json.dumps({"error": line}).encode() + b"\n"
+
+
+def _too_slow(seconds: float) -> str:
+    return f"The query took longer than {seconds:g} seconds and was stopped. Filter earlier, aggregate or give it more."
+
+
+def _clear(error: Exception, request: dict[str, Any]) -> str:
+    """DuckDB's message in one line, without the picture of the statement."""
+    text = str(error)
+    if isinstance(error, duckdb.InterruptException) or "Query exceeded maximum execution time" in text:
+        return _too_slow(request["seconds"])
+    if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)) or "Out of Memory" in text:
+        return f"The query needs more than {request['memory_mb']} MB of memory. Filter earlier or aggregate."
+    if isinstance(error, duckdb.PermissionException):
+        return "The query was refused: it sees the tables of the warehouse and no files, folders or networks."
+    if isinstance(error, OSError):
+        return (
+            f"The copy of the warehouse for this query cannot be made: {error.strerror or error}. Nothing was changed."
+        )
+    if "read-only mode" in text:
+        return "The query was refused: the warehouse is only read here."
+    if "configuration has been locked" in text:
+        return "The query was refused: settings cannot be changed here."
+    if "to DECIMAL(38,0)" in text:
+        return "A whole number of the result has more than 38 digits. Cast it to DOUBLE or to VARCHAR."
+    if "needs an extension" in text or "try installing" in text.lower() or "required extension" in text.lower():
+        return "The query was refused: it needs an extension of DuckDB, and none is loaded here."
+    if "expression depth limit" in text:
+        return "The statement is nested too deeply (more than 1,000 levels)."
+    if isinstance(error, duckdb.ParserException):
+        return f"{_cut(text.splitlines()[0].removeprefix('Parser Error: '))}. Type one SELECT statement."
+    sentences = text.split("\n\nLINE ")[0].splitlines()
+    return _cut(" ".join(line.strip() for line in sentences if line.strip())) or type(error).__name__
+
+
+def _cut(text: str) -> str:
+    """The engine repeats what was typed, however long that is."""
+    return text if len(text) <= 600 else f"{text[:600]}..."
+
+
+if __name__ == "__main__":
+    main()

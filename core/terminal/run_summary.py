@@ -1,0 +1,351 @@
+"""What the command line says of one measurement, in lines of at most 100 columns.
+
+Numbers with their 95 percent intervals, what was left out and why, second opinions, checks that did not pass in full,
+controls, and last the verdict with what supports or limits it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from core import wording
+from core.analysis.shape import SECOND_OPINION
+from core.records import Profile
+from core.tables import LayerEstimateRow, RunCheckRow, RunRow, RunSummaryRow
+from core.wording.numbers import number
+
+WIDTH = 100
+LABEL = 14
+"""Columns of the labels at the left."""
+PRIMARY = ("d2", "one_per_type")
+WORDS = ("d2", "one_per_word")
+GRIDE_READ_AT = SECOND_OPINION[1]
+LEVEL = 0.1
+LITERATURE = {"last_token": "last token of each window", "per_prompt": "all tokens of one prompt, averaged"}
+
+
+def summary(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
+    """The whole of it; parts that a run does not have leave no line."""
+    return [
+        *_subject(profile),
+        *_left_out(profile),
+        *dimensions(profile),
+        *across_tokenizers(profile),
+        *second_opinions(profile),
+        *literature(profile),
+        *_checks(profile),
+        *_controls(profile, controls),
+        *_cost(profile),
+        *_verdict(profile),
+    ]
+
+
+def check_line(row: RunCheckRow) -> str:
+    """`warn   Share of variance between windows, layer 30: 0.24 (limit 0.2)`, the paired error where there is one.
+
+    What has no limit cannot pass: it is for information.
+    """
+    where = "" if row.layer is None else f", layer {row.layer}"
+    error = "" if row.std_error is None else f" ± {number(row.std_error)}"
+    limit = "" if row.threshold is None else f" (limit {number(row.threshold)})"
+    value = "not defined" if row.value is None else number(row.value)
+    told = "info" if row.threshold is None and row.outcome == "pass" else row.outcome
+    return f"{told:<6}{wording.name('check', row.check_name, 'en')}{where}: {value}{error}{limit}"
+
+
+# --- what was measured -----------------------------------------------------------------------------------------
+
+
+def _subject(profile: Profile) -> Iterator[str]:
+    run, model, corpus = profile.run, profile.model, profile.corpus
+    kind = wording.name("kind", model.kind, "en")
+    stack = f", its {run.stack}" if run.stack in ("encoder", "decoder") else ""
+    head = f"{model.name} ({model.model_id}), {kind}{stack}, {model.n_layers} blocks, "
+    yield from textwrap.wrap(f"{head}hidden size {model.hidden_size}", WIDTH, subsequent_indent="  ")
+    form, relation = model.weight_format, model.base_relation
+    derived = f"{model.base_repository}, {relation}" if relation else ""
+    weights = "; ".join(part for part in (form, derived) if part)
+    if weights:
+        yield from _line("weights", weights)
+    protocol = f"{run.protocol} protocol {run.protocol_hash}, seed {run.seed}"
+    yield from _line("text", f"{wording.text_name(corpus.corpus_id, corpus.language, corpus.domain, 'en')}, {protocol}")
+    if run.pass_ != "text":
+        yield from _line("pass", f"control: {_control_name(run)}")
+
+
+def _left_out(profile: Profile) -> Iterator[str]:
+    """How many tokens, for what reason, and where the large norms stand."""
+    run = profile.run
+    read = f"{run.n_tokens:,} in {run.n_sequences:,} windows, {run.n_tokens_used:,} used, "
+    yield from _line("tokens", f"{read}{run.n_types:,} types; one mask for all layers")
+    protocol: Mapping[str, Any] = json.loads(run.config or "{}").get("protocol", {})
+    factor = protocol.get("norm_factor")
+    above = f" (above {factor:g} times the layer's median)" if factor else ""
+    share = f", {100 * run.n_dropped_norm / run.n_tokens:.1f} %" if run.n_dropped_norm else ""
+    template = f"{run.n_dropped_template:,} of the chat template, " if run.n_dropped_template else ""
+    yield from _line(
+        "left out",
+        f"{run.n_dropped_position:,} at position 0, {run.n_dropped_special:,} special, {template}"
+        f"{run.n_dropped_norm:,} by their norm{above}{share}",
+    )
+    yield from _line("", _largest_norm(profile))
+
+
+def _largest_norm(profile: Profile) -> str:
+    """Of the layers that the mask looks at: neither the embedding nor the final state."""
+    ratio = profile.run.max_norm_ratio
+    if ratio is None:
+        return ""
+    text = f"largest norm {number(ratio)} times the median"
+    found = {
+        row.layer: row.value
+        for row in profile.correlators
+        if (row.cloud, row.correlator) == ("unmasked", "large_norm_ratio") and row.value is not None
+    }
+    inner = [layer for layer in found if 0 < layer < profile.model.n_layers]
+    if not inner:
+        return text
+    layer = max(inner, key=found.__getitem__)
+    count = _correlator(profile, layer, "large_norm_tokens", "unmasked")
+    at_start = _correlator(profile, layer, "large_norm_at_start", "unmasked")
+    where = f"{text}, at layer {layer}"
+    if not count:
+        return where
+    share = "" if at_start is None else f", {100 * at_start:.0f} % at position 0"
+    return f"{where}: {count:,.0f} such tokens there{share}"
+
+
+# --- can it be relied on ---------------------------------------------------------------------------------------
+
+
+def _checks(profile: Profile) -> Iterator[str]:
+    """Those that did not pass in full, a veto first; of a check that acts on many layers, the worst of each outcome.
+
+    What has no limit is there for information and passes nothing.
+    """
+    bad = [row for row in profile.checks if row.outcome != "pass"]
+    passed = sum(row.outcome == "pass" and row.threshold is not None for row in profile.checks)
+    yield from _line("checks", f"{passed} of {passed + len(bad)} with a limit passed")
+    worst: dict[tuple[str, str], list[RunCheckRow]] = {}
+    for row in sorted(bad, key=lambda row: (row.outcome != "veto", -abs(row.value or 0.0))):
+        worst.setdefault((row.outcome, row.check_name), []).append(row)
+    for rows in worst.values():
+        more = f"; further layers: {len(rows) - 1}" if len(rows) > 1 else ""
+        yield from _wrapped(f"    {check_line(rows[0])}{more}", "          ")
+
+
+def _controls(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
+    if not controls:
+        return
+    if _summary_of(profile, *PRIMARY) is None:
+        yield from _controls_of_literature(controls)
+        return
+    yield f"  {'controls (d2, one token per type)':<38}{'embedding':>10}{'working':>10}{'final':>10}"
+    for one in (profile, *controls):
+        found = _summary_of(one, *PRIMARY)
+        if found is None:
+            continue
+        values = [
+            getattr(found, name) for name in ("embedding_dimension", "working_dimension", "final_dimension_pre_norm")
+        ]
+        cells = "".join(f"{number(value):>10}" for value in values)
+        shape = wording.shows_shape(found.verdict, found.qualifiers, "en")
+        yield from _wrapped(f"    {_control_name(one.run):<36}{cells}  {shape}", " " * 72)
+
+
+def _controls_of_literature(controls: Sequence[Profile]) -> Iterator[str]:
+    """Where a protocol has no summary, what it has: the same statistic of each control."""
+    for one in controls:
+        lines = list(literature(one))
+        if lines:
+            yield from _line("control", _control_name(one.run))
+            yield from (f"  {line}" for line in lines)
+
+
+def _control_name(run: RunRow) -> str:
+    return wording.control_name(run.pass_, run.model_seed, "en")
+
+
+def _cost(profile: Profile) -> Iterator[str]:
+    run = profile.run
+    if run.bits_per_byte is not None:
+        yield from _line("bits per byte", f"{run.bits_per_byte:.3f} over {run.n_bytes_scored or 0:,} bytes")
+    seconds: dict[str, Any] = json.loads(run.phase_seconds or "{}")
+    phases = ", ".join(f"{wording.name('phase', phase, 'en')} {value:.0f} s" for phase, value in seconds.items())
+    memory = f"peak memory {run.peak_memory_bytes / 1e9:.2f} GB"
+    yield from _line("cost", f"{sum(seconds.values()):.0f} s ({phases}), {memory}{_room_found(run)}")
+    yield from _line("run", run.run_id)
+
+
+def _room_found(run: RunRow) -> str:
+    """What was done for want of memory, if anything."""
+    how: dict[str, Any] = json.loads(run.execution or "{}")
+    parts = ["weights read block by block"] if how.get("streamed") else []
+    if how and how["batch"] != how["batch_planned"]:
+        parts.append(f"{how['batch']} windows at a time in place of {how['batch_planned']}, for want of memory")
+    if how.get("layers_on_cpu"):
+        parts.append(f"{how['layers_on_cpu']} layers measured on the CPU, for want of memory")
+    return "".join(f", {part}" for part in parts)
+
+
+def _verdict(profile: Profile) -> Iterator[str]:
+    found = _summary_of(profile, *PRIMARY) or next(iter(profile.summaries), None)
+    if found is None:
+        return
+    if profile.run.pass_ != "text":
+        yield from _line("control", wording.shows_shape(found.verdict, found.qualifiers, "en"))
+        return
+    text = wording.verdict_text(found.verdict, found.qualifiers, "en")
+    yield from _line("verdict", text)
+
+
+def _line(label: str, text: str) -> Iterator[str]:
+    if text:
+        yield from _wrapped(f"  {label:<{LABEL}}{text}", " " * (LABEL + 2))
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _interval(found: RunSummaryRow, name: str) -> str:
+    return wording.interval_of(vars(found), name, "not defined")
+
+
+def _summary_of(profile: Profile, estimator: str, cloud: str) -> RunSummaryRow | None:
+    rows = (row for row in profile.summaries if (row.estimator, row.cloud) == (estimator, cloud))
+    return next(rows, None)
+
+
+def _correlator(profile: Profile, layer: int, correlator: str, cloud: str) -> float | None:
+    rows = (row for row in profile.correlators if (row.layer, row.correlator, row.cloud) == (layer, correlator, cloud))
+    return next((row.value for row in rows), None)
+
+
+def dimensions(profile: Profile) -> Iterator[str]:
+    found = _summary_of(profile, *PRIMARY)
+    if found is None:
+        return
+    yield f"  estimated dimension (d2, one token per type, N={found.n_points:,}), 95 % intervals"
+    rows = [
+        ("embedding", _interval(found, "embedding_dimension")),
+        ("working", f"{_interval(found, 'working_dimension'):<22}{_band(found, profile.model.n_layers)}".rstrip()),
+        *_final(found),
+        ("expansion ratio R_e", _interval(found, "expansion_ratio")),
+        ("contraction ratio R_c", f"{_interval(found, 'contraction_ratio'):<22}{_without(found)}".rstrip()),
+    ]
+    if found.contraction_ratio_gride_8 is not None:
+        rise, fall = number(found.expansion_ratio_gride_8), number(found.contraction_ratio_gride_8)
+        rows.append(("ratios by GRIDE n1=8", f"expansion {rise}, contraction {fall}"))
+    for name, value in rows:
+        yield f"    {name:<24}{value}"
+
+
+def _final(found: RunSummaryRow) -> list[tuple[str, str]]:
+    before = _interval(found, "final_dimension_pre_norm")
+    if found.final_dimension_post_norm is None:
+        return [("final, no final norm", before)]
+    return [
+        ("final, before the norm", before),
+        ("final, after the norm", _interval(found, "final_dimension_post_norm")),
+    ]
+
+
+def _band(found: RunSummaryRow, n_layers: int) -> str:
+    first, last = found.working_layer_first, found.working_layer_last
+    if first is None:
+        return "a model of one block has no inner layer" if n_layers < 2 else ""
+    band = f"layer {first}" if first == last else f"layers {first} to {last}"
+    return f"{band} of {n_layers}; read at layer {found.working_layer}"
+
+
+def _without(found: RunSummaryRow) -> str:
+    value = found.contraction_ratio_abtt3
+    return "" if value is None else f"{number(value)} after removing three components"
+
+
+def across_tokenizers(profile: Profile) -> Iterator[str]:
+    found, run = _summary_of(profile, *WORDS), profile.run
+    if found is None:
+        return
+    lost = run.n_words_lost
+    words = f" of {run.n_words:,}" if run.n_words else ""
+    yield f"  across tokenizers (d2, one point per word, N={found.n_points:,}{words} words)"
+    yield f"    {'working':<24}{_interval(found, 'working_dimension'):<22}{_band(found, profile.model.n_layers)}".rstrip()
+    if lost is not None:
+        yield f"    {'occurrences lost':<24}{lost:,} (beyond the tokens read, or masked)"
+
+
+def second_opinions(profile: Profile) -> Iterator[str]:
+    """Nearest neighbours at the working layer: the scan's plateau, and how far the cloud is from a Gaussian one."""
+    found = _summary_of(profile, *PRIMARY)
+    layer = None if found is None else found.working_layer
+    if layer is None:
+        return
+    cloud = PRIMARY[1]
+    scan = {
+        row.n1: row
+        for row in profile.estimates
+        if (row.layer, row.state, row.cloud, row.estimator, row.transform)
+        == (layer, "residual", cloud, "gride", "centred")
+        and row.n1 in (1, 2, 4, 8, 16, 32)
+    }
+    parts = [_plateau({n1: row.value for n1, row in scan.items() if row.value})]
+    read = scan.get(GRIDE_READ_AT)
+    if read is not None and read.value is not None:
+        equivalent = read.gaussian_equivalent
+        parts.append(
+            f"no Gaussian equivalent of {number(read.value)} (n1=8) is stored"
+            if equivalent is None or math.isnan(equivalent)
+            else f"Gaussian equivalent of {number(read.value)} (n1=8): {number(equivalent)}{_ends_of_equivalent(read)}"
+        )
+    ratio = _correlator(profile, layer, "nonlinearity_ratio_8", cloud)
+    if ratio is not None:
+        parts.append(f"GRIDE n1=8 of a Gaussian of equal covariance is {number(ratio)} times the data's")
+    told_parts = [part for part in parts if part]
+    if told_parts:
+        yield f"  second opinions, nearest neighbours at layer {layer}"
+        for part in told_parts:
+            yield f"    {part}"
+
+
+def _ends_of_equivalent(row: LayerEstimateRow) -> str:
+    lower, upper = row.gaussian_equivalent_lower, row.gaussian_equivalent_upper
+    return "" if lower is None or upper is None else f" [{number(lower)}, {number(upper)}]"
+
+
+def _plateau(scan: dict[int, float]) -> str:
+    """Where two successive doublings of n1 change log d by less than `LEVEL`, as in `geometry.neighbour_dimensions.plateau`."""
+    if not scan:
+        return ""
+    # The rule is written twice because the terminal does not import geometry; change both together.
+    logs = {n1: math.log(value) for n1, value in scan.items()}
+    for n1 in sorted(logs):
+        steps = [logs.get(2 * at, math.nan) - logs.get(at, math.nan) for at in (n1, 2 * n1)]
+        if all(abs(step) < LEVEL for step in steps):
+            return f"GRIDE levels off at {number(scan[n1])} (n1={n1}, n2={2 * n1})"
+    span = f"{number(min(scan.values()))} to {number(max(scan.values()))}"
+    return f"GRIDE does not level off: {span} for n1={min(scan)} to {max(scan)}"
+
+
+def literature(profile: Profile) -> Iterator[str]:
+    """The statistics of the two published protocols: first, largest and last layer."""
+    for cloud, meaning in LITERATURE.items():
+        rows = [row for row in profile.estimates if row.cloud == cloud and row.state == "residual" and row.value]
+        for estimator, n1 in (("gride", 2), ("two_nn", 1)):
+            own = sorted(
+                (row for row in rows if (row.estimator, row.n1, row.transform) == (estimator, n1, "centred")),
+                key=lambda row: row.layer,
+            )
+            if own:
+                top = max(own, key=lambda row: row.value or 0.0)
+                symbol = wording.estimator_symbol(estimator, n1)
+                yield f"  estimated dimension ({symbol}, {meaning}, N={own[0].n_points:,})"
+                yield (
+                    f"    {number(own[0].value)} at the embedding, at most {number(top.value)} at layer "
+                    f"{top.layer}, {number(own[-1].value)} at the end"
+                )

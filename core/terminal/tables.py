@@ -1,0 +1,211 @@
+"""What the command line prints: progress, summaries and tables."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from tqdm import tqdm
+
+from core import wording
+from core.records import Profile, Progress
+from core.terminal import run_summary
+from core.terminal.output import one_line, progress_stream
+from core.wording.labels import marked
+from core.wording.provenance import Line, sections
+
+BAR = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed} passed, {remaining} left"
+
+
+class ProgressBar:
+    """A bar per phase on standard error, with the time left; silent where that is no terminal."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._phase = ""
+        self._bar: tqdm | None = None
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def report(self, step: Progress) -> None:
+        if step.phase != self._phase:
+            self._close()
+            self._phase = step.phase
+        if self._bar is None or self._bar.total != step.total:
+            self._close()
+            size = shutil.get_terminal_size((100, 24))  # some terminals say 0, and get no bar from tqdm then
+            self._bar = tqdm(
+                total=step.total,
+                file=progress_stream(),
+                desc=f"{one_line(self._name)}: {wording.phase_name(step.phase, 'en')}",
+                leave=False,
+                mininterval=0.3,
+                disable=None,
+                ncols=size.columns,
+                nrows=size.lines,
+                bar_format=BAR,
+            )
+        self._bar.n = step.done
+        self._bar.refresh()
+
+    def name(self, name: str) -> None:
+        """What the next phases belong to."""
+        if name != self._name:
+            self._close()
+            self._name = name
+
+    def clear(self) -> None:
+        """Make room for a line; the bar comes back with the next report."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = None
+
+
+def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
+    """A finished measurement: numbers with their intervals, what was dropped, checks, controls, the verdict last."""
+    return run_summary.summary(profile, controls)
+
+
+def runs_table(runs: pl.DataFrame) -> str:
+    """The runs as a plain table, newest first."""
+    head = (
+        "run",
+        "model",
+        "corpus",
+        "protocol",
+        "working",
+        "final pre-norm",
+        "final post-norm",
+        "expansion-contraction",
+        *(("tags",) if (has_tags := any(len(tags) for tags in runs["tags"])) else ()),
+    )
+    rows = [
+        (
+            r["run_id"][:13],
+            marked(r["name"], r["worst_check"] == "veto"),
+            r["corpus_name"],
+            r["protocol"],
+            wording.interval_of(r, "working_dimension", "-"),
+            wording.interval_of(r, "final_dimension_pre_norm", "-"),
+            wording.interval_of(r, "final_dimension_post_norm", "-"),
+            "-" if r["verdict"] is None else wording.outcome_short(r, "en"),
+            *((", ".join(r["tags"]),) if has_tags else ()),
+        )
+        for r in runs.iter_rows(named=True)
+    ]
+    lines = table(head, rows)
+    if any(worst == "veto" for worst in runs["worst_check"]):
+        lines += ["", wording.veto_note("en")]
+    return "\n".join(lines)
+
+
+def trash_table(found: Sequence[Any]) -> str:
+    """Runs in the trash (core.warehouse.trash.Trashed), the oldest measurement first."""
+    rows = [
+        (
+            one.run_id[:13],
+            one.model_id,
+            one.corpus_id,
+            one.protocol,
+            one.pass_,
+            one.deleted_at[:16].replace("T", " "),
+            f"{one.n_bytes / 1e6:.1f} MB",
+        )
+        for one in found
+    ]
+    return "\n".join(table(("run", "model", "text", "protocol", "pass", "deleted (UTC)", "size"), rows))
+
+
+def jobs_table(standings: Sequence[Any], now: float) -> str:
+    """Jobs (core.runs.jobs.JobStatus), oldest first: where each stands, how long it will take, what to do about it."""
+    rows = []
+    for at in standings:
+        asked = at.job.config
+        how_far = (
+            f"{wording.phase_name(at.progress.phase, 'en')} {at.progress.done}/{at.progress.total}"
+            if at.progress
+            else ""
+        )
+        left = at.told.get("seconds_left")
+        told = {
+            "running": how_far,
+            "failed": at.reason,
+            "finished": f"run {at.result.get('run_id', '')[:13]}",
+            "queued": "waits for its turn",
+            "interrupted": f"{how_far}; resume or cancel it".lstrip("; "),
+        }
+        what = (asked.model, _text_name(asked.corpus), asked.protocol)
+        time_left = _minutes(left) if left is not None and at.state == "running" else ""
+        rows.append((at.job.job_id[:13], at.state, *what, told.get(at.state, ""), time_left))
+    return "\n".join(table(("job", "state", "model", "text", "protocol", "where it stands", "time left"), rows))
+
+
+def _text_name(corpus: str) -> str:
+    """A file without its folders: one that was handed over lies in a folder of ours."""
+    return Path(corpus).name if Path(corpus).is_absolute() else corpus
+
+
+def _minutes(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes}:{rest:02} min"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Lines of a plain table, its columns aligned."""
+    rows = [[one_line(str(cell)) for cell in row] for row in rows]
+    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
+    lines = ("  ".join(str(c).ljust(width) for c, width in zip(row, widths, strict=True)) for row in [head, *rows])
+    return [line.rstrip() for line in lines]
+
+
+def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any]) -> str:
+    """The summary as after measuring, every stored field, all checks, and d2 layer by layer.
+
+    `record` is all that is stored of the run (core.warehouse.provenance).
+    """
+    lines = [one_line(line) for line in run_summary.summary(profile, controls)]
+    for section in sections(record, "en"):
+        lines += ["", section.title]
+        width = max(len(field.label) for field in section.fields)
+        lines += [f"  {field.label.ljust(width)}  {_indented(field.text, width + 4)}" for field in section.fields]
+    checks = sorted(profile.checks, key=lambda row: (row.check_name, row.layer is None, row.layer))
+    lines += ["", "checks", *(one_line(f"  {run_summary.check_line(row)}") for row in checks)]
+    lines += ["", "estimated dimension (d2, one token per type), 95 % intervals"]
+    primary = [
+        row
+        for row in profile.estimates
+        if (row.estimator, row.cloud, row.transform) == (*run_summary.PRIMARY, "centred")
+    ]
+    for row in sorted(primary, key=lambda row: (row.layer, row.state == "post_norm")):
+        value = wording.with_interval(row.value, row.lower, row.upper)
+        lines.append(f"  layer {row.layer:>3} {row.state.ljust(9)} {value:<22} N={row.n_points}")
+    return "\n".join(lines)
+
+
+def difference(
+    ids: tuple[str, str], sentence: str, results: Sequence[Line], differing: Sequence[Line], alike: Sequence[str]
+) -> str:
+    """Two runs side by side: whether they may be compared, what came out, and every field that differs."""
+    rows = [(line.label, line.one, line.other) for line in results]
+    lines = [sentence, "", *table(("", ids[0][:13], ids[1][:13]), rows)]
+    section = ""
+    for line in differing:
+        lines += ["", line.section] if line.section != section else []
+        section = line.section
+        lines += [f"  {line.label}", f"    {_indented(line.one, 4)}", f"    {_indented(line.other, 4)}"]
+    lines += ["", f"{len(alike)} fields agree: {', '.join(alike)}."]
+    return "\n".join(lines)
+
+
+def _indented(text: str, width: int) -> str:
+    return text.replace("\n", "\n" + " " * width)

@@ -1,0 +1,247 @@
+"""Texts to measure on: built-in corpora, and the user's own files of text or of chat messages."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import charset_normalizer
+import polars as pl
+
+from core.errors import CorpusError, unknown_name
+from core.files import parse_json
+from core.tables import CorpusRow
+from core.texts.messages import (
+    Conversation,
+    conversations_hash,
+    joined,
+    json_chats,
+    parquet_chats,
+    read_conversations,
+    require_room,
+    require_small,
+)
+
+DATA = Path(__file__).resolve().parents[2] / "data" / "corpora"
+FILE_TYPES = (".txt", ".jsonl", ".json", ".csv", ".parquet")
+CHAT = ("template", "plain")
+"""How chat messages are read."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    row: CorpusRow
+    pieces: list[str]
+    """Paragraphs, rows or articles in their order; short ones are merged before windows are drawn."""
+    conversations: tuple[Conversation, ...] = ()
+    """Chat messages that each model's own template is to render; the pieces are then their contents."""
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    language: str
+    domain: str
+    licence: str
+    read: Callable[[], list[str]]
+
+
+def _python_docs() -> list[str]:
+    from pydoc_data.topics import topics
+
+    return [topics[name].strip() for name in sorted(topics)]
+
+
+def _python_source() -> list[str]:
+    folder = Path(sysconfig.get_path("stdlib"))
+    files = sorted(p for p in folder.glob("*.py") if not p.name.startswith("_"))
+    if not files:
+        raise CorpusError(
+            f"python-source needs the standard library's source files, and {folder} has none. Use --corpus python-docs."
+        )
+    return [path.read_text(encoding="utf-8").strip() for path in files]
+
+
+def _own(name: str) -> Callable[[], list[str]]:
+    return lambda: _paragraphs((DATA / f"{name}.txt").read_text(encoding="utf-8"))
+
+
+BUILT_IN: dict[str, BuiltIn] = {
+    "python-docs": BuiltIn("en", "technical reference", "PSF-2.0", _python_docs),
+    "python-source": BuiltIn("code", "source code", "PSF-2.0", _python_source),
+    "english-business": BuiltIn("en", "business and general knowledge", "Apache-2.0", _own("english-business")),
+    "japanese-business": BuiltIn("ja", "business and general knowledge", "Apache-2.0", _own("japanese-business")),
+}
+
+
+def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", chat: str = "template") -> Corpus:
+    """A built-in corpus by name, or a .txt, .jsonl, .json, .csv or .parquet file.
+
+    Chat messages are known by their shape. `chat` says how they are to be read: `template`, by each model's own, or
+    `plain`, as a text of their contents alone, which is another corpus.
+
+    Raises CorpusError for an unknown name, an unreadable file, a column that is not there or an empty text.
+    """
+    path = Path(name)
+    try:
+        path.exists()
+    except OSError as error:  # a name that is longer than the system allows
+        raise CorpusError(f"There is no text '{name[:60]}...': {error.strerror}.") from error
+    if chat not in CHAT:
+        raise CorpusError(unknown_name("way to read chat messages", chat, CHAT))
+    if name in BUILT_IN:
+        if chat == "plain":
+            raise _no_chat(name)
+        built_in = BUILT_IN[name]
+        return _corpus(name, built_in.read(), built_in.language, built_in.domain, built_in.licence, "built-in")
+    if path.suffix.lower() not in FILE_TYPES and not path.exists():
+        raise CorpusError(unknown_name("corpus", name, BUILT_IN) + f" Or name a {', '.join(FILE_TYPES)} file.")
+    if path.is_dir():
+        raise CorpusError(f"{path} is a folder. Name one {', '.join(FILE_TYPES)} file in it.")
+    if not path.is_file():
+        raise CorpusError(f"There is no file {path}. Check the path, or use a built-in corpus: {', '.join(BUILT_IN)}.")
+    values = _chats(path, column, encoding)
+    if values is not None:
+        return _chat_corpus(path, read_conversations(values, path.name), chat)
+    if chat == "plain":
+        raise _no_chat(path.name)
+    return _corpus(path.stem, _read_file(path, column, encoding), "unknown", "user's own", "user's own", "file")
+
+
+def _no_chat(name: str) -> CorpusError:
+    return CorpusError(f"--chat plain is for chat messages, and {name} holds none. Leave it out.")
+
+
+def _chats(path: Path, column: str | None, encoding: str) -> list[Any] | None:
+    """The values of the file that hold messages; None where it holds texts."""
+    kind = path.suffix.lower()
+    if kind in (".jsonl", ".json"):
+        return json_chats(_decode(path, encoding), path, column)
+    return parquet_chats(path, column) if kind == ".parquet" else None
+
+
+def _chat_corpus(path: Path, conversations: tuple[Conversation, ...], chat: str) -> Corpus:
+    """The plain contents have a name of their own, so that nobody takes them for what a template rendered."""
+    pieces = [joined(messages) for messages in conversations]
+    if chat == "plain":
+        return _corpus(f"{path.stem} (plain)", pieces, "unknown", "chat messages", "user's own", "file")
+    corpus = _corpus(
+        path.stem, pieces, "unknown", "chat messages", "user's own", "file", conversations_hash(conversations)
+    )
+    return replace(corpus, conversations=conversations)
+
+
+def _corpus(
+    name: str, pieces: list[str], language: str, domain: str, licence: str, source: str, sha256: str = ""
+) -> Corpus:
+    """`sha256` where the content is more than its pieces."""
+    pieces = [piece for piece in pieces if piece.strip()]
+    if not pieces:
+        raise CorpusError(f"The corpus {name} holds no text. Choose another file, or a column with text in it.")
+    sha256 = sha256 or hashlib.sha256("\0".join(pieces).encode("utf-8", "surrogatepass")).hexdigest()
+    row = CorpusRow(
+        f"{name}@{sha256[:12]}", name, language, domain, licence, sha256, len(pieces), sum(map(len, pieces)), source
+    )
+    return Corpus(row, pieces)
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [paragraph.strip() for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()]
+
+
+def _read_file(path: Path, column: str | None, encoding: str) -> list[str]:
+    kind = path.suffix.lower()
+    if kind not in FILE_TYPES:
+        raise CorpusError(f"{path.name} is not one of {', '.join(FILE_TYPES)}. Save the text as one of these.")
+    if kind == ".txt":
+        return _paragraphs(_decode(path, encoding))
+    try:
+        if kind == ".parquet":
+            require_small(path)
+            frame = pl.read_parquet(path)
+        elif kind == ".csv":
+            frame = pl.read_csv(io.StringIO(_decode(path, encoding)), infer_schema=False)
+        else:
+            frame = pl.read_ndjson(io.StringIO(_decode(path, encoding)), infer_schema_length=None)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        first = _first_bad_line(path, encoding) if kind == ".jsonl" else str(error).splitlines()[0]
+        raise CorpusError(f"{path.name} cannot be read as {kind[1:]}: {first}. Check the file.") from error
+    column = _choose_column(path, frame, column)
+    require_room(path, len(frame), frame[column].estimated_size())
+    return [str(text).strip() for text in frame[column].drop_nulls()]
+
+
+def _first_bad_line(path: Path, encoding: str) -> str:
+    """Where a file of JSON lines stops being one."""
+    for number, line in enumerate(_decode(path, encoding).splitlines(), 1):
+        try:
+            if line.strip():
+                parse_json(line)
+        except ValueError:
+            return f"line {number} is not JSON"
+    return "its lines are not alike"
+
+
+def _choose_column(path: Path, frame: pl.DataFrame, column: str | None) -> str:
+    text_columns = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    if column is None:
+        if "text" in frame.columns and "text" not in text_columns:
+            raise CorpusError(f"The column text of {path.name} holds {frame.schema['text']}, not text. Name another.")
+        if "text" in text_columns:
+            return "text"
+        if len(text_columns) == 1:
+            return text_columns[0]
+        raise CorpusError(
+            f"Which column of {path.name} holds the text? It has {', '.join(frame.columns) or 'no columns'}. "
+            "Name one with --column."
+        )
+    if column not in text_columns:
+        raise CorpusError(unknown_name(f"text column of {path.name}", column, text_columns))
+    return column
+
+
+def _decode(path: Path, encoding: str) -> str:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
+    if not raw.strip():
+        raise CorpusError(f"{path.name} is empty. Choose a file with text.")
+    try:
+        text = raw.decode("utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding)
+    except LookupError as error:
+        raise CorpusError(f"Unknown encoding '{encoding}'. Common ones: utf-8, cp932, utf-16, euc_jp.") from error
+    except UnicodeError as error:
+        raise CorpusError(f"{path.name} is not {encoding}.{_likely_encoding(raw, encoding)}") from error
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise CorpusError(
+            f"{path.name} holds half a character when it is read as {encoding}. Mend the file."
+        ) from error
+    if "\0" in text:  # UTF-16 bytes often pass as UTF-8 with a NUL after every letter
+        raise CorpusError(f"{path.name} is not {encoding}: it holds NUL characters.{_likely_encoding(raw, encoding)}")
+    return text
+
+
+def _likely_encoding(raw: bytes, encoding: str) -> str:
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return " It looks like utf-16: try --encoding utf-16."
+    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+        try:
+            raw.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+        else:
+            return " It is valid utf-8: try --encoding utf-8."
+    best = charset_normalizer.from_bytes(raw[:200_000]).best()
+    if best is None:
+        return " Find out its encoding and name it with --encoding."
+    # Japanese text in cp932 is, by chance, valid in other double-byte encodings too; cp932 is the common one.
+    guess = "cp932" if best.encoding in ("cp932", "shift_jis", "shift_jis_2004", "johab", "big5") else best.encoding
+    return f" It looks like {guess}: try --encoding {guess}."

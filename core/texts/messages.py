@@ -1,0 +1,232 @@
+"""Chat messages as data sets write them: what a conversation is, and what is refused with its number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.errors import CorpusError, unknown_name
+from core.files import parse_json
+
+SHAPES = (("role", "content"), ("from", "value"))
+"""Keys of a message: as chat programs send it, and as ShareGPT writes it."""
+ROLES = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+}
+
+UNMEASURED = (
+    "tool_calls",
+    "tool_call_id",
+    "tools",
+    "function_call",
+    "functions",
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+    "thinking",
+    "thinking_blocks",
+    "thought",
+    "thoughts",
+    "image",
+    "images",
+    "audio",
+    "audios",
+    "video",
+    "videos",
+)
+"""What templates render beside the content. All else beside a message (its number, its rating) is none of theirs."""
+
+
+@dataclass(frozen=True)
+class Message:
+    role: str
+    """`system`, `user` or `assistant`."""
+    content: str
+    """Without white space around it: most templates strip it, and all models must read the same."""
+
+
+Conversation = tuple[Message, ...]
+BETWEEN = "\n\n"
+"""Stands between contents that are joined: they are paragraphs then."""
+
+
+def is_chat(value: Any) -> bool:
+    """Whether a value of a table is a list of messages."""
+    return isinstance(value, list) and any(
+        isinstance(message, dict) and any(keys[0] in message and keys[1] in message for keys in SHAPES)
+        for message in value
+    )
+
+
+def read_conversations(values: Sequence[Any], name: str) -> tuple[Conversation, ...]:
+    """One conversation per value; raises CorpusError with the number of the first one that is none."""
+    return tuple(_conversation(value, f"Conversation {number} of {name}") for number, value in enumerate(values, 1))
+
+
+def conversations_hash(conversations: Sequence[Conversation]) -> str:
+    """SHA-256 over roles and contents, and that they are messages: the same words as plain text are another text."""
+    content = ["chat", [[[m.role, m.content] for m in messages] for messages in conversations]]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()
+
+
+def joined(messages: Sequence[Message]) -> str:
+    """The contents alone, a paragraph each."""
+    return BETWEEN.join(message.content for message in messages)
+
+
+def _conversation(value: Any, where: str) -> Conversation:
+    if not isinstance(value, list) or not value:
+        raise CorpusError(f"{where} holds no messages. Remove it from the file.")
+    return tuple(_message(message, f"{where}, message {number},") for number, message in enumerate(value, 1))
+
+
+def _message(value: Any, where: str) -> Message:
+    keys = next((keys for keys in SHAPES if isinstance(value, dict) and keys[0] in value), None)
+    if keys is None:
+        raise CorpusError(f"{where} has no role. Each message needs role and content, or from and value.")
+    # What a template would make of a tool call or a chain of thought is neither content nor template.
+    more = sorted(key for key in UNMEASURED if value.get(key) not in (None, "", [], {}))
+    if more:
+        raise CorpusError(
+            f"{where} has {', '.join(more)} beside {keys[0]} and {keys[1]}, which are not measured. Remove them from "
+            "the file."
+        )
+    role = ROLES.get(str(value[keys[0]]).lower())
+    if role is None:
+        raise CorpusError(f"{where} has the role '{value[keys[0]]}'. Known: {', '.join(ROLES)}.")
+    content = _text(value.get(keys[1]), where).strip()
+    if not content:
+        raise CorpusError(f"{where} from {value[keys[0]]} is empty. Remove the message or the conversation.")
+    return Message(role, content)
+
+
+def _text(content: Any, where: str) -> str:
+    """A text, or a list of parts that are all text."""
+    if isinstance(content, list) and all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in content):
+        content = "".join(part["text"] for part in content)
+    if content is None:
+        return ""
+    if not isinstance(content, str):
+        raise CorpusError(f"{where} holds more than text, which is not measured. Remove it from the file.")
+    try:
+        content.encode()
+    except UnicodeEncodeError as error:
+        raise CorpusError(f"{where} holds half a character. Mend the file.") from error
+    return content
+
+
+USUAL = ("messages", "conversations")
+"""Columns that are taken where several hold messages; preference data have `chosen` and `rejected` beside them."""
+
+
+def json_chats(text: str, path: Path, column: str | None) -> list[Any] | None:
+    """The values that hold messages, one per row of a .jsonl or .json file; None where a .jsonl holds none.
+
+    Raises CorpusError for a .json file without messages, and where the column is not clear.
+    """
+    whole = path.suffix.lower() == ".json"
+    if not whole and not any(f'"{keys[0]}"' in text for keys in SHAPES):
+        return None
+    try:
+        rows = parse_json(text) if whole else [parse_json(line) for line in text.split("\n") if line.strip()]
+    except ValueError as error:
+        if not whole:
+            return None  # whoever reads it as a table of texts says what is wrong
+        raise CorpusError(f"{path.name} cannot be read as json: {error}. Check the file.") from error
+    rows = rows if isinstance(rows, list) else []
+    if any(map(is_chat, rows)):
+        return rows
+    tables = [row for row in rows if isinstance(row, dict)]
+    found = {name: None for row in tables for name, value in row.items() if is_chat(value)}
+    has_text = any(isinstance(row.get("text"), str) for row in tables)
+    chosen = _choose(path, list(found), column, has_text)
+    if chosen:
+        return [row.get(chosen) if isinstance(row, dict) else None for row in rows]
+    if whole and found and column:
+        raise CorpusError(unknown_name(f"column of {path.name} with chat messages", column, found))
+    if whole:
+        raise CorpusError(f"{path.name} is no list of conversations with their messages. Save plain texts as .jsonl.")
+    return None
+
+
+MAX_VALUES = 10**6
+"""Texts of a table, or messages: a protocol reads some thousand windows, and each text takes memory of its own."""
+MAX_TABLE_BYTES = 2**31
+"""Of a table when it is unpacked: repeated values take nothing in the file."""
+
+
+def require_small(path: Path) -> None:
+    """Raises CorpusError for a Parquet file whose footer tells of more than is read into memory.
+
+    A value that a file writes once for many rows shows its size only when it is read: that is looked at after it.
+    """
+    try:
+        footer = pq.read_metadata(path)
+    except (pa.ArrowException, OSError):  # whoever reads the file says what is wrong
+        return
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    # A list in a row counts as many values as it has.
+    of_columns = [sum(group.column(n).num_values for group in groups) for n in range(footer.num_columns)]
+    n_values = max([footer.num_rows, *of_columns])
+    n_bytes = sum(group.total_byte_size for group in groups)
+    require_room(path, n_values, n_bytes)
+
+
+def require_room(path: Path, n_values: int, n_bytes: float) -> None:
+    if n_values > MAX_VALUES or n_bytes > MAX_TABLE_BYTES:
+        raise CorpusError(
+            f"{path.name} holds {n_values:,} texts of {n_bytes / 1e6:,.0f} MB; a table of at most {MAX_VALUES:,} texts "
+            f"and {MAX_TABLE_BYTES / 1e6:,.0f} MB is read. Save a part of it."
+        )
+
+
+def parquet_chats(path: Path, column: str | None) -> list[Any] | None:
+    """As `json_chats`. A file that cannot be read has none: whoever reads it as a table of texts says why."""
+    require_small(path)
+    try:
+        schema = pl.read_parquet_schema(path)
+        found = [name for name, dtype in schema.items() if _holds_messages(dtype)]
+        chosen = _choose(path, found, column, schema.get("text") == pl.String)
+        if not chosen:
+            return None
+        values = pl.read_parquet(path, columns=[chosen])[chosen]
+        require_room(path, len(values), values.estimated_size())
+        return values.to_list()
+    except (pl.exceptions.PolarsError, OSError):
+        return None
+
+
+def _holds_messages(dtype: Any) -> bool:
+    if not isinstance(dtype, pl.List) or not isinstance(dtype.inner, pl.Struct):
+        return False
+    names = {field.name for field in dtype.inner.fields}
+    return any(names >= set(keys) for keys in SHAPES)
+
+
+def _choose(path: Path, found: list[str], column: str | None, has_text: bool) -> str | None:
+    if column is not None:
+        return column if column in found else None
+    usual = [name for name in USUAL if name in found][:1] or found
+    if not usual:
+        return None
+    if has_text or len(usual) > 1:
+        raise CorpusError(
+            f"Which column of {path.name} is to be measured? {' and '.join(sorted(found))} "
+            f"{'hold' if len(found) > 1 else 'holds'} chat messages{', text holds text' if has_text else ''}. "
+            "Name one with --column."
+        )
+    return usual[0]

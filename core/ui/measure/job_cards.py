@@ -1,0 +1,141 @@
+"""The measurements that wait, are at work or were stopped, as cards that follow them while the reader looks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from core import wording
+from core.ui import language, reads
+from core.ui.markdown import escape
+from core.wording.numbers import duration
+
+if TYPE_CHECKING:
+    from core.runs.jobs import JobStatus
+
+LOG_LINES = 12
+_EXPECTED = "jobs are expected until"
+_LIVE = ("queued", "running")
+_COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "failed": "red", "finished": "green"}
+
+
+def show() -> None:
+    """Every job with what can be done about it; drawn anew each second as long as one is alive."""
+    _ = language.translator()
+    alive = [one.job.job_id for one in _standings() if one.state in _LIVE]
+    expects = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
+    if expects and not alive:
+        st.caption(_("The measurements of the pilot appear here in a few seconds."))
+    st.fragment(_cards, run_every=1.0 if alive or expects else None)(alive)
+
+
+def expect_more() -> None:
+    """Jobs are about to be submitted by another process."""
+    st.session_state[_EXPECTED] = time.monotonic() + 60
+
+
+def n_alive() -> int:
+    return sum(one.state in _LIVE for one in _standings())
+
+
+def _standings() -> Sequence[JobStatus]:
+    from core.runs.jobs import all_jobs
+
+    return all_jobs(reads.warehouse())
+
+
+def _cards(alive_before: list[str]) -> None:
+    _ = language.translator()
+    standings = _standings()
+    if [one.job.job_id for one in standings if one.state in _LIVE] != alive_before:
+        st.rerun()  # the whole page: one has ended, and its run is there to be looked at
+    for standing in sorted(standings, key=lambda one: one.state not in _LIVE):
+        with st.container(border=True, gap="small"):
+            _card(standing)
+
+
+def _card(standing: JobStatus) -> None:
+    _ = language.translator()
+    asked, state = standing.job.config, standing.state
+    words = {
+        "queued": _("waiting"),
+        "running": _("at work"),
+        "interrupted": _("interrupted"),
+        "failed": _("failed"),
+        "finished": _("finished"),
+    }
+    text = Path(asked.corpus).name if Path(asked.corpus).is_absolute() else asked.corpus
+    name = escape(f"{asked.model} · {text} · {asked.protocol}")
+    st.markdown(f"**{name}** :{_COLOURS[state]}-badge[{words[state]}]")
+    if state == "running":
+        _progress(standing)
+    elif state == "queued":
+        st.caption(_("It starts when the measurements before it have ended."))
+    elif state == "failed":
+        st.markdown(escape(standing.reason))
+    elif state == "interrupted":
+        st.caption(_("Its process is gone, as after a crash or a restart. What is finished of it is kept."))
+    elif standing.result.get("was_known"):
+        st.caption(_("It was measured already; nothing was measured again."))
+    _actions(standing)
+    _log(standing)
+
+
+def _progress(standing: JobStatus) -> None:
+    _ = language.translator()
+    step, told = standing.progress, standing.told
+    assert step is not None
+    share = told.get("share", step.done / max(step.total, 1))
+    parts = [wording.phase_name(step.phase, language.current())]
+    if step.total > 1:
+        parts.append(_("{done} of {total}").format(done=step.done, total=step.total))
+    if told.get("tokens_per_second"):
+        parts.append(_("{n} tokens per second").format(n=f"{told['tokens_per_second']:,.0f}"))
+    if told.get("seconds_left") is not None:
+        parts.append(_("about {time} left").format(time=duration(told["seconds_left"], language.current())))
+    st.progress(min(1.0, max(0.0, share)), escape(_(", ").join(parts)))
+
+
+def _actions(standing: JobStatus) -> None:
+    _ = language.translator()
+    job_id, state = standing.job.job_id, standing.state
+    with st.container(horizontal=True, gap="small"):
+        if state == "finished":
+            st.page_link(
+                "pages/profiles.py",
+                label=_("Open the profile"),
+                icon=":material/show_chart:",
+                query_params={"runs": standing.result["run_id"]},
+            )
+        again = {"interrupted": _("Go on"), "failed": _("Try again")}
+        if state in again and st.button(again[state], key=f"go on {job_id}", icon=":material/play_arrow:"):
+            _go_on(standing)
+        labels = {"queued": _("Cancel"), "running": _("Cancel"), "finished": _("Clear from this list")}
+        if st.button(labels.get(state, _("Remove")), key=f"cancel {job_id}", icon=":material/close:"):
+            _cancel(standing)
+
+
+def _go_on(standing: JobStatus) -> None:
+    from core.runs import processes
+
+    processes.start(standing.job, reads.warehouse())
+    st.rerun()
+
+
+def _cancel(standing: JobStatus) -> None:
+    from core.runs import processes
+
+    processes.cancel(standing.job)
+    st.rerun()
+
+
+def _log(standing: JobStatus) -> None:
+    _ = language.translator()
+    lines = standing.job.log_tail(LOG_LINES)
+    if lines:
+        with st.expander(_("Log")):
+            st.code("\n".join(lines), language=None)

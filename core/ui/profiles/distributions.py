@@ -1,0 +1,90 @@
+"""Distributions: what a mean over tokens hides, layer by layer."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core import wording
+from core.figures import distributions as distribution_figures
+from core.figures import large_norms
+from core.ui import inputs, language, notices, tables
+from core.ui.reads import Selection
+
+
+def show(chosen: Selection) -> None:
+    _ = language.translator()
+    reader = language.current()
+    runs, distributions = chosen.runs, chosen.distributions
+    quantities = [name for name in wording.QUANTITIES if name in set(distributions["quantity"])]
+    if not quantities:
+        notices.tell_what_is_missing(
+            runs,
+            _("The protocol of these runs stores no distributions: quick, standard and thorough do."),
+            _("These runs hold no distributions: they came with a later version. Measure them again."),
+        )
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        run = inputs.choose_one_run(runs)
+        quantity = inputs.choose_from_list(
+            _("Quantity"),
+            quantities,
+            "quantity",
+            quantities[0],
+            lambda name: wording.name("quantity", name, reader),
+            width=480,
+        )
+    data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)
+    st.plotly_chart(distribution_figures.distribution_figure(data, reader), key="distribution", theme=None)
+    st.caption(_reading_aid(quantity))
+    own = distributions.filter(run_id=run["run_id"], quantity=quantity)
+    tables.download(tables.traced(own, runs), "workdim_distributions.csv", _("Download these numbers (CSV)"))
+
+
+def _reading_aid(quantity: str) -> str:
+    _ = language.translator()
+    aids = {
+        "local_d2": _(
+            "The dimension around single tokens. Where a column is broad or split, one number may not "
+            "describe the layer."
+        ),
+        "distance_to_mean": _(
+            "In units of the layer's median distance. A long upper end means that few tokens lie far "
+            "out and weigh heavily in every mean."
+        ),
+        "neighbours_kept": _(
+            "Of each token's nearest neighbours at this layer, the share that it still has at the "
+            "next. Low columns are the layers that rearrange the "
+            "relations between tokens most."
+        ),
+        "displacement": _("How far each token's direction moves up to the next layer: 0 = not at all, 2 = unrelated."),
+        "cosine": _(
+            "Between the states of two tokens, centred. The narrower the column, the higher d2; heavy ends "
+            "can come from clusters."
+        ),
+    }
+    outermost = _("Values beyond the scale are counted in its outermost bins.")
+    return wording.sentences((aids.get(quantity, ""), outermost), language.current())
+
+
+def show_large_norms(chosen: Selection) -> None:
+    _ = language.translator()
+    runs = chosen.runs
+    limits = _(" or ").join(f"{limit:g}" for limit in large_norms.limits_of(runs))
+    st.markdown(
+        _(
+            "Some tokens, often the first of a window, carry norms many times those of all others (attention sinks). "
+            "Those above {limit} times the layer's median are left out on all layers."
+        ).format(limit=limits)
+    )
+    tables.show(tables.masked_tokens(runs), "masked")
+    data = large_norms.large_norm_points(chosen.of_runs(chosen.correlators), runs, language.current())
+    if data.is_empty:
+        st.info(_("These runs hold no norms by layer: they came with a later version. Measure them again."))
+        return
+    st.plotly_chart(large_norms.large_norm_figure(data, language.current()), key="large norms", theme=None)
+    st.caption(
+        _(
+            "Read from all tokens before masking. The mask looks at the layers between the embedding and the last one: "
+            "only there do large norms speak of sinks."
+        )
+    )

@@ -1,0 +1,94 @@
+"""Layers against layers: where a run's representation changes, and how fast."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core import wording
+from core.figures import layer_pairs
+from core.ui import inputs, language, notices, tables
+from core.ui.reads import Selection
+
+
+def show(chosen: Selection) -> None:
+    _ = language.translator()
+    reader = language.current()
+    runs, pairs = chosen.runs, chosen.pairs
+    measures = [name for name in wording.PAIRS if name in set(pairs["measure"])]
+    if not measures:
+        notices.tell_what_is_missing(
+            runs,
+            _("The protocol of these runs compares no layers: quick, standard and thorough do."),
+            _("These runs hold no comparison of layers: it came with a later version. Measure them again."),
+        )
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        run = inputs.choose_one_run(runs)
+        measure = inputs.choose_from_list(
+            _("Measure"), measures, "measure", measures[0], lambda name: wording.name("pair", name, reader), width=480
+        )
+    data = layer_pairs.pair_points(pairs, run["run_id"], measure)
+    st.plotly_chart(layer_pairs.pair_figure(data, reader), key="pairs", theme=None)
+    st.caption(_reading_aid(data))
+    _tell_exponent(layer_pairs.exponent(pairs, run["run_id"]))
+    own = pairs.filter(run_id=run["run_id"], measure=measure)
+    tables.download(tables.traced(own, runs), "workdim_layer_pairs.csv", _("Download these numbers (CSV)"))
+
+
+def _reading_aid(data: layer_pairs.PairData) -> str:
+    """What the ends of the scale mean; where chance alone gives more than nothing, how much."""
+    _ = language.translator()
+    aids = {
+        "autocorrelation": _(
+            "Mean cosine between a token's states at two layers, each centred: 1 = same direction, "
+            "0 = unrelated. A bright block is a stretch of layers that changes little."
+        ),
+        "autocorrelation_raw": _(
+            "The same without centring: what all tokens share counts as likeness. Read the centred one first."
+        ),
+        "displacement": _(
+            "How far a token's direction has moved: 0 = not at all, 2 = unrelated. A dark block is a "
+            "stretch of layers that changes little."
+        ),
+        "neighbour_overlap": _(
+            "Share of a token's nearest neighbours that it has at both layers: 1 = all. By chance it would be {chance}."
+        ),
+        "information_imbalance": _(
+            "How well the distances at one layer foretell those at another: 0 = wholly, "
+            "1 = not at all. The layer from which the value is lower foretells the other better "
+            "than the other foretells it."
+        ),
+        "cka": _(
+            "Likeness of all pairwise products of two layers, free of the bias of small samples: 1 = alike up "
+            "to rotation and scale, 0 = unrelated."
+        ),
+    }
+    chance = data.k / (data.n_points - 1) if data.k and data.n_points > 1 else None
+    return aids[data.measure].format(chance=wording.number(chance))
+
+
+def _tell_exponent(found: layer_pairs.Exponent | None) -> None:
+    """In words, because the number alone tells nobody what it is held against; no cause, which it does not show."""
+    if found is None:
+        return
+    _ = language.translator()
+    error = "" if found.std_error is None else f" ± {found.std_error:.2g}"
+    line = _(
+        "**Displacement exponent {value}** (layers {first} to {last}): {pace}. A free random walk has 1, a "
+        "straight line 2; the displacement of directions is bounded, which alone gives less."
+    )
+    st.markdown(
+        line.format(value=wording.number(found.value) + error, first=found.first, last=found.last, pace=_pace(found))
+    )
+
+
+def _pace(found: layer_pairs.Exponent) -> str:
+    """Against a random walk, with two standard errors of room; without an error nothing is told apart."""
+    _ = language.translator()
+    if found.std_error is None:
+        return _("its error is not known")
+    if found.value < 1 - 2 * found.std_error:
+        return _("slower than a random walk")
+    if found.value > 1 + 2 * found.std_error:
+        return _("faster than a random walk")
+    return _("not to be told from a random walk")

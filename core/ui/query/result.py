@@ -1,0 +1,109 @@
+"""The rows of a query: as a table, as files, and as a quick picture. What a cell holds is shown and never run."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import polars as pl
+import streamlit as st
+
+from core import exports
+from core.errors import InputError
+from core.figures import query_chart
+from core.figures.query_chart import KINDS, Choice, first_choice, groups, numbers, query_points
+from core.sql.sandbox import SqlResult
+from core.ui import language
+from core.ui.markdown import escape
+from core.ui.query.execution import Answer
+
+
+def show(answer: Answer) -> None:
+    if answer.result is None:
+        st.error(escape(answer.error), icon=":material/error:")
+        return
+    _rows(answer.result)
+    _files(answer.result.frame)
+    _picture(answer.result.frame, answer.number)
+
+
+def _rows(result: SqlResult) -> None:
+    _ = language.translator()
+    n = result.frame.height
+    if result.truncated:
+        line = _("There are more rows: only the first {n} are shown, drawn and downloaded. Add a WHERE or a GROUP BY.")
+        st.warning(line.format(n=f"{n:,}"), icon=":material/content_cut:")
+    told = _("Rows: {n}, columns: {columns}, in {seconds} seconds.")
+    st.caption(told.format(n=f"{n:,}", columns=result.frame.width, seconds=f"{result.seconds:.2f}"))
+    if n == 0:  # the word that Streamlit writes into an empty table is in no language but its own
+        st.info(
+            _("No row answers this question. Its columns would be: {names}.").format(
+                names=escape(_(", ").join(result.frame.columns))
+            )
+        )
+    else:
+        st.dataframe(result.frame, hide_index=True, placeholder="–", key="query rows shown")
+
+
+def _files(frame: pl.DataFrame) -> None:
+    _ = language.translator()
+    files = {
+        _("CSV"): (exports.csv, "workdim_query.csv", "text/csv"),
+        _("CSV for Excel"): (exports.excel_csv, "workdim_query_excel.csv", "text/csv"),
+        _("Parquet"): (exports.parquet, "workdim_query.parquet", "application/vnd.apache.parquet"),
+    }
+    with st.container(horizontal=True, gap="small"):
+        for label, (write, name, mime) in files.items():
+            # Written on the click: a large result would slow down every run of the page.
+            st.download_button(label, partial(write, frame), name, mime, on_click="ignore", icon=":material/download:")
+
+
+def _picture(frame: pl.DataFrame, number: int) -> None:
+    _ = language.translator()
+    first = first_choice(frame)
+    if first is None:
+        return
+    st.subheader(_("Picture"))
+    choice = _choose(frame, first, number)
+    try:
+        data = query_points(frame, choice)
+    except InputError as error:
+        st.info(escape(str(error)))
+        return
+    figure = query_chart.query_figure(data, language.current())
+    st.plotly_chart(figure, key=f"query picture {number}", theme=None)
+    if data.n_left_out:
+        line = _("Rows that are not drawn, for lack of a value or of room: {n}.")
+        st.caption(line.format(n=f"{data.n_left_out:,}"))
+
+
+def _choose(frame: pl.DataFrame, first: Choice, number: int) -> Choice:
+    _ = language.translator()
+    names = {"line": _("Line"), "scatter": _("Scatter"), "bar": _("Bars"), "histogram": _("Histogram")}
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        kind = st.segmented_control(
+            _("Kind"),
+            KINDS,
+            default=first.kind,
+            format_func=names.__getitem__,
+            required=True,
+            key=f"query kind {number}",
+        )
+        x = _one_of(_("Horizontal"), frame.columns, first.x, f"query x {number}")
+        y = None
+        if kind != "histogram":
+            columns = numbers(frame)
+            y = _one_of(_("Vertical"), columns, first.y or columns[0], f"query y {number}")
+        parts = groups(frame)
+        colour = st.selectbox(
+            _("Colour"),
+            [None, *parts],
+            [None, *parts].index(first.colour),
+            key=f"query colour {number}",
+            width=180,
+            format_func=lambda name: _("none") if name is None else name,
+        )
+    return Choice(kind, x, y, colour)
+
+
+def _one_of(label: str, columns: list[str], first: str, key: str) -> str:
+    return st.selectbox(label, columns, columns.index(first), key=key, width=180)

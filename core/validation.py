@@ -1,0 +1,178 @@
+"""Files that people write, checked against one declared model each (pydantic dataclasses).
+
+A field is declared once, with its type, default and description; unknown keys are refused. Whatever is wrong becomes an
+InputError of one line that names the file, the key, the value and what is allowed there.
+"""
+
+from __future__ import annotations
+
+import tomllib
+import types
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+
+from pydantic import AliasChoices, ConfigDict, Field, Strict, StringConstraints, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+from core.errors import InputError, unknown_name
+
+T = TypeVar("T")
+
+DECLARED = ConfigDict(extra="forbid", validate_default=False)
+"""The configuration of a declared model."""
+Text = Annotated[str, Strict(), StringConstraints(strip_whitespace=True, min_length=1), Field(description="a text")]
+Whole = Annotated[int, Strict(), Field(ge=0, lt=2**63, description="a whole number, 0 or more")]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False, description="a number")]
+PositiveNumber = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False, description="a number, 0 or more")]
+YesNo = Annotated[bool, Strict(), Field(description="true or false")]
+
+_UNKNOWN_NAME = "unknown_name"
+
+
+def read_toml(file: Path, what: str) -> dict[str, Any]:
+    """The content of a TOML file; `what` names it in messages, for example "pilot file". Raises InputError."""
+    try:
+        return parse_toml(file.read_text(encoding="utf-8-sig"), file)
+    except FileNotFoundError as error:
+        raise InputError(f"There is no {what} {file}. Check the path.") from error
+    except OSError as error:
+        raise InputError(f"The {what} {file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file.name} is not utf-8. Save the {what} as UTF-8 and try again.") from error
+
+
+def parse_toml(text: str, file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{file.name} is no TOML: {error}.") from error
+
+
+def checked(model: type[T], content: Any, file: Path, context: Any = None) -> T:
+    """The content of a file as its declared model. Raises InputError for the first thing that is wrong with it.
+
+    `context` is handed to the validators of the model: what is known of the place where the file was read.
+    """
+    _refuse_unknown_keys(model, content, file)
+    try:
+        return TypeAdapter(model).validate_python(content, context=context)
+    except ValidationError as error:
+        first = min(error.errors(include_url=False), key=lambda one: len(one["loc"]))  # what stands nearest to the top
+        raise InputError(f"{file.name}: {' '.join(_sentence(model, first).split())}") from error
+
+
+def _refuse_unknown_keys(model: Any, content: Any, file: Path, above: tuple[str | int, ...] = ()) -> None:
+    """Before anything else: a mistyped key also makes another one missing, and the mistake is the one to tell."""
+    if isinstance(content, list):
+        for number, entry in enumerate(content):
+            _refuse_unknown_keys(model, entry, file, (*above, number))
+    elif isinstance(content, dict) and model is not None:
+        fields = dict(_fields(model))
+        for key in content:
+            if key not in fields:
+                allowed = [dotted((*above, name)) for name in fields]
+                raise InputError(f"{file.name}: {unknown_name('key', dotted((*above, key)), allowed)}")
+        for key, value in content.items():
+            inner, place = _model_of(fields[key]), (*above, key)
+            if get_origin(fields[key].annotation) is dict and isinstance(value, dict):
+                for name, entry in value.items():
+                    _refuse_unknown_keys(inner, entry, file, (*place, name))
+            else:
+                _refuse_unknown_keys(inner, value, file, place)
+
+
+def refuse_name(value: Any, allowed: Collection[str], more: str = "") -> NoReturn:
+    """Called by a validator: the value is none of the names; `more` is a further sentence."""
+    raise PydanticCustomError(_UNKNOWN_NAME, "unknown", {"allowed": list(allowed), "more": more})
+
+
+def _sentence(model: type, error: Any) -> str:
+    """One error of pydantic in the words of whoever wrote the file."""
+    key, value, kind = dotted(error["loc"]), error["input"], error["type"]
+    context = error.get("ctx", {})
+    *above, last = error["loc"] or ("",)
+    if kind == "value_error":  # raised by a validator of the model itself
+        return f"{key} {context['error']}".strip().rstrip(".") + "."
+    if kind == _UNKNOWN_NAME and isinstance(value, str):
+        return unknown_name(key, value, context["allowed"]) + context["more"]
+    field = dict(_fields(_model_at(model, above))).get(str(last))
+    what = f"one of {', '.join(context['allowed'])}" if kind == _UNKNOWN_NAME else _described(model, field)
+    if kind in ("missing", "missing_argument"):
+        return f"{key} is missing; it must be {what}."
+    choices = _choices(field.annotation) if field else ()
+    if choices and isinstance(value, str):
+        return unknown_name(key, value, choices)
+    return f"{key} must be {what}, not {shown(value)}.".removeprefix(" ")
+
+
+def dotted(location: Sequence[str | int]) -> str:
+    """`models[1].score.value`"""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+
+
+def _fields(model: Any) -> Iterator[tuple[str, FieldInfo]]:
+    """The keys of a declared model as a file has them. Fields that are excluded are worked out, never written."""
+    for name, field in getattr(model, "__pydantic_fields__", {}).items():
+        if not field.exclude:
+            alias = field.validation_alias
+            yield (str(alias.choices[0]) if isinstance(alias, AliasChoices) else name), field
+
+
+def _model_at(model: Any, location: Sequence[str | int]) -> Any:
+    """The declared model of the table at this place of the file."""
+    for part in location:
+        if isinstance(part, str) and (field := dict(_fields(model)).get(part)):
+            model = _model_of(field)
+    return model
+
+
+def _model_of(field: FieldInfo) -> Any:
+    """The declared model that a field holds, alone, in a list or by name; None where it holds plain values."""
+    return next((kind for kind in _leaves(field.annotation) if hasattr(kind, "__pydantic_fields__")), None)
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation is made of."""
+    inner = [] if get_origin(annotation) is Literal else get_args(annotation)
+    if not inner:
+        yield annotation
+    for one in inner:
+        yield from _leaves(one)
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    return next((get_args(kind) for kind in _leaves(annotation) if get_origin(kind) is Literal), ())
+
+
+def _described(model: Any, field: FieldInfo | None) -> str:
+    """What a field may be."""
+    if field is None:  # the file itself, or an entry of a list
+        return f"a table with {', '.join(name for name, _ in _fields(model))}"
+    described = [field.description, *(_description(one) for one in _annotated(field.annotation))]
+    if found := next(filter(None, described), None):
+        return found
+    if choices := _choices(field.annotation):
+        return f"one of {', '.join(choices)}"
+    return f"a table with {', '.join(name for name, _ in _fields(_model_of(field)))}"
+
+
+def _annotated(annotation: Any) -> Iterator[Any]:
+    """The metadata of the `Annotated` types in an optional field, whose own description pydantic leaves inside."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        for one in get_args(annotation):
+            yield from _annotated(one)
+    elif get_origin(annotation) is Annotated:
+        yield from get_args(annotation)[1:]
+
+
+def _description(metadata: Any) -> str | None:
+    return metadata.description if isinstance(metadata, FieldInfo) else None
+
+
+def shown(value: Any) -> str:
+    """A value as its author will recognise it."""
+    if value is None:
+        return "nothing"
+    return "a table" if isinstance(value, dict) else "a list" if isinstance(value, (list, tuple)) else repr(value)

@@ -1,0 +1,170 @@
+"""Names, numbers and sentences that screens, slides and the terminal share, so that all say the same the same way.
+
+What everybody uses of this room is named here: `from core import wording`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import reduce
+
+from core.locale import translator
+from core.wording.names import check_meaning, control_name, estimator_name, estimator_symbol, name
+from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
+from core.wording.published_scores import benchmark_name, no_score, score_remarks, score_text, stated, variant
+from core.wording.verdicts import (
+    limits_of,
+    outcome_short,
+    outcome_text,
+    qualifier_meaning,
+    qualifier_text,
+    shows_shape,
+    verdict_short,
+    verdict_text,
+    verdict_word,
+)
+
+__all__ = [
+    "benchmark_name",
+    "check_meaning",
+    "control_name",
+    "estimator_name",
+    "estimator_symbol",
+    "interval_of",
+    "limits_of",
+    "name",
+    "no_score",
+    "number",
+    "outcome_short",
+    "outcome_text",
+    "phase_name",
+    "qualifier_meaning",
+    "qualifier_text",
+    "rounded",
+    "score_remarks",
+    "score_text",
+    "shows_shape",
+    "size_range",
+    "stated",
+    "variant",
+    "verdict_short",
+    "verdict_text",
+    "verdict_word",
+    "with_interval",
+]
+
+ESTIMATORS = (
+    "d2",
+    "gride",
+    "two_nn",
+    "mle",
+    "local_d2",
+    "participation_ratio",
+    "effective_rank",
+    "stable_rank",
+    "d2_all_pairs",
+    "d2_typed",
+    "two_nn_censored",
+    "two_nn_linear",
+    "correlation_integral",
+)
+"""In the order in which a reader is offered them."""
+CLOUDS = ("one_per_type", "one_per_word", "all_tokens", "last_token", "per_prompt")
+CORRELATORS = ("E1", "mean_cosine", "C2", "cosine_kurtosis", "nonlinearity_ratio_8")
+SINKS = ("large_norm_tokens", "large_norm_ratio", "large_norm_at_start")
+"""Of the cloud `unmasked`: which tokens stand out by their norm."""
+PAIRS = ("autocorrelation", "autocorrelation_raw", "displacement", "neighbour_overlap", "information_imbalance", "cka")
+QUANTITIES = ("local_d2", "distance_to_mean", "neighbours_kept", "displacement", "cosine")
+
+
+def outcome_name(outcome: str | None, language: str) -> str:
+    _ = translator(language)
+    return _("no check was made") if outcome is None else name("outcome", outcome, language)
+
+
+def sentences(told: Iterable[str], language: str) -> str:
+    """One after the other: with a space between them where the language wants one."""
+    _ = translator(language)
+    return reduce(lambda before, after: _("{first} {second}").format(first=before, second=after), filter(None, told))
+
+
+def text_name(corpus: str, spoken: str, domain: str, language: str) -> str:
+    """`python-docs (English, technical reference)`; a language that nobody stated is left out."""
+    _ = translator(language)
+    details = [] if spoken == "unknown" else [name("language", spoken, language)]
+    details.append(name("domain", domain, language))
+    return _("{quantity} ({details})").format(quantity=corpus, details=_(", ").join(details))
+
+
+def layer_axis(same_depth: bool, language: str) -> str:
+    _ = translator(language)
+    return (
+        _("Layer (0 = embedding output)") if same_depth else _("Relative depth (0 = embedding output, 1 = last block)")
+    )
+
+
+def dimension_axis(
+    estimator: str,
+    cloud: str,
+    language: str,
+    n_points: tuple[int, int] | None = None,
+    n1: int | None = None,
+    n2: int | None = None,
+) -> str:
+    """`Estimated dimension (d2, one per type, N=800)`: an estimate is never named without what it depends on."""
+    _ = translator(language)
+    inside = [estimator_symbol(estimator, n1, n2), *_points_named(cloud, language, n_points)]
+    return _("Estimated dimension ({details})").format(details=_(", ").join(inside))
+
+
+def correlator_axis(correlator: str, cloud: str, language: str, n_points: tuple[int, int]) -> str:
+    """`Mean cosine of token pairs (one per type, N=800)`: it depends on the cloud as a dimension does."""
+    _ = translator(language)
+    details = _(", ").join(_points_named(cloud, language, n_points))
+    return _("{quantity} ({details})").format(quantity=name("correlator", correlator, language), details=details)
+
+
+def _points_named(cloud: str, language: str, n_points: tuple[int, int] | None) -> list[str]:
+    known = n_points is not None and n_points[1]
+    return [name("cloud", cloud, language), *([f"N={size_range(n_points)}"] if known and n_points else [])]
+
+
+def scatter_caution(language: str) -> str:
+    """The line that stands under every picture of dimension against score."""
+    _ = translator(language)
+    return _(
+        "The published claim (arXiv 2503.22547) concerns models of one architecture and size; "
+        "arXiv 2602.20433 found no reliable prediction of scores. This picture shows numbers side by side, no more."
+    )
+
+
+def which_ten(language: str) -> str:
+    """Which of the two dimensions the literature's magnitudes belong to."""
+    _ = translator(language)
+    return _(
+        'The literature\'s "about ten" (arXiv 2503.22547, as summarised) means the final dimension; '
+        "for the working space it says about a hundred."
+    )
+
+
+def own_definition(language: str) -> str:
+    _ = translator(language)
+    return _(
+        "d2 is our definition, not the source paper's: one over the mean squared cosine of token pairs, "
+        "centred, one token per type."
+    )
+
+
+def veto_note(language: str) -> str:
+    """What the mark beside a name means."""
+    _ = translator(language)
+    return _("‡ A check vetoed this run: its numbers are not to be relied on.")
+
+
+def phase_name(phase: str, language: str) -> str:
+    """`random_init 2: geometry` -> `control: random weights 2, measuring layers`: a control has phases of its own."""
+    named = []
+    for part in phase.split(": "):
+        key, _, number_ = part.partition(" ")
+        named.append(" ".join(word for word in (name("phase", key, language), number_) if word))
+    return translator(language)(", ").join(named)

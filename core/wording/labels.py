@@ -1,0 +1,117 @@
+"""Short names that tell the runs of one picture apart, and say no more than that takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from core import wording
+from core.analysis.ranking import RankingGroup
+from core.locale import translator
+
+_TELLING = ("requested_revision", "stack", "corpus_name", "protocol", "seed", "dtype")
+_CONTROL = ("pass", "model_seed")
+"""What a control is called by; told together."""
+LONGEST = 26
+VETO_MARK = "‡"
+"""Behind the name of a run that a check vetoes, wherever its numbers stand."""
+
+
+def short_id(run_id: str) -> str:
+    """The end of a run's id, which is random; its beginning is the time and the same for runs of one minute."""
+    return run_id[-6:]
+
+
+def with_text_marks(runs: pl.DataFrame) -> pl.DataFrame:
+    """The same runs; where different texts share a name, `corpus_name` ends in the start of the text's hash."""
+    mark = pl.col("corpus_id").str.split("@").list.last().str.head(6)
+    shared = pl.col("corpus_id").n_unique().over("corpus_name") > 1
+    marked = pl.format("{} #{}", pl.col("corpus_name"), mark)
+    return runs.with_columns(corpus_name=pl.when(shared).then(marked).otherwise("corpus_name"))
+
+
+def group_title(group: RankingGroup, language: str) -> str:
+    """What the runs of a comparison group share, their N included: it alone may tell two groups apart."""
+    _ = translator(language)
+    size = [f"N={wording.size_range(group.n_points)}"] if group.n_points[1] else []
+    return _(", ").join([_conditions(group, language), *size])
+
+
+def _conditions(group: RankingGroup, language: str) -> str:
+    _ = translator(language)
+    run = group.rows.row(0, named=True)
+    kind = wording.name("kind", group.kind, language)
+    if group.stack != "main":
+        kind = _("{quantity} ({details})").format(quantity=kind, details=wording.name("stack", group.stack, language))
+    if group.words_hash:
+        return _("Across tokenizers, one point per word: {kind}, {text}, protocol {protocol}, words {words}").format(
+            kind=kind,
+            text=run["corpus_name"],
+            protocol=f"{run['protocol']} ({group.protocol_hash[:6]})",
+            words=group.words_hash[:6],
+        )
+    return _("{kind}, {text}, protocol {protocol}, tokenizer {tokenizer}").format(
+        kind=kind[:1].upper() + kind[1:],
+        text=run["corpus_name"],
+        protocol=f"{run['protocol']} ({group.protocol_hash[:6]})",
+        tokenizer=group.tokenizer_hash[:6],
+    )
+
+
+def run_labels(runs: pl.DataFrame, language: str) -> dict[str, str]:
+    """run_id -> the model's name, plus whatever differs between runs of that model, plus the id's end if all agree.
+
+    A run that a check vetoes carries the mark of that.
+    """
+    labels: dict[str, str] = {}
+    telling = [column for column in _TELLING if column in runs.columns]
+    for _, same in runs.group_by("name", maintain_order=True) if not runs.is_empty() else ():
+        differing = [column for column in telling if same[column].n_unique() > 1]
+        controls = any(column in runs.columns and same[column].n_unique() > 1 for column in _CONTROL)
+        for run in same.iter_rows(named=True):
+            told = [wording.control_name(run["pass"], run.get("model_seed"), language)] if controls else []
+            told += [_value(column, run[column], language) for column in differing if run[column] is not None]
+            labels[run["run_id"]] = " · ".join([run["name"], *told])
+    vetoed = set(runs.filter(worst_check="veto")["run_id"]) if "worst_check" in runs.columns else set()
+    times = Counter(labels.values())
+    return {
+        run_id: marked(label if times[label] == 1 else f"{label} · {short_id(run_id)}", run_id in vetoed)
+        for run_id, label in labels.items()
+    }
+
+
+def is_vetoed(run: Mapping[str, Any]) -> bool:
+    """Whether a check vetoes the run's numbers."""
+    return run["worst_check"] == "veto"
+
+
+def marked(name: str, is_vetoed: bool) -> str:
+    return f"{name} {VETO_MARK}" if is_vetoed else name
+
+
+def shortened(name: str, longest: int = LONGEST) -> str:
+    """A name that fits: the middle is left out, because both ends tell models apart (family, size)."""
+    if len(name) <= longest:
+        return name
+    tail = (longest - 1) // 2
+    return f"{name[: longest - 1 - tail]}…{name[-tail:]}"
+
+
+def band_text(run: Mapping[str, Any], language: str) -> str:
+    """`4–7 of 30`: the working band, never without its model's depth."""
+    _ = translator(language)
+    first, last = run["working_layer_first"], run["working_layer_last"]
+    if first is None or last is None:
+        return "–"
+    band = str(first) if first == last else f"{first}–{last}"
+    return _("{band} of {layers}").format(band=band, layers=run["n_layers"])
+
+
+def _value(column: str, value: object, language: str) -> str:
+    _ = translator(language)
+    if column == "stack":
+        return wording.name("stack", str(value), language)
+    return _("seed {seed}").format(seed=value) if column == "seed" else str(value)

@@ -1,0 +1,392 @@
+"""What controls, vetoes and tokenizers leave open: the part of `limits` that asks what a shape is evidence of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from core import wording
+from core.analysis.ranking import RankingGroup, groups
+from core.locale import translator
+from core.pilots.registration import Pilot
+from core.wording.labels import VETO_MARK, shortened
+from core.wording.pilot_sentences import Evidence, evidence
+
+OF_SHUFFLED_TEXT = ("shuffled_same", "shuffled_unclear", "shuffled_failed", "shuffled_differs")
+"""One of them stands beside every verdict that was judged with shuffled text, or for which that failed."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A question that a reader will ask, and why these runs do not answer it."""
+
+    question: str
+    reason: str
+
+
+def random_control(runs: pl.DataFrame, language: str) -> Limit | None:
+    """Random weights were not measured, decide nothing, or show the shape as well."""
+    _ = translator(language)
+    text = texts_of(runs)
+    without = text.filter(pl.col("qualifiers").list.contains("no_random_init").fill_null(True))
+    told = [
+        (
+            text.filter(_qualified("random_init_same")),
+            _("Not shown for {names}: the same architecture with random weights has the shape as well."),
+        ),
+        (
+            text.filter(_qualified("random_init_unclear")),
+            _("Left open for {names}: the control of random weights is undecided or vetoed."),
+        ),
+        (
+            text.filter(_qualified("random_init_failed")),
+            _("Not known for {names}: random weights could not be measured."),
+        ),
+        (without, _("No random control for {names}: the same architecture under random weights was not measured.")),
+    ]
+    return _limit(_("Does the shape come from training?"), told, text, language)
+
+
+def shuffled_text(runs: pl.DataFrame, language: str) -> Limit | None:
+    """Shuffled tokens show the shape as well, decide nothing, or were not measured, as the verdicts say."""
+    _ = translator(language)
+    text = texts_of(runs)
+    judged = pl.any_horizontal(map(_qualified, OF_SHUFFLED_TEXT))
+    told = [
+        (
+            text.filter(_qualified("shuffled_same")),
+            _("No evidence of it: shuffled tokens have the same shape ({names}), from vocabulary and weights alone."),
+        ),
+        (
+            text.filter(_qualified("shuffled_unclear")),
+            _("Left open for {names}: the control of shuffled tokens is undecided or vetoed."),
+        ),
+        (
+            text.filter(_qualified("shuffled_failed")),
+            _("Not known for {names}: shuffled tokens could not be measured."),
+        ),
+        (text.filter(~judged), _("Not known for {names}: judged without a run on shuffled tokens.")),
+    ]
+    return _limit(_("Is the shape about what the text says?"), told, text, language)
+
+
+def tokenizers(runs: pl.DataFrame, words: Sequence[RankingGroup], language: str) -> Limit | None:
+    """Token types belong to one tokenizer; `words` are the groups that can be compared all the same."""
+    _ = translator(language)
+    text = texts_of(runs)
+    count = text["tokenizer_hash"].n_unique()
+    if count < 2:
+        return None
+    question = _("Can models with different tokenizers be compared?")
+    meeting = {
+        run_id for group in words if group.rows["tokenizer_hash"].n_unique() > 1 for run_id in group.rows["run_id"]
+    }
+    if not meeting:
+        reason = _(
+            "{count} tokenizers cut the text into other types, and no two of these runs share kind, protocol, words "
+            "and N."
+        )
+        return Limit(question, reason.format(count=count))
+    if len(words) == 1 and meeting == set(text["run_id"]):
+        return Limit(question, _("Only on one point per word: a value on token types belongs to one tokenizer."))
+    some = text.filter(pl.col("run_id").is_in(list(meeting)))
+    reason = _("Only some ({names}), on one point per word: the others differ from them in kind, protocol, words or N.")
+    return Limit(question, reason.format(names=names_of(some, text, language)))
+
+
+def outcomes(runs: pl.DataFrame, checks: pl.DataFrame, language: str) -> Limit | None:
+    """Vetoes and warnings of the runs on text; that a control fails its checks is no fault of the text's numbers."""
+    _ = translator(language)
+    text = texts_of(runs)
+    own = checks.filter(pl.col("run_id").is_in(text["run_id"].to_list()))
+    told = []
+    vetoed = text.filter(pl.col("run_id").is_in(own.filter(outcome="veto")["run_id"].to_list()))
+    if vetoed.height:
+        names = names_of(vetoed, text, language)
+        sentence = _("Not {names} (marked {mark}): {checks}.")
+        told.append(sentence.format(names=names, mark=VETO_MARK, checks=_counted(own, "veto", language)))
+    if own.filter(outcome="warn").height:
+        told.append(_("Not without reserve. {checks}.").format(checks=_counted(own, "warn", language)))
+    return Limit(_("Can every run be relied on?"), wording.sentences(told, language)) if told else None
+
+
+def texts_of(runs: pl.DataFrame) -> pl.DataFrame:
+    return runs.filter(pl.col("pass") == "text")
+
+
+def names_of(some: pl.DataFrame, among: pl.DataFrame, language: str) -> str:
+    """The models' names, or how many of how many, so that the line stays one line.
+
+    A model of which other runs are another case is named with text and protocol.
+    """
+    _ = translator(language)
+    others = among.filter(~pl.col("run_id").is_in(some["run_id"].to_list()))
+    divided = set(some["name"]) & set(others["name"])
+    names = list(dict.fromkeys(_name(run, run["name"] in divided, language) for run in some.iter_rows(named=True)))
+    if len(names) <= 2:
+        return _(", ").join(names)
+    if divided:
+        return _("{count} of {total} runs").format(count=some.height, total=among.height)
+    return _("{count} of {total} models").format(count=len(names), total=among["name"].n_unique())
+
+
+def _name(run: dict[str, Any], is_divided: bool, language: str) -> str:
+    name = shortened(run["name"])
+    if not is_divided:
+        return name
+    _ = translator(language)
+    return _("{quantity} ({details})").format(quantity=name, details=f"{run['corpus_name']}, {run['protocol']}")
+
+
+def _counted(checks: pl.DataFrame, outcome: str, language: str) -> str:
+    """`Share of duplicate points: veto (runs: 1)`, one for each check that came out so."""
+    _ = translator(language)
+    counted = checks.filter(outcome=outcome).group_by("check_name", maintain_order=True)
+    told = [
+        _("{check}: {outcome} (runs: {count})").format(
+            check=wording.name("check", row["check_name"], language),
+            outcome=wording.outcome_name(outcome, language),
+            count=row["run_id"],
+        )
+        for row in counted.agg(pl.col("run_id").n_unique()).to_dicts()
+    ]
+    return _("; ").join(told)
+
+
+def _limit(question: str, told: list[tuple[pl.DataFrame, str]], text: pl.DataFrame, language: str) -> Limit | None:
+    """The sentences whose runs there are, each with their names; None where no sentence has any."""
+    reasons = [said.format(names=names_of(some, text, language)) for some, said in told if some.height]
+    return Limit(question, wording.sentences(reasons, language)) if reasons else None
+
+
+def _qualified(qualifier: str) -> pl.Expr:
+    return pl.col("qualifiers").list.contains(qualifier).fill_null(False)
+
+
+__all__ = ["ENOUGH_MODELS", "ENOUGH_WINDOWS", "Limit", "limits"]
+
+ENOUGH_WINDOWS = 64
+"""Fewer windows of text and the final dimension of some models follows their number."""
+ENOUGH_MODELS = 10
+"""Fewer models with a score cannot carry a test of a relation."""
+
+
+def limits(
+    runs: pl.DataFrame,
+    checks: pl.DataFrame,
+    scored: pl.DataFrame,
+    words: Sequence[RankingGroup],
+    language: str,
+    pilot: Pilot | None = None,
+) -> list[Limit]:
+    """`scored` is `ranking.with_scores` and `words` `ranking.across_tokenizers` of the same runs.
+
+    They may hold the control runs of those on text, but no runs without a verdict. What a pilot's use class forbids
+    comes first.
+    """
+    text, scored = texts_of(runs), scored.filter(pl.col("pass") == "text")
+    found = [
+        *limits_of_pilot(pilot, scored, ENOUGH_MODELS, language),
+        _scores(scored, language),
+        _causes(language),
+        outcomes(runs, checks, language),
+        random_control(runs, language),
+        shuffled_text(runs, language),
+        _texts(text, language),
+        _seeds(text, language),
+        _sizes(text, language),
+        _windows(text, language),
+        _groups(text, language),
+        tokenizers(runs, words, language),
+        _weights(text, language),
+        _final_norm(text, language),
+        _dtypes(text, language),
+        _paper(language),
+    ]
+    return [limit for limit in found if limit is not None]
+
+
+def _scores(scored: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    question = _("Which model is good at its tasks?")
+    own = scored.filter(pl.col("score_match") == "own")["model_id"].n_unique()
+    exact = scored.filter(pl.col("score_match") == "exact")["model_id"].n_unique()
+    unsure = scored.filter(pl.col("score_match").is_in(["revision_not_stated", "mapped"]))["model_id"].n_unique()
+    if max(own, exact) >= ENOUGH_MODELS:
+        return None
+    if own:
+        reason = _("Models with a score on the user's own task: {count}; a test needs at least {needed}.")
+        return Limit(question, reason.format(count=own, needed=ENOUGH_MODELS))
+    if exact:
+        reason = _("Models with a published score of their own: {count}; a test needs at least {needed}.")
+        return Limit(question, reason.format(count=exact, needed=ENOUGH_MODELS))
+    if unsure:
+        reason = _("No score names the revision that it belongs to (models: {count}); a test needs {needed} that do.")
+        return Limit(question, reason.format(count=unsure, needed=ENOUGH_MODELS))
+    if scored.filter(pl.col("score_match") == "base").height:
+        return Limit(question, _("No task evidence: the only published scores here belong to base models."))
+    return Limit(question, _("No task evidence: there is no published score for any of these models."))
+
+
+def _causes(language: str) -> Limit:
+    _ = translator(language)
+    return Limit(
+        _("Does a dimension make a model good or bad?"),
+        _("Nothing here was changed and measured again: numbers side by side show no causal relation."),
+    )
+
+
+def _texts(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    corpora = sorted(runs["corpus_name"].unique().to_list())
+    question = _("Would another text give the same numbers?")
+    if len(corpora) == 1:
+        reason = _("One text only ({corpus}); other domains and languages were not read.")
+        return Limit(question, reason.format(corpus=corpora[0]))
+    several = runs.group_by("model_id").agg(pl.col("corpus_id").n_unique())
+    if several["corpus_id"].min() == len(corpora):
+        return None
+    reason = _("Not every model has read every text ({corpora}).")
+    return Limit(question, reason.format(corpora=_(", ").join(corpora)))
+
+
+def _seeds(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    per_model = runs.group_by("model_id", "corpus_id").agg(pl.col("seed").n_unique())
+    if per_model.is_empty() or min(per_model["seed"].to_list()) > 1:
+        return None
+    return Limit(
+        _("Would another sample of the text agree?"),
+        _("One seed per model: the intervals cover the windows within one sample, not a second sample."),
+    )
+
+
+def _sizes(runs: pl.DataFrame, language: str) -> Limit:
+    _ = translator(language)
+    sizes = runs["n_points"].drop_nulls().to_list()
+    size = wording.size_range((min(sizes), max(sizes))) if sizes else "–"
+    return Limit(
+        _("Is this the dimension of the whole vocabulary?"),
+        _("d2 rises with the number of token types; all values here belong to N={size} and to no other N.").format(
+            size=size
+        ),
+    )
+
+
+def _windows(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    fewest = runs["n_sequences"].min()
+    if not isinstance(fewest, int) or fewest >= ENOUGH_WINDOWS:
+        return None
+    return Limit(
+        _("Do the values depend on how much text was read?"),
+        _("No more than {count} windows in some runs; at least {needed} are advised.").format(
+            count=fewest, needed=ENOUGH_WINDOWS
+        ),
+    )
+
+
+def _groups(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    found = groups(runs, lifted=True)
+    question = _("Which of these models stands first?")
+    if len(found) > 1:
+        reason = _("{count} groups differ in kind, tokenizer, text, protocol or N and are never ranked across groups.")
+        return Limit(question, reason.format(count=len(found)))
+    if runs["model_id"].n_unique() == 1:
+        return Limit(question, _("One model: there is nothing to compare it with."))
+    return Limit(question, _("No order is called better: a value says how tokens spread, not how well a model works."))
+
+
+def _weights(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    derived = runs.filter(pl.col("base_relation").is_not_null()).unique("model_id", maintain_order=True)
+    if derived.is_empty():
+        return None
+    told = [
+        _("{name}: {relation}").format(
+            name=shortened(run["name"]), relation=wording.name("relation", run["base_relation"], language)
+        )
+        for run in derived.iter_rows(named=True)
+    ]
+    shown = told[:2] + ([_("{count} more").format(count=len(told) - 2)] if len(told) > 2 else [])
+    return Limit(
+        _("Do the numbers hold for the base models?"),
+        _("The weights measured are not those of the base model ({relations}).").format(relations=_("; ").join(shown)),
+    )
+
+
+def _final_norm(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    without = runs.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
+    if without.is_empty():
+        return None
+    return Limit(
+        _("Are the final states of all models alike?"),
+        _("No final norm in {names}: the output of the last block stands for the final state.").format(
+            names=names_of(without, runs, language)
+        ),
+    )
+
+
+def _dtypes(runs: pl.DataFrame, language: str) -> Limit | None:
+    _ = translator(language)
+    kinds = sorted(runs["dtype"].unique().to_list())
+    if len(kinds) < 2:
+        return None
+    return Limit(
+        _("Does the number format matter?"),
+        _("The runs were computed in {dtypes}; the difference was not measured.").format(dtypes=_(", ").join(kinds)),
+    )
+
+
+def _paper(language: str) -> Limit:
+    _ = translator(language)
+    return Limit(
+        _("Is this the quantity of the source paper?"),
+        _("Not known: d2 is our definition, not the source paper's (arXiv 2503.22547), and was not compared with it."),
+    )
+
+
+def limits_of_pilot(pilot: Pilot | None, scored: pl.DataFrame, needed: int, language: str) -> list[Limit]:
+    """What the pilot itself leaves open; of a cautious use class that comes before everything else.
+
+    `needed`: models with a score that a test of a relation needs.
+    """
+    if pilot is None:
+        return []
+    _ = translator(language)
+    found = []
+    reasons = {
+        "scarce_data": _(
+            "No. Too few task examples can check a choice (use class: scarce data), and a dimension never stands in "
+            "for them: it supports no recommendation by itself."
+        ),
+        "safety_critical": _(
+            "No. A wrong answer can do harm (use class: safety-critical), and a dimension says nothing of answers: it "
+            "supports no recommendation by itself."
+        ),
+    }
+    if pilot.is_cautious:
+        found.append(Limit(_("May a model be chosen by these dimensions?"), reasons[pilot.use_class]))
+    known = evidence(scored, pilot.benchmark)
+    if known.own < needed:
+        found.append(Limit(_("Does the pre-registered expectation hold?"), _expectation_open(known, needed, language)))
+    return found
+
+
+def _expectation_open(known: Evidence, needed: int, language: str) -> str:
+    _ = translator(language)
+    if not known.total:
+        return _("No model here has a score of the pre-registered benchmark: nothing tests the expectation.")
+    if not known.own:
+        return _(
+            "The scores of the pre-registered benchmark belong to base models or name no revision: "
+            "they do not test the expectation."
+        )
+    return _(
+        "Models with a score of the pre-registered benchmark of their own: {count}; a test needs at least {needed}."
+    ).format(count=known.own, needed=needed)

@@ -1,0 +1,65 @@
+"""How numbers are written: the same digits in the app and in the deck, in both languages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from core.locale import translator
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, the most that the errors allow; a dash where there is no value."""
+    if value is None:
+        return "–"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.0f}"
+    if abs(value) < 1e-4:
+        return f"{value:.2e}"
+    power = math.floor(math.log10(abs(float(f"{value:.2e}"))))  # of the value as it will be rounded: 9.996 is 10.0
+    return f"{value:.{max(0, 2 - power)}f}"
+
+
+def rounded(value: float) -> str:
+    """For a headline: no more digits than people read."""
+    return number(value) if abs(value) < 9.5 else f"{value:.0f}"
+
+
+def with_interval(value: float | None, lower: float | None, upper: float | None) -> str:
+    """`106 [98.9, 113]`: a value with its 95 percent interval; without the brackets where no error is known."""
+    if value is None or lower is None or upper is None:
+        return number(value)
+    return f"{number(value)} [{number(lower)}, {number(upper)}]"
+
+
+def interval_of(row: Mapping[str, Any], column: str, absent: str = "–") -> str:
+    """A column of a summary with its 95 percent interval, or what to say where there is no value."""
+    if row[column] is None:
+        return absent
+    return with_interval(row[column], row.get(f"{column}_lower"), row.get(f"{column}_upper"))
+
+
+def size_range(n_points: tuple[int, int]) -> str:
+    """`800`, or `780–800` where the clouds differ in size."""
+    smallest, largest = n_points
+    return f"{largest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
+
+
+def amount(n_bytes: int | None) -> str:
+    """`1.23 GB`, `45 MB`."""
+    if n_bytes is None:
+        return "unknown"
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.0f} MB"
+
+
+def duration(seconds: float | None, language: str = "en") -> str:
+    """`40 s`, `5 min`, `2.5 h`: no more digits than an estimate is worth."""
+    _ = translator(language)
+    if seconds is None:
+        return _("unknown")
+    if seconds < 90:
+        return _("{n} s").format(n=max(1, round(seconds)))
+    return (
+        _("{n} min").format(n=round(seconds / 60)) if seconds < 5400 else _("{n} h").format(n=f"{seconds / 3600:.1f}")
+    )

@@ -1,0 +1,247 @@
+"""What every stored field of a run is called, section by section; the English name is the message of the catalogues.
+
+The names stand where the fields are declared: columns in core.tables, parts of the request and of the protocol in
+core.records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from core import wording
+from core.analysis.differences import Comparability, differences, flat, of_substance
+from core.locale import translator
+from core.records import RunConfig
+from core.registry.protocols import Protocol
+from core.registry.settings import settings
+from core.tables import TABLES
+
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    return message
+
+
+TITLES = {
+    "run": _("Run"),
+    "model": _("Model"),
+    "text": _("Text"),
+    "protocol": _("Protocol"),
+    "tokens": _("Tokens asked for, read and left out"),
+    "machine": _("Machine, memory, time"),
+    "programs": _("Programs"),
+    "request": _("Request"),
+}
+"""Section -> its title, in the order that they are shown in."""
+PREFIXES = {
+    "config.protocol.": "protocol",
+    "config.run.": "request",
+    "config": "request",
+    "execution": "machine",
+    "phase_seconds": "machine",
+    "library_versions": "programs",
+}
+"""Where a part of a JSON field stands that has no name of its own: an installation may have packages that we lack."""
+
+
+def _declared() -> Iterator[tuple[str, str, str, str, str]]:
+    """(section, field, name, kind of its values, unit) of everything that is declared of a run."""
+    for table in (TABLES["models"], TABLES["corpora"], TABLES["runs"]):
+        for column in table.columns:
+            said = column.declared
+            section = said.section or table.section
+            if said.screen:
+                field = column.name if said.key else table.prefix + column.name
+                yield section, field, said.screen, said.values, said.unit
+            for part, name in said.parts.items():
+                yield section, f"{column.name}.{part}", name, "", ""
+    for prefix, record in (("config.protocol.", Protocol), ("config.run.", RunConfig)):
+        for name, setting in settings(record).items():
+            yield setting.section or PREFIXES[prefix], prefix + name, setting.screen, "", setting.unit
+
+
+_DECLARED = tuple(_declared())
+SECTIONS: dict[str, tuple[str, dict[str, str]]] = {
+    key: (title, {field: name for section, field, name, _values, _unit in _DECLARED if section == key})
+    for key, title in TITLES.items()
+}
+"""Section -> its title, and its fields in their order. Fields that no section names come in by `PREFIXES`."""
+NAMES = {field: name for _section, field, name, _values, _unit in _DECLARED}
+KINDS = {field: values for _section, field, _name, values, _unit in _DECLARED if values}
+"""Fields whose values have names of ours, and the kind that these names are of."""
+BYTES = tuple(field for _section, field, _name, _values, unit in _DECLARED if unit == "bytes")
+"""Fields that count bytes and are told in GB."""
+REASONS = {
+    "pass": _("kind of pass"),
+    "kind": _("kind of model"),
+    "stack": _("part of the model"),
+    "corpus_id": _("text"),
+    "protocol_hash": _("protocol or seed"),
+    "dtype": _("number format"),
+    "tokenizer_hash": _("tokenizer"),
+    "n_points": _("number of points"),
+}
+"""What may forbid to compare two runs."""
+
+
+ABSENT = "–"
+
+
+@dataclass(frozen=True)
+class Field:
+    field: str
+    """Name of the column, and of the part of its JSON: `library_versions.torch`."""
+    label: str
+    text: str
+    """With its unit; a dash where the run has nothing there."""
+
+
+@dataclass(frozen=True)
+class Section:
+    key: str
+    title: str
+    fields: tuple[Field, ...]
+
+
+def sections(record: Mapping[str, Any], language: str) -> list[Section]:
+    """Every field of a record (core.warehouse.provenance), the empty ones with a dash."""
+    told = flat(record)
+    placed = {key: [name for name in fields if name in told] for key, (_title, fields) in SECTIONS.items()}
+    for name in told:
+        if name not in NAMES:
+            placed[section_of(name)].append(name)
+    return [
+        Section(key, section_title(key, language), tuple(_field(name, told[name], language) for name in names))
+        for key, names in placed.items()
+        if names
+    ]
+
+
+def section_of(field: str) -> str:
+    """The section that a field stands in."""
+    for key, (_title, fields) in SECTIONS.items():
+        if field in fields:
+            return key
+    return next((key for prefix, key in PREFIXES.items() if field.startswith(prefix)), "run")
+
+
+def place_of(field: str) -> tuple[int, int]:
+    """Where a field stands among all: its section, then its place there; those without a name come last."""
+    key = section_of(field)
+    known = list(SECTIONS[key][1])
+    return list(SECTIONS).index(key), known.index(field) if field in known else len(known)
+
+
+def section_title(key: str, language: str) -> str:
+    return translator(language)(SECTIONS[key][0])
+
+
+def _field(name: str, value: Any, language: str) -> Field:
+    return Field(name, field_name(name, language), field_text(name, value, language))
+
+
+def field_name(field: str, language: str) -> str:
+    """A package by its own name, a phase of measuring by ours; what has no name yet as it is stored."""
+    _ = translator(language)
+    column, _dot, part = field.partition(".")
+    if field in NAMES:
+        return translator(language)(NAMES[field])
+    if column == "phase_seconds":
+        return _("time: {phase}").format(phase=wording.phase_name(part, language))
+    return part if column == "library_versions" and part else field
+
+
+def field_text(field: str, value: Any, language: str) -> str:
+    """The value with its unit, as a person reads it."""
+    _ = translator(language)
+    if value is None:
+        return ABSENT
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, list):
+        return _(", ").join(map(str, value))
+    if field in KINDS:
+        return wording.name(KINDS[field], str(value), language)
+    if field in BYTES and isinstance(value, int):
+        return f"{value / 1e9:.2f} GB"
+    if field.startswith("phase_seconds") and isinstance(value, (int, float)):
+        return _("{seconds} s").format(seconds=f"{value:.1f}")
+    if isinstance(value, int):
+        return str(value) if field.endswith("seed") else f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def comparison(found: Comparability, language: str) -> str:
+    """Whether two runs may be compared, and why not, in a sentence."""
+    _ = translator(language)
+    why = _(", ").join(translator(language)(REASONS[name]) for name in found.reasons)
+    if found.by_types:
+        return _(
+            "Their dimensions may be compared: same text, protocol, tokenizer and kind of model, and N within 10 %."
+        )
+    if found.by_words:
+        return _("They may be compared on one point per word alone, because they differ in: {what}.").format(what=why)
+    return _("Their dimensions may not be compared, because they differ in: {what}.").format(what=why)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One field or one result of two runs."""
+
+    section: str
+    """Title of the section that the field stands in; empty for results."""
+    label: str
+    one: str
+    other: str
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any], language: str, every: bool = False) -> list[Line]:
+    """The fields that differ; without `every`, those left out that differ between any two runs."""
+    found = differences(one, other)
+    kept = sorted(found if every else of_substance(found), key=lambda each: place_of(each.field))
+    return [
+        Line(
+            section_title(section_of(each.field), language),
+            field_name(each.field, language),
+            field_text(each.field, each.one, language),
+            field_text(each.field, each.other, language),
+        )
+        for each in kept
+    ]
+
+
+def agreeing(one: Mapping[str, Any], other: Mapping[str, Any], language: str) -> list[str]:
+    """Names of the fields that both runs have with one value."""
+    unlike = {each.field for each in differences(one, other)}
+    return [field_name(name, language) for name, value in flat(one).items() if value is not None and name not in unlike]
+
+
+def results(one: Mapping[str, Any], other: Mapping[str, Any], language: str) -> list[Line]:
+    """What came out: dimensions with their intervals, N, verdict and checks. Rows as of `queries.runs`."""
+    _ = translator(language)
+    told = [
+        (_("Working dimension"), lambda run: _interval(run, "working_dimension")),
+        (_("Final, before the norm"), lambda run: _interval(run, "final_dimension_pre_norm")),
+        (_("Final, after the norm"), lambda run: _interval(run, "final_dimension_post_norm")),
+        (_("N (points)"), lambda run: ABSENT if run["n_points"] is None else f"{run['n_points']:,}"),
+        (_("Expansion-contraction"), lambda run: wording.outcome_short(run, language)),
+        (_("Checks"), lambda run: _checks(run, language)),
+    ]
+    return [Line("", label, say(one), say(other)) for label, say in told]
+
+
+def _interval(run: Mapping[str, Any], name: str) -> str:
+    return wording.with_interval(run[name], run[f"{name}_lower"], run[f"{name}_upper"])
+
+
+def _checks(run: Mapping[str, Any], language: str) -> str:
+    """The worst outcome, and the checks that veto the run."""
+    _ = translator(language)
+    outcome = wording.outcome_name(run["worst_check"], language)
+    names = [wording.name("check", name, language) for name in run["vetoed_by"] or []]
+    return _("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome

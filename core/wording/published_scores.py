@@ -1,0 +1,79 @@
+"""How published scores are worded: whose they are, by which metric, from how many shots."""
+
+from __future__ import annotations
+
+from core.locale import translator
+from core.registry.names import NOT_STATED
+from core.wording.numbers import number
+
+
+def no_score(language: str) -> str:
+    _ = translator(language)
+    return _("no published score for this model")
+
+
+def stated(text: str | None, language: str) -> str:
+    """A detail of a score as its source gives it: `not stated` is a word of ours, and is translated."""
+    _ = translator(language)
+    return _("not stated") if text is None or text == NOT_STATED else text
+
+
+def score_text(row: dict, language: str) -> str:
+    """A score of `ranking.with_scores`, with what it really belongs to."""
+    _ = translator(language)
+    match = row["score_match"]
+    if match == "none" or row["score"] is None:
+        return no_score(language)
+    error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
+    value = f"{number(row['score'])}{error}"
+    if match == "own":
+        return _("{value} (own score)").format(value=value)
+    if match == "base":
+        return _("{value} (base model {repository})").format(value=value, repository=row["score_repository"])
+    if match == "mapped":
+        return _("{value} (by an alias of {name})").format(value=value, name=row["score_name_in_source"])
+    return _("{value} (revision not stated)").format(value=value) if match == "revision_not_stated" else value
+
+
+def score_remarks(row: dict, language: str) -> list[str]:
+    """What limits a score of `ranking.with_scores` beside whose it is: a partial run, sources that say otherwise, and
+    settings that are not those of the run."""
+    _ = translator(language)
+    told = [] if row["unit"] == "percent" else [_("unit: {unit}").format(unit=stated(row["unit"], language))]
+    if row["score_is_partial"]:
+        told.append(
+            _("partial run")
+            if row["score_n_samples"] is None
+            else _("partial run, {n} questions").format(n=f"{row['score_n_samples']:,}")
+        )
+    lowest, highest = number(row["score_lowest"]), number(row["score_highest"])
+    if lowest != highest:
+        told.append(
+            _("{lowest} to {highest} in {n} sources").format(lowest=lowest, highest=highest, n=row["score_sources"])
+        )
+    elif row["score_sources"] > 1:
+        told.append(_("the same in {n} sources").format(n=row["score_sources"]))
+    if row["score_variants"] > 1 or (row["score_dtype"] or row["dtype"]) != row["dtype"]:
+        told.append(variant(row["score_dtype"], row["score_chat_template"], language))
+    return told
+
+
+def variant(dtype: str | None, chat_template: bool | None, language: str) -> str:
+    """`bfloat16, chat template`: the settings that a model was scored in; what is not stated says so."""
+    _ = translator(language)
+    templates = {None: None, True: _("chat template"), False: _("no chat template")}
+    return _(", ").join(part for part in (stated(dtype, language), templates[chat_template]) if part)
+
+
+def benchmark_name(
+    benchmark: str, metric: str | None, n_shot: int | None, language: str, filter: str | None = None
+) -> str:
+    """`gsm8k (exact_match, strict-match, 5-shot)`: scores of other metrics, filters or shots are other scores."""
+    _ = translator(language)
+    details = [_("metric not stated") if metric == NOT_STATED else metric] if metric else []
+    if filter and filter not in ("none", NOT_STATED):
+        details.append(filter)
+    if n_shot is not None:
+        details.append(_("{n}-shot").format(n=n_shot))
+    named = _("{quantity} ({details})")
+    return named.format(quantity=benchmark, details=_(", ").join(details)) if details else benchmark

@@ -1,0 +1,166 @@
+"""What is said of a value of an imported score file: why it was left out, and what was made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from core.errors import InputError, unknown_name
+from core.locale import translator
+from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
+from core.wording.numbers import number
+
+
+def remark_words(remark: Remark, language: str) -> str:
+    """One sentence for a remark, with its name or value out of the file; plain text, which a page must escape."""
+    sentences = _skipped(translator(language)) | _made_of_it(translator(language)) | _of_the_file(translator(language))
+    if remark.code not in sentences:
+        raise InputError(unknown_name("remark", remark.code, sentences))
+    return sentences[remark.code].format(detail=remark.detail)
+
+
+def format_name(format: str, language: str) -> str:
+    """A format of score files as people call it."""
+    _ = translator(language)
+    names = {
+        "lm_eval": _("lm-evaluation-harness results"),
+        "lm_eval_v03": _("lm-evaluation-harness results (v0.3)"),
+        "lm_eval_samples": _("lm-evaluation-harness single answers"),
+        "lighteval": _("lighteval results (Open LLM Leaderboard v1)"),
+        "leaderboard_v2_csv": _("Open LLM Leaderboard v2, CSV"),
+        "leaderboard_v2_json": _("Open LLM Leaderboard v2, JSON"),
+        "leaderboard_merged_csv": _("Open LLM Leaderboard v2 with arena scores, CSV"),
+        "leaderboard_contents": _("Open LLM Leaderboard v2, data set"),
+        "leaderboard_v1_csv": _("Open LLM Leaderboard v1, CSV"),
+        "obs_scaling_csv": _("ObsScaling table, CSV"),
+        "csv": _("Table after the template"),
+    }
+    if format not in names:
+        raise InputError(unknown_name("format of score files", format, names))
+    return names[format]
+
+
+def _skipped(_: Callable[[str], str]) -> dict[str, str]:
+    return {
+        "name_missing": _("Skipped: no name ({detail})"),
+        "name_is_no_text": _("Skipped: a name that is no text ({detail})"),
+        "name_too_long": _("Skipped: a name longer than 300 characters ({detail})"),
+        "name_with_control_characters": _("Skipped: a name with control characters ({detail})"),
+        "no_value": _("Skipped: no value"),
+        "not_a_number": _("Skipped: not a number ({detail})"),
+        "not_finite": _("Skipped: not a finite number ({detail})"),
+        "not_readable": _("Skipped: what decides on comparability cannot be read ({detail})"),
+        "not_a_task": _("Skipped: no scores stand here ({detail})"),
+        "value_twice": _("Skipped: two different values under one key"),
+        "no_metric_was_computed": _("Skipped: answers were recorded but not scored"),
+        "std_error_alone": _("Skipped: a standard error without its value ({detail})"),
+        "ragged": _("Skipped: cells in this line / in the header: {detail}"),
+        "repeated": _("Skipped: the same value as at {detail}"),
+    }
+
+
+def _made_of_it(_: Callable[[str], str]) -> dict[str, str]:
+    return {
+        "differs_from": _("Another value for the same stands at {detail}; both are kept"),
+        "renamed": _("Named {detail} in the file"),
+        "local_path": _("The name is a local path: give it the name of the model that is meant ({detail})"),
+        "matched_by_name": _("Matched by name with {detail} by whoever made the file"),
+        "no_revision": _("Revision not stated"),
+        "no_filter": _("Filter not stated"),
+        "no_unit": _("Unit not stated"),
+        "no_std_error": _("No standard error ({detail})"),
+        "std_error_from_interval": _("Standard error from the 95% interval {detail}"),
+        "direction_by_metric": _("Direction taken from the metric's name ({detail})"),
+        "to_percent": _("Converted from 0-1 to percent"),
+        "decimal_comma": _("Decimal comma read ({detail})"),
+        "beyond_fraction": _("Not between 0 and 1: unit left as the metric's name ({detail})"),
+        "outside_percent": _("Outside 0 to 100 percent ({detail})"),
+        "outside_fraction": _("Outside 0 to 1 ({detail})"),
+        "left_out": _("Left empty, not readable: {detail}"),
+    }
+
+
+def _of_the_file(_: Callable[[str], str]) -> dict[str, str]:
+    return {
+        "encoding": _("Read as {detail} text"),
+        "separator": _("Cells parted by: {detail}"),
+        "column_ignored": _("Column not taken: {detail}"),
+        "key_twice": _("A key stands twice with different values: {detail}"),
+        "samples_inside": _("Single answers inside the results file are not taken"),
+        "availability_inverted": _("The column on availability says the contrary of its name and is read so"),
+        "flags_inverted": _("The columns flagged, moe and merged say the contrary of their names and are read so"),
+        "rounded_to_two_digits": _("Raw values have two digits only"),
+        "model_from_file_name": _("Model taken from the name of the file or folder: {detail}"),
+        "filters_not_named": _("Several filters without names: kept apart by their order"),
+        "metric_not_per_question": _("Not scored question by question: {detail}"),
+    }
+
+
+KINDS = ("taken", "mapped", "duplicate", "conflict", "skipped")
+EXAMPLES = 3
+
+# A leaderboard says the same few things of thousands of values.
+_words = lru_cache(maxsize=4096)(remark_words)
+
+
+@dataclass(frozen=True)
+class Told:
+    """One reason, with all the values that it is true of."""
+
+    code: str
+    words: str
+    """Of the first of them."""
+    count: int
+    places: tuple[str, ...]
+    """Where the first few stand in the file."""
+
+
+def kind_name(kind: str, language: str) -> str:
+    _ = translator(language)
+    names = {
+        "taken": _("taken"),
+        "mapped": _("taken and mapped"),
+        "duplicate": _("taken, is there already"),
+        "conflict": _("taken, contradicts what is there"),
+        "skipped": _("skipped"),
+    }
+    return names[kind]
+
+
+def why(row: ParsedScore, language: str) -> str:
+    """Why a value is skipped, or what was made of it; empty where it is taken as it stands."""
+    _ = translator(language)
+    remarks = [row.skipped] if row.skipped else row.remarks
+    return _("; ").join(_words(remark, language) for remark in remarks)
+
+
+def known_text(known: str | None, sources: str | None, value: float | None, language: str) -> str:
+    """What the warehouse, or another row of the file, has already of the same score."""
+    _ = translator(language)
+    if known is None:
+        return ""
+    if known == "duplicate":
+        return _("the same from {source}").format(source=sources)
+    return _("{value} from {source}").format(value=number(value), source=sources)
+
+
+def reasons(rows: Sequence[ParsedScore], language: str, *, skipped: bool) -> list[Told]:
+    """Why values were skipped, or what was made of those that were not: most frequent first."""
+    found: dict[str, list[tuple[Remark, str]]] = {}
+    for row in rows:
+        if (row.skipped is not None) != skipped:
+            continue
+        for remark in [row.skipped] if row.skipped else row.remarks:
+            found.setdefault(remark.code, []).append((remark, row.at))
+    told = []
+    for code, met in found.items():
+        first = met[0][0]
+        if len({remark.detail for remark, _ in met}) > 1:  # one line tells of all, the first stands for the others
+            first = replace(first, detail=f"{first.detail}, …")
+        told.append(Told(code, _words(first, language), len(met), tuple(at for _, at in met[:EXAMPLES])))
+    return sorted(told, key=lambda one: (-one.count, one.code))
+
+
+def file_remarks(file: ScoreFile, language: str) -> list[str]:
+    return [_words(remark, language) for remark in file.remarks]

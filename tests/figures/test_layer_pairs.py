@@ -1,0 +1,67 @@
+"""Layers against layers: the matrix by value, its colours' ends, and what the pointer says."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import polars as pl
+import pytest
+
+from core.figures.layer_pairs import colour_range, exponent, pair_figure, pair_points
+from core.locale import LANGUAGES
+from core.tables import LayerPairRow
+
+RUN = "run"
+
+
+def pairs(measure: str = "information_imbalance", **changes) -> pl.DataFrame:
+    """Two layers; from 0 to 1 the value is 0.2, back it is 0.6."""
+    values = {(0, 0): 0.01, (0, 1): 0.2, (1, 0): 0.6, (1, 1): 0.01} | changes.get("values", {})
+    rows = [LayerPairRow(RUN, measure, "one_per_type", 1, a, b, v, 0.031, 512) for (a, b), v in values.items()]
+    rows.append(LayerPairRow(RUN, "displacement_exponent", "one_per_type", None, 1, 29, 0.61, 0.03, 512))
+    rows.append(LayerPairRow("other", measure, "one_per_type", 1, 0, 5, 0.9, 0.01, 99))
+    return pl.DataFrame([asdict(row) for row in rows])
+
+
+def test_a_directed_measure_keeps_its_direction():
+    data = pair_points(pairs(), RUN, "information_imbalance")
+    assert data.layers == [0, 1] and data.n_points == 512
+    assert data.values[1][0] == 0.2, "layer_a runs across, layer_b up"
+    assert data.values[0][1] == 0.6
+    figure = pair_figure(data, "en")
+    assert figure.data[0].customdata[1][0] == "From layer 0 to layer 1: 0.200 ± 0.031"
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("From layer", "To layer")
+
+
+@pytest.mark.parametrize(
+    ("measure", "values", "ends"),
+    [
+        ("cka", {}, (0, 1)),
+        ("autocorrelation", {(0, 1): -0.2}, (-0.2, 1)),
+        ("displacement", {}, (0, 2)),
+        ("displacement", {(0, 1): 2.1}, (0, 2)),
+    ],
+)
+def test_two_runs_are_read_by_one_scale(measure, values, ends):
+    assert colour_range(pair_points(pairs(measure, values=values), RUN, measure)) == ends
+
+
+def test_the_colour_bar_names_the_measure_and_its_points():
+    bar = pair_figure(pair_points(pairs("neighbour_overlap"), RUN, "neighbour_overlap"), "en").data[0].colorbar
+    assert bar.title.text.startswith("Neighbourhood overlap") and "N=512, k=1" in bar.title.text
+
+
+def test_a_pair_that_was_not_measured_stays_empty():
+    data = pair_points(pairs().filter(pl.col("layer_b") != 1), RUN, "information_imbalance")
+    assert data.values == [[0.01, 0.6], [None, None]]
+
+
+def test_the_exponent_comes_with_its_layers():
+    found = exponent(pairs(), RUN)
+    assert (found.value, found.std_error, found.first, found.last) == (0.61, 0.03, 1, 29)
+    assert exponent(pairs(), "other") is None
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_without_rows_the_figure_says_so(language):
+    assert pair_figure(pair_points(pairs().clear(), RUN, "cka"), language).layout.annotations[0].text

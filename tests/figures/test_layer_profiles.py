@@ -1,0 +1,99 @@
+"""The drawings: their traces and titles; the numbers are tested in test_points."""
+
+import pytest
+
+from core.analysis.ranking import benchmarks, groups, with_scores
+from core.deck.theme import PALETTE
+from core.figures.layer_profiles import correlator_figure, correlator_points, profile_figure, profile_points
+from core.figures.score_scatter import ranking_figure, ranking_points
+from core.figures.style import COLOURS
+from core.locale import LANGUAGES
+from tests import frames
+from tests.frames import Model, score
+
+A, B = Model("a"), Model("b")
+
+
+def drawn(*models, language="en"):
+    data = profile_points(frames.estimates(*models), frames.runs(*models), "d2", "one_per_type")
+    return profile_figure(data, language)
+
+
+def test_every_curve_has_a_band_a_line_and_its_marks():
+    figure = drawn(A, B)
+    lines = [trace for trace in figure.data if trace.mode == "lines" and trace.fill is None]
+    assert [trace.name for trace in lines] == ["a", "b"]
+    assert len({trace.line.dash for trace in lines}) == 2
+    assert [trace.line.color for trace in lines] == COLOURS[:2]
+    assert sum(trace.fill == "toself" for trace in figure.data) == 2
+    assert [list(trace.y) for trace in marks_of(figure, "triangle-up-open")] == [[18.0], [18.0]]
+
+
+def marks_of(figure, symbol):
+    return [trace for trace in figure.data if trace.mode == "markers" and trace.marker.symbol == symbol and trace.x[0]]
+
+
+@pytest.mark.parametrize(("symbol", "value"), [("diamond", 21.7), ("triangle-up-open", 18.0)])
+def test_the_final_states_carry_their_interval(symbol, value):
+    (mark,) = marks_of(drawn(A), symbol)
+    assert list(mark.error_y.array) == pytest.approx([0.07 * value])
+    assert list(mark.error_y.arrayminus) == pytest.approx([0.07 * value])
+
+
+@pytest.mark.parametrize(("language", "told"), [("en", "Layer 3: 106 [98.6, 113]"), ("ja", "第3層：106 [98.6, 113]")])
+def test_the_pointer_names_the_layer(language, told):
+    figure = drawn(A, language=language)
+    assert all(told in trace.customdata for trace in figure.data if trace.mode == "lines" and trace.fill is None)
+
+
+def test_every_colour_stands_out_on_white_and_is_the_decks():
+    assert [f"#{PALETTE[f'accent{number}']}" for number in range(1, 7)] == COLOURS
+    assert min(contrast_on_white(colour) for colour in COLOURS) >= 3
+
+
+def contrast_on_white(colour):
+    shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return 1.05 / (sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True)) + 0.05)
+
+
+def test_titles_name_what_the_estimate_depends_on():
+    figure = drawn(A)
+    assert figure.layout.yaxis.title.text == "Estimated dimension (d2, one per type, N=800)"
+    assert figure.layout.xaxis.title.text == "Layer (0 = embedding output)"
+    assert drawn(A, language="ja").layout.yaxis.title.text == "推定次元（d2、タイプごとに1点、N=800）"
+    assert drawn(A, Model("b", n_layers=6)).layout.xaxis.title.text.startswith("Relative depth")
+    assert list(figure.layout.colorway) == COLOURS
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_without_data_the_figure_says_so(language):
+    assert drawn(language=language).layout.annotations[0].text
+    empty = correlator_points(frames.correlators(), frames.runs(), "E1", "one_per_type")
+    assert correlator_figure(empty, language).layout.annotations[0].text
+
+
+def test_a_correlator_is_drawn():
+    figure = correlator_figure(correlator_points(frames.correlators(A), frames.runs(A), "E1", "one_per_type"), "en")
+    assert figure.layout.yaxis.title.text == "E1: first-order correlator, uncentred (one per type, N=800)"
+
+
+def test_a_marker_says_whose_score_it_stands_for():
+    runs = frames.runs(
+        Model("a", repository="o/a"), Model("b", base_repository="o/b"), Model("c", repository="o/c", revision="r1")
+    )
+    scored = with_scores(runs, frames.scores(score("o/a", 50.0), score("o/b", 40.0), score("o/c", 45.0, "r1")))
+    data = ranking_points(groups(runs)[0], scored, benchmarks(scored).row(0, named=True))
+    own, unsure, base = ranking_figure(data, "en").data
+    assert (own.marker.symbol, list(own.x), list(own.y)) == ("circle", [106.0], [45.0])
+    assert (unsure.marker.symbol, unsure.name) == ("circle-dot", "score of this model, revision not stated")
+    assert list(unsure.y) == [50.0]
+    assert (base.marker.symbol, base.name) == ("circle-open", "score of the base model")
+    assert own.error_x.array[0] == pytest.approx(0.07 * 106)
+
+
+def test_a_name_is_no_markup():
+    model = Model("<b>bold</b>")
+    data = profile_points(frames.estimates(model), frames.runs(model), "d2", "one_per_type")
+    names = {trace.name for trace in profile_figure(data, "en").data}
+    assert "&lt;b&gt;bold&lt;/b&gt;" in names and "<b>bold</b>" not in names

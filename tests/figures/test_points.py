@@ -1,0 +1,129 @@
+"""The numbers in the pictures, by value."""
+
+import polars as pl
+import pytest
+
+from core.analysis.ranking import benchmarks, groups, with_scores
+from core.figures.layer_profiles import blocks_of, correlator_points, profile_points, t_95
+from core.figures.score_scatter import ranking_points
+from core.wording.labels import run_labels, shortened, with_text_marks
+from tests import frames
+from tests.frames import Model, score
+
+A = Model("a", n_layers=10)
+ENCODER = Model("e", kind="encoder", tokenizer_hash="tok2", n_layers=6, final_post_norm=None)
+
+
+def profile(*models, estimator="d2", n1=None):
+    return profile_points(frames.estimates(*models), frames.runs(*models), estimator, "one_per_type", n1)
+
+
+def test_a_curve_ends_before_the_final_norm():
+    data = profile(A)
+    curve = data.curves[0]
+    assert [mark.value for mark in curve.marks] == A.values()
+    assert [mark.layer for mark in curve.marks] == list(range(11))
+    assert curve.marks[5].depth == 0.5
+    assert curve.final.value == 21.7
+    assert (curve.post_norm.value, curve.post_norm.layer) == (18.0, 10)
+    assert curve.final.lower == pytest.approx(0.93 * 21.7)
+    assert data.n_points == (800, 800)
+
+
+def test_the_working_band_belongs_to_d2_only():
+    assert profile(A).curves[0].band == (2, 4)
+    assert [mark.layer for mark in profile(A).curves[0].in_band] == [2, 3, 4]
+    assert profile(A, estimator="gride", n1=1).curves[0].band is None
+
+
+def test_gride_is_read_at_rank_eight_unless_asked_otherwise():
+    assert profile(A, estimator="gride").curves[0].marks[0].value == A.embedding / 4 + 8
+    assert profile(A, estimator="gride", n1=1).curves[0].marks[0].value == A.embedding / 4 + 1
+
+
+def test_models_of_other_depths_are_compared_by_relative_depth():
+    assert profile(A, Model("b", n_layers=10)).same_depth
+    assert not profile(A, ENCODER).same_depth
+    assert profile(A, ENCODER).curves[1].post_norm is None
+
+
+def test_sizes_count_the_chosen_runs_only():
+    other = Model("b", n_points=100)
+    data = profile_points(frames.estimates(A, other), frames.runs(A), "d2", "one_per_type")
+    assert data.n_points == (800, 800)
+
+
+def test_undefined_values_are_left_out():
+    estimates = frames.estimates(A).with_columns(value=pl.when(pl.col("layer") == 3).then(None).otherwise("value"))
+    data = profile_points(estimates, frames.runs(A), "d2", "one_per_type")
+    assert 3 not in [mark.layer for mark in data.curves[0].marks]
+
+
+def test_nothing_chosen_is_no_curve():
+    data = profile_points(frames.estimates(), frames.runs(), "d2", "one_per_type")
+    assert (data.curves, data.n_points, data.same_depth) == ([], (0, 0), True)
+    assert profile_points(frames.estimates(), frames.runs(A), "d2", "one_per_type").curves == []
+
+
+def test_correlators_carry_their_interval():
+    mark = correlator_points(frames.correlators(A), frames.runs(A), "E1", "one_per_type").curves[0].marks[2]
+    assert mark.value == pytest.approx(0.12)
+    assert mark.upper == pytest.approx(0.12 + 2.131 * 0.01, abs=1e-5)
+
+
+def test_intervals_of_correlators_follow_the_number_of_blocks():
+    runs = frames.runs(A).with_columns(config=pl.lit('{"protocol": {"n_blocks": 8}}'))
+    mark = correlator_points(frames.correlators(A), runs, "E1", "one_per_type").curves[0].marks[2]
+    assert mark.upper == pytest.approx(0.12 + 2.365 * 0.01, abs=1e-5)
+    assert t_95(16) == pytest.approx(2.131, abs=1e-3)
+    assert [blocks_of(text) for text in (None, "{}", "no json", '{"protocol": 1}')] == [16] * 4
+
+
+def test_a_scatter_shows_one_group_and_names_who_has_no_score():
+    models = [Model("a", repository="o/a", peak=90.0), Model("b", base_repository="o/b"), Model("c"), ENCODER]
+    runs = frames.runs(*models)
+    scored = with_scores(runs, frames.scores(score("o/a", 50.0, std_error=0.4), score("o/b", 40.0)))
+    group, benchmark = groups(runs)[0], benchmarks(scored).row(0, named=True)
+    data = ranking_points(group, scored, benchmark)
+    shown = [(point.name, point.dimension, point.score, point.match) for point in data.points]
+    assert shown == [("a", 90.0, 50.0, "revision_not_stated"), ("b", 106.0, 40.0, "base")]
+    assert data.points[0].lower == pytest.approx(0.93 * 90)
+    assert data.without_score == ["c"]
+    assert (data.benchmark, data.metric, data.n_shot, data.unit) == ("arc_easy", "acc", 0, "percent")
+    assert ranking_points(group, scored, benchmark, "final_pre_norm").points[0].dimension == 21.7
+
+
+def test_labels_say_what_differs_and_no_more():
+    labels = run_labels(frames.runs(Model("a"), Model("a", seed=1), Model("b")), "en")
+    assert list(labels.values()) == ["a · seed 0", "a · seed 1", "b"]
+    twins = run_labels(frames.runs(Model("a", run_id="x-000001"), Model("a", run_id="x-000002")), "en")
+    assert list(twins.values()) == ["a · 000001", "a · 000002"]
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", ["a · text", "a · random weights, seed 0", "a · random weights, seed 1"]),
+        ("ja", ["a · テキスト", "a · ランダム重み、シード0", "a · ランダム重み、シード1"]),
+    ],
+)
+def test_labels_call_a_control_by_its_name_and_seed(language, told):
+    randoms = [Model("a", run_id=f"r{seed}", pass_="random_init", model_seed=seed) for seed in (0, 1)]
+    assert list(run_labels(frames.runs(Model("a"), *randoms), language).values()) == told
+    data = profile_points(frames.estimates(*randoms), frames.runs(*randoms), "d2", "one_per_type", language=language)
+    assert [curve.name for curve in data.curves] == told[1:]
+
+
+def test_long_names_keep_both_ends():
+    assert shortened("abc", 5) == "abc"
+    assert shortened("Qwen2.5-Coder-0.5B-Instruct", 15) == "Qwen2.5…nstruct"
+    assert len(shortened("x" * 90, 26)) == 26
+
+
+def test_different_texts_of_one_name_are_told_apart():
+    runs = frames.runs(Model("a", corpus="notes"), Model("b", corpus="notes"), Model("c", corpus="docs"))
+    assert with_text_marks(runs).equals(runs)
+    runs = runs.with_columns(corpus_id=pl.Series(["notes@0123456789ab", "notes@fedcba987654", "docs@0123456789ab"]))
+    marked = with_text_marks(runs)
+    assert marked["corpus_name"].to_list() == ["notes #012345", "notes #fedcba", "docs"]
+    assert with_text_marks(marked).equals(marked)

@@ -1,0 +1,130 @@
+"""What curves are held against: control passes and Gaussian points, as numbers and as thin lines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from core.figures.layer_profiles import (
+    SURROGATE,
+    control_references,
+    correlator_points,
+    estimates_of,
+    profile_figure,
+    profile_points,
+    surrogate_references,
+)
+from tests import frames
+from tests.frames import Model
+
+A, B = Model("a"), Model("b")
+RANDOM = Model("a", pass_="random_init", seed=1, embedding=576.0, peak=300.0, final=8.6)
+SHUFFLED = Model("a", pass_="shuffled")
+
+
+def controls(*pairs: tuple[Model, Model]) -> pl.DataFrame:
+    """As `control_links`: a run on text with a run that controls it, in each row."""
+    rows = [
+        (text.id, control.id, control.pass_, 0, 7 if control.pass_ == "random_init" else None)
+        for text, control in pairs
+    ]
+    return pl.DataFrame(rows, ["text_run_id", "run_id", "pass", "seed", "model_seed"], orient="row")
+
+
+def data_of(*models: Model):
+    return profile_points(frames.estimates(*models), frames.runs(*models), "d2", "one_per_type")
+
+
+def test_control_passes_are_references_of_their_run_only():
+    found = control_references(
+        data_of(A, B), frames.estimates(RANDOM, SHUFFLED), controls((A, RANDOM), (A, SHUFFLED)), frames.runs(A, B)
+    )
+    assert [(one.kind, one.of_run_id, one.model_seed) for one in found] == [
+        ("random_init", A.id, 7),
+        ("shuffled", A.id, None),
+    ]
+    assert [mark.value for mark in found[0].marks] == RANDOM.values()
+    assert all(mark.lower is None for mark in found[0].marks)
+
+
+def test_a_control_of_a_run_without_a_curve_is_left_out():
+    found = control_references(data_of(B), frames.estimates(RANDOM), controls((A, RANDOM)), frames.runs(A, B))
+    assert found == []
+
+
+def test_correlators_are_held_against_those_of_the_controls():
+    data = correlator_points(frames.correlators(A), frames.runs(A), "E1", "one_per_type")
+    (found,) = control_references(data, frames.correlators(RANDOM), controls((A, RANDOM)), frames.runs(A))
+    assert found.marks[2].value == pytest.approx(0.12)
+
+
+def test_surrogates_are_read_at_the_same_scale():
+    runs, estimates = frames.runs(A), frames.estimates(A)
+    gaussian = estimates.with_columns(transform=pl.lit(SURROGATE), value=2 * pl.col("value"))
+    data = profile_points(pl.concat([estimates, gaussian]), runs, "gride", "one_per_type")
+    (found,) = surrogate_references(data, gaussian, runs)
+    assert [mark.value for mark in found.marks] == [2 * mark.value for mark in data.curves[0].marks]
+    assert len(data.curves[0].marks) == 11, "the surrogate is no part of the curve"
+
+
+def test_the_axis_is_logarithmic_only_where_random_weights_would_press_the_curves_flat():
+    references = control_references(data_of(A), frames.estimates(RANDOM), controls((A, RANDOM)), frames.runs(A))
+    assert replace(data_of(A), references=references).needs_log
+    late = [mark for mark in references[0].marks if mark.value < 2 * A.peak]
+    assert late and not replace(data_of(A), references=[replace(references[0], marks=late)]).needs_log
+    assert not replace(data_of(A), references=[replace(references[0], kind=SURROGATE)]).needs_log
+    assert not data_of(A).needs_log
+
+
+@pytest.mark.parametrize(
+    ("language", "name", "second"), [("en", "random weights", "log scale"), ("ja", "ランダム重み", "対数目盛")]
+)
+def test_references_are_thin_lines_that_hide_with_their_run(language, name, second):
+    references = control_references(data_of(A), frames.estimates(RANDOM), controls((A, RANDOM)), frames.runs(A))
+    figure = profile_figure(replace(data_of(A), references=references), language)
+    thin = [trace for trace in figure.data if trace.line.width == 1.3]
+    line, key = thin
+    assert line.legendgroup == A.id and name in line.name and line.name.endswith("7") and not line.showlegend
+    assert list(line.y) == RANDOM.values() and line.line.dash == "dot"
+    assert key.name == name and key.x == (None,)
+    assert figure.layout.yaxis.type == "log" and figure.layout.yaxis.title.text.endswith(f"<br>{second}")
+
+
+def test_an_equivalent_has_its_own_interval_and_leaves_gaps():
+    estimates = frames.estimates(A).with_columns(
+        gaussian_equivalent=pl.when(pl.col("layer").is_in([3, 10])).then(None).otherwise(2 * pl.col("value")),
+        gaussian_equivalent_lower=1.5 * pl.col("value"),
+        gaussian_equivalent_upper=pl.lit(None, dtype=pl.Float64),
+    )
+    data = profile_points(estimates, frames.runs(A), "gride", "one_per_type", 8, is_equivalent=True)
+    curve = data.curves[0]
+    assert [mark.layer for mark in curve.marks] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert curve.marks[0].value == pytest.approx(2 * (A.embedding / 4 + 8))
+    assert curve.marks[0].lower == pytest.approx(1.5 * (A.embedding / 4 + 8)) and curve.marks[0].upper is None
+    assert curve.final is None, "layer 9 is not the final state"
+    (line,) = [trace for trace in profile_figure(data, "en").data if trace.mode == "lines"]
+    assert list(line.y)[3] is None and len(line.y) == 10
+
+
+def test_a_transform_is_another_curve_without_a_band():
+    estimates = pl.concat([frames.estimates(A), frames.estimates(A).with_columns(transform=pl.lit("abtt3"))])
+    plain = profile_points(estimates, frames.runs(A), "d2", "one_per_type")
+    assert len(plain.curves[0].marks) == 11 and plain.curves[0].band
+    other = profile_points(estimates, frames.runs(A), "d2", "one_per_type", transform="abtt3")
+    assert len(other.curves[0].marks) == 11 and other.curves[0].band is None
+    assert profile_figure(other, "en").layout.yaxis.title.text.endswith("<br>three leading components removed")
+
+
+def test_local_d2_is_read_at_its_number_of_neighbours():
+    estimates = pl.concat(
+        frames.estimates(A)
+        .filter(estimator="d2")
+        .with_columns(estimator=pl.lit("local_d2"), n2=pl.lit(k, dtype=pl.Int64), value=pl.col("value") * k / 100)
+        for k in (20, 50)
+    )
+    assert set(estimates_of(estimates, "local_d2", "one_per_type", None, 50, "centred")["n2"]) == {50}
+    data = profile_points(estimates, frames.runs(A), "local_d2", "one_per_type", n2=50)
+    assert data.curves[0].marks[0].value == pytest.approx(A.embedding / 2)
+    assert "k=50" in profile_figure(data, "en").layout.yaxis.title.text

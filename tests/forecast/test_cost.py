@@ -1,0 +1,51 @@
+"""The memory that a pass will take: what is counted where."""
+
+import numpy as np
+import pytest
+
+from core.forecast.cost import Placed, footprint, geometry_bytes
+from core.geometry.layer import LayerPlan
+from core.models.memory import MemoryPlan, Shape, batch_bytes, waiting_bytes
+
+SHAPE = Shape(10**9, 10**8, 4, 10_000, 1000, 30_000, outside=3 * 10**8, multiplications=10**8)
+BASE, WINDOWS = 3 * 10**8, (64, 256)
+WHOLE, STREAMED = MemoryPlan(False, 4, 0), MemoryPlan(True, 4, 0)
+RUNNING = batch_bytes(SHAPE, 4, 256)
+
+
+def peak(plan, geometry=0, **placed):
+    where = Placed(**(dict(is_mapped=False, is_drawn=False, is_gguf=False, on_device=False) | placed))
+    return footprint(BASE, SHAPE, plan, where, WINDOWS, 50_000, geometry)
+
+
+def test_mapped_weights_take_no_memory_of_ones_own():
+    assert peak(WHOLE).memory == BASE + SHAPE.weights + RUNNING
+    assert peak(WHOLE, is_mapped=True).memory == BASE + RUNNING
+    assert peak(WHOLE, is_mapped=True, is_drawn=True).memory == BASE + SHAPE.weights + RUNNING
+
+
+def test_streamed_weights_come_one_unit_at_a_time_and_batches_wait():
+    waiting = waiting_bytes(SHAPE, *WINDOWS)
+    assert peak(STREAMED).memory == BASE + SHAPE.largest_unit + waiting + RUNNING
+    assert peak(STREAMED, is_drawn=True).memory == BASE + SHAPE.largest_unit + SHAPE.outside + waiting + RUNNING
+
+
+def test_the_larger_of_pass_and_geometry_counts_for_the_weights_are_gone_by_then():
+    assert peak(WHOLE, geometry=5 * 10**9).memory == BASE + 5 * 10**9
+
+
+def test_a_vocabulary_that_a_gguf_file_brings_is_counted():
+    assert peak(WHOLE, is_gguf=True).memory - peak(WHOLE).memory == 50_000 * 2700
+
+
+def test_a_gpu_holds_weights_and_pass_that_have_come_through_main_memory():
+    taken = peak(WHOLE, on_device=True)
+    assert (taken.memory, taken.device) == (BASE + SHAPE.weights, SHAPE.weights + RUNNING)
+    assert peak(WHOLE, on_device=True, is_mapped=True).memory == BASE
+    assert peak(WHOLE).device == 0
+
+
+@pytest.mark.parametrize("n_layers", [2, 30])
+def test_prompts_alone_keep_nothing_of_earlier_layers(n_layers):
+    plan = LayerPlan([], [], [], np.zeros((0, 4), bool), prompts=(np.arange(512),), blocks=np.zeros(2048))
+    assert geometry_bytes(plan, n_layers, 64, 2**30) == geometry_bytes(plan, 1, 64, 2**30) > 2048 * 64 * 4

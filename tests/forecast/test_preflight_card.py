@@ -1,0 +1,200 @@
+"""The card before a measurement: what it says is what the run then is, and what it refuses is refused."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from core.errors import WorkdimError
+from core.forecast.preflight_card import estimate, expected_seconds
+from core.forecast.speed import speed_of
+from core.models.memory import batch_bytes, waiting_bytes
+from core.models.model import read_blueprint
+from core.models.sources import find_weights
+from core.records import RunConfig
+from core.runs.execution import measure
+from core.terminal.preflight_card import card_lines
+from core.warehouse import queries
+from core.warehouse.warehouse import Warehouse
+from core.wording.numbers import amount, duration
+from tests.conftest import run_core, start_core
+from tests.tiny import save_tiny_model
+
+TEXT = "english-business"
+
+
+def asked(folder, **changes):
+    return RunConfig(str(folder), TEXT, device="cpu", **changes)
+
+
+def test_a_card_says_what_the_run_then_is(tiny_llama, warehouse):
+    config = asked(tiny_llama)
+    card = estimate(config, warehouse)
+    assert not warehouse.path.exists() and not warehouse.jobs.exists()
+    assert card.refusals == () and card.measured_run is None
+    run = queries.runs(_measured(config, warehouse)).row(0, named=True)
+    for name in ("architecture", "family", "kind", "parameters", "n_layers", "hidden_size", "n_tokens", "n_sequences"):
+        assert getattr(card, name) == run[name], name
+    # Tokens of large norm are masked once there are norms.
+    assert run["n_points"] <= card.n_points <= 1.1 * run["n_points"]
+    assert (card.stored_format, card.stored_dtype, card.download_bytes) == ("safetensors", "float32", 0)
+    assert (card.streamed, card.batch) == (False, 8)
+    assert card.seconds == pytest.approx(card.start_seconds + sum(card.passes[0].seconds.values()))
+
+
+@pytest.mark.parametrize(
+    "family, changes",
+    [
+        ("llama", {}),
+        ("mamba", dict(hidden_size=96, num_hidden_layers=2, state_size=96)),  # the states of its scan
+        ("bloom", dict(hidden_size=96, n_layer=2, n_head=96)),  # the scores of its attention
+    ],
+)
+def test_a_card_says_the_memory_that_the_run_then_takes(family, changes, tmp_path, warehouse):
+    config = asked(save_tiny_model(tmp_path / family, family, **changes))
+    base = speed_of("float32", torch.device("cpu")).base_memory  # most of both, and the same in both
+    told = estimate(config, warehouse).memory_bytes - base
+    assert 0.75 < told / (_peak_of_own_process(config, warehouse) - base) < 1.25
+
+
+def _measured(config, warehouse):
+    measure(config, warehouse, lambda step: None)
+    return warehouse
+
+
+def _peak_of_own_process(config, warehouse):
+    """Of a process that has done nothing else, as the tests' has."""
+    other = Warehouse(warehouse.path.parent / "own" / "w.duckdb")
+    arguments = ("measure", config.model, "--corpus", config.corpus, "--device", "cpu")
+    assert start_core(*arguments, warehouse=other.path).returncode == 0
+    return queries.runs(other)["peak_memory_bytes"][0]
+
+
+def test_what_the_warehouse_has_is_known(tiny_llama, tmp_path, warehouse):
+    config = asked(tiny_llama, controls=True)
+    passes = estimate(config, warehouse).passes
+    assert [one.label for one in passes] == ["random_init 1", "random_init 2", "shuffled", "text"]
+    assert all(one.seconds and one.known_run is None for one in passes)
+    before = estimate(config, warehouse).seconds
+    _measured(config, warehouse)
+    runs = queries.runs(warehouse)
+    ids = {name: runs.filter(runs["pass"] == name)["run_id"].to_list() for name in ("text", "shuffled", "random_init")}
+
+    again = estimate(config, warehouse)
+    assert again.measured_run == ids["text"][0] and again.comparable_runs == ()
+    assert {one.known_run for one in again.passes[:2]} == set(ids["random_init"])
+    assert again.passes[2].known_run == ids["shuffled"][0] and again.passes[3].known_run is None
+    assert again.seconds < before
+
+    other = estimate(asked(save_tiny_model(tmp_path / "other", seed=1)), warehouse)  # same configuration and tokenizer
+    assert other.measured_run is None and other.comparable_runs == (ids["text"][0],)
+    assert [one.known_run is not None for one in other.passes] == [True, True, False]
+
+    wordy = estimate(asked(save_tiny_model(tmp_path / "wordy", n_types=1500)), warehouse)
+    assert wordy.comparable_runs == () and wordy.comparable_by_words == (ids["text"][0],)
+    encoder = estimate(asked(save_tiny_model(tmp_path / "encoder", "bert")), warehouse)
+    assert encoder.comparable_runs == encoder.comparable_by_words == () and "another kind" in encoder.comparison
+    assert "another protocol or seed" in estimate(asked(tmp_path / "other", seed=1), warehouse).comparison
+
+
+def test_all_that_headers_can_refuse_is_told_at_once(tmp_path, warehouse, monkeypatch):
+    text = tmp_path / "short.txt"
+    text.write_text("A text of few words.\n\n" * 40, encoding="utf-8")
+    folder = save_tiny_model(tmp_path / "narrow", max_position_embeddings=64)
+    config = replace(asked(folder, memory_budget=10**6), corpus=str(text))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 10**6}))
+    card = estimate(config, warehouse)
+    assert card.seconds is None and card.n_layers == 4
+    for reason in (
+        "reads at most 64 tokens",
+        "is too short for the quick protocol",
+        "may take 0.00 GB",
+        "of scratch space",
+    ):
+        assert any(reason in refusal for refusal in card.refusals), reason
+    assert len(card.refusals) == 4
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        (dict(protocol="quik"), "Did you mean quick"),
+        (dict(dtype="float31"), "Unknown dtype"),
+        (dict(stack="decoder"), "one stack of blocks"),
+        (dict(estimators=("d2",)), "there is nothing to add"),
+    ],
+)
+def test_a_request_is_judged_as_measuring_would(tiny_llama, warehouse, changes, reason):
+    refusals = estimate(asked(tiny_llama, **changes), warehouse).refusals
+    assert len(refusals) == 1 and reason in refusals[0]
+
+
+def test_weights_that_do_not_fit_are_streamed(tmp_path, warehouse):
+    folder = save_tiny_model(tmp_path / "deep", num_hidden_layers=60)  # or its windows would be the larger part
+    needed = read_blueprint(find_weights(str(folder)), "float32", "cpu", None).plan(32, 128, None).n_bytes
+    base = speed_of("float32", torch.device("cpu")).base_memory
+    for share, streamed in ((1.01, False), (0.45, True)):
+        card = estimate(asked(folder, memory_budget=base + int(share * needed)), warehouse)
+        assert card.refusals == () and card.streamed == streamed
+
+
+def test_random_weights_that_do_not_fit_are_refused_where_read_ones_do(tmp_path, warehouse):
+    folder = save_tiny_model(tmp_path / "deep", num_hidden_layers=60)
+    blueprint = read_blueprint(find_weights(str(folder)), "float32", "cpu", None)
+    shape = blueprint.shape
+    least = shape.largest_unit + waiting_bytes(shape, 32, 128) + batch_bytes(shape, 1, 128)
+    budget = speed_of("float32", torch.device("cpu")).base_memory + least
+    text, all_ = (estimate(asked(folder, memory_budget=budget, controls=c), warehouse) for c in (False, True))
+    assert text.streamed and text.refusals == ()
+    assert len(all_.refusals) == 1 and f"deep needs {(least + shape.outside) / 1e9:.2f} GB" in all_.refusals[0]
+
+
+def test_the_command_prints_cards_and_measures_nothing(tiny_llama, tmp_path):
+    file = tmp_path / "w" / "w.duckdb"
+    arguments = ("measure", str(tiny_llama), "absent/", "--corpus", TEXT, "--estimate-only")
+    done = run_core(*arguments, "--json", warehouse=file)
+    assert done.returncode == 2 and not file.parent.exists()
+    first, second = json.loads(done.stdout)
+    assert first["architecture"] == "LlamaModel" and first["refusals"] == []
+    assert second["architecture"] is None and "There is no model 'absent/'" in second["refusals"][0]
+    done = run_core(*arguments, warehouse=file)
+    assert done.returncode == 2 and "LlamaModel (llama), decoder" in done.stdout
+    assert "refused     There is no model 'absent/'" in done.stdout
+    done = run_core("measure", str(tiny_llama), "--json", warehouse=file)
+    assert done.returncode == 2 and "--estimate-only" in done.stderr and not file.parent.exists()
+
+
+def test_a_card_is_told_in_lines(tiny_llama, warehouse):
+    card = estimate(asked(tiny_llama, controls=True), warehouse)
+    lines = card_lines(card)
+    assert max(map(len, lines)) <= 100
+    text = "\n".join(lines)
+    for said in (
+        "275,376 parameters, 4 blocks, hidden size 48",
+        "nothing to download",
+        "4,096 tokens",
+        "random_init 2",
+    ):
+        assert said in text
+    json.dumps(asdict(card))
+    assert "unknown" in "\n".join(card_lines(replace(card, seconds=None, memory_bytes=None)))
+
+
+def test_a_machine_that_cannot_be_tested_still_gets_a_card(tiny_llama, warehouse, monkeypatch):
+    def failing(dtype, device):
+        raise WorkdimError("The self-test of this machine failed: no reason")
+
+    monkeypatch.setattr("core.forecast.preflight_card.speed_of", failing)
+    for budget in (None, 2 * 10**9):
+        card = estimate(asked(tiny_llama, memory_budget=budget), warehouse)
+        assert card.refusals == () and card.n_points and card.batch == 8
+        assert card.seconds is None and card.memory_bytes is None
+        assert any("failed: no reason Times and memory are not known." in note for note in card.notes)
+        assert card_lines(card)
+    assert expected_seconds(asked(tiny_llama), warehouse) == {}
+
+
+def test_amounts_have_no_more_digits_than_they_are_worth():
+    assert [duration(s) for s in (0.2, 89, 125, 7200, None)] == ["1 s", "89 s", "2 min", "2.0 h", "unknown"]
+    assert [amount(n) for n in (2_500_000, 1_234_000_000, None)] == ["2 MB", "1.23 GB", "unknown"]

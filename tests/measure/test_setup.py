@@ -1,0 +1,32 @@
+"""What a job opens once and hands to all of its passes."""
+
+from collections import Counter
+
+import transformers
+
+from core.forecast.preflight_card import expected_seconds
+from core.models import model
+from core.records import RunConfig
+from core.runs.execution import run
+from core.runs.jobs import submit
+from core.warehouse.warehouse import Warehouse
+
+
+def test_a_job_with_its_controls_opens_the_description_of_its_model_once(tiny_llama, tmp_path, monkeypatch):
+    opened = Counter()
+
+    def counted(holder, name):
+        really = getattr(holder, name)
+        monkeypatch.setattr(holder, name, lambda *a, **k: (opened.update([name]), really(*a, **k))[1])
+
+    counted(model, "check_files")
+    counted(model, "read_config")
+    counted(model, "read_tokenizer")
+    counted(transformers.AutoModelForCausalLM, "from_config")
+    warehouse = Warehouse(tmp_path / "w.duckdb")
+    warehouse.prepare()
+    config = RunConfig(str(tiny_llama), "english-business", device="cpu", controls=True)
+    finished = run(submit(config, warehouse), warehouse, lambda step: None, expected_seconds)
+    assert not finished.failed and len(finished.controls) == 3
+    # A network without weights to look at, and one for each of the two random controls to be drawn into.
+    assert opened == {"check_files": 1, "read_config": 1, "read_tokenizer": 1, "from_config": 3}

@@ -1,0 +1,107 @@
+"""Model files that were made wrong or in bad faith: each is one named line, before it takes time or memory."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from core.errors import CorpusError, ModelError
+from core.measure.profile import measure_profile
+from core.models.loading import read_tokenizer
+from core.models.model import open_model, read_blueprint
+from core.models.sources import find_weights, local_weights
+from core.models.weights import named_shards, unread
+from core.records import RunConfig
+from tests.tiny import save_tiny_model
+
+NESTED = "[" * 100_000 + "]" * 100_000
+
+
+def with_settings(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+    return folder
+
+
+def blueprint_of(folder):
+    return read_blueprint(find_weights(str(folder)), "float32", "cpu", None)
+
+
+@pytest.mark.parametrize("n_layers", [10**7, 10**12])
+def test_layers_that_the_weights_do_not_have_are_refused_before_they_are_built(n_layers, tmp_path):
+    folder = with_settings(save_tiny_model(tmp_path / "tiny"), num_hidden_layers=n_layers)
+    with pytest.raises(ModelError, match=rf"tiny says num_hidden_layers = {n_layers}, and its weights are not so many"):
+        blueprint_of(folder)
+    not_read = unread(local_weights(str(folder)))  # as of a model that is still on the hub
+    with pytest.raises(ModelError, match="its weights are not so many"):
+        read_blueprint(not_read, "float32", "cpu", None, with_tokenizer=False)
+
+
+@pytest.mark.parametrize(
+    "name, size", [("num_attention_heads", 0), ("num_hidden_layers", 0), ("num_hidden_layers", -1), ("vocab_size", 0)]
+)
+def test_a_configuration_without_heads_layers_or_vocabulary_is_named(name, size, tmp_path):
+    folder = with_settings(save_tiny_model(tmp_path / "tiny"), **{name: size})
+    with pytest.raises(ModelError, match=f"configuration of tiny says {name} = {size}, which makes no network"):
+        blueprint_of(folder)
+
+
+def test_a_configuration_that_makes_no_network_is_named(tmp_path):
+    folder = with_settings(save_tiny_model(tmp_path / "tiny"), hidden_act="no such function")
+    with pytest.raises(ModelError, match="The configuration of tiny makes no network"):
+        _ = blueprint_of(folder).weightless
+
+
+def test_weights_that_are_all_zero_are_named(tmp_path):
+    folder = save_tiny_model(tmp_path / "tiny")
+    tensors = {name: torch.zeros_like(tensor) for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="is zero for every token: its weights are zero"):
+        measure_profile(RunConfig(str(folder), device="cpu"), "run", tmp_path / "scratch", lambda step: None)
+
+
+def test_an_empty_vocabulary_is_named(tmp_path):
+    folder = save_tiny_model(tmp_path / "tiny")
+    path = folder / "tokenizer.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    told["model"] |= {"vocab": {}, "merges": []}
+    told["added_tokens"], told["post_processor"] = [], None
+    path.write_text(json.dumps(told), encoding="utf-8")
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    (folder / "special_tokens_map.json").unlink(missing_ok=True)
+    with pytest.raises((ModelError, CorpusError), match="The tokenizer of tiny has an empty vocabulary"):
+        read_tokenizer(find_weights(str(folder)))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int8])
+def test_whole_numbers_among_the_weights_are_named(dtype, tmp_path):
+    folder = save_tiny_model(tmp_path / "tiny")
+    tensors = load_file(folder / "model.safetensors")
+    name = "model.layers.1.mlp.up_proj.weight"
+    tensors[name] = (100 * tensors[name]).to(dtype)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=rf"{name} of tiny holds whole numbers \(I\d+\)"):
+        open_model(find_weights(str(folder)), device="cpu")
+
+
+def test_json_that_is_nested_beyond_reading_is_damaged(tmp_path):
+    folder = save_tiny_model(tmp_path / "tiny")
+    for name in ("tokenizer_config.json", "tokenizer.json"):
+        (folder / name).write_text(NESTED, encoding="utf-8")
+    with pytest.raises(ModelError, match=r"tokenizer(_config)?\.json of tiny is damaged \(it is nested too deeply\)"):
+        read_tokenizer(find_weights(str(folder)))
+    (folder / "config.json").write_text(NESTED, encoding="utf-8")
+    with pytest.raises(ModelError, match=r"config\.json of tiny is damaged \(it is nested too deeply\)"):
+        blueprint_of(folder)
+    (folder / "model.safetensors.index.json").write_text(NESTED, encoding="utf-8")
+    with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json of tiny is damaged"):
+        named_shards(folder / "model.safetensors.index.json", "tiny")
+
+
+@pytest.mark.parametrize("reference", ["x" * 5000, "/" + "y" * 5000, "a/" + "z" * 5000, "pypi:" + "p" * 5000])
+def test_a_reference_of_thousands_of_characters_is_one_short_line(reference):
+    with pytest.raises(ModelError) as refused:
+        find_weights(reference)
+    assert len(str(refused.value)) < 400 and "\n" not in str(refused.value)

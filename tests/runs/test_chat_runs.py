@@ -1,0 +1,103 @@
+"""Chat messages from the command line to the warehouse: recognised, measured by each model's template, kept apart."""
+
+import re
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from core.analysis.controls import controls_of
+from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
+from core.runs.execution import measure
+from core.runs.requests import parts_of
+from core.store import parcels
+from core.warehouse import queries
+from tests.chats import CHATML, DATED, save_chat_model, write_chats
+from tests.conftest import run_core
+
+
+def quiet(step):
+    pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("chats")
+
+
+@pytest.fixture(scope="module")
+def config(folder):
+    return RunConfig(
+        str(save_chat_model(folder / "model")), str(write_chats(folder / "chats.jsonl")), "small", device="cpu"
+    )
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setitem(
+        PROTOCOLS, "small", replace(PROTOCOLS["quick"], name="small", n_surrogates=0, n_random_models=1, n_draws=2)
+    )
+
+
+def test_a_run_on_chats_has_its_template_and_its_own_controls(config, folder, warehouse):
+    profile = measure(replace(config, controls=True), warehouse, quiet).profile
+    run, known = profile.run, queries.runs(warehouse)
+    assert run.chat_template_hash and run.n_dropped_template > 0.1 * run.n_tokens
+    dropped = run.n_dropped_position + run.n_dropped_special + run.n_dropped_template + run.n_dropped_norm
+    assert run.n_tokens_used + dropped == run.n_tokens and 0 < run.n_bytes_scored < 15_000 and run.bits_per_byte > 1
+    assert known["pass"].sort().to_list() == ["random_init", "shuffled", "text"]
+    assert known["chat_template_hash"].unique().to_list() == [run.chat_template_hash]
+    assert known["n_dropped_template"].unique().to_list() == [run.n_dropped_template]
+    dated = replace(config, model=str(save_chat_model(folder / "dated", DATED)), controls=True)
+    other = measure(dated, warehouse, quiet).profile.run
+    known = queries.runs(warehouse)
+    assert other.corpus_id == run.corpus_id and other.words_hash == run.words_hash
+    assert other.chat_template_hash != run.chat_template_hash
+    of_each = [
+        set(controls_of(known.row(by_predicate=pl.col("run_id") == r.run_id, named=True), known)["run_id"])
+        for r in (run, other)
+    ]
+    # Random weights would be shared but for the template: they read other tokens.
+    assert list(map(len, of_each)) == [2, 2] and not of_each[0] & of_each[1]
+
+
+def test_plain_contents_are_never_compared_with_a_rendering(config, warehouse):
+    plain = measure(replace(config, chat="plain"), warehouse, quiet).profile.run
+    assert plain.chat_template_hash is None and plain.n_dropped_template is None
+    assert re.fullmatch(r"chats \(plain\)@[0-9a-f]{12}", plain.corpus_id)
+    assert measure(config, warehouse, quiet).profile.run.corpus_id.startswith("chats@")
+
+
+def test_further_texts_of_a_protocol_are_read_as_they_are(config):
+    parts = parts_of(replace(config, protocol="thorough", chat="plain"))
+    assert [part.chat for part in parts if part.corpus != config.corpus] == ["template"] * 2
+
+
+def test_no_message_leaves_with_a_parcel(config, folder, warehouse):
+    marked = folder / "private.jsonl"
+    text = (folder / "chats.jsonl").read_text(encoding="utf-8")
+    marked.write_text(re.sub(r"\b(the|of|and|a|to|in|was|for)\b", "zyxomma", text), encoding="utf-8")
+    run_id = measure(replace(config, corpus=str(marked)), warehouse, quiet).run_id
+    for frame in parcels.read_parcel(warehouse.parcels / run_id).values():
+        for column in frame.select(pl.col(pl.String)):
+            assert not column.drop_nulls().str.contains("zyxomma|helpful model of the tests").any(), column.name
+
+
+def test_the_command_line_knows_chats_by_their_shape(folder, config, warehouse):
+    done = run_core("measure", config.model, "--corpus", config.corpus, "--device", "cpu", warehouse=warehouse.path)
+    assert done.returncode == 0, done.stderr
+    run_id = queries.runs(warehouse)["run_id"][0]
+    shown = run_core("runs", "--show", run_id, warehouse=warehouse.path).stdout
+    assert re.search(r"32 at position 0, \d+ special, [\d,]+ of the chat template, ", shown), shown
+    bare = str(save_chat_model(folder / "bare", None))
+    write_chats(folder / "system.jsonl", system=True)
+    strict = CHATML.replace("{% endif %}", "{% else %}{{ raise_exception('No system role') }}{% endif %}", 1)
+    refusing = str(save_chat_model(folder / "strict", strict))
+    for model, corpus, told in [
+        (bare, config.corpus, "bare has no chat template, and the text is chat messages"),
+        (refusing, str(folder / "system.jsonl"), "of system: No system role"),
+    ]:
+        done = run_core("measure", model, "--corpus", corpus, "--device", "cpu", warehouse=warehouse.path)
+        assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+        assert told in done.stderr and "--chat plain" in done.stderr

@@ -1,0 +1,29 @@
+"""Cards from a process of their own: the same records, and an error that is told by its type."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from core.errors import InputError
+from core.records import RunConfig
+from core.runs.estimates import cards, cards_from_process
+from core.warehouse.warehouse import Warehouse
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_page_gets_the_records_that_the_command_line_prints(tiny_llama, tmp_path):
+    warehouse = Warehouse(tmp_path / "workdim.duckdb")
+    config = RunConfig(str(tiny_llama), "english-business", stack=None)
+    (here,), (there,) = cards([config], warehouse), cards_from_process([config], warehouse)
+    assert (there.model, there.n_layers, there.parameters) == (here.model, here.n_layers, here.parameters)
+    assert [one.name for one in there.passes] == [one.name for one in here.passes] and not there.refusals
+    gone = replace(config, model=str(tmp_path / "workdim: gone"))
+    assert cards_from_process([gone], warehouse)[0].refusals == cards([gone], warehouse)[0].refusals
+
+
+def test_what_is_refused_is_an_error_of_its_own(tmp_path):
+    with pytest.raises(InputError, match="Unknown protocol 'quik'. Did you mean quick"):
+        cards_from_process([RunConfig("o/x", protocol="quik")], Warehouse(tmp_path / "workdim.duckdb"))

@@ -1,0 +1,385 @@
+"""A measurement lands whole or leaves nothing behind: real small models, a real warehouse, real kills."""
+
+import errno
+import json
+import math
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import polars as pl
+import pytest
+import torch
+from filelock import FileLock
+
+from core.analysis.shape import summarise
+from core.commands.measure import measure_all
+from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
+from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS
+from core.runs.execution import measure
+from core.runs.jobs import new_run_id
+from core.runs.recovery import sweep, sweep_to_read
+from core.store import parcels
+from core.tables import TABLES
+from core.warehouse import ingest, queries
+from core.warehouse.profiles import read_profile
+from core.warehouse.warehouse import Warehouse
+from tests.conftest import ROOT
+from tests.runs.small import SMALL
+from tests.tiny import save_tiny_model
+
+
+def quiet(step):
+    pass
+
+
+def test_a_measurement_is_in_the_warehouse_with_everything_it_found(config, warehouse):
+    steps = []
+    finished = measure(config, warehouse, steps.append)
+    runs = queries.runs(warehouse)
+    assert runs["run_id"].to_list() == [finished.run_id]
+    run = runs.row(0, named=True)
+    assert (run["name"], run["n_layers"], run["corpus_name"]) == ("tiny-llama", 4, "english-business")
+    assert (
+        run["bits_per_byte"] > 1 and run["peak_memory_bytes"] > 1e6 and json.loads(run["phase_seconds"])["geometry"] > 0
+    )
+    estimates = queries.estimates(warehouse, [finished.run_id])
+    states = estimates.select("layer", "state").unique().sort("layer", "state").rows()
+    assert states == [
+        (0, "residual"),
+        (1, "residual"),
+        (2, "residual"),
+        (3, "residual"),
+        (4, "post_norm"),
+        (4, "residual"),
+    ]
+    assert set(estimates["estimator"]) == {
+        "d2",
+        "d2_all_pairs",
+        "d2_typed",
+        "participation_ratio",
+        "effective_rank",
+        "stable_rank",
+        "two_nn",
+        "two_nn_censored",
+        "two_nn_linear",
+        "mle",
+        "gride",
+        "local_d2",
+        "correlation_integral",
+    }
+    assert set(estimates["cloud"]) == {"one_per_type", "one_per_word", "all_tokens"}
+    assert set(estimates["transform"]) == {"centred", "abtt3", "zscore", "gaussian_surrogate"}
+    correlators = queries.correlators(warehouse, [finished.run_id])
+    assert set(correlators["correlator"]) == {
+        "E1",
+        "mean_cosine",
+        "C2",
+        "cosine_kurtosis",
+        "nonlinearity_ratio_8",
+        "large_norm_tokens",
+        "large_norm_ratio",
+        "large_norm_at_start",
+    }
+    assert correlators.filter(correlator="large_norm_tokens")["value"].max() >= run["n_dropped_norm"] > -1
+    primary = estimates.filter(estimator="d2", cloud="one_per_type", transform="centred")
+    assert primary.filter(pl.col("lower") < pl.col("value"), pl.col("value") < pl.col("upper")).height == 6
+    assert not list(warehouse.jobs.iterdir())
+    assert steps[0].phase == "load" and steps[-1].done == steps[-1].total
+
+
+def test_random_weights_are_vetoed_and_never_found(warehouse, tmp_path):
+    """Weights drawn so that a block outweighs the embedding, as at real widths: late states say which window it is."""
+    folder = save_tiny_model(tmp_path / "random", initializer_range=0.07)
+    config = RunConfig(str(folder), "english-business", device="cpu")
+    finished = measure(config, warehouse, quiet)
+    assert finished.profile.summaries[0].verdict != "found"
+    vetoed = {check.check_name for check in finished.profile.checks if check.outcome == "veto"}
+    assert vetoed & {"sequence_invariance_all_pairs", "sequence_share"}
+    assert "check_vetoed" in finished.profile.summaries[0].qualifiers
+
+
+@pytest.fixture
+def controlled(monkeypatch):
+    """A protocol with control passes, small enough for a test."""
+    small = replace(
+        PROTOCOLS["quick"],
+        name="controlled",
+        n_sequences=16,
+        n_tokens=96,
+        n_draws=2,
+        n_random_models=2,
+        passes=("random_init", "shuffled"),
+    )
+    monkeypatch.setitem(PROTOCOLS, "controlled", small)
+    return "controlled"
+
+
+def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(config, controlled, warehouse, tmp_path):
+    first = measure(replace(config, protocol=controlled), warehouse, quiet)
+    runs = queries.runs(warehouse)
+    assert sorted(runs["pass"]) == ["random_init", "random_init", "shuffled", "text"]
+    assert set(runs.filter(pl.col("pass") != "text")["parent_run_id"]) == {first.run_id}
+    summary = first.profile.summaries[0]
+    assert set(summary.control_run_ids) == {c.run.run_id for c in first.controls}
+    assert {"random_init_differs", "random_init_same", "random_init_unclear"} & set(summary.qualifiers)
+    assert "no_random_init" not in summary.qualifiers
+    by_pass = {c.run.pass_: c for c in first.controls}
+    assert by_pass["shuffled"].run.bits_per_byte != first.profile.run.bits_per_byte
+    # Trained weights of the same architecture: other shuffled text, the same random controls.
+    other = replace(config, model=str(save_tiny_model(tmp_path / "other", seed=5)), protocol=controlled)
+    second = measure(other, warehouse, quiet)
+    shared = [{c.run.run_id for c in f.controls if c.run.pass_ == "random_init"} for f in (first, second)]
+    assert shared[0] == shared[1] and len(shared[0]) == 2
+    assert sorted(queries.runs(warehouse)["pass"]) == ["random_init"] * 2 + ["shuffled"] * 2 + ["text"] * 2
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ModelError("A tensor has no initialiser."), "no initialiser"),
+        (ResourceError("It does not fit on cuda:0."), "does not fit"),
+        (EstimateError("All points coincide."), "coincide"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "not enough memory to measure"),
+    ],
+)
+def test_a_control_that_cannot_be_measured_does_not_stop_the_measurement(
+    config, controlled, warehouse, monkeypatch, error, told
+):
+    def refuse(*_arguments, **_keywords):
+        raise error
+
+    monkeypatch.setattr("core.measure.profile.draw_network", refuse)
+    finished = measure(replace(config, protocol=controlled), warehouse, quiet)
+    assert not finished.waits and told in finished.failed[0]
+    assert "random_init_failed" in finished.profile.summaries[0].qualifiers
+    assert [c.run.pass_ for c in finished.controls] == ["shuffled"]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")])
+def test_memory_that_runs_out_is_one_line(config, warehouse, monkeypatch, error):
+    def refuse(*_arguments):
+        raise error
+
+    monkeypatch.setattr("core.measure.profile.measure_profile", refuse)
+    with pytest.raises(ResourceError, match="not enough memory to measure .* on device 'cpu'"):
+        measure(config, warehouse, quiet)
+    assert queries.runs(warehouse).is_empty() and not list(warehouse.jobs.iterdir())
+
+
+def test_a_model_that_cannot_be_measured_does_not_stop_the_next(config, warehouse, capsys):
+    assert measure_all([replace(config, model="no-such-model"), config], warehouse) == 2
+    assert "There is no model 'no-such-model'" in capsys.readouterr().err
+    assert queries.runs(warehouse).height == 1 and not list(warehouse.jobs.iterdir())
+
+
+def test_estimators_that_every_run_measures_are_refused_before_anything_is_measured(config, warehouse):
+    steps = []
+    with pytest.raises(EstimateError, match="d2 is measured in every run"):
+        measure(replace(config, estimators=("d2",)), warehouse, steps.append)
+    assert {step.phase for step in steps} <= {"load"}
+
+
+@pytest.mark.parametrize("error", [WarehouseLocked("Another process has it."), ResourceError("The disk is full.")])
+def test_a_warehouse_that_is_lost_between_two_passes_ends_nothing(config, controlled, warehouse, monkeypatch, error):
+    """Whatever the warehouse knows is asked for before the first pass, and every pass can wait in its parcel."""
+    finish, read = parcels.finish, Warehouse.read
+    passes = []
+
+    def locked_from_now_on(self, *_arguments):
+        if passes:
+            raise error
+        return read(self, *_arguments)
+
+    def lock(warehouse, job):
+        passes.append(job.name)
+        return finish(warehouse.folder, job)
+
+    def refuse(*_arguments):
+        raise error
+
+    monkeypatch.setattr(Warehouse, "read", locked_from_now_on)
+    monkeypatch.setattr(ingest, "finish", lock)
+    monkeypatch.setattr(ingest, "ingest", refuse)
+    finished = measure(replace(config, protocol=controlled), warehouse, quiet)
+    assert len(passes) == 4 and finished.waits == str(error)
+    assert len(finished.controls) == 3 and not finished.failed
+
+
+def test_a_job_that_may_not_be_touched_keeps_nobody_from_reading(config, warehouse, monkeypatch):
+    run_id = measure(config, warehouse, quiet).run_id
+    (warehouse.jobs / "of-a-colleague").mkdir()
+
+    def forbid(self, *_arguments, **_keywords):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(FileLock, "acquire", forbid)
+    (reason,) = sweep_to_read(warehouse)
+    assert "of-a-colleague" in reason and "Permission denied" in reason
+    assert queries.runs(warehouse)["run_id"].to_list() == [run_id]
+
+
+def test_a_later_draw_of_the_text_is_held_against_the_first(config, warehouse):
+    asked = [
+        {"seed": 7},
+        {"seed": 9},
+        {"seed": 8},  # in any order, from any on
+        {"seed": 7},
+        {"seed": 10, "corpus": "python-docs"},
+    ]
+    first, *later, again, other = (
+        measure(replace(config, protocol="small", **changes), warehouse, quiet).profile for changes in asked
+    )
+    run_ids = [p.run.run_id for p in (first, *later, again, other)]
+    checks = queries.checks(warehouse, run_ids).filter(check_name="second_draw")
+    assert sorted(checks["run_id"]) == sorted(profile.run.run_id for profile in later)
+    before = first.summaries[0].working_dimension
+    for profile in later:
+        row = checks.row(by_predicate=pl.col("run_id") == profile.run.run_id, named=True)
+        assert row["value"] == pytest.approx(math.log(profile.summaries[0].working_dimension / before))
+        assert row["std_error"] > 0
+
+
+def test_models_of_an_earlier_version_learn_what_controls_are_found_by(config, warehouse):
+    first = measure(config, warehouse, quiet)
+    with warehouse.write() as connection:
+        connection.execute("UPDATE models SET configuration_hash = NULL, tokenizer_hash = 'older'")
+    measure(config, warehouse, quiet)
+    model = warehouse.read("SELECT configuration_hash, tokenizer_hash FROM models").row(0)
+    assert model == (first.profile.model.configuration_hash, first.profile.model.tokenizer_hash)
+
+
+def test_a_profile_is_read_back_as_it_was_stored(config, warehouse):
+    finished = measure(config, warehouse, quiet)
+    back = read_profile(warehouse, finished.run_id)
+    assert back.model == finished.profile.model and back.summaries == finished.profile.summaries
+    assert sorted(back.estimates, key=str) == sorted(finished.profile.estimates, key=str)
+    assert summarise(back) == finished.profile.summaries
+
+
+def test_per_token_results_stay_in_the_parcel_and_only_on_request(config, warehouse):
+    plain = measure(config, warehouse, quiet)
+    assert not (warehouse.parcels / plain.run_id / "tokens.parquet").exists()
+    kept = measure(replace(config, keep_tokens=True), warehouse, quiet)
+    tokens = pl.read_parquet(warehouse.parcels / kept.run_id / "tokens.parquet")
+    assert set(tokens["quantity"]) == {"local_d2", "distance_to_mean", "neighbours_kept", "displacement"}
+    assert tokens["position"].min() > 0  # position 0 is masked
+
+
+@pytest.mark.parametrize(("protocol", "cloud"), [("last-token", "last_token"), ("per-prompt", "per_prompt")])
+def test_published_statistics_have_a_cloud_of_their_own(config, warehouse, monkeypatch, protocol, cloud):
+    smaller = {"last-token": dict(n_sequences=128), "per-prompt": dict(n_sequences=4, n_tokens=200, passes=())}
+    monkeypatch.setitem(PROTOCOLS, protocol, replace(PROTOCOLS[protocol], **smaller[protocol]))
+    finished = measure(replace(config, protocol=protocol), warehouse, quiet)
+    assert {row.cloud for row in finished.profile.estimates} == {cloud}
+    gride = [row for row in finished.profile.estimates if row.estimator == "gride" and row.n1 == 2]
+    assert len(gride) == 6 and all(row.value > 0 and row.std_error > 0 for row in gride)
+    assert finished.profile.summaries == []
+
+
+def test_an_estimator_can_be_asked_for_by_name(config, warehouse):
+    asked = measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet).profile
+    rows = [row for row in asked.estimates if row.estimator == "skdim_lPCA"]
+    assert len(rows) == 6 and {row.cloud for row in rows} == {"one_per_type"}
+    assert asked.run.protocol_hash == SMALL.hash(0)
+
+
+def test_models_measured_together_share_their_words(tiny_llama, tiny_bert, warehouse):
+    models = [str(tiny_llama), str(tiny_bert)]
+    runs = [
+        measure(RunConfig(m, "english-business", device="cpu", companions=(o,)), warehouse, quiet).profile.run
+        for m, o in zip(models, models[::-1], strict=True)
+    ]
+    assert runs[0].words_hash == runs[1].words_hash is not None
+    assert runs[0].n_words == runs[1].n_words > 300
+
+
+def test_the_same_request_gives_the_same_numbers(config, warehouse):
+    first, second = (measure(config, warehouse, quiet).profile for _ in range(2))
+    assert [row.value for row in first.estimates] == [row.value for row in second.estimates]
+    assert first.run.protocol_hash == second.run.protocol_hash
+
+
+def test_no_text_and_no_token_leaves_with_a_parcel(tiny_llama, warehouse, tmp_path):
+    """Every stored string is decoded and searched for words of the text; no list is as long as a text."""
+    text = (ROOT / "data" / "corpora" / "english-business.txt").read_text(encoding="utf-8")
+    path = tmp_path / "board-minutes.txt"
+    path.write_text(re.sub(r"\b(the|of|and|a|to|in|was|for)\b", "zyxomma", text), encoding="utf-8")
+    finished = measure(RunConfig(str(tiny_llama), str(path), device="cpu"), warehouse, quiet)
+    folder = warehouse.parcels / finished.run_id
+    tables = parcels.read_parcel(folder)
+    assert {file.stem for file in folder.iterdir()} <= {"run"} | set(TABLES)
+    for frame in tables.values():
+        for column in frame:
+            if column.dtype == pl.String:
+                assert not column.drop_nulls().str.contains("zyxomma").any(), column.name
+            if isinstance(column.dtype, pl.List):
+                assert (column.list.len().max() or 0) <= 40, column.name
+
+
+@pytest.mark.parametrize(
+    ("change", "error"), [({"corpus": "no-such-corpus"}, CorpusError), ({"model": "no-such-model"}, ModelError)]
+)
+def test_bad_input_leaves_nothing(config, warehouse, change, error):
+    with pytest.raises(error):
+        measure(RunConfig(**{"model": config.model, "corpus": config.corpus} | change), warehouse, quiet)
+    assert not list(warehouse.jobs.glob("*")) and not list(warehouse.parcels.glob("*"))
+    assert queries.runs(warehouse).is_empty()
+
+
+def test_an_unusable_warehouse_is_found_out_before_measuring(config, warehouse):
+    warehouse.path.write_text("this is a letter", encoding="utf-8")
+    with pytest.raises(WarehouseError, match="is not a DuckDB file"):
+        measure(config, warehouse, quiet)
+
+
+def test_a_warehouse_that_stays_locked_is_no_failure(config, warehouse):
+    """Another process takes the file while the layers are measured, and does not let go."""
+    hold = f"import duckdb; c = duckdb.connect({str(warehouse.path)!r}); print('held', flush=True); input()"
+    holders = []
+
+    def lock_once(step):
+        if step.phase == "geometry" and not holders:
+            holders.append(
+                subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            )
+            assert holders[0].stdout.readline().strip() == b"held"
+
+    try:
+        finished = measure(config, Warehouse(warehouse.path, wait=0.3), lock_once)
+        assert finished.waits
+    finally:
+        for holder in holders:
+            holder.kill()
+            holder.wait()
+    sweep(warehouse)
+    assert queries.runs(warehouse)["run_id"].to_list() == [finished.run_id]
+
+
+def test_a_measurement_at_work_is_left_alone_and_its_scratch_never_travels(config, warehouse):
+    seen = []
+
+    def look(step):
+        if step.phase == "geometry" and not seen:
+            sweep(warehouse)
+            (job,) = [folder for folder in warehouse.jobs.iterdir() if folder.is_dir() and folder.name[0] != "."]
+            kept = job / f"kept-{job.name}"
+            seen.append(({file.name for file in job.iterdir()}, {file.name for file in kept.iterdir()}))
+
+    finished = measure(config, warehouse, look)
+    in_job, in_kept = seen[0]
+    assert in_job == {"job.json", "worker.json", "progress.json", "log.txt", f"kept-{finished.run_id}"}
+    assert in_kept == {"key.json", "states.npy", "norms.npy", "forward.json", "spent.json"} and not finished.waits
+    assert not list(warehouse.jobs.iterdir())
+
+
+def test_run_ids_are_uuids_that_sort_by_time():
+    ids = []
+    for _ in range(3):
+        ids.append(new_run_id())
+        time.sleep(0.002)
+    assert ids == sorted(ids)
+    assert all(len(i) == 36 and i[14] == "7" and i[19] in "89ab" for i in ids)

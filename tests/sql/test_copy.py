@@ -1,0 +1,171 @@
+"""The copy that typed queries run on: whole, newest, and taken without holding anybody up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+import duckdb
+import pytest
+
+from core.errors import QueryError
+from core.sql import copy as sandbox_copy
+from core.sql import sandbox
+from core.warehouse import ingest, migrations
+from core.warehouse.warehouse import Warehouse
+from tests.profiles import make_profile
+
+HOLDS_THE_LOCK = """
+import sys
+from pathlib import Path
+from core.warehouse.warehouse import connect
+connection = connect(Path(sys.argv[1]), False, 10.0)
+print("held", flush=True)
+sys.stdin.read()
+"""
+WRITES_PAIRS = """
+import sys, time
+from pathlib import Path
+from core.warehouse.warehouse import Warehouse
+warehouse = Warehouse(Path(sys.argv[1]))
+for n in range(40):
+    with warehouse.write() as connection:
+        for half in (1, 2):
+            connection.execute("INSERT INTO saved_queries VALUES (?, repeat('x', 50000), NULL, now())", [f"{n} {half}"])
+    time.sleep(float(sys.argv[2]))
+"""
+WRITES_ONCE = """
+import sys
+from pathlib import Path
+from core.warehouse.warehouse import Warehouse
+with Warehouse(Path(sys.argv[1]), wait=0.0).write() as connection:
+    connection.execute("INSERT INTO saved_queries VALUES ('meanwhile', 'SELECT 1', NULL, now())")
+"""
+
+
+def names_in(copy) -> list[str]:
+    with contextlib.closing(duckdb.connect(copy, read_only=True)) as connection:
+        return [row[0] for row in connection.execute("SELECT name FROM saved_queries").fetchall()]
+
+
+def test_a_copy_is_taken_while_a_writer_holds_the_file(warehouse, python):
+    process = python(HOLDS_THE_LOCK, warehouse.path)
+    assert process.stdout.readline().strip() == "held"
+    copy = sandbox_copy.current_copy(Warehouse(warehouse.path, wait=0.0))
+    assert names_in(copy) == []
+
+
+def test_a_writer_gets_the_file_in_the_middle_of_a_copy_which_is_then_taken_anew(warehouse, python, monkeypatch):
+    copied = []
+    copy_bytes = sandbox_copy._copy_bytes
+
+    def interrupted(source, target, until):
+        copy_bytes(source, target, until)
+        copied.append(source)
+        if len(copied) == 1:
+            assert python(WRITES_ONCE, warehouse.path).wait() == 0
+
+    monkeypatch.setattr(sandbox_copy, "_copy_bytes", interrupted)
+    monkeypatch.setattr(sandbox_copy, "UNLOCKED", 30.0)
+    assert names_in(sandbox_copy.current_copy(warehouse)) == ["meanwhile"]
+    assert len(copied) >= 2
+    assert [file.suffix for file in warehouse.query_copies.iterdir()] == [".duckdb"]
+
+
+@pytest.mark.parametrize("unlocked", [1.5, 0.0])
+def test_no_copy_holds_half_a_transaction(warehouse, python, monkeypatch, unlocked):
+    """Taken without a lock, and, where the writers never rest, behind one."""
+    monkeypatch.setattr(sandbox_copy, "UNLOCKED", unlocked)
+    monkeypatch.setattr(sandbox_copy, "LOCKED", 60.0)
+    process = python(WRITES_PAIRS, warehouse.path, 0.02)
+    seen = [0]
+    while process.poll() is None:
+        with contextlib.suppress(FileNotFoundError):
+            names = names_in(sandbox_copy.current_copy(warehouse))
+            assert len(names) % 2 == 0 and len(names) >= seen[-1]
+            seen.append(len(names))
+    assert process.returncode == 0, process.stderr.read()
+    assert len(names_in(sandbox_copy.current_copy(warehouse))) == 80
+    assert len(seen) > 2
+
+
+def test_a_file_that_was_just_written_is_not_trusted_before_it_rests(warehouse, monkeypatch):
+    monkeypatch.setattr(sandbox_copy, "UNLOCKED", 30.0)
+    os.utime(warehouse.path)
+    written = warehouse.path.stat().st_mtime
+    sandbox_copy.current_copy(warehouse)
+    assert time.time() - written >= sandbox_copy.REST
+
+
+def test_a_time_in_the_future_is_no_reason_to_wait(warehouse, monkeypatch):
+    future = time.time() + 1_000_000
+    os.utime(warehouse.path, (future, future))
+    monkeypatch.setattr(sandbox_copy, "connect", lambda *_, **__: pytest.fail("a lock was asked for"))
+    sandbox_copy.current_copy(warehouse)
+
+
+def test_a_locked_copy_has_an_end(warehouse, monkeypatch):
+    monkeypatch.setattr(sandbox_copy, "UNLOCKED", 0.0)
+    monkeypatch.setattr(sandbox_copy, "LOCKED", -1.0)
+    with pytest.raises(QueryError, match="written to all the time"):
+        sandbox_copy.current_copy(warehouse)
+    assert list(warehouse.query_copies.iterdir()) == []
+
+
+def test_bytes_are_copied_where_the_system_cannot_share_them(warehouse, monkeypatch):
+    def refuse(*_):
+        raise OSError("not supported")
+
+    monkeypatch.setattr(os, "copy_file_range", refuse, raising=False)
+    monkeypatch.setattr(sandbox_copy, "_CHUNK", 4096)
+    assert names_in(sandbox_copy.current_copy(warehouse)) == []
+
+
+def test_one_copy_serves_all_queries_on_a_version(warehouse, monkeypatch):
+    first = sandbox_copy.current_copy(warehouse)
+    monkeypatch.setattr(sandbox_copy, "_copy_bytes", lambda *_: pytest.fail("copied again"))
+    assert sandbox_copy.current_copy(warehouse) == first
+
+
+def test_a_query_on_a_known_version_takes_no_lock_at_all(warehouse, python):
+    sandbox.query(warehouse, "SELECT 1")
+    process = python(HOLDS_THE_LOCK, warehouse.path)
+    assert process.stdout.readline().strip() == "held"
+    patient = Warehouse(warehouse.path, wait=0.0)
+    assert sandbox.query(patient, "SELECT 2 AS n").frame["n"].to_list() == [2]
+
+
+def test_a_later_schema_starts_from_a_copy_of_its_own(warehouse, monkeypatch):
+    sandbox_copy.current_copy(warehouse)
+    assert sandbox_copy.has_copy(warehouse)
+    monkeypatch.setitem(migrations.MIGRATIONS, max(migrations.MIGRATIONS) + 1, lambda connection: None)
+    assert not sandbox_copy.has_copy(warehouse)
+
+
+def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path):
+    warehouse = Warehouse(tmp_path / "w[1]*.duckdb")
+    warehouse.prepare()
+    first = sandbox_copy.current_copy(warehouse)
+    with warehouse.write() as connection:
+        connection.execute("INSERT INTO saved_queries VALUES ('a', 'SELECT 1', NULL, now())")
+    second = sandbox_copy.current_copy(warehouse)
+    assert second != first and list(second.parent.iterdir()) == [second]
+
+
+def test_a_running_query_is_cancelled_and_leaves_nothing(warehouse, add_parcel):
+    ingest.ingest(warehouse, add_parcel(make_profile()))
+    running = sandbox.start(warehouse, "SELECT sleep_ms(60000)", seconds=60)
+    assert not running.is_done()
+    running.cancel()
+    assert running.is_done() and running.answer.closed
+    assert sandbox.query(warehouse, "SELECT count(*) AS n FROM runs").frame["n"].to_list() == [1]
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds", "message"),
+    [(0, 10.0, "0 rows"), (10**9, 10.0, "1,000,000,000 rows"), (5, 0.0, "0 seconds"), (5, float("nan"), "nan seconds")],
+)
+def test_limits_have_limits(warehouse, limit, seconds, message):
+    with pytest.raises(QueryError, match=message):
+        sandbox.start(warehouse, "SELECT 1", limit, seconds)

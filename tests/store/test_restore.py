@@ -1,0 +1,135 @@
+"""A restore that is killed at any of its renames is finished by whoever comes next."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from core.errors import ResourceError
+from core.store import people, restore
+from core.store.folder import Folder
+from core.store.parcels import write_parcel
+from core.tables import TABLES
+from tests.profiles import make_model, make_profile
+
+RUNS = [f"01900000-0000-7000-8000-00000000000{n}" for n in range(3)]
+
+
+class Killed(BaseException):
+    pass
+
+
+def alias(folder: Folder, name: str, reference: str) -> None:
+    row = {"alias": name, "reference": reference, "created_at": None}
+    rows = pl.DataFrame([row], schema=TABLES["model_aliases"].schema).with_columns(
+        created_at=pl.datetime(2026, 1, 1, time_unit="us")
+    )
+    people.write(folder, "alias", people.id_of(name), {"model_aliases": rows})
+
+
+def content(folder: Folder) -> dict[str, bytes]:
+    """All files of truth."""
+    return {
+        file.relative_to(folder.root).as_posix(): file.read_bytes()
+        for place in (folder.parcels, folder.people)
+        for file in place.rglob("*")
+        if file.is_file()
+    }
+
+
+@pytest.fixture
+def present(tmp_path) -> Folder:
+    """Three runs, one of them damaged, and an alias that the backup does not have."""
+    folder = Folder(tmp_path / "present")
+    for run_id in RUNS:
+        write_parcel(folder.parcels / run_id, make_profile(run_id, model=make_model(n_layers=1)))
+    alias(folder, "since", "no")
+    return folder
+
+
+@pytest.fixture
+def unpacked(present, tmp_path) -> Path:
+    place = tmp_path / "present" / ".workdim-x" / "restore"
+    shutil.copytree(present.parcels, place / "parcels")
+    alias(Folder(place), "from the backup", "yes")
+    table = present.parcels / RUNS[0] / "run_checks.parquet"
+    table.write_bytes(table.read_bytes()[:-1])
+    shutil.rmtree(present.parcels / RUNS[1])
+    return place
+
+
+def test_damaged_and_missing_parcels_come_from_the_backup(present, unpacked):
+    whole = {
+        f"parcels/{file.relative_to(unpacked / 'parcels')}": file.read_bytes() for file in unpacked.rglob("*.parquet")
+    }
+    begun, n_parcels = restore.begin(present, unpacked, {}, print)
+    assert n_parcels == 2
+    restore.go_on(present, begun)
+    now = content(present)
+    assert whole.items() <= now.items()
+    assert people.ids(present, "alias") == [people.id_of("from the backup")]
+    assert [file.stem for file in begun.kept.rglob("*.json")] == [people.id_of("since")]
+    assert [one.name for one in present.trash.iterdir()] == [f"{RUNS[0]}.damaged"]
+    restore.end(present, begun)
+    assert restore.pending(present) == [] and not list(present.pending.iterdir())
+
+
+def test_a_kill_at_any_rename_leaves_nothing_half_done(present, unpacked, tmp_path, monkeypatch):
+    really = os.replace
+    template = tmp_path / "template"
+    shutil.copytree(present.root, template)
+
+    def attempt(folder: Folder, kill_at: int) -> bool:
+        """Whether the restore came to its end."""
+        left = [kill_at]
+
+        def replace(*arguments):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            really(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", replace)
+            try:
+                begun, _ = restore.begin(folder, folder.root / ".workdim-x" / "restore", {}, print)
+                restore.go_on(folder, begun)
+                restore.end(folder, begun)
+            except Killed:
+                return False
+        return True
+
+    ends = []
+    for kill_at in range(100):
+        folder = Folder(tmp_path / f"killed-{kill_at}")
+        shutil.copytree(template, folder.root)
+        before = content(folder)
+        is_done = attempt(folder, kill_at)
+        begun = restore.pending(folder)
+        for one in begun:
+            restore.go_on(folder, one)
+            restore.go_on(folder, one)
+            restore.end(folder, one)
+        assert len(list(folder.root.glob("people*"))) == (1 if content(folder) == before else 2)
+        ends.append(content(folder))
+        assert restore.pending(folder) == []
+        if is_done:
+            break
+    assert kill_at > 6, "all renames were tried"
+    assert all(end in (before, ends[-1]) for end in ends) and ends[0] == before
+
+
+def test_a_full_disk_changes_nothing(present, unpacked, monkeypatch):
+    before = content(present)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(restore, "write_through", full)
+    with pytest.raises(ResourceError, match="No space"):
+        restore.begin(present, unpacked, {}, print)
+    assert content(present) == before and restore.pending(present) == []

@@ -1,0 +1,104 @@
+"""A column is declared once: what follows from the declaration agrees with it."""
+
+import math
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated
+
+import duckdb
+import polars as pl
+import pytest
+
+from core.geometry.results import log_interval
+from core.tables import TABLES
+from core.tables.columns import Column, Table
+from tests.profiles import make_profile
+
+
+@dataclass(frozen=True)
+class Row:
+    name: Annotated[str, Column("Who it's of.", key=True)]
+    pass_: Annotated[int, Column("Which.", storage="SMALLINT", key=True)]
+    value: Annotated[float | None, Column("What.", storage="FLOAT")]
+    made_at: Annotated[datetime, Column("When.")]
+    parts: Annotated[list[int] | None, Column("Of what.", storage="SMALLINT[]")] = None
+
+
+THINGS = Table("things", Row, "Things that are counted.", is_indexed=True)
+
+
+@pytest.mark.parametrize("table", [*TABLES.values(), THINGS], ids=lambda table: table.name)
+def test_the_ddl_makes_the_columns_that_are_declared(table):
+    with duckdb.connect() as connection:
+        for statement in [table.ddl(), *table.comment_statements()]:
+            connection.execute(statement)
+        made = connection.execute(
+            "SELECT column_name, is_nullable, comment FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal"
+        )
+        is_view = bool(table.residue)  # of which DuckDB takes every column for one that may be NULL
+        assert made.fetchall() == [
+            (column.name, column.is_optional or is_view, column.declared.meaning) for column in table.columns
+        ]
+        connection.register("incoming", table.frame([]))
+        connection.execute(table.insert_sql("incoming"))
+
+
+def test_a_narrower_type_is_the_files_alone():
+    assert THINGS.ddl() == (
+        "CREATE TABLE things (name VARCHAR NOT NULL, pass SMALLINT NOT NULL, value FLOAT, made_at TIMESTAMP NOT NULL, "
+        "parts SMALLINT[], PRIMARY KEY (name, pass))"
+    )
+    assert THINGS.schema["value"] == pl.Float64 and THINGS.schema["pass"] == pl.Int64
+
+
+def test_intervals_that_follow_are_not_stored_and_others_stay_as_they_are():
+    """By value, error and Student's t; NULL stays NULL."""
+    table = TABLES["layer_estimates"]
+    like = make_profile().estimates[0]
+    odd = {
+        "not of Student": replace(like, lower=1.0, upper=2.0),
+        "without an error": replace(like, std_error=None, lower=90.0, upper=110.0),
+        "without an interval": replace(like, lower=None, upper=None),
+        "of nothing": replace(like, value=None, std_error=None, lower=None, upper=None),
+        "below zero": replace(like, value=-1.0, std_error=1.0, lower=-3.0, upper=1.0),
+        "half": replace(like, upper=None),
+        "wide": replace(like, value=1.0, std_error=90.3, lower=math.exp(-90.3 * 2.13), upper=math.exp(90.3 * 2.13)),
+    }
+    follows = []
+    for number, n_blocks in enumerate((2, 5, 16, 64)):
+        found = log_interval(100.0 + number, [100 + number + 0.1 * n for n in range(n_blocks)], n_points=10)
+        follows.append(
+            replace(like, value=found.value, std_error=found.std_error, lower=found.lower, upper=found.upper)
+        )
+    rows = table.frame([*follows, *odd.values()]).with_row_index("layer_of", 0).with_columns(layer=pl.col("layer_of"))
+    rows = rows.select(table.names)
+    with duckdb.connect() as connection:
+        connection.execute(table.ddl())
+        connection.register("incoming", rows)
+        connection.execute(table.insert_sql("incoming"))
+        back = pl.DataFrame(connection.sql("SELECT * FROM layer_estimates ORDER BY layer"))
+        stored = connection.sql("SELECT count(t_quantile), count(own_lower) FROM stored.layer_estimates").fetchall()
+    assert stored == [(4, 5)]
+    for column in ("lower", "upper"):
+        for one, other in zip(rows[column], back[column], strict=True):
+            assert one is other is None or math.isclose(one, other, rel_tol=1e-6)
+        assert back[column][4:].equals(rows[column][4:])
+
+
+def test_records_become_a_frame_and_records_again():
+    made_at = datetime(2026, 11, 26, 9, tzinfo=UTC)
+    table = THINGS.frame([Row("a", 1, math.nan, made_at, [1, 2]), Row("b", 2, 0.5, made_at)])
+    assert table["value"].to_list() == [None, 0.5]
+    assert THINGS.rows(table.select(sorted(table.columns))) == [
+        Row("a", 1, None, made_at.replace(tzinfo=None), [1, 2]),
+        Row("b", 2, 0.5, made_at.replace(tzinfo=None)),
+    ]
+
+
+def test_a_field_without_a_declaration_is_no_column():
+    @dataclass(frozen=True)
+    class Bare:
+        name: str
+
+    with pytest.raises(TypeError, match="name is no column"):
+        Table("bare", Bare, "").names  # noqa: B018

@@ -1,0 +1,181 @@
+"""What reaches the terminal: names of others cannot steer it, and what a file system refuses is one line."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from core.commands import main as command_line
+from core.commands.app import start_server, stop, wait_until_ready
+from core.commands.main import main
+from core.terminal.output import guarded, one_line, spell
+from core.terminal.tables import table
+from core.warehouse import queries, score_imports
+from core.warehouse.warehouse import Warehouse
+from tests.conftest import ROOT
+from tests.screens import filled_warehouse
+from tests.warehouse.score_files import answers, score_file
+
+EVIL = "evil\x1b[2J\x1b]0;title\x07\u202eknab\u2066x\u2069\x9b31m"
+LINES = EVIL + "\nworkdim: all is well"
+
+
+def is_clean(text: str) -> bool:
+    return not any(letter in text for letter in "\x1b\x07\x9b\u202e\u2066\u2069")
+
+
+def test_control_characters_are_spelled_and_other_scripts_stay():
+    assert is_clean(spell(EVIL)) and "\\x1b[2J" in spell(EVIL) and "\\u202e" in spell(EVIL)
+    assert one_line("a\nb\tc") == "a\\nb\\tc"
+    for text in ("モデル・計測", "é ü 模型", "מודל", "a\u200db"):
+        assert spell(text) == text
+    assert json.loads(spell(json.dumps({"a": EVIL + "\x7f"}, ensure_ascii=False))) == {"a": EVIL + "\x7f"}
+
+
+def test_a_name_is_one_cell_of_a_table():
+    lines = table(("name", "n"), [(LINES, 1), ("other", 2)])
+    assert len(lines) == 3 and is_clean("".join(lines))
+
+
+def test_whatever_a_verb_prints_is_filtered(capsys):
+    with guarded():
+        print(EVIL)
+        print(EVIL, file=sys.stderr)
+        sys.stdout.writelines([EVIL])
+    said = capsys.readouterr()
+    assert is_clean(said.out) and is_clean(said.err) and "evil" in said.out and "evil" in said.err
+
+
+def test_an_imported_name_does_not_steer_the_terminal(tmp_path, capsys):
+    path = filled_warehouse(tmp_path)
+    file = tmp_path / f"scores{EVIL}.csv"
+    file.write_text(f'model,benchmark,metric,value\n"{LINES}","{LINES}",acc,0.5\n', encoding="utf-8")
+    for arguments in (
+        ["scores", "import", str(file)],
+        ["scores", "list"],
+        ["scores", "alias", LINES, "o/x"],
+        ["scores", "alias"],
+        ["scores", "alias", "--json"],
+        ["scores", "compare", LINES, "b", "--benchmark", LINES],
+        ["runs", "--show", LINES],
+        ["runs", "--model", LINES],
+        ["sql", f"SELECT '{EVIL}' AS \"{EVIL}\""],
+        ["measure", LINES],
+        ["pilot", LINES + ".toml"],
+        ["cancel", LINES],
+    ):
+        main([*arguments, "--warehouse", str(path)])
+        said = capsys.readouterr()
+        assert is_clean(said.out) and is_clean(said.err), arguments
+        assert not any(line == "workdim: all is well" for line in (said.out + said.err).splitlines()), arguments
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.EROFS, "Read-only file system", "/mnt/w"), "/mnt/w cannot be written: its file system is read"),
+        (OSError(errno.ENOSPC, "No space left on device"), "The disk is full"),
+        (OSError(errno.EIO, "Input/output error", "/mnt/w"), "/mnt/w cannot be read or written: Input/output error"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5000), "is too long a name"),
+        (PermissionError(errno.EACCES, "Permission denied", "/mnt/w"), "/mnt/w may not be read or written here"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/mnt/w"), "Not a directory"),
+        (
+            shutil.Error([("/a", "/mnt/w", "[Errno 28] No space left on device")] * 9),
+            "/mnt/w cannot be written: [Errno 28]",
+        ),
+        (OSError("nobody knows"), "nobody knows"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, OSError) else None,
+)
+def test_what_a_file_system_refuses_is_one_line(error, told, monkeypatch, capsys):
+    def refuse(options):
+        raise error
+
+    monkeypatch.setattr(command_line, "parser", lambda: _Parser(refuse))
+    assert main([]) == 2
+    said = capsys.readouterr().err
+    assert told in said and said.startswith("workdim: ") and said.count("\n") == 1 and len(said) < 300
+
+
+class _Parser:
+    def __init__(self, run) -> None:
+        self.run = run
+
+    def parse_args(self, arguments):
+        return self
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_output_to_a_full_disk_is_one_line(tmp_path):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "core", "jobs", "--warehouse", str(tmp_path / "w.duckdb")],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=120,
+        )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "The disk is full" in done.stderr
+
+
+def test_a_long_path_is_one_line(tmp_path, capsys):
+    for arguments in (["scores", "import", "x" * 5000], ["import", "x" * 5000], ["measure", "/" + "x" * 5000]):
+        assert main([*arguments, "--warehouse", str(tmp_path / "w.duckdb")]) == 2, arguments
+        said = capsys.readouterr()
+        assert len(said.err.strip().splitlines()) == 1 and said.err.startswith("workdim: ")
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_no_variable_opens_the_app_to_the_network(tmp_path, monkeypatch):
+    import psutil
+
+    from core.commands.app import free_port
+
+    monkeypatch.setenv("STREAMLIT_SERVER_ADDRESS", "0.0.0.0")
+    port = free_port(8720)
+    server = start_server(tmp_path / "w.duckdb", port)
+    try:
+        wait_until_ready(server, port)
+        ends = [one.laddr for one in psutil.net_connections() if one.status == "LISTEN" and one.laddr.port == port]
+        assert ends and {end.ip for end in ends} == {"127.0.0.1"}
+    finally:
+        stop(server)
+
+
+def test_a_folder_with_one_unusable_file_is_taken(tmp_path, capsys):
+    path, folder = filled_warehouse(tmp_path), tmp_path / "out"
+    folder.mkdir()
+    results = {"results": {"piqa": {"acc,none": 0.7}}, "versions": {"piqa": 1}, "config": {"model": "hf"}}
+    (folder / "results_good.json").write_text(json.dumps(results | {"model_name": "o/x"}), encoding="utf-8")
+    (folder / "results_bad.json").write_text('{"results": ', encoding="utf-8")
+    assert main(["scores", "import", str(folder), "--warehouse", str(path)]) == 0
+    said = capsys.readouterr().err
+    assert "results_bad.json" in said and "1 of the files that folders hold were left out" in said
+    assert main(["scores", "import", str(folder / "results_bad.json"), "--warehouse", str(path)]) == 2
+    (folder / "results_good.json").unlink()
+    assert main(["scores", "import", str(folder), "--warehouse", str(path)]) == 2
+
+
+def test_models_are_compared_by_the_names_that_runs_prints(tmp_path, capsys):
+    path = filled_warehouse(tmp_path)
+    runs = queries.runs(Warehouse(path)).filter(pl.col("repository").is_not_null())
+    measured = runs.row(0, named=True)
+    for number, model in enumerate((measured["repository"], "o/other")):
+        given = {f"q{n}": (n + number) % 2 for n in range(10)}
+        score_imports.store(Warehouse(path), score_file(samples=answers(model, given), name=model))
+    for key in ("name", "model_id", "reference", "repository"):
+        arguments = ["scores", "compare", measured[key], "o/other", "--benchmark", "arc_easy"]
+        assert main([*arguments, "--warehouse", str(path)]) == 0, (key, capsys.readouterr().err)
+        assert measured["repository"] in capsys.readouterr().out
+    twice = ["scores", "compare", measured["name"], measured["repository"], "--benchmark", "arc_easy"]
+    assert main([*twice, "--warehouse", str(path)]) == 2
+    assert "are one model" in capsys.readouterr().err or measured["name"] == measured["repository"]

@@ -1,0 +1,221 @@
+"""What the command line prints: every number with what it depends on, the verdict last and never plain."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from core import wording
+from core.tables import RunCheckRow
+from core.terminal.run_summary import WIDTH
+from core.terminal.tables import run_details, runs_table, summary_lines
+from core.warehouse.profiles import read_profile
+from core.warehouse.provenance import records
+from core.warehouse.warehouse import Warehouse
+from tests import frames
+from tests.frames import Model
+from tests.profiles import make_controls, make_model, make_profile
+from tests.screens import add_run
+
+
+def told(profile=None, controls=()) -> str:
+    return "\n".join(summary_lines(profile or make_profile(), controls))
+
+
+def judged(profile, **changes):
+    """The same profile with another primary summary."""
+    first, *others = profile.summaries
+    return replace(profile, summaries=[replace(first, **changes), *others])
+
+
+def line_with(text: str, said: str) -> str:
+    return next(line for line in said.splitlines() if text in line)
+
+
+def test_no_line_is_longer_than_a_terminal():
+    profile = judged(
+        make_profile(model=make_model("x" * 90 + "@1", base_repository="o/" + "b" * 40, base_relation="tuned " * 9)),
+        qualifiers=[
+            "check_vetoed",
+            "random_init_differs",
+            "shuffled_same",
+            "abtt3_lost",
+            "gride_disagrees",
+            "few_types",
+            "no_final_norm",
+        ],
+    )
+    lines = told(profile, make_controls(profile, 5)).splitlines()
+    assert max(len(line) for line in lines if "x" * 90 not in line) <= WIDTH
+    assert len(lines) < 60
+
+
+def test_what_was_left_out_is_told_with_its_reason_and_place():
+    said = told()
+    assert "32 at position 0, 0 special, 64 by their norm" in said
+    assert re.search(r"largest norm 140 times the median, at layer [123]: \d+ such tokens there, \d+ % at", said)
+
+
+def test_the_largest_norm_is_looked_for_where_the_mask_looks():
+    profile = make_profile()
+    rows = [
+        replace(row, value=500.0) if (row.correlator, row.layer) == ("large_norm_ratio", 4) else row
+        for row in profile.correlators
+    ]
+    assert "at layer 4" not in line_with("largest norm", told(replace(profile, correlators=rows)))
+
+
+def test_where_there_is_no_gaussian_equivalent_no_number_is_made_up():
+    profile = make_profile()
+    missing = [replace(row, gaussian_equivalent=None) for row in profile.estimates]
+    assert "(n1=8) is stored" in told(replace(profile, estimates=missing))
+    known = [replace(row, gaussian_equivalent=46.0) for row in profile.estimates]
+    assert line_with("Gaussian equivalent", told(replace(profile, estimates=known))).endswith("(n1=8): 46.0")
+    ends = [replace(row, gaussian_equivalent_lower=40.0, gaussian_equivalent_upper=55.0) for row in known]
+    assert line_with("Gaussian equivalent", told(replace(profile, estimates=ends))).endswith("46.0 [40.0, 55.0]")
+
+
+def test_dimensions_stand_with_estimator_size_interval_and_band():
+    said = told(judged(make_profile(), contraction_ratio_abtt3=2.8))
+    assert "estimated dimension (d2, one token per type, N=800), 95 % intervals" in said
+    assert "100 [90.0, 110]" in line_with("working  ", said)
+    assert "layers 1 to 2 of 4; read at layer 1" in line_with("working  ", said)
+    assert "5.00 [4.50, 5.50]" in line_with("R_c", said)
+    assert "2.80 after removing three components" in line_with("R_c", said)
+    assert "intrinsic" not in said and "better" not in said
+
+
+def test_the_words_of_other_tokenizers_have_lines_of_their_own():
+    said = told()
+    assert "across tokenizers (d2, one point per word, N=800 of 900 words)" in said
+    assert "12 (beyond the tokens read, or masked)" in line_with("occurrences lost", said)
+    without = replace(make_profile(), summaries=make_profile().summaries[:1])
+    assert "across tokenizers" not in told(without)
+
+
+@pytest.mark.parametrize(
+    ("scan", "said"),
+    [
+        ([4.5, 6.2, 11.7, 19.7, 21.1, 21.4], "GRIDE levels off at 19.7 (n1=8, n2=16)"),
+        ([4.5, 6.2, 11.7, 19.7, 30.0, 40.0], "GRIDE does not level off: 4.50 to 40.0 for n1=1 to 32"),
+    ],
+)
+def test_the_scan_is_read_at_its_plateau_or_told_as_a_range(scan, said):
+    profile = make_profile()
+    of_rank = dict(zip((1, 2, 4, 8, 16, 32), scan, strict=True))
+    estimates = [
+        replace(row, value=of_rank[row.n1]) if row.estimator == "gride" and row.transform == "centred" else row
+        for row in profile.estimates
+    ]
+    assert said in told(replace(profile, estimates=estimates))
+
+
+def test_only_checks_that_did_not_pass_are_told_in_full_a_veto_first():
+    profile = make_profile()
+    bad = [
+        RunCheckRow("r", "sequence_invariance", 4, 0.12, 0.095, "warn", 0.031),
+        RunCheckRow("r", "duplicates", 1, 0.09, 0.05, "veto"),
+        RunCheckRow("r", "duplicates", 2, 0.06, 0.05, "veto"),
+    ]
+    said = told(replace(profile, checks=[*profile.checks, *bad]))
+    limited = sum(row.threshold is not None for row in profile.checks)
+    assert limited < len(profile.checks), "there are checks for information"
+    assert f"{limited} of {limited + 3} with a limit passed" in said
+    assert "veto  Share of duplicate points, layer 1: 0.0900 (limit 0.0500); further layers: 1" in said
+    assert "warn  Shift of log d2 with the number of windows, layer 4: 0.120 ± 0.0310 (limit 0.0950)" in said
+    assert said.index("veto  ") < said.index("warn  ")
+    assert "Tokens per character" not in said
+
+
+def test_controls_stand_beside_the_text_and_have_no_verdict_of_their_own():
+    profile = judged(make_profile(), qualifiers=["random_init_differs", "shuffled_same"])
+    shuffled, *randoms = make_controls(profile, 5)
+    vetoed = judged(randoms[1], verdict="found", qualifiers=["check_vetoed"])
+    said = told(profile, [shuffled, judged(randoms[0], verdict="not_found"), vetoed])
+    assert line_with("shuffled text ", said).split()[2:] == ["47.5", "95.0", "19.0", "shows", "the", "shape"]
+    assert line_with("random weights, seed 0", said).endswith("does not show the shape")
+    assert "shows the shape (a check" in line_with("random weights, seed 1", said)
+    assert "controls (d2" not in told(profile)
+
+
+def test_the_verdict_comes_last_and_says_what_it_rests_on():
+    profile = judged(make_profile(), qualifiers=["gride_contracts", "shuffled_same", "random_init_differs"])
+    said = told(profile)
+    verdict = " ".join(said[said.index("  verdict") :].split())
+    assert verdict == (
+        "verdict expansion-contraction: found (random weights do not show it; shuffled tokens show it too: about "
+        "vocabulary and weights, no evidence of semantics; nearest-neighbour dimension only contracts)"
+    )
+    assert told(judged(profile, qualifiers=[])).endswith("found (controls not stated)")
+
+
+def test_a_control_pass_is_told_as_one():
+    _, random, _ = make_controls(make_profile(), 5)
+    said = told(random)
+    assert "control: random weights, seed 0" in said
+    assert said.splitlines()[-1].split(maxsplit=1) == ["control", "shows the shape"]
+
+
+def test_an_encoder_and_a_run_without_summary_are_told_too():
+    said = told(make_profile(model=make_model(kind="encoder")))
+    assert "20.0" in line_with("final, no final norm", said) and "bits per byte" not in said
+    assert "verdict" not in told(replace(make_profile(), summaries=[]))
+
+
+def test_the_literatures_statistics_have_lines_of_their_own():
+    profile = make_profile()
+    of_last = [replace(row, cloud="last_token") for row in profile.estimates if row.cloud == "one_per_type"]
+    said = told(replace(profile, estimates=of_last, summaries=[]))
+    assert "estimated dimension (GRIDE n1=2, last token of each window, N=800)" in said
+    assert "at most" in said and "at the end" in said
+
+
+def test_a_control_of_a_protocol_without_verdict_shows_the_same_statistic():
+    def of_prompts(profile, peak):
+        rows = [row for row in profile.estimates if row.cloud == "one_per_type" and row.estimator == "two_nn"]
+        rows = [replace(row, cloud="per_prompt", value=peak - row.layer) for row in rows]
+        return replace(profile, estimates=rows, summaries=[])
+
+    text = make_profile()
+    shuffled, random, _ = make_controls(text, 5)
+    said = told(of_prompts(text, 40.0), [of_prompts(shuffled, 30.0), replace(random, estimates=[], summaries=[])])
+    assert "controls (d2" not in said and "random weights" not in said
+    of_control = said[said.index("control       shuffled text") :]
+    assert "estimated dimension (TwoNN, all tokens of one prompt, averaged, N=800)" in of_control
+    assert "30.0 at the embedding, at most 30.0 at layer 0, 26.0 at the end" in of_control
+    assert "40.0 at the embedding" in said and "40.0 at the embedding" not in of_control
+
+
+def test_a_stored_run_is_told_as_it_was_when_it_was_measured(tmp_path):
+    profile = judged(make_profile(), qualifiers=["random_init_differs"])
+    warehouse = Warehouse(tmp_path / "w.duckdb")
+    add_run(warehouse.path, profile)
+    run_id = profile.run.run_id
+    said = run_details(read_profile(warehouse, run_id), [], records(warehouse, [run_id]).row(0, named=True))
+    assert told(profile) == "\n".join(said.splitlines()[: len(summary_lines(profile))])
+    assert "hash of the protocol" in said and "layer   4 post_norm" in said
+    assert "vetoed" not in said and "expansion-contraction: found" in said
+
+
+def test_the_table_of_runs_marks_a_veto_and_gives_controls_no_verdict():
+    runs = frames.runs(
+        Model("a", worst_check="veto", qualifiers=("check_vetoed",)), Model("b", pass_="shuffled", qualifiers=())
+    )
+    said = runs_table(runs)
+    assert "a ‡" in said and "‡ A check vetoed this run" in said
+    assert "control, shuffled text: shows the shape" in said
+
+
+@pytest.mark.parametrize(
+    ("phase", "shown"),
+    [
+        ("geometry", "measuring layers"),
+        ("layers", "comparing layers"),
+        ("random_init 2: forward", "control: random weights 2, reading text"),
+        ("shuffled: geometry", "control: shuffled text, measuring layers"),
+        ("calibrate", "measuring Gaussian points"),
+        ("new", "new"),
+    ],
+)
+def test_phases_have_names(phase, shown):
+    assert wording.phase_name(phase, "en") == shown

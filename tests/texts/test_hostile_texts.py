@@ -1,0 +1,60 @@
+"""Text files that were made wrong or in bad faith: each is one named line, before it takes memory."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from core.errors import CorpusError
+from core.texts.corpora import open_corpus
+from core.texts.messages import MAX_VALUES
+
+NESTED = "[" * 100_000 + "]" * 100_000
+CHAT = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+
+def test_a_small_file_of_millions_of_rows_is_refused_by_its_footer(tmp_path):
+    path = tmp_path / "rows.parquet"
+    texts = pa.DictionaryArray.from_arrays(pa.array([0]).take(pa.array([0] * (MAX_VALUES + 1))), pa.array(["a text"]))
+    pq.write_table(pa.table({"text": texts.cast(pa.string())}), path)
+    assert path.stat().st_size < 20_000
+    with pytest.raises(CorpusError, match=r"rows.parquet holds 1,000,001 texts .* at most 1,000,000 texts"):
+        open_corpus(str(path))
+
+
+def test_a_conversation_of_millions_of_messages_is_refused_by_its_footer(tmp_path):
+    path = tmp_path / "chat.parquet"
+    messages = [{"role": "user", "content": "a"}] * (MAX_VALUES + 1)
+    pq.write_table(pa.table({"messages": pa.array([messages], type=CHAT)}), path)
+    with pytest.raises(CorpusError, match=r"chat.parquet holds 1,000,001 texts"):
+        open_corpus(str(path))
+
+
+def test_long_texts_that_are_written_once_for_many_rows_are_refused(tmp_path):
+    path = tmp_path / "long.parquet"
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 30_000), pa.array(["a text " * 20_000]))
+    pq.write_table(pa.table({"text": texts}).replace_schema_metadata(None), path, store_schema=False)
+    assert path.stat().st_size < 200_000
+    with pytest.raises(CorpusError, match=r"long.parquet holds 30,000 texts of 4,200 MB"):
+        open_corpus(str(path))
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_json_that_is_nested_beyond_reading_is_named(suffix, tmp_path):
+    path = tmp_path / f"deep{suffix}"
+    path.write_text('{"messages": 1, "role": ' + NESTED + "}", encoding="utf-8")
+    with pytest.raises(CorpusError, match=f"deep{suffix} cannot be read as {suffix[1:]}"):
+        open_corpus(str(path))
+
+
+def test_half_a_character_that_an_encoding_makes_is_named(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(rb"A text with \ud800 in it.")
+    with pytest.raises(CorpusError, match="text.txt holds half a character when it is read as unicode_escape"):
+        open_corpus(str(path), encoding="unicode_escape")
+
+
+def test_a_name_of_thousands_of_characters_is_one_short_line():
+    for name in ("x" * 5000, "x" * 5000 + ".txt"):
+        with pytest.raises(CorpusError) as refused:
+            open_corpus(name)
+        assert len(str(refused.value)) < 400

@@ -1,0 +1,114 @@
+"""Windows: the same characters for every tokenizer, disjoint, and honest about texts that do not hold them."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from core.errors import CorpusError
+from core.registry.protocols import PROTOCOLS
+from core.texts import sample
+from core.texts.corpora import open_corpus
+from tests.tiny import train_tokenizer
+
+QUICK = PROTOCOLS["quick"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(4000)
+
+
+@pytest.mark.parametrize("name", ["python-docs", "python-source", "english-business"])
+def test_a_sample_is_whole_windows_of_the_protocol(tokenizer, name):
+    drawn = sample.draw_sample(open_corpus(name), tokenizer, QUICK, seed=0)
+    assert drawn.ids.shape == (32, 128)
+    assert sorted(set(drawn.blocks.tolist())) == list(range(16))
+    assert 0 < drawn.tokens_per_character < 1
+
+
+def test_windows_depend_on_text_and_seed_and_never_overlap():
+    corpus = open_corpus("python-docs")
+    length = sample.reserve("".join(corpus.pieces), 128)
+    documents = sample.merge_pieces(corpus.pieces, length)
+    first = sample.plan_windows(documents, 200, length, corpus.row.sha256, seed=0)
+    assert first == sample.plan_windows(documents, 200, length, corpus.row.sha256, seed=0)
+    assert first != sample.plan_windows(documents, 200, length, corpus.row.sha256, seed=1)
+    assert len(first) == 200
+    for a, b in itertools.pairwise(first):
+        assert a.document < b.document or a.start + length - 40 <= b.start
+    for window in first:
+        assert 0 <= window.start <= len(documents[window.document]) - length + 40
+
+
+def test_scored_bytes_are_those_of_the_targets(tokenizer):
+    drawn = sample.draw_sample(open_corpus("english-business"), tokenizer, QUICK, seed=0)
+    by_decoding = sum(len(tokenizer.decode(row[1:]).encode()) for row in drawn.ids.tolist())
+    assert drawn.n_bytes_scored == pytest.approx(by_decoding, abs=4 * len(drawn.ids))
+
+
+def test_short_paragraphs_are_merged_and_no_text_is_lost():
+    pieces = ["a" * 30, "b" * 50, "c" * 200, "d" * 10]
+    documents = sample.merge_pieces(pieces, 70)
+    assert [len(document) >= 70 for document in documents] == [True] * len(documents)
+    assert "\n\n".join(documents) == "\n\n".join(pieces)
+
+
+def test_a_text_that_is_too_short_says_what_is_needed_and_there(tokenizer, tmp_path):
+    (tmp_path / "short.txt").write_text("A sentence about invoices and harbours. " * 40, encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"32 disjoint windows of 128 tokens \(4,096 tokens.*there are \d+ tokens"):
+        sample.draw_sample(open_corpus(str(tmp_path / "short.txt")), tokenizer, QUICK, seed=0)
+
+
+def test_a_tokenizer_that_falls_to_bytes_is_told_so_with_the_counts(tmp_path):
+    with pytest.raises(CorpusError, match=r"leaves \d+ token types in 4096 tokens.*tokens per character.*needs 300"):
+        sample.draw_sample(open_corpus("japanese-business"), train_tokenizer(400), QUICK, seed=0)
+
+
+def test_japanese_windows_are_reserved_by_script():
+    japanese = sample.reserve("".join(open_corpus("japanese-business").pieces), 128)
+    assert japanese < sample.reserve("".join(open_corpus("english-business").pieces), 128)
+    assert japanese == 282  # 2.2 characters a token
+
+
+def test_a_sample_knows_the_characters_of_its_tokens(tokenizer):
+    corpus = open_corpus("english-business")
+    drawn = sample.draw_sample(corpus, tokenizer, QUICK, seed=0)
+    documents = sample.merge_pieces(corpus.pieces, sample.reserve("".join(corpus.pieces[:200]), 128))
+    assert drawn.offsets.shape == (32, 128, 2) and drawn.offsets.dtype == np.int32
+    assert len(drawn.windows) == 32
+    assert [window.document for window in drawn.windows] == drawn.documents.tolist()
+    for window, ids, offsets in zip(drawn.windows, drawn.ids, drawn.offsets, strict=True):
+        text = documents[window.document][window.start :]
+        assert text.startswith(tokenizer.decode(ids))
+        assert tokenizer.decode(ids[5:9]).strip() == text[offsets[5, 0] : offsets[8, 1]].strip()
+
+
+def test_companions_change_the_words_and_nothing_else(tokenizer):
+    corpus = open_corpus("python-docs")
+    alone = sample.draw_sample(corpus, tokenizer, QUICK, seed=0)
+    compared = sample.draw_sample(corpus, tokenizer, QUICK, seed=0, companions=[train_tokenizer(500)])
+    assert (alone.ids == compared.ids).all() and alone.windows == compared.windows
+    assert len(compared.words.words) < len(alone.words.words)
+    assert (compared.word_rows >= 0).all()
+    assert alone.words.hash != compared.words.hash
+
+
+def test_too_few_words_are_no_error(tokenizer, tmp_path):
+    signs = "!?;:()[]{}<>=+-*/%&|^~#@$"
+    rng = np.random.default_rng(0)
+    lines = ["".join(rng.choice(list(signs), 30)) + " market " for _ in range(2500)]
+    (tmp_path / "signs.txt").write_text("\n".join(lines), encoding="utf-8")
+    signs_tokenizer = train_on(tmp_path / "signs.txt")
+    drawn = sample.draw_sample(open_corpus(str(tmp_path / "signs.txt")), signs_tokenizer, QUICK, seed=0)
+    assert drawn.words.n_words == 1
+
+
+def train_on(path):
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trained.train([str(path)], trainers.BpeTrainer(vocab_size=2000, show_progress=False))
+    return PreTrainedTokenizerFast(tokenizer_object=trained)

@@ -1,0 +1,113 @@
+"""Rendering by a chat template: contents are found where they stand, the day is always the same, liars are refused."""
+
+from datetime import datetime
+
+import pytest
+
+from core.errors import CorpusError, ModelError
+from core.texts.chats import read_template, render, template_hash
+from core.texts.messages import Message
+from tests.chats import CHATML, DATED, TEMPLATES, chat_tokenizer
+
+CHAT = [
+    Message("user", "user"),
+    Message("assistant", "a"),
+    Message("user", "[INST] {{ x }}\n\n<a> & 'b'"),
+    Message("assistant", "assistant\n  東京 🙂"),
+]
+
+
+def rendered(template, messages):
+    tokenizer = chat_tokenizer(template)
+    return render(messages, read_template(tokenizer, "m"), tokenizer, "m", "conversation 3 of c")
+
+
+@pytest.mark.parametrize("style", TEMPLATES)
+def test_contents_are_found_even_where_the_template_writes_the_same_words(style):
+    found = rendered(TEMPLATES[style], CHAT)
+    shown = [found.text[start : start + len(m.content)] for start, m in zip(found.starts, CHAT, strict=True)]
+    assert shown == [message.content for message in CHAT]
+    assert (
+        found.text
+        == chat_tokenizer(TEMPLATES[style]).apply_chat_template(
+            [{"role": m.role, "content": m.content} for m in CHAT], tokenize=False
+        )
+        or style == "dated"
+    )
+    before = [found.text[:start] for start in found.starts]
+    if style == "chatml":
+        assert [text.count("<|start|>") for text in before] == [2, 3, 4, 5]
+    if style == "instructions":
+        assert before[2].endswith("</s>[INST] ")
+
+
+def test_a_system_message_within_the_users_turn_is_found_too():
+    found = rendered(TEMPLATES["instructions"], [Message("system", "Be brief."), *CHAT[:2]])
+    assert found.text.startswith("<s>[INST] Be brief.\n\nuser [/INST] a</s>")
+    assert found.starts == [10, 21, 34]
+
+
+def test_the_day_is_pinned_and_nothing_else_of_the_template_changes():
+    assert "Today Date: 26 Jul 2024\n\n" in rendered(DATED, CHAT).text
+    odd = "\n  {% if true %}{{ strftime_now('%A %d %B') }}{% endif %}\n x {{ messages[0].content }}"
+    tokenizer = chat_tokenizer(odd)
+    unpinned = tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False)
+    now = f"{datetime.now():%A %d %B}"
+    assert unpinned.replace(now, "Friday 26 July") == rendered(odd, [Message("user", "hi")]).text
+    short = "{{ strftime_now('%-d/%-m/%y %H:%M %Y-%m-%d') }}{{ messages[0].content }}"
+    assert rendered(short, [Message("user", "hi")]).text == "26/7/24 12:00 2024-07-26hi"
+
+
+def test_templates_are_told_apart_by_their_hash():
+    hashes = {template_hash(read_template(chat_tokenizer(template), "m")) for template in TEMPLATES.values()}
+    assert len(hashes) == len(TEMPLATES) and all(len(digest) == 12 for digest in hashes)
+
+
+@pytest.mark.parametrize(
+    ("style", "messages", "told"),
+    [
+        ("alternating", [Message("system", "Be brief."), *CHAT], "System role not supported"),
+        ("alternating", [CHAT[0], CHAT[0]], "Conversation roles must alternate"),
+        ("alternating", CHAT[1:], "Conversation roles must alternate"),
+    ],
+)
+def test_what_a_template_refuses_is_said_with_the_conversation(style, messages, told):
+    with pytest.raises(CorpusError, match=f"chat template of m refuses conversation 3 of c: {told}.*--chat plain"):
+        rendered(TEMPLATES[style], messages)
+
+
+@pytest.mark.parametrize(
+    ("template", "number"),
+    [
+        (CHATML.replace("message.content", "(message.content | upper)"), "message 1 "),
+        (CHATML.replace("message.content", "(message.content | tojson)"), r"message 3 \(user\)"),
+        (CHATML.replace("message.content", "message.content.split('<a>')[-1]"), r"message 3 \(user\)"),
+        (CHATML.replace("message.content", "message.content[:20]"), "message 3 "),
+        (CHATML.replace("in messages %}", "in messages | reverse %}"), "message 1 "),
+        (CHATML.replace("in messages %}", "in messages[1:] %}"), "message 1 "),
+        (CHATML.replace("message.content", "message.content + message.content"), "message 2 "),
+        (CHATML.replace("'\n' + message.content", "(message.content | length | string)"), "message 1 "),
+        (CHATML.replace("<|end|>", "' ~ range(99999) | random ~ '"), "what stands around the contents"),
+    ],
+)
+def test_a_template_that_changes_contents_is_refused_by_name(template, number):
+    assert template != CHATML
+    with pytest.raises(CorpusError, match=f"chat template of m does not show conversation 3 of c .*changes {number}"):
+        rendered(template, CHAT)
+
+
+def test_a_broken_template_is_one_line():
+    with pytest.raises(CorpusError, match=r"The chat template of m refuses conversation 3 of c: .*\. Remove it"):
+        rendered("{{ messages[0].content.nothing.more }}", CHAT)
+
+
+def test_models_that_cannot_show_messages_are_told_the_way_out(monkeypatch):
+    with pytest.raises(ModelError, match="m has no chat template, and the text is chat messages.*--chat plain"):
+        read_template(chat_tokenizer(None), "m")
+    several = chat_tokenizer({"tool_use": CHATML, "rag": CHATML})
+    with pytest.raises(ModelError, match=r"m has chat templates for special uses only \(rag, tool_use\).*--chat plain"):
+        read_template(several, "m")
+    tokenizer = chat_tokenizer(CHATML)
+    monkeypatch.setattr(type(tokenizer), "is_fast", False)
+    with pytest.raises(ModelError, match="tokenizer of m does not tell which characters.*--chat plain"):
+        read_template(tokenizer, "m")

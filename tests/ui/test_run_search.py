@@ -1,0 +1,90 @@
+"""Choosing among many runs: what is offered, what is said of the rest, and that old links still lead to their runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.ui import run_search
+from core.ui.comparison import MOST_GROUPS
+from core.warehouse import queries
+from core.warehouse.warehouse import Warehouse
+from tests.bench.warehouses import fill, run_id_of
+from tests.screens import ROOT
+
+N_RUNS = 1_000
+"""A quarter of them on text, the rest their controls: more than one list offers."""
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    return fill(Path(tmp_path_factory.mktemp("many")) / "workdim.duckdb", N_RUNS, "trial")
+
+
+@pytest.fixture
+def app(many: Warehouse, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(many.path))
+    return AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+
+
+def chooser(app: AppTest):
+    return app.multiselect(key="view.runs")
+
+
+def test_every_word_must_be_met(many: Warehouse) -> None:
+    runs = queries.listing(many)
+    name = runs["name"][0]
+    found = run_search.matching(runs, f"{name.upper()}  standard shuffled")
+    assert 0 < found.height < runs.height
+    assert set(found.select("name", "protocol", "pass").rows()) == {(name, "standard", "shuffled")}
+    assert run_search.matching(runs, run_id_of(17))["run_id"].to_list() == [run_id_of(17)]
+    assert run_search.matching(runs, "2026-01-01").height < runs.height
+    assert run_search.matching(runs, ".*").is_empty()
+    assert run_search.matching(runs, "  ").equals(runs)
+
+
+def test_the_newest_are_offered_and_the_others_found_by_words(app: AppTest) -> None:
+    app.switch_page("pages/profiles.py").run()
+    offered = chooser(app).options
+    assert run_search.OFFERED <= len(offered) <= run_search.OFFERED + 6
+    assert f"The newest {run_search.OFFERED} of 1,000 runs" in "\n".join(one.value for one in app.caption)
+    oldest = "llama-00000"
+    assert not any(label.startswith(oldest) for label in offered)
+    app.text_input(key="view.find").set_value(f"{oldest} quick text-0").run()
+    assert any(label.startswith(oldest) for label in chooser(app).options)
+    assert len(chooser(app).options) < 100
+    app.text_input(key="view.find").set_value("no such run").run()
+    assert "None of the 1,000 runs" in "\n".join(one.value for one in app.caption)
+    assert chooser(app).value and not app.exception  # what was chosen stays
+
+
+def test_a_link_to_an_old_run_still_shows_it(app: AppTest, many: Warehouse) -> None:
+    old = run_id_of(3)
+    app.switch_page("pages/profiles.py").run()
+    app.query_params["runs"] = old
+    app.run()
+    assert chooser(app).value == [old]
+    assert not app.exception
+    assert queries.runs(many, [old])["name"][0] in "\n".join(one.value for one in app.markdown)
+
+
+def test_a_ranking_shows_the_largest_groups_and_says_how_many_there_are(app: AppTest) -> None:
+    app.switch_page("pages/ranking.py").run()
+    assert len(app.subheader) == MOST_GROUPS
+    assert f"The {MOST_GROUPS} largest of" in "\n".join(one.value for one in app.info)
+    assert not app.exception
+
+
+def test_a_comparison_is_read_as_all_runs_tell_it(many: Warehouse) -> None:
+    runs = queries.runs(many)
+    first = runs.filter(pl.col("pass") == "text").row(0, named=True)
+    asked = {"corpus_id": first["corpus_id"], "protocol_hash": first["protocol_hash"]}
+    told = queries.ranking(many, **asked)
+    wanted = runs.filter(pl.col("pass") == "text").filter(**asked)
+    assert told.equals(wanted.select(told.columns)) and 0 < told.height < runs.height
+    some = wanted["run_id"].to_list()[:3]
+    assert queries.runs(many, some).equals(wanted.head(3))
+    assert queries.runs(many, []).is_empty()

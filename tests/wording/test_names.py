@@ -1,0 +1,120 @@
+"""Whatever the code can produce has a name in both languages, and every check and qualifier a meaning."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from core import wording
+from core.analysis import shape
+from core.geometry.estimators import ESTIMATORS
+from core.measure import checks
+from core.measure.profile import measure_profile
+from core.records import RunConfig
+from core.registry.checks import CHECKS
+from core.registry.protocols import PROTOCOLS
+from core.wording import names
+from core.wording.verdicts import QUALIFIERS
+
+
+def qualifiers_written_in(module) -> set[str]:
+    """Keys of the dictionaries of qualifiers, and strings that are put into a list: what a summary may store."""
+    found = set()
+    for node in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef) and node.name.endswith("qualifiers"):
+            found |= {key for inner in ast.walk(node) if isinstance(inner, ast.Dict) for key in texts(inner.keys)}
+        elif isinstance(node, ast.List):
+            found |= texts(node.elts)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "append":
+            found |= texts(node.args)
+            for choice in ast.walk(node):
+                found |= texts([choice.body, choice.orelse]) if isinstance(choice, ast.IfExp) else set()
+    return found
+
+
+def texts(nodes) -> set[str]:
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+# What a shuffled pass shows is put behind its name.
+STORED_QUALIFIERS = qualifiers_written_in(shape) | {"shuffled_same", "shuffled_differs", "shuffled_unclear"}
+JUDGED = {
+    node.args[1].value
+    for node in ast.walk(ast.parse(Path(checks.__file__).read_text(encoding="utf-8")))
+    if isinstance(node, ast.Call)
+    and getattr(node.func, "id", "") in ("RunCheckRow", "_judge", "_judge_shift")
+    and len(node.args) > 1
+    and isinstance(node.args[1], ast.Constant)
+}
+
+
+def is_named(kind: str, key: str) -> bool:
+    """A key without a name is shown as it is."""
+    shown = names.estimator_name(key, "en") if kind == "estimator" else names.name(kind, key, "en")
+    return (kind, key) in names.NAMES or (kind == "estimator" and shown != key)
+
+
+def assert_named(kind: str, keys) -> None:
+    assert keys, f"there is no {kind} to look at"
+    assert not [key for key in sorted(keys) if not is_named(kind, key)], f"{kind} without a name"
+
+
+def test_estimators_protocols_and_their_passes_have_names():
+    assert_named("estimator", ESTIMATORS)
+    assert_named("estimator", wording.ESTIMATORS)
+    assert_named("protocol", PROTOCOLS)
+    assert_named("pass", {"text"} | {pass_ for protocol in PROTOCOLS.values() for pass_ in protocol.passes})
+    assert_named("cloud", {cloud for protocol in PROTOCOLS.values() for cloud in protocol.clouds})
+    further = {name for protocol in PROTOCOLS.values() for name in protocol.more_estimators}
+    assert_named("estimator", further)
+    assert all("(scikit-dimension)" in wording.estimator_name(name, "en") for name in further)
+
+
+def test_checks_have_a_name_and_a_meaning():
+    found = {key for key, check in CHECKS.items() if check.is_judged} | JUDGED
+    assert {"sequence_share", "token_types"} <= found
+    assert_named("check", found)
+    assert not found - set(CHECKS)
+
+
+def test_qualifiers_have_words_and_a_meaning():
+    assert {"no_random_init", "random_init_same", "no_final_norm", "shuffled_same"} <= STORED_QUALIFIERS
+    assert not STORED_QUALIFIERS - set(QUALIFIERS)
+
+
+def test_whatever_a_measurement_stores_has_a_name(tiny_llama, tmp_path):
+    profile = measure_profile(RunConfig(str(tiny_llama), "english-business"), "run", tmp_path, lambda _: None)
+    assert_named("estimator", {row.estimator for row in profile.estimates})
+    assert_named("transform", {row.transform for row in profile.estimates})
+    assert_named("cloud", {row.cloud for row in profile.estimates} | {row.cloud for row in profile.correlators})
+    assert_named("state", {row.state for row in profile.estimates})
+    assert_named("correlator", {row.correlator for row in profile.correlators})
+    assert_named("pair", {row.measure for row in profile.pairs})
+    assert_named("quantity", {row.quantity for row in profile.distributions})
+    assert_named("check", {row.check_name for row in profile.checks})
+    assert_named("kind", {profile.model.kind})
+
+
+@pytest.mark.parametrize("key", names.NAMES, ids=":".join)
+def test_no_name_is_left_in_english(key):
+    english, japanese = names.name(*key, "en"), names.name(*key, "ja")
+    assert english == names.NAMES[key], "the English catalogue changes nothing"
+    assert not re.search("[a-z]_[a-z]", english), f"{key} is shown as it is stored: {english}"
+    assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", japanese), f"{key}: {japanese}"
+
+
+def test_meanings_say_what_to_do_in_one_sentence():
+    for text in [*(check.meaning for check in CHECKS.values()), *(words.meaning for words in QUALIFIERS.values())]:
+        assert text.endswith(".") and text.count(". ") == 0, text
+
+
+def test_nothing_is_praised_and_no_dimension_is_said_to_have_changed():
+    said = [
+        *names.NAMES.values(),
+        *(check.meaning for check in CHECKS.values()),
+        *(words.meaning for words in QUALIFIERS.values()),
+    ]
+    said += [text for words in QUALIFIERS.values() for text in words]
+    for text in said:
+        assert not re.search("better|worse|best|intrinsic dimension (in|de)creas", text, re.IGNORECASE), text

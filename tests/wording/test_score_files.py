@@ -1,0 +1,63 @@
+"""Every code that a reader of score files uses has words in both languages."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from core.errors import InputError
+from core.scores.layouts import LAYOUTS
+from core.scores.parsed_score import Remark
+from core.scores.reader import FORMATS
+from core.wording.score_files import format_name, remark_words
+
+ROOM = Path(__file__).parents[2] / "core" / "scores"
+MAKERS = {"Remark": 0, "Skip": 0, "left_out": 3}
+"""What makes a remark, and where its code stands among the arguments."""
+
+
+def codes_in_use() -> set[str]:
+    found = {remark for layout in LAYOUTS for remark in layout.remarks} | {"outside_percent", "outside_fraction"}
+    for path in ROOM.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in MAKERS:
+                found |= literals(node.args[MAKERS[node.func.id]])
+            elif (
+                isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "code"
+            ):
+                found |= literals(node.value)
+    return found
+
+
+def literals(node: ast.expr) -> set[str]:
+    """The texts that an expression may be: `"a"`, or `"a" if x else "b"`; a name is followed to its assignment."""
+    if isinstance(node, ast.IfExp):
+        return literals(node.body) | literals(node.orelse)
+    return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else set()
+
+
+@pytest.mark.parametrize("code", sorted(codes_in_use()))
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_every_code_has_words(code, language):
+    assert remark_words(Remark(code, "{x} <b>"), language)
+
+
+def test_there_are_codes_and_none_is_invented():
+    assert len(codes_in_use()) > 35
+    with pytest.raises(InputError, match="Unknown remark 'no_such_thing'"):
+        remark_words(Remark("no_such_thing"), "en")
+
+
+def test_the_detail_stands_in_the_words():
+    assert remark_words(Remark("not_a_number", "high"), "en") == "Skipped: not a number (high)"
+    assert "high" in remark_words(Remark("not_a_number", "high"), "ja")
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_every_format_has_a_name(language):
+    names = [format_name(format, language) for format in FORMATS]
+    assert len(set(names)) == len(names) == 11
+    with pytest.raises(InputError, match="Unknown format"):
+        format_name("xlsx", language)

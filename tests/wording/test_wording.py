@@ -1,0 +1,106 @@
+"""Sentences that must never say more than was measured."""
+
+import pytest
+
+from core import wording
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (0.664, "0.664"),
+        (0.0412, "0.0412"),
+        (0.00345, "0.00345"),
+        (0.9996, "1.00"),
+        (-0.0412, "-0.0412"),
+        (1.2e-6, "1.20e-06"),
+        (2.414, "2.41"),
+        (9.996, "10.0"),
+        (21.73, "21.7"),
+        (99.97, "100"),
+        (106.4, "106"),
+        (1234.4, "1234"),
+    ],
+)
+def test_numbers_have_three_digits(value, shown):
+    assert wording.number(value) == shown
+
+
+def test_intervals_need_both_ends():
+    assert wording.with_interval(106.0, 98.9, 113.1) == "106 [98.9, 113]"
+    assert wording.with_interval(106.0, None, 113.1) == "106"
+    assert wording.with_interval(None, None, None) == "–"
+
+
+def test_scores_say_whose_they_are():
+    row = {"score": 43.9, "score_std_error": 0.52, "score_match": "exact", "score_repository": "o/b"}
+    assert wording.score_text(row, "en") == "43.9 ± 0.52"
+    assert wording.score_text(row | {"score_match": "base"}, "en") == "43.9 ± 0.52 (base model o/b)"
+    assert wording.score_text(row | {"score_match": "none"}, "en") == "no published score for this model"
+
+
+def test_words_of_ours_in_the_data_are_translated():
+    assert wording.name("relation", "quantised", "ja") == "量子化"
+    assert wording.name("relation", "merged by hand", "ja") == "merged by hand"
+    assert (wording.stated("not stated", "ja"), wording.stated(None, "en")) == ("記載なし", "not stated")
+    assert wording.stated("flexible-extract", "ja") == "flexible-extract"
+    assert wording.benchmark_name("arc_easy", "not stated", 5, "ja") == "arc_easy（指標の記載なし、5-shot）"
+    assert wording.benchmark_name("gsm8k", "em", 5, "en", "strict-match") == "gsm8k (em, strict-match, 5-shot)"
+    assert wording.benchmark_name("gsm8k", "em", 5, "en", "none") == "gsm8k (em, 5-shot)"
+
+
+def test_estimators_name_their_rank_or_number_of_neighbours():
+    assert wording.estimator_name("gride", "en", 8).endswith("(n1=8)")
+    assert wording.estimator_name("gride", "en", 8, 16).endswith("(n1=8, n2=16)")
+    assert wording.estimator_name("gride_8", "en") == wording.estimator_name("gride", "en", 8, 16)
+    assert wording.estimator_name("local_d2", "ja", n2=50) == "局所d2：近傍の二次相関子次元 (k=50)"
+    assert wording.estimator_symbol("local_d2", n2=50) == "d2(k) k=50"
+    assert wording.estimator_symbol("mle", n2=20) == "MLE k=20"
+    assert wording.estimator_name("skdim_TwoNN", "en") == "TwoNN (scikit-dimension)"
+    assert (
+        wording.dimension_axis("gride", "one_per_type", "en", None, 8)
+        == "Estimated dimension (GRIDE n1=8, one per type)"
+    )
+
+
+def test_japanese_sentences_follow_each_other_without_a_space():
+    assert wording.sentences(("One.", "", "Two."), "en") == "One. Two."
+    assert wording.sentences(("一。", "二。"), "ja") == "一。二。"
+
+
+def test_a_readers_own_text_is_named_without_a_language_that_nobody_stated():
+    own = ("notes", "unknown", "user's own")
+    assert wording.text_name(*own, "en") == "notes (own text)"
+    assert wording.text_name(*own, "ja") == "notes（手元のテキスト）"
+    assert wording.text_name("docs", "en", "technical reference", "en") == "docs (English, technical reference)"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, []),
+        ({"score_is_partial": True, "score_n_samples": 1200}, ["partial run, 1,200 questions"]),
+        ({"score_sources": 2}, ["the same in 2 sources"]),
+        ({"score_sources": 2, "score_lowest": 41.0}, ["41.0 to 43.9 in 2 sources"]),
+        ({"score_dtype": "float16", "score_chat_template": True}, ["float16, chat template"]),
+        ({"score_variants": 2}, ["not stated"]),
+        ({"unit": "elo"}, ["unit: elo"]),
+    ],
+)
+def test_what_limits_a_score_stands_beside_it(more, said):
+    row = {
+        "score": 43.9,
+        "score_lowest": 43.9,
+        "score_highest": 43.9,
+        "score_sources": 1,
+        "score_variants": 1,
+        "score_is_partial": False,
+        "score_n_samples": None,
+        "score_dtype": None,
+        "score_chat_template": None,
+        "dtype": "float32",
+        "unit": "percent",
+    }
+    assert wording.score_remarks(row | more, "en") == said
