@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 import core.measure.profile, core.measure.setup
-from core.measure.protocol import PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import read_job
 from core.runs.execution import run
 from core.warehouse.warehouse import Warehouse
