@@ -80,8 +80,8 @@ def measure_model(
 def open_warehouse(path: str | Path | None = None) -> RunWarehouse:
     """The warehouse of measured runs: the file, or the one that WORKDIM_WAREHOUSE names, or the project's own."""
     from core.paths import default_path
+    from core.warehouse.connection import is_there
     from core.warehouse.ingest import take_in
-    from core.warehouse.warehouse import is_there
 
     warehouse = Warehouse(Path(path) if path else default_path())
     if not is_there(warehouse.path):
@@ -145,10 +145,10 @@ class RunWarehouse:
 
     def profile(self, run_id: str) -> ModelProfile:
         """A run read back: the same as `measure_model` gives."""
-        from core.warehouse.profiles import read_finished
+        from core.warehouse.profiles import read_profile
 
         try:
-            return ModelProfile(read_finished(self.warehouse, run_id))
+            return ModelProfile(read_profile(self.warehouse, run_id))
         except KeyError:
             raise InputError(f"The warehouse {self.warehouse.path} has no run {run_id}.") from None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from core.records import Profile
+from core.records import PROFILE_TABLES, Profile
 from core.tables import (
     CorpusRow,
     LayerCorrelatorRow,
@@ -372,3 +372,9 @@ def _summary(
         bits_per_byte=1.1 if is_decoder else None,
         n_points=800,
     )
+
+
+def under(profile: Profile, run_id: str) -> Profile:
+    """The same profile as another run."""
+    many = {name: [replace(row, run_id=run_id) for row in getattr(profile, name)] for name in PROFILE_TABLES.values()}
+    return replace(profile, run=replace(profile.run, run_id=run_id, tags=[]), **many)

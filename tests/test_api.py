@@ -18,7 +18,7 @@ from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.execution import measure
 from core.texts.corpora import open_corpus
-from core.warehouse.profiles import read_finished
+from core.warehouse.profiles import read_profile
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT
 from tests.screens import filled_warehouse
@@ -82,7 +82,7 @@ def test_a_model_has_a_profile_with_a_frame_and_a_figure(tiny_llama):
 def test_a_profile_is_the_same_whether_it_was_just_made_or_read_again(tiny_llama, tmp_path):
     warehouse = Warehouse(tmp_path / "w.duckdb")
     finished = measure(RunConfig(str(tiny_llama), "english-business"), warehouse, lambda step: None)
-    assert read_finished(warehouse, finished.run_id) == finished.profile
+    assert read_profile(warehouse, finished.run_id) == finished.profile
     read = open_warehouse(warehouse.path).profile(finished.run_id)
     assert read.profile == finished.profile and read.figure().data
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from core.commands.context import chosen_warehouse, confirmed, existing_warehouse, number_of_runs, take_in, warn
+from core.commands.context import chosen_warehouse, confirmed, existing_warehouse, number_of_runs, warn
 from core.errors import InputError
 from core.terminal.output import one_line, say, say_json
 
@@ -27,32 +27,30 @@ def backup(options: argparse.Namespace) -> int:
         return 0
     warehouse = existing_warehouse(options)
     with bar("packing parcels") as progress:
-        made = back_up(warehouse, options.out, progress)
+        made = back_up(warehouse, options.out, progress, warn)
     say_json(_row(made)) if options.json else say(_told(made))
     return 0
 
 
 def restore(options: argparse.Namespace) -> int:
-    from core.warehouse.ingest import waiting_parcels
-    from core.warehouse.restoring import put_in_place, staged
+    from core.warehouse.backup import put_in_place, staged
 
     warehouse = chosen_warehouse(options)
     if not options.yes and not sys.stdin.isatty():
         raise InputError("A restore replaces the warehouse: add --yes where nobody can be asked.")
     with bar("checking the backup") as progress, staged(warehouse, options.file, progress) as found:
-        say(f"{found.file} is whole: {number_of_runs(found.n_runs)}, schema step {found.step}.")
+        say(f"{found.file} is whole: {number_of_runs(found.n_runs)}.")
         if not options.yes and not _agreed(f"Put it in the place of {warehouse.path}? [y/N] "):
             say("Nothing was changed.")
             return 0
-        done = put_in_place(warehouse, found, warn)
-    since = len(waiting_parcels(warehouse))
-    take_in(warehouse)
+        with bar("building the warehouse") as progress:
+            done = put_in_place(warehouse, found, warn, progress)
     say(f"{warehouse.path} is what the backup holds; {done.n_parcels} parcels came with it.")
     say(
-        f"Nothing that was measured since is lost: {since} later parcels were taken in again, and tags and "
-        "notes stand. Names, queries and score files are those of the backup."
+        f"Nothing that was measured since is lost: {done.n_since} later parcels are in it too, and tags and notes "
+        "stand. Names, queries and score files are those of the backup."
     )
-    for what, kept in (("warehouse", done.kept), ("mirror", done.kept_mirror)):
+    for what, kept in (("warehouse", done.kept), ("folder of what people wrote", done.kept_people)):
         if kept is not None:
             say(f"The {what} that was there is kept as {kept}; remove it when you are sure.")
     return 0
@@ -81,19 +79,12 @@ def _agreed(question: str) -> bool:
 
 
 def _told(one) -> str:
-    what = number_of_runs(one.n_runs) if one.n_runs is not None else "copy from before a migration, or unreadable"
-    step = "" if one.step is None else f", schema step {one.step}"
-    return f"{one.file}  {one.made_at:%Y-%m-%d %H:%M} UTC  {one.n_bytes / 1e6:.1f} MB  {what}{step}"
+    what = number_of_runs(one.n_runs) if one.n_runs is not None else "cannot be read"
+    return f"{one.file}  {one.made_at:%Y-%m-%d %H:%M} UTC  {one.n_bytes / 1e6:.1f} MB  {what}"
 
 
 def _row(one) -> dict:
-    return {
-        "file": str(one.file),
-        "made_at": one.made_at.isoformat(),
-        "n_bytes": one.n_bytes,
-        "step": one.step,
-        "n_runs": one.n_runs,
-    }
+    return {"file": str(one.file), "made_at": one.made_at.isoformat(), "n_bytes": one.n_bytes, "n_runs": one.n_runs}
 
 
 def cache(options: argparse.Namespace) -> int:

@@ -50,7 +50,8 @@ def doctor(options: argparse.Namespace) -> int:
         width = max(map(len, facts))
         say(*(f"{name:<{width}}  {value}" for name, value in facts.items()))
         say("", "What would fail, and how to mend it" if problems else "Nothing would fail.")
-        say(*(f"  {'!' if problem.is_serious else '-'} {problem.line}" for problem in problems))
+        for problem in problems:
+            say(f"  {'!' if problem.is_serious else '-'} {problem.line}")
     return 1 if any(problem.is_serious for problem in problems) else 0
 
 
@@ -88,8 +89,7 @@ def _machine(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
 def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     from core.models.machine import folder_bytes
     from core.models.packages import cache_folder
-    from core.warehouse.health import look_at
-    from core.warehouse.integrity import PATIENCE
+    from core.warehouse.integrity import PATIENCE, look_at
 
     warehouse, cache = replace(chosen_warehouse(options), wait=PATIENCE), cache_folder()
     health = look_at(warehouse)
@@ -119,8 +119,7 @@ def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[P
     """What is stored, looked at without changing it: on a copy, so that nobody waits for it."""
     from core.commands.backup import bar
     from core.models.machine import folder_bytes
-    from core.warehouse.health import look_at
-    from core.warehouse.integrity import PATIENCE, examine
+    from core.warehouse.integrity import PATIENCE, examine, look_at
 
     warehouse = replace(chosen_warehouse(options), wait=PATIENCE)
     trash = warehouse.folder.trash
@@ -195,8 +194,7 @@ def _words(health) -> str:
     waiting = f", {health.n_waiting} waiting, {len(health.damaged)} damaged"
     if not health.is_there:
         return f"not there yet{waiting if health.n_waiting or health.damaged else ''}"
-    step = f"schema step {health.step or 0} of {health.newest_step}"
-    return f"opens, {step}, {health.n_runs} runs{waiting}"
+    return f"opens, {health.n_runs} runs{waiting}"
 
 
 def _nearest(folder: Path) -> Path:

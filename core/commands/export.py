@@ -26,7 +26,7 @@ def export(options: argparse.Namespace) -> int:
 
     from core.analysis.controls import with_controls
     from core.warehouse import queries
-    from core.warehouse.exchange import export
+    from core.warehouse.export_runs import export
 
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)

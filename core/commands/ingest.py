@@ -15,7 +15,6 @@ def ingest(options: argparse.Namespace) -> int:
     from core.runs.recovery import sweep
     from core.runs.reference_check import references
     from core.warehouse import ingest as parcels
-    from core.warehouse import rebuilding, trash
 
     warehouse = chosen_warehouse(options)
     if options.reference:
@@ -25,28 +24,31 @@ def ingest(options: argparse.Namespace) -> int:
         new = sum(parcels.take_copy(warehouse, folder) for folder in shipped)
         say(f"{new} of {len(shipped)} reference profiles were taken in; they carry the tag 'reference'.")
     elif options.rebuild:
-        trash.finish_deletions(warehouse)  # rows that a killed process left are no runs without a parcel
         with bar("reading parcels") as progress:
-            taken = rebuilding.rebuild(warehouse, warn, progress)
-        say(f"The warehouse was made anew from {len(taken)} parcels.")
+            built = warehouse.rebuild(warn, progress)
+        say(f"The warehouse was made anew from {len(built.run_ids)} parcels.")
+        if built.kept:
+            say(f"The old file is kept: {built.kept}")
     else:
         waiting = len(parcels.waiting_parcels(warehouse))
         sweep(warehouse)
-        rebuilding.mend(warehouse)
+        warehouse.follow_files(warn)
         say(f"{waiting - len(parcels.waiting_parcels(warehouse))} waiting parcels were taken in.")
     return 0
 
 
 def import_(options: argparse.Namespace) -> int:
     """Exit code 2 where something was left out."""
+    from core.commands.backup import bar
     from core.runs.recovery import sweep_to_read
-    from core.warehouse.arrivals import LEFT_OUT, take_in
-    from core.warehouse.warehouse import is_there
+    from core.warehouse.connection import is_there
+    from core.warehouse.import_runs import LEFT_OUT, import_runs
 
     warehouse = chosen_warehouse(options)
     if is_there(warehouse.path) and not options.dry_run:
         sweep_to_read(warehouse)
-    done = take_in(warehouse, options.paths, options.dry_run)
+    with bar("checking parcels") as progress:
+        done = import_runs(warehouse, options.paths, options.dry_run, progress)
     left_out = done.count(*LEFT_OUT) + len(done.remarks)
     if options.json:
         say_json(asdict(done))

@@ -204,7 +204,7 @@ def _asked(written: str, warehouse):
     from core.pilots.registration import chosen_pilot
     from core.runs.requests import protocols, texts
     from core.warehouse import queries
-    from core.warehouse.warehouse import is_there
+    from core.warehouse.connection import is_there
 
     if written.endswith(".toml") or not is_there(warehouse.path):
         return read_pilot(Path(written), protocols(), texts())

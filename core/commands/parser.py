@@ -150,11 +150,11 @@ def _warehouse(verb: Verb) -> None:
     taken.add_argument("--rebuild", action="store_true", help="make the warehouse anew from its parcels")
     taken.add_argument("--reference", action="store_true", help="take in the reference profiles that Workdim ships")
 
-    made = verb("backup", backup.backup, "write the warehouse, its parcels and its mirror into one file", True)
+    made = verb("backup", backup.backup, "write all that the warehouse is built from into one file", True)
     made.add_argument("--out", type=Path, metavar="FILE.zip", help="default: backups/ beside the warehouse")
     made.add_argument("--list", action="store_true", help="list the backups beside the warehouse instead")
     back = verb("restore", backup.restore, "bring a backup back; what was measured since is kept and taken in again")
-    back.add_argument("file", type=Path, metavar="FILE", help="a backup, or a copy that was made before a migration")
+    back.add_argument("file", type=Path, metavar="FILE", help="a backup")
     back.add_argument("--yes", action="store_true", help="do not ask")
 
     disk = verb("cache", backup.cache, "what lies on the disk beside measurements, and what can be cleaned away", True)

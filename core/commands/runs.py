@@ -138,7 +138,7 @@ def _note(options: argparse.Namespace) -> int:
 
 
 def _annotate(options: argparse.Namespace, start: str, change) -> int:
-    from core.warehouse.care import annotate
+    from core.warehouse.annotate import annotate
 
     warehouse = existing_warehouse(options)
     run_id = one_run(_ids(warehouse), start)

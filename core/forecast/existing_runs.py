@@ -17,8 +17,9 @@ from core.registry.protocols import CONTROLS, Protocol
 from core.tables import ModelRow
 from core.texts.sample import TokenSample
 from core.warehouse import queries
+from core.warehouse.connection import is_there
 from core.warehouse.profiles import find_control
-from core.warehouse.warehouse import Warehouse, is_there
+from core.warehouse.warehouse import Warehouse
 
 
 @dataclass(frozen=True)

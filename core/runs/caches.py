@@ -22,7 +22,8 @@ from core.models.packages import cache_folder
 from core.runs.jobs import job_folders
 from core.runs.locks import is_held, lock_of, release
 from core.warehouse import trash
-from core.warehouse.warehouse import Warehouse, wal
+from core.warehouse.connection import wal
+from core.warehouse.warehouse import Warehouse
 
 
 @dataclass(frozen=True)

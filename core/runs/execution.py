@@ -26,7 +26,7 @@ from core.runs.recovery import sweep, take_in_finished
 from core.store import parcels
 from core.store.parcels import is_parcel
 from core.warehouse import ingest
-from core.warehouse.profiles import draws, find_same, read_finished, read_profile
+from core.warehouse.profiles import draws, find_same, read_profile
 from core.warehouse.warehouse import Warehouse
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -133,9 +133,9 @@ def _run(job: Job, warehouse: Warehouse, report: Reporter, expected: Expected | 
 def outcome(standing: JobStatus, warehouse: Warehouse) -> Finished:
     """What a job that ended in another process has brought; raises KeyError where its run is no longer there."""
     told = standing.result
-    profile = read_finished(warehouse, told["run_id"])
+    profile = read_profile(warehouse, told["run_id"])
     control_ids = (profile.summaries[0].control_run_ids if profile.summaries else None) or []
-    controls = tuple(read_finished(warehouse, run_id) for run_id in control_ids)
+    controls = tuple(read_profile(warehouse, run_id) for run_id in control_ids)
     return Finished(
         told["run_id"],
         profile,
@@ -159,7 +159,7 @@ def _controls(
         if one.known:
             found.append(one.known)
         elif is_parcel(warehouse.parcels / one.run_id):  # it waits while the warehouse is locked
-            found.append(read_finished(warehouse, one.run_id))
+            found.append(read_profile(warehouse, one.run_id))
         elif one.name not in failed:
             control = replace(
                 job.config, pass_=one.name, model_seed=one.seed, keep_tokens=False, controls=False, estimators=()

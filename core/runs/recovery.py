@@ -15,7 +15,7 @@ from core.runs.jobs import CANCEL_FILE, finish, job_folders, read_job, remove
 from core.runs.locks import lock_of, release
 from core.store import parcels
 from core.store.parcels import is_parcel
-from core.warehouse import ingest, trash
+from core.warehouse import ingest
 from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
@@ -38,13 +38,12 @@ def sweep(warehouse: Warehouse) -> None:
     """
     for reason in _settle_all(warehouse):
         _log.warning("%s", reason)
-    trash.finish_deletions(warehouse)
     ingest.ingest_waiting(warehouse)
 
 
 def sweep_to_read(warehouse: Warehouse) -> list[str]:
     """As `sweep`, for verbs that only read: what cannot be written now goes on waiting, and one line says why."""
-    return _settle_all(warehouse) + trash.finish_to_read(warehouse) + ingest.take_in(warehouse).lines
+    return _settle_all(warehouse) + ingest.take_in(warehouse).lines
 
 
 def _settle_all(warehouse: Warehouse) -> list[str]:

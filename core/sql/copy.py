@@ -23,8 +23,9 @@ from pathlib import Path
 import duckdb
 
 from core.errors import QueryError
-from core.warehouse import migrations
-from core.warehouse.warehouse import Warehouse, connect
+from core.warehouse import schema
+from core.warehouse.connection import connect
+from core.warehouse.warehouse import Warehouse
 
 REST = 0.05
 """Seconds without a write that count as rest: file times are no finer than a few milliseconds, so that a change within
@@ -86,7 +87,7 @@ def _copied(
         if expected is not None and _stamps(warehouse.path) != expected:
             raise _NotAtRest
         with contextlib.closing(duckdb.connect(part)) as connection:  # folds the log in
-            migrations.pending(connection)
+            schema.check(connection)
         os.replace(part, copy)
     finally:
         for ending in ("", *_LOGS):
@@ -98,7 +99,7 @@ def _copied(
 
 def _place(warehouse: Warehouse, folder: Path) -> Path:
     # A newer Workdim starts from a copy of its own, and so from a look at the file, which brings it up to date.
-    known = (warehouse.version(), max(migrations.MIGRATIONS))
+    known = (warehouse.version(), schema.fingerprint())
     key = hashlib.sha256(repr(known).encode()).hexdigest()[:16]
     return folder / f"{warehouse.path.name}-{key}.duckdb"
 

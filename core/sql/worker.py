@@ -25,7 +25,8 @@ import pyarrow.compute as pc
 from core.errors import QueryError, WorkdimError
 from core.sql.copy import current_copy
 from core.sql.gate import only_statement
-from core.warehouse.warehouse import Warehouse, connect
+from core.warehouse.connection import connect
+from core.warehouse.warehouse import Warehouse
 
 MAX_RESULT_BYTES = 64 * 2**20
 MAX_CELL_BYTES = 2**20

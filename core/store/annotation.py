@@ -11,11 +11,10 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-import polars as pl
+from typing import Any
 
 from core.errors import InputError, ResourceError
-from core.files import write_through
+from core.files import read_json, write_through
 
 FILE = "annotations.json"
 OWN_TAGS = ("reference",)
@@ -117,7 +116,7 @@ def write(parcel: Path, said: Annotations) -> None:
 def read(parcel: Path) -> Annotations | None:
     """What the parcel keeps; None where nobody said anything. Raises ValueError for a file that is none of ours."""
     try:
-        found = json.loads((parcel / FILE).read_text(encoding="utf-8"))
+        found = read_json(parcel / FILE)
     except FileNotFoundError:
         return None
     tags, note = (found.get("tags"), found.get("note")) if isinstance(found, dict) else (None, None)
@@ -131,12 +130,8 @@ def read(parcel: Path) -> Annotations | None:
         raise ValueError(f"{FILE}: {error}") from error
 
 
-def applied(parcel: Path, run: pl.DataFrame) -> pl.DataFrame:
-    """The parcel's row of `runs` with what people said since; raises ValueError as `read` does."""
+def columns(parcel: Path, own: Iterable[str]) -> dict[str, Any] | None:
+    """`tags` and `note` of the run as people have them since, `own` being the tags of run.json; None where nobody said
+    anything. Raises ValueError as `read` does."""
     said = read(parcel)
-    if said is None:
-        return run
-    tags = as_tags(run["tags"][0], said)
-    return run.with_columns(
-        pl.Series("tags", [tags], dtype=pl.List(pl.String)), pl.Series("note", [said.note], dtype=pl.String)
-    )
+    return None if said is None else {"tags": as_tags(own, said), "note": said.note}

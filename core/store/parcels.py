@@ -7,19 +7,23 @@ A parcel holds counts and hashes of a text, never the text.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
 import re
 import shutil
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from core.errors import ResourceError, WarehouseError
-from core.files import make_folder, move, sync_folder, write_through
+from core.files import make_folder, move, read_json, sync_folder, write_through
 from core.records import PROFILE_TABLES, Profile
 from core.store import annotation
 from core.store.folder import Folder
@@ -38,64 +42,56 @@ DAMAGE = (
     RecursionError,
     pl.exceptions.PolarsError,
     pl.exceptions.PanicException,
+    pa.ArrowException,
 )
 """What reading a file raises that was cut off, altered, or made to look like one of ours."""
-_SINGLE = {"models": "model", "corpora": "corpus", "runs": "run"}
-"""Tables of which a parcel holds one row, kept in run.json under these keys."""
-MANY_TABLES = tuple(PROFILE_TABLES)
-PARCEL_FILES = (RUN_FILE, annotation.FILE, *(f"{table}.parquet" for table in (*PROFILE_TABLES, "tokens")))
+SINGLE_TABLES = {"models": "model", "corpora": "corpus", "runs": "run"}
+"""Tables of which a parcel holds one row, kept in run.json under these keys, and fields of Profile."""
+PARCEL_FILES = (RUN_FILE, annotation.FILE, *(f"{table}.parquet" for table in (*LONG_TABLES, "tokens")))
 """All that a parcel may hold; whatever else lies in its folder is not ours and goes nowhere."""
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-ROWS_OF_RUN = {
-    "models": "SELECT * FROM models WHERE model_id = (SELECT model_id FROM runs WHERE run_id = ?)",
-    "corpora": "SELECT * FROM corpora WHERE corpus_id = (SELECT corpus_id FROM runs WHERE run_id = ?)",
-} | {table: f"SELECT * FROM {table} WHERE run_id = ?" for table in ("runs", *MANY_TABLES)}
-"""Table -> how a warehouse is asked for what a parcel of one run would hold."""
+MOST_LAYERS = 10_000
+LARGEST_RUN_FILE = 4 * 2**20
+_LIMITS = {"SMALLINT": 2**15, "INTEGER": 2**31, "FLOAT": 2**128}
+"""Types of the DuckDB file that are narrower than those of parcels, and the first number that is too large."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What run.json and annotations.json say, checked."""
+
+    parcel: Path
+    rows: dict[str, dict[str, Any]]
+    """The row of models, corpora and runs, the latter with what people said since."""
+    files: dict[str, str]
+    """Table -> hash of its Parquet file."""
+
+    @property
+    def run_id(self) -> str:
+        return self.parcel.name
 
 
 def write_parcel(folder: Path, profile: Profile) -> None:
     """Write a finished measurement into `folder`: the tables first, then run.json, each forced to the disk."""
     try:
         make_folder(folder)
+        tables = {table: TABLES[table].frame(getattr(profile, field)) for table, field in PROFILE_TABLES.items()}
+        if profile.tokens:  # on request only, and never ingested: it follows single tokens through a text
+            tables["tokens"] = frame(profile.tokens, TokenResultRow)
         files = {}
-        for table, attribute in PROFILE_TABLES.items():
+        for table, rows in tables.items():
             content = io.BytesIO()
-            TABLES[table].frame(getattr(profile, attribute)).write_parquet(content, compression="zstd")
+            rows.write_parquet(content, compression="zstd")
             files[table] = hashlib.sha256(content.getvalue()).hexdigest()
             write_through(folder / f"{table}.parquet", content.getvalue())
-        if profile.tokens:  # on request only, and never ingested: it follows single tokens through a text
-            content = io.BytesIO()
-            frame(profile.tokens, TokenResultRow).write_parquet(content, compression="zstd")
-            files["tokens"] = hashlib.sha256(content.getvalue()).hexdigest()
-            write_through(folder / "tokens.parquet", content.getvalue())
-        rows = {key: TABLES[table].frame([getattr(profile, key)]).row(0, named=True) for table, key in _SINGLE.items()}
-        text = json.dumps({"format": FORMAT, **rows, "files": files}, indent=1, ensure_ascii=False, default=_iso)
+        single = {
+            key: TABLES[table].frame([getattr(profile, key)]).row(0, named=True) for table, key in SINGLE_TABLES.items()
+        }
+        told = {"format": FORMAT, **single, "files": files}
+        text = json.dumps(told, indent=1, ensure_ascii=False, default=datetime.isoformat)
         write_through(folder / RUN_FILE, text.encode())
     except OSError as error:
         raise ResourceError(f"The result cannot be written to {folder}: {error.strerror or error}.") from error
-
-
-def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
-    """The tables of a parcel, checked: complete, unaltered, typed, and about one run of one model on one corpus."""
-    try:
-        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-        if content["format"] > FORMAT:
-            raise WarehouseError(f"The parcel {folder} was written by a newer Workdim: update Workdim to read it.")
-        older = content["format"] < FORMAT
-        tables = {
-            table: _single(_filled(content[key], TABLES[table], older), TABLES[table]) for table, key in _SINGLE.items()
-        }
-        tables |= {
-            table: _many(folder / f"{table}.parquet", content["files"][table], table, older) for table in PROFILE_TABLES
-        }
-        tables["runs"] = annotation.applied(folder, tables["runs"])
-    except WarehouseError:
-        raise
-    except DAMAGE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WarehouseError(f"The parcel {folder} is damaged ({reason}); it was left where it is.") from error
-    check_keys(folder, tables)
-    return tables
 
 
 def is_parcel(folder: Path) -> bool:
@@ -103,66 +99,164 @@ def is_parcel(folder: Path) -> bool:
     return (folder / RUN_FILE).is_file()
 
 
-def _filled(values: dict[str, Any], table: Table, older: bool) -> dict[str, Any]:
-    """An older parcel lacks columns that were added since: they are NULL."""
-    missing = table.optional - values.keys() if older else set()
-    return {name: values.get(name) for name in table.names} if missing else values
+def read_head(parcel: Path) -> Head:
+    """The three single rows of a parcel, checked. Raises WarehouseError, one line, for what is no parcel of ours."""
+    try:
+        file = parcel / RUN_FILE
+        if file.stat().st_size > LARGEST_RUN_FILE:
+            raise ValueError(f"{RUN_FILE} has {file.stat().st_size / 1e6:.0f} MB")
+        content = read_json(file)
+        if not isinstance(content["format"], int) or content["format"] < 1:
+            raise ValueError(f"the format {str(content['format'])[:20]} is none")
+        if content["format"] > FORMAT:
+            raise WarehouseError(f"The parcel {parcel} was written by a newer Workdim: update Workdim to read it.")
+        rows = {table: _row(content[key], TABLES[table]) for table, key in SINGLE_TABLES.items()}
+        n_layers, tags = rows["models"]["n_layers"], rows["runs"]["tags"]
+        if not 0 <= n_layers <= MOST_LAYERS:
+            raise ValueError(f"a model of {n_layers} blocks")
+        if len(tags) > annotation.MOST_TAGS + len(annotation.OWN_TAGS):
+            raise ValueError(f"{len(tags)} tags")
+        rows["runs"] |= annotation.columns(parcel, tags) or {}
+        head = Head(parcel, rows, {table: str(content["files"][table]) for table in LONG_TABLES})
+    except WarehouseError:
+        raise
+    except DAMAGE as error:
+        raise damaged(parcel, error) from error
+    run = rows["runs"]
+    is_one = run["model_id"] == rows["models"]["model_id"] and run["corpus_id"] == rows["corpora"]["corpus_id"]
+    if not is_one or run["run_id"] != parcel.name:
+        raise _mixed(parcel, RUN_FILE)
+    return head
 
 
-def _single(values: dict[str, Any], table: Table) -> pl.DataFrame:
-    types = table.schema
-    if values.keys() != types.keys():
+def check_files(head: Head) -> None:
+    """Hashes and footers of all Parquet files, without reading their rows: columns, types, one run, layers, no gaps.
+
+    Raises WarehouseError. That no row is there twice is left to whoever reads the rows.
+    """
+    try:
+        for table in LONG_TABLES:
+            content = (head.parcel / f"{table}.parquet").read_bytes()
+            if hashlib.sha256(content).hexdigest() != head.files[table]:
+                raise ValueError(f"{table}.parquet has changed since it was written")
+            if not _check_footer(head, TABLES[table], pq.read_metadata(io.BytesIO(content))):
+                read_parcel(head.parcel)  # a file without statistics: row by row
+                return
+    except WarehouseError:
+        raise
+    except DAMAGE as error:
+        raise damaged(head.parcel, error) from error
+
+
+def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
+    """The tables of a parcel, checked: complete, unaltered, typed, and about one run of one model on one corpus."""
+    head = read_head(folder)
+    try:
+        tables = {table: pl.DataFrame([head.rows[table]], schema=TABLES[table].schema) for table in SINGLE_TABLES}
+        tables |= {table: _many(folder / f"{table}.parquet", head.files[table], TABLES[table]) for table in LONG_TABLES}
+    except DAMAGE as error:
+        raise damaged(folder, error) from error
+    check_keys(folder, tables)
+    return tables
+
+
+def damaged(parcel: Path, error: BaseException) -> WarehouseError:
+    """One line for people."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return WarehouseError(f"The parcel {parcel} is damaged ({reason}); it was left where it is.")
+
+
+def _row(values: dict[str, Any], table: Table) -> dict[str, Any]:
+    """A row of run.json with the types of its table; columns that an older parcel lacks are NULL."""
+    types, optional = table.schema, table.optional
+    if values.keys() - types.keys() or types.keys() - values.keys() - optional:
         raise ValueError(f"{RUN_FILE} has other columns than {table.row.__name__}")
     parsed = {
-        name: datetime.fromisoformat(value) if types[name] == pl.Datetime("us") and value is not None else value
-        for name, value in values.items()
+        name: datetime.fromisoformat(values[name])
+        if kind == pl.Datetime("us") and values.get(name) is not None
+        else values.get(name)
+        for name, kind in types.items()
     }
-    return _complete(pl.DataFrame([parsed], schema=types), table, RUN_FILE)
+    if missing := [name for name, value in parsed.items() if value is None and name not in optional]:
+        raise ValueError(f"{RUN_FILE} lacks values of {', '.join(missing)}")
+    return pl.DataFrame([parsed], schema=types).row(0, named=True)
 
 
-def _many(file: Path, sha256: str, table: str, older: bool) -> pl.DataFrame:
+def _many(file: Path, sha256: str, table: Table) -> pl.DataFrame:
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(f"{file.name} has changed since it was written")
-    rows = pl.read_parquet(io.BytesIO(content))
-    if older:
-        types = TABLES[table].schema
-        added = [name for name in types if name not in rows.columns and name in TABLES[table].optional]
-        rows = rows.with_columns(pl.lit(None, types[name]).alias(name) for name in added)
-    if rows.schema != TABLES[table].schema:
-        raise ValueError(f"{file.name} has other columns than {table}")
-    return _complete(rows, TABLES[table], file.name)
+    rows, types = pl.read_parquet(io.BytesIO(content)), table.schema
+    added = [name for name in types if name not in rows.columns and name in table.optional]
+    rows = rows.with_columns(pl.lit(None, types[name]).alias(name) for name in added)
+    if rows.schema.keys() != types.keys() or any(rows.schema[name] != kind for name, kind in types.items()):
+        raise ValueError(f"{file.name} has other columns than {table.name}")
+    if missing := [name for name in types if name not in table.optional and rows[name].null_count()]:
+        raise ValueError(f"{file.name} lacks values of {', '.join(missing)}")
+    return rows.select(list(types))
 
 
-def _complete(rows: pl.DataFrame, table: Table, file_name: str) -> pl.DataFrame:
-    """The rows, if no value is missing that the table must have."""
-    missing = [name for name in rows.columns if name not in table.optional and rows[name].null_count()]
-    if missing:
-        raise ValueError(f"{file_name} lacks values of {', '.join(missing)}")
-    return rows
+@functools.cache
+def _arrow_types(table: str) -> dict[str, str]:
+    schema = TABLES[table].frame([]).to_arrow().schema
+    return {field.name: _plain(field.type) for field in schema}
 
 
-def _iso(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no place in {RUN_FILE}")
+def _plain(kind: pa.DataType) -> str:
+    """The type by name, whichever of two layouts its strings and lists have."""
+    return re.sub(r"large_|: |item|element| not null|_view", "", str(kind))
+
+
+def _check_footer(head: Head, table: Table, footer: pq.FileMetaData) -> bool:
+    """Raises ValueError or WarehouseError; False where the file has no statistics to be checked by."""
+    name, types = f"{table.name}.parquet", _arrow_types(table.name)
+    found = {field.name: _plain(field.type) for field in footer.schema.to_arrow_schema()}
+    if types.keys() - found.keys() - table.optional or any(types.get(one) != kind for one, kind in found.items()):
+        raise ValueError(f"{name} has other columns than {table.name}")
+    limits = {column.name: _LIMITS.get(column.sql_type) for column in table.columns}
+    most = head.rows["models"]["n_layers"]
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            path = column.path_in_schema
+            if path not in types:  # the elements of a list
+                continue
+            told = column.statistics
+            if told is None or told.null_count is None or (path == "run_id" and not told.has_min_max):
+                return False
+            if told.null_count and path not in table.optional:
+                raise ValueError(f"{name} lacks values of {path}")
+            if path == "run_id" and {told.min, told.max} != {head.run_id}:
+                raise _mixed(head.parcel, table.name)
+            if not told.has_min_max:
+                continue
+            if path in table.layer_columns and (told.min < 0 or told.max > most):
+                raise _stray_layer(head.parcel, table.name, told.min if told.min < 0 else told.max, most)
+            limit = limits[path]
+            if limit and not (-limit <= told.min and told.max < limit):
+                raise ValueError(f"{name} has a value of {path} beyond any that is measured")
+    return True
 
 
 def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
-    """Raises WarehouseError, one line, where the rows are not those of one run, one model and one corpus, each once."""
-    _check_one_run(folder, tables)
+    """Raises WarehouseError, one line, where the rows are not those of one run, one model and one corpus, each once.
+
+    The tables have neither foreign nor unique keys, because an index on long tables slows every ingest. That a run
+    names a parent, a control or a pilot that is not here is no fault of its parcel: controls come first, and a parcel
+    may come from elsewhere.
+    """
     n_layers = tables["models"]["n_layers"][0]
     for table in LONG_TABLES:
-        columns = TABLES[table].layer_columns
-        layers = tables[table].select(lowest=pl.min_horizontal(columns).min(), highest=pl.max_horizontal(columns).max())
+        rows, declared = tables[table], TABLES[table]
+        if (rows["run_id"] != folder.name).any():
+            raise _mixed(folder, table)
+        layers = rows.select(
+            lowest=pl.min_horizontal(declared.layer_columns).min(),
+            highest=pl.max_horizontal(declared.layer_columns).max(),
+        )
         lowest, highest = layers.row(0)
         if lowest is not None and (lowest < 0 or highest > n_layers):
-            raise WarehouseError(
-                f"The parcel {folder} has a row of layer {lowest if lowest < 0 else highest} in {table}, and its model "
-                f"has {n_layers} blocks; it was left where it is."
-            )
-    for table in LONG_TABLES:
-        keys = tables[table].select(TABLES[table].key)
+            raise _stray_layer(folder, table, lowest if lowest < 0 else highest, n_layers)
+        keys = rows.select(declared.key)
         if keys.n_unique() != keys.height:
             twice = keys.filter(keys.is_duplicated()).row(0, named=True)
             named = ", ".join(f"{name} {value}" for name, value in list(twice.items())[1:] if value is not None)
@@ -171,13 +265,15 @@ def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
             )
 
 
-def _check_one_run(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
-    run = tables["runs"].row(0, named=True)
-    model, corpus = tables["models"]["model_id"][0], tables["corpora"]["corpus_id"][0]
-    strangers = [table for table in LONG_TABLES if (tables[table]["run_id"] != run["run_id"]).any()]
-    if strangers or run["model_id"] != model or run["corpus_id"] != corpus or run["run_id"] != folder.name:
-        where = ", ".join(strangers) or "run.json"
-        raise WarehouseError(f"The parcel {folder} mixes several runs, models or corpora ({where}); it was left there.")
+def _mixed(parcel: Path, where: str) -> WarehouseError:
+    return WarehouseError(f"The parcel {parcel} mixes several runs, models or corpora ({where}); it was left there.")
+
+
+def _stray_layer(parcel: Path, table: str, layer: int, n_layers: int) -> WarehouseError:
+    return WarehouseError(
+        f"The parcel {parcel} has a row of layer {layer} in {table}, and its model has {n_layers} blocks; it was left "
+        "where it is."
+    )
 
 
 def finish(folder: Folder, job_folder: Path) -> Path:

@@ -35,6 +35,8 @@ FORMAT = 1
 IMPORT_FILE = "file.json"
 PILOT_SOURCE = "pilot:"
 """Before a pilot's id, the source of the scores that a user states in it."""
+HASH_LENGTH = 32
+"""Hex digits of an id that is a hash."""
 LARGEST_JSON = 16 * 2**20
 _ID = re.compile(r"[^\W_][\w.-]{0,199}")
 
@@ -65,7 +67,7 @@ _PARQUET = {"scores": "scores.parquet", "score_samples": "samples.parquet"}
 
 def id_of(text: str) -> str:
     """The id that stands for a name that a person typed."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
 
 
 def path_of(folder: Folder, kind: str, one: str) -> Path:

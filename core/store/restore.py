@@ -1,7 +1,7 @@
 """From a backup to a folder: looked through beside, then exchanged by renames that a kill at any of them cannot halve.
 
     pending/restore-<time>/     one rename puts it there, and from then on the restore is going to be finished
-        journal.json            under which name the present files of people are kept
+        journal.json            under which name the present files of people are kept; what tables/ holds
         parcels/ people/        what takes its place, one rename each; what is still there has not been moved yet
         tables/                 tables that a user had added to the DuckDB file, for whoever builds it anew
 
@@ -23,7 +23,18 @@ from typing import Any
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError
-from core.files import folders_in, make_folder, move, read_json, sync_all, sync_folder, time_now, unused, write_through
+from core.files import (
+    folders_in,
+    make_folder,
+    move,
+    names_in,
+    read_json,
+    sync_all,
+    sync_folder,
+    time_now,
+    unused,
+    write_through,
+)
 from core.store import people, trash
 from core.store.folder import Folder
 from core.store.parcels import DAMAGE, RUN_FILE
@@ -40,9 +51,13 @@ class Pending:
 
     @property
     def tables(self) -> dict[str, Path]:
-        """Name of a user's table -> its rows as Parquet."""
-        told = self._journal.get("tables", {})
-        return {str(table): self.folder / name for name, table in told.items()}
+        """Name of a table that a user had added to the DuckDB file -> its rows as Parquet."""
+        return {str(table): self.folder / name for name, table in self._journal["tables"].items()}
+
+    @property
+    def views(self) -> dict[str, str]:
+        """Name of a view that a user had added -> its statement."""
+        return {str(name): str(sql) for name, sql in self._journal["views"].items()}
 
     @property
     def kept(self) -> Path:
@@ -54,11 +69,10 @@ class Pending:
         return read_json(self.folder / _JOURNAL)
 
 
-def begin(folder: Folder, unpacked: Path, tables: dict[str, str], report: Callable[[str], None]) -> tuple[Pending, int]:
+def begin(folder: Folder, unpacked: Path, about: dict[str, Any], report: Callable[[str], None]) -> tuple[Pending, int]:
     """From an unpacked backup to a restore that will be finished, whatever comes; how many parcels it brings, too.
 
-    `tables` are the files in it with tables of a user, and how these are named. Nobody else may move parcels or change
-    people's files meanwhile. A line to `report` for what could not be carried over. Raises ResourceError where there is
+    `about` is its manifest. Nobody else may move parcels or change people's files meanwhile. A line to `report` for what could not be carried over. Raises ResourceError where there is
     no room: nothing was changed then.
     """
     parcels = 0
@@ -69,9 +83,10 @@ def begin(folder: Folder, unpacked: Path, tables: dict[str, str], report: Callab
             parcels += 1
     _keep_pilots(folder, Folder(unpacked), report)
     kept = unused(folder.root / f"people.before-restore-{time_now()}")
+    journal = {"kept": kept.name, "tables": about.get("tables", {}), "views": about.get("views", {})}
     try:
         make_folder(unpacked / "people")
-        write_through(unpacked / _JOURNAL, json.dumps({"kept": kept.name, "tables": tables}, indent=1).encode())
+        write_through(unpacked / _JOURNAL, json.dumps(journal, indent=1).encode())
         make_folder(folder.pending)
         sync_all()
         pending = unused(folder.pending / f"{KIND}-{time_now()}")
@@ -106,7 +121,11 @@ def go_on(folder: Folder, restore: Pending) -> None:
 
 
 def end(folder: Folder, restore: Pending) -> None:
-    """The DuckDB file is built: nothing is left to be done."""
+    """The DuckDB file is built: nothing is left to be done. What came back is no longer remembered as deleted."""
+    for name in names_in(folder.trash / "people"):
+        kind, _, one = name.removesuffix(".json").partition("-")
+        if kind in people.KINDS and people.is_there(folder, kind, one):
+            (folder.trash / "people" / name).unlink(missing_ok=True)
     gone = unused(folder.root / f".workdim-{restore.folder.name}")
     move(restore.folder, gone)
     shutil.rmtree(gone, ignore_errors=True)

@@ -15,7 +15,7 @@ import streamlit as st
 from core.errors import WorkdimError
 from core.ui import language, reads, url_state
 from core.ui.markdown import escape
-from core.warehouse.ingest import TakenIn
+from core.warehouse.warehouse import TakenIn
 
 ROOT = Path(__file__).resolve().parents[2]
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)

@@ -18,8 +18,8 @@ from core.analysis import controls
 from core.paths import default_path
 from core.tables import SavedQueryRow
 from core.warehouse import aliases as alias_table
-from core.warehouse import ingest, provenance, queries, saved, schema, score_answers, score_imports, score_names, trash
-from core.warehouse.warehouse import Warehouse
+from core.warehouse import ingest, provenance, queries, saved, schema, score_answers, score_imports, score_names
+from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
 
 N_LATEST = 20
@@ -81,8 +81,7 @@ def warehouse() -> Warehouse:
     return Warehouse(default_path())
 
 
-def take_in() -> ingest.TakenIn:
-    trash.finish_to_read(warehouse())
+def take_in() -> TakenIn:
     return ingest.take_in(warehouse())
 
 

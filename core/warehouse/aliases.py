@@ -8,15 +8,15 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-import duckdb
 import polars as pl
 
 from core.errors import InputError
 from core.pilots.registration import SOURCE
-from core.tables import ModelAliasRow, frame
-from core.warehouse.inserting import insert
+from core.store import people
+from core.tables import TABLES, ModelAliasRow
 from core.warehouse.warehouse import Warehouse
 
+_KIND = "alias"
 MOST_LETTERS = 500
 # A user's own score is filed under the reference as measured: no alias moves it.
 RESOLVED = f"""
@@ -40,31 +40,26 @@ def aliases(warehouse: Warehouse) -> pl.DataFrame:
 
 
 def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterable[str] = ()) -> None:
-    """Add or change these aliases and take `remove` away, all in one transaction; InputError, and nothing is changed,
-    where a name is empty, means itself, or leads to another alias."""
-    with warehouse.write(mirrored=("model_aliases",)) as connection:
-        change(connection, wanted, remove)
-
-
-def change(connection: duckdb.DuckDBPyConnection, wanted: Mapping[str, str], remove: Iterable[str] = ()) -> None:
-    """As `set_aliases`, in a transaction that the caller holds."""
+    """Add or change these aliases and take `remove` away, all or none; InputError, and nothing is changed, where a
+    name is empty, means itself, or leads to another alias."""
     wanted = {_clean(alias, "name"): _clean(reference, "model") for alias, reference in wanted.items()}
-    known = dict(connection.execute("SELECT alias, reference FROM model_aliases").fetchall())
-    gone = set(remove)
-    missing = sorted(gone - known.keys())
-    if missing:
-        raise InputError(
-            f"There is no alias '{_cut(missing[0])}'. `python -m core scores alias` lists those that are there."
-        )
-    after = {alias: reference for alias, reference in known.items() if alias not in gone} | wanted
-    _check(after)
-    changed = {alias: reference for alias, reference in wanted.items() if known.get(alias) != reference}
-    for alias in gone | (changed.keys() & known.keys()):
-        connection.execute("DELETE FROM model_aliases WHERE alias = ?", [alias])
-    if changed:
+    gone, folder = set(remove), warehouse.folder
+    with warehouse.changing(_KIND, *map(people.id_of, {*wanted, *gone})) as connection:
+        known = dict(connection.execute("SELECT alias, reference FROM model_aliases").fetchall())
+        missing = sorted(set(gone) - known.keys())
+        if missing:
+            raise InputError(
+                f"There is no alias '{_cut(missing[0])}'. `python -m core scores alias` lists those that are there."
+            )
+        after = {alias: reference for alias, reference in known.items() if alias not in gone} | dict(wanted)
+        _check(after)
         now = datetime.now(UTC)
-        rows = [ModelAliasRow(alias, reference, now) for alias, reference in changed.items()]
-        insert(connection, "model_aliases", frame(rows, ModelAliasRow))
+        for alias, reference in wanted.items():
+            if known.get(alias) != reference:
+                row = TABLES["model_aliases"].frame([ModelAliasRow(alias, reference, now)])
+                people.write(folder, _KIND, people.id_of(alias), {"model_aliases": row})
+        for alias in set(gone) - wanted.keys():
+            people.bury(folder, _KIND, people.id_of(alias))
 
 
 def _check(after: Mapping[str, str]) -> None:

@@ -1,6 +1,7 @@
-"""Whether what a warehouse holds is whole: looked at without changing anything, on a copy, so that nobody waits.
+"""Whether a warehouse is whole: its files, and the DuckDB file that is built from them, looked at without changing any.
 
-What is in the file itself is checked here, what lies beside it in integrity_beside.
+The files are the truth, so that whatever is wrong with the DuckDB file can be mended by building it anew; what is wrong
+with a file cannot. The DuckDB file is looked at on a copy, so that nobody waits meanwhile.
 """
 
 from __future__ import annotations
@@ -8,29 +9,53 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
+import polars as pl
+import pyarrow.parquet as pq
 
 from core.errors import ResourceError, WarehouseError
-from core.files import workplace
-from core.tables import LONG_TABLES, TABLES
-from core.warehouse import integrity_beside, migrations
-from core.warehouse.comments import COMMENTS
+from core.files import folders_in, workplace
+from core.store import people
+from core.store.parcels import DAMAGE, is_parcel, read_parcel
+from core.store.restore import check_hashes
+from core.tables import LONG_TABLES
+from core.warehouse import schema, sync
+from core.warehouse.connection import Connection, clear_errors, connect, is_there
 from core.warehouse.copying import snapshot
-from core.warehouse.finding import Finding, some
-from core.warehouse.integrity_rows import incomplete_runs, orphans
-from core.warehouse.warehouse import Warehouse, clear_errors, is_there
+from core.warehouse.warehouse import Warehouse
 
 PATIENCE = 1.0
 """Seconds that the check waits for a writer."""
 _REBUILD = "Run: python -m core ingest --rebuild"
-_RUNS_AT_ONCE = 500
-"""Runs whose rows are compared with each other at a time, which bounds the memory: 0.4 million rows."""
-Connection = duckdb.DuckDBPyConnection
+_SHIPPED = "list_contains(tags, 'reference')"
+"""Of the profiles that Workdim ships, neither pilots nor controls come along."""
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether a warehouse could be used as it is."""
+
+    is_there: bool
+    n_runs: int = 0
+    n_waiting: int = 0
+    """Finished measurements that are not in the file yet."""
+    damaged: tuple[str, ...] = ()
+    """One line for each parcel that cannot be taken in as it is."""
+    problem: str | None = None
+    """Why the file cannot be used, None where it can."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    line: str
+    """What is wrong, and what to do about it."""
+    is_damage: bool = True
+    """Whether something is lost or wrong, or is only to be known."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +71,27 @@ class Examined:
         return any(finding.is_damage for finding in self.findings)
 
 
+def look_at(warehouse: Warehouse) -> Health:
+    """Without making, changing or taking in anything, and without reading more than what waits."""
+    try:
+        there, known = is_there(warehouse.path), set[str]()
+        if there:
+            with (
+                clear_errors(warehouse.path),
+                contextlib.closing(connect(warehouse.path, True, warehouse.wait)) as file,
+            ):
+                schema.check(file)
+                with contextlib.suppress(duckdb.CatalogException):  # an empty one, or of an earlier version
+                    known = {row[0] for row in file.execute("SELECT run_id FROM runs").fetchall()}
+        waiting = [path for path in folders_in(warehouse.parcels) if path.name not in known and is_parcel(path)]
+    except (WarehouseError, ResourceError) as error:
+        return Health(True, problem=str(error))
+    damaged = [line for path in waiting if (line := _problem_of(path))]
+    return Health(there, len(known), len(waiting) - len(damaged), tuple(damaged))
+
+
 def examine(warehouse: Warehouse, thorough: bool = False, progress: Progress = lambda done, total: None) -> Examined:
-    """All that is wrong, one line each. `thorough` compares every row of every run with its parcel.
+    """All that is wrong, one line each. `thorough` compares every value of every run and file with its rows.
 
     `progress` hears of parcels done and parcels in all. What cannot be looked at now (a file that another process
     holds, no room for the copy) is a finding and no error.
@@ -55,21 +99,77 @@ def examine(warehouse: Warehouse, thorough: bool = False, progress: Progress = l
     if not is_there(warehouse.path):
         return Examined()
     patient = replace(warehouse, wait=PATIENCE)
-    findings: list[Finding] = []
+    findings = [*_unfinished(patient), *_unreadable_files(patient)]
     n_rows = n_parcels = 0
     try:
-        with _copied(patient) as path, clear_errors(path), contextlib.closing(duckdb.connect(path)) as connection:
-            counts, unreadable = read_all(connection)
-            findings += unreadable or list(_of_file(connection))
+        with _copied(patient) as path, clear_errors(path), contextlib.closing(duckdb.connect(path)) as file:
+            counts, unreadable = read_all(file)
             n_rows = sum(counts.values())
-            if not unreadable:
-                n_parcels, of_parcels = integrity_beside.of_parcels(connection, patient, thorough, progress)
-                findings += of_parcels
-        if not unreadable:
-            findings += integrity_beside.of_mirror(patient)
+            findings += unreadable
+            if not unreadable and not schema.check(file):
+                line = "The warehouse was built by an earlier version: it is built anew when it is next opened."
+                findings.append(Finding(line, is_damage=False))
+            elif not unreadable:
+                with duckdb.connect(":memory:") as model:
+                    schema.create(model)
+                    findings += [*_columns_of(file, model), *_rows_of(file)]
+                    findings += _people_of(file, model, patient, thorough)
+                    n_parcels, of_parcels = _parcels_of(file, model, patient, thorough, progress)
+                    findings += of_parcels
     except (WarehouseError, ResourceError) as error:
         findings.append(Finding(f"The integrity of the warehouse was not checked: {error}", is_damage=False))
     return Examined(tuple(findings), n_rows, n_parcels)
+
+
+def read_all(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
+    """Rows of each table, all of whose blocks were read; a finding for each table where that failed."""
+    counts, findings = {}, []
+    sql = "SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL"
+    for schema_name, table in connection.execute(sql).fetchall():
+        try:
+            name = f"{schema_name}.{schema.quoted(table)}"
+            found = connection.execute(f"SELECT count(*), sum(hash(t)) FROM {name} AS t").fetchall()
+            counts[f"{schema_name}.{table}"] = found[0][0]
+        except duckdb.Error as error:
+            findings.append(Finding(f"{table} cannot be read: {str(error).splitlines()[0]}. {_REBUILD}"))
+    return counts, findings
+
+
+# --- the files -------------------------------------------------------------------------------------------------
+
+
+def _unfinished(warehouse: Warehouse) -> Iterator[Finding]:
+    marked = [f"{kind} {one}" for kind, one in warehouse.folder.marked()]
+    if marked:
+        yield Finding(f"{_some(marked, 'change')} not finished. Run: python -m core ingest", is_damage=False)
+
+
+def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
+    for kind in people.KINDS:
+        for one in people.ids(warehouse.folder, kind):
+            try:
+                people.read(warehouse.folder, kind, one)
+            except FileNotFoundError:  # taken out since
+                continue
+            except WarehouseError as error:
+                yield Finding(f"{error} Bring it back: python -m core restore FILE")
+
+
+def _problem_of(parcel: Path) -> str:
+    try:
+        read_parcel(parcel)
+    except WarehouseError as error:
+        return str(error)
+    return ""
+
+
+def _rows_in_files(parcel: Path) -> dict[str, int]:
+    """Rows of each table of a parcel, by files that agree with their hashes; raises one of _UNSOUND else."""
+    check_hashes(parcel)
+    return {table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in LONG_TABLES}
+
+
+# --- the DuckDB file -------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -84,81 +184,199 @@ def _copied(warehouse: Warehouse) -> Iterator[Path]:
         yield copy
 
 
-def read_all(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
-    """Rows of each table, all of whose blocks were read; a finding for each table where that failed."""
-    counts, findings = {}, []
-    for (table,) in connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY ALL").fetchall():
-        try:
-            found = connection.execute(f'SELECT count(*), sum(hash(t)) FROM "{table}" AS t').fetchall()
-            counts[table] = found[0][0]
-        except duckdb.Error as error:
-            findings.append(Finding(f"{table} cannot be read: {str(error).splitlines()[0]}. {_REBUILD}"))
-    return counts, findings
+_COLUMNS = """
+    SELECT schema_name || '.' || table_name, column_name, data_type || if(is_nullable, '', ' NOT NULL'), comment
+    FROM duckdb_columns() WHERE NOT internal
+"""
 
 
-def _of_file(connection: Connection) -> Iterator[Finding]:
-    applied = set(migrations.MIGRATIONS) - set(migrations.pending(connection))
-    yield from _schema(connection, applied)
-    if applied != set(migrations.MIGRATIONS):
-        migrations.apply(connection, sorted(set(migrations.MIGRATIONS) - applied))  # of the copy
-    yield from _doubled(connection)
-    yield from orphans(connection)
-    yield from incomplete_runs(connection)
-
-
-def _schema(connection: Connection, applied: set[int]) -> Iterator[Finding]:
-    """Tables and columns as the recorded steps make them; comments only where the file is up to date."""
-    is_newest = applied == set(migrations.MIGRATIONS)
-    with duckdb.connect(":memory:") as model:
-        if is_newest:
-            migrations.apply(model, sorted(applied))
-        else:
-            for step in sorted(applied):
-                migrations.MIGRATIONS[step](model)
-        expected, found = _columns(model), _columns(connection)
-    expected = {at: column for at, column in expected.items() if at[0] != "schema_migrations"}
-    for table, column in sorted(expected.keys() - found.keys()):
-        yield Finding(f"The column {table}.{column} is missing. {_REBUILD}")
-    foreign = {table for table, _ in found} - {*COMMENTS, *(table for table, _ in expected)}
+def _columns_of(file: Connection, model: Connection) -> Iterator[Finding]:
+    """Tables and columns as this version makes them."""
+    expected, found = (
+        {(table, column): (kind, comment) for table, column, kind, comment in one.execute(_COLUMNS).fetchall()}
+        for one in (model, file)
+    )
+    known = {table for table, _ in expected}
+    for at in sorted(expected.keys() | found.keys()):
+        name = ".".join(at).removeprefix("main.")
+        if at not in found:
+            yield Finding(f"The column {name} is missing. {_REBUILD}")
+        elif at in expected and expected[at][0] != found[at][0]:
+            yield Finding(f"The column {name} is {found[at][0]} and should be {expected[at][0]}. {_REBUILD}")
+        elif at in expected and expected[at][1] and not found[at][1]:
+            yield Finding(f"The column {name} has lost its comment. {_REBUILD}", False)
+        elif at not in expected and at[0] in known:
+            yield Finding(f"The column {name} is not Workdim's; a new file is built without it.", False)
+    foreign = sorted({table.removeprefix("main.") for table, _ in found} - {one.removeprefix("main.") for one in known})
     if foreign:
-        yield Finding(f"The tables {', '.join(sorted(foreign))} are not Workdim's; a rebuild leaves them out.", False)
-    for at in sorted(expected.keys() & found.keys()):
-        (kind, comment), (kind_here, comment_here) = expected[at], found[at]
-        if kind != kind_here:
-            yield Finding(f"The column {at[0]}.{at[1]} is {kind_here} and should be {kind}. {_REBUILD}")
-        if is_newest and comment and not comment_here:  # its words may be those of another version
-            yield Finding(f"The column {at[0]}.{at[1]} has lost its comment. {_REBUILD}", False)
-    for table, column in sorted(found.keys() - expected.keys()):
-        if table in COMMENTS and table != "schema_migrations":
-            yield Finding(f"The column {table}.{column} is not Workdim's; a rebuild leaves it out.", False)
-
-
-def _columns(connection: Connection) -> dict[tuple[str, str], tuple[str, str | None]]:
-    """(table, column) -> type with NOT NULL and PRIMARY KEY, and comment."""
-    keys = connection.execute(
-        "SELECT table_name, unnest(constraint_column_names) FROM duckdb_constraints() "
-        "WHERE constraint_type = 'PRIMARY KEY'"
-    ).fetchall()
-    rows = connection.execute(
-        "SELECT table_name, column_name, data_type, is_nullable, comment FROM duckdb_columns() WHERE NOT internal"
-    ).fetchall()
-    return {
-        (table, column): (
-            f"{kind}{'' if is_nullable else ' NOT NULL'}{' PRIMARY KEY' if (table, column) in keys else ''}",
-            comment,
+        yield Finding(
+            f"The tables {', '.join(foreign)} are not Workdim's: no file beside the warehouse holds them. "
+            "`python -m core backup` does.",
+            False,
         )
-        for table, column, kind, is_nullable, comment in rows
+
+
+_LINKS: list[tuple[str, str, str, bool]] = [
+    *(
+        (
+            f"SELECT DISTINCT run_id FROM {table} WHERE run_id NOT IN (SELECT run_id FROM runs)",
+            f"{table} has rows of {{}} not in the warehouse. {_REBUILD}",
+            "run",
+            True,
+        )
+        for table in LONG_TABLES
+    ),
+    (
+        "SELECT run_id FROM runs WHERE model_id NOT IN (SELECT model_id FROM models)",
+        f"{{}} of a model that is not in the warehouse. {_REBUILD}",
+        "run",
+        True,
+    ),
+    (
+        "SELECT run_id FROM runs WHERE corpus_id NOT IN (SELECT corpus_id FROM corpora)",
+        f"{{}} on a text that is not in the warehouse. {_REBUILD}",
+        "run",
+        True,
+    ),
+    (
+        f"SELECT DISTINCT pilot_id FROM runs WHERE pilot_id NOT IN (SELECT pilot_id FROM pilots) AND NOT {_SHIPPED}",
+        "Runs were measured for {} registered elsewhere. `python -m core pilot FILE.toml` registers one here.",
+        "pilot",
+        False,
+    ),
+    (
+        "SELECT DISTINCT run_id FROM pilot_runs WHERE run_id NOT IN (SELECT run_id FROM runs)",
+        "Pilots count {} not in the warehouse: deleted, or not measured yet.",
+        "run",
+        False,
+    ),
+    (
+        f"SELECT DISTINCT parent_run_id FROM runs WHERE parent_run_id NOT IN (SELECT run_id FROM runs) AND NOT {_SHIPPED}",
+        "Control passes belong to {} not in the warehouse: not finished yet, or deleted.",
+        "run",
+        False,
+    ),
+    (
+        "SELECT DISTINCT control FROM (SELECT unnest(control_run_ids) AS control FROM run_summaries "
+        f"WHERE run_id IN (SELECT run_id FROM runs WHERE NOT {_SHIPPED})) "
+        "WHERE control NOT IN (SELECT run_id FROM runs)",
+        "Verdicts rest on {} not in the warehouse. Measure the control again, or import its parcel.",
+        "control run",
+        False,
+    ),
+]
+"""Query of what is missing, sentence, what is counted, whether that is damage."""
+
+
+def _rows_of(file: Connection) -> Iterator[Finding]:
+    """Rows that name what is not there."""
+    for sql, sentence, what, is_damage in _LINKS:
+        found = file.execute(f"SELECT * FROM ({sql}) AS missing WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL").fetchall()
+        if found:
+            yield Finding(sentence.format(_some([row[0] for row in found], what)), is_damage)
+
+
+# --- both ------------------------------------------------------------------------------------------------------
+
+
+def _parcels_of(
+    file: Connection, model: Connection, warehouse: Warehouse, thorough: bool, progress: Progress
+) -> tuple[int, list[Finding]]:
+    """How many parcels of runs in the file were read, and what is wrong with them."""
+    runs = [row[0] for row in file.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
+    counts = {
+        table: dict(file.execute(f"SELECT run_id, count(*) FROM {table} GROUP BY run_id").fetchall())
+        for table in LONG_TABLES
     }
+    findings, without = [], []
+    for number, run_id in enumerate(runs, start=1):
+        parcel = warehouse.parcels / run_id
+        if not is_parcel(parcel):
+            without.append(run_id)
+            continue
+        try:
+            n_rows = _rows_in_files(parcel)
+            differing = [
+                f"{table}: {counts[table].get(run_id, 0)} rows, not {n_rows[table]}"
+                for table in LONG_TABLES
+                if n_rows[table] != counts[table].get(run_id, 0)
+            ]
+            if thorough and not differing:
+                differing = _differing(file, model, warehouse, sync.RUN, run_id, ("runs", *LONG_TABLES))
+        except (WarehouseError, *DAMAGE) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            findings.append(
+                Finding(
+                    f"The parcel of run {run_id} is damaged ({reason}); its rows are in the warehouse. Bring the parcel "
+                    "back: python -m core restore FILE"
+                )
+            )
+            continue
+        if differing:
+            findings.append(Finding(f"Run {run_id} is not what its parcel holds ({', '.join(differing)}). {_REBUILD}"))
+        progress(number, len(runs))
+    if without:
+        findings.append(
+            Finding(
+                f"{_some(without, 'run')} without a parcel: the file has the only copy of the rows, and a new one is "
+                "built without them. Bring the parcels back: python -m core restore FILE, or python -m core import.",
+                is_damage=False,
+            )
+        )
+    return len(runs) - len(without), findings
 
 
-def _doubled(connection: Connection) -> Iterator[Finding]:
-    """Rows of the long tables that are there twice: these have no index that would refuse them."""
-    runs = [row[0] for row in connection.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
-    bounds = [(some[0], some[-1]) for some in (runs[n : n + _RUNS_AT_ONCE] for n in range(0, len(runs), _RUNS_AT_ONCE))]
-    for table in LONG_TABLES:
-        key = TABLES[table].key
-        sql = f"""SELECT DISTINCT run_id FROM (SELECT run_id FROM {table} WHERE run_id BETWEEN ? AND ?
-                  GROUP BY {", ".join(key)} HAVING count(*) > 1) ORDER BY run_id"""
-        twice = [row[0] for low, high in bounds for row in connection.execute(sql, [low, high]).fetchall()]
-        if twice:
-            yield Finding(f"{table} holds rows twice of {some(twice, 'run')}. {_REBUILD}")
+def _people_of(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
+    """What people wrote, its files against its rows: which there are, how many, and all values where that is quick."""
+    for kind, declared in people.KINDS.items():
+        first = declared.tables[0]
+        names = [row[0] for row in file.execute(f"SELECT {declared.key} FROM {first} ORDER BY ALL").fetchall()]
+        rows = {people.id_of(name) if declared.is_hashed else name: name for name in names}
+        files = people.ids(warehouse.folder, kind)
+        if gone := [rows[one] for one in rows.keys() - set(files)]:
+            yield Finding(
+                f"{_some(sorted(gone), kind)} without a file: a new warehouse is built without it. "
+                "Bring it back: python -m core restore FILE",
+                is_damage=False,
+            )
+        if absent := sorted(set(files) - rows.keys()):
+            yield Finding(f"{_some(absent, kind)} not in the warehouse. Run: python -m core ingest")
+        for one in sorted(rows.keys() & set(files)):
+            with contextlib.suppress(WarehouseError, FileNotFoundError):  # told already
+                tables = declared.tables if thorough or not declared.is_import else (first,)
+                if differing := _differing(file, model, warehouse, kind, one, tables):
+                    yield Finding(
+                        f"The {kind} {rows[one]} is not what its file holds ({', '.join(differing)}). {_REBUILD}"
+                    )
+
+
+def _differing(
+    file: Connection, model: Connection, warehouse: Warehouse, kind: str, one: str, tables: Sequence[str]
+) -> list[str]:
+    """Tables whose rows are not those that a new file would have of this run, or of this file of people."""
+    differing = []
+    model.begin()
+    try:
+        sync.bring(model, warehouse.folder, kind, [one])
+        for table in tables:
+            where = "run_id = $one" if kind == sync.RUN else sync.rows_of(kind, table)
+            sql = f"SELECT * FROM {table} WHERE {where}"
+            found, expected = (pl.DataFrame(each.sql(sql, params={"one": one})) for each in (file, model))
+            # Nothing promises an order, so both are brought into one.
+            if not _sorted(found).equals(_sorted(expected)):
+                differing.append(table)
+    finally:
+        model.rollback()
+    return differing
+
+
+def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
+    plain = [name for name, kind in rows.schema.items() if not kind.is_nested()]
+    return rows.select(sorted(rows.columns)).sort(plain, nulls_last=True)
+
+
+def _some(names: Sequence[str], what: str) -> str:
+    """`3 runs (a, b and 1 more)`: a finding of many stays one line."""
+    shown = ", ".join(str(name) for name in names[:2])
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return f"{len(names)} {what}{'' if len(names) == 1 else 's'} ({shown}{more})"

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import duckdb
+import polars as pl
 
 from core.errors import InputError
 from core.pilots.registration import OwnTask, Pilot, PilotModel
-from core.tables import ScoreRow, frame
-from core.warehouse.inserting import insert
+from core.store import people
+from core.tables import TABLES, PilotRow, PilotRunRow, ScoreRow
 from core.warehouse.warehouse import Warehouse
 
+_KIND = "pilot"
 _LICENCE = "user's own"
 
 
@@ -25,44 +26,62 @@ def register(warehouse: Warehouse, pilot: Pilot) -> bool:
 
     A registration is never changed. Own scores may be added later, each once; InputError for another value.
     """
-    with warehouse.write(mirrored=("pilots", "scores")) as connection:
-        known = connection.execute("SELECT 1 FROM pilots WHERE pilot_id = ?", [pilot.pilot_id]).fetchall()
-        if not known:
-            _insert(connection, pilot)
-        _add_scores(connection, pilot)
-    return not known
+    with warehouse.changing(_KIND, pilot.pilot_id):
+        known = _read(warehouse, pilot.pilot_id)
+        tables = known or _new(pilot)
+        scores = _new_scores(pilot, tables["scores"])
+        if known is None or scores.height:
+            people.write(
+                warehouse.folder, _KIND, pilot.pilot_id, tables | {"scores": pl.concat([tables["scores"], scores])}
+            )
+    return known is None
 
 
 def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> None:
-    """Count these runs as results of a pilot, whoever they were measured for; doing it twice is no error."""
-    with warehouse.write(mirrored=("pilot_runs",)) as connection:
-        for run_id in run_ids:
-            connection.execute("INSERT INTO pilot_runs VALUES (?, ?) ON CONFLICT DO NOTHING", [pilot_id, run_id])
+    """Count these runs as results of a pilot, whoever they were measured for; doing it twice is no error.
+
+    Raises InputError for a pilot that is not registered.
+    """
+    with warehouse.changing(_KIND, pilot_id):
+        tables = _read(warehouse, pilot_id)
+        if tables is None:
+            raise InputError(f"There is no pilot {pilot_id}. Register it first: python -m core pilot FILE.toml")
+        rows = TABLES["pilot_runs"].frame([PilotRunRow(pilot_id, run_id) for run_id in run_ids])
+        together = pl.concat([tables["pilot_runs"], rows]).unique(maintain_order=True)
+        if together.height > tables["pilot_runs"].height:
+            people.write(warehouse.folder, _KIND, pilot_id, tables | {"pilot_runs": together})
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, pilot: Pilot) -> None:
-    row = {
-        "pilot_id": pilot.pilot_id,
-        "name": pilot.name,
-        "use_class": pilot.use_class,
-        "models": [model.written for model in pilot.models],
-        "corpora": [text.written for text in pilot.texts],
-        "protocol": pilot.protocol,
-        "seed": pilot.seed,
-        "benchmark": pilot.benchmark.name,
-        "metric": pilot.benchmark.metric,
-        "config": pilot.config(),
-        "note": pilot.note,
-        "created_at": datetime.now(UTC).replace(tzinfo=None),
-    }
-    marks = ", ".join("?" * len(row))
-    connection.execute(f"INSERT INTO pilots ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+def _read(warehouse: Warehouse, pilot_id: str) -> dict[str, pl.DataFrame] | None:
+    try:
+        return people.read(warehouse.folder, _KIND, pilot_id)
+    except FileNotFoundError:
+        return None
 
 
-def _add_scores(connection: duckdb.DuckDBPyConnection, pilot: Pilot) -> None:
-    """The user's own scores, each beside what was registered of it before."""
-    sql = "SELECT repository, revision, value, std_error, n_samples FROM scores WHERE source = ?"
-    known = {tuple(row[:2]): tuple(row[2:]) for row in connection.execute(sql, [pilot.source]).fetchall()}
+def _new(pilot: Pilot) -> dict[str, pl.DataFrame]:
+    row = PilotRow(
+        pilot_id=pilot.pilot_id,
+        name=pilot.name,
+        use_class=pilot.use_class,
+        models=[model.written for model in pilot.models],
+        corpora=[text.written for text in pilot.texts],
+        protocol=pilot.protocol,
+        seed=pilot.seed,
+        benchmark=pilot.benchmark.name,
+        metric=pilot.benchmark.metric,
+        config=pilot.config(),
+        note=pilot.note,
+        created_at=datetime.now(UTC),
+    )
+    rows = {"pilots": [row], "pilot_runs": [], "scores": []}
+    return {table: TABLES[table].frame(of_table) for table, of_table in rows.items()}
+
+
+def _new_scores(pilot: Pilot, registered: pl.DataFrame) -> pl.DataFrame:
+    """The user's own scores that are not registered yet, each compared with what was registered of it before."""
+    columns = ("repository", "revision", "value", "std_error", "n_samples")
+    known = {tuple(row[:2]): tuple(row[2:]) for row in registered.select(columns).iter_rows()}
     rows = []
     for model in {(model.reference, model.revision): model for model in pilot.models}.values():
         if pilot.task is None or model.score is None:
@@ -77,7 +96,7 @@ def _add_scores(connection: duckdb.DuckDBPyConnection, pilot: Pilot) -> None:
                 f"and the file says {_told(now)}. A registered score is not changed: put it back, or give the pilot "
                 "another name."
             )
-    insert(connection, "scores", frame(rows, ScoreRow))
+    return TABLES["scores"].frame(rows)
 
 
 def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel) -> ScoreRow:

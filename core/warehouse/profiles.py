@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
-from core.records import PROFILE_TABLES, Profile
-from core.store.parcels import is_parcel, read_parcel
-from core.warehouse.warehouse import Warehouse
+import polars as pl
 
-_OF_RUN = ("runs", *PROFILE_TABLES)
+from core.errors import WarehouseError
+from core.records import Profile
+from core.store.parcels import is_parcel, read_parcel
+from core.tables import LONG_TABLES, TABLES
+from core.warehouse.warehouse import Warehouse
 
 # Every architecture shares its random controls; shuffled text needs the model's own weights.
 _CONTROLS = """
@@ -44,21 +47,32 @@ _SAME = """
 
 
 def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
-    """The profile of a run, token results left out; KeyError where the warehouse has no such run."""
-    tables = {table: warehouse.read(f"SELECT * FROM {table} WHERE run_id = ?", [run_id]) for table in _OF_RUN}
-    if tables["runs"].is_empty():
-        raise KeyError(run_id)
-    model_id = tables["runs"]["model_id"][0]
-    corpus_id = tables["runs"]["corpus_id"][0]
-    tables["models"] = warehouse.read("SELECT * FROM models WHERE model_id = ?", [model_id])
-    tables["corpora"] = warehouse.read("SELECT * FROM corpora WHERE corpus_id = ?", [corpus_id])
-    return Profile.from_frames(tables)
+    """A run as it was measured, in one reading: from its parcel, in full precision, or from its rows where there is no
+    parcel that can be read. Token results are left out. Raises KeyError where the warehouse has no such run.
+
+    Whatever decides a verdict is read by this: long tables of the DuckDB file keep fewer digits.
+    """
+    parcel = warehouse.parcels / run_id
+    if is_parcel(parcel):
+        with contextlib.suppress(WarehouseError):
+            return Profile.from_frames(read_parcel(parcel))
+    return Profile.from_frames(tables_of(warehouse, run_id))
 
 
-def read_finished(warehouse: Warehouse, run_id: str) -> Profile:
-    """As `read_profile`, from the run's parcel where that is there: it can be read while the warehouse is locked."""
-    folder = warehouse.parcels / run_id
-    return Profile.from_frames(read_parcel(folder)) if is_parcel(folder) else read_profile(warehouse, run_id)
+def tables_of(warehouse: Warehouse, run_id: str) -> dict[str, pl.DataFrame]:
+    """The rows of a run, and of its model and text, in one opening and with the types of a parcel.
+
+    Raises KeyError where the warehouse has no such run.
+    """
+    with warehouse.opened() as opened:
+        tables = {"runs": opened.read("SELECT * FROM runs WHERE run_id = ?", [run_id])}
+        if tables["runs"].is_empty():
+            raise KeyError(run_id)
+        for table, key in (("models", "model_id"), ("corpora", "corpus_id")):
+            tables[table] = opened.read(f"SELECT * FROM {table} WHERE {key} = ?", [tables["runs"][key][0]])
+        for table in LONG_TABLES:
+            tables[table] = opened.read(f"SELECT * FROM {table} WHERE run_id = ?", [run_id])
+    return {table: rows.cast(dict(TABLES[table].schema)) for table, rows in tables.items()}  # type: ignore[arg-type]
 
 
 def find_control(warehouse: Warehouse, **same: Any) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from core.warehouse.aliases import RESOLVED
-from core.warehouse.warehouse import Readable
+from core.warehouse.connection import Readable
 
 # What is asked of the runs is said once, in `chosen`: the checks are by far the longest table here, and counting
 # those of all runs would take longer than all the rest. The configuration, which is long, is looked into only where

@@ -1,16 +1,16 @@
-"""Queries that people keep by a name, in the warehouse and in its mirror."""
+"""Queries that people keep by a name, each in a file of its own."""
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from datetime import UTC, datetime
 
 from core.errors import InputError, unknown_name
-from core.tables import SavedQueryRow
+from core.store import people
+from core.tables import TABLES, SavedQueryRow
 from core.warehouse.warehouse import Warehouse
 
 MAX_NAME = 80
-_TABLE = ("saved_queries",)
+_KIND, _TABLE = "query", "saved_queries"
 
 
 def all_saved(warehouse: Warehouse) -> list[SavedQueryRow]:
@@ -34,21 +34,21 @@ def save(warehouse: Warehouse, name: str, sql: str, note: str | None = None, rep
     row = SavedQueryRow(_fit(name), sql.strip(), (note or "").strip() or None, datetime.now(UTC).replace(tzinfo=None))
     if not row.sql:
         raise InputError("There is no statement to save.")
-    with warehouse.write(mirrored=_TABLE) as connection:
-        taken = connection.execute("SELECT 1 FROM saved_queries WHERE name = ?", [row.name]).fetchall()
-        if taken and not replace:
+    one = people.id_of(row.name)
+    with warehouse.changing(_KIND, one):
+        if people.is_there(warehouse.folder, _KIND, one) and not replace:
             raise InputError(
                 f"A query '{row.name}' is saved already. Choose another name, or ask for it to be replaced (--replace)."
             )
-        connection.execute("INSERT OR REPLACE INTO saved_queries VALUES (?, ?, ?, ?)", list(astuple(row)))
+        people.write(warehouse.folder, _KIND, one, {_TABLE: TABLES[_TABLE].frame([row])})
     return row
 
 
 def delete(warehouse: Warehouse, name: str) -> None:
     """Forget a saved query; InputError where there is none of this name."""
     find(warehouse, name)
-    with warehouse.write(mirrored=_TABLE) as connection:
-        connection.execute("DELETE FROM saved_queries WHERE name = ?", [name])
+    with warehouse.changing(_KIND, people.id_of(name)):
+        people.bury(warehouse.folder, _KIND, people.id_of(name))
 
 
 def _fit(name: str) -> str:

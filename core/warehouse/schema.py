@@ -1,18 +1,48 @@
-"""What tables and columns there are and what each means, for people who write SQL."""
+"""The tables of the DuckDB file: made from the declarations in core.tables, and listed for people who write SQL.
+
+A file is built by one version of the schema and never changed to another: one that lacks something is built anew from
+the files beside it (build.py). `schema_version` in the file says which version built it.
+
+Ingest cost decides the indexes. Only the small tables have a primary key; the long ones have none, because an index
+slows the bulk insert of a run, and because one run's rows lie together anyway (run ids are time-ordered), which lets
+DuckDB skip all other row groups by their minimum and maximum.
+"""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from dataclasses import dataclass
 
-from core.errors import InputError, unknown_name
-from core.warehouse.warehouse import Warehouse
+import duckdb
 
+from core.errors import InputError, WarehouseError, unknown_name
+from core.tables import TABLES
+from core.warehouse import scores
+from core.warehouse.connection import Connection, Readable
+
+VERSION = 2
+"""Raised by whoever changes the schema in a way that an earlier Workdim could not read."""
+VERSION_TABLE = "schema_version"
+STORED = "stored"
+"""Schema of the tables behind views."""
 _COLUMNS = """
-    SELECT table_name, duckdb_tables.comment AS table_comment, column_name, data_type, duckdb_columns.comment
-    FROM duckdb_columns() AS duckdb_columns JOIN duckdb_tables() AS duckdb_tables USING (table_name, schema_name)
-    WHERE schema_name = 'main' AND NOT duckdb_tables.internal
+    SELECT table_name, relations.comment AS table_comment, column_name, data_type, duckdb_columns.comment
+    FROM duckdb_columns() AS duckdb_columns JOIN (
+        SELECT table_name, schema_name, comment FROM duckdb_tables() WHERE NOT internal
+        UNION ALL SELECT view_name, schema_name, comment FROM duckdb_views() WHERE NOT internal
+    ) AS relations USING (table_name, schema_name)
+    WHERE schema_name = 'main'
     ORDER BY table_name, column_index
 """
+
+
+class NewerSchema(WarehouseError):
+    """The file was built by a version that this one does not know."""
+
+
+class OtherProgram(WarehouseError):
+    """The file is of DuckDB and not of Workdim."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +60,59 @@ class Table:
     columns: tuple[Column, ...]
 
 
-def tables(warehouse: Warehouse) -> list[Table]:
-    """Every table with its columns, as they stand in the file, by name."""
-    rows = warehouse.read(_COLUMNS).to_dicts()
+def create(connection: Connection) -> None:
+    """Make all tables with their comments, and load the scores that Workdim ships, in the caller's transaction."""
+    for table in TABLES.values():
+        connection.execute(table.ddl())
+        for statement in table.comment_statements():
+            connection.execute(statement)
+    connection.execute(f"""
+        CREATE TABLE {VERSION_TABLE} (version BIGINT NOT NULL, fingerprint VARCHAR NOT NULL, made_at TIMESTAMP NOT NULL);
+        COMMENT ON TABLE {VERSION_TABLE} IS 'Which version of the schema the file was built by.';
+        COMMENT ON COLUMN {VERSION_TABLE}.version IS 'Version of the schema.';
+        COMMENT ON COLUMN {VERSION_TABLE}.fingerprint IS 'Hash of the tables and of the scores that came with them.';
+        COMMENT ON COLUMN {VERSION_TABLE}.made_at IS 'When the file was built, UTC.';
+    """)
+    connection.execute(f"INSERT INTO {VERSION_TABLE} VALUES (?, ?, now() AT TIME ZONE 'UTC')", [VERSION, fingerprint()])
+    scores.load_reference(connection)
+
+
+def check(connection: Connection) -> bool:
+    """Whether the file has exactly this schema; False where it is older or empty, and has to be built anew.
+
+    Raises NewerSchema or OtherProgram for a file that this version must leave alone.
+    """
+    try:
+        found = connection.execute(f"SELECT version, fingerprint FROM {VERSION_TABLE}").fetchall()
+    except duckdb.CatalogException:
+        found = []
+    if not found:
+        tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+        if tables and not {"runs", "models"} <= tables:
+            raise OtherProgram(
+                f"The warehouse {_path(connection)} is a DuckDB file of another program (it holds "
+                f"{', '.join(sorted(tables)[:3])}). Choose another file with --warehouse."
+            )
+        return False
+    if found[0][0] > VERSION:
+        raise NewerSchema(
+            f"The warehouse {_path(connection)} was built by a newer Workdim (schema {found[0][0]}; this one knows "
+            f"{VERSION}). Update Workdim, or choose another file with --warehouse."
+        )
+    return found[0] == (VERSION, fingerprint())
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Of the tables, without their comments, and of the scores that Workdim ships."""
+    statements = "".join(table.ddl() for table in TABLES.values())
+    return hashlib.sha256(statements.encode() + scores.reference_hash().encode()).hexdigest()[:16]
+
+
+def tables(warehouse: Readable) -> list[Table]:
+    """Every table and view with its columns, as they stand in the file, by name."""
     by_table: dict[str, list[dict]] = {}
-    for row in rows:
+    for row in warehouse.read(_COLUMNS).to_dicts():
         by_table.setdefault(row["table_name"], []).append(row)
     counts = _counts(warehouse, list(by_table))
     return [
@@ -48,7 +126,7 @@ def tables(warehouse: Warehouse) -> list[Table]:
     ]
 
 
-def find(warehouse: Warehouse, name: str) -> Table:
+def find(warehouse: Readable, name: str) -> Table:
     """One table; InputError names those that are there."""
     known = {table.name: table for table in tables(warehouse)}
     if name.lower() not in known:
@@ -56,6 +134,33 @@ def find(warehouse: Warehouse, name: str) -> Table:
     return known[name.lower()]
 
 
-def _counts(warehouse: Warehouse, names: list[str]) -> dict[str, int]:
-    parts = " UNION ALL ".join(f"SELECT '{name}' AS name, count(*) AS n FROM \"{name}\"" for name in names)
+def user_relations(connection: Connection, catalog: str | None = None) -> tuple[list[str], dict[str, str]]:
+    """What a user added to the file: names of tables, and name -> statement of views.
+
+    `catalog` is the name of an attached file; by default the one that the connection works on.
+    """
+    where = f"NOT internal AND schema_name = 'main' AND database_name = {'?' if catalog else 'current_database()'}"
+    params = [catalog] if catalog else []
+    named = [
+        row[0] for row in connection.execute(f"SELECT table_name FROM duckdb_tables() WHERE {where}", params).fetchall()
+    ]
+    views = dict(connection.execute(f"SELECT view_name, sql FROM duckdb_views() WHERE {where}", params).fetchall())
+    own = {*TABLES, VERSION_TABLE, "schema_migrations"}
+    return sorted(set(named) - own), {name: sql for name, sql in sorted(views.items()) if name not in own}
+
+
+def quoted(name: str) -> str:
+    """A name as SQL takes it, whatever letters it has."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _counts(warehouse: Readable, names: list[str]) -> dict[str, int]:
+    parts = " UNION ALL ".join(
+        f"SELECT '{name.replace(chr(39), chr(39) * 2)}' AS name, count(*) AS n FROM {quoted(name)}" for name in names
+    )
     return dict(warehouse.read(parts).rows()) if names else {}
+
+
+def _path(connection: Connection) -> str:
+    found = connection.execute("SELECT path FROM duckdb_databases() WHERE database_name = current_database()")
+    return str(found.fetchall()[0][0])

@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -18,15 +19,15 @@ from core.errors import InputError
 from core.pilots.registration import SOURCE
 from core.scores.near_names import suggestions
 from core.scores.parsed_score import ParsedScore, ScoreFile
-from core.tables import SCORE_KEYS, ScoreFileRow, ScoreRow, ScoreSampleRow, columns, frame, schema
+from core.store import people
+from core.tables import SCORE_KEYS, TABLES, ScoreFileRow, ScoreRow, columns, schema
 from core.warehouse.aliases import RESOLVED
-from core.warehouse.inserting import insert
 from core.warehouse.rounding import agree, in_percent, scale
 from core.warehouse.warehouse import Warehouse
 
 SAME_SCORE = ("repository", "revision", *SCORE_KEYS, "dtype", "chat_template")
 """Two values with all of this in common are one score, told twice or told differently."""
-TABLES = ("score_files", "scores", "score_samples")
+_KIND = "scores"
 
 
 @dataclass(frozen=True)
@@ -81,27 +82,27 @@ def preview(warehouse: Warehouse, file: ScoreFile, also: Mapping[str, str] | Non
 def store(warehouse: Warehouse, file: ScoreFile, taken: Collection[int] | None = None) -> StoredImport:
     """Store the values numbered in `taken` (all that are not skipped, by default) and all single answers.
 
-    One transaction: everything or nothing. A file that is there already, known by its hash, changes nothing.
+    Everything or nothing. A file that is there already, known by its hash, changes nothing.
     Raises InputError where there is nothing to store, or the file claims what no file may.
     """
     _check(file)
     chosen = [row.score for n, row in enumerate(file.rows) if _is_storable(row) and (taken is None or n in taken)]
-    with warehouse.write(mirrored=TABLES if file.samples else TABLES[:2]) as connection:
+    with warehouse.changing(_KIND, file.sha256) as connection:
         known = _stored_before(connection, file)
-        if known:
+        if known and people.is_there(warehouse.folder, _KIND, file.sha256):
             return known
         if not chosen and not file.samples:
             raise InputError(f"{file.name} holds nothing that could be stored; the preview says why, row by row.")
         now = datetime.now(UTC).replace(tzinfo=None)
-        told = ScoreFileRow(
-            file.sha256, file.name, file.format, len(chosen), sum(row.skipped is not None for row in file.rows), now
+        n_skipped = sum(row.skipped is not None for row in file.rows)
+        told = ScoreFileRow(file.sha256, file.name, file.format, len(chosen), n_skipped, now)
+        rows: dict[str, Any] = {"score_files": [told], "scores": chosen, "score_samples": file.samples}
+        tables = {table: TABLES[table].frame(of_table) for table, of_table in rows.items()}
+        own = pl.lit(file.sha256).alias("file_sha256")
+        people.write(
+            warehouse.folder, _KIND, file.sha256, {table: rows.with_columns(own) for table, rows in tables.items()}
         )
-        scores = frame(chosen, ScoreRow).with_columns(file_sha256=pl.lit(file.sha256))
-        samples = frame(file.samples, ScoreSampleRow).with_columns(file_sha256=pl.lit(file.sha256))
-        insert(connection, "score_files", frame([told], ScoreFileRow))
-        insert(connection, "scores", scores)
-        insert(connection, "score_samples", samples)
-    return StoredImport(file.sha256, file.name, len(chosen), len(file.samples), told.n_skipped, now, True)
+    return StoredImport(file.sha256, file.name, len(chosen), len(file.samples), n_skipped, now, True)
 
 
 def remove(warehouse: Warehouse, file_sha256: str) -> str:
@@ -109,18 +110,17 @@ def remove(warehouse: Warehouse, file_sha256: str) -> str:
 
     The start of the hash is enough. InputError where no or more than one imported file is meant.
     """
-    with warehouse.write(mirrored=TABLES) as connection:
-        found = connection.execute(
-            "SELECT file_sha256, file_name FROM score_files WHERE starts_with(file_sha256, ?)", [file_sha256.lower()]
-        ).fetchall()
-        if len(found) != 1 or not file_sha256:
-            todo = "Type more of the hash" if found else "Check the hash"
-            raise InputError(
-                f"{len(found)} imported files begin with '{file_sha256[:80]}'. {todo}: "
-                "`python -m core scores list` lists them."
-            )
-        for table in TABLES:
-            connection.execute(f"DELETE FROM {table} WHERE file_sha256 = ?", [found[0][0]])
+    found = warehouse.read(
+        "SELECT file_sha256, file_name FROM score_files WHERE starts_with(file_sha256, ?)", [file_sha256.lower()]
+    ).rows()
+    if len(found) != 1 or not file_sha256:
+        todo = "Type more of the hash" if found else "Check the hash"
+        raise InputError(
+            f"{len(found)} imported files begin with '{file_sha256[:80]}'. {todo}: `python -m core scores list` lists "
+            "them."
+        )
+    with warehouse.changing(_KIND, found[0][0]):
+        people.bury(warehouse.folder, _KIND, found[0][0])
     return found[0][1]
 
 

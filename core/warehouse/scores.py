@@ -9,11 +9,13 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from core import paths
 from core.errors import WarehouseError
 from core.registry.names import NOT_STATED
 from core.tables import ScoreRow, columns
+from core.warehouse.connection import insert
 
-REFERENCE = Path(__file__).parents[2] / "data" / "reference" / "benchmarks.parquet"
+REFERENCE = paths.REFERENCE / "benchmarks.parquet"
 MEAN_OF_SUBTASKS = "derived_macro_mean_of_subtasks"
 
 # By the first word of the metric: `acc, ranked classification` is still an accuracy.
@@ -33,29 +35,26 @@ _HIGHER_IS_BETTER = {
 }
 
 
-def load_reference(connection: duckdb.DuckDBPyConnection, file: Path = REFERENCE) -> int:
-    """Insert the shipped scores unless this very file is in already; returns the number of new rows.
+def reference_hash(file: Path = REFERENCE) -> str:
+    """Hash of the scores that belong to this version."""
+    return hashlib.sha256(_content(file)).hexdigest()
 
-    An earlier edition, known by a source that both name, makes room for the new one; files that people imported stay.
-    """
+
+def load_reference(connection: duckdb.DuckDBPyConnection, file: Path = REFERENCE) -> int:
+    """Insert the shipped scores into a new file; returns the number of rows."""
+    content = _content(file)
+    rows = score_rows(pl.read_parquet(io.BytesIO(content)), hashlib.sha256(content).hexdigest())
+    insert(connection, "scores", rows)
+    return rows.height
+
+
+def _content(file: Path) -> bytes:
     try:
-        content = file.read_bytes()
+        return file.read_bytes()
     except OSError as error:
         raise WarehouseError(
             f"The reference scores {file} are missing: Workdim is not completely installed."
         ) from error
-    digest = hashlib.sha256(content).hexdigest()
-    if connection.execute("SELECT 1 FROM scores WHERE file_sha256 = ? LIMIT 1", [digest]).fetchall():
-        return 0
-    rows = score_rows(pl.read_parquet(io.BytesIO(content)), digest)
-    connection.register("incoming_scores", rows)
-    connection.execute(
-        "DELETE FROM scores WHERE file_sha256 IN (SELECT file_sha256 FROM scores WHERE source IN "
-        "(SELECT source FROM incoming_scores)) AND file_sha256 NOT IN (SELECT file_sha256 FROM score_files)"
-    )
-    connection.execute("INSERT INTO scores BY NAME SELECT * FROM incoming_scores")
-    connection.unregister("incoming_scores")
-    return rows.height
 
 
 def score_rows(published: pl.DataFrame, file_sha256: str) -> pl.DataFrame:

@@ -1,71 +1,64 @@
-"""One warehouse file, opened for milliseconds: every read and write opens it, works and closes it again.
+"""The warehouse as everybody uses it: read for a moment, or change a file and have its rows follow.
 
-DuckDB lets one process write or many read, so nobody may keep a connection. A busy file is tried again until `wait`
-seconds have passed; the gate (gate.py) sees to it that readers do not keep writers out.
-
-Never open the warehouse file with plain Python (`open`, `shutil`) in a process that also uses it through DuckDB:
-on POSIX systems, closing any handle of a file drops every lock that the process has on it.
+The files in its folder are the truth (core.store); the DuckDB file is built from them. Opening looks at the markers of
+changes and at the names of the parcels, and brings in what a kill left; a file that is lost or of another version is
+built anew.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import random
-import re
-import stat
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
-from core.files import folders_in, make_folder
+from core.store import restore
 from core.store.folder import Folder
-from core.warehouse import gate, migrations, mirror, scores
+from core.store.parcels import RUN_FILE
+from core.warehouse import connection as files
+from core.warehouse import schema, sync
+from core.warehouse.build import Built, build
+from core.warehouse.connection import Connection, OpenWarehouse, clear_errors, is_there, stamp_of, transaction
+from core.warehouse.sync import Progress, Report, Unsettled
 
 _log = logging.getLogger("workdim")
-_BUSY = (
-    "Could not set lock",  # another process has it, POSIX
-    "being used by another process",  # the same on Windows
-    "different configuration",  # another thread of this process reads while we want to write, or the reverse
-    "Unique file handle conflict",
-)
-_FULL = ("No space left", "not enough space", "disk is full", "File too large", "Disk quota")
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "python_enable_replacements": "false",
-}
-_WRITING = _CONFIG | {"threads": "1"}
-"""Rows of one run are few: a second thread costs more than it does (82 against 56 ms of work for an ingest)."""
-
-
-_FIRST_DELAY = 0.005
-"""Seconds until a busy file is tried again for the first time."""
-_GATE_CLOSED, _GATE_OPEN = 0.4, 0.1
-"""Seconds that a writer who cannot go in keeps readers out, and lets them in before it tries again."""
-
-
-class Readable(Protocol):
-    """What named reads ask: a warehouse, which opens for each of them, or one that is open for several."""
-
-    def read(self, sql: str, params: Any = None) -> pl.DataFrame: ...
+_READERS_WAIT = 0.9
+"""Seconds that somebody who only wants to read waits for the right to write."""
+_BEING_BROUGHT = 5.0
+"""Seconds after its end within which a measurement that is not in yet is nothing to be told of."""
+_TICK = 50_000_000
+"""Nanoseconds: a folder that changed so shortly before is looked at again, because clocks of files tick coarsely."""
+_LINE_EVERY = 5.0
+"""Seconds."""
+_settled: dict[Path, tuple[int, ...]] = {}
+"""Folder -> when its parcels and markers last changed, of folders in which nothing was left to be done then: twenty
+reads of a page do not list ten thousand names twenty times."""
 
 
 @dataclass(frozen=True)
-class OpenWarehouse:
-    """A warehouse between opening and closing: what it reads is all of one state."""
+class TakenIn:
+    """What became of what waited beside the file when somebody came to read."""
 
-    connection: duckdb.DuckDBPyConnection
+    run_ids: list[str] = field(default_factory=list)
+    waiting: int = 0
+    """Parcels that could not be written now, for the one `reason`."""
+    reason: str = ""
+    damaged: list[str] = field(default_factory=list)
+    """One line for each file that can never be taken in as it is."""
+    late: int = 0
+    """Of those that wait, how many a reader is told of: not one whose own process is just bringing it in."""
 
-    def read(self, sql: str, params: Any = None) -> pl.DataFrame:
-        """The result of one query."""
-        return pl.DataFrame(self.connection.sql(sql, params=params))
+    @property
+    def lines(self) -> list[str]:
+        late = [f"{self.late} finished measurements wait: {self.reason}"] if self.late else []
+        return late + self.damaged
 
 
 @dataclass(frozen=True)
@@ -91,24 +84,18 @@ class Warehouse:
         return self.folder.parcels
 
     @property
-    def query_copies(self) -> Path:
-        """Copies of the file that typed queries run on."""
-        return self.path.parent / "query-copies"
-
-    @property
     def jobs(self) -> Path:
         """Measurements under way, one folder per run."""
         return self.folder.jobs
 
     @property
-    def mirror(self) -> Path:
-        """What people wrote or imported, table by table: the rows that no parcel holds."""
-        return self.path.parent / "mirror"
+    def query_copies(self) -> Path:
+        """Copies of the file that typed queries run on."""
+        return self.folder.root / "query-copies"
 
     @property
     def backups(self) -> Path:
-        """Backups, and copies from before migrations."""
-        return self.path.parent / "backups"
+        return self.folder.backups
 
     def version(self) -> tuple[int, ...]:
         """Changes with every write: time and size of the file and of its write-ahead log."""
@@ -122,253 +109,204 @@ class Warehouse:
     @contextlib.contextmanager
     def opened(self) -> Iterator[OpenWarehouse]:
         """For several reads in a row: opening and closing costs as much as most of them. Nobody writes meanwhile."""
-        with self._session(read_only=True) as connection:
-            yield OpenWarehouse(connection)
-
-    @contextlib.contextmanager
-    def write(self, mirrored: Sequence[str] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection in one transaction: committed at the end of the block, or undone by any exception.
-
-        `mirrored` names the tables of `mirror.TABLES` that the block changes: no parcel holds them.
-        """
-        with self._session(read_only=False) as connection:
-            try:
-                with _transaction(connection):
-                    yield connection
-                    mirror.write(connection, self.mirror, mirrored)
-            except BaseException:
-                mirror.put_back(connection, self.mirror, mirrored)
-                raise
-
-    def prepare(self) -> None:
-        """Make the file, or bring it up to date; costs one short opening where nothing is to be done."""
-        with self._session(read_only=False):
-            pass
-
-    @contextlib.contextmanager
-    def _session(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         with clear_errors(self.path):
             if not is_there(self.path):
-                if read_only:
-                    self.prepare()
-                else:
-                    make_folder(self.path.parent)
-            with self._reading() if read_only else self._writing() as connection:
-                yield connection
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        connection = self._connected()
-        try:
-            if migrations.pending(connection):
-                connection.close()
                 self.prepare()
-                connection = self._connected()
-            yield connection
-        finally:
-            connection.close()
-
-    def _connected(self) -> duckdb.DuckDBPyConnection:
-        """Through the gate before every try: whoever met a writer at the file waits there until that one has left,
-        and not by a clock of its own, by which it would meet the next one."""
-        end = time.monotonic() + self.wait
-        delay = _FIRST_DELAY
-        while True:
-            with self._told_as_locked():
-                gate.pass_through(self.path, max(0.0, end - time.monotonic()))
-            try:
-                return connect(self.path, True, 0.0, told_wait=self.wait)
-            except WarehouseLocked:
-                if time.monotonic() + delay > end:
-                    raise
-            delay = _pause(delay)
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with contextlib.ExitStack() as leaving:
-            connection = self._entered(leaving)
-            if steps := migrations.pending(connection):
-                is_new = len(steps) == len(migrations.MIGRATIONS)
-                if not is_new:
-                    from core.warehouse.copying import before_migration
-
-                    connection.close()
-                    connection, steps = before_migration(self.path, self.backups, self.wait)
-                    leaving.callback(connection.close)
-                with _transaction(connection):
-                    migrations.apply(connection, steps)
-                    scores.load_reference(connection)
-                    self._bring_together(connection, is_new)
-            yield connection
-
-    def _entered(self, leaving: contextlib.ExitStack) -> duckdb.DuckDBPyConnection:
-        """A connection behind the closed gate. While a program that knows no gate keeps the file, readers are let in
-        again and again: they need not wait for what a writer waits for."""
-        end = time.monotonic() + self.wait
-        while True:
-            left = max(0.0, end - time.monotonic())
             with contextlib.ExitStack() as inside:
-                with self._told_as_locked():
-                    inside.enter_context(gate.closed(self.path, left))
-                try:
-                    connection = connect(self.path, False, min(left, _GATE_CLOSED), _WRITING, told_wait=self.wait)
-                except WarehouseLocked:
-                    if time.monotonic() + _GATE_OPEN > end:
-                        raise
-                else:
-                    inside.callback(connection.close)
-                    leaving.push(inside.pop_all())
-                    return connection
-            time.sleep(_GATE_OPEN)
+                connection = inside.enter_context(files.reading(self.path, self.wait))
+                todo = self._todo(connection)
+                if todo is None or todo:
+                    inside.close()
+                    if todo is None:
+                        self.prepare()
+                    else:
+                        self._settle_to_read(todo, _log.warning)
+                    connection = inside.enter_context(files.reading(self.path, self.wait))
+                yield OpenWarehouse(connection)
 
     @contextlib.contextmanager
-    def _told_as_locked(self) -> Iterator[None]:
-        try:
-            yield
-        except TimeoutError as error:
-            raise WarehouseLocked(_locked_line(self.path, "", self.wait)) from error
+    def changing(self, kind: str, *ids: str) -> Iterator[Connection]:
+        """The one way to change what the warehouse holds: inside the block the caller reads, changes and writes the
+        files of these ids; afterwards their rows are made what the files say, in one transaction.
 
-    def _bring_together(self, connection: duckdb.DuckDBPyConnection, is_new: bool) -> None:
-        """A new file takes back what the mirror holds of one that was lost; an older one gets its first mirror."""
-        if not is_new:
-            mirror.write(connection, self.mirror)
-        elif not mirror.is_empty(self.mirror):
-            with duckdb.connect(":memory:", config=_CONFIG) as rehearsal:
-                migrations.apply(rehearsal, sorted(migrations.MIGRATIONS))
-                mirror.read_back(connection, rehearsal, self.mirror, _log.warning)
-
-
-def stamp_of(path: Path) -> tuple[int, ...]:
-    """Time and size of the file and of its write-ahead log."""
-    return (*_stamp(path), *_stamp(wal(path)))
-
-
-def is_there(path: Path) -> bool:
-    """Whether the file exists; an address that cannot even be asked about is an error with a name."""
-    return _stamp(path) != (0, 0)
-
-
-def wal(path: Path) -> Path:
-    """DuckDB's write-ahead log: committed rows live there until the next clean close."""
-    return path.with_name(path.name + ".wal")
-
-
-def connect(
-    path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None, told_wait: float | None = None
-) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB file, trying again while it is busy; WarehouseLocked where it stays so.
-
-    `told_wait`: seconds that the error speaks of, where `wait` is only a part of them.
-    """
-    end = time.monotonic() + wait
-    delay = _FIRST_DELAY
-    while True:
-        try:
-            return duckdb.connect(path, read_only=read_only, config=_CONFIG if config is None else config)
-        except duckdb.Error as error:
-            if not any(text in str(error) for text in _BUSY):
+        Everybody else waits meanwhile. The connection is for reading. A marker in `pending/` stands for the change, so
+        that whoever comes after a kill finishes it. An error in the block is raised once the rows follow whatever the
+        files then hold. Kinds are `run` and those of core.store.people. Raises ResourceError where the files are
+        changed and the DuckDB file has no room to follow: it does when there is some.
+        """
+        with self._writing({(kind, one) for one in ids}) as connection:
+            self.folder.mark(kind, ids)
+            try:
+                yield connection
+            except BaseException:
+                with contextlib.suppress(WarehouseError, duckdb.Error):
+                    self._follow(connection, kind, ids)
                 raise
-            if time.monotonic() + delay > end:
-                raise WarehouseLocked(_locked_line(path, str(error), told_wait or wait)) from error
-            delay = _pause(delay)
+            try:
+                self._follow(connection, kind, ids)
+            except WarehouseError:  # a file that cannot be read: nothing is gained by trying again
+                self.folder.unmark(kind, ids)
+                raise
+            except duckdb.Error as error:
+                clear = files.explained(self.path, error)
+                if clear is None:
+                    raise
+                why = "the disk is full" if isinstance(clear, files.NoRoom) else str(clear).rstrip(".")
+                raise ResourceError(
+                    f"The files beside the warehouse are changed, but {self.path} cannot follow: {why}. The next "
+                    "command brings the change in, once there is room."
+                ) from error
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else changes any file of the folder meanwhile, nor opens the DuckDB file; it is not opened here."""
+        with files.alone(self.path, self.wait):
+            yield
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A connection in one transaction, for tables that users added: all others are built from files."""
+        with self._writing() as connection, transaction(connection):
+            yield connection
+
+    def prepare(self) -> None:
+        """Make the file, or build it anew where it is of another version; costs a look where nothing is to be done."""
+        with clear_errors(self.path):
+            build(self.path, self.wait, self._needs_building, _log.warning, _logged(self.path))
+
+    def rebuild(self, report: Report = _log.warning, progress: Progress = lambda done, total: None) -> Built:
+        """Build the file anew from the files beside it, whatever state it is in (see core.warehouse.build)."""
+        is_there(self.path)  # a folder of that name is an error before anything is made
+        with clear_errors(self.path):
+            built = build(self.path, self.wait, lambda: True, report, progress)
+        assert built is not None
+        return built
+
+    def unsettled(self) -> Unsettled:
+        """What the files have and the rows do not follow yet; nothing is changed."""
+        if not is_there(self.path):
+            self.prepare()
+        with clear_errors(self.path), files.reading(self.path, self.wait) as connection:
+            return sync.unsettled(connection, self.folder)
+
+    def settle(self, report: Report = _log.warning) -> list[str]:
+        """Bring in what lies beside the file and is not in it: finished measurements, oldest first, and what a kill
+        left. Returns the ids of the runs that came in.
+
+        A file that is damaged is passed to `report` as one line and does not stop the others. A locked warehouse does.
+        """
+        taken: list[str] = []
+        with self._writing(report=report, taken=taken):
+            return taken
+
+    def follow_files(self, report: Report = _log.warning) -> None:
+        """Make all rows follow what was edited by hand: tags and notes, people's files, and what the trash holds."""
+        with self._writing() as connection:
+            sync.follow_all(connection, self.folder, report)
+
+    def take_in(self) -> TakenIn:
+        """As `settle` for somebody who only reads: what cannot be written now goes on waiting and is told."""
+        todo = self.unsettled()
+        damaged: list[str] = []
+        return self._settle_to_read(todo, damaged.append, damaged) if todo else TakenIn()
+
+    # --- within ---
+
+    def _follow(self, connection: Connection, kind: str, ids: Collection[str]) -> None:
+        with transaction(connection):
+            sync.bring(connection, self.folder, kind, list(ids))
+        self.folder.unmark(kind, ids)
+
+    @contextlib.contextmanager
+    def _writing(
+        self,
+        except_for: Collection[tuple[str, str]] = (),
+        report: Report = _log.warning,
+        taken: list[str] | None = None,
+    ) -> Iterator[Connection]:
+        """A connection that writes to a file in which nothing is left to be done, but for what the caller changes."""
+        with clear_errors(self.path), contextlib.ExitStack() as inside:
+            if not is_there(self.path):
+                self.prepare()
+            connection = inside.enter_context(files.writing(self.path, self.wait))
+            todo = self._todo(connection, is_fresh=taken is not None)
+            if todo is None:
+                inside.close()
+                self.prepare()
+                connection = inside.enter_context(files.writing(self.path, self.wait))
+                todo = self._todo(connection) or Unsettled()
+            stamp = self._stamp()
+            if todo := todo.without(except_for):
+                came = sync.settle(connection, self.folder, todo, report)
+                if taken is not None:
+                    taken += came
+                if not except_for:
+                    self._remember(stamp)  # what is left there is damaged, and was reported
+            yield connection
+
+    def _todo(self, connection: Connection, is_fresh: bool = False) -> Unsettled | None:
+        """What is left to be done, looked at once for each change of the folder; None where the file is to be built."""
+        if not schema.check(connection):
+            return None
+        stamp = self._stamp()
+        if _settled.get(self.path) == stamp and not is_fresh:
+            return Unsettled()
+        if restore.pending(self.folder):
+            return None
+        todo = sync.unsettled(connection, self.folder)
+        if not todo:
+            self._remember(stamp)
+        return todo
+
+    def _needs_building(self) -> bool:
+        if not is_there(self.path) or restore.pending(self.folder):
+            return True
+        with files.reading(self.path, self.wait) as connection:
+            return not schema.check(connection)
+
+    def _stamp(self) -> tuple[int, ...]:
+        return tuple(_changed(place) for place in (self.folder.parcels, self.folder.pending))
+
+    def _remember(self, stamp: tuple[int, ...]) -> None:
+        if max(stamp) < time.time_ns() - _TICK:
+            _settled[self.path] = stamp
+
+    def _settle_to_read(self, todo: Unsettled, report: Report, damaged: list[str] | None = None) -> TakenIn:
+        damaged = [] if damaged is None else damaged
+        # All who read would stand in line for it else, each to find that it is in already.
+        is_brought = not todo.marked and all(map(self._is_being_brought, todo.waiting))
+        patient = replace(self, wait=0.0 if is_brought else min(self.wait, _READERS_WAIT))
+        try:
+            return TakenIn(patient.settle(report), damaged=damaged)
+        except (WarehouseLocked, ResourceError) as error:
+            left = self.unsettled().waiting
+            taken = [run_id for run_id in todo.waiting if run_id not in left]
+            is_busy = isinstance(error, WarehouseLocked)
+            late = [run_id for run_id in left if not (is_busy and self._is_being_brought(run_id))]
+            n_waiting, n_late = (max(0, len(runs) - len(damaged)) for runs in (left, late))
+            return TakenIn(taken, n_waiting, str(error), damaged, n_late)
+
+    def _is_being_brought(self, run_id: str) -> bool:
+        with contextlib.suppress(OSError):
+            return time.time() - (self.parcels / run_id / RUN_FILE).stat().st_mtime < _BEING_BROUGHT
+        return False
 
 
-def _pause(delay: float) -> float:
-    """Sleep for about `delay` seconds; returns the next delay, a longer one."""
-    time.sleep(delay * random.uniform(0.5, 1.5))
-    return min(delay * 1.7, 0.25)
-
-
-@contextlib.contextmanager
-def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    connection.begin()
+def _changed(place: Path) -> int:
     try:
-        yield
-        connection.commit()
-    except BaseException:
-        # A failed commit has already ended the transaction, and then there is nothing to undo.
-        with contextlib.suppress(duckdb.Error):
-            connection.rollback()
-        raise
+        return place.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
-@contextlib.contextmanager
-def clear_errors(path: Path) -> Iterator[None]:
-    """Failures of the file or the disk as one line that says what to do; mistakes in SQL pass through."""
-    try:
-        yield
-    except WarehouseLocked:
-        raise
-    except WarehouseError as error:
-        if str(error).startswith(("was ", "is ")):  # a sentence about this file, from the migrations
-            way_back = _way_back(path) if isinstance(error, migrations.NewerSchema) else ""
-            raise type(error)(f"The warehouse {path} {error}{way_back}") from error
-        raise
-    except duckdb.Error as error:
-        clear = _explained(path, error)
-        if clear is None:
-            raise
-        raise clear from error
+def _logged(path: Path) -> Progress:
+    """Progress of a building that nobody asked for, and so sees no bar: a line in the log every few seconds."""
+    last = time.monotonic()
 
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > _LINE_EVERY:
+            last = time.monotonic()
+            _log.warning("The warehouse %s is built anew: %d of %d runs are in.", path, done, total)
 
-def _explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError | None:
-    text = str(error)
-    first = text.splitlines()[0]
-    if any(part in text for part in _FULL):
-        return ResourceError(
-            f"The disk has no room for the warehouse {path}: nothing was changed. Free some space and run "
-            "`python -m core ingest`."
-        )
-    if "not a valid DuckDB" in text:
-        anew = ""
-        if folders_in(path.parent / "parcels"):
-            anew = ", or make it anew from the parcels beside it with `python -m core ingest --rebuild`"
-        return WarehouseError(
-            f"{path} is not a DuckDB file. Move it away{anew}, or choose another warehouse with --warehouse."
-        )
-    if "with version number" in text or "storage version" in text:
-        return WarehouseError(f"{path} was written by a newer DuckDB than {duckdb.__version__}: update duckdb.")
-    if "replaying WAL" in text or "WAL was created" in text:
-        return WarehouseError(
-            f"The log {wal(path)} belongs to another state of the warehouse {path}: move the log away, and run "
-            "`python -m core ingest`."
-        )
-    if "Corrupt database" in text or "Could not read enough bytes" in text:
-        return WarehouseError(f"{path} is damaged. `python -m core ingest --rebuild` makes it anew from the parcels.")
-    is_of_the_log = isinstance(error, duckdb.TransactionException) and f'file "{wal(path)}"' in text
-    if isinstance(error, (duckdb.IOException, duckdb.PermissionException)) or is_of_the_log:
-        reason = first.rpartition("Error: ")[2].removeprefix("Failed to commit: ")
-        todo = f" Check the permissions of the file and of {path.parent}." if "Permission denied" in reason else ""
-        return ResourceError(f"The warehouse {path} cannot be used: {reason}.{todo}")
-    return None
-
-
-def _way_back(path: Path) -> str:
-    """To a file that this version can read: the copy made before a newer one brought it up to date."""
-    from core.warehouse.copying import step_copies
-
-    known = [copy for copy in step_copies(path, path.parent / "backups") if copy.step in migrations.MIGRATIONS]
-    if not known:
-        return ""
-    return f" As it was before that, it is kept: python -m core restore {known[0].file}"
-
-
-def _locked_line(path: Path, text: str, wait: float) -> str:
-    holder = re.search(r"PID (\d+)", text)
-    who = f"Process {holder[1]}" if holder else "Another process or another part of this one"
-    return (
-        f"{who} has held the warehouse {path} for more than {wait:g} seconds. "
-        "Close it there (an open DuckDB shell?) and try again; finished measurements wait in their parcels."
-    )
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return 0, 0
-    except OSError as error:
-        raise ResourceError(f"The warehouse {path} cannot be used: {error.strerror or error}.") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise WarehouseError(f"{path} is a folder. Name a file in it: --warehouse {path / 'workdim.duckdb'}.")
-    return status.st_mtime_ns, status.st_size
+    return tell

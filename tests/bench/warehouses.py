@@ -1,40 +1,39 @@
-"""Warehouses of any size: `python -m tests.bench.warehouses FILE --runs 10000 [--shape real|trial] [--folders]`.
+"""Warehouses of any size: `python -m tests.bench.warehouses FILE --runs 10000 [--shape real|trial]`.
 
-Each run is one of the shipped profiles under a new id, with every number a few percent off: by a factor of its own for
-each row, in the precision that the number had, so that nothing compresses better than what is really measured. Models,
-texts, protocols, seeds and control passes repeat as they do where people work: four texts, both protocols, two seeds
-and the controls of each.
+Each run is a parcel like one of the shipped profiles under a new id, with every number a few percent off: by a factor of
+its own for each row, in the precision that the number had, so that nothing compresses better than what is really
+measured. Models, texts, protocols, seeds and control passes repeat as they do where people work: four texts, both
+protocols, two seeds and the controls of each. The DuckDB file is then built of the parcels, as it is for anybody.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import io
+import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import polars as pl
 
-from core.files import make_folder
+from core.paths import REFERENCE
 from core.runs.reference_check import references
-from core.store.parcels import MANY_TABLES, read_parcel
-from core.tables import TABLES
-from core.warehouse.ingest import STORED_ORDER
+from core.store.parcels import FORMAT, RUN_FILE, read_parcel
+from core.tables import LONG_TABLES, TABLES
 from core.warehouse.warehouse import Warehouse
 
-SHAPES = ("real", "trial")
+SHAPES = ("real", "trial", "small")
 """real: all tables, with the rows of the shipped profiles. trial: 800 estimates per run, and of the other tables only
-summaries, checks and correlators."""
-TRIAL_ROWS = 800
+summaries, checks and correlators. small: 20 rows of each of these, for tests of long lists."""
+_ROWS = {"trial": 800, "small": 20}
 _TRIAL_TABLES = ("layer_estimates", "layer_correlators", "run_checks", "run_summaries")
 _NOISE = 0.06
-_CHUNK = 1_000
-"""Runs of one transaction."""
 _PASSES = (("random_init", 0), ("random_init", 1), ("shuffled", None), ("text", None))
 """Pass and seed of the weights, in the order in which one measurement makes them."""
 _TEXTS = 4
@@ -57,23 +56,33 @@ class Template:
         return model["kind"], run["protocol"], run["pass"], seed
 
 
-def fill(path: Path, n_runs: int, shape: str = "real", folders: bool = False, first: int = 0) -> Warehouse:
-    """A warehouse with runs number `first` to `n_runs`; one that has the earlier ones already is gone on with.
+class Maker:
+    """Makes parcels of one shape."""
 
-    `folders` puts an empty folder per run where its parcel would be, for whoever looks through them.
+    def __init__(self, shape: str) -> None:
+        self._templates = _templates(shape)
+        self._repositories = pl.read_parquet(REFERENCE / "benchmarks.parquet")["model_id"].unique().sort().to_list()
+
+    def write(self, parcels: Path, number: int) -> Path:
+        """The parcel of run number `number`, in its folder there."""
+        made = _single(number, self._templates, self._repositories)
+        folder = parcels / made["runs"]["run_id"]
+        if not (folder / RUN_FILE).exists():
+            _write(folder, made, self._templates[made["key"]], np.random.default_rng(number))
+        return folder
+
+
+def fill(path: Path, n_runs: int, maker: Maker, first: int = 0) -> float:
+    """Make a warehouse with runs number `first` to `n_runs`; returns the seconds that its building took.
+
+    Parcels that are there already stay.
     """
     warehouse = Warehouse(path)
-    warehouse.prepare()
-    templates = _templates(shape)
-    repositories = warehouse.read("SELECT DISTINCT repository FROM scores ORDER BY 1")["repository"].to_list()
-    for start in range(first, n_runs, _CHUNK):
-        made = [_single(number, templates, repositories) for number in range(start, min(start + _CHUNK, n_runs))]
-        with warehouse.write() as connection:
-            _insert(connection, made, templates)
-        if folders:
-            for row in made:
-                make_folder(warehouse.parcels / row["runs"]["run_id"])
-    return warehouse
+    for number in range(first, n_runs):
+        maker.write(warehouse.parcels, number)
+    start = time.perf_counter()
+    warehouse.rebuild()
+    return time.perf_counter() - start
 
 
 def run_id_of(number: int) -> str:
@@ -94,10 +103,12 @@ def _templates(shape: str) -> dict[tuple, Template]:
     for folder in references():
         tables = read_parcel(folder)
         single = {name: tables[name].row(0, named=True) for name in ("models", "corpora", "runs")}
-        many = {name: tables[name] for name in MANY_TABLES}
-        if shape == "trial":
+        many = {name: tables[name] for name in LONG_TABLES}
+        if shape != "real":
             many = {name: rows for name, rows in many.items() if name in _TRIAL_TABLES}
-            many["layer_estimates"] = many["layer_estimates"].head(TRIAL_ROWS)
+            many["layer_estimates"] = many["layer_estimates"].head(_ROWS[shape])
+        if shape == "small":
+            many = {name: rows.head(_ROWS[shape]) for name, rows in many.items()}
         template = Template(single, many)
         if shape == "real" or template.key[0] == "decoder":
             found[template.key] = template
@@ -158,68 +169,45 @@ def _single(number: int, templates: dict[tuple, Template], repositories: Sequenc
     return {"models": models, "corpora": corpora, "runs": runs, "key": key, "controls": controls}
 
 
-def _insert(
-    connection: duckdb.DuckDBPyConnection, made: list[dict[str, Any]], templates: dict[tuple, Template]
-) -> None:
-    order = list(templates)
-    for table in ("models", "corpora", "runs"):
-        rows = pl.DataFrame([one[table] for one in made], infer_schema_length=None, orient="row")
-        connection.register("made_rows", rows)
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM made_rows ON CONFLICT DO NOTHING")
-        connection.unregister("made_rows")
-    runs = pl.DataFrame(
-        {
-            "number": range(len(made)),
-            "run": [one["runs"]["run_id"] for one in made],
-            "template": [order.index(one["key"]) for one in made],
-            "controls": pl.Series([one["controls"] for one in made], dtype=pl.List(pl.String)),
-            "size": 1 + _NOISE * (np.random.default_rng(len(made)).random(len(made)) - 0.5),
-        }
-    )
-    connection.register("made_runs", runs)
-    for table in dict.fromkeys(name for one in templates.values() for name in one.many):
-        connection.register("like_rows", _numbered(templates.values(), table))
-        connection.execute(_many_sql(table))
-        connection.unregister("like_rows")
-    connection.unregister("made_runs")
+def _write(folder: Path, made: dict[str, Any], template: Template, noise: np.random.Generator) -> None:
+    """A parcel as write_parcel makes it, without waiting for the disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size = 1 + _NOISE * (noise.random() - 0.5)
+    hashes = {}
+    for table in LONG_TABLES:
+        like = template.many.get(table, TABLES[table].frame([]))
+        factor = pl.Series(1 + _NOISE * (noise.random(like.height) - 0.5), dtype=pl.Float64)
+        rows = like.with_columns(_noisy(table, column, factor, size, noise) for column in like.columns)
+        rows = rows.with_columns(run_id=pl.lit(made["runs"]["run_id"]))
+        if table == "run_summaries":
+            rows = rows.with_columns(pl.Series("control_run_ids", [made["controls"]] * rows.height, pl.List(pl.String)))
+        content = io.BytesIO()
+        rows.write_parquet(content, compression="zstd")
+        hashes[table] = hashlib.sha256(content.getvalue()).hexdigest()
+        (folder / f"{table}.parquet").write_bytes(content.getvalue())
+    single = {"model": made["models"], "corpus": made["corpora"], "run": made["runs"]}
+    told = {"format": FORMAT, **single, "files": hashes}
+    (folder / RUN_FILE).write_text(json.dumps(told, default=datetime.isoformat), encoding="utf-8")
 
 
-def _numbered(templates: Iterable[Template], table: str) -> pl.DataFrame:
-    """The rows of one table of all templates; `template` and `row` say whose and in which order."""
-    of_each = [
-        one.many[table].with_row_index("row").with_columns(template=pl.lit(i)) for i, one in enumerate(templates)
-    ]
-    return pl.concat(of_each)
-
-
-def _many_sql(table: str) -> str:
-    told = ", ".join(f"{_noisy(name, str(kind))} AS {name}" for name, kind in TABLES[table].schema.items())
-    return f"""
-        INSERT INTO {table} BY NAME SELECT {told}
-        FROM (SELECT *, 1 + {_NOISE} * (random() - 0.5) AS factor FROM made_runs JOIN like_rows USING (template))
-        ORDER BY number, {STORED_ORDER.get(table, "row")}
-    """
-
-
-def _noisy(column: str, kind: str) -> str:
+def _noisy(table: str, column: str, factor: pl.Series, size: float, noise: np.random.Generator) -> pl.Expr:
     """Off by the row's factor; what was computed in single precision stays a single-precision number."""
-    if column == "run_id":
-        return "run"
-    if column == "control_run_ids":
-        return "controls"
+    value, kind = pl.col(column), TABLES[table].schema[column]
     if column == "count":
-        return "round(count * factor)::BIGINT"
+        return (value * factor).round().cast(pl.Int64)
     if column == "n_points":
-        return "round(n_points * size)::BIGINT"
+        return (value * size).round().cast(pl.Int64)
     if column.startswith("bin_"):  # the edges of a histogram are those of its quantity
-        return column
-    if kind == "List(Float64)":
-        off = "x * (1 + 0.02 * (random() - 0.5))"
-        return f"list_transform({column}, lambda x: CASE WHEN x = x::FLOAT THEN ({off})::FLOAT::DOUBLE ELSE {off} END)"
-    if kind == "Float64":
-        off = f"{column} * factor"
-        return f"CASE WHEN {column} = {column}::FLOAT THEN ({off})::FLOAT::DOUBLE ELSE {off} END"
-    return column
+        return value
+    if kind == pl.List(pl.Float64):
+        off = pl.element() * (1 + 0.02 * (noise.random() - 0.5))
+        single = pl.when(pl.element() == pl.element().cast(pl.Float32))
+        return value.list.eval(single.then(off.cast(pl.Float32).cast(pl.Float64)).otherwise(off))
+    if kind == pl.Float64:
+        off = value * factor
+        single = pl.when(value == value.cast(pl.Float32))
+        return single.then(off.cast(pl.Float32).cast(pl.Float64)).otherwise(off).alias(column)
+    return value
 
 
 def main() -> None:
@@ -228,12 +216,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--first", type=int, default=0, help="runs that the file has already")
     parser.add_argument("--shape", choices=SHAPES, default="real")
-    parser.add_argument("--folders", action="store_true", help="an empty parcel folder for each run, too")
     options = parser.parse_args()
-    start = time.perf_counter()
-    warehouse = fill(options.file, options.runs, options.shape, options.folders, options.first)
-    size = warehouse.path.stat().st_size / 1e6
-    print(f"{options.runs} runs ({options.shape}): {size:.0f} MB in {time.perf_counter() - start:.0f} s")
+    seconds = fill(options.file, options.runs, Maker(options.shape), options.first)
+    size = options.file.stat().st_size / 1e6
+    print(f"{options.runs} runs ({options.shape}): {size:.0f} MB, built in {seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,7 @@ from pathlib import Path
 from core.store import parcels
 from core.warehouse import ingest, queries
 from core.warehouse.warehouse import Warehouse
-from tests.bench.scale import under
-from tests.profiles import make_profile
+from tests.profiles import make_profile, under
 
 PAUSE = 0.3
 """Seconds between two jobs that finish, or two looks: already far more than people and machines do."""

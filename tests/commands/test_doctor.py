@@ -11,7 +11,7 @@ from core.commands import doctor, main
 from core.models import machine, packages
 from core.models.packages import DEMO_WHEELS
 from core.store.parcels import write_parcel
-from core.warehouse.health import look_at
+from core.warehouse.integrity import look_at
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.profiles import make_profile

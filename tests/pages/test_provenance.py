@@ -13,7 +13,7 @@ from core.runs import jobs
 from core.store import annotation
 from core.ui.profiles import run_actions
 from core.warehouse import queries, trash
-from core.warehouse.care import annotate
+from core.warehouse.annotate import annotate
 from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import opened, texts
 from tests.screens import RUN_IDS, filled_warehouse

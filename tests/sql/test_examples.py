@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +12,7 @@ from core.locale import translator
 from core.sql import sandbox
 from core.sql.examples import EXAMPLES, TITLES
 from core.warehouse import score_imports
+from core.warehouse.aliases import set_aliases
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_model, make_profile
 from tests.screens import RUN_IDS, add_run, filled_warehouse
@@ -26,10 +26,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     big = make_model("made-up/big@1", name="made-up-big", repository="HuggingFaceTB/SmolLM2-135M", revision="main")
     add_run(path, make_profile(RUN_IDS[0][:-2] + "91", model=big, seed=1, peak=104.0, outcome="veto"))
     warehouse = Warehouse(path)
-    with warehouse.write(mirrored=("model_aliases",)) as connection:
-        connection.execute(
-            "INSERT INTO model_aliases VALUES ('EleutherAI/pythia-70m', 'made-up/encoder', ?)", [datetime(2026, 1, 1)]
-        )
+    set_aliases(warehouse, {"EleutherAI/pythia-70m": "made-up/encoder"})
     return warehouse
 
 

@@ -12,7 +12,7 @@ from core.ui import run_search
 from core.ui.comparison import MOST_GROUPS
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
-from tests.bench.warehouses import fill, run_id_of
+from tests.bench.warehouses import Maker, fill, run_id_of
 from tests.screens import ROOT
 
 N_RUNS = 1_000
@@ -21,7 +21,9 @@ N_RUNS = 1_000
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    return fill(Path(tmp_path_factory.mktemp("many")) / "workdim.duckdb", N_RUNS, "trial")
+    path = Path(tmp_path_factory.mktemp("many")) / "workdim.duckdb"
+    fill(path, N_RUNS, Maker("small"))
+    return Warehouse(path)
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from core.store import annotation
 from core.store.annotation import Annotations
 from core.store.parcels import read_parcel
 from core.warehouse import ingest
-from core.warehouse.care import annotate, whole_parcel
-from core.warehouse.rebuilding import rebuild
+from core.warehouse.annotate import annotate, whole_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
@@ -34,7 +33,7 @@ def test_tags_and_note_survive_the_making_anew(warehouse, run):
     assert kept == (["候補 1", "b"], "看よ: =1+1\n<b>second line</b>")
     before = json.loads((warehouse.parcels / run / "run.json").read_text(encoding="utf-8"))
     assert before["run"]["tags"] == []  # what was measured stays as it was written
-    rebuild(warehouse)
+    warehouse.rebuild()
     assert of(warehouse) == kept
     annotate(warehouse, run, lambda said: said.untagged("b").noted(""))
     assert of(warehouse) == (["候補 1"], None)
@@ -67,7 +66,7 @@ def test_workdims_own_tag_stays_whatever_people_say(warehouse, add_parcel):
     with pytest.raises(InputError, match="Workdim's own"):
         annotate(warehouse, RUN, lambda said: said.untagged("reference"))
     annotate(warehouse, RUN, lambda said: said.untagged("mine"))
-    rebuild(warehouse)
+    warehouse.rebuild()
     assert of(warehouse)[0] == ["reference"]
 
 
@@ -79,7 +78,7 @@ def test_a_tag_that_is_not_there_is_named(warehouse, run):
 
 def test_a_failed_transaction_leaves_the_parcel_with_what_was_asked(warehouse, run, monkeypatch):
     """The other order would lose what the warehouse holds when that is made anew."""
-    from core.warehouse import care
+    from core.warehouse import annotate
 
     real = annotation.write
 
@@ -87,7 +86,7 @@ def test_a_failed_transaction_leaves_the_parcel_with_what_was_asked(warehouse, r
         real(parcel, said)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(care.annotation, "write", told)
+    monkeypatch.setattr(annotate.annotation, "write", told)
     with pytest.raises(KeyboardInterrupt):
         annotate(warehouse, run, lambda said: said.tagged("kept"))
     assert of(warehouse)[0] == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.warehouse.comments import COMMENTS
+from core.tables import TABLES
 from core.wording.names import NAMES
 
 LISTED = {
@@ -25,14 +25,14 @@ LISTED = {
 
 @pytest.mark.parametrize(("table", "column"), LISTED)
 def test_a_comment_lists_every_value(table, column):
-    comment = COMMENTS[table][1][column]
+    comment = TABLES[table].comments[column]
     assert not [key for kind, key in NAMES if kind == LISTED[table, column] and key not in comment]
 
 
 def test_every_cloud_but_that_of_unmasked_tokens_holds_estimates():
-    comment = COMMENTS["layer_estimates"][1]["cloud"]
+    comment = TABLES["layer_estimates"].comments["cloud"]
     assert {key for kind, key in NAMES if kind == "cloud" and key not in comment} == {"unmasked"}
 
 
 def test_a_format_of_weights_is_a_file_format():
-    assert COMMENTS["models"][1]["weight_format"].startswith("safetensors or gguf:")
+    assert TABLES["models"].comments["weight_format"].startswith("safetensors or gguf:")

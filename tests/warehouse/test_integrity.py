@@ -15,15 +15,15 @@ import pytest
 
 from core.commands import doctor, main
 from core.models import machine
-from core.warehouse import ingest, mirror
+from core.runs.reference_check import references
+from core.store import people
+from core.warehouse import ingest
 from core.warehouse.integrity import examine
-from core.warehouse.rebuilding import mend, rebuild
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_model, make_profile
-from tests.warehouse.older_files import COMMITS
-from tests.warehouse.test_migrations import older
+from tests.warehouse.test_backup import full
 from tests.warehouse.test_parcels import RUN_IDS, cut_a_table, garble_run_file, lose_a_table, sign_again
-from tests.warehouse.test_rebuilding import full
+from tests.warehouse.test_pilots import PILOT
 
 __all__ = ["full"]  # the fixture
 
@@ -47,6 +47,8 @@ def test_a_sound_warehouse_has_no_finding_and_is_not_changed(full, thorough):
     before = {path: path.stat().st_mtime_ns for path in full.path.parent.rglob("*")}
     examined = examine(full, thorough)
     assert not examined.is_damaged and examined.n_parcels == 3
+    (note,) = examined.findings
+    assert 'my "table"' in note.line and "backup" in note.line
     assert examined.n_rows > 3 * len(make_profile().estimates)
     assert {path: path.stat().st_mtime_ns for path in full.path.parent.rglob("*")} == before
 
@@ -59,15 +61,13 @@ ROWS = {
     "DELETE FROM models": "3 runs .* of a model that is not in the warehouse",
     "DELETE FROM corpora": "3 runs .* on a text that is not",
     "DELETE FROM layer_pairs": "not what its parcel holds .layer_pairs: 0 rows",
-    "INSERT INTO layer_estimates SELECT * FROM layer_estimates LIMIT 1": "layer_estimates holds rows twice of 1 run",
-    "INSERT INTO run_checks SELECT * FROM run_checks LIMIT 1": "run_checks holds rows twice",
+    "INSERT INTO run_checks SELECT * FROM run_checks LIMIT 1": "not what its parcel holds .run_checks: ",
     "INSERT INTO run_summaries SELECT * REPLACE ('gone' AS run_id) FROM run_summaries LIMIT 1": "run_summaries has rows of 1 run .gone. not in the warehouse",
-    "DELETE FROM layer_estimates WHERE layer = 2": "3 runs .* without estimates of all layers",
-    "DELETE FROM layer_estimates WHERE layer = 4": "3 runs .* without estimates of all layers",
-    "DELETE FROM run_summaries": "3 runs .* without a summary",
-    "DELETE FROM pilots": "pilot_runs names 1 pilot",
-    "DELETE FROM plans": "plan_outcomes names 1 plan",
-    "DELETE FROM score_files": "score_samples has answers of 2 files",
+    "DELETE FROM stored.layer_estimates WHERE layer = 2": "not what its parcel holds .layer_estimates: ",
+    "DELETE FROM pilots": "1 pilot .* not in the warehouse",
+    "DELETE FROM pilot_runs": "pilot .* is not what its file holds .pilot_runs",
+    "UPDATE saved_queries SET sql = 'SELECT 3'": "query mine is not what its file holds",
+    "DELETE FROM score_files": "1 scores .* not in the warehouse",
     "ALTER TABLE runs DROP COLUMN note": "The column runs.note is missing",
     "ALTER TABLE runs ALTER COLUMN seed TYPE VARCHAR": "The column runs.seed is VARCHAR NOT NULL and should be BIGINT",
     "ALTER TABLE runs ALTER COLUMN protocol DROP NOT NULL": "runs.protocol is VARCHAR and should be VARCHAR NOT NULL",
@@ -86,13 +86,13 @@ def test_rows_and_columns_that_are_wrong_are_found(full, damage):
     "remark, message",
     [
         ("COMMENT ON COLUMN runs.note IS NULL", "has lost its comment"),
-        ("CREATE TABLE mine (a INT)", "tables mine are not Workdim's"),
+        ("CREATE TABLE mine (a INT)", "The tables mine, my .* are not Workdim's"),
         ("UPDATE runs SET parent_run_id = 'gone'", "Control passes belong to 1 run .gone."),
         ("UPDATE runs SET pilot_id = 'elsewhere'", "1 pilot .elsewhere. registered elsewhere"),
         ("UPDATE run_summaries SET control_run_ids = ['gone']", "rest on 1 control run .gone."),
         (
-            "INSERT INTO scores SELECT * REPLACE ('d' AS file_sha256) FROM scores LIMIT 1",
-            "1 file .d. not in score_files",
+            "INSERT INTO saved_queries SELECT * REPLACE ('other' AS name) FROM saved_queries",
+            "1 query .other. without a file",
         ),
     ],
 )
@@ -101,8 +101,16 @@ def test_what_is_only_to_be_known_is_no_damage(full, remark, message):
     assert lines(full) == [] and any(re.search(message, line) for line in notes(full)), notes(full)
 
 
+def test_profiles_that_workdim_ships_are_no_reason_to_complain(warehouse):
+    """Their controls and pilots did not come along."""
+    for folder in references():
+        ingest.take_copy(warehouse, folder)
+    examined = examine(warehouse)
+    assert examined.findings == () and examined.n_parcels == len(list(references()))
+
+
 def change_a_value(warehouse):
-    sql(warehouse, "UPDATE layer_estimates SET value = value + 1 WHERE rowid = 5")
+    sql(warehouse, "UPDATE stored.layer_estimates SET value = value + 1 WHERE rowid = 5")
 
 
 def test_a_changed_value_is_found_by_the_thorough_look(full):
@@ -110,11 +118,21 @@ def test_a_changed_value_is_found_by_the_thorough_look(full):
     assert lines(full) == []
     (line,) = lines(full, thorough=True)
     assert "is not what its parcel holds (layer_estimates)" in line
-
-
-def test_tags_and_notes_are_people_s(full):
-    sql(full, "UPDATE runs SET tags = ['good'], note = 'remember'")
+    full.rebuild()
     assert lines(full, thorough=True) == []
+
+
+def test_a_changed_score_is_found_by_the_thorough_look(full):
+    sql(full, "UPDATE scores SET value = 0.75 WHERE file_sha256 = repeat('a', 64)")
+    assert lines(full) == []
+    (line,) = lines(full, thorough=True)
+    assert "is not what its file holds (scores)" in line
+
+
+def test_tags_and_notes_are_compared_too(full):
+    """They stand in the parcel, and the rows follow it."""
+    sql(full, "UPDATE runs SET tags = ['good'], note = 'remember'")
+    assert lines(full) == [] and len(lines(full, thorough=True)) == 3
 
 
 @pytest.mark.parametrize("thorough", [False, True])
@@ -138,23 +156,19 @@ def test_a_run_without_a_parcel_is_known(full):
     assert lines(full) == [] and any("1 run " in note and "only copy" in note for note in notes(full))
 
 
-def test_the_mirror_is_held_against_the_file_and_mended(full):
-    sql(full, "INSERT INTO model_aliases VALUES ('b', 'c', now()::TIMESTAMP)")  # past the mirror
-    next((full.mirror / "scores").glob("*.parquet")).unlink()
-    part = next((full.mirror / "score_samples").glob("*.parquet"))
-    part.write_bytes(part.read_bytes()[:200] + b"x" * 50 + part.read_bytes()[250:])
-    found = lines(full)
-    assert len(found) == 2 and f"{part} is damaged" in found[0] and "2 mirror files" in found[1]
-    mend(full)
-    assert lines(full) == []
-    (full.mirror / "model_aliases.parquet").write_bytes(b"")
-    full.path.unlink()
-    full.prepare()
-    ingest.ingest_waiting(full)
-    assert lines(full) == [] and any("could not be read when the warehouse was made" in note for note in notes(full))
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"format": 1, "tables": {"pilots": []}}', '{"format": -1}'])
+def test_a_file_of_people_that_was_edited_into_nonsense_is_found(full, content):
+    people.path_of(full.folder, "pilot", PILOT.pilot_id).write_text(content, encoding="utf-8")
+    (line,) = lines(full)
+    assert f"{PILOT.pilot_id}.json is damaged" in line and "restore" in line and "\n" not in line
 
 
-def test_bad_blocks_are_found_and_a_rebuild_mends_them(full):
+def test_what_a_kill_left_is_known(full):
+    full.folder.mark("query", ["x"])
+    assert any("1 change (query x) not finished" in note for note in notes(full))
+
+
+def test_bad_blocks_are_found_and_building_anew_mends_them(full):
     with duckdb.connect(full.path) as connection:
         blocks = "SELECT DISTINCT block_id FROM pragma_storage_info('{}') WHERE persistent AND block_id >= 0"
         bad = {
@@ -167,18 +181,8 @@ def test_bad_blocks_are_found_and_a_rebuild_mends_them(full):
             handle.write(b"garbage!" * 20)
     found = lines(full)
     assert found and all("cannot be read: Corrupt database" in line for line in found)
-    rebuild(full, lambda line: None)
+    full.rebuild()
     assert lines(full) == []
-
-
-@pytest.mark.parametrize("name", [name for name in COMMITS if name != "step_1"])
-def test_files_of_earlier_versions_are_sound_before_and_after_they_are_brought_up_to_date(name, tmp_path):
-    warehouse = older(name, tmp_path)
-    before = warehouse.path.read_bytes()
-    assert lines(warehouse) == []
-    assert warehouse.path.read_bytes() == before
-    warehouse.prepare()
-    assert lines(warehouse, thorough=True) == []
 
 
 def test_a_held_file_is_not_waited_for(full, python):
@@ -195,7 +199,7 @@ def test_writers_go_on_while_parcels_are_read(full):
     written = threading.Event()
 
     def write(done, total):
-        sql(replace(full, wait=5.0), "INSERT INTO plan_outcomes VALUES ('p', 'm', NULL, 1, 1, 1, 1, now()::TIMESTAMP)")
+        sql(replace(full, wait=5.0), "CREATE TABLE since (a INT)")
         written.set()
 
     examine(full, progress=lambda done, total: None if written.is_set() else write(done, total))
@@ -227,20 +231,3 @@ def test_doctor_tells_and_its_exit_code_too(full, elsewhere_fine, capsys):
     assert main.main([*arguments, "--thorough"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["integrity"].startswith("damaged") and any(problem["is_damage"] for problem in told["problems"])
-
-
-def test_ingest_mends_the_mirror(full, capsys):
-    for file in mirror.files(full.mirror, "scores"):
-        file.unlink()
-    assert len(lines(full)) == 1
-    assert main.main(["ingest", "--warehouse", str(full.path)]) == 0
-    assert lines(full) == []
-
-
-def test_who_reads_where_the_file_is_lost_is_told_how_it_comes_back(full, capsys):
-    before = full.read("FROM runs ORDER BY ALL")
-    full.path.unlink()
-    assert main.main(["runs", "--warehouse", str(full.path)]) == 2
-    assert "python -m core ingest" in capsys.readouterr().err and not full.path.exists()
-    assert main.main(["ingest", "--warehouse", str(full.path)]) == 0
-    assert full.read("FROM runs ORDER BY ALL").equals(before) and lines(full) == []

@@ -17,7 +17,7 @@ from tests.portions import kills
 
 pytestmark = [pytest.mark.alone, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
-KILLS = {"ingest": 40, "migration": 30, "import": 12, "rebuild": 10, "restore": 8}
+KILLS = {"ingest": 30, "update": 20, "import": 12, "write": 10, "delete": 10, "rebuild": 10, "restore": 8}
 
 # Imports once and forks, so that kills hit the work and not an import. The parent never uses polars or DuckDB: their
 # threads would be missing in its children.
@@ -25,12 +25,13 @@ KILLER = """
 import json, os, random, shutil, signal, sys, time, traceback
 from pathlib import Path
 from core.store import parcels
-from core.warehouse import backup, copying, ingest, integrity, mirror, rebuilding, restoring
+from core.store import people
+from core.warehouse import backup, ingest, integrity, schema, trash
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_model, make_profile
-from tests.warehouse.test_migrations import older
-from tests.warehouse.test_mirror import fill, import_scores
-from tests.warehouse.test_rebuilding import content, same
+from core.warehouse.aliases import set_aliases
+from core.warehouse.annotate import annotate
+from tests.warehouse.filling import FILE_A, content, fill, import_scores
 
 scenario, place, kills = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 random.seed(scenario)
@@ -50,21 +51,13 @@ def add(warehouse, run_id):
 
 
 def prepare(folder):
-    if scenario == "migration":
-        folder.mkdir(parents=True)
-        warehouse = older("step_8", folder)
-        add(warehouse, RUNS[0])
-        return
     warehouse = at(folder)
     fill(warehouse)
-    with warehouse.write() as connection:  # of the shipped scores nothing is needed here, and all is read in each check
-        connection.execute("DELETE FROM scores WHERE file_sha256 NOT IN (SELECT file_sha256 FROM score_files)"
-                           " AND file_sha256 <> ''")
     add(warehouse, RUNS[0])
     ingest.ingest_waiting(warehouse)
     for run_id in RUNS[1:]:
         add(warehouse, run_id)
-    if scenario in ("rebuild", "restore"):
+    if scenario != "ingest":
         ingest.ingest_waiting(warehouse)
     if scenario == "restore":
         backup.back_up(warehouse, folder / "backup.zip")
@@ -75,50 +68,53 @@ def work(folder):
     warehouse = at(folder)
     if scenario == "ingest":
         ingest.ingest_waiting(warehouse)
-    elif scenario == "migration":
+    elif scenario == "update":
+        schema.fingerprint = lambda: "another"
         warehouse.prepare()
     elif scenario == "import":
         import_scores(warehouse, LATE, n=2000)
+    elif scenario == "write":
+        set_aliases(warehouse, {f"name {n}": f"o/{n}" for n in range(20)})
+        annotate(warehouse, RUNS[0], lambda said: said.tagged("late"))
+    elif scenario == "delete":
+        trash.delete(warehouse, RUNS[1:])
     elif scenario == "rebuild":
-        rebuilding.rebuild(warehouse)
+        warehouse.rebuild()
     elif scenario == "restore":
-        with restoring.staged(warehouse, folder / "backup.zip") as found:
-            restoring.put_in_place(warehouse, found)
+        with backup.staged(warehouse, folder / "backup.zip") as found:
+            backup.put_in_place(warehouse, found)
 
 
 def check(folder, number):
+    # After a kill all files are whole, and the rows follow them, whatever they then hold.
     warehouse = at(folder)
-    assert warehouse.path.exists()
-    if scenario == "migration":
-        for copy in copying.step_copies(warehouse.path, warehouse.backups):
-            assert backup.step_and_runs(copy.file) == (8, 2)
-    # The mirror may be ahead by what somebody had asked for when the kill came; the next write brings it back.
-    sound(warehouse, but=("mirror file",))
+    if scenario == "update":
+        schema.fingerprint = lambda: "another"
     with warehouse.opened() as opened:
         known = set(opened.read("SELECT run_id FROM runs")["run_id"])
-        tables = {table: opened.read(f"FROM {table}").height for table in mirror.TABLES}
         late = {t: opened.read(f"SELECT 1 FROM {t} WHERE file_sha256 = ?", [LATE]).height
                 for t in ("score_files", "scores", "score_samples")}
-    assert RUNS[0] in known or scenario == "migration"
-    if scenario == "migration":
-        assert len(known) >= 2 and all(tables[t] == 1 for t in ("pilots", "pilot_runs", "plans", "plan_outcomes"))
-        assert copying.step_copies(warehouse.path, warehouse.backups)
-    else:
-        assert all(tables.values())
-        whole = {"import": 2000, "restore": 3}.get(scenario, 0)
-        assert late in ({t: 0 for t in late}, late | {"score_files": 1, "scores": whole, "score_samples": whole})
-    if scenario in ("rebuild", "restore"):
+        kept = opened.read("SELECT 1 FROM scores WHERE file_sha256 = ?", [FILE_A]).height
+    assert RUNS[0] in known and kept == 3
+    whole = {"import": 2000, "restore": 3}.get(scenario, 0)
+    assert late in ({t: 0 for t in late}, late | {"score_files": 1, "scores": whole, "score_samples": whole})
+    if scenario not in ("delete", "ingest"):
         assert known == set(RUNS)
-    if scenario == "import" and late["score_files"]:
-        sound(warehouse)  # what is in the file is in the mirror
-    else:
-        work(folder)
-    ingest.ingest_waiting(warehouse)
-    expected = set(RUNS[:1] if scenario == "migration" else RUNS)
-    assert expected <= set(warehouse.read("SELECT run_id FROM runs")["run_id"])
-    assert not parcels.waiting_parcels(warehouse)
+    before = content(warehouse)
+    assert not warehouse.unsettled()
     if number % 4 == 0:  # it takes as long as all the rest
         sound(warehouse)
+    warehouse.path.unlink()  # nothing is in the file alone
+    after = content(warehouse)
+    assert all(before[table].equals(after[table]) for table in before), [
+        table for table in before if not before[table].equals(after[table])
+    ]
+    if scenario == "delete":
+        for run_id in set(RUNS) - known:
+            trash.restore(warehouse, run_id)
+    else:
+        work(folder)
+    assert set(warehouse.read("SELECT run_id FROM runs")["run_id"]) == set(RUNS)
 
 
 def sound(warehouse, but=()):

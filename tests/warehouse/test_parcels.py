@@ -296,7 +296,7 @@ def test_a_full_or_read_only_disk_does_not_stop_who_only_reads(warehouse, add_pa
         return really(warehouse, folder)
 
     monkeypatch.setattr(ingest, "ingest", full_after_one)
-    assert ingest.take_in(warehouse) == ingest.TakenIn([RUN_IDS[0]], 1, "The disk has no room.", late=1)
+    assert ingest.take_in(warehouse) == warehouse.TakenIn([RUN_IDS[0]], 1, "The disk has no room.", late=1)
 
 
 def test_frames_are_typed_even_without_rows():

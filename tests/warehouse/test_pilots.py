@@ -11,7 +11,6 @@ import pytest
 from core.errors import InputError
 from core.pilots.registration import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, registered, requests
 from core.warehouse import ingest, pilots, queries
-from core.warehouse.rebuilding import rebuild
 from tests.profiles import make_model, make_profile
 
 RUN_IDS = [f"01900000-0000-7000-8000-0000000000{n:02d}" for n in range(1, 7)]
@@ -99,7 +98,7 @@ def test_results_are_those_measured_for_it_and_those_counted_as_its_own(warehous
     assert queries.of_pilot(warehouse, "another") == [RUN_IDS[1]]
     assert queries.pilots(warehouse)["n_runs"].to_list() == [2]
     before = queries.pilots(warehouse)
-    rebuild(warehouse)
+    warehouse.rebuild()
     assert queries.pilots(warehouse).equals(before)
     assert queries.of_pilot(warehouse, PILOT.pilot_id) == [RUN_IDS[1], RUN_IDS[0]]
 

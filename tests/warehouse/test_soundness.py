@@ -14,7 +14,6 @@ from core.store import parcels
 from core.warehouse import pilots
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
-from tests.warehouse.test_migrations import older
 from tests.warehouse.test_pilots import PILOT
 
 RUN, OTHER, LATE, THEIRS = (f"01900000-0000-7000-8000-0000000000a{n}" for n in range(4))
@@ -100,14 +99,3 @@ def test_nothing_is_wrong_after_anything_that_may_be_done(core, tmp_path):
     core(here, "ingest")
     assert core(here, "runs", "--json") == everything
     assert "how many" in core(here, "sql", "--list") and "a name" in core(here, "scores", "alias")
-
-
-@pytest.mark.parametrize("step", ["step_4", "step_8"])
-def test_nothing_is_wrong_after_a_migration_and_a_way_back(core, tmp_path, step):
-    warehouse = older(step, tmp_path)
-    before = core(warehouse, "runs", "--json")
-    (copy,) = warehouse.backups.iterdir()
-    core(warehouse, "restore", copy, "--yes")
-    assert core(warehouse, "runs", "--json") == before
-    core(warehouse, "ingest", "--rebuild")
-    assert core(warehouse, "runs", "--json") == before

@@ -12,8 +12,8 @@ import pytest
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.files import folders_in
 from core.paths import default_path
-from core.warehouse import migrations
-from core.warehouse.warehouse import Warehouse, wal
+from core.warehouse.connection import wal
+from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
 HOLD = """
@@ -90,32 +90,10 @@ def test_threads_that_read_and_write_wait_for_each_other(warehouse):
 
 def test_a_newer_warehouse_is_refused_and_left_alone(warehouse):
     with warehouse.write() as connection:
-        connection.execute("INSERT INTO schema_migrations VALUES (99, 'from_the_future', now()::TIMESTAMP)")
+        connection.execute("UPDATE schema_version SET version = 99")
     for use in (lambda: warehouse.read("SELECT 1"), warehouse.prepare):
-        with pytest.raises(WarehouseError, match=r"written by a newer Workdim .* Update Workdim"):
+        with pytest.raises(WarehouseError, match=r"built by a newer Workdim .* Update Workdim"):
             use()
-
-
-def test_an_older_warehouse_is_brought_up_to_date_by_reading(warehouse, monkeypatch):
-    def add_colour(connection):
-        connection.execute("ALTER TABLE pilots ADD COLUMN colour VARCHAR")
-
-    newest = max(migrations.MIGRATIONS) + 1
-    monkeypatch.setitem(migrations.MIGRATIONS, newest, add_colour)
-    assert "colour" in warehouse.read("SELECT * FROM pilots").columns
-    assert warehouse.read("SELECT max(version) AS v FROM schema_migrations")["v"].to_list() == [newest]
-
-
-def test_a_failing_migration_leaves_the_file_as_it_was(warehouse, monkeypatch):
-    def break_down(connection):
-        connection.execute("CREATE TABLE half (a INT)")
-        raise RuntimeError("in the middle")
-
-    with monkeypatch.context() as patch:
-        patch.setitem(migrations.MIGRATIONS, max(migrations.MIGRATIONS) + 1, break_down)
-        with pytest.raises(RuntimeError, match="in the middle"):
-            warehouse.read("SELECT 1")
-    assert "half" not in warehouse.read("SELECT table_name FROM duckdb_tables()")["table_name"].to_list()
 
 
 def test_a_duckdb_file_of_another_program_is_refused_and_left_alone(tmp_path):

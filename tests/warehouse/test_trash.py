@@ -9,9 +9,10 @@ import pytest
 
 from core.errors import InputError, WarehouseError
 from core.pilots.registration import USE_CLASSES
+from core.store import trash as store
 from core.store.parcels import is_parcel
+from core.tables import LONG_TABLES
 from core.warehouse import ingest, pilots, queries, trash
-from core.warehouse.rebuilding import rebuild
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 
 RUN = "01900000-0000-7000-8000-000000000001"
@@ -33,7 +34,7 @@ def runs(warehouse, add_parcel):
 
 def everything(warehouse) -> dict[str, int]:
     """Rows by table, of the tables that hold measurements."""
-    tables = ("models", "corpora", *trash.OF_RUNS, "pilot_runs")
+    tables = ("models", "corpora", "runs", *LONG_TABLES, "pilot_runs")
     return {table: warehouse.read(f"SELECT count(*) AS n FROM {table}")["n"][0] for table in tables}
 
 
@@ -54,7 +55,7 @@ def test_a_deleted_run_comes_back_as_it_was(warehouse, runs):
 def test_a_rebuilt_warehouse_does_not_bring_deleted_runs_back(warehouse, runs):
     trash.delete(warehouse, [OTHER])
     after = everything(warehouse)
-    rebuild(warehouse)
+    warehouse.rebuild()
     assert everything(warehouse) == after
 
 
@@ -82,63 +83,53 @@ def test_a_killed_deletion_is_whole_or_none(warehouse, runs, python, step):
     kill = "os.kill(os.getpid(), signal.SIGKILL)"
     code = f"""
 import os, signal, sys
-from core.warehouse import trash
+from core.store import trash as store
+from core.warehouse import sync, trash
 from core.warehouse.warehouse import Warehouse
 def dies(*_, **__): {kill}
 step = sys.argv[3]
 if step == "before the rename":
-    trash.os.replace = dies
+    store.os.replace = dies
 elif step == "after the rename":
-    trash._remove_rows = dies
+    sync.remove_runs = dies
 else:
-    trash._UNUSED = {{}}
+    sync._UNUSED = [""]
     class Dying(list):
         def __iter__(self):
-            yield "runs"
+            yield "layer_estimates"
             dies()
-    trash.OF_RUNS = Dying()
+    sync.LONG_TABLES = Dying()
 trash.delete(Warehouse(sys.argv[1]), [sys.argv[2]])
 """
+    before = everything(warehouse)
     process = python(code, warehouse.path, OTHER, step)
     process.communicate(timeout=60)
     assert process.returncode == -9
-    before = everything(warehouse)
-    finished = trash.finish_deletions(warehouse)
+    everything(warehouse)
+    assert not warehouse.folder.marked()  # whoever came next has finished it
     if step == "before the rename":
-        assert not finished and is_parcel(warehouse.parcels / OTHER) and everything(warehouse) == before
+        assert is_parcel(warehouse.parcels / OTHER) and OTHER in queries.runs(warehouse)["run_id"].to_list()
         return
-    assert finished == [OTHER]
     assert OTHER not in queries.runs(warehouse)["run_id"].to_list()
-    assert not trash.finish_deletions(warehouse)
     trash.restore(warehouse, OTHER)
     assert everything(warehouse) == before
-
-
-def test_a_killed_restore_leaves_a_parcel_that_waits(warehouse, runs, monkeypatch):
-    trash.delete(warehouse, [OTHER])
-    monkeypatch.setattr(trash.parcels, "ingest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        trash.restore(warehouse, OTHER)
-    monkeypatch.undo()
-    assert not trash.finish_deletions(warehouse)
-    assert ingest.ingest_waiting(warehouse) == [OTHER]
 
 
 def test_who_comes_too_late_to_delete_takes_nothing_from_the_trash(warehouse, runs, monkeypatch):
     """Two browsers delete one run: the second one finds that it is gone, and its parcel stays in the trash."""
     ready, go = threading.Event(), threading.Event()
-    move = trash._move
+    move = store.throw
 
     def slow(*arguments):
         move(*arguments)
         ready.set()
         assert go.wait(20)
 
-    monkeypatch.setattr(trash, "_move", slow)
+    monkeypatch.setattr(store, "throw", slow)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(trash.delete, warehouse, [OTHER])
         assert ready.wait(20)
-        monkeypatch.setattr(trash, "_move", move)
+        monkeypatch.setattr(store, "throw", move)
         second = pool.submit(trash.delete, warehouse, [OTHER])
         time.sleep(0.1)
         go.set()
@@ -146,24 +137,6 @@ def test_who_comes_too_late_to_delete_takes_nothing_from_the_trash(warehouse, ru
         with pytest.raises(InputError, match="There is no run"):
             second.result(20)
     assert trash.restore(warehouse, OTHER) == [OTHER]
-
-
-def test_a_deletion_that_is_ended_late_spares_a_run_that_came_back(warehouse, runs, monkeypatch):
-    """Somebody saw it in the trash with its rows still there, and before he removes these, it is brought back."""
-    before = everything(warehouse)
-    with monkeypatch.context() as killed:
-        killed.setattr(trash, "_remove_rows", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            trash.delete(warehouse, [OTHER])
-    remove = trash._remove_rows
-
-    def late(*arguments):
-        trash.restore(warehouse, OTHER)
-        remove(*arguments)
-
-    monkeypatch.setattr(trash, "_remove_rows", late)
-    trash.finish_deletions(warehouse)
-    assert everything(warehouse) == before
 
 
 def test_what_no_longer_fits_stays_in_the_trash(warehouse, runs, add_parcel):

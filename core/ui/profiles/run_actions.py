@@ -15,8 +15,8 @@ from core.store.annotation import OWN_TAGS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
 from core.ui.reads import Selection
-from core.warehouse import exchange
-from core.warehouse.care import annotate
+from core.warehouse import export_runs
+from core.warehouse.annotate import annotate
 from core.warehouse.warehouse import Warehouse
 
 _SAID = "what was done with runs"
@@ -152,4 +152,4 @@ def _done(line: str) -> None:
 
 def _zipped(warehouse: Warehouse, run_ids: list[str]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        return exchange.as_zip(warehouse, run_ids, Path(folder))
+        return export_runs.as_zip(warehouse, run_ids, Path(folder))

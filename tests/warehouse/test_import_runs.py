@@ -5,30 +5,31 @@ import io
 import json
 import os
 import shutil
-import zipfile
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from core.commands.main import main
-from core.errors import InputError
+from core.errors import InputError, ResourceError
 from core.exports import excel_csv
-from core.store import annotation, parcels
-from core.store.parcels import MANY_TABLES, RUN_FILE
-from core.tables import TABLES
-from core.warehouse import arrivals, exchange, ingest, queries, trash
-from core.warehouse.arrivals import Import
-from core.warehouse.care import annotate
-from core.warehouse.dictionary import dictionary
-from core.warehouse.rebuilding import rebuild
+from core.store import annotation, archive, parcels, people
+from core.store.parcels import RUN_FILE
+from core.tables import LONG_TABLES, TABLES
+from core.warehouse import import_runs as import_module
+from core.warehouse import ingest, queries, trash
+from core.warehouse.annotate import annotate
+from core.warehouse.export_runs import dictionary, export
+from core.warehouse.import_runs import Import, import_runs
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
+from tests.store.test_archive import zip_of
 
 RUN = "01900000-0000-7000-8000-000000000001"
 OTHER = "01900000-0000-7000-8000-000000000002"
-ALL_TABLES = ("models", "corpora", "runs", *MANY_TABLES)
+ALL_TABLES = ("models", "corpora", "runs", *LONG_TABLES)
 
 
 @pytest.fixture
@@ -66,32 +67,32 @@ def states(done: Import) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["export", "export.zip"])
 def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
-    exported = exchange.export(ours, [RUN, OTHER], tmp_path / name)
+    exported = export(ours, [RUN, OTHER], tmp_path / name)
     assert exported.n_runs == 2 and exported.path.exists()
     with pytest.raises(InputError, match="is there already"):
-        exchange.export(ours, [RUN], tmp_path / name)
+        export(ours, [RUN], tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
-    done = arrivals.take_in(theirs, [tmp_path / name])
+    done = import_runs(theirs, [tmp_path / name])
     assert states(done) == {RUN: "new", OTHER: "new"} and done.is_complete
     assert same(ours, theirs)
     assert annotation.read(theirs.parcels / OTHER).tags == ("候補",)
-    rebuild(theirs)
+    theirs.rebuild()
     assert same(ours, theirs)
-    assert set(states(arrivals.take_in(theirs, [tmp_path / name])).values()) == {"known"}
+    assert set(states(import_runs(theirs, [tmp_path / name])).values()) == {"known"}
     assert not [path for path in theirs.path.parent.iterdir() if path.name.startswith(".")]
 
 
 def test_a_run_comes_where_the_rest_of_its_parcel_lies(ours, theirs, tmp_path):
-    exchange.export(ours, [RUN], tmp_path / "export")
+    export(ours, [RUN], tmp_path / "export")
     (theirs.parcels / RUN).mkdir(parents=True)
     (theirs.parcels / RUN / "run_checks.parquet").write_bytes(b"half")
-    assert states(arrivals.take_in(theirs, [tmp_path / "export"])) == {RUN: "new"}
+    assert states(import_runs(theirs, [tmp_path / "export"])) == {RUN: "new"}
     assert (theirs.path.parent / "trash" / f"{RUN}.damaged" / "run_checks.parquet").read_bytes() == b"half"
 
 
 def test_an_export_can_be_read_without_workdim(ours, tmp_path):
     folder = tmp_path / "export"
-    exchange.export(ours, [OTHER], folder, asked={"tag": "候補"})
+    export(ours, [OTHER], folder, asked={"tag": "候補"})
     for table in ALL_TABLES:
         stored = ours.read(f"SELECT * FROM {table}")
         own = {"models": "model_id", "corpora": "corpus_id"}.get(table, "run_id")
@@ -133,11 +134,11 @@ def test_nothing_is_overwritten_and_nothing_half_written(ours, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(InputError, match="is there already"):
-        exchange.export(ours, [RUN], tmp_path / "full")
+        export(ours, [RUN], tmp_path / "full")
     with pytest.raises(InputError, match="No run is chosen"):
-        exchange.export(ours, [], tmp_path / "none")
+        export(ours, [], tmp_path / "none")
     with pytest.raises(InputError, match="There is no run nothing"):
-        exchange.export(ours, [RUN, "nothing"], tmp_path / "half")
+        export(ours, [RUN, "nothing"], tmp_path / "half")
     assert not [path for path in tmp_path.iterdir() if "half" in path.name or "none" in path.name]
 
 
@@ -151,24 +152,24 @@ def test_parcels_come_in_from_wherever_they_lie(ours, theirs, tmp_path, given):
     elif given == "folder of parcels":
         source = ours.parcels
     expected = {RUN: "new", OTHER: "new"} if "parcels" in given else {RUN: "new"}
-    assert states(arrivals.take_in(theirs, [source])) == expected
+    assert states(import_runs(theirs, [source])) == expected
 
 
 def test_a_dry_run_changes_nothing_at_all(ours, theirs, tmp_path):
     before = sorted(theirs.path.parent.iterdir())
-    assert states(arrivals.take_in(theirs, [ours.parcels], dry_run=True)) == {RUN: "new", OTHER: "new"}
+    assert states(import_runs(theirs, [ours.parcels], dry_run=True)) == {RUN: "new", OTHER: "new"}
     assert sorted(theirs.path.parent.iterdir()) == before
 
 
 def test_tags_are_united_and_both_notes_kept(ours, theirs, tmp_path):
-    arrivals.take_in(theirs, [ours.parcels])
+    import_runs(theirs, [ours.parcels])
     annotate(ours, OTHER, lambda said: said.tagged("a").noted("ours"))
     annotate(theirs, OTHER, lambda said: said.tagged("b").noted("theirs"))
-    done = arrivals.take_in(theirs, [ours.parcels])
+    done = import_runs(theirs, [ours.parcels])
     assert states(done) == {RUN: "known", OTHER: "annotated"}
     tags, note = theirs.read("SELECT tags, note FROM runs WHERE run_id = ?", [OTHER]).row(0)
     assert tags == ["候補", "b", "a"] and note == "theirs\n[imported] ours"
-    assert states(arrivals.take_in(theirs, [ours.parcels])) == {RUN: "known", OTHER: "known"}
+    assert states(import_runs(theirs, [ours.parcels])) == {RUN: "known", OTHER: "known"}
 
 
 def test_conflicts_are_reported_and_left_out(ours, theirs, add_parcel, tmp_path):
@@ -184,7 +185,7 @@ def test_conflicts_are_reported_and_left_out(ours, theirs, add_parcel, tmp_path)
     for run_id, profile in changed.items():
         parcels.write_parcel(other.parcels / run_id, profile)
     before = content(ours)["layer_estimates"].filter(run_id=RUN)
-    done = arrivals.take_in(ours, [other.parcels])
+    done = import_runs(ours, [other.parcels])
     assert states(done) == {RUN: "conflict", third: "conflict", fourth: "conflict", fine: "new"}
     reasons = " ".join(one.reason for one in done.arrivals)
     assert "they differ in layer_estimates" in reasons and "made-up/other@1 is another content here" in reasons
@@ -193,18 +194,18 @@ def test_conflicts_are_reported_and_left_out(ours, theirs, add_parcel, tmp_path)
 
 
 def test_a_parcel_made_anew_of_rows_is_known_as_the_same(ours, theirs):
-    arrivals.take_in(theirs, [ours.parcels])
+    import_runs(theirs, [ours.parcels])
     shutil.rmtree(theirs.parcels / RUN)
     annotate(theirs, RUN, lambda said: said.tagged("x"))  # writes the parcel from the rows
-    assert states(arrivals.take_in(theirs, [ours.parcels]))[RUN] == "known"
+    assert states(import_runs(theirs, [ours.parcels]))[RUN] == "known"
 
 
 def test_a_run_that_was_deleted_comes_back_by_an_import(ours):
     copy = ours.path.parent / "copy"
     shutil.copytree(ours.parcels, copy)
     trash.delete(ours, [RUN])
-    assert states(arrivals.take_in(ours, [copy])) == {RUN: "new", OTHER: "known"}
-    assert RUN in queries.runs(ours)["run_id"].to_list() and not trash.finish_deletions(ours)
+    assert states(import_runs(ours, [copy])) == {RUN: "new", OTHER: "known"}
+    assert RUN in queries.runs(ours)["run_id"].to_list() and not ours.unsettled()
 
 
 # --- hostile and broken ----------------------------------------------------------------------------------------
@@ -238,6 +239,17 @@ BREAKS = {
     "wrong type": lambda p: edited(p, lambda told: told["run"].update(seed="zero")),
     "number beyond 64 bits": lambda p: edited(p, lambda told: told["run"].update(seed=2**70)),
     "a newer format": lambda p: edited(p, lambda told: told.update(format=99)),
+    "a format below any": lambda p: edited(p, lambda told: told.update(format=-1)),
+    "more blocks than numbers": lambda p: edited(p, lambda told: told["model"].update(n_layers=2**62)),
+    "fifty thousand tags": lambda p: edited(p, lambda told: told["run"].update(tags=[f"t{n}" for n in range(50_000)])),
+    "a tag of ours": lambda p: edited(p, lambda told: told["run"].update(tags=["reference"])),
+    "annotations with a tag of ours": lambda p: (p / annotation.FILE).write_text(
+        '{"tags": ["reference"], "note": null}', encoding="utf-8"
+    ),
+    "annotations nested beyond reason": lambda p: (p / annotation.FILE).write_text("[" * 200_000, encoding="utf-8"),
+    "a number that single precision has not": lambda p: rehashed(
+        p, "layer_pairs", as_parquet(pl.read_parquet(p / "layer_pairs.parquet").with_columns(value=pl.lit(1e300)))
+    ),
     "format that is none": lambda p: edited(p, lambda told: told.update(format="3")),
     "a column more": lambda p: edited(p, lambda told: told["run"].update(surprise=1)),
     "a missing value": lambda p: edited(p, lambda told: told["model"].update(name=None)),
@@ -260,7 +272,7 @@ BREAKS = {
 def test_a_broken_parcel_is_told_and_does_not_stop_the_others(ours, theirs, tmp_path, how):
     shutil.copytree(ours.parcels, tmp_path / "broken")
     BREAKS[how](tmp_path / "broken" / RUN)
-    done = arrivals.take_in(theirs, [tmp_path / "broken"])
+    done = import_runs(theirs, [tmp_path / "broken"])
     assert sorted(one.state for one in done.arrivals) == ["damaged", "new"], done
     (bad,) = [one for one in done.arrivals if one.state == "damaged"]
     assert len(bad.reason.splitlines()) == 1 and len(bad.reason) < 400 and ".incoming" not in bad.reason
@@ -273,94 +285,103 @@ def test_undefined_numbers_are_null_and_names_with_markup_are_names(ours, theirs
     shutil.copytree(ours.parcels / RUN, tmp_path / RUN)
     edited(tmp_path / RUN, lambda told: told["run"].update(max_norm_ratio=float("nan")))
     edited(tmp_path / RUN, lambda told: told["model"].update(name="<img src=x onerror=alert(1)>"))
-    assert states(arrivals.take_in(theirs, [tmp_path / RUN])) == {RUN: "new"}
+    assert states(import_runs(theirs, [tmp_path / RUN])) == {RUN: "new"}
     assert queries.runs(theirs)["name"][0] == "<img src=x onerror=alert(1)>"
 
 
 def test_a_manifest_that_does_not_fit_is_told(ours, theirs, tmp_path):
     folder = tmp_path / "export"
-    exchange.export(ours, [RUN, OTHER], folder)
+    export(ours, [RUN, OTHER], folder)
     edited(folder / "parcels" / RUN, lambda told: told["run"].update(note="forged"))
-    done = arrivals.take_in(theirs, [folder])
+    done = import_runs(theirs, [folder])
     assert states(done) == {RUN: "damaged", OTHER: "new"}
     assert "manifest" in done.arrivals[0].reason
     shutil.rmtree(folder / "parcels" / RUN)
-    assert states(arrivals.take_in(theirs, [folder])) == {RUN: "damaged", OTHER: "known"}
+    assert states(import_runs(theirs, [folder])) == {RUN: "damaged", OTHER: "known"}
     (folder / "manifest.json").write_text("{", encoding="utf-8")
-    assert states(arrivals.take_in(theirs, [folder])) == {"": "damaged"}
+    assert states(import_runs(theirs, [folder])) == {"": "damaged"}
 
 
-def zip_of(path: Path, members: dict[str, bytes], **attributes) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, held in members.items():
-            info = zipfile.ZipInfo(name)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            for key, value in attributes.items():
-                setattr(info, key, value)
-            packed.writestr(info, held)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("../../escaped/run.json", "leads out of it"),
-        ("/tmp/escaped/run.json", "leads out of it"),
-        ("parcels/../../../escaped", "leads out of it"),
-        ("C:/escaped/run.json", "leads out of it"),
-        ("a\\..\\..\\escaped/run.json", "leads out of it"),
-        ("parcels/x/\nrun.json", "leads out of it"),
-        ("readme.txt", "holds no parcel"),
-    ],
-)
-def test_a_zip_file_writes_nowhere_else(theirs, tmp_path, name, told):
-    done = arrivals.take_in(theirs, [zip_of(tmp_path / "bad.zip", {name: b"{}"})])
-    assert [one.state for one in done.arrivals] == ["damaged"] and told in done.arrivals[0].reason
+@pytest.mark.parametrize("name", ["../../escaped/run.json", "/tmp/escaped/run.json", "a\\..\\..\\escaped/run.json"])
+def test_a_zip_file_writes_nowhere_else(theirs, tmp_path, name):
+    done = import_runs(theirs, [zip_of(tmp_path / "bad.zip", {name: b"{}"})])
+    assert [one.state for one in done.arrivals] == ["damaged"] and "leads out of it" in done.arrivals[0].reason
     assert not [path for path in tmp_path.rglob("*") if "escaped" in path.name]
     assert not Path("/tmp/escaped").exists() and not list(theirs.path.parent.glob(".*"))
 
 
-def test_links_and_encryption_and_bombs_are_refused(theirs, tmp_path, monkeypatch):
-    link = zip_of(tmp_path / "link.zip", {"parcels/x/run.json": b"/etc/passwd"}, external_attr=0o120777 << 16)
-    bomb = zip_of(tmp_path / "bomb.zip", {"parcels/x/run.json": b"\0" * 5_000_000})
-    twice = tmp_path / "twice.zip"
-    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(twice, "w") as packed:
-        packed.writestr("parcels/x/run.json", "{}")
-        packed.writestr("parcels/x/run.json", "[]")
-    none = tmp_path / "none.zip"
-    none.write_bytes(b"PK\x03\x04 and no more")
-    monkeypatch.setattr("core.warehouse.unpacking.LARGEST", 1_000_000)
-    done = arrivals.take_in(theirs, [link, bomb, twice, none])
-    told = [one.reason for one in done.arrivals]
-    for line, word in zip(
-        told, ("holds links", "larger than any export", "one name twice", "cannot be unpacked"), strict=True
+def test_a_megabyte_that_unfolds_to_gigabytes_is_refused(theirs, tmp_path):
+    """Neither as files in a zip file nor as rows in a table."""
+    zeros = {f"parcels/{n}/run_checks.parquet": b"\0" * 50_000_000 for n in range(6)}
+    bomb = zip_of(tmp_path / "bomb.zip", zeros | {"parcels/0/run.json": b"{}"})
+    done = import_runs(theirs, [bomb])
+    assert "would unfold to 300 MB" in done.arrivals[0].reason
+    parcel = theirs.path.parent / "arrived" / RUN
+    parcels.write_parcel(parcel, make_profile(RUN))
+    rows = pl.read_parquet(parcel / "run_checks.parquet").head(1)
+    rehashed(parcel, "run_checks", as_parquet(rows.select(pl.all().repeat_by(20_000_000).explode())))
+    assert (parcel / "run_checks.parquet").stat().st_size < 1_000_000
+    done = import_runs(theirs, [parcel])
+    assert "20,000,000 rows" in done.arrivals[0].reason and not theirs.parcels.exists()
+
+
+def test_a_folder_that_may_only_be_read_is_one_clear_line(ours, tmp_path, monkeypatch):
+    """Root may write anywhere, so that the refusal of the system is made up."""
+
+    def read_only(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    before = content(ours)
+    monkeypatch.setattr("tempfile.TemporaryDirectory", read_only)
+    for attempt in (
+        lambda: import_runs(ours, [ours.parcels]),
+        lambda: export(ours, [RUN], tmp_path / "out.zip"),
+        lambda: export(ours, [RUN], tmp_path / "out"),
     ):
-        assert word in line
-    assert not theirs.parcels.exists()
+        with pytest.raises(ResourceError, match="Read-only file system") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+    monkeypatch.undo()
+    assert all(content(ours)[table].equals(before[table]) for table in before)
+
+
+@pytest.mark.parametrize("name", ["out.zip", "out"])
+def test_a_full_disk_leaves_no_half_export(ours, tmp_path, monkeypatch, name):
+    really = archive.Writer._write
+
+    def full(writer, file, held):
+        if file.endswith(".csv"):
+            raise OSError(28, "No space left on device")
+        really(writer, file, held)
+
+    monkeypatch.setattr(archive.Writer, "_write", full)
+    with pytest.raises(ResourceError, match="No space left"):
+        export(ours, [RUN], tmp_path / name)
+    assert not (tmp_path / name).exists() and not list(tmp_path.glob(".workdim-*"))
 
 
 def test_a_zip_file_that_is_cut_off_brings_nothing(ours, theirs, tmp_path):
-    exchange.export(ours, [RUN], tmp_path / "whole.zip")
+    export(ours, [RUN], tmp_path / "whole.zip")
     whole = (tmp_path / "whole.zip").read_bytes()
     for share in (0.1, 0.5, 0.99):
         (tmp_path / "cut.zip").write_bytes(whole[: int(share * len(whole))])
-        assert [one.state for one in arrivals.take_in(theirs, [tmp_path / "cut.zip"]).arrivals] == ["damaged"]
+        assert [one.state for one in import_runs(theirs, [tmp_path / "cut.zip"]).arrivals] == ["damaged"]
     damaged = bytearray(whole)
-    damaged[len(whole) // 3] ^= 0xFF
+    damaged[whole.index(b"PAR1") + 200] ^= 0xFF
     (tmp_path / "cut.zip").write_bytes(bytes(damaged))
-    assert "damaged" in {one.state for one in arrivals.take_in(theirs, [tmp_path / "cut.zip"]).arrivals}
+    assert "damaged" in {one.state for one in import_runs(theirs, [tmp_path / "cut.zip"]).arrivals}
     assert not theirs.parcels.exists()
 
 
-def test_a_locked_warehouse_leaves_new_runs_waiting(ours, theirs, python):
+def test_a_locked_warehouse_leaves_new_runs_waiting(ours, theirs, python, monkeypatch):
     theirs.prepare()
     code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     impatient = replace(theirs, wait=0.3)
-    here = arrivals._Here(impatient)
+    here = import_module._Here(impatient)
+    monkeypatch.setattr(import_module, "_Here", lambda warehouse: here)
     holder = python(code, theirs.path)
     assert holder.stdout.readline().strip() == "held"
-    (theirs.path.parent / "work").mkdir()
-    found = arrivals._arrive(ours.parcels / RUN, {}, here, theirs.path.parent / "work", False)
+    (found,) = import_runs(impatient, [ours.parcels / RUN]).arrivals
     assert found.state == "waits" and "has held the warehouse" in found.reason
     holder.kill()
     holder.communicate()
@@ -371,36 +392,57 @@ def test_a_locked_warehouse_leaves_new_runs_waiting(ours, theirs, python):
 
 
 def with_scores(warehouse: Warehouse, sha256: str = "a" * 64) -> None:
-    with warehouse.write(mirrored=exchange.SCORE_TABLES) as connection:
-        connection.execute("INSERT INTO score_files VALUES (?, 'r.json', 'lm_eval', 2, 0, now())", [sha256])
-        for repository in ("made-up/other", "somebody/else"):
-            connection.execute(
-                "INSERT INTO scores BY NAME SELECT ? AS repository, 'arc' AS benchmark, 'acc' AS metric, '' AS filter, "
-                "'lm-eval' AS suite, 0.5 AS value, 'fraction' AS unit, false AS is_partial, false AS is_group, "
-                "'r.json' AS source, 'own' AS licence, '' AS flags, ? AS file_sha256",
-                [repository, sha256],
-            )
+    like = {
+        "benchmark": "arc",
+        "metric": "acc",
+        "filter": "",
+        "suite": "lm-eval",
+        "value": 0.5,
+        "unit": "fraction",
+        "is_partial": False,
+        "is_group": False,
+        "source": "r.json",
+        "licence": "own",
+        "flags": "",
+        "file_sha256": sha256,
+    }
+    rows = [like | {"repository": repository} for repository in ("made-up/other", "somebody/else")]
+    file = {
+        "file_sha256": sha256,
+        "file_name": "r.json",
+        "format": "lm_eval",
+        "n_taken": 2,
+        "n_skipped": 0,
+        "imported_at": datetime(2026, 1, 1),
+    }
+    tables = {
+        "score_files": pl.DataFrame([file], schema=TABLES["score_files"].schema),
+        "scores": pl.DataFrame(rows, schema=TABLES["scores"].schema),
+        "score_samples": TABLES["score_samples"].frame([]),
+    }
+    with warehouse.changing("scores", sha256):
+        people.write(warehouse.folder, "scores", sha256, tables)
 
 
 def test_scores_come_as_the_files_that_they_came_in(ours, theirs, tmp_path):
     with_scores(ours)
-    exchange.export(ours, [OTHER], tmp_path / "export.zip")
+    export(ours, [OTHER], tmp_path / "export.zip")
     before = theirs.read("SELECT count(*) AS n FROM scores")["n"][0]
-    assert arrivals.take_in(theirs, [tmp_path / "export.zip"], dry_run=True).n_scores == 2
-    assert arrivals.take_in(theirs, [tmp_path / "export.zip"]).n_scores == 2
+    assert import_runs(theirs, [tmp_path / "export.zip"], dry_run=True).n_scores == 2
+    assert import_runs(theirs, [tmp_path / "export.zip"]).n_scores == 2
     assert theirs.read("SELECT count(*) AS n FROM scores")["n"][0] == before + 2
     assert theirs.read("SELECT file_name FROM score_files")["file_name"].to_list() == ["r.json"]
-    assert arrivals.take_in(theirs, [tmp_path / "export.zip"]).n_scores == 0
-    assert (theirs.mirror / "score_files.parquet").is_file()
+    assert import_runs(theirs, [tmp_path / "export.zip"]).n_scores == 0
+    assert people.ids(theirs.folder, "scores") == ["a" * 64]
 
 
 def test_altered_scores_are_left_out_and_the_runs_come(ours, theirs, tmp_path):
     with_scores(ours)
     folder = tmp_path / "export"
-    exchange.export(ours, [OTHER], folder)
-    file = folder / "tables" / "scores.parquet"
+    export(ours, [OTHER], folder)
+    file = folder / "people" / "scores" / ("a" * 64) / "scores.parquet"
     pl.read_parquet(file).with_columns(value=pl.lit(99.0)).write_parquet(file)
-    done = arrivals.take_in(theirs, [folder])
+    done = import_runs(theirs, [folder])
     assert states(done) == {OTHER: "new"} and done.n_scores == 0
     assert "not as the manifest has it" in done.remarks[0] and not done.is_complete
 

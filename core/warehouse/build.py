@@ -1,0 +1,360 @@
+"""The DuckDB file built anew from the files beside it: one that is lost, ruined or of another version of the schema.
+
+It is built beside, in bulk, while readers go on with the old file; the gate closes only for what was finished since and
+for the rename. What the old file alone holds, because its parcel or file is not there, is taken over from it and
+reported, and so is what a user added to it. Two processes never build in turn: the second finds it done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import polars as pl
+from filelock import FileLock, Timeout
+
+from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.files import make_folder, sync_folder, time_now, unused
+from core.store import people, restore, trash
+from core.store.folder import Folder
+from core.store.parcels import is_parcel
+from core.tables import LONG_TABLES, TABLES
+from core.warehouse import gate, schema, sync
+from core.warehouse.connection import (
+    WRITING,
+    Connection,
+    NoRoom,
+    alone,
+    clear_errors,
+    connect,
+    is_there,
+    transaction,
+    wal,
+)
+from core.warehouse.copying import fold_log
+from core.warehouse.schema import OtherProgram
+from core.warehouse.sync import Progress, Report
+
+_LONGEST_BUILD = 1800.0
+"""Seconds that somebody waits for another process that is building."""
+_NEW = "rebuilt"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came of building a file anew."""
+
+    run_ids: tuple[str, ...]
+    """Of the runs that came from parcels."""
+    kept: Path | None
+    """The old file, where anything was taken over from it or could not be, and after a restore."""
+
+
+def build(path: Path, wait: float, is_wanted: Callable[[], bool], report: Report, progress: Progress) -> Built | None:
+    """Build the file at `path`; None where that is not wanted any more, because another process has done it.
+
+    `progress` hears of parcels done and in all, `report` of every parcel and file that was left out. Raises
+    WarehouseLocked where another process does not let go of the old file, NewerSchema or OtherProgram where that is
+    not to be replaced, ResourceError where there is no room: nothing was changed then.
+    """
+    make_folder(path.parent)
+    with _one_at_a_time(path):
+        if not is_wanted():
+            return None
+        beside = path.with_name(path.name + ".rebuild")
+        _remove(beside)
+        try:
+            with clear_errors(path):
+                return _build(path, beside, wait, report, progress)
+        except OSError as error:
+            raise ResourceError(
+                f"The warehouse cannot be built in {path.parent}: {error.strerror or error}. Nothing was changed."
+            ) from error
+        finally:
+            with contextlib.suppress(OSError):
+                _remove(beside)
+
+
+def _build(path: Path, beside: Path, wait: float, report: Report, progress: Progress) -> Built:
+    folder = Folder(path.parent)
+    with alone(path, wait):
+        restores = restore.pending(folder)
+        for one in restores:
+            restore.go_on(folder, one)
+    begun = time.time()
+    marked = folder.marked()
+    with contextlib.closing(connect(beside, False, wait)) as new:  # on all processors: this is no single run
+        with transaction(new):
+            schema.create(new)
+        _bring_people(new, folder, report)
+        taken = sync.bring_all(new, folder, sync.waiting(new, folder), report, progress)
+    told: list[str] = []
+    with _held(path, wait, told.append) as old, contextlib.ExitStack() as inside:
+        if old is None:
+            connection = inside.enter_context(contextlib.closing(connect(beside, False, wait, WRITING)))
+        else:
+            connection, old_name = old, str(old.execute("SELECT current_database()").fetchall()[0][0])
+            connection.execute(f"ATTACH '{_quoted(str(beside))}' AS {_NEW}")
+            connection.execute(f"USE {_NEW}.main")
+        taken += _catch_up(connection, folder, begun, report)
+        for one in restores:
+            _add_tables(connection, one, report)
+        if old is not None:
+            # What people wrote since a backup is not in it: the restore keeps it in a folder of its own.
+            _take_over(connection, folder, old_name, not restores, told.append)
+        if old is not None:
+            connection.execute(f"USE {_main(old_name)}")
+            connection.execute(f"DETACH {_NEW}")
+        inside.close()
+        fold_log(beside)
+        why = "restore" if restores else "rebuild"
+        is_kept = told or (restores and path.exists())
+        kept = unused(path.with_name(f"{path.name}.before-{why}-{time_now()}")) if is_kept else None
+        _exchange(path, beside, kept, old, wait)
+        for kind, marker in marked:
+            if kind in sync.KINDS:
+                folder.unmark(kind, [marker])
+        for one in restores:
+            restore.end(folder, one)
+    for line in told:
+        report(line)
+    return Built(tuple(taken), kept)
+
+
+def _bring_people(connection: Connection, folder: Folder, report: Report) -> None:
+    people.remove_leftovers(folder)
+    with transaction(connection):
+        for kind in people.KINDS:
+            sync.bring(connection, folder, kind, people.ids(folder, kind), report)
+
+
+def _catch_up(connection: Connection, folder: Folder, begun: float, report: Report) -> list[str]:
+    """What was finished, said and deleted since the building began; from here on nobody else writes."""
+
+    def silent(line: str) -> None:
+        """These were reported in the building already."""
+
+    taken = sync.bring_all(connection, folder, sync.waiting(connection, folder), silent)
+    known = [row[0] for row in connection.execute("SELECT run_id FROM runs").fetchall()]
+    changed = [one for one in known if _changed_since(folder.parcels / one, begun)]
+    with transaction(connection):
+        sync.bring(connection, folder, sync.RUN, changed, report)
+        for kind in people.KINDS:
+            there = set(people.ids(folder, kind))
+            gone = [one for one in sync.ids_in(connection, kind) if one not in there]
+            sync.bring(connection, folder, kind, [*sorted(there), *gone], silent)
+    return taken
+
+
+def _changed_since(parcel: Path, begun: float) -> bool:
+    """Whether the parcel is gone, or its annotations are newer (with a second for clocks that tick coarsely)."""
+    try:
+        return (parcel / "annotations.json").stat().st_mtime > begun - 1.0
+    except FileNotFoundError:
+        return not is_parcel(parcel)
+
+
+def _take_over(connection: Connection, folder: Folder, old: str, with_people: bool, report: Report) -> None:
+    """Runs, people's files and users' tables that only the old file has."""
+    has_runs = "runs" in _columns_of(connection, old)
+    if has_runs:
+        _take_over_runs(connection, folder, old, report)
+        for kind in people.KINDS if with_people else ():
+            _take_over_people(connection, folder, old, kind, report)
+    own_tables, own_views = schema.user_relations(connection)
+    there = {*own_tables, *own_views}
+    tables, views = schema.user_relations(connection, old)
+    for table in sorted(set(tables) - there):
+        with _reported(f"The table {table}", report):
+            name = schema.quoted(table)
+            connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {_main(old)}.{name}")
+    for view, statement in views.items():
+        if view in there:
+            continue
+        with _reported(f"The view {view}", report):
+            connection.execute(statement)
+
+
+def _take_over_runs(connection: Connection, folder: Folder, old: str, report: Report) -> None:
+    try:
+        sql = f"SELECT run_id FROM {_main(old)}.runs WHERE run_id NOT IN (SELECT run_id FROM runs) ORDER BY run_id"
+        missing = [row[0] for row in connection.execute(sql).fetchall()]
+    except duckdb.Error as error:
+        report(f"The runs cannot be read in the old warehouse: {_first_line(error)}.")
+        return
+    columns = _columns_of(connection, old)
+    for run_id in missing:
+        if trash.is_deleted(folder, run_id):
+            continue
+        try:
+            with transaction(connection):
+                for table, key in (("models", "model_id"), ("corpora", "corpus_id")):
+                    where = f"{key} = (SELECT {key} FROM {_main(old)}.runs WHERE run_id = ?)"
+                    beyond = f"{where} AND {key} NOT IN (SELECT {key} FROM {table})"
+                    _copy(connection, old, table, columns[table], beyond, [run_id])
+                for table in ("runs", *LONG_TABLES):
+                    _copy(connection, old, table, columns[table], "run_id = ?", [run_id])
+            report(f"Run {run_id} has no parcel that can be read: its rows were taken over from the old warehouse.")
+        except (duckdb.Error, KeyError) as error:
+            report(f"Run {run_id} is lost, it has no parcel that can be read: {_first_line(error)}")
+
+
+def _take_over_people(connection: Connection, folder: Folder, old: str, kind: str, report: Report) -> None:
+    """Rows that no file holds any more get their file again."""
+    declared, columns = people.KINDS[kind], _columns_of(connection, old)
+    if not set(declared.tables) <= columns.keys():
+        return
+    with _reported(f"What people wrote ({declared.tables[0]})", report):
+        known = set(sync.ids_in(connection, kind))
+        for one in sync.ids_in(connection, kind, _main(old)):
+            if one in known or people.is_buried(folder, kind, one):
+                continue
+            if people.is_there(folder, kind, one):
+                report(f"The {kind} {one} was taken over from the old warehouse: its file cannot be read.")
+                for table in declared.tables:
+                    _copy(connection, old, table, columns[table], sync.rows_of(kind, table), {"one": one})
+                continue
+            tables = {}
+            for table in declared.tables:
+                chosen = ", ".join(name for name in TABLES[table].names if name in columns[table])
+                sql = f"SELECT {chosen} FROM {_main(old)}.{table} WHERE {sync.rows_of(kind, table)}"
+                rows = pl.DataFrame(connection.sql(sql, params={"one": one}))
+                tables[table] = pl.DataFrame(rows.to_dicts(), schema=TABLES[table].schema)
+            people.write(folder, kind, one, tables)
+            with transaction(connection):
+                sync.bring(connection, folder, kind, [one])
+            report(f"The {kind} {one} had no file: it was written again from the old warehouse.")
+
+
+def _copy(connection: Connection, old: str, table: str, known: set[str], where: str, params: object) -> None:
+    """Rows of a table of the old file, in those columns that both have."""
+    chosen = ", ".join(name for name in TABLES[table].names if name in known)
+    source = f"(SELECT {chosen} FROM {_main(old)}.{table} WHERE {where})"
+    connection.execute(TABLES[table].insert_sql(source), params)
+
+
+def _columns_of(connection: Connection, catalog: str) -> dict[str, set[str]]:
+    sql = "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = 'main'"
+    found: dict[str, set[str]] = {}
+    for table, column in connection.execute(sql, [catalog]).fetchall():
+        found.setdefault(table, set()).add(column)
+    return found
+
+
+def _add_tables(connection: Connection, backup: restore.Pending, report: Report) -> None:
+    """What a user had added to the file that a backup was made of."""
+    for table, file in backup.tables.items():
+        with _reported(f"The table {table} of the backup", report):
+            connection.execute(f"CREATE TABLE {schema.quoted(table)} AS FROM read_parquet(?)", [str(file)])
+    for view, statement in backup.views.items():
+        with _reported(f"The view {view} of the backup", report):
+            connection.execute(statement)
+
+
+@contextlib.contextmanager
+def _reported(what: str, report: Report) -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.Error, WarehouseError, pl.exceptions.PolarsError) as error:
+        report(f"{what} could not be taken over from the old warehouse: {_first_line(error)}.")
+
+
+@contextlib.contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    lock = FileLock(path.with_name(path.name + ".building"), thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=_LONGEST_BUILD, poll_interval=0.05)
+    except Timeout as error:
+        raise WarehouseLocked(f"Another process has been building {path} for very long. Look at it there.") from error
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ResourceError(f"The warehouse {path} cannot be made: {reason}. Check its folder.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _held(path: Path, wait: float, report: Report) -> Iterator[Connection | None]:
+    """The present file, which nobody else can open until the end of the block; None where there is none that can be
+    read. Raises WarehouseLocked where another process does not let go, OtherProgram for a file that is not ours."""
+    with alone(path, wait):
+        connection = None
+        if is_there(path):
+            try:
+                with clear_errors(path):
+                    connection = connect(path, read_only=False, wait=wait, config=WRITING)
+                    schema.check(connection)
+                    connection.execute("CHECKPOINT")
+            except (WarehouseError, ResourceError, duckdb.Error) as error:
+                if connection is not None:
+                    connection.close()
+                    connection = None
+                if isinstance(error, (WarehouseLocked, schema.NewerSchema, OtherProgram, NoRoom)):
+                    raise
+                report(
+                    f"The old warehouse could not be read: {str(error).splitlines()[0].partition('. ')[0].rstrip('.')}."
+                )
+        try:
+            yield connection
+        finally:
+            if connection is not None:
+                with contextlib.suppress(duckdb.Error):
+                    connection.close()
+
+
+def _exchange(path: Path, new: Path, kept: Path | None, old: Connection | None, wait: float) -> None:
+    """Put `new` in the place of the file, in one step, so that at no moment somebody finds no warehouse.
+
+    The old file's log was folded in: DuckDB refuses a file beside a log that is not its own.
+    """
+    if os.name == "nt" and old is not None:  # Windows moves no file that is open, not even in this process
+        old.close()
+    if wal(path).exists():  # of a file that cannot be opened
+        _replace(wal(path), wal(kept) if kept else wal(path).with_suffix(".before-rebuild"), wait)
+    if path.exists() and kept is not None:
+        try:
+            os.link(path, kept)
+        except OSError:  # a file system without hard links: for a moment there is no warehouse
+            _replace(path, kept, wait)
+    _replace(new, path, wait)
+    sync_folder(path.parent)
+
+
+def _replace(source: Path, target: Path, wait: float) -> None:
+    """Rename; on Windows that fails while another process has the file open."""
+    end = time.monotonic() + wait
+    while True:
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError as error:
+            if time.monotonic() > end or os.name != "nt":
+                raise WarehouseLocked(f"{source} is held by another process: close it there and try again.") from error
+            time.sleep(0.1)
+
+
+def _remove(path: Path) -> None:
+    """A DuckDB file, its log and its gate."""
+    for file in (path, wal(path), gate.gate_of(path)):
+        with contextlib.suppress(FileNotFoundError):
+            file.unlink()
+
+
+def _main(catalog: str) -> str:
+    """The schema of an attached file in which all tables lie, as SQL names it."""
+    return f"{schema.quoted(catalog)}.main"
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

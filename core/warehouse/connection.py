@@ -1,0 +1,264 @@
+"""A DuckDB file, opened for milliseconds: every read and write opens it, works and closes it again.
+
+DuckDB lets one process write or many read, so nobody may keep a connection. A busy file is tried again until `wait`
+seconds have passed; the gate (gate.py) sees to it that readers do not keep writers out.
+
+Never open the warehouse file with plain Python (`open`, `shutil`) in a process that also uses it through DuckDB:
+on POSIX systems, closing any handle of a file drops every lock that the process has on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+import polars as pl
+
+from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.files import names_in
+from core.tables import TABLES
+from core.warehouse import gate
+
+Connection = duckdb.DuckDBPyConnection
+_BUSY = (
+    "Could not set lock",  # another process has it, POSIX
+    "being used by another process",  # the same on Windows
+    "different configuration",  # another thread of this process reads while we want to write, or the reverse
+    "Unique file handle conflict",
+)
+_FULL = ("No space left", "not enough space", "disk is full", "File too large", "Disk quota")
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+}
+WRITING = CONFIG | {"threads": "1"}
+"""Rows of one run are few: a second thread costs more than it does (82 against 56 ms of work for an ingest)."""
+
+
+_FIRST_DELAY = 0.005
+"""Seconds until a busy file is tried again for the first time."""
+_GATE_CLOSED, _GATE_OPEN = 0.4, 0.1
+"""Seconds that a writer who cannot go in keeps readers out, and lets them in before it tries again."""
+
+
+class NoRoom(ResourceError):
+    """The disk is full."""
+
+
+class Readable(Protocol):
+    """What named reads ask: a warehouse, which opens for each of them, or one that is open for several."""
+
+    def read(self, sql: str, params: Any = None) -> pl.DataFrame: ...
+
+
+@dataclass(frozen=True)
+class OpenWarehouse:
+    """A warehouse between opening and closing: what it reads is all of one state."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    def read(self, sql: str, params: Any = None) -> pl.DataFrame:
+        """The result of one query."""
+        return pl.DataFrame(self.connection.sql(sql, params=params))
+
+
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Time and size of the file and of its write-ahead log."""
+    return (*_stamp(path), *_stamp(wal(path)))
+
+
+def is_there(path: Path) -> bool:
+    """Whether the file exists; an address that cannot even be asked about is an error with a name."""
+    return _stamp(path) != (0, 0)
+
+
+def wal(path: Path) -> Path:
+    """DuckDB's write-ahead log: committed rows live there until the next clean close."""
+    return path.with_name(path.name + ".wal")
+
+
+@contextlib.contextmanager
+def reading(path: Path, wait: float) -> Iterator[Connection]:
+    """A connection that reads. Through the gate before every try: whoever met a writer at the file waits there until
+    that one has left, and not by a clock of its own, by which it would meet the next one."""
+    end = time.monotonic() + wait
+    delay = _FIRST_DELAY
+    while True:
+        with _locked_by_name(path, wait):
+            gate.pass_through(path, max(0.0, end - time.monotonic()))
+        try:
+            connection = connect(path, True, 0.0, told_wait=wait)
+            break
+        except WarehouseLocked:
+            if time.monotonic() + delay > end:
+                raise
+        delay = _pause(delay)
+    with contextlib.closing(connection):
+        yield connection
+
+
+@contextlib.contextmanager
+def writing(path: Path, wait: float) -> Iterator[Connection]:
+    """A connection that writes, behind the closed gate. While a program that knows no gate keeps the file, readers are
+    let in again and again: they need not wait for what a writer waits for."""
+    end = time.monotonic() + wait
+    with contextlib.ExitStack() as leaving:
+        while True:
+            left = max(0.0, end - time.monotonic())
+            with contextlib.ExitStack() as inside:
+                with _locked_by_name(path, wait):
+                    inside.enter_context(gate.closed(path, left))
+                try:
+                    connection = connect(path, False, min(left, _GATE_CLOSED), WRITING, told_wait=wait)
+                except WarehouseLocked:
+                    if time.monotonic() + _GATE_OPEN > end:
+                        raise
+                else:
+                    inside.callback(connection.close)
+                    leaving.push(inside.pop_all())
+                    break
+            time.sleep(_GATE_OPEN)
+        yield connection
+
+
+@contextlib.contextmanager
+def alone(path: Path, wait: float) -> Iterator[None]:
+    """Behind the closed gate without opening the file: nobody else changes what it is built from meanwhile."""
+    with contextlib.ExitStack() as inside:
+        with _locked_by_name(path, wait):
+            inside.enter_context(gate.closed(path, wait))
+        yield
+
+
+def connect(
+    path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None, told_wait: float | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB file, trying again while it is busy; WarehouseLocked where it stays so.
+
+    `told_wait`: seconds that the error speaks of, where `wait` is only a part of them.
+    """
+    end = time.monotonic() + wait
+    delay = _FIRST_DELAY
+    while True:
+        try:
+            return duckdb.connect(path, read_only=read_only, config=CONFIG if config is None else config)
+        except duckdb.Error as error:
+            if not any(text in str(error) for text in _BUSY):
+                raise
+            if time.monotonic() + delay > end:
+                raise WarehouseLocked(_locked_line(path, str(error), told_wait or wait)) from error
+            delay = _pause(delay)
+
+
+def _pause(delay: float) -> float:
+    """Sleep for about `delay` seconds; returns the next delay, a longer one."""
+    time.sleep(delay * random.uniform(0.5, 1.5))
+    return min(delay * 1.7, 0.25)
+
+
+@contextlib.contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Committed at the end of the block, or undone by any exception."""
+    connection.begin()
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        # A failed commit has already ended the transaction, and then there is nothing to undo.
+        with contextlib.suppress(duckdb.Error):
+            connection.rollback()
+        raise
+
+
+def insert(connection: Connection, table: str, rows: pl.DataFrame) -> None:
+    """Rows of a frame into a table, within the caller's transaction; columns that the rows lack are NULL."""
+    if rows.is_empty():
+        return
+    connection.register("incoming_rows", rows)
+    try:
+        connection.execute(TABLES[table].insert_sql("incoming_rows"))
+    finally:
+        connection.unregister("incoming_rows")
+
+
+@contextlib.contextmanager
+def clear_errors(path: Path) -> Iterator[None]:
+    """Failures of the file or the disk as one line that says what to do; mistakes in SQL pass through."""
+    try:
+        yield
+    except duckdb.Error as error:
+        clear = explained(path, error)
+        if clear is None:
+            raise
+        raise clear from error
+
+
+def explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError | None:
+    """The error as a line for people; None where it is about a statement and not about the file."""
+    text = str(error)
+    first = text.splitlines()[0]
+    if any(part in text for part in _FULL):
+        return NoRoom(
+            f"The disk has no room for the warehouse {path}: nothing was changed. Free some space and run "
+            "`python -m core ingest`."
+        )
+    if "not a valid DuckDB" in text:
+        anew = ""
+        if names_in(path.parent / "parcels"):
+            anew = ", or make it anew from the parcels beside it with `python -m core ingest --rebuild`"
+        return WarehouseError(
+            f"{path} is not a DuckDB file. Move it away{anew}, or choose another warehouse with --warehouse."
+        )
+    if "with version number" in text or "storage version" in text:
+        return WarehouseError(f"{path} was written by a newer DuckDB than {duckdb.__version__}: update duckdb.")
+    if "replaying WAL" in text or "WAL was created" in text:
+        return WarehouseError(
+            f"The log {wal(path)} belongs to another state of the warehouse {path}: move the log away, and run "
+            "`python -m core ingest`."
+        )
+    if "Corrupt database" in text or "Could not read enough bytes" in text:
+        return WarehouseError(f"{path} is damaged. `python -m core ingest --rebuild` makes it anew from the parcels.")
+    is_of_the_log = isinstance(error, duckdb.TransactionException) and f'file "{wal(path)}"' in text
+    if isinstance(error, (duckdb.IOException, duckdb.PermissionException)) or is_of_the_log:
+        reason = first.rpartition("Error: ")[2].removeprefix("Failed to commit: ")
+        todo = f" Check the permissions of the file and of {path.parent}." if "Permission denied" in reason else ""
+        return ResourceError(f"The warehouse {path} cannot be used: {reason}.{todo}")
+    return None
+
+
+@contextlib.contextmanager
+def _locked_by_name(path: Path, wait: float) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise WarehouseLocked(_locked_line(path, "", wait)) from error
+
+
+def _locked_line(path: Path, text: str, wait: float) -> str:
+    holder = re.search(r"PID (\d+)", text)
+    who = f"Process {holder[1]}" if holder else "Another process or another part of this one"
+    return (
+        f"{who} has held the warehouse {path} for more than {wait:g} seconds. "
+        "Close it there (an open DuckDB shell?) and try again; finished measurements wait in their parcels."
+    )
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    except OSError as error:
+        raise ResourceError(f"The warehouse {path} cannot be used: {error.strerror or error}.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise WarehouseError(f"{path} is a folder. Name a file in it: --warehouse {path / 'workdim.duckdb'}.")
+    return status.st_mtime_ns, status.st_size

@@ -1,0 +1,329 @@
+"""Measurements and scores of another team, checked before anything is merged: a parcel, a folder of them, an archive.
+
+Each run, and each imported file of scores, comes whole or not at all; one that cannot come does not stop the others.
+Each is copied to a private place and looked at there, one at a time, before any of its tables is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
+from core.files import make_folder, read_json, workplace
+from core.paths import REFERENCE
+from core.store import annotation, archive, people, trash
+from core.store.annotation import Annotations
+from core.store.archive import Archive
+from core.store.folder import Folder
+from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, check_files, is_parcel, read_head, read_parcel
+from core.tables import LONG_TABLES, TABLES
+from core.warehouse.annotate import annotate
+from core.warehouse.connection import is_there
+from core.warehouse.profiles import tables_of
+from core.warehouse.warehouse import Warehouse
+
+LEFT_OUT = ("conflict", "damaged")
+_CONTENT = {"models": ("model_id", "weights_sha256"), "corpora": ("corpus_id", "sha256")}
+_BEYOND = {"tags", "note"}
+"""Columns of `runs` that people change: no part of what was measured."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What became of one run, or of one thing that is none."""
+
+    source: str
+    """Where it was found."""
+    run_id: str
+    state: str
+    """`new`; `waits`, new and beside the warehouse, which is locked; `known`; `annotated`, known, and tags or note came
+    with it; `conflict`, another content under the same id; `damaged`."""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Import:
+    arrivals: list[Arrival] = field(default_factory=list)
+    n_scores: int = 0
+    remarks: list[str] = field(default_factory=list)
+    """One line for each thing besides runs that was left out."""
+
+    def count(self, *states: str) -> int:
+        return sum(one.state in states for one in self.arrivals)
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.count(*LEFT_OUT) and not self.remarks
+
+
+class _Here:
+    """What the warehouse holds, as far as an arrival can collide with it."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self.warehouse = warehouse
+        self._exists = is_there(warehouse.path)
+        self.runs = set(self._read("SELECT run_id FROM runs", "run_id"))
+        self.content: dict[str, dict[str, str]] = {}
+        for table, (key, content) in _CONTENT.items():
+            keys = self._read(f"SELECT {key} FROM {table} ORDER BY {key}", key)
+            hashes = self._read(f"SELECT {content} FROM {table} ORDER BY {key}", content)
+            self.content[table] = dict(zip(keys, hashes, strict=True))
+
+    def _read(self, sql: str, column: str) -> list[str]:
+        return self.warehouse.read(sql)[column].to_list() if self._exists else []
+
+    def has(self, run_id: str) -> bool:
+        return run_id in self.runs or is_parcel(self.warehouse.parcels / run_id)
+
+    def tables(self, run_id: str) -> dict[str, pl.DataFrame]:
+        parcel = self.warehouse.parcels / run_id
+        if is_parcel(parcel):
+            try:
+                return read_parcel(parcel)
+            except WarehouseError:
+                if run_id not in self.runs:
+                    raise
+        return tables_of(self.warehouse, run_id)
+
+    def other_content(self, tables: dict[str, pl.DataFrame]) -> str:
+        """The model or text that stands for something else here; empty where there is none."""
+        for table, (key, content) in _CONTENT.items():
+            name, arrived = tables[table][key][0], tables[table][content][0]
+            here = self.content[table].get(name, arrived)
+            if here != arrived:
+                return f"{name} is another content here ({here[:12]}; this one has {arrived[:12]})"
+        return ""
+
+    def add(self, tables: dict[str, pl.DataFrame]) -> None:
+        self.runs.add(tables["runs"]["run_id"][0])
+        for table, (key, content) in _CONTENT.items():
+            self.content[table].setdefault(tables[table][key][0], tables[table][content][0])
+
+
+def import_runs(
+    warehouse: Warehouse,
+    paths: Sequence[Path],
+    dry_run: bool = False,
+    progress: archive.Progress = lambda done, total: None,
+) -> Import:
+    """Merge what these paths hold into the warehouse; with `dry_run` only say what would become of it.
+
+    New runs come in with their annotations; of known ones the annotations are merged. `progress` hears of the parcels
+    of one path done and in all. Raises InputError for a path that is not there, WarehouseLocked where the warehouse
+    cannot even be read, ResourceError where nothing can be written.
+    """
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"There is no {path}. Name a parcel, a folder of parcels, or an export.")
+    here, arrivals, remarks, n_scores = _Here(warehouse), list[Arrival](), list[str](), 0
+    root = warehouse.folder.root
+    make_folder(root)
+    with workplace("import", root) as place:
+        for path in paths:
+            try:
+                with archive.opened(path, root) as packed:
+                    arrivals += _runs_of(packed, here, place, dry_run, progress)
+                    taken, left = _scores_of(packed, warehouse, place, dry_run)
+                    n_scores += taken
+                    remarks += left
+            except (WarehouseLocked, ResourceError):
+                raise
+            except WarehouseError as error:
+                arrivals.append(Arrival(str(path), "", "damaged", str(error)))
+            except OSError as error:
+                reason = f"{error.filename or path} cannot be read: {error.strerror or error}."
+                arrivals.append(Arrival(str(path), "", "damaged", reason))
+    return Import(arrivals, n_scores, remarks)
+
+
+# --- runs ------------------------------------------------------------------------------------------------------
+
+
+def _runs_of(packed: Archive, here: _Here, place: Path, dry_run: bool, progress: archive.Progress) -> list[Arrival]:
+    arrivals = []
+    found = packed.folders("parcels")
+    for label in sorted({name.split("/")[1] for name in packed.told if name.startswith("parcels/")} - found.keys()):
+        arrivals.append(Arrival(str(packed.path), label, "damaged", "The manifest names it, and it is gone."))
+    if not found:
+        arrivals.append(Arrival(str(packed.path), "", "damaged", "It holds no parcel."))
+    for number, (label, files) in enumerate(found.items(), start=1):
+        arrivals.append(_arrive(packed, label, files, here, place, dry_run))
+        progress(number, len(found))
+    return arrivals
+
+
+def _arrive(packed: Archive, label: str, files: dict[str, str], here: _Here, place: Path, dry_run: bool) -> Arrival:
+    member = packed.members[files.get(RUN_FILE, next(iter(files.values())))]
+    source, run_id = str(member.parent if isinstance(member, Path) else packed.path), label
+    try:
+        run_id, staged = _staged(packed, files, source, place)
+        tables = read_parcel(staged)
+        check_files(read_head(staged))
+        _check_tokens(staged)
+        _check_own_tags(staged)
+    except WarehouseError as error:
+        # Not by the copy's own place, which is gone in a moment.
+        return Arrival(source, run_id, "damaged", str(error).replace(str(place / run_id), source))
+    try:
+        if here.has(run_id):
+            return _meet(source, run_id, tables, here, dry_run)
+        other = here.other_content(tables)
+        if other:
+            return Arrival(source, run_id, "conflict", f"{other}.")
+        here.add(tables)
+        return Arrival(source, run_id, "new") if dry_run else _come_in(source, staged, here.warehouse)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _staged(packed: Archive, files: dict[str, str], source: str, place: Path) -> tuple[str, Path]:
+    """The run id and a copy in a folder that is named by it: nobody can change that meanwhile.
+
+    Raises WarehouseError for files that no parcel has.
+    """
+    copies = place / "parcel"
+    shutil.rmtree(copies, ignore_errors=True)
+    missing = {
+        name for name in packed.told if name.rpartition("/")[0] in {f.rpartition("/")[0] for f in files.values()}
+    }
+    if gone := sorted(missing - set(files.values())):
+        raise WarehouseError(f"{gone[0]} of {packed.path} is missing, which its manifest names.")
+    for file, name in files.items():
+        if file not in PARCEL_FILES:
+            continue
+        packed.extract(name, copies / file)
+        if file.endswith(".parquet") and file != "tokens.parquet":
+            archive.check_rows(copies / file, f"{source}, {file}")
+    try:
+        run_id = read_json(copies / RUN_FILE)["run"]["run_id"]
+        if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
+            raise ValueError("it names no run")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WarehouseError(f"The parcel {source} is damaged: its {RUN_FILE} cannot be read.") from error
+    staged = place / run_id
+    shutil.rmtree(staged, ignore_errors=True)
+    os.replace(copies, staged)
+    return run_id, staged
+
+
+def _check_tokens(staged: Path) -> None:
+    """The results of single tokens, which no ingest reads; raises WarehouseError where they have changed."""
+    told = read_json(staged / RUN_FILE)["files"].get("tokens")
+    file = staged / "tokens.parquet"
+    if told is None:
+        file.unlink(missing_ok=True)
+    elif not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != told:
+        raise WarehouseError(f"{file.name} of run {staged.name} has changed since it was written, or is missing.")
+
+
+def _check_own_tags(staged: Path) -> None:
+    """Raises WarehouseError for a run that says of itself what only Workdim says of the profiles that it ships."""
+    own = set(read_json(staged / RUN_FILE)["run"]["tags"]) & set(annotation.OWN_TAGS)
+    shipped = REFERENCE / "profiles" / staged.name / RUN_FILE
+    if own and not (shipped.is_file() and shipped.read_bytes() == (staged / RUN_FILE).read_bytes()):
+        raise WarehouseError(
+            f"Run {staged.name} has the tag '{own.pop()}', which is Workdim's own, and Workdim does not ship this run."
+        )
+
+
+def _come_in(source: str, staged: Path, warehouse: Warehouse) -> Arrival:
+    run_id, target = staged.name, warehouse.parcels / staged.name
+    make_folder(warehouse.parcels)
+    try:
+        with warehouse.changing("run", run_id):
+            if target.exists():  # the rest of a parcel, without what makes it one
+                trash.set_aside(warehouse.folder, target)
+            os.replace(staged, target)
+    except OSError as error:
+        raise ResourceError(f"{target} cannot be written: {error.strerror or error}.") from error
+    except WarehouseLocked as error:
+        os.replace(staged, target)
+        return Arrival(source, run_id, "waits", str(error))
+    except ResourceError as error:
+        if not is_parcel(target):
+            raise
+        return Arrival(source, run_id, "waits", str(error))
+    except (WarehouseError, duckdb.Error) as error:  # what the checks above did not foresee
+        os.replace(target, staged)
+        return Arrival(source, run_id, "conflict", str(error).splitlines()[0])
+    return Arrival(source, run_id, "new")
+
+
+def _meet(source: str, run_id: str, tables: dict[str, pl.DataFrame], here: _Here, dry_run: bool) -> Arrival:
+    """A run that is here already: the same measurement, or another one under its id."""
+    known = here.tables(run_id)
+    differing = [table for table in ("models", "corpora", "runs", *LONG_TABLES) if not _same(table, known, tables)]
+    if differing:
+        return Arrival(source, run_id, "conflict", f"Another result has this id here; they differ in {differing[0]}.")
+    ours, theirs = _said(known), _said(tables)
+    if ours.merged(theirs) == ours:
+        return Arrival(source, run_id, "known")
+    if not dry_run and run_id in here.runs:
+        annotate(here.warehouse, run_id, lambda said: said.merged(theirs))
+    return Arrival(source, run_id, "annotated")
+
+
+def _same(table: str, known: dict[str, pl.DataFrame], arrived: dict[str, pl.DataFrame]) -> bool:
+    """Whether both hold the same rows, in whatever order."""
+    one, other = known[table], arrived[table]
+    if table in _CONTENT:  # what else is known of a model or text may grow with the version
+        return one.select(_CONTENT[table]).equals(other.select(_CONTENT[table]))
+    # A run whose parcel was lost is known by its rows, which have fewer digits.
+    columns = [
+        pl.col(column.name).cast(pl.Float32) if column.sql_type == "FLOAT" else pl.col(column.name)
+        for column in TABLES[table].columns
+        if not (column.declared.derived or (table == "runs" and column.name in _BEYOND))
+    ]
+    one, other = one.select(columns), other.select(columns)
+    if one.schema != other.schema or one.height != other.height:
+        return False
+    plain = [name for name, kind in other.schema.items() if not kind.is_nested()]
+    return one.sort(plain).equals(other.sort(plain))
+
+
+def _said(tables: dict[str, pl.DataFrame]) -> Annotations:
+    row: dict[str, Any] = tables["runs"].row(0, named=True)
+    return annotation.of_row(row["tags"], row["note"])
+
+
+# --- scores ----------------------------------------------------------------------------------------------------
+
+
+def _scores_of(packed: Archive, warehouse: Warehouse, place: Path, dry_run: bool) -> tuple[int, list[str]]:
+    """How many scores came in, or would, and a line for what was left out.
+
+    A file of scores that is known already brings nothing. Only imported files come: those that Workdim ships are here,
+    and a user's own scores belong to their pilot.
+    """
+    n_scores, left = 0, []
+    for sha256, files in packed.folders("people/scores").items():
+        source = f"{packed.path}, people/scores/{sha256}"
+        staged = Folder(place / "scores")
+        try:
+            if people.is_there(warehouse.folder, "scores", sha256):
+                continue
+            target = people.path_of(staged, "scores", sha256)
+            for file in archive.SCORE_FILES:
+                packed.extract(files[file], target / file)
+                if file.endswith(".parquet"):
+                    archive.check_rows(target / file, f"{source}, {file}")
+            tables = people.read(staged, "scores", sha256)
+            if not dry_run:
+                with warehouse.changing("scores", sha256):
+                    people.write(warehouse.folder, "scores", sha256, tables)
+            n_scores += tables["scores"].height
+        except (WarehouseError, ResourceError, OSError, KeyError, ValueError) as error:
+            reason = str(error).replace(str(staged.people), f"{packed.path}, people")
+            left.append(f"The scores in {source} were left out: {reason}")
+        finally:
+            shutil.rmtree(staged.root, ignore_errors=True)
+    return n_scores, left

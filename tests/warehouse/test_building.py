@@ -1,0 +1,309 @@
+"""A file that is lost, ruined or of another version is built anew from the files beside it, with the same content."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from dataclasses import replace
+
+import duckdb
+import pytest
+
+from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.store import annotation, people
+from core.store.annotation import Annotations
+from core.tables import LONG_TABLES
+from core.warehouse import build, ingest, queries, schema, sync, trash
+from core.warehouse.annotate import annotate
+from core.warehouse.connection import wal
+from core.warehouse.saved import all_saved
+from core.warehouse.warehouse import Warehouse
+from tests.profiles import make_profile
+from tests.warehouse.filling import content, fill, import_scores, same
+from tests.warehouse.test_parcels import RUN_IDS, lose_a_value
+
+
+@pytest.fixture
+def full(warehouse, add_parcel):
+    """Three runs and a file of every kind."""
+    fill(warehouse)
+    for run_id in RUN_IDS[:3]:
+        ingest.ingest(warehouse, add_parcel(make_profile(run_id)))
+    return warehouse
+
+
+def lose(warehouse):
+    warehouse.path.unlink()
+
+
+def ruin(warehouse):
+    warehouse.path.write_bytes(b"ruined" * 1000)
+
+
+def cut_short(warehouse):
+    warehouse.path.write_bytes(warehouse.path.read_bytes()[:300_000])
+
+
+def put_a_strange_log_beside(warehouse):
+    """That of another DuckDB file: DuckDB opens no file beside it."""
+    other = warehouse.path.with_name("other")
+    with duckdb.connect(other) as connection:
+        connection.execute("CREATE TABLE t (i INT)")
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        connection.execute("INSERT INTO t VALUES (1)")
+    shutil.move(wal(other), wal(warehouse.path))
+    other.unlink()
+
+
+def nothing(warehouse):
+    pass
+
+
+@pytest.mark.parametrize("damage", [nothing, lose, ruin, cut_short, put_a_strange_log_beside])
+def test_a_file_that_was_built_anew_holds_the_same(full, damage):
+    before = content(full)
+    damage(full)
+    reports: list[str] = []
+    built = full.rebuild(reports.append)
+    assert list(built.run_ids) == RUN_IDS[:3]
+    assert len(reports) == (damage not in (nothing, lose)), reports
+    assert (built.kept is not None) == bool(reports)
+    assert not wal(full.path).exists()
+    assert same(before, content(full))
+    assert not list(full.path.parent.glob("*.rebuild*"))
+
+
+def test_many_parcels_come_in_by_one_statement_each_as_they_do_alone(full, monkeypatch):
+    alone = content(full)
+    lose(full)
+    monkeypatch.setattr(sync, "BATCH", 2)
+    assert same(alone, content(full))
+
+
+def test_a_lost_file_is_built_by_whoever_reads_next(full):
+    before = content(full)
+    lose(full)
+    assert same(before, content(full))
+
+
+def test_a_file_of_another_version_is_built_anew_when_it_is_opened(full, monkeypatch):
+    before = content(full)
+    monkeypatch.setattr(schema, "fingerprint", lambda: "another")
+    assert same(before, content(full))
+    assert full.read("SELECT fingerprint FROM schema_version")["fingerprint"].to_list() == ["another"]
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from core.warehouse import build, schema
+from core.warehouse.warehouse import Warehouse
+schema.fingerprint = lambda: "another"
+built = []
+inner = build._build
+build._build = lambda *a: (built.append(1), inner(*a))[1]
+sys.stdin.readline()
+print(Warehouse(Path(sys.argv[1])).read("SELECT count(*) AS n FROM runs")["n"][0], len(built))
+"""
+
+
+def test_two_processes_that_open_after_an_update_build_once(full, python):
+    processes = [python(OPEN, full.path) for _ in range(3)]
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=120) for process in processes]
+    assert [out.split()[0] for out, _ in answers] == ["3"] * 3, answers
+    assert sum(int(out.split()[1]) for out, _ in answers) == 1, answers
+
+
+def test_what_a_user_added_to_the_file_is_copied(full):
+    with full.write() as connection:
+        connection.execute('CREATE TABLE "my own" AS SELECT 42 AS answer')
+        connection.execute('CREATE VIEW seen AS SELECT * FROM "my own"')
+    assert full.rebuild().kept is None
+    assert full.read("FROM seen").rows() == [(42,)]
+
+
+def test_runs_whose_parcels_are_gone_or_damaged_stay(full):
+    before = content(full)
+    shutil.rmtree(full.parcels / RUN_IDS[0])
+    lose_a_value(full.parcels / RUN_IDS[1])
+    reports: list[str] = []
+    built = full.rebuild(reports.append)
+    assert list(built.run_ids) == [RUN_IDS[2]]
+    assert len(reports) == 3 and sum("taken over" in line for line in reports) == 2
+    assert built.kept is not None and built.kept.exists()
+    assert same(before, content(full))
+
+
+def test_what_people_wrote_gets_its_file_again_from_the_old_one(full):
+    before = content(full)
+    shutil.rmtree(full.folder.people)
+    reports: list[str] = []
+    built = full.rebuild(reports.append)
+    assert len(reports) == 5 and all("written again" in line for line in reports) and built.kept
+    assert same(before, content(full))
+    lose(full)
+    assert len(all_saved(full)) == 1
+
+
+def test_a_parcel_with_a_row_twice_is_left_out_by_name_and_stops_no_other(full, monkeypatch):
+    bad = full.parcels / RUN_IDS[1]
+    run = json.loads((bad / "run.json").read_text())
+    run["model"]["n_layers"] = 2**62
+    (bad / "run.json").write_text(json.dumps(run))
+    lose(full)
+    reports: list[str] = []
+    assert list(full.rebuild(reports.append).run_ids) == [RUN_IDS[0], RUN_IDS[2]]
+    assert len(reports) == 1 and RUN_IDS[1] in reports[0] and "blocks" in reports[0]
+
+
+def test_what_is_written_while_parcels_are_read_is_not_lost(full, add_parcel):
+    def meanwhile(done, total):
+        if done == total:
+            import_scores(full, "c" * 64)
+            annotate(full, RUN_IDS[0], lambda said: said.tagged("meanwhile").noted("said meanwhile"))
+            ingest.ingest(full, add_parcel(make_profile(RUN_IDS[3])))
+            trash.delete(full, [RUN_IDS[2]])
+
+    full.rebuild(progress=meanwhile)
+    assert full.read("SELECT 1 FROM scores WHERE file_sha256 = ?", ["c" * 64]).height == 3
+    said = full.read("SELECT tags, note FROM runs WHERE run_id = ?", [RUN_IDS[0]]).row(0)
+    assert said == (["meanwhile"], "said meanwhile")
+    assert set(queries.runs(full)["run_id"]) == {RUN_IDS[0], RUN_IDS[1], RUN_IDS[3]}
+
+
+def test_readers_go_on_with_the_old_file_while_a_new_one_is_built(full):
+    seen = []
+    full.rebuild(progress=lambda done, total: seen.append(queries.runs(replace(full, wait=0.5)).height))
+    assert seen == [3]
+
+
+def test_tags_that_were_edited_by_hand_are_found_by_ingest(full):
+    annotation.write(full.parcels / RUN_IDS[0], Annotations(("mine",), "kept"))
+    full.follow_files()
+    assert full.read("SELECT tags, note FROM runs WHERE run_id = ?", [RUN_IDS[0]]).row(0) == (["mine"], "kept")
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["", "[]", "{}", '{"format": -1, "tables": {}}', '{"format": 99}', "[" * 100_000, '{"tables": 1}']
+)
+def test_a_file_of_people_edited_into_nonsense_is_one_line_and_its_rows_stay(full, nonsense):
+    before = content(full)
+    path = people.path_of(full.folder, "query", people.id_of("all"))
+    path.write_text(nonsense)
+    reports: list[str] = []
+    full.follow_files(reports.append)
+    assert len(reports) == 1 and str(path) in reports[0] and "\n" not in reports[0]
+    assert same(before, content(full))
+    reports.clear()
+    full.rebuild(reports.append)
+    assert same(before, content(full))
+    assert path.read_text() == nonsense and len(reports) == 2
+
+
+def test_a_file_that_was_removed_by_hand_deletes_nothing(full):
+    before = content(full)
+    people.path_of(full.folder, "query", people.id_of("all")).unlink()
+    full.follow_files()
+    assert same(before, content(full))
+
+
+def test_a_file_that_others_hold_is_left_alone(full, python):
+    before = content(full)
+    holder = python(
+        "import sys, duckdb\nc = duckdb.connect(sys.argv[1], read_only=True)\nprint(flush=True)\ninput()", full.path
+    )
+    holder.stdout.readline()
+    with pytest.raises(WarehouseLocked, match=f"Process {holder.pid} has held"):
+        replace(full, wait=0.2).rebuild()
+    holder.communicate("\n")
+    assert same(before, content(full))
+    assert list(full.rebuild().run_ids) == RUN_IDS[:3]
+
+
+def test_a_folder_is_no_warehouse(full):
+    lose(full)
+    full.path.mkdir()
+    for use in (full.prepare, lambda: full.read("SELECT 1"), full.rebuild):
+        with pytest.raises(WarehouseError, match=r"is a folder\. Name a file in it: --warehouse"):
+            use()
+    assert full.path.is_dir() and not list(full.path.parent.glob("*.rebuild*"))
+
+
+@pytest.mark.parametrize("whose", ["another program", "a newer Workdim"])
+def test_a_file_that_is_not_of_this_version_is_refused_and_left_alone(full, whose):
+    if whose == "another program":
+        full.path.unlink()
+        with duckdb.connect(full.path) as connection:
+            connection.execute("CREATE TABLE invoices (a INT)")
+    else:
+        with full.write() as connection:
+            connection.execute("UPDATE schema_version SET version = 99")
+    before = full.path.read_bytes()
+    for use in (full.rebuild, lambda: full.read("SELECT 1"), full.settle):
+        with pytest.raises(WarehouseError, match=whose):
+            use()
+    assert full.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("stage", ["bring_all", "exchange"])
+def test_a_full_disk_leaves_the_old_file(full, monkeypatch, stage):
+    before = content(full)
+
+    def no_room(*_):
+        raise OSError(28, "No space left on device") if stage == "bring_all" else ResourceError("The disk has no room.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((sync, "bring_all") if stage == "bring_all" else (build, "_replace")), no_room)
+        with pytest.raises(ResourceError, match="(?i)no (room|space)"):
+            full.rebuild()
+    assert same(before, content(full))
+    assert not list(full.path.parent.glob("*.rebuild*"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may write anywhere")
+def test_a_folder_that_may_only_be_read_is_one_line(full):
+    full.path.parent.chmod(0o555)
+    try:
+        with pytest.raises(ResourceError, match="Permission denied"):
+            full.rebuild()
+    finally:
+        full.path.parent.chmod(0o755)
+
+
+def test_many_reads_of_a_page_list_the_parcels_once(full, monkeypatch):
+    monkeypatch.setattr("core.warehouse.warehouse._TICK", 0)
+    looks = []
+    inner = sync.unsettled
+    monkeypatch.setattr(sync, "unsettled", lambda *a: (looks.append(1), inner(*a))[1])
+    for _ in range(5):
+        queries.counts(full)
+    assert len(looks) <= 1
+
+
+def test_readers_in_threads_survive_a_file_that_is_exchanged(full):
+    failed = []
+
+    def read():
+        try:
+            for _ in range(10):
+                assert queries.counts(full)["runs"] == 3
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    full.rebuild()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
+def test_a_new_file_has_every_table(tmp_path):
+    new = Warehouse(tmp_path / "new" / "workdim.duckdb")
+    assert {table: rows.height for table, rows in content(new, LONG_TABLES).items()} == dict.fromkeys(LONG_TABLES, 0)
