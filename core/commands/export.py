@@ -24,7 +24,7 @@ def export(options: argparse.Namespace) -> int:
     """Chosen runs take the control runs along that they were judged with."""
     import polars as pl
 
-    from core.analysis.controls import with_controls
+    from core.analysis.differences import with_controls
     from core.warehouse import queries
     from core.warehouse.export_runs import export
 
@@ -67,7 +67,7 @@ def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
 def slides(options: argparse.Namespace) -> int:
     import polars as pl
 
-    from core.analysis.controls import with_controls
+    from core.analysis.differences import with_controls
     from core.analysis.ranking import newest
     from core.deck.build import deck
     from core.deck.deck_data import deck_data

@@ -1,6 +1,6 @@
 """A pilot: models x texts by one protocol, with one primary benchmark that was named before anything was measured.
 
-These classes are the declared model of a pilot file (core/pilots/pilot_file.py) and of what is registered of it: a field
+These classes are the declared model of a pilot file (core/pilots/registration.py) and of what is registered of it: a field
 is added here and nowhere else. Where a file has another key than the field, the key is the first alias. What was
 registered stays: the id holds a hash of everything that was decided beforehand, so an edited file is another pilot
 beside the first.
@@ -33,7 +33,19 @@ from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, unknown_name
 from core.records import DEVICES, Dtype, RunConfig, bytes_of
-from core.validation import DECLARED, Number, PositiveNumber, Text, Whole, YesNo, refuse_name, shown
+from core.validation import (
+    DECLARED,
+    Number,
+    PositiveNumber,
+    Text,
+    Whole,
+    YesNo,
+    checked,
+    parse_toml,
+    read_toml,
+    refuse_name,
+    shown,
+)
 
 USE_CLASSES = {
     "general": "a choice that can be checked by its results, and taken back",
@@ -483,3 +495,21 @@ def _slug(name: str) -> str:
 
 
 _PILOT = TypeAdapter(Pilot)
+
+
+def read_pilot(file: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
+    """The pilot of a TOML file. `protocols` and `texts` are the names that Workdim knows of each.
+
+    Raises InputError, with the file, the key and what is allowed there.
+    """
+    return _pilot(read_toml(Path(file), "pilot file"), Path(file), protocols, texts)
+
+
+def pilot_of(text: str, folder: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
+    """The pilot of the text of such a file, its relative paths those of `folder`. Raises InputError."""
+    file = folder / "pilot.toml"
+    return _pilot(parse_toml(text, file), file, protocols, texts)
+
+
+def _pilot(content: dict[str, Any], file: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
+    return checked(Pilot, content, file, FileContext(file.parent, tuple(protocols), tuple(texts)))

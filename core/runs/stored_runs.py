@@ -27,7 +27,7 @@ class Repetition:
 
 
 def repetition(record: Mapping[str, Any]) -> Repetition:
-    """What is to be asked for, and what has changed since; `record` is a row of `core.warehouse.provenance`.
+    """What is to be asked for, and what has changed since; `record` is a row of `core.warehouse.profiles`.
 
     Raises InputError for a control pass and for a record that this version cannot repeat, and what the model and the
     text raise that are not there any more.

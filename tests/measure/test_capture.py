@@ -8,7 +8,7 @@ import torch
 
 from core.errors import ModelError, ResourceError
 from core.measure import capture
-from core.measure.mask import mask_tokens
+from core.measure.plan import mask_tokens
 from core.models.model import OpenModel, open_model
 from core.models.sources import find_weights
 from core.registry.protocols import PROTOCOLS

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
+from core.analysis.paired import Paired
 from core.analysis.ranking import RankingGroup, on_benchmark
-from core.figures.style import COLOURS, bars, empty, frame, shown
+from core.figures.style import COLOURS, QUIET, TEXT, bars, empty, frame, shown
 from core.locale import translator
+from core.registry.names import NOT_STATED
 from core.wording.labels import run_labels
+from core.wording.numbers import number
+from core.wording.score_files import KINDS, kind_name
 
 DIMENSIONS = {
     "working": "working_dimension",
@@ -140,4 +145,135 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
             ),
             error_y={"type": "data", "array": [point.score_std_error or 0 for point in points], "thickness": 1},
         )
+    return figure
+
+
+@dataclass(frozen=True)
+class Difference:
+    name: str
+    """Benchmark, metric and, where there is one, filter."""
+    value: float
+    lower: float | None
+    upper: float | None
+    is_told_apart: bool
+    n: int
+
+
+@dataclass(frozen=True)
+class PairedData:
+    model_a: str
+    model_b: str
+    differences: list[Difference]
+
+
+def benchmark_label(key: dict[str, str]) -> str:
+    """`arc_easy, acc`: with the filter where it is one."""
+    parts = [key["benchmark"], key["metric"], key["filter"] if key["filter"] not in ("none", NOT_STATED) else ""]
+    return ", ".join(part for part in parts if part)
+
+
+def paired_points(model_a: str, model_b: str, found: Sequence[tuple[dict[str, str], Paired]]) -> PairedData:
+    """`found` comes from `analysis.paired.all_paired`."""
+    return PairedData(
+        model_a,
+        model_b,
+        [
+            Difference(benchmark_label(key), one.difference, one.lower, one.upper, one.is_told_apart, one.n_common)
+            for key, one in found
+        ],
+    )
+
+
+def paired_figure(data: PairedData, language: str) -> go.Figure:
+    """One line per benchmark; filled where the models can be told apart, open where they cannot."""
+    _ = translator(language)
+    title = _("{a} minus {b}:<br>difference of means, 95 % interval")
+    title = title.format(a=shown(_last(data.model_a)), b=shown(_last(data.model_b)))
+    figure = frame(title, "", height=170 + 36 * len(data.differences))
+    figure.add_vline(x=0, line={"color": TEXT, "width": 1})
+    for told, name, symbol, colour in (
+        (True, _("told apart"), "circle", COLOURS[0]),
+        (False, _("cannot be told apart"), "circle-open", QUIET),
+    ):
+        chosen = [(place, one) for place, one in enumerate(data.differences) if one.is_told_apart == told]
+        if not chosen:
+            continue
+        figure.add_scatter(
+            x=[one.value for _place, one in chosen],
+            y=[place for place, _one in chosen],
+            mode="markers",
+            name=name,
+            marker={"symbol": symbol, "size": 11, "color": colour, "line": {"width": 2, "color": colour}},
+            error_x=bars(
+                [None if one.upper is None else one.upper - one.value for _place, one in chosen],
+                [None if one.lower is None else one.value - one.lower for _place, one in chosen],
+            ),
+            hovertext=[f"{shown(one.name)}: {number(one.value)} (n={one.n:,})" for _place, one in chosen],
+            hoverinfo="text",
+        )
+    figure.update_yaxes(
+        tickvals=list(range(len(data.differences))),
+        ticktext=[shown(one.name) for one in data.differences],
+        autorange="reversed",
+        automargin=True,
+        ticks="",
+    )
+    return figure
+
+
+def _last(model: str) -> str:
+    """Without its owner or folders, so that two names have room below a narrow picture."""
+    return model.rsplit("/", 1)[-1]
+
+
+_COLOURS = dict(zip(KINDS, (COLOURS[0], COLOURS[2], COLOURS[3], COLOURS[1], QUIET), strict=True))
+_PATTERNS = dict(zip(KINDS, ("", "/", ".", "x", "-"), strict=True))
+
+
+FEW = 10
+"""Values below which plotly would mark halves of one."""
+
+
+@dataclass(frozen=True)
+class ImportData:
+    files: list[str]
+    """Names, in the order handed over."""
+    counts: dict[str, list[int]]
+    """Kind of value (`KINDS`) -> how many each file has; each value counts once."""
+
+
+def import_points(files: Sequence[tuple[str, pl.DataFrame]]) -> ImportData:
+    """`files`: name and rows of a preview, with `kind` (`with_kind`)."""
+    counts = {kind: [rows.filter(kind=kind).height for _, rows in files] for kind in KINDS}
+    return ImportData([name for name, _ in files], counts)
+
+
+def with_kind(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a preview with `kind`: skipped, else conflict or duplicate, else mapped or taken."""
+    is_skipped = pl.col("fate") == "skipped"
+    return rows.with_columns(kind=pl.when(is_skipped).then("fate").otherwise(pl.coalesce("known", "fate")))
+
+
+def import_figure(data: ImportData, language: str) -> go.Figure:
+    """One horizontal bar per file, its parts told apart by colour and pattern."""
+    _ = translator(language)
+    figure = frame(_("Values"), "", height=150 + 34 * len(data.files))
+    places = list(range(len(data.files)))
+    for kind, numbers in data.counts.items():
+        if any(numbers):
+            figure.add_bar(
+                y=places,
+                x=numbers,
+                name=kind_name(kind, language),
+                orientation="h",
+                text=[n or "" for n in numbers],
+                marker={"color": _COLOURS[kind], "pattern": {"shape": _PATTERNS[kind], "fgcolor": "white", "size": 5}},
+                textposition="inside",
+                insidetextanchor="middle",
+            )
+    figure.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal"})
+    if max((sum(of_file) for of_file in zip(*data.counts.values(), strict=True)), default=0) < FEW:
+        figure.update_xaxes(dtick=1)
+    names = [shown(name if len(name) <= 40 else name[:39] + "…") for name in data.files]
+    figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", automargin=True, ticks="")
     return figure
