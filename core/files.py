@@ -1,4 +1,4 @@
-"""Files and folders: written whole or not at all, read with errors that have a name."""
+"""Files and folders: where they lie, written whole or not at all, read with errors that have a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which control runs belong to which run on text: the one rule for screens, slides and the command line.
+"""Which control runs belong to which run on text, and in what two runs differ.
 
 A control belongs to the run that it was made for, to those that were judged with it, and to every run that would be
 judged with it if it were measured now, by the rule of `warehouse.profiles.find_control`: random weights depend on

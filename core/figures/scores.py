@@ -1,4 +1,4 @@
-"""A scatter of dimension against published score within one comparison group, as plain data."""
+"""Figures of scores: against dimension, two models on the same questions, and what would become of imported files."""
 
 from __future__ import annotations
 

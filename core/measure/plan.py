@@ -1,4 +1,4 @@
-"""One mask for all layers: the same tokens everywhere, or layers could not be compared."""
+"""Which tokens are measured, and which clouds they form: one mask and one plan for all layers of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights on this disk: which files they are, and what a folder without them holds instead."""
+"""Weights on this disk: which files they are, and what their first bytes say of number format and licence."""
 
 from __future__ import annotations
 

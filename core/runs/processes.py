@@ -20,8 +20,20 @@ from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError
 from core.files import make_folder
-from core.runs.jobs import CANCEL_FILE, Job, JobStatus, all_jobs, remove, stand, write_json
-from core.runs.locks import is_held, lock_of, process_of, release, worker
+from core.runs.jobs import (
+    CANCEL_FILE,
+    Job,
+    JobStatus,
+    all_jobs,
+    is_held,
+    lock_of,
+    process_of,
+    release,
+    remove,
+    stand,
+    worker,
+    write_json,
+)
 from core.warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,4 +1,7 @@
-"""What may be asked for, and the requests that are made of it; no model library is loaded for what a screen offers."""
+"""What may be asked for, the requests that are made of it, and the cards that say beforehand what they will take.
+
+No model library is loaded for what a screen offers: cards are made here or in a process of their own.
+"""
 
 from __future__ import annotations
 

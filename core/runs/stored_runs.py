@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.models.sources import local_weights
+from core.models.hub import local_weights
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import all_jobs

@@ -1,4 +1,4 @@
-"""What a file of scores was found to hold, before anything of it is stored."""
+"""What a file of scores was found to hold, and the score rows that are made of it, before anything is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Published benchmark scores that come with Workdim, loaded when a warehouse is made."""
+"""Scores as they are read: those that come with Workdim, single answers, contradictions, and names that no model goes by.
+
+Two published values can be one value that was rounded differently; the rule for that stands here, too.
+"""
 
 from __future__ import annotations
 

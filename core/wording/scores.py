@@ -1,4 +1,4 @@
-"""How published scores are worded: whose they are, by which metric, from how many shots."""
+"""How published scores and paired comparisons are worded: whose they are, by which metric, and what a difference says."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ import torch
 import transformers
 
 from core.errors import ModelError
+from core.models.hub import find_weights
 from core.models.loading import check_files
-from core.models.sources import find_weights
 from core.models.weights import gguf_entries, named, stored_dtype
 
 

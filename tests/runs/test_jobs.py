@@ -22,8 +22,7 @@ from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.execution import measure, run
-from core.runs.jobs import all_jobs, find_job, stand, submit, write_json
-from core.runs.locks import worker
+from core.runs.jobs import all_jobs, find_job, stand, submit, worker, write_json
 from core.runs.recovery import sweep
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core
