@@ -86,7 +86,6 @@ class ModelAliasRow:
     created_at: Annotated[datetime, Column(_UTC)]
 
 
-_TIME = "UTC."
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class PilotRow:
     metric: Annotated[str | None, Column("Its metric.")]
     config: Annotated[str, Column("JSON object: the pilot as it was requested.")]
     note: Annotated[str | None, Column("A remark by people.")]
-    created_at: Annotated[datetime, Column(_TIME)]
+    created_at: Annotated[datetime, Column(_UTC)]
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ class PlanRow:
     ]
     config: Annotated[str, Column("JSON object: how the plan was made.")]
     note: Annotated[str | None, Column("A remark by people.")]
-    created_at: Annotated[datetime, Column(_TIME)]
+    created_at: Annotated[datetime, Column(_UTC)]
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ class PlanOutcomeRow:
     value_after: Annotated[float | None, Column("After the plan.")]
     std_error: Annotated[float | None, Column("Standard error of the difference.")]
     n_points: Annotated[int | None, Column("Sample size of the measure.")]
-    created_at: Annotated[datetime, Column(_TIME)]
+    created_at: Annotated[datetime, Column(_UTC)]
 
 
 @dataclass(frozen=True)
@@ -146,4 +145,4 @@ class SavedQueryRow:
     name: Annotated[str, Column("Name given by people.", key=True)]
     sql: Annotated[str, Column("The statement.")]
     note: Annotated[str | None, Column("A remark by people.")]
-    created_at: Annotated[datetime, Column(_TIME)]
+    created_at: Annotated[datetime, Column(_UTC)]
