@@ -86,8 +86,6 @@ class ModelAliasRow:
     created_at: Annotated[datetime, Column(_UTC)]
 
 
-
-
 @dataclass(frozen=True)
 class PilotRow:
     pilot_id: Annotated[str, Column("Its name and a hash of what was decided before measuring.", key=True)]
