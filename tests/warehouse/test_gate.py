@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from core.errors import WarehouseLocked
-from core.warehouse import gate
+from core.warehouse import connection as gate
 from core.warehouse import warehouse as store
 
 HOLD = """
