@@ -79,7 +79,7 @@ def measure_model(
 
 def open_warehouse(path: str | Path | None = None) -> RunWarehouse:
     """The warehouse of measured runs: the file, or the one that WORKDIM_WAREHOUSE names, or the project's own."""
-    from core.paths import default_path
+    from core.files import default_path
     from core.warehouse.connection import is_there
     from core.warehouse.ingest import take_in
 

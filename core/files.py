@@ -1,4 +1,4 @@
-"""Files and folders: written whole or not at all, read with errors that have a name."""
+"""Files and folders: where they lie, written whole or not at all, read with errors that have a name."""
 
 from __future__ import annotations
 
@@ -128,3 +128,15 @@ def workplace(purpose: str, folder: Path) -> Iterator[Path]:
         raise ResourceError(f"{folder} cannot be written to: {error.strerror or error}.") from error
     with place as name:
         yield Path(name)
+
+
+PROJECT = Path(__file__).resolve().parents[1]
+DATA = PROJECT / "data"
+REFERENCE = DATA / "reference"
+"""What belongs to this version: published scores, reference profiles, calibration tables."""
+
+
+def default_path() -> Path:
+    """The warehouse file: WORKDIM_WAREHOUSE, or data/local/workdim.duckdb in the project."""
+    chosen = os.environ.get("WORKDIM_WAREHOUSE")
+    return Path(chosen) if chosen else DATA / "local" / "workdim.duckdb"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 import polars as pl
 
 from core.errors import InputError, unknown_name
-from core.registry.settings import Setting
+from core.registry.protocols import Setting
 from core.tables import (
     TABLES,
     CorpusRow,

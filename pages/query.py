@@ -5,7 +5,7 @@ guard()
 import streamlit as st
 
 from core.ui import language
-from core.ui.query import editor, execution, result, schema
+from core.ui.query import editor, execution, result
 
 _ = language.translator()
 
@@ -18,7 +18,7 @@ asking, beside = st.columns([4, 3], gap="large")
 with asking:
     asked = editor.ask()
 with beside:
-    schema.show()
+    editor.show()
 if asked:
     execution.start(asked)
 answer = execution.answer()

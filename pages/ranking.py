@@ -6,7 +6,7 @@ import streamlit as st
 
 from core import wording
 from core.analysis import ranking
-from core.figures import score_scatter
+from core.figures import scores as score_scatter
 from core.ui import comparison, language, notices, pilot_filter, reads, tables
 from core.ui.markdown import escape
 from core.wording.labels import group_title

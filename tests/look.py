@@ -12,12 +12,12 @@ from urllib.parse import quote
 import polars as pl
 from playwright.sync_api import sync_playwright
 
-from core.analysis.controls import with_controls
+from core.analysis.differences import with_controls
 from core.commands.app import free_port, start_server, stop, wait_until_ready
-from core.commands.export import read_frames
+from core.commands.backup import read_frames
 from core.deck.build import deck
 from core.deck.deck_data import deck_data
-from core.paths import default_path
+from core.files import default_path
 from core.pilots.registration import Registered, registered
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse

@@ -143,6 +143,24 @@ def test_every_room_is_in_the_table() -> None:
     assert {room(path) for path in sources()} - {"core"} <= set(MAY_IMPORT)
 
 
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """An import within a function counts: it hides a circle from Python, not from the reader."""
+    paths = sorted((ROOT / "core").rglob("*.py"))
+    files = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+    imports = {}
+    for name, path in files.items():
+        found = imported(ast.parse(path.read_text(encoding="utf-8")))
+        imports[name] = {one if one in files else one.rpartition(".")[0] for one in found} - {name}
+    # Take away, again and again, what imports nothing of the rest, then what nothing of the rest imports.
+    while leaves := [name for name, others in imports.items() if not others & set(imports)]:
+        for name in leaves:
+            del imports[name]
+    while roots := set(imports).difference(*imports.values()):
+        for name in roots:
+            del imports[name]
+    assert sorted(imports) == []
+
+
 def test_looking_at_pages_loads_no_model_library(tmp_path: Path) -> None:
     looker = (
         "import sys\n"

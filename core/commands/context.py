@@ -51,7 +51,7 @@ def take_in(warehouse) -> None:
 
 
 def chosen_warehouse(options: argparse.Namespace):
-    from core.paths import default_path
+    from core.files import default_path
     from core.warehouse.warehouse import Warehouse
 
     return Warehouse(options.warehouse or default_path())

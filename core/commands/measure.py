@@ -128,7 +128,7 @@ def calibrate(options: argparse.Namespace) -> int:
 
 def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
     """One card for each measurement that the requests stand for; exit code 2 where one of them is refused."""
-    from core.runs.estimates import cards
+    from core.runs.requests import cards
     from core.terminal.preflight_card import card_lines
 
     found = cards(configs, warehouse)
@@ -200,8 +200,7 @@ def pilot(options: argparse.Namespace) -> int:
 
 def _asked(written: str, warehouse):
     """The pilot of a file, or one that is registered, by its name or id."""
-    from core.pilots.pilot_file import read_pilot
-    from core.pilots.registration import chosen_pilot
+    from core.pilots.registration import chosen_pilot, read_pilot
     from core.runs.requests import protocols, texts
     from core.warehouse import queries
     from core.warehouse.connection import is_there

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from core.commands import app, backup, doctor, export, ingest, jobs, measure, runs, scores, sql
+from core.commands import app, backup, doctor, ingest, jobs, measure, runs, scores, sql
 
 Verb = Callable[..., argparse.ArgumentParser]
 
@@ -126,7 +126,7 @@ def _runs(verb: Verb) -> None:
     listed.add_argument("--pilot", metavar="NAME", help="list the results of this pilot, by its name or id")
     listed.add_argument("--limit", type=_positive, metavar="N", help="list the newest N")
 
-    out = verb("export", export.export, "write runs as Parquet, CSV and parcels, with a data dictionary")
+    out = verb("export", backup.export, "write runs as Parquet, CSV and parcels, with a data dictionary")
     out.add_argument("--out", type=Path, required=True, metavar="FOLDER|FILE.zip")
     out.add_argument("--run", dest="chosen", action="append", metavar="RUN", help="run id (repeatable); default: all")
     out.add_argument("--model", metavar="TEXT", help="runs whose model has this in its name or reference")
@@ -240,7 +240,7 @@ def _scores(verb: Verb) -> None:
 
 
 def _slides(verb: Verb) -> None:
-    slides = verb("slides", export.slides, "write a PowerPoint deck of runs")
+    slides = verb("slides", backup.slides, "write a PowerPoint deck of runs")
     slides.add_argument("--out", type=Path, required=True, metavar="FILE.pptx")
     slides.add_argument(
         "--run",

@@ -71,11 +71,10 @@ def filtered(found, warehouse, model: str | None = None, tag: str | None = None,
 
 
 def _show(options: argparse.Namespace) -> int:
-    from core.analysis.controls import with_controls
+    from core.analysis.differences import with_controls
     from core.terminal.tables import run_details
     from core.warehouse import queries
-    from core.warehouse.profiles import read_profile
-    from core.warehouse.provenance import records
+    from core.warehouse.profiles import read_profile, records
 
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
@@ -94,7 +93,7 @@ def _diff(options: argparse.Namespace) -> int:
     from core.analysis.differences import comparability, differences
     from core.terminal.tables import difference
     from core.warehouse import queries
-    from core.warehouse.provenance import records
+    from core.warehouse.profiles import records
     from core.wording.provenance import agreeing, comparison, differing, results
 
     warehouse = existing_warehouse(options)
@@ -206,7 +205,7 @@ def _empty_trash(options: argparse.Namespace) -> int:
 def _again(options: argparse.Namespace) -> int:
     from core.commands.measure import measure_all
     from core.runs.stored_runs import repetition
-    from core.warehouse.provenance import records
+    from core.warehouse.profiles import records
 
     warehouse = existing_warehouse(options)
     run_id = one_run(_ids(warehouse), options.again)

@@ -154,9 +154,9 @@ def aliases(options: argparse.Namespace) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     from core.analysis.paired import all_paired
-    from core.figures import paired_scores
-    from core.warehouse import score_answers
-    from core.wording import paired_sentences
+    from core.figures import scores as paired_scores
+    from core.warehouse import scores as score_answers
+    from core.wording import scores as score_sentences
 
     if options.models[0] == options.models[1]:
         raise InputError(f"{options.models[0]} is named twice. Name two models.")
@@ -183,13 +183,13 @@ def compare(options: argparse.Namespace) -> int:
         return 0
     first, second = models
     for key, one in found:
-        first_line, *others = paired_sentences.statement(paired_scores.benchmark_label(key), first, second, one, "en")
+        first_line, *others = score_sentences.statement(paired_scores.benchmark_label(key), first, second, one, "en")
         say(first_line, *(f"  {line}" for line in others))
     if len(found) > 1:
-        say(paired_sentences.caution(len(found), "en"))
+        say(score_sentences.caution(len(found), "en"))
     theirs = answered.filter(answered["model"].is_in(models), benchmark=options.benchmark)
     if theirs.filter(theirs["n_files"] > 1).height:
-        say(paired_sentences.newest_counts([options.benchmark], "en"))
+        say(score_sentences.newest_counts([options.benchmark], "en"))
     return 0
 
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS, with_stack
 from core.measure.setup import Identity, Setup
-from core.models.sources import named_by_content
+from core.models.hub import named_by_content
 from core.models.weights import Weights
 from core.records import RunConfig
 from core.registry.protocols import CONTROLS, Protocol

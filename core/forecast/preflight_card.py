@@ -21,8 +21,7 @@ from core.forecast.existing_runs import Known, look_up
 from core.forecast.speed import Speed, speed_of
 from core.geometry.layer import LayerPlan
 from core.measure.capture import need_room, require_context, require_known, states_bytes
-from core.measure.mask import mask_tokens
-from core.measure.plan import pair_budget, plan_layers, usable_words
+from core.measure.plan import mask_tokens, pair_budget, plan_layers, usable_words
 from core.measure.setup import Setup
 from core.models.loading import read_tokenizer
 from core.models.memory import MemoryPlan, other_rooms, room_for

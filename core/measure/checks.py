@@ -12,8 +12,7 @@ from core.geometry.layer import LayerPlan
 from core.geometry.results import LayerResult, jackknife_error
 from core.geometry.stability import Dependence, Shift, dependence, sequence_pairs
 from core.measure.capture import HiddenStates
-from core.measure.mask import TokenMask
-from core.measure.plan import token_order
+from core.measure.plan import TokenMask, token_order
 from core.measure.rows import Measured
 from core.records import Profile
 from core.registry.checks import CHECKS

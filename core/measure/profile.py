@@ -16,8 +16,7 @@ from core.geometry.results import Distribution, LayerResult
 from core.measure.capture import HiddenStates, capture, give_back, require_readable
 from core.measure.checkpoint import Checkpoint
 from core.measure.checks import check_dependence, run_checks
-from core.measure.mask import TokenMask, mask_tokens
-from core.measure.plan import pair_budget, plan_layers, start_pairs, usable_words
+from core.measure.plan import TokenMask, mask_tokens, pair_budget, plan_layers, start_pairs, usable_words
 from core.measure.provenance import Clock, code_stamp, code_version, library_versions
 from core.measure.rows import Measured, as_profile
 from core.measure.setup import Setup, open_setup

@@ -18,8 +18,7 @@ from core.geometry.layer_pairs import PairValue
 from core.geometry.results import CloudEstimate, Distribution, LayerResult
 from core.geometry.stability import Dependence
 from core.measure.capture import HiddenStates
-from core.measure.mask import TokenMask
-from core.measure.plan import UsableWords
+from core.measure.plan import TokenMask, UsableWords
 from core.measure.provenance import Clock, code_version, library_versions
 from core.measure.setup import Setup
 from core.models.model import OpenModel

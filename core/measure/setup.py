@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from core.errors import InputError
+from core.models.hub import find_weights
 from core.models.loading import read_tokenizer
 from core.models.model import Blueprint, read_blueprint
-from core.models.sources import find_weights
 from core.records import RunConfig
 from core.registry.estimators import require_on_request
 from core.registry.protocols import Protocol, find_protocol

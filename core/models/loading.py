@@ -28,8 +28,7 @@ from transformers.quantizers.base import HfQuantizer
 
 from core.errors import ModelError
 from core.files import read_json
-from core.models.headers import gguf_entries, safetensors_entries
-from core.models.weights import Weights
+from core.models.weights import Weights, gguf_entries, safetensors_entries
 
 gguf_kernels.is_kernels_available = lambda: False  # the loader of GGUF files fetches them whatever the setting above
 logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns of weights on the disk, where we put them

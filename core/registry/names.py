@@ -1,6 +1,6 @@
 """What everything that a measurement gives is called: a name for each (kind, key), in English.
 
-The English name is the message of the catalogues; `core.wording.names` translates it. Estimators, correlators, checks
+The English name is the message of the catalogues; `core.wording.labels` translates it. Estimators, correlators, checks
 and protocols are named in their own records.
 """
 

@@ -1,16 +1,38 @@
 """Named protocols: everything that changes a measured value, fixed under one name.
 
 Their thresholds were frozen on SmolLM2-135M alone; docs/accuracy.md lists them, and what was tried before.
+
+Runs store a protocol and a request as JSON, and screens name their fields: `Setting` declares both. No postponed
+annotations here: the declarations are read from them.
 """
 
-# No postponed annotations here: see core.registry.settings.
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import typing
+from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Annotated
 
 from core.errors import InputError, unknown_name
-from core.registry.settings import Setting, settings
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is said of a field, in `Annotated[int, Setting(_("windows asked for"))]`."""
+
+    screen: str
+    """Name on screen: the English message of the catalogues."""
+    section: str = ""
+    """Section of the record of a run, where it is not the usual one of such fields."""
+    unit: str = ""
+    changes_values: bool = True
+    """Whether another setting gives other values, so that runs must share it to be compared."""
+
+
+@cache
+def settings(record_class: type) -> dict[str, Setting]:
+    """Field -> what is declared of it. The class is declared without postponed annotations."""
+    return {f.name: typing.get_args(f.type)[1] for f in fields(record_class)}
 
 
 def _(message: str) -> str:

@@ -19,8 +19,7 @@ from filelock import FileLock, Timeout
 from core.errors import InputError, ResourceError, unknown_name
 from core.files import folders_in
 from core.models.packages import cache_folder
-from core.runs.jobs import job_folders
-from core.runs.locks import is_held, lock_of, release
+from core.runs.jobs import is_held, job_folders, lock_of, release
 from core.warehouse import trash
 from core.warehouse.connection import wal
 from core.warehouse.warehouse import Warehouse

@@ -12,8 +12,7 @@ from core.errors import InputError, WarehouseError
 from core.files import make_folder
 from core.pilots.registration import Pilot, requests
 from core.records import RunConfig
-from core.runs.jobs import Job, JobStatus, pilot_folder, remove, submit
-from core.runs.locks import is_held, lock_of, release
+from core.runs.jobs import Job, JobStatus, is_held, lock_of, pilot_folder, release, remove, submit
 from core.runs.recovery import sweep
 from core.runs.requests import parts_of
 from core.warehouse import pilots

@@ -20,8 +20,20 @@ from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError
 from core.files import make_folder
-from core.runs.jobs import CANCEL_FILE, Job, JobStatus, all_jobs, remove, stand, write_json
-from core.runs.locks import is_held, lock_of, process_of, release, worker
+from core.runs.jobs import (
+    CANCEL_FILE,
+    Job,
+    JobStatus,
+    all_jobs,
+    is_held,
+    lock_of,
+    process_of,
+    release,
+    remove,
+    stand,
+    worker,
+    write_json,
+)
 from core.warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,11 +81,20 @@ def start_verb(warehouse: Warehouse, log_file: Path, *arguments: str) -> subproc
 def environment(warehouse: Warehouse) -> dict[str, str]:
     """Of a process that runs a verb on this warehouse, in whatever folder."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {
-        "WORKDIM_WAREHOUSE": str(warehouse.path),
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONUTF8": "1",
-    }
+    return (
+        waiting_policy()
+        | os.environ
+        | {"WORKDIM_WAREHOUSE": str(warehouse.path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
+    )
+
+
+def waiting_policy() -> dict[str, str]:
+    """How long threads of one product spin for each other before they sleep; empty where the user has chosen.
+
+    The default, some 300,000 turns, burns the cores that other processes need (`tests/bench/waiting.py`).
+    """
+    chosen = any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"))
+    return {} if chosen else {"GOMP_SPINCOUNT": "10000"}
 
 
 def run_all(

@@ -11,8 +11,7 @@ from filelock import FileLock, Timeout
 
 from core.errors import ResourceError, WarehouseError
 from core.files import folders_in
-from core.runs.jobs import CANCEL_FILE, finish, job_folders, read_job, remove
-from core.runs.locks import lock_of, release
+from core.runs.jobs import CANCEL_FILE, finish, job_folders, lock_of, read_job, release, remove
 from core.store import parcels
 from core.store.parcels import is_parcel
 from core.warehouse import ingest

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.models.sources import local_weights
+from core.models.hub import local_weights
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import all_jobs
@@ -27,7 +27,7 @@ class Repetition:
 
 
 def repetition(record: Mapping[str, Any]) -> Repetition:
-    """What is to be asked for, and what has changed since; `record` is a row of `core.warehouse.provenance`.
+    """What is to be asked for, and what has changed since; `record` is a row of `core.warehouse.profiles`.
 
     Raises InputError for a control pass and for a record that this version cannot repeat, and what the model and the
     text raise that are not there any more.

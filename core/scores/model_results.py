@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.scores.cells import Cell, Remarks, Skip, cut, day, is_blank, json_number, label, optional_label
-from core.scores.parsed_score import Remark
 from core.scores.score_input import MODEL, ScoreInput, Twice, Unnamed, section
-from core.scores.score_rows import Origin, dtype_named, joined, model_named
+from core.scores.score_rows import Origin, Remark, dtype_named, joined, model_named
 
 BOOKKEEPING = {"alias", "name", "sample_len", "sample_count", "samples", " "}
 """Keys beside the metrics of a task that are no scores."""

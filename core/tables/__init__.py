@@ -21,8 +21,18 @@ from core.tables.measured import (
     RunSummaryRow,
     TokenResultRow,
 )
-from core.tables.planned import PilotRow, PilotRunRow, PlanOutcomeRow, PlanRow, SavedQueryRow
-from core.tables.scored import SCORE_KEYS, ModelAliasRow, ScoreFileRow, ScoreRow, ScoreSampleRow
+from core.tables.scored import (
+    SCORE_KEYS,
+    ModelAliasRow,
+    PilotRow,
+    PilotRunRow,
+    PlanOutcomeRow,
+    PlanRow,
+    SavedQueryRow,
+    ScoreFileRow,
+    ScoreRow,
+    ScoreSampleRow,
+)
 
 __all__ = [
     "LONG_TABLES",

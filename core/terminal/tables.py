@@ -171,7 +171,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any]) -> str:
     """The summary as after measuring, every stored field, all checks, and d2 layer by layer.
 
-    `record` is all that is stored of the run (core.warehouse.provenance).
+    `record` is all that is stored of the run (core.warehouse.profiles).
     """
     lines = [one_line(line) for line in run_summary.summary(profile, controls)]
     for section in sections(record, "en"):

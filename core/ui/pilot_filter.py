@@ -9,7 +9,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.controls import with_controls
+from core.analysis.differences import with_controls
 from core.pilots import registration
 from core.pilots.registration import Pilot, Registered
 from core.ui import inputs, language, reads

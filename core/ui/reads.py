@@ -14,11 +14,13 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core.analysis import controls
-from core.paths import default_path
+from core.analysis import differences
+from core.files import default_path
 from core.tables import SavedQueryRow
 from core.warehouse import aliases as alias_table
-from core.warehouse import ingest, provenance, queries, saved, schema, score_answers, score_imports, score_names
+from core.warehouse import ingest, profiles, queries, saved, schema, score_imports
+from core.warehouse import scores as score_answers
+from core.warehouse import scores as score_names
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
 
@@ -191,12 +193,12 @@ def _read(path: Path, version: tuple, name: str) -> Any:
 @st.cache_resource(max_entries=48, show_spinner=False)
 def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selection:
     among = _lists(path, version).runs
-    control_ids = controls.control_ids(_in_order(among, run_ids), among)
+    control_ids = differences.control_ids(_in_order(among, run_ids), among)
     own, all_ids = list(run_ids), [*run_ids, *control_ids]
     with Warehouse(path).opened() as opened:
         found = _marked(queries.runs(opened, all_ids), among)
         runs = _in_order(found, own)
-        records: Callable[..., pl.DataFrame] = provenance.records
+        records: Callable[..., pl.DataFrame] = profiles.records
         return Selection(
             runs,
             _in_order(found, control_ids),

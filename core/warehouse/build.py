@@ -24,7 +24,8 @@ from core.store import people, restore, trash
 from core.store.folder import Folder
 from core.store.parcels import is_parcel
 from core.tables import LONG_TABLES, TABLES
-from core.warehouse import gate, schema, sync
+from core.warehouse import connection as gate
+from core.warehouse import schema, sync
 from core.warehouse.connection import (
     WRITING,
     Connection,
@@ -32,11 +33,11 @@ from core.warehouse.connection import (
     alone,
     clear_errors,
     connect,
+    fold_log,
     is_there,
     transaction,
     wal,
 )
-from core.warehouse.copying import fold_log
 from core.warehouse.schema import OtherProgram
 from core.warehouse.sync import Progress, Report
 

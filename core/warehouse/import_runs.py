@@ -18,8 +18,7 @@ import duckdb
 import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.files import make_folder, read_json, workplace
-from core.paths import REFERENCE
+from core.files import REFERENCE, make_folder, read_json, workplace
 from core.store import annotation, archive, people, trash
 from core.store.annotation import Annotations
 from core.store.archive import Archive

@@ -24,8 +24,7 @@ from core.store.parcels import DAMAGE, is_parcel, read_parcel
 from core.store.restore import check_hashes
 from core.tables import LONG_TABLES
 from core.warehouse import schema, sync
-from core.warehouse.connection import Connection, clear_errors, connect, is_there
-from core.warehouse.copying import snapshot
+from core.warehouse.connection import Connection, clear_errors, connect, is_there, snapshot
 from core.warehouse.warehouse import Warehouse
 
 PATIENCE = 1.0

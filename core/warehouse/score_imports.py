@@ -18,11 +18,11 @@ import polars as pl
 from core.errors import InputError
 from core.pilots.registration import SOURCE
 from core.scores.near_names import suggestions
-from core.scores.parsed_score import ParsedScore, ScoreFile
+from core.scores.score_rows import ParsedScore, ScoreFile
 from core.store import people
 from core.tables import SCORE_KEYS, TABLES, ScoreFileRow, ScoreRow, columns, schema
 from core.warehouse.aliases import RESOLVED
-from core.warehouse.rounding import agree, in_percent, scale
+from core.warehouse.scores import agree, in_percent, scale
 from core.warehouse.warehouse import Warehouse
 
 SAME_SCORE = ("repository", "revision", *SCORE_KEYS, "dtype", "chat_template")

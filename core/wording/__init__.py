@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from functools import reduce
 
 from core.locale import translator
-from core.wording.names import check_meaning, control_name, estimator_name, estimator_symbol, name
+from core.wording.labels import check_meaning, control_name, estimator_name, estimator_symbol, name
 from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
-from core.wording.published_scores import benchmark_name, no_score, score_remarks, score_text, stated, variant
+from core.wording.scores import benchmark_name, no_score, score_remarks, score_text, stated, variant
 from core.wording.verdicts import (
     limits_of,
     outcome_short,

@@ -15,8 +15,7 @@ from core import wording
 from core.analysis.differences import Comparability, differences, flat, of_substance
 from core.locale import translator
 from core.records import RunConfig
-from core.registry.protocols import Protocol
-from core.registry.settings import settings
+from core.registry.protocols import Protocol, settings
 from core.tables import TABLES
 
 
@@ -107,7 +106,7 @@ class Section:
 
 
 def sections(record: Mapping[str, Any], language: str) -> list[Section]:
-    """Every field of a record (core.warehouse.provenance), the empty ones with a dash."""
+    """Every field of a record (core.warehouse.profiles), the empty ones with a dash."""
     told = flat(record)
     placed = {key: [name for name in fields if name in told] for key, (_title, fields) in SECTIONS.items()}
     for name in told:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from core.locale import translator
-from core.wording import names
+from core.wording import labels
 
 
 def _(message: str) -> str:
@@ -214,7 +214,7 @@ def limits_of(qualifiers: Iterable[str] | None, language: str, brief: bool = Tru
 
 def verdict_word(verdict: str | None, language: str) -> str:
     """Only the word. A reader sees it through `verdict_text` or `verdict_short`, with what limits it."""
-    return names.name("verdict", verdict if verdict in ("found", "not_found") else "undecided", language)
+    return labels.name("verdict", verdict if verdict in ("found", "not_found") else "undecided", language)
 
 
 def verdict_short(verdict: str | None, qualifiers: Iterable[str] | None, language: str) -> str:
@@ -252,7 +252,7 @@ def outcome_text(run: Mapping[str, Any], language: str) -> str:
 def _outcome(run: Mapping[str, Any], language: str, told: Callable[..., str]) -> str:
     if run["pass"] == "text":
         return told(run["verdict"], run["qualifiers"], language)
-    name = names.control_name(run["pass"], run.get("model_seed"), language)
+    name = labels.control_name(run["pass"], run.get("model_seed"), language)
     shows = shows_shape(run["verdict"], run["qualifiers"], language)
     return translator(language)(_("control, {name}: {shows}")).format(name=name, shows=shows)
 

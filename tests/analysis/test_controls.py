@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from core.analysis.controls import controls_of, with_controls
+from core.analysis.differences import controls_of, with_controls
 from tests import frames
 from tests.frames import Model
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from core.measure.provenance import anonymous_memory
+from core.models.hub import find_weights
 from core.models.memory import largest_batch
 from core.models.model import open_model
-from core.models.sources import find_weights
 from core.records import RunConfig
 from core.registry.protocols import find_protocol
 from core.runs.execution import measure

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from core.paths import REFERENCE
+from core.files import REFERENCE
 from core.runs.reference_check import references
 from core.store.parcels import FORMAT, RUN_FILE, read_parcel
 from core.tables import LONG_TABLES, TABLES

@@ -87,12 +87,16 @@ def test_a_warehouse_is_looked_at_as_it_is(tmp_path):
     warehouse = Warehouse(tmp_path / "w.duckdb", wait=0.1)
     assert not look_at(warehouse).is_there and not warehouse.path.exists()
     profile = make_profile()
-    write_parcel(warehouse.parcels / profile.run.run_id, profile)
+    parcel = warehouse.parcels / profile.run.run_id
+    write_parcel(parcel, profile)
     assert look_at(warehouse).n_waiting == 1
+    warehouse.path.with_name("aside").mkdir()
+    parcel = parcel.rename(warehouse.path.with_name("aside") / parcel.name)
     warehouse.prepare()
+    parcel = parcel.rename(warehouse.parcels / parcel.name)
     found = look_at(warehouse)
-    assert (found.step, found.n_runs, found.n_waiting, found.damaged) == (found.newest_step, 0, 1, ())
-    file = next((warehouse.parcels / profile.run.run_id).glob("*.parquet"))
+    assert (found.problem, found.n_runs, found.n_waiting, found.damaged) == (None, 0, 1, ())
+    file = next(parcel.glob("*.parquet"))
     file.write_bytes(file.read_bytes()[:100])
     found = look_at(warehouse)
     assert found.n_waiting == 0 and "is damaged" in found.damaged[0]

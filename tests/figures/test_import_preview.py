@@ -6,13 +6,12 @@ import polars as pl
 import pytest
 
 from core.analysis.paired import all_paired
-from core.figures.import_preview import import_figure, import_points, with_kind
-from core.figures.paired_scores import paired_figure, paired_points
+from core.figures.scores import import_figure, import_points, paired_figure, paired_points, with_kind
 from core.scores.near_names import suggestions
-from core.scores.parsed_score import Remark
+from core.scores.score_rows import Remark
 from core.terminal import score_import
 from core.wording import score_files
-from core.wording.paired_sentences import outcome, p_text, statement
+from core.wording.scores import outcome, p_text, statement
 from tests.warehouse.score_files import score, score_file
 
 

@@ -5,7 +5,7 @@ import pytest
 from core.analysis.ranking import benchmarks, groups, with_scores
 from core.deck.theme import PALETTE
 from core.figures.layer_profiles import correlator_figure, correlator_points, profile_figure, profile_points
-from core.figures.score_scatter import ranking_figure, ranking_points
+from core.figures.scores import ranking_figure, ranking_points
 from core.figures.style import COLOURS
 from core.locale import LANGUAGES
 from tests import frames

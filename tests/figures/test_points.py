@@ -5,7 +5,7 @@ import pytest
 
 from core.analysis.ranking import benchmarks, groups, with_scores
 from core.figures.layer_profiles import blocks_of, correlator_points, profile_points, t_95
-from core.figures.score_scatter import ranking_points
+from core.figures.scores import ranking_points
 from core.wording.labels import run_labels, shortened, with_text_marks
 from tests import frames
 from tests.frames import Model, score

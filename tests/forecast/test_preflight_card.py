@@ -9,9 +9,9 @@ import torch
 from core.errors import WorkdimError
 from core.forecast.preflight_card import estimate, expected_seconds
 from core.forecast.speed import speed_of
+from core.models.hub import find_weights
 from core.models.memory import batch_bytes, waiting_bytes
 from core.models.model import read_blueprint
-from core.models.sources import find_weights
 from core.records import RunConfig
 from core.runs.execution import measure
 from core.terminal.preflight_card import card_lines

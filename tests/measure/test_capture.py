@@ -8,9 +8,9 @@ import torch
 
 from core.errors import ModelError, ResourceError
 from core.measure import capture
-from core.measure.mask import mask_tokens
+from core.measure.plan import mask_tokens
+from core.models.hub import find_weights
 from core.models.model import OpenModel, open_model
-from core.models.sources import find_weights
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import open_corpus
 from core.texts.sample import draw_sample

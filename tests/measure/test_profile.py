@@ -6,7 +6,7 @@ import torch
 
 from core.geometry.layer import LayerPlan
 from core.measure import plan, profile
-from core.measure.mask import TokenMask
+from core.measure.plan import TokenMask
 
 PLAN = LayerPlan([], [], [], np.zeros((0, 2), dtype=bool))
 LAYER = object()

@@ -6,10 +6,9 @@ import torch
 
 from core.geometry.layer import measure_layer
 from core.measure import capture
-from core.measure.mask import mask_tokens
-from core.measure.plan import UsableWords, plan_layers
+from core.measure.plan import UsableWords, mask_tokens, plan_layers
+from core.models.hub import find_weights
 from core.models.model import open_model
-from core.models.sources import find_weights
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import open_corpus
 from core.texts.sample import draw_sample

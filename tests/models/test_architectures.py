@@ -10,8 +10,8 @@ import transformers
 
 from core.errors import InputError, ModelError
 from core.measure import capture
+from core.models.hub import find_weights
 from core.models.model import OpenModel, open_model
-from core.models.sources import find_weights
 from tests import tiny
 from tests.tiny import DECODERS, ENCODER_DECODERS, ENCODERS, save_tiny_model
 

@@ -9,8 +9,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from core.errors import ModelError, ResourceError
+from core.models.hub import find_weights
 from core.models.model import open_model
-from core.models.sources import find_weights
 from core.records import RunConfig
 from core.runs import execution
 from core.warehouse.warehouse import Warehouse

@@ -11,9 +11,9 @@ from safetensors import safe_open
 from core.errors import ModelError, ResourceError
 from core.measure import capture
 from core.models import gguf_to_safetensors
+from core.models.hub import find_weights
 from core.models.model import open_model, read_blueprint
 from core.models.random_weights import draw_network
-from core.models.sources import find_weights
 from tests.gguf_files import save_tiny_gguf
 
 

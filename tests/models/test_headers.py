@@ -9,9 +9,9 @@ import torch
 import transformers
 
 from core.errors import ModelError
-from core.models.headers import gguf_entries, named, stored_dtype
+from core.models.hub import find_weights
 from core.models.loading import check_files
-from core.models.sources import find_weights
+from core.models.weights import gguf_entries, named, stored_dtype
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

@@ -8,9 +8,9 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import CorpusError, ModelError
 from core.measure.profile import measure_profile
+from core.models.hub import find_weights, local_weights
 from core.models.loading import read_tokenizer
 from core.models.model import open_model, read_blueprint
-from core.models.sources import find_weights, local_weights
 from core.models.weights import named_shards, unread
 from core.records import RunConfig
 from tests.tiny import save_tiny_model

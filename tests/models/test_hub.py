@@ -10,9 +10,8 @@ import pytest
 
 from core.errors import ModelError, ResourceError
 from core.models import network
-from core.models.hub import from_hub, wanted_files
+from core.models.hub import find_weights, from_hub, wanted_files
 from core.models.network import require_hub, route
-from core.models.sources import find_weights
 from tests.hub_server import SHA, in_force, running_hub, running_proxy
 from tests.tiny import save_tiny_model
 

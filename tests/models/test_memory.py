@@ -12,6 +12,7 @@ from core.errors import ResourceError
 from core.measure.profile import open_network
 from core.measure.setup import open_setup
 from core.models import memory
+from core.models.hub import find_weights
 from core.models.memory import (
     SAFE_SHARE,
     Scan,
@@ -23,7 +24,6 @@ from core.models.memory import (
     waiting_bytes,
 )
 from core.models.model import Blueprint, read_blueprint
-from core.models.sources import find_weights
 from core.records import RunConfig
 from tests.gguf_files import save_tiny_gguf
 from tests.tiny import save_tiny_model

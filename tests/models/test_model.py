@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from core.errors import InputError, ModelError, ResourceError
 from core.models import loading
 from core.models import model as models
+from core.models.hub import find_weights
 from core.models.model import _placement, open_model, read_blueprint
 from core.models.random_weights import draw_network
-from core.models.sources import find_weights
 from core.models.weights import hash_files
 from tests.tiny import save_tiny_model
 

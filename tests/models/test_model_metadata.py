@@ -6,9 +6,9 @@ import pytest
 
 from core.errors import ModelError, ResourceError
 from core.models import model_metadata as module
+from core.models.hub import find_weights
 from core.models.model_metadata import find_model
 from core.models.packages import DEMO_WHEELS
-from core.models.sources import find_weights
 
 
 @pytest.fixture

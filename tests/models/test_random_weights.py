@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import InputError, ModelError, ResourceError
 from core.measure import capture
+from core.models.hub import find_weights
 from core.models.model import open_model, read_blueprint
 from core.models.random_weights import _Lottery, draw_network
-from core.models.sources import find_weights
 from tests.tiny import ENCODER_DECODERS, SIZES, save_tiny_model
 
 ALL = [(family, None) for family in SIZES] + [(family, "decoder") for family in ENCODER_DECODERS]

@@ -8,9 +8,9 @@ import pytest
 
 from core.errors import ModelError
 from core.measure.profile import measure_profile
+from core.models.hub import find_weights
 from core.models.loading import read_tokenizer
 from core.models.model import open_model
-from core.models.sources import find_weights
 from core.records import RunConfig
 from core.texts.words import encode_text
 from tests.tiny import save_tiny_model, train_tokenizer

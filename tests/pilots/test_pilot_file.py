@@ -13,8 +13,16 @@ from typing import Any
 import pytest
 
 from core.errors import InputError
-from core.pilots.pilot_file import read_pilot
-from core.pilots.registration import USE_CLASSES, FileContext, OwnScore, Pilot, PilotModel, from_config, requests
+from core.pilots.registration import (
+    USE_CLASSES,
+    FileContext,
+    OwnScore,
+    Pilot,
+    PilotModel,
+    from_config,
+    read_pilot,
+    requests,
+)
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import BUILT_IN
 from core.validation import checked

@@ -8,7 +8,7 @@ from filelock import FileLock
 from core.commands.main import main
 from core.errors import InputError
 from core.runs import caches
-from core.runs.locks import lock_of, release
+from core.runs.jobs import lock_of, release
 from core.sql.sandbox import query
 from core.store import parcels
 from core.warehouse import ingest, trash

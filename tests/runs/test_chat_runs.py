@@ -6,7 +6,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from core.analysis.controls import controls_of
+from core.analysis.differences import controls_of
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.execution import measure

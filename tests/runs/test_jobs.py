@@ -22,8 +22,7 @@ from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.execution import measure, run
-from core.runs.jobs import all_jobs, find_job, stand, submit, write_json
-from core.runs.locks import worker
+from core.runs.jobs import all_jobs, find_job, stand, submit, worker, write_json
 from core.runs.recovery import sweep
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core
@@ -324,3 +323,11 @@ def test_a_job_of_another_version_is_left_alone(config, warehouse):
     (job.folder / "job.json").write_text(json.dumps(told | {"from_tomorrow": 1}), encoding="utf-8")
     sweep(warehouse)
     assert (job.folder / "job.json").exists() and all_jobs(warehouse) == []
+
+
+def test_jobs_get_a_waiting_policy_unless_the_user_has_chosen_one(monkeypatch, warehouse) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert int(processes.environment(warehouse)["GOMP_SPINCOUNT"]) < 300_000
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert "GOMP_SPINCOUNT" not in processes.environment(warehouse)

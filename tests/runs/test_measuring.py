@@ -194,15 +194,15 @@ def test_a_warehouse_that_is_lost_between_two_passes_ends_nothing(config, contro
             raise error
         return read(self, *_arguments)
 
-    def lock(warehouse, job):
+    def lock(folder, job):
         passes.append(job.name)
-        return finish(warehouse.folder, job)
+        return finish(folder, job)
 
     def refuse(*_arguments):
         raise error
 
     monkeypatch.setattr(Warehouse, "read", locked_from_now_on)
-    monkeypatch.setattr(ingest, "finish", lock)
+    monkeypatch.setattr(parcels, "finish", lock)
     monkeypatch.setattr(ingest, "ingest", refuse)
     finished = measure(replace(config, protocol=controlled), warehouse, quiet)
     assert len(passes) == 4 and finished.waits == str(error)

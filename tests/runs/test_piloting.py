@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from core.errors import WarehouseLocked
-from core.pilots.pilot_file import read_pilot
+from core.pilots.registration import read_pilot
 from core.runs import processes
 from core.runs.jobs import JobStatus, all_jobs, stand, submit
 from core.runs.pilot_jobs import run_pilot

@@ -9,8 +9,7 @@ from core import wording
 from core.tables import RunCheckRow
 from core.terminal.run_summary import WIDTH
 from core.terminal.tables import run_details, runs_table, summary_lines
-from core.warehouse.profiles import read_profile
-from core.warehouse.provenance import records
+from core.warehouse.profiles import read_profile, records
 from core.warehouse.warehouse import Warehouse
 from tests import frames
 from tests.frames import Model

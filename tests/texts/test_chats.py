@@ -10,9 +10,9 @@ import torch
 
 from core.errors import CorpusError, ModelError
 from core.measure.capture import capture
-from core.measure.mask import mask_tokens
+from core.measure.plan import mask_tokens
+from core.models.hub import find_weights
 from core.models.model import open_model
-from core.models.sources import find_weights
 from core.registry.protocols import PROTOCOLS
 from core.texts.chats import cut_documents
 from core.texts.corpora import open_corpus

@@ -3,7 +3,7 @@
 import pytest
 
 from core.tables import TABLES
-from core.wording.names import NAMES
+from core.wording.labels import NAMES
 
 LISTED = {
     ("models", "kind"): "kind",

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from core.errors import WarehouseLocked
-from core.warehouse import connection as store
-from core.warehouse import gate
+from core.warehouse import connection as gate
+from core.warehouse import warehouse as store
 
 HOLD = """
 import sys, duckdb

@@ -306,7 +306,7 @@ def test_a_full_or_read_only_disk_does_not_stop_who_only_reads(warehouse, add_pa
     really = sync.bring
 
     def full_after_one(connection, folder, kind, ids, *report):
-        if ids != RUN_IDS[:1]:
+        if list(ids) != RUN_IDS[:1]:
             raise ResourceError("The disk has no room.")
         return really(connection, folder, kind, ids, *report)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from core.analysis.controls import control_links
+from core.analysis.differences import control_links
 from core.tables import (
     LayerCorrelatorRow,
     LayerDistributionRow,

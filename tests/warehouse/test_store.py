@@ -10,8 +10,7 @@ import polars as pl
 import pytest
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
-from core.files import folders_in
-from core.paths import default_path
+from core.files import default_path, folders_in
 from core.warehouse.connection import wal
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile

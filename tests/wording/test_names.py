@@ -14,7 +14,7 @@ from core.measure.profile import measure_profile
 from core.records import RunConfig
 from core.registry.checks import CHECKS
 from core.registry.protocols import PROTOCOLS
-from core.wording import names
+from core.wording import labels
 from core.wording.verdicts import QUALIFIERS
 
 
@@ -51,8 +51,8 @@ JUDGED = {
 
 def is_named(kind: str, key: str) -> bool:
     """A key without a name is shown as it is."""
-    shown = names.estimator_name(key, "en") if kind == "estimator" else names.name(kind, key, "en")
-    return (kind, key) in names.NAMES or (kind == "estimator" and shown != key)
+    shown = labels.estimator_name(key, "en") if kind == "estimator" else labels.name(kind, key, "en")
+    return (kind, key) in labels.NAMES or (kind == "estimator" and shown != key)
 
 
 def assert_named(kind: str, keys) -> None:
@@ -96,10 +96,10 @@ def test_whatever_a_measurement_stores_has_a_name(tiny_llama, tmp_path):
     assert_named("kind", {profile.model.kind})
 
 
-@pytest.mark.parametrize("key", names.NAMES, ids=":".join)
+@pytest.mark.parametrize("key", labels.NAMES, ids=":".join)
 def test_no_name_is_left_in_english(key):
-    english, japanese = names.name(*key, "en"), names.name(*key, "ja")
-    assert english == names.NAMES[key], "the English catalogue changes nothing"
+    english, japanese = labels.name(*key, "en"), labels.name(*key, "ja")
+    assert english == labels.NAMES[key], "the English catalogue changes nothing"
     assert not re.search("[a-z]_[a-z]", english), f"{key} is shown as it is stored: {english}"
     assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", japanese), f"{key}: {japanese}"
 
@@ -111,7 +111,7 @@ def test_meanings_say_what_to_do_in_one_sentence():
 
 def test_nothing_is_praised_and_no_dimension_is_said_to_have_changed():
     said = [
-        *names.NAMES.values(),
+        *labels.NAMES.values(),
         *(check.meaning for check in CHECKS.values()),
         *(words.meaning for words in QUALIFIERS.values()),
     ]

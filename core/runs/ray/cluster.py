@@ -16,7 +16,7 @@ from typing import Any
 
 from core.errors import ResourceError
 from core.records import RunConfig
-from core.runs.processes import ROOT
+from core.runs.processes import ROOT, waiting_policy
 from core.warehouse.warehouse import Warehouse
 
 CPUS = 2
@@ -162,7 +162,7 @@ def resources(ray: Any, config: RunConfig, needs: Needs) -> dict[str, Any]:
     cpus = min(_threads(), int(max(machine.get("CPU", 0) for machine in fit if machine.get("memory", 0) >= memory)))
     # As many threads as CPUs, whatever the shell had in which a worker's machine was started: sums of another number
     # of threads differ in their last bits.
-    threads = {"env_vars": {"OMP_NUM_THREADS": str(max(cpus, 1))}}
+    threads = {"env_vars": {"OMP_NUM_THREADS": str(max(cpus, 1)), **waiting_policy()}}
     return {"num_cpus": cpus, "num_gpus": int(wants_gpu), "memory": memory or None, "runtime_env": threads}
 
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.errors import InputError
+from core.records import Preflight
 from core.ui import language, reads, url_state
 from core.ui.markdown import escape
-from core.ui.measure.preflight_card import show_card
+from core.wording.numbers import amount, duration
 
 if TYPE_CHECKING:
-    from core.records import Preflight, RunConfig
+    from core.records import RunConfig
 
 MOST = 25
 """Megabytes of a text that is handed over in the browser, as the server's own limit; larger ones have a path."""
@@ -141,7 +142,7 @@ def _requests(models: str, asked: dict[str, Any]) -> list[RunConfig]:
 
 
 def _estimated(configs: list[RunConfig]) -> list[Preflight]:
-    from core.runs.estimates import cards_from_process
+    from core.runs.requests import cards_from_process
 
     _ = language.translator()
     waiting = _("Reading configurations; the first time also the speed of this machine, about half a minute.")
@@ -203,3 +204,52 @@ def _cleanable(path: Path) -> int:
     from core.warehouse.warehouse import Warehouse
 
     return sum(one.n_bytes for one in caches(Warehouse(path), only_cleanable=True))
+
+
+def show_card(card: Preflight) -> None:
+    """Refusals first; then time, memory and disk as large numbers; then what it is and what it compares with."""
+    _ = language.translator()
+    st.markdown(f"**{escape(' · '.join([card.model, card.corpus, card.protocol]))}**")
+    for reason in card.refusals:
+        st.error(escape(reason), icon=":material/block:")
+    with st.container(horizontal=True, gap="large"):
+        for label, value in _numbers(card).items():
+            if value:
+                st.metric(label, value, width="content")
+    st.caption(escape(" · ".join(_description(card))))
+    if card.measured_run:
+        st.page_link(
+            "pages/profiles.py",
+            label=_("Measured already: open it"),
+            icon=":material/show_chart:",
+            query_params={"runs": card.measured_run},
+        )
+    for line in filter(None, [card.comparison, *card.notes]):
+        st.caption(escape(line))
+
+
+def _numbers(card: Preflight) -> dict[str, str]:
+    _ = language.translator()
+
+    def told(known: int | float | None, text: str) -> str:
+        return _("unknown") if known is None else text
+
+    return {
+        _("Time"): told(card.seconds, duration(card.seconds, language.current())),
+        _("Memory"): told(card.memory_bytes, amount(card.memory_bytes)),
+        _("Memory of the GPU"): amount(card.gpu_memory_bytes) if card.gpu_memory_bytes else "",
+        _("To download"): told(card.download_bytes, amount(card.download_bytes)),
+        _("Disk meanwhile"): told(card.scratch_bytes, amount(card.scratch_bytes)),
+        _("Layers"): str(card.n_layers or ""),
+        _("Parameters"): f"{card.parameters:,}" if card.parameters else "",
+        _("Tokens to read"): f"{card.n_tokens:,}" if card.n_tokens else "",
+    }
+
+
+def _description(card: Preflight) -> list[str]:
+    _ = language.translator()
+    parts = [card.architecture, card.stored_format, card.stored_dtype]
+    parts.append(_("measured in {dtype}").format(dtype=card.dtype))
+    parts.append(_("licence: {name}").format(name=card.licence or _("unknown")))
+    parts.append(_("weights read block by block") if card.streamed else None)
+    return [part for part in parts if part]

@@ -64,7 +64,7 @@ def _begin_with() -> None:
 
 def _checked(text: str) -> Pilot | None:
     """The pilot of the text; None, with the reason, where it is none."""
-    from core.pilots.pilot_file import pilot_of
+    from core.pilots.registration import pilot_of
     from core.runs.requests import protocols, texts
 
     try:

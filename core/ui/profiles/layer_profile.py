@@ -9,7 +9,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.controls import control_links
+from core.analysis.differences import control_links
 from core.analysis.shape import SECOND_OPINION
 from core.figures import layer_profiles
 from core.figures.layer_profiles import SURROGATE, CorrelatorData, ProfileData, Reference

@@ -9,9 +9,9 @@ import polars as pl
 import streamlit as st
 
 from core.errors import InputError
-from core.figures import import_preview
-from core.scores.parsed_score import ScoreFile
+from core.figures import scores
 from core.scores.reader import BENCHMARK, MODEL, read_scores, template
+from core.scores.score_rows import ScoreFile
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
 from core.ui.scores import score_tables
@@ -121,9 +121,9 @@ def _show(previews: list[Preview]) -> None:
     with st.expander(_("About each file")) if len(previews) > MANY_FILES else st.container():
         for preview in previews:
             _tell_file(preview)
-    kinds = [(preview.file.name, import_preview.with_kind(preview.rows)) for preview in previews]
+    kinds = [(preview.file.name, scores.with_kind(preview.rows)) for preview in previews]
     if any(rows.height for _name, rows in kinds):
-        figure = import_preview.import_figure(import_preview.import_points(kinds), reader)
+        figure = scores.import_figure(scores.import_points(kinds), reader)
         st.plotly_chart(figure, key="scores bars", theme=None)
         _values(previews)
     new = [preview for preview in previews if _is_new(preview)]

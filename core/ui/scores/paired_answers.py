@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from core.analysis.paired import all_paired
-from core.figures import paired_scores
+from core.figures.scores import paired_figure, paired_points
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
 from core.ui.scores import score_tables
-from core.wording import paired_sentences
+from core.wording.scores import caution, newest_counts
 
 AT_FIRST, MOST = 12, 60
 """Benchmarks, such as the parts of a large one, that are drawn before the reader chooses, and at most."""
@@ -45,7 +45,7 @@ def show() -> None:
         if not found:
             st.info(_("Choose at least one benchmark above."))
             return
-    figure = paired_scores.paired_figure(paired_scores.paired_points(first, second, found), reader)
+    figure = paired_figure(paired_points(first, second, found), reader)
     st.plotly_chart(figure, key="scores pairs", theme=None)
     score_tables.show(score_tables.differences(found), "scores differences")
     st.caption(
@@ -59,7 +59,7 @@ def show() -> None:
         _("Files of single answers tell no number of shots and no chat template: compare runs of equal settings.")
     )
     if len(found) > 1:
-        st.caption(paired_sentences.caution(len(found), reader))
+        st.caption(caution(len(found), reader))
     twice = answered.filter(answered["model"].is_in([first, second]) & (answered["n_files"] > 1))
     if not twice.is_empty():
-        st.caption(escape(paired_sentences.newest_counts(twice["benchmark"].unique().sort().to_list(), reader)))
+        st.caption(escape(newest_counts(twice["benchmark"].unique().sort().to_list(), reader)))

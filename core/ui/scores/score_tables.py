@@ -9,11 +9,11 @@ import polars as pl
 
 from core import wording
 from core.analysis.paired import Paired
-from core.figures import paired_scores
-from core.figures.import_preview import with_kind
+from core.figures.scores import benchmark_label, with_kind
 from core.ui import language, tables
 from core.warehouse.score_imports import Preview
-from core.wording import paired_sentences, score_files
+from core.wording import score_files
+from core.wording.scores import outcome, p_text
 
 MOST_ROWS = 2_000
 """More are counted, not drawn."""
@@ -137,8 +137,8 @@ def differences(found: Sequence[tuple[dict[str, str], Paired]]) -> pl.DataFrame:
     ones = [one for _key, one in found]
     return tables.without_empty(
         {
-            _("Benchmark"): [paired_scores.benchmark_label(key) for key, _one in found],
-            _("Result"): [paired_sentences.outcome(one, language.current()) for one in ones],
+            _("Benchmark"): [benchmark_label(key) for key, _one in found],
+            _("Result"): [outcome(one, language.current()) for one in ones],
             _("Difference"): [wording.with_interval(one.difference, one.lower, one.upper) for one in ones],
             _("Common questions"): [one.n_common for one in ones],
             _("Mean of the first"): pl.Series([one.mean_a for one in ones]).round(4),
@@ -146,7 +146,7 @@ def differences(found: Sequence[tuple[dict[str, str], Paired]]) -> pl.DataFrame:
             _("Standard error"): [None if one.std_error is None else float(f"{one.std_error:.2g}") for one in ones],
             _("Only the first is right"): [one.only_a_right for one in ones],
             _("Only the second is right"): [one.only_b_right for one in ones],
-            _("p (exact)"): [paired_sentences.p_text(one.p_value) for one in ones],
+            _("p (exact)"): [p_text(one.p_value) for one in ones],
             _("Detectable difference"): [wording.number(one.detectable) for one in ones],
             _("Only asked of the first"): [one.n_only_a for one in ones],
             _("Only asked of the second"): [one.n_only_b for one in ones],
