@@ -128,7 +128,7 @@ def calibrate(options: argparse.Namespace) -> int:
 
 def estimate_all(configs: Sequence[RunConfig], warehouse, as_json: bool) -> int:
     """One card for each measurement that the requests stand for; exit code 2 where one of them is refused."""
-    from core.runs.requests import cards
+    from core.runs.estimates import cards
     from core.terminal.preflight_card import card_lines
 
     found = cards(configs, warehouse)

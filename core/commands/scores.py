@@ -155,7 +155,7 @@ def aliases(options: argparse.Namespace) -> int:
 def compare(options: argparse.Namespace) -> int:
     from core.analysis.paired import all_paired
     from core.figures import scores as paired_scores
-    from core.warehouse import scores as score_answers
+    from core.warehouse import score_answers
     from core.wording import scores as score_sentences
 
     if options.models[0] == options.models[1]:

@@ -19,9 +19,8 @@ from core.analysis.shape import summarise
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.registry.protocols import Protocol
-from core.runs.jobs import Job, JobStatus, fail, finish, held, remove, submit
+from core.runs.jobs import Job, JobStatus, Reporter, fail, finish, held, log, logged, remove, submit
 from core.runs.processes import turn
-from core.runs.progress import Reporter, log, logged
 from core.runs.recovery import sweep, take_in_finished
 from core.store import parcels
 from core.store.parcels import is_parcel

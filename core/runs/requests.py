@@ -1,27 +1,15 @@
-"""What may be asked for, the requests that are made of it, and the cards that say beforehand what they will take.
-
-No model library is loaded for what a screen offers: cards are made here or in a process of their own.
-"""
+"""What may be asked for, and the requests that are made of it; no model library is loaded for what a screen offers."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from core.errors import InputError
-from core.files import default_path
 from core.models.packages import DEMO_WHEELS
-from core.records import Preflight, RunConfig
+from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS, find_protocol
-from core.runs.processes import ROOT, environment
 from core.texts.corpora import BUILT_IN
-from core.warehouse.warehouse import Warehouse
 
 
 def texts() -> list[str]:
@@ -75,55 +63,3 @@ def parts_of(config: RunConfig) -> list[RunConfig]:
     others = [name for name in protocol.more_corpora if name != config.corpus]
     texts = [replace(config, corpus=name, column=None, chat="template") for name in others]
     return [config, *seeds, *texts]
-
-
-PATIENCE = 300
-"""Seconds for the cards: the first on a machine measures its speed."""
-
-
-def cards(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
-    """One card for each measurement that the requests stand for."""
-    from core.forecast.preflight_card import estimate
-
-    return [estimate(part, warehouse) for asked in configs for part in parts_of(asked)]
-
-
-def cards_from_process(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
-    """The same, for a page, which loads no model library. Raises InputError for what `cards` refuses."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "core.runs.requests"],
-            cwd=ROOT,
-            env=environment(warehouse),
-            input=json.dumps([asdict(config) for config in configs]),
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=PATIENCE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise InputError(f"There is no estimate after {PATIENCE} seconds: machine or network are busy.") from error
-    try:
-        answer = json.loads(done.stdout)
-        if "refused" in answer:
-            raise InputError(answer["refused"])
-        return TypeAdapter(list[Preflight]).validate_python(answer["cards"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError("No estimate came back.") from error
-
-
-def main() -> None:
-    configs = [config_of(one) for one in json.load(sys.stdin)]
-    answer = sys.stdout
-    sys.stdout = sys.stderr  # whatever a library prints is not the answer
-    try:
-        found = {"cards": [asdict(card) for card in cards(configs, Warehouse(default_path()))]}
-    except InputError as error:
-        answer.write(json.dumps({"refused": str(error)}))
-    else:
-        answer.write(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main()

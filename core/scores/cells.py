@@ -10,7 +10,7 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 
-from core.scores.score_rows import Remark
+from core.scores.parsed_score import Remark
 
 MAX_NAME = 300
 """Characters of a name that is stored; hub names end at 96, local paths are longer."""

@@ -19,8 +19,9 @@ from core.scores.model_results import (
     score_value,
     unit_of,
 )
+from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.scores.score_input import ScoreInput, section
-from core.scores.score_rows import Origin, ParsedScore, Remark, ScoreFile, dtype_named, gathered, left_out, propose
+from core.scores.score_rows import Origin, dtype_named, gathered, left_out, propose
 from core.tables import ScoreRow
 
 FORMAT = "lighteval"

@@ -12,8 +12,9 @@ from core.registry.names import NOT_STATED
 from core.scores.cells import Remarks, cut, is_blank, label, optional_label, std_error
 from core.scores.cells import whole as whole_number
 from core.scores.model_results import higher_is_better, is_metric, origin_of, refuse_no_metric, score_value, unit_of
+from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.scores.score_input import ScoreInput, Twice, section
-from core.scores.score_rows import Origin, ParsedScore, Remark, ScoreFile, gathered, left_out, propose
+from core.scores.score_rows import Origin, gathered, left_out, propose
 from core.tables import ScoreRow
 
 FORMAT = "lm_eval"

@@ -18,8 +18,8 @@ from core.errors import InputError
 from core.registry.names import NOT_STATED
 from core.scores.cells import Remarks, Skip, cut, json_number, label
 from core.scores.model_results import repository_of
+from core.scores.parsed_score import Remark, ScoreFile
 from core.scores.score_input import BENCHMARK, ScoreInput, Unnamed, parse
-from core.scores.score_rows import Remark, ScoreFile
 from core.tables import ScoreSampleRow
 
 FORMAT = "lm_eval_samples"

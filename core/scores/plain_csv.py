@@ -23,8 +23,9 @@ from core.scores.cells import (
     truth,
     whole,
 )
+from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.scores.score_input import ScoreInput
-from core.scores.score_rows import Origin, ParsedScore, Remark, ScoreFile, dtype_named, gathered, model_named, propose
+from core.scores.score_rows import Origin, dtype_named, gathered, model_named, propose
 from core.scores.table import Table, left_out_line
 from core.tables import ScoreRow
 

@@ -11,9 +11,9 @@ from typing import Any
 from core.errors import InputError
 from core.scores import leaderboards, lighteval, lm_eval, lm_eval_samples, lm_eval_v03, plain_csv
 from core.scores.layouts import LAYOUTS
+from core.scores.parsed_score import ScoreFile
 from core.scores.plain_csv import template
 from core.scores.score_input import BENCHMARK, MAX_BYTES, MODEL, ScoreInput, Unnamed, load, parse
-from core.scores.score_rows import ScoreFile
 from core.scores.table import PARQUET, Table, parquet_table, text_table
 
 __all__ = ["BENCHMARK", "FORMATS", "MAX_BYTES", "MODEL", "Unnamed", "read_scores", "template"]

@@ -13,7 +13,7 @@ from typing import Any
 
 from core.errors import InputError
 from core.scores.cells import cut
-from core.scores.score_rows import Remark
+from core.scores.parsed_score import Remark
 
 MAX_BYTES = 256 * 2**20
 """A larger file is not begun. The largest public export of scores that we know has 3 MB."""

@@ -1,55 +1,17 @@
-"""What a file of scores was found to hold, and the score rows that are made of it, before anything is stored."""
+"""What all values of one model in one file share, and the score rows that are made with it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from core.errors import InputError
 from core.registry.names import NOT_STATED
 from core.scores.cells import Cell, Remarks, Skip, cut, label, optional_label
+from core.scores.parsed_score import ParsedScore, Remark
 from core.scores.score_input import ScoreInput
-from core.tables import ScoreRow, ScoreSampleRow
-
-
-@dataclass(frozen=True)
-class Remark:
-    """Why something was left out, or what was made of it: a code that `report.score_words` puts into words."""
-
-    code: str
-    detail: str = ""
-    """A name or value out of the file, cut to a readable length."""
-
-
-@dataclass(frozen=True)
-class ParsedScore:
-    """One value of the file, and what would become of it."""
-
-    at: str
-    """Where it stands, for example `line 12` or `results / arc_easy / acc,none`."""
-    model: str
-    """As the file names it."""
-    benchmark: str
-    score: ScoreRow | None
-    """As it would be stored; None where it is skipped."""
-    skipped: Remark | None = None
-    remarks: tuple[Remark, ...] = ()
-    """What was mapped, converted or left NULL."""
-
-
-@dataclass(frozen=True)
-class ScoreFile:
-    """One file, read and understood; `rows` for scores, `samples` for single answers."""
-
-    name: str
-    sha256: str
-    format: str
-    rows: tuple[ParsedScore, ...] = ()
-    samples: tuple[ScoreSampleRow, ...] = ()
-    remarks: tuple[Remark, ...] = field(default=())
-    """About the file as a whole."""
-
+from core.tables import ScoreRow
 
 _LOCAL = re.compile(r"[/~.\\]|[A-Za-z]:[\\/]|file:")
 

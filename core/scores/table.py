@@ -12,8 +12,8 @@ import polars as pl
 
 from core.errors import InputError
 from core.scores.cells import Cell, cut
+from core.scores.parsed_score import ParsedScore, Remark
 from core.scores.score_input import ScoreInput
-from core.scores.score_rows import ParsedScore, Remark
 
 PARQUET = b"PAR1"
 MAX_LINES = 100_000

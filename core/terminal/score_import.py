@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from core.figures.scores import with_kind
-from core.scores.score_rows import ScoreFile
+from core.scores.parsed_score import ScoreFile
 from core.wording import score_files
 from core.wording.score_files import format_name
 

@@ -18,9 +18,7 @@ from core.analysis import differences
 from core.files import default_path
 from core.tables import SavedQueryRow
 from core.warehouse import aliases as alias_table
-from core.warehouse import ingest, profiles, queries, saved, schema, score_imports
-from core.warehouse import scores as score_answers
-from core.warehouse import scores as score_names
+from core.warehouse import ingest, profiles, queries, saved, schema, score_answers, score_imports
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
 
@@ -32,7 +30,7 @@ _OF_ALL: dict[str, Callable[..., Any]] = {
     "saved queries": saved.all_saved,
     "score files": score_imports.files,
     "aliases": alias_table.aliases,
-    "unmet names": score_names.unmet_names,
+    "unmet names": score_answers.unmet_names,
     "score conflicts": score_answers.conflicts,
     "answered": score_answers.answered,
 }

@@ -17,8 +17,8 @@ import polars as pl
 
 from core.errors import InputError
 from core.pilots.registration import SOURCE
-from core.scores.near_names import suggestions
-from core.scores.score_rows import ParsedScore, ScoreFile
+from core.scores.model_results import suggestions
+from core.scores.parsed_score import ParsedScore, ScoreFile
 from core.store import people
 from core.tables import SCORE_KEYS, TABLES, ScoreFileRow, ScoreRow, columns, schema
 from core.warehouse.aliases import RESOLVED

@@ -12,12 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from core import wording
 from core.analysis.ranking import RankingGroup
 from core.locale import translator
 from core.registry.checks import CHECKS
 from core.registry.estimators import ESTIMATORS
 from core.registry.names import NAMES
+from core.wording.numbers import size_range
 
 
 def _(message: str) -> str:
@@ -111,16 +111,16 @@ def with_text_marks(runs: pl.DataFrame) -> pl.DataFrame:
 def group_title(group: RankingGroup, language: str) -> str:
     """What the runs of a comparison group share, their N included: it alone may tell two groups apart."""
     _ = translator(language)
-    size = [f"N={wording.size_range(group.n_points)}"] if group.n_points[1] else []
+    size = [f"N={size_range(group.n_points)}"] if group.n_points[1] else []
     return _(", ").join([_conditions(group, language), *size])
 
 
 def _conditions(group: RankingGroup, language: str) -> str:
     _ = translator(language)
     run = group.rows.row(0, named=True)
-    kind = wording.name("kind", group.kind, language)
+    kind = name("kind", group.kind, language)
     if group.stack != "main":
-        kind = _("{quantity} ({details})").format(quantity=kind, details=wording.name("stack", group.stack, language))
+        kind = _("{quantity} ({details})").format(quantity=kind, details=name("stack", group.stack, language))
     if group.words_hash:
         return _("Across tokenizers, one point per word: {kind}, {text}, protocol {protocol}, words {words}").format(
             kind=kind,
@@ -147,7 +147,7 @@ def run_labels(runs: pl.DataFrame, language: str) -> dict[str, str]:
         differing = [column for column in telling if same[column].n_unique() > 1]
         controls = any(column in runs.columns and same[column].n_unique() > 1 for column in _CONTROL)
         for run in same.iter_rows(named=True):
-            told = [wording.control_name(run["pass"], run.get("model_seed"), language)] if controls else []
+            told = [control_name(run["pass"], run.get("model_seed"), language)] if controls else []
             told += [_value(column, run[column], language) for column in differing if run[column] is not None]
             labels[run["run_id"]] = " · ".join([run["name"], *told])
     vetoed = set(runs.filter(worst_check="veto")["run_id"]) if "worst_check" in runs.columns else set()
@@ -188,5 +188,5 @@ def band_text(run: Mapping[str, Any], language: str) -> str:
 def _value(column: str, value: object, language: str) -> str:
     _ = translator(language)
     if column == "stack":
-        return wording.name("stack", str(value), language)
+        return name("stack", str(value), language)
     return _("seed {seed}").format(seed=value) if column == "seed" else str(value)

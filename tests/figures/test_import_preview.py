@@ -7,8 +7,8 @@ import pytest
 
 from core.analysis.paired import all_paired
 from core.figures.scores import import_figure, import_points, paired_figure, paired_points, with_kind
-from core.scores.near_names import suggestions
-from core.scores.score_rows import Remark
+from core.scores.model_results import suggestions
+from core.scores.parsed_score import Remark
 from core.terminal import score_import
 from core.wording import score_files
 from core.wording.scores import outcome, p_text, statement

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import InputError
 from core.records import RunConfig
-from core.runs.requests import cards, cards_from_process
+from core.runs.estimates import cards, cards_from_process
 from core.warehouse.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.warehouse import queries, score_imports, scores
+from core.warehouse import queries, score_answers, score_imports
 from core.warehouse.aliases import aliases
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
@@ -86,7 +86,7 @@ def test_answers_of_an_early_harness_are_told_their_benchmark(path: Path) -> Non
     assert bare.returncode == 2 and bare.stderr.strip().endswith("--benchmark NAME does.")
     done = run_core("scores", "import", str(early), "--benchmark", "word_choice_a", warehouse=path)
     assert done.returncode == 0, done.stderr
-    assert scores.answered(Warehouse(path))["benchmark"].unique().to_list() == ["word_choice_a"]
+    assert score_answers.answered(Warehouse(path))["benchmark"].unique().to_list() == ["word_choice_a"]
 
 
 def test_a_name_is_mapped_with_the_import(path: Path, good: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from core.scores.score_rows import ParsedScore, Remark, ScoreFile
+from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
 from core.tables import ScoreRow, ScoreSampleRow
 
 

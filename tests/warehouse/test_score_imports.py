@@ -9,12 +9,13 @@ import polars as pl
 import pytest
 
 from core.errors import InputError
-from core.scores.score_rows import Remark
+from core.scores.parsed_score import Remark
 from core.store import people
 from core.warehouse import ingest, queries, score_imports, sync
 from core.warehouse.aliases import aliases, set_aliases
+from core.warehouse.score_answers import answered, answers, conflicts, unmet_names
 from core.warehouse.score_imports import files, preview, remove, store
-from core.warehouse.scores import answered, answers, conflicts, load_reference, unmet_names
+from core.warehouse.scores import load_reference
 from tests.profiles import make_model, make_profile
 from tests.warehouse import score_files as made
 from tests.warehouse.score_files import score, score_file

@@ -9,8 +9,8 @@ import pytest
 
 from core.errors import InputError
 from core.scores.layouts import LAYOUTS
+from core.scores.parsed_score import Remark
 from core.scores.reader import FORMATS
-from core.scores.score_rows import Remark
 from core.wording.score_files import format_name, remark_words
 
 ROOM = Path(__file__).parents[2] / "core" / "scores"

@@ -142,7 +142,7 @@ def _requests(models: str, asked: dict[str, Any]) -> list[RunConfig]:
 
 
 def _estimated(configs: list[RunConfig]) -> list[Preflight]:
-    from core.runs.requests import cards_from_process
+    from core.runs.estimates import cards_from_process
 
     _ = language.translator()
     waiting = _("Reading configurations; the first time also the speed of this machine, about half a minute.")

@@ -1,0 +1,73 @@
+"""The cards of measurements before they are made, here or in a process of their own that may load the model libraries.
+
+That process reads the requests as JSON from standard input, and answers with cards, or with what refuses them, as JSON:
+nobody has to read a sentence to know what happened.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from pydantic import TypeAdapter
+
+from core.errors import InputError
+from core.files import default_path
+from core.records import Preflight, RunConfig
+from core.runs.processes import ROOT, environment
+from core.runs.requests import config_of, parts_of
+from core.warehouse.warehouse import Warehouse
+
+PATIENCE = 300
+"""Seconds for the cards: the first on a machine measures its speed."""
+
+
+def cards(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
+    """One card for each measurement that the requests stand for."""
+    from core.forecast.preflight_card import estimate
+
+    return [estimate(part, warehouse) for asked in configs for part in parts_of(asked)]
+
+
+def cards_from_process(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
+    """The same, for a page, which loads no model library. Raises InputError for what `cards` refuses."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "core.runs.estimates"],
+            cwd=ROOT,
+            env=environment(warehouse),
+            input=json.dumps([asdict(config) for config in configs]),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"There is no estimate after {PATIENCE} seconds: machine or network are busy.") from error
+    try:
+        answer = json.loads(done.stdout)
+        if "refused" in answer:
+            raise InputError(answer["refused"])
+        return TypeAdapter(list[Preflight]).validate_python(answer["cards"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError("No estimate came back.") from error
+
+
+def main() -> None:
+    configs = [config_of(one) for one in json.load(sys.stdin)]
+    answer = sys.stdout
+    sys.stdout = sys.stderr  # whatever a library prints is not the answer
+    try:
+        found = {"cards": [asdict(card) for card in cards(configs, Warehouse(default_path()))]}
+    except InputError as error:
+        answer.write(json.dumps({"refused": str(error)}))
+    else:
+        answer.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Single answers and contradictions among imported scores, as they are read."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from core.pilots.registration import SOURCE
+from core.scores.model_results import suggestions
+from core.tables import SCORE_KEYS
+from core.warehouse.aliases import RESOLVED
+from core.warehouse.score_imports import SAME_SCORE
+from core.warehouse.scores import agree, in_percent, scale
+from core.warehouse.warehouse import Warehouse
+
+# Two revisions are two models.
+_ANSWERS = """
+    (SELECT coalesce(model_aliases.reference, score_samples.repository)
+            || coalesce('@' || nullif(score_samples.revision, ''), '') AS model,
+        score_samples.*, imported_at
+    FROM score_samples JOIN score_files USING (file_sha256) LEFT JOIN model_aliases ON alias = score_samples.repository)
+"""
+
+
+def answered(warehouse: Warehouse) -> pl.DataFrame:
+    """What single answers there are: model (`repository`, or `repository@revision`), benchmark, metric, filter,
+    n_questions, n_files."""
+    return warehouse.read(f"""
+        SELECT model, benchmark, metric, filter, count(DISTINCT doc_hash) AS n_questions,
+            count(DISTINCT file_sha256) AS n_files
+        FROM {_ANSWERS} GROUP BY ALL ORDER BY ALL
+    """)
+
+
+def answers(warehouse: Warehouse, model: str, benchmark: str | None = None) -> pl.DataFrame:
+    """A model's answers, as `answered` names it: benchmark, metric, filter, doc_hash, value; of a benchmark that came
+    in several files, those of the file that was imported last."""
+    return warehouse.read(
+        f"""
+        SELECT benchmark, metric, filter, doc_hash, value FROM {_ANSWERS}
+        WHERE model = $model AND ($benchmark IS NULL OR benchmark = $benchmark)
+        QUALIFY file_sha256 = first_value(file_sha256) OVER (
+            PARTITION BY benchmark, metric, filter ORDER BY imported_at DESC, file_sha256)
+        ORDER BY benchmark, metric, filter, doc_hash
+        """,
+        {"model": model, "benchmark": benchmark},
+    )
+
+
+def conflicts(warehouse: Warehouse) -> pl.DataFrame:
+    """Scores that are told differently, rounding apart: repository, revision, SCORE_KEYS, dtype, chat_template, unit
+    (percent for fractions too), `lowest`, `highest`, n_values, `told` (`value – source`, highest first).
+
+    The widest contradiction comes first.
+    """
+    keys = ", ".join(SAME_SCORE)
+    rows = warehouse.read(f"""
+        SELECT {keys}, value, unit, source, is_partial, name_in_source FROM {RESOLVED} WHERE NOT is_partial
+        QUALIFY count(*) OVER (PARTITION BY {keys}) > 1
+    """).with_columns(mine=in_percent("value", "unit"), unit=scale("unit"))
+    one_score = (*SAME_SCORE, "unit")
+    lowest, highest = (getattr(pl.col("mine"), end)().over(one_score) for end in ("min", "max"))
+    rows = rows.with_columns(lowest=lowest, highest=highest)
+    rows = rows.filter((~agree("lowest", "highest")).any().over(one_score)).sort("mine", "source", descending=True)
+    told = pl.concat_str(pl.col("mine").round(3).cast(pl.String), pl.lit(" – "), "source")
+    return (
+        rows.group_by(one_score, maintain_order=True)
+        .agg(
+            pl.col("lowest").first(),
+            pl.col("highest").first(),
+            n_values=pl.len().cast(pl.Int64),
+            told=told.unique(maintain_order=True),
+        )
+        .sort(pl.col("highest") - pl.col("lowest"), "repository", *SCORE_KEYS, descending=[True] + [False] * 6)
+    )
+
+
+def unmet_names(warehouse: Warehouse) -> pl.DataFrame:
+    """name, n_scores, n_samples and `suggestions` (measured models), of every name that has one and no alias yet; names
+    with most scores first."""
+    found = warehouse.read(f"""
+        WITH named AS (
+            SELECT repository AS name, count(*) AS n_scores, 0 AS n_samples FROM scores
+            WHERE NOT starts_with(source, '{SOURCE}') GROUP BY ALL
+            UNION ALL SELECT repository, 0, count(*) FROM score_samples GROUP BY ALL)
+        SELECT name, sum(n_scores)::BIGINT AS n_scores, sum(n_samples)::BIGINT AS n_samples FROM named
+        WHERE name NOT IN (SELECT alias FROM model_aliases)
+            AND name NOT IN (SELECT reference FROM models)
+            AND name NOT IN (SELECT repository FROM models WHERE repository IS NOT NULL)
+        GROUP BY ALL ORDER BY n_scores DESC, n_samples DESC, name
+    """)
+    known = warehouse.read("SELECT reference FROM models UNION SELECT repository FROM models")["reference"].drop_nulls()
+    near = suggestions(found["name"].to_list(), known.to_list())
+    told = pl.Series("suggestions", [near[name] for name in found["name"]], dtype=pl.List(pl.String))
+    return found.with_columns(told).filter(pl.col("suggestions").list.len() > 0)
