@@ -35,14 +35,14 @@ _HIGHER_IS_BETTER = {
 }
 
 
-def reference_hash(file: Path = REFERENCE) -> str:
+def reference_hash() -> str:
     """Hash of the scores that belong to this version."""
-    return hashlib.sha256(_content(file)).hexdigest()
+    return hashlib.sha256(_content(REFERENCE)).hexdigest()
 
 
-def load_reference(connection: duckdb.DuckDBPyConnection, file: Path = REFERENCE) -> int:
+def load_reference(connection: duckdb.DuckDBPyConnection) -> int:
     """Insert the shipped scores into a new file; returns the number of rows."""
-    content = _content(file)
+    content = _content(REFERENCE)
     rows = score_rows(pl.read_parquet(io.BytesIO(content)), hashlib.sha256(content).hexdigest())
     insert(connection, "scores", rows)
     return rows.height

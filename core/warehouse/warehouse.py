@@ -151,10 +151,10 @@ class Warehouse:
                 clear = files.explained(self.path, error)
                 if clear is None:
                     raise
-                why = "the disk is full" if isinstance(clear, files.NoRoom) else str(clear).rstrip(".")
+                why = f"the disk has no room for {self.path}" if isinstance(clear, files.NoRoom) else str(clear)
                 raise ResourceError(
-                    f"The files beside the warehouse are changed, but {self.path} cannot follow: {why}. The next "
-                    "command brings the change in, once there is room."
+                    f"The files beside the warehouse are changed, and its rows cannot follow yet: {why.rstrip('.')}. The "
+                    "next command brings the change in."
                 ) from error
 
     @contextlib.contextmanager

@@ -78,7 +78,7 @@ def test_a_pilot_whose_scores_are_refused_leaves_nothing(warehouse, monkeypatch)
     def refuse(*_):
         raise InputError("refused")
 
-    monkeypatch.setattr(pilots, "_add_scores", refuse)
+    monkeypatch.setattr(pilots, "_new_scores", refuse)
     with pytest.raises(InputError):
         pilots.register(warehouse, PILOT)
     assert queries.pilots(warehouse).is_empty()
@@ -93,10 +93,14 @@ def test_results_are_those_measured_for_it_and_those_counted_as_its_own(warehous
         ingest.ingest(warehouse, add_parcel(profile))
     pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:2])
     pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:2])
-    pilots.add_runs(warehouse, "another", [RUN_IDS[1], "not-measured-yet"])
+    another = replace(PILOT, name="another")
+    pilots.register(warehouse, another)
+    pilots.add_runs(warehouse, another.pilot_id, [RUN_IDS[1], "not-measured-yet"])
+    with pytest.raises(InputError, match="There is no pilot unknown"):
+        pilots.add_runs(warehouse, "unknown", [RUN_IDS[1]])
     assert queries.of_pilot(warehouse, PILOT.pilot_id) == [RUN_IDS[1], RUN_IDS[0]]
-    assert queries.of_pilot(warehouse, "another") == [RUN_IDS[1]]
-    assert queries.pilots(warehouse)["n_runs"].to_list() == [2]
+    assert queries.of_pilot(warehouse, another.pilot_id) == [RUN_IDS[1]]
+    assert queries.pilots(warehouse)["n_runs"].to_list() == [1, 2]
     before = queries.pilots(warehouse)
     warehouse.rebuild()
     assert queries.pilots(warehouse).equals(before)

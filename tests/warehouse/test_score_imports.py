@@ -15,7 +15,6 @@ from core.warehouse import ingest, queries, score_imports, sync
 from core.warehouse.aliases import aliases, set_aliases
 from core.warehouse.score_answers import answered, answers, conflicts, unmet_names
 from core.warehouse.score_imports import files, preview, remove, store
-from core.warehouse.scores import load_reference
 from tests.profiles import make_model, make_profile
 from tests.warehouse import score_files as made
 from tests.warehouse.score_files import score, score_file
@@ -308,16 +307,6 @@ def test_answers_of_the_newest_file_count_and_revisions_are_models_of_their_own(
     assert answered(warehouse).select("model", "n_questions", "n_files").rows() == [("o/a", 2, 2), ("o/a@r1", 1, 1)]
     assert answers(warehouse, "o/a", "arc_easy")["value"].to_list() == [1.0, 1.0]
     assert answers(warehouse, "o/a@r1")["doc_hash"].to_list() == ["q1"]
-
-
-def test_a_new_edition_of_the_shipped_scores_leaves_imports_alone(warehouse, tmp_path):
-    shipped = warehouse.read("SELECT any_value(source) FROM scores").item()
-    store(warehouse, score_file(score(source=shipped)))
-    edition = tmp_path / "new.parquet"
-    pl.read_parquet("data/reference/benchmarks.parquet").head(100).write_parquet(edition)
-    with warehouse.write() as connection:
-        load_reference(connection, edition)
-    assert queries.scores(warehouse, ["o/a"]).height == 1
 
 
 def test_a_leaderboard_of_thousands_is_previewed_and_stored(warehouse):

@@ -5,8 +5,10 @@ import pytest
 
 from core.errors import WarehouseError
 from core.registry.names import NOT_STATED
-from core.warehouse import queries
-from core.warehouse.scores import REFERENCE, load_reference
+from core.warehouse import queries, schema
+from core.warehouse import scores as shipped
+from core.warehouse.scores import REFERENCE
+from tests.warehouse.filling import FILE_A, import_scores
 
 
 @pytest.fixture
@@ -53,22 +55,27 @@ def test_means_over_parts_are_marked(scores):
     assert marked.height == is_mean.sum() > 0
 
 
-def test_the_same_file_is_loaded_once(warehouse):
-    with warehouse.write() as connection:
-        assert load_reference(connection) == 0
+@pytest.fixture
+def edition(monkeypatch):
+    """Another version of Workdim, which ships other scores."""
+
+    def ship(file):
+        monkeypatch.setattr(shipped, "REFERENCE", file)
+        schema.fingerprint.cache_clear()
+
+    yield ship
+    monkeypatch.undo()
+    schema.fingerprint.cache_clear()
 
 
-def test_a_new_edition_takes_the_place_of_the_old_one_and_of_nothing_else(warehouse, tmp_path):
-    edition = tmp_path / "new.parquet"
-    pl.read_parquet(REFERENCE).head(100).write_parquet(edition)
-    with warehouse.write() as connection:
-        connection.execute(
-            "INSERT INTO scores BY NAME (SELECT * REPLACE ('my own' AS source, 'f' AS file_sha256) FROM scores LIMIT 1)"
-        )
-        assert load_reference(connection, edition) == 100
-    assert queries.scores(warehouse).height == 101
+def test_a_new_edition_takes_the_place_of_the_old_one_and_of_nothing_else(warehouse, tmp_path, edition):
+    import_scores(warehouse, FILE_A)
+    pl.read_parquet(REFERENCE).head(100).write_parquet(tmp_path / "new.parquet")
+    edition(tmp_path / "new.parquet")
+    assert queries.scores(warehouse).height == 103
 
 
-def test_an_incomplete_installation_says_so(warehouse, tmp_path):
-    with pytest.raises(WarehouseError, match="not completely installed"), warehouse.write() as connection:
-        load_reference(connection, tmp_path / "missing.parquet")
+def test_an_incomplete_installation_says_so(warehouse, tmp_path, edition):
+    edition(tmp_path / "missing.parquet")
+    with pytest.raises(WarehouseError, match="not completely installed"):
+        queries.scores(warehouse)

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from core.errors import InputError, WarehouseError
-from core.pilots.registration import USE_CLASSES
 from core.store import trash as store
 from core.store.parcels import is_parcel
 from core.tables import LONG_TABLES
 from core.warehouse import ingest, pilots, queries, trash
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
+from tests.warehouse.test_pilots import PILOT
 
 RUN = "01900000-0000-7000-8000-000000000001"
 OTHER = "01900000-0000-7000-8000-000000000002"
@@ -159,13 +159,9 @@ def test_the_emptied_trash_is_gone_for_good(warehouse, runs):
 
 
 def test_the_pilots_of_a_run_come_back_with_it(warehouse, runs):
-    with warehouse.write() as connection:
-        connection.execute(
-            "INSERT INTO pilots VALUES ('p', 'p', ?, [], [], 'quick', 0, NULL, NULL, '{}', NULL, now())",
-            [next(iter(USE_CLASSES))],
-        )
-    pilots.add_runs(warehouse, "p", [OTHER])
+    pilots.register(warehouse, PILOT)
+    pilots.add_runs(warehouse, PILOT.pilot_id, [OTHER])
     trash.delete(warehouse, [OTHER])
-    assert queries.of_pilot(warehouse, "p") == []
+    assert queries.of_pilot(warehouse, PILOT.pilot_id) == []
     trash.restore(warehouse, OTHER)
-    assert queries.of_pilot(warehouse, "p") == [OTHER]
+    assert queries.of_pilot(warehouse, PILOT.pilot_id) == [OTHER]
