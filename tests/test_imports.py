@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,7 @@ ONLY_IN = {
     "ray": {"runs"},
 }
 HEAVY = ("torch", "transformers", "skdim", "ray")
+MOST_FILES, MOST_IN_A_FOLDER = 230, 25
 
 
 def sources() -> list[Path]:
@@ -159,6 +161,13 @@ def test_no_files_import_each_other_in_a_circle() -> None:
         for name in roots:
             del imports[name]
     assert sorted(imports) == []
+
+
+def test_core_stays_small_enough_to_be_looked_over() -> None:
+    paths = sorted((ROOT / "core").rglob("*.py"))
+    folders = Counter(path.parent.relative_to(ROOT).as_posix() for path in paths)
+    assert {folder: n for folder, n in folders.items() if n > MOST_IN_A_FOLDER} == {}
+    assert len(paths) <= MOST_FILES
 
 
 def test_looking_at_pages_loads_no_model_library(tmp_path: Path) -> None:
