@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import WarehouseLocked
 from core.warehouse import connection as gate
-from core.warehouse import warehouse as store
+from core.warehouse import connection as store
 
 HOLD = """
 import sys, duckdb
