@@ -288,8 +288,12 @@ def look_up(job: Job, warehouse: Warehouse, setup: Setup) -> tuple[list[Control]
 def _same_run(config: RunConfig, protocol: Protocol, same: dict[str, str], warehouse: Warehouse) -> Profile | None:
     """The newest run of this model and text that holds all that is asked for."""
     for run_id, stored in find_same(warehouse, **same):
-        told = json.loads(stored)
-        if _covers(told["run"], asdict(config)) and _protocol_covers(told["protocol"], asdict(protocol)):
+        try:
+            asked = json.loads(stored)
+            covers = _covers(asked["run"], asdict(config)) and _protocol_covers(asked["protocol"], asdict(protocol))
+        except (ValueError, KeyError, TypeError):  # of another version, which asked for other things
+            continue
+        if covers:
             return read_profile(warehouse, run_id)
     return None
 

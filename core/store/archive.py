@@ -15,6 +15,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import lzma
 import os
 import re
 import shutil
@@ -52,13 +53,21 @@ _RATIO, _FREELY = 50, 16 * 2**20
 """A zip file may unfold to so many times its size, and some bytes more: Parquet is compressed already."""
 _HOSTILE = re.compile(r"[\\:\x00-\x1f]|^/|(^|/)\.\.(/|$)")
 _NAME = re.compile(
-    r"parcels/[0-9a-f-]{36}/\w+\.(json|parquet)|people/\w+/\w[\w.-]*(/\w+)?\.(json|parquet)|tables/\d+\.parquet",
-    re.ASCII,
+    r"parcels/[0-9a-f-]{36}/[a-z_]+\.(json|parquet)|people/[a-z]+/\w[\w.-]*(/[a-z_]+)?\.(json|parquet)|tables/[0-9]+\.parquet"
 )
-"""What Workdim itself writes into a backup."""
+"""What Workdim itself writes into a backup. The id of a pilot may have letters of any script."""
 _CHUNK = 2**20
 _NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS, errno.EFBIG)
-_BROKEN = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+_BROKEN = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    UnicodeDecodeError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
 Progress = Callable[[int, int], None]
 
 
@@ -89,6 +98,8 @@ class Writer:
         """
         try:
             contents = {file: (folder / file).read_bytes() for file in files if (folder / file).is_file()}
+            if not (folder / files[0]).is_file():
+                return False
         except FileNotFoundError:
             return False
         for file, content in contents.items():
@@ -334,6 +345,10 @@ def _about(path: Path, content: bytes) -> dict[str, Any]:
             for name, file in about["files"].items()
         ):
             raise ValueError("it gives no format, hashes and sizes")
+        for key in ("tables", "views"):
+            more = about.get(key, {})
+            if not isinstance(more, dict) or not all(isinstance(one, str) for one in more.values()):
+                raise ValueError(f"its {key} cannot be read")
         return about
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _damaged(path, f"it has no readable {MANIFEST}: {str(error).splitlines()[0][:200]}") from error

@@ -22,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.errors import ResourceError, WarehouseError
+from core.errors import InputError, ResourceError, WarehouseError
 from core.files import make_folder, move, read_json, sync_folder, write_through
 from core.records import PROFILE_TABLES, Profile
 from core.store import annotation
@@ -99,6 +99,17 @@ def is_parcel(folder: Path) -> bool:
     return (folder / RUN_FILE).is_file()
 
 
+def _check_annotations(tags: list[str], note: str | None) -> None:
+    """What could not be written beside the parcel must not stand in it, or the next remark would damage it."""
+    try:
+        for tag in tags:
+            if tag not in annotation.OWN_TAGS:
+                annotation.checked_tag(tag)
+        annotation.checked_note(note or "")
+    except InputError as error:
+        raise ValueError(f"{RUN_FILE}: {error}") from error
+
+
 def read_head(parcel: Path) -> Head:
     """The three single rows of a parcel, checked. Raises WarehouseError, one line, for what is no parcel of ours."""
     try:
@@ -116,6 +127,7 @@ def read_head(parcel: Path) -> Head:
             raise ValueError(f"a model of {n_layers} blocks")
         if len(tags) > annotation.MOST_TAGS + len(annotation.OWN_TAGS):
             raise ValueError(f"{len(tags)} tags")
+        _check_annotations(tags, rows["runs"]["note"])
         rows["runs"] |= annotation.columns(parcel, tags) or {}
         head = Head(parcel, rows, {table: str(content["files"][table]) for table in LONG_TABLES})
     except WarehouseError:

@@ -132,8 +132,13 @@ def read(folder: Folder, kind: str, one: str) -> dict[str, pl.DataFrame]:
         if declared.is_import:
             tables |= {table: _parquet(path / name, table, content["files"]) for table, name in _PARQUET.items()}
         _check_own(declared, one, tables)
-    except (WarehouseError, FileNotFoundError):
+    except WarehouseError:
         raise
+    except FileNotFoundError as error:
+        if not is_there(folder, kind, one):
+            raise
+        missing = Path(error.filename).name
+        raise WarehouseError(f"{path} is damaged ({missing} is missing); it was left where it is.") from error
     except (*DAMAGE, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WarehouseError(f"{file} is damaged ({reason}); it was left where it is.") from error

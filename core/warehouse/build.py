@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ from core.warehouse.sync import Progress, Report
 
 _LONGEST_BUILD = 1800.0
 """Seconds that somebody waits for another process that is building."""
-_NEW = "rebuilt"
+_NEW = "workdim_rebuilt"
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,13 @@ def _catch_up(connection: Connection, folder: Folder, begun: float, report: Repo
     changed = [one for one in known if _changed_since(folder.parcels / one, begun)]
     with transaction(connection):
         sync.bring(connection, folder, sync.RUN, changed, report)
+        # The new file was built from files alone. What is no file any more was deleted meanwhile, perhaps for good.
+        sync.remove_runs(connection, [one for one in known if not is_parcel(folder.parcels / one)])
         for kind in people.KINDS:
             there = set(people.ids(folder, kind))
-            gone = [one for one in sync.ids_in(connection, kind) if one not in there]
-            sync.bring(connection, folder, kind, [*sorted(there), *gone], silent)
+            for one in set(sync.ids_in(connection, kind)) - there:
+                sync.remove(connection, kind, one)
+            sync.bring(connection, folder, kind, sorted(there), silent)
     return taken
 
 
@@ -167,6 +171,13 @@ def _take_over(connection: Connection, folder: Folder, old: str, with_people: bo
         _take_over_runs(connection, folder, old, report)
         for kind in people.KINDS if with_people else ():
             _take_over_people(connection, folder, old, kind, report)
+    elsewhere = connection.execute(
+        "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE NOT internal AND database_name = ? "
+        "AND schema_name NOT IN ('main', 'stored') ORDER BY ALL",
+        [old],
+    ).fetchall()
+    for (table,) in elsewhere:
+        report(f"The table {table} stands in a schema of its own: it stays in the old file.")
     own_tables, own_views = schema.user_relations(connection)
     there = {*own_tables, *own_views}
     tables, views = schema.user_relations(connection, old)
@@ -254,6 +265,9 @@ def _add_tables(connection: Connection, backup: restore.Pending, report: Report)
             connection.execute(f"CREATE TABLE {schema.quoted(table)} AS FROM read_parquet(?)", [str(file)])
     for view, statement in backup.views.items():
         with _reported(f"The view {view} of the backup", report):
+            # A backup may come from anybody: nothing but a view is made from what it says.
+            if len(connection.extract_statements(statement)) != 1 or not re.match(r"CREATE VIEW\b", statement):
+                raise WarehouseError("it is no view")
             connection.execute(statement)
 
 

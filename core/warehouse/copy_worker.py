@@ -1,4 +1,4 @@
-"""The process behind copying.copy_file: copies a DuckDB file and its write-ahead log, byte for byte, to the disk.
+"""The process behind connection.copy_file: copies a DuckDB file and its write-ahead log, byte for byte, to the disk.
 
 It is a process of its own because closing a plain handle of the file would drop the locks that DuckDB has on it in the
 process that closes it. Run as a script on `SOURCE TARGET`, without the rest of Workdim: it starts in 20 ms.

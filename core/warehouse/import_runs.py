@@ -19,6 +19,7 @@ import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.files import REFERENCE, make_folder, read_json, workplace
+from core.pilots.registration import SOURCE
 from core.store import annotation, archive, people, trash
 from core.store.annotation import Annotations
 from core.store.archive import Archive
@@ -28,6 +29,7 @@ from core.tables import LONG_TABLES, TABLES
 from core.warehouse.annotate import annotate
 from core.warehouse.connection import is_there
 from core.warehouse.profiles import tables_of
+from core.warehouse.scores import reference_hash
 from core.warehouse.warehouse import Warehouse
 
 LEFT_OUT = ("conflict", "damaged")
@@ -316,6 +318,13 @@ def _scores_of(packed: Archive, warehouse: Warehouse, place: Path, dry_run: bool
                 if file.endswith(".parquet"):
                     archive.check_rows(target / file, f"{source}, {file}")
             tables = people.read(staged, "scores", sha256)
+            rows = tables["scores"]
+            if (
+                sha256 == reference_hash()
+                or rows["source"].str.starts_with(SOURCE).any()
+                or not rows["value"].is_finite().all()
+            ):
+                raise WarehouseError("it claims what no imported file may.")
             if not dry_run:
                 with warehouse.changing("scores", sha256):
                     people.write(warehouse.folder, "scores", sha256, tables)

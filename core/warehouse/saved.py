@@ -34,6 +34,8 @@ def save(warehouse: Warehouse, name: str, sql: str, note: str | None = None, rep
     row = SavedQueryRow(_fit(name), sql.strip(), (note or "").strip() or None, datetime.now(UTC).replace(tzinfo=None))
     if not row.sql:
         raise InputError("There is no statement to save.")
+    if any("\ud800" <= one <= "\udfff" for one in row.sql + (row.note or "")):
+        raise InputError("The statement holds a broken character, which no file can keep.")
     one = people.id_of(row.name)
     with warehouse.changing(_KIND, one):
         if people.is_there(warehouse.folder, _KIND, one) and not replace:

@@ -84,7 +84,7 @@ def check(connection: Connection) -> bool:
     """
     try:
         found = connection.execute(f"SELECT version, fingerprint FROM {VERSION_TABLE}").fetchall()
-    except duckdb.CatalogException:
+    except (duckdb.CatalogException, duckdb.BinderException):
         found = []
     if not found:
         tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}

@@ -151,16 +151,18 @@ def bring(
     for one in ids:
         try:
             tables = people.read(folder, kind, one)
+        except ValueError:  # a marker that is none of ours: its name is no id
+            continue
         except FileNotFoundError:
             if people.is_buried(folder, kind, one):
-                _delete(connection, kind, one)
+                remove(connection, kind, one)
             continue
         except WarehouseError as error:
             if report is None:
                 raise
             report(str(error))
             continue
-        _delete(connection, kind, one)
+        remove(connection, kind, one)
         for table in declared.tables:
             insert(connection, table, tables[table])
         new.append(one)
@@ -193,7 +195,7 @@ def check_content(connection: Connection, rows: dict[str, dict[str, Any]]) -> No
             raise _other_content(name, there[0][0], rows[table][content])
 
 
-def _delete(connection: Connection, kind: str, one: str) -> None:
+def remove(connection: Connection, kind: str, one: str) -> None:
     for table in people.KINDS[kind].tables:
         connection.execute(f"DELETE FROM {table} WHERE {rows_of(kind, table)}", {"one": one})
 

@@ -38,6 +38,7 @@ def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     Raises InputError, and deletes nothing, where another run was judged with one of them, or a run is not there;
     ResourceError where some could be moved and others not, or the rows cannot follow yet: it says which.
     """
+    run_ids = list(dict.fromkeys(run_ids))
     needed = users(warehouse, run_ids)
     if needed:
         told = "; ".join(f"{used[:13]} by {', '.join(user[:13] for user in by)}" for used, by in needed.items())

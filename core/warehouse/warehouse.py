@@ -172,7 +172,8 @@ class Warehouse:
     def prepare(self) -> None:
         """Make the file, or build it anew where it is of another version; costs a look where nothing is to be done."""
         with clear_errors(self.path):
-            build(self.path, self.wait, self._needs_building, _log.warning, _logged(self.path))
+            if self._needs_building():
+                build(self.path, self.wait, self._needs_building, _log.warning, _logged(self.path))
 
     def rebuild(self, report: Report = _log.warning, progress: Progress = lambda done, total: None) -> Built:
         """Build the file anew from the files beside it, whatever state it is in (see core.warehouse.build)."""
@@ -229,13 +230,14 @@ class Warehouse:
             if not is_there(self.path):
                 self.prepare()
             connection = inside.enter_context(files.writing(self.path, self.wait))
+            stamp = self._stamp()  # before the look: what comes in between is looked at again
             todo = self._todo(connection, is_fresh=taken is not None)
             if todo is None:
                 inside.close()
                 self.prepare()
                 connection = inside.enter_context(files.writing(self.path, self.wait))
+                stamp = self._stamp()
                 todo = self._todo(connection) or Unsettled()
-            stamp = self._stamp()
             if todo := todo.without(except_for):
                 came = sync.settle(connection, self.folder, todo, report)
                 if taken is not None:

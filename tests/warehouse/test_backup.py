@@ -323,3 +323,54 @@ def test_the_file_that_is_restored_has_the_schema_of_this_version(full):
     restore(full, made.file)
     with full.opened() as opened:
         assert schema.check(opened.connection)
+
+
+def manifest_changed(file, **changes):
+    """The archive with other words in its manifest."""
+    with zipfile.ZipFile(file) as packed:
+        held = {name: packed.read(name) for name in packed.namelist()}
+    about = json.loads(held["manifest.json"])
+    held["manifest.json"] = json.dumps(about | changes).encode()
+    with zipfile.ZipFile(file, "w") as packed:
+        for name, content in held.items():
+            packed.writestr(name, content)
+
+
+def test_a_pilot_of_any_script_comes_back(full, tmp_path):
+    pilot = replace(PILOT, name="Prüfung 試験")
+    pilots.register(full, pilot)
+    out = back_up(full, tmp_path / "b.zip").file
+    other = Warehouse(tmp_path / "other" / "w.duckdb")
+    restore(other, out)
+    assert pilot.pilot_id in other.read("SELECT pilot_id FROM pilots")["pilot_id"].to_list()
+
+
+def test_nothing_but_views_is_made_from_what_a_manifest_says(full, tmp_path):
+    out, written = back_up(full, tmp_path / "b.zip").file, tmp_path / "written.csv"
+    manifest_changed(out, views={"v": f"COPY (SELECT 42) TO '{written}'"})
+    _, reports = restore(full, out)
+    assert not written.exists() and any("it is no view" in line for line in reports)
+
+
+def test_a_manifest_of_other_types_is_refused_before_anything_changes(full, tmp_path):
+    out, before = back_up(full, tmp_path / "b.zip").file, content(full)
+    manifest_changed(out, tables=[])
+    with pytest.raises(WarehouseError, match="its tables cannot be read"):
+        restore(full, out)
+    assert same(before, content(full))
+
+
+def test_a_table_in_a_schema_of_its_own_keeps_the_old_file(full):
+    with full.write() as connection:
+        connection.execute("CREATE SCHEMA mine; CREATE TABLE mine.t AS SELECT 1 AS a")
+    reports: list[str] = []
+    assert full.rebuild(reports.append).kept is not None
+    assert any("mine.t" in line for line in reports)
+
+
+def test_an_import_that_lost_its_values_is_damaged_and_not_gone(full):
+    sha256 = next(iter(people.ids(full.folder, "scores")))
+    (people.path_of(full.folder, "scores", sha256) / "scores.parquet").unlink()
+    reports: list[str] = []
+    full.rebuild(reports.append)
+    assert any("scores.parquet is missing" in line for line in reports)

@@ -471,3 +471,13 @@ def test_export_and_import_as_verbs(ours, theirs, tmp_path, capsys, add_parcel):
     assert main(["import", str(tmp_path / "nowhere"), *there]) == 2
     assert main(["export", "--out", str(tmp_path / "x"), "--tag", "none", *here]) == 2
     assert os.listdir(theirs.parcels)
+
+
+@pytest.mark.parametrize("said", [{"tags": ["a,b"]}, {"tags": ["Reference"]}, {"note": "x" * 10_001}])
+def test_tags_and_notes_that_could_not_be_written_here_do_not_come_in(ours, theirs, tmp_path, said):
+    parcel = tmp_path / "arrived" / RUN
+    shutil.copytree(ours.parcels / RUN, parcel)
+    (parcel / "annotations.json").unlink(missing_ok=True)
+    edited(parcel, lambda told: told["run"].update(said))
+    assert set(states(import_runs(theirs, [parcel])).values()) == {"damaged"}
+    assert theirs.read("SELECT count(*) AS n FROM runs")["n"][0] == 0

@@ -15,6 +15,7 @@ from core.warehouse import ingest, queries, score_imports, sync
 from core.warehouse.aliases import aliases, set_aliases
 from core.warehouse.score_answers import answered, answers, conflicts, unmet_names
 from core.warehouse.score_imports import files, preview, remove, store
+from core.warehouse.scores import reference_hash
 from tests.profiles import make_model, make_profile
 from tests.warehouse import score_files as made
 from tests.warehouse.score_files import score, score_file
@@ -315,3 +316,10 @@ def test_a_leaderboard_of_thousands_is_previewed_and_stored(warehouse):
     assert found.rows.height == 15_000 and found.names.height == 3000
     assert store(warehouse, found.file).n_taken == 15_000
     assert queries.scores(warehouse, ["o/m2999"]).height == 5
+
+
+def test_the_scores_that_ship_are_neither_imported_nor_taken_out(warehouse):
+    shipped = warehouse.read("SELECT count(*) AS n FROM scores")["n"][0]
+    with pytest.raises(InputError, match="ships"):
+        score_imports.store(warehouse, replace(score_file(score()), sha256=reference_hash()))
+    assert warehouse.read("SELECT count(*) AS n FROM scores")["n"][0] == shipped
