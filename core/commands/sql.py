@@ -103,7 +103,7 @@ def _listing(options: argparse.Namespace, warehouse) -> pl.DataFrame:
 
 
 def _format(options: argparse.Namespace) -> str:
-    if options.format is None and options.out is not None and options.out.suffix.lower() in (".xlsx", ".xls"):
+    if options.out is not None and options.out.suffix.lower() in (".xlsx", ".xls"):
         raise InputError("Workbooks are not written: --format excel --out FILE.csv makes a CSV that Excel reads.")
     chosen = options.format or (_BY_ENDING.get(options.out.suffix.lower(), "table") if options.out else "table")
     if chosen == "parquet" and options.out is None and sys.stdout.isatty():

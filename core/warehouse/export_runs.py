@@ -101,7 +101,7 @@ def export(
                 writer.add(f"tables/{name}.csv", excel_csv(rows))
         writer.add("dictionary.csv", excel_csv(dictionary(shown)))
         writer.add("dictionary.md", (_ABOUT + as_markdown(shown)).encode())
-    return Exported(target, len(run_ids), writer.n_bytes)
+    return Exported(target, len(run_ids), target.stat().st_size if target.is_file() else writer.n_bytes)
 
 
 def as_zip(warehouse: Warehouse, run_ids: Sequence[str], folder: Path) -> bytes:

@@ -19,6 +19,7 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.files import names_in
 from core.store import restore
 from core.store.folder import Folder
 from core.store.parcels import RUN_FILE
@@ -96,6 +97,11 @@ class Warehouse:
     @property
     def backups(self) -> Path:
         return self.folder.backups
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a file, or what it can be built from: opening it does that."""
+        return is_there(self.path) or bool(names_in(self.parcels)) or bool(names_in(self.folder.people))
 
     def version(self) -> tuple[int, ...]:
         """Changes with every write: time and size of the file and of its write-ahead log."""
