@@ -151,7 +151,7 @@ def check_files(head: Head) -> None:
             content = (head.parcel / f"{table}.parquet").read_bytes()
             if hashlib.sha256(content).hexdigest() != head.files[table]:
                 raise ValueError(f"{table}.parquet has changed since it was written")
-            if not _check_footer(head, TABLES[table], pq.read_metadata(io.BytesIO(content))):
+            if not _check_footer(head, table, pq.read_metadata(io.BytesIO(content))):
                 read_parcel(head.parcel)  # a file without statistics: row by row
                 return
     except WarehouseError:
@@ -208,43 +208,61 @@ def _many(file: Path, sha256: str, table: Table) -> pl.DataFrame:
     return rows.select(list(types))
 
 
+@dataclass(frozen=True)
+class _Expected:
+    """What the footer of a table's Parquet file is compared with."""
+
+    types: dict[str, str]
+    optional: set[str]
+    layers: tuple[str, ...]
+    limits: dict[str, int]
+
+
 @functools.cache
-def _arrow_types(table: str) -> dict[str, str]:
-    schema = TABLES[table].frame([]).to_arrow().schema
-    return {field.name: _plain(field.type) for field in schema}
+def _expected(table: str) -> _Expected:
+    declared = TABLES[table]
+    types = {field.name: _plain(str(field.type)) for field in declared.frame([]).to_arrow().schema}
+    limits = {one.name: _LIMITS[one.sql_type] for one in declared.columns if one.sql_type in _LIMITS}
+    return _Expected(types, declared.optional, declared.layer_columns, limits)
 
 
-def _plain(kind: pa.DataType) -> str:
-    """The type by name, whichever of two layouts its strings and lists have."""
-    return re.sub(r"large_|: |item|element| not null|_view", "", str(kind))
+@functools.cache
+def _plain(kind: str) -> str:
+    """The name of a type, whichever of two layouts its strings and lists have."""
+    return re.sub(r"large_|: |item|element| not null|_view", "", kind)
 
 
-def _check_footer(head: Head, table: Table, footer: pq.FileMetaData) -> bool:
+def _check_footer(head: Head, table: str, footer: pq.FileMetaData) -> bool:
     """Raises ValueError or WarehouseError; False where the file has no statistics to be checked by."""
-    name, types = f"{table.name}.parquet", _arrow_types(table.name)
-    found = {field.name: _plain(field.type) for field in footer.schema.to_arrow_schema()}
-    if types.keys() - found.keys() - table.optional or any(types.get(one) != kind for one, kind in found.items()):
-        raise ValueError(f"{name} has other columns than {table.name}")
-    limits = {column.name: _LIMITS.get(column.sql_type) for column in table.columns}
+    name, expected = f"{table}.parquet", _expected(table)
+    types = expected.types
+    found = {field.name: _plain(str(field.type)) for field in footer.schema.to_arrow_schema()}
+    if types.keys() - found.keys() - expected.optional or any(types.get(one) != kind for one, kind in found.items()):
+        raise ValueError(f"{name} has other columns than {table}")
     most = head.rows["models"]["n_layers"]
     for group in map(footer.row_group, range(footer.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):
             path = column.path_in_schema
-            if path not in types:  # the elements of a list
+            limit, is_layer, is_needed = (
+                expected.limits.get(path),
+                path in expected.layers,
+                path not in expected.optional,
+            )
+            if path not in types or not (limit or is_layer or is_needed):  # elements of lists, and what may be anything
                 continue
             told = column.statistics
             if told is None or told.null_count is None or (path == "run_id" and not told.has_min_max):
                 return False
-            if told.null_count and path not in table.optional:
+            if told.null_count and is_needed:
                 raise ValueError(f"{name} lacks values of {path}")
             if path == "run_id" and {told.min, told.max} != {head.run_id}:
-                raise _mixed(head.parcel, table.name)
-            if not told.has_min_max:
+                raise _mixed(head.parcel, table)
+            if not (limit or is_layer) or not told.has_min_max:
                 continue
-            if path in table.layer_columns and (told.min < 0 or told.max > most):
-                raise _stray_layer(head.parcel, table.name, told.min if told.min < 0 else told.max, most)
-            limit = limits[path]
-            if limit and not (-limit <= told.min and told.max < limit):
+            low, high = told.min, told.max
+            if is_layer and (low < 0 or high > most):
+                raise _stray_layer(head.parcel, table, low if low < 0 else high, most)
+            if limit and not (-limit <= low and high < limit):
                 raise ValueError(f"{name} has a value of {path} beyond any that is measured")
     return True
 

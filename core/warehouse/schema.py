@@ -24,8 +24,6 @@ from core.warehouse.connection import Connection, Readable
 VERSION = 2
 """Raised by whoever changes the schema in a way that an earlier Workdim could not read."""
 VERSION_TABLE = "schema_version"
-STORED = "stored"
-"""Schema of the tables behind views."""
 _COLUMNS = """
     SELECT table_name, relations.comment AS table_comment, column_name, data_type, duckdb_columns.comment
     FROM duckdb_columns() AS duckdb_columns JOIN (

@@ -307,3 +307,24 @@ def test_readers_in_threads_survive_a_file_that_is_exchanged(full):
 def test_a_new_file_has_every_table(tmp_path):
     new = Warehouse(tmp_path / "new" / "workdim.duckdb")
     assert {table: rows.height for table, rows in content(new, LONG_TABLES).items()} == dict.fromkeys(LONG_TABLES, 0)
+
+
+def test_a_read_only_file_system_is_one_line(full, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with pytest.raises(ResourceError, match="cannot be made: Read-only file system"):
+        full.rebuild()
+    assert queries.runs(full).height == 3
+
+
+def test_thousands_of_empty_parcels_are_told_with_progress(tmp_path):
+    warehouse = Warehouse(tmp_path / "workdim.duckdb")
+    for number in range(1000):
+        parcel = warehouse.parcels / f"01900000-0000-7000-8000-{number:012x}"
+        parcel.mkdir(parents=True)
+        (parcel / "run.json").write_text("{}")
+    reports, seen = [], []
+    warehouse.rebuild(reports.append, lambda done, total: seen.append((done, total)))
+    assert len(reports) == 1000 and seen[-1] == (1000, 1000) and len(seen) > 1

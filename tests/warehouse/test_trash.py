@@ -5,13 +5,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import duckdb
 import pytest
 
-from core.errors import InputError, WarehouseError
+from core.errors import InputError, ResourceError, WarehouseError
 from core.store import trash as store
 from core.store.parcels import is_parcel
 from core.tables import LONG_TABLES
-from core.warehouse import ingest, pilots, queries, trash
+from core.warehouse import ingest, pilots, queries, sync, trash
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.warehouse.test_pilots import PILOT
 
@@ -165,3 +166,30 @@ def test_the_pilots_of_a_run_come_back_with_it(warehouse, runs):
     assert queries.of_pilot(warehouse, PILOT.pilot_id) == []
     trash.restore(warehouse, OTHER)
     assert queries.of_pilot(warehouse, PILOT.pilot_id) == [OTHER]
+
+
+def test_a_deletion_on_a_full_disk_says_what_happened(warehouse, runs, monkeypatch):
+    """The parcels are moved, which needs no room; the rows follow when there is some."""
+
+    def full(*_):
+        raise duckdb.IOException('IO Error: Could not write file "x": No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sync, "remove_runs", full)
+        with pytest.raises(ResourceError, match="files beside the warehouse are changed.*no room"):
+            trash.delete(warehouse, [OTHER])
+    assert is_parcel(warehouse.folder.trash / OTHER)
+    assert OTHER not in queries.runs(warehouse)["run_id"].to_list()
+
+
+def test_a_parcel_that_cannot_be_moved_stays_and_is_named(warehouse, runs, monkeypatch):
+    before = everything(warehouse)
+
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write_through", refuse)
+        with pytest.raises(ResourceError, match="No space left on device. Nothing was deleted"):
+            trash.delete(warehouse, [OTHER])
+    assert everything(warehouse) == before and not warehouse.folder.marked()
