@@ -97,7 +97,7 @@ def test_a_warehouse_answers_questions(tmp_path):
     with pytest.raises(InputError, match="has no run nowhere"):
         warehouse.profile("nowhere")
     with pytest.raises(InputError, match="There is no warehouse"):
-        open_warehouse(tmp_path / "none.duckdb")
+        open_warehouse(tmp_path / "elsewhere" / "none.duckdb")
 
 
 def run_cells(sources: list[str], model) -> dict:

@@ -19,7 +19,7 @@ from tests.profiles import make_profile
 HOLDS_THE_LOCK = """
 import sys
 from pathlib import Path
-from core.warehouse.warehouse import connect
+from core.warehouse.connection import connect
 connection = connect(Path(sys.argv[1]), False, 10.0)
 print("held", flush=True)
 sys.stdin.read()

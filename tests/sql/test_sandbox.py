@@ -23,7 +23,7 @@ def test_a_select_gives_typed_rows(filled):
     result = sandbox.query(
         filled, "SELECT run_id, layer, value FROM layer_estimates WHERE estimator = 'd2' ORDER BY layer;"
     )
-    assert result.frame.schema == {"run_id": pl.String, "layer": pl.Int64, "value": pl.Float64}
+    assert result.frame.schema == {"run_id": pl.String, "layer": pl.Int16, "value": pl.Float32}
     stored = filled.read("SELECT count(*) AS n FROM layer_estimates WHERE estimator = 'd2'")["n"][0]
     assert result.frame.height == stored >= 12
     assert not result.truncated
@@ -112,12 +112,13 @@ def test_beside_a_read_only_warehouse_the_copy_lies_in_a_folder_of_its_own(fille
 KILLED_AFTER_COMMIT = """
 import os, sys
 from pathlib import Path
-from core.store import parcels
-from core.warehouse import ingest
-from core.warehouse.warehouse import connect
+from core.store.folder import Folder
+from core.warehouse import sync
+from core.warehouse.connection import connect
 connection = connect(Path(sys.argv[1]), False, 10.0)
 connection.begin()
-ingest.insert(connection, parcels.read_parcel(Path(sys.argv[2])))
+parcel = Path(sys.argv[2])
+sync.bring(connection, Folder(parcel.parents[1]), sync.RUN, [parcel.name])
 connection.commit()
 os._exit(9)
 """

@@ -92,7 +92,8 @@ def test_a_statement_comes_from_standard_input_as_utf_8(path: Path):
 
 
 @pytest.mark.parametrize(
-    ("form", "expected"), [("csv", "a,=b\n1,=x\n"), ("excel", "\ufeffa,'=b\n1,'=x\n"), ("json", '[\n {\n  "a": 1,\n')]
+    ("form", "expected"),
+    [("csv", "a,=b\n1,=x\n"), ("excel", '\ufeff"a","\'=b"\n1,"\'=x"\n'), ("json", '[\n {\n  "a": 1,\n')],
 )
 def test_each_format_of_text(path: Path, form: str, expected: str):
     assert sql(path, "SELECT 1 AS a, '=x' AS \"=b\"", "--format", form).startswith(expected)
