@@ -220,6 +220,8 @@ def test_a_query_is_saved_and_opened_by_its_name(page: sync_api.Page, address: s
     page.get_by_role("button", name="Save...").click()
     page.get_by_role("textbox", name="Name").fill(f"<b>three</b> {ADDRESS}")
     page.get_by_role("textbox", name="Note").click()
+    sync_api.expect(page.get_by_role("button", name="Save", exact=True)).to_be_enabled()
+    page.locator("[data-test-script-state=notRunning]").first.wait_for()  # a click while the page is drawn anew is lost
     page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_text("Saved as <b>three</b>").wait_for()
     page.wait_for_url("**/query?saved=*")
