@@ -71,7 +71,7 @@ def pytest_commands(options: argparse.Namespace, passed_on: list[str], reports: 
     """What runs side by side; then, unless `--quick`, what runs alone."""
     selected = [f"({options.marked})"] if options.marked else []
     left_out = NOT_QUICK if options.quick else ("alone",)
-    workers = ["-n", options.workers, "--dist", "loadgroup", "--no-loadscope-reorder"]
+    workers = ["-n", options.workers, "--dist", "loadfile", "--no-loadscope-reorder"]
     parts = [([*selected, *(f"not {mark}" for mark in left_out)], workers)]
     if not options.quick:
         parts.append(([*selected, "alone"], ["-n", "0"]))

@@ -62,7 +62,6 @@ def pytest_configure(config: pytest.Config) -> None:
     portions.everything = config.getoption("--thorough")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         needed = getattr(item, "fixturenames", ())
@@ -71,10 +70,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(mark)
         if item.path.name in SLOW_FILES and "test_page_draws" not in item.name:
             item.add_marker("slow")
-        # One worker runs all tests of a file, and all tests of the measured demo models, so that each fixture is made once.
-        item.add_marker(
-            pytest.mark.xdist_group("demo" if "demo_warehouse" in needed else item.nodeid.partition("::")[0])
-        )
         if item.get_closest_marker("thorough") and not portions.everything:
             item.add_marker(pytest.mark.skip(reason="only with --thorough"))
     items.sort(key=_start)  # stable: files stay together

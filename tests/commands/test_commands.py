@@ -78,11 +78,6 @@ def test_a_progress_bar_is_drawn_on_a_terminal_that_states_no_size():
     assert "measuring layers" in drawn and "25%" in drawn and "left" in drawn
 
 
-def test_a_deck_for_a_folder_that_is_not_there_is_one_line(demo_warehouse, tmp_path):
-    done = run_core("slides", "--out", str(tmp_path / "absent" / "deck.pptx"), warehouse=demo_warehouse.path)
-    assert done.returncode == 2 and "cannot be written" in done.stderr
-
-
 def test_a_file_that_is_no_warehouse_is_left_alone(path):
     path.write_text("a letter", encoding="utf-8")
     done = run_core("runs", warehouse=path)

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from core.warehouse import queries
+from tests.conftest import run_core
 
 pytestmark = pytest.mark.model
 
@@ -61,3 +62,8 @@ def test_neither_demo_model_has_a_published_score(demo_warehouse, runs):
     assert len(scores) > 8_000
     assert not set(runs["repository"]) & set(scores["repository"])
     assert "HuggingFaceTB/SmolLM2-135M" in set(scores["repository"])
+
+
+def test_a_deck_for_a_folder_that_is_not_there_is_one_line(demo_warehouse, tmp_path):
+    done = run_core("slides", "--out", str(tmp_path / "absent" / "deck.pptx"), warehouse=demo_warehouse.path)
+    assert done.returncode == 2 and "cannot be written" in done.stderr
