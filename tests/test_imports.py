@@ -83,7 +83,7 @@ for _room in ("runs", "ui", "forecast", "sql"):
 MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"pages", "app", "__main__"}
 ONLY_IN = {
     "duckdb": {"warehouse", "sql"},
-    "transformers": {"models", "forecast"},
+    "transformers": {"models"},
     "streamlit": {"ui", "pages", "app"},
     "ray": {"runs"},
 }

@@ -28,6 +28,7 @@ from core.geometry.layer import LayerPlan, measure_layer
 from core.measure.provenance import anonymous_memory
 from core.models.model import TORCH_DTYPES, choose_device
 from core.models.packages import ROOT, cache_folder
+from core.models.random_weights import load_libraries
 
 FORMAT = 2
 """Raised when what is tested changes, so that what an earlier version kept is not used."""
@@ -200,22 +201,12 @@ def _geometry_factor(device: torch.device, hidden_size: int = 256) -> float:
     return measured / layer_seconds(plan, hidden_size)
 
 
-def _begin() -> None:
-    """What the first model brings into a process: an architecture's code, and that of tokenizers."""
-    import transformers
-    from transformers import PreTrainedTokenizerFast  # noqa: F401
-
-    import core.measure.profile  # noqa: F401
-
-    small = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=8)
-    with torch.device("meta"):
-        transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model("llama", **small))
-
-
 if __name__ == "__main__":
     chosen_dtype, device_name, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
-    _begin()
+    import core.measure.profile  # noqa: F401  # counts in the memory of a measurement that has not begun
+
+    load_libraries()
     target = choose_device(device_name)
     found = self_test(chosen_dtype, target, time.process_time())
     print(json.dumps(asdict(found)))

@@ -248,3 +248,13 @@ def _kept_in_float32(module: Any, dtype: torch.dtype) -> list[str]:
     """Parts of parameter names that transformers loads in float32 whatever was asked for."""
     names = list(getattr(module, "_keep_in_fp32_modules_strict", None) or ()) if dtype != torch.float32 else []
     return names + (list(getattr(module, "_keep_in_fp32_modules", None) or ()) if dtype == torch.float16 else [])
+
+
+def load_libraries() -> None:
+    """Bring into this process what its first model does: an architecture's code, and that of tokenizers."""
+    import transformers
+    from transformers import PreTrainedTokenizerFast  # noqa: F401
+
+    small = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=8)
+    with torch.device("meta"):
+        transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model("llama", **small))
