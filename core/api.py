@@ -80,12 +80,11 @@ def measure_model(
 def open_warehouse(path: str | Path | None = None) -> RunWarehouse:
     """The warehouse of measured runs: the file, or the one that WORKDIM_WAREHOUSE names, or the project's own."""
     from core.files import default_path
-    from core.warehouse.ingest import take_in
 
     warehouse = Warehouse(Path(path) if path else default_path())
     if not warehouse.is_there:
         raise InputError(f"There is no warehouse {warehouse.path}. Measure a model first, or name another file.")
-    for line in take_in(warehouse).lines:
+    for line in warehouse.take_in().lines:
         warnings.warn(line, stacklevel=2)
     return RunWarehouse(warehouse)
 

@@ -4,7 +4,7 @@ guard()
 
 import streamlit as st
 
-from core.ui import home, inputs, language, notices, reads, url_state
+from core.ui import inputs, language, notices, reads, tables, url_state
 from core.ui.measure import job_cards
 
 _ = language.translator()
@@ -28,7 +28,7 @@ with st.container(horizontal=True, gap="large"):
         st.metric(label, f"{lists.counts[name]:,}", width="content")
 
 st.subheader(_("Latest runs"))
-home.show(runs, lists.latest)
+tables.show_latest(runs, lists.latest)
 st.caption(
     _("Estimated dimensions (d2, one per type), in brackets their 95 % intervals. Neither higher nor lower is better.")
 )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from core.pilots.registration import SOURCE, Pilot
-from core.tables import SCORE_KEYS, RunSummaryRow, columns
+from core.pilots.pilot import Pilot
+from core.tables import PILOT_SOURCE, SCORE_KEYS, RunSummaryRow, columns
 
 GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")
 WORD_KEYS = ("kind", "stack", "words_hash", "corpus_id", "protocol_hash")
@@ -165,7 +165,7 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, partial: bool = Fal
     after those of whole ones.
     """
     offered = _offered(scores if partial else scores.filter(~pl.col("is_partial")))
-    is_own = pl.col("score_source").str.starts_with(SOURCE)
+    is_own = pl.col("score_source").str.starts_with(PILOT_SOURCE)
     own, published = offered.filter(is_own), offered.filter(~is_own)
     named, unnamed = (published.filter(pl.col("score_revision").is_null() == is_null) for is_null in (False, True))
     own_named, own_unnamed = (own.filter(pl.col("score_revision").is_null() == is_null) for is_null in (False, True))
@@ -199,7 +199,7 @@ def partial_scores(scores: pl.DataFrame) -> pl.DataFrame:
 def without_other_pilots(scores: pl.DataFrame, pilot: Pilot | None) -> pl.DataFrame:
     """Published scores, and of the users' own only those of this pilot: apart from it, and so from what its use class
     forbids, they are not shown."""
-    is_own = pl.col("source").str.starts_with(SOURCE)
+    is_own = pl.col("source").str.starts_with(PILOT_SOURCE)
     return scores.filter(~is_own if pilot is None else ~is_own | (pl.col("source") == pilot.source))
 
 
@@ -207,7 +207,9 @@ def _offered(scores: pl.DataFrame) -> pl.DataFrame:
     """Scores of single benchmarks, named so that they do not meet a column of the runs; fractions as percentages."""
     if "name_in_source" not in scores.columns:  # rows of the table itself, where no alias was resolved
         scores = scores.with_columns(name_in_source="repository")
-    is_fraction = (pl.col("unit") == "fraction") & ~pl.col("source").str.starts_with(SOURCE)  # a pilot's stay as stated
+    is_fraction = (pl.col("unit") == "fraction") & ~pl.col("source").str.starts_with(
+        PILOT_SOURCE
+    )  # a pilot's stay as stated
     to_percent = pl.when(is_fraction).then(100.0).otherwise(1.0)
     return scores.sort("source").select(
         *SCORE_KEYS,

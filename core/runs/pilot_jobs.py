@@ -10,7 +10,8 @@ from filelock import FileLock, Timeout
 
 from core.errors import InputError, WarehouseError
 from core.files import make_folder
-from core.pilots.registration import Pilot, requests
+from core.pilots.pilot import Pilot
+from core.pilots.registration import requests
 from core.records import RunConfig
 from core.runs.jobs import Job, JobStatus, is_held, lock_of, pilot_folder, release, remove, submit
 from core.runs.recovery import sweep

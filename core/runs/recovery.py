@@ -14,7 +14,6 @@ from core.files import folders_in
 from core.runs.jobs import CANCEL_FILE, finish, job_folders, lock_of, read_job, release, remove
 from core.store import parcels
 from core.store.parcels import is_parcel
-from core.warehouse import ingest
 from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
@@ -26,7 +25,7 @@ def take_in_finished(folder: Path, warehouse: Warehouse) -> None:
     """Passes that an earlier process finished, and could not bring further."""
     for finished in filter(is_parcel, folders_in(folder)):
         parcels.finish(warehouse.folder, finished)
-    ingest.take_in(warehouse)
+    warehouse.take_in()
 
 
 def sweep(warehouse: Warehouse) -> None:
@@ -37,12 +36,12 @@ def sweep(warehouse: Warehouse) -> None:
     """
     for reason in _settle_all(warehouse):
         _log.warning("%s", reason)
-    ingest.ingest_waiting(warehouse)
+    warehouse.settle()
 
 
 def sweep_to_read(warehouse: Warehouse) -> list[str]:
     """As `sweep`, for verbs that only read: what cannot be written now goes on waiting, and one line says why."""
-    return _settle_all(warehouse) + ingest.take_in(warehouse).lines
+    return _settle_all(warehouse) + warehouse.take_in().lines
 
 
 def _settle_all(warehouse: Warehouse) -> list[str]:

@@ -110,17 +110,39 @@ def _check_annotations(tags: list[str], note: str | None) -> None:
         raise ValueError(f"{RUN_FILE}: {error}") from error
 
 
+def read_versioned(file: Path, largest: int, newest: int) -> dict[str, Any]:
+    """A JSON file of the store, whose `format` this version reads. Raises WarehouseError for a newer one, ValueError
+    and its like (`DAMAGE`) for one that is too large or none of ours."""
+    if file.stat().st_size > largest:
+        raise ValueError(f"{file.name} has {file.stat().st_size / 1e6:.0f} MB")
+    content = read_json(file)
+    if not isinstance(content["format"], int) or content["format"] < 1:
+        raise ValueError(f"the format {str(content['format'])[:20]} is none")
+    if content["format"] > newest:
+        raise WarehouseError(f"{file} was written by a newer Workdim: update Workdim to read it.")
+    return content
+
+
+def read_table(file: Path, sha256: str, table: Table) -> pl.DataFrame:
+    """The rows of a Parquet file of the store, by its hash and the declared table; columns that an older version
+    did not know are NULL. Raises ValueError and its like (`DAMAGE`)."""
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f"{file.name} has changed since it was written")
+    rows, types = pl.read_parquet(io.BytesIO(content)), table.schema
+    added = [name for name in types if name not in rows.columns and name in table.optional]
+    rows = rows.with_columns(pl.lit(None, types[name]).alias(name) for name in added)
+    if rows.schema.keys() != types.keys() or any(rows.schema[name] != kind for name, kind in types.items()):
+        raise ValueError(f"{file.name} has other columns than {table.name}")
+    if missing := [name for name in types if name not in table.optional and rows[name].null_count()]:
+        raise ValueError(f"{file.name} lacks values of {', '.join(missing)}")
+    return rows.select(list(types))
+
+
 def read_head(parcel: Path) -> Head:
     """The three single rows of a parcel, checked. Raises WarehouseError, one line, for what is no parcel of ours."""
     try:
-        file = parcel / RUN_FILE
-        if file.stat().st_size > LARGEST_RUN_FILE:
-            raise ValueError(f"{RUN_FILE} has {file.stat().st_size / 1e6:.0f} MB")
-        content = read_json(file)
-        if not isinstance(content["format"], int) or content["format"] < 1:
-            raise ValueError(f"the format {str(content['format'])[:20]} is none")
-        if content["format"] > FORMAT:
-            raise WarehouseError(f"The parcel {parcel} was written by a newer Workdim: update Workdim to read it.")
+        content = read_versioned(parcel / RUN_FILE, LARGEST_RUN_FILE, FORMAT)
         rows = {table: _row(content[key], TABLES[table]) for table, key in SINGLE_TABLES.items()}
         n_layers, tags = rows["models"]["n_layers"], rows["runs"]["tags"]
         if not 0 <= n_layers <= MOST_LAYERS:
@@ -165,7 +187,9 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
     head = read_head(folder)
     try:
         tables = {table: pl.DataFrame([head.rows[table]], schema=TABLES[table].schema) for table in SINGLE_TABLES}
-        tables |= {table: _many(folder / f"{table}.parquet", head.files[table], TABLES[table]) for table in LONG_TABLES}
+        tables |= {
+            table: read_table(folder / f"{table}.parquet", head.files[table], TABLES[table]) for table in LONG_TABLES
+        }
     except DAMAGE as error:
         raise damaged(folder, error) from error
     check_keys(folder, tables)
@@ -192,20 +216,6 @@ def _row(values: dict[str, Any], table: Table) -> dict[str, Any]:
     if missing := [name for name, value in parsed.items() if value is None and name not in optional]:
         raise ValueError(f"{RUN_FILE} lacks values of {', '.join(missing)}")
     return pl.DataFrame([parsed], schema=types).row(0, named=True)
-
-
-def _many(file: Path, sha256: str, table: Table) -> pl.DataFrame:
-    content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(f"{file.name} has changed since it was written")
-    rows, types = pl.read_parquet(io.BytesIO(content)), table.schema
-    added = [name for name in types if name not in rows.columns and name in table.optional]
-    rows = rows.with_columns(pl.lit(None, types[name]).alias(name) for name in added)
-    if rows.schema.keys() != types.keys() or any(rows.schema[name] != kind for name, kind in types.items()):
-        raise ValueError(f"{file.name} has other columns than {table.name}")
-    if missing := [name for name in types if name not in table.optional and rows[name].null_count()]:
-        raise ValueError(f"{file.name} lacks values of {', '.join(missing)}")
-    return rows.select(list(types))
 
 
 @dataclass(frozen=True)

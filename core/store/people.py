@@ -27,14 +27,13 @@ from typing import Any
 import polars as pl
 
 from core.errors import ResourceError, WarehouseError
-from core.files import make_folder, names_in, read_json, sync_folder, workplace, write_through
+from core.files import make_folder, names_in, sync_folder, workplace, write_through
 from core.store.folder import Folder
-from core.tables import TABLES
+from core.store.parcels import DAMAGE, read_table, read_versioned
+from core.tables import PILOT_SOURCE, TABLES
 
 FORMAT = 1
 IMPORT_FILE = "file.json"
-PILOT_SOURCE = "pilot:"
-"""Before a pilot's id, the source of the scores that a user states in it."""
 HASH_LENGTH = 32
 """Hex digits of an id that is a hash."""
 LARGEST_JSON = 16 * 2**20
@@ -119,18 +118,15 @@ def read(folder: Folder, kind: str, one: str) -> dict[str, pl.DataFrame]:
     path, declared = path_of(folder, kind, one), KINDS[kind]
     file = path / IMPORT_FILE if declared.is_import else path
     try:
-        if file.stat().st_size > LARGEST_JSON:
-            raise ValueError(f"{file.stat().st_size / 1e6:.0f} MB are too many")
-        content = read_json(file)
-        if not isinstance(content["format"], int) or content["format"] < 1:
-            raise ValueError(f"the format {content['format']!r} is none")
-        if content["format"] > FORMAT:
-            raise WarehouseError(f"{file} was written by a newer Workdim: update Workdim to read it.")
+        content = read_versioned(file, LARGEST_JSON, FORMAT)
         tables = {table: _typed(table, content["tables"].get(table, [])) for table in declared.tables}
         if unknown := content["tables"].keys() - tables.keys():
             raise ValueError(f"it holds a table {sorted(unknown)[0]!r}")
         if declared.is_import:
-            tables |= {table: _parquet(path / name, table, content["files"]) for table, name in _PARQUET.items()}
+            tables |= {
+                table: read_table(path / name, content["files"][name], TABLES[table])
+                for table, name in _PARQUET.items()
+            }
         _check_own(declared, one, tables)
     except WarehouseError:
         raise
@@ -139,7 +135,7 @@ def read(folder: Folder, kind: str, one: str) -> dict[str, pl.DataFrame]:
             raise
         missing = Path(error.filename).name
         raise WarehouseError(f"{path} is damaged ({missing} is missing); it was left where it is.") from error
-    except (*DAMAGE, OverflowError) as error:
+    except DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WarehouseError(f"{file} is damaged ({reason}); it was left where it is.") from error
     return tables
@@ -166,18 +162,6 @@ def bury(folder: Folder, kind: str, one: str) -> None:
 def is_buried(folder: Folder, kind: str, one: str) -> bool:
     """Whether a tombstone says that this was deleted, and no file of it is there."""
     return _tombstone(folder, kind, one).is_file() and not is_there(folder, kind, one)
-
-
-DAMAGE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    pl.exceptions.PolarsError,
-    pl.exceptions.PanicException,
-)
-"""What reading a file raises that was cut off, altered, or made to look like one of ours."""
 
 
 def _tombstone(folder: Folder, kind: str, one: str) -> Path:
@@ -222,21 +206,6 @@ def _value(kind: pl.DataType, value: Any) -> Any:
     if kind == pl.Datetime("us") and value is not None:
         return datetime.fromisoformat(value).replace(tzinfo=None)
     return value
-
-
-def _parquet(file: Path, table: str, hashes: dict[str, str]) -> pl.DataFrame:
-    content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != hashes[file.name]:
-        raise ValueError(f"{file.name} has changed since it was written")
-    rows, types = pl.read_parquet(io.BytesIO(content)), TABLES[table].schema
-    optional = TABLES[table].optional
-    rows = rows.with_columns(pl.lit(None, types[name]).alias(name) for name in optional - set(rows.columns))
-    if rows.schema.keys() != types.keys():
-        raise ValueError(f"{file.name} has other columns than {table}")
-    rows = rows.select(pl.col(name).cast(kind) for name, kind in types.items())
-    if missing := [name for name in rows.columns if name not in optional and rows[name].null_count()]:
-        raise ValueError(f"{file.name} lacks values of {', '.join(missing)}")
-    return rows
 
 
 def _check_own(declared: Kind, one: str, tables: dict[str, pl.DataFrame]) -> None:

@@ -22,6 +22,7 @@ from core.tables.measured import (
     TokenResultRow,
 )
 from core.tables.scored import (
+    PILOT_SOURCE,
     SCORE_KEYS,
     ModelAliasRow,
     PilotRow,
@@ -36,6 +37,7 @@ from core.tables.scored import (
 
 __all__ = [
     "LONG_TABLES",
+    "PILOT_SOURCE",
     "SCORE_KEYS",
     "TABLES",
     "BoundColumn",

@@ -7,6 +7,8 @@ from typing import Annotated
 from core.tables.columns import Column
 
 _UTC = "UTC."
+PILOT_SOURCE = "pilot:"
+"""Before a pilot's id, the source of the scores that a user states in it."""
 SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
 """What two scores must share to be compared: metrics and numbers of shots are never mixed."""
 

@@ -12,7 +12,7 @@ import streamlit as st
 from core import wording
 from core.analysis import ranking
 from core.analysis.ranking import RankingGroup
-from core.pilots.registration import Pilot
+from core.pilots.pilot import Pilot
 from core.ui import inputs, language, notices, reads
 from core.ui.markdown import escape
 from core.ui.pilot_filter import with_own_score

@@ -11,7 +11,8 @@ import streamlit as st
 from core import wording
 from core.analysis.differences import with_controls
 from core.pilots import registration
-from core.pilots.registration import Pilot, Registered
+from core.pilots.pilot import Pilot
+from core.pilots.registration import Registered
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
 from core.wording import pilot_sentences

@@ -18,7 +18,7 @@ from core.analysis import differences
 from core.files import default_path
 from core.tables import SavedQueryRow
 from core.warehouse import aliases as alias_table
-from core.warehouse import ingest, profiles, queries, saved, schema, score_answers, score_imports
+from core.warehouse import profiles, queries, saved, schema, score_answers, score_imports
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
 
@@ -82,7 +82,7 @@ def warehouse() -> Warehouse:
 
 
 def take_in() -> TakenIn:
-    return ingest.take_in(warehouse())
+    return warehouse().take_in()
 
 
 def lists() -> Lists:

@@ -213,3 +213,17 @@ def _with_intervals(runs: pl.DataFrame, column: str) -> list[str]:
 def _intervals(frame: pl.DataFrame, prefix: str) -> list[str]:
     ends = zip(frame[f"{prefix}lower"], frame[f"{prefix}upper"], strict=True)
     return ["–" if low is None else f"{wording.number(low)} – {wording.number(high)}" for low, high in ends]
+
+
+def show_latest(runs: pl.DataFrame, shown: pl.DataFrame) -> None:
+    """The newest runs, on text only: a control pass says nothing without the run that it belongs to."""
+    _ = language.translator()
+    texts = runs.filter(pl.col("pass") == "text")
+    show(overview(shown), "latest")
+    if texts.height > shown.height:
+        st.caption(_("The newest {n} of {total} runs.").format(n=shown.height, total=texts.height))
+    if texts.height < runs.height:
+        n = runs.height - texts.height
+        st.caption(_("Control passes not listed here: {n}. Profiles draw them with their runs.").format(n=n))
+    if "veto" in shown["worst_check"]:
+        st.caption(wording.veto_note(language.current()))

@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 import polars as pl
 
 from core.errors import InputError
-from core.pilots.registration import SOURCE
 from core.store import people
-from core.tables import TABLES, ModelAliasRow
+from core.tables import PILOT_SOURCE, TABLES, ModelAliasRow
 from core.warehouse.warehouse import Warehouse
 
 _KIND = "alias"
@@ -23,7 +22,7 @@ RESOLVED = f"""
     (SELECT scores.* REPLACE (coalesce(model_aliases.reference, scores.repository) AS repository),
         scores.repository AS name_in_source
     FROM scores LEFT JOIN model_aliases
-        ON model_aliases.alias = scores.repository AND NOT starts_with(scores.source, '{SOURCE}'))
+        ON model_aliases.alias = scores.repository AND NOT starts_with(scores.source, '{PILOT_SOURCE}'))
 """
 """The table of scores with `repository` resolved; `name_in_source` is as the source has it."""
 

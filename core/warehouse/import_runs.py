@@ -19,13 +19,12 @@ import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.files import REFERENCE, make_folder, read_json, workplace
-from core.pilots.registration import SOURCE
 from core.store import annotation, archive, people, trash
 from core.store.annotation import Annotations
 from core.store.archive import Archive
 from core.store.folder import Folder
 from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, check_files, is_parcel, read_head, read_parcel
-from core.tables import LONG_TABLES, TABLES
+from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES
 from core.warehouse.annotate import annotate
 from core.warehouse.connection import is_there
 from core.warehouse.profiles import tables_of
@@ -321,7 +320,7 @@ def _scores_of(packed: Archive, warehouse: Warehouse, place: Path, dry_run: bool
             rows = tables["scores"]
             if (
                 sha256 == reference_hash()
-                or rows["source"].str.starts_with(SOURCE).any()
+                or rows["source"].str.starts_with(PILOT_SOURCE).any()
                 or not rows["value"].is_finite().all()
             ):
                 raise WarehouseError("it claims what no imported file may.")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from core.files import make_folder, move, workplace
 from core.store.parcels import is_parcel, read_parcel
 from core.warehouse.sync import RUN
-from core.warehouse.warehouse import TakenIn, Warehouse
-
-_log = logging.getLogger("workdim")
+from core.warehouse.warehouse import Warehouse
 
 
 def ingest(warehouse: Warehouse, parcel: Path) -> bool:
@@ -33,16 +29,6 @@ def take_copy(warehouse: Warehouse, folder: Path) -> bool:
             shutil.copytree(folder, place / folder.name)
             move(place / folder.name, target)
     return ingest(warehouse, target)
-
-
-def take_in(warehouse: Warehouse) -> TakenIn:
-    """As `ingest_waiting` for somebody who only reads: what cannot be written now goes on waiting and is told."""
-    return warehouse.take_in()
-
-
-def ingest_waiting(warehouse: Warehouse, report: Callable[[str], None] = _log.warning) -> list[str]:
-    """Insert every parcel that is not in yet, oldest first; returns their run ids (see Warehouse.settle)."""
-    return warehouse.settle(report)
 
 
 def waiting_parcels(warehouse: Warehouse) -> list[Path]:

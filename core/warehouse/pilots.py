@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from core.errors import InputError
-from core.pilots.registration import OwnTask, Pilot, PilotModel
+from core.pilots.pilot import OwnTask, Pilot, PilotModel
 from core.store import people
 from core.tables import TABLES, PilotRow, PilotRunRow, ScoreRow
 from core.warehouse.warehouse import Warehouse

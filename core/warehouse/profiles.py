@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +13,8 @@ from core.records import Profile
 from core.store.parcels import is_parcel, read_parcel
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse.warehouse import Warehouse
+
+_log = logging.getLogger("workdim")
 
 # Every architecture shares its random controls; shuffled text needs the model's own weights.
 _CONTROLS = """
@@ -55,9 +57,15 @@ def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
     """
     parcel = warehouse.parcels / run_id
     if is_parcel(parcel):
-        with contextlib.suppress(WarehouseError):
+        try:
             return Profile.from_frames(read_parcel(parcel))
-    return Profile.from_frames(tables_of(warehouse, run_id))
+        except WarehouseError as error:
+            _log.warning("%s", error)
+    profile = Profile.from_frames(tables_of(warehouse, run_id))
+    _log.warning(
+        "Run %s is read from the rows of the warehouse, which keep seven digits: it has no whole parcel.", run_id
+    )
+    return profile
 
 
 def tables_of(warehouse: Warehouse, run_id: str) -> dict[str, pl.DataFrame]:

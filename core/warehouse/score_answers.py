@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from core.pilots.registration import SOURCE
 from core.scores.model_results import suggestions
-from core.tables import SCORE_KEYS
+from core.tables import PILOT_SOURCE, SCORE_KEYS
 from core.warehouse.aliases import RESOLVED
 from core.warehouse.score_imports import SAME_SCORE
 from core.warehouse.scores import agree, in_percent, scale
@@ -80,7 +79,7 @@ def unmet_names(warehouse: Warehouse) -> pl.DataFrame:
     found = warehouse.read(f"""
         WITH named AS (
             SELECT repository AS name, count(*) AS n_scores, 0 AS n_samples FROM scores
-            WHERE NOT starts_with(source, '{SOURCE}') GROUP BY ALL
+            WHERE NOT starts_with(source, '{PILOT_SOURCE}') GROUP BY ALL
             UNION ALL SELECT repository, 0, count(*) FROM score_samples GROUP BY ALL)
         SELECT name, sum(n_scores)::BIGINT AS n_scores, sum(n_samples)::BIGINT AS n_samples FROM named
         WHERE name NOT IN (SELECT alias FROM model_aliases)

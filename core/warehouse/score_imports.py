@@ -16,11 +16,10 @@ import duckdb
 import polars as pl
 
 from core.errors import InputError
-from core.pilots.registration import SOURCE
 from core.scores.model_results import suggestions
 from core.scores.parsed_score import ParsedScore, ScoreFile
 from core.store import people
-from core.tables import SCORE_KEYS, TABLES, ScoreFileRow, ScoreRow, columns, schema
+from core.tables import PILOT_SOURCE, SCORE_KEYS, TABLES, ScoreFileRow, ScoreRow, columns, schema
 from core.warehouse.aliases import RESOLVED
 from core.warehouse.scores import agree, in_percent, reference_hash, scale
 from core.warehouse.warehouse import Warehouse
@@ -144,9 +143,9 @@ def _check(file: ScoreFile) -> None:
     if file.sha256 == reference_hash():
         raise InputError(f"{file.name} holds the scores that Workdim ships: they are in already.")
     for row in file.rows:
-        if row.score and row.score.source.startswith(SOURCE):
+        if row.score and row.score.source.startswith(PILOT_SOURCE):
             raise InputError(
-                f"{file.name}, {row.at}: a source may not begin with '{SOURCE}', which marks own scores of a pilot. "
+                f"{file.name}, {row.at}: a source may not begin with '{PILOT_SOURCE}', which marks own scores of a pilot. "
                 "Name another source."
             )
         if row.score and not math.isfinite(row.score.value):

@@ -20,7 +20,7 @@ from core.files import names_in
 from core.store import annotation, people, trash
 from core.store.folder import Folder
 from core.store.parcels import DAMAGE, Head, check_files, damaged, is_parcel, read_head, read_parcel
-from core.tables import LONG_TABLES, TABLES
+from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES
 from core.warehouse.connection import Connection, insert, transaction
 
 RUN = "run"
@@ -173,7 +173,7 @@ def rows_of(kind: str, table: str) -> str:
     """The condition by which the rows of one of people's files are found in a table; `$one` is its id."""
     declared = people.KINDS[kind]
     if table == "scores" and kind == "pilot":
-        return f"file_sha256 = '' AND source = '{people.PILOT_SOURCE}' || $one"
+        return f"file_sha256 = '' AND source = '{PILOT_SOURCE}' || $one"
     return (_HASHED if declared.is_hashed else _IS).format(column=declared.key)
 
 

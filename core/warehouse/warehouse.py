@@ -164,12 +164,6 @@ class Warehouse:
                 ) from error
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Nobody else changes any file of the folder meanwhile, nor opens the DuckDB file; it is not opened here."""
-        with files.alone(self.path, self.wait):
-            yield
-
-    @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """A connection in one transaction, for tables that users added: all others are built from files."""
         with self._writing() as connection, transaction(connection):

@@ -11,7 +11,7 @@ import polars as pl
 from core import wording
 from core.analysis.ranking import RankingGroup, groups
 from core.locale import translator
-from core.pilots.registration import Pilot
+from core.pilots.pilot import Pilot
 from core.wording.labels import VETO_MARK, shortened
 from core.wording.pilot_sentences import Evidence, evidence
 

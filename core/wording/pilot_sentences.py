@@ -11,7 +11,7 @@ import polars as pl
 from core import wording
 from core.analysis.ranking import MAIN, benchmarks
 from core.locale import translator
-from core.pilots.registration import Benchmark, Pilot, PilotModel
+from core.pilots.pilot import Benchmark, Pilot, PilotModel
 
 
 @dataclass(frozen=True)

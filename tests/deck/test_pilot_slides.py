@@ -11,7 +11,8 @@ from pptx import Presentation
 from core.deck.build import deck
 from core.deck.build import titles as planned_titles
 from core.deck.deck_data import deck_data
-from core.pilots.registration import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, Registered
+from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
+from core.pilots.registration import Registered
 from core.wording.pilot_sentences import Evidence, caution, evidence, missing_models, shown_first
 from tests import frames
 from tests.deck.test_slides import rows_of, texts, titles

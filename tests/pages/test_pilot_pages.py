@@ -11,7 +11,7 @@ import pytest
 from pptx import Presentation
 
 from core.commands.main import main
-from core.pilots.registration import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
+from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.warehouse import pilots
 from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import opened, texts

@@ -13,16 +13,8 @@ from typing import Any
 import pytest
 
 from core.errors import InputError
-from core.pilots.registration import (
-    USE_CLASSES,
-    FileContext,
-    OwnScore,
-    Pilot,
-    PilotModel,
-    from_config,
-    read_pilot,
-    requests,
-)
+from core.pilots.pilot import USE_CLASSES, FileContext, OwnScore, Pilot, PilotModel
+from core.pilots.registration import from_config, read_pilot, requests
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import BUILT_IN
 from core.validation import checked

@@ -52,14 +52,14 @@ def prepare(folder):
     warehouse = at(folder)
     for run_id in RUNS[:3]:
         add(warehouse, run_id)
-    ingest.ingest_waiting(warehouse)
+    warehouse.settle()
     with_scores(warehouse, EARLY)
     saved.save(warehouse, "early", "SELECT 1")
     back_up(warehouse, folder / "backup.zip")
     export(warehouse, RUNS[:3], folder / "export.zip")
     if scenario == "restore":
         add(warehouse, RUNS[3])
-        ingest.ingest_waiting(warehouse)
+        warehouse.settle()
         with_scores(warehouse, LATE)
         saved.save(warehouse, "late", "SELECT 2")
         saved.delete(warehouse, "early")

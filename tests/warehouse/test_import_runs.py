@@ -385,7 +385,7 @@ def test_a_locked_warehouse_leaves_new_runs_waiting(ours, theirs, python, monkey
     assert found.state == "waits" and "has held the warehouse" in found.reason
     holder.kill()
     holder.communicate()
-    assert ingest.ingest_waiting(theirs) == [RUN]
+    assert theirs.settle() == [RUN]
 
 
 # --- scores ----------------------------------------------------------------------------------------------------

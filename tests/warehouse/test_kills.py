@@ -54,11 +54,11 @@ def prepare(folder):
     warehouse = at(folder)
     fill(warehouse)
     add(warehouse, RUNS[0])
-    ingest.ingest_waiting(warehouse)
+    warehouse.settle()
     for run_id in RUNS[1:]:
         add(warehouse, run_id)
     if scenario != "ingest":
-        ingest.ingest_waiting(warehouse)
+        warehouse.settle()
     if scenario == "restore":
         backup.back_up(warehouse, folder / "backup.zip")
         import_scores(warehouse, LATE)
@@ -67,7 +67,7 @@ def prepare(folder):
 def work(folder):
     warehouse = at(folder)
     if scenario == "ingest":
-        ingest.ingest_waiting(warehouse)
+        warehouse.settle()
     elif scenario == "update":
         schema.fingerprint = lambda: "another"
         warehouse.prepare()

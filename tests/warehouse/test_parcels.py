@@ -52,7 +52,7 @@ def test_an_undefined_number_becomes_null(warehouse, add_parcel):
 def test_the_same_parcel_is_taken_in_once(warehouse, add_parcel):
     folder = add_parcel(make_profile())
     assert [ingest.ingest(warehouse, folder) for _ in range(3)] == [True, False, False]
-    assert ingest.ingest_waiting(warehouse) == []
+    assert warehouse.settle() == []
     assert rows(warehouse, "runs").height == 1
 
 
@@ -60,7 +60,7 @@ def test_waiting_parcels_come_in_oldest_first_and_share_model_and_corpus(warehou
     for run_id in reversed(RUN_IDS):
         add_parcel(make_profile(run_id))
     assert [folder.name for folder in ingest.waiting_parcels(warehouse)] == RUN_IDS
-    assert ingest.ingest_waiting(warehouse) == RUN_IDS
+    assert warehouse.settle() == RUN_IDS
     assert (rows(warehouse, "models").height, rows(warehouse, "corpora").height) == (1, 1)
 
 
@@ -91,7 +91,7 @@ def test_a_half_written_job_is_not_a_result(warehouse):
     half = warehouse.parcels / RUN_IDS[0]
     half.parent.mkdir()
     job.rename(half)
-    assert ingest.ingest_waiting(warehouse) == []
+    assert warehouse.settle() == []
 
 
 def test_finishing_twice_is_no_error_but_never_replaces_another_result(warehouse, add_parcel):
@@ -157,7 +157,7 @@ def test_a_damaged_parcel_is_reported_and_does_not_stop_the_others(warehouse, ad
     folders = [add_parcel(make_profile(run_id)) for run_id in RUN_IDS[:3]]
     damage(folders[1])
     reports: list[str] = []
-    assert ingest.ingest_waiting(warehouse, reports.append) == [RUN_IDS[0], RUN_IDS[2]]
+    assert warehouse.settle(reports.append) == [RUN_IDS[0], RUN_IDS[2]]
     assert len(reports) == 1
     assert str(folders[1]) in reports[0]
     assert "\n" not in reports[0]
@@ -227,7 +227,7 @@ from core.store import parcels
 from core.warehouse import ingest
 from core.warehouse.warehouse import Warehouse
 sys.stdin.readline()
-print(len(ingest.ingest_waiting(Warehouse(Path(sys.argv[1])))))
+print(len(Warehouse(Path(sys.argv[1])).settle()))
 """
 
 
@@ -284,18 +284,18 @@ def test_who_only_reads_is_not_stopped_by_a_parcel_that_cannot_be_written(wareho
     garble_run_file(add_parcel(make_profile(RUN_IDS[1])))
     reader = python(READ, warehouse.path)
     reader.stdout.readline()
-    just_measured = ingest.take_in(warehouse)
+    just_measured = warehouse.take_in()
     assert (just_measured.waiting, just_measured.late, just_measured.lines) == (2, 0, [])
     for run_id in RUN_IDS[:2]:
         os.utime(warehouse.parcels / run_id / "run.json", (0, 0))
-    late = ingest.take_in(warehouse)
+    late = warehouse.take_in()
     assert (late.run_ids, late.waiting) == ([], 2)
     assert late.lines[0].startswith("2 finished measurements wait: ") and str(reader.pid) in late.lines[0]
     with pytest.raises(WarehouseLocked):
-        ingest.ingest_waiting(replace(warehouse, wait=0.1))
+        replace(warehouse, wait=0.1).settle()
     reader.kill()
     reader.wait()
-    taken = ingest.take_in(warehouse)
+    taken = warehouse.take_in()
     assert (taken.run_ids, taken.waiting) == ([RUN_IDS[0]], 0)
     assert len(taken.lines) == 1 and "is damaged" in taken.lines[0]
 
@@ -312,7 +312,7 @@ def test_a_full_or_read_only_disk_does_not_stop_who_only_reads(warehouse, add_pa
 
     monkeypatch.setattr(sync, "BATCH", 1)
     monkeypatch.setattr(sync, "bring", full_after_one)
-    assert ingest.take_in(warehouse) == TakenIn([RUN_IDS[0]], 1, "The disk has no room.", late=1)
+    assert warehouse.take_in() == TakenIn([RUN_IDS[0]], 1, "The disk has no room.", late=1)
 
 
 def test_frames_are_typed_even_without_rows():

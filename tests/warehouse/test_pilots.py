@@ -9,7 +9,8 @@ from datetime import date
 import pytest
 
 from core.errors import InputError
-from core.pilots.registration import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText, registered, requests
+from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
+from core.pilots.registration import registered, requests
 from core.warehouse import ingest, pilots, queries
 from tests.profiles import make_model, make_profile
 

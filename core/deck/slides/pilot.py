@@ -13,7 +13,8 @@ from core.deck.deck_data import DeckData
 from core.deck.text_and_tables import Column, Row, add_table, numbered_titles, pages
 from core.deck.theme import BODY_HEIGHT, TEXT_WIDTH, PlannedSlide
 from core.locale import translator
-from core.pilots.registration import Pilot, Registered
+from core.pilots.pilot import Pilot
+from core.pilots.registration import Registered
 from core.wording import pilot_sentences
 from core.wording.labels import shortened
 

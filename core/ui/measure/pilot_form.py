@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.errors import InputError
 from core.pilots import registration
-from core.pilots.registration import Pilot
+from core.pilots.pilot import Pilot
 from core.ui import language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards

