@@ -139,9 +139,9 @@ def _conditions(group: RankingGroup, language: str) -> str:
 def run_labels(runs: pl.DataFrame, language: str) -> dict[str, str]:
     """run_id -> the model's name, plus whatever differs between runs of that model, plus the id's end if all agree.
 
-    A run that a check vetoes carries the mark of that.
+    In the order of the runs. A run that a check vetoes carries the mark of that.
     """
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = dict.fromkeys(runs["run_id"], "") if not runs.is_empty() else {}
     telling = [column for column in _TELLING if column in runs.columns]
     for _, same in runs.group_by("name", maintain_order=True) if not runs.is_empty() else ():
         differing = [column for column in telling if same[column].n_unique() > 1]

@@ -63,6 +63,18 @@ def test_two_runs_stand_side_by_side_and_what_differs_is_marked(filled: Warehous
     assert "may be compared: same text" in texts(provenance(RUN_IDS[0], RUN_IDS[1]))
 
 
+def test_each_record_stands_under_the_name_of_its_run(filled: Warehouse) -> None:
+    """Also where two runs of one model do not follow each other."""
+    chosen = [RUN_IDS[0], RUN_IDS[2], RUN_IDS[3]]
+    app = provenance(*chosen)
+    table = next(one.value for one in app.dataframe if "run" in list(one.value.iloc[:, 0]))
+    own = table[table.iloc[:, 0] == "run"].iloc[0]
+    assert list(own.iloc[2:]) == chosen
+    names = dict(filled.read("SELECT run_id, name FROM runs JOIN models USING (model_id)").rows())
+    for title, run_id in zip(list(table.columns)[2:], chosen, strict=True):
+        assert title.startswith(names[run_id])
+
+
 def test_tags_and_note_are_edited_in_place(filled: Warehouse) -> None:
     app = provenance(RUN_IDS[0])
     app.multiselect(key=f"tags {RUN_IDS[0]}").set_value(["候補", "b"])

@@ -32,7 +32,8 @@ def show(chosen: Selection) -> None:
         only = inputs.choose_yes_no(_("Only what differs"), "differing", False)
         st.caption(_("{mark} marks a field in which the runs differ.").format(mark=MARK))
     told = [sections(record, language.current()) for record in records]
-    shown = [_table(parts, list(labels.values()), differing, only) for parts in _side_by_side(told)]
+    names = [labels[record["run_id"]] for record in records]  # labels are grouped by model
+    shown = [_table(parts, names, differing, only) for parts in _side_by_side(told)]
     for title, table in shown:
         if not table.is_empty():
             st.markdown(f"**{escape(title)}**")
