@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from core.errors import InputError
+from core.errors import InputError, unknown_name
 from core.records import Estimate, Profile, ProgressCallback, RunConfig
 from core.tables import TABLES, RunSummaryRow
 from core.warehouse.warehouse import Warehouse
@@ -102,10 +102,15 @@ class ModelProfile:
         return TABLES[table].frame(rows)
 
     def figure(self, estimator: str = "d2", cloud: str = "one_per_type", language: str = "en") -> go.Figure:
-        """The estimate over the layers, with its 95 percent band."""
+        """The estimate over the layers, with its 95 percent band. Raises InputError for what was not measured."""
         from core.figures.layer_profiles import profile_figure, profile_points
 
-        points = profile_points(self.frame(), self._as_run(), estimator, cloud, language=language)
+        estimates = self.frame()
+        for column, asked in (("cloud", cloud), ("estimator", estimator)):
+            measured = estimates[column].unique().sort().to_list()
+            if asked not in measured:
+                raise InputError(unknown_name(column, asked, measured))
+        points = profile_points(estimates, self._as_run(), estimator, cloud, language=language)
         return profile_figure(points, language)
 
     @property

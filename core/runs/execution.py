@@ -19,9 +19,9 @@ from core.analysis.shape import summarise
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.registry.protocols import Protocol
-from core.runs.jobs import Job, JobStatus, Reporter, fail, finish, held, log, logged, remove, submit
+from core.runs.jobs import Job, JobStatus, Reporter, fail, finish, held, log, logged
 from core.runs.processes import turn
-from core.runs.recovery import sweep, take_in_finished
+from core.runs.recovery import take_in_finished
 from core.store import parcels
 from core.store.parcels import is_parcel
 from core.warehouse import ingest
@@ -48,31 +48,9 @@ class Finished:
     """Nothing was measured: the warehouse has this run already."""
 
 
-def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback, again: bool = True) -> Finished:
-    """Measure one model in this process and append the result. Raises InputError for what the user can mend.
-
-    A measurement of the same request that was interrupted goes on. Nothing is left of one that is refused or stopped
-    with Ctrl-C; one that ran out of memory or disk can go on. Without `again`, a run that the warehouse has already is
-    not measured twice.
-    """
-    warehouse.prepare()  # an unusable warehouse is found out now, not after the measuring
-    sweep(warehouse)
-    job = submit(config, warehouse, again=again)
-    try:
-        finished = run(job, warehouse, progress)
-        remove(job)
-        return finished
-    except ResourceError:
-        if not list(job.folder.glob("kept-*/forward.json")):
-            remove(job)
-        raise
-    except (InputError, KeyboardInterrupt):
-        remove(job)
-        raise
-
-
 def run(job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: Expected | None = None) -> Finished:
-    """Bring a submitted job to its end, after those that wait before it. Raises what `measure` raises.
+    """Bring a submitted job to its end, after those that wait before it. Raises InputError for what the user can mend,
+    ResourceError where memory or disk ran out: the job can then go on.
 
     `expected` tells, once it is the job's turn and its model is here, what each phase will take.
 

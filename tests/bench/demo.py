@@ -20,11 +20,11 @@ from core.models.memory import largest_batch
 from core.models.model import open_model
 from core.records import RunConfig
 from core.registry.protocols import find_protocol
-from core.runs.execution import measure
 from core.runs.requests import demo_models
 from core.texts.corpora import open_corpus
 from core.texts.sample import draw_sample
 from core.warehouse.warehouse import Warehouse
+from tests.measuring import measure
 
 
 def main() -> None:

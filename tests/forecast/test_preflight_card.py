@@ -13,12 +13,12 @@ from core.models.hub import find_weights
 from core.models.memory import batch_bytes, waiting_bytes
 from core.models.model import read_blueprint
 from core.records import RunConfig
-from core.runs.execution import measure
 from core.terminal.preflight_card import card_lines
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from core.wording.numbers import amount, duration
 from tests.conftest import run_core, start_core
+from tests.measuring import measure
 from tests.tiny import save_tiny_model
 
 TEXT = "english-business"

@@ -12,9 +12,9 @@ from core.errors import ModelError, ResourceError
 from core.models.hub import find_weights
 from core.models.model import open_model
 from core.records import RunConfig
-from core.runs import execution
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
+from tests.measuring import measure
 from tests.tiny import save_tiny_model
 
 
@@ -105,7 +105,7 @@ def test_a_disk_without_room_for_the_states_is_found_out_before_they_are_written
     monkeypatch.setattr(os, "posix_fallocate", full)
     warehouse, folder = Warehouse(tmp_path / "w.duckdb"), save_tiny_model(tmp_path / "tiny")
     with pytest.raises(ResourceError, match=r"hidden states need 0\.\d+ GB of scratch space in .*--warehouse"):
-        execution.measure(RunConfig(str(folder), "english-business", device="cpu"), warehouse, lambda step: None)
+        measure(RunConfig(str(folder), "english-business", device="cpu"), warehouse, lambda step: None)
     assert not any(warehouse.jobs.glob("*")) and not warehouse.parcels.exists()
 
 
@@ -123,7 +123,7 @@ def test_a_disk_that_fills_while_results_are_written_is_told_and_leaves_no_half_
     asked = RunConfig(str(folder), "english-business", small_protocol, device="cpu")
     with monkeypatch.context() as patched, pytest.raises(ResourceError, match=message):
         patched.setattr(place, full)
-        execution.measure(asked, warehouse, lambda step: None)
+        measure(asked, warehouse, lambda step: None)
     assert not warehouse.parcels.exists()
-    assert execution.measure(asked, warehouse, lambda step: None).profile.estimates
+    assert measure(asked, warehouse, lambda step: None).profile.estimates
     assert not any(path.is_dir() for path in warehouse.jobs.glob("*"))

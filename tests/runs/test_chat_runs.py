@@ -9,12 +9,12 @@ import pytest
 from core.analysis.differences import controls_of
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs.execution import measure
 from core.runs.requests import parts_of
 from core.store import parcels
 from core.warehouse import queries
 from tests.chats import CHATML, DATED, save_chat_model, write_chats
 from tests.conftest import run_core
+from tests.measuring import measure
 
 
 def quiet(step):

@@ -21,11 +21,12 @@ from core.models import loading
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs import processes
-from core.runs.execution import measure, run
+from core.runs.execution import run
 from core.runs.jobs import all_jobs, find_job, stand, submit, worker, write_json
 from core.runs.recovery import sweep
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core
+from tests.measuring import measure
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
 

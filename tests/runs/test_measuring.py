@@ -19,7 +19,6 @@ from core.commands.measure import measure_all
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs.execution import measure
 from core.runs.jobs import new_run_id
 from core.runs.recovery import sweep, sweep_to_read
 from core.store import parcels
@@ -28,6 +27,7 @@ from core.warehouse import ingest, queries
 from core.warehouse.profiles import read_profile
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT
+from tests.measuring import measure
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
 

@@ -20,7 +20,6 @@ import pytest
 
 from core.records import RunConfig
 from core.runs import processes
-from core.runs.execution import measure
 from core.runs.jobs import all_jobs, stand, submit
 from core.runs.ray import cluster as ray_cluster
 from core.runs.ray import engine
@@ -28,6 +27,7 @@ from core.runs.ray.cluster import Needs, needs_of
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, start_core
+from tests.measuring import measure
 from tests.runs import small
 from tests.runs.test_jobs import left_over, quiet, wait_for
 from tests.runs.test_kills import content
