@@ -72,8 +72,8 @@ class Pending:
 def begin(folder: Folder, unpacked: Path, about: dict[str, Any], report: Callable[[str], None]) -> tuple[Pending, int]:
     """From an unpacked backup to a restore that will be finished, whatever comes; how many parcels it brings, too.
 
-    `about` is its manifest. Nobody else may move parcels or change people's files meanwhile. A line to `report` for what could not be carried over. Raises ResourceError where there is
-    no room: nothing was changed then.
+    `about` is its manifest. Nobody else may move parcels or change people's files meanwhile. A line to `report` for what
+    could not be carried over. Raises ResourceError where there is no room: nothing was changed then.
     """
     parcels = 0
     for parcel in folders_in(unpacked / "parcels"):
