@@ -267,9 +267,10 @@ def _log_profile(
     """None where a layer is missing or has an undefined value; without half-splits the halves are empty."""
 
     def wanted(row: LayerEstimateRow | LayerReplicateRow) -> bool:
-        return (row.cloud, row.estimator, row.n1, row.state) == (cloud, estimator, n1, state)
+        at = (row.cloud, row.estimator, row.n1, row.state, row.transform)
+        return at == (cloud, estimator, n1, state, "centred")
 
-    values = {r.layer: r.value for r in profile.estimates if wanted(r) and r.transform == "centred"}
+    values = {r.layer: r.value for r in profile.estimates if wanted(r)}
     rows = sorted((r for r in profile.replicates if wanted(r)), key=lambda r: r.layer)
     if len(rows) != n_states or any(not value or value <= 0 for value in values.values()):
         return None

@@ -11,6 +11,7 @@ one pass over pairs (core.geometry.pairs).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,8 @@ from core.geometry.clouds import Cloud, LabelledPoints, Reading
 from core.geometry.neighbours import TILE, NeighbourTable
 from core.geometry.pairs import COINCIDES
 
-N_REMOVED = 3
-"""Leading components that the `abtt3` transform removes."""
+N_REMOVED = {"abtt1": 1, "abtt3": 3}
+"""Leading components that each transform removes."""
 
 RESIDUE = 1e-6
 """Share of the variance that must be left: below it single precision has too few digits."""
@@ -264,32 +265,42 @@ def scan_cloud(
     return Scanned(everything.without(within).d2, everything.d2, ratios, split, d2_typed, table)
 
 
-def d2_without_components(placed: PlacedCloud) -> np.ndarray:
-    """d2 after each member set lost its own leading components; (n_sets,).
+def d2_without_components(placed: PlacedCloud, n_removed: Sequence[int]) -> list[np.ndarray]:
+    """d2 after each member set lost its own leading components, for several numbers of them; (n_sets,) each.
 
-    The components of the whole cloud are taken out of the points first, explicitly; a subset's own are nearly those,
-    and the difference is a small move. NaN where they leave less than `RESIDUE` of the variance.
+    As many components of the whole cloud as are ever removed are taken out of the points first, explicitly. A subset's
+    own are nearly those, and the difference is a small move; components that stay are put back, which only adds to the
+    sums. So one pass over pairs serves every number. NaN where less than `RESIDUE` of the variance is left.
     """
     points, members = placed.points, placed.members
-    own = leading_components(points, members, N_REMOVED)  # (n_sets, n_removed, n_dims)
-    first = own[0]
+    most = max(n_removed)
+    leading = leading_components(points, members, most)  # (n_sets, most, n_dims)
+    first = leading[0]
     rest = points
     for _ in range(2):  # once leaves round-off of the large components behind
         rest = rest - (rest @ first.T) @ first
-    of_whole = members[0]
-    if not float(rest[of_whole].square().sum()) > RESIDUE * float(points[of_whole].square().sum()):
-        return np.full(len(members), np.nan)
-    taken = points @ first.T  # (n, n_removed)
+    taken = points @ first.T  # (n, most)
     weight = members.to(points.dtype)
     means = weight / weight.sum(1, keepdim=True).clamp_min(1)  # (n_sets, n)
-    # What a set's own components still find in the rest, and what they miss of the whole cloud's.
-    found = torch.einsum("srd,nd->snr", own, rest) - torch.einsum("srd,sd->sr", own, means @ rest)[:, None]
-    missed = first - (first @ own.transpose(1, 2)) @ own  # (n_sets, n_removed, n_dims)
     shifted = taken[None] - (means @ taken)[:, None]
-    moved = pairs.directions(rest, members, torch.cat([own, missed], 1), torch.cat([-found, shifted], 2))
-    products, _ = pairs.scan(rest, moved.weights.T)
-    within = pairs.pairs_within(rest, moved, placed.cloud.sequence_groups)
-    return pairs.all_pairs(rest, moved, products).without(within).d2
+    of_whole = members[0]
+    total, of_rest = (float(x[of_whole].square().sum()) for x in (points, rest))
+    left = [of_rest + float(taken[of_whole, n:].square().sum()) for n in n_removed]
+    moved = []
+    for n in n_removed:
+        own = leading[:, :n]
+        # What a set's own components still find in the rest, and what they miss of the whole cloud's.
+        found = torch.einsum("srd,nd->snr", own, rest) - torch.einsum("srd,sd->sr", own, means @ rest)[:, None]
+        missed = first - (first @ own.transpose(1, 2)) @ own  # (n_sets, most, n_dims)
+        moved.append(pairs.directions(rest, members, torch.cat([own, missed], 1), torch.cat([-found, shifted], 2)))
+    products, _ = pairs.scan(rest, torch.cat([of.weights.T for of in moved], 1))
+    of_each = products.split(len(members), 1)
+    return [
+        pairs.all_pairs(rest, of, own).without(pairs.pairs_within(rest, of, placed.cloud.sequence_groups)).d2
+        if variance > RESIDUE * total
+        else np.full(len(members), np.nan)
+        for of, own, variance in zip(moved, of_each, left, strict=True)
+    ]
 
 
 def d2_of_scaled(placed: PlacedCloud) -> np.ndarray:

@@ -57,8 +57,10 @@ def _working(profile: Profile) -> tuple[float, float] | None:
     """Log of the working dimension, and its error."""
     for row in profile.summaries:
         if row.cloud == "one_per_type" and row.working_dimension and row.working_layer is not None:
-            at = (row.working_layer, "residual", row.cloud, row.estimator)
-            found = (r.blocks for r in profile.replicates if (r.layer, r.state, r.cloud, r.estimator) == at)
+            at = (row.working_layer, "residual", row.cloud, "centred", row.estimator)
+            found = (
+                r.blocks for r in profile.replicates if (r.layer, r.state, r.cloud, r.transform, r.estimator) == at
+            )
             return math.log(row.working_dimension), jackknife_error(np.log(next(found)))
     return None
 
