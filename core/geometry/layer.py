@@ -234,7 +234,7 @@ def _mean_over_prompts(
     estimate = log_interval(
         float(values.mean()) if len(values) else math.nan,
         list(without_one),
-        scale=float(np.mean([r.mean_distance for r in readings if math.isfinite(r.value)])) if len(values) else math.nan,
+        scale=float(np.mean([r.mean_distance for r in readings if math.isfinite(r.value)] or [math.nan])),
         n_points=n_points,
         n_dropped=n_dropped,
         notes=notes,
