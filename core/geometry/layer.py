@@ -42,6 +42,7 @@ from core.geometry.second_order import (
     d2_without_components,
     place,
     scan_cloud,
+    why_no_cloud,
 )
 from core.records import Estimate
 from core.registry.specifications import specified
@@ -100,8 +101,14 @@ def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
         found += [correlators.second_order_of(d2), *correlators.first_order_of_cloud(states, cloud)]
     if plan.prompts:
         estimates += _per_prompt(states, plan.prompts)
-    bounded = [e.within_bounds(states.shape[1]) for e in estimates]
+    without = {e.cloud for e in estimates if math.isnan(e.estimate.value)}
+    why = {c.name: why_no_cloud(place(states, c)) for c in _first_draws(plan) if c.name in without}
+    bounded = [e.within_bounds(states.shape[1], why.get(e.cloud, "")) for e in estimates]
     return LayerResult(bounded, found, distributions, duplicates, states.device.type)
+
+
+def _first_draws(plan: LayerPlan) -> list[Cloud]:
+    return [*plan.draws[:1], *plan.word_draws[:1], *plan.others]
 
 
 # --- one token per type ----------------------------------------------------------------------------------------
@@ -264,7 +271,7 @@ def _mean_over_prompts(
     estimate = log_interval(
         float(values.mean()) if len(values) else math.nan,
         list(without_one),
-        scale=float(np.mean([r.mean_distance for r in readings])),
+        scale=float(np.mean([r.mean_distance for r in readings if math.isfinite(r.value)] or [math.nan])),
         n_points=n_points,
         n_dropped=n_dropped,
         notes=notes,

@@ -195,12 +195,13 @@ def readings_of_points(points: Tensor) -> list[NeighbourReading]:
 
 
 def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[NeighbourReading]:
-    """TwoNN in three forms, MLE and the GRIDE scan, from `distances_of_sets` of the same member sets."""
+    """TwoNN in three forms, MLE and the GRIDE scan, from `distances_of_sets` of the same member sets.
+
+    NaN where the points are too few for a form.
+    """
     distances = found.distances.cpu().double()  # small by now, and Apple's GPUs have no double precision
     whole = distances[0][distinct[0].cpu()]  # (n_points, n_ranks)
     n = len(whole)
-    if n < MIN_POINTS:
-        return []
     # Ranks that a set is too small for, and points at one place, stay undefined.
     logs = torch.where(distances > 0, distances.log(), torch.nan).numpy()
     count = distinct.sum(1).cpu().numpy()
@@ -211,20 +212,28 @@ def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[Neighbour
             NeighbourReading(estimator, n1, n2, value, blocks.tolist(), float(whole[:, RANKS.index(n2)].mean()))
         )
 
-    if n > 2:
+    none = np.full(len(count) - 1, np.nan)
+    if n >= MIN_POINTS:
         ratio = np.maximum(logs[:, :, 1] - logs[:, :, 0], 0)
         of_sets = _undefined_if_empty(count - 1, np.nansum(ratio, 1))
         add("two_nn", 1, 2, two_nn(whole[:, :2]), of_sets[1:])
         for name, function in (("two_nn_censored", two_nn_censored), ("two_nn_linear", two_nn_linear)):
             add(name, 1, 2, function(whole[:, :2]), _each(function, distances, distinct))
+    else:
+        for name in ("two_nn", "two_nn_censored", "two_nn_linear"):
+            add(name, 1, 2, math.nan, none)
     if n > MLE_NEIGHBOURS:
         of_sets = _mle_of_sets(found, logs, count, RANKS.index(MLE_NEIGHBOURS))
         add("mle", None, MLE_NEIGHBOURS, of_sets[0], of_sets[1:])
+    else:
+        add("mle", None, MLE_NEIGHBOURS, math.nan, none)
     for n1 in GRIDE_SCALES:
         if n >= LOCAL * n1 and n > 2 * n1:
             inner, outer = RANKS.index(n1), RANKS.index(2 * n1)
             value = gride(_as_table(whole, n1, inner, outer), n1)
             add("gride", n1, 2 * n1, value, _gride_of_sets(logs, count, n1, inner, outer, value))
+        else:
+            add("gride", n1, 2 * n1, math.nan, none)
     return readings
 
 
@@ -234,15 +243,17 @@ def differing_readings(
     """`gride_<kind>` at the inner ranks `scales` and, on request, `mle_<kind>`, of neighbours that differ in all labels.
 
     table of the points; distinct (n_sets, n) bool member sets without exact copies; labels (n,) each. Tokens of one
-    sequence resemble each other, and occurrences of one type: such neighbours say little about the population.
+    sequence resemble each other, and occurrences of one type: such neighbours say little about the population. NaN
+    where the points are too few for a scale.
     """
     count = distinct.sum(1).cpu().numpy()
     n = int(count[0])
-    scales = [n1 for n1 in scales if n >= LOCAL * n1 and n > 2 * n1]
-    with_mle = with_mle and n > MLE_NEIGHBOURS
-    ranks = tuple(sorted({r for n1 in scales for r in (n1, 2 * n1)} | ({MLE_NEIGHBOURS} if with_mle else set())))
-    if not ranks or n < MIN_POINTS:
-        return []
+    asked = [(f"mle_{kind}", None, MLE_NEIGHBOURS, n > MLE_NEIGHBOURS)] if with_mle else []
+    asked += [(f"gride_{kind}", n1, 2 * n1, n >= LOCAL * n1 and n > 2 * n1) for n1 in scales]
+    ranks = tuple(sorted({rank for _, n1, n2, fits in asked if fits for rank in (n1, n2) if rank}))
+    if not ranks:
+        undefined = [math.nan] * (len(count) - 1)
+        return [NeighbourReading(*key, math.nan, undefined, math.nan) for *key, _ in asked]
     used = distinct.any(0)
     stored = differing(table, used, labels, stored_neighbours(n, int(used.sum()), ranks[-1]))
     found = within_sets(stored, distinct, ranks, MLE_NEIGHBOURS if with_mle else 1, labels)
@@ -250,21 +261,17 @@ def differing_readings(
     whole = distances[0][distinct[0].cpu()]  # (n_points, n_ranks)
     logs = torch.where(distances > 0, distances.log(), torch.nan).numpy()
     readings = []
-    if with_mle:
-        at = ranks.index(MLE_NEIGHBOURS)
-        of_sets = _mle_of_sets(found, logs, count, at)
-        readings.append(
-            NeighbourReading(
-                f"mle_{kind}", None, MLE_NEIGHBOURS, of_sets[0], of_sets[1:].tolist(), float(whole[:, at].mean())
-            )
-        )
-    for n1 in scales:
-        inner, outer = ranks.index(n1), ranks.index(2 * n1)
-        value = gride(_as_table(whole, n1, inner, outer), n1)
-        blocks = _gride_of_sets(logs, count, n1, inner, outer, value)
-        readings.append(
-            NeighbourReading(f"gride_{kind}", n1, 2 * n1, value, blocks.tolist(), float(whole[:, outer].mean()))
-        )
+    for estimator, n1, n2, fits in asked:
+        value, scale, blocks = math.nan, math.nan, np.full(len(count) - 1, np.nan)
+        if fits and bool(torch.isfinite(whole[:, ranks.index(n2)]).all()):
+            outer = ranks.index(n2)
+            scale = float(whole[:, outer].mean())
+            if n1 is None:
+                value, *blocks = _mle_of_sets(found, logs, count, outer)
+            else:
+                value = gride(_as_table(whole, n1, ranks.index(n1), outer), n1)
+                blocks = _gride_of_sets(logs, count, n1, ranks.index(n1), outer, value)
+        readings.append(NeighbourReading(estimator, n1, n2, float(value), list(map(float, blocks)), scale))
     return readings
 
 

@@ -168,7 +168,11 @@ def _perturbed(
     second = torch.dot(slopes.flatten(), change.square_().flatten()) / 2
     with _one_thread():
         largest = torch.linalg.eigvalsh(block)
-    return math.log(total) - float(first + second) / total, largest, total
+    entropy = math.log(total) - float(first + second) / total if total > 0 else math.nan
+    # Where the points left out held most of the variance, what remains is no perturbation.
+    if not -0.1 < entropy < math.log(len(variances)) + 0.1:
+        return math.nan, torch.full_like(largest, math.nan), math.nan
+    return entropy, largest, total
 
 
 @contextmanager
