@@ -64,13 +64,28 @@ ESTIMATORS = (
     "stable_rank",
     "d2_all_pairs",
     "d2_typed",
+    "gride_between",
+    "gride_typed",
+    "mle_between",
     "two_nn_censored",
     "two_nn_linear",
     "correlation_integral",
 )
 """In the order in which a reader is offered them."""
 CLOUDS = ("one_per_type", "one_per_word", "all_tokens", "last_token", "per_prompt")
-CORRELATORS = ("E1", "mean_cosine", "C2", "cosine_kurtosis", "nonlinearity_ratio_8")
+CORRELATORS = (
+    "E1",
+    "mean_cosine",
+    "C2",
+    "cosine_kurtosis",
+    "nonlinearity_ratio_8",
+    "top_coordinates_1",
+    "top_coordinates_3",
+    "top_coordinates_10",
+    "top_components_1",
+    "top_components_3",
+    "top_components_10",
+)
 SINKS = ("large_norm_tokens", "large_norm_ratio", "large_norm_at_start")
 """Of the cloud `unmasked`: which tokens stand out by their norm."""
 PAIRS = ("autocorrelation", "autocorrelation_raw", "displacement", "neighbour_overlap", "information_imbalance", "cka")
