@@ -18,14 +18,14 @@ TEXTS = ("ladder-code", "ladder-prose")
 PROTOCOL = "quick"
 
 
-def measure(out: Path, parcels: Path, names: Sequence[str] = (), final_only: bool = False) -> None:
+def measure(out: Path, logs: Path, parcels: Path, names: Sequence[str] = (), final_only: bool = False) -> None:
     """Measure the checkpoints of finished runs (all, or those of `names`) on both texts; none a second time."""
     runs = all_runs()
     if unknown := set(names) - set(runs):
         raise InputError(f"No such run: {', '.join(sorted(unknown))}. `python -m tests.ladder --list` names them.")
     known = _measured(parcels)
     for name, recipe in runs.items():
-        if (names and name not in names) or not log_of(name).exists():
+        if (names and name not in names) or not log_of(name, logs).exists():
             continue
         for step in reversed(recipe.checkpoints[-1:] if final_only else recipe.checkpoints):
             model = recipe.folder_of(step)
