@@ -119,10 +119,7 @@ def _measure_types(
     within = distances_of_sets(scanned.table, distinct)
     cloud = placed.cloud
     estimates += [d2, *_second_order(placed, scanned)]
-    for transform, values, two in (
-        ("abtt3", *d2_without_components(placed)),
-        ("zscore", *d2_of_scaled(placed)),
-    ):
+    for transform, values, two in (("abtt3", *d2_without_components(placed)), ("zscore", *d2_of_scaled(placed))):
         estimates.append(of_sets(cloud, "d2", values, transform, two))
     read = _neighbours(placed, distinct, within)
     estimates += read

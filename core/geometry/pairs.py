@@ -216,9 +216,7 @@ def _sums(
     total = squares - 2 * (metric * cross).sum((1, 2)) + trace
     of_itself = count.numpy()
     return PairSums(
-        total.cpu().double().numpy() - of_itself,
-        cosines.cpu().double().numpy() - of_itself,
-        pairs.numpy() - of_itself,
+        total.cpu().double().numpy() - of_itself, cosines.cpu().double().numpy() - of_itself, pairs.numpy() - of_itself
     )
 
 

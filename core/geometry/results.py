@@ -129,9 +129,9 @@ def second_order(without_two: np.ndarray | None) -> SecondOrder:
     interaction = ((b - 2) * without_two - (b - 1) * (one[:, None] + one))[others]
     excess = interaction.var() * (b - 1) ** 2 / (2 * b * (b - 3))
     errors = without_two[others].reshape(b, b - 1).std(axis=1)
-    if not (errors > 0).all():
-        return SecondOrder(excess)
     deviations = one - one.mean()
+    if not (errors > 0).all() or not deviations.any():
+        return SecondOrder(float(excess))
     slope = -float(deviations @ np.log(errors)) / float(deviations @ deviations)
     return SecondOrder(float(excess), slope)
 

@@ -63,9 +63,7 @@ class Case:
         return ", ".join([*parts, *(["unequal lengths"] if self.unequal else [])])
 
 
-ORDINARY = tuple(
-    Case(spectrum, n, share) for spectrum in tuple(SPECTRA)[:3] for n in (32, 64) for share in SHARES
-)
+ORDINARY = tuple(Case(spectrum, n, share) for spectrum in tuple(SPECTRA)[:3] for n in (32, 64) for share in SHARES)
 HARD = (
     *(Case(spectrum, 32, share) for spectrum in tuple(SPECTRA)[3:] for share in SHARES),
     *(Case(spectrum, 16, share) for spectrum in tuple(SPECTRA)[1:4] for share in SHARES),
