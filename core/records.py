@@ -23,6 +23,9 @@ from core.tables import (
     LayerReplicateRow,
     ModelRow,
     RunCheckRow,
+    RunClaimRow,
+    RunControlRow,
+    RunExtremumRow,
     RunRow,
     RunSummaryRow,
     TokenResultRow,
@@ -212,6 +215,9 @@ PROFILE_TABLES = {
     "layer_replicates": "replicates",
     "layer_distributions": "distributions",
     "run_checks": "checks",
+    "run_claims": "claims",
+    "run_extrema": "extrema",
+    "run_controls": "controls",
     "run_summaries": "summaries",
 }
 """Table of many rows -> the field of Profile that holds its rows."""
@@ -236,6 +242,9 @@ class Profile:
     distributions: list[LayerDistributionRow] = field(default_factory=list)
     tokens: list[TokenResultRow] = field(default_factory=list)
     """Filled only where the run was asked to keep them; they stay in the parcel."""
+    claims: list[RunClaimRow] = field(default_factory=list)
+    extrema: list[RunExtremumRow] = field(default_factory=list)
+    controls: list[RunControlRow] = field(default_factory=list)
     summaries: list[RunSummaryRow] = field(default_factory=list)
 
     @classmethod

@@ -98,7 +98,7 @@ def as_profile(m: Measured, checks: list[RunCheckRow], clock: Clock) -> Profile:
         estimates=[_estimate_row(m, layer, state, e) for layer, state, result in m.labelled for e in result.estimates],
         correlators=[*_correlator_rows(m), *_sink_rows(m)],
         replicates=[
-            LayerReplicateRow(m.run_id, layer, state, e.cloud, e.estimator, e.n1, e.blocks, e.halves)
+            LayerReplicateRow(m.run_id, layer, state, e.cloud, e.estimator, e.n1, e.transform, e.blocks, e.halves)
             for layer, state, result in m.labelled
             for e in result.estimates
             if (e.estimator, e.n1) in KEPT_REPLICATES and e.transform == "centred" and e.blocks

@@ -57,7 +57,7 @@ def profile_of(truth, noise=0.02, seed=0, post_norm=None, shared=0.0):
         )
         replicates.append(
             LayerReplicateRow(
-                base.run.run_id, layer, state, "one_per_type", "d2", None, blocks.tolist(), halves.tolist()
+                base.run.run_id, layer, state, "one_per_type", "d2", None, "centred", blocks.tolist(), halves.tolist()
             )
         )
     config = json.dumps({"protocol": {"max_types": 800}})
