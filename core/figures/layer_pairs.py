@@ -13,6 +13,8 @@ from core.locale import translator
 
 EXPONENT = "displacement_exponent"
 HEIGHT = 620
+STORED_ONCE = ("kept", "common_dimension", "common_correlator")
+"""Measures without direction, of which only the rows with layer_a <= layer_b are stored."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ def pair_points(pairs: pl.DataFrame, run_id: str, measure: str) -> PairData:
     rows = pairs.filter(run_id=run_id, measure=measure)
     layers = sorted(set(rows["layer_a"]) | set(rows["layer_b"]))
     found = {(row["layer_a"], row["layer_b"]): row for row in rows.iter_rows(named=True)}
+    if measure in STORED_ONCE:
+        found |= {(b, a): row for (a, b), row in found.items()}
 
     def matrix(column: str) -> list[list[float | None]]:
         return [[found[a, b][column] if (a, b) in found else None for a in layers] for b in layers]

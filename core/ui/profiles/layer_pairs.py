@@ -50,6 +50,14 @@ def _reading_aid(data: layer_pairs.PairData) -> str:
             "How far a token's direction has moved: 0 = not at all, 2 = unrelated. A dark block is a "
             "stretch of layers that changes little."
         ),
+        "kept": _(
+            "Of the dimensions of two layers, how many they share: k = d2 of the one, times d2 of the other, times their "
+            "common correlator. On the diagonal d2 itself; 0 where they have nothing in common."
+        ),
+        "common_dimension": _(
+            "1 over the mean product of the cosines of token pairs at both layers: d2 on the diagonal, and "
+            "the larger, the less two layers share. Empty where nothing is shared within the sample."
+        ),
         "neighbour_overlap": _(
             "Share of a token's nearest neighbours that it has at both layers: 1 = all. By chance it would be {chance}."
         ),
