@@ -302,7 +302,7 @@ def _common(run_id: str, n_layers: int, a: int, b: int, cosine: float) -> Iterat
         ("kept", 50 * cosine, 0.01, 0.5),
     ):
         yield LayerPairRow(run_id, measure, "one_per_type", None, a, b, value, 0.04 * value, 800, null, spread)
-    if b == a + 1 or a < b and (a == 0 or b == n_layers):
+    if b == a + 1 or (a < b and (a == 0 or b == n_layers)):
         for measure in ("removed", "added"):
             yield LayerPairRow(run_id, measure, "one_per_type", None, a, b, 50 - 50 * cosine, 2.0, 800)
 

@@ -141,7 +141,9 @@ def test_the_nulls_of_overlap_and_alignment():
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "shared"), [(100, 100, 40), (20, 100, 20), (60, 60, 0)], ids=["40 of 100", "20 into 100", "none"]
+    ("before", "after", "shared"),
+    [(100, 100, 40), (20, 100, 20), (60, 60, 0)],
+    ids=["40 of 100", "20 into 100", "none"],
 )
 def test_the_directions_that_are_kept_are_counted(before, after, shared):
     """Isotropic clouds of which some columns are the same at both layers; n = 900, so that chance is near nothing."""
