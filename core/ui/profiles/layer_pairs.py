@@ -30,6 +30,9 @@ def show(chosen: Selection) -> None:
     data = layer_pairs.pair_points(pairs, run["run_id"], measure)
     st.plotly_chart(layer_pairs.pair_figure(data, reader), key="pairs", theme=None)
     st.caption(_reading_aid(data))
+    along = layer_pairs.along_layers(pairs, run["run_id"], measure)
+    st.plotly_chart(layer_pairs.along_figure(along, reader), key="along", theme=None)
+    st.caption(_along_aid(measure))
     _tell_exponent(layer_pairs.exponent(pairs, run["run_id"]))
     own = pairs.filter(run_id=run["run_id"], measure=measure)
     tables.download(tables.traced(own, runs), "workdim_layer_pairs.csv", _("Download these numbers (CSV)"))
@@ -73,6 +76,19 @@ def _reading_aid(data: layer_pairs.PairData) -> str:
     }
     chance = data.k / (data.n_points - 1) if data.k and data.n_points > 1 else None
     return aids[data.measure].format(chance=wording.number(chance))
+
+
+def _along_aid(measure: str) -> str:
+    _ = language.translator()
+    flow = _(
+        "Of the dimensions before a block, those that it keeps and those that are gone behind it; and those that are "
+        "new. Below zero: directions have only become more or less equal."
+    )
+    bars = _(
+        "From each layer to the next, with two standard errors. Grey, where it is known: the mean and two standard "
+        "deviations where the tokens of one layer are permuted."
+    )
+    return wording.sentences((flow if measure in layer_pairs.FLOW else "", bars), language.current())
 
 
 def _tell_exponent(found: layer_pairs.Exponent | None) -> None:
