@@ -169,6 +169,8 @@ def _run_row(m: Measured, clock: Clock) -> RunRow:
         n_words=m.sample.words.n_words if has_words else None,
         n_words_lost=m.words.n_lost if has_words else None,
         bits_per_byte=m.states.bits_per_byte,
+        n_windows_lengthened=m.sample.n_lengthened,
+        n_windows_redrawn=m.sample.n_redrawn,
         execution=json.dumps(_execution(m)),
     )
 

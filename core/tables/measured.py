@@ -209,6 +209,22 @@ class RunRow:
             section="model",
         ),
     ] = None
+    n_windows_lengthened: Annotated[
+        int | None,
+        Column(
+            "Windows that the tokenizer left short and that read on past the end of their document.",
+            _("windows that read on past their document"),
+            section="tokens",
+        ),
+    ] = None
+    n_windows_redrawn: Annotated[
+        int | None,
+        Column(
+            "Windows that the tokenizer left short and that others of the same text stand in for.",
+            _("windows drawn again"),
+            section="tokens",
+        ),
+    ] = None
     execution: Annotated[
         str | None,
         Column(

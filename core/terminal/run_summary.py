@@ -92,6 +92,9 @@ def _left_out(profile: Profile) -> Iterator[str]:
     run = profile.run
     read = f"{run.n_tokens:,} in {run.n_sequences:,} windows, {run.n_tokens_used:,} used, "
     yield from _line("tokens", f"{read}{run.n_types:,} types; one mask for all layers")
+    if run.n_windows_lengthened or run.n_windows_redrawn:
+        again = f"{run.n_windows_lengthened or 0} read on past their document, {run.n_windows_redrawn or 0} drawn again"
+        yield from _line("", f"windows that the tokenizer leaves short: {again}")
     protocol: Mapping[str, Any] = json.loads(run.config or "{}").get("protocol", {})
     factor = protocol.get("norm_factor")
     above = f" (above {factor:g} times the layer's median)" if factor else ""
