@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 from core import wording
 from core.figures.style import COLOURS, DASHES, LOG_TICKS, QUIET, TEXT, bars, empty, faded, frame, shown
 from core.locale import translator
+from core.registry.passes import CONTROLS
 from core.wording.labels import run_labels
 
 PRIMARY = ("d2", "one_per_type")
@@ -71,11 +72,11 @@ class Reference:
     """What a curve is to be held against: the same quantity where training, word order or shape are taken away."""
 
     kind: str
-    """`random_init` or `shuffled`, a control pass; or `gaussian_surrogate`, Gaussian points of equal covariance."""
+    """A control pass (`core.registry.passes`), or `gaussian_surrogate`, Gaussian points of equal covariance."""
     of_run_id: str
     name: str
     model_seed: int | None
-    """Of random weights."""
+    """Where its weights depend on one."""
     marks: list[Mark]
 
 
@@ -283,7 +284,7 @@ def _same_depth(runs: pl.DataFrame, curves: list[Curve]) -> bool:
     return runs.filter(pl.col("run_id").is_in(shown))["n_layers"].n_unique() <= 1 if shown else True
 
 
-REFERENCE_DASHES = {"random_init": "dot", "shuffled": "dash", "gaussian_surrogate": "dashdot"}
+REFERENCE_DASHES = {key: one.dash for key, one in CONTROLS.items()} | {SURROGATE: "dashdot"}
 FEW_LAYERS = 12
 """Up to so many, each layer has its tick: plotly would put some at halves."""
 

@@ -23,6 +23,7 @@ from core.measure.provenance import Clock, code_version, library_versions
 from core.measure.setup import Setup
 from core.models.model import OpenModel
 from core.records import Profile, RunConfig
+from core.registry.passes import PASSES
 from core.registry.protocols import Protocol
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import (
@@ -45,6 +46,8 @@ KEPT_REPLICATES = {specification.key for specification in SPECIFICATIONS} | {
 BINS = {
     "local_d2": np.geomspace(1, 1000, 31),
     "distance_to_mean": np.geomspace(0.1, 10, 33),
+    "variance_share": np.geomspace(0.01, 100, 33),
+    "cosine_to_mean": np.linspace(-1, 1, 41),
     "neighbours_kept": np.linspace(0, 1, 11),
     "displacement": np.linspace(0, 2.4, 25),
     "cosine": np.linspace(-1, 1, 41),
@@ -84,7 +87,7 @@ class Measured:
     @property
     def words_lost_share(self) -> float | None:
         """None where no words are measured."""
-        return self.words.lost_share if self.config.pass_ != "shuffled" and self.plan.word_draws else None
+        return self.words.lost_share if PASSES[self.config.pass_].has_words and self.plan.word_draws else None
 
     @property
     def labelled(self) -> Iterator[tuple[int, str, LayerResult]]:
@@ -118,6 +121,8 @@ def as_profile(m: Measured, checks: list[RunCheckRow], clock: Clock) -> Profile:
                 _stored(p.value),
                 _stored(p.std_error),
                 p.n_points,
+                _stored(p.null_value),
+                _stored(p.null_spread),
             )
             for p in m.pairs
         ],
@@ -162,11 +167,13 @@ def _run_row(m: Measured, clock: Clock) -> RunRow:
         peak_memory_bytes=clock.peak_memory,
         phase_seconds=json.dumps({name: round(seconds, 2) for name, seconds in clock.seconds.items()}),
         stack=m.model.stack,
-        model_seed=m.config.model_seed if m.config.pass_ == "random_init" else None,
+        model_seed=m.config.model_seed if PASSES[m.config.pass_].has_model_seed else None,
         words_hash=m.sample.words.hash if has_words else None,
         n_words=m.sample.words.n_words if has_words else None,
         n_words_lost=m.words.n_lost if has_words else None,
         bits_per_byte=m.states.bits_per_byte,
+        n_windows_lengthened=m.sample.n_lengthened,
+        n_windows_redrawn=m.sample.n_redrawn,
         execution=json.dumps(_execution(m)),
     )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from core.registry.passes import SHARED
+
 _D2 = "estimator = 'd2' AND cloud = 'one_per_type'"
+_SHARED = ", ".join(f"'{key}'" for key in SHARED)
 _NOT_VETOED = "run_id NOT IN (SELECT run_id FROM run_checks WHERE outcome = 'veto')"
 
 
@@ -86,8 +89,8 @@ FROM run_summaries JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE {_D2} AND pass = 'text'
 GROUP BY name, model_id, corpus_id
 ORDER BY n_runs DESC, spread_percent DESC, name""",
-    "controls": """
--- Trained model against its control passes: random weights of its configuration, and shuffled text.
+    "controls": f"""
+-- Trained model against its control passes, those of every model of its configuration included.
 SELECT trained.name, runs.corpus_id, runs.protocol, control.pass AS control, control.model_seed,
     t.working_dimension AS trained_working, c.working_dimension AS control_working,
     t.expansion_ratio AS trained_expansion, c.expansion_ratio AS control_expansion,
@@ -99,7 +102,7 @@ JOIN runs AS control ON control.pass <> 'text' AND control.corpus_id = runs.corp
     AND control.protocol_hash = runs.protocol_hash
 JOIN models AS other ON other.model_id = control.model_id
     AND (control.model_id = runs.model_id
-        OR control.pass = 'random_init' AND other.configuration_hash = trained.configuration_hash)
+        OR control.pass IN ({_SHARED}) AND other.configuration_hash = trained.configuration_hash)
 JOIN run_summaries AS c ON c.run_id = control.run_id AND c.estimator = 'd2' AND c.cloud = 'one_per_type'
 WHERE runs.pass = 'text'
 ORDER BY trained.name, runs.corpus_id, runs.protocol, control.pass, control.model_seed""",

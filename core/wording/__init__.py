@@ -85,11 +85,30 @@ CORRELATORS = (
     "top_components_1",
     "top_components_3",
     "top_components_10",
+    "variance_top_1",
+    "variance_top_10",
 )
 SINKS = ("large_norm_tokens", "large_norm_ratio", "large_norm_at_start")
 """Of the cloud `unmasked`: which tokens stand out by their norm."""
-PAIRS = ("autocorrelation", "autocorrelation_raw", "displacement", "neighbour_overlap", "information_imbalance", "cka")
-QUANTITIES = ("local_d2", "distance_to_mean", "neighbours_kept", "displacement", "cosine")
+PAIRS = (
+    "autocorrelation",
+    "autocorrelation_raw",
+    "displacement",
+    "kept",
+    "common_dimension",
+    "neighbour_overlap",
+    "information_imbalance",
+    "cka",
+)
+QUANTITIES = (
+    "local_d2",
+    "distance_to_mean",
+    "variance_share",
+    "cosine_to_mean",
+    "neighbours_kept",
+    "displacement",
+    "cosine",
+)
 
 
 def outcome_name(outcome: str | None, language: str) -> str:

@@ -34,7 +34,7 @@ def name(kind: str, key: str, language: str) -> str:
 def control_name(pass_: str, model_seed: int | None, language: str) -> str:
     """`random weights, seed 1`: a pass with the seed of its weights where it has one."""
     told = name("pass", pass_, language)
-    if pass_ != "random_init" or model_seed is None:
+    if model_seed is None:
         return told
     return translator(language)(_("{name}, seed {seed}")).format(name=told, seed=model_seed)
 

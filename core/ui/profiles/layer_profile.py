@@ -13,6 +13,7 @@ from core.analysis.differences import control_links
 from core.analysis.shape import SECOND_OPINION
 from core.figures import layer_profiles
 from core.figures.layer_profiles import SURROGATE, CorrelatorData, ProfileData, Reference
+from core.registry.passes import CONTROLS
 from core.ui import inputs, language, notices, tables
 from core.ui.markdown import escape
 from core.ui.reads import Selection
@@ -227,13 +228,7 @@ def tell_references(data: ProfileData | CorrelatorData, chosen: Selection) -> No
     _ = language.translator()
     kinds = {reference.kind for reference in data.references}
     meanings = {
-        "random_init": _(
-            "Random weights (dotted): the same architecture untrained. What they show too need not come from training."
-        ),
-        "shuffled": _(
-            "Shuffled text (dashed): the tokens of each window in random order. What they show too is about "
-            "vocabulary and weights, and no evidence of semantics."
-        ),
+        **{key: language.translator()(one.meaning) for key, one in CONTROLS.items()},
         layer_profiles.SURROGATE: _(
             "Gaussian points (dash-dotted): the same covariance and nothing else. Where the curve's "
             "interval lies below, the real points are not Gaussian."
