@@ -136,6 +136,9 @@ def _measure_types(
         *correlators.nonlinearity(read, surrogate),
     ]
     found.append(correlators.cosines(placed, plan.seed, distributions))
+    shares, of_tokens = correlators.token_to_population(states, placed)
+    found += shares
+    distributions += of_tokens
     copies = cloud.n_points - int(distinct[0].sum())
     return copies / cloud.n_points
 

@@ -213,6 +213,22 @@ class RunRow:
             section="model",
         ),
     ] = None
+    n_windows_lengthened: Annotated[
+        int | None,
+        Column(
+            "Windows that the tokenizer left short and that read on past the end of their document.",
+            _("windows that read on past their document"),
+            section="tokens",
+        ),
+    ] = None
+    n_windows_redrawn: Annotated[
+        int | None,
+        Column(
+            "Windows that the tokenizer left short and that others of the same text stand in for.",
+            _("windows drawn again"),
+            section="tokens",
+        ),
+    ] = None
     execution: Annotated[
         str | None,
         Column(
@@ -326,6 +342,13 @@ class LayerPairRow:
     value: Annotated[float | None, Column("The value.", storage="FLOAT")]
     std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
     n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
+    null_value: Annotated[
+        float | None,
+        Column("Its mean where the tokens of one layer are permuted; NULL where not known.", storage="FLOAT"),
+    ] = None
+    null_spread: Annotated[
+        float | None, Column("Its standard deviation over such permutations; NULL where not known.", storage="FLOAT")
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.geometry import clouds, layer, local, second_order
+from core.geometry import clouds, correlators, layer, local, second_order
 from core.geometry.second_order import place
 from tests.bench.coverage import population_d2, reported_d2, tokens_of_sequences
 from tests.geometry.test_registry import CANNOT_CARRY
@@ -322,6 +322,24 @@ def test_both_routes_to_d2_agree_with_the_pairs():
         expected = 1 / float((u @ u.T).square()[other[:rows, :rows]].mean())
         assert second_order.d2(some, sequences[:rows])[0] == pytest.approx(expected, rel=1e-4)
     assert cosines.shape == (300, 300)
+
+
+def test_what_single_tokens_are_to_their_cloud():
+    """Four of 400 tokens lie ten times as far out; all share an offset along the first axis."""
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(400, 20, generator=generator)
+    states[:4] *= 10
+    states[:, 0] += 5
+    types = np.arange(400)
+    placed = place(states, plan(types, types // 10).draws[0])
+    held, (shares, cosines) = correlators.token_to_population(states, placed)
+    assert [c.correlator for c in held] == ["variance_top_1", "variance_top_10"]
+    assert shares.values.mean() == pytest.approx(1, abs=1e-5)
+    assert held[0].value == pytest.approx(shares.values[np.isin(shares.rows, range(4))].sum() / 400, rel=1e-5)
+    assert 0.4 < held[0].value < held[1].value < 0.65 and held[0].std_error > 0.02
+    mean = states.double().mean(0)
+    expected = torch.nn.functional.cosine_similarity(states.double(), mean[None], dim=1).numpy()
+    assert cosines.values == pytest.approx(expected[cosines.rows], abs=1e-5)
 
 
 def test_e1_is_the_pairwise_sum_that_it_stands_for():

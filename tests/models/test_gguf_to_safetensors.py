@@ -36,7 +36,8 @@ def states_of(model, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    "family, tied", [("llama", False), ("llama", True), ("qwen2", False), ("gpt2", True), ("qwen3_moe", False)]
+    "family, tied",
+    [("llama", False), ("llama", True), ("qwen2", False), ("gpt2", True), ("qwen3_moe", False), ("gemma3_text", True)],
 )
 def test_states_are_those_of_the_file_in_memory_bit_for_bit(family, tied, dtype, cache, tmp_path):
     path = save_tiny_gguf(tmp_path / "tiny.gguf", family, tied=tied)
