@@ -180,4 +180,4 @@ def start_pairs(plan: LayerPlan, states: HiddenStates, budget: int) -> LayerPair
     rows = cloud.rows[cloud.members[0]]
     n = points_within(budget, states.n_layers + 1, states.states.shape[2], len(rows))
     chosen = np.sort(np.random.default_rng([plan.seed, 5]).permutation(len(rows))[:n])
-    return LayerPairs(rows[chosen], plan.blocks[rows[chosen]])
+    return LayerPairs(rows[chosen], cloud.sequences[cloud.members[0]][chosen], plan.blocks[rows[chosen]])

@@ -43,6 +43,8 @@ KEPT_REPLICATES = {("d2", None), ("two_nn", 1), ("mle", None), ("participation_r
 BINS = {
     "local_d2": np.geomspace(1, 1000, 31),
     "distance_to_mean": np.geomspace(0.1, 10, 33),
+    "variance_share": np.geomspace(0.01, 100, 33),
+    "cosine_to_mean": np.linspace(-1, 1, 41),
     "neighbours_kept": np.linspace(0, 1, 11),
     "displacement": np.linspace(0, 2.4, 25),
     "cosine": np.linspace(-1, 1, 41),
@@ -118,6 +120,8 @@ def as_profile(m: Measured, checks: list[RunCheckRow], clock: Clock) -> Profile:
                 _stored(p.value),
                 _stored(p.std_error),
                 p.n_points,
+                _stored(p.null_value),
+                _stored(p.null_spread),
             )
             for p in m.pairs
         ],

@@ -338,6 +338,13 @@ class LayerPairRow:
     value: Annotated[float | None, Column("The value.", storage="FLOAT")]
     std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
     n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
+    null_value: Annotated[
+        float | None,
+        Column("Its mean where the tokens of one layer are permuted; NULL where not known.", storage="FLOAT"),
+    ] = None
+    null_spread: Annotated[
+        float | None, Column("Its standard deviation over such permutations; NULL where not known.", storage="FLOAT")
+    ] = None
 
 
 @dataclass(frozen=True)

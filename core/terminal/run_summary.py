@@ -15,7 +15,7 @@ from typing import Any
 from core import wording
 from core.analysis.shape import SECOND_OPINION
 from core.records import Profile
-from core.tables import LayerEstimateRow, RunCheckRow, RunRow, RunSummaryRow
+from core.tables import LayerEstimateRow, LayerPairRow, RunCheckRow, RunRow, RunSummaryRow
 from core.wording.numbers import number
 
 WIDTH = 100
@@ -25,6 +25,15 @@ PRIMARY = ("d2", "one_per_type")
 WORDS = ("d2", "one_per_word")
 GRIDE_READ_AT = SECOND_OPINION[1]
 LEVEL = 0.1
+STEPS = {
+    "autocorrelation": "autocorr.",
+    "kept": "kept",
+    "removed": "removed",
+    "added": "added",
+    "neighbour_overlap": "overlap",
+    "cka": "CKA",
+}
+"""Measures between two layers, and what heads their column."""
 LITERATURE = {"last_token": "last token of each window", "per_prompt": "all tokens of one prompt, averaged"}
 
 
@@ -37,6 +46,7 @@ def summary(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
         *across_tokenizers(profile),
         *second_opinions(profile),
         *literature(profile),
+        *between_layers(profile),
         *_checks(profile),
         *_controls(profile, controls),
         *_cost(profile),
@@ -333,6 +343,35 @@ def _plateau(scan: dict[int, float]) -> str:
             return f"GRIDE levels off at {number(scan[n1])} (n1={n1}, n2={2 * n1})"
     span = f"{number(min(scan.values()))} to {number(max(scan.values()))}"
     return f"GRIDE does not level off: {span} for n1={min(scan)} to {max(scan)}"
+
+
+def between_layers(profile: Profile) -> Iterator[str]:
+    """From one layer to the next, at both ends and where a block keeps the smallest share; by chance last."""
+    found = {(row.measure, row.layer_a): row for row in profile.pairs if row.layer_b == row.layer_a + 1}
+    first = sorted(layer for measure, layer in found if measure == "autocorrelation")
+    if not first:
+        return
+    own = [found["autocorrelation", layer].value for layer in first]
+    least = min(zip(first, own, strict=True), key=lambda at: math.inf if at[1] is None else at[1])[0]
+    measures = [m for m in STEPS if (m, first[0]) in found]
+    yield f"  from a layer to the next (one token per type, N={found['autocorrelation', first[0]].n_points:,})"
+    yield "    layers".ljust(16) + "".join(f"{STEPS[m]:>14}" for m in measures)
+    for layer in sorted({first[0], least, first[len(first) // 2], first[-1]}):
+        rows = [found.get((m, layer)) for m in measures]
+        yield f"    {layer} to {layer + 1}".ljust(16) + "".join(f"{_with_error(row):>14}" for row in rows)
+    nulls = [found[m, first[0]].null_value for m in measures]
+    if any(value is not None for value in nulls):
+        yield "    by chance".ljust(16) + "".join(f"{'' if v is None else _near_zero(v):>14}" for v in nulls)
+
+
+def _with_error(row: LayerPairRow | None) -> str:
+    if row is None or row.value is None:
+        return "not defined"
+    return number(row.value) if row.std_error is None else f"{number(row.value)}±{row.std_error:.1g}"
+
+
+def _near_zero(value: float) -> str:
+    return "0" if abs(value) < 0.001 else number(value)
 
 
 def literature(profile: Profile) -> Iterator[str]:

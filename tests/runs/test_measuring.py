@@ -80,6 +80,8 @@ def test_a_measurement_is_in_the_warehouse_with_everything_it_found(config, ware
         "C2",
         "cosine_kurtosis",
         "nonlinearity_ratio_8",
+        "variance_top_1",
+        "variance_top_10",
         "large_norm_tokens",
         "large_norm_ratio",
         "large_norm_at_start",
@@ -266,7 +268,8 @@ def test_per_token_results_stay_in_the_parcel_and_only_on_request(config, wareho
     assert not (warehouse.parcels / plain.run_id / "tokens.parquet").exists()
     kept = measure(replace(config, keep_tokens=True), warehouse, quiet)
     tokens = pl.read_parquet(warehouse.parcels / kept.run_id / "tokens.parquet")
-    assert set(tokens["quantity"]) == {"local_d2", "distance_to_mean", "neighbours_kept", "displacement"}
+    of_layer = {"local_d2", "distance_to_mean", "variance_share", "cosine_to_mean"}
+    assert set(tokens["quantity"]) == of_layer | {"neighbours_kept", "displacement"}
     assert tokens["position"].min() > 0  # position 0 is masked
 
 
