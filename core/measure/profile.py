@@ -15,7 +15,7 @@ from core.geometry.layer_pairs import LayerPairs, PairValue
 from core.geometry.results import Distribution, LayerResult
 from core.measure.capture import HiddenStates, capture, give_back, require_readable
 from core.measure.checkpoint import Checkpoint
-from core.measure.checks import check_dependence, run_checks
+from core.measure.checks import check_dependence, run_checks, without_norm_rule
 from core.measure.plan import TokenMask, mask_tokens, pair_budget, plan_layers, start_pairs, usable_words
 from core.measure.provenance import Clock, code_stamp, code_version, library_versions
 from core.measure.rows import Measured, as_profile
@@ -66,11 +66,14 @@ def measure_profile(
         pairs = start_pairs(plan, states, pair_budget(config))
         layers = _measure_layers(states, mask, plan, pairs, model.device, checkpoint, clock)
         dependence = check_dependence(states, mask, plan, layers, protocol, config.seed)
+        norm_rule = without_norm_rule(states, sample, mask, plan, list(dependence), protocol.max_types)
         clock.report(Progress("geometry", len(layers), len(layers)))
     with clock.phase("layers"):
         between, layers = compare_layers(pairs, layers)
         clock.report(Progress("layers", 1, 1))
-    measured = Measured(config, run_id, setup, sample, states, mask, words, plan, layers, between, dependence)
+    measured = Measured(
+        config, run_id, setup, sample, states, mask, words, plan, layers, between, dependence, norm_rule
+    )
     return as_profile(measured, run_checks(measured), clock)
 
 

@@ -313,15 +313,19 @@ def test_both_routes_to_d2_agree_with_the_pairs():
     generator = torch.Generator().manual_seed(0)
     points = torch.randn(300, 50, generator=generator) @ torch.randn(50, 80, generator=generator) + 5
     sequences = torch.arange(300) % 11
-    u = torch.nn.functional.normalize((points - points.mean(0)).double(), dim=1)
-    cosines = (u @ u.T).square()
-    other = sequences[:, None] != sequences[None]
+    points += 8 * torch.randn(11, 80, generator=generator)[sequences]
     for some in (points, points[:60]):  # more points than dimensions, and fewer
-        rows = len(some)
+        own = sequences[: len(some)]
         u = torch.nn.functional.normalize((some - some.mean(0)).double(), dim=1)
-        expected = 1 / float((u @ u.T).square()[other[:rows, :rows]].mean())
-        assert second_order.d2(some, sequences[:rows])[0] == pytest.approx(expected, rel=1e-4)
-    assert cosines.shape == (300, 300)
+        cosines, other = u @ u.T, own[:, None] != own[None]
+        within = cosines[~other & ~torch.eye(len(some), dtype=torch.bool)].mean()
+        rho = within - cosines[other].mean()
+        share = torch.bincount(own)[own].double() / len(some)
+        owed = rho * (share[:, None] + share[None] - share.mean()) + (1 - rho) / len(some)
+        expected = 1 / float((cosines.square() - owed.square())[other].mean())
+        assert second_order.d2(some, own)[0] == pytest.approx(expected, rel=1e-4)
+        of_all = (float(cosines.square().sum()) - len(some)) / (len(some) ** 2 - len(some))
+        assert second_order.d2(some, own)[1] == pytest.approx(1 / of_all, rel=1e-4)
 
 
 def test_what_single_tokens_are_to_their_cloud():
