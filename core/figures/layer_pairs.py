@@ -153,7 +153,7 @@ def along_figure(data: AlongLayers, language: str) -> go.Figure:
     one = len(data.curves) == 1
     quantity = wording.name("pair", data.curves[0].measure, language) if one else _("Dimensions")
     named = _("{quantity} ({details})").format(quantity=quantity, details=points)
-    figure = frame(_("Block (from the layer before it to its own)"), named, 420)
+    figure = frame(_("Block (from the layer before it to its own)"), named)
     if not data.layers:
         return empty(figure, _("This run holds no such comparison of layers."))
     _draw_null(figure, data, language)

@@ -69,6 +69,8 @@ class Measured:
     layers: list[LayerResult]
     pairs: list[PairValue]
     dependence: dict[int, Dependence]
+    norm_rule: dict[int, float]
+    """Layer -> change of log d2 where the norm rule is left out; empty where it dropped nothing."""
 
     @property
     def protocol(self) -> Protocol:

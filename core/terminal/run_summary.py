@@ -359,9 +359,9 @@ def between_layers(profile: Profile) -> Iterator[str]:
     for layer in sorted({first[0], least, first[len(first) // 2], first[-1]}):
         rows = [found.get((m, layer)) for m in measures]
         yield f"    {layer} to {layer + 1}".ljust(16) + "".join(f"{_with_error(row):>14}" for row in rows)
-    nulls = [found[m, first[0]].null_value for m in measures]
-    if any(value is not None for value in nulls):
-        yield "    by chance".ljust(16) + "".join(f"{'' if v is None else _near_zero(v):>14}" for v in nulls)
+    nulls = [_by_chance(found[m, first[0]]) for m in measures]
+    if any(nulls):
+        yield "    by chance".ljust(16) + "".join(f"{null:>14}" for null in nulls)
 
 
 def _with_error(row: LayerPairRow | None) -> str:
@@ -370,8 +370,13 @@ def _with_error(row: LayerPairRow | None) -> str:
     return number(row.value) if row.std_error is None else f"{number(row.value)}±{row.std_error:.1g}"
 
 
-def _near_zero(value: float) -> str:
-    return "0" if abs(value) < 0.001 else number(value)
+def _by_chance(row: LayerPairRow) -> str:
+    """What permuted tokens give, 0 where it is below its own spread."""
+    value, spread = row.null_value, row.null_spread
+    if value is None:
+        return ""
+    told = "0" if abs(value) <= (spread or 0.0) else number(value)
+    return told if spread is None else f"{told}±{spread:.1g}"
 
 
 def literature(profile: Profile) -> Iterator[str]:
