@@ -248,12 +248,14 @@ def differing_readings(
     """
     count = distinct.sum(1).cpu().numpy()
     n = int(count[0])
-    asked = [(f"mle_{kind}", None, MLE_NEIGHBOURS, n > MLE_NEIGHBOURS)] if with_mle else []
+    asked: list[tuple[str, int | None, int, bool]] = []
+    if with_mle:
+        asked.append((f"mle_{kind}", None, MLE_NEIGHBOURS, n > MLE_NEIGHBOURS))
     asked += [(f"gride_{kind}", n1, 2 * n1, n >= LOCAL * n1 and n > 2 * n1) for n1 in scales]
     ranks = tuple(sorted({rank for _, n1, n2, fits in asked if fits for rank in (n1, n2) if rank}))
+    undefined = [math.nan] * (len(count) - 1)
     if not ranks:
-        undefined = [math.nan] * (len(count) - 1)
-        return [NeighbourReading(*key, math.nan, undefined, math.nan) for *key, _ in asked]
+        return [NeighbourReading(name, n1, n2, math.nan, undefined, math.nan) for name, n1, n2, _ in asked]
     used = distinct.any(0)
     stored = differing(table, used, labels, stored_neighbours(n, int(used.sum()), ranks[-1]))
     found = within_sets(stored, distinct, ranks, MLE_NEIGHBOURS if with_mle else 1, labels)
@@ -262,16 +264,16 @@ def differing_readings(
     logs = torch.where(distances > 0, distances.log(), torch.nan).numpy()
     readings = []
     for estimator, n1, n2, fits in asked:
-        value, scale, blocks = math.nan, math.nan, np.full(len(count) - 1, np.nan)
+        value, scale, blocks = math.nan, math.nan, undefined
         if fits and bool(torch.isfinite(whole[:, ranks.index(n2)]).all()):
             outer = ranks.index(n2)
             scale = float(whole[:, outer].mean())
             if n1 is None:
-                value, *blocks = _mle_of_sets(found, logs, count, outer)
+                value, *blocks = _mle_of_sets(found, logs, count, outer).tolist()
             else:
                 value = gride(_as_table(whole, n1, ranks.index(n1), outer), n1)
-                blocks = _gride_of_sets(logs, count, n1, ranks.index(n1), outer, value)
-        readings.append(NeighbourReading(estimator, n1, n2, float(value), list(map(float, blocks)), scale))
+                blocks = _gride_of_sets(logs, count, n1, ranks.index(n1), outer, value).tolist()
+        readings.append(NeighbourReading(estimator, n1, n2, value, blocks, scale))
     return readings
 
 
