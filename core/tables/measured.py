@@ -163,7 +163,11 @@ class RunRow:
     stack: Annotated[str | None, Column(_STACK, _("blocks that were read"), section="model", values="stack")] = None
     model_seed: Annotated[
         int | None,
-        Column("Seed of the weights, for a random_init pass.", _("seed of the random weights"), section="model"),
+        Column(
+            "Seed of the weights, for a pass that draws or permutes them.",
+            _("seed of the random weights"),
+            section="model",
+        ),
     ] = None
     words_hash: Annotated[
         str | None,

@@ -1,5 +1,5 @@
-"""Profiles of finished runs as reference parcels: all final checkpoints on both texts, and what the registered tests
-along training need, without what takes most room: 15 MB in all."""
+"""Profiles of finished runs as reference parcels: all final checkpoints whole, on code; those of width 128 on prose too, and
+what the registered tests along training need, both without what takes most room: 14 MB in all."""
 
 from __future__ import annotations
 
@@ -31,14 +31,18 @@ def measure(out: Path, logs: Path, parcels: Path, names: Sequence[str] = (), fin
         for step, text in _wanted(runs[name], final_only):
             model = runs[name].folder_of(step)
             if (model, text) not in known:
-                _measure(out / name / model, text, step == runs[name].steps, parcels)
+                _measure(out / name / model, text, (step, text) == (runs[name].steps, TEXTS[0]), parcels)
 
 
 def _wanted(recipe: Recipe, final_only: bool) -> list[tuple[int, str]]:
-    """Step and text; earlier checkpoints are those of the 18 recipes, on code."""
-    wanted = [(recipe.steps, text) for text in TEXTS]
-    is_followed = recipe.width == Recipe.width and recipe.seed == recipe.order == 0 and not final_only
-    return wanted + [(step, TEXTS[0]) for step in recipe.checkpoints[:-1] if is_followed]
+    """Step and text; earlier checkpoints are those of the 18 recipes."""
+    code, prose = TEXTS
+    wanted = [(recipe.steps, code)]
+    if recipe.width == Recipe.width:
+        wanted.append((recipe.steps, prose))
+        if recipe.seed == recipe.order == 0 and not final_only:
+            wanted += [(step, code) for step in recipe.checkpoints[:-1]]
+    return wanted
 
 
 def _measure(folder: Path, text: str, is_whole: bool, parcels: Path) -> None:

@@ -12,8 +12,8 @@ from core.errors import ModelError, ResourceError
 from core.measure import capture
 from core.models import gguf_to_safetensors
 from core.models.hub import find_weights
-from core.models.model import open_model, read_blueprint
-from core.models.random_weights import draw_network
+from core.models.model import load_network, open_model, read_blueprint
+from core.models.random_weights import draw_network, load_permuted, load_with_random_blocks
 from tests.gguf_files import save_tiny_gguf
 
 
@@ -127,6 +127,14 @@ def test_the_random_control_needs_no_conversion(cache, tmp_path):
     control = draw_network(read_blueprint(find_weights(str(path)), "float32", "cpu", None), 0, on_demand=True)
     assert control.units and not cache.exists()
     assert np.isfinite(states_of(control, tmp_path)[0]).all()
+
+
+@pytest.mark.parametrize("change", [load_permuted, load_with_random_blocks])
+def test_a_control_with_the_trained_embedding_is_made_of_the_file_and_of_what_is_converted(change, cache, tmp_path):
+    blueprint = read_blueprint(find_weights(str(save_tiny_gguf(tmp_path / "tiny.gguf"))), "float32", "cpu", None)
+    whole, streamed = (states_of(change(blueprint, 3, scratch=place), tmp_path)[0] for place in (None, tmp_path))
+    assert np.array_equal(whole, streamed)
+    assert not np.array_equal(whole, states_of(load_network(blueprint), tmp_path)[0])
 
 
 def test_weights_are_asked_for_dequantised_whatever_the_architecture(cache, tmp_path, monkeypatch, caplog):
