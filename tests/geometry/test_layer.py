@@ -187,6 +187,21 @@ def test_components_that_hold_nearly_all_variance_leave_an_exact_rest(scale, tra
         assert value == pytest.approx(1 / float((u @ u.T).square()[other].mean()), rel=1e-4)
 
 
+@pytest.mark.parametrize("n_removed", [1, 3])
+def test_pairs_of_blocks_without_components_are_those_of_points_that_lost_them(n_removed):
+    """What interval widths come from; two of the three leading components are put back where one is removed."""
+    states = torch.randn(480, 30, generator=torch.Generator().manual_seed(9)) * torch.arange(1, 31) ** -0.5
+    sequences = np.arange(480) % 48
+    placed = place(states, plan(np.arange(480), sequences, n_blocks=8, n_draws=1).draws[0])
+    _, two = second_order.d2_without_components(placed, (1, 3))[0 if n_removed == 1 else 1]
+    axes = torch.linalg.svd(placed.points, full_matrices=False)[2][:n_removed]
+    expected = second_order.log_d2_without_two(
+        placed.points - placed.points @ axes.T @ axes, torch.from_numpy(sequences[placed.cloud.rows] * 8 // 48)
+    )
+    assert two - two.mean() == pytest.approx(expected - expected.mean(), abs=2e-4)
+    assert expected.std() > 0.005
+
+
 def test_what_removed_components_leave_of_a_cloud_of_three_dimensions_is_undefined():
     states = torch.randn(500, 3, generator=torch.Generator().manual_seed(3)) @ torch.randn(3, 20)
     result = layer.measure_layer(states, plan(np.arange(500), np.arange(500) % 40, n_draws=1))
