@@ -163,7 +163,7 @@ _OURS = (
     Estimator(
         "gride_between",
         "neighbour_dimensions:read_gride_between",
-        12,
+        16,
         "GRIDE between",
         "root of the likelihood of r_2n1 / r_n1 over points, neighbours of other sequences only",
         "As GRIDE, neighbours of a point's own sequence left out, as d2 leaves out such pairs.",
@@ -172,7 +172,7 @@ _OURS = (
     Estimator(
         "gride_typed",
         "neighbour_dimensions:read_gride_typed",
-        12,
+        16,
         "GRIDE typed",
         "root of the likelihood of r_2n1 / r_n1, neighbours that differ in sequence and in token type only",
         "As GRIDE between, occurrences of one token type left out too; reads high, as near ones are left out.",
@@ -181,7 +181,7 @@ _OURS = (
     Estimator(
         "mle_between",
         "neighbour_dimensions:read_mle_between",
-        11,
+        14,
         "MLE between",
         "(k - 1) N / sum over points and j < k of log(r_k / r_j), k = 20, neighbours of other sequences only",
         "As MLE, neighbours of a point's own sequence left out.",
