@@ -13,6 +13,7 @@ from core.figures import large_norms
 from core.ui import language
 from core.ui.pilot_filter import own_texts
 from core.wording.labels import marked, run_labels
+from core.wording.verdicts import ratio_text, specification_name
 
 TRACED = (
     "run_id",
@@ -27,11 +28,15 @@ TRACED = (
     "code_version",
     "worst_check",
     "vetoed_by",
+    "verdict_rise",
+    "verdict_fall",
+    "reasons_rise",
+    "reasons_fall",
     "qualifiers",
 )
 OUTCOME_WIDTH = 125
 VERDICT_WIDTH, VERDICT_HEIGHT = 290, 68
-"""Pixels for a verdict with three limits, on three lines; Streamlit breaks lines only in rows above 64 pixels."""
+"""Pixels for two verdicts with their reasons, on three lines; Streamlit breaks lines only in rows above 64 pixels."""
 
 
 def overview(runs: pl.DataFrame) -> pl.DataFrame:
@@ -40,9 +45,9 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(
         {
             _("Model"): _names(runs),
-            _("Expansion-contraction"): verdicts(runs),
+            _("Verdicts"): verdicts(runs),
             _("Text"): runs["corpus_name"],
-            _("Working dimension"): _with_intervals(runs, "working_dimension"),
+            _("Largest inner dimension"): _with_intervals(runs, "inner_max"),
             _("Final, before the norm"): _with_intervals(runs, "final_dimension_pre_norm"),
             _("Final, after the norm"): _with_intervals(runs, "final_dimension_post_norm"),
             _("N (points)"): runs["n_points"],
@@ -60,15 +65,15 @@ def ranked(runs: pl.DataFrame, own_title: str = "") -> pl.DataFrame:
     Whose score it is stands before the number, so that no window cuts a label off and leaves the number.
     """
     _ = language.translator()
-    shift = {_("Against one per type"): _shifts(runs)} if "working_dimension_by_type" in runs.columns else {}
+    shift = {_("Against one per type"): _shifts(runs)} if "inner_max_by_type" in runs.columns else {}
     own = {own_title: own_texts(runs)} if "own_score" in runs.columns else {}
     score = {_("Score of"): runs["score_of"], _("Score"): runs["score_text"]} if "score_of" in runs.columns else {}
     return pl.DataFrame(
         {
             _("Model"): _names(runs),
             **own,
-            _("Expansion-contraction"): verdicts(runs),
-            _("Working dimension"): _with_intervals(runs, "working_dimension"),
+            _("Verdicts"): verdicts(runs),
+            _("Largest inner dimension"): _with_intervals(runs, "inner_max"),
             **shift,
             _("Final, before the norm"): _with_intervals(runs, "final_dimension_pre_norm"),
             _("Final, after the norm"): _with_intervals(runs, "final_dimension_post_norm"),
@@ -91,7 +96,7 @@ def layers(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     labels = run_labels(runs, language.current())
     told = {
         _("Value"): significant(rows, "value", 4),
-        _("Gaussian equivalent"): significant(rows, "gaussian_equivalent", 4),
+        _("Gaussian equivalent, over all n1"): equivalents(rows),
         _("Standard error"): significant(rows, "std_error", 2),
         _("95 % interval"): _intervals(rows, "") if "lower" in rows.columns else None,
         _("Mean neighbour distance"): significant(rows, "mean_distance", 3),
@@ -104,6 +109,33 @@ def layers(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
             _("Layer"): rows["layer"],
             _("State"): [wording.name("state", state, reader) for state in rows["state"]],
             **{column: values for column, values in told.items() if values is not None},
+        }
+    )
+
+
+def equivalents(rows: pl.DataFrame) -> list[str | None] | None:
+    """`5.9 – 55`: the range over the ranks of GRIDE, never one value (`layer_profiles.with_equivalents`)."""
+    if "equivalent_lowest" not in rows.columns:
+        return None
+    ends = zip(rows["equivalent_lowest"], rows["equivalent_highest"], strict=True)
+    return [None if low is None else f"{wording.number(low)} – {wording.number(high)}" for low, high in ends]
+
+
+def claims(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """One line per run, specification and claim, the core first."""
+    _ = language.translator()
+    reader = language.current()
+    labels = run_labels(runs, reader)
+    found = rows.filter(pl.col("run_id").is_in(list(labels))).to_dicts()
+    return without_empty(
+        {
+            _("Model"): [labels[row["run_id"]] for row in found],
+            _("Specification"): [specification_name(row, reader) for row in found],
+            _("Core"): [_("yes") if row["is_core"] else _("no") for row in found],
+            _("Claim"): [wording.name("claim", row["claim"], reader) for row in found],
+            _("Outcome"): [wording.name("claim_outcome", row["outcome"], reader) for row in found],
+            _("Ratio"): [ratio_text(row) for row in found],
+            _("Largest at layer"): [row["layer"] for row in found],
         }
     )
 
@@ -129,7 +161,7 @@ def masked_tokens(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def verdicts(runs: pl.DataFrame) -> list[str]:
-    """Of runs on text; control passes show the shape or do not."""
+    """Of runs on text; a control pass has none, and says which it is."""
     reader = language.current()
     return [wording.outcome_short(run, reader) for run in runs.iter_rows(named=True)]
 
@@ -154,7 +186,7 @@ def _outcomes(runs: pl.DataFrame) -> list[str]:
 
 def _shifts(runs: pl.DataFrame) -> list[str]:
     """`+5.0 % (106)`: by how much one per word reads otherwise than one per type, whose value stands in brackets."""
-    pairs = runs.select("working_dimension_by_type", "working_dimension").rows()
+    pairs = runs.select("inner_max_by_type", "inner_max").rows()
     return [
         "–" if by_type is None or by_word is None else f"{by_word / by_type - 1:+.1%} ({wording.number(by_type)})"
         for by_type, by_word in pairs
@@ -168,10 +200,10 @@ def significant(rows: pl.DataFrame, column: str, digits: int) -> pl.Series | Non
 def show(table: pl.DataFrame, key: str, **more: Any) -> None:
     """A table whose first column stays in sight when a narrow window scrolls sideways.
 
-    A verdict is read with what limits it: its rows are high enough for the whole text.
+    A verdict is read with its reasons: its rows are high enough for the whole text.
     """
     _ = language.translator()
-    verdict = _("Expansion-contraction")
+    verdict = _("Verdicts")
     columns = {table.columns[0]: st.column_config.Column(pinned=True)}
     outcome = _("Outcome")
     if outcome in table.columns:
