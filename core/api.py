@@ -7,7 +7,7 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ def measure_model(
     Control passes are not measured, whatever the protocol has: they are runs of their own, which
     `python -m core measure` makes and stores.
     """
-    from core.analysis.shape import summarise
+    from core.analysis.shape import judged
     from core.measure.profile import measure_profile
 
     with tempfile.TemporaryDirectory(prefix="workdim-") as folder:
@@ -74,7 +74,7 @@ def measure_model(
         scratch = Path(folder) / "scratch"
         scratch.mkdir()
         profile = measure_profile(config, str(uuid.uuid4()), scratch, progress or (lambda step: None))
-    return ModelProfile(replace(profile, summaries=summarise(profile)))
+    return ModelProfile(judged(profile))
 
 
 def open_warehouse(path: str | Path | None = None) -> RunWarehouse:

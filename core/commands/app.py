@@ -15,7 +15,7 @@ import webbrowser
 from pathlib import Path
 
 from core.commands.context import chosen_warehouse, take_in
-from core.commands.measure import measure_all
+from core.commands.measure import measure_all, tell_terms
 from core.errors import InputError, ResourceError, WorkdimError
 from core.records import RunConfig
 from core.terminal.output import say
@@ -28,11 +28,11 @@ PATIENCE = 60
 
 def demo(options: argparse.Namespace) -> int:
     from core.registry.protocols import find_protocol
-    from core.runs.requests import demo_models, with_readable_companions
+    from core.runs.requests import demo_models, japanese_models, with_readable_companions
     from core.warehouse import queries
 
     warehouse = chosen_warehouse(options)
-    asked = RunConfig("")
+    asked = RunConfig("", corpus="japanese-business") if options.japanese else RunConfig("")
     wanted = {
         "protocol_hash": find_protocol(asked.protocol).hash(asked.seed),
         "corpus_name": asked.corpus,
@@ -41,7 +41,8 @@ def demo(options: argparse.Namespace) -> int:
     }
     take_in(warehouse)
     known = set(queries.runs(warehouse).filter(**wanted)["reference"])
-    models = demo_models()
+    models = japanese_models() if options.japanese else demo_models()
+    tell_terms(models)
     for model in models:
         if model in known:
             say(f"{model} is measured already.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -39,11 +39,20 @@ def measure(options: argparse.Namespace) -> int:
         raise InputError("--json prints the card of --estimate-only. Add that, or leave --json out.")
     _tell_costs(asked.protocol, asked.estimators)
     # Models that are measured together are compared across tokenizers: their words are chosen for all of them.
+    tell_terms(options.models)
     warehouse = chosen_warehouse(options)
     configs, engine = with_readable_companions(asked, options.models), chosen_engine(options, warehouse)
     if options.engine == "ray":
         return measure_at_once(configs, warehouse, options.again, engine)
     return measure_all(configs, warehouse, options.again, engine)
+
+
+def tell_terms(models: Iterable[str]) -> None:
+    """What whoever fetches these models accepts, before anything of them is fetched."""
+    from core.models.packages import terms_before_fetching
+
+    for terms in filter(None, map(terms_before_fetching, dict.fromkeys(models))):
+        say(terms)
 
 
 def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:
@@ -167,6 +176,7 @@ def pilot(options: argparse.Namespace) -> int:
         from core.pilots.registration import requests
 
         return estimate_all(requests(asked), warehouse, options.json)
+    tell_terms(one.reference for one in asked.models)
     n_requests = len(all_parts(asked))
     say(f"Pilot {asked.name} ({asked.pilot_id}): {n_requests} measurements")
     failed, begun = [], set()

@@ -40,6 +40,10 @@ def parser() -> argparse.ArgumentParser:
 def _measuring(verb: Verb) -> None:
     demo = verb("demo", app.demo, "measure the demo models, then open the app")
     demo.add_argument("--no-app", action="store_true", help="stop after measuring")
+    text = (
+        "measure a model that reads Japanese on Japanese business text instead; its terms are told before it is fetched"
+    )
+    demo.add_argument("--japanese", action="store_true", help=text)
     demo.add_argument("--port", type=int, default=8501)
     shown = verb("app", app.app, "open the app in the browser, on this machine only")
     shown.add_argument("--port", type=int, default=8501)

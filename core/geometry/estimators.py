@@ -22,6 +22,7 @@ from core.geometry.clouds import LabelledPoints, Reading
 from core.geometry.neighbour_dimensions import MIN_POINTS
 from core.geometry.neighbours import first_copies
 from core.geometry.results import log_interval, within_bounds
+from core.geometry.second_order import centred
 from core.records import Estimate
 from core.registry import estimators as registry
 
@@ -34,17 +35,16 @@ def _estimate(
     """Run an estimator's formula on points, with a block jackknife; without `sequences`, points count as independent.
 
     points (n_points, n_dims); sequences (n_points,) integers, or None. Raises EstimateError for fewer than three
-    distinct points. Blocks are groups of neighbouring sequences; `n_blocks` None or 0 leaves the error out.
+    points; a cloud without spread, or with fewer than three distinct points, has no value and a note. Blocks are groups
+    of neighbouring sequences; `n_blocks` None or 0 leaves the error out.
     """
     formula = _formula(record, options)
     cloud = _labelled(record.key, points, sequences, types)
     everyone = torch.ones(1, len(cloud.points), dtype=torch.bool, device=cloud.points.device)
-    distinct = int(first_copies(cloud.points, everyone).sum())
-    if distinct < MIN_POINTS:
-        raise EstimateError(
-            f"{record.key} needs at least {MIN_POINTS} distinct points; {len(cloud.points)} were given and "
-            f"{distinct} are distinct. Give more points."
-        )
+    n_distinct = int(first_copies(centred(cloud.points), everyone).sum())
+    if n_distinct < MIN_POINTS:
+        note = f"{n_distinct} distinct of {len(cloud.points)} points: {record.key} needs at least {MIN_POINTS}"
+        return Estimate(math.nan, n_points=n_distinct, n_dropped=len(cloud.points) - n_distinct, notes=note)
     reading = formula(cloud)
     n = len(cloud.points) - reading.n_dropped
     notes = [] if sequences is not None else ["independent points assumed"]

@@ -33,7 +33,15 @@ from core.geometry.results import (
     log_interval,
     of_sets,
 )
-from core.geometry.second_order import PlacedCloud, Scanned, d2_of_scaled, d2_without_components, place, scan_cloud
+from core.geometry.second_order import (
+    PlacedCloud,
+    Scanned,
+    d2_of_scaled,
+    d2_without_components,
+    place,
+    scan_cloud,
+    why_no_cloud,
+)
 from core.records import Estimate
 
 
@@ -86,8 +94,14 @@ def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
         found += [correlators.second_order_of(d2), *correlators.first_order_of_cloud(states, cloud)]
     if plan.prompts:
         estimates += _per_prompt(states, plan.prompts)
-    bounded = [e.within_bounds(states.shape[1]) for e in estimates]
+    without = {e.cloud for e in estimates if math.isnan(e.estimate.value)}
+    why = {c.name: why_no_cloud(place(states, c)) for c in _first_draws(plan) if c.name in without}
+    bounded = [e.within_bounds(states.shape[1], why.get(e.cloud, "")) for e in estimates]
     return LayerResult(bounded, found, distributions, duplicates, states.device.type)
+
+
+def _first_draws(plan: LayerPlan) -> list[Cloud]:
+    return [*plan.draws[:1], *plan.word_draws[:1], *plan.others]
 
 
 # --- one token per type ----------------------------------------------------------------------------------------
@@ -220,7 +234,7 @@ def _mean_over_prompts(
     estimate = log_interval(
         float(values.mean()) if len(values) else math.nan,
         list(without_one),
-        scale=float(np.mean([r.mean_distance for r in readings])),
+        scale=float(np.mean([r.mean_distance for r in readings if math.isfinite(r.value)] or [math.nan])),
         n_points=n_points,
         n_dropped=n_dropped,
         notes=notes,

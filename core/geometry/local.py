@@ -129,12 +129,14 @@ def local_readings(
 
     Leaving a block out changes which points are there, counted on all of them with their neighbours kept, and who
     their neighbours are, counted on the centres: the two changes are added on the log. Wide neighbourhoods are read on
-    few centres altogether.
+    few centres altogether. Neighbourhoods that the distinct points are too few for have no value.
     """
     rows = distinct[0].nonzero().squeeze(1)
-    ks = [k for k in KS if k <= len(rows) - 1]
+    ks = [k for k in KS if _fits(k, len(rows))]
+    too_wide = [k for k in (*KS, *WIDE_KS) if _fits(k, placed.cloud.n_points) and not _fits(k, len(rows))]
+    undefined = [_estimate(placed.cloud, k, math.nan, math.nan, [], len(rows)) for k in too_wide]
     if not ks:
-        return [], []
+        return undefined, []
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:CENTRES].to(rows.device)
     neighbours, distances = _first_members(table, rows, distinct[0], max(ks))
     c2 = local_c2(placed.points, neighbours, ks)
@@ -156,15 +158,19 @@ def local_readings(
         values = np.where(largest > 0, 1 / largest, np.inf)
     tokens = placed.cloud.rows[rows.cpu().numpy()]
     norms = placed.points[rows].norm(dim=1).cpu().numpy()
-    return estimates, [
+    return [*estimates, *undefined], [
         Distribution("local_d2", tokens[defined], values[defined]),
         Distribution("distance_to_mean", tokens, norms),
     ]
 
 
+def _fits(k: int, n_points: int) -> bool:
+    return k < n_points if k in KS else 2 * k <= n_points
+
+
 def _wide_d2(placed: PlacedCloud, distinct: Tensor, centres: Tensor) -> list[CloudEstimate]:
     n, used = int(distinct[0].sum()), distinct.any(0)
-    ks = [k for k in WIDE_KS if 2 * k <= n]
+    ks = [k for k in WIDE_KS if _fits(k, n)]
     if not ks:
         return []
     points, k_stored = placed.points, math.ceil(1.25 * ks[-1] * int(used.sum()) / n) + 32

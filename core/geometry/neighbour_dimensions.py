@@ -194,12 +194,13 @@ def readings_of_points(points: Tensor) -> list[NeighbourReading]:
 
 
 def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[NeighbourReading]:
-    """TwoNN in three forms, MLE and the GRIDE scan, from `distances_of_sets` of the same member sets."""
+    """TwoNN in three forms, MLE and the GRIDE scan, from `distances_of_sets` of the same member sets.
+
+    NaN where the points are too few for a form.
+    """
     distances = found.distances.cpu().double()  # small by now, and Apple's GPUs have no double precision
     whole = distances[0][distinct[0].cpu()]  # (n_points, n_ranks)
     n = len(whole)
-    if n < MIN_POINTS:
-        return []
     # Ranks that a set is too small for, and points at one place, stay undefined.
     logs = torch.where(distances > 0, distances.log(), torch.nan).numpy()
     count = distinct.sum(1).cpu().numpy()
@@ -210,20 +211,28 @@ def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[Neighbour
             NeighbourReading(estimator, n1, n2, value, blocks.tolist(), float(whole[:, RANKS.index(n2)].mean()))
         )
 
-    if n > 2:
+    none = np.full(len(count) - 1, np.nan)
+    if n >= MIN_POINTS:
         ratio = np.maximum(logs[:, :, 1] - logs[:, :, 0], 0)
         of_sets = _undefined_if_empty(count - 1, np.nansum(ratio, 1))
         add("two_nn", 1, 2, two_nn(whole[:, :2]), of_sets[1:])
         for name, function in (("two_nn_censored", two_nn_censored), ("two_nn_linear", two_nn_linear)):
             add(name, 1, 2, function(whole[:, :2]), _each(function, distances, distinct))
+    else:
+        for name in ("two_nn", "two_nn_censored", "two_nn_linear"):
+            add(name, 1, 2, math.nan, none)
     if n > MLE_NEIGHBOURS:
         of_sets = _mle_of_sets(found, logs, count)
         add("mle", None, MLE_NEIGHBOURS, of_sets[0], of_sets[1:])
+    else:
+        add("mle", None, MLE_NEIGHBOURS, math.nan, none)
     for n1 in GRIDE_SCALES:
         if n >= LOCAL * n1 and n > 2 * n1:
             inner, outer = RANKS.index(n1), RANKS.index(2 * n1)
             value = gride(_as_table(whole, n1, inner, outer), n1)
             add("gride", n1, 2 * n1, value, _gride_of_sets(logs, count, n1, inner, outer, value))
+        else:
+            add("gride", n1, 2 * n1, math.nan, none)
     return readings
 
 

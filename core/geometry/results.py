@@ -35,9 +35,12 @@ class CloudEstimate:
     """Dimension of the isotropic Gaussian cloud of as many points that the estimator reads the same on; and that of the
     ends of its interval."""
 
-    def within_bounds(self, n_dims: int) -> CloudEstimate:
-        """Without value, replicates and Gaussian equivalent where the value is no dimension."""
-        estimate = within_bounds(self.estimate, n_dims)
+    def within_bounds(self, n_dims: int, why_none: str = "") -> CloudEstimate:
+        """Without value, replicates and Gaussian equivalent where the value is no dimension.
+
+        `why_none` says what keeps the cloud from carrying any estimate; empty where it can.
+        """
+        estimate = undefined(self.estimate, why_none) if why_none else within_bounds(self.estimate, n_dims)
         if estimate is self.estimate:
             return self
         return CloudEstimate(self.cloud, self.estimator, self.n1, self.n2, estimate, [], transform=self.transform)
@@ -135,13 +138,31 @@ def within_bounds(estimate: Estimate, n_dims: int) -> Estimate:
 
     N points centred on their mean span at most min(n_dims, N - 1) dimensions. Where all directions are orthogonal, as
     those of one-hot points, a correlator is round-off and its inverse any number. Without an interval a value counts
-    that is more than twice as large.
+    that is more than twice as large. Ranks stop at N - 1 instead: a value that has reached it tells N, no dimension.
+    A value that was undefined all along gets a note as well, if it has none.
     """
-    limit = min(n_dims, estimate.n_points - 1)
+    if math.isnan(estimate.value):
+        return estimate if estimate.notes else undefined(estimate, UNDEFINED)
+    n = estimate.n_points
+    limit = min(n_dims, n - 1)
     begins = estimate.lower if math.isfinite(estimate.lower) else estimate.value / 2
-    if not begins > limit:
-        return estimate
-    note = f"{estimate.value:.4g} lies above the {limit} that {estimate.n_points} points in {n_dims} columns can span"
+    if begins > limit:
+        return undefined(
+            estimate, f"{estimate.value:.4g} lies above the {limit} that {n} points in {n_dims} columns can span"
+        )
+    if limit == n - 1 and estimate.value > SATURATED * limit:
+        return undefined(estimate, f"{estimate.value:.4g} is all that {n} points can span, whatever their dimension")
+    return estimate
+
+
+SATURATED = 0.99
+"""Share of N - 1 from which on a value tells the number of points. Of 400 Gaussian points the effective rank is .90 of
+it in 2,000 columns and .995 in 40,000; of one-hot points it is 1."""
+UNDEFINED = "too few distinct points, or equal distances or directions throughout"
+
+
+def undefined(estimate: Estimate, note: str) -> Estimate:
+    """The estimate without value, and why."""
     return Estimate(
         math.nan,
         scale=estimate.scale,

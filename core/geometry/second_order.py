@@ -20,7 +20,7 @@ from torch import Tensor
 from core.errors import EstimateError
 from core.geometry import pairs
 from core.geometry.clouds import Cloud, LabelledPoints, Reading
-from core.geometry.neighbours import TILE, NeighbourTable
+from core.geometry.neighbours import TILE, NeighbourTable, first_copies
 from core.geometry.pairs import COINCIDES
 
 N_REMOVED = 3
@@ -223,6 +223,21 @@ def place(states: Tensor, cloud: Cloud) -> PlacedCloud:
     variances = members[0].to(points.dtype) @ moved.square() / members[0].sum()
     constant = variances.sqrt() <= 1e-6 * (points[0] - moved[0]).abs()
     return PlacedCloud(cloud, moved.masked_fill(constant, 0), members)
+
+
+MIN_DISTINCT = 3
+"""Two points are a line whatever they were drawn from."""
+
+
+def why_no_cloud(placed: PlacedCloud) -> str:
+    """What keeps a cloud from carrying any estimate: it has no spread but round-off, or less than three distinct points.
+
+    Empty where it carries one.
+    """
+    distinct = int(first_copies(placed.points, placed.members[:1]).sum())
+    if distinct == 1:
+        return "all points are equal, or differ by round-off alone"
+    return f"only {distinct} distinct points" if distinct < MIN_DISTINCT else ""
 
 
 def scan_cloud(

@@ -124,7 +124,11 @@ def _perturbed(
     second = torch.dot(slopes.flatten(), change.square_().flatten()) / 2
     with _one_thread():
         largest = float(torch.linalg.eigvalsh(block)[-1])
-    return math.log(total) - float(first + second) / total, total / largest
+    entropy = math.log(total) - float(first + second) / total if total > 0 else math.nan
+    # Where the points left out held most of the variance, what remains is no perturbation.
+    if not -0.1 < entropy < math.log(len(variances)) + 0.1:
+        return math.nan, math.nan
+    return entropy, total / largest
 
 
 @contextmanager

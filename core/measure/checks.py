@@ -41,25 +41,27 @@ def run_checks(m: Measured) -> list[RunCheckRow]:
 
 
 def second_draw(first: Profile, later: Profile) -> RunCheckRow | None:
-    """Change of the working d2 from the first draw of the text to a later one; None where one of them has none.
+    """Change of the largest inner d2 from the first draw of the text to a later one; None where one of them has none.
 
     Judged by its size, as the other changes of d2 are, and not by whether the combined error explains it: a value that
     moves by a fifth with the draw is no value to compare models by, least of all where its error is as large as that.
     The error is stored beside it. Both values are those of the layer that each run has chosen.
     """
-    before, after = _working(first), _working(later)
+    before, after = _inner_maximum(first), _inner_maximum(later)
     if before is None or after is None:
         return None
     return _judge(later.run.run_id, "second_draw", None, after[0] - before[0], math.hypot(before[1], after[1]))
 
 
-def _working(profile: Profile) -> tuple[float, float] | None:
-    """Log of the working dimension, and its error."""
+def _inner_maximum(profile: Profile) -> tuple[float, float] | None:
+    """Log of the largest inner dimension, and its error."""
     for row in profile.summaries:
-        if row.cloud == "one_per_type" and row.working_dimension and row.working_layer is not None:
-            at = (row.working_layer, "residual", row.cloud, row.estimator)
-            found = (r.blocks for r in profile.replicates if (r.layer, r.state, r.cloud, r.estimator) == at)
-            return math.log(row.working_dimension), jackknife_error(np.log(next(found)))
+        if row.cloud == "one_per_type" and row.inner_max and row.inner_max_layer is not None:
+            at = (row.inner_max_layer, "residual", row.cloud, row.estimator, "centred")
+            found = (
+                r.blocks for r in profile.replicates if (r.layer, r.state, r.cloud, r.estimator, r.transform) == at
+            )
+            return math.log(row.inner_max), jackknife_error(np.log(next(found)))
     return None
 
 

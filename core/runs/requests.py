@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from core.models.packages import DEMO_WHEELS
+from core.models.packages import DEMO_WHEELS, JAPANESE_WHEELS
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
@@ -18,6 +18,10 @@ def texts() -> list[str]:
 
 def demo_models() -> list[str]:
     return [f"pypi:{name}" for name in DEMO_WHEELS]
+
+
+def japanese_models() -> list[str]:
+    return [f"pypi:{name}" for name in JAPANESE_WHEELS]
 
 
 def protocols() -> list[str]:

@@ -289,13 +289,10 @@ def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
         rows, declared = tables[table], TABLES[table]
         if (rows["run_id"] != folder.name).any():
             raise _mixed(folder, table)
-        layers = rows.select(
-            lowest=pl.min_horizontal(declared.layer_columns).min(),
-            highest=pl.max_horizontal(declared.layer_columns).max(),
-        )
-        lowest, highest = layers.row(0)
-        if lowest is not None and (lowest < 0 or highest > n_layers):
-            raise _stray_layer(folder, table, lowest if lowest < 0 else highest, n_layers)
+        layers = [layer for name in declared.layer_columns for layer in (rows[name].min(), rows[name].max())]
+        strays = [layer for layer in layers if isinstance(layer, int) and not 0 <= layer <= n_layers]
+        if strays:
+            raise _stray_layer(folder, table, strays[0], n_layers)
         keys = rows.select(declared.key)
         if keys.n_unique() != keys.height:
             twice = keys.filter(keys.is_duplicated()).row(0, named=True)

@@ -71,11 +71,17 @@ def _own(name: str) -> Callable[[], list[str]]:
     return lambda: _paragraphs((DATA / f"{name}.txt").read_text(encoding="utf-8"))
 
 
+def _held_out(name: str) -> Callable[[], list[str]]:
+    return lambda: pl.read_ndjson(DATA / f"{name}.jsonl")["text"].to_list()
+
+
 BUILT_IN: dict[str, BuiltIn] = {
     "python-docs": BuiltIn("en", "technical reference", "PSF-2.0", _python_docs),
     "python-source": BuiltIn("code", "source code", "PSF-2.0", _python_source),
     "english-business": BuiltIn("en", "business and general knowledge", "Apache-2.0", _own("english-business")),
     "japanese-business": BuiltIn("ja", "business and general knowledge", "Apache-2.0", _own("japanese-business")),
+    "ladder-code": BuiltIn("code", "source code", "PSF-2.0", _held_out("ladder-code")),
+    "ladder-prose": BuiltIn("en", "technical reference", "PSF-2.0", _held_out("ladder-prose")),
 }
 
 

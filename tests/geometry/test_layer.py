@@ -9,6 +9,7 @@ import torch
 from core.geometry import clouds, layer, local, second_order
 from core.geometry.second_order import place
 from tests.bench.coverage import population_d2, reported_d2, tokens_of_sequences
+from tests.geometry.test_registry import CANNOT_CARRY
 
 
 def plan(types, sequences, n_blocks=16, max_types=10_000, n_draws=2, n_splits=4, **changes):
@@ -45,6 +46,17 @@ def found(result, cloud, estimator, n1=None, transform="centred"):
 
 def primary_d2(states, chosen):
     return layer.measure_draws(states, chosen, chosen.draws)[3]
+
+
+@pytest.mark.parametrize("points", CANNOT_CARRY.values(), ids=CANNOT_CARRY)
+def test_a_layer_that_carries_no_estimate_has_every_row_without_a_value_and_says_why(points):
+    chosen = plan(np.arange(len(points)), np.arange(len(points)) % 20)
+    of_gaussian = layer.measure_layer(torch.randn(len(points), 20, generator=torch.Generator().manual_seed(0)), chosen)
+    result = layer.measure_layer(points, chosen)
+    rows = [[(e.cloud, e.estimator, e.n1, e.n2, e.transform) for e in r.estimates] for r in (result, of_gaussian)]
+    assert sorted(map(str, rows[0])) == sorted(map(str, rows[1]))
+    own = [e for e in result.estimates if e.transform != "gaussian_surrogate"]
+    assert [(e.estimator, e.n2) for e in own if not math.isnan(e.estimate.value) or not e.estimate.notes] == []
 
 
 def test_the_correlator_of_a_neighbourhood_is_that_of_its_points():

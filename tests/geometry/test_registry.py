@@ -37,6 +37,16 @@ PROMISED = {
     "stable_rank",
 }
 FITTERS = {name for name, record in RECORDS.items() if record.package}
+_NOISE = torch.randn(400, 48, generator=torch.Generator().manual_seed(1))
+CANNOT_CARRY = {
+    "all equal": torch.full((400, 48), 3.3),
+    "equal but for round-off": 3.3 + 1e-7 * _NOISE,
+    "one-hot": torch.eye(400),
+    "nearly one-hot": 10 * torch.eye(400) + 1e-3 * torch.cat([_NOISE] * 9, 1)[:, :400],
+    "two points": torch.where(torch.arange(400) % 2 == 0, 1.0, -1.0)[:, None].expand(400, 48).contiguous(),
+    "all equal but one": torch.cat([torch.ones(1, 48), torch.zeros(399, 48)]),
+}
+"""Clouds (400, n_dims) that tell nothing of a dimension."""
 SLOW = {"skdim_DANCo", "skdim_DANCoFit", "skdim_FisherS", "skdim_PH"}
 
 
@@ -84,8 +94,6 @@ def test_the_error_is_that_of_leaving_each_block_out(name):
 
 
 def test_points_that_cannot_be_estimated_are_refused_by_name():
-    with pytest.raises(EstimateError, match="two_nn needs at least 3 distinct points; 50 were given and 1"):
-        ESTIMATORS["two_nn"](torch.ones(50, 4))
     with pytest.raises(EstimateError, match="finite"):
         ESTIMATORS["d2"](torch.full((50, 4), float("nan")))
     with pytest.raises(EstimateError, match="shape"):
@@ -94,6 +102,14 @@ def test_points_that_cannot_be_estimated_are_refused_by_name():
         ESTIMATORS["d2"](cloud(), np.arange(299))
     with pytest.raises(EstimateError, match="at least 3 neighbours"):
         ESTIMATORS["local_d2"](cloud(), k=2)
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED))
+@pytest.mark.parametrize("points", CANNOT_CARRY.values(), ids=CANNOT_CARRY)
+def test_a_cloud_that_carries_no_estimate_gives_none_and_says_why(name, points):
+    labels = {"types": np.arange(len(points))} if name == "d2_typed" else {}
+    found = ESTIMATORS[name](points, np.arange(len(points)) % 20, **labels)
+    assert math.isnan(found.value) and math.isnan(found.lower) and found.notes
 
 
 @pytest.mark.parametrize("name", ["mle", "gride_32", "local_d2_50", "correlation_integral"])

@@ -90,6 +90,15 @@ def test_a_cache_that_lies_on_another_disk_is_cleaned_and_stays_there(warehouse,
     assert place.is_symlink() and list(elsewhere.iterdir()) == []
 
 
+def test_models_that_are_being_fetched_are_left_alone(warehouse, tmp_path):
+    with FileLock(tmp_path / "cache" / "pypi.lock"):
+        assert dict(caches.clean(warehouse, ["models"])) == {"models": 0}
+    waiting = tmp_path / "cache" / "pypi" / "split" / ".parts-1.0" / "part.whl"
+    waiting.parent.mkdir(parents=True)
+    waiting.write_bytes(b"x" * 500)
+    assert dict(caches.clean(warehouse, ["models"])) == {"models": 1500}
+
+
 def test_a_conversion_that_is_being_made_is_left_alone(warehouse, tmp_path):
     lock = FileLock(tmp_path / "cache" / "gguf" / "abc-F32-5.24.lock")
     with lock:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from core.analysis.shape import summarise
+from core.analysis.shape import judged
 from core.commands.measure import measure_all
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import RunConfig
@@ -257,7 +257,8 @@ def test_a_profile_is_read_back_as_it_was_stored(config, warehouse):
     back = read_profile(warehouse, finished.run_id)
     assert back.model == finished.profile.model and back.summaries == finished.profile.summaries
     assert sorted(back.estimates, key=str) == sorted(finished.profile.estimates, key=str)
-    assert summarise(back) == finished.profile.summaries
+    again = judged(back)
+    assert (again.summaries, again.claims) == (finished.profile.summaries, finished.profile.claims)
 
 
 def test_per_token_results_stay_in_the_parcel_and_only_on_request(config, warehouse):

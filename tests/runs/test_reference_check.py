@@ -1,12 +1,11 @@
 """The instrument's own check: shipped profiles are whole, of today's protocol, and a drifted value is seen."""
 
 import json
-from dataclasses import replace
 
 import polars as pl
 import pytest
 
-from core.analysis.shape import summarise
+from core.analysis.shape import judged
 from core.registry.protocols import PROTOCOLS
 from core.runs.reference_check import MODEL, PROTOCOL, compare, references
 from core.store.parcels import read_parcel
@@ -30,23 +29,20 @@ def test_the_shipped_profiles_are_of_todays_protocols(shipped):
     assert {"random_init", "shuffled", "text"} <= {run["pass"] for run in runs}
 
 
-def test_trained_weights_show_the_shape_and_random_weights_do_not(tmp_path):
+def test_no_random_model_has_a_robust_verdict_and_the_text_is_as_the_evidence_says(tmp_path):
     """The shipped measurements judged again by today's code, not by what they stored when they were measured."""
     path = tmp_path / "w.duckdb"
     run_core("ingest", "--reference", warehouse=path)
     profiles = [read_profile(Warehouse(path), run_id) for run_id in queries.runs(Warehouse(path))["run_id"]]
     of_model = [p for p in profiles if p.model.reference == MODEL and p.run.protocol == PROTOCOL]
-    text, random, shuffled = (
-        [p for p in of_model if p.run.pass_ == name] for name in ("text", "random_init", "shuffled")
-    )
-    assert len(text) == 1 and len(random) == 2 and len(shuffled) == 1
-    random, shuffled = ([replace(p, summaries=summarise(p)) for p in passes] for passes in (random, shuffled))
-    for profile in random:
-        summary = profile.summaries[0]
-        assert summary.verdict == "not_found" or "check_vetoed" in summary.qualifiers
-    summary = summarise(text[0], [*random, *shuffled])[0]
-    assert summary.verdict == "found" and "check_vetoed" not in summary.qualifiers
-    assert {"random_init_differs", "shuffled_same"} <= set(summary.qualifiers)
+    texts, controls = ([p for p in of_model if (p.run.pass_ == "text") == wanted] for wanted in (True, False))
+    for profile in controls:
+        summary = judged(profile).summaries[0]
+        assert "robust" not in (summary.verdict_rise, summary.verdict_fall)
+    found = judged(texts[0], controls)
+    assert found.summaries[0].working_dimension is not None
+    final = next(row for row in found.controls if row.claim == "final")
+    assert final.outcome == "differs" and final.ratio > 2
 
 
 LAYER_COLUMN = {"layer_estimates": "layer", "layer_correlators": "layer", "layer_pairs": "layer_a"}

