@@ -59,9 +59,9 @@ class RunConfig:
     dtype: Annotated[str, Setting(_("number format as asked for"))] = "float32"
     device: Annotated[str, Setting(_("device as asked for"))] = "auto"
     pass_: Annotated[str, Setting(_("pass as asked for"))] = "text"
-    """`text`, or the control pass `shuffled` or `random_init`."""
+    """`text`, or a control: a key of `core.registry.passes`."""
     model_seed: Annotated[int, Setting(_("seed of random weights as asked for"))] = 0
-    """Seed of the weights of a `random_init` pass."""
+    """Seed of the weights, where those of the pass depend on one."""
     stack: Annotated[str | None, Setting(_("blocks as asked for"))] = None
     """`encoder` or `decoder` of an encoder-decoder; None takes its encoder."""
     companions: Annotated[tuple[str, ...], Setting(_("measured together with"))] = ()
@@ -101,7 +101,7 @@ class PassEstimate:
     """One pass of a measurement, before it runs."""
 
     name: str
-    """`text`, `shuffled` or `random_init`."""
+    """A key of `core.registry.passes`."""
     label: str
     """The same, numbered where there are several."""
     known_run: str | None

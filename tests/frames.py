@@ -273,7 +273,9 @@ def against_controls(*models: Model) -> pl.DataFrame:
         for control in models:
             if text.pass_ != "text" or control.id not in (text.control_run_ids or ()):
                 continue
-            claim, power, outcome = ("inner_max", None, "same") if control.pass_ == "shuffled" else ("rise", 0.1, "no_power")
+            claim, power, outcome = (
+                ("inner_max", None, "same") if control.pass_ == "shuffled" else ("rise", 0.1, "no_power")
+            )
             rows.append(RunControlRow(text.id, control.id, claim, 1.05, 0.99, 1.11, power, outcome))
     return TABLES["run_controls"].frame(rows)
 

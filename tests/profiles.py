@@ -371,9 +371,7 @@ def _against(of: RunRow, control: RunRow) -> Iterator[RunControlRow]:
         else [("rise", 2.1, 0.05, "no_power"), ("fall", 1.4, 0.97, "exceeded")]
     )
     for claim, ratio, power, outcome in found:
-        yield RunControlRow(
-            of.run_id, control.run_id, claim, ratio, ratio / 1.04, ratio * 1.04, power, outcome
-        )
+        yield RunControlRow(of.run_id, control.run_id, claim, ratio, ratio / 1.04, ratio * 1.04, power, outcome)
 
 
 def with_controls(of: Profile, controls: Sequence[Profile]) -> Profile:
@@ -445,7 +443,6 @@ def _summary(
         contraction_ratio_lower=4.5,
         contraction_ratio_upper=5.5,
         contraction_ratio_post_norm=5.9 if is_decoder else None,
-        verdict="found",
         qualifiers=[*qualifiers, *(() if is_decoder else ("no_final_norm",))],
         bits_per_byte=1.1 if is_decoder else None,
         n_points=800,

@@ -1,8 +1,8 @@
 """Which control runs belong to which run on text, and in what two runs differ.
 
 A control belongs to the run that it was made for, to those that were judged with it, and to every run that would be
-judged with it if it were measured now, by the rule of `warehouse.profiles.find_control`: random weights depend on
-configuration, tokenizer, chat template, text and protocol only, shuffled text on the model's own weights too.
+judged with it if it were measured now, by the rule of `warehouse.profiles.find_control`: configuration, tokenizer, chat
+template, text and protocol decide, and where a control needs them, as `core.registry.passes` says, the model's weights.
 """
 
 from __future__ import annotations
@@ -15,22 +15,24 @@ from typing import Any
 import polars as pl
 
 from core.analysis.ranking import MAIN, N_TOLERANCE
+from core.registry.passes import PASSES, SHARED
 
-_SHARED = ("configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", "dtype")
+_ALIKE = ("configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", "dtype")
 
 
 def controls_of(run: dict, runs: pl.DataFrame) -> pl.DataFrame:
-    """The control runs of one run on text among `runs`: shuffled text first, then random weights by their seed."""
+    """The control runs of one run on text among `runs`: in the order of their passes and seeds."""
     judged_with = run.get("control_run_ids") or []
     belongs = pl.col("run_id").is_in(judged_with) | pl.col("parent_run_id").eq_missing(pl.lit(run["run_id"]))
     if run.get("configuration_hash"):  # unknown in runs of an earlier version
-        alike = [pl.col(name) == run[name] for name in _SHARED]
+        alike = [pl.col(name) == run[name] for name in _ALIKE]
         alike.append(pl.col("chat_template_hash").eq_missing(pl.lit(run["chat_template_hash"])))
         same_stack = pl.col("stack").fill_null(MAIN) == (run["stack"] or MAIN)
-        its_weights = (pl.col("pass") == "random_init") | (pl.col("model_id") == run["model_id"])
+        its_weights = pl.col("pass").is_in(SHARED) | (pl.col("model_id") == run["model_id"])
         belongs |= pl.all_horizontal(same_stack, its_weights, *alike)
     found = runs.filter(pl.col("pass") != "text", belongs)
-    return found.sort([pl.col("pass") != "shuffled", "model_seed", "run_id"], nulls_last=True)
+    order = pl.col("pass").replace_strict({key: n for n, key in enumerate(PASSES)}, default=None)
+    return found.sort([order, "model_seed", "run_id"], nulls_last=True)
 
 
 def control_links(texts: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from core.figures.style import COLOURS, GRID, QUIET, TEXT, empty, shown
 from core.locale import translator
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.wording.labels import run_labels
-from core.wording.verdicts import claim_name, outcome_mark, ratio_text, specification_name, specification_of
+from core.wording.verdicts import claim_name, outcome_mark, outcome_of, ratio_text, specification_name, specification_of
 
 ROW_HEIGHT, MARGINS = 23, 130
 """Pixels of a row, and of what stands above and below all rows."""
@@ -26,7 +26,8 @@ _COLOUR_OF = {"yes": COLOURS[0], "no": QUIET, "opposite": COLOURS[1], "cannot_te
 class ClaimCell:
     """One claim of one run under one specification."""
 
-    outcome: str
+    outcome: str | None
+    """None for a core specification without a value."""
     ratio: str
     """With its simultaneous interval."""
 
@@ -85,7 +86,7 @@ def _line(rows: list[Mapping[str, Any]], language: str) -> ClaimLine:
         name=specification_name(first, language),
         axis=found.axis if found else "",
         is_core=first["is_core"],
-        cells={(row["run_id"], row["claim"]): ClaimCell(row["outcome"], ratio_text(row)) for row in rows},
+        cells={(row["run_id"], row["claim"]): ClaimCell(outcome_of(row), ratio_text(row)) for row in rows},
     )
 
 
@@ -135,12 +136,7 @@ def claim_figure(data: ClaimData, language: str) -> go.Figure:
 
 
 def _draw_marks(
-    figure: go.Figure,
-    data: ClaimData,
-    columns: list[tuple[str, str]],
-    outcome: str,
-    colour: str,
-    language: str,
+    figure: go.Figure, data: ClaimData, columns: list[tuple[str, str]], outcome: str, colour: str, language: str
 ) -> None:
     """All marks of one outcome: its sign tells it apart, the colour only repeats it."""
     found = [

@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 from core import wording
 from core.figures.style import COLOURS, DASHES, LOG_TICKS, QUIET, TEXT, bars, empty, faded, frame, shown
 from core.locale import translator
+from core.registry.passes import CONTROLS
 from core.wording.labels import run_labels
 
 PRIMARY = ("d2", "one_per_type")
@@ -71,11 +72,11 @@ class Reference:
     """What a curve is to be held against: the same quantity where training, word order or shape are taken away."""
 
     kind: str
-    """`random_blocks`, `shuffled` or another control pass; or `gaussian_surrogate`, Gaussian points of equal covariance."""
+    """A control pass (`core.registry.passes`), or `gaussian_surrogate`, Gaussian points of equal covariance."""
     of_run_id: str
     name: str
     model_seed: int | None
-    """Of random weights."""
+    """Where its weights depend on one."""
     marks: list[Mark]
 
 
@@ -294,13 +295,7 @@ def _same_depth(runs: pl.DataFrame, curves: list[Curve]) -> bool:
     return runs.filter(pl.col("run_id").is_in(shown))["n_layers"].n_unique() <= 1 if shown else True
 
 
-REFERENCE_DASHES = {
-    "random_init": "dot",
-    "random_blocks": "longdash",
-    "permuted_weights": "longdashdot",
-    "shuffled": "dash",
-    "gaussian_surrogate": "dashdot",
-}
+REFERENCE_DASHES = {key: one.dash for key, one in CONTROLS.items()} | {SURROGATE: "dashdot"}
 FEW_LAYERS = 12
 """Up to so many, each layer has its tick: plotly would put some at halves."""
 
@@ -344,7 +339,10 @@ def _profile_axis(data: ProfileData, language: str) -> str:
     _ = translator(language)
     n1 = None if data.is_equivalent else data.n1
     title = wording.dimension_axis(data.estimator, data.cloud, language, data.n_points, n1, data.n2)
-    told = [_("Gaussian equivalent, over all n1") if data.is_equivalent else "", _("log scale") if data.needs_log else ""]
+    told = [
+        _("Gaussian equivalent, over all n1") if data.is_equivalent else "",
+        _("log scale") if data.needs_log else "",
+    ]
     if data.transform != "centred":
         told.append(wording.name("transform", data.transform, language))
     second = _(", ").join(part for part in told if part)
@@ -447,11 +445,7 @@ class _Pen:
         _ = translator(self.language)
         spaced = with_gaps(marks)
         told = [
-            mark
-            and _("Layer {layer}: {value}").format(
-                layer=mark.layer, value=self._told(mark)
-            )
-            for mark in spaced
+            mark and _("Layer {layer}: {value}").format(layer=mark.layer, value=self._told(mark)) for mark in spaced
         ]
         self.figure.add_scatter(
             x=[mark and _x(mark, self.same_depth) for mark in spaced],
@@ -462,7 +456,6 @@ class _Pen:
             legendgroup=self.group,
             **style,
         )
-
 
     def _told(self, mark: Mark) -> str:
         if self.is_range:

@@ -13,7 +13,8 @@ from core.measure.setup import Identity, Setup
 from core.models.hub import named_by_content
 from core.models.weights import Weights
 from core.records import RunConfig
-from core.registry.protocols import CONTROLS, Protocol
+from core.registry.passes import CONTROLS
+from core.registry.protocols import Protocol
 from core.tables import ModelRow
 from core.texts.sample import TokenSample
 from core.warehouse import queries
@@ -119,9 +120,9 @@ class ControlPass:
 
     name: str
     label: str
+    number: int
+    """Among those of its kind, from 0."""
     seed: int
-    position: int
-    """Among all control passes that the protocol knows, wanted or not."""
     run_id: str | None
 
 
@@ -129,13 +130,13 @@ def control_passes(
     config: RunConfig, protocol: Protocol, same: Identity, warehouse: Warehouse | None
 ) -> list[ControlPass]:
     """Those of the protocol or of the request, and whatever else the warehouse has; None has nothing."""
-    possible = [(name, n) for name in CONTROLS for n in range(protocol.n_random_models if name == "random_init" else 1)]
     found = []
-    for position, (name, number) in enumerate(possible):
-        seed = config.seed + number
-        as_asked = asdict(same) | {"pass": name, "model_seed": seed}
-        run_id = find_control(warehouse, **as_asked) if warehouse else None
-        if run_id or config.controls or name in protocol.passes:
-            label = f"{name} {number + 1}" if name == "random_init" else name
-            found.append(ControlPass(name, label, seed, position, run_id))
+    for name, control in CONTROLS.items():
+        for number in range(control.n_seeds(protocol.n_random_models)):
+            seed = config.seed + number
+            as_asked = asdict(same) | {"pass": name, "model_seed": seed if control.has_model_seed else None}
+            run_id = find_control(warehouse, **as_asked) if warehouse else None
+            if run_id or config.controls or name in protocol.passes:
+                label = f"{name} {number + 1}" if control.has_several else name
+                found.append(ControlPass(name, label, number, seed, run_id))
     return found

@@ -31,6 +31,7 @@ from core.models.packages import cache_folder
 from core.models.weights import Weights
 from core.records import PassEstimate, Preflight, RunConfig
 from core.registry.estimators import require_on_request
+from core.registry.passes import PASSES
 from core.registry.protocols import Protocol, find_protocol
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenSample
@@ -156,7 +157,7 @@ class _Survey:
 
     def _plan_drawn(self, model: OpenModel, setup: Setup) -> None:
         controls = self.known.controls if self.known else ()
-        if self.plan and any(name == "random_init" and not run_id for name, _, run_id in controls):
+        if self.plan and any(PASSES[name].is_drawn and not run_id for name, _, run_id in controls):
             windows = setup.protocol.n_sequences, setup.protocol.n_tokens
             self.drawn_plan = setup.blueprint.plan_within(self._room(model), *windows, is_drawn=True)
 
@@ -247,12 +248,12 @@ class _Survey:
         return tuple(self._pass(*one) for one in wanted)
 
     def _pass(self, name: str, label: str, known_run: str | None) -> PassEstimate:
-        plan = self.drawn_plan if name == "random_init" else self.plan
+        plan = self.drawn_plan if PASSES[name].is_drawn else self.plan
         if known_run or not (self.speed and plan and self.blueprint and self.layers and self.model and self.protocol):
             return PassEstimate(name, label, known_run, {}, None, None)
         row, protocol, shape = self.model.row, self.protocol, self.blueprint.shape
         placed = self._placed(name)
-        layers = replace(self.layers, word_draws=[]) if name == "shuffled" else self.layers
+        layers = self.layers if PASSES[name].has_words else replace(self.layers, word_draws=[])
         windows = protocol.n_sequences, protocol.n_tokens
         work = Work(shape, plan, placed, layers, row.n_layers, *windows, row.vocabulary_size, row.weight_bytes)
         further = dict.fromkeys([*protocol.more_estimators, *self.config.estimators]) if name == "text" else ()
@@ -266,7 +267,7 @@ class _Survey:
         assert self.blueprint and self.place and self.place.weights
         is_gguf, on_device = self.place.weights.gguf_file is not None, self.blueprint.device.type == "cuda"
         is_mapped = not is_gguf and self.place.stored_dtype == self.config.dtype
-        return Placed(is_mapped, pass_name == "random_init", is_gguf, on_device)
+        return Placed(is_mapped, PASSES[pass_name].is_drawn, is_gguf, on_device)
 
 
 def _largest(sizes: Sequence[int | None]) -> int | None:

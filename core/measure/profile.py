@@ -23,6 +23,7 @@ from core.measure.setup import Setup, open_setup
 from core.models.model import OpenModel, is_out_of_memory, load_network
 from core.models.random_weights import draw_network
 from core.records import Profile, Progress, ProgressCallback, RunConfig
+from core.registry.passes import PASSES
 from core.texts.corpora import Corpus
 from core.texts.sample import MIN_TYPES, TokenSample, shuffled
 
@@ -94,7 +95,7 @@ def _key(config: RunConfig, setup: Setup, sample: TokenSample) -> list[object]:
 def open_network(config: RunConfig, setup: Setup, scratch: Path, progress: ProgressCallback) -> OpenModel:
     """All weights at once where the memory is there for them, and on demand where it is not."""
     blueprint, protocol = setup.blueprint, setup.protocol
-    is_random = config.pass_ == "random_init"
+    is_random = PASSES[config.pass_].is_drawn
     plan = blueprint.plan(protocol.n_sequences, protocol.n_tokens, config.memory_budget, is_random)
     if plan.on_demand:
         _log.warning("Memory is short for %s: its weights are taken block by block.", blueprint.weights.name)

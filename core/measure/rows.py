@@ -23,6 +23,7 @@ from core.measure.provenance import Clock, code_version, library_versions
 from core.measure.setup import Setup
 from core.models.model import OpenModel
 from core.records import Profile, RunConfig
+from core.registry.passes import PASSES
 from core.registry.protocols import Protocol
 from core.tables import (
     LayerCorrelatorRow,
@@ -81,7 +82,7 @@ class Measured:
     @property
     def words_lost_share(self) -> float | None:
         """None where no words are measured."""
-        return self.words.lost_share if self.config.pass_ != "shuffled" and self.plan.word_draws else None
+        return self.words.lost_share if PASSES[self.config.pass_].has_words and self.plan.word_draws else None
 
     @property
     def labelled(self) -> Iterator[tuple[int, str, LayerResult]]:
@@ -159,7 +160,7 @@ def _run_row(m: Measured, clock: Clock) -> RunRow:
         peak_memory_bytes=clock.peak_memory,
         phase_seconds=json.dumps({name: round(seconds, 2) for name, seconds in clock.seconds.items()}),
         stack=m.model.stack,
-        model_seed=m.config.model_seed if m.config.pass_ == "random_init" else None,
+        model_seed=m.config.model_seed if PASSES[m.config.pass_].has_model_seed else None,
         words_hash=m.sample.words.hash if has_words else None,
         n_words=m.sample.words.n_words if has_words else None,
         n_words_lost=m.words.n_lost if has_words else None,

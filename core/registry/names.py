@@ -1,7 +1,7 @@
 """What everything that a measurement gives is called: a name for each (kind, key), in English.
 
-The English name is the message of the catalogues; `core.wording.labels` translates it. Estimators, correlators, checks
-and protocols are named in their own records.
+The English name is the message of the catalogues; `core.wording.labels` translates it. Estimators, correlators, checks,
+protocols and passes are named in their own records.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from core.registry.checks import CHECKS
 from core.registry.correlators import CORRELATORS, PAIR_MEASURES, QUANTITIES
 from core.registry.estimators import ESTIMATORS
+from core.registry.passes import CONTROLS, PASSES
 from core.registry.protocols import TITLES
 
 
@@ -27,6 +28,7 @@ _OF_RECORDS: dict[str, dict[str, str]] = {
     "quantity": {c.key: c.name for c in QUANTITIES.values()},
     "check": {c.key: c.name for c in CHECKS.values()},
     "protocol": TITLES,
+    "pass": {p.key: p.name for p in PASSES.values()},
 }
 _OTHERS: dict[str, dict[str, str]] = {
     "transform": {
@@ -45,13 +47,6 @@ _OTHERS: dict[str, dict[str, str]] = {
         "unmasked": _("tokens before masking"),
     },
     "outcome": {"pass": _("passed"), "warn": _("warning"), "veto": _("veto")},
-    "pass": {
-        "text": _("text"),
-        "shuffled": _("shuffled text"),
-        "random_init": _("random weights"),
-        "random_blocks": _("random blocks, trained embedding"),
-        "permuted_weights": _("permuted weights, trained embedding"),
-    },
     "claim": {
         "rise": _("rises inside"),
         "fall": _("falls towards the end"),
@@ -85,19 +80,17 @@ _OTHERS: dict[str, dict[str, str]] = {
         "neighbours": _("nearest neighbours"),
     },
     "extremum": {"start": _("start"), "peak": _("peak"), "valley": _("valley"), "end": _("end")},
-    "verdict": {"found": _("found"), "not_found": _("not found"), "undecided": _("undecided")},
     "kind": {"decoder": _("decoder"), "encoder": _("encoder"), "encoder_decoder": _("encoder-decoder")},
     "stack": {"main": _("its only blocks"), "encoder": _("its encoder"), "decoder": _("its decoder")},
     "state": {"residual": _("residual stream"), "post_norm": _("after the final norm")},
-    "phase": {
+    "phase": {p.key: p.phase for p in CONTROLS.values()}
+    | {
         "queued": _("waiting for its turn"),
         "load": _("loading"),
         "convert": _("converting the GGUF file"),
         "forward": _("reading text"),
         "geometry": _("measuring layers"),
         "layers": _("comparing layers"),
-        "random_init": _("control: random weights"),
-        "shuffled": _("control: shuffled text"),
         "calibrate": _("measuring Gaussian points"),
     },
     "language": {"en": _("English"), "ja": _("Japanese"), "code": _("code")},

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Annotated
 
 from core.errors import InputError, unknown_name
+from core.registry.passes import CONTROLS
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ class Protocol:
     algorithm: Annotated[int, Setting(_("version of the algorithm"))] = 2
     """Raised whenever the code changes a value that this record does not describe."""
     passes: Annotated[tuple[str, ...], Setting(_("control passes"), changes_values=False)] = ()
-    """Control passes that belong to it: `shuffled`, `random_init`."""
+    """Control passes that belong to it: keys of `core.registry.passes.CONTROLS`."""
     n_random_models: Annotated[int, Setting(_("random models"), changes_values=False)] = 2
-    """Seeds of the randomly initialised control, if there is one."""
+    """Seeds of each control whose weights are drawn at random."""
     more_seeds: Annotated[tuple[int, ...], Setting(_("further seeds"), changes_values=False)] = ()
     """Further draws of the text that a whole measurement takes, each a run of its own."""
     more_corpora: Annotated[tuple[str, ...], Setting(_("further texts"), changes_values=False)] = ()
@@ -92,13 +93,11 @@ class Protocol:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-CONTROLS = ("random_init", "shuffled")
-
 PROTOCOLS: dict[str, Protocol] = {
     p.name: p
     for p in (
         Protocol("quick", version=2, n_sequences=32, n_tokens=128, max_types=800),
-        Protocol("standard", version=2, n_sequences=64, n_tokens=256, max_types=2000, passes=CONTROLS),
+        Protocol("standard", version=2, n_sequences=64, n_tokens=256, max_types=2000, passes=tuple(CONTROLS)),
         Protocol(
             "thorough",
             version=2,
@@ -106,7 +105,7 @@ PROTOCOLS: dict[str, Protocol] = {
             n_tokens=256,
             max_types=2000,
             n_surrogates=19,
-            passes=CONTROLS,
+            passes=tuple(CONTROLS),
             n_random_models=3,
             more_seeds=(1, 2),
             more_corpora=("python-source", "english-business"),

@@ -250,7 +250,7 @@ def look_up(job: Job, warehouse: Warehouse, setup: Setup) -> tuple[list[Control]
             one.name,
             one.label,
             one.seed,
-            job.control_ids[one.position],
+            job.control_id(one.name, one.number),
             read_profile(warehouse, one.run_id) if one.run_id else None,
         )
         for one in control_passes(config, protocol, identity, warehouse)

@@ -17,6 +17,7 @@ process ids and start times, which are used again and move with the clock, are n
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -93,8 +94,6 @@ def process_of(worker: dict[str, Any]) -> psutil.Process | None:
 
 CANCEL_FILE = "cancel"
 """In a job's folder: it is to end, and nothing of it to stay."""
-MOST_CONTROLS = 8
-"""More control passes than any protocol has: their run ids are fixed with the request."""
 STARTING = 20.0
 """Seconds after which a process that was started and does not hold its job's lock is taken for dead."""
 
@@ -105,8 +104,6 @@ class Job:
     config: RunConfig
     submitted_at: float
     """Seconds since 1970."""
-    control_ids: tuple[str, ...] = ()
-    """Run ids for control passes, in the order in which those that are not known are measured."""
     pilot_id: str | None = None
     again: bool = False
     """Measure even what the warehouse has already."""
@@ -127,6 +124,11 @@ class Job:
                 return stream.read().decode("utf-8", "replace").splitlines()[-n_lines:]
         except OSError:
             return []
+
+    def control_id(self, pass_: str, number: int) -> str:
+        """Run id of a control pass: the same whenever the job is taken up again, and as old as the job."""
+        digest = hashlib.sha256(f"{self.job_id}/{pass_}/{number}".encode()).digest()
+        return _uuid7(self.submitted_at, int.from_bytes(digest[:10], "big"))
 
     def kept(self, run_id: str) -> Path:
         return self.folder / f"kept-{run_id}"
@@ -170,8 +172,7 @@ def submit(config: RunConfig, warehouse: Warehouse, pilot_id: str | None = None,
         job = replace(standing.job, config=config, pilot_id=pilot_id or standing.job.pilot_id, again=again)
         write_json(job.folder / "job.json", as_request(job))
         return job
-    control_ids = tuple(new_run_id() for _ in range(MOST_CONTROLS))
-    job = Job(warehouse.jobs / new_run_id(), config, time.time(), control_ids, pilot_id, again)
+    job = Job(warehouse.jobs / new_run_id(), config, time.time(), pilot_id, again)
     return write_job(warehouse, job.job_id, as_request(job))
 
 
@@ -221,7 +222,8 @@ def read_job(folder: Path) -> Job | None:
         return None
     try:
         config = config_of(found.pop("config"))
-        return Job(folder, config, **found | {"control_ids": tuple(found["control_ids"])})
+        found.pop("control_ids", None)  # jobs of an earlier version listed them
+        return Job(folder, config, **found)
     except (TypeError, KeyError):  # of another version
         return None
 
@@ -326,7 +328,11 @@ def finish(job: Job, result: dict[str, Any]) -> None:
 
 def new_run_id() -> str:
     """A UUID version 7: ids that sort by time keep the rows of one run together in the warehouse."""
-    value = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(80)
+    return _uuid7(time.time(), secrets.randbits(80))
+
+
+def _uuid7(at: float, bits: int) -> str:
+    value = (int(at * 1000) << 80) | bits
     value = value & ~(0xF << 76) | 0x7 << 76
     return str(uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62))
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from core import wording
+from core.analysis.claims import against_ten
 from core.records import Profile
-from core.registry.specifications import CLAIMS
+from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.tables import RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
 from core.wording.numbers import number
-from core.wording.verdicts import claim_name, marks_key, outcome_mark, ratio_text, specification_name
+from core.wording.verdicts import claim_name, marks_key, outcome_mark, outcome_of, ratio_text, specification_name
 
 WIDTH = 100
 LABEL = 14
@@ -41,6 +43,7 @@ def summary(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
         *literature(profile),
         *_checks(profile),
         *claims([row for row in profile.claims if row.is_core]),
+        *final_against_ten(profile),
         *_controls(profile, controls),
         *_cost(profile),
         *_verdict(profile),
@@ -158,7 +161,21 @@ def claims(rows: Sequence[RunClaimRow]) -> Iterator[str]:
 
 
 def _cell(row: RunClaimRow | None) -> str:
-    return "–" if row is None else f"{outcome_mark(row.outcome)} {ratio_text(vars(row))}"
+    return "–" if row is None else f"{outcome_mark(outcome_of(vars(row)))} {ratio_text(vars(row))}"
+
+
+def final_against_ten(profile: Profile) -> Iterator[str]:
+    """Whether the final dimension is ten, counted over the core specifications."""
+    n_layers = profile.model.n_layers
+    final = {
+        (row.cloud, row.transform, row.estimator, row.n1): against_ten(row.lower, row.upper)
+        for row in profile.estimates
+        if row.layer == n_layers and row.state == "residual"
+    }
+    counted = Counter(final.get(one.key, "") for one in SPECIFICATIONS if one.is_core)
+    told = [f"{wording.ten_text(key, 'en')} {counted[key]}" for key in ("in", "above", "below") if counted[key]]
+    if told:
+        yield f"   final dimension under {sum(map(bool, counted.elements()))} core specifications: {', '.join(told)}"
 
 
 def _controls(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:

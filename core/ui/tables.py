@@ -9,11 +9,12 @@ import polars as pl
 import streamlit as st
 
 from core import exports, wording
+from core.analysis.claims import against_ten
 from core.figures import large_norms
 from core.ui import language
 from core.ui.pilot_filter import own_texts
 from core.wording.labels import marked, run_labels
-from core.wording.verdicts import ratio_text, specification_name
+from core.wording.verdicts import outcome_of, ratio_text, specification_name
 
 TRACED = (
     "run_id",
@@ -121,23 +122,39 @@ def equivalents(rows: pl.DataFrame) -> list[str | None] | None:
     return [None if low is None else f"{wording.number(low)} – {wording.number(high)}" for low, high in ends]
 
 
-def claims(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-    """One line per run, specification and claim, the core first."""
+def claims(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame) -> pl.DataFrame:
+    """One line per run, specification and claim, the core first; beside each how the final dimension stands to ten."""
     _ = language.translator()
     reader = language.current()
     labels = run_labels(runs, reader)
-    found = rows.filter(pl.col("run_id").is_in(list(labels))).to_dicts()
+    keys = ["run_id", "cloud", "transform", "estimator", "n1"]
+    final = (
+        estimates.join(runs.select("run_id", layer="n_layers"), on=["run_id", "layer"], how="semi")
+        .filter(state="residual")
+        .select(*keys, final="value", final_lower="lower", final_upper="upper")
+    )
+    rows = rows.filter(pl.col("run_id").is_in(list(labels)))
+    found = rows.join(final, on=keys, how="left", nulls_equal=True, maintain_order="left").to_dicts()
     return without_empty(
         {
             _("Model"): [labels[row["run_id"]] for row in found],
             _("Specification"): [specification_name(row, reader) for row in found],
             _("Core"): [_("yes") if row["is_core"] else _("no") for row in found],
             _("Claim"): [wording.name("claim", row["claim"], reader) for row in found],
-            _("Outcome"): [wording.name("claim_outcome", row["outcome"], reader) for row in found],
+            _("Outcome"): [_claim_outcome(row) for row in found],
             _("Ratio"): [ratio_text(row) for row in found],
             _("Largest at layer"): [row["layer"] for row in found],
+            _("Final dimension"): [wording.interval_of(row, "final") for row in found],
+            _("Final dimension against ten"): [
+                wording.ten_text(against_ten(row["final_lower"], row["final_upper"]), reader) for row in found
+            ],
         }
     )
+
+
+def _claim_outcome(row: dict[str, Any]) -> str:
+    outcome = outcome_of(row)
+    return "–" if outcome is None else wording.name("claim_outcome", outcome, language.current())
 
 
 def masked_tokens(runs: pl.DataFrame) -> pl.DataFrame:

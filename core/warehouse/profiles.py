@@ -10,13 +10,13 @@ import polars as pl
 
 from core.errors import WarehouseError
 from core.records import Profile
+from core.registry.passes import SHARED
 from core.store.parcels import is_parcel, read_parcel
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
 
-# Every architecture shares its random controls; shuffled text needs the model's own weights.
 _CONTROLS = """
     SELECT runs.run_id
     FROM runs JOIN models USING (model_id)
@@ -24,8 +24,8 @@ _CONTROLS = """
         AND runs.dtype = $dtype AND models.tokenizer_hash = $tokenizer_hash
         AND runs.chat_template_hash IS NOT DISTINCT FROM $chat_template_hash
         AND models.configuration_hash = $configuration_hash AND coalesce(runs.stack, 'main') = $stack
-        AND ($pass = 'random_init' OR runs.model_id = $model_id)
-        AND ($pass <> 'random_init' OR runs.model_seed = $model_seed)
+        AND ($is_shared OR runs.model_id = $model_id)
+        AND runs.model_seed IS NOT DISTINCT FROM $model_seed
     ORDER BY runs.started_at DESC LIMIT 1
 """
 
@@ -86,7 +86,7 @@ def tables_of(warehouse: Warehouse, run_id: str) -> dict[str, pl.DataFrame]:
 
 def find_control(warehouse: Warehouse, **same: Any) -> str | None:
     """The newest control run that agrees in everything named by `_CONTROLS`, or None."""
-    found = warehouse.read(_CONTROLS, same)
+    found = warehouse.read(_CONTROLS, same | {"is_shared": same["pass"] in SHARED})
     return found["run_id"][0] if found.height else None
 
 

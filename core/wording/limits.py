@@ -16,6 +16,7 @@ from core.registry.specifications import CLAIMS
 from core.wording.labels import VETO_MARK, shortened
 from core.wording.pilot_sentences import Evidence, evidence
 
+
 @dataclass(frozen=True)
 class Limit:
     """A question that a reader will ask, and why these runs do not answer it."""

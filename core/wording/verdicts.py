@@ -32,7 +32,9 @@ REASONS: dict[str, Words] = {
     "check_vetoed": Words(
         _("a check vetoed it"),
         _("a check vetoed it: not to be relied on"),
-        _("A check found a fault that the numbers may not survive: do not use this run, its checks say what to change."),
+        _(
+            "A check found a fault that the numbers may not survive: do not use this run, its checks say what to change."
+        ),
     ),
     "too_few_layers": Words(
         _("too few layers"),
@@ -237,7 +239,7 @@ def _limits(run: Mapping[str, Any], language: str, brief: bool, already: Iterabl
     return translator(language)(_(", ")).join(reason_text(key, language, brief) for key in keys)
 
 
-def claim_name(claim: str, language: str, brief: bool) -> str:
+def claim_name(claim: str, language: str, brief: bool = False) -> str:
     _ = translator(language)
     short = {"rise": _("rises"), "fall": _("falls")}
     return short[claim] if brief else labels.name("claim", claim, language)
@@ -262,6 +264,11 @@ def specification_name(row: Mapping[str, Any], language: str) -> str:
     return _(", ").join(told)
 
 
+def outcome_of(row: Mapping[str, Any]) -> str | None:
+    """The outcome of a row of run_claims; None where a core specification has no value."""
+    return None if row["ratio"] is None else row["outcome"]
+
+
 def outcome_mark(outcome: str | None) -> str:
     return MARKS.get(outcome or "", "–")
 
@@ -284,9 +291,7 @@ def shape_text(run: Mapping[str, Any], language: str) -> str:
     """The working dimension with its interval, or `no inner peak; lowest at layer 2 (4.05)`."""
     _ = translator(language)
     if run["working_dimension"] is not None:
-        return with_interval(
-            run["working_dimension"], run["working_dimension_lower"], run["working_dimension_upper"]
-        )
+        return with_interval(run["working_dimension"], run["working_dimension_lower"], run["working_dimension_upper"])
     if run["inner_max"] is None:
         return "–"
     if run["lowest_layer"] is None:
@@ -308,13 +313,22 @@ def extrema_text(rows: Sequence[Mapping[str, Any]], language: str) -> str:
     return _(", ").join(told)
 
 
+def ten_text(against_ten: str, language: str) -> str:
+    """What `analysis.claims.against_ten` says of a final dimension."""
+    _ = translator(language)
+    return {"in": _("holds ten"), "above": _("above ten"), "below": _("below ten")}.get(against_ten, "–")
+
+
 # --- controls --------------------------------------------------------------------------------------------------
 
 
 def control_text(row: Mapping[str, Any], language: str) -> str:
     """A row of run_controls: `rises inside: 1.52 [1.31, 1.76] times the control, power 0.94: the text exceeds it`."""
     _ = translator(language)
-    claim, outcome = labels.name("claim", row["claim"], language), labels.name("control_outcome", row["outcome"], language)
+    claim, outcome = (
+        labels.name("claim", row["claim"], language),
+        labels.name("control_outcome", row["outcome"], language),
+    )
     if row["ratio"] is None:
         return _("{claim}: {verdict}").format(claim=claim, verdict=outcome)
     told = _("{claim}: {ratio} times the control{power}: {outcome}")

@@ -6,7 +6,8 @@ import pytest
 
 from core.errors import InputError
 from core.geometry.estimators import ESTIMATORS
-from core.registry.protocols import CONTROLS, PROTOCOLS, find_protocol
+from core.registry.passes import CONTROLS
+from core.registry.protocols import PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
 
 

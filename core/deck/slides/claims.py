@@ -47,7 +47,9 @@ def _of_runs(data: DeckData, runs: pl.DataFrame) -> Iterator[PlannedSlide]:
         height = add_table(slide, columns, page, POINTS, alternative)
         add_text(slide, (MARGIN, BODY_TOP + height + 0.05, TEXT_WIDTH, foot_height), foot, FOOT_POINTS, quiet=True)
 
-    notes = [_("Outcomes and ratios: run_claims; verdicts and reasons: run_summaries, estimator d2, cloud one_per_type.")]
+    notes = [
+        _("Outcomes and ratios: run_claims; verdicts and reasons: run_summaries, estimator d2, cloud one_per_type.")
+    ]
     notes += [f"{name}: {run_id}" for run_id, name in points.runs.items()]
     for numbered, page in zip(numbered_titles(title, len(filled)), filled, strict=True):
         yield PlannedSlide(numbered, data.footer_of(list(points.runs)), partial(draw, page=page), notes)

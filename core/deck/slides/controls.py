@@ -19,6 +19,8 @@ from core.wording.labels import is_vetoed, marked, run_labels, shortened
 POSITION = 40
 MOST_INTERVALS = 3
 """With more controls than that the statements leave the intervals to the chart: they have to fit beside it."""
+
+
 def slides(data: DeckData) -> Iterator[PlannedSlide]:
     """None where no run on text has a control among the chosen runs."""
     labels = run_labels(data.texts, data.language)

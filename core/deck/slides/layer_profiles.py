@@ -58,9 +58,7 @@ def profile_title(group: RankingGroup, language: str) -> str:
     Runs that a check vetoes are left out of it while there are others.
     """
     _ = translator(language)
-    rows = group.rows.filter(
-        pl.col("inner_max").is_not_null() & pl.col("final_dimension_pre_norm").is_not_null()
-    )
+    rows = group.rows.filter(pl.col("inner_max").is_not_null() & pl.col("final_dimension_pre_norm").is_not_null())
     size = wording.size_range(group.n_points)
     sound = rows.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")))
     rows = rows if sound.is_empty() else sound
@@ -103,9 +101,9 @@ def _title_of_one(run: dict, size: str, language: str) -> str:
         "final": wording.rounded(run["final_dimension_pre_norm"]),
     }
     if run["embedding_dimension"] is None:
-        return _(
-            "{name}: estimated dimension (d2, N={size}) is at most {inner} inside and {final} at the end"
-        ).format(**numbers)
+        return _("{name}: estimated dimension (d2, N={size}) is at most {inner} inside and {final} at the end").format(
+            **numbers
+        )
     if run["verdict_rise"] == run["verdict_fall"] == "robust":
         if run["final_dimension_post_norm"] is not None:
             return _(
@@ -161,9 +159,9 @@ def _both_dimensions(run: dict, language: str) -> str:
             "Largest inner dimension {inner}, layer {layer} ({peak}); final dimension {final} before the norm, {after} "
             "after it."
         ).format(**values)
-    return _("Largest inner dimension {inner}, layer {layer} ({peak}); final dimension {final} (no final norm).").format(
-        **values
-    )
+    return _(
+        "Largest inner dimension {inner}, layer {layer} ({peak}); final dimension {final} (no final norm)."
+    ).format(**values)
 
 
 def _peak(run: dict, language: str) -> str:
@@ -175,9 +173,7 @@ def _peak(run: dict, language: str) -> str:
 def _of_several(run: dict, label: str, language: str) -> str:
     _ = translator(language)
     return _("{name}: {dimensions} Verdicts – {verdict}.").format(
-        name=shortened(label),
-        dimensions=_both_dimensions(run, language),
-        verdict=wording.verdict_short(run, language),
+        name=shortened(label), dimensions=_both_dimensions(run, language), verdict=wording.verdict_short(run, language)
     )
 
 
@@ -239,7 +235,9 @@ def _notes(data: DeckData, group: RankingGroup) -> list[str]:
     _ = translator(data.language)
     lines = [
         _("Curves: layer_estimates, estimator d2, cloud one_per_type, transform centred, state residual (post_norm)."),
-        _("Largest inner, embedding and final dimension, ratios, verdicts: run_summaries, estimator d2, cloud one_per_type."),
+        _(
+            "Largest inner, embedding and final dimension, ratios, verdicts: run_summaries, estimator d2, cloud one_per_type."
+        ),
     ]
     for run in group.rows.iter_rows(named=True):
         lines.append(

@@ -16,6 +16,7 @@ from typing import Any
 
 from core.errors import ResourceError
 from core.records import RunConfig
+from core.registry.passes import SHARED
 from core.runs.processes import ROOT, waiting_policy
 from core.warehouse.warehouse import Warehouse
 
@@ -35,7 +36,7 @@ class Needs:
     """None is: not known before."""
     n_gpus: int
     random_models: Hashable = None
-    """Jobs of which this is equal share their randomly initialised models; None where it has none to measure."""
+    """Jobs of which this is equal share their drawn models; None where it has none to measure."""
 
 
 def needs_of(config: RunConfig, warehouse: Warehouse) -> Needs:
@@ -57,7 +58,7 @@ def needs_of(config: RunConfig, warehouse: Warehouse) -> Needs:
         config.dtype,
     )
     return Needs(
-        card.memory_bytes, int(config.device.startswith("cuda")), shared if "random_init" in to_measure else None
+        card.memory_bytes, int(config.device.startswith("cuda")), shared if to_measure.intersection(SHARED) else None
     )
 
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.errors import InputError, ResourceError, WarehouseLocked
+from core.registry.passes import SHARED
 from core.runs import jobs
 from core.runs.jobs import Job, JobStatus
 from core.runs.ray.cluster import Needs, connected, first_line, needs_of, on_node, resources
@@ -134,9 +135,9 @@ class _Out:
         asked = job.config
         sql = (
             "SELECT run_id FROM runs WHERE protocol = ? AND json_extract_string(config, '$.run.corpus') = ? "
-            "AND (pass = 'random_init' OR json_extract_string(config, '$.run.model') = ?)"
+            "AND (list_contains(?, pass) OR json_extract_string(config, '$.run.model') = ?)"
         )
-        run_ids = self._warehouse.read(sql, [asked.protocol, asked.corpus, asked.model])["run_id"]
+        run_ids = self._warehouse.read(sql, [asked.protocol, asked.corpus, list(SHARED), asked.model])["run_id"]
         return pack(folder for run_id in run_ids if (folder := self._warehouse.parcels / run_id).is_dir())
 
     # --- under way -----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from core import wording
 from core.analysis.differences import control_links
 from core.figures import claims, layer_profiles
 from core.figures.layer_profiles import SURROGATE, CorrelatorData, ProfileData, Reference
+from core.registry.passes import CONTROLS
 from core.registry.specifications import CLAIMS
 from core.ui import inputs, language, notices, tables
 from core.ui.markdown import escape
@@ -45,7 +46,7 @@ def show(chosen: Selection) -> None:
     st.markdown(wording.own_definition(reader))
     if grid.lines:
         st.subheader(_("Claims by specification"))
-        tables.show(tables.claims(chosen.claims, runs), "claims", height=320)
+        tables.show(tables.claims(chosen.claims, runs, estimates), "claims", height=320)
         tables.download(tables.traced(chosen.claims, runs), "workdim_claims.csv", _("Download these claims (CSV)"))
 
     st.subheader(_("Numbers"))
@@ -242,22 +243,7 @@ def tell_references(data: ProfileData | CorrelatorData, chosen: Selection) -> No
     _ = language.translator()
     kinds = {reference.kind for reference in data.references}
     meanings = {
-        "random_blocks": _(
-            "Random blocks (long dashes): the trained embedding, untrained blocks. What they show too need not come "
-            "from training of the blocks."
-        ),
-        "permuted_weights": _(
-            "Permuted weights (long dashes and dots): the trained embedding, the entries of each matrix in random "
-            "order. What they show too does not need what the weights learned."
-        ),
-        "random_init": _(
-            "Random weights (dotted): the same architecture untrained. Their embedding fills its space, so that they "
-            "cannot show a rise."
-        ),
-        "shuffled": _(
-            "Shuffled text (dashed): the tokens of each window in random order. What they show too is about "
-            "vocabulary and weights, and no evidence of semantics."
-        ),
+        **{key: language.translator()(one.meaning) for key, one in CONTROLS.items()},
         layer_profiles.SURROGATE: _(
             "Gaussian points (dash-dotted): the same covariance and nothing else. Where the curve's "
             "interval lies below, the real points are not Gaussian."
@@ -277,8 +263,9 @@ def tell_references(data: ProfileData | CorrelatorData, chosen: Selection) -> No
 
 def without_powered(chosen: Selection) -> list[str]:
     """Names of the runs on text that have no control which keeps the trained embedding."""
+    powered = [key for key, one in CONTROLS.items() if one.keeps_embedding and one.has_model_seed]
     texts = chosen.runs.filter(pl.col("pass") == "text")
-    found = control_links(texts, chosen.with_controls).filter(pl.col("pass").is_in(["random_blocks", "permuted_weights"]))
+    found = control_links(texts, chosen.with_controls).filter(pl.col("pass").is_in(powered))
     labels = run_labels(chosen.runs, language.current())
     having = set(found["text_run_id"])
     return [labels[run_id] for run_id in texts["run_id"] if run_id not in having]

@@ -1,0 +1,94 @@
+"""The passes of a measurement: the model on the text, and what it is controlled by. One record for each value of `runs.pass`.
+
+A control takes something away (the order of the tokens, the training of the weights) and measures what is left. What
+it needs of the model decides who shares it: weights that are drawn anew depend on the configuration alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    return message
+
+
+TRAINED, DRAWN = "trained", "drawn"
+
+
+@dataclass(frozen=True)
+class Pass:
+    key: str
+    """As it is stored."""
+    name: str
+    """On screens and slides: the English message of the catalogues."""
+    phase: str = ""
+    """What progress calls it; empty for the text itself."""
+    meaning: str = ""
+    """What it is and what it can show, beside a picture that draws it with `dash`."""
+    dash: str = ""
+    """Of its line in a picture, as plotly calls it."""
+    weights: str = TRAINED
+    """`trained`: those of the model; `drawn`: all by the architecture's own initialiser."""
+    has_words: bool = True
+    """Whether what it reads is made of words: clouds of one point per word need them."""
+    has_several: bool = False
+    """Whether a protocol runs it with `Protocol.n_random_models` seeds; with one otherwise."""
+
+    @property
+    def is_control(self) -> bool:
+        return self.key != "text"
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether nothing of the trained weights is needed: every model of one configuration shares it."""
+        return self.weights == DRAWN
+
+    @property
+    def keeps_embedding(self) -> bool:
+        """Whether the embedding is the trained one."""
+        return not self.is_drawn
+
+    @property
+    def has_model_seed(self) -> bool:
+        """Whether its weights depend on a seed, `runs.model_seed`."""
+        return self.weights != TRAINED
+
+    def n_seeds(self, n_random_models: int) -> int:
+        return n_random_models if self.has_several else 1
+
+
+PASSES: dict[str, Pass] = {
+    one.key: one
+    for one in (
+        Pass("text", _("text")),
+        Pass(
+            "shuffled",
+            _("shuffled text"),
+            _("control: shuffled text"),
+            _(
+                "Shuffled text (dashed): the tokens of each window in random order. What they show too is about "
+                "vocabulary and weights, and no evidence of semantics."
+            ),
+            dash="dash",
+            has_words=False,
+        ),
+        Pass(
+            "random_init",
+            _("random weights"),
+            _("control: random weights"),
+            _(
+                "Random weights (dotted): the same architecture untrained. What they show too need not come from training."
+            ),
+            dash="dot",
+            weights=DRAWN,
+            has_several=True,
+        ),
+    )
+}
+"""In the order in which they are measured, the text last, and in which they are listed, the text first."""
+
+CONTROLS: dict[str, Pass] = {key: one for key, one in PASSES.items() if one.is_control}
+SHARED = tuple(key for key, one in CONTROLS.items() if one.is_drawn)
+"""Controls that all models of one configuration share; the others belong to one model."""
