@@ -140,7 +140,7 @@ def test_a_link_with_unknown_values_falls_back_without_an_error(filled: Path, mo
 
 def test_ranking_keeps_groups_apart_and_says_whose_score_it_is(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("ranking.py", sort="working_dimension")
+    app = opened("ranking.py", sort="inner_max")
     assert not app.exception
     assert len(app.subheader) == len(app.dataframe) == 3
     largest = app.dataframe[0].value
@@ -223,8 +223,8 @@ def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monke
 @pytest.mark.parametrize(
     ("language", "said", "verdict"),
     [
-        ("en", "control, random weights, seed 1: shows the shape", "expansion-contraction"),
-        ("ja", "対照（ランダム重み、シード1）：拡張–収縮あり", "拡張–収縮："),
+        ("en", "control, random weights, seed 1", "rises inside:"),
+        ("ja", "対照（ランダム重み、シード1）", "中間層で上昇："),
     ],
 )
 def test_a_control_pass_has_no_verdict_and_is_called_by_its_name(
@@ -287,19 +287,17 @@ def test_a_run_without_controls_has_no_switch_for_them_and_is_named(
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("profiles.py", runs=RUN_IDS[1])
     assert not app.toggle
-    assert "Not controlled against random weights: made-up-small." in texts(app)
+    assert "Without a control that could show a rise: made-up-small." in texts(app)
 
 
-def test_a_verdict_that_does_not_know_its_random_weights_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_verdict_that_does_not_know_its_controls_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = empty_warehouse(tmp_path)
-    text = make_profile(RUN_IDS[0])  # judged as not controlled
+    text = make_profile(RUN_IDS[0])  # judged without any
     for profile in (text, *make_controls(text, 51)):
         add_run(path, profile)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     said = texts(opened("profiles.py"))
-    assert "measured after the verdict" in said and "Not controlled" not in said
+    assert "measured after the verdicts on" in said
 
 
 @pytest.mark.parametrize(

@@ -209,11 +209,11 @@ def test_a_run_without_a_summary_has_dashes_not_a_verdict(runs: pl.DataFrame) ->
     bare = runs.head(1).with_columns(
         pl.lit(None).cast(kind).alias(name)
         for name, kind in runs.schema.items()
-        if name.startswith(("working_", "final_")) or name in ("verdict", "qualifiers", "worst_check")
+        if name.startswith(("inner_", "final_")) or name in ("n_points", "qualifiers", "worst_check")
     )
     line = tables.overview(bare).row(0, named=True)
-    assert line["Expansion-contraction"] == "–"
-    assert line["Working dimension"] == "–"
+    assert line["Verdicts"] == "–"
+    assert line["Largest inner dimension"] == "–"
     assert line["Checks"] == "no check was made"
 
 

@@ -18,7 +18,7 @@ from core.registry.specifications import CLAIMS
 from core.wording.labels import shortened
 from core.wording.verdicts import claim_name, marks_key
 
-POSITION = 35
+POSITION = 45
 POINTS, FOOT_POINTS = 11, 11
 MOST_RUNS = 3
 """Side by side; more take further slides."""

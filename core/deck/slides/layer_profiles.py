@@ -205,7 +205,7 @@ def _verdicts_of_many(rows: pl.DataFrame, language: str) -> str:
 def _counted(rows: pl.DataFrame, claim: str, language: str) -> str:
     _ = translator(language)
     verdicts = Counter(rows[f"verdict_{claim}"])
-    reasons = Counter(key for keys in rows[f"reasons_{claim}"] for key in keys or ())
+    reasons = Counter(key for keys in rows[f"reasons_{claim}"].to_list() for key in keys or ())
     words = [
         _("{qualifier}: {count}").format(qualifier=wording.verdict_word(verdict, language), count=count)
         for verdict, count in verdicts.most_common()
