@@ -17,6 +17,7 @@ ARCHITECTURES = {
     "qwen2": gguf.MODEL_ARCH.QWEN2,
     "gpt2": gguf.MODEL_ARCH.GPT2,
     "qwen3_moe": gguf.MODEL_ARCH.QWEN3MOE,
+    "gemma3_text": gguf.MODEL_ARCH.GEMMA3,
 }
 # 768: transformers does not read the width of experts from a file, and takes this one.
 MIXTURE = SIZES["qwen3"] | dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=768)
@@ -65,6 +66,8 @@ def _write_settings(writer: gguf.GGUFWriter, config) -> None:
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_freq_base(10000.0)
     writer.add_key_length(config.head_dim)
+    if config.model_type == "gemma3_text":
+        writer.add_sliding_window(config.sliding_window)
     if config.model_type == "qwen3_moe":
         writer.add_expert_count(config.num_experts)
         writer.add_expert_used_count(config.num_experts_per_tok)
@@ -84,7 +87,8 @@ def _write_tokenizer(writer: gguf.GGUFWriter, tokenizer) -> None:
 
 
 def _stored(names: gguf.TensorNameMap, name: str, values: np.ndarray, config) -> list[tuple[str, np.ndarray]]:
-    """Names and order of rows in the file: rotary halves interleaved (llama), transposed (gpt2), experts apart."""
+    """Names and values as in the file: rotary halves interleaved (llama), transposed (gpt2), experts apart, norms plus
+    one (gemma3)."""
     if config.model_type == "qwen3_moe" and "experts.gate_up_proj" in name:
         block = f"blk.{name.split('.')[2]}"
         gate, up = np.split(values, 2, axis=1)
@@ -97,6 +101,8 @@ def _stored(names: gguf.TensorNameMap, name: str, values: np.ndarray, config) ->
         values = values.reshape(heads, 2, -1, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
     if config.model_type == "gpt2" and suffix == "weight" and any(p in name for p in ("c_attn", "c_proj", "c_fc")):
         values = values.T
+    if config.model_type == "gemma3_text" and "norm" in name:
+        values = values + 1
     return [(f"{names.get_name(stem)}.{suffix}", np.ascontiguousarray(values))]
 
 

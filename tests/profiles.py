@@ -285,16 +285,32 @@ def _pairs(run_id: str, n_layers: int) -> Iterator[LayerPairRow]:
         for b in range(n_layers + 1):
             cosine = 1.0 if a == b else 0.03 if 0 in (a, b) else 0.8 ** abs(a - b)
             imbalance = 2 / 800 if a == b else min(1.0, 0.05 * abs(a - b) * (1.0 if a < b else 1.5))
-            for measure, k, value in (
-                ("autocorrelation", None, cosine),
-                ("autocorrelation_raw", None, 0.5 + cosine / 2),
-                ("displacement", None, 2 - 2 * cosine),
-                ("neighbour_overlap", 8, cosine),
-                ("information_imbalance", 1, imbalance),
-                ("cka", None, cosine),
+            for measure, k, value, null, spread in (
+                ("autocorrelation", None, cosine, None, None),
+                ("autocorrelation_raw", None, 0.5 + cosine / 2, None, None),
+                ("displacement", None, 2 - 2 * cosine, None, None),
+                ("neighbour_overlap", 8, cosine, 8 / 799, None),
+                ("information_imbalance", 1, imbalance, 1.0, None),
+                ("cka", None, cosine, 0.0, 0.0018),
             ):
-                yield LayerPairRow(run_id, measure, "one_per_type", k, a, b, value, 0.01, 800)
+                yield LayerPairRow(run_id, measure, "one_per_type", k, a, b, value, 0.01, 800, null, spread)
+            yield from _common(run_id, n_layers, a, b, cosine)
     yield LayerPairRow(run_id, "displacement_exponent", "one_per_type", None, 1, n_layers - 1, 0.61, 0.03, 800)
+
+
+def _common(run_id: str, n_layers: int, a: int, b: int, cosine: float) -> Iterator[LayerPairRow]:
+    """Every layer has 50 dimensions, of which two share as many as their cosine says."""
+    if a > b:
+        return
+    for measure, value, null, spread in (
+        ("common_correlator", cosine / 50, 0.0, 2e-4),
+        ("common_dimension", 50 / cosine, None, None),
+        ("kept", 50 * cosine, 0.01, 0.5),
+    ):
+        yield LayerPairRow(run_id, measure, "one_per_type", None, a, b, value, 0.04 * value, 800, null, spread)
+    if b == a + 1 or (a < b and (a == 0 or b == n_layers)):
+        for measure in ("removed", "added"):
+            yield LayerPairRow(run_id, measure, "one_per_type", None, a, b, 50 - 50 * cosine, 2.0, 800)
 
 
 def _distributions(run_id: str, layer: int, noise: random.Random) -> list[LayerDistributionRow]:
@@ -302,6 +318,8 @@ def _distributions(run_id: str, layer: int, noise: random.Random) -> list[LayerD
     ranges = {
         "local_d2": (5.0 + layer, 25.0 + layer),
         "distance_to_mean": (0.5, 1.5),
+        "variance_share": (0.5, 2.0),
+        "cosine_to_mean": (-0.2, 0.9),
         "neighbours_kept": (0.0, 1.0),
         "displacement": (0.0, 1.2),
         "cosine": (-0.5, 0.7),

@@ -14,6 +14,7 @@ from core.geometry.layer import LayerPlan
 from core.geometry.layer_pairs import MAX_POINTS, points_within
 from core.geometry.pairs import TILE
 from core.models.memory import MemoryPlan, Shape, batch_bytes, waiting_bytes
+from core.registry.passes import BLOCKS_DRAWN, DRAWN, PERMUTED, TRAINED
 
 READ = 1e-9
 """Seconds to read a byte of a file that is not in memory, on a disk of 1 GB/s: the one speed that is not tested."""
@@ -21,6 +22,8 @@ HASH = 0.7e-9
 """Seconds to take a byte into a SHA-256."""
 DEQUANTISED = 12.0
 """Steps of copying that a quantised number takes until it is in its place, as multiples of `Speed.number`."""
+SHUFFLED = 2.0
+"""Random numbers drawn, as multiples of `Speed.draw`, that the permutation of a number takes."""
 VOCABULARY_STEPS = 1250.0
 """Steps of the interpreter per token type that reading a GGUF file's vocabulary takes."""
 PER_BLOCK = 6e-4
@@ -71,22 +74,25 @@ def _load(speed: Speed, work: Work) -> float:
     if work.plan.on_demand or _is_mapped(work):  # as each block's turn comes
         return 0.0
     return _weights(speed, work) + (
-        2 * _vocabulary_seconds(speed, work.vocabulary) if work.placed.is_gguf and not work.placed.is_drawn else 0.0
+        2 * _vocabulary_seconds(speed, work.vocabulary) if work.placed.is_gguf and work.placed.weights != DRAWN else 0.0
     )
 
 
 def _is_mapped(work: Work) -> bool:
-    return work.placed.is_mapped and not work.placed.is_drawn
+    return work.placed.is_mapped and work.placed.weights == TRAINED
 
 
 def _weights(speed: Speed, work: Work) -> float:
     """To have all weights once."""
     numbers = work.shape.weights / work.shape.element
-    if work.placed.is_drawn:
-        return 2 * numbers * speed.draw
+    of_blocks = numbers - work.shape.outside / work.shape.element
+    changing = {DRAWN: 2 * numbers, BLOCKS_DRAWN: 2 * of_blocks, PERMUTED: SHUFFLED * of_blocks}
+    changed = changing.get(work.placed.weights, 0) * speed.draw
+    if work.placed.weights == DRAWN:
+        return changed
     if work.placed.is_gguf:
-        return numbers * DEQUANTISED * speed.number
-    return work.weight_bytes * READ + (0.0 if work.placed.is_mapped else numbers * speed.number)
+        return numbers * DEQUANTISED * speed.number + changed
+    return work.weight_bytes * READ + (0.0 if work.placed.is_mapped else numbers * speed.number) + changed
 
 
 def _forward(speed: Speed, work: Work) -> float:
@@ -156,8 +162,8 @@ class Placed:
 
     is_mapped: bool
     """Pages of the file, because the file's numbers are those that are measured in."""
-    is_drawn: bool
-    """Made here at random."""
+    weights: str
+    """What the pass makes of them, as `core.registry.passes` calls it."""
     is_gguf: bool
     on_device: bool
     """A GPU, whose memory is another."""
@@ -172,15 +178,20 @@ def footprint(
     """
     start = held_before(base, placed.is_gguf, vocabulary)
     held = shape.largest_unit if plan.on_demand else shape.weights
-    if placed.is_drawn and plan.on_demand:
+    if placed.weights == DRAWN and plan.on_demand:
         held += shape.outside  # embedding and head are drawn at once and stay
-    resident = 0 if placed.is_mapped and not placed.is_drawn else held
+    resident = held
+    if placed.is_mapped and placed.weights == TRAINED:
+        resident = 0
+    elif placed.is_mapped and placed.weights != DRAWN and not plan.on_demand:
+        resident = shape.weights - shape.outside  # the blocks are made here
     waiting = waiting_bytes(shape, *windows) if plan.on_demand else 0
     running = waiting + batch_bytes(shape, plan.batch, windows[1])
     if not placed.on_device:
         return Footprint(start + max(resident + running, geometry), 0)
     # Loaded weights are whole in main memory before they move; drawn ones move unit by unit.
-    on_the_way = min(resident, shape.largest_unit) if placed.is_drawn or plan.on_demand else resident
+    comes_in_parts = placed.weights == DRAWN or placed.is_mapped or plan.on_demand
+    on_the_way = min(resident, shape.largest_unit) if comes_in_parts else resident
     return Footprint(start + max(on_the_way, geometry), max(held + running, geometry))
 
 

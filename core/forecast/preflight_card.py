@@ -31,7 +31,7 @@ from core.models.packages import cache_folder
 from core.models.weights import Weights
 from core.records import PassEstimate, Preflight, RunConfig
 from core.registry.estimators import require_on_request
-from core.registry.passes import PASSES
+from core.registry.passes import PASSES, TRAINED
 from core.registry.protocols import Protocol, find_protocol
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenSample
@@ -66,8 +66,8 @@ class _Survey:
         self.model: OpenModel | None = None
         self.setup: Setup | None = None
         self.plan: MemoryPlan | None = None
-        self.drawn_plan: MemoryPlan | None = None
-        """Of the passes with random weights, which hold more."""
+        self.plans: dict[str, MemoryPlan] = {}
+        """What a pass makes of the weights -> its plan: drawn ones hold more, and only trained ones are spread."""
         self.sample: TokenSample | None = None
         self.layers: LayerPlan | None = None
         self.speed: Speed | None = None
@@ -106,7 +106,7 @@ class _Survey:
             with self._step():
                 self.known = look_up(self.warehouse, self.config, self.setup, self.sample, self._n_points())
             with self._step():
-                self._plan_drawn(self.model, self.setup)
+                self._plan_controls(self.model, self.setup)
 
     def _open(self, stack: ExitStack) -> None:
         """What a job opens before its first pass, without fetching a model that is not here."""
@@ -155,11 +155,14 @@ class _Survey:
                 require_known(model, int(self.sample.ids.max()))
                 self.layers = _plan_without_norms(self.sample, protocol, self.config.seed)
 
-    def _plan_drawn(self, model: OpenModel, setup: Setup) -> None:
+    def _plan_controls(self, model: OpenModel, setup: Setup) -> None:
+        if not self.plan:
+            return
+        self.plans = {TRAINED: self.plan}
+        windows = setup.protocol.n_sequences, setup.protocol.n_tokens
         controls = self.known.controls if self.known else ()
-        if self.plan and any(PASSES[name].is_drawn and not run_id for name, _, run_id in controls):
-            windows = setup.protocol.n_sequences, setup.protocol.n_tokens
-            self.drawn_plan = setup.blueprint.plan_within(self._room(model), *windows, is_drawn=True)
+        for weights in sorted({PASSES[name].weights for name, _, run_id in controls if not run_id} - {TRAINED}):
+            self.plans[weights] = setup.blueprint.plan_within(self._room(model), *windows, weights=weights)
 
     def _room(self, model: OpenModel) -> int:
         """What weights and pass may take: of a budget, what a measuring process will not hold already."""
@@ -248,7 +251,7 @@ class _Survey:
         return tuple(self._pass(*one) for one in wanted)
 
     def _pass(self, name: str, label: str, known_run: str | None) -> PassEstimate:
-        plan = self.drawn_plan if PASSES[name].is_drawn else self.plan
+        plan = self.plans.get(PASSES[name].weights)
         if known_run or not (self.speed and plan and self.blueprint and self.layers and self.model and self.protocol):
             return PassEstimate(name, label, known_run, {}, None, None)
         row, protocol, shape = self.model.row, self.protocol, self.blueprint.shape
@@ -267,7 +270,7 @@ class _Survey:
         assert self.blueprint and self.place and self.place.weights
         is_gguf, on_device = self.place.weights.gguf_file is not None, self.blueprint.device.type == "cuda"
         is_mapped = not is_gguf and self.place.stored_dtype == self.config.dtype
-        return Placed(is_mapped, PASSES[pass_name].is_drawn, is_gguf, on_device)
+        return Placed(is_mapped, PASSES[pass_name].weights, is_gguf, on_device)
 
 
 def _largest(sizes: Sequence[int | None]) -> int | None:

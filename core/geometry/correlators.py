@@ -19,6 +19,7 @@ from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, 
 from core.geometry.second_order import PlacedCloud
 
 COSINE_SAMPLE = 256
+TOP_PERCENT = (1, 10)
 
 
 def first_order(points: Tensor, members: Tensor) -> dict[str, list[float]]:
@@ -48,6 +49,40 @@ def first_order_of_cloud(states: Tensor, cloud: Cloud) -> list[CloudCorrelator]:
         CloudCorrelator(cloud.name, name, v[0], jackknife_error(np.array(v[1:])), cloud.n_points)
         for name, v in values.items()
     ]
+
+
+def token_to_population(states: Tensor, placed: PlacedCloud) -> tuple[list[CloudCorrelator], list[Distribution]]:
+    """What single tokens are to their cloud: the share of its variance that each holds, and its cosine to the mean.
+
+    states (n_tokens, n_dims) of the masked tokens, NOT centred. Shares are told as multiples of 1/N; of the largest
+    ones the sum, with its error. Cosines are uncentred.
+    """
+    cloud = placed.cloud
+    rows = cloud.rows[cloud.members[0]]
+    points = states[torch.from_numpy(rows).to(states.device)]
+    mean = points.mean(0)
+    tiny = torch.finfo(points.dtype).tiny
+    squared = (points - mean).square().sum(1)
+    shares = squared / squared.mean().clamp_min(tiny)
+    cosines = (points @ mean) / (points.norm(dim=1) * mean.norm()).clamp_min(tiny)
+    held = np.array([_held_by_largest(states, cloud.rows[members]) for members in cloud.members])
+    found = [
+        CloudCorrelator(cloud.name, f"variance_top_{percent}", float(v[0]), jackknife_error(v[1:]), cloud.n_points)
+        for percent, v in zip(TOP_PERCENT, held.T, strict=True)
+    ]
+    return found, [
+        Distribution("variance_share", rows, shares.cpu().numpy()),
+        Distribution("cosine_to_mean", rows, cosines.cpu().numpy()),
+    ]
+
+
+def _held_by_largest(states: Tensor, rows: np.ndarray) -> list[float]:
+    """Shares of the variance that those `TOP_PERCENT` of the tokens hold that are farthest from the mean."""
+    points = states[torch.from_numpy(rows).to(states.device)]
+    squared = (points - points.mean(0)).square().sum(1).sort(descending=True).values
+    total = float(squared.sum())
+    sizes = [max(1, round(percent / 100 * len(rows))) for percent in TOP_PERCENT]
+    return [float(squared[:size].sum()) / total if total > 0 else math.nan for size in sizes]
 
 
 def second_order_of(d2: CloudEstimate) -> CloudCorrelator:

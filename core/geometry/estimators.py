@@ -48,12 +48,14 @@ def _estimate(
     reading = formula(cloud)
     n = len(cloud.points) - reading.n_dropped
     notes = [] if sequences is not None else ["independent points assumed"]
-    replicates = []
+    replicates, two = [], None
     if n_blocks:
         blocks = _blocks(cloud.sequences, n_blocks, shuffled=sequences is None)
         found = range(int(blocks.max()) + 1)
         if len(found) > 1:
             replicates = [formula(cloud.where(blocks != b)).value for b in found]
+            if record.without_two:
+                two = _function(record.without_two)(cloud.points, blocks)
         else:
             notes.append("one sequence: no error")
     else:
@@ -61,6 +63,7 @@ def _estimate(
     found_estimate = log_interval(
         reading.value,
         replicates,
+        without_two=two,
         scale=reading.scale,
         n_points=n,
         n_dropped=reading.n_dropped,
@@ -70,11 +73,13 @@ def _estimate(
 
 
 def _formula(record: registry.Estimator, options: dict[str, Any]) -> Callable[[LabelledPoints], Reading]:
-    module, function = record.function.split(":")
-    formula = partial(
-        getattr(importlib.import_module(f"core.geometry.{module}"), function), **(dict(record.arguments) | options)
-    )
+    formula = partial(_function(record.function), **(dict(record.arguments) | options))
     return partial(_without_copies, formula) if record.without_copies else formula
+
+
+def _function(address: str) -> Callable[..., Any]:
+    module, function = address.split(":")
+    return getattr(importlib.import_module(f"core.geometry.{module}"), function)
 
 
 def _without_copies(formula: Callable[[LabelledPoints], Reading], cloud: LabelledPoints) -> Reading:

@@ -85,7 +85,7 @@ def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
     for cloud in plan.others:
         placed = place(states, cloud)
         scanned, distinct = scan_with_neighbours(placed, typed=cloud.name == "all_tokens")
-        d2 = of_sets(cloud, "d2", scanned.d2)
+        d2 = of_sets(cloud, "d2", scanned.d2, without_two=scanned.without_two)
         estimates += [
             d2,
             *_second_order(placed, scanned),
@@ -119,8 +119,8 @@ def _measure_types(
     within = distances_of_sets(scanned.table, distinct)
     cloud = placed.cloud
     estimates += [d2, *_second_order(placed, scanned)]
-    estimates.append(of_sets(cloud, "d2", d2_without_components(placed), transform="abtt3"))
-    estimates.append(of_sets(cloud, "d2", d2_of_scaled(placed), transform="zscore"))
+    for transform, values, two in (("abtt3", *d2_without_components(placed)), ("zscore", *d2_of_scaled(placed))):
+        estimates.append(of_sets(cloud, "d2", values, transform, two))
     read = _neighbours(placed, distinct, within)
     estimates += read
     local_d2, of_tokens = local.local_readings(placed, scanned.table, distinct, plan.seed)
@@ -136,6 +136,9 @@ def _measure_types(
         *correlators.nonlinearity(read, surrogate),
     ]
     found.append(correlators.cosines(placed, plan.seed, distributions))
+    shares, of_tokens = correlators.token_to_population(states, placed)
+    found += shares
+    distributions += of_tokens
     copies = cloud.n_points - int(distinct[0].sum())
     return copies / cloud.n_points
 
@@ -156,7 +159,10 @@ def _over_draws(cloud: Cloud, repeats: Sequence[Scanned]) -> CloudEstimate:
     per_draw = np.stack([scanned.d2 for scanned in repeats])  # (n_draws, n_sets)
     logs = np.log(per_draw).mean(0)
     blocks = np.exp(logs[1:]).tolist()
-    estimate = log_interval(math.exp(logs[0]), blocks, per_draw[:, 0].tolist(), n_points=cloud.n_points)
+    two = np.mean([scanned.without_two for scanned in repeats], axis=0)
+    estimate = log_interval(
+        math.exp(logs[0]), blocks, per_draw[:, 0].tolist(), without_two=two, n_points=cloud.n_points
+    )
     halves = np.exp(np.log(np.stack([scanned.halves for scanned in repeats])).mean(0))  # (n_splits, 2)
     return CloudEstimate(cloud.name, "d2", None, None, estimate, blocks, halves.flatten().tolist())
 

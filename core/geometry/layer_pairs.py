@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.geometry.common_dimension import common_correlators
 from core.geometry.results import Distribution, jackknife_error
 
 MAX_POINTS = 1024
@@ -29,6 +30,10 @@ class PairValue:
     value: float
     std_error: float
     n_points: int
+    null_value: float = math.nan
+    """Its mean where the tokens of one layer are permuted; NaN where that is not known."""
+    null_spread: float = math.nan
+    """Its standard deviation over permutations."""
 
 
 def points_within(budget: int, n_layers: int, hidden_size: int, available: int) -> int:
@@ -43,16 +48,18 @@ def points_within(budget: int, n_layers: int, hidden_size: int, available: int) 
 
 
 class LayerPairs:
-    """Takes in one layer after the other, then gives all pairs. rows (n,) masked tokens; blocks (n,) of each."""
+    """Takes in one layer after the other, then gives all pairs. rows (n,) masked tokens; sequences and blocks (n,) of each."""
 
-    def __init__(self, rows: np.ndarray, blocks: np.ndarray) -> None:
+    def __init__(self, rows: np.ndarray, sequences: np.ndarray, blocks: np.ndarray) -> None:
         self._rows = rows
+        self._sequences = torch.from_numpy(sequences)
         self._k = max(1, len(rows) // NEIGHBOUR_SHARE)
         numbers, label = np.unique(blocks, return_inverse=True)
         self._block_of = torch.nn.functional.one_hot(torch.from_numpy(label), len(numbers)).float()  # (n, B)
         self._centred: list[Tensor] = []
         self._raw: list[Tensor] = []
         self._kernels: list[Tensor] = []
+        self._norms: list[Tensor] = []
         self._ranks: list[Tensor] = []
         self._nearest: list[Tensor] = []
 
@@ -77,10 +84,15 @@ class LayerPairs:
         self._ranks.append(ranks.cpu())
         self._nearest.append(order[:, 1 : self._k + 1].clone().cpu())
         kernel.fill_diagonal_(0)
-        self._kernels.append((kernel / norms.mean().clamp_min(1e-30)).cpu())
+        scale = norms.mean().clamp_min(1e-30)
+        self._kernels.append((kernel / scale).cpu())
+        self._norms.append((norms / scale).cpu())
 
     def values(self) -> list[PairValue]:
-        """Every measure of every pair of layers; layer_a = layer_b included, where a measure is at its limit."""
+        """Every measure of every pair of layers; layer_a = layer_b included, where a measure is at its limit.
+
+        What two layers have in common is told once, with layer_a <= layer_b.
+        """
         found = []
         for measure, directions in (("autocorrelation", self._centred), ("autocorrelation_raw", self._raw)):
             whole, blocks = self._left_out(_cosines(directions))
@@ -88,10 +100,12 @@ class LayerPairs:
             if measure == "autocorrelation":
                 found += self._rowed("displacement", None, 2 - 2 * whole, 2 - 2 * blocks)
                 found += self._exponent(2 - 2 * whole, 2 - 2 * blocks)
+        n = len(self._rows)
         overlap, imbalance = self._of_neighbours()
-        found += self._rowed("neighbour_overlap", self._k, *self._left_out(overlap))
-        found += self._rowed("information_imbalance", 1, *self._left_out(imbalance))
-        return found + self._rowed("cka", None, *self._alignment())
+        found += self._rowed("neighbour_overlap", self._k, *self._left_out(overlap), null=self._k / (n - 1))
+        found += self._rowed("information_imbalance", 1, *self._left_out(imbalance), null=1.0)
+        found += self._rowed("cka", None, *self._alignment(), null=0.0, null_spread=_spread_of_alignment(n))
+        return found + self._common()
 
     def distributions(self, layer: int) -> list[Distribution]:
         """Per token from `layer` to the next: the share of its neighbours kept, and its directional displacement."""
@@ -100,6 +114,53 @@ class LayerPairs:
         return [
             Distribution("neighbours_kept", self._rows, kept.numpy()),
             Distribution("displacement", self._rows, moved.numpy()),
+        ]
+
+    def _common(self) -> list[PairValue]:
+        """What every two layers have in common; and on the way from one to the next, from the first and to the last,
+        what of the earlier is gone and what of the later is new."""
+        found = common_correlators(self._kernels, torch.stack(self._norms), self._sequences, self._block_of)
+        whole, blocks, n_layers = found.whole, found.blocks, self.n_layers
+        own, own_blocks = whole.diagonal(), blocks.diagonal(dim1=1, dim2=2)  # 1 / d2
+        scale = own[:, None] * own
+        kept, kept_blocks = whole / scale, blocks / (own_blocks[:, :, None] * own_blocks[:, None, :])
+        positive = torch.where(whole > 0, whole, torch.nan)
+        logs = torch.where(blocks > 0, blocks, torch.nan).log()
+        removed, removed_blocks = 1 / own[:, None] - kept, 1 / own_blocks[:, :, None] - kept_blocks
+        every = [(a, b) for a in range(n_layers) for b in range(a, n_layers)]
+        steps = [(a, b) for a, b in every if b == a + 1 or (a < b and (a == 0 or b == n_layers - 1))]
+        null, spread = found.null, found.null_spread
+        return [
+            *self._told("common_correlator", every, whole, _jackknife(blocks), null, spread),
+            *self._told("common_dimension", every, 1 / positive, _jackknife(logs) / positive),
+            *self._told("kept", every, kept, _jackknife(kept_blocks), null / scale, spread / scale),
+            *self._told("removed", steps, removed, _jackknife(removed_blocks)),
+            *self._told("added", steps, removed.T, _jackknife(removed_blocks).T),
+        ]
+
+    def _told(
+        self,
+        measure: str,
+        pairs: list[tuple[int, int]],
+        whole: Tensor,
+        errors: Tensor,
+        null: Tensor | None = None,
+        spread: Tensor | None = None,
+    ) -> list[PairValue]:
+        """Some pairs of layers only; each tensor (L, L)."""
+        return [
+            PairValue(
+                measure,
+                None,
+                a,
+                b,
+                float(whole[a, b]),
+                float(errors[a, b]),
+                len(self._rows),
+                math.nan if null is None else float(null[a, b]),
+                math.nan if spread is None else float(spread[a, b]),
+            )
+            for a, b in pairs
         ]
 
     def _left_out(self, per_point: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,11 +198,19 @@ class LayerPairs:
             blocks.append(_hsic(products, kept, int((~inside).sum())))
         return _aligned(whole), torch.stack([_aligned(block) for block in blocks])
 
-    def _rowed(self, measure: str, k: int | None, whole: Tensor, blocks: Tensor) -> list[PairValue]:
+    def _rowed(
+        self,
+        measure: str,
+        k: int | None,
+        whole: Tensor,
+        blocks: Tensor,
+        null: float = math.nan,
+        null_spread: float = math.nan,
+    ) -> list[PairValue]:
         errors = _jackknife(blocks)
         n_layers = len(whole)
         return [
-            PairValue(measure, k, a, b, float(whole[a, b]), float(errors[a, b]), len(self._rows))
+            PairValue(measure, k, a, b, float(whole[a, b]), float(errors[a, b]), len(self._rows), null, null_spread)
             for a in range(n_layers)
             for b in range(n_layers)
         ]
@@ -179,6 +248,16 @@ def _hsic(products: Tensor, row_sums: Tensor, n: int) -> Tensor:
 def _aligned(hsic: Tensor) -> Tensor:
     own = hsic.diagonal().clamp_min(0).sqrt()
     return torch.where(own[:, None] * own[None, :] > 0, hsic / (own[:, None] * own[None, :]), torch.nan)
+
+
+def _spread_of_alignment(n: int) -> float:
+    """Standard deviation of CKA over permutations of the tokens of one layer: it depends on n alone.
+
+    Unbiased HSIC is the mean product of kernels whose rows sum to zero, which makes the moments of a permutation
+    (Mantel 1967) multiples of both sums of squares, and CKA divides by these.
+    """
+    pairs = n * (n - 1)
+    return math.sqrt(2 / pairs + 4 / (pairs * (n - 2)) + 4 / (pairs * (n - 2) * (n - 3)))
 
 
 def _jackknife(blocks: Tensor) -> Tensor:

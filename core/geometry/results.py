@@ -100,11 +100,52 @@ def t_quantile(probability: float, n_blocks: int) -> float:
     return float(stats.t.ppf(probability, n_blocks - 1))
 
 
+@dataclass(frozen=True)
+class SecondOrder:
+    """What leaving out two blocks at a time tells of the jackknife; neutral where it was not done."""
+
+    excess: float = 0.0
+    """What the jackknife's variance has too much: interactions of blocks count twice in it."""
+    slope: float = 0.0
+    """By how much log error falls where the log of the value rises: above 0 a value too high is told too exact."""
+
+
+FEWEST_BLOCKS = 6
+"""Fewer tell nothing about pairs of them."""
+
+
+def second_order(without_two: np.ndarray | None) -> SecondOrder:
+    """Efron and Stein's correction of the jackknife variance, and how the error goes with the value.
+
+    without_two (B, B): the log without each two blocks, on its diagonal without each one. With
+    Q_ab = (B-2) theta_ab - (B-1) (theta_a + theta_b), less its mean, the excess is sum_{a<b} Q_ab^2 / B^2, over the
+    (B-3) / (B-1) that the fitted means leave of it. The error without block a is that of theta_ab over b.
+    """
+    if without_two is None or len(without_two) < FEWEST_BLOCKS or not np.isfinite(without_two).all():
+        return SecondOrder()
+    b = len(without_two)
+    one = np.diag(without_two)
+    others = ~np.eye(b, dtype=bool)
+    interaction = ((b - 2) * without_two - (b - 1) * (one[:, None] + one))[others]
+    excess = interaction.var() * (b - 1) ** 2 / (2 * b * (b - 3))
+    errors = without_two[others].reshape(b, b - 1).std(axis=1)
+    deviations = one - one.mean()
+    if not (errors > 0).all() or not deviations.any():
+        return SecondOrder(float(excess))
+    slope = -float(deviations @ np.log(errors)) / float(deviations @ deviations)
+    return SecondOrder(float(excess), slope)
+
+
+WIDEST = 1.5
+"""No interval is wider than this many times that of Student's t."""
+
+
 def log_interval(
     value: float,
     blocks: Sequence[float],
     draw_values: Sequence[float] = (),
     *,
+    without_two: np.ndarray | None = None,
     scale: float = math.nan,
     n_points: int,
     n_dropped: int = 0,
@@ -114,6 +155,8 @@ def log_interval(
 
     `blocks` are the delete-one values. `draw_values` are the values on the independent draws whose mean `value` is;
     their variance enters as s^2 / n_draws. The interval is value * exp(-+ t * error), t with B-1 degrees of freedom.
+    With the logs `without_two` blocks (see `second_order`) the variance loses its excess, up to half of it, and t grows
+    by what the error would be greater at the far end, 1 + slope * t * error.
     """
     replicates = np.asarray(blocks, dtype=float)
     if not math.isfinite(value) or value <= 0 or not len(replicates) or not (replicates > 0).all():
@@ -125,27 +168,33 @@ def log_interval(
             notes=notes,
         )
     error = jackknife_error(np.log(replicates))
+    further = second_order(without_two)
+    error = math.sqrt(error**2 - min(further.excess, error**2 / 2))
     if len(draw_values) > 1:
         error = math.hypot(error, float(np.std(np.log(draw_values), ddof=1)) / math.sqrt(len(draw_values)))
-    reach = t_quantile(0.975, len(replicates)) * error
+    quantile = t_quantile(0.975, len(replicates))
+    if further.slope > 0:  # two decimals, because the file keeps it
+        quantile = round(quantile * min(1 + further.slope * quantile * error, WIDEST), 2)
+    reach = quantile * error
     return Estimate(
         value, value * error, value * math.exp(-reach), value * math.exp(reach), scale, n_points, n_dropped, notes
     )
 
 
 def within_bounds(estimate: Estimate, n_dims: int) -> Estimate:
-    """The estimate, or NaN with a note where its interval begins above what so many points in so many columns span.
+    """The estimate, or NaN with a note where even twice its interval lies above what so many points and columns span.
 
     N points centred on their mean span at most min(n_dims, N - 1) dimensions. Where all directions are orthogonal, as
-    those of one-hot points, a correlator is round-off and its inverse any number. Without an interval a value counts
-    that is more than twice as large. Ranks stop at N - 1 instead: a value that has reached it tells N, no dimension.
+    those of one-hot points, a correlator is round-off and its inverse any number. The value of a cloud that fills its
+    space lies above the limit half of the time, its interval now and then. Without an interval a value counts that is
+    more than twice as large. Ranks stop at N - 1 instead: a value that has reached it tells N, no dimension.
     A value that was undefined all along gets a note as well, if it has none.
     """
     if math.isnan(estimate.value):
         return estimate if estimate.notes else undefined(estimate, UNDEFINED)
     n = estimate.n_points
     limit = min(n_dims, n - 1)
-    begins = estimate.lower if math.isfinite(estimate.lower) else estimate.value / 2
+    begins = estimate.lower**2 / estimate.value if math.isfinite(estimate.lower) else estimate.value / 2
     if begins > limit:
         return undefined(
             estimate, f"{estimate.value:.4g} lies above the {limit} that {n} points in {n_dims} columns can span"
@@ -176,11 +225,16 @@ def undefined(estimate: Estimate, note: str) -> Estimate:
 
 
 def of_sets(
-    cloud: Cloud, estimator: str, values: np.ndarray | list[float], transform: str = "centred"
+    cloud: Cloud,
+    estimator: str,
+    values: np.ndarray | list[float],
+    transform: str = "centred",
+    without_two: np.ndarray | None = None,
 ) -> CloudEstimate:
-    """From (n_sets,) values, the whole cloud's first."""
+    """From (n_sets,) values, the whole cloud's first; `without_two` as in `log_interval`."""
     value, *blocks = [float(v) for v in values]
-    return from_blocks(cloud, estimator, None, None, value, blocks, n_points=cloud.n_points, transform=transform)
+    estimate = log_interval(value, blocks, without_two=without_two, n_points=cloud.n_points)
+    return as_cloud_estimate(cloud.name, estimator, None, None, estimate, blocks, transform)
 
 
 def from_blocks(

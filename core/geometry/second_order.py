@@ -21,7 +21,7 @@ from core.errors import EstimateError
 from core.geometry import pairs
 from core.geometry.clouds import Cloud, LabelledPoints, Reading
 from core.geometry.neighbours import TILE, NeighbourTable, first_copies
-from core.geometry.pairs import COINCIDES
+from core.geometry.pairs import COINCIDES, PairSums
 
 N_REMOVED = 3
 """Leading components that the `abtt3` transform removes."""
@@ -47,12 +47,65 @@ def d2(points: Tensor, sequences: Tensor) -> tuple[float, float]:
     total = float(torch.dot(product.flatten(), product.flatten()))
     labels = sequences[valid]
     counts = torch.bincount(labels)
-    within = float((counts == 1).sum())  # a point with itself has cosine 1
-    for rows in torch.argsort(labels).split([c for c in counts.tolist() if c]):
-        if len(rows) > 1:
-            own = directions[rows]
-            within += float((own @ own.T).square().sum())
-    return _ratio(n * n - int((counts * counts).sum()), total - within), _ratio(n * n - n, total - n)
+    within = float(n)  # a point with itself has cosine 1
+    for padded in pairs.grouped(labels.cpu().numpy()):
+        index = torch.from_numpy(padded).to(labels.device)
+        own = directions[index.clamp_min(0)] * (index >= 0)[..., None]
+        within += float((own @ own.transpose(1, 2)).square().sum()) - int((index >= 0).sum())
+    n_pairs = n * n - int((counts * counts).sum())
+    return _ratio(n_pairs, total - within, _added(directions, labels)), _ratio(n * n - n, total - n)
+
+
+def _ratio(n_pairs: int, squares: float, added: float = 0.0) -> float:
+    """d2 of a sum over pairs, less what centring `added` to each."""
+    sums = PairSums(*(np.array([value], dtype=float) for value in (squares, math.nan, n_pairs)))
+    return float(sums.d2_without(np.array([added]))[0])
+
+
+def _added(directions: Tensor, labels: Tensor) -> float:
+    """`pairs.added_by_centring` of directions (n, n_dims) and their sequences (n,)."""
+    counts = torch.bincount(labels)
+    sums = directions.new_zeros(len(counts), directions.shape[1]).index_add_(0, labels, directions)
+    n, n_within = len(directions), int((counts * counts).sum())
+    of_all, of_sequences = float(sums.sum(0).square().sum()), float(sums.square().sum())
+    within = (of_sequences - n) / (n_within - n) if n_within > n else math.nan
+    between = (of_all - of_sequences) / (n * n - n_within) if n_within < n * n else math.nan
+    counted = counts[None].cpu().double().numpy()
+    return float(pairs.added_by_centring(np.array([between]), np.array([within]), counted)[0])
+
+
+def log_d2_without_two(points: Tensor, blocks: Tensor) -> np.ndarray:
+    """`without_two` of points (n, n_dims) fp32, centred here, in blocks (n,) int64."""
+    n_blocks = int(blocks.max()) + 1
+    directions = torch.nn.functional.normalize(centred(points), dim=1)
+    if n_blocks * points.shape[1] <= len(points):
+        own = [directions[blocks == b] for b in range(n_blocks)]
+        moments = torch.stack([(some.T @ some).flatten() for some in own])
+        squares = moments @ moments.T
+    else:
+        of_block = torch.nn.functional.one_hot(blocks, n_blocks).to(directions.dtype)
+        squares = of_block.T @ (directions @ directions.T).square() @ of_block
+    return without_two(squares.cpu().double().numpy(), torch.bincount(blocks).cpu().double().numpy())
+
+
+def without_two(squares: np.ndarray, counts: np.ndarray, added: float = 0.0) -> np.ndarray:
+    """log d2 without each two of the blocks, on the diagonal without one; (n_blocks, n_blocks).
+
+    Only pairs of different blocks count and the mean stays that of all points: good for how values differ.
+    squares (n_blocks, n_blocks) sums of squared cosines between two blocks; counts (n_blocks,) of their points; `added`
+    of each squared cosine is no property of the cloud.
+    """
+    total = np.outer(counts, counts)
+
+    def left(sums: np.ndarray) -> np.ndarray:
+        sums = sums - np.diag(np.diag(sums))
+        rows = sums.sum(1)
+        without = sums.sum() - 2 * (rows[:, None] + rows) + 2 * sums
+        np.fill_diagonal(without, sums.sum() - 2 * rows)
+        return without
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return -np.log(left(squares) / left(total) - added)
 
 
 def centred(points: Tensor, members: Tensor | None = None) -> Tensor:
@@ -62,12 +115,13 @@ def centred(points: Tensor, members: Tensor | None = None) -> Tensor:
     return moved if float(spread) > 1e-11 * float(size) else torch.zeros_like(moved)
 
 
-def halves_of_sequences(sequences: Tensor, between: Tensor, halves: Tensor) -> Tensor:
+def halves_of_sequences(sequences: Tensor, between: Tensor, halves: Tensor, added: float = 0.0) -> Tensor:
     """d2 of both halves of each split, (n_splits, 2): rows of one cloud, centred once on the cloud's own mean.
 
     sequences (n,) of the cloud's points, in 0..S-1; between (S, S) sums of squared cosines between two sequences;
-    halves (n_splits, S) bool. Centring each half on its own mean would lower d2 where sequences cluster, 7 percent at
-    the last layer of a real encoder, and so inflate a contraction.
+    halves (n_splits, S) bool; `added` of each squared cosine is due to the cloud's mean. Centring each half on its own
+    mean would lower d2 where sequences cluster, 7 percent at the last layer of a real encoder, and so inflate a
+    contraction.
     """
     counts = torch.bincount(sequences, minlength=halves.shape[1]).to(between.dtype)
     pairs = counts[:, None] * counts[None, :]
@@ -76,7 +130,8 @@ def halves_of_sequences(sequences: Tensor, between: Tensor, halves: Tensor) -> T
         matrix.fill_diagonal_(0)
     sides = torch.stack([halves, ~halves], dim=1).to(between.dtype)  # (n_splits, 2, S)
     total = torch.einsum("hsa,ab,hsb->hs", sides, pairs, sides)
-    return total / torch.einsum("hsa,ab,hsb->hs", sides, between, sides)
+    squares = torch.einsum("hsa,ab,hsb->hs", sides, between, sides)
+    return total / (squares - torch.minimum(added * total, squares / 2))
 
 
 def leading_components(points: Tensor, members: Tensor, n_components: int) -> Tensor:
@@ -155,10 +210,6 @@ def participation_ratios(points: Tensor, members: Tensor, squares: Tensor) -> np
     return np.where((n >= 4) & (second > 0) & (first > 0), ratio, np.nan)
 
 
-def _ratio(numerator: float, denominator: float) -> float:
-    return numerator / denominator if denominator > 0 and numerator > 0 else math.nan
-
-
 def read_d2(cloud: LabelledPoints) -> Reading:
     return Reading(d2(cloud.points, cloud.sequences)[0])
 
@@ -176,15 +227,15 @@ def read_d2_typed(cloud: LabelledPoints) -> Reading:
     if cloud.types is None:
         raise EstimateError("d2_typed needs the token type of each point: give types=.")
     directions = torch.nn.functional.normalize(cloud.points - cloud.points.mean(0), dim=1)
-    squares, pairs = 0.0, 0
+    squares, n_pairs = 0.0, 0
     for start in range(0, len(directions), TILE):
         rows = slice(start, start + TILE)
         counted = cloud.sequences[rows, None] != cloud.sequences[None, :]
         counted &= cloud.types[rows, None] != cloud.types[None, :]
         cosines = directions[rows] @ directions.T
         squares += float((cosines.square_() * counted).sum(1).cpu().double().sum())
-        pairs += int(counted.sum())
-    return Reading(pairs / squares if squares > 0 else math.nan)
+        n_pairs += int(counted.sum())
+    return Reading(_ratio(n_pairs, squares, _added(directions, cloud.sequences)))
 
 
 # --- a cloud and its member sets -------------------------------------------------------------------------------
@@ -212,6 +263,8 @@ class Scanned:
     halves: np.ndarray
     """(n_splits, 2)"""
     d2_typed: np.ndarray
+    without_two: np.ndarray
+    """log d2 of the whole cloud without each two blocks; (n_blocks, n_blocks)"""
     table: NeighbourTable
 
 
@@ -254,16 +307,15 @@ def scan_cloud(
     points, members, cloud = placed.points, placed.members, placed.cloud
     centred = pairs.directions(points, members)
     sequences = torch.from_numpy(cloud.sequences).to(points.device)
-    columns = [centred.weights.T]
+    columns = [centred.weights.T, _of_blocks(members, centred)]
     if ratio:
         columns.append(members.T.to(points.dtype))
     if halves is not None:
         of_sequence = torch.nn.functional.one_hot(sequences, halves.shape[1]).to(points.dtype)
         columns.append(of_sequence * centred.weights[0][:, None])
     products, table = pairs.scan(points, torch.cat(columns, 1), k, used)
-    by_weight, *others = products.split([column.shape[1] for column in columns], 1)
-    everything = pairs.all_pairs(points, centred, by_weight)
-    within = pairs.pairs_within(points, centred, cloud.sequence_groups)
+    by_weight, of_blocks, *others = products.split([column.shape[1] for column in columns], 1)
+    between, everything, within, added = _between_sequences(placed, centred, by_weight)
     d2_typed = split = ratios = np.empty(0)
     if ratio:
         squares = torch.einsum("sn,ns->s", members.to(points.dtype), others.pop(0))
@@ -271,16 +323,42 @@ def scan_cloud(
     if typed:
         of_type = pairs.pairs_within(points, centred, cloud.type_groups)
         of_both = pairs.pairs_within(points, centred, cloud.type_and_sequence_groups)
-        d2_typed = everything.without(within, of_type.without(of_both)).d2
+        d2_typed = everything.without(within, of_type.without(of_both)).d2_without(added)
     if halves is not None:
-        between = of_sequence.T @ (others.pop(0) * centred.weights[0][:, None])  # (S, S)
-        between = (between + between.T) / 2
-        split = halves_of_sequences(sequences[members[0]], between, halves).cpu().numpy()
-    return Scanned(everything.without(within).d2, everything.d2, ratios, split, d2_typed, table)
+        by_sequence = of_sequence.T @ (others.pop(0) * centred.weights[0][:, None])  # (S, S)
+        by_sequence = (by_sequence + by_sequence.T) / 2
+        split = halves_of_sequences(sequences[members[0]], by_sequence, halves, float(added[0])).cpu().numpy()
+    two = _without_two(columns[1], of_blocks, float(added[0]))
+    return Scanned(between.d2_without(added), everything.d2, ratios, split, d2_typed, two, table)
 
 
-def d2_without_components(placed: PlacedCloud) -> np.ndarray:
-    """d2 after each member set lost its own leading components; (n_sets,).
+def _between_sequences(
+    placed: PlacedCloud, of: pairs.Directions, products: Tensor
+) -> tuple[PairSums, PairSums, PairSums, np.ndarray]:
+    """Sums over pairs of different sequences, over all, over pairs within one, and what centring adds to the first."""
+    everything = pairs.all_pairs(placed.points, of, products)
+    within = pairs.pairs_within(placed.points, of, placed.cloud.sequence_groups)
+    between = everything.without(within)
+    sequences = torch.from_numpy(placed.cloud.sequences).to(placed.points.device)
+    counts = (of.weights > 0).to(of.weights.dtype) @ torch.nn.functional.one_hot(sequences).to(of.weights.dtype)
+    added = pairs.added_by_centring(between.mean_cosine, within.mean_cosine, counts.cpu().double().numpy())
+    return between, everything, within, added
+
+
+def _of_blocks(members: Tensor, of: pairs.Directions) -> Tensor:
+    """Weights of the whole cloud's points, each in the column of its block; (n, n_blocks)."""
+    return (members[0] & ~members[1:]).to(of.weights.dtype).T * of.weights[0][:, None]
+
+
+def _without_two(of_blocks: Tensor, products: Tensor, added: float) -> np.ndarray:
+    """`without_two` from `_of_blocks` and what stands for (G o G) @ it in `scan`."""
+    squares = (of_blocks.T @ products).cpu().double().numpy()
+    counts = (of_blocks > 0).sum(0).cpu().double().numpy()
+    return without_two((squares + squares.T) / 2, counts, added)
+
+
+def d2_without_components(placed: PlacedCloud) -> tuple[np.ndarray, np.ndarray]:
+    """d2 after each member set lost its own leading components (n_sets,), and its log without each two blocks.
 
     The components of the whole cloud are taken out of the points first, explicitly; a subset's own are nearly those,
     and the difference is a small move. NaN where they leave less than `RESIDUE` of the variance.
@@ -293,7 +371,7 @@ def d2_without_components(placed: PlacedCloud) -> np.ndarray:
         rest = rest - (rest @ first.T) @ first
     of_whole = members[0]
     if not float(rest[of_whole].square().sum()) > RESIDUE * float(points[of_whole].square().sum()):
-        return np.full(len(members), np.nan)
+        return np.full(len(members), np.nan), np.full((len(members) - 1, len(members) - 1), np.nan)
     taken = points @ first.T  # (n, n_removed)
     weight = members.to(points.dtype)
     means = weight / weight.sum(1, keepdim=True).clamp_min(1)  # (n_sets, n)
@@ -302,16 +380,19 @@ def d2_without_components(placed: PlacedCloud) -> np.ndarray:
     missed = first - (first @ own.transpose(1, 2)) @ own  # (n_sets, n_removed, n_dims)
     shifted = taken[None] - (means @ taken)[:, None]
     moved = pairs.directions(rest, members, torch.cat([own, missed], 1), torch.cat([-found, shifted], 2))
-    products, _ = pairs.scan(rest, moved.weights.T)
-    within = pairs.pairs_within(rest, moved, placed.cloud.sequence_groups)
-    return pairs.all_pairs(rest, moved, products).without(within).d2
+    columns = _of_blocks(members, moved)
+    products, _ = pairs.scan(rest, torch.cat([moved.weights.T, columns], 1))
+    by_weight, of_blocks = products.split([len(members), columns.shape[1]], 1)
+    between, _, _, added = _between_sequences(PlacedCloud(placed.cloud, rest, members), moved, by_weight)
+    return between.d2_without(added), _without_two(columns, of_blocks, float(added[0]))
 
 
-def d2_of_scaled(placed: PlacedCloud) -> np.ndarray:
-    """d2 with every coordinate divided by its standard deviation on the cloud; (n_sets,).
+def d2_of_scaled(placed: PlacedCloud) -> tuple[np.ndarray, np.ndarray]:
+    """d2 with every coordinate divided by its standard deviation (n_sets,), and its log without each two blocks.
 
     The scales are those of the whole cloud in every subset: leaving a block out moves them too little to matter.
     """
     spread = placed.points[placed.members[0]].std(0)
     scale = torch.where(spread > 0, 1 / spread.clamp_min(1e-30), 0.0)  # constant coordinates are left out
-    return scan_cloud(PlacedCloud(placed.cloud, placed.points * scale, placed.members)).d2
+    scanned = scan_cloud(PlacedCloud(placed.cloud, placed.points * scale, placed.members))
+    return scanned.d2, scanned.without_two

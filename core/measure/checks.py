@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 
-from core.geometry import clouds
+from core.geometry import clouds, second_order
 from core.geometry.layer import LayerPlan
 from core.geometry.results import LayerResult, jackknife_error
 from core.geometry.stability import Dependence, Shift, dependence, sequence_pairs
@@ -18,6 +19,7 @@ from core.records import Profile
 from core.registry.checks import CHECKS
 from core.registry.protocols import Protocol
 from core.tables import RunCheckRow
+from core.texts.sample import TokenSample
 
 
 def run_checks(m: Measured) -> list[RunCheckRow]:
@@ -37,6 +39,10 @@ def run_checks(m: Measured) -> list[RunCheckRow]:
             rows.append(_judge(m.run_id, "duplicates", layer, result.duplicate_share))
     for layer, found in m.dependence.items():
         rows += _of_layer(m.run_id, layer, found)
+    # For information: what the value owes to a rule of ours.
+    rows += [
+        RunCheckRow(m.run_id, "d2_without_norm_rule", at, _finite(v), None, "pass") for at, v in m.norm_rule.items()
+    ]
     return rows
 
 
@@ -85,6 +91,39 @@ def _judge(run_id: str, name: str, layer: int | None, value: float, std_error: f
     outcome = "veto" if size > check.veto else "warn" if size > check.warn else "pass"
     threshold = check.veto if outcome == "veto" else check.warn
     return RunCheckRow(run_id, name, layer, value if math.isfinite(value) else None, threshold, outcome, std_error)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def without_norm_rule(
+    states: HiddenStates, sample: TokenSample, mask: TokenMask, plan: LayerPlan, layers: list[int], limit: int
+) -> dict[int, float]:
+    """Change of log d2 of the first draw at each layer if tokens beyond position 0 that have a large norm were kept.
+
+    The draw is by the same permutation of all tokens, so that a type keeps its token unless a large one comes before
+    it. At most `limit` types. Empty where the rule dropped nothing.
+    """
+    if not plan.draws or not mask.large.any():
+        return {}
+    keep = mask.keep | mask.large
+    order = np.random.default_rng([plan.seed, 1, 0]).permutation(len(keep))
+    order = order[keep[order]]
+    ids = sample.ids.flatten()
+    _, first = np.unique(ids[order], return_index=True)
+    chosen = order[np.sort(first)[:limit]]
+    sequences = torch.from_numpy(chosen // sample.ids.shape[1])
+    rows = (np.cumsum(keep) - 1)[chosen]
+    cloud = plan.draws[0]
+    own = cloud.rows[cloud.members[0]]
+    own_sequences = torch.from_numpy(cloud.sequences[cloud.members[0]])
+    changes = {}
+    for layer in layers:
+        kept_all = second_order.d2(states.points(layer, keep)[torch.from_numpy(rows)], sequences)[0]
+        ruled = second_order.d2(states.points(layer, mask.keep)[torch.from_numpy(own)], own_sequences)[0]
+        changes[layer] = float(np.log(kept_all) - np.log(ruled))
+    return changes
 
 
 def check_dependence(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class TokenMask:
     """Largest norm over the layer median on the inner layers, before masking."""
     n_dropped_template: int = 0
     """Tokens of a chat template that are not special: role markers, separators, prompts of its own."""
+    large: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    """Tokens beyond position 0 that the norm rule drops; (n_sequences * n_tokens,) bool"""
 
     @property
     def kept_rows(self) -> np.ndarray:
@@ -76,6 +78,7 @@ def mask_tokens(sample: TokenSample, norms: np.ndarray, n_layers: int, norm_fact
         int(large.sum()),
         float(ratios.max()),
         int(template.sum()),
+        large,
     )
 
 
@@ -177,4 +180,4 @@ def start_pairs(plan: LayerPlan, states: HiddenStates, budget: int) -> LayerPair
     rows = cloud.rows[cloud.members[0]]
     n = points_within(budget, states.n_layers + 1, states.states.shape[2], len(rows))
     chosen = np.sort(np.random.default_rng([plan.seed, 5]).permutation(len(rows))[:n])
-    return LayerPairs(rows[chosen], plan.blocks[rows[chosen]])
+    return LayerPairs(rows[chosen], cloud.sequences[cloud.members[0]][chosen], plan.blocks[rows[chosen]])

@@ -15,15 +15,15 @@ from core.geometry.layer_pairs import LayerPairs, PairValue
 from core.geometry.results import Distribution, LayerResult
 from core.measure.capture import HiddenStates, capture, give_back, require_readable
 from core.measure.checkpoint import Checkpoint
-from core.measure.checks import check_dependence, run_checks
+from core.measure.checks import check_dependence, run_checks, without_norm_rule
 from core.measure.plan import TokenMask, mask_tokens, pair_budget, plan_layers, start_pairs, usable_words
 from core.measure.provenance import Clock, code_stamp, code_version, library_versions
 from core.measure.rows import Measured, as_profile
 from core.measure.setup import Setup, open_setup
 from core.models.model import OpenModel, is_out_of_memory, load_network
-from core.models.random_weights import draw_network
+from core.models.random_weights import draw_network, load_permuted, load_with_random_blocks
 from core.records import Profile, Progress, ProgressCallback, RunConfig
-from core.registry.passes import PASSES
+from core.registry.passes import BLOCKS_DRAWN, DRAWN, PASSES, PERMUTED
 from core.texts.corpora import Corpus
 from core.texts.sample import MIN_TYPES, TokenSample, shuffled
 
@@ -66,11 +66,14 @@ def measure_profile(
         pairs = start_pairs(plan, states, pair_budget(config))
         layers = _measure_layers(states, mask, plan, pairs, model.device, checkpoint, clock)
         dependence = check_dependence(states, mask, plan, layers, protocol, config.seed)
+        norm_rule = without_norm_rule(states, sample, mask, plan, list(dependence), protocol.max_types)
         clock.report(Progress("geometry", len(layers), len(layers)))
     with clock.phase("layers"):
         between, layers = compare_layers(pairs, layers)
         clock.report(Progress("layers", 1, 1))
-    measured = Measured(config, run_id, setup, sample, states, mask, words, plan, layers, between, dependence)
+    measured = Measured(
+        config, run_id, setup, sample, states, mask, words, plan, layers, between, dependence, norm_rule
+    )
     return as_profile(measured, run_checks(measured), clock)
 
 
@@ -95,14 +98,19 @@ def _key(config: RunConfig, setup: Setup, sample: TokenSample) -> list[object]:
 def open_network(config: RunConfig, setup: Setup, scratch: Path, progress: ProgressCallback) -> OpenModel:
     """All weights at once where the memory is there for them, and on demand where it is not."""
     blueprint, protocol = setup.blueprint, setup.protocol
-    is_random = PASSES[config.pass_].is_drawn
-    plan = blueprint.plan(protocol.n_sequences, protocol.n_tokens, config.memory_budget, is_random)
+    weights = PASSES[config.pass_].weights
+    plan = blueprint.plan(protocol.n_sequences, protocol.n_tokens, config.memory_budget, weights)
+    folder = scratch if plan.on_demand else None
     if plan.on_demand:
         _log.warning("Memory is short for %s: its weights are taken block by block.", blueprint.weights.name)
-    if is_random:
+    if weights == DRAWN:
         model = draw_network(blueprint, config.model_seed, plan.on_demand)
+    elif weights == BLOCKS_DRAWN:
+        model = load_with_random_blocks(blueprint, config.model_seed, folder, progress)
+    elif weights == PERMUTED:
+        model = load_permuted(blueprint, config.model_seed, folder, progress)
     else:
-        model = load_network(blueprint, scratch if plan.on_demand else None, progress, plan.spread)
+        model = load_network(blueprint, folder, progress, plan.spread)
     return replace(model, batch=plan.batch)
 
 

@@ -43,6 +43,8 @@ KEPT_REPLICATES = {("d2", None), ("two_nn", 1), ("mle", None), ("participation_r
 BINS = {
     "local_d2": np.geomspace(1, 1000, 31),
     "distance_to_mean": np.geomspace(0.1, 10, 33),
+    "variance_share": np.geomspace(0.01, 100, 33),
+    "cosine_to_mean": np.linspace(-1, 1, 41),
     "neighbours_kept": np.linspace(0, 1, 11),
     "displacement": np.linspace(0, 2.4, 25),
     "cosine": np.linspace(-1, 1, 41),
@@ -64,6 +66,8 @@ class Measured:
     layers: list[LayerResult]
     pairs: list[PairValue]
     dependence: dict[int, Dependence]
+    norm_rule: dict[int, float]
+    """Layer -> change of log d2 where the norm rule is left out; empty where it dropped nothing."""
 
     @property
     def protocol(self) -> Protocol:
@@ -116,6 +120,8 @@ def as_profile(m: Measured, checks: list[RunCheckRow], clock: Clock) -> Profile:
                 _stored(p.value),
                 _stored(p.std_error),
                 p.n_points,
+                _stored(p.null_value),
+                _stored(p.null_spread),
             )
             for p in m.pairs
         ],
@@ -165,6 +171,8 @@ def _run_row(m: Measured, clock: Clock) -> RunRow:
         n_words=m.sample.words.n_words if has_words else None,
         n_words_lost=m.words.n_lost if has_words else None,
         bits_per_byte=m.states.bits_per_byte,
+        n_windows_lengthened=m.sample.n_lengthened,
+        n_windows_redrawn=m.sample.n_redrawn,
         execution=json.dumps(_execution(m)),
     )
 

@@ -43,6 +43,7 @@ from core.models.stacks import (
 from core.models.weight_streaming import Unit, read_on_demand
 from core.models.weights import Weights
 from core.records import DEVICES, DTYPES, ProgressCallback
+from core.registry.passes import DRAWN, TRAINED
 from core.tables import ModelRow
 
 TORCH_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
@@ -219,20 +220,21 @@ class Blueprint:
             return self.weights
         return as_safetensors(self.weights, self.outline, TORCH_DTYPES[self.dtype], progress)
 
-    def plan(self, n_windows: int, n_tokens: int, budget: int | None, is_drawn: bool = False) -> MemoryPlan:
+    def plan(self, n_windows: int, n_tokens: int, budget: int | None, weights: str = TRAINED) -> MemoryPlan:
         """How a pass of so many windows keeps to `budget` bytes; raises ResourceError where it cannot.
 
-        is_drawn: its weights are random ones, made here.
+        weights: what the pass makes of them (`core.registry.passes`).
         """
         return self.plan_within(
-            room_for(self.device, budget), n_windows, n_tokens, other_rooms(self.device, budget), is_drawn
+            room_for(self.device, budget), n_windows, n_tokens, other_rooms(self.device, budget), weights
         )
 
     def plan_within(
-        self, room: int, n_windows: int, n_tokens: int, others: Sequence[int] = (), is_drawn: bool = False
+        self, room: int, n_windows: int, n_tokens: int, others: Sequence[int] = (), weights: str = TRAINED
     ) -> MemoryPlan:
         """How a pass keeps to `room` bytes beyond what the process holds, and to `others` on further GPUs."""
-        others = () if is_drawn else others  # random weights are drawn for one device
+        others = others if weights == TRAINED else ()  # weights are drawn and permuted for one device
+        is_drawn = weights == DRAWN
         plan = plan_memory(self.shape, n_windows, n_tokens, room, self.weights.name, others, is_drawn)
         if plan.spread and not self._can_spread(plan.spread):
             return plan_memory(self.shape, n_windows, n_tokens, room, self.weights.name, (), is_drawn)

@@ -1,26 +1,36 @@
-"""Control models: an architecture with weights drawn by its own initialiser instead of trained ones.
+"""Control models: an architecture with weights drawn by its own initialiser, or permuted, instead of trained ones.
 
 The weights are drawn unit by unit: each block is a unit, and so is each module outside the blocks (embeddings, final
 norm, head). A unit's generator is seeded from the seed and the unit's name alone, always on the CPU and in float32, so
 that a block has the same weights on every device, in every dtype up to rounding, and whether it is drawn with all
 others or, where they exceed the memory, when the forward pass reaches it.
+
+Two controls keep the trained embedding, and with it all that is outside the blocks (position embeddings, final norm,
+head): one draws the blocks, the same ones as the wholly random control of that seed; the other permutes, within each
+matrix of the blocks, its entries. Vectors (gains of norms, biases) are kept there: they carry scales of coordinates
+that training has set, so that this control has more of the trained model than any other. A matrix is two dimensions of
+a parameter: fused projections are one matrix, the stacked experts of a mixture are one each.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from core.errors import ModelError, WorkdimError
-from core.models.model import TORCH_DTYPES, Blueprint, OpenModel, is_out_of_memory, too_large
+from core.models.model import TORCH_DTYPES, Blueprint, OpenModel, is_out_of_memory, load_network, too_large
 from core.models.stacks import all_stacks
 from core.models.weight_streaming import Unit
+from core.records import ProgressCallback
 
 _DRAWN = "_is_hf_initialized"
 """transformers' own mark of a tensor that its initialisers leave alone."""
@@ -32,8 +42,38 @@ def draw_network(blueprint: Blueprint, seed: int, on_demand: bool = False) -> Op
     On demand, each block is drawn when the forward pass reaches it and dropped after. Raises what `load_network` does.
     """
     module = blueprint.on_meta()
-    lottery = _Lottery(module.eval(), seed, blueprint.dtype, blueprint.device, blueprint.weights.name)
-    return blueprint.opened(module, lottery.draw(on_demand))
+    module.tie_weights()
+    return blueprint.opened(module, _Lottery(module.eval(), seed, blueprint).draw(on_demand))
+
+
+def load_with_random_blocks(
+    blueprint: Blueprint, seed: int, scratch: Path | None = None, progress: ProgressCallback = lambda step: None
+) -> OpenModel:
+    """The model with its blocks drawn, those of all stacks; all else as it was trained. Arguments of `load_network`."""
+    model = load_network(blueprint, scratch, progress)
+    return _with_units(model, _Lottery(model.module, seed, blueprint).draw_blocks(on_demand=scratch is not None))
+
+
+def load_permuted(
+    blueprint: Blueprint, seed: int, scratch: Path | None = None, progress: ProgressCallback = lambda step: None
+) -> OpenModel:
+    """The model with the entries of each matrix in its blocks permuted. Arguments of `load_network`."""
+    model = load_network(blueprint, scratch, progress)
+    blocks = blueprint.blocks(model.module)
+    matrices = _matrices(model.module, blocks)
+    if scratch is None:
+        _permute([place for block in blocks for place in matrices[id(block)]], seed)
+        return model
+    return _with_units(
+        model,
+        [_permuting(unit, matrices[id(unit.module)], seed) for unit in model.units if id(unit.module) in matrices],
+    )
+
+
+def _with_units(model: OpenModel, changed: Sequence[Unit]) -> OpenModel:
+    """With these units in the place of those of the same modules."""
+    modules = {id(unit.module) for unit in changed}
+    return replace(model, units=(*(unit for unit in model.units if id(unit.module) not in modules), *changed))
 
 
 @dataclass(frozen=True)
@@ -57,33 +97,43 @@ class _Place:
 
 
 class _Lottery:
-    """Draws the weights of one network that is on the meta device."""
+    """Draws weights of one network, whether it has others, or is on the meta device."""
 
-    def __init__(self, module: Any, seed: int, dtype: str, device: torch.device, name: str) -> None:
-        self.module, self.seed, self.dtype, self.device, self.name = module, seed, TORCH_DTYPES[dtype], device, name
-        module.tie_weights()
+    def __init__(self, module: Any, seed: int, blueprint: Blueprint) -> None:
+        self.module, self.seed, self.dtype = module, seed, TORCH_DTYPES[blueprint.dtype]
+        self.device, self.name = blueprint.device, blueprint.weights.name
         self.tied = set(getattr(module, "all_tied_weights_keys", None) or ())
         self.in_float32 = _kept_in_float32(module, self.dtype)
+        blocks = {id(b) for stack in all_stacks(module, module.config, self.name) for b in stack.blocks}
+        self.parts = list(_parts(module, "", module, set()))
+        self.blocks = [list(_parts(p.module, p.path, p.owner, set())) for p in self.parts if id(p.module) in blocks]
 
     def draw(self, on_demand: bool) -> list[Unit]:
         """All units, or all but the blocks, which are returned and then drawn when the forward pass reaches them."""
-        blocks = {id(b): b for stack in all_stacks(self.module, self.module.config, self.name) for b in stack.blocks}
-        parts = list(_parts(self.module, "", self.module, set()))
-        inside = {id(b): list(_parts(b, path, owner, set())) for path, b, owner in _units(parts, blocks)}
-        within = {id(part.module) for unit in inside.values() for part in unit}
-        outside = [part for part in parts if id(part.module) not in within]
-        try:
+        within = {id(part.module) for unit in self.blocks for part in unit}
+        outside = [part for part in self.parts if id(part.module) not in within]
+        with self._room():
             # Before the blocks: an initialiser of the whole model reaches into blocks only while they have no values.
             self._fill_outside(outside)
-            if on_demand:
-                return [self._on_demand(blocks[key], unit) for key, unit in inside.items()]
-            for unit in inside.values():
+        return self.draw_blocks(on_demand)
+
+    def draw_blocks(self, on_demand: bool) -> list[Unit]:
+        """All blocks; on demand they are returned and drawn when the forward pass reaches them."""
+        if on_demand:
+            return [self._on_demand(unit[-1].module, unit) for unit in self.blocks]
+        with self._room():
+            for unit in self.blocks:
                 self._fill([unit])
+        return []
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             raise too_large(self.name, self.device) from error
-        return []
 
     def _fill_outside(self, parts: list[_Part]) -> None:
         """Embeddings and heads one at a time, so that never two of them are there in float32 without need."""
@@ -212,12 +262,6 @@ def _apart(parts: list[_Part]) -> tuple[list[list[_Part]], list[_Part]]:
     return apart, [part for part in parts if id(part.module) not in within]
 
 
-def _units(parts: Iterable[_Part], blocks: dict[int, nn.Module]) -> Iterator[tuple[str, nn.Module, Any]]:
-    for part in parts:
-        if id(part.module) in blocks:
-            yield part.path, part.module, part.owner
-
-
 def _places(part: _Part) -> Iterator[_Place]:
     for entries in (part.module._parameters, part.module._buffers):
         for key, tensor in entries.items():
@@ -248,6 +292,65 @@ def _kept_in_float32(module: Any, dtype: torch.dtype) -> list[str]:
     """Parts of parameter names that transformers loads in float32 whatever was asked for."""
     names = list(getattr(module, "_keep_in_fp32_modules_strict", None) or ()) if dtype != torch.float32 else []
     return names + (list(getattr(module, "_keep_in_fp32_modules", None) or ()) if dtype == torch.float16 else [])
+
+
+def _matrices(module: Any, blocks: Sequence[nn.Module]) -> dict[int, list[_Place]]:
+    """id of each block -> the matrices in it, each under the first name that its tensor has in the whole network.
+
+    What a block shares with a module outside the blocks is not among them: it stays as it was trained.
+    """
+    within = {id(part) for block in blocks for part in block.modules()}
+    kept = {id(p) for part in module.modules() if id(part) not in within for p in part.parameters(recurse=False)}
+    names = {id(p): name for name, p in module.named_parameters()}
+    return {
+        id(block): [
+            _Place(names[id(place.tensor)], place.entries, place.key, place.tensor)
+            for part in _parts(block, "", None, set())
+            for place in _places(part)
+            if isinstance(place.tensor, nn.Parameter)
+            and id(place.tensor) not in kept
+            and _n_dimensions(place.tensor) > 1
+        ]
+        for block in blocks
+    }
+
+
+def _n_dimensions(tensor: Tensor) -> int:
+    return sum(size > 1 for size in tensor.shape)
+
+
+@torch.no_grad()
+def _permute(places: Iterable[_Place], seed: int) -> None:
+    done: set[int] = set()  # tied weights are one tensor in several places
+    for place in places:
+        parameter = place.entries[place.key]
+        if id(parameter) not in done:
+            done.add(id(parameter))
+            parameter.data = _permuted(parameter.data, _unit_seed(seed, place.path))
+
+
+def _permuted(values: Tensor, seed: int) -> Tensor:
+    """values (..., n_rows, n_columns), dimensions of size 1 not counted. Bits are moved, so that every dtype gives the
+    same order; a copy, because the pages of a weight file must not be written."""
+    copy = values.to("cpu", copy=True).contiguous()
+    rows, columns = [size for size in copy.shape if size > 1][-2:]
+    integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[copy.element_size()]
+    generator = np.random.default_rng(seed % 2**64)
+    for matrix in copy.view(-1, rows * columns).view(integers).numpy():
+        generator.shuffle(matrix)
+    return copy.to(values.device)
+
+
+def _permuting(unit: Unit, places: Sequence[_Place], seed: int) -> Unit:
+    def load() -> None:
+        unit.load()
+        try:
+            _permute(places, seed)
+        except BaseException:  # a pass that runs out of memory here is tried again
+            unit.drop()
+            raise
+
+    return Unit(unit.module, load, unit.drop)
 
 
 def load_libraries() -> None:

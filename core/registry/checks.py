@@ -156,6 +156,15 @@ CHECKS: dict[str, Check] = {
             ),
         ),
         Check(
+            "d2_without_norm_rule",
+            "change of d2 if tokens with a large norm beyond position 0 were kept",
+            _("Shift of log d2 without the norm rule"),
+            _(
+                "For information: how much of the value is owed to leaving out tokens with large norms; not measured "
+                "where none was left out."
+            ),
+        ),
+        Check(
             "d2_abtt3",
             "contraction ratio with the three leading components removed",
             _("Contraction ratio with three components removed"),

@@ -61,6 +61,18 @@ CORRELATORS = _by_key(
         "1 for a Gaussian cloud, above it where the points lie on fewer dimensions than their covariance allows.",
     ),
     Correlator(
+        "variance_top_1",
+        _("Share of the variance held by 1 % of the tokens"),
+        "sum of |x - mean|^2 over the 1 % of tokens where it is largest / over all",
+        "Near 0.01 where all tokens lie equally far out, near 1 where few tokens make up the whole spread.",
+    ),
+    Correlator(
+        "variance_top_10",
+        _("Share of the variance held by 10 % of the tokens"),
+        "sum of |x - mean|^2 over the 10 % of tokens where it is largest / over all",
+        "Near 0.1 where all tokens lie equally far out, near 1 where a tenth of them makes up the whole spread.",
+    ),
+    Correlator(
         "large_norm_tokens",
         _("Tokens with a large norm"),
         "number of tokens with a norm above norm_factor times the layer's median",
@@ -122,6 +134,36 @@ PAIR_MEASURES = _by_key(
         "HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), unbiased, linear kernels",
         "1 where two layers are equal up to rotation and scale, 0 in expectation where they are independent.",
     ),
+    Correlator(
+        "common_correlator",
+        _("Common correlator C(l, m) of token pairs"),
+        "mean of cos_l cos_m over pairs of different sequences, both centred; layer_a <= layer_b; C(l, l) = 1 / d2",
+        "Whether pairs of tokens are alike in the same way at both layers; 0 in expectation where they are independent.",
+    ),
+    Correlator(
+        "common_dimension",
+        _("Common dimension of two layers, 1 / C(l, m)"),
+        "1 / common_correlator, NULL where that is not above 0; layer_a <= layer_b",
+        "d2 of one layer for l = m, never below sqrt(d2_l d2_m), without bound where two layers share nothing.",
+    ),
+    Correlator(
+        "kept",
+        _("Dimensions that both layers share"),
+        "k = d2_l d2_m C(l, m), on one sub-sample; layer_a <= layer_b",
+        "Of equal orthogonal directions, how many both layers have: d2 for equal layers, 0 for independent ones.",
+    ),
+    Correlator(
+        "removed",
+        _("Dimensions of the earlier layer that are gone"),
+        "d2_l - k, for successive layers, from layer 0 and to the last",
+        "What of layer_a layer_b no longer has; below 0 where directions have only become more or less equal.",
+    ),
+    Correlator(
+        "added",
+        _("Dimensions of the later layer that are new"),
+        "d2_m - k, for successive layers, from layer 0 and to the last",
+        "What layer_b has that layer_a had not; below 0 where directions have only become more or less equal.",
+    ),
 )
 QUANTITIES = _by_key(
     Correlator(
@@ -135,6 +177,18 @@ QUANTITIES = _by_key(
         _("Distance of each token to the mean"),
         "|x - mean|, over the layer's median",
         "How far out a token lies.",
+    ),
+    Correlator(
+        "variance_share",
+        _("Share of the variance that each token holds, times N"),
+        "N |x - mean|^2 / sum |x - mean|^2",
+        "1 where every token lies equally far out; a token of 8 of 800 holds one hundredth of the variance.",
+    ),
+    Correlator(
+        "cosine_to_mean",
+        _("Cosine of each token to the mean, uncentred"),
+        "x.mean / (|x| |mean|)",
+        "1 for a token that is all common offset, 0 for one that has nothing of it.",
     ),
     Correlator(
         "neighbours_kept",

@@ -41,6 +41,8 @@ class Estimator:
     name: str = ""
     """On screens and slides: the English message of the catalogues. Empty for one scale of an estimator that has
     several, and for a package's own, which are named by their family."""
+    without_two: str = ""
+    """`module:function` of points and their blocks: its logarithm without each two blocks, where that is cheap."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """What the function is called with besides the points."""
     without_copies: bool = True
@@ -95,6 +97,7 @@ _OURS = (
         "pairs / sum of cos^2 over pairs of different sequences, points centred",
         "How many directions the tokens share out equally; d for isotropic points in d dimensions.",
         _("d2: second-order correlator dimension"),
+        without_two="second_order:log_d2_without_two",
         without_copies=False,
     ),
     Estimator(

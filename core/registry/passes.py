@@ -14,7 +14,7 @@ def _(message: str) -> str:
     return message
 
 
-TRAINED, DRAWN = "trained", "drawn"
+TRAINED, DRAWN, BLOCKS_DRAWN, PERMUTED = "trained", "drawn", "blocks_drawn", "permuted"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Pass:
     dash: str = ""
     """Of its line in a picture, as plotly calls it."""
     weights: str = TRAINED
-    """`trained`: those of the model; `drawn`: all by the architecture's own initialiser."""
+    """`trained`: those of the model; `drawn`: all by the architecture's own initialiser; `blocks_drawn`: those of the
+    blocks; `permuted`: the entries of each matrix in the blocks in random order."""
     has_words: bool = True
     """Whether what it reads is made of words: clouds of one point per word need them."""
     has_several: bool = False
@@ -84,6 +85,29 @@ PASSES: dict[str, Pass] = {
             dash="dot",
             weights=DRAWN,
             has_several=True,
+        ),
+        Pass(
+            "random_blocks",
+            _("random blocks, trained embedding"),
+            _("control: random blocks, trained embedding"),
+            _(
+                "Random blocks (long dashes): the trained embedding under untrained blocks. What they show too need not "
+                "come from the training of the blocks."
+            ),
+            dash="longdash",
+            weights=BLOCKS_DRAWN,
+            has_several=True,
+        ),
+        Pass(
+            "permuted_weights",
+            _("permuted weights, trained embedding"),
+            _("control: permuted weights, trained embedding"),
+            _(
+                "Permuted weights (long dashes and dots): the trained embedding, and in the blocks the entries of each "
+                "matrix in random order. What they show too needs the sizes of the weights only, not where they stand."
+            ),
+            dash="longdashdot",
+            weights=PERMUTED,
         ),
     )
 }

@@ -163,7 +163,11 @@ class RunRow:
     stack: Annotated[str | None, Column(_STACK, _("blocks that were read"), section="model", values="stack")] = None
     model_seed: Annotated[
         int | None,
-        Column("Seed of the weights, for a random_init pass.", _("seed of the random weights"), section="model"),
+        Column(
+            "Seed of the weights, for a pass that draws or permutes them.",
+            _("seed of the random weights"),
+            section="model",
+        ),
     ] = None
     words_hash: Annotated[
         str | None,
@@ -207,6 +211,22 @@ class RunRow:
             "Hash of the chat template that rendered the messages; NULL for plain text.",
             _("hash of the chat template"),
             section="model",
+        ),
+    ] = None
+    n_windows_lengthened: Annotated[
+        int | None,
+        Column(
+            "Windows that the tokenizer left short and that read on past the end of their document.",
+            _("windows that read on past their document"),
+            section="tokens",
+        ),
+    ] = None
+    n_windows_redrawn: Annotated[
+        int | None,
+        Column(
+            "Windows that the tokenizer left short and that others of the same text stand in for.",
+            _("windows drawn again"),
+            section="tokens",
         ),
     ] = None
     execution: Annotated[
@@ -322,6 +342,13 @@ class LayerPairRow:
     value: Annotated[float | None, Column("The value.", storage="FLOAT")]
     std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
     n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
+    null_value: Annotated[
+        float | None,
+        Column("Its mean where the tokens of one layer are permuted; NULL where not known.", storage="FLOAT"),
+    ] = None
+    null_spread: Annotated[
+        float | None, Column("Its standard deviation over such permutations; NULL where not known.", storage="FLOAT")
+    ] = None
 
 
 @dataclass(frozen=True)

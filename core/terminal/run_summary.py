@@ -17,7 +17,7 @@ from core import wording
 from core.analysis.claims import against_ten
 from core.records import Profile
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
-from core.tables import RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
+from core.tables import LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
 from core.wording.numbers import number
 from core.wording.verdicts import claim_name, marks_key, outcome_mark, outcome_of, ratio_text, specification_name
 
@@ -27,6 +27,15 @@ LABEL = 14
 PRIMARY = ("d2", "one_per_type")
 WORDS = ("d2", "one_per_word")
 LEVEL = 0.1
+STEPS = {
+    "autocorrelation": "autocorr.",
+    "kept": "kept",
+    "removed": "removed",
+    "added": "added",
+    "neighbour_overlap": "overlap",
+    "cka": "CKA",
+}
+"""Measures between two layers, and what heads their column."""
 SPECIFICATION, CELL = 60, 20
 """Columns of a specification's name, and of what a claim comes to under it."""
 LITERATURE = {"last_token": "last token of each window", "per_prompt": "all tokens of one prompt, averaged"}
@@ -41,6 +50,7 @@ def summary(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
         *across_tokenizers(profile),
         *second_opinions(profile),
         *literature(profile),
+        *between_layers(profile),
         *_checks(profile),
         *claims([row for row in profile.claims if row.is_core]),
         *final_against_ten(profile),
@@ -88,6 +98,9 @@ def _left_out(profile: Profile) -> Iterator[str]:
     run = profile.run
     read = f"{run.n_tokens:,} in {run.n_sequences:,} windows, {run.n_tokens_used:,} used, "
     yield from _line("tokens", f"{read}{run.n_types:,} types; one mask for all layers")
+    if run.n_windows_lengthened or run.n_windows_redrawn:
+        again = f"{run.n_windows_lengthened or 0} read on past their document, {run.n_windows_redrawn or 0} drawn again"
+        yield from _line("", f"windows that the tokenizer leaves short: {again}")
     protocol: Mapping[str, Any] = json.loads(run.config or "{}").get("protocol", {})
     factor = protocol.get("norm_factor")
     above = f" (above {factor:g} times the layer's median)" if factor else ""
@@ -376,6 +389,40 @@ def _plateau(scan: dict[int, float]) -> str:
             return f"GRIDE levels off at {number(scan[n1])} (n1={n1}, n2={2 * n1})"
     span = f"{number(min(scan.values()))} to {number(max(scan.values()))}"
     return f"GRIDE does not level off: {span} for n1={min(scan)} to {max(scan)}"
+
+
+def between_layers(profile: Profile) -> Iterator[str]:
+    """From one layer to the next, at both ends and where a block keeps the smallest share; by chance last."""
+    found = {(row.measure, row.layer_a): row for row in profile.pairs if row.layer_b == row.layer_a + 1}
+    first = sorted(layer for measure, layer in found if measure == "autocorrelation")
+    if not first:
+        return
+    own = [found["autocorrelation", layer].value for layer in first]
+    least = min(zip(first, own, strict=True), key=lambda at: math.inf if at[1] is None else at[1])[0]
+    measures = [m for m in STEPS if (m, first[0]) in found]
+    yield f"  from a layer to the next (one token per type, N={found['autocorrelation', first[0]].n_points:,})"
+    yield "    layers".ljust(16) + "".join(f"{STEPS[m]:>14}" for m in measures)
+    for layer in sorted({first[0], least, first[len(first) // 2], first[-1]}):
+        rows = [found.get((m, layer)) for m in measures]
+        yield f"    {layer} to {layer + 1}".ljust(16) + "".join(f"{_with_error(row):>14}" for row in rows)
+    nulls = [_by_chance(found[m, first[0]]) for m in measures]
+    if any(nulls):
+        yield "    by chance".ljust(16) + "".join(f"{null:>14}" for null in nulls)
+
+
+def _with_error(row: LayerPairRow | None) -> str:
+    if row is None or row.value is None:
+        return "not defined"
+    return number(row.value) if row.std_error is None else f"{number(row.value)}±{row.std_error:.1g}"
+
+
+def _by_chance(row: LayerPairRow) -> str:
+    """What permuted tokens give, 0 where it is below its own spread."""
+    value, spread = row.null_value, row.null_spread
+    if value is None:
+        return ""
+    told = "0" if abs(value) <= (spread or 0.0) else number(value)
+    return told if spread is None else f"{told}±{spread:.1g}"
 
 
 def literature(profile: Profile) -> Iterator[str]:

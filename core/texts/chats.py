@@ -70,6 +70,11 @@ def cut_documents(conversations: Sequence[Conversation], length: int) -> list[li
     return documents
 
 
+def joined_windows(windows: Sequence[ChatWindow]) -> ChatWindow:
+    """Neighbouring windows as one that reads on."""
+    return ChatWindow(_together([turns for window in windows for turns in window.turns]))
+
+
 def encode_chat(window: ChatWindow, tokenizer: Any, n_tokens: int, model: str, name: str) -> Encoded:
     """The window as the model reads it. `name` is that of the text, for messages.
 

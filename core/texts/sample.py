@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,24 +13,24 @@ import numpy as np
 from core.errors import CorpusError, InputError
 from core.geometry.clouds import contiguous_blocks
 from core.registry.protocols import Protocol
-from core.texts.chats import chat_word_span, cut_documents, encode_chat, read_template, template_hash
+from core.texts.chats import chat_word_span, cut_documents, encode_chat, joined_windows, read_template, template_hash
 from core.texts.corpora import Corpus
+from core.texts.windows import (
+    Window,
+    is_wide,
+    place_windows,
+    plan_chat_windows,
+    reserve,
+    spare_chat_windows,
+    spare_windows,
+    window_text,
+)
 from core.texts.words import Encoded, WordSet, choose_words, encode_text, place_words, special_tokens, word_span
 
 MIN_TYPES = 300
 """Fewer token types than this do not make a cloud: d2 of a few hundred directions is mostly their choice."""
 SMALL_VOCABULARY = 350
 """A tokenizer of fewer types knows little more than the 256 bytes, or the letters."""
-# Characters reserved for a token. Generous for the script, so that windows stay disjoint under any tokenizer.
-CHARACTERS_PER_TOKEN = 5.5
-CHARACTERS_PER_TOKEN_CJK = 2.2
-
-
-@dataclass(frozen=True)
-class Window:
-    document: int
-    start: int
-    """Offset in characters within the document; of chat messages, the number of the window in it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class TokenSample:
     unknown_share: float
     """Share of the tokens that are the tokenizer's unknown token."""
     windows: tuple[Window, ...]
-    """Where each sequence starts, in the merged documents; the same for every model."""
+    """Where each sequence starts, in the merged documents; the same for every model that leaves none short."""
     offsets: np.ndarray
     """Characters of each token from the start of its window, first and one past the last; -1 for tokens that
     cover none (special ones) and where the tokenizer does not tell; (n_sequences, n_tokens, 2) int32"""
@@ -66,6 +65,10 @@ class TokenSample:
     and nothing is measured on them; (n_sequences, n_tokens) bool"""
     chat_template_hash: str | None
     """Of the chat template; None for plain text."""
+    n_lengthened: int = 0
+    """Windows that the tokenizer left short, and that read on past the end of their document."""
+    n_redrawn: int = 0
+    """Windows that the tokenizer left short, and that others of the same text stand in for."""
 
     @property
     def is_text(self) -> np.ndarray:
@@ -84,96 +87,6 @@ class TokenSample:
         return int(self.is_text.sum()) / self.n_characters
 
 
-def reserve(text_sample: str, n_tokens: int) -> int:
-    """Characters that a window may need, judged by the script of the text alone."""
-    return math.ceil(n_tokens * (CHARACTERS_PER_TOKEN_CJK if is_wide(text_sample) else CHARACTERS_PER_TOKEN))
-
-
-def is_wide(text_sample: str) -> bool:
-    """Whether the text is written in Chinese, Japanese or Korean, where a character is nearly a token."""
-    letters = [c for c in text_sample[:20_000] if not c.isspace()]
-    return sum("぀" <= c <= "鿿" or "가" <= c <= "힣" for c in letters) > 0.3 * len(letters)
-
-
-def merge_pieces(pieces: list[str], length: int) -> list[str]:
-    """Documents of at least `length` characters: short neighbouring pieces joined; a short rest joins the last."""
-    documents, open_pieces, open_length = [], [], 0
-    for piece in pieces:
-        open_pieces.append(piece)
-        open_length += len(piece) + 2
-        if open_length - 2 >= length:
-            documents.append("\n\n".join(open_pieces))
-            open_pieces, open_length = [], 0
-    if open_pieces and documents:
-        documents[-1] = "\n\n".join([documents[-1], *open_pieces])
-    return documents
-
-
-def place_windows(corpus: Corpus, n_windows: int, length: int, seed: int) -> tuple[list[str], list[Window]]:
-    """Documents and their windows; pieces are merged further where single windows leave too much of a text unused."""
-    for windows_per_document in (1, 4):
-        documents = merge_pieces(corpus.pieces, windows_per_document * length)
-        windows = plan_windows(documents, n_windows, length, corpus.row.sha256, seed)
-        if len(windows) >= n_windows:
-            break
-    return documents, windows
-
-
-def plan_windows(documents: list[str], n_windows: int, length: int, corpus_hash: str, seed: int) -> list[Window]:
-    """Disjoint windows of `length` characters, in the order of the text; the same for every model.
-
-    With enough documents each window comes from its own; otherwise they are shared out by room, and each document
-    is cut into equal slots with one window somewhere in each. Returns fewer windows when there is no room.
-    """
-    generator = np.random.default_rng([int(corpus_hash[:8], 16), seed])
-    room = np.array([len(document) // length for document in documents], dtype=np.int64)
-    if len(documents) >= n_windows:
-        counts = np.zeros(len(documents), dtype=np.int64)
-        counts[generator.choice(len(documents), n_windows, replace=False)] = 1
-    else:
-        counts = _share_out(room, n_windows)
-    windows = []
-    for index in np.flatnonzero(counts):
-        slot = len(documents[index]) // int(counts[index])
-        for number in range(int(counts[index])):
-            start = number * slot + int(generator.integers(0, slot - length + 1))
-            windows.append(Window(int(index), _word_start(documents[index], start, number * slot)))
-    return windows
-
-
-def _share_out(room: np.ndarray, n_windows: int) -> np.ndarray:
-    """Windows per document: at least one where there is room, then to whoever has the most room per window."""
-    counts = np.minimum(room, 1)
-    while counts.sum() < min(n_windows, room.sum()):
-        counts[np.argmax(np.where(counts < room, room / (counts + 1), -1))] += 1
-    return counts
-
-
-def plan_chat_windows(room: list[int], n_windows: int, corpus_hash: str, seed: int) -> list[Window]:
-    """Windows out of documents of so many each, in the order of the text; the same for every model.
-
-    With enough documents each window is the start of its own: what a chat model reads is the start of a conversation.
-    Otherwise they are shared out by room. Returns fewer windows when there is no room.
-    """
-    generator = np.random.default_rng([int(corpus_hash[:8], 16), seed])
-    if len(room) >= n_windows:
-        return [Window(int(index), 0) for index in np.sort(generator.choice(len(room), n_windows, replace=False))]
-    counts = _share_out(np.array(room, dtype=np.int64), n_windows)
-    return [
-        Window(index, int(number))
-        for index, count in enumerate(counts.tolist())
-        for number in np.sort(generator.choice(room[index], count, replace=False))
-    ]
-
-
-def _word_start(document: str, start: int, floor: int) -> int:
-    """The start of the word or line that `start` falls into, not before `floor` and at most 40 characters back."""
-    for position in range(start, max(floor, start - 40), -1):
-        if document[position - 1].isspace() or document[position - 1] in "。、，．":
-            return position
-    return start
-
-
 def draw_sample(
     corpus: Corpus, tokenizer, protocol: Protocol, seed: int, model: str = "this model", companions: Sequence[Any] = ()
 ) -> TokenSample:
@@ -188,19 +101,20 @@ def draw_sample(
     beginning = "".join(corpus.pieces[:200])
     length = reserve(beginning, protocol.n_tokens)
     source = (_chat_windows if corpus.conversations else _text_windows)(corpus, protocol, length, seed)
-    windows = source.windows
-    if len(windows) < protocol.n_sequences:
-        raise _too_short(corpus, protocol, tokenizer, len(windows))
-    encoded = source.encode(tokenizer, model)
-    if any(len(window.ids) < protocol.n_tokens for window in encoded):
-        whole = sum(len(window.ids) == protocol.n_tokens for window in encoded)
-        raise _too_short(corpus, protocol, tokenizer, whole)
+    if len(source.windows) < protocol.n_sequences:
+        raise _too_short(corpus, protocol, tokenizer, len(source.windows))
+    reads = _read_windows(source, tokenizer, model, protocol.n_tokens)
+    if len(reads.whole) < protocol.n_sequences:
+        raise _too_short(corpus, protocol, tokenizer, len(reads.whole))
+    windows, pieces = [read.window for read in reads.whole], [read.piece for read in reads.whole]
+    encoded = [read.encoded for read in reads.whole]
     ids = np.array([window.ids for window in encoded])
     special, template = _special(encoded, tokenizer), np.stack([window.template for window in encoded])
     origin = np.array([window.document for window in windows])
     offsets = np.stack([window.offsets for window in encoded])
-    placed = _placed_by_all(source, encoded, tokenizer, companions) if companions else []
-    words = choose_words(source.texts, source.word_spans(is_wide(beginning)), placed)
+    placed = _placed_by_all(source, pieces, encoded, tokenizer, companions) if companions else []
+    wide = is_wide(beginning)
+    words = choose_words([source.text(p) for p in pieces], [source.word_span(p, wide) for p in pieces], placed)
     sample = TokenSample(
         ids,
         special,
@@ -215,6 +129,8 @@ def draw_sample(
         place_words(words, offsets, special),
         template,
         template_hash(read_template(tokenizer, model)) if corpus.conversations else None,
+        reads.n_lengthened,
+        reads.n_redrawn,
     )
     n_types = len(np.unique(ids[:, 1:][sample.is_text[:, 1:]]))
     if n_types < MIN_TYPES and len(tokenizer) < SMALL_VOCABULARY:
@@ -233,38 +149,139 @@ def draw_sample(
 
 @dataclass(frozen=True)
 class _Source:
-    """The windows of a text before any tokenizer has read them."""
+    """The windows of a text before any tokenizer has read them.
+
+    A place is counted in characters of the whole text, or in windows of chat messages.
+    """
 
     windows: list[Window]
-    texts: list[str]
-    """What stands in each window, chat templates left out; more than its tokens will reach."""
-    encode: Callable[[Any, str], list[Encoded]]
-    """All windows by a tokenizer; messages call its model by the name given."""
-    word_spans: Callable[[bool], list[int]]
-    """Characters of each window that words are taken from; given whether the script is wide."""
+    pieces: list[Any]
+    """What stands in each window: text, or a chat window; more than its tokens will reach."""
+    encode: Callable[[Any, Any, str], Encoded]
+    """A piece by a tokenizer; messages call its model by the name given."""
+    text: Callable[[Any], str]
+    """Of a piece, chat templates left out."""
+    word_span: Callable[[Any, bool], int]
+    """Characters of a piece that words are taken from; given whether the script is wide."""
+    place: Callable[[Window], int]
+    end: int
+    """The place where the text ends."""
+    furthest: int
+    """Places after the start of a window in which any tokenizer finds its tokens."""
+    between: Callable[[int, int], Any]
+    """The piece between two places."""
+    reach: Callable[[int, int, Encoded], int]
+    """The place where a window ends that has read so much of what stands between two places."""
+    spare: Callable[[], list[Window]]
+    """Further windows in the room that is left, in the order in which they are used."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A window as a tokenizer has read it."""
+
+    window: Window
+    place: int
+    end: int
+    piece: Any
+    encoded: Encoded
+
+
+@dataclass(frozen=True)
+class _Reads:
+    whole: list[_Read]
+    """Those that have all their tokens, in the order of the text."""
+    n_lengthened: int
+    n_redrawn: int
+
+
+def _read_windows(source: _Source, tokenizer: Any, model: str, n_tokens: int) -> _Reads:
+    """All windows by a tokenizer, as whole as the text allows.
+
+    A window that its tokenizer leaves short reads on, into the next document too, up to the next window. Where that is
+    not enough, spare windows stand in for it. Windows that are whole stay as they are, so that a tokenizer that leaves
+    none short reads what it always did.
+    """
+
+    def read(window: Window, piece: Any, stop: int) -> _Read:
+        encoded, place = source.encode(piece, tokenizer, model), source.place(window)
+        return _Read(window, place, source.reach(place, stop, encoded), piece, encoded)
+
+    def up_to(window: Window, stop: int) -> _Read:
+        place = source.place(window)
+        stop = min(stop, place + source.furthest)
+        return read(window, source.between(place, stop), stop)
+
+    def is_whole(found: _Read) -> bool:
+        return len(found.encoded.ids) == n_tokens
+
+    planned = [read(w, p, source.place(w) + 1) for w, p in zip(source.windows, source.pieces, strict=True)]
+    following = [*(found.place for found in planned[1:]), source.end]
+    tried = [
+        found if is_whole(found) else up_to(found.window, stop) for found, stop in zip(planned, following, strict=True)
+    ]
+    whole = [found for found in tried if is_whole(found)]
+    n_missing, n_lengthened = len(planned) - len(whole), len(whole) - sum(map(is_whole, planned))
+    for window in source.spare() if n_missing else ():
+        place = source.place(window)
+        if len(whole) == len(planned):
+            break
+        if any(found.place <= place < found.end for found in whole):
+            continue
+        candidate = up_to(window, min((found.place for found in whole if found.place > place), default=source.end))
+        if is_whole(candidate):
+            whole.append(candidate)
+    n_redrawn = n_missing - (len(planned) - len(whole))
+    return _Reads(sorted(whole, key=lambda found: found.place), n_lengthened, n_redrawn)
 
 
 def _text_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int) -> _Source:
+    n_tokens = protocol.n_tokens
     documents, windows = place_windows(corpus, protocol.n_sequences, length, seed)
-    texts = [_window_text(documents, windows, i, protocol.n_tokens) for i in range(len(windows))]
+    joined = "\n\n".join(documents)
+    starts = np.cumsum([0, *(len(document) + 2 for document in documents)]).tolist()
+
+    def place(window: Window) -> int:
+        return starts[window.document] + window.start
+
     return _Source(
         windows,
-        texts,
-        lambda tokenizer, _model: [encode_text(text, tokenizer, protocol.n_tokens) for text in texts],
-        lambda wide: [word_span(protocol.n_tokens, wide)] * len(texts),
+        [window_text(documents, windows, i, n_tokens) for i in range(len(windows))],
+        lambda text, tokenizer, _model: encode_text(text, tokenizer, n_tokens),
+        str,
+        lambda _text, wide: word_span(n_tokens, wide),
+        place,
+        len(joined),
+        400 * n_tokens,
+        lambda start, stop: joined[start:stop],
+        lambda start, _stop, encoded: start + max(encoded.n_characters, int(encoded.offsets.max())),
+        lambda: spare_windows(documents, windows, length, corpus.row.sha256, seed),
     )
 
 
 def _chat_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int) -> _Source:
     documents = cut_documents(corpus.conversations, length)
-    windows = plan_chat_windows(list(map(len, documents)), protocol.n_sequences, corpus.row.sha256, seed)
-    chats = [documents[window.document][window.start] for window in windows]
+    room = [len(document) for document in documents]
+    windows = plan_chat_windows(room, protocol.n_sequences, corpus.row.sha256, seed)
+    everything = [chat for document in documents for chat in document]
+    starts = np.cumsum([0, *room]).tolist()
     n, name = protocol.n_tokens, corpus.row.name
+
+    def place(window: Window) -> int:
+        return starts[window.document] + window.start
+
     return _Source(
         windows,
-        [chat.text for chat in chats],
-        lambda tokenizer, model: [encode_chat(chat, tokenizer, n, model, name) for chat in chats],
-        lambda wide: [chat_word_span(chat, n, wide) for chat in chats],
+        [everything[place(window)] for window in windows],
+        lambda chat, tokenizer, model: encode_chat(chat, tokenizer, n, model, name),
+        lambda chat: chat.text,
+        lambda chat, wide: chat_word_span(chat, n, wide),
+        place,
+        len(everything),
+        8,
+        lambda start, stop: joined_windows(everything[start:stop]),
+        lambda _start, stop, _encoded: stop,
+        lambda: spare_chat_windows(room, windows, corpus.row.sha256, seed),
     )
 
 
@@ -273,7 +290,7 @@ def _special(encoded: list[Encoded], tokenizer: Any) -> np.ndarray:
 
 
 def _placed_by_all(
-    source: _Source, own: list[Encoded], tokenizer: Any, companions: Sequence[Any]
+    source: _Source, pieces: list[Any], own: list[Encoded], tokenizer: Any, companions: Sequence[Any]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Offsets and special tokens by each tokenizer that words are chosen for.
 
@@ -283,7 +300,7 @@ def _placed_by_all(
     for companion in companions:
         with suppress(InputError):
             if companion.is_fast:
-                found.append((source.encode(companion, "a companion"), companion))
+                found.append(([source.encode(piece, companion, "a companion") for piece in pieces], companion))
     return [(np.stack([window.offsets for window in encoded]), _special(encoded, t)) for encoded, t in found]
 
 
@@ -293,14 +310,6 @@ def _has_unknown(tokenizer) -> bool:
         tokenizer.bos_token_id,
         tokenizer.eos_token_id,
     )
-
-
-def _window_text(documents: list[str], windows: list[Window], index: int, n_tokens: int) -> str:
-    """Text from the start of a window that any tokenizer finds `n_tokens` tokens in, not into the next window."""
-    window, document = windows[index], documents[windows[index].document]
-    following = windows[index + 1] if index + 1 < len(windows) else None
-    end = following.start if following and following.document == window.document else len(document)
-    return document[window.start : min(end, window.start + 40 * n_tokens)]
 
 
 def _too_short(corpus: Corpus, protocol: Protocol, tokenizer, n_whole: int) -> CorpusError:

@@ -78,11 +78,36 @@ ESTIMATORS = (
 )
 """In the order in which a reader is offered them."""
 CLOUDS = ("one_per_type", "one_per_word", "all_tokens", "last_token", "per_prompt")
-CORRELATORS = ("E1", "mean_cosine", "C2", "cosine_kurtosis", "nonlinearity_ratio_8")
+CORRELATORS = (
+    "E1",
+    "mean_cosine",
+    "C2",
+    "cosine_kurtosis",
+    "nonlinearity_ratio_8",
+    "variance_top_1",
+    "variance_top_10",
+)
 SINKS = ("large_norm_tokens", "large_norm_ratio", "large_norm_at_start")
 """Of the cloud `unmasked`: which tokens stand out by their norm."""
-PAIRS = ("autocorrelation", "autocorrelation_raw", "displacement", "neighbour_overlap", "information_imbalance", "cka")
-QUANTITIES = ("local_d2", "distance_to_mean", "neighbours_kept", "displacement", "cosine")
+PAIRS = (
+    "autocorrelation",
+    "autocorrelation_raw",
+    "displacement",
+    "kept",
+    "common_dimension",
+    "neighbour_overlap",
+    "information_imbalance",
+    "cka",
+)
+QUANTITIES = (
+    "local_d2",
+    "distance_to_mean",
+    "variance_share",
+    "cosine_to_mean",
+    "neighbours_kept",
+    "displacement",
+    "cosine",
+)
 
 
 def outcome_name(outcome: str | None, language: str) -> str:

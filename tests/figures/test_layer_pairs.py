@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 
 import polars as pl
 import pytest
 
-from core.figures.layer_pairs import colour_range, exponent, pair_figure, pair_points
+from core.figures.layer_pairs import along_figure, along_layers, colour_range, exponent, pair_figure, pair_points
 from core.locale import LANGUAGES
 from core.tables import LayerPairRow
+from tests.profiles import make_profile
 
 RUN = "run"
 
@@ -62,6 +64,33 @@ def test_the_exponent_comes_with_its_layers():
     assert exponent(pairs(), "other") is None
 
 
+def of_profile() -> tuple[pl.DataFrame, str]:
+    profile = make_profile()
+    return pl.DataFrame([asdict(row) for row in profile.pairs]), profile.run.run_id
+
+
+def test_what_is_stored_once_is_drawn_on_both_sides_and_tells_its_null():
+    data = pair_points(*of_profile(), "kept")
+    assert data.values[3][1] == data.values[1][3] == pytest.approx(50 * 0.64)
+    assert pair_figure(data, "en").data[0].customdata[1][3].endswith("(by chance 0.0100)")
+    common = pair_figure(pair_points(*of_profile(), "common_dimension"), "en").data[0]
+    assert common.z[1][1] == pytest.approx(math.log10(50)) == common.zmin
+
+
+def test_the_ribbon_shows_what_is_kept_gone_and_new_with_errors_and_chance():
+    data = along_layers(*of_profile(), "kept")
+    assert data.layers == [1, 2, 3, 4] and [curve.measure for curve in data.curves] == ["kept", "removed", "added"]
+    assert data.curves[0].values[1:] == pytest.approx([40.0] * 3) and data.curves[1].reach == [4.0] * 4
+    figure = along_figure(data, "en")
+    kept = next(trace for trace in figure.data if trace.fill == "tozeroy")
+    assert kept.error_y.array[1] == pytest.approx(3.2)
+    band = next(trace for trace in figure.data if trace.fill == "toself")
+    assert max(band.y) == pytest.approx(1.01)
+    overlap = along_figure(along_layers(*of_profile(), "neighbour_overlap"), "en")
+    assert overlap.data[1].y[0] == pytest.approx(8 / 799)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_without_rows_the_figure_says_so(language):
     assert pair_figure(pair_points(pairs().clear(), RUN, "cka"), language).layout.annotations[0].text
+    assert along_figure(along_layers(of_profile()[0].clear(), RUN, "cka"), language).layout.annotations[0].text

@@ -6,6 +6,7 @@ import pytest
 from core.forecast.cost import Placed, footprint, geometry_bytes
 from core.geometry.layer import LayerPlan
 from core.models.memory import MemoryPlan, Shape, batch_bytes, waiting_bytes
+from core.registry.passes import BLOCKS_DRAWN, DRAWN, PERMUTED, TRAINED
 
 SHAPE = Shape(10**9, 10**8, 4, 10_000, 1000, 30_000, outside=3 * 10**8, multiplications=10**8)
 BASE, WINDOWS = 3 * 10**8, (64, 256)
@@ -14,20 +15,23 @@ RUNNING = batch_bytes(SHAPE, 4, 256)
 
 
 def peak(plan, geometry=0, **placed):
-    where = Placed(**(dict(is_mapped=False, is_drawn=False, is_gguf=False, on_device=False) | placed))
+    where = Placed(**(dict(is_mapped=False, weights=TRAINED, is_gguf=False, on_device=False) | placed))
     return footprint(BASE, SHAPE, plan, where, WINDOWS, 50_000, geometry)
 
 
 def test_mapped_weights_take_no_memory_of_ones_own():
     assert peak(WHOLE).memory == BASE + SHAPE.weights + RUNNING
     assert peak(WHOLE, is_mapped=True).memory == BASE + RUNNING
-    assert peak(WHOLE, is_mapped=True, is_drawn=True).memory == BASE + SHAPE.weights + RUNNING
+    assert peak(WHOLE, is_mapped=True, weights=DRAWN).memory == BASE + SHAPE.weights + RUNNING
+    for changed in (BLOCKS_DRAWN, PERMUTED):  # what is outside the blocks stays the file's
+        told = peak(WHOLE, is_mapped=True, weights=changed).memory
+        assert told == BASE + SHAPE.weights - SHAPE.outside + RUNNING
 
 
 def test_streamed_weights_come_one_unit_at_a_time_and_batches_wait():
     waiting = waiting_bytes(SHAPE, *WINDOWS)
     assert peak(STREAMED).memory == BASE + SHAPE.largest_unit + waiting + RUNNING
-    assert peak(STREAMED, is_drawn=True).memory == BASE + SHAPE.largest_unit + SHAPE.outside + waiting + RUNNING
+    assert peak(STREAMED, weights=DRAWN).memory == BASE + SHAPE.largest_unit + SHAPE.outside + waiting + RUNNING
 
 
 def test_the_larger_of_pass_and_geometry_counts_for_the_weights_are_gone_by_then():

@@ -13,6 +13,7 @@ from core.models.hub import find_weights
 from core.models.memory import batch_bytes, waiting_bytes
 from core.models.model import read_blueprint
 from core.records import RunConfig
+from core.registry.passes import PASSES
 from core.terminal.preflight_card import card_lines
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
@@ -71,15 +72,22 @@ def _peak_of_own_process(config, warehouse):
     return queries.runs(other)["peak_memory_bytes"][0]
 
 
+CONTROL_LABELS = [
+    "shuffled",
+    *(f"random_{what} {n}" for what in ("init", "blocks") for n in (1, 2)),
+    "permuted_weights",
+]
+
+
 def test_what_the_warehouse_has_is_known(tiny_llama, tmp_path, warehouse):
     config = asked(tiny_llama, controls=True)
     passes = estimate(config, warehouse).passes
-    assert [one.label for one in passes] == ["shuffled", "random_init 1", "random_init 2", "text"]
+    assert [one.label for one in passes] == [*CONTROL_LABELS, "text"]
     assert all(one.seconds and one.known_run is None for one in passes)
     before = estimate(config, warehouse).seconds
     _measured(config, warehouse)
     runs = queries.runs(warehouse)
-    ids = {name: runs.filter(runs["pass"] == name)["run_id"].to_list() for name in ("text", "shuffled", "random_init")}
+    ids = {name: runs.filter(runs["pass"] == name)["run_id"].to_list() for name in PASSES}
 
     again = estimate(config, warehouse)
     assert again.measured_run == ids["text"][0] and again.comparable_runs == ()
@@ -89,7 +97,7 @@ def test_what_the_warehouse_has_is_known(tiny_llama, tmp_path, warehouse):
 
     other = estimate(asked(save_tiny_model(tmp_path / "other", seed=1)), warehouse)  # same configuration and tokenizer
     assert other.measured_run is None and other.comparable_runs == (ids["text"][0],)
-    assert [one.known_run is not None for one in other.passes] == [True, True, False]
+    assert [one.label for one in other.passes if one.known_run] == ["random_init 1", "random_init 2"]
 
     wordy = estimate(asked(save_tiny_model(tmp_path / "wordy", n_types=1500)), warehouse)
     assert wordy.comparable_runs == () and wordy.comparable_by_words == (ids["text"][0],)

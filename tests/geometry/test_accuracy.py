@@ -1,5 +1,6 @@
 """docs/accuracy.md agrees with the code where it is read from the code; and the figures that went into it."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +23,24 @@ def test_every_estimator_that_needs_no_label_is_in_the_document():
 
 
 @pytest.mark.parametrize(
-    ("spectrum", "share", "widest"), [("50 equal variances", 0.36, 1.9), ("100 variances 1/k", 0.2, 1.35)]
+    "case",
+    [
+        coverage.Case("50 equal variances", 16, 0.36),
+        coverage.Case("100 variances 1/k", 32, 0.2),
+        coverage.Case("50 equal variances", 32, 0.36, unequal=True),
+        coverage.Case("50 equal variances", 32, 0.2, far=0.05),
+    ],
+    ids=lambda case: f"{case.name}, {case.n_sequences}",
 )
-def test_intervals_of_d2_hold_the_truth_as_often_as_they_say(spectrum, share, widest):
-    """Forty seeded draws: at a coverage of 95 percent, fewer than 35 hits would come once in seventy tests.
+def test_intervals_of_d2_hold_the_truth_as_often_as_they_say(case):
+    """Sixty seeded draws: at a coverage of 95 percent, fewer than 53 hits would come once in sixty tests.
 
-    Too wide is bounded by the error over the true spread, because forty of forty hits prove nothing.
+    Too wide is bounded by the error over the true spread, because sixty of sixty hits prove nothing.
     """
-    cells = coverage.of_clouds(32, spectrum, share, n_draws=40)
-    assert float(cells[-1].removesuffix(" %")) >= 87.5
-    assert 0.7 < float(cells[-2]) < widest
-    assert float(cells[4]) == pytest.approx(float(cells[3]), rel=0.03)
+    found = coverage.of_case(case, n_draws=60)
+    assert found.held >= 53 / 60
+    assert 0.8 < found.ratio < 1.3
+    assert found.mean == pytest.approx(found.truth, rel=3 * found.spread / math.sqrt(60) + 0.005)
 
 
 def test_the_population_value_of_unequal_variances_is_that_of_a_direct_average():

@@ -12,9 +12,9 @@ from tests.geometry.test_layer import clustered, found, plan
 
 ALGORITHM = 2
 VALUES = {
-    ("one_per_type", "d2", None, "centred"): (10.150, 0.0880),
-    ("one_per_type", "d2", None, "abtt3"): (7.0615, 0.0713),
-    ("one_per_type", "d2", None, "zscore"): (64.15, 1.792),
+    ("one_per_type", "d2", None, "centred"): (10.154, 0.0623),
+    ("one_per_type", "d2", None, "abtt3"): (7.0639, 0.0504),
+    ("one_per_type", "d2", None, "zscore"): (64.34, 1.493),
     ("one_per_type", "gride", 8, "centred"): (7.4526, 0.2008),
     ("one_per_type", "mle", None, "centred"): (7.5495, 0.2037),
     ("one_per_type", "correlation_integral", 10, "centred"): (6.5439, 0.2926),

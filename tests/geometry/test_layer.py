@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.geometry import clouds, layer, local, second_order
+from core.geometry import clouds, correlators, layer, local, second_order
 from core.geometry.second_order import place
 from tests.bench.coverage import population_d2, reported_d2, tokens_of_sequences
 from tests.geometry.test_registry import CANNOT_CARRY
@@ -313,15 +313,37 @@ def test_both_routes_to_d2_agree_with_the_pairs():
     generator = torch.Generator().manual_seed(0)
     points = torch.randn(300, 50, generator=generator) @ torch.randn(50, 80, generator=generator) + 5
     sequences = torch.arange(300) % 11
-    u = torch.nn.functional.normalize((points - points.mean(0)).double(), dim=1)
-    cosines = (u @ u.T).square()
-    other = sequences[:, None] != sequences[None]
+    points += 8 * torch.randn(11, 80, generator=generator)[sequences]
     for some in (points, points[:60]):  # more points than dimensions, and fewer
-        rows = len(some)
+        own = sequences[: len(some)]
         u = torch.nn.functional.normalize((some - some.mean(0)).double(), dim=1)
-        expected = 1 / float((u @ u.T).square()[other[:rows, :rows]].mean())
-        assert second_order.d2(some, sequences[:rows])[0] == pytest.approx(expected, rel=1e-4)
-    assert cosines.shape == (300, 300)
+        cosines, other = u @ u.T, own[:, None] != own[None]
+        within = cosines[~other & ~torch.eye(len(some), dtype=torch.bool)].mean()
+        rho = within - cosines[other].mean()
+        share = torch.bincount(own)[own].double() / len(some)
+        owed = rho * (share[:, None] + share[None] - share.mean()) + (1 - rho) / len(some)
+        expected = 1 / float((cosines.square() - owed.square())[other].mean())
+        assert second_order.d2(some, own)[0] == pytest.approx(expected, rel=1e-4)
+        of_all = (float(cosines.square().sum()) - len(some)) / (len(some) ** 2 - len(some))
+        assert second_order.d2(some, own)[1] == pytest.approx(1 / of_all, rel=1e-4)
+
+
+def test_what_single_tokens_are_to_their_cloud():
+    """Four of 400 tokens lie ten times as far out; all share an offset along the first axis."""
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(400, 20, generator=generator)
+    states[:4] *= 10
+    states[:, 0] += 5
+    types = np.arange(400)
+    placed = place(states, plan(types, types // 10).draws[0])
+    held, (shares, cosines) = correlators.token_to_population(states, placed)
+    assert [c.correlator for c in held] == ["variance_top_1", "variance_top_10"]
+    assert shares.values.mean() == pytest.approx(1, abs=1e-5)
+    assert held[0].value == pytest.approx(shares.values[np.isin(shares.rows, range(4))].sum() / 400, rel=1e-5)
+    assert 0.4 < held[0].value < held[1].value < 0.65 and held[0].std_error > 0.02
+    mean = states.double().mean(0)
+    expected = torch.nn.functional.cosine_similarity(states.double(), mean[None], dim=1).numpy()
+    assert cosines.values == pytest.approx(expected[cosines.rows], abs=1e-5)
 
 
 def test_e1_is_the_pairwise_sum_that_it_stands_for():

@@ -16,9 +16,9 @@ def walk(n_layers=5, n=160, n_dims=24, step=0.5, seed=0):
     return states
 
 
-def compared(states, blocks=16):
+def compared(states, blocks=16, sequences=32):
     n = len(states[0])
-    pairs = LayerPairs(np.arange(n), np.arange(n) * blocks // n)
+    pairs = LayerPairs(np.arange(n), np.arange(n) * sequences // n, np.arange(n) * blocks // n)
     for state in states:
         pairs.add(state)
     return pairs, {(p.measure, p.layer_a, p.layer_b): p for p in pairs.values()}
@@ -62,6 +62,110 @@ def test_the_error_of_alignment_is_the_exact_jackknife():
         values.append(compared([s[torch.from_numpy(keep)] for s in states], blocks=7)[1]["cka", 0, 2].value)
     expected = np.sqrt(7 / 8 * np.sum((np.array(values) - np.mean(values)) ** 2))
     assert found["cka", 0, 2].std_error == pytest.approx(expected, rel=1e-3)
+
+
+def together(a, b, sequences, order=None):
+    """d2 of both clouds and C between them, pair by pair; `order` permutes the tokens of the second."""
+    ua, ub = (torch.nn.functional.normalize(x.double() - x.double().mean(0), dim=1) for x in (a, b))
+    cosines = [ua @ ua.T, ub @ ub.T if order is None else (ub @ ub.T)[order][:, order]]
+    differ = torch.from_numpy(sequences[:, None] != sequences[None, :])
+    if order is not None:
+        differ &= torch.from_numpy(sequences[order][:, None] != sequences[order][None, :])
+    x, y = (c[differ] for c in cosines)
+    return 1 / float((x * x).mean()), 1 / float((y * y).mean()), float((x * y).mean())
+
+
+def uneven(n_layers=3, n=160):
+    """One direction dominates, and sequences share an offset: where centring anew and leaving out pairs matter."""
+    generator = torch.Generator().manual_seed(7)
+    states = walk(n_layers, n)
+    offsets = torch.randn(32, 24, generator=generator).repeat_interleave(n // 32, 0)
+    return [s * torch.tensor([6.0] + [1.0] * 23) + offsets for s in states]
+
+
+def test_what_layers_have_in_common_is_counted_over_pairs_of_different_sequences():
+    states, sequences = uneven(), np.arange(160) * 32 // 160
+    _, found = compared(states)
+    d2_a, d2_b, c = together(states[0], states[2], sequences)
+    kept = d2_a * d2_b * c
+    assert found["common_correlator", 0, 2].value == pytest.approx(c, rel=1e-4)
+    assert found["common_correlator", 0, 0].value == pytest.approx(1 / d2_a, rel=1e-4)
+    assert found["common_dimension", 0, 2].value == pytest.approx(1 / c, rel=1e-4)
+    assert found["common_dimension", 0, 2].value >= np.sqrt(d2_a * d2_b)
+    assert found["kept", 0, 2].value == pytest.approx(kept, rel=1e-4)
+    assert found["removed", 0, 2].value == pytest.approx(d2_a - kept, rel=1e-3)
+    assert found["added", 0, 2].value == pytest.approx(d2_b - kept, rel=1e-3)
+
+
+def test_its_errors_are_the_exact_jackknife():
+    """Every block left out, the rest centred anew, and both dimensions and C recomputed."""
+    states, sequences, blocks = uneven(), np.arange(160) * 32 // 160, np.arange(160) * 8 // 160
+    _, found = compared(states, blocks=8)
+    without = [
+        together(*(states[layer][torch.from_numpy(blocks != b)] for layer in (0, 2)), sequences[blocks != b])
+        for b in range(8)
+    ]
+    quantities = {
+        "common_correlator": [c for _, _, c in without],
+        "kept": [x * y * c for x, y, c in without],
+        "removed": [x - x * y * c for x, y, c in without],
+        "added": [y - x * y * c for x, y, c in without],
+    }
+    for measure, values in quantities.items():
+        expected = np.sqrt(7 / 8 * np.sum((np.array(values) - np.mean(values)) ** 2))
+        assert found[measure, 0, 2].std_error == pytest.approx(expected, rel=1e-3), measure
+
+
+def test_the_null_is_what_permuted_tokens_give():
+    states, sequences = uneven(n=96), np.arange(96) * 32 // 96
+    _, found = compared(states)
+    generator = np.random.default_rng(0)
+    drawn = [together(states[0], states[2], sequences, generator.permutation(96)) for _ in range(1500)]
+    values = np.array([c for _, _, c in drawn])
+    null = found["common_correlator", 0, 2]
+    assert null.null_value == pytest.approx(values.mean(), abs=4 * values.std() / np.sqrt(1500))
+    assert null.null_spread == pytest.approx(values.std(), rel=0.1)
+    scale = found["kept", 0, 0].value * found["kept", 2, 2].value
+    assert found["kept", 0, 2].null_spread == pytest.approx(scale * null.null_spread, rel=1e-5)
+
+
+def test_the_nulls_of_overlap_and_alignment():
+    first, _, last = walk(n_layers=3, n=96)
+    generator = np.random.default_rng(0)
+    found = [compared([first, last[generator.permutation(96)]])[1] for _ in range(80)]
+    for measure in ("neighbour_overlap", "information_imbalance", "cka"):
+        values = np.array([one[measure, 0, 1].value for one in found])
+        null = found[0][measure, 0, 1]
+        assert null.null_value == pytest.approx(values.mean(), abs=4 * values.std() / np.sqrt(80)), measure
+    assert null.null_spread == pytest.approx(values.std(), rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shared"),
+    [(100, 100, 40), (20, 100, 20), (60, 60, 0)],
+    ids=["40 of 100", "20 into 100", "none"],
+)
+def test_the_directions_that_are_kept_are_counted(before, after, shared):
+    """Isotropic clouds of which some columns are the same at both layers; n = 900, so that chance is near nothing."""
+    generator = torch.Generator().manual_seed(before)
+    first, other = torch.zeros(900, 160), torch.zeros(900, 160)
+    first[:, :before] = torch.randn(900, before, generator=generator)
+    other[:, :shared] = first[:, :shared]
+    other[:, before : before + after - shared] = torch.randn(900, after - shared, generator=generator)
+    turn = torch.linalg.qr(torch.randn(160, 160, generator=generator))[0]
+    _, found = compared([first, 3 * other @ turn])
+    kept, removed, added = (found[name, 0, 1] for name in ("kept", "removed", "added"))
+    assert kept.value == pytest.approx(shared, abs=3 * kept.null_spread + 0.01 * shared)
+    assert abs(kept.value - shared) < 4 * kept.std_error
+    assert removed.value == pytest.approx(before - shared, abs=2.5)
+    assert added.value == pytest.approx(after - shared, abs=2.5)
+
+
+def test_points_without_spread_have_nothing_in_common():
+    states = walk(n_layers=2)
+    _, found = compared([states[0], torch.ones_like(states[1])])
+    assert np.isnan([found[name, 0, 1].value for name in ("common_correlator", "common_dimension", "kept")]).all()
+    assert np.isfinite(found["kept", 0, 0].value)
 
 
 def test_limits_and_invariances():

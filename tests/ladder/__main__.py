@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.ladder.recipes import all_runs
 
 DATA = Path(__file__).resolve().parents[2] / "data"
-OUT, PARCELS = DATA / "local" / "ladder", DATA / "reference" / "profiles"
+OUT, LOGS, PARCELS = DATA / "local" / "ladder", DATA / "reference" / "ladder", DATA / "reference" / "profiles"
 BUSY = 75
 """Exit code where another process is at the run."""
 
@@ -28,15 +28,15 @@ def main() -> int:
     if hasattr(os, "nice"):
         os.nice(19)  # hours of computing give way to everybody
     if options.list:
-        return _list(options.out)
+        return _list(options.out, options.logs)
     if options.measure is not None:
         from tests.ladder.measuring import measure
 
-        measure(options.out, options.parcels, options.measure, options.final)
+        measure(options.out, options.logs, options.parcels, options.measure, options.final)
         return 0
     if options.run:
-        return _run(options.run, options.out)
-    return _run_all(options.out)
+        return _run(options.run, options.out, options.logs)
+    return _run_all(options.out, options.logs)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m tests.ladder", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="of the checkpoints")
+    parser.add_argument("--logs", type=Path, default=LOGS, metavar="FOLDER", help="of logs and answers")
     parser.add_argument("--list", action="store_true", help="all runs, in their order, and how far they are")
     parser.add_argument("--run", metavar="NAME", choices=all_runs(), help="train this one, in this process")
     parser.add_argument("--measure", nargs="*", metavar="NAME", help="measure the finished runs, or these of them")
@@ -54,26 +55,26 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _list(out: Path) -> int:
+def _list(out: Path, logs: Path) -> int:
     from tests.ladder.run import states
 
-    for name, state in states(out).items():
+    for name, state in states(out, logs).items():
         print(f"{state:9} {name}")
     return 0
 
 
-def _run(name: str, out: Path) -> int:
+def _run(name: str, out: Path, logs: Path) -> int:
     from tests.ladder.run import finish
 
-    return 0 if finish(all_runs()[name], out, say=_say) else BUSY
+    return 0 if finish(all_runs()[name], out, logs, _say) else BUSY
 
 
-def _run_all(out: Path) -> int:
+def _run_all(out: Path, logs: Path) -> int:
     """Each run in a process of its own, which ends with this one."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     failed = []
     for name in all_runs():
-        command = [sys.executable, "-m", "tests.ladder", "--out", str(out), "--run", name]
+        command = [sys.executable, "-m", "tests.ladder", "--out", str(out), "--logs", str(logs), "--run", name]
         code = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False).returncode
         if code not in (0, BUSY):
             failed.append(name)

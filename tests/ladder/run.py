@@ -20,14 +20,12 @@ from core.errors import InputError
 from tests.ladder import questions, scoring, text, training
 from tests.ladder.recipes import Recipe, all_runs
 
-LOGS = Path(__file__).resolve().parents[2] / "data" / "reference" / "ladder"
 
-
-def log_of(name: str, logs: Path = LOGS) -> Path:
+def log_of(name: str, logs: Path) -> Path:
     return logs / "runs" / f"{name}.json"
 
 
-def finish(recipe: Recipe, out: Path, logs: Path = LOGS, say: Callable[[str], None] = print) -> bool:
+def finish(recipe: Recipe, out: Path, logs: Path, say: Callable[[str], None] = print) -> bool:
     """Train, score and log a run. False where another process is at it; nothing is done again that is finished."""
     folder = out / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +109,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     os.replace(new, path)
 
 
-def states(out: Path, logs: Path = LOGS) -> dict[str, str]:
+def states(out: Path, logs: Path) -> dict[str, str]:
     """Run -> `finished`, `begun` or `waiting`."""
     return {
         name: "finished" if log_of(name, logs).exists() else "begun" if (out / name).is_dir() else "waiting"

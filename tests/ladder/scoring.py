@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,11 @@ def _nats(model: LlamaForCausalLM, ids: Sequence[int]) -> float:
     """Of all tokens but the first."""
     inputs, targets = torch.tensor(ids[:-1]), torch.tensor(ids[1:])
     whole = len(inputs) // CONTEXT * CONTEXT
-    parts = list(
-        zip(inputs[:whole].view(-1, CONTEXT).split(BATCH), targets[:whole].view(-1, CONTEXT).split(BATCH), strict=True)
-    )
+    ends = [min(start + BATCH * CONTEXT, whole) for start in range(0, whole, BATCH * CONTEXT)]
+    parts = [
+        (inputs[start:end].view(-1, CONTEXT), targets[start:end].view(-1, CONTEXT))
+        for start, end in pairwise([0, *ends])
+    ]
     if whole < len(inputs):
         parts.append((inputs[None, whole:], targets[None, whole:]))
     losses = [

@@ -6,12 +6,14 @@ import torch
 
 from core.geometry.layer import measure_layer
 from core.measure import capture
+from core.measure.checks import without_norm_rule
 from core.measure.plan import UsableWords, mask_tokens, plan_layers
 from core.models.hub import find_weights
 from core.models.model import open_model
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import open_corpus
 from core.texts.sample import draw_sample
+from tests.tiny import train_tokenizer
 
 NO_WORDS = UsableWords(np.empty(0, dtype=int), np.empty(0, dtype=int), 0)
 
@@ -44,3 +46,24 @@ def test_sinks_are_masked_and_leave_every_estimate_where_it_was(tiny_llama, tmp_
         for estimator, tolerance in (("d2_all_pairs", 0.03), ("participation_ratio", 0.05), ("effective_rank", 0.03)):
             expected = clean.value(cloud, estimator)
             assert masked.value(cloud, estimator) == pytest.approx(expected, rel=tolerance), (cloud, estimator)
+
+
+def test_the_norm_rule_says_what_d2_is_without_it():
+    """A token in twenty is a hundred times as long on the inner layers, in one direction that all of them share."""
+    sample = draw_sample(open_corpus("english-business"), train_tokenizer(2000), PROTOCOLS["quick"], seed=0)
+    points = torch.randn(4, sample.ids.size, 24, generator=torch.Generator().manual_seed(0))
+    shared = np.zeros(sample.ids.size, dtype=bool)
+    shared[7::20] = True
+    points[1:3, shared] = 100 * torch.eye(24)[0] + points[1:3, shared]
+
+    class States:
+        def points(self, layer, keep):
+            return points[layer][torch.from_numpy(keep)]
+
+    mask = mask_tokens(sample, points.norm(dim=2).numpy(), 3, 3.0)
+    assert mask.n_dropped_norm == mask.large.sum() > 0
+    plan = plan_layers(sample, mask, NO_WORDS, PROTOCOLS["quick"], 0)
+    changes = without_norm_rule(States(), sample, mask, plan, [0, 1, 3], 800)
+    assert abs(changes[0]) < 0.1 and abs(changes[3]) < 0.1 and changes[1] < -1
+    none = mask_tokens(sample, np.ones((4, sample.ids.size)), 3, 3.0)
+    assert without_norm_rule(States(), sample, none, plan, [0, 1, 3], 800) == {}

@@ -12,8 +12,8 @@ from core.errors import ModelError, ResourceError
 from core.measure import capture
 from core.models import gguf_to_safetensors
 from core.models.hub import find_weights
-from core.models.model import open_model, read_blueprint
-from core.models.random_weights import draw_network
+from core.models.model import load_network, open_model, read_blueprint
+from core.models.random_weights import draw_network, load_permuted, load_with_random_blocks
 from tests.gguf_files import save_tiny_gguf
 
 
@@ -36,7 +36,8 @@ def states_of(model, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    "family, tied", [("llama", False), ("llama", True), ("qwen2", False), ("gpt2", True), ("qwen3_moe", False)]
+    "family, tied",
+    [("llama", False), ("llama", True), ("qwen2", False), ("gpt2", True), ("qwen3_moe", False), ("gemma3_text", True)],
 )
 def test_states_are_those_of_the_file_in_memory_bit_for_bit(family, tied, dtype, cache, tmp_path):
     path = save_tiny_gguf(tmp_path / "tiny.gguf", family, tied=tied)
@@ -126,6 +127,14 @@ def test_the_random_control_needs_no_conversion(cache, tmp_path):
     control = draw_network(read_blueprint(find_weights(str(path)), "float32", "cpu", None), 0, on_demand=True)
     assert control.units and not cache.exists()
     assert np.isfinite(states_of(control, tmp_path)[0]).all()
+
+
+@pytest.mark.parametrize("change", [load_permuted, load_with_random_blocks])
+def test_a_control_with_the_trained_embedding_is_made_of_the_file_and_of_what_is_converted(change, cache, tmp_path):
+    blueprint = read_blueprint(find_weights(str(save_tiny_gguf(tmp_path / "tiny.gguf"))), "float32", "cpu", None)
+    whole, streamed = (states_of(change(blueprint, 3, scratch=place), tmp_path)[0] for place in (None, tmp_path))
+    assert np.array_equal(whole, streamed)
+    assert not np.array_equal(whole, states_of(load_network(blueprint), tmp_path)[0])
 
 
 def test_weights_are_asked_for_dequantised_whatever_the_architecture(cache, tmp_path, monkeypatch, caplog):

@@ -44,6 +44,19 @@ def test_no_line_is_longer_than_a_terminal():
     assert len(lines) < 80
 
 
+def test_what_blocks_do_is_told_beside_what_chance_gives():
+    said = told()
+    assert line_with("0 to 1", said).split() == [
+        "0",
+        "to",
+        "1",
+        *["0.0300±0.01", "1.50±0.06", "48.5±2", "48.5±2"],
+        "0.0300±0.01",
+        "0.0300±0.01",
+    ]
+    assert line_with("by chance", said).split() == ["by", "chance", "0±0.5", "0.0100", "0±0.002"]
+
+
 def test_what_was_left_out_is_told_with_its_reason_and_place():
     said = told()
     assert "32 at position 0, 0 special, 64 by their norm" in said

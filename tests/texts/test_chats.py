@@ -17,7 +17,8 @@ from core.registry.protocols import PROTOCOLS
 from core.texts.chats import cut_documents
 from core.texts.corpora import open_corpus
 from core.texts.messages import Message
-from core.texts.sample import draw_sample, plan_chat_windows, shuffled
+from core.texts.sample import draw_sample, shuffled
+from core.texts.windows import plan_chat_windows
 from tests.chats import CHATML, TEMPLATES, chat_tokenizer, chats, save_chat_model, write_chats
 from tests.tiny import train_tokenizer
 

@@ -7,8 +7,8 @@ import pytest
 
 from core.errors import CorpusError
 from core.registry.protocols import PROTOCOLS
-from core.texts import sample
-from core.texts.corpora import open_corpus
+from core.texts import sample, windows
+from core.texts.corpora import DATA, open_corpus
 from tests.tiny import train_tokenizer
 
 QUICK = PROTOCOLS["quick"]
@@ -29,11 +29,11 @@ def test_a_sample_is_whole_windows_of_the_protocol(tokenizer, name):
 
 def test_windows_depend_on_text_and_seed_and_never_overlap():
     corpus = open_corpus("python-docs")
-    length = sample.reserve("".join(corpus.pieces), 128)
-    documents = sample.merge_pieces(corpus.pieces, length)
-    first = sample.plan_windows(documents, 200, length, corpus.row.sha256, seed=0)
-    assert first == sample.plan_windows(documents, 200, length, corpus.row.sha256, seed=0)
-    assert first != sample.plan_windows(documents, 200, length, corpus.row.sha256, seed=1)
+    length = windows.reserve("".join(corpus.pieces), 128)
+    documents = windows.merge_pieces(corpus.pieces, length)
+    first = windows.plan_windows(documents, 200, length, corpus.row.sha256, seed=0)
+    assert first == windows.plan_windows(documents, 200, length, corpus.row.sha256, seed=0)
+    assert first != windows.plan_windows(documents, 200, length, corpus.row.sha256, seed=1)
     assert len(first) == 200
     for a, b in itertools.pairwise(first):
         assert a.document < b.document or a.start + length - 40 <= b.start
@@ -49,7 +49,7 @@ def test_scored_bytes_are_those_of_the_targets(tokenizer):
 
 def test_short_paragraphs_are_merged_and_no_text_is_lost():
     pieces = ["a" * 30, "b" * 50, "c" * 200, "d" * 10]
-    documents = sample.merge_pieces(pieces, 70)
+    documents = windows.merge_pieces(pieces, 70)
     assert [len(document) >= 70 for document in documents] == [True] * len(documents)
     assert "\n\n".join(documents) == "\n\n".join(pieces)
 
@@ -60,21 +60,53 @@ def test_a_text_that_is_too_short_says_what_is_needed_and_there(tokenizer, tmp_p
         sample.draw_sample(open_corpus(str(tmp_path / "short.txt")), tokenizer, QUICK, seed=0)
 
 
+@pytest.fixture(scope="module")
+def with_rules(tmp_path_factory):
+    """A text whose every fourth piece ends in a rule of 900 dashes."""
+    sentences = open_corpus("english-business").pieces
+    pieces = [p + "\n" + "-" * 900 if i % 4 == 0 else p for i, p in enumerate(sentences[:400])]
+    folder = tmp_path_factory.mktemp("rules")
+    (folder / "some.txt").write_text("\n\n".join(pieces), encoding="utf-8")
+    return open_corpus(str(folder / "some.txt"))
+
+
+def test_windows_left_short_read_on_or_are_drawn_again_and_never_overlap(with_rules):
+    tokenizer = train_on_rules()
+    drawn = sample.draw_sample(with_rules, tokenizer, QUICK, seed=0)
+    again = sample.draw_sample(with_rules, tokenizer, QUICK, seed=0)
+    assert drawn.n_lengthened > 0 and drawn.n_redrawn > 0
+    assert (drawn.ids == again.ids).all() and drawn.windows == again.windows
+    assert (np.diff(drawn.documents) >= 0).all()
+    length = windows.reserve("".join(with_rules.pieces[:200]), 128)
+    documents, planned = windows.place_windows(with_rules, 32, length, 0)
+    assert len(set(planned) - set(drawn.windows)) == drawn.n_redrawn
+    starts = np.cumsum([0, *(len(d) + 2 for d in documents)])
+    places = [int(starts[w.document]) + w.start for w in drawn.windows]
+    ends = [place + int(offsets.max()) for place, offsets in zip(places, drawn.offsets, strict=True)]
+    assert all(end <= following for end, following in zip(ends, places[1:], strict=False))
+
+
+def test_a_tokenizer_that_leaves_no_window_short_reads_the_planned_ones(tokenizer, with_rules):
+    drawn = sample.draw_sample(with_rules, tokenizer, QUICK, seed=0)  # each dash is a token
+    planned = windows.place_windows(with_rules, 32, windows.reserve("".join(with_rules.pieces[:200]), 128), 0)[1]
+    assert drawn.windows == tuple(planned) and (drawn.n_lengthened, drawn.n_redrawn) == (0, 0)
+
+
 def test_a_tokenizer_that_falls_to_bytes_is_told_so_with_the_counts(tmp_path):
     with pytest.raises(CorpusError, match=r"leaves \d+ token types in 4096 tokens.*tokens per character.*needs 300"):
         sample.draw_sample(open_corpus("japanese-business"), train_tokenizer(400), QUICK, seed=0)
 
 
 def test_japanese_windows_are_reserved_by_script():
-    japanese = sample.reserve("".join(open_corpus("japanese-business").pieces), 128)
-    assert japanese < sample.reserve("".join(open_corpus("english-business").pieces), 128)
+    japanese = windows.reserve("".join(open_corpus("japanese-business").pieces), 128)
+    assert japanese < windows.reserve("".join(open_corpus("english-business").pieces), 128)
     assert japanese == 282  # 2.2 characters a token
 
 
 def test_a_sample_knows_the_characters_of_its_tokens(tokenizer):
     corpus = open_corpus("english-business")
     drawn = sample.draw_sample(corpus, tokenizer, QUICK, seed=0)
-    documents = sample.merge_pieces(corpus.pieces, sample.reserve("".join(corpus.pieces[:200]), 128))
+    documents = windows.merge_pieces(corpus.pieces, windows.reserve("".join(corpus.pieces[:200]), 128))
     assert drawn.offsets.shape == (32, 128, 2) and drawn.offsets.dtype == np.int32
     assert len(drawn.windows) == 32
     assert [window.document for window in drawn.windows] == drawn.documents.tolist()
@@ -112,3 +144,12 @@ def train_on(path):
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trained.train([str(path)], trainers.BpeTrainer(vocab_size=2000, show_progress=False))
     return PreTrainedTokenizerFast(tokenizer_object=trained)
+
+
+def train_on_rules():
+    """A tokenizer that takes a rule for one token."""
+    from tokenizers import Regex, normalizers
+
+    trained = train_on(DATA / "english-business.txt")
+    trained.backend_tokenizer.normalizer = normalizers.Replace(Regex("-{20,}"), "-")
+    return trained

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from core.registry.protocols import PROTOCOLS
 from core.texts import words
 from core.texts.corpora import DATA, open_corpus
-from core.texts.sample import TokenSample, draw_sample, merge_pieces, reserve
+from core.texts.sample import TokenSample, draw_sample
+from core.texts.windows import merge_pieces, reserve
 from core.texts.words import word_spans
 from tests.tiny import train_tokenizer
 

@@ -51,6 +51,14 @@ def _reading_aid(quantity: str) -> str:
             "In units of the layer's median distance. A long upper end means that few tokens lie far "
             "out and weigh heavily in every mean."
         ),
+        "variance_share": _(
+            "In multiples of an equal share: 1 = as much as one token of N would hold. A long upper end means that "
+            "few tokens make up the layer's spread."
+        ),
+        "cosine_to_mean": _(
+            "Before centring: 1 = the token points where all tokens point on average, 0 = it shares nothing of that. "
+            "Tokens that stand apart from the column are no part of the common offset."
+        ),
         "neighbours_kept": _(
             "Of each token's nearest neighbours at this layer, the share that it still has at the "
             "next. Low columns are the layers that rearrange the "

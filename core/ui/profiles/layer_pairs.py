@@ -30,6 +30,9 @@ def show(chosen: Selection) -> None:
     data = layer_pairs.pair_points(pairs, run["run_id"], measure)
     st.plotly_chart(layer_pairs.pair_figure(data, reader), key="pairs", theme=None)
     st.caption(_reading_aid(data))
+    along = layer_pairs.along_layers(pairs, run["run_id"], measure)
+    st.plotly_chart(layer_pairs.along_figure(along, reader), key="along", theme=None)
+    st.caption(_along_aid(measure))
     _tell_exponent(layer_pairs.exponent(pairs, run["run_id"]))
     own = pairs.filter(run_id=run["run_id"], measure=measure)
     tables.download(tables.traced(own, runs), "workdim_layer_pairs.csv", _("Download these numbers (CSV)"))
@@ -50,6 +53,14 @@ def _reading_aid(data: layer_pairs.PairData) -> str:
             "How far a token's direction has moved: 0 = not at all, 2 = unrelated. A dark block is a "
             "stretch of layers that changes little."
         ),
+        "kept": _(
+            "Of the dimensions of two layers, how many they share: k = d2 of the one, times d2 of the other, times their "
+            "common correlator. On the diagonal d2 itself; 0 where they have nothing in common."
+        ),
+        "common_dimension": _(
+            "1 over the mean product of the cosines of token pairs at both layers: d2 on the diagonal, and "
+            "the larger, the less two layers share. Empty where nothing is shared within the sample."
+        ),
         "neighbour_overlap": _(
             "Share of a token's nearest neighbours that it has at both layers: 1 = all. By chance it would be {chance}."
         ),
@@ -65,6 +76,19 @@ def _reading_aid(data: layer_pairs.PairData) -> str:
     }
     chance = data.k / (data.n_points - 1) if data.k and data.n_points > 1 else None
     return aids[data.measure].format(chance=wording.number(chance))
+
+
+def _along_aid(measure: str) -> str:
+    _ = language.translator()
+    flow = _(
+        "Of the dimensions before a block, those that it keeps and those that are gone behind it; and those that are "
+        "new. Below zero: directions have only become more or less equal."
+    )
+    bars = _(
+        "From each layer to the next, with two standard errors. Grey, where it is known: the mean and two standard "
+        "deviations where the tokens of one layer are permuted."
+    )
+    return wording.sentences((flow if measure in layer_pairs.FLOW else "", bars), language.current())
 
 
 def _tell_exponent(found: layer_pairs.Exponent | None) -> None:
