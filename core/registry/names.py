@@ -35,7 +35,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "centred": _("centred"),
         "abtt1": _("leading component removed"),
         "abtt3": _("three leading components removed"),
-        "zscore": _("every coordinate scaled to one variance"),
+        "zscore": _("coordinates scaled to one variance"),
         "gaussian_surrogate": _("Gaussian points of equal covariance"),
     },
     "cloud": {
@@ -75,7 +75,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "words": _("words instead of token types"),
         "tokens": _("all tokens instead of one per type"),
         "dominant_directions": _("dominant directions removed"),
-        "scale": _("every coordinate scaled to one variance"),
+        "scale": _("coordinates scaled to one variance"),
         "norms": _("norms counted"),
         "neighbours": _("nearest neighbours"),
     },

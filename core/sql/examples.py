@@ -57,7 +57,7 @@ GROUP BY ALL
 ORDER BY name, corpus_id, claim DESC""",
     "extrema": """
 -- The profile of d2 as it is: its ends and every turn that stands out from its band.
-SELECT name, corpus_id, protocol, kind, layer, n_layers, value, lower, upper, run_id
+SELECT name, corpus_id, protocol, run_extrema.kind, layer, n_layers, value, lower, upper, run_id
 FROM run_extrema JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE cloud = 'one_per_type' AND pass = 'text'
 ORDER BY name, corpus_id, run_id, layer""",

@@ -36,7 +36,7 @@ STEPS = {
     "cka": "CKA",
 }
 """Measures between two layers, and what heads their column."""
-SPECIFICATION, CELL = 60, 20
+SPECIFICATION, CELL = 53, 23
 """Columns of a specification's name, and of what a claim comes to under it."""
 LITERATURE = {"last_token": "last token of each window", "per_prompt": "all tokens of one prompt, averaged"}
 
@@ -169,8 +169,8 @@ def claims(rows: Sequence[RunClaimRow]) -> Iterator[str]:
     for found in by_key.values():
         name = specification_name(vars(next(iter(found.values()))), "en")
         cells = "".join(f"{_cell(found.get(claim)):<{CELL}}" for claim in CLAIMS)
-        yield f"   {name:<{SPECIFICATION - 1}}{cells}".rstrip()
-    yield f"   {marks_key('en')}; largest inner dimension over that at layer 0, or at the end"
+        yield f"  {name:<{SPECIFICATION}}{cells}".rstrip()
+    yield f"  {marks_key('en')}; ratios of the largest inner dimension"
 
 
 def _cell(row: RunClaimRow | None) -> str:
@@ -188,7 +188,7 @@ def final_against_ten(profile: Profile) -> Iterator[str]:
     counted = Counter(final.get(one.key, "") for one in SPECIFICATIONS if one.is_core)
     told = [f"{wording.ten_text(key, 'en')} {counted[key]}" for key in ("in", "above", "below") if counted[key]]
     if told:
-        yield f"   final dimension under {sum(map(bool, counted.elements()))} core specifications: {', '.join(told)}"
+        yield f"  final dimension under {sum(map(bool, counted.elements()))} core specifications: {', '.join(told)}"
 
 
 def _controls(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:

@@ -394,7 +394,7 @@ def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
     (table,) = (table.value for table in app.dataframe)
     assert table["Model"].to_list() == ["made-up-big", "made-up-small", "made-up-vetoed ‡"]
     assert table["Against one per type"].to_list()[0] == "+5.0% (100)"
-    assert table["Working dimension"].to_list()[0].startswith("105")
+    assert table["Largest inner dimension"].to_list()[0].startswith("105")
     assert "one per word" in figures(app)[0]["layout"]["xaxis"]["title"]["text"]
     assert figures(app)[0]["data"][0]["x"] == [105.0], "the picture stands on words as the table does"
 

@@ -92,7 +92,7 @@ def test_dimensions_stand_with_estimator_size_interval_and_band():
     assert "100 [90.0, 110]" in line_with("working  ", said)
     assert "layers 1 to 2 of 4; read at layer 1" in line_with("working  ", said)
     assert "5.00 [4.50, 5.50]" in line_with("R_c", said)
-    assert line_with("largest inner", said).endswith("100 [90.0, 110]         layer 1 of 4")
+    assert line_with("largest inner", said).endswith("100 [90.0, 110]       layer 1 of 4")
     assert "profile                 start 50.0 at layer 0, peak 100 at layer 1, end 20.0 at layer 4" in said
     assert "intrinsic" not in said and "better" not in said
 
@@ -108,7 +108,7 @@ def test_claims_stand_line_by_line_and_the_final_dimension_against_ten():
     lines = said.splitlines()
     start = next(number for number, line in enumerate(lines) if "claims by specification" in line)
     core = [one for one in SPECIFICATIONS if one.is_core]
-    assert lines[start + 1].split("  ")[0].strip() == "d2, one per type"
+    assert lines[start + 1].strip().split("  ")[0] == "d2, one per type"
     assert "● 2.00 [1.90, 2.10]" in lines[start + 1] and "● 4.00 [3.81, 4.20]" in lines[start + 1]
     (removed,) = [line for line in lines[start : start + len(core) + 1] if "three leading" in line]
     assert "▼ 0.600" in removed

@@ -10,7 +10,7 @@ from pptx.slide import Slide
 
 from core import wording
 from core.deck.deck_data import DeckData
-from core.deck.text_and_tables import Column, Row, add_table, add_text, numbered_titles, pages
+from core.deck.text_and_tables import Column, Row, add_table, add_text, numbered_titles, pages, text_height
 from core.deck.theme import BODY_HEIGHT, BODY_TOP, MARGIN, TEXT_WIDTH, PlannedSlide
 from core.figures.claims import ClaimData, ClaimLine, claim_points
 from core.locale import translator
@@ -19,7 +19,7 @@ from core.wording.labels import shortened
 from core.wording.verdicts import claim_name, marks_key
 
 POSITION = 45
-POINTS, FOOT_POINTS = 11, 11
+POINTS, FOOT_POINTS = 12, 11
 MOST_RUNS = 3
 """Side by side; more take further slides."""
 NAME_WIDTH = 4.6
@@ -36,9 +36,10 @@ def slides(data: DeckData) -> Iterator[PlannedSlide]:
 def _of_runs(data: DeckData, runs: pl.DataFrame) -> Iterator[PlannedSlide]:
     _ = translator(data.language)
     points = claim_points(data.claims, runs, data.language)
-    columns, rows = _columns(points, data.language), [_row(line, points, data.language) for line in points.lines]
+    core, others = ([line for line in points.lines if line.is_core == wanted] for wanted in (True, False))
+    columns, rows = _columns(points, data.language), [_row(line, points) for line in core]
     foot = [*data.caution, *_foot(points, runs, data.language)]
-    foot_height = 0.3 * len(foot)
+    foot_height = text_height(foot, TEXT_WIDTH, FOOT_POINTS)
     filled = pages(rows, columns, POINTS, BODY_HEIGHT - foot_height)
     title = _title(runs, data.language)
     alternative = _("Table of specifications with what the claims come to under each.")
@@ -51,6 +52,9 @@ def _of_runs(data: DeckData, runs: pl.DataFrame) -> Iterator[PlannedSlide]:
         _("Outcomes and ratios: run_claims; verdicts and reasons: run_summaries, estimator d2, cloud one_per_type.")
     ]
     notes += [f"{name}: {run_id}" for run_id, name in points.runs.items()]
+    if others:
+        notes.append(_("Specifications outside the core, shown here only (rises, falls, run by run):"))
+        notes += [", ".join(_row(line, points)) for line in others]
     for numbered, page in zip(numbered_titles(title, len(filled)), filled, strict=True):
         yield PlannedSlide(numbered, data.footer_of(list(points.runs)), partial(draw, page=page), notes)
 
@@ -79,11 +83,9 @@ def _columns(points: ClaimData, language: str) -> list[Column]:
     return [Column(_("Specification"), NAME_WIDTH), *(Column(head, width) for head in heads)]
 
 
-def _row(line: ClaimLine, points: ClaimData, language: str) -> Row:
-    _ = translator(language)
-    name = line.name if line.is_core else _("{name} (not core)").format(name=line.name)
+def _row(line: ClaimLine, points: ClaimData) -> tuple[str, ...]:
     cells = [line.cells.get((run_id, claim)) for run_id in points.runs for claim in CLAIMS]
-    return (name, *("–" if cell is None else f"{cell.mark} {cell.ratio}" for cell in cells))
+    return (line.name, *("–" if cell is None else f"{cell.mark} {cell.ratio}" for cell in cells))
 
 
 def _foot(points: ClaimData, runs: pl.DataFrame, language: str) -> list[str]:
@@ -99,6 +101,6 @@ def _foot(points: ClaimData, runs: pl.DataFrame, language: str) -> list[str]:
     ]
     key = _(
         "{marks}. Ratio of the largest inner dimension to that at layer 0 (rises) or after the last block (falls), 95 % "
-        "limits simultaneous over layers; a verdict rests on the core specifications."
+        "limits simultaneous over layers. A verdict rests on these core specifications; the notes list the others."
     )
     return [*told, key.format(marks=marks_key(language))]

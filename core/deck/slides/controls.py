@@ -35,9 +35,8 @@ def _slide(data: DeckData, run: dict, controls: pl.DataFrame, label: str) -> Pla
     profiles = _curves(data, run, controls)
     is_log = press_flat(profiles.curves[:1], profiles.curves[1:])
     said = [*data.caution, *_statements(run, controls, language)]
-    explained = [*said, *_findings(data, run, controls), *_meanings(run, language)]
-    if text_height(explained, STATEMENT_BOX[2], STATEMENT_SIZES[-1]) <= STATEMENT_BOX[3]:
-        said = explained
+    said = _first_fitting(said, [_findings(data, run, controls, brief) for brief in (False, True)])
+    said = _first_fitting(said, [_meanings(run, language)])
     has_veto = any(map(is_vetoed, [run, *controls.iter_rows(named=True)]))
     return PlannedSlide(
         _title(run, label, language),
@@ -98,19 +97,29 @@ def _statements(run: dict, controls: pl.DataFrame, language: str) -> list[str]:
     return said
 
 
-def _findings(data: DeckData, run: dict, controls: pl.DataFrame) -> list[str]:
-    """What each control says of each claim, in the order of the controls."""
+def _first_fitting(said: list[str], options: list[list[str]]) -> list[str]:
+    """What is said, and of the options for more the first that has room beside the chart."""
+    for more in options:
+        if text_height([*said, *more], STATEMENT_BOX[2], STATEMENT_SIZES[-1]) <= STATEMENT_BOX[3]:
+            return [*said, *more]
+    return said
+
+
+def _findings(data: DeckData, run: dict, controls: pl.DataFrame, brief: bool) -> list[str]:
+    """What each control says of each claim, a paragraph for each control; brief without ratios and power."""
     _ = translator(data.language)
-    names = {row["run_id"]: _name(row, data.language) for row in controls.iter_rows(named=True)}
     rows = data.against_controls.filter(run_id=run["run_id"]).to_dicts()
-    return [
-        _("{claim}: {verdict}").format(
-            claim=_capitalised(names[control_id]), verdict=wording.control_text(row, data.language)
-        )
-        for control_id in names
-        for row in rows
-        if row["control_run_id"] == control_id
-    ]
+    told = []
+    for control in controls.iter_rows(named=True):
+        own = [
+            wording.control_text(row | {"ratio": None} if brief else row, data.language)
+            for row in rows
+            if row["control_run_id"] == control["run_id"]
+        ]
+        if own:
+            name = _capitalised(_name(control, data.language))
+            told.append(_("{claim}: {verdict}").format(claim=name, verdict=_("; ").join(own)))
+    return told
 
 
 def _meanings(run: dict, language: str) -> list[str]:
