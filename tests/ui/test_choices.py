@@ -95,7 +95,7 @@ def test_the_tables_name_sample_size_and_join_value_and_interval(runs: pl.DataFr
     assert "[" in line["Largest inner dimension"] and "[" in ranked["Largest inner dimension"][0]
     assert ranked.columns[:6] == [
         "Model",
-        "Expansion-contraction",
+        "Verdicts",
         "Largest inner dimension",
         "Final, before the norm",
         "Final, after the norm",
