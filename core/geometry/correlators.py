@@ -17,6 +17,7 @@ from core.geometry.clouds import Cloud
 from core.geometry.neighbour_dimensions import GRIDE_READ_AT
 from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, jackknife_error
 from core.geometry.second_order import PlacedCloud
+from core.geometry.spectrum import Spectra, coordinate_shares
 
 COSINE_SAMPLE = 256
 TOP_PERCENT = (1, 10)
@@ -104,6 +105,17 @@ def nonlinearity(read: Iterable[CloudEstimate], surrogate: Iterable[CloudEstimat
             error = ratio * math.hypot(*(part for part in parts if math.isfinite(part)))
             result.append(CloudCorrelator(e.cloud, f"nonlinearity_ratio_{GRIDE_READ_AT}", ratio, error, data.n_points))
     return result
+
+
+def leading_shares(placed: PlacedCloud, spectra: Spectra) -> list[CloudCorrelator]:
+    """Share of the variance that the leading coordinates and principal components hold, with jackknife errors."""
+    cloud = placed.cloud
+    by_kind = {"coordinates": coordinate_shares(placed.points, placed.members), "components": spectra.components}
+    return [
+        CloudCorrelator(cloud.name, f"top_{kind}_{top}", v[0], jackknife_error(np.array(v[1:])), cloud.n_points)
+        for kind, of_tops in by_kind.items()
+        for top, v in of_tops.items()
+    ]
 
 
 def cosines(placed: PlacedCloud, seed: int, distributions: list[Distribution]) -> CloudCorrelator:

@@ -19,6 +19,7 @@ from core.geometry.local import CENTRES, KS, WIDE_CENTRES, WIDE_KS
 from core.geometry.neighbour_dimensions import RANKS, stored_neighbours
 from core.geometry.neighbours import TILE
 from core.registry.estimators import CLOUD, find_estimator
+from core.registry.specifications import SPECIFICATIONS
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ def layer_effort(plan: LayerPlan, hidden_size: int) -> Effort:
             total += _scan(cloud, hidden_size, with_neighbours=number == 0)
     for cloud in [*plan.draws[:1], *plan.others]:
         total += _ranks(cloud, hidden_size)
+    for cloud in [*plan.draws[:1], *plan.word_draws[:1], *plan.others]:
+        total += _specified(cloud, hidden_size)
     if plan.draws:
         total += _types(plan.draws[0], hidden_size, plan.n_surrogates)
     for rows in plan.prompts:
@@ -70,15 +73,32 @@ def _scan(cloud: Cloud, hidden_size: int, with_neighbours: bool) -> Effort:
     return Effort(products=n * n * (hidden_size + 2 * n_sets), pairs=n * n, members=n_sets * n * k)
 
 
+def _specified(cloud: Cloud, hidden_size: int) -> Effort:
+    """What the specifications ask of a cloud: transforms, each kind with its own pairs; neighbours of other windows.
+
+    Of those that differ in type as well, stored neighbours hold too few: about half of the rows are sought again.
+    """
+    n_sets, n = cloud.members.shape
+    of_cloud = [s for s in SPECIFICATIONS if s.cloud == cloud.name]
+    pairs_formed = len({s.transform == "zscore" for s in of_cloud if s.transform != "centred"}) / 2
+    work = Effort(products=pairs_formed * n**2 * (hidden_size + n_sets))
+    differing = [s.n2 for s in of_cloud if s.n2]
+    if differing:
+        k = stored_neighbours(cloud.n_points, n, max(differing))
+        sought = 0.5 if any(s.estimator == "gride_typed" for s in of_cloud) else 0.0
+        work += Effort(products=sought * n**2 * hidden_size, pairs=sought * n**2, members=n_sets * n * k)
+    return work
+
+
 def _types(cloud: Cloud, hidden_size: int, n_surrogates: int) -> Effort:
-    """What the primary cloud alone is asked for: two transforms, local dimensions, surrogates, pair counts."""
+    """What the primary cloud alone is asked for: local dimensions, surrogates, pair counts."""
     n, n_union = cloud.n_points, len(cloud.rows)
     near = n * max(KS) ** 2 + CENTRES * (1.25 * RANKS[-1]) ** 2
     wide = [k for k in WIDE_KS if 2 * k <= n]
     if wide:
         near += WIDE_CENTRES * (1.25 * wide[-1] * n_union / n + 32) ** 2
     return Effort(
-        products=hidden_size * (1.5 * n_union**2 + 2 * n_surrogates * n**2),
+        products=hidden_size * (0.5 * n_union**2 + 2 * n_surrogates * n**2),
         pairs=(n_surrogates + 1) * n**2,
         small_products=near * hidden_size,
     )

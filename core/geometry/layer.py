@@ -17,6 +17,7 @@ from core.geometry.estimators import ESTIMATORS
 from core.geometry.gaussian import gaussian_surrogate
 from core.geometry.neighbour_dimensions import (
     NeighbourReading,
+    differing_readings,
     distances_of_sets,
     neighbour_readings,
     readings_of_points,
@@ -34,6 +35,7 @@ from core.geometry.results import (
     of_sets,
 )
 from core.geometry.second_order import (
+    N_REMOVED,
     PlacedCloud,
     Scanned,
     d2_of_scaled,
@@ -43,6 +45,7 @@ from core.geometry.second_order import (
     why_no_cloud,
 )
 from core.records import Estimate
+from core.registry.specifications import specified
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,9 @@ def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
         estimates += [
             d2,
             *_second_order(placed, scanned),
+            *_transformed(placed),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
+            *_differing(placed, scanned, distinct),
         ]
         found += [correlators.second_order_of(d2), *correlators.first_order_of_cloud(states, placed.cloud)]
     for cloud in plan.others:
@@ -89,7 +94,9 @@ def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
         estimates += [
             d2,
             *_second_order(placed, scanned),
+            *_ranks(cloud, spectrum.replicates(placed.points, placed.members)),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
+            *_differing(placed, scanned, distinct),
         ]
         found += [correlators.second_order_of(d2), *correlators.first_order_of_cloud(states, cloud)]
     if plan.prompts:
@@ -118,11 +125,10 @@ def _measure_types(
     placed, scanned, distinct, d2 = measure_draws(states, plan, plan.draws)
     within = distances_of_sets(scanned.table, distinct)
     cloud = placed.cloud
-    estimates += [d2, *_second_order(placed, scanned)]
-    for transform, values, two in (("abtt3", *d2_without_components(placed)), ("zscore", *d2_of_scaled(placed))):
-        estimates.append(of_sets(cloud, "d2", values, transform, two))
+    spectra = spectrum.replicates(placed.points, placed.members)
+    estimates += [d2, *_second_order(placed, scanned), *_ranks(cloud, spectra), *_transformed(placed)]
     read = _neighbours(placed, distinct, within)
-    estimates += read
+    estimates += [*read, *_differing(placed, scanned, distinct)]
     local_d2, of_tokens = local.local_readings(placed, scanned.table, distinct, plan.seed)
     estimates += local_d2
     distributions += of_tokens
@@ -134,6 +140,7 @@ def _measure_types(
         correlators.second_order_of(d2),
         *correlators.first_order_of_cloud(states, cloud),
         *correlators.nonlinearity(read, surrogate),
+        *correlators.leading_shares(placed, spectra),
     ]
     found.append(correlators.cosines(placed, plan.seed, distributions))
     shares, of_tokens = correlators.token_to_population(states, placed)
@@ -184,15 +191,45 @@ def _second_order(placed: PlacedCloud, scanned: Scanned) -> list[CloudEstimate]:
         of_sets(cloud, "d2_all_pairs", scanned.d2_all_pairs),
         of_sets(cloud, "participation_ratio", scanned.participation_ratio),
     ]
-    if cloud.name == "one_per_word":  # a cloud to compare by, not to look into
-        return estimates
     if len(scanned.d2_typed):
         estimates.append(of_sets(cloud, "d2_typed", scanned.d2_typed))
-    effective, stable = spectrum.rank_replicates(placed.points, placed.members)
-    return [*estimates, of_sets(cloud, "effective_rank", effective), of_sets(cloud, "stable_rank", stable)]
+    return estimates
+
+
+def _ranks(cloud: Cloud, spectra: spectrum.Spectra) -> list[CloudEstimate]:
+    return [
+        of_sets(cloud, "effective_rank", spectra.effective_rank),
+        of_sets(cloud, "stable_rank", spectra.stable_rank),
+    ]
+
+
+def _transformed(placed: PlacedCloud) -> list[CloudEstimate]:
+    """d2 after each transform that the cloud's specifications name."""
+    cloud = placed.cloud
+    removals = {name: n for name, n in N_REMOVED.items() if specified(cloud.name, "d2", name)}
+    found = dict(zip(removals, d2_without_components(placed, list(removals.values())), strict=True))
+    if specified(cloud.name, "d2", "zscore"):
+        found["zscore"] = d2_of_scaled(placed)
+    return [of_sets(cloud, "d2", values, transform, two) for transform, (values, two) in found.items()]
 
 
 def _neighbours(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) -> list[CloudEstimate]:
+    return _of_readings(placed, distinct, neighbour_readings(within, distinct))
+
+
+def _differing(placed: PlacedCloud, scanned: Scanned, distinct: Tensor) -> list[CloudEstimate]:
+    """Neighbour estimates that leave out neighbours of one sequence, and of one type, as the specifications name them."""
+    cloud, estimates = placed.cloud, []
+    sequences, types = (torch.from_numpy(x).to(placed.points.device) for x in (cloud.sequences, cloud.types))
+    for kind, labels in (("between", [sequences]), ("typed", [sequences, types])):
+        scales = [s.n1 for s in specified(cloud.name, f"gride_{kind}") if s.n1]
+        with_mle = bool(specified(cloud.name, f"mle_{kind}"))
+        readings = differing_readings(scanned.table, distinct, labels, kind, scales, with_mle)
+        estimates += _of_readings(placed, distinct, readings)
+    return estimates
+
+
+def _of_readings(placed: PlacedCloud, distinct: Tensor, readings: list[NeighbourReading]) -> list[CloudEstimate]:
     cloud, n = placed.cloud, int(distinct[0].sum())
     return [
         from_blocks(
@@ -206,7 +243,7 @@ def _neighbours(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) ->
             n_points=n,
             n_dropped=cloud.n_points - n,
         )
-        for r in neighbour_readings(within, distinct)
+        for r in readings
     ]
 
 

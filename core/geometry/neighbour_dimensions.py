@@ -10,7 +10,7 @@ NaN stands where an estimate is undefined: fewer than three points, or ratios th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.errors import EstimateError
 from core.geometry.clouds import LabelledPoints, Reading
-from core.geometry.neighbours import NeighbourTable, SetNeighbours, nearest, within_sets
+from core.geometry.neighbours import Labels, NeighbourTable, SetNeighbours, differing, nearest, within_sets
 
 GRIDE_SCALES = (1, 2, 4, 8, 16, 32)
 """Inner ranks n1; the outer rank is n2 = 2 n1."""
@@ -174,12 +175,12 @@ class NeighbourReading:
     """Mean distance of the outer neighbour."""
 
 
-def stored_neighbours(n_points: int, n_union: int) -> int:
-    """How many neighbours to store so that nearly every row finds 64 of them in each member set.
+def stored_neighbours(n_points: int, n_union: int, rank: int = RANKS[-1]) -> int:
+    """How many neighbours to store so that nearly every row finds `rank` of them in each member set.
 
     A member set holds n_points of the n_union rows, and blocks are not spread evenly over neighbourhoods.
     """
-    return math.ceil(RANKS[-1] * 1.1 * n_union / max(n_points, 1)) + 8
+    return math.ceil(rank * 1.1 * n_union / max(n_points, 1)) + 8
 
 
 def distances_of_sets(table: NeighbourTable, distinct: Tensor) -> SetNeighbours:
@@ -222,7 +223,7 @@ def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[Neighbour
         for name in ("two_nn", "two_nn_censored", "two_nn_linear"):
             add(name, 1, 2, math.nan, none)
     if n > MLE_NEIGHBOURS:
-        of_sets = _mle_of_sets(found, logs, count)
+        of_sets = _mle_of_sets(found, logs, count, RANKS.index(MLE_NEIGHBOURS))
         add("mle", None, MLE_NEIGHBOURS, of_sets[0], of_sets[1:])
     else:
         add("mle", None, MLE_NEIGHBOURS, math.nan, none)
@@ -236,10 +237,50 @@ def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[Neighbour
     return readings
 
 
-def _mle_of_sets(found: SetNeighbours, logs: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """sum_{j<k} log(r_k / r_j) = k log r_k - sum_{j<=k} log r_j, summed over points."""
+def differing_readings(
+    table: NeighbourTable, distinct: Tensor, labels: Labels, kind: str, scales: Sequence[int], with_mle: bool
+) -> list[NeighbourReading]:
+    """`gride_<kind>` at the inner ranks `scales` and, on request, `mle_<kind>`, of neighbours that differ in all labels.
+
+    table of the points; distinct (n_sets, n) bool member sets without exact copies; labels (n,) each. Tokens of one
+    sequence resemble each other, and occurrences of one type: such neighbours say little about the population. NaN
+    where the points are too few for a scale.
+    """
+    count = distinct.sum(1).cpu().numpy()
+    n = int(count[0])
+    asked: list[tuple[str, int | None, int, bool]] = []
+    if with_mle:
+        asked.append((f"mle_{kind}", None, MLE_NEIGHBOURS, n > MLE_NEIGHBOURS))
+    asked += [(f"gride_{kind}", n1, 2 * n1, n >= LOCAL * n1 and n > 2 * n1) for n1 in scales]
+    ranks = tuple(sorted({rank for _, n1, n2, fits in asked if fits for rank in (n1, n2) if rank}))
+    undefined = [math.nan] * (len(count) - 1)
+    if not ranks:
+        return [NeighbourReading(name, n1, n2, math.nan, undefined, math.nan) for name, n1, n2, _ in asked]
+    used = distinct.any(0)
+    stored = differing(table, used, labels, stored_neighbours(n, int(used.sum()), ranks[-1]))
+    found = within_sets(stored, distinct, ranks, MLE_NEIGHBOURS if with_mle else 1, labels)
+    distances = found.distances.cpu().double()
+    whole = distances[0][distinct[0].cpu()]  # (n_points, n_ranks)
+    logs = torch.where(distances > 0, distances.log(), torch.nan).numpy()
+    readings = []
+    for estimator, n1, n2, fits in asked:
+        value, scale, blocks = math.nan, math.nan, undefined
+        if fits and bool(torch.isfinite(whole[:, ranks.index(n2)]).all()):
+            outer = ranks.index(n2)
+            scale = float(whole[:, outer].mean())
+            if n1 is None:
+                value, *blocks = _mle_of_sets(found, logs, count, outer).tolist()
+            else:
+                value = gride(_as_table(whole, n1, ranks.index(n1), outer), n1)
+                blocks = _gride_of_sets(logs, count, n1, ranks.index(n1), outer, value).tolist()
+        readings.append(NeighbourReading(estimator, n1, n2, value, blocks, scale))
+    return readings
+
+
+def _mle_of_sets(found: SetNeighbours, logs: np.ndarray, count: np.ndarray, at: int) -> np.ndarray:
+    """sum_{j<k} log(r_k / r_j) = k log r_k - sum_{j<=k} log r_j, summed over points; `at` is the place of k."""
     k = MLE_NEIGHBOURS
-    spread = k * logs[:, :, RANKS.index(k)] - found.log_sums.cpu().double().numpy()
+    spread = k * logs[:, :, at] - found.log_sums.cpu().double().numpy()
     return _undefined_if_empty((k - 1) * count, np.nansum(spread, 1))
 
 
@@ -292,6 +333,31 @@ def read_mle(cloud: LabelledPoints) -> Reading:
 def read_gride(cloud: LabelledPoints, n1: int | None = None) -> Reading:
     """GRIDE at the ranks n1 and 2 n1; without n1 the whole scan, read at `GRIDE_READ_AT`."""
     return _gride_scan(cloud) if n1 is None else _by_neighbours(partial(gride, n1=n1), 2 * n1, cloud)
+
+
+def read_gride_between(cloud: LabelledPoints, n1: int = GRIDE_READ_AT) -> Reading:
+    return _by_differing(partial(gride, n1=n1), 2 * n1, cloud, (cloud.sequences,))
+
+
+def read_mle_between(cloud: LabelledPoints) -> Reading:
+    return _by_differing(mle, MLE_NEIGHBOURS, cloud, (cloud.sequences,))
+
+
+def read_gride_typed(cloud: LabelledPoints, n1: int = GRIDE_READ_AT) -> Reading:
+    if cloud.types is None:
+        raise EstimateError("gride_typed needs the token type of each point: give types=.")
+    return _by_differing(partial(gride, n1=n1), 2 * n1, cloud, (cloud.sequences, cloud.types))
+
+
+def _by_differing(estimate: Callable[[Tensor], float], k: int, cloud: LabelledPoints, labels: Labels) -> Reading:
+    """From the k nearest that differ in all labels; NaN where a point has fewer."""
+    if len(cloud.points) <= k:
+        return Reading(math.nan)
+    everyone = torch.ones(len(cloud.points), dtype=torch.bool, device=cloud.points.device)
+    distances = differing(nearest(cloud.points, 2 * k), everyone, labels, k).distances
+    if not torch.isfinite(distances).all():
+        return Reading(math.nan, notes=f"a point has fewer than {k} neighbours that count")
+    return Reading(estimate(distances), float(distances[:, -1].mean()))
 
 
 def _by_neighbours(estimate: Callable[[Tensor], float], k: int, cloud: LabelledPoints) -> Reading:

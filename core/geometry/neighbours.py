@@ -6,6 +6,7 @@ pairs, and only those, are computed again by explicit difference.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,9 @@ CANCELLATION = 2.0**-7
 BLUR = 2.0**-17
 _MIX = (-4658895280553007687, -7723592293110705685)
 """Odd 64-bit factors of the splitmix64 generator (Steele, Lea and Flood 2014), as signed numbers."""
+
+Labels = Sequence[Tensor]
+"""Numbers of each point, such as its sequence; (n_points,) int64 each."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,40 @@ def _exactly(relative: Tensor, points: Tensor, rows: Tensor, k: int) -> tuple[Te
     return torch.cat(squared), torch.cat(columns)
 
 
-def within_sets(table: NeighbourTable, members: Tensor, ranks: tuple[int, ...], sum_to: int) -> SetNeighbours:
+def differing(table: NeighbourTable, used: Tensor, labels: Labels, k: int) -> NeighbourTable:
+    """The k nearest of those neighbours that differ from a point in every one of its labels.
+
+    Stored neighbours serve where a row holds k such; the other rows are computed afresh among the `used` points (n,)
+    bool. Distances are infinite where a row has fewer.
+    """
+    k = min(k, int(used.sum()) - 1)
+    rank = (_differ(table.indices, labels) & torch.isfinite(table.distances)).cumsum(1)
+    wanted = torch.arange(1, k + 1, device=rank.device).expand(len(rank), -1).contiguous()
+    place = torch.searchsorted(rank, wanted).clamp_max(rank.shape[1] - 1)
+    distances, indices = table.distances.gather(1, place), table.indices.gather(1, place)
+    missing = rank[:, -1] < k
+    distances[missing] = torch.inf
+    rows = (missing & used).nonzero().squeeze(1)
+    if len(rows):
+        distances[rows], indices[rows] = _afresh(table, rows, used, k, labels)
+    return NeighbourTable(table.points, table.norms, distances, indices)
+
+
+def _differ(indices: Tensor, labels: Labels) -> Tensor:
+    """Whether a row's neighbour has other labels than the row; shaped as `indices` (n, k)."""
+    apart = torch.ones_like(indices, dtype=torch.bool)
+    for label in labels:
+        apart &= label[indices] != label[:, None]
+    return apart
+
+
+def within_sets(
+    table: NeighbourTable, members: Tensor, ranks: tuple[int, ...], sum_to: int, labels: Labels = ()
+) -> SetNeighbours:
     """Neighbour distances among the members of each subset; members (n_sets, n_points) bool.
 
     A row whose stored neighbours do not hold enough members is computed afresh, so the answer is always exact. Ranks
-    that a subset is too small for are NaN.
+    that a subset is too small for are NaN. `labels` are those that `table` was made with, if it is of `differing`.
     """
     n_sets, n = members.shape
     highest = max(*ranks, sum_to)
@@ -127,9 +160,9 @@ def within_sets(table: NeighbourTable, members: Tensor, ranks: tuple[int, ...], 
     distances = torch.where((members & enough)[..., None], distances, torch.nan)
     log_sums = torch.where(members & enough, log_sums, torch.nan)
     for which, row in _short(members & ~enough):
-        found = _afresh(table, row, members[which], highest)
+        found, _ = _afresh(table, row, members[which], highest, labels)
         padded = found.new_full((len(row), highest), torch.nan)
-        padded[:, : found.shape[1]] = found
+        padded[:, : found.shape[1]] = torch.where(torch.isfinite(found), found, torch.nan)
         distances[which, row] = padded[:, [r - 1 for r in ranks]]
         log_sums[which, row] = padded[:, :sum_to].log().sum(1)
     return SetNeighbours(ranks, distances, log_sums, sum_to)
@@ -139,18 +172,25 @@ def _short(missing: Tensor) -> list[tuple[int, Tensor]]:
     return [(which, rows) for which, row in enumerate(missing) if len(rows := row.nonzero().squeeze(1))]
 
 
-def _afresh(table: NeighbourTable, rows: Tensor, member: Tensor, k: int) -> Tensor:
-    """Distances of `rows` to their k nearest members, or to as many as there are."""
+def _afresh(table: NeighbourTable, rows: Tensor, member: Tensor, k: int, labels: Labels = ()) -> tuple[Tensor, Tensor]:
+    """Distances and indices of the k members nearest to each of `rows`, or of as many as there are.
+
+    With labels, those that differ in all of them; infinite where a row has fewer than k such.
+    """
     k = min(k, int(member.sum()) - 1)
     if k < 1:
-        return table.norms.new_empty(len(rows), 0)
-    result = []
+        return table.norms.new_empty(len(rows), 0), rows.new_empty(len(rows), 0)
+    distances, indices = [], []
     for part in rows.split(TILE):
         relative = torch.addmm(table.norms[None, :], table.points[part], table.points.T, alpha=-2)
         relative.masked_fill_(~member[None, :], torch.inf)
         relative[torch.arange(len(part), device=part.device), part] = torch.inf
-        result.append(_nearest_of(relative, table.points, table.norms, part, k)[0])
-    return torch.cat(result)
+        for label in labels:
+            relative.masked_fill_(label[part, None] == label[None, :], torch.inf)
+        nearest_few = _nearest_of(relative, table.points, table.norms, part, k)
+        distances.append(nearest_few[0])
+        indices.append(nearest_few[1])
+    return torch.cat(distances), torch.cat(indices)
 
 
 def first_copies(points: Tensor, members: Tensor) -> Tensor:

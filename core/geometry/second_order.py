@@ -11,6 +11,7 @@ one pass over pairs (core.geometry.pairs).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,8 @@ from core.geometry.clouds import Cloud, LabelledPoints, Reading
 from core.geometry.neighbours import TILE, NeighbourTable, first_copies
 from core.geometry.pairs import COINCIDES, PairSums
 
-N_REMOVED = 3
-"""Leading components that the `abtt3` transform removes."""
+N_REMOVED = {"abtt1": 1, "abtt3": 3}
+"""Leading components that each transform removes."""
 
 RESIDUE = 1e-6
 """Share of the variance that must be left: below it single precision has too few digits."""
@@ -350,41 +351,69 @@ def _of_blocks(members: Tensor, of: pairs.Directions) -> Tensor:
     return (members[0] & ~members[1:]).to(of.weights.dtype).T * of.weights[0][:, None]
 
 
-def _without_two(of_blocks: Tensor, products: Tensor, added: float) -> np.ndarray:
-    """`without_two` from `_of_blocks` and what stands for (G o G) @ it in `scan`."""
-    squares = (of_blocks.T @ products).cpu().double().numpy()
+def _without_two(of_blocks: Tensor, products: Tensor, added: float, more: Tensor | float = 0.0) -> np.ndarray:
+    """`without_two` from `_of_blocks` and what stands for (G o G) @ it in `scan`; `more` is added to its sums."""
+    squares = (of_blocks.T @ products + more).cpu().double().numpy()
     counts = (of_blocks > 0).sum(0).cpu().double().numpy()
     return without_two((squares + squares.T) / 2, counts, added)
 
 
-def d2_without_components(placed: PlacedCloud) -> tuple[np.ndarray, np.ndarray]:
+def d2_without_components(placed: PlacedCloud, n_removed: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
     """d2 after each member set lost its own leading components (n_sets,), and its log without each two blocks.
 
-    The components of the whole cloud are taken out of the points first, explicitly; a subset's own are nearly those,
-    and the difference is a small move. NaN where they leave less than `RESIDUE` of the variance.
+    For several numbers of components, in turn. As many of the whole cloud's as are ever removed are taken out of the
+    points first, explicitly. A subset's own are nearly those, and the difference is a small move; components that stay
+    are put back, which only adds to the sums. So one pass over pairs serves every number. NaN where less than `RESIDUE`
+    of the variance is left.
     """
     points, members = placed.points, placed.members
-    own = leading_components(points, members, N_REMOVED)  # (n_sets, n_removed, n_dims)
-    first = own[0]
+    most = max(n_removed)
+    leading = leading_components(points, members, most)  # (n_sets, most, n_dims)
+    first = leading[0]
     rest = points
     for _ in range(2):  # once leaves round-off of the large components behind
         rest = rest - (rest @ first.T) @ first
-    of_whole = members[0]
-    if not float(rest[of_whole].square().sum()) > RESIDUE * float(points[of_whole].square().sum()):
-        return np.full(len(members), np.nan), np.full((len(members) - 1, len(members) - 1), np.nan)
-    taken = points @ first.T  # (n, n_removed)
+    taken = points @ first.T  # (n, most)
     weight = members.to(points.dtype)
     means = weight / weight.sum(1, keepdim=True).clamp_min(1)  # (n_sets, n)
-    # What a set's own components still find in the rest, and what they miss of the whole cloud's.
-    found = torch.einsum("srd,nd->snr", own, rest) - torch.einsum("srd,sd->sr", own, means @ rest)[:, None]
-    missed = first - (first @ own.transpose(1, 2)) @ own  # (n_sets, n_removed, n_dims)
     shifted = taken[None] - (means @ taken)[:, None]
-    moved = pairs.directions(rest, members, torch.cat([own, missed], 1), torch.cat([-found, shifted], 2))
-    columns = _of_blocks(members, moved)
-    products, _ = pairs.scan(rest, torch.cat([moved.weights.T, columns], 1))
-    by_weight, of_blocks = products.split([len(members), columns.shape[1]], 1)
-    between, _, _, added = _between_sequences(PlacedCloud(placed.cloud, rest, members), moved, by_weight)
-    return between.d2_without(added), _without_two(columns, of_blocks, float(added[0]))
+    of_whole = members[0]
+    total, of_rest = (float(x[of_whole].square().sum()) for x in (points, rest))
+    moved = []
+    for n in n_removed:
+        own = leading[:, :n]
+        # What a set's own components still find in the rest, and what they miss of the whole cloud's.
+        found = torch.einsum("srd,nd->snr", own, rest) - torch.einsum("srd,sd->sr", own, means @ rest)[:, None]
+        missed = first - (first @ own.transpose(1, 2)) @ own  # (n_sets, most, n_dims)
+        moved.append(pairs.directions(rest, members, torch.cat([own, missed], 1), torch.cat([-found, shifted], 2)))
+    columns = [part for of in moved for part in (of.weights.T, _of_blocks(members, of))]
+    products = pairs.scan(rest, torch.cat(columns, 1))[0].split([part.shape[1] for part in columns], 1)
+    results = []
+    for number, (n, of) in enumerate(zip(n_removed, moved, strict=True)):
+        by_weight, of_blocks, blocks = products[2 * number], products[2 * number + 1], columns[2 * number + 1]
+        if not of_rest + float(taken[of_whole, n:].square().sum()) > RESIDUE * total:
+            n_blocks = len(members) - 1
+            results.append((np.full(len(members), np.nan), np.full((n_blocks, n_blocks), np.nan)))
+            continue
+        between, _, _, added = _between_sequences(PlacedCloud(placed.cloud, rest, members), of, by_weight)
+        put_back = _squares_put_back(blocks, rest, taken[:, n:])
+        results.append((between.d2_without(added), _without_two(blocks, of_blocks, float(added[0]), put_back)))
+    return results
+
+
+def _squares_put_back(of_blocks: Tensor, rest: Tensor, scores: Tensor) -> Tensor:
+    """What components that are put back add to the weighted sums of (x_i.x_j)^2 of each two blocks; (n_blocks, n_blocks).
+
+    of_blocks (n, n_blocks) weights; rest (n, n_dims) orthogonal to the components; scores (n, n_components) on them:
+    (x_i.x_j + t_i.t_j)^2 less the first term's square.
+    """
+    added = of_blocks.new_zeros(of_blocks.shape[1], of_blocks.shape[1])
+    for of_one in scores.T:
+        moments = of_blocks.T @ (rest * of_one[:, None])
+        added += 2 * moments @ moments.T
+        products = of_blocks.T @ (scores * of_one[:, None])
+        added += products @ products.T
+    return added
 
 
 def d2_of_scaled(placed: PlacedCloud) -> tuple[np.ndarray, np.ndarray]:

@@ -25,6 +25,7 @@ from core.models.model import OpenModel
 from core.records import Profile, RunConfig
 from core.registry.passes import PASSES
 from core.registry.protocols import Protocol
+from core.registry.specifications import SPECIFICATIONS
 from core.tables import (
     LayerCorrelatorRow,
     LayerDistributionRow,
@@ -37,8 +38,10 @@ from core.tables import (
 )
 from core.texts.sample import TokenSample
 
-# Replicates are kept where a later analysis needs them: one GRIDE scale stands for the scan.
-KEPT_REPLICATES = {("d2", None), ("two_nn", 1), ("mle", None), ("participation_ratio", None), ("gride", 8)}
+# Replicates are kept where a later analysis needs them: for the claims, and for the second opinion on the shape.
+KEPT_REPLICATES = {specification.key for specification in SPECIFICATIONS} | {
+    (cloud, "centred", "gride", 8) for cloud in ("one_per_type", "one_per_word")
+}
 # Fixed bins let layers and runs be laid side by side; logarithmic where a quantity has no upper end.
 BINS = {
     "local_d2": np.geomspace(1, 1000, 31),
@@ -106,7 +109,7 @@ def as_profile(m: Measured, checks: list[RunCheckRow], clock: Clock) -> Profile:
             LayerReplicateRow(m.run_id, layer, state, e.cloud, e.estimator, e.n1, e.transform, e.blocks, e.halves)
             for layer, state, result in m.labelled
             for e in result.estimates
-            if (e.estimator, e.n1) in KEPT_REPLICATES and e.transform == "centred" and e.blocks
+            if (e.cloud, e.transform, e.estimator, e.n1) in KEPT_REPLICATES and e.blocks
         ],
         checks=checks,
         pairs=[

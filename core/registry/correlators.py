@@ -61,6 +61,42 @@ CORRELATORS = _by_key(
         "1 for a Gaussian cloud, above it where the points lie on fewer dimensions than their covariance allows.",
     ),
     Correlator(
+        "top_coordinates_1",
+        _("Share of variance: leading coordinate"),
+        "largest variance of a coordinate / sum of all",
+        "How much of the variance lies on one coordinate: 1/d for d equal ones, 1 where nothing else varies.",
+    ),
+    Correlator(
+        "top_coordinates_3",
+        _("Share of variance: 3 leading coordinates"),
+        "sum of the 3 largest variances of coordinates / sum of all",
+        "How much of the variance lies on three coordinates: 3/d for d equal ones, 1 where nothing else varies.",
+    ),
+    Correlator(
+        "top_coordinates_10",
+        _("Share of variance: 10 leading coordinates"),
+        "sum of the 10 largest variances of coordinates / sum of all",
+        "How much of the variance lies on ten coordinates: 10/d for d equal ones, 1 where nothing else varies.",
+    ),
+    Correlator(
+        "top_components_1",
+        _("Share of variance: leading principal component"),
+        "l_1 / sum of l, eigenvalues l of the covariance",
+        "How much of the variance lies on one principal component: 1/d for d equal ones, 1 where nothing else varies.",
+    ),
+    Correlator(
+        "top_components_3",
+        _("Share of variance: 3 leading principal components"),
+        "sum of l_1 to l_3 / sum of l, eigenvalues l of the covariance",
+        "How much of the variance lies on three principal components: 3/d for d equal ones, 1 where nothing else varies.",
+    ),
+    Correlator(
+        "top_components_10",
+        _("Share of variance: 10 leading principal components"),
+        "sum of l_1 to l_10 / sum of l, eigenvalues l of the covariance",
+        "How much of the variance lies on ten principal components: 10/d for d equal ones, 1 where nothing else varies.",
+    ),
+    Correlator(
         "variance_top_1",
         _("Share of the variance held by 1 % of the tokens"),
         "sum of |x - mean|^2 over the 1 % of tokens where it is largest / over all",

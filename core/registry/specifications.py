@@ -56,3 +56,8 @@ SPECIFICATIONS: tuple[Specification, ...] = (
     Specification("one_per_word", "centred", "gride_between", 8, 16, axis="neighbours"),
     Specification("all_tokens", "centred", "gride_typed", 8, 16, axis="neighbours"),
 )
+
+
+def specified(cloud: str, estimator: str, transform: str = "centred") -> list[Specification]:
+    """Those of a cloud, an estimator and a transform: one for each scale."""
+    return [s for s in SPECIFICATIONS if (s.cloud, s.estimator, s.transform) == (cloud, estimator, transform)]

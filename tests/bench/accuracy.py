@@ -167,7 +167,7 @@ def measured_costs() -> None:
 
 
 def once(name: str, points: torch.Tensor) -> None:
-    ESTIMATORS[name](points, **({"types": np.arange(len(points))} if name == "d2_typed" else {}))
+    ESTIMATORS[name](points, **({"types": np.arange(len(points))} if name.endswith("_typed") else {}))
 
 
 def seconds(work, *arguments) -> float:

@@ -10,7 +10,7 @@ from core.geometry import layer
 from core.registry.protocols import PROTOCOLS
 from tests.geometry.test_layer import clustered, found, plan
 
-ALGORITHM = 2
+ALGORITHM = 3
 VALUES = {
     ("one_per_type", "d2", None, "centred"): (10.154, 0.0623),
     ("one_per_type", "d2", None, "abtt3"): (7.0639, 0.0504),

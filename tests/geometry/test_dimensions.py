@@ -10,7 +10,7 @@ from core.geometry.estimators import ESTIMATORS
 from core.geometry.neighbour_dimensions import gride, plateau, two_nn, two_nn_censored, two_nn_linear
 from core.geometry.neighbours import nearest
 
-OURS = sorted(name for name in ESTIMATORS if not name.startswith("skdim_") and name != "d2_typed")
+OURS = sorted(name for name in ESTIMATORS if not name.startswith("skdim_") and not name.endswith("_typed"))
 
 
 def gaussian(n_points: int, n_dims: int, hidden_size: int = 0, seed: int = 0) -> torch.Tensor:

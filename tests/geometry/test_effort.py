@@ -34,10 +34,17 @@ def test_more_asked_for_costs_more(plan):
 
 
 def test_a_draw_without_neighbours_costs_half_the_products(plan):
-    cloud = plan.others[0]
+    cloud = replace(plan.others[0], name="last_token")  # of which no specification asks more
     once = layer_effort(LayerPlan([], [cloud], [], plan.halves), 10_000)
     twice = layer_effort(LayerPlan([], [cloud, cloud], [], plan.halves), 10_000)
     assert twice.products == pytest.approx(1.5 * once.products, rel=0.01) and twice.pairs == once.pairs
+
+
+def test_specifications_cost_what_they_ask_of_a_cloud(plan):
+    word_draws = [replace(plan.draws[0], name=name) for name in ("one_per_word", "last_token")]
+    asked, not_asked = (layer_effort(replace(plan, word_draws=[draw]), 128) for draw in word_draws)
+    n = len(plan.draws[0].rows)
+    assert asked.products - not_asked.products > n**2 * 128 and asked.members > not_asked.members
 
 
 def test_further_estimators_cost_what_their_table_says():

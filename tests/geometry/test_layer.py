@@ -1,13 +1,16 @@
 """One layer's estimates: re-drawn clouds, their errors against the true spread, and the known cluster trap."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from core.geometry import clouds, correlators, layer, local, second_order
+from core.geometry.neighbour_dimensions import gride, mle
 from core.geometry.second_order import place
+from core.registry.specifications import SPECIFICATIONS
 from tests.bench.coverage import population_d2, reported_d2, tokens_of_sequences
 from tests.geometry.test_registry import CANNOT_CARRY
 
@@ -144,17 +147,18 @@ def test_the_typed_d2_leaves_out_pairs_of_one_type_and_of_one_sequence():
         assert value == pytest.approx(expected, rel=1e-3)
 
 
-def test_removing_components_is_done_afresh_without_each_block():
+@pytest.mark.parametrize(("transform", "n_removed"), [("abtt1", 1), ("abtt3", 3)])
+def test_removing_components_is_done_afresh_without_each_block(transform, n_removed):
     states, types, sequences = clustered(6)
     states[:, 20:22] += 3 * torch.randn(len(states), 2, generator=torch.Generator().manual_seed(1))
     chosen = plan(types, sequences, n_draws=1)
     cloud = chosen.draws[0]
     result = layer.measure_layer(states, chosen)
-    removed = found(result, "one_per_type", "d2", transform="abtt3")
+    removed = found(result, "one_per_type", "d2", transform=transform)
     for which in (0, 5):
         rows = torch.from_numpy(cloud.rows[cloud.members[which]])
         centred = (states[rows] - states[rows].mean(0)).double()
-        axes = torch.linalg.svd(centred, full_matrices=False)[2][:3]
+        axes = torch.linalg.svd(centred, full_matrices=False)[2][:n_removed]
         rest = (centred - centred @ axes.T @ axes).float()
         # Centring the rest again changes nothing: it has mean zero already.
         expected = second_order.d2(rest, torch.from_numpy(cloud.sequences[cloud.members[which]]))[0]
@@ -162,19 +166,20 @@ def test_removing_components_is_done_afresh_without_each_block():
         assert value == pytest.approx(expected, rel=5e-3)
 
 
+@pytest.mark.parametrize(("transform", "n_removed"), [("abtt1", 1), ("abtt3", 3)])
 @pytest.mark.parametrize("scale", [10, 100, 1000])
-def test_components_that_hold_nearly_all_variance_leave_an_exact_rest(scale):
+def test_components_that_hold_nearly_all_variance_leave_an_exact_rest(scale, transform, n_removed):
     """Three of 64 directions hold 83 to 99.999 percent: single precision must not lose the rest beside them."""
     states = torch.randn(800, 64, generator=torch.Generator().manual_seed(2))
     states[:, :3] *= scale
     states[:, 3:] *= torch.linspace(1, 3, 61)
     chosen = plan(np.arange(800), np.arange(800) % 40, n_draws=1)
-    removed = found(layer.measure_layer(states, chosen), "one_per_type", "d2", transform="abtt3")
+    removed = found(layer.measure_layer(states, chosen), "one_per_type", "d2", transform=transform)
     cloud = chosen.draws[0]
     for which in (0, 5):
         rows = torch.from_numpy(cloud.rows[cloud.members[which]])
         centred = states[rows].double() - states[rows].double().mean(0)
-        axes = torch.linalg.svd(centred, full_matrices=False)[2][:3]
+        axes = torch.linalg.svd(centred, full_matrices=False)[2][:n_removed]
         u = torch.nn.functional.normalize(centred - centred @ axes.T @ axes, dim=1)
         sequences = torch.from_numpy(cloud.sequences[cloud.members[which]])
         other = sequences[:, None] != sequences[None, :]
@@ -182,10 +187,87 @@ def test_components_that_hold_nearly_all_variance_leave_an_exact_rest(scale):
         assert value == pytest.approx(1 / float((u @ u.T).square()[other].mean()), rel=1e-4)
 
 
+@pytest.mark.parametrize("n_removed", [1, 3])
+def test_pairs_of_blocks_without_components_are_those_of_points_that_lost_them(n_removed):
+    """What interval widths come from; two of the three leading components are put back where one is removed."""
+    states = torch.randn(480, 30, generator=torch.Generator().manual_seed(9)) * torch.arange(1, 31) ** -0.5
+    sequences = np.arange(480) % 48
+    placed = place(states, plan(np.arange(480), sequences, n_blocks=8, n_draws=1).draws[0])
+    _, two = second_order.d2_without_components(placed, (1, 3))[0 if n_removed == 1 else 1]
+    axes = torch.linalg.svd(placed.points, full_matrices=False)[2][:n_removed]
+    expected = second_order.log_d2_without_two(
+        placed.points - placed.points @ axes.T @ axes, torch.from_numpy(sequences[placed.cloud.rows] * 8 // 48)
+    )
+    assert two - two.mean() == pytest.approx(expected - expected.mean(), abs=2e-4)
+    assert expected.std() > 0.005
+
+
 def test_what_removed_components_leave_of_a_cloud_of_three_dimensions_is_undefined():
     states = torch.randn(500, 3, generator=torch.Generator().manual_seed(3)) @ torch.randn(3, 20)
     result = layer.measure_layer(states, plan(np.arange(500), np.arange(500) % 40, n_draws=1))
     assert math.isnan(found(result, "one_per_type", "d2", transform="abtt3").estimate.value)
+    assert 1 < found(result, "one_per_type", "d2", transform="abtt1").estimate.value < 2.2
+
+
+def test_every_specification_is_measured_with_replicates_and_dominant_directions_are_told():
+    states, types, sequences = clustered(2, n_types=400, n_tokens=60)
+    chosen = plan(types, sequences)
+    chosen = replace(chosen, word_draws=[replace(cloud, name="one_per_word") for cloud in chosen.draws])
+    result = layer.measure_layer(states, chosen)
+    for specification in SPECIFICATIONS:
+        cloud, transform, estimator, n1 = specification.key
+        estimate = found(result, cloud, estimator, n1, transform)
+        assert estimate.n2 == specification.n2 and len(estimate.blocks) == 16, specification
+        assert 0 < estimate.estimate.std_error < estimate.estimate.value, specification
+    shares = {c.correlator: c for c in result.correlators if c.correlator.startswith("top_")}
+    assert len(shares) == 6 and all(0 < c.value <= 1 and 0 < c.std_error < 0.1 for c in shares.values())
+    assert shares["top_components_10"].value > 0.99 > shares["top_components_3"].value > 0.2  # ten dimensions
+
+
+@pytest.mark.parametrize(
+    ("cloud", "estimator", "n1"),
+    [("one_per_type", "gride_between", 4), ("one_per_type", "mle_between", None), ("all_tokens", "gride_typed", 8)],
+)
+def test_neighbours_of_one_window_and_of_one_type_are_left_out_in_every_set(cloud, estimator, n1):
+    """Windows are directions of their own here: among all neighbours the nearest are of the same window."""
+    states, types, sequences = clustered(5, n_types=500, n_tokens=30)
+    generator = np.random.default_rng(5)
+    states += torch.tensor(2 * generator.normal(size=(32, 64))[sequences], dtype=torch.float32)
+    states += torch.tensor(0.1 * generator.normal(size=states.shape), dtype=torch.float32)
+    chosen = plan(types, sequences, n_draws=1)
+    drawn = chosen.draws[0] if cloud == "one_per_type" else chosen.others[0]
+    estimate = found(layer.measure_layer(states, chosen), cloud, estimator, n1)
+    for which in (0, 3):
+        rows = drawn.rows[drawn.members[which]]
+        points = states[torch.from_numpy(rows)].double()
+        same = sequences[rows][:, None] == sequences[rows]
+        if estimator == "gride_typed":
+            same |= types[rows][:, None] == types[rows]
+        distances = (
+            torch.cdist(points, points).masked_fill(torch.from_numpy(same), torch.inf).sort(dim=1).values[:, :20]
+        )
+        expected = mle(distances) if n1 is None else gride(distances, n1)
+        value = estimate.estimate.value if which == 0 else estimate.blocks[which - 1]
+        assert value == pytest.approx(expected, rel=1e-3 if which == 0 or n1 is None else 0.02)
+
+
+def test_where_each_point_is_a_window_of_its_own_nothing_is_left_out():
+    states = torch.randn(600, 20, generator=torch.Generator().manual_seed(4))
+    result = layer.measure_layer(states, plan(np.arange(600), np.arange(600), n_draws=1))
+    for kind, n1 in (("gride", 2), ("gride", 4), ("gride", 8), ("gride", 16), ("mle", None)):
+        between, plain = (found(result, "one_per_type", name, n1) for name in (f"{kind}_between", kind))
+        assert between.estimate.value == pytest.approx(plain.estimate.value, rel=1e-6)
+        assert between.blocks == pytest.approx(plain.blocks, rel=1e-6)
+
+
+def test_neighbours_that_no_point_has_are_undefined():
+    """One window holds all points but a few."""
+    states = torch.randn(300, 10, generator=torch.Generator().manual_seed(6))
+    sequences = np.r_[np.zeros(290, int), np.arange(1, 11)]
+    result = layer.measure_layer(states, plan(np.arange(300), sequences, n_blocks=4, n_draws=1))
+    between = found(result, "one_per_type", "gride_between", 8)
+    assert math.isnan(between.estimate.value) and between.estimate.notes
+    assert found(result, "one_per_type", "gride_between", 2).estimate.value > 3
 
 
 @pytest.mark.parametrize("spread", [0.3, 0.03, 0.003])

@@ -31,11 +31,16 @@ PROMISED = {
     "gride_8",
     "gride_16",
     "gride_32",
+    "gride_between",
+    "gride_typed",
+    "mle_between",
     "correlation_integral",
     "participation_ratio",
     "effective_rank",
     "stable_rank",
 }
+TYPED = {"d2_typed", "gride_typed"}
+"""They ask for the token types."""
 FITTERS = {name for name, record in RECORDS.items() if record.package}
 _NOISE = torch.randn(400, 48, generator=torch.Generator().manual_seed(1))
 CANNOT_CARRY = {
@@ -68,7 +73,7 @@ def test_an_unknown_name_is_answered_with_the_near_ones():
     assert "two_n" not in ESTIMATORS and ESTIMATORS.get("two_n") is None
 
 
-@pytest.mark.parametrize("name", sorted(PROMISED - {"d2_typed"}))
+@pytest.mark.parametrize("name", sorted(PROMISED - TYPED))
 def test_arrays_and_tensors_are_the_same_and_an_error_stands_beside_each_value(name):
     points = cloud()
     of_tensor = ESTIMATORS[name](points, np.arange(300) // 10, n_blocks=4)
@@ -107,7 +112,7 @@ def test_points_that_cannot_be_estimated_are_refused_by_name():
 @pytest.mark.parametrize("name", sorted(PROMISED))
 @pytest.mark.parametrize("points", CANNOT_CARRY.values(), ids=CANNOT_CARRY)
 def test_a_cloud_that_carries_no_estimate_gives_none_and_says_why(name, points):
-    labels = {"types": np.arange(len(points))} if name == "d2_typed" else {}
+    labels = {"types": np.arange(len(points))} if name in TYPED else {}
     found = ESTIMATORS[name](points, np.arange(len(points)) % 20, **labels)
     assert math.isnan(found.value) and math.isnan(found.lower) and found.notes
 
@@ -162,7 +167,7 @@ def test_listing_estimators_does_not_load_scikit_dimension():
 
 def test_what_every_run_measures_cannot_be_asked_for_again():
     require_on_request(["skdim_lPCA"], "quick", ("one_per_type",))
-    for name in ("d2", "d2_typed", "mle", "local_d2"):
+    for name in ("d2", "d2_typed", "gride_typed", "mle", "local_d2"):
         with pytest.raises(EstimateError, match=f"{name} is measured in every run.*skdim_MLE"):
             require_on_request([name], "quick", ("one_per_type",))
     with pytest.raises(EstimateError, match="last-token does not have"):
@@ -185,7 +190,7 @@ ONE_HOT = ("skdim_FisherS", "skdim_PH", "skdim_DANCo", "skdim_DANCoFit", "skdim_
 def test_no_dimension_lies_above_what_the_points_can_span(name):
     """One-hot points are orthogonal: their correlator is round-off, and its inverse was 559,287 of 900 columns."""
     n = 60 if name in ONE_HOT else 800
-    options = {"types": np.arange(n)} if name == "d2_typed" else {}
+    options = {"types": np.arange(n)} if name in TYPED else {}
     for given in ({}, {"n_blocks": 0}):
         estimate = ESTIMATORS[name](np.eye(n, n + 100), **options, **given)
         assert math.isnan(estimate.value) or estimate.lower <= n - 1 or estimate.value <= 2 * (n - 1), estimate

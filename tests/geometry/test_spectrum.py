@@ -53,18 +53,26 @@ def clustered(n: int, n_dims: int, seed: int) -> tuple[torch.Tensor, torch.Tenso
     return points, members
 
 
+def exact_spectra(points: torch.Tensor, members: torch.Tensor) -> np.ndarray:
+    """Effective rank, stable rank and shares of 1, 3, 10 components of each set's own eigenvalues; (5, n_sets)."""
+    own = [np.linalg.eigvalsh(np.cov(points[member].double().numpy().T))[::-1] for member in members]
+    tops = [[of_set[:top].sum() / of_set.sum() for top in (1, 3, 10)] for of_set in own]
+    return np.array([[*spectrum.ranks(points[m]), *t] for m, t in zip(members, tops, strict=True)]).T
+
+
 @pytest.mark.parametrize(("n", "n_dims"), [(1000, 200), (400, 100), (200, 300)])
 def test_errors_from_replicates_are_those_of_exact_eigenvalues(n, n_dims):
     ratios = []
     for seed in range(4):
         points, members = clustered(n, n_dims, seed)
-        fast = spectrum.rank_replicates(points, members)
-        exact = np.array([spectrum.ranks(points[member]) for member in members]).T
+        found = spectrum.replicates(points, members)
+        fast = [found.effective_rank, found.stable_rank, *found.components.values()]
+        exact = exact_spectra(points, members)
         assert [values[0] for values in fast] == pytest.approx(exact[:, 0], rel=1e-6)
         ratios.append(
             [jackknife_error(np.log(f[1:])) / jackknife_error(np.log(e[1:])) for f, e in zip(fast, exact, strict=True)]
         )
-    assert np.mean(ratios, axis=0) == pytest.approx([1, 1], abs=0.05)
+    assert np.mean(ratios, axis=0) == pytest.approx([1] * 5, abs=0.05)
 
 
 def test_sets_that_are_drawn_again_hold_points_the_first_set_lacks():
@@ -72,7 +80,17 @@ def test_sets_that_are_drawn_again_hold_points_the_first_set_lacks():
     points, members = clustered(600, 50, 9)
     members[0, 580:] = False
     members[1:, 580:] = torch.rand(16, 20, generator=torch.Generator().manual_seed(1)) < 0.5
-    fast = spectrum.rank_replicates(points, members)
-    exact = np.array([spectrum.ranks(points[member]) for member in members]).T
-    for found, expected in zip(fast, exact, strict=True):
-        assert found == pytest.approx(expected, rel=5e-3)
+    fast = spectrum.replicates(points, members)
+    found = [fast.effective_rank, fast.stable_rank, *fast.components.values()]
+    for values, expected in zip(found, exact_spectra(points, members), strict=True):
+        assert values == pytest.approx(expected, rel=5e-3)
+
+
+def test_shares_of_the_leading_coordinates_are_those_of_each_sets_own_variances():
+    points, members = clustered(300, 40, 3)
+    found = spectrum.coordinate_shares(points - points.mean(0), members)
+    for which in (0, 7):
+        variances = np.sort(points[members[which]].double().numpy().var(0))[::-1]
+        for top in (1, 3, 10):
+            assert found[top][which] == pytest.approx(variances[:top].sum() / variances.sum(), rel=1e-4)
+    assert all(math.isnan(v) for v in spectrum.coordinate_shares(torch.zeros(20, 4), members[:2, :20])[3])

@@ -192,7 +192,7 @@ def test_each_section_draws(section: str, language: str, filled: Path, monkeypat
     app = opened("profiles.py", runs=RUN_IDS[0], section=section, lang=language)
     assert not app.exception and not app.error and not app.info
     assert (SECTIONS[section] in texts(app)) == (language == "en")
-    assert len(figures(app)) == (0 if section == "checks" else 1)
+    assert len(figures(app)) == {"checks": 0, "pairs": 2}.get(section, 1)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
