@@ -117,7 +117,8 @@ def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.M
     app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[2]}", estimator="gride", n1="4")
     assert app.multiselect(key="view.runs").value == [RUN_IDS[0], RUN_IDS[2]]
     assert app.selectbox(key="view.estimator").value == "gride"
-    (profile,) = figures(app)
+    profile, grid = figures(app)
+    assert {"●", "▼", "○", "?"} == {mark for trace in grid["data"] for mark in trace["text"]}
     assert {"made-up-big", "made-up-encoder"} <= {trace.get("name") for trace in profile["data"]}
     assert "n1=4" in profile["layout"]["yaxis"]["title"]["text"]
     assert "tokenizer" in app.info[0].value
@@ -127,8 +128,8 @@ def test_profiles_of_runs_alike_carries_no_warning(filled: Path, monkeypatch: py
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     assert not app.warning and not app.info
-    assert "expansion-contraction: found" in texts(app)
-    assert "not controlled against random weights" in texts(app)
+    assert "rises inside: depends on the specification (goes with dominant directions)" in texts(app)
+    assert "Claims by specification" in texts(app)
 
 
 def test_a_link_with_unknown_values_falls_back_without_an_error(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +193,7 @@ def test_each_section_draws(section: str, language: str, filled: Path, monkeypat
     app = opened("profiles.py", runs=RUN_IDS[0], section=section, lang=language)
     assert not app.exception and not app.error and not app.info
     assert (SECTIONS[section] in texts(app)) == (language == "en")
-    assert len(figures(app)) == {"checks": 0, "pairs": 2}.get(section, 1)
+    assert len(figures(app)) == {"profile": 2, "checks": 0, "pairs": 2}.get(section, 1)
 
 
 @pytest.mark.parametrize("section", SECTIONS)

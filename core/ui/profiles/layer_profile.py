@@ -44,15 +44,15 @@ def show(chosen: Selection) -> None:
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     run_cards(runs, chosen.extrema)
     st.markdown(wording.own_definition(reader))
-    if grid.lines:
-        st.subheader(_("Claims by specification"))
-        tables.show(tables.claims(chosen.claims, runs, estimates), "claims", height=320)
-        tables.download(tables.traced(chosen.claims, runs), "workdim_claims.csv", _("Download these claims (CSV)"))
-
     st.subheader(_("Numbers"))
     shown = asked.rows(estimates, correlators, runs)
     tables.show(tables.layers(shown, runs), "numbers", height=320)
     tables.download(shown, "workdim_profiles.csv", _("Download these numbers (CSV)"))
+
+    if grid.lines:
+        st.subheader(_("Claims by specification"))
+        tables.show(tables.claims(chosen.claims, runs, estimates), "claims", height=320)
+        tables.download(tables.traced(chosen.claims, runs), "workdim_claims.csv", _("Download these claims (CSV)"))
 
 
 USUAL_RANK = layer_profiles.GRIDE_RANK
