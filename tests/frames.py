@@ -12,11 +12,23 @@ from datetime import UTC, datetime
 import polars as pl
 
 from core.deck.deck_data import RunFrames
-from core.tables import LayerCorrelatorRow, LayerEstimateRow, RunSummaryRow, ScoreRow, columns
+from core.registry.specifications import CLAIMS, SPECIFICATIONS
+from core.tables import (
+    TABLES,
+    LayerCorrelatorRow,
+    LayerEstimateRow,
+    RunClaimRow,
+    RunControlRow,
+    RunExtremumRow,
+    RunSummaryRow,
+    ScoreRow,
+    columns,
+)
 
 WORDS_READ = 1.1
 """d2 on one point per word over d2 on one per type, in these frames."""
 
+LISTS = ("qualifiers", "reasons_rise", "reasons_fall", "tags", "control_run_ids", "vetoed_by")
 RUN_TYPES = {
     "working_layer_first": pl.Int64,
     "working_layer_last": pl.Int64,
@@ -49,15 +61,18 @@ class Model:
     peak: float = 106.0
     final: float = 21.7
     final_post_norm: float | None = 18.0
-    verdict: str = "found"
-    qualifiers: tuple[str, ...] = ("no_random_init",)
+    rise: str | None = "depends"
+    fall: str | None = "not_controlled"
+    reasons_rise: tuple[str, ...] = ("axis_dominant_directions",)
+    reasons_fall: tuple[str, ...] = ("no_control",)
+    qualifiers: tuple[str, ...] = ()
+    has_peak: bool = True
     n_points: int = 800
     worst_check: str = "pass"
     words_hash: str | None = "w1"
     parent_run_id: str | None = None
     model_seed: int | None = None
     control_run_ids: tuple[str, ...] | None = None
-    gride_ratios: tuple[float, float] | None = None
 
     @property
     def id(self) -> str:
@@ -131,24 +146,28 @@ def run_row(model: Model) -> dict:
         "n_words": 800,
         "n_words_lost": 12,
         "control_run_ids": None if model.control_run_ids is None else list(model.control_run_ids),
-        "contraction_ratio_abtt3": 2.8,
-        "expansion_ratio_gride_8": None if model.gride_ratios is None else model.gride_ratios[0],
-        "contraction_ratio_gride_8": None if model.gride_ratios is None else model.gride_ratios[1],
         "estimator": "d2",
         "cloud": "one_per_type",
-        "working_layer": top,
-        "working_layer_first": max(1, top - 1),
-        "working_layer_last": top + 1,
-        "relative_depth": top / model.n_layers,
+        "inner_max_layer": top,
+        "lowest_layer": model.n_layers,
+        "lowest_dimension": model.final,
+        "working_layer": top if model.has_peak else None,
+        "working_layer_first": max(1, top - 1) if model.has_peak else None,
+        "working_layer_last": top + 1 if model.has_peak else None,
+        "relative_depth": top / model.n_layers if model.has_peak else None,
         "expansion_ratio": model.peak / model.embedding,
         "contraction_ratio": model.peak / model.final,
-        "verdict": model.verdict,
+        "verdict_rise": model.rise,
+        "verdict_fall": model.fall,
+        "reasons_rise": list(model.reasons_rise),
+        "reasons_fall": list(model.reasons_fall),
         "qualifiers": list(model.qualifiers),
         "bits_per_byte": 1.02 if model.kind == "decoder" else None,
         "n_points": model.n_points,
     }
     for column, value in (
-        ("working_dimension", model.peak),
+        ("inner_max", model.peak),
+        ("working_dimension", model.peak if model.has_peak else None),
         ("embedding_dimension", model.embedding),
         ("final_dimension_pre_norm", model.final),
         ("final_dimension_post_norm", model.final_post_norm),
@@ -169,6 +188,9 @@ def of_runs(*models: Model, scored: Sequence[ScoreRow] = (), with_words: bool = 
         checks=checks(),
         summaries=summaries(*models) if with_words else summaries(),
         scores=scores(*scored),
+        claims=claims(*models),
+        extrema=extrema(*models),
+        against_controls=against_controls(*models),
     )
     return replace(made, **changed)
 
@@ -188,7 +210,7 @@ def runs(*models: Model) -> pl.DataFrame:
         "words_hash",
         "requested_revision",
     )
-    lists = [column for column in frame.columns if column in ("qualifiers", "tags", "control_run_ids", "vetoed_by")]
+    lists = [column for column in frame.columns if column in LISTS]
     return frame.with_columns(
         pl.col(column).cast(pl.String if column in as_text else pl.Float64) for column in nulls if column not in lists
     ).with_columns(pl.col(lists).cast(pl.List(pl.String)), pl.col("model_seed").cast(pl.Int64))
@@ -203,9 +225,59 @@ def summaries(*models: Model) -> pl.DataFrame:
     of_words = of_types.with_columns(
         cloud=pl.lit("one_per_word"),
         n_points=(pl.col("n_points") * 0.95).cast(pl.Int64),
+        inner_max=WORDS_READ * pl.col("inner_max"),
         working_dimension=WORDS_READ * pl.col("working_dimension"),
     )
     return pl.concat([of_types, of_words])
+
+
+def claims(*models: Model) -> pl.DataFrame:
+    """Every core specification says yes to the fall; without three components the rise is the opposite."""
+    rows = [
+        RunClaimRow(
+            model.id,
+            claim,
+            one.cloud,
+            one.estimator,
+            one.transform,
+            one.n1,
+            one.n2,
+            model.seed,
+            one.is_core,
+            0.6 if (opposite := claim == "rise" and one.transform == "abtt3") else 2.4,
+            0.5 if opposite else 2.1,
+            0.7 if opposite else 2.8,
+            "opposite" if opposite else "yes",
+            None,
+            3,
+        )
+        for model in models
+        if model.pass_ == "text"
+        for one in SPECIFICATIONS
+        for claim in CLAIMS
+    ]
+    return TABLES["run_claims"].frame(rows)
+
+
+def extrema(*models: Model) -> pl.DataFrame:
+    ends = ("start", 0), ("peak", 3), ("end", 10)
+    return TABLES["run_extrema"].frame(
+        [RunExtremumRow(m.id, "one_per_type", kind, layer, 50.0, 45.0, 55.0) for m in models for kind, layer in ends]
+    )
+
+
+def against_controls(*models: Model) -> pl.DataFrame:
+    """Shuffled text is the same in its largest dimension; other controls have no power for the rise."""
+    rows = []
+    for text in models:
+        for control in models:
+            if text.pass_ != "text" or control.id not in (text.control_run_ids or ()):
+                continue
+            claim, power, outcome = (
+                ("inner_max", None, "same") if control.pass_ == "shuffled" else ("rise", 0.1, "no_power")
+            )
+            rows.append(RunControlRow(text.id, control.id, claim, 1.05, 0.99, 1.11, power, outcome))
+    return TABLES["run_controls"].frame(rows)
 
 
 def estimates(*models: Model) -> pl.DataFrame:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from core.records import PROFILE_TABLES, Profile
+from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.tables import (
     CorpusRow,
     LayerCorrelatorRow,
@@ -18,6 +19,9 @@ from core.tables import (
     LayerReplicateRow,
     ModelRow,
     RunCheckRow,
+    RunClaimRow,
+    RunControlRow,
+    RunExtremumRow,
     RunRow,
     RunSummaryRow,
 )
@@ -80,7 +84,7 @@ def make_profile(
     peak: float = 100.0,
     outcome: str = "pass",
     seed: int = 0,
-    qualifiers: tuple[str, ...] = ("no_random_init",),
+    qualifiers: tuple[str, ...] = (),
     **run_changes,
 ) -> Profile:
     """A whole profile: rises from `peak` / 2 to `peak` and falls to `peak` / 5; `run_changes` are fields of RunRow.
@@ -103,6 +107,8 @@ def make_profile(
         checks=list(_checks(run_id, model.n_layers, outcome)),
         pairs=list(_pairs(run_id, model.n_layers)),
         distributions=[row for layer in range(model.n_layers + 1) for row in _distributions(run_id, layer, noise)],
+        claims=list(_claims(run_id, seed, model)),
+        extrema=list(_extrema(run_id, model, peak)),
         summaries=[
             _summary(run_id, estimator, cloud, model, peak, qualifiers)
             for estimator in ("d2", "gride")
@@ -332,6 +338,65 @@ def _distributions(run_id: str, layer: int, noise: random.Random) -> list[LayerD
     ]
 
 
+def _claims(run_id: str, seed: int, model: ModelRow) -> Iterator[RunClaimRow]:
+    """As of a profile whose rise goes with dominant directions and whose fall is robust."""
+    layer = max(1, model.n_layers // 3)
+    for one in SPECIFICATIONS:
+        if model.n_layers < 2:
+            return
+        for claim in CLAIMS:
+            if claim == "fall":
+                ratio, outcome = 4.0, "yes"
+            elif one.axis == "neighbours":
+                ratio, outcome = 1.1, "cannot_tell"
+            elif one.transform == "abtt3":
+                ratio, outcome = 0.6, "opposite"
+            elif one.transform == "abtt1":
+                ratio, outcome = 1.0, "no"
+            else:
+                ratio, outcome = 2.0, "yes"
+            reach = 1.3 if outcome == "cannot_tell" else 1.05
+            yield RunClaimRow(
+                run_id,
+                claim,
+                one.cloud,
+                one.estimator,
+                one.transform,
+                one.n1,
+                one.n2,
+                seed,
+                one.is_core,
+                ratio,
+                ratio / reach,
+                ratio * reach,
+                outcome,
+                outcome if one.is_core else None,
+                layer,
+            )
+
+
+def _extrema(run_id: str, model: ModelRow, peak: float) -> Iterator[RunExtremumRow]:
+    heights = [("start", 0, peak / 2), ("peak", max(1, model.n_layers // 3), peak), ("end", model.n_layers, peak / 5)]
+    for kind, layer, value in heights:
+        yield RunExtremumRow(run_id, "one_per_type", kind, layer, value, 0.9 * value, 1.1 * value)
+
+
+def _against(of: RunRow, control: RunRow) -> Iterator[RunControlRow]:
+    """Shuffled text is the same in its largest dimension and differs at the end; random weights have no power."""
+    found: list[tuple[str, float, float | None, str]] = (
+        [("inner_max", 1.05, None, "same"), ("final", 2.5, None, "differs")]
+        if control.pass_ == "shuffled"
+        else [("rise", 2.1, 0.05, "no_power"), ("fall", 1.4, 0.97, "exceeded")]
+    )
+    for claim, ratio, power, outcome in found:
+        yield RunControlRow(of.run_id, control.run_id, claim, ratio, ratio / 1.04, ratio * 1.04, power, outcome)
+
+
+def with_controls(of: Profile, controls: Sequence[Profile]) -> Profile:
+    """The profile with what these controls say about it."""
+    return replace(of, controls=[row for control in controls for row in _against(of.run, control.run)])
+
+
 def _replicates(run_id: str, at: tuple[int, str], height: float, noise: random.Random) -> list[LayerReplicateRow]:
     def draws(n: int) -> list[float]:
         return [height * noise.uniform(0.98, 1.02) for _ in range(n)]
@@ -369,9 +434,9 @@ def _summary(
         inner_max_layer=band,
         lowest_layer=model.n_layers,
         lowest_dimension=peak / 5,
-        verdict_rise="robust",
+        verdict_rise="depends",
         verdict_fall="robust",
-        reasons_rise=[],
+        reasons_rise=["axis_dominant_directions"],
         reasons_fall=[],
         working_dimension=peak,
         working_dimension_lower=peak * 0.9,
@@ -396,7 +461,6 @@ def _summary(
         contraction_ratio_lower=4.5,
         contraction_ratio_upper=5.5,
         contraction_ratio_post_norm=5.9 if is_decoder else None,
-        verdict="found",
         qualifiers=[*qualifiers, *(() if is_decoder else ("no_final_norm",))],
         bits_per_byte=1.1 if is_decoder else None,
         n_points=800,

@@ -13,7 +13,7 @@ from core.records import Profile
 from core.store import parcels
 from core.warehouse import ingest
 from core.warehouse.warehouse import Warehouse
-from tests.profiles import make_controls, make_corpus, make_model, make_profile
+from tests.profiles import make_controls, make_corpus, make_model, make_profile, with_controls
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [path.name for path in sorted((ROOT / "pages").glob("*.py"))]
@@ -38,12 +38,13 @@ def _filled() -> Path:
     small = make_model("made-up/small@1", name="made-up-small", base_repository="HuggingFaceTB/SmolLM2-135M")
     encoder = make_model("made-up/encoder@1", kind="encoder", name="made-up-encoder", n_layers=6)
     profiles = [
-        make_profile(RUN_IDS[0], model=big, qualifiers=("random_init_differs", "shuffled_same")),
+        make_profile(RUN_IDS[0], model=big),
         make_profile(RUN_IDS[1], model=small, peak=80.0, outcome="warn"),
         make_profile(RUN_IDS[2], model=encoder, peak=120.0),
         make_profile(RUN_IDS[3], model=big, corpus=make_corpus("made-up-other-0123456789ab"), peak=90.0),
     ]
-    for profile in [*profiles, *make_controls(profiles[0], 51)]:
+    controls = make_controls(profiles[0], 51)
+    for profile in [with_controls(profiles[0], controls), *profiles[1:], *controls]:
         add_run(warehouse.path, profile)
     return folder
 

@@ -125,4 +125,4 @@ def test_the_notebook_runs_as_it_stands(tiny_llama, tmp_path, monkeypatch, capsy
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in cells), "commit it without outputs"
     run_cells(["".join(cell["source"]) for cell in cells], tiny_llama)
-    assert "working dimension" in capsys.readouterr().out
+    assert "largest inner dimension" in capsys.readouterr().out

@@ -42,7 +42,7 @@ def test_every_command_of_the_documents_is_understood(name, line):
 def test_the_readmes_query_finds_runs(tmp_path):
     statement = next(shlex.split(line)[1] for line in commands("README.md") if line.startswith('sql "SELECT'))
     found = query(Warehouse(filled_warehouse(tmp_path)), statement).frame
-    assert found.height > 1 and found["working_dimension"].null_count() < found.height
+    assert found.height > 1 and found["inner_max"].null_count() < found.height
 
 
 def test_the_first_command_is_there_for_both_kinds_of_system():

@@ -7,6 +7,7 @@ score belongs to a model through its exact repository and revision; everything w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -34,6 +35,8 @@ _TOLD = (
     "chat_template",
 )
 """What a scored run says of its score, each as `score_` and the name."""
+OF_CLAIMS = ("verdict_rise", "verdict_fall", "reasons_rise", "reasons_fall")
+"""What a summary says of the run over all its clouds."""
 N_TOLERANCE = 0.10
 """Dimensions of clouds whose sizes differ by more are not compared: a broader vocabulary reads higher."""
 
@@ -104,11 +107,18 @@ def across_tokenizers(
     if runs.is_empty() or "words_hash" not in runs.columns:
         return []
     of_words = summaries.filter(cloud="one_per_word", estimator="d2")
-    own = [column for column in columns(RunSummaryRow) if column in of_words.columns and column != "run_id"]
+    of_run = ("run_id", *OF_CLAIMS)
+    own = [column for column in columns(RunSummaryRow) if column in of_words.columns and column not in of_run]
     measured = with_stack(runs).filter(pl.col("words_hash").is_not_null()).drop(own, strict=False)
     joined = measured.join(of_words.select("run_id", *own), on="run_id", how="inner", maintain_order="left")
     found = _grouped(joined, WORD_KEYS, order, lifted)
     return [group for group in found if group.rows["model_id"].n_unique() > 1]
+
+
+def judged(runs: pl.DataFrame, **verdicts: Sequence[str]) -> pl.DataFrame:
+    """The runs whose verdict on each claim named (`rise`, `fall`) is among those given; no verdict asks for nothing."""
+    wanted = [pl.col(f"verdict_{claim}").is_in(list(among)) for claim, among in verdicts.items() if among]
+    return runs.filter(*wanted) if wanted else runs
 
 
 def _grouped(runs: pl.DataFrame, keys: tuple[str, ...], order: str, lifted: bool) -> list[RankingGroup]:

@@ -201,7 +201,6 @@ def _summary(profile: Profile, cloud: str, controls: Sequence[Profile], verdicts
         verdict_fall=verdicts["fall"].word,
         reasons_rise=verdicts["rise"].reasons,
         reasons_fall=verdicts["fall"].reasons,
-        verdict=_shown_until_now(logs),
         qualifiers=_qualifiers(profile, cloud, post is not None),
         bits_per_byte=profile.run.bits_per_byte,
         n_points=_n_points(profile, cloud),
@@ -209,13 +208,6 @@ def _summary(profile: Profile, cloud: str, controls: Sequence[Profile], verdicts
     )
 
 
-def _shown_until_now(logs: LogProfile | None) -> str:
-    """The one word of the reference cell, for screens that do not show verdicts by claim yet."""
-    outcomes = {cell(logs, claim).outcome for claim in CLAIMS} if logs and len(logs.whole) > 2 else {"cannot_tell"}
-    return "found" if outcomes == {"yes"} else "not_found" if outcomes & {"no", "opposite"} else "undecided"
-
-
-SECOND_OPINION = ("gride", 8)
 _OF_INNER_LAYERS = (
     *(
         f"{name}{end}"

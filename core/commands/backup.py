@@ -191,6 +191,9 @@ def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
         checks=queries.checks(warehouse, ids),
         summaries=queries.summaries(warehouse, ids),
         scores=queries.scores(warehouse),
+        claims=queries.claims(warehouse, ids),
+        extrema=queries.extrema(warehouse, ids),
+        against_controls=queries.against_controls(warehouse, ids),
     )
 
 

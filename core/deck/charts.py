@@ -250,6 +250,6 @@ def fill_chart_slide(
     elif without:
         add_text(slide, CHART_BOX, [without], 14)
     fill_paragraphs(text_holder.text_frame, statements, fitting_size(statements, STATEMENT_BOX, STATEMENT_SIZES))
-    reading = [wording.own_definition(language), wording.which_ten(language)]
+    reading = [wording.own_definition(language)]
     reading += [wording.veto_note(language)] * has_veto
     add_text(slide, READING_BOX, reading, 11, quiet=True)

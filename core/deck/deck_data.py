@@ -32,6 +32,9 @@ class RunFrames:
     summaries: pl.DataFrame
     scores: pl.DataFrame
     """Of these models at least; those of other models are ignored."""
+    claims: pl.DataFrame
+    extrema: pl.DataFrame
+    against_controls: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class DeckData:
     estimates: pl.DataFrame
     correlators: pl.DataFrame
     checks: pl.DataFrame
+    claims: pl.DataFrame
+    extrema: pl.DataFrame
+    against_controls: pl.DataFrame
+    """What each control says about its run on text: rows of run_controls."""
     scored: pl.DataFrame
     """`ranking.with_scores` of the runs."""
     groups: list[RankingGroup]
@@ -56,7 +63,7 @@ class DeckData:
 
     @property
     def caution(self) -> list[str]:
-        """What every slide that compares models or states a verdict says first, where the pilot's use class asks."""
+        """What every slide that compares models or states verdicts says first, where the pilot's use class asks."""
         sentence = caution(self.pilot.pilot if self.pilot else None, self.language)
         return [f"# {sentence}"] if sentence else []
 
@@ -116,6 +123,9 @@ def deck_data(
         estimates=frames.estimates,
         correlators=frames.correlators,
         checks=writable(frames.checks),
+        claims=frames.claims,
+        extrema=frames.extrema,
+        against_controls=frames.against_controls,
         scored=with_scores(ordered, writable(scores)),
         groups=found,
         words=across_tokenizers(ordered, writable(frames.summaries), lifted=True),
@@ -128,13 +138,13 @@ def deck_data(
 
 def with_verdict(runs: pl.DataFrame) -> pl.DataFrame:
     """The runs that a deck can show: those of literature protocols have no d2 of one per type, and no verdict."""
-    return runs.filter(pl.col("verdict").is_not_null())
+    return runs.filter(pl.col("n_points").is_not_null())
 
 
 def without_verdict(runs: pl.DataFrame, language: str) -> dict[str, str]:
     """run_id -> label of the runs on text that a deck leaves out."""
     labels = run_labels(runs, language)
-    left_out = runs.filter(pl.col("pass") == "text", pl.col("verdict").is_null())
+    left_out = runs.filter(pl.col("pass") == "text", pl.col("n_points").is_null())
     return {run_id: labels[run_id] for run_id in left_out["run_id"]}
 
 

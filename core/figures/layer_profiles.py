@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import plotly.graph_objects as go
@@ -18,7 +18,7 @@ from core.registry.passes import CONTROLS
 from core.wording.labels import run_labels
 
 PRIMARY = ("d2", "one_per_type")
-"""The estimator and cloud that working band, summaries and verdict belong to."""
+"""The estimator and cloud that working band and summaries belong to."""
 
 GRIDE_RANK = 8
 """The neighbour rank that gride is read at: below it, spelling variants of one word are the neighbours."""
@@ -96,7 +96,8 @@ class ProfileData:
     """Number of neighbours, where the estimator has no inner rank."""
     transform: str = "centred"
     is_equivalent: bool = False
-    """True where the values are dimensions of the Gaussian cloud that the estimator would read the same on."""
+    """True where each mark is a range, over all n1 of GRIDE, of the dimension of the Gaussian cloud that it would read
+    the same on: only its ends are drawn."""
     references: list[Reference] = field(default_factory=list)
 
     @property
@@ -144,10 +145,9 @@ def profile_points(
     rows = estimates_of(estimates, estimator, cloud, n1, n2, transform)
     rows = rows.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
     if is_equivalent:
-        # The ends of the estimate's interval, read on the same curve: the table's own error is small beside them.
-        rows = rows.with_columns(
-            value="gaussian_equivalent", lower="gaussian_equivalent_lower", upper="gaussian_equivalent_upper"
-        )
+        ends = {"lower": pl.col("equivalent_lowest"), "upper": pl.col("equivalent_highest")}
+        middle = (ends["lower"] * ends["upper"]).sqrt()  # places the mark; nobody is told it
+        rows = with_equivalents(rows, estimates).with_columns(value=middle, **ends)
     rows = rows.filter(pl.col("value").is_finite())
     banded = (estimator, cloud) == PRIMARY and transform == "centred"
     curves = _curves(rows, runs, banded, language)
@@ -162,6 +162,19 @@ def estimates_of(
     rows = estimates.filter(estimator=estimator, cloud=cloud, transform=transform)
     rows = rows if n1 is None else rows.filter(n1=n1)
     return rows if n2 is None else rows.filter(n2=n2)
+
+
+def with_equivalents(rows: pl.DataFrame, estimates: pl.DataFrame) -> pl.DataFrame:
+    """Rows of GRIDE with `equivalent_lowest` and `equivalent_highest`: the range of the Gaussian equivalents over all n1
+    at the same layer, because one rank alone would look like a measurement; other rows come back as they are."""
+    if rows.is_empty() or set(rows["estimator"]) != {"gride"}:
+        return rows
+    at = ["run_id", "cloud", "transform", "layer", "state"]
+    known = estimates.filter(pl.col("gaussian_equivalent").is_finite(), estimator="gride")
+    ranges = known.group_by(at).agg(
+        equivalent_lowest=pl.col("gaussian_equivalent").min(), equivalent_highest=pl.col("gaussian_equivalent").max()
+    )
+    return rows.join(ranges, on=at, how="left", maintain_order="left")
 
 
 def correlator_points(
@@ -197,8 +210,6 @@ def control_references(
     else:
         asked = (data.estimator, data.cloud, data.n1, data.n2, data.transform)
         rows = estimates_of(rows_of_controls, *asked)
-    if isinstance(data, ProfileData) and data.is_equivalent:
-        rows = rows.with_columns(value="gaussian_equivalent")
     of_run = {run["run_id"]: run for run in runs.iter_rows(named=True)}
     drawn = [curve.run_id for curve in data.curves]
     found = [
@@ -299,7 +310,10 @@ def profile_figure(data: ProfileData, language: str) -> go.Figure:
     figure = frame(wording.layer_axis(data.same_depth, language), _profile_axis(data, language))
     if not data.curves:
         return empty(figure, _("No estimates of this kind in the chosen runs."))
-    _draw_all(figure, data.curves, data.references, data.same_depth, language)
+    if data.is_equivalent:
+        _draw_ranges(figure, data.curves, data.same_depth, language)
+    else:
+        _draw_all(figure, data.curves, data.references, data.same_depth, language)
     if data.needs_log:
         figure.update_yaxes(type="log", tickvals=LOG_TICKS)
     else:
@@ -323,8 +337,12 @@ def correlator_figure(data: CorrelatorData, language: str) -> go.Figure:
 def _profile_axis(data: ProfileData, language: str) -> str:
     """What the values depend on; on a second line what was done to them and whether the axis is logarithmic."""
     _ = translator(language)
-    title = wording.dimension_axis(data.estimator, data.cloud, language, data.n_points, data.n1, data.n2)
-    told = [_("Gaussian equivalent") if data.is_equivalent else "", _("log scale") if data.needs_log else ""]
+    n1 = None if data.is_equivalent else data.n1
+    title = wording.dimension_axis(data.estimator, data.cloud, language, data.n_points, n1, data.n2)
+    told = [
+        _("Gaussian equivalent, over all n1") if data.is_equivalent else "",
+        _("log scale") if data.needs_log else "",
+    ]
     if data.transform != "centred":
         told.append(wording.name("transform", data.transform, language))
     second = _(", ").join(part for part in told if part)
@@ -359,26 +377,43 @@ def reference_name(kind: str, language: str, model_seed: int | None = None) -> s
     return wording.control_name(kind, model_seed, language)
 
 
+def _draw_ranges(figure: go.Figure, curves: list[Curve], same_depth: bool, language: str) -> None:
+    """Of Gaussian equivalents: both ends and what lies between, no middle."""
+    for index, curve in enumerate(curves):
+        colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
+        _shade(figure, curve, colour, same_depth)
+        pen = _Pen(figure, shown(curve.name), curve.run_id, same_depth, language, is_range=True)
+        for end in ("lower", "upper"):
+            ends = [replace(mark, value=getattr(mark, end)) for mark in curve.marks]
+            line = {"color": colour, "dash": dash, "width": 1.5}
+            pen.draw(ends, mode="lines", line=line, showlegend=end == "upper")
+
+
+def _shade(figure: go.Figure, curve: Curve, colour: str, same_depth: bool) -> None:
+    """Between the lower and the upper limits of a curve."""
+    banded = [mark for mark in curve.marks if mark.lower is not None and mark.upper is not None]
+    if not banded:
+        return
+    x = [_x(mark, same_depth) for mark in banded]
+    figure.add_scatter(
+        x=x + x[::-1],
+        y=[mark.upper for mark in banded] + [mark.lower for mark in reversed(banded)],
+        fill="toself",
+        fillcolor=faded(colour),
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=curve.run_id,
+        name=shown(curve.name),
+    )
+
+
 def _draw_curve(figure: go.Figure, curve: Curve, index: int, same_depth: bool, language: str) -> None:
     name = shown(curve.name)
     pen = _Pen(figure, name, curve.run_id, same_depth, language)
     colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
-    banded = [mark for mark in curve.marks if mark.lower is not None and mark.upper is not None]
-    if banded:
-        x = [_x(mark, same_depth) for mark in banded]
-        outline = [mark.upper for mark in banded] + [mark.lower for mark in reversed(banded)]
-        figure.add_scatter(
-            x=x + x[::-1],
-            y=outline,
-            fill="toself",
-            fillcolor=faded(colour),
-            line={"width": 0},
-            mode="lines",
-            hoverinfo="skip",
-            showlegend=False,
-            legendgroup=curve.run_id,
-            name=name,
-        )
+    _shade(figure, curve, colour, same_depth)
     pen.draw(curve.marks, mode="lines", line={"color": colour, "dash": dash, "width": 2.5}, showlegend=True)
     pen.mark(curve.in_band, "circle", colour)
     pen.mark([curve.final] if curve.final else [], "diamond", colour, with_error=True)
@@ -395,6 +430,8 @@ class _Pen:
     """What is shown and hidden together."""
     same_depth: bool
     language: str
+    is_range: bool = False
+    """Only the limits are told, no value between them."""
 
     def mark(self, marks: list[Mark], symbol: str, colour: str, with_error: bool = False) -> None:
         if not marks:
@@ -408,11 +445,7 @@ class _Pen:
         _ = translator(self.language)
         spaced = with_gaps(marks)
         told = [
-            mark
-            and _("Layer {layer}: {value}").format(
-                layer=mark.layer, value=wording.with_interval(mark.value, mark.lower, mark.upper)
-            )
-            for mark in spaced
+            mark and _("Layer {layer}: {value}").format(layer=mark.layer, value=self._told(mark)) for mark in spaced
         ]
         self.figure.add_scatter(
             x=[mark and _x(mark, self.same_depth) for mark in spaced],
@@ -423,6 +456,11 @@ class _Pen:
             legendgroup=self.group,
             **style,
         )
+
+    def _told(self, mark: Mark) -> str:
+        if self.is_range:
+            return f"{wording.number(mark.lower)} – {wording.number(mark.upper)}"
+        return wording.with_interval(mark.value, mark.lower, mark.upper)
 
 
 def _interval_bars(marks: list[Mark]) -> dict:

@@ -20,7 +20,7 @@ MOST_BARS = 48
 BINS = 40
 _ORDERED = ("layer", "relative_depth", "depth", "n1", "n2", "k", "seed", "n_points", "bin_lower", "layer_a")
 """Columns that a value is read along, in this order."""
-_VALUES = ("value", "working_dimension", "d2", "score", "neighbour_overlap", "count")
+_VALUES = ("value", "inner_max", "working_dimension", "d2", "score", "neighbour_overlap", "count")
 
 
 @dataclass(frozen=True)

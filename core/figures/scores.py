@@ -19,7 +19,7 @@ from core.wording.numbers import number
 from core.wording.score_files import KINDS, kind_name
 
 DIMENSIONS = {
-    "working": "working_dimension",
+    "inner_max": "inner_max",
     "final_pre_norm": "final_dimension_pre_norm",
     "final_post_norm": "final_dimension_post_norm",
 }
@@ -64,7 +64,7 @@ def ranking_points(
     group: RankingGroup,
     scored: pl.DataFrame,
     benchmark: dict[str, object],
-    dimension: str = "working",
+    dimension: str = "inner_max",
     cloud: str = "one_per_type",
     language: str = "en",
 ) -> RankingData:
@@ -111,7 +111,7 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
     """Dimension against score within one group. Scores of a base model are open markers."""
     _ = translator(language)
     names = {
-        "working": _("Working dimension, estimated (d2, {cloud}, N={n})"),
+        "inner_max": _("Largest inner dimension, estimated (d2, {cloud}, N={n})"),
         "final_pre_norm": _("Final dimension before the norm, estimated (d2, {cloud}, N={n})"),
         "final_post_norm": _("Final dimension after the norm, estimated (d2, {cloud}, N={n})"),
     }

@@ -15,39 +15,58 @@ def _(message: str) -> str:
 
 
 TITLES = {
-    "working_dimensions": _("Working dimension of all models, text by text, with intervals"),
+    "inner_dimensions": _("Largest inner dimension of all models, text by text, with intervals"),
+    "claims": _("Claims that hold under some specifications and not under others"),
+    "extrema": _("Peaks and valleys of all profiles"),
     "ranks_disagree": _("Models whose dimension and score disagree in rank"),
     "one_profile": _("Profile of the newest run, layer by layer"),
-    "repeats": _("How much seeds and protocols move the working dimension"),
-    "controls": _("Trained models against their controls"),
+    "repeats": _("How much seeds and protocols move the largest inner dimension"),
+    "controls": _("What controls say of the claims"),
     "checks_not_passed": _("Runs that were vetoed or warned, and why"),
     "score_conflicts": _("Scores on which sources disagree"),
     "cost": _("Time and memory of each run"),
     "corpora": _("Texts compared"),
     "lowest_overlap": _("Layers where neighbours change most"),
     "words_against_types": _("One point per word against one per token type"),
-    "estimators": _("All estimators at the working layer"),
+    "estimators": _("All estimators at the layer of the largest dimension"),
     "dimension_and_score": _("Dimension beside published scores"),
     "schema": _("All tables and columns with their meaning"),
 }
 
 EXAMPLES: dict[str, str] = {
-    "working_dimensions": f"""
+    "inner_dimensions": f"""
 -- Compare heights only where corpus_id, protocol_hash and tokenizer_hash are equal.
-SELECT name, corpus_id, protocol, working_dimension, working_dimension_lower, working_dimension_upper,
-    working_layer, n_layers, final_dimension_pre_norm, verdict, s.n_points, protocol_hash, tokenizer_hash, run_id
+SELECT name, corpus_id, protocol, inner_max, inner_max_lower, inner_max_upper, inner_max_layer, n_layers,
+    working_dimension, final_dimension_pre_norm, verdict_rise, verdict_fall, s.n_points, protocol_hash, tokenizer_hash, run_id
 FROM run_summaries AS s
 JOIN runs USING (run_id)
 JOIN models USING (model_id)
 WHERE {_D2} AND pass = 'text'
     AND {_NOT_VETOED}
-ORDER BY corpus_id, protocol_hash, tokenizer_hash, working_dimension DESC""",
+ORDER BY corpus_id, protocol_hash, tokenizer_hash, inner_max DESC""",
+    "claims": """
+-- How each claim comes out under the specifications, and under which core ones it is not a yes.
+SELECT name, corpus_id, protocol, claim, count(*) FILTER (outcome = 'yes') AS n_yes,
+    count(*) FILTER (outcome = 'no') AS n_no, count(*) FILTER (outcome = 'opposite') AS n_opposite,
+    count(*) FILTER (outcome = 'cannot_tell') AS n_cannot_tell,
+    list(c.estimator || ', ' || c.cloud || ', ' || c.transform) FILTER (is_core AND outcome <> 'yes') AS core_not_yes,
+    run_id
+FROM run_claims AS c JOIN runs USING (run_id) JOIN models USING (model_id)
+WHERE pass = 'text'
+GROUP BY ALL
+ORDER BY name, corpus_id, claim DESC""",
+    "extrema": """
+-- The profile of d2 as it is: its ends and every turn that stands out from its band.
+SELECT name, corpus_id, protocol, run_extrema.kind, layer, n_layers, value, lower, upper, run_id
+FROM run_extrema JOIN runs USING (run_id) JOIN models USING (model_id)
+WHERE cloud = 'one_per_type' AND pass = 'text'
+ORDER BY name, corpus_id, run_id, layer""",
     "ranks_disagree": f"""
 -- Within one text, protocol, tokenizer and kind of model; runs that a check vetoes, partial scores and scores of
 -- another revision left out. A model that is on no hub is joined with the scores of its base model.
 WITH measured AS (
     SELECT name, coalesce(repository, base_repository) AS repository, revision, kind, corpus_id, protocol_hash,
-        tokenizer_hash, run_id, working_dimension
+        tokenizer_hash, run_id, inner_max
     FROM run_summaries JOIN runs USING (run_id) JOIN models USING (model_id)
     WHERE {_D2} AND pass = 'text'
     AND {_NOT_VETOED}
@@ -63,8 +82,8 @@ WITH measured AS (
     WHERE of_revision IS NULL OR of_revision = revision
     GROUP BY ALL
 )
-SELECT name, benchmark, metric, n_shot, corpus_id, working_dimension, score, unit,
-    rank() OVER (alike ORDER BY working_dimension DESC) AS rank_by_dimension,
+SELECT name, benchmark, metric, n_shot, corpus_id, inner_max, score, unit,
+    rank() OVER (alike ORDER BY inner_max DESC) AS rank_by_dimension,
     rank() OVER (alike ORDER BY score DESC) AS rank_by_score,
     count(*) OVER alike AS n_models
 FROM scored
@@ -80,32 +99,24 @@ WHERE {_D2} AND transform = 'centred'
     AND run_id = (SELECT run_id FROM runs WHERE pass = 'text' ORDER BY started_at DESC, run_id DESC LIMIT 1)
 ORDER BY layer, state DESC""",
     "repeats": f"""
--- By how much other seeds and protocols move the working dimension of one model on one text.
+-- By how much other seeds and protocols move the largest inner dimension of one model on one text.
 SELECT name, corpus_id, count(*) AS n_runs, list(DISTINCT protocol ORDER BY protocol) AS protocols,
-    list(DISTINCT seed ORDER BY seed) AS seeds, min(working_dimension) AS lowest, max(working_dimension) AS highest,
+    list(DISTINCT seed ORDER BY seed) AS seeds, min(inner_max) AS lowest, max(inner_max) AS highest,
     100 * (highest / lowest - 1) AS spread_percent,
-    avg(50 * (working_dimension_upper - working_dimension_lower) / working_dimension) AS half_interval_percent
+    avg(50 * (inner_max_upper - inner_max_lower) / inner_max) AS half_interval_percent
 FROM run_summaries JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE {_D2} AND pass = 'text'
 GROUP BY name, model_id, corpus_id
 ORDER BY n_runs DESC, spread_percent DESC, name""",
-    "controls": f"""
--- Trained model against its control passes, those of every model of its configuration included.
-SELECT trained.name, runs.corpus_id, runs.protocol, control.pass AS control, control.model_seed,
-    t.working_dimension AS trained_working, c.working_dimension AS control_working,
-    t.expansion_ratio AS trained_expansion, c.expansion_ratio AS control_expansion,
-    t.verdict AS trained_verdict, c.verdict AS control_shows
-FROM runs
-JOIN models AS trained USING (model_id)
-JOIN run_summaries AS t ON t.run_id = runs.run_id AND t.estimator = 'd2' AND t.cloud = 'one_per_type'
-JOIN runs AS control ON control.pass <> 'text' AND control.corpus_id = runs.corpus_id
-    AND control.protocol_hash = runs.protocol_hash
-JOIN models AS other ON other.model_id = control.model_id
-    AND (control.model_id = runs.model_id
-        OR control.pass IN ({_SHARED}) AND other.configuration_hash = trained.configuration_hash)
-JOIN run_summaries AS c ON c.run_id = control.run_id AND c.estimator = 'd2' AND c.cloud = 'one_per_type'
-WHERE runs.pass = 'text'
-ORDER BY trained.name, runs.corpus_id, runs.protocol, control.pass, control.model_seed""",
+    "controls": """
+-- What each control run says about the claims of its run on text, and whether it could have shown them (power).
+SELECT trained.name, runs.corpus_id, runs.protocol, control.pass AS control, control.model_seed, claim, ratio, lower,
+    upper, power, outcome, run_controls.run_id, control_run_id
+FROM run_controls
+JOIN runs USING (run_id)
+JOIN runs AS control ON control.run_id = control_run_id
+JOIN models AS trained ON trained.model_id = runs.model_id
+ORDER BY trained.name, runs.corpus_id, runs.protocol, control.pass, control.model_seed, claim DESC""",
     "checks_not_passed": """
 -- What each run was vetoed or warned for, and by how much it missed.
 SELECT name, corpus_id, protocol, pass, outcome, check_name, count(*) AS n_layers,
@@ -138,9 +149,9 @@ SELECT name, corpus_id, protocol, pass, device, dtype, parameters, epoch(finishe
 FROM runs JOIN models USING (model_id)
 ORDER BY seconds DESC""",
     "corpora": f"""
--- Texts side by side: how large, what was measured on them, and between which values the working dimension lies.
+-- Texts side by side: how large, what was measured on them, and between which values the largest inner dimension lies.
 SELECT corpora.name, language, domain, n_characters, count(DISTINCT model_id) AS n_models, count(*) AS n_runs,
-    min(working_dimension) AS lowest, median(working_dimension) AS median, max(working_dimension) AS highest,
+    min(inner_max) AS lowest, median(inner_max) AS median, max(inner_max) AS highest,
     avg(run_summaries.bits_per_byte) AS bits_per_byte, avg(n_types) AS token_types
 FROM corpora JOIN runs USING (corpus_id) JOIN run_summaries USING (run_id)
 WHERE {_D2} AND pass = 'text'
@@ -155,8 +166,8 @@ QUALIFY row_number() OVER (PARTITION BY run_id, k ORDER BY value) <= 3
 ORDER BY name, corpus_id, run_id, k, neighbour_overlap""",
     "words_against_types": """
 -- Does it matter whether a point stands for a token type or for a word? Words compare across tokenizers.
-SELECT name, corpus_id, protocol, by_type.working_dimension AS by_type, by_word.working_dimension AS by_word,
-    100 * (by_word.working_dimension / by_type.working_dimension - 1) AS shift_percent,
+SELECT name, corpus_id, protocol, by_type.inner_max AS by_type, by_word.inner_max AS by_word,
+    100 * (by_word.inner_max / by_type.inner_max - 1) AS shift_percent,
     by_type.n_points AS n_types, by_word.n_points AS n_words
 FROM run_summaries AS by_type
 JOIN run_summaries AS by_word ON by_word.run_id = by_type.run_id AND by_word.estimator = by_type.estimator
@@ -166,18 +177,18 @@ JOIN models USING (model_id)
 WHERE by_type.estimator = 'd2' AND by_type.cloud = 'one_per_type' AND pass = 'text'
 ORDER BY corpus_id, name""",
     "estimators": """
--- All estimators at the working layer of each run, and what isotropic Gaussian points would have to be to read so.
+-- All estimators where d2 is largest in each run, and what isotropic Gaussian points would have to be to read so.
 SELECT name, corpus_id, layer, e.estimator, n1, n2, value, lower, upper, gaussian_equivalent, e.n_points, e.n_dropped
 FROM layer_estimates AS e
 JOIN runs USING (run_id)
 JOIN models USING (model_id)
 JOIN run_summaries AS s ON s.run_id = e.run_id AND s.estimator = 'd2' AND s.cloud = e.cloud
-WHERE e.cloud = 'one_per_type' AND transform = 'centred' AND state = 'residual' AND layer = working_layer
+WHERE e.cloud = 'one_per_type' AND transform = 'centred' AND state = 'residual' AND layer = inner_max_layer
     AND pass = 'text'
 ORDER BY name, corpus_id, e.run_id, e.estimator, n1, n2""",
     "dimension_and_score": f"""
 -- Dimension beside published scores, and whose score each is.
-SELECT name, benchmark, metric, n_shot, working_dimension, working_dimension_lower, working_dimension_upper,
+SELECT name, benchmark, metric, n_shot, inner_max, inner_max_lower, inner_max_upper,
     value AS score, scores.std_error AS score_std_error, unit,
     CASE WHEN meant IS DISTINCT FROM models.repository AND meant <> models.reference THEN 'base model'
         WHEN scores.revision IS NULL THEN 'revision not stated'

@@ -545,23 +545,14 @@ class RunSummaryRow:
     verdict_fall: Annotated[str | None, Column("It falls towards the end: likewise.", values="claim_verdict")]
     reasons_rise: Annotated[list[str], Column("Why verdict_rise is not robust; empty where it is.")]
     reasons_fall: Annotated[list[str], Column("Why verdict_fall is not robust; empty where it is.")]
-    verdict: Annotated[str, Column("Expansion-contraction: found, not_found or undecided.", values="verdict")]
     qualifiers: Annotated[
-        list[str], Column("What supports or limits the verdict: random_init_differs, shuffled_same, check_vetoed, ...")
+        list[str],
+        Column("What limits the numbers whatever is claimed: few_types, no_final_norm, check_warned, check_vetoed."),
     ]
     bits_per_byte: Annotated[
         float | None, Column("The model's loss on the same text; NULL for encoders.", unit="bits per byte")
     ]
     n_points: Annotated[int, Column(_N_POINTS)]
     control_run_ids: Annotated[
-        list[str] | None, Column("Control runs that the verdict was judged with; NULL where there were none.")
-    ] = None
-    contraction_ratio_abtt3: Annotated[
-        float | None, Column("Working over final d2 without the three leading components.")
-    ] = None
-    expansion_ratio_gride_8: Annotated[
-        float | None, Column("Working layer over embedding by GRIDE at ranks 8 and 16.")
-    ] = None
-    contraction_ratio_gride_8: Annotated[
-        float | None, Column("Working over final layer by GRIDE at ranks 8 and 16.")
+        list[str] | None, Column("Control runs that the verdicts were judged with; NULL where there were none.")
     ] = None

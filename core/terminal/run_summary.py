@@ -1,7 +1,7 @@
 """What the command line says of one measurement, in lines of at most 100 columns.
 
 Numbers with their 95 percent intervals, what was left out and why, second opinions, checks that did not pass in full,
-controls, and last the verdict with what supports or limits it.
+what each core specification and each control says, and last the verdicts with their reasons.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ from __future__ import annotations
 import json
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from core import wording
-from core.analysis.shape import SECOND_OPINION
+from core.analysis.claims import against_ten
 from core.records import Profile
-from core.tables import LayerEstimateRow, LayerPairRow, RunCheckRow, RunRow, RunSummaryRow
+from core.registry.specifications import CLAIMS, SPECIFICATIONS
+from core.tables import LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
 from core.wording.numbers import number
+from core.wording.verdicts import claim_name, marks_key, outcome_mark, outcome_of, ratio_text, specification_name
 
 WIDTH = 100
 LABEL = 14
 """Columns of the labels at the left."""
 PRIMARY = ("d2", "one_per_type")
 WORDS = ("d2", "one_per_word")
-GRIDE_READ_AT = SECOND_OPINION[1]
 LEVEL = 0.1
 STEPS = {
     "autocorrelation": "autocorr.",
@@ -34,6 +36,8 @@ STEPS = {
     "cka": "CKA",
 }
 """Measures between two layers, and what heads their column."""
+SPECIFICATION, CELL = 53, 23
+"""Columns of a specification's name, and of what a claim comes to under it."""
 LITERATURE = {"last_token": "last token of each window", "per_prompt": "all tokens of one prompt, averaged"}
 
 
@@ -48,6 +52,8 @@ def summary(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
         *literature(profile),
         *between_layers(profile),
         *_checks(profile),
+        *claims([row for row in profile.claims if row.is_core]),
+        *final_against_ten(profile),
         *_controls(profile, controls),
         *_cost(profile),
         *_verdict(profile),
@@ -151,23 +157,60 @@ def _checks(profile: Profile) -> Iterator[str]:
         yield from _wrapped(f"    {check_line(rows[0])}{more}", "          ")
 
 
+def claims(rows: Sequence[RunClaimRow]) -> Iterator[str]:
+    """A line for each specification: what both claims come to under it, with ratios and simultaneous intervals."""
+    by_key: dict[tuple[Any, ...], dict[str, RunClaimRow]] = {}
+    for row in rows:
+        by_key.setdefault((row.cloud, row.transform, row.estimator, row.n1), {})[row.claim] = row
+    if not by_key:
+        return
+    heads = "".join(f"{claim_name(claim, 'en', brief=True):<{CELL}}" for claim in CLAIMS)
+    yield f"  {'claims by specification':<{SPECIFICATION}}{heads}".rstrip()
+    for found in by_key.values():
+        name = specification_name(vars(next(iter(found.values()))), "en")
+        cells = "".join(f"{_cell(found.get(claim)):<{CELL}}" for claim in CLAIMS)
+        yield f"  {name:<{SPECIFICATION}}{cells}".rstrip()
+    yield f"  {marks_key('en')}; ratios of the largest inner dimension"
+
+
+def _cell(row: RunClaimRow | None) -> str:
+    return "–" if row is None else f"{outcome_mark(outcome_of(vars(row)))} {ratio_text(vars(row))}"
+
+
+def final_against_ten(profile: Profile) -> Iterator[str]:
+    """Whether the final dimension is ten, counted over the core specifications."""
+    n_layers = profile.model.n_layers
+    final = {
+        (row.cloud, row.transform, row.estimator, row.n1): against_ten(row.lower, row.upper)
+        for row in profile.estimates
+        if row.layer == n_layers and row.state == "residual"
+    }
+    counted = Counter(final.get(one.key, "") for one in SPECIFICATIONS if one.is_core)
+    told = [f"{wording.ten_text(key, 'en')} {counted[key]}" for key in ("in", "above", "below") if counted[key]]
+    if told:
+        yield f"  final dimension under {sum(map(bool, counted.elements()))} core specifications: {', '.join(told)}"
+
+
 def _controls(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
+    """The dimensions of each control beside the text's, and what it says of the claims."""
     if not controls:
         return
     if _summary_of(profile, *PRIMARY) is None:
         yield from _controls_of_literature(controls)
         return
-    yield f"  {'controls (d2, one token per type)':<38}{'embedding':>10}{'working':>10}{'final':>10}"
+    yield f"  {'controls (d2, one token per type)':<46}{'embedding':>12}{'inner maximum':>15}{'final':>10}"
     for one in (profile, *controls):
         found = _summary_of(one, *PRIMARY)
         if found is None:
             continue
-        values = [
-            getattr(found, name) for name in ("embedding_dimension", "working_dimension", "final_dimension_pre_norm")
-        ]
-        cells = "".join(f"{number(value):>10}" for value in values)
-        shape = wording.shows_shape(found.verdict, found.qualifiers, "en")
-        yield from _wrapped(f"    {_control_name(one.run):<36}{cells}  {shape}", " " * 72)
+        first, inner, final = (
+            number(getattr(found, name)) for name in ("embedding_dimension", "inner_max", "final_dimension_pre_norm")
+        )
+        vetoed = " (vetoed)" if "check_vetoed" in found.qualifiers else ""
+        yield f"    {_control_name(one.run) + vetoed:<44}{first:>12}{inner:>15}{final:>10}"
+        for row in profile.controls:
+            if row.control_run_id == one.run.run_id:
+                yield from _wrapped(f"      {wording.control_text(vars(row), 'en')}", " " * 8)
 
 
 def _controls_of_literature(controls: Sequence[Profile]) -> Iterator[str]:
@@ -206,14 +249,15 @@ def _room_found(run: RunRow) -> str:
 
 
 def _verdict(profile: Profile) -> Iterator[str]:
-    found = _summary_of(profile, *PRIMARY) or next(iter(profile.summaries), None)
-    if found is None:
+    """Of a run on text; a control has none of its own."""
+    found = _summary_of(profile, *PRIMARY)
+    if found is None or profile.run.pass_ != "text":
         return
-    if profile.run.pass_ != "text":
-        yield from _line("control", wording.shows_shape(found.verdict, found.qualifiers, "en"))
-        return
-    text = wording.verdict_text(found.verdict, found.qualifiers, "en")
-    yield from _line("verdict", text)
+    said = vars(found)
+    for label, claim in zip(("verdicts", ""), CLAIMS, strict=True):
+        yield from _line(label, wording.claim_text(claim, said, "en"))
+    limits = [wording.reason_text(key, "en", brief=False) for key in found.qualifiers]
+    yield from _line("limits", "; ".join(limits))
 
 
 def _line(label: str, text: str) -> Iterator[str]:
@@ -244,18 +288,20 @@ def dimensions(profile: Profile) -> Iterator[str]:
     if found is None:
         return
     yield f"  estimated dimension (d2, one token per type, N={found.n_points:,}), 95 % intervals"
+    said = vars(found)
     rows = [
         ("embedding", _interval(found, "embedding_dimension")),
-        ("working", f"{_interval(found, 'working_dimension'):<22}{_band(found, profile.model.n_layers)}".rstrip()),
+        ("largest inner", f"{_interval(found, 'inner_max'):<22}{_at(found, profile.model.n_layers)}".rstrip()),
+        ("working", f"{wording.shape_text(said, 'en'):<22}{_band(found, profile.model.n_layers)}".rstrip()),
         *_final(found),
         ("expansion ratio R_e", _interval(found, "expansion_ratio")),
-        ("contraction ratio R_c", f"{_interval(found, 'contraction_ratio'):<22}{_without(found)}".rstrip()),
+        ("contraction ratio R_c", _interval(found, "contraction_ratio")),
     ]
-    if found.contraction_ratio_gride_8 is not None:
-        rise, fall = number(found.expansion_ratio_gride_8), number(found.contraction_ratio_gride_8)
-        rows.append(("ratios by GRIDE n1=8", f"expansion {rise}, contraction {fall}"))
     for name, value in rows:
         yield f"    {name:<24}{value}"
+    extrema = [vars(row) for row in profile.extrema if row.cloud == PRIMARY[1]]
+    if extrema:
+        yield from _wrapped(f"    {'profile':<24}{wording.extrema_text(extrema, 'en')}", " " * 28)
 
 
 def _final(found: RunSummaryRow) -> list[tuple[str, str]]:
@@ -268,17 +314,18 @@ def _final(found: RunSummaryRow) -> list[tuple[str, str]]:
     ]
 
 
+def _at(found: RunSummaryRow, n_layers: int) -> str:
+    if found.inner_max_layer is None:
+        return "a model of one block has no inner layer" if n_layers < 2 else ""
+    return f"layer {found.inner_max_layer} of {n_layers}"
+
+
 def _band(found: RunSummaryRow, n_layers: int) -> str:
     first, last = found.working_layer_first, found.working_layer_last
-    if first is None:
-        return "a model of one block has no inner layer" if n_layers < 2 else ""
+    if found.working_dimension is None or first is None:
+        return ""
     band = f"layer {first}" if first == last else f"layers {first} to {last}"
     return f"{band} of {n_layers}; read at layer {found.working_layer}"
-
-
-def _without(found: RunSummaryRow) -> str:
-    value = found.contraction_ratio_abtt3
-    return "" if value is None else f"{number(value)} after removing three components"
 
 
 def across_tokenizers(profile: Profile) -> Iterator[str]:
@@ -288,15 +335,16 @@ def across_tokenizers(profile: Profile) -> Iterator[str]:
     lost = run.n_words_lost
     words = f" of {run.n_words:,}" if run.n_words else ""
     yield f"  across tokenizers (d2, one point per word, N={found.n_points:,}{words} words)"
-    yield f"    {'working':<24}{_interval(found, 'working_dimension'):<22}{_band(found, profile.model.n_layers)}".rstrip()
+    yield f"    {'largest inner':<24}{_interval(found, 'inner_max'):<22}{_at(found, profile.model.n_layers)}".rstrip()
+    yield f"    {'working':<24}{wording.shape_text(vars(found), 'en')}"
     if lost is not None:
         yield f"    {'occurrences lost':<24}{lost:,} (beyond the tokens read, or masked)"
 
 
 def second_opinions(profile: Profile) -> Iterator[str]:
-    """Nearest neighbours at the working layer: the scan's plateau, and how far the cloud is from a Gaussian one."""
+    """Nearest neighbours where d2 is largest: the scan's plateau, and how far the cloud is from a Gaussian one."""
     found = _summary_of(profile, *PRIMARY)
-    layer = None if found is None else found.working_layer
+    layer = None if found is None else found.inner_max_layer
     if layer is None:
         return
     cloud = PRIMARY[1]
@@ -308,14 +356,8 @@ def second_opinions(profile: Profile) -> Iterator[str]:
         and row.n1 in (1, 2, 4, 8, 16, 32)
     }
     parts = [_plateau({n1: row.value for n1, row in scan.items() if row.value})]
-    read = scan.get(GRIDE_READ_AT)
-    if read is not None and read.value is not None:
-        equivalent = read.gaussian_equivalent
-        parts.append(
-            f"no Gaussian equivalent of {number(read.value)} (n1=8) is stored"
-            if equivalent is None or math.isnan(equivalent)
-            else f"Gaussian equivalent of {number(read.value)} (n1=8): {number(equivalent)}{_ends_of_equivalent(read)}"
-        )
+    if scan:
+        parts.append(_equivalents({n1: row.gaussian_equivalent for n1, row in scan.items()}))
     ratio = _correlator(profile, layer, "nonlinearity_ratio_8", cloud)
     if ratio is not None:
         parts.append(f"GRIDE n1=8 of a Gaussian of equal covariance is {number(ratio)} times the data's")
@@ -326,9 +368,13 @@ def second_opinions(profile: Profile) -> Iterator[str]:
             yield f"    {part}"
 
 
-def _ends_of_equivalent(row: LayerEstimateRow) -> str:
-    lower, upper = row.gaussian_equivalent_lower, row.gaussian_equivalent_upper
-    return "" if lower is None or upper is None else f" [{number(lower)}, {number(upper)}]"
+def _equivalents(of_rank: dict[int, float | None]) -> str:
+    """Their range over the ranks: one of them alone would look like a measurement of the dimension."""
+    known = {n1: value for n1, value in of_rank.items() if value is not None and math.isfinite(value)}
+    if not known:
+        return "no Gaussian equivalent of GRIDE is stored"
+    span = f"{number(min(known.values()))} to {number(max(known.values()))}"
+    return f"Gaussian equivalent of GRIDE: {span} for n1={min(known)} to {max(known)}"
 
 
 def _plateau(scan: dict[int, float]) -> str:

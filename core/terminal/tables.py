@@ -72,7 +72,7 @@ class ProgressBar:
 
 
 def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
-    """A finished measurement: numbers with their intervals, what was dropped, checks, controls, the verdict last."""
+    """A finished measurement: numbers with their intervals, what was dropped, checks, controls, the verdicts last."""
     return run_summary.summary(profile, controls)
 
 
@@ -83,10 +83,10 @@ def runs_table(runs: pl.DataFrame) -> str:
         "model",
         "corpus",
         "protocol",
-        "working",
+        "largest inner",
         "final pre-norm",
         "final post-norm",
-        "expansion-contraction",
+        "verdicts",
         *(("tags",) if (has_tags := any(len(tags) for tags in runs["tags"])) else ()),
     )
     rows = [
@@ -95,10 +95,10 @@ def runs_table(runs: pl.DataFrame) -> str:
             marked(r["name"], r["worst_check"] == "veto"),
             r["corpus_name"],
             r["protocol"],
-            wording.interval_of(r, "working_dimension", "-"),
+            wording.interval_of(r, "inner_max", "-"),
             wording.interval_of(r, "final_dimension_pre_norm", "-"),
             wording.interval_of(r, "final_dimension_post_norm", "-"),
-            "-" if r["verdict"] is None else wording.outcome_short(r, "en"),
+            wording.outcome_short(r, "en"),
             *((", ".join(r["tags"]),) if has_tags else ()),
         )
         for r in runs.iter_rows(named=True)
@@ -169,7 +169,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any]) -> str:
-    """The summary as after measuring, every stored field, all checks, and d2 layer by layer.
+    """The summary as after measuring, every stored field, all checks and claims, and d2 layer by layer.
 
     `record` is all that is stored of the run (core.warehouse.profiles).
     """
@@ -180,6 +180,8 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
         lines += [f"  {field.label.ljust(width)}  {_indented(field.text, width + 4)}" for field in section.fields]
     checks = sorted(profile.checks, key=lambda row: (row.check_name, row.layer is None, row.layer))
     lines += ["", "checks", *(one_line(f"  {run_summary.check_line(row)}") for row in checks)]
+    others = list(run_summary.claims([row for row in profile.claims if not row.is_core]))
+    lines += ["", "specifications outside the core: shown, not judged by", *others] if others else []
     lines += ["", "estimated dimension (d2, one token per type), 95 % intervals"]
     primary = [
         row

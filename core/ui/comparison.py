@@ -13,6 +13,8 @@ from core import wording
 from core.analysis import ranking
 from core.analysis.ranking import RankingGroup
 from core.pilots.pilot import Pilot
+from core.registry.names import keys
+from core.registry.specifications import CLAIMS
 from core.ui import inputs, language, notices, reads
 from core.ui.markdown import escape
 from core.ui.pilot_filter import with_own_score
@@ -48,7 +50,7 @@ class Comparison:
     def _groups_of(self, runs: pl.DataFrame, lifted: bool) -> list[RankingGroup]:
         if self.cloud == BY_TYPE:
             return ranking.groups(runs, self.order, lifted=lifted)
-        runs = runs.with_columns(working_dimension_by_type="working_dimension")
+        runs = runs.with_columns(inner_max_by_type="inner_max")
         summaries = reads.summaries(runs["run_id"].to_list())
         return ranking.across_tokenizers(runs, summaries, self.order, lifted=lifted)
 
@@ -130,7 +132,7 @@ def _choose_order() -> str:
     _ = language.translator()
     orders = {
         "name": _("name"),
-        "working_dimension": _("working dimension"),
+        "inner_max": _("largest inner dimension"),
         "final_dimension_pre_norm": _("final dimension"),
         "parameters": _("parameters"),
     }
@@ -204,8 +206,25 @@ def _narrowed(runs: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
             if len(there) > 1:
                 wanted = inputs.choose_many(label, there, name, placeholder=_("all"), width=260)
                 runs = runs.filter(pl.col(column).is_in(wanted)) if wanted else runs
+        verdicts = {claim: _choose_verdicts(runs, claim) for claim in CLAIMS}
+        runs = ranking.judged(runs, **verdicts)
         newest_only = inputs.choose_yes_no(_("Newest run of each model only"), "newest", default=True)
     return runs, newest_only
+
+
+def _choose_verdicts(runs: pl.DataFrame, claim: str) -> list[str]:
+    """Which verdicts on a claim the reader lets through; nothing is asked where all have the same."""
+    _ = language.translator()
+    labels = {"rise": _("Rises inside"), "fall": _("Falls towards the end")}
+    found = set(runs[f"verdict_{claim}"].drop_nulls())
+    there = [key for key in keys("claim_verdict") if key in found]
+    if len(there) < 2:
+        return []
+    return inputs.choose_many(labels[claim], there, claim, show=_verdict_name, placeholder=_("all"), width=260)
+
+
+def _verdict_name(verdict: str) -> str:
+    return wording.name("claim_verdict", verdict, language.current())
 
 
 def cautions(group: RankingGroup) -> list[str]:
@@ -221,22 +240,22 @@ Benchmark = dict[str, Any]
 
 
 def choose_picture(benchmarks: pl.DataFrame, pilot: Pilot | None = None) -> tuple[Benchmark | None, str]:
-    """The two axes of the scatter: a score, and working or final dimension (a key of `ranking_points`).
+    """The two axes of the scatter: a score, and largest inner or final dimension (a key of `ranking_points`).
 
     Of a pilot, the score is at first that of the benchmark that it named beforehand; every other is marked.
     """
     _ = language.translator()
     dimensions = {
-        "working": _("working"),
+        "inner_max": _("largest inner"),
         "final_pre_norm": _("final, before the norm"),
         "final_post_norm": _("final, after the norm"),
     }
     with st.container(horizontal=True, vertical_alignment="bottom"):
         benchmark = _choose_benchmark(benchmarks, pilot)
         if benchmark is None:
-            return None, "working"
+            return None, "inner_max"
         return benchmark, inputs.choose(
-            _("Dimension in the picture"), list(dimensions), "dimension", "working", dimensions.__getitem__
+            _("Dimension in the picture"), list(dimensions), "dimension", "inner_max", dimensions.__getitem__
         )
 
 

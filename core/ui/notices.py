@@ -48,7 +48,7 @@ def tell_what_is_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str
     """Why these runs hold no rows of a kind: their protocol measures no one per type, or an earlier version did."""
     reader = language.current()
     _ = language.translator()
-    protocols = runs.filter(pl.col("verdict").is_null())["protocol"].unique(maintain_order=True)
+    protocols = runs.filter(pl.col("n_points").is_null())["protocol"].unique(maintain_order=True)
     if protocols.is_empty():
         st.info(of_earlier)
         return

@@ -67,6 +67,11 @@ class Selection:
     records: pl.DataFrame
     """Every stored field, in the order of the runs."""
     scores: pl.DataFrame
+    claims: pl.DataFrame
+    """As extrema and against_controls, of the runs alone."""
+    extrema: pl.DataFrame
+    against_controls: pl.DataFrame
+    """What each control says about its run on text: rows of run_controls."""
 
     @cached_property
     def with_controls(self) -> pl.DataFrame:
@@ -208,6 +213,9 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
             queries.distributions(opened, own),
             records(opened, own),
             queries.scores(opened, repositories(runs)),
+            queries.claims(opened, own),
+            queries.extrema(opened, own),
+            queries.against_controls(opened, own),
         )
 
 

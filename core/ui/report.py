@@ -42,6 +42,9 @@ def data(chosen: Selection, deck_language: str, pilot: Registered | None = None)
         checks=chosen.checks,
         summaries=chosen.summaries,
         scores=chosen.scores,
+        claims=chosen.claims,
+        extrema=chosen.extrema,
+        against_controls=chosen.against_controls,
     )
     return deck_data.deck_data(frames, deck_language, pilot)
 
@@ -54,5 +57,7 @@ def preview(deck: DeckData) -> None:
 def undecided(deck: DeckData) -> None:
     """The questions that will be asked in the meeting and that these runs leave open, in the page's language."""
     pilot = deck.pilot.pilot if deck.pilot else None
-    for limit in limits.limits(deck.runs, deck.checks, deck.scored, deck.words, language.current(), pilot):
+    for limit in limits.limits(
+        deck.runs, deck.checks, deck.against_controls, deck.scored, deck.words, language.current(), pilot
+    ):
         st.markdown(f"- **{escape(limit.question)}**  \n  {escape(limit.reason)}")

@@ -9,10 +9,12 @@ import polars as pl
 import streamlit as st
 
 from core import exports, wording
+from core.analysis.claims import against_ten
 from core.figures import large_norms
 from core.ui import language
 from core.ui.pilot_filter import own_texts
 from core.wording.labels import marked, run_labels
+from core.wording.verdicts import outcome_of, ratio_text, specification_name
 
 TRACED = (
     "run_id",
@@ -27,11 +29,15 @@ TRACED = (
     "code_version",
     "worst_check",
     "vetoed_by",
+    "verdict_rise",
+    "verdict_fall",
+    "reasons_rise",
+    "reasons_fall",
     "qualifiers",
 )
 OUTCOME_WIDTH = 125
 VERDICT_WIDTH, VERDICT_HEIGHT = 290, 68
-"""Pixels for a verdict with three limits, on three lines; Streamlit breaks lines only in rows above 64 pixels."""
+"""Pixels for two verdicts with their reasons, on three lines; Streamlit breaks lines only in rows above 64 pixels."""
 
 
 def overview(runs: pl.DataFrame) -> pl.DataFrame:
@@ -40,9 +46,9 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(
         {
             _("Model"): _names(runs),
-            _("Expansion-contraction"): verdicts(runs),
+            _("Verdicts"): verdicts(runs),
             _("Text"): runs["corpus_name"],
-            _("Working dimension"): _with_intervals(runs, "working_dimension"),
+            _("Largest inner dimension"): _with_intervals(runs, "inner_max"),
             _("Final, before the norm"): _with_intervals(runs, "final_dimension_pre_norm"),
             _("Final, after the norm"): _with_intervals(runs, "final_dimension_post_norm"),
             _("N (points)"): runs["n_points"],
@@ -60,15 +66,15 @@ def ranked(runs: pl.DataFrame, own_title: str = "") -> pl.DataFrame:
     Whose score it is stands before the number, so that no window cuts a label off and leaves the number.
     """
     _ = language.translator()
-    shift = {_("Against one per type"): _shifts(runs)} if "working_dimension_by_type" in runs.columns else {}
+    shift = {_("Against one per type"): _shifts(runs)} if "inner_max_by_type" in runs.columns else {}
     own = {own_title: own_texts(runs)} if "own_score" in runs.columns else {}
     score = {_("Score of"): runs["score_of"], _("Score"): runs["score_text"]} if "score_of" in runs.columns else {}
     return pl.DataFrame(
         {
             _("Model"): _names(runs),
             **own,
-            _("Expansion-contraction"): verdicts(runs),
-            _("Working dimension"): _with_intervals(runs, "working_dimension"),
+            _("Verdicts"): verdicts(runs),
+            _("Largest inner dimension"): _with_intervals(runs, "inner_max"),
             **shift,
             _("Final, before the norm"): _with_intervals(runs, "final_dimension_pre_norm"),
             _("Final, after the norm"): _with_intervals(runs, "final_dimension_post_norm"),
@@ -91,7 +97,7 @@ def layers(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     labels = run_labels(runs, language.current())
     told = {
         _("Value"): significant(rows, "value", 4),
-        _("Gaussian equivalent"): significant(rows, "gaussian_equivalent", 4),
+        _("Gaussian equivalent, over all n1"): equivalents(rows),
         _("Standard error"): significant(rows, "std_error", 2),
         _("95 % interval"): _intervals(rows, "") if "lower" in rows.columns else None,
         _("Mean neighbour distance"): significant(rows, "mean_distance", 3),
@@ -106,6 +112,49 @@ def layers(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
             **{column: values for column, values in told.items() if values is not None},
         }
     )
+
+
+def equivalents(rows: pl.DataFrame) -> list[str | None] | None:
+    """`5.9 – 55`: the range over the ranks of GRIDE, never one value (`layer_profiles.with_equivalents`)."""
+    if "equivalent_lowest" not in rows.columns:
+        return None
+    ends = zip(rows["equivalent_lowest"], rows["equivalent_highest"], strict=True)
+    return [None if low is None else f"{wording.number(low)} – {wording.number(high)}" for low, high in ends]
+
+
+def claims(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame) -> pl.DataFrame:
+    """One line per run, specification and claim, the core first; beside each how the final dimension stands to ten."""
+    _ = language.translator()
+    reader = language.current()
+    labels = run_labels(runs, reader)
+    keys = ["run_id", "cloud", "transform", "estimator", "n1"]
+    final = (
+        estimates.join(runs.select("run_id", layer="n_layers"), on=["run_id", "layer"], how="semi")
+        .filter(state="residual")
+        .select(*keys, final="value", final_lower="lower", final_upper="upper")
+    )
+    rows = rows.filter(pl.col("run_id").is_in(list(labels)))
+    found = rows.join(final, on=keys, how="left", nulls_equal=True, maintain_order="left").to_dicts()
+    return without_empty(
+        {
+            _("Model"): [labels[row["run_id"]] for row in found],
+            _("Specification"): [specification_name(row, reader) for row in found],
+            _("Core"): [_("yes") if row["is_core"] else _("no") for row in found],
+            _("Claim"): [wording.name("claim", row["claim"], reader) for row in found],
+            _("Outcome"): [_claim_outcome(row) for row in found],
+            _("Ratio"): [ratio_text(row) for row in found],
+            _("Largest at layer"): [row["layer"] for row in found],
+            _("Final dimension"): [wording.interval_of(row, "final") for row in found],
+            _("Final dimension against ten"): [
+                wording.ten_text(against_ten(row["final_lower"], row["final_upper"]), reader) for row in found
+            ],
+        }
+    )
+
+
+def _claim_outcome(row: dict[str, Any]) -> str:
+    outcome = outcome_of(row)
+    return "–" if outcome is None else wording.name("claim_outcome", outcome, language.current())
 
 
 def masked_tokens(runs: pl.DataFrame) -> pl.DataFrame:
@@ -129,7 +178,7 @@ def masked_tokens(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def verdicts(runs: pl.DataFrame) -> list[str]:
-    """Of runs on text; control passes show the shape or do not."""
+    """Of runs on text; a control pass has none, and says which it is."""
     reader = language.current()
     return [wording.outcome_short(run, reader) for run in runs.iter_rows(named=True)]
 
@@ -154,7 +203,7 @@ def _outcomes(runs: pl.DataFrame) -> list[str]:
 
 def _shifts(runs: pl.DataFrame) -> list[str]:
     """`+5.0 % (106)`: by how much one per word reads otherwise than one per type, whose value stands in brackets."""
-    pairs = runs.select("working_dimension_by_type", "working_dimension").rows()
+    pairs = runs.select("inner_max_by_type", "inner_max").rows()
     return [
         "–" if by_type is None or by_word is None else f"{by_word / by_type - 1:+.1%} ({wording.number(by_type)})"
         for by_type, by_word in pairs
@@ -168,10 +217,10 @@ def significant(rows: pl.DataFrame, column: str, digits: int) -> pl.Series | Non
 def show(table: pl.DataFrame, key: str, **more: Any) -> None:
     """A table whose first column stays in sight when a narrow window scrolls sideways.
 
-    A verdict is read with what limits it: its rows are high enough for the whole text.
+    A verdict is read with its reasons: its rows are high enough for the whole text.
     """
     _ = language.translator()
-    verdict = _("Expansion-contraction")
+    verdict = _("Verdicts")
     columns = {table.columns[0]: st.column_config.Column(pinned=True)}
     outcome = _("Outcome")
     if outcome in table.columns:

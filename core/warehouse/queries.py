@@ -142,6 +142,22 @@ def checks(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     return _rows(warehouse, "run_checks", run_ids, "run_id, check_name, layer")
 
 
+def claims(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of run_claims: each claim under each specification, the core first."""
+    order = "run_id, is_core DESC, cloud DESC, transform DESC, estimator, n1, claim DESC"
+    return _rows(warehouse, "run_claims", run_ids, order)
+
+
+def extrema(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of run_extrema, layer by layer."""
+    return _rows(warehouse, "run_extrema", run_ids, "run_id, cloud, layer")
+
+
+def against_controls(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of run_controls of these runs on text: what each control says about them."""
+    return _rows(warehouse, "run_controls", run_ids, "run_id, control_run_id, claim DESC")
+
+
 def summaries(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of run_summaries: every estimator and cloud."""
     return _rows(warehouse, "run_summaries", run_ids, "run_id, estimator, cloud")

@@ -13,12 +13,16 @@ from core.wording.labels import check_meaning, control_name, estimator_name, est
 from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
 from core.wording.scores import benchmark_name, no_score, score_remarks, score_text, stated, variant
 from core.wording.verdicts import (
-    limits_of,
+    claim_text,
+    control_text,
+    extrema_text,
     outcome_short,
     outcome_text,
-    qualifier_meaning,
-    qualifier_text,
-    shows_shape,
+    reason_meaning,
+    reason_text,
+    reasons_of,
+    shape_text,
+    ten_text,
     verdict_short,
     verdict_text,
     verdict_word,
@@ -27,25 +31,29 @@ from core.wording.verdicts import (
 __all__ = [
     "benchmark_name",
     "check_meaning",
+    "claim_text",
     "control_name",
+    "control_text",
     "estimator_name",
     "estimator_symbol",
+    "extrema_text",
     "interval_of",
-    "limits_of",
     "name",
     "no_score",
     "number",
     "outcome_short",
     "outcome_text",
     "phase_name",
-    "qualifier_meaning",
-    "qualifier_text",
+    "reason_meaning",
+    "reason_text",
+    "reasons_of",
     "rounded",
     "score_remarks",
     "score_text",
-    "shows_shape",
+    "shape_text",
     "size_range",
     "stated",
+    "ten_text",
     "variant",
     "verdict_short",
     "verdict_text",
@@ -169,15 +177,6 @@ def scatter_caution(language: str) -> str:
     return _(
         "The published claim (arXiv 2503.22547) concerns models of one architecture and size; "
         "arXiv 2602.20433 found no reliable prediction of scores. This picture shows numbers side by side, no more."
-    )
-
-
-def which_ten(language: str) -> str:
-    """Which of the two dimensions the literature's magnitudes belong to."""
-    _ = translator(language)
-    return _(
-        'The literature\'s "about ten" (arXiv 2503.22547, as summarised) means the final dimension; '
-        "for the working space it says about a hundred."
     )
 
 

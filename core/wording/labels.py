@@ -58,9 +58,9 @@ def estimator_symbol(estimator: str, n1: int | None = None, n2: int | None = Non
         return f"{foreign} skdim"
     estimator, n1, n2 = _of_registry(estimator, n1, n2)
     symbol = ESTIMATORS[estimator].symbol if estimator in ESTIMATORS else estimator
-    if estimator == "gride" and n1 is not None:
+    if estimator.startswith("gride") and n1 is not None:
         return f"{symbol} n1={n1}"
-    if estimator == "mle":
+    if estimator.startswith("mle"):
         return f"{symbol} k={n2 or 20}"
     return f"{symbol} k={n2}" if estimator == "local_d2" and n2 is not None else symbol
 
@@ -175,14 +175,9 @@ def shortened(name: str, longest: int = LONGEST) -> str:
     return f"{name[: longest - 1 - tail]}…{name[-tail:]}"
 
 
-def band_text(run: Mapping[str, Any], language: str) -> str:
-    """`4–7 of 30`: the working band, never without its model's depth."""
-    _ = translator(language)
-    first, last = run["working_layer_first"], run["working_layer_last"]
-    if first is None or last is None:
-        return "–"
-    band = str(first) if first == last else f"{first}–{last}"
-    return _("{band} of {layers}").format(band=band, layers=run["n_layers"])
+def layer_text(layer: int | None, n_layers: int, language: str) -> str:
+    """`5 of 30`: a layer, never without its model's depth."""
+    return "–" if layer is None else translator(language)(_("{band} of {layers}")).format(band=layer, layers=n_layers)
 
 
 def _value(column: str, value: object, language: str) -> str:

@@ -12,11 +12,9 @@ from core import wording
 from core.analysis.ranking import RankingGroup, groups
 from core.locale import translator
 from core.pilots.pilot import Pilot
+from core.registry.specifications import CLAIMS
 from core.wording.labels import VETO_MARK, shortened
 from core.wording.pilot_sentences import Evidence, evidence
-
-OF_SHUFFLED_TEXT = ("shuffled_same", "shuffled_unclear", "shuffled_failed", "shuffled_differs")
-"""One of them stands beside every verdict that was judged with shuffled text, or for which that failed."""
 
 
 @dataclass(frozen=True)
@@ -27,48 +25,68 @@ class Limit:
     reason: str
 
 
-def random_control(runs: pl.DataFrame, language: str) -> Limit | None:
-    """Random weights were not measured, decide nothing, or show the shape as well."""
+def specifications(runs: pl.DataFrame, language: str) -> Limit | None:
+    """Claims that hold under some core specifications and not under others."""
     _ = translator(language)
     text = texts_of(runs)
-    without = text.filter(pl.col("qualifiers").list.contains("no_random_init").fill_null(True))
+    depending = text.filter(pl.any_horizontal(pl.col(f"verdict_{claim}") == "depends" for claim in CLAIMS))
+    reason = _("Not for {names}: at least one of the two claims depends on the specification.")
+    return _limit(_("Do the claims hold whatever is chosen?"), [(depending, reason)], text, language)
+
+
+def powered_control(runs: pl.DataFrame, language: str) -> Limit | None:
+    """A control shows a claim as well, could not have shown it, or was not measured, as the reasons say."""
+    _ = translator(language)
+    text = texts_of(runs)
     told = [
+        (text.filter(_has_reason("control_shows_it")), _("Not shown for {names}: a control shows it as well.")),
         (
-            text.filter(_qualified("random_init_same")),
-            _("Not shown for {names}: the same architecture with random weights has the shape as well."),
+            text.filter(_has_reason("control_not_exceeded")),
+            _("Left open for {names}: the text is not clearly above a control."),
         ),
         (
-            text.filter(_qualified("random_init_unclear")),
-            _("Left open for {names}: the control of random weights is undecided or vetoed."),
+            text.filter(_has_reason("control_no_power")),
+            _("Left open for {names}: the controls could not have shown it."),
         ),
         (
-            text.filter(_qualified("random_init_failed")),
-            _("Not known for {names}: random weights could not be measured."),
+            text.filter(_has_reason("control_vetoed", "control_failed")),
+            _("Left open for {names}: a control is vetoed or could not be measured."),
         ),
-        (without, _("No random control for {names}: the same architecture under random weights was not measured.")),
+        (
+            text.filter(_has_reason("no_control")),
+            _("Not known for {names}: no control that could have shown it was measured."),
+        ),
     ]
     return _limit(_("Does the shape come from training?"), told, text, language)
 
 
-def shuffled_text(runs: pl.DataFrame, language: str) -> Limit | None:
-    """Shuffled tokens show the shape as well, decide nothing, or were not measured, as the verdicts say."""
+def shuffled_text(runs: pl.DataFrame, against_controls: pl.DataFrame, language: str) -> Limit | None:
+    """What shuffled text says of the two dimensions themselves: `against_controls` are rows of run_controls."""
     _ = translator(language)
     text = texts_of(runs)
-    judged = pl.any_horizontal(map(_qualified, OF_SHUFFLED_TEXT))
+    own = against_controls.filter(pl.col("claim").is_in(["inner_max", "final"]))
+    having = {outcome: set(own.filter(outcome=outcome)["run_id"]) for outcome in ("same", "differs", "cannot_tell")}
+    known = set().union(*having.values())
+
+    def of(run_ids: set[str]) -> pl.DataFrame:
+        return text.filter(pl.col("run_id").is_in(list(run_ids)))
+
     told = [
         (
-            text.filter(_qualified("shuffled_same")),
-            _("No evidence of it: shuffled tokens have the same shape ({names}), from vocabulary and weights alone."),
+            of(having["same"] - having["differs"]),
+            _(
+                "No evidence of it: with shuffled tokens a dimension is the same within 10 % ({names}), from vocabulary "
+                "and weights alone."
+            ),
         ),
         (
-            text.filter(_qualified("shuffled_unclear")),
-            _("Left open for {names}: the control of shuffled tokens is undecided or vetoed."),
+            of(having["cannot_tell"] - having["same"] - having["differs"]),
+            _("Left open for {names}: the interval against shuffled tokens is too wide."),
         ),
         (
-            text.filter(_qualified("shuffled_failed")),
-            _("Not known for {names}: shuffled tokens could not be measured."),
+            text.filter(~pl.col("run_id").is_in(list(known))),
+            _("Not known for {names}: judged without a run on shuffled tokens."),
         ),
-        (text.filter(~judged), _("Not known for {names}: judged without a run on shuffled tokens.")),
     ]
     return _limit(_("Is the shape about what the text says?"), told, text, language)
 
@@ -162,8 +180,10 @@ def _limit(question: str, told: list[tuple[pl.DataFrame, str]], text: pl.DataFra
     return Limit(question, wording.sentences(reasons, language)) if reasons else None
 
 
-def _qualified(qualifier: str) -> pl.Expr:
-    return pl.col("qualifiers").list.contains(qualifier).fill_null(False)
+def _has_reason(*keys: str) -> pl.Expr:
+    """True where one of these stands beside one of the verdicts."""
+    columns = [pl.col(f"reasons_{claim}") for claim in CLAIMS]
+    return pl.any_horizontal(column.list.contains(key).fill_null(False) for column in columns for key in keys)
 
 
 __all__ = ["ENOUGH_MODELS", "ENOUGH_WINDOWS", "Limit", "limits"]
@@ -177,12 +197,14 @@ ENOUGH_MODELS = 10
 def limits(
     runs: pl.DataFrame,
     checks: pl.DataFrame,
+    against_controls: pl.DataFrame,
     scored: pl.DataFrame,
     words: Sequence[RankingGroup],
     language: str,
     pilot: Pilot | None = None,
 ) -> list[Limit]:
-    """`scored` is `ranking.with_scores` and `words` `ranking.across_tokenizers` of the same runs.
+    """`against_controls` are rows of run_controls, `scored` is `ranking.with_scores` and `words`
+    `ranking.across_tokenizers` of the same runs.
 
     They may hold the control runs of those on text, but no runs without a verdict. What a pilot's use class forbids
     comes first.
@@ -193,8 +215,9 @@ def limits(
         _scores(scored, language),
         _causes(language),
         outcomes(runs, checks, language),
-        random_control(runs, language),
-        shuffled_text(runs, language),
+        specifications(runs, language),
+        powered_control(runs, language),
+        shuffled_text(runs, against_controls, language),
         _texts(text, language),
         _seeds(text, language),
         _sizes(text, language),

@@ -221,14 +221,15 @@ def agreeing(one: Mapping[str, Any], other: Mapping[str, Any], language: str) ->
 
 
 def results(one: Mapping[str, Any], other: Mapping[str, Any], language: str) -> list[Line]:
-    """What came out: dimensions with their intervals, N, verdict and checks. Rows as of `queries.runs`."""
+    """What came out: dimensions with their intervals, N, verdicts and checks. Rows as of `queries.runs`."""
     _ = translator(language)
     told = [
-        (_("Working dimension"), lambda run: _interval(run, "working_dimension")),
+        (_("Largest inner dimension"), lambda run: _interval(run, "inner_max")),
+        (_("Working dimension"), lambda run: wording.shape_text(run, language)),
         (_("Final, before the norm"), lambda run: _interval(run, "final_dimension_pre_norm")),
         (_("Final, after the norm"), lambda run: _interval(run, "final_dimension_post_norm")),
         (_("N (points)"), lambda run: ABSENT if run["n_points"] is None else f"{run['n_points']:,}"),
-        (_("Expansion-contraction"), lambda run: wording.outcome_short(run, language)),
+        (_("Verdicts"), lambda run: wording.outcome_short(run, language)),
         (_("Checks"), lambda run: _checks(run, language)),
     ]
     return [Line("", label, say(one), say(other)) for label, say in told]

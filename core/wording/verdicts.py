@@ -1,12 +1,17 @@
-"""How a verdict is worded: never without what supports or limits it, the most important first."""
+"""How verdicts are worded: each of the two claims with its verdict, and why it is not robust where it is not.
+
+Rows are those of `queries.runs` or of run_summaries; what a control shows is told from rows of run_controls.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from core.locale import translator
+from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
 from core.wording import labels
+from core.wording.numbers import number, with_interval
 
 
 def _(message: str) -> str:
@@ -14,7 +19,7 @@ def _(message: str) -> str:
     return message
 
 
-class Qualifier(NamedTuple):
+class Words(NamedTuple):
     brief: str
     """For table cells."""
     full: str
@@ -23,124 +28,98 @@ class Qualifier(NamedTuple):
     """What it means, and what to do about it."""
 
 
-QUALIFIERS: dict[str, Qualifier] = {
-    "check_vetoed": Qualifier(
+REASONS: dict[str, Words] = {
+    "check_vetoed": Words(
         _("a check vetoed it"),
         _("a check vetoed it: not to be relied on"),
         _(
-            "A check found a fault that the numbers may not survive; the verdict stays as it was judged, "
-            "but do not use this run: its checks say what to change."
+            "A check found a fault that the numbers may not survive: do not use this run, its checks say what to change."
         ),
     ),
-    "no_random_init": Qualifier(
-        _("not controlled against random weights"),
-        _("not controlled against random weights"),
-        _("Random weights can give such a shape without any training: run the protocol standard, which measures them."),
+    "too_few_layers": Words(
+        _("too few layers"),
+        _("the model has too few layers"),
+        _("A model with fewer than two blocks has no inner layer that could be compared with its ends."),
     ),
-    "random_init_same": Qualifier(
-        _("random weights show it too"),
-        _("random weights show it too: no sign of training"),
-        _("The same architecture with random weights gives the shape as well: do not read it as a result of training."),
+    "control_shows_it": Words(
+        _("a control shows it too"),
+        _("a control shows it too"),
+        _("A model or text from which the claimed cause was removed gives it as well: do not read it as its result."),
     ),
-    "random_init_unclear": Qualifier(
-        _("random weights leave it open"),
-        _("random weights leave it open: their control is undecided or vetoed"),
+    "axis_dominant_directions": Words(
+        _("dominant directions"),
+        _("goes with dominant directions"),
         _(
-            "Random weights were measured, but their control is undecided or vetoed, so it decides nothing: "
-            "read the shape as not controlled, or measure more text."
+            "With the one or three leading components removed it reads otherwise: state it as a claim about a few "
+            "directions of large variance, not about the whole cloud."
         ),
     ),
-    "random_init_failed": Qualifier(
-        _("random weights could not be measured"),
-        _("random weights could not be measured: not controlled by them"),
-        _("The same architecture with random weights could not be measured: read the shape as not controlled."),
+    "axis_scale": Words(
+        _("scale of coordinates"),
+        _("goes with the scale of coordinates"),
+        _("With every coordinate scaled to one variance it reads otherwise: a few large coordinates carry it."),
     ),
-    "random_init_differs": Qualifier(
-        _("random weights do not show it"),
-        _("random weights do not show it"),
-        _("The same architecture with random weights does not show the shape: random weights alone do not give it."),
+    "axis_norms": Words(
+        _("norms"),
+        _("goes with the norms of points"),
+        _("Where the norms of points count too (participation ratio) it reads otherwise: state the estimator with it."),
     ),
-    "no_shuffled": Qualifier(
-        _("not controlled against shuffled text"),
-        _("not controlled against shuffled text"),
-        _(
-            "Vocabulary and weights can give such a shape whatever the text says: run the protocol standard, "
-            "which measures shuffled text."
-        ),
+    "axis_neighbours": Words(
+        _("nearest neighbours"),
+        _("nearest neighbours read otherwise"),
+        _("The nearest-neighbour dimension (GRIDE) reads otherwise: state the estimator with every claim."),
     ),
-    "shuffled_same": Qualifier(
-        _("shuffled text shows it too"),
-        _("shuffled tokens show it too: about vocabulary and weights, no evidence of semantics"),
-        _(
-            "The tokens of each window in random order give the shape as well: it is about vocabulary and weights, "
-            "and no evidence of semantics."
-        ),
+    "axis_words": Words(
+        _("types or words"),
+        _("words read otherwise than token types"),
+        _("On one point per word it reads otherwise: it belongs to how the tokenizer cuts words."),
     ),
-    "shuffled_unclear": Qualifier(
-        _("shuffled text leaves it open"),
-        _("shuffled text leaves it open: its control is undecided or vetoed"),
-        _(
-            "Shuffled text was measured, but its control is undecided or vetoed: "
-            "whether the shape needs the order of tokens stays open."
-        ),
+    "axis_tokens": Words(
+        _("types or all tokens"),
+        _("all tokens read otherwise than token types"),
+        _("On all tokens it reads otherwise: it depends on how often each token type counts."),
     ),
-    "shuffled_failed": Qualifier(
-        _("shuffled text could not be measured"),
-        _("shuffled text could not be measured: not controlled by it"),
-        _(
-            "The tokens of each window in random order could not be measured: "
-            "whether the shape needs the order of tokens stays open."
-        ),
+    "control_not_exceeded": Words(
+        _("not clearly above a control"),
+        _("not clearly above a control"),
+        _("The interval of the text's ratio over the control's reaches below one: measure more text."),
     ),
-    "shuffled_differs": Qualifier(
-        _("shuffled text does not show it"),
-        _("shuffled text does not show it"),
-        _(
-            "The tokens of each window in random order do not show the shape: vocabulary and weights alone do not give it, "
-            "which is no evidence of semantics yet."
-        ),
+    "no_control": Words(
+        _("no control"),
+        _("no control with power was measured"),
+        _("Nothing was measured that could have shown it without training: run the protocol standard."),
     ),
-    "abtt3_lost": Qualifier(
-        _("no contraction without three components"),
-        _("the contraction does not survive removing three components"),
-        _(
-            "With the three leading components removed the contraction is gone: a few directions carry it, so do not "
-            "read the final dimension as the dimension of the whole state."
-        ),
+    "control_no_power": Words(
+        _("controls without power"),
+        _("its controls could not have shown it"),
+        _("The controls had no room or too large an error to show it, so their silence says nothing."),
     ),
-    "abtt3_undefined": Qualifier(
-        _("not known without three components"),
-        _("whether the contraction survives removing three components is not known"),
-        _(
-            "With the three leading components removed the ratio of working to final dimension is not defined: "
-            "whether a few directions carry the contraction stays open."
-        ),
+    "control_vetoed": Words(
+        _("a control is vetoed"),
+        _("a control is vetoed"),
+        _("A control whose own checks veto it counts against a claim and never for it: look at its checks."),
     ),
-    "gride_contracts": Qualifier(
-        _("nearest-neighbour dimension only contracts"),
-        _("nearest-neighbour dimension only contracts"),
-        _(
-            "The nearest-neighbour dimension (GRIDE, n1=8, n2=16) falls but does not rise: "
-            "state the estimator with every claim."
-        ),
+    "control_failed": Words(
+        _("a control failed"),
+        _("a control could not be measured"),
+        _("A control was tried and could not be measured: read the claim as not controlled."),
     ),
-    "gride_disagrees": Qualifier(
-        _("nearest-neighbour dimension does not show it"),
-        _("nearest-neighbour dimension does not show it"),
-        _(
-            "The nearest-neighbour dimension (GRIDE, n1=8, n2=16) does not both rise and fall: "
-            "state the estimator with every claim."
-        ),
+    "within_error": Words(
+        _("within the error"),
+        _("within the error"),
+        _("The intervals hold both a ratio above 1.1 and one below it: measure more text."),
     ),
-    "gride_unclear": Qualifier(
-        _("nearest-neighbour dimension leaves it open"),
-        _("nearest-neighbour dimension leaves it open"),
-        _(
-            "Whether the nearest-neighbour dimension (GRIDE, n1=8, n2=16) rises and falls is undecided within its error: "
-            "state the estimator with every claim."
-        ),
+    "cells_missing": Words(
+        _("specifications missing"),
+        _("some core specifications were not measured"),
+        _("A verdict needs all core specifications: some have no value here, as the table of claims shows."),
     ),
-    "few_types": Qualifier(
+}
+"""In the order in which they are said: what weighs most first."""
+
+QUALIFIERS: dict[str, Words] = {
+    "check_vetoed": REASONS["check_vetoed"],
+    "few_types": Words(
         _("few token types"),
         _("few token types: reads lower than a full sample"),
         _(
@@ -148,7 +127,7 @@ QUALIFIERS: dict[str, Qualifier] = {
             "or read more text."
         ),
     ),
-    "no_final_norm": Qualifier(
+    "no_final_norm": Words(
         _("no final norm"),
         _("no final norm"),
         _(
@@ -156,117 +135,202 @@ QUALIFIERS: dict[str, Qualifier] = {
             "do not compare it with values after a norm."
         ),
     ),
-    "check_warned": Qualifier(
+    "check_warned": Words(
         _("a check gave a warning"),
         _("a check gave a warning"),
         _("A check came close to its limit: read its value before relying on the second digit."),
     ),
 }
-"""In the order in which they are said: what weighs most first. None changes the verdict that is stored."""
+"""What limits the numbers of a run, whatever is claimed about them."""
 
-OF_RANDOM_WEIGHTS = (
-    "no_random_init",
-    "random_init_same",
-    "random_init_unclear",
-    "random_init_failed",
-    "random_init_differs",
-)
-"""One of them stands beside every verdict: "found" says which."""
-_COMPARED = {
-    "random_init_same",
-    "random_init_unclear",
-    "random_init_differs",
-    "shuffled_same",
-    "shuffled_unclear",
-    "shuffled_differs",
-}
-_IN_DETAIL_ONLY = {"no_shuffled"}
-"""Left to the slides of controls and of open questions and to the screen of checks, to keep a verdict short."""
+_KNOWN = REASONS | QUALIFIERS
+MARKS = {"yes": "●", "no": "○", "opposite": "▼", "cannot_tell": "?"}
+"""What stands for the outcome of a specification in a picture, told apart without colour."""
 
 
-def ordered(qualifiers: Iterable[str]) -> list[str]:
-    """By importance; those that nobody has worded yet come last, in the order given."""
-    known = list(QUALIFIERS)
-    return sorted(dict.fromkeys(qualifiers), key=lambda key: known.index(key) if key in known else len(known))
+# --- verdicts --------------------------------------------------------------------------------------------------
 
 
-def qualifier_text(qualifier: str, language: str, brief: bool = True) -> str:
-    """What supports or limits a verdict, to stand in brackets behind it."""
-    words = QUALIFIERS.get(qualifier)
+def reason_text(key: str, language: str, brief: bool = True) -> str:
+    """Why a claim is not robust, or what limits a run; a key that nobody has worded yet as it is."""
+    words = _KNOWN.get(key)
     if words is None:
-        return qualifier
+        return key
     return translator(language)(words.brief if brief else words.full)
 
 
-def qualifier_meaning(qualifier: str, language: str) -> str:
-    """Empty for a qualifier that nobody has explained yet."""
-    words = QUALIFIERS.get(qualifier)
+def reason_meaning(key: str, language: str) -> str:
+    """Empty for a key that nobody has explained yet."""
+    words = _KNOWN.get(key)
     return translator(language)(words.meaning) if words else ""
 
 
-def limits_of(qualifiers: Iterable[str] | None, language: str, brief: bool = True) -> list[str]:
-    """What limits a verdict, as it stands beside it; where nothing was recorded, that too is said."""
-    if qualifiers is None:
-        return [translator(language)(_("controls not stated"))]
-    told = (qualifier for qualifier in ordered(qualifiers) if qualifier not in _IN_DETAIL_ONLY)
-    return [qualifier_text(qualifier, language, brief) for qualifier in told]
+def ordered(keys: Iterable[str] | None) -> list[str]:
+    """By importance; those that nobody has worded yet come last, in the order given."""
+    known = list(_KNOWN)
+    return sorted(dict.fromkeys(keys or ()), key=lambda key: known.index(key) if key in known else len(known))
 
 
-def verdict_word(verdict: str | None, language: str) -> str:
-    """Only the word. A reader sees it through `verdict_text` or `verdict_short`, with what limits it."""
-    return labels.name("verdict", verdict if verdict in ("found", "not_found") else "undecided", language)
+def reasons_of(run: Mapping[str, Any]) -> list[str]:
+    """Keys of all that is said beside the verdicts of a run: their reasons, and what limits its numbers."""
+    told = [run["reasons_rise"], run["reasons_fall"], run["qualifiers"]]
+    return ordered(key for keys in told for key in keys or ())
 
 
-def verdict_short(verdict: str | None, qualifiers: Iterable[str] | None, language: str) -> str:
-    """For a table column that is headed "expansion-contraction"."""
-    return _qualified(verdict, qualifiers, language, brief=True)
-
-
-def verdict_text(verdict: str | None, qualifiers: Iterable[str] | None, language: str) -> str:
-    """The whole verdict: "expansion-contraction: found (not controlled against random weights)"."""
-    told = translator(language)(_("expansion-contraction: {verdict}"))
-    return told.format(verdict=_qualified(verdict, qualifiers, language, brief=False))
-
-
-def shows_shape(verdict: str | None, qualifiers: Iterable[str] | None, language: str) -> str:
-    """What a control pass came to: it has no verdict of its own, it shows the shape of the text run or does not."""
+def claim_text(claim: str, run: Mapping[str, Any], language: str, brief: bool = False) -> str:
+    """`rises inside: depends on the specification (goes with dominant directions)`; brief `depends (...)`."""
     _ = translator(language)
-    words = {"found": _("shows the shape"), "not_found": _("does not show the shape")}
-    word = words.get(verdict or "", _("undecided"))
-    vetoed = [qualifier_text("check_vetoed", language)] if "check_vetoed" in (qualifiers or []) else []
-    return _("{word} ({limits})").format(word=word, limits=vetoed[0]) if vetoed else word
+    word = verdict_word(run[f"verdict_{claim}"], language, brief)
+    reasons = [reason_text(key, language, brief) for key in ordered(run[f"reasons_{claim}"])]
+    told = _("{word} ({limits})").format(word=word, limits=_(", ").join(reasons)) if reasons else word
+    return _("{claim}: {verdict}").format(claim=claim_name(claim, language, brief), verdict=told)
+
+
+def verdict_word(verdict: str | None, language: str, brief: bool = False) -> str:
+    """Only the word. A reader sees it with the claim and the reasons, through `claim_text`."""
+    _ = translator(language)
+    if verdict is None:
+        return _("not judged")
+    return _("depends") if brief and verdict == "depends" else labels.name("claim_verdict", verdict, language)
+
+
+def verdict_text(run: Mapping[str, Any], language: str) -> str:
+    """Both claims: `rises inside: robust; falls towards the end: not controlled (no control ...)`, and what limits it."""
+    return _verdicts(run, language, brief=False)
+
+
+def verdict_short(run: Mapping[str, Any], language: str) -> str:
+    """For a cell of a table: `rises: depends (dominant directions); falls: robust`."""
+    return _verdicts(run, language, brief=True)
 
 
 def outcome_short(run: Mapping[str, Any], language: str) -> str:
-    """What a run came to, for a table: the verdict of a run on text, what a control pass shows, or a dash."""
-    if run["verdict"] is None:
-        return "–"
-    return _outcome(run, language, verdict_short)
+    """What a run is, for a table: the verdicts of a run on text, which control another pass is, or a dash."""
+    return _outcome(run, language, brief=True)
 
 
 def outcome_text(run: Mapping[str, Any], language: str) -> str:
-    """The same in full: "expansion-contraction: ..." or "control, random weights, seed 1: ..."."""
-    return _outcome(run, language, verdict_text)
+    """The same in full."""
+    return _outcome(run, language, brief=False)
 
 
-def _outcome(run: Mapping[str, Any], language: str, told: Callable[..., str]) -> str:
+def _outcome(run: Mapping[str, Any], language: str, brief: bool) -> str:
+    if run["n_points"] is None:
+        return "–"
     if run["pass"] == "text":
-        return told(run["verdict"], run["qualifiers"], language)
+        return _verdicts(run, language, brief)
     name = labels.control_name(run["pass"], run.get("model_seed"), language)
-    shows = shows_shape(run["verdict"], run["qualifiers"], language)
-    return translator(language)(_("control, {name}: {shows}")).format(name=name, shows=shows)
+    limits = _limits(run, language, brief)
+    told = translator(language)(_("control, {name}")).format(name=name)
+    return translator(language)(_("{word} ({limits})")).format(word=told, limits=limits) if limits else told
 
 
-def _qualified(verdict: str | None, qualifiers: Iterable[str] | None, language: str, brief: bool) -> str:
-    """A "found" that says nothing of random weights says that it does not; no control shows what was not found."""
-    translate = translator(language)
-    told = None if qualifiers is None else list(qualifiers)
-    if told is not None and verdict == "not_found":
-        told = [key for key in told if key not in _COMPARED]
-    limits = limits_of(told, language, brief)
-    if verdict == "found" and told is not None and not set(OF_RANDOM_WEIGHTS) & set(told):
-        limits.insert(0, translate(_("controls not stated")))
-    word = verdict_word(verdict, language)
-    if not limits:
-        return word
-    return translate(_("{word} ({limits})")).format(word=word, limits=translate(_("; ")).join(limits))
+def _verdicts(run: Mapping[str, Any], language: str, brief: bool) -> str:
+    _ = translator(language)
+    told = [claim_text(claim, run, language, brief) for claim in CLAIMS]
+    already = {key for claim in CLAIMS for key in run[f"reasons_{claim}"] or ()}
+    limits = _limits(run, language, brief, already)
+    return _("; ").join([*told, *([limits] if limits else [])])
+
+
+def _limits(run: Mapping[str, Any], language: str, brief: bool, already: Iterable[str] = ()) -> str:
+    """What limits the numbers of the run and is not said as a reason."""
+    keys = [key for key in ordered(run["qualifiers"]) if key not in set(already)]
+    return translator(language)(_(", ")).join(reason_text(key, language, brief) for key in keys)
+
+
+def claim_name(claim: str, language: str, brief: bool = False) -> str:
+    _ = translator(language)
+    short = {"rise": _("rises"), "fall": _("falls")}
+    return short[claim] if brief else labels.name("claim", claim, language)
+
+
+# --- specifications --------------------------------------------------------------------------------------------
+
+
+def specification_of(row: Mapping[str, Any]) -> Specification | None:
+    """The declared specification that a row of run_claims or layer_estimates belongs to."""
+    key = (row["cloud"], row["transform"], row["estimator"], row["n1"])
+    return next((one for one in SPECIFICATIONS if one.key == key), None)
+
+
+def specification_name(row: Mapping[str, Any], language: str) -> str:
+    """`d2, one per type, three leading components removed`; what every reading has (centred) is not said."""
+    _ = translator(language)
+    symbol = labels.estimator_symbol(row["estimator"], row["n1"], row["n2"])
+    told = [symbol, labels.name("cloud", row["cloud"], language)]
+    if row["transform"] != "centred":
+        told.append(labels.name("transform", row["transform"], language))
+    return _(", ").join(told)
+
+
+def outcome_of(row: Mapping[str, Any]) -> str | None:
+    """The outcome of a row of run_claims; None where a core specification has no value."""
+    return None if row["ratio"] is None else row["outcome"]
+
+
+def outcome_mark(outcome: str | None) -> str:
+    return MARKS.get(outcome or "", "–")
+
+
+def marks_key(language: str) -> str:
+    """`● yes, ○ no, ▼ the opposite, ? cannot tell`."""
+    told = (f"{mark} {labels.name('claim_outcome', outcome, language)}" for outcome, mark in MARKS.items())
+    return translator(language)(", ").join(told)
+
+
+def ratio_text(row: Mapping[str, Any]) -> str:
+    """`2.41 [2.10, 2.77]`."""
+    return with_interval(row["ratio"], row["lower"], row["upper"])
+
+
+# --- the profile as it is --------------------------------------------------------------------------------------
+
+
+def shape_text(run: Mapping[str, Any], language: str) -> str:
+    """The working dimension with its interval, or `no inner peak; lowest at layer 2 (4.05)`."""
+    _ = translator(language)
+    if run["working_dimension"] is not None:
+        return with_interval(run["working_dimension"], run["working_dimension_lower"], run["working_dimension_upper"])
+    if run["inner_max"] is None:
+        return "–"
+    if run["lowest_layer"] is None:
+        return _("no inner peak")
+    return _("no inner peak; lowest at layer {layer} ({value})").format(
+        layer=run["lowest_layer"], value=number(run["lowest_dimension"])
+    )
+
+
+def extrema_text(rows: Sequence[Mapping[str, Any]], language: str) -> str:
+    """`start 103 at layer 0, valley 4.05 at layer 2, peak 57.8 at layer 13, end 43.2 at layer 18`."""
+    _ = translator(language)
+    told = [
+        _("{kind} {value} at layer {layer}").format(
+            kind=labels.name("extremum", row["kind"], language), value=number(row["value"]), layer=row["layer"]
+        )
+        for row in sorted(rows, key=lambda row: row["layer"])
+    ]
+    return _(", ").join(told)
+
+
+def ten_text(against_ten: str, language: str) -> str:
+    """What `analysis.claims.against_ten` says of a final dimension."""
+    _ = translator(language)
+    return {"in": _("holds ten"), "above": _("above ten"), "below": _("below ten")}.get(against_ten, "–")
+
+
+# --- controls --------------------------------------------------------------------------------------------------
+
+
+def control_text(row: Mapping[str, Any], language: str) -> str:
+    """A row of run_controls: `rises inside: 1.52 [1.31, 1.76] times the control, power 0.94: the text exceeds it`."""
+    _ = translator(language)
+    claim, outcome = (
+        labels.name("claim", row["claim"], language),
+        labels.name("control_outcome", row["outcome"], language),
+    )
+    if row["ratio"] is None:
+        return _("{claim}: {verdict}").format(claim=claim, verdict=outcome)
+    told = _("{claim}: {ratio} times the control{power}: {outcome}")
+    power = "" if row["power"] is None else _(", power {power}").format(power=f"{row['power']:.2f}")
+    return told.format(claim=claim, ratio=ratio_text(row), power=power, outcome=outcome)

@@ -7,6 +7,7 @@ from core.analysis.ranking import (
     across_tokenizers,
     benchmarks,
     groups,
+    judged,
     newest,
     on_benchmark,
     partial_scores,
@@ -79,7 +80,7 @@ def test_models_with_different_tokenizers_are_compared_on_the_words_that_they_sh
     (group,) = across_tokenizers(runs, summaries)
     assert names(group) == ["a", "b"]
     assert (group.words_hash, group.tokenizer_hash) == ("w1", "")
-    assert group.rows["working_dimension"].to_list() == [frames.WORDS_READ * A.peak, frames.WORDS_READ * B.peak]
+    assert group.rows["inner_max"].to_list() == [frames.WORDS_READ * A.peak, frames.WORDS_READ * B.peak]
     assert group.n_points == (760, 760)
     assert set(runs.columns) == set(group.rows.columns)
 
@@ -126,14 +127,22 @@ def test_no_runs_no_groups():
 def test_the_reader_chooses_the_order():
     runs = frames.runs(Model("a", peak=90.0), Model("b", peak=70.0))
     assert names(groups(runs, order="name")[0]) == ["a", "b"]
-    assert names(groups(runs, order="working_dimension")[0]) == ["b", "a"]
+    assert names(groups(runs, order="inner_max")[0]) == ["b", "a"]
+
+
+def test_a_model_without_an_inner_peak_is_ranked_and_a_verdict_can_be_asked_for():
+    runs = frames.runs(Model("a", peak=90.0), Model("b", peak=70.0, has_peak=False, rise="no"))
+    assert names(groups(runs, order="inner_max")[0]) == ["b", "a"]
+    assert judged(runs, rise=["no"], fall=[])["name"].to_list() == ["b"]
+    assert judged(runs, rise=[], fall=["robust"]).is_empty()
+    assert judged(runs).height == 2
 
 
 def test_a_run_without_summary_comes_last():
     runs = frames.runs(Model("a"), Model("b")).with_columns(
-        working_dimension=pl.when(pl.col("name") == "a").then(None).otherwise("working_dimension")
+        inner_max=pl.when(pl.col("name") == "a").then(None).otherwise("inner_max")
     )
-    assert names(groups(runs, order="working_dimension")[0]) == ["b", "a"]
+    assert names(groups(runs, order="inner_max")[0]) == ["b", "a"]
 
 
 def test_no_two_runs_of_a_group_differ_in_size_by_more_than_10_percent():

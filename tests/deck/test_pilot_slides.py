@@ -89,8 +89,8 @@ def test_a_cautious_class_stands_on_every_slide_that_compares_or_states_a_verdic
     presentation = opened(replace(PILOT, use_class=use_class), BIG, SMALL, CONTROL, language=language)
     slides = list(presentation.slides)
     kinds = {
-        "en": ("Verdict", "shows the shape", "does not show", "Expansion-contraction"),
-        "ja": ("判定 –", "拡張–収縮あり", "拡張–収縮なし", "グループ内は名前順"),
+        "en": ("Verdicts", "the text and of its controls", "Specification"),
+        "ja": ("判定 –", "テキストと対照の推定", "終わりへの下降：", "グループ内は名前順"),
     }[language]
     provenance = {"en": "Method and provenance", "ja": "方法と出所"}[language]
     comparing = [

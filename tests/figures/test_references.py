@@ -7,6 +7,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from core import wording
 from core.figures.layer_profiles import (
     SURROGATE,
     control_references,
@@ -92,20 +93,25 @@ def test_references_are_thin_lines_that_hide_with_their_run(language, name, seco
     assert figure.layout.yaxis.type == "log" and figure.layout.yaxis.title.text.endswith(f"<br>{second}")
 
 
-def test_an_equivalent_has_its_own_interval_and_leaves_gaps():
-    estimates = frames.estimates(A).with_columns(
-        gaussian_equivalent=pl.when(pl.col("layer").is_in([3, 10])).then(None).otherwise(2 * pl.col("value")),
-        gaussian_equivalent_lower=1.5 * pl.col("value"),
-        gaussian_equivalent_upper=pl.lit(None, dtype=pl.Float64),
+def test_an_equivalent_is_a_range_over_the_ranks_and_leaves_gaps():
+    at_8 = frames.estimates(A).filter(estimator="gride", n1=8)
+    missing = pl.col("layer").is_in([3, 10])
+    estimates = pl.concat(
+        at_8.with_columns(
+            n1=pl.lit(n1, at_8.schema["n1"]),
+            gaussian_equivalent=pl.when(missing).then(None).otherwise(factor * pl.col("value")),
+        )
+        for n1, factor in ((2, 0.5), (8, 2.0), (32, 3.0))
     )
     data = profile_points(estimates, frames.runs(A), "gride", "one_per_type", 8, is_equivalent=True)
-    curve = data.curves[0]
+    curve, value = data.curves[0], A.embedding / 4 + 8
     assert [mark.layer for mark in curve.marks] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
-    assert curve.marks[0].value == pytest.approx(2 * (A.embedding / 4 + 8))
-    assert curve.marks[0].lower == pytest.approx(1.5 * (A.embedding / 4 + 8)) and curve.marks[0].upper is None
+    assert (curve.marks[0].lower, curve.marks[0].upper) == pytest.approx((0.5 * value, 3.0 * value))
     assert curve.final is None, "layer 9 is not the final state"
-    (line,) = [trace for trace in profile_figure(data, "en").data if trace.mode == "lines"]
-    assert list(line.y)[3] is None and len(line.y) == 10
+    lines = [trace for trace in profile_figure(data, "en").data if trace.mode == "lines" and trace.fill is None]
+    assert [line.y[0] for line in lines] == pytest.approx([0.5 * value, 3.0 * value]), "its ends and no middle"
+    assert all(line.y[3] is None and len(line.y) == 10 for line in lines)
+    assert lines[0].customdata[0] == f"Layer 0: {wording.number(0.5 * value)} – {wording.number(3.0 * value)}"
 
 
 def test_a_transform_is_another_curve_without_a_band():

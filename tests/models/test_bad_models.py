@@ -65,13 +65,13 @@ def test_a_model_of_one_block_is_measured_without_a_working_dimension(small_prot
     found = (
         Warehouse(tmp_path / "w.duckdb")
         .read(
-            "SELECT working_dimension, embedding_dimension, final_dimension_pre_norm, verdict FROM run_summaries "
+            "SELECT working_dimension, embedding_dimension, final_dimension_pre_norm, verdict_rise FROM run_summaries "
             "WHERE cloud = 'one_per_type' AND estimator = 'd2'"
         )
         .row(0, named=True)
     )
     assert found["working_dimension"] is None and found["embedding_dimension"] and found["final_dimension_pre_norm"]
-    assert found["verdict"] == "undecided"
+    assert found["verdict_rise"] == "cannot_tell"
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,8 @@ def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.M
     app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[2]}", estimator="gride", n1="4")
     assert app.multiselect(key="view.runs").value == [RUN_IDS[0], RUN_IDS[2]]
     assert app.selectbox(key="view.estimator").value == "gride"
-    (profile,) = figures(app)
+    profile, grid = figures(app)
+    assert {"●", "▼", "○", "?"} == {mark for trace in grid["data"] for mark in trace["text"]}
     assert {"made-up-big", "made-up-encoder"} <= {trace.get("name") for trace in profile["data"]}
     assert "n1=4" in profile["layout"]["yaxis"]["title"]["text"]
     assert "tokenizer" in app.info[0].value
@@ -127,8 +128,8 @@ def test_profiles_of_runs_alike_carries_no_warning(filled: Path, monkeypatch: py
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     assert not app.warning and not app.info
-    assert "expansion-contraction: found" in texts(app)
-    assert "not controlled against random weights" in texts(app)
+    assert "depends on the specification" in texts(app) and "goes with dominant directions" in texts(app)
+    assert "Claims by specification" in texts(app)
 
 
 def test_a_link_with_unknown_values_falls_back_without_an_error(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +141,7 @@ def test_a_link_with_unknown_values_falls_back_without_an_error(filled: Path, mo
 
 def test_ranking_keeps_groups_apart_and_says_whose_score_it_is(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("ranking.py", sort="working_dimension")
+    app = opened("ranking.py", sort="inner_max")
     assert not app.exception
     assert len(app.subheader) == len(app.dataframe) == 3
     largest = app.dataframe[0].value
@@ -192,7 +193,7 @@ def test_each_section_draws(section: str, language: str, filled: Path, monkeypat
     app = opened("profiles.py", runs=RUN_IDS[0], section=section, lang=language)
     assert not app.exception and not app.error and not app.info
     assert (SECTIONS[section] in texts(app)) == (language == "en")
-    assert len(figures(app)) == {"checks": 0, "pairs": 2}.get(section, 1)
+    assert len(figures(app)) == {"profile": 2, "checks": 0, "pairs": 2}.get(section, 1)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -223,8 +224,8 @@ def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monke
 @pytest.mark.parametrize(
     ("language", "said", "verdict"),
     [
-        ("en", "control, random weights, seed 1: shows the shape", "expansion-contraction"),
-        ("ja", "対照（ランダム重み、シード1）：拡張–収縮あり", "拡張–収縮："),
+        ("en", "control, random weights, seed 1", "rises inside:"),
+        ("ja", "対照（ランダム重み、シード1）", "中間層で上昇："),
     ],
 )
 def test_a_control_pass_has_no_verdict_and_is_called_by_its_name(
@@ -287,19 +288,17 @@ def test_a_run_without_controls_has_no_switch_for_them_and_is_named(
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("profiles.py", runs=RUN_IDS[1])
     assert not app.toggle
-    assert "Not controlled against random weights: made-up-small." in texts(app)
+    assert "Without a control that could show a rise: made-up-small." in texts(app)
 
 
-def test_a_verdict_that_does_not_know_its_random_weights_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_verdict_that_does_not_know_its_controls_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = empty_warehouse(tmp_path)
-    text = make_profile(RUN_IDS[0])  # judged as not controlled
+    text = make_profile(RUN_IDS[0])  # judged without any
     for profile in (text, *make_controls(text, 51)):
         add_run(path, profile)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     said = texts(opened("profiles.py"))
-    assert "measured after the verdict" in said and "Not controlled" not in said
+    assert "measured after the verdicts on" in said
 
 
 @pytest.mark.parametrize(
@@ -396,7 +395,7 @@ def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
     (table,) = (table.value for table in app.dataframe)
     assert table["Model"].to_list() == ["made-up-big", "made-up-small", "made-up-vetoed ‡"]
     assert table["Against one per type"].to_list()[0] == "+5.0% (100)"
-    assert table["Working dimension"].to_list()[0].startswith("105")
+    assert table["Largest inner dimension"].to_list()[0].startswith("105")
     assert "one per word" in figures(app)[0]["layout"]["xaxis"]["title"]["text"]
     assert figures(app)[0]["data"][0]["x"] == [105.0], "the picture stands on words as the table does"
 

@@ -147,7 +147,7 @@ def test_own_scores_stay_with_their_pilot_and_what_its_class_forbids() -> None:
 def test_a_cautious_class_is_ordered_by_name_not_by_dimension(pilot: Pilot) -> None:
     rows = opened("ranking.py", pilot=pilot.pilot_id).dataframe[0].value
     assert rows["Model"].to_list() == sorted(rows["Model"])
-    working = [float(text.split(" ")[0]) for text in rows["Working dimension"]]
+    working = [float(text.split(" ")[0]) for text in rows["Largest inner dimension"]]
     assert working != sorted(working), "the models of this test must not stand in both orders at once"
 
 

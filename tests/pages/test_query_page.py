@@ -77,11 +77,11 @@ def test_a_link_runs_nothing_before_a_click(warehouse: Warehouse, monkeypatch: p
 def test_an_example_is_run_when_it_is_chosen_and_has_a_short_address(warehouse: Warehouse):
     app = opened()
     assert len(app.dataframe) == 1 and not app.error
-    app.selectbox(key="query example").set_value("working_dimensions").run()
-    assert app.text_area[0].value == EXAMPLES["working_dimensions"]
+    app.selectbox(key="query example").set_value("inner_dimensions").run()
+    assert app.text_area[0].value == EXAMPLES["inner_dimensions"]
     assert "made-up-big" in rows(app)["name"].to_list()
-    assert app.query_params["example"] == "working_dimensions" and "sql" not in app.query_params
-    again = opened(example="working_dimensions", lang="ja")
+    assert app.query_params["example"] == "inner_dimensions" and "sql" not in app.query_params
+    again = opened(example="inner_dimensions", lang="ja")
     again.button[0].click().run()
     assert rows(again).shape == rows(app).shape
 

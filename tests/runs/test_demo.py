@@ -40,19 +40,20 @@ def test_smollm2_profile_is_the_known_one(demo_warehouse, runs):
 
 def test_smollm2_expands_and_contracts_with_stated_errors(runs):
     run = summary_of(runs, "SmolLM2-135M-Instruct")
-    assert run["verdict"] == "found" and "no_random_init" in run["qualifiers"]
-    assert 4 <= run["working_layer"] <= 7
-    assert run["working_dimension_lower"] < run["working_dimension"] < run["working_dimension_upper"]
+    assert (run["verdict_rise"], run["verdict_fall"]) == ("depends", "not_controlled")
+    assert "axis_dominant_directions" in run["reasons_rise"] and run["reasons_fall"] == ["no_control"]
+    assert 4 <= run["inner_max_layer"] <= 7 and run["working_dimension"] == run["inner_max"]
+    assert run["inner_max_lower"] < run["inner_max"] < run["inner_max_upper"]
     assert run["expansion_ratio_lower"] > 1.1 and run["contraction_ratio_lower"] > 3
     for ratio, of in [("expansion_ratio", "embedding_dimension"), ("contraction_ratio", "final_dimension_pre_norm")]:
-        assert run[ratio] == pytest.approx(run["working_dimension"] / run[of], rel=0.03), ratio
+        assert run[ratio] == pytest.approx(run["inner_max"] / run[of], rel=0.03), ratio
     assert 0.8 < run["bits_per_byte"] < 1.4
     assert run["worst_check"] == "pass"
 
 
 def test_the_encoder_has_no_expansion_no_final_norm_and_no_bits(runs):
     run = summary_of(runs, "all-MiniLM-L6-v2")
-    assert run["kind"] == "encoder" and run["verdict"] == "not_found"
+    assert run["kind"] == "encoder" and run["working_dimension"] is None and run["inner_max"]
     assert run["final_dimension_post_norm"] is None and run["bits_per_byte"] is None
     assert "no_final_norm" in run["qualifiers"]
 

@@ -99,7 +99,8 @@ def test_random_weights_are_vetoed_and_never_found(warehouse, tmp_path):
     folder = save_tiny_model(tmp_path / "random", initializer_range=0.07)
     config = RunConfig(str(folder), "english-business", device="cpu")
     finished = measure(config, warehouse, quiet)
-    assert finished.profile.summaries[0].verdict != "found"
+    summary = finished.profile.summaries[0]
+    assert (summary.verdict_rise, summary.verdict_fall) == ("not_usable", "not_usable")
     vetoed = {check.check_name for check in finished.profile.checks if check.outcome == "veto"}
     assert vetoed & {"sequence_invariance_all_pairs", "sequence_share"}
     assert "check_vetoed" in finished.profile.summaries[0].qualifiers

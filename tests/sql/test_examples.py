@@ -53,7 +53,7 @@ def test_names_of_one_model_are_joined_by_its_alias(filled: Warehouse):
 def test_a_vetoed_run_is_named_and_not_ranked(filled: Warehouse):
     vetoed = sandbox.query(filled, EXAMPLES["checks_not_passed"]).frame
     assert vetoed.filter(outcome="veto")["run_id"].to_list() == [RUN_IDS[0][:-2] + "91"]
-    ranked = sandbox.query(filled, EXAMPLES["working_dimensions"]).frame
+    ranked = sandbox.query(filled, EXAMPLES["inner_dimensions"]).frame
     assert RUN_IDS[0][:-2] + "91" not in ranked["run_id"].to_list()
 
 

@@ -1,4 +1,4 @@
-"""What the command line prints: every number with what it depends on, the verdict last and never plain."""
+"""What the command line prints: every number with what it depends on, the verdicts last and never without reasons."""
 
 import re
 from dataclasses import replace
@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from core import wording
+from core.registry.specifications import SPECIFICATIONS
 from core.tables import RunCheckRow
 from core.terminal.run_summary import WIDTH
 from core.terminal.tables import run_details, runs_table, summary_lines
@@ -13,7 +14,7 @@ from core.warehouse.profiles import read_profile, records
 from core.warehouse.warehouse import Warehouse
 from tests import frames
 from tests.frames import Model
-from tests.profiles import make_controls, make_model, make_profile
+from tests.profiles import make_controls, make_model, make_profile, with_controls
 from tests.screens import add_run
 
 
@@ -34,19 +35,13 @@ def line_with(text: str, said: str) -> str:
 def test_no_line_is_longer_than_a_terminal():
     profile = judged(
         make_profile(model=make_model("x" * 90 + "@1", base_repository="o/" + "b" * 40, base_relation="tuned " * 9)),
-        qualifiers=[
-            "check_vetoed",
-            "random_init_differs",
-            "shuffled_same",
-            "abtt3_lost",
-            "gride_disagrees",
-            "few_types",
-            "no_final_norm",
-        ],
+        reasons_rise=[f"axis_{one.axis}" for one in SPECIFICATIONS if one.is_core and one.axis],
+        qualifiers=["check_vetoed", "few_types", "no_final_norm"],
     )
-    lines = told(profile, make_controls(profile, 5)).splitlines()
+    controls = make_controls(profile, 5)
+    lines = told(with_controls(profile, controls), controls).splitlines()
     assert max(len(line) for line in lines if "x" * 90 not in line) <= WIDTH
-    assert len(lines) < 60
+    assert len(lines) < 80
 
 
 def test_what_blocks_do_is_told_beside_what_chance_gives():
@@ -77,24 +72,50 @@ def test_the_largest_norm_is_looked_for_where_the_mask_looks():
     assert "at layer 4" not in line_with("largest norm", told(replace(profile, correlators=rows)))
 
 
-def test_where_there_is_no_gaussian_equivalent_no_number_is_made_up():
+def test_the_gaussian_equivalent_is_a_range_over_the_ranks_and_none_is_made_up():
     profile = make_profile()
     missing = [replace(row, gaussian_equivalent=None) for row in profile.estimates]
-    assert "(n1=8) is stored" in told(replace(profile, estimates=missing))
-    known = [replace(row, gaussian_equivalent=46.0) for row in profile.estimates]
-    assert line_with("Gaussian equivalent", told(replace(profile, estimates=known))).endswith("(n1=8): 46.0")
-    ends = [replace(row, gaussian_equivalent_lower=40.0, gaussian_equivalent_upper=55.0) for row in known]
-    assert line_with("Gaussian equivalent", told(replace(profile, estimates=ends))).endswith("46.0 [40.0, 55.0]")
+    assert "no Gaussian equivalent of GRIDE is stored" in told(replace(profile, estimates=missing))
+    known = [
+        replace(row, gaussian_equivalent=6.0 + row.n1)
+        if row.n1 and row.n1 < 32
+        else replace(row, gaussian_equivalent=None)
+        for row in profile.estimates
+    ]
+    said = line_with("Gaussian equivalent", told(replace(profile, estimates=known)))
+    assert said.endswith("Gaussian equivalent of GRIDE: 7.00 to 22.0 for n1=1 to 16")
 
 
 def test_dimensions_stand_with_estimator_size_interval_and_band():
-    said = told(judged(make_profile(), contraction_ratio_abtt3=2.8))
+    said = told()
     assert "estimated dimension (d2, one token per type, N=800), 95 % intervals" in said
     assert "100 [90.0, 110]" in line_with("working  ", said)
     assert "layers 1 to 2 of 4; read at layer 1" in line_with("working  ", said)
     assert "5.00 [4.50, 5.50]" in line_with("R_c", said)
-    assert "2.80 after removing three components" in line_with("R_c", said)
+    assert line_with("largest inner", said).endswith("100 [90.0, 110]       layer 1 of 4")
+    assert "profile                 start 50.0 at layer 0, peak 100 at layer 1, end 20.0 at layer 4" in said
     assert "intrinsic" not in said and "better" not in said
+
+
+def test_without_an_inner_peak_no_working_dimension_is_printed():
+    none = dict.fromkeys(("working_dimension", "working_dimension_lower", "working_dimension_upper"))
+    said = told(judged(make_profile(), **none, lowest_layer=2, lowest_dimension=4.05))
+    assert line_with("working  ", said).split(maxsplit=1)[1] == "no inner peak; lowest at layer 2 (4.05)"
+
+
+def test_claims_stand_line_by_line_and_the_final_dimension_against_ten():
+    said = told()
+    lines = said.splitlines()
+    start = next(number for number, line in enumerate(lines) if "claims by specification" in line)
+    core = [one for one in SPECIFICATIONS if one.is_core]
+    assert lines[start + 1].strip().split("  ")[0] == "d2, one per type"
+    assert "● 2.00 [1.90, 2.10]" in lines[start + 1] and "● 4.00 [3.81, 4.20]" in lines[start + 1]
+    (removed,) = [line for line in lines[start : start + len(core) + 1] if "three leading" in line]
+    assert "▼ 0.600" in removed
+    assert "not_core" not in said and "effective rank" not in "".join(lines[start : start + len(core) + 1])
+    assert "core specifications: " in line_with("final dimension under", said)
+    without = replace(make_profile(), claims=[])
+    assert "claims by specification" not in told(without)
 
 
 def test_the_words_of_other_tokenizers_have_lines_of_their_own():
@@ -139,33 +160,31 @@ def test_only_checks_that_did_not_pass_are_told_in_full_a_veto_first():
     assert "Tokens per character" not in said
 
 
-def test_controls_stand_beside_the_text_and_have_no_verdict_of_their_own():
-    profile = judged(make_profile(), qualifiers=["random_init_differs", "shuffled_same"])
+def test_controls_stand_beside_the_text_with_what_they_say_of_the_claims():
+    profile = make_profile()
     shuffled, *randoms = make_controls(profile, 5)
-    vetoed = judged(randoms[1], verdict="found", qualifiers=["check_vetoed"])
-    said = told(profile, [shuffled, judged(randoms[0], verdict="not_found"), vetoed])
-    assert line_with("shuffled text ", said).split()[2:] == ["47.5", "95.0", "19.0", "shows", "the", "shape"]
-    assert line_with("random weights, seed 0", said).endswith("does not show the shape")
-    assert "shows the shape (a check" in line_with("random weights, seed 1", said)
+    vetoed = judged(randoms[1], qualifiers=["check_vetoed"])
+    controls = [shuffled, randoms[0], vetoed]
+    said = told(with_controls(profile, controls), controls)
+    assert line_with("shuffled text ", said).split()[2:] == ["47.5", "95.0", "19.0"]
+    assert "random weights, seed 1 (vetoed)" in said
+    assert "largest inner dimension: 1.05 [1.01, 1.09] times the control: the same within 10 percent" in said
+    assert "rises inside: 2.10 [2.02, 2.18] times the control, power 0.05: could not have shown it" in said
     assert "controls (d2" not in told(profile)
 
 
-def test_the_verdict_comes_last_and_says_what_it_rests_on():
-    profile = judged(make_profile(), qualifiers=["gride_contracts", "shuffled_same", "random_init_differs"])
-    said = told(profile)
-    verdict = " ".join(said[said.index("  verdict") :].split())
-    assert verdict == (
-        "verdict expansion-contraction: found (random weights do not show it; shuffled tokens show it too: about "
-        "vocabulary and weights, no evidence of semantics; nearest-neighbour dimension only contracts)"
+def test_the_verdicts_come_last_with_their_reasons():
+    said = told(judged(make_profile(), qualifiers=["few_types"]))
+    assert " ".join(said[said.index("  verdicts") :].split()) == (
+        "verdicts rises inside: depends on the specification (goes with dominant directions) falls towards the end: "
+        "robust limits few token types: reads lower than a full sample"
     )
-    assert told(judged(profile, qualifiers=[])).endswith("found (controls not stated)")
 
 
-def test_a_control_pass_is_told_as_one():
+def test_a_control_pass_is_told_as_one_and_has_no_verdict():
     _, random, _ = make_controls(make_profile(), 5)
     said = told(random)
-    assert "control: random weights, seed 0" in said
-    assert said.splitlines()[-1].split(maxsplit=1) == ["control", "shows the shape"]
+    assert "control: random weights, seed 0" in said and "verdicts" not in said
 
 
 def test_an_encoder_and_a_run_without_summary_are_told_too():
@@ -199,23 +218,21 @@ def test_a_control_of_a_protocol_without_verdict_shows_the_same_statistic():
 
 
 def test_a_stored_run_is_told_as_it_was_when_it_was_measured(tmp_path):
-    profile = judged(make_profile(), qualifiers=["random_init_differs"])
+    profile = make_profile()
     warehouse = Warehouse(tmp_path / "w.duckdb")
     add_run(warehouse.path, profile)
     run_id = profile.run.run_id
     said = run_details(read_profile(warehouse, run_id), [], records(warehouse, [run_id]).row(0, named=True))
     assert told(profile) == "\n".join(said.splitlines()[: len(summary_lines(profile))])
     assert "hash of the protocol" in said and "layer   4 post_norm" in said
-    assert "vetoed" not in said and "expansion-contraction: found" in said
+    assert "vetoed" not in said and "specifications outside the core" in said
 
 
 def test_the_table_of_runs_marks_a_veto_and_gives_controls_no_verdict():
-    runs = frames.runs(
-        Model("a", worst_check="veto", qualifiers=("check_vetoed",)), Model("b", pass_="shuffled", qualifiers=())
-    )
+    runs = frames.runs(Model("a", worst_check="veto", qualifiers=("check_vetoed",)), Model("b", pass_="shuffled"))
     said = runs_table(runs)
     assert "a ‡" in said and "‡ A check vetoed this run" in said
-    assert "control, shuffled text: shows the shape" in said
+    assert "control, shuffled text" in said and "rises: depends (dominant directions)" in said
 
 
 @pytest.mark.parametrize(

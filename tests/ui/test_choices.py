@@ -92,11 +92,11 @@ def test_the_tables_name_sample_size_and_join_value_and_interval(runs: pl.DataFr
     line = tables.overview(runs).row(0, named=True)
     ranked = tables.ranked(ranking.groups(runs)[0].rows)
     assert line["N (points)"] == ranked["N (points)"][0] > 0
-    assert "[" in line["Working dimension"] and "[" in ranked["Working dimension"][0]
+    assert "[" in line["Largest inner dimension"] and "[" in ranked["Largest inner dimension"][0]
     assert ranked.columns[:6] == [
         "Model",
-        "Expansion-contraction",
-        "Working dimension",
+        "Verdicts",
+        "Largest inner dimension",
         "Final, before the norm",
         "Final, after the norm",
         "N (points)",
@@ -107,7 +107,7 @@ def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.
     estimates = queries.estimates(warehouse, RUN_IDS[:1])
     assert "Mean neighbour distance" not in tables.layers(estimates.filter(estimator="d2"), runs).columns
     assert "Mean neighbour distance" in tables.layers(estimates.filter(estimator="gride"), runs).columns
-    assert len(tables.layers(estimates.clear(), runs).columns) == 10
+    assert len(tables.layers(estimates.clear(), runs).columns) == 9
 
 
 def test_the_export_leaves_the_groups_as_they_were(warehouse: Warehouse, runs: pl.DataFrame) -> None:
@@ -209,11 +209,11 @@ def test_a_run_without_a_summary_has_dashes_not_a_verdict(runs: pl.DataFrame) ->
     bare = runs.head(1).with_columns(
         pl.lit(None).cast(kind).alias(name)
         for name, kind in runs.schema.items()
-        if name.startswith(("working_", "final_")) or name in ("verdict", "qualifiers", "worst_check")
+        if name.startswith(("inner_", "final_")) or name in ("n_points", "qualifiers", "worst_check")
     )
     line = tables.overview(bare).row(0, named=True)
-    assert line["Expansion-contraction"] == "–"
-    assert line["Working dimension"] == "–"
+    assert line["Verdicts"] == "–"
+    assert line["Largest inner dimension"] == "–"
     assert line["Checks"] == "no check was made"
 
 

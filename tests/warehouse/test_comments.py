@@ -19,7 +19,10 @@ LISTED = {
     ("layer_distributions", "quantity"): "quantity",
     ("layer_correlators", "correlator"): "correlator",
     ("layer_estimates", "estimator"): "estimator",
-    ("run_summaries", "verdict"): "verdict",
+    ("run_summaries", "verdict_rise"): "claim_verdict",
+    ("run_claims", "outcome"): "claim_outcome",
+    ("run_controls", "outcome"): "control_outcome",
+    ("run_extrema", "kind"): "extremum",
 }
 
 

@@ -192,7 +192,7 @@ def with_row(profile, table, **changes):
         (lambda p: with_row(p, "pairs", layer_b=9), "row of layer 9 in layer_pairs"),
         (lambda p: with_row(p, "summaries", cloud="other", working_layer_last=7), "row of layer 7 in run_summaries"),
         (lambda p: with_row(p, "estimates", value=3.0), "one row of layer_estimates twice .layer 0, state residual"),
-        (lambda p: with_row(p, "summaries", verdict="found"), "one row of run_summaries twice"),
+        (lambda p: with_row(p, "summaries", verdict_rise="no"), "one row of run_summaries twice"),
         (lambda p: with_row(p, "checks", value=9.0), "one row of run_checks twice"),
     ],
 )

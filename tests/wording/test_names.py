@@ -1,4 +1,4 @@
-"""Whatever the code can produce has a name in both languages, and every check and qualifier a meaning."""
+"""Whatever the code can produce has a name in both languages, and every check, reason and qualifier a meaning."""
 
 import ast
 import re
@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from core import wording
-from core.analysis import shape
+from core.analysis import claims, shape
 from core.geometry.estimators import ESTIMATORS
 from core.measure import checks
 from core.measure.profile import measure_profile
 from core.records import RunConfig
 from core.registry.checks import CHECKS
 from core.registry.protocols import PROTOCOLS
+from core.registry.specifications import SPECIFICATIONS
 from core.wording import labels
-from core.wording.verdicts import QUALIFIERS
+from core.wording.verdicts import QUALIFIERS, REASONS
 
 
 def qualifiers_written_in(module) -> set[str]:
@@ -37,6 +38,7 @@ def texts(nodes) -> set[str]:
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
+WORDED = [*QUALIFIERS.values(), *REASONS.values()]
 STORED_QUALIFIERS = qualifiers_written_in(shape)
 JUDGED = {
     node.args[1].value
@@ -81,6 +83,18 @@ def test_qualifiers_have_words_and_a_meaning():
     assert not STORED_QUALIFIERS - set(QUALIFIERS)
 
 
+def test_reasons_have_words_and_a_meaning():
+    tree = ast.parse(Path(claims.__file__).read_text(encoding="utf-8"))
+    of_verdicts = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Verdict"
+    ]
+    lists = [inner for node in of_verdicts for inner in ast.walk(node.args[1]) if isinstance(inner, ast.List)]
+    given = {key for one in lists for inner in ast.walk(one) for key in texts([inner])}
+    assert {"check_vetoed", "control_no_power"} <= given
+    assert not given - set(REASONS)
+    assert {f"axis_{one.axis}" for one in SPECIFICATIONS if one.is_core and one.axis} <= set(REASONS)
+
+
 def test_whatever_a_measurement_stores_has_a_name(tiny_llama, tmp_path):
     profile = measure_profile(RunConfig(str(tiny_llama), "english-business"), "run", tmp_path, lambda _: None)
     assert_named("estimator", {row.estimator for row in profile.estimates})
@@ -103,16 +117,12 @@ def test_no_name_is_left_in_english(key):
 
 
 def test_meanings_say_what_to_do_in_one_sentence():
-    for text in [*(check.meaning for check in CHECKS.values()), *(words.meaning for words in QUALIFIERS.values())]:
+    for text in [*(check.meaning for check in CHECKS.values()), *(words.meaning for words in WORDED)]:
         assert text.endswith(".") and text.count(". ") == 0, text
 
 
 def test_nothing_is_praised_and_no_dimension_is_said_to_have_changed():
-    said = [
-        *labels.NAMES.values(),
-        *(check.meaning for check in CHECKS.values()),
-        *(words.meaning for words in QUALIFIERS.values()),
-    ]
-    said += [text for words in QUALIFIERS.values() for text in words]
+    said = [*labels.NAMES.values(), *(check.meaning for check in CHECKS.values()), *(words.meaning for words in WORDED)]
+    said += [text for words in WORDED for text in words]
     for text in said:
         assert not re.search("better|worse|best|intrinsic dimension (in|de)creas", text, re.IGNORECASE), text

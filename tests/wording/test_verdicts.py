@@ -1,125 +1,101 @@
-"""A verdict is never told without what supports or limits it, and never says more than was measured."""
-
-import itertools
+"""A verdict is never told without its reasons, and what has no working dimension is said to have none."""
 
 import pytest
 
 from core import wording
-from core.wording.verdicts import OF_RANDOM_WEIGHTS, QUALIFIERS, ordered
+from core.registry.specifications import REFERENCE, SPECIFICATIONS
+from core.wording.verdicts import MARKS, ordered, outcome_mark, outcome_of, specification_name, specification_of
+from tests import frames
+from tests.frames import Model
 
 
-@pytest.mark.parametrize(
-    ("qualifiers", "english", "japanese"),
-    [
-        (["no_random_init"], "not controlled against random weights", "ランダム重みとの対照なし"),
-        (["random_init_differs"], "random weights do not show it", "ランダム重みでは現れない"),
-        (["random_init_same"], "random weights show it too", "ランダム重みでも同じ形"),
-        (["random_init_unclear"], "random weights leave it open", "ランダム重みの対照からは判断できず"),
-        (["random_init_failed"], "random weights could not be measured", "ランダム重みは測定できず"),
-        ([], "controls not stated", "対照の記載なし"),
-        (["no_final_norm"], "controls not stated; no final norm", "対照の記載なし、最終正規化なし"),
-        (None, "controls not stated", "対照の記載なし"),
-    ],
-)
-def test_found_is_never_plain(qualifiers, english, japanese):
-    assert wording.verdict_short("found", qualifiers, "en") == f"found ({english})"
-    assert wording.verdict_short("found", qualifiers, "ja") == f"確認（{japanese}）"
-    assert wording.verdict_text("found", qualifiers, "en").startswith(f"expansion-contraction: found ({english}")
-    assert wording.verdict_text("found", qualifiers, "ja").startswith(f"拡張–収縮：確認（{japanese}")
+def run(**changes):
+    return frames.run_row(Model("m")) | changes
 
 
-@pytest.mark.parametrize("language", ["en", "ja"])
-@pytest.mark.parametrize("others", list(itertools.combinations(QUALIFIERS, 2)))
-def test_whatever_else_is_said_a_found_verdict_tells_of_its_control(others, language):
-    word = wording.verdict_word("found", language)
-    told = wording.verdict_text("found", others, language)
-    assert not told.endswith(word)
-    controls = [wording.qualifier_text(key, language, brief=False) for key in OF_RANDOM_WEIGHTS]
-    assert any(text in told for text in [*controls, *wording.limits_of(None, language)])
-
-
-@pytest.mark.parametrize(
-    ("verdict", "english", "japanese"),
-    [("not_found", "not found", "確認されず"), ("undecided", "undecided", "判定不能"), (None, "undecided", "判定不能")],
-)
-def test_other_verdicts_need_no_control(verdict, english, japanese):
-    assert wording.verdict_text(verdict, [], "en") == f"expansion-contraction: {english}"
-    assert wording.verdict_text(verdict, [], "ja") == f"拡張–収縮：{japanese}"
-
-
-def test_no_control_is_said_to_show_what_was_not_found():
-    qualifiers = [
-        "random_init_differs",
-        "random_init_unclear",
-        "shuffled_same",
-        "shuffled_unclear",
-        "shuffled_differs",
-        "no_final_norm",
-    ]
-    assert wording.verdict_short("not_found", qualifiers, "en") == "not found (no final norm)"
-    assert "shuffled text shows it too" in wording.verdict_short("undecided", qualifiers, "en")
-
-
-def test_what_can_overturn_a_verdict_is_said_first():
-    said = wording.verdict_short("found", ["check_warned", "few_types", "no_random_init", "check_vetoed"], "en")
-    assert said == (
-        "found (a check vetoed it; not controlled against random weights; few token types; a check gave a warning)"
+def test_both_claims_are_told_with_their_reasons():
+    said = run(reasons_rise=["axis_scale", "axis_dominant_directions"], verdict_fall="robust", reasons_fall=[])
+    assert wording.verdict_text(said, "en") == (
+        "rises inside: depends on the specification (goes with dominant directions, goes with the scale of "
+        "coordinates); falls towards the end: robust"
     )
-    assert ordered(["new_key", "few_types", "few_types"]) == ["few_types", "new_key"]
-
-
-def test_shuffled_text_with_the_same_shape_is_no_evidence_of_semantics():
-    said = wording.verdict_text("found", ["random_init_differs", "shuffled_same"], "en")
-    assert "no evidence of semantics" in said and "vocabulary and weights" in said
-    assert "意味の処理を示す証拠ではない" in wording.verdict_text("found", ["shuffled_same"], "ja")
-
-
-@pytest.mark.parametrize(
-    ("qualifier", "english", "japanese"),
-    [
-        ("shuffled_differs", "shuffled text does not show it", "トークン順を混ぜると現れない"),
-        ("shuffled_failed", "shuffled text could not be measured", "トークン順を混ぜた測定はできず"),
-        ("shuffled_unclear", "shuffled text leaves it open", "トークン順を混ぜた対照からは判断できず"),
-    ],
-)
-def test_a_found_verdict_tells_what_its_shuffled_control_came_to(qualifier, english, japanese):
-    told = ["random_init_differs", qualifier]
-    assert wording.verdict_short("found", told, "en") == f"found (random weights do not show it; {english})"
-    assert wording.verdict_short("found", told, "ja") == f"確認（ランダム重みでは現れない、{japanese}）"
-
-
-def test_that_no_shuffled_text_was_measured_is_left_to_the_detailed_places():
-    assert wording.verdict_text("found", ["random_init_differs", "no_shuffled"], "en").endswith(
-        "found (random weights do not show it)"
+    assert wording.verdict_short(said, "en") == (
+        "rises: depends (dominant directions, scale of coordinates); falls: robust"
     )
-    assert "protocol standard" in wording.qualifier_meaning("no_shuffled", "en")
+    assert wording.verdict_short(said, "ja") == "上昇：依存（主要な方向、座標の尺度）、下降：頑健"
+
+
+def test_what_limits_the_numbers_is_said_once():
+    vetoed = {"verdict_rise": "not_usable", "verdict_fall": "not_usable"}
+    reasons = {"reasons_rise": ["check_vetoed"], "reasons_fall": ["check_vetoed"]}
+    said = run(**vetoed, **reasons, qualifiers=["check_vetoed", "few_types"])
+    assert wording.verdict_short(said, "en") == (
+        "rises: not usable (a check vetoed it); falls: not usable (a check vetoed it); few token types"
+    )
 
 
 @pytest.mark.parametrize(
-    ("changes", "english", "japanese"),
+    ("changes", "english"),
     [
-        ({}, "found (not controlled against random weights)", "確認（ランダム重みとの対照なし）"),
-        ({"verdict": None}, "–", "–"),
+        ({"n_points": None}, "–"),
         (
-            {"pass": "shuffled"},
-            "control, shuffled text: shows the shape",
-            "対照（トークン順を混ぜたテキスト）：拡張–収縮あり",
+            {"verdict_rise": None, "verdict_fall": None, "reasons_rise": [], "reasons_fall": None},
+            "rises: not judged; falls: not judged",
         ),
+        ({"pass": "shuffled"}, "control, shuffled text"),
         (
             {"pass": "random_init", "model_seed": 1, "qualifiers": ["check_vetoed"]},
-            "control, random weights, seed 1: shows the shape (a check vetoed it)",
-            "対照（ランダム重み、シード1）：拡張–収縮あり（検査で不可）",
+            "control, random weights, seed 1 (a check vetoed it)",
         ),
     ],
 )
-def test_a_control_pass_has_no_verdict(changes, english, japanese):
-    run = {"pass": "text", "model_seed": None, "verdict": "found", "qualifiers": ["no_random_init"]} | changes
-    assert (wording.outcome_short(run, "en"), wording.outcome_short(run, "ja")) == (english, japanese)
-    if run["pass"] != "text":
-        assert wording.outcome_text(run, "en") == english
+def test_a_control_pass_has_no_verdict_and_an_old_run_was_not_judged(changes, english):
+    assert wording.outcome_short(run(**changes), "en") == english
 
 
-def test_unknown_keys_are_shown_as_they_are():
-    assert wording.qualifier_text("new_key", "ja") == "new_key"
+def test_where_there_is_no_inner_peak_none_is_made_up():
+    assert wording.shape_text(run(), "en") == "106 [98.6, 113]"
+    without = run(working_dimension=None, lowest_layer=2, lowest_dimension=4.05)
+    assert wording.shape_text(without, "en") == "no inner peak; lowest at layer 2 (4.05)"
+    assert wording.shape_text(without, "ja") == "中間層に山なし、最小は層2（4.05）"
+    assert wording.shape_text(without | {"lowest_layer": None}, "en") == "no inner peak"
+    assert wording.shape_text(without | {"inner_max": None}, "en") == "–"
+
+
+def test_the_turns_of_a_profile_are_told_layer_by_layer():
+    turns = [("end", 18, 43.0), ("start", 0, 103.0), ("peak", 13, 58.0), ("valley", 2, 4.0)]
+    rows = [{"kind": kind, "layer": layer, "value": value} for kind, layer, value in turns]
+    assert wording.extrema_text(rows, "en") == (
+        "start 103 at layer 0, valley 4.00 at layer 2, peak 58.0 at layer 13, end 43.0 at layer 18"
+    )
+
+
+def test_what_a_control_shows_is_told_with_ratio_interval_and_power():
+    row = {"claim": "rise", "ratio": 1.52, "lower": 1.31, "upper": 1.76, "power": 0.94, "outcome": "exceeded"}
+    assert wording.control_text(row, "en") == (
+        "rises inside: 1.52 [1.31, 1.76] times the control, power 0.94: the text exceeds it"
+    )
+    same = row | {"claim": "inner_max", "power": None, "outcome": "same"}
+    assert wording.control_text(same, "en") == (
+        "largest inner dimension: 1.52 [1.31, 1.76] times the control: the same within 10 percent"
+    )
+    assert wording.control_text(row | {"ratio": None, "outcome": "not_usable"}, "en") == "rises inside: not usable"
+
+
+def test_a_specification_is_named_by_what_it_changes():
+    names = {specification_name(vars(one), "en") for one in SPECIFICATIONS}
+    assert len(names) == len(SPECIFICATIONS)
+    assert specification_name(vars(REFERENCE), "en") == "d2, one per type"
+    assert specification_of(vars(SPECIFICATIONS[4])) == SPECIFICATIONS[4]
+
+
+def test_outcomes_are_told_apart_without_colour_and_no_value_is_no_outcome():
+    assert len(set(MARKS.values()) | {outcome_mark(None)}) == len(MARKS) + 1
+    assert outcome_of({"ratio": None, "outcome": "cannot_tell"}) is None
+
+
+def test_what_weighs_most_is_said_first_and_unknown_keys_are_shown_as_they_are():
+    assert ordered(["new_key", "few_types", "axis_norms", "few_types"]) == ["axis_norms", "few_types", "new_key"]
+    assert wording.reason_text("new_key", "ja") == "new_key"
     assert wording.name("cloud", "new_key", "ja") == "new_key"
     assert wording.check_meaning("new_key", "ja") == ""

@@ -1,4 +1,4 @@
-"""A slide per run that has controls: d2 of the text beside that of shuffled text and of random weights."""
+"""A slide per run that has controls: d2 of the text beside that of its controls, and what they say of the claims."""
 
 from __future__ import annotations
 
@@ -19,17 +19,6 @@ from core.wording.labels import is_vetoed, marked, run_labels, shortened
 POSITION = 40
 MOST_INTERVALS = 3
 """With more controls than that the statements leave the intervals to the chart: they have to fit beside it."""
-EXPLAINED = (
-    "random_init_same",
-    "random_init_unclear",
-    "random_init_failed",
-    "random_init_differs",
-    "shuffled_same",
-    "shuffled_unclear",
-    "shuffled_failed",
-    "shuffled_differs",
-)
-"""Qualifiers that are this slide's title, and whose meaning it tells in full."""
 
 
 def slides(data: DeckData) -> Iterator[PlannedSlide]:
@@ -46,12 +35,11 @@ def _slide(data: DeckData, run: dict, controls: pl.DataFrame, label: str) -> Pla
     profiles = _curves(data, run, controls)
     is_log = press_flat(profiles.curves[:1], profiles.curves[1:])
     said = [*data.caution, *_statements(run, controls, language)]
-    explained = [*said, *_meanings(run, language)]
-    if text_height(explained, STATEMENT_BOX[2], STATEMENT_SIZES[-1]) <= STATEMENT_BOX[3]:
-        said = explained
+    said = _first_fitting(said, [_findings(data, run, controls, brief) for brief in (False, True)])
+    said = _first_fitting(said, [_meanings(run, language)])
     has_veto = any(map(is_vetoed, [run, *controls.iter_rows(named=True)]))
     return PlannedSlide(
-        _title(run, controls, label, language),
+        _title(run, label, language),
         data.footer_of([run["run_id"], *controls["run_id"]]),
         lambda slide: fill_chart_slide(slide, profiles, said, has_veto, language, is_log),
         _notes(run, controls, language),
@@ -75,44 +63,67 @@ def _name(run: dict, language: str) -> str:
     return marked(wording.control_name(run["pass"], run["model_seed"], language), is_vetoed(run))
 
 
-def _title(run: dict, controls: pl.DataFrame, label: str, language: str) -> str:
-    """What the controls show, where the text shows a shape that they could share."""
+def _title(run: dict, label: str, language: str) -> str:
+    """What the controls leave of the claims, where a verdict names one of them."""
     _ = translator(language)
-    qualifiers, name = run["qualifiers"] or [], shortened(label, 40)
-    told = [wording.qualifier_text(key, language) for key in EXPLAINED if key in qualifiers]
-    if told and (run["verdict"] == "found" or "random_init_same" in qualifiers):
-        title = _("{name}, expansion-contraction: {clauses}")
-        return title.format(name=name, clauses=_(", ").join(told))
+    name = shortened(label, 40)
+    told = [wording.reason_text(key, language, brief=False) for key in _of_controls(run)]
+    if told:
+        return _("{name}: {clauses}").format(name=name, clauses=_("; ").join(told))
     size = wording.size_range((run["n_points"] or 0, run["n_points"] or 0))
     return _("{name}: estimated dimension (d2, N={size}) of the text and of its controls").format(name=name, size=size)
+
+
+def _of_controls(run: dict) -> list[str]:
+    """Keys of the reasons that come from controls."""
+    return [key for key in wording.reasons_of(run) if "control" in key]
 
 
 def _statements(run: dict, controls: pl.DataFrame, language: str) -> list[str]:
     """What the numbers are, then those of the text and of each control."""
     _ = translator(language)
-    said = [_("Estimated dimension (d2): embedding → working → final before the norm.")]
+    said = [_("Estimated dimension (d2): embedding → largest inner → final before the norm.")]
     with_intervals = controls.height <= MOST_INTERVALS
     for row in [run, *controls.iter_rows(named=True)]:
-        shows = wording.shows_shape(row["verdict"], row["qualifiers"], language)
-        sentence = _("{name}: {embedding} → {working} → {final}; {shows}.")
+        sentence = _("{name}: {embedding} → {inner} → {final}.")
         said.append(
             sentence.format(
                 name=_capitalised(_name(row, language)),
                 embedding=_value(row, "embedding_dimension", with_intervals),
-                working=_value(row, "working_dimension", with_intervals),
+                inner=_value(row, "inner_max", with_intervals),
                 final=_value(row, "final_dimension_pre_norm", with_intervals),
-                shows=shows,
             )
         )
     return said
 
 
+def _first_fitting(said: list[str], options: list[list[str]]) -> list[str]:
+    """What is said, and of the options for more the first that has room beside the chart."""
+    for more in options:
+        if text_height([*said, *more], STATEMENT_BOX[2], STATEMENT_SIZES[-1]) <= STATEMENT_BOX[3]:
+            return [*said, *more]
+    return said
+
+
+def _findings(data: DeckData, run: dict, controls: pl.DataFrame, brief: bool) -> list[str]:
+    """What each control says of each claim, a paragraph for each control; brief without ratios and power."""
+    _ = translator(data.language)
+    rows = data.against_controls.filter(run_id=run["run_id"]).to_dicts()
+    told = []
+    for control in controls.iter_rows(named=True):
+        own = [
+            wording.control_text(row | {"ratio": None} if brief else row, data.language)
+            for row in rows
+            if row["control_run_id"] == control["run_id"]
+        ]
+        if own:
+            name = _capitalised(_name(control, data.language))
+            told.append(_("{claim}: {verdict}").format(claim=name, verdict=_("; ").join(own)))
+    return told
+
+
 def _meanings(run: dict, language: str) -> list[str]:
-    """What it means that a control shows the shape or does not; nothing where the text does not show it either."""
-    if run["verdict"] == "not_found":
-        return []
-    told = [key for key in (*EXPLAINED, "no_shuffled") if key in (run["qualifiers"] or [])]
-    return [wording.qualifier_meaning(key, language) for key in told]
+    return [wording.reason_meaning(key, language) for key in _of_controls(run)]
 
 
 def _capitalised(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The table of dimensions: working and final dimension of every run by comparison group, with scores beside them."""
+"""The table of dimensions: largest inner and final dimension of every run by comparison group, with scores beside them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.deck.text_and_tables import Column, Heading, Row, add_table, add_text,
 from core.deck.theme import BODY_HEIGHT, BODY_TOP, MARGIN, TEXT_WIDTH, PlannedSlide
 from core.locale import translator
 from core.wording import pilot_sentences
-from core.wording.labels import band_text, group_title, is_vetoed, run_labels, shortened
+from core.wording.labels import group_title, is_vetoed, layer_text, run_labels, shortened
 
 POSITION = 50
 POINTS = 12
@@ -36,7 +36,7 @@ class RunRow(tuple[str, ...]):
 def slides(data: DeckData) -> Iterator[PlannedSlide]:
     """Group by group; never one list across groups."""
     _ = translator(data.language)
-    title = _("Working and final dimension by comparison group, estimated (d2, N={size})").format(
+    title = _("Largest inner and final dimension by comparison group, estimated (d2, N={size})").format(
         size=wording.size_range(data.n_points)
     )
     columns, rows = _columns(data), _ranking_rows(data)
@@ -46,10 +46,9 @@ def slides(data: DeckData) -> Iterator[PlannedSlide]:
         *data.caution,
         _("In brackets: 95 % intervals. Within a group the order is that of the names; no order is better."),
         wording.own_definition(data.language),
-        wording.which_ten(data.language),
         *([wording.veto_note(data.language)] * has_veto),
     ]
-    alternative = _("Table of working and final dimensions with 95 % intervals, by comparison group.")
+    alternative = _("Table of largest inner and final dimensions with 95 % intervals, by comparison group.")
 
     def draw(slide: Slide, page: list[Row]) -> None:
         height = add_table(slide, columns, page, POINTS, alternative)
@@ -65,11 +64,11 @@ def _columns(data: DeckData) -> list[Column]:
     _ = translator(data.language)
     return [
         Column(_("Model"), 2.2),
-        Column(_("Working dimension"), 1.4, is_number=True),
-        Column(_("Working band, layers"), 1.25, is_number=True),
+        Column(_("Largest inner dimension"), 1.4, is_number=True),
+        Column(_("At layer"), 1.0, is_number=True),
         Column(_broken(_("Final, before the norm")), 1.4, is_number=True),
         Column(_broken(_("Final, after the norm")), 1.4, is_number=True),
-        Column(_("Expansion-contraction"), 2.5),
+        Column(_("Verdicts"), 2.75),
         Column(_score_title(data), TEXT_WIDTH - 10.15),
     ]
 
@@ -94,11 +93,11 @@ def _ranking_row(data: DeckData, run: dict, label: str) -> tuple[str, ...]:
     after = run["final_dimension_post_norm"]
     return (
         shortened(label, 44),
-        wording.interval_of(run, "working_dimension"),
-        _broken(band_text(run, data.language)),
+        wording.interval_of(run, "inner_max"),
+        layer_text(run["inner_max_layer"], run["n_layers"], data.language),
         wording.interval_of(run, "final_dimension_pre_norm"),
         _("no final norm") if after is None else wording.interval_of(run, "final_dimension_post_norm"),
-        wording.verdict_short(run["verdict"], run["qualifiers"], data.language),
+        wording.verdict_short(run, data.language),
         _score(data, run["run_id"]),
     )
 
@@ -156,7 +155,7 @@ def _own_score(data: DeckData, run_id: str, chosen: dict) -> list[str]:
 
 def _sources(data: DeckData) -> list[str]:
     _ = translator(data.language)
-    lines = [_("Dimensions, intervals, bands, verdicts: run_summaries, estimator d2, cloud one_per_type, runs:")]
+    lines = [_("Dimensions, intervals, layers, verdicts: run_summaries, estimator d2, cloud one_per_type, runs:")]
     if data.words:
         lines.insert(0, _("Across tokenizers: run_summaries, estimator d2, cloud one_per_word."))
     lines += [f"{run['name']}: {run['run_id']}" for run in data.texts.iter_rows(named=True)]

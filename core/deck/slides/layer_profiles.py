@@ -18,7 +18,9 @@ from core.deck.deck_data import DeckData
 from core.deck.theme import SPLIT, PlannedSlide
 from core.figures.layer_profiles import PRIMARY, profile_points
 from core.locale import translator
-from core.wording.labels import band_text, is_vetoed, marked, run_labels, shortened
+from core.registry.specifications import CLAIMS
+from core.wording.labels import is_vetoed, layer_text, marked, run_labels, shortened
+from core.wording.verdicts import claim_name
 
 POSITION = 30
 MOST_STATEMENTS = 4
@@ -51,14 +53,12 @@ def _slide(data: DeckData, group: RankingGroup) -> PlannedSlide:
 
 
 def profile_title(group: RankingGroup, language: str) -> str:
-    """The slide's one claim; it says "rises" and "falls" only where the intervals of the ratios lie above one.
+    """The slide's one claim; it says "rises" and "falls" only where both verdicts are robust.
 
     Runs that a check vetoes are left out of it while there are others.
     """
     _ = translator(language)
-    rows = group.rows.filter(
-        pl.col("working_dimension").is_not_null() & pl.col("final_dimension_pre_norm").is_not_null()
-    )
+    rows = group.rows.filter(pl.col("inner_max").is_not_null() & pl.col("final_dimension_pre_norm").is_not_null())
     size = wording.size_range(group.n_points)
     sound = rows.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")))
     rows = rows if sound.is_empty() else sound
@@ -74,18 +74,18 @@ def _title_of_several(rows: pl.DataFrame, size: str, language: str) -> str:
     _ = translator(language)
     sentence = (
         _(
-            "{count} models: working dimension {working}, final dimension {final} before the norm, "
+            "{count} models: largest inner dimension {inner}, final dimension {final} before the norm, "
             "both estimated (d2, N={size})"
         )
         if rows["model_id"].n_unique() == rows.height
         else _(
-            "{count} runs: working dimension {working}, final dimension {final} before the norm, "
+            "{count} runs: largest inner dimension {inner}, final dimension {final} before the norm, "
             "both estimated (d2, N={size})"
         )
     )
     return sentence.format(
         count=rows.height,
-        working=_span(rows["working_dimension"], _),
+        inner=_span(rows["inner_max"], _),
         final=_span(rows["final_dimension_pre_norm"], _),
         size=size,
     )
@@ -97,26 +97,26 @@ def _title_of_one(run: dict, size: str, language: str) -> str:
         "name": marked(shortened(run["name"], 40), is_vetoed(run)),
         "size": size,
         "embedding": wording.rounded(run["embedding_dimension"] or 0.0),
-        "working": wording.rounded(run["working_dimension"]),
+        "inner": wording.rounded(run["inner_max"]),
         "final": wording.rounded(run["final_dimension_pre_norm"]),
     }
     if run["embedding_dimension"] is None:
-        return _(
-            "{name}: estimated dimension (d2, N={size}) is {working} in the working band and {final} at the end"
-        ).format(**numbers)
-    if _above_one(run["expansion_ratio_lower"]) and _above_one(run["contraction_ratio_lower"]):
+        return _("{name}: estimated dimension (d2, N={size}) is at most {inner} inside and {final} at the end").format(
+            **numbers
+        )
+    if run["verdict_rise"] == run["verdict_fall"] == "robust":
         if run["final_dimension_post_norm"] is not None:
             return _(
-                "{name}: estimated dimension (d2, N={size}) rises from {embedding} to {working} "
+                "{name}: estimated dimension (d2, N={size}) rises from {embedding} to {inner} "
                 "and falls to {final} before the final norm"
             ).format(**numbers)
         return _(
-            "{name}: estimated dimension (d2, N={size}) rises from {embedding} to {working} "
+            "{name}: estimated dimension (d2, N={size}) rises from {embedding} to {inner} "
             "and falls to {final} at the last block"
         ).format(**numbers)
     return _(
         "{name}: estimated dimension (d2, N={size}) is {embedding} at the embedding, "
-        "{working} in the working band, {final} at the end"
+        "at most {inner} inside, {final} at the end"
     ).format(**numbers)
 
 
@@ -140,7 +140,7 @@ def _of_one(run: dict, language: str) -> list[str]:
             expansion=wording.interval_of(run, "expansion_ratio"),
             contraction=wording.interval_of(run, "contraction_ratio"),
         ),
-        _("Verdict – {verdict}.").format(verdict=wording.verdict_text(run["verdict"], run["qualifiers"], language)),
+        _("Verdicts – {verdict}.").format(verdict=wording.verdict_text(run, language)),
         _("Checks of the measurement, worst outcome: {outcome}. In brackets: 95 % intervals.").format(outcome=checks),
     ]
 
@@ -148,39 +148,44 @@ def _of_one(run: dict, language: str) -> list[str]:
 def _both_dimensions(run: dict, language: str) -> str:
     _ = translator(language)
     values = {
-        "working": wording.interval_of(run, "working_dimension"),
-        "band": band_text(run, language),
+        "inner": wording.interval_of(run, "inner_max"),
+        "layer": layer_text(run["inner_max_layer"], run["n_layers"], language),
+        "peak": _peak(run, language),
         "final": wording.interval_of(run, "final_dimension_pre_norm"),
         "after": wording.interval_of(run, "final_dimension_post_norm"),
     }
     if run["final_dimension_post_norm"] is not None:
         return _(
-            "Working dimension {working}, layer band {band}; final dimension {final} before the norm, {after} after it."
+            "Largest inner dimension {inner}, layer {layer} ({peak}); final dimension {final} before the norm, {after} "
+            "after it."
         ).format(**values)
-    return _("Working dimension {working}, layer band {band}; final dimension {final} (no final norm).").format(
-        **values
-    )
+    return _(
+        "Largest inner dimension {inner}, layer {layer} ({peak}); final dimension {final} (no final norm)."
+    ).format(**values)
+
+
+def _peak(run: dict, language: str) -> str:
+    """`the working dimension`, where there is an inner peak; otherwise that there is none, and the lowest layer."""
+    _ = translator(language)
+    return wording.shape_text(run, language) if run["working_dimension"] is None else _("working dimension")
 
 
 def _of_several(run: dict, label: str, language: str) -> str:
     _ = translator(language)
-    verdict = wording.verdict_short(run["verdict"], run["qualifiers"], language)
-    return _("{name}: {dimensions} Verdict – {verdict}.").format(
-        name=shortened(label),
-        dimensions=_both_dimensions(run, language),
-        verdict=_("expansion-contraction: {verdict}").format(verdict=verdict),
+    return _("{name}: {dimensions} Verdicts – {verdict}.").format(
+        name=shortened(label), dimensions=_both_dimensions(run, language), verdict=wording.verdict_short(run, language)
     )
 
 
 def _of_many(group: RankingGroup, language: str) -> list[str]:
     _ = translator(language)
     rows, labels = group.rows, run_labels(group.rows, language)
-    lowest, highest = _ends(rows.filter(~pl.col("worst_check").eq_missing(pl.lit("veto"))), "working_dimension")
+    lowest, highest = _ends(rows.filter(~pl.col("worst_check").eq_missing(pl.lit("veto"))), "inner_max")
     said = []
     if lowest is not None and highest is not None:
         for run, sentence in (
-            (highest, _("Largest working dimension, {name}: {dimensions}")),
-            (lowest, _("Smallest working dimension, {name}: {dimensions}")),
+            (highest, _("Highest, {name}: {dimensions}")),
+            (lowest, _("Lowest, {name}: {dimensions}")),
         ):
             said.append(
                 sentence.format(name=shortened(labels[run["run_id"]]), dimensions=_both_dimensions(run, language))
@@ -191,19 +196,27 @@ def _of_many(group: RankingGroup, language: str) -> list[str]:
 
 
 def _verdicts_of_many(rows: pl.DataFrame, language: str) -> str:
-    """How often each verdict, and in the same breath what limits how many of them."""
+    """Of each claim how often each verdict, and in the same breath for which reasons how often."""
     _ = translator(language)
-    verdicts = Counter(rows["verdict"])
-    told = [run["qualifiers"] for run in rows.iter_rows(named=True)]
-    qualifiers = Counter(limit for row in told for limit in wording.limits_of(row, language))
-    words = [f"{wording.verdict_word(verdict, language)} {count}" for verdict, count in verdicts.most_common()]
+    told = _("; ").join(_counted(rows, claim, language) for claim in CLAIMS)
+    return _("Verdicts – {verdict}.").format(verdict=told)
+
+
+def _counted(rows: pl.DataFrame, claim: str, language: str) -> str:
+    _ = translator(language)
+    verdicts = Counter(rows[f"verdict_{claim}"])
+    reasons = Counter(key for keys in rows[f"reasons_{claim}"].to_list() for key in keys or ())
+    words = [
+        _("{qualifier}: {count}").format(qualifier=wording.verdict_word(verdict, language), count=count)
+        for verdict, count in verdicts.most_common()
+    ]
     limits = [
-        _("{qualifier}: {count}").format(qualifier=qualifier, count=count)
-        for qualifier, count in qualifiers.most_common()
+        _("{qualifier}: {count}").format(qualifier=wording.reason_text(key, language), count=count)
+        for key, count in reasons.most_common()
     ]
     counted = _(", ").join(words)
-    verdict = _("{word} ({limits})").format(word=counted, limits=_("; ").join(limits)) if limits else counted
-    return _("Verdicts – {verdict}.").format(verdict=_("expansion-contraction: {verdict}").format(verdict=verdict))
+    verdict = _("{word} ({limits})").format(word=counted, limits=_(", ").join(limits)) if limits else counted
+    return _("{claim}: {verdict}").format(claim=claim_name(claim, language), verdict=verdict)
 
 
 def _ends(rows: pl.DataFrame, column: str) -> tuple[dict | None, dict | None]:
@@ -217,24 +230,22 @@ def _span(values: pl.Series, _: Callable[[str], str]) -> str:
     return lowest if lowest == highest else _("{lowest} to {highest}").format(lowest=lowest, highest=highest)
 
 
-def _above_one(lower: float | None) -> bool:
-    return lower is not None and lower > 1.0
-
-
 def _notes(data: DeckData, group: RankingGroup) -> list[str]:
     """Each number with the table and run that it stands in."""
     _ = translator(data.language)
     lines = [
         _("Curves: layer_estimates, estimator d2, cloud one_per_type, transform centred, state residual (post_norm)."),
-        _("Working, embedding and final dimension, ratios, verdict: run_summaries, estimator d2, cloud one_per_type."),
+        _(
+            "Largest inner, embedding and final dimension, ratios, verdicts: run_summaries, estimator d2, cloud one_per_type."
+        ),
     ]
     for run in group.rows.iter_rows(named=True):
         lines.append(
-            _("{name}: run {run_id}; working {working}, layers {band}, final {final} / {after}.").format(
+            _("{name}: run {run_id}; largest inner {inner}, layer {layer}, final {final} / {after}.").format(
                 name=run["name"],
                 run_id=run["run_id"],
-                working=wording.interval_of(run, "working_dimension"),
-                band=band_text(run, data.language),
+                inner=wording.interval_of(run, "inner_max"),
+                layer=layer_text(run["inner_max_layer"], run["n_layers"], data.language),
                 final=wording.interval_of(run, "final_dimension_pre_norm"),
                 after=wording.interval_of(run, "final_dimension_post_norm"),
             )
@@ -245,11 +256,11 @@ def _notes(data: DeckData, group: RankingGroup) -> list[str]:
 
 def _correlator_notes(data: DeckData, run: dict) -> list[str]:
     _ = translator(data.language)
-    if run["working_layer"] is None:
+    if run["inner_max_layer"] is None:
         return []
     own = data.correlators.filter(
         (pl.col("run_id") == run["run_id"])
-        & (pl.col("layer") == run["working_layer"])
+        & (pl.col("layer") == run["inner_max_layer"])
         & (pl.col("state") == "residual")
         & (pl.col("cloud") == PRIMARY[1])
         & pl.col("correlator").is_in(NOTED)
@@ -259,4 +270,4 @@ def _correlator_notes(data: DeckData, run: dict) -> list[str]:
         return []
     values = [f"{row['correlator']} = {row['value']:.3g}" for row in own.iter_rows(named=True)]
     line = _("At layer {layer}, layer_correlators: {values}.")
-    return [line.format(layer=run["working_layer"], values=_(", ").join(values))]
+    return [line.format(layer=run["inner_max_layer"], values=_(", ").join(values))]

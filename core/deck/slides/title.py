@@ -49,6 +49,6 @@ def _lines(data: DeckData, names: list[str]) -> list[str]:
     if data.pilot:
         lines.insert(0, _("Pilot: {name}").format(name=data.pilot.pilot.name))
     if data.left_out:
-        left_out = _("Left out, having no verdict: {names}").format(names=_(", ").join(data.left_out[:MOST_NAMES]))
+        left_out = _("Left out, having no verdicts: {names}").format(names=_(", ").join(data.left_out[:MOST_NAMES]))
         lines.insert(-2, left_out)
     return lines

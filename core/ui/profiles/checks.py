@@ -25,16 +25,20 @@ def show(chosen: Selection) -> None:
     st.caption(
         _(
             "Worst first. A warning limits a number; a veto says that it may describe the sample and not the model. "
-            "Neither changes the stored verdict: they qualify it. Shifts are differences of log d2: 0.095 is 10 %."
+            "A vetoed run is not usable, whatever its numbers. Shifts are differences of log d2: 0.095 is 10 %."
         )
     )
     tables.download(tables.traced(checks, runs), "workdim_checks.csv", _("Download these numbers (CSV)"))
 
     st.subheader(_("Why each check matters"))
     st.markdown("\n".join(_meanings(checks_worst_first(checks))))
+    controls = _controls(chosen)
+    if controls:
+        st.subheader(_("What the controls show"))
+        st.markdown("\n".join(controls))
     limits = _limits(runs)
     if limits:
-        st.subheader(_("What supports or limits the verdicts"))
+        st.subheader(_("What the verdicts rest on"))
         st.markdown("\n".join(limits))
 
 
@@ -46,13 +50,24 @@ def _meanings(names: list[str]) -> list[str]:
     ]
 
 
+def _controls(chosen: Selection) -> list[str]:
+    """Of each run on text: what each of its controls says about each claim, with ratio, power and outcome."""
+    reader = language.current()
+    labels = run_labels(chosen.with_controls, reader)
+    return [
+        f"- **{escape(labels.get(row['run_id'], row['run_id']))}**, {escape(labels.get(row['control_run_id'], row['control_run_id']))}  \n"
+        f"  {escape(wording.control_text(row, reader))}"
+        for row in chosen.against_controls.iter_rows(named=True)
+    ]
+
+
 def _limits(runs: pl.DataFrame) -> list[str]:
     reader = language.current()
     texts = runs.filter(pl.col("pass") == "text")  # a control pass has no verdict
-    found = [name for row in texts.iter_rows(named=True) for name in row["qualifiers"] or []]
+    found = [key for row in texts.iter_rows(named=True) for key in wording.reasons_of(row)]
     return [
-        f"- **{escape(wording.qualifier_text(name, reader))}**  \n  {escape(wording.qualifier_meaning(name, reader))}"
-        for name in dict.fromkeys(found)
+        f"- **{escape(wording.reason_text(key, reader, brief=False))}**  \n  {escape(wording.reason_meaning(key, reader))}"
+        for key in dict.fromkeys(found)
     ]
 
 

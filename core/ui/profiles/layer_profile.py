@@ -10,14 +10,15 @@ import streamlit as st
 
 from core import wording
 from core.analysis.differences import control_links
-from core.analysis.shape import SECOND_OPINION
-from core.figures import layer_profiles
+from core.figures import claims, layer_profiles
 from core.figures.layer_profiles import SURROGATE, CorrelatorData, ProfileData, Reference
 from core.registry.passes import CONTROLS
+from core.registry.specifications import CLAIMS
 from core.ui import inputs, language, notices, tables
 from core.ui.markdown import escape
 from core.ui.reads import Selection
 from core.wording.labels import run_labels
+from core.wording.verdicts import marks_key
 
 
 def show(chosen: Selection) -> None:
@@ -30,21 +31,31 @@ def show(chosen: Selection) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         asked = choose_equivalent(choose_scale(asked, estimates), estimates)
         data = choose_references(asked.data(estimates, correlators, runs), estimates, chosen)
-    st.plotly_chart(layer_profiles.layer_figure(data, reader), key="profile", theme=None)
-    st.caption(reading_aid(asked, data))
-    tell_references(data, chosen)
+    grid = claims.claim_points(chosen.claims, runs, reader)
+    profile_beside, grid_beside = _side_by_side(grid)
+    with profile_beside:
+        st.plotly_chart(layer_profiles.layer_figure(data, reader), key="profile", theme=None)
+        st.caption(reading_aid(asked, data))
+        tell_references(data, chosen)
+    if grid.lines:
+        with grid_beside:
+            show_grid(grid)
 
-    st.subheader(_("Working and final dimension (d2, one per type)"))
-    run_cards(runs)
-    st.markdown(wording.sentences((wording.which_ten(reader), wording.own_definition(reader)), reader))
-
+    st.subheader(_("Dimensions and verdicts (d2, one per type)"))
+    run_cards(runs, chosen.extrema)
+    st.markdown(wording.own_definition(reader))
     st.subheader(_("Numbers"))
     shown = asked.rows(estimates, correlators, runs)
     tables.show(tables.layers(shown, runs), "numbers", height=320)
     tables.download(shown, "workdim_profiles.csv", _("Download these numbers (CSV)"))
 
+    if grid.lines:
+        st.subheader(_("Claims by specification"))
+        tables.show(tables.claims(chosen.claims, runs, estimates), "claims", height=320)
+        tables.download(tables.traced(chosen.claims, runs), "workdim_claims.csv", _("Download these claims (CSV)"))
 
-USUAL_RANK = SECOND_OPINION[1]
+
+USUAL_RANK = layer_profiles.GRIDE_RANK
 USUAL_NEIGHBOURS = 50
 """Of local d2; what `geometry.local` measures stands there, which a page may not load."""
 
@@ -63,7 +74,7 @@ class ProfileChoice:
     """Number of neighbours, where the estimator was read at several."""
     transform: str = "centred"
     is_equivalent: bool = False
-    """Shown as the dimension of Gaussian points that the estimator reads the same on."""
+    """Shown as the range, over all n1, of the dimension of Gaussian points that GRIDE reads the same on."""
 
     @property
     def is_primary(self) -> bool:
@@ -87,7 +98,8 @@ class ProfileChoice:
             asked = correlators.filter(correlator=self.quantity, cloud=self.cloud)
         else:
             ranks = (self.n1, self.n2, self.transform)
-            asked = layer_profiles.estimates_of(estimates, self.quantity, self.cloud, *ranks)
+            of_choice = layer_profiles.estimates_of(estimates, self.quantity, self.cloud, *ranks)
+            asked = layer_profiles.with_equivalents(of_choice, estimates)
         return tables.traced(asked, runs)
 
 
@@ -135,14 +147,15 @@ def choose_scale(choice: ProfileChoice, estimates: pl.DataFrame) -> ProfileChoic
 
 
 def choose_equivalent(choice: ProfileChoice, estimates: pl.DataFrame) -> ProfileChoice:
-    """Offered for estimators that saturate and whose readings on Gaussian points are known."""
+    """Offered for GRIDE, which saturates and whose readings on Gaussian points are known at several ranks."""
     _ = language.translator()
     asked = (choice.quantity, choice.cloud, choice.n1, choice.n2, choice.transform)
-    if choice.is_correlator or not layer_profiles.estimates_of(estimates, *asked)["gaussian_equivalent"].count():
+    if choice.quantity != "gride" or not layer_profiles.estimates_of(estimates, *asked)["gaussian_equivalent"].count():
         return choice
     help_ = _(
         "Neighbour estimators read too low where the dimension is high, at about 50 at most for these numbers of "
-        "points. This shows the dimension of the Gaussian points that they would read the same on."
+        "points. This shows, as a range over all n1, the dimension of the Gaussian points that they would read the "
+        "same on: one rank alone would look like a measurement."
     )
     return replace(
         choice, is_equivalent=inputs.choose_yes_no(_("Gaussian equivalent"), "equivalent", False, help=help_)
@@ -154,9 +167,9 @@ def reading_aid(choice: ProfileChoice, data: ProfileData | CorrelatorData) -> st
     _ = language.translator()
     told = [_("Shaded: 95 % intervals. Click a name to hide a curve.")]
     if not choice.is_primary:
-        told.append(_("The working band and the verdict belong to d2, one per type."))
+        told.append(_("The working band belongs to d2, one per type."))
     if choice.is_equivalent:
-        told.append(_("Where a curve breaks off, no Gaussian equivalent is stored."))
+        told.append(_("Where a range breaks off, no Gaussian equivalent is stored."))
     if any(curve.is_vetoed for curve in data.curves):
         told.append(wording.veto_note(language.current()))
     return wording.sentences(told, language.current())
@@ -200,9 +213,11 @@ def choose_references(
 ) -> ProfileData | CorrelatorData:
     """The picture with what the reader wants it held against; a switch without effect is not drawn."""
     _ = language.translator()
+    if isinstance(data, ProfileData) and data.is_equivalent:
+        return data
     controls = _controls(data, chosen)
     surrogates: list[Reference] = []
-    if isinstance(data, ProfileData) and not data.is_equivalent:
+    if isinstance(data, ProfileData):
         surrogates = layer_profiles.surrogate_references(data, estimates, chosen.runs)
     shown: list[Reference] = []
     if controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) <= FEW_RUNS):
@@ -237,61 +252,98 @@ def tell_references(data: ProfileData | CorrelatorData, chosen: Selection) -> No
     told = [meaning for kind, meaning in meanings.items() if kind in kinds]
     if told:
         st.caption("  \n".join(told))
-    missing, later = without_random(chosen)
+    missing = without_powered(chosen)
     if missing:
-        line = _("Not controlled against random weights: {names}. Such a shape can come without any training.")
+        line = _(
+            "Without a control that could show a rise: {names}. Such a shape can come without any training; the protocol "
+            "standard measures such controls."
+        )
         st.caption(line.format(names=escape(_(", ").join(missing))))
+    later = measured_later(chosen)
     if later:
         line = _(
-            "Random weights were measured after the verdict on {names}, which does not know them: measure again "
-            "to have it judged with them."
+            "Controls were measured after the verdicts on {names}, which do not know them: measure again to have it judged "
+            "with them."
         )
         st.caption(line.format(names=escape(_(", ").join(later))))
 
 
-def without_random(chosen: Selection) -> tuple[list[str], list[str]]:
-    """Names of the runs on text without random weights at all, and of those that were judged without them."""
-    texts = chosen.runs.filter(pl.col("pass") == "text")
-    controls = control_links(texts, chosen.with_controls).filter(pl.col("pass") == "random_init")
+def measured_later(chosen: Selection) -> list[str]:
+    """Names of the runs on text that have controls which their verdicts were not judged with."""
+    texts = chosen.runs.filter(pl.col("pass") == "text", pl.col("verdict_rise").is_not_null())
+    found = control_links(texts, chosen.with_controls)
+    known = chosen.against_controls.select(text_run_id="run_id", run_id="control_run_id")
+    unknown = set(found.join(known, on=["text_run_id", "run_id"], how="anti")["text_run_id"])
     labels = run_labels(chosen.runs, language.current())
-    having = set(controls["text_run_id"])
-    judged_without = set(texts.filter(pl.col("qualifiers").list.contains("no_random_init"))["run_id"])
-    missing = [labels[run_id] for run_id in texts["run_id"] if run_id not in having]
-    return missing, [labels[run_id] for run_id in texts["run_id"] if run_id in having & judged_without]
+    return [labels[run_id] for run_id in texts["run_id"] if run_id in unknown]
+
+
+def without_powered(chosen: Selection) -> list[str]:
+    """Names of the runs on text that have no control which keeps the trained embedding."""
+    powered = [key for key, one in CONTROLS.items() if one.keeps_embedding and one.has_model_seed]
+    texts = chosen.runs.filter(pl.col("pass") == "text")
+    found = control_links(texts, chosen.with_controls).filter(pl.col("pass").is_in(powered))
+    labels = run_labels(chosen.runs, language.current())
+    having = set(found["text_run_id"])
+    return [labels[run_id] for run_id in texts["run_id"] if run_id not in having]
+
+
+MOST_BESIDE = 2
+"""With more runs the grid stands below the profile."""
+
+
+def _side_by_side(grid: claims.ClaimData) -> tuple[Any, Any]:
+    """Where the profile and the grid of claims are drawn."""
+    if grid.lines and len(grid.runs) <= MOST_BESIDE:
+        left, right = st.columns([3, 2])
+        return left, right
+    return st.container(), st.container()
+
+
+def show_grid(grid: claims.ClaimData) -> None:
+    _ = language.translator()
+    reader = language.current()
+    st.plotly_chart(claims.claim_figure(grid, reader), key="grid of claims", theme=None)
+    line = _("{marks}. In bold: the core, on which the verdicts rest. Ratios with intervals appear under the pointer.")
+    st.caption(line.format(marks=marks_key(reader)))
 
 
 _WIDTH = 288
-_COLOURS = {"found": "blue", "not_found": "gray", "undecided": "orange"}
+_COLOURS = {"robust": "blue", "depends": "orange", "not_usable": "red"}
 
 
-def run_cards(runs: pl.DataFrame) -> None:
+def run_cards(runs: pl.DataFrame, extrema: pl.DataFrame) -> None:
     """Side by side where the window is wide, below each other where it is not."""
     labels = run_labels(runs, language.current())
     with st.container(horizontal=True, gap="small"):
         for run in runs.iter_rows(named=True):
             with st.container(border=True, width=_WIDTH, gap="small"):
-                _card(run, labels[run["run_id"]])
+                own = extrema.filter(run_id=run["run_id"], cloud=layer_profiles.PRIMARY[1])
+                _card(run, labels[run["run_id"]], own.to_dicts())
 
 
-def _card(run: dict[str, Any], label: str) -> None:
+def _card(run: dict[str, Any], label: str, extrema: list[dict[str, Any]]) -> None:
     _ = language.translator()
     st.markdown(f"**{escape(label)}**")
     st.caption(escape(f"{run['corpus_name']} · {run['protocol']} · {language.local_time(run['started_at'])}"))
-    if run["verdict"] is None:
-        st.caption(_("No working dimension and no verdict: this protocol measures no points of one per type."))
+    if run["n_points"] is None:
+        st.caption(_("No dimensions and no verdicts: this protocol measures no points of one per type."))
         return
-    _verdict(run)
+    _verdicts(run)
     checks = wording.outcome_name(run["worst_check"], language.current())
     st.caption(_("N={n} points, checks: {outcome}").format(n=run["n_points"], outcome=checks))
     if run["vetoed_by"]:
         names = _(", ").join(notices.check_names(run["vetoed_by"]))
         st.markdown(f":red[{escape(_('Not to be relied on: {checks}').format(checks=names))}]")
-    _metric(_("Working dimension"), run, "working_dimension")
+    _metric(_("Largest inner dimension"), run, "inner_max")
+    st.markdown(f"{_('Working dimension')}  \n**{escape(wording.shape_text(run, language.current()))}**")
     if run["final_dimension_post_norm"] is None:
         _metric(_("Final dimension (no final norm)"), run, "final_dimension_pre_norm")
     else:
         _metric(_("Final dimension, before the norm"), run, "final_dimension_pre_norm")
         _metric(_("Final dimension, after the norm"), run, "final_dimension_post_norm")
+    if extrema:
+        st.caption(_("Profile: {extrema}").format(extrema=escape(wording.extrema_text(extrema, language.current()))))
 
 
 def _metric(label: str, run: dict[str, Any], column: str) -> None:
@@ -299,7 +351,12 @@ def _metric(label: str, run: dict[str, Any], column: str) -> None:
     st.markdown(f"{label}  \n**{wording.with_interval(value, lower, upper)}**")
 
 
-def _verdict(run: dict[str, Any]) -> None:
-    """The verdict with what limits it in one breath; of a control pass, which has none, whether it shows the shape."""
-    colour = _COLOURS.get(run["verdict"], "gray") if run["pass"] == "text" else "gray"
-    st.markdown(f":{colour}[{wording.outcome_text(run, language.current())}]")
+def _verdicts(run: dict[str, Any]) -> None:
+    """Each claim with its verdict and the reasons in one breath; a control pass has none and says which it is."""
+    reader = language.current()
+    if run["pass"] != "text":
+        st.markdown(escape(wording.outcome_text(run, reader)))
+        return
+    for claim in CLAIMS:
+        colour = _COLOURS.get(run[f"verdict_{claim}"], "gray")
+        st.markdown(f":{colour}[{escape(wording.claim_text(claim, run, reader))}]")

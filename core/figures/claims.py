@@ -1,0 +1,160 @@
+"""The grid of claims: what each specification says of each claim, as one mark, so that a reader sees at a glance on
+which choices a verdict depends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+import polars as pl
+
+from core import wording
+from core.figures.style import COLOURS, GRID, QUIET, TEXT, empty, shown
+from core.locale import translator
+from core.registry.specifications import CLAIMS, SPECIFICATIONS
+from core.wording.labels import run_labels
+from core.wording.verdicts import claim_name, outcome_mark, outcome_of, ratio_text, specification_name, specification_of
+
+ROW_HEIGHT, MARGINS = 23, 130
+"""Pixels of a row, and of what stands above and below all rows."""
+_COLOUR_OF = {"yes": COLOURS[0], "no": QUIET, "opposite": COLOURS[1], "cannot_tell": QUIET}
+
+
+@dataclass(frozen=True)
+class ClaimCell:
+    """One claim of one run under one specification."""
+
+    outcome: str | None
+    """None for a core specification without a value."""
+    ratio: str
+    """With its simultaneous interval."""
+
+    @property
+    def mark(self) -> str:
+        return outcome_mark(self.outcome)
+
+
+@dataclass(frozen=True)
+class ClaimLine:
+    """One specification."""
+
+    name: str
+    axis: str
+    """What it changes in the reference, a key of the kind `axis`; empty for the reference."""
+    is_core: bool
+    cells: dict[tuple[str, str], ClaimCell]
+    """(run_id, claim) -> what was found; a specification that a run did not measure has no cell."""
+
+
+@dataclass(frozen=True)
+class ClaimData:
+    runs: dict[str, str]
+    """run_id -> name, of the runs that have claims."""
+    lines: list[ClaimLine]
+    """Grouped by axis, the reference first."""
+
+
+def claim_points(claims: pl.DataFrame, runs: pl.DataFrame, language: str) -> ClaimData:
+    """`claims` are rows of run_claims; control runs and those without claims are left out."""
+    texts = runs.filter(pl.col("pass") == "text", pl.col("run_id").is_in(claims["run_id"].unique().to_list()))
+    labels = run_labels(runs, language)
+    of_key: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in claims.filter(pl.col("run_id").is_in(texts["run_id"].to_list())).iter_rows(named=True):
+        of_key.setdefault((row["cloud"], row["transform"], row["estimator"], row["n1"]), []).append(row)
+    return ClaimData(
+        {run_id: labels[run_id] for run_id in texts["run_id"]},
+        [_line(of_key[key], language) for key in sorted(of_key, key=_place)],
+    )
+
+
+def _place(key: tuple[Any, ...]) -> tuple[int, int]:
+    """Axis by axis in the order of their declaration; what is declared no longer comes last."""
+    axes = list(dict.fromkeys(one.axis for one in SPECIFICATIONS))
+    known = [one.key for one in SPECIFICATIONS]
+    if key not in known:
+        return len(axes), 0
+    at = known.index(key)
+    return axes.index(SPECIFICATIONS[at].axis), at
+
+
+def _line(rows: list[Mapping[str, Any]], language: str) -> ClaimLine:
+    first = rows[0]
+    found = specification_of(first)
+    return ClaimLine(
+        name=specification_name(first, language),
+        axis=found.axis if found else "",
+        is_core=first["is_core"],
+        cells={(row["run_id"], row["claim"]): ClaimCell(outcome_of(row), ratio_text(row)) for row in rows},
+    )
+
+
+def claim_figure(data: ClaimData, language: str) -> go.Figure:
+    """Rows are specifications, those of the core in bold; for each run a column for each claim."""
+    _ = translator(language)
+    figure = go.Figure()
+    figure.update_layout(
+        template="plotly_white",
+        font={"color": TEXT, "size": 13},
+        height=MARGINS + ROW_HEIGHT * max(len(data.lines), 4),
+        margin={"l": 10, "r": 10, "t": 90, "b": 20},
+        showlegend=False,
+        hovermode="closest",
+    )
+    if not data.lines:
+        return empty(figure, _("No claims are stored for the chosen runs."))
+    columns = [(run_id, claim) for run_id in data.runs for claim in CLAIMS]
+    for outcome, colour in _COLOUR_OF.items():
+        _draw_marks(figure, data, columns, outcome, colour, language)
+    names = [f"<b>{shown(line.name)}</b>" if line.is_core else shown(line.name) for line in data.lines]
+    heads = [claim_name(claim, language, brief=True) for _run, claim in columns]
+    figure.update_xaxes(
+        side="top",
+        tickvals=list(range(len(columns))),
+        ticktext=heads,
+        range=[-0.5, len(columns) - 0.5],
+        showgrid=False,
+        zeroline=False,
+    )
+    figure.update_yaxes(
+        tickvals=list(range(len(names))),
+        ticktext=names,
+        range=[len(names) - 0.5, -0.5],
+        showgrid=False,
+        zeroline=False,
+        automargin=True,
+    )
+    for index in range(1, len(data.lines)):
+        if data.lines[index].axis != data.lines[index - 1].axis:
+            figure.add_hline(y=index - 0.5, line={"color": GRID, "width": 1.5})
+    for number, name in enumerate(data.runs.values()):
+        middle = number * len(CLAIMS) + (len(CLAIMS) - 1) / 2
+        style: dict[str, Any] = {"showarrow": False, "yref": "paper", "y": 1, "yshift": 44}
+        figure.add_annotation(x=middle, text=f"<b>{shown(name)}</b>", **style)
+    return figure
+
+
+def _draw_marks(
+    figure: go.Figure, data: ClaimData, columns: list[tuple[str, str]], outcome: str, colour: str, language: str
+) -> None:
+    """All marks of one outcome: its sign tells it apart, the colour only repeats it."""
+    found = [
+        (x, y, line, line.cells[column])
+        for y, line in enumerate(data.lines)
+        for x, column in enumerate(columns)
+        if column in line.cells and line.cells[column].outcome == outcome
+    ]
+    if not found:
+        return
+    word = wording.name("claim_outcome", outcome, language)
+    figure.add_scatter(
+        x=[x for x, _y, _line, _cell in found],
+        y=[y for _x, y, _line, _cell in found],
+        mode="text",
+        text=[cell.mark for *_before, cell in found],
+        textfont={"size": 17, "color": colour},
+        customdata=[f"{shown(line.name)}<br>{cell.ratio}: {word}" for _x, _y, line, cell in found],
+        hovertemplate="%{customdata}<extra></extra>",
+        name=word,
+    )
