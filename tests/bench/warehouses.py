@@ -30,9 +30,17 @@ from core.warehouse.warehouse import Warehouse
 
 SHAPES = ("real", "trial", "small")
 """real: all tables, with the rows of the shipped profiles. trial: 800 estimates per run, and of the other tables only
-summaries, checks and correlators. small: 20 rows of each of these, for tests of long lists."""
+correlators, checks and what verdicts rest on. small: 20 rows of each of these, for tests of long lists."""
 _ROWS = {"trial": 800, "small": 20}
-_TRIAL_TABLES = ("layer_estimates", "layer_correlators", "run_checks", "run_summaries")
+_TRIAL_TABLES = (
+    "layer_estimates",
+    "layer_correlators",
+    "run_checks",
+    "run_claims",
+    "run_extrema",
+    "run_controls",
+    "run_summaries",
+)
 _NOISE = 0.06
 _PASSES = (("random_init", 0), ("random_init", 1), ("shuffled", None), ("text", None))
 """Pass and seed of the weights, in the order in which one measurement makes them."""
@@ -86,8 +94,8 @@ def fill(path: Path, n_runs: int, maker: Maker, first: int = 0) -> float:
 
 
 def run_id_of(number: int) -> str:
-    """A uuidv7: a minute and a half after the one before it."""
-    noise = np.random.default_rng(number)
+    """A uuidv7: a minute and a half after the one before it. Negative numbers are runs before the first one."""
+    noise = np.random.default_rng(number % (1 << 63))
     a, b, c = (int(noise.integers(0, 1 << bits)) for bits in (12, 14, 48))
     at = _started(number) - datetime(1970, 1, 1)
     milliseconds = f"{at // timedelta(milliseconds=1):012x}"
@@ -166,7 +174,7 @@ def _single(number: int, templates: dict[tuple, Template], repositories: Sequenc
         "words_hash": like["runs"]["words_hash"] and f"{text:010x}{seed:02x}",
     }
     controls = [run_id_of(n) for n in range(own - 3, own)] if passed == "text" else None
-    return {"models": models, "corpora": corpora, "runs": runs, "key": key, "controls": controls}
+    return {"models": models, "corpora": corpora, "runs": runs, "key": key, "own": own, "controls": controls}
 
 
 def _write(folder: Path, made: dict[str, Any], template: Template, noise: np.random.Generator) -> None:
@@ -181,6 +189,10 @@ def _write(folder: Path, made: dict[str, Any], template: Template, noise: np.ran
         rows = rows.with_columns(run_id=pl.lit(made["runs"]["run_id"]))
         if table == "run_summaries":
             rows = rows.with_columns(pl.Series("control_run_ids", [made["controls"]] * rows.height, pl.List(pl.String)))
+        if table == "run_controls":  # as many controls as the profile has, the measurement's own ones first
+            known = rows["control_run_id"].unique(maintain_order=True)
+            ids = [run_id_of(made["own"] - 1 - i) for i in range(len(known))]
+            rows = rows.with_columns(pl.col("control_run_id").replace_strict(known, ids, return_dtype=pl.String))
         content = io.BytesIO()
         rows.write_parquet(content, compression="zstd")
         hashes[table] = hashlib.sha256(content.getvalue()).hexdigest()
