@@ -20,6 +20,7 @@ import numpy as np
 from scipy import stats
 
 from core.records import Profile
+from core.registry.passes import PASSES
 from core.registry.specifications import CLAIMS, REFERENCE, SPECIFICATIONS, Specification
 from core.tables import LayerEstimateRow, LayerReplicateRow, RunClaimRow, RunControlRow
 
@@ -256,7 +257,7 @@ def against_controls(profile: Profile, controls: Sequence[Profile]) -> list[RunC
         if other is None or other.blocks.shape != logs.blocks.shape:
             continue
         is_vetoed = control.worst_check == "veto"
-        shown = _shuffled if control.run.pass_ == "shuffled" else _untrained
+        shown = _effect if PASSES[control.run.pass_].has_effect else _untrained
         for claim, ratio, power, outcome in shown(logs, other, profile.model.hidden_size):
             value, lower, upper = map(math.exp, ratio)
             found.append(
@@ -313,8 +314,9 @@ def power_of(ratio: float, room: float, error: float, n_blocks: int) -> float:
     return float(stats.nct.sf(stats.t.ppf(1 - LEVEL, freedom), freedom, delta)) if delta > 0 else 0.0
 
 
-def _shuffled(logs: LogProfile, control: LogProfile, _hidden_size: int) -> Iterable[_Shown]:
-    """How much the order of tokens matters: an effect with its interval, and whether it is none within 10 percent."""
+def _effect(logs: LogProfile, control: LogProfile, _hidden_size: int) -> Iterable[_Shown]:
+    """How much the order of tokens matters, or the opening token: with its interval, and whether it is none within 10
+    percent."""
     peak = 1 + int(logs.whole[1:-1].argmax())
     other = 1 + int(control.whole[1:-1].argmax())
     statements = {

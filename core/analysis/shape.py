@@ -26,6 +26,7 @@ from core.analysis.claims import (
     verdict,
 )
 from core.records import Profile
+from core.registry.passes import PASSES
 from core.registry.specifications import CLAIMS, REFERENCE
 from core.tables import LayerEstimateRow, RunExtremumRow, RunSummaryRow
 
@@ -50,13 +51,13 @@ def judged(profile: Profile, controls: Sequence[Profile] = (), failed: Sequence[
     """
     of_cells = claims(profile)
     of_controls = against_controls(profile, controls)
-    not_shuffled = [name for name in failed if name != "shuffled"]
+    untrained = [name for name in failed if not PASSES[name].has_effect]
     verdicts = {
         claim: verdict(
             [row for row in of_cells if row.claim == claim],
             [row for row in of_controls if row.claim == claim],
             profile.worst_check == "veto",
-            not_shuffled,
+            untrained,
         )
         for claim in CLAIMS
     }

@@ -55,7 +55,9 @@ def look_up(
     )
     controls = [
         (one.name, one.label, one.run_id)
-        for one in control_passes(config, protocol, same, warehouse if there else None)
+        for one in control_passes(
+            config, protocol, same, bool(sample and sample.opening_token), warehouse if there else None
+        )
     ]
     if runs is None:
         return Known(None, (), (), "The warehouse is empty: there is nothing to compare with yet.", controls)
@@ -127,11 +129,16 @@ class ControlPass:
 
 
 def control_passes(
-    config: RunConfig, protocol: Protocol, same: Identity, warehouse: Warehouse | None
+    config: RunConfig, protocol: Protocol, same: Identity, has_bos: bool, warehouse: Warehouse | None
 ) -> list[ControlPass]:
-    """Those of the protocol or of the request, and whatever else the warehouse has; None has nothing."""
+    """Those of the protocol or of the request, and whatever else the warehouse has; None has nothing.
+
+    A text that opens without a BOS token is not measured without it.
+    """
     found = []
     for name, control in CONTROLS.items():
+        if name == "without_bos" and not has_bos:
+            continue
         for number in range(control.n_seeds(protocol.n_random_models)):
             seed = config.seed + number
             as_asked = asdict(same) | {"pass": name, "model_seed": seed if control.has_model_seed else None}

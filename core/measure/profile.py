@@ -44,7 +44,7 @@ def measure_profile(
         # The tokens first: what is wrong with them or the text is known before the weights are read.
         setup = setup or open_setup(config)
         protocol, model = setup.protocol, setup.blueprint.weightless
-        sample = shuffled(setup.sample, config.seed) if config.pass_ == "shuffled" else setup.sample
+        sample = _sample_of(config, setup)
         require_readable(model, sample)
         checkpoint = Checkpoint(scratch, _key(config, setup, sample))
         clock.add(checkpoint.spent())
@@ -75,6 +75,13 @@ def measure_profile(
         config, run_id, setup, sample, states, mask, words, plan, layers, between, dependence, norm_rule
     )
     return as_profile(measured, run_checks(measured), clock)
+
+
+def _sample_of(config: RunConfig, setup: Setup) -> TokenSample:
+    """What a pass reads: the text, or the text in the way that its control changes it."""
+    if config.pass_ == "without_bos":
+        return setup.sample_without_bos
+    return shuffled(setup.sample, config.seed) if config.pass_ == "shuffled" else setup.sample
 
 
 def _key(config: RunConfig, setup: Setup, sample: TokenSample) -> list[object]:

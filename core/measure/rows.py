@@ -164,6 +164,7 @@ def _run_row(m: Measured, clock: Clock) -> RunRow:
         n_dropped_norm=m.mask.n_dropped_norm,
         n_dropped_template=m.mask.n_dropped_template if m.sample.chat_template_hash else None,
         chat_template_hash=m.sample.chat_template_hash,
+        opening_token=m.sample.opening_token,
         max_norm_ratio=m.mask.max_norm_ratio,
         n_bytes_scored=m.sample.n_bytes_scored if m.model.is_causal else None,
         peak_memory_bytes=clock.peak_memory,

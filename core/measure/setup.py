@@ -50,6 +50,12 @@ class Setup:
         return draw_sample(self.corpus, tokenizer, self.protocol, self.seed, name, self.companions)
 
     @cached_property
+    def sample_without_bos(self) -> TokenSample:
+        """The same windows without the token that the tokenizer opens a text with."""
+        tokenizer, name = self.blueprint.tokenizer, self.blueprint.weights.name
+        return draw_sample(self.corpus, tokenizer, self.protocol, self.seed, name, self.companions, opened=False)
+
+    @cached_property
     def identity(self) -> Identity:
         """From the configuration, the tokenizer and the text; the weights are hashed, not loaded."""
         blueprint, row = self.blueprint, self.blueprint.weightless.row

@@ -39,7 +39,13 @@ class Pass:
 
     @property
     def is_control(self) -> bool:
+        """Whether it belongs to a run on text and is judged with it; all but the text itself."""
         return self.key != "text"
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether it tells how much a condition of the text matters; the others, whether untrained weights do as well."""
+        return self.is_control and self.weights == TRAINED
 
     @property
     def is_drawn(self) -> bool:
@@ -74,6 +80,16 @@ PASSES: dict[str, Pass] = {
             ),
             dash="dash",
             has_words=False,
+        ),
+        Pass(
+            "without_bos",
+            _("text without its opening token"),
+            _("the text without its opening token"),
+            _(
+                "Text without its opening token (short dots and dashes): the same windows as a tokenizer without BOS would "
+                "give them. What differs hangs on that token."
+            ),
+            dash="2px,2px,8px,2px",
         ),
         Pass(
             "random_init",

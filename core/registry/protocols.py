@@ -55,6 +55,8 @@ class Protocol:
     """Largest `one_per_type` cloud."""
     max_tokens: Annotated[int, Setting(_("largest cloud, all tokens (points)"))] = 4096
     """Largest `all_tokens` cloud."""
+    bos: Annotated[str, Setting(_("opening token of a window"), section="tokens")] = "tokenizer"
+    """`tokenizer`: a window opens as the tokenizer opens a text. Position 0 is read by the model and never measured."""
     norm_factor: Annotated[float, Setting(_("limit of the norm (times the layer's median)"))] = 3.0
     """Tokens with a norm above this multiple of the layer median are masked on all layers."""
     n_draws: Annotated[int, Setting(_("draws that d2 is averaged over"))] = 5

@@ -253,7 +253,7 @@ def look_up(job: Job, warehouse: Warehouse, setup: Setup) -> tuple[list[Control]
             job.control_id(one.name, one.number),
             read_profile(warehouse, one.run_id) if one.run_id else None,
         )
-        for one in control_passes(config, protocol, identity, warehouse)
+        for one in control_passes(config, protocol, identity, bool(setup.sample.opening_token), warehouse)
     ]
     again = None if job.again else _same_run(config, protocol, same, warehouse)
     of_text = {name: same[name] for name in ("model_id", "corpus_id", "dtype", "stack")}

@@ -104,7 +104,11 @@ class RunRow:
     ]
     pass_: Annotated[
         str,
-        Column("text, or a control: shuffled, random_init, random_blocks, permuted_weights.", _("pass"), values="pass"),
+        Column(
+            "text, or a control: shuffled, random_init, random_blocks, permuted_weights; without_bos: the text without its opening token.",
+            _("pass"),
+            values="pass",
+        ),
     ]
     seed: Annotated[
         int, Column("Seed of the token sample and of all draws.", _("seed of the draws"), section="protocol")
@@ -211,6 +215,14 @@ class RunRow:
             "Hash of the chat template that rendered the messages; NULL for plain text.",
             _("hash of the chat template"),
             section="model",
+        ),
+    ] = None
+    opening_token: Annotated[
+        str | None,
+        Column(
+            "Token that the tokenizer opened each window with (BOS); NULL where it opens none so.",
+            _("token that opens a window"),
+            section="tokens",
         ),
     ] = None
     n_windows_lengthened: Annotated[

@@ -25,7 +25,16 @@ from core.texts.windows import (
     spare_windows,
     window_text,
 )
-from core.texts.words import Encoded, WordSet, choose_words, encode_text, place_words, special_tokens, word_span
+from core.texts.words import (
+    Encoded,
+    WordSet,
+    choose_words,
+    encode_text,
+    opening_token,
+    place_words,
+    special_tokens,
+    word_span,
+)
 
 MIN_TYPES = 300
 """Fewer token types than this do not make a cloud: d2 of a few hundred directions is mostly their choice."""
@@ -69,6 +78,8 @@ class TokenSample:
     """Windows that the tokenizer left short, and that read on past the end of their document."""
     n_redrawn: int = 0
     """Windows that the tokenizer left short, and that others of the same text stand in for."""
+    opening_token: str | None = None
+    """The token that the tokenizer has opened each window with (BOS); None where it opens none so."""
 
     @property
     def is_text(self) -> np.ndarray:
@@ -88,19 +99,30 @@ class TokenSample:
 
 
 def draw_sample(
-    corpus: Corpus, tokenizer, protocol: Protocol, seed: int, model: str = "this model", companions: Sequence[Any] = ()
+    corpus: Corpus,
+    tokenizer,
+    protocol: Protocol,
+    seed: int,
+    model: str = "this model",
+    companions: Sequence[Any] = (),
+    *,
+    opened: bool = True,
 ) -> TokenSample:
     """Tokens of `protocol.n_sequences` windows by a transformers tokenizer; messages call its model `model`.
 
     `companions` are the tokenizers of the models that this one is to be compared with: its words are then those that
-    all of them place. Windows are the same with and without them.
+    all of them place. Windows are the same with and without them. A text that is not `opened` is read without the
+    token that the tokenizer opens it with; chat messages always are as their template writes them.
 
     Raises CorpusError, with the counts, where the text is too short or the tokenizer leaves too few token types; and
     ModelError where chat messages meet a model without a chat template.
     """
     beginning = "".join(corpus.pieces[:200])
     length = reserve(beginning, protocol.n_tokens)
-    source = (_chat_windows if corpus.conversations else _text_windows)(corpus, protocol, length, seed)
+    if corpus.conversations:
+        source = _chat_windows(corpus, protocol, length, seed)
+    else:
+        source = _text_windows(corpus, protocol, length, seed, opened)
     if len(source.windows) < protocol.n_sequences:
         raise _too_short(corpus, protocol, tokenizer, len(source.windows))
     reads = _read_windows(source, tokenizer, model, protocol.n_tokens)
@@ -131,6 +153,7 @@ def draw_sample(
         template_hash(read_template(tokenizer, model)) if corpus.conversations else None,
         reads.n_lengthened,
         reads.n_redrawn,
+        opening_token(tokenizer) if opened and not corpus.conversations else None,
     )
     n_types = len(np.unique(ids[:, 1:][sample.is_text[:, 1:]]))
     if n_types < MIN_TYPES and len(tokenizer) < SMALL_VOCABULARY:
@@ -235,7 +258,7 @@ def _read_windows(source: _Source, tokenizer: Any, model: str, n_tokens: int) ->
     return _Reads(sorted(whole, key=lambda found: found.place), n_lengthened, n_redrawn)
 
 
-def _text_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int) -> _Source:
+def _text_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int, opened: bool) -> _Source:
     n_tokens = protocol.n_tokens
     documents, windows = place_windows(corpus, protocol.n_sequences, length, seed)
     joined = "\n\n".join(documents)
@@ -247,7 +270,7 @@ def _text_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int) ->
     return _Source(
         windows,
         [window_text(documents, windows, i, n_tokens) for i in range(len(windows))],
-        lambda text, tokenizer, _model: encode_text(text, tokenizer, n_tokens),
+        lambda text, tokenizer, _model: encode_text(text, tokenizer, n_tokens, opened),
         str,
         lambda _text, wide: word_span(n_tokens, wide),
         place,

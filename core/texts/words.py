@@ -178,9 +178,23 @@ class Encoded:
     """Tokens that a chat template has written around the text; (n_tokens,) bool"""
 
 
-def encode_text(text: str, tokenizer: Any, n_tokens: int) -> Encoded:
+def opening_token(tokenizer: Any) -> str | None:
+    """The token that a tokenizer opens a text with (BOS), or None; an encoder's [CLS] is none."""
+    bos = tokenizer.bos_token_id
+    if bos is None or bos == tokenizer.cls_token_id:
+        return None
+    return str(tokenizer.bos_token) if tokenizer("a", verbose=False)["input_ids"][0] == bos else None
+
+
+def encode_text(text: str, tokenizer: Any, n_tokens: int, opened: bool = True) -> Encoded:
+    """The first tokens of a text; without the special tokens that the tokenizer adds where it is not `opened`."""
     encoding = tokenizer(
-        text, truncation=True, max_length=n_tokens, return_offsets_mapping=tokenizer.is_fast, verbose=False
+        text,
+        add_special_tokens=opened,
+        truncation=True,
+        max_length=n_tokens,
+        return_offsets_mapping=tokenizer.is_fast,
+        verbose=False,
     )
     ids = list(encoding["input_ids"])
     offsets, template = read_offsets(encoding, n_tokens), np.zeros(n_tokens, dtype=bool)

@@ -128,7 +128,7 @@ def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(
     monkeypatch.setitem(PROTOCOLS, controlled, replace(PROTOCOLS[controlled], passes=tuple(CONTROLS)))
     first = measure(replace(config, protocol=controlled), warehouse, quiet)
     runs = queries.runs(warehouse)
-    own = ["permuted_weights", "random_blocks", "random_blocks", "shuffled"]
+    own = ["permuted_weights", "random_blocks", "random_blocks", "shuffled"]  # the tokenizer adds no BOS
     assert sorted(runs["pass"]) == sorted([*own, "random_init", "random_init", "text"])
     assert runs.filter(pl.col("model_seed").is_null())["pass"].sort().to_list() == ["shuffled", "text"]
     assert set(runs.filter(pl.col("pass") != "text")["parent_run_id"]) == {first.run_id}

@@ -1,9 +1,11 @@
 """Windows: the same characters for every tokenizer, disjoint, and honest about texts that do not hold them."""
 
+import copy
 import itertools
 
 import numpy as np
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from core.errors import CorpusError
 from core.registry.protocols import PROTOCOLS
@@ -39,6 +41,23 @@ def test_windows_depend_on_text_and_seed_and_never_overlap():
         assert a.document < b.document or a.start + length - 40 <= b.start
     for window in first:
         assert 0 <= window.start <= len(documents[window.document]) - length + 40
+
+
+def test_the_opening_token_is_named_and_can_be_left_out(tokenizer):
+    """The same windows, and in each one token of text more where the opening token stood."""
+    opened = copy.deepcopy(tokenizer)
+    opened.add_special_tokens({"bos_token": "<s>"})
+    opened.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", opened.bos_token_id)]
+    )
+    corpus = open_corpus("english-business")
+    with_it = sample.draw_sample(corpus, opened, QUICK, seed=0)
+    without = sample.draw_sample(corpus, opened, QUICK, seed=0, opened=False)
+    assert (with_it.opening_token, without.opening_token) == ("<s>", None)
+    assert with_it.windows == without.windows and (with_it.ids[:, 0] == opened.bos_token_id).all()
+    np.testing.assert_array_equal(with_it.ids[:, 1:], without.ids[:, :-1])
+    assert not without.special.any() and with_it.special[:, 0].all()
+    assert sample.draw_sample(corpus, tokenizer, QUICK, seed=0).opening_token is None
 
 
 def test_scored_bytes_are_those_of_the_targets(tokenizer):
