@@ -267,9 +267,7 @@ def against_controls(profile: Profile, controls: Sequence[Profile]) -> list[RunC
         shown = _effect if has_effect else _untrained
         for claim, ratio, power, outcome in shown(logs, other, profile.model.hidden_size):
             value, lower, upper = map(math.exp, ratio)
-            found.append(
-                RunControlRow(*ids, claim, value, lower, upper, power, "not_usable" if is_vetoed else outcome)
-            )
+            found.append(RunControlRow(*ids, claim, value, lower, upper, power, "not_usable" if is_vetoed else outcome))
     return found
 
 
@@ -390,7 +388,8 @@ def _controlled(controls: Sequence[RunControlRow], failed: Sequence[str]) -> Ver
     if any(row not in vetoed for row in reached):
         return Verdict("not_controlled", ["control_not_exceeded"])
     if reached:
-        return Verdict("not_controlled", ["control_failed" if any(r.ratio is None for r in reached) else "control_vetoed"])
+        has_none = any(row.ratio is None for row in reached)
+        return Verdict("not_controlled", ["control_failed" if has_none else "control_vetoed"])
     if any(row.outcome == "exceeded" for row in untrained):
         return Verdict("robust", [])
     return Verdict("not_controlled", ["control_vetoed" if vetoed else "control_no_power"])
