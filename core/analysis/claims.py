@@ -247,31 +247,27 @@ def cells_of(
 
 
 def against_controls(profile: Profile, controls: Sequence[Profile]) -> list[RunControlRow]:
-    """What each control says, on the reference specification, paired by the blocks of text that both have read."""
+    """What each control says, on the reference specification, paired by the blocks of text that both have read.
+
+    A control of untrained weights that has no such profile, because a layer carries no estimate, is not usable.
+    """
     logs = log_profile(profile, REFERENCE)
     if profile.run.pass_ != "text" or profile.model.n_layers < 2 or logs is None:
         return []
     found = []
     for control in controls:
         other = log_profile(control, REFERENCE)
+        has_effect = PASSES[control.run.pass_].has_effect
+        ids = profile.run.run_id, control.run.run_id
         if other is None or other.blocks.shape != logs.blocks.shape:
+            if not has_effect:
+                found += [RunControlRow(*ids, claim, None, None, None, 0.0, "not_usable") for claim in CLAIMS]
             continue
         is_vetoed = control.worst_check == "veto"
-        shown = _effect if PASSES[control.run.pass_].has_effect else _untrained
+        shown = _effect if has_effect else _untrained
         for claim, ratio, power, outcome in shown(logs, other, profile.model.hidden_size):
             value, lower, upper = map(math.exp, ratio)
-            found.append(
-                RunControlRow(
-                    run_id=profile.run.run_id,
-                    control_run_id=control.run.run_id,
-                    claim=claim,
-                    ratio=value,
-                    lower=lower,
-                    upper=upper,
-                    power=power,
-                    outcome="not_usable" if is_vetoed else outcome,
-                )
-            )
+            found.append(RunControlRow(*ids, claim, value, lower, upper, power, "not_usable" if is_vetoed else outcome))
     return found
 
 
@@ -383,28 +379,37 @@ def verdict(
 
 
 def _controlled(controls: Sequence[RunControlRow], failed: Sequence[str]) -> Verdict:
-    """A control that was vetoed, and does not stay below the text, counts against a claim; none counts for it."""
+    """The text must exceed every control, whatever its power: one that is vetoed counts against a claim, never for it."""
     untrained = [row for row in controls if row.power is not None]
     if not untrained:
         return Verdict("not_controlled", ["control_failed" if failed else "no_control"])
-    if any(row.outcome == "cannot_tell" for row in untrained):
-        return Verdict("not_controlled", ["control_not_exceeded"])
     vetoed = [row for row in untrained if row.outcome == "not_usable"]
-    if any(row.lower is None or row.lower <= 1 for row in vetoed):
-        return Verdict("not_controlled", ["control_vetoed"])
+    reached = [row for row in untrained if row.lower is None or row.lower <= 1]
+    if any(row not in vetoed for row in reached):
+        return Verdict("not_controlled", ["control_not_exceeded"])
+    if reached:
+        has_none = any(row.ratio is None for row in reached)
+        return Verdict("not_controlled", ["control_failed" if has_none else "control_vetoed"])
     if any(row.outcome == "exceeded" for row in untrained):
         return Verdict("robust", [])
     return Verdict("not_controlled", ["control_vetoed" if vetoed else "control_no_power"])
 
 
 def _axes(core: Sequence[RunClaimRow]) -> list[str]:
-    """What the claim goes with: the axes of the cells that say otherwise than the reference does."""
+    """What the claim goes with: the axes of the cells that say otherwise than the reference does.
+
+    Where the reference is undecided, those of the side that fewer axes are on.
+    """
     axes = {at.key: at.axis for at in SPECIFICATIONS}
-    against = ("no", "opposite") if core[0].outcome == "yes" else ("yes",)
-    told = [axes[r.cloud, r.transform, r.estimator, r.n1] for r in core[1:] if r.outcome_holm in against]
-    if not told:  # the reference is undecided: both sides differ from each other
-        told = [axes[r.cloud, r.transform, r.estimator, r.n1] for r in core[1:] if r.outcome_holm in ("no", "opposite")]
-    return [f"axis_{axis}" for axis in dict.fromkeys(told)]
+
+    def told(outcomes: tuple[str, ...]) -> list[str]:
+        rows = [row for row in core[1:] if row.outcome_holm in outcomes]
+        return list(dict.fromkeys(f"axis_{axes[r.cloud, r.transform, r.estimator, r.n1]}" for r in rows))
+
+    yes, against = told(("yes",)), told(("no", "opposite"))
+    if core[0].outcome == "cannot_tell":
+        return min(against, yes, key=len)
+    return against if core[0].outcome == "yes" else yes
 
 
 def against_ten(lower: float | None, upper: float | None) -> str:

@@ -111,16 +111,16 @@ def _turns(logs: LogProfile) -> list[tuple[str, int]]:
     signs[a, b] = np.where(stands_out, np.sign(moves.values), 0)
     turns: list[tuple[str, int]] = []
     low = high = 0  # the lowest and the highest layer since the last turn
-    direction = 0
+    direction = 0  # of the last move that stood out; the first one ends no other, and so makes no turn
     for layer in range(1, n):
         low = layer if logs.whole[layer] < logs.whole[low] else low
         high = layer if logs.whole[layer] > logs.whole[high] else high
         if direction >= 0 and signs[high, layer] < 0:
-            if high > 0:
+            if direction > 0:
                 turns.append(("peak", high))
             direction, low, high = -1, layer, layer
         elif direction <= 0 and signs[low, layer] > 0:
-            if low > 0:
+            if direction < 0:
                 turns.append(("valley", low))
             direction, low, high = 1, layer, layer
     return turns

@@ -14,11 +14,13 @@ from core import wording
 from core.figures.style import COLOURS, GRID, QUIET, TEXT, empty, shown
 from core.locale import translator
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
-from core.wording.labels import run_labels
+from core.wording.labels import run_labels, shortened
 from core.wording.verdicts import claim_name, outcome_mark, outcome_of, ratio_text, specification_name, specification_of
 
 ROW_HEIGHT, MARGINS = 23, 130
 """Pixels of a row, and of what stands above and below all rows."""
+LETTER, LONGEST = 5.9, 16
+"""Pixels of a letter of a specification's name, and letters that a run's name has above its columns."""
 _COLOUR_OF = {"yes": COLOURS[0], "no": QUIET, "opposite": COLOURS[1], "cannot_tell": QUIET}
 
 
@@ -94,11 +96,12 @@ def claim_figure(data: ClaimData, language: str) -> go.Figure:
     """Rows are specifications, those of the core in bold; for each run a column for each claim."""
     _ = translator(language)
     figure = go.Figure()
+    longest = max((sum(1 if letter.isascii() else 2 for letter in line.name) for line in data.lines), default=0)
     figure.update_layout(
         template="plotly_white",
         font={"color": TEXT, "size": 13},
         height=MARGINS + ROW_HEIGHT * max(len(data.lines), 4),
-        margin={"l": 10, "r": 10, "t": 90, "b": 20},
+        margin={"l": 10 + round(LETTER * longest), "r": 10, "t": 90, "b": 20},
         showlegend=False,
         hovermode="closest",
     )
@@ -123,15 +126,15 @@ def claim_figure(data: ClaimData, language: str) -> go.Figure:
         range=[len(names) - 0.5, -0.5],
         showgrid=False,
         zeroline=False,
-        automargin=True,
+        tickfont={"size": 11},
     )
     for index in range(1, len(data.lines)):
         if data.lines[index].axis != data.lines[index - 1].axis:
             figure.add_hline(y=index - 0.5, line={"color": GRID, "width": 1.5})
     for number, name in enumerate(data.runs.values()):
         middle = number * len(CLAIMS) + (len(CLAIMS) - 1) / 2
-        style: dict[str, Any] = {"showarrow": False, "yref": "paper", "y": 1, "yshift": 44}
-        figure.add_annotation(x=middle, text=f"<b>{shown(name)}</b>", **style)
+        style: dict[str, Any] = {"showarrow": False, "yref": "paper", "y": 1, "yshift": 44, "font": {"size": 11}}
+        figure.add_annotation(x=middle, text=f"<b>{shown(shortened(name, LONGEST))}</b>", **style)
     return figure
 
 

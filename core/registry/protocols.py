@@ -64,7 +64,7 @@ class Protocol:
     n_blocks: Annotated[int, Setting(_("blocks of the jackknife"))] = 16
     """Blocks of neighbouring windows for the delete-one jackknife."""
     n_half_splits: Annotated[int, Setting(_("half-splits"))] = 20
-    """Half-splits of the sequences that choose the working layer."""
+    """Half-splits of the sequences that choose the layer of the largest inner dimension."""
     n_surrogates: Annotated[int, Setting(_("Gaussian surrogates per layer"), changes_values=False)] = 2
     """Gaussian clouds of equal covariance that GRIDE is compared with at each layer."""
     clouds: Annotated[tuple[str, ...], Setting(_("clouds"))] = ("one_per_type", "one_per_word", "all_tokens")

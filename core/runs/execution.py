@@ -213,7 +213,7 @@ def _measured(config: RunConfig, run_id: str, scratch: Path, progress: ProgressC
 
 
 def _against_first_draw(profile: Profile, first: Profile | None) -> Profile:
-    """With one check more where the text was drawn before and both draws have a working dimension."""
+    """With one check more where the text was drawn before and both draws have a largest inner dimension."""
     from core.measure.checks import second_draw
 
     check = second_draw(first, judged(profile)) if first else None

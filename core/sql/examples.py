@@ -144,7 +144,7 @@ LIMIT 500""",
 SELECT name, corpus_id, protocol, pass, device, dtype, parameters, epoch(finished_at - started_at) AS seconds,
     n_tokens, n_tokens / nullif(epoch(finished_at - started_at), 0) AS tokens_per_second,
     peak_memory_bytes / 1e9 AS peak_memory_gb,
-    CAST(json_extract(phase_seconds, '$.states') AS DOUBLE) AS states_seconds,
+    CAST(json_extract(phase_seconds, '$.forward') AS DOUBLE) AS forward_seconds,
     CAST(json_extract(phase_seconds, '$.geometry') AS DOUBLE) AS geometry_seconds
 FROM runs JOIN models USING (model_id)
 ORDER BY seconds DESC""",

@@ -468,7 +468,7 @@ class RunControlRow:
     claim: Annotated[
         str,
         Column(
-            f"{_CLAIM} For shuffled text also inner_max and final: the dimensions themselves.", values="claim", key=True
+            f"{_CLAIM} For shuffled and without_bos also inner_max and final: the dimensions.", values="claim", key=True
         ),
     ]
     ratio: Annotated[
@@ -478,13 +478,16 @@ class RunControlRow:
     upper: Annotated[float | None, Column("Upper end of the same interval.")]
     power: Annotated[
         float | None,
-        Column("Probability that the control would have shown the text's ratio, had it been there; NULL for shuffled."),
+        Column(
+            "Probability that the control would have shown the text's ratio, had it been there; NULL for shuffled and "
+            "without_bos."
+        ),
     ]
     outcome: Annotated[
         str,
         Column(
-            "exceeded, shows_it, cannot_tell, no_power or not_usable; for shuffled text same (within 10 percent), "
-            "differs or cannot_tell.",
+            "exceeded, shows_it, cannot_tell, no_power or not_usable; for shuffled and without_bos same (within 10 "
+            "percent), differs or cannot_tell.",
             values="control_outcome",
         ),
     ]
@@ -513,7 +516,7 @@ class RunSummaryRow:
     working_layer: Annotated[int | None, Column("Lower median of the working band.", is_layer=True)]
     working_layer_first: Annotated[int | None, Column("First layer of the working band.", is_layer=True)]
     working_layer_last: Annotated[int | None, Column("Last layer of the working band.", is_layer=True)]
-    relative_depth: Annotated[float | None, Column("working_layer / n_layers, 0 to 1.")]
+    relative_depth: Annotated[float | None, Column("inner_max_layer / n_layers, 0 to 1.")]
     embedding_dimension: Annotated[float | None, Column("Estimated dimension at layer 0.")]
     embedding_dimension_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
     embedding_dimension_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
@@ -543,8 +546,8 @@ class RunSummaryRow:
         ),
     ]
     verdict_fall: Annotated[str | None, Column("It falls towards the end: likewise.", values="claim_verdict")]
-    reasons_rise: Annotated[list[str], Column("Why verdict_rise is not robust; empty where it is.")]
-    reasons_fall: Annotated[list[str], Column("Why verdict_fall is not robust; empty where it is.")]
+    reasons_rise: Annotated[list[str], Column("Why verdict_rise is not robust; empty where it is, and for no.")]
+    reasons_fall: Annotated[list[str], Column("Why verdict_fall is not robust; empty where it is, and for no.")]
     qualifiers: Annotated[
         list[str],
         Column("What limits the numbers whatever is claimed: few_types, no_final_norm, check_warned, check_vetoed."),

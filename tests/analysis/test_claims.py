@@ -34,8 +34,8 @@ def judged(truths, generator, controls=(), claim="rise", **noise):
     return verdict(list(cells_of("run", 0, claim, read)), controls, is_vetoed=False)
 
 
-def control(outcome, lower=1.2, power=0.9, claim="rise") -> RunControlRow:
-    return RunControlRow("run", "control", claim, 1.5, lower, 2.0, power, outcome)
+def control(outcome, lower=1.2, power=0.9, claim="rise", ratio=1.5) -> RunControlRow:
+    return RunControlRow("run", "control", claim, ratio, lower, 2.0, power, outcome)
 
 
 def share(n, judge) -> float:
@@ -60,6 +60,14 @@ def test_a_rise_that_is_made_by_three_directions_is_never_robust_and_says_so():
     depends = [one for one in found if one.word == "depends"]
     assert len(depends) >= 54
     assert all(one.reasons == ["axis_dominant_directions"] for one in depends)
+
+
+def test_an_undecided_reference_names_what_the_smaller_side_has():
+    """Not the five choices under which it rises, but the one under which it does not."""
+    truths = [FALLS_AT_ONCE if at.axis == "scale" else RISES for at in CORE]
+    truths[0] = [50, 51, 54, 55, 54, 52, 50, 50, 30]  # at the margin of 10 percent
+    found = judged(truths, np.random.default_rng(0))
+    assert (found.word, found.reasons) == ("depends", ["axis_scale"])
 
 
 @pytest.mark.parametrize("false", [FLAT, [50, 50, 55, 50, 50, 50, 50, 50, 30]])
@@ -103,11 +111,13 @@ def test_a_specification_that_was_not_measured_leaves_it_open():
         ([control("exceeded"), control("exceeded")], "robust", None),
         ([control("exceeded"), control("no_power", power=0.1)], "robust", None),
         ([control("no_power", power=0.1)], "not_controlled", "control_no_power"),
+        ([control("exceeded"), control("no_power", lower=0.9, power=0.1)], "not_controlled", "control_not_exceeded"),
         ([control("exceeded"), control("cannot_tell", lower=0.9)], "not_controlled", "control_not_exceeded"),
         ([control("exceeded"), control("shows_it", lower=0.5)], "depends", "control_shows_it"),
         ([control("not_usable")], "not_controlled", "control_vetoed"),
         ([control("exceeded"), control("not_usable")], "robust", None),
         ([control("exceeded"), control("not_usable", lower=0.9)], "not_controlled", "control_vetoed"),
+        ([control("exceeded"), control("not_usable", None, 0, ratio=None)], "not_controlled", "control_failed"),
         ([control("same", power=None)], "not_controlled", "no_control"),
     ],
 )

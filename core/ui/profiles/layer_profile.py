@@ -295,7 +295,7 @@ MOST_BESIDE = 2
 def _side_by_side(grid: claims.ClaimData) -> tuple[Any, Any]:
     """Where the profile and the grid of claims are drawn."""
     if grid.lines and len(grid.runs) <= MOST_BESIDE:
-        left, right = st.columns([3, 2])
+        left, right = st.columns(2)
         return left, right
     return st.container(), st.container()
 
