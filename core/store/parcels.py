@@ -132,7 +132,7 @@ def read_table(file: Path, sha256: str, table: Table) -> pl.DataFrame:
     rows, types = pl.read_parquet(io.BytesIO(content)), table.schema
     added = [name for name in types if name not in rows.columns and name in table.optional]
     rows = rows.with_columns(pl.lit(None, types[name]).alias(name) for name in added)
-    if rows.schema.keys() != types.keys() or any(rows.schema[name] != kind for name, kind in types.items()):
+    if dict(rows.schema) != types:
         raise ValueError(f"{file.name} has other columns than {table.name}")
     if missing := [name for name in types if name not in table.optional and rows[name].null_count()]:
         raise ValueError(f"{file.name} lacks values of {', '.join(missing)}")

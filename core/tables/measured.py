@@ -374,9 +374,13 @@ class LayerReplicateRow:
         int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
     ]
     transform: Annotated[str, Column("As in layer_estimates.", values="transform", key=True)]
-    blocks: Annotated[list[float], Column("The estimate without block 0, 1, ... of the sample.")]
+    blocks: Annotated[list[float], Column("The estimate without block 0, 1, ... of the sample.", storage="FLOAT[]")]
     halves: Annotated[
-        list[float], Column("The estimate on half A and half B of split 0, of split 1, ...; empty where none was made.")
+        list[float],
+        Column(
+            "The estimate on half A and half B of split 0, of split 1, ...; empty where none was made.",
+            storage="FLOAT[]",
+        ),
     ]
 
 

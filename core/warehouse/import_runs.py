@@ -33,6 +33,8 @@ from core.warehouse.warehouse import Warehouse
 
 LEFT_OUT = ("conflict", "damaged")
 _CONTENT = {"models": ("model_id", "weights_sha256"), "corpora": ("corpus_id", "sha256")}
+_NARROW = {"FLOAT": pl.Float32(), "FLOAT[]": pl.List(pl.Float32)}
+"""Types of the DuckDB file that keep fewer digits than a parcel."""
 _BEYOND = {"tags", "note"}
 """Columns of `runs` that people change: no part of what was measured."""
 
@@ -279,7 +281,7 @@ def _same(table: str, known: dict[str, pl.DataFrame], arrived: dict[str, pl.Data
         return one.select(_CONTENT[table]).equals(other.select(_CONTENT[table]))
     # A run whose parcel was lost is known by its rows, which have fewer digits.
     columns = [
-        pl.col(column.name).cast(pl.Float32) if column.sql_type == "FLOAT" else pl.col(column.name)
+        pl.col(column.name).cast(_NARROW.get(column.sql_type, column.dtype))
         for column in TABLES[table].columns
         if not (column.declared.derived or (table == "runs" and column.name in _BEYOND))
     ]

@@ -6,7 +6,7 @@ import pytest
 from core.tables import TABLES
 from core.warehouse import schema
 
-NARROW = {"FLOAT": pl.Float32(), "SMALLINT": pl.Int16(), "INTEGER": pl.Int32()}
+NARROW = {"FLOAT": pl.Float32(), "SMALLINT": pl.Int16(), "INTEGER": pl.Int32(), "FLOAT[]": pl.List(pl.Float32)}
 
 
 @pytest.mark.parametrize("table", TABLES)
