@@ -245,10 +245,10 @@ def test_a_later_draw_of_the_text_is_held_against_the_first(config, warehouse):
     run_ids = [p.run.run_id for p in (first, *later, again, other)]
     checks = queries.checks(warehouse, run_ids).filter(check_name="second_draw")
     assert sorted(checks["run_id"]) == sorted(profile.run.run_id for profile in later)
-    before = first.summaries[0].working_dimension
+    before = first.summaries[0].inner_max
     for profile in later:
         row = checks.row(by_predicate=pl.col("run_id") == profile.run.run_id, named=True)
-        assert row["value"] == pytest.approx(math.log(profile.summaries[0].working_dimension / before))
+        assert row["value"] == pytest.approx(math.log(profile.summaries[0].inner_max / before))
         assert row["std_error"] > 0
 
 
