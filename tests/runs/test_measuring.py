@@ -71,9 +71,12 @@ def test_a_measurement_is_in_the_warehouse_with_everything_it_found(config, ware
         "gride",
         "local_d2",
         "correlation_integral",
+        "gride_between",
+        "gride_typed",
+        "mle_between",
     }
     assert set(estimates["cloud"]) == {"one_per_type", "one_per_word", "all_tokens"}
-    assert set(estimates["transform"]) == {"centred", "abtt3", "zscore", "gaussian_surrogate"}
+    assert set(estimates["transform"]) == {"centred", "abtt1", "abtt3", "zscore", "gaussian_surrogate"}
     correlators = queries.correlators(warehouse, [finished.run_id])
     assert set(correlators["correlator"]) == {
         "E1",
