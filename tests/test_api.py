@@ -73,7 +73,7 @@ def test_a_model_has_a_profile_with_a_frame_and_a_figure(tiny_llama):
     d2 = frame.filter(estimator="d2", cloud="one_per_type", transform="centred", state="residual")["value"].to_list()
     drawn = [list(trace.y) for trace in profile.figure().data if trace.y is not None]
     assert any(values == pytest.approx(d2) for values in drawn if len(values) == len(d2))
-    assert profile.summary is not None and profile.summary.working_dimension is not None
+    assert profile.summary is not None and profile.summary.inner_max is not None
     assert profile.frame("layer_pairs").height > 0
     with pytest.raises(InputError, match="Unknown table 'layer_estimate'"):
         profile.frame("layer_estimate")

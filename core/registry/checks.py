@@ -138,11 +138,11 @@ CHECKS: dict[str, Check] = {
         ),
         Check(
             "second_draw",
-            "change of the working d2 from the first draw of the text to a later one",
-            _("Shift of the working log d2 from the first draw of the text"),
+            "change of the largest inner d2 from the first draw of the text to a later one",
+            _("Shift of the largest inner log d2 from the first draw of the text"),
             _(
-                "A working dimension that moves when other windows of the same text are drawn belongs to its draw: "
-                "read more text, and state the values of all draws."
+                "A dimension that moves when other windows of the same text are drawn belongs to its draw: read more "
+                "text, and state the values of all draws."
             ),
             **_CHANGE,
         ),

@@ -18,6 +18,7 @@ from core.analysis.shape import judged
 from core.commands.measure import measure_all
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
 from core.records import RunConfig
+from core.registry.correlators import CORRELATORS
 from core.registry.passes import CONTROLS
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import new_run_id
@@ -71,22 +72,14 @@ def test_a_measurement_is_in_the_warehouse_with_everything_it_found(config, ware
         "gride",
         "local_d2",
         "correlation_integral",
+        "gride_between",
+        "gride_typed",
+        "mle_between",
     }
     assert set(estimates["cloud"]) == {"one_per_type", "one_per_word", "all_tokens"}
-    assert set(estimates["transform"]) == {"centred", "abtt3", "zscore", "gaussian_surrogate"}
+    assert set(estimates["transform"]) == {"centred", "abtt1", "abtt3", "zscore", "gaussian_surrogate"}
     correlators = queries.correlators(warehouse, [finished.run_id])
-    assert set(correlators["correlator"]) == {
-        "E1",
-        "mean_cosine",
-        "C2",
-        "cosine_kurtosis",
-        "nonlinearity_ratio_8",
-        "variance_top_1",
-        "variance_top_10",
-        "large_norm_tokens",
-        "large_norm_ratio",
-        "large_norm_at_start",
-    }
+    assert set(correlators["correlator"]) == set(CORRELATORS)
     assert correlators.filter(correlator="large_norm_tokens")["value"].max() >= run["n_dropped_norm"] > -1
     primary = estimates.filter(estimator="d2", cloud="one_per_type", transform="centred")
     assert primary.filter(pl.col("lower") < pl.col("value"), pl.col("value") < pl.col("upper")).height == 6
@@ -245,10 +238,10 @@ def test_a_later_draw_of_the_text_is_held_against_the_first(config, warehouse):
     run_ids = [p.run.run_id for p in (first, *later, again, other)]
     checks = queries.checks(warehouse, run_ids).filter(check_name="second_draw")
     assert sorted(checks["run_id"]) == sorted(profile.run.run_id for profile in later)
-    before = first.summaries[0].working_dimension
+    before = first.summaries[0].inner_max
     for profile in later:
         row = checks.row(by_predicate=pl.col("run_id") == profile.run.run_id, named=True)
-        assert row["value"] == pytest.approx(math.log(profile.summaries[0].working_dimension / before))
+        assert row["value"] == pytest.approx(math.log(profile.summaries[0].inner_max / before))
         assert row["std_error"] > 0
 
 

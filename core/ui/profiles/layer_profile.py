@@ -272,7 +272,7 @@ def measured_later(chosen: Selection) -> list[str]:
     """Names of the runs on text that have controls which their verdicts were not judged with."""
     texts = chosen.runs.filter(pl.col("pass") == "text", pl.col("verdict_rise").is_not_null())
     found = control_links(texts, chosen.with_controls)
-    known = chosen.against_controls.select(text_run_id="run_id", run_id="control_run_id")
+    known = texts.select(text_run_id="run_id", run_id="control_run_ids").explode("run_id")
     unknown = set(found.join(known, on=["text_run_id", "run_id"], how="anti")["text_run_id"])
     labels = run_labels(chosen.runs, language.current())
     return [labels[run_id] for run_id in texts["run_id"] if run_id in unknown]
