@@ -276,7 +276,6 @@ def _checks(run_id: str, n_layers: int, outcome: str) -> Iterator[RunCheckRow]:
             yield RunCheckRow(run_id, name, layer, 0.031, 0.0953, "pass", 0.012)
         yield RunCheckRow(run_id, "sequence_share", layer, 0.08, 0.2, "pass")
         yield RunCheckRow(run_id, "vocabulary_shift", layer, 0.27, None, "pass")
-    yield RunCheckRow(run_id, "d2_abtt3", None, 2.6, 1.1, "pass")
 
 
 def _pairs(run_id: str, n_layers: int) -> Iterator[LayerPairRow]:

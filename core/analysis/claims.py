@@ -28,6 +28,8 @@ MARGIN = math.log(1.1)
 """A rise or fall of less than 10 percent does not count as one."""
 LEVEL = 0.05
 N_FLIPS = 4096
+FEWEST_BLOCKS = 6
+"""The signs of fewer blocks have not enough patterns for limits of 95 percent."""
 POWER = 0.5
 """A control that would have shown the text's ratio with less probability than this says nothing by its silence."""
 TEN = 10.0
@@ -56,7 +58,7 @@ class LogProfile:
 
 
 def log_profile(profile: Profile, at: Specification, state: str = "residual") -> LogProfile | None:
-    """None where a layer is missing or has an undefined value."""
+    """None where a layer is missing or has an undefined value, and with too few blocks."""
     n_states = profile.model.n_layers + 1 if state == "residual" else 1
 
     def wanted(row: LayerEstimateRow | LayerReplicateRow) -> bool:
@@ -69,7 +71,7 @@ def log_profile(profile: Profile, at: Specification, state: str = "residual") ->
         return None
     blocks = np.array([row.blocks for row in rows], dtype=float)
     halves = np.array([row.halves for row in rows], dtype=float).reshape(n_states, -1, 2)
-    if blocks.ndim != 2 or blocks.shape[1] < 2 or not ((blocks > 0).all() and (halves > 0).all()):
+    if blocks.ndim != 2 or blocks.shape[1] < FEWEST_BLOCKS or not ((blocks > 0).all() and (halves > 0).all()):
         return None
     return LogProfile(np.log(whole), np.log(blocks), np.log(halves))
 

@@ -38,10 +38,8 @@ from core.tables import (
 )
 from core.texts.sample import TokenSample
 
-# Replicates are kept where a later analysis needs them: for the claims, and for the second opinion on the shape.
-KEPT_REPLICATES = {specification.key for specification in SPECIFICATIONS} | {
-    (cloud, "centred", "gride", 8) for cloud in ("one_per_type", "one_per_word")
-}
+KEPT_REPLICATES = {specification.key for specification in SPECIFICATIONS}
+"""What claims are judged by."""
 # Fixed bins let layers and runs be laid side by side; logarithmic where a quantity has no upper end.
 BINS = {
     "local_d2": np.geomspace(1, 1000, 31),

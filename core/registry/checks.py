@@ -164,15 +164,6 @@ CHECKS: dict[str, Check] = {
                 "where none was left out."
             ),
         ),
-        Check(
-            "d2_abtt3",
-            "contraction ratio with the three leading components removed",
-            _("Contraction ratio with three components removed"),
-            _(
-                "For information: a contraction that vanishes with the three leading components rests on few "
-                "directions."
-            ),
-        ),
         # Only the comparison across tokenizers rests on words: too many lost is a warning, never a veto.
         Check(
             "words_lost_share",
