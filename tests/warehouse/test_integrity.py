@@ -18,6 +18,7 @@ from core.models import machine
 from core.runs.reference_check import references
 from core.store import people
 from core.warehouse import ingest
+from core.warehouse.connection import CONFIG
 from core.warehouse.integrity import examine
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_model, make_profile
@@ -177,7 +178,7 @@ def test_bad_blocks_are_found_and_building_anew_mends_them(full):
         }
     with full.path.open("r+b") as handle:
         for block in set.union(*bad.values()):
-            handle.seek(3 * 4096 + block * 262_144 + 100)
+            handle.seek(3 * 4096 + block * int(CONFIG["default_block_size"]) + 100)
             handle.write(b"garbage!" * 20)
     found = lines(full)
     assert found and all("cannot be read: Corrupt database" in line for line in found)
