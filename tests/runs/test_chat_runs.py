@@ -8,6 +8,7 @@ import pytest
 
 from core.analysis.differences import controls_of
 from core.records import RunConfig
+from core.registry.passes import PASSES
 from core.registry.protocols import PROTOCOLS
 from core.runs.requests import parts_of
 from core.store import parcels
@@ -46,7 +47,7 @@ def test_a_run_on_chats_has_its_template_and_its_own_controls(config, folder, wa
     assert run.chat_template_hash and run.n_dropped_template > 0.1 * run.n_tokens
     dropped = run.n_dropped_position + run.n_dropped_special + run.n_dropped_template + run.n_dropped_norm
     assert run.n_tokens_used + dropped == run.n_tokens and 0 < run.n_bytes_scored < 15_000 and run.bits_per_byte > 1
-    assert known["pass"].sort().to_list() == ["random_init", "shuffled", "text"]
+    assert known["pass"].sort().to_list() == sorted(set(PASSES) - {"without_bos"})
     assert known["chat_template_hash"].unique().to_list() == [run.chat_template_hash]
     assert known["n_dropped_template"].unique().to_list() == [run.n_dropped_template]
     dated = replace(config, model=str(save_chat_model(folder / "dated", DATED)), controls=True)
@@ -59,7 +60,7 @@ def test_a_run_on_chats_has_its_template_and_its_own_controls(config, folder, wa
         for r in (run, other)
     ]
     # Random weights would be shared but for the template: they read other tokens.
-    assert list(map(len, of_each)) == [2, 2] and not of_each[0] & of_each[1]
+    assert list(map(len, of_each)) == [4, 4] and not of_each[0] & of_each[1]
 
 
 def test_plain_contents_are_never_compared_with_a_rendering(config, warehouse):
