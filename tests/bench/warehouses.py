@@ -119,7 +119,7 @@ def _templates(shape: str) -> dict[tuple, Template]:
             many = {name: rows.head(_ROWS[shape]) for name, rows in many.items()}
         template = Template(single, many)
         if shape == "real" or template.key[0] == "decoder":
-            found[template.key] = template
+            found.setdefault(template.key, template)  # the first model has its controls too
     return found
 
 
@@ -132,7 +132,8 @@ def _single(number: int, templates: dict[tuple, Template], repositories: Sequenc
     kinds = sorted({key[0] for key in templates})
     kind = kinds[model % len(kinds)]
     passed, model_seed = _PASSES[turn]
-    key = (kind, ("quick", "standard")[protocol], passed, model_seed)
+    protocols = sorted({key[1] for key in templates if key[0] == kind})
+    key = (kind, protocols[protocol % len(protocols)], passed, model_seed)
     like = templates[key].single
     family = _FAMILIES[model // len(kinds) % len(_FAMILIES)]
     name = f"{family}-{model:05d}"

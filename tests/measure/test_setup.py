@@ -27,6 +27,6 @@ def test_a_job_with_its_controls_opens_the_description_of_its_model_once(tiny_ll
     warehouse.prepare()
     config = RunConfig(str(tiny_llama), "english-business", device="cpu", controls=True)
     finished = run(submit(config, warehouse), warehouse, lambda step: None, expected_seconds)
-    assert not finished.failed and len(finished.controls) == 3
+    assert not finished.failed and len(finished.controls) == 6
     # A network without weights to look at, and one for each of the two random controls to be drawn into.
     assert opened == {"check_files": 1, "read_config": 1, "read_tokenizer": 1, "from_config": 3}

@@ -39,7 +39,7 @@ def chooser(app: AppTest):
 def test_every_word_must_be_met(many: Warehouse) -> None:
     runs = queries.listing(many)
     name = runs["name"][0]
-    found = run_search.matching(runs, f"{name.upper()}  standard shuffled")
+    found = run_search.matching(runs, f"{name.upper()}  quick shuffled")
     assert 0 < found.height < runs.height
     assert set(found.select("name", "protocol", "pass").rows()) == {(name, "standard", "shuffled")}
     assert run_search.matching(runs, run_id_of(17))["run_id"].to_list() == [run_id_of(17)]
