@@ -63,8 +63,8 @@ def ask() -> Request | None:
     if st.session_state.get(_LINKED) == sql and not is_run:
         st.caption(_("This query came with a link. Read it, then run it."))
     if is_saved:
-        ask_for_name()
-    show_form(sql)
+        ask_for_name(sql)
+    show_form()
     show_current(sql)
     from_elsewhere = st.session_state.pop(_ASKED, False)
     return Request(sql, seconds) if is_run or from_elsewhere else None
@@ -173,14 +173,15 @@ def _pick_saved() -> None:
 _SAVING = "query being saved"
 
 
-def ask_for_name() -> None:
-    """From now on the form for the name is drawn, until it is filled in or closed."""
-    st.session_state[_SAVING] = True
+def ask_for_name(sql: str) -> None:
+    """From now on the form for the name of this statement is drawn, until it is filled in or closed."""
+    st.session_state[_SAVING] = sql
 
 
-def show_form(sql: str) -> None:
+def show_form() -> None:
     """Asks for the name; one that is taken is replaced only by whoever says so."""
-    if not st.session_state.get(_SAVING):
+    sql = st.session_state.get(_SAVING)
+    if sql is None:
         return
     _ = language.translator()
     with st.container(border=True, gap="small"):
