@@ -261,7 +261,9 @@ def against_controls(profile: Profile, controls: Sequence[Profile]) -> list[RunC
         other = log_profile(control, REFERENCE)
         has_effect = PASSES[control.run.pass_].has_effect
         ids = profile.run.run_id, control.run.run_id
-        if other is None or other.blocks.shape != logs.blocks.shape:
+        # Blocks are the same text only where no window was drawn again for one of the two.
+        is_paired = control.run.n_windows_redrawn == profile.run.n_windows_redrawn
+        if other is None or other.blocks.shape != logs.blocks.shape or not is_paired:
             if not has_effect:
                 found += [RunControlRow(*ids, claim, None, None, None, 0.0, "not_usable") for claim in CLAIMS]
             continue
@@ -287,17 +289,32 @@ def _untrained(logs: LogProfile, control: LogProfile, hidden_size: int) -> Itera
         above, blocks = _over_end(logs, claim)
         of_control, of_blocks = _over_end(control, claim)
         at = int(of_control.argmax())
-        compared = _cell(simultaneous(above - of_control[at], blocks - of_blocks[at]))
+        ratio, lower, upper = _of_maxima(above, blocks, of_control, of_blocks)
         filled = control.whole[0] if claim == "rise" else 0.0
         room = (math.log(hidden_size) if claim == "rise" else float(control.whole[1:-1].max())) - filled
         power = power_of(float(above.max()), room, control.error(of_blocks[at]), blocks.shape[1])
-        if compared.upper <= 0:
+        if upper <= 0:
             outcome = "shows_it"
         elif power < POWER:
             outcome = "no_power"
         else:
-            outcome = "exceeded" if compared.lower > 0 else "cannot_tell"
-        yield claim, (compared.ratio, compared.lower, compared.upper), power, outcome
+            outcome = "exceeded" if lower > 0 else "cannot_tell"
+        yield claim, (ratio, lower, upper), power, outcome
+
+
+def _of_maxima(
+    one: np.ndarray, one_blocks: np.ndarray, other: np.ndarray, other_blocks: np.ndarray
+) -> tuple[float, float, float]:
+    """The maximum of one profile (n,) less that of another (m,), with limits for all pairs of layers at once.
+
+    Both layers were chosen on the data. max_l a_l - max_k b_k is the largest, over l, of the smallest a_l - b_k.
+    """
+    pairs = simultaneous(
+        (one[:, None] - other[None, :]).ravel(),
+        (one_blocks[:, None] - other_blocks[None, :]).reshape(-1, one_blocks.shape[1]),
+    )
+    lower, upper = (limits.reshape(len(one), len(other)).min(1).max() for limits in (pairs.lower, pairs.upper))
+    return float(one.max() - other.max()), float(lower), float(upper)
 
 
 def power_of(ratio: float, room: float, error: float, n_blocks: int) -> float:

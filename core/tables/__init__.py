@@ -7,6 +7,7 @@ to the row class and fill it where rows are made; everything else is made from t
 from __future__ import annotations
 
 from core.tables.columns import BoundColumn, Column, Table, columns, frame, optional_columns, schema
+from core.tables.judged import RunCheckRow, RunClaimRow, RunControlRow, RunExtremumRow, RunSummaryRow
 from core.tables.measured import (
     INTERVAL,
     CorpusRow,
@@ -16,12 +17,7 @@ from core.tables.measured import (
     LayerPairRow,
     LayerReplicateRow,
     ModelRow,
-    RunCheckRow,
-    RunClaimRow,
-    RunControlRow,
-    RunExtremumRow,
     RunRow,
-    RunSummaryRow,
     TokenResultRow,
 )
 from core.tables.scored import (

@@ -14,18 +14,18 @@ def _(message: str) -> str:
     return message
 
 
-def _listed(kind: str) -> str:
+def listed(kind: str) -> str:
     """What a column of this kind may hold, so that a new estimator or check stands in the comment by itself."""
     return ", ".join(keys(kind))
 
 
-_RUN_ID = "The run (runs.run_id)."
-_LAYER = "0 = embedding output, i = output of block i."
+RUN_ID = "The run (runs.run_id)."
+LAYER = "0 = embedding output, i = output of block i."
 _STACK = "main, or encoder or decoder of an encoder-decoder."
 _STATE = "residual = the block output itself; post_norm = the final state after the model's last norm."
-_CLOUD = "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token, per_prompt."
-_N_POINTS = "Points that the value rests on."
-_STD_ERROR = "Standard error of value."
+CLOUD = "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token, per_prompt."
+N_POINTS = "Points that the value rests on."
+STD_ERROR = "Standard error of value."
 _UTC = "UTC."
 
 
@@ -278,13 +278,13 @@ _UPPER = "coalesce(own_upper, value * exp(t_quantile::DOUBLE * std_error / value
 
 @dataclass(frozen=True)
 class LayerEstimateRow:
-    run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    run_id: Annotated[str, Column(RUN_ID, key=True)]
+    layer: Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
     state: Annotated[str, Column(_STATE, values="state", key=True)]
     stack: Annotated[str, Column(_STACK, values="stack", key=True)]
-    cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
+    cloud: Annotated[str, Column(CLOUD, values="cloud", key=True)]
     estimator: Annotated[
-        str, Column(f"{_listed('estimator')}, or one of scikit-dimension's.", values="estimator", key=True)
+        str, Column(f"{listed('estimator')}, or one of scikit-dimension's.", values="estimator", key=True)
     ]
     n1: Annotated[
         int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
@@ -296,20 +296,20 @@ class LayerEstimateRow:
         ),
     ]
     transform: Annotated[
-        str, Column(f"What was done to the points first: {_listed('transform')}.", values="transform", key=True)
+        str, Column(f"What was done to the points first: {listed('transform')}.", values="transform", key=True)
     ]
     mean_distance: Annotated[float | None, Column("The scale: mean distance of the outer neighbour.", storage="FLOAT")]
     value: Annotated[
         float | None, Column("The estimate; NULL where the estimator is undefined on these points.", storage="FLOAT")
     ]
-    std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
+    std_error: Annotated[float | None, Column(STD_ERROR, storage="FLOAT")]
     lower: Annotated[float | None, Column("Lower end of the 95 percent interval.", derived=_LOWER)]
     upper: Annotated[float | None, Column("Upper end of the 95 percent interval.", derived=_UPPER)]
     gaussian_equivalent: Annotated[
         float | None,
         Column("Dimension of the Gaussian that would give this value at this sample size.", storage="FLOAT"),
     ]
-    n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
+    n_points: Annotated[int, Column(N_POINTS, storage="INTEGER")]
     n_dropped: Annotated[int, Column("Points that the estimator left out (exact duplicates).", storage="INTEGER")]
     notes: Annotated[str | None, Column("Why a value is undefined, or what it assumes.")] = None
     gaussian_equivalent_lower: Annotated[
@@ -322,8 +322,8 @@ class LayerEstimateRow:
 
 @dataclass(frozen=True)
 class LayerCorrelatorRow:
-    run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    run_id: Annotated[str, Column(RUN_ID, key=True)]
+    layer: Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
     state: Annotated[str, Column(_STATE, values="state", key=True)]
     cloud: Annotated[
         str,
@@ -336,24 +336,24 @@ class LayerCorrelatorRow:
     ]
     correlator: Annotated[
         str,
-        Column(f"{_listed('correlator')}; the last three are of tokens before masking.", values="correlator", key=True),
+        Column(f"{listed('correlator')}; the last three are of tokens before masking.", values="correlator", key=True),
     ]
     value: Annotated[float | None, Column("The correlation, or what the correlator's name says.", storage="FLOAT")]
-    std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
-    n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
+    std_error: Annotated[float | None, Column(STD_ERROR, storage="FLOAT")]
+    n_points: Annotated[int, Column(N_POINTS, storage="INTEGER")]
 
 
 @dataclass(frozen=True)
 class LayerPairRow:
-    run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    measure: Annotated[str, Column(f"{_listed('pair')}.", values="pair", key=True)]
-    cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
+    run_id: Annotated[str, Column(RUN_ID, key=True)]
+    measure: Annotated[str, Column(f"{listed('pair')}.", values="pair", key=True)]
+    cloud: Annotated[str, Column(CLOUD, values="cloud", key=True)]
     k: Annotated[int | None, Column("Number of neighbours, where the measure has one.", key=True, storage="INTEGER")]
-    layer_a: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
-    layer_b: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    layer_a: Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    layer_b: Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
     value: Annotated[float | None, Column("The value.", storage="FLOAT")]
-    std_error: Annotated[float | None, Column(_STD_ERROR, storage="FLOAT")]
-    n_points: Annotated[int, Column(_N_POINTS, storage="INTEGER")]
+    std_error: Annotated[float | None, Column(STD_ERROR, storage="FLOAT")]
+    n_points: Annotated[int, Column(N_POINTS, storage="INTEGER")]
     null_value: Annotated[
         float | None,
         Column("Its mean where the tokens of one layer are permuted; NULL where not known.", storage="FLOAT"),
@@ -365,10 +365,10 @@ class LayerPairRow:
 
 @dataclass(frozen=True)
 class LayerReplicateRow:
-    run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    run_id: Annotated[str, Column(RUN_ID, key=True)]
+    layer: Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
     state: Annotated[str, Column(_STATE, values="state", key=True)]
-    cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
+    cloud: Annotated[str, Column(CLOUD, values="cloud", key=True)]
     estimator: Annotated[str, Column("As in layer_estimates.", values="estimator", key=True)]
     n1: Annotated[
         int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
@@ -386,9 +386,9 @@ class LayerReplicateRow:
 
 @dataclass(frozen=True)
 class LayerDistributionRow:
-    run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True, storage="SMALLINT")]
-    quantity: Annotated[str, Column(f"What is counted: {_listed('quantity')}.", values="quantity", key=True)]
+    run_id: Annotated[str, Column(RUN_ID, key=True)]
+    layer: Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    quantity: Annotated[str, Column(f"What is counted: {listed('quantity')}.", values="quantity", key=True)]
     bin_lower: Annotated[float, Column("Lower edge of the bin.", key=True)]
     bin_upper: Annotated[float, Column("Upper edge of the bin.")]
     count: Annotated[int, Column("Tokens in the bin.", storage="INTEGER")]
@@ -398,168 +398,9 @@ class LayerDistributionRow:
 class TokenResultRow:
     """One token at one layer. Kept in the parcel alone, and only on request: it says where in a text a token stood."""
 
-    run_id: Annotated[str, Column(_RUN_ID)]
-    layer: Annotated[int, Column(_LAYER)]
+    run_id: Annotated[str, Column(RUN_ID)]
+    layer: Annotated[int, Column(LAYER)]
     sequence: Annotated[int, Column("Number of the window.")]
     position: Annotated[int, Column("Of the token in its window.")]
     quantity: Annotated[str, Column("As in layer_distributions.")]
     value: Annotated[float | None, Column("The value; NULL where it is undefined.")]
-
-
-@dataclass(frozen=True)
-class RunCheckRow:
-    run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    check_name: Annotated[str, Column(f"{_listed('check')}.", values="check", key=True)]
-    layer: Annotated[int | None, Column("Layer that was checked; NULL for the whole run.", key=True, is_layer=True)]
-    value: Annotated[float | None, Column("What was found.")]
-    threshold: Annotated[float | None, Column("What it was held against.")]
-    outcome: Annotated[str, Column("pass, warn or veto.", values="outcome")]
-    std_error: Annotated[float | None, Column("Paired error of value, where the check compares two estimates.")] = None
-
-
-_CLAIM = "rise: higher inside than at layer 0; fall: lower after the last block than inside."
-
-
-@dataclass(frozen=True)
-class RunClaimRow:
-    """One claim under one specification."""
-
-    run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    claim: Annotated[str, Column(_CLAIM, values="claim", key=True)]
-    cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
-    estimator: Annotated[str, Column("As in layer_estimates.", values="estimator", key=True)]
-    transform: Annotated[str, Column("As in layer_estimates.", values="transform", key=True)]
-    n1: Annotated[
-        int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
-    ]
-    n2: Annotated[int | None, Column("Rank of the outer neighbour.", key=True, storage="INTEGER")]
-    seed: Annotated[int, Column("Seed of the run's draws.")]
-    is_core: Annotated[bool, Column("Whether the verdict rests on this specification.")]
-    ratio: Annotated[
-        float | None, Column("Largest inner dimension over that at layer 0 (rise), or after the last block (fall).")
-    ]
-    lower: Annotated[float | None, Column("Lower end of its 95 percent interval, simultaneous over inner layers.")]
-    upper: Annotated[float | None, Column("Upper end of the same interval.")]
-    outcome: Annotated[
-        str,
-        Column("yes (above 1.1), opposite (below 1/1.1), no (not above 1.1) or cannot_tell.", values="claim_outcome"),
-    ]
-    outcome_holm: Annotated[
-        str | None, Column("The same with limits corrected for all core specifications (Holm); NULL outside the core.")
-    ]
-    layer: Annotated[int | None, Column("Layer of the largest inner dimension.", is_layer=True)]
-
-
-@dataclass(frozen=True)
-class RunExtremumRow:
-    """A turn of the d2 profile that stands out from its simultaneous band, or one of its ends."""
-
-    run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
-    kind: Annotated[str, Column("start, peak, valley or end.", values="extremum", key=True)]
-    layer: Annotated[int, Column(_LAYER, key=True, is_layer=True)]
-    value: Annotated[float | None, Column("d2 there.")]
-    lower: Annotated[float | None, Column("Lower end of its 95 percent interval, simultaneous over layers.")]
-    upper: Annotated[float | None, Column("Upper end of the same interval.")]
-
-
-@dataclass(frozen=True)
-class RunControlRow:
-    """What one control run says about one statement of the run that it controls (d2, one per type, centred)."""
-
-    run_id: Annotated[str, Column("The run on text (runs.run_id).", key=True)]
-    control_run_id: Annotated[str, Column("The control run (runs.run_id).", key=True)]
-    claim: Annotated[
-        str,
-        Column(
-            f"{_CLAIM} For shuffled and without_bos also inner_max and final: the dimensions.", values="claim", key=True
-        ),
-    ]
-    ratio: Annotated[
-        float | None, Column("The text's ratio over the control's; of inner_max and final, dimension over dimension.")
-    ]
-    lower: Annotated[float | None, Column("Lower end of its 95 percent interval, paired by blocks of text.")]
-    upper: Annotated[float | None, Column("Upper end of the same interval.")]
-    power: Annotated[
-        float | None,
-        Column(
-            "Probability that the control would have shown the text's ratio, had it been there; NULL for shuffled and "
-            "without_bos."
-        ),
-    ]
-    outcome: Annotated[
-        str,
-        Column(
-            "exceeded, shows_it, cannot_tell, no_power or not_usable; for shuffled and without_bos same (within 10 "
-            "percent), differs or cannot_tell.",
-            values="control_outcome",
-        ),
-    ]
-
-
-@dataclass(frozen=True)
-class RunSummaryRow:
-    run_id: Annotated[str, Column(_RUN_ID, key=True)]
-    estimator: Annotated[str, Column("As in layer_estimates.", values="estimator", key=True)]
-    cloud: Annotated[str, Column(_CLOUD, values="cloud", key=True)]
-    inner_max: Annotated[
-        float | None,
-        Column("Largest dimension over inner layers 1 to L-1: chosen on half of the windows, read on the other."),
-    ]
-    inner_max_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    inner_max_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
-    inner_max_layer: Annotated[int | None, Column("Layer of the largest inner dimension.", is_layer=True)]
-    lowest_layer: Annotated[int | None, Column("Layer of the smallest dimension, ends included.", is_layer=True)]
-    lowest_dimension: Annotated[float | None, Column("Estimated dimension there.")]
-    working_dimension: Annotated[
-        float | None,
-        Column("inner_max where it exceeds both ends by 10 percent; NULL where the profile has no inner peak."),
-    ]
-    working_dimension_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    working_dimension_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
-    working_layer: Annotated[int | None, Column("Lower median of the working band.", is_layer=True)]
-    working_layer_first: Annotated[int | None, Column("First layer of the working band.", is_layer=True)]
-    working_layer_last: Annotated[int | None, Column("Last layer of the working band.", is_layer=True)]
-    relative_depth: Annotated[float | None, Column("inner_max_layer / n_layers, 0 to 1.")]
-    embedding_dimension: Annotated[float | None, Column("Estimated dimension at layer 0.")]
-    embedding_dimension_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    embedding_dimension_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
-    final_dimension_pre_norm: Annotated[
-        float | None, Column("Estimated dimension after the last block, before the final norm.")
-    ]
-    final_dimension_pre_norm_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    final_dimension_pre_norm_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
-    final_dimension_post_norm: Annotated[
-        float | None, Column("The same after the final norm; NULL where the model has none.")
-    ]
-    final_dimension_post_norm_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    final_dimension_post_norm_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
-    expansion_ratio: Annotated[float | None, Column("inner_max / embedding_dimension.")]
-    expansion_ratio_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    expansion_ratio_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
-    contraction_ratio: Annotated[float | None, Column("inner_max / final_dimension_pre_norm.")]
-    contraction_ratio_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    contraction_ratio_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
-    contraction_ratio_post_norm: Annotated[float | None, Column("inner_max / final_dimension_post_norm.")]
-    verdict_rise: Annotated[
-        str | None,
-        Column(
-            "It rises inside: robust, depends, no, cannot_tell, not_usable or not_controlled, over all core "
-            "specifications.",
-            values="claim_verdict",
-        ),
-    ]
-    verdict_fall: Annotated[str | None, Column("It falls towards the end: likewise.", values="claim_verdict")]
-    reasons_rise: Annotated[list[str], Column("Why verdict_rise is not robust; empty where it is, and for no.")]
-    reasons_fall: Annotated[list[str], Column("Why verdict_fall is not robust; empty where it is, and for no.")]
-    qualifiers: Annotated[
-        list[str],
-        Column("What limits the numbers whatever is claimed: few_types, no_final_norm, check_warned, check_vetoed."),
-    ]
-    bits_per_byte: Annotated[
-        float | None, Column("The model's loss on the same text; NULL for encoders.", unit="bits per byte")
-    ]
-    n_points: Annotated[int, Column(_N_POINTS)]
-    control_run_ids: Annotated[
-        list[str] | None, Column("Control runs that the verdicts were judged with; NULL where there were none.")
-    ] = None
