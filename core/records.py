@@ -43,6 +43,10 @@ def _(message: str) -> str:
     return message
 
 
+SHORT_ID = 18
+"""Characters of an id that tell a run from its controls, which are as old as it is: 13 would be the time alone."""
+
+
 # --- what is asked ---------------------------------------------------------------------------------------------
 
 

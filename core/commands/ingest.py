@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from core.commands.context import chosen_warehouse, warn
 from core.errors import InputError
+from core.records import SHORT_ID
 from core.terminal.output import say, say_json
 
 
@@ -60,7 +61,7 @@ def import_(options: argparse.Namespace) -> int:
         say_json(asdict(done))
         return 2 if left_out else 0
     for one in done.arrivals:
-        say(f"{one.state:<10}{one.run_id[:13]:<15}{one.reason or one.source}")
+        say(f"{one.state:<10}{one.run_id[:SHORT_ID]:<15}{one.reason or one.source}")
     for line in done.remarks:
         say(f"{'left out':<10}{line}")
     would = "would come in" if options.dry_run else "came in"

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from core.commands.context import chosen_warehouse, warn
 from core.errors import InputError
+from core.records import SHORT_ID
 from core.terminal.output import say, say_json
 
 
@@ -34,7 +35,9 @@ def tell_end(ended, warehouse) -> int:
         if not _has_states(job):
             remove(job)
         else:
-            warn(f"What it has so far is kept: `python -m core resume {job.job_id[:13]}` goes on, `cancel` removes it.")
+            warn(
+                f"What it has so far is kept: `python -m core resume {job.job_id[:SHORT_ID]}` goes on, `cancel` removes it."
+            )
         return ended.exit_code
     if ended.state == "cancelled":
         warn(f"The measurement of {job.config.model} was cancelled; nothing of it is left.")
@@ -42,7 +45,7 @@ def tell_end(ended, warehouse) -> int:
     if ended.state != "finished":
         warn(
             f"The process that measured {job.config.model} was ended from outside, perhaps for want of memory. "
-            f"`python -m core resume {job.job_id[:13]}` goes on where it stopped, `cancel` removes what it has."
+            f"`python -m core resume {job.job_id[:SHORT_ID]}` goes on where it stopped, `cancel` removes what it has."
         )
         return 1
     try:
@@ -53,7 +56,7 @@ def tell_end(ended, warehouse) -> int:
         return 1
     remove(job)
     if finished.was_known:
-        say(f"It is measured already, as run {finished.run_id[:13]}; --again measures it once more.")
+        say(f"It is measured already, as run {finished.run_id[:SHORT_ID]}; --again measures it once more.")
     say(*summary_lines(finished.profile, finished.controls))
     for line in finished.failed:
         warn(line)
@@ -86,7 +89,9 @@ def cancel(options: argparse.Namespace) -> int:
 
     job = find_job(chosen_warehouse(options), options.job).job
     processes.cancel(job)
-    say(f"The job {job.job_id[:13]} ({job.config.model}) is cancelled; only control passes that it finished stay.")
+    say(
+        f"The job {job.job_id[:SHORT_ID]} ({job.config.model}) is cancelled; only control passes that it finished stay."
+    )
     return 0
 
 
@@ -102,12 +107,12 @@ def resume(options: argparse.Namespace) -> int:
         run(job, warehouse, lambda step: None, _expected)
         return 0
     if standing.state in ("queued", "running"):
-        raise InputError(f"The job {job.job_id[:13]} is {standing.state}: `python -m core jobs` shows it.")
+        raise InputError(f"The job {job.job_id[:SHORT_ID]} is {standing.state}: `python -m core jobs` shows it.")
     if standing.state == "finished":
         return tell_end(standing, warehouse)
     if options.background:
         start(job, warehouse)
-        say(f"The job {job.job_id[:13]} goes on; `python -m core jobs` shows how far it is.")
+        say(f"The job {job.job_id[:SHORT_ID]} goes on; `python -m core jobs` shows how far it is.")
         return 0
     return bring_to_end(job, warehouse)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.commands.context import confirmed, existing_warehouse, number_of_runs, one_run, warn
 from core.errors import InputError
+from core.records import SHORT_ID
 from core.terminal.output import say, say_json
 
 
@@ -142,7 +143,7 @@ def _annotate(options: argparse.Namespace, start: str, change) -> int:
     warehouse = existing_warehouse(options)
     run_id = one_run(_ids(warehouse), start)
     said = annotate(warehouse, run_id, change)
-    say(f"{run_id[:13]}  tags: {', '.join(said.tags) or 'none'}  note: {said.note or 'none'}")
+    say(f"{run_id[:SHORT_ID]}  tags: {', '.join(said.tags) or 'none'}  note: {said.note or 'none'}")
     return 0
 
 
@@ -154,7 +155,7 @@ def _delete(options: argparse.Namespace) -> int:
     known = queries.runs(warehouse)
     ids = list(dict.fromkeys(one_run(known["run_id"], start) for start in options.delete))
     named = ", ".join(
-        f"{row['run_id'][:13]} ({row['name']} on {row['corpus_name']})"
+        f"{row['run_id'][:SHORT_ID]} ({row['name']} on {row['corpus_name']})"
         for row in known.filter(known["run_id"].is_in(ids)).iter_rows(named=True)
     )
     if not confirmed(f"Move {number_of_runs(len(ids))} to the trash: {named}?", options.yes):
@@ -212,7 +213,7 @@ def _again(options: argparse.Namespace) -> int:
     (record,) = records(warehouse, [run_id]).to_dicts()
     asked = repetition(record)
     for line in asked.changed:
-        warn(f"{line} The new run will not compare with run {run_id[:13]}.")
+        warn(f"{line} The new run will not compare with run {run_id[:SHORT_ID]}.")
     if asked.changed and not confirmed("Measure all the same?", options.yes):
         return 0
     return measure_all([asked.config], warehouse, again=True, as_one=True)

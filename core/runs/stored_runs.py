@@ -10,7 +10,7 @@ from typing import Any
 
 from core.errors import InputError
 from core.models.hub import local_weights
-from core.records import RunConfig
+from core.records import SHORT_ID, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import all_jobs
 from core.runs.requests import config_of
@@ -33,8 +33,10 @@ def repetition(record: Mapping[str, Any]) -> Repetition:
     text raise that are not there any more.
     """
     if record["pass"] != "text":
-        parent = f" {record['parent_run_id'][:13]}" if record["parent_run_id"] else ""
-        raise InputError(f"Run {record['run_id'][:13]} is a control pass. Measure the run{parent} that it belongs to.")
+        parent = f" {record['parent_run_id'][:SHORT_ID]}" if record["parent_run_id"] else ""
+        raise InputError(
+            f"Run {record['run_id'][:SHORT_ID]} is a control pass. Measure the run{parent} that it belongs to."
+        )
     config = _request(record)
     pinned = replace(config, model=_pinned(config.model, record))
     return Repetition(pinned, tuple(_changed(pinned, record)))
@@ -45,7 +47,7 @@ def _request(record: Mapping[str, Any]) -> RunConfig:
         return config_of(json.loads(record["config"])["run"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"The record of run {record['run_id'][:13]} is of another version of Workdim ({record['code_version']}) "
+            f"The record of run {record['run_id'][:SHORT_ID]} is of another version of Workdim ({record['code_version']}) "
             "and cannot be repeated as it stands. Measure with `python -m core measure`; --show tells what was asked."
         ) from error
 
@@ -68,7 +70,7 @@ def _changed(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
         )
     protocol = PROTOCOLS.get(config.protocol)
     if protocol is None:
-        raise InputError(f"The protocol {config.protocol} of run {record['run_id'][:13]} is no longer there.")
+        raise InputError(f"The protocol {config.protocol} of run {record['run_id'][:SHORT_ID]} is no longer there.")
     if protocol.hash(config.seed) != record["protocol_hash"]:
         yield (
             f"The protocol {config.protocol} has changed since (its hash was {record['protocol_hash']} and is "
@@ -86,7 +88,7 @@ def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     alive = [one.job for one in all_jobs(warehouse) if one.state in _UNDER_WAY] if controls.height else []
     if alive:
         raise InputError(
-            f"{controls['run_id'][0][:13]} is a control pass, and the measurement of {alive[0].config.model} that is "
+            f"{controls['run_id'][0][:SHORT_ID]} is a control pass, and the measurement of {alive[0].config.model} that is "
             "under way may be judged with it. Wait for its end, or cancel it."
         )
     trash.delete(warehouse, run_ids)

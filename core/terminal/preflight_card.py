@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from core import wording
-from core.records import PassEstimate, Preflight
+from core.records import SHORT_ID, PassEstimate, Preflight
 from core.wording.numbers import amount, duration
 
 WIDTH = 100
@@ -84,7 +84,7 @@ def _time(card: Preflight) -> str:
 
 def _pass(one: PassEstimate) -> str:
     if one.known_run:
-        return f"in the warehouse already (run {one.known_run[:13]})"
+        return f"in the warehouse already (run {one.known_run[:SHORT_ID]})"
     if not one.seconds:
         return "unknown"
     phases = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in one.seconds.items() if seconds >= 0.5)
@@ -92,7 +92,7 @@ def _pass(one: PassEstimate) -> str:
 
 
 def _compares(card: Preflight) -> str:
-    again = f"Measured already (run {card.measured_run[:13]}). " if card.measured_run else ""
+    again = f"Measured already (run {card.measured_run[:SHORT_ID]}). " if card.measured_run else ""
     return again + card.comparison
 
 

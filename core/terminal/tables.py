@@ -11,7 +11,7 @@ import polars as pl
 from tqdm import tqdm
 
 from core import wording
-from core.records import Profile, Progress
+from core.records import SHORT_ID, Profile, Progress
 from core.terminal import run_summary
 from core.terminal.output import one_line, progress_stream
 from core.wording.labels import marked
@@ -91,7 +91,7 @@ def runs_table(runs: pl.DataFrame) -> str:
     )
     rows = [
         (
-            r["run_id"][:13],
+            r["run_id"][:SHORT_ID],
             marked(r["name"], r["worst_check"] == "veto"),
             r["corpus_name"],
             r["protocol"],
@@ -113,7 +113,7 @@ def trash_table(found: Sequence[Any]) -> str:
     """Runs in the trash (core.warehouse.trash.Trashed), the oldest measurement first."""
     rows = [
         (
-            one.run_id[:13],
+            one.run_id[:SHORT_ID],
             one.model_id,
             one.corpus_id,
             one.protocol,
@@ -140,13 +140,13 @@ def jobs_table(standings: Sequence[Any], now: float) -> str:
         told = {
             "running": how_far,
             "failed": at.reason,
-            "finished": f"run {at.result.get('run_id', '')[:13]}",
+            "finished": f"run {at.result.get('run_id', '')[:SHORT_ID]}",
             "queued": "waits for its turn",
             "interrupted": f"{how_far}; resume or cancel it".lstrip("; "),
         }
         what = (asked.model, _text_name(asked.corpus), asked.protocol)
         time_left = _minutes(left) if left is not None and at.state == "running" else ""
-        rows.append((at.job.job_id[:13], at.state, *what, told.get(at.state, ""), time_left))
+        rows.append((at.job.job_id[:SHORT_ID], at.state, *what, told.get(at.state, ""), time_left))
     return "\n".join(table(("job", "state", "model", "text", "protocol", "where it stands", "time left"), rows))
 
 
@@ -199,7 +199,7 @@ def difference(
 ) -> str:
     """Two runs side by side: whether they may be compared, what came out, and every field that differs."""
     rows = [(line.label, line.one, line.other) for line in results]
-    lines = [sentence, "", *table(("", ids[0][:13], ids[1][:13]), rows)]
+    lines = [sentence, "", *table(("", ids[0][:SHORT_ID], ids[1][:SHORT_ID]), rows)]
     section = ""
     for line in differing:
         lines += ["", line.section] if line.section != section else []

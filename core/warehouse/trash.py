@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.errors import InputError, ResourceError
+from core.records import SHORT_ID
 from core.store import people, trash
 from core.store.parcels import is_parcel, read_head, read_parcel
 from core.store.trash import Trashed
@@ -41,7 +42,9 @@ def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     run_ids = list(dict.fromkeys(run_ids))
     needed = users(warehouse, run_ids)
     if needed:
-        told = "; ".join(f"{used[:13]} by {', '.join(user[:13] for user in by)}" for used, by in needed.items())
+        told = "; ".join(
+            f"{used[:SHORT_ID]} by {', '.join(user[:SHORT_ID] for user in by)}" for used, by in needed.items()
+        )
         raise InputError(f"Others were judged with what is to be deleted: {told}. Delete these too, or keep it.")
     for run_id in run_ids:
         whole_parcel(warehouse, run_id)

@@ -120,7 +120,7 @@ def test_delete_asks_restores_and_empties(said, path, monkeypatch):
     assert "Move 1 run to the trash" in said("--delete", OTHER, expects=2)
     assert "Moved to the trash: 1 run." in said("--delete", OTHER, "--yes")
     assert "`python -m core runs --trash` those that were deleted" in said("--show", OTHER, expects=2)
-    assert OTHER not in said("--json") and OTHER[:13] in said("--trash")
+    assert OTHER not in said("--json") and OTHER[:18] in said("--trash")
     assert ids(said("--trash", "--json")) == [OTHER]
     assert f"Run {OTHER} is back." in said("--restore", OTHER)
     assert "The trash is empty." in said("--trash")
@@ -135,7 +135,7 @@ def test_delete_asks_restores_and_empties(said, path, monkeypatch):
 
 def test_a_control_is_not_deleted_under_its_run(said, path):
     control = next(row["run_id"] for row in json.loads(said("--json")) if row["pass"] == "shuffled")
-    assert f"by {RUN[:13]}" in said("--delete", control, "--yes", expects=2)
+    assert f"by {RUN[:18]}" in said("--delete", control, "--yes", expects=2)
     assert "Moved to the trash: 2 runs." in said("--delete", control, RUN, "--yes")
     assert "with 1 control run." in said("--restore", RUN)
 

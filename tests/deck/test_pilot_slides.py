@@ -90,7 +90,7 @@ def test_a_cautious_class_stands_on_every_slide_that_compares_or_states_a_verdic
     slides = list(presentation.slides)
     kinds = {
         "en": ("Verdicts", "the text and of its controls", "Specification"),
-        "ja": ("判定 –", "テキストと対照の推定", "終わりへの下降：", "グループ内は名前順"),
+        "ja": ("判定 –", "テキストと対照の推定", "全座標の分散を統一", "グループ内は名前順"),
     }[language]
     provenance = {"en": "Method and provenance", "ja": "方法と出所"}[language]
     comparing = [

@@ -62,7 +62,7 @@ def test_a_rebuilt_warehouse_does_not_bring_deleted_runs_back(warehouse, runs):
 
 def test_a_control_that_a_verdict_names_stays_with_it(warehouse, runs):
     before = everything(warehouse)
-    with pytest.raises(InputError, match=f"judged with what is to be deleted: {runs[1][:13]} by {RUN[:13]}"):
+    with pytest.raises(InputError, match=f"judged with what is to be deleted: {runs[1][:18]} by {RUN[:18]}"):
         trash.delete(warehouse, [runs[1]])
     assert everything(warehouse) == before and not trash.trashed(warehouse)
     trash.delete(warehouse, runs)

@@ -48,8 +48,9 @@ def _slide(data: DeckData, run: dict, controls: pl.DataFrame, label: str) -> Pla
 
 
 def _curves(data: DeckData, run: dict, controls: pl.DataFrame) -> ProfileData:
-    """The text first, so that it has the first colour; as many controls as a chart can tell apart."""
-    rows = pl.concat([data.runs.filter(run_id=run["run_id"]), controls.head(MOST_CURVES - 1)])
+    """The text first, so that it has the first colour; then each control once, by its first seed."""
+    once = controls.unique("pass", keep="first", maintain_order=True).head(MOST_CURVES - 1)
+    rows = pl.concat([data.runs.filter(run_id=run["run_id"]), once])
     profiles = profile_points(data.estimates, rows, *PRIMARY, language=data.language)
     names = {row["run_id"]: _name(row, data.language) for row in rows.iter_rows(named=True)}
     curves = [replace(curve, name=names[curve.run_id]) for curve in profiles.curves]

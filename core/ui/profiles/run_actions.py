@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import WorkdimError
+from core.records import SHORT_ID
 from core.store.annotation import OWN_TAGS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
@@ -111,7 +112,7 @@ def _delete(run_id: str, label: str) -> None:
     lines = [
         _("Move this run to the trash: {name}").format(name=escape(label)),
         _("It can be brought back with `python -m core runs --restore {run}` until the trash is emptied.").format(
-            run=run_id[:13]
+            run=run_id[:SHORT_ID]
         ),
     ]
 
