@@ -257,7 +257,9 @@ def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, ad
 
 
 def run_query(page: sync_api.Page) -> None:
-    """A link fills the editor alone."""
+    """A link fills the editor alone; a click before the page is drawn whole makes Streamlit forget the statement."""
+    page.get_by_role("textbox", name="SQL").wait_for()
+    page.locator("[data-test-script-state=notRunning]").first.wait_for()
     page.get_by_role("button", name="Run the query").click()
 
 
