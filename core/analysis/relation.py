@@ -134,6 +134,11 @@ class Relation:
     once: Relation | None = None
     """The same with each recipe counted once, where units are replicates (`relate_recipes`)."""
 
+    @property
+    def enough(self) -> int:
+        """Models from which an unrelated pair would be called not related with a power of 80 percent."""
+        return enough(self.margin)
+
 
 def relate(
     units: pl.DataFrame, sign: Literal["negative", "positive"] = "negative", margin: float = MARGIN, seed: int = 0
@@ -163,7 +168,7 @@ def relate(
         return replace(blank, reasons=(_why_none(units, known),))
     if len(set(x)) < 2 or len(set(y)) < 2:
         return replace(blank, reasons=("one_value",))
-    found = _judge(x, y, sign, margin, seed)
+    found = judge(x, y, sign, margin, seed)
     error_lower, error_upper, without_error = _measurement_error(known, found.rho, seed)
     tau, tau_p = kendall(x, y, seed)
     return replace(
@@ -237,6 +242,47 @@ def counted_once(units: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+@dataclass(frozen=True)
+class Reliability:
+    """What share of a quantity's variance lies between recipes, of all that there is between single runs."""
+
+    value: float
+    lower: float
+    upper: float
+    """95 percent."""
+    n_recipes: int
+    n_again: int
+    """Runs beyond the first of their recipe: the degrees of freedom of the variance within."""
+
+
+def reliability(units: pl.DataFrame) -> tuple[Reliability | None, Reliability | None]:
+    """Of log dimension and of performance, from units that share a `recipe` (null: its own); None without replicates.
+
+    One-way random effects of recipes of unequal sizes, by their unweighted means (Thomas and Hultquist 1978).
+    """
+    _need(units, ("unit", "recipe", "dimension", "performance"))
+    known = _known(units)[0].with_columns(pl.col("dimension").log(), pl.coalesce("recipe", "unit").alias("recipe"))
+    dimension, performance = (_reliability(known.select("recipe", value=name)) for name in ("dimension", "performance"))
+    return dimension, performance
+
+
+def _reliability(runs: pl.DataFrame) -> Reliability | None:
+    of_recipes = runs.group_by("recipe").agg(
+        pl.col("value").mean().alias("mean"), pl.col("value").var().alias("variance"), n=pl.len()
+    )
+    again = int((of_recipes["n"] - 1).sum())
+    within = float((of_recipes["variance"].fill_null(0.0) * (of_recipes["n"] - 1)).sum())
+    if again == 0 or of_recipes.height < 3 or within <= 0:
+        return None
+    per_run = float((1 / of_recipes["n"]).sum()) / of_recipes.height
+    ratio = float(of_recipes["mean"].to_numpy().var(ddof=1)) / (within / again)
+    freedom = of_recipes.height - 1, again
+    quantiles = [special.fdtri(*freedom, q) for q in (1 - LEVEL / 2, LEVEL / 2)]
+    lower, value, upper = (max(0.0, ratio / q - per_run) for q in (quantiles[0], 1.0, quantiles[1]))
+    value, lower, upper = (effect / (1 + effect) for effect in (value, lower, upper))
+    return Reliability(value, lower, upper, of_recipes.height, again)
+
+
 # --- what comes in ---------------------------------------------------------------------------------------------
 
 
@@ -275,8 +321,11 @@ def _with_optional(units: pl.DataFrame) -> pl.DataFrame:
 
 
 def _known(units: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...], tuple[str, ...]]:
-    """Units with both values, and the names of those without a dimension and of the others without a score."""
-    whole = _with_optional(units)
+    """Units with both values, and the names of those without a dimension and of the others without a score.
+
+    Sorted, so that nothing that is drawn at random goes by the order in which models come.
+    """
+    whole = _with_optional(units).sort("dimension", "performance", "unit")
     has_dimension, has_performance = pl.col("dimension").is_not_null(), pl.col("performance").is_not_null()
     return (
         whole.filter(has_dimension & has_performance),
@@ -298,7 +347,9 @@ def _why_none(units: pl.DataFrame, known: pl.DataFrame) -> str:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
+    """Coefficient and answer alone."""
+
     answer: str
     rho: float
     p: float
@@ -309,14 +360,25 @@ class _Judged:
     reasons: tuple[str, ...]
 
 
-def _judge(x: np.ndarray, y: np.ndarray, sign: str, margin: float, seed: int) -> _Judged:
-    """Of at least five models whose dimensions and scores are not all equal."""
+def judge(
+    x: np.ndarray,
+    y: np.ndarray,
+    sign: str = "negative",
+    margin: float = MARGIN,
+    seed: int = 0,
+    *,
+    fewest: int = FEWEST_TEST,
+) -> Judged:
+    """The answer for dimensions (n,) and scores (n,) of at least five units, neither all equal.
+
+    With fewer than `fewest` units nobody can tell.
+    """
     n = len(x)
     rho = spearman(x, y)
     p = permutation_p(x, y, seed)
     (lower, upper), (lower_90, upper_90) = intervals([x, y], rho, seed, (0.95, 0.90))
     reasons: tuple[str, ...] = ()
-    if n < FEWEST_TEST:
+    if n < fewest:
         answer, reasons = "cannot_tell", ("stage",)
     elif p <= LEVEL:
         answer = "related_as_registered" if (rho < 0) == (sign == "negative") else "related_other_way"
@@ -324,7 +386,7 @@ def _judge(x: np.ndarray, y: np.ndarray, sign: str, margin: float, seed: int) ->
         answer = "not_related"
     else:
         answer, reasons = "cannot_tell", ("interval_too_wide",)
-    return _Judged(answer, rho, p, lower, upper, lower_90, upper_90, reasons)
+    return Judged(answer, rho, p, lower, upper, lower_90, upper_90, reasons)
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
@@ -338,13 +400,19 @@ def _centred_ranks(values: np.ndarray) -> np.ndarray:
     return stats.rankdata(values, axis=-1) - (values.shape[-1] + 1) / 2
 
 
+@lru_cache(maxsize=64)
+def _shuffled(n: int, seed: int, which: int = 0) -> np.ndarray:
+    """(n_permutations, n): random orders."""
+    line = np.tile(np.arange(n, dtype=np.int16), (N_PERMUTATIONS, 1))
+    return np.random.default_rng([seed, n, which]).permuted(line, axis=1)
+
+
 @lru_cache(maxsize=16)
 def _orders(n: int, seed: int) -> np.ndarray:
     """(n_orders, n): every order of up to `LARGEST_EXACT`, else random ones."""
     if n <= LARGEST_EXACT:
         return np.array(list(itertools.permutations(range(n))), dtype=np.int16)
-    line = np.tile(np.arange(n, dtype=np.int16), (N_PERMUTATIONS, 1))
-    return np.random.default_rng([seed, n]).permuted(line, axis=1)
+    return _shuffled(n, seed)
 
 
 def _p_of(null: np.ndarray, observed: float, n: int) -> float:
@@ -355,10 +423,23 @@ def _p_of(null: np.ndarray, observed: float, n: int) -> float:
 
 def permutation_p(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
     """Two-sided p of Spearman's rho; Student's t beyond `LARGEST_RESAMPLED`."""
-    if len(x) > LARGEST_RESAMPLED:
+    n = len(x)
+    if n > LARGEST_RESAMPLED:
         return float(stats.spearmanr(x, y).pvalue)
     a, b = (_centred_ranks(v) for v in (x, y))
-    return _p_of(b[_orders(len(x), seed)] @ a, float(a @ b), len(x))
+    has_ties = len(set(x)) < n or len(set(y)) < n
+    return _p_of(_null(np.sort(a), np.sort(b), seed) if has_ties else _null_without_ties(n, seed), float(a @ b), n)
+
+
+def _null(a: np.ndarray, b: np.ndarray, seed: int) -> np.ndarray:
+    """Products of ranks under each order. Of sorted ranks, so that p does not go by the order in which models come."""
+    return np.asarray(b[_orders(len(a), seed)] @ a)
+
+
+@lru_cache(maxsize=64)
+def _null_without_ties(n: int, seed: int) -> np.ndarray:
+    ranks = np.arange(n) - (n - 1) / 2
+    return _null(ranks, ranks, seed)
 
 
 def kendall(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float]:
@@ -371,7 +452,7 @@ def kendall(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float]:
     of_x, of_y = (np.sign(v[:, None] - v[None, :]).astype(np.float32) for v in (x, y))
     i, j = np.triu_indices(n, 1)
     orders = _orders(n, seed)
-    null = [of_y[part[:, i], part[:, j]] @ of_x[i, j] for part in np.array_split(orders, 1 + orders.shape[0] // 1000)]
+    null = [of_y[part[:, i], part[:, j]] @ of_x[i, j] for part in np.array_split(orders, 1 + len(orders) // 1000)]
     return float(found.statistic), _p_of(np.concatenate(null), float(of_x[i, j] @ of_y[i, j]), n)
 
 
@@ -390,6 +471,15 @@ def detectable(n: int) -> float | None:
         return math.atanh(rho) - least - float(special.ndtri(POWER)) * math.sqrt((1 + rho * rho / 2) / (n - 3))
 
     return float(optimize.brentq(missing, 0.0, 1 - 1e-12))
+
+
+def enough(margin: float = MARGIN) -> int:
+    """Models of which an unrelated pair is called not related with a power of 80 percent: 32 at a margin of .5.
+
+    Two one-sided tests at 5 percent of Fisher's z, whose variance is 1 / (n - 3) where nothing is related.
+    """
+    z = float(special.ndtri(1 - LEVEL) + special.ndtri((1 + POWER) / 2))
+    return math.ceil(3 + (z / math.atanh(margin)) ** 2)
 
 
 # --- intervals by resampling models ----------------------------------------------------------------------------
@@ -554,11 +644,10 @@ def strata(known: pl.DataFrame, seed: int = 0) -> Strata:
     n = sum(len(a) for a, _ in ranked)
     if math.prod(math.factorial(min(len(a), 20)) for a, _ in ranked) < 2 / LEVEL:
         return Strata(None, None, n, len(ranked), "too_few")  # no order of the scores could reach a p of 5 percent
-    draw = np.random.default_rng([seed, n, 3])
     observed, null = 0.0, np.zeros(N_PERMUTATIONS)
-    for a, b in ranked:
+    for which, (a, b) in enumerate(ranked):
         observed += float(a @ b)
-        null += draw.permuted(np.tile(b, (N_PERMUTATIONS, 1)), axis=1) @ a
+        null += b[_shuffled(len(a), seed, 1 + which)] @ a
     hits = int((np.abs(null) >= abs(observed) * (1 - 1e-9) - 1e-12).sum())
     return Strata(observed / (n - len(ranked)), (1 + hits) / (1 + N_PERMUTATIONS), n, len(ranked))
 
@@ -576,7 +665,7 @@ def _sizes(family: pl.DataFrame) -> list[pl.DataFrame]:
 # --- leaving out -----------------------------------------------------------------------------------------------
 
 
-def _without_one(known: pl.DataFrame, found: _Judged, sign: str, margin: float, seed: int) -> Without | None:
+def _without_one(known: pl.DataFrame, found: Judged, sign: str, margin: float, seed: int) -> Without | None:
     n = known.height
     if n <= FEWEST_EXPLORATORY or n > LARGEST_RESAMPLED:
         return None
@@ -585,7 +674,7 @@ def _without_one(known: pl.DataFrame, found: _Judged, sign: str, margin: float, 
     return _extremes(known, list(known["unit"].cast(pl.String)), ~np.eye(n, dtype=bool), rho, found, sign, margin, seed)
 
 
-def _without_family(known: pl.DataFrame, found: _Judged, sign: str, margin: float, seed: int) -> Without | None:
+def _without_family(known: pl.DataFrame, found: Judged, sign: str, margin: float, seed: int) -> Without | None:
     families = known["family"].drop_nulls().unique(maintain_order=True).to_list()
     if len(families) < 2:
         return None
@@ -604,17 +693,19 @@ def _extremes(
     names: Sequence[str],
     kept: np.ndarray,
     rho: np.ndarray,
-    found: _Judged,
+    found: Judged,
     sign: str,
     margin: float,
     seed: int,
 ) -> Without | None:
-    """`kept` (m, n) rows that each leaves, `rho` (m,) their coefficients. The answer is judged anew at both extremes."""
+    """`kept` (m, n) rows that each leaves, `rho` (m,) their coefficients. The answer is judged anew at both extremes, by the
+    stage of all units: that nine of ten would be too few for a test is nothing that the tenth does."""
     if not np.isfinite(rho).any():
         return None
     ends = {int(np.nanargmin(rho)), int(np.nanargmax(rho))}
     x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
-    answers = {_judge(x[kept[at]], y[kept[at]], sign, margin, seed).answer for at in ends}
+    fewest = FEWEST_EXPLORATORY if known.height >= FEWEST_TEST else FEWEST_TEST
+    answers = {judge(x[kept[at]], y[kept[at]], sign, margin, seed, fewest=fewest).answer for at in ends}
     furthest = int(np.nanargmax(np.abs(rho - found.rho)))
     return Without(float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], answers != {found.answer})
 
@@ -653,9 +744,10 @@ def search(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) 
     if n < FEWEST_EXPLORATORY:
         return Search(tuple(columns), (None,) * len(columns), (None,) * len(columns), None, n)
     orders = _orders(n, seed)
-    whole = _centred_ranks(y)[orders]
+    whole = _centred_ranks(y)[orders]  # (n_orders, n)
     rho: list[float | None] = []
     z: list[float] = []
+    complete = []  # ranks of columns that every unit has, times what makes a product of ranks their z; (n,) each
     largest = np.zeros(len(orders))
     for name, values in columns.items():
         if len(values) != len(every):
@@ -670,10 +762,14 @@ def search(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) 
         rho.append(found)
         z.append(abs(found) * math.sqrt(has.sum() - 1))
         a = _centred_ranks(x[has])
-        # Among the units that have the column, scores have other ranks in each order: fifty times the work.
-        b = whole if has.all() else _centred_ranks(y[orders][:, has])
-        scale = np.sqrt((a @ a) * np.maximum((b * b).sum(1), 1e-12))
-        largest = np.maximum(largest, np.abs(b @ a) / scale * math.sqrt(has.sum() - 1))
+        a *= math.sqrt((has.sum() - 1) / (a @ a))
+        if has.all():
+            complete.append(a / math.sqrt(whole[0] @ whole[0]))
+        else:  # among these units scores have other ranks in each order: fifty times the work
+            b = _centred_ranks(y[orders][:, has])
+            largest = np.maximum(largest, np.abs(b @ a) / np.sqrt(np.maximum((b * b).sum(1), 1e-12)))
+    if complete:
+        largest = np.maximum(largest, np.abs(whole @ np.stack(complete, 1)).max(1))
     p_values = tuple(None if math.isnan(v) else _p_of(largest, v, n) for v in z)
     best = list(columns)[int(np.nanargmax(z))] if z and not np.isnan(z).all() else None
     return Search(tuple(columns), tuple(rho), p_values, best, n)
@@ -795,10 +891,9 @@ def concordance(orders: Mapping[str, Numbers], seed: int = 0) -> Concordance:
     w = float(_concordances(np.ones((1, n)), below)[0])
     lower, upper = bca(w, _concordances(_resamples(n, seed), below), _concordances(1 - np.eye(n), below), 0.95)
     ranks = _centred_ranks(table)
-    draw = np.random.default_rng([seed, n, m])
-    sums = np.zeros((N_PERMUTATIONS, n))
-    for row in ranks:
-        sums += draw.permuted(np.tile(row, (N_PERMUTATIONS, 1)), axis=1)
+    sums = np.tile(ranks[0], (N_PERMUTATIONS, 1))
+    for which, row in enumerate(ranks[1:]):
+        sums += row[_shuffled(n, seed, 1 + which)]
     hits = int(((sums**2).sum(1) >= float((ranks.sum(0) ** 2).sum()) * (1 - 1e-9)).sum())
     return Concordance(w, lower, upper, (1 + hits) / (1 + N_PERMUTATIONS), n, m)
 

@@ -55,7 +55,7 @@ def test_coefficients_are_those_of_scipy(digits):
 
 
 def test_with_few_models_p_goes_through_every_order():
-    x, y = of(units(7, seed=3))
+    x, y = of(units(6, seed=3))
 
     def rho(one):
         return stats.spearmanr(one, y).statistic
@@ -174,9 +174,7 @@ def test_increasing_changes_and_the_order_of_rows_change_nothing():
     turned = relate(frame.with_columns(performance=-pl.col("performance")))
     assert turned.rho == pytest.approx(-found.rho)
     assert turned.p == pytest.approx(found.p)
-    shuffled = relate(frame.sample(fraction=1, shuffle=True, seed=1))
-    assert shuffled.rho == pytest.approx(found.rho)
-    assert shuffled.p == pytest.approx(found.p, abs=0.015)
+    assert relate(frame.sample(fraction=1, shuffle=True, seed=1)) == found
     assert relate(frame, seed=5).p == pytest.approx(found.p, abs=0.015)
 
 
@@ -301,15 +299,14 @@ def test_a_recipe_counts_by_the_means_of_its_measured_runs():
 
 def test_a_search_is_tested_by_its_maximum():
     """Of 30 layers without a relation, the largest coefficient is told from chance in about 5 percent."""
-    hits, naive = 0, 0
-    for seed in range(150):
+    hits = 0
+    for seed in range(120):
         generator = np.random.default_rng(seed)
         shared = generator.normal(size=12)
         layers = {f"layer {k}": shared + generator.normal(size=12) for k in range(30)}
         found = search(layers, generator.normal(size=12))
         hits += found.p <= 0.05
-        naive += min(stats.spearmanr(x, np.arange(12)).pvalue for x in layers.values()) <= 0.05
-    assert hits / 150 <= 0.10
+    assert hits / 120 <= 0.10
     y = np.arange(16.0)
     noise = np.random.default_rng(0).normal(size=(5, 16))
     layers = {f"layer {k}": row for k, row in enumerate(noise)} | {"related": -y, "flat": np.ones(16)}
