@@ -14,9 +14,8 @@ from itertools import combinations
 import numpy as np
 import torch
 
-from core.plans.deleting import runs_of
-from core.plans.pricing import Difference, Pricer, Scores, Told, divergence, ratio
-from core.plans.variants import WHOLE, Network, States, Variant, without
+from core.plans.pricing import Difference, Pricer, Scores, Told, divergence, loss_increase, ratio
+from core.plans.variants import WHOLE, Network, States, Variant, runs_of, without
 from core.texts.sample import TokenWindows
 
 SHORTLIST = 10
@@ -114,6 +113,8 @@ class Step:
     blocks: tuple[int, ...]
     divergence: Difference
     """On the windows that it was searched on."""
+    increase: Difference
+    """Of the loss, there."""
 
 
 def singles(pricer: Pricer, told: Told = lambda done: None) -> tuple[Scores, list[Scores]]:
@@ -132,10 +133,10 @@ def next_step(pricer: Pricer, gone: Collection[int], pool: Sequence[int], told: 
     """The block of the pool whose removal costs least once those are gone: costs are taken anew, they do not add up."""
     left = [block for block in pool if block not in gone]
     trunk = without(gone)
-    found = pricer.scores([without({*gone, block}) for block in left], told, trunk)[1:]
+    whole, *found = pricer.scores([without({*gone, block}) for block in left], told, trunk)
     apart = [divergence(one) for one in found]
     best = min(range(len(left)), key=lambda i: apart[i].value)
-    return Step(tuple(sorted({*gone, left[best]})), apart[best])
+    return Step(tuple(sorted({*gone, left[best]})), apart[best], loss_increase(whole, found[best]))
 
 
 def exchange(
@@ -158,9 +159,12 @@ def exchange(
     sets = list(tried)
     if not sets:
         return start
-    found = [divergence(one) for one in pricer.scores([without(one) for one in sets], told, without(gone))[1:]]
+    whole, *scores = pricer.scores([without(one) for one in sets], told, without(gone))
+    found = [divergence(one) for one in scores]
     best = min(range(len(sets)), key=lambda i: found[i].value)
-    return Step(sets[best], found[best]) if found[best].value < start.divergence.value else start
+    if not found[best].value < start.divergence.value:
+        return start
+    return Step(sets[best], found[best], loss_increase(whole, scores[best]))
 
 
 def random_sets(
@@ -189,13 +193,13 @@ class Choice:
 
 
 def simplest(candidates: Sequence[Candidate], costs: Sequence[np.ndarray], counts: np.ndarray) -> Choice:
-    """Of those that cannot be told from the cheapest, the one in the fewest stretches; of these, the first.
+    """Of those that cannot be told from the cheapest, the one in the fewest stretches; of these, the cheapest.
 
     costs: sums over each window, (n_windows,) for each candidate; compared window by window.
     """
     best = min(range(len(candidates)), key=lambda i: float(costs[i].sum()))
     equal = [i for i in range(len(candidates)) if not ratio(costs[i] - costs[best], counts).lower > 0]
-    chosen = min(equal, key=lambda i: (candidates[i].n_stretches, i))
+    chosen = min(equal, key=lambda i: (candidates[i].n_stretches, float(costs[i].sum())))
     return Choice(chosen, tuple(equal))
 
 

@@ -18,9 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.plans.deleting import runs_of
 from core.plans.pricing import Told
-from core.plans.variants import MLP, WHOLE, Network, States, Variant, output_axis
+from core.plans.variants import MLP, WHOLE, Network, States, Variant, output_axis, runs_of
 from core.texts.sample import TokenWindows
 
 PENALTIES = tuple(10.0**power for power in range(-5, 2))
@@ -74,7 +73,7 @@ def fit(network: Network, windows: TokenWindows, removed: Collection[int], told:
         fitted, held_back = parts
         # Fewer windows than are held back leave none to choose by.
         chosen = min(PENALTIES, key=lambda p: held_back.error(fitted.solve(p))) if held_back.n else PENALTIES[3]
-        left.append(held_back.error(fitted.solve(chosen)) / held_back.total if held_back.n else math.nan)
+        left.append(held_back.error(fitted.solve(chosen)) / max(held_back.total, 1e-300) if held_back.n else math.nan)
         change = fitted.with_(held_back).solve(chosen)
         matrices[block] = (torch.eye(len(change), dtype=change.dtype, device=device) + change).float()
     return Healing({block: m.cpu().numpy() for block, m in matrices.items()}, windows.ids.size, left)

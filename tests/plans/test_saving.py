@@ -14,10 +14,17 @@ import torch
 from core.errors import InputError, ModelError, ResourceError
 from core.models.hub import find_weights
 from core.plans import saving
-from core.plans.deleting import delete_blocks
 from core.plans.healing import Healing, fit, merged, why_not
 from core.plans.pricing import Pricer
-from core.plans.saving import footprints, layer_map, mergekit_recipe, reproduced, save_network, why_no_mergekit
+from core.plans.saving import (
+    delete_blocks,
+    footprints,
+    layer_map,
+    mergekit_recipe,
+    reproduced,
+    save_network,
+    why_no_mergekit,
+)
 from core.plans.variants import Network, without
 from core.texts.sample import TokenWindows
 from tests.plans.test_skipping import CASES, FIVE, opened
