@@ -17,7 +17,7 @@ import torch
 
 from core.geometry.estimators import ESTIMATORS
 from core.registry import estimators
-from tests.bench import coverage
+from tests.bench import coverage, relations
 from tests.bench.coverage import table
 from tests.bench.decisions import decisions
 from tests.bench.layer import tiled_top_64
@@ -265,7 +265,7 @@ def measured(n_draws: int) -> str:
     covered, hard = (coverage.table_of_clouds(cases, n_draws) for cases in (coverage.ORDINARY, coverage.HARD))
     report_draws = n_draws // 5  # they take longer
     ceilings = "\n\n".join(f"{n:,} points:\n\n{ceiling_table(n)}" for n in CEILING_POINTS)
-    return MEASURED.format(
+    estimates = MEASURED.format(
         torch=version("torch").split("+")[0],
         skdim=version("scikit-dimension"),
         n=f"{N_POINTS:,}",
@@ -286,6 +286,7 @@ def measured(n_draws: int) -> str:
         report_draws=report_draws,
         reported=coverage.table_of_reports(report_draws),
     )
+    return f"{estimates}\n{relations.section(2 * n_draws)}"
 
 
 def read_from_the_code() -> str:
