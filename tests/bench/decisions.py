@@ -46,8 +46,8 @@ def _groups() -> dict[str, list[str]]:
         "Claims and controls (`core.analysis.claims`, `core.registry.specifications`):": [
             f"core specifications: {'; '.join(' / '.join(map(str, at.key)) for at in SPECIFICATIONS if at.is_core)}",
             f"a control says something where it would have shown the text's ratio with a probability of {claims.POWER:g}",
-            "errors of ratios and of the largest inner dimension are those of the jackknife; the variance of the draw enters "
-            "the interval of a layer only; an error from the linearised estimate is not computed beside them",
+            "errors of ratios and of the largest inner dimension are those of the layers' blocks, spread as widely as the "
+            "intervals of the layers; an error from the linearised estimate is not computed beside them",
         ],
         "Relations and ranks (`core.analysis.relation`, `core.analysis.ranks`):": [
             f"related: two-sided permutation p of Spearman's rho at most {relation.LEVEL:g}, from {relation.FEWEST_TEST} models on; "
