@@ -18,7 +18,7 @@ import torch
 from core.geometry.estimators import ESTIMATORS
 from core.geometry.neighbour_dimensions import OVERLAP
 from core.registry import estimators
-from tests.bench import coverage
+from tests.bench import coverage, relations
 from tests.bench.coverage import table
 from tests.bench.decisions import decisions
 from tests.bench.layer import tiled_top_64
@@ -301,7 +301,7 @@ def measured(n_draws: int) -> str:
     covered, hard = (coverage.table_of_clouds(cases, n_draws) for cases in (coverage.ORDINARY, coverage.HARD))
     report_draws = n_draws // 5  # they take longer
     ceilings = "\n\n".join(f"{n:,} points:\n\n{ceiling_table(n)}" for n in CEILING_POINTS)
-    return MEASURED.format(
+    estimates = MEASURED.format(
         torch=version("torch").split("+")[0],
         skdim=version("scikit-dimension"),
         n=f"{N_POINTS:,}",
@@ -322,6 +322,7 @@ def measured(n_draws: int) -> str:
         report_draws=report_draws,
         reported=coverage.table_of_reports(report_draws),
     ) + others(n_draws)
+    return f"{estimates}\n{relations.section(2 * n_draws)}"
 
 
 def read_from_the_code() -> str:
@@ -346,7 +347,9 @@ def main() -> None:
     first, of_others = (part.lstrip().splitlines()[0] for part in (READ_FROM_THE_CODE, OTHERS))
     if options.refresh or options.others:
         kept = options.out.read_text(encoding="utf-8").split("\n" + first)[0]
-        kept = kept.split("\n" + of_others)[0] + others(options.draws) if options.others else kept
+        if options.others:
+            kept, further, told = kept.partition("\n" + relations.TITLE)
+            kept = kept.split("\n" + of_others)[0] + others(options.draws) + further + told
     else:
         kept = measured(options.draws)
     options.out.write_text(kept + read_from_the_code(), encoding="utf-8", newline="\n")
