@@ -19,7 +19,7 @@ from core.geometry.estimators import ESTIMATORS
 from core.geometry.neighbour_dimensions import OVERLAP
 from core.registry import estimators
 from tests.bench import coverage, relations
-from tests.bench.coverage import table
+from tests.bench.coverage import table, with_section
 from tests.bench.decisions import decisions
 from tests.bench.layer import tiled_top_64
 
@@ -344,12 +344,11 @@ def main() -> None:
         measured_costs()
         return
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    first, of_others = (part.lstrip().splitlines()[0] for part in (READ_FROM_THE_CODE, OTHERS))
+    first = READ_FROM_THE_CODE.lstrip().splitlines()[0]
     if options.refresh or options.others:
-        kept = options.out.read_text(encoding="utf-8").split("\n" + first)[0]
-        if options.others:
-            kept, further, told = kept.partition("\n" + relations.TITLE)
-            kept = kept.split("\n" + of_others)[0] + others(options.draws) + further + told
+        written = options.out.read_text(encoding="utf-8")
+        written = with_section(written, others(options.draws), before=first) if options.others else written
+        kept = written.split("\n" + first)[0]
     else:
         kept = measured(options.draws)
     options.out.write_text(kept + read_from_the_code(), encoding="utf-8", newline="\n")
