@@ -72,9 +72,7 @@ def test_threads_that_read_and_write_wait_for_each_other(warehouse):
             for _ in range(5):
                 warehouse.read("SELECT count(*) FROM scores")
                 with warehouse.write() as connection:
-                    connection.execute(
-                        "INSERT INTO run_checks VALUES ('r', 'c', NULL, 1, 1, 'pass', NULL)"
-                    )
+                    connection.execute("INSERT INTO run_checks VALUES ('r', 'c', NULL, 1, 1, 'pass', NULL)")
         except Exception as error:
             failures.append(error)
 
