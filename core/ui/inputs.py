@@ -10,7 +10,6 @@ import streamlit as st
 
 from core import wording
 from core.analysis import ranking
-from core.store.annotation import OWN_TAGS
 from core.ui import language, reads, run_search, url_state
 from core.ui.markdown import escape
 from core.wording.labels import run_labels
@@ -132,7 +131,7 @@ def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
 
 def run_label(run: dict[str, Any]) -> str:
     kind = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language.current())
-    tags = " ".join(f"#{tag}" for tag in run["tags"] if tag not in OWN_TAGS)  # typing one finds its runs
+    tags = " ".join(f"#{tag}" for tag in run["tags"])  # typing one finds its runs
     parts = [run["name"], run["corpus_name"], run["protocol"], kind, language.local_time(run["started_at"]), tags]
     return " · ".join(part for part in parts if part)
 

@@ -5,6 +5,7 @@ Everything is cached under the version of the warehouse, so that a write shows a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +17,15 @@ import streamlit as st
 
 from core.analysis import differences
 from core.files import default_path
+from core.store.annotation import SHIPPED
 from core.tables import SavedQueryRow
 from core.warehouse import aliases as alias_table
-from core.warehouse import profiles, queries, saved, schema, score_answers, score_imports
+from core.ui import url_state
+from core.warehouse import profiles, queries, reference, saved, schema, score_answers, score_imports
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
 
+_log = logging.getLogger("workdim")
 N_LATEST = 20
 """Runs that the home screen shows."""
 _OF_ALL: dict[str, Callable[..., Any]] = {
@@ -91,7 +95,40 @@ def take_in() -> TakenIn:
 
 
 def lists() -> Lists:
-    return _lists(warehouse().path, warehouse().version())
+    """Without the profiles that Workdim ships where the reader hides them."""
+    return _lists(warehouse().path, warehouse().version(), shows_reference())
+
+
+REFERENCE = "reference"
+"""The name of the reader's choice, shown or hidden, in the URL."""
+
+
+def shows_reference() -> bool:
+    """Whether the reader lets the profiles that Workdim ships be seen."""
+    return bool(st.session_state.get(url_state.key(REFERENCE), True))
+
+
+def has_reference() -> bool:
+    """Whether there are any of them here."""
+    return _everything().runs.height > _own(_everything().runs).height
+
+
+def has_own_runs() -> bool:
+    """Whether there is anything that was measured here or brought here."""
+    return not _own(_everything().runs).is_empty()
+
+
+def take_in_reference() -> None:
+    """The profiles that Workdim ships, whoever took them out."""
+    reference.take_in(warehouse(), _log.warning)
+
+
+def _everything() -> Lists:
+    return _lists(warehouse().path, warehouse().version(), True)
+
+
+def _own(runs: pl.DataFrame) -> pl.DataFrame:
+    return runs.filter(~pl.col("tags").list.contains(SHIPPED))
 
 
 def selection(run_ids: Sequence[str]) -> Selection:
@@ -100,7 +137,8 @@ def selection(run_ids: Sequence[str]) -> Selection:
 
 def ranking() -> pl.DataFrame:
     """All runs on unchanged text with what a comparison needs: `queries.ranking`."""
-    return _marked(_of_all("ranking"), lists().runs)
+    runs = _of_all("ranking")
+    return _marked(runs if shows_reference() else _own(runs), lists().runs)
 
 
 def of_pilot(pilot_id: str) -> list[str]:
@@ -173,15 +211,16 @@ def _in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
 
 # Frames are not changed in place anywhere, so that all sessions share them: cache_data would copy them at each look.
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _lists(path: Path, version: tuple) -> Lists:
+def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
     with Warehouse(path).opened() as opened:
-        runs = with_text_marks(queries.listing(opened))
+        listed = queries.listing(opened)
+        runs = with_text_marks(listed if with_reference else _own(listed))
         latest = runs.filter(pl.col("pass") == "text")["run_id"].head(N_LATEST).to_list()
         return Lists(
             runs,
             _in_order(_marked(queries.runs(opened, latest), runs), latest),
             queries.pilots(opened),
-            queries.counts(opened),
+            queries.counts(opened, with_reference),
         )
 
 
@@ -195,7 +234,7 @@ def _read(path: Path, version: tuple, name: str) -> Any:
 # in each of 48 selections stay below 300 MB.
 @st.cache_resource(max_entries=48, show_spinner=False)
 def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selection:
-    among = _lists(path, version).runs
+    among = _lists(path, version, True).runs  # a run may have been judged with a control that is hidden
     control_ids = differences.control_ids(_in_order(among, run_ids), among)
     own, all_ids = list(run_ids), [*run_ids, *control_ids]
     with Warehouse(path).opened() as opened:
