@@ -117,11 +117,12 @@ def simultaneous(values: np.ndarray, blocks: np.ndarray) -> Simultaneous:
     unit = np.divide(pseudo, scale[:, None], out=np.zeros_like(pseudo), where=scale[:, None] > 0)
     largest = np.zeros(N_FLIPS)
     flips = _flips(b)
-    for part in np.array_split(unit, max(1, math.ceil(len(unit) / 256))):  # all pairs of many layers are many
+    for part in np.array_split(unit, max(1, math.ceil(len(unit) / 64))):  # all pairs of many layers are many
         means = flips @ part.T / b  # (n_flips, n)
-        studentised = np.abs(means) / np.sqrt(np.maximum(1 - means**2, 1e-12) / (b - 1))
-        largest = np.maximum(largest, studentised.max(1, initial=0))
-    return Simultaneous(values, np.sqrt(squares / (b - 1)), np.sort(largest))
+        largest = np.maximum(largest, np.abs(means, out=means).max(1, initial=0))
+    # Of flipped values with mean square 1, the studentised mean grows with the mean: the largest mean has the largest.
+    studentised = largest / np.sqrt(np.maximum(1 - largest**2, 1e-12) / (b - 1))
+    return Simultaneous(values, np.sqrt(squares / (b - 1)), np.sort(studentised))
 
 
 @cache

@@ -161,7 +161,9 @@ def export(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
     found = known
-    if not (options.chosen or options.model or options.tag or options.pilot):  # whoever gets it has those that are shipped
+    if not (
+        options.chosen or options.model or options.tag or options.pilot
+    ):  # whoever gets it has those that are shipped
         found = without_reference(found)
     if options.chosen:
         ids = [one_run(known["run_id"], start) for start in options.chosen]

@@ -33,7 +33,6 @@ from core.models.weights import (
     only_gguf,
 )
 
-
 LOCAL = "local:"
 """Before the name of a folder or a GGUF file, what the warehouse calls a model of this disk."""
 SHIPPED = REFERENCE / "ladder" / "models"

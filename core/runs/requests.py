@@ -23,10 +23,7 @@ DEMO_LADDER_MODEL = "local:ladder-128-base-step1500"
 def demo_requests() -> list[RunConfig]:
     """What the demo measures: each model on the text that shipped profiles of its kind have, to be compared with them.
     The one with most of them comes last, because pages begin with the newest run."""
-    return [
-        *(RunConfig(f"pypi:{name}") for name in DEMO_WHEELS),
-        RunConfig(DEMO_LADDER_MODEL, corpus="ladder-code"),
-    ]
+    return [*(RunConfig(f"pypi:{name}") for name in DEMO_WHEELS), RunConfig(DEMO_LADDER_MODEL, corpus="ladder-code")]
 
 
 def japanese_requests() -> list[RunConfig]:

@@ -91,7 +91,7 @@ def _first_line(file: ScoreInput) -> Any:
 
 def _table(file: ScoreInput, table: Table) -> ScoreFile:
     header = set(table.header)
-    if answers_table.KNOWN_BY <= header:
+    if header >= answers_table.KNOWN_BY:
         return answers_table.read(file, table)
     layout = next((layout for layout in LAYOUTS if layout.known_by <= header), None)
     if layout is not None:

@@ -82,7 +82,9 @@ def _scores(name: str, log: dict[str, Any]) -> Iterator[ScoreRow]:
         model = (f"local:{recipe.folder_of(at['step'])}", at["weights_sha256"])
         for text in TEXTS:
             found = at["bits_per_byte"][text]
-            yield _score(*model, text, "bits_per_byte", found["value"], found["std_error"], "bits per byte", False, None)
+            yield _score(
+                *model, text, "bits_per_byte", found["value"], found["std_error"], "bits per byte", False, None
+            )
     for task, found in log["tasks"].items():
         yield _score(*model, task, "acc", found["value"], found["std_error"], "fraction", True, found["n"])
 
@@ -100,7 +102,9 @@ def _score(
 ) -> ScoreRow:
     return ScoreRow(
         repository=model,
-        revision=weights_sha256[:12],  # as core.models.hub.named_by_content: another folder of that name is another model
+        revision=weights_sha256[
+            :12
+        ],  # as core.models.hub.named_by_content: another folder of that name is another model
         benchmark=f"ladder_{what}",
         metric=metric,
         filter="none",
