@@ -138,6 +138,13 @@ def _everything() -> Lists:
     return _lists(warehouse().path, warehouse().version(), True)
 
 
+def own_first(runs: pl.DataFrame) -> pl.DataFrame:
+    """What was measured here, newest first, as it came; then what Workdim ships, the oldest first: these were measured in
+    the order in which they are worth a look."""
+    own = _own(runs)
+    return pl.concat([own, runs.join(own, on="run_id", how="anti", maintain_order="left").reverse()])
+
+
 def _own(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.filter(~pl.col("tags").list.contains(SHIPPED))
 
@@ -235,7 +242,7 @@ def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
             runs,
             _in_order(_marked(queries.runs(opened, latest), runs), latest),
             queries.pilots(opened),
-            queries.counts(opened, with_reference),
+            queries.counts(opened),
         )
 
 
@@ -275,7 +282,7 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
 
 @st.cache_resource(max_entries=24, show_spinner=False)
 def _gallery(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Gallery:
-    among = _lists(path, version).runs
+    among = _lists(path, version, True).runs
     with Warehouse(path).opened() as opened:
         runs = _in_order(_marked(queries.runs(opened, run_ids), among), run_ids)
         return Gallery(runs, queries.d2_profiles(opened, run_ids), queries.extrema(opened, run_ids))

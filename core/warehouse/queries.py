@@ -64,12 +64,11 @@ _LISTING = """
     ORDER BY runs.started_at DESC, runs.run_id DESC
 """
 _COUNTS = """
-    WITH own AS (SELECT run_id, model_id, corpus_id FROM runs WHERE $with_reference OR NOT list_contains(tags, 'reference'))
     SELECT
-        (SELECT count(*) FROM own) AS runs,
-        (SELECT count(DISTINCT model_id) FROM own) AS models,
-        (SELECT count(DISTINCT corpus_id) FROM own) AS corpora,
-        (SELECT count(*) FROM layer_estimates WHERE $with_reference OR run_id IN (SELECT run_id FROM own)) AS estimates,
+        (SELECT count(*) FROM runs) AS runs,
+        (SELECT count(*) FROM models) AS models,
+        (SELECT count(*) FROM corpora) AS corpora,
+        (SELECT count(*) FROM layer_estimates) AS estimates,
         (SELECT count(*) FROM scores) AS scores
 """
 _MEMBERS = """
@@ -207,10 +206,9 @@ def speeds(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     return warehouse.read(sql, list(run_ids))
 
 
-def counts(warehouse: Readable, with_reference: bool = True) -> dict[str, int]:
-    """How many runs, their models, texts and estimates, and scores the warehouse holds; of runs those that Workdim
-    ships, too, or without them."""
-    return warehouse.read(_COUNTS, {"with_reference": with_reference}).row(0, named=True)
+def counts(warehouse: Readable) -> dict[str, int]:
+    """How many runs, models, corpora, estimates and scores the warehouse holds."""
+    return warehouse.read(_COUNTS).row(0, named=True)
 
 
 def _rows(warehouse: Readable, table: str, run_ids: Sequence[str], order: str) -> pl.DataFrame:

