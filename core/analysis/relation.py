@@ -401,19 +401,24 @@ def _centred_ranks(values: np.ndarray) -> np.ndarray:
     return stats.rankdata(values, axis=-1) - (values.shape[-1] + 1) / 2
 
 
-@lru_cache(maxsize=64)
-def _shuffled(n: int, seed: int, which: int = 0) -> np.ndarray:
-    """(n_permutations, n): random orders."""
-    line = np.tile(np.arange(n, dtype=np.int16), (N_PERMUTATIONS, 1))
-    return np.random.default_rng([seed, n, which]).permuted(line, axis=1)
+def _n_orders(n: int) -> int:
+    """A tenth of the random orders where they are long: a p of .001 is small enough there."""
+    return N_PERMUTATIONS if n <= LARGEST_RESAMPLED else N_PERMUTATIONS // 10
 
 
 @lru_cache(maxsize=16)
+def _shuffled(n: int, seed: int, which: int, n_orders: int) -> np.ndarray:
+    """(n_orders, n): random orders."""
+    line = np.tile(np.arange(n, dtype=np.int32), (n_orders, 1))
+    return np.random.default_rng([seed, n, which]).permuted(line, axis=1)
+
+
+@lru_cache(maxsize=8)
 def _orders(n: int, seed: int) -> np.ndarray:
     """(n_orders, n): every order of up to `LARGEST_EXACT`, else random ones."""
     if n <= LARGEST_EXACT:
-        return np.array(list(itertools.permutations(range(n))), dtype=np.int16)
-    return _shuffled(n, seed)
+        return np.array(list(itertools.permutations(range(n))), dtype=np.int32)
+    return _shuffled(n, seed, 0, _n_orders(n))
 
 
 def _p_of(null: np.ndarray, observed: float, n: int) -> float:
@@ -648,12 +653,12 @@ def strata(known: pl.DataFrame, seed: int = 0) -> Strata:
     n = sum(len(a) for a, _ in ranked)
     if math.prod(math.factorial(min(len(a), 20)) for a, _ in ranked) < 2 / LEVEL:
         return Strata(None, None, n, len(ranked), "too_few")  # no order of the scores could reach a p of 5 percent
-    observed, null = 0.0, np.zeros(N_PERMUTATIONS)
+    observed, null = 0.0, np.zeros(_n_orders(n))
     for which, (a, b) in enumerate(ranked):
         observed += float(a @ b)
-        null += b[_shuffled(len(a), seed, 1 + which)] @ a
+        null += b[_shuffled(len(a), seed, 1 + which, len(null))] @ a
     hits = int((np.abs(null) >= abs(observed) * (1 - 1e-9) - 1e-12).sum())
-    return Strata(observed / (n - len(ranked)), (1 + hits) / (1 + N_PERMUTATIONS), n, len(ranked))
+    return Strata(observed / (n - len(ranked)), (1 + hits) / (1 + len(null)), n, len(ranked))
 
 
 def _sizes(family: pl.DataFrame) -> list[pl.DataFrame]:
@@ -891,15 +896,19 @@ def concordance(orders: Mapping[str, Numbers], seed: int = 0) -> Concordance:
         return Concordance(None, None, None, None, n, m, "too_few")
     if any(len(set(row)) < 2 for row in table):
         return Concordance(None, None, None, None, n, m, "one_value")
-    below = [_below(row) for row in table]
-    w = float(_concordances(np.ones((1, n)), below)[0])
-    lower, upper = bca(w, _concordances(_resamples(n, seed), below), _concordances(1 - np.eye(n), below), 0.95)
     ranks = _centred_ranks(table)
-    sums = np.tile(ranks[0], (N_PERMUTATIONS, 1))
+    w = float((ranks.sum(0) ** 2).sum() / (m * (ranks**2).sum()))
+    if n <= LARGEST_RESAMPLED:
+        below = [_below(row) for row in table]
+        drawn, left_out = (_concordances(counts, below) for counts in (_resamples(n, seed), 1 - np.eye(n)))
+        lower, upper = bca(w, drawn, left_out, 0.95)
+    else:  # W is 1/m more than the mean rho of two of them, times (m - 1) / m
+        lower, upper = (((m - 1) * end + 1) / m for end in _fisher((m * w - 1) / (m - 1), n, 0, 0.95))
+    sums = np.tile(ranks[0], (_n_orders(n), 1))
     for which, row in enumerate(ranks[1:]):
-        sums += row[_shuffled(n, seed, 1 + which)]
+        sums += row[_shuffled(n, seed, 1 + which, len(sums))]
     hits = int(((sums**2).sum(1) >= float((ranks.sum(0) ** 2).sum()) * (1 - 1e-9)).sum())
-    return Concordance(w, lower, upper, (1 + hits) / (1 + N_PERMUTATIONS), n, m)
+    return Concordance(w, lower, upper, (1 + hits) / (1 + len(sums)), n, m)
 
 
 def _concordances(counts: np.ndarray, below: Sequence[np.ndarray]) -> np.ndarray:

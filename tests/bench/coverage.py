@@ -77,6 +77,16 @@ HARD = (
 )
 
 
+def with_section(document: str, text: str, before: str) -> str:
+    """The document with this section (its heading first) instead of the one of the same heading; else, `before` another
+    heading."""
+    heading = text.strip().splitlines()[0]
+    start = document.find(f"\n{heading}\n") + 1
+    end = document.find("\n## ", start) + 1 if start else document.index(f"\n{before}\n") + 1
+    start = start or end
+    return f"{document[:start]}{text.strip()}\n\n{document[end:]}"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
