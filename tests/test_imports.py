@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "models": {"errors", "records", "tables", "geometry"},
     "texts": {"errors", "records", "tables", "geometry"},
     "measure": {"errors", "records", "tables", "geometry", "models", "texts"},
+    "plans": {"errors", "records", "tables", "geometry", "models", "texts", "measure"},
     "paths": set(),
     "files": {"errors"},
     "store": {"errors", "records", "tables"},
