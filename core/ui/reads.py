@@ -82,6 +82,17 @@ class Selection:
         return rows.filter(pl.col("run_id").is_in(self.runs["run_id"].to_list()))
 
 
+@dataclass(frozen=True)
+class Gallery:
+    """What the thumbnails of some runs show."""
+
+    runs: pl.DataFrame
+    """In the order asked for."""
+    profiles: pl.DataFrame
+    """d2 on one point per type: `queries.d2_profiles`."""
+    extrema: pl.DataFrame
+
+
 def warehouse() -> Warehouse:
     return Warehouse(default_path())
 
@@ -101,6 +112,10 @@ def selection(run_ids: Sequence[str]) -> Selection:
 def ranking() -> pl.DataFrame:
     """All runs on unchanged text with what a comparison needs: `queries.ranking`."""
     return _marked(_of_all("ranking"), lists().runs)
+
+
+def gallery(run_ids: Sequence[str]) -> Gallery:
+    return _gallery(warehouse().path, warehouse().version(), tuple(run_ids))
 
 
 def of_pilot(pilot_id: str) -> list[str]:
@@ -217,6 +232,14 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
             queries.extrema(opened, own),
             queries.against_controls(opened, own),
         )
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _gallery(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Gallery:
+    among = _lists(path, version).runs
+    with Warehouse(path).opened() as opened:
+        runs = _in_order(_marked(queries.runs(opened, run_ids), among), run_ids)
+        return Gallery(runs, queries.d2_profiles(opened, run_ids), queries.extrema(opened, run_ids))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -118,6 +118,17 @@ def estimates(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     return _rows(warehouse, "layer_estimates", run_ids, order)
 
 
+def d2_profiles(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of layer_estimates that a thumbnail shows: d2 on one point per type, layer by layer."""
+    if not run_ids:
+        return warehouse.read("SELECT * FROM layer_estimates LIMIT 0")
+    return warehouse.read(
+        f"""SELECT * FROM layer_estimates WHERE run_id IN ({_marks(run_ids)})
+            AND estimator = 'd2' AND cloud = 'one_per_type' AND transform = 'centred' ORDER BY run_id, layer, state DESC""",
+        list(run_ids),
+    )
+
+
 def correlators(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of layer_correlators, layer by layer."""
     return _rows(warehouse, "layer_correlators", run_ids, "run_id, cloud, correlator, layer, state DESC")

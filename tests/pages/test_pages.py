@@ -98,7 +98,7 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
     assert app.sidebar.get("button_group"), "the language switch of the frame is missing"
 
 
-@pytest.mark.parametrize(("page", "n"), [("home.py", 1), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 3)])
+@pytest.mark.parametrize(("page", "n"), [("home.py", 2), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 3)])
 def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
     page: str, n: int, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
