@@ -26,6 +26,7 @@ from core.analysis.ranking import (
     groups,
     newest,
     on_benchmark,
+    partial_scores,
     vetoed,
     with_scores,
     with_stack,
@@ -37,6 +38,7 @@ from core.errors import InputError, unknown_name
 from core.pilots.pilot import Benchmark, Pilot, PilotModel
 from core.pilots.registration import Registered
 from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
+from core.tables import SCORE_KEYS
 
 Sign = Literal["negative", "positive"]
 PUBLISHED: Sign = "negative"
@@ -95,6 +97,8 @@ class Asked:
     dimension: str = REGISTERED_DIMENSION
     benchmark: str | None = None
     metric: str | None = None
+    score: tuple[Any, ...] | None = None
+    """The values of SCORE_KEYS, where the very score is meant and not any of its benchmark and metric."""
     family: str | None = None
     pilot: Registered | None = None
     """Whose question it is; None: the newest pilot with an expectation, else the shipped one, else nobody's."""
@@ -107,6 +111,11 @@ class Asked:
     """Whether scores of partial runs count."""
     lifted: bool = False
     """Whether runs that a check vetoes are compared. A pilot's always are: it named its models beforehand."""
+
+    def of_score(self, row: Mapping[str, Any]) -> Asked:
+        """The same question of the score of a row of `benchmarks`."""
+        score = tuple(row[key] for key in SCORE_KEYS)
+        return replace(self, benchmark=row["benchmark"], metric=row["metric"], score=score)
 
     def __post_init__(self) -> None:
         if self.dimension not in DIMENSIONS:
@@ -132,6 +141,13 @@ class Registration:
     @property
     def is_registered(self) -> bool:
         return self.by != "published" and not self.exploratory
+
+    @property
+    def registered(self) -> Registered | None:
+        """The pilot, to ask another question about its models."""
+        if self.pilot is None or self.pilot_id is None:
+            return None
+        return Registered(self.pilot_id, self.pilot, self.at or _midnight(self.frozen))
 
     def marked(self, *reasons: str) -> Registration:
         return replace(self, exploratory=tuple(dict.fromkeys([*self.exploratory, *reasons])))
@@ -179,6 +195,8 @@ class Population:
     """Models of the pilot without a run here, by label."""
     n_pilots: int = 0
     """Pilots that look at these models, the one asked about included."""
+    n_partial: int = 0
+    """Scores of partial runs that these models have."""
 
     @property
     def dimension(self) -> Dimension:
@@ -194,6 +212,15 @@ class Population:
         if kept.height == self.rows.height:
             return self
         return replace(self, rows=kept, registration=self.registration.marked("other_models"))
+
+    def read_by(self, maxima: pl.DataFrame, one: Specification) -> Population:
+        """The same question of the dimension under another specification: plain maxima over the inner layers."""
+        own = of_specification(maxima, one).select(
+            "run_id", inner_max="value", inner_max_lower="lower", inner_max_upper="upper", inner_max_layer="layer"
+        )
+        bare = self.rows.drop("inner_max", "inner_max_lower", "inner_max_upper", "inner_max_layer")
+        rows = bare.join(own, on="run_id", how="left", maintain_order="left").select(self.rows.columns)
+        return replace(self, rows=rows, registration=self.registration.marked("other_dimension"))
 
     def blocks_wanted(self) -> pl.DataFrame:
         """run_id, layer, state, cloud: which rows of layer_replicates (d2) hold the block values of the dimension."""
@@ -264,7 +291,9 @@ def population(evidence: Evidence, asked: Asked | None = None) -> Population:
     registration = _registration(evidence, asked)
     pilot = registration.pilot
     if asked.benchmark is not None and pilot is not None and asked.pilot is None and not _asks_for(pilot, asked):
-        registration, pilot = _nobodys(), None  # the score was named, and not a pilot
+        free = population(evidence, replace(asked, is_free=True))
+        if _share(free, pilot) < SHARED:  # the score was named, and not a pilot
+            return free
     runs = newest(evidence.runs.filter(pl.col("pass") == "text"))
     if asked.family is not None:
         known = runs["family"].unique().sort().to_list()
@@ -273,7 +302,7 @@ def population(evidence: Evidence, asked: Asked | None = None) -> Population:
     among = runs if pilot is None else members(runs, pilot)
     if asked.family is not None and (narrowed := among.filter(family=asked.family)).height < among.height:
         among, registration = narrowed, registration.marked("other_models")
-    scores = without_other_pilots(evidence.scores, pilot)
+    scores = without_other_pilots(evidence.scores, pilot or (asked.pilot.pilot if asked.pilot else None))
     lifted = asked.lifted or pilot is not None
     found = _grouped(among, evidence.summaries, asked.cloud, lifted)
     scored = with_scores(among, scores, partial=asked.partial)
@@ -287,7 +316,7 @@ def population(evidence: Evidence, asked: Asked | None = None) -> Population:
         return Population(
             asked, registration, None, none, counts.clear(), None, (), vetoed(among), missing=_missing(pilot, among)
         )
-    rows = _with_benchmark(group.rows, scored, benchmark)
+    rows = _with_own(_with_benchmark(group.rows, scored, benchmark), scored, pilot)
     registration = _dated(registration, rows, evidence.imported)
     if pilot is not None:
         found = _grouped(runs, evidence.summaries, asked.cloud, lifted=False)
@@ -303,7 +332,13 @@ def population(evidence: Evidence, asked: Asked | None = None) -> Population:
         vetoed(among).clear() if lifted else _of_the_group(group, vetoed(among)),
         _missing(pilot, among),
         _n_pilots(evidence, group),
+        _n_partial(scores, group),
     )
+
+
+def _n_partial(scores: pl.DataFrame, group: RankingGroup) -> int:
+    names = {name for column in ("repository", "reference") for name in group.rows[column].drop_nulls()}
+    return partial_scores(scores).filter(pl.col("repository").is_in(list(names))).height
 
 
 def members(runs: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
@@ -335,10 +370,10 @@ def is_run_of(run: Mapping[str, Any], model: PilotModel) -> bool:
 
 def _registration(evidence: Evidence, asked: Asked) -> Registration:
     shipped = evidence.shipped
-    if asked.pilot is not None:
-        return _of_pilot(asked.pilot, shipped)
     if asked.is_free or asked.group is not None:
         return _nobodys()
+    if asked.pilot is not None:
+        return _of_pilot(asked.pilot, shipped)
     for one in evidence.pilots:
         if one.pilot.benchmark.sign in ("negative", "positive") and members(evidence.runs, one.pilot).height:
             return _of_pilot(one, shipped)
@@ -367,6 +402,12 @@ def _sign(benchmark: Benchmark) -> Sign:
     return "positive" if benchmark.sign == "positive" else "negative"
 
 
+def _share(free: Population, pilot: Pilot) -> float:
+    """Which share of the models that have the score is the pilot's."""
+    scored = free.rows.filter(pl.col("score_match").is_in(OWN_MATCHES))
+    return members(scored, pilot).height / scored.height if scored.height else 0.0
+
+
 def _asks_for(pilot: Pilot, asked: Asked) -> bool:
     return asked.benchmark == pilot.benchmark.name and asked.metric in (None, pilot.benchmark.metric)
 
@@ -386,11 +427,17 @@ def key_of(group: RankingGroup) -> str:
 
 
 def _counts(found: Sequence[RankingGroup], scored: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `benchmarks` for each group, with `group`, its number: `n_models` have a score of their own there."""
+    """Rows of `benchmarks` for each group, with `group`, its number: `n_models` have a score of their own there, `n_any`
+    one of their own or of their base model."""
     numbered = [group.rows.select("run_id", group=pl.lit(n, pl.Int64)) for n, group in enumerate(found)]
     of_runs = pl.concat(numbered) if numbered else pl.DataFrame(schema={"run_id": pl.String, "group": pl.Int64})
-    own = scored.filter(pl.col("score_match").is_in(OWN_MATCHES)).join(of_runs, on="run_id")
-    return benchmarks(own, "group")
+    joined = scored.join(of_runs, on="run_id")
+    keys = [*SCORE_KEYS, "group"]
+    own = benchmarks(joined.filter(pl.col("score_match").is_in(OWN_MATCHES)), "group").select(*keys, "n_models")
+    every = benchmarks(joined, "group").rename({"n_models": "n_any"})
+    counted = every.join(own, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    order = ["is_own", "n_models", "n_any"]
+    return counted.with_columns(pl.col("n_models").fill_null(0)).sort(order, descending=True, maintain_order=True)
 
 
 def _n_scored(number: int, counts: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> int:
@@ -444,6 +491,8 @@ def _benchmark(
         named = named.filter(metric=asked.metric)
         if named.is_empty():
             raise InputError(unknown_name("metric", asked.metric, metrics))
+    if asked.score is not None:
+        named = on_benchmark(named, dict(zip(SCORE_KEYS, asked.score, strict=True)))
     if is_registered and pilot is not None:
         met = [pilot.benchmark.is_met_by(row) for row in named.iter_rows(named=True)]
         return _first(named.filter(pl.Series(met, dtype=pl.Boolean))), registration
@@ -480,11 +529,20 @@ def _with_benchmark(rows: pl.DataFrame, scored: pl.DataFrame, benchmark: Mapping
     return joined.with_columns(pl.col("score_match").fill_null("none"))
 
 
+def _with_own(rows: pl.DataFrame, scored: pl.DataFrame, pilot: Pilot | None) -> pl.DataFrame:
+    """With `own_score` and its error, as the user stated them; unchanged where the pilot has no task of its own."""
+    if pilot is None or pilot.task is None:
+        return rows
+    own = scored.filter(score_match="own", benchmark=pilot.task.name, score_source=pilot.source)
+    own = own.select("run_id", own_score="score", own_score_std_error="score_std_error").unique("run_id")
+    return rows.join(own, on="run_id", how="left", maintain_order="left")
+
+
 def _dated(registration: Registration, rows: pl.DataFrame, imported: Mapping[str, datetime]) -> Registration:
     """Whether the scores came after the expectation was written down; where nobody knows, it counts as not."""
     if registration.by == "published":
         return registration
-    written = registration.at or datetime.combine(registration.frozen or date.max, datetime.min.time())
+    written = registration.at or _midnight(registration.frozen)
     reasons: set[str] = set()
     used = rows.filter(pl.col("score_match").is_in(OWN_MATCHES)).select("score_as_of", "score_file_sha256").unique()
     for as_of, file in used.iter_rows():
@@ -494,6 +552,10 @@ def _dated(registration: Registration, rows: pl.DataFrame, imported: Mapping[str
         elif came <= written if as_of and len(as_of) > 10 else came.date() < written.date():
             reasons.add("after_scores")
     return registration.marked(*sorted(reasons))
+
+
+def _midnight(day: date | None) -> datetime:
+    return datetime.combine(day or date.max, datetime.min.time())
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -677,7 +739,7 @@ def _places(units: pl.DataFrame, *, largest_first: bool = True) -> dict[str, tup
 def under(found: Population, maxima: pl.DataFrame, seed: int = 0) -> Specifications | None:
     """The relation under every specification of the grid: each model's largest value over the inner layers.
 
-    `maxima`: run_id, cloud, transform, estimator, n1, value (`queries.inner_maxima`). Values are plain maxima, in the
+    `maxima`: rows of `queries.inner_maxima`. Values are plain maxima, in the
     reference too, so that only the specification differs. None without a group.
     """
     if found.group is None:
@@ -685,14 +747,17 @@ def under(found: Population, maxima: pl.DataFrame, seed: int = 0) -> Specificati
     units = units_of(found).drop("dimension", "dimension_error")
     frames = {}
     for one in SPECIFICATIONS:
-        own = maxima.filter(
-            cloud=one.cloud, transform=one.transform, estimator=one.estimator
-        ).filter(pl.col("n1").eq_missing(pl.lit(one.n1)))
+        own = of_specification(maxima, one)
         joined = units.join(own.select(unit="run_id", dimension="value"), on="unit", how="left", maintain_order="left")
         if joined["dimension"].count():
             frames[specification_key(one)] = joined
     primary = specification_key(REFERENCE)
     return under_specifications(frames, primary, found.registration.sign, seed=seed) if primary in frames else None
+
+
+def of_specification(maxima: pl.DataFrame, one: Specification) -> pl.DataFrame:
+    own = maxima.filter(cloud=one.cloud, transform=one.transform, estimator=one.estimator)
+    return own.filter(pl.col("n1").eq_missing(pl.lit(one.n1, pl.Int64)))
 
 
 def specification_key(one: Specification) -> str:

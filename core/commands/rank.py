@@ -47,10 +47,11 @@ def evidence(warehouse: Warehouse) -> Evidence:
     from core.analysis.answer import Evidence
     from core.pilots.registration import registered, shipped
     from core.warehouse import queries
+    from core.wording.labels import with_text_marks
 
     with warehouse.opened() as opened:
         return Evidence(
-            runs=queries.ranking(opened),
+            runs=with_text_marks(queries.ranking(opened)),
             scores=queries.scores(opened),
             pilots=tuple(registered(row) for row in queries.pilots(opened).to_dicts()),
             shipped=shipped(),

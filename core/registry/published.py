@@ -72,7 +72,7 @@ CLAIMS = (
         "Diff-eRank (NeurIPS 2024)",
         _("several families"),
         "positive",
-        _("Training reduces the effective rank, in larger models by more."),
+        _("After training the effective rank is lower, in larger models by more."),
         _("Size itself."),
         "second hand",
     ),

@@ -158,14 +158,16 @@ def blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
 
 
 def inner_maxima(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """run_id, cloud, transform, estimator, n1 and value: the largest over the inner layers 1 to L - 1."""
+    """run_id, cloud, transform, estimator, n1, and value, lower, upper, layer of the largest over the inner layers 1 to
+    L - 1."""
     sql = f"""
-        SELECT run_id, cloud, transform, estimator, n1, max(value) AS value
+        SELECT run_id, cloud, transform, estimator, n1, max(value) AS value, arg_max(lower, value) AS lower,
+            arg_max(upper, value) AS upper, arg_max(layer, value) AS layer
         FROM layer_estimates JOIN runs USING (run_id) JOIN models USING (model_id)
         WHERE run_id IN ({_marks(run_ids)}) AND state = 'residual' AND layer BETWEEN 1 AND models.n_layers - 1
         GROUP BY ALL
     """
-    types = {"n1": pl.Int64, "value": pl.Float64}
+    types = {"n1": pl.Int64, "layer": pl.Int64} | dict.fromkeys(("value", "lower", "upper"), pl.Float64)
     return warehouse.read(sql, list(run_ids)).cast(types)  # type: ignore[arg-type]
 
 

@@ -59,6 +59,8 @@ def headline(answer: Answer, language: str) -> str:
 def sentence(answer: Answer, language: str) -> str:
     """The whole answer, the same letter by letter wherever it stands."""
     _ = translator(language)
+    if answer.group is None and answer.population.vetoed.height:
+        return _("Cannot tell: a check vetoes every run that could be compared.")
     if answer.group is None:
         return _("Cannot tell: none of the models that the question is about was measured here.")
     dimension, of_what = dimension_name(answer.population.asked.dimension, language), benchmark(answer, language)
@@ -244,6 +246,9 @@ def _left_out(answer: Answer, language: str) -> list[str]:
     vetoed = [one.name for one in answer.models if one.is_vetoed]
     if vetoed:
         told.append(_("Counted, although a check vetoes them: {names}.").format(names=_names(vetoed, language)))
+    if answer.group is not None and len(answer.group.dtypes) > 1:
+        line = _("The runs differ in number format: {formats}.")
+        told.append(line.format(formats=_(", ").join(answer.group.dtypes)))
     if found.n_pilots > 1:
         line = _("{n} pilots look at these models: each more is one more chance to find something.")
         told.append(line.format(n=found.n_pilots))

@@ -176,7 +176,7 @@ def test_a_score_of_a_base_model_tests_nothing():
     based = [Model(f"m{at:02d}", peak=50.0 + 2 * at, base_repository=f"hub:b{at:02d}") for at in range(24)]
     rows = frames.scores(*(frames.score(f"hub:b{at:02d}", value) for at, value in enumerate(falling())))
     found = said(based, rows)
-    assert (found.word, found.reasons, found.n_base) == ("cannot_tell", ("no_scores",), 0), "no benchmark is offered"
+    assert (found.word, found.reasons, found.n_base) == ("cannot_tell", ("base_scores",), 24)
     mixed = pl.concat([rows, frames.scores(frames.score("hub:m00", 10.0))])
     found = said(based, mixed)
     assert (found.relation.n, found.n_base) == (1, 23)
@@ -200,11 +200,14 @@ def test_models_without_this_dimension_are_left_out_and_named():
 # --- what is asked ---------------------------------------------------------------------------------------------
 
 
-def test_another_score_than_the_registered_one_is_asked_of_everybody_and_exploratory():
+def test_another_score_than_the_registered_one_is_exploratory():
     other = scores(falling(), benchmark="piqa")
     both = pl.concat([scores(unrelated()), other])
     named = population(evidence(models(), both, PILOT), Asked(benchmark="piqa"))
-    assert named.benchmark["benchmark"] == "piqa" and named.registration.by == "published"
+    assert named.benchmark["benchmark"] == "piqa" and named.registration.exploratory == ("other_score",)
+    few = registered(pilot(10))
+    asked_of_all = population(evidence(models(), both, few), Asked(benchmark="piqa"))
+    assert asked_of_all.rows.height == 24 and asked_of_all.registration.by == "published"
     of_pilot = population(evidence(models(), both, PILOT), Asked(benchmark="piqa", pilot=PILOT))
     assert of_pilot.registration.exploratory == ("other_score",)
     again = population(evidence(models(), both, PILOT), Asked(benchmark="tickets", metric="acc"))
@@ -253,7 +256,7 @@ def test_the_group_with_most_scores_is_compared_and_the_others_say_what_they_dif
     assert told["m00"] == (("tokenizer_hash", "corpus_id"), False, True)
     assert told["n"] == (("n_points",), False, False)
     assert told["e"] == (("kind",), False, False)
-    assert [one.n_models for one in found.others][0] == 20
+    assert found.others[0].n_models == 20
 
 
 def test_a_group_of_the_readers_choice_is_nobodys_expectation():
