@@ -281,7 +281,8 @@ def _joined(runs: pl.DataFrame, offered: pl.DataFrame, match: str, **columns: st
 
 def benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
     """SCORE_KEYS that occur, with `n_models` that have them (within each group, where columns are named): the user's own
-    first, then what most models have, means over several benchmarks last."""
+    first, then what most models have, and of those first what says which score is the better one; means over several
+    benchmarks last."""
     return (
         scored.filter(pl.col("score_match") != "none")
         .group_by([*SCORE_KEYS, *within])
@@ -289,10 +290,11 @@ def benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
             n_models=pl.col("model_id").n_unique(),
             is_group=pl.col("score_is_group").any(),
             is_own=(pl.col("score_match") == "own").any(),
+            has_direction=pl.col("higher_is_better").is_not_null().all(),
         )
         .sort(
-            ["is_own", "n_models", "is_group", *SCORE_KEYS, *within],
-            descending=[True, True] + [False] * (1 + len(SCORE_KEYS) + len(within)),
+            ["is_own", "n_models", "has_direction", "is_group", *SCORE_KEYS, *within],
+            descending=[True, True, True] + [False] * (1 + len(SCORE_KEYS) + len(within)),
         )
     )
 

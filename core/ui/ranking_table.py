@@ -30,16 +30,17 @@ MOST_GROUPS = 6
 MOST_PREFILLED = 25
 """Models that the measuring page is opened with."""
 _STYLE = """<style>
-.ranking {max-height: 42rem; overflow: auto; font-size: .875rem}
+.ranking {max-height: 42rem; overflow: auto; font-size: .82rem}
 .ranking table {border-collapse: collapse; width: 100%}
 .ranking th {position: sticky; top: 0; background: #fff; text-align: left; font-weight: 600; z-index: 1;
-  border-bottom: 2px solid #0B5CAD}
-.ranking th, .ranking td {padding: .28rem .7rem .28rem 0; vertical-align: middle; white-space: nowrap}
+  border-bottom: 2px solid #0B5CAD; vertical-align: bottom; line-height: 1.2; max-width: 6.5rem; overflow-wrap: anywhere}
+.ranking th, .ranking td {padding: .28rem .6rem .28rem 0}
+.ranking td {vertical-align: middle; white-space: nowrap}
 .ranking td {border-bottom: 1px solid #E3E7EC}
 .ranking td.number, .ranking th.number {text-align: right; font-variant-numeric: tabular-nums}
 .ranking tr.pinned td {background: #FFF3E8}
 .ranking .hint {cursor: help; text-decoration: underline dotted #6B7680}
-.ranking .bar {position: relative; display: inline-block; width: 9rem; height: .9rem; background: #F3F5F8}
+.ranking .bar {position: relative; display: inline-block; width: 7rem; height: .9rem; background: #F3F5F8}
 .ranking .reach, .ranking .dot {position: absolute; background: #0072B2}
 .ranking .reach {top: .4rem; height: .12rem}
 .ranking .dot {top: .22rem; width: .45rem; height: .45rem; margin-left: -.22rem; border-radius: 50%}
