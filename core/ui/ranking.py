@@ -359,7 +359,7 @@ def _sharing(runs: pl.DataFrame, alike: Sequence[str]) -> bool:
     return models.filter(pl.col("model_id") > 1).height > 0
 
 
-DEFAULT_COLUMNS = ("rank", "interval", "end", "verdict", "score", "score_rank", "parameters", "licence")
+DEFAULT_COLUMNS = ("rank", "interval", "end", "verdict", "score", "score_rank", "parameters", "licence", "tags")
 
 
 def column_names() -> dict[str, str]:
@@ -374,6 +374,7 @@ def column_names() -> dict[str, str]:
         "score_rank": _("Rank by score"),
         "parameters": _("Parameters (millions)"),
         "licence": _("Licence"),
+        "tags": _("Tags"),
         "family": _("Family"),
         "architecture": _("Architecture"),
         "checks": _("Checks"),

