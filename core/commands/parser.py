@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from core.commands import app, backup, doctor, ingest, jobs, measure, runs, scores, sql
+from core.commands import app, backup, doctor, ingest, jobs, measure, rank, runs, scores, sql
 
 Verb = Callable[..., argparse.ArgumentParser]
 
@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _warehouse(verb)
     _sql(verb)
     _scores(verb)
+    _rank(verb)
     _slides(verb)
     return top
 
@@ -241,6 +242,20 @@ def _scores(verb: Verb) -> None:
     compared.add_argument("models", nargs=2, metavar="MODEL")
     compared.add_argument("--benchmark", required=True, metavar="NAME")
     compared.add_argument("--metric", metavar="NAME")
+
+
+def _rank(verb: Verb) -> None:
+    asked = verb("rank", rank.rank, "whether dimension is related to a score, and the models in their order", True)
+    text = "the score to look at; default: the registered one of the newest pilot, else of the shipped one"
+    asked.add_argument("--benchmark", metavar="NAME", help=text)
+    asked.add_argument("--metric", metavar="NAME", help="of the benchmark, where it has several")
+    text = "inner_max (default), working, final, final_post_norm or embedding"
+    asked.add_argument("--dimension", default="inner_max", metavar="NAME", help=text)
+    asked.add_argument("--family", metavar="NAME", help="models of this family only")
+    asked.add_argument(
+        "--specifications", action="store_true", help="the same under every specification of the dimension"
+    )
+    asked.add_argument("--published", action="store_true", help="what is published, beside it")
 
 
 def _slides(verb: Verb) -> None:

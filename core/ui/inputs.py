@@ -55,15 +55,17 @@ def choose_many(
     default: Sequence[T] = (),
     show: Callable[[Any], str] = str,
     most: int | None = None,
+    is_brief: bool = False,
     **more: Any,
 ) -> list[T]:
-    """Several of many; of a link that asks for more than `most` the first ones are taken, and that is said."""
+    """Several of many; of a link that asks for more than `most` the first ones are taken, and that is said. `is_brief`:
+    the default needs no room in the address."""
     _ = language.translator()
     asked = len(url_state.settle_many(name, options, default, most))
     values = st.multiselect(label, options, key=url_state.key(name), format_func=show, max_selections=most, **more)
     if most is not None and asked > most:
         st.caption(_("The link asks for {asked}; the first {n} are shown.").format(asked=asked, n=most))
-    url_state.publish(name, values)
+    url_state.publish(name, [] if is_brief and list(values) == list(default) else values)
     return values
 
 

@@ -6,7 +6,7 @@ Everything is cached under the version of the warehouse, so that a write shows a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,11 @@ import polars as pl
 import streamlit as st
 
 from core.analysis import differences
+from core.analysis.answer import BY_WORD, Answer, Asked, Evidence, Population
+from core.analysis.answer import answer as answer_of
+from core.analysis.answer import population as population_of
 from core.files import default_path
+from core.pilots.registration import registered, shipped
 from core.tables import SavedQueryRow
 from core.warehouse import aliases as alias_table
 from core.warehouse import profiles, queries, saved, schema, score_answers, score_imports
@@ -118,17 +122,29 @@ def gallery(run_ids: Sequence[str]) -> Gallery:
     return _gallery(warehouse().path, warehouse().version(), tuple(run_ids))
 
 
+def population(asked: Asked) -> Population:
+    """Who is compared, by what: everything but the coefficients."""
+    return _population(warehouse().path, warehouse().version(), _key(asked), asked)
+
+
+def answer(asked: Asked) -> Answer:
+    """The answer to a question of all of its models, as the verb `rank` gives it."""
+    return _answer(warehouse().path, warehouse().version(), _key(asked), asked)
+
+
+def inner_maxima(run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of `queries.inner_maxima`: the dimension of each run under each specification."""
+    return _inner_maxima(warehouse().path, warehouse().version(), tuple(run_ids))
+
+
+def _key(asked: Asked) -> str:
+    """What tells questions apart: of a pilot its id."""
+    pilot = asked.pilot.pilot_id if asked.pilot else None
+    return repr((pilot, *(getattr(asked, field.name) for field in fields(asked) if field.name != "pilot")))
+
+
 def of_pilot(pilot_id: str) -> list[str]:
     return _of_pilot(warehouse().path, warehouse().version(), pilot_id)
-
-
-def summaries(run_ids: Sequence[str]) -> pl.DataFrame:
-    return _summaries(warehouse().path, warehouse().version(), tuple(run_ids))
-
-
-def scores(runs: pl.DataFrame) -> pl.DataFrame:
-    """The scores of these runs' models."""
-    return _scores(warehouse().path, warehouse().version(), tuple(repositories(runs)))
 
 
 def repositories(runs: pl.DataFrame) -> list[str]:
@@ -242,14 +258,41 @@ def _gallery(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Gallery:
         return Gallery(runs, queries.d2_profiles(opened, run_ids), queries.extrema(opened, run_ids))
 
 
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _evidence(path: Path, version: tuple) -> Evidence:
+    runs = ranking()
+    with Warehouse(path).opened() as opened:
+        return Evidence(
+            runs=runs,
+            scores=queries.scores(opened, repositories(runs)),
+            pilots=tuple(registered(row) for row in lists().pilots.to_dicts()),
+            shipped=shipped(),
+            imported=queries.imports(opened),
+        )
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _population(path: Path, version: tuple, key: str, _asked: Asked) -> Population:
+    known = _evidence(path, version)
+    if _asked.cloud == BY_WORD:
+        known = replace(known, summaries=_summaries(path, version, tuple(known.runs["run_id"])))
+    return population_of(known, _asked)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _answer(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
+    found = population(_asked)
+    return answer_of(found, queries.blocks(Warehouse(path), found.blocks_wanted()))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _inner_maxima(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
+    return queries.inner_maxima(Warehouse(path), run_ids)
+
+
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _summaries(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
     return queries.summaries(Warehouse(path), run_ids)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _scores(path: Path, version: tuple, of: tuple[str, ...]) -> pl.DataFrame:
-    return queries.scores(Warehouse(path), of)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
