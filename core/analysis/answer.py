@@ -226,7 +226,9 @@ class Population:
         """run_id, layer, state, cloud: which rows of layer_replicates (d2) hold the block values of the dimension."""
         layer = self.dimension.layer
         at = pl.lit(layer, pl.Int64) if isinstance(layer, int) else pl.col(layer).cast(pl.Int64)
-        wanted = self.rows.select("run_id", layer=at, state=pl.lit(self.dimension.state), cloud=pl.lit(self.asked.cloud))
+        wanted = self.rows.select(
+            "run_id", layer=at, state=pl.lit(self.dimension.state), cloud=pl.lit(self.asked.cloud)
+        )
         return wanted.drop_nulls()
 
 
@@ -345,13 +347,18 @@ def members(runs: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
     """The runs of the models, texts, protocol and seed that a pilot names."""
     texts = {name for text in pilot.texts for name in (text.written, Path(text.written).stem)}
     asked = runs.filter(
-        _without_mark("corpus_name").is_in(sorted(texts)), pl.col("protocol") == pilot.protocol, pl.col("seed") == pilot.seed
+        _without_mark("corpus_name").is_in(sorted(texts)),
+        pl.col("protocol") == pilot.protocol,
+        pl.col("seed") == pilot.seed,
     )
     by_reference: dict[str, list[PilotModel]] = {}
     for model in pilot.models:
         by_reference.setdefault(model.reference, []).append(model)
     columns = ("reference", "dtype", "requested_revision", "revision", "stack")
-    is_of = [any(is_run_of(run, model) for model in by_reference.get(run["reference"], ())) for run in asked.select(columns).to_dicts()]
+    is_of = [
+        any(is_run_of(run, model) for model in by_reference.get(run["reference"], ()))
+        for run in asked.select(columns).to_dicts()
+    ]
     return asked.filter(pl.Series(is_of, dtype=pl.Boolean))
 
 
@@ -592,7 +599,9 @@ def _others(
     """The groups beside the one that is shown, those with most scores first."""
     shown = set(group.rows["run_id"])
     told = [
-        OtherGroup(other, other.rows["model_id"].n_unique(), _n_scored(number, counts, benchmark), _differs(group, other))
+        OtherGroup(
+            other, other.rows["model_id"].n_unique(), _n_scored(number, counts, benchmark), _differs(group, other)
+        )
         for number, other in enumerate(found)
         if shown.isdisjoint(other.rows["run_id"])  # else it is this group, with models that a pilot did not name
     ]

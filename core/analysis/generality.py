@@ -18,18 +18,10 @@ import polars as pl
 from scipy import special, stats
 
 from core.analysis import ranking
-from core.analysis.decision import (
-    Candidate,
-    Cost,
-    Decision,
-    Question,
-    candidates,
-    decide,
-    exact_share,
-    question,
-    score_key,
-)
-from core.analysis.relation import FEWEST_EXPLORATORY, Concordance, Relation, concordance, relate, spearman
+from core.analysis.answer import Answer, Population, answer, units_of
+from core.analysis.decision import Decision, Question, Setting, decided, exact_share, n_related, question, score_key
+from core.analysis.relation import FEWEST_EXPLORATORY, Concordance, concordance, spearman
+from core.pilots.rule import DIMENSIONS
 from core.registry.specifications import CLAIMS
 
 MANY = 4
@@ -200,9 +192,13 @@ class Task:
     """One benchmark: what its scores say of the dimension, and which model the criteria choose by it."""
 
     benchmark: Mapping[str, Any]
-    relation: Relation
+    answer: Answer
     decision: Decision | None
     """None where the criteria can choose nothing by this task."""
+
+    @property
+    def key(self) -> str:
+        return score_key(self.benchmark)
 
 
 @dataclass(frozen=True)
@@ -215,82 +211,49 @@ class OverTasks:
     """Of the models by their scores."""
 
 
-def tasks_of(scored: pl.DataFrame) -> list[dict[str, Any]]:
-    """One benchmark of each name, the setting that most models have; means over several benchmarks are no task."""
-    offered = ranking.benchmarks(scored).filter(~pl.col("is_group"))
-    return offered.unique("benchmark", keep="first", maintain_order=True).to_dicts()
+def tasks_of(offered: pl.DataFrame) -> list[dict[str, Any]]:
+    """Of rows of `ranking.benchmarks` one for each name, the setting that most models have; means over several benchmarks
+    are no task."""
+    return offered.filter(~pl.col("is_group")).unique("benchmark", keep="first", maintain_order=True).to_dicts()
 
 
-def performance(scored: pl.DataFrame, benchmark: Mapping[str, Any]) -> pl.DataFrame:
-    """run_id, performance (the score turned so that higher is better) and performance_error of the runs that have it."""
-    rows = ranking.on_benchmark(scored, dict(benchmark)).filter(pl.col("score").is_not_null())
-    rows = rows.filter(pl.col("unit") == pl.col("unit").mode().sort().first())
-    turned = pl.when(pl.col("higher_is_better").fill_null(True)).then(pl.col("score")).otherwise(-pl.col("score"))
-    return rows.select("run_id", performance=turned, performance_error="score_std_error")
-
-
-def units(
-    runs: pl.DataFrame, scored: pl.DataFrame, benchmark: Mapping[str, Any], column: str = "inner_max"
-) -> pl.DataFrame:
-    """What `relate` takes: one row per run, which are of different models."""
-    known = pl.col(f"{column}_lower").is_not_null() & (pl.col(f"{column}_lower") > 0)
-    error = pl.when(known).then((pl.col(f"{column}_upper") / pl.col(f"{column}_lower")).log() / (2 * _NORMAL))
-    return runs.select(
-        "run_id",
-        pl.col("run_id").alias("unit"),
-        pl.col(column).alias("dimension"),
-        error.alias("dimension_error"),
-        "family",
-        pl.col("parameters").cast(pl.Float64).log().alias("log_parameters"),
-    ).join(performance(scored, benchmark), on="run_id", how="left", maintain_order="left")
-
-
-def over_tasks(
-    runs: pl.DataFrame,
-    scored: pl.DataFrame,
-    asked: Sequence[Question],
-    cost: Mapping[str, Cost],
-    use_class: str,
-    column: str = "inner_max",
-) -> OverTasks:
-    """Each task on its own, and all of them together. `runs` are one of each model, comparable with each other."""
-    found, performances = [], {}
-    offered = tasks_of(scored)
-    for benchmark in offered:
-        own = units(runs, scored, benchmark, column)
-        relation = relate(own)
-        performances[score_key(benchmark)] = own["performance"].to_list()
-        found.append(Task(benchmark, relation, _by(runs, scored, [benchmark], asked, cost, use_class, relation.n)))
-    n = max((one.relation.n for one in found), default=0)
+def over_tasks(populations: Sequence[Population], on: Setting, asked: Sequence[Question], use_class: str) -> OverTasks:
+    """Each task on its own, and all of them together. The populations ask about the same models by one benchmark each
+    (`tasks_of`); the relation is told of all of them, the choice is made among the models of the setting."""
+    found, values = [], {}
+    run_ids = list(dict.fromkeys(run_id for one in populations for run_id in one.rows["run_id"]))
+    dimension: dict[str, float | None] = {}
+    for one in populations:
+        if one.benchmark is None:
+            continue
+        units = units_of(one)
+        dimension |= dict(units.select("unit", "dimension").rows())
+        of_runs = dict(units.select("unit", "performance").rows())
+        values[score_key(one.benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
+        found.append(Task(one.benchmark, answer(one), _by(on, [one.benchmark], asked, use_class)))
     return OverTasks(
         tasks=tuple(found),
-        pooled=pool(runs[column].to_list(), performances),
-        decision=_by(runs, scored, offered, asked, cost, use_class, n) if len(offered) > 1 else None,
-        order=order_of_tasks(runs, offered, performances),
+        pooled=pool([dimension.get(run_id) for run_id in run_ids], values),
+        decision=_by(on, [one.benchmark for one in found], asked, use_class) if len(found) > 1 else None,
+        order=_order_of_tasks(run_ids, values),
     )
 
 
 def _by(
-    runs: pl.DataFrame,
-    scored: pl.DataFrame,
-    benchmarks: Sequence[Mapping[str, Any]],
-    asked: Sequence[Question],
-    cost: Mapping[str, Cost],
-    use_class: str,
-    n: int,
+    on: Setting, benchmarks: Sequence[Mapping[str, Any]], asked: Sequence[Question], use_class: str
 ) -> Decision | None:
     """The decision with these benchmarks in the place of every score that is asked for, which share its weight. A threshold
     of a score is that of one benchmark and stands for no other."""
     others = [one for one in asked if one.criterion.of != "score"]
     scores = [one.criterion for one in asked if one.criterion.of == "score"]
     weight = sum(one.weight for one in scores) / len(benchmarks)
-    if scores and weight:
+    if weight:
         plain = replace(scores[0], weight=weight, benchmark=None, direction=None, at_least=None, at_most=None)
-        others = [*(question(plain, scored, benchmark) for benchmark in benchmarks), *others]
-    if not any(one.criterion.weight for one in others if one.criterion.of not in ("dimension", "final_dimension")):
+        others = [*(question(plain, on.scored, benchmark) for benchmark in benchmarks), *others]
+    if not any(one.criterion.weight for one in others if one.criterion.of not in DIMENSIONS):
         return None
-    among: list[Candidate] = candidates(runs, scored, others, cost)
-    return decide(among, others, n, use_class)
+    fewest = min(benchmarks, key=lambda one: n_related(on, one) or 0)
+    return decided(on, others, fewest, use_class)
 
 
 # --- orders and shapes -----------------------------------------------------------------------------------------
@@ -325,13 +288,11 @@ class Agreement:
     """95 percent of the share of models that agree (Clopper and Pearson)."""
 
 
-def order_of_tasks(
-    runs: pl.DataFrame, offered: Sequence[Mapping[str, Any]], performances: Mapping[str, Sequence[float | None]]
-) -> Order | None:
+def _order_of_tasks(run_ids: Sequence[str], values: Mapping[str, Sequence[float | None]]) -> Order | None:
     """The models' order by their scores on the tasks that most of them have; None where that is fewer than two tasks."""
-    counts = {score_key(one): sum(v is not None for v in performances[score_key(one)]) for one in offered}
+    counts = {key: sum(value is not None for value in of_task) for key, of_task in values.items()}
     columns = [key for key, n in counts.items() if n >= COVERED * max(counts.values()) and n > 1]
-    return _order(columns, runs["run_id"].to_list(), [performances[key] for key in columns])
+    return _order(columns, run_ids, [values[key] for key in columns])
 
 
 def order_of_texts(runs: pl.DataFrame, column: str = "inner_max") -> Order | None:

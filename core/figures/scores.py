@@ -142,7 +142,12 @@ def placed(points: Sequence[ScoredPoint]) -> list[ScoredPoint]:
         width, (x, y) = text_width(point.name, LETTERS), at[point.run_id]
         for place, (left, down) in PLACES.items():
             aside = 10 * (left == 0.0) - 10 * (left == -1.0)
-            box = (x + left * width + aside, y + down * LETTERS - 6, x + (1 + left) * width + aside, y + down * LETTERS + 6)
+            box = (
+                x + left * width + aside,
+                y + down * LETTERS - 6,
+                x + (1 + left) * width + aside,
+                y + down * LETTERS + 6,
+            )
             is_inside = box[0] > -20 and box[2] < PLOT[0] + 20
             if is_inside and not any(_overlap(box, other) for other in taken):
                 found[point.run_id] = place

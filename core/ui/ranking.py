@@ -190,7 +190,9 @@ def score_label(row: dict[str, Any], pilot: Pilot | None = None) -> str:
 def _with_dimension(asked: Asked) -> Asked:
     _ = language.translator()
     names = {key: words.dimension_name(key, language.current()) for key in answers.DIMENSIONS}
-    chosen = inputs.choose_from_list(_("Dimension"), list(names), "dimension", "inner_max", names.__getitem__, width=260)
+    chosen = inputs.choose_from_list(
+        _("Dimension"), list(names), "dimension", "inner_max", names.__getitem__, width=260
+    )
     return replace(asked, dimension=chosen)
 
 
@@ -327,7 +329,9 @@ def why_nothing(look: Look) -> str:
     _ = language.translator()
     found = look.answer.population
     if found.vetoed.height:
-        return _("Only with the runs that a check vetoes is there something to compare; the switch above takes them in.")
+        return _(
+            "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
+        )
     if found.asked.cloud == answers.BY_TYPE:
         return words.sentence(look.answer, language.current())
     worded = reads.ranking().filter(pl.col("words_hash").is_not_null())

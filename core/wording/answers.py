@@ -104,9 +104,7 @@ def benchmark(answer: Answer, language: str) -> str:
     _ = translator(language)
     found, pilot = answer.population.benchmark, answer.population.pilot
     if found is not None:
-        return wording.benchmark_name(
-            found["benchmark"], found["metric"], found["n_shot"], language, found["filter"]
-        )
+        return wording.benchmark_name(found["benchmark"], found["metric"], found["n_shot"], language, found["filter"])
     if pilot is not None:
         one = pilot.benchmark
         return wording.benchmark_name(one.name, one.metric, one.n_shot, language, one.filter)
@@ -119,7 +117,9 @@ def numbers(relation: Relation, language: str) -> str:
     if relation.rho is None:
         return _("no coefficient, n = {n} models").format(n=relation.n)
     told = _("Spearman's rho {rho}, p = {p}, n = {n} models")
-    return told.format(rho=coefficient(relation.rho, relation.lower, relation.upper), p=p_text(relation.p), n=relation.n)
+    return told.format(
+        rho=coefficient(relation.rho, relation.lower, relation.upper), p=p_text(relation.p), n=relation.n
+    )
 
 
 def coefficient(rho: float | None, lower: float | None = None, upper: float | None = None) -> str:
@@ -219,9 +219,7 @@ def _recipes(answer: Answer, language: str) -> list[str]:
         "Counting each of the replicates, the answer would be another one than with each recipe counted once ({word}; "
         "{numbers}): no answer stands."
     )
-    return [
-        told.format(word=_word(once.answer, answer.registration, language), numbers=numbers(once, language))
-    ]
+    return [told.format(word=_word(once.answer, answer.registration, language), numbers=numbers(once, language))]
 
 
 def _left_out(answer: Answer, language: str) -> list[str]:
@@ -231,7 +229,9 @@ def _left_out(answer: Answer, language: str) -> list[str]:
     relation = answer.relation
     told = []
     if found.missing:
-        told.append(_("Named by the pilot and not measured here: {names}.").format(names=_names(found.missing, language)))
+        told.append(
+            _("Named by the pilot and not measured here: {names}.").format(names=_names(found.missing, language))
+        )
     without = [labels[run_id] for run_id in relation.without_performance if run_id in labels]
     if without and relation.n:
         told.append(_("Without this score: {names}.").format(names=_names(without, language)))
@@ -279,7 +279,9 @@ def details(answer: Answer, language: str) -> list[str]:
         one = relation.without_one
         names = {model.run_id: model.name for model in answer.models}
         line = (
-            _("Leaving out one model, rho lies between {lowest} and {highest}; {name} moves it most, and the answer changes.")
+            _(
+                "Leaving out one model, rho lies between {lowest} and {highest}; {name} moves it most, and the answer changes."
+            )
             if one.changes
             else _("Leaving out one model, rho lies between {lowest} and {highest}; {name} moves it most.")
         )
@@ -287,7 +289,9 @@ def details(answer: Answer, language: str) -> list[str]:
     if relation.without_family is not None:
         family = relation.without_family
         line = (
-            _("Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most, and the answer changes.")
+            _(
+                "Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most, and the answer changes."
+            )
             if family.changes
             else _("Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most.")
         )
@@ -306,10 +310,7 @@ def _partial(relation: Relation, language: str) -> str:
     _ = translator(language)
     partial = relation.partial
     if partial.rho is None:
-        reasons = {
-            "parameters_unknown": _("parameters are not known"),
-            "one_size": _("all models have one size"),
-        }
+        reasons = {"parameters_unknown": _("parameters are not known"), "one_size": _("all models have one size")}
         reason = reasons.get(partial.reason or "", _("too few models"))
         return _("Given size: no coefficient ({reason}).").format(reason=reason)
     told = (

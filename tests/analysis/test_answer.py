@@ -78,7 +78,9 @@ def test_the_newest_pilot_with_an_expectation_and_runs_is_asked_about_and_the_sh
     shipped = population(evidence(models(), scores(falling()), shipped=pilot()))
     assert (shipped.registration.by, shipped.registration.at) == ("shipped", None)
     assert population(evidence(models(), scores(falling()), silent)).registration.by == "published"
-    assert population(evidence(models(), scores(falling())), Asked(pilot=silent)).registration.exploratory == ("no_sign",)
+    assert population(evidence(models(), scores(falling())), Asked(pilot=silent)).registration.exploratory == (
+        "no_sign",
+    )
 
 
 def test_the_shipped_pilot_stays_what_it_is_when_somebody_registers_it_later():
@@ -252,7 +254,9 @@ def test_the_group_with_most_scores_is_compared_and_the_others_say_what_they_dif
     rows = frames.scores(*(frames.score(f"hub:s{at:02d}", 50.0 - at, benchmark="tickets") for at in range(12)))
     found = population(evidence([*large, *scored, short, encoder], rows))
     assert found.rows.height == 12 and set(found.rows["name"].str.head(1)) == {"s"}
-    told = {one.group.rows["name"][0]: (one.differs, one.can_be_measured, one.can_meet_on_words) for one in found.others}
+    told = {
+        one.group.rows["name"][0]: (one.differs, one.can_be_measured, one.can_meet_on_words) for one in found.others
+    }
     assert told["m00"] == (("tokenizer_hash", "corpus_id"), False, True)
     assert told["n"] == (("n_points",), False, False)
     assert told["e"] == (("kind",), False, False)

@@ -11,10 +11,12 @@ import pytest
 from statsmodels.stats.meta_analysis import combine_effects
 
 from core.analysis import generality
-from core.analysis.decision import costs
+from core.analysis.answer import Asked, population
+from core.analysis.decision import questions, setting
 from core.analysis.generality import agreements, order_of_texts, over_tasks, pool, tasks_of
-from core.analysis.ranking import with_scores
 from core.pilots.rule import Assumptions, Criterion
+from tests import frames
+from tests.answers import evidence, models, scores
 
 
 def tied(seed: int, n: int, rhos: list[float], shared: float = 0.0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -88,103 +90,77 @@ def test_tasks_that_tell_nothing_do_not_count():
 
 # --- models x tasks, models x texts ------------------------------------------------------------------------------
 
-
-def scores_of(runs: pl.DataFrame, **benchmarks: list[float | None]) -> pl.DataFrame:
-    rows = [
-        {
-            "repository": reference, "revision": None, "benchmark": name, "metric": "acc", "filter": "none", "n_shot": 0,
-            "suite": "s", "value": value, "std_error": 1.0, "unit": "percent", "higher_is_better": name != "loss",
-            "n_samples": 500, "is_partial": False, "is_group": name == "mean", "source": "x", "licence": "own",
-            "as_of": None, "flags": "", "file_sha256": "", "dtype": None, "chat_template": None, "name_in_source": reference,
-        }
-        for name, values in benchmarks.items()
-        for reference, value in zip(runs["reference"], values, strict=True)
-        if value is not None
-    ]  # fmt: skip
-    return pl.DataFrame(rows, infer_schema_length=None).with_columns(
-        pl.col("revision", "as_of", "dtype").cast(pl.String)
-    )
-
-
-def runs_of(n: int, texts: tuple[str, ...] = ("a",), **columns) -> pl.DataFrame:
-    rows = []
-    for text in texts:
-        for i in range(n):
-            rows.append(
-                {
-                    "run_id": f"{text}-{i:02}", "model_id": f"m{i:02}@1", "reference": f"m{i:02}", "name": f"m{i:02}",
-                    "repository": f"m{i:02}", "base_repository": None, "revision": "1", "requested_revision": None,
-                    "family": "f", "kind": "decoder", "stack": "main", "tokenizer_hash": "t", "corpus_id": text,
-                    "protocol_hash": "p", "pass": "text", "dtype": "float32", "worst_check": "pass", "n_points": 800,
-                    "parameters": 1000 * (i + 1), "hidden_size": 8, "n_layers": 2, "bits_per_byte": 1.0,
-                    "inner_max": 20.0 + i, "inner_max_lower": 19.0 + i, "inner_max_upper": 21.0 + i,
-                    "final_dimension_pre_norm": 5.0, "verdict_rise": "robust", "verdict_fall": "robust",
-                }
-            )  # fmt: skip
-    return (
-        pl.DataFrame(rows)
-        .with_columns(pl.col("base_repository", "requested_revision").cast(pl.String))
-        .with_columns(**columns)
-    )
-
-
 NO_SPEEDS = pl.DataFrame(
     schema={"run_id": pl.String, "n_tokens": pl.Int64, "forward_seconds": pl.Float64, "device": pl.String}
 )
+FALLING = [float(50 - at) for at in range(12)]
+
+
+def asked_of(**benchmarks: list[float | None]):
+    """The populations of each of these benchmarks over twelve models, and the setting of a choice among them."""
+    fields = {"mean": {"is_group": True}, "loss": {"higher_is_better": False}}
+    known = pl.concat([scores(values, benchmark=name, **fields.get(name, {})) for name, values in benchmarks.items()])
+    evidence_ = evidence(models(12), known)
+    first = population(evidence_)
+    on = setting(first.group.rows, known, NO_SPEEDS, Assumptions())
+    return [population(evidence_, Asked().of_score(row)) for row in tasks_of(on.offered)], on
 
 
 def test_each_task_has_its_relation_and_its_choice_and_all_have_them_together():
-    runs = runs_of(12)
-    falling = [float(50 - i) for i in range(12)]
-    scored = with_scores(
-        runs,
-        scores_of(
-            runs,
-            falls=falling,
-            rises=falling[::-1],
-            loss=[float(i) for i in range(12)],
-            mean=falling,
-            few=[1.0, 2.0] + [None] * 10,
-        ),
+    populations, on = asked_of(
+        falls=FALLING, rises=FALLING[::-1], loss=[float(at) for at in range(12)], mean=FALLING, few=[1.0, 2.0]
     )
-    asked = [generality.question(Criterion("score", weight=1.0, at_least=45.0), scored, tasks_of(scored)[0])]
-    found = over_tasks(runs, scored, asked, costs(runs, NO_SPEEDS, Assumptions()), "general")
+    criterion = Criterion("score", weight=1.0, at_least=45.0)
+    found = over_tasks(populations, on, questions([criterion], on, None), "general")
     by_name = {one.benchmark["benchmark"]: one for one in found.tasks}
-    assert set(by_name) == {"falls", "rises", "loss", "few"}
-    assert by_name["falls"].relation.answer == by_name["loss"].relation.answer == "related_as_registered"
-    assert by_name["rises"].relation.answer == "related_other_way" and by_name["few"].relation.n == 2
+    assert set(by_name) == {"falls", "rises", "loss", "few"}, "a mean over benchmarks is no task"
+    assert by_name["falls"].answer.word == by_name["loss"].answer.word == "related_as_registered"
+    assert by_name["rises"].answer.word == "related_other_way" and by_name["few"].answer.relation.n == 2
     assert by_name["falls"].decision.chosen.name == by_name["loss"].decision.chosen.name == "m00"
     assert by_name["rises"].decision.chosen.name == "m11"
     assert found.pooled.n_tasks == 3 and found.pooled.rho < 0
     assert len(found.decision.weighed) == 4 and {one.share for one in found.decision.weighed} == {0.25}
-    assert set(found.order.columns) == {f"score~{name}~acc~none~0~s" for name in ("falls", "rises", "loss")}
+    assert [key.split("~")[1] for key in found.order.columns] == ["falls", "loss", "rises"]
     assert found.order.concordance.w == pytest.approx(1 / 9)  # two of three orders cancel out
 
 
+def test_criteria_without_a_score_choose_alike_by_every_task_and_the_dimension_alone_chooses_nothing():
+    populations, on = asked_of(falls=FALLING)
+    size, dimension = Criterion("parameters", weight=1.0), Criterion("dimension", weight=1.0)
+    one = over_tasks(populations, on, questions([size, dimension], on, None), "general")
+    assert one.decision is None and one.tasks[0].decision.weighed[1].share == 0.5
+    assert over_tasks(populations, on, questions([dimension], on, None), "general").tasks[0].decision is None
+
+
+def on_texts(*texts: str, **changes) -> pl.DataFrame:
+    return frames.runs(*(replace(one, corpus=text, **changes) for text in texts for one in models(6, rise="robust")))
+
+
 def test_the_order_over_texts_is_of_the_models_that_all_texts_have():
-    runs = runs_of(6, ("a", "b", "c"))
-    lone = runs.filter(~(pl.col("corpus_id").eq("c") & pl.col("model_id").ne("m00@1")))
+    runs = on_texts("a", "b", "c")
+    is_c = pl.col("corpus_name") == "c"
     found = order_of_texts(runs)
-    assert found.columns == ("a", "b", "c") and found.concordance.w == 1 and len(found.values) == 6
-    assert found.values[1] == (21.0, 21.0, 21.0)
-    assert order_of_texts(lone).columns == ("a", "b")
-    assert order_of_texts(runs.filter(pl.col("corpus_id") == "a")) is None
-    assert order_of_texts(runs.filter(pl.col("model_id") == "m00@1")) is None
-    other = runs.with_columns(
-        pl.when(pl.col("corpus_id") == "b").then(pl.lit("other")).otherwise("protocol_hash").alias("protocol_hash")
-    )
-    assert order_of_texts(other).columns == ("a", "c")
+    assert len(found.columns) == 3 and found.concordance.w == 1 and len(found.values) == 6
+    assert found.values[1] == (52.0, 52.0, 52.0)
+    turned = runs.with_columns(inner_max=pl.when(is_c).then(-pl.col("inner_max")).otherwise("inner_max"))
+    assert order_of_texts(turned).concordance.w == pytest.approx(1 / 9)
+    lone = runs.filter(~is_c | (pl.col("name") == "m00"))
+    assert len(order_of_texts(lone).columns) == 2
+    assert order_of_texts(runs.filter(is_c)) is None
+    assert order_of_texts(runs.filter(pl.col("name") == "m00")) is None
+    other = pl.concat([on_texts("a", "c"), on_texts("b", protocol_hash="another")])
+    assert [key[0] for key in order_of_texts(other).columns] == ["a", "c"]
 
 
 def test_a_shape_holds_where_all_texts_of_a_model_have_one_verdict():
-    said = {("m00@1", "b"): "no", ("m01@1", "a"): "cannot_tell", ("m02@1", "b"): "depends"}
-    runs = runs_of(6, ("a", "b"))
-    verdicts = [said.get((m, c), "robust") for m, c in runs.select("model_id", "corpus_id").rows()]
+    said = {("m00", "b"): "no", ("m01", "a"): "cannot_tell", ("m02", "b"): "depends"}
+    runs = on_texts("a", "b", fall="robust")
+    verdicts = [said.get(key, "robust") for key in runs.select("name", "corpus_name").rows()]
     runs = runs.with_columns(verdict_rise=pl.Series(verdicts))
     rise, fall = agreements(runs)
     assert (rise.n_same, rise.n_models, rise.n_undecided) == (3, 5, 1) and rise.lower < 0.6 < rise.upper
     assert (fall.n_same, fall.n_models, fall.n_undecided) == (6, 6, 0)
-    (lone, _) = agreements(runs.filter(pl.col("corpus_id") == "a"))
+    lone, _ = agreements(runs.filter(pl.col("corpus_name") == "a"))
     assert lone == replace(lone, n_models=0, n_undecided=0, lower=None)
     vetoed = runs.with_columns(worst_check=pl.lit("veto"))
     assert [one.n_models for one in agreements(vetoed)] == [0, 0]
