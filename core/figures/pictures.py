@@ -6,10 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import polars as pl
+
 from core import wording
 from core.figures.layer_profiles import CorrelatorData, Curve, Mark, ProfileData, reference_name, with_gaps
 from core.figures.svg import LIGHT, MARKERS, Axes, Drawing, Theme, cut_to, spread, text_width, ticks, wrapped
 from core.locale import translator
+from core.wording.verdicts import badge
 
 WIDTH, HEIGHT = 960, 520
 THUMBNAIL = (252, 132)
@@ -37,6 +40,35 @@ class Turn:
     """peak, valley, start or end; the ends are drawn as what they are and not named again."""
     layer: int
     value: float
+
+
+def caption_of(runs: pl.DataFrame, data: ProfileData | CorrelatorData, language: str) -> Caption:
+    """What a reader who has nothing but the picture must know: models, verdicts, texts, protocol, and which runs."""
+    _ = translator(language)
+    texts = runs.filter(pl.col("run_id").is_in([curve.run_id for curve in data.curves]))
+    rows = texts.to_dicts()
+    if len(rows) == 1:
+        title = _("{name}: {title}").format(name=rows[0]["name"], title=badge(rows[0], language))
+    else:
+        title = _("Dimension from layer to layer: {names}").format(
+            names=_(", ").join(dict.fromkeys(row["name"] for row in rows))
+        )
+    told = [
+        _(", ").join(dict.fromkeys(row["corpus_name"] for row in rows)),
+        _("Protocol: {name}.").format(name=_(", ").join(dict.fromkeys(row["protocol"] for row in rows))),
+        _("Shaded: 95 % intervals."),
+    ]
+    runs_named = _(", ").join(row["run_id"] for row in rows[:3]) + (" …" if len(rows) > 3 else "")
+    source = _("Workdim {version}, runs {runs}").format(
+        version=rows[0]["code_version"] if rows else "", runs=runs_named
+    )
+    return Caption(title, "  ".join(told), source)
+
+
+def turns_of(extrema: pl.DataFrame, cloud: str) -> list[Turn]:
+    """The rows of run_extrema on one cloud."""
+    rows = extrema.filter(cloud=cloud).to_dicts()
+    return [Turn(row["run_id"], row["kind"], row["layer"], row["value"]) for row in rows]
 
 
 def principal(turns: Sequence[Turn], run_id: str) -> list[Turn]:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.analysis.ranking import newest
 from core.figures.layer_profiles import profile_points
-from core.figures.pictures import THUMBNAIL, Turn, thumbnail
+from core.figures.pictures import THUMBNAIL, thumbnail, turns_of
 from core.store.annotation import OWN_TAGS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
@@ -39,8 +39,7 @@ def show(runs: pl.DataFrame) -> None:
 def _draw(run_ids: Sequence[str]) -> None:
     reader = language.current()
     found = reads.gallery(run_ids)
-    of_types = found.extrema.filter(cloud="one_per_type")
-    turns = [Turn(row["run_id"], row["kind"], row["layer"], row["value"]) for row in of_types.to_dicts()]
+    turns = turns_of(found.extrema, "one_per_type")
     curves = {curve.run_id: curve for curve in profile_points(found.profiles, found.runs, "d2", "one_per_type").curves}
     with st.container(horizontal=True, gap="small"):
         for run in found.runs.iter_rows(named=True):

@@ -10,6 +10,7 @@ from scipy import stats
 from core.analysis import ranks
 from core.analysis.ranks import difference, rank_intervals
 from core.errors import InputError
+from tests.bench import relations as bench
 
 N_BLOCKS = 16
 
@@ -148,3 +149,11 @@ def test_a_difference_without_common_blocks_takes_both_errors():
     assert difference(2.0, 1.0, error=0.3, other_error=math.inf).p is None
     with pytest.raises(InputError):
         difference(math.nan, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["equal errors", "unequal errors", "standard errors"])
+def test_all_differences_of_twenty_models_are_held_at_once(kind):
+    """The small form of tests/bench/relations.py."""
+    held, right, _ = bench.ranks_right(bench.RankCase(20, kind), 100)
+    assert held >= 0.88
+    assert right >= held

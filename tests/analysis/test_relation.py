@@ -22,12 +22,14 @@ from core.analysis.relation import (
     permutation_p,
     relate,
     relate_recipes,
+    reliability,
     search,
     sign_test,
     spearman,
     under_specifications,
 )
 from core.errors import InputError
+from tests.bench import relations as bench
 
 
 def units(n, rho=0.0, seed=0, **columns) -> pl.DataFrame:
@@ -399,3 +401,73 @@ def test_with_hundreds_of_models_closed_forms_agree_with_resampling(monkeypatch)
         assert getattr(closed, name) == pytest.approx(getattr(resampled, name), abs=0.03)
         assert getattr(closed.partial, name) == pytest.approx(getattr(resampled.partial, name), abs=0.03)
     assert isinstance(frame.to_pandas(), pd.DataFrame)
+
+
+# --- how often it is right: the small form of tests/bench/relations.py -----------------------------------------
+
+
+@pytest.mark.parametrize("case", [bench.Case(0.0), bench.Case(0.7), bench.Case(0.6, "ties")], ids=str)
+@pytest.mark.parametrize("n", bench.SIZES)
+def test_intervals_hold_the_truth_and_unrelated_models_are_seldom_related(case, n):
+    found = bench.told(case, n, 200)
+    assert 0.90 <= found.held <= 0.995
+    if case.r == 0:
+        assert found.related <= 0.095
+
+
+def test_a_relation_as_strong_as_the_margin_is_seldom_called_none_and_no_relation_is_from_32_models_on():
+    assert relation.enough() == 32
+    assert bench.told(bench.Case(0.5176), 30, 200).not_related <= 0.095
+    assert bench.told(bench.Case(0.0), 32, 200).not_related >= 0.72
+
+
+@pytest.mark.parametrize("name", bench.NULLS)
+def test_other_tests_find_nothing_where_nothing_is(name):
+    assert bench.false_positives(name, 18, 100) <= 0.12
+
+
+def test_scores_that_are_permuted_are_not_related():
+    generator = np.random.default_rng(24)
+    frame = bench.ladder(generator)
+    words = []
+    for _ in range(100):
+        scores = generator.permutation(frame["performance"].to_numpy())
+        words.append(relation.judge(frame["dimension"].to_numpy(), scores).answer)
+    assert sum(word in ("not_related", "cannot_tell") for word in words) >= 90
+
+
+def test_the_interval_of_an_agreement_holds_the_truth():
+    assert bench.agreement(18, 3, 0.9, 200) >= 0.90
+
+
+def test_the_share_of_variance_between_recipes():
+    assert bench.reliable(0.6, 100) >= 0.90
+    frame = bench.ladder(np.random.default_rng(1))
+    dimension, performance = reliability(frame)
+    for found in (dimension, performance):
+        assert 0 <= found.lower < found.value < found.upper <= 1
+        assert (found.n_recipes, found.n_again) == (18, 6)
+    runs = frame.with_columns(pl.col("dimension").log())
+    balanced = runs.filter(pl.col("recipe") == "recipe 0").with_columns(
+        recipe=pl.Series(["a", "b", "c", "a", "b", "c", None]), dimension=pl.col("dimension").exp()
+    )
+    pairs = balanced.filter(pl.col("recipe").is_not_null())
+    theirs = pingouin.intraclass_corr(
+        pairs.with_columns(pl.col("dimension").log(), rater=pl.Series([0, 0, 0, 1, 1, 1])).to_pandas(),
+        targets="recipe",
+        raters="rater",
+        ratings="dimension",
+    ).iloc[0]
+    found = reliability(pairs)[0]
+    assert found.value == pytest.approx(max(0.0, theirs["ICC"]), abs=1e-6)
+    assert reliability(frame.filter(pl.col("recipe") != "recipe 0")) == (None, None)
+
+
+def test_size_and_tokens_that_say_the_same_are_given_once():
+    size = np.random.default_rng(2).normal(size=14)
+    frame = units(14, rho=0.5, log_parameters=size, training_tokens=20 * np.exp(size))
+    found = relate(frame).partial
+    assert found.given == ("log_parameters",)
+    assert found.lower < found.rho < found.upper
+    nothing_left = frame.with_columns(dimension=pl.col("log_parameters").exp())
+    assert (relate(nothing_left).partial.reason, relate(nothing_left).partial.rho) == ("one_value", None)

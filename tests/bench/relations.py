@@ -32,7 +32,7 @@ from core.analysis.relation import (
     search,
     strata,
 )
-from tests.bench.coverage import table
+from tests.bench.coverage import table, with_section
 
 N_DRAWS = 2000
 SIZES = (10, 18, 30)
@@ -419,14 +419,8 @@ def main() -> None:
     text = section(options.draws, options.only)
     if options.write:
         document = Path(__file__).resolve().parents[2] / "docs" / "accuracy.md"
-        document.write_text(written(document.read_text(encoding="utf-8"), text), encoding="utf-8", newline="\n")
-
-
-def written(document: str, text: str) -> str:
-    """The document with its section on relations replaced by this one, or with it before what an estimator costs."""
-    costs = "## What an estimator costs"
-    before, after = document.split(costs)
-    return before.split(TITLE)[0] + text + "\n" + costs + after
+        with_it = with_section(document.read_text(encoding="utf-8"), text, before="## What an estimator costs")
+        document.write_text(with_it, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":
