@@ -256,7 +256,7 @@ def weight_figure(found: Sequence[WeightBar], language: str) -> go.Figure:
                 marker={"color": colour, "line": {"color": "white", "width": 1}},
                 text=shown(shortened(model, max(6, int(110 * (end - start))))) if end - start > 0.09 else "",
                 textposition="inside", insidetextanchor="middle", textfont={"color": "white", "size": 11}, textangle=0,
-                hovertext=f"{shown(model)}: {words.share(start)} – {words.share(end)}", hoverinfo="text",
+                hovertext=f"{shown(model)}: {words.share(start, language)} – {words.share(end, language)}", hoverinfo="text",
             )  # fmt: skip
             drawn.add(model)
         figure.add_shape(
@@ -438,51 +438,70 @@ class OrderData:
     names: list[str]
     ranks: list[list[float | None]]
     """By model, then by column: 1 for the largest value; equal values share their mean rank."""
+    chosen: int | None = None
+    """The model that stands out."""
 
 
-def order_points(order: Order, columns: Sequence[str], names: Mapping[str, str]) -> OrderData:
-    """`names`: run id -> model; `columns`: what the columns of the order are called."""
+def order_points(order: Order, columns: Sequence[str], names: Mapping[str, str], chosen: str = "") -> OrderData:
+    """`names`: run id -> model; `columns`: what the columns of the order are called; `chosen`: the model that stands out."""
     table = pl.DataFrame({str(k): [row[k] for row in order.values] for k in range(len(order.columns))})
     ranks = table.select(pl.all().rank("average", descending=True))
-    return OrderData(
-        list(columns), distinct([names[run_id] for run_id in order.run_ids]), [list(row) for row in ranks.rows()]
-    )
+    whole = [names[run_id] for run_id in order.run_ids]
+    at = whole.index(chosen) if chosen in whole else None
+    return OrderData(list(columns), distinct(whole), [list(row) for row in ranks.rows()], at)
+
+
+LONGEST_LINE = 24
+"""Letters of the name of a column on one line."""
 
 
 def order_figure(data: OrderData, language: str) -> go.Figure:
     """A line for each model through its places: lines that run level keep the order, lines that cross change it."""
     _ = translator(language)
-    figure = frame("", _("Place (1 = largest)"), height=max(360, 150 + 17 * len(data.names)))
-    last = len(data.columns) - 1
-    for number, (name, ranks) in enumerate(zip(data.names, data.ranks, strict=True)):
-        known = [(x, rank) for x, rank in enumerate(ranks) if rank is not None]
+    n, last = len(data.names), len(data.columns) - 1
+    figure = frame("", _("Place (1 = largest)"), height=max(360, 150 + 17 * n))
+    for number in sorted(range(n), key=lambda one: one == data.chosen):  # what stands out is drawn over the others
+        is_chosen, name = number == data.chosen, shown(data.names[number])
+        known = [(x, rank) for x, rank in enumerate(data.ranks[number]) if rank is not None]
         figure.add_scatter(
             x=[x for x, _rank in known],
             y=[rank for _x, rank in known],
             mode="lines+markers",
-            name=shown(name),
-            line={"color": COLOURS[number % len(COLOURS)], "width": 1.5},
-            marker={"size": 6},
+            name=name,
+            line={"color": COLOURS[1 if is_chosen else 0], "width": 3.5 if is_chosen else 1.2},
+            marker={"size": 8 if is_chosen else 5},
+            opacity=1 if is_chosen else 0.65,
             showlegend=False,
-            hovertext=[f"{shown(name)}: {shown(data.columns[x])}, {rank:g}" for x, rank in known],
+            hovertext=[f"{name}: {shown(data.columns[x])}, {rank:g}" for x, rank in known],
             hoverinfo="text",
         )
-        if known and known[-1][0] == last:
-            figure.add_annotation(
-                x=last,
-                y=known[-1][1],
-                text=shown(shortened(name, 24)),
-                showarrow=False,
-                xanchor="left",
-                xshift=8,
-                font={"size": 10},
-            )
+        for x, anchor, shift in ((0, "right", -8), (last, "left", 8)):
+            rank = data.ranks[number][x]
+            if rank is not None:
+                text = shown(f"{rank:g}  {shortened(data.names[number], 24)}")
+                figure.add_annotation(
+                    x=x,
+                    y=rank,
+                    text=f"<b>{text}</b>" if is_chosen else text,
+                    showarrow=False,
+                    xanchor=anchor,
+                    xshift=shift,
+                    font={"size": 10},
+                )
     figure.update_xaxes(
-        tickvals=list(range(len(data.columns))),
-        ticktext=[shown(shortened(one, 34)) for one in data.columns],
-        range=[-0.15, last + 0.15],
+        tickvals=list(range(last + 1)),
+        ticktext=[_wrapped(one) for one in data.columns],
+        range=[-0.02, last + 0.02],
+        tickangle=0,
         gridcolor=GRID,
     )
-    figure.update_yaxes(autorange="reversed", showgrid=False)
-    figure.update_layout(margin={"r": 170, "t": 20})
+    figure.update_yaxes(range=[n + 0.6, 0.4], showticklabels=False, ticks="", showgrid=False)
+    figure.update_layout(margin={"l": 190, "r": 170, "t": 20})
     return figure
+
+
+def _wrapped(name: str) -> str:
+    """What stands in brackets on a line of its own."""
+    at = next((i for i, letter in enumerate(name) if letter in "(（"), len(name))
+    lines = [name[:at].strip(), name[at:]]
+    return "<br>".join(shown(shortened(line, LONGEST_LINE)) for line in lines if line)

@@ -41,6 +41,8 @@ MOST_WEIGHT = 10
 FIRST_WEIGHTS = {"score": 6, "parameters": 4}
 SCALES = {"parameters": 1e6, "memory": 1e9}
 """What a threshold is typed in: millions, GB."""
+ASSUMED_IN = {"tokens_per_month": 1e6}
+"""Assumptions that are typed in other units: millions."""
 MOST_CHOICES = 12
 _TOLD = "decide told"
 
@@ -112,7 +114,7 @@ def _choose_models(pilot: Registered | None) -> tuple[Asked, pl.DataFrame, bool]
         names[answers.key_of(one.group)] = told.format(group=answer_words.group_name(one.group, reader), n=one.n_models)
     names[ANY] = _("all models; their dimensions do not compare")
     chosen = inputs.choose_from_list(
-        _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=380
+        _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=300
     )
     if chosen == ANY:
         newest = ranking.newest(reads.ranking()).unique("model_id", keep="first", maintain_order=True)
@@ -131,7 +133,7 @@ def _choose_rule() -> SavedRule | None:
     names = {OWN: _("criteria stated here")} | {
         key: words.rule_name(one, language.current()) for key, one in saved.items()
     }
-    chosen = inputs.choose_from_list(_("Criteria"), list(names), "rule", OWN, names.__getitem__, width=300)
+    chosen = inputs.choose_from_list(_("Rule"), list(names), "rule", OWN, names.__getitem__, width=230)
     return saved.get(chosen)
 
 
@@ -151,7 +153,7 @@ def _choose_task(on: Setting, rule: SavedRule | None) -> Mapping[str, Any] | Non
         "task",
         first,
         lambda key: words.task_name(offered[key], language.current()),
-        width=300,
+        width=230,
     )
     return offered[chosen]
 
@@ -166,7 +168,7 @@ def _choose_some(runs: pl.DataFrame) -> pl.DataFrame:
     if len(names) < 3:
         return runs
     wanted = inputs.choose_many(
-        _("Only these models"), list(names), "among", show=names.__getitem__, placeholder=_("all"), width=240
+        _("Only these models"), list(names), "among", show=names.__getitem__, placeholder=_("all"), width=170
     )
     return runs.filter(pl.col("model_id").is_in(wanted)) if wanted else runs
 
@@ -182,7 +184,7 @@ def _choose_use_class(pilot: Registered | None) -> str:
         "use",
         "general",
         lambda key: use_class_name(key, language.current()),
-        width=170,
+        width=140,
     )
 
 
@@ -245,7 +247,7 @@ def _ask_weight(one: Question, muted: str | None) -> None:
         key=url_state.key(name),
         disabled=muted is not None,
         help=words.reason(f"dimension_{muted}", reader) if muted else None,
-        width=200,
+        width=220,
     )
     url_state.publish(name, value)
 
@@ -289,9 +291,10 @@ def _assumptions() -> Assumptions:
     plain = Assumptions()
     told: dict[str, Any] = {}
     for name in _NUMBERS:
-        value = inputs.kept_number(f"a.{name}", getattr(plain, name), *_NUMBERS[name])
+        default, by = getattr(plain, name), ASSUMED_IN.get(name, 1.0)
+        value = inputs.kept_number(f"a.{name}", None if default is None else default / by, *_NUMBERS[name])
         if value is not None:
-            told[name] = round(value) if isinstance(getattr(plain, name), int) else float(value)
+            told[name] = round(value * by) if isinstance(default, int) else float(value)
     currency = url_state.settle_text("a.currency", plain.currency).strip()
     url_state.publish("a.currency", currency)
     speeds = _speeds()
@@ -309,7 +312,7 @@ _NUMBERS: dict[str, tuple[float | None, float | None]] = {
     "cache_bits": (0.5, 64.0),
     "cache_share": (0.001, 1.0),
     "overhead": (0.0, 10.0),
-    "tokens_per_month": (1.0, 2.0**50),
+    "tokens_per_month": (0.001, 2.0**30),
     "utilisation": (0.001, 1.0),
     "price_per_hour": (0.0, 1e9),
 }
@@ -414,7 +417,7 @@ def matrix(look: Look, decision: Decision) -> pl.DataFrame:
     }
     for k, one in enumerate(decision.weighed):
         name = words.criterion_name(one.question, reader, look.assumed.bits)
-        title = _("{criterion}, weight {share}").format(criterion=name, share=words.share(one.share))
+        title = _("{criterion}, weight {share}").format(criterion=name, share=words.share(one.share, reader))
         columns[title] = [_cell(look, decision, row, k) for row in range(len(decision.candidates))]
     columns[_("Among all")] = [words.standing(one, decision, reader) for one in decision.standings]
     return pl.DataFrame(columns)
@@ -487,7 +490,7 @@ def _ask_assumptions(assumed: Assumptions) -> None:
     st.subheader(_("Assumptions"))
     with st.container(horizontal=True):
         for name, (low, high) in _NUMBERS.items():
-            whole = isinstance(getattr(assumed, name), int)
+            whole = isinstance(getattr(assumed, name), int) and name not in ASSUMED_IN
             inputs.draw_number(
                 words.assumption_name(name, reader), f"a.{name}", low, high, format="%.0f" if whole else "%g", width=210
             )
@@ -503,30 +506,37 @@ def _show_costs(look: Look, base: str | None) -> None:
     cost = [look.on.cost[run_id] for run_id in runs["run_id"]]
     own = _("Own speed [tokens/s]")
     of_base = look.on.cost[base].price if base else None
+    price = {_("Price per month"): [words.value("price", one.price, reader, look.assumed) for one in cost]}
+    saving = {_("Less than in use"): [_saving(of_base, one.price, look.assumed) for one in cost]}
     rows = pl.DataFrame(
         {
             _("Model"): runs["name"],
             own: pl.Series([look.assumed.speeds.get(one) for one in runs["reference"]], dtype=pl.Float64),
+            **(price if look.assumed.price_per_hour is not None else {}),
+            **(saving if of_base is not None else {}),
+            _("Hours per month"): pl.Series(
+                [None if one.hours is None else round(one.hours, 1) for one in cost], dtype=pl.Float64
+            ),
+            _("Machines"): pl.Series([one.machines for one in cost], dtype=pl.Int64),
             _("Speed"): [words.value("speed", one.tokens_per_second, reader) for one in cost],
             _("Where from"): [words.speed_source(one, reader) for one in cost],
+            _("Memory in all"): [words.value("memory", one.memory_bytes, reader) for one in cost],
+            _("Key-value cache"): [words.value("memory", one.cache_bytes, reader) for one in cost],
             _("Parameters"): [words.value("parameters", n, reader) for n in runs["parameters"]],
             **{
-                _("Weights at {bits} bits").format(bits=bits): [words.value("memory", one.weight_bytes[k], reader) for one in cost]
+                _("Weights at {bits} bits").format(bits=bits): [
+                    words.value("memory", one.weight_bytes[k], reader) for one in cost
+                ]
                 for k, bits in enumerate(deciding.PRECISIONS)
             },
-            _("Key-value cache"): [words.value("memory", one.cache_bytes, reader) for one in cost],
-            _("Memory in all"): [words.value("memory", one.memory_bytes, reader) for one in cost],
-            _("Hours per month"): pl.Series([None if one.hours is None else round(one.hours, 1) for one in cost], dtype=pl.Float64),
-            _("Machines"): pl.Series([one.machines for one in cost], dtype=pl.Int64),
-            **({_("Price per month"): [words.value("price", one.price, reader, look.assumed) for one in cost]} if look.assumed.price_per_hour is not None else {}),
-            **({_("Less than in use"): [_saving(of_base, one.price, look.assumed) for one in cost]} if of_base is not None else {}),
         }
-    )  # fmt: skip
+    )
     references = runs["reference"].to_list()
     st.data_editor(
         rows,
         key="decide speeds",
         hide_index=True,
+        placeholder="–",
         disabled=True if look.rule else [name for name in rows.columns if name != own],
         column_config={
             _("Model"): st.column_config.Column(pinned=True),
@@ -537,8 +547,8 @@ def _show_costs(look: Look, base: str | None) -> None:
     )
 
 
-def _saving(base: float, price: float | None, assumed: Assumptions) -> str:
-    return "–" if price is None else words.value("price", base - price, language.current(), assumed)
+def _saving(base: float | None, price: float | None, assumed: Assumptions) -> str:
+    return "–" if price is None or base is None else words.value("price", base - price, language.current(), assumed)
 
 
 def _take_speeds(references: list[str], column: str) -> None:
@@ -640,7 +650,7 @@ def show_elsewhere(look: Look) -> None:
             wording.text_name(one["corpus_name"], one["corpus_language"], one["corpus_domain"], reader)
             for one in (texts[key] for key in order.columns)
         ]
-        _draw_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts")
+        _draw_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts", _chosen(look.decision))
         st.caption(escape(words.concordance(order, reader, over_texts=True)))
     for one in generality.agreements(runs):
         st.caption(escape(words.agreement(one, reader)))
@@ -650,12 +660,18 @@ def show_elsewhere(look: Look) -> None:
         st.info(_("Fewer than two tasks have scores of most of these models: whether their order holds is not known."))
         return
     by_key = {deciding.score_key(row): words.task_name(row, reader) for row in look.on.offered.to_dicts()}
-    _draw_order(of_tasks, [by_key.get(key, key.split("~")[1]) for key in of_tasks.columns], look.names, "by tasks")
+    _draw_order(
+        of_tasks,
+        [by_key.get(key, key.split("~")[1]) for key in of_tasks.columns],
+        look.names,
+        "by tasks",
+        _chosen(look.decision),
+    )
     st.caption(escape(words.concordance(of_tasks, reader, over_texts=False)))
 
 
-def _draw_order(order: Order, titles: list[str], names: Mapping[str, str], key: str) -> None:
-    data = figures.order_points(order, titles, {run_id: names.get(run_id, run_id) for run_id in order.run_ids})
+def _draw_order(order: Order, titles: list[str], names: Mapping[str, str], key: str, chosen: str) -> None:
+    data = figures.order_points(order, titles, {run_id: names.get(run_id, run_id) for run_id in order.run_ids}, chosen)
     st.plotly_chart(figures.order_figure(data, language.current()), key=f"order {key}", theme=None)
 
 

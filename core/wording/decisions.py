@@ -83,10 +83,11 @@ def reading(of: str, found: Reading | None, language: str, assumed: Assumptions 
     return f"{told} [{number(found.lower)}, {number(found.upper)}]"
 
 
-def share(weight: float) -> str:
+def share(weight: float, language: str) -> str:
     """`40 %`, and next to the ends `0.4 %`."""
+    _ = translator(language)
     percent = 100 * weight
-    return f"{percent:.0f} %" if percent >= 1 or percent == 0 else f"{percent:.1g} %"
+    return _("{n} %").format(n=f"{percent:.0f}" if percent >= 1 or percent == 0 else f"{percent:.1g}")
 
 
 # --- the decision ----------------------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ def answer(decision: Decision, language: str, bits: float | None = None) -> str:
     return told.format(
         model=chosen.name,
         criterion=criterion_name(asked, language, bits),
-        share=share(change.to),
+        share=share(change.to, language),
         other=name_of(decision, change.run_id),
     )
 
@@ -150,7 +151,7 @@ def reason(key: str, language: str, share_first: float | None = None) -> str:
         "tie": _("Another model has the same weighted mean; the first by name is told."),
         "within_error": _(
             "Within the errors of its values it may be another one: drawn anew from all intervals, it comes first in {share}."
-        ).format(share="–" if share_first is None else share(share_first)),
+        ).format(share="–" if share_first is None else share(share_first, language)),
         "threshold_within_error": _("It meets a threshold by its value; the interval of that value reaches beyond it."),
         "dimension_few_models": _(
             "The dimension weighs nothing: fewer than 10 models have both a dimension and this score, and with so few "
@@ -232,7 +233,7 @@ def assumption_name(key: str, language: str) -> str:
         "context_tokens": _("Tokens of context"),
         "requests": _("Requests at once"),
         "overhead": _("Memory on top, as a share"),
-        "tokens_per_month": _("Tokens read per month"),
+        "tokens_per_month": _("Tokens read per month (millions)"),
         "utilisation": _("Share of paid hours at work"),
         "price_per_hour": _("Price of the machine per hour"),
         "currency": _("Currency"),
@@ -246,7 +247,7 @@ def speed_source(cost: Cost, language: str) -> str:
         return _("not known")
     if cost.speed_from == "own":
         return _("own figure")
-    return _("measured here on {device}").format(device=cost.device or "–")
+    return _("measured on {device}").format(device=cost.device or "–")
 
 
 def cost_note(language: str) -> str:
@@ -276,7 +277,7 @@ def rule_text(rule: Rule, language: str) -> str:
 
 def _criterion_text(one: Criterion, weight: float, assumed: Assumptions, language: str) -> str:
     _ = translator(language)
-    parts = [f"{plain_name(one, language, assumed.bits)} {share(weight)}"]
+    parts = [f"{plain_name(one, language, assumed.bits)} {share(weight, language)}"]
     if one.at_least is not None:
         parts.append(_("at least {value}").format(value=value(one.of, one.at_least, language, assumed)))
     if one.at_most is not None:
@@ -290,7 +291,7 @@ def record(found: Record, language: str) -> str:
     if found.lower is None or found.upper is None:
         return _("no outcome known yet; choices: {n}").format(n=found.n_open) if found.n_open else _("not applied yet")
     told = _("right in {right} of {known} (95 %: {lower} to {upper})").format(
-        right=found.n_right, known=found.n_known, lower=f"{100 * found.lower:.0f} %", upper=f"{100 * found.upper:.0f} %"
+        right=found.n_right, known=found.n_known, lower=share(found.lower, language), upper=share(found.upper, language)
     )
     more = _("not known yet: {n}").format(n=found.n_open)
     return _("; ").join([told, more]) if found.n_open else told
@@ -385,8 +386,8 @@ def agreement(found: Agreement, language: str) -> str:
         claim=claim,
         same=found.n_same,
         n=found.n_models,
-        lower=f"{100 * found.lower:.0f} %",
-        upper=f"{100 * found.upper:.0f} %",
+        lower=share(found.lower, language),
+        upper=share(found.upper, language),
         undecided=found.n_undecided,
     )
 
