@@ -33,7 +33,7 @@ from core.analysis.ranking import (
     without_other_pilots,
 )
 from core.analysis.ranks import rank_intervals
-from core.analysis.relation import Relation, Specifications, relate_recipes, under_specifications
+from core.analysis.relation import MARGIN, Relation, Specifications, relate_recipes, under_specifications
 from core.errors import InputError, unknown_name
 from core.pilots.pilot import Benchmark, Pilot, PilotModel
 from core.pilots.registration import Registered
@@ -443,7 +443,7 @@ def _counts(found: Sequence[RankingGroup], scored: pl.DataFrame) -> pl.DataFrame
     own = benchmarks(joined.filter(pl.col("score_match").is_in(OWN_MATCHES)), "group").select(*keys, "n_models")
     every = benchmarks(joined, "group").rename({"n_models": "n_any"})
     counted = every.join(own, on=keys, how="left", nulls_equal=True, maintain_order="left")
-    order = ["is_own", "n_models", "n_any"]
+    order = ["is_own", "n_models", "n_any", "has_direction"]
     return counted.with_columns(pl.col("n_models").fill_null(0)).sort(order, descending=True, maintain_order=True)
 
 
@@ -624,19 +624,36 @@ def answer(found: Population, blocks: pl.DataFrame | None = None, seed: int = 0)
     errors alone.
     """
     units = units_of(found)
-    relation = relate_recipes(units, found.registration.sign, seed=seed)
+    if found.benchmark is not None and _direction(found) is None:
+        relation = _undirected(found)
+    else:
+        relation = relate_recipes(units, found.registration.sign, seed=seed)
     word, reasons = relation.answer, list(relation.reasons)
     n_base = found.rows.filter(score_match="base").height
     if found.group is None:
         reasons = ["no_runs"]
-    elif _direction(found) is None and found.benchmark is not None:
-        word, reasons = "cannot_tell", ["no_direction"]
     elif "no_scores" in reasons and n_base:
         reasons = ["base_scores"]
     contradicting = _contradicting(found)
     if contradicting and word != "cannot_tell" and _moves(found, relation, seed):
         word, reasons = "cannot_tell", ["sources"]
     return Answer(found, relation, word, tuple(reasons), ranked(found, blocks), n_base, contradicting)
+
+
+def _undirected(found: Population) -> Relation:
+    """Nobody says which score is the better one: models are counted, and nothing is told."""
+    has_score = pl.col("score_match").is_in(OWN_MATCHES)
+    n = found.rows.filter(has_score, pl.col(found.dimension.column).is_not_null()).height
+    without = found.rows.filter(~has_score)["run_id"]
+    return Relation(
+        "cannot_tell",
+        found.registration.sign,
+        MARGIN,
+        n,
+        "picture",
+        reasons=("no_direction",),
+        without_performance=tuple(without),
+    )
 
 
 def units_of(found: Population) -> pl.DataFrame:
@@ -716,23 +733,28 @@ def ranked(found: Population, blocks: pl.DataFrame | None = None) -> tuple[Ranke
     is_own = pl.col("score_match").is_in(OWN_MATCHES)
     scores = rows.filter(is_own).select(value="score", error="score_std_error", unit="run_id")
     by_score = _places(scores, largest_first=_direction(found) is not False)
-    models = [
-        RankedModel(
-            row["run_id"],
-            row["model_id"],
-            row["name"],
-            row[column],
-            row[f"{column}_lower"],
-            row[f"{column}_upper"],
-            row["score"],
-            row["score_std_error"],
-            row["score_match"],
-            *by_dimension.get(row["run_id"], (None, None)),
-            *by_score.get(row["run_id"], (None, None)),
-            row["worst_check"] == "veto",
+    models = []
+    for row in rows.iter_rows(named=True):
+        low, high = by_dimension.get(row["run_id"], (None, None))
+        score_low, score_high = by_score.get(row["run_id"], (None, None))
+        models.append(
+            RankedModel(
+                run_id=row["run_id"],
+                model=row["model_id"],
+                name=row["name"],
+                dimension=row[column],
+                lower=row[f"{column}_lower"],
+                upper=row[f"{column}_upper"],
+                score=row["score"],
+                score_std_error=row["score_std_error"],
+                match=row["score_match"],
+                rank_low=low,
+                rank_high=high,
+                score_rank_low=score_low,
+                score_rank_high=score_high,
+                is_vetoed=row["worst_check"] == "veto",
+            )
         )
-        for row in rows.iter_rows(named=True)
-    ]
     return tuple(sorted(models, key=lambda one: (one.dimension is None, -(one.dimension or 0), one.name)))
 
 

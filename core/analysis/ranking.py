@@ -84,6 +84,12 @@ def newest(runs: pl.DataFrame) -> pl.DataFrame:
     return with_stack(runs).unique(alike, keep="first", maintain_order=True)
 
 
+def most_models(runs: pl.DataFrame) -> pl.DataFrame:
+    """Text, protocol and tokenizer that most models share, with their number."""
+    alike = ["corpus_id", "protocol_hash", "tokenizer_hash"]
+    return runs.group_by(alike).agg(n_models=pl.col("model_id").n_unique()).sort("n_models", *alike, descending=True)
+
+
 def with_stack(runs: pl.DataFrame) -> pl.DataFrame:
     """The same runs; a stack that was not recorded is the main one."""
     return (
@@ -281,7 +287,8 @@ def _joined(runs: pl.DataFrame, offered: pl.DataFrame, match: str, **columns: st
 
 def benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
     """SCORE_KEYS that occur, with `n_models` that have them (within each group, where columns are named): the user's own
-    first, then what most models have, means over several benchmarks last."""
+    first, then what most models have, and of those first what says which score is the better one; means over several
+    benchmarks last."""
     return (
         scored.filter(pl.col("score_match") != "none")
         .group_by([*SCORE_KEYS, *within])
@@ -289,10 +296,11 @@ def benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
             n_models=pl.col("model_id").n_unique(),
             is_group=pl.col("score_is_group").any(),
             is_own=(pl.col("score_match") == "own").any(),
+            has_direction=pl.col("higher_is_better").is_not_null().all(),
         )
         .sort(
-            ["is_own", "n_models", "is_group", *SCORE_KEYS, *within],
-            descending=[True, True] + [False] * (1 + len(SCORE_KEYS) + len(within)),
+            ["is_own", "n_models", "has_direction", "is_group", *SCORE_KEYS, *within],
+            descending=[True, True, True] + [False] * (1 + len(SCORE_KEYS) + len(within)),
         )
     )
 

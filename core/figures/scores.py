@@ -23,7 +23,6 @@ from core.wording.score_files import KINDS, kind_name
 
 Z_95 = 1.96
 """Standard errors from a score to the ends of its 95 percent interval."""
-SHOWN = ("own", "exact", "revision_not_stated", "mapped", "base")
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,15 @@ class RankingData:
     """Names of the models that have no score here."""
 
 
-def ranking_points(found: Answer, language: str = "en", pinned: Collection[str] = ()) -> RankingData:
-    """Dimension and score of the models of an answer, smallest dimension first; `pinned` are run ids."""
+def ranking_points(
+    found: Answer,
+    language: str = "en",
+    pinned: Collection[str] = (),
+    plot: tuple[float, float] = (960.0, 340.0),
+    corners: bool = True,
+) -> RankingData:
+    """Dimension and score of the models of an answer, smallest dimension first; `pinned` are run ids, `plot` what the
+    axes span about where letters take 11, `corners` whether names may stand aslant of their points."""
     rows = found.population.rows
     labels = run_labels(rows, language)
     names = dict(zip(labels, distinct(list(labels.values())), strict=True))
@@ -79,7 +85,7 @@ def ranking_points(found: Answer, language: str = "en", pinned: Collection[str] 
             is_pinned=one.run_id in pinned,
         )
         for one in reversed(found.models)
-        if one.dimension is not None and one.score is not None and one.match in SHOWN
+        if one.dimension is not None and one.score is not None
     ]
     shown = {point.run_id for point in points}
     units = rows["unit"].drop_nulls().to_list()
@@ -89,7 +95,7 @@ def ranking_points(found: Answer, language: str = "en", pinned: Collection[str] 
         benchmark(found, language),
         units[0] if units else "",
         found.group.n_points if found.group else (0, 0),
-        placed(points),
+        placed(points, plot, corners),
         [labels[one.run_id] for one in found.models if one.run_id not in shown],
     )
 
@@ -115,8 +121,6 @@ def distinct(names: Sequence[str]) -> list[str]:
     return cut if all(cut) and len(set(cut)) == len(set(names)) else list(names)
 
 
-PLOT = (960.0, 340.0)
-"""About how many pixels the axes of a scatter span, for placing names."""
 LETTERS = 11.0
 PLACES = {
     "top center": (-0.5, -1.5),
@@ -129,18 +133,20 @@ PLACES = {
     "bottom left": (-1.0, 1.2),
 }
 """Where a name may stand: how far left of its point, in its own widths, and how far below, in line heights."""
+N_STRAIGHT = 4
+"""Of them, those that charts of slides know."""
 
 
-def placed(points: Sequence[ScoredPoint]) -> list[ScoredPoint]:
+def placed(points: Sequence[ScoredPoint], plot: tuple[float, float], corners: bool = True) -> list[ScoredPoint]:
     """The points with their names where they cover no point and no other name; the pinned ones choose first."""
     if not points:
         return []
-    at = {point.run_id: (x, y) for point, x, y in zip(points, *_pixels(points), strict=True)}
+    at = {point.run_id: (x, y) for point, x, y in zip(points, *_pixels(points, plot), strict=True)}
     taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in at.values()]
     found: dict[str, str] = {}
     for point in sorted(points, key=lambda one: not one.is_pinned):
         width, (x, y) = text_width(point.name, LETTERS), at[point.run_id]
-        for place, (left, down) in PLACES.items():
+        for place, (left, down) in list(PLACES.items())[: None if corners else N_STRAIGHT]:
             aside = 10 * (left == 0.0) - 10 * (left == -1.0)
             box = (
                 x + left * width + aside,
@@ -148,7 +154,11 @@ def placed(points: Sequence[ScoredPoint]) -> list[ScoredPoint]:
                 x + (1 + left) * width + aside,
                 y + down * LETTERS + 6,
             )
+<<<<<<< HEAD
             is_inside = box[0] > -20 and box[2] < PLOT[0] + 20
+=======
+            is_inside = box[0] > -20 and box[2] < plot[0] + 20
+>>>>>>> main
             if is_inside and not any(_overlap(box, other) for other in taken):
                 found[point.run_id] = place
                 taken.append(box)
@@ -156,7 +166,7 @@ def placed(points: Sequence[ScoredPoint]) -> list[ScoredPoint]:
     return [replace(point, place=found.get(point.run_id, "")) for point in points]
 
 
-def _pixels(points: Sequence[ScoredPoint]) -> tuple[list[float], list[float]]:
+def _pixels(points: Sequence[ScoredPoint], plot: tuple[float, float]) -> tuple[list[float], list[float]]:
     """Places on the plot, downwards positive as on a screen; axes reach over the error bars."""
     across = [value for p in points for value in (p.dimension, p.lower, p.upper) if value is not None]
     reach = [Z_95 * (p.score_std_error or 0) for p in points]
@@ -166,8 +176,8 @@ def _pixels(points: Sequence[ScoredPoint]) -> tuple[list[float], list[float]]:
         low, high = min(ends), max(ends)
         return [length * ((value - low) / (high - low) if high > low else 0.5) for value in values]
 
-    x = scale([p.dimension for p in points], across, PLOT[0])
-    return x, [PLOT[1] - value for value in scale([p.score for p in points], up, PLOT[1])]
+    x = scale([p.dimension for p in points], across, plot[0])
+    return x, [plot[1] - value for value in scale([p.score for p in points], up, plot[1])]
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
@@ -193,6 +203,18 @@ def score_axis(data: RankingData) -> str:
     return f"{data.benchmark} [{unit}]" if unit else data.benchmark
 
 
+def match_names(language: str) -> dict[str, str]:
+    """Whose score a point stands for, as legends name it; keys as in `ranking.with_scores`."""
+    _ = translator(language)
+    return {
+        "own": _("own score of the user"),
+        "exact": _("score of this model"),
+        "revision_not_stated": _("score of this model, revision not stated"),
+        "mapped": _("score under a name that an alias maps to this model"),
+        "base": _("score of the base model"),
+    }
+
+
 def ranking_figure(data: RankingData, language: str) -> go.Figure:
     """Dimension against score within one group, each with its 95 percent interval. Scores of a base model are open
     markers."""
@@ -200,13 +222,9 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
     figure = frame(dimension_axis(data, language), score_axis(data))
     if not data.points:
         return empty(figure, _("No model here has this score."))
-    for match, name, symbol in (
-        ("own", _("own score of the user"), "square"),
-        ("exact", _("score of this model"), "circle"),
-        ("revision_not_stated", _("score of this model, revision not stated"), "circle-dot"),
-        ("mapped", _("score under a name that an alias maps to this model"), "diamond"),
-        ("base", _("score of the base model"), "circle-open"),
-    ):
+    symbols = {"own": "square", "revision_not_stated": "circle-dot", "mapped": "diamond", "base": "circle-open"}
+    for match, name in match_names(language).items():
+        symbol = symbols.get(match, "circle")
         points = [point for point in data.points if point.match == match]
         if not points:
             continue

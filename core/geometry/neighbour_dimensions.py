@@ -311,7 +311,7 @@ def of_centres(terms: np.ndarray, of_block: np.ndarray, rank: int) -> OfCentres:
 
     terms (n,), NaN where a point has none; of_block (n_blocks, n) bool; rank k as `_reach` has it. Where neighbours
     come from other sequences alone, leaving a block out changes the neighbours of all others, and the jackknife's error
-    is 1.3 to 2 times the true spread. Ratios of centres alone take points that share neighbours as independent: .65 to 1
+    is 1.1 to 2 times the true spread. Ratios of centres alone take points that share neighbours as independent: .65 to 1
     times, the less the more neighbours. Between the two variances lies the true one: about at k / 96 of the way from
     that of centres (simulated: docs/accuracy.md). Nothing of this holds where neighbours may be of one sequence.
     """

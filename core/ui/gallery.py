@@ -10,7 +10,6 @@ import streamlit as st
 from core.analysis.ranking import newest
 from core.figures.layer_profiles import profile_points
 from core.figures.pictures import THUMBNAIL, thumbnail, turns_of
-from core.store.annotation import OWN_TAGS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
 from core.wording.labels import marked, shortened
@@ -23,9 +22,7 @@ PAGE = 24
 def show(runs: pl.DataFrame) -> None:
     """The newest run on text of each model, text and protocol among `runs` (`Lists.runs`); own measurements first."""
     _ = language.translator()
-    texts = newest(runs.filter(pl.col("pass") == "text"))
-    is_shipped = pl.col("tags").list.contains(OWN_TAGS[0]).fill_null(False)
-    ids = texts.sort(is_shipped, maintain_order=True)["run_id"].to_list()
+    ids = newest(reads.own_first(runs.filter(pl.col("pass") == "text")))["run_id"].to_list()
     pages = list(range(1, -(-len(ids) // PAGE) + 1))
     page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1
     _draw(ids[PAGE * (page - 1) : PAGE * page])

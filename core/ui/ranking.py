@@ -68,8 +68,7 @@ def say(found: Answer) -> None:
         "cannot_tell": ":material/help:",
     }
     st.markdown(f"#### {icons[found.word]} {escape(words.sentence(found, reader))}")
-    for line in words.notes(found, reader):
-        st.caption(escape(line))
+    st.caption("  \n".join(map(escape, words.notes(found, reader))))
     details = words.details(found, reader)
     if details:
         with st.expander(_("Coefficients, controls for size, and what single models carry")):
@@ -81,8 +80,8 @@ def choose(first: Answer, pilot: Registered | None) -> tuple[Look, list[str]]:
     with url_state.together():
         with st.container(horizontal=True, vertical_alignment="bottom"):
             group = _choose_group(first)
-            cloud = _choose_cloud(first)
-            asked = Asked(pilot=pilot, group=_key(group), is_free=group == FREE, cloud=cloud, lifted=_lift(first))
+            asked = Asked(pilot=pilot, group=_key(group), is_free=group == FREE)
+            asked = replace(asked, cloud=_choose_cloud(), lifted=_lift(first))
             asked = replace(asked, partial=_choose_partial(reads.population(asked).n_partial))
             asked = _with_score(asked, reads.population(asked), pilot or first.registration.registered)
             asked = _with_dimension(asked)
@@ -123,16 +122,20 @@ def _choose_group(first: Answer) -> str:
         names[answers.key_of(one.group)] = told
     if len(names) == 1:
         return ""
-    return inputs.choose_from_list(_("Compared models"), list(names), "group", "", names.__getitem__, width=420)
+    return inputs.choose_from_list(_("Compared models"), list(names), "group", "", names.__getitem__, width=250)
 
 
-def _choose_cloud(first: Answer) -> str:
+def _choose_cloud() -> str:
     """Offered only where words were measured."""
     _ = language.translator()
     if not reads.ranking()["words_hash"].count():
         return answers.BY_TYPE
-    ways = {answers.BY_TYPE: _("within a tokenizer (one per type)"), answers.BY_WORD: _("on words (one per word)")}
-    return inputs.choose(_("Points"), list(ways), "points", answers.BY_TYPE, ways.__getitem__)
+    ways = {answers.BY_TYPE: _("one per type"), answers.BY_WORD: _("one per word")}
+    help_ = _("On words, models with different tokenizers can be compared, if they were measured together.")
+    label = _("Points")
+    return inputs.choose_from_list(
+        label, list(ways), "points", answers.BY_TYPE, ways.__getitem__, help=help_, width=150
+    )
 
 
 def _lift(first: Answer) -> bool:
@@ -164,7 +167,7 @@ def _with_score(asked: Asked, found: Population, pilot: Registered | None) -> As
     rows = {score_key(row): row for row in found.offered.iter_rows(named=True)}
     mine = score_key(found.benchmark) if found.benchmark else next(iter(rows))
     chosen = inputs.choose_from_list(
-        _("Score"), list(rows), "score", mine, lambda key: score_label(rows[key], found.pilot), width=420
+        _("Score"), list(rows), "score", mine, lambda key: score_label(rows[key], found.pilot), width=300
     )
     if found.benchmark is not None and chosen == score_key(found.benchmark):
         return asked
@@ -306,8 +309,7 @@ def say_shown(look: Look) -> None:
     if look.is_other:
         reader = language.current()
         st.markdown(f"**{escape(words.sentence(look.answer, reader))}**")
-        for line in words.notes(look.answer, reader):
-            st.caption(escape(line))
+        st.caption("  \n".join(map(escape, words.notes(look.answer, reader))))
 
 
 def draw(look: Look) -> None:
@@ -328,7 +330,11 @@ def why_nothing(look: Look) -> str:
     """Why there is nothing to compare."""
     _ = language.translator()
     found = look.answer.population
+<<<<<<< HEAD
     if found.vetoed.height:
+=======
+    if found.vetoed.height and reads.population(replace(found.asked, lifted=True)).group is not None:
+>>>>>>> main
         return _(
             "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
         )
@@ -357,7 +363,7 @@ def _sharing(runs: pl.DataFrame, alike: Sequence[str]) -> bool:
     return models.filter(pl.col("model_id") > 1).height > 0
 
 
-DEFAULT_COLUMNS = ("rank", "interval", "end", "verdict", "score", "score_rank", "parameters", "licence")
+DEFAULT_COLUMNS = ("rank", "interval", "end", "verdict", "score", "score_rank", "parameters", "licence", "tags")
 
 
 def column_names() -> dict[str, str]:
@@ -372,6 +378,7 @@ def column_names() -> dict[str, str]:
         "score_rank": _("Rank by score"),
         "parameters": _("Parameters (millions)"),
         "licence": _("Licence"),
+        "tags": _("Tags"),
         "family": _("Family"),
         "architecture": _("Architecture"),
         "checks": _("Checks"),

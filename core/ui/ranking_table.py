@@ -30,16 +30,17 @@ MOST_GROUPS = 6
 MOST_PREFILLED = 25
 """Models that the measuring page is opened with."""
 _STYLE = """<style>
-.ranking {max-height: 42rem; overflow: auto; font-size: .875rem}
+.ranking {max-height: 42rem; overflow: auto; font-size: .82rem}
 .ranking table {border-collapse: collapse; width: 100%}
 .ranking th {position: sticky; top: 0; background: #fff; text-align: left; font-weight: 600; z-index: 1;
-  border-bottom: 2px solid #0B5CAD}
-.ranking th, .ranking td {padding: .28rem .7rem .28rem 0; vertical-align: middle; white-space: nowrap}
+  border-bottom: 2px solid #0B5CAD; vertical-align: bottom; line-height: 1.2; max-width: 6.5rem; overflow-wrap: anywhere}
+.ranking th, .ranking td {padding: .28rem .6rem .28rem 0}
+.ranking td {vertical-align: middle; white-space: nowrap}
 .ranking td {border-bottom: 1px solid #E3E7EC}
 .ranking td.number, .ranking th.number {text-align: right; font-variant-numeric: tabular-nums}
 .ranking tr.pinned td {background: #FFF3E8}
 .ranking .hint {cursor: help; text-decoration: underline dotted #6B7680}
-.ranking .bar {position: relative; display: inline-block; width: 9rem; height: .9rem; background: #F3F5F8}
+.ranking .bar {position: relative; display: inline-block; width: 7rem; height: .9rem; background: #F3F5F8}
 .ranking .reach, .ranking .dot {position: absolute; background: #0072B2}
 .ranking .reach {top: .4rem; height: .12rem}
 .ranking .dot {top: .22rem; width: .45rem; height: .45rem; margin-left: -.22rem; border-radius: 50%}
@@ -94,7 +95,8 @@ def table(look: Look, rows: pl.DataFrame, columns: Sequence[str], own_title: str
     own = dict(zip(rows["run_id"], own_texts(rows), strict=True)) if "own_score" in rows.columns else {}
     dimension = words.dimension_name(look.everyone.population.asked.dimension, reader)
     names = column_names() | {"score": words.benchmark(look.everyone, reader)}
-    chosen = [key for key in names if key in columns]
+    has_tags = rows["tags"].list.len().sum() > 0
+    chosen = [key for key in names if key in columns and (key != "tags" or has_tags)]
     head = [*(["rank"] if "rank" in chosen else []), "model", "dimension", *(key for key in chosen if key != "rank")]
     titles = names | {"model": _("Model"), "dimension": dimension[:1].upper() + dimension[1:], "own": own_title}
     if own:
@@ -141,6 +143,7 @@ def _cells(row: Mapping[str, Any], one: RankedModel, ends: tuple[float, float]) 
         "score_rank": places(one.score_rank_low, one.score_rank_high),
         "parameters": f"{row['parameters'] / 1e6:,.1f}".removesuffix(".0") if row["parameters"] else "–",
         "licence": letters(row["licence"] or "–"),
+        "tags": letters(" ".join(f"#{tag}" for tag in row["tags"])),
         "family": letters(row["family"]),
         "architecture": letters(row["architecture"]),
         "checks": _hint(wording.outcome_name(row["worst_check"], reader), _(", ").join(vetoes)),

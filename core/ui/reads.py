@@ -5,6 +5,7 @@ Everything is cached under the version of the warehouse, so that a write shows a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -21,12 +22,15 @@ from core.analysis.answer import population as population_of
 from core.files import default_path
 from core.pilots.registration import registered, shipped
 from core.pilots.rule import SavedRule
+from core.store.annotation import SHIPPED
 from core.tables import SavedQueryRow
+from core.ui import url_state
 from core.warehouse import aliases as alias_table
-from core.warehouse import profiles, queries, rules, saved, schema, score_answers, score_imports
+from core.warehouse import profiles, queries, reference, rules, saved, schema, score_answers, score_imports
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
 
+_log = logging.getLogger("workdim")
 N_LATEST = 20
 """Runs that the home screen shows."""
 _OF_ALL: dict[str, Callable[..., Any]] = {
@@ -108,7 +112,47 @@ def take_in() -> TakenIn:
 
 
 def lists() -> Lists:
-    return _lists(warehouse().path, warehouse().version())
+    """Without the profiles that Workdim ships where the reader hides them."""
+    return _lists(warehouse().path, warehouse().version(), shows_reference())
+
+
+REFERENCE = "reference"
+"""The name of the reader's choice, shown or hidden, in the URL."""
+
+
+def shows_reference() -> bool:
+    """Whether the reader lets the profiles that Workdim ships be seen."""
+    return bool(st.session_state.get(url_state.key(REFERENCE), True))
+
+
+def has_reference() -> bool:
+    """Whether there are any of them here."""
+    return _everything().runs.height > _own(_everything().runs).height
+
+
+def has_own_runs() -> bool:
+    """Whether there is anything that was measured here or brought here."""
+    return not _own(_everything().runs).is_empty()
+
+
+def take_in_reference() -> None:
+    """The profiles that Workdim ships, whoever took them out."""
+    reference.take_in(warehouse(), _log.warning)
+
+
+def _everything() -> Lists:
+    return _lists(warehouse().path, warehouse().version(), True)
+
+
+def own_first(runs: pl.DataFrame) -> pl.DataFrame:
+    """What was measured here, newest first, as it came; then what Workdim ships, the oldest first: these were measured in
+    the order in which they are worth a look."""
+    own = _own(runs)
+    return pl.concat([own, runs.join(own, on="run_id", how="anti", maintain_order="left").reverse()])
+
+
+def _own(runs: pl.DataFrame) -> pl.DataFrame:
+    return runs.filter(~pl.col("tags").list.contains(SHIPPED))
 
 
 def selection(run_ids: Sequence[str]) -> Selection:
@@ -117,7 +161,8 @@ def selection(run_ids: Sequence[str]) -> Selection:
 
 def ranking() -> pl.DataFrame:
     """All runs on unchanged text with what a comparison needs: `queries.ranking`."""
-    return _marked(_of_all("ranking"), lists().runs)
+    runs = _of_all("ranking")
+    return _marked(runs if shows_reference() else _own(runs), lists().runs)
 
 
 def gallery(run_ids: Sequence[str]) -> Gallery:
@@ -135,8 +180,8 @@ def answer(asked: Asked) -> Answer:
 
 
 def scores() -> pl.DataFrame:
-    """The scores of all models that were measured here."""
-    return _evidence(warehouse().path, warehouse().version()).scores
+    """The scores of all models that the reader sees."""
+    return _evidence(warehouse().path, warehouse().version(), shows_reference()).scores
 
 
 def speeds(run_ids: Sequence[str]) -> pl.DataFrame:
@@ -154,9 +199,11 @@ def inner_maxima(run_ids: Sequence[str]) -> pl.DataFrame:
 
 
 def _key(asked: Asked) -> str:
-    """What tells questions apart: of a pilot its id."""
+    """What tells questions apart: of a pilot its id, and whether the profiles that Workdim ships are counted."""
     pilot = asked.pilot.pilot_id if asked.pilot else None
-    return repr((pilot, *(getattr(asked, field.name) for field in fields(asked) if field.name != "pilot")))
+    return repr(
+        (shows_reference(), pilot, *(getattr(asked, field.name) for field in fields(asked) if field.name != "pilot"))
+    )
 
 
 def of_pilot(pilot_id: str) -> list[str]:
@@ -220,9 +267,10 @@ def _in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
 
 # Frames are not changed in place anywhere, so that all sessions share them: cache_data would copy them at each look.
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _lists(path: Path, version: tuple) -> Lists:
+def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
     with Warehouse(path).opened() as opened:
-        runs = with_text_marks(queries.listing(opened))
+        listed = queries.listing(opened)
+        runs = with_text_marks(listed if with_reference else _own(listed))
         latest = runs.filter(pl.col("pass") == "text")["run_id"].head(N_LATEST).to_list()
         return Lists(
             runs,
@@ -242,7 +290,7 @@ def _read(path: Path, version: tuple, name: str) -> Any:
 # in each of 48 selections stay below 300 MB.
 @st.cache_resource(max_entries=48, show_spinner=False)
 def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selection:
-    among = _lists(path, version).runs
+    among = _lists(path, version, True).runs  # a run may have been judged with a control that is hidden
     control_ids = differences.control_ids(_in_order(among, run_ids), among)
     own, all_ids = list(run_ids), [*run_ids, *control_ids]
     with Warehouse(path).opened() as opened:
@@ -268,14 +316,14 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
 
 @st.cache_resource(max_entries=24, show_spinner=False)
 def _gallery(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Gallery:
-    among = _lists(path, version).runs
+    among = _lists(path, version, True).runs
     with Warehouse(path).opened() as opened:
         runs = _in_order(_marked(queries.runs(opened, run_ids), among), run_ids)
         return Gallery(runs, queries.d2_profiles(opened, run_ids), queries.extrema(opened, run_ids))
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _evidence(path: Path, version: tuple) -> Evidence:
+def _evidence(path: Path, version: tuple, with_reference: bool) -> Evidence:
     runs = ranking()
     with Warehouse(path).opened() as opened:
         return Evidence(
@@ -289,7 +337,7 @@ def _evidence(path: Path, version: tuple) -> Evidence:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _population(path: Path, version: tuple, key: str, _asked: Asked) -> Population:
-    known = _evidence(path, version)
+    known = _evidence(path, version, shows_reference())
     if _asked.cloud == BY_WORD:
         known = replace(known, summaries=_summaries(path, version, tuple(known.runs["run_id"])))
     return population_of(known, _asked)

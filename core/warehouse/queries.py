@@ -146,15 +146,15 @@ def blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
     """
     if wanted.is_empty():
         return pl.DataFrame(schema={"run_id": pl.String, "blocks": pl.List(pl.Float64)})
-    rows = wanted.select("run_id", "layer", "state", "cloud").rows()
+    rows, run_ids = wanted.select("run_id", "layer", "state", "cloud").rows(), wanted["run_id"].to_list()
     sql = f"""
         SELECT run_id, blocks FROM layer_replicates
         JOIN (VALUES {", ".join(["(?, ?, ?, ?)"] * len(rows))}) AS wanted (run_id, layer, state, cloud)
             USING (run_id, layer, state, cloud)
-        WHERE estimator = 'd2' AND transform = 'centred' AND run_id IN ({_marks(rows)})
+        WHERE estimator = 'd2' AND transform = 'centred' AND run_id IN ({_marks(run_ids)})
     """
     values = [value for row in rows for value in row]
-    return warehouse.read(sql, [*values, *(row[0] for row in rows)]).cast({"blocks": pl.List(pl.Float64)})
+    return warehouse.read(sql, [*values, *run_ids]).cast({"blocks": pl.List(pl.Float64)})
 
 
 def inner_maxima(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:

@@ -112,11 +112,11 @@ def benchmark(answer: Answer, language: str) -> str:
 
 
 def numbers(relation: Relation, language: str) -> str:
-    """`Spearman's rho -0.12 [-0.50, 0.31], p = 0.58, n = 24 models`."""
+    """`Spearman's rho -0.12 [-0.50, 0.31], p = 0.58, n = 24`."""
     _ = translator(language)
     if relation.rho is None:
-        return _("no coefficient, n = {n} models").format(n=relation.n)
-    told = _("Spearman's rho {rho}, p = {p}, n = {n} models")
+        return _("no coefficient, n = {n}").format(n=relation.n)
+    told = _("Spearman's rho {rho}, p = {p}, n = {n}")
     return told.format(
         rho=coefficient(relation.rho, relation.lower, relation.upper), p=p_text(relation.p), n=relation.n
     )
@@ -226,13 +226,14 @@ def _left_out(answer: Answer, language: str) -> list[str]:
     _ = translator(language)
     found = answer.population
     labels = {one.run_id: one.name for one in answer.models}
+    of_base = {one.run_id for one in answer.models if one.match == "base"}
     relation = answer.relation
     told = []
     if found.missing:
         told.append(
             _("Named by the pilot and not measured here: {names}.").format(names=_names(found.missing, language))
         )
-    without = [labels[run_id] for run_id in relation.without_performance if run_id in labels]
+    without = [labels[run_id] for run_id in relation.without_performance if run_id in labels.keys() - of_base]
     if without and relation.n:
         told.append(_("Without this score: {names}.").format(names=_names(without, language)))
     flat = [labels[run_id] for run_id in relation.without_dimension if run_id in labels]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 import pytest
 
-from core.analysis.answer import Asked, answer, members, population, units_of
+from core.analysis.answer import Asked, answer, key_of, members, population, units_of
+from core.analysis.relation import relate_recipes
 from core.errors import InputError
 from tests import answers, frames
 from tests.answers import evidence, falling, models, pilot, registered, scores, unrelated
@@ -264,8 +266,6 @@ def test_the_group_with_most_scores_is_compared_and_the_others_say_what_they_dif
 
 
 def test_a_group_of_the_readers_choice_is_nobodys_expectation():
-    from core.analysis.answer import key_of
-
     everyone = [*models(), Model("x", corpus="other")]
     first = population(evidence(everyone, scores(falling()), PILOT))
     found = population(evidence(everyone, scores(falling()), PILOT), Asked(group=key_of(first.others[0].group)))
@@ -295,3 +295,19 @@ def test_units_carry_what_a_referee_asks_for():
     units = units_of(population(evidence(models(), scores(falling()))))
     assert units["log_parameters"].null_count() == 0 and units["family"].unique().to_list() == ["llama"]
     assert units["dimension_error"][0] == pytest.approx(0.033, abs=0.002) and units["performance_error"][0] == 0.5
+
+
+@pytest.mark.parametrize("name", ["recipes", "models"])
+def test_permuted_scores_are_seldom_called_related(name):
+    """A small form of what tests/bench measures: at most 6.5 percent of permutations may be called related."""
+    replicates = (tuple(f"hub:m{at:02d}" for at in range(7)),) if name == "recipes" else ()
+    asked = registered(pilot(replicates=replicates))
+    found = population(evidence(models(), scores(falling()), asked))
+    values = found.rows["score"].to_list()
+    random = np.random.default_rng(7)
+    related = 0
+    for _ in range(60):
+        shuffled = pl.Series("score", random.permutation(values))
+        at = replace(found, rows=found.rows.with_columns(shuffled, score_lowest=shuffled, score_highest=shuffled))
+        related += relate_recipes(units_of(at), "negative").answer.startswith("related")
+    assert related <= 8

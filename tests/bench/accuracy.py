@@ -257,9 +257,10 @@ about layers judges them. The truth of a neighbour estimate, which depends on th
   sequences and a share of .2, 11 % with 16 and .36. Its intervals are corrected as those of d2 are; where one direction
   dominates it reads up to 7 % too high, so that its error also takes in the bias that the jackknife finds.
 - Where neighbours are of other sequences only, a block that is left out changes the neighbours of all other points, and
-  the error of the jackknife is 1.3 to 2 times the true spread. Leaving out points as centres alone, which stay as
+  the error of the jackknife is 1.1 to 2 times the true spread. Leaving out points as centres alone, which stay as
   neighbours of others, is .6 to 1 times it, the less the more neighbours are shared. The variance taken lies at
-  n2 / {overlap} of the way between the two (twice that for the maximum likelihood), a share fitted on such clouds.
+  n2 / {overlap} of the way between the two (twice that for the maximum likelihood), a share fitted on such clouds: with
+  the correction for samples that read high these intervals are rather too wide than too narrow.
 - Claims spread the blocks of each layer as widely as its own interval is. With the plain jackknife 99 % of the intervals
   held the ratio of two layers of equal variances, and 90 % that of two which one direction dominates.
 - The effective rank depends on the number of points: its interval is that of the jackknife, about a value that is biased.
