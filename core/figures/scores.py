@@ -154,11 +154,7 @@ def placed(points: Sequence[ScoredPoint], plot: tuple[float, float], corners: bo
                 x + (1 + left) * width + aside,
                 y + down * LETTERS + 6,
             )
-<<<<<<< HEAD
-            is_inside = box[0] > -20 and box[2] < PLOT[0] + 20
-=======
             is_inside = box[0] > -20 and box[2] < plot[0] + 20
->>>>>>> main
             if is_inside and not any(_overlap(box, other) for other in taken):
                 found[point.run_id] = place
                 taken.append(box)

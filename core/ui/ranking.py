@@ -330,11 +330,7 @@ def why_nothing(look: Look) -> str:
     """Why there is nothing to compare."""
     _ = language.translator()
     found = look.answer.population
-<<<<<<< HEAD
-    if found.vetoed.height:
-=======
     if found.vetoed.height and reads.population(replace(found.asked, lifted=True)).group is not None:
->>>>>>> main
         return _(
             "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
         )
