@@ -20,6 +20,8 @@ from core.wording.answers import coefficient
 from core.wording.labels import shortened
 
 LONGEST_NAME = 30
+PLOT = (820.0, 270.0)
+"""About how many pixels the axes of the front span, for placing names."""
 _BYTES = 1e9
 
 
@@ -91,7 +93,7 @@ def _placed(points: list[FrontPoint], x: Question, y: Question) -> list[FrontPoi
         )
         for p in points
     ]  # fmt: skip
-    places = {one.run_id: one.place for one in placed(plotted) if one.name}
+    places = {one.run_id: one.place for one in placed(plotted, PLOT) if one.name}
     return [replace(p, place=places.get(p.run_id, "")) for p in points]
 
 
