@@ -64,7 +64,9 @@ def _take_in(warehouse: Warehouse, parcels: list[Path], report: Report) -> list[
                 if not is_parcel(target / parcel.name):
                     shutil.copytree(parcel, place / parcel.name)
         except (OSError, shutil.Error) as error:
-            raise ResourceError(f"{target} cannot be written to: {getattr(error, 'strerror', None) or error}.") from error
+            raise ResourceError(
+                f"{target} cannot be written to: {getattr(error, 'strerror', None) or error}."
+            ) from error
         copied = sorted(names_in(place))
         for name in copied:
             move(place / name, target / name)
