@@ -50,37 +50,40 @@ def parse_toml(text: str, file: Path) -> dict[str, Any]:
         raise InputError(f"{file.name} is no TOML: {error}.") from error
 
 
-def checked(model: type[T], content: Any, file: Path, context: Any = None) -> T:
-    """The content of a file as its declared model. Raises InputError for the first thing that is wrong with it.
+def checked(model: type[T], content: Any, place: Path | str, context: Any = None) -> T:
+    """The content of a file, or of a line of one, as its declared model. Raises InputError for the first thing that is
+    wrong with it.
 
-    `context` is handed to the validators of the model: what is known of the place where the file was read.
+    `place` begins the message, a file by its name alone. `context` is handed to the validators of the model: what is
+    known of the place where the file was read.
     """
-    _refuse_unknown_keys(model, content, file)
+    named = place if isinstance(place, str) else place.name
+    _refuse_unknown_keys(model, content, named)
     try:
         return TypeAdapter(model).validate_python(content, context=context)
     except ValidationError as error:
         first = min(error.errors(include_url=False), key=lambda one: len(one["loc"]))  # what stands nearest to the top
-        raise InputError(f"{file.name}: {' '.join(_sentence(model, first).split())}") from error
+        raise InputError(f"{named}: {' '.join(_sentence(model, first).split())}") from error
 
 
-def _refuse_unknown_keys(model: Any, content: Any, file: Path, above: tuple[str | int, ...] = ()) -> None:
+def _refuse_unknown_keys(model: Any, content: Any, named: str, above: tuple[str | int, ...] = ()) -> None:
     """Before anything else: a mistyped key also makes another one missing, and the mistake is the one to tell."""
     if isinstance(content, list):
         for number, entry in enumerate(content):
-            _refuse_unknown_keys(model, entry, file, (*above, number))
+            _refuse_unknown_keys(model, entry, named, (*above, number))
     elif isinstance(content, dict) and model is not None:
         fields = dict(_fields(model))
         for key in content:
             if key not in fields:
                 allowed = [dotted((*above, name)) for name in fields]
-                raise InputError(f"{file.name}: {unknown_name('key', dotted((*above, key)), allowed)}")
+                raise InputError(f"{named}: {unknown_name('key', dotted((*above, key)), allowed)}")
         for key, value in content.items():
-            inner, place = _model_of(fields[key]), (*above, key)
+            inner, inside = _model_of(fields[key]), (*above, key)
             if get_origin(fields[key].annotation) is dict and isinstance(value, dict):
                 for name, entry in value.items():
-                    _refuse_unknown_keys(inner, entry, file, (*place, name))
+                    _refuse_unknown_keys(inner, entry, named, (*inside, name))
             else:
-                _refuse_unknown_keys(inner, value, file, place)
+                _refuse_unknown_keys(inner, value, named, inside)
 
 
 def refuse_name(value: Any, allowed: Collection[str], more: str = "") -> NoReturn:
@@ -98,7 +101,13 @@ def _sentence(model: type, error: Any) -> str:
     if kind == _UNKNOWN_NAME and isinstance(value, str):
         return unknown_name(key, value, context["allowed"]) + context["more"]
     field = dict(_fields(_model_at(model, above))).get(str(last))
-    what = f"one of {', '.join(context['allowed'])}" if kind == _UNKNOWN_NAME else _described(model, field)
+    holder = (
+        dict(_fields(_model_at(model, above[:-1]))).get(str(above[-1])) if isinstance(last, int) and above else None
+    )
+    if kind == _UNKNOWN_NAME:
+        what = f"one of {', '.join(context['allowed'])}"
+    else:
+        what = (_entry_described(holder) if holder else None) or _described(model, field)
     if kind in ("missing", "missing_argument"):
         return f"{key} is missing; it must be {what}."
     choices = _choices(field.annotation) if field else ()
@@ -156,6 +165,12 @@ def _described(model: Any, field: FieldInfo | None) -> str:
     if choices := _choices(field.annotation):
         return f"one of {', '.join(choices)}"
     return f"a table with {', '.join(name for name, _ in _fields(_model_of(field)))}"
+
+
+def _entry_described(holder: FieldInfo) -> str | None:
+    """What an entry of a list may be, where it holds plain values."""
+    entries = (found for kind in get_args(holder.annotation) for found in map(_description, _annotated(kind)))
+    return next(filter(None, entries), None)
 
 
 def _annotated(annotation: Any) -> Iterator[Any]:

@@ -1,4 +1,5 @@
-"""What a pass has finished so far, in a folder that outlives its process: the states of all tokens, then each layer.
+"""What a pass has finished so far, in a folder that outlives its process: the states of all tokens, then each layer; or
+the log-likelihoods of a task's answers.
 
 A measurement that was stopped goes on from here. A checkpoint is only used by the same request, code, libraries and
 files: anything else begins anew. Each file is written beside, forced to the disk and renamed, so that its name never
@@ -76,6 +77,20 @@ class Checkpoint:
         text = json.dumps(asdict(layer), default=_plain)  # Python writes every double so that it reads back the same
         _write(self._layer_file(index), text.encode())
         _write(self._folder / _SPENT_FILE, json.dumps(spent).encode())
+
+    def likelihoods(self) -> list[float]:
+        """Those that were saved, as far as they follow on one another from the first."""
+        found: list[float] = []
+        while more := _read(self._likelihood_file(len(found))):
+            found += more
+        return found
+
+    def save_likelihoods(self, first: int, nats: np.ndarray) -> None:
+        """Of readings from number `first` on; (n_readings,)"""
+        _write(self._likelihood_file(first), json.dumps(nats.tolist()).encode())
+
+    def _likelihood_file(self, first: int) -> Path:
+        return self._folder / f"answers-{first:08d}.json"
 
     def _layer_file(self, index: int) -> Path:
         return self._folder / f"layer-{index:04d}.json"

@@ -91,6 +91,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "forward": _("reading text"),
         "geometry": _("measuring layers"),
         "layers": _("comparing layers"),
+        "score": _("scoring"),
         "calibrate": _("measuring Gaussian points"),
     },
     "language": {"en": _("English"), "ja": _("Japanese"), "code": _("code")},

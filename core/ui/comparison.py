@@ -19,6 +19,7 @@ from core.ui import inputs, language, notices, reads
 from core.ui.markdown import escape
 from core.ui.pilot_filter import with_own_score
 from core.wording.pilot_sentences import is_exploratory
+from core.wording.scores import is_made_here, score_flags
 
 MOST_GROUPS = 8
 """Groups on one page, each with a picture and a table."""
@@ -309,7 +310,7 @@ def with_score_text(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchm
 def _score_of(row: dict[str, Any]) -> str:
     _ = language.translator()
     owners = {
-        "own": _("this model, own score"),
+        "own": _("this model, scored here") if is_made_here(row) else _("this model, own score"),
         "exact": _("this model"),
         "revision_not_stated": _("this model, revision not stated"),
         "mapped": _("this model, by an alias of {name}").format(name=row["score_name_in_source"]),
@@ -342,7 +343,7 @@ def score_notes(group: RankingGroup, scored: pl.DataFrame, benchmark: Benchmark 
             licence=escape(row["score_licence"] or "–"),
             date=escape(row["score_as_of"] or "–"),
         )
-        flags = (row["score_flags"] or "").replace("_", " ").replace(";", "; ")
+        flags = "; ".join(words.rstrip(".。") for words in score_flags(row["score_flags"], language.current()))
         remarks = _("Remarks on them: {flags}.").format(flags=escape(flags)) if flags else ""
         notes.append(wording.sentences((note, remarks), language.current()))
     if any(row["score_lowest"] != row["score_highest"] for row in rows.iter_rows(named=True)):
