@@ -62,8 +62,17 @@ def checked(model: type[T], content: Any, place: Path | str, context: Any = None
     try:
         return TypeAdapter(model).validate_python(content, context=context)
     except ValidationError as error:
-        first = min(error.errors(include_url=False), key=lambda one: len(one["loc"]))  # what stands nearest to the top
+        first = min(_told(error.errors(include_url=False)), key=lambda one: len(one["loc"]))  # nearest to the top
         raise InputError(f"{named}: {' '.join(_sentence(model, first).split())}") from error
+
+
+def _told(errors: Sequence[Any]) -> list[Any]:
+    """Without the lists that are too short only because an entry of theirs is wrong."""
+
+    def holds_another(one: Any) -> bool:
+        return any(other is not one and other["loc"][: len(one["loc"])] == one["loc"] for other in errors)
+
+    return [one for one in errors if one["type"] != "too_short" or not holds_another(one)]
 
 
 def _refuse_unknown_keys(model: Any, content: Any, named: str, above: tuple[str | int, ...] = ()) -> None:
@@ -100,14 +109,8 @@ def _sentence(model: type, error: Any) -> str:
         return f"{key} {context['error']}".strip().rstrip(".") + "."
     if kind == _UNKNOWN_NAME and isinstance(value, str):
         return unknown_name(key, value, context["allowed"]) + context["more"]
-    field = dict(_fields(_model_at(model, above))).get(str(last))
-    holder = (
-        dict(_fields(_model_at(model, above[:-1]))).get(str(above[-1])) if isinstance(last, int) and above else None
-    )
-    if kind == _UNKNOWN_NAME:
-        what = f"one of {', '.join(context['allowed'])}"
-    else:
-        what = (_entry_described(holder) if holder else None) or _described(model, field)
+    field = dict(_fields(_model_at(model, above))).get(str(last)) or _entry_of(model, above)
+    what = f"one of {', '.join(context['allowed'])}" if kind == _UNKNOWN_NAME else _described(model, field)
     if kind in ("missing", "missing_argument"):
         return f"{key} is missing; it must be {what}."
     choices = _choices(field.annotation) if field else ()
@@ -135,6 +138,16 @@ def _model_at(model: Any, location: Sequence[str | int]) -> Any:
         if isinstance(part, str) and (field := dict(_fields(model)).get(part)):
             model = _model_of(field)
     return model
+
+
+def _entry_of(model: Any, location: Sequence[str | int]) -> FieldInfo | None:
+    """What stands under each name of a table, or in each entry of a list, of plain values at this place."""
+    if not location:
+        return None
+    field = dict(_fields(_model_at(model, location[:-1]))).get(str(location[-1]))
+    if field is None or get_origin(field.annotation) not in (dict, list, tuple) or _model_of(field):
+        return None
+    return FieldInfo.from_annotation(get_args(field.annotation)[get_origin(field.annotation) is dict])
 
 
 def _model_of(field: FieldInfo) -> Any:
@@ -165,12 +178,6 @@ def _described(model: Any, field: FieldInfo | None) -> str:
     if choices := _choices(field.annotation):
         return f"one of {', '.join(choices)}"
     return f"a table with {', '.join(name for name, _ in _fields(_model_of(field)))}"
-
-
-def _entry_described(holder: FieldInfo) -> str | None:
-    """What an entry of a list may be, where it holds plain values."""
-    entries = (found for kind in get_args(holder.annotation) for found in map(_description, _annotated(kind)))
-    return next(filter(None, entries), None)
 
 
 def _annotated(annotation: Any) -> Iterator[Any]:

@@ -4,7 +4,7 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language, notices, reads, tables, url_state
+from core.ui import gallery, inputs, language, notices, reads, tables, url_state
 from core.ui.measure import job_cards
 
 _ = language.translator()
@@ -18,20 +18,18 @@ lists = reads.lists()
 runs = lists.runs
 notices.stop_if_no_runs(runs)
 
-with st.container(horizontal=True, gap="large"):
-    for label, name in (
-        (_("Models"), "models"),
-        (_("Texts"), "corpora"),
-        (_("Runs"), "runs"),
-        (_("Published scores"), "scores"),
-    ):
-        st.metric(label, f"{lists.counts[name]:,}", width="content")
+if st.button(_("Compare models on my text"), type="primary", icon=":material/add_chart:"):
+    st.switch_page("pages/pilot.py")
+st.subheader(_("Profiles"))
+gallery.show(runs)
 
-st.subheader(_("Latest runs"))
-tables.show_latest(runs, lists.latest)
-st.caption(
-    _("Estimated dimensions (d2, one per type), in brackets their 95 % intervals. Neither higher nor lower is better.")
-)
+with st.expander(_("Latest runs, as a table")):
+    tables.show_latest(runs, lists.latest)
+    st.caption(
+        _(
+            "Estimated dimensions (d2, one per type), in brackets their 95 % intervals. Neither higher nor lower is better."
+        )
+    )
 
 st.subheader(_("What to do next"))
 newest = {"runs": url_state.joined(inputs.newest_on_one_text(runs))}

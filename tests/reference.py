@@ -13,9 +13,9 @@ from pathlib import Path
 
 from core.errors import InputError
 from core.registry.protocols import PROTOCOLS
-from core.runs.reference_check import PROFILES, references
 from core.store.parcels import RUN_FILE
 from core.warehouse import queries
+from core.warehouse.reference import PROFILES, references
 from core.warehouse.warehouse import Warehouse
 
 
@@ -31,7 +31,7 @@ def main() -> None:
         if found.height != 1:
             raise InputError(f"{found.height} runs begin with '{start}'.")
         publish(warehouse.parcels / found["run_id"][0])
-    for folder in list(references()):
+    for folder in references():
         run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["run"]
         if run["protocol_hash"] != PROTOCOLS[run["protocol"]].hash(run["seed"]):
             shutil.rmtree(folder)

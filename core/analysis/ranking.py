@@ -83,6 +83,12 @@ def newest(runs: pl.DataFrame) -> pl.DataFrame:
     return with_stack(runs).unique(alike, keep="first", maintain_order=True)
 
 
+def most_models(runs: pl.DataFrame) -> pl.DataFrame:
+    """Text, protocol and tokenizer that most models share, with their number."""
+    alike = ["corpus_id", "protocol_hash", "tokenizer_hash"]
+    return runs.group_by(alike).agg(n_models=pl.col("model_id").n_unique()).sort("n_models", *alike, descending=True)
+
+
 def with_stack(runs: pl.DataFrame) -> pl.DataFrame:
     """The same runs; a stack that was not recorded is the main one."""
     return (

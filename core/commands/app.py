@@ -14,10 +14,9 @@ import urllib.request
 import webbrowser
 from pathlib import Path
 
-from core.commands.context import chosen_warehouse, take_in
+from core.commands.context import chosen_warehouse, take_in, warn
 from core.commands.measure import measure_all, tell_terms
 from core.errors import InputError, ResourceError, WorkdimError
-from core.records import RunConfig
 from core.terminal.output import say
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,26 +27,25 @@ PATIENCE = 60
 
 def demo(options: argparse.Namespace) -> int:
     from core.registry.protocols import find_protocol
-    from core.runs.requests import demo_models, japanese_models, with_readable_companions
+    from core.runs.requests import demo_requests, japanese_requests
+    from core.store.annotation import SHIPPED
     from core.warehouse import queries
 
     warehouse = chosen_warehouse(options)
-    asked = RunConfig("", corpus="japanese-business") if options.japanese else RunConfig("")
-    wanted = {
-        "protocol_hash": find_protocol(asked.protocol).hash(asked.seed),
-        "corpus_name": asked.corpus,
-        "dtype": asked.dtype,
-        "pass": "text",
-    }
+    offer_references(warehouse.path)
     take_in(warehouse)
-    known = set(queries.runs(warehouse).filter(**wanted)["reference"])
-    models = japanese_models() if options.japanese else demo_models()
-    tell_terms(models)
-    for model in models:
-        if model in known:
-            say(f"{model} is measured already.")
-    configs = [config for config in with_readable_companions(asked, models) if config.model not in known]
-    code = measure_all(configs, warehouse)
+    runs = queries.runs(warehouse).filter(**{"pass": "text"})
+    own = runs.filter(~runs["tags"].list.contains(SHIPPED))
+    known = set(own.select("reference", "corpus_name", "protocol_hash", "dtype").rows())
+    asked = japanese_requests() if options.japanese else demo_requests()
+    tell_terms(one.model for one in asked)
+    missing = []
+    for one in asked:
+        if (one.model, one.corpus, find_protocol(one.protocol).hash(one.seed), one.dtype) in known:
+            say(f"{one.model} is measured already.")
+        else:
+            missing.append(one)
+    code = measure_all(missing, warehouse)
     if code or options.no_app:
         return code
     return app(options)
@@ -66,6 +64,7 @@ def serve(warehouse: Path, port: int) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the server must not outlive us, however we are ended
     server = start_server(warehouse, port)
     try:
+        offer_references(warehouse)  # while the server starts
         wait_until_ready(server, port)
         say(f"Workdim is open at {address} (Ctrl-C stops it).")
         if has_screen():
@@ -80,6 +79,24 @@ def serve(warehouse: Path, port: int) -> int:
         return 0
     finally:
         stop(server)
+
+
+def offer_references(path: Path) -> None:
+    """Take in the profiles that come with Workdim, but for those that somebody took out. Whatever stands in the way of
+    that keeps nobody from working: it is one line, and the next start tries again."""
+    from core.warehouse.reference import offer
+    from core.warehouse.warehouse import Warehouse
+
+    try:
+        taken = offer(Warehouse(path), warn)
+    except WorkdimError as error:
+        warn(f"The profiles that come with Workdim were not all taken in: {error}")
+        return
+    if taken:
+        say(
+            f"{len(taken)} profiles that come with Workdim were taken in, to compare with. The app has a switch that hides "
+            "them; `python -m core ingest --without-reference` takes them out."
+        )
 
 
 def start_server(warehouse: Path, port: int) -> subprocess.Popen[bytes]:

@@ -18,7 +18,7 @@ from core.commands.context import (
     warn,
     write_out,
 )
-from core.commands.runs import filtered
+from core.commands.runs import filtered, without_reference
 from core.errors import InputError
 from core.terminal.output import one_line, say, say_json
 
@@ -161,6 +161,10 @@ def export(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
     found = known
+    if not (
+        options.chosen or options.model or options.tag or options.pilot
+    ):  # whoever gets it has those that are shipped
+        found = without_reference(found)
     if options.chosen:
         ids = [one_run(known["run_id"], start) for start in options.chosen]
         found = found.filter(pl.col("run_id").is_in(ids))
@@ -222,6 +226,12 @@ def slides(options: argparse.Namespace) -> int:
         runs = runs.filter(pl.col("run_id").is_in(chosen))
     else:
         runs = newest(runs.filter(runs["pass"] == "text"))
+        runs = runs if pilot else without_reference(runs)
+        if runs.is_empty() and not known.is_empty():
+            raise InputError(
+                "There are no runs of your own yet. Measure a model, or name shipped ones with --run RUN: `python -m core "
+                "runs --tag reference` lists them."
+            )
     if runs.is_empty():
         raise InputError("There are no such runs. `python -m core runs` lists what is there.")
     runs = with_controls(runs, known)

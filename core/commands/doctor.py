@@ -58,13 +58,13 @@ def doctor(options: argparse.Namespace) -> int:
 def _program(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     from core.measure.provenance import code_version, library_versions
     from core.models.machine import unmet_requirements
-    from core.runs.reference_check import references
+    from core.warehouse.reference import references
 
     facts["Workdim"] = code_version()
     facts["Python"] = f"{platform.python_version()} at {sys.executable}"
     facts["system"] = platform.platform()
     facts |= library_versions()
-    facts["reference profiles"] = str(len(list(references())))
+    facts["reference profiles"] = str(len(references()))
     unmet = unmet_requirements()
     if unmet:
         yield Problem(f"{'; '.join(unmet)}. Run: python -m pip install -r requirements.txt", is_basic=True)

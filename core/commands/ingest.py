@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from core.commands.context import chosen_warehouse, warn
+from core.commands.context import chosen_warehouse, existing_warehouse, warn
 from core.errors import InputError
 from core.records import SHORT_ID
 from core.terminal.output import say, say_json
@@ -14,18 +14,20 @@ from core.terminal.output import say, say_json
 def ingest(options: argparse.Namespace) -> int:
     from core.commands.backup import bar
     from core.runs.recovery import sweep
-    from core.runs.reference_check import references
     from core.warehouse import ingest as parcels
+    from core.warehouse import reference
     from core.warehouse.connection import is_there
 
     warehouse = chosen_warehouse(options)
     if options.reference:
-        shipped = list(references())
+        shipped = reference.references()
         if not shipped:
             raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
-        warehouse.prepare()  # a new file would take in the first of them while it is made
-        new = sum(parcels.take_copy(warehouse, folder) for folder in shipped)
-        say(f"{new} of {len(shipped)} reference profiles were taken in; they carry the tag 'reference'.")
+        new = reference.take_in(warehouse, warn)
+        say(f"{len(new)} of {len(shipped)} reference profiles were taken in; they carry the tag 'reference'.")
+    elif options.without_reference:
+        n_out = reference.take_out(existing_warehouse(options))
+        say(f"{n_out} reference profiles were moved to the trash. `ingest --reference` takes them in again.")
     elif options.rebuild:
         with bar("reading parcels") as progress:
             built = warehouse.rebuild(warn, progress)

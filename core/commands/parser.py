@@ -155,8 +155,10 @@ def _positive(text: str) -> int:
 
 def _warehouse(verb: Verb) -> None:
     taken = verb("ingest", ingest.ingest, "take in finished measurements that wait beside the warehouse")
-    taken.add_argument("--rebuild", action="store_true", help="make the warehouse anew from its parcels")
-    taken.add_argument("--reference", action="store_true", help="take in the reference profiles that Workdim ships")
+    does = taken.add_mutually_exclusive_group()
+    does.add_argument("--rebuild", action="store_true", help="make the warehouse anew from its parcels")
+    does.add_argument("--reference", action="store_true", help="take in the reference profiles that Workdim ships")
+    does.add_argument("--without-reference", action="store_true", help="move them to the trash; they stay out")
 
     made = verb("backup", backup.backup, "write all that the warehouse is built from into one file", True)
     made.add_argument("--out", type=Path, metavar="FILE.zip", help="default: backups/ beside the warehouse")

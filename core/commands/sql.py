@@ -31,7 +31,11 @@ def sql(options: argparse.Namespace) -> int:
     form = _format(options)
     warehouse = existing_warehouse(options)
     if options.save is not None:
-        row = saved.save(warehouse, options.save, _typed(options.statement), options.note, options.replace)
+        from core.sql.gate import require_statement
+
+        typed = _typed(options.statement)
+        require_statement(typed)
+        row = saved.save(warehouse, options.save, typed, options.note, options.replace)
         say(f'Saved. `python -m core sql --saved "{row.name}"` runs it.')
     elif options.delete is not None:
         saved.delete(warehouse, options.delete)

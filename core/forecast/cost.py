@@ -136,7 +136,10 @@ def _layers(speed: Speed, work: Work) -> float:
     if not work.layers.draws:
         return 0.0
     n, states = _pair_points(work), work.n_layers + 1
-    return n * states**2 * (2 * n + 4 * work.shape.hidden_size) * speed.multiplication + n * n * states * speed.number
+    # The common dimension takes every pair of points once for each member set.
+    common = len(work.layers.draws[0].members) * n * n * states
+    products = n * states**2 * (2 * n + 4 * work.shape.hidden_size) + common * states / 2
+    return products * speed.multiplication + (n * n * states + 3 * common) * speed.number
 
 
 GGUF_VOCABULARY = 2700

@@ -153,9 +153,10 @@ class LabelledPoints:
     def where(self, keep: Tensor) -> LabelledPoints:
         return LabelledPoints(self.points[keep], self.sequences[keep], None if self.types is None else self.types[keep])
 
-    def distinct(self) -> LabelledPoints:
+    def distinct(self) -> Tensor:
+        """Which points are not exact copies of an earlier one; (n_points,) bool."""
         everything = torch.ones(1, len(self.points), dtype=torch.bool, device=self.points.device)
-        return self.where(first_copies(self.points, everything)[0])
+        return first_copies(self.points, everything)[0]
 
 
 class Reading(NamedTuple):
@@ -166,3 +167,7 @@ class Reading(NamedTuple):
     scale: float = math.nan
     n_dropped: int = 0
     notes: str = ""
+    terms: np.ndarray | None = None
+    """What each point adds where the value goes as 1 / mean of it and neighbours are of other sequences; (n_points,)"""
+    rank: int = 0
+    """With `terms`: see `neighbour_dimensions.of_centres`."""

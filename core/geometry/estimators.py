@@ -19,7 +19,7 @@ from torch import Tensor
 
 from core.errors import EstimateError, unknown_name
 from core.geometry.clouds import LabelledPoints, Reading
-from core.geometry.neighbour_dimensions import MIN_POINTS
+from core.geometry.neighbour_dimensions import MIN_POINTS, of_centres
 from core.geometry.neighbours import first_copies
 from core.geometry.results import log_interval, within_bounds
 from core.geometry.second_order import centred
@@ -48,7 +48,7 @@ def _estimate(
     reading = formula(cloud)
     n = len(cloud.points) - reading.n_dropped
     notes = [] if sequences is not None else ["independent points assumed"]
-    replicates, two = [], None
+    replicates, two, centres = [], None, None
     if n_blocks:
         blocks = _blocks(cloud.sequences, n_blocks, shuffled=sequences is None)
         found = range(int(blocks.max()) + 1)
@@ -56,6 +56,9 @@ def _estimate(
             replicates = [formula(cloud.where(blocks != b)).value for b in found]
             if record.without_two:
                 two = _function(record.without_two)(cloud.points, blocks)
+            if reading.terms is not None:
+                of_block = torch.nn.functional.one_hot(blocks).T.bool().cpu().numpy()
+                centres = of_centres(reading.terms, of_block, reading.rank)
         else:
             notes.append("one sequence: no error")
     else:
@@ -64,6 +67,8 @@ def _estimate(
         reading.value,
         replicates,
         without_two=two,
+        with_bias=record.with_bias,
+        centres=centres,
         scale=reading.scale,
         n_points=n,
         n_dropped=reading.n_dropped,
@@ -84,9 +89,14 @@ def _function(address: str) -> Callable[..., Any]:
 
 def _without_copies(formula: Callable[[LabelledPoints], Reading], cloud: LabelledPoints) -> Reading:
     """For what is based on small distances: exact copies are left out first, and counted."""
-    distinct = cloud.distinct()
-    reading = formula(distinct) if len(distinct.points) >= MIN_POINTS else Reading(math.nan)
-    return reading._replace(n_dropped=len(cloud.points) - len(distinct.points))
+    kept = cloud.distinct()
+    n_kept = int(kept.sum())
+    reading = formula(cloud.where(kept)) if n_kept >= MIN_POINTS else Reading(math.nan)
+    if reading.terms is not None:
+        of_all = np.full(len(cloud.points), np.nan)
+        of_all[kept.cpu().numpy()] = reading.terms
+        reading = reading._replace(terms=of_all)
+    return reading._replace(n_dropped=len(cloud.points) - n_kept)
 
 
 def _labelled(name: str, points, sequences, types) -> LabelledPoints:

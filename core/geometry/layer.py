@@ -81,7 +81,7 @@ def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
         placed, scanned, distinct, d2 = measure_draws(states, plan, plan.word_draws)
         estimates += [
             d2,
-            *_second_order(placed, scanned),
+            *second_order_of(placed, scanned),
             *_transformed(placed),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
             *_differing(placed, scanned, distinct),
@@ -93,7 +93,7 @@ def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
         d2 = of_sets(cloud, "d2", scanned.d2, without_two=scanned.without_two)
         estimates += [
             d2,
-            *_second_order(placed, scanned),
+            *second_order_of(placed, scanned),
             *_ranks(cloud, spectrum.replicates(placed.points, placed.members)),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
             *_differing(placed, scanned, distinct),
@@ -126,7 +126,7 @@ def _measure_types(
     within = distances_of_sets(scanned.table, distinct)
     cloud = placed.cloud
     spectra = spectrum.replicates(placed.points, placed.members)
-    estimates += [d2, *_second_order(placed, scanned), *_ranks(cloud, spectra), *_transformed(placed)]
+    estimates += [d2, *second_order_of(placed, scanned), *_ranks(cloud, spectra), *_transformed(placed)]
     read = _neighbours(placed, distinct, within)
     estimates += [*read, *_differing(placed, scanned, distinct)]
     local_d2, of_tokens = local.local_readings(placed, scanned.table, distinct, plan.seed)
@@ -185,11 +185,17 @@ def scan_with_neighbours(placed: PlacedCloud, **options) -> tuple[Scanned, Tenso
     return scan_cloud(placed, k=k, used=used, ratio=True, **options), distinct
 
 
-def _second_order(placed: PlacedCloud, scanned: Scanned) -> list[CloudEstimate]:
+def second_order_of(placed: PlacedCloud, scanned: Scanned) -> list[CloudEstimate]:
     cloud = placed.cloud
     estimates = [
         of_sets(cloud, "d2_all_pairs", scanned.d2_all_pairs),
-        of_sets(cloud, "participation_ratio", scanned.participation_ratio),
+        of_sets(
+            cloud,
+            "participation_ratio",
+            scanned.participation_ratio,
+            without_two=scanned.ratio_without_two,
+            with_bias=True,
+        ),
     ]
     if len(scanned.d2_typed):
         estimates.append(of_sets(cloud, "d2_typed", scanned.d2_typed))
@@ -214,7 +220,7 @@ def _transformed(placed: PlacedCloud) -> list[CloudEstimate]:
 
 
 def _neighbours(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) -> list[CloudEstimate]:
-    return _of_readings(placed, distinct, neighbour_readings(within, distinct))
+    return of_readings(placed, distinct, neighbour_readings(within, distinct))
 
 
 def _differing(placed: PlacedCloud, scanned: Scanned, distinct: Tensor) -> list[CloudEstimate]:
@@ -225,11 +231,11 @@ def _differing(placed: PlacedCloud, scanned: Scanned, distinct: Tensor) -> list[
         scales = [s.n1 for s in specified(cloud.name, f"gride_{kind}") if s.n1]
         with_mle = bool(specified(cloud.name, f"mle_{kind}"))
         readings = differing_readings(scanned.table, distinct, labels, kind, scales, with_mle)
-        estimates += _of_readings(placed, distinct, readings)
+        estimates += of_readings(placed, distinct, readings)
     return estimates
 
 
-def _of_readings(placed: PlacedCloud, distinct: Tensor, readings: list[NeighbourReading]) -> list[CloudEstimate]:
+def of_readings(placed: PlacedCloud, distinct: Tensor, readings: list[NeighbourReading]) -> list[CloudEstimate]:
     cloud, n = placed.cloud, int(distinct[0].sum())
     return [
         from_blocks(
@@ -239,6 +245,7 @@ def _of_readings(placed: PlacedCloud, distinct: Tensor, readings: list[Neighbour
             r.n2,
             r.value,
             r.blocks,
+            centres=r.centres,
             scale=r.mean_distance,
             n_points=n,
             n_dropped=cloud.n_points - n,

@@ -31,10 +31,13 @@ COINCIDES = 1e-6
 
 @dataclass(frozen=True)
 class Directions:
-    """How each subset of a cloud turns points into centred directions."""
+    """How each subset of a cloud turns points into centred directions, or into centred points that keep their norms."""
 
     weights: Tensor
-    """w_i = 1 / |c_i|^2 for members, 0 for others and for points at the subset's mean; (n_sets, n)"""
+    """w_i = 1 / |c_i|^2 for members, 0 for others and for points at the subset's mean; with norms, 1 over the subset's
+    mean of |c_i|^2 for all members; (n_sets, n)"""
+    sizes: Tensor
+    """w_i |c_i|^2: 1 for directions; (n_sets, n)"""
     features: Tensor
     """a_i; (n_sets, n, n_features)"""
     metric: Tensor
@@ -43,13 +46,16 @@ class Directions:
 
 @dataclass(frozen=True)
 class PairSums:
-    """Sums over ordered pairs of different points, for each subset; (n_sets,) float64."""
+    """Sums over ordered pairs of different points, for each subset; (n_sets,) float64.
+
+    Where points keep their norms, "cosine" is the inner product over the mean squared norm.
+    """
 
     squares: np.ndarray
     """of squared cosines"""
     cosines: np.ndarray
     pairs: np.ndarray
-    """of ones"""
+    """of ones; with norms, of the largest squared cosine that two points of their norms can have"""
 
     def without(self, *others: PairSums) -> PairSums:
         return PairSums(
@@ -142,7 +148,12 @@ def _upper_products(points: Tensor, columns: Tensor, start: int, stop: int) -> T
 
 
 def directions(
-    points: Tensor, members: Tensor, axes: Tensor | None = None, coefficients: Tensor | None = None
+    points: Tensor,
+    members: Tensor,
+    axes: Tensor | None = None,
+    coefficients: Tensor | None = None,
+    *,
+    with_norms: bool = False,
 ) -> Directions:
     """Each subset centred on its own mean and, if given, moved along further axes: c_i = x_i - mean + sum_k f_ik u_k.
 
@@ -160,10 +171,17 @@ def directions(
     norms = points.square().sum(1) + (along * (2 * scores + along @ products)).sum(2)
     # Points that coincide with the mean have no direction; round-off must not give them one.
     valid = members & (norms > COINCIDES * norms.clamp_min(0).amax(1, keepdim=True).clamp_min(1e-30))
-    weights = torch.where(valid, 1 / norms.clamp_min(1e-30), torch.zeros_like(norms))
+    if with_norms:
+        sizes = norms.clamp_min(0) * weight
+        means_of_squares = sizes.sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
+        weights = weight / means_of_squares.clamp_min(1e-30)
+        sizes = sizes / means_of_squares.clamp_min(1e-30)
+    else:
+        weights = torch.where(valid, 1 / norms.clamp_min(1e-30), torch.zeros_like(norms))
+        sizes = valid.to(points.dtype)
     one = torch.eye(moves.shape[1], device=points.device, dtype=points.dtype).expand_as(products)
     metric = -torch.cat([torch.cat([products, one], 2), torch.cat([one, torch.zeros_like(one)], 2)], 1)
-    return Directions(weights, torch.cat([along, scores], 2), metric)
+    return Directions(weights, sizes, torch.cat([along, scores], 2), metric)
 
 
 def all_pairs(points: Tensor, of: Directions, products: Tensor) -> PairSums:
@@ -176,8 +194,8 @@ def all_pairs(points: Tensor, of: Directions, products: Tensor) -> PairSums:
     root = of.weights.sqrt()
     total = torch.einsum("sn,snf->sf", root, of.features)
     cosines = (root @ points).square().sum(1) - torch.einsum("sf,sfe,se->s", total, of.metric, total)
-    count = (of.weights > 0).sum(1).cpu().double()
-    return _sums(squares, cosines, cross, own[None], of.metric, count, count.square())
+    sizes = of.sizes.cpu().double()
+    return _sums(squares, cosines, cross, own[None], of.metric, sizes, sizes.sum(1).square())
 
 
 def pairs_within(points: Tensor, of: Directions, groups: list[np.ndarray]) -> PairSums:
@@ -201,22 +219,22 @@ def pairs_within(points: Tensor, of: Directions, groups: list[np.ndarray]) -> Pa
         summed = torch.einsum("gws,sgwf->gsf", root, features)
         cosines = torch.einsum("gws,gws->s", root, gram @ root)
         cosines -= torch.einsum("gsf,sfe,gse->s", summed, of.metric, summed)
-        count = (weights > 0).sum(2).cpu().double()  # (n_sets, n_groups)
-        part = _sums(squares, cosines, cross, own, of.metric, count.sum(1), count.square().sum(1))
+        sizes = (of.sizes[:, index] * real).cpu().double()  # (n_sets, n_groups, width)
+        part = _sums(squares, cosines, cross, own, of.metric, sizes.flatten(1), sizes.sum(2).square().sum(1))
         result = PairSums(result.squares + part.squares, result.cosines + part.cosines, result.pairs + part.pairs)
     return result
 
 
 def _sums(
-    squares: Tensor, cosines: Tensor, cross: Tensor, own: Tensor, metric: Tensor, count: Tensor, pairs: Tensor
+    squares: Tensor, cosines: Tensor, cross: Tensor, own: Tensor, metric: Tensor, sizes: Tensor, pairs: Tensor
 ) -> PairSums:
-    """The expansion of the sums, less the pairs of a point with itself, whose cosine is 1."""
+    """The expansion of the sums, less the pairs of a point with itself, whose cosine is its size; sizes (n_sets, n)."""
     mixed = metric @ own  # (n_groups or 1, n_sets, n_features, n_features)
     trace = torch.einsum("gsfe,gsef->s", mixed, mixed)
     total = squares - 2 * (metric * cross).sum((1, 2)) + trace
-    of_itself = count.numpy()
+    of_itself, squared = sizes.sum(1).numpy(), sizes.square().sum(1).numpy()
     return PairSums(
-        total.cpu().double().numpy() - of_itself, cosines.cpu().double().numpy() - of_itself, pairs.numpy() - of_itself
+        total.cpu().double().numpy() - squared, cosines.cpu().double().numpy() - of_itself, pairs.numpy() - squared
     )
 
 

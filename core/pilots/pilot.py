@@ -265,8 +265,14 @@ class Benchmark:
 
     def is_met_by(self, scores: Mapping[str, Any]) -> bool:
         """Whether a row with the columns of a score is of this benchmark; what was not fixed may be anything."""
-        fixed = {"benchmark": self.name, "metric": self.metric, "filter": self.filter, "n_shot": self.n_shot}
-        return all(value is None or scores[key] == value for key, value in fixed.items())
+        return is_score_of(self, scores)
+
+
+def is_score_of(named: Any, scores: Mapping[str, Any]) -> bool:
+    """Whether a row with the columns of a score is of the benchmark named (name, metric, filter, n_shot, of which what is
+    None may be anything)."""
+    fixed = {"benchmark": named.name, "metric": named.metric, "filter": named.filter, "n_shot": named.n_shot}
+    return all(value is None or scores[key] == value for key, value in fixed.items())
 
 
 @dataclass(frozen=True, config=DECLARED)
@@ -294,12 +300,15 @@ def _use_class(name: str) -> str:
     return name if name in USE_CLASSES else refuse_name(name, USE_CLASSES)
 
 
+UseClass = Annotated[Text, AfterValidator(_use_class), Field(description=f"one of {', '.join(USE_CLASSES)}")]
+
+
 @dataclass(frozen=True, config=DECLARED)
 class Pilot:
     name: Text
     question: Text
     """What is being decided."""
-    use_class: Annotated[Text, AfterValidator(_use_class), Field(description=f"one of {', '.join(USE_CLASSES)}")]
+    use_class: UseClass
     models: Annotated[
         tuple[Annotated[PilotModel, _as_table("reference")], ...],
         Field(min_length=1, description="a list of references, with at least one of them"),
@@ -417,7 +426,7 @@ class Pilot:
         if decided["task"]:
             del decided["task"]["n_samples"], decided["task"]["models"]
         digest = hashlib.sha256(json.dumps(decided, sort_keys=True, default=str).encode()).hexdigest()[:8]
-        return f"{_slug(self.name)}-{digest}"
+        return f"{slug(self.name, 'pilot')}-{digest}"
 
     @property
     def source(self) -> str:
@@ -434,6 +443,6 @@ class Pilot:
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, default=str)
 
 
-def _slug(name: str) -> str:
+def slug(name: str, otherwise: str) -> str:
     """Letters and digits of any script, joined by hyphens: it stands in addresses and commands."""
-    return re.sub(r"[\W_]+", "-", unicodedata.normalize("NFKC", name).lower()).strip("-")[:40].strip("-") or "pilot"
+    return re.sub(r"[\W_]+", "-", unicodedata.normalize("NFKC", name).lower()).strip("-")[:40].strip("-") or otherwise

@@ -43,6 +43,8 @@ class Estimator:
     several, and for a package's own, which are named by their family."""
     without_two: str = ""
     """`module:function` of points and their blocks: its logarithm without each two blocks, where that is cheap."""
+    with_bias: bool = False
+    """Whether its error takes in the bias that the jackknife finds."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """What the function is called with besides the points."""
     without_copies: bool = True
@@ -199,11 +201,13 @@ _OURS = (
     Estimator(
         "participation_ratio",
         "second_order:read_participation_ratio",
-        0.29,
+        4.7,
         "PR",
-        "(tr S)^2 / tr S^2 of the covariance S, unbiased",
+        "(tr S)^2 / tr S^2 of the covariance S, both from pairs of different sequences",
         "How many axes carry the variance; d for d equal variances, pulled down by a few large ones.",
         _("Participation ratio of the covariance spectrum"),
+        without_two="second_order:log_participation_ratio_without_two",
+        with_bias=True,
         without_copies=False,
     ),
     Estimator(

@@ -103,6 +103,17 @@ _OTHERS: dict[str, dict[str, str]] = {
         "business and general knowledge": _("business and general knowledge"),
     },
     "use_class": {"general": _("general"), "scarce_data": _("scarce data"), "safety_critical": _("safety-critical")},
+    "criterion": {
+        "score": _("score"),
+        "bits_per_byte": _("bits per byte"),
+        "parameters": _("parameters"),
+        "memory": _("memory"),
+        "speed": _("reading speed"),
+        "price": _("price per month"),
+        "dimension": _("largest inner dimension"),
+        "final_dimension": _("final dimension"),
+    },
+    "rule_outcome": {"right": _("right"), "wrong": _("wrong")},
     "relation": {
         "instruction-tuned, then quantised to GGUF Q4_1": _("instruction-tuned, then quantised to GGUF Q4_1"),
         "quantised to GGUF Q4_K_M": _("quantised to GGUF Q4_K_M"),

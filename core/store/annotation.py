@@ -17,8 +17,10 @@ from core.errors import InputError, ResourceError
 from core.files import read_json, write_through
 
 FILE = "annotations.json"
-OWN_TAGS = ("reference",)
-"""What Workdim says itself: `reference` marks the profiles that it ships, which are nobody's own measurements."""
+SHIPPED = "reference"
+"""The tag of the profiles that Workdim ships, which are nobody's own measurements."""
+OWN_TAGS = (SHIPPED,)
+"""What Workdim says itself."""
 LONGEST_TAG = 40
 LONGEST_NOTE = 10_000
 MOST_TAGS = 50

@@ -8,6 +8,7 @@ The files are the truth; the DuckDB file beside them is built from them.
     pending/<kind>-<id>     markers: this file is being changed
     trash/                  deleted runs, and tombstones of people's files (trash.py)
     jobs/ texts/ backups/   measurements under way, texts that were uploaded, backups
+    offered.json            which of the profiles that come with Workdim were in here once
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ class Folder:
     @property
     def backups(self) -> Path:
         return self.root / "backups"
+
+    @property
+    def offered(self) -> Path:
+        """Ids of the shipped profiles that were taken in once: those that people take out stay out."""
+        return self.root / "offered.json"
 
     def mark(self, kind: str, ids: Iterable[str]) -> None:
         """Set a marker for each file that is about to change. Raises ResourceError: nothing was changed then."""

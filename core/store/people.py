@@ -1,9 +1,11 @@
-"""What people write or import, one file each: pilots with their runs and own scores, score imports, aliases, queries.
+"""What people write or import, one file each: pilots with their runs and own scores, score imports, aliases, queries,
+selection rules.
 
     people/pilots/<pilot_id>.json      what was decided, which runs are its results, the user's own scores
     people/scores/<file_sha256>/       one imported file: file.json, scores.parquet, samples.parquet
     people/aliases/<id>.json           a name that score files use, and the model that is meant
     people/queries/<id>.json           a saved query
+    people/rules/<rule_id>.json        a rule for choosing between models, with what it chose each time
 
 A file holds rows of the tables of the warehouse and nothing else, so that reading and writing are the same for all
 kinds: `tables` maps a table's name to a typed frame. Each file is written whole or not at all. File names are ids: what
@@ -60,6 +62,7 @@ KINDS = {
     "scores": Kind("scores", ("score_files", "scores", "score_samples"), "file_sha256", is_import=True),
     "alias": Kind("aliases", ("model_aliases",), "alias", is_hashed=True),
     "query": Kind("queries", ("saved_queries",), "name", is_hashed=True),
+    "rule": Kind("rules", ("rules", "rule_choices"), "rule_id"),
 }
 _PARQUET = {"scores": "scores.parquet", "score_samples": "samples.parquet"}
 

@@ -30,6 +30,8 @@ from core.tables.scored import (
     PilotRunRow,
     PlanOutcomeRow,
     PlanRow,
+    RuleChoiceRow,
+    RuleRow,
     SavedQueryRow,
     ScoreFileRow,
     ScoreRow,
@@ -57,6 +59,8 @@ __all__ = [
     "PilotRunRow",
     "PlanOutcomeRow",
     "PlanRow",
+    "RuleChoiceRow",
+    "RuleRow",
     "RunCheckRow",
     "RunClaimRow",
     "RunControlRow",
@@ -134,6 +138,8 @@ _DECLARED = (
     ),
     Table("plans", PlanRow, "Which blocks to prune or distil, and what that is expected to cost.", is_indexed=True),
     Table("plan_outcomes", PlanOutcomeRow, "What a plan did when it was carried out."),
+    Table("rules", RuleRow, "Rules for choosing between models, each version one row.", is_indexed=True),
+    Table("rule_choices", RuleChoiceRow, "What each rule chose when it was applied, and whether it was right."),
     Table("saved_queries", SavedQueryRow, "Queries that people kept.", is_indexed=True),
 )
 TABLES: dict[str, Table] = {table.name: table for table in _DECLARED}

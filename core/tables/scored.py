@@ -1,4 +1,5 @@
-"""What others say of models (scores, the files they came in, names), and what people write down: pilots, plans, queries."""
+"""What others say of models (scores, the files they came in, names), and what people write down: pilots, plans, selection
+rules, queries."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -152,6 +153,48 @@ class PlanOutcomeRow:
     std_error: Annotated[float | None, Column("Standard error of the difference.")]
     n_points: Annotated[int | None, Column("Sample size of the measure.")]
     created_at: Annotated[datetime, Column(_UTC)]
+
+
+@dataclass(frozen=True)
+class RuleRow:
+    """How to choose between models, written down before choosing. A rule that is changed is another version."""
+
+    rule_id: Annotated[str, Column("Its name and a hash of what it says.", key=True)]
+    name: Annotated[str, Column("Name given by people.")]
+    version: Annotated[int, Column("1 for the first rule of this name, one more for each that says something else.")]
+    use_class: Annotated[str, Column("general, scarce_data or safety_critical.", values="use_class")]
+    task: Annotated[str | None, Column("The benchmark that it was learned on; NULL where it was learned on none.")]
+    metric: Annotated[str | None, Column("Its metric.")]
+    config: Annotated[str, Column("JSON object: criteria, weights, thresholds, assumptions of cost.")]
+    note: Annotated[str | None, Column("A remark by people.")]
+    created_at: Annotated[datetime, Column(_UTC)]
+
+
+@dataclass(frozen=True)
+class RuleChoiceRow:
+    """A rule as it was applied once: what it chose, why, among how many, and whether that proved right."""
+
+    rule_id: Annotated[str, Column("The rule (rules.rule_id).", key=True)]
+    choice_id: Annotated[str, Column("Id of the choice.", key=True)]
+    task: Annotated[str | None, Column("The benchmark whose scores were looked at; NULL where none was.")]
+    metric: Annotated[str | None, Column("Its metric.")]
+    candidates: Annotated[list[str], Column("The runs it chose among (runs.run_id).")]
+    n: Annotated[int, Column("Models that had all that the rule asks for.")]
+    n_meeting: Annotated[int, Column("Those of them that meet its thresholds.")]
+    run_id: Annotated[str | None, Column("The run of the model that it chose (runs.run_id); NULL where it chose none.")]
+    model_id: Annotated[str | None, Column("That model (models.model_id).")]
+    runner_up: Annotated[str | None, Column("The next model (models.model_id); NULL where there was no other.")]
+    total: Annotated[float | None, Column("Weighted mean of the chosen model, 0 to 1.")]
+    runner_up_total: Annotated[float | None, Column("The same of the next model.")]
+    share_first: Annotated[
+        float | None, Column("Share of draws from the intervals of all values in which it is chosen.")
+    ]
+    reasons: Annotated[list[str], Column("Why, in the order in which they count.")]
+    evidence: Annotated[str, Column("JSON object: the values that it was chosen by, as they were then.")]
+    chosen_at: Annotated[datetime, Column(_UTC)]
+    outcome: Annotated[str | None, Column("right or wrong; NULL while nobody knows.", values="rule_outcome")] = None
+    outcome_at: Annotated[datetime | None, Column("When that was written down, UTC.")] = None
+    outcome_note: Annotated[str | None, Column("What it is known from.")] = None
 
 
 @dataclass(frozen=True)

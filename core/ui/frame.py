@@ -13,7 +13,7 @@ import pandas  # noqa: F401  # Streamlit and plotly meet it on first use: two se
 import streamlit as st
 
 from core.errors import WorkdimError
-from core.ui import language, reads, url_state
+from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.warehouse.warehouse import TakenIn
 
@@ -66,7 +66,21 @@ def run() -> None:
     language.switch(chosen)
     with errors_shown():
         _take_in_parcels()
+        _switch_reference()
         _draw(page)
+
+
+def _switch_reference() -> None:
+    """Whether the profiles that come with Workdim are shown, on all pages; nothing is drawn where there are none."""
+    if not reads.has_reference():
+        return
+    _ = language.translator()
+    told = _(
+        "Measured by whoever made Workdim, to compare with: the tag “reference” marks them. "
+        "`python -m core ingest --without-reference` takes them out for good."
+    )
+    with st.sidebar:
+        inputs.choose_yes_no(_("Show profiles that come with Workdim"), reads.REFERENCE, True, help=told)
 
 
 def _draw(page: st.Page) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core import wording
 from core.analysis import ranking
-from core.store.annotation import OWN_TAGS
+from core.store.annotation import SHIPPED
 from core.ui import language, reads, run_search, url_state
 from core.ui.markdown import escape
 from core.wording.labels import run_labels
@@ -132,19 +132,22 @@ def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
 
 def run_label(run: dict[str, Any]) -> str:
     kind = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language.current())
-    tags = " ".join(f"#{tag}" for tag in run["tags"] if tag not in OWN_TAGS)  # typing one finds its runs
+    tags = " ".join(f"#{tag}" for tag in run["tags"])  # typing one finds its runs
     parts = [run["name"], run["corpus_name"], run["protocol"], kind, language.local_time(run["started_at"]), tags]
     return " · ".join(part for part in parts if part)
 
 
 def newest_on_one_text(runs: pl.DataFrame, n: int = 4) -> list[str]:
-    """The newest run of each model that read the same text by the same protocol as the newest of all.
+    """The newest run of each model that read the same text by the same protocol as the newest of all; before anything
+    was measured here, as most of the models that Workdim ships profiles of.
 
     They may differ in kind and tokenizer: a first look shows shapes; only the ranking compares heights.
     """
-    texts = runs.filter(pl.col("pass") == "text")
+    texts = reads.own_first(runs.filter(pl.col("pass") == "text"))
     if texts.is_empty():
         return runs["run_id"].head(1).to_list()
-    newest = texts.row(0, named=True)
-    alike = texts.filter(corpus_id=newest["corpus_id"], protocol_hash=newest["protocol_hash"])
+    first = texts.row(0, named=True)
+    if SHIPPED in first["tags"]:
+        first = ranking.most_models(texts).row(0, named=True)
+    alike = texts.filter(corpus_id=first["corpus_id"], protocol_hash=first["protocol_hash"])
     return ranking.newest(alike)["run_id"].head(n).to_list()

@@ -7,7 +7,7 @@ import streamlit as st
 
 from core import wording
 from core.analysis.ranking import size_classes, with_stack
-from core.ui import language
+from core.ui import language, reads
 from core.ui.markdown import escape
 from core.wording.labels import run_labels
 
@@ -19,10 +19,16 @@ def stop_if_no_runs(runs: pl.DataFrame) -> None:
     if not runs.is_empty():
         return
     _ = language.translator()
-    st.info(_("No measurements yet."))
+    if reads.has_reference():
+        st.info(_("No measurements of your own yet. The switch at the side shows the profiles that come with Workdim."))
+    else:
+        st.info(_("No measurements yet."))
+        if st.button(_("Take in the profiles that come with Workdim"), icon=":material/library_add:"):
+            reads.take_in_reference()
+            st.rerun()
     st.page_link("pages/pilot.py", label=_("Measure a model here"), icon=":material/science:")
     st.markdown(_("Or run one of these in a terminal, in Workdim's folder, and reload this page."))
-    st.markdown(_("Measure the two demo models (about three minutes):"))
+    st.markdown(_("Measure the two demo models (about two minutes):"))
     st.code(DEMO, language="bash")
     st.markdown(_("Or measure one model of your own choice:"))
     st.code(MEASURE, language="bash")

@@ -5,6 +5,7 @@ Everything is cached under the version of the warehouse, so that a write shows a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +17,15 @@ import streamlit as st
 
 from core.analysis import differences
 from core.files import default_path
+from core.store.annotation import SHIPPED
 from core.tables import SavedQueryRow
+from core.ui import url_state
 from core.warehouse import aliases as alias_table
-from core.warehouse import profiles, queries, saved, schema, score_answers, score_imports
+from core.warehouse import profiles, queries, reference, saved, schema, score_answers, score_imports
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
 
+_log = logging.getLogger("workdim")
 N_LATEST = 20
 """Runs that the home screen shows."""
 _OF_ALL: dict[str, Callable[..., Any]] = {
@@ -82,6 +86,17 @@ class Selection:
         return rows.filter(pl.col("run_id").is_in(self.runs["run_id"].to_list()))
 
 
+@dataclass(frozen=True)
+class Gallery:
+    """What the thumbnails of some runs show."""
+
+    runs: pl.DataFrame
+    """In the order asked for."""
+    profiles: pl.DataFrame
+    """d2 on one point per type: `queries.d2_profiles`."""
+    extrema: pl.DataFrame
+
+
 def warehouse() -> Warehouse:
     return Warehouse(default_path())
 
@@ -91,7 +106,47 @@ def take_in() -> TakenIn:
 
 
 def lists() -> Lists:
-    return _lists(warehouse().path, warehouse().version())
+    """Without the profiles that Workdim ships where the reader hides them."""
+    return _lists(warehouse().path, warehouse().version(), shows_reference())
+
+
+REFERENCE = "reference"
+"""The name of the reader's choice, shown or hidden, in the URL."""
+
+
+def shows_reference() -> bool:
+    """Whether the reader lets the profiles that Workdim ships be seen."""
+    return bool(st.session_state.get(url_state.key(REFERENCE), True))
+
+
+def has_reference() -> bool:
+    """Whether there are any of them here."""
+    return _everything().runs.height > _own(_everything().runs).height
+
+
+def has_own_runs() -> bool:
+    """Whether there is anything that was measured here or brought here."""
+    return not _own(_everything().runs).is_empty()
+
+
+def take_in_reference() -> None:
+    """The profiles that Workdim ships, whoever took them out."""
+    reference.take_in(warehouse(), _log.warning)
+
+
+def _everything() -> Lists:
+    return _lists(warehouse().path, warehouse().version(), True)
+
+
+def own_first(runs: pl.DataFrame) -> pl.DataFrame:
+    """What was measured here, newest first, as it came; then what Workdim ships, the oldest first: these were measured in
+    the order in which they are worth a look."""
+    own = _own(runs)
+    return pl.concat([own, runs.join(own, on="run_id", how="anti", maintain_order="left").reverse()])
+
+
+def _own(runs: pl.DataFrame) -> pl.DataFrame:
+    return runs.filter(~pl.col("tags").list.contains(SHIPPED))
 
 
 def selection(run_ids: Sequence[str]) -> Selection:
@@ -100,7 +155,12 @@ def selection(run_ids: Sequence[str]) -> Selection:
 
 def ranking() -> pl.DataFrame:
     """All runs on unchanged text with what a comparison needs: `queries.ranking`."""
-    return _marked(_of_all("ranking"), lists().runs)
+    runs = _of_all("ranking")
+    return _marked(runs if shows_reference() else _own(runs), lists().runs)
+
+
+def gallery(run_ids: Sequence[str]) -> Gallery:
+    return _gallery(warehouse().path, warehouse().version(), tuple(run_ids))
 
 
 def of_pilot(pilot_id: str) -> list[str]:
@@ -173,9 +233,10 @@ def _in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
 
 # Frames are not changed in place anywhere, so that all sessions share them: cache_data would copy them at each look.
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _lists(path: Path, version: tuple) -> Lists:
+def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
     with Warehouse(path).opened() as opened:
-        runs = with_text_marks(queries.listing(opened))
+        listed = queries.listing(opened)
+        runs = with_text_marks(listed if with_reference else _own(listed))
         latest = runs.filter(pl.col("pass") == "text")["run_id"].head(N_LATEST).to_list()
         return Lists(
             runs,
@@ -195,7 +256,7 @@ def _read(path: Path, version: tuple, name: str) -> Any:
 # in each of 48 selections stay below 300 MB.
 @st.cache_resource(max_entries=48, show_spinner=False)
 def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selection:
-    among = _lists(path, version).runs
+    among = _lists(path, version, True).runs  # a run may have been judged with a control that is hidden
     control_ids = differences.control_ids(_in_order(among, run_ids), among)
     own, all_ids = list(run_ids), [*run_ids, *control_ids]
     with Warehouse(path).opened() as opened:
@@ -217,6 +278,14 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
             queries.extrema(opened, own),
             queries.against_controls(opened, own),
         )
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _gallery(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Gallery:
+    among = _lists(path, version, True).runs
+    with Warehouse(path).opened() as opened:
+        runs = _in_order(_marked(queries.runs(opened, run_ids), among), run_ids)
+        return Gallery(runs, queries.d2_profiles(opened, run_ids), queries.extrema(opened, run_ids))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

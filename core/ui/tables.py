@@ -55,6 +55,7 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
             _("Checks"): _outcomes(runs),
             _("Protocol"): runs["protocol"],
             _("Measured"): [language.local_time(at) for at in runs["started_at"]],
+            **_tags(runs),
         }
     )
 
@@ -83,8 +84,16 @@ def ranked(runs: pl.DataFrame, own_title: str = "") -> pl.DataFrame:
             _("Checks"): _outcomes(runs),
             _("Parameters (millions)"): (runs["parameters"] / 1e6).round(0).cast(pl.Int64),
             _("Measured"): [language.local_time(at) for at in runs["started_at"]],
+            **_tags(runs),
         }
     )
+
+
+def _tags(runs: pl.DataFrame) -> dict[str, list[str]]:
+    """A column only where a run has one."""
+    _ = language.translator()
+    told = [" ".join(f"#{tag}" for tag in tags) for tags in runs["tags"]]
+    return {_("Tags"): told} if any(told) else {}
 
 
 def layers(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:

@@ -117,6 +117,17 @@ def estimates(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     return _rows(warehouse, "layer_estimates", run_ids, order)
 
 
+def d2_profiles(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of layer_estimates that a thumbnail shows: d2 on one point per type, layer by layer."""
+    if not run_ids:
+        return warehouse.read("SELECT * FROM layer_estimates LIMIT 0")
+    return warehouse.read(
+        f"""SELECT * FROM layer_estimates WHERE run_id IN ({_marks(run_ids)})
+            AND estimator = 'd2' AND cloud = 'one_per_type' AND transform = 'centred' ORDER BY run_id, layer, state DESC""",
+        list(run_ids),
+    )
+
+
 def correlators(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of layer_correlators, layer by layer."""
     return _rows(warehouse, "layer_correlators", run_ids, "run_id, cloud, correlator, layer, state DESC")
@@ -187,6 +198,16 @@ def of_pilot(warehouse: Readable, pilot_id: str) -> list[str]:
     order = "ORDER BY started_at DESC, run_id DESC"
     sql = f"SELECT run_id FROM runs JOIN ({_MEMBERS}) USING (run_id) WHERE member_of = ? {order}"
     return warehouse.read(sql, [pilot_id])["run_id"].to_list()
+
+
+def speeds(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
+    """How fast the models of these runs read: tokens, seconds of all their forward passes, and what they ran on."""
+    sql = f"""
+        SELECT run_id, n_tokens, TRY_CAST(json_extract(phase_seconds, '$.forward') AS DOUBLE) AS forward_seconds,
+            coalesce(json_extract_string(execution, '$.device_name'), device) AS device, dtype
+        FROM runs WHERE run_id IN ({_marks(run_ids)}) ORDER BY run_id
+    """
+    return warehouse.read(sql, list(run_ids))
 
 
 def counts(warehouse: Readable) -> dict[str, int]:

@@ -104,7 +104,7 @@ def check(connection: Connection) -> bool:
 def fingerprint() -> str:
     """Of the tables, without their comments, and of the scores that Workdim ships."""
     statements = "".join(table.ddl() for table in TABLES.values())
-    return hashlib.sha256(statements.encode() + scores.reference_hash().encode()).hexdigest()[:16]
+    return hashlib.sha256(statements.encode() + "".join(scores.reference_hashes()).encode()).hexdigest()[:16]
 
 
 def tables(warehouse: Readable) -> list[Table]:

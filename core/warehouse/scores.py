@@ -16,6 +16,8 @@ from core.tables import ScoreRow, columns
 from core.warehouse.connection import insert
 
 REFERENCE = files.REFERENCE / "benchmarks.parquet"
+LADDER = files.REFERENCE / "ladder" / "scores.parquet"
+"""Scores of the models that Workdim has trained itself, in the columns of `scores`; `python -m tests.ladder --ship`."""
 MEAN_OF_SUBTASKS = "derived_macro_mean_of_subtasks"
 
 # By the first word of the metric: `acc, ranked classification` is still an accuracy.
@@ -35,15 +37,22 @@ _HIGHER_IS_BETTER = {
 }
 
 
-def reference_hash() -> str:
-    """Hash of the scores that belong to this version."""
-    return hashlib.sha256(_content(REFERENCE)).hexdigest()
+def reference_hashes() -> tuple[str, ...]:
+    """Hashes of the files of scores that belong to this version."""
+    return tuple(hashlib.sha256(_content(file)).hexdigest() for file in (REFERENCE, LADDER))
 
 
 def load_reference(connection: duckdb.DuckDBPyConnection) -> int:
     """Insert the shipped scores into a new file; returns the number of rows."""
-    content = _content(REFERENCE)
-    rows = score_rows(pl.read_parquet(io.BytesIO(content)), hashlib.sha256(content).hexdigest())
+    published, own = (_content(file) for file in (REFERENCE, LADDER))
+    rows = pl.concat(
+        [
+            score_rows(pl.read_parquet(io.BytesIO(published)), hashlib.sha256(published).hexdigest()),
+            pl.read_parquet(io.BytesIO(own))
+            .with_columns(file_sha256=pl.lit(hashlib.sha256(own).hexdigest()))
+            .select(columns(ScoreRow)),
+        ]
+    )
     insert(connection, "scores", rows)
     return rows.height
 

@@ -27,6 +27,7 @@ def format_name(format: str, language: str) -> str:
         "lm_eval": _("lm-evaluation-harness results"),
         "lm_eval_v03": _("lm-evaluation-harness results (v0.3)"),
         "lm_eval_samples": _("lm-evaluation-harness single answers"),
+        "answers_table": _("Single answers, table"),
         "lighteval": _("lighteval results (Open LLM Leaderboard v1)"),
         "leaderboard_v2_csv": _("Open LLM Leaderboard v2, CSV"),
         "leaderboard_v2_json": _("Open LLM Leaderboard v2, JSON"),

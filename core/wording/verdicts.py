@@ -144,6 +144,25 @@ QUALIFIERS: dict[str, Words] = {
 """What limits the numbers of a run, whatever is claimed about them."""
 
 _KNOWN = REASONS | QUALIFIERS
+VERDICT_MARKS = {"robust": "✓", "depends": "◐", "no": "✕", "cannot_tell": "?", "not_usable": "⊘", "not_controlled": "○"}
+"""What stands for the verdict on a claim wherever there is no room for its words."""
+CLAIM_MARKS = {"rise": "↗", "fall": "↘"}
+BADGES: tuple[tuple[str, str, str], ...] = (
+    ("not_usable", "*", _("Not usable")),
+    ("*", "not_usable", _("Not usable")),
+    ("robust", "robust", _("Rises, then falls")),
+    ("robust", "*", _("Rises inside")),
+    ("*", "robust", _("Falls towards the end")),
+    ("depends", "*", _("Depends on how it is measured")),
+    ("*", "depends", _("Depends on how it is measured")),
+    ("no", "no", _("Neither rises nor falls")),
+    ("no", "*", _("Does not rise inside")),
+    ("*", "no", _("Does not fall towards the end")),
+    ("not_controlled", "*", _("Not controlled")),
+    ("*", "not_controlled", _("Not controlled")),
+)
+"""Verdicts on rise and fall (* is any) -> what a run is called in a few words; the first that fits counts, and a run that
+none fits is one that cannot be told."""
 MARKS = {"yes": "●", "no": "○", "opposite": "▼", "cannot_tell": "?"}
 """What stands for the outcome of a specification in a picture, told apart without colour."""
 
@@ -192,6 +211,29 @@ def verdict_word(verdict: str | None, language: str, brief: bool = False) -> str
     if verdict is None:
         return _("not judged")
     return _("depends") if brief and verdict == "depends" else labels.name("claim_verdict", verdict, language)
+
+
+def badge(run: Mapping[str, Any], language: str) -> str:
+    """What the run is called in a few words, for cards and titles: `Rises, then falls` only where both are robust."""
+    found = (run["verdict_rise"], run["verdict_fall"])
+    for rise, fall, words in BADGES:
+        if rise in ("*", found[0]) and fall in ("*", found[1]):
+            return translator(language)(words)
+    return translator(language)(_("not judged") if None in found else _("Cannot tell"))
+
+
+def verdict_marks(run: Mapping[str, Any]) -> str:
+    """`↗◐ ↘?`: both claims as marks, the same in every language."""
+    told = [(claim, run[f"verdict_{claim}"]) for claim in CLAIMS]
+    return " ".join(f"{CLAIM_MARKS[claim]}{VERDICT_MARKS.get(verdict or '', '–')}" for claim, verdict in told)
+
+
+def verdict_marks_key(language: str) -> str:
+    """`↗ rises inside, ↘ falls towards the end: ✓ robust, ◐ depends on the specification, ...`."""
+    _ = translator(language)
+    claims = _(", ").join(f"{CLAIM_MARKS[claim]} {claim_name(claim, language)}" for claim in CLAIMS)
+    words = (f"{mark} {labels.name('claim_verdict', verdict, language)}" for verdict, mark in VERDICT_MARKS.items())
+    return _("{claim}: {verdict}").format(claim=claims, verdict=_(", ").join(words))
 
 
 def verdict_text(run: Mapping[str, Any], language: str) -> str:

@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from core.analysis import claims
 from core.analysis.claims import LogProfile, cells_of, simultaneous, verdict
+from core.records import Estimate
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import RunControlRow
 
@@ -153,3 +155,12 @@ def test_ten_is_in_above_or_below():
         "below",
         "",
     ]
+
+
+def test_blocks_of_a_layer_are_spread_as_widely_as_its_interval():
+    blocks = np.random.default_rng(3).normal(0, 0.01, 16)
+    told = claims.as_told(blocks, Estimate(20.0, 1.0, 20 * math.exp(-0.12), 20 * math.exp(0.12)))
+    error = math.sqrt(15 / 16 * ((told - told.mean()) ** 2).sum())
+    assert stats.t.ppf(0.975, 15) * error == pytest.approx(0.12)
+    assert told.mean() == pytest.approx(blocks.mean()) and np.corrcoef(told, blocks)[0, 1] == pytest.approx(1)
+    assert (claims.as_told(blocks, Estimate(20.0)) == blocks).all()  # without an interval they stay as they are

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from core.analysis.shape import judged
 from core.tables import LayerEstimateRow, LayerReplicateRow, RunCheckRow
 from tests.profiles import make_model, make_profile
 
 N_LAYERS, N_BLOCKS, N_SPLITS = 10, 16, 20
+T = float(stats.t.ppf(0.975, N_BLOCKS - 1))
 
 
 def summarise(profile, controls=()):
@@ -47,9 +49,9 @@ def profile_of(truth, noise=0.02, seed=0, post_norm=None, shared=0.0):
                 "centred",
                 None,
                 value,
-                value * noise,
-                value * (1 - 2 * noise),
-                value * (1 + 2 * noise),
+                value * math.hypot(noise, shared),
+                value * math.exp(-T * math.hypot(noise, shared)),
+                value * math.exp(T * math.hypot(noise, shared)),
                 None,
                 800,
                 0,

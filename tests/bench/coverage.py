@@ -1,6 +1,7 @@
-"""How often 95 percent intervals of d2 hold the truth, on simulated clouds of clustered tokens.
+"""How often 95 percent intervals hold the truth, on simulated clouds of clustered tokens: d2, others, and ratios.
 
-`python -m tests.bench.coverage --draws 1000 --only unequal` prints the lines whose text holds the words.
+`python -m tests.bench.coverage --draws 1000 --only unequal` prints the lines of d2 whose text holds the words, with
+`--others` those of the other estimators and of ratios of two layers.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from core.analysis.claims import LogProfile, as_told, cell
 from core.geometry import clouds
 from core.geometry.clouds import half_splits
-from core.geometry.layer import LayerPlan, measure_draws
-from core.geometry.results import of_sets
+from core.geometry.layer import LayerPlan, measure_draws, of_readings, scan_with_neighbours, second_order_of
+from core.geometry.neighbour_dimensions import GRIDE_READ_AT, differing_readings
+from core.geometry.results import CloudEstimate, of_sets
 from core.geometry.second_order import place, scan_cloud
 from core.records import Estimate
 
@@ -72,6 +75,16 @@ HARD = (
     Case("one of 50 holds half", 32, 0.1, own=0.9),
     Case("50 equal variances", 32, 0.2, far=0.05),
 )
+
+
+def with_section(document: str, text: str, before: str) -> str:
+    """The document with this section (its heading first) instead of the one of the same heading; else, `before` another
+    heading."""
+    heading = text.strip().splitlines()[0]
+    start = document.find(f"\n{heading}\n") + 1
+    end = document.find("\n## ", start) + 1 if start else document.index(f"\n{before}\n") + 1
+    start = start or end
+    return f"{document[:start]}{text.strip()}\n\n{document[end:]}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -147,12 +160,17 @@ def covered(estimates: Sequence[Estimate], truth: float) -> Covered:
 N_BLOCKS = 16
 
 
+def cloud_of(sequences: np.ndarray) -> clouds.Cloud:
+    """All points, in blocks of neighbouring sequences."""
+    blocks = sequences * N_BLOCKS // (sequences.max() + 1)
+    numbers = np.arange(len(sequences))
+    members = np.stack([blocks != left_out for left_out in range(-1, N_BLOCKS)])
+    return clouds.Cloud("one_per_type", numbers, members, sequences, numbers)
+
+
 def d2_of(points: torch.Tensor, sequences: np.ndarray) -> Estimate:
     """d2 of points as a run reads it: blocks of neighbouring sequences left out, one and two at a time."""
-    blocks = sequences * N_BLOCKS // (sequences.max() + 1)
-    members = np.stack([blocks != left_out for left_out in range(-1, N_BLOCKS)])
-    numbers = np.arange(len(points))
-    placed = place(points, clouds.Cloud("points", numbers, members, sequences, numbers))
+    placed = place(points, cloud_of(sequences))
     scanned = scan_cloud(placed)
     return of_sets(placed.cloud, "d2", scanned.d2, without_two=scanned.without_two).estimate
 
@@ -160,6 +178,103 @@ def d2_of(points: torch.Tensor, sequences: np.ndarray) -> Estimate:
 def of_case(case: Case, n_draws: int) -> Covered:
     estimates = [d2_of(*clustered(case, seed)) for seed in range(n_draws)]
     return covered(estimates, population_d2(case.variances, case.far))
+
+
+# --- other estimators, and ratios of two layers ------------------------------------------------------------------
+
+OTHERS = (
+    Case("50 equal variances", 32, 0.2),
+    Case("100 variances 1/k", 32, 0.2),
+    Case("100 variances 1/k", 16, 0.36),
+    Case("100 variances 1/k", 32, 0.36, unequal=True),
+    Case("one of 50 holds half", 32, 0.36),
+    Case("one of 50 holds half", 16, 0.36),
+    Case("one of 50 holds half", 32, 0.36, unequal=True),
+    Case("one of 50 holds half", 16, 0.1, own=0.5),
+)
+STRETCHED = 7.0
+"""How much longer the first coordinate is at the second layer, of which the first one is compared."""
+
+
+def layer_of(points: torch.Tensor, sequences: np.ndarray, neighbours: bool = True) -> dict[str, CloudEstimate]:
+    """Estimates of one layer as a run reads them, by name."""
+    placed = place(points, cloud_of(sequences))
+    found: list[CloudEstimate] = []
+    if neighbours:
+        scanned, distinct = scan_with_neighbours(placed)
+        of = [torch.from_numpy(sequences)]
+        readings = differing_readings(scanned.table, distinct, of, "between", [GRIDE_READ_AT], with_mle=True)
+        found += of_readings(placed, distinct, readings)
+    else:
+        scanned = scan_cloud(placed, ratio=True)
+    found.append(of_sets(placed.cloud, "d2", scanned.d2, without_two=scanned.without_two))
+    return {e.estimator: e for e in [*found, *second_order_of(placed, scanned)]}
+
+
+def _fall(upper: CloudEstimate, lower: CloudEstimate) -> tuple[float, float, float]:
+    """What a claim says of the ratio of one layer to the next: its logarithm and its limits."""
+    read = [upper, upper, lower]
+    blocks = np.stack([as_told(np.log(e.blocks), e.estimate) for e in read])
+    found = cell(LogProfile(np.log([e.estimate.value for e in read]), blocks, np.empty((3, 0, 2))), "fall")
+    return found.ratio, found.lower, found.upper
+
+
+def of_others(case: Case, n_draws: int) -> dict[str, tuple[float, float]]:
+    """Share of intervals that hold the truth, and mean error over the true spread, by quantity.
+
+    The truth of a neighbour estimate, which depends on the number of points, is its own mean.
+    """
+    stretched = case.variances.astype(float)
+    stretched[0] *= STRETCHED**2
+    truths = {"participation_ratio": [v.sum() ** 2 / (v**2).sum() for v in (case.variances, stretched)]}
+    truths["d2"] = [population_d2(v) for v in (case.variances, stretched)]
+    readings: dict[str, list[tuple[float, float, float, float]]] = {}
+    for seed in range(n_draws):
+        points, sequences = clustered(case, seed)
+        layer = layer_of(points, sequences)
+        points[:, 0] *= STRETCHED
+        other = layer_of(points, sequences, neighbours=False)
+        for name, found in layer.items():
+            e = found.estimate
+            if name in ("participation_ratio", "gride_between", "mle_between"):
+                readings.setdefault(name, []).append((e.value, e.lower, e.upper, e.std_error))
+        for name in truths:
+            value, lower, upper = _fall(layer[name], other[name])
+            quantile = LogProfile(np.empty(0), np.empty((0, N_BLOCKS)), np.empty(0)).quantile
+            error = (upper - lower) / 2 / quantile * math.exp(value)
+            readings.setdefault(f"ratio of {name}", []).append((*map(math.exp, (value, lower, upper)), error))
+    result = {}
+    for name, rows in readings.items():
+        values, lowers, uppers, errors = np.array(rows).T
+        of = name.removeprefix("ratio of ")
+        truth = float(values.mean()) if of not in truths else truths[of][0] / (truths[of][1] if of != name else 1)
+        held = float(np.mean((lowers <= truth) & (truth <= uppers)))
+        result[name] = held, float(np.mean(errors / values) / np.log(values).std(ddof=1))
+    return result
+
+
+def table_of_others(cases: Sequence[Case], n_draws: int) -> str:
+    torch.set_num_threads(1)
+    rows, names = [], []
+    for case in cases:
+        found = of_others(case, n_draws)
+        names = list(found)
+        cells = [f"{100 * held:.1f} % ({ratio:.2f})" for held, ratio in found.values()]
+        rows.append([case.name, str(case.n_sequences), f"{case.share:.2f}", *cells])
+    return table(["cloud", "sequences", "share", *names], rows)
+
+
+def verdict_of_others(lines: str) -> str:
+    """How many cells lie where they should, and which do not."""
+    head, _, *rows = ([c.strip() for c in line.strip("|").split("|")] for line in lines.splitlines())
+    found = [
+        (float(cell.split()[0]), f"{name}, {row[0]}, {row[1]} sequences")
+        for row in rows
+        for name, cell in zip(head[3:], row[3:], strict=True)
+    ]
+    outside = [f"{held:.1f} % ({where})" for held, where in found if not 92.5 <= held <= 97.5]
+    told = f" The others: {'; '.join(outside)}." if outside else ""
+    return f"{len(found) - len(outside)} of {len(found)} cells lie between 92.5 and 97.5 %.{told}"
 
 
 def tokens_of_sequences(
@@ -229,7 +344,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--only", default="", help="lines whose cloud and number of sequences hold these words")
+    parser.add_argument("--case", type=int, help="with --others: this line alone")
+    parser.add_argument("--others", action="store_true", help="other estimators, and ratios of two layers")
     options = parser.parse_args()
+    if options.others:
+        chosen = OTHERS if options.case is None else OTHERS[options.case : options.case + 1]
+        print(table_of_others(chosen, options.draws))
+        return
     lines = table_of_clouds((*ORDINARY, *HARD), options.draws, options.only)
     print(lines, verdict(lines), sep="\n\n")
 

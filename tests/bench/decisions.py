@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from core.analysis import claims, ranking, shape
+from core.analysis import claims, ranking, ranks, relation, shape
 from core.geometry import local, neighbour_dimensions
 from core.registry.checks import CHECKS, Check
 from core.registry.protocols import PROTOCOLS, Protocol
@@ -46,8 +46,19 @@ def _groups() -> dict[str, list[str]]:
         "Claims and controls (`core.analysis.claims`, `core.registry.specifications`):": [
             f"core specifications: {'; '.join(' / '.join(map(str, at.key)) for at in SPECIFICATIONS if at.is_core)}",
             f"a control says something where it would have shown the text's ratio with a probability of {claims.POWER:g}",
-            "errors of ratios and of the largest inner dimension are those of the jackknife; the variance of the draw enters "
-            "the interval of a layer only; an error from the linearised estimate is not computed beside them",
+            "errors of ratios and of the largest inner dimension are those of the layers' blocks, spread as widely as the "
+            "intervals of the layers; an error from the linearised estimate is not computed beside them",
+        ],
+        "Relations and ranks (`core.analysis.relation`, `core.analysis.ranks`):": [
+            f"related: two-sided permutation p of Spearman's rho at most {relation.LEVEL:g}, from {relation.FEWEST_TEST} models on; "
+            f"below {relation.FEWEST_EXPLORATORY} no coefficient, below {relation.FEWEST_TEST} exploratory",
+            f"not related: 90 % interval of rho within {relation.MARGIN:g}, which unrelated models reach in 80 % from "
+            f"{relation.enough()} on",
+            f"every order up to {relation.LARGEST_EXACT} models, {relation.N_PERMUTATIONS:,} random ones beyond; {relation.N_BOOTSTRAP:,} "
+            f"bootstrap samples of models; closed forms above {relation.LARGEST_RESAMPLED} models",
+            f"models of one size stratum have at least 1/{relation.SIZE_FACTOR:g} of the parameters of its largest",
+            f"ranks at {100 * (1 - claims.LEVEL):.0f} % for all models at once; signs of blocks flipped up to {ranks.LARGEST_FLIPPED} models, "
+            f"Bonferroni's t beyond",
         ],
         "Estimators (`core.geometry.neighbour_dimensions`, `core.geometry.local`):": [
             f"GRIDE at n1 = {', '.join(map(str, neighbour_dimensions.GRIDE_SCALES))} with n2 = 2 n1, up to an eighth of the points, "

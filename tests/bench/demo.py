@@ -20,7 +20,7 @@ from core.models.memory import largest_batch
 from core.models.model import open_model
 from core.records import RunConfig
 from core.registry.protocols import find_protocol
-from core.runs.requests import demo_models
+from core.runs.requests import demo_requests
 from core.texts.corpora import open_corpus
 from core.texts.sample import draw_sample
 from core.warehouse.warehouse import Warehouse
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--protocol", default="quick")
     parser.add_argument("--corpus", default="english-business")
-    parser.add_argument("models", nargs="*", default=demo_models())
+    parser.add_argument("models", nargs="*", default=[one.model for one in demo_requests()])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for reference in options.models:

@@ -23,9 +23,9 @@ import numpy as np
 import polars as pl
 
 from core.files import REFERENCE
-from core.runs.reference_check import references
 from core.store.parcels import FORMAT, RUN_FILE, read_parcel
 from core.tables import LONG_TABLES, TABLES
+from core.warehouse.reference import references
 from core.warehouse.warehouse import Warehouse
 
 SHAPES = ("real", "trial", "small")

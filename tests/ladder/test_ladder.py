@@ -6,15 +6,20 @@ import json
 from collections import Counter
 from dataclasses import replace
 
+import polars as pl
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from core.errors import ModelError
+from core.models.hub import find_weights
 from core.pilots.registration import read_pilot
 from core.registry.protocols import PROTOCOLS
+from core.runs import requests
 from core.texts.corpora import BUILT_IN
 from tests.conftest import ROOT
-from tests.ladder import questions, run, scoring, text, training
+from tests.ladder import questions, run, scoring, shipping, text, training
+from tests.ladder.__main__ import LOGS
 from tests.ladder.recipes import BATCH, CHECKPOINTS, CONTEXT, Recipe, all_runs
 
 TOY = Recipe("toy", width=32, repeated=0.2, shuffled=0.2, dropout=0.1, steps=10, checkpoints=(0, 10), warmup=2)
@@ -133,3 +138,59 @@ def test_the_population_is_the_registered_one():
     pilot = read_pilot(ROOT / "data" / "pilots" / "ladder.toml", PROTOCOLS, BUILT_IN)
     wanted = [f"local:{one.folder_of(CHECKPOINTS[-1])}" for one in runs.values() if one.width == 128]
     assert [model.reference for model in pilot.models] == wanted
+
+
+def logs_of(bits: dict[str, float]) -> dict[str, dict]:
+    """Logs of finished runs, as far as the choice of models looks at them."""
+    return {name: {"checkpoints": [{"bits_per_byte": {"code": {"value": value}}}]} for name, value in bits.items()}
+
+
+def test_the_best_and_the_worst_of_each_width_are_shipped_and_no_replicate():
+    runs = list(all_runs().values())
+    bits = {one.name: 2.0 + n / 100 for n, one in enumerate(runs)}
+    bits |= {"128-base-again-1": 1.0, "128-decay-0": 1.5, "192-decay-1": 9.0}
+    found = shipping.chosen_models(logs_of(bits))
+    along = [all_runs()[shipping.ALONG].folder_of(step) for step in CHECKPOINTS]
+    assert list(found)[:8] == along
+    assert set(found) - set(along) == {
+        f"ladder-{name}-step1500"
+        for name in ("128-base", "128-decay-0", "128-lr-1e-3-decay-1", "64-repeated-half", "192-base", "192-decay-1")
+    }
+    few = logs_of({name: value for name, value in bits.items() if name.startswith("128-base")})
+    assert set(shipping.chosen_models(few)) == {"ladder-128-base-step1500"}
+
+
+def test_what_is_shipped_is_what_the_logs_say():
+    """Every finished run with its log and answers; models with the weights that were scored, below 40 MB in all."""
+    found = shipping.logged(LOGS)
+    answers = pl.read_parquet(LOGS / shipping.ANSWERS)
+    by_task = answers.group_by("repository", "revision", "benchmark").agg(pl.col("value").mean(), pl.len())
+    for name, log in found.items():
+        end = (f"local:{all_runs()[name].folder_of(CHECKPOINTS[-1])}", log["checkpoints"][-1]["weights_sha256"][:12])
+        for task, told in log["tasks"].items():
+            row = by_task.row(
+                by_predicate=pl.struct("repository", "revision", "benchmark")
+                == pl.struct(repository=pl.lit(end[0]), revision=pl.lit(end[1]), benchmark=pl.lit(f"ladder_{task}")),
+                named=True,
+            )
+            assert (row["value"], row["len"]) == (pytest.approx(told["value"]), told["n"])
+    models = sorted((LOGS / shipping.MODELS).iterdir())
+    assert [one.name for one in models] == sorted(shipping.chosen_models(found))
+    logged = {
+        all_runs()[name].folder_of(at["step"]): at["weights_sha256"]
+        for name, log in found.items()
+        for at in log["checkpoints"]
+    }
+    assert all(training.weights_digest(one) == logged[one.name] for one in models)
+    assert sum(file.stat().st_size for one in models for file in one.iterdir()) < 40e6
+
+
+def test_a_shipped_model_is_opened_by_its_name_and_by_its_revision():
+    name = requests.DEMO_LADDER_MODEL
+    found = find_weights(name)
+    assert (found.reference, found.revision) == (name, found.sha256[:12])
+    assert find_weights(f"{name}@{found.revision}") == found
+    with pytest.raises(ModelError, match="other weights than 0123"):
+        find_weights(f"{name}@0123")
+    with pytest.raises(ModelError, match="measure it by its path"):
+        find_weights("local:mine")

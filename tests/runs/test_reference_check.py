@@ -7,10 +7,11 @@ import pytest
 
 from core.analysis.shape import judged
 from core.registry.protocols import PROTOCOLS
-from core.runs.reference_check import MODEL, PROTOCOL, compare, references
+from core.runs.reference_check import MODEL, PROTOCOL, compare
 from core.store.parcels import read_parcel
 from core.warehouse import queries
 from core.warehouse.profiles import read_profile
+from core.warehouse.reference import references
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 

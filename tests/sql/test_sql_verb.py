@@ -46,6 +46,8 @@ def test_a_query_is_kept_listed_run_replaced_and_forgotten(path: Path):
     assert "ask for it to be replaced (--replace)" in refused(path, "--save", "first", "SELECT 2")
     sql(path, "--save", "first", "SELECT 2 AS two", "--replace")
     assert sql(path, "--saved", "first", "--format", "csv") == "two\n2\n"
+    for wrong, why in [("SELEC 1", "SELEC"), ("DROP TABLE runs", "only read"), ("SELECT 1; SELECT 2", "2 statements")]:
+        assert why in refused(path, "--save", "second", wrong)
     sql(path, "--delete", "first")
     assert "none has been saved" in refused(path, "--saved", "first")
 

@@ -8,10 +8,11 @@ import polars as pl
 
 from core.store import people
 from core.tables import TABLES
-from core.warehouse import pilots
+from core.warehouse import pilots, rules
 from core.warehouse.aliases import set_aliases
 from core.warehouse.saved import save
 from tests.warehouse.test_pilots import PILOT, with_score
+from tests.warehouse.test_rules import RULE, chosen
 
 NOW = datetime(2026, 1, 1)
 FILE_A, FILE_B = "a" * 64, "b" * 64
@@ -68,6 +69,8 @@ def fill(warehouse):
     import_scores(warehouse, FILE_B, n=2)
     set_aliases(warehouse, {"Llama": "o/llama"})
     save(warehouse, "all", "SELECT 1", "a 'note'")
+    rules.save(warehouse, RULE)
+    rules.keep_choice(warehouse, chosen(RULE, "choice-1"))
 
 
 def content(warehouse, tables=tuple(TABLES)):

@@ -15,9 +15,8 @@ import pytest
 
 from core.commands import doctor, main
 from core.models import machine
-from core.runs.reference_check import references
 from core.store import people
-from core.warehouse import ingest
+from core.warehouse import ingest, reference
 from core.warehouse.connection import CONFIG
 from core.warehouse.integrity import examine
 from core.warehouse.warehouse import Warehouse
@@ -104,10 +103,9 @@ def test_what_is_only_to_be_known_is_no_damage(full, remark, message):
 
 def test_profiles_that_workdim_ships_are_no_reason_to_complain(warehouse):
     """Their controls and pilots did not come along."""
-    for folder in references():
-        ingest.take_copy(warehouse, folder)
+    assert reference.take_in(warehouse, pytest.fail)
     examined = examine(warehouse)
-    assert examined.findings == () and examined.n_parcels == len(list(references()))
+    assert examined.findings == () and examined.n_parcels == len(reference.references())
 
 
 def change_a_value(warehouse):

@@ -15,7 +15,7 @@ from core.warehouse import ingest, queries, score_imports, sync
 from core.warehouse.aliases import aliases, set_aliases
 from core.warehouse.score_answers import answered, answers, conflicts, unmet_names
 from core.warehouse.score_imports import files, preview, remove, store
-from core.warehouse.scores import reference_hash
+from core.warehouse.scores import reference_hashes
 from tests.profiles import make_model, make_profile
 from tests.warehouse import score_files as made
 from tests.warehouse.score_files import score, score_file
@@ -321,5 +321,5 @@ def test_a_leaderboard_of_thousands_is_previewed_and_stored(warehouse):
 def test_the_scores_that_ship_are_neither_imported_nor_taken_out(warehouse):
     shipped = warehouse.read("SELECT count(*) AS n FROM scores")["n"][0]
     with pytest.raises(InputError, match="ships"):
-        score_imports.store(warehouse, replace(score_file(score()), sha256=reference_hash()))
+        score_imports.store(warehouse, replace(score_file(score()), sha256=reference_hashes()[1]))
     assert warehouse.read("SELECT count(*) AS n FROM scores")["n"][0] == shipped

@@ -1,5 +1,7 @@
 """The reference scores: all of them, unaltered, with what their sources say and no more."""
 
+import json
+
 import polars as pl
 import pytest
 
@@ -7,13 +9,35 @@ from core.errors import WarehouseError
 from core.registry.names import NOT_STATED
 from core.warehouse import queries, schema
 from core.warehouse import scores as shipped
-from core.warehouse.scores import REFERENCE
+from core.warehouse.scores import LADDER, REFERENCE
 from tests.warehouse.filling import FILE_A, import_scores
 
 
 @pytest.fixture
 def scores(warehouse):
-    return queries.scores(warehouse)
+    """Without those of the ladder."""
+    return queries.scores(warehouse).filter(pl.col("suite") != "ladder")
+
+
+def test_the_scores_of_the_ladder_are_there_as_its_logs_have_them(warehouse):
+    """Each under the weights that were scored, so that another folder of that name has none of them."""
+    found = queries.scores(warehouse).filter(suite="ladder")
+    logged = {
+        (f"local:ladder-{log['recipe']['name']}-step{at['step']}", at["weights_sha256"][:12], f"ladder_{text}"): (
+            at["bits_per_byte"][text]["value"],
+            at["bits_per_byte"][text]["std_error"],
+        )
+        for log in map(json.loads, (file.read_text() for file in LADDER.parent.glob("runs/*.json")))
+        for at in log["checkpoints"]
+        for text in ("code", "prose")
+    }
+    of_text = found.filter(metric="bits_per_byte")
+    keys = of_text.select("repository", "revision", "benchmark").rows()
+    assert dict(zip(keys, of_text.select("value", "std_error").rows(), strict=True)) == logged
+    assert set(of_text["unit"]) == {"bits per byte"} and not of_text["higher_is_better"].any()
+    tasks = found.filter(metric="acc")
+    assert tasks.height == 4 * len({name for name, _, _ in logged if name.endswith("-step1500")})
+    assert tasks["higher_is_better"].all() and set(tasks["n_samples"]) == {500} and tasks["std_error"].min() > 0
 
 
 def test_every_shipped_row_is_there(scores):
@@ -72,7 +96,7 @@ def test_a_new_edition_takes_the_place_of_the_old_one_and_of_nothing_else(wareho
     import_scores(warehouse, FILE_A)
     pl.read_parquet(REFERENCE).head(100).write_parquet(tmp_path / "new.parquet")
     edition(tmp_path / "new.parquet")
-    assert queries.scores(warehouse).height == 103
+    assert queries.scores(warehouse).filter(pl.col("suite") != "ladder").height == 103
 
 
 def test_an_incomplete_installation_says_so(warehouse, tmp_path, edition):

@@ -37,14 +37,15 @@ class _Asked:
 
 def ask() -> None:
     """The form, and the cards of what was asked last."""
-    from core.runs.requests import demo_models
+    from core.runs.requests import demo_requests
 
     _ = language.translator()
     for reason in st.session_state.pop(_REFUSED, []):
         st.warning(escape(reason), icon=":material/error:")
-    if not reads.lists().counts["runs"]:
+    if not reads.has_own_runs():
         line = _("Nothing was measured yet. Two models that need no model hub, to begin with: {names}.")
-        st.info(line.format(names=escape(_(" and ").join(demo_models()))), icon=":material/lightbulb:")
+        names = [one.model for one in demo_requests()]
+        st.info(line.format(names=escape(_(" and ").join(names))), icon=":material/lightbulb:")
     with st.form("measure", border=True):
         models = st.text_area(
             _("Models, one per line"),

@@ -12,12 +12,13 @@ from core import wording
 from core.analysis.differences import control_links
 from core.figures import claims, layer_profiles
 from core.figures.layer_profiles import SURROGATE, CorrelatorData, ProfileData, Reference
+from core.figures.pictures import caption_of, profile_picture, turns_of
 from core.registry.passes import CONTROLS
 from core.registry.specifications import CLAIMS
 from core.ui import inputs, language, notices, tables
 from core.ui.markdown import escape
 from core.ui.reads import Selection
-from core.wording.labels import run_labels
+from core.wording.labels import run_labels, short_id
 from core.wording.verdicts import marks_key
 
 
@@ -37,6 +38,7 @@ def show(chosen: Selection) -> None:
         st.plotly_chart(layer_profiles.layer_figure(data, reader), key="profile", theme=None)
         st.caption(reading_aid(asked, data))
         tell_references(data, chosen)
+        download_picture(asked, data, chosen)
     if grid.lines:
         with grid_beside:
             show_grid(grid)
@@ -53,6 +55,26 @@ def show(chosen: Selection) -> None:
         st.subheader(_("Claims by specification"))
         tables.show(tables.claims(chosen.claims, runs, estimates), "claims", height=320)
         tables.download(tables.traced(chosen.claims, runs), "workdim_claims.csv", _("Download these claims (CSV)"))
+
+
+def download_picture(asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen: Selection) -> None:
+    """The figure as a file that says by itself what it shows. Ranges of equivalents have no such picture."""
+    if not data.curves or asked.is_equivalent:
+        return
+    _ = language.translator()
+    reader = language.current()
+    is_log = isinstance(data, ProfileData) and data.needs_log
+    turns = turns_of(chosen.extrema, data.cloud) if asked.is_primary else []
+    caption = caption_of(chosen.runs, data, reader)
+    name = f"workdim_profile_{'_'.join(short_id(curve.run_id) for curve in data.curves[:3])}.svg"
+    st.download_button(
+        _("Download this picture (SVG)"),
+        lambda: profile_picture(data, caption, turns, reader, is_log=is_log),
+        name,
+        "image/svg+xml",
+        on_click="ignore",
+        icon=":material/image:",
+    )
 
 
 USUAL_RANK = layer_profiles.GRIDE_RANK

@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from core.errors import InputError, unknown_name
+from core.sql import gate
 from core.sql.examples import EXAMPLES, TITLES
 from core.sql.sandbox import MAX_CHARACTERS
 from core.ui import language, reads
@@ -196,6 +197,7 @@ def show_form() -> None:
             )
         if is_saved:
             try:
+                gate.require_statement(sql)
                 saved.save(reads.warehouse(), name, sql, note, replace=replace)
             except InputError as error:
                 st.error(escape(str(error)))

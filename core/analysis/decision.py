@@ -1,0 +1,654 @@
+"""Which model, on stated criteria: what is dominated, what a weighted mean chooses, and what would change that.
+
+A criterion is a number of each model with its 95 percent interval and the end of it that is wanted. An amount that is
+computed (parameters, memory) has no error; a score whose error nobody states may be anything, so that nothing is
+dominated by it for sure. What a model lacks is never guessed: it is left out, and named.
+
+The dimension is a criterion with reservations (`muted`): below 10 models with a score nobody could tell whether the two
+are related, so that it neither weighs nor sets a threshold. It never enters a cost or a saving.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from core.analysis import ranking
+from core.errors import InputError
+from core.pilots.pilot import CAUTIOUS
+from core.pilots.rule import DIMENSIONS, DIRECTIONS, Assumptions, Criterion, Rule, TaskName
+from core.tables import SCORE_KEYS, RuleChoiceRow
+
+FEWEST_MODELS = 10
+"""With a score and a dimension, for the dimension to weigh anything: with fewer no relation is tested."""
+PRECISIONS = (32, 16, 8, 4)
+"""Bits per weight that a cost is shown for."""
+HOURS_OF_A_MONTH = 730
+AMOUNTS = ("parameters", "memory", "speed", "price")
+"""Compared by their ratios: they differ by orders of magnitude."""
+_COLUMNS = {"dimension": "inner_max", "final_dimension": "final_dimension_pre_norm", "bits_per_byte": "bits_per_byte"}
+_NORMAL = 1.959964
+_DRAWS = 2000
+_SURE = 0.95
+
+
+# --- what a model costs ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model takes under stated assumptions. No dimension is in it."""
+
+    run_id: str
+    weight_bytes: tuple[float, ...]
+    """At each of `PRECISIONS`."""
+    cache_bytes: float
+    """Keys and values of all requests at full context; 0 for an encoder."""
+    memory_bytes: float
+    """Weights at the assumed precision, cache and overhead."""
+    tokens_per_second: float | None
+    speed_from: str | None
+    """`own` (the user's figure), `measured` (text of the run over the seconds of its forward passes)."""
+    device: str | None
+    """What the speed was measured on."""
+    hours: float | None
+    """To be paid for in a month."""
+    price: float | None
+    """Of a month, in the assumed currency."""
+
+    @property
+    def machines(self) -> int | None:
+        """That the hours of a month take."""
+        return None if self.hours is None else max(1, math.ceil(self.hours / HOURS_OF_A_MONTH))
+
+
+def costs(runs: pl.DataFrame, speeds: pl.DataFrame, assumed: Assumptions) -> dict[str, Cost]:
+    """What each run's model costs, by run id.
+
+    `runs` have model_id, reference, name, kind, parameters, hidden_size and n_layers; `speeds` are rows of
+    `queries.speeds`. The measured speed holds capturing the states as well, so that it is a lower bound.
+    """
+    measured = {row["run_id"]: row for row in speeds.iter_rows(named=True)}
+    return {row["run_id"]: _cost(row, measured.get(row["run_id"]), assumed) for row in runs.iter_rows(named=True)}
+
+
+def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumed: Assumptions) -> Cost:
+    per_token = 2 * row["n_layers"] * row["hidden_size"] * assumed.cache_share * assumed.cache_bits / 8
+    cache = 0.0 if row["kind"] == "encoder" else per_token * assumed.context_tokens * assumed.requests
+    weights = row["parameters"] * assumed.bits / 8
+    own = next(
+        (assumed.speeds[row[key]] for key in ("reference", "model_id", "name") if row[key] in assumed.speeds), None
+    )
+    seconds = measured["forward_seconds"] if measured else None
+    here = measured["n_tokens"] / seconds if measured and seconds else None
+    speed = own or here
+    hours = assumed.tokens_per_month / speed / 3600 / assumed.utilisation if speed else None
+    return Cost(
+        run_id=row["run_id"],
+        weight_bytes=tuple(row["parameters"] * bits / 8 for bits in PRECISIONS),
+        cache_bytes=cache,
+        memory_bytes=(weights + cache) * (1 + assumed.overhead),
+        tokens_per_second=speed,
+        speed_from="own" if own else "measured" if here else None,
+        device=measured["device"] if measured and not own and here else None,
+        hours=hours,
+        price=None if hours is None or assumed.price_per_hour is None else hours * assumed.price_per_hour,
+    )
+
+
+# --- criteria and candidates -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Question:
+    """A criterion on the data at hand."""
+
+    criterion: Criterion
+    higher_is_better: bool
+    benchmark: Mapping[str, Any] | None = None
+    """Of a score: a row of `ranking.benchmarks`."""
+
+    @property
+    def key(self) -> str:
+        """`parameters`, or `score~lambada_openai~acc~none~0~v2`: the same for the same score whatever the data."""
+        return self.criterion.of if self.benchmark is None else score_key(self.benchmark)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A number with its 95 percent interval; the ends are None where no error is known."""
+
+    value: float
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    run_id: str
+    model_id: str
+    name: str
+    readings: tuple[Reading | None, ...]
+    """One for each question; None where the model lacks it."""
+
+
+def score_key(benchmark: Mapping[str, Any]) -> str:
+    """Of a row with the columns of a score."""
+    return "~".join(["score", *("" if benchmark[key] is None else str(benchmark[key]) for key in SCORE_KEYS)])
+
+
+def questions(criteria: Sequence[Criterion], scored: pl.DataFrame, task: TaskName | None) -> list[Question]:
+    """What criteria mean for these scores (`ranking.with_scores`): which benchmark, and which end of it is wanted.
+
+    A score that names no benchmark is that of the task; without a task, that of the benchmark which most models have.
+    Raises InputError where there is no such score.
+    """
+    offered = ranking.benchmarks(scored).to_dicts()
+    return [
+        question(one, scored, _benchmark(one.benchmark or task, offered) if one.of == "score" else None)
+        for one in criteria
+    ]
+
+
+def question(criterion: Criterion, scored: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> Question:
+    """`benchmark` is a row of `ranking.benchmarks`, for a score. One that does not say which end is wanted: the higher."""
+    if criterion.direction:
+        return Question(criterion, criterion.direction == "higher", benchmark)
+    if benchmark is None:
+        return Question(criterion, DIRECTIONS[criterion.of] == "higher")
+    said = ranking.on_benchmark(scored, dict(benchmark))["higher_is_better"].drop_nulls()
+    return Question(criterion, bool(said[0]) if len(said) else True, benchmark)
+
+
+def _benchmark(named: TaskName | None, offered: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    found = next((row for row in offered if named is None or named.is_met_by(row)), None)
+    if found is not None:
+        return found
+    if named is None:
+        raise InputError(
+            "The rule asks for a score, and none of these models has any. Import scores, or score the models."
+        )
+    there = ", ".join(sorted({row["benchmark"] for row in offered})[:8]) or "none"
+    asked = " ".join(str(part) for part in (named.name, named.metric, named.filter) if part)
+    shots = "" if named.n_shot is None else f" with {named.n_shot} shots"
+    raise InputError(f"None of these models has a score of {asked}{shots}. There are scores of: {there}.")
+
+
+def candidates(
+    runs: pl.DataFrame, scored: pl.DataFrame, asked: Sequence[Question], cost: Mapping[str, Cost]
+) -> list[Candidate]:
+    """The models of these runs, one row each, with what is asked of them. `scored` is `ranking.with_scores` of them."""
+    of_scores = {one.key: _scores(scored, one.benchmark) for one in asked if one.benchmark is not None}
+
+    def reading(row: Mapping[str, Any], one: Question) -> Reading | None:
+        of = one.criterion.of
+        if of == "score":
+            return of_scores[one.key].get(row["run_id"])
+        if of in _COLUMNS:
+            column = _COLUMNS[of]
+            return _reading(row[column], row.get(f"{column}_lower"), row.get(f"{column}_upper"))
+        own = cost[row["run_id"]]
+        if of in ("speed", "price"):
+            return _reading(own.tokens_per_second if of == "speed" else own.price, None, None)
+        amount = float(row["parameters"]) if of == "parameters" else own.memory_bytes
+        return _reading(amount, amount, amount)
+
+    return [
+        Candidate(row["run_id"], row["model_id"], row["name"], tuple(reading(row, one) for one in asked))
+        for row in runs.iter_rows(named=True)
+    ]
+
+
+def _scores(scored: pl.DataFrame, benchmark: Mapping[str, Any]) -> dict[str, Reading | None]:
+    rows = ranking.on_benchmark(scored, dict(benchmark)).filter(pl.col("score").is_not_null())
+    rows = rows.filter(pl.col("unit") == pl.col("unit").mode().sort().first())  # what is compared has one unit
+    return {
+        run_id: _reading(
+            value,
+            None if error is None else value - _NORMAL * error,
+            None if error is None else value + _NORMAL * error,
+        )
+        for run_id, value, error in rows.select("run_id", "score", "score_std_error").rows()
+    }
+
+
+def _reading(value: float | None, lower: float | None, upper: float | None) -> Reading | None:
+    if value is None or not math.isfinite(value):
+        return None
+    ends = (None if end is None or not math.isfinite(end) else end for end in (lower, upper))
+    low, high = ends
+    return Reading(value, low, high) if low is not None and high is not None else Reading(value, None, None)
+
+
+# --- the decision ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """A criterion as it counts."""
+
+    question: Question
+    share: float
+    """Of all weights, 0 to 1."""
+    muted: str | None = None
+    """Why it neither weighs nor sets a threshold: `use_class`, `not_comparable`, `no_score`, `few_models`."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    candidate: Candidate
+    why: str
+    """`lacks` a value, `misses` a threshold."""
+    criterion: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a model stands among all of them, over the criteria that weigh."""
+
+    standing: str
+    """`front`: no other can be as good in everything. `dominated`: one is, whatever the values within their intervals.
+    `perhaps`: between the two."""
+    is_on_front: bool
+    """By the values alone, errors aside."""
+    by: tuple[str, ...]
+    """Run ids of what dominates it, for sure or perhaps."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A range of one weight, as a share of all, within which one model is chosen; the others keep their proportions."""
+
+    start: float
+    end: float
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    criterion: int
+    share: float
+    """The weight as it is."""
+    segments: tuple[Segment, ...]
+    current: int
+    """The segment that the weight lies in."""
+
+    @property
+    def lower(self) -> Segment | None:
+        """What is chosen where it weighs less; None where that changes nothing."""
+        return self.segments[self.current - 1] if self.current else None
+
+    @property
+    def upper(self) -> Segment | None:
+        """What is chosen where it weighs more."""
+        return self.segments[self.current + 1] if self.current + 1 < len(self.segments) else None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A criterion that weighs `share` of all, the weight at which another model is chosen, and which one."""
+
+    criterion: int
+    share: float
+    to: float
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    weighed: tuple[Weighed, ...]
+    candidates: tuple[Candidate, ...]
+    """Those that have all that is asked for and meet the thresholds, the chosen one first."""
+    left_out: tuple[LeftOut, ...]
+    utilities: tuple[tuple[float | None, ...], ...]
+    """Of each candidate and criterion: 0 the worst, 1 the best of them; amounts by their logarithm. None where it lacks
+    one that does not count."""
+    totals: tuple[float, ...]
+    """Weighted means of the utilities."""
+    share_first: float | None
+    """Of draws from the intervals of all values, those in which the chosen one stays first."""
+    standings: tuple[Standing, ...]
+    sensitivities: tuple[Sensitivity, ...]
+    reasons: tuple[str, ...]
+
+    @property
+    def chosen(self) -> Candidate | None:
+        return self.candidates[0] if self.candidates else None
+
+    @property
+    def nearest_change(self) -> Change | None:
+        """The smallest change of one weight that changes what is chosen."""
+        found = [
+            Change(one.criterion, one.share, one.lower.end, one.lower.run_id) for one in self.sensitivities if one.lower
+        ]
+        found += [
+            Change(one.criterion, one.share, one.upper.start, one.upper.run_id)
+            for one in self.sensitivities
+            if one.upper
+        ]
+        return min(found, key=lambda one: abs(one.to - one.share), default=None)
+
+    @property
+    def n(self) -> int:
+        """Models that have all that is asked for."""
+        return len(self.candidates) + sum(one.why == "misses" for one in self.left_out)
+
+
+def decide(
+    among: Sequence[Candidate],
+    asked: Sequence[Question],
+    n_related: int | None,
+    use_class: str = "general",
+    *,
+    comparable: bool = True,
+    seed: int = 0,
+) -> Decision:
+    """Choose one of the models by the weighted mean of what is asked for.
+
+    `n_related`: models with a dimension and the score of the task (None: there is no task); `comparable`: whether their
+    dimensions may be compared. Raises InputError where nothing has a weight.
+    """
+    weighed = _weighed(asked, n_related, use_class, comparable)
+    counts = [one.share > 0 or (not one.muted and _has_threshold(one.question.criterion)) for one in weighed]
+    kept, left_out = [], []
+    for one in among:
+        missing = next((k for k, reading in enumerate(one.readings) if counts[k] and reading is None), None)
+        missed = next(
+            (k for k, it in enumerate(weighed) if not it.muted and _misses(one.readings[k], it.question)), None
+        )
+        if missing is not None or missed is not None:
+            why, at = ("lacks", missing) if missing is not None else ("misses", missed)
+            left_out.append(LeftOut(one, why, at or 0))
+        else:
+            kept.append(one)
+    shares = np.array([one.share for one in weighed])
+    utilities, errors = _utilities(kept, asked)
+    totals = np.nansum(utilities * shares, axis=1)
+    order = sorted(range(len(kept)), key=lambda i: (-round(totals[i], 9), kept[i].name, kept[i].run_id))
+    kept, utilities, errors, totals = [kept[i] for i in order], utilities[order], errors[order], totals[order]
+    share_first = _share_first(utilities[:, shares > 0], errors[:, shares > 0], shares[shares > 0], seed)
+    decision = Decision(
+        weighed=tuple(weighed),
+        candidates=tuple(kept),
+        left_out=tuple(left_out),
+        utilities=tuple(tuple(None if math.isnan(u) else float(u) for u in row) for row in utilities),
+        totals=tuple(map(float, totals)),
+        share_first=share_first,
+        standings=tuple(standings(kept, [it.question for it in weighed], [it.share > 0 for it in weighed])),
+        sensitivities=tuple(_sensitivities(kept, weighed, utilities, shares)),
+        reasons=(),
+    )
+    return _with_reasons(decision)
+
+
+def _weighed(asked: Sequence[Question], n_related: int | None, use_class: str, comparable: bool) -> list[Weighed]:
+    muted = [_muted(one.criterion.of, n_related, use_class, comparable) for one in asked]
+    weights = [0.0 if why else one.criterion.weight for one, why in zip(asked, muted, strict=True)]
+    if not sum(weights):
+        more = " The dimension does not count here." if any(muted) else ""
+        raise InputError(
+            f"No criterion that counts has a weight, so that nothing can be chosen.{more} Give one a weight."
+        )
+    return [Weighed(*one) for one in zip(asked, (w / sum(weights) for w in weights), muted, strict=True)]
+
+
+def _muted(of: str, n_related: int | None, use_class: str, comparable: bool) -> str | None:
+    if of not in DIMENSIONS:
+        return None
+    if use_class in CAUTIOUS:
+        return "use_class"
+    if not comparable:
+        return "not_comparable"
+    if n_related is None:
+        return "no_score"
+    return "few_models" if n_related < FEWEST_MODELS else None
+
+
+def _has_threshold(criterion: Criterion) -> bool:
+    return criterion.at_least is not None or criterion.at_most is not None
+
+
+def _misses(reading: Reading | None, asked: Question) -> bool:
+    low, high = asked.criterion.at_least, asked.criterion.at_most
+    return reading is not None and (
+        (low is not None and reading.value < low) or (high is not None and reading.value > high)
+    )
+
+
+def _is_within_error(reading: Reading | None, asked: Question) -> bool:
+    """Whether a threshold that is met lies within the interval."""
+    if reading is None:
+        return False
+    lower = -math.inf if reading.lower is None else reading.lower
+    upper = math.inf if reading.upper is None else reading.upper
+    return any(end is not None and lower < end < upper for end in (asked.criterion.at_least, asked.criterion.at_most))
+
+
+def _utilities(kept: Sequence[Candidate], asked: Sequence[Question]) -> tuple[np.ndarray, np.ndarray]:
+    """(n, k) each: 0 for the worst and 1 for the best of these models, and the standard error of that; NaN where a model
+    lacks the value. Where all are alike, each has 1."""
+    utilities = np.full((len(kept), len(asked)), math.nan)
+    errors = np.zeros_like(utilities)
+    for k, one in enumerate(asked):
+        known = [i for i, candidate in enumerate(kept) if candidate.readings[k] is not None]
+        readings = [reading for candidate in kept if (reading := candidate.readings[k]) is not None]
+        if not readings:
+            continue
+        by_ratio = one.criterion.of in AMOUNTS and min(reading.value for reading in readings) > 0
+        values = np.array([math.log(r.value) if by_ratio else r.value for r in readings])
+        spread = values.max() - values.min()
+        if not spread:
+            utilities[known, k] = 1.0
+            continue
+        share = (values - values.min()) / spread
+        utilities[known, k] = share if one.higher_is_better else 1 - share
+        for i, r in zip(known, readings, strict=True):
+            if r.lower is not None and r.upper is not None and (not by_ratio or r.lower > 0):
+                width = math.log(r.upper / r.lower) if by_ratio else r.upper - r.lower
+                errors[i, k] = width / (2 * _NORMAL) / spread
+    return utilities, errors
+
+
+def _share_first(utilities: np.ndarray, errors: np.ndarray, shares: np.ndarray, seed: int) -> float | None:
+    """How often the first row stays first when each value is drawn anew around itself; an unknown error counts as none."""
+    if len(utilities) < 2 or not errors.any():
+        return None
+    noise = np.random.default_rng([seed, len(utilities)]).standard_normal((_DRAWS, *utilities.shape))
+    totals = (utilities + errors * noise) @ shares  # (n_draws, n)
+    return float((totals.argmax(1) == 0).mean())
+
+
+def standings(kept: Sequence[Candidate], asked: Sequence[Question], counts: Sequence[bool]) -> list[Standing]:
+    """The Pareto front over the questions that count, by the values and by the ends of their intervals.
+
+    One model dominates another where it is at least as good in everything and better in something: for sure where its
+    worse ends are no worse than the other's better ends.
+    """
+    ways = [k for k, is_counted in enumerate(counts) if is_counted]
+    signs = np.array([1.0 if asked[k].higher_is_better else -1.0 for k in ways])
+
+    def goodness(end: str) -> np.ndarray:  # (n, k): the more the better
+        rows = [[_end(one.readings[k], end) for k in ways] for one in kept]
+        return np.array(rows, dtype=float).reshape(len(kept), len(ways)) * signs
+
+    value, low, high = (goodness(end) for end in ("value", "lower", "upper"))
+    worst, best = np.minimum(low, high), np.maximum(low, high)
+
+    def dominates(of: np.ndarray, over: np.ndarray) -> np.ndarray:  # [i, j]: i over j
+        as_good = (of[:, None, :] >= over[None, :, :]).all(2)
+        better = (of[:, None, :] > over[None, :, :]).any(2)
+        return as_good & better & ~np.eye(len(kept), dtype=bool)
+
+    by_value, surely, possibly = dominates(value, value), dominates(worst, best), dominates(best, worst)
+    found = []
+    for j in range(len(kept)):
+        standing = "dominated" if surely[:, j].any() else "perhaps" if possibly[:, j].any() else "front"
+        over = surely[:, j] if surely[:, j].any() else by_value[:, j] if by_value[:, j].any() else possibly[:, j]
+        found.append(
+            Standing(
+                standing,
+                not by_value[:, j].any(),
+                tuple(one.run_id for one, is_over in zip(kept, over, strict=True) if is_over),
+            )
+        )
+    return found
+
+
+def _end(reading: Reading | None, end: str) -> float:
+    assert reading is not None, "who lacks a value that counts was left out"
+    unknown = {"lower": -math.inf, "upper": math.inf}
+    found = getattr(reading, end)
+    return unknown[end] if found is None else found
+
+
+def _sensitivities(
+    kept: Sequence[Candidate], weighed: Sequence[Weighed], utilities: np.ndarray, shares: np.ndarray
+) -> list[Sensitivity]:
+    """For each criterion that may weigh and that all have: which model is chosen at each weight of it."""
+    found = []
+    for k, one in enumerate(weighed):
+        if one.muted or len(kept) < 2 or np.isnan(utilities[:, k]).any():
+            continue
+        others = np.where(np.arange(len(shares)) == k, 0.0, shares)
+        if not others.sum():
+            continue  # all weight is here: there are no proportions for the others to keep
+        rest = np.nansum(utilities * others / others.sum(), axis=1)
+        slopes = utilities[:, k] - rest  # the weighted mean of each is rest + w slopes: the envelope of these lines
+        up, down = _walk(rest, slopes, shares[k]), _walk(rest + slopes, -slopes, 1 - shares[k])
+        segments = [Segment(1 - end, 1 - start, kept[i].run_id) for start, end, i in reversed(down[1:])]
+        segments.append(Segment(1 - down[0][1], up[0][1], kept[0].run_id))
+        segments += [Segment(start, end, kept[i].run_id) for start, end, i in up[1:]]
+        found.append(Sensitivity(k, float(shares[k]), tuple(segments), len(down) - 1))
+    return found
+
+
+def _walk(at_zero: np.ndarray, slopes: np.ndarray, start: float, end: float = 1.0) -> list[tuple[float, float, int]]:
+    """Which of the lines is on top from `start`, where the first one is, to `end`: (from, to, line)."""
+    found: list[tuple[float, float, int]] = []
+    current, begun = 0, start
+    while True:
+        steeper = np.flatnonzero(slopes > slopes[current] + 1e-12)
+        meets = np.array([(at_zero[current] - at_zero[i]) / (slopes[i] - slopes[current]) for i in steeper])
+        meets = np.maximum(meets, begun)
+        if not len(meets) or meets.min() >= end - 1e-12:
+            return [*found, (begun, end, current)]
+        at = float(meets.min())
+        nearest = steeper[meets <= at + 1e-12]
+        following = int(nearest[np.argmax(slopes[nearest])])
+        found.append((begun, at, current))
+        current, begun = following, at
+
+
+def _with_reasons(decision: Decision) -> Decision:
+    """Why it came out so, as names that `core.wording.decisions` words."""
+    first = "none_known" if not decision.n else "none_meets" if not decision.candidates else "best_total"
+    if len(decision.candidates) == 1:
+        first = "only_one"
+    told = [first]
+    if len(decision.totals) > 1 and decision.totals[0] - decision.totals[1] < 1e-9:
+        told.append("tie")
+    elif decision.share_first is not None and decision.share_first < _SURE:
+        told.append("within_error")
+    if decision.chosen and any(
+        _is_within_error(reading, one.question)
+        for reading, one in zip(decision.chosen.readings, decision.weighed, strict=True)
+        if not one.muted
+    ):
+        told.append("threshold_within_error")
+    told += [f"dimension_{why}" for why in dict.fromkeys(one.muted for one in decision.weighed if one.muted)]
+    if any(one.why == "lacks" for one in decision.left_out):
+        told.append("some_lack_values")
+    return replace(decision, reasons=tuple(told))
+
+
+def n_related(runs: pl.DataFrame, scored: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> int | None:
+    """Models with a dimension and a score of this benchmark; None where there is no benchmark."""
+    if benchmark is None:
+        return None
+    rows = ranking.on_benchmark(scored, dict(benchmark)).filter(
+        pl.col("score").is_not_null(), pl.col("inner_max").is_not_null()
+    )
+    return rows.join(runs, on="run_id", how="semi")["model_id"].n_unique()
+
+
+# --- rules applied, and whether they were right ----------------------------------------------------------------
+
+
+def task_remark(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | None:
+    """`other_task` where a rule that was learned on one task is applied to another, `no_task` where to none."""
+    if rule.task is None or (benchmark is not None and rule.task.is_met_by(benchmark)):
+        return None
+    return "no_task" if benchmark is None else "other_task"
+
+
+def choice(
+    rule: Rule, decision: Decision, benchmark: Mapping[str, Any] | None, choice_id: str, at: datetime
+) -> RuleChoiceRow:
+    """What a rule chose, as it is kept; the outcome is written down later."""
+    remark = task_remark(rule, benchmark)
+    chosen, totals = decision.chosen, decision.totals
+    every = [*decision.candidates, *(one.candidate for one in decision.left_out)]
+    evidence = {
+        "criteria": [one.question.key for one in decision.weighed],
+        "weights": [round(one.share, 6) for one in decision.weighed],
+        "values": {
+            one.run_id: [None if r is None else [r.value, r.lower, r.upper] for r in one.readings] for one in every
+        },
+    }
+    return RuleChoiceRow(
+        rule_id=rule.rule_id,
+        choice_id=choice_id,
+        task=None if benchmark is None else benchmark["benchmark"],
+        metric=None if benchmark is None else benchmark["metric"],
+        candidates=sorted(one.run_id for one in every),
+        n=decision.n,
+        n_meeting=len(decision.candidates),
+        run_id=chosen.run_id if chosen else None,
+        model_id=chosen.model_id if chosen else None,
+        runner_up=decision.candidates[1].model_id if len(totals) > 1 else None,
+        total=totals[0] if totals else None,
+        runner_up_total=totals[1] if len(totals) > 1 else None,
+        share_first=decision.share_first,
+        reasons=[*decision.reasons, *([remark] if remark else [])],
+        evidence=json.dumps(evidence, sort_keys=True),
+        chosen_at=at,
+    )
+
+
+@dataclass(frozen=True)
+class Record:
+    """How often a rule was right."""
+
+    task: str | None
+    """On this task alone; None: on all."""
+    n_right: int
+    n_known: int
+    n_open: int
+    """Choices whose outcome nobody wrote down yet."""
+    lower: float | None
+    """95 percent of the share of right choices (Clopper and Pearson 1934); None where no outcome is known."""
+    upper: float | None
+
+
+def record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> Record:
+    """Of the choices of one rule: of all, or of those on one task."""
+    among = [one for one in choices if task is None or one.task == task]
+    known = [one.outcome == "right" for one in among if one.outcome is not None]
+    if not known:
+        return Record(task, 0, 0, len(among), None, None)
+    lower, upper = exact_share(sum(known), len(known))
+    return Record(task, sum(known), len(known), len(among) - len(known), lower, upper)
+
+
+def exact_share(k: int, n: int) -> tuple[float, float]:
+    """The 95 percent interval of a share k / n (Clopper and Pearson 1934)."""
+    interval = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
+    return float(interval.low), float(interval.high)

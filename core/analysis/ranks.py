@@ -1,0 +1,213 @@
+"""How sure the order of models is: intervals of ranks, classes that cannot be told apart, and differences of two.
+
+Ranks follow from intervals of all pairwise differences that hold at once (Mogstad, Romano, Shaikh and Wilhelm 2024,
+doi 10.1093/restud/rdad006): the rank of a model is at least one more than the models that are surely above it. Where
+every model has the values of one jackknife, whose blocks delete the same text, what makes a block hard for all of them
+cancels out of a difference; the intervals are those of `claims.simultaneous`. Where only standard errors are there, the
+intervals are Bonferroni's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy import special
+
+from core.analysis.claims import FEWEST_BLOCKS, LEVEL, simultaneous
+from core.errors import InputError
+
+POWER = 0.80
+LARGEST_FLIPPED = 120
+"""Units (7,140 pairs) up to which signs are flipped: about half a second. Beyond, Bonferroni's t, which is wider."""
+BLOCK_FREEDOM = 15.0
+"""Degrees of freedom of an error from 16 blocks."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The order of units with intervals that hold for all of them at once, 95 percent."""
+
+    units: pl.DataFrame
+    """unit, value, rank, rank_low, rank_high, class_leader: in order, rank 1 first. Rows may be filtered out afterwards:
+    ranks stay those among all."""
+    method: str
+    """`sign_flips` of paired blocks, `bonferroni` on standard errors, or `none` for a single unit."""
+    critical: float | None
+    """Standard errors from a pairwise difference to its limit."""
+    detectable: float | None
+    """The smallest true difference that the middle one of all pairs would show with a power of 80 percent, in the unit of
+    the values; None where no error is known."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One unit less another, on the scale of the values: a difference of logarithms is the logarithm of a ratio."""
+
+    value: float
+    error: float | None
+    lower: float | None
+    upper: float | None
+    p: float | None
+    """Two-sided, Student's t."""
+    detectable: float | None
+    """The smallest true difference that such a pair would show with a power of 80 percent."""
+    is_paired: bool
+    """Whether both have read the same blocks of text; else their errors are taken as independent."""
+
+
+def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: float = BLOCK_FREEDOM) -> Ranks:
+    """Ranks of all units, with intervals that hold for all at once.
+
+    Columns: unit (unique), value (log dimension, or a score), and where known blocks (a list: the value without block
+    0, 1, ...; the same text for every unit) and error (standard error of value). Signs of blocks are flipped where every
+    unit has as many, at least 6; else Bonferroni's t with `freedom` degrees (infinite: normal) for independent errors.
+    A unit without either may have any rank. Units without a finite value are not ranked: they are no rows of the result.
+    Raises InputError for a missing column, or a unit that occurs twice.
+
+    Units that cannot be told from the first of a class belong to it; the next one leads a class of its own. Chained from
+    neighbour to neighbour instead, nearly all would be one class.
+    """
+    known = _known(units, largest_first)
+    n = known.height
+    values = known["value"].to_numpy() * (1 if largest_first else -1)
+    blocks = _blocks(known)
+    errors = known["error"].fill_null(math.inf).to_numpy()
+    if blocks is not None:
+        freedom = blocks.shape[1] - 1.0
+    method, critical = "none", math.inf
+    if n > 1 and blocks is not None and n <= LARGEST_FLIPPED:
+        i, j = np.triu_indices(n, 1)
+        method, critical = "sign_flips", simultaneous(values[i] - values[j], blocks[i] - blocks[j]).critical
+    elif n > 1:
+        method, critical = "bonferroni", quantile(1 - LEVEL / (n * (n - 1)), freedom)
+
+    def of_pairs(rows: np.ndarray) -> np.ndarray:
+        """Standard errors of the differences of these units to all: (rows, n)."""
+        if blocks is None:
+            return np.hypot(errors[rows][:, None], errors[None, :])
+        return _jackknife(blocks[rows][:, None, :] - blocks[None, :, :])
+
+    def is_above(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Whether these units are surely above each other one, and surely below: (rows, n) both."""
+        gap = values[rows][:, None] - values[None, :]
+        reach = critical * np.maximum(of_pairs(rows), 1e-12)
+        return gap > reach, gap < -reach
+
+    low, high = np.ones(n, dtype=int), np.full(n, n, dtype=int)
+    leaders = [""] * n
+    names = known["unit"].to_list()
+    if n > 1:
+        for rows in np.array_split(np.arange(n), max(1, n * n // 200_000)):
+            above, below = is_above(rows)
+            low[rows] += below.sum(1)
+            high[rows] -= above.sum(1)
+    start = 0
+    while start < n:
+        apart = is_above(np.array([start]))[0][0, start + 1 :] if n > 1 else np.zeros(0, dtype=bool)
+        end = start + 1 + (int(apart.argmax()) if apart.any() else len(apart))
+        leaders[start:end] = [names[start]] * (end - start)
+        start = end
+    frame = known.select(
+        "unit",
+        "value",
+        rank=pl.col("value").rank("min", descending=largest_first).cast(pl.Int64),
+        rank_low=pl.Series(low, dtype=pl.Int64),
+        rank_high=pl.Series(high, dtype=pl.Int64),
+        class_leader=pl.Series(leaders, dtype=known.schema["unit"]),
+    )
+    if n < 2:
+        return Ranks(frame, "none", None, None)
+    some = np.unique(np.linspace(0, n - 1, min(n, 60)).astype(int))  # their pairs tell the middle one well enough
+    typical = of_pairs(some)[~(np.arange(n)[None, :] == some[:, None])]
+    typical = typical[np.isfinite(typical)]
+    least = (critical + quantile(POWER, freedom)) * float(np.median(typical)) if len(typical) else None
+    return Ranks(frame, method, critical, least)
+
+
+def difference(
+    value: float,
+    other: float,
+    *,
+    blocks: Sequence[float] | None = None,
+    other_blocks: Sequence[float] | None = None,
+    error: float | None = None,
+    other_error: float | None = None,
+    freedom: float = BLOCK_FREEDOM,
+) -> Difference:
+    """`value` less `other`, from the same blocks of text left out of both where they are given, else from both errors.
+
+    The interval is Student's t: blocks less one degrees of freedom, or `freedom`. Values not finite raise InputError;
+    where neither blocks nor both errors are known, there is no interval.
+    """
+    if not (math.isfinite(value) and math.isfinite(other)):
+        raise InputError("A difference needs two values; one of them is not known.")
+    is_paired = blocks is not None and other_blocks is not None and len(blocks) == len(other_blocks) >= FEWEST_BLOCKS
+    gap, of_gap = value - other, math.inf
+    if is_paired:
+        apart = np.asarray(blocks, dtype=float) - np.asarray(other_blocks, dtype=float)
+        of_gap, freedom = float(_jackknife(apart)), len(apart) - 1.0
+    elif error is not None and other_error is not None:
+        of_gap = math.hypot(error, other_error)
+    if not math.isfinite(of_gap) or of_gap <= 0:
+        return Difference(gap, None, None, None, None, None, is_paired)
+    critical = quantile(1 - LEVEL / 2, freedom)
+    reach = critical * of_gap
+    return Difference(
+        gap,
+        of_gap,
+        gap - reach,
+        gap + reach,
+        2 * _below(-abs(gap) / of_gap, freedom),
+        (critical + quantile(POWER, freedom)) * of_gap,
+        is_paired,
+    )
+
+
+def quantile(probability: float, freedom: float) -> float:
+    """Of Student's t; normal where the degrees of freedom are infinite."""
+    found = special.stdtrit(freedom, probability) if math.isfinite(freedom) else special.ndtri(probability)
+    return float(found)
+
+
+def _below(t: float, freedom: float) -> float:
+    return float(special.stdtr(freedom, t) if math.isfinite(freedom) else special.ndtr(t))
+
+
+def _jackknife(without: np.ndarray) -> np.ndarray:
+    """Delete-one-block error of statistics (..., n_blocks): (...)."""
+    b = without.shape[-1]
+    return np.asarray(np.sqrt((b - 1) * without.var(axis=-1)))
+
+
+def _known(units: pl.DataFrame, largest_first: bool) -> pl.DataFrame:
+    """unit, value, error (positive and finite, or null) and blocks of what has a value, in order."""
+    missing = [name for name in ("unit", "value") if name not in units.columns]
+    if missing:
+        raise InputError(f"Ranks need the column {missing[0]}; there are {', '.join(units.columns) or 'none'}.")
+    if units["unit"].null_count() or units["unit"].n_unique() < units.height:
+        twice = units.filter(pl.col("unit").is_duplicated() | pl.col("unit").is_null())["unit"]
+        raise InputError(f"Each unit of a ranking counts once; '{twice[0]}' occurs twice or has no name.")
+    absent = [pl.lit(None, pl.Float64).alias("error")] if "error" not in units.columns else []
+    if "blocks" not in units.columns:
+        absent.append(pl.lit(None, pl.List(pl.Float64)).alias("blocks"))
+    value, error = (pl.col(name).cast(pl.Float64) for name in ("value", "error"))
+    whole = units.with_columns(absent).select(
+        "unit",
+        pl.when(value.is_finite()).then(value).alias("value"),
+        pl.when(error.is_finite() & (error > 0)).then(error).alias("error"),
+        pl.col("blocks").cast(pl.List(pl.Float64)),
+    )
+    return whole.filter(pl.col("value").is_not_null()).sort("value", descending=largest_first, maintain_order=True)
+
+
+def _blocks(known: pl.DataFrame) -> np.ndarray | None:
+    """(n, n_blocks); None where not all units have as many, or one is not finite."""
+    lengths = known["blocks"].list.len().unique().to_list()
+    if len(lengths) != 1 or lengths[0] is None or lengths[0] < FEWEST_BLOCKS:
+        return None
+    found = np.array(known["blocks"].to_list(), dtype=float)
+    return found if np.isfinite(found).all() else None

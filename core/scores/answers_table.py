@@ -1,0 +1,63 @@
+"""Single answers as one table, CSV or Parquet, in the columns of `score_samples`: any number of models and benchmarks.
+
+The answers of the ladder that Workdim ships are such a file, and so is what an export writes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from core.errors import InputError
+from core.registry.names import NOT_STATED
+from core.scores.cells import Remarks, Skip, cut, is_blank, label, number, optional_label, whole
+from core.scores.model_results import model_named
+from core.scores.parsed_score import Remark, ScoreFile
+from core.scores.score_input import ScoreInput
+from core.scores.table import Line, Table
+from core.tables import ScoreSampleRow
+
+FORMAT = "answers_table"
+KNOWN_BY = {"repository", "benchmark", "metric", "doc_hash", "value"}
+_HASH = re.compile(r"[0-9A-Za-z_-]{8,128}")
+_TOLD = 10
+
+
+def read(file: ScoreInput, table: Table) -> ScoreFile:
+    """Raises InputError where one line is no answer: of two models that are compared in pairs, none may lack some."""
+    remarks: Counter[Remark] = Counter()
+    samples = [_sample(file, table, line, remarks) for line in table.lines]
+    if not samples:
+        raise InputError(f"{file.shown_name} holds no answers below its header.")
+    told = (*table.remarks, *(remark for remark, _ in remarks.most_common(_TOLD)))
+    return ScoreFile(file.shown_name, file.sha256, FORMAT, (), tuple(samples), told)
+
+
+def _sample(file: ScoreInput, table: Table, line: Line, remarks: Counter[Remark]) -> ScoreSampleRow:
+    told: Remarks = []
+    try:
+        if line.cells is None:
+            raise Skip("ragged", line.problem.detail if line.problem else "")
+        cells = line.cells
+        doc_hash = label(cells["doc_hash"], "doc_hash")
+        if not _HASH.fullmatch(doc_hash):
+            raise Skip("not_readable", f"doc_hash: {doc_hash}")
+        filter = cells.get("filter")
+        row = ScoreSampleRow(
+            file_sha256=file.sha256,
+            repository=model_named(cells["repository"], file.mapping, told),
+            revision=optional_label(cells.get("revision"), "revision", told),
+            benchmark=label(cells["benchmark"], "benchmark"),
+            metric=label(cells["metric"], "metric"),
+            filter=NOT_STATED if is_blank(filter) and filter != "none" else label(filter, "filter"),
+            doc_hash=doc_hash,
+            doc_id=whole(cells.get("doc_id"), "doc_id", told),
+            value=number(cells["value"], told, table.decimal_comma),
+        )
+    except Skip as skip:
+        detail = f" ({skip.remark.detail})" if skip.remark.detail else ""
+        raise InputError(
+            f"{file.shown_name} holds something that is no answer at {line.at}: {cut(skip.remark.code)}{detail}."
+        ) from skip
+    remarks.update(told)
+    return row

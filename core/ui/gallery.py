@@ -1,0 +1,56 @@
+"""The gallery of the home screen: a small picture of each profile, with what the run was judged to be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+import streamlit as st
+
+from core.analysis.ranking import newest
+from core.figures.layer_profiles import profile_points
+from core.figures.pictures import THUMBNAIL, thumbnail, turns_of
+from core.ui import inputs, language, reads
+from core.ui.markdown import escape
+from core.wording.labels import marked, shortened
+from core.wording.verdicts import badge, verdict_marks, verdict_marks_key, verdict_text
+
+PAGE = 24
+"""Pictures of one page."""
+
+
+def show(runs: pl.DataFrame) -> None:
+    """The newest run on text of each model, text and protocol among `runs` (`Lists.runs`); own measurements first."""
+    _ = language.translator()
+    ids = newest(reads.own_first(runs.filter(pl.col("pass") == "text")))["run_id"].to_list()
+    pages = list(range(1, -(-len(ids) // PAGE) + 1))
+    page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1
+    _draw(ids[PAGE * (page - 1) : PAGE * page])
+    st.caption(
+        _("Estimated dimension (d2, one point per token type) from the first to the last layer; band: 95 % interval.")
+        + " "
+        + verdict_marks_key(language.current())
+    )
+
+
+def _draw(run_ids: Sequence[str]) -> None:
+    reader = language.current()
+    found = reads.gallery(run_ids)
+    turns = turns_of(found.extrema, "one_per_type")
+    curves = {curve.run_id: curve for curve in profile_points(found.profiles, found.runs, "d2", "one_per_type").curves}
+    with st.container(horizontal=True, gap="small"):
+        for run in found.runs.iter_rows(named=True):
+            with st.container(border=True, width=THUMBNAIL[0] + 34, gap="small"):
+                if run["run_id"] in curves:
+                    own = [turn for turn in turns if turn.run_id == run["run_id"]]
+                    st.image(thumbnail(curves[run["run_id"]], own, reader), width="stretch")
+                _tell(run)
+
+
+def _tell(run: dict) -> None:
+    reader = language.current()
+    name = marked(shortened(run["name"], 30), run["worst_check"] == "veto")
+    said = escape(verdict_text(run, reader))
+    st.page_link("pages/profiles.py", label=escape(name), query_params={"runs": run["run_id"]}, help=said)
+    told = (f"{verdict_marks(run)} {badge(run, reader)}", f"{run['corpus_name']} · {run['protocol']}")
+    st.caption("  \n".join(map(escape, told)))

@@ -1,0 +1,92 @@
+"""The profiles that come with Workdim: all taken in at once, and never again where somebody took them out.
+
+They are measurements like any other, parcels of the warehouse's folder with the tag `reference`. A list beside them says
+which were offered: what is in it and not among the parcels was taken out by people, and comes back only when asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from core.errors import ResourceError, WarehouseError
+from core.files import REFERENCE, make_folder, move, names_in, read_json, workplace, write_through
+from core.store.annotation import SHIPPED
+from core.store.parcels import check_files, is_parcel, read_head
+from core.warehouse import trash
+from core.warehouse.sync import Report
+from core.warehouse.warehouse import Warehouse
+
+PROFILES = REFERENCE / "profiles"
+
+
+def references() -> list[Path]:
+    """The parcels that Workdim ships, oldest first."""
+    return [PROFILES / name for name in sorted(names_in(PROFILES)) if is_parcel(PROFILES / name)]
+
+
+def offer(warehouse: Warehouse, report: Report) -> list[str]:
+    """Take in the shipped profiles that were never in this folder: names are compared, and mostly nothing is to be done.
+
+    Returns the ids of the runs that came in. Raises ResourceError where the folder cannot be written to, WarehouseLocked
+    where another process does not let go: then they wait among the parcels.
+    """
+    known = _offered(warehouse)
+    return _take_in(warehouse, [one for one in references() if one.name not in known], report)
+
+
+def take_in(warehouse: Warehouse, report: Report) -> list[str]:
+    """As `offer`, of all that are not there now, whoever took them out."""
+    return _take_in(warehouse, references(), report)
+
+
+def take_out(warehouse: Warehouse) -> int:
+    """Move all of them to the trash; returns their number. Raises InputError, as `trash.delete` does, where a run was
+    judged with one of them."""
+    _remember(warehouse, {one.name for one in references()})
+    found = warehouse.read(f"SELECT run_id FROM runs WHERE list_contains(tags, '{SHIPPED}') ORDER BY run_id")
+    trash.delete(warehouse, found["run_id"].to_list())
+    return found.height
+
+
+def _take_in(warehouse: Warehouse, parcels: list[Path], report: Report) -> list[str]:
+    """All are copied, and only then brought in, in one transaction: each by itself takes thirty times as long."""
+    if not parcels:
+        return []
+    target, root = warehouse.parcels, warehouse.folder.root
+    make_folder(target)
+    with workplace("reference", root) as place:
+        for parcel in parcels:
+            if is_parcel(target / parcel.name):
+                continue
+            try:
+                check_files(read_head(parcel))
+                shutil.copytree(parcel, place / parcel.name)
+            except WarehouseError as error:
+                report(str(error))
+            except OSError as error:
+                raise ResourceError(f"{target} cannot be written to: {error.strerror or error}.") from error
+        copied = sorted(names_in(place))
+        for name in copied:
+            move(place / name, target / name)
+    _remember(warehouse, [parcel.name for parcel in parcels if is_parcel(target / parcel.name)])
+    warehouse.settle(report)
+    waiting = set(warehouse.unsettled().waiting)
+    return [run_id for run_id in copied if run_id not in waiting]
+
+
+def _offered(warehouse: Warehouse) -> set[str]:
+    try:
+        return set(map(str, read_json(warehouse.folder.offered)))
+    except (OSError, ValueError, TypeError):  # not there, or damaged: they are offered once more
+        return set()
+
+
+def _remember(warehouse: Warehouse, run_ids: Collection[str]) -> None:
+    try:
+        content = json.dumps(sorted(_offered(warehouse) | set(run_ids)), indent=0)
+        write_through(warehouse.folder.offered, content.encode())
+    except OSError as error:
+        raise ResourceError(f"{warehouse.folder.offered} cannot be written: {error.strerror or error}.") from error

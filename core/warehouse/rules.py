@@ -1,0 +1,112 @@
+"""Selection rules that people keep, each with what it chose: one file for each version of a rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from core.errors import InputError
+from core.pilots.rule import Rule, SavedRule, from_config
+from core.store import people
+from core.tables import TABLES, RuleChoiceRow, RuleRow
+from core.warehouse.connection import Readable
+from core.warehouse.warehouse import Warehouse
+
+MAX_NAME = 80
+OUTCOMES = ("right", "wrong")
+_KIND = "rule"
+
+
+def all_rules(warehouse: Readable) -> list[SavedRule]:
+    """Every rule by name, the newest version first, with its choices, the newest first."""
+    rules = TABLES["rules"].rows(warehouse.read("FROM rules ORDER BY lower(name), name, version DESC"))
+    rows = TABLES["rule_choices"].rows(warehouse.read("FROM rule_choices ORDER BY chosen_at DESC, choice_id"))
+    return [
+        SavedRule(
+            from_config(row.config), row.version, row.created_at, tuple(c for c in rows if c.rule_id == row.rule_id)
+        )
+        for row in rules
+    ]
+
+
+def save(warehouse: Warehouse, rule: Rule) -> SavedRule:
+    """Keep a rule; one that says something else than others of its name is a further version of it.
+
+    A rule that is there already stays as it is, with its choices; only its note is the new one. Raises InputError for a
+    name that cannot be shown.
+    """
+    if len(rule.name) > MAX_NAME or not rule.name.isprintable():
+        raise InputError(
+            f"The name of a rule has up to {MAX_NAME} letters, digits and signs that can be seen, on one line."
+        )
+    folder, one = warehouse.folder, rule.rule_id
+    with warehouse.changing(_KIND, one) as connection:
+        if people.is_there(folder, _KIND, one):
+            row, choices = _read(warehouse, one)
+            row = replace(row, note=rule.note, config=rule.config())
+        else:
+            newest = connection.execute("SELECT max(version) FROM rules WHERE name = ?", [rule.name]).fetchall()[0][0]
+            task, choices = rule.task, []
+            row = RuleRow(
+                rule_id=one,
+                name=rule.name,
+                version=(newest or 0) + 1,
+                use_class=rule.use_class,
+                task=task.name if task else None,
+                metric=task.metric if task else None,
+                config=rule.config(),
+                note=rule.note,
+                created_at=datetime.now(UTC).replace(tzinfo=None),
+            )
+        _write(warehouse, row, choices)
+    return SavedRule(rule, row.version, row.created_at, tuple(choices))
+
+
+def keep_choice(warehouse: Warehouse, choice: RuleChoiceRow) -> None:
+    """Add what a rule chose to its file."""
+    with warehouse.changing(_KIND, choice.rule_id):
+        row, choices = _read(warehouse, choice.rule_id)
+        _write(warehouse, row, [choice, *choices])
+
+
+def write_outcome(
+    warehouse: Warehouse, rule_id: str, choice_id: str, outcome: str | None, note: str | None = None
+) -> RuleChoiceRow:
+    """Say whether a choice proved right; None takes back what was said. Raises InputError where there is no such choice."""
+    if outcome not in (*OUTCOMES, None):
+        raise InputError(f"An outcome is {' or '.join(OUTCOMES)}, not '{outcome}'.")
+    now = datetime.now(UTC).replace(tzinfo=None)
+    with warehouse.changing(_KIND, rule_id):
+        row, choices = _read(warehouse, rule_id)
+        at = next((n for n, one in enumerate(choices) if one.choice_id == choice_id), None)
+        if at is None:
+            raise InputError(f"The rule {row.name} has no choice {choice_id}. `python -m core rules list` lists them.")
+        told = (outcome, now, (note or "").strip() or None) if outcome else (None, None, None)
+        choices[at] = replace(choices[at], outcome=told[0], outcome_at=told[1], outcome_note=told[2])
+        _write(warehouse, row, choices)
+        return choices[at]
+
+
+def delete(warehouse: Warehouse, rule_id: str) -> None:
+    """Forget a version of a rule with all its choices. Raises InputError where there is none of this id."""
+    with warehouse.changing(_KIND, rule_id):
+        _read(warehouse, rule_id)
+        people.bury(warehouse.folder, _KIND, rule_id)
+
+
+def _read(warehouse: Warehouse, rule_id: str) -> tuple[RuleRow, list[RuleChoiceRow]]:
+    """What the file holds, the newest choice first."""
+    try:
+        tables = people.read(warehouse.folder, _KIND, rule_id)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"There is no rule {rule_id}. `python -m core rules list` lists those that are there."
+        ) from error
+    (row,) = TABLES["rules"].rows(tables["rules"])
+    choices = TABLES["rule_choices"].rows(tables["rule_choices"])
+    return row, sorted(choices, key=lambda one: one.chosen_at, reverse=True)
+
+
+def _write(warehouse: Warehouse, row: RuleRow, choices: list[RuleChoiceRow]) -> None:
+    tables = {"rules": TABLES["rules"].frame([row]), "rule_choices": TABLES["rule_choices"].frame(choices)}
+    people.write(warehouse.folder, _KIND, row.rule_id, tables)

@@ -1,0 +1,307 @@
+"""Decisions: fronts and weights against plain enumeration, costs against arithmetic, and what is said of each choice."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from core.analysis import decision as deciding
+from core.analysis.decision import Candidate, Question, Reading, costs, decide, exact_share, record
+from core.errors import InputError
+from core.pilots.rule import Assumptions, Criterion, Rule, TaskName
+
+SCORE = {"benchmark": "made-up", "metric": "acc", "filter": "none", "n_shot": 0, "suite": "s"}
+
+
+def exact(value: float) -> Reading:
+    return Reading(value, value, value)
+
+
+def asked(of: str = "score", weight: float = 1.0, **more) -> Question:
+    criterion = Criterion(of, weight=weight, **more)
+    return Question(criterion, criterion.of in ("score", "speed"), SCORE if of == "score" else None)
+
+
+def model(name: str, *readings: Reading | None) -> Candidate:
+    return Candidate(f"run-{name}", f"{name}@1", name, readings)
+
+
+# --- Pareto ----------------------------------------------------------------------------------------------------
+
+
+def enumerated(kept: list[Candidate], asked: list[Question]) -> list[tuple[str, bool]]:
+    """By the definition, value by value; the ends of an unknown interval are infinite."""
+
+    def ends(reading: Reading, sign: int) -> tuple[float, float, float]:
+        low = float("-inf") if reading.lower is None else reading.lower
+        high = float("inf") if reading.upper is None else reading.upper
+        low, high = (low, high) if sign > 0 else (-high, -low)
+        return low, sign * reading.value, high
+
+    table = [[ends(r, 1 if q.higher_is_better else -1) for r, q in zip(c.readings, asked, strict=True)] for c in kept]
+
+    def over(i: int, j: int, mine: int, theirs: int) -> bool:
+        pairs = [(a[mine], b[theirs]) for a, b in zip(table[i], table[j], strict=True)]
+        return i != j and all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
+
+    found = []
+    for j in range(len(kept)):
+        surely = any(over(i, j, 0, 2) for i in range(len(kept)))
+        possibly = any(over(i, j, 2, 0) for i in range(len(kept)))
+        on_front = not any(over(i, j, 1, 1) for i in range(len(kept)))
+        found.append(("dominated" if surely else "perhaps" if possibly else "front", on_front))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_standings_are_those_of_the_definition(seed):
+    draw = random.Random(seed)
+    questions = [asked("score"), asked("parameters"), asked("speed")][: draw.randint(1, 3)]
+
+    def reading() -> Reading:
+        value, width = draw.randint(0, 6), draw.choice([0.0, 0.0, 0.6, 1.5, None])
+        return Reading(value, None, None) if width is None else Reading(value, value - width, value + width)
+
+    kept = [model(str(n), *(reading() for _ in questions)) for n in range(draw.randint(1, 9))]
+    found = deciding.standings(kept, questions, [True] * len(questions))
+    assert [(one.standing, one.is_on_front) for one in found] == enumerated(kept, questions)
+    assert all(bool(one.by) == (one.standing != "front") for one in found)
+
+
+def test_an_overlapping_interval_is_dominated_perhaps_and_a_clear_one_for_sure():
+    kept = [
+        model("good", Reading(80, 78, 82), exact(1e8)),
+        model("near", Reading(77, 75, 79), exact(2e8)),
+        model("poor", Reading(60, 58, 62), exact(2e8)),
+        model("unsaid", Reading(10, None, None), exact(2e8)),
+        model("tiny", Reading(50, 48, 52), exact(1e6)),
+    ]
+    found = deciding.standings(kept, [asked("score"), asked("parameters")], [True, True])
+    assert [one.standing for one in found] == ["front", "perhaps", "dominated", "perhaps", "front"]
+    assert found[2].by == ("run-good", "run-near")
+    assert [one.is_on_front for one in found] == [True, False, False, False, True]
+
+
+# --- weights ---------------------------------------------------------------------------------------------------
+
+THREE = [
+    model("large", exact(90), exact(4e9)),
+    model("middle", exact(80), exact(1e9)),
+    model("small", exact(50), exact(1e8)),
+]
+
+
+def test_the_winner_changes_where_the_lines_cross():
+    """Utilities by hand: score 1, .75, 0; parameters by logarithm 0, .3758, 1."""
+    found = decide(THREE, [asked("score", 3), asked("parameters", 1)], None)
+    assert found.chosen.name == "large" and found.reasons == ("best_total",)
+    middle = 1 - 0.6242
+    at = 0.25 / (0.25 + middle)  # 1 - w = .75 (1 - w) + middle w
+    size = next(one for one in found.sensitivities if one.criterion == 1)
+    assert size.lower is None and size.upper.run_id == "run-middle"
+    assert size.upper.start == pytest.approx(at, abs=1e-3)
+    change = found.nearest_change
+    assert (change.run_id, change.to) == (
+        "run-middle",
+        pytest.approx(1 - at, abs=1e-3) if change.criterion == 0 else pytest.approx(at, abs=1e-3),
+    )
+    assert found.totals[0] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_segments_are_those_of_a_fine_grid_of_weights(seed):
+    draw = random.Random(seed)
+    n, k = draw.randint(2, 8), draw.randint(2, 4)
+    kept = [model(str(i), *(exact(draw.randint(1, 9)) for _ in range(k))) for i in range(n)]
+    questions = [asked("score", draw.randint(0, 5)) for _ in range(k - 1)] + [asked("parameters", draw.randint(1, 5))]
+    found = decide(kept, questions, None)
+    for one in found.sensitivities:
+        assert one.segments[0].start == 0 and one.segments[-1].end == 1
+        assert all(a.end == pytest.approx(b.start) for a, b in itertools.pairwise(one.segments))
+        current = one.segments[one.current]
+        assert current.run_id == found.chosen.run_id and current.start - 1e-9 <= one.share <= current.end + 1e-9
+        rest = sum(w.share for c, w in enumerate(found.weighed) if c != one.criterion)
+        for step in range(101):
+            weight = step / 100
+            if any(abs(edge - weight) < 1e-6 for segment in one.segments for edge in (segment.start, segment.end)):
+                continue
+            totals = {
+                candidate.run_id: weight * found.utilities[i][one.criterion]
+                + sum(
+                    (1 - weight) * w.share / rest * found.utilities[i][c]
+                    for c, w in enumerate(found.weighed)
+                    if c != one.criterion
+                )
+                for i, candidate in enumerate(found.candidates)
+            }
+            inside = next(segment for segment in one.segments if segment.start <= weight <= segment.end)
+            assert totals[inside.run_id] == pytest.approx(max(totals.values()))
+
+
+def test_a_model_that_is_best_in_everything_stays_the_choice():
+    found = decide(
+        [model("a", exact(9), exact(1)), model("b", exact(1), exact(9))], [asked(), asked("parameters")], None
+    )
+    assert found.chosen.name == "a" and found.nearest_change is None
+
+
+def test_models_that_are_equal_are_a_tie_and_the_name_decides():
+    found = decide([model("b", exact(5)), model("a", exact(5))], [asked()], None)
+    assert found.chosen.name == "a" and found.reasons == ("best_total", "tie") and found.totals == (1.0, 1.0)
+
+
+def test_errors_say_how_often_the_choice_stays_first():
+    near = [model("a", Reading(80, 76, 84)), model("b", Reading(79, 75, 83)), model("c", Reading(20, 16, 24))]
+    found = decide(near, [asked()], None)
+    assert 0.55 < found.share_first < 0.75 and "within_error" in found.reasons
+    far = decide([near[0], near[2]], [asked()], None)
+    assert far.share_first > 0.999 and far.reasons == ("best_total",)
+    assert decide(near, [asked()], None).share_first == found.share_first
+
+
+# --- thresholds, gaps, the dimension -----------------------------------------------------------------------------
+
+
+def test_a_threshold_leaves_out_and_one_within_the_interval_is_said():
+    models = [
+        model("a", Reading(52, 49, 55), exact(9e9)),
+        model("b", Reading(40, 38, 42), exact(1e9)),
+        model("c", None, exact(1)),
+    ]
+    found = decide(models, [asked("score", at_least=50.0), asked("parameters")], None)
+    assert [(one.candidate.name, one.why, one.criterion) for one in found.left_out] == [
+        ("b", "misses", 0),
+        ("c", "lacks", 0),
+    ]
+    assert found.reasons == ("only_one", "threshold_within_error", "some_lack_values") and found.n == 2
+    none = decide(models, [asked("score", at_least=99.0), asked("parameters")], None)
+    assert none.chosen is None and none.reasons[0] == "none_meets"
+    assert decide(models[2:], [asked("score"), asked("parameters")], None).reasons == ("none_known", "some_lack_values")
+
+
+def test_a_value_that_counts_for_nothing_may_be_missing():
+    found = decide([model("a", exact(5), None), model("b", exact(4), exact(2))], [asked(), asked("price", 0)], None)
+    assert found.chosen.name == "a" and found.utilities[0][1] is None
+
+
+@pytest.mark.parametrize(
+    ("n", "use_class", "comparable", "why"),
+    [
+        (9, "general", True, "few_models"),
+        (None, "general", True, "no_score"),
+        (40, "safety_critical", True, "use_class"),
+        (40, "scarce_data", True, "use_class"),
+        (40, "general", False, "not_comparable"),
+        (10, "general", True, None),
+    ],
+)
+def test_the_dimension_weighs_nothing_below_ten_models_and_where_the_use_forbids_it(n, use_class, comparable, why):
+    models = [model("a", exact(50), exact(90)), model("b", exact(49), exact(20))]
+    questions = [asked("score", 1), asked("dimension", 9, at_most=50.0)]
+    found = decide(models, questions, n, use_class, comparable=comparable)
+    assert found.weighed[1].muted == why
+    if why:
+        assert found.chosen.name == "a" and found.weighed[1].share == 0 and not found.left_out
+        assert f"dimension_{why}" in found.reasons
+    else:
+        assert found.chosen.name == "b" and found.left_out[0].candidate.name == "a"
+
+
+def test_with_nothing_that_weighs_nothing_is_chosen():
+    with pytest.raises(InputError, match=r"nothing can be chosen.*The dimension does not count"):
+        decide([model("a", exact(1))], [asked("dimension")], 3)
+
+
+# --- cost --------------------------------------------------------------------------------------------------------
+
+RUNS = pl.DataFrame(
+    {
+        "run_id": ["1", "2"],
+        "model_id": ["a@1", "b@1"],
+        "reference": ["a", "b"],
+        "name": ["A", "B"],
+        "kind": ["decoder", "encoder"],
+        "parameters": [1_000_000, 2_000_000],
+        "hidden_size": [64, 128],
+        "n_layers": [10, 12],
+        "inner_max": [40.0, 60.0],
+        "final_dimension_pre_norm": [10.0, 12.0],
+    }
+)
+SPEEDS = pl.DataFrame(
+    {"run_id": ["1", "2"], "n_tokens": [4096, 4096], "forward_seconds": [2.0, None], "device": ["cpu", "cpu"]},
+    schema={"run_id": pl.String, "n_tokens": pl.Int64, "forward_seconds": pl.Float64, "device": pl.String},
+)
+
+
+def test_a_cost_is_what_its_assumptions_make_it():
+    assumed = Assumptions(
+        bits=8.0, cache_bits=16.0, cache_share=0.25, context_tokens=1000, requests=4, overhead=0.5,
+        tokens_per_month=7_372_800, utilisation=0.5, price_per_hour=3.0,
+    )  # fmt: skip
+    a, b = costs(RUNS, SPEEDS, assumed).values()
+    assert a.weight_bytes == (4e6, 2e6, 1e6, 5e5)
+    assert a.cache_bytes == 2 * 10 * 64 * 0.25 * 2 * 1000 * 4
+    assert a.memory_bytes == (1e6 + a.cache_bytes) * 1.5
+    assert (a.tokens_per_second, a.speed_from, a.device) == (2048, "measured", "cpu")
+    assert a.hours == 2.0 and a.price == 6.0 and a.machines == 1  # 3,600 s of reading, half of the hours
+    assert (b.cache_bytes, b.tokens_per_second, b.hours, b.price) == (0, None, None, None)
+    own = costs(RUNS, SPEEDS, replace(assumed, speeds={"b": 1.0}, tokens_per_month=3600 * 1000))["2"]
+    assert (own.speed_from, own.hours, own.machines) == ("own", 2000.0, 3)
+    assert costs(RUNS, SPEEDS, replace(assumed, price_per_hour=None))["1"].price is None
+
+
+def test_a_dimension_never_enters_a_cost():
+    other = RUNS.with_columns(inner_max=pl.lit(1.0), final_dimension_pre_norm=pl.lit(999.0))
+    without = RUNS.drop("inner_max", "final_dimension_pre_norm")
+    assert (
+        costs(RUNS, SPEEDS, Assumptions())
+        == costs(other, SPEEDS, Assumptions())
+        == costs(without, SPEEDS, Assumptions())
+    )
+
+
+# --- rules ---------------------------------------------------------------------------------------------------------
+
+RULE = Rule("Small", "general", (Criterion("score", weight=1.0),), task=TaskName("made-up", "acc"))
+SCORES = [replace(one, readings=one.readings[:1]) for one in THREE]
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def test_a_choice_keeps_its_reasons_and_what_it_was_made_of():
+    found = decide(SCORES, [asked("score")], None)
+    kept = deciding.choice(RULE, found, SCORE, "c1", AT)
+    assert (kept.model_id, kept.runner_up, kept.n, kept.n_meeting) == ("large@1", "middle@1", 3, 3)
+    assert (kept.task, kept.reasons, kept.outcome) == ("made-up", ["best_total"], None)
+    evidence = json.loads(kept.evidence)
+    assert evidence["values"]["run-small"] == [[50, 50, 50]] and evidence["criteria"] == ["score~made-up~acc~none~0~s"]
+
+
+def test_a_rule_learned_on_another_task_says_so():
+    other = SCORE | {"benchmark": "gsm8k"}
+    found = decide(SCORES, [asked("score")], None)
+    assert deciding.choice(RULE, found, other, "c", AT).reasons == ["best_total", "other_task"]
+    assert deciding.choice(RULE, found, None, "c", AT).reasons == ["best_total", "no_task"]
+    assert deciding.task_remark(replace(RULE, task=None), other) is None
+
+
+def test_how_often_a_rule_was_right_has_an_exact_interval():
+    one = deciding.choice(RULE, decide(SCORES, [asked("score")], None), SCORE, "c", AT)
+    choices = [replace(one, outcome=outcome) for outcome in ("right", "right", "right", "wrong", None)]
+    choices.append(replace(one, task="gsm8k", outcome="wrong"))
+    whole, own = record(choices), record(choices, "made-up")
+    assert (whole.n_right, whole.n_known, whole.n_open) == (3, 5, 1)
+    assert (own.n_right, own.n_known, own.lower, own.upper) == (
+        3,
+        4,
+        pytest.approx(0.1941, abs=1e-4),
+        pytest.approx(0.9937, abs=1e-4),
+    )
+    assert record([one]).lower is None
+    assert exact_share(0, 10) == (0.0, pytest.approx(0.3085, abs=1e-4))

@@ -1,0 +1,159 @@
+"""Ranks with intervals, classes, and differences of two."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from core.analysis import ranks
+from core.analysis.ranks import difference, rank_intervals
+from core.errors import InputError
+from tests.bench import relations as bench
+
+N_BLOCKS = 16
+
+
+def jackknifed(truth, generator, noise=0.03, shared=0.05) -> pl.DataFrame:
+    """Units with these true values, of blocks with an error of their own and one that all units share."""
+    truth = np.asarray(truth, dtype=float)
+    scale = math.sqrt(N_BLOCKS)
+    of_blocks = generator.normal(0, noise * scale, (len(truth), N_BLOCKS)) + generator.normal(
+        0, shared * scale, N_BLOCKS
+    )
+    whole = truth + of_blocks.mean(1)
+    without = truth[:, None] + (of_blocks.sum(1, keepdims=True) - of_blocks) / (N_BLOCKS - 1)
+    error = np.sqrt((N_BLOCKS - 1) * without.var(1))
+    return pl.DataFrame(
+        {"unit": [f"m{i}" for i in range(len(truth))], "value": whole, "blocks": without.tolist(), "error": error}
+    )
+
+
+def is_right(frame, truth) -> bool:
+    """Whether the interval of every rank holds the true one; units that are truly equal share all of their ranks."""
+    by_unit = frame.sort(pl.col("unit").str.slice(1).cast(pl.Int64))
+    above = (truth[None, :] > truth[:, None]).sum(1)
+    equal = (truth[None, :] == truth[:, None]).sum(1)
+    return bool((by_unit["rank_low"] <= above + 1).all() and (by_unit["rank_high"] >= above + equal).all())
+
+
+def test_ranks_of_all_units_are_right_at_once():
+    """In at least 92.5 percent of the draws, with true values that are equal and that differ by little."""
+    truth = np.repeat(np.linspace(0, 0.2, 5), 4)
+    right = [is_right(rank_intervals(jackknifed(truth, np.random.default_rng(s))).units, truth) for s in range(150)]
+    assert np.mean(right) >= 0.9
+
+
+def test_what_all_units_share_does_not_widen_their_ranks():
+    truth = np.linspace(0, 1, 12)
+    frame = jackknifed(truth, np.random.default_rng(0), noise=0.02, shared=0.3)
+    paired = rank_intervals(frame)
+    apart = rank_intervals(frame.drop("blocks"))
+    assert (paired.method, apart.method) == ("sign_flips", "bonferroni")
+    assert (paired.units["rank_high"] - paired.units["rank_low"]).mean() < 2
+    assert (apart.units["rank_high"] - apart.units["rank_low"]).mean() > 6
+    assert paired.detectable < apart.detectable
+
+
+def test_standard_errors_alone_give_bonferronis_intervals():
+    frame = pl.DataFrame({"unit": list("abc"), "value": [3.0, 2.0, 0.0], "error": [0.1, 0.2, 0.1]})
+    found = rank_intervals(frame, freedom=math.inf)
+    assert found.critical == pytest.approx(stats.norm.ppf(1 - 0.05 / 6))
+    assert found.units.select("unit", "rank", "rank_low", "rank_high").rows() == [
+        ("a", 1, 1, 1),
+        ("b", 2, 2, 2),
+        ("c", 3, 3, 3),
+    ]
+    assert rank_intervals(frame).critical == pytest.approx(stats.t.ppf(1 - 0.05 / 6, 15))
+    wide = rank_intervals(frame.with_columns(error=pl.lit(1.0)))
+    assert wide.units["rank_low"].to_list() == [1, 1, 1]
+    assert wide.units["rank_high"].to_list() == [3, 3, 3]
+
+
+def test_classes_are_anchored_at_their_leader_and_not_chained():
+    """Each neighbour can be no further told apart, yet the ends can: three classes, not one."""
+    frame = pl.DataFrame({"unit": list("abcdefgh"), "value": np.arange(8.0)[::-1], "error": [0.5] * 8})
+    found = rank_intervals(frame).units
+    assert found["class_leader"].to_list() == ["a", "a", "a", "d", "d", "d", "g", "g"]
+    lowest_first = rank_intervals(frame, largest_first=False).units
+    assert lowest_first["unit"].to_list() == list("hgfedcba")
+    assert lowest_first["rank_low"].to_list() == found["rank_low"].to_list()
+
+
+def test_order_of_rows_and_shifts_change_nothing():
+    frame = jackknifed(np.linspace(0, 0.4, 9), np.random.default_rng(3))
+    found = rank_intervals(frame).units
+    assert rank_intervals(frame.reverse()).units.equals(found)
+    moved = frame.with_columns(pl.col("value") + 2, pl.col("blocks").list.eval(pl.element() + 2))
+    assert rank_intervals(moved).units.drop("value").equals(found.drop("value"))
+
+
+def test_beyond_what_signs_are_flipped_for_bonferroni_is_wider_but_near(monkeypatch):
+    frame = jackknifed(np.linspace(0, 1, 30), np.random.default_rng(4))
+    flipped = rank_intervals(frame)
+    monkeypatch.setattr(ranks, "LARGEST_FLIPPED", 10)
+    plain = rank_intervals(frame)
+    assert plain.method == "bonferroni"
+    assert (plain.units["rank_low"] <= flipped.units["rank_low"] + 1).all()
+    assert plain.critical == pytest.approx(flipped.critical, rel=0.15)
+
+
+def test_a_unit_without_an_error_may_have_any_rank_and_hides_no_other():
+    frame = pl.DataFrame({"unit": list("abc"), "value": [9.0, 5.0, 1.0], "error": [0.1, math.inf, 0.1]})
+    found = rank_intervals(frame).units
+    assert found.select("rank_low", "rank_high").rows() == [(1, 2), (1, 3), (2, 3)]
+    assert rank_intervals(frame.drop("error")).detectable is None
+
+
+def test_no_value_one_unit_equal_values():
+    one = pl.DataFrame({"unit": ["a", "b"], "value": [1.0, math.nan], "error": [0.1, 0.1]})
+    found = rank_intervals(one)
+    assert found.units.rows() == [("a", 1.0, 1, 1, 1, "a")]
+    assert (found.method, found.critical, found.detectable) == ("none", None, None)
+    assert rank_intervals(one.clear()).units.is_empty()
+    same = rank_intervals(pl.DataFrame({"unit": list("abc"), "value": [1.0] * 3, "error": [0.0] * 3})).units
+    assert same["rank"].to_list() == [1, 1, 1]
+    assert same["rank_high"].to_list() == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [(pl.DataFrame({"unit": ["a"]}), "value"), (pl.DataFrame({"unit": ["a", "a"], "value": [1.0, 2.0]}), "'a'")],
+)
+def test_a_ranking_that_cannot_be_made_is_refused(frame, message):
+    with pytest.raises(InputError, match=message):
+        rank_intervals(frame)
+
+
+def test_a_difference_of_two_is_a_paired_t_test_where_blocks_are_means():
+    generator = np.random.default_rng(5)
+    a, b = generator.normal(size=(2, N_BLOCKS)) + generator.normal(size=N_BLOCKS)
+    without = [(v.sum() - v) / (N_BLOCKS - 1) for v in (a, b)]
+    found = difference(a.mean(), b.mean(), blocks=without[0], other_blocks=without[1])
+    theirs = stats.ttest_rel(a, b)
+    low, high = theirs.confidence_interval()
+    assert (found.value, found.p) == pytest.approx((a.mean() - b.mean(), theirs.pvalue))
+    assert (found.lower, found.upper) == pytest.approx((low, high))
+    assert found.is_paired
+    assert found.detectable > found.upper - found.value
+
+
+def test_a_difference_without_common_blocks_takes_both_errors():
+    found = difference(
+        2.0, 1.0, blocks=[1.0] * 16, other_blocks=[1.0] * 8, error=0.3, other_error=0.4, freedom=math.inf
+    )
+    assert (found.is_paired, found.error) == (False, pytest.approx(0.5))
+    assert found.upper == pytest.approx(1 + 1.959964 * 0.5)
+    assert difference(2.0, 1.0, error=0.3).lower is None
+    assert difference(2.0, 1.0, error=0.3, other_error=math.inf).p is None
+    with pytest.raises(InputError):
+        difference(math.nan, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["equal errors", "unequal errors", "standard errors"])
+def test_all_differences_of_twenty_models_are_held_at_once(kind):
+    """The small form of tests/bench/relations.py."""
+    held, right, _ = bench.ranks_right(bench.RankCase(20, kind), 100)
+    assert held >= 0.88
+    assert right >= held

@@ -1,0 +1,111 @@
+"""Static pictures are well-formed, say what they show, and lay no name over another or beyond an edge."""
+
+from __future__ import annotations
+
+import math
+import re
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import pytest
+
+from core.figures.layer_profiles import Curve, Mark, ProfileData
+from core.figures.pictures import Caption, Dot, Panel, Turn, multiples, profile_picture, scatter_picture, thumbnail
+from core.figures.svg import DARK, cut_to, log_ticks, spread, text_width, ticks, wrapped
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def curve(name: str, values: list[float], run_id: str = "r1") -> Curve:
+    last = len(values) - 1
+    marks = [
+        Mark(layer, layer / last, value, value * 0.9, value * 1.1)
+        for layer, value in enumerate(values)
+        if not math.isnan(value)
+    ]
+    return Curve(run_id, name, marks, None, None)
+
+
+def data(*curves: Curve) -> ProfileData:
+    return ProfileData("d2", "one_per_type", None, list(curves), (800, 800), True)
+
+
+def words(svg: str) -> list[str]:
+    return [text.text or "" for text in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+def test_a_profile_speaks_for_itself_and_nothing_of_its_name_is_markup():
+    caption = Caption("A <b>model</b> & its profile", "python-docs, quick", "run 42")
+    turns = [Turn("r1", "peak", 2, 30.0)]
+    svg = profile_picture(data(curve("<script>x", [10, 20, 30, 25])), caption, turns)
+    told = words(svg)
+    assert "A <b>model</b> & its profile" in told and "python-docs, quick" in told and "run 42" in told
+    assert "<script>x" in told and "layer 2: 30.0" in told and "<script" not in svg
+    assert "layer 2: 30.0" in (ElementTree.fromstring(svg).findtext(f"{SVG}desc") or "")
+
+
+def test_a_missing_layer_is_a_gap():
+    svg = profile_picture(data(curve("a", [10, 20, math.nan, 25, 30])), Caption("t"))
+    lines = [one.get("points") for one in ElementTree.fromstring(svg).iter(f"{SVG}polyline")]
+    assert [len(points.split()) for points in lines[-2:]] == [2, 2]
+
+
+def test_names_at_the_ends_keep_apart_and_inside():
+    names = ["a-model-with-a-very-long-name-of-fifty-characters-or-so", "b", "c"]
+    curves = [curve(name, [10, 20, 15 + 0.1 * n], f"r{n}") for n, name in enumerate(names)]
+    svg = profile_picture(data(*curves), Caption("t"))
+    ends = [one for one in ElementTree.fromstring(svg).iter(f"{SVG}text") if one.get("font-weight") and one.text != "t"]
+    heights = sorted(float(one.get("y", 0)) for one in ends)
+    assert min(b - a for a, b in pairwise(heights)) >= 16
+    assert all(float(one.get("x", 0)) + text_width(one.text or "", 13, bold=True) <= 960 for one in ends)
+
+
+def test_a_logarithmic_axis_says_so_and_no_value_leaves_a_note():
+    assert any(
+        text.endswith(", log scale")
+        for text in words(profile_picture(data(curve("a", [1, 9])), Caption("t"), is_log=True))
+    )
+    assert "No estimates of this kind in the chosen runs." in words(profile_picture(data(), Caption("t")))
+
+
+def test_a_thumbnail_names_its_ends_its_peak_and_its_valley():
+    turns = [Turn("r1", "peak", 1, 44.0), Turn("r1", "valley", 2, 5.0), Turn("r1", "valley", 3, 9.0)]
+    told = words(thumbnail(curve("a", [20, 44, 5, 9, 12]), turns, theme=DARK))
+    assert told == ["20.0", "12.0", "44.0", "5.00", "0", "4"]
+
+
+def test_a_scatter_names_dots_where_there_is_room_and_no_name_lies_on_a_dot():
+    dots = [Dot(f"model {n}", n % 4 + 0.01 * n, n // 4) for n in range(16)] + [Dot("twin", 0.0, 0.0)]
+    svg = scatter_picture(dots, Caption("t"), "x", "y", ["one"])
+    places = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', svg)
+    assert len(places) == 18  # one of them is the key
+    assert sum(text.startswith("model") for text in words(svg)) >= 14
+
+
+def test_small_multiples_share_one_scale():
+    panels = [Panel(f"p{n}", [[(0, 1.0), (1, 2.0 + n)]], [0]) for n in range(4)]
+    svg = multiples(panels, Caption("t"), "step", "dimension", ["d2"])
+    assert words(svg).count("4") == 4 and {"p0", "p3", "d2", "dimension"} <= set(words(svg))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"),
+    [(0, 103, [0, 20, 40, 60, 80, 100]), (0.2, 0.45, [0.2, 0.25, 0.3, 0.35, 0.4, 0.45]), (3, 3, [3])],
+)
+def test_ticks_are_round(low: float, high: float, wanted: list[float]):
+    assert ticks(low, high) == wanted
+
+
+def test_logarithmic_ticks_are_few():
+    assert log_ticks(3, 60) == [5, 10, 20, 50] and log_ticks(0.1, 20_000) == [0.1, 1, 10, 100, 1000, 10_000]
+
+
+def test_places_keep_their_order_and_distance():
+    assert spread([10, 10, 12], 5, 0, 100) == pytest.approx([5.67, 10.67, 15.67], abs=0.4)
+    assert spread([], 5, 0, 1) == []
+
+
+def test_text_is_cut_in_its_middle_and_broken_at_spaces_or_between_japanese_letters():
+    assert cut_to("abcdefghij", 10, 40) == "abc…hij" or len(cut_to("abcdefghij", 10, 40)) < 10
+    assert wrapped("one two three", 10, 45) == ["one two", "three"]
+    assert all(not line.startswith("、") for line in wrapped("次元が増え、最後に減る", 10, 52))

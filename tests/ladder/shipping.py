@@ -1,0 +1,162 @@
+"""What Workdim ships of finished runs: logs and answers, their scores as tables, and the models that people may want to open.
+
+All of it follows from the logs: the same logs give the same files. Scores belong to the version (core.warehouse.scores);
+answers question by question are one file that `python -m core scores import` takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from core.tables import ScoreRow, ScoreSampleRow, columns, frame
+from tests.ladder import questions
+from tests.ladder.recipes import N_AT_OTHER_WIDTHS, OTHER_WIDTHS, Recipe, all_runs
+from tests.ladder.run import log_of
+
+SCORES, ANSWERS, MODELS = "scores.parquet", "answers.parquet", "models"
+TEXTS = ("code", "prose")
+ALONG = f"{OTHER_WIDTHS[0]}-base"
+"""The run that is shipped at all its checkpoints: of the smallest width, because seven times 2.9 MB would not fit."""
+DEMO = "128-base"
+"""Its final checkpoint is what the demo measures."""
+SUITE, SOURCE, LICENCE, AS_OF = "ladder", "Workdim: python -m tests.ladder", "Apache-2.0", "2026-11-26"
+_OF_FILE = "file_sha256"
+"""The column that whoever loads a file fills in."""
+
+
+def ship(out: Path, logs: Path, target: Path) -> None:
+    """Write into `target` (data/reference/ladder) what finished runs have, in place of what it had."""
+    for name in all_runs():
+        if log_of(name, logs).exists() and logs != target:
+            for file in (log_of(name, logs), logs / "answers" / f"{name}.parquet"):
+                copy = target / file.relative_to(logs)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
+    found = logged(target)
+    scores = frame([row for name, log in found.items() for row in _scores(name, log)], ScoreRow).drop(_OF_FILE)
+    scores.write_parquet(target / SCORES, compression="zstd")
+    asked = questions.all_questions()
+    answers = pl.concat([_answers(name, log, target, asked) for name, log in found.items()])
+    answers.write_parquet(target / ANSWERS, compression="zstd")
+    wanted = chosen_models(found)
+    for folder, run in wanted.items():
+        _copy_model(out / run / folder, target / MODELS / folder)
+    for old in sorted((target / MODELS).iterdir()):
+        if old.name not in wanted:
+            shutil.rmtree(old)
+    size = sum(file.stat().st_size for file in (target / MODELS).rglob("*.*")) / 1e6
+    print(f"{len(found)} runs, {scores.height} scores, {answers.height} answers, {len(wanted)} models of {size:.1f} MB")
+
+
+def logged(logs: Path) -> dict[str, dict[str, Any]]:
+    """The logs of finished runs, in the order of the recipes."""
+    files = {name: log_of(name, logs) for name in all_runs()}
+    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.exists()}
+
+
+def chosen_models(found: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Folder -> run of the checkpoints to ship: one run at all of them, the demo's, and the best and the worst recipe of
+    each width by bits per byte of code. Fewer where these runs are not finished."""
+    runs = all_runs()
+    steps = [(ALONG, step) for step in runs[ALONG].checkpoints] + [(DEMO, runs[DEMO].steps)]
+    for width in (Recipe.width, *OTHER_WIDTHS):
+        of_width = [name for name in found if runs[name].width == width and runs[name].seed == 0]
+        ranked = sorted(of_width, key=lambda name: found[name]["checkpoints"][-1]["bits_per_byte"]["code"]["value"])
+        complete = len(of_width) >= N_AT_OTHER_WIDTHS  # who is the best of two says nothing
+        steps += [(name, runs[name].steps) for name in ((ranked[0], ranked[-1]) if complete else ())]
+    return {runs[name].folder_of(step): name for name, step in steps if name in found}
+
+
+def _scores(name: str, log: dict[str, Any]) -> Iterator[ScoreRow]:
+    """Bits per byte of each checkpoint, and the tasks of the final one, filed under the model's weights."""
+    recipe = all_runs()[name]
+    for at in log["checkpoints"]:
+        model = (f"local:{recipe.folder_of(at['step'])}", at["weights_sha256"])
+        for text in TEXTS:
+            found = at["bits_per_byte"][text]
+            yield _score(
+                *model, text, "bits_per_byte", found["value"], found["std_error"], "bits per byte", False, None
+            )
+    for task, found in log["tasks"].items():
+        yield _score(*model, task, "acc", found["value"], found["std_error"], "fraction", True, found["n"])
+
+
+def _score(
+    model: str,
+    weights_sha256: str,
+    what: str,
+    metric: str,
+    value: float,
+    std_error: float,
+    unit: str,
+    higher_is_better: bool,
+    n_samples: int | None,
+) -> ScoreRow:
+    return ScoreRow(
+        repository=model,
+        revision=weights_sha256[
+            :12
+        ],  # as core.models.hub.named_by_content: another folder of that name is another model
+        benchmark=f"ladder_{what}",
+        metric=metric,
+        filter="none",
+        n_shot=0,
+        suite=SUITE,
+        value=value,
+        std_error=std_error,
+        unit=unit,
+        higher_is_better=higher_is_better,
+        n_samples=n_samples,
+        is_partial=False,
+        is_group=False,
+        source=SOURCE,
+        licence=LICENCE,
+        as_of=AS_OF,
+        flags="",
+        file_sha256="",
+        dtype="float32",
+    )
+
+
+def _answers(name: str, log: dict[str, Any], logs: Path, asked: list[questions.Question]) -> pl.DataFrame:
+    """The final checkpoint's answers as rows of score_samples."""
+    if questions.digest(asked) != log["sha256"]["questions"]:
+        raise ValueError(f"{name} was asked other questions than this Python's text gives.")
+    hashes = [hashlib.sha256(json.dumps(asdict(one)).encode()).hexdigest()[:16] for one in asked]
+    answered = pl.read_parquet(logs / "answers" / f"{name}.parquet")
+    recipe, last = all_runs()[name], log["checkpoints"][-1]
+    return answered.select(
+        repository=pl.lit(f"local:{recipe.folder_of(recipe.steps)}"),
+        revision=pl.lit(last["weights_sha256"][:12]),
+        benchmark=pl.lit("ladder_") + pl.col("task").cast(pl.String),
+        metric=pl.lit("acc"),
+        filter=pl.lit("none"),
+        doc_hash=pl.Series(hashes),
+        doc_id=pl.col("question").cast(pl.Int64),
+        value=(pl.col("chosen") == pl.col("answer")).cast(pl.Float64),
+    ).select([column for column in columns(ScoreSampleRow) if column != _OF_FILE])
+
+
+def _copy_model(source: Path, target: Path) -> None:
+    """A checkpoint's folder as it is, but for the blanks in its tokenizer, which are 60 percent of it."""
+    if not source.is_dir():
+        if not target.is_dir():
+            raise FileNotFoundError(f"The checkpoint {source} is not here: train it, or leave it out.")
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in sorted(source.iterdir()):
+        if file.name == "tokenizer.json":
+            content = json.loads(file.read_text(encoding="utf-8"))
+            short = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+            (target / file.name).write_text(short + "\n", encoding="utf-8")
+        else:
+            shutil.copyfile(file, target / file.name)

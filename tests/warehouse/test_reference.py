@@ -1,0 +1,81 @@
+"""The profiles that come with Workdim: in at once, in once, and out where people took them out."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from core.store import parcels
+from core.store.annotation import SHIPPED
+from core.warehouse import queries, reference, trash
+from core.warehouse.warehouse import Warehouse
+from tests.profiles import make_controls, make_model, make_profile, with_controls
+
+IDS = [f"01900000-0000-7000-8000-0000000000{n:02d}" for n in (1, 2, 3)]
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """Three shipped profiles: of two models, and a control that the first was judged with."""
+    folder = tmp_path / "shipped"
+    monkeypatch.setattr(reference, "PROFILES", folder)
+    first, second = (make_profile(one, model=make_model(f"local:{one[-1]}@1")) for one in IDS[:2])
+    control = make_controls(first, 51)[0]
+    for profile in (with_controls(first, [control]), second, control):
+        ship(folder, profile)
+    return folder
+
+
+def ship(folder, profile):
+    tagged = replace(profile, run=replace(profile.run, tags=[SHIPPED]))
+    parcels.write_parcel(folder / profile.run.run_id, tagged)
+
+
+def ids(warehouse):
+    return sorted(queries.runs(warehouse)["run_id"])
+
+
+def test_what_is_shipped_comes_in_once_and_stays_out_where_it_was_taken_out(warehouse, shipped):
+    every = sorted(one.name for one in reference.references())
+    assert sorted(reference.offer(warehouse, pytest.fail)) == ids(warehouse) == every
+    assert set(queries.runs(warehouse)["tags"].explode()) == {SHIPPED}
+    assert reference.offer(warehouse, pytest.fail) == []
+
+    trash.delete(warehouse, [IDS[1]])
+    assert reference.offer(warehouse, pytest.fail) == [] and IDS[1] not in ids(warehouse)
+    trash.empty(warehouse)
+    assert reference.offer(warehouse, pytest.fail) == [] and IDS[1] not in ids(warehouse)
+
+    ship(shipped, make_profile(IDS[2]))  # a later version brings one more
+    assert reference.offer(warehouse, pytest.fail) == [IDS[2]]
+    assert reference.take_in(warehouse, pytest.fail) == [IDS[1]]
+
+    own = make_profile("01900000-0000-7000-8000-0000000000aa")
+    parcels.write_parcel(warehouse.parcels / own.run.run_id, own)
+    assert reference.take_out(warehouse) == 4 and ids(warehouse) == [own.run.run_id]
+    assert reference.offer(warehouse, pytest.fail) == []
+    assert len(reference.take_in(warehouse, pytest.fail)) == 4
+
+
+def test_a_new_warehouse_begins_with_them_and_a_damaged_one_is_told(tmp_path, shipped):
+    (shipped / IDS[1] / "layer_estimates.parquet").write_bytes(b"PAR1")
+    new, told = Warehouse(tmp_path / "new" / "w.duckdb"), []
+    assert len(reference.offer(new, told.append)) == 2
+    assert len(told) == 1 and "is damaged" in told[0] and not (new.parcels / IDS[1]).exists()
+    assert ids(new) == ids(Warehouse(new.path)) and new.take_in().damaged == []
+
+
+def test_taken_out_before_they_ever_came_they_do_not_come(warehouse, shipped):
+    assert reference.take_out(warehouse) == 0
+    assert reference.offer(warehouse, pytest.fail) == [] == ids(warehouse)
+
+
+def test_a_list_that_is_damaged_or_gone_offers_them_again(warehouse, shipped):
+    reference.offer(warehouse, pytest.fail)
+    trash.delete(warehouse, [IDS[1]])
+    warehouse.folder.offered.write_text("{", encoding="utf-8")
+    assert reference.offer(warehouse, pytest.fail) == [IDS[1]]
+    shutil.rmtree(shipped)
+    assert reference.offer(warehouse, pytest.fail) == []
