@@ -33,6 +33,7 @@ _TOLD = (
     "n_samples",
     "dtype",
     "chat_template",
+    "file_sha256",
 )
 """What a scored run says of its score, each as `score_` and the name."""
 OF_CLAIMS = ("verdict_rise", "verdict_fall", "reasons_rise", "reasons_fall")
@@ -167,8 +168,9 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, partial: bool = Fal
 
     Adds SCORE_KEYS, `score`, `score_std_error`, `unit`, `higher_is_better`, `score_repository`, `score_name_in_source`,
     `score_source`, `score_licence`, `score_as_of`, `score_flags`, `score_is_partial`, `score_is_group`,
-    `score_n_samples`, `score_dtype`, `score_chat_template` and `score_match`: own (stated by the user in a pilot, or
-    made here, for this reference as it was asked for, or for these weights by another of their names), exact (repository and revision, by its commit or by the name that the model
+    `score_n_samples`, `score_dtype`, `score_chat_template`, `score_file_sha256` and `score_match`: own (stated by the user
+    in a pilot, or made here, for this reference as it was asked for, or for these weights by another of their names),
+    exact (repository and revision, by its commit or by the name that the model
     was asked for by), revision_not_stated (the score names no revision), mapped (an alias says that these weights are
     meant, which are not of the hub, so that its revision cannot be compared), base (a score of the base model that
     names no revision: which revision the model grew from is not known), none. On each benchmark the first of these
@@ -292,13 +294,23 @@ def _joined(runs: pl.DataFrame, offered: pl.DataFrame, match: str, **columns: st
     return told.unique(one_score, keep="first", maintain_order=True).drop("_order", "_strangeness")
 
 
-def benchmarks(scored: pl.DataFrame) -> pl.DataFrame:
-    """SCORE_KEYS that occur, with `n_models` that have them: most models first, means over several benchmarks last."""
+def benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
+    """SCORE_KEYS that occur, with `n_models` that have them (within each group, where columns are named): the user's own
+    first, then what most models have, and of those first what says which score is the better one; means over several
+    benchmarks last."""
     return (
         scored.filter(pl.col("score_match") != "none")
-        .group_by(SCORE_KEYS)
-        .agg(n_models=pl.col("model_id").n_unique(), is_group=pl.col("score_is_group").any())
-        .sort(["n_models", "is_group", *SCORE_KEYS], descending=[True] + [False] * (1 + len(SCORE_KEYS)))
+        .group_by([*SCORE_KEYS, *within])
+        .agg(
+            n_models=pl.col("model_id").n_unique(),
+            is_group=pl.col("score_is_group").any(),
+            is_own=(pl.col("score_match") == "own").any(),
+            has_direction=pl.col("higher_is_better").is_not_null().all(),
+        )
+        .sort(
+            ["is_own", "n_models", "has_direction", "is_group", *SCORE_KEYS, *within],
+            descending=[True, True, True] + [False] * (1 + len(SCORE_KEYS) + len(within)),
+        )
     )
 
 

@@ -204,8 +204,10 @@ def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
 def slides(options: argparse.Namespace) -> int:
     import polars as pl
 
+    from core.analysis.answer import Asked
     from core.analysis.differences import with_controls
     from core.analysis.ranking import newest
+    from core.commands.rank import answered
     from core.deck.build import deck
     from core.deck.deck_data import deck_data
     from core.pilots.registration import chosen_pilot
@@ -215,12 +217,13 @@ def slides(options: argparse.Namespace) -> int:
         raise InputError(f"{options.out.name} is no PowerPoint file name. Name a file that ends in .pptx with --out.")
     warehouse = existing_warehouse(options)
     known = runs = queries.runs(warehouse)
-    pilot = None
+    pilot = found = None
     if options.pilot is not None:
         pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
         runs = runs.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, pilot.pilot_id)))
         if runs.is_empty():
             raise InputError(f"The pilot {pilot.pilot.name} has no result yet: `python -m core pilot FILE.toml`.")
+        found, _ = answered(warehouse, Asked(pilot=pilot))
     if options.chosen:
         chosen = [one_run(runs["run_id"], start) for start in options.chosen]
         runs = runs.filter(pl.col("run_id").is_in(chosen))
@@ -235,7 +238,7 @@ def slides(options: argparse.Namespace) -> int:
     if runs.is_empty():
         raise InputError("There are no such runs. `python -m core runs` lists what is there.")
     runs = with_controls(runs, known)
-    content = deck(deck_data(read_frames(warehouse, runs), options.language, pilot))
+    content = deck(deck_data(read_frames(warehouse, runs), options.language, pilot, found=found))
     write_out(options.out, content)
     say(f"{options.out}: {runs.height} runs, controls included, {len(content) / 1e3:.0f} kB")
     if not options.chosen and pilot is None and runs.filter(pl.col("pass") == "text").height > LONG_DECK:

@@ -104,7 +104,7 @@ def _tell_scored(ended, warehouse) -> int:
 
 
 def _has_begun(job) -> bool:
-    return any(any(job.folder.glob(f"kept-*/{kept}")) for kept in ("forward.json", "answers-*.json"))
+    return any(any(job.folder.glob(f"kept-*/{kept}")) for kept in ("forward.json", "step-*.json"))
 
 
 def jobs(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
+from core.analysis.answer import Answer, Asked, Evidence, answer, population
 from core.analysis.differences import controls_of
 from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores, without_other_pilots
 from core.errors import InputError
@@ -60,6 +61,8 @@ class DeckData:
     """Names of the chosen runs that have no verdict: their protocol measures no points of one per type."""
     pilot: Registered | None = None
     """The pilot that the runs are results of, if the deck is of one."""
+    answer: Answer | None = None
+    """What the pilot asked, answered over all of its models, be they in this deck or not."""
 
     @property
     def caution(self) -> list[str]:
@@ -100,12 +103,16 @@ class DeckData:
 
 
 def deck_data(
-    frames: RunFrames, language: str, pilot: Registered | None = None, made_on: date | None = None
+    frames: RunFrames,
+    language: str,
+    pilot: Registered | None = None,
+    made_on: date | None = None,
+    found: Answer | None = None,
 ) -> DeckData:
     """Runs without a verdict are left out and named; InputError where no run on text is left.
 
     With a `pilot` whose results the runs are, the deck says what that decides, by which benchmark, and on every slide
-    what its use class forbids.
+    what its use class forbids; and it answers the pilot's question: as `found` does, else by the runs of this deck.
     """
     chosen = with_text_marks(writable(frames.runs)).sort("name", pl.col("pass") != "text", "run_id")
     ordered = with_verdict(chosen)
@@ -114,10 +121,13 @@ def deck_data(
             "A deck needs at least one run with a verdict; the chosen runs have none, because their protocols measure "
             "no points of one per type. Choose a run of the protocol quick, standard or thorough."
         )
-    found = groups(ordered, lifted=True)
-    if not found:
+    compared = groups(ordered, lifted=True)
+    if not compared:
         raise InputError("A deck needs at least one run on unchanged text; none was chosen. Choose runs and try again.")
     scores = without_other_pilots(frames.scores, pilot.pilot if pilot else None)
+    if pilot is not None and found is None:
+        of_deck = Evidence(chosen.filter(pl.col("pass") == "text"), frames.scores, pilots=(pilot,))
+        found = answer(population(of_deck, Asked(pilot=pilot)))
     return DeckData(
         runs=ordered,
         estimates=frames.estimates,
@@ -127,12 +137,13 @@ def deck_data(
         extrema=frames.extrema,
         against_controls=frames.against_controls,
         scored=with_scores(ordered, writable(scores)),
-        groups=found,
+        groups=compared,
         words=across_tokenizers(ordered, writable(frames.summaries), lifted=True),
         language=language,
         made_on=made_on or datetime.now(UTC).astimezone().date(),
         left_out=list(without_verdict(chosen, language).values()),
         pilot=pilot,
+        answer=found if pilot else None,
     )
 
 

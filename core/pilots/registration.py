@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from core.errors import InputError, unknown_name
+from core.files import DATA
 from core.pilots.pilot import FileContext, Pilot
 from core.records import RunConfig
 from core.validation import checked, parse_toml, read_toml
 
 _PILOT = TypeAdapter(Pilot)
+_SHIPPED = DATA / "pilots" / "ladder.toml"
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,13 @@ def requests(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunC
         for text in pilot.texts
         for model in pilot.models
     ]
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Pilot:
+    """The pilot whose population comes with Workdim: what is asked where nobody has registered anything."""
+    content = read_toml(_SHIPPED, "pilot file")
+    return _pilot(content, _SHIPPED, [content["protocol"]], content["texts"])
 
 
 def read_pilot(file: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:

@@ -55,15 +55,17 @@ def choose_many(
     default: Sequence[T] = (),
     show: Callable[[Any], str] = str,
     most: int | None = None,
+    is_brief: bool = False,
     **more: Any,
 ) -> list[T]:
-    """Several of many; of a link that asks for more than `most` the first ones are taken, and that is said."""
+    """Several of many; of a link that asks for more than `most` the first ones are taken, and that is said. `is_brief`:
+    the default needs no room in the address."""
     _ = language.translator()
     asked = len(url_state.settle_many(name, options, default, most))
     values = st.multiselect(label, options, key=url_state.key(name), format_func=show, max_selections=most, **more)
     if most is not None and asked > most:
         st.caption(_("The link asks for {asked}; the first {n} are shown.").format(asked=asked, n=most))
-    url_state.publish(name, values)
+    url_state.publish(name, [] if is_brief and list(values) == list(default) else values)
     return values
 
 
@@ -72,6 +74,20 @@ def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
     value = st.toggle(label, key=url_state.key(name), **more)
     url_state.publish(name, value)
     return value
+
+
+def kept_number(
+    name: str, default: float | None, lowest: float | None = None, highest: float | None = None
+) -> float | None:
+    """A number as it stands in the address, whether or not its input is drawn now (`draw_number`)."""
+    value = url_state.settle_number(name, default, lowest, highest)
+    url_state.publish(name, "" if value is None else value)
+    return value
+
+
+def draw_number(label: str, name: str, lowest: float | None = None, highest: float | None = None, **more: Any) -> None:
+    """The input of a number that `kept_number` gave in this very run."""
+    st.number_input(label, key=url_state.key(name), min_value=lowest, max_value=highest, value=None, **more)
 
 
 def choose_runs(runs: pl.DataFrame) -> reads.Selection:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import polars as pl
 import streamlit as st
 
@@ -38,10 +35,6 @@ def choose(runs: pl.DataFrame) -> tuple[Registered | None, pl.DataFrame]:
     return registered, own
 
 
-def pilot_of(registered: Registered | None) -> Pilot | None:
-    return registered.pilot if registered else None
-
-
 def _tell(registered: Registered) -> None:
     _ = language.translator()
     reader, pilot = language.current(), registered.pilot
@@ -58,7 +51,12 @@ def _tell(registered: Registered) -> None:
             expectation=escape(pilot.benchmark.expectation),
         )
     )
-    forbidden = _forbidden(pilot)
+    tell_forbidden(pilot)
+
+
+def tell_forbidden(pilot: Pilot | None) -> None:
+    """What the use class of a pilot forbids, where it forbids something."""
+    forbidden = _forbidden(pilot) if pilot else None
     if forbidden:
         st.warning(forbidden, icon=":material/front_hand:")
 
@@ -78,32 +76,6 @@ def _forbidden(pilot: Pilot) -> str | None:
         ),
     }
     return told.get(pilot.use_class)
-
-
-def tell_exploratory(pilot: Pilot | None, offered: pl.DataFrame, shown: Mapping[str, Any] | None) -> None:
-    """Whether the benchmark that is shown is the one that was named before measuring."""
-    if pilot is None or shown is None:
-        return
-    _ = language.translator()
-    name = escape(pilot_sentences.benchmark_line(pilot.benchmark, language.current()))
-    if not any(pilot.benchmark.is_met_by(row) for row in offered.iter_rows(named=True)):
-        line = _(
-            "No run here has a score of the pre-registered benchmark, {name}. Whatever another benchmark shows "
-            "is exploratory: it was not named beforehand."
-        )
-        st.info(line.format(name=name), icon=":material/event_note:")
-    elif pilot_sentences.is_exploratory(shown, pilot):
-        line = _("This benchmark is not the pre-registered one, {name}: what it shows is exploratory.")
-        st.info(line.format(name=name), icon=":material/event_note:")
-
-
-def with_own_score(rows: pl.DataFrame, scored: pl.DataFrame, pilot: Pilot | None) -> pl.DataFrame:
-    """The rows of a group with `own_score` and its error, as the user stated them; unchanged where there is no task."""
-    if pilot is None or pilot.task is None:
-        return rows
-    own = scored.filter(score_match="own", benchmark=pilot.task.name, score_source=pilot.source)
-    own = own.select("run_id", own_score="score", own_score_std_error="score_std_error").unique("run_id")
-    return rows.join(own, on="run_id", how="left", maintain_order="left")
 
 
 def own_title(pilot: Pilot | None) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,17 @@ import polars as pl
 import streamlit as st
 
 from core.analysis import differences
+from core.analysis.answer import BY_WORD, Answer, Asked, Evidence, Population
+from core.analysis.answer import answer as answer_of
+from core.analysis.answer import population as population_of
 from core.files import default_path
+from core.pilots.registration import registered, shipped
+from core.pilots.rule import SavedRule
 from core.store.annotation import SHIPPED
 from core.tables import SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
-from core.warehouse import profiles, queries, reference, saved, schema, score_answers, score_imports
+from core.warehouse import profiles, queries, reference, rules, saved, schema, score_answers, score_imports
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
 
@@ -37,6 +42,7 @@ _OF_ALL: dict[str, Callable[..., Any]] = {
     "unmet names": score_answers.unmet_names,
     "score conflicts": score_answers.conflicts,
     "answered": score_answers.answered,
+    "rules": rules.all_rules,
 }
 
 
@@ -163,17 +169,45 @@ def gallery(run_ids: Sequence[str]) -> Gallery:
     return _gallery(warehouse().path, warehouse().version(), tuple(run_ids))
 
 
+def population(asked: Asked) -> Population:
+    """Who is compared, by what: everything but the coefficients."""
+    return _population(warehouse().path, warehouse().version(), _key(asked), asked)
+
+
+def answer(asked: Asked) -> Answer:
+    """The answer to a question of all of its models, as the verb `rank` gives it."""
+    return _answer(warehouse().path, warehouse().version(), _key(asked), asked)
+
+
+def scores() -> pl.DataFrame:
+    """The scores of all models that the reader sees."""
+    return _evidence(warehouse().path, warehouse().version(), shows_reference()).scores
+
+
+def speeds(run_ids: Sequence[str]) -> pl.DataFrame:
+    """How fast the models of these runs read: `queries.speeds`."""
+    return _speeds(warehouse().path, warehouse().version(), tuple(run_ids))
+
+
+def saved_rules() -> list[SavedRule]:
+    return _of_all("rules")
+
+
+def inner_maxima(run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of `queries.inner_maxima`: the dimension of each run under each specification."""
+    return _inner_maxima(warehouse().path, warehouse().version(), tuple(run_ids))
+
+
+def _key(asked: Asked) -> str:
+    """What tells questions apart: of a pilot its id, and whether the profiles that Workdim ships are counted."""
+    pilot = asked.pilot.pilot_id if asked.pilot else None
+    return repr(
+        (shows_reference(), pilot, *(getattr(asked, field.name) for field in fields(asked) if field.name != "pilot"))
+    )
+
+
 def of_pilot(pilot_id: str) -> list[str]:
     return _of_pilot(warehouse().path, warehouse().version(), pilot_id)
-
-
-def summaries(run_ids: Sequence[str]) -> pl.DataFrame:
-    return _summaries(warehouse().path, warehouse().version(), tuple(run_ids))
-
-
-def scores(runs: pl.DataFrame) -> pl.DataFrame:
-    """The scores of these runs' models."""
-    return _scores(warehouse().path, warehouse().version(), tuple(repositories(runs)))
 
 
 def repositories(runs: pl.DataFrame) -> list[str]:
@@ -288,14 +322,46 @@ def _gallery(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Gallery:
         return Gallery(runs, queries.d2_profiles(opened, run_ids), queries.extrema(opened, run_ids))
 
 
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _evidence(path: Path, version: tuple, with_reference: bool) -> Evidence:
+    runs = ranking()
+    with Warehouse(path).opened() as opened:
+        return Evidence(
+            runs=runs,
+            scores=queries.scores(opened, repositories(runs)),
+            pilots=tuple(registered(row) for row in lists().pilots.to_dicts()),
+            shipped=shipped(),
+            imported=queries.imports(opened),
+        )
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _population(path: Path, version: tuple, key: str, _asked: Asked) -> Population:
+    known = _evidence(path, version, shows_reference())
+    if _asked.cloud == BY_WORD:
+        known = replace(known, summaries=_summaries(path, version, tuple(known.runs["run_id"])))
+    return population_of(known, _asked)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _answer(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
+    found = population(_asked)
+    return answer_of(found, queries.blocks(Warehouse(path), found.blocks_wanted()))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _inner_maxima(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
+    return queries.inner_maxima(Warehouse(path), run_ids)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _speeds(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
+    return queries.speeds(Warehouse(path), run_ids)
+
+
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _summaries(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
     return queries.summaries(Warehouse(path), run_ids)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _scores(path: Path, version: tuple, of: tuple[str, ...]) -> pl.DataFrame:
-    return queries.scores(Warehouse(path), of)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
+from core.analysis.answer import Asked
 from core.deck import build, deck_data
 from core.deck.deck_data import DeckData
 from core.pilots.registration import Registered
-from core.ui import language
+from core.ui import language, reads
 from core.ui.markdown import escape
 from core.ui.reads import Selection
 from core.wording import limits
@@ -46,7 +47,8 @@ def data(chosen: Selection, deck_language: str, pilot: Registered | None = None)
         extrema=chosen.extrema,
         against_controls=chosen.against_controls,
     )
-    return deck_data.deck_data(frames, deck_language, pilot)
+    found = reads.answer(Asked(pilot=pilot)) if pilot else None
+    return deck_data.deck_data(frames, deck_language, pilot, found=found)
 
 
 def preview(deck: DeckData) -> None:
@@ -58,6 +60,6 @@ def undecided(deck: DeckData) -> None:
     """The questions that will be asked in the meeting and that these runs leave open, in the page's language."""
     pilot = deck.pilot.pilot if deck.pilot else None
     for limit in limits.limits(
-        deck.runs, deck.checks, deck.against_controls, deck.scored, deck.words, language.current(), pilot
+        deck.runs, deck.checks, deck.against_controls, deck.scored, deck.words, language.current(), pilot, deck.answer
     ):
         st.markdown(f"- **{escape(limit.question)}**  \n  {escape(limit.reason)}")

@@ -12,7 +12,6 @@ from core import exports, wording
 from core.analysis.claims import against_ten
 from core.figures import large_norms
 from core.ui import language
-from core.ui.pilot_filter import own_texts
 from core.wording.labels import marked, run_labels
 from core.wording.verdicts import outcome_of, ratio_text, specification_name
 
@@ -54,35 +53,6 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
             _("N (points)"): runs["n_points"],
             _("Checks"): _outcomes(runs),
             _("Protocol"): runs["protocol"],
-            _("Measured"): [language.local_time(at) for at in runs["started_at"]],
-            **_tags(runs),
-        }
-    )
-
-
-def ranked(runs: pl.DataFrame, own_title: str = "") -> pl.DataFrame:
-    """Runs of one comparison group, in the order given; the scores are there where a benchmark was chosen, the user's
-    own, first of all numbers, under `own_title` where the runs have the column.
-
-    Whose score it is stands before the number, so that no window cuts a label off and leaves the number.
-    """
-    _ = language.translator()
-    shift = {_("Against one per type"): _shifts(runs)} if "inner_max_by_type" in runs.columns else {}
-    own = {own_title: own_texts(runs)} if "own_score" in runs.columns else {}
-    score = {_("Score of"): runs["score_of"], _("Score"): runs["score_text"]} if "score_of" in runs.columns else {}
-    return pl.DataFrame(
-        {
-            _("Model"): _names(runs),
-            **own,
-            _("Verdicts"): verdicts(runs),
-            _("Largest inner dimension"): _with_intervals(runs, "inner_max"),
-            **shift,
-            _("Final, before the norm"): _with_intervals(runs, "final_dimension_pre_norm"),
-            _("Final, after the norm"): _with_intervals(runs, "final_dimension_post_norm"),
-            _("N (points)"): runs["n_points"],
-            **score,
-            _("Checks"): _outcomes(runs),
-            _("Parameters (millions)"): (runs["parameters"] / 1e6).round(0).cast(pl.Int64),
             _("Measured"): [language.local_time(at) for at in runs["started_at"]],
             **_tags(runs),
         }
@@ -208,15 +178,6 @@ def _outcomes(runs: pl.DataFrame) -> list[str]:
         outcome = wording.outcome_name(worst, reader)
         told.append(_("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome)
     return told
-
-
-def _shifts(runs: pl.DataFrame) -> list[str]:
-    """`+5.0 % (106)`: by how much one per word reads otherwise than one per type, whose value stands in brackets."""
-    pairs = runs.select("inner_max_by_type", "inner_max").rows()
-    return [
-        "–" if by_type is None or by_word is None else f"{by_word / by_type - 1:+.1%} ({wording.number(by_type)})"
-        for by_type, by_word in pairs
-    ]
 
 
 def significant(rows: pl.DataFrame, column: str, digits: int) -> pl.Series | None:

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 import streamlit as st
@@ -16,6 +19,8 @@ _PREFIX = "view."
 _PUBLISHED = "view published"
 _DEFAULTS = "view defaults"
 _SEPARATOR = ","
+_waiting: ContextVar[dict[str, tuple[str, str]] | None] = ContextVar("waiting", default=None)
+"""What was chosen while a page is drawn: name -> its text, and its text in the address, empty where it needs none."""
 
 
 def keep() -> None:
@@ -64,6 +69,39 @@ def settle_many(name: str, options: Sequence[T], default: Sequence[T], most: int
     return wanted
 
 
+def settle_number(
+    name: str, default: float | None, lowest: float | None = None, highest: float | None = None
+) -> float | None:
+    """As `settle_one`, for a number between two ends, or none; a link with anything else asks for nothing."""
+    kept = st.session_state.get(key(name), default)
+    value = default if kept == _defaults().get(name, default) else kept
+    if (asked := _asked(name)) is not None:
+        value = _number(asked, value)
+    if value is not None and ((lowest is not None and value < lowest) or (highest is not None and value > highest)):
+        value = default
+    st.session_state[key(name)] = value
+    _defaults()[name] = default
+    return value
+
+
+def settle_text(name: str, default: str) -> str:
+    """As `settle_one`, for what a person types."""
+    kept = st.session_state.get(key(name), default)
+    value = default if kept == _defaults().get(name, default) else kept
+    value = asked if (asked := _asked(name)) is not None else value
+    st.session_state[key(name)] = value
+    _defaults()[name] = default
+    return value
+
+
+def _number(text: str, otherwise: float | None) -> float | None:
+    try:
+        found = float(text)
+    except ValueError:
+        return otherwise
+    return found if math.isfinite(found) else otherwise
+
+
 def wanted(name: str, default: Sequence[str] = ()) -> list[str]:
     """What a link asks for, or else what was chosen before, by its text; it need not be there any more."""
     asked = _asked(name)
@@ -72,13 +110,43 @@ def wanted(name: str, default: Sequence[str] = ()) -> list[str]:
     return [str(value) for value in st.session_state.get(key(name), default)]
 
 
+@contextmanager
+def together() -> Iterator[None]:
+    """All choices made here change the address once: each change is a message to the browser, and a step of its history.
+
+    Where drawing is cut short, by another click, nothing is published. No page may stop within: Streamlit takes no
+    address after that.
+    """
+    waiting: dict[str, tuple[str, str]] = {}
+    token = _waiting.set(waiting)
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
+    _write(waiting)
+
+
+def _write(waiting: dict[str, tuple[str, str]]) -> None:
+    _published().update({name: published for name, (published, _) in waiting.items()})
+    before = st.query_params.to_dict()
+    after = before | {name: shown for name, (_, shown) in waiting.items()}
+    after = {name: text for name, text in after.items() if text}
+    if after != before:
+        st.query_params.from_dict(after)
+
+
 def publish(name: str, value: object) -> None:
     """Show the choice in the URL; what is as it would be anyway needs no room there."""
     text = joined(value) if isinstance(value, (list, tuple)) else str(value)
-    if not text or (name in _defaults() and value == _defaults()[name]):
+    shown = "" if name in _defaults() and value == _defaults()[name] else text
+    waiting = _waiting.get()
+    if waiting is not None:
+        waiting[name] = (text, shown)
+        return
+    if not shown:
         st.query_params.pop(name, None)
-    elif st.query_params.get(name) != text:
-        st.query_params[name] = text
+    elif st.query_params.get(name) != shown:
+        st.query_params[name] = shown
     _published()[name] = text
 
 
@@ -97,7 +165,8 @@ def _asked(name: str) -> str | None:
     The browser's Back button changes the address only; Streamlit does not run the page again for it.
     """
     text = st.query_params.get(name)
-    return None if text is None or text == _published().get(name) else text
+    is_ours = text == _published().get(name) or name in (_waiting.get() or {})
+    return None if text is None or is_ours else text
 
 
 def _published() -> dict[str, str]:

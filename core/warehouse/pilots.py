@@ -27,9 +27,10 @@ def register(warehouse: Warehouse, pilot: Pilot) -> bool:
     A registration is never changed. Own scores may be added later, each once; InputError for another value.
     """
     with warehouse.changing(_KIND, pilot.pilot_id):
+        at = datetime.now(UTC)
         known = _read(warehouse, pilot.pilot_id)
-        tables = known or _new(pilot)
-        scores = _new_scores(pilot, tables["scores"])
+        tables = known or _new(pilot, at)
+        scores = _new_scores(pilot, tables["scores"], at)
         if known is None or scores.height:
             people.write(
                 warehouse.folder, _KIND, pilot.pilot_id, tables | {"scores": pl.concat([tables["scores"], scores])}
@@ -59,7 +60,7 @@ def _read(warehouse: Warehouse, pilot_id: str) -> dict[str, pl.DataFrame] | None
         return None
 
 
-def _new(pilot: Pilot) -> dict[str, pl.DataFrame]:
+def _new(pilot: Pilot, at: datetime) -> dict[str, pl.DataFrame]:
     row = PilotRow(
         pilot_id=pilot.pilot_id,
         name=pilot.name,
@@ -72,13 +73,13 @@ def _new(pilot: Pilot) -> dict[str, pl.DataFrame]:
         metric=pilot.benchmark.metric,
         config=pilot.config(),
         note=pilot.note,
-        created_at=datetime.now(UTC),
+        created_at=at,
     )
     rows = {"pilots": [row], "pilot_runs": [], "scores": []}
     return {table: TABLES[table].frame(of_table) for table, of_table in rows.items()}
 
 
-def _new_scores(pilot: Pilot, registered: pl.DataFrame) -> pl.DataFrame:
+def _new_scores(pilot: Pilot, registered: pl.DataFrame, at: datetime) -> pl.DataFrame:
     """The user's own scores that are not registered yet, each compared with what was registered of it before."""
     columns = ("repository", "revision", "value", "std_error", "n_samples")
     known = {tuple(row[:2]): tuple(row[2:]) for row in registered.select(columns).iter_rows()}
@@ -89,7 +90,7 @@ def _new_scores(pilot: Pilot, registered: pl.DataFrame) -> pl.DataFrame:
         before = known.get((model.reference, model.revision))
         now = (model.score.value, model.score.std_error, model.score.n_samples)
         if before is None:
-            rows.append(_score_row(pilot, pilot.task, model))
+            rows.append(_score_row(pilot, pilot.task, model, at))
         elif before != now:
             raise InputError(
                 f"The own score of {model.written} is registered as {_told(before)} in the pilot {pilot.pilot_id}, "
@@ -99,8 +100,9 @@ def _new_scores(pilot: Pilot, registered: pl.DataFrame) -> pl.DataFrame:
     return TABLES["scores"].frame(rows)
 
 
-def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel) -> ScoreRow:
-    """`repository` is the reference that the warehouse has of any model, one of the hub or not."""
+def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel, at: datetime) -> ScoreRow:
+    """`repository` is the reference that the warehouse has of any model, one of the hub or not. The moment says whether
+    the score was there when the pilot was registered."""
     score = model.score
     assert score is not None
     return ScoreRow(
@@ -120,7 +122,7 @@ def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel) -> ScoreRow:
         is_group=False,
         source=pilot.source,
         licence=_LICENCE,
-        as_of=None,
+        as_of=at.isoformat(),
         flags="",
         file_sha256="",
     )

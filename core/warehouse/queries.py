@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import polars as pl
 
@@ -136,6 +137,44 @@ def correlators(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
 def replicates(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of layer_replicates, layer by layer."""
     return _rows(warehouse, "layer_replicates", run_ids, "run_id, cloud, estimator, n1, layer, state DESC")
+
+
+def blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
+    """run_id and blocks (d2 without block 0, 1, ... of the text) at one layer of each run.
+
+    `wanted`: run_id, layer, state, cloud, a row for each run.
+    """
+    if wanted.is_empty():
+        return pl.DataFrame(schema={"run_id": pl.String, "blocks": pl.List(pl.Float64)})
+    rows, run_ids = wanted.select("run_id", "layer", "state", "cloud").rows(), wanted["run_id"].to_list()
+    sql = f"""
+        SELECT run_id, blocks FROM layer_replicates
+        JOIN (VALUES {", ".join(["(?, ?, ?, ?)"] * len(rows))}) AS wanted (run_id, layer, state, cloud)
+            USING (run_id, layer, state, cloud)
+        WHERE estimator = 'd2' AND transform = 'centred' AND run_id IN ({_marks(run_ids)})
+    """
+    values = [value for row in rows for value in row]
+    return warehouse.read(sql, [*values, *run_ids]).cast({"blocks": pl.List(pl.Float64)})
+
+
+def inner_maxima(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
+    """run_id, cloud, transform, estimator, n1, and value, lower, upper, layer of the largest over the inner layers 1 to
+    L - 1."""
+    sql = f"""
+        SELECT run_id, cloud, transform, estimator, n1, max(value) AS value, arg_max(lower, value) AS lower,
+            arg_max(upper, value) AS upper, arg_max(layer, value) AS layer
+        FROM layer_estimates JOIN runs USING (run_id) JOIN models USING (model_id)
+        WHERE run_id IN ({_marks(run_ids)}) AND state = 'residual' AND layer BETWEEN 1 AND models.n_layers - 1
+        GROUP BY ALL
+    """
+    types = {"n1": pl.Int64, "layer": pl.Int64} | dict.fromkeys(("value", "lower", "upper"), pl.Float64)
+    return warehouse.read(sql, list(run_ids)).cast(types)  # type: ignore[arg-type]
+
+
+def imports(warehouse: Readable) -> dict[str, datetime]:
+    """Hash of an imported file of scores -> when it came here (UTC)."""
+    found = warehouse.read("SELECT file_sha256, imported_at FROM score_files")
+    return dict(found.select("file_sha256", pl.col("imported_at").dt.replace_time_zone(None)).iter_rows())
 
 
 def pairs(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:

@@ -9,12 +9,13 @@ from typing import Any
 import polars as pl
 
 from core import wording
+from core.analysis.answer import Answer
 from core.analysis.ranking import RankingGroup, groups
 from core.locale import translator
 from core.pilots.pilot import Pilot
 from core.registry.specifications import CLAIMS
+from core.wording import answers
 from core.wording.labels import VETO_MARK, shortened
-from core.wording.pilot_sentences import Evidence, evidence
 
 
 @dataclass(frozen=True)
@@ -202,16 +203,17 @@ def limits(
     words: Sequence[RankingGroup],
     language: str,
     pilot: Pilot | None = None,
+    found: Answer | None = None,
 ) -> list[Limit]:
     """`against_controls` are rows of run_controls, `scored` is `ranking.with_scores` and `words`
     `ranking.across_tokenizers` of the same runs.
 
     They may hold the control runs of those on text, but no runs without a verdict. What a pilot's use class forbids
-    comes first.
+    comes first; `found` is the answer to what it asked.
     """
     text, scored = texts_of(runs), scored.filter(pl.col("pass") == "text")
-    found = [
-        *limits_of_pilot(pilot, scored, ENOUGH_MODELS, language),
+    told = [
+        *limits_of_pilot(pilot, found, language),
         _scores(scored, language),
         _causes(language),
         outcomes(runs, checks, language),
@@ -229,7 +231,7 @@ def limits(
         _dtypes(text, language),
         _paper(language),
     ]
-    return [limit for limit in found if limit is not None]
+    return [limit for limit in told if limit is not None]
 
 
 def _scores(scored: pl.DataFrame, language: str) -> Limit | None:
@@ -374,15 +376,12 @@ def _paper(language: str) -> Limit:
     )
 
 
-def limits_of_pilot(pilot: Pilot | None, scored: pl.DataFrame, needed: int, language: str) -> list[Limit]:
-    """What the pilot itself leaves open; of a cautious use class that comes before everything else.
-
-    `needed`: models with a score that a test of a relation needs.
-    """
+def limits_of_pilot(pilot: Pilot | None, found: Answer | None, language: str) -> list[Limit]:
+    """What the pilot itself leaves open; of a cautious use class that comes before everything else."""
     if pilot is None:
         return []
     _ = translator(language)
-    found = []
+    told = []
     reasons = {
         "scarce_data": _(
             "No. Too few task examples can check a choice (use class: scarce data), and a dimension never stands in "
@@ -394,22 +393,8 @@ def limits_of_pilot(pilot: Pilot | None, scored: pl.DataFrame, needed: int, lang
         ),
     }
     if pilot.is_cautious:
-        found.append(Limit(_("May a model be chosen by these dimensions?"), reasons[pilot.use_class]))
-    known = evidence(scored, pilot.benchmark)
-    if known.own < needed:
-        found.append(Limit(_("Does the pre-registered expectation hold?"), _expectation_open(known, needed, language)))
-    return found
-
-
-def _expectation_open(known: Evidence, needed: int, language: str) -> str:
-    _ = translator(language)
-    if not known.total:
-        return _("No model here has a score of the pre-registered benchmark: nothing tests the expectation.")
-    if not known.own:
-        return _(
-            "The scores of the pre-registered benchmark belong to base models or name no revision: "
-            "they do not test the expectation."
-        )
-    return _(
-        "Models with a score of the pre-registered benchmark of their own: {count}; a test needs at least {needed}."
-    ).format(count=known.own, needed=needed)
+        told.append(Limit(_("May a model be chosen by these dimensions?"), reasons[pilot.use_class]))
+    if found is not None and (found.word == "cannot_tell" or not found.registration.is_registered):
+        said = [answers.sentence(found, language), *answers.why(found, language)]
+        told.append(Limit(_("Does the pre-registered expectation hold?"), wording.sentences(said, language)))
+    return told

@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from core import wording
-from core.analysis.ranking import MAIN, benchmarks
+from core.analysis.ranking import benchmarks
 from core.locale import translator
-from core.pilots.pilot import Benchmark, Pilot, PilotModel
+from core.pilots.pilot import Benchmark, Pilot
 
 
 @dataclass(frozen=True)
@@ -98,16 +98,3 @@ def benchmark_line(benchmark: Benchmark, language: str) -> str:
         _("a higher score is the better one") if benchmark.higher_is_better else _("a lower score is the better one")
     )
     return _("; ").join([name, direction])
-
-
-def missing_models(pilot: Pilot, runs: pl.DataFrame) -> list[PilotModel]:
-    """Models of the pilot that none of these runs has measured."""
-    rows = runs.to_dicts()
-    return [model for model in pilot.models if not any(_is_of(row, model) for row in rows)]
-
-
-def _is_of(run: Mapping[str, Any], model: PilotModel) -> bool:
-    same = (run["reference"], run["dtype"]) == (model.reference, model.dtype)
-    asked = run["requested_revision"]
-    revised = asked is None if model.revision is None else model.revision in (asked, run["revision"])
-    return same and revised and (model.stack is None or (run["stack"] or MAIN) == model.stack)

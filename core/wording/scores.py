@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from core.analysis.paired import Paired
 from core.locale import translator
@@ -45,7 +46,7 @@ def score_flags(flags: str | None, language: str) -> list[str]:
     return told
 
 
-def is_made_here(row: dict) -> bool:
+def is_made_here(row: Mapping[str, Any]) -> bool:
     """Whether a score of `ranking.with_scores` was made by Workdim, and not stated or published."""
     return (row["score_source"] or "").startswith(SCORED_SOURCE)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.analysis.ranking import benchmarks, groups, with_scores
+from core.analysis.answer import Evidence, answer, population
 from core.deck.theme import PALETTE
 from core.figures.layer_profiles import correlator_figure, correlator_points, profile_figure, profile_points
 from core.figures.scores import ranking_figure, ranking_points
@@ -82,14 +82,15 @@ def test_a_marker_says_whose_score_it_stands_for():
     runs = frames.runs(
         Model("a", repository="o/a"), Model("b", base_repository="o/b"), Model("c", repository="o/c", revision="r1")
     )
-    scored = with_scores(runs, frames.scores(score("o/a", 50.0), score("o/b", 40.0), score("o/c", 45.0, "r1")))
-    data = ranking_points(groups(runs)[0], scored, benchmarks(scored).row(0, named=True))
+    scores = frames.scores(score("o/a", 50.0), score("o/b", 40.0), score("o/c", 45.0, "r1", std_error=0.5))
+    data = ranking_points(answer(population(Evidence(runs, scores))))
     own, unsure, base = ranking_figure(data, "en").data
     assert (own.marker.symbol, list(own.x), list(own.y)) == ("circle", [106.0], [45.0])
     assert (unsure.marker.symbol, unsure.name) == ("circle-dot", "score of this model, revision not stated")
     assert list(unsure.y) == [50.0]
     assert (base.marker.symbol, base.name) == ("circle-open", "score of the base model")
     assert own.error_x.array[0] == pytest.approx(0.07 * 106)
+    assert own.error_y.array[0] == pytest.approx(1.96 * 0.5), "both bars are 95 percent intervals"
 
 
 def test_a_name_is_no_markup():

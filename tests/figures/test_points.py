@@ -3,9 +3,9 @@
 import polars as pl
 import pytest
 
-from core.analysis.ranking import benchmarks, groups, with_scores
+from core.analysis.answer import Asked, Evidence, answer, population
 from core.figures.layer_profiles import blocks_of, correlator_points, profile_points, t_95
-from core.figures.scores import ranking_points
+from core.figures.scores import distinct, ranking_points
 from core.wording.labels import run_labels, shortened, with_text_marks
 from tests import frames
 from tests.frames import Model, score
@@ -82,15 +82,31 @@ def test_intervals_of_correlators_follow_the_number_of_blocks():
 def test_a_scatter_shows_one_group_and_names_who_has_no_score():
     models = [Model("a", repository="o/a", peak=90.0), Model("b", base_repository="o/b"), Model("c"), ENCODER]
     runs = frames.runs(*models)
-    scored = with_scores(runs, frames.scores(score("o/a", 50.0, std_error=0.4), score("o/b", 40.0)))
-    group, benchmark = groups(runs)[0], benchmarks(scored).row(0, named=True)
-    data = ranking_points(group, scored, benchmark)
+    scores = frames.scores(score("o/a", 50.0, std_error=0.4), score("o/b", 40.0))
+    data = ranking_points(answer(population(Evidence(runs, scores))))
     shown = [(point.name, point.dimension, point.score, point.match) for point in data.points]
     assert shown == [("a", 90.0, 50.0, "revision_not_stated"), ("b", 106.0, 40.0, "base")]
     assert data.points[0].lower == pytest.approx(0.93 * 90)
     assert data.without_score == ["c"]
-    assert (data.benchmark, data.metric, data.n_shot, data.unit) == ("arc_easy", "acc", 0, "percent")
-    assert ranking_points(group, scored, benchmark, "final_pre_norm").points[0].dimension == 21.7
+    assert (data.benchmark, data.unit, data.n_points) == ("arc_easy (acc, 0-shot)", "percent", (800, 800))
+    asked = answer(population(Evidence(runs, scores), Asked("final")))
+    assert ranking_points(asked).points[0].dimension == 21.7
+
+
+def test_names_of_a_scatter_lose_what_all_of_them_share_and_cover_nothing():
+    names = ["ladder-128-base-step1500", "ladder-128-lr-6e-3-step1500", "ladder-128-base-again-1-step1500"]
+    assert distinct(names) == ["base", "lr-6e-3", "base-again-1"]
+    assert distinct(names[:2]) == names[:2] and distinct(["a", "b", "c"]) == ["a", "b", "c"]
+    assert distinct(["x", "x-y", "x-z"]) == ["x", "x-y", "x-z"], "no name is cut to nothing"
+    long = [f"{n}{'longname' * 3}" for n in range(30)]
+    models = [Model(name, peak=100.0 + 0.01 * n) for n, name in enumerate(long)]
+    rows = [score(f"hub:{name}", 50.0 + n % 3) for n, name in enumerate(long)]
+    crowded = answer(population(Evidence(frames.runs(*models), frames.scores(*rows))))
+    (pinned,) = [one.run_id for one in crowded.models if one.name == long[15]]
+    points = {point.run_id: point for point in ranking_points(crowded, pinned=[pinned]).points}
+    assert points[pinned].place and points[pinned].is_pinned
+    named = [point for point in points.values() if point.place]
+    assert 2 < len(named) < 30, "where there is no room, only a pointer tells the name"
 
 
 def test_labels_say_what_differs_and_no_more():

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import lxml.html
 import polars as pl
 import pytest
 import streamlit as st
@@ -99,7 +100,7 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
     assert app.sidebar.get("button_group"), "the language switch of the frame is missing"
 
 
-@pytest.mark.parametrize(("page", "n"), [("home.py", 2), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 3)])
+@pytest.mark.parametrize(("page", "n"), [("home.py", 2), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 4)])
 def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
     page: str, n: int, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,19 +141,47 @@ def test_a_link_with_unknown_values_falls_back_without_an_error(filled: Path, mo
     assert app.info[0].value == "Choose at least one run above."
 
 
-def test_ranking_keeps_groups_apart_and_says_whose_score_it_is(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def table_of(app: AppTest) -> pl.DataFrame:
+    """The table of the ranking as its reader sees it; of a cell with a reason on hover, `hint of` its column holds it."""
+    found = [one.proto.body for one in app.get("html") if "<table" in one.proto.body]
+    if not found:
+        return pl.DataFrame({"Model": []}, schema={"Model": pl.String})
+    page = lxml.html.fromstring(found[0].partition("</style>")[2])
+    head = [cell.text_content() for cell in page.iter("th")]
+    rows = []
+    for row in page.find(".//tbody"):
+        cells = dict(zip(head, (cell.text_content() for cell in row), strict=True))
+        hints = {
+            f"hint of {name}": next((one.get("title") for one in cell.iter() if one.get("title")), "")
+            for name, cell in zip(head, row, strict=True)
+        }
+        rows.append(cells | hints)
+    return pl.DataFrame(rows)
+
+
+def test_ranking_begins_with_the_answer_and_shows_one_group(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("ranking.py", sort="inner_max")
-    assert not app.exception
-    assert len(app.subheader) == len(app.dataframe) == 3
-    largest = app.dataframe[0].value
-    assert largest["Model"].to_list() == ["made-up-small", "made-up-big"]
-    owners = dict(zip(largest["Model"], largest["Score of"], strict=True))
-    assert owners["made-up-small"] == "base model SmolLM2-135M"
-    assert owners["made-up-big"].startswith("this model")
-    assert "no published score for this model" in app.dataframe[2].value["Score of"].to_list()
-    assert "Scores from " in texts(app) and "No order is better" in texts(app)
-    assert "one architecture and size" in texts(app)
+    app = opened("ranking.py", sort="name")
+    assert not app.exception and not app.error
+    assert (
+        app.markdown[0]
+        .value.replace("\\", "")
+        .startswith("#### :material/help: Cannot tell whether largest inner dimension and score in ")
+    )
+    shown = table_of(app)
+    assert shown["Model"].to_list() == ["made-up-big", "made-up-small"] and "no coefficient, n = 1;" in texts(app)
+    scores = dict(zip(shown["Model"], shown["hint of " + shown.columns[6]], strict=True))
+    assert scores["made-up-small"].startswith("base model SmolLM2-135M")
+    assert scores["made-up-big"].startswith("this model")
+    assert shown["hint of Verdicts"][0] == (
+        "rises inside: depends on the specification (goes with dominant directions); falls towards the end: robust"
+    )
+    assert shown["hint of Interval"].to_list() == ["100 [90.0, 110]", "80.0 [72.0, 88.0]"]
+    assert "Not counted, because only their base model has the score: 1." in texts(app).replace("\\", "")
+    assert "Scores from " in texts(app) and "No order by dimension is better" in texts(app)
+    (others,) = [one for one in app.expander if "cannot be compared" in one.label]
+    told = "\n".join(one.value for one in others.markdown)
+    assert "Another kind of model" in told and "made-up-other" in told and "Another text" in told
 
 
 def test_models_without_the_chosen_score_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +192,7 @@ def test_models_without_the_chosen_score_are_named(tmp_path: Path, monkeypatch: 
     )
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(warehouse.path))
     app = opened("ranking.py")
-    assert any(caption.value == r"Without this score: alone\_\*x\*" for caption in app.caption)
+    assert r"alone\_\*x\*" in texts(app) and "alone_*x*" in table_of(app)["Model"].to_list()
 
 
 def test_the_choice_of_runs_stays_when_the_page_changes(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,6 +305,7 @@ def test_only_runs_that_a_check_vetoes_are_said_to_be_left(tmp_path: Path, monke
     path = empty_warehouse(tmp_path)
     add_run(path, make_profile(RUN_IDS[0], outcome="veto", qualifiers=("check_vetoed",)))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    assert "a check vetoes every run" in texts(opened("ranking.py"))
     assert "Only with the runs that a check vetoes" in opened("ranking.py").info[0].value
     assert "No two models" in opened("ranking.py", points="one_per_word").info[0].value
     other = make_model("made-up/other@1", name="other", tokenizer_hash="another")
@@ -338,19 +368,18 @@ def with_veto(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def models_of(app: AppTest) -> list[str]:
-    return [name for table in app.dataframe for name in table.value["Model"]]
-
-
 def test_a_vetoed_run_is_ranked_only_by_a_reader_who_was_told_why_it_is_not(
     with_veto: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(with_veto))
+    add_run(
+        with_veto, make_profile(RUN_IDS[0][:-2] + "92", model=make_model("made-up/bad@1", name="bad"), outcome="veto")
+    )
     app = opened("ranking.py")
-    assert "made-up-vetoed" not in " ".join(models_of(app))
-    assert "Share of tokens masked for their norm" in texts(app) and "Left out" in texts(app)
+    assert "bad" not in " ".join(table_of(app)["Model"])
+    assert "Share of tokens masked for their norm" in app.toggle(key="view.vetoed").help
     app.toggle(key="view.vetoed").set_value(True).run()
-    assert "made-up-vetoed ‡" in models_of(app)
+    assert "bad ‡" in table_of(app)["Model"].to_list()
     assert app.query_params["vetoed"] == "True"
 
 
@@ -386,17 +415,17 @@ def test_every_row_of_a_download_says_which_pass_it_is_and_whether_it_is_vetoed(
 
 
 def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
-    with_veto: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(with_veto))
-    apart = opened("ranking.py", vetoed="True")
-    models = [table.value["Model"].to_list() for table in apart.dataframe]
-    assert [group for group in models if "made-up-vetoed ‡" in group] == [["made-up-vetoed ‡"]]
-    app = opened("ranking.py", points="one_per_word", vetoed="True")
-    (table,) = (table.value for table in app.dataframe)
-    assert table["Model"].to_list() == ["made-up-big", "made-up-small", "made-up-vetoed ‡"]
-    assert table["Against one per type"].to_list()[0] == "+5.0% (100)"
-    assert table["Largest inner dimension"].to_list()[0].startswith("105")
+    path = filled_warehouse(tmp_path)
+    model = make_model("made-up/other@1", name="made-up-other", tokenizer_hash="another")
+    add_run(path, make_profile(RUN_IDS[0][:-2] + "91", model=model))
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    assert "made-up-other" not in table_of(opened("ranking.py"))["Model"].to_list()
+    shown = table_of(opened("ranking.py", points="one_per_word", columns="shift,rank", sort="name"))
+    assert shown["Model"].to_list() == ["made-up-big", "made-up-other", "made-up-small"]
+    assert shown["Against one per type"][0] == "+5.0% (100)" and shown["Largest inner dimension"][0] == "105"
+    app = opened("ranking.py", points="one_per_word")
     assert "one per word" in figures(app)[0]["layout"]["xaxis"]["title"]["text"]
     assert figures(app)[0]["data"][0]["x"] == [105.0], "the picture stands on words as the table does"
 
@@ -416,18 +445,15 @@ def of_size(profile: Profile, n_points: int) -> Profile:
     return replace(profile, summaries=[replace(row, n_points=n_points) for row in profile.summaries])
 
 
-def test_runs_of_another_size_stand_in_a_table_and_picture_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_of_another_size_are_another_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = empty_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     for run_id, size in zip(RUN_IDS, (800, 730, 700), strict=False):
         model = make_model(f"made-up/{size}@1", name=f"size {size}", tokenizer_hash="shared")
         add_run(path, of_size(make_profile(run_id, model=model), size))
     app = opened("ranking.py")
-    assert [table.value["Model"].to_list() for table in app.dataframe] == [["size 730", "size 800"], ["size 700"]]
-    headings = [element.value.rpartition(", ")[2] for element in app.subheader]
-    assert headings == ["N=730–800", "N=700"]
+    assert sorted(table_of(app)["Model"]) == ["size 730", "size 800"]
+    assert "Another number of points (N)." in texts(app) and "N=700" in texts(app)
 
 
 HOLD = """
@@ -527,11 +553,11 @@ def test_one_switch_hides_what_comes_with_workdim_on_every_page(
     )
     add_run(path, shipped)
 
-    app = opened("ranking.py", newest="False")
+    app = opened("ranking.py")
     switch = app.sidebar.toggle(key="view.reference")
-    assert switch.value and "shipped" in models_of(app)
-    assert "#reference" in {tag for table in app.dataframe for tag in table.value.get("Tags", [])}
-    assert "shipped" not in models_of(switch.set_value(False).run())
+    shown = table_of(app)
+    assert switch.value and dict(zip(shown["Model"], shown["Tags"], strict=True))["shipped"] == "#reference"
+    assert "shipped" not in table_of(switch.set_value(False).run())["Model"].to_list()
     assert app.query_params["reference"] == "False"
     for page in ("home.py", "profiles.py", "report.py"):
         app.switch_page(f"pages/{page}").run()

@@ -14,7 +14,7 @@ from core.commands.main import main
 from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.warehouse import pilots
 from core.warehouse.warehouse import Warehouse
-from tests.pages.test_pages import opened, texts
+from tests.pages.test_pages import opened, table_of, texts
 from tests.screens import RUN_IDS, filled_warehouse
 
 PAGES = ("profiles.py", "ranking.py", "report.py")
@@ -86,7 +86,7 @@ def test_only_the_pilots_runs_are_offered_with_their_controls() -> None:
     offered = app.multiselect(key="view.runs").options
     assert len(offered) == 5 and not any("made-up-encoder" in label for label in offered)
     assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
-    assert len(opened("ranking.py", pilot=GENERAL.pilot_id).subheader) == 1
+    assert sorted(table_of(opened("ranking.py", pilot=GENERAL.pilot_id))["Model"]) == ["made-up-big", "made-up-small"]
 
 
 def test_another_pilot_starts_from_its_own_runs_and_the_choice_stays_between_pages() -> None:
@@ -96,7 +96,7 @@ def test_another_pilot_starts_from_its_own_runs_and_the_choice_stays_between_pag
     assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
     assert app.query_params["pilot"] == SAFE.pilot_id
     app.switch_page("pages/ranking.py").run()
-    assert app.selectbox(key="view.pilot").value == SAFE.pilot_id and len(app.subheader) == 1
+    assert app.selectbox(key="view.pilot").value == SAFE.pilot_id and "recommendation by itself" in app.warning[0].value
 
 
 def test_a_pilot_without_results_says_how_to_get_them() -> None:
@@ -111,49 +111,47 @@ def test_the_registered_benchmark_comes_first_and_every_other_is_exploratory() -
     assert box.value.startswith("hellaswag~not stated~")
     marks = [label.rpartition(" – ")[2] for label in box.options]
     assert set(marks) == {"pre-registered", "not pre-registered (exploratory)"} and marks.count("pre-registered") == 1
-    assert not app.info
     other = next(key for key, mark in zip(box.options, marks, strict=True) if mark != "pre-registered")
     app = box.select(other).run()
-    assert "what it shows is exploratory" in app.info[0].value
+    assert "this is not the registered score" in texts(app) and "hellaswag" in app.markdown[1].value
 
 
-def test_a_registered_benchmark_without_scores_is_told() -> None:
+def test_a_registered_benchmark_without_scores_is_answered_all_the_same() -> None:
     app = opened("ranking.py", pilot=SCARCE.pilot_id)
-    assert "No run here has a score of the pre-registered benchmark" in app.info[0].value
-    assert (
-        "pre-registered"
-        in opened("ranking.py", pilot=SCARCE.pilot_id, lang="en").selectbox(key="view.score").options[0]
-    )
+    assert "score in no\\_such (not stated" not in texts(app) and "no\\_such" in texts(app)
+    assert "None of these models has this score." in texts(app)
+    assert "pre-registered" in app.selectbox(key="view.score").options[0]
 
 
-def test_the_users_own_task_is_a_column_from_the_start() -> None:
-    rows = opened("ranking.py", pilot=GENERAL.pilot_id).dataframe[0].value
+def test_the_users_own_task_is_a_column_from_the_start_and_offered_first() -> None:
+    app = opened("ranking.py", pilot=GENERAL.pilot_id)
+    rows = table_of(app)
     assert dict(zip(rows["Model"], rows["Own: tickets answered right [percent]"], strict=True)) == {
         "made-up-big": "71.5 ± 2.4",
         "made-up-small": "–",
     }
-    assert not [name for name in opened("ranking.py", pilot=SAFE.pilot_id).dataframe[0].value if "Own" in name]
+    assert app.selectbox(key="view.score").options[0].startswith("tickets answered right")
+    assert not [name for name in table_of(opened("ranking.py", pilot=SAFE.pilot_id)).columns if "Own" in name]
 
 
 def test_own_scores_stay_with_their_pilot_and_what_its_class_forbids() -> None:
     for asked in ({}, {"pilot": SAFE.pilot_id}):
         offered = opened("ranking.py", **asked).selectbox(key="view.score").options
         assert offered and not [label for label in offered if "tickets answered right" in label]
-    offered = opened("ranking.py", pilot=GENERAL.pilot_id).selectbox(key="view.score").options
-    assert [label for label in offered if "tickets answered right" in label]
 
 
 @pytest.mark.parametrize("pilot", [SAFE, SCARCE], ids=lambda pilot: pilot.use_class)
 def test_a_cautious_class_is_ordered_by_name_not_by_dimension(pilot: Pilot) -> None:
-    rows = opened("ranking.py", pilot=pilot.pilot_id).dataframe[0].value
-    assert rows["Model"].to_list() == sorted(rows["Model"])
-    working = [float(text.split(" ")[0]) for text in rows["Largest inner dimension"]]
-    assert working != sorted(working), "the models of this test must not stand in both orders at once"
+    rows = table_of(opened("ranking.py", pilot=pilot.pilot_id, sort="rank"))
+    by_default = table_of(opened("ranking.py", pilot=pilot.pilot_id))
+    assert by_default["Model"].to_list() == sorted(rows["Model"])
+    assert opened("ranking.py", pilot=pilot.pilot_id).selectbox(key="view.sort").value == "name"
+    assert opened("ranking.py", pilot=GENERAL.pilot_id).selectbox(key="view.sort").value == "rank"
 
 
 def test_the_report_tells_of_the_pilot_and_opens_its_limits_with_the_class() -> None:
     app = opened("report.py", pilot=SAFE.pilot_id)
-    assert "2. Pilot “Medicines”" in texts(app)
+    assert "4. Pilot “Medicines”" in texts(app) and "2. Dimension and hellaswag" in texts(app)
     limits = [one.value for one in app.markdown if one.value.startswith("- **")]
     assert limits[0].startswith("- **May a model be chosen by these dimensions?**")
 
@@ -162,7 +160,11 @@ def test_slides_of_a_pilot_by_its_name(filled: Path, tmp_path: Path, capsys: pyt
     out = tmp_path / "deck.pptx"
     assert main(["slides", "--warehouse", str(filled), "--out", str(out), "--pilot", "Medicines"]) == 0
     said = [slide.shapes.title.text_frame.text for slide in Presentation(BytesIO(out.read_bytes())).slides]
-    assert said[1].startswith("Pilot “Medicines”") and not any("encoder" in title for title in said)
+    assert (
+        said[1].startswith("Dimension and hellaswag")
+        and said[3].startswith("Pilot “Medicines”")
+        and not any("encoder" in title for title in said)
+    )
     assert main(["slides", "--warehouse", str(filled), "--out", str(out), "--pilot", "Medicin"]) == 2
     assert "Unknown pilot 'Medicin'. Did you mean Medicines" in capsys.readouterr().err
     assert main(["slides", "--warehouse", str(filled), "--out", str(out), "--pilot", EMPTY.pilot_id]) == 2

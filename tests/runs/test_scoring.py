@@ -181,7 +181,7 @@ def test_a_killed_scoring_goes_on_where_it_stopped(tiny_llama, tmp_path, warehou
     job = submit(config, warehouse)
     process = processes.start(job, warehouse)
     end = time.monotonic() + 180
-    while not list(job.folder.glob("kept-*/answers-*.json")):
+    while not list(job.folder.glob("kept-*/step-answers-*.json")):
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)

@@ -11,10 +11,10 @@ import pytest
 from pptx import Presentation
 
 from core import exports
-from core.analysis import ranking
+from core.analysis.answer import Evidence, population
 from core.deck.build import deck
 from core.figures.layer_pairs import Exponent
-from core.ui import comparison, inputs, notices, reads, report, tables
+from core.ui import inputs, notices, ranking, ranking_table, reads, report, tables
 from core.ui.markdown import escape
 from core.ui.profiles import checks as check_tables
 from core.ui.profiles import layer_pairs
@@ -49,58 +49,25 @@ def test_scores_are_looked_for_under_models_their_bases_and_references(runs: pl.
     assert reads.repositories(runs) == ["HuggingFaceTB/SmolLM2-135M", "made-up/big", "made-up/encoder", "made-up/small"]
 
 
-def test_each_row_of_a_group_says_its_score_or_that_there_is_none(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    scored = ranking.with_scores(runs, queries.scores(warehouse, reads.repositories(runs)))
-    benchmark = ranking.benchmarks(scored).row(0, named=True)
-    for group in ranking.groups(runs):
-        shown = comparison.with_score_text(group, scored, benchmark)
-        assert shown["run_id"].to_list() == group.rows["run_id"].to_list()
-        assert shown["score_text"].null_count() == shown["score_of"].null_count() == 0
-        assert tables.ranked(shown).height == shown.height
-
-
-def test_two_sources_of_one_score_make_one_row_and_are_told(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    scores = queries.scores(warehouse, reads.repositories(runs))
-    twice = pl.concat([scores, scores.with_columns(source=pl.lit("zz"), value=pl.col("value") + 1)])
-    scored = ranking.with_scores(runs, twice)
-    benchmark = ranking.benchmarks(scored).row(0, named=True)
-    group = ranking.groups(runs)[0]
-    shown = comparison.with_score_text(group, scored, benchmark)
-    assert shown["run_id"].to_list() == group.rows["run_id"].to_list()
-    assert all("in 2 sources)" in text for text in shown["score_text"])
-
-
 def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
     warehouse: Warehouse, runs: pl.DataFrame
 ) -> None:
     scores = queries.scores(warehouse, reads.repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
-    scored = ranking.with_scores(runs, scores)
-    benchmark = ranking.benchmarks(scored).row(0, named=True)
-    (note,) = comparison.score_notes(ranking.groups(runs)[0], scored, benchmark)
+    found = population(Evidence(runs, scores))
+    (note,) = ranking_table.score_notes(found.rows)
     assert "licence: " in note and "as of 20" in note and "Remarks on them: rounded to 0.1" in note
 
 
 def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    scored = ranking.with_scores(runs, queries.scores(warehouse, reads.repositories(runs)))
-    offered = ranking.benchmarks(scored)
+    offered = population(Evidence(runs, queries.scores(warehouse, reads.repositories(runs)))).offered
     assert set(offered["filter"]) == {"not stated"}
-    labels = [comparison._benchmark_label(row) for row in offered.iter_rows(named=True)]
+    labels = [ranking.score_label(row) for row in offered.iter_rows(named=True)]
     assert labels and not any(", not stated" in label for label in labels)
 
 
-def test_the_tables_name_sample_size_and_join_value_and_interval(runs: pl.DataFrame) -> None:
+def test_the_table_names_sample_size_and_joins_value_and_interval(runs: pl.DataFrame) -> None:
     line = tables.overview(runs).row(0, named=True)
-    ranked = tables.ranked(ranking.groups(runs)[0].rows)
-    assert line["N (points)"] == ranked["N (points)"][0] > 0
-    assert "[" in line["Largest inner dimension"] and "[" in ranked["Largest inner dimension"][0]
-    assert ranked.columns[:6] == [
-        "Model",
-        "Verdicts",
-        "Largest inner dimension",
-        "Final, before the norm",
-        "Final, after the norm",
-        "N (points)",
-    ]
+    assert line["N (points)"] > 0 and "[" in line["Largest inner dimension"]
 
 
 def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.DataFrame) -> None:
@@ -108,13 +75,6 @@ def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.
     assert "Mean neighbour distance" not in tables.layers(estimates.filter(estimator="d2"), runs).columns
     assert "Mean neighbour distance" in tables.layers(estimates.filter(estimator="gride"), runs).columns
     assert len(tables.layers(estimates.clear(), runs).columns) == 9
-
-
-def test_the_export_leaves_the_groups_as_they_were(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    groups = ranking.groups(runs)
-    before = [group.rows.columns for group in groups]
-    comparison.for_export(groups, runs, None)
-    assert [group.rows.columns for group in groups] == before
 
 
 @pytest.mark.parametrize(
@@ -195,14 +155,6 @@ def test_captions_are_dark_enough_to_read() -> None:
     linear = [((c / 255 + 0.055) / 1.055) ** 2.4 for c in channels]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     assert 1.05 / (luminance + 0.05) >= 4.5
-
-
-def test_the_export_numbers_the_groups_and_keeps_all_runs(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    groups = ranking.groups(runs)
-    scored = ranking.with_scores(runs, queries.scores(warehouse, []))
-    exported = comparison.for_export(groups, scored, None)
-    assert exported["comparison_group"].unique().sort().to_list() == [1, 2, 3]
-    assert exported["run_id"].sort().to_list() == RUN_IDS
 
 
 def test_a_run_without_a_summary_has_dashes_not_a_verdict(runs: pl.DataFrame) -> None:

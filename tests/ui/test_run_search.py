@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.ui import run_search
-from core.ui.comparison import MOST_GROUPS
+from core.ui import ranking_table, run_search
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.bench.warehouses import Maker, fill, run_id_of
@@ -73,11 +73,12 @@ def test_a_link_to_an_old_run_still_shows_it(app: AppTest, many: Warehouse) -> N
     assert queries.runs(many, [old])["name"][0] in "\n".join(one.value for one in app.markdown)
 
 
-def test_a_ranking_shows_the_largest_groups_and_says_how_many_there_are(app: AppTest) -> None:
+def test_a_ranking_shows_one_group_and_lists_the_others(app: AppTest) -> None:
     app.switch_page("pages/ranking.py").run()
-    assert len(app.subheader) == MOST_GROUPS
-    assert f"The {MOST_GROUPS} largest of" in "\n".join(one.value for one in app.info)
-    assert not app.exception
+    assert not app.exception and not app.error
+    (others,) = [one.label for one in app.expander if "cannot be compared" in one.label]
+    assert int(re.search(r"\((\d+) groups\)", others)[1]) > ranking_table.MOST_GROUPS
+    assert any(one.value.startswith("and ") and one.value.endswith(" more") for one in app.caption)
 
 
 def test_a_comparison_is_read_as_all_runs_tell_it(many: Warehouse) -> None:

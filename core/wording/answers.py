@@ -1,0 +1,389 @@
+"""How the answer is said: one sentence for the page, the terminal and the second slide, and what stands beside it.
+
+Nothing here says that one thing makes another: numbers side by side, with who expected what and when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core import wording
+from core.analysis.answer import Answer, OtherGroup, Registration
+from core.analysis.ranking import RankingGroup
+from core.analysis.relation import FEWEST_EXPLORATORY, FEWEST_TEST, Relation, Specifications
+from core.locale import translator
+from core.wording.labels import name
+from core.wording.scores import p_text
+
+SHOWN_NAMES = 6
+"""Models named in one line; the others are counted."""
+
+
+def dimension_name(dimension: str, language: str) -> str:
+    """A key of `answer.DIMENSIONS`, as it stands within a sentence."""
+    _ = translator(language)
+    names = {
+        "inner_max": _("largest inner dimension"),
+        "working": _("working dimension"),
+        "final": _("final dimension before the norm"),
+        "final_post_norm": _("final dimension after the norm"),
+        "embedding": _("embedding dimension"),
+    }
+    return names[dimension]
+
+
+def word(answer: Answer, language: str) -> str:
+    """The four words: `related as registered`, `related the other way`, `not related`, `cannot tell`."""
+    return _word(answer.word, answer.registration, language)
+
+
+def _word(key: str, registration: Registration, language: str) -> str:
+    _ = translator(language)
+    as_expected = _("related as published") if registration.by == "published" else _("related as registered")
+    words = {
+        "related_as_registered": as_expected,
+        "related_other_way": _("related the other way"),
+        "not_related": _("not related"),
+        "cannot_tell": _("cannot tell"),
+    }
+    return words[key]
+
+
+def headline(answer: Answer, language: str) -> str:
+    """`Dimension and ladder_code (bits_per_byte): cannot tell (n = 24)`."""
+    _ = translator(language)
+    told = _("Dimension and {benchmark}: {word} (n = {n})")
+    return told.format(benchmark=benchmark(answer, language), word=word(answer, language), n=answer.relation.n)
+
+
+def sentence(answer: Answer, language: str) -> str:
+    """The whole answer, the same letter by letter wherever it stands."""
+    _ = translator(language)
+    if answer.group is None and answer.population.vetoed.height:
+        return _("Cannot tell: a check vetoes every run that could be compared.")
+    if answer.group is None:
+        return _("Cannot tell: none of the models that the question is about was measured here.")
+    dimension, of_what = dimension_name(answer.population.asked.dimension, language), benchmark(answer, language)
+    sign = answer.registration.sign
+    expected, reverse = ("smaller", "larger") if sign == "negative" else ("larger", "smaller")
+    heads = {
+        ("related_as_registered", "smaller"): (
+            _("Related as published: models whose {dimension} is smaller tend to score better in {benchmark}")
+            if answer.registration.by == "published"
+            else _("Related as registered: models whose {dimension} is smaller tend to score better in {benchmark}")
+        ),
+        ("related_as_registered", "larger"): _(
+            "Related as registered: models whose {dimension} is larger tend to score better in {benchmark}"
+        ),
+        ("related_other_way", "smaller"): _(
+            "Related the other way: models whose {dimension} is smaller tend to score better in {benchmark}"
+        ),
+        ("related_other_way", "larger"): _(
+            "Related the other way: models whose {dimension} is larger tend to score better in {benchmark}"
+        ),
+    }
+    direction = expected if answer.word == "related_as_registered" else reverse
+    others = {
+        "not_related": _("Not related within ±{margin}: {dimension} and score in {benchmark}"),
+        "cannot_tell": _("Cannot tell whether {dimension} and score in {benchmark} are related"),
+    }
+    head = heads.get((answer.word, direction)) or others[answer.word]
+    run = answer.group.rows.row(0, named=True)
+    whole = _("{claim}: {numbers}; text {text}, protocol {protocol}; {status}.")
+    return whole.format(
+        claim=head.format(dimension=dimension, benchmark=of_what, margin=f"{answer.relation.margin:g}"),
+        numbers=numbers(answer.relation, language),
+        text=run["corpus_name"],
+        protocol=run["protocol"],
+        status=_status(answer.registration, language),
+    )
+
+
+def benchmark(answer: Answer, language: str) -> str:
+    """What the score is of: the one that is looked at, or the registered one that nobody has."""
+    _ = translator(language)
+    found, pilot = answer.population.benchmark, answer.population.pilot
+    if found is not None:
+        return wording.benchmark_name(found["benchmark"], found["metric"], found["n_shot"], language, found["filter"])
+    if pilot is not None:
+        one = pilot.benchmark
+        return wording.benchmark_name(one.name, one.metric, one.n_shot, language, one.filter)
+    return _("any benchmark")
+
+
+def numbers(relation: Relation, language: str) -> str:
+    """`Spearman's rho -0.12 [-0.50, 0.31], p = 0.58, n = 24`."""
+    _ = translator(language)
+    if relation.rho is None:
+        return _("no coefficient, n = {n}").format(n=relation.n)
+    told = _("Spearman's rho {rho}, p = {p}, n = {n}")
+    return told.format(
+        rho=coefficient(relation.rho, relation.lower, relation.upper), p=p_text(relation.p), n=relation.n
+    )
+
+
+def coefficient(rho: float | None, lower: float | None = None, upper: float | None = None) -> str:
+    """`-0.12 [-0.50, 0.31]`: two decimals, which is what a few dozen models allow."""
+    if rho is None:
+        return "–"
+    return f"{rho:.2f}" if lower is None or upper is None else f"{rho:.2f} [{lower:.2f}, {upper:.2f}]"
+
+
+def _status(registration: Registration, language: str) -> str:
+    _ = translator(language)
+    if not registration.is_registered:
+        return _("exploratory")
+    return _("registered {day}, before the scores").format(day=registration.frozen)
+
+
+# --- beside it -------------------------------------------------------------------------------------------------
+
+
+def notes(answer: Answer, language: str) -> list[str]:
+    """What belongs to the sentence: who expected what, why nobody can tell, and which models are not in it."""
+    told = [expectation(answer.registration, language), *why(answer, language), *_recipes(answer, language)]
+    return [line for line in [*told, *_left_out(answer, language)] if line]
+
+
+def expectation(registration: Registration, language: str) -> str:
+    """What was expected, by whom; and what makes it exploratory."""
+    _ = translator(language)
+    signs = {
+        "negative": _("the smaller the dimension, the better the score"),
+        "positive": _("the larger the dimension, the better the score"),
+    }
+    sign = signs[registration.sign]
+    if registration.by == "published":
+        head = _("Expectation: the published one (arXiv 2503.22547), {sign}.").format(sign=sign)
+    elif "no_sign" in registration.exploratory:
+        head = _("The pilot “{name}” expects no sign; the published expectation is looked at instead: {sign}.")
+    elif registration.by == "shipped":
+        head = _("Expectation of “{name}”, written down with Workdim on {day}: {sign}.")
+    else:
+        head = _("Expectation of the pilot “{name}”, written down on {day}: {sign}.")
+    pilot_name = registration.pilot.name if registration.pilot else ""
+    reasons = {
+        "not_registered": _("nobody registered it for these models"),
+        "after_scores": _("scores were there before it was registered"),
+        "dates_not_known": _("when the scores came is not stated"),
+        "other_score": _("this is not the registered score"),
+        "other_dimension": _("this is not the registered dimension"),
+        "other_models": _("these are fewer models than were registered"),
+    }
+    found = [reasons[key] for key in registration.exploratory if key in reasons]
+    tail = _("Exploratory: {reasons}.").format(reasons=_("; ").join(found)) if found else ""
+    return wording.sentences((head.format(name=pilot_name, day=registration.frozen, sign=sign), tail), language)
+
+
+def why(answer: Answer, language: str) -> list[str]:
+    """Why nobody can tell: a line for each reason."""
+    _ = translator(language)
+    relation = answer.relation
+    lines = {
+        "no_runs": "",
+        "no_scores": _("None of these models has this score."),
+        "base_scores": _("Only base models have this score: other weights earned it, so that it tests nothing."),
+        "no_dimensions": _("None of these models has this dimension."),
+        "one_value": _("All scores, or all dimensions, are equal: no order can be compared."),
+        "too_few": _("Fewer than {n} models with both numbers: a picture, and no coefficient.").format(
+            n=FEWEST_EXPLORATORY
+        ),
+        "stage": _("Fewer than {n} models: the coefficient is a first look and no test.").format(n=FEWEST_TEST),
+        "interval_too_wide": _(
+            "{n} models are too few for either: a |rho| of {detectable} would show with a power of 80 %, and the 90 % "
+            "interval [{lower}, {upper}] is not within ±{margin}."
+        ).format(
+            n=relation.n,
+            detectable=coefficient(relation.detectable),
+            lower=coefficient(relation.lower_90),
+            upper=coefficient(relation.upper_90),
+            margin=f"{relation.margin:g}",
+        ),
+        "sources": _("Sources contradict each other, and the answer depends on which of them is right."),
+        "no_direction": _("No source says whether a higher score is the better one: the expectation has no direction."),
+        "replicates": "",
+    }
+    return [lines.get(key, key) for key in answer.reasons]
+
+
+def _recipes(answer: Answer, language: str) -> list[str]:
+    """Replicates counted once: whether that says the same."""
+    _ = translator(language)
+    once = answer.relation.once
+    if once is None:
+        return []
+    if "replicates" not in answer.reasons:
+        told = _("The same answer with each recipe counted once: {numbers}.")
+        return [told.format(numbers=numbers(once, language))]
+    told = _(
+        "Counting each of the replicates, the answer would be another one than with each recipe counted once ({word}; "
+        "{numbers}): no answer stands."
+    )
+    return [told.format(word=_word(once.answer, answer.registration, language), numbers=numbers(once, language))]
+
+
+def _left_out(answer: Answer, language: str) -> list[str]:
+    _ = translator(language)
+    found = answer.population
+    labels = {one.run_id: one.name for one in answer.models}
+    of_base = {one.run_id for one in answer.models if one.match == "base"}
+    relation = answer.relation
+    told = []
+    if found.missing:
+        told.append(
+            _("Named by the pilot and not measured here: {names}.").format(names=_names(found.missing, language))
+        )
+    without = [labels[run_id] for run_id in relation.without_performance if run_id in labels.keys() - of_base]
+    if without and relation.n:
+        told.append(_("Without this score: {names}.").format(names=_names(without, language)))
+    flat = [labels[run_id] for run_id in relation.without_dimension if run_id in labels]
+    if flat:
+        told.append(_("Without this dimension: {names}.").format(names=_names(flat, language)))
+    if answer.n_base and relation.n:
+        told.append(_("Not counted, because only their base model has the score: {n}.").format(n=answer.n_base))
+    if answer.n_contradicting and "sources" not in answer.reasons:
+        line = _("Sources tell different scores of {n} models; the newest counts, and any of them gives this answer.")
+        told.append(line.format(n=answer.n_contradicting))
+    vetoed = [one.name for one in answer.models if one.is_vetoed]
+    if vetoed:
+        told.append(_("Counted, although a check vetoes them: {names}.").format(names=_names(vetoed, language)))
+    if answer.group is not None and len(answer.group.dtypes) > 1:
+        line = _("The runs differ in number format: {formats}.")
+        told.append(line.format(formats=_(", ").join(answer.group.dtypes)))
+    if found.n_pilots > 1:
+        line = _("{n} pilots look at these models: each more is one more chance to find something.")
+        told.append(line.format(n=found.n_pilots))
+    return told
+
+
+def _names(names: Sequence[str], language: str) -> str:
+    _ = translator(language)
+    more = [_("{count} more").format(count=len(names) - SHOWN_NAMES)] if len(names) > SHOWN_NAMES else []
+    return _(", ").join([*names[:SHOWN_NAMES], *more])
+
+
+def details(answer: Answer, language: str) -> list[str]:
+    """What a referee asks for: other coefficients, what size leaves, what single models and families carry."""
+    _ = translator(language)
+    relation = answer.relation
+    if relation.rho is None:
+        return []
+    told = [
+        _("Kendall's tau-b {tau}, p = {p}.").format(tau=coefficient(relation.tau), p=p_text(relation.tau_p)),
+        _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
+            n=relation.n, detectable=coefficient(relation.detectable)
+        ),
+        _partial(relation, language),
+        _strata(relation, language),
+    ]
+    if relation.without_one is not None:
+        one = relation.without_one
+        names = {model.run_id: model.name for model in answer.models}
+        line = (
+            _(
+                "Leaving out one model, rho lies between {lowest} and {highest}; {name} moves it most, and the answer changes."
+            )
+            if one.changes
+            else _("Leaving out one model, rho lies between {lowest} and {highest}; {name} moves it most.")
+        )
+        told.append(_without(line, one, names.get(one.moves_most, one.moves_most)))
+    if relation.without_family is not None:
+        family = relation.without_family
+        line = (
+            _(
+                "Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most, and the answer changes."
+            )
+            if family.changes
+            else _("Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most.")
+        )
+        told.append(_without(line, family, family.moves_most))
+    if relation.error_lower is not None:
+        line = _("Errors of measurement alone move rho between {lower} and {upper}.")
+        told.append(line.format(lower=coefficient(relation.error_lower), upper=coefficient(relation.error_upper)))
+    return told
+
+
+def _without(line: str, one, moves_most: str) -> str:
+    return line.format(lowest=coefficient(one.lowest), highest=coefficient(one.highest), name=moves_most)
+
+
+def _partial(relation: Relation, language: str) -> str:
+    _ = translator(language)
+    partial = relation.partial
+    if partial.rho is None:
+        reasons = {"parameters_unknown": _("parameters are not known"), "one_size": _("all models have one size")}
+        reason = reasons.get(partial.reason or "", _("too few models"))
+        return _("Given size: no coefficient ({reason}).").format(reason=reason)
+    told = (
+        _("Given parameters and training tokens: rho {rho}, p = {p}, n = {n}.")
+        if "training_tokens" in partial.given
+        else _("Given parameters: rho {rho}, p = {p}, n = {n}.")
+    )
+    rho = coefficient(partial.rho, partial.lower, partial.upper)
+    return told.format(rho=rho, p=p_text(partial.p), n=partial.n)
+
+
+def _strata(relation: Relation, language: str) -> str:
+    _ = translator(language)
+    strata = relation.strata
+    if strata.rho is None:
+        reasons = {
+            "families_unknown": _("families are not known"),
+            "one_stratum": _("all models are of one family and size"),
+        }
+        reason = reasons.get(strata.reason or "", _("too few models"))
+        return _("Within families and sizes: no coefficient ({reason}).").format(reason=reason)
+    told = _("Within families and sizes ({strata}): rho {rho}, p = {p}, n = {n}.")
+    return told.format(strata=strata.n_strata, rho=coefficient(strata.rho), p=p_text(strata.p), n=strata.n)
+
+
+def specifications(found: Specifications, answer: Answer, language: str) -> str:
+    """`Under 9 of 12 specifications the answer is the same: cannot tell.`"""
+    _ = translator(language)
+    told = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
+    said = _word(found.answer, answer.registration, language)
+    return told.format(holds=found.holds, n=len(found.relations), word=said)
+
+
+# --- groups ----------------------------------------------------------------------------------------------------
+
+
+def group_name(group: RankingGroup, language: str) -> str:
+    """What the runs share, in names: `decoder, english-business, quick`; a hash tells nobody anything."""
+    _ = translator(language)
+    run = group.rows.row(0, named=True)
+    kind = name("kind", group.kind, language)
+    if group.stack != "main":
+        kind = _("{quantity} ({details})").format(quantity=kind, details=name("stack", group.stack, language))
+    size = [f"N={wording.size_range(group.n_points)}"] if group.n_points[1] else []
+    return _(", ").join([kind, run["corpus_name"], run["protocol"], *size])
+
+
+def models_of(group: RankingGroup, language: str) -> str:
+    return _names(group.rows["name"].unique(maintain_order=True).to_list(), language)
+
+
+def why_apart(other: OtherGroup, language: str) -> str:
+    """What keeps a group from being compared with the one that is shown, and what would change that."""
+    _ = translator(language)
+    words = {
+        "kind": _("kind of model"),
+        "stack": _("part of the model"),
+        "tokenizer_hash": _("tokenizer"),
+        "words_hash": _("words"),
+        "corpus_id": _("text"),
+        "protocol_hash": _("protocol, seed or version"),
+        "n_points": _("number of points (N)"),
+    }
+    differs = _("Another {what}.").format(what=_(", ").join(words[key] for key in other.differs))
+    if {"kind", "stack"} & set(other.differs):
+        remedy = _("Such models are never ranked together; their shapes can be compared under Profiles.")
+    elif other.can_be_measured:
+        remedy = _("Measured on the text of the group above by its protocol, they can be compared.")
+    elif other.can_meet_on_words:
+        remedy = _("Measured together with the models above, on one text, they can be compared on one point per word.")
+    elif other.differs == ("words_hash",):
+        remedy = _("Measured together with the models above, they are compared on the same words.")
+    else:
+        remedy = _("Their tokenizer leaves another number of types of this text: a longer text has enough for both.")
+    return wording.sentences((differs, remedy), language)

@@ -1,0 +1,313 @@
+"""The answer: who is compared, by what, who expected it and when, and one of four words, whatever is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from core.analysis.answer import Asked, answer, key_of, members, population, units_of
+from core.analysis.relation import relate_recipes
+from core.errors import InputError
+from tests import answers, frames
+from tests.answers import evidence, falling, models, pilot, registered, scores, unrelated
+from tests.frames import Model
+
+PILOT = registered(pilot())
+
+
+def said(*given, asked: Asked | None = None, **more):
+    return answer(population(evidence(*given, **more), asked))
+
+
+def test_a_registered_expectation_that_holds_is_related_as_registered():
+    found = said(models(), scores(falling()), PILOT)
+    assert found.word == "related_as_registered" and found.registration.is_registered
+    assert found.relation.n == 24 and found.relation.rho < -0.9 and found.relation.p < 0.001
+    assert [one.name for one in found.models] == [f"m{at:02d}" for at in reversed(range(24))]
+    assert found.models[0].rank_low == 1 and found.models[-1].rank_high == 24
+    assert found.models[-1].score_rank_low == 1, "m00 has the best score and the smallest dimension"
+
+
+def test_what_goes_the_other_way_and_what_shows_nothing_are_told_as_that():
+    other = said(models(), scores([-value for value in falling()]), PILOT)
+    assert other.word == "related_other_way" and other.relation.rho > 0.9
+    assert said(models(), scores(unrelated()), PILOT).word in ("cannot_tell", "not_related")
+
+
+def test_a_score_of_which_less_is_better_is_turned():
+    lower = registered(pilot(benchmark=replace(answers.BENCHMARK, higher_is_better=False)))
+    bits = scores(list(range(24)), higher_is_better=False)
+    found = said(models(), bits, lower)
+    assert found.word == "related_as_registered", "the larger the dimension, the more bits: the worse"
+    assert found.models[-1].score_rank_low == 1
+
+
+def test_without_a_pilot_the_published_expectation_is_looked_at_and_called_exploratory():
+    found = said(models(), scores(falling()))
+    assert found.registration.by == "published" and found.registration.sign == "negative"
+    assert found.registration.exploratory == ("not_registered",) and not found.registration.is_registered
+    assert found.word == "related_as_registered"
+
+
+def test_a_pilot_that_was_registered_after_its_scores_is_exploratory():
+    late = registered(pilot(), datetime(2026, 11, 25, 8, 0))
+    assert said(models(), scores(falling()), late).registration.exploratory == ("after_scores",)
+    of_the_day = registered(pilot(), datetime(2026, 11, 24, 23, 0))
+    assert said(models(), scores(falling()), of_the_day).registration.is_registered
+    undated = scores(falling(), as_of=None)
+    assert said(models(), undated, PILOT).registration.exploratory == ("dates_not_known",)
+    known = {"00": datetime(2026, 11, 22)}
+    assert said(models(), undated, PILOT, imported=known).registration.is_registered
+    assert not said(models(), undated, late, imported=known).registration.is_registered
+
+
+def test_a_score_stated_with_its_pilot_was_there_when_it_was_registered():
+    own = {"source": PILOT.pilot.source, "as_of": "2026-11-20T12:00:00+00:00"}
+    assert said(models(), scores(falling(), **own), PILOT).registration.exploratory == ("after_scores",)
+    later = own | {"as_of": "2026-11-20T12:00:01+00:00"}
+    assert said(models(), scores(falling(), **later), PILOT).registration.is_registered
+
+
+def test_the_newest_pilot_with_an_expectation_and_runs_is_asked_about_and_the_shipped_one_stands_in():
+    silent = registered(pilot(benchmark=replace(answers.BENCHMARK, sign="none")), datetime(2026, 11, 23))
+    elsewhere = registered(pilot(name="Gone", models=(answers.PilotModel("hub:gone"),)), datetime(2026, 11, 23))
+    found = population(evidence(models(), scores(falling()), elsewhere, silent, PILOT))
+    assert found.registration.pilot_id == PILOT.pilot_id and found.n_pilots == 2
+    shipped = population(evidence(models(), scores(falling()), shipped=pilot()))
+    assert (shipped.registration.by, shipped.registration.at) == ("shipped", None)
+    assert population(evidence(models(), scores(falling()), silent)).registration.by == "published"
+    assert population(evidence(models(), scores(falling())), Asked(pilot=silent)).registration.exploratory == (
+        "no_sign",
+    )
+
+
+def test_the_shipped_pilot_stays_what_it_is_when_somebody_registers_it_later():
+    late = registered(pilot(), datetime(2026, 11, 30))
+    found = population(evidence(models(), scores(falling()), late, shipped=pilot()))
+    assert found.registration.by == "shipped" and found.registration.is_registered
+
+
+def test_only_the_models_that_were_named_are_counted_and_those_without_a_run_are_told():
+    named = registered(pilot(10, models=tuple(answers.PilotModel(f"hub:m{at:02d}") for at in (*range(9), 99))))
+    found = said(models(), scores(falling()), named)
+    assert found.relation.n == 9 and found.population.missing == ("m99",)
+    assert found.population.others == (), "other models of the very group are no group that cannot be compared"
+    everyone = population(evidence(models(), scores(falling()), named), Asked(is_free=True))
+    assert everyone.rows.height == 24 and everyone.registration.by == "published"
+
+
+def test_a_vetoed_run_counts_where_it_was_named_beforehand_and_nowhere_else():
+    runs = [*models(23), Model("m23", peak=96.0, worst_check="veto")]
+    assert said(runs, scores(falling()), PILOT).relation.n == 24
+    free = population(evidence(runs, scores(falling())))
+    assert free.rows.height == 23 and free.vetoed["name"].to_list() == ["m23"]
+    assert population(evidence(runs, scores(falling())), Asked(lifted=True)).rows.height == 24
+
+
+def test_replicates_of_one_recipe_count_once_or_nothing_is_told():
+    """Six replicates of the base recipe carry a relation that the recipes do not show."""
+    recipes = [f"hub:m{at:02d}" for at in (0, *range(18, 24))]
+    twice = registered(pilot(replicates=(tuple(recipes),)))
+    rising = [60.0 + at for at in range(18)]
+    order = [9, 2, 14, 5, 17, 0, 11, 7, 3, 16, 1, 12, 8, 15, 4, 10, 6, 13]
+    shown = [*(rising[at] for at in order), *(30.0 - at for at in range(6))]
+    assert said(models(), scores(shown), PILOT).word == "related_as_registered"
+    found = said(models(), scores(shown), twice)
+    assert found.word == "cannot_tell" and "replicates" in found.reasons
+    assert (found.relation.n, found.relation.once.n) == (24, 18)
+    agreed = said(models(), scores(falling()), twice)
+    assert agreed.word == "related_as_registered" and agreed.relation.once.n == 18
+
+
+def test_the_ladder_counts_its_base_recipe_once():
+    ladder = answers.ladder()
+    assert len(ladder.models) == 24 and sum(map(len, ladder.replicates)) == 7
+    runs = frames.runs(*models(24)).with_columns(
+        reference=pl.Series([model.reference for model in ladder.models]), corpus_name=pl.lit("ladder-code")
+    )
+    assert members(runs, ladder).height == 24
+    rows = [answers.ladder_score(model.reference, 1.5 + 0.01 * at) for at, model in enumerate(ladder.models)]
+    found = answer(population(replace(evidence(models(), frames.scores(*rows)), runs=runs, shipped=ladder)))
+    assert found.word == "related_as_registered" and found.registration.by == "shipped"
+    assert (found.relation.n, found.relation.once.n) == (24, 18)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------
+
+
+def test_without_scores_nobody_can_tell_and_every_model_stands_there_with_its_rank():
+    found = said(models(), scores([]), PILOT)
+    assert (found.word, found.reasons, found.relation.rho) == ("cannot_tell", ("no_scores",), None)
+    assert len(found.models) == 24 and found.models[0].rank_low == 1 and found.models[0].score is None
+
+
+def test_no_run_one_run_and_a_few_runs():
+    none = said([], scores([]))
+    assert (none.word, none.reasons, none.models, none.group) == ("cannot_tell", ("no_runs",), (), None)
+    one = said(models(1), scores([50.0]))
+    assert (one.word, one.relation.n, one.relation.rho) == ("cannot_tell", 1, None)
+    few = said(models(7), scores(falling(7)))
+    assert (few.word, few.reasons, few.relation.stage) == ("cannot_tell", ("stage",), "exploratory")
+
+
+def test_scores_that_are_all_equal_tell_nothing():
+    found = said(models(), scores([50.0] * 24), PILOT)
+    assert (found.word, found.reasons, found.relation.rho) == ("cannot_tell", ("one_value",), None)
+
+
+def test_missing_parameters_leave_only_the_partial_coefficient_out():
+    bare = frames.runs(*models()).with_columns(parameters=pl.lit(0, pl.Int64), family=pl.lit(None, pl.String))
+    found = answer(population(replace(evidence(models(), scores(falling()), PILOT), runs=bare)))
+    assert found.word == "related_as_registered" and found.relation.partial.rho is None
+    assert found.relation.partial.reason is not None
+
+
+def test_sources_that_contradict_each_other_are_told_and_decide_nothing_together():
+    newest = scores(falling())
+    other = scores(list(reversed(falling())), as_of="2026-11-23", source="z")
+    found = said(models(), pl.concat([newest, other]), PILOT)
+    assert (found.word, found.reasons) == ("cannot_tell", ("sources",)) and found.n_contradicting > 20
+    nearly = scores([value + 0.1 for value in falling()], as_of="2026-11-23", source="z")
+    same = said(models(), pl.concat([newest, nearly]), PILOT)
+    assert same.word == "related_as_registered" and same.n_contradicting == 24
+
+
+def test_a_score_of_a_base_model_tests_nothing():
+    based = [Model(f"m{at:02d}", peak=50.0 + 2 * at, base_repository=f"hub:b{at:02d}") for at in range(24)]
+    rows = frames.scores(*(frames.score(f"hub:b{at:02d}", value) for at, value in enumerate(falling())))
+    found = said(based, rows)
+    assert (found.word, found.reasons, found.n_base) == ("cannot_tell", ("base_scores",), 24)
+    mixed = pl.concat([rows, frames.scores(frames.score("hub:m00", 10.0))])
+    found = said(based, mixed)
+    assert (found.relation.n, found.n_base) == (1, 23)
+
+
+def test_a_metric_whose_direction_nobody_states_tells_nothing():
+    unknown = scores(falling()).with_columns(higher_is_better=pl.lit(None, pl.Boolean))
+    found = said(models(), unknown)
+    assert (found.word, found.reasons, found.relation.rho) == ("cannot_tell", ("no_direction",), None)
+    assert said(models(), unknown, PILOT).word == "related_as_registered", "a pilot says which score is the better one"
+
+
+def test_models_without_this_dimension_are_left_out_and_named():
+    flat = [*models(20), *(Model(f"m{at:02d}", peak=50.0 + 2 * at, has_peak=False) for at in range(20, 24))]
+    found = said(flat, scores(falling()), PILOT, asked=Asked("working"))
+    assert found.relation.n == 20 and len(found.relation.without_dimension) == 4
+    assert "other_dimension" in found.registration.exploratory
+    assert [one.dimension for one in found.models[-4:]] == [None] * 4
+
+
+# --- what is asked ---------------------------------------------------------------------------------------------
+
+
+def test_another_score_than_the_registered_one_is_exploratory():
+    other = scores(falling(), benchmark="piqa")
+    both = pl.concat([scores(unrelated()), other])
+    named = population(evidence(models(), both, PILOT), Asked(benchmark="piqa"))
+    assert named.benchmark["benchmark"] == "piqa" and named.registration.exploratory == ("other_score",)
+    few = registered(pilot(10))
+    asked_of_all = population(evidence(models(), both, few), Asked(benchmark="piqa"))
+    assert asked_of_all.rows.height == 24 and asked_of_all.registration.by == "published"
+    of_pilot = population(evidence(models(), both, PILOT), Asked(benchmark="piqa", pilot=PILOT))
+    assert of_pilot.registration.exploratory == ("other_score",)
+    again = population(evidence(models(), both, PILOT), Asked(benchmark="tickets", metric="acc"))
+    assert again.registration.is_registered
+
+
+def test_a_registered_score_that_nobody_has_is_answered_all_the_same():
+    found = said(models(), scores(falling(), benchmark="piqa"), PILOT)
+    assert (found.word, found.reasons) == ("cannot_tell", ("no_scores",))
+    assert found.population.offered["benchmark"].to_list() == ["piqa"]
+
+
+def test_unknown_names_are_told_with_those_that_are_near():
+    given = evidence(models(), scores(falling()))
+    for asked, told in (
+        (Asked(benchmark="ticket"), "Unknown benchmark 'ticket'. Did you mean tickets"),
+        (Asked(benchmark="tickets", metric="f1"), "Unknown metric 'f1'"),
+        (Asked(family="lama"), "Unknown family 'lama'. Did you mean llama"),
+    ):
+        with pytest.raises(InputError, match=told):
+            population(given, asked)
+    with pytest.raises(InputError, match="Unknown dimension 'peak'"):
+        Asked("peak")
+    with pytest.raises(InputError, match="or any other score"):
+        population(evidence(models(), scores([])), Asked(benchmark="tickets"))
+
+
+def test_the_users_own_score_is_shown_first_and_not_the_alphabet():
+    own = scores(falling(6), benchmark="zz_own", source="pilot:other-00000000")
+    published = scores(falling(), benchmark="arc")
+    mine = registered(pilot(benchmark=replace(answers.BENCHMARK, name="never", sign=None)))
+    source = own.with_columns(source=pl.lit(mine.pilot.source))
+    offered = population(evidence(models(), pl.concat([source, published]), mine), Asked(pilot=mine)).offered
+    assert offered["benchmark"].to_list() == ["zz_own", "arc"]
+
+
+def test_the_group_with_most_scores_is_compared_and_the_others_say_what_they_differ_in():
+    large = models(20, tokenizer_hash="tok2", corpus="english-business")
+    scored = [Model(f"s{at:02d}", peak=40.0 + at) for at in range(12)]
+    short = Model("n", peak=40.0, n_points=400)
+    encoder = Model("e", kind="encoder")
+    rows = frames.scores(*(frames.score(f"hub:s{at:02d}", 50.0 - at, benchmark="tickets") for at in range(12)))
+    found = population(evidence([*large, *scored, short, encoder], rows))
+    assert found.rows.height == 12 and set(found.rows["name"].str.head(1)) == {"s"}
+    told = {
+        one.group.rows["name"][0]: (one.differs, one.can_be_measured, one.can_meet_on_words) for one in found.others
+    }
+    assert told["m00"] == (("tokenizer_hash", "corpus_id"), False, True)
+    assert told["n"] == (("n_points",), False, False)
+    assert told["e"] == (("kind",), False, False)
+    assert found.others[0].n_models == 20
+
+
+def test_a_group_of_the_readers_choice_is_nobodys_expectation():
+    everyone = [*models(), Model("x", corpus="other")]
+    first = population(evidence(everyone, scores(falling()), PILOT))
+    found = population(evidence(everyone, scores(falling()), PILOT), Asked(group=key_of(first.others[0].group)))
+    assert found.rows["name"].to_list() == ["x"] and found.registration.by == "published"
+
+
+def test_fewer_models_than_were_registered_are_exploratory():
+    found = population(evidence(models(), scores(falling()), PILOT))
+    assert found.narrowed(found.rows["run_id"]) is found
+    half = found.narrowed(found.rows["run_id"].to_list()[:12])
+    assert half.registration.exploratory == ("other_models",) and answer(half).relation.n == 12
+
+
+def test_block_values_narrow_the_intervals_of_ranks():
+    found = population(evidence(models(12), scores(falling(12))))
+    wanted = found.blocks_wanted()
+    assert wanted.row(0) == (found.rows["run_id"][0], 3, "residual", "one_per_type")
+    blocks = found.rows.select(
+        "run_id", blocks=pl.concat_list(pl.col("inner_max") * (1 + 0.0005 * at) for at in range(16))
+    )
+    narrow, wide = answer(found, blocks).models, answer(found).models
+    assert all((one.rank_low, one.rank_high) == (at, at) for at, one in enumerate(narrow, start=1))
+    assert wide[5].rank_high - wide[5].rank_low > 3
+
+
+def test_units_carry_what_a_referee_asks_for():
+    units = units_of(population(evidence(models(), scores(falling()))))
+    assert units["log_parameters"].null_count() == 0 and units["family"].unique().to_list() == ["llama"]
+    assert units["dimension_error"][0] == pytest.approx(0.033, abs=0.002) and units["performance_error"][0] == 0.5
+
+
+@pytest.mark.parametrize("name", ["recipes", "models"])
+def test_permuted_scores_are_seldom_called_related(name):
+    """A small form of what tests/bench measures: at most 6.5 percent of permutations may be called related."""
+    replicates = (tuple(f"hub:m{at:02d}" for at in range(7)),) if name == "recipes" else ()
+    asked = registered(pilot(replicates=replicates))
+    found = population(evidence(models(), scores(falling()), asked))
+    values = found.rows["score"].to_list()
+    random = np.random.default_rng(7)
+    related = 0
+    for _ in range(60):
+        shuffled = pl.Series("score", random.permutation(values))
+        at = replace(found, rows=found.rows.with_columns(shuffled, score_lowest=shuffled, score_highest=shuffled))
+        related += relate_recipes(units_of(at), "negative").answer.startswith("related")
+    assert related <= 8

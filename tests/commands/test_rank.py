@@ -1,0 +1,130 @@
+"""The verb rank: the same answer as on the page and the second slide, for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from pptx import Presentation
+from streamlit.testing.v1 import AppTest
+
+from core.commands.main import main
+from core.warehouse import pilots, queries
+from core.warehouse.warehouse import Warehouse
+from tests import answers
+from tests.conftest import run_core
+from tests.pages.test_pages import opened, table_of
+from tests.screens import empty_warehouse
+
+RISING = [1.5 + 0.01 * at + 0.03 * (at % 4) for at in range(24)]
+"""The larger the dimension, the more bits per byte: the worse the model."""
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    return answers.ladder_warehouse(tmp_path_factory.mktemp("ladder") / "w.duckdb", RISING)
+
+
+def told(warehouse: Warehouse, *arguments: str) -> dict:
+    done = run_core("rank", "--json", *arguments, warehouse=warehouse.path)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_without_options_the_shipped_pair_is_answered(ladder: Warehouse) -> None:
+    found = told(ladder)
+    assert found["answer"] == "related_as_registered" and found["n"] == 24
+    assert found["lower"] < found["coefficient"] < found["upper"] < 0 and found["p"] < 0.001
+    assert found["registered"]["pilot"] == "Ladder, width 128" and found["registered"]["sign"] == "negative"
+    assert found["registered"]["before_the_scores"] and found["once"]["n"] == 18
+    assert (found["benchmark"], found["metric"], found["dimension"]) == ("ladder_code", "bits_per_byte", "inner_max")
+    first, *_, last = found["models"]
+    assert {"model", "dimension", "lower", "upper", "score", "rank_low", "rank_high"} <= set(first)
+    assert first["model"] == "ladder-128-base-again-6-step1500" and first["dimension"] == 53.0
+    assert first["rank_low"] == 1 and last["rank_high"] == 24 and last["score_rank_low"] == 1
+    (other,) = found["others"]
+    assert other["models"] == ["other"] and other["differs"] == ["tokenizer_hash", "corpus_id"]
+
+
+def test_for_people_the_sentence_comes_first_and_the_table_fits(
+    ladder: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run_core("rank", "--specifications", "--published", warehouse=ladder.path).stdout.splitlines()
+    sentence = told(ladder)["sentence"]
+    assert " ".join(lines[:4]).startswith(sentence) and "cause" not in sentence
+    assert max(map(len, lines)) <= 80
+    head = next(n for n, line in enumerate(lines) if line.startswith("rank "))
+    assert lines[head + 1].split()[1].startswith("ladder-") and "53.0 [47.7, 58.3]" in lines[head + 1]
+    said = "\n".join(lines)
+    assert "specifications the answer is" in said and "2503.22547 (n: not stated)" in said
+    assert "Here: related as registered" in said
+
+
+def test_another_dimension_or_score_is_exploratory(ladder: Warehouse) -> None:
+    found = told(ladder, "--dimension", "final")
+    assert found["answer"] == "related_as_registered" and found["expectation"]["exploratory"] == ["other_dimension"]
+    assert not found["registered"]["before_the_scores"] and "exploratory" in found["sentence"]
+    family = told(ladder, "--family", "llama")
+    assert family["n"] == 24 and family["registered"]["before_the_scores"], "all of them are of this family"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--benchmark", "ladder_cod"], "Unknown benchmark 'ladder_cod'. Did you mean ladder_code"),
+        (["--dimension", "inner"], "Unknown dimension 'inner'. Did you mean inner_max"),
+        (["--family", "llma"], "Unknown family 'llma'. Did you mean llama"),
+        (["--metric", "acc"], "--metric needs the benchmark"),
+        (["--benchmark", "ladder_code", "--metric", "bits"], "Unknown metric 'bits'"),
+    ],
+)
+def test_what_is_not_there_is_one_line_and_exit_code_2(ladder: Warehouse, arguments: list[str], says: str) -> None:
+    done = run_core("rank", *arguments, warehouse=ladder.path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert says in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_without_runs_and_without_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rank", "--warehouse", str(empty_warehouse(tmp_path))]) == 2
+    assert "There is no warehouse" in capsys.readouterr().err
+    bare = answers.ladder_warehouse(tmp_path / "bare.duckdb", [])
+    found = told(bare)
+    assert (found["answer"], found["reasons"], found["coefficient"], found["n"]) == (
+        "cannot_tell",
+        ["no_scores"],
+        None,
+        0,
+    )
+    assert len(found["models"]) == 24 and found["models"][0]["score"] is None
+    assert "None of these models has this score." in run_core("rank", warehouse=bare.path).stdout
+
+
+def test_page_slide_and_verb_say_the_same_sentence(
+    ladder: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = told(ladder)["sentence"]
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(ladder.path))
+    app = opened("ranking.py")
+    assert not app.exception and sentence in spoken(app)
+    assert table_of(app).height == 24
+    pilot = answers.ladder()
+    pilots.register(ladder, pilot)
+    pilots.add_runs(ladder, pilot.pilot_id, queries.runs(ladder)["run_id"].to_list()[:2])
+    assert told(ladder)["sentence"] == sentence, "the shipped pilot is what it was, whoever registers it"
+    assert sentence in spoken(opened("ranking.py", pilot=pilot.pilot_id))
+    out = tmp_path / "deck.pptx"
+    assert main(["slides", "--warehouse", str(ladder.path), "--pilot", pilot.name, "--out", str(out)]) == 0
+    second, third = list(Presentation(BytesIO(out.read_bytes())).slides)[1:3]
+    assert [shape.text_frame.text for shape in second.shapes if shape.has_text_frame].count(sentence) == 1
+    (chart,) = [shape.chart for shape in third.shapes if shape.has_chart]
+    bars = chart._chartSpace.xpath("//c:errBars/c:errDir/@val")
+    assert bars == ["x", "y"] and len(list(chart.plots[0].series[0].values)) == 24
+    labels = chart._chartSpace.xpath("//c:dLbl//a:t/text()")
+    assert "base" in labels and not [label for label in labels if "step1500" in label]
+
+
+def spoken(app: AppTest) -> str:
+    return "\n".join(one.value for one in app.markdown).replace("\\", "")
