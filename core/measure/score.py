@@ -102,7 +102,7 @@ def score_task(
     `scratch` is a folder for what is finished so far, from which a process that comes after a stopped one goes on.
     Raises InputError (and its kinds) for anything that the user can mend.
     """
-    asked = _asked(task, blueprint)
+    asked = asked_rows(task, blueprint)
     readings = [reading for one in asked for reading in one.readings]
     if not readings:
         raise ModelError(
@@ -120,7 +120,7 @@ def score_task(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class AskedRow:
     """One row of a task as a tokenizer has read it."""
 
     readings: tuple[Reading, ...]
@@ -131,7 +131,8 @@ class _Asked:
     has_unknown: bool = False
 
 
-def _asked(task: Task, blueprint: Blueprint) -> list[_Asked]:
+def asked_rows(task: Task, blueprint: Blueprint) -> list[AskedRow]:
+    """Each row of a task as this model's tokenizer reads it. Raises ModelError where it cannot be read."""
     model, tokenizer = blueprint.weightless, blueprint.tokenizer
     opening, starter = _opening(tokenizer), _starter(tokenizer)
     unknown = tokenizer.unk_token_id
@@ -182,19 +183,19 @@ def _question(
     starter: list[int],
     context: int | None,
     unknown: int | None,
-) -> _Asked:
+) -> AskedRow:
     """Every choice after the same tokens of the prompt, which loses its beginning where the longest does not fit."""
     first = min(_shared(prompt, whole) for whole in wholes)
     first = min(first, *(len(whole) - 1 for whole in wholes))  # a normaliser may leave nothing of a choice
     if first < 0:
-        return _Asked(())
+        return AskedRow(())
     before = opening or (starter if first == 0 else [])
     longest = len(before) + max(map(len, wholes)) - 1  # the last token is a target only
     too_many = max(0, longest - context) if context else 0
     if too_many and (too_many > first or len(before) + first - too_many == 0):
-        return _Asked(())
+        return AskedRow(())
     readings = [Reading((*before, *whole[too_many:]), len(before) + first - too_many) for whole in wholes]
-    return _Asked(tuple(readings), too_many > 0, has_unknown=any(unknown in whole[first:] for whole in wholes))
+    return AskedRow(tuple(readings), too_many > 0, has_unknown=any(unknown in whole[first:] for whole in wholes))
 
 
 def _shared(one: list[int], other: list[int]) -> int:
@@ -203,10 +204,10 @@ def _shared(one: list[int], other: list[int]) -> int:
     return next((i for i in range(n) if one[i] != other[i]), n)
 
 
-def _text(ids: list[int], before: list[int], window: int, unknown: int | None) -> _Asked:
+def _text(ids: list[int], before: list[int], window: int, unknown: int | None) -> AskedRow:
     """All tokens of a text, each once: `window` are read at once, and of all windows but the first half are scored."""
     if not ids:
-        return _Asked(())
+        return AskedRow(())
     whole = (*before, *ids)
     end = min(len(whole), window + 1)  # the last token is a target only
     readings = [Reading(whole[:end], len(before))]
@@ -214,7 +215,7 @@ def _text(ids: list[int], before: list[int], window: int, unknown: int | None) -
         start, end = end, min(len(whole), end + max(1, window // 2))
         begin = max(0, end - window - 1)
         readings.append(Reading(whole[begin:end], start - begin))
-    return _Asked(tuple(readings), False, len(readings) > 1, unknown in ids)
+    return AskedRow(tuple(readings), False, len(readings) > 1, unknown in ids)
 
 
 # --- what the model gives --------------------------------------------------------------------------------------
@@ -456,7 +457,7 @@ def _mean(name: str, unit: str, higher_is_better: bool, values: np.ndarray) -> M
     return Metric(name, unit, higher_is_better, float(values.mean()), error, values)
 
 
-def _as_rows(task: Task, blueprint: Blueprint, asked: list[_Asked], nats: list[np.ndarray]) -> TaskScores:
+def _as_rows(task: Task, blueprint: Blueprint, asked: list[AskedRow], nats: list[np.ndarray]) -> TaskScores:
     scored = [number for number, one in enumerate(asked) if one.readings]
     found = [nats[number] for number in scored]
     if task.questions:
