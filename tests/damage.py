@@ -35,7 +35,7 @@ from core.measure.setup import Setup, open_setup
 from core.models.model import Blueprint, load_network
 from core.models.stacks import output_state
 from core.models.weights import Weights
-from core.plans.deleting import delete_blocks, shortened
+from core.plans.saving import delete_blocks, shortened
 from core.plans.variants import Projection
 from core.records import RunConfig
 from core.store.parcels import read_head, read_parcel
