@@ -42,7 +42,10 @@ class Checkpoint:
     def __init__(self, folder: Path, key: Any) -> None:
         self._folder = folder
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
-        if _read(folder / _KEY_FILE) != {"sha256": digest}:
+        found = _read(folder / _KEY_FILE)
+        self.was_emptied = found is not None and found != {"sha256": digest}
+        """Whether something else had been kept there."""
+        if found != {"sha256": digest}:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             _write(folder / _KEY_FILE, json.dumps({"sha256": digest}).encode())

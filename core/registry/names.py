@@ -99,6 +99,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "directions": _("projecting layers"),
     },
     "plan_rule": {
+        "own": _("a choice of one's own"),
         "greedy": _("removed one by one, looked at anew each time"),
         "exchange": _("removed one by one, then exchanged"),
         "influence": _("lowest block influence"),
