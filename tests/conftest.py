@@ -30,6 +30,7 @@ SLOW_FILES = {
     "test_building.py",
     "test_chat_runs.py",
     "test_commands.py",
+    "test_decide.py",
     "test_import_runs.py",
     "test_hostile_sql.py",
     "test_integrity.py",

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from core.commands import app, backup, doctor, ingest, jobs, measure, rank, runs, scores, sql
+from core.commands import app, backup, doctor, ingest, jobs, measure, rank, rules, runs, scores, sql
 
 Verb = Callable[..., argparse.ArgumentParser]
 
@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     _sql(verb)
     _scores(verb)
     _rank(verb)
+    _rules(verb)
     _slides(verb)
     return top
 
@@ -258,6 +259,37 @@ def _rank(verb: Verb) -> None:
         "--specifications", action="store_true", help="the same under every specification of the dimension"
     )
     asked.add_argument("--published", action="store_true", help="what is published, beside it")
+
+
+def _rules(verb: Verb) -> None:
+    text = "selection rules: how to choose a model, what each rule chose, and whether it was right"
+    inner = verb("rules", None, text).add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    def rule_verb(name: str, run, text: str, has_json: bool = True) -> argparse.ArgumentParser:
+        added = inner.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        added.add_argument("--warehouse", type=Path, metavar="FILE", default=argparse.SUPPRESS)
+        if has_json:
+            added.add_argument("--json", action="store_true")
+        return added
+
+    listed = rule_verb("list", rules.listed, "the saved rules and what they chose; of one rule its TOML file")
+    listed.add_argument("rule", nargs="?", metavar="RULE", help="its name (the newest version), or the start of its id")
+    saved = rule_verb("save", rules.save, "keep the rule of a TOML file; another version where it says something else")
+    saved.add_argument("file", type=Path, metavar="FILE.toml")
+    applied = rule_verb("apply", rules.apply, "choose a model by a rule, and keep the choice with its reasons")
+    applied.add_argument("rule", metavar="RULE")
+    applied.add_argument("--benchmark", metavar="NAME", help="the task; default: the one that the rule was learned on")
+    applied.add_argument("--metric", metavar="NAME", help="of the benchmark, where it has several")
+    applied.add_argument("--all", action="store_true", help="among all models; their dimensions do not compare")
+    applied.add_argument("--dry-run", action="store_true", help="say what it would choose; keep nothing")
+    told = rule_verb("outcome", rules.outcome, "say whether a choice proved right")
+    told.add_argument("choice", metavar="CHOICE", help="its id (the start is enough), as `rules list` shows it")
+    told.add_argument("outcome", choices=("right", "wrong", "unknown"))
+    told.add_argument("--note", metavar="TEXT", help="what it is known from")
+    gone = rule_verb("delete", rules.delete, "forget a version of a rule with all its choices", has_json=False)
+    gone.add_argument("rule", metavar="RULE")
+    gone.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _slides(verb: Verb) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import polars as pl
 from tqdm import tqdm
 
 from core import wording
-from core.records import SHORT_ID, Profile, Progress
+from core.records import SHORT_ID, LayerPlan, Profile, Progress
+from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
 from core.terminal.output import one_line, progress_stream
+from core.wording import plans
 from core.wording.labels import marked
 from core.wording.provenance import Line, sections
 
@@ -211,3 +213,85 @@ def difference(
 
 def _indented(text: str, width: int) -> str:
     return text.replace("\n", "\n" + " " * width)
+
+
+# --- layer plans -----------------------------------------------------------------------------------------------------
+
+PICTURE_WIDTH = 60
+"""Blocks of a picture in one line."""
+
+
+def plan_lines(found: LayerPlan) -> list[str]:
+    plan = found.plan
+    lines = [plans.answer(plan, "en"), *(f"  {line}" for line in plans.remarks(plan, "en"))]
+    lines += ["", *_plan_picture(found)]
+    lines += ["", "Candidates", *_shifted(_plan_candidates(found))]
+    lines += ["", "Price of each number of blocks, along the search", *_shifted(_plan_path(found))]
+    if harder := plans.harder(found):
+        lines += ["", "Where loss on held-out text may hide it", *_shifted(_plan_harder(harder))]
+    held_against = plans.controls_text(plan, "en")
+    lines += ["", *held_against] if held_against else []
+    lines += ["", *plans.saving_text(plan, "en")]
+    if directions := plans.directions_text(found, "en"):
+        lines += ["", "Directions that suffice (principal components; an upper bound)", *_shifted(directions)]
+    if plan.saved_as:
+        lines += ["", f"Saved: {plan.saved_as}; opened again, its loss is the verified one."]
+        lines.append(f"python -m core measure {plan.saved_as}   measures the smaller model")
+    return [*lines, "", f"Plan {plan.plan_id}"]
+
+
+def _plan_picture(found: LayerPlan) -> Iterator[str]:
+    """Each block as a sign, those that go crossed out, counted from 0."""
+    gone, n = set(found.plan.blocks), found.plan.n_layers
+    yield f"x goes, o stays; blocks are counted from 0, the first is 0 and the last {n - 1}"
+    for start in range(0, n, PICTURE_WIDTH):
+        row = range(start, min(start + PICTURE_WIDTH, n))
+        signs = "".join("x" if block in gone else "o" for block in row)
+        yield f"  {start:>3} {signs} {row[-1]}"
+
+
+def _shifted(lines: list[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def _plan_candidates(found: LayerPlan) -> list[str]:
+    rows = [
+        (
+            ("* " if row.is_chosen else "= " if row.is_equal else "  ") + wording.name("plan_rule", row.rule, "en"),
+            ",".join(map(str, row.blocks)),
+            plans.price_text(row.difference, row.lower, row.upper),
+        )
+        for row in plans.rivals(found)
+    ]
+    head = ("rule (* taken, = not told from the cheapest)", "blocks", "nats per token [95 %]")
+    return table(head, rows)
+
+
+def _plan_path(found: LayerPlan) -> list[str]:
+    rows = [
+        (str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.price_text(row.difference, row.lower, row.upper))
+        for row in plans.path(found)
+    ]
+    return table(("gone", "blocks", "nats per token [95 %]"), rows)
+
+
+def _plan_harder(rows: Sequence[PlanOutcomeRow]) -> list[str]:
+    cells = []
+    for row in rows:
+        is_loss = row.measure == "loss"
+        cells.append(
+            (
+                wording.name("plan_text", row.text, "en") + (" (healed)" if row.is_healed else ""),
+                wording.name("plan_measure", row.measure, "en"),
+                _plan_value(row.value_before, is_loss),
+                _plan_value(row.value_after, is_loss),
+                plans.price_text(row.difference, row.lower, row.upper),
+            )
+        )
+    return table(("text or probe", "measure", "before", "after", "difference [95 %]"), cells)
+
+
+def _plan_value(value: float | None, is_loss: bool) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if is_loss else f"{value:.0%}"

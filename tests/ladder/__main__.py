@@ -33,7 +33,7 @@ def main() -> int:
 
         ship(options.out, options.logs, LOGS)
         return 0
-    _give_way()
+    give_way()
     if options.measure is not None:
         from tests.ladder.measuring import measure
 
@@ -44,7 +44,7 @@ def main() -> int:
     return _run_all(options.out, options.logs)
 
 
-def _give_way() -> None:
+def give_way() -> None:
     """Hours of computing leave the processors to everybody else."""
     if hasattr(os, "nice"):
         os.nice(19)

@@ -11,8 +11,8 @@ import torch
 from core.errors import ModelError
 from core.models.hub import find_weights
 from core.models.model import open_model
-from core.plans.deleting import delete_blocks, require_same, runs_of, shortened
-from core.plans.variants import ATTENTION, MLP, Network, States, Variant, without
+from core.plans.saving import delete_blocks, require_same, shortened
+from core.plans.variants import ATTENTION, MLP, Network, States, Variant, runs_of, without
 from tests.tiny import DECODERS, ENCODERS, save_tiny_model
 
 MIXED: dict[str, Any] = dict(
