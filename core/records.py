@@ -5,7 +5,7 @@ What the warehouse stores stands in `core.tables`.
 
 # No postponed annotations here: see core.tables.columns.
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
@@ -87,6 +87,35 @@ class RunConfig:
         if not 0 <= self.seed < 2**63:
             raise InputError(f"The seed must be 0 or more and below 2^63, not {self.seed}.")
 
+    @property
+    def what(self) -> tuple[str, str]:
+        """What the model is to read, and how: the text and the protocol."""
+        return self.corpus, self.protocol
+
+
+SCORING = "score"
+"""What a scoring is called among the protocols of jobs, and the phase in which the model answers."""
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """One model on one task of a user's own, as it was asked for."""
+
+    model: str
+    task: str
+    """The task file."""
+    task_sha256: str
+    """Of its questions: a file that says others since then is another request."""
+    dtype: str = "float32"
+    device: str = "auto"
+    memory_budget: int | None = None
+    """Bytes that the scoring may take; None leaves a share of the free memory to others."""
+
+    @property
+    def what(self) -> tuple[str, str]:
+        """What the model is to read, and how: the task file, and that it is scored."""
+        return self.task, SCORING
+
 
 BUDGET_UNITS = ("nats", "points")
 
@@ -102,6 +131,8 @@ class PlanConfig:
     """`nats` of loss per token, or `points`: percent of the questions of the task."""
     blocks: int | None = None
     """How many blocks are to go; None takes as many as the budget allows."""
+    remove: tuple[int, ...] = ()
+    """A choice of one's own, counted from 0, which is then priced; empty: blocks are looked for."""
     task: str | None = None
     """File of questions of the user's own."""
     task_sha256: str | None = None
@@ -133,6 +164,10 @@ class PlanConfig:
             raise InputError("A budget in points is for a task: name its file with --task.")
         if self.blocks is not None and self.blocks < 1:
             raise InputError(f"--blocks is how many are to go, from 1 on, not {self.blocks}.")
+        if self.remove and self.blocks is not None:
+            raise InputError("--remove says which blocks go, --blocks how many are to be looked for. Give one of them.")
+        if len({*self.remove}) < len(self.remove) or min(self.remove, default=0) < 0:
+            raise InputError("--remove takes different numbers of blocks, from 0 on: for example 4,14,17.")
 
     @property
     def is_verified(self) -> bool:
@@ -292,6 +327,17 @@ PROFILE_TABLES = {
     "run_summaries": "summaries",
 }
 """Table of many rows -> the field of Profile that holds its rows."""
+
+
+def stretches(blocks: Collection[int]) -> list[tuple[int, int]]:
+    """Contiguous stretches of blocks as half-open pairs (first, one past the last), in order."""
+    runs: list[tuple[int, int]] = []
+    for index in sorted(blocks):
+        if runs and runs[-1][1] == index:
+            runs[-1] = (runs[-1][0], index + 1)
+        else:
+            runs.append((index, index + 1))
+    return runs
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ st.page_link(
 st.page_link(
     "pages/ranking.py", label=_("Set models side by side, with their published scores"), icon=":material/table_rows:"
 )
+st.page_link("pages/decide.py", label=_("Choose a model on stated criteria"), icon=":material/rule:")
 st.page_link(
     "pages/report.py",
     label=_("Take the comparison to a meeting as slides"),

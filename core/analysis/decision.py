@@ -581,6 +581,12 @@ def _walk(at_zero: np.ndarray, slopes: np.ndarray, start: float, end: float = 1.
         current, begun = following, at
 
 
+def is_alike(decision: Decision, k: int) -> bool:
+    """Whether a criterion tells none of the models that can be chosen apart."""
+    values = {reading.value for one in decision.candidates if (reading := one.readings[k]) is not None}
+    return len(values) < 2
+
+
 def _with_reasons(decision: Decision) -> Decision:
     """Why it came out so, as names that `core.wording.decisions` words."""
     first = "none_known" if not decision.n else "none_meets" if not decision.candidates else "best_total"

@@ -20,7 +20,7 @@ from scipy import stats
 from core.analysis import ranking
 from core.analysis.answer import Answer, Population, answer, units_of
 from core.analysis.decision import Decision, Question, Setting, decided, exact_share, n_related, question, score_key
-from core.analysis.relation import FEWEST_EXPLORATORY, Concordance, concordance, spearman
+from core.analysis.relation import FEWEST_EXPLORATORY, LARGEST_RESAMPLED, Concordance, concordance, spearman
 from core.pilots.rule import DIMENSIONS
 from core.registry.specifications import CLAIMS
 
@@ -167,15 +167,17 @@ def _coefficient(x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray
     n = int(both.sum())
     most = 1 - 12 / (n * (n * n - 1))  # a perfect order says no more than that the truth may be one swap away
     rho = float(np.clip(spearman(x[both], y[both]), -most, most))
-    left = ~np.eye(n, dtype=bool)
-    a, b = (stats.rankdata(np.tile(v[both], (n, 1))[left].reshape(n, n - 1), axis=1) - n / 2 for v in (x, y))
+    influence = np.zeros(len(x))
+    tried = np.flatnonzero(both)[:LARGEST_RESAMPLED]  # of more models the first tell as much
+    m = len(tried)
+    left = ~np.eye(m, dtype=bool)
+    a, b = (stats.rankdata(np.tile(v[tried], (m, 1))[left].reshape(m, m - 1), axis=1) - m / 2 for v in (x, y))
     size = np.sqrt((a * a).sum(1) * (b * b).sum(1))
     without = np.divide(
-        (a * b).sum(1), size, out=np.full(n, rho), where=size > 0
+        (a * b).sum(1), size, out=np.full(m, rho), where=size > 0
     )  # nothing is said by what has one value
     moved = np.arctanh(np.clip(without, -most, most))
-    influence = np.zeros(len(x))
-    influence[both] = moved.mean() - moved
+    influence[tried] = moved.mean() - moved
     return math.atanh(rho), (1 + rho * rho / 2) / (n - 3), influence
 
 

@@ -1,4 +1,5 @@
-"""What a pass has finished so far, in a folder that outlives its process: the states of all tokens, then each layer.
+"""What a pass has finished so far, in a folder that outlives its process: the states of all tokens, then each layer; or
+the log-likelihoods of a task's answers.
 
 A measurement that was stopped goes on from here. A checkpoint is only used by the same request, code, libraries and
 files: anything else begins anew. Each file is written beside, forced to the disk and renamed, so that its name never
@@ -42,7 +43,10 @@ class Checkpoint:
     def __init__(self, folder: Path, key: Any) -> None:
         self._folder = folder
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
-        if _read(folder / _KEY_FILE) != {"sha256": digest}:
+        found = _read(folder / _KEY_FILE)
+        self.was_emptied = found is not None and found != {"sha256": digest}
+        """Whether something else had been kept there."""
+        if found != {"sha256": digest}:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             _write(folder / _KEY_FILE, json.dumps({"sha256": digest}).encode())

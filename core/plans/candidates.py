@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from core.plans.pricing import Difference, Pricer, Scores, Told, divergence, loss_increase, ratio
-from core.plans.variants import WHOLE, Network, States, Variant, runs_of, without
+from core.plans.variants import WHOLE, Network, States, Variant, without
+from core.records import stretches
 from core.texts.sample import TokenWindows
 
 SHORTLIST = 10
@@ -90,7 +91,7 @@ class Candidate:
 
     @property
     def n_stretches(self) -> int:
-        return len(runs_of(self.blocks))
+        return len(stretches(self.blocks))
 
 
 def lowest_influence(found: Similarity, n: int) -> Candidate:

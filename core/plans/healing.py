@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from core.plans.pricing import Told
-from core.plans.variants import MLP, WHOLE, Network, States, Variant, output_axis, runs_of
+from core.plans.variants import MLP, WHOLE, Network, States, Variant, output_axis
+from core.records import stretches
 from core.texts.sample import TokenWindows
 
 PENALTIES = tuple(10.0**power for power in range(-5, 2))
@@ -52,13 +53,13 @@ def why_not(network: Network, removed: Collection[int], ids: Tensor, n_tokens: i
         return "its weights are read block by block, and are not held to be changed"
     if n_tokens < LEAST_TOKENS:
         return f"the selection text has {n_tokens:,} tokens, and a fit needs {LEAST_TOKENS:,}"
-    return network.why_no_healing(ids, [first - 1 for first, _ in runs_of(removed)])
+    return network.why_no_healing(ids, [first - 1 for first, _ in stretches(removed)])
 
 
 @torch.inference_mode()
 def fit(network: Network, windows: TokenWindows, removed: Collection[int], told: Told = lambda done: None) -> Healing:
     """One matrix for each gap, fitted on windows of the selection text."""
-    device, gaps = network.model.device, runs_of(removed)
+    device, gaps = network.model.device, stretches(removed)
     matrices: dict[int, Tensor] = {}
     left = []
     for number, (first, after) in enumerate(gaps):

@@ -33,8 +33,8 @@ from core.plans.healing import Healing
 from core.plans.pricing import Difference, Pricer, Scores, Told, agreement, divergence, loss_increase, ratio
 from core.plans.saving import Footprint, delete_blocks, require_same
 from core.plans.texts import FIT_TOKENS, HeldOut, first_windows, hold_out, with_typos
-from core.plans.variants import Network, Variant, runs_of, without
-from core.records import LayerPlan, PlanConfig, Progress, ProgressCallback
+from core.plans.variants import Network, Variant, without
+from core.records import LayerPlan, PlanConfig, Progress, ProgressCallback, stretches
 from core.tables import PlanOutcomeRow, PlanRow
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenWindows, draw_windows
@@ -87,6 +87,10 @@ def open_plan(config: PlanConfig) -> PlanSetup:
         )
     if config.blocks is not None and config.blocks >= n:
         raise InputError(f"{name} has {n} blocks, of which at most {n - 1} can go, not {config.blocks}.")
+    if config.remove and max(config.remove) >= n:
+        raise InputError(f"{name} has blocks 0 to {n - 1}: there is no block {max(config.remove)} to remove.")
+    if len(config.remove) >= n:
+        raise InputError(f"{name} has {n} blocks, of which at most {n - 1} can go, not all.")
     if config.save_model is not None:
         if blueprint.plan(SEARCH_WINDOWS, 256, config.memory_budget).on_demand:
             raise InputError(
@@ -164,16 +168,27 @@ class _Planner:
         self.progress(Progress("load", 0, 1))
         windows = self.search.ids.shape
         plan = self.blueprint.plan(windows[0], windows[1], self.config.memory_budget)
-        if plan.on_demand:
-            _log.warning(
-                "Memory is short for %s: its weights are read block by block, once for each group of candidates.",
-                self.blueprint.weights.name,
-            )
         model = load_network(self.blueprint, self.scratch if plan.on_demand else None, self.progress, plan.spread)
         network = Network(replace(model, batch=plan.batch))
         if not model.units:
             network.find_sublayers(torch.from_numpy(self.search.ids[:1]).to(model.device))
+            return network
+        _log.warning(
+            "Memory is short for %s: its weights are read block by block, about %d times from their files.",
+            self.blueprint.weights.name,
+            self._readings(network),
+        )
         return network
+
+    def _readings(self, network: Network) -> int:
+        """How often all weights are read where they come block by block: once for each group of variants."""
+        n, most, at_once = network.n_blocks, self._most_removed, Pricer(network, self.search).variants_at_once()
+        pool = len(candidates.shortlist(range(n), most))
+        numbers = [8] if self.config.remove else [n, *[pool] * (most - 1), *[candidates.OFFSPRING] * (most > 1) * 4, 8]
+        if self.config.is_verified:
+            numbers += [2 * (most + 6), candidates.N_RANDOM + 1, 1, 1, 1, *[1] * len(texts.PROBES)]
+        similarity = -(-len(self.search.ids) // network.model.batch)
+        return similarity + sum(-(-number // at_once) for number in numbers)
 
     @cached_property
     def pricer(self) -> Pricer:
@@ -196,7 +211,13 @@ class _Planner:
             self.held.selection.ids.tolist(),
             self.blueprint.device.type,
         ]
-        return Checkpoint(self.scratch / "steps", key)
+        kept = Checkpoint(self.scratch / "steps", key)
+        if kept.was_emptied:
+            _log.warning(
+                "The model, the text or Workdim has changed since %s was planned as far as this: it is planned anew.",
+                self.blueprint.weights.name,
+            )
+        return kept
 
     @cached_property
     def ledger(self) -> _Ledger:
@@ -211,9 +232,11 @@ class _Planner:
         search, held_out = self.search.ids.size, self.held.verification.ids.size
         most = self._most_removed
         pool = len(candidates.shortlist(range(n), most))
-        costs = {"similarity": float(search), "singles": search * (1 + n * one)}
-        costs |= {f"step-{k}": search * (2 * one + (pool - k) * one) for k in range(1, most)}
-        if most > 1:
+        costs = {"similarity": float(search)}
+        if not config.remove:
+            costs["singles"] = search * (1 + n * one)
+            costs |= {f"step-{k}": search * (2 * one + (pool - k) * one) for k in range(1, most)}
+        if most > 1 and not config.remove:
             costs |= {
                 f"round-{k}": search * (2 * one + candidates.OFFSPRING * one) for k in range(candidates.MOST_ROUNDS)
             }
@@ -240,7 +263,7 @@ class _Planner:
     @cached_property
     def _most_removed(self) -> int:
         """How far the search goes at most."""
-        return self.config.blocks or max(1, self.blueprint.weightless.n_layers // 4)
+        return len(self.config.remove) or self.config.blocks or max(1, self.blueprint.weightless.n_layers // 4)
 
     @property
     def _text_budget(self) -> float:
@@ -272,13 +295,7 @@ class _Planner:
         similarity: Similarity = self._step(
             "choose", "similarity", search, lambda told: candidates.similarity(self.network, self.search, told)
         )
-        alone: list[Scores] = self._step(
-            "choose", "singles", search, lambda told: _flat(candidates.singles(self.pricer, told))
-        )
-        self._tell_singles(similarity, alone)
-        path = self._path(alone)
-        n = self._how_many(path)
-        proposed = self._proposed(n, path, similarity)
+        proposed, path, alone = self._looked_for(similarity)
         priced: list[Scores] = self._step(
             "choose",
             "rules",
@@ -287,9 +304,8 @@ class _Planner:
         )
         choice, chosen = self._choose(proposed, priced, path)
         before, after = priced[0], priced[1 + _places(proposed)[chosen.blocks]]
-        singles_sum = sum(loss_increase(alone[0], alone[1 + block]).value for block in chosen.blocks)
+        singles_sum = sum(loss_increase(alone[0], alone[1 + block]).value for block in chosen.blocks) if alone else None
         price = loss_increase(before, after)
-        comparison: tuple[float, float] | None = None
         if not self.config.is_verified:
             self.reasons.append("not_verified")
             return self._finished(chosen, price, singles_sum, None, None, None)
@@ -311,6 +327,20 @@ class _Planner:
         if self.config.save_model:
             plan = self._save(plan, healed if is_healed else None)
         return plan
+
+    def _looked_for(self, similarity: Similarity) -> tuple[list[Candidate], list[Step], list[Scores]]:
+        """Candidates, the search's steps and the price of each block alone; a choice of one's own needs no search."""
+        self._tell_similarity(similarity)
+        if self.config.remove:
+            own = tuple(sorted(self.config.remove))
+            return [Candidate("own", own), *self._published(len(own), similarity)], [], []
+        alone: list[Scores] = self._step(
+            "choose", "singles", self.search.ids.size, lambda told: _flat(candidates.singles(self.pricer, told))
+        )
+        for block, scores in enumerate(alone[1:]):
+            self._tell_prices("single", (block,), SELECTION, alone[0], scores)
+        path = self._path(alone)
+        return self._proposed(self._how_many(path), path, similarity), path, alone
 
     def _require_deletable(self) -> None:
         """A model that cannot be saved without a block is told of before hours of planning."""
@@ -372,15 +402,24 @@ class _Planner:
         self.ledger.skip(*names)
         if best.blocks != path[n - 1].blocks:
             found.append(Candidate("exchange", best.blocks))
-        found.append(candidates.lowest_influence(similarity, n))
-        found.append(Candidate("last_angle", candidates.smallest_angles(similarity.last_angle, n, 1)[0]))
-        stretches = candidates.smallest_angles(similarity.angle, n, candidates.CONTIGUOUS_TRIED)
-        found.append(Candidate("angle", stretches[0]))
-        return found + [Candidate("contiguous", one) for one in stretches[1:]]
+        return found + self._published(n, similarity)
+
+    def _published(self, n: int, similarity: Similarity) -> list[Candidate]:
+        """What others would take: the least influence, the smallest angles, the cheapest of several stretches."""
+        last = candidates.smallest_angles(similarity.last_angle, n, 1)[0]
+        first, *others = candidates.smallest_angles(similarity.angle, n, candidates.CONTIGUOUS_TRIED)
+        return [
+            candidates.lowest_influence(similarity, n),
+            Candidate("last_angle", last),
+            Candidate("angle", first),
+            *(Candidate("contiguous", one) for one in others),
+        ]
 
     def _choose(self, proposed: list[Candidate], priced: list[Scores], path: list[Step]) -> tuple[Choice, Candidate]:
         distinct = candidates.distinct(proposed)
         choice = candidates.simplest(distinct, [one.divergence for one in priced[1:]], priced[0].n_targets)
+        if self.config.remove:  # whatever is cheaper, it is what was asked about
+            choice = Choice(0, choice.equal)
         places = _places(proposed)
         for one in proposed:
             index = places[one.blocks]
@@ -542,7 +581,7 @@ class _Planner:
         found: Healing = self._step(
             "heal",
             "heal",
-            selection.ids.size * len(runs_of(chosen.blocks)),
+            selection.ids.size * len(stretches(chosen.blocks)),
             lambda told: healing.fit(self.network, selection, chosen.blocks, lambda share: told(2 * share)),
         )
         return found, None
@@ -594,10 +633,9 @@ class _Planner:
 
     # --- rows ------------------------------------------------------------------------------------------------------
 
-    def _tell_singles(self, similarity: Similarity, alone: list[Scores]) -> None:
+    def _tell_similarity(self, similarity: Similarity) -> None:
         for block, influence in enumerate(similarity.influence):
             self._tell("single", (block,), SELECTION, "influence", after=influence)
-            self._tell_prices("single", (block,), SELECTION, alone[0], alone[1 + block])
         n = len(similarity.influence)
         for measure, table in (("angle", similarity.angle), ("last_angle", similarity.last_angle)):
             for length in range(1, n // 2 + 1):
@@ -667,7 +705,7 @@ class _Planner:
         self,
         chosen: Candidate,
         price: Difference,
-        singles_sum: float,
+        singles_sum: float | None,
         comparison: tuple[float, float] | None,
         feet: list[Footprint] | None,
         refused: str | None,

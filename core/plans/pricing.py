@@ -110,7 +110,7 @@ class Pricer:
         """With `keep`, the layers of the whole network stay in memory where they are few, for later calls."""
         self.network, self.windows = network, windows
         model, (n_sequences, n_tokens) = network.model, windows.ids.shape
-        self._batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
+        self.batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
         of_layer = n_sequences * n_tokens * model.hidden_size * 4
         self._keeps = keep and not model.units and of_layer * (network.n_blocks + 1) <= STATE_BUDGET
         self._whole: dict[int, States] = {}
@@ -129,7 +129,7 @@ class Pricer:
             parts: list[list[Scores]] = []
             start, done, n = 0, 0.0, len(self.windows.ids)
             while start < n:
-                end = min(start + self._batch, n)
+                end = min(start + self.batch, n)
                 part = self._where_it_fits(start, end, variants, trunk, partial(_after, told, done))
                 if part is None:
                     self._halve()
@@ -172,9 +172,9 @@ class Pricer:
             return None
 
     def _halve(self) -> None:
-        if self._batch == 1:
+        if self.batch == 1:
             raise too_large(f"A single window of {self.network.model.row.model_id}", self.network.model.device)
-        self._batch //= 2
+        self.batch //= 2
         self._whole.clear()
         give_back(self.network.model.device)
 
@@ -247,9 +247,7 @@ class Pricer:
     def _stream_group(self, variants: Sequence[Variant], trunk: Variant | None, told: Told) -> list[Scores]:
         network = self.network
         origins = [self._origin(variant, None) for variant in variants]  # a trunk would wait as long as they do
-        bounds = [
-            (i, min(i + self._batch, len(self.windows.ids))) for i in range(0, len(self.windows.ids), self._batch)
-        ]
+        bounds = [(i, min(i + self.batch, len(self.windows.ids))) for i in range(0, len(self.windows.ids), self.batch)]
         table: list[list[Scores | None]] = [[None] * (len(variants) + 1) for _ in bounds]
         runs: list[Callable[[], None]] = []
         for number, (start, end) in enumerate(bounds):

@@ -30,7 +30,7 @@ from core.models.hub import find_weights
 from core.models.model import OpenModel, load_network, read_blueprint
 from core.models.weights import Weights
 from core.plans.pricing import Pricer
-from core.plans.variants import Network, runs_of, without
+from core.plans.variants import Network, without
 from core.texts.sample import TokenWindows
 
 SAME = 1e-4
@@ -295,23 +295,6 @@ def remove_saved(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-# --- recipes ---------------------------------------------------------------------------------------------------------
-
-
-def layer_map(n_blocks: int, removed: Collection[int]) -> dict[str, Any]:
-    """Which block of the whole model each block of the smaller one is: what a student can be started from."""
-    kept = kept_blocks(n_blocks, removed)
-    return {
-        "indices": "blocks are counted from 0; stretches are half-open: [first, one past the last)",
-        "n_blocks": n_blocks,
-        "removed": sorted(removed),
-        "removed_stretches": [list(run) for run in runs_of(removed)],
-        "kept": kept,
-        "kept_stretches": [list(run) for run in runs_of(kept)],
-        "teacher_block_of_student_block": dict(enumerate(kept)),
-    }
-
-
 def why_no_mergekit(config: Any, weights: Weights, n_blocks: int, is_healed: bool) -> str | None:
     """Why mergekit would not make this model of a recipe; None where it would.
 
@@ -338,23 +321,6 @@ def _as_written(weights: Weights) -> Mapping[str, Any]:
         return json.loads((weights.folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-
-
-def mergekit_recipe(weights: Weights, n_blocks: int, removed: Collection[int], remark: str) -> str:
-    """A passthrough merge of the stretches that stay; half-open, as mergekit counts."""
-    name = str(weights.folder) if weights.repository is None else f"{weights.repository}@{weights.revision}"
-    lines = [
-        f"# {line}"
-        for line in (
-            remark,
-            f"Removed: blocks {', '.join(map(str, sorted(removed)))} of 0 to {n_blocks - 1}.",
-            "layer_range is half-open: its second number is the first block that is not taken.",
-        )
-    ]
-    lines.append("slices:")
-    for first, after in runs_of(kept_blocks(n_blocks, removed)):
-        lines += ["- sources:", f"  - model: {json.dumps(name)}", f"    layer_range: [{first}, {after}]"]
-    return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])
 
 
 def timing_prompt(model: OpenModel, windows: TokenWindows) -> Tensor:

@@ -89,17 +89,6 @@ def without(blocks: Collection[int]) -> Variant:
     return Variant(blocks=frozenset(blocks))
 
 
-def runs_of(blocks: Collection[int]) -> list[tuple[int, int]]:
-    """Contiguous stretches of blocks as half-open pairs (first, one past the last), in order."""
-    runs: list[tuple[int, int]] = []
-    for index in sorted(blocks):
-        if runs and runs[-1][1] == index:
-            runs[-1] = (runs[-1][0], index + 1)
-        else:
-            runs.append((index, index + 1))
-    return runs
-
-
 @dataclass
 class States:
     """Layers of one pass over one batch, as later passes need them."""

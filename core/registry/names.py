@@ -91,6 +91,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "forward": _("reading text"),
         "geometry": _("measuring layers"),
         "layers": _("comparing layers"),
+        "score": _("scoring"),
         "calibrate": _("measuring Gaussian points"),
         "choose": _("choosing blocks"),
         "verify": _("verifying on held-out text"),
@@ -99,6 +100,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "directions": _("projecting layers"),
     },
     "plan_rule": {
+        "own": _("a choice of one's own"),
         "greedy": _("removed one by one, looked at anew each time"),
         "exchange": _("removed one by one, then exchanged"),
         "influence": _("lowest block influence"),

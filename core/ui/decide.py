@@ -87,12 +87,16 @@ def choose(pilot: Registered | None) -> Look:
             on = on.narrowed(_choose_some(runs)["run_id"].to_list())
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
         try:
-            asked = deciding.questions(rule.rule.criteria, on, _named(task)) if rule else _own_criteria(on, use_class)
+            asked = (
+                deciding.questions(rule.rule.criteria, on, _named(task))
+                if rule
+                else _own_criteria(on, question, use_class)
+            )
             task = task if rule else next((one.benchmark for one in asked if one.benchmark is not None), None)
             decision = deciding.decided(on, asked, task, use_class)
             return Look(on, asked, task, decision, "", assumed, use_class, rule, question)
         except InputError as error:
-            asked = [] if rule else _stated(on)
+            asked = [] if rule else _stated(on, question)
             return Look(on, asked, task, None, str(error), assumed, use_class, rule, question)
 
 
@@ -205,13 +209,17 @@ def _is_known(on: Setting, of: str) -> bool:
     return on.comparable and on.runs["inner_max"].count() > 0 if of in DIMENSIONS else True
 
 
-def _first_criteria(offered: Mapping[str, Question]) -> list[str]:
-    scores = [key for key, one in offered.items() if one.criterion.of == "score"][:1]
-    scores = scores or [key for key in ("bits_per_byte",) if key in offered]
-    return [*scores, *(key for key in ("parameters", "dimension") if key in offered)]
+def _first_criteria(on: Setting, question: Asked, offered: Mapping[str, Question]) -> list[str]:
+    """The score that the ranking looks at, size where the models differ in it, and the dimension."""
+    looked_at = reads.population(question).benchmark
+    scores = [key for key, one in offered.items() if one.criterion.of == "score"]
+    first = [deciding.score_key(looked_at)] if looked_at and deciding.score_key(looked_at) in scores else scores[:1]
+    first = first or [key for key in ("bits_per_byte",) if key in offered]
+    more = ["parameters"] if not first or on.runs["parameters"].n_unique() > 1 else []
+    return [*first, *(key for key in (*more, "dimension") if key in offered)]
 
 
-def _own_criteria(on: Setting, use_class: str) -> list[Question]:
+def _own_criteria(on: Setting, question: Asked, use_class: str) -> list[Question]:
     """The criteria that the reader states, each with its weight, and behind a click its threshold."""
     _ = language.translator()
     offered, reader = _offered(on), language.current()
@@ -219,7 +227,7 @@ def _own_criteria(on: Setting, use_class: str) -> list[Question]:
         _("Criteria"),
         list(offered),
         "by",
-        _first_criteria(offered),
+        _first_criteria(on, question, offered),
         lambda key: words.criterion_name(offered[key], reader),
         is_brief=True,
     )
@@ -232,7 +240,7 @@ def _own_criteria(on: Setting, use_class: str) -> list[Question]:
             with st.popover(_("Thresholds"), icon=":material/horizontal_rule:"):
                 for key in chosen:
                     _ask_threshold(offered[key])
-    return _stated(on)
+    return _stated(on, question)
 
 
 def _ask_weight(one: Question, muted: str | None) -> None:
@@ -270,11 +278,11 @@ def _ask_threshold(one: Question) -> None:
     )
 
 
-def _stated(on: Setting) -> list[Question]:
+def _stated(on: Setting, question: Asked) -> list[Question]:
     """The criteria as they stand in the address."""
     offered = _offered(on)
     found = []
-    for key in url_state.wanted("by", _first_criteria(offered)):
+    for key in url_state.wanted("by", _first_criteria(on, question, offered)):
         if key not in offered:
             continue
         one = offered[key]
@@ -390,10 +398,9 @@ def _draw_front(look: Look, decision: Decision) -> None:
     _ = language.translator()
     reader = language.current()
     names = {k: words.criterion_name(one.question, reader, look.assumed.bits) for k, one in enumerate(decision.weighed)}
-    weighing = sorted(names, key=lambda k: -decision.weighed[k].share)
     if len(names) < 2:
         return
-    y, x = weighing[:2]
+    y, x = sorted(names, key=lambda k: (deciding.is_alike(decision, k), -decision.weighed[k].share, k))[:2]
     if len(names) > 2:
         with url_state.together(), st.container(horizontal=True):
             y = inputs.choose_from_list(_("Upwards"), list(names), "up", y, names.__getitem__, width=320)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core import wording
-from core.analysis.decision import AMOUNTS, Cost, Decision, LeftOut, Question, Reading, Record, Standing
+from core.analysis.decision import AMOUNTS, Cost, Decision, LeftOut, Question, Reading, Record, Standing, is_alike
 from core.analysis.generality import Agreement, Order, Pooled
 from core.locale import translator
 from core.pilots.pilot import is_score_of
@@ -136,7 +136,13 @@ def name_of(decision: Decision, run_id: str) -> str:
 
 def remarks(decision: Decision, language: str) -> list[str]:
     """What limits the sentence on top, a line each."""
+    _ = translator(language)
     lines = [reason(key, language, decision.share_first) for key in decision.reasons]
+    if len(decision.candidates) > 1:
+        weighing = [k for k, one in enumerate(decision.weighed) if one.share > 0]
+        alike = [criterion_name(decision.weighed[k].question, language) for k in weighing if is_alike(decision, k)]
+        if alike:
+            lines.append(_("All of these models are alike in: {names}.").format(names=_(", ").join(alike)))
     return [line for line in lines if line]
 
 

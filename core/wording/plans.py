@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from core.locale import translator
-from core.records import LayerPlan
+from core.records import LayerPlan, stretches
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording.labels import name
 
@@ -47,20 +49,10 @@ def reason(code: str, language: str) -> str:
 def blocks_text(blocks: Collection[int], n_layers: int, language: str) -> str:
     """`blocks 4 and 14 to 16 (of 0 to 29)`"""
     _ = translator(language)
-    found = [str(first) if after == first + 1 else f"{first}–{after - 1}" for first, after in _runs(blocks)]
+    found = [str(first) if after == first + 1 else f"{first}–{after - 1}" for first, after in stretches(blocks)]
     if len(blocks) == 1:
         return _("block {blocks} (of 0 to {last})").format(blocks=found[0], last=n_layers - 1)
     return _("blocks {blocks} (of 0 to {last})").format(blocks=_(", ").join(found), last=n_layers - 1)
-
-
-def _runs(blocks: Collection[int]) -> list[tuple[int, int]]:
-    runs: list[tuple[int, int]] = []
-    for index in sorted(blocks):
-        if runs and runs[-1][1] == index:
-            runs[-1] = (runs[-1][0], index + 1)
-        else:
-            runs.append((index, index + 1))
-    return runs
 
 
 def price_text(value: float | None, lower: float | None = None, upper: float | None = None) -> str:
@@ -221,3 +213,33 @@ def harder(found: LayerPlan) -> Sequence[PlanOutcomeRow]:
         and row.text not in ("selection", "held_out", "weights")
         and row.measure in ("loss", "exact_match", "accuracy")
     ]
+
+
+def layer_map(found: LayerPlan) -> dict[str, Any]:
+    """Which block of the whole model each block of the smaller one is: what a student can be started from."""
+    plan = found.plan
+    return {
+        "indices": "blocks are counted from 0; stretches are half-open: [first, one past the last)",
+        "n_blocks": plan.n_layers,
+        "removed": plan.blocks,
+        "removed_stretches": [list(run) for run in stretches(plan.blocks)],
+        "kept": found.kept,
+        "kept_stretches": [list(run) for run in stretches(found.kept)],
+        "teacher_block_of_student_block": dict(enumerate(found.kept)),
+    }
+
+
+def mergekit_recipe(found: LayerPlan, language: str) -> str:
+    """A passthrough merge of the stretches that stay; half-open, as mergekit counts. Only where `plan.mergekit` is None."""
+    plan = found.plan
+    asked = json.loads(plan.config)["model"]
+    remarks = (
+        answer(plan, language),
+        f"Removed: blocks {', '.join(map(str, plan.blocks))} of 0 to {plan.n_layers - 1}.",
+        "layer_range is half-open: its second number is the first block that is not taken.",
+    )
+    lines = [*(f"# {one}" for one in remarks), "slices:"]
+    name = asked if plan.reference.startswith("local:") else plan.model_id
+    for first, after in stretches(found.kept):
+        lines += ["- sources:", f"  - model: {json.dumps(name)}", f"    layer_range: [{first}, {after}]"]
+    return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])

@@ -101,6 +101,12 @@ def test_the_sentence_names_the_nearest_change() -> None:
     assert words.left_out(gap.left_out[0], gap, "en", PLAIN) == "x: no score in made-up (acc, 0-shot)"
 
 
+def test_a_criterion_that_tells_nobody_apart_is_named() -> None:
+    same = [replace(one, readings=(one.readings[0], exact(7))) for one in KEPT]
+    assert words.remarks(decide(same, TWO, None), "en") == ["All of these models are alike in: parameters."]
+    assert words.remarks(decide(same, [TWO[0], asked("parameters", 0)], None), "en") == []
+
+
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_reason_has_its_words(language: str) -> None:
     silent = {"best_total", "only_one", "none_meets", "none_known"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -116,6 +117,20 @@ def test_where_nothing_is_free_the_answer_is_none_with_the_prices(tmp_path):
     assert [row.unit for row in found.of("selection", "loss", "single")].count("block") == 6
 
 
+def test_a_choice_of_ones_own_is_priced_without_a_search(idle_model, tmp_path):
+    steps: list = []
+    found = planned(idle_model, tmp_path, steps.append, remove=(1, 3), verify=True, budget=10.0)
+    assert found.plan.blocks == [1, 3] and found.plan.rule == "own" and found.plan.sum_of_singles is None
+    assert not found.of("selection", "loss", "single")[12:] and sentences.path(found) == []
+    assert {row.rule for row in sentences.rivals(found)} >= {"own", "influence", "angle"}
+    assert steps[-1].done <= steps[-1].total
+    with pytest.raises(InputError, match="there is no block 9 to remove"):
+        planned(idle_model, tmp_path, remove=(9,))
+    for wrong in ({"remove": (1, 1)}, {"remove": (1,), "blocks": 2}):
+        with pytest.raises(InputError, match="--remove"):
+            PlanConfig("m", **wrong)
+
+
 class Stopped(Exception):
     pass
 
@@ -147,7 +162,7 @@ def test_a_plan_that_was_stopped_goes_on_after_its_last_step(idle_model, tmp_pat
     assert plain[0] == plain[1]
 
 
-def test_a_model_that_has_changed_since_is_planned_anew(idle_model, tmp_path):
+def test_a_model_that_has_changed_since_is_planned_anew(idle_model, tmp_path, caplog):
     def stop(step):
         if step.phase == "choose" and step.done:
             stopped.append(step)
@@ -161,6 +176,7 @@ def test_a_model_that_has_changed_since_is_planned_anew(idle_model, tmp_path):
         PlanConfig(str(changed), "english-business", device="cpu", blocks=1), "plan-1", tmp_path / "scratch", stop
     )
     assert stopped and found.plan.blocks == [1]
+    assert "has changed since" in caplog.text
 
 
 def test_healing_and_saving_are_verified(idle_model, tmp_path):
@@ -335,7 +351,7 @@ def test_a_budget_of_zero_recommends_only_what_lowers_the_loss(idle_model, tmp_p
     assert {"budget_zero", "over_budget"} <= {*plan.reasons} and not plan.is_recommended
 
 
-def test_weights_that_come_block_by_block_are_planned_and_not_saved(idle_model, tmp_path):
+def test_weights_that_come_block_by_block_are_planned_and_not_saved(idle_model, tmp_path, caplog):
     resident = planned(idle_model, tmp_path / "resident", blocks=2, verify=True)
     setup = flow.open_plan(PlanConfig(str(idle_model), "english-business", device="cpu"))
     from core.models.memory import MemoryPlan
@@ -350,4 +366,5 @@ def test_weights_that_come_block_by_block_are_planned_and_not_saved(idle_model, 
     found = make_plan(config, "p", tmp_path / "s", lambda step: None, replace(setup, blueprint=short))
     assert found.plan.blocks == resident.plan.blocks
     assert found.plan.loss_increase == pytest.approx(resident.plan.loss_increase, abs=1e-6)
+    assert re.search(r"block by block, about \d+ times from their files", caplog.text)
     assert "block by block" in found.plan.healing and found.plan.prefill_seconds_before is None

@@ -16,15 +16,7 @@ from core.models.hub import find_weights
 from core.plans import saving
 from core.plans.healing import Healing, fit, merged, why_not
 from core.plans.pricing import Pricer
-from core.plans.saving import (
-    delete_blocks,
-    footprints,
-    layer_map,
-    mergekit_recipe,
-    reproduced,
-    save_network,
-    why_no_mergekit,
-)
+from core.plans.saving import delete_blocks, footprints, reproduced, save_network, why_no_mergekit
 from core.plans.variants import Network, without
 from core.texts.sample import TokenWindows
 from tests.plans.test_skipping import CASES, FIVE, opened
@@ -166,15 +158,11 @@ def test_the_smaller_network_is_timed_and_counted(tmp_path):
     assert before.prefill_seconds > 0 and after.generation_seconds > 0
 
 
-def test_the_recipe_is_half_open_and_refused_where_blocks_differ(tmp_path):
+def test_a_recipe_is_refused_where_blocks_differ(tmp_path):
     model = opened(tmp_path, "llama")
     weights = find_weights(str(tmp_path / "llama"))
     assert why_no_mergekit(model.module.config, weights, 4, False) is None
-    recipe = mergekit_recipe(weights, 4, {1, 2}, "Verified.")
-    assert "layer_range: [0, 1]" in recipe and "layer_range: [3, 4]" in recipe and recipe.startswith("# Verified.\n")
     assert "healing" in str(why_no_mergekit(model.module.config, weights, 4, True))
     gemma = opened(tmp_path, "gemma3_text", **CASES["gemma3_text"])
     mixed = find_weights(str(tmp_path / "gemma3_text"))
     assert "not alike (layer_types)" in str(why_no_mergekit(gemma.module.config, mixed, 5, False))
-    told = layer_map(4, {1, 2})
-    assert told["kept_stretches"] == [[0, 1], [3, 4]] and told["teacher_block_of_student_block"] == {0: 0, 1: 3}
