@@ -87,6 +87,35 @@ class RunConfig:
         if not 0 <= self.seed < 2**63:
             raise InputError(f"The seed must be 0 or more and below 2^63, not {self.seed}.")
 
+    @property
+    def what(self) -> tuple[str, str]:
+        """What the model is to read, and how: the text and the protocol."""
+        return self.corpus, self.protocol
+
+
+SCORING = "score"
+"""What a scoring is called among the protocols of jobs, and the phase in which the model answers."""
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """One model on one task of a user's own, as it was asked for."""
+
+    model: str
+    task: str
+    """The task file."""
+    task_sha256: str
+    """Of its questions: a file that says others since then is another request."""
+    dtype: str = "float32"
+    device: str = "auto"
+    memory_budget: int | None = None
+    """Bytes that the scoring may take; None leaves a share of the free memory to others."""
+
+    @property
+    def what(self) -> tuple[str, str]:
+        """What the model is to read, and how: the task file, and that it is scored."""
+        return self.task, SCORING
+
 
 BUDGET_UNITS = ("nats", "points")
 

@@ -44,6 +44,7 @@ SLOW_FILES = {
     "test_restore.py",
     "test_runs.py",
     "test_score_pages.py",
+    "test_scoring.py",
     "test_soundness.py",
 }
 """Their tests measure models, draw whole pages or start many processes: a minute and more of computing each."""

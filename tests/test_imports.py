@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "scores": {"errors", "records", "tables"},
     "geometry": {"errors", "records", "tables"},
     "models": {"errors", "records", "tables", "geometry"},
-    "texts": {"errors", "records", "tables", "geometry"},
+    "texts": {"errors", "validation", "records", "tables", "geometry"},
     "measure": {"errors", "records", "tables", "geometry", "models", "texts"},
     "plans": {"errors", "records", "tables", "geometry", "models", "texts", "measure"},
     "paths": set(),

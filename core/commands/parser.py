@@ -66,14 +66,8 @@ def _measuring(verb: Verb) -> None:
         "--protocol", default="quick", metavar="NAME", help="quick, standard, thorough, last-token or per-prompt"
     )
     asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--dtype", default="float32", metavar="NAME", help="float32, bfloat16 or float16")
-    asked.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps")
+    _where(asked)
     asked.add_argument("--stack", choices=("encoder", "decoder"), help="of an encoder-decoder; default: its encoder")
-    asked.add_argument(
-        "--memory-budget",
-        metavar="SIZE",
-        help="for example 4GiB; larger models are read block by block (default: what is free, less a reserve)",
-    )
     asked.add_argument("--estimator", action="append", metavar="NAME", help="one more of the registry (repeatable)")
     asked.add_argument("--controls", action="store_true", help="control passes with any protocol (standard has them)")
     asked.add_argument("--keep-tokens", action="store_true", help="keep per-token results in the parcel")
@@ -94,13 +88,23 @@ def _measuring(verb: Verb) -> None:
     calibrate.add_argument("--out", type=Path, metavar="FILE.csv", help="default: the table that Workdim reads")
 
 
+def _where(added: argparse.ArgumentParser) -> None:
+    added.add_argument("--dtype", default="float32", metavar="NAME", help="float32, bfloat16 or float16")
+    added.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps")
+    added.add_argument(
+        "--memory-budget",
+        metavar="SIZE",
+        help="for example 4GiB; larger models are read block by block (default: what is free, less a reserve)",
+    )
+
+
 def _engine(added: argparse.ArgumentParser) -> None:
     added.add_argument("--engine", choices=("local", "ray"), default="local", help="default: processes of this machine")
     added.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster; without it one is started here")
 
 
 def _jobs(verb: Verb) -> None:
-    verb("jobs", jobs.jobs, "list the measurements that wait, are at work, or were stopped", True)
+    verb("jobs", jobs.jobs, "list the measurements and scorings that wait, are at work, or were stopped", True)
     cancel = verb("cancel", jobs.cancel, "stop a job and remove what it has so far")
     resume = verb("resume", jobs.resume, "go on with a job that was interrupted or has failed")
     for one in (cancel, resume):
@@ -202,6 +206,13 @@ def _sql(verb: Verb) -> None:
 
 
 def _scores(verb: Verb) -> None:
+    made = verb("score", scores.score, "score models on a task of your own: questions with choices, or texts", True)
+    made.add_argument("models", nargs="+", metavar="MODEL", help="hub id, folder, .gguf file or pypi:package")
+    text = 'a line is {"prompt": ..., "choices": [...], "answer": 0} or {"text": ...}'
+    made.add_argument("--task", type=Path, required=True, metavar="FILE.jsonl", help=text)
+    _where(made)
+    made.add_argument("--engine", choices=("local",), default="local", help="models are scored on this machine")
+
     text = "benchmark scores: import files of them, map names to models, compare two models"
     inner = verb("scores", None, text).add_subparsers(title="verbs", required=True, metavar="VERB")
 

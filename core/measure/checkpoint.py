@@ -1,4 +1,5 @@
-"""What a pass has finished so far, in a folder that outlives its process: the states of all tokens, then each layer.
+"""What a pass has finished so far, in a folder that outlives its process: the states of all tokens, then each layer; or
+the log-likelihoods of a task's answers.
 
 A measurement that was stopped goes on from here. A checkpoint is only used by the same request, code, libraries and
 files: anything else begins anew. Each file is written beside, forced to the disk and renamed, so that its name never

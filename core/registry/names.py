@@ -91,6 +91,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "forward": _("reading text"),
         "geometry": _("measuring layers"),
         "layers": _("comparing layers"),
+        "score": _("scoring"),
         "calibrate": _("measuring Gaussian points"),
         "choose": _("choosing blocks"),
         "verify": _("verifying on held-out text"),

@@ -23,6 +23,8 @@ from core.tables.measured import (
 from core.tables.scored import (
     PILOT_SOURCE,
     SCORE_KEYS,
+    SCORED_FORMAT,
+    SCORED_SOURCE,
     ModelAliasRow,
     PilotRow,
     PilotRunRow,
@@ -39,6 +41,8 @@ from core.tables.scored import (
 __all__ = [
     "LONG_TABLES",
     "PILOT_SOURCE",
+    "SCORED_FORMAT",
+    "SCORED_SOURCE",
     "SCORE_KEYS",
     "TABLES",
     "BoundColumn",

@@ -10,6 +10,10 @@ from core.tables.columns import Column
 _UTC = "UTC."
 PILOT_SOURCE = "pilot:"
 """Before a pilot's id, the source of the scores that a user states in it."""
+SCORED_SOURCE = "scored here:"
+"""Before version, number format and task, the source of the scores that Workdim has made on a user's own task."""
+SCORED_FORMAT = "scored_here"
+"""The format of what is stored of them, among the formats of imported files."""
 SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
 """What two scores must share to be compared: metrics and numbers of shots are never mixed."""
 
@@ -17,7 +21,10 @@ SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
 @dataclass(frozen=True)
 class ScoreRow:
     repository: Annotated[
-        str, Column("Hub repository as the source names it, not checked; of a user's own score the reference.")
+        str,
+        Column(
+            "Hub repository as the source names it, not checked; of a score that was stated or made here the reference."
+        ),
     ]
     revision: Annotated[str | None, Column("Revision that was scored; NULL where the source does not say.")]
     benchmark: Annotated[str, Column("Name of the benchmark.")]
@@ -33,7 +40,11 @@ class ScoreRow:
     is_partial: Annotated[bool, Column("TRUE where only part of the benchmark was run.")]
     is_group: Annotated[bool, Column("TRUE where the score is a mean over sub-benchmarks.")]
     source: Annotated[
-        str, Column("Where the score was published; pilot: and an id for a score that a user stated in that pilot.")
+        str,
+        Column(
+            "Where the score was published; pilot: and an id for a score that a user stated in that pilot; scored here: with "
+            "version, number format and task for a score that was made here."
+        ),
     ]
     licence: Annotated[str, Column("Licence of the source as stated there.")]
     as_of: Annotated[str | None, Column("Date of the source.")]
@@ -55,9 +66,14 @@ class ScoreRow:
 class ScoreFileRow:
     """One imported file. Taking it out again removes all rows with its hash."""
 
-    file_sha256: Annotated[str, Column("Hash of the file (scores.file_sha256).", key=True)]
+    file_sha256: Annotated[
+        str,
+        Column(
+            "Hash of the file (scores.file_sha256); of model, task and settings where it was scored here.", key=True
+        ),
+    ]
     file_name: Annotated[str, Column("Its name when it was imported.")]
-    format: Annotated[str, Column("Which reader understood it: lm_eval, leaderboard_v2_csv, csv, ...")]
+    format: Annotated[str, Column("Which reader understood it: lm_eval, leaderboard_v2_csv, csv, ...; or scored_here.")]
     n_taken: Annotated[int, Column("Scores that were stored.")]
     n_skipped: Annotated[int, Column("Rows that were not, each for a reason that the preview names.")]
     imported_at: Annotated[datetime, Column(_UTC)]

@@ -18,6 +18,7 @@ from core.terminal.output import one_line, progress_stream
 from core.wording import plans
 from core.wording.labels import marked
 from core.wording.provenance import Line, sections
+from core.wording.scores import score_flags
 
 BAR = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed} passed, {remaining} left"
 
@@ -133,8 +134,9 @@ def jobs_table(standings: Sequence[Any], now: float) -> str:
     rows = []
     for at in standings:
         asked = at.job.config
+        text, how = asked.what
         how_far = (
-            f"{wording.phase_name(at.progress.phase, 'en')} {at.progress.done}/{at.progress.total}"
+            f"{wording.phase_name(at.progress.phase, 'en')} {at.progress.done:,}/{at.progress.total:,}"
             if at.progress
             else ""
         )
@@ -142,14 +144,51 @@ def jobs_table(standings: Sequence[Any], now: float) -> str:
         told = {
             "running": how_far,
             "failed": at.reason,
-            "finished": f"run {at.result.get('run_id', '')[:SHORT_ID]}",
+            "finished": _brought(at.result),
             "queued": "waits for its turn",
             "interrupted": f"{how_far}; resume or cancel it".lstrip("; "),
         }
-        what = (asked.model, _text_name(asked.corpus), asked.protocol)
+        what = (asked.model, _text_name(text), how)
         time_left = _minutes(left) if left is not None and at.state == "running" else ""
         rows.append((at.job.job_id[:SHORT_ID], at.state, *what, told.get(at.state, ""), time_left))
     return "\n".join(table(("job", "state", "model", "text", "protocol", "where it stands", "time left"), rows))
+
+
+def _brought(result: Mapping[str, Any]) -> str:
+    if file := result.get("file_sha256"):
+        return f"scores {file[:SHORT_ID]}"
+    return f"run {result.get('run_id', '')[:SHORT_ID]}"
+
+
+def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
+    """What a model has scored on a task, of its file's tables: each metric with its standard error, and what was left
+    out or cut."""
+    scores = tables["scores"]
+    first = scores.row(0, named=True)
+    rows = [
+        (
+            row["metric"],
+            f"{row['value']:.4f}",
+            "-" if row["std_error"] is None else f"± {row['std_error']:.4f}",
+            row["unit"].replace("_", " "),
+            "higher is better" if row["higher_is_better"] else "lower is better",
+        )
+        for row in scores.iter_rows(named=True)
+    ]
+    model = f"{first['repository']}@{first['revision']}"
+    head = f"{model} on {first['benchmark']}: {first['n_samples']:,} scored, {first['dtype']}"
+    told = [head, *(f"  {line}" for line in table(("metric", "value", "std. error", "unit", ""), rows))]
+    return [one_line(line) for line in [*told, *(f"  {words}" for words in score_flags(first["flags"], "en"))]]
+
+
+def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """The same for JSON; `result` is that of the job."""
+    shared = ("repository", "revision", "benchmark", "suite", "task_version", "dtype", "source", "as_of", "flags")
+    own = ("metric", "value", "std_error", "unit", "higher_is_better", "n_samples", "is_partial")
+    rows = tables["scores"].to_dicts()
+    told = {"model_id": f"{rows[0]['repository']}@{rows[0]['revision']}"} | {key: rows[0][key] for key in shared}
+    left_out = tables["score_files"]["n_skipped"].item()
+    return told | dict(result) | {"n_left_out": left_out, "scores": [{key: row[key] for key in own} for row in rows]}
 
 
 def _text_name(corpus: str) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
-from core.tables import TABLES
+from core.tables import SCORED_SOURCE, TABLES
 from core.warehouse.aliases import RESOLVED
 from core.warehouse.connection import Readable
 
@@ -218,9 +218,13 @@ def scores(warehouse: Readable, repositories: Sequence[str] | None = None) -> pl
 
     `repository` is the model that is meant, `name_in_source` what the source calls it.
     """
-    chosen = "" if repositories is None else f"WHERE repository IN ({_marks(repositories)})"
+    chosen = ""
+    if repositories is not None:  # an alias of a reference takes no score from the reference itself
+        named = _marks(repositories)
+        made_here = f"starts_with(source, '{SCORED_SOURCE}')"
+        chosen = f"WHERE repository IN ({named}) OR name_in_source IN ({named}) AND {made_here}"
     order = "repository, revision, benchmark, metric, n_shot, source"
-    return warehouse.read(f"SELECT * FROM {RESOLVED} {chosen} ORDER BY {order}", list(repositories or ()))
+    return warehouse.read(f"SELECT * FROM {RESOLVED} {chosen} ORDER BY {order}", [*(repositories or ())] * 2)
 
 
 def pilots(warehouse: Readable) -> pl.DataFrame:
