@@ -5,7 +5,7 @@ What the warehouse stores stands in `core.tables`.
 
 # No postponed annotations here: see core.tables.columns.
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
@@ -22,6 +22,8 @@ from core.tables import (
     LayerPairRow,
     LayerReplicateRow,
     ModelRow,
+    PlanOutcomeRow,
+    PlanRow,
     RunCheckRow,
     RunClaimRow,
     RunControlRow,
@@ -84,6 +86,106 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise InputError(f"The seed must be 0 or more and below 2^63, not {self.seed}.")
+
+    @property
+    def what(self) -> tuple[str, str]:
+        """What the model is to read, and how: the text and the protocol."""
+        return self.corpus, self.protocol
+
+
+SCORING = "score"
+"""What a scoring is called among the protocols of jobs, and the phase in which the model answers."""
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """One model on one task of a user's own, as it was asked for."""
+
+    model: str
+    task: str
+    """The task file."""
+    task_sha256: str
+    """Of its questions: a file that says others since then is another request."""
+    dtype: str = "float32"
+    device: str = "auto"
+    memory_budget: int | None = None
+    """Bytes that the scoring may take; None leaves a share of the free memory to others."""
+
+    @property
+    def what(self) -> tuple[str, str]:
+        """What the model is to read, and how: the task file, and that it is scored."""
+        return self.task, SCORING
+
+
+BUDGET_UNITS = ("nats", "points")
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """One layer plan as its user asked for it."""
+
+    model: str
+    corpus: str = "python-docs"
+    budget: float = 0.05
+    budget_unit: str = "nats"
+    """`nats` of loss per token, or `points`: percent of the questions of the task."""
+    blocks: int | None = None
+    """How many blocks are to go; None takes as many as the budget allows."""
+    remove: tuple[int, ...] = ()
+    """A choice of one's own, counted from 0, which is then priced; empty: blocks are looked for."""
+    task: str | None = None
+    """File of questions of the user's own."""
+    task_sha256: str | None = None
+    """Of its questions: a file that says others since then is another request."""
+    verify: bool = False
+    """Price it on held-out text, on harder texts, probes and against random sets."""
+    heal: bool = False
+    directions: bool = False
+    """Search the rank that each of some layers needs."""
+    save_model: str | None = None
+    """Folder for the smaller model."""
+    column: str | None = None
+    encoding: str = "utf-8"
+    chat: str = "template"
+    seed: int = 0
+    dtype: str = "float32"
+    device: str = "auto"
+    memory_budget: int | None = None
+    """Bytes that planning may take; None leaves a share of the free memory to others."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"The seed must be 0 or more and below 2^63, not {self.seed}.")
+        if not 0 <= self.budget < float("inf"):
+            raise InputError(f"The budget must be 0 or more, not {self.budget:g}.")
+        if self.budget_unit not in BUDGET_UNITS:
+            raise InputError(unknown_name("unit of the budget", self.budget_unit, BUDGET_UNITS))
+        if self.budget_unit == "points" and self.task is None:
+            raise InputError("A budget in points is for a task: name its file with --task.")
+        if self.blocks is not None and self.blocks < 1:
+            raise InputError(f"--blocks is how many are to go, from 1 on, not {self.blocks}.")
+        if self.remove and self.blocks is not None:
+            raise InputError("--remove says which blocks go, --blocks how many are to be looked for. Give one of them.")
+        if len({*self.remove}) < len(self.remove) or min(self.remove, default=0) < 0:
+            raise InputError("--remove takes different numbers of blocks, from 0 on: for example 4,14,17.")
+
+    @property
+    def is_verified(self) -> bool:
+        """What is healed, saved or held against a task is verified as well."""
+        return self.verify or self.heal or self.save_model is not None or self.task is not None
+
+    @property
+    def what(self) -> tuple[str, str]:
+        """What the model is to read, and how: the text, and that it is planned."""
+        return self.corpus, "plan"
+
+
+def budget_of(text: str) -> tuple[float, str]:
+    """`0.05` nats per token, or `2points` of a task's questions."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(nats?|points?)?\s*", text)
+    if not found:
+        raise InputError(f"'{text}' is no budget. Write nats per token, for example 0.05, or 2points of a task.")
+    return float(found[1]), "points" if (found[2] or "").startswith("point") else "nats"
 
 
 def bytes_of(text: str | None) -> int | None:
@@ -225,6 +327,50 @@ PROFILE_TABLES = {
     "run_summaries": "summaries",
 }
 """Table of many rows -> the field of Profile that holds its rows."""
+
+
+def stretches(blocks: Collection[int]) -> list[tuple[int, int]]:
+    """Contiguous stretches of blocks as half-open pairs (first, one past the last), in order."""
+    runs: list[tuple[int, int]] = []
+    for index in sorted(blocks):
+        if runs and runs[-1][1] == index:
+            runs[-1] = (runs[-1][0], index + 1)
+        else:
+            runs.append((index, index + 1))
+    return runs
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer plan with every price behind it, as its file holds it. Blocks are counted from 0."""
+
+    plan: PlanRow
+    outcomes: list[PlanOutcomeRow]
+
+    @classmethod
+    def from_frames(cls, tables: Mapping[str, pl.DataFrame]) -> "LayerPlan":
+        (plan,) = TABLES["plans"].rows(tables["plans"])
+        return cls(plan, TABLES["plan_outcomes"].rows(tables["plan_outcomes"]))
+
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """By table, as the file is written."""
+        return {
+            "plans": TABLES["plans"].frame([self.plan]),
+            "plan_outcomes": TABLES["plan_outcomes"].frame(self.outcomes),
+        }
+
+    @property
+    def kept(self) -> list[int]:
+        """The blocks that stay: block i of the smaller model is block kept[i] of the whole one."""
+        return [block for block in range(self.plan.n_layers) if block not in self.plan.blocks]
+
+    def of(self, text: str, measure: str, rule: str | None = None) -> list[PlanOutcomeRow]:
+        """Prices on one text; of one rule, or of all."""
+        return [
+            row
+            for row in self.outcomes
+            if (row.text, row.measure) == (text, measure) and (rule is None or row.rule == rule)
+        ]
 
 
 @dataclass(frozen=True)

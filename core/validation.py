@@ -50,17 +50,20 @@ def parse_toml(text: str, file: Path) -> dict[str, Any]:
         raise InputError(f"{file.name} is no TOML: {error}.") from error
 
 
-def checked(model: type[T], content: Any, file: Path, context: Any = None) -> T:
-    """The content of a file as its declared model. Raises InputError for the first thing that is wrong with it.
+def checked(model: type[T], content: Any, place: Path | str, context: Any = None) -> T:
+    """The content of a file, or of a line of one, as its declared model. Raises InputError for the first thing that is
+    wrong with it.
 
-    `context` is handed to the validators of the model: what is known of the place where the file was read.
+    `place` begins the message, a file by its name alone. `context` is handed to the validators of the model: what is
+    known of the place where the file was read.
     """
-    _refuse_unknown_keys(model, content, file)
+    named = place if isinstance(place, str) else place.name
+    _refuse_unknown_keys(model, content, named)
     try:
         return TypeAdapter(model).validate_python(content, context=context)
     except ValidationError as error:
         first = min(_told(error.errors(include_url=False)), key=lambda one: len(one["loc"]))  # nearest to the top
-        raise InputError(f"{file.name}: {' '.join(_sentence(model, first).split())}") from error
+        raise InputError(f"{named}: {' '.join(_sentence(model, first).split())}") from error
 
 
 def _told(errors: Sequence[Any]) -> list[Any]:
@@ -72,24 +75,24 @@ def _told(errors: Sequence[Any]) -> list[Any]:
     return [one for one in errors if one["type"] != "too_short" or not holds_another(one)]
 
 
-def _refuse_unknown_keys(model: Any, content: Any, file: Path, above: tuple[str | int, ...] = ()) -> None:
+def _refuse_unknown_keys(model: Any, content: Any, named: str, above: tuple[str | int, ...] = ()) -> None:
     """Before anything else: a mistyped key also makes another one missing, and the mistake is the one to tell."""
     if isinstance(content, list):
         for number, entry in enumerate(content):
-            _refuse_unknown_keys(model, entry, file, (*above, number))
+            _refuse_unknown_keys(model, entry, named, (*above, number))
     elif isinstance(content, dict) and model is not None:
         fields = dict(_fields(model))
         for key in content:
             if key not in fields:
                 allowed = [dotted((*above, name)) for name in fields]
-                raise InputError(f"{file.name}: {unknown_name('key', dotted((*above, key)), allowed)}")
+                raise InputError(f"{named}: {unknown_name('key', dotted((*above, key)), allowed)}")
         for key, value in content.items():
-            inner, place = _model_of(fields[key]), (*above, key)
+            inner, inside = _model_of(fields[key]), (*above, key)
             if get_origin(fields[key].annotation) is dict and isinstance(value, dict):
                 for name, entry in value.items():
-                    _refuse_unknown_keys(inner, entry, file, (*place, name))
+                    _refuse_unknown_keys(inner, entry, named, (*inside, name))
             else:
-                _refuse_unknown_keys(inner, value, file, place)
+                _refuse_unknown_keys(inner, value, named, inside)
 
 
 def refuse_name(value: Any, allowed: Collection[str], more: str = "") -> NoReturn:
@@ -138,13 +141,13 @@ def _model_at(model: Any, location: Sequence[str | int]) -> Any:
 
 
 def _entry_of(model: Any, location: Sequence[str | int]) -> FieldInfo | None:
-    """What stands under each name of a table of plain values at this place."""
+    """What stands under each name of a table, or in each entry of a list, of plain values at this place."""
     if not location:
         return None
     field = dict(_fields(_model_at(model, location[:-1]))).get(str(location[-1]))
-    if field is None or get_origin(field.annotation) is not dict or _model_of(field):
+    if field is None or get_origin(field.annotation) not in (dict, list, tuple) or _model_of(field):
         return None
-    return FieldInfo.from_annotation(get_args(field.annotation)[1])
+    return FieldInfo.from_annotation(get_args(field.annotation)[get_origin(field.annotation) is dict])
 
 
 def _model_of(field: FieldInfo) -> Any:

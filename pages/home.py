@@ -20,6 +20,7 @@ notices.stop_if_no_runs(runs)
 
 if st.button(_("Compare models on my text"), type="primary", icon=":material/add_chart:"):
     st.switch_page("pages/pilot.py")
+gallery.say_finding()
 st.subheader(_("Profiles"))
 gallery.show(runs)
 
@@ -42,6 +43,7 @@ st.page_link(
 st.page_link(
     "pages/ranking.py", label=_("Set models side by side, with their published scores"), icon=":material/table_rows:"
 )
+st.page_link("pages/decide.py", label=_("Choose a model on stated criteria"), icon=":material/rule:")
 st.page_link(
     "pages/report.py",
     label=_("Take the comparison to a meeting as slides"),

@@ -30,6 +30,7 @@ SLOW_FILES = {
     "test_building.py",
     "test_chat_runs.py",
     "test_commands.py",
+    "test_decide.py",
     "test_import_runs.py",
     "test_hostile_sql.py",
     "test_integrity.py",
@@ -43,6 +44,7 @@ SLOW_FILES = {
     "test_restore.py",
     "test_runs.py",
     "test_score_pages.py",
+    "test_scoring.py",
     "test_soundness.py",
 }
 """Their tests measure models, draw whole pages or start many processes: a minute and more of computing each."""

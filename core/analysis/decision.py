@@ -22,6 +22,7 @@ import polars as pl
 from scipy import stats
 
 from core.analysis import ranking
+from core.analysis.answer import OWN_MATCHES
 from core.errors import InputError
 from core.pilots.pilot import CAUTIOUS
 from core.pilots.rule import DIMENSIONS, DIRECTIONS, Assumptions, Criterion, Rule, TaskName
@@ -37,6 +38,8 @@ AMOUNTS = ("parameters", "memory", "speed", "price")
 _COLUMNS = {"dimension": "inner_max", "final_dimension": "final_dimension_pre_norm", "bits_per_byte": "bits_per_byte"}
 _NORMAL = 1.959964
 _DRAWS = 2000
+_NUMBERS = 4_000_000
+"""That draws of all values may be: with very many models fewer are drawn."""
 _SURE = 0.95
 
 
@@ -52,6 +55,8 @@ class Cost:
     """At each of `PRECISIONS`."""
     cache_bytes: float
     """Keys and values of all requests at full context; 0 for an encoder."""
+    is_cache_known: bool
+    """Whether the width of keys and values is the model's own, and not assumed."""
     memory_bytes: float
     """Weights at the assumed precision, cache and overhead."""
     tokens_per_second: float | None
@@ -81,7 +86,8 @@ def costs(runs: pl.DataFrame, speeds: pl.DataFrame, assumed: Assumptions) -> dic
 
 
 def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumed: Assumptions) -> Cost:
-    per_token = 2 * row["n_layers"] * row["hidden_size"] * assumed.cache_share * assumed.cache_bits / 8
+    width = row.get("key_value_size")
+    per_token = 2 * row["n_layers"] * (width or row["hidden_size"] * assumed.cache_share) * assumed.cache_bits / 8
     cache = 0.0 if row["kind"] == "encoder" else per_token * assumed.context_tokens * assumed.requests
     weights = row["parameters"] * assumed.bits / 8
     own = next(
@@ -95,6 +101,7 @@ def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumed: A
         run_id=row["run_id"],
         weight_bytes=tuple(row["parameters"] * bits / 8 for bits in PRECISIONS),
         cache_bytes=cache,
+        is_cache_known=bool(width) or row["kind"] == "encoder",
         memory_bytes=(weights + cache) * (1 + assumed.overhead),
         tokens_per_second=speed,
         speed_from="own" if own else "measured" if here else None,
@@ -105,6 +112,36 @@ def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumed: A
 
 
 # --- criteria and candidates -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The models to choose among, with all that is known of them."""
+
+    runs: pl.DataFrame
+    """One run of each model: rows of `queries.ranking`."""
+    scored: pl.DataFrame
+    """`ranking.with_scores` of them, the models' own scores only: what a base model earned says nothing of other weights."""
+    cost: Mapping[str, Cost]
+    comparable: bool
+    """Whether their dimensions may be compared."""
+
+    def narrowed(self, run_ids: Sequence[str]) -> Setting:
+        kept = pl.col("run_id").is_in(list(run_ids))
+        return replace(self, runs=self.runs.filter(kept), scored=self.scored.filter(kept))
+
+    @property
+    def offered(self) -> pl.DataFrame:
+        """`ranking.benchmarks` of these models."""
+        return ranking.benchmarks(self.scored)
+
+
+def setting(
+    runs: pl.DataFrame, scores: pl.DataFrame, speeds: pl.DataFrame, assumed: Assumptions, *, comparable: bool = True
+) -> Setting:
+    """`scores` are rows of `queries.scores`, `speeds` of `queries.speeds`."""
+    scored = ranking.with_scores(runs, scores).filter(pl.col("score_match").is_in(OWN_MATCHES))
+    return Setting(runs, scored, costs(runs, speeds, assumed), comparable)
 
 
 @dataclass(frozen=True)
@@ -145,15 +182,15 @@ def score_key(benchmark: Mapping[str, Any]) -> str:
     return "~".join(["score", *("" if benchmark[key] is None else str(benchmark[key]) for key in SCORE_KEYS)])
 
 
-def questions(criteria: Sequence[Criterion], scored: pl.DataFrame, task: TaskName | None) -> list[Question]:
-    """What criteria mean for these scores (`ranking.with_scores`): which benchmark, and which end of it is wanted.
+def questions(criteria: Sequence[Criterion], on: Setting, task: TaskName | None) -> list[Question]:
+    """What criteria mean for these models: of which benchmark a score is, and which end of it is wanted.
 
     A score that names no benchmark is that of the task; without a task, that of the benchmark which most models have.
     Raises InputError where there is no such score.
     """
-    offered = ranking.benchmarks(scored).to_dicts()
+    offered = on.offered.to_dicts()
     return [
-        question(one, scored, _benchmark(one.benchmark or task, offered) if one.of == "score" else None)
+        question(one, on.scored, _benchmark(one.benchmark or task, offered) if one.of == "score" else None)
         for one in criteria
     ]
 
@@ -182,11 +219,9 @@ def _benchmark(named: TaskName | None, offered: Sequence[Mapping[str, Any]]) -> 
     raise InputError(f"None of these models has a score of {asked}{shots}. There are scores of: {there}.")
 
 
-def candidates(
-    runs: pl.DataFrame, scored: pl.DataFrame, asked: Sequence[Question], cost: Mapping[str, Cost]
-) -> list[Candidate]:
-    """The models of these runs, one row each, with what is asked of them. `scored` is `ranking.with_scores` of them."""
-    of_scores = {one.key: _scores(scored, one.benchmark) for one in asked if one.benchmark is not None}
+def candidates(on: Setting, asked: Sequence[Question]) -> list[Candidate]:
+    """The models with what is asked of them."""
+    of_scores = {one.key: _scores(on.scored, one.benchmark) for one in asked if one.benchmark is not None}
 
     def reading(row: Mapping[str, Any], one: Question) -> Reading | None:
         of = one.criterion.of
@@ -195,7 +230,7 @@ def candidates(
         if of in _COLUMNS:
             column = _COLUMNS[of]
             return _reading(row[column], row.get(f"{column}_lower"), row.get(f"{column}_upper"))
-        own = cost[row["run_id"]]
+        own = on.cost[row["run_id"]]
         if of in ("speed", "price"):
             return _reading(own.tokens_per_second if of == "speed" else own.price, None, None)
         amount = float(row["parameters"]) if of == "parameters" else own.memory_bytes
@@ -203,7 +238,7 @@ def candidates(
 
     return [
         Candidate(row["run_id"], row["model_id"], row["name"], tuple(reading(row, one) for one in asked))
-        for row in runs.iter_rows(named=True)
+        for row in on.runs.iter_rows(named=True)
     ]
 
 
@@ -334,7 +369,8 @@ class Decision:
             for one in self.sensitivities
             if one.upper
         ]
-        return min(found, key=lambda one: abs(one.to - one.share), default=None)
+        # Of two criteria one falls where the other rises: the one that rises is told.
+        return min(found, key=lambda one: (round(abs(one.to - one.share), 9), one.to < one.share), default=None)
 
     @property
     def n(self) -> int:
@@ -390,17 +426,18 @@ def decide(
 
 
 def _weighed(asked: Sequence[Question], n_related: int | None, use_class: str, comparable: bool) -> list[Weighed]:
-    muted = [_muted(one.criterion.of, n_related, use_class, comparable) for one in asked]
-    weights = [0.0 if why else one.criterion.weight for one, why in zip(asked, muted, strict=True)]
+    silent = [muted(one.criterion.of, n_related, use_class, comparable) for one in asked]
+    weights = [0.0 if why else one.criterion.weight for one, why in zip(asked, silent, strict=True)]
     if not sum(weights):
-        more = " The dimension does not count here." if any(muted) else ""
+        more = " The dimension does not count here." if any(silent) else ""
         raise InputError(
             f"No criterion that counts has a weight, so that nothing can be chosen.{more} Give one a weight."
         )
-    return [Weighed(*one) for one in zip(asked, (w / sum(weights) for w in weights), muted, strict=True)]
+    return [Weighed(*one) for one in zip(asked, (w / sum(weights) for w in weights), silent, strict=True)]
 
 
-def _muted(of: str, n_related: int | None, use_class: str, comparable: bool) -> str | None:
+def muted(of: str, n_related: int | None, use_class: str, comparable: bool) -> str | None:
+    """Why a quantity may not decide: see `Weighed.muted`."""
     if of not in DIMENSIONS:
         return None
     if use_class in CAUTIOUS:
@@ -461,7 +498,8 @@ def _share_first(utilities: np.ndarray, errors: np.ndarray, shares: np.ndarray, 
     """How often the first row stays first when each value is drawn anew around itself; an unknown error counts as none."""
     if len(utilities) < 2 or not errors.any():
         return None
-    noise = np.random.default_rng([seed, len(utilities)]).standard_normal((_DRAWS, *utilities.shape))
+    n_draws = min(_DRAWS, max(200, _NUMBERS // utilities.size))
+    noise = np.random.default_rng([seed, len(utilities)]).standard_normal((n_draws, *utilities.shape))
     totals = (utilities + errors * noise) @ shares  # (n_draws, n)
     return float((totals.argmax(1) == 0).mean())
 
@@ -547,6 +585,12 @@ def _walk(at_zero: np.ndarray, slopes: np.ndarray, start: float, end: float = 1.
         current, begun = following, at
 
 
+def is_alike(decision: Decision, k: int) -> bool:
+    """Whether a criterion tells none of the models that can be chosen apart."""
+    values = {reading.value for one in decision.candidates if (reading := one.readings[k]) is not None}
+    return len(values) < 2
+
+
 def _with_reasons(decision: Decision) -> Decision:
     """Why it came out so, as names that `core.wording.decisions` words."""
     first = "none_known" if not decision.n else "none_meets" if not decision.candidates else "best_total"
@@ -569,14 +613,17 @@ def _with_reasons(decision: Decision) -> Decision:
     return replace(decision, reasons=tuple(told))
 
 
-def n_related(runs: pl.DataFrame, scored: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> int | None:
+def n_related(on: Setting, benchmark: Mapping[str, Any] | None) -> int | None:
     """Models with a dimension and a score of this benchmark; None where there is no benchmark."""
     if benchmark is None:
         return None
-    rows = ranking.on_benchmark(scored, dict(benchmark)).filter(
-        pl.col("score").is_not_null(), pl.col("inner_max").is_not_null()
-    )
-    return rows.join(runs, on="run_id", how="semi")["model_id"].n_unique()
+    rows = ranking.on_benchmark(on.scored, dict(benchmark))
+    return rows.filter(pl.col("score").is_not_null(), pl.col("inner_max").is_not_null())["model_id"].n_unique()
+
+
+def decided(on: Setting, asked: Sequence[Question], task: Mapping[str, Any] | None, use_class: str) -> Decision:
+    """The decision among these models; `task` is the benchmark whose relation to the dimension counts."""
+    return decide(candidates(on, asked), asked, n_related(on, task), use_class, comparable=on.comparable)
 
 
 # --- rules applied, and whether they were right ----------------------------------------------------------------

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from core.pilots.pilot import Pilot
-from core.tables import PILOT_SOURCE, SCORE_KEYS, RunSummaryRow, columns
+from core.tables import PILOT_SOURCE, SCORE_KEYS, SCORED_SOURCE, RunSummaryRow, columns
 
 GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")
 WORD_KEYS = ("kind", "stack", "words_hash", "corpus_id", "protocol_hash")
@@ -168,8 +168,9 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, partial: bool = Fal
 
     Adds SCORE_KEYS, `score`, `score_std_error`, `unit`, `higher_is_better`, `score_repository`, `score_name_in_source`,
     `score_source`, `score_licence`, `score_as_of`, `score_flags`, `score_is_partial`, `score_is_group`,
-    `score_n_samples`, `score_dtype`, `score_chat_template`, `score_file_sha256` and `score_match`: own (stated by the user in a pilot, for
-    this reference as it was asked for), exact (repository and revision, by its commit or by the name that the model
+    `score_n_samples`, `score_dtype`, `score_chat_template`, `score_file_sha256` and `score_match`: own (stated by the user
+    in a pilot, or made here, for this reference as it was asked for, or for these weights by another of their names),
+    exact (repository and revision, by its commit or by the name that the model
     was asked for by), revision_not_stated (the score names no revision), mapped (an alias says that these weights are
     meant, which are not of the hub, so that its revision cannot be compared), base (a score of the base model that
     names no revision: which revision the model grew from is not known), none. On each benchmark the first of these
@@ -182,18 +183,22 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, partial: bool = Fal
     after those of whole ones.
     """
     offered = _offered(scores if partial else scores.filter(~pl.col("is_partial")))
-    is_own = pl.col("score_source").str.starts_with(PILOT_SOURCE)
+    is_own = _starts_with("score_source", PILOT_SOURCE, SCORED_SOURCE)
     own, published = offered.filter(is_own), offered.filter(~is_own)
     named, unnamed = (published.filter(pl.col("score_revision").is_null() == is_null) for is_null in (False, True))
     own_named, own_unnamed = (own.filter(pl.col("score_revision").is_null() == is_null) for is_null in (False, True))
     as_it_stands = runs.filter(pl.col("requested_revision").is_null())
-    called = _by_both_names(runs)
+    called, called_as_it_stands = _by_both_names(runs), _by_both_names(as_it_stands)
     off_the_hub = runs.filter(pl.col("repository").ne_missing(pl.col("reference")))
-    by_alias = published.filter(pl.col("score_name_in_source") != pl.col("score_repository"))
+    by_alias = offered.filter(pl.col("score_name_in_source") != pl.col("score_repository"))
     tries = [
-        _joined(runs, own_named, "own", reference="score_repository", requested_revision="score_revision"),
-        _joined(runs, own_named, "own", reference="score_repository", revision="score_revision"),
-        _joined(as_it_stands, own_unnamed, "own", reference="score_repository"),
+        # An alias of a reference takes no score from the reference itself.
+        _joined(runs, own_named, "own", reference="score_name_in_source", requested_revision="score_revision"),
+        _joined(runs, own_named, "own", reference="score_name_in_source", revision="score_revision"),
+        _joined(as_it_stands, own_unnamed, "own", reference="score_name_in_source"),
+        _joined(called, own_named, "own", called="score_repository", revision="score_revision"),
+        _joined(called, own_named, "own", called="score_repository", requested_revision="score_revision"),
+        _joined(called_as_it_stands, own_unnamed, "own", called="score_repository"),
         _joined(called, named, "exact", called="score_repository", revision="score_revision"),
         _joined(called, named, "exact", called="score_repository", requested_revision="score_revision"),
         _joined(called, unnamed, "revision_not_stated", called="score_repository"),
@@ -218,6 +223,10 @@ def without_other_pilots(scores: pl.DataFrame, pilot: Pilot | None) -> pl.DataFr
     forbids, they are not shown."""
     is_own = pl.col("source").str.starts_with(PILOT_SOURCE)
     return scores.filter(~is_own if pilot is None else ~is_own | (pl.col("source") == pilot.source))
+
+
+def _starts_with(column: str, *starts: str) -> pl.Expr:
+    return pl.any_horizontal(pl.col(column).str.starts_with(start) for start in starts)
 
 
 def _offered(scores: pl.DataFrame) -> pl.DataFrame:

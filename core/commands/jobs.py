@@ -8,46 +8,37 @@ from dataclasses import asdict
 
 from core.commands.context import chosen_warehouse, warn
 from core.errors import InputError
-from core.records import SHORT_ID
+from core.records import SHORT_ID, ScoreConfig
 from core.terminal.output import say, say_json
 
 
 def bring_to_end(job, warehouse, engine=None) -> int:
     """Start a job, show how far it is, and tell what came of it; returns an exit code. Ctrl-C cancels it."""
+    return tell_end(brought_to_end(job, warehouse, engine), warehouse)
+
+
+def brought_to_end(job, warehouse, engine=None):
+    """As `core.runs.jobs.JobStatus`, once its process has ended."""
     from core.runs.processes import run_all
     from core.terminal.tables import ProgressBar
 
     engine = engine or (lambda jobs, told: run_all(jobs, warehouse, 1, told))
     with ProgressBar(job.config.model) as bar:
         (ended,) = engine([job], lambda now: bar.report(now.progress) if now.progress else None)
-    return tell_end(ended, warehouse)
+    return ended
 
 
 def tell_end(ended, warehouse) -> int:
     """What came of a job whose process has ended, on the screen; returns an exit code."""
+    if ended.state != "finished":
+        return tell_unfinished(ended)
+    if isinstance(ended.job.config, ScoreConfig):
+        return _tell_scored(ended, warehouse)
     from core.runs.execution import outcome
     from core.runs.jobs import remove
     from core.terminal.tables import summary_lines
 
     job = ended.job
-    if ended.state == "failed":
-        warn(ended.reason)
-        if not _has_states(job):
-            remove(job)
-        else:
-            warn(
-                f"What it has so far is kept: `python -m core resume {job.job_id[:SHORT_ID]}` goes on, `cancel` removes it."
-            )
-        return ended.exit_code
-    if ended.state == "cancelled":
-        warn(f"The measurement of {job.config.model} was cancelled; nothing of it is left.")
-        return 130
-    if ended.state != "finished":
-        warn(
-            f"The process that measured {job.config.model} was ended from outside, perhaps for want of memory. "
-            f"`python -m core resume {job.job_id[:SHORT_ID]}` goes on where it stopped, `cancel` removes what it has."
-        )
-        return 1
     try:
         finished = outcome(ended, warehouse)
     except KeyError:
@@ -65,8 +56,55 @@ def tell_end(ended, warehouse) -> int:
     return 0
 
 
-def _has_states(job) -> bool:
-    return any(job.folder.glob("kept-*/forward.json"))
+def tell_unfinished(ended) -> int:
+    """Why a job has come to no end; returns an exit code."""
+    from core.runs.jobs import remove
+
+    job = ended.job
+    if ended.state == "failed":
+        warn(ended.reason)
+        if not _has_begun(job):
+            remove(job)
+        else:
+            warn(
+                f"What it has so far is kept: `python -m core resume {job.job_id[:SHORT_ID]}` goes on, `cancel` removes it."
+            )
+        return ended.exit_code
+    if ended.state == "cancelled":
+        what = "scoring" if isinstance(job.config, ScoreConfig) else "measurement"
+        warn(f"The {what} of {job.config.model} was cancelled; nothing of it is left.")
+        return 130
+    did = "scored" if isinstance(job.config, ScoreConfig) else "measured"
+    warn(
+        f"The process that {did} {job.config.model} was ended from outside, perhaps for want of memory. "
+        f"`python -m core resume {job.job_id[:SHORT_ID]}` goes on where it stopped, `cancel` removes what it has."
+    )
+    return 1
+
+
+def _tell_scored(ended, warehouse) -> int:
+    from core.runs.jobs import remove
+    from core.runs.scoring import outcome
+    from core.terminal.tables import scored_lines
+
+    file = ended.result["file_sha256"][:SHORT_ID]
+    try:
+        found = outcome(ended, warehouse)
+    except KeyError:
+        warn(f"The scores {file} of this job were taken out of the warehouse.")
+        remove(ended.job)
+        return 1
+    remove(ended.job)
+    if ended.result["was_known"]:
+        say(f"It is scored already; `python -m core scores remove {file}` takes the scores out, to score it again.")
+    say(*scored_lines(found))
+    if ended.result["waits"]:
+        warn(f"The scores {file} are finished and wait in their file, to be taken in later. {ended.result['waits']}")
+    return 0
+
+
+def _has_begun(job) -> bool:
+    return any(any(job.folder.glob(f"kept-*/{kept}")) for kept in ("forward.json", "step-*.json"))
 
 
 def jobs(options: argparse.Namespace) -> int:
@@ -89,9 +127,10 @@ def cancel(options: argparse.Namespace) -> int:
 
     job = find_job(chosen_warehouse(options), options.job).job
     processes.cancel(job)
-    say(
-        f"The job {job.job_id[:SHORT_ID]} ({job.config.model}) is cancelled; only control passes that it finished stay."
+    stays = (
+        "nothing of it stays" if isinstance(job.config, ScoreConfig) else "only control passes that it finished stay"
     )
+    say(f"The job {job.job_id[:SHORT_ID]} ({job.config.model}) is cancelled; {stays}.")
     return 0
 
 
@@ -99,12 +138,16 @@ def resume(options: argparse.Namespace) -> int:
     from core.runs.execution import run
     from core.runs.jobs import find_job
     from core.runs.processes import start
+    from core.runs.scoring import score
 
     warehouse = chosen_warehouse(options)
     standing = find_job(warehouse, options.job)
     job = standing.job
     if options.here:  # what a job's own process runs: it is counted as starting until it holds the job
-        run(job, warehouse, lambda step: None, _expected)
+        if isinstance(job.config, ScoreConfig):
+            score(job, warehouse, lambda step: None)
+        else:
+            run(job, warehouse, lambda step: None, _expected)
         return 0
     if standing.state in ("queued", "running"):
         raise InputError(f"The job {job.job_id[:SHORT_ID]} is {standing.state}: `python -m core jobs` shows it.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -47,12 +47,12 @@ def measure(options: argparse.Namespace) -> int:
     return measure_all(configs, warehouse, options.again, engine)
 
 
-def tell_terms(models: Iterable[str]) -> None:
+def tell_terms(models: Iterable[str], tell: Callable[[str], None] = say) -> None:
     """What whoever fetches these models accepts, before anything of them is fetched."""
     from core.models.packages import terms_before_fetching
 
     for terms in filter(None, map(terms_before_fetching, dict.fromkeys(models))):
-        say(terms)
+        tell(terms)
 
 
 def _tell_costs(protocol_name: str, asked: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from core.commands import app, backup, doctor, ingest, jobs, measure, rank, runs, scores, sql
+from core.commands import app, backup, doctor, ingest, jobs, measure, rank, rules, runs, scores, sql
 
 Verb = Callable[..., argparse.ArgumentParser]
 
@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     _sql(verb)
     _scores(verb)
     _rank(verb)
+    _rules(verb)
     _slides(verb)
     return top
 
@@ -65,14 +66,8 @@ def _measuring(verb: Verb) -> None:
         "--protocol", default="quick", metavar="NAME", help="quick, standard, thorough, last-token or per-prompt"
     )
     asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--dtype", default="float32", metavar="NAME", help="float32, bfloat16 or float16")
-    asked.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps")
+    _where(asked)
     asked.add_argument("--stack", choices=("encoder", "decoder"), help="of an encoder-decoder; default: its encoder")
-    asked.add_argument(
-        "--memory-budget",
-        metavar="SIZE",
-        help="for example 4GiB; larger models are read block by block (default: what is free, less a reserve)",
-    )
     asked.add_argument("--estimator", action="append", metavar="NAME", help="one more of the registry (repeatable)")
     asked.add_argument("--controls", action="store_true", help="control passes with any protocol (standard has them)")
     asked.add_argument("--keep-tokens", action="store_true", help="keep per-token results in the parcel")
@@ -93,13 +88,23 @@ def _measuring(verb: Verb) -> None:
     calibrate.add_argument("--out", type=Path, metavar="FILE.csv", help="default: the table that Workdim reads")
 
 
+def _where(added: argparse.ArgumentParser) -> None:
+    added.add_argument("--dtype", default="float32", metavar="NAME", help="float32, bfloat16 or float16")
+    added.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps")
+    added.add_argument(
+        "--memory-budget",
+        metavar="SIZE",
+        help="for example 4GiB; larger models are read block by block (default: what is free, less a reserve)",
+    )
+
+
 def _engine(added: argparse.ArgumentParser) -> None:
     added.add_argument("--engine", choices=("local", "ray"), default="local", help="default: processes of this machine")
     added.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster; without it one is started here")
 
 
 def _jobs(verb: Verb) -> None:
-    verb("jobs", jobs.jobs, "list the measurements that wait, are at work, or were stopped", True)
+    verb("jobs", jobs.jobs, "list the measurements and scorings that wait, are at work, or were stopped", True)
     cancel = verb("cancel", jobs.cancel, "stop a job and remove what it has so far")
     resume = verb("resume", jobs.resume, "go on with a job that was interrupted or has failed")
     for one in (cancel, resume):
@@ -201,6 +206,13 @@ def _sql(verb: Verb) -> None:
 
 
 def _scores(verb: Verb) -> None:
+    made = verb("score", scores.score, "score models on a task of your own: questions with choices, or texts", True)
+    made.add_argument("models", nargs="+", metavar="MODEL", help="hub id, folder, .gguf file or pypi:package")
+    text = 'a line is {"prompt": ..., "choices": [...], "answer": 0} or {"text": ...}'
+    made.add_argument("--task", type=Path, required=True, metavar="FILE.jsonl", help=text)
+    _where(made)
+    made.add_argument("--engine", choices=("local",), default="local", help="models are scored on this machine")
+
     text = "benchmark scores: import files of them, map names to models, compare two models"
     inner = verb("scores", None, text).add_subparsers(title="verbs", required=True, metavar="VERB")
 
@@ -258,6 +270,37 @@ def _rank(verb: Verb) -> None:
         "--specifications", action="store_true", help="the same under every specification of the dimension"
     )
     asked.add_argument("--published", action="store_true", help="what is published, beside it")
+
+
+def _rules(verb: Verb) -> None:
+    text = "selection rules: how to choose a model, what each rule chose, and whether it was right"
+    inner = verb("rules", None, text).add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    def rule_verb(name: str, run, text: str, has_json: bool = True) -> argparse.ArgumentParser:
+        added = inner.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        added.add_argument("--warehouse", type=Path, metavar="FILE", default=argparse.SUPPRESS)
+        if has_json:
+            added.add_argument("--json", action="store_true")
+        return added
+
+    listed = rule_verb("list", rules.listed, "the saved rules and what they chose; of one rule its TOML file")
+    listed.add_argument("rule", nargs="?", metavar="RULE", help="its name (the newest version), or the start of its id")
+    saved = rule_verb("save", rules.save, "keep the rule of a TOML file; another version where it says something else")
+    saved.add_argument("file", type=Path, metavar="FILE.toml")
+    applied = rule_verb("apply", rules.apply, "choose a model by a rule, and keep the choice with its reasons")
+    applied.add_argument("rule", metavar="RULE")
+    applied.add_argument("--benchmark", metavar="NAME", help="the task; default: the one that the rule was learned on")
+    applied.add_argument("--metric", metavar="NAME", help="of the benchmark, where it has several")
+    applied.add_argument("--all", action="store_true", help="among all models; their dimensions do not compare")
+    applied.add_argument("--dry-run", action="store_true", help="say what it would choose; keep nothing")
+    told = rule_verb("outcome", rules.outcome, "say whether a choice proved right")
+    told.add_argument("choice", metavar="CHOICE", help="its id (the start is enough), as `rules list` shows it")
+    told.add_argument("outcome", choices=("right", "wrong", "unknown"))
+    told.add_argument("--note", metavar="TEXT", help="what it is known from")
+    gone = rule_verb("delete", rules.delete, "forget a version of a rule with all its choices", has_json=False)
+    gone.add_argument("rule", metavar="RULE")
+    gone.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _slides(verb: Verb) -> None:

@@ -1,4 +1,4 @@
-"""Verbs of scores: import files of them, list and remove files, map names to models, compare two models."""
+"""Verbs of scores: make them on a task, import files of them, list and remove files, map names, compare two models."""
 
 from __future__ import annotations
 
@@ -9,13 +9,50 @@ from dataclasses import asdict
 from pathlib import Path
 
 from core.commands.context import chosen_warehouse, existing_warehouse, fail, warn
+from core.commands.jobs import brought_to_end, tell_end, tell_unfinished
+from core.commands.measure import tell_terms
 from core.errors import InputError, unknown_name
+from core.records import bytes_of
 from core.terminal.output import say, say_json
 
-IN_FOLDERS = ("results*.json", "samples_*.jsonl")
-"""What a harness writes below its output folder."""
+IN_FOLDERS = ("results*.json", "samples_*.jsonl", ".eval_results/*.yaml")
+"""What a harness writes below its output folder, and the results in a model repository."""
 FEW = 12
 """Names that a message lists."""
+
+
+def score(options: argparse.Namespace) -> int:
+    """Score one model after the other, each in a process of its own; one that cannot be scored does not stop the next."""
+    from core.runs import scoring
+    from core.runs.jobs import remove, submit
+    from core.runs.recovery import sweep
+    from core.terminal.tables import scored_record
+
+    warehouse = chosen_warehouse(options)
+    budget = bytes_of(options.memory_budget)
+    asked = {"dtype": options.dtype, "device": options.device, "memory_budget": budget}
+    configs = scoring.requests(options.models, options.task, **asked)
+    tell_terms(options.models, warn if options.json else say)
+    warehouse.prepare()
+    sweep(warehouse)
+    codes, records = [0], []
+    for number, config in enumerate(configs, 1):
+        if not options.json:
+            say(f"Scoring {config.model} on {options.task.name} ({number} of {len(configs)})")
+        try:
+            ended = brought_to_end(submit(config, warehouse), warehouse)
+            if not options.json:
+                codes.append(tell_end(ended, warehouse))
+            elif ended.state != "finished":
+                codes.append(tell_unfinished(ended))
+            else:
+                records.append(scored_record(ended.result, scoring.outcome(ended, warehouse)))
+                remove(ended.job)
+        except InputError as error:
+            codes.append(fail(error))
+    if options.json:
+        say_json(records)
+    return 1 if 1 in codes else max(codes)  # a failure of ours says more than a request that cannot be met
 
 
 def take(options: argparse.Namespace) -> int:
@@ -163,7 +200,10 @@ def compare(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     answered = score_answers.answered(warehouse)
     if answered.is_empty():
-        raise InputError("There are no single answers yet: import the samples_*.jsonl files of lm-evaluation-harness.")
+        raise InputError(
+            "There are no single answers yet: import the samples_*.jsonl files of lm-evaluation-harness, or score models on "
+            "a task of your own (python -m core score)."
+        )
     known = set(answered["model"])
     models = [_answered_model(name, known, warehouse) for name in options.models]
     if models[0] == models[1]:
@@ -205,6 +245,7 @@ def _answered_model(name: str, answered: set[str], warehouse) -> str:
         if name in (run["name"], run["model_id"], run["reference"])
         for key in ("repository", "reference")
     }
+    meant.add(name)  # as it was scored here, without its revision
     found = sorted(model for model in answered if model in meant or model.partition("@")[0] in meant)
     if len(found) > 1:
         raise InputError(f"'{name}' may be {' or '.join(found)}. Write which.")
@@ -218,7 +259,8 @@ def _files(asked: list[Path]) -> Iterator[tuple[Path, bool]]:
     seen = set()
     for path in asked:
         if path.is_dir():
-            below = sorted(found for pattern in IN_FOLDERS for found in path.rglob(pattern) if found.is_file())
+            patterns = ("*.yaml",) if path.name == ".eval_results" else IN_FOLDERS
+            below = sorted(found for pattern in patterns for found in path.rglob(pattern) if found.is_file())
             if not below:
                 raise InputError(f"There is no {' and no '.join(IN_FOLDERS)} below {path}. Name the files themselves.")
         else:
@@ -230,8 +272,9 @@ def _files(asked: list[Path]) -> Iterator[tuple[Path, bool]]:
 
 
 def _shown(file: Path) -> str:
-    """With its folder, which names the model where the file does not."""
-    return f"{file.absolute().parent.name}/{file.name}"
+    """With its folder, which names the model where the file does not; in a model repository, with those around it."""
+    whole = file.absolute()
+    return "/".join(whole.parts[-5:]) if whole.parent.name == ".eval_results" else f"{whole.parent.name}/{file.name}"
 
 
 def _content(file: Path) -> bytes:

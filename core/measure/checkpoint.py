@@ -1,4 +1,5 @@
-"""What a pass has finished so far, in a folder that outlives its process: the states of all tokens, then each layer.
+"""What a pass has finished so far, in a folder that outlives its process: the states of all tokens, then each layer; or
+the log-likelihoods of a task's answers.
 
 A measurement that was stopped goes on from here. A checkpoint is only used by the same request, code, libraries and
 files: anything else begins anew. Each file is written beside, forced to the disk and renamed, so that its name never
@@ -7,11 +8,13 @@ stands for half of it.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
 import shutil
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,10 @@ class Checkpoint:
     def __init__(self, folder: Path, key: Any) -> None:
         self._folder = folder
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
-        if _read(folder / _KEY_FILE) != {"sha256": digest}:
+        found = _read(folder / _KEY_FILE)
+        self.was_emptied = found is not None and found != {"sha256": digest}
+        """Whether something else had been kept there."""
+        if found != {"sha256": digest}:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             _write(folder / _KEY_FILE, json.dumps({"sha256": digest}).encode())
@@ -76,6 +82,17 @@ class Checkpoint:
         text = json.dumps(asdict(layer), default=_plain)  # Python writes every double so that it reads back the same
         _write(self._layer_file(index), text.encode())
         _write(self._folder / _SPENT_FILE, json.dumps(spent).encode())
+
+    def step(self, name: str, records: Mapping[str, type]) -> Any:
+        """What a step has brought, of whatever records and arrays; None where it has not come to its end.
+
+        `records`: the record classes that may stand in it, by name.
+        """
+        found = _read(self._folder / f"step-{name}.json")
+        return None if found is None else _decoded(found, records)
+
+    def save_step(self, name: str, value: Any) -> None:
+        _write(self._folder / f"step-{name}.json", json.dumps(_encoded(value)).encode())
 
     def _layer_file(self, index: int) -> Path:
         return self._folder / f"layer-{index:04d}.json"
@@ -123,3 +140,38 @@ def _write(path: Path, content: bytes) -> None:
             f"What was measured cannot be kept in {path.parent}: {error.strerror or error}. Free some space, or put "
             "the warehouse on another disk with --warehouse."
         ) from error
+
+
+def _encoded(value: Any) -> Any:
+    """As JSON can hold it: an array as its bytes, a record by the name of its class."""
+    if isinstance(value, np.ndarray):
+        content = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
+        return {"array": content, "dtype": value.dtype.str, "shape": list(value.shape)}
+    if isinstance(value, np.generic):
+        return value.item()
+    if is_dataclass(value):
+        return {
+            "record": type(value).__name__,
+            "fields": {f.name: _encoded(getattr(value, f.name)) for f in fields(value)},
+        }
+    if isinstance(value, dict):
+        return {"pairs": [[_encoded(key), _encoded(one)] for key, one in value.items()]}
+    if isinstance(value, tuple):
+        return {"tuple": [_encoded(one) for one in value]}
+    return [_encoded(one) for one in value] if isinstance(value, list) else value
+
+
+def _decoded(found: Any, records: Mapping[str, type]) -> Any:
+    if isinstance(found, list):
+        return [_decoded(one, records) for one in found]
+    if not isinstance(found, dict):
+        return found
+    if "array" in found:
+        content = np.frombuffer(base64.b64decode(found["array"]), dtype=np.dtype(found["dtype"]))
+        return content.reshape(found["shape"]).copy()
+    if "record" in found:
+        values = {name: _decoded(value, records) for name, value in found["fields"].items()}
+        return records[found["record"]](**values)
+    if "tuple" in found:
+        return tuple(_decoded(one, records) for one in found["tuple"])
+    return {_decoded(key, records): _decoded(value, records) for key, value in found["pairs"]}

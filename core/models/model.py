@@ -113,6 +113,16 @@ class OpenModel:
             raise ModelError(f"The last block of {self.row.model_id} gave no state {self.hidden_size} wide.")
         return final.tensor[:, self.n_before :], loss
 
+    def log_probabilities(self, ids: Tensor, rows: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
+        """What a causal model gives each target token after what it has read up to a position, in nats; (n_targets,)
+
+        ids (n_batch, n_tokens); rows, positions and targets (n_targets,): after ids[row, : position + 1] comes target.
+        """
+        logits = self.module(input_ids=ids, use_cache=False).logits  # (n_batch, n_tokens, n_vocabulary)
+        parts = zip(rows.split(LOSS_ROWS), positions.split(LOSS_ROWS), targets.split(LOSS_ROWS), strict=True)
+        found = [logits[r, p].float().log_softmax(-1).gather(1, t[:, None])[:, 0] for r, p, t in parts]
+        return torch.cat(found).double().cpu()
+
 
 def _summed_loss(logits: Tensor, ids: Tensor, scored: Tensor) -> float:
     """logits (n_batch, n_tokens, n_vocabulary), in slices: a softmax of all would double the pass's largest tensor."""

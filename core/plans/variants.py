@@ -108,6 +108,12 @@ class _Pass:
     keep: States | None
     sublayers: dict[tuple[str, int], Tensor] | None
     """Outputs of sublayers, by kind and block, where they are wanted."""
+    last: int | None = None
+    """The layer at which the pass ends; None for its own end."""
+
+
+class _Enough(Exception):
+    """A pass has come to the last layer that is wanted of it."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,26 @@ class Network:
         finally:
             del self._passes[here]
 
+    def states_only(
+        self,
+        ids: Tensor,
+        variant: Variant,
+        *,
+        start: int,
+        before: States | None,
+        keep: States,
+        sublayers: dict[tuple[str, int], Tensor] | None = None,
+    ) -> None:
+        """As `logits`, up to the last layer that is wanted: no head is run."""
+        here = getcurrent()
+        self._passes[here] = _Pass(variant, start, before, keep, sublayers, max(keep.wanted, default=None))
+        try:
+            self.model.module(input_ids=ids, use_cache=False)
+        except _Enough:
+            pass
+        finally:
+            del self._passes[here]
+
     @contextmanager
     def hooked(self) -> Iterator[None]:
         with ExitStack() as undo:
@@ -168,12 +194,16 @@ class Network:
                 return own(*arguments, **keywords)
             given = input_state(arguments, keywords)
             if index < step.start:
+                if step.start == self.n_blocks and index == self.n_blocks - 1 and step.before is not None:
+                    return self._last(index, step, self._in_form(index, step.before.found[self.n_blocks]))
                 return self._in_form(index, given)
             state = given
             if step.before is not None and index == step.start:
                 state = step.before.found[index]
             if step.keep is not None and index in step.keep.wanted:
                 step.keep.found[index] = state
+            if index == step.last:
+                raise _Enough
             if index in step.variant.projected:
                 state = step.variant.projected[index](state)
             if index in step.variant.blocks:
@@ -193,6 +223,8 @@ class Network:
             return output
         if step.keep is not None and self.n_blocks in step.keep.wanted:
             step.keep.found[self.n_blocks] = output_state(output)
+        if self.n_blocks == step.last:
+            raise _Enough
         if self.n_blocks in step.variant.projected:
             state = step.variant.projected[self.n_blocks](output_state(output))
             return (state, *output[1:]) if isinstance(output, tuple) else state

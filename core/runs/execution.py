@@ -10,14 +10,16 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Protocol as Interface
 
 from core.analysis.shape import judged
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.records import Profile, Progress, ProgressCallback, RunConfig
+from core.records import Profile, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.registry.protocols import Protocol
 from core.runs.jobs import Job, JobStatus, Reporter, fail, finish, held, log, logged
 from core.runs.processes import turn
@@ -47,36 +49,48 @@ class Finished:
     was_known: bool = False
     """Nothing was measured: the warehouse has this run already."""
 
+    def result(self) -> dict[str, Any]:
+        return {"run_id": self.run_id, "waits": self.waits, "failed": self.failed, "was_known": self.was_known}
+
+
+class Ended(Interface):
+    """What a job's work has brought."""
+
+    def result(self) -> dict[str, Any]:
+        """What stays of it in the job's folder."""
+
+
+Brought = TypeVar("Brought", bound=Ended)
+
 
 def run(job: Job, warehouse: Warehouse, progress: ProgressCallback, expected: Expected | None = None) -> Finished:
-    """Bring a submitted job to its end, after those that wait before it. Raises InputError for what the user can mend,
-    ResourceError where memory or disk ran out: the job can then go on.
+    """Bring a submitted measurement to its end, after the jobs that wait before it. Raises InputError for what the user
+    can mend, ResourceError where memory or disk ran out: the job can then go on.
 
     `expected` tells, once it is the job's turn and its model is here, what each phase will take.
 
     Control passes come first and are runs of their own, so that the verdict on the text can be judged with them and a
     measurement that is stopped finds them again. One that is in the warehouse already is not measured twice.
     """
+    return carry_out(job, warehouse, progress, lambda report: _run(job, warehouse, report, expected))
+
+
+def carry_out(
+    job: Job, warehouse: Warehouse, progress: ProgressCallback, work: Callable[[Reporter], Brought]
+) -> Brought:
+    """Do a job's work as its only process, once it is its turn, and leave in its folder how that ended."""
     with held(job), logged(job):
         try:
             report = Reporter(job, progress)
             with turn(job, warehouse, lambda before: report(Progress("queued", 0, before))):
                 report(Progress("load", 0, 1))
                 take_in_finished(job.folder, warehouse)
-                finished = _run(job, warehouse, report, expected)
+                finished = work(report)
         except Exception as error:
             log(job, str(error))
             fail(job, error)
             raise
-        finish(
-            job,
-            {
-                "run_id": finished.run_id,
-                "waits": finished.waits,
-                "failed": finished.failed,
-                "was_known": finished.was_known,
-            },
-        )
+        finish(job, finished.result())
     return finished
 
 
@@ -192,10 +206,18 @@ def _measure_pass(
 def _measured(config: RunConfig, run_id: str, scratch: Path, progress: ProgressCallback, setup: Setup) -> Profile:
     """Raises ResourceError where memory runs out at a place that knows no way round: the next model may still fit."""
     from core.measure.profile import measure_profile
-    from core.models.model import is_out_of_memory  # torch: only where something is measured
+
+    with short_of_room(config, scratch):
+        return measure_profile(config, run_id, scratch, progress, setup)
+
+
+@contextmanager
+def short_of_room(config: RunConfig | ScoreConfig, scratch: Path) -> Iterator[None]:
+    """Raises ResourceError where disk or memory run out at a place that knows no way round."""
+    from core.models.model import is_out_of_memory  # torch: only where a model is at work
 
     try:
-        return measure_profile(config, run_id, scratch, progress, setup)
+        yield
     except OSError as error:
         if error.errno not in FULL:
             raise

@@ -1,13 +1,13 @@
-"""A job: one measurement with its control passes, as a folder that a person can read.
+"""A job: one measurement with its control passes, or one model scored on a task, as a folder that a person can read.
 
     jobs/<job_id>/job.json          what was asked, and the run ids that its passes will have
                   progress.json     where it stands, replaced every moment
                   worker.json       which process works on it, or did
                   error.json        why it failed
-                  finished.json     the run that came of it
+                  finished.json     the run, or the scores, that came of it
                   log.txt           what it said
                   <run_id>/         a pass that is being written; finished, it becomes a parcel by one rename
-                  kept-<run_id>/    what a pass has finished so far: states and layers
+                  kept-<run_id>/    what a pass has finished so far: states and layers, or answers
     jobs/<job_id>.lock              held by the process that works on it
 
 The job's id is the run id of its text pass. Of a finished job only the small files stay, for a week or until they are
@@ -30,16 +30,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import psutil
 from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError, WorkdimError
 from core.files import folders_in, make_folder
-from core.records import Progress, ProgressCallback, RunConfig
+from core.records import SCORING, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.registry.protocols import find_protocol
-from core.runs.requests import config_of
+from core.runs.requests import kind_of, request_of
 from core.warehouse.warehouse import Warehouse
 
 SAME_START = 30.0
@@ -98,10 +98,13 @@ STARTING = 20.0
 """Seconds after which a process that was started and does not hold its job's lock is taken for dead."""
 
 
+Asked = TypeVar("Asked", RunConfig, ScoreConfig)
+
+
 @dataclass(frozen=True)
-class Job:
+class Job(Generic[Asked]):
     folder: Path
-    config: RunConfig
+    config: Asked
     submitted_at: float
     """Seconds since 1970."""
     pilot_id: str | None = None
@@ -148,13 +151,14 @@ class JobStatus:
     exit_code: int = 0
     """Of whoever ran it: 2 where its user can mend the failure."""
     result: dict[str, Any] = field(default_factory=dict)
-    """Of a finished job: run_id; waits and failed, as in Finished; was_known."""
+    """Of a finished measurement: run_id; waits and failed, as in Finished; was_known. Of a scoring: file_sha256, waits
+    and was_known, as in Scored."""
     told: dict[str, Any] = field(default_factory=dict)
     """All of its progress file: tokens_per_second and seconds_left, where they are known, too."""
     worker: dict[str, Any] = field(default_factory=dict)
 
 
-def submit(config: RunConfig, warehouse: Warehouse, pilot_id: str | None = None, again: bool = False) -> Job:
+def submit(config: Asked, warehouse: Warehouse, pilot_id: str | None = None, again: bool = False) -> Job[Asked]:
     """A job, written down and not yet started: a new one, or the one of the same request that was stopped.
 
     Raises InputError where the same request waits or is measured at this moment.
@@ -165,8 +169,9 @@ def submit(config: RunConfig, warehouse: Warehouse, pilot_id: str | None = None,
             continue
         own = pilot_id and standing.job.pilot_id == pilot_id and not standing.worker  # the pilot has not come to it yet
         if standing.state in ("queued", "running") and not own:
+            text, how = config.what
             raise InputError(
-                f"{config.model} on {config.corpus} ({config.protocol}) is {standing.state} already, as the job "
+                f"{config.model} on {text} ({how}) is {standing.state} already, as the job "
                 f"{standing.job.job_id}. `python -m core jobs` shows how far it is; `cancel` stops it."
             )
         job = replace(standing.job, config=config, pilot_id=pilot_id or standing.job.pilot_id, again=again)
@@ -176,14 +181,14 @@ def submit(config: RunConfig, warehouse: Warehouse, pilot_id: str | None = None,
     return write_job(warehouse, job.job_id, as_request(job))
 
 
-def _anchored(config: RunConfig) -> RunConfig:
+def _anchored(config: Asked) -> Asked:
     """With whole paths: a job's process does not start where its request was made."""
-    return replace(
-        config,
-        model=_whole(config.model),
-        corpus=_whole(config.corpus),
-        companions=tuple(map(_whole, config.companions)),
-    )
+    whole: dict[str, Any] = {"model": _whole(config.model)}
+    if isinstance(config, RunConfig):
+        whole |= {"corpus": _whole(config.corpus), "companions": tuple(map(_whole, config.companions))}
+    else:
+        whole |= {"task": _whole(config.task)}
+    return replace(config, **whole)
 
 
 def _whole(reference: str) -> str:
@@ -193,7 +198,7 @@ def _whole(reference: str) -> str:
 
 def as_request(job: Job) -> dict[str, Any]:
     """The content of job.json."""
-    return {name: value for name, value in asdict(job).items() if name != "folder"}
+    return {name: value for name, value in asdict(job).items() if name != "folder"} | {"kind": kind_of(job.config)}
 
 
 def write_job(warehouse: Warehouse, job_id: str, request: dict[str, Any]) -> Job:
@@ -210,7 +215,7 @@ def write_job(warehouse: Warehouse, job_id: str, request: dict[str, Any]) -> Job
     return job
 
 
-def same_request(one: RunConfig, other: RunConfig) -> bool:
+def same_request(one: RunConfig | ScoreConfig, other: RunConfig | ScoreConfig) -> bool:
     """Whether both ask for the same numbers; where and in how much memory they are computed may differ."""
     return replace(one, device="", memory_budget=None) == replace(other, device="", memory_budget=None)
 
@@ -221,7 +226,7 @@ def read_job(folder: Path) -> Job | None:
     if not found:
         return None
     try:
-        config = config_of(found.pop("config"))
+        config = request_of(found.pop("kind", "measure"), found.pop("config"))
         found.pop("control_ids", None)  # jobs of an earlier version listed them
         return Job(folder, config, **found)
     except (TypeError, KeyError):  # of another version
@@ -362,16 +367,22 @@ PRIOR = 0.2
 
 
 class Reporter:
-    """Passes progress on and leaves it in the job's folder, with the speed of the forward pass and the time left."""
+    """Passes progress on and leaves it in the job's folder, with the speed of the forward pass and the time left.
+
+    The steps of scoring are tokens: its time left follows from its pace alone, what an earlier process did left out.
+    """
 
     def __init__(self, job: Job, progress: ProgressCallback) -> None:
         self._job, self._progress = job, progress
         self._phase, self._phase_started, self._written = "", 0.0, 0.0
+        self._done_before = 0
         self._started = time.time()
         self._expected: Mapping[str, float] = {}
         self._passed = 0.0
-        protocol = find_protocol(job.config.protocol)
-        self._n_tokens = protocol.n_sequences * protocol.n_tokens
+        self._n_tokens = 0
+        if isinstance(job.config, RunConfig):
+            protocol = find_protocol(job.config.protocol)
+            self._n_tokens = protocol.n_sequences * protocol.n_tokens
 
     def expect(self, seconds: Mapping[str, float]) -> None:
         """What each phase that is to come will take, in their order, from now on."""
@@ -382,7 +393,7 @@ class Reporter:
         is_new = step.phase != self._phase
         if is_new:
             self._passed += self._expected.get(self._phase, 0.0)
-            self._phase, self._phase_started = step.phase, now
+            self._phase, self._phase_started, self._done_before = step.phase, now, step.done
             if step.phase != "queued":
                 log(self._job, step.phase)
         if is_new or now - self._written > _EVERY or step.done == step.total:
@@ -397,6 +408,10 @@ class Reporter:
         passed = now - self._phase_started
         if step.phase.endswith("forward") and step.done and passed > 0:
             told["tokens_per_second"] = self._n_tokens * share / passed
+        fresh = step.done - self._done_before
+        if step.phase == SCORING and fresh > 0 and passed > 0:
+            left = (step.total - step.done) * passed / fresh
+            return told | {"tokens_per_second": fresh / passed, "share": share, "seconds_left": left}
         total = sum(self._expected.values())
         if step.phase in self._expected and total > 0:
             done = min(total, self._passed + share * self._expected[step.phase])

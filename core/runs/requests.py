@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.models.packages import DEMO_WHEELS, JAPANESE_WHEELS
-from core.records import RunConfig
+from core.records import RunConfig, ScoreConfig
 from core.registry.protocols import PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
 
@@ -35,9 +35,23 @@ def protocols() -> list[str]:
 
 
 def config_of(record: Mapping[str, Any]) -> RunConfig:
-    """A request as it was read from JSON. Raises TypeError for one of another version, which has other fields."""
+    """A measurement's request as it was read from JSON. Raises TypeError for one of another version, which has other
+    fields."""
+    return request_of("measure", record)
+
+
+KINDS: dict[str, type] = {"measure": RunConfig, "score": ScoreConfig}
+"""What a job may be for, and the record of its request."""
+
+
+def kind_of(config: Any) -> str:
+    return next(kind for kind, record in KINDS.items() if isinstance(config, record))
+
+
+def request_of(kind: str, record: Mapping[str, Any]) -> Any:
+    """A job's request as it was read from JSON. Raises TypeError or KeyError for one of another version."""
     fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record.items()}
-    return RunConfig(**fields)
+    return KINDS[kind](**fields)
 
 
 def requests(models: Sequence[str], **asked: Any) -> list[RunConfig]:

@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import InputError
-from core.scores import answers_table, leaderboards, lighteval, lm_eval, lm_eval_samples, lm_eval_v03, plain_csv
+from core.scores import (
+    answers_table,
+    hub_eval_results,
+    leaderboards,
+    lighteval,
+    lm_eval,
+    lm_eval_samples,
+    lm_eval_v03,
+    plain_csv,
+)
 from core.scores.layouts import LAYOUTS
 from core.scores.parsed_score import ScoreFile
 from core.scores.plain_csv import template
@@ -25,11 +34,14 @@ FORMATS = (
     lm_eval_samples.FORMAT,
     answers_table.FORMAT,
     *dict.fromkeys(layout.format for layout in LAYOUTS),
+    hub_eval_results.FORMAT,
     plain_csv.FORMAT,
 )
 _KNOWN = (
     "results of lm-evaluation-harness (v0.3, v0.4) or lighteval, its samples, or the Open LLM Leaderboard's own list"
 )
+_HEAD = 2**16
+"""Bytes in which the first line that says something must stand."""
 _MAX_FIRST_LINE = lm_eval_samples.MAX_LINE
 
 
@@ -53,7 +65,19 @@ def read_scores(name: str, content: bytes, mapping: Mapping[str, str] | None = N
     start = _start(file)
     if start in ("{", "["):
         return _json(file, start)
+    if start in ("-", "#") and hub_eval_results.begins(file.content[:_HEAD].decode(file.encoding, "replace")):
+        return _yaml(file)
     return _table(file, text_table(file))
+
+
+def _yaml(file: ScoreInput) -> ScoreFile:
+    data, remarks = hub_eval_results.load(file), list(file.encoding_remarks)
+    if not hub_eval_results.recognises(data):
+        raise InputError(
+            f"{file.shown_name} is YAML, but not one that we know: the evaluation results of a model repository "
+            "(.eval_results/*.yaml), entries with dataset and value."
+        )
+    return hub_eval_results.read(file, data, remarks)
 
 
 def _start(file: ScoreInput) -> str:

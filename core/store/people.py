@@ -4,6 +4,7 @@ selection rules.
     people/pilots/<pilot_id>.json      what was decided, which runs are its results, the user's own scores
     people/scores/<file_sha256>/       one imported file: file.json, scores.parquet, samples.parquet
     people/aliases/<id>.json           a name that score files use, and the model that is meant
+    people/plans/<plan_id>.json        a layer plan with all its prices
     people/queries/<id>.json           a saved query
     people/rules/<rule_id>.json        a rule for choosing between models, with what it chose each time
 
@@ -61,6 +62,7 @@ KINDS = {
     "pilot": Kind("pilots", ("pilots", "pilot_runs", "scores"), "pilot_id"),
     "scores": Kind("scores", ("score_files", "scores", "score_samples"), "file_sha256", is_import=True),
     "alias": Kind("aliases", ("model_aliases",), "alias", is_hashed=True),
+    "plan": Kind("plans", ("plans", "plan_outcomes"), "plan_id"),
     "query": Kind("queries", ("saved_queries",), "name", is_hashed=True),
     "rule": Kind("rules", ("rules", "rule_choices"), "rule_id"),
 }

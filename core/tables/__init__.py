@@ -23,6 +23,8 @@ from core.tables.measured import (
 from core.tables.scored import (
     PILOT_SOURCE,
     SCORE_KEYS,
+    SCORED_FORMAT,
+    SCORED_SOURCE,
     ModelAliasRow,
     PilotRow,
     PilotRunRow,
@@ -39,6 +41,8 @@ from core.tables.scored import (
 __all__ = [
     "LONG_TABLES",
     "PILOT_SOURCE",
+    "SCORED_FORMAT",
+    "SCORED_SOURCE",
     "SCORE_KEYS",
     "TABLES",
     "BoundColumn",
@@ -132,8 +136,8 @@ _DECLARED = (
     Table(
         "pilot_runs", PilotRunRow, "Which runs are results of which pilots; one run can serve several.", is_indexed=True
     ),
-    Table("plans", PlanRow, "Which blocks to prune or distil, and what that is expected to cost.", is_indexed=True),
-    Table("plan_outcomes", PlanOutcomeRow, "What a plan did when it was carried out."),
+    Table("plans", PlanRow, "Layer plans: which blocks of a model can be left out, and the price.", is_indexed=True),
+    Table("plan_outcomes", PlanOutcomeRow, "Every price behind a layer plan, its rivals and controls included."),
     Table("rules", RuleRow, "Rules for choosing between models, each version one row.", is_indexed=True),
     Table("rule_choices", RuleChoiceRow, "What each rule chose when it was applied, and whether it was right."),
     Table("saved_queries", SavedQueryRow, "Queries that people kept.", is_indexed=True),

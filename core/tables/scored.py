@@ -10,6 +10,10 @@ from core.tables.columns import Column
 _UTC = "UTC."
 PILOT_SOURCE = "pilot:"
 """Before a pilot's id, the source of the scores that a user states in it."""
+SCORED_SOURCE = "scored here:"
+"""Before version, number format and task, the source of the scores that Workdim has made on a user's own task."""
+SCORED_FORMAT = "scored_here"
+"""The format of what is stored of them, among the formats of imported files."""
 SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
 """What two scores must share to be compared: metrics and numbers of shots are never mixed."""
 
@@ -17,7 +21,10 @@ SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
 @dataclass(frozen=True)
 class ScoreRow:
     repository: Annotated[
-        str, Column("Hub repository as the source names it, not checked; of a user's own score the reference.")
+        str,
+        Column(
+            "Hub repository as the source names it, not checked; of a score that was stated or made here the reference."
+        ),
     ]
     revision: Annotated[str | None, Column("Revision that was scored; NULL where the source does not say.")]
     benchmark: Annotated[str, Column("Name of the benchmark.")]
@@ -33,7 +40,11 @@ class ScoreRow:
     is_partial: Annotated[bool, Column("TRUE where only part of the benchmark was run.")]
     is_group: Annotated[bool, Column("TRUE where the score is a mean over sub-benchmarks.")]
     source: Annotated[
-        str, Column("Where the score was published; pilot: and an id for a score that a user stated in that pilot.")
+        str,
+        Column(
+            "Where the score was published; pilot: and an id for a score that a user stated in that pilot; scored here: with "
+            "version, number format and task for a score that was made here."
+        ),
     ]
     licence: Annotated[str, Column("Licence of the source as stated there.")]
     as_of: Annotated[str | None, Column("Date of the source.")]
@@ -55,9 +66,14 @@ class ScoreRow:
 class ScoreFileRow:
     """One imported file. Taking it out again removes all rows with its hash."""
 
-    file_sha256: Annotated[str, Column("Hash of the file (scores.file_sha256).", key=True)]
+    file_sha256: Annotated[
+        str,
+        Column(
+            "Hash of the file (scores.file_sha256); of model, task and settings where it was scored here.", key=True
+        ),
+    ]
     file_name: Annotated[str, Column("Its name when it was imported.")]
-    format: Annotated[str, Column("Which reader understood it: lm_eval, leaderboard_v2_csv, csv, ...")]
+    format: Annotated[str, Column("Which reader understood it: lm_eval, leaderboard_v2_csv, csv, ...; or scored_here.")]
     n_taken: Annotated[int, Column("Scores that were stored.")]
     n_skipped: Annotated[int, Column("Rows that were not, each for a reason that the preview names.")]
     imported_at: Annotated[datetime, Column(_UTC)]
@@ -111,31 +127,99 @@ class PilotRunRow:
     run_id: Annotated[str, Column("Its result (runs.run_id), measured for it or before.", key=True)]
 
 
+_NATS = "nats per token"
+
+
 @dataclass(frozen=True)
 class PlanRow:
-    plan_id: Annotated[str, Column("Id of the plan.", key=True)]
-    run_id: Annotated[str, Column("The run that it rests on (runs.run_id).")]
-    model_id: Annotated[str, Column("The model (models.model_id).")]
-    kind: Annotated[str, Column("What the plan is for.")]
-    blocks: Annotated[list[int], Column("The blocks concerned, 1 = the first.")]
-    budget_nats: Annotated[float | None, Column("Loss per token that may be given up.", unit="nats per token")]
-    predicted_nats: Annotated[
-        float | None, Column("Loss per token that the plan is expected to cost.", unit="nats per token")
+    """Which blocks of a model can go, and the price; blocks are counted from 0 everywhere."""
+
+    plan_id: Annotated[str, Column("Time-ordered id of the plan.", key=True)]
+    model_id: Annotated[str, Column("The model that was planned (models.model_id, where it was measured too).")]
+    reference: Annotated[str, Column("The model as it was asked for.")]
+    name: Annotated[str, Column("The model's name without its owner.")]
+    family: Annotated[str, Column("Model type of its configuration.")]
+    weights_sha256: Annotated[str, Column("Hash of the weights that were planned: others are another model.")]
+    n_layers: Annotated[int, Column("Blocks of the model.")]
+    corpus_id: Annotated[str, Column("The text, one half of which chose and the other verified.")]
+    blocks: Annotated[
+        list[int], Column("Blocks to leave out, counted from 0: block i stands between layers i and i + 1.")
     ]
-    config: Annotated[str, Column("JSON object: how the plan was made.")]
+    rule: Annotated[str, Column("The rule that proposed them.", values="plan_rule")]
+    is_verified: Annotated[
+        bool, Column("TRUE where the price is from held-out text; else it is from the text that chose them.")
+    ]
+    is_recommended: Annotated[
+        bool, Column("TRUE where the upper limit of the price is under the budget and most random sets cost more.")
+    ]
+    reasons: Annotated[list[str], Column("Why it is not recommended, and cautions.", values="plan_reason")]
+    budget: Annotated[float, Column("What may be given up, in budget_unit.")]
+    budget_unit: Annotated[str, Column("nats (of loss per token) or points (percent of the task's questions).")]
+    loss_increase: Annotated[float, Column("Rise of the loss on text, healed where is_healed.", unit=_NATS)]
+    std_error: Annotated[float | None, Column("Its standard error over windows of text.", unit=_NATS)]
+    lower: Annotated[float | None, Column("Lower end of the 95 percent interval.", unit=_NATS)]
+    upper: Annotated[float | None, Column("Upper end.", unit=_NATS)]
+    random_10th: Annotated[
+        float | None,
+        Column("Rise that one in ten random sets of so many blocks stays below, on a part of the text.", unit=_NATS),
+    ]
+    same_windows: Annotated[
+        float | None, Column("Rise of the plan on the part of the text that random sets were priced on.", unit=_NATS)
+    ]
+    sum_of_singles: Annotated[
+        float | None, Column("Rises of its blocks alone, added up, on the text that chose them.", unit=_NATS)
+    ]
+    is_healed: Annotated[bool, Column("TRUE where weights before the gaps were corrected by least squares.")]
+    healing: Annotated[str | None, Column("Why it was not healed though that was asked for.")]
+    parameters_before: Annotated[int, Column("Numbers in all weights.")]
+    parameters_after: Annotated[int, Column("Without the blocks.")]
+    kv_bytes_before: Annotated[float | None, Column("Cache of generation per token, at dtype.", unit="bytes")]
+    kv_bytes_after: Annotated[float | None, Column("Without the blocks.", unit="bytes")]
+    prompt_tokens: Annotated[int | None, Column("Tokens of the prompt that was timed.")]
+    prefill_seconds_before: Annotated[float | None, Column("Median time to read it.", unit="s")]
+    prefill_seconds_after: Annotated[float | None, Column("Without the blocks.", unit="s")]
+    new_tokens: Annotated[int | None, Column("Tokens that were generated after it.")]
+    generation_seconds_before: Annotated[float | None, Column("Median time to generate them.", unit="s")]
+    generation_seconds_after: Annotated[float | None, Column("Without the blocks.", unit="s")]
+    saved_as: Annotated[str | None, Column("Folder that the smaller model was saved in.")]
+    saved_model_id: Annotated[str | None, Column("What it is called when it is measured (models.model_id).")]
+    mergekit: Annotated[str | None, Column("Why mergekit would not make this model of a recipe; NULL where it would.")]
+    n_tokens: Annotated[int, Column("Tokens of a window.")]
+    n_selection: Annotated[int, Column("Windows that the blocks were chosen on.")]
+    n_verification: Annotated[int | None, Column("Windows of held-out text.")]
+    seed: Annotated[int, Column("Seed of windows, random sets and exchanges.")]
+    dtype: Annotated[str, Column("Number format that was measured in.")]
+    device: Annotated[str, Column("Where: cpu, cuda or mps.")]
+    config: Annotated[str, Column("JSON object: the plan as it was requested.")]
+    code_version: Annotated[str, Column("Version of Workdim.")]
     note: Annotated[str | None, Column("A remark by people.")]
     created_at: Annotated[datetime, Column(_UTC)]
 
 
 @dataclass(frozen=True)
 class PlanOutcomeRow:
+    """One price of one change: of the plan itself, of another candidate, of a block alone, of a projection."""
+
     plan_id: Annotated[str, Column("The plan (plans.plan_id).")]
-    measure: Annotated[str, Column("What was measured.")]
-    corpus_id: Annotated[str | None, Column("The text, if any (corpora.corpus_id).")]
-    value_before: Annotated[float | None, Column("Before the plan.")]
-    value_after: Annotated[float | None, Column("After the plan.")]
-    std_error: Annotated[float | None, Column("Standard error of the difference.")]
-    n_points: Annotated[int | None, Column("Sample size of the measure.")]
+    rule: Annotated[str, Column("What proposed the change.", values="plan_rule")]
+    unit: Annotated[str, Column("What is left out or projected: block, attention, mlp or layer.")]
+    blocks: Annotated[list[int], Column("Blocks concerned, counted from 0; of a projection, layers.")]
+    is_chosen: Annotated[bool, Column("TRUE for the set that the plan is.")]
+    is_equal: Annotated[
+        bool | None, Column("TRUE where it could not be told from the cheapest candidate on the text that chose.")
+    ]
+    is_healed: Annotated[bool, Column("TRUE with corrected weights.")]
+    text: Annotated[str, Column("Which text or probe.", values="plan_text")]
+    corpus_id: Annotated[str | None, Column("The text, if it is one (corpora.corpus_id).")]
+    measure: Annotated[str, Column("What was measured.", values="plan_measure")]
+    rank: Annotated[int | None, Column("Directions that a projection keeps.")]
+    value_before: Annotated[float | None, Column("Of the whole model.")]
+    value_after: Annotated[float | None, Column("With the change.")]
+    difference: Annotated[float | None, Column("After less before, paired window by window or question by question.")]
+    std_error: Annotated[float | None, Column("Standard error of the difference, or of the value without one.")]
+    lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
+    upper: Annotated[float | None, Column("Upper end.")]
+    n_points: Annotated[int | None, Column("Windows or questions.")]
     created_at: Annotated[datetime, Column(_UTC)]
 
 

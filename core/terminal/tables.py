@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,14 @@ import polars as pl
 from tqdm import tqdm
 
 from core import wording
-from core.records import SHORT_ID, Profile, Progress
+from core.records import SHORT_ID, LayerPlan, Profile, Progress
+from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
 from core.terminal.output import one_line, progress_stream
+from core.wording import plans
 from core.wording.labels import marked
 from core.wording.provenance import Line, sections
+from core.wording.scores import score_flags
 
 BAR = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed} passed, {remaining} left"
 
@@ -43,6 +46,7 @@ class ProgressBar:
             size = shutil.get_terminal_size((100, 24))  # some terminals say 0, and get no bar from tqdm then
             self._bar = tqdm(
                 total=step.total,
+                initial=step.done,  # what an earlier process did says nothing of the pace
                 file=progress_stream(),
                 desc=f"{one_line(self._name)}: {wording.phase_name(step.phase, 'en')}",
                 leave=False,
@@ -131,8 +135,9 @@ def jobs_table(standings: Sequence[Any], now: float) -> str:
     rows = []
     for at in standings:
         asked = at.job.config
+        text, how = asked.what
         how_far = (
-            f"{wording.phase_name(at.progress.phase, 'en')} {at.progress.done}/{at.progress.total}"
+            f"{wording.phase_name(at.progress.phase, 'en')} {at.progress.done:,}/{at.progress.total:,}"
             if at.progress
             else ""
         )
@@ -140,14 +145,51 @@ def jobs_table(standings: Sequence[Any], now: float) -> str:
         told = {
             "running": how_far,
             "failed": at.reason,
-            "finished": f"run {at.result.get('run_id', '')[:SHORT_ID]}",
+            "finished": _brought(at.result),
             "queued": "waits for its turn",
             "interrupted": f"{how_far}; resume or cancel it".lstrip("; "),
         }
-        what = (asked.model, _text_name(asked.corpus), asked.protocol)
+        what = (asked.model, _text_name(text), how)
         time_left = _minutes(left) if left is not None and at.state == "running" else ""
         rows.append((at.job.job_id[:SHORT_ID], at.state, *what, told.get(at.state, ""), time_left))
     return "\n".join(table(("job", "state", "model", "text", "protocol", "where it stands", "time left"), rows))
+
+
+def _brought(result: Mapping[str, Any]) -> str:
+    if file := result.get("file_sha256"):
+        return f"scores {file[:SHORT_ID]}"
+    return f"run {result.get('run_id', '')[:SHORT_ID]}"
+
+
+def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
+    """What a model has scored on a task, of its file's tables: each metric with its standard error, and what was left
+    out or cut."""
+    scores = tables["scores"]
+    first = scores.row(0, named=True)
+    rows = [
+        (
+            row["metric"],
+            f"{row['value']:.4f}",
+            "-" if row["std_error"] is None else f"± {row['std_error']:.4f}",
+            row["unit"].replace("_", " "),
+            "higher is better" if row["higher_is_better"] else "lower is better",
+        )
+        for row in scores.iter_rows(named=True)
+    ]
+    model = f"{first['repository']}@{first['revision']}"
+    head = f"{model} on {first['benchmark']}: {first['n_samples']:,} scored, {first['dtype']}"
+    told = [head, *(f"  {line}" for line in table(("metric", "value", "std. error", "unit", ""), rows))]
+    return [one_line(line) for line in [*told, *(f"  {words}" for words in score_flags(first["flags"], "en"))]]
+
+
+def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """The same for JSON; `result` is that of the job."""
+    shared = ("repository", "revision", "benchmark", "suite", "task_version", "dtype", "source", "as_of", "flags")
+    own = ("metric", "value", "std_error", "unit", "higher_is_better", "n_samples", "is_partial")
+    rows = tables["scores"].to_dicts()
+    told = {"model_id": f"{rows[0]['repository']}@{rows[0]['revision']}"} | {key: rows[0][key] for key in shared}
+    left_out = tables["score_files"]["n_skipped"].item()
+    return told | dict(result) | {"n_left_out": left_out, "scores": [{key: row[key] for key in own} for row in rows]}
 
 
 def _text_name(corpus: str) -> str:
@@ -211,3 +253,85 @@ def difference(
 
 def _indented(text: str, width: int) -> str:
     return text.replace("\n", "\n" + " " * width)
+
+
+# --- layer plans -----------------------------------------------------------------------------------------------------
+
+PICTURE_WIDTH = 60
+"""Blocks of a picture in one line."""
+
+
+def plan_lines(found: LayerPlan) -> list[str]:
+    plan = found.plan
+    lines = [plans.answer(plan, "en"), *(f"  {line}" for line in plans.remarks(plan, "en"))]
+    lines += ["", *_plan_picture(found)]
+    lines += ["", "Candidates", *_shifted(_plan_candidates(found))]
+    lines += ["", "Price of each number of blocks, along the search", *_shifted(_plan_path(found))]
+    if harder := plans.harder(found):
+        lines += ["", "Where loss on held-out text may hide it", *_shifted(_plan_harder(harder))]
+    held_against = plans.controls_text(plan, "en")
+    lines += ["", *held_against] if held_against else []
+    lines += ["", *plans.saving_text(plan, "en")]
+    if directions := plans.directions_text(found, "en"):
+        lines += ["", "Directions that suffice (principal components; an upper bound)", *_shifted(directions)]
+    if plan.saved_as:
+        lines += ["", f"Saved: {plan.saved_as}; opened again, its loss is the verified one."]
+        lines.append(f"python -m core measure {plan.saved_as}   measures the smaller model")
+    return [*lines, "", f"Plan {plan.plan_id}"]
+
+
+def _plan_picture(found: LayerPlan) -> Iterator[str]:
+    """Each block as a sign, those that go crossed out, counted from 0."""
+    gone, n = set(found.plan.blocks), found.plan.n_layers
+    yield f"x goes, o stays; blocks are counted from 0, the first is 0 and the last {n - 1}"
+    for start in range(0, n, PICTURE_WIDTH):
+        row = range(start, min(start + PICTURE_WIDTH, n))
+        signs = "".join("x" if block in gone else "o" for block in row)
+        yield f"  {start:>3} {signs} {row[-1]}"
+
+
+def _shifted(lines: list[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def _plan_candidates(found: LayerPlan) -> list[str]:
+    rows = [
+        (
+            ("* " if row.is_chosen else "= " if row.is_equal else "  ") + wording.name("plan_rule", row.rule, "en"),
+            ",".join(map(str, row.blocks)),
+            plans.price_text(row.difference, row.lower, row.upper),
+        )
+        for row in plans.rivals(found)
+    ]
+    head = ("rule (* taken, = not told from the cheapest)", "blocks", "nats per token [95 %]")
+    return table(head, rows)
+
+
+def _plan_path(found: LayerPlan) -> list[str]:
+    rows = [
+        (str(len(row.blocks)), ",".join(map(str, row.blocks)), plans.price_text(row.difference, row.lower, row.upper))
+        for row in plans.path(found)
+    ]
+    return table(("gone", "blocks", "nats per token [95 %]"), rows)
+
+
+def _plan_harder(rows: Sequence[PlanOutcomeRow]) -> list[str]:
+    cells = []
+    for row in rows:
+        is_loss = row.measure == "loss"
+        cells.append(
+            (
+                wording.name("plan_text", row.text, "en") + (" (healed)" if row.is_healed else ""),
+                wording.name("plan_measure", row.measure, "en"),
+                _plan_value(row.value_before, is_loss),
+                _plan_value(row.value_after, is_loss),
+                plans.price_text(row.difference, row.lower, row.upper),
+            )
+        )
+    return table(("text or probe", "measure", "before", "after", "difference [95 %]"), cells)
+
+
+def _plan_value(value: float | None, is_loss: bool) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if is_loss else f"{value:.0%}"

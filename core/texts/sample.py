@@ -117,17 +117,8 @@ def draw_sample(
     Raises CorpusError, with the counts, where the text is too short or the tokenizer leaves too few token types; and
     ModelError where chat messages meet a model without a chat template.
     """
-    beginning = "".join(corpus.pieces[:200])
-    length = reserve(beginning, protocol.n_tokens)
-    if corpus.conversations:
-        source = _chat_windows(corpus, protocol, length, seed)
-    else:
-        source = _text_windows(corpus, protocol, length, seed, opened)
-    if len(source.windows) < protocol.n_sequences:
-        raise _too_short(corpus, protocol, tokenizer, len(source.windows))
-    reads = _read_windows(source, tokenizer, model, protocol.n_tokens)
-    if len(reads.whole) < protocol.n_sequences:
-        raise _too_short(corpus, protocol, tokenizer, len(reads.whole))
+    source, reads = _read_corpus(corpus, tokenizer, protocol, seed, model, opened)
+    wide = is_wide(_beginning(corpus))
     windows, pieces = [read.window for read in reads.whole], [read.piece for read in reads.whole]
     encoded = [read.encoded for read in reads.whole]
     ids = np.array([window.ids for window in encoded])
@@ -135,7 +126,6 @@ def draw_sample(
     origin = np.array([window.document for window in windows])
     offsets = np.stack([window.offsets for window in encoded])
     placed = _placed_by_all(source, pieces, encoded, tokenizer, companions) if companions else []
-    wide = is_wide(beginning)
     words = choose_words([source.text(p) for p in pieces], [source.word_span(p, wide) for p in pieces], placed)
     sample = TokenSample(
         ids,
@@ -168,6 +158,62 @@ def draw_sample(
             f"needs {MIN_TYPES}. It does not fit this language: choose another text or another model."
         )
     return sample
+
+
+@dataclass(frozen=True)
+class TokenWindows:
+    """Windows of a text as a model reads them, of which nothing but the loss is asked."""
+
+    ids: np.ndarray
+    """(n_sequences, n_tokens) int64"""
+    scored: np.ndarray
+    """Which of them count as targets; (n_sequences, n_tokens) bool"""
+    documents: np.ndarray
+    """Document of each sequence; (n_sequences,)"""
+    n_bytes: int = 0
+    """UTF-8 bytes of the tokens that count as targets."""
+
+
+def draw_windows(
+    corpus: Corpus, tokenizer: Any, n_sequences: int, n_tokens: int, seed: int, purpose: str, model: str = "this model"
+) -> TokenWindows:
+    """Disjoint windows of a text, placed and read as those of a sample; messages say that they are for `purpose`.
+
+    Raises CorpusError where the text is too short, ModelError where chat messages meet a model without a template.
+    """
+    protocol = Protocol(purpose, version=1, n_sequences=n_sequences, n_tokens=n_tokens, max_types=0)
+    _, reads = _read_corpus(corpus, tokenizer, protocol, seed, model, True)
+    encoded = [read.encoded for read in reads.whole]
+    scored = ~np.stack([window.template for window in encoded])
+    scored[:, 0] = False  # nothing comes before it
+    return TokenWindows(
+        np.array([window.ids for window in encoded]),
+        scored,
+        np.array([read.window.document for read in reads.whole]),
+        sum(window.n_bytes for window in encoded),
+    )
+
+
+def _beginning(corpus: Corpus) -> str:
+    """What a text's script is judged by."""
+    return "".join(corpus.pieces[:200])
+
+
+def _read_corpus(
+    corpus: Corpus, tokenizer: Any, protocol: Protocol, seed: int, model: str, opened: bool
+) -> tuple[_Source, _Reads]:
+    """All windows of a protocol, whole. Raises CorpusError, with the counts, where the text is too short."""
+    length = reserve(_beginning(corpus), protocol.n_tokens)
+    if corpus.conversations:
+        source = _chat_windows(corpus, protocol, length, seed)
+    else:
+        source = _text_windows(corpus, protocol, length, seed, opened)
+    if len(source.windows) < protocol.n_sequences:
+        raise _too_short(corpus, protocol, tokenizer, len(source.windows))
+    reads = _read_windows(source, tokenizer, model, protocol.n_tokens)
+    if len(reads.whole) < protocol.n_sequences:
+        raise _too_short(corpus, protocol, tokenizer, len(reads.whole))
+    return source, reads
 
 
 @dataclass(frozen=True)

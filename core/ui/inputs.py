@@ -76,6 +76,20 @@ def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
     return value
 
 
+def kept_number(
+    name: str, default: float | None, lowest: float | None = None, highest: float | None = None
+) -> float | None:
+    """A number as it stands in the address, whether or not its input is drawn now (`draw_number`)."""
+    value = url_state.settle_number(name, default, lowest, highest)
+    url_state.publish(name, "" if value is None else value)
+    return value
+
+
+def draw_number(label: str, name: str, lowest: float | None = None, highest: float | None = None, **more: Any) -> None:
+    """The input of a number that `kept_number` gave in this very run."""
+    st.number_input(label, key=url_state.key(name), min_value=lowest, max_value=highest, value=None, **more)
+
+
 def choose_runs(runs: pl.DataFrame) -> reads.Selection:
     """The runs to show, in the order they were chosen; at first the newest on one text.
 

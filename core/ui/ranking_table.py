@@ -22,6 +22,7 @@ from core.ui.pilot_filter import own_texts
 from core.ui.ranking import Look, column_names
 from core.wording import answers as words
 from core.wording.labels import run_labels
+from core.wording.scores import is_made_here, score_flags
 from core.wording.verdicts import verdict_marks, verdict_marks_key, verdict_text
 
 MOST_ROWS = 300
@@ -33,7 +34,7 @@ _STYLE = """<style>
 .ranking {max-height: 42rem; overflow: auto; font-size: .82rem}
 .ranking table {border-collapse: collapse; width: 100%}
 .ranking th {position: sticky; top: 0; background: #fff; text-align: left; font-weight: 600; z-index: 1;
-  border-bottom: 2px solid #0B5CAD; vertical-align: bottom; line-height: 1.2; max-width: 6.5rem; overflow-wrap: anywhere}
+  border-bottom: 2px solid #0B5CAD; vertical-align: bottom; line-height: 1.2; max-width: 6.5rem; overflow-wrap: break-word}
 .ranking th, .ranking td {padding: .28rem .6rem .28rem 0}
 .ranking td {vertical-align: middle; white-space: nowrap}
 .ranking td {border-bottom: 1px solid #E3E7EC}
@@ -183,7 +184,7 @@ def _score(row: Mapping[str, Any]) -> str:
         return "–"
     error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
     owners = {
-        "own": _("this model, own score"),
+        "own": _("this model, scored here") if is_made_here(row) else _("this model, own score"),
         "exact": _("this model"),
         "revision_not_stated": _("this model, revision not stated"),
         "mapped": _("this model, by an alias of {name}").format(name=row["score_name_in_source"]),
@@ -265,7 +266,7 @@ def score_notes(scored: pl.DataFrame) -> list[str]:
             licence=escape(row["score_licence"] or "–"),
             date=escape((row["score_as_of"] or "–")[:10]),
         )
-        flags = (row["score_flags"] or "").replace("_", " ").replace(";", "; ")
+        flags = "; ".join(flag.rstrip(".。") for flag in score_flags(row["score_flags"], language.current()))
         remarks = _("Remarks on them: {flags}.").format(flags=escape(flags)) if flags else ""
         notes.append(wording.sentences((note, remarks), language.current()))
     return notes

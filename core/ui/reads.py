@@ -21,11 +21,12 @@ from core.analysis.answer import answer as answer_of
 from core.analysis.answer import population as population_of
 from core.files import default_path
 from core.pilots.registration import registered, shipped
+from core.pilots.rule import SavedRule
 from core.store.annotation import SHIPPED
 from core.tables import SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
-from core.warehouse import profiles, queries, reference, saved, schema, score_answers, score_imports
+from core.warehouse import profiles, queries, reference, rules, saved, schema, score_answers, score_imports
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
 
@@ -41,6 +42,7 @@ _OF_ALL: dict[str, Callable[..., Any]] = {
     "unmet names": score_answers.unmet_names,
     "score conflicts": score_answers.conflicts,
     "answered": score_answers.answered,
+    "rules": rules.all_rules,
 }
 
 
@@ -175,6 +177,20 @@ def population(asked: Asked) -> Population:
 def answer(asked: Asked) -> Answer:
     """The answer to a question of all of its models, as the verb `rank` gives it."""
     return _answer(warehouse().path, warehouse().version(), _key(asked), asked)
+
+
+def scores() -> pl.DataFrame:
+    """The scores of all models that the reader sees."""
+    return _evidence(warehouse().path, warehouse().version(), shows_reference()).scores
+
+
+def speeds(run_ids: Sequence[str]) -> pl.DataFrame:
+    """How fast the models of these runs read: `queries.speeds`."""
+    return _speeds(warehouse().path, warehouse().version(), tuple(run_ids))
+
+
+def saved_rules() -> list[SavedRule]:
+    return _of_all("rules")
 
 
 def inner_maxima(run_ids: Sequence[str]) -> pl.DataFrame:
@@ -336,6 +352,11 @@ def _answer(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _inner_maxima(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
     return queries.inner_maxima(Warehouse(path), run_ids)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _speeds(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
+    return queries.speeds(Warehouse(path), run_ids)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -66,6 +67,39 @@ def settle_many(name: str, options: Sequence[T], default: Sequence[T], most: int
     _defaults()[f"{name}, several"] = list(default)
     st.session_state[key(name)] = wanted[:most]
     return wanted
+
+
+def settle_number(
+    name: str, default: float | None, lowest: float | None = None, highest: float | None = None
+) -> float | None:
+    """As `settle_one`, for a number between two ends, or none; a link with anything else asks for nothing."""
+    kept = st.session_state.get(key(name), default)
+    value = default if kept == _defaults().get(name, default) else kept
+    if (asked := _asked(name)) is not None:
+        value = _number(asked, value)
+    if value is not None and ((lowest is not None and value < lowest) or (highest is not None and value > highest)):
+        value = default
+    st.session_state[key(name)] = value
+    _defaults()[name] = default
+    return value
+
+
+def settle_text(name: str, default: str) -> str:
+    """As `settle_one`, for what a person types."""
+    kept = st.session_state.get(key(name), default)
+    value = default if kept == _defaults().get(name, default) else kept
+    value = asked if (asked := _asked(name)) is not None else value
+    st.session_state[key(name)] = value
+    _defaults()[name] = default
+    return value
+
+
+def _number(text: str, otherwise: float | None) -> float | None:
+    try:
+        found = float(text)
+    except ValueError:
+        return otherwise
+    return found if math.isfinite(found) else otherwise
 
 
 def wanted(name: str, default: Sequence[str] = ()) -> list[str]:

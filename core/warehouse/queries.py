@@ -7,7 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
-from core.tables import TABLES
+from core.tables import SCORED_SOURCE, TABLES
 from core.warehouse.aliases import RESOLVED
 from core.warehouse.connection import Readable
 
@@ -20,7 +20,7 @@ _RUNS = """
         models.reference, models.name, models.repository, models.revision, models.base_repository,
         models.base_relation, models.kind, models.architecture, models.family, models.parameters,
         models.hidden_size, models.n_layers, models.vocabulary_size, models.tokenizer_hash, models.licence,
-        models.configuration_hash,
+        models.configuration_hash, models.key_value_size,
         CASE WHEN starts_with(asked.model, models.reference || '@')
             THEN nullif(substr(asked.model, length(models.reference) + 2), '') END AS requested_revision,
         corpora.name AS corpus_name, corpora.language AS corpus_language, corpora.domain AS corpus_domain,
@@ -218,9 +218,13 @@ def scores(warehouse: Readable, repositories: Sequence[str] | None = None) -> pl
 
     `repository` is the model that is meant, `name_in_source` what the source calls it.
     """
-    chosen = "" if repositories is None else f"WHERE repository IN ({_marks(repositories)})"
+    chosen = ""
+    if repositories is not None:  # an alias of a reference takes no score from the reference itself
+        named = _marks(repositories)
+        made_here = f"starts_with(source, '{SCORED_SOURCE}')"
+        chosen = f"WHERE repository IN ({named}) OR name_in_source IN ({named}) AND {made_here}"
     order = "repository, revision, benchmark, metric, n_shot, source"
-    return warehouse.read(f"SELECT * FROM {RESOLVED} {chosen} ORDER BY {order}", list(repositories or ()))
+    return warehouse.read(f"SELECT * FROM {RESOLVED} {chosen} ORDER BY {order}", [*(repositories or ())] * 2)
 
 
 def pilots(warehouse: Readable) -> pl.DataFrame:

@@ -1,10 +1,13 @@
-"""Queries that people keep by a name, each in a file of its own."""
+"""What people keep, each in a file of its own: queries by a name, layer plans by their ids."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from core.errors import InputError, unknown_name
+import polars as pl
+
+from core.errors import InputError, WarehouseError, unknown_name
+from core.records import SHORT_ID, LayerPlan
 from core.store import people
 from core.tables import TABLES, SavedQueryRow
 from core.warehouse.warehouse import Warehouse
@@ -62,3 +65,30 @@ def _fit(name: str) -> str:
     if not fit.isprintable():
         raise InputError("The name of a saved query holds letters, digits and signs that can be seen, on one line.")
     return fit
+
+
+def keep_plan(warehouse: Warehouse, plan: LayerPlan) -> None:
+    """Write the plan's file; its rows follow."""
+    with warehouse.changing("plan", plan.plan.plan_id):
+        people.write(warehouse.folder, "plan", plan.plan.plan_id, plan.frames())
+
+
+def delete_plan(warehouse: Warehouse, plan_id: str) -> None:
+    with warehouse.changing("plan", plan_id):
+        people.bury(warehouse.folder, "plan", plan_id)
+
+
+def plans(warehouse: Warehouse) -> pl.DataFrame:
+    """The rows of all plans, the newest first."""
+    return warehouse.read("FROM plans ORDER BY plan_id DESC")
+
+
+def read_plan(warehouse: Warehouse, start: str) -> LayerPlan:
+    """The plan whose id begins with `start`, from its file. Raises InputError where that is none or several."""
+    known = [plan_id for plan_id in plans(warehouse)["plan_id"] if plan_id.startswith(start)]
+    if len(known) != 1:
+        raise InputError(f"{len(known)} plans begin with '{start}'. `python -m core plan --list` lists them.")
+    try:
+        return LayerPlan.from_frames(people.read(warehouse.folder, "plan", known[0]))
+    except FileNotFoundError as error:
+        raise WarehouseError(f"The file of plan {known[0][:SHORT_ID]} is gone: restore a backup.") from error

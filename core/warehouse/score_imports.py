@@ -7,7 +7,7 @@ them counts is decided when they are read.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,11 +15,22 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from core.errors import InputError
+from core.errors import InputError, ResourceError, WarehouseLocked
 from core.scores.model_results import suggestions
 from core.scores.parsed_score import ParsedScore, ScoreFile
 from core.store import people
-from core.tables import PILOT_SOURCE, SCORE_KEYS, TABLES, ScoreFileRow, ScoreRow, columns, schema
+from core.tables import (
+    PILOT_SOURCE,
+    SCORE_KEYS,
+    SCORED_FORMAT,
+    SCORED_SOURCE,
+    TABLES,
+    ScoreFileRow,
+    ScoreRow,
+    ScoreSampleRow,
+    columns,
+    schema,
+)
 from core.warehouse.aliases import RESOLVED
 from core.warehouse.scores import agree, in_percent, reference_hashes, scale
 from core.warehouse.warehouse import Warehouse
@@ -85,23 +96,70 @@ def store(warehouse: Warehouse, file: ScoreFile, taken: Collection[int] | None =
     Raises InputError where there is nothing to store, or the file claims what no file may.
     """
     _check(file)
-    chosen = [row.score for n, row in enumerate(file.rows) if _is_storable(row) and (taken is None or n in taken)]
+    chosen = [
+        row.score
+        for n, row in enumerate(file.rows)
+        if row.score and _is_storable(row) and (taken is None or n in taken)
+    ]
     with warehouse.changing(_KIND, file.sha256) as connection:
         known = _stored_before(connection, file)
         if known and people.is_there(warehouse.folder, _KIND, file.sha256):
             return known
         if not chosen and not file.samples:
             raise InputError(f"{file.name} holds nothing that could be stored; the preview says why, row by row.")
-        now = datetime.now(UTC).replace(tzinfo=None)
         n_skipped = sum(row.skipped is not None for row in file.rows)
-        told = ScoreFileRow(file.sha256, file.name, file.format, len(chosen), n_skipped, now)
-        rows: dict[str, Any] = {"score_files": [told], "scores": chosen, "score_samples": file.samples}
-        tables = {table: TABLES[table].frame(of_table) for table, of_table in rows.items()}
-        own = pl.lit(file.sha256).alias("file_sha256")
-        people.write(
-            warehouse.folder, _KIND, file.sha256, {table: rows.with_columns(own) for table, rows in tables.items()}
-        )
-    return StoredImport(file.sha256, file.name, len(chosen), len(file.samples), n_skipped, now, True)
+        told = ScoreFileRow(file.sha256, file.name, file.format, len(chosen), n_skipped, _now())
+        _write(warehouse, told, chosen, file.samples)
+    return StoredImport(file.sha256, file.name, len(chosen), len(file.samples), n_skipped, told.imported_at, True)
+
+
+def store_scored(
+    warehouse: Warehouse,
+    sha256: str,
+    name: str,
+    scores: Sequence[ScoreRow],
+    samples: Sequence[ScoreSampleRow],
+    n_left: int,
+) -> str:
+    """Store what one model has made of one task, `n_left` of whose rows were left out; `sha256` stands for both.
+
+    Returns why its rows wait for the next who opens the warehouse, where it is locked or has no room: the file is
+    written all the same. Empty where they are in.
+    """
+    told = ScoreFileRow(sha256, name, SCORED_FORMAT, len(scores), n_left, _now())
+    try:
+        with warehouse.changing(_KIND, sha256):
+            _write(warehouse, told, scores, samples)
+    except (WarehouseLocked, ResourceError) as error:
+        # The file first: a marker without it would be settled, and gone, by whoever opens the warehouse in between.
+        _write(warehouse, told, scores, samples)
+        warehouse.folder.mark(_KIND, [sha256])
+        return str(error)
+    return ""
+
+
+def scored(warehouse: Warehouse, sha256: str) -> dict[str, pl.DataFrame] | None:
+    """What `store_scored` has written, by table; None where there is no such file. The DuckDB file is not opened.
+
+    Raises WarehouseError for a file that is damaged.
+    """
+    try:
+        return people.read(warehouse.folder, _KIND, sha256)
+    except FileNotFoundError:
+        return None
+
+
+def _write(
+    warehouse: Warehouse, told: ScoreFileRow, scores: Sequence[ScoreRow], samples: Sequence[ScoreSampleRow]
+) -> None:
+    rows: dict[str, Any] = {"score_files": [told], "scores": scores, "score_samples": samples}
+    own = pl.lit(told.file_sha256).alias("file_sha256")
+    tables = {table: TABLES[table].frame(of_table).with_columns(own) for table, of_table in rows.items()}
+    people.write(warehouse.folder, _KIND, told.file_sha256, tables)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def remove(warehouse: Warehouse, file_sha256: str) -> str:
@@ -139,7 +197,8 @@ def files(warehouse: Warehouse) -> pl.DataFrame:
 
 
 def _check(file: ScoreFile) -> None:
-    """Own scores carry the name of the pilot that they were registered in: no file may pass for one, nor for ours."""
+    """Own scores carry the name of the pilot that they were registered in, or that they were made here: no file may pass
+    for one, nor for ours."""
     if file.sha256 in reference_hashes():
         raise InputError(f"{file.name} holds the scores that Workdim ships: they are in already.")
     for row in file.rows:
@@ -147,6 +206,11 @@ def _check(file: ScoreFile) -> None:
             raise InputError(
                 f"{file.name}, {row.at}: a source may not begin with '{PILOT_SOURCE}', which marks own scores of a pilot. "
                 "Name another source."
+            )
+        if row.score and row.score.source.startswith(SCORED_SOURCE):
+            raise InputError(
+                f"{file.name}, {row.at}: a source may not begin with '{SCORED_SOURCE}', which marks scores that were made "
+                "here. Name another source."
             )
         if row.score and not math.isfinite(row.score.value):
             raise InputError(f"{file.name}, {row.at}: a score must be a finite number.")

@@ -16,12 +16,11 @@ from core.warehouse.warehouse import Warehouse
 
 _USERS = """
     SELECT run_id, unnest(control_run_ids) AS used FROM run_summaries JOIN runs USING (run_id)
-    UNION SELECT plan_id, run_id FROM plans
 """
 
 
 def users(warehouse: Warehouse, run_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Of these runs those that others need, and which others: runs judged with them, plans made from them."""
+    """Of these runs those that others need, and which others: runs judged with them."""
     marks = ", ".join("?" * len(run_ids)) or "NULL"
     found = warehouse.read(
         f"SELECT DISTINCT used, run_id FROM ({_USERS}) WHERE used IN ({marks}) ORDER BY ALL", list(run_ids)

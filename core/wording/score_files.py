@@ -36,6 +36,8 @@ def format_name(format: str, language: str) -> str:
         "leaderboard_v1_csv": _("Open LLM Leaderboard v1, CSV"),
         "obs_scaling_csv": _("ObsScaling table, CSV"),
         "csv": _("Table after the template"),
+        "hub_eval_results": _("Evaluation results of a model repository (.eval_results)"),
+        "scored_here": _("Scored here on a task of one's own"),
     }
     if format not in names:
         raise InputError(unknown_name("format of score files", format, names))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from core.analysis.paired import Paired
 from core.locale import translator
 from core.registry.names import NOT_STATED
+from core.tables import SCORED_SOURCE
 from core.wording.numbers import number, with_interval
 
 
@@ -21,6 +23,34 @@ def stated(text: str | None, language: str) -> str:
     return _("not stated") if text is None or text == NOT_STATED else text
 
 
+def score_flags(flags: str | None, language: str) -> list[str]:
+    """The cautions of a score, `code` or `code:count` each; those of other sources as they name them."""
+    _ = translator(language)
+    known = {
+        "prompts_cut_at_their_left": _(
+            "Prompts that lost their beginning, because the model does not read so much at once: {n}. What stands next to "
+            "the answer was kept."
+        ),
+        "questions_left_out": _(
+            "Left out, because the model does not read a choice whole or its tokenizer sees nothing: {n}. The score is one "
+            "of a partial run."
+        ),
+        "with_unknown_tokens": _(
+            "With characters that the tokenizer does not know, and so likelier than they are: {n}."
+        ),
+    }
+    told = []
+    for flag in filter(None, (flags or "").split(";")):
+        code, _colon, n = flag.partition(":")
+        told.append(known[code].format(n=n) if code in known else flag.replace("_", " "))
+    return told
+
+
+def is_made_here(row: Mapping[str, Any]) -> bool:
+    """Whether a score of `ranking.with_scores` was made by Workdim, and not stated or published."""
+    return (row["score_source"] or "").startswith(SCORED_SOURCE)
+
+
 def score_text(row: dict, language: str) -> str:
     """A score of `ranking.with_scores`, with what it really belongs to."""
     _ = translator(language)
@@ -29,6 +59,8 @@ def score_text(row: dict, language: str) -> str:
         return no_score(language)
     error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
     value = f"{number(row['score'])}{error}"
+    if match == "own" and is_made_here(row):
+        return _("{value} (scored here)").format(value=value)
     if match == "own":
         return _("{value} (own score)").format(value=value)
     if match == "base":

@@ -22,6 +22,9 @@ def names(group) -> list[str]:
     return group.rows["name"].to_list()
 
 
+MADE_HERE = "scored here: Workdim 0.1.0, float32, task 1a2b3c"
+
+
 @pytest.mark.parametrize(
     "other",
     [{"kind": "encoder"}, {"tokenizer_hash": "tok2"}, {"corpus": "python-source"}, {"protocol_hash": "000000000000"}],
@@ -208,15 +211,36 @@ def test_a_score_that_names_a_branch_belongs_to_who_asked_for_that_branch(reques
         (None, "hub:a", "r1", (61.0, "own")),
         ("step1", "hub:a", None, (None, "none")),
         (None, "hub:a", "step1", (None, "none")),
-        (None, "o/a", None, (None, "none")),
+        (None, "o/a", None, (61.0, "own")),
+        (None, "o/a", "r1", (61.0, "own")),
+        ("step1", "o/a", "step1", (61.0, "own")),
+        ("step1", "o/a", None, (None, "none")),
+        (None, "o/a", "r2", (None, "none")),
         (None, "o/base", None, (None, "none")),
     ],
 )
-def test_a_users_own_score_belongs_to_the_reference_as_it_was_asked_for(requested, of, revision, expected):
-    """Whatever the reference is: models that are on no hub have no repository."""
+@pytest.mark.parametrize("source", ["pilot:p-1", MADE_HERE])
+def test_an_own_score_belongs_to_the_model_by_any_name_it_has_gone_by(requested, of, revision, expected, source):
+    """Its reference as it was asked for or as it was resolved, and its repository; the base model has others."""
     model = Model("a", repository="o/a", base_repository="o/base", requested_revision=requested)
-    scored = with_scores(frames.runs(model), frames.scores(score(of, 61.0, revision, source="pilot:p-1")))
+    scored = with_scores(frames.runs(model), frames.scores(score(of, 61.0, revision, source=source)))
     assert scored.select("score", "score_match").rows() == [expected]
+
+
+def test_a_score_that_was_made_here_counts_before_the_repositorys_and_that_before_the_base_models():
+    runs = frames.runs(Model("a", repository="o/a", revision="r1", base_repository="o/base"))
+    rows = [score("hub:a", 61.0, "r1", source=MADE_HERE), score("o/a", 50.0, "r1"), score("o/base", 40.0)]
+    for n, expected in enumerate([(61.0, "own"), (50.0, "exact"), (40.0, "base")]):
+        assert with_scores(runs, frames.scores(*rows[n:])).select("score", "score_match").rows() == [expected]
+
+
+def test_an_alias_of_a_reference_takes_no_score_from_it_and_gives_it_to_the_model_that_is_meant():
+    """As the scores are read where `local:a` means `local:b`: resolved, with the name as it was scored."""
+    runs = frames.runs(Model("a", revision="abc"), Model("b", revision="def"))
+    runs = runs.with_columns(reference="local:" + pl.col("name"))
+    rows = frames.scores(score("local:b", 61.0, "abc", source=MADE_HERE)).with_columns(name_in_source=pl.lit("local:a"))
+    found = with_scores(runs, rows).sort("name").select("name", "score", "score_match").rows()
+    assert found == [("a", 61.0, "own"), ("b", 61.0, "mapped")]
 
 
 def test_every_run_is_kept_and_models_without_repository_match_nothing():

@@ -18,7 +18,7 @@ import polars as pl
 
 from core.tables import ScoreRow, ScoreSampleRow, columns, frame
 from tests.ladder import questions
-from tests.ladder.recipes import N_AT_OTHER_WIDTHS, OTHER_WIDTHS, Recipe, all_runs
+from tests.ladder.recipes import OTHER_WIDTHS, Recipe, all_runs
 from tests.ladder.run import log_of
 
 SCORES, ANSWERS, MODELS = "scores.parquet", "answers.parquet", "models"
@@ -70,7 +70,8 @@ def chosen_models(found: dict[str, dict[str, Any]]) -> dict[str, str]:
     for width in (Recipe.width, *OTHER_WIDTHS):
         of_width = [name for name in found if runs[name].width == width and runs[name].seed == 0]
         ranked = sorted(of_width, key=lambda name: found[name]["checkpoints"][-1]["bits_per_byte"]["code"]["value"])
-        complete = len(of_width) >= N_AT_OTHER_WIDTHS  # who is the best of two says nothing
+        n_recipes = sum(one.width == width and one.seed == 0 for one in runs.values())
+        complete = len(of_width) == n_recipes  # who is the best of a few may not be so tomorrow, and models are large
         steps += [(name, runs[name].steps) for name in ((ranked[0], ranked[-1]) if complete else ())]
     return {runs[name].folder_of(step): name for name, step in steps if name in found}
 

@@ -80,7 +80,7 @@ def test_page_draws(
     ("page", "hint"),
     [
         ("pilot.py", "local:ladder-128-base-step1500"),
-        *((page, "python -m core demo") for page in ("home.py", "profiles.py", "ranking.py", "report.py")),
+        *((page, "python -m core demo") for page in ("home.py", "profiles.py", "ranking.py", "decide.py", "report.py")),
     ],
 )
 def test_without_runs_a_page_says_how_to_begin(
@@ -100,7 +100,9 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
     assert app.sidebar.get("button_group"), "the language switch of the frame is missing"
 
 
-@pytest.mark.parametrize(("page", "n"), [("home.py", 2), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 4)])
+@pytest.mark.parametrize(
+    ("page", "n"), [("home.py", 5), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 4), ("decide.py", 5)]
+)
 def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
     page: str, n: int, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,8 +11,9 @@ import torch
 from core.errors import ModelError
 from core.models.hub import find_weights
 from core.models.model import open_model
-from core.plans.deleting import delete_blocks, require_same, runs_of, shortened
+from core.plans.saving import delete_blocks, require_same, shortened
 from core.plans.variants import ATTENTION, MLP, Network, States, Variant, without
+from core.records import stretches
 from tests.tiny import DECODERS, ENCODERS, save_tiny_model
 
 MIXED: dict[str, Any] = dict(
@@ -127,4 +128,4 @@ def test_settings_for_each_block_are_cut_with_the_blocks(tmp_path):
     "blocks, expected", [([], []), ([3], [(3, 4)]), ([5, 3, 4], [(3, 6)]), ([1, 2, 5], [(1, 3), (5, 6)])]
 )
 def test_stretches_are_half_open(blocks, expected):
-    assert runs_of(blocks) == expected
+    assert stretches(blocks) == expected

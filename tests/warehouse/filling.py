@@ -10,7 +10,8 @@ from core.store import people
 from core.tables import TABLES
 from core.warehouse import pilots, rules
 from core.warehouse.aliases import set_aliases
-from core.warehouse.saved import save
+from core.warehouse.saved import keep_plan, save
+from tests.plans.made import layer_plan
 from tests.warehouse.test_pilots import PILOT, with_score
 from tests.warehouse.test_rules import RULE, chosen
 
@@ -71,6 +72,7 @@ def fill(warehouse):
     save(warehouse, "all", "SELECT 1", "a 'note'")
     rules.save(warehouse, RULE)
     rules.keep_choice(warehouse, chosen(RULE, "choice-1"))
+    keep_plan(warehouse, layer_plan())
 
 
 def content(warehouse, tables=tuple(TABLES)):

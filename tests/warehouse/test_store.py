@@ -72,9 +72,7 @@ def test_threads_that_read_and_write_wait_for_each_other(warehouse):
             for _ in range(5):
                 warehouse.read("SELECT count(*) FROM scores")
                 with warehouse.write() as connection:
-                    connection.execute(
-                        "INSERT INTO plan_outcomes VALUES ('p', 'm', NULL, 1, 1, 1, 1, now()::TIMESTAMP)"
-                    )
+                    connection.execute("INSERT INTO run_checks VALUES ('r', 'c', NULL, 1, 1, 'pass', NULL)")
         except Exception as error:
             failures.append(error)
 
@@ -84,7 +82,7 @@ def test_threads_that_read_and_write_wait_for_each_other(warehouse):
     for thread in threads:
         thread.join()
     assert failures == []
-    assert warehouse.read("SELECT count(*) AS n FROM plan_outcomes")["n"].to_list() == [20]
+    assert warehouse.read("SELECT count(*) AS n FROM run_checks")["n"].to_list() == [20]
 
 
 def test_a_newer_warehouse_is_refused_and_left_alone(warehouse):

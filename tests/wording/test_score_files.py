@@ -58,6 +58,6 @@ def test_the_detail_stands_in_the_words():
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_format_has_a_name(language):
     names = [format_name(format, language) for format in FORMATS]
-    assert len(set(names)) == len(names) == 12
+    assert len(set(names)) == len(names) == 13
     with pytest.raises(InputError, match="Unknown format"):
         format_name("xlsx", language)

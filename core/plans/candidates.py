@@ -1,0 +1,222 @@
+"""Which blocks might go: the published rules, and a search that removes, looks again and exchanges.
+
+Blocks are numbered from 0. What a rule measures, it measures on the selection text; position 0 is left out, where most
+models keep a state of their own kind, and so is the state after the final norm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+
+from core.plans.pricing import Difference, Pricer, Scores, Told, divergence, loss_increase, ratio
+from core.plans.variants import WHOLE, Network, States, Variant, without
+from core.records import stretches
+from core.texts.sample import TokenWindows
+
+SHORTLIST = 10
+"""Blocks, cheapest alone, that the search goes on with; more where more than a third of them is to go."""
+OFFSPRING = 6
+"""Exchanges that are tried at a time."""
+MOST_ROUNDS = 4
+CONTIGUOUS_TRIED = 4
+"""Stretches with the smallest angle that are priced, of which the cheapest is the best contiguous one."""
+N_RANDOM = 20
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How much blocks, and stretches of them, turn the states."""
+
+    influence: list[Difference]
+    """1 - mean cosine between what enters a block and what leaves it (ShortGPT, arXiv 2403.03853), per block."""
+    angle: np.ndarray
+    """Mean angle between layers l and m over pi, all tokens; (n_layers + 1, n_layers + 1)"""
+    last_angle: np.ndarray
+    """The same on the last token of each window alone (arXiv 2403.17887)."""
+
+
+@torch.inference_mode()
+def similarity(network: Network, windows: TokenWindows, told: Told = lambda done: None) -> Similarity:
+    n = network.n_blocks
+    every = frozenset(range(n + 1))
+    angle, last = (torch.zeros(n + 1, n + 1, dtype=torch.float64) for _ in range(2))
+    turned, counts = [], []
+    n_tokens, n_windows = 0, len(windows.ids)
+    with network.hooked():
+        for start in range(0, n_windows, network.model.batch):
+            ids = torch.from_numpy(windows.ids[start : start + network.model.batch]).to(network.model.device)
+            keep = States(every)
+            run_whole(network, ids, keep)
+            # (n_batch, n_tokens - 1, n_layers + 1, hidden_size)
+            states = torch.stack([keep.found[layer] for layer in range(n + 1)], dim=2)[:, 1:].float()
+            unit = states / torch.linalg.vector_norm(states, dim=-1, keepdim=True).clamp(min=1e-30)
+            for sequence in unit:  # a window at a time: all layer pairs of all tokens are many
+                cosines = (sequence @ sequence.transpose(1, 2)).clamp(-1, 1).double()
+                turned.append((1 - cosines.diagonal(1, 1, 2)).sum(0).cpu())  # (n_blocks,)
+                counts.append(len(sequence))
+                angles = cosines.arccos() / math.pi
+                angle += angles.sum(0).cpu()
+                last += angles[-1].cpu()
+                n_tokens += len(sequence)
+            told((start + len(ids)) / n_windows)
+    table = torch.stack(turned).numpy()  # (n_windows, n_blocks)
+    influence = [ratio(table[:, block], np.array(counts, dtype=float)) for block in range(n)]
+    return Similarity(influence, (angle / n_tokens).numpy(), (last / n_windows).numpy())
+
+
+def run_whole(network: Network, ids: torch.Tensor, keep: States) -> None:
+    """The layers of the whole network on one batch, without its head; weights that come on demand come for it."""
+    from core.models.weight_streaming import run_together
+
+    run_together(
+        network.model.units,
+        [lambda: network.states_only(ids, WHOLE, start=0, before=None, keep=keep)],
+        lambda index: None,
+        lambda done: None,
+    )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A set of blocks and the rule that proposes it."""
+
+    rule: str
+    blocks: tuple[int, ...]
+
+    @property
+    def n_stretches(self) -> int:
+        return len(stretches(self.blocks))
+
+
+def lowest_influence(found: Similarity, n: int) -> Candidate:
+    """ShortGPT: the blocks that turn the states least, at one go."""
+    order = np.argsort([one.value for one in found.influence], kind="stable")
+    return Candidate("influence", tuple(sorted(int(i) for i in order[:n])))
+
+
+def smallest_angles(angle: np.ndarray, n: int, most: int) -> list[tuple[int, ...]]:
+    """Stretches of n blocks, that with the smallest angle between its ends first."""
+    starts = len(angle) - n
+    order = np.argsort([angle[start, start + n] for start in range(starts)], kind="stable")
+    return [tuple(range(int(start), int(start) + n)) for start in order[:most]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One block more gone."""
+
+    blocks: tuple[int, ...]
+    divergence: Difference
+    """On the windows that it was searched on."""
+    increase: Difference
+    """Of the loss, there."""
+
+
+def singles(pricer: Pricer, told: Told = lambda done: None) -> tuple[Scores, list[Scores]]:
+    """The whole network, and the network without each of its blocks."""
+    found = pricer.scores([without([block]) for block in range(pricer.network.n_blocks)], told)
+    return found[0], found[1:]
+
+
+def shortlist(costs: Sequence[float], n: int) -> list[int]:
+    """The blocks that are cheapest alone, the cheapest first, and so many that n of them are a choice."""
+    size = min(len(costs), max(SHORTLIST, 3 * n))
+    return [int(block) for block in np.argsort(costs, kind="stable")[:size]]
+
+
+def next_step(pricer: Pricer, gone: Collection[int], pool: Sequence[int], told: Told = lambda done: None) -> Step:
+    """The block of the pool whose removal costs least once those are gone: costs are taken anew, they do not add up."""
+    left = [block for block in pool if block not in gone]
+    trunk = without(gone)
+    whole, *found = pricer.scores([without({*gone, block}) for block in left], told, trunk)
+    apart = [divergence(one) for one in found]
+    best = min(range(len(left)), key=lambda i: apart[i].value)
+    return Step(tuple(sorted({*gone, left[best]})), apart[best], loss_increase(whole, found[best]))
+
+
+def exchange(
+    pricer: Pricer, start: Step, pool: Sequence[int], seed: int, round_: int, told: Told = lambda done: None
+) -> Step:
+    """(1 + lambda): the best of some exchanges of one block, or what there was where none is better.
+
+    Drawn are blocks of the pool and neighbours of the one that comes back, each exchange once.
+    """
+    generator = np.random.default_rng([seed, 15, round_])
+    gone = set(start.blocks)
+    tried: dict[tuple[int, ...], None] = {}
+    for _ in range(20 * OFFSPRING):
+        back = int(generator.choice(start.blocks))
+        near = [block for block in (back - 1, back + 1) if 0 <= block < pricer.network.n_blocks]
+        choices = sorted({*pool, *near} - gone)
+        if not choices or len(tried) == OFFSPRING:
+            break
+        tried[tuple(sorted(gone - {back} | {int(generator.choice(choices))}))] = None
+    sets = list(tried)
+    if not sets:
+        return start
+    whole, *scores = pricer.scores([without(one) for one in sets], told, without(gone))
+    found = [divergence(one) for one in scores]
+    best = min(range(len(sets)), key=lambda i: found[i].value)
+    if not found[best].value < start.divergence.value:
+        return start
+    return Step(sets[best], found[best], loss_increase(whole, scores[best]))
+
+
+def random_sets(
+    n_blocks: int, n: int, seed: int, apart_from: Collection[int] = (), most: int = N_RANDOM
+) -> list[tuple[int, ...]]:
+    """Different sets of n blocks, drawn; all that there are where they are fewer. The set itself is not among them."""
+    own = tuple(sorted(apart_from))
+    if math.comb(n_blocks, n) - 1 <= most:
+        return [one for one in combinations(range(n_blocks), n) if one != own]
+    generator = np.random.default_rng([seed, 16])
+    found: dict[tuple[int, ...], None] = {}
+    while len(found) < most:
+        drawn = tuple(sorted(int(i) for i in generator.choice(n_blocks, n, replace=False)))
+        if drawn != own:
+            found[drawn] = None
+    return list(found)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidate that is taken, and those that are as good as far as anyone can tell."""
+
+    chosen: int
+    equal: tuple[int, ...]
+    """Candidates whose cost is not told apart from the lowest; the chosen one is among them."""
+
+
+def simplest(candidates: Sequence[Candidate], costs: Sequence[np.ndarray], counts: np.ndarray) -> Choice:
+    """Of those that cannot be told from the cheapest, the one in the fewest stretches; of these, the cheapest.
+
+    costs: sums over each window, (n_windows,) for each candidate; compared window by window.
+    """
+    best = min(range(len(candidates)), key=lambda i: float(costs[i].sum()))
+    equal = [i for i in range(len(candidates)) if not ratio(costs[i] - costs[best], counts).lower > 0]
+    chosen = min(equal, key=lambda i: (candidates[i].n_stretches, float(costs[i].sum())))
+    return Choice(chosen, tuple(equal))
+
+
+def distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Each set once, under the first rule that proposes it."""
+    found: dict[tuple[int, ...], Candidate] = {}
+    for one in candidates:
+        found.setdefault(one.blocks, one)
+    return list(found.values())
+
+
+def sublayer_singles(network: Network) -> list[tuple[str, int, Variant]]:
+    """Each attention and each MLP alone, left out."""
+    if not network.sublayers:
+        return []
+    blocks = range(network.n_blocks)
+    return [("attention", i, Variant(attention=frozenset({i}))) for i in blocks] + [
+        ("mlp", i, Variant(mlp=frozenset({i}))) for i in blocks
+    ]

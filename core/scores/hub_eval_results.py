@@ -1,0 +1,135 @@
+"""Evaluation results of a model repository of the hub: `.eval_results/*.yaml`, a list of entries, each one value.
+
+    - dataset: {id: cais/hle, task_id: default}     the benchmark, and which of its tasks
+      value: 20.9                                   in whatever unit the benchmark has: neither unit nor metric is stated
+      date, source: {url, name, user}, notes, evaluation_framework, verifyToken
+
+The model is that of the repository, which the file does not name. Earlier files say `config` for `task_id`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from core.errors import InputError
+from core.registry.names import NOT_STATED
+from core.scores.cells import Remarks, Skip, cut, day, is_blank, label, number, optional_label
+from core.scores.model_results import repository_of
+from core.scores.parsed_score import ParsedScore, Remark, ScoreFile
+from core.scores.score_input import ScoreInput, section
+from core.scores.score_rows import Origin, gathered, left_out, propose
+from core.tables import ScoreRow
+
+FORMAT = "hub_eval_results"
+SUITE = "hub_eval_results"
+FOLDER = ".eval_results"
+MAX_YAML = 4 * 2**20
+"""Bytes: one repository's results; YAML is slow to read, and nothing larger is one."""
+_MODEL_FOLDER = re.compile(r"(?:^|/)models--([^/]+?)--([^/]+)/")
+_LONGEST_NOTE = 60
+_ONLY_TASK = ("default", "")
+"""What stands for the one task of a benchmark."""
+
+
+def recognises(data: Any) -> bool:
+    return isinstance(data, list) and any(isinstance(one, dict) and "dataset" in one and "value" in one for one in data)
+
+
+def begins(text: str) -> bool:
+    """Whether a text may be YAML of this kind: its first line that is no remark begins a list or a document."""
+    lines = (line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    return re.match(r"---|- ", next(lines, "")) is not None
+
+
+def load(file: ScoreInput) -> Any:
+    """All values as texts: YAML of 1.1 takes `12:30` for a number and `no` for false. Raises InputError."""
+    if len(file.content) > MAX_YAML:
+        raise InputError(
+            f"{file.shown_name} is YAML of more than {MAX_YAML // 2**20} MiB: no repository's results are."
+        )
+    try:
+        return yaml.load(file.content.decode(file.encoding), _Texts)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}" if mark else "its end"
+        raise InputError(f"{file.shown_name} is no YAML at {place}: {cut(error.problem or error.context)}.") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InputError(f"{file.shown_name} is YAML that cannot be read: {type(error).__name__}.") from error
+
+
+class _Texts(yaml.BaseLoader):
+    """Every scalar as its text; a key that stands twice is an error."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        made = super().construct_mapping(node, deep)
+        if len(made) < len(node.value):
+            raise yaml.constructor.ConstructorError(None, None, "a key stands twice", node.start_mark)
+        return made
+
+
+def read(file: ScoreInput, data: list[Any], remarks: Remarks) -> ScoreFile:
+    """Raises Unnamed where neither the path (of the hub's cache) nor the user names the model."""
+    in_path = _MODEL_FOLDER.search(file.name.replace("\\", "/"))
+    named = "/".join(in_path.groups()) if in_path else None
+    repository = repository_of(file, file.model_stated or named, remarks)
+    if named is not None and file.model_stated is None:
+        remarks.append(Remark("model_from_file_name", cut(named)))
+    # The commit that holds the file is not said to be the one that was evaluated.
+    remarks.append(Remark("no_revision"))
+    origin = Origin(repository, file.sha256, file.shown_name, SUITE, named=cut(repository))
+    return ScoreFile(file.shown_name, file.sha256, FORMAT, gathered(file, _values(data, origin)), (), tuple(remarks))
+
+
+def _values(data: list[Any], origin: Origin) -> Iterator[ParsedScore]:
+    for index, entry in enumerate(data, 1):
+        at = f"entry {index}"
+        if not isinstance(entry, dict) or not isinstance(entry.get("dataset"), dict):
+            yield left_out(at, origin.named, "", "not_a_task", entry)
+        else:
+            yield propose(at, origin.named, entry["dataset"].get("id"), _builder(origin, entry))
+
+
+def _builder(origin: Origin, entry: dict[str, Any]) -> Any:
+    def build(remarks: Remarks) -> ScoreRow:
+        dataset, source = section(entry, "dataset"), section(entry, "source")
+        benchmark = label(dataset.get("id"), "dataset")
+        stated = dataset.get("task_id") or dataset.get("config")
+        task = "" if stated in (None, *_ONLY_TASK) else ":" + label(stated, "task_id")
+        value = number(entry.get("value"), remarks)
+        remarks.append(Remark("no_unit"))
+        own = Origin(
+            repository=origin.repository,
+            file_sha256=origin.file_sha256,
+            source=optional_label(source.get("url"), "source", remarks) or origin.source,
+            suite=label(_suite(entry, remarks), "suite"),
+            as_of=day(entry.get("date"), remarks),
+            flags="" if is_blank(entry.get("verifyToken")) else "verify_token_not_checked",
+        )
+        return own.score(
+            label(benchmark + task, "benchmark"),
+            NOT_STATED,
+            value,
+            NOT_STATED,
+            task_version=optional_label(dataset.get("revision"), "revision", remarks),
+        )
+
+    return build
+
+
+def _suite(entry: dict[str, Any], remarks: Remarks) -> str:
+    """Harness and setup are part of it: with tools and without are two scores."""
+    framework = optional_label(entry.get("evaluation_framework"), "evaluation_framework", remarks)
+    notes = entry.get("notes")
+    if is_blank(notes):
+        return "+".join(filter(None, (SUITE, framework)))
+    if not isinstance(notes, str):
+        raise Skip("not_readable", "notes")
+    setup = " ".join(notes.split())
+    if len(setup) > _LONGEST_NOTE or not setup.isprintable():
+        setup = hashlib.sha256(setup.encode("utf-8", "replace")).hexdigest()[:8]
+    return "+".join(filter(None, (SUITE, framework, setup)))

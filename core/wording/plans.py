@@ -1,0 +1,245 @@
+"""What a layer plan says: its answer first, then why, and what the numbers are of. Blocks are counted from 0."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from core.locale import translator
+from core.records import LayerPlan, stretches
+from core.tables import PlanOutcomeRow, PlanRow
+from core.wording.labels import name
+
+AGAINST = ("not_verified", "over_budget", "no_better_than_random")
+"""Reasons that keep a plan from being recommended; the others are cautions."""
+
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    return message
+
+
+REASONS = {
+    "not_verified": _("Its price is from the text that chose it, and so too low: --verify prices it on held-out text."),
+    "over_budget": _("The upper limit of its price is not under the budget."),
+    "no_better_than_random": _("One in ten random sets of as many blocks costs less."),
+    "few_random_sets": _("Fewer than 20 other sets of so many blocks exist: it was held against all of them."),
+    "budget_zero": _("Within a budget of 0 only a removal that certainly lowers the loss is recommended."),
+    "mixture": _(
+        "A mixture of experts: a block that goes takes all its experts with it, and memory falls by more than the "
+        "work for a token."
+    ),
+    "short_windows": _("The text is short: windows have fewer than 256 tokens, and long contexts are not priced."),
+    "no_sublayers": _("Attention and MLP of this architecture cannot be left out alone, and were not priced."),
+    "language_not_read": _("The model does not read the other language well enough to have something to lose there."),
+    "no_room_copying": _("The whole model copies too few words right for a fall to be seen."),
+    "no_room_brackets": _("The whole model closes too few brackets right for a fall to be seen."),
+    "no_room_digit_sums": _("The whole model adds too few digits right for a fall to be seen."),
+    "no_room_task": _("The whole model answers the task no better than by chance: it has no room to fall."),
+    "not_healed": _("It was not healed."),
+    "healed_not_better": _("Healing did not lower the price on held-out text, and was not used."),
+}
+
+
+def reason(code: str, language: str) -> str:
+    return translator(language)(REASONS[code])
+
+
+def blocks_text(blocks: Collection[int], n_layers: int, language: str) -> str:
+    """`blocks 4 and 14 to 16 (of 0 to 29)`"""
+    _ = translator(language)
+    found = [str(first) if after == first + 1 else f"{first}–{after - 1}" for first, after in stretches(blocks)]
+    if len(blocks) == 1:
+        return _("block {blocks} (of 0 to {last})").format(blocks=found[0], last=n_layers - 1)
+    return _("blocks {blocks} (of 0 to {last})").format(blocks=_(", ").join(found), last=n_layers - 1)
+
+
+def price_text(value: float | None, lower: float | None = None, upper: float | None = None) -> str:
+    """`+0.42 [+0.38, +0.46]`: a rise with its 95 percent interval."""
+    if value is None:
+        return "–"
+    if lower is None or upper is None:
+        return f"{value:+.3f}"
+    return f"{value:+.3f} [{lower:+.3f}, {upper:+.3f}]"
+
+
+def answer(plan: PlanRow, language: str) -> str:
+    """The plan in one sentence, with number and interval; what is not verified says so first."""
+    _ = translator(language)
+    told = {
+        "blocks": blocks_text(plan.blocks, plan.n_layers, language),
+        "price": price_text(plan.loss_increase, plan.lower, plan.upper),
+        "n": plan.n_verification if plan.is_verified else plan.n_selection,
+        "budget": budget_text(plan, language),
+    }
+    if not plan.is_verified:
+        return _(
+            "Not verified: without {blocks} the loss rises by {price} nats per token on the text that chose them "
+            "({n} windows)."
+        ).format(**told)
+    if plan.is_recommended:
+        return _(
+            "Recommended: without {blocks} the loss rises by {price} nats per token on held-out text ({n} windows), "
+            "within {budget}."
+        ).format(**told)
+    return _(
+        "None can be recommended within {budget}: without {blocks} the loss rises by {price} nats per token on held-out "
+        "text ({n} windows)."
+    ).format(**told)
+
+
+def budget_text(plan: PlanRow, language: str) -> str:
+    _ = translator(language)
+    if plan.budget_unit == "points":
+        return _("{budget:g} points of the task").format(budget=plan.budget)
+    return _("{budget:g} nats per token").format(budget=plan.budget)
+
+
+def remarks(plan: PlanRow, language: str) -> list[str]:
+    """What speaks against it first, then cautions; what was found of random sets and sums stands with the numbers."""
+    codes = [code for code in plan.reasons if code in AGAINST] + [c for c in plan.reasons if c not in AGAINST]
+    told = [reason(code, language) for code in codes]
+    if plan.healing:
+        told.append(f"{translator(language)(REASONS['not_healed'])} ({plan.healing})")
+        told.remove(reason("not_healed", language))
+    return told
+
+
+def saving_text(plan: PlanRow, language: str) -> list[str]:
+    """Parameters, cache and time, before and after."""
+    _ = translator(language)
+    share = 1 - plan.parameters_after / plan.parameters_before
+    lines = [
+        _("Parameters: {before:,} before, {after:,} after ({share:.1%} less).").format(
+            before=plan.parameters_before, after=plan.parameters_after, share=share
+        )
+    ]
+    if plan.kv_bytes_before and plan.kv_bytes_after is not None:
+        lines.append(
+            _("Cache of generation: {before:,.0f} bytes per token before, {after:,.0f} after ({dtype}).").format(
+                before=plan.kv_bytes_before, after=plan.kv_bytes_after, dtype=plan.dtype
+            )
+        )
+    if plan.prefill_seconds_before is not None and plan.generation_seconds_before is not None:
+        lines.append(
+            _(
+                "Time here: {prompt} tokens read in {read_before:.2f} s before, {read_after:.2f} s after; {new} tokens "
+                "written in {write_before:.2f} s before, {write_after:.2f} s after."
+            ).format(
+                prompt=plan.prompt_tokens,
+                read_before=plan.prefill_seconds_before,
+                read_after=plan.prefill_seconds_after,
+                new=plan.new_tokens,
+                write_before=plan.generation_seconds_before,
+                write_after=plan.generation_seconds_after,
+            )
+        )
+    return lines
+
+
+def controls_text(plan: PlanRow, language: str) -> list[str]:
+    """What the price is held against."""
+    _ = translator(language)
+    lines = []
+    if plan.random_10th is not None:
+        lines.append(
+            _(
+                "Random sets of as many blocks, on a part of the held-out text: one in ten stays below {limit} nats per "
+                "token; the plan costs {own} there."
+            ).format(limit=price_text(plan.random_10th), own=price_text(plan.same_windows))
+        )
+    if plan.sum_of_singles is not None and len(plan.blocks) > 1:
+        lines.append(
+            _("Its blocks alone add up to {total} nats per token: what they cost together differs.").format(
+                total=price_text(plan.sum_of_singles)
+            )
+        )
+    return lines
+
+
+def directions_text(found: LayerPlan, language: str) -> list[str]:
+    """How many directions each layer needs, and all of them jointly."""
+    _ = translator(language)
+    lines = []
+    for rule in ("projection", "joint_projection"):
+        rows = [row for row in found.outcomes if row.rule == rule]
+        for layers in dict.fromkeys(tuple(row.blocks) for row in rows):
+            own = [row for row in rows if tuple(row.blocks) == layers]
+            chosen = next((row for row in own if row.is_chosen), None)
+            where = _("all layers at once") if rule != "projection" else _("layer {layer}").format(layer=layers[0])
+            if chosen is None:
+                lines.append(_("{where}: no rank stays within the budget.").format(where=where))
+                continue
+            more = [row for row in found.outcomes if row.rule == "random_subspace" and row.blocks == list(layers)]
+            line = _("{where}: {rank} directions suffice, {price} nats per token").format(
+                where=where, rank=chosen.rank, price=price_text(chosen.difference, chosen.lower, chosen.upper)
+            )
+            if more:
+                line += _("; a random subspace of that rank costs {price}").format(
+                    price=price_text(more[0].difference, more[0].lower, more[0].upper)
+                )
+            lines.append(line)
+    return lines
+
+
+def rule_name(rule: str, language: str) -> str:
+    return name("plan_rule", rule, language)
+
+
+def rivals(found: LayerPlan) -> list[PlanOutcomeRow]:
+    """The candidates of the plan's size on the last text that they were priced on, the plan itself first."""
+    text = "held_out" if found.plan.is_verified else "selection"
+    rows = [
+        row
+        for row in found.of(text, "loss")
+        if row.unit == "block" and row.rule not in ("path", "random", "single") and not row.is_healed
+    ]
+    return sorted(rows, key=lambda row: (not row.is_chosen, row.difference or 0.0))
+
+
+def path(found: LayerPlan) -> list[PlanOutcomeRow]:
+    """The price of each number of blocks, along the search."""
+    text = "held_out" if found.plan.is_verified else "selection"
+    return sorted(found.of(text, "loss", "path"), key=lambda row: len(row.blocks))
+
+
+def harder(found: LayerPlan) -> Sequence[PlanOutcomeRow]:
+    """What the plan costs on texts and probes that loss on held-out text may hide."""
+    return [
+        row
+        for row in found.outcomes
+        if row.is_chosen
+        and row.text not in ("selection", "held_out", "weights")
+        and row.measure in ("loss", "exact_match", "accuracy")
+    ]
+
+
+def layer_map(found: LayerPlan) -> dict[str, Any]:
+    """Which block of the whole model each block of the smaller one is: what a student can be started from."""
+    plan = found.plan
+    return {
+        "indices": "blocks are counted from 0; stretches are half-open: [first, one past the last)",
+        "n_blocks": plan.n_layers,
+        "removed": plan.blocks,
+        "removed_stretches": [list(run) for run in stretches(plan.blocks)],
+        "kept": found.kept,
+        "kept_stretches": [list(run) for run in stretches(found.kept)],
+        "teacher_block_of_student_block": dict(enumerate(found.kept)),
+    }
+
+
+def mergekit_recipe(found: LayerPlan, language: str) -> str:
+    """A passthrough merge of the stretches that stay; half-open, as mergekit counts. Only where `plan.mergekit` is None."""
+    plan = found.plan
+    asked = json.loads(plan.config)["model"]
+    remarks = (
+        answer(plan, language),
+        f"Removed: blocks {', '.join(map(str, plan.blocks))} of 0 to {plan.n_layers - 1}.",
+        "layer_range is half-open: its second number is the first block that is not taken.",
+    )
+    lines = [*(f"# {one}" for one in remarks), "slices:"]
+    name = asked if plan.reference.startswith("local:") else plan.model_id
+    for first, after in stretches(found.kept):
+        lines += ["- sources:", f"  - model: {json.dumps(name)}", f"    layer_range: [{first}, {after}]"]
+    return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])

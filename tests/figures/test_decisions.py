@@ -1,0 +1,158 @@
+"""What the pictures of a decision hold, by value, and the sentences that stand beside them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from core.analysis.decision import decide
+from core.analysis.generality import Order
+from core.analysis.relation import concordance
+from core.figures import decisions as figures
+from core.pilots.rule import Assumptions, Criterion, Rule, TaskName
+from core.wording import decisions as words
+from tests.analysis.test_decision import Reading, asked, exact, model
+
+PLAIN = Assumptions()
+KEPT = [
+    model("mine-large", Reading(90, 88, 92), exact(4e9)),
+    model("mine-mid", Reading(80, 78, 82), exact(1e9)),
+    model("mine-worse", Reading(79, 77, 81), exact(2e9)),
+    model("mine-tiny", Reading(50, 48, 52), exact(1e8)),
+    model("mine-bad", Reading(20, 18, 22), exact(3e9)),
+]
+TWO = [asked("score", 3), asked("parameters", 1)]
+
+
+def test_the_front_of_two_criteria_is_a_staircase_along_the_best_models() -> None:
+    found = decide(KEPT, TWO, None)
+    data = figures.front_points(found, 1, 0, "en")
+    assert data.steps == [(1e8, 50), (1e9, 80), (4e9, 90)] and not data.has_others
+    standings = {point.name: point.standing for point in data.points}
+    assert standings == {"large": "front", "mid": "front", "tiny": "front", "worse": "perhaps", "bad": "dominated"}
+    assert [point.name for point in data.points if point.is_chosen] == ["large"]
+    figure = figures.front_figure(data, "en", PLAIN)
+    assert {trace.name for trace in figure.data} == {
+        "front",
+        "on the front",
+        "perhaps dominated",
+        "dominated for sure",
+        "the choice",
+    }
+    assert figure.layout.xaxis.type == "log" and "millions" in figure.layout.xaxis.title.text
+    assert figure.data[0].line.shape == "hv", "few parameters and a high score are wanted"
+    by_hand = [list(trace.x) for trace in figure.data if trace.name == "the choice"]
+    assert by_hand == [[4000.0]]
+
+
+def test_with_a_third_criterion_no_staircase_is_drawn_and_gaps_are_no_points() -> None:
+    three = [replace(one, readings=(*one.readings, exact(n + 1) if n else None)) for n, one in enumerate(KEPT)]
+    found = decide(three, [*TWO, asked("speed", 0)], None)
+    data = figures.front_points(found, 2, 0, "en")
+    assert data.steps == [] and len(data.points) == 4 and data.has_others
+    assert figures.front_figure(replace(data, points=[]), "ja", PLAIN).layout.annotations
+
+
+def test_the_bars_of_weights_go_from_nothing_to_all() -> None:
+    found = decide(KEPT, TWO, None)
+    score, size = figures.weight_bars(found, "en", 16)
+    assert size.name == "parameters" and size.share == 0.25
+    assert [model for *_ends, model in size.segments] == ["large", "mid", "tiny"]
+    assert [model for *_ends, model in score.segments] == ["tiny", "mid", "large"]
+    assert size.segments[0][0] == 0 and size.segments[-1][1] == 1
+    figure = figures.weight_figure([score, size], "en")
+    assert sum(bar.showlegend for bar in figure.data) == 3 and len(figure.layout.shapes) == 2
+    assert "no weight changes anything" in figures.weight_figure([], "en").layout.annotations[0].text
+
+
+def test_an_order_becomes_places_with_ties_and_gaps() -> None:
+    columns = {"a": [5.0, 3.0, 3.0, 1.0], "b": [1.0, 2.0, None, 4.0]}
+    order = Order(("a", "b"), ("1", "2", "3", "4"), tuple(zip(*columns.values(), strict=True)), concordance(columns))
+    data = figures.order_points(
+        order, ["text a (English)", "text b (Japanese)"], dict(zip("1234", "pqrs", strict=True)), "r"
+    )
+    assert data.ranks == [[1, 3], [2.5, 2], [2.5, None], [4, 1]] and data.chosen == 2
+    figure = figures.order_figure(data, "en")
+    assert len(figure.data) == 4 and figure.data[-1].name == "r" and len(figure.layout.annotations) == 7
+    assert figure.layout.xaxis.ticktext == ("text a<br>(English)", "text b<br>(Japanese)")
+
+
+# --- sentences -------------------------------------------------------------------------------------------------
+
+
+def test_the_sentence_names_the_nearest_change() -> None:
+    found = decide(KEPT, TWO, None)
+    assert words.answer(found, "en") == (
+        "On these criteria: mine-large. It stays the choice until the weight of parameters exceeds 28 %; then mine-mid."
+    )
+    assert (
+        words.answer(found, "ja")
+        == "この基準ではmine-largeを選定。パラメータ数の重みが28%を超えると、mine-midに変わります。"
+    )
+    lone = decide(KEPT[:1], TWO, None)
+    assert words.answer(lone, "en") == "On these criteria: mine-large, the only one that meets them."
+    none = decide(KEPT, [asked("score", 1, at_least=99.0), asked("parameters")], None)
+    assert words.answer(none, "en") == "None of 5 models meets the thresholds."
+    told = [words.left_out(one, none, "en", PLAIN) for one in none.left_out]
+    assert told[0] == "mine-large: score in made-up (acc, 0-shot) 90.0, below 99.0"
+    gap = decide([model("x", None, exact(1))], TWO, None)
+    assert words.answer(gap, "en").startswith("None of these models has all")
+    assert words.left_out(gap.left_out[0], gap, "en", PLAIN) == "x: no score in made-up (acc, 0-shot)"
+
+
+def test_a_criterion_that_tells_nobody_apart_is_named() -> None:
+    same = [replace(one, readings=(one.readings[0], exact(7))) for one in KEPT]
+    assert words.remarks(decide(same, TWO, None), "en") == ["All of these models are alike in: parameters."]
+    assert words.remarks(decide(same, [TWO[0], asked("parameters", 0)], None), "en") == []
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_every_reason_has_its_words(language: str) -> None:
+    silent = {"best_total", "only_one", "none_meets", "none_known"}
+    keys = ("tie", "within_error", "threshold_within_error", "dimension_few_models", "dimension_no_score", "dimension_use_class",
+            "dimension_not_comparable", "some_lack_values", "other_task", "no_task")  # fmt: skip
+    assert all(words.reason(key, language, 0.5) not in ("", key) for key in keys)
+    assert {key for key in silent if words.reason(key, language) == ""} == silent
+
+
+def test_a_dominated_model_names_what_dominates_it() -> None:
+    found = decide(KEPT, TWO, None)
+    told = {
+        one.name: words.standing(standing, found, "en")
+        for one, standing in zip(found.candidates, found.standings, strict=True)
+    }
+    assert told["mine-bad"] == "dominated for sure: mine-mid, mine-worse, 1 more"
+    assert told["mine-worse"] == "perhaps dominated: mine-mid" and told["mine-tiny"] == "on the front"
+
+
+def test_a_rule_is_told_by_shares_and_thresholds_in_their_units() -> None:
+    rule = Rule(
+        "r", "general",
+        (
+            Criterion("score", weight=6, at_least=30.0),
+            Criterion("memory", weight=3, at_most=8e9),
+            Criterion("score", benchmark=TaskName("arc", "acc"), weight=1),
+        ),
+        assumptions=Assumptions(bits=4.5),
+    )  # fmt: skip
+    assert words.rule_text(rule, "en") == (
+        "score of the task 60 %, at least 30.0; memory at 4.5 bits 30 %, at most 8.00 GB; score in arc (acc) 10 %"
+    )
+
+
+@pytest.mark.parametrize(
+    ("of", "value", "told"),
+    [
+        ("parameters", 1.35e6, "1.35 M"),
+        ("parameters", 7.2e9, "7.20 B"),
+        ("memory", 2.06e9, "2.06 GB"),
+        ("speed", 2048.4, "2,048 tokens/s"),
+        ("price", 58.0, "58.0 USD"),
+        ("price", 1168.2, "1,168 USD"),
+        ("score", 61.54, "61.5"),
+        ("speed", None, "–"),
+    ],
+)
+def test_amounts_have_their_units(of: str, value: float | None, told: str) -> None:
+    assert words.value(of, value, "en") == told

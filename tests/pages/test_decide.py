@@ -1,0 +1,118 @@
+"""The page Decide: the answer first, everything in the address, one update; rules from saving to their outcome."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.warehouse.rules import all_rules
+from core.warehouse.warehouse import Warehouse
+from tests.answers import ladder_warehouse
+from tests.pages.test_pages import figures, opened, texts
+from tests.screens import filled_warehouse
+
+BITS = [1.7 - 0.01 * (n % 12) - 0.003 * n for n in range(24)]
+SCORE = "score~ladder_code~bits_per_byte~none~~suite1"
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ladder_warehouse(tmp_path_factory.mktemp("ladder") / "w.duckdb", BITS).path
+
+
+@pytest.fixture
+def path(ladder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(ladder))
+    return ladder
+
+
+def headline(app: AppTest) -> str:
+    return next(one.value for one in app.markdown if one.value.startswith("####")).replace("\\", "")
+
+
+def test_the_answer_stands_first_and_a_weight_changes_it_in_one_update(path: Path) -> None:
+    app = opened("decide.py")
+    assert "On these criteria: " in headline(app)
+    assert app.markdown[0].value.startswith("####"), "before every control"
+    before = headline(app)
+    weights = {one.key: one for one in app.slider}
+    assert weights["view.w.dimension"].value == 0 and not weights["view.w.dimension"].disabled
+    weights[f"view.w.{SCORE}"].set_value(0)
+    weights["view.w.dimension"].set_value(10).run()
+    assert not app.exception and headline(app) != before
+    assert app.query_params["w.dimension"] in ("10", ["10"])
+    again = opened("decide.py", **{"w.dimension": "10", f"w.{SCORE}": "0"})
+    assert headline(again) == headline(app)
+    assert "ladder-128" in headline(app) and "n = 24" in texts(app), "what is known of dimension and score"
+
+
+def test_a_link_with_criteria_thresholds_and_assumptions_is_followed(path: Path) -> None:
+    app = opened(
+        "decide.py", by=f"{SCORE},memory", **{f"t.{SCORE}": "1.55", "w.memory": "0", "a.bits": "8", "decide": "choice"}
+    )
+    assert not app.exception
+    assert "memory at 8 bits, weight 0 %" in app.dataframe[0].value.columns
+    (left,) = [one.label for one in app.expander if "Left out" in one.label]
+    assert app.dataframe[0].value.shape[0] == sum(bits <= 1.55 for bits in BITS)
+    assert "All of these models are alike in: " not in texts(app), "memory weighs nothing"
+    assert left == f"Left out: {sum(bits > 1.55 for bits in BITS)} models"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"by": "nonsense"}, {"w.dimension": "x"}, {"a.bits": "nan"}, {"speeds": "~,a~-1"}, {"group": "x"}, {"rule": "x"}],
+)
+def test_a_link_with_nonsense_falls_back(asked: dict[str, str], path: Path) -> None:
+    app = opened("decide.py", **asked)
+    assert not app.exception and not app.error
+
+
+def test_each_section_draws_its_pictures_before_its_table(path: Path) -> None:
+    for section, n in (("choice", 2), ("cost", 1), ("tasks", 1)):
+        app = opened("decide.py", decide=section)
+        assert not app.exception, section
+        assert len(figures(app)) == n, section
+    assert "whether their order holds is not known" in texts(opened("decide.py", decide="elsewhere"))
+
+
+def test_a_price_is_told_once_the_machine_has_one(path: Path) -> None:
+    app = opened("decide.py", decide="cost")
+    assert "No price is told" in texts(app)
+    reference = Warehouse(path).read("SELECT reference FROM models LIMIT 1").item()
+    priced = opened("decide.py", decide="cost", speeds=f"{reference}~2000", **{"a.price_per_hour": "2"})
+    assert not priced.exception and len(figures(priced)) == 2 and "No price is told" not in texts(priced)
+
+
+def test_below_ten_models_the_dimension_weighs_nothing_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled_warehouse(tmp_path)))
+    app = opened("decide.py")
+    assert not app.exception
+    slider = next(one for one in app.slider if one.key == "view.w.dimension")
+    assert slider.disabled and "weighs nothing" in slider.help
+    every = opened("decide.py", group="any")
+    assert not every.exception and not [one for one in every.slider if one.key == "view.w.dimension"]
+
+
+def test_a_rule_is_saved_applied_and_told_to_be_right(path: Path) -> None:
+    app = opened("decide.py", decide="rules")
+    assert "No rule is saved yet" in texts(app)
+    app.text_input(key="rule name").set_value("Few bits").run()
+    next(one for one in app.button if one.label == "Save as a rule").click().run()
+    assert not app.exception and not app.error
+    (saved,) = all_rules(Warehouse(path))
+    assert saved.rule.name == "Few bits" and saved.rule.task.name == "ladder_code"
+    assert [one.of for one in saved.rule.criteria] == ["score", "dimension"], "all have one size"
+    assert app.selectbox(key="view.rule").value == saved.rule_id
+    next(one for one in app.button if one.label == "Apply and keep the choice").click().run()
+    (saved,) = all_rules(Warehouse(path))
+    assert saved.choices[0].n == 24 and saved.choices[0].run_id
+    app.run()
+    next(one for one in app.button if one.label == "It was right").click().run()
+    assert all_rules(Warehouse(path))[0].choices[0].outcome == "right"
+    assert "right in 1 of 1" in texts(app)
+    next(one for one in app.button if one.key == "rule delete").click().run()
+    assert not app.exception and all_rules(Warehouse(path)) == []

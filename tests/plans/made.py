@@ -1,0 +1,111 @@
+"""A layer plan as the flow would have made it, for whoever shows or keeps one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from core.records import LayerPlan, PlanConfig
+from core.tables import PlanOutcomeRow, PlanRow
+
+NOW = datetime(2026, 1, 1)
+
+
+def layer_plan(plan_id: str = "0199-plan", **changes: Any) -> LayerPlan:
+    """Verified, recommended, of a model with eight blocks; columns of the plan itself can be changed."""
+    plan: dict[str, Any] = dict(
+        plan_id=plan_id,
+        model_id="o/model@1",
+        reference="o/model",
+        name="model",
+        family="llama",
+        weights_sha256="f" * 64,
+        n_layers=8,
+        corpus_id="text@1",
+        blocks=[3, 4, 6],
+        rule="greedy",
+        is_verified=True,
+        is_recommended=True,
+        reasons=["no_room_digit_sums"],
+        budget=0.05,
+        budget_unit="nats",
+        loss_increase=0.031,
+        std_error=0.004,
+        lower=0.023,
+        upper=0.039,
+        random_10th=0.4,
+        same_windows=0.033,
+        sum_of_singles=0.02,
+        is_healed=False,
+        healing=None,
+        parameters_before=1000,
+        parameters_after=700,
+        kv_bytes_before=960.0,
+        kv_bytes_after=600.0,
+        prompt_tokens=256,
+        prefill_seconds_before=0.5,
+        prefill_seconds_after=0.3,
+        new_tokens=16,
+        generation_seconds_before=0.4,
+        generation_seconds_after=0.25,
+        saved_as=None,
+        saved_model_id=None,
+        mergekit=None,
+        n_tokens=256,
+        n_selection=16,
+        n_verification=32,
+        seed=0,
+        dtype="float32",
+        device="cpu",
+        config=json.dumps(asdict(PlanConfig("o/model"))),
+        code_version="0.1.0",
+        note=None,
+        created_at=NOW,
+    )
+    return LayerPlan(PlanRow(**plan | changes), _outcomes(plan_id))
+
+
+def _outcomes(plan_id: str) -> list[PlanOutcomeRow]:
+    rows = []
+
+    def tell(rule: str, blocks: list[int], text: str, measure: str, value: float, **more: Any) -> None:
+        told: dict[str, Any] = dict(
+            plan_id=plan_id,
+            rule=rule,
+            unit="block",
+            blocks=blocks,
+            is_chosen=rule == "greedy",
+            is_equal=None,
+            is_healed=False,
+            text=text,
+            corpus_id="text@1",
+            measure=measure,
+            rank=None,
+            value_before=3.0,
+            value_after=3.0 + value,
+            difference=value,
+            std_error=0.1 * abs(value),
+            lower=0.8 * value,
+            upper=1.2 * value,
+            n_points=32,
+            created_at=NOW,
+        )
+        rows.append(PlanOutcomeRow(**told | more))
+
+    for block in range(8):
+        tell("single", [block], "selection", "loss", 0.01 * (1 + block % 4))
+        tell("single", [block], "selection", "influence", 0.02 * (1 + block % 4), value_before=None, difference=None)
+    for n, value in ((1, 0.008), (2, 0.017), (3, 0.031)):
+        tell("path", [3, 4, 6][:n], "held_out", "loss", value)
+    tell("greedy", [3, 4, 6], "held_out", "loss", 0.031, is_equal=True)
+    tell("influence", [2, 3, 4], "held_out", "loss", 0.05, is_equal=False)
+    tell("last_angle", [4, 5, 6], "held_out", "loss", 0.09, is_equal=False)
+    tell("greedy", [3, 4, 6], "typos", "loss", 0.05)
+    tell("greedy", [3, 4, 6], "copying", "exact_match", -0.1, value_before=0.9, value_after=0.8, n_points=40)
+    for k in range(3):
+        tell("random", [k, k + 2, k + 4], "held_out", "loss", 0.4 + 0.2 * k)
+    for rank, value in ((64, 0.5), (128, 0.04)):
+        tell("projection", [4], "held_out", "loss", value, unit="layer", rank=rank, is_chosen=rank == 128)
+    return rows

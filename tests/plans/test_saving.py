@@ -1,0 +1,168 @@
+"""A saved model in a fresh process, healed weights, recipes, and what the smaller network takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import InputError, ModelError, ResourceError
+from core.models.hub import find_weights
+from core.plans import saving
+from core.plans.healing import Healing, fit, merged, why_not
+from core.plans.pricing import Pricer
+from core.plans.saving import delete_blocks, footprints, reproduced, save_network, why_no_mergekit
+from core.plans.variants import Network, without
+from core.texts.sample import TokenWindows
+from tests.plans.test_skipping import CASES, FIVE, opened
+
+FRESH = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+ids = torch.tensor(json.load(open(sys.argv[2])))
+with torch.inference_mode():
+    print(json.dumps([float(model(input_ids=ids, labels=ids).loss), model.config.num_hidden_layers]))
+"""
+
+
+def windows_of(n_sequences=8, n_tokens=24, seed=0):
+    ids = np.random.default_rng(seed).integers(3, 2000, (n_sequences, n_tokens))
+    scored = np.ones(ids.shape, dtype=bool)
+    scored[:, 0] = False
+    return TokenWindows(ids, scored, np.arange(n_sequences))
+
+
+def a_matrix():
+    return np.eye(48, dtype=np.float32) + np.random.default_rng(0).normal(0, 0.3, (48, 48)).astype(np.float32)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt", "gpt_neox"])
+def test_merged_weights_give_what_the_healed_variant_gives(family, tmp_path):
+    model = opened(tmp_path, family)
+    network, windows = Network(model), windows_of()
+    ids = torch.from_numpy(windows.ids)
+    assert network.find_sublayers(ids[:1])
+    healing = Healing({0: a_matrix()}, 0, [])
+    new = delete_blocks(model, {1}, merged(network, healing.matrices))
+    with torch.inference_mode(), network.hooked():
+        expected = network.logits(ids, healing.variant({1}, model.device))
+        unhealed = network.logits(ids, without({1}))
+        assert torch.allclose(new(input_ids=ids, use_cache=False).logits, expected, atol=1e-5)
+        assert not torch.allclose(unhealed, expected, atol=1e-3)
+
+
+def test_a_saved_model_has_the_verified_loss_in_a_fresh_process(tmp_path):
+    """Gemma 3: mixed attention, a list for each block in its configuration, embeddings that are its head as well."""
+    model = opened(tmp_path, "gemma3_text", **CASES["gemma3_text"])
+    network, windows, removed = Network(model), windows_of(), {1, 2}
+    expected = Pricer(network, windows).scores([without(removed)])[1].loss_per_token
+    new = delete_blocks(model, removed)
+    folder = tmp_path / "smaller"
+    save_network(new, model.tokenizer, folder, "A card.\n")
+    ids = tmp_path / "ids.json"
+    ids.write_text(json.dumps(windows.ids.tolist()))
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, str(folder), str(ids)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    )
+    loss, n_blocks = json.loads(done.stdout)
+    assert n_blocks == model.n_layers - 2 and loss == pytest.approx(expected, abs=1e-4)
+    assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".md", ".jinja"}
+    assert reproduced(folder, "cpu", "float32", windows, expected, tmp_path) == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(ModelError, match="was verified"):
+        reproduced(folder, "cpu", "float32", windows, expected + 0.01, tmp_path)
+    with pytest.raises(InputError, match="not empty"):
+        save_network(new, model.tokenizer, folder, "")
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    model = opened(tmp_path, "llama")
+    monkeypatch.setattr(saving.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    with pytest.raises(ResourceError, match="needs .* GB in .*smaller; 0.00 GB is free"):
+        save_network(model.module, model.tokenizer, tmp_path / "smaller", "")
+    assert not (tmp_path / "smaller").exists()
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "opt", "phi", "bloom"])
+def test_what_one_matrix_can_heal_is_healed(family, tmp_path):
+    """The block behind the gap's last kept one adds a matrix product of what its MLP adds: a fit finds it."""
+    model = opened(tmp_path, family, **(FIVE if family == "llama" else {}))
+    network, windows = Network(model), windows_of(120, 70)
+    ids = torch.from_numpy(windows.ids[:1])
+    assert network.find_sublayers(ids)
+    assert why_not(network, {1}, ids, windows.ids.size) is None
+    truth = torch.eye(48) + 0.5 * torch.randn(48, 48, generator=torch.Generator().manual_seed(0)) / 48**0.5
+    block = model.layers[1]
+
+    def instead(*arguments, **keywords):
+        """As if block 1 turned what the MLP of block 0 has added."""
+        state = arguments[0] if arguments else keywords["hidden_states"]
+        turned = state + (seen[-1].reshape(state.shape) @ (truth - torch.eye(48)))
+        return (turned, None) if family == "bloom" else turned
+
+    seen: list[torch.Tensor] = []
+    hook = network.sublayers["mlp", 0].module.register_forward_hook(lambda _m, _a, output: seen.append(output))
+    block.forward = instead
+    healing = fit(network, windows, {1})
+    cut, healed = Pricer(network, windows_of(seed=1)).scores([without({1}), healing.variant({1}, model.device)])[1:]
+    hook.remove()
+    assert healing.matrices[0] == pytest.approx(truth.numpy(), abs=0.02)
+    assert healing.left[0] < 1e-3
+    assert healed.divergence.sum() < 0.01 * cut.divergence.sum()
+
+
+def test_healing_is_refused_with_the_reason(tmp_path):
+    gemma, windows = Network(opened(tmp_path, "gemma3_text", **CASES["gemma3_text"])), windows_of()
+    ids = torch.from_numpy(windows.ids[:1])
+    gemma.find_sublayers(ids)
+    assert "norm stands between" in str(why_not(gemma, {2}, ids, 10_000))
+    assert "block 0 goes" in str(why_not(gemma, {0}, ids, 10_000))
+    assert "192 tokens" in str(why_not(gemma, {2}, ids, windows.ids.size))
+    mixture = Network(opened(tmp_path, "mixtral"))
+    mixture.find_sublayers(ids)
+    assert "mixture of experts" in str(why_not(mixture, {2}, ids, 10_000))
+    states = Network(opened(tmp_path, "mamba"))
+    assert "do not add to one stream" in str(why_not(states, {2}, ids, 10_000))
+
+
+def test_a_matrix_that_helps_nowhere_changes_nothing(tmp_path):
+    """Without anything to learn, the penalty keeps the identity: an exact identity block goes."""
+    model = opened(tmp_path, "llama")
+    network, windows = Network(model), windows_of(40, 24)
+    network.find_sublayers(torch.from_numpy(windows.ids[:1]))
+    for parameter in model.layers[2].parameters():
+        if parameter.dim() > 1:
+            parameter.data.zero_()
+    healing = fit(network, windows, {2})
+    assert healing.matrices[1] == pytest.approx(np.eye(48), abs=1e-5)
+
+
+def test_the_smaller_network_is_timed_and_counted(tmp_path):
+    model = opened(tmp_path, "llama")
+    new = delete_blocks(model, {1, 2})
+    prompt = saving.timing_prompt(model, windows_of())
+    before, after = footprints([model.module, new], prompt, n_new=3)
+    # 2 key-value heads of 12 numbers, keys and values, in 4 bytes, for each of 4 blocks
+    assert (before.kv_bytes_per_token, after.kv_bytes_per_token) == (2 * 12 * 2 * 4 * 4, 2 * 12 * 2 * 4 * 2)
+    of_block = sum(p.numel() for p in model.layers[0].parameters())
+    assert before.parameters - after.parameters == 2 * of_block
+    assert before.prefill_seconds > 0 and after.generation_seconds > 0
+
+
+def test_a_recipe_is_refused_where_blocks_differ(tmp_path):
+    model = opened(tmp_path, "llama")
+    weights = find_weights(str(tmp_path / "llama"))
+    assert why_no_mergekit(model.module.config, weights, 4, False) is None
+    assert "healing" in str(why_no_mergekit(model.module.config, weights, 4, True))
+    gemma = opened(tmp_path, "gemma3_text", **CASES["gemma3_text"])
+    mixed = find_weights(str(tmp_path / "gemma3_text"))
+    assert "not alike (layer_types)" in str(why_no_mergekit(gemma.module.config, mixed, 5, False))

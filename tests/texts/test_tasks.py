@@ -1,0 +1,98 @@
+"""Task files: what a good one becomes, and the one line that each mistake is told as."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import InputError
+from core.texts import tasks
+from core.texts.tasks import Question, Task, read_task
+
+GOOD = {"prompt": "The sky is", "choices": [" blue", " square"], "answer": 0}
+OTHER = GOOD | {"prompt": "Grass is"}
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    def read(*rows: Any) -> Task:
+        file = tmp_path / "my.task.jsonl"
+        lines = (row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows)
+        file.write_bytes(b"\n".join(lines))
+        return read_task(file)
+
+    return read
+
+
+def test_a_task_is_its_questions_however_its_file_is_written(read):
+    task = read(GOOD, OTHER)
+    assert task.name == "my.task" and task.rows == task.questions and not task.texts
+    assert task.questions[0] == Question("The sky is", (" blue", " square"), 0)
+    swapped = dict(reversed(GOOD.items()))
+    same = read(b"\xef\xbb\xbf" + json.dumps(swapped).encode() + b"\r", b"  ", OTHER, b"")
+    assert same.sha256 == task.sha256 and same.hashes == task.hashes
+    for changed in ({"prompt": "The sky  is"}, {"answer": 1}, {"choices": [" square", " blue"]}):
+        other = read(GOOD | changed, OTHER)
+        assert other.sha256 != task.sha256 and other.hashes[0] != task.hashes[0] and other.hashes[1] == task.hashes[1]
+
+
+def test_a_task_may_be_of_texts(read):
+    task = read({"text": " 一つ目"}, {"text": "two"})
+    assert [row.text for row in task.texts] == [" 一つ目", "two"] and task.rows == task.texts
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([], "my.task.jsonl is empty. A line is a question"),
+        ([b"\n \n"], "is empty"),
+        (
+            [GOOD, {"prompt": "p", "choices": [" a", " b"]}],
+            "line 2: answer is missing; it must be the number of the right",
+        ),
+        ([GOOD | {"answer": None}], "line 1: answer must be the number of the right choice, from 0, not nothing"),
+        ([GOOD | {"answer": "B"}], "not 'B'"),
+        ([GOOD | {"answer": True}], "not True"),
+        ([GOOD | {"answer": -1}], "not -1"),
+        ([GOOD | {"answer": 2}], "answer is 2, but the 2 choices are counted from 0 to 1"),
+        ([GOOD | {"choices": [" a"]}], "choices are 1; a question has two or more"),
+        ([GOOD | {"choices": [" a", ""]}], r"choices\[1\] is empty"),
+        ([GOOD | {"choices": [" a", " a"]}], "two of the choices are the same"),
+        ([GOOD | {"choices": [" a", 3]}], r"choices\[1\] must be a text"),
+        ([GOOD | {"choices": "ab"}], "choices must be a list of texts, not 'ab'"),
+        ([GOOD, OTHER, GOOD], "line 3: the same as line 1"),
+        ([GOOD, GOOD | {"answer": 1}], "line 2: the same as line 1"),
+        ([GOOD, GOOD | {"choices": [" square", " blue"]}], "line 2: the same as line 1"),
+        ([{"text": "a"}, {"text": "a"}], "line 2: the same as line 1"),
+        ([GOOD, {"text": "a"}], "line 2: a text among questions. A task is of one kind"),
+        ([{"text": "a"}, GOOD], "line 2: a question among texts"),
+        ([{"text": ""}], "text must be a text that is not empty"),
+        ([GOOD | {"promt": "x"}], "Unknown key 'promt'. Did you mean prompt"),
+        ([b"[1]"], "must be a table with prompt, choices, answer, not a list"),
+        ([b"prompt,choices"], "line 1 is no JSON"),
+        ([b'{"answer": 0, "answer": 1}'], "a key stands there twice"),
+        ([b'{"text": "\\ud800"}'], "half of a character"),
+        ([b"[" * 100_000], "nested too deeply"),
+        ([b'{"text": "\xff"}'], "is not utf-8"),
+    ],
+)
+def test_whatever_is_wrong_is_one_line_that_names_its_place(read, rows, told):
+    with pytest.raises(InputError, match=told) as error:
+        read(*rows)
+    assert "\n" not in str(error.value) and "my.task.jsonl" in str(error.value)
+
+
+def test_files_that_are_missing_or_too_large_are_told(tmp_path, read, monkeypatch):
+    with pytest.raises(InputError, match="There is no task file"):
+        read_task(tmp_path / "none.jsonl")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_task(tmp_path)
+    monkeypatch.setattr(tasks, "MOST_ROWS", 1)
+    with pytest.raises(InputError, match="more than 1 lines"):
+        read(GOOD, OTHER)
+    monkeypatch.setattr(tasks, "MAX_BYTES", 10)
+    with pytest.raises(InputError, match="larger than 0 MiB"):
+        read(GOOD)

@@ -1,0 +1,48 @@
+"""What a plan says of itself, in both languages, and what it hands to other programs."""
+
+import json
+
+import pytest
+import yaml
+
+from core.terminal.tables import plan_lines
+from core.wording import plans
+from tests.plans.made import layer_plan
+
+
+def test_the_answer_comes_first():
+    told = plan_lines(layer_plan())
+    assert told[0] == (
+        "Recommended: without blocks 3–4, 6 (of 0 to 7) the loss rises by +0.031 [+0.023, +0.039] nats per token on "
+        "held-out text (32 windows), within 0.05 nats per token."
+    )
+    assert "  0 oooxxoxo 7" in "\n".join(told)
+    assert any(line.strip().startswith("* removed one by one") and "3,4,6" in line for line in told)
+    assert any("layer 4: 128 directions suffice" in line for line in told)
+
+
+def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
+    unverified = layer_plan(is_verified=False, is_recommended=False, reasons=["not_verified"]).plan
+    assert plans.answer(unverified, "en").startswith("Not verified: ")
+    dear = layer_plan(is_recommended=False, reasons=["mixture", "over_budget"], budget=2, budget_unit="points").plan
+    assert plans.answer(dear, "en").startswith("None can be recommended within 2 points of the task: ")
+    assert plans.remarks(dear, "en")[0] == "The upper limit of its price is not under the budget."
+    for one in (unverified, dear):
+        assert plans.answer(one, "ja")[0] in "未課"
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_every_reason_has_words(language):
+    assert all(plans.reason(code, language) for code in plans.REASONS)
+
+
+def test_the_map_and_the_recipe_are_half_open():
+    found = layer_plan()
+    told = plans.layer_map(found)
+    assert told["kept_stretches"] == [[0, 3], [5, 6], [7, 8]] and told["removed_stretches"] == [[3, 5], [6, 7]]
+    assert told["teacher_block_of_student_block"] == {0: 0, 1: 1, 2: 2, 3: 5, 4: 7}
+    recipe = yaml.safe_load(plans.mergekit_recipe(found, "en"))
+    assert [one["sources"][0]["layer_range"] for one in recipe["slices"]] == told["kept_stretches"]
+    assert {one["sources"][0]["model"] for one in recipe["slices"]} == {"o/model@1"}
+    local = layer_plan(reference="local:model", config=json.dumps({"model": "/models/model"}))
+    assert '"/models/model"' in plans.mergekit_recipe(local, "en")
