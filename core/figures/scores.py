@@ -224,6 +224,7 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
         points = [point for point in data.points if point.match == match]
         if not points:
             continue
+        reach = [Z_95 * point.score_std_error if point.score_std_error else None for point in points]
         colours = [COLOURS[1] if point.is_pinned else COLOURS[0] for point in points]
         figure.add_scatter(
             x=[point.dimension for point in points],
@@ -240,12 +241,10 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
                 [None if point.lower is None else point.dimension - point.lower for point in points],
             )
             | THIN,
-            error_y=bars(
-                [Z_95 * point.score_std_error if point.score_std_error else None for point in points],
-                [Z_95 * point.score_std_error if point.score_std_error else None for point in points],
-            )
-            | THIN,
+            error_y=bars(reach, reach) | THIN,
         )
+    if len(figure.data) == 1:  # one kind of score, which the table names
+        figure.update_layout(showlegend=False, margin={"t": 20}, height=430)
     return figure
 
 

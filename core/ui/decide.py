@@ -528,7 +528,7 @@ def _show_costs(look: Look, base: str | None) -> None:
             _("Speed"): [words.value("speed", one.tokens_per_second, reader) for one in cost],
             _("Where from"): [words.speed_source(one, reader) for one in cost],
             _("Memory in all"): [words.value("memory", one.memory_bytes, reader) for one in cost],
-            _("Key-value cache"): [words.value("memory", one.cache_bytes, reader) for one in cost],
+            _("Key-value cache"): [words.cache(one, reader) for one in cost],
             _("Parameters"): [words.value("parameters", n, reader) for n in runs["parameters"]],
             **{
                 _("Weights at {bits} bits").format(bits=bits): [

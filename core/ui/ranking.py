@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -122,7 +123,7 @@ def _choose_group(first: Answer) -> str:
         names[answers.key_of(one.group)] = told
     if len(names) == 1:
         return ""
-    return inputs.choose_from_list(_("Compared models"), list(names), "group", "", names.__getitem__, width=250)
+    return inputs.choose_from_list(_("Compared models"), list(names), "group", "", names.__getitem__, width=225)
 
 
 def _choose_cloud() -> str:
@@ -166,9 +167,12 @@ def _with_score(asked: Asked, found: Population, pilot: Registered | None) -> As
         return asked
     rows = {score_key(row): row for row in found.offered.iter_rows(named=True)}
     mine = score_key(found.benchmark) if found.benchmark else next(iter(rows))
-    chosen = inputs.choose_from_list(
-        _("Score"), list(rows), "score", mine, lambda key: score_label(rows[key], found.pilot), width=300
-    )
+    alike = Counter(key.rpartition("~")[0] for key in rows)
+
+    def label(key: str) -> str:
+        return score_label(rows[key], found.pilot, with_suite=alike[key.rpartition("~")[0]] > 1)
+
+    chosen = inputs.choose_from_list(_("Score"), list(rows), "score", mine, label, width=275)
     if found.benchmark is not None and chosen == score_key(found.benchmark):
         return asked
     return replace(asked, pilot=pilot).of_score(rows[chosen])
@@ -178,12 +182,11 @@ def score_key(row: dict[str, Any]) -> str:
     return "~".join("" if row[name] is None else str(row[name]) for name in SCORE_KEYS)
 
 
-def score_label(row: dict[str, Any], pilot: Pilot | None = None) -> str:
+def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: bool = False) -> str:
     _ = language.translator()
     name = wording.benchmark_name(row["benchmark"], row["metric"], row["n_shot"], language.current(), row["filter"])
-    label = _("{name} (models: {n})").format(
-        name=_(", ").join(part for part in (name, row["suite"]) if part), n=row["n_models"]
-    )
+    told = _(", ").join([name, row["suite"]]) if with_suite else name
+    label = _("{name} (models: {n})").format(name=told, n=row["n_models"])
     if pilot is None:
         return label
     mark = _("not pre-registered (exploratory)") if is_exploratory(row, pilot) else _("pre-registered")
