@@ -46,6 +46,7 @@ class ProgressBar:
             size = shutil.get_terminal_size((100, 24))  # some terminals say 0, and get no bar from tqdm then
             self._bar = tqdm(
                 total=step.total,
+                initial=step.done,  # what an earlier process did says nothing of the pace
                 file=progress_stream(),
                 desc=f"{one_line(self._name)}: {wording.phase_name(step.phase, 'en')}",
                 leave=False,
