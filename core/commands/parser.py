@@ -277,12 +277,11 @@ def _rules(verb: Verb) -> None:
     text = "selection rules: how to choose a model, what each rule chose, and whether it was right"
     inner = verb("rules", None, text).add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    def rule_verb(name: str, run, text: str, has_json: bool = True) -> argparse.ArgumentParser:
+    def rule_verb(name: str, run, text: str) -> argparse.ArgumentParser:
         added = inner.add_parser(name, help=text, description=text)
         added.set_defaults(run=run)
         added.add_argument("--warehouse", type=Path, metavar="FILE", default=argparse.SUPPRESS)
-        if has_json:
-            added.add_argument("--json", action="store_true")
+        added.add_argument("--json", action="store_true")
         return added
 
     listed = rule_verb("list", rules.listed, "the saved rules and what they chose; of one rule its TOML file")
@@ -299,7 +298,7 @@ def _rules(verb: Verb) -> None:
     told.add_argument("choice", metavar="CHOICE", help="its id (the start is enough), as `rules list` shows it")
     told.add_argument("outcome", choices=("right", "wrong", "unknown"))
     told.add_argument("--note", metavar="TEXT", help="what it is known from")
-    gone = rule_verb("delete", rules.delete, "forget a version of a rule with all its choices", has_json=False)
+    gone = rule_verb("delete", rules.delete, "forget a version of a rule with all its choices")
     gone.add_argument("rule", metavar="RULE")
     gone.add_argument("--yes", action="store_true", help="do not ask")
 
