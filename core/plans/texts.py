@@ -203,7 +203,7 @@ def probe(kind: str, tokenizer: Any, seed: int, longest: int | None = None) -> T
     return None if longest is not None and windows.ids.shape[1] > longest else windows
 
 
-def padded(readings: Sequence[tuple[Sequence[int], int]]) -> TokenWindows:
+def padded(readings: Sequence[tuple[Sequence[int] | np.ndarray, int]]) -> TokenWindows:
     """Tokens and the first of them that counts, row by row, filled up to one length.
 
     Filled at the end, which no earlier token of a decoder sees.
