@@ -20,6 +20,7 @@ notices.stop_if_no_runs(runs)
 
 if st.button(_("Compare models on my text"), type="primary", icon=":material/add_chart:"):
     st.switch_page("pages/pilot.py")
+gallery.say_finding()
 st.subheader(_("Profiles"))
 gallery.show(runs)
 

@@ -45,6 +45,8 @@ from tests.ladder.__main__ import give_way
 from tests.ladder.measuring import HEAVY, PROTOCOL, measured, publish
 
 TABLE = REFERENCE / "damage.csv"
+DAMAGED = "damaged"
+"""Tag of what is no model that anybody would choose."""
 NOISE = (0.05, 0.1, 0.2, 0.4, 0.8)
 BITS = (8, 4, 3, 2)
 OTHER_WINDOWS = 1
@@ -232,7 +234,7 @@ def measure(parcels: Path, subjects: Sequence[Subject] = SUBJECTS) -> None:
                 widest = widest or leading_directions(setup, subject.after, max(subject.ranks))
                 projection = replace(widest, basis=widest.basis[:, : int(damage.level)])
             own = Setup(setup.protocol, setup.corpus, damaged(setup.blueprint, damage, projection), setup.seed)
-            publish(RunConfig(reference, subject.corpus, PROTOCOL), reference, parcels, HEAVY, own)
+            publish(RunConfig(reference, subject.corpus, PROTOCOL), reference, parcels, HEAVY, own, tags=(DAMAGED,))
 
 
 def table(parcels: Path) -> pl.DataFrame:

@@ -55,6 +55,8 @@ class Cost:
     """At each of `PRECISIONS`."""
     cache_bytes: float
     """Keys and values of all requests at full context; 0 for an encoder."""
+    is_cache_known: bool
+    """Whether the width of keys and values is the model's own, and not assumed."""
     memory_bytes: float
     """Weights at the assumed precision, cache and overhead."""
     tokens_per_second: float | None
@@ -84,7 +86,8 @@ def costs(runs: pl.DataFrame, speeds: pl.DataFrame, assumed: Assumptions) -> dic
 
 
 def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumed: Assumptions) -> Cost:
-    per_token = 2 * row["n_layers"] * row["hidden_size"] * assumed.cache_share * assumed.cache_bits / 8
+    width = row.get("key_value_size")
+    per_token = 2 * row["n_layers"] * (width or row["hidden_size"] * assumed.cache_share) * assumed.cache_bits / 8
     cache = 0.0 if row["kind"] == "encoder" else per_token * assumed.context_tokens * assumed.requests
     weights = row["parameters"] * assumed.bits / 8
     own = next(
@@ -98,6 +101,7 @@ def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumed: A
         run_id=row["run_id"],
         weight_bytes=tuple(row["parameters"] * bits / 8 for bits in PRECISIONS),
         cache_bytes=cache,
+        is_cache_known=bool(width) or row["kind"] == "encoder",
         memory_bytes=(weights + cache) * (1 + assumed.overhead),
         tokens_per_second=speed,
         speed_from="own" if own else "measured" if here else None,

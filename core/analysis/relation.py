@@ -625,9 +625,8 @@ def partial(known: pl.DataFrame, seed: int = 0) -> Partial:
         p = 2 * float(special.stdtr(freedom, -abs(rho) * math.sqrt(freedom / max(1 - rho * rho, 1e-12))))
     else:
         shuffled = b[_orders(n, seed)]
-        shuffled = shuffled - (shuffled @ base) @ base.T
-        squares = (shuffled**2).sum(1)
-        null = np.divide(shuffled @ a, np.sqrt((a @ a) * squares), out=np.zeros(len(shuffled)), where=squares > 1e-9)
+        squares = b @ b - ((shuffled @ base) ** 2).sum(1)  # of what the base leaves of them; a is orthogonal to it
+        null = shuffled @ a / np.sqrt((a @ a) * np.maximum(squares, 1e-9))
         p = _p_of(null, rho, n)
     return Partial(rho, lower, upper, p, n, tuple(given))
 

@@ -200,7 +200,10 @@ def compare(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     answered = score_answers.answered(warehouse)
     if answered.is_empty():
-        raise InputError("There are no single answers yet: import the samples_*.jsonl files of lm-evaluation-harness.")
+        raise InputError(
+            "There are no single answers yet: import the samples_*.jsonl files of lm-evaluation-harness, or score models on "
+            "a task of your own (python -m core score)."
+        )
     known = set(answered["model"])
     models = [_answered_model(name, known, warehouse) for name in options.models]
     if models[0] == models[1]:

@@ -12,12 +12,12 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ BATCHES_KEPT = 16
 class Reading:
     """Tokens, of which those from `first` on are scored."""
 
-    ids: tuple[int, ...]
+    ids: np.ndarray
+    """(n_tokens,) int32: lists of Python's numbers take nine times the memory, and a task may have millions of tokens"""
     first: int
 
 
@@ -102,7 +103,7 @@ def score_task(
     `scratch` is a folder for what is finished so far, from which a process that comes after a stopped one goes on.
     Raises InputError (and its kinds) for anything that the user can mend.
     """
-    asked = _asked(task, blueprint)
+    asked = asked_rows(task, blueprint)
     readings = [reading for one in asked for reading in one.readings]
     if not readings:
         raise ModelError(
@@ -120,7 +121,7 @@ def score_task(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class AskedRow:
     """One row of a task as a tokenizer has read it."""
 
     readings: tuple[Reading, ...]
@@ -131,24 +132,25 @@ class _Asked:
     has_unknown: bool = False
 
 
-def _asked(task: Task, blueprint: Blueprint) -> list[_Asked]:
+def asked_rows(task: Task, blueprint: Blueprint) -> list[AskedRow]:
+    """Each row of a task as this model's tokenizer reads it. Raises ModelError where it cannot be read."""
     model, tokenizer = blueprint.weightless, blueprint.tokenizer
     opening, starter = _opening(tokenizer), _starter(tokenizer)
     unknown = tokenizer.unk_token_id
     if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):  # one that a byte-level tokenizer never gives
         unknown = None
     if task.questions:
-        texts = [text for one in task.questions for text in (one.prompt, *(one.prompt + c for c in one.choices))]
-        encoded = iter(_encode(tokenizer, texts))
+        texts = (text for one in task.questions for text in (one.prompt, *(one.prompt + c for c in one.choices)))
+        encoded = _encode(tokenizer, texts)
         asked = []
         for question in task.questions:
             prompt, *wholes = (next(encoded) for _ in range(1 + len(question.choices)))
             asked.append(_question(prompt, wholes, opening, starter, model.context, unknown))
     else:
         window = min(WINDOW, model.context or WINDOW)
-        ids = _encode(tokenizer, [row.text for row in task.texts])
+        ids = _encode(tokenizer, (row.text for row in task.texts))
         asked = [_text(one, opening or starter, window, unknown) for one in ids]
-    require_known(model, max((max(one.ids) for row in asked for one in row.readings), default=0))
+    require_known(model, max((int(one.ids.max()) for row in asked for one in row.readings), default=0))
     if not starter and any(one.first == 0 for row in asked for one in row.readings):
         raise ModelError(
             f"The tokenizer of {blueprint.weights.name} has neither a BOS nor an EOS token, so there is nothing before "
@@ -157,8 +159,12 @@ def _asked(task: Task, blueprint: Blueprint) -> list[_Asked]:
     return asked
 
 
-def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    return [list(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
+def _encode(tokenizer: Any, texts: Iterable[str]) -> Iterator[np.ndarray]:
+    """The tokens of each text, special ones left out; (n_tokens,) each"""
+    remaining = iter(texts)
+    while some := list(islice(remaining, 512)):
+        for ids in tokenizer(some, add_special_tokens=False, verbose=False)["input_ids"]:
+            yield np.array(ids, dtype=np.int32)
 
 
 def _opening(tokenizer: Any) -> list[int]:
@@ -176,45 +182,55 @@ def _starter(tokenizer: Any) -> list[int]:
 
 
 def _question(
-    prompt: list[int],
-    wholes: list[list[int]],
+    prompt: np.ndarray,
+    wholes: list[np.ndarray],
     opening: list[int],
     starter: list[int],
     context: int | None,
     unknown: int | None,
-) -> _Asked:
+) -> AskedRow:
     """Every choice after the same tokens of the prompt, which loses its beginning where the longest does not fit."""
     first = min(_shared(prompt, whole) for whole in wholes)
     first = min(first, *(len(whole) - 1 for whole in wholes))  # a normaliser may leave nothing of a choice
     if first < 0:
-        return _Asked(())
+        return AskedRow(())
     before = opening or (starter if first == 0 else [])
     longest = len(before) + max(map(len, wholes)) - 1  # the last token is a target only
     too_many = max(0, longest - context) if context else 0
     if too_many and (too_many > first or len(before) + first - too_many == 0):
-        return _Asked(())
-    readings = [Reading((*before, *whole[too_many:]), len(before) + first - too_many) for whole in wholes]
-    return _Asked(tuple(readings), too_many > 0, has_unknown=any(unknown in whole[first:] for whole in wholes))
+        return AskedRow(())
+    starts = len(before) + first - too_many
+    readings = [Reading(_joined(before, whole[too_many:]), starts) for whole in wholes]
+    return AskedRow(tuple(readings), too_many > 0, has_unknown=any(_holds(whole[first:], unknown) for whole in wholes))
 
 
-def _shared(one: list[int], other: list[int]) -> int:
+def _shared(one: np.ndarray, other: np.ndarray) -> int:
     """Tokens that both begin with."""
     n = min(len(one), len(other))
-    return next((i for i in range(n) if one[i] != other[i]), n)
+    parted = np.flatnonzero(one[:n] != other[:n])
+    return int(parted[0]) if len(parted) else n
 
 
-def _text(ids: list[int], before: list[int], window: int, unknown: int | None) -> _Asked:
+def _joined(before: list[int], ids: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.array(before, dtype=np.int32), ids])
+
+
+def _holds(ids: np.ndarray, token: int | None) -> bool:
+    return token is not None and bool((ids == token).any())
+
+
+def _text(ids: np.ndarray, before: list[int], window: int, unknown: int | None) -> AskedRow:
     """All tokens of a text, each once: `window` are read at once, and of all windows but the first half are scored."""
-    if not ids:
-        return _Asked(())
-    whole = (*before, *ids)
+    if not len(ids):
+        return AskedRow(())
+    whole = _joined(before, ids)
     end = min(len(whole), window + 1)  # the last token is a target only
     readings = [Reading(whole[:end], len(before))]
     while end < len(whole):
         start, end = end, min(len(whole), end + max(1, window // 2))
         begin = max(0, end - window - 1)
         readings.append(Reading(whole[begin:end], start - begin))
-    return _Asked(tuple(readings), False, len(readings) > 1, unknown in ids)
+    return AskedRow(tuple(readings), False, len(readings) > 1, _holds(ids, unknown))
 
 
 # --- what the model gives --------------------------------------------------------------------------------------
@@ -224,17 +240,18 @@ def _text(ids: list[int], before: list[int], window: int, unknown: int | None) -
 class _Input:
     """What goes through the network once, and the readings that are scored by it: they part in their last token alone."""
 
-    ids: tuple[int, ...]
+    ids: np.ndarray
+    """(n_tokens,)"""
     members: tuple[int, ...]
 
 
 def _inputs(readings: Sequence[Reading]) -> list[_Input]:
     """Each input once, the longest first, so that a batch has inputs of about one length."""
-    found: dict[tuple[int, ...], list[int]] = {}
+    found: dict[bytes, list[int]] = {}
     for number, reading in enumerate(readings):
-        found.setdefault(reading.ids[:-1], []).append(number)
-    ordered = sorted(found.items(), key=lambda item: (-len(item[0]), item[1]))
-    return [_Input(ids, tuple(members)) for ids, members in ordered]
+        found.setdefault(hashlib.sha256(reading.ids[:-1].tobytes()).digest(), []).append(number)
+    inputs = [_Input(readings[members[0]].ids[:-1], tuple(members)) for members in found.values()]
+    return sorted(inputs, key=lambda one: (-len(one.ids), one.members))
 
 
 def _likelihoods(
@@ -375,11 +392,11 @@ def _batch(model: OpenModel, readings: Sequence[Reading], batch: list[_Input]) -
     targets: list[int] = []
     starts: list[int] = []
     for row, one in enumerate(batch):
-        ids[row, : len(one.ids)] = torch.tensor(one.ids)
+        ids[row, : len(one.ids)] = torch.from_numpy(one.ids)
         for number in one.members:
             reading = readings[number]
             starts.append(len(targets))
-            targets += reading.ids[reading.first :]
+            targets += reading.ids[reading.first :].tolist()
             positions += range(reading.first - 1, len(reading.ids) - 1)
             rows += [row] * (len(reading.ids) - reading.first)
     places = [torch.tensor(part, device=model.device) for part in (rows, positions, targets)]
@@ -456,7 +473,7 @@ def _mean(name: str, unit: str, higher_is_better: bool, values: np.ndarray) -> M
     return Metric(name, unit, higher_is_better, float(values.mean()), error, values)
 
 
-def _as_rows(task: Task, blueprint: Blueprint, asked: list[_Asked], nats: list[np.ndarray]) -> TaskScores:
+def _as_rows(task: Task, blueprint: Blueprint, asked: list[AskedRow], nats: list[np.ndarray]) -> TaskScores:
     scored = [number for number, one in enumerate(asked) if one.readings]
     found = [nats[number] for number in scored]
     if task.questions:

@@ -69,7 +69,19 @@ def describe(weights: Weights, config: Any, module: Any, tokenizer: Any, stack: 
         weights_sha256=weights.sha256,
         licence=weights.licence,
         configuration_hash=configuration_hash(config, position_padding(module)),
+        key_value_size=key_value_size(own),
     )
+
+
+def key_value_size(own: Any) -> int | None:
+    """Numbers that a block keeps as the key of a token, and as many as its value; None where the configuration does not
+    say: networks without attention, or that keep something compressed in their place."""
+    heads = getattr(own, "num_attention_heads", None)
+    sharing = getattr(own, "num_key_value_heads", None) or heads
+    if not isinstance(heads, int) or not isinstance(sharing, int) or getattr(own, "kv_lora_rank", None):
+        return None
+    width = getattr(own, "head_dim", None) or own.hidden_size // heads
+    return sharing * width if isinstance(width, int) else None
 
 
 def _safetensors(method: str | None) -> str:

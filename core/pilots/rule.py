@@ -108,8 +108,8 @@ class Assumptions:
     cache_bits: _Positive = 16.0
     """Per number of the key-value cache."""
     cache_share: _Share = 1.0
-    """Width of the keys (and of the values) as a share of the hidden size: 1 where each attention head has its own, 0.25
-    where four heads share one. Of every model alike: 1 is the most that it can be."""
+    """Width of the keys (and of the values) as a share of the hidden size, of models that do not say theirs: 1, the most
+    that it can be, where each attention head has its own, 0.25 where four heads share one."""
     context_tokens: _Count = 4096
     requests: _Count = 1
     """That are answered at once, each with its own cache."""

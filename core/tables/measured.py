@@ -81,6 +81,14 @@ class ModelRow:
             "Hash of the configuration: models that share it share a random control.", _("hash of the configuration")
         ),
     ] = None
+    key_value_size: Annotated[
+        int | None,
+        Column(
+            "Width of the keys, and of the values, that each block keeps of a token: heads that have their own times their "
+            "width; NULL where not known.",
+            _("width of keys and values"),
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

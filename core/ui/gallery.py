@@ -7,16 +7,28 @@ from collections.abc import Sequence
 import polars as pl
 import streamlit as st
 
+from core.analysis.answer import Asked
 from core.analysis.ranking import newest
 from core.figures.layer_profiles import profile_points
 from core.figures.pictures import THUMBNAIL, thumbnail, turns_of
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
+from core.wording import answers
 from core.wording.labels import marked, shortened
 from core.wording.verdicts import badge, verdict_marks, verdict_marks_key, verdict_text
 
 PAGE = 24
 """Pictures of one page."""
+
+
+def say_finding() -> None:
+    """What is known of dimension and score, in the ranking's own sentence; nothing where no model has a score."""
+    _ = language.translator()
+    found = reads.answer(Asked())
+    if found.group is None or found.relation.rho is None:
+        return
+    st.markdown(f"**{escape(answers.sentence(found, language.current()))}**")
+    st.page_link("pages/ranking.py", label=_("See it in the ranking"), icon=":material/table_rows:")
 
 
 def show(runs: pl.DataFrame) -> None:

@@ -20,7 +20,7 @@ _RUNS = """
         models.reference, models.name, models.repository, models.revision, models.base_repository,
         models.base_relation, models.kind, models.architecture, models.family, models.parameters,
         models.hidden_size, models.n_layers, models.vocabulary_size, models.tokenizer_hash, models.licence,
-        models.configuration_hash,
+        models.configuration_hash, models.key_value_size,
         CASE WHEN starts_with(asked.model, models.reference || '@')
             THEN nullif(substr(asked.model, length(models.reference) + 2), '') END AS requested_revision,
         corpora.name AS corpus_name, corpora.language AS corpus_language, corpora.domain AS corpus_domain,

@@ -42,9 +42,12 @@ _STORED_ORDER = {
 of a bin, which are the same on every layer, 12.6 instead of 47.7 MB for 1,000 runs). Other tables are stored as they come."""
 _CONTENT = {"models": ("model_id", "weights_sha256"), "corpora": ("corpus_id", "sha256")}
 """One id must not stand for two contents."""
-_TAUGHT: dict[str, tuple[str, ...]] = {"models": ("tokenizer_hash", "configuration_hash"), "corpora": ()}
+_TAUGHT: dict[str, tuple[str, ...]] = {
+    "models": ("tokenizer_hash", "configuration_hash", "key_value_size"),
+    "corpora": (),
+}
 """What a later parcel may tell of a model that is known: an earlier version knew less of it. A parcel of that version,
-which has no configuration_hash, may come in later and teaches nothing."""
+which has no configuration_hash, may come in later and teaches nothing; nor does what a parcel does not say."""
 _UNUSED = (
     "DELETE FROM models WHERE model_id NOT IN (SELECT model_id FROM runs) AND model_id NOT IN (SELECT model_id FROM plans)",
     "DELETE FROM corpora WHERE corpus_id NOT IN (SELECT corpus_id FROM runs)",
@@ -303,14 +306,16 @@ def _fitting(connection: Connection, heads: list[Head], report: Report | None) -
         fitting.append(head)
         for table, (key, content) in _CONTENT.items():
             row = head.rows[table]
-            now = (row[content], *(row[column] for column in _TAUGHT[table]))
+            there = known[table].get(row[key], (None,) * (1 + len(_TAUGHT[table])))
+            said = (row[column] for column in _TAUGHT[table])
+            now = (row[content], *(new if new is not None else old for new, old in zip(said, there[1:], strict=True)))
             if row[key] not in known[table]:
                 new[table][row[key]] = row
                 known[table][row[key]] = now
             elif _TAUGHT[table] and row["configuration_hash"] is not None and known[table][row[key]] != now:
                 known[table][row[key]] = now
                 if row[key] in new[table]:
-                    new[table][row[key]] |= {column: row[column] for column in _TAUGHT[table]}
+                    new[table][row[key]] |= dict(zip(_TAUGHT[table], now[1:], strict=True))
                 else:
                     connection.execute(
                         f"UPDATE {table} SET {', '.join(f'{column} = ?' for column in _TAUGHT[table])} WHERE {key} = ?",

@@ -106,6 +106,8 @@ def answer(decision: Decision, language: str, bits: float | None = None) -> str:
     if len(decision.candidates) == 1:
         told = _("On these criteria: {model}, the only one that meets them.")
         return told.format(model=chosen.name)
+    if not decision.sensitivities:
+        return _("On these criteria: {model}, the best in the only one that weighs.").format(model=chosen.name)
     change = decision.nearest_change
     if change is None:
         return _("On these criteria: {model}. No change of a single weight makes it another one.").format(
@@ -235,7 +237,7 @@ def assumption_name(key: str, language: str) -> str:
     return {
         "bits": _("Bits per weight"),
         "cache_bits": _("Bits per number of the key-value cache"),
-        "cache_share": _("Width of keys as a share of the hidden size"),
+        "cache_share": _("Width of keys where not known (share of hidden size)"),
         "context_tokens": _("Tokens of context"),
         "requests": _("Requests at once"),
         "overhead": _("Memory on top, as a share"),
@@ -254,6 +256,13 @@ def speed_source(cost: Cost, language: str) -> str:
     if cost.speed_from == "own":
         return _("own figure")
     return _("measured on {device}").format(device=cost.device or "–")
+
+
+def cache(cost: Cost, language: str) -> str:
+    """The cache; where the width of keys is assumed, marked as that."""
+    _ = translator(language)
+    told = value("memory", cost.cache_bytes, language)
+    return told if cost.is_cache_known else _("{value} (width assumed)").format(value=told)
 
 
 def cost_note(language: str) -> str:

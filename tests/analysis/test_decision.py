@@ -252,6 +252,8 @@ def test_a_cost_is_what_its_assumptions_make_it():
     assert (a.tokens_per_second, a.speed_from, a.device) == (2048, "measured", "cpu")
     assert a.hours == 2.0 and a.price == 6.0 and a.machines == 1  # 3,600 s of reading, half of the hours
     assert (b.cache_bytes, b.tokens_per_second, b.hours, b.price) == (0, None, None, None)
+    known = costs(RUNS.with_columns(key_value_size=pl.lit(24)), SPEEDS, assumed)["1"]
+    assert known.cache_bytes == 2 * 10 * 24 * 2 * 1000 * 4 and known.is_cache_known and not a.is_cache_known
     own = costs(RUNS, SPEEDS, replace(assumed, speeds={"b": 1.0}, tokens_per_month=3600 * 1000))["2"]
     assert (own.speed_from, own.hours, own.machines) == ("own", 2000.0, 3)
     assert costs(RUNS, SPEEDS, replace(assumed, price_per_hour=None))["1"].price is None

@@ -27,6 +27,8 @@ from tests.ladder.shipping import ALONG
 
 TEXTS = ("ladder-code", "ladder-prose")
 PROTOCOL = "quick"
+EARLIER = "earlier checkpoint"
+"""Tag of what is no model of its own: the unit of a test is the recipe."""
 HEAVY = ("layer_pairs", "layer_distributions", "layer_replicates")
 """Tables that take most of a parcel's room."""
 
@@ -43,7 +45,8 @@ def measure(out: Path, logs: Path, parcels: Path, names: Sequence[str] = (), fin
         if (f"local:{model}", text) not in known:
             config = RunConfig(str(out / recipe.name / model), text, PROTOCOL)
             is_whole = (step, text) == (recipe.steps, TEXTS[0])
-            publish(config, f"local:{model}", parcels, () if is_whole else HEAVY)
+            tags = () if step == recipe.steps else (EARLIER,)
+            publish(config, f"local:{model}", parcels, () if is_whole else HEAVY, tags=tags)
 
 
 def _wanted(finished: Iterable[Recipe], final_only: bool) -> list[tuple[Recipe, int, str]]:
@@ -59,7 +62,12 @@ def _wanted(finished: Iterable[Recipe], final_only: bool) -> list[tuple[Recipe, 
 
 
 def publish(
-    config: RunConfig, reference: str, parcels: Path, left_out: Sequence[str] = (), setup: Setup | None = None
+    config: RunConfig,
+    reference: str,
+    parcels: Path,
+    left_out: Sequence[str] = (),
+    setup: Setup | None = None,
+    tags: Sequence[str] = (),
 ) -> Profile:
     """Measure, and write the profile as a reference parcel without the tables `left_out`; what was there of this model,
     text and protocol name goes. The record says `reference` for the model, not where it lay on this machine."""
@@ -67,7 +75,7 @@ def publish(
     with tempfile.TemporaryDirectory(prefix="ladder-") as scratch:
         named = replace(config, model=reference)
         profile = judged(measure_profile(named, new_run_id(), Path(scratch), lambda step: None, setup))
-    profile = replace(profile, run=replace(profile.run, tags=[SHIPPED]))
+    profile = replace(profile, run=replace(profile.run, tags=[SHIPPED, *tags]))
     lighter = replace(profile, **{PROFILE_TABLES[table]: [] for table in left_out})
     new = parcels / f".{profile.run.run_id}"
     write_parcel(new, lighter)

@@ -6,6 +6,7 @@ import re
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from core.errors import InputError, ModelError, ResourceError
 from core.models import loading
 from core.models import model as models
+from core.models.description import key_value_size
 from core.models.hub import find_weights
 from core.models.model import _placement, open_model, read_blueprint
 from core.models.random_weights import draw_network
@@ -232,6 +234,21 @@ def changed_hash(folder, **changes):
     finally:
         path.write_text(original, encoding="utf-8")
         loading._stored_config.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("told", "width"),
+    [
+        ({"hidden_size": 64, "num_attention_heads": 4}, 64),
+        ({"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 1}, 16),
+        ({"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 40}, 80),
+        ({"hidden_size": 64, "num_attention_heads": 4, "kv_lora_rank": 8}, None),
+        ({"hidden_size": 64, "num_attention_heads": [4, 2]}, None),
+        ({"hidden_size": 64}, None),
+    ],
+)
+def test_the_width_of_keys_is_that_of_the_heads_that_have_their_own(told, width):
+    assert key_value_size(SimpleNamespace(**told)) == width
 
 
 def test_checkpoints_of_one_architecture_share_their_configuration_hash(folder, tmp_path):

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.records import Progress, ScoreConfig
+from core.runs import jobs
 from core.warehouse import queries, score_imports
 from core.warehouse.aliases import aliases, set_aliases
 from core.warehouse.warehouse import Warehouse
@@ -177,3 +179,17 @@ def test_the_ranking_leaves_partial_runs_out_until_asked(warehouse: Warehouse) -
     shown = table_of(app)
     assert "partial run, 100 questions" in "".join(shown[f"hint of {shown.columns[6]}"])
     assert "partial run" in str(figures(app)[0]["data"])
+
+
+def test_a_scoring_is_followed_among_the_jobs_and_leads_to_its_scores(warehouse: Warehouse, tmp_path: Path) -> None:
+    config = ScoreConfig("org/model", str(tmp_path / "tickets.jsonl"), "0" * 64)
+    (tmp_path / "tickets.jsonl").touch()
+    job = jobs.submit(config, warehouse)
+    with jobs.held(job):
+        jobs.Reporter(job, lambda step: None)(Progress("score", 1_200, 480_000))
+        app = opened("pilot.py")
+        shown = texts(app).replace("\\", "")
+        assert not app.exception and "org/model · tickets.jsonl · scoring" in shown and "at work" in shown
+    jobs.finish(job, {"file_sha256": "a" * 64, "waits": "", "was_known": True})
+    app = opened("pilot.py")
+    assert not app.exception and "It was scored already; nothing was scored again." in texts(app)

@@ -7,7 +7,7 @@ import pytest
 
 from core.analysis.shape import judged
 from core.registry.protocols import PROTOCOLS
-from core.runs.reference_check import MODEL, PROTOCOL, compare
+from core.runs.reference_check import CORPUS, MODEL, PROTOCOL, compare
 from core.store.parcels import read_parcel
 from core.warehouse import queries
 from core.warehouse.profiles import read_profile
@@ -24,7 +24,7 @@ def shipped():
 def test_the_shipped_profiles_are_of_todays_protocols(shipped):
     runs = [tables["runs"].row(0, named=True) for tables in shipped]
     assert {run["protocol_hash"] for run in runs} == {PROTOCOLS[r["protocol"]].hash(r["seed"]) for r in runs}
-    assert all(run["tags"] == ["reference"] for run in runs)
+    assert all(run["tags"][0] == "reference" for run in runs)
     models = {(t["models"]["reference"][0], t["runs"]["protocol"][0], t["runs"]["pass"][0]) for t in shipped}
     assert (MODEL, PROTOCOL, "text") in models
     assert {"random_init", "shuffled", "text"} <= {run["pass"] for run in runs}
@@ -35,7 +35,8 @@ def test_no_random_model_has_a_robust_verdict_and_the_text_is_as_the_evidence_sa
     path = tmp_path / "w.duckdb"
     run_core("ingest", "--reference", warehouse=path)
     profiles = [read_profile(Warehouse(path), run_id) for run_id in queries.runs(Warehouse(path))["run_id"]]
-    of_model = [p for p in profiles if p.model.reference == MODEL and p.run.protocol == PROTOCOL]
+    wanted = (MODEL, CORPUS, PROTOCOL)
+    of_model = [p for p in profiles if (p.model.reference, p.corpus.name, p.run.protocol) == wanted]
     texts, controls = ([p for p in of_model if (p.run.pass_ == "text") == wanted] for wanted in (True, False))
     for profile in controls:
         summary = judged(profile).summaries[0]
@@ -86,5 +87,6 @@ def test_reference_profiles_can_be_taken_in_once(tmp_path, shipped):
     first, second = (run_core("ingest", "--reference", warehouse=path) for _ in range(2))
     assert f"{len(shipped)} of {len(shipped)} reference profiles" in first.stdout
     assert f"0 of {len(shipped)}" in second.stdout
-    listed = json.loads(run_core("runs", "--json", warehouse=path).stdout)
-    assert len(listed) == len(shipped) and all(run["tags"] == ["reference"] for run in listed)
+    assert json.loads(run_core("runs", "--json", warehouse=path).stdout) == []  # not one of the user's own
+    listed = json.loads(run_core("runs", "--tag", "reference", "--json", warehouse=path).stdout)
+    assert len(listed) == len(shipped) and all(run["tags"][0] == "reference" for run in listed)

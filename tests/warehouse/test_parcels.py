@@ -75,6 +75,15 @@ def test_an_older_parcel_that_comes_later_does_not_set_a_model_back(warehouse, a
     assert rows(warehouse, "models").equals(TABLES["models"].frame([other]))
 
 
+def test_what_a_later_parcel_does_not_say_of_a_model_stays_known_and_what_it_says_is_learned(warehouse, add_parcel):
+    silent, telling = make_model(), make_model(key_value_size=192)
+    for run_id, model, known in zip(RUN_IDS, (silent, telling, silent), (None, 192, 192), strict=False):
+        ingest.ingest(warehouse, add_parcel(make_profile(run_id, model=model)))
+        assert rows(warehouse, "models")["key_value_size"].to_list() == [known]
+    warehouse.rebuild()
+    assert rows(warehouse, "models")["key_value_size"].to_list() == [192]
+
+
 def test_the_same_profile_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         parcels.write_parcel(tmp_path / name, make_profile())

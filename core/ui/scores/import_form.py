@@ -19,7 +19,7 @@ from core.warehouse import score_imports
 from core.warehouse.score_imports import Preview
 from core.wording import score_files
 
-TYPES = ["json", "jsonl", "csv", "tsv", "txt", "parquet"]
+TYPES = ["json", "jsonl", "csv", "tsv", "txt", "parquet", "yaml", "yml"]
 MOST_MEGABYTES = 25
 """As .streamlit/config.toml allows; the command line takes larger files."""
 MANY_FILES = 5
@@ -31,8 +31,14 @@ def show() -> None:
     _ = language.translator()
     st.markdown(
         _(
-            "Scores from lm-evaluation-harness (results and samples files), exports of the Open LLM Leaderboard, or a "
-            "table of your own. Nothing is stored before you have seen what will become of each value."
+            "Scores from lm-evaluation-harness (results and samples files), exports of the Open LLM Leaderboard, evaluation "
+            "results of a model repository (.eval_results), or a table of your own. Nothing is stored before you have seen what will become of each value."
+        )
+    )
+    st.caption(
+        _(
+            "`python -m core score MODEL --task FILE.jsonl` lets a model answer a task of your own, and stores its scores "
+            "here."
         )
     )
     _tell_done()

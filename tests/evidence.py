@@ -1,0 +1,535 @@
+"""`python -m tests.evidence`: docs/evidence.md, its Japanese and their figures, built anew from what ships with Workdim.
+
+Everything is read from data/reference: profiles, the ladder's logs, damaged models. Nothing is measured here, and every
+sentence with a result in it is made from that result, whatever it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from core.analysis import answer as answers
+from core.analysis.relation import Relation, adjusted, relate, sign_test
+from core.commands.rank import answered
+from core.commands.rank import evidence as rank_evidence
+from core.figures.pictures import Caption, Dot, Panel, multiples, scatter_picture
+from core.registry.specifications import SPECIFICATIONS
+from core.warehouse import queries, reference
+from core.warehouse.warehouse import Warehouse
+from core.wording import answers as answer_words
+from core.wording.numbers import number
+from core.wording.verdicts import specification_name
+from tests.ladder.recipes import Recipe, all_runs
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "data" / "reference"
+LANGUAGES = ("en", "ja")
+CODE, PROSE = "ladder-code", "ladder-prose"
+COLLAPSED, GROWING = 23, 53
+"""Steps that the registered phases name."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A measured checkpoint of the ladder: its dimensions on the held-out code, and its bits per byte."""
+
+    recipe: Recipe
+    step: int
+    text: str
+    inner_max: float | None
+    lower: float | None
+    upper: float | None
+    start: float | None
+    end: float | None
+    bits: float
+    bits_error: float
+
+    @property
+    def peak_ratio(self) -> float | None:
+        """`inner_max` over the larger end."""
+        ends = [value for value in (self.start, self.end) if value is not None]
+        return None if self.inner_max is None or not ends else self.inner_max / max(ends)
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name.split("-", 1)[1]
+
+
+@dataclass
+class Section:
+    """A part of the document: each paragraph in English and in Japanese."""
+
+    title: tuple[str, str]
+    parts: list[tuple[str, str]] = field(default_factory=list)
+
+    def say(self, english: str, japanese: str) -> None:
+        self.parts.append((english, japanese))
+
+    def table(self, heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> None:
+        """Rows of texts, or of pairs of texts where the two languages differ."""
+        told = []
+        for n in range(2):
+            lines = [[head[n] for head in heads], ["---"] * len(heads)]
+            lines += [[str(cell[n] if isinstance(cell, tuple) else cell) for cell in row] for row in rows]
+            told.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        self.parts.append((told[0], told[1]))
+
+    def picture(self, out: Path, name: str, draw: Callable[[str], str], alt: tuple[str, str]) -> None:
+        folder = out / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        for language in LANGUAGES:
+            (folder / f"{name}.{language}.svg").write_text(draw(language), encoding="utf-8")
+        self.parts.append(tuple(f"![{alt[n]}](figures/{name}.{LANGUAGES[n]}.svg)" for n in range(2)))  # type: ignore[arg-type]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.evidence", description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", metavar="FOLDER")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="workdim-") as folder:
+        warehouse = Warehouse(Path(folder) / "evidence.duckdb")
+        reference.take_in(warehouse, print)
+        sections = document(warehouse, options.out)
+    for n, name in enumerate(("evidence.md", "evidence.ja.md")):
+        told = [_HEAD[n]]
+        for section in sections:
+            told += [f"## {section.title[n]}", *(part[n] for part in section.parts)]
+        (options.out / name).write_text("\n\n".join(told) + "\n", encoding="utf-8")
+        print(options.out / name)
+
+
+_HEAD = (
+    "# Evidence\n\nWhat the population that ships with Workdim says about the claim that a smaller dimension goes with a better "
+    "model. This page and its figures are built by `python -m tests.evidence` from data/reference, whatever comes out. Nothing here says "
+    "that one thing makes another; small models of one architecture say nothing about large ones. "
+    "[日本語](evidence.ja.md)",
+    "# エビデンス\n\n「次元が小さいモデルほど性能が高い」という主張について、Workdim に付属するモデル群が示すことをまとめたページです。"
+    "`python -m tests.evidence` が data/reference から作成し、結果がどうであれそのまま載せます。因果関係を示すものではなく、"
+    "一つの構造の小さなモデルの結果は、大きなモデルについて何も示しません。[English](evidence.md)",
+)
+
+
+def document(warehouse: Warehouse, out: Path) -> list[Section]:
+    said, _grid = answered(warehouse, answers.Asked())
+    found = said.population
+    evidence = rank_evidence(warehouse)
+    checkpoints = ladder(evidence.runs)
+    with warehouse.opened() as opened:
+        maxima = queries.inner_maxima(opened, found.rows["run_id"].to_list())
+    told = [
+        within_width(said, checkpoints, out),
+        exploratory(checkpoints),
+        specifications(found, maxima),
+        along_training(checkpoints, out),
+        across_widths(checkpoints, out),
+    ]
+    return [section for section in [*told, damage(out)] if section.parts]
+
+
+def ladder(runs: pl.DataFrame) -> list[Checkpoint]:
+    """Every measured checkpoint of a finished run, from the profiles and the logs."""
+    of_model = {(row["name"], row["corpus_name"]): row for row in runs.to_dicts()}
+    found = []
+    for name, recipe in all_runs().items():
+        log = REFERENCE / "ladder" / "runs" / f"{name}.json"
+        if not log.exists():
+            continue
+        for scored in json.loads(log.read_text(encoding="utf-8"))["checkpoints"]:
+            for text, kind in ((CODE, "code"), (PROSE, "prose")):
+                run = of_model.get((recipe.folder_of(scored["step"]), text))
+                bits = scored["bits_per_byte"][kind]
+                if run is not None:
+                    values = [run[column] for column in _COLUMNS]
+                    found.append(Checkpoint(recipe, scored["step"], text, *values, bits["value"], bits["std_error"]))
+    return found
+
+
+_COLUMNS = ("inner_max", "inner_max_lower", "inner_max_upper", "embedding_dimension", "final_dimension_pre_norm")
+
+
+def finals(checkpoints: Sequence[Checkpoint], width: int, text: str = CODE) -> list[Checkpoint]:
+    return [one for one in checkpoints if (one.recipe.width, one.step, one.text) == (width, one.recipe.steps, text)]
+
+
+def is_replicate(recipe: Recipe) -> bool:
+    return "again" in recipe.name
+
+
+# --- within one width ------------------------------------------------------------------------------------------
+
+
+def within_width(said: answers.Answer, checkpoints: Sequence[Checkpoint], out: Path) -> Section:
+    section = Section(("Within one width, at equal steps", "同じ幅・同じ学習ステップ数での比較"))
+    section.say(*(f"**{answer_words.sentence(said, language)}**" for language in LANGUAGES))
+    for english, japanese in zip(*(answer_words.notes(said, language) for language in LANGUAGES), strict=True):
+        section.say(f"- {english}", f"- {japanese}")
+    shown = finals(checkpoints, Recipe.width)
+    if not shown:
+        return section
+
+    def draw(language: str) -> str:
+        japanese = language == "ja"
+        dots = [
+            Dot(
+                one.name,
+                one.inner_max or 0,
+                one.bits,
+                None if one.lower is None or one.upper is None else (one.lower, one.upper),
+                (one.bits - 1.96 * one.bits_error, one.bits + 1.96 * one.bits_error),
+                int(is_replicate(one.recipe)),
+                not is_replicate(one.recipe),
+            )
+            for one in shown
+            if one.inner_max is not None
+        ]
+        title = (
+            "推定次元と、学習に使っていないコードのビット毎バイト"
+            if japanese
+            else "Dimension and bits per byte of held-out code"
+        )
+        told = (
+            "幅128、1,500ステップ。下ほど良い。線は95%信頼区間。"
+            if japanese
+            else "Width 128, step 1,500; lower is better. Bars: 95 % intervals."
+        )
+        return scatter_picture(
+            dots,
+            Caption(title, told, "data/reference/ladder, data/reference/profiles"),
+            "中間層の最大次元（d2、異なりトークンごとに1点）"
+            if japanese
+            else "Largest inner dimension (d2, one per type)",
+            "ビット毎バイト" if japanese else "Bits per byte",
+            ("レシピ", "基本レシピの反復") if japanese else ("recipes", "the base recipe again"),
+            language,
+        )
+
+    section.picture(
+        out,
+        "within_width",
+        draw,
+        ("Scatter of largest inner dimension against bits per byte", "中間層の最大次元とビット毎バイトの散布図"),
+    )
+    return section
+
+
+def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
+    """Every other pair of the same models: what would have been found had it been asked for."""
+    section = Section(("Other scores and other readings: exploratory", "他のスコアと他の読み方（探索的）"))
+    rows = []
+    code = {one.recipe.name: one for one in finals(checkpoints, Recipe.width)}
+    prose = {one.recipe.name: one for one in finals(checkpoints, Recipe.width, PROSE)}
+    logs = {
+        name: json.loads((REFERENCE / "ladder" / "runs" / f"{name}.json").read_text(encoding="utf-8")) for name in code
+    }
+    pairs: list[tuple[tuple[str, str], Relation]] = []
+
+    def pair(told: tuple[str, str], dimension: Sequence[float | None], performance: Sequence[float]) -> None:
+        units = pl.DataFrame(
+            {"unit": list(code), "dimension": dimension, "performance": performance},
+            schema={"unit": pl.String, "dimension": pl.Float64, "performance": pl.Float64},
+        )
+        pairs.append((told, relate(units)))
+
+    if len(code) < 5:
+        return section
+    bits = [-one.bits for one in code.values()]
+    inner = [one.inner_max for one in code.values()]
+    pair(
+        ("d2 at layer 0, bits per byte of code", "第0層の d2 とコードのビット毎バイト"),
+        [one.start for one in code.values()],
+        bits,
+    )
+    pair(
+        ("d2 at the end, bits per byte of code", "最終層の d2 とコードのビット毎バイト"),
+        [one.end for one in code.values()],
+        bits,
+    )
+    pair(
+        ("inner peak over the larger end, bits per byte of code", "両端に対する中間の最大の比とコードのビット毎バイト"),
+        [one.peak_ratio for one in code.values()],
+        bits,
+    )
+    if set(prose) == set(code):
+        prose_bits = [-prose[name].bits for name in code]
+        pair(
+            ("inner maximum on prose, bits per byte of prose", "文章での最大次元と文章のビット毎バイト"),
+            [prose[name].inner_max for name in code],
+            prose_bits,
+        )
+    for task in logs[next(iter(code))]["tasks"]:
+        pair(
+            (f"inner maximum on code, accuracy in {task}", f"コードでの最大次元と {task} の正答率"),
+            inner,
+            [logs[name]["tasks"][task]["value"] for name in code],
+        )
+    p_values = adjusted([one.p for _told, one in pairs], "bh")
+    for (told, one), p in zip(pairs, p_values, strict=True):
+        rows.append((told, answer_words.coefficient(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
+    section.say(
+        "Scores are turned so that higher is better: a negative coefficient is what was published. The last column but one corrects for "
+        "the number of pairs looked at (Benjamini and Hochberg).",
+        "スコアは高いほど良い向きに揃えてあり、負の係数が公表された向きです。補正 p は、調べた組の数に対する補正（Benjamini–Hochberg）後の値です。",
+    )
+    section.table(
+        (("pair", "組"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("corrected p", "補正 p"), ("n", "n")),
+        rows,
+    )
+    return section
+
+
+def specifications(found: answers.Population, maxima: pl.DataFrame) -> Section:
+    section = Section(("Under every specification", "測定仕様ごとの結果"))
+    grid = answers.under(found, maxima)
+    if grid is None:
+        return section
+    by_key = {answers.specification_key(one): one for one in SPECIFICATIONS}
+    rows = []
+    for key, one in grid.relations.items():
+        record = by_key[key]
+        row = {
+            "estimator": record.estimator,
+            "cloud": record.cloud,
+            "transform": record.transform,
+            "n1": record.n1,
+            "n2": None,
+        }
+        names = tuple(specification_name(row, language) for language in LANGUAGES)
+        rows.append((names, answer_words.coefficient(one.rho, one.lower, one.upper), _p(one.p), one.n))
+    negative = sum((one.rho or 0) < 0 for one in grid.relations.values())
+    clear = sum(one.p is not None and one.p <= 0.05 for one in grid.relations.values())
+    section.say(
+        f"The coefficient is negative in {negative} of {len(rows)} specifications, and its p is at most .05 in {clear}. Largest value over the inner "
+        "layers, chosen on the same data: plain maxima, so that only the specification differs.",
+        f"係数が負なのは {len(rows)} 仕様中 {negative}、p が 0.05 以下なのは {clear} です。値は中間層の単純な最大値で、仕様だけが異なります。",
+    )
+    section.table((("specification", "仕様"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("n", "n")), rows)
+    return section
+
+
+# --- along training --------------------------------------------------------------------------------------------
+
+
+def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
+    section = Section(("Along training", "学習の進行に沿って"))
+    of_recipe: dict[str, dict[int, Checkpoint]] = {}
+    for one in checkpoints:
+        if one.text == CODE and one.recipe.width == Recipe.width and not is_replicate(one.recipe):
+            of_recipe.setdefault(one.recipe.name, {})[one.step] = one
+    whole = {name: steps for name, steps in of_recipe.items() if set(steps) == set(all_runs()[name].checkpoints)}
+    if len(whole) < 2:
+        return section
+    last = Recipe.steps
+    phases = {
+        ("collapse: smaller at step 23 than at the start", "収縮：開始時より23ステップで小さい"): [
+            _log_ratio(steps[0].inner_max, steps[COLLAPSED].inner_max) for steps in whole.values()
+        ],
+        ("growth: larger at step 1,500 than at step 53", "成長：53ステップより1,500ステップで大きい"): [
+            _log_ratio(steps[last].inner_max, steps[GROWING].inner_max) for steps in whole.values()
+        ],
+        (
+            "a late peak: inner maximum over the larger end, larger at step 1,500 than at step 53",
+            "遅れて現れる山：両端に対する最大の比が、53ステップより1,500ステップで大きい",
+        ): [_log_ratio(steps[last].peak_ratio, steps[GROWING].peak_ratio) for steps in whole.values()],
+    }
+    tests = [sign_test(values) for values in phases.values()]
+    corrected = adjusted([one.p for one in tests], "holm")
+    rows = [
+        (told, f"{one.positive} / {one.positive + one.negative}", _p(one.p), _p(p))
+        for told, one, p in zip(phases, tests, corrected, strict=True)
+    ]
+    section.say(
+        f"Registered before the first run, by a sign test over recipes ({len(whole)} of them are finished and measured at every checkpoint).",
+        f"最初の学習の前に登録した仮説を、レシピを単位とする符号検定で調べました（全チェックポイントの測定が済んだレシピ：{len(whole)}）。",
+    )
+    section.table(
+        (("phase", "段階"), ("recipes where it holds", "成り立つレシピ"), ("p", "p"), ("p, Holm", "p（Holm 補正）")),
+        rows,
+    )
+    signs = []
+    for steps in whole.values():
+        later = [steps[step] for step in sorted(steps) if step > 0]
+        signs.append(_spearman([one.inner_max for one in later], [-one.bits for one in later]))
+    test = sign_test(signs)
+    section.say(
+        f"Within a run, over its seven later checkpoints, dimension and performance rise together in {test.positive} of {len(signs)} recipes "
+        f"and go apart in {test.negative} (p = {_p(test.p)}; no sign was expected). Such a trend says nothing about models of one age: whatever "
+        "changes steadily while a model trains goes with its loss.",
+        f"学習の途中（開始後の7チェックポイント）では、{len(signs)} レシピ中 {test.positive} で次元と性能がともに上がり、{test.negative} で逆に動きます"
+        f"（p = {_p(test.p)}、符号は事前に予想していません）。学習とともに単調に変わる量はどれも損失と連動するため、同じ学習量のモデル間の比較については何も示しません。",
+    )
+
+    def draw(language: str) -> str:
+        panels = [
+            Panel(
+                name.split("-", 1)[1],
+                [
+                    [
+                        (float(np.log10(step + 1)), value)
+                        for step, one in sorted(steps.items())
+                        if (value := getattr(one, column))
+                    ]
+                    for column in ("start", "inner_max", "end")
+                ],
+                [2, 0, 1],
+            )
+            for name, steps in whole.items()
+        ]
+        japanese = language == "ja"
+        return multiples(
+            panels,
+            Caption(
+                "学習に沿った次元" if japanese else "Dimension along training",
+                "幅128のレシピごと、学習に使っていないコード上の d2。"
+                if japanese
+                else "d2 on held-out code, each recipe of width 128.",
+                "data/reference/profiles",
+            ),
+            "log10（ステップ＋1）" if japanese else "log10 (step + 1)",
+            "推定次元（対数目盛）" if japanese else "Estimated dimension, log scale",
+            ("中間層の最大", "最終層（正規化前）", "第0層")
+            if japanese
+            else ("largest inner", "end, before the norm", "layer 0"),
+            language,
+            columns=6,
+            is_log=True,
+        )
+
+    section.picture(
+        out,
+        "along_training",
+        draw,
+        ("Dimension against training step, a panel for each recipe", "学習ステップと次元（レシピごと）"),
+    )
+    return section
+
+
+def _log_ratio(a: float | None, b: float | None) -> float | None:
+    return None if not a or not b else float(np.log(a / b))
+
+
+def _spearman(x: Sequence[float | None], y: Sequence[float]) -> float | None:
+    from core.analysis.relation import spearman
+
+    kept = [(a, b) for a, b in zip(x, y, strict=True) if a is not None]
+    return spearman(np.array([a for a, _b in kept]), np.array([b for _a, b in kept])) if len(kept) > 2 else None
+
+
+# --- across widths ---------------------------------------------------------------------------------------------
+
+
+def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
+    section = Section(("Across widths", "幅による違い"))
+    widths = {width: {one.name: one for one in finals(checkpoints, width)} for width in (64, 128, 192)}
+    common = [name for name in widths[64] if name in widths[128] and name in widths[192]]
+    if not common:
+        return section
+    grown = {
+        ("largest inner dimension, width 192 above width 64", "中間層の最大次元（幅192＞幅64）"): "inner_max",
+        ("d2 at the end before the norm, width 192 above width 64", "最終層（正規化前）の d2（幅192＞幅64）"): "end",
+    }
+    rows = []
+    for told, column in grown.items():
+        values = [_log_ratio(getattr(widths[192][name], column), getattr(widths[64][name], column)) for name in common]
+        one = sign_test(values)
+        rows.append((told, f"{one.positive} / {len(common)}", _p(one.p)))
+    section.say(
+        "Registered: a sign test over the recipes that all widths have. Pooled over widths, a relation of dimension and score is confounded "
+        "with width, and is only drawn.",
+        "登録した検定：全ての幅にあるレシピでの符号検定。幅をまたいだ次元とスコアの関係は幅と交絡するため、図示のみとします。",
+    )
+    section.table((("expected", "予想"), ("recipes where it holds", "成り立つレシピ"), ("p", "p")), rows)
+
+    def draw(language: str) -> str:
+        japanese = language == "ja"
+        dots = [
+            Dot(one.name, one.inner_max, one.bits, group=n, is_named=False)
+            for n, width in enumerate(widths)
+            for one in widths[width].values()
+            if one.inner_max is not None
+        ]
+        return scatter_picture(
+            dots,
+            Caption(
+                "三つの幅" if japanese else "Three widths",
+                "幅と交絡しているため、関係の検定には使わない。"
+                if japanese
+                else "Confounded with width: no relation is tested on it.",
+                "data/reference/ladder",
+            ),
+            "中間層の最大次元" if japanese else "Largest inner dimension",
+            "ビット毎バイト" if japanese else "Bits per byte",
+            [f"幅 {width}" if japanese else f"width {width}" for width in widths],
+            language,
+        )
+
+    section.picture(
+        out,
+        "across_widths",
+        draw,
+        ("Dimension against bits per byte at three widths", "三つの幅での次元とビット毎バイト"),
+    )
+    return section
+
+
+# --- damage ----------------------------------------------------------------------------------------------------
+
+DAMAGE = REFERENCE / "damage.parquet"
+_KINDS = {
+    "noise": ("noise in the weights", "重みへの雑音"),
+    "blocks_removed": ("blocks removed", "ブロックの削除"),
+    "quantised": ("quantised", "量子化"),
+    "projected": ("stream projected to rank r", "残差ストリームの階数 r への射影"),
+}
+
+
+def damage(out: Path) -> Section:
+    """What a dimension reads where it is known what was done to a network."""
+    section = Section(("Under damage", "モデルを損なったとき"))
+    if not DAMAGE.exists():
+        return section
+    table = pl.read_parquet(DAMAGE)
+    rows = []
+    for row in table.to_dicts():
+        rows.append(
+            (
+                row["model"],
+                _KINDS.get(row["kind"], (row["kind"], row["kind"])),
+                row["level"],
+                number(row["bits_per_byte"]),
+                f"{number(row['inner_max'])} [{number(row['inner_max_lower'])}, {number(row['inner_max_upper'])}]",
+                number(row["final"]),
+            )
+        )
+    section.say(
+        "Models whose damage is known: does the instrument react, and does a smaller dimension then mean a better model?",
+        "損傷の内容がわかっているモデルで、測定値が反応するか、次元が小さいことが良いモデルを意味するかを見ます。",
+    )
+    section.table(
+        (
+            ("model", "モデル"),
+            ("damage", "損傷"),
+            ("level", "程度"),
+            ("bits per byte", "ビット毎バイト"),
+            ("largest inner dimension", "中間層の最大次元"),
+            ("at the end", "最終層"),
+        ),
+        rows,
+    )
+    return section
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+if __name__ == "__main__":
+    main()
