@@ -118,6 +118,10 @@ class ScoreConfig:
 
 
 BUDGET_UNITS = ("nats", "points")
+PLANNING = "plan"
+"""What a layer plan is called among the protocols of jobs."""
+PLAN_PHASES = ("choose", "verify", "heal", "save", "directions")
+"""Phases of a plan; their steps are tokens through the whole network, counted over all of them."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ class PlanConfig:
     @property
     def what(self) -> tuple[str, str]:
         """What the model is to read, and how: the text, and that it is planned."""
-        return self.corpus, "plan"
+        return self.corpus, PLANNING
 
 
 def budget_of(text: str) -> tuple[float, str]:

@@ -49,6 +49,7 @@ MAY_IMPORT = {
         "models",
         "texts",
         "measure",
+        "plans",
         "analysis",
         "warehouse",
         "forecast",

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from core.commands.context import chosen_warehouse, warn
 from core.errors import InputError
-from core.records import SHORT_ID, ScoreConfig
+from core.records import SHORT_ID, PlanConfig, RunConfig, ScoreConfig
 from core.terminal.output import say, say_json
 
 
@@ -34,6 +34,8 @@ def tell_end(ended, warehouse) -> int:
         return tell_unfinished(ended)
     if isinstance(ended.job.config, ScoreConfig):
         return _tell_scored(ended, warehouse)
+    if isinstance(ended.job.config, PlanConfig):
+        return _tell_planned(ended, warehouse)
     from core.runs.execution import outcome
     from core.runs.jobs import remove
     from core.terminal.tables import summary_lines
@@ -56,6 +58,10 @@ def tell_end(ended, warehouse) -> int:
     return 0
 
 
+_WORK = {RunConfig: ("measurement", "measured"), ScoreConfig: ("scoring", "scored"), PlanConfig: ("plan", "planned")}
+"""Kind of request -> what is made of it, and what its process did."""
+
+
 def tell_unfinished(ended) -> int:
     """Why a job has come to no end; returns an exit code."""
     from core.runs.jobs import remove
@@ -71,12 +77,10 @@ def tell_unfinished(ended) -> int:
             )
         return ended.exit_code
     if ended.state == "cancelled":
-        what = "scoring" if isinstance(job.config, ScoreConfig) else "measurement"
-        warn(f"The {what} of {job.config.model} was cancelled; nothing of it is left.")
+        warn(f"The {_WORK[type(job.config)][0]} of {job.config.model} was cancelled; nothing of it is left.")
         return 130
-    did = "scored" if isinstance(job.config, ScoreConfig) else "measured"
     warn(
-        f"The process that {did} {job.config.model} was ended from outside, perhaps for want of memory. "
+        f"The process that {_WORK[type(job.config)][1]} {job.config.model} was ended from outside, perhaps for want of memory. "
         f"`python -m core resume {job.job_id[:SHORT_ID]}` goes on where it stopped, `cancel` removes what it has."
     )
     return 1
@@ -100,6 +104,27 @@ def _tell_scored(ended, warehouse) -> int:
     say(*scored_lines(found))
     if ended.result["waits"]:
         warn(f"The scores {file} are finished and wait in their file, to be taken in later. {ended.result['waits']}")
+    return 0
+
+
+def _tell_planned(ended, warehouse) -> int:
+    from core.runs.jobs import remove
+    from core.runs.planning import outcome
+    from core.terminal.tables import plan_lines
+
+    plan_id = ended.result["plan_id"]
+    try:
+        found = outcome(ended, warehouse)
+    except KeyError:
+        warn(f"The plan {plan_id[:SHORT_ID]} of this job was deleted.")
+        remove(ended.job)
+        return 1
+    remove(ended.job)
+    say(*plan_lines(found))
+    if ended.result["waits"]:
+        warn(
+            f"The plan {plan_id[:SHORT_ID]} is finished and waits in its file, to be taken in later. {ended.result['waits']}"
+        )
     return 0
 
 
@@ -127,9 +152,7 @@ def cancel(options: argparse.Namespace) -> int:
 
     job = find_job(chosen_warehouse(options), options.job).job
     processes.cancel(job)
-    stays = (
-        "nothing of it stays" if isinstance(job.config, ScoreConfig) else "only control passes that it finished stay"
-    )
+    stays = "only control passes that it finished stay" if isinstance(job.config, RunConfig) else "nothing of it stays"
     say(f"The job {job.job_id[:SHORT_ID]} ({job.config.model}) is cancelled; {stays}.")
     return 0
 
@@ -137,6 +160,7 @@ def cancel(options: argparse.Namespace) -> int:
 def resume(options: argparse.Namespace) -> int:
     from core.runs.execution import run
     from core.runs.jobs import find_job
+    from core.runs.planning import plan
     from core.runs.processes import start
     from core.runs.scoring import score
 
@@ -146,6 +170,8 @@ def resume(options: argparse.Namespace) -> int:
     if options.here:  # what a job's own process runs: it is counted as starting until it holds the job
         if isinstance(job.config, ScoreConfig):
             score(job, warehouse, lambda step: None)
+        elif isinstance(job.config, PlanConfig):
+            plan(job, warehouse, lambda step: None)
         else:
             run(job, warehouse, lambda step: None, _expected)
         return 0

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from core.commands import app, backup, doctor, ingest, jobs, measure, rank, rules, runs, scores, sql
+from core.commands import app, backup, doctor, ingest, jobs, measure, plan, rank, rules, runs, scores, sql
 
 Verb = Callable[..., argparse.ArgumentParser]
 
@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _warehouse(verb)
     _sql(verb)
     _scores(verb)
+    _plans(verb)
     _rank(verb)
     _rules(verb)
     _slides(verb)
@@ -276,12 +277,11 @@ def _rules(verb: Verb) -> None:
     text = "selection rules: how to choose a model, what each rule chose, and whether it was right"
     inner = verb("rules", None, text).add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    def rule_verb(name: str, run, text: str, has_json: bool = True) -> argparse.ArgumentParser:
+    def rule_verb(name: str, run, text: str) -> argparse.ArgumentParser:
         added = inner.add_parser(name, help=text, description=text)
         added.set_defaults(run=run)
         added.add_argument("--warehouse", type=Path, metavar="FILE", default=argparse.SUPPRESS)
-        if has_json:
-            added.add_argument("--json", action="store_true")
+        added.add_argument("--json", action="store_true")
         return added
 
     listed = rule_verb("list", rules.listed, "the saved rules and what they chose; of one rule its TOML file")
@@ -298,7 +298,7 @@ def _rules(verb: Verb) -> None:
     told.add_argument("choice", metavar="CHOICE", help="its id (the start is enough), as `rules list` shows it")
     told.add_argument("outcome", choices=("right", "wrong", "unknown"))
     told.add_argument("--note", metavar="TEXT", help="what it is known from")
-    gone = rule_verb("delete", rules.delete, "forget a version of a rule with all its choices", has_json=False)
+    gone = rule_verb("delete", rules.delete, "forget a version of a rule with all its choices")
     gone.add_argument("rule", metavar="RULE")
     gone.add_argument("--yes", action="store_true", help="do not ask")
 
@@ -315,3 +315,37 @@ def _slides(verb: Verb) -> None:
     )
     slides.add_argument("--pilot", metavar="NAME", help="the newest results of this pilot, by its name or id")
     slides.add_argument("--language", choices=("en", "ja"), default="en")
+
+
+def _plans(verb: Verb) -> None:
+    text = "plan which blocks of a model can be left out: chosen on one half of a text, priced on the other"
+    made = verb("plan", plan.plan, text, True)
+    made.add_argument("model", nargs="?", metavar="MODEL", help="hub id, folder, .gguf file or pypi:package")
+    made.add_argument(
+        "--budget",
+        default="0.05",
+        metavar="NATS",
+        help="what may be given up: nats of loss per token, or with --task points of its questions, as 2points",
+    )
+    made.add_argument("--task", metavar="FILE.jsonl", help="questions of your own, as `score` takes them")
+    made.add_argument("--corpus", default="python-docs", metavar="NAME|FILE")
+    made.add_argument("--column", metavar="NAME", help="column that holds the text or the chat messages")
+    made.add_argument("--encoding", default="utf-8", metavar="NAME")
+    made.add_argument("--chat", choices=("template", "plain"), default="template")
+    made.add_argument(
+        "--blocks", type=_positive, metavar="N", help="how many are to go (default: what the budget allows)"
+    )
+    made.add_argument("--remove", metavar="LIST", help="price these, counted from 0, as 4,14-17: both ends go")
+    made.add_argument(
+        "--verify", action="store_true", help="price it on held-out and harder texts, against random sets"
+    )
+    made.add_argument("--heal", action="store_true", help="correct the weights before each gap by least squares")
+    made.add_argument("--directions", action="store_true", help="how many directions each layer needs; takes long")
+    made.add_argument(
+        "--save-model", metavar="DIR", help="the smaller model, for transformers; opened again and checked"
+    )
+    made.add_argument("--mergekit", metavar="FILE", help="write a recipe for mergekit, where that makes this model")
+    made.add_argument("--seed", type=int, default=0)
+    _where(made)
+    made.add_argument("--list", action="store_true", help="the plans that were made")
+    made.add_argument("--show", metavar="PLAN", help="one of them (the start of its id is enough)")

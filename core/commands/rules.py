@@ -164,7 +164,10 @@ def delete(options: argparse.Namespace) -> int:
         say("Nothing was deleted.")
         return 0
     rules.delete(warehouse, saved.rule_id)
-    say(f"{name} is forgotten.")
+    if options.json:
+        say_json({"rule_id": saved.rule_id, "deleted": True})
+    else:
+        say(f"{name} is forgotten.")
     return 0
 
 

@@ -51,6 +51,8 @@ class FrontData:
     steps: list[tuple[float, float]]
     """The front of these two criteria, from one end to the other; empty where others weigh too, which bend it."""
     has_others: bool
+    x_weighs: bool = True
+    y_weighs: bool = True
 
 
 def front_points(decision: Decision, x: int, y: int, language: str) -> FrontData:
@@ -65,7 +67,15 @@ def front_points(decision: Decision, x: int, y: int, language: str) -> FrontData
     asked_x, asked_y = (decision.weighed[k].question for k in (x, y))
     weighing = {k for k, one in enumerate(decision.weighed) if one.share > 0}
     steps = _steps(points, asked_x, asked_y) if weighing == {x, y} else []
-    return FrontData(asked_x, asked_y, _placed(points, asked_x, asked_y), steps, bool(weighing - {x, y}))
+    return FrontData(
+        asked_x,
+        asked_y,
+        _placed(points, asked_x, asked_y),
+        steps,
+        bool(weighing - {x, y}),
+        x in weighing,
+        y in weighing,
+    )
 
 
 def _steps(points: Sequence[FrontPoint], x: Question, y: Question) -> list[tuple[float, float]]:
@@ -105,7 +115,8 @@ def _is_log(asked: Question, readings: Sequence[Reading]) -> bool:
 def front_figure(data: FrontData, language: str, assumed: Assumptions) -> go.Figure:
     """Models by two criteria: filled on the front, open where perhaps dominated, grey where dominated for sure."""
     _ = translator(language)
-    figure = frame(_axis(data.x, language, assumed), _axis(data.y, language, assumed), height=440)
+    x_title, y_title = _axis(data.x, language, assumed, data.x_weighs), _axis(data.y, language, assumed, data.y_weighs)
+    figure = frame(x_title, y_title, height=440)
     if not data.points:
         return empty(figure, _("No model has both."))
     if data.steps:
@@ -139,19 +150,17 @@ def front_figure(data: FrontData, language: str, assumed: Assumptions) -> go.Fig
     return figure
 
 
-def _axis(asked: Question, language: str, assumed: Assumptions) -> str:
-    """The name of a criterion with its unit and the end that is wanted."""
+def _axis(asked: Question, language: str, assumed: Assumptions, weighs: bool) -> str:
+    """The name of a criterion with its unit and, where it weighs, the end that is wanted."""
     _ = translator(language)
-    unit = {"memory": "GB", "parameters": _("millions"), "speed": _("tokens/s"), "price": assumed.currency}.get(
-        asked.criterion.of
-    )
+    units = {"memory": "GB", "parameters": _("millions"), "speed": _("tokens/s"), "price": assumed.currency}
+    unit = units.get(asked.criterion.of)
     name = words.criterion_name(asked, language, assumed.bits)
     told = f"{name} [{unit}]" if unit else name
-    return (
-        _("{name} (higher is wanted)").format(name=told)
-        if asked.higher_is_better
-        else _("{name} (lower is wanted)").format(name=told)
-    )
+    if not weighs:
+        return told
+    wanted = _("{name} (higher is wanted)") if asked.higher_is_better else _("{name} (lower is wanted)")
+    return wanted.format(name=told)
 
 
 def _scaled(values: Sequence[float], asked: Question) -> list[float]:
@@ -244,8 +253,6 @@ def weight_figure(found: Sequence[WeightBar], language: str) -> go.Figure:
         "",
         height=130 + 46 * len(found),
     )
-    if not found:
-        return empty(figure, _("With one criterion alone, or one model alone, no weight changes anything."))
     models = list(dict.fromkeys(model for one in found for *_ends, model in one.segments))
     drawn: set[str] = set()
     for row, one in enumerate(found):
@@ -457,11 +464,13 @@ LONGEST_LINE = 24
 """Letters of the name of a column on one line."""
 
 
-def order_figure(data: OrderData, language: str) -> go.Figure:
-    """A line for each model through its places: lines that run level keep the order, lines that cross change it."""
-    _ = translator(language)
+def order_figure(data: OrderData, title: str) -> go.Figure:
+    """A line for each model through its places: lines that run level keep the order, lines that cross change it.
+
+    `title`: what place 1 is.
+    """
     n, last = len(data.names), len(data.columns) - 1
-    figure = frame("", _("Place (1 = largest)"), height=max(360, 150 + 17 * n))
+    figure = frame("", "", height=max(360, 150 + 17 * n))
     for number in sorted(range(n), key=lambda one: one == data.chosen):  # what stands out is drawn over the others
         is_chosen, name = number == data.chosen, shown(data.names[number])
         known = [(x, rank) for x, rank in enumerate(data.ranks[number]) if rank is not None]
@@ -498,7 +507,9 @@ def order_figure(data: OrderData, language: str) -> go.Figure:
         gridcolor=GRID,
     )
     figure.update_yaxes(range=[n + 0.6, 0.4], showticklabels=False, ticks="", showgrid=False)
-    figure.update_layout(margin={"l": 190, "r": 170, "t": 20})
+    above = {"showarrow": False, "xref": "paper", "yref": "paper", "xanchor": "right", "yanchor": "bottom"}
+    figure.add_annotation(x=0, y=1, text=title, font={"size": 12}, xshift=-8, yshift=4, **above)
+    figure.update_layout(margin={"l": 190, "r": 170, "t": 40})
     return figure
 
 

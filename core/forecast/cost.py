@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from core.forecast.speed import Speed
 from core.geometry.effort import further_work, layer_seconds, unit_seconds
-from core.geometry.layer import LayerPlan
+from core.geometry.layer import CloudPlan
 from core.geometry.layer_pairs import MAX_POINTS, points_within
 from core.geometry.pairs import TILE
 from core.models.memory import MemoryPlan, Shape, batch_bytes, waiting_bytes
@@ -39,7 +39,7 @@ class Work:
     shape: Shape
     plan: MemoryPlan
     placed: Placed
-    layers: LayerPlan
+    layers: CloudPlan
     n_layers: int
     n_windows: int
     n_tokens: int
@@ -203,7 +203,7 @@ def held_before(base: int, is_gguf: bool, vocabulary: int) -> int:
     return base + (GGUF_VOCABULARY * vocabulary if is_gguf else 0)
 
 
-def geometry_bytes(plan: LayerPlan, n_layers: int, hidden_size: int, pair_budget: int) -> int:
+def geometry_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, pair_budget: int) -> int:
     """The peak of a layer's geometry, what is kept of all layers for their comparison included."""
     clouds = [*plan.draws[:1], *plan.word_draws[:1], *plan.others]
     n = max((len(cloud.rows) for cloud in clouds), default=max(map(len, plan.prompts), default=0))
@@ -213,7 +213,7 @@ def geometry_bytes(plan: LayerPlan, n_layers: int, hidden_size: int, pair_budget
     return of_layer + of_cloud + _pair_bytes(plan, n_layers, hidden_size, pair_budget)
 
 
-def _pair_bytes(plan: LayerPlan, n_layers: int, hidden_size: int, budget: int) -> int:
+def _pair_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, budget: int) -> int:
     if not plan.draws:
         return 0
     n = points_within(budget, n_layers + 1, hidden_size, plan.draws[0].n_points)

@@ -19,7 +19,7 @@ from core.errors import InputError, ResourceError, WorkdimError
 from core.forecast.cost import Placed, Work, footprint, geometry_bytes, held_before, pass_seconds, start_seconds
 from core.forecast.existing_runs import Known, look_up
 from core.forecast.speed import Speed, speed_of
-from core.geometry.layer import LayerPlan
+from core.geometry.layer import CloudPlan
 from core.measure.capture import need_room, require_context, require_known, states_bytes
 from core.measure.plan import mask_tokens, pair_budget, plan_layers, usable_words
 from core.measure.setup import Setup
@@ -69,7 +69,7 @@ class _Survey:
         self.plans: dict[str, MemoryPlan] = {}
         """What a pass makes of the weights -> its plan: drawn ones hold more, and only trained ones are spread."""
         self.sample: TokenSample | None = None
-        self.layers: LayerPlan | None = None
+        self.layers: CloudPlan | None = None
         self.speed: Speed | None = None
         self.known: Known | None = None
 
@@ -307,7 +307,7 @@ def _here(reference: str) -> Weights | None:
         return None
 
 
-def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> LayerPlan:
+def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> CloudPlan:
     """The clouds as they are before tokens of large norm are masked: a few percent of the tokens at most."""
     mask = mask_tokens(sample, np.zeros((2, sample.ids.size)), 1, protocol.norm_factor)
     return plan_layers(sample, mask, usable_words(sample, mask), protocol, seed)

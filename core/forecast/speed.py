@@ -24,7 +24,7 @@ from core.files import write_through
 from core.geometry import clouds
 from core.geometry.clouds import contiguous_blocks, half_splits
 from core.geometry.effort import layer_seconds
-from core.geometry.layer import LayerPlan, measure_layer
+from core.geometry.layer import CloudPlan, measure_layer
 from core.measure.provenance import anonymous_memory
 from core.models.model import TORCH_DTYPES, choose_device
 from core.models.packages import ROOT, cache_folder
@@ -189,7 +189,7 @@ def _geometry_factor(device: torch.device, hidden_size: int = 256) -> float:
     types = np.minimum(generator.zipf(1.3, len(sequences)), 3000)
     tokens = clouds.Tokens(types, sequences, contiguous_blocks(np.arange(n_sequences), 16)[sequences], 16)
     orders = [generator.permutation(len(types)) for _ in range(3)]
-    plan = LayerPlan(
+    plan = CloudPlan(
         draws=[clouds.one_per_type(order, tokens, 600) for order in orders],
         word_draws=[],
         others=[clouds.all_tokens(orders[0], tokens, 2048)],

@@ -14,7 +14,7 @@ from dataclasses import astuple, dataclass
 import torch
 
 from core.geometry.clouds import Cloud
-from core.geometry.layer import LayerPlan
+from core.geometry.layer import CloudPlan
 from core.geometry.local import CENTRES, KS, WIDE_CENTRES, WIDE_KS
 from core.geometry.neighbour_dimensions import RANKS, stored_neighbours
 from core.geometry.neighbours import TILE
@@ -42,13 +42,13 @@ class Effort:
 SECONDS = Effort(products=2.36e-11, pairs=1.98e-8, members=2.87e-10, small_products=4.41e-11)
 
 
-def layer_seconds(plan: LayerPlan, hidden_size: int) -> float:
+def layer_seconds(plan: CloudPlan, hidden_size: int) -> float:
     """Of `measure_layer` on the machine that the weights come from; further estimators left out."""
     effort = layer_effort(plan, hidden_size)
     return sum(amount * each for amount, each in zip(astuple(effort), astuple(SECONDS), strict=True))
 
 
-def layer_effort(plan: LayerPlan, hidden_size: int) -> Effort:
+def layer_effort(plan: CloudPlan, hidden_size: int) -> Effort:
     total = Effort()
     for draws in (plan.draws, plan.word_draws, *([cloud] for cloud in plan.others)):
         for number, cloud in enumerate(draws):

@@ -49,7 +49,7 @@ from core.registry.specifications import specified
 
 
 @dataclass(frozen=True)
-class LayerPlan:
+class CloudPlan:
     """The same for every layer of a run: which tokens form which cloud."""
 
     draws: list[Cloud]
@@ -69,7 +69,7 @@ class LayerPlan:
     """Jackknife block of each masked token; (n_tokens,)"""
 
 
-def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
+def measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
     """All estimates of one layer; states (n_tokens, hidden_size) of the masked tokens, fp32, on any device."""
     estimates: list[CloudEstimate] = []
     found: list[CloudCorrelator] = []
@@ -107,7 +107,7 @@ def measure_layer(states: Tensor, plan: LayerPlan) -> LayerResult:
     return LayerResult(bounded, found, distributions, duplicates, states.device.type)
 
 
-def _first_draws(plan: LayerPlan) -> list[Cloud]:
+def _first_draws(plan: CloudPlan) -> list[Cloud]:
     return [*plan.draws[:1], *plan.word_draws[:1], *plan.others]
 
 
@@ -116,7 +116,7 @@ def _first_draws(plan: LayerPlan) -> list[Cloud]:
 
 def _measure_types(
     states: Tensor,
-    plan: LayerPlan,
+    plan: CloudPlan,
     estimates: list[CloudEstimate],
     found: list[CloudCorrelator],
     distributions: list[Distribution],
@@ -151,7 +151,7 @@ def _measure_types(
 
 
 def measure_draws(
-    states: Tensor, plan: LayerPlan, draws: list[Cloud]
+    states: Tensor, plan: CloudPlan, draws: list[Cloud]
 ) -> tuple[PlacedCloud, Scanned, Tensor, CloudEstimate]:
     """The first draw with its pass over pairs and its member sets without copies; d2 over all draws."""
     halves = torch.from_numpy(plan.halves).to(states.device)

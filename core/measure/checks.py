@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from core.geometry import clouds, second_order
-from core.geometry.layer import LayerPlan
+from core.geometry.layer import CloudPlan
 from core.geometry.results import LayerResult, jackknife_error
 from core.geometry.stability import Dependence, Shift, dependence, sequence_pairs
 from core.measure.capture import HiddenStates
@@ -98,7 +98,7 @@ def _finite(value: float) -> float | None:
 
 
 def without_norm_rule(
-    states: HiddenStates, sample: TokenSample, mask: TokenMask, plan: LayerPlan, layers: list[int], limit: int
+    states: HiddenStates, sample: TokenSample, mask: TokenMask, plan: CloudPlan, layers: list[int], limit: int
 ) -> dict[int, float]:
     """Change of log d2 of the first draw at each layer if tokens beyond position 0 that have a large norm were kept.
 
@@ -127,7 +127,7 @@ def without_norm_rule(
 
 
 def check_dependence(
-    states: HiddenStates, mask: TokenMask, plan: LayerPlan, layers: list[LayerResult], protocol: Protocol, seed: int
+    states: HiddenStates, mask: TokenMask, plan: CloudPlan, layers: list[LayerResult], protocol: Protocol, seed: int
 ) -> dict[int, Dependence]:
     """Dependence on the number of sequences and points at the embedding, the peak of d2 and the final layer."""
     if not plan.draws:

@@ -9,7 +9,7 @@ import numpy as np
 
 from core.geometry import clouds
 from core.geometry.clouds import half_splits
-from core.geometry.layer import LayerPlan
+from core.geometry.layer import CloudPlan
 from core.geometry.layer_pairs import LayerPairs, points_within
 from core.measure.capture import HiddenStates
 from core.records import RunConfig
@@ -119,7 +119,7 @@ def plan_layers(
     protocol: Protocol,
     seed: int,
     more_estimators: Sequence[str] = (),
-) -> LayerPlan:
+) -> CloudPlan:
     """Which masked tokens form which cloud, the same for every layer."""
     tokens = clouds.Tokens(mask.types, mask.sequences, sample.blocks[mask.sequences], protocol.n_blocks)
     orders = [token_order(mask, seed, draw) for draw in range(protocol.n_draws)]
@@ -132,7 +132,7 @@ def plan_layers(
         others.append(clouds.last_token(last, tokens))
     by_sequence = np.flatnonzero(np.r_[True, mask.sequences[1:] != mask.sequences[:-1]])
     prompts = np.split(np.arange(len(mask.types)), by_sequence[1:]) if "per_prompt" in wanted else []
-    return LayerPlan(
+    return CloudPlan(
         draws=[clouds.one_per_type(o, tokens, protocol.max_types) for o in orders] if "one_per_type" in wanted else [],
         word_draws=_word_draws(sample, words, tokens, protocol, seed) if "one_per_word" in wanted else [],
         others=others,
@@ -172,7 +172,7 @@ def pair_budget(config: RunConfig) -> int:
     return min(PAIR_BUDGET, (config.memory_budget or PAIR_BUDGET * 4) // 4)
 
 
-def start_pairs(plan: LayerPlan, states: HiddenStates, budget: int) -> LayerPairs | None:
+def start_pairs(plan: CloudPlan, states: HiddenStates, budget: int) -> LayerPairs | None:
     """The sub-sample of `one_per_type` that the matrices follow; None where the protocol has no such cloud."""
     if not plan.draws:
         return None

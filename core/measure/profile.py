@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from core.errors import CorpusError
-from core.geometry.layer import LayerPlan, measure_layer
+from core.geometry.layer import CloudPlan, measure_layer
 from core.geometry.layer_pairs import LayerPairs, PairValue
 from core.geometry.results import Distribution, LayerResult
 from core.measure.capture import HiddenStates, capture, give_back, require_readable
@@ -133,7 +133,7 @@ def require_types(mask: TokenMask, corpus: Corpus) -> None:
 def _measure_layers(
     states: HiddenStates,
     mask: TokenMask,
-    plan: LayerPlan,
+    plan: CloudPlan,
     pairs: LayerPairs | None,
     device: torch.device,
     checkpoint: Checkpoint,
@@ -154,7 +154,7 @@ def _measure_layers(
 
 
 def measure_where_it_fits(
-    points: torch.Tensor, device: torch.device, plan: LayerPlan, known: LayerResult | None = None
+    points: torch.Tensor, device: torch.device, plan: CloudPlan, known: LayerResult | None = None
 ) -> tuple[torch.Tensor, LayerResult]:
     """A layer and its points on the device; both on the CPU, and a line says so, where the device's memory is short.
 

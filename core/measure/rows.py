@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.geometry.layer import LayerPlan
+from core.geometry.layer import CloudPlan
 from core.geometry.layer_pairs import PairValue
 from core.geometry.results import CloudEstimate, Distribution, LayerResult
 from core.geometry.stability import Dependence
@@ -63,7 +63,7 @@ class Measured:
     states: HiddenStates
     mask: TokenMask
     words: UsableWords
-    plan: LayerPlan
+    plan: CloudPlan
     layers: list[LayerResult]
     pairs: list[PairValue]
     dependence: dict[int, Dependence]

@@ -103,7 +103,7 @@ def score_task(
     `scratch` is a folder for what is finished so far, from which a process that comes after a stopped one goes on.
     Raises InputError (and its kinds) for anything that the user can mend.
     """
-    asked = _asked(task, blueprint)
+    asked = asked_rows(task, blueprint)
     readings = [reading for one in asked for reading in one.readings]
     if not readings:
         raise ModelError(
@@ -121,7 +121,7 @@ def score_task(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class AskedRow:
     """One row of a task as a tokenizer has read it."""
 
     readings: tuple[Reading, ...]
@@ -132,7 +132,8 @@ class _Asked:
     has_unknown: bool = False
 
 
-def _asked(task: Task, blueprint: Blueprint) -> list[_Asked]:
+def asked_rows(task: Task, blueprint: Blueprint) -> list[AskedRow]:
+    """Each row of a task as this model's tokenizer reads it. Raises ModelError where it cannot be read."""
     model, tokenizer = blueprint.weightless, blueprint.tokenizer
     opening, starter = _opening(tokenizer), _starter(tokenizer)
     unknown = tokenizer.unk_token_id
@@ -187,20 +188,20 @@ def _question(
     starter: list[int],
     context: int | None,
     unknown: int | None,
-) -> _Asked:
+) -> AskedRow:
     """Every choice after the same tokens of the prompt, which loses its beginning where the longest does not fit."""
     first = min(_shared(prompt, whole) for whole in wholes)
     first = min(first, *(len(whole) - 1 for whole in wholes))  # a normaliser may leave nothing of a choice
     if first < 0:
-        return _Asked(())
+        return AskedRow(())
     before = opening or (starter if first == 0 else [])
     longest = len(before) + max(map(len, wholes)) - 1  # the last token is a target only
     too_many = max(0, longest - context) if context else 0
     if too_many and (too_many > first or len(before) + first - too_many == 0):
-        return _Asked(())
+        return AskedRow(())
     starts = len(before) + first - too_many
     readings = [Reading(_joined(before, whole[too_many:]), starts) for whole in wholes]
-    return _Asked(tuple(readings), too_many > 0, has_unknown=any(_holds(whole[first:], unknown) for whole in wholes))
+    return AskedRow(tuple(readings), too_many > 0, has_unknown=any(_holds(whole[first:], unknown) for whole in wholes))
 
 
 def _shared(one: np.ndarray, other: np.ndarray) -> int:
@@ -218,10 +219,10 @@ def _holds(ids: np.ndarray, token: int | None) -> bool:
     return token is not None and bool((ids == token).any())
 
 
-def _text(ids: np.ndarray, before: list[int], window: int, unknown: int | None) -> _Asked:
+def _text(ids: np.ndarray, before: list[int], window: int, unknown: int | None) -> AskedRow:
     """All tokens of a text, each once: `window` are read at once, and of all windows but the first half are scored."""
     if not len(ids):
-        return _Asked(())
+        return AskedRow(())
     whole = _joined(before, ids)
     end = min(len(whole), window + 1)  # the last token is a target only
     readings = [Reading(whole[:end], len(before))]
@@ -229,7 +230,7 @@ def _text(ids: np.ndarray, before: list[int], window: int, unknown: int | None) 
         start, end = end, min(len(whole), end + max(1, window // 2))
         begin = max(0, end - window - 1)
         readings.append(Reading(whole[begin:end], start - begin))
-    return _Asked(tuple(readings), False, len(readings) > 1, _holds(ids, unknown))
+    return AskedRow(tuple(readings), False, len(readings) > 1, _holds(ids, unknown))
 
 
 # --- what the model gives --------------------------------------------------------------------------------------
@@ -472,7 +473,7 @@ def _mean(name: str, unit: str, higher_is_better: bool, values: np.ndarray) -> M
     return Metric(name, unit, higher_is_better, float(values.mean()), error, values)
 
 
-def _as_rows(task: Task, blueprint: Blueprint, asked: list[_Asked], nats: list[np.ndarray]) -> TaskScores:
+def _as_rows(task: Task, blueprint: Blueprint, asked: list[AskedRow], nats: list[np.ndarray]) -> TaskScores:
     scored = [number for number, one in enumerate(asked) if one.readings]
     found = [nats[number] for number in scored]
     if task.questions:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,21 @@ import torch
 from core.errors import CorpusError, InputError, ModelError
 from core.measure.checkpoint import Checkpoint
 from core.measure.provenance import code_stamp, code_version, library_versions
+from core.measure.score import AskedRow, Reading, asked_rows, metrics_of_choices
 from core.models.hub import find_weights
 from core.models.model import Blueprint, load_network, read_blueprint
 from core.plans import candidates, directions, healing, saving, texts
 from core.plans.candidates import Candidate, Choice, Similarity, Step
 from core.plans.healing import Healing
-from core.plans.pricing import Difference, Pricer, Scores, Told, agreement, divergence, loss_increase, ratio
+from core.plans.pricing import Difference, Pricer, Scores, Told, agreement, divergence, joined, loss_increase, ratio
 from core.plans.saving import Footprint, delete_blocks, require_same
-from core.plans.texts import FIT_TOKENS, HeldOut, first_windows, hold_out, with_typos
+from core.plans.texts import FIT_TOKENS, HeldOut, first_windows, hold_out, padded, with_typos
 from core.plans.variants import Network, Variant, without
 from core.records import LayerPlan, PlanConfig, Progress, ProgressCallback, stretches
 from core.tables import PlanOutcomeRow, PlanRow
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenWindows, draw_windows
+from core.texts.tasks import Task, read_task
 
 _log = logging.getLogger("workdim")
 
@@ -47,6 +50,12 @@ SUBLAYER_WINDOWS = 4
 RANDOM_WINDOWS = 8
 """Of the held-out text: what random sets are priced on."""
 OTHER_WINDOWS = 16
+TASK_ROWS = 500
+"""Rows of a task that are read at most."""
+DIRECTION_ROWS = 100
+"""Rows of which the right answer is read under each projection."""
+PART = 64
+"""Choices of a task that are filled up to one length."""
 STOP_AT = 4.0
 """Where no number of blocks is given, the search ends once a set certainly costs so many budgets."""
 TEXT_BUDGET = 0.05
@@ -60,7 +69,6 @@ STEP_RECORDS: dict[str, type] = {
     for kind in (Difference, Footprint, Healing, directions.NeededDirections, Scores, Similarity, Step)
 }
 """What the results of steps are made of, as they stand on disk."""
-PHASES = ("choose", "verify", "heal", "save", "directions")
 
 
 @dataclass(frozen=True)
@@ -211,7 +219,7 @@ class _Planner:
             self.held.selection.ids.tolist(),
             self.blueprint.device.type,
         ]
-        kept = Checkpoint(self.scratch / "steps", key)
+        kept = Checkpoint(self.scratch, key)
         if kept.was_emptied:
             _log.warning(
                 "The model, the text or Workdim has changed since %s was planned as far as this: it is planned anew.",
@@ -247,6 +255,8 @@ class _Planner:
             costs["random"] = RANDOM_WINDOWS * window * (1 + (candidates.N_RANDOM + 1) * one)
             costs |= {f"text-{name}": OTHER_WINDOWS * window * 2.0 for name in ("typos", *_others(self.setup.corpus))}
             costs |= {f"probe-{kind}": texts.QUESTIONS * 80 * 2.0 for kind in texts.PROBES}
+            if config.task:
+                costs["task"] = 2.0 * sum(len(one.ids) for i in self._task_rows for one in self._asked[i].readings)
             costs["footprint"] = 16.0 * saving.PROMPT_TOKENS
         if config.heal:
             costs["heal"] = 2.0 * min(most, 3) * self.held.selection.ids.size
@@ -289,6 +299,9 @@ class _Planner:
             self.reasons.append("short_windows")
         if getattr(self.blueprint.config, "num_experts_per_tok", None):
             self.reasons.append("mixture")
+        if self.config.task:
+            self._task_rows  # noqa: B018 - a task that cannot be read is told of before anything is computed
+        self.checkpoint  # noqa: B018 - what an earlier process left of another model goes before weights are read
         if self.config.save_model:
             self._require_deletable()
         search = self.search.ids.size
@@ -602,8 +615,94 @@ class _Planner:
         self._harder(variant, True, chosen.rule)
         return price
 
+    @cached_property
+    def task(self) -> Task:
+        task = read_task(Path(str(self.config.task)))
+        if self.config.task_sha256 not in (None, task.sha256):
+            raise InputError(
+                f"{self.config.task} has changed since its plan was asked for. Cancel this job and ask again."
+            )
+        if self.config.budget_unit == "points" and not task.questions:
+            raise InputError(
+                f"{task.name} is a task of texts, which has no points: give the budget in nats, or a task of questions."
+            )
+        return task
+
+    @cached_property
+    def _task_rows(self) -> list[int]:
+        """Rows of the task that are read: all of them, or as many as there is time for, drawn."""
+        rows = [i for i, one in enumerate(self._asked) if one.readings]
+        if not rows:
+            raise ModelError(f"{self.blueprint.weights.name} can read no row of {self.task.name} at once.")
+        if len(rows) <= TASK_ROWS:
+            return rows
+        drawn = np.random.default_rng([self.config.seed, 18]).permutation(len(rows))[:TASK_ROWS]
+        return [rows[i] for i in sorted(drawn)]
+
+    @cached_property
+    def _asked(self) -> list[AskedRow]:
+        return asked_rows(self.task, self.blueprint)
+
     def _task(self, chosen: Candidate, healed: Healing | None) -> Difference | None:
-        return None
+        """The task without the blocks, question by question; what the plan is in the end, healed or not."""
+        if self.config.task is None:
+            return None
+        rows, final = self._task_rows, without(chosen.blocks)
+        if healed:
+            final = healed.variant(chosen.blocks, self.network.model.device)
+        readings = [(one.ids, one.first) for i in rows for one in self._asked[i].readings]
+        order = sorted(range(len(readings)), key=lambda i: len(readings[i][0]))
+        parts = [padded([readings[i] for i in order[k : k + PART]]) for k in range(0, len(order), PART)]
+        n_tokens = sum(part.ids.size for part in parts)
+
+        def make(told: Told) -> list[Scores]:
+            found: list[list[Scores]] = []
+            passed = 0
+            for part in parts:
+                found.append(Pricer(self.network, part, keep=False).scores([final]))
+                passed += 2 * part.ids.size
+                told(passed / n_tokens)
+            back = np.argsort(order)
+            return [joined([one[k] for one in found]).at(back) for k in range(2)]
+
+        found: list[Scores] = self._step("verify", "task", n_tokens, make)
+        ends = np.cumsum([0, *(len(self._asked[i].readings) for i in rows)])
+        nats = [[-scores.loss[a:b] for a, b in pairwise(ends)] for scores in found]
+        if self.task.texts:
+            sums = [np.array([-one.sum() for one in of]) for of in nats]
+            counts = np.array([found[0].n_targets[a:b].sum() for a, b in pairwise(ends)])
+            return self._tell_task(
+                chosen, healed, "loss", sums[0] / counts, sums[1] / counts, ratio(sums[1] - sums[0], counts)
+            )
+        questions = [self.task.questions[i] for i in rows]
+        right = [np.asarray(metrics_of_choices(questions, of)[0].values) for of in nats]
+        chance = float(np.mean([1 / len(question.choices) for question in questions]))
+        ones = np.ones(len(questions))
+        if not ratio(right[0], ones).lower > chance:
+            self.reasons.append("no_room_task")
+        return self._tell_task(chosen, healed, "accuracy", right[0], right[1], ratio(right[1] - right[0], ones))
+
+    def _tell_task(
+        self,
+        chosen: Candidate,
+        healed: Healing | None,
+        measure: str,
+        before: np.ndarray,
+        after: np.ndarray,
+        difference: Difference,
+    ) -> Difference:
+        self._tell(
+            chosen.rule,
+            chosen.blocks,
+            "task",
+            measure,
+            before=float(before.mean()),
+            after=float(after.mean()),
+            difference=difference,
+            is_chosen=True,
+            is_healed=healed is not None,
+        )
+        return difference
 
     def _footprints(self, chosen: Candidate) -> list[Footprint] | None:
         model = self.network.model
@@ -624,7 +723,7 @@ class _Planner:
     def _recommend(self, price: Difference, comparison: tuple[float, float], task: Difference | None) -> None:
         """What speaks against the plan, as reasons."""
         if self.config.budget_unit == "points":
-            if task is None or not -task.lower * 100 < self.config.budget:
+            if task is None or "no_room_task" in self.reasons or not -task.lower * 100 < self.config.budget:
                 self.reasons.append("over_budget")
         elif not price.upper < self.config.budget:
             self.reasons.append("over_budget")
@@ -809,21 +908,39 @@ class _Planner:
 
         self.ledger.skip("components", "jointly")
         for one in self._step("directions", "directions", windows.ids.size, find):
-            self._tell_directions(one, n)
+            self._tell_directions(one, n, HELD_OUT)
+        if self.config.task is None:
+            return
+        right = padded([(one.ids, one.first) for one in self._right_answers()])
+        of_task = Pricer(self.network, right)
 
-    def _tell_directions(self, found: directions.NeededDirections, n: int) -> None:
+        def find_again(told: Told) -> list[directions.NeededDirections]:
+            found = directions.components(self.network, selection, wanted)
+            return [directions.needed_directions(of_task, found[i], i, budget, self.config.seed) for i in wanted]
+
+        for one in self._step("directions", "task-directions", right.ids.size, find_again):
+            self._tell_directions(one, n, "task")
+
+    def _right_answers(self) -> list[Reading]:
+        """The right choice of each question, or the first window of each text."""
+        questions = self.task.questions
+        return [
+            self._asked[i].readings[questions[i].answer if questions else 0] for i in self._task_rows[:DIRECTION_ROWS]
+        ]
+
+    def _tell_directions(self, found: directions.NeededDirections, n: int, text: str) -> None:
         layers = list(range(n + 1)) if found.layer is None else [found.layer]
         rule = "projection" if found.layer is not None else "joint_projection"
         for rank, price in sorted(found.prices.items()):
             self._tell(
-                rule, layers, HELD_OUT, "loss", difference=price, unit="layer", rank=rank, is_chosen=rank == found.rank
+                rule, layers, text, "loss", difference=price, unit="layer", rank=rank, is_chosen=rank == found.rank
             )
         for control, price_ in (("random_subspace", found.random), ("projection_of_all", found.large_too)):
             if price_ is not None:
-                self._tell(control, layers, HELD_OUT, "loss", difference=price_, unit="layer", rank=found.rank)
+                self._tell(control, layers, text, "loss", difference=price_, unit="layer", rank=found.rank)
         if found.at_d2 is not None and found.d2 is not None:
             self._tell(
-                "projection_d2", layers, HELD_OUT, "loss", difference=found.at_d2, unit="layer", rank=round(found.d2)
+                "projection_d2", layers, text, "loss", difference=found.at_d2, unit="layer", rank=round(found.d2)
             )
 
     def _save(self, plan: LayerPlan, healed: Healing | None) -> LayerPlan:

@@ -48,6 +48,10 @@ class Scores:
     def loss_per_token(self) -> float:
         return float(self.loss.sum() / self.n_targets.sum())
 
+    def at(self, windows: np.ndarray) -> Scores:
+        """Of these windows, in this order; (n,) int64"""
+        return Scores(*(getattr(self, name)[windows] for name in _SUMS))
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -136,7 +140,7 @@ class Pricer:
                     continue
                 parts.append(part)
                 start, done = end, done + self.cost(variants, trunk) * (end - start) / n
-            return [_joined([part[i] for part in parts]) for i in range(len(variants) + 1)]
+            return [joined([part[i] for part in parts]) for i in range(len(variants) + 1)]
 
     def cost(self, variants: Sequence[Variant], trunk: Variant | None = None) -> float:
         """Passes of the whole network that `scores` is worth, the first time."""
@@ -266,7 +270,7 @@ class Pricer:
             runs += [partial(run, number, index, ids, reference, whole) for index in range(len(variants) + 1)]
         units = network.model.units
         run_together(units, runs, lambda index: None, lambda done: told(done / max(len(units), 1)))
-        return [_joined([row[i] for row in table if row[i] is not None]) for i in range(len(variants) + 1)]  # type: ignore[misc]
+        return [joined([row[i] for row in table if row[i] is not None]) for i in range(len(variants) + 1)]  # type: ignore[misc]
 
 
 def _after(told: Told, before: float, done: float) -> None:
@@ -284,9 +288,12 @@ def head_share(network: Network) -> float:
     return head / (head + blocks)
 
 
-def _joined(parts: Sequence[Scores]) -> Scores:
-    names = ("loss", "divergence", "agreement", "hits", "n_targets")
-    return Scores(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+_SUMS = ("loss", "divergence", "agreement", "hits", "n_targets")
+
+
+def joined(parts: Sequence[Scores]) -> Scores:
+    """Of the windows of all parts, in their order."""
+    return Scores(*(np.concatenate([getattr(part, name) for part in parts]) for name in _SUMS))
 
 
 def _scored(logits: Tensor, reference: _Reference) -> Scores:

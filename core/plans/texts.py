@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -191,10 +191,7 @@ OPENING = {"(": ")", "[": "]", "{": "}", "<": ">"}
 
 
 def probe(kind: str, tokenizer: Any, seed: int, longest: int | None = None) -> TokenWindows | None:
-    """Lines of one kind, the last one asked, filled up to one length; None where the model reads too few tokens.
-
-    Filled at the end, which no earlier token of a decoder sees.
-    """
+    """Lines of one kind, the last one asked; None where the model reads too few tokens."""
     generator = np.random.default_rng([seed, 17, PROBES.index(kind)])
     found = []
     for _ in range(QUESTIONS):
@@ -202,14 +199,21 @@ def probe(kind: str, tokenizer: Any, seed: int, longest: int | None = None) -> T
         *solved, (asked, answer) = lines
         prompt = "".join(f"{question}{solution}\n" for question, solution in solved) + asked
         found.append(_encoded_answer(prompt, f"{answer}\n", tokenizer))
-    length = max(len(ids) for ids, _ in found)
-    if longest is not None and length > longest:
-        return None
-    ids, scored = np.zeros((QUESTIONS, length), dtype=np.int64), np.zeros((QUESTIONS, length), dtype=bool)
-    for row, (tokens, n_prompt) in enumerate(found):
+    windows = padded(found)
+    return None if longest is not None and windows.ids.shape[1] > longest else windows
+
+
+def padded(readings: Sequence[tuple[Sequence[int] | np.ndarray, int]]) -> TokenWindows:
+    """Tokens and the first of them that counts, row by row, filled up to one length.
+
+    Filled at the end, which no earlier token of a decoder sees.
+    """
+    length = max(len(ids) for ids, _ in readings)
+    ids, scored = np.zeros((len(readings), length), dtype=np.int64), np.zeros((len(readings), length), dtype=bool)
+    for row, (tokens, first) in enumerate(readings):
         ids[row, : len(tokens)] = tokens
-        scored[row, n_prompt : len(tokens)] = True
-    return TokenWindows(ids, scored, np.arange(QUESTIONS))
+        scored[row, first : len(tokens)] = True
+    return TokenWindows(ids, scored, np.arange(len(readings)))
 
 
 def _probe_line(kind: str, generator: Any) -> tuple[str, str]:

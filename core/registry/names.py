@@ -93,6 +93,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "layers": _("comparing layers"),
         "score": _("scoring"),
         "calibrate": _("measuring Gaussian points"),
+        "plan": _("layer plan"),
         "choose": _("choosing blocks"),
         "verify": _("verifying on held-out text"),
         "heal": _("healing"),

@@ -19,9 +19,9 @@ from typing import Protocol as Interface
 
 from core.analysis.shape import judged
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.records import Profile, Progress, ProgressCallback, RunConfig, ScoreConfig
+from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.registry.protocols import Protocol
-from core.runs.jobs import Job, JobStatus, Reporter, fail, finish, held, log, logged
+from core.runs.jobs import Job, JobStatus, Reporter, Requested, fail, finish, held, log, logged
 from core.runs.processes import turn
 from core.runs.recovery import take_in_finished
 from core.store import parcels
@@ -212,7 +212,7 @@ def _measured(config: RunConfig, run_id: str, scratch: Path, progress: ProgressC
 
 
 @contextmanager
-def short_of_room(config: RunConfig | ScoreConfig, scratch: Path) -> Iterator[None]:
+def short_of_room(config: Requested, scratch: Path) -> Iterator[None]:
     """Raises ResourceError where disk or memory run out at a place that knows no way round."""
     from core.models.model import is_out_of_memory  # torch: only where a model is at work
 

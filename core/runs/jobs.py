@@ -1,13 +1,13 @@
-"""A job: one measurement with its control passes, or one model scored on a task, as a folder that a person can read.
+"""A job: one measurement with its control passes, one model scored on a task or planned, as a folder that people can read.
 
     jobs/<job_id>/job.json          what was asked, and the run ids that its passes will have
                   progress.json     where it stands, replaced every moment
                   worker.json       which process works on it, or did
                   error.json        why it failed
-                  finished.json     the run, or the scores, that came of it
+                  finished.json     the run, the scores or the plan that came of it
                   log.txt           what it said
                   <run_id>/         a pass that is being written; finished, it becomes a parcel by one rename
-                  kept-<run_id>/    what a pass has finished so far: states and layers, or answers
+                  kept-<run_id>/    what a pass has finished so far: states and layers, answers, steps
     jobs/<job_id>.lock              held by the process that works on it
 
 The job's id is the run id of its text pass. Of a finished job only the small files stay, for a week or until they are
@@ -37,7 +37,7 @@ from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError, WorkdimError
 from core.files import folders_in, make_folder
-from core.records import SCORING, Progress, ProgressCallback, RunConfig, ScoreConfig
+from core.records import PLAN_PHASES, SCORING, PlanConfig, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.registry.protocols import find_protocol
 from core.runs.requests import kind_of, request_of
 from core.warehouse.warehouse import Warehouse
@@ -98,7 +98,8 @@ STARTING = 20.0
 """Seconds after which a process that was started and does not hold its job's lock is taken for dead."""
 
 
-Asked = TypeVar("Asked", RunConfig, ScoreConfig)
+Requested = RunConfig | ScoreConfig | PlanConfig
+Asked = TypeVar("Asked", RunConfig, ScoreConfig, PlanConfig)
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ class JobStatus:
     """Of whoever ran it: 2 where its user can mend the failure."""
     result: dict[str, Any] = field(default_factory=dict)
     """Of a finished measurement: run_id; waits and failed, as in Finished; was_known. Of a scoring: file_sha256, waits
-    and was_known, as in Scored."""
+    and was_known, as in Scored. Of a plan: plan_id and waits, as in Planned."""
     told: dict[str, Any] = field(default_factory=dict)
     """All of its progress file: tokens_per_second and seconds_left, where they are known, too."""
     worker: dict[str, Any] = field(default_factory=dict)
@@ -186,8 +187,11 @@ def _anchored(config: Asked) -> Asked:
     whole: dict[str, Any] = {"model": _whole(config.model)}
     if isinstance(config, RunConfig):
         whole |= {"corpus": _whole(config.corpus), "companions": tuple(map(_whole, config.companions))}
-    else:
+    elif isinstance(config, ScoreConfig):
         whole |= {"task": _whole(config.task)}
+    else:
+        whole |= {"corpus": _whole(config.corpus), "task": config.task and _whole(config.task)}
+        whole |= {"save_model": config.save_model and str(Path(config.save_model).expanduser().absolute())}
     return replace(config, **whole)
 
 
@@ -215,7 +219,7 @@ def write_job(warehouse: Warehouse, job_id: str, request: dict[str, Any]) -> Job
     return job
 
 
-def same_request(one: RunConfig | ScoreConfig, other: RunConfig | ScoreConfig) -> bool:
+def same_request(one: Requested, other: Requested) -> bool:
     """Whether both ask for the same numbers; where and in how much memory they are computed may differ."""
     return replace(one, device="", memory_budget=None) == replace(other, device="", memory_budget=None)
 
@@ -369,7 +373,7 @@ PRIOR = 0.2
 class Reporter:
     """Passes progress on and leaves it in the job's folder, with the speed of the forward pass and the time left.
 
-    The steps of scoring are tokens: its time left follows from its pace alone, what an earlier process did left out.
+    The steps of scoring and planning are tokens: their time left follows from their pace alone, what an earlier process did left out.
     """
 
     def __init__(self, job: Job, progress: ProgressCallback) -> None:
@@ -409,7 +413,7 @@ class Reporter:
         if step.phase.endswith("forward") and step.done and passed > 0:
             told["tokens_per_second"] = self._n_tokens * share / passed
         fresh = step.done - self._done_before
-        if step.phase == SCORING and fresh > 0 and passed > 0:
+        if step.phase in (SCORING, *PLAN_PHASES) and fresh > 0 and passed > 0:
             left = (step.total - step.done) * passed / fresh
             return told | {"tokens_per_second": fresh / passed, "share": share, "seconds_left": left}
         total = sum(self._expected.values())

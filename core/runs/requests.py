@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.models.packages import DEMO_WHEELS, JAPANESE_WHEELS
-from core.records import RunConfig, ScoreConfig
+from core.records import PlanConfig, RunConfig, ScoreConfig
 from core.registry.protocols import PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
 
@@ -40,7 +40,7 @@ def config_of(record: Mapping[str, Any]) -> RunConfig:
     return request_of("measure", record)
 
 
-KINDS: dict[str, type] = {"measure": RunConfig, "score": ScoreConfig}
+KINDS: dict[str, type] = {"measure": RunConfig, "score": ScoreConfig, "plan": PlanConfig}
 """What a job may be for, and the record of its request."""
 
 

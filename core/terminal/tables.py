@@ -158,6 +158,8 @@ def jobs_table(standings: Sequence[Any], now: float) -> str:
 def _brought(result: Mapping[str, Any]) -> str:
     if file := result.get("file_sha256"):
         return f"scores {file[:SHORT_ID]}"
+    if plan_id := result.get("plan_id"):
+        return f"plan {plan_id[:SHORT_ID]}"
     return f"run {result.get('run_id', '')[:SHORT_ID]}"
 
 
@@ -335,3 +337,70 @@ def _plan_value(value: float | None, is_loss: bool) -> str:
     if value is None:
         return ""
     return f"{value:.3f}" if is_loss else f"{value:.0%}"
+
+
+def plans_table(found: pl.DataFrame) -> str:
+    """All plans, the newest first."""
+    rows = [
+        (
+            row["plan_id"][:SHORT_ID],
+            row["name"],
+            ",".join(map(str, row["blocks"])),
+            plans.price_text(row["loss_increase"], row["lower"], row["upper"]),
+            "recommended" if row["is_recommended"] else "verified" if row["is_verified"] else "not verified",
+            f"{row['created_at']:%Y-%m-%d %H:%M}",
+        )
+        for row in found.iter_rows(named=True)
+    ]
+    return "\n".join(table(("plan", "model", "blocks", "nats per token [95 %]", "", "made (UTC)"), rows))
+
+
+def plan_record(found: LayerPlan) -> dict[str, Any]:
+    """A plan for JSON: the answer, and the map from the smaller model's blocks to the whole one's."""
+    plan = found.plan
+    seconds = {
+        f"seconds_{when}": None if read is None or written is None else read + written
+        for when, read, written in (
+            ("before", plan.prefill_seconds_before, plan.generation_seconds_before),
+            ("after", plan.prefill_seconds_after, plan.generation_seconds_after),
+        )
+    }
+    answer = {
+        "blocks": plan.blocks,
+        "verified": plan.is_verified,
+        "recommended": plan.is_recommended,
+        "loss_increase": plan.loss_increase,
+        "lower": plan.lower,
+        "upper": plan.upper,
+        "random_10th": plan.random_10th,
+        "healed": plan.is_healed,
+        **seconds,
+    }
+    others = {
+        "plan_id": plan.plan_id,
+        "model_id": plan.model_id,
+        "answer": plans.answer(plan, "en"),
+        "remarks": plans.remarks(plan, "en"),
+        "reasons": plan.reasons,
+        "budget": plan.budget,
+        "budget_unit": plan.budget_unit,
+        "rule": plan.rule,
+        "parameters_before": plan.parameters_before,
+        "parameters_after": plan.parameters_after,
+        "saved_as": plan.saved_as,
+        "map": plans.layer_map(found),
+    }
+    harder = [
+        {
+            "text": row.text,
+            "measure": row.measure,
+            "healed": row.is_healed,
+            "before": row.value_before,
+            "after": row.value_after,
+            "difference": row.difference,
+            "lower": row.lower,
+            "upper": row.upper,
+        }
+        for row in plans.harder(found)
+    ]
+    return answer | others | {"harder": harder}

@@ -379,9 +379,10 @@ def show_choice(look: Look) -> None:
         return
     if decision.chosen:
         _draw_front(look, decision)
-        st.subheader(_("What a change of weight would choose"))
         bars = figures.weight_bars(decision, reader, look.assumed.bits)
-        st.plotly_chart(figures.weight_figure(bars, reader), key="weights", theme=None)
+        if bars:
+            st.subheader(_("What a change of weight would choose"))
+            st.plotly_chart(figures.weight_figure(bars, reader), key="weights", theme=None)
         st.subheader(_("The models, by their weighted mean"))
         rows = matrix(look, decision)
         tables.show(rows, "matrix")
@@ -432,10 +433,11 @@ def matrix(look: Look, decision: Decision) -> pl.DataFrame:
 
 def _cell(look: Look, decision: Decision, row: int, k: int) -> str:
     """`61.5 [58.2, 64.8] → 0.72`: the value, and what it counts."""
-    of = decision.weighed[k].question.criterion.of
+    weighed = decision.weighed[k]
+    of = weighed.question.criterion.of
     told = words.reading(of, decision.candidates[row].readings[k], language.current(), look.assumed)
     utility = decision.utilities[row][k]
-    return told if utility is None else f"{told} → {utility:.2f}"
+    return f"{told} → {utility:.2f}" if utility is not None and weighed.share else told
 
 
 def _traced(rows: pl.DataFrame, decision: Decision) -> pl.DataFrame:
@@ -660,7 +662,8 @@ def show_elsewhere(look: Look) -> None:
         _draw_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts", _chosen(look.decision))
         st.caption(escape(words.concordance(order, reader, over_texts=True)))
     for one in generality.agreements(runs):
-        st.caption(escape(words.agreement(one, reader)))
+        if one.n_models or one.n_undecided:
+            st.caption(escape(words.agreement(one, reader)))
     st.subheader(_("Models on several tasks"))
     of_tasks = _over_tasks(look).order
     if of_tasks is None:
@@ -678,8 +681,10 @@ def show_elsewhere(look: Look) -> None:
 
 
 def _draw_order(order: Order, titles: list[str], names: Mapping[str, str], key: str, chosen: str) -> None:
+    _ = language.translator()
     data = figures.order_points(order, titles, {run_id: names.get(run_id, run_id) for run_id in order.run_ids}, chosen)
-    st.plotly_chart(figures.order_figure(data, language.current()), key=f"order {key}", theme=None)
+    title = _("Place (1 = largest)") if key == "texts" else _("Place (1 = best)")
+    st.plotly_chart(figures.order_figure(data, title), key=f"order {key}", theme=None)
 
 
 # --- rules -----------------------------------------------------------------------------------------------------

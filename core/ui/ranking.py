@@ -27,8 +27,8 @@ from core.wording.labels import run_labels
 from core.wording.pilot_sentences import is_exploratory
 from core.wording.verdicts import specification_name
 
-FREE = "all"
-"""Instead of a group's key: all models that can be compared with those of the pilot."""
+ASKED, FREE = "asked", "all"
+"""Instead of a group's key: the models of the answer; all that can be compared with them."""
 SIZES = ((0, "< 0.1"), (10**8, "0.1–1"), (10**9, "1–10"), (10**10, "> 10"))
 """Least parameters of each size class, and its name in billions."""
 NOT_INSTRUCT = "base"
@@ -103,27 +103,27 @@ def choose(first: Answer, pilot: Registered | None) -> tuple[Look, list[str]]:
 
 
 def _key(group: str) -> str | None:
-    return None if group in ("", FREE) else group
+    return None if group in (ASKED, FREE) else group
 
 
 def _choose_group(first: Answer) -> str:
     """The models of the answer, all that can be compared with them, or another group."""
     _ = language.translator()
     if first.group is None:
-        return ""
+        return ASKED
     reader = language.current()
-    names = {"": words.group_name(first.group, reader)}
+    names = {ASKED: words.group_name(first.group, reader)}
     of_pilot = first.population.pilot
     if of_pilot is not None:
         told = _("“{name}”, {n} models")
-        names[""] = told.format(name=of_pilot.name, n=first.population.rows["model_id"].n_unique())
+        names[ASKED] = told.format(name=of_pilot.name, n=first.population.rows["model_id"].n_unique())
         names[FREE] = _("all that can be compared")
     for one in first.population.others:
         told = _("{group} (models: {n})").format(group=words.group_name(one.group, reader), n=one.n_models)
         names[answers.key_of(one.group)] = told
     if len(names) == 1:
-        return ""
-    return inputs.choose_from_list(_("Compared models"), list(names), "group", "", names.__getitem__, width=225)
+        return ASKED
+    return inputs.choose_from_list(_("Compared models"), list(names), "group", ASKED, names.__getitem__, width=225)
 
 
 def _choose_cloud() -> str:

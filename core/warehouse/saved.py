@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from core.errors import InputError, WarehouseError, unknown_name
+from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked, unknown_name
 from core.records import SHORT_ID, LayerPlan
 from core.store import people
 from core.tables import TABLES, SavedQueryRow
@@ -14,6 +14,7 @@ from core.warehouse.warehouse import Warehouse
 
 MAX_NAME = 80
 _KIND, _TABLE = "query", "saved_queries"
+_PLAN = "plan"
 
 
 def all_saved(warehouse: Warehouse) -> list[SavedQueryRow]:
@@ -67,15 +68,39 @@ def _fit(name: str) -> str:
     return fit
 
 
-def keep_plan(warehouse: Warehouse, plan: LayerPlan) -> None:
-    """Write the plan's file; its rows follow."""
-    with warehouse.changing("plan", plan.plan.plan_id):
-        people.write(warehouse.folder, "plan", plan.plan.plan_id, plan.frames())
+def keep_plan(warehouse: Warehouse, plan: LayerPlan) -> str:
+    """Write the plan's file; its rows follow.
+
+    Returns why the rows wait for the next who opens the warehouse, where it is locked or has no room: the file is written
+    all the same. Empty where they are in.
+    """
+    one = plan.plan.plan_id
+    try:
+        with warehouse.changing(_PLAN, one):
+            people.write(warehouse.folder, _PLAN, one, plan.frames())
+    except (WarehouseLocked, ResourceError) as error:
+        # The file first: a marker without it would be settled, and gone, by whoever opens the warehouse in between.
+        people.write(warehouse.folder, _PLAN, one, plan.frames())
+        warehouse.folder.mark(_PLAN, [one])
+        return str(error)
+    return ""
+
+
+def has_plan(warehouse: Warehouse, plan_id: str) -> bool:
+    return people.is_there(warehouse.folder, _PLAN, plan_id)
+
+
+def stored_plan(warehouse: Warehouse, plan_id: str) -> LayerPlan | None:
+    """A plan from its file, None where there is none; raises WarehouseError for a file that is damaged."""
+    try:
+        return LayerPlan.from_frames(people.read(warehouse.folder, _PLAN, plan_id))
+    except FileNotFoundError:
+        return None
 
 
 def delete_plan(warehouse: Warehouse, plan_id: str) -> None:
-    with warehouse.changing("plan", plan_id):
-        people.bury(warehouse.folder, "plan", plan_id)
+    with warehouse.changing(_PLAN, plan_id):
+        people.bury(warehouse.folder, _PLAN, plan_id)
 
 
 def plans(warehouse: Warehouse) -> pl.DataFrame:
@@ -88,7 +113,7 @@ def read_plan(warehouse: Warehouse, start: str) -> LayerPlan:
     known = [plan_id for plan_id in plans(warehouse)["plan_id"] if plan_id.startswith(start)]
     if len(known) != 1:
         raise InputError(f"{len(known)} plans begin with '{start}'. `python -m core plan --list` lists them.")
-    try:
-        return LayerPlan.from_frames(people.read(warehouse.folder, "plan", known[0]))
-    except FileNotFoundError as error:
-        raise WarehouseError(f"The file of plan {known[0][:SHORT_ID]} is gone: restore a backup.") from error
+    found = stored_plan(warehouse, known[0])
+    if found is None:
+        raise WarehouseError(f"The file of plan {known[0][:SHORT_ID]} is gone: restore a backup.")
+    return found

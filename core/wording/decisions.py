@@ -106,6 +106,8 @@ def answer(decision: Decision, language: str, bits: float | None = None) -> str:
     if len(decision.candidates) == 1:
         told = _("On these criteria: {model}, the only one that meets them.")
         return told.format(model=chosen.name)
+    if not decision.sensitivities:
+        return _("On these criteria: {model}, the best in the only one that weighs.").format(model=chosen.name)
     change = decision.nearest_change
     if change is None:
         return _("On these criteria: {model}. No change of a single weight makes it another one.").format(

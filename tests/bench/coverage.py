@@ -17,7 +17,7 @@ import torch
 from core.analysis.claims import LogProfile, as_told, cell
 from core.geometry import clouds
 from core.geometry.clouds import half_splits
-from core.geometry.layer import LayerPlan, measure_draws, of_readings, scan_with_neighbours, second_order_of
+from core.geometry.layer import CloudPlan, measure_draws, of_readings, scan_with_neighbours, second_order_of
 from core.geometry.neighbour_dimensions import GRIDE_READ_AT, differing_readings
 from core.geometry.results import CloudEstimate, of_sets
 from core.geometry.second_order import place, scan_cloud
@@ -295,7 +295,7 @@ def reported_d2(states: torch.Tensor, types: np.ndarray, sequences: np.ndarray) 
     tokens = clouds.Tokens(types, sequences, sequences * 16 // n_sequences, 16)
     orders = [np.random.default_rng([7, draw]).permutation(len(types)) for draw in range(5)]
     draws = [clouds.one_per_type(order, tokens, 400) for order in orders]
-    plan = LayerPlan(draws, [], [], half_splits(n_sequences, 2, 0), blocks=tokens.blocks)
+    plan = CloudPlan(draws, [], [], half_splits(n_sequences, 2, 0), blocks=tokens.blocks)
     return measure_draws(states, plan, draws)[3].estimate
 
 

@@ -17,7 +17,7 @@ import skdim
 import torch
 
 from core.geometry import clouds
-from core.geometry.layer import LayerPlan, measure_layer, scan_with_neighbours
+from core.geometry.layer import CloudPlan, measure_layer, scan_with_neighbours
 from core.geometry.local import local_readings
 from core.geometry.second_order import place
 
@@ -32,10 +32,10 @@ def points_like_tokens(n_tokens: int, n_dims: int, seed: int = 0) -> tuple[torch
     return torch.tensor(points, dtype=torch.float32), types, np.arange(n_tokens) // 128
 
 
-def plan_for(types: np.ndarray, sequences: np.ndarray) -> LayerPlan:
+def plan_for(types: np.ndarray, sequences: np.ndarray) -> CloudPlan:
     tokens = clouds.Tokens(types, sequences, sequences * 16 // (int(sequences.max()) + 1), 16)
     orders = [np.random.default_rng(draw).permutation(len(types)) for draw in range(5)]
-    return LayerPlan(
+    return CloudPlan(
         [clouds.one_per_type(order, tokens, 800) for order in orders],
         [],
         [clouds.all_tokens(orders[0], tokens, len(types))],
@@ -54,7 +54,7 @@ def bare_product(points: torch.Tensor) -> None:
     points @ points.T
 
 
-def local(points: torch.Tensor, plan: LayerPlan) -> None:
+def local(points: torch.Tensor, plan: CloudPlan) -> None:
     """The local d2 of all tokens at 20 and 50 neighbours, which the protocols compute on one token per type only."""
     placed = place(points, plan.others[0])
     scanned, distinct = scan_with_neighbours(placed)

@@ -63,7 +63,6 @@ def test_the_bars_of_weights_go_from_nothing_to_all() -> None:
     assert size.segments[0][0] == 0 and size.segments[-1][1] == 1
     figure = figures.weight_figure([score, size], "en")
     assert sum(bar.showlegend for bar in figure.data) == 3 and len(figure.layout.shapes) == 2
-    assert "no weight changes anything" in figures.weight_figure([], "en").layout.annotations[0].text
 
 
 def test_an_order_becomes_places_with_ties_and_gaps() -> None:
@@ -73,8 +72,8 @@ def test_an_order_becomes_places_with_ties_and_gaps() -> None:
         order, ["text a (English)", "text b (Japanese)"], dict(zip("1234", "pqrs", strict=True)), "r"
     )
     assert data.ranks == [[1, 3], [2.5, 2], [2.5, None], [4, 1]] and data.chosen == 2
-    figure = figures.order_figure(data, "en")
-    assert len(figure.data) == 4 and figure.data[-1].name == "r" and len(figure.layout.annotations) == 7
+    figure = figures.order_figure(data, "Place")
+    assert len(figure.data) == 4 and figure.data[-1].name == "r" and len(figure.layout.annotations) == 8
     assert figure.layout.xaxis.ticktext == ("text a<br>(English)", "text b<br>(Japanese)")
 
 
@@ -90,6 +89,9 @@ def test_the_sentence_names_the_nearest_change() -> None:
         words.answer(found, "ja")
         == "この基準ではmine-largeを選定。パラメータ数の重みが28%を超えると、mine-midに変わります。"
     )
+    one = decide([replace(each, readings=each.readings[:1]) for each in KEPT], [asked("score")], None)
+    assert words.answer(one, "en") == "On these criteria: mine-large, the best in the only one that weighs."
+    assert figures.weight_bars(one, "en", 16) == []
     lone = decide(KEPT[:1], TWO, None)
     assert words.answer(lone, "en") == "On these criteria: mine-large, the only one that meets them."
     none = decide(KEPT, [asked("score", 1, at_least=99.0), asked("parameters")], None)

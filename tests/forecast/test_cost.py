@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.forecast.cost import Placed, footprint, geometry_bytes
-from core.geometry.layer import LayerPlan
+from core.geometry.layer import CloudPlan
 from core.models.memory import MemoryPlan, Shape, batch_bytes, waiting_bytes
 from core.registry.passes import BLOCKS_DRAWN, DRAWN, PERMUTED, TRAINED
 
@@ -51,5 +51,5 @@ def test_a_gpu_holds_weights_and_pass_that_have_come_through_main_memory():
 
 @pytest.mark.parametrize("n_layers", [2, 30])
 def test_prompts_alone_keep_nothing_of_earlier_layers(n_layers):
-    plan = LayerPlan([], [], [], np.zeros((0, 4), bool), prompts=(np.arange(512),), blocks=np.zeros(2048))
+    plan = CloudPlan([], [], [], np.zeros((0, 4), bool), prompts=(np.arange(512),), blocks=np.zeros(2048))
     assert geometry_bytes(plan, n_layers, 64, 2**30) == geometry_bytes(plan, 1, 64, 2**30) > 2048 * 64 * 4

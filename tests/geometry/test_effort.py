@@ -7,7 +7,7 @@ import pytest
 
 from core.geometry import clouds
 from core.geometry.effort import further_work, layer_effort, layer_seconds
-from core.geometry.layer import LayerPlan
+from core.geometry.layer import CloudPlan
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def plan():
     types, sequences = generator.integers(0, 500, 2000), np.repeat(np.arange(20), 100)
     tokens = clouds.Tokens(types, sequences, sequences // 2, 10)
     orders = [generator.permutation(2000) for _ in range(2)]
-    return LayerPlan(
+    return CloudPlan(
         [clouds.one_per_type(order, tokens, 400) for order in orders],
         [],
         [clouds.all_tokens(orders[0], tokens, 1000)],
@@ -35,8 +35,8 @@ def test_more_asked_for_costs_more(plan):
 
 def test_a_draw_without_neighbours_costs_half_the_products(plan):
     cloud = replace(plan.others[0], name="last_token")  # of which no specification asks more
-    once = layer_effort(LayerPlan([], [cloud], [], plan.halves), 10_000)
-    twice = layer_effort(LayerPlan([], [cloud, cloud], [], plan.halves), 10_000)
+    once = layer_effort(CloudPlan([], [cloud], [], plan.halves), 10_000)
+    twice = layer_effort(CloudPlan([], [cloud, cloud], [], plan.halves), 10_000)
     assert twice.products == pytest.approx(1.5 * once.products, rel=0.01) and twice.pairs == once.pairs
 
 

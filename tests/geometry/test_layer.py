@@ -19,7 +19,7 @@ def plan(types, sequences, n_blocks=16, max_types=10_000, n_draws=2, n_splits=4,
     n_sequences = int(sequences.max()) + 1
     tokens = clouds.Tokens(types, sequences, (np.arange(n_sequences) * n_blocks // n_sequences)[sequences], n_blocks)
     orders = [np.random.default_rng([5, d]).permutation(len(types)) for d in range(n_draws)]
-    return layer.LayerPlan(
+    return layer.CloudPlan(
         [clouds.one_per_type(order, tokens, max_types) for order in orders],
         [],
         [clouds.all_tokens(orders[0], tokens, 4096)],

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from core.geometry.layer import LayerPlan
+from core.geometry.layer import CloudPlan
 from core.measure import plan, profile
 from core.measure.plan import TokenMask
 
-PLAN = LayerPlan([], [], [], np.zeros((0, 2), dtype=bool))
+PLAN = CloudPlan([], [], [], np.zeros((0, 2), dtype=bool))
 LAYER = object()
 POINTS = torch.ones(3, 2)
 

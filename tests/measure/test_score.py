@@ -53,7 +53,7 @@ def likelihoods(folder: Path, task: Task, scratch: Path, **asked: Any) -> np.nda
     """Nats of every choice of every question, in a row."""
     one = config(folder, **asked)
     blueprint = open_scored(one)
-    readings = [reading for row in scoring._asked(task, blueprint) for reading in row.readings]
+    readings = [reading for row in scoring.asked_rows(task, blueprint) for reading in row.readings]
     checkpoint = scoring.Checkpoint(scratch, "key")
     return scoring._likelihoods(one, blueprint, readings, checkpoint, scratch, lambda step: None)
 
@@ -138,7 +138,7 @@ def test_weights_that_come_block_by_block_score_alike(tmp_path, monkeypatch, cap
     task = Task("many", tuple(Question(PROSE[n : n + 100], (PROSE[n + 100 : n + 110], " no"), 0) for n in starts))
     whole = likelihoods(folder, task, tmp_path / "whole")
     blueprint = open_scored(config(folder))
-    inputs = scoring._inputs([reading for row in scoring._asked(task, blueprint) for reading in row.readings])
+    inputs = scoring._inputs([reading for row in scoring.asked_rows(task, blueprint) for reading in row.readings])
     of_some = blueprint.plan_within(blueprint.shape.weights, len(inputs) // 10, len(inputs[0].ids)).n_bytes
     assert of_some < blueprint.shape.weights
     monkeypatch.setattr(memory, "free_memory", lambda device: int(1.01 * of_some / memory.SAFE_SHARE))
@@ -276,7 +276,7 @@ def test_what_was_answered_is_not_asked_again(tiny_llama, tmp_path, monkeypatch)
     steps = list[Any]()
     one = config(tiny_llama)
     blueprint = open_scored(one)
-    readings = [reading for row in scoring._asked(TASK, blueprint) for reading in row.readings]
+    readings = [reading for row in scoring.asked_rows(TASK, blueprint) for reading in row.readings]
     kept = scoring.Checkpoint(tmp_path / "kept", "key")
     n_done = sum(len(member.ids) for batches in asked for batch in batches for member in batch)
     found = scoring._likelihoods(one, blueprint, readings, kept, tmp_path / "kept", steps.append)

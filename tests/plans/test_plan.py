@@ -25,6 +25,7 @@ from core.texts.corpora import open_corpus
 from core.texts.sample import TokenWindows
 from core.texts.windows import merge_pieces
 from core.wording import plans as sentences
+from tests.plans.small import SIZES
 from tests.tiny import save_tiny_model
 
 IDLE = (2, 4)
@@ -54,16 +55,8 @@ def idle_model(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Texts of a size that a test has time for; how they are cut and drawn stays."""
-    monkeypatch.setattr(flow, "SEARCH_WINDOWS", 6)
-    monkeypatch.setattr(flow, "RANDOM_WINDOWS", 4)
-    monkeypatch.setattr(flow, "OTHER_WINDOWS", 3)
-    monkeypatch.setattr("core.plans.texts.VERIFICATION_WINDOWS", 8)
-    monkeypatch.setattr("core.plans.texts.WINDOW_LENGTHS", (64,))
-    monkeypatch.setattr(flow, "FIT_TOKENS", 512)
-    monkeypatch.setattr("core.plans.healing.LEAST_TOKENS", 512)
-    monkeypatch.setattr("core.plans.texts.QUESTIONS", 6)
-    monkeypatch.setattr("core.plans.directions.MOST_LAYERS", 2)
+    for module, name, value in SIZES:
+        monkeypatch.setattr(module, name, value)
 
 
 def planned(model, tmp_path, progress=lambda step: None, **asked) -> LayerPlan:
@@ -193,6 +186,48 @@ def test_healing_and_saving_are_verified(idle_model, tmp_path):
     assert "blocks are counted from 0" in (folder / "README.md").read_text(encoding="utf-8").lower()
     with pytest.raises(InputError, match="not empty"):
         planned(idle_model, tmp_path, blocks=3, save_model=str(folder))
+
+
+def write_task(file, model, n=40):
+    """Questions that the whole network answers as it does by construction: the likeliest of two tokens is right."""
+    tokenizer = model.tokenizer
+    generator, rows = np.random.default_rng(0), []
+    for _ in range(n):
+        ids = torch.from_numpy(generator.integers(300, 2000, (1, 12)))
+        with torch.inference_mode():
+            order = model.module(input_ids=ids).logits[0, -1].argsort(descending=True)
+        words = [tokenizer.decode([int(i)]) for i in order if tokenizer.decode([int(i)]).strip().isalpha()]
+        rows.append({"prompt": tokenizer.decode(ids[0]), "choices": [words[-1], words[0]], "answer": 1})
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return file
+
+
+def test_a_task_of_ones_own_is_priced_question_by_question(idle_model, tmp_path):
+    task = write_task(tmp_path / "own.jsonl", open_model(find_weights(str(idle_model)), device="cpu"))
+    asked = {"task": str(task), "budget": 5.0, "budget_unit": "points"}
+    idle = planned(idle_model, tmp_path, remove=IDLE, **asked)
+    (row,) = [row for row in idle.outcomes if row.text == "task"]
+    assert row.measure == "accuracy" and row.n_points == 40 and row.difference == 0
+    assert row.value_before > 0.7 and "no_room_task" not in idle.plan.reasons
+    assert idle.plan.is_recommended and "5 points of the task" in sentences.answer(idle.plan, "en")
+    busy = planned(idle_model, tmp_path, remove=(0, 1), **asked)
+    (row,) = [row for row in busy.outcomes if row.text == "task"]
+    assert row.value_after < row.value_before and not busy.plan.is_recommended
+    assert "over_budget" in busy.plan.reasons
+
+
+def test_a_task_without_room_to_fall_recommends_nothing(idle_model, tmp_path):
+    task = write_task(tmp_path / "own.jsonl", open_model(find_weights(str(idle_model)), device="cpu"), n=8)
+    rows = [json.loads(line) for line in task.read_text("utf-8").splitlines()]
+    task.write_text("\n".join(json.dumps(row | {"answer": 0}) for row in rows), "utf-8")
+    plan = planned(idle_model, tmp_path, remove=IDLE, task=str(task), budget=5.0, budget_unit="points").plan
+    assert {"no_room_task", "over_budget"} <= {*plan.reasons} and not plan.is_recommended
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text(json.dumps({"text": "A text of its own."}), "utf-8")
+    with pytest.raises(InputError, match="a task of texts, which has no points"):
+        planned(idle_model, tmp_path, remove=IDLE, task=str(texts), budget=5.0, budget_unit="points")
+    found = planned(idle_model, tmp_path, remove=IDLE, task=str(texts))
+    assert [row.measure for row in found.outcomes if row.text == "task"] == ["loss"]
 
 
 # --- a stream of known rank --------------------------------------------------------------------------------------------

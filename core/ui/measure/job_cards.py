@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core import wording
-from core.records import SCORING
+from core.records import PLANNING, SCORING
 from core.ui import language, reads
 from core.ui.markdown import escape
 from core.wording.numbers import duration
@@ -71,7 +71,7 @@ def _card(standing: JobStatus) -> None:
     }
     text, how = asked.what
     text = Path(text).name if Path(text).is_absolute() else text
-    how = wording.phase_name(how, language.current()) if how == SCORING else how
+    how = wording.phase_name(how, language.current()) if how in (SCORING, PLANNING) else how
     name = escape(f"{asked.model} · {text} · {how}")
     st.markdown(f"**{name}** :{_COLOURS[state]}-badge[{words[state]}]")
     if state == "running":
@@ -110,7 +110,7 @@ def _actions(standing: JobStatus) -> None:
     with st.container(horizontal=True, gap="small"):
         if state == "finished" and "file_sha256" in standing.result:
             st.page_link("pages/scores.py", label=_("Open the scores"), icon=":material/leaderboard:")
-        elif state == "finished":
+        elif state == "finished" and "run_id" in standing.result:
             st.page_link(
                 "pages/profiles.py",
                 label=_("Open the profile"),

@@ -1,0 +1,113 @@
+"""The verb of layer plans: make one, list them, look at one, hand one to mergekit."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from core.commands.context import chosen_warehouse, existing_warehouse, warn
+from core.commands.jobs import brought_to_end, tell_end, tell_unfinished
+from core.commands.measure import tell_terms
+from core.errors import InputError
+from core.records import PlanConfig, budget_of, bytes_of
+from core.terminal.output import say, say_json
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Exit code 2 where the plan cannot be made, or mergekit would not make its model."""
+    if options.model is None:
+        return _look(options)
+    from core.runs import planning
+    from core.runs.jobs import remove, submit
+    from core.runs.recovery import sweep
+    from core.terminal.tables import plan_record
+
+    budget, unit = budget_of(options.budget)
+    config = planning.request(
+        PlanConfig(
+            options.model,
+            options.corpus,
+            budget,
+            unit,
+            options.blocks,
+            _blocks(options.remove),
+            options.task,
+            verify=options.verify,
+            heal=options.heal,
+            directions=options.directions,
+            save_model=options.save_model,
+            column=options.column,
+            encoding=options.encoding,
+            chat=options.chat,
+            seed=options.seed,
+            dtype=options.dtype,
+            device=options.device,
+            memory_budget=bytes_of(options.memory_budget),
+        )
+    )
+    tell_terms([options.model], warn if options.json else say)
+    warehouse = chosen_warehouse(options)
+    warehouse.prepare()
+    sweep(warehouse)
+    if not options.json:
+        say(f"Planning {config.model} on {config.corpus}")
+    ended = brought_to_end(submit(config, warehouse), warehouse)
+    if ended.state != "finished":
+        return tell_unfinished(ended)
+    found = planning.outcome(ended, warehouse)
+    if options.json:
+        say_json(plan_record(found))
+        remove(ended.job)
+        code = 0
+    else:
+        code = tell_end(ended, warehouse)
+    return _write_recipe(found, options) if options.mergekit else code
+
+
+def _look(options: argparse.Namespace) -> int:
+    """Plans that were made before."""
+    from core.terminal.tables import plan_lines, plan_record, plans_table
+    from core.warehouse import saved
+
+    if not (options.list or options.show):
+        raise InputError("Which model is to be planned? Name one, or look at earlier plans: --list, --show PLAN.")
+    warehouse = existing_warehouse(options)
+    if options.list:
+        found = saved.plans(warehouse)
+        if options.json:
+            say_json(found.to_dicts())
+        elif found.is_empty():
+            say("No plans yet: python -m core plan MODEL --verify")
+        else:
+            print(plans_table(found))
+        return 0
+    plan = saved.read_plan(warehouse, options.show)
+    if options.json:
+        say_json(plan_record(plan))
+    else:
+        say(*plan_lines(plan))
+    return _write_recipe(plan, options) if options.mergekit else 0
+
+
+def _write_recipe(found, options: argparse.Namespace) -> int:
+    from core.commands.context import write_out
+    from core.wording.plans import mergekit_recipe
+
+    if found.plan.mergekit is not None:
+        warn(f"No recipe was written: {found.plan.mergekit}.")
+        return 2
+    write_out(Path(options.mergekit), mergekit_recipe(found, "en").encode())
+    if not options.json:
+        say(f"{options.mergekit}: mergekit-yaml {options.mergekit} FOLDER   makes the smaller model")
+    return 0
+
+
+def _blocks(text: str | None) -> tuple[int, ...]:
+    """`4,14,17` or `4,14-17`, both ends meant."""
+    found: list[int] = []
+    for part in (text or "").replace(" ", "").split(",") if text else ():
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(f"--remove takes numbers of blocks, counted from 0, for example 4,14,17: not '{text}'.")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)

@@ -1,0 +1,143 @@
+"""The ranking as an answer: what the reader's choices change of it, and what they never change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import polars as pl
+import pytest
+
+from core.ui import ranking_table, tables
+from core.warehouse.warehouse import Warehouse
+from tests import answers
+from tests.pages.test_pages import figures, opened, table_of, texts
+from tests.profiles import make_corpus, make_model, make_profile
+from tests.screens import add_run, empty_warehouse
+
+RISING = [1.5 + 0.01 * at + 0.03 * (at % 4) for at in range(24)]
+BASE = "01900000-0000-7000-8000-000000000000"
+HOSTILE = '<img src=x onerror="alert(1)">'
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    return answers.ladder_warehouse(tmp_path_factory.mktemp("ladder") / "w.duckdb", RISING)
+
+
+@pytest.fixture(autouse=True)
+def _shown(ladder: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(ladder.path))
+
+
+def spoken(app) -> str:
+    return texts(app).replace("\\", "")
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_sentence_stands_first_and_one_picture_and_one_table_follow(language: str) -> None:
+    app = opened("ranking.py", lang=language)
+    assert not app.exception and not app.error and not app.warning
+    first = app.markdown[0].value.replace("\\", "")
+    said = {"en": "Related as registered: models whose", "ja": "登録どおりの関連あり（中間層の最大次元が小さいモデル"}
+    assert said[language] in first and "-0.89 [" in first and "n = 24" in first and "ladder-code" in first
+    (picture,) = figures(app)
+    (points,) = picture["data"]
+    assert len(points["x"]) == 24 and "base" in points["text"] and not [t for t in points["text"] if "step1500" in t]
+    assert points["error_x"]["array"] and max(points["error_y"]["array"]) == pytest.approx(1.96 * 0.004)
+    shown = table_of(app)
+    assert shown.height == 24 and shown.row(0)[:3] == ("1–14", "ladder-128-base-again-6-step1500", "53.0")
+    assert not [name for name in shown.columns if "#" in name] and "0123456789ab" not in spoken(app)
+
+
+def test_a_filter_asks_another_question_and_leaves_the_ranks_as_they_are() -> None:
+    whole = table_of(opened("ranking.py"))
+    app = opened("ranking.py", specification="d2 one_per_type zscore")
+    assert "this is not the registered dimension" in spoken(app)
+    app = opened("ranking.py", pins=BASE, sort="name", columns="rank,licence")
+    assert app.markdown[0].value.replace("\\", "").count("registered 2026-11-26, before the scores") == 1
+    assert "these are fewer models" not in spoken(app), "a pin takes no model away"
+    shown = table_of(app)
+    assert shown["Model"].to_list()[:3] == [
+        "ladder-128-base-step1500",
+        "ladder-128-base-again-1-step1500",
+        "ladder-128-base-again-2-step1500",
+    ]
+    assert [name for name in shown.columns if not name.startswith("hint of")] == [
+        "Rank by dimension",
+        "Model",
+        "Largest inner dimension",
+        "Licence",
+    ]
+    ranks = dict(zip(whole["Model"], whole["Rank by dimension"], strict=True))
+    assert all(ranks[name] == rank for name, rank in shown.select("Model", "Rank by dimension").rows())
+    assert figures(app)[0]["data"][0]["marker"]["color"].count("#D55E00") == 1
+    assert dict(app.query_params) == {"pins": BASE, "sort": "name", "columns": "rank,licence"}
+
+
+def test_the_group_of_other_models_can_be_looked_at_and_is_nobodys_expectation() -> None:
+    app = opened("ranking.py")
+    box = app.selectbox(key="view.group")
+    assert box.options[0] == "“Ladder, width 128”, 24 models" and "all that can be compared" in box.options
+    other = next(option for option in box.options if "made-up" in option)
+    app = box.select(other).run()
+    assert not app.exception and table_of(app)["Model"].to_list() == ["other"]
+    assert "nobody registered it for these models" in spoken(app)
+    assert "Related as registered" in app.markdown[0].value, "what was asked is answered whatever is looked at"
+
+
+def test_the_file_holds_every_row_with_its_ranks_and_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list = []
+    monkeypatch.setattr(tables, "download_later", lambda make, *_: made.append(make))
+    assert not opened("ranking.py").exception
+    rows: pl.DataFrame = made[0]()
+    assert rows.height == 24 and rows["answer"].unique().to_list() == ["related_as_registered"]
+    first = rows.row(0, named=True)
+    assert (first["name"], first["dimension"], first["rank_low"], first["rank_high"]) == (
+        "ladder-128-base-again-6-step1500",
+        53.0,
+        1,
+        14,
+    )
+    assert first["score_upper"] - first["score_lower"] == pytest.approx(2 * 1.96 * 0.004)
+
+
+def test_what_was_measured_apart_opens_the_measuring_page_filled_in(tmp_path: Path, monkeypatch) -> None:
+    path = empty_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    shared = {"tokenizer_hash": "one", "repository": None}
+    for number, corpus in ((1, "english-business-0123456789ab"), (2, "english-business-0123456789ab")):
+        model = make_model(f"made-up/m{number}@1", name=f"m{number}", **shared)
+        add_run(path, make_profile(f"{BASE[:-2]}0{number}", model=model, corpus=make_corpus(corpus)))
+    apart = make_model("pypi:made-up-apart@1", name="apart", **shared)
+    add_run(path, make_profile(f"{BASE[:-2]}03", model=apart, corpus=make_corpus("python-docs-0123456789ab")))
+    app = opened("ranking.py")
+    (link,) = [one for one in app.get("page_link") if "Measure them so" in one.proto.label]
+    asked = {name: values[0] for name, values in parse_qs(urlsplit("?" + link.proto.query_string).query).items()}
+    assert asked == {"models": "pypi:made-up-apart", "text": "english-business", "protocol": "quick", "seed": "0"}
+    form = opened("pilot.py", **asked | {"protocol": "standard", "seed": "3"})
+    assert not form.exception and form.text_area[0].value == "pypi:made-up-apart"
+    assert form.selectbox(key="measure text").value == "english-business"
+    assert form.number_input(key="measure seed").value == 3
+    assert opened("pilot.py", text="no-such-text", protocol="x", seed="-1").selectbox(key="measure text").value
+
+
+def test_a_name_from_a_file_is_no_markup_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = empty_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    model = make_model("made-up/hostile@1", name=HOSTILE, licence=HOSTILE, family=HOSTILE, architecture=HOSTILE)
+    add_run(path, make_profile(BASE, model=model))
+    app = opened("ranking.py", columns="licence,family,architecture,text")
+    assert not app.exception and table_of(app)["Model"].to_list() == [HOSTILE]
+    assert not [one for one in app.get("html") if "<img" in one.proto.body]
+
+
+def test_what_is_published_stands_beside_the_answer() -> None:
+    shown = opened("ranking.py").dataframe[-1].value
+    assert shown["Source"][0] == "this page" and shown["n (models)"][0] == "24"
+    assert "arXiv 2503.22547" in shown["Source"].to_list() and shown["Direction"][0] == "related as registered"
+
+
+@pytest.mark.parametrize(("low", "high", "said"), [(2, 5, "2–5"), (3, 3, "3"), (None, None, "–")])
+def test_places_are_told_as_a_range(low: int | None, high: int | None, said: str) -> None:
+    assert ranking_table.places(low, high) == said

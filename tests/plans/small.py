@@ -1,0 +1,27 @@
+"""`python -m core` with texts of a size that a test has time for; how they are cut and drawn stays."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from core.plans import directions, healing, plan, texts
+
+SIZES: tuple[tuple[Any, str, Any], ...] = (
+    (plan, "SEARCH_WINDOWS", 6),
+    (plan, "RANDOM_WINDOWS", 4),
+    (plan, "OTHER_WINDOWS", 3),
+    (plan, "FIT_TOKENS", 512),
+    (texts, "VERIFICATION_WINDOWS", 8),
+    (texts, "WINDOW_LENGTHS", (64,)),
+    (texts, "QUESTIONS", 6),
+    (healing, "LEAST_TOKENS", 512),
+    (directions, "MOST_LAYERS", 2),
+)
+
+if __name__ == "__main__":
+    from core.commands.main import main
+
+    for module, name, value in SIZES:
+        setattr(module, name, value)
+    sys.exit(main())
