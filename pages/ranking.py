@@ -16,7 +16,7 @@ ranking.say(first)
 if pilot is None:
     pilot_filter.tell_forbidden(first.registration.pilot)
 look, columns = ranking.choose(first, pilot)
-ranking.say_shown(look)
+ranking.say_shown(look, first)
 ranking.draw(look)
 ranking_table.show(look, columns, pilot_filter.own_title(first.registration.pilot))
 ranking_table.show_sources(look.answer)

@@ -482,10 +482,11 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
 
 # --- damage ----------------------------------------------------------------------------------------------------
 
-DAMAGE = REFERENCE / "damage.parquet"
+DAMAGE = REFERENCE / "damage.csv"
 _KINDS = {
+    "none": ("undamaged", "損傷なし"),
     "noise": ("noise in the weights", "重みへの雑音"),
-    "blocks_removed": ("blocks removed", "ブロックの削除"),
+    "removed": ("blocks removed", "ブロックの削除"),
     "quantised": ("quantised", "量子化"),
     "projected": ("stream projected to rank r", "残差ストリームの階数 r への射影"),
 }
@@ -496,17 +497,17 @@ def damage(out: Path) -> Section:
     section = Section(("Under damage", "モデルを損なったとき"))
     if not DAMAGE.exists():
         return section
-    table = pl.read_parquet(DAMAGE)
+    table = pl.read_csv(DAMAGE)
     rows = []
     for row in table.to_dicts():
         rows.append(
             (
                 row["model"],
-                _KINDS.get(row["kind"], (row["kind"], row["kind"])),
-                row["level"],
+                _KINDS.get(row["damage"], (row["damage"], row["damage"])),
+                "–" if row["damage"] == "none" else f"{row['level']:g}",
                 number(row["bits_per_byte"]),
                 f"{number(row['inner_max'])} [{number(row['inner_max_lower'])}, {number(row['inner_max_upper'])}]",
-                number(row["final"]),
+                number(row["final_dimension_pre_norm"]),
             )
         )
     section.say(

@@ -60,7 +60,7 @@ def _row(one: RankedModel, has_scores: bool) -> list[str]:
         wording.with_interval(one.dimension, one.lower, one.upper),
     ]
     if has_scores:
-        error = "" if one.score_std_error is None else f" ± {wording.number(one.score_std_error)}"
+        error = "" if one.score_std_error is None else f" ± {one.score_std_error:.2g}"
         base = " (base model)" if one.match == "base" else ""
         row += [f"{wording.number(one.score)}{error}{base}", places(one.score_rank_low, one.score_rank_high)]
     return row

@@ -197,7 +197,7 @@ def _with_dimension(asked: Asked) -> Asked:
     _ = language.translator()
     names = {key: words.dimension_name(key, language.current()) for key in answers.DIMENSIONS}
     chosen = inputs.choose_from_list(
-        _("Dimension"), list(names), "dimension", "inner_max", names.__getitem__, width=260
+        _("Dimension"), list(names), "dimension", "inner_max", names.__getitem__, width=190
     )
     return replace(asked, dimension=chosen)
 
@@ -307,12 +307,14 @@ def _pin(found: Population) -> list[str]:
     )
 
 
-def say_shown(look: Look) -> None:
-    """What the reader's choices make of the answer; nothing where they are those of the answer."""
-    if look.is_other:
-        reader = language.current()
-        st.markdown(f"**{escape(words.sentence(look.answer, reader))}**")
-        st.caption("  \n".join(map(escape, words.notes(look.answer, reader))))
+def say_shown(look: Look, first: Answer) -> None:
+    """What the reader's choices make of the answer, with what was not said of it yet; nothing where they change nothing."""
+    if not look.is_other:
+        return
+    reader = language.current()
+    st.markdown(f"**{escape(words.sentence(look.answer, reader))}**")
+    said = words.notes(first, reader)
+    st.caption("  \n".join(escape(line) for line in words.notes(look.answer, reader) if line not in said))
 
 
 def draw(look: Look) -> None:

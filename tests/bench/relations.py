@@ -419,8 +419,8 @@ what differs between single runs differs between recipes:""",
     ),
     "ranks": (
         """Models in groups of four with equal truth, 16 blocks of text that all of them have read, and what those blocks
-have in common for all models. How often all intervals hold the truth at once. Ranks by sign flips of paired block values; by Bonferroni's t where there are
-standard errors only:""",
+have in common for all models. How often all intervals hold the truth at once. Ranks by sign flips of paired block
+values; by Bonferroni's t where there are standard errors only:""",
         ranks_table,
     ),
 }

@@ -142,7 +142,7 @@ def test_the_first_language_is_that_of_the_browser(page: sync_api.Page, address:
 
 def test_home_leads_to_the_newest_profiles(page: sync_api.Page, address: str) -> None:
     page.goto(address)
-    see(page, "Latest runs")
+    see(page, "Profiles")
     page.get_by_role("link", name="Look at the newest runs").click()
     see(page, "Profiles")
     curve(page, "made-up-big").wait_for()

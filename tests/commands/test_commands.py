@@ -223,6 +223,7 @@ def test_the_app_answers_says_how_to_reach_it_and_ends_with_its_command(path):
     quiet = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     app = subprocess.Popen(command, cwd=ROOT, env=quiet, stdout=subprocess.PIPE, text=True, encoding="utf-8")
     try:
+        assert "come with Workdim" in app.stdout.readline()
         address = app.stdout.readline()
         assert "http://localhost:" in address
         assert "ssh -L" in app.stdout.readline()
