@@ -335,7 +335,9 @@ def _plans(verb: Verb) -> None:
     made.add_argument(
         "--blocks", type=_positive, metavar="N", help="how many are to go (default: what the budget allows)"
     )
-    made.add_argument("--remove", metavar="LIST", help="price these, counted from 0, as 4,14-17: both ends go")
+    made.add_argument(
+        "--remove", metavar="LIST", help="price these, counted from 0, as 4,14,15, or half-open as 4,14:16"
+    )
     made.add_argument(
         "--verify", action="store_true", help="price it on held-out and harder texts, against random sets"
     )

@@ -91,10 +91,10 @@ def _look(options: argparse.Namespace) -> int:
 
 def _write_recipe(found, options: argparse.Namespace) -> int:
     from core.commands.context import write_out
-    from core.wording.plans import mergekit_recipe
+    from core.wording.plans import mergekit_reason, mergekit_recipe
 
     if found.plan.mergekit is not None:
-        warn(f"No recipe was written: {found.plan.mergekit}.")
+        warn(f"No recipe was written. {mergekit_reason(found.plan.mergekit, 'en')}")
         return 2
     write_out(Path(options.mergekit), mergekit_recipe(found, "en").encode())
     if not options.json:
@@ -103,11 +103,13 @@ def _write_recipe(found, options: argparse.Namespace) -> int:
 
 
 def _blocks(text: str | None) -> tuple[int, ...]:
-    """`4,14,17` or `4,14-17`, both ends meant."""
+    """`4,14,17` or `4,14:18`, half-open as a slice: 14 to 17."""
     found: list[int] = []
-    for part in (text or "").replace(" ", "").split(",") if text else ():
-        first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise InputError(f"--remove takes numbers of blocks, counted from 0, for example 4,14,17: not '{text}'.")
-        found += range(int(first), int(last or first) + 1)
+    for part in text.replace(" ", "").split(",") if text else ():
+        first, colon, after = part.partition(":")
+        if not first.isdecimal() or (colon and not after.isdecimal()):
+            raise InputError(
+                f"--remove takes numbers of blocks, counted from 0, as 4,14,15, or half-open as 4,14:16: not '{text}'."
+            )
+        found += range(int(first), int(after) if colon else int(first) + 1)
     return tuple(found)

@@ -57,12 +57,12 @@ def similarity(network: Network, windows: TokenWindows, told: Told = lambda done
             states = torch.stack([keep.found[layer] for layer in range(n + 1)], dim=2)[:, 1:].float()
             unit = states / torch.linalg.vector_norm(states, dim=-1, keepdim=True).clamp(min=1e-30)
             for sequence in unit:  # a window at a time: all layer pairs of all tokens are many
-                cosines = (sequence @ sequence.transpose(1, 2)).clamp(-1, 1).double()
-                turned.append((1 - cosines.diagonal(1, 1, 2)).sum(0).cpu())  # (n_blocks,)
+                cosines = (sequence @ sequence.transpose(1, 2)).clamp(-1, 1).cpu().double()
+                turned.append((1 - cosines.diagonal(1, 1, 2)).sum(0))  # (n_blocks,)
                 counts.append(len(sequence))
                 angles = cosines.arccos() / math.pi
-                angle += angles.sum(0).cpu()
-                last += angles[-1].cpu()
+                angle += angles.sum(0)
+                last += angles[-1]
                 n_tokens += len(sequence)
             told((start + len(ids)) / n_windows)
     table = torch.stack(turned).numpy()  # (n_windows, n_blocks)

@@ -100,8 +100,8 @@ def components(network: Network, windows: TokenWindows, layers: Sequence[int]) -
             keep = torch.linalg.vector_norm(states, dim=-1) <= limits[layer]
             keep[:, 0] = False
             kept = states[keep].float()
-            sums[layer] += kept.double().sum(0).cpu()
-            products[layer] += (kept.T @ kept).double().cpu()
+            sums[layer] += kept.sum(0).cpu().double()
+            products[layer] += (kept.T @ kept).cpu().double()
             counts[layer] += len(kept)
             if n_done * states.shape[1] < D2_TOKENS:
                 own = torch.arange(len(states), device=states.device)[:, None].expand(keep.shape)[keep] + n_done

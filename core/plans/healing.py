@@ -44,15 +44,16 @@ class Healing:
 
 
 def why_not(network: Network, removed: Collection[int], ids: Tensor, n_tokens: int) -> str | None:
-    """Why this plan cannot be healed; None where it can. ids (n_batch, n_tokens): a short text to try it on."""
-    if not removed:
-        return "nothing is removed"
+    """Why this plan cannot be healed, as a code that core.wording.plans knows; None where it can.
+
+    ids (n_batch, n_tokens): a short text to try it on.
+    """
     if 0 in removed:
-        return "block 0 goes, and there is none before it to take up the correction"
+        return "first_block"
     if network.model.units:
-        return "its weights are read block by block, and are not held to be changed"
+        return "streamed"
     if n_tokens < LEAST_TOKENS:
-        return f"the selection text has {n_tokens:,} tokens, and a fit needs {LEAST_TOKENS:,}"
+        return "short_text"
     return network.why_no_healing(ids, [first - 1 for first, _ in stretches(removed)])
 
 

@@ -35,7 +35,7 @@ from core.plans.healing import Healing
 from core.plans.pricing import Difference, Pricer, Scores, Told, agreement, divergence, joined, loss_increase, ratio
 from core.plans.saving import Footprint, delete_blocks, require_same
 from core.plans.texts import FIT_TOKENS, HeldOut, first_windows, hold_out, padded, with_typos
-from core.plans.variants import Network, Variant, without
+from core.plans.variants import Network, Variant, no_decoder, without
 from core.records import LayerPlan, PlanConfig, Progress, ProgressCallback, stretches
 from core.tables import PlanOutcomeRow, PlanRow
 from core.texts.corpora import Corpus, open_corpus
@@ -60,8 +60,8 @@ STOP_AT = 4.0
 """Where no number of blocks is given, the search ends once a set certainly costs so many budgets."""
 TEXT_BUDGET = 0.05
 """Nats per token that the search goes by where the budget is in points of a task."""
-READS = 1.5
-"""Bits per byte up to which a model is taken to read a language."""
+READS = 2.0
+"""Bits per byte up to which a model is taken to read a language: SmolLM2 takes 1.6 of English prose, 2.9 of Japanese."""
 FEWEST_BLOCKS = 3
 SELECTION, HELD_OUT = "selection", "held_out"
 STEP_RECORDS: dict[str, type] = {
@@ -85,10 +85,7 @@ def open_plan(config: PlanConfig) -> PlanSetup:
     blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, None)
     name, n = blueprint.weights.name, blueprint.weightless.n_layers
     if blueprint.kind != "decoder":
-        raise ModelError(
-            f"{name} is no decoder: it has no loss per token, so that no removal can be priced. What each block changes "
-            "can be measured all the same: `python -m core measure` gives the correlators between its layers."
-        )
+        raise no_decoder(name)
     if n < FEWEST_BLOCKS:
         raise ModelError(
             f"{name} has {n} blocks: a plan chooses between blocks, and needs {FEWEST_BLOCKS} of them at least."
@@ -117,6 +114,8 @@ def make_plan(
 
     Raises InputError (and its kinds) for anything that the user can mend.
     """
+    if config.save_model is not None:
+        saving.remove_of_plan(Path(config.save_model), plan_id)
     return _Planner(config, plan_id, setup or open_plan(config), scratch, progress).make()
 
 

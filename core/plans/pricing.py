@@ -301,10 +301,11 @@ def _scored(logits: Tensor, reference: _Reference) -> Scores:
     targets = reference.targets
     asked = targets >= 0
     rows, wanted = logits[asked], targets[asked]  # (n_targets, n_vocabulary), (n_targets,)
+    wide = torch.float32 if rows.device.type == "mps" else torch.float64  # Apple's GPU has no double precision
     is_whole = reference.probabilities is None
     if is_whole:
         reference.probabilities = torch.empty(rows.shape, dtype=torch.float32, device=rows.device)
-        reference.negative_entropy = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
+        reference.negative_entropy = torch.empty(len(rows), dtype=wide, device=rows.device)
         reference.likeliest = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
     probabilities, negative_entropy, likeliest = (
         reference.probabilities,
@@ -312,29 +313,29 @@ def _scored(logits: Tensor, reference: _Reference) -> Scores:
         reference.likeliest,
     )
     assert probabilities is not None and negative_entropy is not None and likeliest is not None
-    loss, apart = (torch.empty(len(rows), dtype=torch.float64, device=rows.device) for _ in range(2))
+    loss, apart = (torch.empty(len(rows), dtype=wide, device=rows.device) for _ in range(2))
     best = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
     for begin in range(0, len(rows), LOSS_ROWS):
         part = slice(begin, begin + LOSS_ROWS)
         these = rows[part].float()
         total = torch.logsumexp(these, dim=-1)
         best[part] = these.argmax(-1)
-        loss[part] = (total - these.gather(1, wanted[part, None])[:, 0]).double()
+        loss[part] = (total - these.gather(1, wanted[part, None])[:, 0]).to(wide)
         if is_whole:
             log_probabilities = these - total[:, None]
             probabilities[part] = log_probabilities.exp()
-            negative_entropy[part] = torch.linalg.vecdot(probabilities[part], log_probabilities).double()
+            negative_entropy[part] = torch.linalg.vecdot(probabilities[part], log_probabilities).to(wide)
             likeliest[part] = best[part]
             apart[part] = 0.0
         else:
             # sum p (log p - log q), where log q = z - log sum exp z: two products less than with a softmax of q.
             expected = torch.linalg.vecdot(probabilities[part], these)
-            apart[part] = negative_entropy[part] + (total - expected).double()
+            apart[part] = negative_entropy[part] + (total - expected).to(wide)
     sequence = torch.arange(len(targets), device=targets.device)[:, None].expand_as(targets)[asked]
 
     def summed(values: Tensor) -> np.ndarray:
-        into = torch.zeros(len(targets), dtype=torch.float64, device=targets.device)
-        return into.index_add_(0, sequence, values.double()).cpu().numpy()
+        into = torch.zeros(len(targets), dtype=wide, device=targets.device)
+        return into.index_add_(0, sequence, values.to(wide)).cpu().double().numpy()
 
-    ones = torch.ones(len(rows), dtype=torch.float64, device=rows.device)
+    ones = torch.ones(len(rows), dtype=wide, device=rows.device)
     return Scores(summed(loss), summed(apart), summed(best == likeliest), summed(best == wanted), summed(ones))

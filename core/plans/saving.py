@@ -295,24 +295,31 @@ def remove_saved(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_of_plan(folder: Path, plan_id: str) -> None:
+    """What this very plan has saved before it was stopped: its card names it. Anything else is left as it is."""
+    card = folder / CARD
+    if card.is_file() and f"plan {plan_id}." in card.read_text(encoding="utf-8", errors="replace"):
+        remove_saved(folder)
+
+
 def why_no_mergekit(config: Any, weights: Weights, n_blocks: int, is_healed: bool) -> str | None:
-    """Why mergekit would not make this model of a recipe; None where it would.
+    """Why mergekit would not make this model of a recipe, as a code that core.wording.plans knows; None where it would.
 
     It copies the configuration and sets the number of blocks alone: a setting for each block would stay as long as it was.
     """
     if weights.gguf_file:
-        return f"mergekit reads repositories of safetensors, and {weights.name} is a GGUF file: use --save-model"
+        return "gguf"
     if is_healed:
-        return "a recipe copies weights, and healing has changed some: use --save-model"
+        return "healed"
     written = _as_written(weights)
     for name, value in config.to_dict().items():
         if (name in FIRST_BLOCKS and name in written) or (name in INDEX_LISTS and value):
-            return f"{name} of its configuration counts blocks, and mergekit copies it as it is: use --save-model"
+            return "counts_blocks"
         if isinstance(value, (list, tuple)) and len(value) == n_blocks and name not in NO_LAYERS:
             if len({json.dumps(one, default=str) for one in value}) > 1:
-                return f"its blocks are not alike ({name}), and mergekit copies that list uncut: use --save-model"
+                return "blocks_differ"
             if name in written:
-                return f"mergekit copies {name} of its configuration uncut: use --save-model"
+                return "list_uncut"
     return None
 
 

@@ -24,8 +24,9 @@ from core.models.model import OpenModel
 from core.models.stacks import input_state, output_state
 
 ATTENTION, MLP = "attention", "mlp"
-EXACT = 1e-4
-"""Largest difference, relative to the largest number of a state, that rounding alone may make."""
+EXACT = {torch.float32: 1e-4}
+"""Largest difference, relative to the largest number of a state, that rounding alone may make; else ROUNDED."""
+ROUNDED = 0.05
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class Projection:
 
     def __call__(self, states: Tensor) -> Tensor:
         """states (n_batch, n_tokens, hidden_size)"""
-        centred = states - self.mean
-        projected = self.mean + centred @ self.basis @ self.basis.T
+        wide = states.float()
+        projected = (self.mean + (wide - self.mean) @ self.basis @ self.basis.T).to(states.dtype)
         if self.limit is None:
             return projected
-        stay = torch.linalg.vector_norm(states, dim=-1, keepdim=True) > self.limit
+        stay = torch.linalg.vector_norm(wide, dim=-1, keepdim=True) > self.limit
         stay[:, 0] = True
         return torch.where(stay, states, projected)
 
@@ -247,7 +248,7 @@ class Network:
             if index in left_out:
                 changed = torch.zeros_like(made)
             elif kind == MLP and index in step.variant.healed:
-                changed = made @ step.variant.healed[index]
+                changed = (made.float() @ step.variant.healed[index]).to(made.dtype)
             else:
                 return None
             return (changed, *output[1:]) if isinstance(output, tuple) else changed
@@ -291,14 +292,14 @@ class Network:
 
     @torch.inference_mode()
     def why_no_healing(self, ids: Tensor, blocks: Collection[int]) -> str | None:
-        """Why what the MLPs of these blocks add cannot be changed by a matrix; None where it can.
+        """Why what the MLPs of these blocks add cannot be changed by a matrix, as a code that core.wording.plans knows; None where it can.
 
         Tried as well: a block must return what it returns without its MLP, plus the MLP's output as it is.
         """
         if not self.sublayers:
-            return "attention and MLP of this architecture do not add to one stream"
+            return "no_stream"
         if not all(self.sublayers[MLP, index].is_linear for index in blocks):
-            return "its MLP is a mixture of experts, whose output is the product of no single matrix"
+            return "mixture"
         for index in blocks:
             with self.hooked():
                 whole, bare = (States(frozenset({index, index + 1})) for _ in range(2))
@@ -307,18 +308,22 @@ class Network:
                 self.logits(ids, Variant(mlp=frozenset({index})), keep=bare)
             added = whole.found[index + 1] - bare.found[index + 1]
             if _differs(added, outputs[MLP, index].reshape(added.shape)):
-                return "a norm stands between its MLP and the stream, so that no matrix passes through it"
+                return "norm_between"
         return None
+
+
+def no_decoder(name: str) -> ModelError:
+    return ModelError(
+        f"{name} is no decoder: it has no loss per token, so that no removal can be priced. What each block changes "
+        "can be measured all the same: `python -m core measure` gives the correlators between its layers."
+    )
 
 
 def _require_own_blocks(model: OpenModel) -> None:
     """Raises ModelError for what has no loss, and for blocks that share weights: leaving one out saves nothing then."""
     name = model.row.model_id
     if not model.is_causal:
-        raise ModelError(
-            f"{name} is no decoder: it has no loss per token, so that no removal can be priced. What each block changes "
-            "can be measured all the same: `python -m core measure` gives the correlators between its layers."
-        )
+        raise no_decoder(name)
     owners: dict[int, int] = {}
     for index, block in enumerate(model.layers):
         for parameter in block.parameters():
@@ -386,4 +391,4 @@ def output_axis(module: nn.Module) -> int:
 
 
 def _differs(one: Tensor, other: Tensor) -> bool:
-    return bool((one - other).abs().max() > EXACT * other.abs().max().clamp(min=1e-30))
+    return bool((one - other).abs().max() > EXACT.get(one.dtype, ROUNDED) * other.abs().max().clamp(min=1e-30))

@@ -30,6 +30,7 @@ TITLES = {
     "words_against_types": _("One point per word against one per token type"),
     "estimators": _("All estimators at the layer of the largest dimension"),
     "dimension_and_score": _("Dimension beside published scores"),
+    "plan_rules": _("Layer plans: what each rule's choice cost on held-out text"),
     "schema": _("All tables and columns with their meaning"),
 }
 
@@ -201,6 +202,15 @@ JOIN (SELECT scores.*, coalesce(reference, repository) AS meant
 WHERE {_D2} AND pass = 'text'
     AND {_NOT_VETOED}
 ORDER BY benchmark, metric, n_shot, corpus_id, name""",
+    "plan_rules": """
+-- Of each plan's size, what every rule would have taken and what that cost, the cheapest first. Blocks are counted from 0.
+SELECT name, plans.plan_id, outcomes.rule, outcomes.blocks, outcomes.is_chosen, difference AS loss_increase,
+    outcomes.lower, outcomes.upper, difference - min(difference) OVER (PARTITION BY plans.plan_id) AS above_cheapest,
+    random_10th, is_recommended
+FROM plans JOIN plan_outcomes AS outcomes USING (plan_id)
+WHERE unit = 'block' AND text = 'held_out' AND measure = 'loss' AND NOT outcomes.is_healed
+    AND outcomes.rule NOT IN ('path', 'random', 'single')
+ORDER BY plans.plan_id DESC, difference""",
     "schema": """
 -- Every column of every table, its type and what it means.
 SELECT table_name, column_name, data_type, comment

@@ -170,7 +170,9 @@ class PlanRow:
         float | None, Column("Rises of its blocks alone, added up, on the text that chose them.", unit=_NATS)
     ]
     is_healed: Annotated[bool, Column("TRUE where weights before the gaps were corrected by least squares.")]
-    healing: Annotated[str | None, Column("Why it was not healed though that was asked for.")]
+    healing: Annotated[
+        str | None, Column("Why it was not healed though that was asked for: a norm_between MLP and stream, for one.")
+    ]
     parameters_before: Annotated[int, Column("Numbers in all weights.")]
     parameters_after: Annotated[int, Column("Without the blocks.")]
     kv_bytes_before: Annotated[float | None, Column("Cache of generation per token, at dtype.", unit="bytes")]
@@ -183,7 +185,9 @@ class PlanRow:
     generation_seconds_after: Annotated[float | None, Column("Without the blocks.", unit="s")]
     saved_as: Annotated[str | None, Column("Folder that the smaller model was saved in.")]
     saved_model_id: Annotated[str | None, Column("What it is called when it is measured (models.model_id).")]
-    mergekit: Annotated[str | None, Column("Why mergekit would not make this model of a recipe; NULL where it would.")]
+    mergekit: Annotated[
+        str | None, Column("Why mergekit would not make this model of a recipe, as blocks_differ; NULL where it would.")
+    ]
     n_tokens: Annotated[int, Column("Tokens of a window.")]
     n_selection: Annotated[int, Column("Windows that the blocks were chosen on.")]
     n_verification: Annotated[int | None, Column("Windows of held-out text.")]

@@ -11,6 +11,8 @@ from core.records import LayerPlan, stretches
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording.labels import name
 
+MANY = 12
+"""Blocks that are no longer named one by one."""
 AGAINST = ("not_verified", "over_budget", "no_better_than_random")
 """Reasons that keep a plan from being recommended; the others are cautions."""
 
@@ -42,14 +44,43 @@ REASONS = {
 }
 
 
+HEALING = {
+    "first_block": _("Block 0 goes, and there is none before it to take up a correction."),
+    "streamed": _("Its weights are read block by block, and are not held to be changed."),
+    "short_text": _("The text that chooses has too few tokens for a fit: at least 8,192 are needed."),
+    "no_stream": _("Attention and MLP of this architecture do not add to one stream."),
+    "mixture": _("Its MLP is a mixture of experts, whose output is the product of no single matrix."),
+    "norm_between": _("A norm stands between its MLP and the stream, so that no matrix passes through it."),
+}
+"""Why a plan cannot be healed."""
+MERGEKIT = {
+    "gguf": _("mergekit reads repositories of safetensors, and this model is a GGUF file: use --save-model."),
+    "healed": _("A recipe copies weights, and healing has changed some: use --save-model."),
+    "counts_blocks": _("Its configuration counts blocks, and mergekit copies it as it is: use --save-model."),
+    "blocks_differ": _(
+        "Its blocks are not alike, and mergekit copies the list of their kinds uncut: use --save-model."
+    ),
+    "list_uncut": _(
+        "Its configuration has a list with an entry for each block, which mergekit copies uncut: use --save-model."
+    ),
+}
+"""Why mergekit would not make the smaller model of a recipe."""
+
+
+def mergekit_reason(code: str, language: str) -> str:
+    return translator(language)(MERGEKIT[code])
+
+
 def reason(code: str, language: str) -> str:
     return translator(language)(REASONS[code])
 
 
 def blocks_text(blocks: Collection[int], n_layers: int, language: str) -> str:
-    """`blocks 4 and 14 to 16 (of 0 to 29)`"""
+    """`blocks 4, 14, 15 (of 0 to 29)`: each by its number; of many, half-open stretches `[14, 29)`."""
     _ = translator(language)
-    found = [str(first) if after == first + 1 else f"{first}–{after - 1}" for first, after in stretches(blocks)]
+    found = [str(block) for block in sorted(blocks)]
+    if len(found) > MANY:
+        found = [f"[{first}, {after})" for first, after in stretches(blocks)]
     if len(blocks) == 1:
         return _("block {blocks} (of 0 to {last})").format(blocks=found[0], last=n_layers - 1)
     return _("blocks {blocks} (of 0 to {last})").format(blocks=_(", ").join(found), last=n_layers - 1)
@@ -101,8 +132,8 @@ def remarks(plan: PlanRow, language: str) -> list[str]:
     codes = [code for code in plan.reasons if code in AGAINST] + [c for c in plan.reasons if c not in AGAINST]
     told = [reason(code, language) for code in codes]
     if plan.healing:
-        told.append(f"{translator(language)(REASONS['not_healed'])} ({plan.healing})")
-        told.remove(reason("not_healed", language))
+        because = f"{reason('not_healed', language)} {translator(language)(HEALING[plan.healing])}"
+        told = [because if one == reason("not_healed", language) else one for one in told]
     return told
 
 

@@ -124,6 +124,13 @@ def test_a_choice_of_ones_own_is_priced_without_a_search(idle_model, tmp_path):
             PlanConfig("m", **wrong)
 
 
+def test_half_precision_is_planned_too(idle_model, tmp_path):
+    found = planned(idle_model, tmp_path, dtype="bfloat16", blocks=2, heal=True, directions=True)
+    assert tuple(found.plan.blocks) == IDLE and found.plan.dtype == "bfloat16"
+    assert found.plan.healing is None and "no_sublayers" not in found.plan.reasons
+    assert [row for row in found.outcomes if row.rule == "projection" and row.rank == 48 and abs(row.difference) < 0.05]
+
+
 class Stopped(Exception):
     pass
 
@@ -184,8 +191,9 @@ def test_healing_and_saving_are_verified(idle_model, tmp_path):
     assert plan.saved_model_id == saved.row.model_id
     assert plan.kv_bytes_after == plan.kv_bytes_before / 2
     assert "blocks are counted from 0" in (folder / "README.md").read_text(encoding="utf-8").lower()
-    with pytest.raises(InputError, match="not empty"):
-        planned(idle_model, tmp_path, blocks=3, save_model=str(folder))
+    with pytest.raises(InputError, match="not empty"):  # of another plan
+        make_plan(PlanConfig(str(idle_model), save_model=str(folder)), "plan-2", tmp_path / "other", lambda step: None)
+    planned(idle_model, tmp_path, blocks=3, heal=True, save_model=str(folder))  # its own, from before it was stopped
 
 
 def write_task(file, model, n=40):
@@ -402,4 +410,4 @@ def test_weights_that_come_block_by_block_are_planned_and_not_saved(idle_model, 
     assert found.plan.blocks == resident.plan.blocks
     assert found.plan.loss_increase == pytest.approx(resident.plan.loss_increase, abs=1e-6)
     assert re.search(r"block by block, about \d+ times from their files", caplog.text)
-    assert "block by block" in found.plan.healing and found.plan.prefill_seconds_before is None
+    assert found.plan.healing == "streamed" and found.plan.prefill_seconds_before is None

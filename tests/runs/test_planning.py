@@ -54,7 +54,7 @@ def test_a_plan_is_told_kept_and_shown(tiny_llama, warehouse, tmp_path):
 
 def test_json_is_json_and_a_saved_model_can_be_measured(tiny_llama, warehouse, tmp_path):
     folder = tmp_path / "smaller"
-    asked = ("plan", str(tiny_llama), *ASKED, "--remove", "1-2", "--save-model", str(folder), "--json")
+    asked = ("plan", str(tiny_llama), *ASKED, "--remove", "1:3", "--save-model", str(folder), "--json")
     done = run_core(*asked, warehouse=warehouse.path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

@@ -13,7 +13,9 @@ from core.sql import sandbox
 from core.sql.examples import EXAMPLES, TITLES
 from core.warehouse import score_imports
 from core.warehouse.aliases import set_aliases
+from core.warehouse.saved import keep_plan
 from core.warehouse.warehouse import Warehouse
+from tests.plans.made import layer_plan
 from tests.profiles import make_model, make_profile
 from tests.screens import RUN_IDS, add_run, filled_warehouse
 from tests.warehouse.score_files import score, score_file
@@ -21,12 +23,13 @@ from tests.warehouse.score_files import score, score_file
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    """With a repeat by another seed, a vetoed run, and an alias that makes two names one model."""
+    """With a repeat by another seed, a vetoed run, a layer plan, and an alias that makes two names one model."""
     path = filled_warehouse(tmp_path_factory.mktemp("examples"))
     big = make_model("made-up/big@1", name="made-up-big", repository="HuggingFaceTB/SmolLM2-135M", revision="main")
     add_run(path, make_profile(RUN_IDS[0][:-2] + "91", model=big, seed=1, peak=104.0, outcome="veto"))
     warehouse = Warehouse(path)
     set_aliases(warehouse, {"EleutherAI/pythia-70m": "made-up/encoder"})
+    keep_plan(warehouse, layer_plan())
     return warehouse
 
 

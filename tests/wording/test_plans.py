@@ -13,7 +13,7 @@ from tests.plans.made import layer_plan
 def test_the_answer_comes_first():
     told = plan_lines(layer_plan())
     assert told[0] == (
-        "Recommended: without blocks 3–4, 6 (of 0 to 7) the loss rises by +0.031 [+0.023, +0.039] nats per token on "
+        "Recommended: without blocks 3, 4, 6 (of 0 to 7) the loss rises by +0.031 [+0.023, +0.039] nats per token on "
         "held-out text (32 windows), within 0.05 nats per token."
     )
     assert "  0 oooxxoxo 7" in "\n".join(told)
@@ -31,9 +31,17 @@ def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
         assert plans.answer(one, "ja")[0] in "未課"
 
 
+def test_many_blocks_are_told_as_half_open_stretches():
+    assert plans.blocks_text([1, *range(3, 20)], 30, "en") == "blocks [1, 2), [3, 20) (of 0 to 29)"
+    assert plans.blocks_text([7], 30, "ja") == "ブロック7（0～29のうち）"
+
+
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_reason_has_words(language):
     assert all(plans.reason(code, language) for code in plans.REASONS)
+    assert all(plans.mergekit_reason(code, language) for code in plans.MERGEKIT)
+    refused = [layer_plan(reasons=["not_healed", "over_budget"], healing=code).plan for code in plans.HEALING]
+    assert all(plans.reason("not_healed", language) in plans.remarks(one, language)[1] for one in refused)
 
 
 def test_the_map_and_the_recipe_are_half_open():
