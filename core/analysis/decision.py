@@ -26,7 +26,7 @@ from core.analysis.answer import OWN_MATCHES
 from core.errors import InputError
 from core.pilots.pilot import CAUTIOUS
 from core.pilots.rule import DIMENSIONS, DIRECTIONS, Assumptions, Criterion, Rule, TaskName
-from core.tables import SCORE_KEYS, RuleChoiceRow
+from core.tables import RuleChoiceRow
 
 FEWEST_MODELS = 10
 """With a score and a dimension, for the dimension to weigh anything: with fewer no relation is tested."""
@@ -179,7 +179,7 @@ class Candidate:
 
 def score_key(benchmark: Mapping[str, Any]) -> str:
     """Of a row with the columns of a score."""
-    return "~".join(["score", *("" if benchmark[key] is None else str(benchmark[key]) for key in SCORE_KEYS)])
+    return f"score~{ranking.score_key(benchmark)}"
 
 
 def questions(criteria: Sequence[Criterion], on: Setting, task: TaskName | None) -> list[Question]:

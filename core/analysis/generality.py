@@ -18,7 +18,7 @@ import polars as pl
 from scipy import stats
 
 from core.analysis import ranking
-from core.analysis.answer import Answer, Population, answer, units_of
+from core.analysis.answer import Answer, units_of
 from core.analysis.decision import Decision, Question, Setting, decided, exact_share, n_related, question, score_key
 from core.analysis.relation import FEWEST_EXPLORATORY, LARGEST_RESAMPLED, Concordance, concordance, spearman
 from core.pilots.rule import DIMENSIONS
@@ -226,20 +226,21 @@ def tasks_of(offered: pl.DataFrame) -> list[dict[str, Any]]:
     return offered.filter(~pl.col("is_group")).unique("benchmark", keep="first", maintain_order=True).to_dicts()
 
 
-def over_tasks(populations: Sequence[Population], on: Setting, asked: Sequence[Question], use_class: str) -> OverTasks:
-    """Each task on its own, and all of them together. The populations ask about the same models by one benchmark each
+def over_tasks(answers: Sequence[Answer], on: Setting, asked: Sequence[Question], use_class: str) -> OverTasks:
+    """Each task on its own, and all of them together. The answers are about the same models by one benchmark each
     (`tasks_of`); the relation is told of all of them, the choice is made among the models of the setting."""
     found, values = [], {}
-    run_ids = list(dict.fromkeys(run_id for one in populations for run_id in one.rows["run_id"]))
+    run_ids = list(dict.fromkeys(run_id for one in answers for run_id in one.population.rows["run_id"]))
     dimension: dict[str, float | None] = {}
-    for one in populations:
-        if one.benchmark is None:
+    for one in answers:
+        benchmark = one.population.benchmark
+        if benchmark is None:
             continue
-        units = units_of(one)
+        units = units_of(one.population)
         dimension |= dict(units.select("unit", "dimension").rows())
         of_runs = dict(units.select("unit", "performance").rows())
-        values[score_key(one.benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
-        found.append(Task(one.benchmark, answer(one), _by(on, [one.benchmark], asked, use_class)))
+        values[score_key(benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
+        found.append(Task(benchmark, one, _by(on, [benchmark], asked, use_class)))
     return OverTasks(
         tasks=tuple(found),
         pooled=pool([dimension.get(run_id) for run_id in run_ids], values),
