@@ -216,7 +216,12 @@ def _benchmark(named: TaskName | None, offered: Sequence[Mapping[str, Any]]) -> 
     there = ", ".join(sorted({row["benchmark"] for row in offered})[:8]) or "none"
     asked = " ".join(str(part) for part in (named.name, named.metric, named.filter) if part)
     shots = "" if named.n_shot is None else f" with {named.n_shot} shots"
-    raise InputError(f"None of these models has a score of {asked}{shots}. There are scores of: {there}.")
+    raise InputError(
+        "None of these models has a score of {asked}{shots}. There are scores of: {there}.",
+        asked=asked,
+        shots=shots,
+        there=there,
+    )
 
 
 def candidates(on: Setting, asked: Sequence[Question]) -> list[Candidate]:
@@ -431,7 +436,7 @@ def _weighed(asked: Sequence[Question], n_related: int | None, use_class: str, c
     if not sum(weights):
         more = " The dimension does not count here." if any(silent) else ""
         raise InputError(
-            f"No criterion that counts has a weight, so that nothing can be chosen.{more} Give one a weight."
+            "No criterion that counts has a weight, so that nothing can be chosen.{more} Give one a weight.", more=more
         )
     return [Weighed(*one) for one in zip(asked, (w / sum(weights) for w in weights), silent, strict=True)]
 

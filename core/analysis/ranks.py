@@ -187,10 +187,12 @@ def _known(units: pl.DataFrame, largest_first: bool) -> pl.DataFrame:
     """unit, value, error (positive and finite, or null) and blocks of what has a value, in order."""
     missing = [name for name in ("unit", "value") if name not in units.columns]
     if missing:
-        raise InputError(f"Ranks need the column {missing[0]}; there are {', '.join(units.columns) or 'none'}.")
+        raise InputError(
+            "Ranks need the column {missing}; there are {columns}.", missing=missing[0], columns=units.columns
+        )
     if units["unit"].null_count() or units["unit"].n_unique() < units.height:
         twice = units.filter(pl.col("unit").is_duplicated() | pl.col("unit").is_null())["unit"]
-        raise InputError(f"Each unit of a ranking counts once; '{twice[0]}' occurs twice or has no name.")
+        raise InputError("Each unit of a ranking counts once; '{twice}' occurs twice or has no name.", twice=twice[0])
     absent = [pl.lit(None, pl.Float64).alias("error")] if "error" not in units.columns else []
     if "blocks" not in units.columns:
         absent.append(pl.lit(None, pl.List(pl.Float64)).alias("blocks"))

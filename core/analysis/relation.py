@@ -290,18 +290,20 @@ def _reliability(runs: pl.DataFrame) -> Reliability | None:
 def _check(units: pl.DataFrame, sign: str, margin: float) -> None:
     _need(units, ("unit", "dimension", "performance"))
     if sign not in ("negative", "positive"):
-        raise InputError(f"An expected sign is negative or positive, not '{sign}'.")
+        raise InputError("An expected sign is negative or positive, not '{sign}'.", sign=sign)
     if not 0 < margin < 1:
-        raise InputError(f"A margin of rho lies between 0 and 1, not at {margin:g}.")
+        raise InputError("A margin of rho lies between 0 and 1, not at {margin:g}.", margin=margin)
     if units["unit"].null_count() or units["unit"].n_unique() < units.height:
         twice = units.filter(pl.col("unit").is_duplicated() | pl.col("unit").is_null())["unit"]
-        raise InputError(f"Each unit of a relation counts once; '{twice[0]}' occurs twice or has no name.")
+        raise InputError("Each unit of a relation counts once; '{twice}' occurs twice or has no name.", twice=twice[0])
 
 
 def _need(units: pl.DataFrame, names: Sequence[str]) -> None:
     missing = [name for name in names if name not in units.columns]
     if missing:
-        raise InputError(f"A relation needs the column {missing[0]}; there are {', '.join(units.columns) or 'none'}.")
+        raise InputError(
+            "A relation needs the column {missing}; there are {columns}.", missing=missing[0], columns=units.columns
+        )
 
 
 def _is_finite(column: str) -> pl.Expr:
@@ -770,7 +772,12 @@ def search(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) 
     largest = np.zeros(len(orders))
     for name, values in columns.items():
         if len(values) != len(every):
-            raise InputError(f"'{name}' has {len(values)} units, the score has {len(every)}.")
+            raise InputError(
+                "'{name}' has {n_values} units, the score has {n_every}.",
+                name=name,
+                n_values=len(values),
+                n_every=len(every),
+            )
         x = _floats(values)[scored]
         has = np.isfinite(x)
         if has.sum() < FEWEST_EXPLORATORY or len(set(x[has])) < 2 or len(set(y[has])) < 2:
@@ -814,7 +821,7 @@ def adjusted(p_values: Sequence[float | None], method: Literal["holm", "bh"] = "
         corrected = np.empty(len(p))
         corrected[order] = np.minimum(stepped, 1)
     else:
-        raise InputError(f"Many p-values are corrected by holm or bh, not by '{method}'.")
+        raise InputError("Many p-values are corrected by holm or bh, not by '{method}'.", method=method)
     for i, value in zip(at, corrected, strict=True):
         found[i] = float(value)
     return found
@@ -852,7 +859,7 @@ def under_specifications(
 ) -> Specifications:
     """`relate` for each specification's units; InputError where the primary one is not among them."""
     if primary not in frames:
-        raise InputError(f"The primary specification '{primary}' is not among {', '.join(frames) or 'none'}.")
+        raise InputError("The primary specification '{primary}' is not among {frames}.", primary=primary, frames=frames)
     return Specifications({name: relate(frame, sign, margin, seed) for name, frame in frames.items()}, primary)
 
 

@@ -88,19 +88,34 @@ def open_plan(config: PlanConfig) -> PlanSetup:
         raise no_decoder(name)
     if n < FEWEST_BLOCKS:
         raise ModelError(
-            f"{name} has {n} blocks: a plan chooses between blocks, and needs {FEWEST_BLOCKS} of them at least."
+            "{name} has {n} blocks: a plan chooses between blocks, and needs {fewest_blocks} of them at least.",
+            name=name,
+            n=n,
+            fewest_blocks=FEWEST_BLOCKS,
         )
     if config.blocks is not None and config.blocks >= n:
-        raise InputError(f"{name} has {n} blocks, of which at most {n - 1} can go, not {config.blocks}.")
+        raise InputError(
+            "{name} has {n} blocks, of which at most {last} can go, not {blocks}.",
+            name=name,
+            n=n,
+            last=n - 1,
+            blocks=config.blocks,
+        )
     if config.remove and max(config.remove) >= n:
-        raise InputError(f"{name} has blocks 0 to {n - 1}: there is no block {max(config.remove)} to remove.")
+        raise InputError(
+            "{name} has blocks 0 to {last}: there is no block {block} to remove.",
+            name=name,
+            last=n - 1,
+            block=max(config.remove),
+        )
     if len(config.remove) >= n:
-        raise InputError(f"{name} has {n} blocks, of which at most {n - 1} can go, not all.")
+        raise InputError("{name} has {n} blocks, of which at most {last} can go, not all.", name=name, n=n, last=n - 1)
     if config.save_model is not None:
         if blueprint.plan(SEARCH_WINDOWS, 256, config.memory_budget).on_demand:
             raise InputError(
-                f"{name} does not fit into the memory that planning may take, and is read block by block: it can be "
-                "planned, not saved. Raise --memory-budget, or use --mergekit."
+                "{name} does not fit into the memory that planning may take, and is read block by block: it can be "
+                "planned, not saved. Raise --memory-budget, or use --mergekit.",
+                name=name,
             )
         shape = blueprint.shape
         saving.require_place(Path(config.save_model), shape.weights)
@@ -381,7 +396,9 @@ class _Planner:
             )
         self.ledger.skip(*names)
         if self.config.blocks is not None and len(path) < self.config.blocks:
-            raise InputError(f"Of {self.network.n_blocks} blocks no {self.config.blocks} can go.")
+            raise InputError(
+                "Of {n_blocks} blocks no {blocks} can go.", n_blocks=self.network.n_blocks, blocks=self.config.blocks
+            )
         self._pool = pool
         return path
 
@@ -619,11 +636,12 @@ class _Planner:
         task = read_task(Path(str(self.config.task)))
         if self.config.task_sha256 not in (None, task.sha256):
             raise InputError(
-                f"{self.config.task} has changed since its plan was asked for. Cancel this job and ask again."
+                "{task} has changed since its plan was asked for. Cancel this job and ask again.", task=self.config.task
             )
         if self.config.budget_unit == "points" and not task.questions:
             raise InputError(
-                f"{task.name} is a task of texts, which has no points: give the budget in nats, or a task of questions."
+                "{task} is a task of texts, which has no points: give the budget in nats, or a task of questions.",
+                task=task.name,
             )
         return task
 
@@ -632,7 +650,9 @@ class _Planner:
         """Rows of the task that are read: all of them, or as many as there is time for, drawn."""
         rows = [i for i, one in enumerate(self._asked) if one.readings]
         if not rows:
-            raise ModelError(f"{self.blueprint.weights.name} can read no row of {self.task.name} at once.")
+            raise ModelError(
+                "{weights} can read no row of {task} at once.", weights=self.blueprint.weights.name, task=self.task.name
+            )
         if len(rows) <= TASK_ROWS:
             return rows
         drawn = np.random.default_rng([self.config.seed, 18]).permutation(len(rows))[:TASK_ROWS]
