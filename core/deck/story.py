@@ -221,5 +221,5 @@ class Story:
 
     def without(self, *keys: str) -> Story:
         """Less the slides of the appendix that a recipe leaves out; the seven stay."""
-        kept = tuple(slide for slide in self.appendix if slide.key.rpartition("-")[0] not in keys and slide.key not in keys)
+        kept = tuple(slide for slide in self.appendix if slide.key.split("-")[0] not in keys)
         return replace(self, appendix=kept)
