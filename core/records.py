@@ -52,6 +52,10 @@ SHORT_ID = 18
 # --- what is asked ---------------------------------------------------------------------------------------------
 
 
+LOCAL = "local:"
+"""Before the name of a folder or a GGUF file: what the warehouse calls a model of this disk."""
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One measurement as its user asked for it."""

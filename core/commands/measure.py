@@ -47,6 +47,10 @@ def measure(options: argparse.Namespace) -> int:
     return measure_all(configs, warehouse, options.again, engine)
 
 
+SHOWN = 6
+"""Requests that were not met and are named once more at the end."""
+
+
 def tell_terms(models: Iterable[str], tell: Callable[[str], None] = say) -> None:
     """What whoever fetches these models accepts, before anything of them is fetched."""
     from core.models.packages import terms_before_fetching
@@ -203,7 +207,8 @@ def pilot(options: argparse.Namespace) -> int:
             for note in one.notes:
                 warn(f"{name}: {note}")
     if failed:
-        warn(f"Not met: {len(failed)} of {n_requests}: {'; '.join(failed)}. The same command tries again.")
+        named = "; ".join(failed[:SHOWN]) + (f"; {len(failed) - SHOWN} more" if len(failed) > SHOWN else "")
+        warn(f"Not met: {len(failed)} of {n_requests}: {named}. The same command tries again.")
     say(f"python -m core slides --pilot {asked.pilot_id} --out FILE.pptx   writes its slides")
     return 2 if failed else 0
 

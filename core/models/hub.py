@@ -32,9 +32,8 @@ from core.models.weights import (
     no_weights,
     only_gguf,
 )
+from core.records import LOCAL
 
-LOCAL = "local:"
-"""Before the name of a folder or a GGUF file, what the warehouse calls a model of this disk."""
 SHIPPED = REFERENCE / "ladder" / "models"
 """The models that come with Workdim, a folder each: measured by that name from anywhere."""
 

@@ -55,7 +55,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, unknown_name
-from core.records import DEVICES, Dtype, bytes_of
+from core.records import DEVICES, LOCAL, Dtype, bytes_of
 from core.tables import PILOT_SOURCE
 from core.validation import DECLARED, Number, PositiveNumber, Text, Whole, YesNo, refuse_name, shown
 
@@ -118,7 +118,7 @@ class PilotModel:
     @classmethod
     def _names_a_model(cls, written: str, info: ValidationInfo) -> str:
         context = info.context
-        if context is None or written.startswith(("pypi:", "local:")) or context.path(written).exists():
+        if context is None or written.startswith(("pypi:", LOCAL)) or context.path(written).exists():
             return written
         if written.lower().endswith(".gguf") or written.startswith((".", "/", "~")):
             raise ValueError(f"names '{written}', but there is no file or folder {context.path(written)}")
@@ -153,7 +153,7 @@ class PilotModel:
     def _named(self) -> tuple[str, str]:
         if self.path:
             place = Path(self.path)
-            return f"local:{place.stem if place.suffix.lower() == '.gguf' else place.name}", ""
+            return f"{LOCAL}{place.stem if place.suffix.lower() == '.gguf' else place.name}", ""
         if self.written.startswith("pypi:"):
             name, _, version = self.written.removeprefix("pypi:").replace("==", "@").partition("@")
             return "pypi:" + re.sub(r"[-_.]+", "-", name).lower(), version

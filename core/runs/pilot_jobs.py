@@ -12,11 +12,12 @@ from core.errors import InputError, WarehouseError
 from core.files import make_folder
 from core.pilots.pilot import Pilot
 from core.pilots.registration import requests
-from core.records import RunConfig
+from core.records import LOCAL, RunConfig
+from core.registry.protocols import find_protocol
 from core.runs.jobs import Job, JobStatus, is_held, lock_of, pilot_folder, release, remove, submit
 from core.runs.recovery import sweep
 from core.runs.requests import parts_of
-from core.warehouse import pilots
+from core.warehouse import pilots, queries
 from core.warehouse.warehouse import Warehouse
 
 Told = Callable[[JobStatus], None]
@@ -49,12 +50,36 @@ def run_pilot(pilot: Pilot, warehouse: Warehouse, engine: Engine, told: Told) ->
         pilots.register(warehouse, pilot)
         jobs = []
         for config in _requests(pilot):
+            run_id = _named_run(config, warehouse)
+            if run_id is not None:
+                pilots.add_runs(warehouse, pilot.pilot_id, [run_id])
+                yield Outcome(config, "finished", run_id, was_known=True)
+                continue
             try:
+                _require_weights(config)
                 jobs.append(submit(config, warehouse, pilot.pilot_id))
             except InputError as error:
                 yield Outcome(config, "failed", reason=str(error))
         for ended in engine(sorted(jobs, key=lambda job: job.job_id), told):
             yield _outcome(ended, pilot, warehouse)
+
+
+def _named_run(config: RunConfig, warehouse: Warehouse) -> str | None:
+    """The newest run of a model that is asked for as the warehouse calls it, not by a place: its files need not be here."""
+    if not config.model.startswith(LOCAL):
+        return None
+    protocol_hash = find_protocol(config.protocol).hash(config.seed)
+    known = queries.ranking(warehouse, protocol_hash=protocol_hash)
+    found = known.filter(reference=config.model, corpus_name=config.corpus, dtype=config.dtype)
+    return found["run_id"][0] if found.height else None
+
+
+def _require_weights(config: RunConfig) -> None:
+    """Raises ModelError for such a model whose files are not here either, before a process is started for it."""
+    if config.model.startswith(LOCAL):
+        from core.models.hub import local_weights
+
+        local_weights(config.model)
 
 
 def _requests(pilot: Pilot) -> list[RunConfig]:

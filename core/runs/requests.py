@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.models.packages import DEMO_WHEELS, JAPANESE_WHEELS
-from core.records import PlanConfig, RunConfig, ScoreConfig
+from core.records import LOCAL, PlanConfig, RunConfig, ScoreConfig
 from core.registry.protocols import PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
 
@@ -16,7 +16,7 @@ def texts() -> list[str]:
     return list(BUILT_IN)
 
 
-DEMO_LADDER_MODEL = "local:ladder-128-base-step1500"
+DEMO_LADDER_MODEL = f"{LOCAL}ladder-128-base-step1500"
 """Of the family that Workdim has trained and ships, one to measure: it takes seconds."""
 
 
