@@ -126,6 +126,8 @@ PLANNING = "plan"
 """What a layer plan is called among the protocols of jobs."""
 PLAN_PHASES = ("choose", "verify", "heal", "save", "directions")
 """Phases of a plan; their steps are tokens through the whole network, counted over all of them."""
+AGAINST_PLAN = ("not_verified", "over_budget", "no_better_than_random")
+"""Reasons that keep a plan from being recommended; the others are cautions."""
 
 
 @dataclass(frozen=True)
@@ -179,8 +181,8 @@ class PlanConfig:
 
     @property
     def is_verified(self) -> bool:
-        """What is healed, saved or held against a task is verified as well."""
-        return self.verify or self.heal or self.save_model is not None or self.task is not None
+        """What is healed, projected, saved or held against a task is verified as well."""
+        return self.verify or self.heal or self.directions or self.save_model is not None or self.task is not None
 
     @property
     def what(self) -> tuple[str, str]:

@@ -204,7 +204,7 @@ def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
 def slides(options: argparse.Namespace) -> int:
     import polars as pl
 
-    from core.analysis.answer import Asked
+    from core.analysis.asked import Asked
     from core.analysis.differences import with_controls
     from core.analysis.ranking import newest
     from core.commands.rank import answered

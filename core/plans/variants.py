@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from core.errors import ModelError
 from core.models.model import OpenModel
 from core.models.stacks import input_state, output_state
+from core.models.weight_streaming import run_together
 
 ATTENTION, MLP = "attention", "mlp"
 EXACT = {torch.float32: 1e-4}
@@ -310,6 +311,16 @@ class Network:
             if _differs(added, outputs[MLP, index].reshape(added.shape)):
                 return "norm_between"
         return None
+
+
+def run_whole(network: Network, ids: torch.Tensor, keep: States) -> None:
+    """The layers of the whole network on one batch, without its head; weights that come on demand come for it."""
+    run_together(
+        network.model.units,
+        [lambda: network.states_only(ids, WHOLE, start=0, before=None, keep=keep)],
+        lambda index: None,
+        lambda done: None,
+    )
 
 
 def no_decoder(name: str) -> ModelError:
