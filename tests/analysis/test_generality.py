@@ -11,9 +11,11 @@ import pytest
 from statsmodels.stats.meta_analysis import combine_effects
 
 from core.analysis import generality
-from core.analysis.answer import Asked, answer, population
-from core.analysis.decision import questions, setting
+from core.analysis.answer import answer
+from core.analysis.asked import Asked
+from core.analysis.criteria import questions, setting
 from core.analysis.generality import agreements, order_of_texts, over_tasks, pool, tasks_of
+from core.analysis.population import population
 from core.pilots.rule import Assumptions, Criterion
 from tests import frames
 from tests.answers import evidence, models, scores
@@ -37,9 +39,10 @@ def test_with_unrelated_errors_and_one_spread_it_is_plain_shrinkage(spread, monk
     monkeypatch.setattr(generality, "SPREADS", np.array([spread]))
     x, tasks = tied(1, 24, [-0.9, -0.6, 0.0, 0.4, 0.8])
     found = pool(x, tasks)
-    z, variance, _ = (
+    z, errors, _ = (
         np.array(part) for part in zip(*(generality._coefficient(x, y) for y in tasks.values()), strict=True)
     )
+    variance = errors**2
     weights = 1 / (variance + spread**2)
     mean = (weights * z).sum() / weights.sum()
     for name, own, v in zip(tasks, z, variance, strict=True):
@@ -113,7 +116,7 @@ FALLING = [float(50 - at) for at in range(12)]
 
 
 def asked_of(**benchmarks: list[float | None]):
-    """The answers by each of these benchmarks over twelve models, and the setting of a choice among them."""
+    """The answers of each of these benchmarks over twelve models, and the setting of a choice among them."""
     fields = {"mean": {"is_group": True}, "loss": {"higher_is_better": False}}
     known = pl.concat([scores(values, benchmark=name, **fields.get(name, {})) for name, values in benchmarks.items()])
     evidence_ = evidence(models(12), known)

@@ -11,15 +11,16 @@ import pytest
 from pptx import Presentation
 
 from core import exports
-from core.analysis.answer import Evidence, population
+from core.analysis.asked import Evidence
+from core.analysis.population import population
 from core.deck.build import deck
 from core.figures.layer_pairs import Exponent
 from core.ui import inputs, notices, reads, report, tables
 from core.ui.markdown import escape
 from core.ui.profiles import checks as check_tables
 from core.ui.profiles import layer_pairs
-from core.ui.ranking import choices as ranking
 from core.ui.ranking import answer as ranking_answer
+from core.ui.ranking import choices as ranking
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, filled_warehouse

@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from core.analysis import decision as deciding
+from core.analysis.criteria import PRECISIONS
 from core.analysis.decision import Decision
 from core.figures import decisions as figures
 from core.pilots.rule import DIMENSIONS, Assumptions
@@ -209,7 +210,7 @@ def _show_costs(look: Look, base: str | None) -> None:
                 _("Weights at {bits} bits").format(bits=bits): [
                     words.value("memory", one.weight_bytes[k], reader) for one in cost
                 ]
-                for k, bits in enumerate(deciding.PRECISIONS)
+                for k, bits in enumerate(PRECISIONS)
             },
         }
     )

@@ -10,11 +10,13 @@ import polars as pl
 import streamlit as st
 from pydantic import ValidationError
 
-from core.analysis import answer as answers
+from core.analysis import criteria as asking
 from core.analysis import decision as deciding
 from core.analysis import ranking
-from core.analysis.answer import Asked
-from core.analysis.decision import Decision, Question, Setting
+from core.analysis.asked import Asked
+from core.analysis.criteria import Question, Setting
+from core.analysis.decision import Decision
+from core.analysis.population import key_of
 from core.errors import InputError
 from core.pilots.pilot import USE_CLASSES
 from core.pilots.registration import Registered
@@ -77,13 +79,13 @@ def choose(pilot: Registered | None) -> Look:
             known = reads.deciding(runs["run_id"].to_list())
             rule = _choose_rule(known.rules)
             assumed = rule.rule.assumptions if rule else _assumptions()
-            on = deciding.setting(runs, reads.scores(), known.speeds, assumed, comparable=comparable)
+            on = asking.setting(runs, reads.scores(), known.speeds, assumed, comparable=comparable)
             task = _choose_task(on, rule)
             on = on.narrowed(_choose_some(runs)["run_id"].to_list())
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
         try:
             asked = (
-                deciding.questions(rule.rule.criteria, on, task_named(task))
+                asking.questions(rule.rule.criteria, on, task_named(task))
                 if rule
                 else _own_criteria(on, question, use_class)
             )
@@ -108,7 +110,7 @@ def _choose_models(pilot: Registered | None) -> tuple[Asked, pl.DataFrame, bool]
         return Asked(is_free=True), newest, False
     # Named outright: whatever score is asked for later, it is asked for of these models.
     of_pilot = first.registration.registered if chosen == ASKED else None
-    key = answers.key_of(first.group) if chosen == ASKED and first.group else chosen
+    key = key_of(first.group) if chosen == ASKED and first.group else chosen
     question = Asked(pilot=of_pilot) if of_pilot else Asked(pilot=pilot, group=key)
     group = reads.population(question).group
     assert group is not None, "each of these names has a group"
@@ -132,7 +134,7 @@ def _choose_task(on: Setting, rule: SavedRule | None) -> Mapping[str, Any] | Non
     _ = language.translator()
     if rule is None or not any(one.of == "score" and one.benchmark is None for one in rule.rule.criteria):
         return None
-    offered = {deciding.score_key(row): row for row in on.offered.to_dicts()}
+    offered = {asking.score_key(row): row for row in on.offered.to_dicts()}
     if not offered:
         return None
     learned = rule.rule.task
@@ -181,8 +183,8 @@ def _choose_use_class(pilot: Registered | None) -> str:
 def _offered(on: Setting) -> dict[str, Question]:
     """All criteria that these models can be chosen by, by their key."""
     plain = [Criterion(of) for of in get_args(Quantity) if of != "score" and _is_known(on, of)]
-    scores = [deciding.question(Criterion("score"), on.scored, row) for row in on.offered.to_dicts()]
-    return {one.key: one for one in [*scores, *(deciding.question(one, on.scored, None) for one in plain)]}
+    scores = [asking.question(Criterion("score"), on.scored, row) for row in on.offered.to_dicts()]
+    return {one.key: one for one in [*scores, *(asking.question(one, on.scored, None) for one in plain)]}
 
 
 def _is_known(on: Setting, of: str) -> bool:
@@ -199,7 +201,7 @@ def _first_criteria(on: Setting, question: Asked, offered: Mapping[str, Question
     """The score that the ranking looks at, size where the models differ in it, and the dimension."""
     looked_at = reads.population(question).benchmark
     scores = [key for key, one in offered.items() if one.criterion.of == "score"]
-    first = [deciding.score_key(looked_at)] if looked_at and deciding.score_key(looked_at) in scores else scores[:1]
+    first = [asking.score_key(looked_at)] if looked_at and asking.score_key(looked_at) in scores else scores[:1]
     first = first or [key for key in ("bits_per_byte",) if key in offered]
     more = ["parameters"] if not first or on.runs["parameters"].n_unique() > 1 else []
     return [*first, *(key for key in (*more, "dimension") if key in offered)]
@@ -218,7 +220,7 @@ def _own_criteria(on: Setting, question: Asked, use_class: str) -> list[Question
         is_brief=True,
     )
     task = next((offered[key].benchmark for key in chosen if offered[key].benchmark is not None), None)
-    n = deciding.n_related(on, task)
+    n = asking.n_related(on, task)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         for key in chosen:
             _ask_weight(offered[key], deciding.muted(offered[key].criterion.of, n, use_class, on.comparable))

@@ -8,8 +8,8 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis import decision as deciding
 from core.analysis import generality
+from core.analysis.criteria import score_key
 from core.analysis.decision import Decision
 from core.analysis.generality import Order, OverTasks
 from core.figures import generality as figures
@@ -115,7 +115,7 @@ def show_elsewhere(look: Look) -> None:
     if of_tasks is None:
         st.info(_("Fewer than two tasks have scores of most of these models: whether their order holds is not known."))
         return
-    by_key = {deciding.score_key(row): words.task_name(row, reader) for row in look.on.offered.to_dicts()}
+    by_key = {score_key(row): words.task_name(row, reader) for row in look.on.offered.to_dicts()}
     _draw_order(
         of_tasks,
         [by_key.get(key, key.split("~")[1]) for key in of_tasks.columns],

@@ -10,8 +10,9 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis import answer as answers
-from core.analysis.answer import Answer, Asked, OtherGroup
+from core.analysis.answer import Answer
+from core.analysis.asked import BY_TYPE, Asked
+from core.analysis.population import OtherGroup
 from core.analysis.ranking import WORD_KEYS, with_stack
 from core.figures import scores as score_figures
 from core.pilots.registration import Registered
@@ -82,7 +83,7 @@ def why_nothing(look: Look) -> str:
         return _(
             "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
         )
-    if found.asked.cloud == answers.BY_TYPE:
+    if found.asked.cloud == BY_TYPE:
         return words.sentence(look.answer, language.current())
     worded = reads.ranking().filter(pl.col("words_hash").is_not_null())
     if _sharing(worded, WORD_KEYS):

@@ -11,9 +11,10 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis import answer as answers
 from core.analysis import ranking
-from core.analysis.answer import Answer, Asked, Population
+from core.analysis.answer import Answer, answer, specification_key
+from core.analysis.asked import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, Asked
+from core.analysis.population import Population, key_of
 from core.pilots.pilot import Pilot
 from core.pilots.registration import Registered
 from core.registry.names import keys
@@ -71,9 +72,9 @@ def choose(first: Answer, pilot: Registered | None) -> tuple[Look, list[str]]:
     everyone = reads.answer(asked)
     if one != REFERENCE and found.group is not None:
         found = found.read_by(reads.inner_maxima(found.rows["run_id"].to_list()), one)
-        everyone = answers.answer(found)
+        everyone = answer(found)
     narrowed = found.narrowed(rows["run_id"])
-    shown = everyone if narrowed is found else answers.answer(narrowed)
+    shown = everyone if narrowed is found else answer(narrowed)
     is_other = words.sentence(shown, "en") != words.sentence(first, "en")
     return Look(shown, everyone, tuple(pinned), order, is_other), columns
 
@@ -106,7 +107,7 @@ def group_names(found: Population) -> dict[str, str]:
         names[ASKED] = told.format(name=found.pilot.name, n=found.rows["model_id"].n_unique())
     for one in found.others:
         told = _("{group} (models: {n})").format(group=words.group_name(one.group, reader), n=one.n_models)
-        names[answers.key_of(one.group)] = told
+        names[key_of(one.group)] = told
     return names
 
 
@@ -114,13 +115,11 @@ def _choose_cloud() -> str:
     """Offered only where words were measured."""
     _ = language.translator()
     if not reads.ranking()["words_hash"].count():
-        return answers.BY_TYPE
-    ways = {answers.BY_TYPE: _("one per type"), answers.BY_WORD: _("one per word")}
+        return BY_TYPE
+    ways = {BY_TYPE: _("one per type"), BY_WORD: _("one per word")}
     help_ = _("On words, models with different tokenizers can be compared, if they were measured together.")
     label = _("Points")
-    return inputs.choose_from_list(
-        label, list(ways), "points", answers.BY_TYPE, ways.__getitem__, help=help_, width=150
-    )
+    return inputs.choose_from_list(label, list(ways), "points", BY_TYPE, ways.__getitem__, help=help_, width=150)
 
 
 def _lift(first: Answer) -> bool:
@@ -175,7 +174,7 @@ def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: 
 
 def _with_dimension(asked: Asked) -> Asked:
     _ = language.translator()
-    names = {key: words.dimension_name(key, language.current()) for key in answers.DIMENSIONS}
+    names = {key: words.dimension_name(key, language.current()) for key in DIMENSIONS}
     chosen = inputs.choose_from_list(
         _("Dimension"), list(names), "dimension", "inner_max", names.__getitem__, width=190
     )
@@ -243,14 +242,14 @@ def _verdict_name(key: str) -> str:
 def _choose_specification(found: Population) -> Specification:
     """How the largest inner dimension is read: at first as the protocol does."""
     _ = language.translator()
-    if found.group is None or found.asked.dimension != answers.REGISTERED_DIMENSION or found.group.words_hash:
+    if found.group is None or found.asked.dimension != REGISTERED_DIMENSION or found.group.words_hash:
         return REFERENCE
-    by_key = {answers.specification_key(one): one for one in SPECIFICATIONS}
+    by_key = {specification_key(one): one for one in SPECIFICATIONS}
     chosen = inputs.choose_from_list(
         _("Specification of the largest inner dimension"),
         list(by_key),
         "specification",
-        answers.specification_key(REFERENCE),
+        specification_key(REFERENCE),
         lambda key: specification_name(vars(by_key[key]), language.current()),
     )
     return by_key[chosen]

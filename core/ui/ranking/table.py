@@ -13,7 +13,8 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.answer import BY_WORD, DIMENSIONS, RankedModel
+from core.analysis.answer import RankedModel
+from core.analysis.asked import BY_WORD, DIMENSIONS
 from core.figures.scores import Z_95
 from core.ui import language, tables
 from core.ui.markdown import escape
