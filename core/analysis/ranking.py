@@ -18,6 +18,8 @@ from core.tables import PILOT_SOURCE, SCORE_KEYS, SCORED_SOURCE, RunSummaryRow, 
 GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")
 WORD_KEYS = ("kind", "stack", "words_hash", "corpus_id", "protocol_hash")
 """What runs share that are compared on one point per word of the text."""
+OWN_MATCHES = ("own", "exact", "revision_not_stated", "mapped")
+"""Scores of the model itself. A score of its base model is drawn, and tests nothing: other weights earned it."""
 MAIN = "main"
 """The stack of a model that has only one, and of runs that an earlier version measured."""
 _TOLD = (

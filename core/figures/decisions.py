@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import plotly.graph_objects as go
 import polars as pl
 
-from core.analysis.decision import AMOUNTS, Cost, Decision, Question, Reading
+from core.analysis.criteria import Cost, Question, Reading
+from core.analysis.decision import AMOUNTS, Decision
 from core.analysis.generality import Order, OverTasks
 from core.figures.scores import ScoredPoint, distinct, placed
 from core.figures.style import COLOURS, GRID, QUIET, TEXT, bars, empty, frame, shown

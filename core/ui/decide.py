@@ -14,12 +14,14 @@ import streamlit as st
 from pydantic import ValidationError
 
 from core import wording
-from core.analysis import answer as answers
+from core.analysis import criteria as asking
 from core.analysis import decision as deciding
-from core.analysis import generality, ranking
-from core.analysis.answer import Asked
-from core.analysis.decision import Decision, Question, Setting
+from core.analysis import generality, ranking, rule_record
+from core.analysis.asked import Asked
+from core.analysis.criteria import PRECISIONS, Question, Setting
+from core.analysis.decision import Decision
 from core.analysis.generality import Order, OverTasks
+from core.analysis.population import key_of
 from core.errors import InputError, WorkdimError
 from core.figures import decisions as figures
 from core.pilots.pilot import USE_CLASSES
@@ -80,7 +82,7 @@ def choose(pilot: Registered | None) -> Look:
             question, runs, comparable = _choose_models(pilot)
             rule = _choose_rule()
             assumed = rule.rule.assumptions if rule else _assumptions()
-            on = deciding.setting(
+            on = asking.setting(
                 runs, reads.scores(), reads.speeds(runs["run_id"].to_list()), assumed, comparable=comparable
             )
             task = _choose_task(on, rule)
@@ -88,7 +90,7 @@ def choose(pilot: Registered | None) -> Look:
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
         try:
             asked = (
-                deciding.questions(rule.rule.criteria, on, _named(task))
+                asking.questions(rule.rule.criteria, on, _named(task))
                 if rule
                 else _own_criteria(on, question, use_class)
             )
@@ -115,7 +117,7 @@ def _choose_models(pilot: Registered | None) -> tuple[Asked, pl.DataFrame, bool]
         )
     for one in first.others:
         told = _("{group} (models: {n})")
-        names[answers.key_of(one.group)] = told.format(group=answer_words.group_name(one.group, reader), n=one.n_models)
+        names[key_of(one.group)] = told.format(group=answer_words.group_name(one.group, reader), n=one.n_models)
     names[ANY] = _("all models; their dimensions do not compare")
     chosen = inputs.choose_from_list(
         _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=300
@@ -146,7 +148,7 @@ def _choose_task(on: Setting, rule: SavedRule | None) -> Mapping[str, Any] | Non
     _ = language.translator()
     if rule is None or not any(one.of == "score" and one.benchmark is None for one in rule.rule.criteria):
         return None
-    offered = {deciding.score_key(row): row for row in on.offered.to_dicts()}
+    offered = {asking.score_key(row): row for row in on.offered.to_dicts()}
     if not offered:
         return None
     learned = rule.rule.task
@@ -195,8 +197,8 @@ def _choose_use_class(pilot: Registered | None) -> str:
 def _offered(on: Setting) -> dict[str, Question]:
     """All criteria that these models can be chosen by, by their key."""
     plain = [Criterion(of) for of in get_args(Quantity) if of != "score" and _is_known(on, of)]
-    scores = [deciding.question(Criterion("score"), on.scored, row) for row in on.offered.to_dicts()]
-    return {one.key: one for one in [*scores, *(deciding.question(one, on.scored, None) for one in plain)]}
+    scores = [asking.question(Criterion("score"), on.scored, row) for row in on.offered.to_dicts()]
+    return {one.key: one for one in [*scores, *(asking.question(one, on.scored, None) for one in plain)]}
 
 
 def _is_known(on: Setting, of: str) -> bool:
@@ -213,7 +215,7 @@ def _first_criteria(on: Setting, question: Asked, offered: Mapping[str, Question
     """The score that the ranking looks at, size where the models differ in it, and the dimension."""
     looked_at = reads.population(question).benchmark
     scores = [key for key, one in offered.items() if one.criterion.of == "score"]
-    first = [deciding.score_key(looked_at)] if looked_at and deciding.score_key(looked_at) in scores else scores[:1]
+    first = [asking.score_key(looked_at)] if looked_at and asking.score_key(looked_at) in scores else scores[:1]
     first = first or [key for key in ("bits_per_byte",) if key in offered]
     more = ["parameters"] if not first or on.runs["parameters"].n_unique() > 1 else []
     return [*first, *(key for key in (*more, "dimension") if key in offered)]
@@ -232,7 +234,7 @@ def _own_criteria(on: Setting, question: Asked, use_class: str) -> list[Question
         is_brief=True,
     )
     task = next((offered[key].benchmark for key in chosen if offered[key].benchmark is not None), None)
-    n = deciding.n_related(on, task)
+    n = asking.n_related(on, task)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         for key in chosen:
             _ask_weight(offered[key], deciding.muted(offered[key].criterion.of, n, use_class, on.comparable))
@@ -536,7 +538,7 @@ def _show_costs(look: Look, base: str | None) -> None:
                 _("Weights at {bits} bits").format(bits=bits): [
                     words.value("memory", one.weight_bytes[k], reader) for one in cost
                 ]
-                for k, bits in enumerate(deciding.PRECISIONS)
+                for k, bits in enumerate(PRECISIONS)
             },
         }
     )
@@ -599,8 +601,8 @@ def show_tasks(look: Look) -> None:
 
 def _over_tasks(look: Look) -> OverTasks:
     tasks = generality.tasks_of(look.on.offered)
-    populations = [reads.population(look.question.of_score(row)) for row in tasks]
-    return generality.over_tasks(populations, look.on, look.asked, look.use_class)
+    answers = [reads.answer(look.question.of_score(row)) for row in tasks]
+    return generality.over_tasks(answers, look.on, look.asked, look.use_class)
 
 
 def task_table(look: Look, found: OverTasks) -> pl.DataFrame:
@@ -669,7 +671,7 @@ def show_elsewhere(look: Look) -> None:
     if of_tasks is None:
         st.info(_("Fewer than two tasks have scores of most of these models: whether their order holds is not known."))
         return
-    by_key = {deciding.score_key(row): words.task_name(row, reader) for row in look.on.offered.to_dicts()}
+    by_key = {asking.score_key(row): words.task_name(row, reader) for row in look.on.offered.to_dicts()}
     _draw_order(
         of_tasks,
         [by_key.get(key, key.split("~")[1]) for key in of_tasks.columns],
@@ -717,7 +719,7 @@ def rule_table(saved: list[SavedRule], look: Look) -> pl.DataFrame:
     return pl.DataFrame(
         {
             _("Rule"): [words.rule_name(one, reader) for one in saved],
-            _("Was right"): [words.record(deciding.record(one.choices), reader) for one in saved],
+            _("Was right"): [words.record(rule_record.record(one.choices), reader) for one in saved],
             _("Learned on"): [words.task_name(one.rule.task, reader) for one in saved],
             _("Criteria"): [words.rule_text(one.rule, reader) for one in saved],
             _("Use class"): [use_class_name(one.rule.use_class, reader) for one in saved],
@@ -760,7 +762,7 @@ def _act(look: Look, saved: SavedRule) -> None:
         return
     st.subheader(_("What it chose"))
     for task in dict.fromkeys(one.task for one in saved.choices if one.task):
-        told = words.record(deciding.record(saved.choices, task), reader)
+        told = words.record(rule_record.record(saved.choices, task), reader)
         st.caption(escape(_("On {task}: {told}.").format(task=task, told=told)))
     for one in saved.choices[:MOST_CHOICES]:
         _show_choice(saved, one)
@@ -806,7 +808,7 @@ def _change(act: Callable[[], Any]) -> None:
 
 
 def _apply(look: Look, saved: SavedRule, decision: Decision) -> None:
-    choice = deciding.choice(saved.rule, decision, look.task, secrets.token_hex(6), datetime.now(UTC))
+    choice = rule_record.choice(saved.rule, decision, look.task, secrets.token_hex(6), datetime.now(UTC))
     _change(lambda: rules.keep_choice(reads.warehouse(), choice))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 import streamlit as st
 
-from core.analysis.answer import Asked
+from core.analysis.asked import Asked
 from core.analysis.ranking import newest
 from core.figures.layer_profiles import profile_points
 from core.figures.pictures import THUMBNAIL, thumbnail, turns_of

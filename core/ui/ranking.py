@@ -11,8 +11,9 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis import answer as answers
-from core.analysis.answer import Answer, Asked, Population
+from core.analysis.answer import Answer, answer, specification_key
+from core.analysis.asked import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, Asked
+from core.analysis.population import Population, key_of
 from core.analysis.ranking import WORD_KEYS, with_stack
 from core.figures import scores as score_figures
 from core.pilots.pilot import Pilot
@@ -95,9 +96,9 @@ def choose(first: Answer, pilot: Registered | None) -> tuple[Look, list[str]]:
     everyone = reads.answer(asked)
     if one != REFERENCE and found.group is not None:
         found = found.read_by(reads.inner_maxima(found.rows["run_id"].to_list()), one)
-        everyone = answers.answer(found)
+        everyone = answer(found)
     narrowed = found.narrowed(rows["run_id"])
-    shown = everyone if narrowed is found else answers.answer(narrowed)
+    shown = everyone if narrowed is found else answer(narrowed)
     is_other = words.sentence(shown, "en") != words.sentence(first, "en")
     return Look(shown, everyone, tuple(pinned), order, is_other), columns
 
@@ -120,7 +121,7 @@ def _choose_group(first: Answer) -> str:
         names[FREE] = _("all that can be compared")
     for one in first.population.others:
         told = _("{group} (models: {n})").format(group=words.group_name(one.group, reader), n=one.n_models)
-        names[answers.key_of(one.group)] = told
+        names[key_of(one.group)] = told
     if len(names) == 1:
         return ASKED
     return inputs.choose_from_list(_("Compared models"), list(names), "group", ASKED, names.__getitem__, width=225)
@@ -130,13 +131,11 @@ def _choose_cloud() -> str:
     """Offered only where words were measured."""
     _ = language.translator()
     if not reads.ranking()["words_hash"].count():
-        return answers.BY_TYPE
-    ways = {answers.BY_TYPE: _("one per type"), answers.BY_WORD: _("one per word")}
+        return BY_TYPE
+    ways = {BY_TYPE: _("one per type"), BY_WORD: _("one per word")}
     help_ = _("On words, models with different tokenizers can be compared, if they were measured together.")
     label = _("Points")
-    return inputs.choose_from_list(
-        label, list(ways), "points", answers.BY_TYPE, ways.__getitem__, help=help_, width=150
-    )
+    return inputs.choose_from_list(label, list(ways), "points", BY_TYPE, ways.__getitem__, help=help_, width=150)
 
 
 def _lift(first: Answer) -> bool:
@@ -195,7 +194,7 @@ def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: 
 
 def _with_dimension(asked: Asked) -> Asked:
     _ = language.translator()
-    names = {key: words.dimension_name(key, language.current()) for key in answers.DIMENSIONS}
+    names = {key: words.dimension_name(key, language.current()) for key in DIMENSIONS}
     chosen = inputs.choose_from_list(
         _("Dimension"), list(names), "dimension", "inner_max", names.__getitem__, width=190
     )
@@ -268,14 +267,14 @@ def _claim_label(claim: str) -> str:
 def _choose_specification(found: Population) -> Specification:
     """How the largest inner dimension is read: at first as the protocol does."""
     _ = language.translator()
-    if found.group is None or found.asked.dimension != answers.REGISTERED_DIMENSION or found.group.words_hash:
+    if found.group is None or found.asked.dimension != REGISTERED_DIMENSION or found.group.words_hash:
         return REFERENCE
-    by_key = {answers.specification_key(one): one for one in SPECIFICATIONS}
+    by_key = {specification_key(one): one for one in SPECIFICATIONS}
     chosen = inputs.choose_from_list(
         _("Specification of the largest inner dimension"),
         list(by_key),
         "specification",
-        answers.specification_key(REFERENCE),
+        specification_key(REFERENCE),
         lambda key: specification_name(vars(by_key[key]), language.current()),
     )
     return by_key[chosen]
@@ -339,7 +338,7 @@ def why_nothing(look: Look) -> str:
         return _(
             "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
         )
-    if found.asked.cloud == answers.BY_TYPE:
+    if found.asked.cloud == BY_TYPE:
         return words.sentence(look.answer, language.current())
     worded = reads.ranking().filter(pl.col("words_hash").is_not_null())
     if _sharing(worded, WORD_KEYS):

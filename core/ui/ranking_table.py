@@ -13,7 +13,9 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.answer import BY_WORD, DIMENSIONS, Answer, OtherGroup, RankedModel
+from core.analysis.answer import Answer, RankedModel
+from core.analysis.asked import BY_WORD, DIMENSIONS
+from core.analysis.population import OtherGroup
 from core.figures.scores import Z_95
 from core.registry.published import CLAIMS
 from core.ui import language, tables

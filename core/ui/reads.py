@@ -16,9 +16,11 @@ import polars as pl
 import streamlit as st
 
 from core.analysis import differences
-from core.analysis.answer import BY_WORD, Answer, Asked, Evidence, Population
+from core.analysis.answer import Answer
 from core.analysis.answer import answer as answer_of
-from core.analysis.answer import population as population_of
+from core.analysis.asked import BY_WORD, Asked, Evidence
+from core.analysis.population import Population
+from core.analysis.population import population as population_of
 from core.files import default_path
 from core.pilots.registration import registered, shipped
 from core.pilots.rule import SavedRule

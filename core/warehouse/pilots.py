@@ -53,7 +53,9 @@ def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> Non
     with warehouse.changing(_KIND, pilot_id):
         tables = _read(warehouse, pilot_id)
         if tables is None:
-            raise InputError(f"There is no pilot {pilot_id}. Register it first: python -m core pilot FILE.toml")
+            raise InputError(
+                "There is no pilot {pilot_id}. Register it first: python -m core pilot FILE.toml", pilot_id=pilot_id
+            )
         rows = TABLES["pilot_runs"].frame([PilotRunRow(pilot_id, run_id) for run_id in run_ids])
         together = pl.concat([tables["pilot_runs"], rows]).unique(maintain_order=True)
         if together.height > tables["pilot_runs"].height:
@@ -107,9 +109,12 @@ def _new_scores(pilot: Pilot, registered: pl.DataFrame, at: datetime) -> pl.Data
             rows.append(_score_row(pilot, pilot.task, model, at))
         elif before != now:
             raise InputError(
-                f"The own score of {model.written} is registered as {_told(before)} in the pilot {pilot.pilot_id}, "
-                f"and the file says {_told(now)}. A registered score is not changed: put it back, or give the pilot "
-                "another name."
+                "The own score of {written} is registered as {before} in the pilot {pilot_id}, and the file says "
+                "{now}. A registered score is not changed: put it back, or give the pilot another name.",
+                written=model.written,
+                before=_told(before),
+                pilot_id=pilot.pilot_id,
+                now=_told(now),
             )
     return TABLES["scores"].frame(rows)
 

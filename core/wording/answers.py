@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core import wording
-from core.analysis.answer import Answer, OtherGroup, Registration
+from core.analysis.answer import Answer
+from core.analysis.asked import Registration
+from core.analysis.many import Specifications
+from core.analysis.population import OtherGroup
 from core.analysis.ranking import RankingGroup
-from core.analysis.relation import FEWEST_EXPLORATORY, FEWEST_TEST, Relation, Specifications
+from core.analysis.relation import Relation
+from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import translator
 from core.wording.labels import name
 from core.wording.scores import p_text

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core import wording
-from core.analysis.decision import AMOUNTS, Cost, Decision, LeftOut, Question, Reading, Record, Standing, is_alike
+from core.analysis.criteria import Cost, Question, Reading
+from core.analysis.decision import AMOUNTS, Decision, LeftOut, Standing, is_alike
 from core.analysis.generality import Agreement, Order, Pooled
+from core.analysis.rule_record import Record
 from core.locale import translator
 from core.pilots.pilot import is_score_of
 from core.pilots.rule import Assumptions, Criterion, Rule, SavedRule, TaskName

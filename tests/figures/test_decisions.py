@@ -6,21 +6,22 @@ from dataclasses import replace
 
 import pytest
 
+from core.analysis.criteria import Reading
 from core.analysis.decision import decide
 from core.analysis.generality import Order
-from core.analysis.relation import concordance
+from core.analysis.many import concordance
 from core.figures import decisions as figures
 from core.pilots.rule import Assumptions, Criterion, Rule, TaskName
 from core.wording import decisions as words
-from tests.analysis.test_decision import Reading, asked, exact, model
+from tests.answers import asked, candidate, exact
 
 PLAIN = Assumptions()
 KEPT = [
-    model("mine-large", Reading(90, 88, 92), exact(4e9)),
-    model("mine-mid", Reading(80, 78, 82), exact(1e9)),
-    model("mine-worse", Reading(79, 77, 81), exact(2e9)),
-    model("mine-tiny", Reading(50, 48, 52), exact(1e8)),
-    model("mine-bad", Reading(20, 18, 22), exact(3e9)),
+    candidate("mine-large", Reading(90, 88, 92), exact(4e9)),
+    candidate("mine-mid", Reading(80, 78, 82), exact(1e9)),
+    candidate("mine-worse", Reading(79, 77, 81), exact(2e9)),
+    candidate("mine-tiny", Reading(50, 48, 52), exact(1e8)),
+    candidate("mine-bad", Reading(20, 18, 22), exact(3e9)),
 ]
 TWO = [asked("score", 3), asked("parameters", 1)]
 
@@ -98,7 +99,7 @@ def test_the_sentence_names_the_nearest_change() -> None:
     assert words.answer(none, "en") == "None of 5 models meets the thresholds."
     told = [words.left_out(one, none, "en", PLAIN) for one in none.left_out]
     assert told[0] == "mine-large: score in made-up (acc, 0-shot) 90.0, below 99.0"
-    gap = decide([model("x", None, exact(1))], TWO, None)
+    gap = decide([candidate("x", None, exact(1))], TWO, None)
     assert words.answer(gap, "en").startswith("None of these models has all")
     assert words.left_out(gap.left_out[0], gap, "en", PLAIN) == "x: no score in made-up (acc, 0-shot)"
 

@@ -11,7 +11,8 @@ import pytest
 from pptx import Presentation
 
 from core import exports
-from core.analysis.answer import Evidence, population
+from core.analysis.asked import Evidence
+from core.analysis.population import population
 from core.deck.build import deck
 from core.figures.layer_pairs import Exponent
 from core.ui import inputs, notices, ranking, ranking_table, reads, report, tables
