@@ -354,7 +354,9 @@ class Pilot:
     decided_by: Text | None = None
     """Who decides."""
     decide_by: Annotated[
-        date | None, BeforeValidator(lambda day: None if day is None else _day(day, _LAST_DAY)), Field(description=_LAST_DAY)
+        date | None,
+        BeforeValidator(lambda day: None if day is None else _day(day, _LAST_DAY)),
+        Field(description=_LAST_DAY),
     ] = None
     translations: dict[Literal["en", "ja"], Translation] = field(default_factory=dict, hash=False)
     """Language -> question and expectation in it."""
