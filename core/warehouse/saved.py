@@ -9,7 +9,8 @@ import polars as pl
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked, unknown_name
 from core.records import SHORT_ID, LayerPlan
 from core.store import people
-from core.tables import TABLES, SavedQueryRow
+from core.tables import TABLES, PlanRow, SavedQueryRow
+from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
 MAX_NAME = 80
@@ -111,6 +112,12 @@ def delete_plan(warehouse: Warehouse, plan_id: str) -> None:
 def plans(warehouse: Warehouse) -> pl.DataFrame:
     """The rows of all plans, the newest first."""
     return warehouse.read("FROM plans ORDER BY plan_id DESC")
+
+
+def cheapest_saving(warehouse: Readable) -> PlanRow | None:
+    """Of the plans that were verified on held-out text the one that costs least; those within their budget first."""
+    found = warehouse.read("FROM plans WHERE is_verified ORDER BY is_recommended DESC, loss_increase, plan_id LIMIT 1")
+    return next(iter(TABLES["plans"].rows(found)), None)
 
 
 def read_plan(warehouse: Warehouse, start: str) -> LayerPlan:
