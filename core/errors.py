@@ -26,17 +26,17 @@ _LONGEST_SPEC = 8
 """Letters of a format such as `,.2f`: one that was read from a file must not ask for a line of any length."""
 
 
-class Message(str):
+class Sentence(str):
     """A sentence for people that keeps what it is made of, so that whoever reads it later has it in their language.
 
     As a string it is English, its template filled with its parts. A part is a number, a text or name that stays as it is, a
-    list of such, or a Message, which is worded with the sentence around it. A template without parts is taken as it is.
+    list of such, or a Sentence, which is worded with the sentence around it. A template without parts is taken as it is.
     """
 
     template: str
     parts: Mapping[str, Any]
 
-    def __new__(cls, template: str, /, **parts: Any) -> Message:
+    def __new__(cls, template: str, /, **parts: Any) -> Sentence:
         kept = {name: _plain(part) for name, part in parts.items()}
         self = super().__new__(cls, _filled(str(template), kept, str))
         self.template, self.parts = str(template), kept
@@ -47,14 +47,23 @@ class Message(str):
         return _filled(self.template, self.parts, translate)
 
 
+def sentences(*told: str) -> Sentence:
+    """One after the other; those that are empty are left out."""
+    said = [one for one in told if one]
+    whole = said[0] if said else ""
+    for one in said[1:]:
+        whole = Sentence("{first} {second}", first=whole, second=one)
+    return whole if isinstance(whole, Sentence) else Sentence("{text}", text=whole)
+
+
 def record_of(text: str) -> Any:
-    """A message as JSON keeps it, for a reader in another process: `read_message` makes it whole again."""
-    if not isinstance(text, Message):
+    """A message as JSON keeps it, for a reader in another process: `read_sentence` makes it whole again."""
+    if not isinstance(text, Sentence):
         return str(text)
     return {"template": text.template, "parts": {name: _recorded(part) for name, part in text.parts.items()}}
 
 
-def read_message(record: Any) -> str:
+def read_sentence(record: Any) -> str:
     """What `record_of` wrote. Of what is no such record, or fits no template, the text that can be read of it."""
     if not isinstance(record, Mapping):
         return str(record)
@@ -65,7 +74,7 @@ def read_message(record: Any) -> str:
         for _, name, spec, _ in string.Formatter().parse(template):
             if name is not None and (name not in parts or len(spec or "") > _LONGEST_SPEC):
                 return template
-        return Message(template, **{str(name): _unrecorded(part) for name, part in parts.items()})
+        return Sentence(template, **{str(name): _unrecorded(part) for name, part in parts.items()})
     except (ValueError, TypeError):
         return template
 
@@ -76,7 +85,7 @@ def _filled(template: str, parts: Mapping[str, Any], translate: Callable[[str], 
 
 
 def _worded(part: Any, translate: Callable[[str], str]) -> Any:
-    if isinstance(part, Message):
+    if isinstance(part, Sentence):
         return part.worded(translate)
     if isinstance(part, list):
         return translate(", ").join(str(_worded(one, translate)) for one in part) or translate("none")
@@ -85,7 +94,7 @@ def _worded(part: Any, translate: Callable[[str], str]) -> Any:
 
 def _plain(part: Any) -> Any:
     """A part as JSON can hold it."""
-    if isinstance(part, (Message, bool, int, float)):
+    if isinstance(part, (Sentence, bool, int, float)):
         return part
     if isinstance(part, numbers.Integral):  # numpy's
         return int(part)
@@ -107,17 +116,17 @@ def _recorded(part: Any) -> Any:
 def _unrecorded(part: Any) -> Any:
     if isinstance(part, list):
         return [_unrecorded(one) for one in part]
-    return read_message(part) if isinstance(part, (str, Mapping)) else part
+    return read_sentence(part) if isinstance(part, (str, Mapping)) else part
 
 
 class WorkdimError(Exception):
     """Base of all errors with a message made for people."""
 
     exit_code = 1
-    message: Message
+    message: Sentence
 
     def __init__(self, message: str = "", /, **parts: Any) -> None:
-        whole = message if isinstance(message, Message) and not parts else Message(message, **parts)
+        whole = message if isinstance(message, Sentence) and not parts else Sentence(message, **parts)
         super().__init__(whole)
         self.message = whole
 
@@ -158,20 +167,20 @@ class QueryError(InputError):
     pass
 
 
-def unknown_name(kind: str, asked: str, available: Iterable[str]) -> Message:
+def unknown_name(kind: str, asked: str, available: Iterable[str]) -> Sentence:
     """The message for a name that is not in a registry: near names first, then all of them.
 
     `kind` says what the name is of, in words of the catalogues.
     """
     names = sorted(available)
     near = difflib.get_close_matches(asked, names, n=3, cutoff=0.5)
-    what = kind if isinstance(kind, Message) else Message(kind)
+    what = kind if isinstance(kind, Sentence) else Sentence(kind)
     if near:
-        return Message(
+        return Sentence(
             "Unknown {kind} '{asked}'. Did you mean {near}? Available: {names}.",
             kind=what,
             asked=asked,
             near=near,
             names=names,
         )
-    return Message("Unknown {kind} '{asked}'. Available: {names}.", kind=what, asked=asked, names=names)
+    return Sentence("Unknown {kind} '{asked}'. Available: {names}.", kind=what, asked=asked, names=names)

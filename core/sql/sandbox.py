@@ -22,7 +22,7 @@ from typing import IO
 
 import polars as pl
 
-from core.errors import QueryError
+from core.errors import QueryError, read_sentence
 from core.sql.copy import has_copy
 from core.warehouse.warehouse import Warehouse
 
@@ -96,7 +96,7 @@ class Running:
             )
         answer = json.loads(header)
         if "error" in answer:
-            raise QueryError(answer["error"])
+            raise QueryError(read_sentence(answer["error"]))
         return SqlResult(pl.read_ipc_stream(io.BytesIO(table)), answer["truncated"], answer["seconds"])
 
 
