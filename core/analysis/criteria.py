@@ -18,7 +18,6 @@ from scipy import special
 from core.analysis import ranking
 from core.errors import InputError, Sentence
 from core.pilots.rule import DIRECTIONS, Assumptions, Criterion, TaskName
-from core.tables import SCORE_KEYS
 
 _COLUMNS = {"dimension": "inner_max", "final_dimension": "final_dimension_pre_norm", "bits_per_byte": "bits_per_byte"}
 NORMAL_95 = float(special.ndtri(0.975))
@@ -157,7 +156,7 @@ class Question:
 
 def score_key(benchmark: Mapping[str, Any]) -> str:
     """Of a row with the columns of a score."""
-    return "~".join(["score", *("" if benchmark[key] is None else str(benchmark[key]) for key in SCORE_KEYS)])
+    return f"score~{ranking.score_key(benchmark)}"
 
 
 def questions(criteria: Sequence[Criterion], on: Setting, task: TaskName | None) -> list[Question]:
