@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import InputError
+from core.locale import worded
 from core.records import DTYPES, PLANNING, PlanConfig
 from core.ui import language, reads, url_state
 from core.ui.markdown import escape
@@ -53,7 +54,7 @@ def ask() -> None:
     """The form; nothing starts before its button."""
     _ = language.translator()
     if refused := st.session_state.pop(_REFUSED, ""):
-        st.warning(escape(refused), icon=":material/error:")
+        st.warning(escape(worded(refused, language.current())), icon=":material/error:")
     with st.form("plan", border=True):
         model = st.text_input(
             _("Model"),
@@ -130,5 +131,5 @@ def _start(asked: dict[str, Any]) -> None:
     try:
         processes.start(submit(planning.request(PlanConfig(**asked)), warehouse), warehouse)
     except InputError as error:
-        st.session_state[_REFUSED] = str(error)
+        st.session_state[_REFUSED] = error.message
     st.rerun()
