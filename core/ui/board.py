@@ -99,6 +99,7 @@ def _say_saving(saving: PlanRow | None) -> None:
     icon = ":material/check_circle:" if saving.is_recommended else ":material/do_not_disturb_on:"
     _finding(head, icon, plans.brief(saving, reader))
     st.caption(escape(plans.cost(saving, reader)))
+    st.page_link("pages/shrink.py", label=_("Shrink"))
 
 
 def _finding(head: str, icon: str, told: str) -> None:
