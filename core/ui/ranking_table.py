@@ -16,7 +16,8 @@ from core import wording
 from core.analysis.answer import Answer, RankedModel
 from core.analysis.asked import BY_WORD, DIMENSIONS
 from core.analysis.population import OtherGroup
-from core.figures.scores import Z_95
+from core.analysis.ranks import NORMAL_95
+from core.records import LOCAL
 from core.registry.published import CLAIMS
 from core.ui import language, tables
 from core.ui.markdown import escape
@@ -242,8 +243,8 @@ def exported(look: Look) -> pl.DataFrame:
         dimension=pl.col(dimension),
         score_rank_low=pl.Series([one.score_rank_low for one in kept], dtype=pl.Int64),
         score_rank_high=pl.Series([one.score_rank_high for one in kept], dtype=pl.Int64),
-        score_lower=pl.col("score") - Z_95 * pl.col("score_std_error"),
-        score_upper=pl.col("score") + Z_95 * pl.col("score_std_error"),
+        score_lower=pl.col("score") - NORMAL_95 * pl.col("score_std_error"),
+        score_upper=pl.col("score") + NORMAL_95 * pl.col("score_std_error"),
         answer=pl.lit(look.answer.word),
         rho=pl.lit(relation.rho, pl.Float64),
         p=pl.lit(relation.p, pl.Float64),
@@ -307,7 +308,7 @@ def prefilled(other: OtherGroup, found: Answer) -> dict[str, str]:
     rows = [*other.group.rows.to_dicts()]
     if other.can_meet_on_words:
         rows += found.group.rows.to_dicts()
-    named = [_as_asked(row) for row in rows if not row["reference"].startswith("local:")]
+    named = [_as_asked(row) for row in rows if not row["reference"].startswith(LOCAL)]
     run = found.group.rows.row(0, named=True)
     if not named or (other.can_meet_on_words and len(named) < 2):
         return {}

@@ -29,6 +29,7 @@ from core.tables import SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
 from core.warehouse import profiles, queries, reference, rules, saved, schema, score_answers, score_imports
+from core.warehouse import scores as score_tables
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
 
@@ -348,7 +349,8 @@ def _population(path: Path, version: tuple, key: str, _asked: Asked) -> Populati
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _answer(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
     found = population(_asked)
-    return answer_of(found, queries.blocks(Warehouse(path), found.blocks_wanted()))
+    blocks = queries.blocks(Warehouse(path), found.blocks_wanted())
+    return answer_of(found, blocks, score_tables.blocks(found.score_blocks_wanted()))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
