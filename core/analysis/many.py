@@ -79,7 +79,12 @@ def search(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) 
     largest = np.zeros(len(drawn))
     for name, values in columns.items():
         if len(values) != len(every):
-            raise InputError(f"'{name}' has {len(values)} units, the score has {len(every)}.")
+            raise InputError(
+                "'{name}' has {n_values} units, the score has {n_every}.",
+                name=name,
+                n_values=len(values),
+                n_every=len(every),
+            )
         x = floats(values)[scored]
         has = np.isfinite(x)
         if has.sum() < FEWEST_EXPLORATORY or len(set(x[has])) < 2 or len(set(y[has])) < 2:
@@ -119,7 +124,7 @@ def adjusted(p_values: Sequence[float | None], method: Literal["holm", "bh"] = "
         corrected = np.empty(len(p))
         corrected[order] = np.minimum(stepped, 1)
     else:
-        raise InputError(f"Many p-values are corrected by holm or bh, not by '{method}'.")
+        raise InputError("Many p-values are corrected by holm or bh, not by '{method}'.", method=method)
     for i, value in zip(at, corrected, strict=True):
         found[i] = float(value)
     return found
@@ -156,7 +161,7 @@ def under_specifications(
 ) -> Specifications:
     """`relate` in brief for each specification's units; InputError where the primary one is not among them."""
     if primary not in frames:
-        raise InputError(f"The primary specification '{primary}' is not among {', '.join(frames) or 'none'}.")
+        raise InputError("The primary specification '{primary}' is not among {frames}.", primary=primary, frames=frames)
     told = {name: relate(frame, sign, margin, seed, is_brief=True) for name, frame in frames.items()}
     return Specifications(told, primary)
 

@@ -326,7 +326,10 @@ def _benchmark(
     known = counts["benchmark"].unique().sort().to_list()
     if named.is_empty() and not is_registered:
         if not known:
-            raise InputError(f"No model that can be compared has a score of '{asked.benchmark}', or any other score.")
+            raise InputError(
+                "No model that can be compared has a score of '{benchmark}', or any other score.",
+                benchmark=asked.benchmark,
+            )
         raise InputError(unknown_name("benchmark", asked.benchmark, known))
     if asked.metric is not None and not named.is_empty():
         metrics = named["metric"].unique().sort().to_list()

@@ -7,7 +7,7 @@ score belongs to a model through its exact repository and revision; everything w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -314,6 +314,11 @@ def benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
             descending=[True, True, True] + [False] * (1 + len(SCORE_KEYS) + len(within)),
         )
     )
+
+
+def score_key(benchmark: Mapping[str, object]) -> str:
+    """One text for a row with the columns of a score; addresses hold it."""
+    return "~".join("" if benchmark[key] is None else str(benchmark[key]) for key in SCORE_KEYS)
 
 
 def on_benchmark(scored: pl.DataFrame, benchmark: dict[str, object]) -> pl.DataFrame:

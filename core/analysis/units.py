@@ -25,23 +25,27 @@ def check(units: pl.DataFrame, sign: str, margin: float) -> None:
     need(units, ("unit", "dimension", "performance"))
     count_once(units)
     if sign not in ("negative", "positive"):
-        raise InputError(f"An expected sign is negative or positive, not '{sign}'.")
+        raise InputError("An expected sign is negative or positive, not '{sign}'.", sign=sign)
     if not 0 < margin < 1:
-        raise InputError(f"A margin of rho lies between 0 and 1, not at {margin:g}.")
+        raise InputError("A margin of rho lies between 0 and 1, not at {margin:g}.", margin=margin)
 
 
 def need(units: pl.DataFrame, names: Sequence[str], of: str = "relation") -> None:
     """InputError for a column that is not there; `of` says what needs it."""
     missing = [name for name in names if name not in units.columns]
     if missing:
-        raise InputError(f"A {of} needs the column {missing[0]}; there are {', '.join(units.columns) or 'none'}.")
+        raise InputError(
+            "A {of} needs the column {missing}; there are {columns}.", of=of, missing=missing[0], columns=units.columns
+        )
 
 
 def count_once(units: pl.DataFrame, of: str = "relation") -> None:
     """InputError for a unit that occurs twice or has no name."""
     if units["unit"].null_count() or units["unit"].n_unique() < units.height:
         twice = units.filter(pl.col("unit").is_duplicated() | pl.col("unit").is_null())["unit"]
-        raise InputError(f"Each unit of a {of} counts once; '{twice[0]}' occurs twice or has no name.")
+        raise InputError(
+            "Each unit of a {of} counts once; '{twice}' occurs twice or has no name.", of=of, twice=twice[0]
+        )
 
 
 def _is_finite(column: str) -> pl.Expr:

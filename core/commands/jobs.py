@@ -180,7 +180,9 @@ def resume(options: argparse.Namespace) -> int:
             run(job, warehouse, lambda step: None, _expected)
         return 0
     if standing.state in ("queued", "running"):
-        raise InputError(f"The job {job.job_id[:SHORT_ID]} is {standing.state}: `python -m core jobs` shows it.")
+        raise InputError(
+            "The job {job} is {state}: `python -m core jobs` shows it.", job=job.job_id[:SHORT_ID], state=standing.state
+        )
     if standing.state == "finished":
         return tell_end(standing, warehouse)
     if options.background:

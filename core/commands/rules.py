@@ -142,8 +142,11 @@ def outcome(options: argparse.Namespace) -> int:
         if choice.choice_id.startswith(options.choice)
     ]
     if len(found) != 1:
-        told = f"{len(found)} choices begin" if found else "No choice begins"
-        raise InputError(f"{told} with '{options.choice}'. `python -m core rules list` lists them.")
+        raise InputError(
+            "{n_found} choices begin with '{choice}'. `python -m core rules list` lists them.",
+            n_found=len(found),
+            choice=options.choice,
+        )
     ((saved, choice),) = found
     said = None if options.outcome == "unknown" else options.outcome
     row = rules.write_outcome(warehouse, saved.rule_id, choice.choice_id, said, options.note)

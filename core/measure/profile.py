@@ -112,8 +112,12 @@ def require_types(mask: TokenMask, corpus: Corpus) -> None:
     """The text held enough token types before the mask; it must after it, too."""
     if mask.n_types < MIN_TYPES:
         raise CorpusError(
-            f"Only {mask.n_types} token types of {corpus.row.name} are left after {mask.n_dropped_norm} tokens were "
-            f"masked for their norm; a cloud needs {MIN_TYPES}. Measure with --dtype float32 or on another text."
+            "Only {n_types} token types of {corpus} are left after {n_dropped_norm} tokens were masked for their "
+            "norm; a cloud needs {min_types}. Measure with --dtype float32 or on another text.",
+            n_types=mask.n_types,
+            corpus=corpus.row.name,
+            n_dropped_norm=mask.n_dropped_norm,
+            min_types=MIN_TYPES,
         )
 
 

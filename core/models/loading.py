@@ -26,7 +26,7 @@ from transformers.integrations.gguf import kernels as gguf_kernels
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING, AutoHfQuantizer
 from transformers.quantizers.base import HfQuantizer
 
-from core.errors import ModelError
+from core.errors import ModelError, Sentence
 from core.files import read_json
 from core.models.weights import Weights, gguf_entries, safetensors_entries
 
@@ -44,7 +44,7 @@ def read_config(weights: Weights) -> Any:
 
 @lru_cache(maxsize=16)
 def _stored_config(weights: Weights) -> Any:
-    return _load(weights, transformers.AutoConfig, "configuration")
+    return _load(weights, transformers.AutoConfig, Sentence("configuration"))
 
 
 # A measurement with its control passes asks several times, and a GGUF file takes seconds to answer.
@@ -55,16 +55,16 @@ def read_tokenizer(weights: Weights) -> Any:
     Raises ModelError where it is missing, damaged, or needs a package that is not installed.
     """
     require_tokenizer(weights)
-    tokenizer = _load(weights, transformers.AutoTokenizer, "tokenizer")
+    tokenizer = _load(weights, transformers.AutoTokenizer, Sentence("tokenizer"))
     if not len(tokenizer):
-        raise ModelError(f"The tokenizer of {weights.name} has an empty vocabulary. Download it again.")
+        raise ModelError("The tokenizer of {weights} has an empty vocabulary. Download it again.", weights=weights.name)
     tokenizer.truncation_side = "right"
     return tokenizer
 
 
 def read_network(weights: Weights, loader: Any, dtype: torch.dtype, **placed: Any) -> Any:
     """The network with its weights, placed as asked; raises ModelError where one of them is missing."""
-    module, info = _load(weights, loader, "weights", dtype=dtype, output_loading_info=True, **placed)
+    module, info = _load(weights, loader, Sentence("weights"), dtype=dtype, output_loading_info=True, **placed)
     _check_complete(weights, info)
     return module
 
@@ -73,7 +73,11 @@ def find_loader(config: Any, weights: Weights) -> tuple[str, Any]:
     """What the architecture is, whatever head this checkpoint was saved with, and the class that loads it."""
     if config.is_encoder_decoder:
         if type(config) not in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
-            raise ModelError(f"{weights.name} ({config.model_type}) does not turn text into text; it is not measured.")
+            raise ModelError(
+                "{weights} ({kind}) does not turn text into text; it is not measured.",
+                weights=weights.name,
+                kind=config.model_type,
+            )
         return "encoder_decoder", transformers.AutoModelForSeq2SeqLM
     if type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING and (
         type(config) in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
@@ -107,23 +111,33 @@ def _quiet():
     return redirect_stderr(open(os.devnull, "w", encoding="utf-8"))
 
 
-def _reason(weights: Weights, what: str, error: Exception) -> str:
+def _reason(weights: Weights, what: str, error: Exception) -> Sentence:
     text = " ".join(str(error).split())
     if "custom code" in text or "trust_remote_code" in text:
-        return (
-            f"{weights.name} comes with Python code of its own, which Workdim never runs. Choose a model whose "
-            "architecture transformers knows."
+        return Sentence(
+            "{weights} comes with Python code of its own, which Workdim never runs. Choose a model whose "
+            "architecture transformers knows.",
+            weights=weights.name,
         )
     if "does not recognize this architecture" in text or "Unrecognized model" in text or "not supported" in text:
-        return (
-            f"The architecture of {weights.name} is not known to transformers {transformers.__version__}. "
-            "Update transformers, or choose another model."
+        return Sentence(
+            "The architecture of {weights} is not known to transformers {version}. Update transformers, or "
+            "choose another model.",
+            weights=weights.name,
+            version=transformers.__version__,
         )
     if what == "tokenizer" and not weights.gguf_file:
         return tokenizer_problem(weights, error)
     if isinstance(error, SafetensorError) or (weights.gguf_file and not isinstance(error, ImportError)):
-        return f"The {what} of {weights.name} cannot be read ({text[:160]}): the file is damaged. Download it again."
-    return f"The {what} of {weights.name} cannot be loaded: {text[:240]}"
+        return Sentence(
+            "The {what} of {weights} cannot be read ({reason}): the file is damaged. Download it again.",
+            what=what,
+            weights=weights.name,
+            reason=text[:160],
+        )
+    return Sentence(
+        "The {what} of {weights} cannot be loaded: {text}", what=what, weights=weights.name, text=text[:240]
+    )
 
 
 LAYER_COUNTS = (
@@ -161,12 +175,19 @@ def check_files(weights: Weights) -> None:
                 n_tensors += 1
                 if dtype in INTEGERS and name.endswith(".weight") and not is_quantised:
                     raise ModelError(
-                        f"{name} of {weights.name} holds whole numbers ({dtype}), and its config.json names no "
-                        "quantisation: they would be measured as if they were trained weights. Download it again, or "
-                        "choose another revision."
+                        "{name} of {weights} holds whole numbers ({dtype}), and its config.json names no quantisation: they "
+                        "would be measured as if they were trained weights. Download it again, or choose another revision.",
+                        name=name,
+                        weights=weights.name,
+                        dtype=dtype,
                     )
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path.name} of {weights.name} is damaged ({error}). Download it again.") from error
+            raise ModelError(
+                "{file} of {weights} is damaged ({error}). Download it again.",
+                file=path.name,
+                weights=weights.name,
+                error=error,
+            ) from error
     # Of weights that are not here yet only the bytes are known: every layer has a vector at least.
     _check_sizes(weights, settings, n_tensors or weights.n_bytes)
     for part in ("text_config", "encoder", "decoder"):
@@ -178,9 +199,11 @@ def _read_settings(weights: Weights) -> dict[str, Any]:
     try:
         settings = read_json(weights.folder / "config.json")
     except (ValueError, OSError) as error:
-        raise ModelError(f"config.json of {weights.name} is damaged ({error}). Download it again.") from error
+        raise ModelError(
+            "config.json of {weights} is damaged ({error}). Download it again.", weights=weights.name, error=error
+        ) from error
     if not isinstance(settings, dict):
-        raise ModelError(f"config.json of {weights.name} holds no settings. Download it again.")
+        raise ModelError("config.json of {weights} holds no settings. Download it again.", weights=weights.name)
     return settings
 
 
@@ -188,13 +211,19 @@ def _check_sizes(weights: Weights, settings: dict[str, Any], most_layers: int) -
     for name in SIZES:
         if isinstance(size := settings.get(name), int) and size < 1:
             raise ModelError(
-                f"The configuration of {weights.name} says {name} = {size}, which makes no network. Download it again."
+                "The configuration of {weights} says {name} = {size}, which makes no network. Download it again.",
+                weights=weights.name,
+                name=name,
+                size=size,
             )
     for name in LAYER_COUNTS:
         if isinstance(size := settings.get(name), int) and size > most_layers:
             raise ModelError(
-                f"The configuration of {weights.name} says {name} = {size}, and its weights are not so many: they do "
-                "not belong together. Download it again."
+                "The configuration of {weights} says {name} = {size}, and its weights are not so many: they do not "
+                "belong together. Download it again.",
+                weights=weights.name,
+                name=name,
+                size=size,
             )
 
 
@@ -204,8 +233,11 @@ def _check_complete(weights: Weights, info: dict[str, Any]) -> None:
     wrong = sorted(str(key) for key in info.get("mismatched_keys", ()))
     if missing or wrong:
         raise ModelError(
-            f"The weights of {weights.name} are incomplete: {len(missing) + len(wrong)} tensors are missing or of the "
-            f"wrong shape, first {(missing + wrong)[0]}. Download it again."
+            "The weights of {weights} are incomplete: {n} tensors are missing or of the wrong shape, first "
+            "{first}. Download it again.",
+            weights=weights.name,
+            n=len(missing) + len(wrong),
+            first=(missing + wrong)[0],
         )
 
 
@@ -228,8 +260,9 @@ def require_tokenizer(weights: Weights) -> None:
     """Raises ModelError where the folder has no vocabulary: transformers would make one up for some architectures."""
     if not weights.gguf_file and not has_tokenizer(weights.folder):
         raise ModelError(
-            f"{weights.name} holds no tokenizer (tokenizer.json, tokenizer.model or vocab.txt). Add the files of its "
-            "repository to the folder."
+            "{weights} holds no tokenizer (tokenizer.json, tokenizer.model or vocab.txt). Add the files of its "
+            "repository to the folder.",
+            weights=weights.name,
         )
 
 
@@ -241,24 +274,34 @@ def has_tokenizer(folder: Path) -> bool:
     return known is not None and not getattr(known, "vocab_files_names", True)  # of bytes
 
 
-def tokenizer_problem(weights: Weights, error: Exception) -> str:
+def tokenizer_problem(weights: Weights, error: Exception) -> Sentence:
     """One line about a tokenizer that could not be read."""
     text = " ".join(str(error).split())
     missing = [package for package in _needed(weights.folder, text) if not _is_installed(package)]
     if missing:
-        return (
-            f"The tokenizer of {weights.name} needs {' and '.join(missing)}, not installed here: "
-            f"pip install {' '.join(missing)}"
+        return Sentence(
+            "The tokenizer of {weights} needs {missing}, not installed here: pip install {packages}",
+            weights=weights.name,
+            missing=missing,
+            packages=" ".join(missing),
         )
     for path in sorted(weights.folder.glob("*.json")):
         try:
             read_json(path)
         except (ValueError, OSError) as broken:
-            return f"{path.name} of {weights.name} is damaged ({broken}). Download it again."
-    return (
-        f"The tokenizer of {weights.name} cannot be read ({type(error).__name__}: {text[:160]}): its files are "
-        f"damaged, incomplete, or newer than transformers {transformers.__version__}. Download it again, or update "
-        "transformers."
+            return Sentence(
+                "{file} of {weights} is damaged ({error}). Download it again.",
+                file=path.name,
+                weights=weights.name,
+                error=broken,
+            )
+    return Sentence(
+        "The tokenizer of {weights} cannot be read ({error}: {reason}): its files are damaged, incomplete, "
+        "or newer than transformers {version}. Download it again, or update transformers.",
+        weights=weights.name,
+        error=type(error).__name__,
+        reason=text[:160],
+        version=transformers.__version__,
     )
 
 
@@ -305,7 +348,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-WAY_OUT = "measure the repository that it was quantised from, or a GGUF of it."
+WAY_OUT = Sentence("measure the repository that it was quantised from, or a GGUF of it.")
 
 
 def method_of(config: Any) -> str | None:
@@ -324,8 +367,11 @@ def check_quantisation(config: Any, name: str) -> None:
         return
     if not _while_loading(method) and not _after_loading(method):
         raise ModelError(
-            f"{name} is quantised with {method}. Quantised models are measured dequantised, and transformers cannot "
-            f"dequantise this one. To measure it, {WAY_OUT}"
+            "{name} is quantised with {method}. Quantised models are measured dequantised, and transformers "
+            "cannot dequantise this one. To measure it, {way_out}",
+            name=name,
+            method=method,
+            way_out=WAY_OUT,
         )
     try:
         quantizer = AutoHfQuantizer.from_config(_dense(config), pre_quantized=True)
@@ -333,8 +379,12 @@ def check_quantisation(config: Any, name: str) -> None:
     except Exception as error:  # each method says in its own way what it lacks
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise ModelError(
-            f"{name} is quantised with {method} and cannot be dequantised here: {reason}. Install what is missing, or "
-            f"{WAY_OUT}"
+            "{name} is quantised with {method} and cannot be dequantised here: {reason}. Install what is "
+            "missing, or {way_out}",
+            name=name,
+            method=method,
+            reason=reason,
+            way_out=WAY_OUT,
         ) from error
 
 

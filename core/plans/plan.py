@@ -72,19 +72,34 @@ def open_plan(config: PlanConfig) -> PlanSetup:
         raise no_decoder(name)
     if n < FEWEST_BLOCKS:
         raise ModelError(
-            f"{name} has {n} blocks: a plan chooses between blocks, and needs {FEWEST_BLOCKS} of them at least."
+            "{name} has {n} blocks: a plan chooses between blocks, and needs {fewest_blocks} of them at least.",
+            name=name,
+            n=n,
+            fewest_blocks=FEWEST_BLOCKS,
         )
     if config.blocks is not None and config.blocks >= n:
-        raise InputError(f"{name} has {n} blocks, of which at most {n - 1} can go, not {config.blocks}.")
+        raise InputError(
+            "{name} has {n} blocks, of which at most {last} can go, not {blocks}.",
+            name=name,
+            n=n,
+            last=n - 1,
+            blocks=config.blocks,
+        )
     if config.remove and max(config.remove) >= n:
-        raise InputError(f"{name} has blocks 0 to {n - 1}: there is no block {max(config.remove)} to remove.")
+        raise InputError(
+            "{name} has blocks 0 to {last}: there is no block {block} to remove.",
+            name=name,
+            last=n - 1,
+            block=max(config.remove),
+        )
     if len(config.remove) >= n:
-        raise InputError(f"{name} has {n} blocks, of which at most {n - 1} can go, not all.")
+        raise InputError("{name} has {n} blocks, of which at most {last} can go, not all.", name=name, n=n, last=n - 1)
     if config.save_model is not None:
         if blueprint.plan(texts.SEARCH_WINDOWS, 256, config.memory_budget).on_demand:
             raise InputError(
-                f"{name} does not fit into the memory that planning may take, and is read block by block: it can be "
-                "planned, not saved. Raise --memory-budget, or use --mergekit."
+                "{name} does not fit into the memory that planning may take, and is read block by block: it can be "
+                "planned, not saved. Raise --memory-budget, or use --mergekit.",
+                name=name,
             )
         saving.require_place(Path(config.save_model), blueprint.shape.weights)
     return PlanSetup(corpus, blueprint)
@@ -527,16 +542,20 @@ class _OwnTask:
     def __init__(self, config: PlanConfig, blueprint: Blueprint) -> None:
         self.task: Task = read_task(Path(str(config.task)))
         if config.task_sha256 not in (None, self.task.sha256):
-            raise InputError(f"{config.task} has changed since its plan was asked for. Cancel this job and ask again.")
+            raise InputError(
+                "{task} has changed since its plan was asked for. Cancel this job and ask again.", task=config.task
+            )
         if config.budget_unit == "points" and not self.task.questions:
             raise InputError(
-                f"{self.task.name} is a task of texts, which has no points: give the budget in nats, or a task of "
-                "questions."
+                "{task} is a task of texts, which has no points: give the budget in nats, or a task of questions.",
+                task=self.task.name,
             )
         self._asked: list[AskedRow] = asked_rows(self.task, blueprint)
         rows = [i for i, one in enumerate(self._asked) if one.readings]
         if not rows:
-            raise ModelError(f"{blueprint.weights.name} can read no row of {self.task.name} at once.")
+            raise ModelError(
+                "{weights} can read no row of {task} at once.", weights=blueprint.weights.name, task=self.task.name
+            )
         if len(rows) > TASK_ROWS:  # as many as there is time for, drawn
             drawn = np.random.default_rng([config.seed, 18]).permutation(len(rows))[:TASK_ROWS]
             rows = [rows[i] for i in sorted(drawn)]

@@ -56,9 +56,11 @@ def halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
     n = len(merge_pieces(corpus.pieces, length))
     if n < 2:
         raise CorpusError(
-            f"The text {corpus.row.name} has {n or 'not even one'} document of {length:,} characters: a plan is chosen "
-            "on some documents and verified on others. Part its texts with blank lines, give a file with a row for "
-            "each, or add text."
+            "The text {corpus} has {n} documents of {length:,} characters: a plan is chosen on some documents and "
+            "verified on others. Part its texts with blank lines, give a file with a row for each, or add text.",
+            corpus=corpus.row.name,
+            n=n,
+            length=length,
         )
     ends = np.cumsum([len(piece) for piece in corpus.pieces])
     number = np.minimum(ends * min(STRETCHES, 2 * (n // 2)) // (ends[-1] + 1), STRETCHES - 1)
@@ -88,7 +90,7 @@ def hold_out(corpus: Corpus, model: OpenModel, seed: int, n_fit: int) -> HeldOut
         except CorpusError:
             continue
     assert error is not None
-    raise CorpusError(f"Half of the text is held out to verify the plan. {error}") from error
+    raise CorpusError("Half of the text is held out to verify the plan. {error}", error=error) from error
 
 
 def _lengths(model: OpenModel) -> Iterator[int]:

@@ -325,8 +325,10 @@ def run_whole(network: Network, ids: torch.Tensor, keep: States) -> None:
 
 def no_decoder(name: str) -> ModelError:
     return ModelError(
-        f"{name} is no decoder: it has no loss per token, so that no removal can be priced. What each block changes "
-        "can be measured all the same: `python -m core measure` gives the correlators between its layers."
+        "{name} is no decoder: it has no loss per token, so that no removal can be priced. What each block "
+        "changes can be measured all the same: `python -m core measure` gives the correlators between its "
+        "layers.",
+        name=name,
     )
 
 
@@ -340,8 +342,11 @@ def _require_own_blocks(model: OpenModel) -> None:
         for parameter in block.parameters():
             if (other := owners.setdefault(id(parameter), index)) != index:
                 raise ModelError(
-                    f"Blocks {other} and {index} of {name} share weights: without one of them the model is not smaller. "
-                    "Layer plans are for models whose blocks have weights of their own."
+                    "Blocks {other} and {index} of {name} share weights: without one of them the model is not smaller. "
+                    "Layer plans are for models whose blocks have weights of their own.",
+                    other=other,
+                    index=index,
+                    name=name,
                 )
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 from pydantic import TypeAdapter
 
-from core.errors import InputError
+from core.errors import InputError, read_sentence, record_of
 from core.files import default_path
 from core.records import Preflight, RunConfig
 from core.runs.processes import ROOT, environment
@@ -47,11 +47,13 @@ def cards_from_process(configs: Sequence[RunConfig], warehouse: Warehouse) -> li
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise InputError(f"There is no estimate after {PATIENCE} seconds: machine or network are busy.") from error
+        raise InputError(
+            "There is no estimate after {patience} seconds: machine or network are busy.", patience=PATIENCE
+        ) from error
     try:
         answer = json.loads(done.stdout)
         if "refused" in answer:
-            raise InputError(answer["refused"])
+            raise InputError(read_sentence(answer["refused"]))
         return TypeAdapter(list[Preflight]).validate_python(answer["cards"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError("No estimate came back.") from error
@@ -64,7 +66,7 @@ def main() -> None:
     try:
         found = {"cards": [asdict(card) for card in cards(configs, Warehouse(default_path()))]}
     except InputError as error:
-        answer.write(json.dumps({"refused": str(error)}))
+        answer.write(json.dumps({"refused": record_of(error.message)}))
     else:
         answer.write(json.dumps(found))
 

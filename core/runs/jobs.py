@@ -35,7 +35,7 @@ from typing import Any, Generic, TypeVar
 import psutil
 from filelock import FileLock, Timeout
 
-from core.errors import InputError, ResourceError, WorkdimError
+from core.errors import InputError, ResourceError, Sentence, WorkdimError, read_sentence, record_of
 from core.files import folders_in, make_folder
 from core.records import PLAN_PHASES, SCORING, PlanConfig, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.registry.protocols import find_protocol
@@ -172,8 +172,13 @@ def submit(config: Asked, warehouse: Warehouse, pilot_id: str | None = None, aga
         if standing.state in ("queued", "running") and not own:
             text, how = config.what
             raise InputError(
-                f"{config.model} on {text} ({how}) is {standing.state} already, as the job "
-                f"{standing.job.job_id}. `python -m core jobs` shows how far it is; `cancel` stops it."
+                "{model} on {text} ({how}) is {state} already, as the job {job}. `python -m core jobs` shows how far "
+                "it is; `cancel` stops it.",
+                model=config.model,
+                text=text,
+                how=how,
+                state=standing.state,
+                job=standing.job.job_id,
             )
         job = replace(standing.job, config=config, pilot_id=pilot_id or standing.job.pilot_id, again=again)
         write_json(job.folder / "job.json", as_request(job))
@@ -215,7 +220,7 @@ def write_job(warehouse: Warehouse, job_id: str, request: dict[str, Any]) -> Job
         os.replace(beside, folder)  # a job without its request is never seen
     job = read_job(folder)
     if job is None:
-        raise ResourceError(f"The request in {folder} cannot be read.")
+        raise ResourceError("The request in {folder} cannot be read.", folder=folder)
     return job
 
 
@@ -251,7 +256,9 @@ def find_job(warehouse: Warehouse, start: str) -> JobStatus:
     """The job whose id begins with `start`; raises InputError where that is none or several."""
     found = [standing for standing in all_jobs(warehouse) if standing.job.job_id.startswith(start)]
     if len(found) != 1:
-        raise InputError(f"{len(found)} jobs begin with '{start}'. `python -m core jobs` lists them.")
+        raise InputError(
+            "{n_found} jobs begin with '{start}'. `python -m core jobs` lists them.", n_found=len(found), start=start
+        )
     return found[0]
 
 
@@ -272,7 +279,16 @@ def stand(job: Job) -> JobStatus:
         state = "queued"
     else:
         state = "failed" if error else "interrupted"
-    return JobStatus(job, state, progress, error.get("reason", ""), error.get("exit_code", 0), result, told, worker)
+    return JobStatus(
+        job,
+        state,
+        progress,
+        read_sentence(error.get("told", error.get("reason", ""))),
+        error.get("exit_code", 0),
+        result,
+        told,
+        worker,
+    )
 
 
 def pilot_folder(jobs: Path, pilot_id: str) -> Path:
@@ -301,7 +317,7 @@ def held(job: Job, engine: str = "local") -> Iterator[None]:
     try:
         lock.acquire(timeout=2)  # who only looks whether it is held has it for a moment
     except Timeout as error:
-        raise InputError(f"The job {job.job_id} is at work in another process already.") from error
+        raise InputError("The job {job} is at work in another process already.", job=job.job_id) from error
     try:
         write_json(job.folder / "worker.json", worker(os.getpid()) | {"holds": True, "engine": engine})
         (job.folder / "error.json").unlink(missing_ok=True)
@@ -323,9 +339,10 @@ def fail(job: Job, error: Exception) -> None:
     """Write down why the job has failed, as well as that can be."""
     reason, code = str(error), getattr(error, "exit_code", 1)
     if not isinstance(error, WorkdimError):
-        reason = f"A failure of Workdim's own, {type(error).__name__}: {error}"
+        reason = Sentence("A failure of Workdim's own, {kind}: {text}", kind=type(error).__name__, text=str(error))
     with suppress(ResourceError):
-        write_json(job.folder / "error.json", {"reason": reason, "exit_code": code, "at": time.time()})
+        told = {"reason": reason, "told": record_of(reason), "exit_code": code, "at": time.time()}
+        write_json(job.folder / "error.json", told)
 
 
 def finish(job: Job, result: dict[str, Any]) -> None:
@@ -361,7 +378,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         beside.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
         os.replace(beside, path)
     except OSError as error:
-        raise ResourceError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise ResourceError("{path} cannot be written: {reason}.", path=path, reason=error.strerror or error) from error
 
 
 _EVERY = 0.2

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import CorpusError, ModelError
+from core.errors import CorpusError, ModelError, Sentence
 from core.texts.messages import BETWEEN, Conversation, Message, joined
 from core.texts.words import CHARACTERS_PER_TOKEN, CHARACTERS_PER_TOKEN_CJK, Encoded, read_offsets
 
@@ -99,8 +99,11 @@ def encode_chat(window: ChatWindow, tokenizer: Any, n_tokens: int, model: str, n
     targets = _covered(offsets[1:], len(window.text))
     if not covered.any():
         raise CorpusError(
-            f"The chat template of {model} takes all {n_tokens} tokens of a window of {name}, and leaves none for the "
-            "messages. Choose a protocol with longer windows."
+            "The chat template of {model} takes all {n_tokens} tokens of a window of {name}, and leaves none for "
+            "the messages. Choose a protocol with longer windows.",
+            model=model,
+            n_tokens=n_tokens,
+            name=name,
         )
     target_text = "".join(character for character, wanted in zip(window.text, targets, strict=True) if wanted)
     ids = list(encoding["input_ids"])
@@ -186,7 +189,7 @@ TODAY = datetime(2024, 7, 26, 12)
 """What templates take for today: those that write the date would else render other tokens every day."""
 MARK = "\U0010fffd"
 """Stands around each content in a rendering of its own: a private sign that neither files nor templates write."""
-WAY_OUT = "measure the contents without a template, by --chat plain"
+WAY_OUT = Sentence("measure the contents without a template, by --chat plain")
 
 
 @dataclass(frozen=True)
@@ -204,16 +207,23 @@ def read_template(tokenizer: Any, model: str) -> str:
         named = tokenizer.chat_template
         if isinstance(named, dict) and named:
             raise ModelError(
-                f"{model} has chat templates for special uses only ({', '.join(sorted(named))}), and no default one. "
-                f"Choose another model, or {WAY_OUT}."
+                "{model} has chat templates for special uses only ({named}), and no default one. Choose another "
+                "model, or {way_out}.",
+                model=model,
+                named=sorted(named),
+                way_out=WAY_OUT,
             ) from error
         raise ModelError(
-            f"{model} has no chat template, and the text is chat messages. Measure a chat model, or {WAY_OUT}."
+            "{model} has no chat template, and the text is chat messages. Measure a chat model, or {way_out}.",
+            model=model,
+            way_out=WAY_OUT,
         ) from error
     if not tokenizer.is_fast:
         raise ModelError(
-            f"The tokenizer of {model} does not tell which characters its tokens cover, so that its chat template "
-            f"cannot be masked. Choose another model, or {WAY_OUT}."
+            "The tokenizer of {model} does not tell which characters its tokens cover, so that its chat template "
+            "cannot be masked. Choose another model, or {way_out}.",
+            model=model,
+            way_out=WAY_OUT,
         )
     return (_pinned_date() if "strftime_now" in template else "") + template
 
@@ -237,8 +247,12 @@ def render(messages: Sequence[Message], template: str, tokenizer: Any, model: st
     contents = [message.content for message in messages]
     if pieces[1::2] != contents or len(pieces) != 2 * len(contents) + 1 or "".join(pieces) != text:
         raise CorpusError(
-            f"The chat template of {model} does not show {name} message by message as it is written: it leaves out, "
-            f"moves or changes {_first_other(messages, pieces[1::2])}. Remove it from the file, or {WAY_OUT}."
+            "The chat template of {model} does not show {name} message by message as it is written: it leaves "
+            "out, moves or changes {messages}. Remove it from the file, or {way_out}.",
+            model=model,
+            name=name,
+            messages=_first_other(messages, pieces[1::2]),
+            way_out=WAY_OUT,
         )
     starts, position = [], 0
     for around, content in zip(pieces[::2], contents, strict=False):
@@ -255,15 +269,19 @@ def _apply(messages: list[tuple[str, str]], template: str, tokenizer: Any, model
     except Exception as error:  # a template is a program, and fails as it likes
         reason = " ".join(str(error).split())[:160].rstrip(".")
         raise CorpusError(
-            f"The chat template of {model} refuses {name}: {reason}. Remove it from the file, or {WAY_OUT}."
+            "The chat template of {model} refuses {name}: {reason}. Remove it from the file, or {way_out}.",
+            model=model,
+            name=name,
+            reason=reason,
+            way_out=WAY_OUT,
         ) from error
 
 
 def _first_other(messages: Sequence[Message], shown: Sequence[str]) -> str:
     for number, message in enumerate(messages, 1):
         if number > len(shown) or shown[number - 1] != message.content:
-            return f"message {number} ({message.role})"
-    return "what stands around the contents"
+            return Sentence("message {number} ({role})", number=number, role=message.role)
+    return Sentence("what stands around the contents")
 
 
 def _pinned_date() -> str:

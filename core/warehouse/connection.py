@@ -33,7 +33,7 @@ import duckdb
 import polars as pl
 from filelock import FileLock, Timeout
 
-from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked, sentences
 from core.files import names_in
 from core.tables import TABLES
 from core.warehouse import copy_worker
@@ -99,7 +99,9 @@ def copy_file(source: Path, target: Path) -> None:
     )
     if done.returncode:
         reason = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise ResourceError(f"{source} cannot be copied to {target.parent}: {reason[-1]}.")
+        raise ResourceError(
+            "{source} cannot be copied to {parent}: {reason}.", source=source, parent=target.parent, reason=reason[-1]
+        )
 
 
 def fold_log(path: Path) -> None:
@@ -291,30 +293,42 @@ def explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError
     first = text.splitlines()[0]
     if any(part in text for part in _FULL):
         return NoRoom(
-            f"The disk has no room for the warehouse {path}: nothing was changed. Free some space and run "
-            "`python -m core ingest`."
+            "The disk has no room for the warehouse {path}: nothing was changed. Free some space and run `python "
+            "-m core ingest`.",
+            path=path,
         )
     if "not a valid DuckDB" in text:
-        anew = ""
         if names_in(path.parent / "parcels"):
-            anew = ", or make it anew from the parcels beside it with `python -m core ingest --rebuild`"
+            return WarehouseError(
+                "{path} is not a DuckDB file. Move it away, or make it anew from the parcels beside it with `python -m core "
+                "ingest --rebuild`, or choose another warehouse with --warehouse.",
+                path=path,
+            )
         return WarehouseError(
-            f"{path} is not a DuckDB file. Move it away{anew}, or choose another warehouse with --warehouse."
+            "{path} is not a DuckDB file. Move it away, or choose another warehouse with --warehouse.", path=path
         )
     if "with version number" in text or "storage version" in text:
-        return WarehouseError(f"{path} was written by a newer DuckDB than {duckdb.__version__}: update duckdb.")
+        return WarehouseError(
+            "{path} was written by a newer DuckDB than {version}: update duckdb.", path=path, version=duckdb.__version__
+        )
     if "replaying WAL" in text or "WAL was created" in text:
         return WarehouseError(
-            f"The log {wal(path)} belongs to another state of the warehouse {path}: move the log away, and run "
-            "`python -m core ingest`."
+            "The log {log} belongs to another state of the warehouse {path}: move the log away, and run `python "
+            "-m core ingest`.",
+            log=wal(path),
+            path=path,
         )
     if "Corrupt database" in text or "Could not read enough bytes" in text:
-        return WarehouseError(f"{path} is damaged. `python -m core ingest --rebuild` makes it anew from the parcels.")
+        return WarehouseError(
+            "{path} is damaged. `python -m core ingest --rebuild` makes it anew from the parcels.", path=path
+        )
     is_of_the_log = isinstance(error, duckdb.TransactionException) and f'file "{wal(path)}"' in text
     if isinstance(error, (duckdb.IOException, duckdb.PermissionException)) or is_of_the_log:
         reason = first.rpartition("Error: ")[2].removeprefix("Failed to commit: ")
-        todo = f" Check the permissions of the file and of {path.parent}." if "Permission denied" in reason else ""
-        return ResourceError(f"The warehouse {path} cannot be used: {reason}.{todo}")
+        told = Sentence("The warehouse {path} cannot be used: {reason}.", path=path, reason=reason)
+        if "Permission denied" in reason:
+            told = sentences(told, Sentence("Check the permissions of the file and of {parent}.", parent=path.parent))
+        return ResourceError(told)
     return None
 
 
@@ -326,12 +340,17 @@ def _locked_by_name(path: Path, wait: float) -> Iterator[None]:
         raise WarehouseLocked(_locked_line(path, "", wait)) from error
 
 
-def _locked_line(path: Path, text: str, wait: float) -> str:
+def _locked_line(path: Path, text: str, wait: float) -> Sentence:
     holder = re.search(r"PID (\d+)", text)
-    who = f"Process {holder[1]}" if holder else "Another process or another part of this one"
-    return (
-        f"{who} has held the warehouse {path} for more than {wait:g} seconds. "
-        "Close it there (an open DuckDB shell?) and try again; finished measurements wait in their parcels."
+    who = (
+        Sentence("Process {pid}", pid=holder[1]) if holder else Sentence("Another process or another part of this one")
+    )
+    return Sentence(
+        "{who} has held the warehouse {path} for more than {wait:g} seconds. Close it there (an open DuckDB "
+        "shell?) and try again; finished measurements wait in their parcels.",
+        who=who,
+        path=path,
+        wait=wait,
     )
 
 
@@ -341,7 +360,11 @@ def _stamp(path: Path) -> tuple[int, int]:
     except FileNotFoundError:
         return 0, 0
     except OSError as error:
-        raise ResourceError(f"The warehouse {path} cannot be used: {error.strerror or error}.") from error
+        raise ResourceError(
+            "The warehouse {path} cannot be used: {reason}.", path=path, reason=error.strerror or error
+        ) from error
     if stat.S_ISDIR(status.st_mode):
-        raise WarehouseError(f"{path} is a folder. Name a file in it: --warehouse {path / 'workdim.duckdb'}.")
+        raise WarehouseError(
+            "{path} is a folder. Name a file in it: --warehouse {file}.", path=path, file=path / "workdim.duckdb"
+        )
     return status.st_mtime_ns, status.st_size

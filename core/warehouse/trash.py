@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.errors import InputError, ResourceError
+from core.errors import InputError, ResourceError, Sentence, sentences
 from core.records import SHORT_ID
 from core.store import people, trash
 from core.store.parcels import is_parcel, read_head, read_parcel
@@ -41,10 +41,13 @@ def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     run_ids = list(dict.fromkeys(run_ids))
     needed = users(warehouse, run_ids)
     if needed:
-        told = "; ".join(
-            f"{used[:SHORT_ID]} by {', '.join(user[:SHORT_ID] for user in by)}" for used, by in needed.items()
+        told = [
+            Sentence("{used} by {users}", used=used[:SHORT_ID], users=[user[:SHORT_ID] for user in by])
+            for used, by in needed.items()
+        ]
+        raise InputError(
+            "Others were judged with what is to be deleted: {told}. Delete these too, or keep it.", told=told
         )
-        raise InputError(f"Others were judged with what is to be deleted: {told}. Delete these too, or keep it.")
     for run_id in run_ids:
         whole_parcel(warehouse, run_id)
     with warehouse.changing(sync.RUN, *run_ids) as connection:
@@ -56,8 +59,12 @@ def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
             try:
                 trash.throw(warehouse.folder, run_id, [pilot for run, pilot in members if run == run_id])
             except ResourceError as error:
-                others = f"{done} of {len(run_ids)} runs were deleted before." if done else "Nothing was deleted."
-                raise ResourceError(f"{error} {others}") from error
+                others = Sentence("Nothing was deleted.")
+                if done:
+                    others = Sentence(
+                        "{done} of {n_run_ids} runs were deleted before.", done=done, n_run_ids=len(run_ids)
+                    )
+                raise ResourceError(sentences(error.message, others)) from error
 
 
 def trashed(warehouse: Warehouse) -> list[Trashed]:
@@ -73,7 +80,9 @@ def restore(warehouse: Warehouse, run_id: str) -> list[str]:
     """
     folder = warehouse.folder
     if not is_parcel(folder.trash / run_id):
-        raise InputError(f"There is no run {run_id} in the trash. `python -m core runs --trash` lists what is there.")
+        raise InputError(
+            "There is no run {run_id} in the trash. `python -m core runs --trash` lists what is there.", run_id=run_id
+        )
     tables = read_parcel(folder.trash / run_id)
     judged = [one for ids in tables["run_summaries"]["control_run_ids"].drop_nulls() for one in ids]
     controls = [one for one in dict.fromkeys(judged) if is_parcel(folder.trash / one)]

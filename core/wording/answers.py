@@ -17,7 +17,7 @@ from core.analysis.relation import Relation
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import translator
 from core.wording.labels import name
-from core.wording.scores import p_text
+from core.wording.scores import p_told
 
 SHOWN_NAMES = 6
 """Models named in one line; the others are counted."""
@@ -120,9 +120,9 @@ def numbers(relation: Relation, language: str) -> str:
     _ = translator(language)
     if relation.rho is None:
         return _("no coefficient, n = {n}").format(n=relation.n)
-    told = _("Spearman's rho {rho}, p = {p}, n = {n}")
+    told = _("Spearman's rho {rho}, {p}, n = {n}")
     return told.format(
-        rho=coefficient(relation.rho, relation.lower, relation.upper), p=p_text(relation.p), n=relation.n
+        rho=coefficient(relation.rho, relation.lower, relation.upper), p=p_told(relation.p), n=relation.n
     )
 
 
@@ -273,7 +273,7 @@ def details(answer: Answer, language: str) -> list[str]:
     if relation.rho is None:
         return []
     told = [
-        _("Kendall's tau-b {tau}, p = {p}.").format(tau=coefficient(relation.tau), p=p_text(relation.tau_p)),
+        _("Kendall's tau-b {tau}, {p}.").format(tau=coefficient(relation.tau), p=p_told(relation.tau_p)),
         _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
             n=relation.n, detectable=coefficient(relation.detectable)
         ),
@@ -346,12 +346,12 @@ def _partial(relation: Relation, language: str) -> str:
         reason = reasons.get(partial.reason or "", _("too few models"))
         return _("Given size: no coefficient ({reason}).").format(reason=reason)
     told = (
-        _("Given parameters and training tokens: correlation of normal scores {r}, p = {p}, n = {n}.")
+        _("Given parameters and training tokens: correlation of normal scores {r}, {p}, n = {n}.")
         if "training_tokens" in partial.given
-        else _("Given parameters: correlation of normal scores {r}, p = {p}, n = {n}.")
+        else _("Given parameters: correlation of normal scores {r}, {p}, n = {n}.")
     )
     told_r = coefficient(partial.r, partial.lower, partial.upper)
-    return told.format(r=told_r, p=p_text(partial.p), n=partial.n)
+    return told.format(r=told_r, p=p_told(partial.p), n=partial.n)
 
 
 def _strata(relation: Relation, language: str) -> str:
@@ -364,8 +364,8 @@ def _strata(relation: Relation, language: str) -> str:
         }
         reason = reasons.get(strata.reason or "", _("too few models"))
         return _("Within families and sizes: no coefficient ({reason}).").format(reason=reason)
-    told = _("Within families and sizes ({strata}): rho {rho}, p = {p}, n = {n}.")
-    return told.format(strata=strata.n_strata, rho=coefficient(strata.rho), p=p_text(strata.p), n=strata.n)
+    told = _("Within families and sizes ({strata}): rho {rho}, {p}, n = {n}.")
+    return told.format(strata=strata.n_strata, rho=coefficient(strata.rho), p=p_told(strata.p), n=strata.n)
 
 
 def specifications(found: Specifications, answer: Answer, language: str) -> str:
