@@ -196,6 +196,13 @@ def relation(asked: Asked) -> Answer:
     return _relation(warehouse().path, warehouse().version(), _key(asked), asked)
 
 
+def told(found: Population, *, is_of_summaries: bool = True) -> Answer:
+    """The answer about a population. `is_of_summaries`: its dimension is that of the runs' summaries, not one that was read
+    by another specification; of the former the values without each block of text are stored."""
+    blocks = queries.blocks(warehouse(), found.blocks_wanted()) if is_of_summaries else None
+    return answer_of(found, blocks, score_tables.blocks(found.score_blocks_wanted()))
+
+
 def scores() -> pl.DataFrame:
     """The scores of all models that the reader sees."""
     return _known().scores
@@ -363,9 +370,7 @@ def _population(path: Path, version: tuple, key: str, _asked: Asked) -> Populati
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _answer(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
-    found = population(_asked)
-    blocks = queries.blocks(Warehouse(path), found.blocks_wanted())
-    return answer_of(found, blocks, score_tables.blocks(found.score_blocks_wanted()))
+    return told(population(_asked))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
