@@ -24,8 +24,9 @@ from core.analysis.population import population as population_of
 from core.files import default_path
 from core.pilots.registration import registered, shipped
 from core.pilots.rule import SavedRule
+from core.records import LayerPlan
 from core.store.annotation import SHIPPED
-from core.tables import SavedQueryRow
+from core.tables import PlanOutcomeRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
 from core.warehouse import profiles, queries, reference, rules, saved, schema, score_answers, score_imports
@@ -44,6 +45,8 @@ _OF_ALL: dict[str, Callable[..., Any]] = {
     "unmet names": score_answers.unmet_names,
     "score conflicts": score_answers.conflicts,
     "answered": score_answers.answered,
+    "plans": saved.plans,
+    "plan outcomes": saved.block_outcomes,
 }
 
 
@@ -269,6 +272,21 @@ def saved_queries() -> list[SavedQueryRow]:
     return _of_all("saved queries")
 
 
+def plans() -> pl.DataFrame:
+    """All layer plans, the newest first."""
+    return _of_all("plans")
+
+
+def plan_outcomes() -> list[PlanOutcomeRow]:
+    """Of all plans, what whole blocks cost: `saved.block_outcomes`."""
+    return _of_all("plan outcomes")
+
+
+def layer_plan(plan_id: str) -> LayerPlan | None:
+    """None where it was deleted since."""
+    return _layer_plan(warehouse().path, warehouse().version(), plan_id)
+
+
 def tables() -> list[schema.Table]:
     return _of_all("tables")
 
@@ -392,6 +410,11 @@ def _deciding(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Deciding:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _summaries(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
     return queries.summaries(Warehouse(path), run_ids)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _layer_plan(path: Path, version: tuple, plan_id: str) -> LayerPlan | None:
+    return saved.stored_plan(Warehouse(path), plan_id)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
