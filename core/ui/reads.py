@@ -31,6 +31,7 @@ from core.tables import PlanOutcomeRow, PlanRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
 from core.warehouse import profiles, queries, reference, rules, saved, schema, score_answers, score_imports
+from core.warehouse import scores as score_tables
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
@@ -200,6 +201,13 @@ def relation(asked: Asked) -> Answer:
     """As `answer`, for whoever tells the relation alone: the ranks of its models know nothing of what blocks of text they
     share, which would be read for them."""
     return _relation(warehouse().path, warehouse().version(), _key(asked), asked)
+
+
+def told(found: Population, *, is_of_summaries: bool = True) -> Answer:
+    """The answer about a population. `is_of_summaries`: its dimension is that of the runs' summaries, not one that was read
+    by another specification; of the former the values without each block of text are stored."""
+    blocks = queries.blocks(warehouse(), found.blocks_wanted()) if is_of_summaries else None
+    return answer_of(found, blocks, score_tables.blocks(found.score_blocks_wanted()))
 
 
 def scores() -> pl.DataFrame:
@@ -386,8 +394,7 @@ def _population(path: Path, version: tuple, key: str, _asked: Asked) -> Populati
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _answer(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
-    found = population(_asked)
-    return answer_of(found, queries.blocks(Warehouse(path), found.blocks_wanted()))
+    return told(population(_asked))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

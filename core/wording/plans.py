@@ -9,7 +9,7 @@ from typing import Any
 
 from core.analysis.plans import Foresight, RuleRecord, Within, own_price
 from core.locale import translator
-from core.records import AGAINST_PLAN, LayerPlan, stretches
+from core.records import AGAINST_PLAN, LOCAL, LayerPlan, stretches
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording.labels import name
 
@@ -389,7 +389,7 @@ def mergekit_recipe(found: LayerPlan, language: str) -> str:
         "layer_range is half-open: its second number is the first block that is not taken.",
     )
     lines = [*(f"# {one}" for one in remarks), "slices:"]
-    name = asked if plan.reference.startswith("local:") else plan.model_id
+    name = asked if plan.reference.startswith(LOCAL) else plan.model_id
     for first, after in stretches(found.kept):
         lines += ["- sources:", f"  - model: {json.dumps(name)}", f"    layer_range: [{first}, {after}]"]
     return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])
