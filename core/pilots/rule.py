@@ -201,7 +201,7 @@ def find_rule(saved: Sequence[SavedRule], asked: str) -> SavedRule:
         )
     if not saved:
         raise InputError(
-            "No rule is saved yet. `python -m core rules save FILE.toml` saves one; so does the page Decide."
+            "No rule is saved yet. `workdim rules save FILE.toml` saves one; so does the page Decide."
         )
     raise InputError(unknown_name("rule", asked, {one.rule.name for one in saved}))
 

@@ -315,7 +315,7 @@ class Network:
 def no_decoder(name: str) -> ModelError:
     return ModelError(
         f"{name} is no decoder: it has no loss per token, so that no removal can be priced. What each block changes "
-        "can be measured all the same: `python -m core measure` gives the correlators between its layers."
+        "can be measured all the same: `workdim measure` gives the correlators between its layers."
     )
 
 

@@ -173,7 +173,7 @@ def submit(config: Asked, warehouse: Warehouse, pilot_id: str | None = None, aga
             text, how = config.what
             raise InputError(
                 f"{config.model} on {text} ({how}) is {standing.state} already, as the job "
-                f"{standing.job.job_id}. `python -m core jobs` shows how far it is; `cancel` stops it."
+                f"{standing.job.job_id}. `workdim jobs` shows how far it is; `jobs cancel` stops it."
             )
         job = replace(standing.job, config=config, pilot_id=pilot_id or standing.job.pilot_id, again=again)
         write_json(job.folder / "job.json", as_request(job))
@@ -251,7 +251,7 @@ def find_job(warehouse: Warehouse, start: str) -> JobStatus:
     """The job whose id begins with `start`; raises InputError where that is none or several."""
     found = [standing for standing in all_jobs(warehouse) if standing.job.job_id.startswith(start)]
     if len(found) != 1:
-        raise InputError(f"{len(found)} jobs begin with '{start}'. `python -m core jobs` lists them.")
+        raise InputError(f"{len(found)} jobs begin with '{start}'. `workdim jobs` lists them.")
     return found[0]
 
 

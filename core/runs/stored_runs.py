@@ -48,7 +48,7 @@ def _request(record: Mapping[str, Any]) -> RunConfig:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"The record of run {record['run_id'][:SHORT_ID]} is of another version of Workdim ({record['code_version']}) "
-            "and cannot be repeated as it stands. Measure with `python -m core measure`; --show tells what was asked."
+            "and cannot be repeated as it stands. Measure with `workdim measure`; `runs show` tells what was asked."
         ) from error
 
 

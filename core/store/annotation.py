@@ -40,7 +40,7 @@ class Annotations:
         """With one tag more; raises InputError for one that cannot be."""
         tags = tuple(dict.fromkeys([*self.tags, checked_tag(tag)]))
         if len(tags) > MOST_TAGS:
-            raise InputError(f"A run has at most {MOST_TAGS} tags. Remove one with --untag.")
+            raise InputError(f"A run has at most {MOST_TAGS} tags. `workdim runs untag` takes one away.")
         return Annotations(tags, self.note)
 
     def untagged(self, tag: str) -> Annotations:

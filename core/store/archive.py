@@ -251,7 +251,7 @@ def opened(path: Path, room: Path | None) -> Iterator[Archive]:
         else:
             raise WarehouseError(
                 f"{path} is neither a folder nor a .zip file. Name a backup, an export or a folder of parcels; files "
-                "of scores are taken by `python -m core scores import`."
+                "of scores are taken by `workdim scores import`."
             )
     except _BROKEN as error:
         raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error

@@ -54,7 +54,7 @@ class Look:
 
 
 def primary(pilot: Registered | None) -> Answer:
-    """What `python -m core rank` answers: of the chosen pilot, else of the newest that expects something."""
+    """What `workdim rank` answers: of the chosen pilot, else of the newest that expects something."""
     return reads.answer(Asked(pilot=pilot))
 
 

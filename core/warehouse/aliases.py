@@ -48,7 +48,7 @@ def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterabl
         missing = sorted(set(gone) - known.keys())
         if missing:
             raise InputError(
-                f"There is no alias '{_cut(missing[0])}'. `python -m core scores alias` lists those that are there."
+                f"There is no alias '{_cut(missing[0])}'. `workdim scores alias` lists those that are there."
             )
         after = {alias: reference for alias, reference in known.items() if alias not in gone} | dict(wanted)
         _check(after)

@@ -292,12 +292,12 @@ def explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError
     if any(part in text for part in _FULL):
         return NoRoom(
             f"The disk has no room for the warehouse {path}: nothing was changed. Free some space and run "
-            "`python -m core ingest`."
+            "`workdim ingest`."
         )
     if "not a valid DuckDB" in text:
         anew = ""
         if names_in(path.parent / "parcels"):
-            anew = ", or make it anew from the parcels beside it with `python -m core ingest --rebuild`"
+            anew = ", or make it anew from the parcels beside it with `workdim ingest --rebuild`"
         return WarehouseError(
             f"{path} is not a DuckDB file. Move it away{anew}, or choose another warehouse with --warehouse."
         )
@@ -306,10 +306,10 @@ def explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError
     if "replaying WAL" in text or "WAL was created" in text:
         return WarehouseError(
             f"The log {wal(path)} belongs to another state of the warehouse {path}: move the log away, and run "
-            "`python -m core ingest`."
+            "`workdim ingest`."
         )
     if "Corrupt database" in text or "Could not read enough bytes" in text:
-        return WarehouseError(f"{path} is damaged. `python -m core ingest --rebuild` makes it anew from the parcels.")
+        return WarehouseError(f"{path} is damaged. `workdim ingest --rebuild` makes it anew from the parcels.")
     is_of_the_log = isinstance(error, duckdb.TransactionException) and f'file "{wal(path)}"' in text
     if isinstance(error, (duckdb.IOException, duckdb.PermissionException)) or is_of_the_log:
         reason = first.rpartition("Error: ")[2].removeprefix("Failed to commit: ")

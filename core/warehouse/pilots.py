@@ -46,7 +46,7 @@ def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> Non
     with warehouse.changing(_KIND, pilot_id):
         tables = _read(warehouse, pilot_id)
         if tables is None:
-            raise InputError(f"There is no pilot {pilot_id}. Register it first: python -m core pilot FILE.toml")
+            raise InputError(f"There is no pilot {pilot_id}. Register it first: workdim pilot FILE.toml")
         rows = TABLES["pilot_runs"].frame([PilotRunRow(pilot_id, run_id) for run_id in run_ids])
         together = pl.concat([tables["pilot_runs"], rows]).unique(maintain_order=True)
         if together.height > tables["pilot_runs"].height:

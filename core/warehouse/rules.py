@@ -80,7 +80,7 @@ def write_outcome(
         row, choices = _read(warehouse, rule_id)
         at = next((n for n, one in enumerate(choices) if one.choice_id == choice_id), None)
         if at is None:
-            raise InputError(f"The rule {row.name} has no choice {choice_id}. `python -m core rules list` lists them.")
+            raise InputError(f"The rule {row.name} has no choice {choice_id}. `workdim rules list` lists them.")
         told = (outcome, now, (note or "").strip() or None) if outcome else (None, None, None)
         choices[at] = replace(choices[at], outcome=told[0], outcome_at=told[1], outcome_note=told[2])
         _write(warehouse, row, choices)
@@ -100,7 +100,7 @@ def _read(warehouse: Warehouse, rule_id: str) -> tuple[RuleRow, list[RuleChoiceR
         tables = people.read(warehouse.folder, _KIND, rule_id)
     except FileNotFoundError as error:
         raise InputError(
-            f"There is no rule {rule_id}. `python -m core rules list` lists those that are there."
+            f"There is no rule {rule_id}. `workdim rules list` lists those that are there."
         ) from error
     (row,) = TABLES["rules"].rows(tables["rules"])
     choices = TABLES["rule_choices"].rows(tables["rule_choices"])

@@ -112,7 +112,7 @@ def read_plan(warehouse: Warehouse, start: str) -> LayerPlan:
     """The plan whose id begins with `start`, from its file. Raises InputError where that is none or several."""
     known = [plan_id for plan_id in plans(warehouse)["plan_id"] if plan_id.startswith(start)]
     if len(known) != 1:
-        raise InputError(f"{len(known)} plans begin with '{start}'. `python -m core plan --list` lists them.")
+        raise InputError(f"{len(known)} plans begin with '{start}'. `workdim plan --list` lists them.")
     found = stored_plan(warehouse, known[0])
     if found is None:
         raise WarehouseError(f"The file of plan {known[0][:SHORT_ID]} is gone: restore a backup.")

@@ -173,7 +173,7 @@ def remove(warehouse: Warehouse, file_sha256: str) -> str:
     if len(found) != 1 or not file_sha256:
         todo = "Type more of the hash" if found else "Check the hash"
         raise InputError(
-            f"{len(found)} imported files begin with '{file_sha256[:80]}'. {todo}: `python -m core scores list` lists "
+            f"{len(found)} imported files begin with '{file_sha256[:80]}'. {todo}: `workdim scores list` lists "
             "them."
         )
     with warehouse.changing(_KIND, found[0][0]):

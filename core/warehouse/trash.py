@@ -73,7 +73,7 @@ def restore(warehouse: Warehouse, run_id: str) -> list[str]:
     """
     folder = warehouse.folder
     if not is_parcel(folder.trash / run_id):
-        raise InputError(f"There is no run {run_id} in the trash. `python -m core runs --trash` lists what is there.")
+        raise InputError(f"There is no run {run_id} in the trash. `workdim runs list --deleted` lists what is there.")
     tables = read_parcel(folder.trash / run_id)
     judged = [one for ids in tables["run_summaries"]["control_run_ids"].drop_nulls() for one in ids]
     controls = [one for one in dict.fromkeys(judged) if is_parcel(folder.trash / one)]
