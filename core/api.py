@@ -83,7 +83,9 @@ def open_warehouse(path: str | Path | None = None) -> RunWarehouse:
 
     warehouse = Warehouse(Path(path) if path else default_path())
     if not warehouse.is_there:
-        raise InputError(f"There is no warehouse {warehouse.path}. Measure a model first, or name another file.")
+        raise InputError(
+            "There is no warehouse {path}. Measure a model first, or name another file.", path=warehouse.path
+        )
     for line in warehouse.take_in().lines:
         warnings.warn(line, stacklevel=2)
     return RunWarehouse(warehouse)
@@ -153,7 +155,9 @@ class RunWarehouse:
         try:
             return ModelProfile(read_profile(self.warehouse, run_id))
         except KeyError:
-            raise InputError(f"The warehouse {self.warehouse.path} has no run {run_id}.") from None
+            raise InputError(
+                "The warehouse {path} has no run {run_id}.", path=self.warehouse.path, run_id=run_id
+            ) from None
 
     def sql(self, statement: str, limit: int = 10_000, seconds: float = 10.0) -> pl.DataFrame:
         """The answer to one SELECT, in a process of its own that can only read; a warning says where rows are cut."""

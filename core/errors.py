@@ -9,18 +9,121 @@ WorkdimError                something went wrong that we can name (exit code 1)
     WarehouseError          a warehouse file that cannot be used
       WarehouseLocked       another process holds it and did not let go in time
     QueryError              a typed SQL statement that was refused or failed
+
+An error carries its message as a template with named parts: InputError("There is no {what} {file}.", what=..., file=...).
+Read as a string it is English; who knows the reader's language words it there (core/locale: worded).
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import numbers
+import string
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+_LONGEST_SPEC = 8
+"""Letters of a format such as `,.2f`: one that was read from a file must not ask for a line of any length."""
+
+
+class Message(str):
+    """A sentence for people that keeps what it is made of, so that whoever reads it later has it in their language.
+
+    As a string it is English, its template filled with its parts. A part is a number, a text or name that stays as it is, a
+    list of such, or a Message, which is worded with the sentence around it. A template without parts is taken as it is.
+    """
+
+    template: str
+    parts: Mapping[str, Any]
+
+    def __new__(cls, template: str, /, **parts: Any) -> Message:
+        kept = {name: _plain(part) for name, part in parts.items()}
+        self = super().__new__(cls, _filled(str(template), kept, str))
+        self.template, self.parts = str(template), kept
+        return self
+
+    def worded(self, translate: Callable[[str], str]) -> str:
+        """The sentence with every template in it handed through `translate`."""
+        return _filled(self.template, self.parts, translate)
+
+
+def record_of(text: str) -> Any:
+    """A message as JSON keeps it, for a reader in another process: `read_message` makes it whole again."""
+    if not isinstance(text, Message):
+        return str(text)
+    return {"template": text.template, "parts": {name: _recorded(part) for name, part in text.parts.items()}}
+
+
+def read_message(record: Any) -> str:
+    """What `record_of` wrote. Of what is no such record, or fits no template, the text that can be read of it."""
+    if not isinstance(record, Mapping):
+        return str(record)
+    template, parts = str(record.get("template", "")), record.get("parts")
+    if not isinstance(parts, Mapping):
+        return template
+    try:
+        for _, name, spec, _ in string.Formatter().parse(template):
+            if name is not None and (name not in parts or len(spec or "") > _LONGEST_SPEC):
+                return template
+        return Message(template, **{str(name): _unrecorded(part) for name, part in parts.items()})
+    except (ValueError, TypeError):
+        return template
+
+
+def _filled(template: str, parts: Mapping[str, Any], translate: Callable[[str], str]) -> str:
+    pattern = translate(template) if template else ""
+    return pattern.format_map({name: _worded(part, translate) for name, part in parts.items()}) if parts else pattern
+
+
+def _worded(part: Any, translate: Callable[[str], str]) -> Any:
+    if isinstance(part, Message):
+        return part.worded(translate)
+    if isinstance(part, list):
+        return translate(", ").join(str(_worded(one, translate)) for one in part) or translate("none")
+    return part
+
+
+def _plain(part: Any) -> Any:
+    """A part as JSON can hold it."""
+    if isinstance(part, (Message, bool, int, float)):
+        return part
+    if isinstance(part, numbers.Integral):  # numpy's
+        return int(part)
+    if isinstance(part, numbers.Real):
+        return float(part)
+    if isinstance(part, WorkdimError):
+        return part.message
+    if isinstance(part, Iterable) and not isinstance(part, str):
+        return [_plain(one) for one in part]
+    return str(part)
+
+
+def _recorded(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_recorded(one) for one in part]
+    return record_of(part) if isinstance(part, str) else part
+
+
+def _unrecorded(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_unrecorded(one) for one in part]
+    return read_message(part) if isinstance(part, (str, Mapping)) else part
 
 
 class WorkdimError(Exception):
     """Base of all errors with a message made for people."""
 
     exit_code = 1
+    message: Message
+
+    def __init__(self, message: str = "", /, **parts: Any) -> None:
+        whole = message if isinstance(message, Message) and not parts else Message(message, **parts)
+        super().__init__(whole)
+        self.message = whole
+
+    def __str__(self) -> str:
+        """The message itself, so that whoever keeps the text of an error keeps its parts."""
+        return self.message
 
 
 class InputError(WorkdimError):
@@ -55,9 +158,20 @@ class QueryError(InputError):
     pass
 
 
-def unknown_name(kind: str, asked: str, available: Iterable[str]) -> str:
-    """The message for a name that is not in a registry: near names first, then all of them."""
+def unknown_name(kind: str, asked: str, available: Iterable[str]) -> Message:
+    """The message for a name that is not in a registry: near names first, then all of them.
+
+    `kind` says what the name is of, in words of the catalogues.
+    """
     names = sorted(available)
     near = difflib.get_close_matches(asked, names, n=3, cutoff=0.5)
-    hint = f" Did you mean {', '.join(near)}?" if near else ""
-    return f"Unknown {kind} '{asked}'.{hint} Available: {', '.join(names)}."
+    what = kind if isinstance(kind, Message) else Message(kind)
+    if near:
+        return Message(
+            "Unknown {kind} '{asked}'. Did you mean {near}? Available: {names}.",
+            kind=what,
+            asked=asked,
+            near=near,
+            names=names,
+        )
+    return Message("Unknown {kind} '{asked}'. Available: {names}.", kind=what, asked=asked, names=names)

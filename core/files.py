@@ -75,7 +75,9 @@ def names_in(folder: Path) -> set[str]:
     except FileNotFoundError:
         return set()
     except OSError as error:
-        raise ResourceError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
+        raise ResourceError(
+            "The folder {folder} cannot be read: {reason}.", folder=folder, reason=error.strerror or error
+        ) from error
 
 
 def make_folder(folder: Path) -> None:
@@ -83,7 +85,9 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ResourceError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
+        raise ResourceError(
+            "The folder {folder} cannot be made: {reason}.", folder=folder, reason=error.strerror or error
+        ) from error
 
 
 def move(source: Path, target: Path) -> None:
@@ -94,7 +98,12 @@ def move(source: Path, target: Path) -> None:
             return
         except OSError as error:
             if not isinstance(error, PermissionError) or attempt == 5 or os.name != "nt":
-                raise ResourceError(f"{source} cannot be moved to {target}: {error.strerror or error}.") from error
+                raise ResourceError(
+                    "{source} cannot be moved to {target}: {reason}.",
+                    source=source,
+                    target=target,
+                    reason=error.strerror or error,
+                ) from error
             time.sleep(0.05 * 2**attempt)
 
 
@@ -125,7 +134,9 @@ def workplace(purpose: str, folder: Path) -> Iterator[Path]:
     try:
         place = tempfile.TemporaryDirectory(prefix=f".workdim-{purpose}-", dir=folder, ignore_cleanup_errors=True)
     except OSError as error:
-        raise ResourceError(f"{folder} cannot be written to: {error.strerror or error}.") from error
+        raise ResourceError(
+            "{folder} cannot be written to: {reason}.", folder=folder, reason=error.strerror or error
+        ) from error
     with place as name:
         yield Path(name)
 

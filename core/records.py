@@ -89,7 +89,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
-            raise InputError(f"The seed must be 0 or more and below 2^63, not {self.seed}.")
+            raise InputError("The seed must be 0 or more and below 2^63, not {seed}.", seed=self.seed)
 
     @property
     def what(self) -> tuple[str, str]:
@@ -126,6 +126,8 @@ PLANNING = "plan"
 """What a layer plan is called among the protocols of jobs."""
 PLAN_PHASES = ("choose", "verify", "heal", "save", "directions")
 """Phases of a plan; their steps are tokens through the whole network, counted over all of them."""
+AGAINST_PLAN = ("not_verified", "over_budget", "no_better_than_random")
+"""Reasons that keep a plan from being recommended; the others are cautions."""
 
 
 @dataclass(frozen=True)
@@ -163,15 +165,15 @@ class PlanConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
-            raise InputError(f"The seed must be 0 or more and below 2^63, not {self.seed}.")
+            raise InputError("The seed must be 0 or more and below 2^63, not {seed}.", seed=self.seed)
         if not 0 <= self.budget < float("inf"):
-            raise InputError(f"The budget must be 0 or more, not {self.budget:g}.")
+            raise InputError("The budget must be 0 or more, not {budget:g}.", budget=self.budget)
         if self.budget_unit not in BUDGET_UNITS:
             raise InputError(unknown_name("unit of the budget", self.budget_unit, BUDGET_UNITS))
         if self.budget_unit == "points" and self.task is None:
             raise InputError("A budget in points is for a task: name its file with --task.")
         if self.blocks is not None and self.blocks < 1:
-            raise InputError(f"--blocks is how many are to go, from 1 on, not {self.blocks}.")
+            raise InputError("--blocks is how many are to go, from 1 on, not {blocks}.", blocks=self.blocks)
         if self.remove and self.blocks is not None:
             raise InputError("--remove says which blocks go, --blocks how many are to be looked for. Give one of them.")
         if len({*self.remove}) < len(self.remove) or min(self.remove, default=0) < 0:
@@ -179,8 +181,8 @@ class PlanConfig:
 
     @property
     def is_verified(self) -> bool:
-        """What is healed, saved or held against a task is verified as well."""
-        return self.verify or self.heal or self.save_model is not None or self.task is not None
+        """What is healed, projected, saved or held against a task is verified as well."""
+        return self.verify or self.heal or self.directions or self.save_model is not None or self.task is not None
 
     @property
     def what(self) -> tuple[str, str]:
@@ -192,7 +194,9 @@ def budget_of(text: str) -> tuple[float, str]:
     """`0.05` nats per token, or `2points` of a task's questions."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(nats?|points?)?\s*", text)
     if not found:
-        raise InputError(f"'{text}' is no budget. Write nats per token, for example 0.05, or 2points of a task.")
+        raise InputError(
+            "'{text}' is no budget. Write nats per token, for example 0.05, or 2points of a task.", text=text
+        )
     return float(found[1]), "points" if (found[2] or "").startswith("point") else "nats"
 
 
@@ -202,7 +206,7 @@ def bytes_of(text: str | None) -> int | None:
         return None
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)\s*", text, re.IGNORECASE)
     if not found:
-        raise InputError(f"'{text}' is no amount of memory. Write, for example, 4GiB or 500MB.")
+        raise InputError("'{text}' is no amount of memory. Write, for example, 4GiB or 500MB.", text=text)
     number, unit, binary = found.groups()
     return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
 

@@ -36,18 +36,22 @@ def read_toml(file: Path, what: str) -> dict[str, Any]:
     try:
         return parse_toml(file.read_text(encoding="utf-8-sig"), file)
     except FileNotFoundError as error:
-        raise InputError(f"There is no {what} {file}. Check the path.") from error
+        raise InputError("There is no {what} {file}. Check the path.", what=what, file=file) from error
     except OSError as error:
-        raise InputError(f"The {what} {file} cannot be read: {error.strerror}.") from error
+        raise InputError(
+            "The {what} {file} cannot be read: {reason}.", what=what, file=file, reason=error.strerror
+        ) from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{file.name} is not utf-8. Save the {what} as UTF-8 and try again.") from error
+        raise InputError(
+            "{file} is not utf-8. Save the {what} as UTF-8 and try again.", file=file.name, what=what
+        ) from error
 
 
 def parse_toml(text: str, file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{file.name} is no TOML: {error}.") from error
+        raise InputError("{file} is no TOML: {error}.", file=file.name, error=error) from error
 
 
 def checked(model: type[T], content: Any, place: Path | str, context: Any = None) -> T:
@@ -63,7 +67,9 @@ def checked(model: type[T], content: Any, place: Path | str, context: Any = None
         return TypeAdapter(model).validate_python(content, context=context)
     except ValidationError as error:
         first = min(_told(error.errors(include_url=False)), key=lambda one: len(one["loc"]))  # nearest to the top
-        raise InputError(f"{named}: {' '.join(_sentence(model, first).split())}") from error
+        raise InputError(
+            "{named}: {problem}", named=named, problem=" ".join(_sentence(model, first).split())
+        ) from error
 
 
 def _told(errors: Sequence[Any]) -> list[Any]:
@@ -85,7 +91,9 @@ def _refuse_unknown_keys(model: Any, content: Any, named: str, above: tuple[str 
         for key in content:
             if key not in fields:
                 allowed = [dotted((*above, name)) for name in fields]
-                raise InputError(f"{named}: {unknown_name('key', dotted((*above, key)), allowed)}")
+                raise InputError(
+                    "{named}: {problem}", named=named, problem=unknown_name("key", dotted((*above, key)), allowed)
+                )
         for key, value in content.items():
             inner, inside = _model_of(fields[key]), (*above, key)
             if get_origin(fields[key].annotation) is dict and isinstance(value, dict):

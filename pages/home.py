@@ -14,18 +14,17 @@ st.markdown(_("Estimates of how many dimensions a language model uses, layer by 
 if n := job_cards.n_alive():
     label = _("Measurements that wait or are at work: {n}").format(n=n)
     st.page_link("pages/pilot.py", label=label, icon=":material/hourglass_top:")
-lists = reads.lists()
-runs = lists.runs
+runs = reads.lists().runs
 notices.stop_if_no_runs(runs)
 
 if st.button(_("Compare models on my text"), type="primary", icon=":material/add_chart:"):
     st.switch_page("pages/pilot.py")
 gallery.say_finding()
 st.subheader(_("Profiles"))
-gallery.show(runs)
+shown = gallery.show(runs)
 
 with st.expander(_("Latest runs, as a table")):
-    tables.show_latest(runs, lists.latest)
+    tables.show_latest(runs, shown.latest)
     st.caption(
         _(
             "Estimated dimensions (d2, one per type), in brackets their 95 % intervals. Neither higher nor lower is better."

@@ -1,4 +1,4 @@
-"""Populations for tests of the answer: models that were never trained, whose dimensions and scores are chosen."""
+"""Populations for tests of answers and decisions: models that were never trained, whose numbers are chosen."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 
 import polars as pl
 
-from core.analysis.answer import Evidence
+from core.analysis.asked import Evidence
+from core.analysis.criteria import Candidate, Question, Reading
 from core.pilots.pilot import Benchmark, Pilot, PilotModel, PilotText
 from core.pilots.registration import Registered, read_pilot
+from core.pilots.rule import Criterion
 from core.registry.protocols import PROTOCOLS
 from core.store import parcels
 from core.tables import ScoreRow
@@ -102,3 +104,29 @@ def ladder_warehouse(path: Path, bits: Sequence[float | None]) -> Warehouse:
 def _write(warehouse: Warehouse, at: int, **given) -> None:
     run_id = f"01900000-0000-7000-8000-0000000000{at:02d}"
     parcels.write_parcel(warehouse.parcels / run_id, make_profile(run_id, **given))
+
+
+# --- what is chosen among ------------------------------------------------------------------------------------------
+
+
+SCORE = {"benchmark": "made-up", "metric": "acc", "filter": "none", "n_shot": 0, "suite": "s"}
+
+
+def exact(value: float) -> Reading:
+    return Reading(value, value, value)
+
+
+def asked(of: str = "score", weight: float = 1.0, **more) -> Question:
+    criterion = Criterion(of, weight=weight, **more)
+    return Question(criterion, criterion.of in ("score", "speed"), SCORE if of == "score" else None)
+
+
+def candidate(name: str, *readings: Reading | None) -> Candidate:
+    return Candidate(f"run-{name}", f"{name}@1", name, readings)
+
+
+THREE = [
+    candidate("large", exact(90), exact(4e9)),
+    candidate("middle", exact(80), exact(1e9)),
+    candidate("small", exact(50), exact(1e8)),
+]

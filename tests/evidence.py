@@ -17,8 +17,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from core.analysis import answer as answers
-from core.analysis.relation import Relation, adjusted, relate, sign_test
+from core.analysis.answer import Answer, specification_key, under
+from core.analysis.asked import Asked
+from core.analysis.many import adjusted, sign_test
+from core.analysis.population import Population
+from core.analysis.relation import Relation, relate
 from core.commands.rank import answered
 from core.commands.rank import evidence as rank_evidence
 from core.figures.pictures import Caption, Dot, Panel, multiples, scatter_picture
@@ -119,7 +122,7 @@ _HEAD = (
 
 
 def document(warehouse: Warehouse, out: Path) -> list[Section]:
-    said, _grid = answered(warehouse, answers.Asked())
+    said, _grid = answered(warehouse, Asked())
     found = said.population
     evidence = rank_evidence(warehouse)
     checkpoints = ladder(evidence.runs)
@@ -167,7 +170,7 @@ def is_replicate(recipe: Recipe) -> bool:
 # --- within one width ------------------------------------------------------------------------------------------
 
 
-def within_width(said: answers.Answer, checkpoints: Sequence[Checkpoint], out: Path) -> Section:
+def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section = Section(("Within one width, at equal steps", "同じ幅・同じ学習ステップ数での比較"))
     section.say(*(f"**{answer_words.sentence(said, language)}**" for language in LANGUAGES))
     for english, japanese in zip(*(answer_words.notes(said, language) for language in LANGUAGES), strict=True):
@@ -286,12 +289,12 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
     return section
 
 
-def specifications(found: answers.Population, maxima: pl.DataFrame) -> Section:
+def specifications(found: Population, maxima: pl.DataFrame) -> Section:
     section = Section(("Under every specification", "測定仕様ごとの結果"))
-    grid = answers.under(found, maxima)
+    grid = under(found, maxima)
     if grid is None:
         return section
-    by_key = {answers.specification_key(one): one for one in SPECIFICATIONS}
+    by_key = {specification_key(one): one for one in SPECIFICATIONS}
     rows = []
     for key, one in grid.relations.items():
         record = by_key[key]
@@ -417,7 +420,7 @@ def _log_ratio(a: float | None, b: float | None) -> float | None:
 
 
 def _spearman(x: Sequence[float | None], y: Sequence[float]) -> float | None:
-    from core.analysis.relation import spearman
+    from core.analysis.resampling import spearman
 
     kept = [(a, b) for a, b in zip(x, y, strict=True) if a is not None]
     return spearman(np.array([a for a, _b in kept]), np.array([b for _a, b in kept])) if len(kept) > 2 else None

@@ -5,10 +5,12 @@ The curves rise from the embedding to a peak and fall to the final state; every 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
+import numpy as np
 import polars as pl
 
 from core.deck.deck_data import RunFrames
@@ -367,3 +369,18 @@ def scores(*rows: ScoreRow) -> pl.DataFrame:
     types = {"revision": pl.String, "std_error": pl.Float64, "n_samples": pl.Int64, "n_shot": pl.Int64}
     frame = pl.DataFrame([asdict(row) for row in rows or (score("x", 1.0),)], schema_overrides=types)
     return frame if rows else frame.clear()
+
+
+def units(n: int, rho: float = 0.0, seed: int = 0, **more: Sequence) -> pl.DataFrame:
+    """Rows that `relation.relate` counts: models whose log dimension and score have this correlation; further columns by
+    name."""
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=n)
+    y = rho * x + math.sqrt(1 - rho * rho) * generator.normal(size=n)
+    frame = pl.DataFrame({"unit": [f"model-{i}" for i in range(n)], "dimension": 30 * np.exp(x), "performance": y})
+    return frame.with_columns(**{name: pl.Series(values) for name, values in more.items()})
+
+
+def of_units(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Their dimensions and scores."""
+    return frame["dimension"].to_numpy(), frame["performance"].to_numpy()

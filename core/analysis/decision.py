@@ -1,8 +1,7 @@
 """Which model, on stated criteria: what is dominated, what a weighted mean chooses, and what would change that.
 
-A criterion is a number of each model with its 95 percent interval and the end of it that is wanted. An amount that is
-computed (parameters, memory) has no error; a score whose error nobody states may be anything, so that nothing is
-dominated by it for sure. What a model lacks is never guessed: it is left out, and named.
+A score whose error nobody states may be anything, so that nothing is dominated by it for sure. What lacks a value that
+counts is left out, and named.
 
 The dimension is a criterion with reservations (`muted`): below 10 models with a score nobody could tell whether the two
 are related, so that it neither weighs nor sets a threshold. It never enters a cost or a saving.
@@ -10,260 +9,25 @@ are related, so that it neither weighs nor sets a threshold. It never enters a c
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 import numpy as np
-import polars as pl
-from scipy import stats
 
-from core.analysis import ranking
-from core.analysis.answer import OWN_MATCHES
+from core.analysis.criteria import NORMAL_95, Candidate, Question, Reading, Setting, candidates, n_related
+from core.analysis.units import FEWEST_TEST
 from core.errors import InputError
 from core.pilots.pilot import CAUTIOUS
-from core.pilots.rule import DIMENSIONS, DIRECTIONS, Assumptions, Criterion, Rule, TaskName
-from core.tables import SCORE_KEYS, RuleChoiceRow
+from core.pilots.rule import DIMENSIONS, Criterion
 
-FEWEST_MODELS = 10
-"""With a score and a dimension, for the dimension to weigh anything: with fewer no relation is tested."""
-PRECISIONS = (32, 16, 8, 4)
-"""Bits per weight that a cost is shown for."""
-HOURS_OF_A_MONTH = 730
 AMOUNTS = ("parameters", "memory", "speed", "price")
 """Compared by their ratios: they differ by orders of magnitude."""
-_COLUMNS = {"dimension": "inner_max", "final_dimension": "final_dimension_pre_norm", "bits_per_byte": "bits_per_byte"}
-_NORMAL = 1.959964
 _DRAWS = 2000
 _NUMBERS = 4_000_000
 """That draws of all values may be: with very many models fewer are drawn."""
 _SURE = 0.95
-
-
-# --- what a model costs ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a model takes under stated assumptions. No dimension is in it."""
-
-    run_id: str
-    weight_bytes: tuple[float, ...]
-    """At each of `PRECISIONS`."""
-    cache_bytes: float
-    """Keys and values of all requests at full context; 0 for an encoder."""
-    is_cache_known: bool
-    """Whether the width of keys and values is the model's own, and not assumed."""
-    memory_bytes: float
-    """Weights at the assumed precision, cache and overhead."""
-    tokens_per_second: float | None
-    speed_from: str | None
-    """`own` (the user's figure), `measured` (text of the run over the seconds of its forward passes)."""
-    device: str | None
-    """What the speed was measured on."""
-    hours: float | None
-    """To be paid for in a month."""
-    price: float | None
-    """Of a month, in the assumed currency."""
-
-    @property
-    def machines(self) -> int | None:
-        """That the hours of a month take."""
-        return None if self.hours is None else max(1, math.ceil(self.hours / HOURS_OF_A_MONTH))
-
-
-def costs(runs: pl.DataFrame, speeds: pl.DataFrame, assumed: Assumptions) -> dict[str, Cost]:
-    """What each run's model costs, by run id.
-
-    `runs` have model_id, reference, name, kind, parameters, hidden_size and n_layers; `speeds` are rows of
-    `queries.speeds`. The measured speed holds capturing the states as well, so that it is a lower bound.
-    """
-    measured = {row["run_id"]: row for row in speeds.iter_rows(named=True)}
-    return {row["run_id"]: _cost(row, measured.get(row["run_id"]), assumed) for row in runs.iter_rows(named=True)}
-
-
-def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumed: Assumptions) -> Cost:
-    width = row.get("key_value_size")
-    per_token = 2 * row["n_layers"] * (width or row["hidden_size"] * assumed.cache_share) * assumed.cache_bits / 8
-    cache = 0.0 if row["kind"] == "encoder" else per_token * assumed.context_tokens * assumed.requests
-    weights = row["parameters"] * assumed.bits / 8
-    own = next(
-        (assumed.speeds[row[key]] for key in ("reference", "model_id", "name") if row[key] in assumed.speeds), None
-    )
-    seconds = measured["forward_seconds"] if measured else None
-    here = measured["n_tokens"] / seconds if measured and seconds else None
-    speed = own or here
-    hours = assumed.tokens_per_month / speed / 3600 / assumed.utilisation if speed else None
-    return Cost(
-        run_id=row["run_id"],
-        weight_bytes=tuple(row["parameters"] * bits / 8 for bits in PRECISIONS),
-        cache_bytes=cache,
-        is_cache_known=bool(width) or row["kind"] == "encoder",
-        memory_bytes=(weights + cache) * (1 + assumed.overhead),
-        tokens_per_second=speed,
-        speed_from="own" if own else "measured" if here else None,
-        device=measured["device"] if measured and not own and here else None,
-        hours=hours,
-        price=None if hours is None or assumed.price_per_hour is None else hours * assumed.price_per_hour,
-    )
-
-
-# --- criteria and candidates -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Setting:
-    """The models to choose among, with all that is known of them."""
-
-    runs: pl.DataFrame
-    """One run of each model: rows of `queries.ranking`."""
-    scored: pl.DataFrame
-    """`ranking.with_scores` of them, the models' own scores only: what a base model earned says nothing of other weights."""
-    cost: Mapping[str, Cost]
-    comparable: bool
-    """Whether their dimensions may be compared."""
-
-    def narrowed(self, run_ids: Sequence[str]) -> Setting:
-        kept = pl.col("run_id").is_in(list(run_ids))
-        return replace(self, runs=self.runs.filter(kept), scored=self.scored.filter(kept))
-
-    @property
-    def offered(self) -> pl.DataFrame:
-        """`ranking.benchmarks` of these models."""
-        return ranking.benchmarks(self.scored)
-
-
-def setting(
-    runs: pl.DataFrame, scores: pl.DataFrame, speeds: pl.DataFrame, assumed: Assumptions, *, comparable: bool = True
-) -> Setting:
-    """`scores` are rows of `queries.scores`, `speeds` of `queries.speeds`."""
-    scored = ranking.with_scores(runs, scores).filter(pl.col("score_match").is_in(OWN_MATCHES))
-    return Setting(runs, scored, costs(runs, speeds, assumed), comparable)
-
-
-@dataclass(frozen=True)
-class Question:
-    """A criterion on the data at hand."""
-
-    criterion: Criterion
-    higher_is_better: bool
-    benchmark: Mapping[str, Any] | None = None
-    """Of a score: a row of `ranking.benchmarks`."""
-
-    @property
-    def key(self) -> str:
-        """`parameters`, or `score~lambada_openai~acc~none~0~v2`: the same for the same score whatever the data."""
-        return self.criterion.of if self.benchmark is None else score_key(self.benchmark)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A number with its 95 percent interval; the ends are None where no error is known."""
-
-    value: float
-    lower: float | None
-    upper: float | None
-
-
-@dataclass(frozen=True)
-class Candidate:
-    run_id: str
-    model_id: str
-    name: str
-    readings: tuple[Reading | None, ...]
-    """One for each question; None where the model lacks it."""
-
-
-def score_key(benchmark: Mapping[str, Any]) -> str:
-    """Of a row with the columns of a score."""
-    return "~".join(["score", *("" if benchmark[key] is None else str(benchmark[key]) for key in SCORE_KEYS)])
-
-
-def questions(criteria: Sequence[Criterion], on: Setting, task: TaskName | None) -> list[Question]:
-    """What criteria mean for these models: of which benchmark a score is, and which end of it is wanted.
-
-    A score that names no benchmark is that of the task; without a task, that of the benchmark which most models have.
-    Raises InputError where there is no such score.
-    """
-    offered = on.offered.to_dicts()
-    return [
-        question(one, on.scored, _benchmark(one.benchmark or task, offered) if one.of == "score" else None)
-        for one in criteria
-    ]
-
-
-def question(criterion: Criterion, scored: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> Question:
-    """`benchmark` is a row of `ranking.benchmarks`, for a score. One that does not say which end is wanted: the higher."""
-    if criterion.direction:
-        return Question(criterion, criterion.direction == "higher", benchmark)
-    if benchmark is None:
-        return Question(criterion, DIRECTIONS[criterion.of] == "higher")
-    said = ranking.on_benchmark(scored, dict(benchmark))["higher_is_better"].drop_nulls()
-    return Question(criterion, bool(said[0]) if len(said) else True, benchmark)
-
-
-def _benchmark(named: TaskName | None, offered: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    found = next((row for row in offered if named is None or named.is_met_by(row)), None)
-    if found is not None:
-        return found
-    if named is None:
-        raise InputError(
-            "The rule asks for a score, and none of these models has any. Import scores, or score the models."
-        )
-    there = ", ".join(sorted({row["benchmark"] for row in offered})[:8]) or "none"
-    asked = " ".join(str(part) for part in (named.name, named.metric, named.filter) if part)
-    shots = "" if named.n_shot is None else f" with {named.n_shot} shots"
-    raise InputError(f"None of these models has a score of {asked}{shots}. There are scores of: {there}.")
-
-
-def candidates(on: Setting, asked: Sequence[Question]) -> list[Candidate]:
-    """The models with what is asked of them."""
-    of_scores = {one.key: _scores(on.scored, one.benchmark) for one in asked if one.benchmark is not None}
-
-    def reading(row: Mapping[str, Any], one: Question) -> Reading | None:
-        of = one.criterion.of
-        if of == "score":
-            return of_scores[one.key].get(row["run_id"])
-        if of in _COLUMNS:
-            column = _COLUMNS[of]
-            return _reading(row[column], row.get(f"{column}_lower"), row.get(f"{column}_upper"))
-        own = on.cost[row["run_id"]]
-        if of in ("speed", "price"):
-            return _reading(own.tokens_per_second if of == "speed" else own.price, None, None)
-        amount = float(row["parameters"]) if of == "parameters" else own.memory_bytes
-        return _reading(amount, amount, amount)
-
-    return [
-        Candidate(row["run_id"], row["model_id"], row["name"], tuple(reading(row, one) for one in asked))
-        for row in on.runs.iter_rows(named=True)
-    ]
-
-
-def _scores(scored: pl.DataFrame, benchmark: Mapping[str, Any]) -> dict[str, Reading | None]:
-    rows = ranking.on_benchmark(scored, dict(benchmark)).filter(pl.col("score").is_not_null())
-    rows = rows.filter(pl.col("unit") == pl.col("unit").mode().sort().first())  # what is compared has one unit
-    return {
-        run_id: _reading(
-            value,
-            None if error is None else value - _NORMAL * error,
-            None if error is None else value + _NORMAL * error,
-        )
-        for run_id, value, error in rows.select("run_id", "score", "score_std_error").rows()
-    }
-
-
-def _reading(value: float | None, lower: float | None, upper: float | None) -> Reading | None:
-    if value is None or not math.isfinite(value):
-        return None
-    ends = (None if end is None or not math.isfinite(end) else end for end in (lower, upper))
-    low, high = ends
-    return Reading(value, low, high) if low is not None and high is not None else Reading(value, None, None)
-
-
-# --- the decision ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -378,6 +142,14 @@ class Decision:
         return len(self.candidates) + sum(one.why == "misses" for one in self.left_out)
 
 
+# --- choosing ---------------------------------------------------------------------------------------------------
+
+
+def decided(on: Setting, asked: Sequence[Question], task: Mapping[str, Any] | None, use_class: str) -> Decision:
+    """The decision among these models; `task` is the benchmark whose relation to the dimension counts."""
+    return decide(candidates(on, asked), asked, n_related(on, task), use_class, comparable=on.comparable)
+
+
 def decide(
     among: Sequence[Candidate],
     asked: Sequence[Question],
@@ -431,7 +203,7 @@ def _weighed(asked: Sequence[Question], n_related: int | None, use_class: str, c
     if not sum(weights):
         more = " The dimension does not count here." if any(silent) else ""
         raise InputError(
-            f"No criterion that counts has a weight, so that nothing can be chosen.{more} Give one a weight."
+            "No criterion that counts has a weight, so that nothing can be chosen.{more} Give one a weight.", more=more
         )
     return [Weighed(*one) for one in zip(asked, (w / sum(weights) for w in weights), silent, strict=True)]
 
@@ -446,7 +218,7 @@ def muted(of: str, n_related: int | None, use_class: str, comparable: bool) -> s
         return "not_comparable"
     if n_related is None:
         return "no_score"
-    return "few_models" if n_related < FEWEST_MODELS else None
+    return "few_models" if n_related < FEWEST_TEST else None
 
 
 def _has_threshold(criterion: Criterion) -> bool:
@@ -490,7 +262,7 @@ def _utilities(kept: Sequence[Candidate], asked: Sequence[Question]) -> tuple[np
         for i, r in zip(known, readings, strict=True):
             if r.lower is not None and r.upper is not None and (not by_ratio or r.lower > 0):
                 width = math.log(r.upper / r.lower) if by_ratio else r.upper - r.lower
-                errors[i, k] = width / (2 * _NORMAL) / spread
+                errors[i, k] = width / (2 * NORMAL_95) / spread
     return utilities, errors
 
 
@@ -502,6 +274,37 @@ def _share_first(utilities: np.ndarray, errors: np.ndarray, shares: np.ndarray, 
     noise = np.random.default_rng([seed, len(utilities)]).standard_normal((n_draws, *utilities.shape))
     totals = (utilities + errors * noise) @ shares  # (n_draws, n)
     return float((totals.argmax(1) == 0).mean())
+
+
+def is_alike(decision: Decision, k: int) -> bool:
+    """Whether a criterion tells none of the models that can be chosen apart."""
+    values = {reading.value for one in decision.candidates if (reading := one.readings[k]) is not None}
+    return len(values) < 2
+
+
+def _with_reasons(decision: Decision) -> Decision:
+    """Why it came out so, as names that `core.wording.decisions` words."""
+    first = "none_known" if not decision.n else "none_meets" if not decision.candidates else "best_total"
+    if len(decision.candidates) == 1:
+        first = "only_one"
+    told = [first]
+    if len(decision.totals) > 1 and decision.totals[0] - decision.totals[1] < 1e-9:
+        told.append("tie")
+    elif decision.share_first is not None and decision.share_first < _SURE:
+        told.append("within_error")
+    if decision.chosen and any(
+        _is_within_error(reading, one.question)
+        for reading, one in zip(decision.chosen.readings, decision.weighed, strict=True)
+        if not one.muted
+    ):
+        told.append("threshold_within_error")
+    told += [f"dimension_{why}" for why in dict.fromkeys(one.muted for one in decision.weighed if one.muted)]
+    if any(one.why == "lacks" for one in decision.left_out):
+        told.append("some_lack_values")
+    return replace(decision, reasons=tuple(told))
+
+
+# --- the front --------------------------------------------------------------------------------------------------
 
 
 def standings(kept: Sequence[Candidate], asked: Sequence[Question], counts: Sequence[bool]) -> list[Standing]:
@@ -547,6 +350,9 @@ def _end(reading: Reading | None, end: str) -> float:
     return unknown[end] if found is None else found
 
 
+# --- weights ----------------------------------------------------------------------------------------------------
+
+
 def _sensitivities(
     kept: Sequence[Candidate], weighed: Sequence[Weighed], utilities: np.ndarray, shares: np.ndarray
 ) -> list[Sensitivity]:
@@ -583,119 +389,3 @@ def _walk(at_zero: np.ndarray, slopes: np.ndarray, start: float, end: float = 1.
         following = int(nearest[np.argmax(slopes[nearest])])
         found.append((begun, at, current))
         current, begun = following, at
-
-
-def is_alike(decision: Decision, k: int) -> bool:
-    """Whether a criterion tells none of the models that can be chosen apart."""
-    values = {reading.value for one in decision.candidates if (reading := one.readings[k]) is not None}
-    return len(values) < 2
-
-
-def _with_reasons(decision: Decision) -> Decision:
-    """Why it came out so, as names that `core.wording.decisions` words."""
-    first = "none_known" if not decision.n else "none_meets" if not decision.candidates else "best_total"
-    if len(decision.candidates) == 1:
-        first = "only_one"
-    told = [first]
-    if len(decision.totals) > 1 and decision.totals[0] - decision.totals[1] < 1e-9:
-        told.append("tie")
-    elif decision.share_first is not None and decision.share_first < _SURE:
-        told.append("within_error")
-    if decision.chosen and any(
-        _is_within_error(reading, one.question)
-        for reading, one in zip(decision.chosen.readings, decision.weighed, strict=True)
-        if not one.muted
-    ):
-        told.append("threshold_within_error")
-    told += [f"dimension_{why}" for why in dict.fromkeys(one.muted for one in decision.weighed if one.muted)]
-    if any(one.why == "lacks" for one in decision.left_out):
-        told.append("some_lack_values")
-    return replace(decision, reasons=tuple(told))
-
-
-def n_related(on: Setting, benchmark: Mapping[str, Any] | None) -> int | None:
-    """Models with a dimension and a score of this benchmark; None where there is no benchmark."""
-    if benchmark is None:
-        return None
-    rows = ranking.on_benchmark(on.scored, dict(benchmark))
-    return rows.filter(pl.col("score").is_not_null(), pl.col("inner_max").is_not_null())["model_id"].n_unique()
-
-
-def decided(on: Setting, asked: Sequence[Question], task: Mapping[str, Any] | None, use_class: str) -> Decision:
-    """The decision among these models; `task` is the benchmark whose relation to the dimension counts."""
-    return decide(candidates(on, asked), asked, n_related(on, task), use_class, comparable=on.comparable)
-
-
-# --- rules applied, and whether they were right ----------------------------------------------------------------
-
-
-def task_remark(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | None:
-    """`other_task` where a rule that was learned on one task is applied to another, `no_task` where to none."""
-    if rule.task is None or (benchmark is not None and rule.task.is_met_by(benchmark)):
-        return None
-    return "no_task" if benchmark is None else "other_task"
-
-
-def choice(
-    rule: Rule, decision: Decision, benchmark: Mapping[str, Any] | None, choice_id: str, at: datetime
-) -> RuleChoiceRow:
-    """What a rule chose, as it is kept; the outcome is written down later."""
-    remark = task_remark(rule, benchmark)
-    chosen, totals = decision.chosen, decision.totals
-    every = [*decision.candidates, *(one.candidate for one in decision.left_out)]
-    evidence = {
-        "criteria": [one.question.key for one in decision.weighed],
-        "weights": [round(one.share, 6) for one in decision.weighed],
-        "values": {
-            one.run_id: [None if r is None else [r.value, r.lower, r.upper] for r in one.readings] for one in every
-        },
-    }
-    return RuleChoiceRow(
-        rule_id=rule.rule_id,
-        choice_id=choice_id,
-        task=None if benchmark is None else benchmark["benchmark"],
-        metric=None if benchmark is None else benchmark["metric"],
-        candidates=sorted(one.run_id for one in every),
-        n=decision.n,
-        n_meeting=len(decision.candidates),
-        run_id=chosen.run_id if chosen else None,
-        model_id=chosen.model_id if chosen else None,
-        runner_up=decision.candidates[1].model_id if len(totals) > 1 else None,
-        total=totals[0] if totals else None,
-        runner_up_total=totals[1] if len(totals) > 1 else None,
-        share_first=decision.share_first,
-        reasons=[*decision.reasons, *([remark] if remark else [])],
-        evidence=json.dumps(evidence, sort_keys=True),
-        chosen_at=at,
-    )
-
-
-@dataclass(frozen=True)
-class Record:
-    """How often a rule was right."""
-
-    task: str | None
-    """On this task alone; None: on all."""
-    n_right: int
-    n_known: int
-    n_open: int
-    """Choices whose outcome nobody wrote down yet."""
-    lower: float | None
-    """95 percent of the share of right choices (Clopper and Pearson 1934); None where no outcome is known."""
-    upper: float | None
-
-
-def record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> Record:
-    """Of the choices of one rule: of all, or of those on one task."""
-    among = [one for one in choices if task is None or one.task == task]
-    known = [one.outcome == "right" for one in among if one.outcome is not None]
-    if not known:
-        return Record(task, 0, 0, len(among), None, None)
-    lower, upper = exact_share(sum(known), len(known))
-    return Record(task, sum(known), len(known), len(among) - len(known), lower, upper)
-
-
-def exact_share(k: int, n: int) -> tuple[float, float]:
-    """The 95 percent interval of a share k / n (Clopper and Pearson 1934)."""
-    interval = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
-    return float(interval.low), float(interval.high)

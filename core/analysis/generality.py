@@ -18,9 +18,13 @@ import polars as pl
 from scipy import stats
 
 from core.analysis import ranking
-from core.analysis.answer import Answer, Population, answer, units_of
-from core.analysis.decision import Decision, Question, Setting, decided, exact_share, n_related, question, score_key
-from core.analysis.relation import FEWEST_EXPLORATORY, LARGEST_RESAMPLED, Concordance, concordance, spearman
+from core.analysis.answer import Answer, units_of
+from core.analysis.criteria import NORMAL_95, Question, Setting, n_related, question, score_key
+from core.analysis.decision import Decision, decided
+from core.analysis.many import Concordance, concordance, floats
+from core.analysis.resampling import LARGEST_RESAMPLED, correlations, fisher_z, one_swap, spearman
+from core.analysis.rule_record import exact_share
+from core.analysis.units import FEWEST_EXPLORATORY
 from core.pilots.rule import DIMENSIONS
 from core.registry.specifications import CLAIMS
 
@@ -34,7 +38,6 @@ COVERED = 0.8
 """Tasks are compared that have at least this share of the models that the most covered one has."""
 DECIDED = ("robust", "depends", "no")
 """Verdicts that say something of a profile."""
-_NORMAL = 1.959964
 
 
 # --- one relation over tasks -----------------------------------------------------------------------------------
@@ -79,22 +82,19 @@ def pool(dimension: Sequence[float | None], tasks: Mapping[str, Sequence[float |
     `tasks` holds the performance (higher is better) of each model, in the order of `dimension`. Coefficients are
     Spearman's; their errors Bonett and Wright's (2000) on Fisher's scale, correlated as leaving out one model says.
     """
-    x = _floats(dimension)
-    usable = {name: y for name, values in tasks.items() if _is_usable(x, y := _floats(values))}
+    x = floats(dimension)
+    usable = {name: y for name, values in tasks.items() if _is_usable(x, y := floats(values))}
     if not usable:
         return None
-    z, variance, influence = (
-        np.array(part) for part in zip(*(_coefficient(x, y) for y in usable.values()), strict=True)
-    )
+    z, errors, influence = (np.array(part) for part in zip(*(_coefficient(x, y) for y in usable.values()), strict=True))
     k = len(z)
     shared = _shared(influence)
-    errors = np.sqrt(variance)
     covariance = np.outer(errors, errors) * (shared + (1 - shared) * np.eye(k))
     mean, error = float(z.mean()), math.sqrt(covariance.sum()) / k
     told = Pooled(
         rho=math.tanh(mean),
-        lower=math.tanh(mean - _NORMAL * error),
-        upper=math.tanh(mean + _NORMAL * error),
+        lower=math.tanh(mean - NORMAL_95 * error),
+        upper=math.tanh(mean + NORMAL_95 * error),
         shared=shared,
         p_differ=None,
         spread=None,
@@ -140,7 +140,7 @@ def _random_effects(told: Pooled, names: Sequence[str], z: np.ndarray, covarianc
     weights /= weights.sum()
     center = weights @ np.array(means)  # (k + 1,): the tasks, and a further one
     error = np.sqrt(weights @ (np.array(variances) + (np.array(means) - center) ** 2))
-    lower, upper = np.tanh(center - _NORMAL * error), np.tanh(center + _NORMAL * error)
+    lower, upper = np.tanh(center - NORMAL_95 * error), np.tanh(center + NORMAL_95 * error)
     return replace(
         told,
         spread=float(weights @ SPREADS),
@@ -152,33 +152,23 @@ def _random_effects(told: Pooled, names: Sequence[str], z: np.ndarray, covarianc
     )
 
 
-def _floats(values: Sequence[float | None]) -> np.ndarray:
-    return np.array([math.nan if value is None else value for value in values], dtype=float)
-
-
 def _is_usable(x: np.ndarray, y: np.ndarray) -> bool:
     both = np.isfinite(x) & np.isfinite(y)
     return int(both.sum()) >= FEWEST_EXPLORATORY and len(set(x[both])) > 1 and len(set(y[both])) > 1
 
 
 def _coefficient(x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """Fisher's z, its variance, and what leaving out each model does to it (n,), 0 for models without the score."""
+    """Fisher's z, its error, and what leaving out each model does to it (n,), 0 for models without the score."""
     both = np.isfinite(x) & np.isfinite(y)
     n = int(both.sum())
-    most = 1 - 12 / (n * (n * n - 1))  # a perfect order says no more than that the truth may be one swap away
-    rho = float(np.clip(spearman(x[both], y[both]), -most, most))
-    influence = np.zeros(len(x))
+    rho = spearman(x[both], y[both])
     tried = np.flatnonzero(both)[:LARGEST_RESAMPLED]  # of more models the first tell as much
-    m = len(tried)
-    left = ~np.eye(m, dtype=bool)
-    a, b = (stats.rankdata(np.tile(v[tried], (m, 1))[left].reshape(m, m - 1), axis=1) - m / 2 for v in (x, y))
-    size = np.sqrt((a * a).sum(1) * (b * b).sum(1))
-    without = np.divide(
-        (a * b).sum(1), size, out=np.full(m, rho), where=size > 0
-    )  # nothing is said by what has one value
-    moved = np.arctanh(np.clip(without, -most, most))
+    without = correlations(1 - np.eye(len(tried)), x[tried], y[tried])
+    without[np.isnan(without)] = rho  # nothing is said by what has one value
+    moved = np.arctanh(np.clip(without, -one_swap(n), one_swap(n)))
+    influence = np.zeros(len(x))
     influence[tried] = moved.mean() - moved
-    return math.atanh(rho), (1 + rho * rho / 2) / (n - 3), influence
+    return *fisher_z(rho, n), influence
 
 
 def _shared(influence: np.ndarray) -> float:
@@ -226,20 +216,21 @@ def tasks_of(offered: pl.DataFrame) -> list[dict[str, Any]]:
     return offered.filter(~pl.col("is_group")).unique("benchmark", keep="first", maintain_order=True).to_dicts()
 
 
-def over_tasks(populations: Sequence[Population], on: Setting, asked: Sequence[Question], use_class: str) -> OverTasks:
-    """Each task on its own, and all of them together. The populations ask about the same models by one benchmark each
+def over_tasks(answers: Sequence[Answer], on: Setting, asked: Sequence[Question], use_class: str) -> OverTasks:
+    """Each task on its own, and all of them together. The answers are about the same models by one benchmark each
     (`tasks_of`); the relation is told of all of them, the choice is made among the models of the setting."""
     found, values = [], {}
-    run_ids = list(dict.fromkeys(run_id for one in populations for run_id in one.rows["run_id"]))
+    run_ids = list(dict.fromkeys(run_id for one in answers for run_id in one.population.rows["run_id"]))
     dimension: dict[str, float | None] = {}
-    for one in populations:
-        if one.benchmark is None:
+    for one in answers:
+        benchmark = one.population.benchmark
+        if benchmark is None:
             continue
-        units = units_of(one)
+        units = units_of(one.population)
         dimension |= dict(units.select("unit", "dimension").rows())
         of_runs = dict(units.select("unit", "performance").rows())
-        values[score_key(one.benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
-        found.append(Task(one.benchmark, answer(one), _by(on, [one.benchmark], asked, use_class)))
+        values[score_key(benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
+        found.append(Task(benchmark, one, _by(on, [benchmark], asked, use_class)))
     return OverTasks(
         tasks=tuple(found),
         pooled=pool([dimension.get(run_id) for run_id in run_ids], values),
@@ -273,7 +264,7 @@ class Order:
     """The same models under several texts or tasks."""
 
     columns: tuple[str, ...]
-    """Corpus ids, or keys of scores (`decision.score_key`)."""
+    """Corpus ids, or keys of scores (`criteria.score_key`)."""
     run_ids: tuple[str, ...]
     """One run for each model, which names it."""
     values: tuple[tuple[float | None, ...], ...]

@@ -68,8 +68,10 @@ def paired(a: pl.DataFrame, b: pl.DataFrame) -> Paired:
     n = both.height
     if n == 0:
         raise InputError(
-            f"The two models have no question in common: one answered {answers_a.height:,} others, the other "
-            f"{answers_b.height:,}. Score both on the same version of the benchmark."
+            "The two models have no question in common: one answered {n_first:,} others, the other {n_second:,}. "
+            "Score both on the same version of the benchmark.",
+            n_first=answers_a.height,
+            n_second=answers_b.height,
         )
     differences = both["value"] - both["value_b"]
     spread = differences.std() if n > 1 else None

@@ -7,7 +7,7 @@ score belongs to a model through its exact repository and revision; everything w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -18,6 +18,8 @@ from core.tables import PILOT_SOURCE, SCORE_KEYS, SCORED_SOURCE, RunSummaryRow, 
 GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")
 WORD_KEYS = ("kind", "stack", "words_hash", "corpus_id", "protocol_hash")
 """What runs share that are compared on one point per word of the text."""
+OWN_MATCHES = ("own", "exact", "revision_not_stated", "mapped")
+"""Scores of the model itself. A score of its base model is drawn, and tests nothing: other weights earned it."""
 MAIN = "main"
 """The stack of a model that has only one, and of runs that an earlier version measured."""
 _TOLD = (
@@ -312,6 +314,11 @@ def benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
             descending=[True, True, True] + [False] * (1 + len(SCORE_KEYS) + len(within)),
         )
     )
+
+
+def score_key(benchmark: Mapping[str, object]) -> str:
+    """One text for a row with the columns of a score; addresses hold it."""
+    return "~".join("" if benchmark[key] is None else str(benchmark[key]) for key in SCORE_KEYS)
 
 
 def on_benchmark(scored: pl.DataFrame, benchmark: dict[str, object]) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""How sure the order of models is: intervals of ranks, classes that cannot be told apart, and differences of two.
+"""How sure the order of models is: intervals of ranks, and classes that cannot be told apart.
 
 Ranks follow from intervals of all pairwise differences that hold at once (Mogstad, Romano, Shaikh and Wilhelm 2024,
 doi 10.1093/restud/rdad006): the rank of a model is at least one more than the models that are surely above it. Where
@@ -10,7 +10,6 @@ intervals are Bonferroni's.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +17,10 @@ import polars as pl
 from scipy import special
 
 from core.analysis.claims import FEWEST_BLOCKS, LEVEL, simultaneous
-from core.errors import InputError
+from core.analysis.units import count_once, need
 
 POWER = 0.80
+"""With which what is called detectable shows."""
 LARGEST_FLIPPED = 120
 """Units (7,140 pairs) up to which signs are flipped: about half a second. Beyond, Bonferroni's t, which is wider."""
 BLOCK_FREEDOM = 15.0
@@ -41,22 +41,6 @@ class Ranks:
     detectable: float | None
     """The smallest true difference that the middle one of all pairs would show with a power of 80 percent, in the unit of
     the values; None where no error is known."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One unit less another, on the scale of the values: a difference of logarithms is the logarithm of a ratio."""
-
-    value: float
-    error: float | None
-    lower: float | None
-    upper: float | None
-    p: float | None
-    """Two-sided, Student's t."""
-    detectable: float | None
-    """The smallest true difference that such a pair would show with a power of 80 percent."""
-    is_paired: bool
-    """Whether both have read the same blocks of text; else their errors are taken as independent."""
 
 
 def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: float = BLOCK_FREEDOM) -> Ranks:
@@ -128,53 +112,10 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
     return Ranks(frame, method, critical, least)
 
 
-def difference(
-    value: float,
-    other: float,
-    *,
-    blocks: Sequence[float] | None = None,
-    other_blocks: Sequence[float] | None = None,
-    error: float | None = None,
-    other_error: float | None = None,
-    freedom: float = BLOCK_FREEDOM,
-) -> Difference:
-    """`value` less `other`, from the same blocks of text left out of both where they are given, else from both errors.
-
-    The interval is Student's t: blocks less one degrees of freedom, or `freedom`. Values not finite raise InputError;
-    where neither blocks nor both errors are known, there is no interval.
-    """
-    if not (math.isfinite(value) and math.isfinite(other)):
-        raise InputError("A difference needs two values; one of them is not known.")
-    is_paired = blocks is not None and other_blocks is not None and len(blocks) == len(other_blocks) >= FEWEST_BLOCKS
-    gap, of_gap = value - other, math.inf
-    if is_paired:
-        apart = np.asarray(blocks, dtype=float) - np.asarray(other_blocks, dtype=float)
-        of_gap, freedom = float(_jackknife(apart)), len(apart) - 1.0
-    elif error is not None and other_error is not None:
-        of_gap = math.hypot(error, other_error)
-    if not math.isfinite(of_gap) or of_gap <= 0:
-        return Difference(gap, None, None, None, None, None, is_paired)
-    critical = quantile(1 - LEVEL / 2, freedom)
-    reach = critical * of_gap
-    return Difference(
-        gap,
-        of_gap,
-        gap - reach,
-        gap + reach,
-        2 * _below(-abs(gap) / of_gap, freedom),
-        (critical + quantile(POWER, freedom)) * of_gap,
-        is_paired,
-    )
-
-
 def quantile(probability: float, freedom: float) -> float:
     """Of Student's t; normal where the degrees of freedom are infinite."""
     found = special.stdtrit(freedom, probability) if math.isfinite(freedom) else special.ndtri(probability)
     return float(found)
-
-
-def _below(t: float, freedom: float) -> float:
-    return float(special.stdtr(freedom, t) if math.isfinite(freedom) else special.ndtr(t))
 
 
 def _jackknife(without: np.ndarray) -> np.ndarray:
@@ -185,12 +126,8 @@ def _jackknife(without: np.ndarray) -> np.ndarray:
 
 def _known(units: pl.DataFrame, largest_first: bool) -> pl.DataFrame:
     """unit, value, error (positive and finite, or null) and blocks of what has a value, in order."""
-    missing = [name for name in ("unit", "value") if name not in units.columns]
-    if missing:
-        raise InputError(f"Ranks need the column {missing[0]}; there are {', '.join(units.columns) or 'none'}.")
-    if units["unit"].null_count() or units["unit"].n_unique() < units.height:
-        twice = units.filter(pl.col("unit").is_duplicated() | pl.col("unit").is_null())["unit"]
-        raise InputError(f"Each unit of a ranking counts once; '{twice[0]}' occurs twice or has no name.")
+    need(units, ("unit", "value"), "ranking")
+    count_once(units, "ranking")
     absent = [pl.lit(None, pl.Float64).alias("error")] if "error" not in units.columns else []
     if "blocks" not in units.columns:
         absent.append(pl.lit(None, pl.List(pl.Float64)).alias("blocks"))

@@ -112,11 +112,15 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if server.poll() is not None:
-            raise WorkdimError(f"The app's server ended with code {server.returncode}; its own message stands above.")
+            raise WorkdimError(
+                "The app's server ended with code {code}; its own message stands above.", code=server.returncode
+            )
         with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{ADDRESS}:{port}/_stcore/health", timeout=2):
             return
         time.sleep(0.2)
-    raise WorkdimError(f"The app's server did not answer on port {port} within {PATIENCE} seconds.")
+    raise WorkdimError(
+        "The app's server did not answer on port {port} within {patience} seconds.", port=port, patience=PATIENCE
+    )
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
@@ -133,13 +137,15 @@ def stop(server: subprocess.Popen[bytes]) -> None:
 def free_port(first: int) -> int:
     """`first`, or the next of twenty ports that nobody listens on."""
     if not 1 <= first <= 65_500:
-        raise InputError(f"The port must be between 1 and 65500, not {first}.")
+        raise InputError("The port must be between 1 and 65500, not {first}.", first=first)
     for port in range(first, first + 20):
         with socket.socket() as probe:
             probe.settimeout(0.5)
             if probe.connect_ex((ADDRESS, port)) != 0:
                 return port
-    raise ResourceError(f"The ports {first} to {first + 19} are all in use. Choose another with --port.")
+    raise ResourceError(
+        "The ports {first} to {last} are all in use. Choose another with --port.", first=first, last=first + 19
+    )
 
 
 def has_screen() -> bool:

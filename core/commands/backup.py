@@ -204,7 +204,7 @@ def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
 def slides(options: argparse.Namespace) -> int:
     import polars as pl
 
-    from core.analysis.answer import Asked
+    from core.analysis.asked import Asked
     from core.analysis.differences import with_controls
     from core.analysis.ranking import newest
     from core.commands.rank import answered
@@ -214,7 +214,9 @@ def slides(options: argparse.Namespace) -> int:
     from core.warehouse import queries
 
     if options.out.suffix.lower() != ".pptx":
-        raise InputError(f"{options.out.name} is no PowerPoint file name. Name a file that ends in .pptx with --out.")
+        raise InputError(
+            "{out} is no PowerPoint file name. Name a file that ends in .pptx with --out.", out=options.out.name
+        )
     warehouse = existing_warehouse(options)
     known = runs = queries.runs(warehouse)
     pilot = found = None
@@ -222,7 +224,9 @@ def slides(options: argparse.Namespace) -> int:
         pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
         runs = runs.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, pilot.pilot_id)))
         if runs.is_empty():
-            raise InputError(f"The pilot {pilot.pilot.name} has no result yet: `workdim pilot FILE.toml`.")
+            raise InputError(
+                "The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name
+            )
         found, _ = answered(warehouse, Asked(pilot=pilot))
     if options.chosen:
         chosen = [one_run(runs["run_id"], start) for start in options.chosen]

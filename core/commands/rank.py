@@ -13,13 +13,14 @@ from core.errors import InputError
 from core.terminal.output import say, say_json
 
 if TYPE_CHECKING:
-    from core.analysis.answer import Answer, Asked, Evidence
-    from core.analysis.relation import Specifications
+    from core.analysis.answer import Answer
+    from core.analysis.asked import Asked, Evidence
+    from core.analysis.many import Specifications
     from core.warehouse.warehouse import Warehouse
 
 
 def rank(options: argparse.Namespace) -> int:
-    from core.analysis.answer import Asked
+    from core.analysis.asked import Asked
     from core.terminal import answers
     from core.warehouse import queries
 
@@ -44,7 +45,7 @@ def rank(options: argparse.Namespace) -> int:
 
 def evidence(warehouse: Warehouse) -> Evidence:
     """All that an answer may rest on, read in one opening."""
-    from core.analysis.answer import Evidence
+    from core.analysis.asked import Evidence
     from core.pilots.registration import registered, shipped
     from core.warehouse import queries
     from core.wording.labels import with_text_marks
@@ -63,7 +64,8 @@ def answered(
     warehouse: Warehouse, asked: Asked, *, with_specifications: bool = False
 ) -> tuple[Answer, Specifications | None]:
     """The answer to a question, and where it is wanted the same under every specification."""
-    from core.analysis.answer import answer, population, under
+    from core.analysis.answer import answer, under
+    from core.analysis.population import population
     from core.warehouse import queries
 
     found = population(evidence(warehouse), asked)

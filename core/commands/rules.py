@@ -16,14 +16,15 @@ from core.terminal.tables import table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from core.analysis.decision import Decision, Setting
+    from core.analysis.criteria import Setting
+    from core.analysis.decision import Decision
     from core.pilots.rule import Rule, SavedRule
     from core.tables import RuleChoiceRow
     from core.warehouse.warehouse import Warehouse
 
 
 def listed(options: argparse.Namespace) -> int:
-    from core.analysis.decision import record
+    from core.analysis.rule_record import record
     from core.pilots.rule import find_rule, to_toml
     from core.warehouse.rules import all_rules
     from core.wording import decisions as words
@@ -83,7 +84,9 @@ def save(options: argparse.Namespace) -> int:
 
 
 def apply(options: argparse.Namespace) -> int:
-    from core.analysis.decision import choice, decided, questions
+    from core.analysis.criteria import questions
+    from core.analysis.decision import decided
+    from core.analysis.rule_record import choice
     from core.pilots.rule import TaskName, find_rule
     from core.warehouse import rules
     from core.wording import decisions as words
@@ -127,7 +130,7 @@ def apply(options: argparse.Namespace) -> int:
 
 
 def outcome(options: argparse.Namespace) -> int:
-    from core.analysis.decision import record
+    from core.analysis.rule_record import record
     from core.warehouse import rules
     from core.wording import decisions as words
 
@@ -140,7 +143,9 @@ def outcome(options: argparse.Namespace) -> int:
     ]
     if len(found) != 1:
         told = f"{len(found)} choices begin" if found else "No choice begins"
-        raise InputError(f"{told} with '{options.choice}'. `workdim rules list` lists them.")
+        raise InputError(
+            "{told} with '{choice}'. `workdim rules list` lists them.", told=told, choice=options.choice
+        )
     ((saved, choice),) = found
     said = None if options.outcome == "unknown" else options.outcome
     row = rules.write_outcome(warehouse, saved.rule_id, choice.choice_id, said, options.note)
@@ -174,8 +179,9 @@ def delete(options: argparse.Namespace) -> int:
 def _setting(warehouse: Warehouse, rule: Rule, named: Any, *, among_all: bool) -> Setting:
     """The models that `rank` compares by this score, or all of them."""
     from core.analysis import ranking
-    from core.analysis.answer import Asked, population
-    from core.analysis.decision import setting
+    from core.analysis.asked import Asked
+    from core.analysis.criteria import setting
+    from core.analysis.population import population
     from core.commands.rank import evidence
     from core.warehouse import queries
 
@@ -206,7 +212,7 @@ def _cells(found: Decision, row: int, rule: Rule) -> list[str]:
 
 
 def _as_json(saved: SavedRule) -> dict[str, Any]:
-    from core.analysis.decision import record
+    from core.analysis.rule_record import record
 
     return {
         "rule_id": saved.rule_id,

@@ -61,7 +61,9 @@ def filtered(found, warehouse, model: str | None = None, tag: str | None = None,
     if tag:
         tags = sorted({each for of_run in found["tags"].to_list() for each in of_run})
         if tag not in tags:
-            raise InputError(unknown_name("tag", tag, tags) if tags else f"No run has the tag '{tag}', or any other.")
+            if not tags:
+                raise InputError("No run has the tag '{tag}', or any other.", tag=tag)
+            raise InputError(unknown_name("tag", tag, tags))
         found = found.filter(pl.col("tags").list.contains(tag))
     if pilot:
         known = chosen_pilot(queries.pilots(warehouse).to_dicts(), pilot)

@@ -77,7 +77,9 @@ def take(options: argparse.Namespace) -> int:
             previews.append(score_imports.preview(warehouse, found, renamed))
         except Unnamed as error:
             option = "--model" if error.key == MODEL else "--benchmark"
-            (failed if is_named else left_out).append(InputError(f"{error} {option} NAME does."))
+            (failed if is_named else left_out).append(
+                InputError("{error} {option} NAME does.", error=error, option=option)
+            )
         except InputError as error:
             (failed if is_named else left_out).append(error)
     named = {name for one in previews for name in (*one.names["name"], *one.rows["model"])}
@@ -156,9 +158,11 @@ def write_template(options: argparse.Namespace) -> int:
         with options.out.open("xb") as file:
             file.write(template())
     except FileExistsError as error:
-        raise InputError(f"{options.out} is there already. Name another file with --out.") from error
+        raise InputError("{out} is there already. Name another file with --out.", out=options.out) from error
     except OSError as error:
-        raise InputError(f"{options.out} cannot be written: {error.strerror}. Name another file with --out.") from error
+        raise InputError(
+            "{out} cannot be written: {reason}. Name another file with --out.", out=options.out, reason=error.strerror
+        ) from error
     say(f"{options.out}: fill it in and take it in with `workdim scores import {options.out}`.")
     return 0
 
@@ -174,7 +178,9 @@ def aliases(options: argparse.Namespace) -> int:
     elif options.reference is not None:
         names.set_aliases(chosen_warehouse(options), {options.name: options.reference})
     elif options.name is not None:
-        raise InputError(f"Which model does '{options.name}' mean? Give its repository or reference after the name.")
+        raise InputError(
+            "Which model does '{name}' mean? Give its repository or reference after the name.", name=options.name
+        )
     known = names.aliases(existing_warehouse(options))
     if options.json:
         say_json(known.to_dicts())
@@ -196,7 +202,7 @@ def compare(options: argparse.Namespace) -> int:
     from core.wording import scores as score_sentences
 
     if options.models[0] == options.models[1]:
-        raise InputError(f"{options.models[0]} is named twice. Name two models.")
+        raise InputError("{first} is named twice. Name two models.", first=options.models[0])
     warehouse = existing_warehouse(options)
     answered = score_answers.answered(warehouse)
     if answered.is_empty():
@@ -207,7 +213,12 @@ def compare(options: argparse.Namespace) -> int:
     known = set(answered["model"])
     models = [_answered_model(name, known, warehouse) for name in options.models]
     if models[0] == models[1]:
-        raise InputError(f"{options.models[0]} and {options.models[1]} are one model, {models[0]}. Name two models.")
+        raise InputError(
+            "{first} and {second} are one model, {model}. Name two models.",
+            first=options.models[0],
+            second=options.models[1],
+            model=models[0],
+        )
     a, b = (score_answers.answers(warehouse, model, options.benchmark) for model in models)
     found = [(key, one) for key, one in all_paired(a, b) if options.metric is None or key["metric"] == options.metric]
     if not found:
@@ -215,7 +226,12 @@ def compare(options: argparse.Namespace) -> int:
         there = sorted({f"{row['benchmark']} {row['metric']}" for row in asked_of})
         asked = " ".join(part for part in (options.benchmark, options.metric) if part)
         more = f" and {len(there) - FEW} more" if len(there) > FEW else ""
-        raise InputError(f"The two have no question of {asked} in common. Answered: {', '.join(there[:FEW])}{more}.")
+        raise InputError(
+            "The two have no question of {asked} in common. Answered: {there}{more}.",
+            asked=asked,
+            there=there[:FEW],
+            more=more,
+        )
     if options.json:
         judged = [{"difference": one.difference, "is_told_apart": one.is_told_apart} for _, one in found]
         told = [key | asdict(one) | more for (key, one), more in zip(found, judged, strict=True)]
@@ -248,7 +264,7 @@ def _answered_model(name: str, answered: set[str], warehouse) -> str:
     meant.add(name)  # as it was scored here, without its revision
     found = sorted(model for model in answered if model in meant or model.partition("@")[0] in meant)
     if len(found) > 1:
-        raise InputError(f"'{name}' may be {' or '.join(found)}. Write which.")
+        raise InputError("'{name}' may be one of these: {found}. Write which.", name=name, found=found)
     if not found:
         raise InputError(unknown_name("model with single answers", name, answered))
     return found[0]
@@ -262,7 +278,9 @@ def _files(asked: list[Path]) -> Iterator[tuple[Path, bool]]:
             patterns = ("*.yaml",) if path.name == ".eval_results" else IN_FOLDERS
             below = sorted(found for pattern in patterns for found in path.rglob(pattern) if found.is_file())
             if not below:
-                raise InputError(f"There is no {' and no '.join(IN_FOLDERS)} below {path}. Name the files themselves.")
+                raise InputError(
+                    "There is no {kinds} below {path}. Name the files themselves.", kinds=IN_FOLDERS, path=path
+                )
         else:
             below = [path]
         for file in below:
@@ -284,13 +302,16 @@ def _content(file: Path) -> bytes:
         size = file.stat().st_size
         if size > MAX_BYTES:
             raise InputError(
-                f"{file} has {size / 2**20:,.0f} MiB; at most {MAX_BYTES // 2**20} are read. Take a part of it."
+                "{file} has {size:,.0f} MiB; at most {limit} are read. Take a part of it.",
+                file=file,
+                size=size / 2**20,
+                limit=MAX_BYTES // 2**20,
             )
         return file.read_bytes()
     except FileNotFoundError as error:
-        raise InputError(f"There is no file {file}. Check its name.") from error
+        raise InputError("There is no file {file}. Check its name.", file=file) from error
     except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+        raise InputError("{file} cannot be read: {reason}.", file=file, reason=error.strerror or error) from error
 
 
 def _models(asked: list[str]) -> tuple[Mapping[str, str], str | None]:
@@ -299,7 +320,7 @@ def _models(asked: list[str]) -> tuple[Mapping[str, str], str | None]:
     alone = [one for one in asked if "=" not in one]
     if len(alone) > 1:
         raise InputError(
-            f"--model {alone[1]}: only one can be the model of files that name none. Write NAME=REFERENCE."
+            "--model {model}: only one can be the model of files that name none. Write NAME=REFERENCE.", model=alone[1]
         )
     return renamed, alone[0] if alone else None
 

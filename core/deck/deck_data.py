@@ -7,8 +7,10 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
-from core.analysis.answer import Answer, Asked, Evidence, answer, population
+from core.analysis.answer import Answer, answer
+from core.analysis.asked import Asked, Evidence
 from core.analysis.differences import controls_of
+from core.analysis.population import population
 from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores, without_other_pilots
 from core.errors import InputError
 from core.locale import translator

@@ -20,7 +20,7 @@ from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
 from pptx.util import Inches
 
-from core.figures.style import CURVE_COLOURS
+from core.figures.style import COLOURS
 
 WIDTH, HEIGHT, MARGIN = 13.333, 7.5, 0.6
 """Inches, as all measures of the deck."""
@@ -32,7 +32,7 @@ PALETTE = {
     "lt1": "FFFFFF",
     "dk2": "0B3C6F",
     "lt2": "EEF2F6",
-    **{f"accent{number}": colour for number, colour in enumerate(CURVE_COLOURS, start=1)},
+    **{f"accent{number}": colour.lstrip("#") for number, colour in enumerate(COLOURS, start=1)},
     "hlink": "0072B2",
     "folHlink": "6C5B9E",
 }

@@ -9,9 +9,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
-from scipy.special import stdtrit
 
 from core import wording
+from core.analysis.ranks import quantile
 from core.figures.style import COLOURS, DASHES, LOG_TICKS, QUIET, TEXT, bars, empty, faded, frame, shown
 from core.locale import translator
 from core.registry.passes import CONTROLS
@@ -251,7 +251,7 @@ def with_gaps(marks: list[Mark]) -> list[Mark | None]:
 
 def t_95(n_blocks: int) -> float:
     """Student's t, 97.5 percent, for a jackknife over `n_blocks` blocks."""
-    return float(stdtrit(max(n_blocks - 1, 1), 0.975))
+    return quantile(0.975, max(n_blocks - 1, 1))
 
 
 def blocks_of(config: str | None) -> int:

@@ -139,7 +139,7 @@ def profile_picture(
     _name_turns(axes, data, turns, colours, language)
     _name_ends(axes, data, colours, right, size[0])
     _keys(axes, kinds, any(curve.post_norm for curve in data.curves), language)
-    drawing.words((12, size[1] - 10), cut_to(caption.source, _SMALL, size[0] - 24), _SMALL, theme.quiet)
+    _foot(drawing, caption)
     return drawing.svg(caption.title, _described(data, turns, language), language)
 
 
@@ -165,13 +165,24 @@ def thumbnail(
         x, y = axes.at(turn.layer, turn.value)
         if turn.kind in ("peak", "valley"):
             drawing.marker((x, y), "up" if turn.kind == "peak" else "down", theme.curves[1], 4)
+        has_room = y < axes.bottom - 18
         anchor = "start" if x < axes.left + 25 else "end" if x > axes.right - 25 else "middle"
-        is_below = turn.kind == "valley" and y < axes.bottom - 18
-        place = max(y + (16 if is_below else -9), 14)
+        if turn.kind == "valley" and not has_room:  # beside the slope that falls to it
+            x, anchor = x + 6, "start"
+        place = max(y + (16 if has_room and _is_below(turn, curve) else -9), 14)
         drawing.words((x, place), wording.number(turn.value), _SMALL, theme.text, anchor, bold=True)
     drawing.words((axes.left, size[1] - 6), "0", 10, theme.quiet)
     drawing.words((axes.right, size[1] - 6), f"{last}", 10, theme.quiet, "end")
     return drawing.svg(curve.name, language=language)
+
+
+def _is_below(turn: Turn, curve: Curve) -> bool:
+    """Whether the value is named beneath its mark, where the curve does not run: at a valley, where it begins to rise, and
+    where it falls to its end."""
+    if len(curve.marks) < 2 or turn.kind in ("peak", "valley"):
+        return turn.kind == "valley"
+    beside = curve.marks[1] if turn.kind == "start" else curve.marks[-2]
+    return beside.value > turn.value
 
 
 @dataclass(frozen=True)
@@ -225,7 +236,7 @@ def scatter_picture(
         drawing.marker((x + 6, size[1] - 27), MARKERS[n % len(MARKERS)], theme.curves[n % len(theme.curves)], 5)
         drawing.words((x + 17, size[1] - 23), name, _SMALL)
         x += 40 + text_width(name, _SMALL)
-    drawing.words((12, size[1] - 8), cut_to(caption.source, _SMALL, size[0] - 24), _SMALL, theme.quiet)
+    _foot(drawing, caption)
     return drawing.svg(caption.title, caption.told, language)
 
 
@@ -277,7 +288,7 @@ def multiples(
         drawing.line([(x, y), (x + 18, y)], theme.curves[n % len(theme.curves)], 2.4)
         drawing.words((x + 24, y + 4), name, _SMALL)
         x += 44 + text_width(name, _SMALL)
-    drawing.words((12, drawing.height - 8), cut_to(caption.source, _SMALL, width - 24), _SMALL, theme.quiet)
+    _foot(drawing, caption)
     return drawing.svg(caption.title, caption.told, language)
 
 
@@ -292,6 +303,11 @@ def _head(drawing: Drawing, caption: Caption) -> float:
         y += 16
         drawing.words((12, y), line, 12, drawing.theme.quiet)
     return y + 8
+
+
+def _foot(drawing: Drawing, caption: Caption) -> None:
+    source = cut_to(caption.source, _SMALL, drawing.width - 24)
+    drawing.words((12, drawing.height - 9), source, _SMALL, drawing.theme.quiet)
 
 
 def _axis(data: ProfileData | CorrelatorData, language: str) -> str:

@@ -107,7 +107,7 @@ def query_points(frame: pl.DataFrame, choice: Choice) -> QueryPicture:
     if choice.kind == "histogram":
         choice = replace(choice, y=None)
     elif choice.y is None or choice.y not in numbers(frame):
-        raise InputError(f"A {choice.kind} needs a column of numbers on its vertical axis.")
+        raise InputError("A {kind} needs a column of numbers on its vertical axis.", kind=choice.kind)
     needed = [choice.x] if choice.y is None else [choice.x, choice.y]
     rows = _drawable(frame, needed)
     kept = rows if choice.colour is None else _of_first_series(rows, choice.colour)

@@ -12,7 +12,7 @@ import polars as pl
 from core import wording
 from core.analysis.answer import Answer
 from core.analysis.paired import Paired
-from core.figures.style import COLOURS, QUIET, TEXT, bars, empty, frame, shown
+from core.figures.style import COLOURS, QUIET, TEXT, bars, empty, frame, name_rows, shown
 from core.figures.svg import text_width
 from core.locale import translator
 from core.registry.names import NOT_STATED
@@ -315,13 +315,7 @@ def paired_figure(data: PairedData, language: str) -> go.Figure:
             hovertext=[f"{shown(one.name)}: {number(one.value)} (n={one.n:,})" for _place, one in chosen],
             hoverinfo="text",
         )
-    figure.update_yaxes(
-        tickvals=list(range(len(data.differences))),
-        ticktext=[shown(one.name) for one in data.differences],
-        autorange="reversed",
-        automargin=True,
-        ticks="",
-    )
+    name_rows(figure, [one.name for one in data.differences])
     return figure
 
 
@@ -378,6 +372,5 @@ def import_figure(data: ImportData, language: str) -> go.Figure:
     figure.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal"})
     if max((sum(of_file) for of_file in zip(*data.counts.values(), strict=True)), default=0) < FEW:
         figure.update_xaxes(dtick=1)
-    names = [shown(name if len(name) <= 40 else name[:39] + "…") for name in data.files]
-    figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", automargin=True, ticks="")
+    name_rows(figure, data.files)
     return figure

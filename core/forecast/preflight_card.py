@@ -294,8 +294,11 @@ def _need_cache(place: ModelMetadata) -> None:
     free = shutil.disk_usage(_existing(folder)).free
     if free < needed:
         raise ResourceError(
-            f"The download needs {needed / 1e9:.2f} GB in {folder}; {free / 1e9:.2f} GB is free. Free some space, or "
-            "choose a smaller model."
+            "The download needs {needed:.2f} GB in {folder}; {free:.2f} GB is free. Free some space, or choose a "
+            "smaller model.",
+            needed=needed / 1e9,
+            folder=folder,
+            free=free / 1e9,
         )
 
 

@@ -121,9 +121,13 @@ def _tested(dtype: str, device: torch.device) -> Speed:
             timeout=PATIENCE,
         )
     except subprocess.TimeoutExpired as error:
-        raise WorkdimError(f"The self-test of this machine has not ended within {PATIENCE:g} seconds.") from error
+        raise WorkdimError(
+            "The self-test of this machine has not ended within {patience:g} seconds.", patience=PATIENCE
+        ) from error
     if done.returncode:
-        raise WorkdimError(f"The self-test of this machine failed: {(done.stderr.splitlines() or ['no reason'])[-1]}")
+        raise WorkdimError(
+            "The self-test of this machine failed: {reason}", reason=(done.stderr.splitlines() or ["no reason"])[-1]
+        )
     return Speed(**json.loads(done.stdout.splitlines()[-1]))
 
 

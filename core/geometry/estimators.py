@@ -103,16 +103,23 @@ def _labelled(name: str, points, sequences, types) -> LabelledPoints:
     points = torch.as_tensor(np.asarray(points) if not isinstance(points, Tensor) else points).float()
     if points.ndim != 2 or len(points) < MIN_POINTS or not bool(torch.isfinite(points).all()):
         raise EstimateError(
-            f"{name} needs a (n_points, n_dims) array of at least {MIN_POINTS} finite points; this one has "
-            f"shape {tuple(points.shape)}. Drop rows with missing values or give more points."
+            "{name} needs a (n_points, n_dims) array of at least {min_points} finite points; this one has shape "
+            "{shape}. Drop rows with missing values or give more points.",
+            name=name,
+            min_points=MIN_POINTS,
+            shape=str(tuple(points.shape)),
         )
 
     def labels(values, what: str) -> Tensor:
         values = torch.as_tensor(np.asarray(values)) if not isinstance(values, Tensor) else values
         if values.shape != (len(points),):
             raise EstimateError(
-                f"{name} needs one {what} for each of the {len(points)} points; {what}s have shape "
-                f"{tuple(values.shape)}. Give a list as long as the points."
+                "{name} needs one {what} for each of the {n_points} points; {what}s have shape {shape}. Give a list "
+                "as long as the points.",
+                name=name,
+                what=what,
+                n_points=len(points),
+                shape=str(tuple(values.shape)),
             )
         return torch.unique(values, return_inverse=True)[1].to(points.device)
 

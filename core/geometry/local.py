@@ -215,7 +215,7 @@ def _first_members(table: NeighbourTable, rows: Tensor, member: Tensor, k: int) 
 def read_local_d2(cloud: LabelledPoints, k: int = KS[-1]) -> Reading:
     """`k`: neighbours of each point, at least 3."""
     if k < 3:
-        raise EstimateError(f"local_d2 needs at least 3 neighbours of each point, not {k}. Raise k.")
+        raise EstimateError("local_d2 needs at least 3 neighbours of each point, not {k}. Raise k.", k=k)
     if len(cloud.points) <= k:
         return Reading(math.nan)
     table = nearest(cloud.points, k)

@@ -109,8 +109,11 @@ def require_known(model: OpenModel, largest_id: int) -> None:
     """Raises ModelError where the tokenizer gives ids that the model has no embedding for."""
     if largest_id >= model.vocabulary_size:
         raise ModelError(
-            f"The tokenizer of {model.row.model_id} gives token {largest_id}, but the model knows "
-            f"{model.vocabulary_size}: they do not belong together. Check the folder."
+            "The tokenizer of {model} gives token {largest_id}, but the model knows {vocabulary_size}: they do "
+            "not belong together. Check the folder.",
+            model=model.row.model_id,
+            largest_id=largest_id,
+            vocabulary_size=model.vocabulary_size,
         )
 
 
@@ -118,8 +121,11 @@ def require_context(model: OpenModel, n_tokens: int) -> None:
     """Raises ModelError where the model cannot read a window whole."""
     if model.context and n_tokens > model.context:
         raise ModelError(
-            f"{model.row.model_id} reads at most {model.context} tokens at once; the protocol's windows have "
-            f"{n_tokens}. Choose another model or protocol."
+            "{model} reads at most {context} tokens at once; the protocol's windows have {n_tokens}. Choose "
+            "another model or protocol.",
+            model=model.row.model_id,
+            context=model.context,
+            n_tokens=n_tokens,
         )
 
 
@@ -218,13 +224,22 @@ class _Spill:
         hidden_size, found = self.states.shape[-1], tuple(state.shape)
         if found[-1] != hidden_size:
             raise ModelError(
-                f"Layer {index} of {self.model.row.model_id} is {found[-1]} wide, not {hidden_size}: models whose "
-                "width changes are not measured."
+                "Layer {index} of {model} is {found} wide, not {hidden_size}: models whose width changes are not "
+                "measured.",
+                index=index,
+                model=self.model.row.model_id,
+                found=found[-1],
+                hidden_size=hidden_size,
             )
         if found[:-1] != (self.n_sequences, self.n_tokens):
             raise ModelError(
-                f"Layer {index} of {self.model.row.model_id} gives states of shape {found} for {self.n_sequences} "
-                f"windows of {self.n_tokens} tokens: models that arrange tokens otherwise are not measured."
+                "Layer {index} of {model} gives states of shape {found} for {n_sequences} windows of {n_tokens} "
+                "tokens: models that arrange tokens otherwise are not measured.",
+                index=index,
+                model=self.model.row.model_id,
+                found=str(tuple(found)),
+                n_sequences=self.n_sequences,
+                n_tokens=self.n_tokens,
             )
 
     @contextmanager
@@ -251,18 +266,28 @@ class _Spill:
             layer = min(index, self.model.n_layers)
             if self.written[index] != n_tokens:
                 raise ModelError(
-                    f"Layer {layer} of {self.model.row.model_id} gave {self.written[index]} of {n_tokens} tokens: its "
-                    "blocks are not run one after the other, which is not measured."
+                    "Layer {layer} of {model} gave {written} of {n_tokens} tokens: its blocks are not run one after the "
+                    "other, which is not measured.",
+                    layer=layer,
+                    model=self.model.row.model_id,
+                    written=self.written[index],
+                    n_tokens=n_tokens,
                 )
             if not norms.any():
                 raise ModelError(
-                    f"Layer {layer} of {self.model.row.model_id} is zero for every token: its weights are zero, which "
-                    "is a damaged or untrained file. Download it again."
+                    "Layer {layer} of {model} is zero for every token: its weights are zero, which is a damaged or "
+                    "untrained file. Download it again.",
+                    layer=layer,
+                    model=self.model.row.model_id,
                 )
             if not np.isfinite(norms).all():
                 raise ModelError(
-                    f"Layer {layer} of {self.model.row.model_id} has {int((~np.isfinite(norms)).sum())} tokens with "
-                    f"infinite or missing values in {self.model.dtype}. {self._way_out()}"
+                    "Layer {layer} of {model} has {n} tokens with infinite or missing values in {dtype}. {way_out}",
+                    layer=layer,
+                    model=self.model.row.model_id,
+                    n=int((~np.isfinite(norms)).sum()),
+                    dtype=self.model.dtype,
+                    way_out=self._way_out(),
                 )
 
     def _way_out(self) -> str:
@@ -299,6 +324,9 @@ def need_room(folder: Path, n_bytes: int) -> None:
 def _no_room(folder: Path, n_bytes: int) -> ResourceError:
     free = shutil.disk_usage(folder).free
     return ResourceError(
-        f"The hidden states need {n_bytes / 1e9:.2f} GB of scratch space in {folder}; {free / 1e9:.2f} GB is free. "
-        "Free some space, or put the warehouse on another disk with --warehouse."
+        "The hidden states need {n_bytes:.2f} GB of scratch space in {folder}; {free:.2f} GB is free. Free "
+        "some space, or put the warehouse on another disk with --warehouse.",
+        n_bytes=n_bytes / 1e9,
+        folder=folder,
+        free=free / 1e9,
     )

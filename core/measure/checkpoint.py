@@ -137,8 +137,10 @@ def _write(path: Path, content: bytes) -> None:
         write_through(path, content)
     except OSError as error:
         raise ResourceError(
-            f"What was measured cannot be kept in {path.parent}: {error.strerror or error}. Free some space, or put "
-            "the warehouse on another disk with --warehouse."
+            "What was measured cannot be kept in {parent}: {reason}. Free some space, or put the warehouse on "
+            "another disk with --warehouse.",
+            parent=path.parent,
+            reason=error.strerror or error,
         ) from error
 
 

@@ -17,7 +17,7 @@ from core.measure.capture import HiddenStates, capture, give_back, require_reada
 from core.measure.checkpoint import Checkpoint
 from core.measure.checks import check_dependence, run_checks, without_norm_rule
 from core.measure.plan import TokenMask, mask_tokens, pair_budget, plan_layers, start_pairs, usable_words
-from core.measure.provenance import Clock, code_stamp, code_version, library_versions
+from core.measure.provenance import Clock, decisive
 from core.measure.rows import Measured, as_profile
 from core.measure.setup import Setup, open_setup
 from core.models.model import OpenModel, is_out_of_memory, load_network
@@ -86,20 +86,7 @@ def _sample_of(config: RunConfig, setup: Setup) -> TokenSample:
 
 def _key(config: RunConfig, setup: Setup, sample: TokenSample) -> list[object]:
     """All that decides about the results of a pass: a checkpoint of anything else is of no use to it."""
-    row = setup.blueprint.weightless.row
-    return [
-        asdict(config),
-        asdict(setup.protocol),
-        code_version(),
-        code_stamp(),
-        library_versions(),
-        row.weights_sha256,
-        row.configuration_hash,
-        row.tokenizer_hash,
-        setup.corpus.row.sha256,
-        sample.digest,
-        setup.blueprint.device.type,
-    ]
+    return [asdict(config), asdict(setup.protocol), sample.digest, *decisive(setup.blueprint, setup.corpus)]
 
 
 def open_network(config: RunConfig, setup: Setup, scratch: Path, progress: ProgressCallback) -> OpenModel:
@@ -125,8 +112,12 @@ def require_types(mask: TokenMask, corpus: Corpus) -> None:
     """The text held enough token types before the mask; it must after it, too."""
     if mask.n_types < MIN_TYPES:
         raise CorpusError(
-            f"Only {mask.n_types} token types of {corpus.row.name} are left after {mask.n_dropped_norm} tokens were "
-            f"masked for their norm; a cloud needs {MIN_TYPES}. Measure with --dtype float32 or on another text."
+            "Only {n_types} token types of {corpus} are left after {n_dropped_norm} tokens were masked for their "
+            "norm; a cloud needs {min_types}. Measure with --dtype float32 or on another text.",
+            n_types=mask.n_types,
+            corpus=corpus.row.name,
+            n_dropped_norm=mask.n_dropped_norm,
+            min_types=MIN_TYPES,
         )
 
 

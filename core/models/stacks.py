@@ -35,8 +35,11 @@ def choose_stack(config: Any, name: str | None, model: str) -> str:
     if not config.is_encoder_decoder:
         if name is not None:
             raise InputError(
-                f"{model} ({config.model_type}) has one stack of blocks, so there is no {name} to choose: --stack is "
-                "for encoder-decoders only. Leave it out."
+                "{model} ({kind}) has one stack of blocks, so there is no {name} to choose: --stack is for "
+                "encoder-decoders only. Leave it out.",
+                model=model,
+                kind=config.model_type,
+                name=name,
             )
         return "main"
     if name is not None and name not in STACKS:
@@ -61,7 +64,9 @@ def find_stack(module: Any, config: Any, stack: str, model: str) -> Stack:
             if sum(_is_list(child, n) for child in owner.children()) == 1:
                 return Stack(stack, owner, found)
             break
-    raise ModelError(f"{model} ({config.model_type}) has no list of {n} layers that could be measured.")
+    raise ModelError(
+        "{model} ({kind}) has no list of {n} layers that could be measured.", model=model, kind=config.model_type, n=n
+    )
 
 
 def _is_list(module: nn.Module, n: int) -> bool:
@@ -169,6 +174,7 @@ def _start_token(module: Any, ids: Tensor) -> Tensor:
         return module.prepare_decoder_input_ids_from_labels(labels=ids)[:, :1]
     except (AttributeError, ValueError, TypeError) as error:
         raise ModelError(
-            f"The configuration of this {module.config.model_type} does not say which token its decoder starts with "
-            "(decoder_start_token_id). Add it to config.json, or measure the encoder."
+            "The configuration of this {kind} does not say which token its decoder starts with "
+            "(decoder_start_token_id). Add it to config.json, or measure the encoder.",
+            kind=module.config.model_type,
         ) from error

@@ -52,8 +52,11 @@ class Weights:
         missing = [shard for shard in shards if not (self.folder / shard).is_file()]
         if missing:
             raise ModelError(
-                f"{self.name} lacks {len(missing)} of its {len(shards)} weight files, first {missing[0]}. "
-                "Download it again."
+                "{name} lacks {n_missing} of its {n_shards} weight files, first {missing}. Download it again.",
+                name=self.name,
+                n_missing=len(missing),
+                n_shards=len(shards),
+                missing=missing[0],
             )
         return [self.folder / shard for shard in shards]
 
@@ -95,10 +98,15 @@ def named_shards(index: Path, name: str) -> list[str]:
     try:
         shards = sorted(set(read_json(index)["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
-        raise ModelError(f"{index.name} of {name} is damaged. Download it again.") from error
+        raise ModelError("{index} of {name} is damaged. Download it again.", index=index.name, name=name) from error
     strange = [shard for shard in shards if not re.fullmatch(r"[\w.-]+\.safetensors", shard)]
     if strange:  # an index can point at pickles, or out of the folder
-        raise ModelError(f"{index.name} of {name} names {strange[0]}, which is no safetensors file; refused.")
+        raise ModelError(
+            "{index} of {name} names {strange}, which is no safetensors file; refused.",
+            index=index.name,
+            name=name,
+            strange=strange[0],
+        )
     return shards
 
 
@@ -106,7 +114,12 @@ def only_gguf(folder: Path, where: str) -> str | None:
     """The GGUF file of a folder, None without one. Several are a choice that only the user can make."""
     ggufs = sorted(path.name for path in folder.glob("*.gguf"))
     if len(ggufs) > 1:
-        raise ModelError(f"{where} holds {len(ggufs)} GGUF files; name one of these files: {', '.join(ggufs)}.")
+        raise ModelError(
+            "{where} holds {n_ggufs} GGUF files; name one of these files: {ggufs}.",
+            where=where,
+            n_ggufs=len(ggufs),
+            ggufs=ggufs,
+        )
     return ggufs[0] if ggufs else None
 
 
@@ -130,16 +143,21 @@ def no_weights(where: str, names: list[str]) -> ModelError:
     pickled = [name for name in names if name.lower().endswith(PICKLED)]
     if pickled:
         return ModelError(
-            f"{where} holds its weights only as {pickled[0]}, a format that can run code when it is opened. Workdim "
-            "reads safetensors and GGUF only: convert it, or choose a revision with safetensors."
+            "{where} holds its weights only as {pickled}, a format that can run code when it is opened. Workdim "
+            "reads safetensors and GGUF only: convert it, or choose a revision with safetensors.",
+            where=where,
+            pickled=pickled[0],
         )
-    return ModelError(f"{where} holds no weights (.safetensors or .gguf), so there is nothing to measure in it.")
+    return ModelError(
+        "{where} holds no weights (.safetensors or .gguf), so there is nothing to measure in it.", where=where
+    )
 
 
 def no_configuration(where: str) -> ModelError:
     return ModelError(
-        f"{where} holds weights but no config.json, so their architecture is unknown. Add the file, or choose another "
-        "model."
+        "{where} holds weights but no config.json, so their architecture is unknown. Add the file, or choose "
+        "another model.",
+        where=where,
     )
 
 
@@ -190,7 +208,7 @@ def gguf_entries(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         with path.open("rb") as stream:
             if stream.read(4) != b"GGUF":
-                raise ModelError(f"{path.name} is not a GGUF file, or is damaged. Download it again.")
+                raise ModelError("{path} is not a GGUF file, or is damaged. Download it again.", path=path.name)
             _version, n_tensors, n_entries = struct.unpack("<IQQ", stream.read(20))
             for _ in range(_length(n_entries, size)):
                 key, kind = _string(stream, size), _number(stream, "<I")
@@ -201,9 +219,11 @@ def gguf_entries(path: Path) -> dict[str, Any]:
             _length(stream.tell(), size)
             found["n_tensors"] = _length(n_tensors, size)
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
+        raise ModelError(
+            "{path} cannot be read: {reason}. Check its permissions.", path=path, reason=error.strerror
+        ) from error
     except (struct.error, KeyError) as error:
-        raise ModelError(f"{path.name} cannot be read: the file is damaged. Download it again.") from error
+        raise ModelError("{path} cannot be read: the file is damaged. Download it again.", path=path.name) from error
     return found
 
 

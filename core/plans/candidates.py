@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from core.plans.pricing import Difference, Pricer, Scores, Told, divergence, loss_increase, ratio
-from core.plans.variants import WHOLE, Network, States, Variant, without
+from core.plans.variants import Network, States, Variant, run_whole, without
 from core.records import stretches
 from core.texts.sample import TokenWindows
 
@@ -70,18 +70,6 @@ def similarity(network: Network, windows: TokenWindows, told: Told = lambda done
     return Similarity(influence, (angle / n_tokens).numpy(), (last / n_windows).numpy())
 
 
-def run_whole(network: Network, ids: torch.Tensor, keep: States) -> None:
-    """The layers of the whole network on one batch, without its head; weights that come on demand come for it."""
-    from core.models.weight_streaming import run_together
-
-    run_together(
-        network.model.units,
-        [lambda: network.states_only(ids, WHOLE, start=0, before=None, keep=keep)],
-        lambda index: None,
-        lambda done: None,
-    )
-
-
 @dataclass(frozen=True)
 class Candidate:
     """A set of blocks and the rule that proposes it."""
@@ -118,10 +106,9 @@ class Step:
     """Of the loss, there."""
 
 
-def singles(pricer: Pricer, told: Told = lambda done: None) -> tuple[Scores, list[Scores]]:
-    """The whole network, and the network without each of its blocks."""
-    found = pricer.scores([without([block]) for block in range(pricer.network.n_blocks)], told)
-    return found[0], found[1:]
+def singles(pricer: Pricer, told: Told = lambda done: None) -> list[Scores]:
+    """The whole network, then the network without each of its blocks."""
+    return pricer.scores([without([block]) for block in range(pricer.network.n_blocks)], told)
 
 
 def shortlist(costs: Sequence[float], n: int) -> list[int]:
@@ -188,9 +175,9 @@ def random_sets(
 class Choice:
     """The candidate that is taken, and those that are as good as far as anyone can tell."""
 
-    chosen: int
-    equal: tuple[int, ...]
-    """Candidates whose cost is not told apart from the lowest; the chosen one is among them."""
+    taken: Candidate
+    equal: frozenset[tuple[int, ...]]
+    """Sets whose cost is not told apart from the lowest; that of the chosen one is among them."""
 
 
 def simplest(candidates: Sequence[Candidate], costs: Sequence[np.ndarray], counts: np.ndarray) -> Choice:
@@ -198,10 +185,11 @@ def simplest(candidates: Sequence[Candidate], costs: Sequence[np.ndarray], count
 
     costs: sums over each window, (n_windows,) for each candidate; compared window by window.
     """
-    best = min(range(len(candidates)), key=lambda i: float(costs[i].sum()))
-    equal = [i for i in range(len(candidates)) if not ratio(costs[i] - costs[best], counts).lower > 0]
-    chosen = min(equal, key=lambda i: (candidates[i].n_stretches, float(costs[i].sum())))
-    return Choice(chosen, tuple(equal))
+    best = min(costs, key=lambda of: float(of.sum()))
+    pairs = zip(candidates, costs, strict=True)
+    equal = [(one, cost) for one, cost in pairs if not ratio(cost - best, counts).lower > 0]
+    taken, _ = min(equal, key=lambda pair: (pair[0].n_stretches, float(pair[1].sum())))
+    return Choice(taken, frozenset(one.blocks for one, _ in equal))
 
 
 def distinct(candidates: Sequence[Candidate]) -> list[Candidate]:

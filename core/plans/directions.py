@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.optimize import isotonic_regression
 from torch import Tensor
 
 from core.geometry.second_order import d2
-from core.plans.candidates import run_whole
 from core.plans.pricing import Difference, Pricer, loss_increase
-from core.plans.variants import Network, Projection, States, Variant
+from core.plans.variants import Network, Projection, States, Variant, run_whole
 from core.texts.sample import TokenWindows
 
 NORM_FACTOR = 3.0
@@ -31,6 +31,8 @@ RESOLUTION = 64
 COVARIANCE_BUDGET = 2**30
 """Bytes that the covariances of all layers may take together; where they take more, layers are not projected jointly."""
 D2_TOKENS = 4096
+SHARE_OF_PASS = 0.6
+"""Of a pass of the whole network, what the price of one rank is taken to be: it begins at its layer."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +136,10 @@ def _layers(network: Network, windows: TokenWindows, layers: Sequence[int]):
 
 
 def isotonic(prices: dict[int, Difference]) -> dict[int, float]:
-    """Upper limits that never rise with the rank: pools of neighbours that would, each counted once."""
-    pools: list[tuple[float, list[int]]] = []
-    for rank in sorted(prices):
-        pools.append((prices[rank].upper, [rank]))
-        while len(pools) > 1 and pools[-2][0] < pools[-1][0]:
-            (a, first), (b, second) = pools[-2:]
-            pools[-2:] = [((a * len(first) + b * len(second)) / (len(first) + len(second)), first + second)]
-    return {rank: value for value, ranks in pools for rank in ranks}
+    """Upper limits that never rise with the rank."""
+    ranks = sorted(prices)
+    limits = isotonic_regression([prices[rank].upper for rank in ranks], increasing=False).x
+    return dict(zip(ranks, limits.tolist(), strict=True))
 
 
 def smallest_rank(prices: dict[int, Difference], budget: float) -> int | None:

@@ -7,7 +7,7 @@ pass that has run already, with the state which that one had there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -82,6 +82,18 @@ def loss_increase(before: Scores, after: Scores) -> Difference:
     return ratio(after.loss - before.loss, before.n_targets)
 
 
+@dataclass(frozen=True)
+class PriceList:
+    """The whole network and sets of its blocks, on the same windows."""
+
+    whole: Scores
+    of: Mapping[tuple[int, ...], Scores]
+    """Set of blocks that are gone -> the network without them."""
+
+    def increase(self, blocks: tuple[int, ...]) -> Difference:
+        return loss_increase(self.whole, self.of[blocks])
+
+
 def divergence(scores: Scores) -> Difference:
     return ratio(scores.divergence, scores.n_targets)
 
@@ -129,7 +141,7 @@ class Pricer:
         """
         with torch.inference_mode(), self.network.hooked():
             if self.network.model.units:
-                return self._streamed(variants, told, trunk)
+                return self._streamed(variants, told)  # a trunk would wait as long as the others do
             parts: list[list[Scores]] = []
             start, done, n = 0, 0.0, len(self.windows.ids)
             while start < n:
@@ -232,13 +244,13 @@ class Pricer:
             spend(self._n_run(variant, begin))
         return found
 
-    def _streamed(self, variants: Sequence[Variant], told: Told, trunk: Variant | None) -> list[Scores]:
+    def _streamed(self, variants: Sequence[Variant], told: Told) -> list[Scores]:
         """All batches of all variants together, so that the weights are read once for as many as fit into the memory."""
         found: list[Scores] = []
         size = self.variants_at_once()
         groups = [variants[i : i + size] for i in range(0, len(variants), size)] or [variants]
         for number, group in enumerate(groups):
-            at_once = self._stream_group(group, trunk, partial(_share, told, number, len(groups)))
+            at_once = self._stream_group(group, partial(_share, told, number, len(groups)))
             found += at_once if not found else at_once[1:]
         return found
 
@@ -248,21 +260,21 @@ class Pricer:
         held = 3 * n_sequences * n_tokens * self.network.model.hidden_size * 4
         return max(1, int(STATE_BUDGET * 4 // held) - 1)
 
-    def _stream_group(self, variants: Sequence[Variant], trunk: Variant | None, told: Told) -> list[Scores]:
+    def _stream_group(self, variants: Sequence[Variant], told: Told) -> list[Scores]:
         network = self.network
-        origins = [self._origin(variant, None) for variant in variants]  # a trunk would wait as long as they do
+        origins = [self._origin(variant, None)[0] for variant in variants]
         bounds = [(i, min(i + self.batch, len(self.windows.ids))) for i in range(0, len(self.windows.ids), self.batch)]
         table: list[list[Scores | None]] = [[None] * (len(variants) + 1) for _ in bounds]
         runs: list[Callable[[], None]] = []
         for number, (start, end) in enumerate(bounds):
             ids, reference = self._ids(start, end), self._reference(start, end)
-            whole = States(frozenset(begin for begin, _ in origins))
+            whole = States(frozenset(origins))
 
             def run(number: int, index: int, ids: Tensor, reference: _Reference, whole: States) -> None:
                 if index == 0:
                     logits = network.logits(ids, keep=whole)
                 else:
-                    logits = network.logits(ids, variants[index - 1], start=origins[index - 1][0], before=whole)
+                    logits = network.logits(ids, variants[index - 1], start=origins[index - 1], before=whole)
                 table[number][index] = _scored(logits, reference)
                 if index == len(variants):
                     reference.forget()

@@ -97,7 +97,10 @@ def delete_blocks(model: OpenModel, removed: Collection[int], changed: Mapping[s
     except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise ModelError(
-            f"{model.row.model_id} without blocks {_listed(removed)} cannot be built from its configuration ({reason})."
+            "{model} without blocks {removed} cannot be built from its configuration ({reason}).",
+            model=model.row.model_id,
+            removed=_listed(removed),
+            reason=reason,
         ) from error
     new.tie_weights()
     return new.eval().requires_grad_(False)
@@ -115,9 +118,13 @@ def require_same(model: OpenModel, network: Network, new: Any, removed: Collecti
     difference = float((skipped - deleted).abs().max() / skipped.abs().max().clamp(min=1e-30))
     if not difference <= SAME:
         raise ModelError(
-            f"{model.row.model_id} computes something else once blocks {_listed(removed)} are deleted: its "
-            f"architecture ({model.row.family}) treats blocks by their number, and no configuration says which "
-            f"number they had (largest difference {difference:.1g} of the logits). It can be planned, not saved."
+            "{model} computes something else once blocks {removed} are deleted: its architecture ({family}) "
+            "treats blocks by their number, and no configuration says which number they had (largest difference "
+            "{difference:.1g} of the logits). It can be planned, not saved.",
+            model=model.row.model_id,
+            removed=_listed(removed),
+            family=model.row.family,
+            difference=difference,
         )
     return difference
 
@@ -245,13 +252,18 @@ def _bytes(value: Any, seen: set[int]) -> int:
 def require_place(folder: Path, n_bytes: int) -> None:
     """Raises InputError where something is there already, ResourceError where the disk has no room for the model."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there already and not empty. Name another folder with --save-model.")
+        raise InputError(
+            "{folder} is there already and not empty. Name another folder with --save-model.", folder=folder
+        )
     above = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(above).free
     if free < n_bytes * 1.05:
         raise ResourceError(
-            f"The saved model needs {n_bytes / 1e9:.2f} GB in {folder}; {free / 1e9:.2f} GB is free. Free some, or name "
-            "a folder on another disk."
+            "The saved model needs {n_bytes:.2f} GB in {folder}; {free:.2f} GB is free. Free some, or name a "
+            "folder on another disk.",
+            n_bytes=n_bytes / 1e9,
+            folder=folder,
+            free=free / 1e9,
         )
 
 
@@ -271,7 +283,9 @@ def save_network(new: Any, tokenizer: Any, folder: Path, card: str) -> None:
                 folder.rmdir()  # it is empty
             os.replace(made, folder)
     except OSError as error:
-        raise ResourceError(f"The model cannot be saved in {folder}: {error.strerror or error}.") from error
+        raise ResourceError(
+            "The model cannot be saved in {folder}: {reason}.", folder=folder, reason=error.strerror or error
+        ) from error
 
 
 def reproduced(folder: Path, device: str, dtype: str, windows: TokenWindows, expected: float, scratch: Path) -> float:
@@ -285,8 +299,11 @@ def reproduced(folder: Path, device: str, dtype: str, windows: TokenWindows, exp
     found = Pricer(Network(model), windows, keep=False).scores([])[0].loss_per_token
     if not abs(found - expected) <= REPRODUCED:
         raise ModelError(
-            f"The model that was saved in {folder} has a loss of {found:.5f} nats per token where {expected:.5f} was "
-            "verified: it was removed again. Please report this with the name of the model."
+            "The model that was saved in {folder} has a loss of {found:.5f} nats per token where {expected:.5f} "
+            "was verified: it was removed again. Please report this with the name of the model.",
+            folder=folder,
+            found=found,
+            expected=expected,
         )
     return found
 

@@ -14,11 +14,21 @@ from core.texts.corpora import Corpus
 from core.texts.sample import TokenWindows, draw_windows
 from core.texts.windows import merge_pieces, reserve
 
+PURPOSE = "layer plan"
 WINDOW_LENGTHS = (256, 128, 64)
 """Tokens of a window: the longest of these that the text has enough of, and that the model reads."""
 VERIFICATION_WINDOWS = 32
+SEARCH_WINDOWS = 16
+"""Of the selection text: what candidates are compared on."""
+SUBLAYER_WINDOWS = 4
+"""Of these, what each attention and each MLP alone is priced on."""
+RANDOM_WINDOWS = 8
+"""Of the held-out text: what random sets are priced on."""
+OTHER_WINDOWS = 16
+"""Of each harder text; and of the held-out text, what ranks of projections are priced on."""
 FIT_TOKENS = 8192
 """Tokens of the selection text, at least: what a healing matrix is fitted to."""
+SELECTION, HELD_OUT, TYPOS = "selection", "held_out", "typos"
 STRETCHES = 8
 """The text is cut into so many stretches of neighbouring documents, which go to the two halves by turns."""
 TYPO_SHARE = 0.1
@@ -46,9 +56,11 @@ def halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
     n = len(merge_pieces(corpus.pieces, length))
     if n < 2:
         raise CorpusError(
-            f"The text {corpus.row.name} has {n or 'not even one'} document of {length:,} characters: a plan is chosen "
-            "on some documents and verified on others. Part its texts with blank lines, give a file with a row for "
-            "each, or add text."
+            "The text {corpus} has {n} document of {length:,} characters: a plan is chosen on some documents and "
+            "verified on others. Part its texts with blank lines, give a file with a row for each, or add text.",
+            corpus=corpus.row.name,
+            n=n or "not even one",
+            length=length,
         )
     ends = np.cumsum([len(piece) for piece in corpus.pieces])
     number = np.minimum(ends * min(STRETCHES, 2 * (n // 2)) // (ends[-1] + 1), STRETCHES - 1)
@@ -78,7 +90,7 @@ def hold_out(corpus: Corpus, model: OpenModel, seed: int, n_fit: int) -> HeldOut
         except CorpusError:
             continue
     assert error is not None
-    raise CorpusError(f"Half of the text is held out to verify the plan. {error}") from error
+    raise CorpusError("Half of the text is held out to verify the plan. {error}", error=error) from error
 
 
 def _lengths(model: OpenModel) -> Iterator[int]:
@@ -91,8 +103,8 @@ def _held_out(corpus: Corpus, model: OpenModel, seed: int, n_tokens: int, n_sele
     chosen, held_out = halves(corpus, length)
     name, tokenizer = model.row.name, model.tokenizer
     return HeldOut(
-        draw_windows(chosen, tokenizer, n_selection, n_tokens, seed, "layer plan", name),
-        draw_windows(held_out, tokenizer, VERIFICATION_WINDOWS, n_tokens, seed, "layer plan", name),
+        draw_windows(chosen, tokenizer, n_selection, n_tokens, seed, PURPOSE, name),
+        draw_windows(held_out, tokenizer, VERIFICATION_WINDOWS, n_tokens, seed, PURPOSE, name),
         held_out,
     )
 
@@ -101,6 +113,15 @@ def first_windows(windows: TokenWindows, n: int) -> TokenWindows:
     """n of the windows, spread evenly over the text."""
     chosen = np.unique(np.linspace(0, len(windows.ids) - 1, min(n, len(windows.ids))).round().astype(int))
     return TokenWindows(windows.ids[chosen], windows.scored[chosen], windows.documents[chosen])
+
+
+def harder_texts(corpus: Corpus) -> dict[str, str | None]:
+    """Name -> built-in text of another domain, of another language than this one; None: this one with typing errors."""
+    own, language = corpus.row.name, corpus.row.language
+    if language == "ja":
+        return {TYPOS: None, "other_language": "english-business"}
+    domain = "python-docs" if own in ("english-business", "ladder-code", "python-source") else "english-business"
+    return {TYPOS: None, "other_domain": domain, "other_language": "japanese-business"}
 
 
 def with_typos(corpus: Corpus, seed: int) -> Corpus:

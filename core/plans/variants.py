@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from core.errors import ModelError
 from core.models.model import OpenModel
 from core.models.stacks import input_state, output_state
+from core.models.weight_streaming import run_together
 
 ATTENTION, MLP = "attention", "mlp"
 EXACT = {torch.float32: 1e-4}
@@ -312,10 +313,22 @@ class Network:
         return None
 
 
+def run_whole(network: Network, ids: torch.Tensor, keep: States) -> None:
+    """The layers of the whole network on one batch, without its head; weights that come on demand come for it."""
+    run_together(
+        network.model.units,
+        [lambda: network.states_only(ids, WHOLE, start=0, before=None, keep=keep)],
+        lambda index: None,
+        lambda done: None,
+    )
+
+
 def no_decoder(name: str) -> ModelError:
     return ModelError(
-        f"{name} is no decoder: it has no loss per token, so that no removal can be priced. What each block changes "
-        "can be measured all the same: `workdim measure` gives the correlators between its layers."
+        "{name} is no decoder: it has no loss per token, so that no removal can be priced. What each block "
+        "changes can be measured all the same: `workdim measure` gives the correlators between its "
+        "layers.",
+        name=name,
     )
 
 
@@ -329,8 +342,11 @@ def _require_own_blocks(model: OpenModel) -> None:
         for parameter in block.parameters():
             if (other := owners.setdefault(id(parameter), index)) != index:
                 raise ModelError(
-                    f"Blocks {other} and {index} of {name} share weights: without one of them the model is not smaller. "
-                    "Layer plans are for models whose blocks have weights of their own."
+                    "Blocks {other} and {index} of {name} share weights: without one of them the model is not smaller. "
+                    "Layer plans are for models whose blocks have weights of their own.",
+                    other=other,
+                    index=index,
+                    name=name,
                 )
 
 

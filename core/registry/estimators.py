@@ -295,11 +295,14 @@ def require_on_request(keys: Iterable[str], protocol: str, clouds: Iterable[str]
         if estimator.in_every_run:
             others = ", ".join(e.key for e in ESTIMATORS.values() if not e.in_every_run)
             raise EstimateError(
-                f"{estimator.key} is measured in every run that has its cloud: there is nothing to add. Further "
-                f"estimators are {others}."
+                "{key} is measured in every run that has its cloud: there is nothing to add. Further estimators are "
+                "{others}.",
+                key=estimator.key,
+                others=others,
             )
     if wanted and "one_per_type" not in clouds:
         raise EstimateError(
-            f"Further estimators run on one_per_type, which the protocol {protocol} does not have. Leave --estimator "
-            "out, or choose another protocol."
+            "Further estimators run on one_per_type, which the protocol {protocol} does not have. Leave "
+            "--estimator out, or choose another protocol.",
+            protocol=protocol,
         )

@@ -233,4 +233,6 @@ def _remove(place: Path) -> None:
         os.replace(place, gone)
         gone.unlink() if gone.is_file() else shutil.rmtree(gone)
     except OSError as error:
-        raise ResourceError(f"{place} cannot be removed: {error.strerror or error}. Is it in use?") from error
+        raise ResourceError(
+            "{place} cannot be removed: {reason}. Is it in use?", place=place, reason=error.strerror or error
+        ) from error

@@ -47,7 +47,9 @@ def cards_from_process(configs: Sequence[RunConfig], warehouse: Warehouse) -> li
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise InputError(f"There is no estimate after {PATIENCE} seconds: machine or network are busy.") from error
+        raise InputError(
+            "There is no estimate after {patience} seconds: machine or network are busy.", patience=PATIENCE
+        ) from error
     try:
         answer = json.loads(done.stdout)
         if "refused" in answer:

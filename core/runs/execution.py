@@ -222,15 +222,19 @@ def short_of_room(config: Requested, scratch: Path) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         raise ResourceError(
-            f"The disk has no more room in {scratch.parent}: free some. What is finished of {config.model} is kept: "
-            "the same request goes on with it."
+            "The disk has no more room in {parent}: free some. What is finished of {model} is kept: the same "
+            "request goes on with it.",
+            parent=scratch.parent,
+            model=config.model,
         ) from error
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         raise ResourceError(
-            f"There is not enough memory to measure {config.model} on device '{config.device}'. Try --dtype bfloat16, "
-            "--device cpu, a smaller --memory-budget or a smaller model."
+            "There is not enough memory to measure {model} on device '{device}'. Try --dtype bfloat16, --device "
+            "cpu, a smaller --memory-budget or a smaller model.",
+            model=config.model,
+            device=config.device,
         ) from error
 
 

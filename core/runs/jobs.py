@@ -172,8 +172,13 @@ def submit(config: Asked, warehouse: Warehouse, pilot_id: str | None = None, aga
         if standing.state in ("queued", "running") and not own:
             text, how = config.what
             raise InputError(
-                f"{config.model} on {text} ({how}) is {standing.state} already, as the job "
-                f"{standing.job.job_id}. `workdim jobs` shows how far it is; `jobs cancel` stops it."
+                "{model} on {text} ({how}) is {state} already, as the job {job}. `workdim jobs` shows how far "
+                "it is; `jobs cancel` stops it.",
+                model=config.model,
+                text=text,
+                how=how,
+                state=standing.state,
+                job=standing.job.job_id,
             )
         job = replace(standing.job, config=config, pilot_id=pilot_id or standing.job.pilot_id, again=again)
         write_json(job.folder / "job.json", as_request(job))
@@ -215,7 +220,7 @@ def write_job(warehouse: Warehouse, job_id: str, request: dict[str, Any]) -> Job
         os.replace(beside, folder)  # a job without its request is never seen
     job = read_job(folder)
     if job is None:
-        raise ResourceError(f"The request in {folder} cannot be read.")
+        raise ResourceError("The request in {folder} cannot be read.", folder=folder)
     return job
 
 
@@ -251,7 +256,9 @@ def find_job(warehouse: Warehouse, start: str) -> JobStatus:
     """The job whose id begins with `start`; raises InputError where that is none or several."""
     found = [standing for standing in all_jobs(warehouse) if standing.job.job_id.startswith(start)]
     if len(found) != 1:
-        raise InputError(f"{len(found)} jobs begin with '{start}'. `workdim jobs` lists them.")
+        raise InputError(
+            "{n_found} jobs begin with '{start}'. `workdim jobs` lists them.", n_found=len(found), start=start
+        )
     return found[0]
 
 
@@ -301,7 +308,7 @@ def held(job: Job, engine: str = "local") -> Iterator[None]:
     try:
         lock.acquire(timeout=2)  # who only looks whether it is held has it for a moment
     except Timeout as error:
-        raise InputError(f"The job {job.job_id} is at work in another process already.") from error
+        raise InputError("The job {job} is at work in another process already.", job=job.job_id) from error
     try:
         write_json(job.folder / "worker.json", worker(os.getpid()) | {"holds": True, "engine": engine})
         (job.folder / "error.json").unlink(missing_ok=True)
@@ -361,7 +368,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         beside.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
         os.replace(beside, path)
     except OSError as error:
-        raise ResourceError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise ResourceError("{path} cannot be written: {reason}.", path=path, reason=error.strerror or error) from error
 
 
 _EVERY = 0.2

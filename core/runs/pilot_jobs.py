@@ -118,7 +118,7 @@ def require_idle(pilot: Pilot, warehouse: Warehouse) -> None:
 
 
 def _at_work(pilot: Pilot) -> InputError:
-    return InputError(f"The pilot {pilot.name} is at work already: `workdim jobs` shows how far.")
+    return InputError("The pilot {pilot} is at work already: `workdim jobs` shows how far.", pilot=pilot.name)
 
 
 @contextmanager

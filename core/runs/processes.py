@@ -141,7 +141,9 @@ def cancel(job: Job) -> None:
     if standing.state in ("queued", "running"):
         host = standing.worker.get("host")
         if host not in (None, socket.gethostname()):
-            raise InputError(f"The job {job.job_id} is at work on the machine {host}: cancel it there.")
+            raise InputError(
+                "The job {job} is at work on the machine {host}: cancel it there.", job=job.job_id, host=host
+            )
         with suppress(OSError):  # whoever waits for its process then knows why that has ended
             (job.folder / CANCEL_FILE).touch()
         if standing.worker.get("engine") == "ray":
@@ -162,8 +164,9 @@ def _await_call_back(job: Job) -> None:
     while job.folder.exists() and is_held(job.folder):
         if time.monotonic() > end:
             raise ResourceError(
-                f"The job {job.job_id} is to be cancelled, but the process that sent it to a cluster "
-                "does not answer. Stop that one."
+                "The job {job} is to be cancelled, but the process that sent it to a cluster does not answer. Stop "
+                "that one.",
+                job=job.job_id,
             )
         time.sleep(POLL / 2)
 
@@ -224,5 +227,5 @@ def at_once() -> int:
     """Raises InputError for a setting that is no positive number."""
     text = os.environ.get("WORKDIM_JOBS_AT_ONCE", "1")
     if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"WORKDIM_JOBS_AT_ONCE must be a whole number from 1 on, not '{text}'.")
+        raise InputError("WORKDIM_JOBS_AT_ONCE must be a whole number from 1 on, not '{text}'.", text=text)
     return int(text)

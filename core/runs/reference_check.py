@@ -127,6 +127,10 @@ def _reference(identity: Identity) -> dict[str, pl.DataFrame]:
         if run["pass"] == "text" and wanted == found:
             return read_parcel(folder)
     raise InputError(
-        f"No reference profile in {PROFILES} is of {identity.model_id}, {identity.corpus_id} and the protocol "
-        f"{identity.protocol_hash}: code and reference profiles must be of one version of Workdim."
+        "No reference profile in {profiles} is of {model}, {corpus} and the protocol {protocol}: code and "
+        "reference profiles must be of one version of Workdim.",
+        profiles=PROFILES,
+        model=identity.model_id,
+        corpus=identity.corpus_id,
+        protocol=identity.protocol_hash,
     )

@@ -52,7 +52,9 @@ def _score(job: Job[ScoreConfig], warehouse: Warehouse, report: Reporter) -> Sco
     config = job.config
     task = read_task(Path(config.task))
     if task.sha256 != config.task_sha256:
-        raise InputError(f"{config.task} has changed since its scoring was asked for. Cancel this job and ask again.")
+        raise InputError(
+            "{task} has changed since its scoring was asked for. Cancel this job and ask again.", task=config.task
+        )
     blueprint = open_scored(config)
     sha256 = identity(blueprint, task)
     if score_imports.scored(warehouse, sha256):

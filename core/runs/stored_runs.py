@@ -35,7 +35,9 @@ def repetition(record: Mapping[str, Any]) -> Repetition:
     if record["pass"] != "text":
         parent = f" {record['parent_run_id'][:SHORT_ID]}" if record["parent_run_id"] else ""
         raise InputError(
-            f"Run {record['run_id'][:SHORT_ID]} is a control pass. Measure the run{parent} that it belongs to."
+            "Run {run} is a control pass. Measure the run{parent} that it belongs to.",
+            run=record["run_id"][:SHORT_ID],
+            parent=parent,
         )
     config = _request(record)
     pinned = replace(config, model=_pinned(config.model, record))
@@ -47,8 +49,10 @@ def _request(record: Mapping[str, Any]) -> RunConfig:
         return config_of(json.loads(record["config"])["run"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"The record of run {record['run_id'][:SHORT_ID]} is of another version of Workdim ({record['code_version']}) "
-            "and cannot be repeated as it stands. Measure with `workdim measure`; `runs show` tells what was asked."
+            "The record of run {run} is of another version of Workdim ({version}) and cannot be repeated as it "
+            "stands. Measure with `workdim measure`; `runs show` tells what was asked.",
+            run=record["run_id"][:SHORT_ID],
+            version=record["code_version"],
         ) from error
 
 
@@ -70,7 +74,11 @@ def _changed(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
         )
     protocol = PROTOCOLS.get(config.protocol)
     if protocol is None:
-        raise InputError(f"The protocol {config.protocol} of run {record['run_id'][:SHORT_ID]} is no longer there.")
+        raise InputError(
+            "The protocol {protocol} of run {run} is no longer there.",
+            protocol=config.protocol,
+            run=record["run_id"][:SHORT_ID],
+        )
     if protocol.hash(config.seed) != record["protocol_hash"]:
         yield (
             f"The protocol {config.protocol} has changed since (its hash was {record['protocol_hash']} and is "
@@ -88,7 +96,9 @@ def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     alive = [one.job for one in all_jobs(warehouse) if one.state in _UNDER_WAY] if controls.height else []
     if alive:
         raise InputError(
-            f"{controls['run_id'][0][:SHORT_ID]} is a control pass, and the measurement of {alive[0].config.model} that is "
-            "under way may be judged with it. Wait for its end, or cancel it."
+            "{run} is a control pass, and the measurement of {model} that is under way may be judged with it. "
+            "Wait for its end, or cancel it.",
+            run=controls["run_id"][0][:SHORT_ID],
+            model=alive[0].config.model,
         )
     trash.delete(warehouse, run_ids)

@@ -28,7 +28,7 @@ def read(file: ScoreInput, table: Table) -> ScoreFile:
     remarks: Counter[Remark] = Counter()
     samples = [_sample(file, table, line, remarks) for line in table.lines]
     if not samples:
-        raise InputError(f"{file.shown_name} holds no answers below its header.")
+        raise InputError("{file} holds no answers below its header.", file=file.shown_name)
     told = (*table.remarks, *(remark for remark, _ in remarks.most_common(_TOLD)))
     return ScoreFile(file.shown_name, file.sha256, FORMAT, (), tuple(samples), told)
 
@@ -57,7 +57,11 @@ def _sample(file: ScoreInput, table: Table, line: Line, remarks: Counter[Remark]
     except Skip as skip:
         detail = f" ({skip.remark.detail})" if skip.remark.detail else ""
         raise InputError(
-            f"{file.shown_name} holds something that is no answer at {line.at}: {cut(skip.remark.code)}{detail}."
+            "{file} holds something that is no answer at {place}: {reason}{detail}.",
+            file=file.shown_name,
+            place=line.at,
+            reason=cut(skip.remark.code),
+            detail=detail,
         ) from skip
     remarks.update(told)
     return row

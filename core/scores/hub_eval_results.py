@@ -50,16 +50,25 @@ def load(file: ScoreInput) -> Any:
     """All values as texts: YAML of 1.1 takes `12:30` for a number and `no` for false. Raises InputError."""
     if len(file.content) > MAX_YAML:
         raise InputError(
-            f"{file.shown_name} is YAML of more than {MAX_YAML // 2**20} MiB: no repository's results are."
+            "{file} is YAML of more than {limit} MiB: no repository's results are.",
+            file=file.shown_name,
+            limit=MAX_YAML // 2**20,
         )
     try:
         return yaml.load(file.content.decode(file.encoding), _Texts)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}" if mark else "its end"
-        raise InputError(f"{file.shown_name} is no YAML at {place}: {cut(error.problem or error.context)}.") from error
+        raise InputError(
+            "{file} is no YAML at {place}: {reason}.",
+            file=file.shown_name,
+            place=place,
+            reason=cut(error.problem or error.context),
+        ) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"{file.shown_name} is YAML that cannot be read: {type(error).__name__}.") from error
+        raise InputError(
+            "{file} is YAML that cannot be read: {error}.", file=file.shown_name, error=type(error).__name__
+        ) from error
 
 
 class _Texts(yaml.BaseLoader):

@@ -64,20 +64,32 @@ def read(file: ScoreInput, entries: Iterable[Any], remarks: Remarks) -> ScoreFil
     samples: list[ScoreSampleRow] = []
     for index, entry in enumerate(entries, start=1):
         if not recognises(entry):
-            raise InputError(f"{file.shown_name} holds something that is no question at entry {index}.")
+            raise InputError(
+                "{file} holds something that is no question at entry {index}.", file=file.shown_name, index=index
+            )
         samples += _values(file, entry, repository, benchmark, filters, left_out)
         if max(index, len(samples)) > MAX_SAMPLES:
-            raise InputError(f"{file.shown_name} holds more than {MAX_SAMPLES:,} answers; split it by task.")
+            raise InputError(
+                "{file} holds more than {max_samples:,} answers; split it by task.",
+                file=file.shown_name,
+                max_samples=MAX_SAMPLES,
+            )
         if len(left_out) > _MAX_METRICS:
-            raise InputError(f"{file.shown_name} has more than {_MAX_METRICS:,} metrics: these are no scored answers.")
+            raise InputError(
+                "{file} has more than {max_metrics:,} metrics: these are no scored answers.",
+                file=file.shown_name,
+                max_metrics=_MAX_METRICS,
+            )
     if filters.are_unnamed:
         remarks.append(Remark("filters_not_named"))
     remarks += [Remark("metric_not_per_question", f"{metric} ({n})") for metric, n in left_out.most_common(_TOLD)]
     if not samples:
         metrics = ", ".join([*left_out][:_TOLD]) or "no metric"
         raise InputError(
-            f"{file.shown_name} scores no question by itself ({metrics}), so nothing in it can be compared; the "
-            "benchmark's score is in the results file. Leave this one out."
+            "{file} scores no question by itself ({metrics}), so nothing in it can be compared; the benchmark's "
+            "score is in the results file. Leave this one out.",
+            file=file.shown_name,
+            metrics=metrics,
         )
     return ScoreFile(file.shown_name, file.sha256, FORMAT, (), tuple(samples), tuple(remarks))
 
@@ -90,7 +102,10 @@ def entries_by_line(file: ScoreInput, remarks: Remarks) -> Iterator[Any]:
             number += 1
             if len(line) >= MAX_LINE:
                 raise InputError(
-                    f"Line {number} of {file.shown_name} has more than {MAX_LINE:,} characters: no question has."
+                    "Line {number} of {file} has more than {max_line:,} characters: no question has.",
+                    number=number,
+                    file=file.shown_name,
+                    max_line=MAX_LINE,
                 )
             if line.strip():
                 yield parse(line, f"Line {number} of {file.shown_name}", remarks)

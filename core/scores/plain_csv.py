@@ -134,14 +134,21 @@ def read_table(file: ScoreInput, table: Table) -> ScoreFile:
     missing = [name for name in NEEDED if name not in names.values()]
     if missing:
         raise InputError(
-            f"{file.shown_name} is a table without the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
-            f"{cut(', '.join(table.header))}. Rename its columns after the template, one score per row."
+            "{file} is a table without {missing}; it has {columns}. Rename its columns after the "
+            "template, one score per row.",
+            file=file.shown_name,
+            missing=missing,
+            columns=cut(", ".join(table.header)),
         )
     for name, ours in names.items():
         same = [other for other, theirs in names.items() if theirs == ours]
         if len(same) > 1:
             raise InputError(
-                f"{file.shown_name} has {ours} twice, as {cut(same[0])!r} and {cut(same[1])!r}: remove one of them."
+                "{file} has {ours} twice, as {same!r} and {other!r}: remove one of them.",
+                file=file.shown_name,
+                ours=ours,
+                same=cut(same[0]),
+                other=cut(same[1]),
             )
         assert name
     ignored = [Remark("column_ignored", cut(name)) for name in table.header if name not in names]

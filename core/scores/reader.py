@@ -55,10 +55,13 @@ def read_scores(name: str, content: bytes, mapping: Mapping[str, str] | None = N
     """
     file = ScoreInput(name, content, mapping or {})
     if not content.strip():
-        raise InputError(f"{file.shown_name} is empty.")
+        raise InputError("{file} is empty.", file=file.shown_name)
     if len(content) > MAX_BYTES:
         raise InputError(
-            f"{file.shown_name} has {len(content) // 2**20} MB; up to {MAX_BYTES // 2**20} MB of scores are read."
+            "{file} has {size} MB; up to {limit} MB of scores are read.",
+            file=file.shown_name,
+            size=len(content) // 2**20,
+            limit=MAX_BYTES // 2**20,
         )
     if content.startswith(PARQUET):
         return _table(file, parquet_table(file))
@@ -74,8 +77,9 @@ def _yaml(file: ScoreInput) -> ScoreFile:
     data, remarks = hub_eval_results.load(file), list(file.encoding_remarks)
     if not hub_eval_results.recognises(data):
         raise InputError(
-            f"{file.shown_name} is YAML, but not one that we know: the evaluation results of a model repository "
-            "(.eval_results/*.yaml), entries with dataset and value."
+            "{file} is YAML, but not one that we know: the evaluation results of a model repository "
+            "(.eval_results/*.yaml), entries with dataset and value.",
+            file=file.shown_name,
         )
     return hub_eval_results.read(file, data, remarks)
 
@@ -100,7 +104,7 @@ def _json(file: ScoreInput, start: str) -> ScoreFile:
     for module in _OF_JSON:
         if module.recognises(data):
             return _not_empty(module.read(file, data, remarks))
-    raise InputError(f"{file.shown_name} is JSON, but not one that we know: {_KNOWN}.")
+    raise InputError("{file} is JSON, but not one that we know: {known}.", file=file.shown_name, known=_KNOWN)
 
 
 def _first_line(file: ScoreInput) -> Any:
@@ -126,5 +130,7 @@ def _table(file: ScoreInput, table: Table) -> ScoreFile:
 def _not_empty(found: ScoreFile) -> ScoreFile:
     """Raises InputError for a file that is understood and has no value at all."""
     if not found.rows:
-        raise InputError(f"{found.name} holds no scores below its {'header' if 'csv' in found.format else 'results'}.")
+        if "csv" in found.format:
+            raise InputError("{file} holds no scores below its header.", file=found.name)
+        raise InputError("{file} holds no scores below its results.", file=found.name)
     return found

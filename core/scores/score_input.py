@@ -64,15 +64,15 @@ class ScoreInput:
         """How the bytes are read as text. Raises InputError where they are none."""
         for mark, kind in _NOT_TEXT.items():
             if self.content.startswith(mark):
-                raise InputError(f"{self.shown_name} is {kind}.")
+                raise InputError("{file} is {kind}.", file=self.shown_name, kind=kind)
         candidates = self._candidates()
         for encoding in candidates:
             if self._is(encoding):
                 return encoding
         if b"\0" in self.content and not candidates[0].startswith("utf-16"):
-            raise InputError(f"{self.shown_name} holds NUL bytes: it is no text, or was damaged on its way.")
+            raise InputError("{file} holds NUL bytes: it is no text, or was damaged on its way.", file=self.shown_name)
         tried = " or ".join(encoding.upper() for encoding in candidates)
-        raise InputError(f"{self.shown_name} cannot be read as {tried} text: save it as UTF-8.")
+        raise InputError("{file} cannot be read as {tried} text: save it as UTF-8.", file=self.shown_name, tried=tried)
 
     def _candidates(self) -> tuple[str, ...]:
         for mark, encoding in _BYTE_ORDER_MARKS.items():
@@ -130,8 +130,11 @@ def load(file: ScoreInput, remarks: list[Remark]) -> Any:
     """The whole file. Raises InputError where it is too large, broken or nested too deep."""
     if len(file.content) > MAX_JSON:
         raise InputError(
-            f"{file.shown_name} is JSON of {len(file.content) // 2**20} MB; up to {MAX_JSON // 2**20} MB are read. "
-            "Leave single answers (samples) out of it, or hand them over as JSON lines."
+            "{file} is JSON of {size} MB; up to {limit} MB are read. Leave single answers (samples) out of it, "
+            "or hand them over as JSON lines.",
+            file=file.shown_name,
+            size=len(file.content) // 2**20,
+            limit=MAX_JSON // 2**20,
         )
     return parse(file.content.decode(file.encoding), file.shown_name, remarks)
 
@@ -142,13 +145,17 @@ def parse(text: str, where: str, remarks: list[Remark]) -> Any:
         return json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, remarks))
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{where} is not complete JSON (line {error.lineno}, character {error.colno}: {error.msg}). "
-            "It was cut short or changed; copy it again."
+            "{where} is not complete JSON (line {line}, character {column}: {reason}). It was cut short or "
+            "changed; copy it again.",
+            where=where,
+            line=error.lineno,
+            column=error.colno,
+            reason=error.msg,
         ) from error
     except RecursionError as error:
-        raise InputError(f"{where} is JSON that is nested too deep for any file of scores.") from error
+        raise InputError("{where} is JSON that is nested too deep for any file of scores.", where=where) from error
     except ValueError as error:
-        raise InputError(f"{where} is JSON with a number that is too long to be one.") from error
+        raise InputError("{where} is JSON with a number that is too long to be one.", where=where) from error
 
 
 def _object(pairs: list[tuple[str, Any]], remarks: list[Remark]) -> dict[str, Any]:

@@ -121,7 +121,11 @@ def gathered(file: ScoreInput, rows: Iterable[ParsedScore]) -> tuple[ParsedScore
     kept: list[ParsedScore] = []
     for row in rows:
         if len(kept) == MAX_VALUES:
-            raise InputError(f"{file.shown_name} holds more than {MAX_VALUES:,} values; split it into files of fewer.")
+            raise InputError(
+                "{file} holds more than {max_values:,} values; split it into files of fewer.",
+                file=file.shown_name,
+                max_values=MAX_VALUES,
+            )
         kept.append(_beside_the_first(row, first) if row.score is not None else row)
     return tuple(kept)
 

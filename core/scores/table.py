@@ -52,15 +52,20 @@ def text_table(file: ScoreInput) -> Table:
     n_lines = max(map(file.content.count, (b"\n", b"\r")))
     if n_lines > MAX_LINES:
         raise InputError(
-            f"{file.shown_name} has {n_lines:,} lines; up to {MAX_LINES:,} are read. Split it into files of fewer."
+            "{file} has {n_lines:,} lines; up to {max_lines:,} are read. Split it into files of fewer.",
+            file=file.shown_name,
+            n_lines=n_lines,
+            max_lines=MAX_LINES,
         )
     first = _first_line(file)
     separator = max(_SEPARATORS, key=_outside_quotes(first).count)
     if separator not in _outside_quotes(first):
         raise InputError(
-            f"{file.shown_name} is neither JSON nor a table: its first line, {cut(first.strip())!r}, has no comma, "
-            "semicolon or tab. Known are results of lm-evaluation-harness and lighteval, exports of the Open LLM "
-            "Leaderboard, and CSV after the template."
+            "{file} is neither JSON nor a table: its first line, {line!r}, has no comma, semicolon or tab. Known "
+            "are results of lm-evaluation-harness and lighteval, exports of the Open LLM Leaderboard, and CSV "
+            "after the template.",
+            file=file.shown_name,
+            line=cut(first.strip()),
         )
     rows = _Rows(file, separator)
     header = _header(file, next(rows, []))
@@ -79,9 +84,11 @@ def _first_line(file: ScoreInput) -> str:
             if line.strip():
                 return line
     if not line:
-        raise InputError(f"{file.shown_name} is empty.")
+        raise InputError("{file} is empty.", file=file.shown_name)
     raise InputError(
-        f"{file.shown_name} is no table of scores: its first line is longer than {_MAX_HEADER:,} characters."
+        "{file} is no table of scores: its first line is longer than {max_header:,} characters.",
+        file=file.shown_name,
+        max_header=_MAX_HEADER,
     )
 
 
@@ -92,10 +99,19 @@ def _outside_quotes(line: str) -> str:
 def _header(file: ScoreInput, cells: list[str]) -> list[str]:
     names = [name.strip() for name in cells]
     if len(names) > MAX_COLUMNS:
-        raise InputError(f"{file.shown_name} has {len(names):,} columns; up to {MAX_COLUMNS:,} are read.")
+        raise InputError(
+            "{file} has {n_names:,} columns; up to {max_columns:,} are read.",
+            file=file.shown_name,
+            n_names=len(names),
+            max_columns=MAX_COLUMNS,
+        )
     twice = [name for name, n in Counter(filter(None, names)).items() if n > 1]
     if twice:
-        raise InputError(f"{file.shown_name} has the column {cut(twice[0])!r} twice: rename or remove one of them.")
+        raise InputError(
+            "{file} has the column {twice!r} twice: rename or remove one of them.",
+            file=file.shown_name,
+            twice=cut(twice[0]),
+        )
     return names
 
 
@@ -123,7 +139,10 @@ class _Rows:
                 row = next(self._reader)
             except csv.Error as error:
                 raise InputError(
-                    f"{self._file.shown_name} cannot be read as a table at line {self.line}: {_cause(str(error))}."
+                    "{file} cannot be read as a table at line {line}: {reason}.",
+                    file=self._file.shown_name,
+                    line=self.line,
+                    reason=_cause(str(error)),
                 ) from error
             if any(cell.strip() for cell in row):
                 return row
@@ -133,8 +152,11 @@ class _Rows:
             self._held += len(piece)
             if self._held >= _MAX_ROW:
                 raise InputError(
-                    f"{self._file.shown_name} cannot be read as a table: the row at line {self.line + 1} is longer "
-                    f"than {_MAX_ROW:,} characters, perhaps because a quotation mark is not closed."
+                    "{file} cannot be read as a table: the row at line {line} is longer than {max_row:,} characters, "
+                    "perhaps because a quotation mark is not closed.",
+                    file=self._file.shown_name,
+                    line=self.line + 1,
+                    max_row=_MAX_ROW,
                 )
             yield piece
 
@@ -165,14 +187,21 @@ def parquet_table(file: ScoreInput) -> Table:
         n_lines = pl.scan_parquet(io.BytesIO(file.content)).select(pl.len()).collect().item()
         if n_lines > MAX_LINES or len(schema) > MAX_COLUMNS:
             raise InputError(
-                f"{file.shown_name} has {n_lines:,} rows and {len(schema):,} columns; up to {MAX_LINES:,} and "
-                f"{MAX_COLUMNS:,} are read."
+                "{file} has {n_lines:,} rows and {n_schema:,} columns; up to {max_lines:,} and {max_columns:,} are "
+                "read.",
+                file=file.shown_name,
+                n_lines=n_lines,
+                n_schema=len(schema),
+                max_lines=MAX_LINES,
+                max_columns=MAX_COLUMNS,
             )
         frame = pl.read_parquet(io.BytesIO(file.content))
     except InputError:
         raise
     # The reader gives up on damaged bytes in its own ways, of which one is no Exception.
     except (Exception, pl.exceptions.PanicException) as error:
-        raise InputError(f"{file.shown_name} is a Parquet file that cannot be read: it was damaged or cut.") from error
+        raise InputError(
+            "{file} is a Parquet file that cannot be read: it was damaged or cut.", file=file.shown_name
+        ) from error
     lines = (Line(f"row {index}", row) for index, row in enumerate(frame.iter_rows(named=True), start=1))
     return Table(tuple(frame.columns), lines)

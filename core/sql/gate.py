@@ -69,11 +69,15 @@ def only_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.St
             "PIVOT needs its columns named here: PIVOT table ON column IN ('a', 'b') USING sum(value) is one SELECT."
         )
     if len(statements) > 1:
-        raise QueryError(f"There are {len(statements)} statements. Type one SELECT statement at a time.")
+        raise QueryError(
+            "There are {n_statements} statements. Type one SELECT statement at a time.", n_statements=len(statements)
+        )
     if statements[0].type not in _READS:
         article = "An" if kinds[0][0] in "AEIOU" else "A"
         raise QueryError(
-            f"{article} {kinds[0]} statement is refused: the warehouse is only read here. Type one SELECT statement."
+            "{article} {kinds} statement is refused: the warehouse is only read here. Type one SELECT statement.",
+            article=article,
+            kinds=kinds[0],
         )
     _refuse_the_engines_own(connection, statements[0])
     return statements[0]
@@ -111,13 +115,18 @@ def _refuse_the_engines_own(connection: duckdb.DuckDBPyConnection, statement: du
         plain = name.strip('"').lower()
         if kind == "function_name" and plain in functions:
             raise QueryError(
-                f"The function {plain} is refused: a query sees the tables of the warehouse and no files, folders, "
-                "networks or settings."
+                "The function {plain} is refused: a query sees the tables of the warehouse and no files, folders, "
+                "networks or settings.",
+                plain=plain,
             )
         if kind == "table_name" and plain in views:
-            raise QueryError(f"The view {plain} is refused: a query sees the tables of the warehouse and no settings.")
+            raise QueryError(
+                "The view {plain} is refused: a query sees the tables of the warehouse and no settings.", plain=plain
+            )
         if kind == "setting" and plain in settings:
-            raise QueryError(f"SHOW {plain} is refused: a query sees the tables of the warehouse and no settings.")
+            raise QueryError(
+                "SHOW {plain} is refused: a query sees the tables of the warehouse and no settings.", plain=plain
+            )
 
 
 def refused_functions(connection: duckdb.DuckDBPyConnection) -> set[str]:

@@ -83,15 +83,16 @@ class Running:
             while not self.is_done():
                 time.sleep(_POLL_SECONDS)
             if self.process.poll() is None:
-                raise QueryError(f"The query was stopped: no answer after {self.timeout:g} seconds.")
+                raise QueryError("The query was stopped: no answer after {timeout:g} seconds.", timeout=self.timeout)
             self.answer.seek(0)
             header, _, table = self.answer.read().partition(b"\n")
         finally:
             self.cancel()
         if self.process.returncode != 0 or not header:
             raise QueryError(
-                f"The query ended its process (exit code {self.process.returncode}): it is nested too deeply or needs "
-                "too much memory. The warehouse is untouched."
+                "The query ended its process (exit code {code}): it is nested too deeply or needs too much memory. "
+                "The warehouse is untouched.",
+                code=self.process.returncode,
             )
         answer = json.loads(header)
         if "error" in answer:
@@ -121,7 +122,8 @@ def start(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 
         _at_work[:] = [process for process in _at_work if process.poll() is None]
         if len(_at_work) >= MOST_AT_ONCE:
             raise QueryError(
-                f"{MOST_AT_ONCE} queries are at work already. Try again when one is done, or cancel one of them."
+                "{most_at_once} queries are at work already. Try again when one is done, or cancel one of them.",
+                most_at_once=MOST_AT_ONCE,
             )
         answer = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `cancel`, and so by `result`)
         process = subprocess.Popen(
@@ -138,13 +140,23 @@ def start(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: float = 
 
 def _refuse_unfit(sql: str, limit: int, seconds: float) -> None:
     if len(sql) > MAX_CHARACTERS:
-        raise QueryError(f"The statement has {len(sql):,} characters; at most {MAX_CHARACTERS:,} are taken.")
+        raise QueryError(
+            "The statement has {n_sql:,} characters; at most {max_characters:,} are taken.",
+            n_sql=len(sql),
+            max_characters=MAX_CHARACTERS,
+        )
     if any("\ud800" <= character <= "\udfff" for character in sql):
         raise QueryError("The statement holds half a character (a lone surrogate): it was cut or pasted wrongly.")
     if not 1 <= limit <= MAX_ROWS:
-        raise QueryError(f"{limit:,} rows were asked for; from 1 to {MAX_ROWS:,} can be.")
+        raise QueryError(
+            "{limit:,} rows were asked for; from 1 to {max_rows:,} can be.", limit=limit, max_rows=MAX_ROWS
+        )
     if not 0 < seconds <= MAX_SECONDS:
-        raise QueryError(f"{seconds:g} seconds were asked for; a query has up to {MAX_SECONDS:g}.")
+        raise QueryError(
+            "{seconds:g} seconds were asked for; a query has up to {max_seconds:g}.",
+            seconds=seconds,
+            max_seconds=MAX_SECONDS,
+        )
 
 
 @contextmanager

@@ -74,7 +74,11 @@ def _rows(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> byt
     started = time.perf_counter()
     rows = connection.sql(statement).limit(request["limit"] + 1)  # also gives equal column names different ones
     if len(rows.columns) > MAX_COLUMNS:
-        raise QueryError(f"The result has {len(rows.columns):,} columns; at most {MAX_COLUMNS} are shown. Name fewer.")
+        raise QueryError(
+            "The result has {n_columns:,} columns; at most {max_columns} are shown. Name fewer.",
+            n_columns=len(rows.columns),
+            max_columns=MAX_COLUMNS,
+        )
     batches = _fetch(_as_plain_types(rows).to_arrow_reader(2048))
     seconds = time.perf_counter() - started
     table = pa.Table.from_batches(*batches)
@@ -100,7 +104,8 @@ def _fetch(reader: pa.RecordBatchReader) -> tuple[list[pa.RecordBatch], pa.Schem
         size += batch.nbytes
         if size > MAX_RESULT_BYTES:
             raise QueryError(
-                f"The result is larger than {MAX_RESULT_BYTES // 2**20} MB. Select fewer columns or rows, or aggregate."
+                "The result is larger than {limit} MB. Select fewer columns or rows, or aggregate.",
+                limit=MAX_RESULT_BYTES // 2**20,
             )
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             _refuse_huge_cells(name, column)
@@ -119,8 +124,12 @@ def _refuse_huge_cells(name: str, column: pa.Array) -> None:
         return
     if largest > limit:
         raise QueryError(
-            f"A cell of column {_brief(name)} holds {largest:,} {unit}; at most {limit:,} are shown. Cut it with left()"
-            " or list_slice(), or aggregate."
+            "A cell of column {name} holds {largest:,} {unit}; at most {limit:,} are shown. Cut it with left() "
+            "or list_slice(), or aggregate.",
+            name=_brief(name),
+            largest=largest,
+            unit=unit,
+            limit=limit,
         )
 
 
@@ -142,7 +151,8 @@ def _refuse_unheard_of_times(name: str, column: pa.Array) -> None:
     found = pc.min_max(plain).as_py()
     if found["min"] is not None and not first <= found["min"] <= found["max"] <= last:
         raise QueryError(
-            f"Column {_brief(name)} holds a time outside of the years 1 to 9999 or of the day. Cast it to VARCHAR."
+            "Column {name} holds a time outside of the years 1 to 9999 or of the day. Cast it to VARCHAR.",
+            name=_brief(name),
         )
 
 

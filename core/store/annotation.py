@@ -40,14 +40,14 @@ class Annotations:
         """With one tag more; raises InputError for one that cannot be."""
         tags = tuple(dict.fromkeys([*self.tags, checked_tag(tag)]))
         if len(tags) > MOST_TAGS:
-            raise InputError(f"A run has at most {MOST_TAGS} tags. `workdim runs untag` takes one away.")
+            raise InputError("A run has at most {most_tags} tags. `workdim runs untag` takes one away.", most_tags=MOST_TAGS)
         return Annotations(tags, self.note)
 
     def untagged(self, tag: str) -> Annotations:
         """With one tag less; raises InputError where it has no such tag."""
         tag = checked_tag(tag)
         if tag not in self.tags:
-            raise InputError(f"The run has no tag '{tag}'. It has: {', '.join(self.tags) or 'none'}.")
+            raise InputError("The run has no tag '{tag}'. It has: {tags}.", tag=tag, tags=self.tags)
         return Annotations(tuple(other for other in self.tags if other != tag), self.note)
 
     def retagged(self, tags: Iterable[str]) -> Annotations:
@@ -81,10 +81,14 @@ def checked_tag(text: str) -> str:
         or any(unicodedata.category(letter) in _UNSEEN for letter in tag)
     ):
         raise InputError(
-            f"{text[:60]!r} is no tag: a tag has 1 to {LONGEST_TAG} characters, on one line and without a comma."
+            "{text!r} is no tag: a tag has 1 to {longest_tag} characters, on one line and without a comma.",
+            text=text[:60],
+            longest_tag=LONGEST_TAG,
         )
     if tag.casefold() in OWN_TAGS:
-        raise InputError(f"The tag '{tag}' is Workdim's own: it marks the profiles that it ships. Choose another.")
+        raise InputError(
+            "The tag '{tag}' is Workdim's own: it marks the profiles that it ships. Choose another.", tag=tag
+        )
     return tag
 
 
@@ -92,7 +96,9 @@ def checked_note(text: str) -> str:
     """The note without blanks around it; raises InputError for one that is too long or holds control characters."""
     note = text.replace("\r\n", "\n").strip()
     if len(note) > LONGEST_NOTE or any(unicodedata.category(one) in ("Cc", "Cs") and one not in "\n\t" for one in note):
-        raise InputError(f"A note has at most {LONGEST_NOTE:,} characters, and no control characters.")
+        raise InputError(
+            "A note has at most {longest_note:,} characters, and no control characters.", longest_note=LONGEST_NOTE
+        )
     return note
 
 
@@ -112,7 +118,9 @@ def write(parcel: Path, said: Annotations) -> None:
         content = json.dumps({"tags": list(said.tags), "note": said.note}, indent=1, ensure_ascii=False)
         write_through(parcel / FILE, content.encode())
     except OSError as error:
-        raise ResourceError(f"{parcel / FILE} cannot be written: {error.strerror or error}.") from error
+        raise ResourceError(
+            "{file} cannot be written: {reason}.", file=parcel / FILE, reason=error.strerror or error
+        ) from error
 
 
 def read(parcel: Path) -> Annotations | None:

@@ -142,7 +142,7 @@ def written(target: Path, about: dict[str, Any], is_zip: bool) -> Iterator[Write
     the way, ResourceError where there is no room, or nothing may be written.
     """
     if target.exists() and (is_zip or not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} is there already. Name a new folder or a .zip file with --out.")
+        raise InputError("{target} is there already. Name a new folder or a .zip file with --out.", target=target)
     make_folder(target.parent)
     try:
         with workplace("archive", target.parent) as place:
@@ -157,8 +157,10 @@ def written(target: Path, about: dict[str, Any], is_zip: bool) -> Iterator[Write
             os.replace(writer.place, target)
     except OSError as error:
         raise ResourceError(
-            f"{target} cannot be written: {error.strerror or error}. Free some space, or name another place with "
-            "--out; the warehouse was not touched."
+            "{target} cannot be written: {reason}. Free some space, or name another place with --out; the "
+            "warehouse was not touched.",
+            target=target,
+            reason=error.strerror or error,
         ) from error
 
 
@@ -194,10 +196,14 @@ class Archive:
         member = self.members[name]
         source = str(member) if isinstance(member, Path) else f"{self.path}, {name}"
         if isinstance(member, Path) and member.is_symlink():
-            raise WarehouseError(f"{source} is a link: archives hold none.")
+            raise WarehouseError("{source} is a link: archives hold none.", source=source)
         n_bytes = member.stat().st_size if isinstance(member, Path) else member.file_size
         if n_bytes > (_largest(name) if largest is None else largest):
-            raise WarehouseError(f"{source} has {n_bytes / 1e6:,.0f} MB: no archive of Workdim has such a file.")
+            raise WarehouseError(
+                "{source} has {n_bytes:,.0f} MB: no archive of Workdim has such a file.",
+                source=source,
+                n_bytes=n_bytes / 1e6,
+            )
         told = self.told.get(name)
         sha256, left = hashlib.sha256(), n_bytes
         make_folder(target.parent)
@@ -210,10 +216,14 @@ class Archive:
                     write.write(chunk)
         except OSError as error:
             if error.errno not in _NO_ROOM:
-                raise WarehouseError(f"{source} cannot be read: {error.strerror or error}.") from error
-            raise ResourceError(f"{target.parent} cannot be written to: {error.strerror}.") from error
+                raise WarehouseError(
+                    "{source} cannot be read: {reason}.", source=source, reason=error.strerror or error
+                ) from error
+            raise ResourceError(
+                "{parent} cannot be written to: {reason}.", parent=target.parent, reason=error.strerror
+            ) from error
         if left or (self.about and (told is None or told["sha256"] != sha256.hexdigest())):
-            raise WarehouseError(f"{source} is not as the manifest has it, or was cut off.")
+            raise WarehouseError("{source} is not as the manifest has it, or was cut off.", source=source)
 
     def unpack(self, into: Path, progress: Progress = lambda done, total: None) -> None:
         """Copy all files. Raises WarehouseError, also where there are other files than the manifest names."""
@@ -250,8 +260,9 @@ def opened(path: Path, room: Path | None) -> Iterator[Archive]:
             raise _damaged(path, "it is no zip file, or was cut off")
         else:
             raise WarehouseError(
-                f"{path} is neither a folder nor a .zip file. Name a backup, an export or a folder of parcels; files "
-                "of scores are taken by `workdim scores import`."
+                "{path} is neither a folder nor a .zip file. Name a backup, an export or a folder of parcels; files "
+                "of scores are taken by `workdim scores import`.",
+                path=path,
             )
     except _BROKEN as error:
         raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
@@ -303,17 +314,25 @@ def _check(path: Path, infos: list[zipfile.ZipInfo], room: Path | None) -> None:
     if len(set(names)) < len(names):
         raise _damaged(path, "it holds one name twice")
     if any(info.flag_bits & 1 for info in infos):
-        raise WarehouseError(f"{path} is encrypted. Unpack it first, and name the folder.")
+        raise WarehouseError("{path} is encrypted. Unpack it first, and name the folder.", path=path)
     unpacked, packed = sum(info.file_size for info in infos), path.stat().st_size
     if len(names) > MOST_MEMBERS or unpacked > _RATIO * packed + _FREELY:
         raise WarehouseError(
-            f"{path} was refused: its {packed / 1e6:,.1f} MB would unfold to {unpacked / 1e6:,.0f} MB in {len(names):,} "
-            "files, and no archive of Workdim does."
+            "{path} was refused: its {packed:,.1f} MB would unfold to {unpacked:,.0f} MB in {n_names:,} files, "
+            "and no archive of Workdim does.",
+            path=path,
+            packed=packed / 1e6,
+            unpacked=unpacked / 1e6,
+            n_names=len(names),
         )
     if room is not None and unpacked > (free := shutil.disk_usage(room).free):
         raise ResourceError(
-            f"{path} takes {unpacked / 1e6:,.0f} MB unpacked, and {free / 1e6:,.0f} are free in {room}. Free some "
-            "space; nothing was changed."
+            "{path} takes {unpacked:,.0f} MB unpacked, and {free:,.0f} are free in {room}. Free some space; "
+            "nothing was changed.",
+            path=path,
+            unpacked=unpacked / 1e6,
+            free=free / 1e6,
+            room=room,
         )
 
 
@@ -339,7 +358,7 @@ def _about(path: Path, content: bytes) -> dict[str, Any]:
     try:
         about = json.loads(content)
         if about["format"] > FORMAT:
-            raise WarehouseError(f"{path} was written by a newer Workdim: update Workdim to read it.")
+            raise WarehouseError("{path} was written by a newer Workdim: update Workdim to read it.", path=path)
         if about["format"] < 1 or not all(
             isinstance(name, str) and isinstance(file["sha256"], str) and int(file["bytes"]) >= 0
             for name, file in about["files"].items()
@@ -360,9 +379,13 @@ def check_rows(file: Path, source: str) -> None:
         footer = pq.read_metadata(file)
         unpacked = sum(footer.row_group(number).total_byte_size for number in range(footer.num_row_groups))
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise WarehouseError(f"{source} is damaged: it is no Parquet file.") from error
+        raise WarehouseError("{source} is damaged: it is no Parquet file.", source=source) from error
     if footer.num_rows * footer.num_columns > MOST_CELLS or unpacked > MOST_UNPACKED:
-        raise WarehouseError(f"{source} has {footer.num_rows:,} rows: no archive of Workdim has such a file.")
+        raise WarehouseError(
+            "{source} has {n_rows:,} rows: no archive of Workdim has such a file.",
+            source=source,
+            n_rows=footer.num_rows,
+        )
 
 
 def _largest(name: str) -> int:
@@ -371,4 +394,6 @@ def _largest(name: str) -> int:
 
 
 def _damaged(path: Path, reason: str) -> WarehouseError:
-    return WarehouseError(f"{path} is damaged, or no archive of Workdim ({reason}): nothing of it was taken.")
+    return WarehouseError(
+        "{path} is damaged, or no archive of Workdim ({reason}): nothing of it was taken.", path=path, reason=reason
+    )

@@ -71,7 +71,9 @@ class Folder:
         except OSError as error:
             self.unmark(kind, ids)
             raise ResourceError(
-                f"{self.pending} cannot be written to: {error.strerror or error}. Nothing was changed."
+                "{pending} cannot be written to: {reason}. Nothing was changed.",
+                pending=self.pending,
+                reason=error.strerror or error,
             ) from error
 
     def unmark(self, kind: str, ids: Iterable[str]) -> None:

@@ -91,7 +91,9 @@ def write_parcel(folder: Path, profile: Profile) -> None:
         text = json.dumps(told, indent=1, ensure_ascii=False, default=datetime.isoformat)
         write_through(folder / RUN_FILE, text.encode())
     except OSError as error:
-        raise ResourceError(f"The result cannot be written to {folder}: {error.strerror or error}.") from error
+        raise ResourceError(
+            "The result cannot be written to {folder}: {reason}.", folder=folder, reason=error.strerror or error
+        ) from error
 
 
 def is_parcel(folder: Path) -> bool:
@@ -119,7 +121,7 @@ def read_versioned(file: Path, largest: int, newest: int) -> dict[str, Any]:
     if not isinstance(content["format"], int) or content["format"] < 1:
         raise ValueError(f"the format {str(content['format'])[:20]} is none")
     if content["format"] > newest:
-        raise WarehouseError(f"{file} was written by a newer Workdim: update Workdim to read it.")
+        raise WarehouseError("{file} was written by a newer Workdim: update Workdim to read it.", file=file)
     return content
 
 
@@ -199,7 +201,9 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
 def damaged(parcel: Path, error: BaseException) -> WarehouseError:
     """One line for people."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return WarehouseError(f"The parcel {parcel} is damaged ({reason}); it was left where it is.")
+    return WarehouseError(
+        "The parcel {parcel} is damaged ({reason}); it was left where it is.", parcel=parcel, reason=reason
+    )
 
 
 def _row(values: dict[str, Any], table: Table) -> dict[str, Any]:
@@ -298,18 +302,29 @@ def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
             twice = keys.filter(keys.is_duplicated()).row(0, named=True)
             named = ", ".join(f"{name} {value}" for name, value in list(twice.items())[1:] if value is not None)
             raise WarehouseError(
-                f"The parcel {folder} holds one row of {table} twice ({named}); it was left where it is."
+                "The parcel {folder} holds one row of {table} twice ({named}); it was left where it is.",
+                folder=folder,
+                table=table,
+                named=named,
             )
 
 
 def _mixed(parcel: Path, where: str) -> WarehouseError:
-    return WarehouseError(f"The parcel {parcel} mixes several runs, models or corpora ({where}); it was left there.")
+    return WarehouseError(
+        "The parcel {parcel} mixes several runs, models or corpora ({where}); it was left there.",
+        parcel=parcel,
+        where=where,
+    )
 
 
 def _stray_layer(parcel: Path, table: str, layer: int, n_layers: int) -> WarehouseError:
     return WarehouseError(
-        f"The parcel {parcel} has a row of layer {layer} in {table}, and its model has {n_layers} blocks; it was left "
-        "where it is."
+        "The parcel {parcel} has a row of layer {layer} in {table}, and its model has {n_layers} blocks; it "
+        "was left where it is.",
+        parcel=parcel,
+        layer=layer,
+        table=table,
+        n_layers=n_layers,
     )
 
 
@@ -320,10 +335,16 @@ def finish(folder: Folder, job_folder: Path) -> Path:
     if not job_folder.exists() and is_parcel(target):
         return target
     if not is_parcel(job_folder):
-        raise WarehouseError(f"The job {job_folder} has not finished: it has no {RUN_FILE}.")
+        raise WarehouseError(
+            "The job {job_folder} has not finished: it has no {run_file}.", job_folder=job_folder, run_file=RUN_FILE
+        )
     if is_parcel(target):
         if (target / RUN_FILE).read_bytes() != (job_folder / RUN_FILE).read_bytes():
-            raise WarehouseError(f"There is another result under {target}: {job_folder} was left where it is.")
+            raise WarehouseError(
+                "There is another result under {target}: {job_folder} was left where it is.",
+                target=target,
+                job_folder=job_folder,
+            )
         shutil.rmtree(job_folder)
         return target
     make_folder(parcels)

@@ -112,7 +112,9 @@ def write(folder: Folder, kind: str, one: str, tables: Mapping[str, pl.DataFrame
         sync_folder(path.parent)
         _tombstone(folder, kind, one).unlink(missing_ok=True)
     except OSError as error:
-        raise ResourceError(f"{path} cannot be written: {error.strerror or error}. Nothing was changed.") from error
+        raise ResourceError(
+            "{path} cannot be written: {reason}. Nothing was changed.", path=path, reason=error.strerror or error
+        ) from error
 
 
 def read(folder: Folder, kind: str, one: str) -> dict[str, pl.DataFrame]:
@@ -139,10 +141,14 @@ def read(folder: Folder, kind: str, one: str) -> dict[str, pl.DataFrame]:
         if not is_there(folder, kind, one):
             raise
         missing = Path(error.filename).name
-        raise WarehouseError(f"{path} is damaged ({missing} is missing); it was left where it is.") from error
+        raise WarehouseError(
+            "{path} is damaged ({missing} is missing); it was left where it is.", path=path, missing=missing
+        ) from error
     except DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WarehouseError(f"{file} is damaged ({reason}); it was left where it is.") from error
+        raise WarehouseError(
+            "{file} is damaged ({reason}); it was left where it is.", file=file, reason=reason
+        ) from error
     return tables
 
 
@@ -161,7 +167,7 @@ def bury(folder: Folder, kind: str, one: str) -> None:
             path.unlink(missing_ok=True)
         sync_folder(path.parent)
     except OSError as error:
-        raise ResourceError(f"{path} cannot be removed: {error.strerror or error}.") from error
+        raise ResourceError("{path} cannot be removed: {reason}.", path=path, reason=error.strerror or error) from error
 
 
 def is_buried(folder: Folder, kind: str, one: str) -> bool:

@@ -94,7 +94,7 @@ def begin(folder: Folder, unpacked: Path, about: dict[str, Any], report: Callabl
         sync_folder(folder.pending)
     except OSError as error:
         raise ResourceError(
-            f"The backup cannot be put in place: {error.strerror or error}. Nothing was changed."
+            "The backup cannot be put in place: {reason}. Nothing was changed.", reason=error.strerror or error
         ) from error
     return Pending(pending), parcels
 

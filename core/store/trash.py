@@ -70,7 +70,12 @@ def throw(folder: Folder, run_id: str, pilots: Sequence[str]) -> None:
         write_through(folder.trash / f"{run_id}.json", json.dumps(told, indent=1).encode())
         os.replace(folder.parcels / run_id, folder.trash / run_id)
     except OSError as error:
-        raise ResourceError(f"Run {run_id} cannot be moved to {folder.trash}: {error.strerror or error}.") from error
+        raise ResourceError(
+            "Run {run_id} cannot be moved to {trash}: {reason}.",
+            run_id=run_id,
+            trash=folder.trash,
+            reason=error.strerror or error,
+        ) from error
 
 
 def bring_back(folder: Folder, run_id: str) -> list[str]:
@@ -96,7 +101,9 @@ def empty(folder: Folder) -> int:
         with workplace("emptied", folder.root) as place:
             os.replace(folder.trash, place / folder.trash.name)
     except OSError as error:
-        raise ResourceError(f"The trash {folder.trash} cannot be emptied: {error.strerror or error}.") from error
+        raise ResourceError(
+            "The trash {trash} cannot be emptied: {reason}.", trash=folder.trash, reason=error.strerror or error
+        ) from error
     return len(gone)
 
 
@@ -107,7 +114,12 @@ def set_aside(folder: Folder, parcel: Path) -> None:
     try:
         os.replace(parcel, aside)
     except OSError as error:
-        raise ResourceError(f"The damaged parcel {parcel} cannot be moved to {aside}: {error.strerror}.") from error
+        raise ResourceError(
+            "The damaged parcel {parcel} cannot be moved to {aside}: {reason}.",
+            parcel=parcel,
+            aside=aside,
+            reason=error.strerror,
+        ) from error
 
 
 def note(folder: Folder, run_id: str) -> dict[str, Any]:

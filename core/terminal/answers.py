@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from core import wording
 from core.analysis.answer import Answer, RankedModel
-from core.analysis.relation import Specifications
+from core.analysis.many import Specifications
 from core.registry.published import CLAIMS
 from core.terminal.tables import table
 from core.wording import answers

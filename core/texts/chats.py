@@ -99,8 +99,11 @@ def encode_chat(window: ChatWindow, tokenizer: Any, n_tokens: int, model: str, n
     targets = _covered(offsets[1:], len(window.text))
     if not covered.any():
         raise CorpusError(
-            f"The chat template of {model} takes all {n_tokens} tokens of a window of {name}, and leaves none for the "
-            "messages. Choose a protocol with longer windows."
+            "The chat template of {model} takes all {n_tokens} tokens of a window of {name}, and leaves none for "
+            "the messages. Choose a protocol with longer windows.",
+            model=model,
+            n_tokens=n_tokens,
+            name=name,
         )
     target_text = "".join(character for character, wanted in zip(window.text, targets, strict=True) if wanted)
     ids = list(encoding["input_ids"])
@@ -204,16 +207,23 @@ def read_template(tokenizer: Any, model: str) -> str:
         named = tokenizer.chat_template
         if isinstance(named, dict) and named:
             raise ModelError(
-                f"{model} has chat templates for special uses only ({', '.join(sorted(named))}), and no default one. "
-                f"Choose another model, or {WAY_OUT}."
+                "{model} has chat templates for special uses only ({named}), and no default one. Choose another "
+                "model, or {way_out}.",
+                model=model,
+                named=sorted(named),
+                way_out=WAY_OUT,
             ) from error
         raise ModelError(
-            f"{model} has no chat template, and the text is chat messages. Measure a chat model, or {WAY_OUT}."
+            "{model} has no chat template, and the text is chat messages. Measure a chat model, or {way_out}.",
+            model=model,
+            way_out=WAY_OUT,
         ) from error
     if not tokenizer.is_fast:
         raise ModelError(
-            f"The tokenizer of {model} does not tell which characters its tokens cover, so that its chat template "
-            f"cannot be masked. Choose another model, or {WAY_OUT}."
+            "The tokenizer of {model} does not tell which characters its tokens cover, so that its chat template "
+            "cannot be masked. Choose another model, or {way_out}.",
+            model=model,
+            way_out=WAY_OUT,
         )
     return (_pinned_date() if "strftime_now" in template else "") + template
 
@@ -237,8 +247,12 @@ def render(messages: Sequence[Message], template: str, tokenizer: Any, model: st
     contents = [message.content for message in messages]
     if pieces[1::2] != contents or len(pieces) != 2 * len(contents) + 1 or "".join(pieces) != text:
         raise CorpusError(
-            f"The chat template of {model} does not show {name} message by message as it is written: it leaves out, "
-            f"moves or changes {_first_other(messages, pieces[1::2])}. Remove it from the file, or {WAY_OUT}."
+            "The chat template of {model} does not show {name} message by message as it is written: it leaves "
+            "out, moves or changes {messages}. Remove it from the file, or {way_out}.",
+            model=model,
+            name=name,
+            messages=_first_other(messages, pieces[1::2]),
+            way_out=WAY_OUT,
         )
     starts, position = [], 0
     for around, content in zip(pieces[::2], contents, strict=False):
@@ -255,7 +269,11 @@ def _apply(messages: list[tuple[str, str]], template: str, tokenizer: Any, model
     except Exception as error:  # a template is a program, and fails as it likes
         reason = " ".join(str(error).split())[:160].rstrip(".")
         raise CorpusError(
-            f"The chat template of {model} refuses {name}: {reason}. Remove it from the file, or {WAY_OUT}."
+            "The chat template of {model} refuses {name}: {reason}. Remove it from the file, or {way_out}.",
+            model=model,
+            name=name,
+            reason=reason,
+            way_out=WAY_OUT,
         ) from error
 
 

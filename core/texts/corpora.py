@@ -62,7 +62,8 @@ def _python_source() -> list[str]:
     files = sorted(p for p in folder.glob("*.py") if not p.name.startswith("_"))
     if not files:
         raise CorpusError(
-            f"python-source needs the standard library's source files, and {folder} has none. Use --corpus python-docs."
+            "python-source needs the standard library's source files, and {folder} has none. Use --corpus python-docs.",
+            folder=folder,
         )
     return [path.read_text(encoding="utf-8").strip() for path in files]
 
@@ -97,7 +98,7 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
     try:
         path.exists()
     except OSError as error:  # a name that is longer than the system allows
-        raise CorpusError(f"There is no text '{name[:60]}...': {error.strerror}.") from error
+        raise CorpusError("There is no text '{name}...': {reason}.", name=name[:60], reason=error.strerror) from error
     if chat not in CHAT:
         raise CorpusError(unknown_name("way to read chat messages", chat, CHAT))
     if name in BUILT_IN:
@@ -108,9 +109,13 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
     if path.suffix.lower() not in FILE_TYPES and not path.exists():
         raise CorpusError(unknown_name("corpus", name, BUILT_IN) + f" Or name a {', '.join(FILE_TYPES)} file.")
     if path.is_dir():
-        raise CorpusError(f"{path} is a folder. Name one {', '.join(FILE_TYPES)} file in it.")
+        raise CorpusError("{path} is a folder. Name one {file_types} file in it.", path=path, file_types=FILE_TYPES)
     if not path.is_file():
-        raise CorpusError(f"There is no file {path}. Check the path, or use a built-in corpus: {', '.join(BUILT_IN)}.")
+        raise CorpusError(
+            "There is no file {path}. Check the path, or use a built-in corpus: {built_in}.",
+            path=path,
+            built_in=BUILT_IN,
+        )
     values = _chats(path, column, encoding)
     if values is not None:
         return _chat_corpus(path, read_conversations(values, path.name), chat)
@@ -120,7 +125,7 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
 
 
 def _no_chat(name: str) -> CorpusError:
-    return CorpusError(f"--chat plain is for chat messages, and {name} holds none. Leave it out.")
+    return CorpusError("--chat plain is for chat messages, and {name} holds none. Leave it out.", name=name)
 
 
 def _chats(path: Path, column: str | None, encoding: str) -> list[Any] | None:
@@ -148,7 +153,9 @@ def _corpus(
     """`sha256` where the content is more than its pieces."""
     pieces = [piece for piece in pieces if piece.strip()]
     if not pieces:
-        raise CorpusError(f"The corpus {name} holds no text. Choose another file, or a column with text in it.")
+        raise CorpusError(
+            "The corpus {name} holds no text. Choose another file, or a column with text in it.", name=name
+        )
     sha256 = sha256 or hashlib.sha256("\0".join(pieces).encode("utf-8", "surrogatepass")).hexdigest()
     row = CorpusRow(
         f"{name}@{sha256[:12]}", name, language, domain, licence, sha256, len(pieces), sum(map(len, pieces)), source
@@ -163,7 +170,9 @@ def _paragraphs(text: str) -> list[str]:
 def _read_file(path: Path, column: str | None, encoding: str) -> list[str]:
     kind = path.suffix.lower()
     if kind not in FILE_TYPES:
-        raise CorpusError(f"{path.name} is not one of {', '.join(FILE_TYPES)}. Save the text as one of these.")
+        raise CorpusError(
+            "{path} is not one of {file_types}. Save the text as one of these.", path=path.name, file_types=FILE_TYPES
+        )
     if kind == ".txt":
         return _paragraphs(_decode(path, encoding))
     try:
@@ -176,7 +185,9 @@ def _read_file(path: Path, column: str | None, encoding: str) -> list[str]:
             frame = pl.read_ndjson(io.StringIO(_decode(path, encoding)), infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
         first = _first_bad_line(path, encoding) if kind == ".jsonl" else str(error).splitlines()[0]
-        raise CorpusError(f"{path.name} cannot be read as {kind[1:]}: {first}. Check the file.") from error
+        raise CorpusError(
+            "{path} cannot be read as {kind}: {first}. Check the file.", path=path.name, kind=kind[1:], first=first
+        ) from error
     column = _choose_column(path, frame, column)
     require_room(path, len(frame), frame[column].estimated_size())
     return [str(text).strip() for text in frame[column].drop_nulls()]
@@ -197,14 +208,19 @@ def _choose_column(path: Path, frame: pl.DataFrame, column: str | None) -> str:
     text_columns = [name for name, dtype in frame.schema.items() if dtype == pl.String]
     if column is None:
         if "text" in frame.columns and "text" not in text_columns:
-            raise CorpusError(f"The column text of {path.name} holds {frame.schema['text']}, not text. Name another.")
+            raise CorpusError(
+                "The column text of {path} holds {kind}, not text. Name another.",
+                path=path.name,
+                kind=frame.schema["text"],
+            )
         if "text" in text_columns:
             return "text"
         if len(text_columns) == 1:
             return text_columns[0]
         raise CorpusError(
-            f"Which column of {path.name} holds the text? It has {', '.join(frame.columns) or 'no columns'}. "
-            "Name one with --column."
+            "Which column of {path} holds the text? It has {columns}. Name one with --column.",
+            path=path.name,
+            columns=frame.columns,
         )
     if column not in text_columns:
         raise CorpusError(unknown_name(f"text column of {path.name}", column, text_columns))
@@ -215,23 +231,36 @@ def _decode(path: Path, encoding: str) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise CorpusError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
+        raise CorpusError(
+            "{path} cannot be read: {reason}. Check its permissions.", path=path, reason=error.strerror
+        ) from error
     if not raw.strip():
-        raise CorpusError(f"{path.name} is empty. Choose a file with text.")
+        raise CorpusError("{path} is empty. Choose a file with text.", path=path.name)
     try:
         text = raw.decode("utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding)
     except LookupError as error:
-        raise CorpusError(f"Unknown encoding '{encoding}'. Common ones: utf-8, cp932, utf-16, euc_jp.") from error
+        raise CorpusError(
+            "Unknown encoding '{encoding}'. Common ones: utf-8, cp932, utf-16, euc_jp.", encoding=encoding
+        ) from error
     except UnicodeError as error:
-        raise CorpusError(f"{path.name} is not {encoding}.{_likely_encoding(raw, encoding)}") from error
+        raise CorpusError(
+            "{path} is not {encoding}.{raw}", path=path.name, encoding=encoding, raw=_likely_encoding(raw, encoding)
+        ) from error
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise CorpusError(
-            f"{path.name} holds half a character when it is read as {encoding}. Mend the file."
+            "{path} holds half a character when it is read as {encoding}. Mend the file.",
+            path=path.name,
+            encoding=encoding,
         ) from error
     if "\0" in text:  # UTF-16 bytes often pass as UTF-8 with a NUL after every letter
-        raise CorpusError(f"{path.name} is not {encoding}: it holds NUL characters.{_likely_encoding(raw, encoding)}")
+        raise CorpusError(
+            "{path} is not {encoding}: it holds NUL characters.{raw}",
+            path=path.name,
+            encoding=encoding,
+            raw=_likely_encoding(raw, encoding),
+        )
     return text
 
 

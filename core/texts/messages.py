@@ -90,27 +90,34 @@ def joined(messages: Sequence[Message]) -> str:
 
 def _conversation(value: Any, where: str) -> Conversation:
     if not isinstance(value, list) or not value:
-        raise CorpusError(f"{where} holds no messages. Remove it from the file.")
+        raise CorpusError("{where} holds no messages. Remove it from the file.", where=where)
     return tuple(_message(message, f"{where}, message {number},") for number, message in enumerate(value, 1))
 
 
 def _message(value: Any, where: str) -> Message:
     keys = next((keys for keys in SHAPES if isinstance(value, dict) and keys[0] in value), None)
     if keys is None:
-        raise CorpusError(f"{where} has no role. Each message needs role and content, or from and value.")
+        raise CorpusError("{where} has no role. Each message needs role and content, or from and value.", where=where)
     # What a template would make of a tool call or a chain of thought is neither content nor template.
     more = sorted(key for key in UNMEASURED if value.get(key) not in (None, "", [], {}))
     if more:
         raise CorpusError(
-            f"{where} has {', '.join(more)} beside {keys[0]} and {keys[1]}, which are not measured. Remove them from "
-            "the file."
+            "{where} has {more} beside {key} and {other_key}, which are not measured. Remove them from the file.",
+            where=where,
+            more=more,
+            key=keys[0],
+            other_key=keys[1],
         )
     role = ROLES.get(str(value[keys[0]]).lower())
     if role is None:
-        raise CorpusError(f"{where} has the role '{value[keys[0]]}'. Known: {', '.join(ROLES)}.")
+        raise CorpusError(
+            "{where} has the role '{role}'. Known: {roles}.", where=where, role=value[keys[0]], roles=ROLES
+        )
     content = _text(value.get(keys[1]), where).strip()
     if not content:
-        raise CorpusError(f"{where} from {value[keys[0]]} is empty. Remove the message or the conversation.")
+        raise CorpusError(
+            "{where} from {role} is empty. Remove the message or the conversation.", where=where, role=value[keys[0]]
+        )
     return Message(role, content)
 
 
@@ -121,11 +128,11 @@ def _text(content: Any, where: str) -> str:
     if content is None:
         return ""
     if not isinstance(content, str):
-        raise CorpusError(f"{where} holds more than text, which is not measured. Remove it from the file.")
+        raise CorpusError("{where} holds more than text, which is not measured. Remove it from the file.", where=where)
     try:
         content.encode()
     except UnicodeEncodeError as error:
-        raise CorpusError(f"{where} holds half a character. Mend the file.") from error
+        raise CorpusError("{where} holds half a character. Mend the file.", where=where) from error
     return content
 
 
@@ -146,7 +153,9 @@ def json_chats(text: str, path: Path, column: str | None) -> list[Any] | None:
     except ValueError as error:
         if not whole:
             return None  # whoever reads it as a table of texts says what is wrong
-        raise CorpusError(f"{path.name} cannot be read as json: {error}. Check the file.") from error
+        raise CorpusError(
+            "{path} cannot be read as json: {error}. Check the file.", path=path.name, error=error
+        ) from error
     rows = rows if isinstance(rows, list) else []
     if any(map(is_chat, rows)):
         return rows
@@ -159,7 +168,9 @@ def json_chats(text: str, path: Path, column: str | None) -> list[Any] | None:
     if whole and found and column:
         raise CorpusError(unknown_name(f"column of {path.name} with chat messages", column, found))
     if whole:
-        raise CorpusError(f"{path.name} is no list of conversations with their messages. Save plain texts as .jsonl.")
+        raise CorpusError(
+            "{path} is no list of conversations with their messages. Save plain texts as .jsonl.", path=path.name
+        )
     return None
 
 
@@ -189,8 +200,13 @@ def require_small(path: Path) -> None:
 def require_room(path: Path, n_values: int, n_bytes: float) -> None:
     if n_values > MAX_VALUES or n_bytes > MAX_TABLE_BYTES:
         raise CorpusError(
-            f"{path.name} holds {n_values:,} texts of {n_bytes / 1e6:,.0f} MB; a table of at most {MAX_VALUES:,} texts "
-            f"and {MAX_TABLE_BYTES / 1e6:,.0f} MB is read. Save a part of it."
+            "{path} holds {n_values:,} texts of {n_bytes:,.0f} MB; a table of at most {max_values:,} texts and "
+            "{most_mb:,.0f} MB is read. Save a part of it.",
+            path=path.name,
+            n_values=n_values,
+            n_bytes=n_bytes / 1e6,
+            max_values=MAX_VALUES,
+            most_mb=MAX_TABLE_BYTES / 1e6,
         )
 
 
@@ -225,8 +241,10 @@ def _choose(path: Path, found: list[str], column: str | None, has_text: bool) ->
         return None
     if has_text or len(usual) > 1:
         raise CorpusError(
-            f"Which column of {path.name} is to be measured? {' and '.join(sorted(found))} "
-            f"{'hold' if len(found) > 1 else 'holds'} chat messages{', text holds text' if has_text else ''}. "
-            "Name one with --column."
+            "Which column of {path} is to be measured? Columns of chat messages: {found}; of text: {text}. "
+            "Name one with --column.",
+            path=path.name,
+            found=sorted(found),
+            text=["text"] if has_text else [],
         )
     return usual[0]

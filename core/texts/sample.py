@@ -148,14 +148,26 @@ def draw_sample(
     n_types = len(np.unique(ids[:, 1:][sample.is_text[:, 1:]]))
     if n_types < MIN_TYPES and len(tokenizer) < SMALL_VOCABULARY:
         raise CorpusError(
-            f"The vocabulary of {model} has {len(tokenizer)} types, of which {corpus.row.name} uses {n_types}; a cloud "
-            f"needs {MIN_TYPES}. Models that read bytes or characters are not measured: choose one that reads words."
+            "The vocabulary of {model} has {n_tokenizer} types, of which {corpus} uses {n_types}; a cloud needs "
+            "{min_types}. Models that read bytes or characters are not measured: choose one that reads words.",
+            model=model,
+            n_tokenizer=len(tokenizer),
+            corpus=corpus.row.name,
+            n_types=n_types,
+            min_types=MIN_TYPES,
         )
     if n_types < MIN_TYPES:
         raise CorpusError(
-            f"The tokenizer of {model} leaves {n_types} token types in {ids.size} tokens of {corpus.row.name} "
-            f"({sample.tokens_per_character:.2f} tokens per character, {sample.unknown_share:.0%} unknown); a cloud "
-            f"needs {MIN_TYPES}. It does not fit this language: choose another text or another model."
+            "The tokenizer of {model} leaves {n_types} token types in {n_tokens} tokens of {corpus} "
+            "({tokens_per_character:.2f} tokens per character, {unknown_share:.0%} unknown); a cloud needs "
+            "{min_types}. It does not fit this language: choose another text or another model.",
+            model=model,
+            n_types=n_types,
+            n_tokens=ids.size,
+            corpus=corpus.row.name,
+            tokens_per_character=sample.tokens_per_character,
+            unknown_share=sample.unknown_share,
+            min_types=MIN_TYPES,
         )
     return sample
 
@@ -384,18 +396,31 @@ def _has_unknown(tokenizer) -> bool:
 def _too_short(corpus: Corpus, protocol: Protocol, tokenizer, n_whole: int) -> CorpusError:
     if corpus.conversations:
         return CorpusError(
-            f"The chat messages of {corpus.row.name} are too few for the {protocol.name} protocol: it needs "
-            f"{protocol.n_sequences} windows of {protocol.n_tokens} tokens, each from the start of a conversation or "
-            f"from a user's message on; its {corpus.row.n_documents:,} conversations of {corpus.row.n_characters:,} "
-            f"characters give {n_whole}. Add conversations."
+            "The chat messages of {corpus} are too few for the {protocol} protocol: it needs {n_sequences} "
+            "windows of {n_tokens} tokens, each from the start of a conversation or from a user's message on; "
+            "its {n_documents:,} conversations of {n_characters:,} characters give {n_whole}. Add conversations.",
+            corpus=corpus.row.name,
+            protocol=protocol.name,
+            n_sequences=protocol.n_sequences,
+            n_tokens=protocol.n_tokens,
+            n_documents=corpus.row.n_documents,
+            n_characters=corpus.row.n_characters,
+            n_whole=n_whole,
         )
     text = "\n\n".join(corpus.pieces)[:400_000]
     there = len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     needed = protocol.n_sequences * protocol.n_tokens
     return CorpusError(
-        f"The text {corpus.row.name} is too short for the {protocol.name} protocol: it needs {protocol.n_sequences} "
-        f"disjoint windows of {protocol.n_tokens} tokens ({needed:,} tokens and some room between them); there "
-        f"{'are' if there != 1 else 'is'} {there:,} tokens, which give {n_whole} windows. Add text."
+        "The text {corpus} is too short for the {protocol} protocol: it needs {n_sequences} disjoint windows "
+        "of {n_tokens} tokens ({needed:,} tokens and some room between them); this text has {there:,}, "
+        "which give {n_whole} windows. Add text.",
+        corpus=corpus.row.name,
+        protocol=protocol.name,
+        n_sequences=protocol.n_sequences,
+        n_tokens=protocol.n_tokens,
+        needed=needed,
+        there=there,
+        n_whole=n_whole,
     )
 
 

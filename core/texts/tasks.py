@@ -90,17 +90,31 @@ def read_task(file: Path) -> Task:
         row = checked(Text, content, place) if is_text else checked(Question, content, place)
         if rows and isinstance(rows[0], Text) != is_text:
             found, others = ("a text", "questions") if is_text else ("a question", "texts")
-            raise InputError(f"{place}: {found} among {others}. A task is of one kind: make two files of it.")
+            raise InputError(
+                "{place}: {found} among {others}. A task is of one kind: make two files of it.",
+                place=place,
+                found=found,
+                others=others,
+            )
         _check(row, place)
         earlier = seen.setdefault(_hash(row.asked), number)
         if earlier != number:
-            raise InputError(f"{place}: the same as line {earlier}. Leave one of them out: each counts once.")
+            raise InputError(
+                "{place}: the same as line {earlier}. Leave one of them out: each counts once.",
+                place=place,
+                earlier=earlier,
+            )
         rows.append(row)
         if len(rows) > MOST_ROWS:
-            raise InputError(f"{file.name} has more than {MOST_ROWS:,} lines. Split it into tasks of fewer.")
+            raise InputError(
+                "{file} has more than {most_rows:,} lines. Split it into tasks of fewer.",
+                file=file.name,
+                most_rows=MOST_ROWS,
+            )
     if not rows:
         raise InputError(
-            f"{file.name} is empty. A line is a question, with prompt, choices and answer, or a text, as JSON."
+            "{file} is empty. A line is a question, with prompt, choices and answer, or a text, as JSON.",
+            file=file.name,
         )
     questions = tuple(row for row in rows if isinstance(row, Question))
     texts = tuple(row for row in rows if isinstance(row, Text))
@@ -112,15 +126,17 @@ def _lines(file: Path) -> Iterator[tuple[int, Any]]:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise InputError(
-                f"The task file {file} is larger than {MAX_BYTES // 2**20} MiB. Split it into smaller tasks."
+                "The task file {file} is larger than {limit} MiB. Split it into smaller tasks.",
+                file=file,
+                limit=MAX_BYTES // 2**20,
             )
         text = file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise InputError(f"There is no task file {file}. Check the path.") from error
+        raise InputError("There is no task file {file}. Check the path.", file=file) from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{file.name} is not utf-8. Save the task file as UTF-8 and try again.") from error
+        raise InputError("{file} is not utf-8. Save the task file as UTF-8 and try again.", file=file.name) from error
     except OSError as error:
-        raise InputError(f"The task file {file} cannot be read: {error.strerror}.") from error
+        raise InputError("The task file {file} cannot be read: {reason}.", file=file, reason=error.strerror) from error
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, _parsed(line, f"{file.name}, line {number}")
@@ -130,20 +146,22 @@ def _parsed(line: str, place: str) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len(made) < len(pairs):
-            raise InputError(f"{place}: a key stands there twice.")
+            raise InputError("{place}: a key stands there twice.", place=place)
         return made
 
     try:
         content = json.loads(line, object_pairs_hook=once)
         json.dumps(content, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise InputError(f"{place} is no JSON (character {error.colno}: {error.msg}).") from error
+        raise InputError(
+            "{place} is no JSON (character {column}: {reason}).", place=place, column=error.colno, reason=error.msg
+        ) from error
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{place}: half of a character (a lone surrogate) has no UTF-8 form. Write it whole."
+            "{place}: half of a character (a lone surrogate) has no UTF-8 form. Write it whole.", place=place
         ) from error
     except (RecursionError, ValueError) as error:
-        raise InputError(f"{place} is nested too deeply, or has too long a number.") from error
+        raise InputError("{place} is nested too deeply, or has too long a number.", place=place) from error
     return content
 
 
@@ -151,16 +169,25 @@ def _check(row: Question | Text, place: str) -> None:
     if isinstance(row, Text):
         return
     if len(row.choices) < 2:
-        raise InputError(f"{place}: choices are {len(row.choices)}; a question has two or more.")
+        raise InputError(
+            "{place}: choices are {n_choices}; a question has two or more.", place=place, n_choices=len(row.choices)
+        )
     if "" in row.choices:
-        raise InputError(f"{place}: choices[{row.choices.index('')}] is empty, so it has no likelihood.")
+        raise InputError(
+            "{place}: choices[{index}] is empty, so it has no likelihood.", place=place, index=row.choices.index("")
+        )
     if row.answer >= len(row.choices):
         raise InputError(
-            f"{place}: answer is {row.answer}, but the {len(row.choices)} choices are counted from 0 to "
-            f"{len(row.choices) - 1}."
+            "{place}: answer is {answer}, but the {n_choices} choices are counted from 0 to {last}.",
+            place=place,
+            answer=row.answer,
+            n_choices=len(row.choices),
+            last=len(row.choices) - 1,
         )
     if len({*row.choices}) < len(row.choices):
-        raise InputError(f"{place}: two of the choices are the same, so none of them can be the right one alone.")
+        raise InputError(
+            "{place}: two of the choices are the same, so none of them can be the right one alone.", place=place
+        )
 
 
 def _hash(content: Any) -> str:

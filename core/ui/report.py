@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from core.analysis.answer import Asked
+from core.analysis.asked import Asked
 from core.deck import build, deck_data
 from core.deck.deck_data import DeckData
 from core.pilots.registration import Registered

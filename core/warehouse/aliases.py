@@ -48,7 +48,8 @@ def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterabl
         missing = sorted(set(gone) - known.keys())
         if missing:
             raise InputError(
-                f"There is no alias '{_cut(missing[0])}'. `workdim scores alias` lists those that are there."
+                "There is no alias '{missing}'. `workdim scores alias` lists those that are there.",
+                missing=_cut(missing[0]),
             )
         after = {alias: reference for alias, reference in known.items() if alias not in gone} | dict(wanted)
         _check(after)
@@ -64,11 +65,14 @@ def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterabl
 def _check(after: Mapping[str, str]) -> None:
     for alias, reference in after.items():
         if alias == reference:
-            raise InputError(f"'{_cut(alias)}' means itself already. Name the model that it stands for.")
+            raise InputError("'{alias}' means itself already. Name the model that it stands for.", alias=_cut(alias))
         if reference in after:
             raise InputError(
-                f"'{_cut(alias)}' would mean '{_cut(reference)}', which is itself an alias of "
-                f"'{_cut(after[reference])}'. Name that model instead: aliases make no chains."
+                "'{alias}' would mean '{reference}', which is itself an alias of '{after}'. Name that model instead: "
+                "aliases make no chains.",
+                alias=_cut(alias),
+                reference=_cut(reference),
+                after=_cut(after[reference]),
             )
 
 
@@ -76,13 +80,23 @@ def _clean(name: str, what: str) -> str:
     """The name without outer space; InputError where it cannot be one."""
     name = name.strip()
     if not name:
-        raise InputError(f"An alias needs a name and a model; the {what} is empty.")
+        raise InputError("An alias needs a name and a model; the {what} is empty.", what=what)
     if len(name) > MOST_LETTERS:
-        raise InputError(f"'{_cut(name)}' has {len(name):,} letters; a {what} has at most {MOST_LETTERS}.")
+        raise InputError(
+            "'{name}' has {n_name:,} letters; a {what} has at most {most_letters}.",
+            name=_cut(name),
+            n_name=len(name),
+            what=what,
+            most_letters=MOST_LETTERS,
+        )
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
-        raise InputError(f"'{_cut(name)}' holds a control character: a {what} is one line of text.")
+        raise InputError(
+            "'{name}' holds a control character: a {what} is one line of text.", name=_cut(name), what=what
+        )
     if what == "model" and re.search(r".@[^/]*$", name):
-        raise InputError(f"'{_cut(name)}' names a revision. Leave @ and what follows out: scores carry their own.")
+        raise InputError(
+            "'{name}' names a revision. Leave @ and what follows out: scores carry their own.", name=_cut(name)
+        )
     return name
 
 

@@ -55,7 +55,7 @@ def back_up(
         make_folder(warehouse.backups)
         out = unused(warehouse.backups / f"{warehouse.path.stem}-{time_now()}.zip")
     if not out.parent.is_dir():
-        raise InputError(f"There is no folder {out.parent}. Make it, or name another file with --out.")
+        raise InputError("There is no folder {parent}. Make it, or name another file with --out.", parent=out.parent)
     about: dict[str, Any] = {"kind": "backup", "n_runs": 0}
     folder = warehouse.folder
     with archive.written(out, about, is_zip=True) as writer:
@@ -121,7 +121,7 @@ def staged(warehouse: Warehouse, file: Path, progress: Progress = lambda done, t
     """
     file = file.expanduser().resolve()
     if not file.is_file():
-        raise InputError(f"There is no file {file}. `workdim backup --list` lists what is there.")
+        raise InputError("There is no file {file}. `workdim backup --list` lists what is there.", file=file)
     root = warehouse.folder.root
     make_folder(root)
     with workplace("restore", root) as place:
@@ -130,13 +130,16 @@ def staged(warehouse: Warehouse, file: Path, progress: Progress = lambda done, t
         try:
             with archive.opened(file, root) as packed:
                 if packed.about.get("kind") == "export":
-                    raise InputError(f"{file} is an export and no backup: `workdim import` takes it in.")
+                    raise InputError(
+                        "{file} is an export and no backup: `workdim import` takes it in.", file=file
+                    )
                 packed.unpack(unpacked, progress)
                 about = packed.about
         except OSError as error:
             raise ResourceError(
-                f"The backup {file} cannot be unpacked beside the warehouse: {error.strerror or error}. Nothing was "
-                "changed."
+                "The backup {file} cannot be unpacked beside the warehouse: {reason}. Nothing was changed.",
+                file=file,
+                reason=error.strerror or error,
             ) from error
         yield Staged(file, unpacked, len(folders_in(unpacked / "parcels")), about)
 

@@ -75,7 +75,9 @@ def build(path: Path, wait: float, is_wanted: Callable[[], bool], report: Report
                 return _build(path, beside, wait, report, progress)
         except OSError as error:
             raise ResourceError(
-                f"The warehouse cannot be built in {path.parent}: {error.strerror or error}. Nothing was changed."
+                "The warehouse cannot be built in {parent}: {reason}. Nothing was changed.",
+                parent=path.parent,
+                reason=error.strerror or error,
             ) from error
         finally:
             with contextlib.suppress(OSError):
@@ -285,10 +287,14 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=_LONGEST_BUILD, poll_interval=0.05)
     except Timeout as error:
-        raise WarehouseLocked(f"Another process has been building {path} for very long. Look at it there.") from error
+        raise WarehouseLocked(
+            "Another process has been building {path} for very long. Look at it there.", path=path
+        ) from error
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ResourceError(f"The warehouse {path} cannot be made: {reason}. Check its folder.") from error
+        raise ResourceError(
+            "The warehouse {path} cannot be made: {reason}. Check its folder.", path=path, reason=reason
+        ) from error
     try:
         yield
     finally:
@@ -351,7 +357,9 @@ def _replace(source: Path, target: Path, wait: float) -> None:
             return
         except PermissionError as error:
             if time.monotonic() > end or os.name != "nt":
-                raise WarehouseLocked(f"{source} is held by another process: close it there and try again.") from error
+                raise WarehouseLocked(
+                    "{source} is held by another process: close it there and try again.", source=source
+                ) from error
             time.sleep(0.1)
 
 

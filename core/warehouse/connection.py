@@ -99,7 +99,9 @@ def copy_file(source: Path, target: Path) -> None:
     )
     if done.returncode:
         reason = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise ResourceError(f"{source} cannot be copied to {target.parent}: {reason[-1]}.")
+        raise ResourceError(
+            "{source} cannot be copied to {parent}: {reason}.", source=source, parent=target.parent, reason=reason[-1]
+        )
 
 
 def fold_log(path: Path) -> None:
@@ -299,22 +301,32 @@ def explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError
         if names_in(path.parent / "parcels"):
             anew = ", or make it anew from the parcels beside it with `workdim ingest --rebuild`"
         return WarehouseError(
-            f"{path} is not a DuckDB file. Move it away{anew}, or choose another warehouse with --warehouse."
+            "{path} is not a DuckDB file. Move it away{anew}, or choose another warehouse with --warehouse.",
+            path=path,
+            anew=anew,
         )
     if "with version number" in text or "storage version" in text:
-        return WarehouseError(f"{path} was written by a newer DuckDB than {duckdb.__version__}: update duckdb.")
+        return WarehouseError(
+            "{path} was written by a newer DuckDB than {version}: update duckdb.", path=path, version=duckdb.__version__
+        )
     if "replaying WAL" in text or "WAL was created" in text:
         return WarehouseError(
-            f"The log {wal(path)} belongs to another state of the warehouse {path}: move the log away, and run "
-            "`workdim ingest`."
+            "The log {log} belongs to another state of the warehouse {path}: move the log away, and run `python "
+            "-m core ingest`.",
+            log=wal(path),
+            path=path,
         )
     if "Corrupt database" in text or "Could not read enough bytes" in text:
-        return WarehouseError(f"{path} is damaged. `workdim ingest --rebuild` makes it anew from the parcels.")
+        return WarehouseError(
+            "{path} is damaged. `workdim ingest --rebuild` makes it anew from the parcels.", path=path
+        )
     is_of_the_log = isinstance(error, duckdb.TransactionException) and f'file "{wal(path)}"' in text
     if isinstance(error, (duckdb.IOException, duckdb.PermissionException)) or is_of_the_log:
         reason = first.rpartition("Error: ")[2].removeprefix("Failed to commit: ")
         todo = f" Check the permissions of the file and of {path.parent}." if "Permission denied" in reason else ""
-        return ResourceError(f"The warehouse {path} cannot be used: {reason}.{todo}")
+        return ResourceError(
+            "The warehouse {path} cannot be used: {reason}.{todo}", path=path, reason=reason, todo=todo
+        )
     return None
 
 
@@ -341,7 +353,11 @@ def _stamp(path: Path) -> tuple[int, int]:
     except FileNotFoundError:
         return 0, 0
     except OSError as error:
-        raise ResourceError(f"The warehouse {path} cannot be used: {error.strerror or error}.") from error
+        raise ResourceError(
+            "The warehouse {path} cannot be used: {reason}.", path=path, reason=error.strerror or error
+        ) from error
     if stat.S_ISDIR(status.st_mode):
-        raise WarehouseError(f"{path} is a folder. Name a file in it: --warehouse {path / 'workdim.duckdb'}.")
+        raise WarehouseError(
+            "{path} is a folder. Name a file in it: --warehouse {file}.", path=path, file=path / "workdim.duckdb"
+        )
     return status.st_mtime_ns, status.st_size

@@ -125,7 +125,7 @@ def import_runs(
     """
     for path in paths:
         if not path.exists():
-            raise InputError(f"There is no {path}. Name a parcel, a folder of parcels, or an export.")
+            raise InputError("There is no {path}. Name a parcel, a folder of parcels, or an export.", path=path)
     here, arrivals, remarks, n_scores = _Here(warehouse), list[Arrival](), list[str](), 0
     root = warehouse.folder.root
     make_folder(root)
@@ -198,7 +198,7 @@ def _staged(packed: Archive, files: dict[str, str], source: str, place: Path) ->
         name for name in packed.told if name.rpartition("/")[0] in {f.rpartition("/")[0] for f in files.values()}
     }
     if gone := sorted(missing - set(files.values())):
-        raise WarehouseError(f"{gone[0]} of {packed.path} is missing, which its manifest names.")
+        raise WarehouseError("{gone} of {path} is missing, which its manifest names.", gone=gone[0], path=packed.path)
     for file, name in files.items():
         if file not in PARCEL_FILES:
             continue
@@ -210,7 +210,9 @@ def _staged(packed: Archive, files: dict[str, str], source: str, place: Path) ->
         if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
             raise ValueError("it names no run")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WarehouseError(f"The parcel {source} is damaged: its {RUN_FILE} cannot be read.") from error
+        raise WarehouseError(
+            "The parcel {source} is damaged: its {run_file} cannot be read.", source=source, run_file=RUN_FILE
+        ) from error
     staged = place / run_id
     shutil.rmtree(staged, ignore_errors=True)
     os.replace(copies, staged)
@@ -224,7 +226,11 @@ def _check_tokens(staged: Path) -> None:
     if told is None:
         file.unlink(missing_ok=True)
     elif not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != told:
-        raise WarehouseError(f"{file.name} of run {staged.name} has changed since it was written, or is missing.")
+        raise WarehouseError(
+            "{file} of run {staged} has changed since it was written, or is missing.",
+            file=file.name,
+            staged=staged.name,
+        )
 
 
 def _check_own_tags(staged: Path) -> None:
@@ -233,7 +239,9 @@ def _check_own_tags(staged: Path) -> None:
     shipped = REFERENCE / "profiles" / staged.name / RUN_FILE
     if own and not (shipped.is_file() and shipped.read_bytes() == (staged / RUN_FILE).read_bytes()):
         raise WarehouseError(
-            f"Run {staged.name} has the tag '{own.pop()}', which is Workdim's own, and Workdim does not ship this run."
+            "Run {staged} has the tag '{tag}', which is Workdim's own, and Workdim does not ship this run.",
+            staged=staged.name,
+            tag=own.pop(),
         )
 
 
@@ -246,7 +254,9 @@ def _come_in(source: str, staged: Path, warehouse: Warehouse) -> Arrival:
                 trash.set_aside(warehouse.folder, target)
             os.replace(staged, target)
     except OSError as error:
-        raise ResourceError(f"{target} cannot be written: {error.strerror or error}.") from error
+        raise ResourceError(
+            "{target} cannot be written: {reason}.", target=target, reason=error.strerror or error
+        ) from error
     except WarehouseLocked as error:
         os.replace(staged, target)
         return Arrival(source, run_id, "waits", str(error))

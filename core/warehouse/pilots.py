@@ -7,12 +7,14 @@ which travels in its parcel, so that a warehouse made anew from parcels still kn
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
 
 from core.errors import InputError
-from core.pilots.pilot import OwnTask, Pilot, PilotModel
+from core.pilots.pilot import PRESENTED, OwnTask, Pilot, PilotModel
+from core.pilots.registration import from_config
 from core.store import people
 from core.tables import TABLES, PilotRow, PilotRunRow, ScoreRow
 from core.warehouse.warehouse import Warehouse
@@ -24,16 +26,21 @@ _LICENCE = "user's own"
 def register(warehouse: Warehouse, pilot: Pilot) -> bool:
     """Write down a pilot before it is measured; False where this very pilot is registered already.
 
-    A registration is never changed. Own scores may be added later, each once; InputError for another value.
+    A registration is never changed. Own scores may be added later, each once; InputError for another value. Who decides,
+    by when, and translations are as the file says them now.
     """
     with warehouse.changing(_KIND, pilot.pilot_id):
         at = datetime.now(UTC)
         known = _read(warehouse, pilot.pilot_id)
         tables = known or _new(pilot, at)
         scores = _new_scores(pilot, tables["scores"], at)
-        if known is None or scores.height:
+        told_anew = tables["pilots"].with_columns(config=pl.lit(_told_as(pilot, tables["pilots"]["config"][0])))
+        if known is None or scores.height or not told_anew.equals(tables["pilots"]):
             people.write(
-                warehouse.folder, _KIND, pilot.pilot_id, tables | {"scores": pl.concat([tables["scores"], scores])}
+                warehouse.folder,
+                _KIND,
+                pilot.pilot_id,
+                tables | {"pilots": told_anew, "scores": pl.concat([tables["scores"], scores])},
             )
     return known is None
 
@@ -46,7 +53,9 @@ def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> Non
     with warehouse.changing(_KIND, pilot_id):
         tables = _read(warehouse, pilot_id)
         if tables is None:
-            raise InputError(f"There is no pilot {pilot_id}. Register it first: workdim pilot FILE.toml")
+            raise InputError(
+                "There is no pilot {pilot_id}. Register it first: workdim pilot FILE.toml", pilot_id=pilot_id
+            )
         rows = TABLES["pilot_runs"].frame([PilotRunRow(pilot_id, run_id) for run_id in run_ids])
         together = pl.concat([tables["pilot_runs"], rows]).unique(maintain_order=True)
         if together.height > tables["pilot_runs"].height:
@@ -58,6 +67,13 @@ def _read(warehouse: Warehouse, pilot_id: str) -> dict[str, pl.DataFrame] | None
         return people.read(warehouse.folder, _KIND, pilot_id)
     except FileNotFoundError:
         return None
+
+
+def _told_as(pilot: Pilot, registered: str) -> str:
+    """What was registered, told as the pilot is told now; unchanged, letter by letter, where that is the same."""
+    before = from_config(registered)
+    now = replace(before, **{name: getattr(pilot, name) for name in PRESENTED})
+    return registered if now == before else now.config()
 
 
 def _new(pilot: Pilot, at: datetime) -> dict[str, pl.DataFrame]:
@@ -93,9 +109,12 @@ def _new_scores(pilot: Pilot, registered: pl.DataFrame, at: datetime) -> pl.Data
             rows.append(_score_row(pilot, pilot.task, model, at))
         elif before != now:
             raise InputError(
-                f"The own score of {model.written} is registered as {_told(before)} in the pilot {pilot.pilot_id}, "
-                f"and the file says {_told(now)}. A registered score is not changed: put it back, or give the pilot "
-                "another name."
+                "The own score of {written} is registered as {before} in the pilot {pilot_id}, and the file says "
+                "{now}. A registered score is not changed: put it back, or give the pilot another name.",
+                written=model.written,
+                before=_told(before),
+                pilot_id=pilot.pilot_id,
+                now=_told(now),
             )
     return TABLES["scores"].frame(rows)
 

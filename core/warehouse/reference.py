@@ -65,7 +65,9 @@ def _take_in(warehouse: Warehouse, parcels: list[Path], report: Report) -> list[
                     shutil.copytree(parcel, place / parcel.name)
         except (OSError, shutil.Error) as error:
             raise ResourceError(
-                f"{target} cannot be written to: {getattr(error, 'strerror', None) or error}."
+                "{target} cannot be written to: {reason}.",
+                target=target,
+                reason=getattr(error, "strerror", None) or error,
             ) from error
         copied = sorted(names_in(place))
         for name in copied:
@@ -90,4 +92,6 @@ def _remember(warehouse: Warehouse, run_ids: Collection[str]) -> None:
         content = json.dumps(sorted(_offered(warehouse) | set(run_ids)), indent=0)
         write_through(warehouse.folder.offered, content.encode())
     except OSError as error:
-        raise ResourceError(f"{warehouse.folder.offered} cannot be written: {error.strerror or error}.") from error
+        raise ResourceError(
+            "{offered} cannot be written: {reason}.", offered=warehouse.folder.offered, reason=error.strerror or error
+        ) from error

@@ -37,7 +37,8 @@ def save(warehouse: Warehouse, rule: Rule) -> SavedRule:
     """
     if len(rule.name) > MAX_NAME or not rule.name.isprintable():
         raise InputError(
-            f"The name of a rule has up to {MAX_NAME} letters, digits and signs that can be seen, on one line."
+            "The name of a rule has up to {max_name} letters, digits and signs that can be seen, on one line.",
+            max_name=MAX_NAME,
         )
     folder, one = warehouse.folder, rule.rule_id
     with warehouse.changing(_KIND, one) as connection:
@@ -74,13 +75,17 @@ def write_outcome(
 ) -> RuleChoiceRow:
     """Say whether a choice proved right; None takes back what was said. Raises InputError where there is no such choice."""
     if outcome not in (*OUTCOMES, None):
-        raise InputError(f"An outcome is {' or '.join(OUTCOMES)}, not '{outcome}'.")
+        raise InputError("An outcome is one of {outcomes}, not '{outcome}'.", outcomes=OUTCOMES, outcome=outcome)
     now = datetime.now(UTC).replace(tzinfo=None)
     with warehouse.changing(_KIND, rule_id):
         row, choices = _read(warehouse, rule_id)
         at = next((n for n, one in enumerate(choices) if one.choice_id == choice_id), None)
         if at is None:
-            raise InputError(f"The rule {row.name} has no choice {choice_id}. `workdim rules list` lists them.")
+            raise InputError(
+                "The rule {name} has no choice {choice_id}. `workdim rules list` lists them.",
+                name=row.name,
+                choice_id=choice_id,
+            )
         told = (outcome, now, (note or "").strip() or None) if outcome else (None, None, None)
         choices[at] = replace(choices[at], outcome=told[0], outcome_at=told[1], outcome_note=told[2])
         _write(warehouse, row, choices)
@@ -100,7 +105,7 @@ def _read(warehouse: Warehouse, rule_id: str) -> tuple[RuleRow, list[RuleChoiceR
         tables = people.read(warehouse.folder, _KIND, rule_id)
     except FileNotFoundError as error:
         raise InputError(
-            f"There is no rule {rule_id}. `workdim rules list` lists those that are there."
+            "There is no rule {rule_id}. `workdim rules list` lists those that are there.", rule_id=rule_id
         ) from error
     (row,) = TABLES["rules"].rows(tables["rules"])
     choices = TABLES["rule_choices"].rows(tables["rule_choices"])

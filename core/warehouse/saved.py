@@ -29,7 +29,7 @@ def find(warehouse: Warehouse, name: str) -> SavedQueryRow:
     if name in saved:
         return saved[name]
     if not saved:
-        raise InputError(f"There is no saved query '{name}': none has been saved yet.")
+        raise InputError("There is no saved query '{name}': none has been saved yet.", name=name)
     raise InputError(unknown_name("saved query", name, saved))
 
 
@@ -44,7 +44,8 @@ def save(warehouse: Warehouse, name: str, sql: str, note: str | None = None, rep
     with warehouse.changing(_KIND, one):
         if people.is_there(warehouse.folder, _KIND, one) and not replace:
             raise InputError(
-                f"A query '{row.name}' is saved already. Choose another name, or ask for it to be replaced (--replace)."
+                "A query '{name}' is saved already. Choose another name, or ask for it to be replaced (--replace).",
+                name=row.name,
             )
         people.write(warehouse.folder, _KIND, one, {_TABLE: TABLES[_TABLE].frame([row])})
     return row
@@ -62,7 +63,11 @@ def _fit(name: str) -> str:
     if not fit:
         raise InputError("A saved query needs a name.")
     if len(fit) > MAX_NAME:
-        raise InputError(f"The name of a saved query has up to {MAX_NAME} characters; this one has {len(fit)}.")
+        raise InputError(
+            "The name of a saved query has up to {max_name} characters; this one has {n_fit}.",
+            max_name=MAX_NAME,
+            n_fit=len(fit),
+        )
     if not fit.isprintable():
         raise InputError("The name of a saved query holds letters, digits and signs that can be seen, on one line.")
     return fit
@@ -112,8 +117,12 @@ def read_plan(warehouse: Warehouse, start: str) -> LayerPlan:
     """The plan whose id begins with `start`, from its file. Raises InputError where that is none or several."""
     known = [plan_id for plan_id in plans(warehouse)["plan_id"] if plan_id.startswith(start)]
     if len(known) != 1:
-        raise InputError(f"{len(known)} plans begin with '{start}'. `workdim plan --list` lists them.")
+        raise InputError(
+            "{n_known} plans begin with '{start}'. `workdim plan --list` lists them.",
+            n_known=len(known),
+            start=start,
+        )
     found = stored_plan(warehouse, known[0])
     if found is None:
-        raise WarehouseError(f"The file of plan {known[0][:SHORT_ID]} is gone: restore a backup.")
+        raise WarehouseError("The file of plan {plan} is gone: restore a backup.", plan=known[0][:SHORT_ID])
     return found

@@ -106,7 +106,9 @@ def store(warehouse: Warehouse, file: ScoreFile, taken: Collection[int] | None =
         if known and people.is_there(warehouse.folder, _KIND, file.sha256):
             return known
         if not chosen and not file.samples:
-            raise InputError(f"{file.name} holds nothing that could be stored; the preview says why, row by row.")
+            raise InputError(
+                "{file} holds nothing that could be stored; the preview says why, row by row.", file=file.name
+            )
         n_skipped = sum(row.skipped is not None for row in file.rows)
         told = ScoreFileRow(file.sha256, file.name, file.format, len(chosen), n_skipped, _now())
         _write(warehouse, told, chosen, file.samples)
@@ -173,8 +175,10 @@ def remove(warehouse: Warehouse, file_sha256: str) -> str:
     if len(found) != 1 or not file_sha256:
         todo = "Type more of the hash" if found else "Check the hash"
         raise InputError(
-            f"{len(found)} imported files begin with '{file_sha256[:80]}'. {todo}: `workdim scores list` lists "
-            "them."
+            "{n_found} imported files begin with '{file_sha256}'. {todo}: `workdim scores list` lists them.",
+            n_found=len(found),
+            file_sha256=file_sha256[:80],
+            todo=todo,
         )
     with warehouse.changing(_KIND, found[0][0]):
         people.bury(warehouse.folder, _KIND, found[0][0])
@@ -200,20 +204,26 @@ def _check(file: ScoreFile) -> None:
     """Own scores carry the name of the pilot that they were registered in, or that they were made here: no file may pass
     for one, nor for ours."""
     if file.sha256 in reference_hashes():
-        raise InputError(f"{file.name} holds the scores that Workdim ships: they are in already.")
+        raise InputError("{file} holds the scores that Workdim ships: they are in already.", file=file.name)
     for row in file.rows:
         if row.score and row.score.source.startswith(PILOT_SOURCE):
             raise InputError(
-                f"{file.name}, {row.at}: a source may not begin with '{PILOT_SOURCE}', which marks own scores of a pilot. "
-                "Name another source."
+                "{file}, {place}: a source may not begin with '{pilot_source}', which marks own scores of a pilot. "
+                "Name another source.",
+                file=file.name,
+                place=row.at,
+                pilot_source=PILOT_SOURCE,
             )
         if row.score and row.score.source.startswith(SCORED_SOURCE):
             raise InputError(
-                f"{file.name}, {row.at}: a source may not begin with '{SCORED_SOURCE}', which marks scores that were made "
-                "here. Name another source."
+                "{file}, {place}: a source may not begin with '{scored_source}', which marks scores that were made "
+                "here. Name another source.",
+                file=file.name,
+                place=row.at,
+                scored_source=SCORED_SOURCE,
             )
         if row.score and not math.isfinite(row.score.value):
-            raise InputError(f"{file.name}, {row.at}: a score must be a finite number.")
+            raise InputError("{file}, {place}: a score must be a finite number.", file=file.name, place=row.at)
 
 
 def _proposed(file: ScoreFile, aliases: dict[str, str]) -> pl.DataFrame:

@@ -62,7 +62,7 @@ def _content(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise WarehouseError(
-            f"The reference scores {file} are missing: Workdim is not completely installed."
+            "The reference scores {file} are missing: Workdim is not completely installed.", file=file
         ) from error
 
 

@@ -328,8 +328,11 @@ def _fitting(connection: Connection, heads: list[Head], report: Report | None) -
 
 def _other_content(name: str, there: str, here: str) -> WarehouseError:
     return WarehouseError(
-        f"{name} is in the warehouse with another content ({there[:12]}, this parcel has {here[:12]}): the parcel was "
-        "left where it is."
+        "{name} is in the warehouse with another content ({there}, this parcel has {here}): the parcel was "
+        "left where it is.",
+        name=name,
+        there=there[:12],
+        here=here[:12],
     )
 
 

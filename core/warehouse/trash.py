@@ -44,7 +44,9 @@ def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
         told = "; ".join(
             f"{used[:SHORT_ID]} by {', '.join(user[:SHORT_ID] for user in by)}" for used, by in needed.items()
         )
-        raise InputError(f"Others were judged with what is to be deleted: {told}. Delete these too, or keep it.")
+        raise InputError(
+            "Others were judged with what is to be deleted: {told}. Delete these too, or keep it.", told=told
+        )
     for run_id in run_ids:
         whole_parcel(warehouse, run_id)
     with warehouse.changing(sync.RUN, *run_ids) as connection:
@@ -57,7 +59,7 @@ def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
                 trash.throw(warehouse.folder, run_id, [pilot for run, pilot in members if run == run_id])
             except ResourceError as error:
                 others = f"{done} of {len(run_ids)} runs were deleted before." if done else "Nothing was deleted."
-                raise ResourceError(f"{error} {others}") from error
+                raise ResourceError("{error} {others}", error=error, others=others) from error
 
 
 def trashed(warehouse: Warehouse) -> list[Trashed]:
@@ -73,7 +75,9 @@ def restore(warehouse: Warehouse, run_id: str) -> list[str]:
     """
     folder = warehouse.folder
     if not is_parcel(folder.trash / run_id):
-        raise InputError(f"There is no run {run_id} in the trash. `workdim runs list --deleted` lists what is there.")
+        raise InputError(
+            "There is no run {run_id} in the trash. `workdim runs list --deleted` lists what is there.", run_id=run_id
+        )
     tables = read_parcel(folder.trash / run_id)
     judged = [one for ids in tables["run_summaries"]["control_run_ids"].drop_nulls() for one in ids]
     controls = [one for one in dict.fromkeys(judged) if is_parcel(folder.trash / one)]

@@ -159,8 +159,9 @@ class Warehouse:
                     raise
                 why = f"the disk has no room for {self.path}" if isinstance(clear, files.NoRoom) else str(clear)
                 raise ResourceError(
-                    f"The files beside the warehouse are changed, and its rows cannot follow yet: {why.rstrip('.')}. The "
-                    "next command brings the change in."
+                    "The files beside the warehouse are changed, and its rows cannot follow yet: {reason}. The next "
+                    "command brings the change in.",
+                    reason=why.rstrip("."),
                 ) from error
 
     @contextlib.contextmanager

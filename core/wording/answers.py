@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core import wording
-from core.analysis.answer import Answer, OtherGroup, Registration
+from core.analysis.answer import Answer
+from core.analysis.asked import Registration
+from core.analysis.many import Specifications
+from core.analysis.population import OtherGroup
 from core.analysis.ranking import RankingGroup
-from core.analysis.relation import FEWEST_EXPLORATORY, FEWEST_TEST, Relation, Specifications
+from core.analysis.relation import Relation
+from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import translator
 from core.wording.labels import name
-from core.wording.scores import p_text
+from core.wording.scores import p_told
 
 SHOWN_NAMES = 6
 """Models named in one line; the others are counted."""
@@ -116,9 +120,9 @@ def numbers(relation: Relation, language: str) -> str:
     _ = translator(language)
     if relation.rho is None:
         return _("no coefficient, n = {n}").format(n=relation.n)
-    told = _("Spearman's rho {rho}, p = {p}, n = {n}")
+    told = _("Spearman's rho {rho}, {p}, n = {n}")
     return told.format(
-        rho=coefficient(relation.rho, relation.lower, relation.upper), p=p_text(relation.p), n=relation.n
+        rho=coefficient(relation.rho, relation.lower, relation.upper), p=p_told(relation.p), n=relation.n
     )
 
 
@@ -269,7 +273,7 @@ def details(answer: Answer, language: str) -> list[str]:
     if relation.rho is None:
         return []
     told = [
-        _("Kendall's tau-b {tau}, p = {p}.").format(tau=coefficient(relation.tau), p=p_text(relation.tau_p)),
+        _("Kendall's tau-b {tau}, {p}.").format(tau=coefficient(relation.tau), p=p_told(relation.tau_p)),
         _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
             n=relation.n, detectable=coefficient(relation.detectable)
         ),
@@ -315,12 +319,12 @@ def _partial(relation: Relation, language: str) -> str:
         reason = reasons.get(partial.reason or "", _("too few models"))
         return _("Given size: no coefficient ({reason}).").format(reason=reason)
     told = (
-        _("Given parameters and training tokens: rho {rho}, p = {p}, n = {n}.")
+        _("Given parameters and training tokens: rho {rho}, {p}, n = {n}.")
         if "training_tokens" in partial.given
-        else _("Given parameters: rho {rho}, p = {p}, n = {n}.")
+        else _("Given parameters: rho {rho}, {p}, n = {n}.")
     )
     rho = coefficient(partial.rho, partial.lower, partial.upper)
-    return told.format(rho=rho, p=p_text(partial.p), n=partial.n)
+    return told.format(rho=rho, p=p_told(partial.p), n=partial.n)
 
 
 def _strata(relation: Relation, language: str) -> str:
@@ -333,8 +337,8 @@ def _strata(relation: Relation, language: str) -> str:
         }
         reason = reasons.get(strata.reason or "", _("too few models"))
         return _("Within families and sizes: no coefficient ({reason}).").format(reason=reason)
-    told = _("Within families and sizes ({strata}): rho {rho}, p = {p}, n = {n}.")
-    return told.format(strata=strata.n_strata, rho=coefficient(strata.rho), p=p_text(strata.p), n=strata.n)
+    told = _("Within families and sizes ({strata}): rho {rho}, {p}, n = {n}.")
+    return told.format(strata=strata.n_strata, rho=coefficient(strata.rho), p=p_told(strata.p), n=strata.n)
 
 
 def specifications(found: Specifications, answer: Answer, language: str) -> str:

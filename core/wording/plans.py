@@ -7,14 +7,12 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from core.locale import translator
-from core.records import LayerPlan, stretches
+from core.records import AGAINST_PLAN, LayerPlan, stretches
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording.labels import name
 
 MANY = 12
 """Blocks that are no longer named one by one."""
-AGAINST = ("not_verified", "over_budget", "no_better_than_random")
-"""Reasons that keep a plan from being recommended; the others are cautions."""
 
 
 def _(message: str) -> str:
@@ -129,7 +127,7 @@ def budget_text(plan: PlanRow, language: str) -> str:
 
 def remarks(plan: PlanRow, language: str) -> list[str]:
     """What speaks against it first, then cautions; what was found of random sets and sums stands with the numbers."""
-    codes = [code for code in plan.reasons if code in AGAINST] + [c for c in plan.reasons if c not in AGAINST]
+    codes = [code for code in plan.reasons if code in AGAINST_PLAN] + [c for c in plan.reasons if c not in AGAINST_PLAN]
     told = [reason(code, language) for code in codes]
     if plan.healing:
         because = f"{reason('not_healed', language)} {translator(language)(HEALING[plan.healing])}"

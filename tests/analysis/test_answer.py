@@ -1,17 +1,16 @@
-"""The answer: who is compared, by what, who expected it and when, and one of four words, whatever is missing."""
+"""The answer: one of four words with its numbers, whatever is missing."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
 
-import numpy as np
 import polars as pl
 import pytest
 
-from core.analysis.answer import Asked, answer, key_of, members, population, units_of
-from core.analysis.relation import relate_recipes
-from core.errors import InputError
+from core.analysis.answer import answer, units_of
+from core.analysis.asked import Asked, members
+from core.analysis.population import population
 from tests import answers, frames
 from tests.answers import evidence, falling, models, pilot, registered, scores, unrelated
 from tests.frames import Model
@@ -72,25 +71,6 @@ def test_a_score_stated_with_its_pilot_was_there_when_it_was_registered():
     assert said(models(), scores(falling(), **later), PILOT).registration.is_registered
 
 
-def test_the_newest_pilot_with_an_expectation_and_runs_is_asked_about_and_the_shipped_one_stands_in():
-    silent = registered(pilot(benchmark=replace(answers.BENCHMARK, sign="none")), datetime(2026, 11, 23))
-    elsewhere = registered(pilot(name="Gone", models=(answers.PilotModel("hub:gone"),)), datetime(2026, 11, 23))
-    found = population(evidence(models(), scores(falling()), elsewhere, silent, PILOT))
-    assert found.registration.pilot_id == PILOT.pilot_id and found.n_pilots == 2
-    shipped = population(evidence(models(), scores(falling()), shipped=pilot()))
-    assert (shipped.registration.by, shipped.registration.at) == ("shipped", None)
-    assert population(evidence(models(), scores(falling()), silent)).registration.by == "published"
-    assert population(evidence(models(), scores(falling())), Asked(pilot=silent)).registration.exploratory == (
-        "no_sign",
-    )
-
-
-def test_the_shipped_pilot_stays_what_it_is_when_somebody_registers_it_later():
-    late = registered(pilot(), datetime(2026, 11, 30))
-    found = population(evidence(models(), scores(falling()), late, shipped=pilot()))
-    assert found.registration.by == "shipped" and found.registration.is_registered
-
-
 def test_only_the_models_that_were_named_are_counted_and_those_without_a_run_are_told():
     named = registered(pilot(10, models=tuple(answers.PilotModel(f"hub:m{at:02d}") for at in (*range(9), 99))))
     found = said(models(), scores(falling()), named)
@@ -98,14 +78,6 @@ def test_only_the_models_that_were_named_are_counted_and_those_without_a_run_are
     assert found.population.others == (), "other models of the very group are no group that cannot be compared"
     everyone = population(evidence(models(), scores(falling()), named), Asked(is_free=True))
     assert everyone.rows.height == 24 and everyone.registration.by == "published"
-
-
-def test_a_vetoed_run_counts_where_it_was_named_beforehand_and_nowhere_else():
-    runs = [*models(23), Model("m23", peak=96.0, worst_check="veto")]
-    assert said(runs, scores(falling()), PILOT).relation.n == 24
-    free = population(evidence(runs, scores(falling())))
-    assert free.rows.height == 23 and free.vetoed["name"].to_list() == ["m23"]
-    assert population(evidence(runs, scores(falling())), Asked(lifted=True)).rows.height == 24
 
 
 def test_replicates_of_one_recipe_count_once_or_nothing_is_told():
@@ -204,79 +176,10 @@ def test_models_without_this_dimension_are_left_out_and_named():
 # --- what is asked ---------------------------------------------------------------------------------------------
 
 
-def test_another_score_than_the_registered_one_is_exploratory():
-    other = scores(falling(), benchmark="piqa")
-    both = pl.concat([scores(unrelated()), other])
-    named = population(evidence(models(), both, PILOT), Asked(benchmark="piqa"))
-    assert named.benchmark["benchmark"] == "piqa" and named.registration.exploratory == ("other_score",)
-    few = registered(pilot(10))
-    asked_of_all = population(evidence(models(), both, few), Asked(benchmark="piqa"))
-    assert asked_of_all.rows.height == 24 and asked_of_all.registration.by == "published"
-    of_pilot = population(evidence(models(), both, PILOT), Asked(benchmark="piqa", pilot=PILOT))
-    assert of_pilot.registration.exploratory == ("other_score",)
-    again = population(evidence(models(), both, PILOT), Asked(benchmark="tickets", metric="acc"))
-    assert again.registration.is_registered
-
-
 def test_a_registered_score_that_nobody_has_is_answered_all_the_same():
     found = said(models(), scores(falling(), benchmark="piqa"), PILOT)
     assert (found.word, found.reasons) == ("cannot_tell", ("no_scores",))
     assert found.population.offered["benchmark"].to_list() == ["piqa"]
-
-
-def test_unknown_names_are_told_with_those_that_are_near():
-    given = evidence(models(), scores(falling()))
-    for asked, told in (
-        (Asked(benchmark="ticket"), "Unknown benchmark 'ticket'. Did you mean tickets"),
-        (Asked(benchmark="tickets", metric="f1"), "Unknown metric 'f1'"),
-        (Asked(family="lama"), "Unknown family 'lama'. Did you mean llama"),
-    ):
-        with pytest.raises(InputError, match=told):
-            population(given, asked)
-    with pytest.raises(InputError, match="Unknown dimension 'peak'"):
-        Asked("peak")
-    with pytest.raises(InputError, match="or any other score"):
-        population(evidence(models(), scores([])), Asked(benchmark="tickets"))
-
-
-def test_the_users_own_score_is_shown_first_and_not_the_alphabet():
-    own = scores(falling(6), benchmark="zz_own", source="pilot:other-00000000")
-    published = scores(falling(), benchmark="arc")
-    mine = registered(pilot(benchmark=replace(answers.BENCHMARK, name="never", sign=None)))
-    source = own.with_columns(source=pl.lit(mine.pilot.source))
-    offered = population(evidence(models(), pl.concat([source, published]), mine), Asked(pilot=mine)).offered
-    assert offered["benchmark"].to_list() == ["zz_own", "arc"]
-
-
-def test_the_group_with_most_scores_is_compared_and_the_others_say_what_they_differ_in():
-    large = models(20, tokenizer_hash="tok2", corpus="english-business")
-    scored = [Model(f"s{at:02d}", peak=40.0 + at) for at in range(12)]
-    short = Model("n", peak=40.0, n_points=400)
-    encoder = Model("e", kind="encoder")
-    rows = frames.scores(*(frames.score(f"hub:s{at:02d}", 50.0 - at, benchmark="tickets") for at in range(12)))
-    found = population(evidence([*large, *scored, short, encoder], rows))
-    assert found.rows.height == 12 and set(found.rows["name"].str.head(1)) == {"s"}
-    told = {
-        one.group.rows["name"][0]: (one.differs, one.can_be_measured, one.can_meet_on_words) for one in found.others
-    }
-    assert told["m00"] == (("tokenizer_hash", "corpus_id"), False, True)
-    assert told["n"] == (("n_points",), False, False)
-    assert told["e"] == (("kind",), False, False)
-    assert found.others[0].n_models == 20
-
-
-def test_a_group_of_the_readers_choice_is_nobodys_expectation():
-    everyone = [*models(), Model("x", corpus="other")]
-    first = population(evidence(everyone, scores(falling()), PILOT))
-    found = population(evidence(everyone, scores(falling()), PILOT), Asked(group=key_of(first.others[0].group)))
-    assert found.rows["name"].to_list() == ["x"] and found.registration.by == "published"
-
-
-def test_fewer_models_than_were_registered_are_exploratory():
-    found = population(evidence(models(), scores(falling()), PILOT))
-    assert found.narrowed(found.rows["run_id"]) is found
-    half = found.narrowed(found.rows["run_id"].to_list()[:12])
-    assert half.registration.exploratory == ("other_models",) and answer(half).relation.n == 12
 
 
 def test_block_values_narrow_the_intervals_of_ranks():
@@ -295,19 +198,3 @@ def test_units_carry_what_a_referee_asks_for():
     units = units_of(population(evidence(models(), scores(falling()))))
     assert units["log_parameters"].null_count() == 0 and units["family"].unique().to_list() == ["llama"]
     assert units["dimension_error"][0] == pytest.approx(0.033, abs=0.002) and units["performance_error"][0] == 0.5
-
-
-@pytest.mark.parametrize("name", ["recipes", "models"])
-def test_permuted_scores_are_seldom_called_related(name):
-    """A small form of what tests/bench measures: at most 6.5 percent of permutations may be called related."""
-    replicates = (tuple(f"hub:m{at:02d}" for at in range(7)),) if name == "recipes" else ()
-    asked = registered(pilot(replicates=replicates))
-    found = population(evidence(models(), scores(falling()), asked))
-    values = found.rows["score"].to_list()
-    random = np.random.default_rng(7)
-    related = 0
-    for _ in range(60):
-        shuffled = pl.Series("score", random.permutation(values))
-        at = replace(found, rows=found.rows.with_columns(shuffled, score_lowest=shuffled, score_highest=shuffled))
-        related += relate_recipes(units_of(at), "negative").answer.startswith("related")
-    assert related <= 8

@@ -1,36 +1,16 @@
-"""Decisions: fronts and weights against plain enumeration, costs against arithmetic, and what is said of each choice."""
+"""Decisions: fronts and weights against plain enumeration, and what is left out."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import random
-from dataclasses import replace
-from datetime import UTC, datetime
 
-import polars as pl
 import pytest
 
-from core.analysis import decision as deciding
-from core.analysis.decision import Candidate, Question, Reading, costs, decide, exact_share, record
+from core.analysis.criteria import Candidate, Question, Reading
+from core.analysis.decision import decide, standings
 from core.errors import InputError
-from core.pilots.rule import Assumptions, Criterion, Rule, TaskName
-
-SCORE = {"benchmark": "made-up", "metric": "acc", "filter": "none", "n_shot": 0, "suite": "s"}
-
-
-def exact(value: float) -> Reading:
-    return Reading(value, value, value)
-
-
-def asked(of: str = "score", weight: float = 1.0, **more) -> Question:
-    criterion = Criterion(of, weight=weight, **more)
-    return Question(criterion, criterion.of in ("score", "speed"), SCORE if of == "score" else None)
-
-
-def model(name: str, *readings: Reading | None) -> Candidate:
-    return Candidate(f"run-{name}", f"{name}@1", name, readings)
-
+from tests.answers import THREE, asked, candidate, exact
 
 # --- Pareto ----------------------------------------------------------------------------------------------------
 
@@ -68,33 +48,27 @@ def test_standings_are_those_of_the_definition(seed):
         value, width = draw.randint(0, 6), draw.choice([0.0, 0.0, 0.6, 1.5, None])
         return Reading(value, None, None) if width is None else Reading(value, value - width, value + width)
 
-    kept = [model(str(n), *(reading() for _ in questions)) for n in range(draw.randint(1, 9))]
-    found = deciding.standings(kept, questions, [True] * len(questions))
+    kept = [candidate(str(n), *(reading() for _ in questions)) for n in range(draw.randint(1, 9))]
+    found = standings(kept, questions, [True] * len(questions))
     assert [(one.standing, one.is_on_front) for one in found] == enumerated(kept, questions)
     assert all(bool(one.by) == (one.standing != "front") for one in found)
 
 
 def test_an_overlapping_interval_is_dominated_perhaps_and_a_clear_one_for_sure():
     kept = [
-        model("good", Reading(80, 78, 82), exact(1e8)),
-        model("near", Reading(77, 75, 79), exact(2e8)),
-        model("poor", Reading(60, 58, 62), exact(2e8)),
-        model("unsaid", Reading(10, None, None), exact(2e8)),
-        model("tiny", Reading(50, 48, 52), exact(1e6)),
+        candidate("good", Reading(80, 78, 82), exact(1e8)),
+        candidate("near", Reading(77, 75, 79), exact(2e8)),
+        candidate("poor", Reading(60, 58, 62), exact(2e8)),
+        candidate("unsaid", Reading(10, None, None), exact(2e8)),
+        candidate("tiny", Reading(50, 48, 52), exact(1e6)),
     ]
-    found = deciding.standings(kept, [asked("score"), asked("parameters")], [True, True])
+    found = standings(kept, [asked("score"), asked("parameters")], [True, True])
     assert [one.standing for one in found] == ["front", "perhaps", "dominated", "perhaps", "front"]
     assert found[2].by == ("run-good", "run-near")
     assert [one.is_on_front for one in found] == [True, False, False, False, True]
 
 
 # --- weights ---------------------------------------------------------------------------------------------------
-
-THREE = [
-    model("large", exact(90), exact(4e9)),
-    model("middle", exact(80), exact(1e9)),
-    model("small", exact(50), exact(1e8)),
-]
 
 
 def test_the_winner_changes_where_the_lines_cross():
@@ -118,7 +92,7 @@ def test_the_winner_changes_where_the_lines_cross():
 def test_segments_are_those_of_a_fine_grid_of_weights(seed):
     draw = random.Random(seed)
     n, k = draw.randint(2, 8), draw.randint(2, 4)
-    kept = [model(str(i), *(exact(draw.randint(1, 9)) for _ in range(k))) for i in range(n)]
+    kept = [candidate(str(i), *(exact(draw.randint(1, 9)) for _ in range(k))) for i in range(n)]
     questions = [asked("score", draw.randint(0, 5)) for _ in range(k - 1)] + [asked("parameters", draw.randint(1, 5))]
     found = decide(kept, questions, None)
     for one in found.sensitivities:
@@ -146,18 +120,22 @@ def test_segments_are_those_of_a_fine_grid_of_weights(seed):
 
 def test_a_model_that_is_best_in_everything_stays_the_choice():
     found = decide(
-        [model("a", exact(9), exact(1)), model("b", exact(1), exact(9))], [asked(), asked("parameters")], None
+        [candidate("a", exact(9), exact(1)), candidate("b", exact(1), exact(9))], [asked(), asked("parameters")], None
     )
     assert found.chosen.name == "a" and found.nearest_change is None
 
 
 def test_models_that_are_equal_are_a_tie_and_the_name_decides():
-    found = decide([model("b", exact(5)), model("a", exact(5))], [asked()], None)
+    found = decide([candidate("b", exact(5)), candidate("a", exact(5))], [asked()], None)
     assert found.chosen.name == "a" and found.reasons == ("best_total", "tie") and found.totals == (1.0, 1.0)
 
 
 def test_errors_say_how_often_the_choice_stays_first():
-    near = [model("a", Reading(80, 76, 84)), model("b", Reading(79, 75, 83)), model("c", Reading(20, 16, 24))]
+    near = [
+        candidate("a", Reading(80, 76, 84)),
+        candidate("b", Reading(79, 75, 83)),
+        candidate("c", Reading(20, 16, 24)),
+    ]
     found = decide(near, [asked()], None)
     assert 0.55 < found.share_first < 0.75 and "within_error" in found.reasons
     far = decide([near[0], near[2]], [asked()], None)
@@ -170,9 +148,9 @@ def test_errors_say_how_often_the_choice_stays_first():
 
 def test_a_threshold_leaves_out_and_one_within_the_interval_is_said():
     models = [
-        model("a", Reading(52, 49, 55), exact(9e9)),
-        model("b", Reading(40, 38, 42), exact(1e9)),
-        model("c", None, exact(1)),
+        candidate("a", Reading(52, 49, 55), exact(9e9)),
+        candidate("b", Reading(40, 38, 42), exact(1e9)),
+        candidate("c", None, exact(1)),
     ]
     found = decide(models, [asked("score", at_least=50.0), asked("parameters")], None)
     assert [(one.candidate.name, one.why, one.criterion) for one in found.left_out] == [
@@ -186,7 +164,9 @@ def test_a_threshold_leaves_out_and_one_within_the_interval_is_said():
 
 
 def test_a_value_that_counts_for_nothing_may_be_missing():
-    found = decide([model("a", exact(5), None), model("b", exact(4), exact(2))], [asked(), asked("price", 0)], None)
+    found = decide(
+        [candidate("a", exact(5), None), candidate("b", exact(4), exact(2))], [asked(), asked("price", 0)], None
+    )
     assert found.chosen.name == "a" and found.utilities[0][1] is None
 
 
@@ -202,7 +182,7 @@ def test_a_value_that_counts_for_nothing_may_be_missing():
     ],
 )
 def test_the_dimension_weighs_nothing_below_ten_models_and_where_the_use_forbids_it(n, use_class, comparable, why):
-    models = [model("a", exact(50), exact(90)), model("b", exact(49), exact(20))]
+    models = [candidate("a", exact(50), exact(90)), candidate("b", exact(49), exact(20))]
     questions = [asked("score", 1), asked("dimension", 9, at_most=50.0)]
     found = decide(models, questions, n, use_class, comparable=comparable)
     assert found.weighed[1].muted == why
@@ -215,95 +195,4 @@ def test_the_dimension_weighs_nothing_below_ten_models_and_where_the_use_forbids
 
 def test_with_nothing_that_weighs_nothing_is_chosen():
     with pytest.raises(InputError, match=r"nothing can be chosen.*The dimension does not count"):
-        decide([model("a", exact(1))], [asked("dimension")], 3)
-
-
-# --- cost --------------------------------------------------------------------------------------------------------
-
-RUNS = pl.DataFrame(
-    {
-        "run_id": ["1", "2"],
-        "model_id": ["a@1", "b@1"],
-        "reference": ["a", "b"],
-        "name": ["A", "B"],
-        "kind": ["decoder", "encoder"],
-        "parameters": [1_000_000, 2_000_000],
-        "hidden_size": [64, 128],
-        "n_layers": [10, 12],
-        "inner_max": [40.0, 60.0],
-        "final_dimension_pre_norm": [10.0, 12.0],
-    }
-)
-SPEEDS = pl.DataFrame(
-    {"run_id": ["1", "2"], "n_tokens": [4096, 4096], "forward_seconds": [2.0, None], "device": ["cpu", "cpu"]},
-    schema={"run_id": pl.String, "n_tokens": pl.Int64, "forward_seconds": pl.Float64, "device": pl.String},
-)
-
-
-def test_a_cost_is_what_its_assumptions_make_it():
-    assumed = Assumptions(
-        bits=8.0, cache_bits=16.0, cache_share=0.25, context_tokens=1000, requests=4, overhead=0.5,
-        tokens_per_month=7_372_800, utilisation=0.5, price_per_hour=3.0,
-    )  # fmt: skip
-    a, b = costs(RUNS, SPEEDS, assumed).values()
-    assert a.weight_bytes == (4e6, 2e6, 1e6, 5e5)
-    assert a.cache_bytes == 2 * 10 * 64 * 0.25 * 2 * 1000 * 4
-    assert a.memory_bytes == (1e6 + a.cache_bytes) * 1.5
-    assert (a.tokens_per_second, a.speed_from, a.device) == (2048, "measured", "cpu")
-    assert a.hours == 2.0 and a.price == 6.0 and a.machines == 1  # 3,600 s of reading, half of the hours
-    assert (b.cache_bytes, b.tokens_per_second, b.hours, b.price) == (0, None, None, None)
-    known = costs(RUNS.with_columns(key_value_size=pl.lit(24)), SPEEDS, assumed)["1"]
-    assert known.cache_bytes == 2 * 10 * 24 * 2 * 1000 * 4 and known.is_cache_known and not a.is_cache_known
-    own = costs(RUNS, SPEEDS, replace(assumed, speeds={"b": 1.0}, tokens_per_month=3600 * 1000))["2"]
-    assert (own.speed_from, own.hours, own.machines) == ("own", 2000.0, 3)
-    assert costs(RUNS, SPEEDS, replace(assumed, price_per_hour=None))["1"].price is None
-
-
-def test_a_dimension_never_enters_a_cost():
-    other = RUNS.with_columns(inner_max=pl.lit(1.0), final_dimension_pre_norm=pl.lit(999.0))
-    without = RUNS.drop("inner_max", "final_dimension_pre_norm")
-    assert (
-        costs(RUNS, SPEEDS, Assumptions())
-        == costs(other, SPEEDS, Assumptions())
-        == costs(without, SPEEDS, Assumptions())
-    )
-
-
-# --- rules ---------------------------------------------------------------------------------------------------------
-
-RULE = Rule("Small", "general", (Criterion("score", weight=1.0),), task=TaskName("made-up", "acc"))
-SCORES = [replace(one, readings=one.readings[:1]) for one in THREE]
-AT = datetime(2026, 1, 2, tzinfo=UTC)
-
-
-def test_a_choice_keeps_its_reasons_and_what_it_was_made_of():
-    found = decide(SCORES, [asked("score")], None)
-    kept = deciding.choice(RULE, found, SCORE, "c1", AT)
-    assert (kept.model_id, kept.runner_up, kept.n, kept.n_meeting) == ("large@1", "middle@1", 3, 3)
-    assert (kept.task, kept.reasons, kept.outcome) == ("made-up", ["best_total"], None)
-    evidence = json.loads(kept.evidence)
-    assert evidence["values"]["run-small"] == [[50, 50, 50]] and evidence["criteria"] == ["score~made-up~acc~none~0~s"]
-
-
-def test_a_rule_learned_on_another_task_says_so():
-    other = SCORE | {"benchmark": "gsm8k"}
-    found = decide(SCORES, [asked("score")], None)
-    assert deciding.choice(RULE, found, other, "c", AT).reasons == ["best_total", "other_task"]
-    assert deciding.choice(RULE, found, None, "c", AT).reasons == ["best_total", "no_task"]
-    assert deciding.task_remark(replace(RULE, task=None), other) is None
-
-
-def test_how_often_a_rule_was_right_has_an_exact_interval():
-    one = deciding.choice(RULE, decide(SCORES, [asked("score")], None), SCORE, "c", AT)
-    choices = [replace(one, outcome=outcome) for outcome in ("right", "right", "right", "wrong", None)]
-    choices.append(replace(one, task="gsm8k", outcome="wrong"))
-    whole, own = record(choices), record(choices, "made-up")
-    assert (whole.n_right, whole.n_known, whole.n_open) == (3, 5, 1)
-    assert (own.n_right, own.n_known, own.lower, own.upper) == (
-        3,
-        4,
-        pytest.approx(0.1941, abs=1e-4),
-        pytest.approx(0.9937, abs=1e-4),
-    )
-    assert record([one]).lower is None
-    assert exact_share(0, 10) == (0.0, pytest.approx(0.3085, abs=1e-4))
+        decide([candidate("a", exact(1))], [asked("dimension")], 3)

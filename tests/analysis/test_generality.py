@@ -11,9 +11,11 @@ import pytest
 from statsmodels.stats.meta_analysis import combine_effects
 
 from core.analysis import generality
-from core.analysis.answer import Asked, population
-from core.analysis.decision import questions, setting
+from core.analysis.answer import answer
+from core.analysis.asked import Asked
+from core.analysis.criteria import questions, setting
 from core.analysis.generality import agreements, order_of_texts, over_tasks, pool, tasks_of
+from core.analysis.population import population
 from core.pilots.rule import Assumptions, Criterion
 from tests import frames
 from tests.answers import evidence, models, scores
@@ -37,9 +39,10 @@ def test_with_unrelated_errors_and_one_spread_it_is_plain_shrinkage(spread, monk
     monkeypatch.setattr(generality, "SPREADS", np.array([spread]))
     x, tasks = tied(1, 24, [-0.9, -0.6, 0.0, 0.4, 0.8])
     found = pool(x, tasks)
-    z, variance, _ = (
+    z, errors, _ = (
         np.array(part) for part in zip(*(generality._coefficient(x, y) for y in tasks.values()), strict=True)
     )
+    variance = errors**2
     weights = 1 / (variance + spread**2)
     mean = (weights * z).sum() / weights.sum()
     for name, own, v in zip(tasks, z, variance, strict=True):
@@ -113,21 +116,21 @@ FALLING = [float(50 - at) for at in range(12)]
 
 
 def asked_of(**benchmarks: list[float | None]):
-    """The populations of each of these benchmarks over twelve models, and the setting of a choice among them."""
+    """The answers of each of these benchmarks over twelve models, and the setting of a choice among them."""
     fields = {"mean": {"is_group": True}, "loss": {"higher_is_better": False}}
     known = pl.concat([scores(values, benchmark=name, **fields.get(name, {})) for name, values in benchmarks.items()])
     evidence_ = evidence(models(12), known)
     first = population(evidence_)
     on = setting(first.group.rows, known, NO_SPEEDS, Assumptions())
-    return [population(evidence_, Asked().of_score(row)) for row in tasks_of(on.offered)], on
+    return [answer(population(evidence_, Asked().of_score(row))) for row in tasks_of(on.offered)], on
 
 
 def test_each_task_has_its_relation_and_its_choice_and_all_have_them_together():
-    populations, on = asked_of(
+    told, on = asked_of(
         falls=FALLING, rises=FALLING[::-1], loss=[float(at) for at in range(12)], mean=FALLING, few=[1.0, 2.0]
     )
     criterion = Criterion("score", weight=1.0, at_least=45.0)
-    found = over_tasks(populations, on, questions([criterion], on, None), "general")
+    found = over_tasks(told, on, questions([criterion], on, None), "general")
     by_name = {one.benchmark["benchmark"]: one for one in found.tasks}
     assert set(by_name) == {"falls", "rises", "loss", "few"}, "a mean over benchmarks is no task"
     assert by_name["falls"].answer.word == by_name["loss"].answer.word == "related_as_registered"
@@ -141,11 +144,11 @@ def test_each_task_has_its_relation_and_its_choice_and_all_have_them_together():
 
 
 def test_criteria_without_a_score_choose_alike_by_every_task_and_the_dimension_alone_chooses_nothing():
-    populations, on = asked_of(falls=FALLING)
+    told, on = asked_of(falls=FALLING)
     size, dimension = Criterion("parameters", weight=1.0), Criterion("dimension", weight=1.0)
-    one = over_tasks(populations, on, questions([size, dimension], on, None), "general")
+    one = over_tasks(told, on, questions([size, dimension], on, None), "general")
     assert one.decision is None and one.tasks[0].decision.weighed[1].share == 0.5
-    assert over_tasks(populations, on, questions([dimension], on, None), "general").tasks[0].decision is None
+    assert over_tasks(told, on, questions([dimension], on, None), "general").tasks[0].decision is None
 
 
 def on_texts(*texts: str, **changes) -> pl.DataFrame:

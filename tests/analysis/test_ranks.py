@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from core.analysis import ranks
-from core.analysis.ranks import difference, rank_intervals
+from core.analysis.ranks import rank_intervals
 from core.errors import InputError
 from tests.bench import relations as bench
 
@@ -124,31 +124,6 @@ def test_no_value_one_unit_equal_values():
 def test_a_ranking_that_cannot_be_made_is_refused(frame, message):
     with pytest.raises(InputError, match=message):
         rank_intervals(frame)
-
-
-def test_a_difference_of_two_is_a_paired_t_test_where_blocks_are_means():
-    generator = np.random.default_rng(5)
-    a, b = generator.normal(size=(2, N_BLOCKS)) + generator.normal(size=N_BLOCKS)
-    without = [(v.sum() - v) / (N_BLOCKS - 1) for v in (a, b)]
-    found = difference(a.mean(), b.mean(), blocks=without[0], other_blocks=without[1])
-    theirs = stats.ttest_rel(a, b)
-    low, high = theirs.confidence_interval()
-    assert (found.value, found.p) == pytest.approx((a.mean() - b.mean(), theirs.pvalue))
-    assert (found.lower, found.upper) == pytest.approx((low, high))
-    assert found.is_paired
-    assert found.detectable > found.upper - found.value
-
-
-def test_a_difference_without_common_blocks_takes_both_errors():
-    found = difference(
-        2.0, 1.0, blocks=[1.0] * 16, other_blocks=[1.0] * 8, error=0.3, other_error=0.4, freedom=math.inf
-    )
-    assert (found.is_paired, found.error) == (False, pytest.approx(0.5))
-    assert found.upper == pytest.approx(1 + 1.959964 * 0.5)
-    assert difference(2.0, 1.0, error=0.3).lower is None
-    assert difference(2.0, 1.0, error=0.3, other_error=math.inf).p is None
-    with pytest.raises(InputError):
-        difference(math.nan, 1.0)
 
 
 @pytest.mark.parametrize("kind", ["equal errors", "unequal errors", "standard errors"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from core.analysis import claims, ranking, ranks, relation, shape
+from core.analysis import claims, confounding, ranking, ranks, relation, resampling, shape, units
 from core.geometry import local, neighbour_dimensions
 from core.registry.checks import CHECKS, Check
 from core.registry.protocols import PROTOCOLS, Protocol
@@ -50,13 +50,13 @@ def _groups() -> dict[str, list[str]]:
             "intervals of the layers; an error from the linearised estimate is not computed beside them",
         ],
         "Relations and ranks (`core.analysis.relation`, `core.analysis.ranks`):": [
-            f"related: two-sided permutation p of Spearman's rho at most {relation.LEVEL:g}, from {relation.FEWEST_TEST} models on; "
-            f"below {relation.FEWEST_EXPLORATORY} no coefficient, below {relation.FEWEST_TEST} exploratory",
+            f"related: two-sided permutation p of Spearman's rho at most {claims.LEVEL:g}, from {units.FEWEST_TEST} models on; "
+            f"below {units.FEWEST_EXPLORATORY} no coefficient, below {units.FEWEST_TEST} exploratory",
             f"not related: 90 % interval of rho within {relation.MARGIN:g}, which unrelated models reach in 80 % from "
             f"{relation.enough()} on",
-            f"every order up to {relation.LARGEST_EXACT} models, {relation.N_PERMUTATIONS:,} random ones beyond; {relation.N_BOOTSTRAP:,} "
-            f"bootstrap samples of models; closed forms above {relation.LARGEST_RESAMPLED} models",
-            f"models of one size stratum have at least 1/{relation.SIZE_FACTOR:g} of the parameters of its largest",
+            f"every order up to {resampling.LARGEST_EXACT} models, {resampling.N_PERMUTATIONS:,} random ones beyond; {resampling.N_BOOTSTRAP:,} "
+            f"bootstrap samples of models; closed forms above {resampling.LARGEST_RESAMPLED} models",
+            f"models of one size stratum have at least 1/{confounding.SIZE_FACTOR:g} of the parameters of its largest",
             f"ranks at {100 * (1 - claims.LEVEL):.0f} % for all models at once; signs of blocks flipped up to {ranks.LARGEST_FLIPPED} models, "
             f"Bonferroni's t beyond",
         ],

@@ -17,9 +17,8 @@ from core.models.hub import find_weights
 from core.models.model import open_model
 from core.plans import candidates
 from core.plans.candidates import Step
-from core.plans.plan import SEARCH_WINDOWS
 from core.plans.pricing import Pricer, divergence, loss_increase, ratio
-from core.plans.texts import FIT_TOKENS, first_windows, hold_out
+from core.plans.texts import FIT_TOKENS, SEARCH_WINDOWS, first_windows, hold_out
 from core.plans.variants import Network, without
 from core.texts.corpora import open_corpus
 
@@ -65,7 +64,7 @@ def main() -> None:
     started = time.perf_counter()
     pricer = Pricer(network, windows)
     candidates.similarity(network, windows)
-    whole, each = candidates.singles(pricer)
+    whole, *each = candidates.singles(pricer)
     costs = [divergence(one).value for one in each]
     pool = candidates.shortlist(costs, asked.blocks)
     step = Step((pool[0],), divergence(each[pool[0]]), loss_increase(whole, each[pool[0]]))

@@ -18,20 +18,12 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from core.analysis.claims import LEVEL
+from core.analysis.confounding import partial, strata
+from core.analysis.many import concordance, search
 from core.analysis.ranks import rank_intervals
-from core.analysis.relation import (
-    LEVEL,
-    MARGIN,
-    concordance,
-    counted_once,
-    detectable,
-    enough,
-    judge,
-    partial,
-    reliability,
-    search,
-    strata,
-)
+from core.analysis.relation import MARGIN, detectable, enough, judge
+from core.analysis.units import counted_once, reliability
 from tests.bench.coverage import table, with_section
 
 N_DRAWS = 2000

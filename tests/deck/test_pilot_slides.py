@@ -8,7 +8,7 @@ from io import BytesIO
 import pytest
 from pptx import Presentation
 
-from core.analysis.answer import missing_models
+from core.analysis.asked import missing_models
 from core.deck.build import deck
 from core.deck.build import titles as planned_titles
 from core.deck.deck_data import deck_data

@@ -6,28 +6,30 @@ from dataclasses import replace
 
 import pytest
 
+from core.analysis.criteria import Reading
 from core.analysis.decision import decide
 from core.analysis.generality import Order
-from core.analysis.relation import concordance
+from core.analysis.many import concordance
 from core.figures import decisions as figures
+from core.figures import generality
 from core.pilots.rule import Assumptions, Criterion, Rule, TaskName
 from core.wording import decisions as words
-from tests.analysis.test_decision import Reading, asked, exact, model
+from tests.answers import asked, candidate, exact
 
 PLAIN = Assumptions()
 KEPT = [
-    model("mine-large", Reading(90, 88, 92), exact(4e9)),
-    model("mine-mid", Reading(80, 78, 82), exact(1e9)),
-    model("mine-worse", Reading(79, 77, 81), exact(2e9)),
-    model("mine-tiny", Reading(50, 48, 52), exact(1e8)),
-    model("mine-bad", Reading(20, 18, 22), exact(3e9)),
+    candidate("mine-large", Reading(90, 88, 92), exact(4e9)),
+    candidate("mine-mid", Reading(80, 78, 82), exact(1e9)),
+    candidate("mine-worse", Reading(79, 77, 81), exact(2e9)),
+    candidate("mine-tiny", Reading(50, 48, 52), exact(1e8)),
+    candidate("mine-bad", Reading(20, 18, 22), exact(3e9)),
 ]
 TWO = [asked("score", 3), asked("parameters", 1)]
 
 
 def test_the_front_of_two_criteria_is_a_staircase_along_the_best_models() -> None:
     found = decide(KEPT, TWO, None)
-    data = figures.front_points(found, 1, 0, "en")
+    data = figures.front_points(found, 1, 0, (800, 800), "en")
     assert data.steps == [(1e8, 50), (1e9, 80), (4e9, 90)] and not data.has_others
     standings = {point.name: point.standing for point in data.points}
     assert standings == {"large": "front", "mid": "front", "tiny": "front", "worse": "perhaps", "bad": "dominated"}
@@ -49,7 +51,7 @@ def test_the_front_of_two_criteria_is_a_staircase_along_the_best_models() -> Non
 def test_with_a_third_criterion_no_staircase_is_drawn_and_gaps_are_no_points() -> None:
     three = [replace(one, readings=(*one.readings, exact(n + 1) if n else None)) for n, one in enumerate(KEPT)]
     found = decide(three, [*TWO, asked("speed", 0)], None)
-    data = figures.front_points(found, 2, 0, "en")
+    data = figures.front_points(found, 2, 0, (800, 800), "en")
     assert data.steps == [] and len(data.points) == 4 and data.has_others
     assert figures.front_figure(replace(data, points=[]), "ja", PLAIN).layout.annotations
 
@@ -68,11 +70,11 @@ def test_the_bars_of_weights_go_from_nothing_to_all() -> None:
 def test_an_order_becomes_places_with_ties_and_gaps() -> None:
     columns = {"a": [5.0, 3.0, 3.0, 1.0], "b": [1.0, 2.0, None, 4.0]}
     order = Order(("a", "b"), ("1", "2", "3", "4"), tuple(zip(*columns.values(), strict=True)), concordance(columns))
-    data = figures.order_points(
+    data = generality.order_points(
         order, ["text a (English)", "text b (Japanese)"], dict(zip("1234", "pqrs", strict=True)), "r"
     )
     assert data.ranks == [[1, 3], [2.5, 2], [2.5, None], [4, 1]] and data.chosen == 2
-    figure = figures.order_figure(data, "Place")
+    figure = generality.order_figure(data, "Place")
     assert len(figure.data) == 4 and figure.data[-1].name == "r" and len(figure.layout.annotations) == 8
     assert figure.layout.xaxis.ticktext == ("text a<br>(English)", "text b<br>(Japanese)")
 
@@ -98,7 +100,7 @@ def test_the_sentence_names_the_nearest_change() -> None:
     assert words.answer(none, "en") == "None of 5 models meets the thresholds."
     told = [words.left_out(one, none, "en", PLAIN) for one in none.left_out]
     assert told[0] == "mine-large: score in made-up (acc, 0-shot) 90.0, below 99.0"
-    gap = decide([model("x", None, exact(1))], TWO, None)
+    gap = decide([candidate("x", None, exact(1))], TWO, None)
     assert words.answer(gap, "en").startswith("None of these models has all")
     assert words.left_out(gap.left_out[0], gap, "en", PLAIN) == "x: no score in made-up (acc, 0-shot)"
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from core.analysis.answer import Evidence, answer, population
+from core.analysis.answer import answer
+from core.analysis.asked import Evidence
+from core.analysis.population import population
 from core.deck.theme import PALETTE
 from core.figures.layer_profiles import correlator_figure, correlator_points, profile_figure, profile_points
 from core.figures.scores import ranking_figure, ranking_points

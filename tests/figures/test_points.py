@@ -3,7 +3,9 @@
 import polars as pl
 import pytest
 
-from core.analysis.answer import Asked, Evidence, answer, population
+from core.analysis.answer import answer
+from core.analysis.asked import Asked, Evidence
+from core.analysis.population import population
 from core.figures.layer_profiles import blocks_of, correlator_points, profile_points, t_95
 from core.figures.scores import distinct, ranking_points
 from core.wording.labels import run_labels, shortened, with_text_marks

@@ -101,7 +101,7 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
 
 
 @pytest.mark.parametrize(
-    ("page", "n"), [("home.py", 5), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 4), ("decide.py", 5)]
+    ("page", "n"), [("home.py", 3), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 3), ("decide.py", 3)]
 )
 def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
     page: str, n: int, filled: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import polars as pl
 import pytest
 
-from core.ui import ranking_table, tables
+from core.ui import tables
+from core.ui.ranking import table as ranking_table
 from core.warehouse.warehouse import Warehouse
 from tests import answers
 from tests.pages.test_pages import figures, opened, table_of, texts

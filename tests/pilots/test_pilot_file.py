@@ -90,6 +90,19 @@ def test_what_is_stored_comes_back_as_the_same_pilot(tmp_path):
     assert from_config(pilot.config()) == pilot
 
 
+def test_who_decides_by_when_and_in_which_words_is_no_part_of_what_was_registered(tmp_path):
+    told = read(
+        tmp_path,
+        GOOD.replace("seed = 7", 'seed = 7\ndecided_by = "客服"\ndecide_by = 2026-12-15')
+        + '\n[translations.ja]\nquestion = "どれに任せるか"\n',
+    )
+    plain = read(tmp_path)
+    assert told.pilot_id == plain.pilot_id and from_config(told.config()) == told
+    assert (told.decided_by, told.decide_by) == ("客服", date(2026, 12, 15))
+    assert told.question_in("ja") == "どれに任せるか" and told.question_in("en") == plain.question
+    assert told.expectation_in("ja") == plain.benchmark.expectation
+
+
 def test_each_request_is_one_model_on_one_text_with_the_others_as_companions(tmp_path):
     pilot = read(tmp_path)
     asked = requests(pilot)
@@ -137,6 +150,8 @@ def test_a_model_whose_tokenizer_cannot_be_read_is_no_companion_but_is_still_ask
         ("controls = true", 'controls = "yes"', r"controls must be true or false, not 'yes'"),
         ('"4GiB"', '"plenty"', r"memory_budget 'plenty' is no amount of memory"),
         ('"cuda:0"', '"gpu"', r"device 'gpu' is none of auto, cpu"),
+        ("seed = 7", 'decide_by = "soon"', r"decide_by must be the day by which it is to be decided"),
+        ("seed = 7", 'translations.fr.question = "Q"', r"translations"),
         ('direction = "higher"', 'direction = "up"', r"benchmark.direction 'up'.*higher, lower"),
         ("frozen = 2026-11-20", "frozen = 2999-01-01", r"benchmark.frozen is 2999-01-01, which is still to come"),
         ("frozen = 2026-11-20", 'frozen = "last week"', r"benchmark.frozen must be the day .*not 'last week'"),

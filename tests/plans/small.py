@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from core.plans import directions, healing, plan, texts
+from core.plans import directions, healing, texts
 
 SIZES: tuple[tuple[Any, str, Any], ...] = (
-    (plan, "SEARCH_WINDOWS", 6),
-    (plan, "RANDOM_WINDOWS", 4),
-    (plan, "OTHER_WINDOWS", 3),
-    (plan, "FIT_TOKENS", 512),
+    (texts, "SEARCH_WINDOWS", 6),
+    (texts, "RANDOM_WINDOWS", 4),
+    (texts, "OTHER_WINDOWS", 3),
+    (texts, "FIT_TOKENS", 512),
     (texts, "VERIFICATION_WINDOWS", 8),
     (texts, "WINDOW_LENGTHS", (64,)),
     (texts, "QUESTIONS", 6),

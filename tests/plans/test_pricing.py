@@ -118,7 +118,7 @@ def test_single_skips_begin_where_they_differ(network, monkeypatch):
     ran, windows = [], some_windows()
     counting = [block.mlp.register_forward_hook(lambda *_: ran.append(1)) for block in network.blocks]
     pricer = Pricer(network, windows)
-    whole, each = singles(pricer)
+    whole, *each = singles(pricer)
     n = network.n_blocks
     assert len(ran) == n + n * (n - 1) // 2
     share = pricer.head_share
@@ -176,5 +176,5 @@ def test_of_equals_the_simplest_is_taken():
     base = generator.normal(10, 3, 16)
     near = base + generator.normal(0, 0.3, 16)
     choice = simplest(candidates, [base, base + 5, near], counts)
-    assert (choice.chosen, choice.equal) == (2, (0, 2))
-    assert simplest(candidates, [base, base + 5, base + 1], counts).chosen == 0
+    assert (choice.taken.rule, choice.equal) == ("contiguous", {(1, 4), (2, 3)})
+    assert simplest(candidates, [base, base + 5, base + 1], counts).taken is candidates[0]

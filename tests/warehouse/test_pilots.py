@@ -54,6 +54,13 @@ def test_a_pilot_is_registered_once_and_read_back(warehouse):
     )
 
 
+def test_who_decides_may_be_told_later_and_nothing_else_changes(warehouse):
+    pilots.register(warehouse, PILOT)
+    assert not pilots.register(warehouse, replace(PILOT, decided_by="Head of support", device="cpu"))
+    (row,) = queries.pilots(warehouse).to_dicts()
+    assert registered(row).pilot == replace(PILOT, decided_by="Head of support")
+
+
 def test_an_edited_pilot_is_another_one_and_the_first_stays(warehouse):
     pilots.register(warehouse, PILOT)
     edited = replace(PILOT, benchmark=replace(PILOT.benchmark, expectation="Something."))

@@ -9,7 +9,7 @@ from functools import partial
 import polars as pl
 
 from core import wording
-from core.analysis.answer import missing_models
+from core.analysis.asked import missing_models
 from core.deck.deck_data import DeckData
 from core.deck.text_and_tables import Column, Row, add_table, numbered_titles, pages
 from core.deck.theme import BODY_HEIGHT, TEXT_WIDTH, PlannedSlide

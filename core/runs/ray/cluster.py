@@ -94,7 +94,10 @@ def connected(address: str | None) -> Iterator[Any]:
         except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
             hint = " Where it asks for a token: RAY_AUTH_MODE=token." if address else ""
             raise ResourceError(
-                f"The Ray cluster at {address or 'this machine'} cannot be used: {first_line(error)}.{hint}"
+                "The Ray cluster at {address} cannot be used: {reason}.{hint}",
+                address=address or "this machine",
+                reason=first_line(error),
+                hint=hint,
             ) from error
         at_end.callback(ray.shutdown)
         yield ray
@@ -134,12 +137,12 @@ def require(address: str | None) -> None:
     host, _, port = address.rpartition(":")
     if not (host and port.isdigit()):
         raise ResourceError(
-            f"'{address}' is no address of a Ray cluster. Write --address HOST:PORT, as ray start said."
+            "'{address}' is no address of a Ray cluster. Write --address HOST:PORT, as ray start said.", address=address
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERS_WITHIN).close()
     except (OSError, OverflowError) as error:
-        raise ResourceError(f"No Ray cluster answers at {address}: {error}.") from error
+        raise ResourceError("No Ray cluster answers at {address}: {error}.", address=address, error=error) from error
 
 
 def resources(ray: Any, config: RunConfig, needs: Needs) -> dict[str, Any]:
@@ -149,16 +152,21 @@ def resources(ray: Any, config: RunConfig, needs: Needs) -> dict[str, Any]:
     wants_gpu = needs.n_gpus > 0 or (config.device == "auto" and bool(has_gpu))
     if wants_gpu and not has_gpu:
         raise ResourceError(
-            f"{config.model} is to be measured on {config.device}, and no machine of the cluster has "
-            "a GPU. Choose --device cpu or auto."
+            "{model} is to be measured on {device}, and no machine of the cluster has a GPU. Choose --device cpu "
+            "or auto.",
+            model=config.model,
+            device=config.device,
         )
     fit = has_gpu if wants_gpu else machines
     most = max((machine.get("memory", 0) for machine in fit), default=0)
     memory = needs.memory_bytes or 0
     if memory > most:
         raise ResourceError(
-            f"{config.model} needs {memory / 1e9:.1f} GB of memory, and no machine of the cluster offers more than "
-            f"{most / 1e9:.1f} GB. Set --memory-budget, or choose a smaller model or --dtype bfloat16."
+            "{model} needs {memory:.1f} GB of memory, and no machine of the cluster offers more than {most:.1f} "
+            "GB. Set --memory-budget, or choose a smaller model or --dtype bfloat16.",
+            model=config.model,
+            memory=memory / 1e9,
+            most=most / 1e9,
         )
     cpus = min(_threads(), int(max(machine.get("CPU", 0) for machine in fit if machine.get("memory", 0) >= memory)))
     # As many threads as CPUs, whatever the shell had in which a worker's machine was started: sums of another number

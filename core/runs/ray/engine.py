@@ -208,8 +208,11 @@ class _Out:
             jobs.fail(
                 job,
                 ResourceError(
-                    f"{job.config.model} could not be measured on the cluster, in {RETRIES + 1} "
-                    f"attempts where a worker was lost: {first_line(error)}."
+                    "{model} could not be measured on the cluster, in {attempts} attempts where a worker was lost: "
+                    "{reason}.",
+                    model=job.config.model,
+                    attempts=RETRIES + 1,
+                    reason=first_line(error),
                 ),
             )
         except InputError as error:

@@ -1,0 +1,152 @@
+"""What size, training tokens and family could be behind a relation: the correlation given size, and within families.
+
+Neither is the answer; both stand beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy import special, stats
+
+from core.analysis.claims import LEVEL
+from core.analysis.resampling import centred_ranks, fisher, is_exact, is_resampled, n_orders, orders, p_of, shuffled
+from core.analysis.units import FEWEST_EXPLORATORY, GIVEN
+
+SIZE_FACTOR = 2.0
+"""Models of one size stratum have at least half of the parameters of its largest."""
+
+
+# --- given size -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Partial:
+    """Correlation of what size and training tokens leave of dimension and score, both as normal scores."""
+
+    rho: float | None
+    lower: float | None
+    upper: float | None
+    p: float | None
+    n: int
+    """Models of which all that is given is known."""
+    given: tuple[str, ...]
+    """`log_parameters`, `training_tokens`; empty where neither is known or differs."""
+    reason: str | None = None
+    """Why there is none: `parameters_unknown`, `one_size`, `too_few`, or `one_value`: size leaves nothing of the order of
+    dimension or score."""
+
+
+def partial(known: pl.DataFrame, seed: int = 0) -> Partial:
+    """Correlation of the normal scores of dimension and performance, given log parameters and log training tokens.
+
+    Of the units whose parameters are known; tokens are given where all of these have them, and they are not a power of
+    the parameters. Normal scores (Blom 1958) follow from ranks; size and tokens enter as they are. Ranks of size do not
+    hold size fixed: with three sizes that drive both, and nothing else, a partial Spearman coefficient had false positives
+    of 8 to 14 percent, this one 5 to 7. p by permuting residuals (Freedman and Lane 1983). The interval is that of Fisher's
+    z with the error of Bonett and Wright: at 8 and 10 models a bootstrap held the truth in 77 to 98 percent.
+    """
+    sized = known.filter(pl.col("log_parameters").is_not_null()).with_columns(
+        training_tokens=pl.when(pl.col("training_tokens") > 0).then(pl.col("training_tokens").log())
+    )
+    n = sized.height
+    if n == 0:
+        return Partial(None, None, None, None, 0, (), "parameters_unknown")
+    given: list[str] = []
+    base = np.zeros((n, 0))  # orthonormal; (n, q)
+    for name in GIVEN:
+        if sized[name].null_count():
+            continue
+        values = sized[name].to_numpy()
+        rest = _left(values - values.mean(), base)
+        if rest @ rest > 1e-9 * max(values @ values, 1.0):  # else it is one value, or says the same again
+            given.append(name)
+            base = np.column_stack([base, rest / math.sqrt(rest @ rest)])
+    if not given:
+        return Partial(None, None, None, None, n, (), "one_size")
+    if n < FEWEST_EXPLORATORY + len(given):
+        return Partial(None, None, None, None, n, tuple(given), "too_few")
+    a, b = (_left(_normal_scores(sized[name].to_numpy()), base) for name in ("dimension", "performance"))
+    if min(a @ a, b @ b) < 1e-9 * n:
+        return Partial(None, None, None, None, n, tuple(given), "one_value")
+    rho = float(np.clip(a @ b / math.sqrt((a @ a) * (b @ b)), -1, 1))
+    lower, upper = fisher(rho, n - len(given), 0.95)
+    if not is_resampled(n):
+        freedom = n - 2 - len(given)
+        p = 2 * float(special.stdtr(freedom, -abs(rho) * math.sqrt(freedom / max(1 - rho * rho, 1e-12))))
+    else:
+        permuted = b[orders(n, seed)]
+        squares = b @ b - ((permuted @ base) ** 2).sum(1)  # of what the base leaves of them; a is orthogonal to it
+        null = permuted @ a / np.sqrt((a @ a) * np.maximum(squares, 1e-9))
+        p = p_of(null, rho, is_exact=is_exact(n))
+    return Partial(rho, lower, upper, p, n, tuple(given))
+
+
+def _normal_scores(values: np.ndarray) -> np.ndarray:
+    """What a normal sample of as many has at these ranks, about; mean 0."""
+    scores = special.ndtri((stats.rankdata(values) - 0.375) / (len(values) + 0.25))
+    return np.asarray(scores - scores.mean())
+
+
+def _left(values: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """What an orthonormal base (n, q) leaves of values (n,)."""
+    return np.asarray(values - base @ (base.T @ values))
+
+
+# --- within families and sizes ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Rank correlation within families and sizes: models are only compared with their like."""
+
+    rho: float | None
+    """Mean of the strata's coefficients, each weighted by its models less one."""
+    p: float | None
+    """Scores permuted within strata; two-sided."""
+    n: int
+    """Models in strata of at least two."""
+    n_strata: int
+    reason: str | None = None
+    """Why there is none: `families_unknown`, `one_stratum`, `too_few`."""
+
+
+def strata(known: pl.DataFrame, seed: int = 0) -> Strata:
+    """One test of all families and sizes together: the sum of the strata's coefficients, each weighted by its units less
+    one (the inverse of its variance where nothing is related), with scores permuted within strata.
+
+    A stratum reaches from its largest model down to half of its parameters; a family's models of unknown size are one.
+    """
+    if known["family"].null_count() == known.height:
+        return Strata(None, None, 0, 0, "families_unknown")
+    of_family = known.filter(pl.col("family").is_not_null()).partition_by("family", maintain_order=True)
+    parts = [part for family in of_family for part in _sizes(family)]
+    if len(parts) == 1 and parts[0].height == known.height:
+        return Strata(None, None, known.height, 1, "one_stratum")
+    ranked = []
+    for part in parts:
+        a, b = (centred_ranks(part[name].to_numpy()) for name in ("dimension", "performance"))
+        if part.height > 1 and a.any() and b.any():
+            scale = (part.height - 1) / math.sqrt((a @ a) * (b @ b))
+            ranked.append((a * scale, b))
+    n = sum(len(a) for a, _ in ranked)
+    if math.prod(math.factorial(min(len(a), 20)) for a, _ in ranked) < 2 / LEVEL:
+        return Strata(None, None, n, len(ranked), "too_few")  # no order of the scores could reach a p of 5 percent
+    observed, null = 0.0, np.zeros(n_orders(n))
+    for which, (a, b) in enumerate(ranked):
+        observed += float(a @ b)
+        null += b[shuffled(len(a), seed, 1 + which, len(null))] @ a
+    return Strata(observed / (n - len(ranked)), p_of(null, observed, is_exact=False), n, len(ranked))
+
+
+def _sizes(family: pl.DataFrame) -> list[pl.DataFrame]:
+    """A family's models in parts of one size, largest first; those of unknown size last."""
+    parts, left = [], family
+    while (largest := left["log_parameters"].max()) is not None:
+        is_near = (pl.col("log_parameters") >= pl.lit(largest) - math.log(SIZE_FACTOR)).fill_null(False)
+        parts.append(left.filter(is_near))
+        left = left.filter(~is_near)
+    return parts if left.is_empty() else [*parts, left]

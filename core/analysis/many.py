@@ -1,0 +1,244 @@
+"""Many relations at once: the largest of a search, corrected p-values, a grid of specifications, signs over recipes, and
+whether several orders agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from core.analysis.relation import ANSWERS, MARGIN, Relation, Sign, relate
+from core.analysis.resampling import (
+    bca,
+    below,
+    centred_ranks,
+    fisher,
+    is_exact,
+    is_resampled,
+    n_orders,
+    orders,
+    p_of,
+    resamples,
+    shuffled,
+    spearman,
+)
+from core.analysis.units import FEWEST_EXPLORATORY
+from core.errors import InputError
+
+Numbers = Sequence[float | None] | Sequence[float] | np.ndarray
+"""One of each unit; None and NaN where it is not known."""
+
+
+def floats(values: Numbers) -> np.ndarray:
+    return np.array([math.nan if v is None else v for v in values], dtype=float)
+
+
+# --- the largest of many ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Search:
+    """The largest of many coefficients, tested as the largest."""
+
+    names: tuple[str, ...]
+    rho: tuple[float | None, ...]
+    """Of each column; None where it does not vary, or fewer than 5 units have it."""
+    adjusted_p: tuple[float | None, ...]
+    """Of each, against the largest of all under permutation: the error rate is held over the whole search."""
+    best: str | None
+    n: int
+
+    @property
+    def p(self) -> float | None:
+        """Of the largest coefficient."""
+        return self.adjusted_p[self.names.index(self.best)] if self.best is not None else None
+
+
+def search(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) -> Search:
+    """Which of many dimensions (layers, specifications) goes with the score most, with p by the maximum over all.
+
+    `columns` holds a dimension of each unit, in the order of `performance`. Units are permuted whole, so that what the
+    columns have in common stays. Coefficients of fewer units count by their z = |rho| sqrt(n - 1).
+    """
+    every = floats(performance)
+    scored = np.isfinite(every)
+    y = every[scored]
+    n = len(y)
+    if n < FEWEST_EXPLORATORY:
+        return Search(tuple(columns), (None,) * len(columns), (None,) * len(columns), None, n)
+    drawn = orders(n, seed)
+    whole = centred_ranks(y)[drawn]  # (n_orders, n)
+    rho: list[float | None] = []
+    z: list[float] = []
+    complete = []  # ranks of columns that every unit has, times what makes a product of ranks their z; (n,) each
+    largest = np.zeros(len(drawn))
+    for name, values in columns.items():
+        if len(values) != len(every):
+            raise InputError(
+                "'{name}' has {n_values} units, the score has {n_every}.",
+                name=name,
+                n_values=len(values),
+                n_every=len(every),
+            )
+        x = floats(values)[scored]
+        has = np.isfinite(x)
+        if has.sum() < FEWEST_EXPLORATORY or len(set(x[has])) < 2 or len(set(y[has])) < 2:
+            rho.append(None)
+            z.append(math.nan)
+            continue
+        found = spearman(x[has], y[has])
+        rho.append(found)
+        z.append(abs(found) * math.sqrt(has.sum() - 1))
+        a = centred_ranks(x[has])
+        a *= math.sqrt((has.sum() - 1) / (a @ a))
+        if has.all():
+            complete.append(a / math.sqrt(whole[0] @ whole[0]))
+        else:  # among these units scores have other ranks in each order: fifty times the work
+            b = centred_ranks(y[drawn][:, has])
+            largest = np.maximum(largest, np.abs(b @ a) / np.sqrt(np.maximum((b * b).sum(1), 1e-12)))
+    if complete:
+        largest = np.maximum(largest, np.abs(whole @ np.stack(complete, 1)).max(1))
+    p_values = tuple(None if math.isnan(v) else p_of(largest, v, is_exact=is_exact(n)) for v in z)
+    best = list(columns)[int(np.nanargmax(z))] if z and not np.isnan(z).all() else None
+    return Search(tuple(columns), tuple(rho), p_values, best, n)
+
+
+def adjusted(p_values: Sequence[float | None], method: Literal["holm", "bh"] = "holm") -> list[float | None]:
+    """p-values corrected for their number: Holm (1979) holds the chance of any error, Benjamini and Hochberg (1995) the
+    share of errors among what is found. None stays None and does not count."""
+    at = [i for i, p in enumerate(p_values) if p is not None]
+    found: list[float | None] = [None] * len(p_values)
+    if not at:
+        return found
+    p = np.array([p_values[i] for i in at], dtype=float)
+    if method == "bh":
+        corrected = stats.false_discovery_control(p)
+    elif method == "holm":
+        order = np.argsort(p, kind="stable")
+        stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+        corrected = np.empty(len(p))
+        corrected[order] = np.minimum(stepped, 1)
+    else:
+        raise InputError("Many p-values are corrected by holm or bh, not by '{method}'.", method=method)
+    for i, value in zip(at, corrected, strict=True):
+        found[i] = float(value)
+    return found
+
+
+# --- one relation under every specification ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Specifications:
+    """One relation under every specification of a grid."""
+
+    relations: Mapping[str, Relation]
+    primary: str
+
+    @property
+    def answer(self) -> str:
+        return self.relations[self.primary].answer
+
+    @property
+    def holds(self) -> int:
+        """Specifications with the answer of the primary one, itself among them."""
+        return sum(found.answer == self.answer for found in self.relations.values())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many say which answer, in the order of `ANSWERS`."""
+        said = [found.answer for found in self.relations.values()]
+        return {answer: said.count(answer) for answer in ANSWERS}
+
+
+def under_specifications(
+    frames: Mapping[str, pl.DataFrame], primary: str, sign: Sign = "negative", margin: float = MARGIN, seed: int = 0
+) -> Specifications:
+    """`relate` in brief for each specification's units; InputError where the primary one is not among them."""
+    if primary not in frames:
+        raise InputError("The primary specification '{primary}' is not among {frames}.", primary=primary, frames=frames)
+    told = {name: relate(frame, sign, margin, seed, is_brief=True) for name, frame in frames.items()}
+    return Specifications(told, primary)
+
+
+# --- signs and orders -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SignTest:
+    positive: int
+    negative: int
+    zero: int
+    """Neither; they do not count."""
+    p: float | None
+    """Two-sided, exact; None where nothing counts."""
+
+
+def sign_test(differences: Numbers) -> SignTest:
+    """Whether more units (recipes) move one way than the other; what is not known is left out."""
+    known = floats(differences)
+    known = known[np.isfinite(known)]
+    positive, negative = int((known > 0).sum()), int((known < 0).sum())
+    n = positive + negative
+    p = float(stats.binomtest(positive, n).pvalue) if n else None
+    return SignTest(positive, negative, len(known) - n, p)
+
+
+@dataclass(frozen=True)
+class Concordance:
+    """Whether several texts (or tasks) put the same models into the same order."""
+
+    w: float | None
+    """Kendall's W, 0 to 1, corrected for ties."""
+    lower: float | None
+    upper: float | None
+    """95 percent, by bootstrap over models."""
+    p: float | None
+    """Against unrelated orders: each text's order permuted on its own."""
+    n: int
+    """Models of which every text has a value."""
+    n_orders: int
+    reason: str | None = None
+    """Why there is none: `too_few`, `one_value`."""
+
+
+def concordance(orders: Mapping[str, Numbers], seed: int = 0) -> Concordance:
+    """Kendall's W of the same models under several texts or tasks, which `orders` has by name; InputError where lengths
+    differ. Models without one of the values are left out."""
+    if len({len(values) for values in orders.values()}) > 1:
+        raise InputError("Orders of one set of models have one value of each model.")
+    table = np.array([floats(values) for values in orders.values()]).reshape(len(orders), -1)
+    table = table[:, np.isfinite(table).all(0)]  # (m, n)
+    m, n = table.shape
+    if m < 2 or n < FEWEST_EXPLORATORY:
+        return Concordance(None, None, None, None, n, m, "too_few")
+    if any(len(set(row)) < 2 for row in table):
+        return Concordance(None, None, None, None, n, m, "one_value")
+    ranks = centred_ranks(table)
+    w = float((ranks.sum(0) ** 2).sum() / (m * (ranks**2).sum()))
+    if is_resampled(n):
+        of_rows = [below(row) for row in table]
+        drawn, left_out = (_concordances(counts, of_rows) for counts in (resamples(n, seed), 1 - np.eye(n)))
+        lower, upper = bca(w, drawn, left_out, 0.95)
+    else:  # W is 1/m more than the mean rho of two of them, times (m - 1) / m
+        lower, upper = (((m - 1) * end + 1) / m for end in fisher((m * w - 1) / (m - 1), n, 0.95))
+    sums = np.tile(ranks[0], (n_orders(n), 1))
+    for which, row in enumerate(ranks[1:]):
+        sums += row[shuffled(n, seed, 1 + which, len(sums))]
+    p = p_of((sums**2).sum(1), float((ranks.sum(0) ** 2).sum()), is_exact=False)
+    return Concordance(w, lower, upper, p, n, m)
+
+
+def _concordances(counts: np.ndarray, below: Sequence[np.ndarray]) -> np.ndarray:
+    """W where model i occurs counts[., i] times; (m,). Squares of rank sums over the most that ties allow."""
+    n = counts.sum(1, keepdims=True)
+    ranks = np.stack([counts @ b.T - n / 2 for b in below], 1)
+    between = np.einsum("mkn,mln,mn->m", ranks, ranks, counts, optimize=True)
+    within = np.einsum("mkn,mn->m", ranks**2, counts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(between / (len(below) * within))

@@ -1,0 +1,372 @@
+"""Who is compared, and by which score: settled before any coefficient is looked at.
+
+Nothing of a number decides it but how many models have a score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from core.analysis.asked import (
+    BY_TYPE,
+    DIMENSIONS,
+    REGISTERED_DIMENSION,
+    Asked,
+    Dimension,
+    Evidence,
+    Registration,
+    dated,
+    members,
+    missing_models,
+    registration_of,
+)
+from core.analysis.ranking import (
+    GROUP_KEYS,
+    OWN_MATCHES,
+    WORD_KEYS,
+    RankingGroup,
+    across_tokenizers,
+    benchmarks,
+    groups,
+    newest,
+    on_benchmark,
+    partial_scores,
+    vetoed,
+    with_scores,
+    with_stack,
+    without_other_pilots,
+)
+from core.errors import InputError, unknown_name
+from core.pilots.pilot import Pilot
+from core.registry.specifications import Specification
+from core.tables import SCORE_KEYS
+
+SHARED = 0.5
+"""A pilot that names this share of a population's models looks at the same population."""
+
+
+@dataclass(frozen=True)
+class OtherGroup:
+    """Models that cannot be compared with those shown, and what they would have to share with them."""
+
+    group: RankingGroup
+    n_models: int
+    n_scored: int
+    differs: tuple[str, ...]
+    """`kind`, `stack`, `tokenizer_hash`, `corpus_id`, `protocol_hash`, `n_points`."""
+
+    @property
+    def can_be_measured(self) -> bool:
+        """Whether a measurement would make them comparable: on the same text by the same protocol."""
+        return set(self.differs) <= {"corpus_id", "protocol_hash", "n_points"} and self.differs != ("n_points",)
+
+    @property
+    def can_meet_on_words(self) -> bool:
+        """Whether only the tokenizer, or the number of its types, stands between them."""
+        return "tokenizer_hash" in self.differs and not {"kind", "stack"} & set(self.differs)
+
+
+@dataclass(frozen=True)
+class Population:
+    """Who is compared by what: settled before any coefficient is looked at."""
+
+    asked: Asked
+    registration: Registration
+    group: RankingGroup | None
+    """The largest comparable group that has scores; its rows are the newest run of each model."""
+    rows: pl.DataFrame
+    """Its rows with the columns of `with_scores` for the benchmark asked about."""
+    offered: pl.DataFrame
+    """`ranking.benchmarks` of the group."""
+    benchmark: dict[str, Any] | None
+    """The row of `offered`; None where nothing has a score of what was asked."""
+    others: tuple[OtherGroup, ...]
+    vetoed: pl.DataFrame
+    """Runs that would stand in the group, had no check vetoed them."""
+    missing: tuple[str, ...] = ()
+    """Models of the pilot without a run here, by label."""
+    n_pilots: int = 0
+    """Pilots that look at these models, the one asked about included."""
+    n_partial: int = 0
+    """Scores of partial runs that these models have."""
+
+    @property
+    def dimension(self) -> Dimension:
+        return DIMENSIONS[self.asked.dimension]
+
+    @property
+    def pilot(self) -> Pilot | None:
+        return self.registration.pilot
+
+    def narrowed(self, run_ids: Collection[str]) -> Population:
+        """The same question of fewer models, which nobody registered."""
+        kept = self.rows.filter(pl.col("run_id").is_in(list(run_ids)))
+        if kept.height == self.rows.height:
+            return self
+        return replace(self, rows=kept, registration=self.registration.marked("other_models"))
+
+    def read_by(self, maxima: pl.DataFrame, one: Specification) -> Population:
+        """The same question of the dimension under another specification: plain maxima over the inner layers."""
+        own = of_specification(maxima, one).select(
+            "run_id", inner_max="value", inner_max_lower="lower", inner_max_upper="upper", inner_max_layer="layer"
+        )
+        bare = self.rows.drop("inner_max", "inner_max_lower", "inner_max_upper", "inner_max_layer")
+        rows = bare.join(own, on="run_id", how="left", maintain_order="left").select(self.rows.columns)
+        return replace(self, rows=rows, registration=self.registration.marked("other_dimension"))
+
+    def blocks_wanted(self) -> pl.DataFrame:
+        """run_id, layer, state, cloud: which rows of layer_replicates (d2) hold the block values of the dimension."""
+        layer = self.dimension.layer
+        at = pl.lit(layer, pl.Int64) if isinstance(layer, int) else pl.col(layer).cast(pl.Int64)
+        wanted = self.rows.select(
+            "run_id", layer=at, state=pl.lit(self.dimension.state), cloud=pl.lit(self.asked.cloud)
+        )
+        return wanted.drop_nulls()
+
+
+def population(evidence: Evidence, asked: Asked | None = None) -> Population:
+    """The models that the question is about, the score that it asks for, and what was expected.
+
+    Raises InputError for a benchmark, family or group that is not there.
+    """
+    asked = asked or Asked()
+    registration = registration_of(evidence, asked)
+    pilot = registration.pilot
+    if asked.benchmark is not None and pilot is not None and asked.pilot is None and not _asks_for(pilot, asked):
+        free = population(evidence, replace(asked, is_free=True))
+        if _share(free, pilot) < SHARED:  # the score was named, and not a pilot
+            return free
+    runs = newest(evidence.runs.filter(pl.col("pass") == "text"))
+    if asked.family is not None:
+        known = runs["family"].unique().sort().to_list()
+        if asked.family not in known:
+            raise InputError(unknown_name("family", asked.family, known))
+    among = runs if pilot is None else members(runs, pilot)
+    if asked.family is not None and (narrowed := among.filter(family=asked.family)).height < among.height:
+        among, registration = narrowed, registration.marked("other_models")
+    scores = without_other_pilots(evidence.scores, pilot or (asked.pilot.pilot if asked.pilot else None))
+    lifted = asked.lifted or pilot is not None
+    found = _grouped(among, evidence.summaries, asked.cloud, lifted)
+    scored = with_scores(among, scores, partial=asked.partial)
+    counts = _counts(found, scored)
+    benchmark, registration = _benchmark(counts, asked, registration)
+    group = _chosen(found, counts, benchmark, asked, pilot)
+    if asked.dimension != REGISTERED_DIMENSION or asked.cloud != BY_TYPE:
+        registration = registration.marked("other_dimension")
+    if group is None:
+        none = with_scores(among.clear(), scores)
+        return Population(
+            asked, registration, None, none, counts.clear(), None, (), vetoed(among), missing=_missing(pilot, among)
+        )
+    rows = _with_own(_with_benchmark(group.rows, scored, benchmark), scored, pilot)
+    registration = dated(registration, rows, evidence.imported)
+    if pilot is not None:
+        found = _grouped(runs, evidence.summaries, asked.cloud, lifted=False)
+        counts = _counts(found, with_scores(runs, scores, partial=asked.partial))
+    return Population(
+        asked,
+        registration,
+        group,
+        rows,
+        _offered(counts, found, group),
+        benchmark,
+        _others(group, found, counts, benchmark),
+        vetoed(among).clear() if lifted else _of_the_group(group, vetoed(among)),
+        _missing(pilot, among),
+        _n_pilots(evidence, group),
+        _n_partial(scores, group),
+    )
+
+
+def _share(free: Population, pilot: Pilot) -> float:
+    """Which share of the models that have the score is the pilot's."""
+    scored = free.rows.filter(pl.col("score_match").is_in(OWN_MATCHES))
+    return members(scored, pilot).height / scored.height if scored.height else 0.0
+
+
+def _asks_for(pilot: Pilot, asked: Asked) -> bool:
+    return asked.benchmark == pilot.benchmark.name and asked.metric in (None, pilot.benchmark.metric)
+
+
+def _n_partial(scores: pl.DataFrame, group: RankingGroup) -> int:
+    names = {name for column in ("repository", "reference") for name in group.rows[column].drop_nulls()}
+    return partial_scores(scores).filter(pl.col("repository").is_in(list(names))).height
+
+
+def _missing(pilot: Pilot | None, runs: pl.DataFrame) -> tuple[str, ...]:
+    return tuple(model.label for model in missing_models(pilot, runs)) if pilot else ()
+
+
+def _n_pilots(evidence: Evidence, group: RankingGroup) -> int:
+    """Pilots whose models are these, by half at least: each more is one more chance to find something."""
+    references = set(group.rows["reference"])
+    pilots = {one.pilot_id: one.pilot for one in evidence.pilots}
+    if evidence.shipped is not None:
+        pilots.setdefault(evidence.shipped.pilot_id, evidence.shipped)
+    named = [{model.reference for model in pilot.models} for pilot in pilots.values()]
+    return sum(len(names & references) >= SHARED * len(references) for names in named)
+
+
+def of_specification(maxima: pl.DataFrame, one: Specification) -> pl.DataFrame:
+    own = maxima.filter(cloud=one.cloud, transform=one.transform, estimator=one.estimator)
+    return own.filter(pl.col("n1").eq_missing(pl.lit(one.n1, pl.Int64)))
+
+
+# --- the group --------------------------------------------------------------------------------------------------
+
+
+def _grouped(runs: pl.DataFrame, summaries: pl.DataFrame | None, cloud: str, lifted: bool) -> list[RankingGroup]:
+    if cloud == BY_TYPE:
+        return groups(runs, lifted=lifted)
+    if summaries is None:
+        raise InputError("A comparison on words needs the summaries of the runs.")
+    return across_tokenizers(runs.with_columns(inner_max_by_type="inner_max"), summaries, lifted=lifted)
+
+
+def key_of(group: RankingGroup) -> str:
+    """A short name of the group for an address: what its runs share."""
+    parts = (group.kind, group.stack, group.tokenizer_hash or group.words_hash, group.corpus_id, group.protocol_hash)
+    return "~".join([*parts, str(group.n_points[1])])
+
+
+def _chosen(
+    found: Sequence[RankingGroup],
+    counts: pl.DataFrame,
+    benchmark: Mapping[str, Any] | None,
+    asked: Asked,
+    pilot: Pilot | None,
+) -> RankingGroup | None:
+    """The group with most models that have the score; then the largest; then that of the text which a pilot names first."""
+    if asked.group is not None:
+        chosen = next((group for group in found if key_of(group) == asked.group), None)
+        if chosen is not None:
+            return chosen
+    texts = [text.written for text in pilot.texts] if pilot else []
+
+    def size(numbered: tuple[int, RankingGroup]) -> tuple[int, int, int]:
+        number, group = numbered
+        name = group.rows["corpus_name"][0]
+        return _n_scored(number, counts, benchmark), group.rows.height, -texts.index(name) if name in texts else -99
+
+    return max(enumerate(found), key=size, default=(0, None))[1]
+
+
+def _of_the_group(group: RankingGroup, runs: pl.DataFrame) -> pl.DataFrame:
+    keys = WORD_KEYS if group.words_hash else GROUP_KEYS
+    return with_stack(runs).filter(pl.all_horizontal(pl.col(key) == getattr(group, key) for key in keys))
+
+
+def _others(
+    group: RankingGroup, found: Sequence[RankingGroup], counts: pl.DataFrame, benchmark: Mapping[str, Any] | None
+) -> tuple[OtherGroup, ...]:
+    """The groups beside the one that is shown, those with most scores first."""
+    shown = set(group.rows["run_id"])
+    told = [
+        OtherGroup(
+            other, other.rows["model_id"].n_unique(), _n_scored(number, counts, benchmark), _differs(group, other)
+        )
+        for number, other in enumerate(found)
+        if shown.isdisjoint(other.rows["run_id"])  # else it is this group, with models that a pilot did not name
+    ]
+    return tuple(sorted(told, key=lambda one: (-one.n_scored, -one.n_models)))
+
+
+def _differs(group: RankingGroup, other: RankingGroup) -> tuple[str, ...]:
+    keys = ("kind", "stack", "words_hash" if group.words_hash else "tokenizer_hash", "corpus_id", "protocol_hash")
+    differing = [key for key in keys if getattr(group, key) != getattr(other, key)]
+    return tuple(differing) or (("n_points",) if group.n_points != other.n_points else ())
+
+
+# --- the score --------------------------------------------------------------------------------------------------
+
+
+def _counts(found: Sequence[RankingGroup], scored: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `benchmarks` for each group, with `group`, its number: `n_models` have a score of their own there, `n_any`
+    one of their own or of their base model."""
+    numbered = [group.rows.select("run_id", group=pl.lit(n, pl.Int64)) for n, group in enumerate(found)]
+    of_runs = pl.concat(numbered) if numbered else pl.DataFrame(schema={"run_id": pl.String, "group": pl.Int64})
+    joined = scored.join(of_runs, on="run_id")
+    keys = [*SCORE_KEYS, "group"]
+    own = benchmarks(joined.filter(pl.col("score_match").is_in(OWN_MATCHES)), "group").select(*keys, "n_models")
+    every = benchmarks(joined, "group").rename({"n_models": "n_any"})
+    counted = every.join(own, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    order = ["is_own", "n_models", "n_any", "has_direction"]
+    return counted.with_columns(pl.col("n_models").fill_null(0)).sort(order, descending=True, maintain_order=True)
+
+
+def _n_scored(number: int, counts: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> int:
+    if benchmark is None:
+        return 0
+    return int(on_benchmark(counts, dict(benchmark)).filter(group=number)["n_models"].sum())
+
+
+def _benchmark(
+    counts: pl.DataFrame, asked: Asked, registration: Registration
+) -> tuple[dict[str, Any] | None, Registration]:
+    """The score that the question is about: the one named, else the registered one, else the user's own, else what most
+    models of one group have."""
+    pilot = registration.pilot
+    if asked.benchmark is None:
+        if pilot is None:
+            return _first(counts), registration
+        met = [pilot.benchmark.is_met_by(row) for row in counts.iter_rows(named=True)]
+        return _first(counts.filter(pl.Series(met, dtype=pl.Boolean))), registration
+    is_registered = pilot is not None and _asks_for(pilot, asked)
+    named = counts.filter(benchmark=asked.benchmark)
+    known = counts["benchmark"].unique().sort().to_list()
+    if named.is_empty() and not is_registered:
+        if not known:
+            raise InputError(
+                "No model that can be compared has a score of '{benchmark}', or any other score.",
+                benchmark=asked.benchmark,
+            )
+        raise InputError(unknown_name("benchmark", asked.benchmark, known))
+    if asked.metric is not None and not named.is_empty():
+        metrics = named["metric"].unique().sort().to_list()
+        named = named.filter(metric=asked.metric)
+        if named.is_empty():
+            raise InputError(unknown_name("metric", asked.metric, metrics))
+    if asked.score is not None:
+        named = on_benchmark(named, dict(zip(SCORE_KEYS, asked.score, strict=True)))
+    if is_registered and pilot is not None:
+        met = [pilot.benchmark.is_met_by(row) for row in named.iter_rows(named=True)]
+        return _first(named.filter(pl.Series(met, dtype=pl.Boolean))), registration
+    return _first(named), registration if pilot is None else registration.marked("other_score")
+
+
+def _first(counts: pl.DataFrame) -> dict[str, Any] | None:
+    """`counts` stand in the order in which they are offered."""
+    return counts.row(0, named=True) if counts.height else None
+
+
+def _offered(counts: pl.DataFrame, found: Sequence[RankingGroup], group: RankingGroup) -> pl.DataFrame:
+    """The scores that models of the group, or of the larger one that it is part of, have."""
+    first = group.rows["run_id"][0]
+    number = next((n for n, one in enumerate(found) if first in one.rows["run_id"]), -1)
+    return counts.filter(group=number)
+
+
+def _with_benchmark(rows: pl.DataFrame, scored: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> pl.DataFrame:
+    """Each row with its score; one axis has one unit, so that scores in another one are none here."""
+    added = [column for column in scored.columns if column not in rows.columns]
+    if benchmark is None:
+        return rows.with_columns(pl.lit(None, scored.schema[c]).alias(c) for c in added).with_columns(
+            score_match=pl.lit("none")
+        )
+    found = on_benchmark(scored, dict(benchmark)).select("run_id", *added)
+    found = found.filter(pl.col("unit") == pl.col("unit").mode().sort().first())
+    joined = rows.join(found, on="run_id", how="left", maintain_order="left")
+    return joined.with_columns(pl.col("score_match").fill_null("none"))
+
+
+def _with_own(rows: pl.DataFrame, scored: pl.DataFrame, pilot: Pilot | None) -> pl.DataFrame:
+    """With `own_score` and its error, as the user stated them; unchanged where the pilot has no task of its own."""
+    if pilot is None or pilot.task is None:
+        return rows
+    own = scored.filter(score_match="own", benchmark=pilot.task.name, score_source=pilot.source)
+    own = own.select("run_id", own_score="score", own_score_std_error="score_std_error").unique("run_id")
+    return rows.join(own, on="run_id", how="left", maintain_order="left")

@@ -1,0 +1,188 @@
+"""Spearman's rho and Kendall's tau by resampling models: every order or random ones for p, a bootstrap for intervals.
+
+What is drawn depends on the number of models and the seed alone, so that it is drawn once and kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from scipy import special, stats
+
+N_PERMUTATIONS = 9999
+N_BOOTSTRAP = 2000
+LARGEST_EXACT = 8
+"""Models of which every order is gone through: 40,320. With more, 9,999 random orders."""
+LARGEST_RESAMPLED = 300
+"""With more models closed forms stand for resampling: they agree to the second digit, and resampling would take seconds."""
+
+
+def is_exact(n: int) -> bool:
+    """Whether every order of so many models is gone through."""
+    return n <= LARGEST_EXACT
+
+
+def is_resampled(n: int) -> bool:
+    """Whether so many models are resampled at all."""
+    return n <= LARGEST_RESAMPLED
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's correlation of mean ranks."""
+    a, b = (centred_ranks(v) for v in (x, y))
+    return float(np.clip(a @ b / math.sqrt((a @ a) * (b @ b)), -1, 1))
+
+
+def centred_ranks(values: np.ndarray) -> np.ndarray:
+    """Mean ranks along the last axis less their mean."""
+    return stats.rankdata(values, axis=-1) - (values.shape[-1] + 1) / 2
+
+
+# --- p by permuting models --------------------------------------------------------------------------------------
+
+
+def n_orders(n: int) -> int:
+    """A tenth of the random orders where they are long: a p of .001 is small enough there."""
+    return N_PERMUTATIONS if is_resampled(n) else N_PERMUTATIONS // 10
+
+
+@lru_cache(maxsize=16)
+def shuffled(n: int, seed: int, which: int, n_orders: int) -> np.ndarray:
+    """(n_orders, n): random orders."""
+    line = np.tile(np.arange(n, dtype=np.int32), (n_orders, 1))
+    return np.random.default_rng([seed, n, which]).permuted(line, axis=1)
+
+
+@lru_cache(maxsize=8)
+def orders(n: int, seed: int) -> np.ndarray:
+    """(n_orders, n): every order of up to `LARGEST_EXACT`, else random ones."""
+    if is_exact(n):
+        return np.array(list(itertools.permutations(range(n))), dtype=np.int32)
+    return shuffled(n, seed, 0, n_orders(n))
+
+
+def p_of(null: np.ndarray, observed: float, *, is_exact: bool) -> float:
+    """Share of orders that reach the observed size; random orders count the observed one too (Phipson and Smyth 2010)."""
+    hits = int((np.abs(null) >= abs(observed) * (1 - 1e-9) - 1e-12).sum())
+    return hits / len(null) if is_exact else (1 + hits) / (1 + len(null))
+
+
+def permutation_p(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
+    """Two-sided p of Spearman's rho; Student's t beyond `LARGEST_RESAMPLED`."""
+    n = len(x)
+    if not is_resampled(n):
+        return float(stats.spearmanr(x, y).pvalue)
+    a, b = (centred_ranks(v) for v in (x, y))
+    has_ties = len(set(x)) < n or len(set(y)) < n
+    null = _null(np.sort(a), np.sort(b), seed) if has_ties else _null_without_ties(n, seed)
+    return p_of(null, float(a @ b), is_exact=is_exact(n))
+
+
+def _null(a: np.ndarray, b: np.ndarray, seed: int) -> np.ndarray:
+    """Products of ranks under each order. Of sorted ranks, so that p does not go by the order in which models come."""
+    return np.asarray(b[orders(len(a), seed)] @ a)
+
+
+@lru_cache(maxsize=64)
+def _null_without_ties(n: int, seed: int) -> np.ndarray:
+    ranks = np.arange(n) - (n - 1) / 2
+    return _null(ranks, ranks, seed)
+
+
+def kendall(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """tau-b and its two-sided p: exact without ties, by permutation with ties up to 60 models, else normal."""
+    n = len(x)
+    has_ties = len(set(x)) < n or len(set(y)) < n
+    found = stats.kendalltau(x, y, method="exact" if not has_ties and n <= 170 else "asymptotic")
+    if not has_ties or n > 60:
+        return float(found.statistic), float(found.pvalue)
+    of_x, of_y = (np.sign(v[:, None] - v[None, :]).astype(np.float32) for v in (x, y))
+    i, j = np.triu_indices(n, 1)
+    drawn = orders(n, seed)
+    null = [of_y[part[:, i], part[:, j]] @ of_x[i, j] for part in np.array_split(drawn, 1 + len(drawn) // 1000)]
+    observed = float(of_x[i, j] @ of_y[i, j])
+    return float(found.statistic), p_of(np.concatenate(null), observed, is_exact=is_exact(n))
+
+
+# --- intervals by drawing models anew ---------------------------------------------------------------------------
+
+
+def intervals(
+    x: np.ndarray, y: np.ndarray, rho: float, seed: int, levels: Sequence[float]
+) -> list[tuple[float, float]]:
+    """Of Spearman's rho, by bootstrap over models: bias-corrected and accelerated (Efron 1987).
+
+    In simulations at n = 10, 18, 30 these hold the truth in 93 to 98 percent, 99 at n = 10 and rho .9 (docs/accuracy.md); Student's t around
+    Fisher's z with a bootstrap error did in up to 99.6. Beyond `LARGEST_RESAMPLED` models Fisher's z with the error of
+    Bonett and Wright.
+    """
+    n = len(x)
+    if not is_resampled(n) or abs(rho) > 1 - 1e-9:
+        return [fisher(rho, n, level) for level in levels]
+    drawn, left_out = (correlations(counts, x, y) for counts in (resamples(n, seed), 1 - np.eye(n)))
+    return [bca(rho, drawn, left_out, level) for level in levels]
+
+
+def below(values: np.ndarray) -> np.ndarray:
+    """(n, n): 1 where the column's value is smaller than the row's, 1/2 where equal. Times counts it makes mean ranks."""
+    return (values[None, :] < values[:, None]) + 0.5 * (values[None, :] == values[:, None])
+
+
+def correlations(counts: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Spearman's rho of x and y (n,) where unit i occurs counts[., i] times (m, n); (m,), NaN where it is not defined.
+
+    Ranks are made anew within each resample.
+    """
+    n = counts.sum(1, keepdims=True)
+    a, b = (counts @ below(v).T - n / 2 for v in (x, y))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = (counts * a * b).sum(1) / np.sqrt((counts * a * a).sum(1) * (counts * b * b).sum(1))
+    return np.clip(found, -1, 1)
+
+
+@lru_cache(maxsize=16)
+def resamples(n: int, seed: int) -> np.ndarray:
+    """(n_bootstrap, n): how often each unit occurs."""
+    return np.random.default_rng([seed, n, 1]).multinomial(n, np.full(n, 1 / n), N_BOOTSTRAP).astype(float)
+
+
+def bca(value: float, drawn: np.ndarray, left_out: np.ndarray, level: float) -> tuple[float, float]:
+    """Efron's interval from bootstrap draws and leave-one-out values; what is not defined among them is left out."""
+    drawn, left_out = drawn[np.isfinite(drawn)], left_out[np.isfinite(left_out)]
+    if not len(drawn) or not len(left_out):
+        return -1.0, 1.0
+    slack = 1e-9
+    below = (drawn < value - slack).mean() + 0.5 * (np.abs(drawn - value) <= slack).mean()
+    shift = special.ndtri(np.clip(below, 1 / len(drawn), 1 - 1 / len(drawn)))
+    deviations = left_out.mean() - left_out
+    squares = float((deviations**2).sum())
+    acceleration = float((deviations**3).sum()) / (6 * squares**1.5) if squares > 1e-18 else 0.0
+    tails = shift + special.ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
+    at = special.ndtr(shift + tails / np.maximum(1 - acceleration * tails, 1e-3))
+    lower, upper = np.quantile(drawn, at)
+    return float(min(lower, value)), float(max(upper, value))
+
+
+def fisher(rho: float, n: int, level: float) -> tuple[float, float]:
+    """The interval of Fisher's z; it holds rho itself, be it 1."""
+    z, error = fisher_z(rho, n)
+    reach = float(special.ndtri((1 + level) / 2)) * error
+    return min(rho, math.tanh(z - reach)), max(rho, math.tanh(z + reach))
+
+
+def fisher_z(rho: float, n: int) -> tuple[float, float]:
+    """Fisher's z of Spearman's rho and its standard error (Bonett and Wright 2000, doi 10.1007/BF02294183).
+
+    A perfect order says no more than that the truth may be one swap of neighbours away: its error is taken there.
+    """
+    inside = max(-one_swap(n), min(one_swap(n), rho))
+    return math.atanh(inside), math.sqrt((1 + inside**2 / 2) / max(n - 3, 1))
+
+
+def one_swap(n: int) -> float:
+    """Spearman's rho of n models of which two neighbours are exchanged."""
+    return 1 - 12 / (n * (n * n - 1))

@@ -1,0 +1,87 @@
+"""Selection rules applied: what a rule chose, and how often that was right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from scipy import stats
+
+from core.analysis.decision import Decision
+from core.pilots.rule import Rule
+from core.tables import RuleChoiceRow
+
+
+def task_remark(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | None:
+    """`other_task` where a rule that was learned on one task is applied to another, `no_task` where to none."""
+    if rule.task is None or (benchmark is not None and rule.task.is_met_by(benchmark)):
+        return None
+    return "no_task" if benchmark is None else "other_task"
+
+
+def choice(
+    rule: Rule, decision: Decision, benchmark: Mapping[str, Any] | None, choice_id: str, at: datetime
+) -> RuleChoiceRow:
+    """What a rule chose, as it is kept; the outcome is written down later."""
+    remark = task_remark(rule, benchmark)
+    chosen, totals = decision.chosen, decision.totals
+    every = [*decision.candidates, *(one.candidate for one in decision.left_out)]
+    evidence = {
+        "criteria": [one.question.key for one in decision.weighed],
+        "weights": [round(one.share, 6) for one in decision.weighed],
+        "values": {
+            one.run_id: [None if r is None else [r.value, r.lower, r.upper] for r in one.readings] for one in every
+        },
+    }
+    return RuleChoiceRow(
+        rule_id=rule.rule_id,
+        choice_id=choice_id,
+        task=None if benchmark is None else benchmark["benchmark"],
+        metric=None if benchmark is None else benchmark["metric"],
+        candidates=sorted(one.run_id for one in every),
+        n=decision.n,
+        n_meeting=len(decision.candidates),
+        run_id=chosen.run_id if chosen else None,
+        model_id=chosen.model_id if chosen else None,
+        runner_up=decision.candidates[1].model_id if len(totals) > 1 else None,
+        total=totals[0] if totals else None,
+        runner_up_total=totals[1] if len(totals) > 1 else None,
+        share_first=decision.share_first,
+        reasons=[*decision.reasons, *([remark] if remark else [])],
+        evidence=json.dumps(evidence, sort_keys=True),
+        chosen_at=at,
+    )
+
+
+@dataclass(frozen=True)
+class Record:
+    """How often a rule was right."""
+
+    task: str | None
+    """On this task alone; None: on all."""
+    n_right: int
+    n_known: int
+    n_open: int
+    """Choices whose outcome nobody wrote down yet."""
+    lower: float | None
+    """95 percent of the share of right choices (Clopper and Pearson 1934); None where no outcome is known."""
+    upper: float | None
+
+
+def record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> Record:
+    """Of the choices of one rule: of all, or of those on one task."""
+    among = [one for one in choices if task is None or one.task == task]
+    known = [one.outcome == "right" for one in among if one.outcome is not None]
+    if not known:
+        return Record(task, 0, 0, len(among), None, None)
+    lower, upper = exact_share(sum(known), len(known))
+    return Record(task, sum(known), len(known), len(among) - len(known), lower, upper)
+
+
+def exact_share(k: int, n: int) -> tuple[float, float]:
+    """The 95 percent interval of a share k / n (Clopper and Pearson 1934)."""
+    interval = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
+    return float(interval.low), float(interval.high)

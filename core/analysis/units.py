@@ -1,0 +1,158 @@
+"""What a relation is counted over: one row for each model or recipe, checked, completed, and each recipe counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+from scipy import special
+
+from core.analysis.claims import LEVEL
+from core.errors import InputError
+
+FEWEST_EXPLORATORY = 5
+"""Models from which there is a coefficient: a first look, and no test."""
+FEWEST_TEST = 10
+"""Models from which a relation is tested, and a dimension may weigh in a choice."""
+GIVEN = ("log_parameters", "training_tokens")
+_OPTIONAL = ("dimension_error", "performance_error", *GIVEN)
+
+
+def check(units: pl.DataFrame, sign: str, margin: float) -> None:
+    """InputError for units, a sign or a margin that no relation can be told of."""
+    need(units, ("unit", "dimension", "performance"))
+    count_once(units)
+    if sign not in ("negative", "positive"):
+        raise InputError("An expected sign is negative or positive, not '{sign}'.", sign=sign)
+    if not 0 < margin < 1:
+        raise InputError("A margin of rho lies between 0 and 1, not at {margin:g}.", margin=margin)
+
+
+def need(units: pl.DataFrame, names: Sequence[str], of: str = "relation") -> None:
+    """InputError for a column that is not there; `of` says what needs it."""
+    missing = [name for name in names if name not in units.columns]
+    if missing:
+        raise InputError(
+            "A {of} needs the column {missing}; there are {columns}.", of=of, missing=missing[0], columns=units.columns
+        )
+
+
+def count_once(units: pl.DataFrame, of: str = "relation") -> None:
+    """InputError for a unit that occurs twice or has no name."""
+    if units["unit"].null_count() or units["unit"].n_unique() < units.height:
+        twice = units.filter(pl.col("unit").is_duplicated() | pl.col("unit").is_null())["unit"]
+        raise InputError(
+            "Each unit of a {of} counts once; '{twice}' occurs twice or has no name.", of=of, twice=twice[0]
+        )
+
+
+def _is_finite(column: str) -> pl.Expr:
+    return pl.col(column).is_finite().fill_null(False)
+
+
+def _completed(units: pl.DataFrame) -> pl.DataFrame:
+    """All columns that a relation knows; numbers that are not finite, and errors that are not positive, are null."""
+    texts, numbers = ["family", "recipe"], ["dimension", "performance", *_OPTIONAL]
+    absent = [pl.lit(None).alias(name) for name in (*texts, *numbers) if name not in units.columns]
+    whole = units.with_columns(absent).with_columns(pl.col(texts).cast(pl.String), pl.col(numbers).cast(pl.Float64))
+    finite = whole.with_columns(pl.when(pl.col(c).is_finite()).then(pl.col(c)).alias(c) for c in numbers)
+    return finite.with_columns(
+        pl.when(pl.col(c) > 0).then(pl.col(c)).alias(c) for c in ("dimension", "dimension_error", "performance_error")
+    )
+
+
+def known_units(units: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...], tuple[str, ...]]:
+    """Units with both values, and the names of those without a dimension and of the others without a score.
+
+    Sorted, so that nothing that is drawn at random goes by the order in which models come.
+    """
+    whole = _completed(units).sort("dimension", "performance", "unit")
+    has_dimension, has_performance = pl.col("dimension").is_not_null(), pl.col("performance").is_not_null()
+    return (
+        whole.filter(has_dimension & has_performance),
+        tuple(whole.filter(~has_dimension)["unit"].cast(pl.String)),
+        tuple(whole.filter(has_dimension & ~has_performance)["unit"].cast(pl.String)),
+    )
+
+
+def why_none(units: pl.DataFrame, known: pl.DataFrame) -> str:
+    if known.height or units.is_empty():
+        return "too_few"
+    whole = _completed(units)
+    if whole["performance"].null_count() == units.height:
+        return "no_scores"
+    return "no_dimensions" if whole["dimension"].null_count() == units.height else "too_few"
+
+
+# --- replicates -------------------------------------------------------------------------------------------------
+
+
+def counted_once(units: pl.DataFrame) -> pl.DataFrame:
+    """One row per recipe: means of its measured units, with the errors of those means; the first of what names it."""
+    known = _completed(units).with_columns(pl.coalesce("recipe", "unit").alias("recipe"))
+    is_known = _is_finite("dimension") & _is_finite("performance")
+    # A unit without one of the two would move the mean of the other; a recipe without any whole unit keeps its gap.
+    known = known.with_columns(
+        *(
+            pl.when(is_known | ~is_known.any().over("recipe")).then(pl.col(c)).alias(c)
+            for c in ("dimension", "performance")
+        )
+    )
+
+    def error(column: str, of: str) -> pl.Expr:
+        among = pl.col(column).filter(pl.col(of).is_not_null())
+        return ((among**2).sum().sqrt() / among.len()).alias(column)
+
+    return (
+        known.group_by("recipe", maintain_order=True)
+        .agg(
+            pl.col("dimension", "performance").mean(),
+            error("dimension_error", "dimension"),
+            error("performance_error", "performance"),
+            pl.col("family", *GIVEN).first(),
+        )
+        .with_columns(pl.when(pl.col(c) > 0).then(pl.col(c)).alias(c) for c in ("dimension_error", "performance_error"))
+        .rename({"recipe": "unit"})
+    )
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What share of a quantity's variance lies between recipes, of all that there is between single runs."""
+
+    value: float
+    lower: float
+    upper: float
+    """95 percent."""
+    n_recipes: int
+    n_again: int
+    """Runs beyond the first of their recipe: the degrees of freedom of the variance within."""
+
+
+def reliability(units: pl.DataFrame) -> tuple[Reliability | None, Reliability | None]:
+    """Of log dimension and of performance, from units that share a `recipe` (null: its own); None without replicates.
+
+    One-way random effects of recipes of unequal sizes, by their unweighted means (Thomas and Hultquist 1978).
+    """
+    need(units, ("unit", "dimension", "performance"))
+    known = known_units(units)[0].with_columns(pl.col("dimension").log(), pl.coalesce("recipe", "unit").alias("recipe"))
+    dimension, performance = (_reliability(known.select("recipe", value=name)) for name in ("dimension", "performance"))
+    return dimension, performance
+
+
+def _reliability(runs: pl.DataFrame) -> Reliability | None:
+    of_recipes = runs.group_by("recipe").agg(
+        pl.col("value").mean().alias("mean"), pl.col("value").var().alias("variance"), n=pl.len()
+    )
+    again = int((of_recipes["n"] - 1).sum())
+    within = float((of_recipes["variance"].fill_null(0.0) * (of_recipes["n"] - 1)).sum())
+    if again == 0 or of_recipes.height < 3 or within <= 0:
+        return None
+    per_run = float((1 / of_recipes["n"]).sum()) / of_recipes.height
+    ratio = float(of_recipes["mean"].to_numpy().var(ddof=1)) / (within / again)
+    freedom = of_recipes.height - 1, again
+    quantiles = [special.fdtri(*freedom, q) for q in (1 - LEVEL / 2, LEVEL / 2)]
+    lower, value, upper = (max(0.0, ratio / q - per_run) for q in (quantiles[0], 1.0, quantiles[1]))
+    value, lower, upper = (effect / (1 + effect) for effect in (value, lower, upper))
+    return Reliability(value, lower, upper, of_recipes.height, again)

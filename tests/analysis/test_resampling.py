@@ -1,0 +1,51 @@
+"""Coefficients, p and intervals by resampling: against scipy, and closed forms against resampling."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from core.analysis import resampling
+from core.analysis.relation import relate
+from core.analysis.resampling import kendall, permutation_p, spearman
+from tests.frames import of_units as of
+from tests.frames import units
+
+
+@pytest.mark.parametrize("digits", [6, 0], ids=["no ties", "ties"])
+def test_coefficients_are_those_of_scipy(digits):
+    generator = np.random.default_rng(1)
+    x, y = generator.normal(size=(2, 20)).round(digits)
+    assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert kendall(x, y)[0] == pytest.approx(stats.kendalltau(x, y).statistic)
+
+
+def test_with_few_models_p_goes_through_every_order():
+    x, y = of(units(6, seed=3))
+
+    def rho(one):
+        return stats.spearmanr(one, y).statistic
+
+    theirs = stats.permutation_test((x,), rho, permutation_type="pairings", n_resamples=np.inf)
+    assert permutation_p(x, y) == pytest.approx(theirs.pvalue, abs=1e-12)
+    assert kendall(x, y)[1] == pytest.approx(stats.kendalltau(x, y, method="exact").pvalue)
+    tied = np.round(x)
+    theirs = stats.permutation_test(
+        (tied,), lambda one: stats.kendalltau(one, y).statistic, permutation_type="pairings", n_resamples=np.inf
+    )
+    assert kendall(tied, y)[1] == pytest.approx(theirs.pvalue, abs=1e-12)
+
+
+def test_with_many_models_p_is_near_that_of_student():
+    x, y = of(units(60, rho=0.25, seed=4))
+    assert permutation_p(x, y) == pytest.approx(stats.spearmanr(x, y).pvalue, abs=0.01)
+    assert kendall(np.round(x, -1), y)[1] == pytest.approx(stats.kendalltau(np.round(x, -1), y).pvalue, abs=0.01)
+
+
+def test_with_hundreds_of_models_closed_forms_agree_with_resampling(monkeypatch):
+    frame = units(250, rho=0.3, seed=14, log_parameters=np.random.default_rng(0).normal(size=250))
+    resampled = relate(frame)
+    monkeypatch.setattr(resampling, "LARGEST_RESAMPLED", 100)
+    closed = relate(frame)
+    for name in ("lower", "upper", "p"):
+        assert getattr(closed, name) == pytest.approx(getattr(resampled, name), abs=0.03)
+        assert getattr(closed.partial, name) == pytest.approx(getattr(resampled.partial, name), abs=0.03)
