@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from core.errors import InputError, WorkdimError
+from core.errors import InputError, Sentence, WorkdimError, sentences
 from core.files import write_through
 from core.terminal.output import one_line
 
@@ -72,15 +72,15 @@ def one_run(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
             start=start,
             listed_by=listed_by,
         )
-    if "--deleted" in listed_by:
+    if "--trash" in listed_by:
         raise InputError(
             "No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them.",
             start=start,
             listed_by=listed_by,
         )
     raise InputError(
-        "No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them, `workdim runs list --deleted` "
-        "those that were deleted.",
+        "No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them, "
+        "`workdim runs --trash` those that were deleted.",
         start=start,
         listed_by=listed_by,
     )
@@ -96,5 +96,5 @@ def confirmed(question: str, is_sure: bool) -> bool:
     if is_sure:
         return True
     if not sys.stdin.isatty():
-        raise InputError("{question} Nobody can be asked here: add --yes to do it.", question=question)
+        raise InputError(sentences(question, Sentence("Nobody can be asked here: add --yes to do it.")))
     return input(f"{one_line(question)} [y/N] ").strip().lower() in ("y", "yes")

@@ -142,9 +142,10 @@ def outcome(options: argparse.Namespace) -> int:
         if choice.choice_id.startswith(options.choice)
     ]
     if len(found) != 1:
-        told = f"{len(found)} choices begin" if found else "No choice begins"
         raise InputError(
-            "{told} with '{choice}'. `workdim rules list` lists them.", told=told, choice=options.choice
+            "{n_found} choices begin with '{choice}'. `workdim rules list` lists them.",
+            n_found=len(found),
+            choice=options.choice,
         )
     ((saved, choice),) = found
     said = None if options.outcome == "unknown" else options.outcome

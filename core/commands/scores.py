@@ -11,7 +11,7 @@ from pathlib import Path
 from core.commands.context import chosen_warehouse, existing_warehouse, fail, warn
 from core.commands.jobs import brought_to_end, tell_end, tell_unfinished
 from core.commands.measure import tell_terms
-from core.errors import InputError, unknown_name
+from core.errors import InputError, Sentence, sentences, unknown_name
 from core.records import bytes_of
 from core.terminal.output import say, say_json
 
@@ -78,7 +78,7 @@ def take(options: argparse.Namespace) -> int:
         except Unnamed as error:
             option = "--model" if error.key == MODEL else "--benchmark"
             (failed if is_named else left_out).append(
-                InputError("{error} {option} NAME does.", error=error, option=option)
+                InputError(sentences(error.message, Sentence("{option} NAME does.", option=option)))
             )
         except InputError as error:
             (failed if is_named else left_out).append(error)
@@ -225,12 +225,11 @@ def compare(options: argparse.Namespace) -> int:
         asked_of = [row for row in answered.to_dicts() if row["model"] in models]
         there = sorted({f"{row['benchmark']} {row['metric']}" for row in asked_of})
         asked = " ".join(part for part in (options.benchmark, options.metric) if part)
-        more = f" and {len(there) - FEW} more" if len(there) > FEW else ""
+        more = [Sentence("{n_there} more", n_there=len(there) - FEW)] if len(there) > FEW else []
         raise InputError(
-            "The two have no question of {asked} in common. Answered: {there}{more}.",
+            "The two have no question of {asked} in common. Answered: {there}.",
             asked=asked,
-            there=there[:FEW],
-            more=more,
+            there=[*there[:FEW], *more],
         )
     if options.json:
         judged = [{"difference": one.difference, "is_told_apart": one.is_told_apart} for _, one in found]

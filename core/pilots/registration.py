@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from core.errors import InputError, unknown_name
+from core.errors import InputError, Sentence, unknown_name
 from core.files import DATA
 from core.pilots.pilot import FileContext, Pilot
 from core.records import RunConfig
@@ -87,7 +87,7 @@ def requests(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunC
 @lru_cache(maxsize=1)
 def shipped() -> Pilot:
     """The pilot whose population comes with Workdim: what is asked where nobody has registered anything."""
-    content = read_toml(_SHIPPED, "pilot file")
+    content = read_toml(_SHIPPED, Sentence("pilot file"))
     return _pilot(content, _SHIPPED, [content["protocol"]], content["texts"])
 
 
@@ -96,7 +96,7 @@ def read_pilot(file: Path, protocols: Collection[str], texts: Collection[str]) -
 
     Raises InputError, with the file, the key and what is allowed there.
     """
-    return _pilot(read_toml(Path(file), "pilot file"), Path(file), protocols, texts)
+    return _pilot(read_toml(Path(file), Sentence("pilot file")), Path(file), protocols, texts)
 
 
 def pilot_of(text: str, folder: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:

@@ -35,7 +35,8 @@ from typing import Any, Generic, TypeVar
 import psutil
 from filelock import FileLock, Timeout
 
-from core.errors import InputError, ResourceError, WorkdimError
+from core import errors
+from core.errors import InputError, ResourceError, Sentence, WorkdimError
 from core.files import folders_in, make_folder
 from core.records import PLAN_PHASES, SCORING, PlanConfig, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.registry.protocols import find_protocol
@@ -279,7 +280,16 @@ def stand(job: Job) -> JobStatus:
         state = "queued"
     else:
         state = "failed" if error else "interrupted"
-    return JobStatus(job, state, progress, error.get("reason", ""), error.get("exit_code", 0), result, told, worker)
+    return JobStatus(
+        job,
+        state,
+        progress,
+        errors.read(error.get("told", error.get("reason", ""))),
+        error.get("exit_code", 0),
+        result,
+        told,
+        worker,
+    )
 
 
 def pilot_folder(jobs: Path, pilot_id: str) -> Path:
@@ -330,9 +340,10 @@ def fail(job: Job, error: Exception) -> None:
     """Write down why the job has failed, as well as that can be."""
     reason, code = str(error), getattr(error, "exit_code", 1)
     if not isinstance(error, WorkdimError):
-        reason = f"A failure of Workdim's own, {type(error).__name__}: {error}"
+        reason = Sentence("A failure of Workdim's own, {kind}: {text}", kind=type(error).__name__, text=str(error))
     with suppress(ResourceError):
-        write_json(job.folder / "error.json", {"reason": reason, "exit_code": code, "at": time.time()})
+        told = {"reason": reason, "told": errors.recorded(reason), "exit_code": code, "at": time.time()}
+        write_json(job.folder / "error.json", told)
 
 
 def finish(job: Job, result: dict[str, Any]) -> None:

@@ -57,6 +57,7 @@ def run() -> None:
                     ROOT / "pages/ranking.py", title=_("Ranking"), icon=":material/table_rows:", url_path="ranking"
                 ),
                 st.Page(ROOT / "pages/decide.py", title=_("Decide"), icon=":material/rule:", url_path="decide"),
+                st.Page(ROOT / "pages/shrink.py", title=_("Shrink"), icon=":material/content_cut:", url_path="shrink"),
                 st.Page(ROOT / "pages/query.py", title=_("Query"), icon=":material/database_search:", url_path="query"),
             ],
             _("Share"): [

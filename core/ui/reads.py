@@ -24,11 +24,13 @@ from core.analysis.population import population as population_of
 from core.files import default_path
 from core.pilots.registration import registered, shipped
 from core.pilots.rule import SavedRule
+from core.records import LayerPlan
 from core.store.annotation import SHIPPED
-from core.tables import SavedQueryRow
+from core.tables import PlanOutcomeRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
 from core.warehouse import profiles, queries, reference, rules, saved, schema, score_answers, score_imports
+from core.warehouse import scores as score_tables
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
 
@@ -43,6 +45,8 @@ _OF_ALL: dict[str, Callable[..., Any]] = {
     "unmet names": score_answers.unmet_names,
     "score conflicts": score_answers.conflicts,
     "answered": score_answers.answered,
+    "plans": saved.plans,
+    "plan outcomes": saved.block_outcomes,
 }
 
 
@@ -195,6 +199,13 @@ def relation(asked: Asked) -> Answer:
     return _relation(warehouse().path, warehouse().version(), _key(asked), asked)
 
 
+def told(found: Population, *, is_of_summaries: bool = True) -> Answer:
+    """The answer about a population. `is_of_summaries`: its dimension is that of the runs' summaries, not one that was read
+    by another specification; of the former the values without each block of text are stored."""
+    blocks = queries.blocks(warehouse(), found.blocks_wanted()) if is_of_summaries else None
+    return answer_of(found, blocks, score_tables.blocks(found.score_blocks_wanted()))
+
+
 def scores() -> pl.DataFrame:
     """The scores of all models that the reader sees."""
     return _known().scores
@@ -259,6 +270,21 @@ def answers(model: str) -> pl.DataFrame:
 
 def saved_queries() -> list[SavedQueryRow]:
     return _of_all("saved queries")
+
+
+def plans() -> pl.DataFrame:
+    """All layer plans, the newest first."""
+    return _of_all("plans")
+
+
+def plan_outcomes() -> list[PlanOutcomeRow]:
+    """Of all plans, what whole blocks cost: `saved.block_outcomes`."""
+    return _of_all("plan outcomes")
+
+
+def layer_plan(plan_id: str) -> LayerPlan | None:
+    """None where it was deleted since."""
+    return _layer_plan(warehouse().path, warehouse().version(), plan_id)
 
 
 def tables() -> list[schema.Table]:
@@ -362,8 +388,7 @@ def _population(path: Path, version: tuple, key: str, _asked: Asked) -> Populati
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _answer(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
-    found = population(_asked)
-    return answer_of(found, queries.blocks(Warehouse(path), found.blocks_wanted()))
+    return told(population(_asked))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -385,6 +410,11 @@ def _deciding(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Deciding:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _summaries(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
     return queries.summaries(Warehouse(path), run_ids)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _layer_plan(path: Path, version: tuple, plan_id: str) -> LayerPlan | None:
+    return saved.stored_plan(Warehouse(path), plan_id)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import ResourceError
+from core.errors import ResourceError, Sentence, sentences
 from core.records import RunConfig
 from core.registry.passes import SHARED
 from core.runs.processes import ROOT, waiting_policy
@@ -92,13 +92,13 @@ def connected(address: str | None) -> Iterator[Any]:
         try:
             ray.init(runtime_env=_environment(), logging_level=logging.CRITICAL, log_to_driver=False, **options)
         except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
-            hint = " Where it asks for a token: RAY_AUTH_MODE=token." if address else ""
-            raise ResourceError(
-                "The Ray cluster at {address} cannot be used: {reason}.{hint}",
-                address=address or "this machine",
+            hint = Sentence("Where it asks for a token: RAY_AUTH_MODE=token.") if address else ""
+            told = Sentence(
+                "The Ray cluster at {address} cannot be used: {reason}.",
+                address=address or Sentence("this machine"),
                 reason=first_line(error),
-                hint=hint,
-            ) from error
+            )
+            raise ResourceError(sentences(told, hint)) from error
         at_end.callback(ray.shutdown)
         yield ray
 

@@ -24,14 +24,15 @@ _LIVE = ("queued", "running")
 _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "failed": "red", "finished": "green"}
 
 
-def show() -> None:
-    """Every job with what can be done about it; drawn anew each second as long as one is alive."""
+def show(how: str | None = None) -> None:
+    """Every job, or those of one kind (`config.what`), with what can be done about it; drawn anew each second as long as
+    one is alive."""
     _ = language.translator()
-    alive = [one.job.job_id for one in _standings() if one.state in _LIVE]
+    alive = [one.job.job_id for one in _standings(how) if one.state in _LIVE]
     expects = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
     if expects and not alive:
         st.caption(_("The measurements of the pilot appear here in a few seconds."))
-    st.fragment(_cards, run_every=1.0 if alive or expects else None)(alive)
+    st.fragment(_cards, run_every=1.0 if alive or expects else None)(alive, how)
 
 
 def expect_more() -> None:
@@ -43,15 +44,15 @@ def n_alive() -> int:
     return sum(one.state in _LIVE for one in _standings())
 
 
-def _standings() -> Sequence[JobStatus]:
+def _standings(how: str | None = None) -> Sequence[JobStatus]:
     from core.runs.jobs import all_jobs
 
-    return all_jobs(reads.warehouse())
+    return [one for one in all_jobs(reads.warehouse()) if how in (None, one.job.config.what[1])]
 
 
-def _cards(alive_before: list[str]) -> None:
+def _cards(alive_before: list[str], how: str | None) -> None:
     _ = language.translator()
-    standings = _standings()
+    standings = _standings(how)
     if [one.job.job_id for one in standings if one.state in _LIVE] != alive_before:
         st.rerun()  # the whole page: one has ended, and its run is there to be looked at
     for standing in sorted(standings, key=lambda one: one.state not in _LIVE):
@@ -110,6 +111,13 @@ def _actions(standing: JobStatus) -> None:
     with st.container(horizontal=True, gap="small"):
         if state == "finished" and "file_sha256" in standing.result:
             st.page_link("pages/scores.py", label=_("Open the scores"), icon=":material/leaderboard:")
+        elif state == "finished" and "plan_id" in standing.result:
+            st.page_link(
+                "pages/shrink.py",
+                label=_("Open the plan"),
+                icon=":material/content_cut:",
+                query_params={"plan": standing.result["plan_id"]},
+            )
         elif state == "finished" and "run_id" in standing.result:
             st.page_link(
                 "pages/profiles.py",

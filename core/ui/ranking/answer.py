@@ -16,6 +16,7 @@ from core.analysis.population import OtherGroup
 from core.analysis.ranking import WORD_KEYS, with_stack
 from core.figures import scores as score_figures
 from core.pilots.registration import Registered
+from core.records import LOCAL
 from core.registry.published import CLAIMS
 from core.ui import language, reads, tables
 from core.ui.markdown import escape
@@ -164,7 +165,7 @@ def prefilled(other: OtherGroup, found: Answer) -> dict[str, str]:
     rows = [*other.group.rows.to_dicts()]
     if other.can_meet_on_words:
         rows += found.group.rows.to_dicts()
-    named = [_as_asked(row) for row in rows if not row["reference"].startswith("local:")]
+    named = [_as_asked(row) for row in rows if not row["reference"].startswith(LOCAL)]
     run = found.group.rows.row(0, named=True)
     if not named or (other.can_meet_on_words and len(named) < 2):
         return {}
