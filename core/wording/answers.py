@@ -63,6 +63,27 @@ def headline(answer: Answer, language: str) -> str:
 def sentence(answer: Answer, language: str) -> str:
     """The whole answer, the same letter by letter wherever it stands."""
     _ = translator(language)
+    if answer.group is None:
+        return claim(answer, language)
+    whole = _("{claim}: {numbers}; {basis}.")
+    return whole.format(
+        claim=claim(answer, language), numbers=numbers(answer.relation, language), basis=basis(answer, language)
+    )
+
+
+def basis(answer: Answer, language: str) -> str:
+    """`text python-docs, protocol quick; registered on 2026-03-01 before the scores`."""
+    _ = translator(language)
+    if answer.group is None:
+        return ""
+    run = answer.group.rows.row(0, named=True)
+    told = _("text {text}, protocol {protocol}; {status}")
+    return told.format(text=run["corpus_name"], protocol=run["protocol"], status=_status(answer.registration, language))
+
+
+def claim(answer: Answer, language: str) -> str:
+    """What the answer says, without its numbers."""
+    _ = translator(language)
     if answer.group is None and answer.population.vetoed.height:
         return _("Cannot tell: a check vetoes every run that could be compared.")
     if answer.group is None:
@@ -92,15 +113,7 @@ def sentence(answer: Answer, language: str) -> str:
         "cannot_tell": _("Cannot tell whether {dimension} and score in {benchmark} are related"),
     }
     head = heads.get((answer.word, direction)) or others[answer.word]
-    run = answer.group.rows.row(0, named=True)
-    whole = _("{claim}: {numbers}; text {text}, protocol {protocol}; {status}.")
-    return whole.format(
-        claim=head.format(dimension=dimension, benchmark=of_what, margin=f"{answer.relation.margin:g}"),
-        numbers=numbers(answer.relation, language),
-        text=run["corpus_name"],
-        protocol=run["protocol"],
-        status=_status(answer.registration, language),
-    )
+    return head.format(dimension=dimension, benchmark=of_what, margin=f"{answer.relation.margin:g}")
 
 
 def benchmark(answer: Answer, language: str) -> str:

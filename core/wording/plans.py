@@ -120,6 +120,24 @@ def answer(plan: PlanRow, language: str) -> str:
     ).format(**told)
 
 
+def brief(plan: PlanRow, language: str) -> str:
+    """For one look: `SmolLM2-135M: 3 of 30 blocks can go, 8.9 % of the parameters`; what is over its budget says so."""
+    _ = translator(language)
+    can = _("{name}: {k} of {n} blocks can go, {share:.1%} of the parameters")
+    cannot = _("{name}: within its budget no block can go; the cheapest {k} of {n} are {share:.1%} of the parameters")
+    share = 1 - plan.parameters_after / plan.parameters_before
+    return (can if plan.is_recommended else cannot).format(
+        name=plan.name, k=len(plan.blocks), n=plan.n_layers, share=share
+    )
+
+
+def cost(plan: PlanRow, language: str) -> str:
+    """`+0.021 [+0.010, +0.032] nats per token on held-out text`, of a verified plan."""
+    _ = translator(language)
+    price = price_text(plan.loss_increase, plan.lower, plan.upper)
+    return _("{price} nats per token on held-out text").format(price=price)
+
+
 def within_text(found: LayerPlan, at: Within, budget: float, language: str) -> str:
     """What can go for so many nats per token, in one sentence with its price; a plan that is not verified says so first."""
     _ = translator(language)
