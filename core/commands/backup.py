@@ -224,9 +224,7 @@ def slides(options: argparse.Namespace) -> int:
         pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
         runs = runs.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, pilot.pilot_id)))
         if runs.is_empty():
-            raise InputError(
-                "The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name
-            )
+            raise InputError("The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name)
         found, _ = answered(warehouse, Asked(pilot=pilot))
     if options.chosen:
         chosen = [one_run(runs["run_id"], start) for start in options.chosen]

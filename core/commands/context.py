@@ -72,7 +72,7 @@ def one_run(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
             start=start,
             listed_by=listed_by,
         )
-    if "--trash" in listed_by:
+    if "--deleted" in listed_by:
         raise InputError(
             "No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them.",
             start=start,
@@ -80,7 +80,7 @@ def one_run(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
         )
     raise InputError(
         "No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them, "
-        "`workdim runs --trash` those that were deleted.",
+        "`workdim runs list --deleted` those that were deleted.",
         start=start,
         listed_by=listed_by,
     )

@@ -30,7 +30,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         width = max(60, min(shutil.get_terminal_size((100, 24)).columns or 100, 110))
         options.setdefault(
-            "formatter_class", lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=width)
+            "formatter_class",
+            lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=width),
         )
         super().__init__(*arguments, allow_abbrev=False, **options)
 
@@ -315,7 +316,9 @@ def _plan(verb: Verbs) -> None:
     _text(made.add_argument_group("the text"))
     _where(made.add_argument_group("where it is computed"))
     out = made.add_argument_group("what becomes of it")
-    out.add_argument("--save-model", metavar="DIR", help="the smaller model, for transformers; opened again and checked")
+    out.add_argument(
+        "--save-model", metavar="DIR", help="the smaller model, for transformers; opened again and checked"
+    )
     out.add_argument("--mergekit", metavar="FILE", help="write a recipe for mergekit, where that makes this model")
     out.add_argument("--list", action="store_true", help="the plans that were made")
     out.add_argument("--show", metavar="PLAN", help="one of them (the start of its id is enough)")
@@ -345,7 +348,9 @@ def _jobs(verb: Verbs) -> None:
 
 def _runs(verb: Verbs) -> None:
     action = verb.group("runs", "what was measured: list it, look at it, take care of it")
-    listed = action("list", runs.listed, "the runs of the warehouse, newest first", True, "runs --tag candidate --limit 9")
+    listed = action(
+        "list", runs.listed, "the runs of the warehouse, newest first", True, "runs --tag candidate --limit 9"
+    )
     _which(listed)
     listed.add_argument("--limit", type=_positive, metavar="N", help="the newest N")
     listed.add_argument("--deleted", action="store_true", help="those in the trash instead")
@@ -448,7 +453,9 @@ def _rules(verb: Verbs) -> None:
 
 
 def _sql(verb: Verbs) -> None:
-    typed = verb("sql", sql.sql, "one SELECT over the warehouse, read-only", example="sql --examples\nsql --schema runs")
+    typed = verb(
+        "sql", sql.sql, "one SELECT over the warehouse, read-only", example="sql --examples\nsql --schema runs"
+    )
     asked = typed.add_mutually_exclusive_group()
     typed.add_argument("statement", nargs="?", metavar='"SELECT ..."', help="- reads it from standard input")
     asked.add_argument("--examples", action="store_true", help="questions to start from")
@@ -469,7 +476,9 @@ def _sql(verb: Verbs) -> None:
 
 
 def _hand_on(verb: Verbs) -> None:
-    slides = verb("slides", backup.slides, "write a PowerPoint deck of runs", example="slides --out deck.pptx --language ja")
+    slides = verb(
+        "slides", backup.slides, "write a PowerPoint deck of runs", example="slides --out deck.pptx --language ja"
+    )
     slides.add_argument("--out", type=Path, required=True, metavar="FILE.pptx")
     text = "run id (repeatable); default: the newest of each model, text and protocol"
     slides.add_argument("--run", dest="chosen", action="append", metavar="RUN", help=text)
@@ -483,7 +492,9 @@ def _hand_on(verb: Verbs) -> None:
     _which(out)
     out.add_argument("--format", choices=("parquet", "csv", "both"), default="both", help="of the tables")
     into = verb("import", ingest.import_, "take in measurements of another team", True)
-    into.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="parcels, folders of them, exports, .zip files")
+    into.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="parcels, folders of them, exports, .zip files"
+    )
     into.add_argument("--dry-run", action="store_true", help="say what would become of each; change nothing")
 
 

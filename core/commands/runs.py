@@ -203,4 +203,3 @@ def again(options: argparse.Namespace) -> int:
 
 def _ids(warehouse) -> list[str]:
     return warehouse.read("SELECT run_id FROM runs")["run_id"].to_list()
-

@@ -130,9 +130,7 @@ def staged(warehouse: Warehouse, file: Path, progress: Progress = lambda done, t
         try:
             with archive.opened(file, root) as packed:
                 if packed.about.get("kind") == "export":
-                    raise InputError(
-                        "{file} is an export and no backup: `workdim import` takes it in.", file=file
-                    )
+                    raise InputError("{file} is an export and no backup: `workdim import` takes it in.", file=file)
                 packed.unpack(unpacked, progress)
                 about = packed.about
         except OSError as error:

@@ -293,8 +293,8 @@ def explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError
     first = text.splitlines()[0]
     if any(part in text for part in _FULL):
         return NoRoom(
-            "The disk has no room for the warehouse {path}: nothing was changed. Free some space and run `python "
-            "-m core ingest`.",
+            "The disk has no room for the warehouse {path}: nothing was changed. Free some space and run `workdim "
+            "ingest`.",
             path=path,
         )
     if "not a valid DuckDB" in text:
@@ -313,8 +313,8 @@ def explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError
         )
     if "replaying WAL" in text or "WAL was created" in text:
         return WarehouseError(
-            "The log {log} belongs to another state of the warehouse {path}: move the log away, and run `python "
-            "-m core ingest`.",
+            "The log {log} belongs to another state of the warehouse {path}: move the log away, and run `workdim "
+            "ingest`.",
             log=wal(path),
             path=path,
         )

@@ -143,9 +143,7 @@ def test_a_control_is_not_deleted_under_its_run(said, path):
 
 def test_an_ambiguous_start_is_named(said):
     assert "begin with '0190'. Type more of the id" in said("show", "0190", expects=2)
-    assert "No run begins with 'x'. Check the id: `workdim runs` lists them" in said(
-        "delete", "x", "--yes", expects=2
-    )
+    assert "No run begins with 'x'. Check the id: `workdim runs` lists them" in said("delete", "x", "--yes", expects=2)
     assert said("undelete", RUN, expects=2).strip().endswith("`workdim runs list --deleted` lists them.")
 
 

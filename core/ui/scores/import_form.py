@@ -36,10 +36,7 @@ def show() -> None:
         )
     )
     st.caption(
-        _(
-            "`workdim score MODEL --task FILE.jsonl` lets a model answer a task of your own, and stores its scores "
-            "here."
-        )
+        _("`workdim score MODEL --task FILE.jsonl` lets a model answer a task of your own, and stores its scores here.")
     )
     _tell_done()
     files = st.file_uploader(
