@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from core.commands import app, backup, doctor, ingest, jobs, measure, plan, rank, rules, runs, scores, sql
-from core.errors import InputError, Message
+from core.errors import InputError, Sentence
 
 Run = Callable[[argparse.Namespace], int]
 NAME = "workdim"
@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
             "formatter_class",
             lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=width),
         )
-        super().__init__(*arguments, allow_abbrev=False, **options)
+        super().__init__(*arguments, **({"allow_abbrev": False} | options))
 
     def error(self, message: str) -> NoReturn:
         raise InputError(
@@ -188,7 +188,7 @@ def _refuse_replaced(rest: list[str]) -> None:
 
 
 def _unknown(what: str, asked: str, names: Iterable[str], of: str) -> InputError:
-    told = Message(what, asked=asked)
+    told = Sentence(what, asked=asked)
     if near := difflib.get_close_matches(asked, list(names), n=1, cutoff=0.5):
         return InputError("{told} Did you mean `{near}`?", told=told, near=f"{of} {near[0]}")
     return InputError("{told} `{of} --help` lists them.", told=told, of=of)
