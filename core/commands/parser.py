@@ -349,5 +349,6 @@ def _plans(verb: Verb) -> None:
     made.add_argument("--mergekit", metavar="FILE", help="write a recipe for mergekit, where that makes this model")
     made.add_argument("--seed", type=int, default=0)
     _where(made)
+    _engine(made)
     made.add_argument("--list", action="store_true", help="the plans that were made")
     made.add_argument("--show", metavar="PLAN", help="one of them (the start of its id is enough)")
