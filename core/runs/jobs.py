@@ -35,7 +35,8 @@ from typing import Any, Generic, TypeVar
 import psutil
 from filelock import FileLock, Timeout
 
-from core.errors import InputError, ResourceError, Sentence, WorkdimError, read_sentence, record_of
+from core import errors
+from core.errors import InputError, ResourceError, Sentence, WorkdimError
 from core.files import folders_in, make_folder
 from core.records import PLAN_PHASES, SCORING, PlanConfig, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.registry.protocols import find_protocol
@@ -283,7 +284,7 @@ def stand(job: Job) -> JobStatus:
         job,
         state,
         progress,
-        read_sentence(error.get("told", error.get("reason", ""))),
+        errors.read(error.get("told", error.get("reason", ""))),
         error.get("exit_code", 0),
         result,
         told,
@@ -341,7 +342,7 @@ def fail(job: Job, error: Exception) -> None:
     if not isinstance(error, WorkdimError):
         reason = Sentence("A failure of Workdim's own, {kind}: {text}", kind=type(error).__name__, text=str(error))
     with suppress(ResourceError):
-        told = {"reason": reason, "told": record_of(reason), "exit_code": code, "at": time.time()}
+        told = {"reason": reason, "told": errors.recorded(reason), "exit_code": code, "at": time.time()}
         write_json(job.folder / "error.json", told)
 
 

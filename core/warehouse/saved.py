@@ -9,7 +9,7 @@ import polars as pl
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked, unknown_name
 from core.records import SHORT_ID, LayerPlan
 from core.store import people
-from core.tables import TABLES, PlanOutcomeRow, SavedQueryRow
+from core.tables import TABLES, PlanOutcomeRow, PlanRow, SavedQueryRow
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -121,6 +121,12 @@ def block_outcomes(warehouse: Readable) -> list[PlanOutcomeRow]:
         "AND text IN ('selection', 'held_out') AND measure IN ('loss', 'influence')"
     )
     return TABLES["plan_outcomes"].rows(found)
+
+
+def cheapest_saving(warehouse: Readable) -> PlanRow | None:
+    """Of the plans that were verified on held-out text the one that costs least; those within their budget first."""
+    found = warehouse.read("FROM plans WHERE is_verified ORDER BY is_recommended DESC, loss_increase, plan_id LIMIT 1")
+    return next(iter(TABLES["plans"].rows(found)), None)
 
 
 def read_plan(warehouse: Warehouse, start: str) -> LayerPlan:

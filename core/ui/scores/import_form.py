@@ -12,7 +12,7 @@ from core.errors import InputError
 from core.figures import scores
 from core.scores.parsed_score import ScoreFile
 from core.scores.reader import BENCHMARK, MODEL, read_scores, template
-from core.ui import inputs, language, reads
+from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape
 from core.ui.scores import score_tables
 from core.warehouse import score_imports
@@ -130,7 +130,7 @@ def _show(previews: list[Preview]) -> None:
     kinds = [(preview.file.name, scores.with_kind(preview.rows)) for preview in previews]
     if any(rows.height for _name, rows in kinds):
         figure = scores.import_figure(scores.import_points(kinds), reader)
-        st.plotly_chart(figure, key="scores bars", theme=None)
+        pictures.plot(figure, "scores bars")
         _values(previews)
     new = [preview for preview in previews if _is_new(preview)]
     label = _("Store {n} files").format(n=len(new)) if len(new) != 1 else _("Store this file")
