@@ -83,7 +83,7 @@ def _look(options: argparse.Namespace) -> int:
         if options.json:
             say_json(found.to_dicts())
         elif found.is_empty():
-            say("No plans yet: python -m core plan MODEL --verify")
+            say("No plans yet: workdim plan MODEL --verify")
         else:
             print(plans_table(found))
         return 0

@@ -75,5 +75,5 @@ def find_recipe(saved: Sequence[SavedRecipe], asked: str) -> SavedRecipe:
     if found:
         raise InputError(f"{len(found)} recipes begin with '{asked}'. Type more of the id.")
     if not saved:
-        raise InputError("No recipe is kept yet: `python -m core slides --out FILE.pptx --keep NAME` keeps one.")
+        raise InputError("No recipe is kept yet: `workdim slides --out FILE.pptx --keep NAME` keeps one.")
     raise InputError(unknown_name("recipe", asked, {one.recipe.name for one in saved}))

@@ -1,4 +1,4 @@
-"""`python -m core` with texts of a size that a test has time for; how they are cut and drawn stays."""
+"""`workdim` with texts of a size that a test has time for; how they are cut and drawn stays."""
 
 from __future__ import annotations
 
