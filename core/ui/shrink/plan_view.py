@@ -69,9 +69,9 @@ def say(found: LayerPlan) -> None:
             k = len(at.price.blocks)
             line = _(
                 "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
-                "`workdim plan MODEL --blocks {k} --verify` does."
+                "`{command}` does."
             )
-            st.caption(line.format(k=k))
+            st.caption(line.format(command=f"workdim plan {_asked(found)} --verify --blocks {k}"))
     blocks = at.price.blocks if at.price else []
     picture = figures.blocks_picture(blocks, plan.n_layers, reader)
     st.image(picture, width="stretch")
