@@ -80,5 +80,5 @@ def find_recipe(saved: Sequence[SavedRecipe], asked: str) -> SavedRecipe:
             "{n_found} recipes begin with '{asked}'. Type more of the id.", n_found=len(found), asked=asked
         )
     if not saved:
-        raise InputError("No recipe is kept yet: `python -m core slides --out FILE.pptx --keep NAME` keeps one.")
+        raise InputError("No recipe is kept yet: `workdim slides --out FILE.pptx --keep NAME` keeps one.")
     raise InputError(unknown_name("recipe", asked, {one.recipe.name for one in saved}))

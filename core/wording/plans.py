@@ -398,7 +398,7 @@ def mergekit_recipe(found: LayerPlan, language: str) -> str:
 def save_command(found: LayerPlan) -> str:
     """The command that saves the smaller model of this plan; the blocks as they are, not looked for again."""
     asked = json.loads(found.plan.config)
-    parts = ["python -m core plan", shlex.quote(asked["model"]), "--corpus", shlex.quote(asked["corpus"])]
+    parts = ["workdim plan", shlex.quote(asked["model"]), "--corpus", shlex.quote(asked["corpus"])]
     parts += ["--remove", ",".join(f"{a}:{b}" if b - a > 1 else str(a) for a, b in stretches(found.plan.blocks))]
     parts += ["--heal"] if found.plan.is_healed else []
     return " ".join([*parts, "--save-model smaller"])

@@ -80,7 +80,7 @@ def test_page_draws(
     ("page", "hint"),
     [
         ("pilot.py", "local:ladder-128-base-step1500"),
-        *((page, "python -m core demo") for page in ("home.py", "profiles.py", "ranking.py", "decide.py", "report.py")),
+        *((page, "workdim demo") for page in ("home.py", "profiles.py", "ranking.py", "decide.py", "report.py")),
     ],
 )
 def test_without_runs_a_page_says_how_to_begin(
