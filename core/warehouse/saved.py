@@ -134,9 +134,7 @@ def read_plan(warehouse: Warehouse, start: str) -> LayerPlan:
     known = [plan_id for plan_id in plans(warehouse)["plan_id"] if plan_id.startswith(start)]
     if len(known) != 1:
         raise InputError(
-            "{n_known} plans begin with '{start}'. `python -m core plan --list` lists them.",
-            n_known=len(known),
-            start=start,
+            "{n_known} plans begin with '{start}'. `workdim plan --list` lists them.", n_known=len(known), start=start
         )
     found = stored_plan(warehouse, known[0])
     if found is None:

@@ -1,7 +1,7 @@
 """What Workdim ships of finished runs: logs and answers, their scores as tables, and the models that people may want to open.
 
 All of it follows from the logs: the same logs give the same files. Scores belong to the version (core.warehouse.scores);
-answers question by question are one file that `python -m core scores import` takes.
+answers question by question are one file that `workdim scores import` takes.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def test_page_draws(
     ("page", "hint"),
     [
         ("pilot.py", "local:ladder-128-base-step1500"),
-        *((page, "python -m core demo") for page in ("home.py", "profiles.py", "ranking.py", "decide.py", "report.py")),
+        *((page, "workdim demo") for page in ("home.py", "profiles.py", "ranking.py", "decide.py", "report.py")),
     ],
 )
 def test_without_runs_a_page_says_how_to_begin(
@@ -600,9 +600,7 @@ def test_a_profile_stands_beside_its_verdict_and_chips(filled: Path, monkeypatch
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("profiles.py", runs=RUN_IDS[0])
     told = texts(app)
-    assert (
-        "badge[**Depends on how it is measured**]" in told.replace("\\", "") and "dominant directions removed" in told
-    )
+    assert "badge[**Falls towards the end**]" in told.replace("\\", "") and "dominant directions removed" in told
     assert not app.toggle(key="view.log").value
     app.toggle(key="view.all").set_value(True).run()
     assert not app.exception and app.selectbox(key="view.estimator").value == "d2"

@@ -19,6 +19,7 @@ from core.registry.specifications import CLAIMS
 from core.ui import inputs, language, notices, pictures, tables, url_state
 from core.ui.markdown import escape
 from core.ui.reads import Selection
+from core.ui.shrink import plan_view
 from core.wording.labels import run_labels, short_id, shortened
 from core.wording.verdicts import Chip, badge, control_chips, marks_key, opinion_chips
 
@@ -69,6 +70,7 @@ def show(chosen: Selection) -> None:
         show_grid(grid)
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     run_cards(runs, chosen.extrema)
+    plan_view.tell_needed(runs)
     st.subheader(_("Numbers"))
     shown = asked.rows(estimates, correlators, runs)
     layer = choose_layer(shown)
@@ -508,6 +510,9 @@ def _card(run: dict[str, Any], label: str, extrema: list[dict[str, Any]]) -> Non
         _metric(_("Final dimension, after the norm"), run, "final_dimension_post_norm")
     if extrema:
         st.caption(_("Profile: {extrema}").format(extrema=escape(wording.extrema_text(extrema, language.current()))))
+    if run["kind"] == "decoder" and run["pass"] == "text":
+        query = {"model": run["reference"]}
+        st.page_link("pages/shrink.py", label=_("What can go"), icon=":material/content_cut:", query_params=query)
 
 
 def _metric(label: str, run: dict[str, Any], column: str) -> None:

@@ -37,7 +37,7 @@ MOST_PREFILLED = 25
 
 
 def primary(pilot: Registered | None) -> Answer:
-    """What `python -m core rank` answers: of the chosen pilot, else of the newest that expects something."""
+    """What `workdim rank` answers: of the chosen pilot, else of the newest that expects something."""
     return reads.answer(Asked(pilot=pilot))
 
 

@@ -36,10 +36,7 @@ def show() -> None:
         )
     )
     st.caption(
-        _(
-            "`python -m core score MODEL --task FILE.jsonl` lets a model answer a task of your own, and stores its scores "
-            "here."
-        )
+        _("`workdim score MODEL --task FILE.jsonl` lets a model answer a task of your own, and stores its scores here.")
     )
     _tell_done()
     files = st.file_uploader(
@@ -72,7 +69,7 @@ def show() -> None:
             icon=":material/download:",
         )
     st.caption(_("Larger files, and whole folders of results, are taken in a terminal:"))
-    st.code("python -m core scores import FOLDER", language="bash")
+    st.code("workdim scores import FOLDER", language="bash")
     if not files:
         st.info(_("No file is chosen. Files that are stored already are under Imported files."))
         return
