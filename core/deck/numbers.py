@@ -395,7 +395,9 @@ def read(content: bytes, name: str) -> Carried:
     """What a file carries, beside what its slides show. Raises InputError, one line, for a file that is none of ours."""
     packed = checked_zip(content, name)
     if _PART[1:] not in packed.namelist():
-        raise InputError(f"{name} carries no sources: it was not made by Workdim, or what it carried was removed.")
+        raise InputError(
+            "{name} carries no sources: it was not made by Workdim, or what it carried was removed.", name=name
+        )
     try:
         root = etree.fromstring(packed.read(_PART[1:]), etree.XMLParser(resolve_entities=False, no_network=True))
         asked = json.loads(root.findtext(f"{{{_SPACE}}}recipe") or "")
@@ -408,7 +410,7 @@ def read(content: bytes, name: str) -> Carried:
     except InputError:
         raise
     except Exception as error:  # a file of anybody: whatever is wrong with it, it is not one that Workdim wrote
-        raise InputError(f"{name} is damaged: what it carries of its numbers cannot be read.") from error
+        raise InputError("{name} is damaged: what it carries of its numbers cannot be read.", name=name) from error
     edited, added = _held_against(slides, rows, shown, names)
     return Carried(about, tuple(rows), tuple(edited), tuple(added))
 

@@ -68,8 +68,11 @@ def keep(
     """
     if template is not None and len(template) > LARGEST_TEMPLATE:
         raise InputError(
-            f"{recipe.template} has {len(template) / 2**20:.0f} MB; a recipe keeps templates of up to "
-            f"{LARGEST_TEMPLATE // 2**20} MB. Make pictures in it smaller, or make the report without keeping it."
+            "{template} has {n_template:.0f} MB; a recipe keeps templates of up to {largest_template} MB. Make "
+            "pictures in it smaller, or make the report without keeping it.",
+            template=recipe.template,
+            n_template=len(template) / 2**20,
+            largest_template=LARGEST_TEMPLATE // 2**20,
         )
     one, now = recipe.recipe_id, datetime.now(UTC).replace(tzinfo=None)
     with warehouse.changing(_KIND, one):

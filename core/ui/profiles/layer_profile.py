@@ -18,6 +18,7 @@ from core.registry.specifications import CLAIMS
 from core.ui import inputs, language, notices, pictures, tables
 from core.ui.markdown import escape
 from core.ui.reads import Selection
+from core.ui.shrink import plan_view
 from core.wording.labels import run_labels, short_id
 from core.wording.verdicts import marks_key
 
@@ -46,6 +47,7 @@ def show(chosen: Selection) -> None:
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     run_cards(runs, chosen.extrema)
     st.markdown(wording.own_definition(reader))
+    plan_view.tell_needed(runs)
     st.subheader(_("Numbers"))
     shown = asked.rows(estimates, correlators, runs)
     tables.show(tables.layers(shown, runs), "numbers", height=320)
@@ -366,6 +368,9 @@ def _card(run: dict[str, Any], label: str, extrema: list[dict[str, Any]]) -> Non
         _metric(_("Final dimension, after the norm"), run, "final_dimension_post_norm")
     if extrema:
         st.caption(_("Profile: {extrema}").format(extrema=escape(wording.extrema_text(extrema, language.current()))))
+    if run["kind"] == "decoder" and run["pass"] == "text":
+        query = {"model": run["reference"]}
+        st.page_link("pages/shrink.py", label=_("What can go"), icon=":material/content_cut:", query_params=query)
 
 
 def _metric(label: str, run: dict[str, Any], column: str) -> None:
