@@ -10,8 +10,8 @@ from typing import Any
 
 from core.commands.context import confirmed, existing_warehouse, number_of_runs, one_run, warn
 from core.errors import InputError, unknown_name
-from core.records import SHORT_ID, Profile
-from core.store.annotation import SHIPPED, Annotations
+from core.records import SHIPPED, SHORT_ID, Profile
+from core.store.annotation import Annotations
 from core.terminal.output import say, say_json
 
 

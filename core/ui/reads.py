@@ -25,8 +25,7 @@ from core.analysis.population import population as population_of
 from core.files import default_path
 from core.pilots.registration import registered, shipped
 from core.pilots.rule import SavedRule
-from core.records import LayerPlan
-from core.store.annotation import SHIPPED
+from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table

@@ -13,10 +13,10 @@ from core.commands import app
 from core.commands.main import main
 from core.errors import ResourceError
 from core.models.hub import local_weights
+from core.records import SHIPPED
 from core.registry.protocols import PROTOCOLS
 from core.runs import requests
 from core.store import parcels
-from core.store.annotation import SHIPPED
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core, start_core
