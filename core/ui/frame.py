@@ -68,11 +68,17 @@ def run() -> None:
             ],
         }
     )
-    language.switch(chosen)
-    with errors_shown():
-        _take_in_parcels()
-        _switch_reference()
-        _draw(page)
+    if url_state.follow_back(page.url_path):
+        st.rerun()
+    try:
+        with url_state.together():
+            language.switch(chosen)
+            with errors_shown():
+                _take_in_parcels()
+                _switch_reference()
+                _draw(page)
+    finally:
+        url_state.note_address(page.url_path)
 
 
 def _switch_reference() -> None:

@@ -100,6 +100,9 @@ def choose_runs(runs: pl.DataFrame) -> reads.Selection:
     """
     _ = language.translator()
     newest = newest_on_one_text(runs)
+    if unknown := url_state.resolve("runs", runs["run_id"].to_list()):
+        line = _("The link asks for runs that are not here: {names}.")
+        st.warning(line.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
     offered = _offer(runs, [*url_state.wanted("runs"), *newest])
     labels = {row["run_id"]: run_label(row) for row in offered.iter_rows(named=True)}
     chosen = choose_many(
