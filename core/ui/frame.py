@@ -68,17 +68,14 @@ def run() -> None:
             ],
         }
     )
-    if url_state.follow_back(page.url_path):
+    if language.NAME in url_state.follow_back(page.url_path):
         st.rerun()
-    try:
-        with url_state.together():
-            language.switch(chosen)
-            with errors_shown():
-                _take_in_parcels()
-                _switch_reference()
-                _draw(page)
-    finally:
-        url_state.note_address(page.url_path)
+    with url_state.together():
+        language.switch(chosen)
+        with errors_shown():
+            _take_in_parcels()
+            _switch_reference()
+            _draw(page)
 
 
 def _switch_reference() -> None:
@@ -111,7 +108,7 @@ def errors_shown() -> Iterator[None]:
         _ = language.translator()
         st.error(escape(str(error)), icon=":material/error:")
         st.button(_("Try again"))
-        st.stop()
+        url_state.stop()
 
 
 def _take_in_parcels() -> None:

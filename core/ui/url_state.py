@@ -9,10 +9,9 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import StopException
 
 T = TypeVar("T")
 
@@ -119,8 +118,8 @@ def wanted(name: str, default: Sequence[str] = ()) -> list[str]:
 def together() -> Iterator[None]:
     """All choices made here change the address once: each change is a message to the browser, and a step of its history.
 
-    Where drawing is cut short, by another click, nothing is published; a page that ends early, by `st.stop`, publishes
-    what was chosen before.
+    Where drawing is cut short, by another click, nothing is published. A page ends early by `stop`: Streamlit takes no
+    address after `st.stop`.
     """
     if _waiting.get() is not None:  # what is around it publishes all
         yield
@@ -129,12 +128,17 @@ def together() -> Iterator[None]:
     token = _waiting.set(waiting)
     try:
         yield
-    except StopException:
-        _write(waiting)
-        raise
     finally:
         _waiting.reset(token)
     _write(waiting)
+
+
+def stop() -> NoReturn:
+    """End the page here, with the address of what was chosen so far."""
+    waiting = _waiting.get()
+    if waiting:
+        _write(waiting)
+    st.stop()
 
 
 def _write(waiting: dict[str, tuple[str, str]]) -> None:
@@ -144,13 +148,15 @@ def _write(waiting: dict[str, tuple[str, str]]) -> None:
     after = {name: text for name, text in after.items() if text}
     if after != before:
         st.query_params.from_dict(after)
+    if _ADDRESS in st.session_state:
+        st.session_state[_ADDRESS] = (st.session_state[_ADDRESS][0], after)
 
 
-def follow_back(page: str) -> bool:
+def follow_back(page: str) -> list[str]:
     """Undo what the browser's Back took out of the address of a page: choices that were there when it was last drawn and
     are there no longer start from their defaults. On another page they stay, since its links carry none.
 
-    Returns whether a choice that was settled already, as the language, is among them.
+    Returns their names: one that was settled already, as the language, needs another run.
     """
     at, last = st.session_state.get(_ADDRESS, (page, {}))
     now = st.query_params.to_dict()
@@ -159,12 +165,7 @@ def follow_back(page: str) -> bool:
         st.session_state.pop(key(name), None)
         _published().pop(name, None)
     st.session_state[_ADDRESS] = (page, now)
-    return bool(gone)
-
-
-def note_address(page: str) -> None:
-    """What the address holds now that the page is drawn."""
-    st.session_state[_ADDRESS] = (page, st.query_params.to_dict())
+    return gone
 
 
 def resolve(name: str, options: Sequence[str]) -> list[str]:
