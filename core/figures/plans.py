@@ -270,8 +270,12 @@ def _add(
 
 
 def harder_points(found: LayerPlan, of_answers: bool) -> list[PlanOutcomeRow]:
-    """Texts by their loss, or probes and tasks by their right answers; what loses most first, healed beside not healed."""
+    """Texts by their loss, or probes and tasks by their right answers; what loses most first, healed beside not healed.
+
+    A probe that the whole model cannot answer has nothing to lose, and is left out.
+    """
     rows = [row for row in sentences.harder(found) if (row.measure != "loss") == of_answers]
+    rows = [row for row in rows if f"no_room_{row.text}" not in found.plan.reasons]
     if not of_answers:
         rows += [row for row in found.of("held_out", "loss") if row.is_chosen and row.unit == "block"]
     worst: dict[str, float] = {}

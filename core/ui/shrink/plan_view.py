@@ -83,11 +83,11 @@ def _budget(found: LayerPlan) -> float:
     """Nats per token, from nothing to what the dearest step of the search costs."""
     _ = language.translator()
     own = found.plan.budget if found.plan.budget_unit == "nats" else TEXT_BUDGET
+    budget = url_state.settle_number("nats", own, 0.0) or 0.0
     limits = [read_again.limit(row) for row in read_again.steps(found)]
-    highest = max(own, *(limit for limit in limits if limit < float("inf")), 0.01) * 1.1
+    highest = max(own, budget, *(limit for limit in limits if limit < math.inf), 0.01) * 1.1
     step = 10.0 ** (math.floor(math.log10(highest)) - 2)
     highest = round((highest // step + 1) * step, 6)
-    budget = url_state.settle_number("nats", own, 0.0, highest)
     st.slider(
         _("Budget: nats per token that may be lost"),
         0.0,
@@ -100,7 +100,7 @@ def _budget(found: LayerPlan) -> float:
         ),
     )
     url_state.publish("nats", budget)
-    return float(budget or 0.0)
+    return budget
 
 
 def _source(found: LayerPlan) -> str:
@@ -147,10 +147,12 @@ def show_price(found: LayerPlan) -> None:
     )
     for line in sentences.controls_text(found.plan, reader):
         st.caption(escape(line))
-    rows = sentences.rivals(found)
+    healed = [read_again.own_price(found)] if found.plan.is_healed else []
+    rows = [*healed, *sentences.rivals(found)]
+    names = [sentences.rule_name(row.rule, reader) + (_(", healed") if row.is_healed else "") for row in rows]
     table = pl.DataFrame(
         {
-            _("Rule"): [sentences.rule_name(row.rule, reader) for row in rows],
+            _("Rule"): names,
             _("Blocks"): [", ".join(map(str, row.blocks)) for row in rows],
             _("Nats per token [95 %]"): [_price(row) for row in rows],
             _("Taken"): [_taken(row) for row in rows],
