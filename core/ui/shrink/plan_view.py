@@ -178,6 +178,23 @@ def _prices(found: LayerPlan) -> pl.DataFrame:
     return frame.with_columns(pl.col("blocks").cast(pl.List(pl.String)).list.join(" "))
 
 
+def show_alone(found: LayerPlan) -> None:
+    """What each block, each attention and each MLP costs alone."""
+    _ = language.translator()
+    influence = found.of("selection", "influence")
+    points = figures.alone_points(found)
+    if not points["block"] and not points["attention"]:
+        st.info(_("Only given blocks were priced; a plan that looks for blocks prices each of them alone."))
+        return
+    pictures.plot(figures.alone_figure(points, influence, found.plan.blocks, language.current()), "plan alone")
+    st.caption(
+        _(
+            "Each alone, on the text that chose ({n} windows; attention and MLP on a part of them). Prices do not add up, and "
+            "a small influence does not make a block cheap: the pointer shows both."
+        ).format(n=found.plan.n_selection)
+    )
+
+
 def show_harder(found: LayerPlan) -> None:
     """What loss on held-out text may hide: other texts, probes, the task of one's own."""
     _ = language.translator()
@@ -252,7 +269,8 @@ def show_directions(found: LayerPlan) -> None:
         st.info(_("This plan has not looked for the directions that each layer needs."))
         st.code(f"workdim plan {_asked(found)} --verify --directions", language="bash")
         return
-    figure = figures.direction_figure(points, read_again.joint_rank(found), reader)
+    of_task = read_again.direction_points(found, "task")
+    figure = figures.direction_figure(points, of_task, read_again.joint_rank(found), reader)
     pictures.plot(figure, "plan directions")
     st.caption(
         _(
