@@ -11,7 +11,7 @@ import streamlit as st
 
 from core import wording
 from core.records import PLANNING, SCORING
-from core.ui import language, reads
+from core.ui import inputs, language, reads
 from core.ui.markdown import escape
 from core.wording.numbers import duration
 
@@ -105,6 +105,7 @@ def _progress(standing: JobStatus) -> None:
     st.progress(min(1.0, max(0.0, share)), escape(_(", ").join(parts)))
 
 
+@inputs.writing
 def _actions(standing: JobStatus) -> None:
     _ = language.translator()
     job_id, state = standing.job.job_id, standing.state
