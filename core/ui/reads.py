@@ -224,6 +224,11 @@ def deciding(run_ids: Sequence[str]) -> Deciding:
     return _deciding(warehouse().path, warehouse().version(), tuple(run_ids))
 
 
+def replicates(run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of layer_replicates: what two runs are compared by, block by block of their text."""
+    return _replicates(warehouse().path, warehouse().version(), tuple(run_ids))
+
+
 def inner_maxima(run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of `queries.inner_maxima`: the dimension of each run under each specification."""
     return _inner_maxima(warehouse().path, warehouse().version(), tuple(run_ids))
@@ -395,6 +400,11 @@ def _answer(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _relation(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
     return answer_of(population(_asked))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _replicates(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
+    return queries.replicates(Warehouse(path), run_ids)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
