@@ -5,7 +5,7 @@ from __future__ import annotations
 import gettext
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -72,4 +72,7 @@ class Term:
 def glossary() -> tuple[Term, ...]:
     with (FOLDER / "glossary.toml").open("rb") as file:
         found = tomllib.load(file)["term"]
-    return tuple(Term(**{key: tuple(x) if isinstance(x, list) else x for key, x in one.items()}) for one in found)
+    return tuple(
+        replace(Term(**one), messages=tuple(one.get("messages", ())), never=tuple(one.get("never", ())))
+        for one in found
+    )
