@@ -16,6 +16,7 @@ from core.errors import InputError
 from core.locale import translator
 from core.pilots.registration import Registered
 from core.wording.labels import run_labels, short_id, with_text_marks
+from core.wording.numbers import day
 from core.wording.pilot_sentences import caution
 
 FOOTER_RUNS, FOOTER_ENDS = 2, 10
@@ -95,7 +96,7 @@ class DeckData:
             if len(run_ids) > FOOTER_ENDS:
                 ends.append(_("{count} more").format(count=len(run_ids) - FOOTER_ENDS))
             runs = _("Runs {ids} (in full under method and provenance)").format(ids=_(", ").join(ends))
-        return f"Workdim · {runs} · {self.made_on.isoformat()}"
+        return f"Workdim · {runs} · {day(self.made_on, self.language)}"
 
     @property
     def n_points(self) -> tuple[int, int]:

@@ -83,7 +83,7 @@ def test_the_slides_in_their_order():
         "at most 106 inside, 22 at the end",
         "all-MiniLM-L6-v2: estimated dimension (d2, N=800) is 191 at the embedding, at most 127 inside, 97 at the end",
         "SmolLM2-135M-Instruct: rises inside: depends on the specification; falls towards the end: not controlled",
-        "all-MiniLM-L6-v2: rises inside: no; falls towards the end: not controlled",
+        "all-MiniLM-L6-v2: rises inside: does not hold; falls towards the end: not controlled",
         "Largest inner and final dimension by comparison group, estimated (d2, N=800)",
         "Method and provenance",
         "What this deck cannot decide",
@@ -133,8 +133,8 @@ def test_nothing_is_praised_and_no_verdict_stands_plain(both):
     assert row[5].startswith(word) and control in row[5]
 
 
-VERDICT = {"en": ("rises: depends", "dominant directions"), "ja": ("上昇：依存", "主要な方向")}
-FULL = {"en": "depends on the specification", "ja": "仕様に依存"}
+VERDICT = {"en": ("rises: depends", "dominant directions"), "ja": ("上昇：測り方による", "主要な方向")}
+FULL = {"en": "depends on the specification", "ja": "測り方により異なる"}
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -542,7 +542,7 @@ def test_a_veto_is_marked_wherever_the_number_stands(language, others):
             assert "bad ‡" in said, said
             assert wording.veto_note(language) in said
     rows = [row for row in rows_of(presentation) if row[0] == "bad ‡"]
-    assert rows and {"en": "vetoed", "ja": "不可"}[language] in rows[0][5]
+    assert rows and {"en": "vetoed", "ja": "不合格"}[language] in rows[0][5]
     names = [series.name for chart in charts(presentation) for series in chart.plots[0].series]
     assert "bad ‡" in names
 

@@ -28,6 +28,7 @@ from core.figures.scores import ranking_points
 from core.locale import translator
 from core.wording import answers
 from core.wording.labels import shortened
+from core.wording.numbers import day
 
 POSITION = 15
 SENTENCE_BOX = (MARGIN, BODY_TOP + 0.1, TEXT_WIDTH, 1.75)
@@ -80,7 +81,7 @@ def _footer(data: DeckData, found: Answer) -> str:
     """The answer may rest on more runs than the deck shows."""
     _ = translator(data.language)
     runs = _("{n} runs, each in the notes of this slide").format(n=len(found.models))
-    return f"Workdim · {runs} · {data.made_on.isoformat()}"
+    return f"Workdim · {runs} · {day(data.made_on, data.language)}"
 
 
 def _sources(found: Answer) -> list[str]:

@@ -11,6 +11,7 @@ from core.deck.deck_data import DeckData
 from core.deck.theme import TITLE, PlannedSlide
 from core.locale import translator
 from core.wording.labels import shortened
+from core.wording.numbers import day
 
 POSITION = 10
 MOST_NAMES = 8
@@ -44,7 +45,7 @@ def _lines(data: DeckData, names: list[str]) -> list[str]:
     lines = [
         _("Models: {names}").format(names=_(", ").join(names[:MOST_NAMES] + more)),
         _("Text: {texts}").format(texts=_(", ").join(text_names)),
-        _("Workdim · {date}").format(date=data.made_on.isoformat()),
+        _("Workdim · {date}").format(date=day(data.made_on, data.language)),
     ]
     if data.pilot:
         lines.insert(0, _("Pilot: {name}").format(name=data.pilot.pilot.name))
