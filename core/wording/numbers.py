@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from core.locale import translator
@@ -63,3 +64,9 @@ def duration(seconds: float | None, language: str = "en") -> str:
     return (
         _("{n} min").format(n=round(seconds / 60)) if seconds < 5400 else _("{n} h").format(n=f"{seconds / 3600:.1f}")
     )
+
+
+def day(moment: date, language: str) -> str:
+    """`2026-11-26`, `2026年11月26日`."""
+    _ = translator(language)
+    return _("{year}-{month:02}-{day:02}").format(year=moment.year, month=moment.month, day=moment.day)
