@@ -26,17 +26,17 @@ _LONGEST_SPEC = 8
 """Letters of a format such as `,.2f`: one that was read from a file must not ask for a line of any length."""
 
 
-class Message(str):
+class Sentence(str):
     """A sentence for people that keeps what it is made of, so that whoever reads it later has it in their language.
 
     As a string it is English, its template filled with its parts. A part is a number, a text or name that stays as it is, a
-    list of such, or a Message, which is worded with the sentence around it. A template without parts is taken as it is.
+    list of such, or a Sentence, which is worded with the sentence around it. A template without parts is taken as it is.
     """
 
     template: str
     parts: Mapping[str, Any]
 
-    def __new__(cls, template: str, /, **parts: Any) -> Message:
+    def __new__(cls, template: str, /, **parts: Any) -> Sentence:
         kept = {name: _plain(part) for name, part in parts.items()}
         self = super().__new__(cls, _filled(str(template), kept, str))
         self.template, self.parts = str(template), kept
@@ -47,26 +47,39 @@ class Message(str):
         return _filled(self.template, self.parts, translate)
 
 
-def record_of(text: str) -> Any:
-    """A message as JSON keeps it, for a reader in another process: `read_message` makes it whole again."""
-    if not isinstance(text, Message):
-        return str(text)
-    return {"template": text.template, "parts": {name: _recorded(part) for name, part in text.parts.items()}}
+def sentences(*told: str) -> Sentence:
+    """One after the other; those that are empty are left out."""
+    said = [one for one in told if one]
+    whole = said[0] if said else ""
+    for one in said[1:]:
+        whole = Sentence("{first} {second}", first=whole, second=one)
+    return whole if isinstance(whole, Sentence) else Sentence("{text}", text=whole)
 
 
-def read_message(record: Any) -> str:
-    """What `record_of` wrote. Of what is no such record, or fits no template, the text that can be read of it."""
-    if not isinstance(record, Mapping):
-        return str(record)
-    template, parts = str(record.get("template", "")), record.get("parts")
-    if not isinstance(parts, Mapping):
-        return template
+def recorded(value: Any) -> Any:
+    """A value as JSON keeps it, for a reader in another process: `read` makes its sentences whole again."""
+    if isinstance(value, Sentence):
+        return {"template": value.template, "parts": recorded(value.parts)}
+    if isinstance(value, Mapping):
+        return {name: recorded(one) for name, one in value.items()}
+    return [recorded(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def read(value: Any) -> Any:
+    """What `recorded` wrote. A template that its parts do not fill is left as the text that it is."""
+    if isinstance(value, list):
+        return [read(one) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    if value.keys() != {"template", "parts"}:
+        return {name: read(one) for name, one in value.items()}
+    template, parts = str(value["template"]), value["parts"]
     try:
-        for _, name, spec, _ in string.Formatter().parse(template):
+        for _, name, spec, _ in string.Formatter().parse(template) if parts else ():
             if name is not None and (name not in parts or len(spec or "") > _LONGEST_SPEC):
                 return template
-        return Message(template, **{str(name): _unrecorded(part) for name, part in parts.items()})
-    except (ValueError, TypeError):
+        return Sentence(template, **{str(name): read(one) for name, one in parts.items()})
+    except (ValueError, TypeError, AttributeError):
         return template
 
 
@@ -76,7 +89,7 @@ def _filled(template: str, parts: Mapping[str, Any], translate: Callable[[str], 
 
 
 def _worded(part: Any, translate: Callable[[str], str]) -> Any:
-    if isinstance(part, Message):
+    if isinstance(part, Sentence):
         return part.worded(translate)
     if isinstance(part, list):
         return translate(", ").join(str(_worded(one, translate)) for one in part) or translate("none")
@@ -85,7 +98,7 @@ def _worded(part: Any, translate: Callable[[str], str]) -> Any:
 
 def _plain(part: Any) -> Any:
     """A part as JSON can hold it."""
-    if isinstance(part, (Message, bool, int, float)):
+    if isinstance(part, (Sentence, bool, int, float)):
         return part
     if isinstance(part, numbers.Integral):  # numpy's
         return int(part)
@@ -98,26 +111,14 @@ def _plain(part: Any) -> Any:
     return str(part)
 
 
-def _recorded(part: Any) -> Any:
-    if isinstance(part, list):
-        return [_recorded(one) for one in part]
-    return record_of(part) if isinstance(part, str) else part
-
-
-def _unrecorded(part: Any) -> Any:
-    if isinstance(part, list):
-        return [_unrecorded(one) for one in part]
-    return read_message(part) if isinstance(part, (str, Mapping)) else part
-
-
 class WorkdimError(Exception):
     """Base of all errors with a message made for people."""
 
     exit_code = 1
-    message: Message
+    message: Sentence
 
     def __init__(self, message: str = "", /, **parts: Any) -> None:
-        whole = message if isinstance(message, Message) and not parts else Message(message, **parts)
+        whole = message if isinstance(message, Sentence) and not parts else Sentence(message, **parts)
         super().__init__(whole)
         self.message = whole
 
@@ -158,20 +159,20 @@ class QueryError(InputError):
     pass
 
 
-def unknown_name(kind: str, asked: str, available: Iterable[str]) -> Message:
+def unknown_name(kind: str, asked: str, available: Iterable[str]) -> Sentence:
     """The message for a name that is not in a registry: near names first, then all of them.
 
     `kind` says what the name is of, in words of the catalogues.
     """
     names = sorted(available)
     near = difflib.get_close_matches(asked, names, n=3, cutoff=0.5)
-    what = kind if isinstance(kind, Message) else Message(kind)
+    what = kind if isinstance(kind, Sentence) else Sentence(kind)
     if near:
-        return Message(
+        return Sentence(
             "Unknown {kind} '{asked}'. Did you mean {near}? Available: {names}.",
             kind=what,
             asked=asked,
             near=near,
             names=names,
         )
-    return Message("Unknown {kind} '{asked}'. Available: {names}.", kind=what, asked=asked, names=names)
+    return Sentence("Unknown {kind} '{asked}'. Available: {names}.", kind=what, asked=asked, names=names)

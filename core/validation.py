@@ -16,17 +16,21 @@ from pydantic import AliasChoices, ConfigDict, Field, Strict, StringConstraints,
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from core.errors import InputError, unknown_name
+from core.errors import InputError, Sentence, sentences, unknown_name
 
 T = TypeVar("T")
 
 DECLARED = ConfigDict(extra="forbid", validate_default=False)
 """The configuration of a declared model."""
-Text = Annotated[str, Strict(), StringConstraints(strip_whitespace=True, min_length=1), Field(description="a text")]
-Whole = Annotated[int, Strict(), Field(ge=0, lt=2**63, description="a whole number, 0 or more")]
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False, description="a number")]
-PositiveNumber = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False, description="a number, 0 or more")]
-YesNo = Annotated[bool, Strict(), Field(description="true or false")]
+Text = Annotated[
+    str, Strict(), StringConstraints(strip_whitespace=True, min_length=1), Field(description=Sentence("a text"))
+]
+Whole = Annotated[int, Strict(), Field(ge=0, lt=2**63, description=Sentence("a whole number, 0 or more"))]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False, description=Sentence("a number"))]
+PositiveNumber = Annotated[
+    float, Strict(), Field(ge=0, allow_inf_nan=False, description=Sentence("a number, 0 or more"))
+]
+YesNo = Annotated[bool, Strict(), Field(description=Sentence("true or false"))]
 
 _UNKNOWN_NAME = "unknown_name"
 
@@ -67,9 +71,16 @@ def checked(model: type[T], content: Any, place: Path | str, context: Any = None
         return TypeAdapter(model).validate_python(content, context=context)
     except ValidationError as error:
         first = min(_told(error.errors(include_url=False)), key=lambda one: len(one["loc"]))  # nearest to the top
-        raise InputError(
-            "{named}: {problem}", named=named, problem=" ".join(_sentence(model, first).split())
-        ) from error
+        raise InputError("{named}: {problem}", named=named, problem=_flat(_sentence(model, first))) from error
+
+
+def _flat(part: Any) -> Any:
+    """A sentence with all that it quotes on one line."""
+    if isinstance(part, Sentence):
+        return Sentence(part.template, **{name: _flat(one) for name, one in part.parts.items()})
+    if isinstance(part, list):
+        return [_flat(one) for one in part]
+    return " ".join(part.split()) if isinstance(part, str) else part
 
 
 def _told(errors: Sequence[Any]) -> list[Any]:
@@ -92,7 +103,9 @@ def _refuse_unknown_keys(model: Any, content: Any, named: str, above: tuple[str 
             if key not in fields:
                 allowed = [dotted((*above, name)) for name in fields]
                 raise InputError(
-                    "{named}: {problem}", named=named, problem=unknown_name("key", dotted((*above, key)), allowed)
+                    "{named}: {problem}",
+                    named=named,
+                    problem=unknown_name(Sentence("key"), dotted((*above, key)), allowed),
                 )
         for key, value in content.items():
             inner, inside = _model_of(fields[key]), (*above, key)
@@ -108,23 +121,34 @@ def refuse_name(value: Any, allowed: Collection[str], more: str = "") -> NoRetur
     raise PydanticCustomError(_UNKNOWN_NAME, "unknown", {"allowed": list(allowed), "more": more})
 
 
-def _sentence(model: type, error: Any) -> str:
+def _sentence(model: type, error: Any) -> Sentence:
     """One error of pydantic in the words of whoever wrote the file."""
     key, value, kind = dotted(error["loc"]), error["input"], error["type"]
     context = error.get("ctx", {})
     *above, last = error["loc"] or ("",)
     if kind == "value_error":  # raised by a validator of the model itself
-        return f"{key} {context['error']}".strip().rstrip(".") + "."
+        problem = context["error"].args[0] if context["error"].args else str(context["error"])
+        if str(problem).endswith("."):
+            return (
+                Sentence("{key} {problem}", key=key, problem=problem) if key else Sentence("{problem}", problem=problem)
+            )
+        return (
+            Sentence("{key} {problem}.", key=key, problem=problem) if key else Sentence("{problem}.", problem=problem)
+        )
     if kind == _UNKNOWN_NAME and isinstance(value, str):
-        return unknown_name(key, value, context["allowed"]) + context["more"]
+        return sentences(unknown_name(Sentence("{key}", key=key), value, context["allowed"]), context["more"])
     field = dict(_fields(_model_at(model, above))).get(str(last)) or _entry_of(model, above)
-    what = f"one of {', '.join(context['allowed'])}" if kind == _UNKNOWN_NAME else _described(model, field)
+    what = _described(model, field)
+    if kind == _UNKNOWN_NAME:
+        what = Sentence("one of {names}", names=context["allowed"])
     if kind in ("missing", "missing_argument"):
-        return f"{key} is missing; it must be {what}."
+        return Sentence("{key} is missing; it must be {what}.", key=key, what=what)
     choices = _choices(field.annotation) if field else ()
     if choices and isinstance(value, str):
-        return unknown_name(key, value, choices)
-    return f"{key} must be {what}, not {shown(value)}.".removeprefix(" ")
+        return unknown_name(Sentence("{key}", key=key), value, choices)
+    if not key:
+        return Sentence("must be {what}, not {value}.", what=what, value=shown(value))
+    return Sentence("{key} must be {what}, not {value}.", key=key, what=what, value=shown(value))
 
 
 def dotted(location: Sequence[str | int]) -> str:
@@ -176,16 +200,16 @@ def _choices(annotation: Any) -> tuple[str, ...]:
     return next((get_args(kind) for kind in _leaves(annotation) if get_origin(kind) is Literal), ())
 
 
-def _described(model: Any, field: FieldInfo | None) -> str:
+def _described(model: Any, field: FieldInfo | None) -> Sentence:
     """What a field may be."""
     if field is None:  # the file itself, or an entry of a list
-        return f"a table with {', '.join(name for name, _ in _fields(model))}"
+        return Sentence("a table with {names}", names=[name for name, _ in _fields(model)])
     described = [field.description, *(_description(one) for one in _annotated(field.annotation))]
     if found := next(filter(None, described), None):
-        return found
+        return found if isinstance(found, Sentence) else Sentence(found)
     if choices := _choices(field.annotation):
-        return f"one of {', '.join(choices)}"
-    return f"a table with {', '.join(name for name, _ in _fields(_model_of(field)))}"
+        return Sentence("one of {names}", names=choices)
+    return Sentence("a table with {names}", names=[name for name, _ in _fields(_model_of(field))])
 
 
 def _annotated(annotation: Any) -> Iterator[Any]:
@@ -204,5 +228,7 @@ def _description(metadata: Any) -> str | None:
 def shown(value: Any) -> str:
     """A value as its author will recognise it."""
     if value is None:
-        return "nothing"
-    return "a table" if isinstance(value, dict) else "a list" if isinstance(value, (list, tuple)) else repr(value)
+        return Sentence("nothing")
+    if isinstance(value, dict):
+        return Sentence("a table")
+    return Sentence("a list") if isinstance(value, (list, tuple)) else repr(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,12 @@ import polars as pl
 
 from core.analysis.answer import Answer, specification_key, under
 from core.analysis.asked import Asked
+from core.analysis.claims import LEVEL
 from core.analysis.many import adjusted, sign_test
 from core.analysis.population import Population
+from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
+from core.analysis.units import FEWEST_TEST
 from core.commands.rank import answered
 from core.commands.rank import evidence as rank_evidence
 from core.figures.pictures import Caption, Dot, Panel, multiples, scatter_picture
@@ -30,6 +34,7 @@ from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from core.wording import answers as answer_words
 from core.wording.numbers import number
+from core.wording.scores import p_told
 from core.wording.verdicts import specification_name
 from tests.ladder.recipes import Recipe, all_runs
 
@@ -39,6 +44,8 @@ LANGUAGES = ("en", "ja")
 CODE, PROSE = "ladder-code", "ladder-prose"
 COLLAPSED, GROWING = 23, 53
 """Steps that the registered phases name."""
+ON_ALL_WIDTHS = 6
+"""Recipes that are registered for a test over widths: six of six give a p of .031."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,14 @@ class Section:
     def say(self, english: str, japanese: str) -> None:
         self.parts.append((english, japanese))
 
+    def say_if_few(self, n: int, english: str, japanese: str, fewest: int = FEWEST_TEST) -> None:
+        """That what follows is no test, where it counts too few; `english` and `japanese` say of what."""
+        if n < fewest:
+            self.say(
+                f"**{n} {english}, fewer than {fewest}: a first look, no test. No p below stands for one.**",
+                f"**{japanese}は{n}（{fewest}未満）：最初の概観であり、検定ではありません。以下の p は検定結果ではありません。**",
+            )
+
     def table(self, heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> None:
         """Rows of texts, or of pairs of texts where the two languages differ."""
         told = []
@@ -101,13 +116,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="workdim-") as folder:
         warehouse = Warehouse(Path(folder) / "evidence.duckdb")
         reference.take_in(warehouse, print)
-        sections = document(warehouse, options.out)
+        write(warehouse, options.out)
+
+
+def write(warehouse: Warehouse, out: Path) -> None:
+    """The document in both languages and its figures, of a warehouse that has taken in what ships."""
+    sections = document(warehouse, out)
     for n, name in enumerate(("evidence.md", "evidence.ja.md")):
         told = [_HEAD[n]]
         for section in sections:
             told += [f"## {section.title[n]}", *(part[n] for part in section.parts)]
-        (options.out / name).write_text("\n\n".join(told) + "\n", encoding="utf-8")
-        print(options.out / name)
+        (out / name).write_text("\n\n".join(told) + "\n", encoding="utf-8")
+        print(out / name)
 
 
 _HEAD = (
@@ -173,8 +193,8 @@ def is_replicate(recipe: Recipe) -> bool:
 def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section = Section(("Within one width, at equal steps", "同じ幅・同じ学習ステップ数での比較"))
     section.say(*(f"**{answer_words.sentence(said, language)}**" for language in LANGUAGES))
-    for english, japanese in zip(*(answer_words.notes(said, language) for language in LANGUAGES), strict=True):
-        section.say(f"- {english}", f"- {japanese}")
+    for lines in (answer_words.notes, answer_words.details):
+        section.say(*("\n".join(f"- {line}" for line in lines(said, language)) for language in LANGUAGES))
     shown = finals(checkpoints, Recipe.width)
     if not shown:
         return section
@@ -187,7 +207,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
                 one.inner_max or 0,
                 one.bits,
                 None if one.lower is None or one.upper is None else (one.lower, one.upper),
-                (one.bits - 1.96 * one.bits_error, one.bits + 1.96 * one.bits_error),
+                (one.bits - NORMAL_95 * one.bits_error, one.bits + NORMAL_95 * one.bits_error),
                 int(is_replicate(one.recipe)),
                 not is_replicate(one.recipe),
             )
@@ -221,7 +241,35 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         draw,
         ("Scatter of largest inner dimension against bits per byte", "中間層の最大次元とビット毎バイトの散布図"),
     )
+    section.say(
+        "Places hold for all models at once (95 %), by differences on the same blocks of text: place 1 has the largest dimension, and "
+        "the best score.",
+        "順位の範囲は全モデルに同時に成り立つ95%区間で、同じテキストブロックでの差から求めています。1位は次元が最大、スコアが最良です。",
+    )
+    section.table(
+        (
+            ("model", "モデル"),
+            ("largest inner dimension", "中間層の最大次元"),
+            ("place", "順位"),
+            ("bits per byte", "ビット毎バイト"),
+            ("place", "順位"),
+        ),
+        [
+            (
+                one.name,
+                f"{number(one.dimension)} [{number(one.lower)}, {number(one.upper)}]",
+                _places(one.rank_low, one.rank_high),
+                number(one.score),
+                _places(one.score_rank_low, one.score_rank_high),
+            )
+            for one in said.models
+        ],
+    )
     return section
+
+
+def _places(low: int | None, high: int | None) -> str:
+    return "–" if low is None else f"{low}" if low == high else f"{low}–{high}"
 
 
 def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
@@ -233,14 +281,16 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
     logs = {
         name: json.loads((REFERENCE / "ladder" / "runs" / f"{name}.json").read_text(encoding="utf-8")) for name in code
     }
+    recipes = ["base" if is_replicate(one.recipe) else one.name for one in code.values()]
     pairs: list[tuple[tuple[str, str], Relation]] = []
 
     def pair(told: tuple[str, str], dimension: Sequence[float | None], performance: Sequence[float]) -> None:
         units = pl.DataFrame(
-            {"unit": list(code), "dimension": dimension, "performance": performance},
-            schema={"unit": pl.String, "dimension": pl.Float64, "performance": pl.Float64},
+            {"unit": list(code), "dimension": dimension, "performance": performance, "recipe": recipes},
+            schema={"unit": pl.String, "dimension": pl.Float64, "performance": pl.Float64, "recipe": pl.String},
         )
-        pairs.append((told, relate(units)))
+        every = relate(units)
+        pairs.append((told, every.once or every))
 
     if len(code) < 5:
         return section
@@ -279,9 +329,11 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
         rows.append((told, answer_words.coefficient(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
     section.say(
         "Scores are turned so that higher is better: a negative coefficient is what was published. The last column but one corrects for "
-        "the number of pairs looked at (Benjamini and Hochberg).",
-        "スコアは高いほど良い向きに揃えてあり、負の係数が公表された向きです。補正 p は、調べた組の数に対する補正（Benjamini–Hochberg）後の値です。",
+        "the number of pairs looked at (Benjamini and Hochberg). Each recipe counts once, by the means of its runs.",
+        "スコアは高いほど良い向きに揃えてあり、負の係数が公表された向きです。補正 p は、調べた組の数に対する補正（Benjamini–Hochberg）後の値です。"
+        "レシピは、その学習の平均値で1回ずつ数えます。",
     )
+    section.say_if_few(min(one.n for _told, one in pairs), "models", "モデル数")
     section.table(
         (("pair", "組"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("corrected p", "補正 p"), ("n", "n")),
         rows,
@@ -296,7 +348,8 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         return section
     by_key = {specification_key(one): one for one in SPECIFICATIONS}
     rows = []
-    for key, one in grid.relations.items():
+    counted = {key: one.once or one for key, one in grid.relations.items()}
+    for key, one in counted.items():
         record = by_key[key]
         row = {
             "estimator": record.estimator,
@@ -307,13 +360,18 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         }
         names = tuple(specification_name(row, language) for language in LANGUAGES)
         rows.append((names, answer_words.coefficient(one.rho, one.lower, one.upper), _p(one.p), one.n))
-    negative = sum((one.rho or 0) < 0 for one in grid.relations.values())
-    clear = sum(one.p is not None and one.p <= 0.05 for one in grid.relations.values())
+    negative = sum((one.rho or 0) < 0 for one in counted.values())
+    clear = sum(one.p is not None and one.p <= LEVEL for one in counted.values())
+    fewest = min(one.n for one in counted.values())
+    tested = fewest >= FEWEST_TEST
     section.say(
-        f"The coefficient is negative in {negative} of {len(rows)} specifications, and its p is at most .05 in {clear}. Largest value over the inner "
-        "layers, chosen on the same data: plain maxima, so that only the specification differs.",
-        f"係数が負なのは {len(rows)} 仕様中 {negative}、p が 0.05 以下なのは {clear} です。値は中間層の単純な最大値で、仕様だけが異なります。",
+        f"The coefficient is negative in {negative} of {len(rows)} specifications"
+        f"{f', and its p is at most {LEVEL:g} in {clear}' if tested else ''}. Largest value over the inner "
+        "layers, chosen on the same data: plain maxima, so that only the specification differs. Each recipe counts once.",
+        f"係数が負なのは {len(rows)} 仕様中 {negative}{f'、p が {LEVEL:g} 以下なのは {clear}' if tested else ''} です。"
+        "値は中間層の単純な最大値で、仕様だけが異なります。レシピは1回ずつ数えます。",
     )
+    section.say_if_few(fewest, "models", "モデル数")
     section.table((("specification", "仕様"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("n", "n")), rows)
     return section
 
@@ -353,6 +411,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         f"Registered before the first run, by a sign test over recipes ({len(whole)} of them are finished and measured at every checkpoint).",
         f"最初の学習の前に登録した仮説を、レシピを単位とする符号検定で調べました（全チェックポイントの測定が済んだレシピ：{len(whole)}）。",
     )
+    section.say_if_few(len(whole), "recipes", "レシピ数")
     section.table(
         (("phase", "段階"), ("recipes where it holds", "成り立つレシピ"), ("p", "p"), ("p, Holm", "p（Holm 補正）")),
         rows,
@@ -364,10 +423,10 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     test = sign_test(signs)
     section.say(
         f"Within a run, over its seven later checkpoints, dimension and performance rise together in {test.positive} of {len(signs)} recipes "
-        f"and go apart in {test.negative} (p = {_p(test.p)}; no sign was expected). Such a trend says nothing about models of one age: whatever "
+        f"and go apart in {test.negative} ({p_told(test.p)}; no sign was expected). Such a trend says nothing about models of one age: whatever "
         "changes steadily while a model trains goes with its loss.",
         f"学習の途中（開始後の7チェックポイント）では、{len(signs)} レシピ中 {test.positive} で次元と性能がともに上がり、{test.negative} で逆に動きます"
-        f"（p = {_p(test.p)}、符号は事前に予想していません）。学習とともに単調に変わる量はどれも損失と連動するため、同じ学習量のモデル間の比較については何も示しません。",
+        f"（{p_told(test.p)}、符号は事前に予想していません）。学習とともに単調に変わる量はどれも損失と連動するため、同じ学習量のモデル間の比較については何も示しません。",
     )
 
     def draw(language: str) -> str:
@@ -449,6 +508,7 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         "with width, and is only drawn.",
         "登録した検定：全ての幅にあるレシピでの符号検定。幅をまたいだ次元とスコアの関係は幅と交絡するため、図示のみとします。",
     )
+    section.say_if_few(len(common), "recipes", "レシピ数", ON_ALL_WIDTHS)
     section.table((("expected", "予想"), ("recipes where it holds", "成り立つレシピ"), ("p", "p")), rows)
 
     def draw(language: str) -> str:
@@ -490,9 +550,18 @@ _KINDS = {
     "none": ("undamaged", "損傷なし"),
     "noise": ("noise in the weights", "重みへの雑音"),
     "removed": ("blocks removed", "ブロックの削除"),
-    "quantised": ("quantised", "量子化"),
-    "projected": ("stream projected to rank r", "残差ストリームの階数 r への射影"),
+    "bits": ("weights rounded", "重みの丸め"),
+    "rank": ("residual stream projected", "残差ストリームの射影"),
 }
+"""Of each kind of tests.damage."""
+_WHAT = {
+    "none": "–",
+    "noise": "重み行列の標準偏差の {0} 倍の雑音",
+    "removed": "ブロック {all} を削除",
+    "bits": "{0} ビットに丸め",
+    "rank": "第 {1} ブロックの後で階数 {0} に射影",
+}
+"""What was done, in Japanese, with the numbers that its English has."""
 
 
 def damage(out: Path) -> Section:
@@ -506,11 +575,10 @@ def damage(out: Path) -> Section:
         rows.append(
             (
                 row["model"],
-                _KINDS.get(row["damage"], (row["damage"], row["damage"])),
-                "–" if row["damage"] == "none" else f"{row['level']:g}",
+                _KINDS[row["damage"]],
+                _what(row),
                 number(row["bits_per_byte"]),
-                f"{number(row['inner_max'])} [{number(row['inner_max_lower'])}, {number(row['inner_max_upper'])}]",
-                number(row["final_dimension_pre_norm"]),
+                *(_interval(row, name) for name in ("inner_max", "final_dimension_pre_norm", "projected")),
             )
         )
     section.say(
@@ -521,14 +589,31 @@ def damage(out: Path) -> Section:
         (
             ("model", "モデル"),
             ("damage", "損傷"),
-            ("level", "程度"),
+            ("what was done", "内容"),
             ("bits per byte", "ビット毎バイト"),
             ("largest inner dimension", "中間層の最大次元"),
             ("at the end", "最終層"),
+            ("d2 where projected", "射影した層の d2"),
         ),
         rows,
     )
     return section
+
+
+def _what(row: dict[str, Any]) -> tuple[str, str]:
+    numbers = re.findall(r"[\d.]+", row["what"])
+    return "–" if row["damage"] == "none" else row["what"], _WHAT[row["damage"]].format(
+        *numbers, all="、".join(numbers)
+    )
+
+
+def _interval(row: dict[str, Any], name: str) -> str:
+    value, lower, upper = (
+        row["projected_value" if name == "projected" else name],
+        row[f"{name}_lower"],
+        row[f"{name}_upper"],
+    )
+    return "–" if value is None else f"{number(value)} [{number(lower)}, {number(upper)}]"
 
 
 def _p(value: float | None) -> str:

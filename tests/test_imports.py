@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "sql": {"errors", "warehouse"},
     "analysis": {"errors", "records", "tables", "pilots"},
     "wording": {"errors", "records", "tables", "pilots", "scores", "analysis", "locale"},
-    "figures": {"errors", "tables", "pilots", "analysis", "locale", "wording"},
+    "figures": {"errors", "records", "tables", "pilots", "analysis", "locale", "wording"},
     "deck": {"errors", "records", "tables", "pilots", "analysis", "locale", "wording", "figures"},
     "forecast": {"errors", "records", "tables", "geometry", "models", "texts", "measure", "analysis", "warehouse"},
     "runs": {

@@ -13,16 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
-from scipy import special
 
 from core.analysis import ranking
-from core.errors import InputError
+from core.analysis.ranks import NORMAL_95
+from core.errors import InputError, Sentence
 from core.pilots.rule import DIRECTIONS, Assumptions, Criterion, TaskName
-from core.tables import SCORE_KEYS
 
 _COLUMNS = {"dimension": "inner_max", "final_dimension": "final_dimension_pre_norm", "bits_per_byte": "bits_per_byte"}
-NORMAL_95 = float(special.ndtri(0.975))
-"""Standard errors from a value to the end of its 95 percent interval."""
 PRECISIONS = (32, 16, 8, 4)
 """Bits per weight that a cost is shown for."""
 HOURS_OF_A_MONTH = 730
@@ -157,7 +154,7 @@ class Question:
 
 def score_key(benchmark: Mapping[str, Any]) -> str:
     """Of a row with the columns of a score."""
-    return "~".join(["score", *("" if benchmark[key] is None else str(benchmark[key]) for key in SCORE_KEYS)])
+    return f"score~{ranking.score_key(benchmark)}"
 
 
 def questions(criteria: Sequence[Criterion], on: Setting, task: TaskName | None) -> list[Question]:
@@ -191,9 +188,9 @@ def _benchmark(named: TaskName | None, offered: Sequence[Mapping[str, Any]]) -> 
         raise InputError(
             "The rule asks for a score, and none of these models has any. Import scores, or score the models."
         )
-    there = ", ".join(sorted({row["benchmark"] for row in offered})[:8]) or "none"
+    there = sorted({row["benchmark"] for row in offered})[:8]
     asked = " ".join(str(part) for part in (named.name, named.metric, named.filter) if part)
-    shots = "" if named.n_shot is None else f" with {named.n_shot} shots"
+    shots = "" if named.n_shot is None else Sentence(" with {n_shot} shots", n_shot=named.n_shot)
     raise InputError(
         "None of these models has a score of {asked}{shots}. There are scores of: {there}.",
         asked=asked,

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from core.analysis.criteria import NORMAL_95, Candidate, Question, Reading, Setting, candidates, n_related
+from core.analysis.criteria import Candidate, Question, Reading, Setting, candidates, n_related
+from core.analysis.ranks import NORMAL_95
 from core.analysis.units import FEWEST_TEST
-from core.errors import InputError
+from core.errors import InputError, Sentence, sentences
 from core.pilots.pilot import CAUTIOUS
 from core.pilots.rule import DIMENSIONS, Criterion
 
@@ -201,10 +202,9 @@ def _weighed(asked: Sequence[Question], n_related: int | None, use_class: str, c
     silent = [muted(one.criterion.of, n_related, use_class, comparable) for one in asked]
     weights = [0.0 if why else one.criterion.weight for one, why in zip(asked, silent, strict=True)]
     if not sum(weights):
-        more = " The dimension does not count here." if any(silent) else ""
-        raise InputError(
-            "No criterion that counts has a weight, so that nothing can be chosen.{more} Give one a weight.", more=more
-        )
+        nothing = Sentence("No criterion that counts has a weight, so that nothing can be chosen.")
+        muted_here = Sentence("The dimension does not count here.") if any(silent) else ""
+        raise InputError(sentences(nothing, muted_here, Sentence("Give one a weight.")))
     return [Weighed(*one) for one in zip(asked, (w / sum(weights) for w in weights), silent, strict=True)]
 
 

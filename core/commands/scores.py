@@ -11,7 +11,7 @@ from pathlib import Path
 from core.commands.context import chosen_warehouse, existing_warehouse, fail, warn
 from core.commands.jobs import brought_to_end, tell_end, tell_unfinished
 from core.commands.measure import tell_terms
-from core.errors import InputError, unknown_name
+from core.errors import InputError, Sentence, sentences, unknown_name
 from core.records import bytes_of
 from core.terminal.output import say, say_json
 
@@ -78,7 +78,7 @@ def take(options: argparse.Namespace) -> int:
         except Unnamed as error:
             option = "--model" if error.key == MODEL else "--benchmark"
             (failed if is_named else left_out).append(
-                InputError("{error} {option} NAME does.", error=error, option=option)
+                InputError(sentences(error.message, Sentence("{option} NAME does.", option=option)))
             )
         except InputError as error:
             (failed if is_named else left_out).append(error)
@@ -121,7 +121,7 @@ def listed(options: argparse.Namespace) -> int:
     if options.json:
         say_json(files.to_dicts())
     elif files.is_empty():
-        say("No file of scores was imported yet: python -m core scores import FILE")
+        say("No file of scores was imported yet: workdim scores import FILE")
     else:
         head = ("file", "name", "format", "scores", "skipped", "answers", "models", "imported (UTC)")
         rows = [
@@ -163,7 +163,7 @@ def write_template(options: argparse.Namespace) -> int:
         raise InputError(
             "{out} cannot be written: {reason}. Name another file with --out.", out=options.out, reason=error.strerror
         ) from error
-    say(f"{options.out}: fill it in and take it in with `python -m core scores import {options.out}`.")
+    say(f"{options.out}: fill it in and take it in with `workdim scores import {options.out}`.")
     return 0
 
 
@@ -185,7 +185,7 @@ def aliases(options: argparse.Namespace) -> int:
     if options.json:
         say_json(known.to_dicts())
     elif known.is_empty():
-        say("No name means another model: python -m core scores alias NAME REFERENCE")
+        say("No name means another model: workdim scores alias NAME REFERENCE")
     else:
         rows = [
             (row["alias"], row["reference"], "yes" if row["is_measured"] else "no", row["n_scores"])
@@ -208,7 +208,7 @@ def compare(options: argparse.Namespace) -> int:
     if answered.is_empty():
         raise InputError(
             "There are no single answers yet: import the samples_*.jsonl files of lm-evaluation-harness, or score models on "
-            "a task of your own (python -m core score)."
+            "a task of your own (workdim score)."
         )
     known = set(answered["model"])
     models = [_answered_model(name, known, warehouse) for name in options.models]
@@ -225,12 +225,11 @@ def compare(options: argparse.Namespace) -> int:
         asked_of = [row for row in answered.to_dicts() if row["model"] in models]
         there = sorted({f"{row['benchmark']} {row['metric']}" for row in asked_of})
         asked = " ".join(part for part in (options.benchmark, options.metric) if part)
-        more = f" and {len(there) - FEW} more" if len(there) > FEW else ""
+        more = [Sentence("{n_there} more", n_there=len(there) - FEW)] if len(there) > FEW else []
         raise InputError(
-            "The two have no question of {asked} in common. Answered: {there}{more}.",
+            "The two have no question of {asked} in common. Answered: {there}.",
             asked=asked,
-            there=there[:FEW],
-            more=more,
+            there=[*there[:FEW], *more],
         )
     if options.json:
         judged = [{"difference": one.difference, "is_told_apart": one.is_told_apart} for _, one in found]

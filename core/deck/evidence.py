@@ -13,10 +13,11 @@ import polars as pl
 
 from core import wording
 from core.analysis.answer import Answer
+from core.analysis.ranks import NORMAL_95
 from core.deck import layout
 from core.deck.story import Axis, Block, Blocks, Chart, Guide, Point, Series
 from core.figures.layer_profiles import PRIMARY, Curve, profile_points
-from core.figures.scores import Z_95, dimension_axis, distinct, ranking_points, score_axis
+from core.figures.scores import dimension_axis, distinct, ranking_points, score_axis
 from core.locale import translator
 from core.records import LayerPlan
 from core.wording import answers, plans
@@ -147,7 +148,7 @@ def scatter(found: Answer, language: str) -> Chart | None:
     vetoed = {one.run_id for one in found.models if one.is_vetoed}
     groups: dict[str, list[Point]] = {"own": [], "base": [], "vetoed": []}
     for point in data.points:
-        reach = Z_95 * (point.score_std_error or 0.0)
+        reach = NORMAL_95 * (point.score_std_error or 0.0)
         kind = "vetoed" if point.run_id in vetoed else "base" if point.match == "base" else "own"
         groups[kind].append(
             Point(
@@ -253,7 +254,7 @@ def coefficients(found: Answer, language: str) -> Chart | None:
     relation = found.relation
     rows = [
         (_("all models"), relation.rho, relation.lower, relation.upper, relation.n),
-        (_("given size"), relation.partial.rho, relation.partial.lower, relation.partial.upper, relation.partial.n),
+        (_("given size"), relation.partial.r, relation.partial.lower, relation.partial.upper, relation.partial.n),
         (_("within families and sizes"), relation.strata.rho, None, None, relation.strata.n),
     ]
     if relation.once is not None:

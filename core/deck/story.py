@@ -71,7 +71,7 @@ class Series:
     name: str
     points: tuple[Point, ...]
     colour: int | None = 0
-    """Place in `figures.style.CURVE_COLOURS`; None is a quiet grey, for what is there to compare with."""
+    """Place in `figures.style.COLOURS`; None is a quiet grey, for what is there to compare with."""
     is_line: bool = True
     """Joined by a line; otherwise marks."""
     mark: Literal["none", "circle", "open", "diamond", "triangle"] = "none"

@@ -334,9 +334,9 @@ def _given_size(data: DeckData) -> StorySlide:
             words.time_of(max(0, 10 - relation.n), data.texts, data.language),
             [given, within],
         )
-    if relation.partial.rho is not None:
-        title = _("Among models of equal size, rho is {rho} over {n} models").format(
-            rho=answers.coefficient(relation.partial.rho, relation.partial.lower, relation.partial.upper),
+    if relation.partial.r is not None:
+        title = _("Among models of equal size the correlation is {r} over {n} models").format(
+            r=answers.coefficient(relation.partial.r, relation.partial.lower, relation.partial.upper),
             n=relation.partial.n,
         )
     elif relation.partial.reason == "one_size":
@@ -499,7 +499,7 @@ def _saving(data: DeckData) -> StorySlide:
                 _(
                     "A layer plan leaves blocks out, prices the loss on held-out text and against random sets of blocks."
                 ),
-                _("It is made model by model: python -m core plan MODEL --verify"),
+                _("It is made model by model: workdim plan MODEL --verify"),
             ],
         )
     best = next((one for one in known if one.plan.is_recommended), known[0])
@@ -1126,7 +1126,7 @@ def _controls(data: DeckData) -> StorySlide:
                     "Without controls nobody knows whether a shape comes from training: no rise or fall counts as confirmed."
                 ),
                 _("Controls are the same network with random weights, and the same text with its words shuffled."),
-                _("They are part of the protocol standard: python -m core measure MODEL --protocol standard"),
+                _("They are part of the protocol standard: workdim measure MODEL --protocol standard"),
             ],
         )
     powered = own.filter(pl.col("claim").is_in(CLAIMS), pl.col("outcome").is_in(["exceeded", "shows_it"])).height
@@ -1404,7 +1404,7 @@ def _plan_prices(data: DeckData) -> StorySlide:
             "prices",
             _("the price of each number of blocks"),
             _("its time is told before it starts"),
-            [_("It is measured with the plan: python -m core plan MODEL --verify")],
+            [_("It is measured with the plan: workdim plan MODEL --verify")],
         )
     rivals = [row for row in plans.rivals(found) if not row.is_chosen and row.difference is not None]
     own = found.plan.loss_increase
@@ -1463,7 +1463,7 @@ def _plan_breaks(data: DeckData) -> StorySlide:
             _("its time is told before it starts"),
             [
                 _("Loss on ordinary text can hide that a model no longer copies, counts or follows a task."),
-                _("It is measured with the plan: python -m core plan MODEL --verify --task FILE"),
+                _("It is measured with the plan: workdim plan MODEL --verify --task FILE"),
             ],
         )
     by_harm = sorted(rows, key=lambda row: -_harm(row))
@@ -1538,7 +1538,7 @@ def _plan_directions(data: DeckData) -> StorySlide:
                 _(
                     "A dimension says how words spread. How many directions the model needs shows only when others are removed."
                 ),
-                _("It is measured with the plan: python -m core plan MODEL --directions"),
+                _("It is measured with the plan: workdim plan MODEL --directions"),
             ],
         )
     ranks = [row.rank for row in found.outcomes if row.rule == "projection" and row.is_chosen and row.rank]

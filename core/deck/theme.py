@@ -34,14 +34,14 @@ from core.deck.layout import (
     WIDTH,
     Box,
 )
-from core.figures.style import CURVE_COLOURS
+from core.figures.style import COLOURS
 
 PALETTE = {
     "dk1": "1F2933",
     "lt1": "FFFFFF",
     "dk2": "0B3C6F",
     "lt2": "EEF2F6",
-    **{f"accent{number}": colour for number, colour in enumerate(CURVE_COLOURS, start=1)},
+    **{f"accent{number}": colour.lstrip("#") for number, colour in enumerate(COLOURS, start=1)},
     "hlink": "0072B2",
     "folHlink": "6C5B9E",
 }

@@ -1,4 +1,4 @@
-"""Figures of a decision: the front, what each weight would change, what models cost, and what holds over tasks and texts."""
+"""Figures of a decision: the front, what each weight would change, and what models cost."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import polars as pl
 
 from core.analysis.criteria import Cost, Question, Reading
 from core.analysis.decision import AMOUNTS, Decision
-from core.analysis.generality import Order, OverTasks
 from core.figures.scores import ScoredPoint, distinct, placed
-from core.figures.style import COLOURS, GRID, QUIET, TEXT, bars, empty, frame, shown
+from core.figures.style import COLOURS, QUIET, TEXT, bars, empty, frame, name_rows, shown
 from core.locale import translator
 from core.pilots.rule import Assumptions
 from core.wording import decisions as words
-from core.wording.answers import coefficient
 from core.wording.labels import shortened
 
 LONGEST_NAME = 30
@@ -52,12 +50,15 @@ class FrontData:
     steps: list[tuple[float, float]]
     """The front of these two criteria, from one end to the other; empty where others weigh too, which bend it."""
     has_others: bool
+    n_points: tuple[int, int]
+    """Of the clouds that dimensions were read on."""
     x_weighs: bool = True
     y_weighs: bool = True
 
 
-def front_points(decision: Decision, x: int, y: int, language: str) -> FrontData:
-    """Two criteria of a decision, by their number; models that lack one of the two are not drawn."""
+def front_points(decision: Decision, x: int, y: int, n_points: tuple[int, int], language: str) -> FrontData:
+    """Two criteria of a decision, by their number; models that lack one of the two are not drawn. `n_points`: the fewest
+    and most points of their clouds."""
     names = distinct([one.name for one in decision.candidates])
     points = []
     for number, (one, standing) in enumerate(zip(decision.candidates, decision.standings, strict=True)):
@@ -74,6 +75,7 @@ def front_points(decision: Decision, x: int, y: int, language: str) -> FrontData
         _placed(points, asked_x, asked_y),
         steps,
         bool(weighing - {x, y}),
+        n_points,
         x in weighing,
         y in weighing,
     )
@@ -116,7 +118,10 @@ def _is_log(asked: Question, readings: Sequence[Reading]) -> bool:
 def front_figure(data: FrontData, language: str, assumed: Assumptions) -> go.Figure:
     """Models by two criteria: filled on the front, open where perhaps dominated, grey where dominated for sure."""
     _ = translator(language)
-    x_title, y_title = _axis(data.x, language, assumed, data.x_weighs), _axis(data.y, language, assumed, data.y_weighs)
+    x_title, y_title = (
+        _axis(asked, data.n_points, language, assumed, weighs)
+        for asked, weighs in ((data.x, data.x_weighs), (data.y, data.y_weighs))
+    )
     figure = frame(x_title, y_title, height=440)
     if not data.points:
         return empty(figure, _("No model has both."))
@@ -151,12 +156,12 @@ def front_figure(data: FrontData, language: str, assumed: Assumptions) -> go.Fig
     return figure
 
 
-def _axis(asked: Question, language: str, assumed: Assumptions, weighs: bool) -> str:
+def _axis(asked: Question, n_points: tuple[int, int], language: str, assumed: Assumptions, weighs: bool) -> str:
     """The name of a criterion with its unit and, where it weighs, the end that is wanted."""
     _ = translator(language)
     units = {"memory": "GB", "parameters": _("millions"), "speed": _("tokens/s"), "price": assumed.currency}
     unit = units.get(asked.criterion.of)
-    name = words.criterion_name(asked, language, assumed.bits)
+    name = words.measured_name(asked, n_points, language, assumed.bits)
     told = f"{name} [{unit}]" if unit else name
     if not weighs:
         return told
@@ -274,10 +279,7 @@ def weight_figure(found: Sequence[WeightBar], language: str) -> go.Figure:
         )
     figure.update_layout(barmode="overlay", margin={"l": 10, "t": 60, "b": 50})
     figure.update_xaxes(range=[-0.005, 1.005], tickformat=".0%")
-    figure.update_yaxes(
-        tickvals=list(range(len(found))), ticktext=[shown(shortened(one.name, 44)) for one in found], automargin=True,
-        range=[len(found) - 0.5, -0.5], ticks="", showgrid=False,
-    )  # fmt: skip
+    name_rows(figure, [one.name for one in found], 44)
     return figure
 
 
@@ -333,10 +335,7 @@ def cost_figure(found: Sequence[CostBar], language: str, assumed: Assumptions) -
             hovertemplate="%{x:.3g} GB",
         )  # fmt: skip
     figure.update_layout(barmode="stack", bargap=0.3, legend={"traceorder": "normal"}, margin={"l": 10})
-    figure.update_yaxes(
-        tickvals=places, ticktext=[shown(shortened(one.name, LONGEST_NAME)) for one in found], autorange="reversed",
-        automargin=True, ticks="",
-    )  # fmt: skip
+    name_rows(figure, [one.name for one in found], LONGEST_NAME)
     return figure
 
 
@@ -353,169 +352,5 @@ def price_figure(found: Sequence[CostBar], language: str, assumed: Assumptions) 
     figure.add_bar(y=places, x=[one.price for one in known], orientation="h", marker={"color": COLOURS[2]}, showlegend=False,
                    hovertemplate="%{x:,.4g}<extra></extra>")  # fmt: skip
     figure.update_layout(bargap=0.3, margin={"l": 10, "t": 20})
-    figure.update_yaxes(
-        tickvals=places, ticktext=[shown(shortened(one.name, LONGEST_NAME)) for one in known], autorange="reversed",
-        automargin=True, ticks="",
-    )  # fmt: skip
+    name_rows(figure, [one.name for one in known], LONGEST_NAME)
     return figure
-
-
-# --- tasks -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TaskLine:
-    name: str
-    rho: float
-    lower: float | None
-    upper: float | None
-    pooled: tuple[float, float, float] | None
-    """Drawn towards the other tasks: value, lower, upper."""
-    is_mean: bool = False
-
-
-_Places = Sequence[tuple[int, tuple[float, float | None, float | None]]]
-
-
-def task_lines(found: OverTasks, language: str) -> list[TaskLine]:
-    """The relation of each task that has a coefficient, their mean last."""
-    _ = translator(language)
-    drawn = found.pooled.tasks if found.pooled else {}
-    lines = [
-        TaskLine(
-            words.task_name(one.benchmark, language),
-            relation.rho,
-            relation.lower,
-            relation.upper,
-            None if (own := drawn.get(one.key)) is None else (own.rho, own.lower, own.upper),
-        )
-        for one in found.tasks
-        if (relation := one.answer.relation).rho is not None
-    ]
-    mean = found.pooled
-    if mean and mean.n_tasks > 1:
-        lines.append(TaskLine(_("mean over tasks"), mean.rho, mean.lower, mean.upper, None, is_mean=True))
-    return lines
-
-
-def task_figure(lines: Sequence[TaskLine], language: str) -> go.Figure:
-    """Spearman's rho of dimension and score, a line for each task."""
-    _ = translator(language)
-    figure = frame(
-        _("Spearman's rho of dimension and score (95 % intervals)"), "", height=130 + 44 * max(len(lines), 1)
-    )
-    if not lines:
-        return empty(figure, _("No task has scores of five models: no coefficient."))
-    figure.add_vline(x=0, line={"color": TEXT, "width": 1})
-    alone = [(n, (one.rho, one.lower, one.upper)) for n, one in enumerate(lines) if not one.is_mean]
-    drawn: _Places = [(n, one.pooled) for n, one in enumerate(lines) if one.pooled]
-    mean = [(n, (one.rho, one.lower, one.upper)) for n, one in enumerate(lines) if one.is_mean]
-    groups: tuple[tuple[str, str, str, _Places, float], ...] = (
-        (_("this task alone"), "circle", COLOURS[0], alone, -0.12),
-        (_("drawn towards the other tasks"), "diamond-open", COLOURS[1], drawn, 0.16),
-        (_("all tasks"), "diamond", COLOURS[2], mean, 0.0),
-    )
-    for name, symbol, colour, found, shift in groups:
-        if not found:
-            continue
-        figure.add_scatter(
-            x=[value for _place, (value, *_ends) in found],
-            y=[place + shift for place, _values in found],
-            mode="markers",
-            name=name,
-            marker={"symbol": symbol, "size": 11, "color": colour, "line": {"width": 2, "color": colour}},
-            error_x=bars(
-                [None if upper is None else upper - value for _place, (value, _low, upper) in found],
-                [None if lower is None else value - lower for _place, (value, lower, _high) in found],
-            ),
-            hovertext=[f"{shown(lines[place].name)}: {coefficient(*values)}" for place, values in found],
-            hoverinfo="text",
-        )
-    figure.update_xaxes(range=[-1.05, 1.05])
-    figure.update_yaxes(
-        tickvals=list(range(len(lines))), ticktext=[shown(shortened(one.name, 40)) for one in lines], automargin=True,
-        range=[len(lines) - 0.5, -0.5], ticks="", showgrid=False,
-    )  # fmt: skip
-    return figure
-
-
-# --- orders ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class OrderData:
-    columns: list[str]
-    names: list[str]
-    ranks: list[list[float | None]]
-    """By model, then by column: 1 for the largest value; equal values share their mean rank."""
-    chosen: int | None = None
-    """The model that stands out."""
-
-
-def order_points(order: Order, columns: Sequence[str], names: Mapping[str, str], chosen: str = "") -> OrderData:
-    """`names`: run id -> model; `columns`: what the columns of the order are called; `chosen`: the model that stands out."""
-    table = pl.DataFrame({str(k): [row[k] for row in order.values] for k in range(len(order.columns))})
-    ranks = table.select(pl.all().rank("average", descending=True))
-    whole = [names[run_id] for run_id in order.run_ids]
-    at = whole.index(chosen) if chosen in whole else None
-    return OrderData(list(columns), distinct(whole), [list(row) for row in ranks.rows()], at)
-
-
-LONGEST_LINE = 24
-"""Letters of the name of a column on one line."""
-
-
-def order_figure(data: OrderData, title: str) -> go.Figure:
-    """A line for each model through its places: lines that run level keep the order, lines that cross change it.
-
-    `title`: what place 1 is.
-    """
-    n, last = len(data.names), len(data.columns) - 1
-    figure = frame("", "", height=max(360, 150 + 17 * n))
-    for number in sorted(range(n), key=lambda one: one == data.chosen):  # what stands out is drawn over the others
-        is_chosen, name = number == data.chosen, shown(data.names[number])
-        known = [(x, rank) for x, rank in enumerate(data.ranks[number]) if rank is not None]
-        figure.add_scatter(
-            x=[x for x, _rank in known],
-            y=[rank for _x, rank in known],
-            mode="lines+markers",
-            name=name,
-            line={"color": COLOURS[1 if is_chosen else 0], "width": 3.5 if is_chosen else 1.2},
-            marker={"size": 8 if is_chosen else 5},
-            opacity=1 if is_chosen else 0.65,
-            showlegend=False,
-            hovertext=[f"{name}: {shown(data.columns[x])}, {rank:g}" for x, rank in known],
-            hoverinfo="text",
-        )
-        for x, anchor, shift in ((0, "right", -8), (last, "left", 8)):
-            rank = data.ranks[number][x]
-            if rank is not None:
-                text = shown(f"{rank:g}  {shortened(data.names[number], 24)}")
-                figure.add_annotation(
-                    x=x,
-                    y=rank,
-                    text=f"<b>{text}</b>" if is_chosen else text,
-                    showarrow=False,
-                    xanchor=anchor,
-                    xshift=shift,
-                    font={"size": 10},
-                )
-    figure.update_xaxes(
-        tickvals=list(range(last + 1)),
-        ticktext=[_wrapped(one) for one in data.columns],
-        range=[-0.02, last + 0.02],
-        tickangle=0,
-        gridcolor=GRID,
-    )
-    figure.update_yaxes(range=[n + 0.6, 0.4], showticklabels=False, ticks="", showgrid=False)
-    above = {"showarrow": False, "xref": "paper", "yref": "paper", "xanchor": "right", "yanchor": "bottom"}
-    figure.add_annotation(x=0, y=1, text=title, font={"size": 12}, xshift=-8, yshift=4, **above)
-    figure.update_layout(margin={"l": 190, "r": 170, "t": 40})
-    return figure
-
-
-def _wrapped(name: str) -> str:
-    """What stands in brackets on a line of its own."""
-    at = next((i for i, letter in enumerate(name) if letter in "(（"), len(name))
-    lines = [name[:at].strip(), name[at:]]
-    return "<br>".join(shown(shortened(line, LONGEST_LINE)) for line in lines if line)

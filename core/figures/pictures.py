@@ -3,19 +3,23 @@ its thumbnail for a gallery, a labelled scatter, and small multiples."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import polars as pl
 
 from core import wording
+from core.analysis.differences import LayerDifference
 from core.figures.layer_profiles import CorrelatorData, Curve, Mark, ProfileData, reference_name, with_gaps
-from core.figures.svg import LIGHT, MARKERS, Axes, Drawing, Theme, cut_to, spread, text_width, ticks, wrapped
+from core.figures.svg import LIGHT, MARKERS, Axes, Drawing, Point, Theme, cut_to, spread, text_width, ticks, wrapped
 from core.locale import translator
-from core.wording.verdicts import badge
+from core.wording.verdicts import badge, claim_name
 
 WIDTH, HEIGHT = 960, 520
 THUMBNAIL = (252, 132)
+MOST_TOGETHER = 3
+"""Curves that one picture keeps apart with their names and turns; more stand side by side."""
 _REFERENCE_DASHES = ("5 4", "2 3", "8 3 2 3", "1 3", "10 4")
 _LARGE, _SMALL = 13.0, 11.0
 
@@ -49,6 +53,8 @@ def caption_of(runs: pl.DataFrame, data: ProfileData | CorrelatorData, language:
     rows = texts.to_dicts()
     if len(rows) == 1:
         title = _("{name}: {title}").format(name=rows[0]["name"], title=badge(rows[0], language))
+    elif len(rows) > MOST_TOGETHER:
+        title = _("Dimension from layer to layer")
     else:
         title = _("Dimension from layer to layer: {names}").format(
             names=_(", ").join(dict.fromkeys(row["name"] for row in rows))
@@ -62,7 +68,33 @@ def caption_of(runs: pl.DataFrame, data: ProfileData | CorrelatorData, language:
     source = _("Workdim {version}, runs {runs}").format(
         version=rows[0]["code_version"] if rows else "", runs=runs_named
     )
-    return Caption(title, "  ".join(told), source)
+    return Caption(title, " · ".join(part.rstrip(".。") for part in told), source)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of layers in which a robust claim holds."""
+
+    first: float
+    last: float
+    name: str
+
+
+def phases_of(run: Mapping[str, Any], turns: Sequence[Turn], language: str) -> list[Phase]:
+    """Where the dimension rises and where it falls, each only where that is robust; on the axis of layers.
+
+    `run` is a row of `queries.runs`.
+    """
+    peak = next((turn for turn in principal(turns, run["run_id"]) if turn.kind == "peak"), None)
+    if peak is None:
+        return []
+    before = [turn.layer for turn in turns if turn.kind == "valley" and turn.layer < peak.layer]
+    spans = {"rise": (max(before, default=0), peak.layer), "fall": (peak.layer, run["n_layers"])}
+    return [
+        Phase(*span, claim_name(claim, language, brief=True))
+        for claim, span in spans.items()
+        if run[f"verdict_{claim}"] == "robust"
+    ]
 
 
 def turns_of(extrema: pl.DataFrame, cloud: str) -> list[Turn]:
@@ -87,50 +119,39 @@ def profile_picture(
     theme: Theme = LIGHT,
     is_log: bool = False,
     size: tuple[float, float] = (WIDTH, HEIGHT),
+    phases: Sequence[Phase] = (),
+    most_together: int = MOST_TOGETHER,
 ) -> str:
-    """Curves over the layers with filled 95 percent bands, their names at their ends, controls as thin dashed lines.
+    """Curves over the layers with filled 95 percent bands, their names at their ends, controls as thin dashed lines or, of
+    several seeds, as a pale band. More than `MOST_TOGETHER` curves stand in a picture each, on one scale.
 
-    `turns` are marked with layer and value. The vertical axis begins at zero unless `is_log`, which it then says.
-    Returns the SVG of a file.
+    `turns` are marked with layer and value, `phases` shaded and named. The vertical axis begins at zero unless `is_log`,
+    which it then says. Returns the SVG of a file.
     """
+    if len(data.curves) > most_together:
+        return _side_by_side(data, caption, turns, language, theme, is_log, size[0])
     _ = translator(language)
     drawing = Drawing(*size, theme)
     top = _head(drawing, caption)
     longest = max((text_width(curve.name, _LARGE, bold=True) for curve in data.curves), default=0)
     right = size[0] - min(longest, 0.24 * size[0]) - 30
-    values = [
-        value
-        for curve in data.curves
-        for mark in [*curve.marks, *([curve.post_norm] if curve.post_norm else [])]
-        for value in (mark.value, mark.upper)
-        if value is not None
-    ] + [mark.value for reference in data.references for mark in reference.marks]
+    values = _values(data)
     if not values:
         drawing.words(
             (size[0] / 2, size[1] / 2), _("No estimates of this kind in the chosen runs."), 15, anchor="middle"
         )
         return drawing.svg(caption.title, language=language)
     last = max(mark.layer if data.same_depth else mark.depth for curve in data.curves for mark in curve.marks)
-    lowest = min(value for value in values if value > 0) / 1.3 if is_log else min(0.0, min(values))
-    axes = Axes(
-        drawing,
-        58,
-        top + 26,
-        right,
-        size[1] - 74,
-        (0, last),
-        (lowest, 1.3 * max(values) if is_log else 1.1 * max(values)),
-        is_log,
-    )
+    axes = Axes(drawing, 58, top + 26, right, size[1] - 74, (0, last), _y_range(values, is_log), is_log)
     y_title = _axis(data, language) + (_(", log scale") if is_log else "")
+    if isinstance(data, ProfileData) and data.cuts_controls:
+        y_title += _(" (controls run off the axis)")
+    for phase in phases:
+        _shade(axes, phase)
     axes.draw(wording.layer_axis(data.same_depth, language), y_title, _layer_ticks(last, data.same_depth))
     kinds = list(dict.fromkeys(reference.kind for reference in data.references))
     colours = {curve.run_id: theme.curves[n % len(theme.curves)] for n, curve in enumerate(data.curves)}
-    for reference in data.references:
-        dash = _REFERENCE_DASHES[kinds.index(reference.kind) % len(_REFERENCE_DASHES)]
-        for piece in _pieces(reference.marks):
-            way = [axes.at(_x(mark, data.same_depth), mark.value) for mark in piece]
-            drawing.line(way, colours.get(reference.of_run_id, theme.quiet), 1.2, dash, 0.9)
+    _draw_references(axes, data, colours)
     for curve in data.curves:
         _draw_curve(axes, curve, colours[curve.run_id], data.same_depth)
         if curve.post_norm:
@@ -139,7 +160,98 @@ def profile_picture(
     _name_turns(axes, data, turns, colours, language)
     _name_ends(axes, data, colours, right, size[0])
     _keys(axes, kinds, any(curve.post_norm for curve in data.curves), language)
-    drawing.words((12, size[1] - 10), cut_to(caption.source, _SMALL, size[0] - 24), _SMALL, theme.quiet)
+    _foot(drawing, caption)
+    return drawing.svg(caption.title, _described(data, turns, language), language)
+
+
+def _values(data: ProfileData | CorrelatorData) -> list[float]:
+    """All that the axis is to hold: controls too, unless they would press the curves flat."""
+    found = [
+        value
+        for curve in data.curves
+        for mark in [*curve.marks, *([curve.post_norm] if curve.post_norm else [])]
+        for value in (mark.value, mark.upper)
+        if value is not None
+    ]
+    if found and not (isinstance(data, ProfileData) and data.cuts_controls):
+        found += [mark.value for reference in data.references for mark in reference.marks]
+    return found
+
+
+def _y_range(values: Sequence[float], is_log: bool) -> tuple[float, float]:
+    if is_log:
+        return min(value for value in values if value > 0) / 1.3, 1.3 * max(values)
+    return min(0.0, min(values)), 1.1 * max(values)
+
+
+def _shade(axes: Axes, phase: Phase) -> None:
+    theme = axes.drawing.theme
+    left, right = (axes.at(layer, axes.y_range[0])[0] for layer in (phase.first, phase.last))
+    axes.drawing.box(left, axes.top, right - left, axes.bottom - axes.top, theme.quiet, 0.08)
+    axes.drawing.words(((left + right) / 2, axes.top + 13), phase.name, _SMALL, theme.quiet, "middle")
+
+
+def _draw_references(axes: Axes, data: ProfileData | CorrelatorData, colours: dict[str, str]) -> None:
+    """One line for each control; several seeds of one kind as a band from the least to the largest and their mean."""
+    kinds = list(dict.fromkeys(reference.kind for reference in data.references))
+    for run_id, kind in dict.fromkeys((one.of_run_id, one.kind) for one in data.references):
+        alike = [one for one in data.references if (one.of_run_id, one.kind) == (run_id, kind)]
+        colour = colours[run_id] if len(data.curves) > 1 else axes.drawing.theme.quiet
+        dash = _REFERENCE_DASHES[kinds.index(kind) % len(_REFERENCE_DASHES)]
+        by_layer: dict[int, list[Mark]] = {}
+        for one in alike:
+            for mark in one.marks:
+                by_layer.setdefault(mark.layer, []).append(mark)
+        marks = [
+            replace(
+                found[0],
+                value=sum(mark.value for mark in found) / len(found),
+                lower=min(mark.value for mark in found),
+                upper=max(mark.value for mark in found),
+            )
+            for _layer, found in sorted(by_layer.items())
+            if min(mark.value for mark in found) <= axes.y_range[1]
+        ]
+        for piece in _pieces(marks):
+            at = [_x(mark, data.same_depth) for mark in piece]
+            if len(alike) > 1:
+                above = [axes.at(x, mark.upper or 0) for x, mark in zip(at, piece, strict=True)]
+                below = [axes.at(x, mark.lower or 0) for x, mark in zip(at, piece, strict=True)]
+                axes.drawing.area([*above, *below[::-1]], colour, 0.1)
+            axes.drawing.line(
+                [axes.at(x, mark.value) for x, mark in zip(at, piece, strict=True)], colour, 1.2, dash, 0.9
+            )
+
+
+def _side_by_side(
+    data: ProfileData | CorrelatorData,
+    caption: Caption,
+    turns: Sequence[Turn],
+    language: str,
+    theme: Theme,
+    is_log: bool,
+    width: float,
+) -> str:
+    """Each curve in a picture of its own, with its controls, all on one scale."""
+    _ = translator(language)
+    rows, columns = -(-len(data.curves) // 3), 3
+    drawing = Drawing(width, 112 + 172 * rows, theme)
+    top = _head(drawing, caption)
+    y_range = _y_range(_values(data), is_log)
+    last = max(mark.layer if data.same_depth else mark.depth for curve in data.curves for mark in curve.marks)
+    drawing.words((14, top + 12), _axis(data, language) + (_(", log scale") if is_log else ""), _SMALL, theme.quiet)
+    room = (width - 30) / columns
+    for n, curve in enumerate(data.curves):
+        left, above = 52 + room * (n % columns), top + 26 + 168 * (n // columns)
+        axes = Axes(drawing, left, above + 12, left + room - 48, above + 122, (0, last), y_range, is_log)
+        x_title = wording.layer_axis(data.same_depth, language) if n // columns == rows - 1 else ""
+        axes.draw(x_title, "", ticks(0, last, 4), _SMALL)
+        drawing.words((left, above + 4), cut_to(curve.name, _SMALL + 1, room - 40), _SMALL + 1, bold=True)
+        one = replace(data, curves=[curve], references=[r for r in data.references if r.of_run_id == curve.run_id])
+        _draw_references(axes, one, {curve.run_id: theme.quiet})
+        _draw_curve(axes, curve, theme.curves[0], data.same_depth, width=2.2)
+        _name_turns(axes, one, turns, {curve.run_id: theme.curves[1]}, language)
+    _foot(drawing, caption)
     return drawing.svg(caption.title, _described(data, turns, language), language)
 
 
@@ -165,13 +277,72 @@ def thumbnail(
         x, y = axes.at(turn.layer, turn.value)
         if turn.kind in ("peak", "valley"):
             drawing.marker((x, y), "up" if turn.kind == "peak" else "down", theme.curves[1], 4)
+        has_room = y < axes.bottom - 18
         anchor = "start" if x < axes.left + 25 else "end" if x > axes.right - 25 else "middle"
-        is_below = turn.kind == "valley" and y < axes.bottom - 18
-        place = max(y + (16 if is_below else -9), 14)
+        if turn.kind == "valley" and not has_room:  # beside the slope that falls to it
+            x, anchor = x + 6, "start"
+        place = max(y + (16 if has_room and _is_below(turn, curve) else -9), 14)
         drawing.words((x, place), wording.number(turn.value), _SMALL, theme.text, anchor, bold=True)
     drawing.words((axes.left, size[1] - 6), "0", 10, theme.quiet)
     drawing.words((axes.right, size[1] - 6), f"{last}", 10, theme.quiet, "end")
     return drawing.svg(curve.name, language=language)
+
+
+def _is_below(turn: Turn, curve: Curve) -> bool:
+    """Whether the value is named beneath its mark, where the curve does not run: at a valley, where it begins to rise, and
+    where it falls to its end."""
+    if len(curve.marks) < 2 or turn.kind in ("peak", "valley"):
+        return turn.kind == "valley"
+    beside = curve.marks[1] if turn.kind == "start" else curve.marks[-2]
+    return beside.value > turn.value
+
+
+def difference_picture(
+    found: Mapping[str, Sequence[LayerDifference]],
+    caption: Caption,
+    language: str = "en",
+    theme: Theme = LIGHT,
+    size: tuple[float, float] = (WIDTH, 330),
+) -> str:
+    """By how many percent each run of `found` (name -> its layers) lies above or below the one that they are held
+    against, with filled 95 percent bands; a band that leaves out zero is a difference."""
+    _ = translator(language)
+    drawing = Drawing(*size, theme)
+    top = _head(drawing, caption)
+    values = [
+        100 * end
+        for rows in found.values()
+        for row in rows
+        for end in (row.share, row.lower, row.upper)
+        if end is not None
+    ]
+    if not values:
+        return drawing.svg(caption.title, language=language)
+    longest = max(text_width(name, _LARGE, bold=True) for name in found)
+    right = size[0] - min(longest, 0.24 * size[0]) - 30
+    last = max(row.layer for rows in found.values() for row in rows)
+    low, high = _wide([0.0, *values])
+    axes = Axes(drawing, 58, top + 26, right, size[1] - 62, (0, max(last, 1)), (max(low, -100), high))
+    axes.draw(wording.layer_axis(True, language), _("difference in %"), _layer_ticks(last, True))
+    drawing.line([axes.at(0, 0), axes.at(last, 0)], theme.text, 1.4)
+    ends = []
+    for n, (name, rows) in enumerate(found.items(), start=1):
+        colour = theme.curves[n % len(theme.curves)]
+        marks = [_percent(row) for row in rows]
+        _draw_curve(axes, Curve("", name, marks, None, None), colour, True)
+        ends.append((name, colour, axes.at(0, marks[-1].value)[1]))
+    places = spread([y for *_name, y in ends], 17, axes.top + 6, axes.bottom - 2)
+    for (name, colour, _y), y in zip(ends, places, strict=True):
+        drawing.words(
+            (right + 9, y + 4), cut_to(name, _LARGE, size[0] - right - 14, bold=True), _LARGE, colour, bold=True
+        )
+    _foot(drawing, caption)
+    return drawing.svg(caption.title, caption.told, language)
+
+
+def _percent(row: LayerDifference) -> Mark:
+    low, high = (None if end is None else 100 * end for end in (row.lower, row.upper))
+    return Mark(row.layer, 0.0, 100 * row.share, low, high)
 
 
 @dataclass(frozen=True)
@@ -225,7 +396,7 @@ def scatter_picture(
         drawing.marker((x + 6, size[1] - 27), MARKERS[n % len(MARKERS)], theme.curves[n % len(theme.curves)], 5)
         drawing.words((x + 17, size[1] - 23), name, _SMALL)
         x += 40 + text_width(name, _SMALL)
-    drawing.words((12, size[1] - 8), cut_to(caption.source, _SMALL, size[0] - 24), _SMALL, theme.quiet)
+    _foot(drawing, caption)
     return drawing.svg(caption.title, caption.told, language)
 
 
@@ -277,7 +448,7 @@ def multiples(
         drawing.line([(x, y), (x + 18, y)], theme.curves[n % len(theme.curves)], 2.4)
         drawing.words((x + 24, y + 4), name, _SMALL)
         x += 44 + text_width(name, _SMALL)
-    drawing.words((12, drawing.height - 8), cut_to(caption.source, _SMALL, width - 24), _SMALL, theme.quiet)
+    _foot(drawing, caption)
     return drawing.svg(caption.title, caption.told, language)
 
 
@@ -292,6 +463,11 @@ def _head(drawing: Drawing, caption: Caption) -> float:
         y += 16
         drawing.words((12, y), line, 12, drawing.theme.quiet)
     return y + 8
+
+
+def _foot(drawing: Drawing, caption: Caption) -> None:
+    source = cut_to(caption.source, _SMALL, drawing.width - 24)
+    drawing.words((12, drawing.height - 9), source, _SMALL, drawing.theme.quiet)
 
 
 def _axis(data: ProfileData | CorrelatorData, language: str) -> str:
@@ -336,6 +512,7 @@ def _name_turns(
     _ = translator(language)
     depth = {(curve.run_id, mark.layer): _x(mark, data.same_depth) for curve in data.curves for mark in curve.marks}
     named = [turn for curve in data.curves[:3] for turn in principal(turns, curve.run_id)]
+    taken: list[Point] = []
     for turn in turns:
         place = depth.get((turn.run_id, turn.layer))
         if turn.kind not in ("peak", "valley") or place is None:
@@ -348,7 +525,11 @@ def _name_turns(
         told = _("layer {layer}: {value}").format(layer=turn.layer, value=wording.number(turn.value))
         anchor = "start" if x < axes.left + 60 else "end" if x > axes.right - 60 else "middle"
         is_above = is_peak or y > axes.bottom - 24  # what stands on the axis is named above it
-        axes.drawing.words((x, y - 11 if is_above else y + 21), told, 12, anchor=anchor, bold=True)
+        at = (x, y - 11 if is_above else y + 21)
+        if any(abs(at[0] - other[0]) < 80 and abs(at[1] - other[1]) < 13 for other in taken):
+            continue  # its mark says where; two names on one place say nothing
+        taken.append(at)
+        axes.drawing.words(at, told, 12, anchor=anchor, bold=True)
 
 
 def _name_ends(

@@ -1,21 +1,19 @@
-"""The colours of curves, the same and in the same order in the app's figures and the deck's charts."""
+"""How plotly figures look: the colours of all pictures, the frame, and what several figures draw alike."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
-CURVE_COLOURS = ("0072B2", "D55E00", "009E73", "CC79A7", "6B4A00", "4B2E83")
-"""Okabe and Ito's first four, then a brown and a violet: their yellow and sky blue are too pale for a line on white.
+from core.figures.svg import LIGHT, Theme
+from core.wording.labels import shortened
 
-All have a contrast of at least 3:1 on white and are told apart with the common colour blindnesses.
-"""
-
-
-COLOURS = [f"#{colour}" for colour in CURVE_COLOURS]
+COLOURS = list(LIGHT.curves)
 DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
-GRID, TEXT, QUIET = "#E3E7EC", "#1F2933", "#6B7680"
+GRID, TEXT, QUIET = LIGHT.grid, LIGHT.text, LIGHT.quiet
 
 LOG_TICKS = [a * 10**power for power in range(-2, 5) for a in (1, 2, 5)]
 """Of a logarithmic axis over few powers of ten, where plotly would write 2 for 20."""
@@ -53,6 +51,18 @@ def shown(name: str) -> str:
     return html.escape(name, quote=False)
 
 
+def name_rows(figure: go.Figure, names: Sequence[str], longest: int = 40) -> None:
+    """Rows 0, 1, ... from the top, each with its name at the left."""
+    figure.update_yaxes(
+        tickvals=list(range(len(names))),
+        ticktext=[shown(shortened(name, longest)) for name in names],
+        range=[len(names) - 0.5, -0.5],
+        automargin=True,
+        ticks="",
+        showgrid=False,
+    )
+
+
 def faded(colour: str) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},0.15)"
@@ -67,3 +77,30 @@ def bars(above: list[float | None], below: list[float | None]) -> dict:
         "thickness": 1.5,
         "width": 4,
     }
+
+
+def themed(figure: go.Figure, theme: Theme) -> go.Figure:
+    """The same figure in the colours of a theme; figures are drawn in those of `LIGHT`."""
+    if theme == LIGHT:
+        return figure
+    turned = dict(
+        zip(
+            (LIGHT.text, LIGHT.quiet, LIGHT.grid, *LIGHT.curves),
+            (theme.text, theme.quiet, theme.grid, *theme.curves),
+            strict=True,
+        )
+    )
+    turned |= {faded(old): faded(new) for old, new in turned.items()}
+    told = figure.to_plotly_json()
+    layout = told["layout"] | {"template": "plotly_dark", "paper_bgcolor": theme.paper, "plot_bgcolor": theme.paper}
+    return go.Figure(_turned({"data": told["data"], "layout": layout}, turned))
+
+
+def _turned(part: Any, colours: Mapping[str, str]) -> Any:
+    if isinstance(part, str):
+        return colours.get(part, part)
+    if isinstance(part, Mapping):
+        return {name: _turned(value, colours) for name, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [_turned(value, colours) for value in part]
+    return part

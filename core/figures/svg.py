@@ -30,6 +30,8 @@ class Theme:
 LIGHT = Theme(
     "#FFFFFF", "#1F2933", "#5F6B76", "#E3E7EC", ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B4A00", "#4B2E83")
 )
+"""Its curves are Okabe and Ito's first four, then a brown and a violet, as their yellow and sky blue are too pale for a
+line on white: all are told apart with the common colour blindnesses."""
 DARK = Theme(
     "#0E1117", "#E6EAEE", "#A3AEB9", "#2B333C", ("#56B4E9", "#E69F00", "#2BBF8F", "#E6A0C4", "#D9C27E", "#B39DDB")
 )

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.errors import EstimateError, unknown_name
+from core.errors import EstimateError, Sentence, unknown_name
 from core.geometry.clouds import LabelledPoints, Reading
 from core.geometry.neighbour_dimensions import MIN_POINTS, of_centres
 from core.geometry.neighbours import first_copies
@@ -110,11 +110,11 @@ def _labelled(name: str, points, sequences, types) -> LabelledPoints:
             shape=str(tuple(points.shape)),
         )
 
-    def labels(values, what: str) -> Tensor:
+    def labels(values, what: Sentence) -> Tensor:
         values = torch.as_tensor(np.asarray(values)) if not isinstance(values, Tensor) else values
         if values.shape != (len(points),):
             raise EstimateError(
-                "{name} needs one {what} for each of the {n_points} points; {what}s have shape {shape}. Give a list "
+                "{name} needs one {what} for each of the {n_points} points; these have shape {shape}. Give a list "
                 "as long as the points.",
                 name=name,
                 what=what,
@@ -126,8 +126,8 @@ def _labelled(name: str, points, sequences, types) -> LabelledPoints:
     own = torch.arange(len(points), device=points.device)
     return LabelledPoints(
         points,
-        own if sequences is None else labels(sequences, "sequence"),
-        None if types is None else labels(types, "type"),
+        own if sequences is None else labels(sequences, Sentence("sequence")),
+        None if types is None else labels(types, Sentence("type")),
     )
 
 

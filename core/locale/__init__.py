@@ -12,7 +12,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
-from core.errors import InputError, Message, WorkdimError, unknown_name
+from core.errors import InputError, Sentence, WorkdimError, unknown_name
 
 LANGUAGES = {"en": "English", "ja": "日本語"}
 FOLDER = Path(__file__).parent
@@ -32,7 +32,7 @@ def translator(language: str) -> Callable[[str], str]:
 def worded(told: str | WorkdimError, language: str) -> str:
     """The message of an error, or a text that may be one, in the language of whoever reads it; any other text as it is."""
     text = told.message if isinstance(told, WorkdimError) else told
-    return text.worded(translator(language)) if isinstance(text, Message) else text
+    return text.worded(translator(language)) if isinstance(text, Sentence) else text
 
 
 def catalogue(language: str) -> Catalog:

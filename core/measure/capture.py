@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.errors import ModelError, ResourceError
+from core.errors import ModelError, ResourceError, Sentence
 from core.models.memory import largest_batch
 from core.models.model import OpenModel, is_out_of_memory, too_large
 from core.models.stacks import input_state, output_state
@@ -290,10 +290,12 @@ class _Spill:
                     way_out=self._way_out(),
                 )
 
-    def _way_out(self) -> str:
+    def _way_out(self) -> Sentence:
         if self.model.dtype != "float32":
-            return "Measure again with --dtype float32."
-        return "No wider dtype is measured in: the weights themselves are damaged or diverged. Download them again."
+            return Sentence("Measure again with --dtype float32.")
+        return Sentence(
+            "No wider dtype is measured in: the weights themselves are damaged or diverged. Download them again."
+        )
 
 
 def _claim(path: Path) -> None:

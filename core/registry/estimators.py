@@ -293,7 +293,7 @@ def require_on_request(keys: Iterable[str], protocol: str, clouds: Iterable[str]
     wanted = [find_estimator(key) for key in keys]
     for estimator in wanted:
         if estimator.in_every_run:
-            others = ", ".join(e.key for e in ESTIMATORS.values() if not e.in_every_run)
+            others = [e.key for e in ESTIMATORS.values() if not e.in_every_run]
             raise EstimateError(
                 "{key} is measured in every run that has its cloud: there is nothing to add. Further estimators are "
                 "{others}.",

@@ -163,6 +163,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "dimension": _("largest inner dimension"),
         "final_dimension": _("final dimension"),
     },
+    "audience": {"management": _("management"), "analysts": _("analysts")},
     "rule_outcome": {"right": _("right"), "wrong": _("wrong")},
     "relation": {
         "instruction-tuned, then quantised to GGUF Q4_1": _("instruction-tuned, then quantised to GGUF Q4_1"),

@@ -33,11 +33,10 @@ def repetition(record: Mapping[str, Any]) -> Repetition:
     text raise that are not there any more.
     """
     if record["pass"] != "text":
-        parent = f" {record['parent_run_id'][:SHORT_ID]}" if record["parent_run_id"] else ""
         raise InputError(
-            "Run {run} is a control pass. Measure the run{parent} that it belongs to.",
+            "Run {run} is a control pass. Measure the run that it belongs to: {parent}.",
             run=record["run_id"][:SHORT_ID],
-            parent=parent,
+            parent=[one[:SHORT_ID] for one in (record["parent_run_id"],) if one],
         )
     config = _request(record)
     pinned = replace(config, model=_pinned(config.model, record))
@@ -50,7 +49,7 @@ def _request(record: Mapping[str, Any]) -> RunConfig:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             "The record of run {run} is of another version of Workdim ({version}) and cannot be repeated as it "
-            "stands. Measure with `python -m core measure`; --show tells what was asked.",
+            "stands. Measure with `workdim measure`; `runs show` tells what was asked.",
             run=record["run_id"][:SHORT_ID],
             version=record["code_version"],
         ) from error

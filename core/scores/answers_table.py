@@ -55,13 +55,12 @@ def _sample(file: ScoreInput, table: Table, line: Line, remarks: Counter[Remark]
             value=number(cells["value"], told, table.decimal_comma),
         )
     except Skip as skip:
-        detail = f" ({skip.remark.detail})" if skip.remark.detail else ""
+        detail = f"{skip.remark.code} ({skip.remark.detail})" if skip.remark.detail else skip.remark.code
         raise InputError(
-            "{file} holds something that is no answer at {place}: {reason}{detail}.",
+            "{file} holds something that is no answer at {place}: {reason}.",
             file=file.shown_name,
             place=line.at,
-            reason=cut(skip.remark.code),
-            detail=detail,
+            reason=cut(detail),
         ) from skip
     remarks.update(told)
     return row

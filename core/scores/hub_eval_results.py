@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from core.errors import InputError
+from core.errors import InputError, Sentence
 from core.registry.names import NOT_STATED
 from core.scores.cells import Remarks, Skip, cut, day, is_blank, label, number, optional_label
 from core.scores.model_results import repository_of
@@ -58,7 +58,7 @@ def load(file: ScoreInput) -> Any:
         return yaml.load(file.content.decode(file.encoding), _Texts)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}" if mark else "its end"
+        place = Sentence("line {line}", line=mark.line + 1) if mark else Sentence("its end")
         raise InputError(
             "{file} is no YAML at {place}: {reason}.",
             file=file.shown_name,

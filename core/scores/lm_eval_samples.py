@@ -84,7 +84,7 @@ def read(file: ScoreInput, entries: Iterable[Any], remarks: Remarks) -> ScoreFil
         remarks.append(Remark("filters_not_named"))
     remarks += [Remark("metric_not_per_question", f"{metric} ({n})") for metric, n in left_out.most_common(_TOLD)]
     if not samples:
-        metrics = ", ".join([*left_out][:_TOLD]) or "no metric"
+        metrics = [*left_out][:_TOLD]
         raise InputError(
             "{file} scores no question by itself ({metrics}), so nothing in it can be compared; the benchmark's "
             "score is in the results file. Leave this one out.",
@@ -131,8 +131,9 @@ def _benchmark(file: ScoreInput) -> str:
     except Skip as skip:
         raise Unnamed(
             BENCHMARK,
-            f"{file.shown_name} holds single answers and does not say of which benchmark: state it, or keep the name "
-            "that the harness gave it (samples_TASK_TIME.jsonl).",
+            "{file} holds single answers and does not say of which benchmark: state it, or keep the name that "
+            "the harness gave it (samples_TASK_TIME.jsonl).",
+            file=file.shown_name,
         ) from skip
 
 

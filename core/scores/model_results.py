@@ -128,15 +128,25 @@ def repository_of(file: ScoreInput, name: Cell, remarks: Remarks) -> str:
     except Skip as skip:
         if file.model_stated is not None:
             return _stated(file, file.model_stated)
-        why = "names no model" if skip.remark.code == "name_missing" else f"names its model as {cut(name)!r}"
-        raise Unnamed(MODEL, f"{file.shown_name} {why}: state which model its scores are of.") from skip
+        if skip.remark.code == "name_missing":
+            raise Unnamed(
+                MODEL, "{file} names no model: state which model its scores are of.", file=file.shown_name
+            ) from skip
+        raise Unnamed(
+            MODEL,
+            "{file} names its model as {name!r}: state which model its scores are of.",
+            file=file.shown_name,
+            name=cut(name),
+        ) from skip
 
 
 def _stated(file: ScoreInput, name: str) -> str:
     try:
         return label(name, "model")
     except Skip as skip:
-        raise Unnamed(MODEL, f"{cut(name)!r} is no name for the model of {file.shown_name}: state another.") from skip
+        raise Unnamed(
+            MODEL, "{name!r} is no name for the model of {file}: state another.", name=cut(name), file=file.shown_name
+        ) from skip
 
 
 def revision_of(sha: Cell, branch: Cell, remarks: Remarks) -> str | None:

@@ -37,9 +37,6 @@ FORMATS = (
     hub_eval_results.FORMAT,
     plain_csv.FORMAT,
 )
-_KNOWN = (
-    "results of lm-evaluation-harness (v0.3, v0.4) or lighteval, its samples, or the Open LLM Leaderboard's own list"
-)
 _HEAD = 2**16
 """Bytes in which the first line that says something must stand."""
 _MAX_FIRST_LINE = lm_eval_samples.MAX_LINE
@@ -104,7 +101,11 @@ def _json(file: ScoreInput, start: str) -> ScoreFile:
     for module in _OF_JSON:
         if module.recognises(data):
             return _not_empty(module.read(file, data, remarks))
-    raise InputError("{file} is JSON, but not one that we know: {known}.", file=file.shown_name, known=_KNOWN)
+    raise InputError(
+        "{file} is JSON, but not one that we know: results of lm-evaluation-harness (v0.3, v0.4) or lighteval, its "
+        "samples, or the Open LLM Leaderboard's own list.",
+        file=file.shown_name,
+    )
 
 
 def _first_line(file: ScoreInput) -> Any:

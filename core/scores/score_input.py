@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from core.errors import InputError
+from core.errors import InputError, Sentence
 from core.scores.cells import cut
 from core.scores.parsed_score import Remark
 
@@ -23,10 +23,10 @@ BENCHMARK = "benchmark:"
 """Key of `mapping` for the benchmark of a file of single answers whose name does not tell it."""
 _PIECE = 2**20
 _NOT_TEXT = {
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook: unpack it, or save the sheet as CSV",
-    b"\x1f\x8b": "compressed with gzip: unpack it first",
-    b"%PDF": "a PDF: save the table as CSV",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as CSV",
+    b"PK\x03\x04": Sentence("a ZIP archive or an Excel workbook: unpack it, or save the sheet as CSV"),
+    b"\x1f\x8b": Sentence("compressed with gzip: unpack it first"),
+    b"%PDF": Sentence("a PDF: save the table as CSV"),
+    b"\xd0\xcf\x11\xe0": Sentence("an old Excel workbook: save the sheet as CSV"),
 }
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -34,8 +34,8 @@ _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16"
 class Unnamed(InputError):
     """The scores are understood, but not whose or of what they are; `key` is what `mapping` must say."""
 
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, key: str, message: str, /, **parts: Any) -> None:
+        super().__init__(message, **parts)
         self.key = key
 
 
@@ -71,7 +71,7 @@ class ScoreInput:
                 return encoding
         if b"\0" in self.content and not candidates[0].startswith("utf-16"):
             raise InputError("{file} holds NUL bytes: it is no text, or was damaged on its way.", file=self.shown_name)
-        tried = " or ".join(encoding.upper() for encoding in candidates)
+        tried = [encoding.upper() for encoding in candidates]
         raise InputError("{file} cannot be read as {tried} text: save it as UTF-8.", file=self.shown_name, tried=tried)
 
     def _candidates(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from core.errors import InputError
+from core.errors import InputError, Sentence
 from core.scores.cells import Cell, cut
 from core.scores.parsed_score import ParsedScore, Remark
 from core.scores.score_input import ScoreInput
@@ -161,14 +161,17 @@ class _Rows:
             yield piece
 
 
-def _cause(error: str) -> str:
+def _cause(error: str) -> Sentence:
     if "field limit" in error:
-        return f"a cell is longer than {MAX_CELL:,} characters, perhaps because a quotation mark is not closed"
+        return Sentence(
+            "a cell is longer than {max_cell:,} characters, perhaps because a quotation mark is not closed",
+            max_cell=MAX_CELL,
+        )
     if "unexpected end of data" in error:
-        return "a quotation mark is not closed"
+        return Sentence("a quotation mark is not closed")
     if "expected after" in error:
-        return "text follows a closing quotation mark"
-    return "its line ends or characters are not those of a CSV file"
+        return Sentence("text follows a closing quotation mark")
+    return Sentence("its line ends or characters are not those of a CSV file")
 
 
 def _lines(rows: _Rows, header: list[str]) -> Iterator[Line]:

@@ -73,11 +73,9 @@ def only_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.St
             "There are {n_statements} statements. Type one SELECT statement at a time.", n_statements=len(statements)
         )
     if statements[0].type not in _READS:
-        article = "An" if kinds[0][0] in "AEIOU" else "A"
         raise QueryError(
-            "{article} {kinds} statement is refused: the warehouse is only read here. Type one SELECT statement.",
-            article=article,
-            kinds=kinds[0],
+            "A statement of the kind {kind} is refused: the warehouse is only read here. Type one SELECT statement.",
+            kind=kinds[0],
         )
     _refuse_the_engines_own(connection, statements[0])
     return statements[0]

@@ -22,7 +22,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.errors import QueryError, WorkdimError
+from core.errors import QueryError, Sentence, WorkdimError, recorded
 from core.sql.copy import current_copy
 from core.sql.gate import only_statement
 from core.warehouse.connection import connect
@@ -117,9 +117,9 @@ def _fetch(reader: pa.RecordBatchReader) -> tuple[list[pa.RecordBatch], pa.Schem
 def _refuse_huge_cells(name: str, column: pa.Array) -> None:
     """One cell of megabytes would stop a browser's table."""
     if pa.types.is_string(column.type):
-        largest, limit, unit = pc.max(pc.binary_length(column)).as_py() or 0, MAX_CELL_BYTES, "bytes"
+        largest, limit, unit = pc.max(pc.binary_length(column)).as_py() or 0, MAX_CELL_BYTES, Sentence("bytes")
     elif pa.types.is_list(column.type):
-        largest, limit, unit = pc.max(pc.list_value_length(column)).as_py() or 0, MAX_CELL_ITEMS, "items"
+        largest, limit, unit = pc.max(pc.list_value_length(column)).as_py() or 0, MAX_CELL_ITEMS, Sentence("items")
     else:
         return
     if largest > limit:
@@ -201,11 +201,14 @@ def _give_up(seconds: float) -> None:
 
 
 def _refusal(line: str) -> bytes:
-    return json.dumps({"error": line}).encode() + b"\n"
+    return json.dumps({"error": recorded(line)}).encode() + b"\n"
 
 
-def _too_slow(seconds: float) -> str:
-    return f"The query took longer than {seconds:g} seconds and was stopped. Filter earlier, aggregate or give it more."
+def _too_slow(seconds: float) -> Sentence:
+    return Sentence(
+        "The query took longer than {seconds:g} seconds and was stopped. Filter earlier, aggregate or give it more.",
+        seconds=seconds,
+    )
 
 
 def _clear(error: Exception, request: dict[str, Any]) -> str:
@@ -214,15 +217,18 @@ def _clear(error: Exception, request: dict[str, Any]) -> str:
     if isinstance(error, duckdb.InterruptException) or "Query exceeded maximum execution time" in text:
         return _too_slow(request["seconds"])
     if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)) or "Out of Memory" in text:
-        return f"The query needs more than {request['memory_mb']} MB of memory. Filter earlier or aggregate."
+        return Sentence(
+            "The query needs more than {memory} MB of memory. Filter earlier or aggregate.", memory=request["memory_mb"]
+        )
     if isinstance(error, duckdb.PermissionException):
-        return "The query was refused: it sees the tables of the warehouse and no files, folders or networks."
+        return Sentence("The query was refused: it sees the tables of the warehouse and no files, folders or networks.")
     if isinstance(error, OSError):
-        return (
-            f"The copy of the warehouse for this query cannot be made: {error.strerror or error}. Nothing was changed."
+        return Sentence(
+            "The copy of the warehouse for this query cannot be made: {reason}. Nothing was changed.",
+            reason=error.strerror or error,
         )
     if "read-only mode" in text:
-        return "The query was refused: the warehouse is only read here."
+        return Sentence("The query was refused: the warehouse is only read here.")
     if "configuration has been locked" in text:
         return "The query was refused: settings cannot be changed here."
     if "to DECIMAL(38,0)" in text:

@@ -15,10 +15,9 @@ from typing import Any
 
 from core.errors import InputError, ResourceError
 from core.files import read_json, write_through
+from core.records import SHIPPED
 
 FILE = "annotations.json"
-SHIPPED = "reference"
-"""The tag of the profiles that Workdim ships, which are nobody's own measurements."""
 OWN_TAGS = (SHIPPED,)
 """What Workdim says itself."""
 LONGEST_TAG = 40
@@ -40,7 +39,9 @@ class Annotations:
         """With one tag more; raises InputError for one that cannot be."""
         tags = tuple(dict.fromkeys([*self.tags, checked_tag(tag)]))
         if len(tags) > MOST_TAGS:
-            raise InputError("A run has at most {most_tags} tags. Remove one with --untag.", most_tags=MOST_TAGS)
+            raise InputError(
+                "A run has at most {most_tags} tags. `workdim runs untag` takes one away.", most_tags=MOST_TAGS
+            )
         return Annotations(tags, self.note)
 
     def untagged(self, tag: str) -> Annotations:

@@ -31,7 +31,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.errors import InputError, ResourceError, WarehouseError
+from core.errors import InputError, ResourceError, Sentence, WarehouseError
 from core.files import folders_in, make_folder, workplace
 from core.store.parcels import PARCEL_FILES, RUN_FILE
 from core.store.people import IMPORT_FILE
@@ -229,9 +229,9 @@ class Archive:
         """Copy all files. Raises WarehouseError, also where there are other files than the manifest names."""
         strange = next((name for name in (*self.members, *self.told) if not _NAME.fullmatch(name)), None)
         if strange is not None:
-            raise _damaged(self.path, f"it holds {strange[:80]!r}")
+            raise _damaged(self.path, Sentence("it holds {strange!r}", strange=strange[:80]))
         if self.members.keys() != self.told.keys():
-            raise _damaged(self.path, "it does not hold what its manifest names")
+            raise _damaged(self.path, Sentence("it does not hold what its manifest names"))
         for number, name in enumerate(self.members, start=1):
             of_user = name.startswith("tables/")
             self.extract(name, into / name, largest=2**63 if of_user else None)
@@ -257,11 +257,11 @@ def opened(path: Path, room: Path | None) -> Iterator[Archive]:
             with zipfile.ZipFile(path) as packed:
                 yield _of_zip(path, packed, room)
         elif path.suffix.lower() == ".zip":
-            raise _damaged(path, "it is no zip file, or was cut off")
+            raise _damaged(path, Sentence("it is no zip file, or was cut off"))
         else:
             raise WarehouseError(
                 "{path} is neither a folder nor a .zip file. Name a backup, an export or a folder of parcels; files "
-                "of scores are taken by `python -m core scores import`.",
+                "of scores are taken by `workdim scores import`.",
                 path=path,
             )
     except _BROKEN as error:
@@ -287,7 +287,7 @@ def _of_folder(path: Path) -> Archive:
     if not manifest.is_file():
         return Archive(path, members)
     if manifest.stat().st_size > _BYTES_OF_A_NAME * (len(members) + 1000):
-        raise _damaged(path, f"its {MANIFEST} is too large")
+        raise _damaged(path, Sentence("its {manifest} is too large", manifest=MANIFEST))
     return Archive(path, members, _about(path, manifest.read_bytes()))
 
 
@@ -299,7 +299,7 @@ def _of_zip(path: Path, packed: zipfile.ZipFile, room: Path | None) -> Archive:
     if not isinstance(manifest, zipfile.ZipInfo):
         return Archive(path, members, packed=packed)
     if manifest.file_size > _BYTES_OF_A_NAME * (len(infos) + 1000):
-        raise _damaged(path, f"its {MANIFEST} is too large")
+        raise _damaged(path, Sentence("its {manifest} is too large", manifest=MANIFEST))
     return Archive(path, members, _about(path, packed.read(manifest)), packed)
 
 
@@ -308,11 +308,11 @@ def _check(path: Path, infos: list[zipfile.ZipInfo], room: Path | None) -> None:
     names = [info.filename for info in infos]
     hostile = next((name for name in names if _HOSTILE.search(name)), None)
     if hostile is not None:
-        raise _damaged(path, f"the name {hostile[:80]!r} leads out of it")
+        raise _damaged(path, Sentence("the name {hostile!r} leads out of it", hostile=hostile[:80]))
     if any(stat.S_ISLNK(info.external_attr >> 16) for info in infos):
-        raise _damaged(path, "it holds links")
+        raise _damaged(path, Sentence("it holds links"))
     if len(set(names)) < len(names):
-        raise _damaged(path, "it holds one name twice")
+        raise _damaged(path, Sentence("it holds one name twice"))
     if any(info.flag_bits & 1 for info in infos):
         raise WarehouseError("{path} is encrypted. Unpack it first, and name the folder.", path=path)
     unpacked, packed = sum(info.file_size for info in infos), path.stat().st_size
@@ -370,7 +370,12 @@ def _about(path: Path, content: bytes) -> dict[str, Any]:
                 raise ValueError(f"its {key} cannot be read")
         return about
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise _damaged(path, f"it has no readable {MANIFEST}: {str(error).splitlines()[0][:200]}") from error
+        raise _damaged(
+            path,
+            Sentence(
+                "it has no readable {manifest}: {reason}", manifest=MANIFEST, reason=str(error).splitlines()[0][:200]
+            ),
+        ) from error
 
 
 def check_rows(file: Path, source: str) -> None:

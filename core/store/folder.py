@@ -9,17 +9,20 @@ The files are the truth; the DuckDB file beside them is built from them.
     trash/                  deleted runs, and tombstones of people's files (trash.py)
     jobs/ texts/ backups/   measurements under way, texts that were uploaded, backups
     offered.json            which of the profiles that come with Workdim were in here once
+    identity                what reports call this warehouse: its id, never its path
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import ResourceError
-from core.files import make_folder, names_in
+from core.files import make_folder, names_in, write_through
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,22 @@ class Folder:
     def offered(self) -> Path:
         """Ids of the shipped profiles that were taken in once: those that people take out stay out."""
         return self.root / "offered.json"
+
+    def identity(self) -> str:
+        """A random id that tells this warehouse from others in reports that left it; made when it is first asked for.
+
+        It says nothing of its place. Of a folder that cannot be written to it is `unnamed`.
+        """
+        file = self.root / "identity"
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if re.fullmatch("[0-9a-f]{12}", known := file.read_text(encoding="ascii").strip()):
+                return known
+        made = secrets.token_hex(6)
+        try:
+            write_through(file, made.encode())
+        except OSError:
+            return "unnamed"
+        return made
 
     def mark(self, kind: str, ids: Iterable[str]) -> None:
         """Set a marker for each file that is about to change. Raises ResourceError: nothing was changed then."""

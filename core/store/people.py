@@ -1,5 +1,5 @@
 """What people write or import, one file each: pilots with their runs and own scores, score imports, aliases, queries,
-selection rules.
+selection rules, recipes of reports.
 
     people/pilots/<pilot_id>.json      what was decided, which runs are its results, the user's own scores
     people/scores/<file_sha256>/       one imported file: file.json, scores.parquet, samples.parquet
@@ -7,6 +7,7 @@ selection rules.
     people/plans/<plan_id>.json        a layer plan with all its prices
     people/queries/<id>.json           a saved query
     people/rules/<rule_id>.json        a rule for choosing between models, with what it chose each time
+    people/recipes/<recipe_id>.json    how a report is made, with its numbers and its company template
 
 A file holds rows of the tables of the warehouse and nothing else, so that reading and writing are the same for all
 kinds: `tables` maps a table's name to a typed frame. Each file is written whole or not at all. File names are ids: what
@@ -15,6 +16,7 @@ a person typed is hashed (`id_of`). Whoever changes a file does so within `Wareh
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -65,6 +67,7 @@ KINDS = {
     "plan": Kind("plans", ("plans", "plan_outcomes"), "plan_id"),
     "query": Kind("queries", ("saved_queries",), "name", is_hashed=True),
     "rule": Kind("rules", ("rules", "rule_choices"), "rule_id"),
+    "recipe": Kind("recipes", ("recipes", "recipe_numbers"), "recipe_id"),
 }
 _PARQUET = {"scores": "scores.parquet", "score_samples": "samples.parquet"}
 
@@ -96,10 +99,13 @@ def ids(folder: Folder, kind: str) -> list[str]:
     return sorted(one for one in stems if _ID.fullmatch(one) and is_there(folder, kind, one))
 
 
-def write(folder: Folder, kind: str, one: str, tables: Mapping[str, pl.DataFrame]) -> None:
+def write(
+    folder: Folder, kind: str, one: str, tables: Mapping[str, pl.DataFrame], attached: bytes | None = None
+) -> None:
     """Write a file, whole or not at all, in the place of the one that is there; its tombstone goes.
 
-    Raises ResourceError where it cannot be written: nothing was changed then.
+    `attached` is what lies in it beside the rows (of a recipe its template). Raises ResourceError where it cannot be
+    written: nothing was changed then.
     """
     path, declared = path_of(folder, kind, one), KINDS[kind]
     try:
@@ -108,7 +114,10 @@ def write(folder: Folder, kind: str, one: str, tables: Mapping[str, pl.DataFrame
             if not is_there(folder, kind, one):  # the same file has the same content: an import never changes
                 _write_import(folder, path, tables)
         else:
-            write_through(path, _json(kind, {table: tables[table] for table in declared.tables if table in tables}))
+            more = {"attached": base64.b64encode(attached).decode()} if attached else {}
+            write_through(
+                path, _json(kind, {table: tables[table] for table in declared.tables if table in tables}, **more)
+            )
         sync_folder(path.parent)
         _tombstone(folder, kind, one).unlink(missing_ok=True)
     except OSError as error:
@@ -150,6 +159,20 @@ def read(folder: Folder, kind: str, one: str) -> dict[str, pl.DataFrame]:
             "{file} is damaged ({reason}); it was left where it is.", file=file, reason=reason
         ) from error
     return tables
+
+
+def attached(folder: Folder, kind: str, one: str) -> bytes | None:
+    """What lies in a file beside its rows, if anything. Raises WarehouseError, FileNotFoundError as `read`."""
+    path = path_of(folder, kind, one)
+    try:
+        content = read_versioned(path, LARGEST_JSON, FORMAT).get("attached")
+        return None if content is None else base64.b64decode(content, validate=True)
+    except WarehouseError:
+        raise
+    except FileNotFoundError:
+        raise
+    except DAMAGE as error:
+        raise WarehouseError("{path} is damaged; it was left where it is.", path=path) from error
 
 
 def bury(folder: Folder, kind: str, one: str) -> None:

@@ -20,6 +20,7 @@ from core.tables.measured import (
     RunRow,
     TokenResultRow,
 )
+from core.tables.reported import RecipeNumberRow, RecipeRow
 from core.tables.scored import (
     PILOT_SOURCE,
     SCORE_KEYS,
@@ -59,6 +60,8 @@ __all__ = [
     "PilotRunRow",
     "PlanOutcomeRow",
     "PlanRow",
+    "RecipeNumberRow",
+    "RecipeRow",
     "RuleChoiceRow",
     "RuleRow",
     "RunCheckRow",
@@ -140,6 +143,8 @@ _DECLARED = (
     Table("plan_outcomes", PlanOutcomeRow, "Every price behind a layer plan, its rivals and controls included."),
     Table("rules", RuleRow, "Rules for choosing between models, each version one row.", is_indexed=True),
     Table("rule_choices", RuleChoiceRow, "What each rule chose when it was applied, and whether it was right."),
+    Table("recipes", RecipeRow, "Recipes of reports: what each is made of.", is_indexed=True),
+    Table("recipe_numbers", RecipeNumberRow, "Every number of the report that a recipe made, with its source."),
     Table("saved_queries", SavedQueryRow, "Queries that people kept.", is_indexed=True),
 )
 TABLES: dict[str, Table] = {table.name: table for table in _DECLARED}

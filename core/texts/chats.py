@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import CorpusError, ModelError
+from core.errors import CorpusError, ModelError, Sentence
 from core.texts.messages import BETWEEN, Conversation, Message, joined
 from core.texts.words import CHARACTERS_PER_TOKEN, CHARACTERS_PER_TOKEN_CJK, Encoded, read_offsets
 
@@ -189,7 +189,7 @@ TODAY = datetime(2024, 7, 26, 12)
 """What templates take for today: those that write the date would else render other tokens every day."""
 MARK = "\U0010fffd"
 """Stands around each content in a rendering of its own: a private sign that neither files nor templates write."""
-WAY_OUT = "measure the contents without a template, by --chat plain"
+WAY_OUT = Sentence("measure the contents without a template, by --chat plain")
 
 
 @dataclass(frozen=True)
@@ -280,8 +280,8 @@ def _apply(messages: list[tuple[str, str]], template: str, tokenizer: Any, model
 def _first_other(messages: Sequence[Message], shown: Sequence[str]) -> str:
     for number, message in enumerate(messages, 1):
         if number > len(shown) or shown[number - 1] != message.content:
-            return f"message {number} ({message.role})"
-    return "what stands around the contents"
+            return Sentence("message {number} ({role})", number=number, role=message.role)
+    return Sentence("what stands around the contents")
 
 
 def _pinned_date() -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import charset_normalizer
 import polars as pl
 
-from core.errors import CorpusError, unknown_name
+from core.errors import CorpusError, Sentence, sentences, unknown_name
 from core.files import parse_json
 from core.tables import CorpusRow
 from core.texts.messages import (
@@ -107,7 +107,8 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
         built_in = BUILT_IN[name]
         return _corpus(name, built_in.read(), built_in.language, built_in.domain, built_in.licence, "built-in")
     if path.suffix.lower() not in FILE_TYPES and not path.exists():
-        raise CorpusError(unknown_name("corpus", name, BUILT_IN) + f" Or name a {', '.join(FILE_TYPES)} file.")
+        unknown = unknown_name("corpus", name, BUILT_IN)
+        raise CorpusError(sentences(unknown, Sentence("Or name a {file_types} file.", file_types=FILE_TYPES)))
     if path.is_dir():
         raise CorpusError("{path} is a folder. Name one {file_types} file in it.", path=path, file_types=FILE_TYPES)
     if not path.is_file():
@@ -200,8 +201,8 @@ def _first_bad_line(path: Path, encoding: str) -> str:
             if line.strip():
                 parse_json(line)
         except ValueError:
-            return f"line {number} is not JSON"
-    return "its lines are not alike"
+            return Sentence("line {number} is not JSON", number=number)
+    return Sentence("its lines are not alike")
 
 
 def _choose_column(path: Path, frame: pl.DataFrame, column: str | None) -> str:
@@ -223,7 +224,7 @@ def _choose_column(path: Path, frame: pl.DataFrame, column: str | None) -> str:
             columns=frame.columns,
         )
     if column not in text_columns:
-        raise CorpusError(unknown_name(f"text column of {path.name}", column, text_columns))
+        raise CorpusError(unknown_name(Sentence("text column of {path}", path=path.name), column, text_columns))
     return column
 
 
@@ -244,7 +245,10 @@ def _decode(path: Path, encoding: str) -> str:
         ) from error
     except UnicodeError as error:
         raise CorpusError(
-            "{path} is not {encoding}.{raw}", path=path.name, encoding=encoding, raw=_likely_encoding(raw, encoding)
+            "{path} is not {encoding}. {advice}",
+            path=path.name,
+            encoding=encoding,
+            advice=_likely_encoding(raw, encoding),
         ) from error
     try:
         text.encode()
@@ -256,27 +260,27 @@ def _decode(path: Path, encoding: str) -> str:
         ) from error
     if "\0" in text:  # UTF-16 bytes often pass as UTF-8 with a NUL after every letter
         raise CorpusError(
-            "{path} is not {encoding}: it holds NUL characters.{raw}",
+            "{path} is not {encoding}: it holds NUL characters. {advice}",
             path=path.name,
             encoding=encoding,
-            raw=_likely_encoding(raw, encoding),
+            advice=_likely_encoding(raw, encoding),
         )
     return text
 
 
-def _likely_encoding(raw: bytes, encoding: str) -> str:
+def _likely_encoding(raw: bytes, encoding: str) -> Sentence:
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return " It looks like utf-16: try --encoding utf-16."
+        return Sentence("It looks like {guess}: try --encoding {guess}.", guess="utf-16")
     if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
         try:
             raw.decode("utf-8")
         except UnicodeDecodeError:
             pass
         else:
-            return " It is valid utf-8: try --encoding utf-8."
+            return Sentence("It is valid utf-8: try --encoding utf-8.")
     best = charset_normalizer.from_bytes(raw[:200_000]).best()
     if best is None:
-        return " Find out its encoding and name it with --encoding."
+        return Sentence("Find out its encoding and name it with --encoding.")
     # Japanese text in cp932 is, by chance, valid in other double-byte encodings too; cp932 is the common one.
     guess = "cp932" if best.encoding in ("cp932", "shift_jis", "shift_jis_2004", "johab", "big5") else best.encoding
-    return f" It looks like {guess}: try --encoding {guess}."
+    return Sentence("It looks like {guess}: try --encoding {guess}.", guess=guess)

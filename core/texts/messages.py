@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.errors import CorpusError, unknown_name
+from core.errors import CorpusError, Sentence, unknown_name
 from core.files import parse_json
 
 SHAPES = (("role", "content"), ("from", "value"))
@@ -74,7 +74,10 @@ def is_chat(value: Any) -> bool:
 
 def read_conversations(values: Sequence[Any], name: str) -> tuple[Conversation, ...]:
     """One conversation per value; raises CorpusError with the number of the first one that is none."""
-    return tuple(_conversation(value, f"Conversation {number} of {name}") for number, value in enumerate(values, 1))
+    return tuple(
+        _conversation(value, Sentence("Conversation {number} of {name}", number=number, name=name))
+        for number, value in enumerate(values, 1)
+    )
 
 
 def conversations_hash(conversations: Sequence[Conversation]) -> str:
@@ -91,7 +94,10 @@ def joined(messages: Sequence[Message]) -> str:
 def _conversation(value: Any, where: str) -> Conversation:
     if not isinstance(value, list) or not value:
         raise CorpusError("{where} holds no messages. Remove it from the file.", where=where)
-    return tuple(_message(message, f"{where}, message {number},") for number, message in enumerate(value, 1))
+    return tuple(
+        _message(message, Sentence("{where}, message {number},", where=where, number=number))
+        for number, message in enumerate(value, 1)
+    )
 
 
 def _message(value: Any, where: str) -> Message:
@@ -166,7 +172,7 @@ def json_chats(text: str, path: Path, column: str | None) -> list[Any] | None:
     if chosen:
         return [row.get(chosen) if isinstance(row, dict) else None for row in rows]
     if whole and found and column:
-        raise CorpusError(unknown_name(f"column of {path.name} with chat messages", column, found))
+        raise CorpusError(unknown_name(Sentence("column of {path} with chat messages", path=path.name), column, found))
     if whole:
         raise CorpusError(
             "{path} is no list of conversations with their messages. Save plain texts as .jsonl.", path=path.name

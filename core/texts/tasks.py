@@ -19,20 +19,20 @@ from typing import Annotated, Any
 from pydantic import Field, Strict
 from pydantic.dataclasses import dataclass as declared
 
-from core.errors import InputError
+from core.errors import InputError, Sentence
 from core.validation import DECLARED, Whole, checked
 
 MAX_BYTES = 256 * 2**20
 MOST_ROWS = 100_000
-_Any = Annotated[str, Strict(), Field(description="a text, which may be empty")]
-_Filled = Annotated[str, Strict(), Field(min_length=1, description="a text that is not empty")]
+_Any = Annotated[str, Strict(), Field(description=Sentence("a text, which may be empty"))]
+_Filled = Annotated[str, Strict(), Field(min_length=1, description=Sentence("a text that is not empty"))]
 
 
 @declared(frozen=True, config=DECLARED)
 class Question:
     prompt: _Any
-    choices: Annotated[tuple[_Any, ...], Field(description="a list of texts")]
-    answer: Whole = Field(description="the number of the right choice, from 0")
+    choices: Annotated[tuple[_Any, ...], Field(description=Sentence("a list of texts"))]
+    answer: Whole = Field(description=Sentence("the number of the right choice, from 0"))
 
     @property
     def asked(self) -> Any:
@@ -85,16 +85,16 @@ def read_task(file: Path) -> Task:
     rows: list[Question | Text] = []
     seen: dict[str, int] = {}
     for number, content in _lines(file):
-        place = f"{file.name}, line {number}"
+        place = Sentence("{file}, line {number}", file=file.name, number=number)
         is_text = isinstance(content, dict) and "text" in content and "choices" not in content
         row = checked(Text, content, place) if is_text else checked(Question, content, place)
         if rows and isinstance(rows[0], Text) != is_text:
-            found, others = ("a text", "questions") if is_text else ("a question", "texts")
+            if is_text:
+                raise InputError(
+                    "{place}: a text among questions. A task is of one kind: make two files of it.", place=place
+                )
             raise InputError(
-                "{place}: {found} among {others}. A task is of one kind: make two files of it.",
-                place=place,
-                found=found,
-                others=others,
+                "{place}: a question among texts. A task is of one kind: make two files of it.", place=place
             )
         _check(row, place)
         earlier = seen.setdefault(_hash(row.asked), number)
@@ -139,7 +139,7 @@ def _lines(file: Path) -> Iterator[tuple[int, Any]]:
         raise InputError("The task file {file} cannot be read: {reason}.", file=file, reason=error.strerror) from error
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            yield number, _parsed(line, f"{file.name}, line {number}")
+            yield number, _parsed(line, Sentence("{file}, line {number}", file=file.name, number=number))
 
 
 def _parsed(line: str, place: str) -> Any:

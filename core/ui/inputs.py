@@ -1,4 +1,4 @@
-"""Inputs whose choice is kept in the URL: one of several, several of many, and runs by name."""
+"""Inputs whose choice is kept in the URL: one of several, several of many, and runs, found among many by words."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import streamlit as st
 
 from core import wording
 from core.analysis import ranking
-from core.store.annotation import SHIPPED
-from core.ui import language, reads, run_search, url_state
+from core.records import SHIPPED
+from core.ui import language, reads, url_state
 from core.ui.markdown import escape
 from core.wording.labels import run_labels
 
@@ -20,6 +20,9 @@ T = TypeVar("T")
 ALL = "all"
 MOST_RUNS = 6
 """Curves that one figure keeps apart: the palette has six colours."""
+OFFERED = 200
+"""Runs that a list offers: more are slower to draw than to look for, and nobody reads them."""
+_SEARCHED = ("name", "reference", "family", "kind", "corpus_name", "protocol", "dtype", "pass", "run_id")
 
 
 def choose(label: str, options: Sequence[T], name: str, default: T, show: Callable[[Any], str] = str, **more: Any) -> T:
@@ -97,7 +100,7 @@ def choose_runs(runs: pl.DataFrame) -> reads.Selection:
     """
     _ = language.translator()
     newest = newest_on_one_text(runs)
-    offered = run_search.offer(runs, [*url_state.wanted("runs"), *newest])
+    offered = _offer(runs, [*url_state.wanted("runs"), *newest])
     labels = {row["run_id"]: run_label(row) for row in offered.iter_rows(named=True)}
     chosen = choose_many(
         _("Runs to show (at most {n})").format(n=MOST_RUNS),
@@ -110,6 +113,52 @@ def choose_runs(runs: pl.DataFrame) -> reads.Selection:
         select_all=False,
     )
     return reads.selection(chosen)
+
+
+def _offer(runs: pl.DataFrame, keep: Sequence[str]) -> pl.DataFrame:
+    """The runs to choose from: all of them where they are few, else the newest that the reader's words are met by.
+
+    `runs` are rows of `queries.listing`, newest first. Those of `keep`, which a link or an earlier choice asks for,
+    are offered whatever the words say.
+    """
+    if runs.height <= OFFERED:
+        return runs
+    _ = language.translator()
+    words = st.text_input(
+        _("Find runs"),
+        key=url_state.key("find"),
+        placeholder=_("Words of model, family, text, protocol, tag, date or run id: all of them must be met"),
+        width=640,
+    )
+    found = matching(runs, words)
+    _tell_found(found.height, runs.height, words)
+    newest = found.head(OFFERED)
+    kept = runs.filter(pl.col("run_id").is_in(list(keep))).join(newest, on="run_id", how="anti")
+    return pl.concat([newest, kept])
+
+
+def matching(runs: pl.DataFrame, words: str) -> pl.DataFrame:
+    """The runs that every word is found in, whatever its case."""
+    text = pl.concat_str(
+        [*_SEARCHED, pl.col("tags").list.join(" "), pl.col("started_at").dt.strftime("%Y-%m-%d")],
+        separator=" ",
+        ignore_nulls=True,
+    ).str.to_lowercase()
+    met = [text.str.contains(word, literal=True) for word in words.lower().split()]
+    return runs.filter(pl.all_horizontal(met)) if met else runs
+
+
+def _tell_found(found: int, total: int, words: str) -> None:
+    _ = language.translator()
+    if not found:
+        line = _("None of the {total} runs is met by “{words}”.")
+    elif found > OFFERED:
+        line = _("The newest {n} of {found} runs are listed. Type what you look for to find the others.")
+    elif words.strip():
+        line = _("{found} of {total} runs are listed.")
+    else:
+        return
+    st.caption(line.format(n=OFFERED, found=f"{found:,}", total=f"{total:,}", words=escape(words.strip())))
 
 
 def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,11 +25,13 @@ from core.analysis.population import population as population_of
 from core.files import default_path
 from core.pilots.registration import registered, shipped
 from core.pilots.rule import SavedRule
-from core.store.annotation import SHIPPED
-from core.tables import SavedQueryRow
+from core.records import SHIPPED, LayerPlan
+from core.tables import PlanOutcomeRow, PlanRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
 from core.warehouse import profiles, queries, reference, rules, saved, schema, score_answers, score_imports
+from core.warehouse import scores as score_tables
+from core.warehouse.connection import Readable
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
 
@@ -36,7 +39,6 @@ _log = logging.getLogger("workdim")
 N_LATEST = 20
 """Runs that the home screen shows."""
 _OF_ALL: dict[str, Callable[..., Any]] = {
-    "ranking": queries.ranking,
     "tables": schema.tables,
     "saved queries": saved.all_saved,
     "score files": score_imports.files,
@@ -44,7 +46,7 @@ _OF_ALL: dict[str, Callable[..., Any]] = {
     "unmet names": score_answers.unmet_names,
     "score conflicts": score_answers.conflicts,
     "answered": score_answers.answered,
-    "rules": rules.all_rules,
+    "plan outcomes": saved.block_outcomes,
 }
 
 
@@ -54,9 +56,9 @@ class Lists:
 
     runs: pl.DataFrame
     """All runs, a few columns of each, newest first: `queries.listing`."""
-    latest: pl.DataFrame
-    """All that is known of the newest runs on text."""
     pilots: pl.DataFrame
+    plans: pl.DataFrame
+    """All layer plans, the newest first: `saved.plans`."""
     counts: dict[str, int]
     """How many runs, models, corpora, estimates and scores there are."""
 
@@ -95,14 +97,27 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """What the thumbnails of some runs show."""
+class Home:
+    """What the home screen shows of some runs, and of the newest ones."""
 
     runs: pl.DataFrame
     """In the order asked for."""
     profiles: pl.DataFrame
-    """d2 on one point per type: `queries.d2_profiles`."""
+    """Of these: d2 on one point per type, as `queries.d2_profiles`."""
     extrema: pl.DataFrame
+    latest: pl.DataFrame
+    """All that is known of the newest runs on text."""
+    saving: PlanRow | None
+    """The cheapest one that was verified: `saved.cheapest_saving`."""
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """What a choice between models rests on, besides what the ranking reads."""
+
+    speeds: pl.DataFrame
+    """How fast the models read: `queries.speeds`."""
+    rules: list[SavedRule]
 
 
 def warehouse() -> Warehouse:
@@ -163,12 +178,13 @@ def selection(run_ids: Sequence[str]) -> Selection:
 
 def ranking() -> pl.DataFrame:
     """All runs on unchanged text with what a comparison needs: `queries.ranking`."""
-    runs = _of_all("ranking")
-    return _marked(runs if shows_reference() else _own(runs), lists().runs)
+    return _known().runs
 
 
-def gallery(run_ids: Sequence[str]) -> Gallery:
-    return _gallery(warehouse().path, warehouse().version(), tuple(run_ids))
+def home(run_ids: Sequence[str]) -> Home:
+    texts = lists().runs.filter(pl.col("pass") == "text")
+    newest = texts["run_id"].head(N_LATEST).to_list()
+    return _home(warehouse().path, warehouse().version(), tuple(run_ids), tuple(newest), shows_reference())
 
 
 def population(asked: Asked) -> Population:
@@ -181,18 +197,36 @@ def answer(asked: Asked) -> Answer:
     return _answer(warehouse().path, warehouse().version(), _key(asked), asked)
 
 
+def relation(asked: Asked) -> Answer:
+    """As `answer`, for whoever tells the relation alone: the ranks of its models know nothing of what blocks of text they
+    share, which would be read for them."""
+    return _relation(warehouse().path, warehouse().version(), _key(asked), asked)
+
+
+def told(found: Population, *, is_of_summaries: bool = True) -> Answer:
+    """The answer about a population. `is_of_summaries`: its dimension is that of the runs' summaries, not one that was read
+    by another specification; of the former the values without each block of text are stored."""
+    blocks = queries.blocks(warehouse(), found.blocks_wanted()) if is_of_summaries else None
+    return answer_of(found, blocks, score_tables.blocks(found.score_blocks_wanted()))
+
+
 def scores() -> pl.DataFrame:
     """The scores of all models that the reader sees."""
-    return _evidence(warehouse().path, warehouse().version(), shows_reference()).scores
+    return _known().scores
 
 
-def speeds(run_ids: Sequence[str]) -> pl.DataFrame:
-    """How fast the models of these runs read: `queries.speeds`."""
-    return _speeds(warehouse().path, warehouse().version(), tuple(run_ids))
+def _known() -> Evidence:
+    return _evidence(warehouse().path, warehouse().version(), shows_reference())
 
 
-def saved_rules() -> list[SavedRule]:
-    return _of_all("rules")
+def deciding(run_ids: Sequence[str]) -> Deciding:
+    """For a choice between the models of these runs."""
+    return _deciding(warehouse().path, warehouse().version(), tuple(run_ids))
+
+
+def replicates(run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of layer_replicates: what two runs are compared by, block by block of their text."""
+    return _replicates(warehouse().path, warehouse().version(), tuple(run_ids))
 
 
 def inner_maxima(run_ids: Sequence[str]) -> pl.DataFrame:
@@ -247,6 +281,16 @@ def saved_queries() -> list[SavedQueryRow]:
     return _of_all("saved queries")
 
 
+def plan_outcomes() -> list[PlanOutcomeRow]:
+    """Of all plans, what whole blocks cost: `saved.block_outcomes`."""
+    return _of_all("plan outcomes")
+
+
+def layer_plan(plan_id: str) -> LayerPlan | None:
+    """None where it was deleted since."""
+    return _layer_plan(warehouse().path, warehouse().version(), plan_id)
+
+
 def tables() -> list[schema.Table]:
     return _of_all("tables")
 
@@ -273,13 +317,7 @@ def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
     with Warehouse(path).opened() as opened:
         listed = queries.listing(opened)
         runs = with_text_marks(listed if with_reference else _own(listed))
-        latest = runs.filter(pl.col("pass") == "text")["run_id"].head(N_LATEST).to_list()
-        return Lists(
-            runs,
-            _in_order(_marked(queries.runs(opened, latest), runs), latest),
-            queries.pilots(opened),
-            queries.counts(opened),
-        )
+        return Lists(runs, queries.pilots(opened), saved.plans(opened), queries.counts(opened))
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
@@ -317,27 +355,36 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def _gallery(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Gallery:
+def _home(path: Path, version: tuple, run_ids: tuple[str, ...], latest: tuple[str, ...], with_reference: bool) -> Home:
     among = _lists(path, version, True).runs
     with Warehouse(path).opened() as opened:
-        runs = _in_order(_marked(queries.runs(opened, run_ids), among), run_ids)
-        return Gallery(runs, queries.d2_profiles(opened, run_ids), queries.extrema(opened, run_ids))
+        _evidence(path, version, with_reference, opened)  # for the answers beside them
+        found = _marked(queries.runs(opened, sorted({*run_ids, *latest})), among)
+        return Home(
+            _in_order(found, run_ids),
+            queries.d2_profiles(opened, run_ids),
+            queries.extrema(opened, run_ids),
+            _in_order(found, latest),
+            saved.cheapest_saving(opened),
+        )
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _evidence(path: Path, version: tuple, with_reference: bool) -> Evidence:
-    runs = ranking()
-    with Warehouse(path).opened() as opened:
+def _evidence(path: Path, version: tuple, with_reference: bool, _opened: Readable | None = None) -> Evidence:
+    listed = _lists(path, version, with_reference)
+    with Warehouse(path).opened() if _opened is None else nullcontext(_opened) as opened:
+        found = queries.ranking(opened)
+        runs = _marked(found if with_reference else _own(found), listed.runs)
         return Evidence(
             runs=runs,
             scores=queries.scores(opened, repositories(runs)),
-            pilots=tuple(registered(row) for row in lists().pilots.to_dicts()),
+            pilots=tuple(registered(row) for row in listed.pilots.to_dicts()),
             shipped=shipped(),
             imported=queries.imports(opened),
         )
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)  # Decide asks one question for each task
 def _population(path: Path, version: tuple, key: str, _asked: Asked) -> Population:
     known = _evidence(path, version, shows_reference())
     if _asked.cloud == BY_WORD:
@@ -347,8 +394,17 @@ def _population(path: Path, version: tuple, key: str, _asked: Asked) -> Populati
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _answer(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
-    found = population(_asked)
-    return answer_of(found, queries.blocks(Warehouse(path), found.blocks_wanted()))
+    return told(population(_asked))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _relation(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
+    return answer_of(population(_asked))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _replicates(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
+    return queries.replicates(Warehouse(path), run_ids)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -357,13 +413,19 @@ def _inner_maxima(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.Da
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _speeds(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
-    return queries.speeds(Warehouse(path), run_ids)
+def _deciding(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Deciding:
+    with Warehouse(path).opened() as opened:
+        return Deciding(queries.speeds(opened, run_ids), rules.all_rules(opened))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _summaries(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
     return queries.summaries(Warehouse(path), run_ids)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _layer_plan(path: Path, version: tuple, plan_id: str) -> LayerPlan | None:
+    return saved.stored_plan(Warehouse(path), plan_id)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

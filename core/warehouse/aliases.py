@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from core.errors import InputError
+from core.errors import InputError, Sentence
 from core.store import people
 from core.tables import PILOT_SOURCE, TABLES, ModelAliasRow
 from core.warehouse.warehouse import Warehouse
@@ -41,14 +41,16 @@ def aliases(warehouse: Warehouse) -> pl.DataFrame:
 def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterable[str] = ()) -> None:
     """Add or change these aliases and take `remove` away, all or none; InputError, and nothing is changed, where a
     name is empty, means itself, or leads to another alias."""
-    wanted = {_clean(alias, "name"): _clean(reference, "model") for alias, reference in wanted.items()}
+    wanted = {
+        _clean(alias, Sentence("name")): _clean(reference, Sentence("model")) for alias, reference in wanted.items()
+    }
     gone, folder = set(remove), warehouse.folder
     with warehouse.changing(_KIND, *map(people.id_of, {*wanted, *gone})) as connection:
         known = dict(connection.execute("SELECT alias, reference FROM model_aliases").fetchall())
         missing = sorted(set(gone) - known.keys())
         if missing:
             raise InputError(
-                "There is no alias '{missing}'. `python -m core scores alias` lists those that are there.",
+                "There is no alias '{missing}'. `workdim scores alias` lists those that are there.",
                 missing=_cut(missing[0]),
             )
         after = {alias: reference for alias, reference in known.items() if alias not in gone} | dict(wanted)

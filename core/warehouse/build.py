@@ -19,7 +19,7 @@ import duckdb
 import polars as pl
 from filelock import FileLock, Timeout
 
-from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.files import make_folder, sync_folder, time_now, unused
 from core.store import people, restore, trash
 from core.store.folder import Folder
@@ -179,18 +179,18 @@ def _take_over(connection: Connection, folder: Folder, old: str, with_people: bo
         [old],
     ).fetchall()
     for (table,) in elsewhere:
-        report(f"The table {table} stands in a schema of its own: it stays in the old file.")
+        report(Sentence("The table {table} stands in a schema of its own: it stays in the old file.", table=table))
     own_tables, own_views = schema.user_relations(connection)
     there = {*own_tables, *own_views}
     tables, views = schema.user_relations(connection, old)
     for table in sorted(set(tables) - there):
-        with _reported(f"The table {table}", report):
+        with _reported(Sentence("The table {table}", table=table), report):
             name = schema.quoted(table)
             connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {_main(old)}.{name}")
     for view, statement in views.items():
         if view in there:
             continue
-        with _reported(f"The view {view}", report):
+        with _reported(Sentence("The view {view}", view=view), report):
             connection.execute(statement)
 
 
@@ -199,7 +199,7 @@ def _take_over_runs(connection: Connection, folder: Folder, old: str, report: Re
         sql = f"SELECT run_id FROM {_main(old)}.runs WHERE run_id NOT IN (SELECT run_id FROM runs) ORDER BY run_id"
         missing = [row[0] for row in connection.execute(sql).fetchall()]
     except duckdb.Error as error:
-        report(f"The runs cannot be read in the old warehouse: {_first_line(error)}.")
+        report(Sentence("The runs cannot be read in the old warehouse: {error}.", error=_first_line(error)))
         return
     columns = _columns_of(connection, old)
     for run_id in missing:
@@ -213,9 +213,20 @@ def _take_over_runs(connection: Connection, folder: Folder, old: str, report: Re
                     _copy(connection, old, table, columns[table], beyond, [run_id])
                 for table in ("runs", *LONG_TABLES):
                     _copy(connection, old, table, columns[table], "run_id = ?", [run_id])
-            report(f"Run {run_id} has no parcel that can be read: its rows were taken over from the old warehouse.")
+            report(
+                Sentence(
+                    "Run {run_id} has no parcel that can be read: its rows were taken over from the old warehouse.",
+                    run_id=run_id,
+                )
+            )
         except (duckdb.Error, KeyError) as error:
-            report(f"Run {run_id} is lost, it has no parcel that can be read: {_first_line(error)}")
+            report(
+                Sentence(
+                    "Run {run_id} is lost, it has no parcel that can be read: {error}",
+                    run_id=run_id,
+                    error=_first_line(error),
+                )
+            )
 
 
 def _take_over_people(connection: Connection, folder: Folder, old: str, kind: str, report: Report) -> None:
@@ -223,13 +234,19 @@ def _take_over_people(connection: Connection, folder: Folder, old: str, kind: st
     declared, columns = people.KINDS[kind], _columns_of(connection, old)
     if not set(declared.tables) <= columns.keys():
         return
-    with _reported(f"What people wrote ({declared.tables[0]})", report):
+    with _reported(Sentence("What people wrote ({tables})", tables=declared.tables[0]), report):
         known = set(sync.ids_in(connection, kind))
         for one in sync.ids_in(connection, kind, _main(old)):
             if one in known or people.is_buried(folder, kind, one):
                 continue
             if people.is_there(folder, kind, one):
-                report(f"The {kind} {one} was taken over from the old warehouse: its file cannot be read.")
+                report(
+                    Sentence(
+                        "The {kind} {one} was taken over from the old warehouse: its file cannot be read.",
+                        kind=kind,
+                        one=one,
+                    )
+                )
                 for table in declared.tables:
                     _copy(connection, old, table, columns[table], sync.rows_of(kind, table), {"one": one})
                 continue
@@ -242,7 +259,11 @@ def _take_over_people(connection: Connection, folder: Folder, old: str, kind: st
             people.write(folder, kind, one, tables)
             with transaction(connection):
                 sync.bring(connection, folder, kind, [one])
-            report(f"The {kind} {one} had no file: it was written again from the old warehouse.")
+            report(
+                Sentence(
+                    "The {kind} {one} had no file: it was written again from the old warehouse.", kind=kind, one=one
+                )
+            )
 
 
 def _copy(connection: Connection, old: str, table: str, known: set[str], where: str, params: object) -> None:
@@ -263,10 +284,10 @@ def _columns_of(connection: Connection, catalog: str) -> dict[str, set[str]]:
 def _add_tables(connection: Connection, backup: restore.Pending, report: Report) -> None:
     """What a user had added to the file that a backup was made of."""
     for table, file in backup.tables.items():
-        with _reported(f"The table {table} of the backup", report):
+        with _reported(Sentence("The table {table} of the backup", table=table), report):
             connection.execute(f"CREATE TABLE {schema.quoted(table)} AS FROM read_parquet(?)", [str(file)])
     for view, statement in backup.views.items():
-        with _reported(f"The view {view} of the backup", report):
+        with _reported(Sentence("The view {view} of the backup", view=view), report):
             # A backup may come from anybody: nothing but a view is made from what it says.
             if len(connection.extract_statements(statement)) != 1 or not re.match(r"CREATE VIEW\b", statement):
                 raise WarehouseError("it is no view")
@@ -278,7 +299,11 @@ def _reported(what: str, report: Report) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, WarehouseError, pl.exceptions.PolarsError) as error:
-        report(f"{what} could not be taken over from the old warehouse: {_first_line(error)}.")
+        report(
+            Sentence(
+                "{what} could not be taken over from the old warehouse: {error}.", what=what, error=_first_line(error)
+            )
+        )
 
 
 @contextlib.contextmanager
@@ -320,7 +345,10 @@ def _held(path: Path, wait: float, report: Report) -> Iterator[Connection | None
                 if isinstance(error, (WarehouseLocked, schema.NewerSchema, OtherProgram, NoRoom)):
                     raise
                 report(
-                    f"The old warehouse could not be read: {str(error).splitlines()[0].partition('. ')[0].rstrip('.')}."
+                    Sentence(
+                        "The old warehouse could not be read: {reason}.",
+                        reason=str(error).splitlines()[0].partition(". ")[0].rstrip("."),
+                    )
                 )
         try:
             yield connection

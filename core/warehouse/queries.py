@@ -7,6 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
+from core.records import SHIPPED
 from core.tables import SCORED_SOURCE, TABLES
 from core.warehouse.aliases import RESOLVED
 from core.warehouse.connection import Readable
@@ -240,11 +241,12 @@ def of_pilot(warehouse: Readable, pilot_id: str) -> list[str]:
 
 
 def speeds(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """How fast the models of these runs read: tokens, seconds of all their forward passes, and what they ran on."""
+    """How fast the models of these runs read: tokens, seconds of all their forward passes, and what they ran on. Not of the
+    profiles that Workdim ships: nobody here has the machine that they were measured on, nor knows what else it did."""
     sql = f"""
         SELECT run_id, n_tokens, TRY_CAST(json_extract(phase_seconds, '$.forward') AS DOUBLE) AS forward_seconds,
             coalesce(json_extract_string(execution, '$.device_name'), device) AS device, dtype
-        FROM runs WHERE run_id IN ({_marks(run_ids)}) ORDER BY run_id
+        FROM runs WHERE run_id IN ({_marks(run_ids)}) AND NOT list_contains(tags, '{SHIPPED}') ORDER BY run_id
     """
     return warehouse.read(sql, list(run_ids))
 

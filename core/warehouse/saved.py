@@ -9,7 +9,8 @@ import polars as pl
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked, unknown_name
 from core.records import SHORT_ID, LayerPlan
 from core.store import people
-from core.tables import TABLES, SavedQueryRow
+from core.tables import TABLES, PlanOutcomeRow, PlanRow, SavedQueryRow
+from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
 MAX_NAME = 80
@@ -108,9 +109,24 @@ def delete_plan(warehouse: Warehouse, plan_id: str) -> None:
         people.bury(warehouse.folder, _PLAN, plan_id)
 
 
-def plans(warehouse: Warehouse) -> pl.DataFrame:
-    """The rows of all plans, the newest first."""
-    return warehouse.read("FROM plans ORDER BY plan_id DESC")
+def plans(warehouse: Readable) -> pl.DataFrame:
+    """The rows of all plans, the newest first, with the model as it was `asked` for."""
+    return warehouse.read("SELECT *, json_extract_string(config, '$.model') AS asked FROM plans ORDER BY plan_id DESC")
+
+
+def block_outcomes(warehouse: Readable) -> list[PlanOutcomeRow]:
+    """Of all plans, what whole blocks cost on the text that chose and on held-out text, and their influence."""
+    found = warehouse.read(
+        "SELECT plan_outcomes.* FROM plan_outcomes JOIN plans USING (plan_id) WHERE is_verified AND unit = 'block' "
+        "AND text IN ('selection', 'held_out') AND measure IN ('loss', 'influence')"
+    )
+    return TABLES["plan_outcomes"].rows(found)
+
+
+def cheapest_saving(warehouse: Readable) -> PlanRow | None:
+    """Of the plans that were verified on held-out text the one that costs least; those within their budget first."""
+    found = warehouse.read("FROM plans WHERE is_verified ORDER BY is_recommended DESC, loss_increase, plan_id LIMIT 1")
+    return next(iter(TABLES["plans"].rows(found)), None)
 
 
 def read_plan(warehouse: Warehouse, start: str) -> LayerPlan:
@@ -118,9 +134,7 @@ def read_plan(warehouse: Warehouse, start: str) -> LayerPlan:
     known = [plan_id for plan_id in plans(warehouse)["plan_id"] if plan_id.startswith(start)]
     if len(known) != 1:
         raise InputError(
-            "{n_known} plans begin with '{start}'. `python -m core plan --list` lists them.",
-            n_known=len(known),
-            start=start,
+            "{n_known} plans begin with '{start}'. `workdim plan --list` lists them.", n_known=len(known), start=start
         )
     found = stored_plan(warehouse, known[0])
     if found is None:

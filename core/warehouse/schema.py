@@ -88,14 +88,19 @@ def check(connection: Connection) -> bool:
         tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
         if tables and not {"runs", "models"} <= tables:
             raise OtherProgram(
-                f"The warehouse {_path(connection)} is a DuckDB file of another program (it holds "
-                f"{', '.join(sorted(tables)[:3])}). Choose another file with --warehouse."
+                "The warehouse {path} is a DuckDB file of another program (it holds {tables}). Choose another file "
+                "with --warehouse.",
+                path=_path(connection),
+                tables=sorted(tables)[:3],
             )
         return False
     if found[0][0] > VERSION:
         raise NewerSchema(
-            f"The warehouse {_path(connection)} was built by a newer Workdim (schema {found[0][0]}; this one knows "
-            f"{VERSION}). Update Workdim, or choose another file with --warehouse."
+            "The warehouse {path} was built by a newer Workdim (schema {schema}; this one knows {version}). "
+            "Update Workdim, or choose another file with --warehouse.",
+            path=_path(connection),
+            schema=found[0][0],
+            version=VERSION,
         )
     return found[0] == (VERSION, fingerprint())
 

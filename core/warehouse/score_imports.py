@@ -173,12 +173,10 @@ def remove(warehouse: Warehouse, file_sha256: str) -> str:
         "SELECT file_sha256, file_name FROM score_files WHERE starts_with(file_sha256, ?)", [file_sha256.lower()]
     ).rows()
     if len(found) != 1 or not file_sha256:
-        todo = "Type more of the hash" if found else "Check the hash"
         raise InputError(
-            "{n_found} imported files begin with '{file_sha256}'. {todo}: `python -m core scores list` lists them.",
+            "{n_found} imported files begin with '{file_sha256}'. Check the hash: `workdim scores list` lists them.",
             n_found=len(found),
             file_sha256=file_sha256[:80],
-            todo=todo,
         )
     with warehouse.changing(_KIND, found[0][0]):
         people.bury(warehouse.folder, _KIND, found[0][0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.errors import InputError, ResourceError
+from core.errors import InputError, ResourceError, Sentence, sentences
 from core.records import SHORT_ID
 from core.store import people, trash
 from core.store.parcels import is_parcel, read_head, read_parcel
@@ -41,9 +41,10 @@ def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     run_ids = list(dict.fromkeys(run_ids))
     needed = users(warehouse, run_ids)
     if needed:
-        told = "; ".join(
-            f"{used[:SHORT_ID]} by {', '.join(user[:SHORT_ID] for user in by)}" for used, by in needed.items()
-        )
+        told = [
+            Sentence("{used} by {users}", used=used[:SHORT_ID], users=[user[:SHORT_ID] for user in by])
+            for used, by in needed.items()
+        ]
         raise InputError(
             "Others were judged with what is to be deleted: {told}. Delete these too, or keep it.", told=told
         )
@@ -58,8 +59,12 @@ def delete(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
             try:
                 trash.throw(warehouse.folder, run_id, [pilot for run, pilot in members if run == run_id])
             except ResourceError as error:
-                others = f"{done} of {len(run_ids)} runs were deleted before." if done else "Nothing was deleted."
-                raise ResourceError("{error} {others}", error=error, others=others) from error
+                others = Sentence("Nothing was deleted.")
+                if done:
+                    others = Sentence(
+                        "{done} of {n_run_ids} runs were deleted before.", done=done, n_run_ids=len(run_ids)
+                    )
+                raise ResourceError(sentences(error.message, others)) from error
 
 
 def trashed(warehouse: Warehouse) -> list[Trashed]:
@@ -76,7 +81,7 @@ def restore(warehouse: Warehouse, run_id: str) -> list[str]:
     folder = warehouse.folder
     if not is_parcel(folder.trash / run_id):
         raise InputError(
-            "There is no run {run_id} in the trash. `python -m core runs --trash` lists what is there.", run_id=run_id
+            "There is no run {run_id} in the trash. `workdim runs list --deleted` lists what is there.", run_id=run_id
         )
     tables = read_parcel(folder.trash / run_id)
     judged = [one for ids in tables["run_summaries"]["control_run_ids"].drop_nulls() for one in ids]

@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.files import names_in
 from core.store import restore
 from core.store.folder import Folder
@@ -157,11 +157,15 @@ class Warehouse:
                 clear = files.explained(self.path, error)
                 if clear is None:
                     raise
-                why = f"the disk has no room for {self.path}" if isinstance(clear, files.NoRoom) else str(clear)
+                why: str = (
+                    Sentence("The disk has no room for {path}.", path=self.path)
+                    if isinstance(clear, files.NoRoom)
+                    else clear.message
+                )
                 raise ResourceError(
-                    "The files beside the warehouse are changed, and its rows cannot follow yet: {reason}. The next "
+                    "The files beside the warehouse are changed, and its rows cannot follow yet: {reason} The next "
                     "command brings the change in.",
-                    reason=why.rstrip("."),
+                    reason=why,
                 ) from error
 
     @contextlib.contextmanager

@@ -159,6 +159,13 @@ def dimension_axis(
     return _("Estimated dimension ({details})").format(details=_(", ").join(inside))
 
 
+def estimated(quantity: str, language: str, n_points: tuple[int, int] | None = None) -> str:
+    """`largest inner dimension (d2, one per type, N=800)`: of dimensions that summaries hold."""
+    _ = translator(language)
+    details = _(", ").join([estimator_symbol("d2"), *_points_named("one_per_type", language, n_points)])
+    return _("{quantity} ({details})").format(quantity=quantity, details=details)
+
+
 def correlator_axis(correlator: str, cloud: str, language: str, n_points: tuple[int, int]) -> str:
     """`Mean cosine of token pairs (one per type, N=800)`: it depends on the cloud as a dimension does."""
     _ = translator(language)

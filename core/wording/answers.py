@@ -18,14 +18,14 @@ from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import translator
 from core.wording.labels import name
 from core.wording.numbers import day
-from core.wording.scores import p_text
+from core.wording.scores import p_told
 
 SHOWN_NAMES = 6
 """Models named in one line; the others are counted."""
 
 
 def dimension_name(dimension: str, language: str) -> str:
-    """A key of `answer.DIMENSIONS`, as it stands within a sentence."""
+    """A key of `asked.DIMENSIONS`, as it stands within a sentence."""
     _ = translator(language)
     names = {
         "inner_max": _("largest inner dimension"),
@@ -64,6 +64,27 @@ def headline(answer: Answer, language: str) -> str:
 def sentence(answer: Answer, language: str) -> str:
     """The whole answer, the same letter by letter wherever it stands."""
     _ = translator(language)
+    if answer.group is None:
+        return claim(answer, language)
+    whole = _("{claim}: {numbers}; {basis}.")
+    return whole.format(
+        claim=claim(answer, language), numbers=numbers(answer.relation, language), basis=basis(answer, language)
+    )
+
+
+def basis(answer: Answer, language: str) -> str:
+    """`text python-docs, protocol quick; registered on 2026-03-01 before the scores`."""
+    _ = translator(language)
+    if answer.group is None:
+        return ""
+    run = answer.group.rows.row(0, named=True)
+    told = _("text {text}, protocol {protocol}; {status}")
+    return told.format(text=run["corpus_name"], protocol=run["protocol"], status=_status(answer.registration, language))
+
+
+def claim(answer: Answer, language: str) -> str:
+    """What the answer says, without its numbers."""
+    _ = translator(language)
     if answer.group is None and answer.population.vetoed.height:
         return _("Cannot tell: a check vetoes every run that could be compared.")
     if answer.group is None:
@@ -93,15 +114,7 @@ def sentence(answer: Answer, language: str) -> str:
         "cannot_tell": _("Cannot tell whether {dimension} and score in {benchmark} are related"),
     }
     head = heads.get((answer.word, direction)) or others[answer.word]
-    run = answer.group.rows.row(0, named=True)
-    whole = _("{claim}: {numbers}; text {text}, protocol {protocol}; {status}.")
-    return whole.format(
-        claim=head.format(dimension=dimension, benchmark=of_what, margin=f"{answer.relation.margin:g}"),
-        numbers=numbers(answer.relation, language),
-        text=run["corpus_name"],
-        protocol=run["protocol"],
-        status=_status(answer.registration, language),
-    )
+    return head.format(dimension=dimension, benchmark=of_what, margin=f"{answer.relation.margin:g}")
 
 
 def benchmark(answer: Answer, language: str) -> str:
@@ -121,9 +134,9 @@ def numbers(relation: Relation, language: str) -> str:
     _ = translator(language)
     if relation.rho is None:
         return _("no coefficient, n = {n}").format(n=relation.n)
-    told = _("Spearman's rho {rho}, p = {p}, n = {n}")
+    told = _("Spearman's rho {rho}, {p}, n = {n}")
     return told.format(
-        rho=coefficient(relation.rho, relation.lower, relation.upper), p=p_text(relation.p), n=relation.n
+        rho=coefficient(relation.rho, relation.lower, relation.upper), p=p_told(relation.p), n=relation.n
     )
 
 
@@ -250,6 +263,9 @@ def left_out(answer: Answer, language: str) -> list[str]:
     flat = [labels[run_id] for run_id in relation.without_dimension if run_id in labels]
     if flat:
         told.append(_("Without this dimension: {names}.").format(names=_names(flat, language)))
+    if found.n_set_aside:
+        line = _("Not counted, as no models of their own: {n} profiles of earlier checkpoints or damaged networks.")
+        told.append(line.format(n=found.n_set_aside))
     if answer.n_base and relation.n:
         told.append(_("Not counted, because only their base model has the score: {n}.").format(n=answer.n_base))
     if answer.n_contradicting and "sources" not in answer.reasons:
@@ -280,7 +296,7 @@ def details(answer: Answer, language: str) -> list[str]:
     if relation.rho is None:
         return []
     return [
-        _("Kendall's tau-b {tau}, p = {p}.").format(tau=coefficient(relation.tau), p=p_text(relation.tau_p)),
+        _("Kendall's tau-b {tau}, {p}.").format(tau=coefficient(relation.tau), p=p_told(relation.tau_p)),
         _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
             n=relation.n, detectable=coefficient(relation.detectable)
         ),
@@ -317,8 +333,7 @@ def sensitivity(answer: Answer, language: str) -> list[str]:
         )
         told.append(_without(line, family, family.moves_most))
     if relation.error_lower is not None:
-        line = _("Errors of measurement alone move rho between {lower} and {upper}.")
-        told.append(line.format(lower=coefficient(relation.error_lower), upper=coefficient(relation.error_upper)))
+        told.append(_error(relation, language))
     return told
 
 
@@ -326,20 +341,48 @@ def _without(line: str, one, moves_most: str) -> str:
     return line.format(lowest=coefficient(one.lowest), highest=coefficient(one.highest), name=moves_most)
 
 
+def _error(relation: Relation, language: str) -> str:
+    """How far errors move rho, and whose are taken as each model's own although all may have read the same."""
+    _ = translator(language)
+    lines = {
+        ("dimension", "performance"): _(
+            "Errors of measurement alone move rho between {lower} and {upper}; those of text that all models have read are "
+            "drawn for all of them together."
+        ),
+        ("dimension",): _(
+            "Errors of measurement alone move rho between {lower} and {upper}; those of scores are taken as independent "
+            "between models."
+        ),
+        ("performance",): _(
+            "Errors of measurement alone move rho between {lower} and {upper}; those of dimensions are taken as "
+            "independent between models."
+        ),
+        (): _(
+            "Errors of measurement alone, taken as independent between models, move rho between {lower} and {upper}."
+        ),
+    }
+    line = lines[relation.errors_paired]
+    return line.format(lower=coefficient(relation.error_lower), upper=coefficient(relation.error_upper))
+
+
 def given_size(relation: Relation, language: str) -> str:
     _ = translator(language)
     partial = relation.partial
-    if partial.rho is None:
-        reasons = {"parameters_unknown": _("parameters are not known"), "one_size": _("all models have one size")}
+    if partial.r is None:
+        reasons = {
+            "parameters_unknown": _("parameters are not known"),
+            "one_size": _("all models have one size"),
+            "one_value": _("size leaves nothing of the order of dimension or score"),
+        }
         reason = reasons.get(partial.reason or "", _("too few models"))
         return _("Given size: no coefficient ({reason}).").format(reason=reason)
     told = (
-        _("Given parameters and training tokens: rho {rho}, p = {p}, n = {n}.")
+        _("Given parameters and training tokens: correlation of normal scores {r}, {p}, n = {n}.")
         if "training_tokens" in partial.given
-        else _("Given parameters: rho {rho}, p = {p}, n = {n}.")
+        else _("Given parameters: correlation of normal scores {r}, {p}, n = {n}.")
     )
-    rho = coefficient(partial.rho, partial.lower, partial.upper)
-    return told.format(rho=rho, p=p_text(partial.p), n=partial.n)
+    told_r = coefficient(partial.r, partial.lower, partial.upper)
+    return told.format(r=told_r, p=p_told(partial.p), n=partial.n)
 
 
 def within_strata(relation: Relation, language: str) -> str:
@@ -352,8 +395,8 @@ def within_strata(relation: Relation, language: str) -> str:
         }
         reason = reasons.get(strata.reason or "", _("too few models"))
         return _("Within families and sizes: no coefficient ({reason}).").format(reason=reason)
-    told = _("Within families and sizes ({strata}): rho {rho}, p = {p}, n = {n}.")
-    return told.format(strata=strata.n_strata, rho=coefficient(strata.rho), p=p_text(strata.p), n=strata.n)
+    told = _("Within families and sizes ({strata}): rho {rho}, {p}, n = {n}.")
+    return told.format(strata=strata.n_strata, rho=coefficient(strata.rho), p=p_told(strata.p), n=strata.n)
 
 
 def specifications(found: Specifications, answer: Answer, language: str) -> str:

@@ -15,11 +15,11 @@ from core.analysis.generality import Agreement, Order, Pooled
 from core.analysis.rule_record import Record
 from core.locale import translator
 from core.pilots.pilot import is_score_of
-from core.pilots.rule import Assumptions, Criterion, Rule, SavedRule, TaskName
+from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
 from core.tables import RuleChoiceRow
 from core.wording.answers import SHOWN_NAMES, coefficient
 from core.wording.numbers import amount, number
-from core.wording.scores import p_text
+from core.wording.scores import p_told
 
 
 def criterion_name(asked: Question, language: str, bits: float | None = None) -> str:
@@ -30,6 +30,12 @@ def criterion_name(asked: Question, language: str, bits: float | None = None) ->
     found = asked.benchmark
     name = wording.benchmark_name(found["benchmark"], found["metric"], found["n_shot"], language, found["filter"])
     return _("score in {benchmark}").format(benchmark=name)
+
+
+def measured_name(asked: Question, n_points: tuple[int, int], language: str, bits: float | None = None) -> str:
+    """As `criterion_name`; a dimension is never named without what it depends on."""
+    name = criterion_name(asked, language, bits)
+    return wording.estimated(name, language, n_points) if asked.criterion.of in DIMENSIONS else name
 
 
 def plain_name(criterion: Criterion, language: str, bits: float | None = None) -> str:
@@ -350,7 +356,7 @@ def pooled(found: Pooled, language: str) -> list[str]:
         )
     ]
     if found.p_differ is not None:
-        lines.append(_("Whether the tasks differ in it: p = {p} (Cochran's Q).").format(p=p_text(found.p_differ)))
+        lines.append(_("Whether the tasks differ in it: {p} (Cochran's Q).").format(p=p_told(found.p_differ)))
     if found.spread is None or found.further_lower is None or found.further_upper is None:
         lines.append(_("Fewer than four tasks: none is drawn towards the others."))
     else:
@@ -381,11 +387,11 @@ def concordance(order: Order, language: str, *, over_texts: bool) -> str:
             told = _("All values of one column are equal: there is no order to compare.")
         return told.format(n=len(order.columns))
     told = (
-        _("Order of {n} models over {m} texts: Kendall's W {w}, p = {p} (0: unrelated orders, 1: one order).")
+        _("Order of {n} models over {m} texts: Kendall's W {w}, {p} (0: unrelated orders, 1: one order).")
         if over_texts
-        else _("Order of {n} models over {m} tasks: Kendall's W {w}, p = {p} (0: unrelated orders, 1: one order).")
+        else _("Order of {n} models over {m} tasks: Kendall's W {w}, {p} (0: unrelated orders, 1: one order).")
     )
-    return told.format(n=found.n, m=found.n_orders, w=coefficient(found.w, found.lower, found.upper), p=p_text(found.p))
+    return told.format(n=found.n, m=found.n_orders, w=coefficient(found.w, found.lower, found.upper), p=p_told(found.p))
 
 
 def agreement(found: Agreement, language: str) -> str:

@@ -27,6 +27,12 @@ def rounded(value: float) -> str:
     return number(value) if abs(value) < 9.5 else f"{value:.0f}"
 
 
+def percent(share: float, lower: float | None = None, upper: float | None = None) -> str:
+    """`+12 % [+4, +20]`: a signed difference with its 95 percent interval."""
+    told = f"{100 * share:+.0f} %"
+    return told if lower is None or upper is None else f"{told} [{100 * lower:+.0f}, {100 * upper:+.0f}]"
+
+
 def with_interval(value: float | None, lower: float | None, upper: float | None) -> str:
     """`106 [98.9, 113]`: a value with its 95 percent interval; without the brackets where no error is known."""
     if value is None or lower is None or upper is None:

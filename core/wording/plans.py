@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from core.analysis.plans import Foresight, NeededAt, RuleRecord, Within, own_price
 from core.locale import translator
-from core.records import AGAINST_PLAN, LayerPlan, stretches
+from core.records import AGAINST_PLAN, LOCAL, LayerPlan, stretches
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording.labels import name
 
@@ -118,6 +120,125 @@ def answer(plan: PlanRow, language: str) -> str:
     ).format(**told)
 
 
+def brief(plan: PlanRow, language: str) -> str:
+    """For one look: `SmolLM2-135M: 3 of 30 blocks can go, 8.9 % of the parameters`; what is over its budget says so."""
+    _ = translator(language)
+    can = _("{name}: {k} of {n} blocks can go, {share:.1%} of the parameters")
+    cannot = _("{name}: within its budget no block can go; the cheapest {k} of {n} are {share:.1%} of the parameters")
+    share = 1 - plan.parameters_after / plan.parameters_before
+    return (can if plan.is_recommended else cannot).format(
+        name=plan.name, k=len(plan.blocks), n=plan.n_layers, share=share
+    )
+
+
+def cost(plan: PlanRow, language: str) -> str:
+    """`+0.021 [+0.010, +0.032] nats per token on held-out text`, of a verified plan."""
+    _ = translator(language)
+    price = price_text(plan.loss_increase, plan.lower, plan.upper)
+    return _("{price} nats per token on held-out text").format(price=price)
+
+
+def within_text(found: LayerPlan, at: Within, budget: float, language: str) -> str:
+    """What can go for so many nats per token, in one sentence with its price; a plan that is not verified says so first."""
+    _ = translator(language)
+    plan, price = found.plan, at.price
+    row = price or at.cheapest
+    told: dict[str, Any] = {
+        "k": len(row.blocks),
+        "n": plan.n_layers,
+        "blocks": blocks_text(row.blocks, plan.n_layers, language),
+        "price": price_text(row.difference, row.lower, row.upper),
+        "budget": _("{budget:g} nats per token").format(budget=budget),
+    }
+    if price is None:
+        if plan.is_verified:
+            line = _("None of the {n} blocks can go within {budget}: {blocks} would cost {price} nats per token.")
+        else:
+            line = _(
+                "Not verified: none of the {n} blocks seems able to go within {budget}; {blocks} would cost {price} nats per "
+                "token on the text that chose."
+            )
+        return line.format(**told)
+    if not plan.is_verified:
+        line = _("Not verified: {k} of {n} blocks may go for {price} nats per token on the text that chose them.")
+        return line.format(**told)
+    if at.is_plan and "no_better_than_random" in plan.reasons:
+        line = _("{k} of {n} blocks can go for {price} nats per token, but one in ten random sets costs less.")
+        return line.format(**told)
+    less_time = time_saved(plan) if at.is_plan else None
+    if less_time is not None and less_time > 0:
+        line = _("{k} of {n} blocks can go for {price} nats per token and {less:.0%} less time.")
+        return line.format(**told, less=less_time)
+    line = _("{k} of {n} blocks can go for {price} nats per token and {less:.0%} fewer parameters.")
+    return line.format(**told, less=parameters_saved(plan, len(row.blocks)))
+
+
+def time_saved(plan: PlanRow) -> float | None:
+    """Share of the time for a prompt and some new tokens, measured; None where it was not."""
+    before = (plan.prefill_seconds_before, plan.generation_seconds_before)
+    after = (plan.prefill_seconds_after, plan.generation_seconds_after)
+    if None in before or None in after:
+        return None
+    return 1 - sum(filter(None, after)) / sum(filter(None, before))
+
+
+def parameters_saved(plan: PlanRow, n_blocks: int) -> float:
+    """Share of the parameters that go with so many blocks, as far as blocks are alike."""
+    of_block = (plan.parameters_before - plan.parameters_after) / max(1, len(plan.blocks))
+    return n_blocks * of_block / plan.parameters_before
+
+
+def breaks_first(found: LayerPlan, language: str) -> str:
+    """The text and the probe that lose most, told with their intervals; what falls within its error says so."""
+    _ = translator(language)
+    rows = [row for row in harder(found) if row.is_healed == found.plan.is_healed and row.difference is not None]
+    held_out = own_price(found).difference or 0.0
+    texts = [row for row in rows if row.measure == "loss" and row.text != "task"]
+    answers = [row for row in rows if row.measure != "loss" and f"no_room_{row.text}" not in found.plan.reasons]
+    lines = []
+    if answers:
+        worst = min(answers, key=lambda row: row.difference or 0.0)
+        told = {"what": name("plan_text", worst.text, language), "change": points_text(worst)}
+        falls = worst.upper is not None and worst.upper < 0
+        line = _("Breaks first: {what}, {change} points of right answers.")
+        if not falls:
+            line = _("No probe falls beyond its error; lowest is {what}, {change} points of right answers.")
+        lines.append(line.format(**told))
+    if texts:
+        worst = max(texts, key=lambda row: row.difference or 0.0)
+        line = _("Dearest text: {what}, {price} nats per token, against {held_out} on held-out text.")
+        lines.append(
+            line.format(
+                what=name("plan_text", worst.text, language),
+                price=price_text(worst.difference, worst.lower, worst.upper),
+                held_out=price_text(held_out),
+            )
+        )
+    return " ".join(lines) if language == "en" else "".join(lines)
+
+
+def points_text(row: PlanOutcomeRow) -> str:
+    """A change of a share in points, `-10.0 [-14.2, -5.8]`."""
+    if row.difference is None:
+        return "–"
+    if row.lower is None or row.upper is None:
+        return f"{100 * row.difference:+.1f}"
+    return f"{100 * row.difference:+.1f} [{100 * row.lower:+.1f}, {100 * row.upper:+.1f}]"
+
+
+def stretch_text(blocks: Collection[int], language: str) -> str:
+    """`[4, 6): blocks 4 and 5`, of the first stretch: what half-open says."""
+    _ = translator(language)
+    first, after = stretches(blocks)[0]
+    if after - first == 1:
+        return _("[{first}, {after}) is block {first} alone: a stretch ends before its second number.").format(
+            first=first, after=after
+        )
+    return _("[{first}, {after}) is blocks {first} to {last}: a stretch ends before its second number.").format(
+        first=first, after=after, last=after - 1
+    )
+
+
 def budget_text(plan: PlanRow, language: str) -> str:
     _ = translator(language)
     if plan.budget_unit == "points":
@@ -127,11 +248,22 @@ def budget_text(plan: PlanRow, language: str) -> str:
 
 def remarks(plan: PlanRow, language: str) -> list[str]:
     """What speaks against it first, then cautions; what was found of random sets and sums stands with the numbers."""
-    codes = [code for code in plan.reasons if code in AGAINST_PLAN] + [c for c in plan.reasons if c not in AGAINST_PLAN]
-    told = [reason(code, language) for code in codes]
-    if plan.healing:
-        because = f"{reason('not_healed', language)} {translator(language)(HEALING[plan.healing])}"
-        told = [because if one == reason("not_healed", language) else one for one in told]
+    return against(plan, language) + cautions(plan, language)
+
+
+def against(plan: PlanRow, language: str) -> list[str]:
+    """Why it is not recommended."""
+    return [reason(code, language) for code in plan.reasons if code in AGAINST_PLAN]
+
+
+def cautions(plan: PlanRow, language: str) -> list[str]:
+    """What its numbers do not say."""
+    told = []
+    for code in plan.reasons:
+        if code == "not_healed" and plan.healing:
+            told.append(f"{reason(code, language)} {translator(language)(HEALING[plan.healing])}")
+        elif code not in AGAINST_PLAN:
+            told.append(reason(code, language))
     return told
 
 
@@ -212,6 +344,25 @@ def directions_text(found: LayerPlan, language: str) -> list[str]:
     return lines
 
 
+def needed_text(found: LayerPlan, points: Sequence[NeededAt], language: str) -> str:
+    """For one look, beside profiles: the ranks that suffice over the layers that were tried, and d2 there."""
+    _ = translator(language)
+    ranks, d2 = (
+        [value for value in of if value is not None] for of in zip(*((p.rank, p.d2) for p in points), strict=True)
+    )
+    if not ranks:
+        return ""
+    layers = _(", ").join(str(point.layer) for point in points if point.rank is not None)
+    told = {"name": found.plan.name, "layers": layers, "budget": budget_text(found.plan, language)}
+    line = _("{name}: within {budget}, {least} to {most} principal components suffice after layers {layers}.")
+    line = line.format(least=min(ranks), most=max(ranks), **told)
+    if d2:
+        line += " " * (language == "en") + _("d2 of the same tokens reads {least} to {most} there.").format(
+            least=min(d2), most=max(d2)
+        )
+    return line
+
+
 def rule_name(rule: str, language: str) -> str:
     return name("plan_rule", rule, language)
 
@@ -268,7 +419,40 @@ def mergekit_recipe(found: LayerPlan, language: str) -> str:
         "layer_range is half-open: its second number is the first block that is not taken.",
     )
     lines = [*(f"# {one}" for one in remarks), "slices:"]
-    name = asked if plan.reference.startswith("local:") else plan.model_id
+    name = asked if plan.reference.startswith(LOCAL) else plan.model_id
     for first, after in stretches(found.kept):
         lines += ["- sources:", f"  - model: {json.dumps(name)}", f"    layer_range: [{first}, {after}]"]
     return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])
+
+
+def save_command(found: LayerPlan) -> str:
+    """The command that saves the smaller model of this plan; the blocks as they are, not looked for again."""
+    asked = json.loads(found.plan.config)
+    parts = ["workdim plan", shlex.quote(asked["model"]), "--corpus", shlex.quote(asked["corpus"])]
+    parts += ["--remove", ",".join(f"{a}:{b}" if b - a > 1 else str(a) for a, b in stretches(found.plan.blocks))]
+    parts += ["--heal"] if found.plan.is_healed else []
+    return " ".join([*parts, "--save-model smaller"])
+
+
+def best_rule(records: Sequence[RuleRecord], language: str) -> str:
+    """Which rule has come closest to the cheapest set, over all verified plans."""
+    _ = translator(language)
+    best = [one for one in records if one.excess <= records[0].excess + 1e-9]
+    line = _(
+        "Closest to the cheapest over {n} verified plans: {rules}, {excess:.3f} nats per token above it on average."
+    )
+    rules = _(" and ").join(rule_name(one.rule, language) for one in best)
+    return line.format(n=best[0].n_plans, rules=rules, excess=best[0].excess)
+
+
+def foresight_text(found: Sequence[Foresight], language: str) -> str:
+    """What sums of single blocks foresee of sets."""
+    _ = translator(language)
+    n = len(found)
+    line = _(
+        "What single blocks foresee of sets of the plan's size, random ones among them (Spearman, mean over {n} plans): the sum of "
+        "what each costs alone {alone:.2f}, the sum of influences {influence:.2f}."
+    )
+    return line.format(
+        n=n, alone=sum(one.alone for one in found) / n, influence=sum(one.influence for one in found) / n
+    )

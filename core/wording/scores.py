@@ -157,6 +157,12 @@ def p_text(p: float | None) -> str:
     return f"{p:.2g}" if p >= 1e-4 else "< 0.0001"
 
 
+def p_told(p: float | None) -> str:
+    """`p = 0.36`, `p < 0.0001`: within a sentence."""
+    told = p_text(p)
+    return f"p {told}" if told.startswith("<") else f"p = {told}"
+
+
 def _left_out(one: Paired, language: str) -> str:
     _ = translator(language)
     told = []
@@ -172,8 +178,8 @@ def _right_or_wrong(one: Paired, language: str) -> str:
     _ = translator(language)
     if one.p_value is None:
         return ""
-    line = _("Right by the first alone: {a}; by the second alone: {b}; McNemar's exact test: p = {p}.")
-    return line.format(a=f"{one.only_a_right:,}", b=f"{one.only_b_right:,}", p=p_text(one.p_value))
+    line = _("Right by the first alone: {a}; by the second alone: {b}; McNemar's exact test: {p}.")
+    return line.format(a=f"{one.only_a_right:,}", b=f"{one.only_b_right:,}", p=p_told(one.p_value))
 
 
 def _judged(one: Paired, language: str) -> str:

@@ -11,6 +11,7 @@ from core.analysis.decision import decide
 from core.analysis.generality import Order
 from core.analysis.many import concordance
 from core.figures import decisions as figures
+from core.figures import generality
 from core.pilots.rule import Assumptions, Criterion, Rule, TaskName
 from core.wording import decisions as words
 from tests.answers import asked, candidate, exact
@@ -28,7 +29,7 @@ TWO = [asked("score", 3), asked("parameters", 1)]
 
 def test_the_front_of_two_criteria_is_a_staircase_along_the_best_models() -> None:
     found = decide(KEPT, TWO, None)
-    data = figures.front_points(found, 1, 0, "en")
+    data = figures.front_points(found, 1, 0, (800, 800), "en")
     assert data.steps == [(1e8, 50), (1e9, 80), (4e9, 90)] and not data.has_others
     standings = {point.name: point.standing for point in data.points}
     assert standings == {"large": "front", "mid": "front", "tiny": "front", "worse": "perhaps", "bad": "dominated"}
@@ -50,7 +51,7 @@ def test_the_front_of_two_criteria_is_a_staircase_along_the_best_models() -> Non
 def test_with_a_third_criterion_no_staircase_is_drawn_and_gaps_are_no_points() -> None:
     three = [replace(one, readings=(*one.readings, exact(n + 1) if n else None)) for n, one in enumerate(KEPT)]
     found = decide(three, [*TWO, asked("speed", 0)], None)
-    data = figures.front_points(found, 2, 0, "en")
+    data = figures.front_points(found, 2, 0, (800, 800), "en")
     assert data.steps == [] and len(data.points) == 4 and data.has_others
     assert figures.front_figure(replace(data, points=[]), "ja", PLAIN).layout.annotations
 
@@ -69,11 +70,11 @@ def test_the_bars_of_weights_go_from_nothing_to_all() -> None:
 def test_an_order_becomes_places_with_ties_and_gaps() -> None:
     columns = {"a": [5.0, 3.0, 3.0, 1.0], "b": [1.0, 2.0, None, 4.0]}
     order = Order(("a", "b"), ("1", "2", "3", "4"), tuple(zip(*columns.values(), strict=True)), concordance(columns))
-    data = figures.order_points(
+    data = generality.order_points(
         order, ["text a (English)", "text b (Japanese)"], dict(zip("1234", "pqrs", strict=True)), "r"
     )
     assert data.ranks == [[1, 3], [2.5, 2], [2.5, None], [4, 1]] and data.chosen == 2
-    figure = figures.order_figure(data, "Place")
+    figure = generality.order_figure(data, "Place")
     assert len(figure.data) == 4 and figure.data[-1].name == "r" and len(figure.layout.annotations) == 8
     assert figure.layout.xaxis.ticktext == ("text a<br>(English)", "text b<br>(Japanese)")
 

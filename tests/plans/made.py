@@ -64,13 +64,14 @@ def layer_plan(plan_id: str = "0199-plan", **changes: Any) -> LayerPlan:
         note=None,
         created_at=NOW,
     )
-    return LayerPlan(PlanRow(**plan | changes), _outcomes(plan_id))
+    row = PlanRow(**plan | changes)
+    return LayerPlan(row, _outcomes(plan_id, "held_out" if row.is_verified else "selection"))
 
 
-def _outcomes(plan_id: str) -> list[PlanOutcomeRow]:
+def _outcomes(plan_id: str, text: str) -> list[PlanOutcomeRow]:
     rows = []
 
-    def tell(rule: str, blocks: list[int], text: str, measure: str, value: float, **more: Any) -> None:
+    def tell(rule: str, blocks: list[int], read: str, measure: str, value: float, **more: Any) -> None:
         told: dict[str, Any] = dict(
             plan_id=plan_id,
             rule=rule,
@@ -79,7 +80,7 @@ def _outcomes(plan_id: str) -> list[PlanOutcomeRow]:
             is_chosen=rule == "greedy",
             is_equal=None,
             is_healed=False,
-            text=text,
+            text=read,
             corpus_id="text@1",
             measure=measure,
             rank=None,
@@ -98,14 +99,14 @@ def _outcomes(plan_id: str) -> list[PlanOutcomeRow]:
         tell("single", [block], "selection", "loss", 0.01 * (1 + block % 4))
         tell("single", [block], "selection", "influence", 0.02 * (1 + block % 4), value_before=None, difference=None)
     for n, value in ((1, 0.008), (2, 0.017), (3, 0.031)):
-        tell("path", [3, 4, 6][:n], "held_out", "loss", value)
-    tell("greedy", [3, 4, 6], "held_out", "loss", 0.031, is_equal=True)
-    tell("influence", [2, 3, 4], "held_out", "loss", 0.05, is_equal=False)
-    tell("last_angle", [4, 5, 6], "held_out", "loss", 0.09, is_equal=False)
+        tell("path", [3, 4, 6][:n], text, "loss", value)
+    tell("greedy", [3, 4, 6], text, "loss", 0.031, is_equal=True)
+    tell("influence", [2, 3, 4], text, "loss", 0.05, is_equal=False)
+    tell("last_angle", [4, 5, 6], text, "loss", 0.09, is_equal=False)
     tell("greedy", [3, 4, 6], "typos", "loss", 0.05)
     tell("greedy", [3, 4, 6], "copying", "exact_match", -0.1, value_before=0.9, value_after=0.8, n_points=40)
     for k in range(3):
-        tell("random", [k, k + 2, k + 4], "held_out", "loss", 0.4 + 0.2 * k)
+        tell("random", [k, k + 2, k + 4], text, "loss", 0.4 + 0.2 * k)
     for rank, value in ((64, 0.5), (128, 0.04)):
-        tell("projection", [4], "held_out", "loss", value, unit="layer", rank=rank, is_chosen=rank == 128)
+        tell("projection", [4], text, "loss", value, unit="layer", rank=rank, is_chosen=rank == 128)
     return rows

@@ -48,7 +48,7 @@ REFUSED = {
     "NUL bytes": (b"model,benchmark,value\na\x00,b,1\n", "NUL bytes"),
     "NUL bytes alone": (b"\x00" * 1000, "NUL bytes"),
     "NUL in UTF-16": ("model,benchmark,value\na\0,b,1\n".encode("utf-16"), "cannot be read as UTF-16"),
-    "no encoding": (b"model,benchmark,value\n\x81\x20,b,1\n", "cannot be read as UTF-8 or CP932"),
+    "no encoding": (b"model,benchmark,value\n\x81\x20,b,1\n", "cannot be read as UTF-8, CP932"),
     "half a character of UTF-16": ("a,b\n".encode("utf-16") + b"\x00", "cannot be read as UTF-16"),
     "Excel workbook": (archive(), "an Excel workbook: unpack it, or save the sheet as CSV"),
     "old Excel workbook": (b"\xd0\xcf\x11\xe0" + b"\0" * 100, "old Excel workbook"),

@@ -15,10 +15,12 @@ from core.analysis.asked import Evidence
 from core.analysis.population import population
 from core.deck.build import deck
 from core.figures.layer_pairs import Exponent
-from core.ui import inputs, notices, ranking, ranking_table, reads, report, tables
+from core.ui import inputs, notices, reads, report, tables
 from core.ui.markdown import escape
 from core.ui.profiles import checks as check_tables
 from core.ui.profiles import layer_pairs
+from core.ui.ranking import answer as ranking_answer
+from core.ui.ranking import choices as ranking
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, filled_warehouse
@@ -55,7 +57,7 @@ def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
 ) -> None:
     scores = queries.scores(warehouse, reads.repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
     found = population(Evidence(runs, scores))
-    (note,) = ranking_table.score_notes(found.rows)
+    (note,) = ranking_answer.score_notes(found.rows)
     assert "licence: " in note and "as of 20" in note and "Remarks on them: rounded to 0.1" in note
 
 

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.ui import ranking_table, run_search
+from core.ui import inputs
+from core.ui.ranking import answer as ranking_answer
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.bench.warehouses import Maker, fill, run_id_of
@@ -39,20 +40,20 @@ def chooser(app: AppTest):
 def test_every_word_must_be_met(many: Warehouse) -> None:
     runs = queries.listing(many)
     name = runs["name"][0]
-    found = run_search.matching(runs, f"{name.upper()}  quick shuffled")
+    found = inputs.matching(runs, f"{name.upper()}  quick shuffled")
     assert 0 < found.height < runs.height
     assert set(found.select("name", "protocol", "pass").rows()) == {(name, "quick", "shuffled")}
-    assert run_search.matching(runs, run_id_of(17))["run_id"].to_list() == [run_id_of(17)]
-    assert run_search.matching(runs, "2026-01-01").height < runs.height
-    assert run_search.matching(runs, ".*").is_empty()
-    assert run_search.matching(runs, "  ").equals(runs)
+    assert inputs.matching(runs, run_id_of(17))["run_id"].to_list() == [run_id_of(17)]
+    assert inputs.matching(runs, "2026-01-01").height < runs.height
+    assert inputs.matching(runs, ".*").is_empty()
+    assert inputs.matching(runs, "  ").equals(runs)
 
 
 def test_the_newest_are_offered_and_the_others_found_by_words(app: AppTest) -> None:
     app.switch_page("pages/profiles.py").run()
     offered = chooser(app).options
-    assert run_search.OFFERED <= len(offered) <= run_search.OFFERED + 6
-    assert f"The newest {run_search.OFFERED} of 1,000 runs" in "\n".join(one.value for one in app.caption)
+    assert inputs.OFFERED <= len(offered) <= inputs.OFFERED + 6
+    assert f"The newest {inputs.OFFERED} of 1,000 runs" in "\n".join(one.value for one in app.caption)
     oldest = "llama-00000"
     assert not any(label.startswith(oldest) for label in offered)
     app.text_input(key="view.find").set_value(f"{oldest} quick text-0").run()
@@ -77,7 +78,7 @@ def test_a_ranking_shows_one_group_and_lists_the_others(app: AppTest) -> None:
     app.switch_page("pages/ranking.py").run()
     assert not app.exception and not app.error
     (others,) = [one.label for one in app.expander if "cannot be compared" in one.label]
-    assert int(re.search(r"\((\d+) groups\)", others)[1]) > ranking_table.MOST_GROUPS
+    assert int(re.search(r"\((\d+) groups\)", others)[1]) > ranking_answer.MOST_GROUPS
     assert any(one.value.startswith("and ") and one.value.endswith(" more") for one in app.caption)
 
 

@@ -8,11 +8,12 @@ import polars as pl
 
 from core.store import people
 from core.tables import TABLES
-from core.warehouse import pilots, rules
+from core.warehouse import pilots, recipes, rules
 from core.warehouse.aliases import set_aliases
 from core.warehouse.saved import keep_plan, save
 from tests.plans.made import layer_plan
 from tests.warehouse.test_pilots import PILOT, with_score
+from tests.warehouse.test_recipes import RECIPE, number_row
 from tests.warehouse.test_rules import RULE, chosen
 
 NOW = datetime(2026, 1, 1)
@@ -73,6 +74,13 @@ def fill(warehouse):
     rules.save(warehouse, RULE)
     rules.keep_choice(warehouse, chosen(RULE, "choice-1"))
     keep_plan(warehouse, layer_plan())
+    recipes.keep(
+        warehouse,
+        RECIPE,
+        [number_row(1, 21.5), number_row(2, 0.3, source_table=None, source_key=None)],
+        "0.1",
+        b"PK a template",
+    )
 
 
 def content(warehouse, tables=tuple(TABLES)):

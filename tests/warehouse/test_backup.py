@@ -17,7 +17,7 @@ from core.errors import InputError, ResourceError, WarehouseError, WarehouseLock
 from core.store import archive, people
 from core.store import restore as restoring
 from core.tables import LONG_TABLES
-from core.warehouse import aliases, ingest, pilots, rules, saved, schema
+from core.warehouse import aliases, ingest, pilots, recipes, rules, saved, schema
 from core.warehouse.annotate import annotate
 from core.warehouse.backup import back_up, backups, put_in_place, staged
 from core.warehouse.export_runs import export
@@ -29,6 +29,7 @@ from tests.store.test_archive import zip_of
 from tests.warehouse.test_import_runs import with_scores
 from tests.warehouse.test_parcels import RUN_IDS, cut_a_table
 from tests.warehouse.test_pilots import PILOT
+from tests.warehouse.test_recipes import RECIPE, number_row
 from tests.warehouse.test_rules import RULE, chosen
 
 OF_PEOPLE = (
@@ -41,6 +42,8 @@ OF_PEOPLE = (
     "saved_queries",
     "rules",
     "rule_choices",
+    "recipes",
+    "recipe_numbers",
 )
 TABLES = ("models", "corpora", "runs", *LONG_TABLES, *OF_PEOPLE)
 
@@ -56,6 +59,7 @@ def full(warehouse, add_parcel) -> Warehouse:
     saved.save(warehouse, "mine", "SELECT 1")
     rules.save(warehouse, RULE)
     rules.keep_choice(warehouse, chosen(RULE, "choice-1"))
+    recipes.keep(warehouse, RECIPE, [number_row(1, 21.5)], "0.1", b"PK a template")
     with_scores(warehouse)
     with warehouse.write() as connection:
         connection.execute('CREATE TABLE "my ""table""" AS SELECT 1 AS a, [1.5, 2.5] AS b')

@@ -144,7 +144,7 @@ def test_what_people_wrote_gets_its_file_again_from_the_old_one(full):
     shutil.rmtree(full.folder.people)
     reports: list[str] = []
     built = full.rebuild(reports.append)
-    assert len(reports) == 7 and all("written again" in line for line in reports) and built.kept
+    assert len(reports) == 8 and all("written again" in line for line in reports) and built.kept
     assert same(before, content(full))
     lose(full)
     assert len(all_saved(full)) == 1

@@ -11,7 +11,7 @@ import streamlit as st
 
 from core import wording
 from core.records import PLANNING, SCORING
-from core.ui import language, reads
+from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.wording.numbers import duration
 
@@ -24,14 +24,31 @@ _LIVE = ("queued", "running")
 _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "failed": "red", "finished": "green"}
 
 
-def show() -> None:
-    """Every job with what can be done about it; drawn anew each second as long as one is alive."""
+def show(how: str | None = None) -> None:
+    """Every job, or those of one kind (`config.what`), with what can be done about it; drawn anew each second as long as
+    one is alive."""
     _ = language.translator()
-    alive = [one.job.job_id for one in _standings() if one.state in _LIVE]
+    alive = [one.job.job_id for one in _standings(how) if one.state in _LIVE]
     expects = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
     if expects and not alive:
         st.caption(_("The measurements of the pilot appear here in a few seconds."))
-    st.fragment(_cards, run_every=1.0 if alive or expects else None)(alive)
+    _offer_comparison()
+    st.fragment(_cards, run_every=1.0 if alive or expects else None)(alive, how)
+
+
+def _offer_comparison() -> None:
+    """Where models that were measured on one text by one protocol have all ended: the first thing to do."""
+    _ = language.translator()
+    finished: dict[tuple[str, str], list[str]] = {}
+    for one in _standings():
+        if one.state == "finished" and "run_id" in one.result:
+            finished.setdefault(one.job.config.what, []).append(one.result["run_id"])
+    ids = list(dict.fromkeys(max(finished.values(), key=lambda found: len(set(found)), default=[])))
+    if len(ids) < 2 or any(one.state in _LIVE for one in _standings()):
+        return
+    if st.button(_("Open the comparison"), type="primary", icon=":material/compare_arrows:"):
+        asked = {"runs": url_state.joined(ids[: inputs.MOST_RUNS]), "section": "compare"}
+        st.switch_page("pages/profiles.py", query_params=asked)
 
 
 def expect_more() -> None:
@@ -43,15 +60,15 @@ def n_alive() -> int:
     return sum(one.state in _LIVE for one in _standings())
 
 
-def _standings() -> Sequence[JobStatus]:
+def _standings(how: str | None = None) -> Sequence[JobStatus]:
     from core.runs.jobs import all_jobs
 
-    return all_jobs(reads.warehouse())
+    return [one for one in all_jobs(reads.warehouse()) if how in (None, one.job.config.what[1])]
 
 
-def _cards(alive_before: list[str]) -> None:
+def _cards(alive_before: list[str], how: str | None) -> None:
     _ = language.translator()
-    standings = _standings()
+    standings = _standings(how)
     if [one.job.job_id for one in standings if one.state in _LIVE] != alive_before:
         st.rerun()  # the whole page: one has ended, and its run is there to be looked at
     for standing in sorted(standings, key=lambda one: one.state not in _LIVE):
@@ -110,6 +127,13 @@ def _actions(standing: JobStatus) -> None:
     with st.container(horizontal=True, gap="small"):
         if state == "finished" and "file_sha256" in standing.result:
             st.page_link("pages/scores.py", label=_("Open the scores"), icon=":material/leaderboard:")
+        elif state == "finished" and "plan_id" in standing.result:
+            st.page_link(
+                "pages/shrink.py",
+                label=_("Open the plan"),
+                icon=":material/content_cut:",
+                query_params={"plan": standing.result["plan_id"]},
+            )
         elif state == "finished" and "run_id" in standing.result:
             st.page_link(
                 "pages/profiles.py",

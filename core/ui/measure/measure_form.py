@@ -59,7 +59,7 @@ def ask() -> None:
                 "and a package. Models that are measured together are compared on the same words."
             ),
         )
-        text = _text()
+        text = ask_text()
         more, again = _settings()
         wants_cards = st.form_submit_button(_("What will it take?"), type="primary")
     if wants_cards:
@@ -87,7 +87,7 @@ def _take_link() -> None:
         st.session_state["measure seed"] = int(asked["seed"])
 
 
-def _text() -> dict[str, Any]:
+def ask_text() -> dict[str, Any]:
     """corpus, column, encoding, chat; an empty corpus where an own text was chosen and not named."""
     from core.runs.requests import texts
 
@@ -113,14 +113,14 @@ def _text() -> dict[str, Any]:
         is_plain = st.toggle(_("Chat messages: their contents alone, without any template"), key="measure plain")
     if handed is not None:
         right.caption(_("This file is measured on, and no other text."))
-    own = _kept(handed) if handed is not None else path
+    own = kept(handed) if handed is not None else path
     if own or chosen == OWN:
         chat = "plain" if is_plain else "template"
         return {"corpus": own, "column": column or None, "encoding": encoding, "chat": chat}
     return {"corpus": chosen, "column": None, "encoding": "utf-8"}
 
 
-def _kept(handed: Any) -> str:
+def kept(handed: Any) -> str:
     """The file beside the warehouse, where a job finds it after the page is closed; its folder named by its content."""
     content = handed.getvalue()
     folder = reads.warehouse().path.parent / "texts" / hashlib.sha256(content).hexdigest()[:12]
@@ -216,7 +216,7 @@ def show_cleanable() -> None:
     _ = language.translator()
     n_bytes = _cleanable(reads.warehouse().path)
     if n_bytes > LEAST:
-        line = _("{size} GB of models, conversions and deleted runs could be cleaned away: `python -m core cache`")
+        line = _("{size} GB of models, conversions and deleted runs could be cleaned away: `workdim cache`")
         st.caption(line.format(size=f"{n_bytes / 1e9:.2f}"))
 
 

@@ -1,4 +1,4 @@
-"""The one table of the ranking, the groups beside it and what is published: drawn letter by letter, with reasons on hover.
+"""The one table of the ranking: drawn letter by letter, with reasons on hover.
 
 A table of the browser, not of Streamlit: its cells cannot show a reason on hover, nor an interval as a bar.
 """
@@ -13,25 +13,20 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.answer import Answer, RankedModel
+from core.analysis.answer import RankedModel
 from core.analysis.asked import BY_WORD, DIMENSIONS
-from core.analysis.population import OtherGroup
-from core.figures.scores import Z_95
-from core.registry.published import CLAIMS
+from core.analysis.ranks import NORMAL_95
 from core.ui import language, tables
 from core.ui.markdown import escape
 from core.ui.pilot_filter import own_texts
-from core.ui.ranking import Look, column_names
+from core.ui.ranking.choices import Look, column_names
 from core.wording import answers as words
 from core.wording.labels import run_labels
-from core.wording.scores import is_made_here, score_flags
+from core.wording.scores import is_made_here
 from core.wording.verdicts import verdict_marks, verdict_marks_key, verdict_text
 
 MOST_ROWS = 300
 """Rows drawn; the file to download holds all."""
-MOST_GROUPS = 6
-MOST_PREFILLED = 25
-"""Models that the measuring page is opened with."""
 _STYLE = """<style>
 .ranking {max-height: 42rem; overflow: auto; font-size: .82rem}
 .ranking table {border-collapse: collapse; width: 100%}
@@ -41,6 +36,8 @@ _STYLE = """<style>
 .ranking td {vertical-align: middle; white-space: nowrap}
 .ranking td {border-bottom: 1px solid #E3E7EC}
 .ranking td.number, .ranking th.number {text-align: right; font-variant-numeric: tabular-nums}
+.ranking td.model, .ranking th.model {position: sticky; left: 0; background: #fff}
+.ranking th.model {z-index: 2}
 .ranking tr.pinned td {background: #FFF3E8}
 .ranking .hint {cursor: help; text-decoration: underline dotted #6B7680}
 .ranking .bar {position: relative; display: inline-block; width: 7rem; height: .9rem; background: #F3F5F8}
@@ -68,6 +65,9 @@ def show(look: Look, columns: Sequence[str], own_title: str = "") -> None:
             "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models of the group at once, "
             "whatever is filtered out. No order by dimension is better."
         ),
+        _("In brackets and as bars: 95 % intervals; after ±: the standard error.")
+        if set(columns) & {"end", "score"}
+        else "",
         verdict_marks_key(language.current()) if "verdict" in columns else "",
         wording.veto_note(language.current()) if "veto" in rows["worst_check"] else "",
     ]
@@ -98,8 +98,8 @@ def table(look: Look, rows: pl.DataFrame, columns: Sequence[str], own_title: str
     own = dict(zip(rows["run_id"], own_texts(rows), strict=True)) if "own_score" in rows.columns else {}
     dimension = words.dimension_name(look.everyone.population.asked.dimension, reader)
     names = column_names() | {"score": words.benchmark(look.everyone, reader)}
-    has_tags = rows["tags"].list.len().sum() > 0
-    chosen = [key for key in names if key in columns and (key != "tags" or has_tags)]
+    are_tags_telling = rows["tags"].n_unique() > 1  # what all models share says nothing of any
+    chosen = [key for key in names if key in columns and (key != "tags" or are_tags_telling)]
     head = [*(["rank"] if "rank" in chosen else []), "model", "dimension", *(key for key in chosen if key != "rank")]
     titles = names | {"model": _("Model"), "dimension": dimension[:1].upper() + dimension[1:], "own": own_title}
     if own:
@@ -117,17 +117,16 @@ def table(look: Look, rows: pl.DataFrame, columns: Sequence[str], own_title: str
     return f'<div class="ranking" tabindex="0"><table><thead>{lines[0]}</thead><tbody>{"".join(lines[1:])}</tbody></table></div>'
 
 
-_NUMBERS = ("dimension", "end", "parameters", "points")
+_KINDS = {"model": "model"} | dict.fromkeys(("dimension", "parameters", "points"), "number")
+"""Of columns: what their cells look like."""
 
 
 def _head(key: str, title: str) -> str:
-    kind = ' class="number"' if key in _NUMBERS else ""
-    return f"<th{kind}>{letters(title)}</th>"
+    return f'<th class="{_KINDS.get(key, "")}">{letters(title)}</th>'
 
 
 def _cell(key: str, content: str) -> str:
-    kind = ' class="number"' if key in _NUMBERS else ""
-    return f"<td{kind}>{content}</td>"
+    return f'<td class="{_KINDS.get(key, "")}">{content}</td>'
 
 
 def _cells(row: Mapping[str, Any], one: RankedModel, ends: tuple[float, float]) -> dict[str, str]:
@@ -138,9 +137,7 @@ def _cells(row: Mapping[str, Any], one: RankedModel, ends: tuple[float, float]) 
         "rank": places(one.rank_low, one.rank_high),
         "dimension": wording.number(one.dimension),
         "interval": bar(one, ends),
-        "end": _hint(
-            wording.number(row["final_dimension_pre_norm"]), wording.interval_of(row, "final_dimension_pre_norm")
-        ),
+        "end": wording.interval_of(row, "final_dimension_pre_norm"),
         "verdict": _hint(verdict_marks(row), verdict_text(row, reader)),
         "score": _score(row),
         "score_rank": places(one.score_rank_low, one.score_rank_high),
@@ -242,120 +239,10 @@ def exported(look: Look) -> pl.DataFrame:
         dimension=pl.col(dimension),
         score_rank_low=pl.Series([one.score_rank_low for one in kept], dtype=pl.Int64),
         score_rank_high=pl.Series([one.score_rank_high for one in kept], dtype=pl.Int64),
-        score_lower=pl.col("score") - Z_95 * pl.col("score_std_error"),
-        score_upper=pl.col("score") + Z_95 * pl.col("score_std_error"),
+        score_lower=pl.col("score") - NORMAL_95 * pl.col("score_std_error"),
+        score_upper=pl.col("score") + NORMAL_95 * pl.col("score_std_error"),
         answer=pl.lit(look.answer.word),
         rho=pl.lit(relation.rho, pl.Float64),
         p=pl.lit(relation.p, pl.Float64),
         n=pl.lit(relation.n),
     )
-
-
-def show_sources(found: Answer) -> None:
-    """For each source of the scores shown: its name, licence, date, and what it says about its own numbers."""
-    for note in score_notes(found.population.rows):
-        st.caption(note)
-
-
-def score_notes(scored: pl.DataFrame) -> list[str]:
-    _ = language.translator()
-    told = ["score_source", "score_licence", "score_as_of", "score_flags"]
-    rows = scored.filter(pl.col("score").is_not_null()).unique(told, maintain_order=True)
-    notes = []
-    for row in rows.head(MOST_GROUPS).iter_rows(named=True):
-        note = _("Scores from {source}, licence: {licence}, as of {date}.").format(
-            source=escape(row["score_source"]),
-            licence=escape(row["score_licence"] or "–"),
-            date=escape((row["score_as_of"] or "–")[:10]),
-        )
-        flags = "; ".join(flag.rstrip(".。") for flag in score_flags(row["score_flags"], language.current()))
-        remarks = _("Remarks on them: {flags}.").format(flags=escape(flags)) if flags else ""
-        notes.append(wording.sentences((note, remarks), language.current()))
-    return notes
-
-
-def show_others(found: Answer) -> None:
-    """The groups that cannot be compared with the one shown: why, and what would change that."""
-    _ = language.translator()
-    others = found.population.others
-    if not others or found.group is None:
-        return
-    with st.expander(_("Models that cannot be compared with these ({n} groups)").format(n=len(others))):
-        for number, other in enumerate(others[:MOST_GROUPS]):
-            _show_other(number, other, found)
-        if len(others) > MOST_GROUPS:
-            st.caption(_("and {n} more").format(n=len(others) - MOST_GROUPS))
-
-
-def _show_other(number: int, other: OtherGroup, found: Answer) -> None:
-    _ = language.translator()
-    reader = language.current()
-    head = f"**{escape(words.group_name(other.group, reader))}** – {escape(words.models_of(other.group, reader))}"
-    st.markdown(f"{head}  \n{escape(words.why_apart(other, reader))}")
-    asked = prefilled(other, found)
-    if asked:
-        st.page_link(
-            "pages/pilot.py", label=_("Measure them so"), icon=":material/science:", query_params=asked, width="content"
-        )
-
-
-def prefilled(other: OtherGroup, found: Answer) -> dict[str, str]:
-    """What the measuring page is opened with: models, text and protocol; empty where measuring changes nothing, or the
-    models lie in folders that only their owner knows."""
-    if not (other.can_be_measured or other.can_meet_on_words) or found.group is None:
-        return {}
-    rows = [*other.group.rows.to_dicts()]
-    if other.can_meet_on_words:
-        rows += found.group.rows.to_dicts()
-    named = [_as_asked(row) for row in rows if not row["reference"].startswith("local:")]
-    run = found.group.rows.row(0, named=True)
-    if not named or (other.can_meet_on_words and len(named) < 2):
-        return {}
-    return {
-        "models": ",".join(dict.fromkeys(named[:MOST_PREFILLED])),
-        "text": run["corpus_name"],
-        "protocol": run["protocol"],
-        "seed": str(run["seed"]),
-    }
-
-
-def _as_asked(row: Mapping[str, Any]) -> str:
-    revision = row["requested_revision"]
-    return f"{row['reference']}@{revision}" if revision else row["reference"]
-
-
-def show_published(found: Answer) -> None:
-    """What is published, with the answer of this page as one more row."""
-    _ = language.translator()
-    reader = language.current()
-    directions = {
-        "negative": _("smaller with better"),
-        "positive": _("larger with better"),
-        "none": _("none that is reliable"),
-        "other": _("about something beside it"),
-    }
-    seen = {"opening": _("abstract or opening"), "second hand": _("second hand")}
-    with st.expander(_("What is published about dimension and performance")):
-        tables.show(
-            pl.DataFrame(
-                {
-                    _("Source"): [_("this page"), *(claim.source for claim in CLAIMS)],
-                    _("n (models)"): [str(found.relation.n), *(_translated(claim.n) for claim in CLAIMS)],
-                    _("Direction"): [words.word(found, reader), *(directions[claim.direction] for claim in CLAIMS)],
-                    _("What is said"): [
-                        words.numbers(found.relation, reader),
-                        *(_translated(claim.said) for claim in CLAIMS),
-                    ],
-                    _("What else it could be"): [
-                        words.expectation(found.registration, reader),
-                        *(_translated(claim.confound) for claim in CLAIMS),
-                    ],
-                    _("Seen as"): ["", *(seen[claim.seen] for claim in CLAIMS)],
-                }
-            ),
-            "published",
-        )
-
-
-def _translated(message: str) -> str:
-    return language.translator()(message) if not message.isdigit() else message

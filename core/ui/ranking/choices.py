@@ -1,4 +1,4 @@
-"""The ranking as an answer: what is said first, what the reader chooses to look at, and what that makes of the answer."""
+"""What the reader looks at in the ranking: which models, by which score and dimension, filtered and ordered how."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.answer import Answer, answer, specification_key
+from core.analysis import ranking
+from core.analysis.answer import Answer, specification_key
 from core.analysis.asked import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, Asked
 from core.analysis.population import Population, key_of
-from core.analysis.ranking import WORD_KEYS, with_stack
-from core.figures import scores as score_figures
 from core.pilots.pilot import Pilot
 from core.pilots.registration import Registered
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS, REFERENCE, SPECIFICATIONS, Specification
-from core.tables import SCORE_KEYS
 from core.ui import inputs, language, notices, reads, url_state
 from core.ui.markdown import escape
 from core.wording import answers as words
@@ -54,41 +52,19 @@ class Look:
         return self.answer.population.rows
 
 
-def primary(pilot: Registered | None) -> Answer:
-    """What `python -m core rank` answers: of the chosen pilot, else of the newest that expects something."""
-    return reads.answer(Asked(pilot=pilot))
-
-
-def say(found: Answer) -> None:
-    """The sentence first; what belongs to it below, and what a referee asks for behind a click."""
-    _ = language.translator()
-    reader = language.current()
-    icons = {
-        "related_as_registered": ":material/check_circle:",
-        "related_other_way": ":material/swap_vert:",
-        "not_related": ":material/do_not_disturb_on:",
-        "cannot_tell": ":material/help:",
-    }
-    st.markdown(f"#### {icons[found.word]} {escape(words.sentence(found, reader))}")
-    st.caption("  \n".join(map(escape, words.notes(found, reader))))
-    details = words.details(found, reader)
-    if details:
-        with st.expander(_("Coefficients, controls for size, and what single models carry")):
-            st.markdown("\n".join(f"- {escape(line)}" for line in details))
-
-
 def choose(first: Answer, pilot: Registered | None) -> tuple[Look, list[str]]:
     """All choices of the page in one change of the address; what is looked at, and the columns of the table."""
     with url_state.together():
-        with st.container(horizontal=True, vertical_alignment="bottom"):
+        above, below = (st.container(horizontal=True, vertical_alignment="bottom") for _row in range(2))
+        with above:
             group = _choose_group(first)
             asked = Asked(pilot=pilot, group=_key(group), is_free=group == FREE)
             asked = replace(asked, cloud=_choose_cloud(), lifted=_lift(first))
             asked = replace(asked, partial=_choose_partial(reads.population(asked).n_partial))
             asked = _with_score(asked, reads.population(asked), pilot or first.registration.registered)
+        with below:
             asked = _with_dimension(asked)
             found = reads.population(asked)
-        with st.container(horizontal=True, vertical_alignment="bottom"):
             rows, one = _filtered(found)
             order = _choose_order(found)
             pinned = _pin(found)
@@ -96,9 +72,9 @@ def choose(first: Answer, pilot: Registered | None) -> tuple[Look, list[str]]:
     everyone = reads.answer(asked)
     if one != REFERENCE and found.group is not None:
         found = found.read_by(reads.inner_maxima(found.rows["run_id"].to_list()), one)
-        everyone = answer(found)
+        everyone = reads.told(found, is_of_summaries=False)
     narrowed = found.narrowed(rows["run_id"])
-    shown = everyone if narrowed is found else answer(narrowed)
+    shown = everyone if narrowed is found else reads.told(narrowed, is_of_summaries=one == REFERENCE)
     is_other = words.sentence(shown, "en") != words.sentence(first, "en")
     return Look(shown, everyone, tuple(pinned), order, is_other), columns
 
@@ -110,21 +86,29 @@ def _key(group: str) -> str | None:
 def _choose_group(first: Answer) -> str:
     """The models of the answer, all that can be compared with them, or another group."""
     _ = language.translator()
-    if first.group is None:
-        return ASKED
-    reader = language.current()
-    names = {ASKED: words.group_name(first.group, reader)}
-    of_pilot = first.population.pilot
-    if of_pilot is not None:
-        told = _("“{name}”, {n} models")
-        names[ASKED] = told.format(name=of_pilot.name, n=first.population.rows["model_id"].n_unique())
-        names[FREE] = _("all that can be compared")
-    for one in first.population.others:
-        told = _("{group} (models: {n})").format(group=words.group_name(one.group, reader), n=one.n_models)
-        names[key_of(one.group)] = told
-    if len(names) == 1:
+    names = group_names(first.population)
+    if first.group is not None and first.population.pilot is not None:
+        names = {ASKED: names[ASKED], FREE: _("all that can be compared")} | names
+    if len(names) < 2:
         return ASKED
     return inputs.choose_from_list(_("Compared models"), list(names), "group", ASKED, names.__getitem__, width=225)
+
+
+def group_names(found: Population) -> dict[str, str]:
+    """The groups that can be looked at, by their keys: `ASKED` is the one that was found; none where nothing can be
+    compared."""
+    _ = language.translator()
+    reader = language.current()
+    if found.group is None:
+        return {}
+    names = {ASKED: words.group_name(found.group, reader)}
+    if found.pilot is not None:
+        told = _("“{name}”, {n} models")
+        names[ASKED] = told.format(name=found.pilot.name, n=found.rows["model_id"].n_unique())
+    for one in found.others:
+        told = _("{group} (models: {n})").format(group=words.group_name(one.group, reader), n=one.n_models)
+        names[key_of(one.group)] = told
+    return names
 
 
 def _choose_cloud() -> str:
@@ -164,21 +148,17 @@ def _with_score(asked: Asked, found: Population, pilot: Registered | None) -> As
     _ = language.translator()
     if found.offered.is_empty():
         return asked
-    rows = {score_key(row): row for row in found.offered.iter_rows(named=True)}
-    mine = score_key(found.benchmark) if found.benchmark else next(iter(rows))
+    rows = {ranking.score_key(row): row for row in found.offered.iter_rows(named=True)}
+    mine = ranking.score_key(found.benchmark) if found.benchmark else next(iter(rows))
     alike = Counter(key.rpartition("~")[0] for key in rows)
 
     def label(key: str) -> str:
         return score_label(rows[key], found.pilot, with_suite=alike[key.rpartition("~")[0]] > 1)
 
-    chosen = inputs.choose_from_list(_("Score"), list(rows), "score", mine, label, width=275)
-    if found.benchmark is not None and chosen == score_key(found.benchmark):
+    chosen = inputs.choose_from_list(_("Score"), list(rows), "score", mine, label, width=400)
+    if found.benchmark is not None and chosen == ranking.score_key(found.benchmark):
         return asked
     return replace(asked, pilot=pilot).of_score(rows[chosen])
-
-
-def score_key(row: dict[str, Any]) -> str:
-    return "~".join("" if row[name] is None else str(row[name]) for name in SCORE_KEYS)
 
 
 def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: bool = False) -> str:
@@ -212,7 +192,7 @@ def _filtered(found: Population) -> tuple[pl.DataFrame, Specification]:
         ("size", "size", _("Parameters (billions)"), str),
         ("tuning", "tuning", _("Base or instruct"), _tuning_name),
         ("language", "corpus_language", _("Language of the text"), lambda key: _named("language", key)),
-        *((claim, f"verdict_{claim}", _claim_label(claim), _verdict_name) for claim in CLAIMS),
+        *((claim, f"verdict_{claim}", _named("claim", claim).capitalize(), _verdict_name) for claim in CLAIMS),
         ("checks", "worst_check", _("Checks"), lambda key: _named("outcome", key)),
     )
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
@@ -259,11 +239,6 @@ def _verdict_name(key: str) -> str:
     return _named("claim_verdict", key)
 
 
-def _claim_label(claim: str) -> str:
-    _ = language.translator()
-    return {"rise": _("Rises inside"), "fall": _("Falls towards the end")}[claim]
-
-
 def _choose_specification(found: Population) -> Specification:
     """How the largest inner dimension is read: at first as the protocol does."""
     _ = language.translator()
@@ -292,7 +267,7 @@ def _choose_order(found: Population) -> str:
     }
     is_cautious = found.pilot is not None and found.pilot.is_cautious
     default = "name" if is_cautious else "rank"
-    return inputs.choose_from_list(_("Sort by"), list(orders), "sort", default, orders.__getitem__, width=180)
+    return inputs.choose_from_list(_("Sort by"), list(orders), "sort", default, orders.__getitem__, width=160)
 
 
 def _pin(found: Population) -> list[str]:
@@ -302,65 +277,8 @@ def _pin(found: Population) -> list[str]:
     if len(labels) < 2:
         return []
     return inputs.choose_many(
-        _("Pinned"), list(labels), "pins", show=labels.__getitem__, placeholder=_("no model"), width=320
+        _("Pinned"), list(labels), "pins", show=labels.__getitem__, placeholder=_("no model"), width=220
     )
-
-
-def say_shown(look: Look, first: Answer) -> None:
-    """What the reader's choices make of the answer, with what was not said of it yet; nothing where they change nothing."""
-    if not look.is_other:
-        return
-    reader = language.current()
-    st.markdown(f"**{escape(words.sentence(look.answer, reader))}**")
-    said = words.notes(first, reader)
-    st.caption("  \n".join(escape(line) for line in words.notes(look.answer, reader) if line not in said))
-
-
-def draw(look: Look) -> None:
-    _ = language.translator()
-    reader = language.current()
-    if look.answer.group is None:
-        st.info(why_nothing(look))
-        return
-    data = score_figures.ranking_points(look.answer, reader, look.pinned)
-    if not data.points:
-        st.caption(_("No model here has this score."))
-        return
-    st.plotly_chart(score_figures.ranking_figure(data, reader), key="scatter", theme=None)
-    st.markdown(wording.scatter_caution(reader))
-
-
-def why_nothing(look: Look) -> str:
-    """Why there is nothing to compare."""
-    _ = language.translator()
-    found = look.answer.population
-    if found.vetoed.height and reads.population(replace(found.asked, lifted=True)).group is not None:
-        return _(
-            "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
-        )
-    if found.asked.cloud == BY_TYPE:
-        return words.sentence(look.answer, language.current())
-    worded = reads.ranking().filter(pl.col("words_hash").is_not_null())
-    if _sharing(worded, WORD_KEYS):
-        return _(
-            "The models that measured the same words here could use numbers of them (N) that differ by more than "
-            "10 %, and are not compared."
-        )
-    if _sharing(worded, ("words_hash", "corpus_id", "protocol_hash")):
-        return _(
-            "The models that measured the same words here are of different kinds, and decoders are never ranked "
-            "with encoders. Their shapes can be compared under Profiles, on one per word."
-        )
-    return _(
-        "No two models have measured the same words of the same text here. Measure them in one command "
-        "(`measure MODEL MODEL`), so that the words are chosen for both."
-    )
-
-
-def _sharing(runs: pl.DataFrame, alike: Sequence[str]) -> bool:
-    """True where two models agree in all of these."""
-    models = with_stack(runs).group_by(alike).agg(pl.col("model_id").n_unique())
-    return models.filter(pl.col("model_id") > 1).height > 0
 
 
 DEFAULT_COLUMNS = ("rank", "interval", "end", "verdict", "score", "score_rank", "parameters", "licence", "tags")
@@ -372,7 +290,7 @@ def column_names() -> dict[str, str]:
     return {
         "rank": _("Rank by dimension"),
         "interval": _("Interval"),
-        "end": _("End"),
+        "end": _("Final dimension"),
         "verdict": _("Verdicts"),
         "score": _("Score"),
         "score_rank": _("Rank by score"),

@@ -1,0 +1,187 @@
+"""Stored layer plans read again: what another budget would allow, and which rules had foreseen what blocks cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from core.analysis.resampling import spearman
+from core.records import LayerPlan
+from core.tables import PlanOutcomeRow
+
+PUBLISHED = ("influence", "last_angle", "angle", "contiguous")
+"""Rules of the literature, which are priced beside the search in every plan."""
+FEWEST_SETS = 8
+"""Of one size, for a rank correlation between what was foreseen and what they cost."""
+
+
+@dataclass(frozen=True)
+class Within:
+    """What a budget allows by the prices that a plan has stored."""
+
+    price: PlanOutcomeRow | None
+    """Of the largest set whose upper limit is under the budget; None where no set is."""
+    cheapest: PlanOutcomeRow
+    """Of the fewest blocks: what is told where none can go."""
+    is_plan: bool
+    """Whether the set is the plan's own, which was held against random sets, harder texts and probes."""
+
+
+def last_text(found: LayerPlan) -> str:
+    """The text whose prices count."""
+    return "held_out" if found.plan.is_verified else "selection"
+
+
+def own_price(found: LayerPlan) -> PlanOutcomeRow:
+    """Of the plan's set as it is in the end, healed or not."""
+    return next(
+        row
+        for row in found.of(last_text(found), "loss")
+        if row.is_chosen and row.unit == "block" and row.is_healed == found.plan.is_healed
+    )
+
+
+def steps(found: LayerPlan) -> list[PlanOutcomeRow]:
+    """The search's sets of each size and the plan's own, the smallest first; the plan's stands for its size."""
+    own = own_price(found)
+    path = [row for row in found.of(last_text(found), "loss", "path") if len(row.blocks) != len(own.blocks)]
+    return sorted([*path, own], key=lambda row: len(row.blocks))
+
+
+def limit(row: PlanOutcomeRow) -> float:
+    """The upper 95 percent limit of a price; the price itself where none is known."""
+    found = row.difference if row.upper is None else row.upper
+    return math.inf if found is None else found
+
+
+def within(found: LayerPlan, budget: float) -> Within:
+    """The most blocks that may go for `budget` nats per token."""
+    all_steps, own = steps(found), own_price(found)
+    allowed = [row for row in all_steps if limit(row) < budget]
+    price = allowed[-1] if allowed else None
+    return Within(price, all_steps[0], price is own)
+
+
+def front(rows: Iterable[PlanOutcomeRow]) -> list[PlanOutcomeRow]:
+    """Pareto: sets that no other one of as many blocks or more undercuts; the fewest blocks first."""
+    best: list[PlanOutcomeRow] = []
+    for row in sorted(rows, key=lambda row: (-len(row.blocks), row.difference or 0.0)):
+        if not best or (row.difference or 0.0) < (best[-1].difference or 0.0):
+            best.append(row)
+    return best[::-1]
+
+
+def block_prices(rows: Sequence[PlanOutcomeRow], text: str) -> list[PlanOutcomeRow]:
+    """The rise of the loss without whole blocks, not healed, on one text."""
+    return [row for row in rows if (row.text, row.measure, row.unit, row.is_healed) == (text, "loss", "block", False)]
+
+
+# --- what was foreseen, and what came ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RuleRecord:
+    """How one rule has done over all verified plans."""
+
+    rule: str
+    n_plans: int
+    n_cheapest: int
+    """Plans in which no other candidate of the plan's size cost less on held-out text."""
+    excess: float
+    """Mean of what its set cost above the cheapest candidate, in nats per token."""
+
+
+def rule_records(outcomes: Sequence[PlanOutcomeRow]) -> list[RuleRecord]:
+    """Of all rules that were priced on held-out text, that with the least excess first."""
+    excesses: dict[str, list[float]] = {}
+    for _, rows in groupby(sorted(outcomes, key=lambda row: row.plan_id), key=lambda row: row.plan_id):
+        costs: dict[str, float] = {}
+        for row in block_prices(list(rows), "held_out"):
+            if row.rule not in ("path", "random", "own") and row.difference is not None:
+                costs[row.rule] = min(row.difference, costs.get(row.rule, math.inf))
+        for rule, cost in costs.items() if len(costs) > 1 else ():
+            excesses.setdefault(rule, []).append(cost - min(costs.values()))
+    records = [
+        RuleRecord(rule, len(found), sum(one == 0 for one in found), float(np.mean(found)))
+        for rule, found in excesses.items()
+    ]
+    return sorted(records, key=lambda one: one.excess)
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """How well sums over blocks rank sets of the plan's size by what they cost on held-out text."""
+
+    plan_id: str
+    n_sets: int
+    influence: float
+    """Spearman correlation of the sum of block influences with the price."""
+    alone: float
+    """The same of the sum of what each block costs alone on the text that chose."""
+
+
+def foresight(rows: Sequence[PlanOutcomeRow], n_blocks: int) -> Foresight | None:
+    """Of one plan whose set has `n_blocks` blocks; None where too few sets of that size were priced."""
+    influence = {
+        row.blocks[0]: row.value_after
+        for row in rows
+        if (row.rule, row.measure, row.unit) == ("single", "influence", "block")
+    }
+    alone = {row.blocks[0]: row.difference for row in block_prices(rows, "selection") if row.rule == "single"}
+    costs = {
+        tuple(row.blocks): row.difference
+        for row in block_prices(rows, "held_out")
+        if len(row.blocks) == n_blocks and row.difference is not None
+    }
+    if len(costs) < FEWEST_SETS or not influence or not alone:
+        return None
+    price = np.array(list(costs.values()))
+
+    def of(values: dict[int, float | None]) -> float:
+        return spearman(np.array([sum(values[block] or 0.0 for block in blocks) for blocks in costs]), price)
+
+    return Foresight(rows[0].plan_id, len(costs), of(influence), of(alone))
+
+
+def all_foresight(outcomes: Sequence[PlanOutcomeRow], sizes: Mapping[str, int]) -> list[Foresight]:
+    """Of each plan that has enough sets; `sizes` is how many blocks each plan's set has."""
+    of_plan: dict[str, list[PlanOutcomeRow]] = {}
+    for row in outcomes:
+        of_plan.setdefault(row.plan_id, []).append(row)
+    found = (foresight(rows, sizes[plan_id]) for plan_id, rows in of_plan.items() if plan_id in sizes)
+    return [one for one in found if one is not None]
+
+
+# --- directions ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NeededAt:
+    """How many directions suffice after one layer, beside what d2 reads there."""
+
+    layer: int
+    rank: int | None
+    """None: no rank that was tried stays under the budget."""
+    d2: int | None
+    price: PlanOutcomeRow | None
+
+
+def direction_points(found: LayerPlan, text: str = "held_out") -> list[NeededAt]:
+    rows = [row for row in found.of(text, "loss") if row.unit == "layer"]
+    layers = sorted({row.blocks[0] for row in rows if row.rule == "projection"})
+    points = []
+    for layer in layers:
+        own = [row for row in rows if row.blocks == [layer]]
+        chosen = next((row for row in own if row.rule == "projection" and row.is_chosen), None)
+        d2 = next((row.rank for row in own if row.rule == "projection_d2"), None)
+        points.append(NeededAt(layer, chosen.rank if chosen else None, d2, chosen))
+    return points
+
+
+def joint_rank(found: LayerPlan) -> PlanOutcomeRow | None:
+    """The rank that suffices with all layers projected at once."""
+    return next((row for row in found.of("held_out", "loss", "joint_projection") if row.is_chosen), None)

@@ -1,0 +1,201 @@
+"""The same report as one HTML file: no script, nothing fetched, light or dark as its reader's screen is, clean on paper.
+
+All words and names are escaped, and characters that turn the order of letters are taken out: a name comes from a file of
+anybody.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.deck.drawn import BY_STYLE, picture
+from core.deck.story import CORE_SLIDES, Heading, Statement, Story, StorySlide, Table
+from core.figures.svg import DARK, FONT, LIGHT, Theme
+from core.locale import translator
+
+LARGEST = 3_000_000
+"""Bytes that a file has at most; some 100 kB are usual."""
+_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
+
+
+def _colours(theme: Theme) -> str:
+    curves = "".join(f"--curve-{n}:{colour};" for n, colour in enumerate(theme.curves))
+    return f"--paper:{theme.paper};--text:{theme.text};--quiet:{theme.quiet};--grid:{theme.grid};{curves}"
+
+
+_STYLE = f"""
+:root{{color-scheme:light dark;{_colours(LIGHT)}--soft:#F4F6F9}}
+@media screen and (prefers-color-scheme:dark){{:root{{{_colours(DARK)}--soft:#171C25}}}}
+*{{box-sizing:border-box}}
+body{{margin:0;background:var(--paper);color:var(--text);font:17px/1.55 {FONT};line-break:strict}}
+header,main,footer{{max-width:1080px;margin:0 auto;padding:0 28px}}
+header{{padding-top:44px}}
+header h1{{font-size:30px;line-height:1.25;margin:0 0 6px;text-wrap:balance;word-break:auto-phrase}}
+.quiet,.key,.source,.class{{color:var(--quiet);font-size:14px;overflow-wrap:anywhere}}
+nav ol{{columns:2;column-gap:40px;padding-left:22px;font-size:15px}}
+nav li{{break-inside:avoid;margin-bottom:5px}}
+a{{color:var(--curve-0)}}
+section{{border-top:3px solid var(--curve-0);margin:46px 0 0;padding-top:14px;scroll-margin-top:10px}}
+section h2{{font-size:25px;line-height:1.3;margin:0 0 8px;text-wrap:balance;word-break:auto-phrase}}
+section.later h2{{font-size:20px}}
+.place{{float:right;color:var(--quiet);font-size:14px}}
+.class{{border-left:4px solid var(--curve-1);padding-left:10px;margin:0 0 12px}}
+.main{{font-size:20px;line-height:1.45}}
+.row{{display:grid;grid-template-columns:minmax(0,1.9fr) minmax(0,1fr);gap:26px;align-items:start}}
+.row>div p{{margin:0 0 10px}}
+b.label{{color:var(--curve-0);margin-right:.5em}}
+figure{{margin:6px 0}}
+svg{{width:100%;height:auto;display:block}}
+.scroll{{overflow-x:auto}}
+table{{border-collapse:collapse;width:100%;font-size:15px;line-height:1.4;margin:8px 0}}
+th,td{{text-align:left;padding:6px 10px;border-bottom:1px solid var(--grid);vertical-align:top;overflow-wrap:anywhere}}
+thead th{{border-bottom:2px solid var(--curve-0);vertical-align:bottom}}
+tr.heading th{{background:var(--soft)}}
+.number{{text-align:right;font-variant-numeric:tabular-nums}}
+details{{margin:8px 0;font-size:15px}}
+details>div{{border-left:2px solid var(--grid);padding-left:14px;overflow-wrap:anywhere}}
+summary{{color:var(--quiet);cursor:pointer}}
+footer{{margin-top:50px;padding-bottom:50px;color:var(--quiet);font-size:14px;overflow-wrap:anywhere}}
+@media screen and (max-width:760px){{.row{{grid-template-columns:1fr}}nav ol{{columns:1}}}}
+@page{{size:A4 landscape;margin:13mm 15mm 14mm}}
+@page{{@bottom-right{{content:counter(page);font:10px sans-serif;color:#5F6B76}}}}
+@media print{{
+body{{font-size:13px;line-height:1.45}}
+header,main,footer{{max-width:none;padding:0}}
+header{{padding-top:0}}
+nav,details{{display:none}}
+section{{break-before:page;margin:0}}
+header+main>section:first-child{{break-before:auto;margin-top:14px}}
+section h2{{font-size:22px}}section.later h2{{font-size:18px}}
+.main{{font-size:16px}}
+.row{{grid-template-columns:minmax(0,2.1fr) minmax(0,1fr)}}
+figure,tr,p{{break-inside:avoid}}
+h2{{break-after:avoid}}
+thead{{display:table-header-group}}
+table{{font-size:11.5px}}
+th,td{{padding:3.5px 7px}}
+.row svg{{max-height:118mm}}
+a{{color:inherit;text-decoration:none}}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made the file, said at its foot."""
+
+    version: str
+    recipe: str
+    warehouse_id: str
+    bundle: str = ""
+    """File name of the rows behind it, if they were written too."""
+
+
+def page(story: Story, origin: Origin) -> bytes:
+    """The file, in UTF-8."""
+    _ = translator(story.language)
+    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    slides = list(story)
+    body = "".join(_section(slide, place, story.language) for place, slide in enumerate(slides, start=1))
+    contents = "".join(
+        f'<li><a href="#{_id(slide)}">{escape(slide.title)}</a></li>' for slide in slides[: max(CORE_SLIDES, 1)]
+    )
+    more = f'<p class="quiet"><a href="#appendix">{_("Appendix")}</a></p>' if story.appendix else ""
+    made = _("Workdim {version}, recipe {recipe}, warehouse {warehouse}.").format(
+        version=escape(origin.version), recipe=escape(origin.recipe), warehouse=escape(origin.warehouse_id)
+    )
+    runs = _("Runs {ids}").format(ids=escape(_(", ").join(story.run_ids)))
+    bundle = _("The rows behind it: {file}.").format(file=escape(origin.bundle)) if origin.bundle else ""
+    return (
+        f'<!DOCTYPE html>\n<html lang="{story.language}">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="referrer" content="no-referrer">\n<meta name="robots" content="noindex">\n'
+        f"<title>{escape(story.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f'<header><h1>{escape(story.title)}</h1><p class="quiet">{_day(story)}</p>'
+        f'<nav aria-label="{_("Contents")}"><ol>{contents}</ol>{more}</nav></header>\n'
+        f"<main>{body}</main>\n<footer><p>{made} {bundle}</p><p>{runs}</p></footer>\n</body>\n</html>\n"
+    ).encode()
+
+
+def escape(text: str) -> str:
+    """A text as HTML, without control characters and those that turn the order of letters."""
+    return html.escape(_shown(text), quote=True)
+
+
+def _shown(text: str) -> str:
+    return _TURNING.sub("", _CONTROL.sub("", text))
+
+
+def _id(slide: StorySlide) -> str:
+    return escape(re.sub(r"[^\w-]", "-", slide.key))
+
+
+def _day(story: Story) -> str:
+    day = story.made_on
+    return f"{day.year}年{day.month}月{day.day}日" if story.language == "ja" else f"{day.day} {day:%B %Y}"
+
+
+def _section(slide: StorySlide, place: int, language: str) -> str:
+    _ = translator(language)
+    later = place > CORE_SLIDES
+    anchor = '<a id="appendix"></a>' if place == CORE_SLIDES + 1 else ""
+    parts = [
+        f'{anchor}<section id="{_id(slide)}" class="{"later" if later else "slide"}">',
+        f'<span class="place">{_("Appendix") + " " if later else ""}{place - CORE_SLIDES if later else place}</span>',
+        f"<h2>{escape(slide.title)}</h2>",
+    ]
+    if slide.use_class:
+        parts.append(f'<p class="class">{escape(slide.use_class)}</p>')
+    said = "".join(map(_statement, slide.statements))
+    shown = _evidence(slide, language)
+    beside = bool(shown and said and not isinstance(slide.evidence, Table))
+    parts.append(f'<div class="row">{shown}<div>{said}</div></div>' if beside else f"<div>{said}</div>{shown}")
+    if slide.speech or slide.sources:
+        speech, sources = ("".join(f"<p>{escape(text)}</p>" for text in one) for one in (slide.speech, slide.sources))
+        summary = _("What to say, and the sources")
+        parts.append(
+            f'<details><summary>{summary}</summary><div>{speech}<div class="source">{sources}</div></div></details>'
+        )
+    if slide.source:
+        parts.append(f'<p class="source">{escape(slide.source)}</p>')
+    return "".join([*parts, "</section>\n"])
+
+
+def _statement(statement: Statement) -> str:
+    label = f'<b class="label">{escape(statement.label)}</b>' if statement.label else ""
+    return f"<p{' class=main' if statement.is_main else ''}>{label}{escape(statement.text)}</p>"
+
+
+def _evidence(slide: StorySlide, language: str) -> str:
+    drawn = slide.evidence
+    if drawn is None:
+        return ""
+    key = f'<figcaption class="key">{escape(drawn.key)}</figcaption>' if drawn.key else ""
+    if isinstance(drawn, Table):
+        return f'<div class="scroll">{"".join(_table(drawn))}</div>{key}'
+    alone = not slide.statements
+    svg = _shown(picture(drawn, language, BY_STYLE, (1000.0, 430.0) if alone else (700.0, 430.0)))
+    return f"<figure>{svg}{key}</figure>"
+
+
+def _table(table: Table) -> Iterator[str]:
+    kinds = [' class="number"' if column.is_number else "" for column in table.columns]
+    heads = "".join(
+        f'<th scope="col"{kind}>{escape(column.title)}</th>' for column, kind in zip(table.columns, kinds, strict=True)
+    )
+    yield f'<table aria-label="{escape(table.alternative)}"><thead><tr>{heads}</tr></thead><tbody>'
+    for row in table.rows:
+        if isinstance(row, Heading):
+            yield f'<tr class="heading"><th colspan="{len(table.columns)}">{escape(row.text)}</th></tr>'
+        else:
+            cells = "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
+            yield f"<tr>{cells}</tr>"
+    yield "</tbody></table>"

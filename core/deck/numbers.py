@@ -1,0 +1,519 @@
+"""Where each number of a report comes from, found by its value, and how a deck carries that with it.
+
+Every number that a slide shows is looked for among what was read of the slide's runs. A point of a chart is found by its
+full value; a number in a text by its digits, among the columns that texts tell of, those of the model that was named last
+first. What is found nowhere was computed: from the answer to the pilot's question, which says what it is, or otherwise.
+
+A deck carries the list in a small XML part, with the recipe, the version and the id of the warehouse that made it: never
+a path, a name of a person or of a machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+from lxml import etree
+from pptx import Presentation
+from pptx.opc.constants import RELATIONSHIP_TYPE
+from pptx.opc.package import Part
+from pptx.opc.packuri import PackURI
+from pptx.oxml.ns import qn
+from pptx.presentation import Presentation as Deck
+
+from core.deck.deck_data import DeckData
+from core.deck.story import Blocks, Chart, Gallery, Heading, Series, Story, StorySlide, Table
+from core.deck.template import checked_zip
+from core.errors import InputError
+from core.pilots.recipe import Recipe
+from core.tables import SCORE_KEYS, TABLES, RecipeNumberRow
+
+_SPACE = "urn:workdim:report:1"
+_PART = "/customXml/workdim1.xml"
+_LONG_DATE = r"\d{4}-\d\d-\d\d|\d{4}年\d{1,2}月\d{1,2}日"
+_ID = r"[0-9a-f]{4,}(?:-[0-9a-f]{4,})+|…[0-9a-f]+"
+_LEVEL = r"95\s?[%％]"
+_DIGITS = r"[-−–]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?"
+_NUMBER = re.compile(rf"(?<![A-Za-z0-9_./@:#-])(?<!\d[–−]){_DIGITS}(?![A-Za-z0-9_@/]|[.,:-]\d|[.-][A-Za-z])")
+_INTERVAL = re.compile(rf"\s*\[({_DIGITS})(?:,|、| to |–|～| )\s*({_DIGITS})\]")
+_NEAR_LAYER = re.compile(r"(?:layers?|層|block|ブロック)\s*(?:of\s*)?第?$", re.IGNORECASE)
+_BEFORE_LAYER = re.compile(r"^\s*(?:層|番目)")
+_ENDS = ("", "_lower", "_upper")
+_TOLD = (
+    "run_summaries",
+    "run_extrema",
+    "scores",
+    "models",
+    "runs",
+    "run_claims",
+    "run_controls",
+    "run_checks",
+    "plans",
+)
+"""Tables whose columns texts tell of, the likeliest first; a number of a text is looked for in no other, because among the
+thousands of values of the long tables there is always one with the same three digits."""
+_PLAN = "plan"
+"""In place of a run's id, for what is of a layer plan."""
+_KEYS = {
+    "scores": ("repository", *SCORE_KEYS, "source"),
+    "plan_outcomes": ("plan_id", "rule", "unit", "blocks", "is_chosen", "is_healed", "text", "measure", "rank"),
+}
+"""Of tables whose rows may repeat, the columns that tell them apart."""
+_NO_NUMBERS = ("seed", "model_seed", "version", "n1", "n2")
+_FIRST = (
+    "inner_max",
+    "inner_max_layer",
+    "working_dimension",
+    "embedding_dimension",
+    "final_dimension_pre_norm",
+    "final_dimension_post_norm",
+)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a deck says of itself."""
+
+    recipe: Recipe
+    version: str
+    """Of Workdim."""
+    warehouse_id: str
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a file brings along, and what stands on its slides now."""
+
+    about: About
+    numbers: tuple[RecipeNumberRow, ...]
+    edited: tuple[RecipeNumberRow, ...]
+    """Numbers that their slides no longer show as they were made."""
+    added: tuple[tuple[int, str], ...]
+    """Slide, from 1, and number: what stands there and was not made by Workdim."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the warehouse as numbers are looked up in it."""
+
+    table: str
+    run_id: str | None
+    key: str
+    values: Mapping[str, float]
+    place: float | None = None
+    """Its layer, if it has one."""
+
+
+@dataclass
+class Sources:
+    """What was read for a report, as it is looked up: by run for texts, by value for charts."""
+
+    told: dict[str, list[_Row]] = field(default_factory=dict)
+    by_value: dict[float, list[tuple[_Row, str]]] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    """run_id -> what its model is called."""
+    computed: list[tuple[str, float]] = field(default_factory=list)
+    """Name and value of what was computed over several runs."""
+
+
+def sources(data: DeckData) -> Sources:
+    """Of all that a story is made from."""
+    found = Sources(computed=list(_numbers_in(data.answer)))
+    for run in data.runs.iter_rows(named=True):
+        names = (run["name"], run["reference"], run["repository"], run["corpus_name"])
+        found.names[run["run_id"]] = [name for name in names if name]
+    scores = data.scored.filter(pl.col("score").is_not_null()).select(
+        "run_id",
+        *SCORE_KEYS,
+        repository="score_name_in_source",
+        source="score_source",
+        value="score",
+        std_error="score_std_error",
+        n_samples="score_n_samples",
+    )
+    frames = {
+        "run_summaries": data.runs,
+        "run_extrema": data.extrema,
+        "scores": scores,
+        "models": data.runs,
+        "runs": data.runs,
+        "run_claims": data.claims,
+        "run_controls": data.against_controls,
+        "run_checks": data.checks,
+        "layer_estimates": data.estimates,
+        "layer_correlators": data.correlators,
+    }
+    plan = getattr(data, "plan", None)
+    if plan is not None:
+        frames |= plan.frames()
+    for table, frame in frames.items():
+        for row in _rows_of(table, frame):
+            if table in _TOLD:
+                found.told.setdefault(row.run_id or _PLAN, []).append(row)
+            for column, value in row.values.items():
+                found.by_value.setdefault(value, []).append((row, column))
+    return found
+
+
+def _rows_of(table: str, frame: pl.DataFrame) -> Iterator[_Row]:
+    """The rows of a frame as they are looked up: their numbers, and the key that finds them in the warehouse."""
+    declared = TABLES[table]
+    key = [name for name in declared.key or _KEYS[table] if name in frame.columns]
+    numeric = [
+        name
+        for name, kind in declared.schema.items()
+        if name in frame.columns and name not in (*key, *_NO_NUMBERS) and kind in (pl.Float64, pl.Int64)
+    ]
+    numeric.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+    for row in _main_first(frame).iter_rows(named=True):
+        values = {name: float(row[name]) for name in numeric if row[name] is not None}
+        if table == "run_extrema":
+            values["layer"] = float(row["layer"])
+        told = json.dumps({name: row[name] for name in key}, sort_keys=True)
+        yield _Row(table, row.get("run_id"), told, values, row.get("layer"))
+
+
+def numbers(story: Story, known: Sources, recipe_id: str) -> list[RecipeNumberRow]:
+    """Every number of the story's slides, in their order."""
+    found: list[RecipeNumberRow] = []
+
+    def add(slide: int, key: str, place: str, text: str, value: float, source: tuple[_Row, str] | str | None) -> None:
+        row, column = source if isinstance(source, tuple) else (None, source)
+        found.append(
+            RecipeNumberRow(
+                recipe_id=recipe_id,
+                number=len(found) + 1,
+                slide=slide,
+                slide_key=key,
+                place=place,
+                text=text,
+                value=value if row is None or column is None else row.values[column],
+                source_table=row.table if row else None,
+                source_column=column,
+                run_id=row.run_id if row else None,
+                source_key=row.key if row else None,
+            )
+        )
+
+    for number, slide in enumerate(story, start=1):
+        for place, text, context in _texts(slide):
+            for written, value, source in _in_text(text, context, slide.run_ids or story.run_ids, known):
+                add(number, slide.key, place, written, value, source)
+        for series in _series(slide):
+            for value, source in _in_series(series, slide.run_ids or story.run_ids, known):
+                add(number, slide.key, "chart", f"{value:.6g}", value, source)
+    return found
+
+
+def numbers_in(text: str, names: Sequence[str] = ()) -> list[tuple[int, str]]:
+    """Where each number of a text begins, and its digits; dates, ids, names and levels of confidence are none."""
+    covered = text
+    for name in sorted(set(names), key=len, reverse=True):
+        covered = covered.replace(name, "\0" * len(name))
+    covered = re.sub(f"{_LONG_DATE}|{_ID}|{_LEVEL}", lambda found: "\0" * len(found[0]), covered)
+    return [(found.start(), found[0]) for found in _NUMBER.finditer(covered)]
+
+
+# --- looked up -------------------------------------------------------------------------------------------------
+
+
+def _texts(slide: StorySlide) -> Iterator[tuple[str, str, str]]:
+    """Place, text, and what else says which model is meant."""
+    yield "title", slide.title, ""
+    for statement in slide.statements:
+        yield "statement", statement.text, ""
+    if isinstance(slide.evidence, Table):
+        for row in slide.evidence.rows:
+            if not isinstance(row, Heading):
+                for cell in row[1:]:
+                    yield "table", cell, row[0]
+
+
+def _series(slide: StorySlide) -> Iterator[Series]:
+    drawn = slide.evidence
+    charts = drawn.charts if isinstance(drawn, Gallery) else (drawn,) if isinstance(drawn, Chart) else ()
+    for chart in charts:
+        yield from chart.series
+
+
+def _in_series(series: Series, run_ids: Sequence[str], known: Sources) -> Iterator[tuple[float, Any]]:
+    """The height of each point; its place as well where that is a measured number and no layer."""
+    for point in series.points:
+        across = (
+            () if series.is_line or float(point.x).is_integer() else ((point.x, None),)
+        )  # layers are no measurement
+        for value, place in ((point.y, point.x), *across):
+            held = known.by_value.get(value, ())
+            of_slide = [one for one in held if one[0].run_id is None or one[0].run_id in run_ids]
+            named = [one for one in of_slide if series.name and series.name in known.names.get(one[0].run_id or "", ())]
+            likely = sorted(named or of_slide, key=lambda one: (one[0].place != place, one[0].place is not None))
+            if likely or place is not None:
+                yield value, next(iter(likely), None)
+
+
+def _in_text(
+    text: str, context: str, run_ids: Sequence[str], known: Sources
+) -> Iterator[tuple[str, float, tuple[_Row, str] | str | None]]:
+    names = [name for run_id in run_ids for name in known.names.get(run_id, ())]
+    limits: dict[int, tuple[_Row, str]] = {}
+    for start, written in numbers_in(text, names):
+        value = _value(written)
+        before, after = text[:start], text[start + len(written) :]
+        order = _by_name(run_ids, known, context + before)
+        if start in limits:
+            yield written, value, limits[start]
+            continue
+        source = _told_value(written, before, after, order, known)
+        bounds = _INTERVAL.match(after)
+        if isinstance(source, tuple) and bounds:
+            row, column = source
+            for group, end in ((1, "lower"), (2, "upper")):
+                name = f"{column}_{end}" if f"{column}_{end}" in row.values else end
+                if name in row.values and _is_written(row.values[name], bounds[group], after):
+                    limits[start + len(written) + bounds.start(group)] = (row, name)
+        yield written, value, source
+
+
+def _by_name(run_ids: Sequence[str], known: Sources, before: str) -> list[str]:
+    """The runs of a slide, that of the model that was named last first."""
+    said = {run_id: max((before.rfind(name) for name in known.names.get(run_id, ())), default=-1) for run_id in run_ids}
+    return sorted(run_ids, key=lambda run_id: -said[run_id])
+
+
+def _told_value(
+    written: str, before: str, after: str, run_ids: Sequence[str], known: Sources
+) -> tuple[_Row, str] | str | None:
+    """The first row that a text of these runs may mean; else the name of what was computed."""
+    is_layer = bool(_NEAR_LAYER.search(before[-12:])) or bool(_BEFORE_LAYER.match(after))
+    bounds = _INTERVAL.match(after)
+    fallback: tuple[_Row, str] | None = None
+    for run_id in (*run_ids, _PLAN):
+        for row in known.told.get(run_id, ()):
+            for column, value in row.values.items():
+                if ("layer" in column) != is_layer or not _is_written(value, written, after):
+                    continue
+                if bounds is None:
+                    return row, column
+                low = row.values.get(f"{column}_lower", row.values.get("lower"))
+                high = row.values.get(f"{column}_upper", row.values.get("upper"))
+                if low is not None and high is not None and _is_written(low, bounds[1], after):
+                    if _is_written(high, bounds[2], after):
+                        return row, column
+                elif fallback is None:
+                    fallback = row, column
+    for name, value in known.computed:
+        if _is_written(value, written, after):
+            return name
+    return fallback
+
+
+def _is_written(value: float, written: str, after: str) -> bool:
+    """Whether these digits may stand for the value: rounded to them, whole where they are, or as percent."""
+    shown = _value(written)
+    if value == shown:
+        return True
+    digits = written.lstrip("-−–").replace(",", "")
+    decimals = len(digits.partition(".")[2].partition("e")[0])
+    if "e" in digits:
+        return math.isclose(value, shown, rel_tol=0.5 * 10.0**-decimals)
+    if not decimals and abs(shown) < 10:  # only whole numbers are written with one digit and no decimals
+        return False
+    is_share = after.lstrip().startswith(("%", "％", "percent"))
+    return any(
+        abs(one - shown) <= 0.5000001 * 10.0**-decimals for one in ((value, 100 * value) if is_share else (value,))
+    )
+
+
+def _value(written: str) -> float:
+    return float(written.replace(",", "").replace("−", "-").replace("–", "-"))
+
+
+def _main_first(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the numbers that verdicts are about before all others."""
+    if {"estimator", "cloud"} <= set(frame.columns):
+        is_main = (pl.col("estimator") == "d2") & (pl.col("cloud") == "one_per_type")
+        return frame.sort(is_main, descending=True, maintain_order=True)
+    if "cloud" in frame.columns:
+        return frame.sort(pl.col("cloud") == "one_per_type", descending=True, maintain_order=True)
+    return frame
+
+
+def _numbers_in(record: object, place: str = "", depth: int = 0) -> Iterator[tuple[str, float]]:
+    """The numbers of a record and of records in it, by their dotted names."""
+    if isinstance(record, bool) or depth > 5:
+        return
+    if isinstance(record, int | float):
+        if math.isfinite(record):
+            yield place, float(record)
+    elif dataclasses.is_dataclass(record) and not isinstance(record, type):
+        for one in dataclasses.fields(record):
+            yield from _numbers_in(getattr(record, one.name), f"{place}.{one.name}".lstrip("."), depth + 1)
+    elif isinstance(record, tuple | list) and len(record) <= 100:
+        for n, one in enumerate(record):
+            yield from _numbers_in(one, f"{place}[{n}]", depth + 1)
+
+
+# --- carried ---------------------------------------------------------------------------------------------------
+
+
+def attach(deck: Deck, story: Story, found: Sequence[RecipeNumberRow], about: About, names: Sequence[str] = ()) -> None:
+    """Put the list into the deck as a part of its own; `names` are what digits in a text are none of."""
+    root = etree.Element(f"{{{_SPACE}}}report", nsmap={None: _SPACE})
+    for key, text in (("version", about.version), ("warehouse", about.warehouse_id)):
+        root.set(key, text)
+    _child(root, "recipe").text = json.dumps(dataclasses.asdict(about.recipe), ensure_ascii=False)
+    _child(root, "names").text = json.dumps(sorted(set(names)), ensure_ascii=False)
+    slides: dict[int, Any] = {}
+    for number, (slide, identity) in enumerate(zip(story, deck.slides, strict=True), start=1):
+        feet = " ".join(part for part in (slide.source, slide.use_class, *_quiet(slide)) if part)
+        quiet = [written for _at, written in numbers_in(feet, names)]
+        slides[number] = _child(root, "slide", id=str(identity.slide_id), key=slide.key, quiet=" ".join(quiet))
+    for row in found:
+        told = {
+            "place": row.place,
+            "text": row.text,
+            "value": repr(row.value),
+            "table": row.source_table,
+            "column": row.source_column,
+            "run": row.run_id,
+            "row": row.source_key,
+        }
+        _child(slides[row.slide], "number", **{key: value for key, value in told.items() if value is not None})
+    content = etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True)
+    package: Any = deck.part.package
+    deck.part.relate_to(Part(PackURI(_PART), "application/xml", package, content), RELATIONSHIP_TYPE.CUSTOM_XML)
+
+
+def read(content: bytes, name: str) -> Carried:
+    """What a file carries, beside what its slides show. Raises InputError, one line, for a file that is none of ours."""
+    packed = checked_zip(content, name)
+    if _PART[1:] not in packed.namelist():
+        raise InputError(
+            "{name} carries no sources: it was not made by Workdim, or what it carried was removed.", name=name
+        )
+    try:
+        root = etree.fromstring(packed.read(_PART[1:]), etree.XMLParser(resolve_entities=False, no_network=True))
+        asked = json.loads(root.findtext(f"{{{_SPACE}}}recipe") or "")
+        asked |= {key: tuple(asked[key]) for key in ("run_ids", "left_out")}
+        about = About(Recipe(**asked), root.get("version") or "", root.get("warehouse") or "")
+        names = [str(one) for one in json.loads(root.findtext(f"{{{_SPACE}}}names") or "[]")]
+        slides = root.findall(f"{{{_SPACE}}}slide")
+        rows = list(_rows(slides, about.recipe.recipe_id))
+        shown = _shown(content)
+    except InputError:
+        raise
+    except Exception as error:  # a file of anybody: whatever is wrong with it, it is not one that Workdim wrote
+        raise InputError("{name} is damaged: what it carries of its numbers cannot be read.", name=name) from error
+    edited, added = _held_against(slides, rows, shown, names)
+    return Carried(about, tuple(rows), tuple(edited), tuple(added))
+
+
+def _child(parent: Any, name: str, **attributes: str) -> Any:
+    return etree.SubElement(parent, f"{{{_SPACE}}}{name}", attributes)
+
+
+def _quiet(slide: StorySlide) -> Iterator[str]:
+    """What a slide says besides numbers that were measured: headings, axes, keys, names beside points."""
+    for statement in slide.statements:
+        yield statement.label
+    drawn = slide.evidence
+    if drawn is None:
+        return
+    yield drawn.key
+    if isinstance(drawn, Table):
+        yield from (column.title for column in drawn.columns)
+        yield from (row.text if isinstance(row, Heading) else row[0] for row in drawn.rows)
+    elif isinstance(drawn, Blocks):
+        yield from (drawn.kept_name, drawn.removed_name, *(str(block.number) for block in drawn.blocks))
+        yield from (f"{block.price:.3f}" for block in drawn.blocks if block.price is not None)
+    else:
+        for chart in drawn.charts if isinstance(drawn, Gallery) else (drawn,):
+            yield from (chart.key, *(series.name for series in chart.series), *(guide.name for guide in chart.guides))
+
+
+def _rows(slides: Sequence[Any], recipe_id: str) -> Iterator[RecipeNumberRow]:
+    number = 0
+    for at, slide in enumerate(slides, start=1):
+        for one in slide.findall(f"{{{_SPACE}}}number"):
+            number += 1
+            yield RecipeNumberRow(
+                recipe_id=recipe_id,
+                number=number,
+                slide=at,
+                slide_key=slide.get("key") or "",
+                place=one.get("place") or "",
+                text=one.get("text") or "",
+                value=float(one.get("value")),
+                source_table=one.get("table"),
+                source_column=one.get("column"),
+                run_id=one.get("run"),
+                source_key=one.get("row"),
+            )
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a slide of a file shows now."""
+
+    place: int
+    """Among the slides, from 1."""
+    texts: tuple[str, ...]
+    values: frozenset[str]
+    """Numbers of its charts, written as in the list."""
+
+
+def _shown(content: bytes) -> dict[str, _Shown]:
+    """By the ids of the slides, which stay when slides are moved."""
+    found = {}
+    for place, slide in enumerate(Presentation(io.BytesIO(content)).slides, start=1):
+        texts = [
+            "".join(run.text or "" for run in paragraph.iter(qn("a:t")))
+            for paragraph in slide.shapes._spTree.iter(qn("a:p"))
+        ]
+        values = {
+            f"{float(value.text):.6g}"
+            for shape in slide.shapes
+            if shape.has_chart
+            for value in shape.chart._chartSpace.iter(qn("c:v"))
+            if value.getparent().tag == qn("c:pt") and _is_number(value.text)
+        }
+        found[str(slide.slide_id)] = _Shown(place, tuple(texts), frozenset(values))
+    return found
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        return text is not None and math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _held_against(
+    slides: Sequence[Any], rows: Sequence[RecipeNumberRow], shown: Mapping[str, _Shown], names: Sequence[str]
+) -> tuple[list[RecipeNumberRow], list[tuple[int, str]]]:
+    """Numbers that went from their slides, and numbers that came to them."""
+    edited, added = [], []
+    for at, slide in enumerate(slides, start=1):
+        own = [row for row in rows if row.slide == at]
+        now = shown.get(slide.get("id"))
+        if now is None:
+            edited += own
+            continue
+        left = [written for text in now.texts for _at, written in numbers_in(text, names)]
+        for row in own:
+            if row.place == "chart":
+                edited += [] if row.text in now.values else [row]
+            elif row.text in left:
+                left.remove(row.text)
+            else:
+                edited.append(row)
+        quiet = (slide.get("quiet") or "").split()
+        added += [(now.place, written) for written in left if written not in quiet and written != str(now.place)]
+    return edited, added

@@ -1,0 +1,409 @@
+"""A company's own PowerPoint file as the ground of a deck: its master, layouts, fonts and colours, and nothing else of it.
+
+Slides are drawn for Workdim's own page (theme.py) and then moved into the place that the company's layouts leave free, so
+that whoever draws knows one page only. What the file says of people, and what it links to, does not come along.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lxml import etree
+from pptx import Presentation
+from pptx.enum.shapes import PP_PLACEHOLDER as KIND
+from pptx.opc.constants import RELATIONSHIP_TYPE as RT
+from pptx.oxml.ns import qn
+from pptx.presentation import Presentation as Deck
+from pptx.slide import Slide, SlideLayout
+from pptx.util import Emu, Inches, Pt
+
+from core.deck.text_and_tables import text_height
+from core.deck.theme import BODY_TOP, MARGIN, TEXT_WIDTH, Box
+from core.errors import InputError
+from core.locale import translator
+
+
+def _(message: str) -> str:
+    """Marks a message for the catalogues; it is translated when a reader's language is known."""
+    return message
+
+
+LARGEST, MOST_UNPACKED, MOST_MEMBERS = 64 * 2**20, 512 * 2**20, 20_000
+"""Bytes of a file, bytes that it may unfold to, and parts: more is no template of slides."""
+_MAIN = "application/vnd.openxmlformats-officedocument.presentationml.presentation.main+xml"
+_AS_MAIN = (
+    b"application/vnd.openxmlformats-officedocument.presentationml.template.main+xml",
+    b"application/vnd.openxmlformats-officedocument.presentationml.slideshow.main+xml",
+)
+_R = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_KEPT = {RT.SLIDE_MASTER, RT.NOTES_MASTER, RT.THEME, RT.PRES_PROPS, RT.VIEW_PROPS, RT.TABLE_STYLES, RT.FONT, RT.SLIDE}
+"""What a presentation keeps: authors of comments, tags, revisions, printers and other people's XML are not among it."""
+_KEPT_OF_LAYOUTS = {RT.SLIDE_MASTER, RT.SLIDE_LAYOUT, RT.THEME, RT.IMAGE}
+_HEADINGS = (KIND.TITLE, KIND.CENTER_TITLE, KIND.VERTICAL_TITLE)
+_FEET = (KIND.FOOTER, KIND.SLIDE_NUMBER, KIND.DATE)
+_OWN_BOTTOM = 6.96
+"""Inches: where the lowest box of a slide ends on Workdim's own page."""
+_SMALLEST_TITLE, _SMALLEST_FOOT = 16.0, 8.0
+
+REMARKS = {
+    "no_title_slide": _("The template has no title layout: the first slide uses the one for content."),
+    "no_title_only": _("No layout of the template has a title alone: its other placeholders are left out."),
+    "no_footer": _("The layouts of the template have no footer: sources stand in a line of their own."),
+    "no_slide_number": _("The layouts of the template have no slide number."),
+    "no_japanese_font": _("The template's theme names no Japanese font: PowerPoint takes one of its own."),
+    "smaller": _("The template leaves less room than a slide of Workdim: letters are {share} % of their usual size."),
+}
+
+
+@dataclass(frozen=True)
+class Template:
+    """A deck without slides on a company's layouts."""
+
+    deck: Deck
+    title: SlideLayout
+    content: SlideLayout
+    missing: tuple[str, ...]
+    """Keys of REMARKS."""
+
+    @property
+    def room(self) -> Box:
+        """Left, top, width and height, in inches, of what a slide of `content` may fill."""
+        return _room(self.deck, self.content)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """How much wider and higher that is than on Workdim's own page."""
+        _left, _top, width, height = self.room
+        return width / TEXT_WIDTH, height / (_OWN_BOTTOM - BODY_TOP)
+
+    def remarks(self, language: str) -> list[str]:
+        """One line for each thing that a deck on this template goes without."""
+        said = translator(language)
+        return [said(REMARKS[key]).format(share=round(100 * _letters(self.scale))) for key in self.missing]
+
+
+def opened(content: bytes, name: str, language: str = "en") -> Template:
+    """The template of a .pptx or .potx file. Raises InputError, one line, for a file that is none or holds macros."""
+    deck = _deck(content, name)
+    _clean(deck)
+    with_title = [layout for layout in deck.slide_layouts if _has(layout, _HEADINGS)]
+    if not with_title:
+        raise InputError(
+            "No layout of {name} has a title: slides cannot be made on it. Choose another template.", name=name
+        )
+    title = _title_layout(with_title)
+    plain = min(with_title, key=lambda layout: (layout is title, _busy(layout)))
+    holders = [holder.placeholder_format.type for holder in _holders_of(plain)]
+    found = Template(deck, title or plain, plain, ())
+    missing = {
+        "no_title_slide": title is None,
+        "no_title_only": bool(_busy(plain)),
+        "no_footer": KIND.FOOTER not in holders,
+        "no_slide_number": KIND.SLIDE_NUMBER not in holders,
+        "no_japanese_font": language == "ja" and not _east_asian(deck),
+        "smaller": _letters(found.scale) < 0.97,
+    }
+    return Template(deck, title or plain, plain, tuple(key for key, is_so in missing.items() if is_so))
+
+
+def fit(template: Template, slide: Slide, foot: str) -> None:
+    """Move what was drawn for Workdim's own page into the room that the layout leaves.
+
+    The title keeps the layout's font and takes its size, or the largest at which it fits; placeholders that stayed empty
+    go; `foot` stands in a line of its own where the layout has no footer or one too small for it.
+    """
+    room, (wide, high) = template.room, template.scale
+    letters = _letters(template.scale)
+    is_first = slide.slide_layout == template.title and template.title != template.content
+    for shape in list(slide.shapes):
+        if shape.is_placeholder:
+            _settle_placeholder(template, shape, foot, is_first)
+        else:
+            shape.left, shape.top, shape.width, shape.height = (
+                Inches(room[0] + (shape.left / Inches(1) - MARGIN) * wide),
+                Inches(room[1] + (shape.top / Inches(1) - BODY_TOP) * high),
+                Emu(round(shape.width * wide)),
+                Emu(round(shape.height * high)),
+            )
+            _resize(shape, wide, high, letters)
+    if not any(_kind(shape) == KIND.FOOTER for shape in _holders_of(slide)) and foot and not is_first:
+        _own_foot(template, slide, foot)
+
+
+def finish(deck: Deck) -> None:
+    """What every deck needs before it is written, with a template or without: numbers of axes that the format allows."""
+    for slide in deck.slides:
+        for shape in slide.shapes:
+            if shape.has_chart:
+                numbered: Any = shape
+                for element in numbered.chart._chartSpace.iter(qn("c:axId"), qn("c:crossAx")):
+                    element.set("val", element.get("val").lstrip("-"))  # python-pptx writes signed ones
+
+
+# --- reading ---------------------------------------------------------------------------------------------------
+
+
+def checked_zip(content: bytes, name: str) -> zipfile.ZipFile:
+    """The parts of a PowerPoint file that is small enough to be looked at. Raises InputError."""
+    if content[:4] == b"\xd0\xcf\x11\xe0":
+        raise InputError(
+            "{name} is protected by a password or of PowerPoint 97: save it as .pptx and try again.", name=name
+        )
+    if len(content) > LARGEST:
+        raise InputError(
+            "{name} has {n_content:.0f} MB; at most {largest} MB are read.",
+            name=name,
+            n_content=len(content) / 2**20,
+            largest=LARGEST // 2**20,
+        )
+    try:
+        packed = zipfile.ZipFile(io.BytesIO(content))
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise InputError("{name} is no PowerPoint file.", name=name) from error
+    members = packed.infolist()
+    if len(members) > MOST_MEMBERS or sum(member.file_size for member in members) > MOST_UNPACKED:
+        raise InputError("{name} unfolds to more than a PowerPoint file holds: it was not read.", name=name)
+    if "[Content_Types].xml" not in packed.namelist() or "ppt/presentation.xml" not in packed.namelist():
+        raise InputError("{name} is no PowerPoint file.", name=name)
+    return packed
+
+
+def _deck(content: bytes, name: str) -> Deck:
+    packed = checked_zip(content, name)
+    try:
+        types = packed.read("[Content_Types].xml")
+        if b"macroEnabled" in types or any(part.endswith("vbaProject.bin") for part in packed.namelist()):
+            raise InputError("{name} holds macros: save it without them as .pptx or .potx and try again.", name=name)
+        changed = types
+        for kind in _AS_MAIN:
+            changed = changed.replace(kind, _MAIN.encode())
+        if changed != types:
+            content = _with_part(packed, "[Content_Types].xml", changed)
+        deck = Presentation(io.BytesIO(content))
+        list(deck.slide_layouts)
+        return deck
+    except InputError:
+        raise
+    except Exception as error:  # python-pptx meets a broken part with whatever its code runs into there
+        raise InputError(
+            "{name} is damaged or no PowerPoint file: {error}.", name=name, error=_first_line(error)
+        ) from error
+
+
+def _with_part(packed: zipfile.ZipFile, name: str, changed: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as copied:
+        for member in packed.infolist():
+            copied.writestr(member.filename, changed if member.filename == name else packed.read(member))
+    return made.getvalue()
+
+
+def _first_line(error: Exception) -> str:
+    told = str(error).strip().splitlines()
+    return told[0][:120].rstrip(".") if told else type(error).__name__
+
+
+# --- what does not come along ----------------------------------------------------------------------------------
+
+
+def _clean(deck: Deck) -> None:
+    """Without slides, sections, shows, authors, comments, tags, macros, and links that lead out of the file."""
+    part: Any = deck.part
+    root = part._element
+    for slide in list(root.sldIdLst) if root.sldIdLst is not None else ():
+        part.drop_rel(slide.rId)
+        root.sldIdLst.remove(slide)
+    gone = ("p:custShowLst", "p:handoutMasterIdLst", "p:custDataLst", "p:smartTags", "p:photoAlbum", "p:modifyVerifier")
+    for element in [*root.iter(*map(qn, gone)), *root.findall(qn("p:extLst"))]:
+        element.getparent().remove(element)
+    _drop_relations(part, _KEPT)
+    for holder in _holders(deck):
+        _drop_relations(holder.part, _KEPT_OF_LAYOUTS)
+    package = part.package
+    for key, relation in list(package._rels.items()):
+        if relation.reltype != RT.OFFICE_DOCUMENT:
+            package._rels.pop(key)
+
+
+def _holders(deck: Deck) -> Iterator[Any]:
+    for master in deck.slide_masters:
+        yield master
+        yield from master.slide_layouts
+    if deck.part._element.find(qn("p:notesMasterIdLst")) is not None:
+        yield deck.notes_master
+
+
+def _drop_relations(part: Any, kept: set[str]) -> None:
+    """Take away relations of other kinds, and those that lead outside, with what refers to them."""
+    for key, relation in list(part.rels.items()):
+        if relation.reltype in kept and not relation.is_external:
+            continue
+        for element in list(part._element.iter(etree.Element)):
+            for name, value in list(element.attrib.items()):
+                if name.startswith(f"{{{_R}}}") and value == key:
+                    _take_out(element, name)
+        part.rels.pop(key)
+
+
+def _take_out(element: Any, attribute: str) -> None:
+    """A link goes from its text; of a linked picture the link goes; of anything else the whole shape."""
+    if element.tag == qn("a:blip"):
+        del element.attrib[attribute]
+        return
+    while element.getparent() is not None and element.getparent().tag not in (qn("p:spTree"), qn("p:grpSp")):
+        if element.tag in (qn("a:hlinkClick"), qn("a:hlinkHover"), qn("a:hlinkMouseOver"), qn("p:custDataLst")):
+            break
+        element = element.getparent()
+    if element.getparent() is not None:
+        element.getparent().remove(element)
+
+
+# --- layouts ---------------------------------------------------------------------------------------------------
+
+
+def _holders_of(page: Any) -> list[Any]:
+    """The placeholders of a slide, layout or master."""
+    return list(page.placeholders)
+
+
+def _kind(shape: Any) -> Any:
+    return shape.placeholder_format.type
+
+
+def _has(layout: SlideLayout, kinds: Sequence[Any]) -> bool:
+    return any(_kind(holder) in kinds for holder in _holders_of(layout))
+
+
+def _busy(layout: SlideLayout) -> int:
+    """How many placeholders a layout has besides title, footer, date and number."""
+    return sum(_kind(holder) not in (*_HEADINGS, *_FEET) for holder in _holders_of(layout))
+
+
+def _title_layout(layouts: Sequence[SlideLayout]) -> SlideLayout | None:
+    centred = [layout for layout in layouts if _has(layout, (KIND.CENTER_TITLE,))]
+    return min(centred or [one for one in layouts if _has(one, (KIND.SUBTITLE,))], key=_busy, default=None)
+
+
+def _room(deck: Deck, layout: SlideLayout) -> Box:
+    """The master's body, or all between title and foot where it has none; never above the layout's own title."""
+    width, height = int(deck.slide_width or 0) / Inches(1), int(deck.slide_height or 0) / Inches(1)
+    heading = next(_box(holder) for holder in _holders_of(layout) if _kind(holder) in _HEADINGS)
+    feet = [_box(holder)[1] for holder in _holders_of(layout) if _kind(holder) in _FEET]
+    bodies = [_box(holder) for holder in _holders_of(layout.slide_master) if _kind(holder) == KIND.BODY]
+    is_on_top = heading[1] + heading[3] < 0.45 * height
+    top = heading[1] + heading[3] + 0.1 if is_on_top else 0.06 * height
+    bottom = min([height - 0.3, *(foot - 0.05 for foot in feet if foot > 0.7 * height)])
+    left, right = min(0.5, 0.05 * width), width - min(0.5, 0.05 * width)
+    for body in bodies:
+        if body[2] > 0.4 * width and body[3] > 0.3 * height:
+            left, right = body[0], body[0] + body[2]
+            top, bottom = max(top, min(body[1], 0.4 * height)), min(bottom, max(body[1] + body[3], 0.75 * height))
+    return left, top, right - left, bottom - top
+
+
+def _box(holder: Any) -> Box:
+    found = (holder.left, holder.top, holder.width, holder.height)
+    left, top, width, height = (int(length or 0) / Inches(1) for length in found)
+    return left, top, width, height
+
+
+def _letters(scale: tuple[float, float]) -> float:
+    """Of the letter sizes: they follow the narrower side, and stay as they are where it is nearly the same."""
+    least = min(scale)
+    return 1.0 if 0.97 <= least <= 1.15 else least
+
+
+def _east_asian(deck: Deck) -> bool:
+    part = deck.slide_masters[0].part.part_related_by(RT.THEME)
+    theme = etree.fromstring(part.blob)
+    names = [font.get("typeface") for font in theme.iter(qn("a:ea"))]
+    japanese = [font.get("typeface") for font in theme.iter(qn("a:font")) if font.get("script") == "Jpan"]
+    return any(names) or any(japanese)
+
+
+# --- drawn slides ----------------------------------------------------------------------------------------------
+
+
+def _settle_placeholder(template: Template, shape: Any, foot: str, is_first: bool) -> None:
+    kind = _kind(shape)
+    text = shape.text_frame.text if shape.has_text_frame else "."
+    if kind in _HEADINGS:
+        _fit_text(shape, _inherited_size(template, shape), 28 if is_first else _SMALLEST_TITLE)
+    elif kind == KIND.FOOTER:
+        size = _fitting(text, _box(shape), (10, 9, _SMALLEST_FOOT))
+        if size is None:
+            shape._element.getparent().remove(shape._element)
+        else:
+            _set_size(shape, size)
+    elif kind == KIND.SUBTITLE:
+        _fit_text(shape, 20, 11)
+    elif kind not in _FEET and not text.strip():
+        shape._element.getparent().remove(shape._element)
+
+
+def _fit_text(shape: Any, largest: float, smallest: float) -> None:
+    """The largest size, two points apart, at which the text fits its box; its own where that is large enough."""
+    sizes = [largest - 2 * n for n in range(40) if largest - 2 * n > smallest] + [smallest]
+    size = _fitting(shape.text_frame.text, _box(shape), sizes)
+    _set_size(shape, size or smallest)
+
+
+def _fitting(text: str, box: Box, sizes: Sequence[float]) -> float | None:
+    paragraphs = text.split("\n")
+    return next((size for size in sizes if text_height(paragraphs, box[2], size) - 0.1 <= box[3]), None)
+
+
+def _set_size(shape: Any, size: float) -> None:
+    for paragraph in shape.text_frame.paragraphs:
+        for run in paragraph.runs:
+            run.font.size = Pt(size)
+        for field in paragraph._p.iter(qn("a:fld")):
+            field.get_or_add_rPr().set("sz", str(round(100 * size)))
+
+
+def _inherited_size(template: Template, shape: Any) -> float:
+    """The letter size of a title as layout and master have it."""
+    own = next((one for one in _holders_of(shape.part.slide_layout) if _kind(one) == _kind(shape)), None)
+    master = template.content.slide_master
+    places = [own._element] if own is not None else []
+    places += [one._element for one in _holders_of(master) if _kind(one) in _HEADINGS]
+    places += master._element.findall(f"{qn('p:txStyles')}/{qn('p:titleStyle')}")
+    for place in places:
+        for style in place.iter(qn("a:lvl1pPr")):
+            run = style.find(qn("a:defRPr"))
+            if run is not None and run.get("sz"):
+                return int(run.get("sz")) / 100
+    return 28.0
+
+
+def _resize(shape: Any, wide: float, high: float, letters: float) -> None:
+    """What a shape's frame does not carry along: rows, columns and letters."""
+    if shape.has_chart:
+        _scale_letters(shape.chart._chartSpace, letters)
+        return
+    if shape.has_table:
+        for column in shape.table.columns:
+            column.width = Emu(round(column.width * wide))
+        for row in shape.table.rows:
+            row.height = Emu(round(row.height * high))
+    _scale_letters(shape._element, letters)
+
+
+def _scale_letters(element: Any, letters: float) -> None:
+    if letters == 1.0:
+        return
+    for properties in element.iter(qn("a:rPr"), qn("a:defRPr"), qn("a:endParaRPr")):
+        if properties.get("sz"):
+            properties.set("sz", str(50 * round(int(properties.get("sz")) * letters / 50)))
+
+
+def _own_foot(template: Template, slide: Slide, foot: str) -> None:
+    left, top, width, height = template.room
+    shape: Any = slide.shapes.add_textbox(Inches(left), Inches(top + height), Inches(0.88 * width), Inches(0.25))
+    shape.text_frame.word_wrap = True
+    shape.text_frame.text = foot
+    _set_size(shape, _SMALLEST_FOOT)

@@ -1,0 +1,366 @@
+"""Figures of layer plans: which blocks stay and go, what each number of them costs, what breaks first, directions needed.
+
+Blocks are counted from 0 and stretches are half-open everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from core.analysis.plans import PUBLISHED, NeededAt, front, last_text, own_price, steps
+from core.figures.style import COLOURS, QUIET, TEXT, bars, empty, frame, shown
+from core.figures.svg import LIGHT, Drawing, Theme, spread, text_width
+from core.locale import translator
+from core.records import LayerPlan, stretches
+from core.tables import PlanOutcomeRow
+from core.wording import plans as sentences
+from core.wording.labels import name
+
+# --- blocks that stay and go, as a picture that runs anywhere -----------------------------------------------------------
+
+WIDTH = 960.0
+MOST_IN_A_ROW = 40
+MARGIN, CELL, LEAST_CELL = 16.0, 30.0, 18.0
+
+
+def blocks_picture(
+    blocks: Collection[int], n_layers: int, language: str, theme: Theme = LIGHT, width: float = WIDTH
+) -> str:
+    """SVG: the whole model with what goes, hollow and lowered, under it the stretches; then the smaller model.
+
+    Each block has its number in the whole model inside, and over the smaller model its new one.
+    """
+    _ = translator(language)
+    kept = [block for block in range(n_layers) if block not in blocks]
+    rows = list(_rows(range(n_layers)))
+    cell = min(44.0, (width - 2 * MARGIN) / max(map(len, rows)))
+    height = 34 + sum(CELL + _below(row, blocks) for row in rows) + 30 + len(list(_rows(kept))) * (CELL + 30) + 6
+    drawing = Drawing(width, height, theme)
+    stays, goes = theme.curves[0], theme.curves[1]
+    y = 20.0
+    drawing.words(
+        (MARGIN, y), _("Whole model: {n} blocks, 0 to {last}").format(n=n_layers, last=n_layers - 1), bold=True
+    )
+    _legend(drawing, width, y, language)
+    y += 14
+    for row in rows:
+        for place, block in enumerate(row):
+            x = MARGIN + place * cell
+            if block in blocks:
+                _gone(drawing, x, y + 9, cell, block, goes)
+            else:
+                _cell(drawing, x, y, cell, block, stays)
+        _mark_stretches(drawing, [block for block in row if block in blocks], row[0], y + CELL + 15, cell, goes)
+        y += CELL + _below(row, blocks)
+    y += 16
+    drawing.words((MARGIN, y), _("Smaller model: {n} blocks; over each its new number").format(n=len(kept)), bold=True)
+    y += 26
+    for first, part in enumerate(_rows(kept)):
+        for place, block in enumerate(part):
+            x = MARGIN + place * cell
+            new = first * len(next(_rows(kept))) + place
+            drawing.words((x + cell / 2, y - 4), str(new), _size(cell) - 1, theme.quiet, "middle")
+            _cell(drawing, x, y, cell, block, stays)
+        y += CELL + 30
+    told = sentences.blocks_text(blocks, n_layers, language) if blocks else _("no block")
+    return drawing.svg(
+        _("Blocks of a layer plan"),
+        _("Goes: {blocks}. {stays} of {n} stay.").format(blocks=told, stays=len(kept), n=n_layers),
+        language,
+    )
+
+
+def _below(row: Sequence[int], gone: Collection[int]) -> float:
+    """Room under a row: for brackets where blocks of it go."""
+    return 54.0 if set(row) & set(gone) else 14.0
+
+
+def _rows(blocks: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Rows of about the same length, none too long to be read."""
+    n = -(-len(blocks) // MOST_IN_A_ROW) or 1
+    length = -(-len(blocks) // n) or 1
+    for start in range(0, len(blocks), length):
+        yield blocks[start : start + length]
+
+
+def _size(cell: float) -> float:
+    return max(8.5, min(13.0, cell * 0.42))
+
+
+def _cell(drawing: Drawing, x: float, y: float, cell: float, block: int, colour: str) -> None:
+    drawing.box(x + 1, y, cell - 2, CELL, colour, 0.22)
+    drawing.line([(x + 1, y + CELL), (x + cell - 1, y + CELL)], colour, 2)
+    drawing.words((x + cell / 2, y + CELL / 2 + 4.5), str(block), _size(cell), anchor="middle")
+
+
+def _gone(drawing: Drawing, x: float, y: float, cell: float, block: int, colour: str) -> None:
+    left, right, bottom = x + 2, x + cell - 2, y + CELL
+    drawing.line([(left, y), (right, y), (right, bottom), (left, bottom), (left, y)], colour, 1.6, "4 3")
+    drawing.line([(left, bottom), (right, y)], colour, 1.2, opacity=0.55)
+    drawing.words((x + cell / 2, y + CELL / 2 + 4.5), str(block), _size(cell), colour, "middle", bold=True)
+
+
+def _mark_stretches(drawing: Drawing, gone: Sequence[int], start: int, y: float, cell: float, colour: str) -> None:
+    """A bracket under each stretch with its half-open pair of numbers."""
+    found = stretches(gone)
+    if not found:
+        return
+    labels = [f"[{first}, {after})" for first, after in found]
+    size = 11.5
+    middles = [MARGIN + ((first + after) / 2 - start) * cell for first, after in found]
+    reach = max(text_width(one, size) for one in labels)
+    places = spread(middles, reach + 6, MARGIN + reach / 2, drawing.width - MARGIN - reach / 2)
+    for (first, after), label, middle, place in zip(found, labels, middles, places, strict=True):
+        left, right = MARGIN + (first - start) * cell + 2, MARGIN + (after - start) * cell - 2
+        drawing.line([(left, y), (left, y + 5), (right, y + 5), (right, y)], colour, 1.4)
+        drawing.line([(middle, y + 5), (place, y + 13)], colour, 1)
+        drawing.words((place, y + 25), label, size, colour, "middle")
+
+
+def _legend(drawing: Drawing, width: float, y: float, language: str) -> None:
+    _ = translator(language)
+    goes, stays = _("goes"), _("stays")
+    colours = drawing.theme.curves
+    at = width - MARGIN - text_width(goes, 13)
+    drawing.words((at, y), goes, 13, colours[1])
+    drawing.line(
+        [(at - 20, y - 10), (at - 6, y - 10), (at - 6, y + 1), (at - 20, y + 1), (at - 20, y - 10)],
+        colours[1],
+        1.4,
+        "3 2",
+    )
+    at -= 44 + text_width(stays, 13)
+    drawing.words((at, y), stays, 13)
+    drawing.box(at - 20, y - 10, 14, 11, colours[0], 0.35)
+
+
+# --- the price of each number of blocks ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PriceData:
+    """Prices of sets of blocks on one text, in nats per token."""
+
+    steps: list[PlanOutcomeRow]
+    """The search's set of each size; of the plan's size the plan itself, as it is in the end."""
+    unhealed: PlanOutcomeRow | None
+    """The plan without its corrected weights, where it has some."""
+    published: list[PlanOutcomeRow]
+    random: list[PlanOutcomeRow]
+    front: list[PlanOutcomeRow]
+    """The cheapest of all these for as many blocks or more."""
+    saved: dict[int, float]
+    """Number of blocks -> share of the parameters that goes with them."""
+    is_verified: bool
+
+
+def price_points(found: LayerPlan) -> PriceData:
+    text, own = last_text(found), own_price(found)
+    rows = found.of(text, "loss")
+    same_size = [row for row in rows if row.unit == "block" and not row.is_healed]
+    published = [row for row in same_size if row.rule in PUBLISHED]
+    random = [row for row in same_size if row.rule == "random"]
+    unhealed = next((row for row in same_size if row.is_chosen), None) if own.is_healed else None
+    all_steps = steps(found)
+    priced = [*all_steps, *published, *random]
+    sizes = {len(row.blocks) for row in priced}
+    saved = {size: sentences.parameters_saved(found.plan, size) for size in sizes}
+    return PriceData(all_steps, unhealed, published, random, front(priced), saved, found.plan.is_verified)
+
+
+def price_figure(data: PriceData, budget: float | None, language: str) -> go.Figure:
+    """Size against loss: each step with its 95 percent interval, the published choices and random sets beside it."""
+    _ = translator(language)
+    figure = frame(
+        _("blocks that go, and the share of the parameters"), _("rise of the loss, nats per token"), height=470
+    )
+    floor = _floor([*data.steps, *data.published, *data.random], budget)
+    ours, theirs = COLOURS[0], COLOURS[2:5]
+    _add(figure, data.front, floor, _("lowest price of each size"), line={"color": QUIET, "width": 1.2, "dash": "dot"})
+    _add(figure, data.random, floor, _("random sets"), _marker("circle-open", QUIET, 6), aside=0.28)
+    for place, (rule, symbol) in enumerate(
+        zip(PUBLISHED, ("square", "triangle-up", "triangle-down", "x"), strict=True)
+    ):
+        rows = [row for row in data.published if row.rule == rule]
+        marker = _marker(symbol, theirs[place % 3], 9)
+        _add(figure, rows, floor, name("plan_rule", rule, language), marker, aside=0.07 * place - 0.28, with_bars=True)
+    line = {"color": ours, "width": 2}
+    _add(
+        figure, data.steps, floor, _("the search's set of each size"), _marker("circle", ours, 8), line, with_bars=True
+    )
+    unhealed = [data.unhealed] if data.unhealed else []
+    _add(figure, unhealed, floor, _("the plan, not healed"), _marker("diamond-open", ours, 12), with_bars=True)
+    chosen = [row for row in data.steps if row.is_chosen]
+    label = _("the plan, healed") if unhealed else _("the plan")
+    _add(figure, chosen, floor, label, _marker("diamond", COLOURS[1], 14))
+    if budget:
+        figure.add_hline(y=budget, line={"color": COLOURS[1], "width": 1.5, "dash": "dash"})
+        told = _("budget {budget:g}").format(budget=budget)
+        height = budget if floor is None else math.log10(budget)  # as plotly places words on such an axis
+        at = {"x": 0, "xref": "paper", "xanchor": "left", "y": height, "yanchor": "bottom"}
+        figure.add_annotation(at, text=told, showarrow=False, font={"color": COLOURS[1]})
+    sizes = sorted(data.saved)
+    figure.update_xaxes(
+        tickvals=sizes, ticktext=[f"{size}<br>−{data.saved[size]:.0%}" for size in sizes], range=[0.5, max(sizes) + 0.6]
+    )
+    figure.update_layout(margin={"t": 95})
+    if floor is not None:
+        figure.update_yaxes(type="log", tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS])
+    else:
+        figure.update_yaxes(zeroline=True, zerolinecolor=TEXT)
+    return figure
+
+
+_TICKS = [a * 10.0**power for power in range(-4, 2) for a in (1, 2, 5)]
+
+
+def _floor(rows: Sequence[PlanOutcomeRow], budget: float | None) -> float | None:
+    """Where a logarithmic axis begins; None where a linear one shows all prices well."""
+    values = [row.difference for row in rows if row.difference is not None]
+    positive = [value for value in values if value > 0]
+    if not positive or max(positive) < 12 * min([*positive, *([budget] if budget else [])]):
+        return None
+    return max(min([*positive, *([budget] if budget else [])]) / 2, max(positive) / 2000)
+
+
+def _marker(symbol: str, colour: str, size: int) -> dict[str, Any]:
+    return {"symbol": symbol, "color": colour, "size": size}
+
+
+def _add(
+    figure: go.Figure,
+    rows: Sequence[PlanOutcomeRow],
+    floor: float | None,
+    label: str,
+    marker: dict[str, Any] | None = None,
+    line: dict[str, Any] | None = None,
+    *,
+    aside: float = 0.0,
+    with_bars: bool = False,
+) -> None:
+    """Prices over numbers of blocks; what is below a logarithmic axis lies on its edge, and says its value."""
+    if not rows:
+        return
+    lowest = -math.inf if floor is None else floor
+    values = [max(row.difference or 0.0, lowest) for row in rows]
+    above = [None if row.upper is None else max(row.upper, lowest) - v for row, v in zip(rows, values, strict=True)]
+    below = [None if row.lower is None else v - max(row.lower, lowest) for row, v in zip(rows, values, strict=True)]
+    figure.add_scatter(
+        x=[len(row.blocks) + aside for row in rows],
+        y=values,
+        mode="+".join(filter(None, ["lines" if line else "", "markers" if marker else ""])),
+        name=label,
+        marker=marker,
+        line=line,
+        error_y=bars(above, below) if with_bars else None,
+        hovertext=[
+            f"{shown(', '.join(map(str, row.blocks)))}: {sentences.price_text(row.difference, row.lower, row.upper)}"
+            for row in rows
+        ],
+        hoverinfo="text+name" if marker else "skip",
+    )
+
+
+# --- what breaks first --------------------------------------------------------------------------------------------------
+
+
+def harder_points(found: LayerPlan, of_answers: bool) -> list[PlanOutcomeRow]:
+    """Texts by their loss, or probes and tasks by their right answers; what loses most first, healed beside not healed."""
+    rows = [row for row in sentences.harder(found) if (row.measure != "loss") == of_answers]
+    if not of_answers:
+        rows += [row for row in found.of("held_out", "loss") if row.is_chosen and row.unit == "block"]
+    worst: dict[str, float] = {}
+    for row in rows:
+        loss = (row.difference or 0.0) * (-1 if of_answers else 1)
+        worst[row.text] = max(loss, worst.get(row.text, loss))
+    return sorted(rows, key=lambda row: (-worst[row.text], row.text, row.is_healed))
+
+
+def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: str) -> go.Figure:
+    """One line per text or probe, with its 95 percent interval; at zero nothing is lost."""
+    _ = translator(language)
+    title = _("right answers: change in points") if of_answers else _("rise of the loss, nats per token")
+    names = list(dict.fromkeys(row.text for row in rows))
+    figure = frame(title, "", height=150 + 46 * len(names))
+    if not rows:
+        return empty(figure, _("None was read."))
+    figure.add_vline(x=0, line={"color": TEXT, "width": 1})
+    scale = 100 if of_answers else 1
+    for is_healed, label, symbol, colour in (
+        (False, _("without the blocks"), "circle", COLOURS[1]),
+        (True, _("healed"), "diamond", COLOURS[2]),
+    ):
+        own = [row for row in rows if row.is_healed == is_healed and row.difference is not None]
+        if not own:
+            continue
+        values = [scale * (row.difference or 0.0) for row in own]
+        figure.add_scatter(
+            x=values,
+            y=[names.index(row.text) + (0.16 if is_healed else 0.0) for row in own],
+            mode="markers",
+            name=label,
+            marker={"symbol": symbol, "size": 10, "color": colour},
+            error_x=bars(
+                [None if row.upper is None else scale * row.upper - v for row, v in zip(own, values, strict=True)],
+                [None if row.lower is None else v - scale * row.lower for row, v in zip(own, values, strict=True)],
+            ),
+            hovertext=[
+                sentences.points_text(row) if of_answers else sentences.price_text(row.difference, row.lower, row.upper)
+                for row in own
+            ],
+            hoverinfo="text+name",
+        )
+    figure.update_yaxes(
+        tickvals=list(range(len(names))),
+        ticktext=[shown(name("plan_text", one, language)) for one in names],
+        autorange="reversed",
+        automargin=True,
+        ticks="",
+    )
+    return figure
+
+
+# --- directions ---------------------------------------------------------------------------------------------------------
+
+
+def direction_figure(points: Sequence[NeededAt], joint: PlanOutcomeRow | None, language: str) -> go.Figure:
+    """Needed directions over layers beside d2; the rank of all layers at once as a line."""
+    _ = translator(language)
+    figure = frame(_("layer"), _("directions"), height=400)
+    needed = [point for point in points if point.rank is not None]
+    figure.add_scatter(
+        x=[point.layer for point in needed],
+        y=[point.rank for point in needed],
+        mode="lines+markers",
+        name=_("principal components that suffice"),
+        marker={"size": 9, "color": COLOURS[0]},
+        line={"color": COLOURS[0]},
+        hovertext=[
+            f"{point.rank}: {sentences.price_text(point.price.difference, point.price.lower, point.price.upper)}"
+            for point in needed
+            if point.price
+        ],
+        hoverinfo="text+name",
+    )
+    with_d2 = [point for point in points if point.d2 is not None]
+    figure.add_scatter(
+        x=[point.layer for point in with_d2],
+        y=[point.d2 for point in with_d2],
+        mode="lines+markers",
+        name=_("d2 of the same tokens"),
+        marker={"size": 9, "symbol": "diamond", "color": COLOURS[1]},
+        line={"color": COLOURS[1], "dash": "dash"},
+    )
+    if joint is not None:
+        figure.add_hline(
+            y=joint.rank,
+            line={"color": QUIET, "dash": "dot"},
+            annotation_text=_("all layers at once: {rank}").format(rank=joint.rank),
+        )
+    figure.update_yaxes(rangemode="tozero")
+    return figure

@@ -1,0 +1,84 @@
+"""A recipe: what a report is made of, so that the same report can be made again and held against what is known since."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+
+from core.errors import InputError, unknown_name
+from core.pilots.pilot import slug
+
+AUDIENCES = ("management", "analysts")
+"""For management seven slides and an appendix; for analysts slides on every run as well."""
+MAX_NAME = 80
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    run_ids: tuple[str, ...]
+    """Runs on text; their controls come along by themselves."""
+    pilot_id: str | None = None
+    audience: str = "management"
+    language: str = "en"
+    left_out: tuple[str, ...] = ()
+    """Sections of the appendix: keys of slides without their numbers."""
+    template: str | None = None
+    """File name of the company template."""
+    template_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.audience not in AUDIENCES:
+            raise InputError(unknown_name("audience", self.audience, AUDIENCES))
+        if self.language not in ("en", "ja"):
+            raise InputError(
+                "A report is in English (en) or Japanese (ja), not in '{language}'.", language=self.language[:20]
+            )
+        if not self.name.strip() or len(self.name) > MAX_NAME or not self.name.isprintable():
+            raise InputError(
+                "The name of a recipe has up to {max_name} letters, digits and signs that can be seen, on one line.",
+                max_name=MAX_NAME,
+            )
+
+    @property
+    def recipe_id(self) -> str:
+        """`board-in-june-1f3a9c02`: the name, and a hash of all that the recipe says."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
+        return f"{slug(self.name, 'recipe')}-{digest}"
+
+
+@dataclass(frozen=True)
+class SavedRecipe:
+    """A recipe as the warehouse holds it."""
+
+    recipe: Recipe
+    code_version: str
+    """Of Workdim, when the numbers were taken."""
+    made_at: datetime
+    created_at: datetime
+    """Both UTC."""
+    n_numbers: int = field(default=0, compare=False)
+
+    @property
+    def recipe_id(self) -> str:
+        return self.recipe.recipe_id
+
+
+def find_recipe(saved: Sequence[SavedRecipe], asked: str) -> SavedRecipe:
+    """The recipe of this id, of the only id that begins so, or the newest of this name. Raises InputError."""
+    of_name = [one for one in saved if one.recipe.name == asked]
+    if of_name:
+        return max(of_name, key=lambda one: one.created_at)
+    found = [one for one in saved if asked and one.recipe_id.startswith(asked)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(
+            "{n_found} recipes begin with '{asked}'. Type more of the id.", n_found=len(found), asked=asked
+        )
+    if not saved:
+        raise InputError("No recipe is kept yet: `workdim slides --out FILE.pptx --keep NAME` keeps one.")
+    raise InputError(unknown_name("recipe", asked, {one.recipe.name for one in saved}))

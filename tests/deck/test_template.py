@@ -1,0 +1,134 @@
+"""Company templates: what a deck takes from one, what it leaves behind, and what is refused in one line."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+from pptx import Presentation
+from pptx.chart.data import XyChartData
+from pptx.enum.chart import XL_CHART_TYPE
+from pptx.enum.shapes import PP_PLACEHOLDER
+from pptx.opc.constants import RELATIONSHIP_TYPE
+from pptx.oxml.ns import qn
+from pptx.util import Inches, Pt
+
+from core.deck import template
+from core.deck.theme import BODY_HEIGHT, BODY_TOP, MARGIN, TEXT_WIDTH
+from core.errors import InputError
+
+
+def company(*, layouts=None, width=10.0, height=7.5, footer=True, as_potx=False) -> bytes:
+    """A file as a company has it: slides of its own with a note of an author, and a link in its master."""
+    deck = Presentation()
+    deck.slide_width, deck.slide_height = Inches(width), Inches(height)
+    for layout in list(deck.slide_layouts):
+        if layouts is not None and layout.name not in layouts:
+            deck.slide_layouts.remove(layout)
+        elif not footer:
+            for holder in list(layout.placeholders):
+                if holder.placeholder_format.type == PP_PLACEHOLDER.FOOTER:
+                    holder._element.getparent().remove(holder._element)
+    slide = deck.slides.add_slide(deck.slide_layouts[0])
+    slide.shapes.add_textbox(0, 0, 9, 9).text_frame.text = "Secret plans of J. Smith"
+    slide._element.set("show", "0")
+    deck.core_properties.author = deck.core_properties.last_modified_by = "J. Smith"
+    master = deck.slide_masters[0]
+    run = next(iter(master._element.iter(qn("a:r"))))
+    key = master.part.relate_to("https://intranet.example/smith", RELATIONSHIP_TYPE.HYPERLINK, is_external=True)
+    link = run.get_or_add_rPr().makeelement(qn("a:hlinkClick"), {qn("r:id"): key})
+    run.get_or_add_rPr().append(link)
+    made = io.BytesIO()
+    deck.save(made)
+    return renamed(made.getvalue()) if as_potx else made.getvalue()
+
+
+def renamed(content: bytes) -> bytes:
+    """The same as a .potx: nothing but a content type tells the two apart."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as packed, zipfile.ZipFile(made, "w") as out:
+        for name in packed.namelist():
+            part = packed.read(name)
+            if name == "[Content_Types].xml":
+                part = part.replace(b"presentation.main+xml", b"template.main+xml")
+            out.writestr(name, part)
+    return made.getvalue()
+
+
+def drawn(found: template.Template, title: str = "A title"):
+    """A slide with a text, a table and a chart where Workdim's own page has them."""
+    slide = found.deck.slides.add_slide(found.content)
+    slide.shapes.title.text_frame.text = title
+    box = slide.shapes.add_textbox(Inches(MARGIN), Inches(BODY_TOP), Inches(TEXT_WIDTH), Inches(1))
+    box.text_frame.text = "A statement"
+    box.text_frame.paragraphs[0].runs[0].font.size = Pt(14)
+    data = XyChartData()
+    data.add_series("s").add_data_point(1, 2)
+    place = (Inches(MARGIN), Inches(BODY_TOP + 1), Inches(6), Inches(BODY_HEIGHT - 1))
+    slide.shapes.add_chart(XL_CHART_TYPE.XY_SCATTER, *place, data)
+    slide.shapes.add_table(2, 2, Inches(7), Inches(BODY_TOP + 1), Inches(5), Inches(1))
+    template.fit(found, slide, "layer_estimates, run …0001")
+    return slide
+
+
+def saved(found: template.Template) -> bytes:
+    template.finish(found.deck)
+    made = io.BytesIO()
+    found.deck.save(made)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("as_potx", [False, True])
+def test_a_deck_keeps_the_layouts_and_nothing_of_the_people(as_potx):
+    found = template.opened(company(as_potx=as_potx), "company.potx")
+    assert (found.title.name, found.content.name) == ("Title Slide", "Title Only")
+    drawn(found)
+    content = saved(found)
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        everything = b"".join(packed.read(name) for name in packed.namelist())
+        assert b"Smith" not in everything and b"intranet" not in everything and b'show="0"' not in everything
+        assert b"template.main" not in packed.read("[Content_Types].xml")
+    again = Presentation(io.BytesIO(content))
+    assert [layout.name for layout in again.slide_layouts][:2] == ["Title Slide", "Title and Content"]
+    assert len(again.slides) == 1
+
+
+@pytest.mark.parametrize(("width", "height"), [(10.0, 7.5), (13.333, 7.5), (10.0, 5.625)])
+def test_everything_stands_within_the_room_that_the_layout_leaves(width, height):
+    found = template.opened(company(width=width, height=height), "company.pptx")
+    slide = drawn(found, "A very long title of a slide " * 6)
+    left, top, wide, high = found.room
+    assert left >= 0 and top >= 0 and left + wide <= width and top + high <= height
+    foot = slide.shapes[-1]
+    assert foot.top + foot.height <= Inches(height), "the line of sources, since the test copied no footer"
+    for shape in slide.shapes:
+        if not shape.is_placeholder and shape != foot:
+            assert shape.left >= Inches(left) - 9 and shape.left + shape.width <= Inches(left + wide) + 9
+            assert shape.top >= Inches(top) - 9 and shape.top + shape.height <= Inches(top + high) + 9, shape.name
+    shown = [shape for shape in slide.placeholders if shape.has_text_frame and not shape.text_frame.text]
+    assert all(shape.placeholder_format.type in template._FEET for shape in shown)
+
+
+def test_what_a_template_lacks_is_said_and_the_deck_is_made_all_the_same():
+    found = template.opened(company(layouts={"Title and Content"}, footer=False), "company.pptx", "ja")
+    assert found.title is found.content
+    assert set(found.missing) >= {"no_title_slide", "no_title_only", "no_footer"}
+    assert all("{" not in line for line in found.remarks("ja"))
+    slide = drawn(found)
+    assert "layer_estimates" in slide.shapes[-1].text_frame.text
+    assert len(list(slide.placeholders)) == 1, "the empty body went"
+
+
+def test_what_is_no_template_is_one_line():
+    without_title = company(layouts={"Blank"})
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(company())) as packed, zipfile.ZipFile(made, "w") as out:
+        for name in packed.namelist():
+            out.writestr(name, packed.read(name))
+        out.writestr("ppt/vbaProject.bin", b"x")
+    broken = company()[:-4000]
+    for content in (b"", b"PK\x03\x04", b"\xd0\xcf\x11\xe0 old", without_title, made.getvalue(), broken):
+        with pytest.raises(InputError) as error:
+            template.opened(content, "x.pptx")
+        assert "\n" not in str(error.value) and "x.pptx" in str(error.value)

@@ -1,0 +1,83 @@
+"""The page of layer plans: the answer at a budget, the blocks as a picture, and a form that starts a job."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from core.records import PlanConfig
+from core.runs import processes
+from core.runs.jobs import all_jobs
+from core.ui import url_state
+from core.warehouse import saved
+from core.warehouse.warehouse import Warehouse
+from tests.pages.test_pages import figures, opened, texts
+from tests.plans.made import layer_plan
+from tests.screens import RUN_IDS, empty_warehouse, filled_warehouse
+
+SECTIONS = ("price", "harder", "saving", "directions", "files", "history", "new")
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    path = empty_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    found = Warehouse(path)
+    found.prepare()
+    return found
+
+
+def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
+    saved.keep_plan(warehouse, layer_plan("0199-a"))
+    saved.keep_plan(warehouse, layer_plan("0199-b", name="newer", blocks=[1]))
+    app = opened("shrink.py", plan="0199-a")
+    assert "3 of 8 blocks can go for +0.031" in texts(app) and "39% less time" in texts(app)
+    (drawn,) = figures(app)
+    assert "the plan" in [trace["name"] for trace in drawn["data"]]
+    app.slider(key=url_state.key("nats")).set_value(0.03).run()
+    assert "2 of 8 blocks can go for +0.017" in texts(app) and "plan o/model --verify --blocks 2" in texts(app)
+    app.slider(key=url_state.key("nats")).set_value(0.0).run()
+    assert "None of the 8 blocks can go within 0 nats per token" in texts(app) and not app.exception
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("changed", [{}, {"is_verified": False, "is_recommended": False, "reasons": ["not_verified"]}])
+def test_every_section_draws(warehouse: Warehouse, language: str, changed: dict) -> None:
+    saved.keep_plan(warehouse, layer_plan("0199-b", **changed))
+    app = opened("shrink.py", lang=language)
+    for section in SECTIONS:
+        app.query_params["shrink"] = section
+        assert not app.run().exception, section
+        assert not app.error
+
+
+def test_a_link_names_the_model_and_the_form_starts_a_plan(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved.keep_plan(warehouse, layer_plan())
+    assert "3 of 8 blocks" in texts(opened("shrink.py", model="o/model"))
+    app = opened("shrink.py", model="other/model")
+    assert "No plan of other/model yet" in texts(app).replace("\\", "")
+    started = []
+    monkeypatch.setattr(processes, "start", lambda job, warehouse: started.append(job))
+    app.number_input(key="plan blocks").set_value(2)
+    next(button for button in app.button if button.label == "Start planning").click().run()
+    assert not app.exception
+    (job,) = started
+    assert job.config == PlanConfig("other/model", blocks=2, verify=True, heal=True)
+    assert [one.job.job_id for one in all_jobs(warehouse)] == [job.job_id]
+    app.selectbox(key="plan unit").set_value("points")
+    next(button for button in app.button if button.label == "Start planning").click().run()
+    assert "is for a task" in app.warning[0].value and len(started) == 1
+
+
+def test_profiles_tell_the_directions_that_a_plan_found_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = filled_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    asked = json.dumps(asdict(PlanConfig("made-up/big", directions=True)))
+    saved.keep_plan(Warehouse(path), layer_plan(model_id="made-up/big@1", config=asked))
+    assert "128 to 128 principal components suffice after layers 4" in texts(opened("profiles.py", runs=RUN_IDS[0]))
+    assert "principal components" not in texts(opened("profiles.py", runs=RUN_IDS[1]))
