@@ -16,7 +16,7 @@ from core.deck import evidence, layout
 from core.deck.deck_data import DeckData
 from core.deck.slide import check_table, clean, source_line, use_class
 from core.deck.story import Column, Evidence, Heading, Row, Statement, StorySlide, Table
-from core.locale import translator
+from core.locale import glossary, translator
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.wording import pilot_sentences, plans
 from core.wording import slides as words
@@ -35,6 +35,23 @@ from core.wording.verdicts import (
 
 SECTIONS = ("method", "values", "specifications", "checks", "provenance", "sql", "glossary", "limits")
 """Keys of the appendix's slides, in their order; `run` are the slides of each run."""
+TERMS = (
+    "estimated dimension",
+    "d2",
+    "layer profile",
+    "working dimension",
+    "final dimension",
+    "one per type",
+    "control",
+    "specification",
+    "robust",
+    "depends on the specification",
+    "cannot tell",
+    "not controlled",
+    "check: passed, veto",
+    "95 % interval",
+)
+"""Of the glossary, those that a deck uses; their names in English are its keys."""
 POINTS = 12
 KEY_ROOM = 0.8
 COMMIT = re.compile(r"@([0-9a-f]{12})[0-9a-f]{28}$")
@@ -156,15 +173,10 @@ def _method(data: DeckData) -> StorySlide:
 
 def _glossary(data: DeckData) -> Iterator[StorySlide]:
     _ = translator(data.language)
-    rows: list[Row] = [
-        (_("layer"), _("Layer 0 is the embedding, layer i what leaves block i. A model of 30 blocks has layers 0 to 30.")),
-        (_("token type"), _("A distinct piece of text as the model's tokenizer cuts it; each counts once (N).")),
-        (_("largest inner dimension"), _("d2 at the inner layer where it is largest, chosen on one half of the text and read on the other.")),
-        (_("working dimension"), _("The same where it exceeds both ends by 10 %; other models have no inner peak.")),
-        (_("final dimension"), _("d2 after the last block, before and after the final norm.")),
-        (_("control"), _("The same network with random or permuted weights, or the same text with its tokens shuffled.")),
+    known = {term.en: (term.name(data.language), term.meaning(data.language)) for term in glossary()}
+    rows: list[Row] = [known[term] for term in TERMS if term in known]
+    rows += [
         (_("power"), _("How likely a control would have shown the claim, had it the same shape. Below 80 % its silence says nothing.")),
-        (_("veto"), _("A quality check failed: the numbers of that measurement are not used for any claim.")),
         (_("registered"), _("Written down before the scores existed; everything else is exploratory.")),
         (_("rho"), _("Rank correlation: 1 or −1 where the orders by dimension and by score agree or are reversed, 0 where they are unrelated.")),
         (_("nats per token"), _("Unit of the loss: how badly the next token is predicted. 0.05 nats are about 5 % more perplexity.")),

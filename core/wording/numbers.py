@@ -53,6 +53,11 @@ def size_range(n_points: tuple[int, int]) -> str:
     return f"{largest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
 
 
+def day(when: date, language: str) -> str:
+    """`26 November 2026`, `2026年11月26日`; of a moment its day."""
+    return f"{when.year}年{when.month}月{when.day}日" if language == "ja" else f"{when.day} {when:%B %Y}"
+
+
 def amount(n_bytes: int | None) -> str:
     """`1.23 GB`, `45 MB`."""
     if n_bytes is None:
@@ -70,9 +75,3 @@ def duration(seconds: float | None, language: str = "en") -> str:
     return (
         _("{n} min").format(n=round(seconds / 60)) if seconds < 5400 else _("{n} h").format(n=f"{seconds / 3600:.1f}")
     )
-
-
-def day(moment: date, language: str) -> str:
-    """`2026-11-26`, `2026年11月26日`."""
-    _ = translator(language)
-    return _("{year}-{month:02}-{day:02}").format(year=moment.year, month=moment.month, day=moment.day)
