@@ -23,6 +23,7 @@ plan_view.say(found)
 
 sections = {
     "price": (_("Price of each step"), lambda: plan_view.show_price(found)),
+    "alone": (_("Each block alone"), lambda: plan_view.show_alone(found)),
     "harder": (_("What breaks first"), lambda: plan_view.show_harder(found)),
     "saving": (_("What it saves"), lambda: plan_view.show_saving(found)),
     "directions": (_("Needed directions"), lambda: plan_view.show_directions(found)),

@@ -9,7 +9,7 @@ import streamlit as st
 from core.errors import InputError
 from core.locale import worded
 from core.records import DTYPES, PLANNING, PlanConfig
-from core.ui import language, reads, url_state
+from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.measure.measure_form import MOST, ask_text, kept
@@ -50,6 +50,7 @@ def tell_empty(model: str) -> None:
     st.code(f"workdim plan {model} --verify" if model else COMMAND, language="bash")
 
 
+@inputs.writing
 def ask() -> None:
     """The form; nothing starts before its button."""
     _ = language.translator()
