@@ -227,9 +227,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         return scatter_picture(
             dots,
             Caption(title, told, "data/reference/ladder, data/reference/profiles"),
-            "中間層の最大次元（d2、異なりトークン単位）"
-            if japanese
-            else "Largest inner dimension (d2, one per type)",
+            "中間層の最大次元（d2、異なりトークン単位）" if japanese else "Largest inner dimension (d2, one per type)",
             "ビット毎バイト" if japanese else "Bits per byte",
             ("レシピ", "基本レシピの反復") if japanese else ("recipes", "the base recipe again"),
             language,
@@ -372,7 +370,9 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         "値は中間層の単純な最大値で、分析条件だけが異なります。レシピは1回ずつ数えます。",
     )
     section.say_if_few(fewest, "models", "モデル数")
-    section.table((("specification", "分析条件"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("n", "n")), rows)
+    section.table(
+        (("specification", "分析条件"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("n", "n")), rows
+    )
     return section
 
 
