@@ -16,7 +16,7 @@ plans = reads.lists().plans
 model = plan_form.linked_model()
 found = plan_view.choose(plans, model)
 if found is None:
-    plan_form.tell_empty(model)
+    plan_form.tell_empty(model, not plans.is_empty())
     plan_form.ask()
     st.stop()
 plan_view.say(found)
