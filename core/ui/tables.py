@@ -53,7 +53,7 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
             _("N (points)"): runs["n_points"],
             _("Checks"): _outcomes(runs),
             _("Protocol"): runs["protocol"],
-            _("Measured"): [language.local_time(at) for at in runs["started_at"]],
+            _("Measured"): [language.local_time(at, in_table=True) for at in runs["started_at"]],
             **_tags(runs),
         }
     )

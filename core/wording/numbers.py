@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from core.locale import translator
@@ -50,6 +51,11 @@ def size_range(n_points: tuple[int, int]) -> str:
     """`800`, or `780–800` where the clouds differ in size."""
     smallest, largest = n_points
     return f"{largest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
+
+
+def day(when: date, language: str) -> str:
+    """`26 November 2026`, `2026年11月26日`; of a moment its day."""
+    return f"{when.year}年{when.month}月{when.day}日" if language == "ja" else f"{when.day} {when:%B %Y}"
 
 
 def amount(n_bytes: int | None) -> str:

@@ -138,8 +138,9 @@ def cost(plan: PlanRow, language: str) -> str:
     return _("{price} nats per token on held-out text").format(price=price)
 
 
-def within_text(found: LayerPlan, at: Within, budget: float, language: str) -> str:
-    """What can go for so many nats per token, in one sentence with its price; a plan that is not verified says so first."""
+def within_text(found: LayerPlan, at: Within, budget: str, language: str) -> str:
+    """What can go within a budget (`budget_text`, `nats_text`), in one sentence with its price; a plan that is not verified
+    says so first."""
     _ = translator(language)
     plan, price = found.plan, at.price
     row = price or at.cheapest
@@ -148,7 +149,7 @@ def within_text(found: LayerPlan, at: Within, budget: float, language: str) -> s
         "n": plan.n_layers,
         "blocks": blocks_text(row.blocks, plan.n_layers, language),
         "price": price_text(row.difference, row.lower, row.upper),
-        "budget": _("{budget:g} nats per token").format(budget=budget),
+        "budget": budget,
     }
     if price is None:
         if plan.is_verified:
@@ -243,16 +244,43 @@ def budget_text(plan: PlanRow, language: str) -> str:
     _ = translator(language)
     if plan.budget_unit == "points":
         return _("{budget:g} points of the task").format(budget=plan.budget)
-    return _("{budget:g} nats per token").format(budget=plan.budget)
+    return nats_text(plan.budget, language)
+
+
+def nats_text(budget: float, language: str) -> str:
+    _ = translator(language)
+    return _("{budget:g} nats per token").format(budget=budget)
+
+
+def task_text(found: LayerPlan, language: str) -> str:
+    """What the task of one's own loses, as the plan is in the end; empty without one."""
+    _ = translator(language)
+    row = next((row for row in found.outcomes if row.text == "task" and row.measure == "accuracy"), None)
+    if row is None:
+        return ""
+    return _("The task changes by {points} points of right answers ({n} questions).").format(
+        points=points_text(row), n=row.n_points
+    )
 
 
 def remarks(plan: PlanRow, language: str) -> list[str]:
     """What speaks against it first, then cautions; what was found of random sets and sums stands with the numbers."""
-    codes = [code for code in plan.reasons if code in AGAINST_PLAN] + [c for c in plan.reasons if c not in AGAINST_PLAN]
-    told = [reason(code, language) for code in codes]
-    if plan.healing:
-        because = f"{reason('not_healed', language)} {translator(language)(HEALING[plan.healing])}"
-        told = [because if one == reason("not_healed", language) else one for one in told]
+    return against(plan, language) + cautions(plan, language)
+
+
+def against(plan: PlanRow, language: str) -> list[str]:
+    """Why it is not recommended."""
+    return [reason(code, language) for code in plan.reasons if code in AGAINST_PLAN]
+
+
+def cautions(plan: PlanRow, language: str) -> list[str]:
+    """What its numbers do not say."""
+    told = []
+    for code in plan.reasons:
+        if code == "not_healed" and plan.healing:
+            told.append(f"{reason(code, language)} {translator(language)(HEALING[plan.healing])}")
+        elif code not in AGAINST_PLAN:
+            told.append(reason(code, language))
     return told
 
 
@@ -426,11 +454,12 @@ def save_command(found: LayerPlan) -> str:
 def best_rule(records: Sequence[RuleRecord], language: str) -> str:
     """Which rule has come closest to the cheapest set, over all verified plans."""
     _ = translator(language)
-    best = records[0]
+    best = [one for one in records if one.excess <= records[0].excess + 1e-9]
     line = _(
-        "Closest to the cheapest over {n} verified plans: {rule}, {excess:.3f} nats per token above it on average."
+        "Closest to the cheapest over {n} verified plans: {rules}, {excess:.3f} nats per token above it on average."
     )
-    return line.format(n=best.n_plans, rule=rule_name(best.rule, language), excess=best.excess)
+    rules = _(" and ").join(rule_name(one.rule, language) for one in best)
+    return line.format(n=best[0].n_plans, rules=rules, excess=best[0].excess)
 
 
 def foresight_text(found: Sequence[Foresight], language: str) -> str:

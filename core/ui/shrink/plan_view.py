@@ -19,10 +19,7 @@ from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
 from core.wording import plans as sentences
 from core.wording.labels import short_id
-from core.wording.numbers import amount
-
-TEXT_BUDGET = 0.05
-"""Nats per token that a plan is looked at by whose own budget is in points of a task."""
+from core.wording.numbers import number
 
 
 def choose(plans: pl.DataFrame, model: str) -> LayerPlan | None:
@@ -55,40 +52,44 @@ def say(found: LayerPlan) -> None:
     _ = language.translator()
     reader, plan = language.current(), found.plan
     answer = st.container(gap="small")
-    budget = _budget(found)
-    at = read_again.within(found, budget)
+    if plan.budget_unit == "points":
+        at, told_budget = read_again.within_points(found), sentences.budget_text(plan, reader)
+    else:
+        budget = _budget(found)
+        at, told_budget = read_again.within(found, budget), sentences.nats_text(budget, reader)
     with answer:
-        st.subheader(escape(sentences.within_text(found, at, budget, reader)), anchor=False)
+        st.subheader(escape(sentences.within_text(found, at, told_budget, reader)), anchor=False)
+        if task := sentences.task_text(found, reader):
+            st.markdown(escape(task))
         over = sentences.reason(
             "over_budget", reader
         )  # of the plan's own budget; the answer is about the one chosen here
-        for line in sentences.remarks(plan, reader) if at.is_plan or at.price is None else ():
+        for line in sentences.against(plan, reader) if at.is_plan else ():
             if line != over:
                 st.caption(escape(line))
         if at.price is not None and not at.is_plan:
-            k = len(at.price.blocks)
             line = _(
                 "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
                 "`{command}` does."
             )
-            st.caption(line.format(command=f"workdim plan {_asked(found)} --verify --blocks {k}"))
-    blocks = at.price.blocks if at.price else []
-    picture = figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme())
-    st.image(picture, width="stretch")
-    if blocks:
-        st.caption(escape(sentences.stretch_text(blocks, reader)))
-    st.caption(escape(_source(found)))
+            st.caption(line.format(command=f"workdim plan {_asked(found)} --verify --blocks {len(at.price.blocks)}"))
+    blocks = (at.price or at.cheapest).blocks
+    st.image(figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme()), width="stretch")
+    told = [sentences.stretch_text(blocks, reader)]
+    if at.price is None and plan.budget_unit == "nats":
+        told.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
+    st.caption(escape("  \n".join([*told, _source(found)])))
 
 
 def _budget(found: LayerPlan) -> float:
     """Nats per token, from nothing to what the dearest step of the search costs."""
     _ = language.translator()
-    own = found.plan.budget if found.plan.budget_unit == "nats" else TEXT_BUDGET
+    own = found.plan.budget
+    budget = url_state.settle_number("nats", own, 0.0) or 0.0
     limits = [read_again.limit(row) for row in read_again.steps(found)]
-    highest = max(own, *(limit for limit in limits if limit < float("inf")), 0.01) * 1.1
+    highest = max(own, budget, *(limit for limit in limits if limit < math.inf), 0.01) * 1.1
     step = 10.0 ** (math.floor(math.log10(highest)) - 2)
     highest = round((highest // step + 1) * step, 6)
-    budget = url_state.settle_number("nats", own, 0.0, highest)
     st.slider(
         _("Budget: nats per token that may be lost"),
         0.0,
@@ -101,7 +102,7 @@ def _budget(found: LayerPlan) -> float:
         ),
     )
     url_state.publish("nats", budget)
-    return float(budget or 0.0)
+    return budget
 
 
 def _source(found: LayerPlan) -> str:
@@ -120,6 +121,19 @@ def _source(found: LayerPlan) -> str:
     )
 
 
+def _tell_set(found: LayerPlan) -> None:
+    """Whose numbers follow: those of the plan itself, whatever the budget above allows."""
+    _ = language.translator()
+    reader, plan = language.current(), found.plan
+    line = _("Of the plan itself, without {blocks}: {price} nats per token{healed}.")
+    told = line.format(
+        blocks=sentences.blocks_text(plan.blocks, plan.n_layers, reader),
+        price=sentences.price_text(plan.loss_increase, plan.lower, plan.upper),
+        healed=_(", healed") if plan.is_healed else "",
+    )
+    st.markdown(escape(told))
+
+
 # --- sections -----------------------------------------------------------------------------------------------------------
 
 
@@ -127,7 +141,7 @@ def show_price(found: LayerPlan) -> None:
     """Size against loss, and the candidates of the plan's size."""
     _ = language.translator()
     reader = language.current()
-    budget = st.session_state.get(url_state.key("nats"))
+    budget = st.session_state.get(url_state.key("nats")) if found.plan.budget_unit == "nats" else None
     data = figures.price_points(found)
     pictures.plot(figures.price_figure(data, budget, reader), "plan price")
     st.caption(
@@ -135,10 +149,12 @@ def show_price(found: LayerPlan) -> None:
     )
     for line in sentences.controls_text(found.plan, reader):
         st.caption(escape(line))
-    rows = sentences.rivals(found)
+    healed = [read_again.own_price(found)] if found.plan.is_healed else []
+    rows = [*healed, *sentences.rivals(found)]
+    names = [sentences.rule_name(row.rule, reader) + (_(", healed") if row.is_healed else "") for row in rows]
     table = pl.DataFrame(
         {
-            _("Rule"): [sentences.rule_name(row.rule, reader) for row in rows],
+            _("Rule"): names,
             _("Blocks"): [", ".join(map(str, row.blocks)) for row in rows],
             _("Nats per token [95 %]"): [_price(row) for row in rows],
             _("Taken"): [_taken(row) for row in rows],
@@ -164,6 +180,23 @@ def _prices(found: LayerPlan) -> pl.DataFrame:
     return frame.with_columns(pl.col("blocks").cast(pl.List(pl.String)).list.join(" "))
 
 
+def show_alone(found: LayerPlan) -> None:
+    """What each block, each attention and each MLP costs alone."""
+    _ = language.translator()
+    influence = found.of("selection", "influence")
+    points = figures.alone_points(found)
+    if not points["block"] and not points["attention"]:
+        st.info(_("Only given blocks were priced; a plan that looks for blocks prices each of them alone."))
+        return
+    pictures.plot(figures.alone_figure(points, influence, found.plan.blocks, language.current()), "plan alone")
+    st.caption(
+        _(
+            "Each alone, on the text that chose ({n} windows; attention and MLP on a part of them). Prices do not add up, and "
+            "a small influence does not make a block cheap: the pointer shows both."
+        ).format(n=found.plan.n_selection)
+    )
+
+
 def show_harder(found: LayerPlan) -> None:
     """What loss on held-out text may hide: other texts, probes, the task of one's own."""
     _ = language.translator()
@@ -171,7 +204,10 @@ def show_harder(found: LayerPlan) -> None:
     if not found.plan.is_verified:
         st.info(_("Only a verified plan reads harder texts and probes."))
         return
+    _tell_set(found)
     st.markdown(f"**{escape(sentences.breaks_first(found, reader))}**")
+    for line in sentences.cautions(found.plan, reader):
+        st.caption(escape(line))
     for column, of_answers in zip(st.columns(2), (True, False), strict=True):
         rows = figures.harder_points(found, of_answers)
         with column:
@@ -201,23 +237,29 @@ def show_saving(found: LayerPlan) -> None:
     """Parameters, bytes, cache and time, before and after."""
     _ = language.translator()
     reader, plan = language.current(), found.plan
+    _tell_set(found)
     with st.container(horizontal=True, gap="large"):
         share = 1 - plan.parameters_after / plan.parameters_before
         st.metric(_("Parameters"), f"{plan.parameters_after:,}", f"{-share:.1%}", "inverse", width="content")
         if (time := sentences.time_saved(plan)) is not None:
-            st.metric(_("Time"), f"{100 * (1 - time):.0f} %", f"{-time:.1%}", "inverse", width="content")
+            label = _("Time to read a prompt and write {n} tokens").format(n=plan.new_tokens)
+            st.metric(label, f"{1 - time:.0%}", f"{-time:.1%}", "inverse", width="content")
     rows = [row for row in found.outcomes if row.text == "weights" and row.value_before and row.value_after]
     table = pl.DataFrame(
         {
             _("Weights"): [wording.name("plan_measure", row.measure, reader) for row in rows],
-            _("Before"): [amount(int(row.value_before or 0)) for row in rows],
-            _("After"): [amount(int(row.value_after or 0)) for row in rows],
+            _("Before"): [_size(row.value_before) for row in rows],
+            _("After"): [_size(row.value_after) for row in rows],
         }
     )
     tables.show(table, "plan weights", width="content")
     for line in sentences.saving_text(plan, reader):
         st.markdown(escape(line))
     st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
+
+
+def _size(n_bytes: float | None) -> str:
+    return "–" if n_bytes is None else f"{number(n_bytes / 1e6)} MB" if n_bytes < 1e9 else f"{number(n_bytes / 1e9)} GB"
 
 
 def show_directions(found: LayerPlan) -> None:
@@ -229,7 +271,8 @@ def show_directions(found: LayerPlan) -> None:
         st.info(_("This plan has not looked for the directions that each layer needs."))
         st.code(f"workdim plan {_asked(found)} --verify --directions", language="bash")
         return
-    figure = figures.direction_figure(points, read_again.joint_rank(found), reader)
+    of_task = read_again.direction_points(found, "task")
+    figure = figures.direction_figure(points, of_task, read_again.joint_rank(found), reader)
     pictures.plot(figure, "plan directions")
     st.caption(
         _(
@@ -265,6 +308,7 @@ def show_files(found: LayerPlan) -> None:
     """The map, the recipe, the picture; and the command that saves the smaller model."""
     _ = language.translator()
     reader, plan = language.current(), found.plan
+    _tell_set(found)
     name = f"workdim_plan_{short_id(plan.plan_id)}"
     picture = figures.blocks_picture(plan.blocks, plan.n_layers, reader)
     with st.container(horizontal=True):
