@@ -92,7 +92,7 @@ def opened(content: bytes, name: str, language: str = "en") -> Template:
     _clean(deck)
     with_title = [layout for layout in deck.slide_layouts if _has(layout, _HEADINGS)]
     if not with_title:
-        raise InputError(f"No layout of {name} has a title: slides cannot be made on it. Choose another template.")
+        raise InputError("No layout of {name} has a title: slides cannot be made on it. Choose another template.", name=name)
     title = _title_layout(with_title)
     plain = min(with_title, key=lambda layout: (layout is title, _busy(layout)))
     holders = [holder.placeholder_format.type for holder in _holders_of(plain)]
@@ -148,18 +148,25 @@ def finish(deck: Deck) -> None:
 def checked_zip(content: bytes, name: str) -> zipfile.ZipFile:
     """The parts of a PowerPoint file that is small enough to be looked at. Raises InputError."""
     if content[:4] == b"\xd0\xcf\x11\xe0":
-        raise InputError(f"{name} is protected by a password or of PowerPoint 97: save it as .pptx and try again.")
+        raise InputError(
+            "{name} is protected by a password or of PowerPoint 97: save it as .pptx and try again.", name=name
+        )
     if len(content) > LARGEST:
-        raise InputError(f"{name} has {len(content) / 2**20:.0f} MB; at most {LARGEST // 2**20} MB are read.")
+        raise InputError(
+            "{name} has {size:.0f} MB; at most {largest} MB are read.",
+            name=name,
+            size=len(content) / 2**20,
+            largest=LARGEST // 2**20,
+        )
     try:
         packed = zipfile.ZipFile(io.BytesIO(content))
     except (zipfile.BadZipFile, ValueError) as error:
-        raise InputError(f"{name} is no PowerPoint file.") from error
+        raise InputError("{name} is no PowerPoint file.", name=name) from error
     members = packed.infolist()
     if len(members) > MOST_MEMBERS or sum(member.file_size for member in members) > MOST_UNPACKED:
-        raise InputError(f"{name} unfolds to more than a PowerPoint file holds: it was not read.")
+        raise InputError("{name} unfolds to more than a PowerPoint file holds: it was not read.", name=name)
     if "[Content_Types].xml" not in packed.namelist() or "ppt/presentation.xml" not in packed.namelist():
-        raise InputError(f"{name} is no PowerPoint file.")
+        raise InputError("{name} is no PowerPoint file.", name=name)
     return packed
 
 
@@ -168,7 +175,7 @@ def _deck(content: bytes, name: str) -> Deck:
     try:
         types = packed.read("[Content_Types].xml")
         if b"macroEnabled" in types or any(part.endswith("vbaProject.bin") for part in packed.namelist()):
-            raise InputError(f"{name} holds macros: save it without them as .pptx or .potx and try again.")
+            raise InputError("{name} holds macros: save it without them as .pptx or .potx and try again.", name=name)
         changed = types
         for kind in _AS_MAIN:
             changed = changed.replace(kind, _MAIN.encode())
@@ -180,7 +187,9 @@ def _deck(content: bytes, name: str) -> Deck:
     except InputError:
         raise
     except Exception as error:  # python-pptx meets a broken part with whatever its code runs into there
-        raise InputError(f"{name} is damaged or no PowerPoint file: {_first_line(error)}.") from error
+        raise InputError(
+            "{name} is damaged or no PowerPoint file: {reason}.", name=name, reason=_first_line(error)
+        ) from error
 
 
 def _with_part(packed: zipfile.ZipFile, name: str, changed: bytes) -> bytes:

@@ -34,10 +34,11 @@ class Recipe:
         if self.audience not in AUDIENCES:
             raise InputError(unknown_name("audience", self.audience, AUDIENCES))
         if self.language not in ("en", "ja"):
-            raise InputError(f"A report is in English (en) or Japanese (ja), not in '{self.language[:20]}'.")
+            raise InputError("A report is in English (en) or Japanese (ja), not in '{asked}'.", asked=self.language[:20])
         if not self.name.strip() or len(self.name) > MAX_NAME or not self.name.isprintable():
             raise InputError(
-                f"The name of a recipe has up to {MAX_NAME} letters, digits and signs that can be seen, on one line."
+                "The name of a recipe has up to {most} letters, digits and signs that can be seen, on one line.",
+                most=MAX_NAME,
             )
 
     @property
@@ -73,7 +74,7 @@ def find_recipe(saved: Sequence[SavedRecipe], asked: str) -> SavedRecipe:
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"{len(found)} recipes begin with '{asked}'. Type more of the id.")
+        raise InputError("{n} recipes begin with '{asked}'. Type more of the id.", n=len(found), asked=asked)
     if not saved:
-        raise InputError("No recipe is kept yet: `python -m core slides --out FILE.pptx --keep NAME` keeps one.")
+        raise InputError("No recipe is kept yet: `workdim slides --out FILE.pptx --keep NAME` keeps one.")
     raise InputError(unknown_name("recipe", asked, {one.recipe.name for one in saved}))

@@ -68,8 +68,11 @@ def keep(
     """
     if template is not None and len(template) > LARGEST_TEMPLATE:
         raise InputError(
-            f"{recipe.template} has {len(template) / 2**20:.0f} MB; a recipe keeps templates of up to "
-            f"{LARGEST_TEMPLATE // 2**20} MB. Make pictures in it smaller, or make the report without keeping it."
+            "{name} has {size:.0f} MB; a recipe keeps templates of up to {largest} MB. Make pictures in it smaller, or make "
+            "the report without keeping it.",
+            name=recipe.template,
+            size=len(template) / 2**20,
+            largest=LARGEST_TEMPLATE // 2**20,
         )
     one, now = recipe.recipe_id, datetime.now(UTC).replace(tzinfo=None)
     with warehouse.changing(_KIND, one):
