@@ -1,4 +1,4 @@
-"""Workdim's screens: `python -m core app`, or `streamlit run app.py`."""
+"""Workdim's screens: `workdim app`, or `streamlit run app.py`."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""`python -m core` and the command `workdim`."""
+"""The command `workdim`, which is `python -m core`."""
 
 import sys
 
@@ -13,8 +13,8 @@ def main() -> int:
         if (error.name or "core").partition(".")[0] == "core":
             raise
         print(
-            f"workdim: the package {error.name} is missing in {sys.executable}. Run `.venv/bin/python -m core ...` "
-            "after `.venv/bin/python -m pip install -r requirements.txt`.",
+            f"workdim: the package {error.name} is missing in {sys.executable}. "
+            "`.venv/bin/python -m pip install -r requirements.txt` brings it; then run `.venv/bin/workdim`.",
             file=sys.stderr,
         )
         return 2

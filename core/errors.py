@@ -56,26 +56,30 @@ def sentences(*told: str) -> Sentence:
     return whole if isinstance(whole, Sentence) else Sentence("{text}", text=whole)
 
 
-def record_of(text: str) -> Any:
-    """A message as JSON keeps it, for a reader in another process: `read_sentence` makes it whole again."""
-    if not isinstance(text, Sentence):
-        return str(text)
-    return {"template": text.template, "parts": {name: _recorded(part) for name, part in text.parts.items()}}
+def recorded(value: Any) -> Any:
+    """A value as JSON keeps it, for a reader in another process: `read` makes its sentences whole again."""
+    if isinstance(value, Sentence):
+        return {"template": value.template, "parts": recorded(value.parts)}
+    if isinstance(value, Mapping):
+        return {name: recorded(one) for name, one in value.items()}
+    return [recorded(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def read_sentence(record: Any) -> str:
-    """What `record_of` wrote. Of what is no such record, or fits no template, the text that can be read of it."""
-    if not isinstance(record, Mapping):
-        return str(record)
-    template, parts = str(record.get("template", "")), record.get("parts")
-    if not isinstance(parts, Mapping):
-        return template
+def read(value: Any) -> Any:
+    """What `recorded` wrote. A template that its parts do not fill is left as the text that it is."""
+    if isinstance(value, list):
+        return [read(one) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    if value.keys() != {"template", "parts"}:
+        return {name: read(one) for name, one in value.items()}
+    template, parts = str(value["template"]), value["parts"]
     try:
-        for _, name, spec, _ in string.Formatter().parse(template):
+        for _, name, spec, _ in string.Formatter().parse(template) if parts else ():
             if name is not None and (name not in parts or len(spec or "") > _LONGEST_SPEC):
                 return template
-        return Sentence(template, **{str(name): _unrecorded(part) for name, part in parts.items()})
-    except (ValueError, TypeError):
+        return Sentence(template, **{str(name): read(one) for name, one in parts.items()})
+    except (ValueError, TypeError, AttributeError):
         return template
 
 
@@ -105,18 +109,6 @@ def _plain(part: Any) -> Any:
     if isinstance(part, Iterable) and not isinstance(part, str):
         return [_plain(one) for one in part]
     return str(part)
-
-
-def _recorded(part: Any) -> Any:
-    if isinstance(part, list):
-        return [_recorded(one) for one in part]
-    return record_of(part) if isinstance(part, str) else part
-
-
-def _unrecorded(part: Any) -> Any:
-    if isinstance(part, list):
-        return [_unrecorded(one) for one in part]
-    return read_sentence(part) if isinstance(part, (str, Mapping)) else part
 
 
 class WorkdimError(Exception):

@@ -201,10 +201,10 @@ def budget_of(text: str) -> tuple[float, str]:
 
 
 def bytes_of(text: str | None) -> int | None:
-    """`4GiB`, `500 MB` or a number of bytes."""
+    """`4GiB`, `500 MB`; a bare number may mean bytes or gigabytes, and is refused."""
     if text is None:
         return None
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)?\s*", text, re.IGNORECASE)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)\s*", text, re.IGNORECASE)
     if not found:
         raise InputError("'{text}' is no amount of memory. Write, for example, 4GiB or 500MB.", text=text)
     number, unit, binary = found.groups()

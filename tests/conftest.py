@@ -126,7 +126,7 @@ def demo_warehouse(tmp_path_factory) -> Warehouse:
 
 
 def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess.CompletedProcess:
-    """`python -m core ...` within this process, and so its jobs: what it prints, and its exit code. Nobody can be asked."""
+    """`workdim ...` within this process, and so its jobs: what it prints, and its exit code. Nobody can be asked."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     log = logging.StreamHandler(err)
     log.setFormatter(logging.Formatter("workdim: %(message)s"))
@@ -148,7 +148,7 @@ def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess
 
 def _measure_here(job: Job, warehouse: Warehouse) -> SimpleNamespace:
     """The job is at its end when this returns: a process of its own would have to import torch first."""
-    done = run_core("resume", job.job_id, "--here", warehouse=warehouse.path)
+    done = run_core("jobs", "resume", job.job_id, "--here", warehouse=warehouse.path)
     if job.folder.exists():  # a job that is done has none
         with job.log.open("a", encoding="utf-8") as log:
             log.write(done.stdout + done.stderr)
@@ -158,7 +158,7 @@ def _measure_here(job: Job, warehouse: Warehouse) -> SimpleNamespace:
 def start_core(
     *arguments: str, warehouse: Path, timeout: float = 120, module: str = "core", **environment: str
 ) -> subprocess.CompletedProcess:
-    """`python -m core ...` as a user runs it: for what only a process of its own shows. It takes a second to start."""
+    """`workdim ...` as a user runs it: for what only a process of its own shows. It takes a second to start."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,

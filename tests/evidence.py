@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,12 @@ import polars as pl
 
 from core.analysis.answer import Answer, specification_key, under
 from core.analysis.asked import Asked
+from core.analysis.claims import LEVEL
 from core.analysis.many import adjusted, sign_test
 from core.analysis.population import Population
+from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
+from core.analysis.units import FEWEST_TEST
 from core.commands.rank import answered
 from core.commands.rank import evidence as rank_evidence
 from core.figures.pictures import Caption, Dot, Panel, multiples, scatter_picture
@@ -39,6 +43,8 @@ LANGUAGES = ("en", "ja")
 CODE, PROSE = "ladder-code", "ladder-prose"
 COLLAPSED, GROWING = 23, 53
 """Steps that the registered phases name."""
+ON_ALL_WIDTHS = 6
+"""Recipes that are registered for a test over widths: six of six give a p of .031."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,14 @@ class Section:
 
     def say(self, english: str, japanese: str) -> None:
         self.parts.append((english, japanese))
+
+    def say_if_few(self, n: int, english: str, japanese: str, fewest: int = FEWEST_TEST) -> None:
+        """That what follows is no test, where it counts too few; `english` and `japanese` say of what."""
+        if n < fewest:
+            self.say(
+                f"**{n} {english}, fewer than {fewest}: a first look, no test. No p below stands for one.**",
+                f"**{japanese}は{n}（{fewest}未満）：最初の概観であり、検定ではありません。以下の p は検定結果ではありません。**",
+            )
 
     def table(self, heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> None:
         """Rows of texts, or of pairs of texts where the two languages differ."""
@@ -187,7 +201,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
                 one.inner_max or 0,
                 one.bits,
                 None if one.lower is None or one.upper is None else (one.lower, one.upper),
-                (one.bits - 1.96 * one.bits_error, one.bits + 1.96 * one.bits_error),
+                (one.bits - NORMAL_95 * one.bits_error, one.bits + NORMAL_95 * one.bits_error),
                 int(is_replicate(one.recipe)),
                 not is_replicate(one.recipe),
             )
@@ -282,6 +296,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
         "the number of pairs looked at (Benjamini and Hochberg).",
         "スコアは高いほど良い向きに揃えてあり、負の係数が公表された向きです。補正 p は、調べた組の数に対する補正（Benjamini–Hochberg）後の値です。",
     )
+    section.say_if_few(min(one.n for _told, one in pairs), "models", "モデル数")
     section.table(
         (("pair", "組"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("corrected p", "補正 p"), ("n", "n")),
         rows,
@@ -308,12 +323,17 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         names = tuple(specification_name(row, language) for language in LANGUAGES)
         rows.append((names, answer_words.coefficient(one.rho, one.lower, one.upper), _p(one.p), one.n))
     negative = sum((one.rho or 0) < 0 for one in grid.relations.values())
-    clear = sum(one.p is not None and one.p <= 0.05 for one in grid.relations.values())
+    clear = sum(one.p is not None and one.p <= LEVEL for one in grid.relations.values())
+    fewest = min(one.n for one in grid.relations.values())
+    tested = fewest >= FEWEST_TEST
     section.say(
-        f"The coefficient is negative in {negative} of {len(rows)} specifications, and its p is at most .05 in {clear}. Largest value over the inner "
+        f"The coefficient is negative in {negative} of {len(rows)} specifications"
+        f"{f', and its p is at most {LEVEL:g} in {clear}' if tested else ''}. Largest value over the inner "
         "layers, chosen on the same data: plain maxima, so that only the specification differs.",
-        f"係数が負なのは {len(rows)} 仕様中 {negative}、p が 0.05 以下なのは {clear} です。値は中間層の単純な最大値で、仕様だけが異なります。",
+        f"係数が負なのは {len(rows)} 仕様中 {negative}{f'、p が {LEVEL:g} 以下なのは {clear}' if tested else ''} です。"
+        "値は中間層の単純な最大値で、仕様だけが異なります。",
     )
+    section.say_if_few(fewest, "models", "モデル数")
     section.table((("specification", "仕様"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("n", "n")), rows)
     return section
 
@@ -353,6 +373,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         f"Registered before the first run, by a sign test over recipes ({len(whole)} of them are finished and measured at every checkpoint).",
         f"最初の学習の前に登録した仮説を、レシピを単位とする符号検定で調べました（全チェックポイントの測定が済んだレシピ：{len(whole)}）。",
     )
+    section.say_if_few(len(whole), "recipes", "レシピ数")
     section.table(
         (("phase", "段階"), ("recipes where it holds", "成り立つレシピ"), ("p", "p"), ("p, Holm", "p（Holm 補正）")),
         rows,
@@ -449,6 +470,7 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         "with width, and is only drawn.",
         "登録した検定：全ての幅にあるレシピでの符号検定。幅をまたいだ次元とスコアの関係は幅と交絡するため、図示のみとします。",
     )
+    section.say_if_few(len(common), "recipes", "レシピ数", ON_ALL_WIDTHS)
     section.table((("expected", "予想"), ("recipes where it holds", "成り立つレシピ"), ("p", "p")), rows)
 
     def draw(language: str) -> str:
@@ -490,9 +512,18 @@ _KINDS = {
     "none": ("undamaged", "損傷なし"),
     "noise": ("noise in the weights", "重みへの雑音"),
     "removed": ("blocks removed", "ブロックの削除"),
-    "quantised": ("quantised", "量子化"),
-    "projected": ("stream projected to rank r", "残差ストリームの階数 r への射影"),
+    "bits": ("weights rounded", "重みの丸め"),
+    "rank": ("residual stream projected", "残差ストリームの射影"),
 }
+"""Of each kind of tests.damage."""
+_WHAT = {
+    "none": "–",
+    "noise": "重み行列の標準偏差の {0} 倍の雑音",
+    "removed": "ブロック {all} を削除",
+    "bits": "{0} ビットに丸め",
+    "rank": "第 {1} ブロックの後で階数 {0} に射影",
+}
+"""What was done, in Japanese, with the numbers that its English has."""
 
 
 def damage(out: Path) -> Section:
@@ -506,11 +537,10 @@ def damage(out: Path) -> Section:
         rows.append(
             (
                 row["model"],
-                _KINDS.get(row["damage"], (row["damage"], row["damage"])),
-                "–" if row["damage"] == "none" else f"{row['level']:g}",
+                _KINDS[row["damage"]],
+                _what(row),
                 number(row["bits_per_byte"]),
-                f"{number(row['inner_max'])} [{number(row['inner_max_lower'])}, {number(row['inner_max_upper'])}]",
-                number(row["final_dimension_pre_norm"]),
+                *(_interval(row, name) for name in ("inner_max", "final_dimension_pre_norm", "projected")),
             )
         )
     section.say(
@@ -521,14 +551,31 @@ def damage(out: Path) -> Section:
         (
             ("model", "モデル"),
             ("damage", "損傷"),
-            ("level", "程度"),
+            ("what was done", "内容"),
             ("bits per byte", "ビット毎バイト"),
             ("largest inner dimension", "中間層の最大次元"),
             ("at the end", "最終層"),
+            ("d2 where projected", "射影した層の d2"),
         ),
         rows,
     )
     return section
+
+
+def _what(row: dict[str, Any]) -> tuple[str, str]:
+    numbers = re.findall(r"[\d.]+", row["what"])
+    return "–" if row["damage"] == "none" else row["what"], _WHAT[row["damage"]].format(
+        *numbers, all="、".join(numbers)
+    )
+
+
+def _interval(row: dict[str, Any], name: str) -> str:
+    value, lower, upper = (
+        row["projected_value" if name == "projected" else name],
+        row[f"{name}_lower"],
+        row[f"{name}_upper"],
+    )
+    return "–" if value is None else f"{number(value)} [{number(lower)}, {number(upper)}]"
 
 
 def _p(value: float | None) -> str:

@@ -23,11 +23,11 @@ def text_of(name: str) -> str:
 
 
 def commands(name: str) -> list[str]:
-    """Every `python -m core ...` of a document, in a block (comments cut off) or within a line."""
+    """Every `workdim ...` of a document, in a block (comments cut off) or within a line; placeholders in capitals."""
     found = []
     for number, part in enumerate(text_of(name).split("```")):
         is_block = number % 2 == 1
-        pattern = r"-m core (.+?)(?:\s+#.*)?$" if is_block else r"`[^`\n]*-m core ([^`\n]+)`"
+        pattern = r"(?:^|[/\\])workdim (.+?)(?:\s+#.*)?$" if is_block else r"`(?:\.venv/bin/)?workdim ([^`\n]+)`"
         found += re.findall(pattern, part, flags=re.MULTILINE)
     return [command for command in found if command != "..."]
 
@@ -52,7 +52,7 @@ def test_the_first_command_is_there_for_both_kinds_of_system():
 def test_every_verb_and_protocol_is_told_and_no_other():
     text = text_of("README.md")
     verbs = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
-    assert not [verb for verb in verbs if not re.search(rf"-m core {verb}\b|`{verb}\b", text)]
+    assert not [verb for verb in verbs if not re.search(rf"workdim {verb}\b|`{verb}\b", text)]
     assert re.findall(r"^\| `([\w-]+)`", text, flags=re.MULTILINE) == list(PROTOCOLS)
 
 

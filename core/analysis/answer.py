@@ -3,8 +3,6 @@ deck say, of the models that `population` settled."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -68,13 +66,16 @@ class Answer:
         return self.population.group
 
 
-def answer(found: Population, blocks: pl.DataFrame | None = None, seed: int = 0) -> Answer:
+def answer(
+    found: Population, blocks: pl.DataFrame | None = None, score_blocks: pl.DataFrame | None = None, seed: int = 0
+) -> Answer:
     """The relation over the models of a population, and the place of each.
 
-    `blocks`: run_id and blocks (a list: d2 without block 0, 1, ...) of `blocks_wanted`; without them ranks rest on standard
-    errors alone.
+    `blocks`: run_id and blocks (a list: d2 without block 0, 1, ...) of `blocks_wanted`; `score_blocks`: the same of
+    `score_blocks_wanted`. Without them ranks and errors rest on standard errors alone, as if each model had read another
+    text.
     """
-    units = units_of(found)
+    units = units_of(found, blocks, score_blocks)
     if found.benchmark is not None and _direction(found) is None:
         relation = _undirected(found)
     else:
@@ -88,7 +89,7 @@ def answer(found: Population, blocks: pl.DataFrame | None = None, seed: int = 0)
     contradicting = _contradicting(found)
     if contradicting and word != "cannot_tell" and _moves(found, relation, seed):
         word, reasons = "cannot_tell", ["sources"]
-    return Answer(found, relation, word, tuple(reasons), ranked(found, blocks), n_base, contradicting)
+    return Answer(found, relation, word, tuple(reasons), ranked(found, blocks, score_blocks), n_base, contradicting)
 
 
 def _undirected(found: Population) -> Relation:
@@ -121,23 +122,41 @@ def _moves(found: Population, relation: Relation, seed: int) -> bool:
     return False
 
 
-def units_of(found: Population) -> pl.DataFrame:
-    """What `relate` counts: a row for each model, its score turned so that higher is better."""
+def units_of(
+    found: Population, blocks: pl.DataFrame | None = None, score_blocks: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """What `relate` counts: a row for each model, its score turned so that higher is better; blocks as in `answer`."""
     column = found.dimension.column
     direction = _direction(found)
     turn = {True: 1.0, False: -1.0}.get(direction) if direction is not None else None
     is_own = pl.col("score_match").is_in(OWN_MATCHES)
     performance = pl.when(is_own).then(turn * pl.col("score")) if turn else pl.lit(None, pl.Float64)
-    return found.rows.select(
+    return _with_blocks(found.rows, blocks, score_blocks).select(
         unit="run_id",
         dimension=pl.col(column).cast(pl.Float64),
         dimension_error=_log_error(column),
         performance=performance.cast(pl.Float64),
         performance_error=pl.when(is_own).then("score_std_error"),
+        dimension_blocks="blocks",
+        performance_blocks=pl.col("score_blocks") * (turn or 1.0),
         family="family",
         log_parameters=pl.when(pl.col("parameters") > 0).then(pl.col("parameters").log()),
         recipe=_recipes(found),
     )
+
+
+def _with_blocks(rows: pl.DataFrame, blocks: pl.DataFrame | None, score_blocks: pl.DataFrame | None) -> pl.DataFrame:
+    """With `blocks`, log dimensions, and `score_blocks`; null where they are not known."""
+    told = rows
+    for name, one in (("blocks", blocks), ("score_blocks", score_blocks)):
+        if one is None:
+            told = told.with_columns(pl.lit(None, pl.List(pl.Float64)).alias(name))
+        else:
+            told = told.join(
+                one.select("run_id", pl.col("blocks").alias(name)), on="run_id", how="left", maintain_order="left"
+            )
+    is_positive = pl.col("blocks").list.eval(pl.element() > 0).list.all()
+    return told.with_columns(blocks=pl.when(is_positive).then(pl.col("blocks").list.eval(pl.element().log())))
 
 
 def _log_error(column: str) -> pl.Expr:
@@ -171,18 +190,17 @@ def _recipes(found: Population) -> pl.Series:
 # --- places -----------------------------------------------------------------------------------------------------
 
 
-def ranked(found: Population, blocks: pl.DataFrame | None = None) -> tuple[RankedModel, ...]:
+def ranked(
+    found: Population, blocks: pl.DataFrame | None = None, score_blocks: pl.DataFrame | None = None
+) -> tuple[RankedModel, ...]:
     """Every model with the interval of its rank among all of these, by dimension and by score; largest dimension first."""
     column = found.dimension.column
-    of_run = dict(blocks.select("run_id", "blocks").iter_rows()) if blocks is not None else {}
-    rows = found.rows.with_columns(
-        value=pl.col(column).cast(pl.Float64).log(),
-        error=_log_error(column),
-        blocks=pl.Series([_logs(of_run.get(run_id)) for run_id in found.rows["run_id"]], dtype=pl.List(pl.Float64)),
+    rows = _with_blocks(found.rows, blocks, score_blocks).with_columns(
+        value=pl.col(column).cast(pl.Float64).log(), error=_log_error(column)
     )
     by_dimension = _places(rows.select("value", "error", "blocks", unit="run_id"))
     is_own = pl.col("score_match").is_in(OWN_MATCHES)
-    scores = rows.filter(is_own).select(value="score", error="score_std_error", unit="run_id")
+    scores = rows.filter(is_own).select(value="score", error="score_std_error", blocks="score_blocks", unit="run_id")
     by_score = _places(scores, largest_first=_direction(found) is not False)
     models = []
     for row in rows.iter_rows(named=True):
@@ -207,10 +225,6 @@ def ranked(found: Population, blocks: pl.DataFrame | None = None) -> tuple[Ranke
             )
         )
     return tuple(sorted(models, key=lambda one: (one.dimension is None, -(one.dimension or 0), one.name)))
-
-
-def _logs(values: Sequence[float] | None) -> list[float] | None:
-    return None if values is None or any(not v or v <= 0 for v in values) else [math.log(v) for v in values]
 
 
 def _places(units: pl.DataFrame, *, largest_first: bool = True) -> dict[str, tuple[int, int]]:

@@ -25,9 +25,10 @@ SIZE_FACTOR = 2.0
 
 @dataclass(frozen=True)
 class Partial:
-    """Correlation of what size and training tokens leave of dimension and score, both as normal scores."""
+    """Pearson's correlation of what size and training tokens leave of the normal scores of dimension and score: no partial
+    coefficient of Spearman's."""
 
-    rho: float | None
+    r: float | None
     lower: float | None
     upper: float | None
     p: float | None
@@ -72,17 +73,17 @@ def partial(known: pl.DataFrame, seed: int = 0) -> Partial:
     a, b = (_left(_normal_scores(sized[name].to_numpy()), base) for name in ("dimension", "performance"))
     if min(a @ a, b @ b) < 1e-9 * n:
         return Partial(None, None, None, None, n, tuple(given), "one_value")
-    rho = float(np.clip(a @ b / math.sqrt((a @ a) * (b @ b)), -1, 1))
-    lower, upper = fisher(rho, n - len(given), 0.95)
+    r = float(np.clip(a @ b / math.sqrt((a @ a) * (b @ b)), -1, 1))
+    lower, upper = fisher(r, n - len(given), 0.95)
     if not is_resampled(n):
         freedom = n - 2 - len(given)
-        p = 2 * float(special.stdtr(freedom, -abs(rho) * math.sqrt(freedom / max(1 - rho * rho, 1e-12))))
+        p = 2 * float(special.stdtr(freedom, -abs(r) * math.sqrt(freedom / max(1 - r * r, 1e-12))))
     else:
         permuted = b[orders(n, seed)]
         squares = b @ b - ((permuted @ base) ** 2).sum(1)  # of what the base leaves of them; a is orthogonal to it
         null = permuted @ a / np.sqrt((a @ a) * np.maximum(squares, 1e-9))
-        p = p_of(null, rho, is_exact=is_exact(n))
-    return Partial(rho, lower, upper, p, n, tuple(given))
+        p = p_of(null, r, is_exact=is_exact(n))
+    return Partial(r, lower, upper, p, n, tuple(given))
 
 
 def _normal_scores(values: np.ndarray) -> np.ndarray:

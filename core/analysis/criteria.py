@@ -13,15 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
-from scipy import special
 
 from core.analysis import ranking
+from core.analysis.ranks import NORMAL_95
 from core.errors import InputError, Sentence
 from core.pilots.rule import DIRECTIONS, Assumptions, Criterion, TaskName
 
 _COLUMNS = {"dimension": "inner_max", "final_dimension": "final_dimension_pre_norm", "bits_per_byte": "bits_per_byte"}
-NORMAL_95 = float(special.ndtri(0.975))
-"""Standard errors from a value to the end of its 95 percent interval."""
 PRECISIONS = (32, 16, 8, 4)
 """Bits per weight that a cost is shown for."""
 HOURS_OF_A_MONTH = 730

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from core.analysis.criteria import NORMAL_95, Candidate, Question, Reading, Setting, candidates, n_related
+from core.analysis.criteria import Candidate, Question, Reading, Setting, candidates, n_related
+from core.analysis.ranks import NORMAL_95
 from core.analysis.units import FEWEST_TEST
 from core.errors import InputError, Sentence, sentences
 from core.pilots.pilot import CAUTIOUS

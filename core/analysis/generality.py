@@ -19,9 +19,10 @@ from scipy import stats
 
 from core.analysis import ranking
 from core.analysis.answer import Answer, units_of
-from core.analysis.criteria import NORMAL_95, Question, Setting, n_related, question, score_key
+from core.analysis.criteria import Question, Setting, n_related, question, score_key
 from core.analysis.decision import Decision, decided
 from core.analysis.many import Concordance, concordance, floats
+from core.analysis.ranks import NORMAL_95
 from core.analysis.resampling import LARGEST_RESAMPLED, correlations, fisher_z, one_swap, spearman
 from core.analysis.rule_record import exact_share
 from core.analysis.units import FEWEST_EXPLORATORY

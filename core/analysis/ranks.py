@@ -25,6 +25,8 @@ LARGEST_FLIPPED = 120
 """Units (7,140 pairs) up to which signs are flipped: about half a second. Beyond, Bonferroni's t, which is wider."""
 BLOCK_FREEDOM = 15.0
 """Degrees of freedom of an error from 16 blocks."""
+NORMAL_95 = float(special.ndtri(1 - LEVEL / 2))
+"""Standard errors from a value to the end of its 95 percent interval, where blocks are many."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
     known = _known(units, largest_first)
     n = known.height
     values = known["value"].to_numpy() * (1 if largest_first else -1)
-    blocks = _blocks(known)
+    blocks = common_blocks(known["blocks"])
     errors = known["error"].fill_null(math.inf).to_numpy()
     if blocks is not None:
         freedom = blocks.shape[1] - 1.0
@@ -141,10 +143,10 @@ def _known(units: pl.DataFrame, largest_first: bool) -> pl.DataFrame:
     return whole.filter(pl.col("value").is_not_null()).sort("value", descending=largest_first, maintain_order=True)
 
 
-def _blocks(known: pl.DataFrame) -> np.ndarray | None:
-    """(n, n_blocks); None where not all units have as many, or one is not finite."""
-    lengths = known["blocks"].list.len().unique().to_list()
+def common_blocks(blocks: pl.Series) -> np.ndarray | None:
+    """(n, n_blocks) of a list for each unit; None where not all have as many, at least 6, or one is not finite."""
+    lengths = blocks.list.len().unique().to_list()
     if len(lengths) != 1 or lengths[0] is None or lengths[0] < FEWEST_BLOCKS:
         return None
-    found = np.array(known["blocks"].to_list(), dtype=float)
+    found = np.array(blocks.to_list(), dtype=float)
     return found if np.isfinite(found).all() else None

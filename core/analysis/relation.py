@@ -21,7 +21,7 @@ from scipy import optimize, special
 
 from core.analysis.claims import LEVEL
 from core.analysis.confounding import Partial, Strata, partial, strata
-from core.analysis.ranks import POWER
+from core.analysis.ranks import POWER, common_blocks
 from core.analysis.resampling import (
     centred_ranks,
     correlations,
@@ -67,6 +67,9 @@ class Relation:
     error_lower: float | None = None
     error_upper: float | None = None
     """How far errors of measurement alone move rho, 95 percent; None without errors."""
+    errors_paired: tuple[str, ...] = ()
+    """Whose errors were drawn for all units together, because all were read from the same blocks of text or questions:
+    `dimension`, `performance`. Those of the other are taken as independent."""
     without_error: float | None = None
     """What rho would be without errors of measurement, extrapolated from what adding them again takes away."""
     detectable: float | None = None
@@ -114,7 +117,8 @@ def relate(
     """The relation of `dimension` to `performance` (higher is better) over units, one row each.
 
     Columns: unit (unique), dimension, performance; and where known dimension_error (standard error of log dimension),
-    performance_error (standard error), family, log_parameters, training_tokens, and recipe, which says what a unit is a
+    performance_error (standard error), dimension_blocks and performance_blocks (lists: log dimension and performance
+    without block 0, 1, ... of what every unit has read), family, log_parameters, training_tokens, and recipe, which says what a unit is a
     replicate of (null: its own): a missing column is one of nulls. Units without a finite dimension or performance are
     left out and named. Raises InputError for a column that is missing, a unit that occurs twice, an unknown sign, or a
     margin outside 0 to 1. A brief relation is the answer with rho, its intervals and p: a fifth of the time.
@@ -167,15 +171,16 @@ def _relate(units: pl.DataFrame, sign: Sign, margin: float, seed: int, is_brief:
     )
     if is_brief:
         return told
-    error_lower, error_upper, without_error = _measurement_error(known, found.rho, seed)
+    error = _measurement_error(known, found.rho, seed)
     tau, tau_p = kendall(x, y, seed)
     return replace(
         told,
         tau=tau,
         tau_p=tau_p,
-        error_lower=error_lower,
-        error_upper=error_upper,
-        without_error=without_error,
+        error_lower=error.lower,
+        error_upper=error.upper,
+        errors_paired=error.paired,
+        without_error=error.without,
         partial=partial(known, seed),
         strata=strata(known, seed),
         without_one=_without_one(known, found, sign, margin, seed),
@@ -255,25 +260,49 @@ def enough(margin: float = MARGIN) -> int:
 # --- errors of measurement --------------------------------------------------------------------------------------
 
 
-def _measurement_error(known: pl.DataFrame, rho: float, seed: int) -> tuple[float | None, float | None, float | None]:
-    """The band that errors of dimension and score make around rho, and rho without them.
+@dataclass(frozen=True)
+class _Error:
+    """The band that errors of measurement make around rho, and rho without them."""
 
-    Both are drawn again around what was measured, which takes from rho once more what errors took from it before
-    (simulation-extrapolation, Cook and Stefanski 1994, its first step). The band is that of the redraws, moved back by
-    what they lost; an error that is not known counts as none.
+    lower: float | None = None
+    upper: float | None = None
+    without: float | None = None
+    paired: tuple[str, ...] = ()
+
+
+def _measurement_error(known: pl.DataFrame, rho: float, seed: int) -> _Error:
+    """Dimension and score drawn again around what was measured, which takes from rho once more what errors took from it
+    before (simulation-extrapolation, Cook and Stefanski 1994, its first step). The band is that of the redraws, moved
+    back by what they lost.
+
+    Where every unit has the values of one jackknife, its blocks are drawn for all units at once: what a hard block does
+    to all of them changes no order. Else errors are independent, and one that is not known counts as none. Errors of the
+    dimension and of the score are independent of each other.
     """
-    errors = known.select(pl.col("dimension_error", "performance_error").fill_null(0.0)).to_numpy()
-    if not errors.any():
-        return None, None, None
-    values = np.stack([np.log(known["dimension"].to_numpy()), known["performance"].to_numpy()], 1)
-    n_draws = max(200, min(N_REDRAWS, 600_000 // len(values)))
-    noise = np.random.default_rng([seed, len(values), 2]).standard_normal((n_draws, *values.shape))
-    a, b = (centred_ranks((values + errors * noise)[:, :, k]) for k in (0, 1))  # (n_draws, n)
-    redrawn = (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    values = {"dimension": np.log(known["dimension"].to_numpy()), "performance": known["performance"].to_numpy()}
+    n = known.height
+    n_draws = max(200, min(N_REDRAWS, 600_000 // n))
+    draw = np.random.default_rng([seed, n, 2])
+    ranks, paired, is_exact = [], [], True
+    for name, value in values.items():
+        blocks = common_blocks(known[f"{name}_blocks"])
+        if blocks is not None:
+            b = blocks.shape[1]
+            noise = draw.standard_normal((n_draws, b)) @ (blocks - blocks.mean(1, keepdims=True)).T
+            noise *= math.sqrt((b - 1) / b)
+            paired.append(name)
+        else:
+            noise = draw.standard_normal((n_draws, n)) * known[f"{name}_error"].fill_null(0.0).to_numpy()
+        is_exact = is_exact and not noise.any()
+        ranks.append(centred_ranks(value + noise))  # (n_draws, n)
+    if is_exact:
+        return _Error()
+    x, y = ranks
+    redrawn = (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
     z, drawn = (np.arctanh(np.clip(v, -0.999, 0.999)) for v in (rho, redrawn))
     lost = z - np.median(drawn)
     lower, upper = np.tanh(np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]) + lost)
-    return min(float(lower), rho), max(float(upper), rho), float(np.tanh(z + lost))
+    return _Error(min(float(lower), rho), max(float(upper), rho), float(np.tanh(z + lost)), tuple(paired))
 
 
 # --- leaving out ------------------------------------------------------------------------------------------------

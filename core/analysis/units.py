@@ -17,6 +17,7 @@ FEWEST_TEST = 10
 """Models from which a relation is tested, and a dimension may weigh in a choice."""
 GIVEN = ("log_parameters", "training_tokens")
 _OPTIONAL = ("dimension_error", "performance_error", *GIVEN)
+_BLOCKS = ("dimension_blocks", "performance_blocks")
 
 
 def check(units: pl.DataFrame, sign: str, margin: float) -> None:
@@ -54,8 +55,10 @@ def _is_finite(column: str) -> pl.Expr:
 def _completed(units: pl.DataFrame) -> pl.DataFrame:
     """All columns that a relation knows; numbers that are not finite, and errors that are not positive, are null."""
     texts, numbers = ["family", "recipe"], ["dimension", "performance", *_OPTIONAL]
-    absent = [pl.lit(None).alias(name) for name in (*texts, *numbers) if name not in units.columns]
-    whole = units.with_columns(absent).with_columns(pl.col(texts).cast(pl.String), pl.col(numbers).cast(pl.Float64))
+    absent = [pl.lit(None).alias(name) for name in (*texts, *numbers, *_BLOCKS) if name not in units.columns]
+    whole = units.with_columns(absent).with_columns(
+        pl.col(texts).cast(pl.String), pl.col(numbers).cast(pl.Float64), pl.col(_BLOCKS).cast(pl.List(pl.Float64))
+    )
     finite = whole.with_columns(pl.when(pl.col(c).is_finite()).then(pl.col(c)).alias(c) for c in numbers)
     return finite.with_columns(
         pl.when(pl.col(c) > 0).then(pl.col(c)).alias(c) for c in ("dimension", "dimension_error", "performance_error")

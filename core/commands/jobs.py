@@ -1,4 +1,4 @@
-"""Verbs about jobs: jobs, cancel, resume; and how the end of one is told."""
+"""The verb jobs: list, resume, cancel, clear; and how the end of a job is told."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def tell_unfinished(ended) -> int:
             remove(job)
         else:
             warn(
-                f"What it has so far is kept: `python -m core resume {job.job_id[:SHORT_ID]}` goes on, `cancel` removes it."
+                f"What it has so far is kept: `workdim jobs resume {job.job_id[:SHORT_ID]}` goes on, `jobs "
+                "cancel` removes it."
             )
         return ended.exit_code
     if ended.state == "cancelled":
@@ -81,7 +82,7 @@ def tell_unfinished(ended) -> int:
         return 130
     warn(
         f"The process that {_WORK[type(job.config)][1]} {job.config.model} was ended from outside, perhaps for want of memory. "
-        f"`python -m core resume {job.job_id[:SHORT_ID]}` goes on where it stopped, `cancel` removes what it has."
+        f"`workdim jobs resume {job.job_id[:SHORT_ID]}` goes on where it stopped, `jobs cancel` removes what it has."
     )
     return 1
 
@@ -91,7 +92,7 @@ def _tell_scored(ended, warehouse) -> int:
     from core.terminal.tables import scored_lines
 
     file = ended.result["file_sha256"][:SHORT_ID]
-    known = f"It is scored already; `python -m core scores remove {file}` takes the scores out, to score it again."
+    known = f"It is scored already; `workdim scores remove {file}` takes the scores out, to score it again."
     return _tell(
         ended,
         lambda: outcome(ended, warehouse),
@@ -136,7 +137,7 @@ def _has_begun(job) -> bool:
     return any(any(job.folder.glob(f"kept-*/{kept}")) for kept in ("forward.json", "step-*.json"))
 
 
-def jobs(options: argparse.Namespace) -> int:
+def listed(options: argparse.Namespace) -> int:
     from core.runs.jobs import all_jobs
     from core.terminal.tables import jobs_table
 
@@ -144,7 +145,7 @@ def jobs(options: argparse.Namespace) -> int:
     if options.json:
         say_json([_as_plain(standing) for standing in found])
     elif not found:
-        say("No jobs. `python -m core measure MODEL` starts one; finished ones are under `python -m core runs`.")
+        say("No jobs. `workdim measure MODEL` starts one; finished ones are under `workdim runs`.")
     else:
         print(jobs_table(found, time.time()))
     return 0
@@ -158,6 +159,16 @@ def cancel(options: argparse.Namespace) -> int:
     processes.cancel(job)
     stays = "only control passes that it finished stay" if isinstance(job.config, RunConfig) else "nothing of it stays"
     say(f"The job {job.job_id[:SHORT_ID]} ({job.config.model}) is cancelled; {stays}.")
+    return 0
+
+
+def clear(options: argparse.Namespace) -> int:
+    from core.runs.jobs import all_jobs, remove
+
+    finished = [one.job for one in all_jobs(chosen_warehouse(options)) if one.state == "finished"]
+    for job in finished:
+        remove(job)
+    say(f"{len(finished)} finished jobs were cleared." if finished else "No job is finished.")
     return 0
 
 
@@ -181,13 +192,13 @@ def resume(options: argparse.Namespace) -> int:
         return 0
     if standing.state in ("queued", "running"):
         raise InputError(
-            "The job {job} is {state}: `python -m core jobs` shows it.", job=job.job_id[:SHORT_ID], state=standing.state
+            "The job {job} is {state}: `workdim jobs` shows it.", job=job.job_id[:SHORT_ID], state=standing.state
         )
     if standing.state == "finished":
         return tell_end(standing, warehouse)
     if options.background:
         start(job, warehouse)
-        say(f"The job {job.job_id[:SHORT_ID]} goes on; `python -m core jobs` shows how far it is.")
+        say(f"The job {job.job_id[:SHORT_ID]} goes on; `workdim jobs` shows how far it is.")
         return 0
     return bring_to_end(job, warehouse)
 

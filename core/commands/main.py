@@ -1,4 +1,4 @@
-"""The command line: `python -m core VERB`, the same verbs as the app. Heavy parts are imported where a verb needs them."""
+"""The command line: `workdim VERB`, the same verbs as the app. Heavy parts are imported where a verb needs them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 2 bad input (one clear line), 1 a failure of ours, 130 stopped by Ctrl-C."""
     with guarded():
         logging.basicConfig(level=logging.WARNING, format="workdim: %(message)s")
-        options = parser().parse_args(arguments)
         try:
+            options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
             code = options.run(options) or 0
             sys.stdout.flush()
             return code

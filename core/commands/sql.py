@@ -25,7 +25,7 @@ def sql(options: argparse.Namespace) -> int:
 
     if (options.statement is None) == (options.save is not None or not _names_something(options)):
         raise InputError(
-            'Give one statement, as in `python -m core sql "SELECT * FROM runs"`, or one of --saved, --example, '
+            'Give one statement, as in `workdim sql "SELECT * FROM runs"`, or one of --saved, --example, '
             "--list, --examples and --schema. --save NAME goes with a statement."
         )
     form = _format(options)
@@ -36,7 +36,7 @@ def sql(options: argparse.Namespace) -> int:
         typed = _typed(options.statement)
         require_statement(typed)
         row = saved.save(warehouse, options.save, typed, options.note, options.replace)
-        say(f'Saved. `python -m core sql --saved "{row.name}"` runs it.')
+        say(f'Saved. `workdim sql --saved "{row.name}"` runs it.')
     elif options.delete is not None:
         saved.delete(warehouse, options.delete)
         say("Deleted.")

@@ -18,11 +18,12 @@ from pptx.slide import Slide
 from pptx.util import Inches, Pt
 
 from core import wording
+from core.analysis.ranks import NORMAL_95
 from core.deck.deck_data import CONTROL
 from core.deck.text_and_tables import add_text, fill_paragraphs, fitting_size
 from core.deck.theme import CHART_BOX, READING_BOX, STATEMENT_BOX, Box, describe
 from core.figures.layer_profiles import Curve, Mark, ProfileData
-from core.figures.scores import Z_95, RankingData, ScoredPoint, dimension_axis, match_names, score_axis
+from core.figures.scores import RankingData, ScoredPoint, dimension_axis, match_names, score_axis
 from core.locale import translator
 from core.wording.labels import shortened
 
@@ -250,7 +251,7 @@ def add_scatter(slide: Slide, box: Box, data: RankingData, language: str) -> Cha
     chart = frame.chart
     _style_two_axes(chart, dimension_axis(data, language), score_axis(data))
     across = [value for p in data.points for value in (p.dimension, p.lower, p.upper) if value is not None]
-    reach = [Z_95 * (p.score_std_error or 0.0) for p in data.points]
+    reach = [NORMAL_95 * (p.score_std_error or 0.0) for p in data.points]
     up = [p.score + sign * r for p, r in zip(data.points, reach, strict=True) for sign in (-1, 1)]
     _span(chart.category_axis, across)
     _span(chart.value_axis, up)
@@ -285,7 +286,7 @@ def _style_points(series, points: Sequence[ScoredPoint], is_open: bool) -> None:
     else:
         marker.format.fill.solid()
         marker.format.fill.fore_color.theme_color = ACCENTS[0]
-    reach = [Z_95 * (point.score_std_error or 0.0) for point in points]
+    reach = [NORMAL_95 * (point.score_std_error or 0.0) for point in points]
     _error_bars(series, "y", reach, reach)
     _error_bars(
         series,

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
+from core.analysis.claims import LEVEL
 from core.analysis.ranks import quantile
 from core.figures.style import COLOURS, DASHES, LOG_TICKS, QUIET, TEXT, bars, empty, faded, frame, shown
 from core.locale import translator
@@ -251,7 +252,7 @@ def with_gaps(marks: list[Mark]) -> list[Mark | None]:
 
 def t_95(n_blocks: int) -> float:
     """Student's t, 97.5 percent, for a jackknife over `n_blocks` blocks."""
-    return quantile(0.975, max(n_blocks - 1, 1))
+    return quantile(1 - LEVEL / 2, max(n_blocks - 1, 1))
 
 
 def blocks_of(config: str | None) -> int:

@@ -12,6 +12,7 @@ import polars as pl
 from core import wording
 from core.analysis.answer import Answer
 from core.analysis.paired import Paired
+from core.analysis.ranks import NORMAL_95
 from core.figures.style import COLOURS, QUIET, TEXT, bars, empty, frame, name_rows, shown
 from core.figures.svg import text_width
 from core.locale import translator
@@ -20,9 +21,6 @@ from core.wording.answers import benchmark
 from core.wording.labels import run_labels
 from core.wording.numbers import number
 from core.wording.score_files import KINDS, kind_name
-
-Z_95 = 1.96
-"""Standard errors from a score to the ends of its 95 percent interval."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,7 @@ def placed(points: Sequence[ScoredPoint], plot: tuple[float, float], corners: bo
 def _pixels(points: Sequence[ScoredPoint], plot: tuple[float, float]) -> tuple[list[float], list[float]]:
     """Places on the plot, downwards positive as on a screen; axes reach over the error bars."""
     across = [value for p in points for value in (p.dimension, p.lower, p.upper) if value is not None]
-    reach = [Z_95 * (p.score_std_error or 0) for p in points]
+    reach = [NORMAL_95 * (p.score_std_error or 0) for p in points]
     up = [p.score + sign * r for p, r in zip(points, reach, strict=True) for sign in (-1, 1)]
 
     def scale(values: list[float], ends: list[float], length: float) -> list[float]:
@@ -224,7 +222,7 @@ def ranking_figure(data: RankingData, language: str) -> go.Figure:
         points = [point for point in data.points if point.match == match]
         if not points:
             continue
-        reach = [Z_95 * point.score_std_error if point.score_std_error else None for point in points]
+        reach = [NORMAL_95 * point.score_std_error if point.score_std_error else None for point in points]
         colours = [COLOURS[1] if point.is_pinned else COLOURS[0] for point in points]
         figure.add_scatter(
             x=[point.dimension for point in points],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
-from core.figures.svg import LIGHT
+from core.figures.svg import LIGHT, Theme
 from core.wording.labels import shortened
 
 COLOURS = list(LIGHT.curves)
@@ -76,3 +77,30 @@ def bars(above: list[float | None], below: list[float | None]) -> dict:
         "thickness": 1.5,
         "width": 4,
     }
+
+
+def themed(figure: go.Figure, theme: Theme) -> go.Figure:
+    """The same figure in the colours of a theme; figures are drawn in those of `LIGHT`."""
+    if theme == LIGHT:
+        return figure
+    turned = dict(
+        zip(
+            (LIGHT.text, LIGHT.quiet, LIGHT.grid, *LIGHT.curves),
+            (theme.text, theme.quiet, theme.grid, *theme.curves),
+            strict=True,
+        )
+    )
+    turned |= {faded(old): faded(new) for old, new in turned.items()}
+    told = figure.to_plotly_json()
+    layout = told["layout"] | {"template": "plotly_dark", "paper_bgcolor": theme.paper, "plot_bgcolor": theme.paper}
+    return go.Figure(_turned({"data": told["data"], "layout": layout}, turned))
+
+
+def _turned(part: Any, colours: Mapping[str, str]) -> Any:
+    if isinstance(part, str):
+        return colours.get(part, part)
+    if isinstance(part, Mapping):
+        return {name: _turned(value, colours) for name, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [_turned(value, colours) for value in part]
+    return part

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS, with_stack
+from core.errors import Sentence
 from core.measure.setup import Identity, Setup
 from core.models.hub import named_by_content
 from core.models.weights import Weights
@@ -60,7 +61,7 @@ def look_up(
         )
     ]
     if runs is None:
-        return Known(None, (), (), "The warehouse is empty: there is nothing to compare with yet.", controls)
+        return Known(None, (), (), Sentence("The warehouse is empty: there is nothing to compare with yet."), controls)
     alike = {"corpus_id": same.corpus_id, "protocol_hash": same.protocol_hash}
     here = {**alike, "kind": row.kind, "stack": same.stack}
     own = runs.filter(model_id=same.model_id, dtype=config.dtype, stack=same.stack, **alike)["run_id"].to_list()
@@ -100,17 +101,23 @@ def _comparison(
     others: pl.DataFrame, alike: dict[str, Any], here: dict[str, Any], by_types: list[str], by_words: list[str]
 ) -> str:
     if by_types or by_words:
-        return f"It compares with {len(by_types)} runs on token types and {len(by_words)} more on words."
+        return Sentence(
+            "It compares with {n_by_types} runs on token types and {n_by_words} more on words.",
+            n_by_types=len(by_types),
+            n_by_words=len(by_words),
+        )
     same_text = others.filter(corpus_id=alike["corpus_id"])
     if others.is_empty():
-        return "The warehouse has no other model to compare with yet."
+        return Sentence("The warehouse has no other model to compare with yet.")
     if same_text.is_empty():
-        return "No other model was measured on this text: nothing in the warehouse compares with it."
+        return Sentence("No other model was measured on this text: nothing in the warehouse compares with it.")
     if same_text.filter(**alike).is_empty():
-        return "Other models were measured on this text by another protocol or seed: they do not compare with it."
+        return Sentence(
+            "Other models were measured on this text by another protocol or seed: they do not compare with it."
+        )
     if same_text.filter(**here).is_empty():
-        return "Other models were measured so, but of another kind: they do not compare with it."
-    return (
+        return Sentence("Other models were measured so, but of another kind: they do not compare with it.")
+    return Sentence(
         "Models of this kind were measured so, but with another tokenizer and other words, or clouds of another size. "
         "Name those to compare with in one command."
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.errors import InputError, ResourceError, WorkdimError
+from core.errors import InputError, ResourceError, Sentence, WorkdimError, sentences
 from core.forecast.cost import Placed, Work, footprint, geometry_bytes, held_before, pass_seconds, start_seconds
 from core.forecast.existing_runs import Known, look_up
 from core.forecast.speed import Speed, speed_of
@@ -99,7 +99,7 @@ class _Survey:
             try:
                 self.speed = speed_of(self.config.dtype, self.blueprint.device)
             except WorkdimError as error:  # a machine that cannot be tested can still measure
-                self.notes.append(f"{error} Times and memory are not known.")
+                self.notes.append(sentences(error.message, Sentence("Times and memory are not known.")))
             if self.protocol:
                 self._plan(self.model, self.blueprint, self.protocol)
         if self.model and self.setup:
@@ -136,19 +136,24 @@ class _Survey:
             others = other_rooms(blueprint.device, self.config.memory_budget)
             self.plan = blueprint.plan_within(self._room(model), protocol.n_sequences, protocol.n_tokens, others)
             if self.plan.spread:
-                self.notes.append(f"Its weights are spread over {len(self.plan.spread)} GPUs.")
+                self.notes.append(Sentence("Its weights are spread over {n} GPUs.", n=len(self.plan.spread)))
             if self.plan.on_demand:
                 blueprint.require_streamable()
                 if blueprint.weights.gguf_file:
                     self.notes.append(
-                        f"The GGUF file is converted to safetensors in the cache first, which takes "
-                        f"{blueprint.shape.weights / 1e9:.2f} GB of disk there."
+                        Sentence(
+                            "The GGUF file is converted to safetensors in the cache first, which takes {size:.2f} GB "
+                            "of disk there.",
+                            size=blueprint.shape.weights / 1e9,
+                        )
                     )
         with self._step():
             n_tokens = protocol.n_sequences * protocol.n_tokens
             need_room(_existing(self.warehouse.jobs), states_bytes(model.n_layers, n_tokens, model.hidden_size))
         if not blueprint.tokenizer:
-            self.notes.append("Its tokenizer is known after the download only, and so are time and comparison.")
+            self.notes.append(
+                Sentence("Its tokenizer is known after the download only, and so are time and comparison.")
+            )
         elif self.setup:
             with self._step():
                 self.sample = self.setup.sample

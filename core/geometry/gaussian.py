@@ -1,7 +1,7 @@
 """What Gaussian clouds read: the Gaussian-equivalent dimension, and surrogates of equal covariance.
 
 Nearest-neighbour estimators read low in high dimension: at a thousand points GRIDE cannot exceed about 50 whatever the
-truth. The table of what they read on isotropic Gaussian clouds is recomputed by `python -m core calibrate` and shipped
+truth. The table of what they read on isotropic Gaussian clouds is recomputed by `workdim calibrate` and shipped
 with the project; between its sizes and dimensions it is interpolated on logarithms.
 """
 

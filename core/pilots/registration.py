@@ -46,7 +46,7 @@ def chosen_pilot(rows: Sequence[Mapping[str, Any]], asked: str) -> Registered:
             if row[key] == asked:
                 return registered(row)
     if not rows:
-        raise InputError("No pilot is registered yet. `python -m core pilot FILE.toml` registers and measures one.")
+        raise InputError("No pilot is registered yet. `workdim pilot FILE.toml` registers and measures one.")
     raise InputError(unknown_name("pilot", asked, {row["name"] for row in rows}))
 
 

@@ -212,9 +212,7 @@ def find_rule(saved: Sequence[SavedRule], asked: str) -> SavedRule:
             found=(one.rule_id for one in found),
         )
     if not saved:
-        raise InputError(
-            "No rule is saved yet. `python -m core rules save FILE.toml` saves one; so does the page Decide."
-        )
+        raise InputError("No rule is saved yet. `workdim rules save FILE.toml` saves one; so does the page Decide.")
     raise InputError(unknown_name("rule", asked, {one.rule.name for one in saved}))
 
 

@@ -326,7 +326,7 @@ def run_whole(network: Network, ids: torch.Tensor, keep: States) -> None:
 def no_decoder(name: str) -> ModelError:
     return ModelError(
         "{name} is no decoder: it has no loss per token, so that no removal can be priced. What each block "
-        "changes can be measured all the same: `python -m core measure` gives the correlators between its "
+        "changes can be measured all the same: `workdim measure` gives the correlators between its "
         "layers.",
         name=name,
     )

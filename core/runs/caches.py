@@ -72,7 +72,7 @@ def caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
             True,
             "",
         ),
-        ("kept", "states and layers of stopped jobs", "`resume` begins anew", _kept(warehouse), True, ""),
+        ("kept", "states and layers of stopped jobs", "`jobs resume` begins anew", _kept(warehouse), True, ""),
         (
             "copies",
             "copies of the warehouse for typed queries",

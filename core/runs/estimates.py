@@ -10,11 +10,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 from pydantic import TypeAdapter
 
-from core.errors import InputError, read_sentence, record_of
+from core import errors
+from core.errors import InputError
 from core.files import default_path
 from core.records import Preflight, RunConfig
 from core.runs.processes import ROOT, environment
@@ -53,10 +55,16 @@ def cards_from_process(configs: Sequence[RunConfig], warehouse: Warehouse) -> li
     try:
         answer = json.loads(done.stdout)
         if "refused" in answer:
-            raise InputError(read_sentence(answer["refused"]))
-        return TypeAdapter(list[Preflight]).validate_python(answer["cards"])
+            raise InputError(errors.read(answer["refused"]))
+        cards = TypeAdapter(list[Preflight]).validate_python(errors.read(answer["cards"]))
+        return [_with_sentences(card, errors.read(told)) for card, told in zip(cards, answer["cards"], strict=True)]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError("No estimate came back.") from error
+
+
+def _with_sentences(card: Preflight, told: dict[str, Any]) -> Preflight:
+    """With what is said in words as it came: the check of types makes plain texts of it."""
+    return replace(card, comparison=told["comparison"], refusals=tuple(told["refusals"]), notes=tuple(told["notes"]))
 
 
 def main() -> None:
@@ -64,9 +72,9 @@ def main() -> None:
     answer = sys.stdout
     sys.stdout = sys.stderr  # whatever a library prints is not the answer
     try:
-        found = {"cards": [asdict(card) for card in cards(configs, Warehouse(default_path()))]}
+        found = {"cards": [errors.recorded(asdict(card)) for card in cards(configs, Warehouse(default_path()))]}
     except InputError as error:
-        answer.write(json.dumps({"refused": record_of(error.message)}))
+        answer.write(json.dumps({"refused": errors.recorded(error.message)}))
     else:
         answer.write(json.dumps(found))
 

@@ -35,7 +35,8 @@ from typing import Any, Generic, TypeVar
 import psutil
 from filelock import FileLock, Timeout
 
-from core.errors import InputError, ResourceError, Sentence, WorkdimError, read_sentence, record_of
+from core import errors
+from core.errors import InputError, ResourceError, Sentence, WorkdimError
 from core.files import folders_in, make_folder
 from core.records import PLAN_PHASES, SCORING, PlanConfig, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.registry.protocols import find_protocol
@@ -172,8 +173,8 @@ def submit(config: Asked, warehouse: Warehouse, pilot_id: str | None = None, aga
         if standing.state in ("queued", "running") and not own:
             text, how = config.what
             raise InputError(
-                "{model} on {text} ({how}) is {state} already, as the job {job}. `python -m core jobs` shows how far "
-                "it is; `cancel` stops it.",
+                "{model} on {text} ({how}) is {state} already, as the job {job}. `workdim jobs` shows how far "
+                "it is; `jobs cancel` stops it.",
                 model=config.model,
                 text=text,
                 how=how,
@@ -257,7 +258,7 @@ def find_job(warehouse: Warehouse, start: str) -> JobStatus:
     found = [standing for standing in all_jobs(warehouse) if standing.job.job_id.startswith(start)]
     if len(found) != 1:
         raise InputError(
-            "{n_found} jobs begin with '{start}'. `python -m core jobs` lists them.", n_found=len(found), start=start
+            "{n_found} jobs begin with '{start}'. `workdim jobs` lists them.", n_found=len(found), start=start
         )
     return found[0]
 
@@ -283,7 +284,7 @@ def stand(job: Job) -> JobStatus:
         job,
         state,
         progress,
-        read_sentence(error.get("told", error.get("reason", ""))),
+        errors.read(error.get("told", error.get("reason", ""))),
         error.get("exit_code", 0),
         result,
         told,
@@ -341,7 +342,7 @@ def fail(job: Job, error: Exception) -> None:
     if not isinstance(error, WorkdimError):
         reason = Sentence("A failure of Workdim's own, {kind}: {text}", kind=type(error).__name__, text=str(error))
     with suppress(ResourceError):
-        told = {"reason": reason, "told": record_of(reason), "exit_code": code, "at": time.time()}
+        told = {"reason": reason, "told": errors.recorded(reason), "exit_code": code, "at": time.time()}
         write_json(job.folder / "error.json", told)
 
 

@@ -118,7 +118,7 @@ def require_idle(pilot: Pilot, warehouse: Warehouse) -> None:
 
 
 def _at_work(pilot: Pilot) -> InputError:
-    return InputError("The pilot {pilot} is at work already: `python -m core jobs` shows how far.", pilot=pilot.name)
+    return InputError("The pilot {pilot} is at work already: `workdim jobs` shows how far.", pilot=pilot.name)
 
 
 @contextmanager

@@ -47,7 +47,7 @@ PATIENCE = 30.0
 
 def start(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
     """Start the job's process, which waits for its turn; what it says goes into the job's log."""
-    command = [*COMMAND, "resume", job.job_id, "--here"]
+    command = [*COMMAND, "jobs", "resume", job.job_id, "--here"]
     with job.log.open("ab") as log:
         process = subprocess.Popen(
             command,

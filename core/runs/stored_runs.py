@@ -49,7 +49,7 @@ def _request(record: Mapping[str, Any]) -> RunConfig:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             "The record of run {run} is of another version of Workdim ({version}) and cannot be repeated as it "
-            "stands. Measure with `python -m core measure`; --show tells what was asked.",
+            "stands. Measure with `workdim measure`; `runs show` tells what was asked.",
             run=record["run_id"][:SHORT_ID],
             version=record["code_version"],
         ) from error

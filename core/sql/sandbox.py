@@ -22,7 +22,8 @@ from typing import IO
 
 import polars as pl
 
-from core.errors import QueryError, read_sentence
+from core import errors
+from core.errors import QueryError
 from core.sql.copy import has_copy
 from core.warehouse.warehouse import Warehouse
 
@@ -96,7 +97,7 @@ class Running:
             )
         answer = json.loads(header)
         if "error" in answer:
-            raise QueryError(read_sentence(answer["error"]))
+            raise QueryError(errors.read(answer["error"]))
         return SqlResult(pl.read_ipc_stream(io.BytesIO(table)), answer["truncated"], answer["seconds"])
 
 

@@ -22,7 +22,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.errors import QueryError, Sentence, WorkdimError, record_of
+from core.errors import QueryError, Sentence, WorkdimError, recorded
 from core.sql.copy import current_copy
 from core.sql.gate import only_statement
 from core.warehouse.connection import connect
@@ -201,7 +201,7 @@ def _give_up(seconds: float) -> None:
 
 
 def _refusal(line: str) -> bytes:
-    return json.dumps({"error": record_of(line)}).encode() + b"\n"
+    return json.dumps({"error": recorded(line)}).encode() + b"\n"
 
 
 def _too_slow(seconds: float) -> Sentence:

@@ -40,7 +40,9 @@ class Annotations:
         """With one tag more; raises InputError for one that cannot be."""
         tags = tuple(dict.fromkeys([*self.tags, checked_tag(tag)]))
         if len(tags) > MOST_TAGS:
-            raise InputError("A run has at most {most_tags} tags. Remove one with --untag.", most_tags=MOST_TAGS)
+            raise InputError(
+                "A run has at most {most_tags} tags. `workdim runs untag` takes one away.", most_tags=MOST_TAGS
+            )
         return Annotations(tags, self.note)
 
     def untagged(self, tag: str) -> Annotations:

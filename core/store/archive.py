@@ -261,7 +261,7 @@ def opened(path: Path, room: Path | None) -> Iterator[Archive]:
         else:
             raise WarehouseError(
                 "{path} is neither a folder nor a .zip file. Name a backup, an export or a folder of parcels; files "
-                "of scores are taken by `python -m core scores import`.",
+                "of scores are taken by `workdim scores import`.",
                 path=path,
             )
     except _BROKEN as error:

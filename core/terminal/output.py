@@ -7,11 +7,14 @@ writes, to standard output and standard error, libraries included.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
+
+from core.locale import LANGUAGES, worded
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """What would move the cursor, colour the terminal, or turn the direction of a line round; not line break and tab."""
@@ -22,8 +25,15 @@ def spell(text: str) -> str:
     return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}" if found[0] < " " else f"\\u{ord(found[0]):04x}", text)
 
 
+def language() -> str:
+    """What the variable WORKDIM_LANGUAGE says, English where it says nothing that is known."""
+    asked = os.environ.get("WORKDIM_LANGUAGE", "")
+    return asked if asked in LANGUAGES else "en"
+
+
 def one_line(text: str) -> str:
-    return spell(text).replace("\n", "\\n").replace("\t", "\\t")
+    """The message of an error comes out in the reader's language."""
+    return spell(worded(text, language())).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def say(*lines: str) -> None:

@@ -84,7 +84,7 @@ def _models(names: pl.DataFrame) -> list[str]:
     told = [f"models: {names.height:,}, of them measured here: {names.height - unmet.height:,}"]
     for row in unmet.filter(pl.col("suggestions").list.len() > 0).head(FEW).iter_rows(named=True):
         near = " or ".join(row["suggestions"])
-        command = f"python -m core scores alias {shlex.quote(row['name'])} {shlex.quote(row['suggestions'][0])}"
+        command = f"workdim scores alias {shlex.quote(row['name'])} {shlex.quote(row['suggestions'][0])}"
         told.append(f"{row['name']} may be {near}: `{command}`")
     return told
 

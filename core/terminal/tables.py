@@ -278,7 +278,7 @@ def plan_lines(found: LayerPlan) -> list[str]:
         lines += ["", "Directions that suffice (principal components; an upper bound)", *_shifted(directions)]
     if plan.saved_as:
         lines += ["", f"Saved: {plan.saved_as}; opened again, its loss is the verified one."]
-        lines.append(f"python -m core measure {plan.saved_as}   measures the smaller model")
+        lines.append(f"workdim measure {plan.saved_as}   measures the smaller model")
     return [*lines, "", f"Plan {plan.plan_id}"]
 
 

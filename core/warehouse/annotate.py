@@ -59,4 +59,4 @@ def whole_parcel(warehouse: Warehouse, run_id: str) -> Path:
 
 def no_run(run_id: str) -> InputError:
     """For a run that is not there."""
-    return InputError("There is no run {run_id}. `python -m core runs` lists what is there.", run_id=run_id)
+    return InputError("There is no run {run_id}. `workdim runs` lists what is there.", run_id=run_id)

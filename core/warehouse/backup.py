@@ -121,7 +121,7 @@ def staged(warehouse: Warehouse, file: Path, progress: Progress = lambda done, t
     """
     file = file.expanduser().resolve()
     if not file.is_file():
-        raise InputError("There is no file {file}. `python -m core backup --list` lists what is there.", file=file)
+        raise InputError("There is no file {file}. `workdim backup --list` lists what is there.", file=file)
     root = warehouse.folder.root
     make_folder(root)
     with workplace("restore", root) as place:
@@ -130,9 +130,7 @@ def staged(warehouse: Warehouse, file: Path, progress: Progress = lambda done, t
         try:
             with archive.opened(file, root) as packed:
                 if packed.about.get("kind") == "export":
-                    raise InputError(
-                        "{file} is an export and no backup: `python -m core import` takes it in.", file=file
-                    )
+                    raise InputError("{file} is an export and no backup: `workdim import` takes it in.", file=file)
                 packed.unpack(unpacked, progress)
                 about = packed.about
         except OSError as error:

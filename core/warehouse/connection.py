@@ -293,14 +293,14 @@ def explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError
     first = text.splitlines()[0]
     if any(part in text for part in _FULL):
         return NoRoom(
-            "The disk has no room for the warehouse {path}: nothing was changed. Free some space and run `python "
-            "-m core ingest`.",
+            "The disk has no room for the warehouse {path}: nothing was changed. Free some space and run `workdim "
+            "ingest`.",
             path=path,
         )
     if "not a valid DuckDB" in text:
         if names_in(path.parent / "parcels"):
             return WarehouseError(
-                "{path} is not a DuckDB file. Move it away, or make it anew from the parcels beside it with `python -m core "
+                "{path} is not a DuckDB file. Move it away, or make it anew from the parcels beside it with `workdim "
                 "ingest --rebuild`, or choose another warehouse with --warehouse.",
                 path=path,
             )
@@ -313,14 +313,14 @@ def explained(path: Path, error: duckdb.Error) -> WarehouseError | ResourceError
         )
     if "replaying WAL" in text or "WAL was created" in text:
         return WarehouseError(
-            "The log {log} belongs to another state of the warehouse {path}: move the log away, and run `python "
-            "-m core ingest`.",
+            "The log {log} belongs to another state of the warehouse {path}: move the log away, and run `workdim "
+            "ingest`.",
             log=wal(path),
             path=path,
         )
     if "Corrupt database" in text or "Could not read enough bytes" in text:
         return WarehouseError(
-            "{path} is damaged. `python -m core ingest --rebuild` makes it anew from the parcels.", path=path
+            "{path} is damaged. `workdim ingest --rebuild` makes it anew from the parcels.", path=path
         )
     is_of_the_log = isinstance(error, duckdb.TransactionException) and f'file "{wal(path)}"' in text
     if isinstance(error, (duckdb.IOException, duckdb.PermissionException)) or is_of_the_log:

@@ -47,7 +47,7 @@ _ABOUT = """# What this export holds
 
 Measurements of Workdim: how many dimensions language models use, layer by layer. `tables/` holds the rows as Parquet
 and CSV, `parcels/` the measurements as they were finished, `people/` imported files of scores, `manifest.json` the hash
-of every file. It holds no text and no weights. Take it in with `python -m core import`.
+of every file. It holds no text and no weights. Take it in with `workdim import`.
 
 """
 _ABOUT_BUNDLE = """# What stands behind a report
@@ -87,7 +87,7 @@ def export(
     or something in the way, ResourceError where it cannot be written.
     """
     if not run_ids:
-        raise InputError("No run is chosen for the export. `python -m core runs` lists what is there.")
+        raise InputError("No run is chosen for the export. `workdim runs` lists what is there.")
     about = {"kind": "export", "asked": asked or {}, "runs": list(run_ids)}
     with archive.written(target, about, target.suffix.lower() == ".zip") as writer:
         parcels = [whole_parcel(warehouse, run_id) for run_id in run_ids]

@@ -29,7 +29,7 @@ from core.warehouse.warehouse import Warehouse
 
 PATIENCE = 1.0
 """Seconds that the check waits for a writer."""
-_REBUILD = "Run: python -m core ingest --rebuild"
+_REBUILD = "Run: workdim ingest --rebuild"
 _SHIPPED = "list_contains(tags, 'reference')"
 """Of the profiles that Workdim ships, neither pilots nor controls come along."""
 Progress = Callable[[int, int], None]
@@ -140,7 +140,7 @@ def read_all(connection: Connection) -> tuple[dict[str, int], list[Finding]]:
 def _unfinished(warehouse: Warehouse) -> Iterator[Finding]:
     marked = [f"{kind} {one}" for kind, one in warehouse.folder.marked()]
     if marked:
-        yield Finding(f"{_some(marked, 'change')} not finished. Run: python -m core ingest", is_damage=False)
+        yield Finding(f"{_some(marked, 'change')} not finished. Run: workdim ingest", is_damage=False)
 
 
 def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
@@ -151,7 +151,7 @@ def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
             except FileNotFoundError:  # taken out since
                 continue
             except WarehouseError as error:
-                yield Finding(f"{error} Bring it back: python -m core restore FILE")
+                yield Finding(f"{error} Bring it back: workdim restore FILE")
 
 
 def _problem_of(parcel: Path) -> str:
@@ -210,7 +210,7 @@ def _columns_of(file: Connection, model: Connection) -> Iterator[Finding]:
     if foreign:
         yield Finding(
             f"The tables {', '.join(foreign)} are not Workdim's: no file beside the warehouse holds them. "
-            "`python -m core backup` does.",
+            "`workdim backup` does.",
             False,
         )
 
@@ -239,7 +239,7 @@ _LINKS: list[tuple[str, str, str, bool]] = [
     ),
     (
         f"SELECT DISTINCT pilot_id FROM runs WHERE pilot_id NOT IN (SELECT pilot_id FROM pilots) AND NOT {_SHIPPED}",
-        "Runs were measured for {} registered elsewhere. `python -m core pilot FILE.toml` registers one here.",
+        "Runs were measured for {} registered elsewhere. `workdim pilot FILE.toml` registers one here.",
         "pilot",
         False,
     ),
@@ -307,7 +307,7 @@ def _parcels_of(
             findings.append(
                 Finding(
                     f"The parcel of run {run_id} is damaged ({reason}); its rows are in the warehouse. Bring the parcel "
-                    "back: python -m core restore FILE"
+                    "back: workdim restore FILE"
                 )
             )
             continue
@@ -318,7 +318,7 @@ def _parcels_of(
         findings.append(
             Finding(
                 f"{_some(without, 'run')} without a parcel: the file has the only copy of the rows, and a new one is "
-                "built without them. Bring the parcels back: python -m core restore FILE, or python -m core import.",
+                "built without them. Bring the parcels back: workdim restore FILE, or workdim import.",
                 is_damage=False,
             )
         )
@@ -335,11 +335,11 @@ def _people_of(file: Connection, model: Connection, warehouse: Warehouse, thorou
         if gone := [rows[one] for one in rows.keys() - set(files)]:
             yield Finding(
                 f"{_some(sorted(gone), kind)} without a file: a new warehouse is built without it. "
-                "Bring it back: python -m core restore FILE",
+                "Bring it back: workdim restore FILE",
                 is_damage=False,
             )
         if absent := sorted(set(files) - rows.keys()):
-            yield Finding(f"{_some(absent, kind)} not in the warehouse. Run: python -m core ingest")
+            yield Finding(f"{_some(absent, kind)} not in the warehouse. Run: workdim ingest")
         for one in sorted(rows.keys() & set(files)):
             with contextlib.suppress(WarehouseError, FileNotFoundError):  # told already
                 tables = declared.tables if thorough or not declared.is_import else (first,)

@@ -54,7 +54,7 @@ def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> Non
         tables = _read(warehouse, pilot_id)
         if tables is None:
             raise InputError(
-                "There is no pilot {pilot_id}. Register it first: python -m core pilot FILE.toml", pilot_id=pilot_id
+                "There is no pilot {pilot_id}. Register it first: workdim pilot FILE.toml", pilot_id=pilot_id
             )
         rows = TABLES["pilot_runs"].frame([PilotRunRow(pilot_id, run_id) for run_id in run_ids])
         together = pl.concat([tables["pilot_runs"], rows]).unique(maintain_order=True)

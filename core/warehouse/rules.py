@@ -82,7 +82,7 @@ def write_outcome(
         at = next((n for n, one in enumerate(choices) if one.choice_id == choice_id), None)
         if at is None:
             raise InputError(
-                "The rule {name} has no choice {choice_id}. `python -m core rules list` lists them.",
+                "The rule {name} has no choice {choice_id}. `workdim rules list` lists them.",
                 name=row.name,
                 choice_id=choice_id,
             )
@@ -105,7 +105,7 @@ def _read(warehouse: Warehouse, rule_id: str) -> tuple[RuleRow, list[RuleChoiceR
         tables = people.read(warehouse.folder, _KIND, rule_id)
     except FileNotFoundError as error:
         raise InputError(
-            "There is no rule {rule_id}. `python -m core rules list` lists those that are there.", rule_id=rule_id
+            "There is no rule {rule_id}. `workdim rules list` lists those that are there.", rule_id=rule_id
         ) from error
     (row,) = TABLES["rules"].rows(tables["rules"])
     choices = TABLES["rule_choices"].rows(tables["rule_choices"])

@@ -9,7 +9,7 @@ import polars as pl
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked, unknown_name
 from core.records import SHORT_ID, LayerPlan
 from core.store import people
-from core.tables import TABLES, PlanOutcomeRow, SavedQueryRow
+from core.tables import TABLES, PlanOutcomeRow, PlanRow, SavedQueryRow
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -123,14 +123,18 @@ def block_outcomes(warehouse: Readable) -> list[PlanOutcomeRow]:
     return TABLES["plan_outcomes"].rows(found)
 
 
+def cheapest_saving(warehouse: Readable) -> PlanRow | None:
+    """Of the plans that were verified on held-out text the one that costs least; those within their budget first."""
+    found = warehouse.read("FROM plans WHERE is_verified ORDER BY is_recommended DESC, loss_increase, plan_id LIMIT 1")
+    return next(iter(TABLES["plans"].rows(found)), None)
+
+
 def read_plan(warehouse: Warehouse, start: str) -> LayerPlan:
     """The plan whose id begins with `start`, from its file. Raises InputError where that is none or several."""
     known = [plan_id for plan_id in plans(warehouse)["plan_id"] if plan_id.startswith(start)]
     if len(known) != 1:
         raise InputError(
-            "{n_known} plans begin with '{start}'. `python -m core plan --list` lists them.",
-            n_known=len(known),
-            start=start,
+            "{n_known} plans begin with '{start}'. `workdim plan --list` lists them.", n_known=len(known), start=start
         )
     found = stored_plan(warehouse, known[0])
     if found is None:

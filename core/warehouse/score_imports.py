@@ -174,7 +174,7 @@ def remove(warehouse: Warehouse, file_sha256: str) -> str:
     ).rows()
     if len(found) != 1 or not file_sha256:
         raise InputError(
-            "{n_found} imported files begin with '{file_sha256}'. Check the hash: `python -m core scores list` lists them.",
+            "{n_found} imported files begin with '{file_sha256}'. Check the hash: `workdim scores list` lists them.",
             n_found=len(found),
             file_sha256=file_sha256[:80],
         )

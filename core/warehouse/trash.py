@@ -81,7 +81,7 @@ def restore(warehouse: Warehouse, run_id: str) -> list[str]:
     folder = warehouse.folder
     if not is_parcel(folder.trash / run_id):
         raise InputError(
-            "There is no run {run_id} in the trash. `python -m core runs --trash` lists what is there.", run_id=run_id
+            "There is no run {run_id} in the trash. `workdim runs list --deleted` lists what is there.", run_id=run_id
         )
     tables = read_parcel(folder.trash / run_id)
     judged = [one for ids in tables["run_summaries"]["control_run_ids"].drop_nulls() for one in ids]

@@ -24,7 +24,7 @@ SHOWN_NAMES = 6
 
 
 def dimension_name(dimension: str, language: str) -> str:
-    """A key of `answer.DIMENSIONS`, as it stands within a sentence."""
+    """A key of `asked.DIMENSIONS`, as it stands within a sentence."""
     _ = translator(language)
     names = {
         "inner_max": _("largest inner dimension"),
@@ -63,6 +63,27 @@ def headline(answer: Answer, language: str) -> str:
 def sentence(answer: Answer, language: str) -> str:
     """The whole answer, the same letter by letter wherever it stands."""
     _ = translator(language)
+    if answer.group is None:
+        return claim(answer, language)
+    whole = _("{claim}: {numbers}; {basis}.")
+    return whole.format(
+        claim=claim(answer, language), numbers=numbers(answer.relation, language), basis=basis(answer, language)
+    )
+
+
+def basis(answer: Answer, language: str) -> str:
+    """`text python-docs, protocol quick; registered on 2026-03-01 before the scores`."""
+    _ = translator(language)
+    if answer.group is None:
+        return ""
+    run = answer.group.rows.row(0, named=True)
+    told = _("text {text}, protocol {protocol}; {status}")
+    return told.format(text=run["corpus_name"], protocol=run["protocol"], status=_status(answer.registration, language))
+
+
+def claim(answer: Answer, language: str) -> str:
+    """What the answer says, without its numbers."""
+    _ = translator(language)
     if answer.group is None and answer.population.vetoed.height:
         return _("Cannot tell: a check vetoes every run that could be compared.")
     if answer.group is None:
@@ -92,15 +113,7 @@ def sentence(answer: Answer, language: str) -> str:
         "cannot_tell": _("Cannot tell whether {dimension} and score in {benchmark} are related"),
     }
     head = heads.get((answer.word, direction)) or others[answer.word]
-    run = answer.group.rows.row(0, named=True)
-    whole = _("{claim}: {numbers}; text {text}, protocol {protocol}; {status}.")
-    return whole.format(
-        claim=head.format(dimension=dimension, benchmark=of_what, margin=f"{answer.relation.margin:g}"),
-        numbers=numbers(answer.relation, language),
-        text=run["corpus_name"],
-        protocol=run["protocol"],
-        status=_status(answer.registration, language),
-    )
+    return head.format(dimension=dimension, benchmark=of_what, margin=f"{answer.relation.margin:g}")
 
 
 def benchmark(answer: Answer, language: str) -> str:
@@ -302,8 +315,7 @@ def details(answer: Answer, language: str) -> list[str]:
         )
         told.append(_without(line, family, family.moves_most))
     if relation.error_lower is not None:
-        line = _("Errors of measurement alone move rho between {lower} and {upper}.")
-        told.append(line.format(lower=coefficient(relation.error_lower), upper=coefficient(relation.error_upper)))
+        told.append(_error(relation, language))
     return told
 
 
@@ -311,20 +323,48 @@ def _without(line: str, one, moves_most: str) -> str:
     return line.format(lowest=coefficient(one.lowest), highest=coefficient(one.highest), name=moves_most)
 
 
+def _error(relation: Relation, language: str) -> str:
+    """How far errors move rho, and whose are taken as each model's own although all may have read the same."""
+    _ = translator(language)
+    lines = {
+        ("dimension", "performance"): _(
+            "Errors of measurement alone move rho between {lower} and {upper}; those of text that all models have read are "
+            "drawn for all of them together."
+        ),
+        ("dimension",): _(
+            "Errors of measurement alone move rho between {lower} and {upper}; those of scores are taken as independent "
+            "between models."
+        ),
+        ("performance",): _(
+            "Errors of measurement alone move rho between {lower} and {upper}; those of dimensions are taken as "
+            "independent between models."
+        ),
+        (): _(
+            "Errors of measurement alone, taken as independent between models, move rho between {lower} and {upper}."
+        ),
+    }
+    line = lines[relation.errors_paired]
+    return line.format(lower=coefficient(relation.error_lower), upper=coefficient(relation.error_upper))
+
+
 def _partial(relation: Relation, language: str) -> str:
     _ = translator(language)
     partial = relation.partial
-    if partial.rho is None:
-        reasons = {"parameters_unknown": _("parameters are not known"), "one_size": _("all models have one size")}
+    if partial.r is None:
+        reasons = {
+            "parameters_unknown": _("parameters are not known"),
+            "one_size": _("all models have one size"),
+            "one_value": _("size leaves nothing of the order of dimension or score"),
+        }
         reason = reasons.get(partial.reason or "", _("too few models"))
         return _("Given size: no coefficient ({reason}).").format(reason=reason)
     told = (
-        _("Given parameters and training tokens: rho {rho}, {p}, n = {n}.")
+        _("Given parameters and training tokens: correlation of normal scores {r}, {p}, n = {n}.")
         if "training_tokens" in partial.given
-        else _("Given parameters: rho {rho}, {p}, n = {n}.")
+        else _("Given parameters: correlation of normal scores {r}, {p}, n = {n}.")
     )
-    rho = coefficient(partial.rho, partial.lower, partial.upper)
-    return told.format(rho=rho, p=p_told(partial.p), n=partial.n)
+    told_r = coefficient(partial.r, partial.lower, partial.upper)
+    return told.format(r=told_r, p=p_told(partial.p), n=partial.n)
 
 
 def _strata(relation: Relation, language: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.analysis.plans import Foresight, RuleRecord, Within, own_price
 from core.locale import translator
-from core.records import AGAINST_PLAN, LayerPlan, stretches
+from core.records import AGAINST_PLAN, LOCAL, LayerPlan, stretches
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording.labels import name
 
@@ -118,6 +118,24 @@ def answer(plan: PlanRow, language: str) -> str:
         "None can be recommended within {budget}: without {blocks} the loss rises by {price} nats per token on held-out "
         "text ({n} windows)."
     ).format(**told)
+
+
+def brief(plan: PlanRow, language: str) -> str:
+    """For one look: `SmolLM2-135M: 3 of 30 blocks can go, 8.9 % of the parameters`; what is over its budget says so."""
+    _ = translator(language)
+    can = _("{name}: {k} of {n} blocks can go, {share:.1%} of the parameters")
+    cannot = _("{name}: within its budget no block can go; the cheapest {k} of {n} are {share:.1%} of the parameters")
+    share = 1 - plan.parameters_after / plan.parameters_before
+    return (can if plan.is_recommended else cannot).format(
+        name=plan.name, k=len(plan.blocks), n=plan.n_layers, share=share
+    )
+
+
+def cost(plan: PlanRow, language: str) -> str:
+    """`+0.021 [+0.010, +0.032] nats per token on held-out text`, of a verified plan."""
+    _ = translator(language)
+    price = price_text(plan.loss_increase, plan.lower, plan.upper)
+    return _("{price} nats per token on held-out text").format(price=price)
 
 
 def within_text(found: LayerPlan, at: Within, budget: float, language: str) -> str:
@@ -371,7 +389,7 @@ def mergekit_recipe(found: LayerPlan, language: str) -> str:
         "layer_range is half-open: its second number is the first block that is not taken.",
     )
     lines = [*(f"# {one}" for one in remarks), "slices:"]
-    name = asked if plan.reference.startswith("local:") else plan.model_id
+    name = asked if plan.reference.startswith(LOCAL) else plan.model_id
     for first, after in stretches(found.kept):
         lines += ["- sources:", f"  - model: {json.dumps(name)}", f"    layer_range: [{first}, {after}]"]
     return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])
@@ -380,7 +398,7 @@ def mergekit_recipe(found: LayerPlan, language: str) -> str:
 def save_command(found: LayerPlan) -> str:
     """The command that saves the smaller model of this plan; the blocks as they are, not looked for again."""
     asked = json.loads(found.plan.config)
-    parts = ["python -m core plan", shlex.quote(asked["model"]), "--corpus", shlex.quote(asked["corpus"])]
+    parts = ["workdim plan", shlex.quote(asked["model"]), "--corpus", shlex.quote(asked["corpus"])]
     parts += ["--remove", ",".join(f"{a}:{b}" if b - a > 1 else str(a) for a, b in stretches(found.plan.blocks))]
     parts += ["--heal"] if found.plan.is_healed else []
     return " ".join([*parts, "--save-model smaller"])

@@ -134,7 +134,7 @@ def test_scores_that_are_all_equal_tell_nothing():
 def test_missing_parameters_leave_only_the_partial_coefficient_out():
     bare = frames.runs(*models()).with_columns(parameters=pl.lit(0, pl.Int64), family=pl.lit(None, pl.String))
     found = answer(population(replace(evidence(models(), scores(falling()), PILOT), runs=bare)))
-    assert found.word == "related_as_registered" and found.relation.partial.rho is None
+    assert found.word == "related_as_registered" and found.relation.partial.r is None
     assert found.relation.partial.reason is not None
 
 
@@ -192,6 +192,14 @@ def test_block_values_narrow_the_intervals_of_ranks():
     narrow, wide = answer(found, blocks).models, answer(found).models
     assert all((one.rank_low, one.rank_high) == (at, at) for at, one in enumerate(narrow, start=1))
     assert wide[5].rank_high - wide[5].rank_low > 3
+    wanted = found.score_blocks_wanted()
+    assert wanted.row(0, named=True)["run_id"] in set(found.rows["run_id"]) and wanted.height == 12
+    hard = [0.1 * (at % 5) for at in range(16)]
+    of_scores = found.rows.select("run_id", blocks=pl.concat_list(pl.col("score") + one for one in hard))
+    paired = answer(found, blocks, of_scores)
+    assert paired.relation.errors_paired == ("dimension", "performance")
+    assert max(one.score_rank_high - one.score_rank_low for one in paired.models) == 1, "two by two they are equal"
+    assert max(one.score_rank_high - one.score_rank_low for one in answer(found, blocks).models) > 1
 
 
 def test_units_carry_what_a_referee_asks_for():

@@ -22,10 +22,10 @@ def test_given_size_and_tokens_the_coefficient_is_that_of_pingouin_on_normal_sco
     for name in ("dimension", "performance"):
         table[name] = stats.norm.ppf((table[name].rank() - 3 / 8) / (24 + 1 / 4))
     theirs = pingouin.partial_corr(table, "dimension", "performance", covar=["log_parameters", "training_tokens"])
-    assert found.rho == pytest.approx(float(theirs["r"].iloc[0]))
+    assert found.r == pytest.approx(float(theirs["r"].iloc[0]))
     assert found.p == pytest.approx(float(theirs[next(c for c in theirs if c.startswith("p"))].iloc[0]), abs=0.02)
     lower, upper = theirs[next(c for c in theirs if c.startswith("CI"))].iloc[0]
-    assert lower - 0.05 < found.lower < lower < found.rho < upper < found.upper < upper + 0.05
+    assert lower - 0.05 < found.lower < lower < found.r < upper < found.upper < upper + 0.05
     assert (found.given, found.n, found.reason) == (("log_parameters", "training_tokens"), 24, None)
 
 
@@ -34,9 +34,9 @@ def test_size_and_tokens_that_say_the_same_are_given_once():
     frame = units(14, rho=0.5, log_parameters=size, training_tokens=20 * np.exp(size))
     found = relate(frame).partial
     assert found.given == ("log_parameters",)
-    assert found.lower < found.rho < found.upper
+    assert found.lower < found.r < found.upper
     two = frame.with_columns(dimension=pl.Series([1.0, 2.0] * 7), log_parameters=pl.Series([18.0, 19.0] * 7))
-    assert (relate(two).partial.reason, relate(two).partial.rho) == ("one_value", None)
+    assert (relate(two).partial.reason, relate(two).partial.r) == ("one_value", None)
 
 
 def test_within_strata_the_test_is_a_permutation_within_them():

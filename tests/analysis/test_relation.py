@@ -88,6 +88,26 @@ def test_errors_of_measurement_are_carried_and_not_counted_twice():
     assert relate(unknown).error_lower is None
 
 
+def test_what_a_hard_text_does_to_all_models_moves_no_order():
+    """Errors that all models share, as large as the spread between them: independent they would leave no order."""
+    frame = units(30, rho=0.8, seed=3, performance_error=[1.0] * 30)
+    hard = np.random.default_rng(4).normal(size=20)
+    blocks = [[value + one for one in hard / 4] for value in frame["performance"]]
+    apart, together = (
+        relate(one, "positive") for one in (frame, frame.with_columns(performance_blocks=pl.Series(blocks)))
+    )
+    assert (apart.errors_paired, together.errors_paired) == ((), ("performance",))
+    assert together.error_upper - together.error_lower < 1e-9 < 0.1 < apart.error_upper - apart.error_lower
+    own = np.random.default_rng(5).normal(size=(30, 20))
+    own *= 0.3 / np.sqrt(19 * own.var(1, keepdims=True))  # jackknife errors of .3
+    moved = relate(frame.with_columns(performance_blocks=pl.Series(own + frame["performance"].to_numpy()[:, None])))
+    alike = relate(frame.with_columns(performance_error=pl.lit(0.3)))
+    for name in ("error_lower", "error_upper", "without_error"):
+        assert getattr(moved, name) == pytest.approx(getattr(alike, name), abs=0.02)
+    few = relate(frame.with_columns(performance_blocks=pl.Series([*blocks[:-1], None])))
+    assert few.errors_paired == ()
+
+
 def test_the_model_that_carries_a_relation_is_named():
     frame = units(11, seed=21)
     far = pl.DataFrame({"unit": ["far"], "dimension": [1e6], "performance": [1e6]})
@@ -241,4 +261,4 @@ def test_a_brief_relation_is_the_same_without_what_stands_beside_it():
     whole, brief = relate(frame), relate(frame, is_brief=True)
     for name in ("answer", "reasons", "rho", "lower", "upper", "p", "n", "detectable", "once"):
         assert getattr(brief, name) == getattr(whole, name)
-    assert (brief.tau, brief.partial.rho, brief.without_one) == (None, None, None) and whole.partial.rho is not None
+    assert (brief.tau, brief.partial.r, brief.without_one) == (None, None, None) and whole.partial.r is not None

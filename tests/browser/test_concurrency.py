@@ -114,7 +114,7 @@ def worker(role: str, warehouse: Warehouse, until: float, number: int) -> subpro
 
 
 def in_a_loop(warehouse: Warehouse, verbs: Sequence[list[str]], until: float) -> subprocess.Popen:
-    """`python -m core ...`, one verb after the other until the time."""
+    """`workdim ...`, one verb after the other until the time."""
     code = (
         "import subprocess, sys, time, json\n"
         "until, verbs = float(sys.argv[1]), json.loads(sys.argv[2])\n"

@@ -40,6 +40,7 @@ def path(tmp_path):
         ),
         (["measure", "x/y", "--protocol", "quik"], "Unknown protocol 'quik'. Did you mean quick"),
         (["measure", "x/y", "--memory-budget", "1.2.3GiB"], "is no amount of memory"),
+        (["measure", "x/y", "--memory-budget", "4"], "'4' is no amount of memory. Write, for example, 4GiB"),
         (["measure", "x/y", "--estimator", "skdim_LPCA"], "Did you mean skdim_lPCA"),
         (["calibrate", "--out", "no-such-folder/table.csv"], "There is no folder no-such-folder"),
         (["measure", "x/y", "--seed", "-1"], "The seed must be 0 or more"),
@@ -47,7 +48,7 @@ def path(tmp_path):
         (["measure", "foo/bar--baz"], "is not the name of a model on the hub"),
         (["measure", "x/y", "--corpus", "tests"], "tests is a folder"),
         (["app", "--port", "99999"], "The port must be between"),
-        (["runs", "--show", "nothing"], "No run begins with 'nothing'"),
+        (["runs", "show", "nothing"], "No run begins with 'nothing'"),
         (["sql", "DROP TABLE runs"], "SELECT"),
         (["sql", "SELECT * FROM read_csv('/etc/passwd')"], ""),
         (["slides", "--out", "x.pptx"], "There are no such runs"),
@@ -201,7 +202,7 @@ def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
     run = json.loads(start_core("runs", "--json", warehouse=path).stdout)[0]
     assert run["name"] == "tiny-llama"
     assert "tiny-llama" in run_core("runs", warehouse=path).stdout
-    shown = run_core("runs", "--show", run["run_id"][:18], warehouse=path).stdout
+    shown = run_core("runs", "show", run["run_id"][:18], warehouse=path).stdout
     assert run["protocol_hash"] in shown and "version of Workdim" in shown
     query = (
         "SELECT layer, round(value, 1) AS d2 FROM layer_estimates "
@@ -234,11 +235,3 @@ def test_the_app_answers_says_how_to_reach_it_and_ends_with_its_command(path):
         app.wait(20)
     with pytest.raises(OSError):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
-
-
-def test_help_names_every_verb():
-    from core.commands.parser import parser
-
-    text = parser().format_help()
-    for verb in ("demo", "app", "measure", "runs", "ingest", "sql", "slides", "export", "import", "cache"):
-        assert verb in text

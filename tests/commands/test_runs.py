@@ -40,7 +40,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def said(path, capsys):
-    """Runs `python -m core runs ...` and gives its exit code, its output and its errors."""
+    """Runs `workdim runs ...` and gives its exit code, its output and its errors."""
 
     def say(*arguments: str, expects: int = 0) -> str:
         assert main(["runs", *arguments, "--warehouse", str(path)]) == expects
@@ -58,26 +58,27 @@ def test_runs_are_listed_by_model_tag_pilot_and_number(said):
     assert len(ids(said("--json"))) == 3
     assert ids(said("--model", "OTHER", "--json")) == [OTHER]
     assert ids(said("--limit", "1", "--json")) == ids(said("--json"))[:1]
-    said("--tag", OTHER, "short list", "two")
+    said("tag", OTHER, "short list", "two")
     assert ids(said("--tag", "short list", "--json")) == [OTHER]
     assert "short list, two" in said("--model", "made-up/other")
-    assert "None of the 3 runs" in said("--tag", "nothing")
+    assert "None of the 3 runs" in said("--model", "nothing")
+    assert "Unknown tag 'shortlist'. Did you mean short list?" in said("--tag", "shortlist", expects=2)
     assert "pilot" in said("--pilot", "x", expects=2)
 
 
 def test_tag_and_note_are_shown_and_taken_away(said):
-    assert "tags: a, b" in said("--tag", RUN, "a", "b")
-    assert "note: seen by us" in said("--note", RUN, "seen by us")
-    told = said("--show", RUN)
+    assert "tags: a, b" in said("tag", RUN, "a", "b")
+    assert "note: seen by us" in said("note", RUN, "seen by us")
+    told = said("show", RUN)
     assert "a, b" in told and "seen by us" in told
-    assert "tags: b" in said("--tag", RUN, "a", "--untag")
-    assert "note: none" in said("--note", RUN, "")
-    assert "Workdim's own" in said("--tag", RUN, "reference", expects=2)
-    assert "--untag needs" in said("--untag", expects=2)
+    assert "tags: b" in said("untag", RUN, "a")
+    assert "note: none" in said("note", RUN, "")
+    assert "Workdim's own" in said("tag", RUN, "reference", expects=2)
+    assert "has no tag 'a'" in said("untag", RUN, "a", expects=2)
 
 
 def test_show_tells_every_field_in_words_with_units(said):
-    told = said("--show", RUN)
+    told = said("show", RUN)
     for line in (
         "model reference",
         "revision that was measured",
@@ -99,57 +100,54 @@ def test_show_tells_every_field_in_words_with_units(said):
     ):
         assert line in told, line
     assert "1.50 GB" in told and "4,096" in told
-    (stored,) = json.loads(said("--show", RUN, "--json"))
+    (stored,) = json.loads(said("show", RUN, "--json"))
     assert stored["weights_sha256"] == "0" * 64 and stored["corpus_n_characters"] == 100_000
 
 
 def test_two_runs_are_told_apart_field_by_field(said):
-    told = said("--diff", RUN, OTHER)
+    told = said("diff", RUN, OTHER)
     assert told.startswith("Their dimensions may not be compared, because they differ in: protocol or seed.")
     assert "seed of the draws" in told and "2.13.0" in told and "2.14.0" in told
     assert "numpy" in told.splitlines()[-1] and "torch" not in told.splitlines()[-1]
     assert "started (UTC)" not in told
-    found = json.loads(said("--diff", RUN, OTHER, "--json"))
+    found = json.loads(said("diff", RUN, OTHER, "--json"))
     assert {"field": "library_versions.torch", "one": "2.13.0", "other": "2.14.0"} in found["differences"]
     assert found["comparability"] == {"by_types": False, "by_words": False, "reasons": ["protocol_hash"]}
     assert found["results"]["N (points)"] == ["800", "800"]
 
 
 def test_delete_asks_restores_and_empties(said, path, monkeypatch):
-    assert "Nobody can be asked here: add --yes" in said("--delete", OTHER, expects=2)
-    assert "Move 1 run to the trash" in said("--delete", OTHER, expects=2)
-    assert "Moved to the trash: 1 run." in said("--delete", OTHER, "--yes")
-    assert "`python -m core runs --trash` those that were deleted" in said("--show", OTHER, expects=2)
-    assert OTHER not in said("--json") and OTHER[:18] in said("--trash")
-    assert ids(said("--trash", "--json")) == [OTHER]
-    assert f"Run {OTHER} is back." in said("--restore", OTHER)
-    assert "The trash is empty." in said("--trash")
+    assert "Nobody can be asked here: add --yes" in said("delete", OTHER, expects=2)
+    assert "Move 1 run to the trash" in said("delete", OTHER, expects=2)
+    assert "Moved to the trash: 1 run." in said("delete", OTHER, "--yes")
+    assert "`workdim runs list --deleted` those that were deleted" in said("show", OTHER, expects=2)
+    assert OTHER not in said("--json") and OTHER[:18] in said("list", "--deleted")
+    assert ids(said("--deleted", "--json")) == [OTHER]
+    assert f"Run {OTHER} is back." in said("undelete", OTHER)
+    assert "The trash is empty." in said("list", "--deleted")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: "n")
-    assert "Nothing was deleted." in said("--delete", OTHER)
+    assert "Nothing was deleted." in said("delete", OTHER)
     monkeypatch.setattr("builtins.input", lambda question: "y")
-    said("--delete", OTHER)
-    assert "Removed for good: 1 run." in said("--empty-trash")
+    said("delete", OTHER)
+    assert main(["cache", "--clean", "trash", "--yes", "--warehouse", str(path)]) == 0
     assert not trash.trashed(Warehouse(path))
 
 
 def test_a_control_is_not_deleted_under_its_run(said, path):
     control = next(row["run_id"] for row in json.loads(said("--json")) if row["pass"] == "shuffled")
-    assert f"by {RUN[:18]}" in said("--delete", control, "--yes", expects=2)
-    assert "Moved to the trash: 2 runs." in said("--delete", control, RUN, "--yes")
-    assert "with 1 control run." in said("--restore", RUN)
+    assert f"by {RUN[:18]}" in said("delete", control, "--yes", expects=2)
+    assert "Moved to the trash: 2 runs." in said("delete", control, RUN, "--yes")
+    assert "with 1 control run." in said("undelete", RUN)
 
 
 def test_an_ambiguous_start_is_named(said):
-    assert "begin with '0190'. Type more of the id" in said("--show", "0190", expects=2)
-    assert "No run begins with 'x'. Check the id: `python -m core runs` lists them" in said(
-        "--delete", "x", "--yes", expects=2
-    )
-    assert said("--restore", RUN, expects=2).strip().endswith("`python -m core runs --trash` lists them.")
+    assert "begin with '0190'. Type more of the id" in said("show", "0190", expects=2)
+    assert "No run begins with 'x'. Check the id: `workdim runs` lists them" in said("delete", "x", "--yes", expects=2)
+    assert said("undelete", RUN, expects=2).strip().endswith("`workdim runs list --deleted` lists them.")
 
 
 def test_what_does_not_go_together_is_refused_by_the_parser(path):
-    assert run_core("runs", "--show", "a", "--again", "b", warehouse=path).returncode == 2
     assert "no whole number" in run_core("runs", "--limit", "0", warehouse=path).stderr
 
 
@@ -161,19 +159,19 @@ def test_a_run_is_measured_again_from_its_own_record(tiny_llama, small_protocol,
     done = run_core("measure", str(tiny_llama), *asked, warehouse=path)
     assert done.returncode == 0, done.stderr
     (first,) = json.loads(run_core("runs", "--json", warehouse=path).stdout)
-    done = run_core("runs", "--again", first["run_id"][-40:], warehouse=path)
+    done = run_core("runs", "again", first["run_id"][-40:], warehouse=path)
     assert done.returncode == 0, done.stderr
     second, _ = json.loads(run_core("runs", "--json", warehouse=path).stdout)
     same = ("model_id", "corpus_id", "protocol_hash", "seed", "dtype", "working_dimension", "n_types")
     assert [second[name] for name in same] == [first[name] for name in same]
-    assert main(["runs", "--diff", first["run_id"], second["run_id"], *where]) == 0
+    assert main(["runs", "diff", first["run_id"], second["run_id"], *where]) == 0
     told = capsys.readouterr().out
     assert told.startswith("Their dimensions may be compared")
     text.write_text(text.read_text(encoding="utf-8") + "\n\nOne more paragraph.", encoding="utf-8")
-    done = run_core("runs", "--again", first["run_id"], warehouse=path)
+    done = run_core("runs", "again", first["run_id"], warehouse=path)
     assert done.returncode == 2 and "has changed since" in done.stderr and "add --yes" in done.stderr
     text.unlink()
-    assert "There is no file" in run_core("runs", "--again", first["run_id"], warehouse=path).stderr
+    assert "There is no file" in run_core("runs", "again", first["run_id"], warehouse=path).stderr
 
 
 def record(**changes):
@@ -238,10 +236,10 @@ def test_every_stored_field_has_its_place_and_its_name():
 def test_a_control_is_not_deleted_while_a_measurement_may_be_judged_with_it(path, said):
     from core.runs.jobs import held, submit
 
-    said("--delete", RUN, "--yes")
+    said("delete", RUN, "--yes")
     (control,) = (row["run_id"] for row in json.loads(said("--json")) if row["pass"] == "shuffled")
     job = submit(RunConfig("made-up/first"), Warehouse(path))
     with held(job):
-        assert "that is under way may be judged with it" in said("--delete", control, "--yes", expects=2)
-        said("--delete", OTHER, "--yes")
-    said("--delete", control, "--yes")
+        assert "that is under way may be judged with it" in said("delete", control, "--yes", expects=2)
+        said("delete", OTHER, "--yes")
+    said("delete", control, "--yes")

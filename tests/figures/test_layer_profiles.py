@@ -92,7 +92,7 @@ def test_a_marker_says_whose_score_it_stands_for():
     assert list(unsure.y) == [50.0]
     assert (base.marker.symbol, base.name) == ("circle-open", "score of the base model")
     assert own.error_x.array[0] == pytest.approx(0.07 * 106)
-    assert own.error_y.array[0] == pytest.approx(1.96 * 0.5), "both bars are 95 percent intervals"
+    assert own.error_y.array[0] == pytest.approx(1.96 * 0.5, abs=1e-4), "both bars are 95 percent intervals"
 
 
 def test_a_name_is_no_markup():

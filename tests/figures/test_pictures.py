@@ -11,7 +11,8 @@ import pytest
 
 from core.figures.layer_profiles import Curve, Mark, ProfileData
 from core.figures.pictures import Caption, Dot, Panel, Turn, multiples, profile_picture, scatter_picture, thumbnail
-from core.figures.svg import DARK, cut_to, log_ticks, spread, text_width, ticks, wrapped
+from core.figures.style import COLOURS, faded, frame, themed
+from core.figures.svg import DARK, LIGHT, cut_to, log_ticks, spread, text_width, ticks, wrapped
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -109,3 +110,12 @@ def test_text_is_cut_in_its_middle_and_broken_at_spaces_or_between_japanese_lett
     assert cut_to("abcdefghij", 10, 40) == "abc…hij" or len(cut_to("abcdefghij", 10, 40)) < 10
     assert wrapped("one two three", 10, 45) == ["one two", "three"]
     assert all(not line.startswith("、") for line in wrapped("次元が増え、最後に減る", 10, 52))
+
+
+def test_a_figure_in_the_dark_has_no_colour_of_the_light_one():
+    figure = frame("x", "y")
+    figure.add_scatter(x=[1], y=[1], line={"color": COLOURS[0]}, fillcolor=faded(COLOURS[0]))
+    assert themed(figure, LIGHT) is figure
+    told = themed(figure, DARK).to_json()
+    assert DARK.curves[0] in told and faded(DARK.curves[0]) in told and DARK.paper in told
+    assert not any(colour in told.split('"template"')[0] for colour in (LIGHT.curves[0], LIGHT.text))

@@ -48,8 +48,11 @@ def give_way() -> None:
     """Hours of computing leave the processors to everybody else."""
     if hasattr(os, "nice"):
         os.nice(19)
-    with suppress(OSError):  # Linux shares processors among sessions first: niceness counts within one only
-        Path("/proc/self/autogroup").write_text("19", encoding="ascii")
+    if (
+        hasattr(os, "getsid") and os.getsid(0) == os.getpid()
+    ):  # else it is the session of a shell, and of all that it runs
+        with suppress(OSError):  # Linux shares processors among sessions first: niceness counts within one only
+            Path("/proc/self/autogroup").write_text("19", encoding="ascii")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """What Workdim ships of finished runs: logs and answers, their scores as tables, and the models that people may want to open.
 
 All of it follows from the logs: the same logs give the same files. Scores belong to the version (core.warehouse.scores);
-answers question by question are one file that `python -m core scores import` takes.
+answers question by question are one file that `workdim scores import` takes.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from core.tables import ScoreRow, ScoreSampleRow, columns, frame
 from tests.ladder import questions
 from tests.ladder.recipes import OTHER_WIDTHS, Recipe, all_runs
 from tests.ladder.run import log_of
+from tests.ladder.text import held_out
 
 SCORES, ANSWERS, MODELS = "scores.parquet", "answers.parquet", "models"
 TEXTS = ("code", "prose")
@@ -28,6 +30,8 @@ ALONG = f"{OTHER_WIDTHS[0]}-base"
 DEMO = "128-base"
 """Its final checkpoint is what the demo measures."""
 SUITE, SOURCE, LICENCE, AS_OF = "ladder", "Workdim: python -m tests.ladder", "Apache-2.0", "2026-11-26"
+QUESTION_BLOCKS = 20
+"""Of each task's questions in their order, so that those from one file are left out together."""
 _OF_FILE = "file_sha256"
 """The column that whoever loads a file fills in."""
 
@@ -41,7 +45,8 @@ def ship(out: Path, logs: Path, target: Path) -> None:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, copy)
     found = logged(target)
-    scores = frame([row for name, log in found.items() for row in _scores(name, log)], ScoreRow).drop(_OF_FILE)
+    rows, blocks = zip(*(one for name, log in found.items() for one in _scores(name, log, target)), strict=True)
+    scores = frame(rows, ScoreRow).drop(_OF_FILE).with_columns(blocks=pl.Series(blocks, dtype=pl.List(pl.Float64)))
     scores.write_parquet(target / SCORES, compression="zstd")
     asked = questions.all_questions()
     answers = pl.concat([_answers(name, log, target, asked) for name, log in found.items()])
@@ -76,18 +81,34 @@ def chosen_models(found: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {runs[name].folder_of(step): name for name, step in steps if name in found}
 
 
-def _scores(name: str, log: dict[str, Any]) -> Iterator[ScoreRow]:
-    """Bits per byte of each checkpoint, and the tasks of the final one, filed under the model's weights."""
+def _scores(name: str, log: dict[str, Any], logs: Path) -> Iterator[tuple[ScoreRow, list[float]]]:
+    """Bits per byte of each checkpoint, and the tasks of the final one, filed under the model's weights; with each the
+    score without file, or block of questions, 0, 1, ..."""
     recipe = all_runs()[name]
+    sizes = {kind: [len(whole.encode()) for _file, whole in sorted(held_out(kind).items())] for kind in TEXTS}
     for at in log["checkpoints"]:
         model = (f"local:{recipe.folder_of(at['step'])}", at["weights_sha256"])
         for text in TEXTS:
             found = at["bits_per_byte"][text]
-            yield _score(
+            told = _score(
                 *model, text, "bits_per_byte", found["value"], found["std_error"], "bits per byte", False, None
             )
+            yield told, without_each(found["by_file"], sizes[text], found["value"])
+    answered = _answered(name, logs)
     for task, found in log["tasks"].items():
-        yield _score(*model, task, "acc", found["value"], found["std_error"], "fraction", True, found["n"])
+        told = _score(*model, task, "acc", found["value"], found["std_error"], "fraction", True, found["n"])
+        is_right = answered.filter(task=task).sort("question")["is_right"].to_numpy()
+        parts = np.array_split(is_right, QUESTION_BLOCKS)
+        yield told, without_each([one.mean() for one in parts], [len(one) for one in parts], found["value"])
+
+
+def without_each(values: Sequence[float], weights: Sequence[float], value: float) -> list[float]:
+    """A weighted mean without part 0, 1, ...; ValueError where the parts are not those of `value`."""
+    sums, sizes = np.array(values) * weights, np.array(weights)
+    if abs(sums.sum() / sizes.sum() - value) > 1e-4:
+        raise ValueError(f"Parts of {sums.sum() / sizes.sum():.5f} are no parts of {value:.5f}.")
+    without = (sums.sum() - sums) / (sizes.sum() - sizes)
+    return [round(float(one), 6) for one in without]
 
 
 def _score(
@@ -109,7 +130,7 @@ def _score(
         benchmark=f"ladder_{what}",
         metric=metric,
         filter="none",
-        n_shot=0,
+        n_shot=None if metric == "bits_per_byte" else 0,
         suite=SUITE,
         value=value,
         std_error=std_error,
@@ -132,18 +153,24 @@ def _answers(name: str, log: dict[str, Any], logs: Path, asked: list[questions.Q
     if questions.digest(asked) != log["sha256"]["questions"]:
         raise ValueError(f"{name} was asked other questions than this Python's text gives.")
     hashes = [hashlib.sha256(json.dumps(asdict(one)).encode()).hexdigest()[:16] for one in asked]
-    answered = pl.read_parquet(logs / "answers" / f"{name}.parquet")
+    answered = _answered(name, logs)
     recipe, last = all_runs()[name], log["checkpoints"][-1]
     return answered.select(
         repository=pl.lit(f"local:{recipe.folder_of(recipe.steps)}"),
         revision=pl.lit(last["weights_sha256"][:12]),
-        benchmark=pl.lit("ladder_") + pl.col("task").cast(pl.String),
+        benchmark=pl.lit("ladder_") + pl.col("task"),
         metric=pl.lit("acc"),
         filter=pl.lit("none"),
         doc_hash=pl.Series(hashes),
         doc_id=pl.col("question").cast(pl.Int64),
-        value=(pl.col("chosen") == pl.col("answer")).cast(pl.Float64),
+        value=pl.col("is_right").cast(pl.Float64),
     ).select([column for column in columns(ScoreSampleRow) if column != _OF_FILE])
+
+
+def _answered(name: str, logs: Path) -> pl.DataFrame:
+    """The final checkpoint's answers as they were written down, and whether each is right."""
+    answered = pl.read_parquet(logs / "answers" / f"{name}.parquet").cast({"task": pl.String})
+    return answered.with_columns(is_right=pl.col("chosen") == pl.col("answer"))
 
 
 def _copy_model(source: Path, target: Path) -> None:

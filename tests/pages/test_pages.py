@@ -80,7 +80,7 @@ def test_page_draws(
     ("page", "hint"),
     [
         ("pilot.py", "local:ladder-128-base-step1500"),
-        *((page, "python -m core demo") for page in ("home.py", "profiles.py", "ranking.py", "decide.py", "report.py")),
+        *((page, "workdim demo") for page in ("home.py", "profiles.py", "ranking.py", "decide.py", "report.py")),
     ],
 )
 def test_without_runs_a_page_says_how_to_begin(
@@ -101,7 +101,7 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
 
 
 @pytest.mark.parametrize(
-    ("page", "n"), [("home.py", 3), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 3), ("decide.py", 3)]
+    ("page", "n"), [("home.py", 2), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 3), ("decide.py", 3)]
 )
 def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
     page: str, n: int, filled: Path, monkeypatch: pytest.MonkeyPatch
@@ -583,3 +583,13 @@ def test_a_fresh_app_takes_in_what_comes_with_workdim_at_a_click(
     assert not app.exception and "shipped" in str([one.label for one in app.get("page_link")]) + texts(app)
     app.sidebar.toggle(key="view.reference").set_value(False).run()
     assert "of your own" in app.info[0].value
+
+
+def test_home_says_three_findings_and_offers_one_comparison(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("home.py")
+    told = texts(app).replace("\\", "")
+    assert "**No pilot yet**" in told and "**Cannot tell whether largest inner dimension" in told
+    assert "**Not planned yet**" in told
+    assert [one.label for one in app.button] == ["Compare models on my text"]
+    assert "N=" in told and "made-up · quick" in told

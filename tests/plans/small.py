@@ -1,4 +1,4 @@
-"""`python -m core` with texts of a size that a test has time for; how they are cut and drawn stays."""
+"""`workdim` with texts of a size that a test has time for; how they are cut and drawn stays."""
 
 from __future__ import annotations
 
@@ -19,9 +19,22 @@ SIZES: tuple[tuple[Any, str, Any], ...] = (
     (directions, "MOST_LAYERS", 2),
 )
 
+
+def use() -> None:
+    for module, name, value in SIZES:
+        setattr(module, name, value)
+
+
+def work(*sent):
+    """The work of a worker of a Ray cluster, which gets this function by its name."""
+    from core.runs.ray import worker
+
+    use()
+    return worker.work(*sent)
+
+
 if __name__ == "__main__":
     from core.commands.main import main
 
-    for module, name, value in SIZES:
-        setattr(module, name, value)
+    use()
     sys.exit(main())

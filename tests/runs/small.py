@@ -1,4 +1,4 @@
-"""`python -m core` with one protocol more, which a tiny model is measured by in a second; jobs use the same command."""
+"""`workdim` with one protocol more, which a tiny model is measured by in a second; jobs use the same command."""
 
 from __future__ import annotations
 

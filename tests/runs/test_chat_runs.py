@@ -89,7 +89,7 @@ def test_the_command_line_knows_chats_by_their_shape(folder, config, warehouse):
     done = run_core("measure", config.model, "--corpus", config.corpus, "--device", "cpu", warehouse=warehouse.path)
     assert done.returncode == 0, done.stderr
     run_id = queries.runs(warehouse)["run_id"][0]
-    shown = run_core("runs", "--show", run_id, warehouse=warehouse.path).stdout
+    shown = run_core("runs", "show", run_id, warehouse=warehouse.path).stdout
     assert re.search(r"32 at position 0, \d+ special, [\d,]+ of the chat template, ", shown), shown
     bare = str(save_chat_model(folder / "bare", None))
     write_chats(folder / "system.jsonl", system=True)

@@ -206,15 +206,15 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
     empty = run_core("jobs", warehouse=warehouse.path)
     assert empty.returncode == 0 and "No jobs" in empty.stdout
     job = submit(replace(config, model="no-such-model"), warehouse)
-    failed = run_core("resume", job.job_id[:18], warehouse=warehouse.path)
+    failed = run_core("jobs", "resume", job.job_id[:18], warehouse=warehouse.path)
     assert failed.returncode == 2 and "There is no model 'no-such-model'" in failed.stderr
     assert "Traceback" not in failed.stderr
     checkpoint = submit(config, warehouse)
     listed = json.loads(run_core("jobs", "--json", warehouse=warehouse.path).stdout)
     assert [(row["job_id"], row["state"]) for row in listed] == [(checkpoint.job_id, "interrupted")]
-    gone = run_core("cancel", checkpoint.job_id, warehouse=warehouse.path)
+    gone = run_core("jobs", "cancel", checkpoint.job_id, warehouse=warehouse.path)
     assert gone.returncode == 0 and not checkpoint.folder.exists()
-    none = run_core("cancel", checkpoint.job_id, warehouse=warehouse.path)
+    none = run_core("jobs", "cancel", checkpoint.job_id, warehouse=warehouse.path)
     assert none.returncode == 2 and "0 jobs begin with" in none.stderr
 
 

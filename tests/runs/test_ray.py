@@ -18,16 +18,18 @@ from pathlib import Path
 
 import pytest
 
-from core.records import RunConfig
-from core.runs import processes
+from core.plans.plan import make_plan
+from core.records import PlanConfig, RunConfig
+from core.runs import planning, processes
 from core.runs.jobs import all_jobs, stand, submit
 from core.runs.ray import cluster as ray_cluster
 from core.runs.ray import engine
 from core.runs.ray.cluster import Needs, needs_of
-from core.warehouse import queries
+from core.warehouse import queries, saved
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, start_core
 from tests.measuring import measure
+from tests.plans import small as plan_sizes
 from tests.runs import small
 from tests.runs.test_jobs import left_over, quiet, wait_for
 from tests.runs.test_kills import content
@@ -126,6 +128,23 @@ def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_ber
     assert content(tmp_path) == content(tmp_path / "local")
     assert len(content(tmp_path)) == 7  # three on text, four controls of the second model
     assert set(queries.runs(warehouse)["run_id"]) == set(queries.runs(beside)["run_id"])
+
+
+def test_a_plan_is_made_on_a_worker_as_here(tiny_llama, warehouse, tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr(ray_cluster, "SENT", (*ray_cluster.SENT, "tests"))
+    monkeypatch.setattr(engine, "work", plan_sizes.work)
+    for module, name, value in plan_sizes.SIZES:
+        monkeypatch.setattr(module, name, value)
+    asked = PlanConfig(str(tiny_llama), "english-business", blocks=1, device="cpu")
+    job, seen = submit(asked, warehouse), []
+    (ended,) = engine.run_all([job], warehouse, cluster[0], lambda at: seen.append(at.state))
+    assert ended.state == "finished", ended.reason
+    assert "running" in seen
+    found = planning.outcome(ended, warehouse)
+    here = make_plan(asked, job.job_id, tmp_path / "here", quiet)
+    assert found.plan.blocks == here.plan.blocks
+    assert found.plan.loss_increase == pytest.approx(here.plan.loss_increase, abs=1e-6)
+    assert list(saved.plans(warehouse)["plan_id"]) == [job.job_id]
 
 
 def test_what_no_machine_has_fails_at_once_and_what_is_known_is_not_measured(config, warehouse, cluster, monkeypatch):

@@ -97,7 +97,7 @@ def test_the_same_again_is_there_already_and_can_be_taken_out(tiny_llama, task, 
     assert [one.pop("was_known") for one in (*first, *again)] == [False, True] and first == again
     sha = first[0]["file_sha256"]
     told = run_core(*asked, warehouse=warehouse.path)
-    assert f"It is scored already; `python -m core scores remove {sha[:18]}` takes the scores out" in told.stdout
+    assert f"It is scored already; `workdim scores remove {sha[:18]}` takes the scores out" in told.stdout
     listed = json.loads(run_core("scores", "list", "--json", warehouse=warehouse.path).stdout)
     assert [(one["file_name"], one["format"], one["n_taken"], one["n_samples"]) for one in listed] == [
         ("next.jsonl", "scored_here", 3, 18)
@@ -142,7 +142,7 @@ def test_a_task_that_changed_after_it_was_asked_for_is_not_scored(tiny_llama, ta
     assert stand(job).state == "failed" and all_jobs(warehouse)[0].job.config == config
     listed = run_core("jobs", warehouse=warehouse.path)
     assert "next.jsonl" in listed.stdout and "score" in listed.stdout and "has changed" in listed.stdout
-    cancelled = run_core("cancel", job.job_id, warehouse=warehouse.path)
+    cancelled = run_core("jobs", "cancel", job.job_id, warehouse=warehouse.path)
     assert "nothing of it stays" in cancelled.stdout and not all_jobs(warehouse)
 
 

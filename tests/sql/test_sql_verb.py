@@ -1,4 +1,4 @@
-"""`python -m core sql`: statements, kept queries, examples and the schema, in every format."""
+"""`workdim sql`: statements, kept queries, examples and the schema, in every format."""
 
 from __future__ import annotations
 

@@ -64,12 +64,17 @@ def test_an_imported_name_does_not_steer_the_terminal(tmp_path, capsys):
         ["scores", "alias"],
         ["scores", "alias", "--json"],
         ["scores", "compare", LINES, "b", "--benchmark", LINES],
-        ["runs", "--show", LINES],
+        ["runs", "show", LINES],
         ["runs", "--model", LINES],
         ["sql", f"SELECT '{EVIL}' AS \"{EVIL}\""],
         ["measure", LINES],
         ["pilot", LINES + ".toml"],
-        ["cancel", LINES],
+        ["jobs", "cancel", LINES],
+        ["runs", "--tag", LINES],
+        [LINES],
+        ["runs", LINES],
+        ["runs", "--show", LINES],
+        ["measure", "x", LINES.replace("evil", "--evil")],
     ):
         main([*arguments, "--warehouse", str(path)])
         said = capsys.readouterr()

@@ -40,6 +40,18 @@ def test_the_scores_of_the_ladder_are_there_as_its_logs_have_them(warehouse):
     assert tasks["higher_is_better"].all() and set(tasks["n_samples"]) == {500} and tasks["std_error"].min() > 0
 
 
+def test_shipped_scores_without_each_file_are_those_of_the_same_files_for_all_models(warehouse):
+    found = queries.scores(warehouse).filter(suite="ladder", benchmark="ladder_code")
+    keys = ["file_sha256", "repository", "benchmark", "metric", "filter"]
+    wanted = found.select(*keys, "value", "std_error", run_id="repository")
+    told = wanted.join(shipped.blocks(wanted), on="run_id")
+    assert told.height == found.height and told["blocks"].list.len().unique().to_list() == [26]
+    n = 26
+    error = ((n - 1) ** 2 / n * pl.col("blocks").list.var()).sqrt()
+    assert told.select((error / pl.col("std_error")).is_between(0.8, 1.25)).to_series().all()
+    assert shipped.blocks(wanted.with_columns(file_sha256=pl.lit("other"))).is_empty()
+
+
 def test_every_shipped_row_is_there(scores):
     published = pl.read_parquet(REFERENCE)
     assert scores.height == published.height == 9928

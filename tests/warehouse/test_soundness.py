@@ -21,7 +21,7 @@ RUN, OTHER, LATE, THEIRS = (f"01900000-0000-7000-8000-0000000000a{n}" for n in r
 
 @pytest.fixture
 def core(monkeypatch, capsys):
-    """`python -m core ...` on a warehouse, which must succeed; then the doctor, who must find nothing."""
+    """`workdim ...` on a warehouse, which must succeed; then the doctor, who must find nothing."""
     monkeypatch.setattr(machine, "why_no_hub", lambda: None)
     monkeypatch.setattr(packages, "package_index", lambda: ("https://index.example", None))
 
@@ -60,12 +60,12 @@ def test_nothing_is_wrong_after_anything_that_may_be_done(core, tmp_path):
     pilots.register(here, PILOT)
     pilots.add_runs(here, PILOT.pilot_id, [OTHER])
 
-    core(here, "runs", "--tag", RUN, "short list", "候補")
-    core(here, "runs", "--note", OTHER, "seen by us")
-    core(here, "runs", "--delete", OTHER, "--yes")
+    core(here, "runs", "tag", RUN, "short list", "候補")
+    core(here, "runs", "note", OTHER, "seen by us")
+    core(here, "runs", "delete", OTHER, "--yes")
     core(here, "ingest", "--rebuild")
     assert OTHER not in core(here, "runs", "--json")
-    core(here, "runs", "--restore", OTHER)
+    core(here, "runs", "undelete", OTHER)
     assert OTHER in core(here, "runs", "--pilot", PILOT.name, "--json")
 
     scores = tmp_path / "scores.csv"
@@ -80,7 +80,7 @@ def test_nothing_is_wrong_after_anything_that_may_be_done(core, tmp_path):
     backup = tmp_path / "backup.zip"
     core(here, "backup", "--out", backup)
     add(here, *measured(LATE, "late")[-1:])
-    core(here, "runs", "--tag", RUN, "later")
+    core(here, "runs", "tag", RUN, "later")
     core(here, "scores", "alias", "--remove", "a name")
     core(here, "restore", backup, "--yes")
     everything = core(here, "runs", "--json")
@@ -92,8 +92,8 @@ def test_nothing_is_wrong_after_anything_that_may_be_done(core, tmp_path):
     add(there, make_profile(THEIRS, model=make_model("made-up/theirs@1", n_layers=2)))
     core(there, "import", tmp_path / "export.zip")
     assert "later" in core(there, "runs", "--json") and THEIRS in core(there, "runs", "--json")
-    core(there, "runs", "--delete", THEIRS, "--yes")
-    core(there, "runs", "--empty-trash", "--yes")
+    core(there, "runs", "delete", THEIRS, "--yes")
+    core(there, "cache", "--clean", "trash", "--yes")
     core(there, "cache", "--clean", "copies", "--yes")
     here.path.unlink()
     core(here, "ingest")

@@ -126,7 +126,7 @@ def test_an_unusable_file_is_named_and_left_alone(warehouse, tmp_path, content, 
 def test_a_file_of_other_content_beside_parcels_is_made_anew_from_them(warehouse):
     (warehouse.parcels / "a run").mkdir(parents=True)
     warehouse.path.write_bytes(b"")
-    with pytest.raises(WarehouseError, match=r"`python -m core ingest --rebuild`"):
+    with pytest.raises(WarehouseError, match=r"`workdim ingest --rebuild`"):
         warehouse.read("SELECT 1")
 
 

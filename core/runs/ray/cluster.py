@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ResourceError, Sentence, sentences
-from core.records import RunConfig
+from core.records import PlanConfig, RunConfig
 from core.registry.passes import SHARED
 from core.runs.processes import ROOT, waiting_policy
 from core.warehouse.warehouse import Warehouse
@@ -39,10 +39,16 @@ class Needs:
     """Jobs of which this is equal share their drawn models; None where it has none to measure."""
 
 
-def needs_of(config: RunConfig, warehouse: Warehouse) -> Needs:
-    """From the card. What only the workers can see, a GPU or a model, leaves the memory unknown."""
+def needs_of(config: RunConfig | PlanConfig, warehouse: Warehouse) -> Needs:
+    """From the card. What only the workers can see, a GPU or a model, leaves the memory unknown; a plan takes at most
+    about what measuring the same model on the same text does."""
     from core.forecast.preflight_card import estimate
 
+    is_on_gpu = int(config.device.startswith("cuda"))
+    if isinstance(config, PlanConfig):
+        names = ("model", "corpus", "column", "encoding", "chat", "dtype", "device", "memory_budget")
+        like = RunConfig(**{name: getattr(config, name) for name in names})
+        return Needs(estimate(like, warehouse).memory_bytes, is_on_gpu)
     card = estimate(config, warehouse)
     to_measure = {one.name for one in card.passes if one.known_run is None}
     shared = (
@@ -57,9 +63,7 @@ def needs_of(config: RunConfig, warehouse: Warehouse) -> Needs:
         config.seed,
         config.dtype,
     )
-    return Needs(
-        card.memory_bytes, int(config.device.startswith("cuda")), shared if to_measure.intersection(SHARED) else None
-    )
+    return Needs(card.memory_bytes, is_on_gpu, shared if to_measure.intersection(SHARED) else None)
 
 
 @contextmanager
@@ -145,7 +149,7 @@ def require(address: str | None) -> None:
         raise ResourceError("No Ray cluster answers at {address}: {error}.", address=address, error=error) from error
 
 
-def resources(ray: Any, config: RunConfig, needs: Needs) -> dict[str, Any]:
+def resources(ray: Any, config: RunConfig | PlanConfig, needs: Needs) -> dict[str, Any]:
     """Options of the job's task; raises ResourceError for what no machine has, which Ray would wait for for ever."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     has_gpu = [machine for machine in machines if machine.get("GPU", 0) >= 1]

@@ -16,13 +16,14 @@ from dataclasses import replace
 from typing import Any
 
 from core.errors import InputError, ResourceError, WarehouseLocked
+from core.records import PlanConfig
 from core.registry.passes import SHARED
 from core.runs import jobs
 from core.runs.jobs import Job, JobStatus
 from core.runs.ray.cluster import Needs, connected, first_line, needs_of, on_node, resources
 from core.runs.ray.worker import Board, Parcels, clear, pack, unpack, work
 from core.store import parcels
-from core.warehouse import ingest
+from core.warehouse import ingest, saved
 from core.warehouse.warehouse import Warehouse
 
 POLL = 0.2
@@ -111,6 +112,8 @@ class _Out:
 
         The first of those that share something goes before the others, as it would on one machine.
         """
+        if isinstance(job.config, PlanConfig):
+            return False
         draws = replace(job.config, seed=0, device="", memory_budget=None)
         shared = [draws, needs.random_models] if needs.random_models else [draws]
         out = {one.job_id for one in self._tasks.values()}
@@ -133,6 +136,8 @@ class _Out:
     def _known(self, job: Job) -> Parcels:
         """Runs of this warehouse that bear on the job: random models on its text, and its own model's on that text."""
         asked = job.config
+        if isinstance(asked, PlanConfig):
+            return {}
         sql = (
             "SELECT run_id FROM runs WHERE protocol = ? AND json_extract_string(config, '$.run.corpus') = ? "
             "AND (list_contains(?, pass) OR json_extract_string(config, '$.run.model') = ?)"
@@ -198,6 +203,8 @@ class _Out:
             if answer["log"]:
                 job.log.write_text(answer["log"] + "\n", encoding="utf-8")
             waits = self._take_in(job, answer["parcels"])
+            if answer["plan"] is not None:
+                waits = saved.keep_plan(self._warehouse, answer["plan"])
             if answer["finished"]:
                 jobs.finish(job, answer["finished"] | {"waits": waits})
                 return

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from core.records import PlanConfig
 from core.runs import jobs
 from core.runs.jobs import Job
 from core.store.parcels import is_parcel
@@ -48,15 +49,18 @@ class Board:
 
 
 def work(job_id: str, request: dict[str, Any], cache: str, known: Parcels, board: Any) -> dict[str, Any]:
-    """Measure one job: `parcels` has what it brought, `error` or `finished` and `log` what the job's folder says.
+    """Measure or plan one job: `parcels` or `plan` has what it brought, `error` or `finished` and `log` what the job's
+    folder says.
 
     `known` are runs that need not be measured again, `cache` is where models lie for whoever asked.
     """
     import ray
 
     from core.forecast.preflight_card import expected_seconds
+    from core.runs import planning
     from core.runs.execution import run
     from core.runs.recovery import sweep
+    from core.warehouse import saved
 
     # Not waited for: whoever waits for Ray gives its CPUs to other jobs meanwhile.
     board.arrive.remote(job_id, ray.get_runtime_context().get_node_id())
@@ -77,7 +81,9 @@ def work(job_id: str, request: dict[str, Any], cache: str, known: Parcels, board
     finished = job.folder / "finished.json"
     try:
         sweep(warehouse)  # a lost worker's passes, and what is known
-        if not finished.exists():
+        if not finished.exists() and isinstance(job.config, PlanConfig):
+            planning.plan(job, warehouse, tell)
+        elif not finished.exists():
             run(job, warehouse, tell, expected_seconds)
     except Exception as error:
         jobs.fail(job, error)
@@ -87,6 +93,7 @@ def work(job_id: str, request: dict[str, Any], cache: str, known: Parcels, board
         "finished": jobs.read_json(finished),
         "log": "\n".join(job.log_tail(1000)),
         "parcels": pack(new),
+        "plan": saved.stored_plan(warehouse, job_id),
     }
 
 

@@ -12,7 +12,7 @@ from core.analysis.criteria import PRECISIONS
 from core.analysis.decision import Decision
 from core.figures import decisions as figures
 from core.pilots.rule import DIMENSIONS, Assumptions
-from core.ui import inputs, language, reads, tables, url_state
+from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.decide.choices import ASSUMED_IN, NUMBERS, Look
 from core.ui.markdown import escape
 from core.wording import answers as answer_words
@@ -56,7 +56,7 @@ def show_choice(look: Look) -> None:
         bars = figures.weight_bars(decision, reader, look.assumed.bits)
         if bars:
             st.subheader(_("What a change of weight would choose"))
-            st.plotly_chart(figures.weight_figure(bars, reader), key="weights", theme=None)
+            pictures.plot(figures.weight_figure(bars, reader), "weights")
         st.subheader(_("The models, by their weighted mean"))
         rows = matrix(look, decision)
         tables.show(rows, "matrix")
@@ -84,7 +84,7 @@ def _draw_front(look: Look, decision: Decision) -> None:
                 _("To the right"), others, "right", x if x != y else others[0], names.__getitem__, width=320
             )
     data = figures.front_points(decision, x, y, look.n_points, reader)
-    st.plotly_chart(figures.front_figure(data, reader, look.assumed), key="front", theme=None)
+    pictures.plot(figures.front_figure(data, reader, look.assumed), "front")
     if data.has_others:
         st.caption(_("Whether a model is on the front is judged over all criteria that weigh, not over the two drawn."))
 
@@ -132,10 +132,10 @@ def show_cost(look: Look) -> None:
     _ = language.translator()
     reader, assumed = language.current(), look.assumed
     bars = figures.cost_bars(look.on.runs, look.on.cost, assumed)
-    st.plotly_chart(figures.cost_figure(bars, reader, assumed), key="memory", theme=None)
+    pictures.plot(figures.cost_figure(bars, reader, assumed), "memory")
     price = figures.price_figure(bars, reader, assumed)
     if price is not None:
-        st.plotly_chart(price, key="price", theme=None)
+        pictures.plot(price, "price")
     else:
         st.caption(_("No price is told: it needs the price per hour of the machine, and a speed of each model on it."))
     if len(look.on.cost) > len(bars):

@@ -13,7 +13,7 @@ from core.analysis.criteria import score_key
 from core.analysis.decision import Decision
 from core.analysis.generality import Order, OverTasks
 from core.figures import generality as figures
-from core.ui import language, reads, tables
+from core.ui import language, pictures, reads, tables
 from core.ui.decide.choices import Look
 from core.ui.markdown import escape
 from core.wording import answers as answer_words
@@ -32,7 +32,7 @@ def show_tasks(look: Look) -> None:
     if not look.on.comparable:
         st.caption(_("These models' dimensions do not compare: only what is chosen by each task is told."))
     else:
-        st.plotly_chart(figures.task_figure(figures.task_lines(found, reader), reader), key="tasks", theme=None)
+        pictures.plot(figures.task_figure(figures.task_lines(found, reader), reader), "tasks")
         for line in words.pooled(found.pooled, reader) if found.pooled else []:
             st.caption(escape(line))
     tables.show(task_table(look, found), "task table")
@@ -130,4 +130,4 @@ def _draw_order(order: Order, titles: list[str], names: Mapping[str, str], key: 
     _ = language.translator()
     data = figures.order_points(order, titles, {run_id: names.get(run_id, run_id) for run_id in order.run_ids}, chosen)
     title = _("Place (1 = largest)") if key == "texts" else _("Place (1 = best)")
-    st.plotly_chart(figures.order_figure(data, title), key=f"order {key}", theme=None)
+    pictures.plot(figures.order_figure(data, title), f"order {key}")

@@ -216,7 +216,7 @@ def show_cleanable() -> None:
     _ = language.translator()
     n_bytes = _cleanable(reads.warehouse().path)
     if n_bytes > LEAST:
-        line = _("{size} GB of models, conversions and deleted runs could be cleaned away: `python -m core cache`")
+        line = _("{size} GB of models, conversions and deleted runs could be cleaned away: `workdim cache`")
         st.caption(line.format(size=f"{n_bytes / 1e9:.2f}"))
 
 

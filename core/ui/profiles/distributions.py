@@ -7,7 +7,7 @@ import streamlit as st
 from core import wording
 from core.figures import distributions as distribution_figures
 from core.figures import large_norms
-from core.ui import inputs, language, notices, tables
+from core.ui import inputs, language, notices, pictures, tables
 from core.ui.reads import Selection
 
 
@@ -34,7 +34,7 @@ def show(chosen: Selection) -> None:
             width=480,
         )
     data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)
-    st.plotly_chart(distribution_figures.distribution_figure(data, reader), key="distribution", theme=None)
+    pictures.plot(distribution_figures.distribution_figure(data, reader), "distribution")
     st.caption(_reading_aid(quantity))
     own = distributions.filter(run_id=run["run_id"], quantity=quantity)
     tables.download(tables.traced(own, runs), "workdim_distributions.csv", _("Download these numbers (CSV)"))
@@ -89,7 +89,7 @@ def show_large_norms(chosen: Selection) -> None:
     if data.is_empty:
         st.info(_("These runs hold no norms by layer: they came with a later version. Measure them again."))
         return
-    st.plotly_chart(large_norms.large_norm_figure(data, language.current()), key="large norms", theme=None)
+    pictures.plot(large_norms.large_norm_figure(data, language.current()), "large norms")
     st.caption(
         _(
             "Read from all tokens before masking. The mask looks at the layers between the embedding and the last one: "

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core import wording
 from core.figures import layer_pairs
-from core.ui import inputs, language, notices, tables
+from core.ui import inputs, language, notices, pictures, tables
 from core.ui.reads import Selection
 
 
@@ -28,10 +28,10 @@ def show(chosen: Selection) -> None:
             _("Measure"), measures, "measure", measures[0], lambda name: wording.name("pair", name, reader), width=480
         )
     data = layer_pairs.pair_points(pairs, run["run_id"], measure)
-    st.plotly_chart(layer_pairs.pair_figure(data, reader), key="pairs", theme=None)
+    pictures.plot(layer_pairs.pair_figure(data, reader), "pairs")
     st.caption(_reading_aid(data))
     along = layer_pairs.along_layers(pairs, run["run_id"], measure)
-    st.plotly_chart(layer_pairs.along_figure(along, reader), key="along", theme=None)
+    pictures.plot(layer_pairs.along_figure(along, reader), "along")
     st.caption(_along_aid(measure))
     _tell_exponent(layer_pairs.exponent(pairs, run["run_id"]))
     own = pairs.filter(run_id=run["run_id"], measure=measure)

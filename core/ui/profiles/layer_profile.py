@@ -15,7 +15,7 @@ from core.figures.layer_profiles import SURROGATE, CorrelatorData, ProfileData, 
 from core.figures.pictures import caption_of, profile_picture, turns_of
 from core.registry.passes import CONTROLS
 from core.registry.specifications import CLAIMS
-from core.ui import inputs, language, notices, tables
+from core.ui import inputs, language, notices, pictures, tables
 from core.ui.markdown import escape
 from core.ui.reads import Selection
 from core.wording.labels import run_labels, short_id
@@ -35,7 +35,7 @@ def show(chosen: Selection) -> None:
     grid = claims.claim_points(chosen.claims, runs, reader)
     profile_beside, grid_beside = _side_by_side(grid)
     with profile_beside:
-        st.plotly_chart(layer_profiles.layer_figure(data, reader), key="profile", theme=None)
+        pictures.plot(layer_profiles.layer_figure(data, reader), "profile")
         st.caption(reading_aid(asked, data))
         tell_references(data, chosen)
         download_picture(asked, data, chosen)
@@ -325,7 +325,7 @@ def _side_by_side(grid: claims.ClaimData) -> tuple[Any, Any]:
 def show_grid(grid: claims.ClaimData) -> None:
     _ = language.translator()
     reader = language.current()
-    st.plotly_chart(claims.claim_figure(grid, reader), key="grid of claims", theme=None)
+    pictures.plot(claims.claim_figure(grid, reader), "grid of claims")
     line = _("{marks}. In bold: the core, on which the verdicts rest. Ratios with intervals appear under the pointer.")
     st.caption(line.format(marks=marks_key(reader)))
 

@@ -111,7 +111,7 @@ def _delete(run_id: str, label: str) -> None:
     _ = language.translator()
     lines = [
         _("Move this run to the trash: {name}").format(name=escape(label)),
-        _("It can be brought back with `python -m core runs --restore {run}` until the trash is emptied.").format(
+        _("It can be brought back with `workdim runs undelete {run}` until the trash is emptied.").format(
             run=run_id[:SHORT_ID]
         ),
     ]

@@ -12,7 +12,7 @@ from core.errors import InputError
 from core.figures import query_chart
 from core.figures.query_chart import KINDS, Choice, first_choice, groups, numbers, query_points
 from core.sql.sandbox import SqlResult
-from core.ui import language
+from core.ui import language, pictures
 from core.ui.markdown import escape
 from core.ui.query.execution import Answer
 
@@ -70,7 +70,7 @@ def _picture(frame: pl.DataFrame, number: int) -> None:
         st.info(escape(str(error)))
         return
     figure = query_chart.query_figure(data, language.current())
-    st.plotly_chart(figure, key=f"query picture {number}", theme=None)
+    pictures.plot(figure, f"query picture {number}")
     if data.n_left_out:
         line = _("Rows that are not drawn, for lack of a value or of room: {n}.")
         st.caption(line.format(n=f"{data.n_left_out:,}"))

@@ -16,20 +16,28 @@ from core.analysis.population import OtherGroup
 from core.analysis.ranking import WORD_KEYS, with_stack
 from core.figures import scores as score_figures
 from core.pilots.registration import Registered
+from core.records import LOCAL
 from core.registry.published import CLAIMS
-from core.ui import language, reads, tables
+from core.ui import language, pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.ranking.choices import Look
 from core.wording import answers as words
 from core.wording.scores import score_flags
 
+ICONS = {
+    "related_as_registered": ":material/check_circle:",
+    "related_other_way": ":material/swap_vert:",
+    "not_related": ":material/do_not_disturb_on:",
+    "cannot_tell": ":material/help:",
+}
+"""By the word of an answer."""
 MOST_GROUPS = 6
 MOST_PREFILLED = 25
 """Models that the measuring page is opened with."""
 
 
 def primary(pilot: Registered | None) -> Answer:
-    """What `python -m core rank` answers: of the chosen pilot, else of the newest that expects something."""
+    """What `workdim rank` answers: of the chosen pilot, else of the newest that expects something."""
     return reads.answer(Asked(pilot=pilot))
 
 
@@ -37,13 +45,7 @@ def say(found: Answer) -> None:
     """The sentence first; what belongs to it below, and what a referee asks for behind a click."""
     _ = language.translator()
     reader = language.current()
-    icons = {
-        "related_as_registered": ":material/check_circle:",
-        "related_other_way": ":material/swap_vert:",
-        "not_related": ":material/do_not_disturb_on:",
-        "cannot_tell": ":material/help:",
-    }
-    st.markdown(f"#### {icons[found.word]} {escape(words.sentence(found, reader))}")
+    st.markdown(f"#### {ICONS[found.word]} {escape(words.sentence(found, reader))}")
     st.caption("  \n".join(map(escape, words.notes(found, reader))))
     details = words.details(found, reader)
     if details:
@@ -71,7 +73,7 @@ def draw(look: Look) -> None:
     if not data.points:
         st.caption(_("No model here has this score."))
         return
-    st.plotly_chart(score_figures.ranking_figure(data, reader), key="scatter", theme=None)
+    pictures.plot(score_figures.ranking_figure(data, reader), "scatter")
     st.markdown(wording.scatter_caution(reader))
 
 
@@ -164,7 +166,7 @@ def prefilled(other: OtherGroup, found: Answer) -> dict[str, str]:
     rows = [*other.group.rows.to_dicts()]
     if other.can_meet_on_words:
         rows += found.group.rows.to_dicts()
-    named = [_as_asked(row) for row in rows if not row["reference"].startswith("local:")]
+    named = [_as_asked(row) for row in rows if not row["reference"].startswith(LOCAL)]
     run = found.group.rows.row(0, named=True)
     if not named or (other.can_meet_on_words and len(named) < 2):
         return {}

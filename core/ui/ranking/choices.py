@@ -12,7 +12,7 @@ import streamlit as st
 
 from core import wording
 from core.analysis import ranking
-from core.analysis.answer import Answer, answer, specification_key
+from core.analysis.answer import Answer, specification_key
 from core.analysis.asked import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, Asked
 from core.analysis.population import Population, key_of
 from core.pilots.pilot import Pilot
@@ -72,9 +72,9 @@ def choose(first: Answer, pilot: Registered | None) -> tuple[Look, list[str]]:
     everyone = reads.answer(asked)
     if one != REFERENCE and found.group is not None:
         found = found.read_by(reads.inner_maxima(found.rows["run_id"].to_list()), one)
-        everyone = answer(found)
+        everyone = reads.told(found, is_of_summaries=False)
     narrowed = found.narrowed(rows["run_id"])
-    shown = everyone if narrowed is found else answer(narrowed)
+    shown = everyone if narrowed is found else reads.told(narrowed, is_of_summaries=one == REFERENCE)
     is_other = words.sentence(shown, "en") != words.sentence(first, "en")
     return Look(shown, everyone, tuple(pinned), order, is_other), columns
 

@@ -15,7 +15,7 @@ import streamlit as st
 from core import wording
 from core.analysis.answer import RankedModel
 from core.analysis.asked import BY_WORD, DIMENSIONS
-from core.figures.scores import Z_95
+from core.analysis.ranks import NORMAL_95
 from core.ui import language, tables
 from core.ui.markdown import escape
 from core.ui.pilot_filter import own_texts
@@ -239,8 +239,8 @@ def exported(look: Look) -> pl.DataFrame:
         dimension=pl.col(dimension),
         score_rank_low=pl.Series([one.score_rank_low for one in kept], dtype=pl.Int64),
         score_rank_high=pl.Series([one.score_rank_high for one in kept], dtype=pl.Int64),
-        score_lower=pl.col("score") - Z_95 * pl.col("score_std_error"),
-        score_upper=pl.col("score") + Z_95 * pl.col("score_std_error"),
+        score_lower=pl.col("score") - NORMAL_95 * pl.col("score_std_error"),
+        score_upper=pl.col("score") + NORMAL_95 * pl.col("score_std_error"),
         answer=pl.lit(look.answer.word),
         rho=pl.lit(relation.rho, pl.Float64),
         p=pl.lit(relation.p, pl.Float64),

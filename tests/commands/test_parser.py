@@ -1,0 +1,97 @@
+"""Words of the command line: what a line means, what may be left out, and what is refused with the right spelling."""
+
+import re
+import shlex
+
+import pytest
+
+from core.commands import jobs, runs, scores
+from core.commands.main import main
+from core.commands.parser import parser
+from core.errors import InputError
+from core.locale import catalogue
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize(
+    ("line", "run"),
+    [
+        ("runs", runs.listed),
+        ("runs --tag candidate --limit 3 --json", runs.listed),
+        ("runs --warehouse w.duckdb show 0190", runs.show),
+        ("runs list --deleted", runs.listed),
+        ("jobs --json", jobs.listed),
+        ("jobs cancel 0190", jobs.cancel),
+        ("scores --warehouse=w.duckdb", scores.listed),
+    ],
+)
+def test_an_action_is_a_word_and_list_may_be_left_out(line, run):
+    options = parser().parse_args(line.split())
+    assert options.run == run
+    assert ("--warehouse" in line) == (options.warehouse is not None)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("runs --show 0190 --json", "`workdim runs --show` is written `workdim runs show 0190 --json` now."),
+        ("runs --tag 0190 a 'b c'", "`workdim runs tag 0190 a 'b c'` now."),
+        ("runs --tag 0190 a --untag", "`workdim runs untag 0190 a` now."),
+        ("runs --restore 0190", "`workdim runs undelete 0190` now."),
+        ("runs --empty-trash --yes", "`workdim cache --clean trash --yes` now."),
+        ("cancel 0190", "`workdim jobs cancel 0190` now."),
+        ("resume 0190 --background", "`workdim jobs resume 0190 --background` now."),
+        ("mesure x", "There is no verb 'mesure'. Did you mean `workdim measure`?"),
+        ("runs shw x", "There is no action 'shw'. Did you mean `workdim runs show`?"),
+        ("zzz", "There is no verb 'zzz'. `workdim --help` lists them."),
+        ("runs --limt 3", "`workdim runs list` does not take --limt. Did you mean --limit?"),
+        ("runs --limit 0", "no whole number"),
+        ("runs show", "the following arguments are required: RUN. `workdim runs show --help`"),
+    ],
+)
+def test_what_is_not_understood_is_one_line_with_the_right_spelling(line, told, capsys):
+    assert main(shlex.split(line)) == 2
+    said = capsys.readouterr().err
+    assert told.lower() in said.lower() and said.startswith("workdim: ") and said.count("\n") == 1
+
+
+def test_the_first_help_names_every_verb_and_each_has_its_own(capsys):
+    top = parser()
+    assert top.verbs is not None
+    text = top.format_help()
+    assert len(text.splitlines()) < 50 and max(map(len, text.splitlines())) < 110
+    for name in top.verbs.names:
+        assert f"\n  {name} " in text
+        with pytest.raises(SystemExit) as ended:
+            top.parse_args([name, "--help"])
+        assert ended.value.code == 0 and f"usage: workdim {name}" in capsys.readouterr().out
+    for line in ([], ["--version"]):
+        with pytest.raises(SystemExit):
+            top.parse_args(line)
+    assert re.search(r"^workdim \d", capsys.readouterr().out, flags=re.MULTILINE)
+
+
+def commands_of_texts() -> set[str]:
+    """What messages, screens and remarks of the code tell to type, between backticks; placeholders as `x`."""
+    texts = [path.read_text(encoding="utf-8") for room in ("core", "pages") for path in (ROOT / room).rglob("*.py")]
+    texts += [str(message.string) for message in catalogue("ja")]
+    texts = [re.sub(r'"\s*\n\s*f?"', "", text) for text in texts]  # sentences of several literals
+    found = {line for text in texts for line in re.findall(r"`workdim ([a-z][^`]*)`", text)}
+    return {re.sub(r"\{[^{}]*\}", "x", line).partition(" ...")[0] for line in found}
+
+
+def test_every_command_that_a_text_names_is_one():
+    lines = commands_of_texts()
+    assert len(lines) > 30
+    for line in sorted(lines):
+        try:
+            parser().parse_args(shlex.split(line.replace("[NAME...]", "")))
+        except InputError as error:  # a text may leave out what is required
+            assert "are required" in str(error), f"{line}: {error}"
+
+
+def test_there_is_one_spelling_of_the_command():
+    for room in ("core", "pages", "docs", "data/reference", "data/pilots"):
+        for path in (ROOT / room).rglob("*"):
+            if path.suffix in (".py", ".po", ".md", ".toml", ".ipynb") and path.name != "__main__.py":
+                assert "python -m core" not in path.read_text(encoding="utf-8"), path
