@@ -96,8 +96,7 @@ def trace(options: argparse.Namespace) -> int:
     again = _again(warehouse, recipe)
     edited = {row.number for row in carried.edited}
     found = [
-        (one, "edited" if one.row.number in edited else one.state)
-        for one in compare(warehouse, carried.numbers, again)
+        (one, "edited" if one.row.number in edited else one.state) for one in compare(warehouse, carried.numbers, again)
     ]
     is_own = about.warehouse_id == warehouse.folder.identity()
     if options.json:
@@ -241,7 +240,9 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
     from core.pilots.recipe import Recipe, find_recipe
     from core.warehouse import recipes
 
-    given = [name for name in ("chosen", "pilot", "language", "audience", "without", "template") if _given(options, name)]
+    given = [
+        name for name in ("chosen", "pilot", "language", "audience", "without", "template") if _given(options, name)
+    ]
     if options.recipe is not None:
         if given:
             raise InputError("--recipe says all of the report: leave out the other options, or leave out --recipe.")
@@ -285,9 +286,7 @@ def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str
         pilot_id = pilot.pilot_id
         runs = runs.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, pilot_id)))
         if runs.is_empty():
-            raise InputError(
-                "The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name
-            )
+            raise InputError("The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name)
     if options.chosen:
         return list(dict.fromkeys(one_run(runs["run_id"], start) for start in options.chosen)), pilot_id
     runs = newest(runs.filter(runs["pass"] == "text"))
@@ -398,4 +397,6 @@ def _bytes(file: Path) -> bytes:
     except FileNotFoundError as error:
         raise InputError("There is no file {file}. Check the path.", file=file) from error
     except OSError as error:
-        raise ResourceError("{file} cannot be read: {reason}.", file=file, reason=error.strerror or str(error)) from error
+        raise ResourceError(
+            "{file} cannot be read: {reason}.", file=file, reason=error.strerror or str(error)
+        ) from error

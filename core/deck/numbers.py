@@ -159,7 +159,9 @@ def sources(data: DeckData, story: Story) -> Sources:
             std_error="score_std_error",
             n_samples="score_n_samples",
         )
-        is_main = (pl.col("estimator") == "d2") & (pl.col("cloud") == "one_per_type") & (pl.col("transform") == "centred")
+        is_main = (
+            (pl.col("estimator") == "d2") & (pl.col("cloud") == "one_per_type") & (pl.col("transform") == "centred")
+        )
         is_drawn = pl.col("value").is_in(list(points))
         frames = {
             "run_summaries": data.runs,
@@ -181,7 +183,9 @@ def sources(data: DeckData, story: Story) -> Sources:
     for table, frame in frames.items():
         for row in _rows_of(table, frame):
             for column, value in row.values.items():
-                if table in _TOLD and not column.endswith(("lower", "upper")):  # these stand in brackets behind a number
+                if table in _TOLD and not column.endswith(
+                    ("lower", "upper")
+                ):  # these stand in brackets behind a number
                     told.append(_Held(value, len(told), row, column))
                 if value in points:
                     by_value.setdefault(value, []).append((row, column))
@@ -308,9 +312,7 @@ def _in_series(series: Series, run_ids: Sequence[str], known: Sources) -> Iterat
                 yield value, next(iter(likely), None)
 
 
-def _in_text(
-    text: str, asked: _Asked, known: Sources
-) -> Iterator[tuple[str, float, tuple[_Row, str] | str | None]]:
+def _in_text(text: str, asked: _Asked, known: Sources) -> Iterator[tuple[str, float, tuple[_Row, str] | str | None]]:
     names = [name for run_id in asked.run_ids for name in known.names.get(run_id, ())]
     limits: dict[int, tuple[_Row, str]] = {}
     for start, written in numbers_in(text, names):
@@ -337,9 +339,7 @@ def _by_name(run_ids: Sequence[str], known: Sources, before: str) -> tuple[str, 
     return tuple(sorted(run_ids, key=lambda run_id: -said[run_id]))
 
 
-def _told_value(
-    written: str, before: str, after: str, asked: _Asked, known: Sources
-) -> tuple[_Row, str] | str | None:
+def _told_value(written: str, before: str, after: str, asked: _Asked, known: Sources) -> tuple[_Row, str] | str | None:
     """The likeliest row that a text of these runs may mean; else the name of what was computed."""
     is_of_all = written.isdigit() and bool(_OF_ALL_LAYERS.search(before[-5:]) or _ALL_LAYERS.match(after))
     is_layer = written.isdigit() and bool(
@@ -355,7 +355,9 @@ def _told_value(
             run = order.get(held.row.run_id)
             if run is None or (asked.tables and held.row.table not in (*asked.tables, "models")):
                 continue
-            is_right = is_of_all if held.column == "n_layers" else ("layer" in held.column) == (is_layer and not is_of_all)
+            is_right = (
+                is_of_all if held.column == "n_layers" else ("layer" in held.column) == (is_layer and not is_of_all)
+            )
             if not is_right or not _is_written(held.value, written, after):
                 continue
             fits = bounds is None or _has_bounds(held, bounds, after)
@@ -464,6 +466,8 @@ def attach(deck: Deck, story: Story, found: Sequence[RecipeNumberRow], about: Ab
         }
         _child(slides[row.slide], "number", **{key: value for key, value in told.items() if value is not None})
     content = etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True)
+    recipe = about.recipe.recipe_id
+    deck.core_properties.comments = f"Workdim {about.version}, recipe {recipe}, warehouse {about.warehouse_id}"[:255]
     package: Any = deck.part.package
     deck.part.relate_to(Part(PackURI(_PART), "application/xml", package, content), RELATIONSHIP_TYPE.CUSTOM_XML)
 

@@ -28,7 +28,9 @@ class Report:
     def powerpoint(self, version: str, warehouse_id: str, template: Template | None = None) -> bytes:
         """The deck, which carries its recipe and its numbers with their sources."""
         about = About(self.recipe, version, warehouse_id)
-        return deck(self.story, template, lambda made: numbers.attach(made, self.story, self.numbers, about, self.names))
+        return deck(
+            self.story, template, lambda made: numbers.attach(made, self.story, self.numbers, about, self.names)
+        )
 
     def page(self, version: str, warehouse_id: str, bundle: str = "") -> bytes:
         """The same as one HTML file."""
@@ -47,4 +49,3 @@ def report(data: DeckData, recipe: Recipe) -> Report:
 def sections(story: Story) -> list[str]:
     """What a recipe may leave out: the sections of the appendix, in their order."""
     return list(dict.fromkeys(slide.key.split("-")[0] for slide in story.appendix))
-

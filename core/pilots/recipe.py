@@ -34,7 +34,9 @@ class Recipe:
         if self.audience not in AUDIENCES:
             raise InputError(unknown_name("audience", self.audience, AUDIENCES))
         if self.language not in ("en", "ja"):
-            raise InputError("A report is in English (en) or Japanese (ja), not in '{asked}'.", asked=self.language[:20])
+            raise InputError(
+                "A report is in English (en) or Japanese (ja), not in '{asked}'.", asked=self.language[:20]
+            )
         if not self.name.strip() or len(self.name) > MAX_NAME or not self.name.isprintable():
             raise InputError(
                 "The name of a recipe has up to {most} letters, digits and signs that can be seen, on one line.",

@@ -112,9 +112,7 @@ def export(
     return Exported(target, len(run_ids), target.stat().st_size if target.is_file() else writer.n_bytes)
 
 
-def bundle(
-    warehouse: Warehouse, numbers: Sequence[RecipeNumberRow], run_ids: Sequence[str], target: Path
-) -> Exported:
+def bundle(warehouse: Warehouse, numbers: Sequence[RecipeNumberRow], run_ids: Sequence[str], target: Path) -> Exported:
     """Everything that a report shows: its numbers with their sources, and the rows of its runs in the tables that these
     came from; Parquet and CSV in a new folder, or a file where `target` ends in .zip. Raises as `export`."""
     plans = sorted({json.loads(one.source_key)["plan_id"] for one in numbers if _is_of_plan(one)})
