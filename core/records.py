@@ -52,6 +52,10 @@ SHORT_ID = 18
 # --- what is asked ---------------------------------------------------------------------------------------------
 
 
+SHIPPED = "reference"
+"""The tag of the profiles that Workdim ships, which are nobody's own measurements."""
+EARLIER, DAMAGED = "earlier checkpoint", "damaged"
+"""Tags of such profiles of what is no model of its own: a checkpoint on the way, a network that was damaged on purpose."""
 LOCAL = "local:"
 """Before the name of a folder or a GGUF file: what the warehouse calls a model of this disk."""
 

@@ -12,7 +12,7 @@ _ = language.translator()
 st.title(_("Shrink"))
 st.markdown(_("Which blocks of a model can go, what that costs, and what it saves."))
 plan_form.show_jobs()
-plans = reads.plans()
+plans = reads.lists().plans
 model = plan_form.linked_model()
 found = plan_view.choose(plans, model)
 if found is None:

@@ -37,7 +37,7 @@ from core.models.stacks import output_state
 from core.models.weights import Weights
 from core.plans.saving import delete_blocks, shortened
 from core.plans.variants import Projection
-from core.records import RunConfig
+from core.records import DAMAGED, RunConfig
 from core.store.parcels import read_head, read_parcel
 from core.texts.sample import draw_sample
 from core.warehouse.reference import PROFILES
@@ -45,8 +45,6 @@ from tests.ladder.__main__ import give_way
 from tests.ladder.measuring import HEAVY, PROTOCOL, measured, publish
 
 TABLE = REFERENCE / "damage.csv"
-DAMAGED = "damaged"
-"""Tag of what is no model that anybody would choose."""
 NOISE = (0.05, 0.1, 0.2, 0.4, 0.8)
 BITS = (8, 4, 3, 2)
 OTHER_WINDOWS = 1

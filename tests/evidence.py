@@ -34,6 +34,7 @@ from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from core.wording import answers as answer_words
 from core.wording.numbers import number
+from core.wording.scores import p_told
 from core.wording.verdicts import specification_name
 from tests.ladder.recipes import Recipe, all_runs
 
@@ -115,13 +116,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="workdim-") as folder:
         warehouse = Warehouse(Path(folder) / "evidence.duckdb")
         reference.take_in(warehouse, print)
-        sections = document(warehouse, options.out)
+        write(warehouse, options.out)
+
+
+def write(warehouse: Warehouse, out: Path) -> None:
+    """The document in both languages and its figures, of a warehouse that has taken in what ships."""
+    sections = document(warehouse, out)
     for n, name in enumerate(("evidence.md", "evidence.ja.md")):
         told = [_HEAD[n]]
         for section in sections:
             told += [f"## {section.title[n]}", *(part[n] for part in section.parts)]
-        (options.out / name).write_text("\n\n".join(told) + "\n", encoding="utf-8")
-        print(options.out / name)
+        (out / name).write_text("\n\n".join(told) + "\n", encoding="utf-8")
+        print(out / name)
 
 
 _HEAD = (
@@ -187,8 +193,8 @@ def is_replicate(recipe: Recipe) -> bool:
 def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section = Section(("Within one width, at equal steps", "同じ幅・同じ学習ステップ数での比較"))
     section.say(*(f"**{answer_words.sentence(said, language)}**" for language in LANGUAGES))
-    for english, japanese in zip(*(answer_words.notes(said, language) for language in LANGUAGES), strict=True):
-        section.say(f"- {english}", f"- {japanese}")
+    for lines in (answer_words.notes, answer_words.details):
+        section.say(*("\n".join(f"- {line}" for line in lines(said, language)) for language in LANGUAGES))
     shown = finals(checkpoints, Recipe.width)
     if not shown:
         return section
@@ -235,7 +241,35 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         draw,
         ("Scatter of largest inner dimension against bits per byte", "中間層の最大次元とビット毎バイトの散布図"),
     )
+    section.say(
+        "Places hold for all models at once (95 %), by differences on the same blocks of text: place 1 has the largest dimension, and "
+        "the best score.",
+        "順位の範囲は全モデルに同時に成り立つ95%区間で、同じテキストブロックでの差から求めています。1位は次元が最大、スコアが最良です。",
+    )
+    section.table(
+        (
+            ("model", "モデル"),
+            ("largest inner dimension", "中間層の最大次元"),
+            ("place", "順位"),
+            ("bits per byte", "ビット毎バイト"),
+            ("place", "順位"),
+        ),
+        [
+            (
+                one.name,
+                f"{number(one.dimension)} [{number(one.lower)}, {number(one.upper)}]",
+                _places(one.rank_low, one.rank_high),
+                number(one.score),
+                _places(one.score_rank_low, one.score_rank_high),
+            )
+            for one in said.models
+        ],
+    )
     return section
+
+
+def _places(low: int | None, high: int | None) -> str:
+    return "–" if low is None else f"{low}" if low == high else f"{low}–{high}"
 
 
 def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
@@ -247,14 +281,16 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
     logs = {
         name: json.loads((REFERENCE / "ladder" / "runs" / f"{name}.json").read_text(encoding="utf-8")) for name in code
     }
+    recipes = ["base" if is_replicate(one.recipe) else one.name for one in code.values()]
     pairs: list[tuple[tuple[str, str], Relation]] = []
 
     def pair(told: tuple[str, str], dimension: Sequence[float | None], performance: Sequence[float]) -> None:
         units = pl.DataFrame(
-            {"unit": list(code), "dimension": dimension, "performance": performance},
-            schema={"unit": pl.String, "dimension": pl.Float64, "performance": pl.Float64},
+            {"unit": list(code), "dimension": dimension, "performance": performance, "recipe": recipes},
+            schema={"unit": pl.String, "dimension": pl.Float64, "performance": pl.Float64, "recipe": pl.String},
         )
-        pairs.append((told, relate(units)))
+        every = relate(units)
+        pairs.append((told, every.once or every))
 
     if len(code) < 5:
         return section
@@ -293,8 +329,9 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
         rows.append((told, answer_words.coefficient(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
     section.say(
         "Scores are turned so that higher is better: a negative coefficient is what was published. The last column but one corrects for "
-        "the number of pairs looked at (Benjamini and Hochberg).",
-        "スコアは高いほど良い向きに揃えてあり、負の係数が公表された向きです。補正 p は、調べた組の数に対する補正（Benjamini–Hochberg）後の値です。",
+        "the number of pairs looked at (Benjamini and Hochberg). Each recipe counts once, by the means of its runs.",
+        "スコアは高いほど良い向きに揃えてあり、負の係数が公表された向きです。補正 p は、調べた組の数に対する補正（Benjamini–Hochberg）後の値です。"
+        "レシピは、その学習の平均値で1回ずつ数えます。",
     )
     section.say_if_few(min(one.n for _told, one in pairs), "models", "モデル数")
     section.table(
@@ -311,7 +348,8 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         return section
     by_key = {specification_key(one): one for one in SPECIFICATIONS}
     rows = []
-    for key, one in grid.relations.items():
+    counted = {key: one.once or one for key, one in grid.relations.items()}
+    for key, one in counted.items():
         record = by_key[key]
         row = {
             "estimator": record.estimator,
@@ -322,16 +360,16 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         }
         names = tuple(specification_name(row, language) for language in LANGUAGES)
         rows.append((names, answer_words.coefficient(one.rho, one.lower, one.upper), _p(one.p), one.n))
-    negative = sum((one.rho or 0) < 0 for one in grid.relations.values())
-    clear = sum(one.p is not None and one.p <= LEVEL for one in grid.relations.values())
-    fewest = min(one.n for one in grid.relations.values())
+    negative = sum((one.rho or 0) < 0 for one in counted.values())
+    clear = sum(one.p is not None and one.p <= LEVEL for one in counted.values())
+    fewest = min(one.n for one in counted.values())
     tested = fewest >= FEWEST_TEST
     section.say(
         f"The coefficient is negative in {negative} of {len(rows)} specifications"
         f"{f', and its p is at most {LEVEL:g} in {clear}' if tested else ''}. Largest value over the inner "
-        "layers, chosen on the same data: plain maxima, so that only the specification differs.",
+        "layers, chosen on the same data: plain maxima, so that only the specification differs. Each recipe counts once.",
         f"係数が負なのは {len(rows)} 仕様中 {negative}{f'、p が {LEVEL:g} 以下なのは {clear}' if tested else ''} です。"
-        "値は中間層の単純な最大値で、仕様だけが異なります。",
+        "値は中間層の単純な最大値で、仕様だけが異なります。レシピは1回ずつ数えます。",
     )
     section.say_if_few(fewest, "models", "モデル数")
     section.table((("specification", "仕様"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("n", "n")), rows)
@@ -385,10 +423,10 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     test = sign_test(signs)
     section.say(
         f"Within a run, over its seven later checkpoints, dimension and performance rise together in {test.positive} of {len(signs)} recipes "
-        f"and go apart in {test.negative} (p = {_p(test.p)}; no sign was expected). Such a trend says nothing about models of one age: whatever "
+        f"and go apart in {test.negative} ({p_told(test.p)}; no sign was expected). Such a trend says nothing about models of one age: whatever "
         "changes steadily while a model trains goes with its loss.",
         f"学習の途中（開始後の7チェックポイント）では、{len(signs)} レシピ中 {test.positive} で次元と性能がともに上がり、{test.negative} で逆に動きます"
-        f"（p = {_p(test.p)}、符号は事前に予想していません）。学習とともに単調に変わる量はどれも損失と連動するため、同じ学習量のモデル間の比較については何も示しません。",
+        f"（{p_told(test.p)}、符号は事前に予想していません）。学習とともに単調に変わる量はどれも損失と連動するため、同じ学習量のモデル間の比較については何も示しません。",
     )
 
     def draw(language: str) -> str:

@@ -154,3 +154,34 @@ def all_foresight(outcomes: Sequence[PlanOutcomeRow], sizes: Mapping[str, int]) 
         of_plan.setdefault(row.plan_id, []).append(row)
     found = (foresight(rows, sizes[plan_id]) for plan_id, rows in of_plan.items() if plan_id in sizes)
     return [one for one in found if one is not None]
+
+
+# --- directions ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NeededAt:
+    """How many directions suffice after one layer, beside what d2 reads there."""
+
+    layer: int
+    rank: int | None
+    """None: no rank that was tried stays under the budget."""
+    d2: int | None
+    price: PlanOutcomeRow | None
+
+
+def direction_points(found: LayerPlan, text: str = "held_out") -> list[NeededAt]:
+    rows = [row for row in found.of(text, "loss") if row.unit == "layer"]
+    layers = sorted({row.blocks[0] for row in rows if row.rule == "projection"})
+    points = []
+    for layer in layers:
+        own = [row for row in rows if row.blocks == [layer]]
+        chosen = next((row for row in own if row.rule == "projection" and row.is_chosen), None)
+        d2 = next((row.rank for row in own if row.rule == "projection_d2"), None)
+        points.append(NeededAt(layer, chosen.rank if chosen else None, d2, chosen))
+    return points
+
+
+def joint_rank(found: LayerPlan) -> PlanOutcomeRow | None:
+    """The rank that suffices with all layers projected at once."""
+    return next((row for row in found.of("held_out", "loss", "joint_projection") if row.is_chosen), None)

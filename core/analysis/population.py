@@ -33,6 +33,7 @@ from core.analysis.ranking import (
     benchmarks,
     groups,
     newest,
+    of_models,
     on_benchmark,
     partial_scores,
     vetoed,
@@ -93,6 +94,8 @@ class Population:
     """Pilots that look at these models, the one asked about included."""
     n_partial: int = 0
     """Scores of partial runs that these models have."""
+    n_set_aside: int = 0
+    """Shipped profiles that would stand in the group, were they of models of their own (`ranking.of_models`)."""
 
     @property
     def dimension(self) -> Dimension:
@@ -151,7 +154,8 @@ def population(evidence: Evidence, asked: Asked | None = None) -> Population:
         known = runs["family"].unique().sort().to_list()
         if asked.family not in known:
             raise InputError(unknown_name("family", asked.family, known))
-    among = runs if pilot is None else members(runs, pilot)
+    of_their_own = of_models(runs)
+    among = of_their_own if pilot is None else members(runs, pilot)
     if asked.family is not None and (narrowed := among.filter(family=asked.family)).height < among.height:
         among, registration = narrowed, registration.marked("other_models")
     scores = without_other_pilots(evidence.scores, pilot or (asked.pilot.pilot if asked.pilot else None))
@@ -171,7 +175,9 @@ def population(evidence: Evidence, asked: Asked | None = None) -> Population:
     rows = _with_own(_with_benchmark(group.rows, scored, benchmark), scored, pilot)
     registration = dated(registration, rows, evidence.imported)
     if pilot is not None:
-        found = _grouped(runs, evidence.summaries, asked.cloud, lifted=False)
+        named = pl.col("run_id").is_in(among["run_id"].to_list())
+        every = runs.filter(named | pl.col("run_id").is_in(of_their_own["run_id"].to_list()))
+        found = _grouped(every, evidence.summaries, asked.cloud, lifted=False)
         counts = _counts(found, with_scores(runs, scores, partial=asked.partial))
     return Population(
         asked,
@@ -185,6 +191,7 @@ def population(evidence: Evidence, asked: Asked | None = None) -> Population:
         _missing(pilot, among),
         _n_pilots(evidence, group),
         _n_partial(scores, group),
+        0 if pilot else _of_the_group(group, runs).height - _of_the_group(group, of_their_own).height,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from core.pilots.pilot import Pilot
+from core.records import DAMAGED, EARLIER, SHIPPED
 from core.tables import PILOT_SOURCE, SCORE_KEYS, SCORED_SOURCE, RunSummaryRow, columns
 
 GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")
@@ -84,6 +85,13 @@ def newest(runs: pl.DataFrame) -> pl.DataFrame:
     """The first run of each model, stack, text and protocol: the newest, as `runs` stand newest first."""
     alike = ["model_id", "stack", "corpus_id", "protocol_hash"]
     return with_stack(runs).unique(alike, keep="first", maintain_order=True)
+
+
+def of_models(runs: pl.DataFrame) -> pl.DataFrame:
+    """Without the shipped profiles of what is no model of its own: a hundred checkpoints of ten runs are ten models."""
+    tags = pl.col("tags").fill_null([])
+    is_none = tags.list.contains(SHIPPED) & (tags.list.contains(EARLIER) | tags.list.contains(DAMAGED))
+    return runs.filter(~is_none)
 
 
 def most_models(runs: pl.DataFrame) -> pl.DataFrame:

@@ -26,9 +26,9 @@ PATIENCE = 60
 
 
 def demo(options: argparse.Namespace) -> int:
+    from core.records import SHIPPED
     from core.registry.protocols import find_protocol
     from core.runs.requests import demo_requests, japanese_requests
-    from core.store.annotation import SHIPPED
     from core.warehouse import queries
 
     warehouse = chosen_warehouse(options)

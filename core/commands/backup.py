@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 from core.commands.context import chosen_warehouse, confirmed, existing_warehouse, number_of_runs, one_run, warn
@@ -15,6 +13,7 @@ from core.terminal.output import one_line, say, say_json
 
 
 def backup(options: argparse.Namespace) -> int:
+    from core.terminal.progress import bar
     from core.warehouse.backup import back_up, backups
 
     if options.list:
@@ -34,6 +33,7 @@ def backup(options: argparse.Namespace) -> int:
 
 
 def restore(options: argparse.Namespace) -> int:
+    from core.terminal.progress import bar
     from core.warehouse.backup import put_in_place, staged
 
     warehouse = chosen_warehouse(options)
@@ -55,23 +55,6 @@ def restore(options: argparse.Namespace) -> int:
         if kept is not None:
             say(f"The {what} that was there is kept as {kept}; remove it when you are sure.")
     return 0
-
-
-@contextlib.contextmanager
-def bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the time left, for what takes longer than two seconds; silent where there is no terminal."""
-    from tqdm import tqdm
-
-    from core.terminal.output import progress_stream
-    from core.terminal.tables import BAR
-
-    with tqdm(desc=text, leave=False, delay=2.0, disable=None, bar_format=BAR, file=progress_stream()) as shown:
-
-        def report(done: int, total: int) -> None:
-            shown.total = total
-            shown.update(done - shown.n)
-
-        yield report
 
 
 def _agreed(question: str) -> bool:

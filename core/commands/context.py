@@ -10,16 +10,13 @@ from pathlib import Path
 from core.errors import InputError, Sentence, WorkdimError, sentences
 from core.files import write_through
 from core.terminal.output import one_line
+from core.terminal.output import warn as warn
 
 
 def fail(error: WorkdimError) -> int:
     """One line on standard error; returns the exit code."""
     warn(str(error))
     return error.exit_code
-
-
-def warn(line: str) -> None:
-    print(f"workdim: {one_line(line)}", file=sys.stderr)
 
 
 def existing_warehouse(options: argparse.Namespace):

@@ -117,8 +117,8 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
 
 def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
     """What is stored, looked at without changing it: on a copy, so that nobody waits for it."""
-    from core.commands.backup import bar
     from core.models.machine import folder_bytes
+    from core.terminal.progress import bar
     from core.warehouse.integrity import PATIENCE, examine, look_at
 
     warehouse = replace(chosen_warehouse(options), wait=PATIENCE)
@@ -215,7 +215,7 @@ def _is_writable(folder: Path) -> bool:
 def check_again(options: argparse.Namespace) -> int:
     """Exit code 1 where the shipped profile is not measured again."""
     from core.runs.reference_check import MODEL, check_instrument
-    from core.terminal.tables import ProgressBar
+    from core.terminal.progress import ProgressBar
 
     with ProgressBar(MODEL) as bar:
         found = check_instrument(bar.report)

@@ -12,8 +12,8 @@ from core.terminal.output import say, say_json
 
 
 def ingest(options: argparse.Namespace) -> int:
-    from core.commands.backup import bar
     from core.runs.recovery import sweep
+    from core.terminal.progress import bar
     from core.warehouse import ingest as parcels
     from core.warehouse import reference
     from core.warehouse.connection import is_there
@@ -48,8 +48,8 @@ def ingest(options: argparse.Namespace) -> int:
 
 def import_(options: argparse.Namespace) -> int:
     """Exit code 2 where something was left out."""
-    from core.commands.backup import bar
     from core.runs.recovery import sweep_to_read
+    from core.terminal.progress import bar
     from core.warehouse.connection import is_there
     from core.warehouse.import_runs import LEFT_OUT, import_runs
 

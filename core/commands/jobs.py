@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import asdict
 
 from core.commands.context import chosen_warehouse, warn
@@ -20,11 +19,11 @@ def bring_to_end(job, warehouse, engine=None) -> int:
 def brought_to_end(job, warehouse, engine=None):
     """As `core.runs.jobs.JobStatus`, once its process has ended."""
     from core.runs.processes import run_all
-    from core.terminal.tables import ProgressBar
+    from core.terminal.progress import ProgressBar
 
     engine = engine or (lambda jobs, told: run_all(jobs, warehouse, 1, told))
     with ProgressBar(job.config.model) as bar:
-        (ended,) = engine([job], lambda now: bar.report(now.progress) if now.progress else None)
+        (ended,) = engine([job], bar.follow)
     return ended
 
 
@@ -147,7 +146,7 @@ def listed(options: argparse.Namespace) -> int:
     elif not found:
         say("No jobs. `workdim measure MODEL` starts one; finished ones are under `workdim runs`.")
     else:
-        print(jobs_table(found, time.time()))
+        say(*jobs_table(found))
     return 0
 
 

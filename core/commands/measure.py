@@ -105,7 +105,7 @@ def measure_at_once(configs, warehouse, again: bool, engine) -> int:
     from core.runs.jobs import submit
     from core.runs.recovery import sweep
     from core.runs.requests import parts_of
-    from core.terminal.tables import ProgressBar
+    from core.terminal.progress import ProgressBar
 
     warehouse.prepare()
     sweep(warehouse)
@@ -117,9 +117,9 @@ def measure_at_once(configs, warehouse, again: bool, engine) -> int:
         except InputError as error:
             worst = fail(error)
     say(f"Measuring {len(jobs)} at once")
-    with ProgressBar("Measuring") as bar:
-        for ended in engine(list(jobs.values()), lambda now: bar.report(now.progress) if now.progress else None):
-            bar.clear()
+    with ProgressBar("Measuring", len(jobs)) as bar:
+        for ended in engine(list(jobs.values()), bar.follow):
+            bar.ended()
             worst = tell_end(ended, warehouse) or worst
     return worst
 
@@ -127,7 +127,7 @@ def measure_at_once(configs, warehouse, again: bool, engine) -> int:
 def calibrate(options: argparse.Namespace) -> int:
     from core.geometry import gaussian
     from core.records import Progress
-    from core.terminal.tables import ProgressBar
+    from core.terminal.progress import ProgressBar
 
     path = options.out or gaussian.TABLE
     if not path.parent.is_dir():
@@ -172,7 +172,7 @@ def chosen_engine(options: argparse.Namespace, warehouse):
 def pilot(options: argparse.Namespace) -> int:
     """Exit code 2 where a request was not met; the others are measured all the same."""
     from core.runs.pilot_jobs import all_parts, run_pilot
-    from core.terminal.tables import ProgressBar
+    from core.terminal.progress import ProgressBar
 
     warehouse = chosen_warehouse(options)
     asked = _asked(options.pilot, warehouse)
@@ -192,12 +192,11 @@ def pilot(options: argparse.Namespace) -> int:
             bar.clear()
             say(f"  {name}: begun")
         bar.name(at.job.config.model)
-        if at.progress:
-            bar.report(at.progress)
+        bar.follow(at)
 
-    with ProgressBar(asked.name) as bar:
+    with ProgressBar(asked.name, n_requests) as bar:
         for one in run_pilot(asked, warehouse, chosen_engine(options, warehouse), told):
-            bar.clear()
+            bar.ended()
             name = f"{one.config.model} on {one.config.corpus}"
             if one.state == "finished":
                 say(f"  {name}: run {one.run_id}" + (" (was there already)" if one.was_known else ""))

@@ -149,7 +149,6 @@ REPLACED = {
     "--untag": "runs untag",
 }
 """Flags that `runs` once had -> how that is written now."""
-_WRITTEN = "`{old}` is written `{now}` now."
 
 
 def _in_words(top: Parser, line: list[str]) -> list[str]:
@@ -158,10 +157,10 @@ def _in_words(top: Parser, line: list[str]) -> list[str]:
     if verb.startswith("-"):
         return line
     if verb in ("cancel", "resume"):
-        raise InputError(_WRITTEN, old=f"{NAME} {verb}", now=shlex.join([NAME, "jobs", *line]))
+        raise _written(f"{NAME} {verb}", shlex.join([NAME, "jobs", *line]))
     assert top.verbs is not None
     if verb not in top.verbs.names:
-        raise _unknown("There is no verb '{asked}'.", verb, top.verbs.names, NAME)
+        raise _unknown(Sentence("There is no verb '{asked}'.", asked=verb), verb, top.verbs.names, NAME)
     inner = top.verbs.within(verb)
     if inner is None:
         return line
@@ -173,7 +172,9 @@ def _in_words(top: Parser, line: list[str]) -> list[str]:
     if at >= len(rest) or rest[at].startswith("-"):
         return line if {"-h", "--help"} & set(rest) else [verb, *rest[:at], LIST, *rest[at:]]
     if rest[at] not in inner.names:
-        raise _unknown("There is no action '{asked}'.", rest[at], inner.names, f"{NAME} {verb}")
+        raise _unknown(
+            Sentence("There is no action '{asked}'.", asked=rest[at]), rest[at], inner.names, f"{NAME} {verb}"
+        )
     return line
 
 
@@ -184,11 +185,14 @@ def _refuse_replaced(rest: list[str]) -> None:
     if old is not None:
         others = [word for word in rest if word not in ({old, "--tag"} if old == "--untag" else {old})]
         now = " ".join([NAME, REPLACED.get(old, "runs tag"), shlex.join(others)]).rstrip()
-        raise InputError(_WRITTEN, old=f"{NAME} runs {old}", now=now)
+        raise _written(f"{NAME} runs {old}", now)
 
 
-def _unknown(what: str, asked: str, names: Iterable[str], of: str) -> InputError:
-    told = Sentence(what, asked=asked)
+def _written(old: str, now: str) -> InputError:
+    return InputError("`{old}` is written `{now}` now.", old=old, now=now)
+
+
+def _unknown(told: Sentence, asked: str, names: Iterable[str], of: str) -> InputError:
     if near := difflib.get_close_matches(asked, list(names), n=1, cutoff=0.5):
         return InputError("{told} Did you mean `{near}`?", told=told, near=f"{of} {near[0]}")
     return InputError("{told} `{of} --help` lists them.", told=told, of=of)

@@ -85,7 +85,7 @@ def _look(options: argparse.Namespace) -> int:
         elif found.is_empty():
             say("No plans yet: workdim plan MODEL --verify")
         else:
-            print(plans_table(found))
+            say(*plans_table(found))
         return 0
     plan = saved.read_plan(warehouse, options.show)
     if options.json:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import reduce
+from typing import Any
 
 from core.commands.context import confirmed, existing_warehouse, number_of_runs, one_run, warn
 from core.errors import InputError, unknown_name
-from core.records import SHORT_ID
-from core.store.annotation import SHIPPED, Annotations
+from core.records import SHIPPED, SHORT_ID, Profile
+from core.store.annotation import Annotations
 from core.terminal.output import say, say_json
 
 
@@ -35,7 +36,7 @@ def listed(options: argparse.Namespace) -> int:
         say(f"None of the {known.height} runs is like that. `workdim runs` lists them all.")
     elif not found.is_empty():
         shown = with_text_marks(known)
-        print(runs_table(shown.filter(shown["run_id"].is_in(found["run_id"].to_list()))))
+        say(*runs_table(shown.filter(shown["run_id"].is_in(found["run_id"].to_list()))))
     if n_shipped and not options.json:
         others = "" if found.is_empty() else "Further "
         say(f"{others}{number_of_runs(n_shipped)} came with Workdim: `workdim runs --tag {SHIPPED}` lists them.")
@@ -82,12 +83,32 @@ def show(options: argparse.Namespace) -> int:
     run_id = one_run(known["run_id"], options.run_id)
     (record,) = records(warehouse, [run_id]).to_dicts()
     run, *controls = with_controls(known.filter(run_id=run_id), known).to_dicts()
+    profile = read_profile(warehouse, run_id)
     if options.json:
-        say_json([run | record])
+        checks, claims = ([asdict(row) for row in rows] for rows in (profile.checks, profile.claims))
+        say_json(run | record | {"layers": _layers(profile), "checks": checks, "claims": claims})
         return 0
     against = [read_profile(warehouse, control["run_id"]) for control in controls]
-    print(run_details(read_profile(warehouse, run_id), against, record))
+    say(*run_details(profile, against, record).split("\n"))
     return 0
+
+
+def _layers(profile: Profile) -> list[dict[str, Any]]:
+    """What was estimated in each layer and state, in order; the run is said once."""
+    rows: dict[str, Sequence[Any]] = {"estimates": profile.estimates, "correlators": profile.correlators}
+    places = sorted({(row.layer, row.state == "post_norm", row.state) for kind in rows.values() for row in kind})
+    return [
+        {"layer": layer, "state": state}
+        | {
+            kind: [
+                {name: value for name, value in asdict(row).items() if name not in ("run_id", "layer", "state")}
+                for row in found
+                if (row.layer, row.state) == (layer, state)
+            ]
+            for kind, found in rows.items()
+        }
+        for layer, _, state in places
+    ]
 
 
 def diff(options: argparse.Namespace) -> int:
@@ -117,7 +138,7 @@ def diff(options: argparse.Namespace) -> int:
         )
         return 0
     lines = results(one, other, "en"), differing(*stored, "en"), agreeing(*stored, "en")
-    print(difference((ids[0], ids[1]), comparison(found, "en"), *lines))
+    say(*difference((ids[0], ids[1]), comparison(found, "en"), *lines).split("\n"))
     return 0
 
 
@@ -170,7 +191,7 @@ def _trash(options: argparse.Namespace) -> int:
     if options.json:
         say_json([asdict(one) for one in found])
     else:
-        print(trash_table(found) if found else "The trash is empty.")
+        say(*trash_table(found) if found else ["The trash is empty."])
     return 0
 
 

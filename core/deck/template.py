@@ -179,9 +179,9 @@ def checked_zip(content: bytes, name: str) -> zipfile.ZipFile:
         )
     if len(content) > LARGEST:
         raise InputError(
-            "{name} has {size:.0f} MB; at most {largest} MB are read.",
+            "{name} has {n_content:.0f} MB; at most {largest} MB are read.",
             name=name,
-            size=len(content) / 2**20,
+            n_content=len(content) / 2**20,
             largest=LARGEST // 2**20,
         )
     try:
@@ -214,7 +214,7 @@ def _deck(content: bytes, name: str) -> Deck:
         raise
     except Exception as error:  # python-pptx meets a broken part with whatever its code runs into there
         raise InputError(
-            "{name} is damaged or no PowerPoint file: {reason}.", name=name, reason=_first_line(error)
+            "{name} is damaged or no PowerPoint file: {error}.", name=name, error=_first_line(error)
         ) from error
 
 

@@ -100,11 +100,19 @@ class ProfileData:
     """True where each mark is a range, over all n1 of GRIDE, of the dimension of the Gaussian cloud that it would read
     the same on: only its ends are drawn."""
     references: list[Reference] = field(default_factory=list)
+    is_log: bool = False
+    """Whether the reader asked for a logarithmic axis; it is linear otherwise."""
 
     @property
-    def needs_log(self) -> bool:
-        """True where the axis is to be logarithmic."""
-        return press_flat(self.curves, [reference for reference in self.references if reference.kind != SURROGATE])
+    def cuts_controls(self) -> bool:
+        """True where controls would press the curves flat on a linear axis, which then ends above the curves."""
+        controls = [reference for reference in self.references if reference.kind != SURROGATE]
+        return not self.is_log and press_flat(self.curves, controls)
+
+    @property
+    def highest(self) -> float:
+        """Of the curves with their intervals."""
+        return highest(self.curves)
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,12 @@ class CorrelatorData:
     n_points: tuple[int, int]
     same_depth: bool
     references: list[Reference] = field(default_factory=list)
+
+
+def highest(curves: Sequence[Curve]) -> float:
+    """The largest value that curves reach with their intervals."""
+    marks = [mark for curve in curves for mark in [*curve.marks, *([curve.post_norm] if curve.post_norm else [])]]
+    return max((max(mark.value, mark.upper or mark.value) for mark in marks), default=0.0)
 
 
 def press_flat(curves: Sequence[Curve], controls: Sequence[Curve | Reference]) -> bool:
@@ -315,8 +329,10 @@ def profile_figure(data: ProfileData, language: str) -> go.Figure:
         _draw_ranges(figure, data.curves, data.same_depth, language)
     else:
         _draw_all(figure, data.curves, data.references, data.same_depth, language)
-    if data.needs_log:
+    if data.is_log:
         figure.update_yaxes(type="log", tickvals=LOG_TICKS)
+    elif data.cuts_controls:
+        figure.update_yaxes(range=[0, 1.15 * data.highest])
     else:
         figure.update_yaxes(rangemode="tozero")
     return figure
@@ -342,7 +358,8 @@ def _profile_axis(data: ProfileData, language: str) -> str:
     title = wording.dimension_axis(data.estimator, data.cloud, language, data.n_points, n1, data.n2)
     told = [
         _("Gaussian equivalent, over all n1") if data.is_equivalent else "",
-        _("log scale") if data.needs_log else "",
+        _("log scale") if data.is_log else "",
+        _("controls run off the axis") if data.cuts_controls else "",
     ]
     if data.transform != "centred":
         told.append(wording.name("transform", data.transform, language))

@@ -3,8 +3,9 @@ its thumbnail for a gallery, a labelled scatter, and small multiples."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import polars as pl
 
@@ -12,10 +13,12 @@ from core import wording
 from core.figures.layer_profiles import CorrelatorData, Curve, Mark, ProfileData, reference_name, with_gaps
 from core.figures.svg import LIGHT, MARKERS, Axes, Drawing, Theme, cut_to, spread, text_width, ticks, wrapped
 from core.locale import translator
-from core.wording.verdicts import badge
+from core.wording.verdicts import badge, claim_name
 
 WIDTH, HEIGHT = 960, 520
 THUMBNAIL = (252, 132)
+MOST_TOGETHER = 3
+"""Curves that one picture keeps apart with their names and turns; more stand side by side."""
 _REFERENCE_DASHES = ("5 4", "2 3", "8 3 2 3", "1 3", "10 4")
 _LARGE, _SMALL = 13.0, 11.0
 
@@ -49,6 +52,8 @@ def caption_of(runs: pl.DataFrame, data: ProfileData | CorrelatorData, language:
     rows = texts.to_dicts()
     if len(rows) == 1:
         title = _("{name}: {title}").format(name=rows[0]["name"], title=badge(rows[0], language))
+    elif len(rows) > MOST_TOGETHER:
+        title = _("Dimension from layer to layer")
     else:
         title = _("Dimension from layer to layer: {names}").format(
             names=_(", ").join(dict.fromkeys(row["name"] for row in rows))
@@ -62,7 +67,33 @@ def caption_of(runs: pl.DataFrame, data: ProfileData | CorrelatorData, language:
     source = _("Workdim {version}, runs {runs}").format(
         version=rows[0]["code_version"] if rows else "", runs=runs_named
     )
-    return Caption(title, "  ".join(told), source)
+    return Caption(title, " · ".join(told), source)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of layers in which a robust claim holds."""
+
+    first: float
+    last: float
+    name: str
+
+
+def phases_of(run: Mapping[str, Any], turns: Sequence[Turn], language: str) -> list[Phase]:
+    """Where the dimension rises and where it falls, each only where that is robust; on the axis of layers.
+
+    `run` is a row of `queries.runs`.
+    """
+    peak = next((turn for turn in principal(turns, run["run_id"]) if turn.kind == "peak"), None)
+    if peak is None:
+        return []
+    before = [turn.layer for turn in turns if turn.kind == "valley" and turn.layer < peak.layer]
+    spans = {"rise": (max(before, default=0), peak.layer), "fall": (peak.layer, run["n_layers"])}
+    return [
+        Phase(*span, claim_name(claim, language, brief=True))
+        for claim, span in spans.items()
+        if run[f"verdict_{claim}"] == "robust"
+    ]
 
 
 def turns_of(extrema: pl.DataFrame, cloud: str) -> list[Turn]:
@@ -87,50 +118,39 @@ def profile_picture(
     theme: Theme = LIGHT,
     is_log: bool = False,
     size: tuple[float, float] = (WIDTH, HEIGHT),
+    phases: Sequence[Phase] = (),
+    most_together: int = MOST_TOGETHER,
 ) -> str:
-    """Curves over the layers with filled 95 percent bands, their names at their ends, controls as thin dashed lines.
+    """Curves over the layers with filled 95 percent bands, their names at their ends, controls as thin dashed lines or, of
+    several seeds, as a pale band. More than `MOST_TOGETHER` curves stand in a picture each, on one scale.
 
-    `turns` are marked with layer and value. The vertical axis begins at zero unless `is_log`, which it then says.
-    Returns the SVG of a file.
+    `turns` are marked with layer and value, `phases` shaded and named. The vertical axis begins at zero unless `is_log`,
+    which it then says. Returns the SVG of a file.
     """
+    if len(data.curves) > most_together:
+        return _side_by_side(data, caption, turns, language, theme, is_log, size[0])
     _ = translator(language)
     drawing = Drawing(*size, theme)
     top = _head(drawing, caption)
     longest = max((text_width(curve.name, _LARGE, bold=True) for curve in data.curves), default=0)
     right = size[0] - min(longest, 0.24 * size[0]) - 30
-    values = [
-        value
-        for curve in data.curves
-        for mark in [*curve.marks, *([curve.post_norm] if curve.post_norm else [])]
-        for value in (mark.value, mark.upper)
-        if value is not None
-    ] + [mark.value for reference in data.references for mark in reference.marks]
+    values = _values(data)
     if not values:
         drawing.words(
             (size[0] / 2, size[1] / 2), _("No estimates of this kind in the chosen runs."), 15, anchor="middle"
         )
         return drawing.svg(caption.title, language=language)
     last = max(mark.layer if data.same_depth else mark.depth for curve in data.curves for mark in curve.marks)
-    lowest = min(value for value in values if value > 0) / 1.3 if is_log else min(0.0, min(values))
-    axes = Axes(
-        drawing,
-        58,
-        top + 26,
-        right,
-        size[1] - 74,
-        (0, last),
-        (lowest, 1.3 * max(values) if is_log else 1.1 * max(values)),
-        is_log,
-    )
+    axes = Axes(drawing, 58, top + 26, right, size[1] - 74, (0, last), _y_range(values, is_log), is_log)
     y_title = _axis(data, language) + (_(", log scale") if is_log else "")
+    if isinstance(data, ProfileData) and data.cuts_controls:
+        y_title += _(" (controls run off the axis)")
+    for phase in phases:
+        _shade(axes, phase)
     axes.draw(wording.layer_axis(data.same_depth, language), y_title, _layer_ticks(last, data.same_depth))
     kinds = list(dict.fromkeys(reference.kind for reference in data.references))
     colours = {curve.run_id: theme.curves[n % len(theme.curves)] for n, curve in enumerate(data.curves)}
-    for reference in data.references:
-        dash = _REFERENCE_DASHES[kinds.index(reference.kind) % len(_REFERENCE_DASHES)]
-        for piece in _pieces(reference.marks):
-            way = [axes.at(_x(mark, data.same_depth), mark.value) for mark in piece]
-            drawing.line(way, colours.get(reference.of_run_id, theme.quiet), 1.2, dash, 0.9)
+    _draw_references(axes, data, colours)
     for curve in data.curves:
         _draw_curve(axes, curve, colours[curve.run_id], data.same_depth)
         if curve.post_norm:
@@ -139,6 +159,97 @@ def profile_picture(
     _name_turns(axes, data, turns, colours, language)
     _name_ends(axes, data, colours, right, size[0])
     _keys(axes, kinds, any(curve.post_norm for curve in data.curves), language)
+    _foot(drawing, caption)
+    return drawing.svg(caption.title, _described(data, turns, language), language)
+
+
+def _values(data: ProfileData | CorrelatorData) -> list[float]:
+    """All that the axis is to hold: controls too, unless they would press the curves flat."""
+    found = [
+        value
+        for curve in data.curves
+        for mark in [*curve.marks, *([curve.post_norm] if curve.post_norm else [])]
+        for value in (mark.value, mark.upper)
+        if value is not None
+    ]
+    if found and not (isinstance(data, ProfileData) and data.cuts_controls):
+        found += [mark.value for reference in data.references for mark in reference.marks]
+    return found
+
+
+def _y_range(values: Sequence[float], is_log: bool) -> tuple[float, float]:
+    if is_log:
+        return min(value for value in values if value > 0) / 1.3, 1.3 * max(values)
+    return min(0.0, min(values)), 1.1 * max(values)
+
+
+def _shade(axes: Axes, phase: Phase) -> None:
+    theme = axes.drawing.theme
+    left, right = (axes.at(layer, axes.y_range[0])[0] for layer in (phase.first, phase.last))
+    axes.drawing.box(left, axes.top, right - left, axes.bottom - axes.top, theme.quiet, 0.08)
+    axes.drawing.words(((left + right) / 2, axes.top + 13), phase.name, _SMALL, theme.quiet, "middle")
+
+
+def _draw_references(axes: Axes, data: ProfileData | CorrelatorData, colours: dict[str, str]) -> None:
+    """One line for each control; several seeds of one kind as a band from the least to the largest and their mean."""
+    kinds = list(dict.fromkeys(reference.kind for reference in data.references))
+    for run_id, kind in dict.fromkeys((one.of_run_id, one.kind) for one in data.references):
+        alike = [one for one in data.references if (one.of_run_id, one.kind) == (run_id, kind)]
+        colour = colours[run_id] if len(data.curves) > 1 else axes.drawing.theme.quiet
+        dash = _REFERENCE_DASHES[kinds.index(kind) % len(_REFERENCE_DASHES)]
+        by_layer: dict[int, list[Mark]] = {}
+        for one in alike:
+            for mark in one.marks:
+                by_layer.setdefault(mark.layer, []).append(mark)
+        marks = [
+            replace(
+                found[0],
+                value=sum(mark.value for mark in found) / len(found),
+                lower=min(mark.value for mark in found),
+                upper=max(mark.value for mark in found),
+            )
+            for _layer, found in sorted(by_layer.items())
+            if min(mark.value for mark in found) <= axes.y_range[1]
+        ]
+        for piece in _pieces(marks):
+            at = [_x(mark, data.same_depth) for mark in piece]
+            if len(alike) > 1:
+                above = [axes.at(x, mark.upper or 0) for x, mark in zip(at, piece, strict=True)]
+                below = [axes.at(x, mark.lower or 0) for x, mark in zip(at, piece, strict=True)]
+                axes.drawing.area([*above, *below[::-1]], colour, 0.1)
+            axes.drawing.line(
+                [axes.at(x, mark.value) for x, mark in zip(at, piece, strict=True)], colour, 1.2, dash, 0.9
+            )
+
+
+def _side_by_side(
+    data: ProfileData | CorrelatorData,
+    caption: Caption,
+    turns: Sequence[Turn],
+    language: str,
+    theme: Theme,
+    is_log: bool,
+    width: float,
+) -> str:
+    """Each curve in a picture of its own, with its controls, all on one scale."""
+    _ = translator(language)
+    rows, columns = -(-len(data.curves) // 3), 3
+    drawing = Drawing(width, 112 + 172 * rows, theme)
+    top = _head(drawing, caption)
+    y_range = _y_range(_values(data), is_log)
+    last = max(mark.layer if data.same_depth else mark.depth for curve in data.curves for mark in curve.marks)
+    drawing.words((14, top + 12), _axis(data, language) + (_(", log scale") if is_log else ""), _SMALL, theme.quiet)
+    room = (width - 30) / columns
+    for n, curve in enumerate(data.curves):
+        left, above = 52 + room * (n % columns), top + 26 + 168 * (n // columns)
+        axes = Axes(drawing, left, above + 12, left + room - 48, above + 122, (0, last), y_range, is_log)
+        x_title = wording.layer_axis(data.same_depth, language) if n // columns == rows - 1 else ""
+        axes.draw(x_title, "", ticks(0, last, 4), _SMALL)
+        drawing.words((left, above + 4), cut_to(curve.name, _SMALL + 1, room - 40), _SMALL + 1, bold=True)
+        one = replace(data, curves=[curve], references=[r for r in data.references if r.of_run_id == curve.run_id])
+        _draw_references(axes, one, {curve.run_id: theme.quiet})
+        _draw_curve(axes, curve, theme.curves[0], data.same_depth, width=2.2)
+        _name_turns(axes, one, turns, {curve.run_id: theme.curves[1]}, language)
     _foot(drawing, caption)
     return drawing.svg(caption.title, _described(data, turns, language), language)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.analysis.plans import PUBLISHED, front, last_text, own_price, steps
+from core.analysis.plans import PUBLISHED, NeededAt, front, last_text, own_price, steps
 from core.figures.style import COLOURS, QUIET, TEXT, bars, empty, frame, shown
 from core.figures.svg import LIGHT, Drawing, Theme, spread, text_width
 from core.locale import translator
@@ -326,34 +326,6 @@ def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: st
 
 
 # --- directions ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class NeededAt:
-    """How many directions suffice after one layer, beside what d2 reads there."""
-
-    layer: int
-    rank: int | None
-    """None: no rank that was tried stays under the budget."""
-    d2: int | None
-    price: PlanOutcomeRow | None
-
-
-def direction_points(found: LayerPlan, text: str = "held_out") -> list[NeededAt]:
-    rows = [row for row in found.of(text, "loss") if row.unit == "layer"]
-    layers = sorted({row.blocks[0] for row in rows if row.rule == "projection"})
-    points = []
-    for layer in layers:
-        own = [row for row in rows if row.blocks == [layer]]
-        chosen = next((row for row in own if row.rule == "projection" and row.is_chosen), None)
-        d2 = next((row.rank for row in own if row.rule == "projection_d2"), None)
-        points.append(NeededAt(layer, chosen.rank if chosen else None, d2, chosen))
-    return points
-
-
-def joint_rank(found: LayerPlan) -> PlanOutcomeRow | None:
-    """The rank that suffices with all layers projected at once."""
-    return next((row for row in found.of("held_out", "loss", "joint_projection") if row.is_chosen), None)
 
 
 def direction_figure(points: Sequence[NeededAt], joint: PlanOutcomeRow | None, language: str) -> go.Figure:

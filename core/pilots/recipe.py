@@ -35,12 +35,12 @@ class Recipe:
             raise InputError(unknown_name("audience", self.audience, AUDIENCES))
         if self.language not in ("en", "ja"):
             raise InputError(
-                "A report is in English (en) or Japanese (ja), not in '{asked}'.", asked=self.language[:20]
+                "A report is in English (en) or Japanese (ja), not in '{language}'.", language=self.language[:20]
             )
         if not self.name.strip() or len(self.name) > MAX_NAME or not self.name.isprintable():
             raise InputError(
-                "The name of a recipe has up to {most} letters, digits and signs that can be seen, on one line.",
-                most=MAX_NAME,
+                "The name of a recipe has up to {max_name} letters, digits and signs that can be seen, on one line.",
+                max_name=MAX_NAME,
             )
 
     @property
@@ -76,7 +76,9 @@ def find_recipe(saved: Sequence[SavedRecipe], asked: str) -> SavedRecipe:
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError("{n} recipes begin with '{asked}'. Type more of the id.", n=len(found), asked=asked)
+        raise InputError(
+            "{n_found} recipes begin with '{asked}'. Type more of the id.", n_found=len(found), asked=asked
+        )
     if not saved:
         raise InputError("No recipe is kept yet: `workdim slides --out FILE.pptx --keep NAME` keeps one.")
     raise InputError(unknown_name("recipe", asked, {one.recipe.name for one in saved}))

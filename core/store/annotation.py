@@ -15,10 +15,9 @@ from typing import Any
 
 from core.errors import InputError, ResourceError
 from core.files import read_json, write_through
+from core.records import SHIPPED
 
 FILE = "annotations.json"
-SHIPPED = "reference"
-"""The tag of the profiles that Workdim ships, which are nobody's own measurements."""
 OWN_TAGS = (SHIPPED,)
 """What Workdim says itself."""
 LONGEST_TAG = 40

@@ -172,7 +172,7 @@ def attached(folder: Folder, kind: str, one: str) -> bytes | None:
     except FileNotFoundError:
         raise
     except DAMAGE as error:
-        raise WarehouseError(f"{path} is damaged; it was left where it is.") from error
+        raise WarehouseError("{path} is damaged; it was left where it is.", path=path) from error
 
 
 def bury(folder: Folder, kind: str, one: str) -> None:

@@ -7,11 +7,14 @@ writes, to standard output and standard error, libraries included.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from core.locale import LANGUAGES, worded
@@ -36,12 +39,85 @@ def one_line(text: str) -> str:
     return spell(worded(text, language())).replace("\n", "\\n").replace("\t", "\\t")
 
 
+class Head(str):
+    """The first line of a table."""
+
+
+STYLES = {
+    r"`workdim [^`]*`|^usage: workdim .*": "cyan",
+    r"\b(?:failed|interrupted|veto|vetoed|damaged|OUTSIDE|NOT)\b": "yellow",
+    r"\b(?:robust|finished)\b": "green",
+    r"^workdim:": "bold red",
+}
+"""What is coloured on a terminal, wherever it stands in a line."""
+
+
 def say(*lines: str) -> None:
-    print("\n".join(map(one_line, lines)), flush=True)
+    _print(lines, sys.stdout)
+
+
+def warn(line: str) -> None:
+    """A line on standard error."""
+    _print([f"workdim: {worded(line, language())}"], sys.stderr)
+
+
+def _print(lines: Sequence[str], stream: TextIO) -> None:
+    clean = [one_line(line) for line in lines]
+    if not stream.isatty():
+        print("\n".join(clean), file=stream, flush=True)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    # Styles are drawn by us, past the guard, on text that is clean. NO_COLOR and a dumb terminal are respected by rich.
+    console = Console(file=getattr(stream, "unguarded", stream), highlight=False, soft_wrap=True)
+    for line, text in zip(lines, clean, strict=True):
+        drawn = Text(text, style="bold" if isinstance(line, Head) else "")
+        for pattern, style in STYLES.items():
+            drawn.highlight_regex(pattern, style)
+        console.print(drawn)
+
+
+def width() -> int | None:
+    """Columns of the terminal; None where standard output is a file or a pipe, which take all there is."""
+    return (shutil.get_terminal_size((100, 24)).columns or 100) if sys.stdout.isatty() else None
+
+
+NESTED = ("config", "evidence", "execution", "library_versions", "phase_seconds", "source_key")
+"""Columns that hold JSON: objects within the record that they belong to."""
 
 
 def say_json(content: Any) -> None:
-    print(json.dumps(content, default=str, ensure_ascii=False, indent=1), flush=True)
+    """Records for a program: times as `2026-11-26T19:40:46Z` in all of them, what is not known or not finite as null."""
+    print(json.dumps(_plain("", content), default=str, ensure_ascii=False, indent=1), flush=True)
+
+
+def _plain(key: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(str(name), one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(key, one) for one in value]
+    if isinstance(value, str) and key in NESTED:
+        with suppress(ValueError):
+            return _plain("", json.loads(value))
+    if isinstance(value, datetime) or (value is not None and (key == "at" or key.endswith("_at"))):
+        return moment(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def moment(value: Any) -> Any:
+    """A time, seconds since 1970 or a text that holds a time, as ISO 8601 in UTC; anything else as it is."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+    elif isinstance(value, (int, float)):
+        value = datetime.fromtimestamp(value, UTC)
+    if not isinstance(value, datetime):
+        return value
+    value = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value  # the warehouse keeps UTC, unmarked
+    return f"{value.isoformat(timespec='seconds')}Z"
 
 
 class _Guard:

@@ -2,77 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from tqdm import tqdm
+from rich.cells import cell_len
 
 from core import wording
-from core.records import SHORT_ID, LayerPlan, Profile, Progress
+from core.records import SHORT_ID, LayerPlan, Profile
 from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
-from core.terminal.output import one_line, progress_stream
+from core.terminal.output import Head, one_line, width
+from core.terminal.progress import minutes
 from core.wording import plans
-from core.wording.labels import marked
+from core.wording.labels import marked, shortened
 from core.wording.provenance import Line, sections
 from core.wording.scores import score_flags
-
-BAR = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed} passed, {remaining} left"
-
-
-class ProgressBar:
-    """A bar per phase on standard error, with the time left; silent where that is no terminal."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._phase = ""
-        self._bar: tqdm | None = None
-
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def report(self, step: Progress) -> None:
-        if step.phase != self._phase:
-            self._close()
-            self._phase = step.phase
-        if self._bar is None or self._bar.total != step.total:
-            self._close()
-            size = shutil.get_terminal_size((100, 24))  # some terminals say 0, and get no bar from tqdm then
-            self._bar = tqdm(
-                total=step.total,
-                initial=step.done,  # what an earlier process did says nothing of the pace
-                file=progress_stream(),
-                desc=f"{one_line(self._name)}: {wording.phase_name(step.phase, 'en')}",
-                leave=False,
-                mininterval=0.3,
-                disable=None,
-                ncols=size.columns,
-                nrows=size.lines,
-                bar_format=BAR,
-            )
-        self._bar.n = step.done
-        self._bar.refresh()
-
-    def name(self, name: str) -> None:
-        """What the next phases belong to."""
-        if name != self._name:
-            self._close()
-            self._name = name
-
-    def clear(self) -> None:
-        """Make room for a line; the bar comes back with the next report."""
-        self._close()
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        self._bar = None
 
 
 def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
@@ -80,8 +27,8 @@ def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[st
     return run_summary.summary(profile, controls)
 
 
-def runs_table(runs: pl.DataFrame) -> str:
-    """The runs as a plain table, newest first."""
+def runs_table(runs: pl.DataFrame) -> list[str]:
+    """The runs as a table, newest first."""
     head = (
         "run",
         "model",
@@ -107,13 +54,13 @@ def runs_table(runs: pl.DataFrame) -> str:
         )
         for r in runs.iter_rows(named=True)
     ]
-    lines = table(head, rows)
+    lines = table(head, rows, ("final post-norm", "protocol", "tags", "final pre-norm", "corpus"))
     if any(worst == "veto" for worst in runs["worst_check"]):
         lines += ["", wording.veto_note("en")]
-    return "\n".join(lines)
+    return lines
 
 
-def trash_table(found: Sequence[Any]) -> str:
+def trash_table(found: Sequence[Any]) -> list[str]:
     """Runs in the trash (core.warehouse.trash.Trashed), the oldest measurement first."""
     rows = [
         (
@@ -127,10 +74,10 @@ def trash_table(found: Sequence[Any]) -> str:
         )
         for one in found
     ]
-    return "\n".join(table(("run", "model", "text", "protocol", "pass", "deleted (UTC)", "size"), rows))
+    return table(("run", "model", "text", "protocol", "pass", "deleted (UTC)", "size"), rows, ("size", "protocol"))
 
 
-def jobs_table(standings: Sequence[Any], now: float) -> str:
+def jobs_table(standings: Sequence[Any]) -> list[str]:
     """Jobs (core.runs.jobs.JobStatus), oldest first: where each stands, how long it will take, what to do about it."""
     rows = []
     for at in standings:
@@ -150,9 +97,11 @@ def jobs_table(standings: Sequence[Any], now: float) -> str:
             "interrupted": f"{how_far}; resume or cancel it".lstrip("; "),
         }
         what = (asked.model, _text_name(text), how)
-        time_left = _minutes(left) if left is not None and at.state == "running" else ""
+        time_left = minutes(left) if left is not None and at.state == "running" else ""
         rows.append((at.job.job_id[:SHORT_ID], at.state, *what, told.get(at.state, ""), time_left))
-    return "\n".join(table(("job", "state", "model", "text", "protocol", "where it stands", "time left"), rows))
+    return table(
+        ("job", "state", "model", "text", "protocol", "where it stands", "time left"), rows, ("protocol", "text")
+    )
 
 
 def _brought(result: Mapping[str, Any]) -> str:
@@ -199,17 +148,49 @@ def _text_name(corpus: str) -> str:
     return Path(corpus).name if Path(corpus).is_absolute() else corpus
 
 
-def _minutes(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes}:{rest:02} min"
+NARROWEST = 14
+"""Columns of the terminal to which a text in a cell may be cut; numbers never are."""
+_NUMBERS = re.compile(r"[\d\s.,\[\]()±%:+×-]*")
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Lines of a plain table, its columns aligned."""
-    rows = [[one_line(str(cell)) for cell in row] for row in rows]
-    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
-    lines = ("  ".join(str(c).ljust(width) for c, width in zip(row, widths, strict=True)) for row in [head, *rows])
-    return [line.rstrip() for line in lines]
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[str] = ()) -> list[str]:
+    """Lines of a table with aligned columns, which fits the terminal: texts are shortened in their middle, then columns
+    are left out, those of `least` first, then from the right; a line says which."""
+    cells = [[one_line(str(cell)) for cell in row] for row in [head, *rows]]
+    shown = list(range(len(head)))
+    left_out = []
+    room = width()
+    widths = _widths(cells, shown, room)
+    while room is not None and sum(widths) + 2 * (len(shown) - 1) > room and len(shown) > 2:
+        gone = next((at for name in least for at in shown if head[at] == name), shown[-1])
+        shown.remove(gone)
+        left_out.append(str(head[gone]))
+        widths = _widths(cells, shown, room)
+    lines = [
+        "  ".join(_cell(row[at], room_of) for at, room_of in zip(shown, widths, strict=True)).rstrip() for row in cells
+    ]
+    told = [f"No room for: {', '.join(left_out)}. A wider terminal shows it, and so does --json."] if left_out else []
+    return [Head(lines[0]), *lines[1:], *told]
+
+
+def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int | None) -> list[int]:
+    """Of the columns that are shown, in cells of the terminal: the widest texts give way until all fit, or none can."""
+    widths = [max(cell_len(row[at]) for row in cells) for at in shown]
+    able = [n for n, at in enumerate(shown) if not all(_NUMBERS.fullmatch(row[at]) for row in cells[1:])]
+    excess = 0 if room is None else sum(widths) + 2 * (len(widths) - 1) - room
+    while excess > 0 and (wide := [n for n in able if widths[n] > NARROWEST]):
+        widths[max(wide, key=widths.__getitem__)] -= 1
+        excess -= 1
+    return widths
+
+
+def _cell(text: str, room: int) -> str:
+    """Padded, or its middle left out."""
+    kept = len(text)
+    while cell_len(text if kept == len(text) else shortened(text, kept)) > room:
+        kept -= 1
+    text = shortened(text, kept) if kept < len(text) else text
+    return text + " " * (room - cell_len(text))
 
 
 def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any]) -> str:
@@ -339,7 +320,7 @@ def _plan_value(value: float | None, is_loss: bool) -> str:
     return f"{value:.3f}" if is_loss else f"{value:.0%}"
 
 
-def plans_table(found: pl.DataFrame) -> str:
+def plans_table(found: pl.DataFrame) -> list[str]:
     """All plans, the newest first."""
     rows = [
         (
@@ -352,7 +333,7 @@ def plans_table(found: pl.DataFrame) -> str:
         )
         for row in found.iter_rows(named=True)
     ]
-    return "\n".join(table(("plan", "model", "blocks", "nats per token [95 %]", "", "made (UTC)"), rows))
+    return table(("plan", "model", "blocks", "nats per token [95 %]", "", "made (UTC)"), rows, ("made (UTC)",))
 
 
 def plan_record(found: LayerPlan) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core import wording
 from core.analysis import ranking
-from core.store.annotation import SHIPPED
+from core.records import SHIPPED
 from core.ui import language, reads, url_state
 from core.ui.markdown import escape
 from core.wording.labels import run_labels

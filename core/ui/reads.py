@@ -26,8 +26,7 @@ from core.files import default_path
 from core.pilots.recipe import SavedRecipe
 from core.pilots.registration import registered, shipped
 from core.pilots.rule import SavedRule
-from core.records import LayerPlan
-from core.store.annotation import SHIPPED
+from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
@@ -49,7 +48,6 @@ _OF_ALL: dict[str, Callable[..., Any]] = {
     "unmet names": score_answers.unmet_names,
     "score conflicts": score_answers.conflicts,
     "answered": score_answers.answered,
-    "plans": saved.plans,
     "plan outcomes": saved.block_outcomes,
 }
 
@@ -61,6 +59,8 @@ class Lists:
     runs: pl.DataFrame
     """All runs, a few columns of each, newest first: `queries.listing`."""
     pilots: pl.DataFrame
+    plans: pl.DataFrame
+    """All layer plans, the newest first: `saved.plans`."""
     counts: dict[str, int]
     """How many runs, models, corpora, estimates and scores there are."""
 
@@ -283,11 +283,6 @@ def kept_recipes() -> list[SavedRecipe]:
     return _of_all("recipes")
 
 
-def plans() -> pl.DataFrame:
-    """All layer plans, the newest first."""
-    return _of_all("plans")
-
-
 def plan_outcomes() -> list[PlanOutcomeRow]:
     """Of all plans, what whole blocks cost: `saved.block_outcomes`."""
     return _of_all("plan outcomes")
@@ -324,7 +319,7 @@ def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
     with Warehouse(path).opened() as opened:
         listed = queries.listing(opened)
         runs = with_text_marks(listed if with_reference else _own(listed))
-        return Lists(runs, queries.pilots(opened), queries.counts(opened))
+        return Lists(runs, queries.pilots(opened), saved.plans(opened), queries.counts(opened))
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)

@@ -311,7 +311,9 @@ def _made(wanted: Wanted) -> Report:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _cached(path: Path, version: tuple, with_reference: bool, day: date, recipe: Recipe, _wanted: Wanted) -> Report:
     chosen, pilot = _wanted.chosen, _wanted.pilot
-    plans = [row["plan_id"] for row in reads.plans().to_dicts() if row["model_id"] in set(chosen.runs["model_id"])]
+    plans = [
+        row["plan_id"] for row in reads.lists().plans.to_dicts() if row["model_id"] in set(chosen.runs["model_id"])
+    ]
     frames = deck_data.RunFrames(
         runs=chosen.with_controls,
         estimates=chosen.estimates,

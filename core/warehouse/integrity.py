@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from core.errors import ResourceError, WarehouseError
 from core.files import folders_in, workplace
+from core.records import SHIPPED
 from core.store import people
 from core.store.parcels import DAMAGE, is_parcel, read_parcel
 from core.store.restore import check_hashes
@@ -30,7 +31,7 @@ from core.warehouse.warehouse import Warehouse
 PATIENCE = 1.0
 """Seconds that the check waits for a writer."""
 _REBUILD = "Run: workdim ingest --rebuild"
-_SHIPPED = "list_contains(tags, 'reference')"
+_SHIPPED = f"list_contains(tags, '{SHIPPED}')"
 """Of the profiles that Workdim ships, neither pilots nor controls come along."""
 Progress = Callable[[int, int], None]
 

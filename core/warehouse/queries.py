@@ -7,7 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
-from core.store.annotation import SHIPPED
+from core.records import SHIPPED
 from core.tables import SCORED_SOURCE, TABLES
 from core.warehouse.aliases import RESOLVED
 from core.warehouse.connection import Readable

@@ -68,11 +68,11 @@ def keep(
     """
     if template is not None and len(template) > LARGEST_TEMPLATE:
         raise InputError(
-            "{name} has {size:.0f} MB; a recipe keeps templates of up to {largest} MB. Make pictures in it smaller, or make "
-            "the report without keeping it.",
-            name=recipe.template,
-            size=len(template) / 2**20,
-            largest=LARGEST_TEMPLATE // 2**20,
+            "{template} has {n_template:.0f} MB; a recipe keeps templates of up to {largest_template} MB. Make "
+            "pictures in it smaller, or make the report without keeping it.",
+            template=recipe.template,
+            n_template=len(template) / 2**20,
+            largest_template=LARGEST_TEMPLATE // 2**20,
         )
     one, now = recipe.recipe_id, datetime.now(UTC).replace(tzinfo=None)
     with warehouse.changing(_KIND, one):

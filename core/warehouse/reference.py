@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.errors import ResourceError
 from core.files import REFERENCE, make_folder, move, names_in, read_json, workplace, write_through
-from core.store.annotation import SHIPPED
+from core.records import SHIPPED
 from core.store.parcels import is_parcel
 from core.warehouse import trash
 from core.warehouse.sync import Report

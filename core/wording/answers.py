@@ -256,6 +256,9 @@ def _left_out(answer: Answer, language: str) -> list[str]:
     flat = [labels[run_id] for run_id in relation.without_dimension if run_id in labels]
     if flat:
         told.append(_("Without this dimension: {names}.").format(names=_names(flat, language)))
+    if found.n_set_aside:
+        line = _("Not counted, as no models of their own: {n} profiles of earlier checkpoints or damaged networks.")
+        told.append(line.format(n=found.n_set_aside))
     if answer.n_base and relation.n:
         told.append(_("Not counted, because only their base model has the score: {n}.").format(n=answer.n_base))
     if answer.n_contradicting and "sources" not in answer.reasons:

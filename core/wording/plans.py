@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from core.analysis.plans import Foresight, RuleRecord, Within, own_price
+from core.analysis.plans import Foresight, NeededAt, RuleRecord, Within, own_price
 from core.locale import translator
 from core.records import AGAINST_PLAN, LOCAL, LayerPlan, stretches
 from core.tables import PlanOutcomeRow, PlanRow
@@ -331,6 +331,25 @@ def directions_text(found: LayerPlan, language: str) -> list[str]:
                 )
             lines.append(line)
     return lines
+
+
+def needed_text(found: LayerPlan, points: Sequence[NeededAt], language: str) -> str:
+    """For one look, beside profiles: the ranks that suffice over the layers that were tried, and d2 there."""
+    _ = translator(language)
+    ranks, d2 = (
+        [value for value in of if value is not None] for of in zip(*((p.rank, p.d2) for p in points), strict=True)
+    )
+    if not ranks:
+        return ""
+    layers = _(", ").join(str(point.layer) for point in points if point.rank is not None)
+    told = {"name": found.plan.name, "layers": layers, "budget": budget_text(found.plan, language)}
+    line = _("{name}: within {budget}, {least} to {most} principal components suffice after layers {layers}.")
+    line = line.format(least=min(ranks), most=max(ranks), **told)
+    if d2:
+        line += " " * (language == "en") + _("d2 of the same tokens reads {least} to {most} there.").format(
+            least=min(d2), most=max(d2)
+        )
+    return line
 
 
 def rule_name(rule: str, language: str) -> str:

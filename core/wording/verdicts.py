@@ -355,6 +355,64 @@ def extrema_text(rows: Sequence[Mapping[str, Any]], language: str) -> str:
     return _(", ").join(told)
 
 
+# --- chips -----------------------------------------------------------------------------------------------------
+
+
+class Chip(NamedTuple):
+    """A control or a second opinion in one mark."""
+
+    mark: str
+    """`✓` it bears the profile out, `✕` it speaks against it, `?` it cannot tell; `=` and `≠` of a change to the text."""
+    name: str
+    told: str
+    """What is behind it, in a sentence."""
+
+
+_OF_OUTCOMES = (("shows_it", "✕"), ("not_usable", "?"), ("no_power", "?"), ("cannot_tell", "?"), ("differs", "≠"))
+"""The first that any claim has counts."""
+
+
+def control_chips(rows: Sequence[Mapping[str, Any]], passes: Mapping[str, str], language: str) -> list[Chip]:
+    """One for each kind of control of one run; `rows` of run_controls, `passes`: run id of a control -> its pass.
+
+    A control without power is a question: its silence says nothing.
+    """
+    of_pass: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        of_pass.setdefault(passes.get(row["control_run_id"], ""), []).append(row)
+    chips = []
+    for key, found in of_pass.items():
+        outcomes = {row["outcome"] for row in found if row["claim"] in CLAIMS} or {row["outcome"] for row in found}
+        mark = next((mark for outcome, mark in _OF_OUTCOMES if outcome in outcomes), "=" if "same" in outcomes else "✓")
+        told = translator(language)(_("; ")).join(dict.fromkeys(control_text(row, language) for row in found))
+        chips.append(Chip(mark, labels.name("pass", key, language), told))
+    return chips
+
+
+def opinion_chips(rows: Sequence[Mapping[str, Any]], language: str) -> list[Chip]:
+    """One for each choice that the core varies: whether the claims read the same under it as by the reference. `rows` of
+    run_claims of one run."""
+    found = [(one, row) for row in rows if (one := specification_of(row)) is not None and one.is_core]
+    by_reference = {row["claim"]: outcome_of(row) for one, row in found if not one.axis}
+    chips = []
+    for axis in dict.fromkeys(one.axis for one, _row in found if one.axis):
+        own = [row for one, row in found if one.axis == axis]
+        pairs = [(by_reference.get(row["claim"]), outcome_of(row)) for row in own]
+        is_other = any(a != b and not {a, b} & {None, "cannot_tell"} for a, b in pairs)
+        mark = "✕" if is_other else "✓" if all(a == b for a, b in pairs) else "?"
+        told = translator(language)(_("; ")).join(_opinion(row, language) for row in own)
+        chips.append(Chip(mark, labels.name("axis", axis, language), told))
+    return chips
+
+
+def _opinion(row: Mapping[str, Any], language: str) -> str:
+    _ = translator(language)
+    outcome = outcome_of(row)
+    verdict = "–" if outcome is None else labels.name("claim_outcome", outcome, language)
+    told = f"{claim_name(row['claim'], language)} {verdict} {ratio_text(row)}"
+    return _("{claim}: {verdict}").format(claim=specification_name(row, language), verdict=told)
+
+
 def ten_text(against_ten: str, language: str) -> str:
     """What `analysis.claims.against_ten` says of a final dimension."""
     _ = translator(language)

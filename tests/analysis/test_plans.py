@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.analysis.plans import foresight, front, rule_records, steps, within
+from core.analysis.plans import direction_points, foresight, front, rule_records, steps, within
 from tests.plans.made import layer_plan
 
 
@@ -54,3 +54,8 @@ def test_sums_of_single_blocks_are_held_against_the_price_of_sets():
     singles = [row for row in found.outcomes if row.rule == "single"]
     told = foresight([*singles, *priced], 3)
     assert told and told.n_sets == 16 and told.alone == pytest.approx(1) and told.influence == pytest.approx(1)
+
+
+def test_needed_directions_stand_beside_each_layer():
+    (point,) = direction_points(layer_plan())
+    assert (point.layer, point.rank, point.d2) == (4, 128, None)

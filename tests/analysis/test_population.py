@@ -12,6 +12,7 @@ from core.analysis.answer import answer
 from core.analysis.asked import Asked
 from core.analysis.population import key_of, population
 from core.errors import InputError
+from core.wording import answers as words
 from tests import answers, frames
 from tests.answers import evidence, falling, models, pilot, registered, scores, unrelated
 from tests.frames import Model
@@ -48,6 +49,20 @@ def test_a_vetoed_run_counts_where_it_was_named_beforehand_and_nowhere_else():
     free = population(evidence(runs, scores(falling())))
     assert free.rows.height == 23 and free.vetoed["name"].to_list() == ["m23"]
     assert population(evidence(runs, scores(falling())), Asked(lifted=True)).rows.height == 24
+
+
+def test_checkpoints_on_the_way_and_damaged_networks_that_ship_are_no_models_unless_a_pilot_names_them():
+    marks = {"m21": ["reference", "earlier checkpoint"], "m22": ["reference", "damaged"], "m23": ["damaged"]}
+    known = evidence(models(), scores(falling()))
+    tags = pl.Series([marks.get(name, ["reference"]) for name in known.runs["name"]], dtype=pl.List(pl.String))
+    known = replace(known, runs=known.runs.with_columns(tags=tags))
+    free = population(known)
+    assert (free.rows.height, free.n_set_aside) == (22, 2) and "m23" in free.rows["name"], (
+        "nobody's own run is set aside"
+    )
+    assert words.notes(answer(free), "en")[-1].startswith("Not counted, as no models of their own: 2 profiles")
+    named = population(replace(known, pilots=(PILOT,)))
+    assert (named.rows.height, named.n_set_aside) == (24, 0) and named.offered["n_models"].to_list() == [24]
 
 
 def test_another_score_than_the_registered_one_is_exploratory():

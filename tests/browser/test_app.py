@@ -149,8 +149,8 @@ def test_home_leads_to_the_newest_profiles(page: sync_api.Page, address: str) ->
 
 
 def test_a_section_is_a_link(page: sync_api.Page, address: str) -> None:
-    page.goto(f"{address}/profiles?runs={RUN_IDS[0]}")
-    curve(page, "random weights").wait_for()
+    page.goto(f"{address}/profiles?runs={RUN_IDS[0]}&live=True")
+    page.locator(".js-plotly-plot").first.locator(".legendtext", has_text="random weights").wait_for()
     section = page.get_by_role("radio", name="Layers against layers")
     section.or_(page.get_by_role("button", name="Layers against layers")).click()
     page.locator(".js-plotly-plot .cbaxis").first.wait_for()  # the colour bar of a matrix
@@ -264,8 +264,8 @@ def run_query(page: sync_api.Page) -> None:
 
 
 def curve(page: sync_api.Page, name: str) -> sync_api.Locator:
-    """The name of a run in the legend of the first figure."""
-    return page.locator(".js-plotly-plot").first.locator(".legendtext", has_text=name)
+    """The picture that shows a run."""
+    return page.get_by_alt_text(name)
 
 
 def slides(deck: Path) -> list:

@@ -13,10 +13,10 @@ from core.commands import app
 from core.commands.main import main
 from core.errors import ResourceError
 from core.models.hub import local_weights
+from core.records import SHIPPED
 from core.registry.protocols import PROTOCOLS
 from core.runs import requests
 from core.store import parcels
-from core.store.annotation import SHIPPED
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core, start_core
@@ -72,7 +72,7 @@ def test_reading_makes_no_warehouse(tmp_path, arguments):
 def test_a_progress_bar_is_drawn_on_a_terminal_that_states_no_size():
     pty = pytest.importorskip("pty")
     program = (
-        "from core.terminal.tables import ProgressBar\nfrom core.records import Progress\n"
+        "from core.terminal.progress import ProgressBar\nfrom core.records import Progress\n"
         "with ProgressBar('model') as bar:\n    bar.report(Progress('geometry', 3, 12))"
     )
     ours, theirs = pty.openpty()

@@ -72,12 +72,12 @@ def test_the_first_help_names_every_verb_and_each_has_its_own(capsys):
 
 
 def commands_of_texts() -> set[str]:
-    """What messages, screens and remarks of the code tell to type, between backticks; placeholders as `x`."""
+    """What messages, screens and remarks of the code tell to type, between backticks; placeholders as `1`."""
     texts = [path.read_text(encoding="utf-8") for room in ("core", "pages") for path in (ROOT / room).rglob("*.py")]
     texts += [str(message.string) for message in catalogue("ja")]
     texts = [re.sub(r'"\s*\n\s*f?"', "", text) for text in texts]  # sentences of several literals
     found = {line for text in texts for line in re.findall(r"`workdim ([a-z][^`]*)`", text)}
-    return {re.sub(r"\{[^{}]*\}", "x", line).partition(" ...")[0] for line in found}
+    return {re.sub(r"\{[^{}]*\}", "1", line).partition(" ...")[0] for line in found}
 
 
 def test_every_command_that_a_text_names_is_one():

@@ -100,7 +100,9 @@ def test_show_tells_every_field_in_words_with_units(said):
     ):
         assert line in told, line
     assert "1.50 GB" in told and "4,096" in told
-    (stored,) = json.loads(said("show", RUN, "--json"))
+    stored = json.loads(said("show", RUN, "--json"))
+    assert stored["layers"][0]["layer"] == 0 and stored["layers"][0]["estimates"] and stored["started_at"].endswith("Z")
+    assert stored["library_versions"]["torch"] == "2.13.0" and isinstance(stored["config"], dict)
     assert stored["weights_sha256"] == "0" * 64 and stored["corpus_n_characters"] == 100_000
 
 

@@ -40,8 +40,3 @@ def test_a_price_below_a_logarithmic_axis_lies_on_its_edge_and_says_its_value():
     figure = plans.price_figure(plans.price_points(found), 0.05, "en")
     steps = next(trace for trace in figure.data if trace.name == "the search's set of each size")
     assert 0 < steps.y[0] < 0.01 and "-0.001" in steps.hovertext[0]
-
-
-def test_needed_directions_stand_beside_each_layer():
-    (point,) = plans.direction_points(layer_plan())
-    assert (point.layer, point.rank, point.d2) == (4, 128, None)

@@ -70,13 +70,14 @@ def test_surrogates_are_read_at_the_same_scale():
     assert len(data.curves[0].marks) == 11, "the surrogate is no part of the curve"
 
 
-def test_the_axis_is_logarithmic_only_where_random_weights_would_press_the_curves_flat():
+def test_a_linear_axis_ends_above_the_curves_where_random_weights_would_press_them_flat():
     references = control_references(data_of(A), frames.estimates(RANDOM), controls((A, RANDOM)), frames.runs(A))
-    assert replace(data_of(A), references=references).needs_log
+    pressed = replace(data_of(A), references=references)
+    assert pressed.cuts_controls and not replace(pressed, is_log=True).cuts_controls
     late = [mark for mark in references[0].marks if mark.value < 2 * A.peak]
-    assert late and not replace(data_of(A), references=[replace(references[0], marks=late)]).needs_log
-    assert not replace(data_of(A), references=[replace(references[0], kind=SURROGATE)]).needs_log
-    assert not data_of(A).needs_log
+    assert late and not replace(data_of(A), references=[replace(references[0], marks=late)]).cuts_controls
+    assert not replace(data_of(A), references=[replace(references[0], kind=SURROGATE)]).cuts_controls
+    assert not data_of(A).cuts_controls
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_the_axis_is_logarithmic_only_where_random_weights_would_press_the_curve
 )
 def test_references_are_thin_lines_that_hide_with_their_run(language, name, second):
     references = control_references(data_of(A), frames.estimates(RANDOM), controls((A, RANDOM)), frames.runs(A))
-    figure = profile_figure(replace(data_of(A), references=references), language)
+    figure = profile_figure(replace(data_of(A), references=references, is_log=True), language)
     thin = [trace for trace in figure.data if trace.line.width == 1.3]
     line, key = thin
     assert line.legendgroup == A.id and name in line.name and line.name.endswith("7") and not line.showlegend

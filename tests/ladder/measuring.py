@@ -16,10 +16,9 @@ from core.errors import InputError
 from core.files import move
 from core.measure.profile import measure_profile
 from core.measure.setup import Setup, open_setup
-from core.records import PROFILE_TABLES, Profile, RunConfig
+from core.records import EARLIER, PROFILE_TABLES, SHIPPED, Profile, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import new_run_id
-from core.store.annotation import SHIPPED
 from core.store.parcels import RUN_FILE, write_parcel
 from tests.ladder.recipes import Recipe, all_runs
 from tests.ladder.run import log_of
@@ -27,8 +26,6 @@ from tests.ladder.shipping import ALONG
 
 TEXTS = ("ladder-code", "ladder-prose")
 PROTOCOL = "quick"
-EARLIER = "earlier checkpoint"
-"""Tag of what is no model of its own: the unit of a test is the recipe."""
 HEAVY = ("layer_pairs", "layer_distributions", "layer_replicates")
 """Tables that take most of a parcel's room."""
 

@@ -1,21 +1,37 @@
-"""docs/evidence.md is what the shipped data give today, in both languages."""
+"""docs/evidence.md is what the shipped data give today, in both languages, and a fresh start ranks all of them."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from core.analysis.asked import Asked
+from core.commands.rank import answered
+from core.warehouse import reference
+from core.warehouse.warehouse import Warehouse
 from tests import evidence
+from tests.ladder import shipping
+from tests.ladder.__main__ import LOGS
+from tests.ladder.recipes import Recipe, all_runs
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, float]:
+    """A warehouse as the first start leaves it, and the seconds of processor time that took."""
+    started = time.process_time()
+    warehouse = Warehouse(tmp_path_factory.mktemp("fresh") / "w.duckdb")
+    reference.offer(warehouse, pytest.fail)
+    return warehouse, time.process_time() - started
+
+
 @pytest.mark.slow
-def test_the_evidence_is_that_of_the_shipped_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sys.argv", ["evidence", "--out", str(tmp_path)])
-    evidence.main()
+def test_the_evidence_is_that_of_the_shipped_data(fresh: tuple[Warehouse, float], tmp_path: Path):
+    evidence.write(fresh[0], tmp_path)
     for name in ("evidence.md", "evidence.ja.md"):
         assert (tmp_path / name).read_text(encoding="utf-8") == (DOCS / name).read_text(encoding="utf-8"), (
             "run `python -m tests.evidence` and commit what it writes"
@@ -24,6 +40,26 @@ def test_the_evidence_is_that_of_the_shipped_data(tmp_path: Path, monkeypatch: p
     assert pictures and len(pictures) % 2 == 0
     for picture in pictures:
         ElementTree.fromstring(picture.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_a_fresh_start_ranks_every_finished_run_within_seconds(fresh: tuple[Warehouse, float]):
+    """All of the registered width for the registered question, of all widths where everything that compares is asked for;
+    a checkpoint on the way is no model."""
+    warehouse, spent = fresh
+    runs = all_runs()
+    finished = {f"local:{runs[name].folder_of(runs[name].steps)}": runs[name].width for name in shipping.logged(LOGS)}
+    of_width = {reference for reference, width in finished.items() if width == Recipe.width}
+    assert len(of_width) >= 9
+    started = time.process_time()
+    for asked, wanted in ((Asked(), of_width), (Asked(is_free=True), set(finished))):
+        told, _grid = answered(warehouse, asked)
+        found = told.population
+        assert set(found.rows["reference"]) == wanted, "python -m tests.ladder --measure, and --ship"
+        assert told.relation.n == len(wanted) and {one.match for one in told.models} <= {"own", "exact"}
+        assert all(one.n_models <= len(wanted) for one in found.others)
+        assert told.relation.errors_paired[-1:] == ("performance",) and told.models[0].score_rank_high is not None
+    assert spent + time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(("value", "told"), [(None, "–"), (0.0004, "< 0.001"), (0.0421, "0.042")])

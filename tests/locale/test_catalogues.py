@@ -1,17 +1,21 @@
 """Every sentence that a person may read exists in Japanese, with the same placeholders."""
 
 import ast
+import json
+import pickle
 import re
 import string
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
 
-from core.errors import InputError
-from core.locale import FOLDER, LANGUAGES, catalogue, translator
+from core import errors
+from core.errors import InputError, Sentence, WorkdimError, unknown_name
+from core.locale import FOLDER, LANGUAGES, catalogue, translator, worded
 
 ROOT = Path(__file__).parents[2]
 PLACES = ("core", "pages", "app.py")
@@ -22,24 +26,42 @@ def sources() -> list[Path]:
     return [path for place in places for path in (sorted(place.glob("**/*.py")) if place.is_dir() else [place])]
 
 
-def messages() -> dict[str, str]:
-    """English sentence -> where it is used: the literal arguments of calls of `_`."""
-    found = {}
+ERRORS = {name for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, WorkdimError)}
+ERRORS |= {"NoRoom", "OtherProgram", "NewerSchema", "Unnamed"}
+"""Kinds that a room makes of these; all are built as their base is."""
+WORDED = {"Sentence", "sentences", "unknown_name"}
+
+
+def calls() -> Iterator[tuple[str, ast.expr, str]]:
+    """What is called, its message and the place, of all that gives words to people: `_`, sentences and errors."""
     for path in sources():
-        if not path.exists():
-            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_":
-                found[literal(node, path)] = f"{path.relative_to(ROOT)}:{node.lineno}"
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or not node.args:
+                continue
+            if node.func.id in {"_", *WORDED} | ERRORS:
+                text = node.args[1 if node.func.id == "Unnamed" else 0]
+                yield node.func.id, text, f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+def messages() -> dict[str, str]:
+    """English sentence -> where it is used: the literals that are given to `_`, to sentences and to errors."""
+    found = {}
+    for called, text, place in calls():
+        is_literal = isinstance(text, ast.Constant) and isinstance(text.value, str)
+        assert is_literal or called != "_", (
+            f"{place}: _() takes a literal; fill its placeholders with .format afterwards."
+        )
+        if is_literal:
+            found[text.value] = place
     return found
 
 
-def literal(call: ast.Call, path: Path) -> str:
-    text = call.args[0]
-    assert isinstance(text, ast.Constant) and isinstance(text.value, str), (
-        f"{path.name}:{call.lineno}: _() takes a literal; fill its placeholders with .format afterwards."
-    )
-    return text.value
+def test_an_error_carries_a_template_and_its_parts():
+    """Not an f-string, nor texts put together: who reads it in Japanese would have it in English."""
+    filled = [
+        place for called, text, place in calls() if called != "_" and isinstance(text, (ast.JoinedStr, ast.BinOp))
+    ]
+    assert filled == []
 
 
 def placeholders(text: str) -> set[str]:
@@ -57,6 +79,8 @@ def test_every_sentence_is_translated():
     japanese, missing, differing = catalogue("ja"), [], []
     for english, place in MESSAGES.items():
         message = japanese.get(english)
+        if message is None and not re.search("[A-Za-z]", re.sub(r"{[^}]*}", "", english)):
+            continue  # places and punctuation alone: what stands in it is worded
         if message is None or not message.string:
             missing.append(f"{place}: {english!r}")
         elif placeholders(message.string) != placeholders(english):
@@ -110,3 +134,33 @@ def test_english_is_the_message_itself():
 def test_an_unknown_language_is_named():
     with pytest.raises(InputError, match=r"Unknown language 'jp'.*ja"):
         translator("jp")
+
+
+def test_an_error_is_worded_for_whoever_reads_it_in_another_process_too():
+    inner = unknown_name("column", "txet", ["id", "text"])
+    error = InputError("{named}: {problem}", named="pilot.toml", problem=inner)
+    assert str(error) == "pilot.toml: Unknown column 'txet'. Did you mean text? Available: id, text."
+    told = errors.read(json.loads(json.dumps(errors.recorded({"reason": error.message}))))["reason"]
+    for found in (error, told, pickle.loads(pickle.dumps(error)).message):
+        japanese = worded(found, "ja")
+        assert japanese.startswith("pilot.toml") and "txet" in japanese and "id、text" in japanese
+        assert not re.search("Unknown|column|Available", japanese)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"template": "{a.__class__}", "parts": {"a": 1}},
+        {"template": "{a:>999999999}", "parts": {"a": 1}},
+        {"template": "{a", "parts": {"a": 1}},
+        {"template": "{b}", "parts": {"a": 1}},
+        {"template": "{a:d}", "parts": {"a": "no number"}},
+        {"template": "{a}", "parts": ["a"]},
+    ],
+)
+def test_a_record_that_is_no_sentence_of_ours_stays_the_text_that_it_is(record):
+    assert errors.read(record) == record["template"] and not isinstance(errors.read(record), Sentence)
+
+
+def test_the_names_that_a_sentence_quotes_are_never_taken_for_its_words():
+    assert worded(Sentence("{name}", name="{name.__class__} language"), "ja") == "{name.__class__} language"

@@ -118,7 +118,7 @@ def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
 
 def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[2]}", estimator="gride", n1="4")
+    app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[2]}", estimator="gride", n1="4", live="True")
     assert app.multiselect(key="view.runs").value == [RUN_IDS[0], RUN_IDS[2]]
     assert app.selectbox(key="view.estimator").value == "gride"
     profile, grid = figures(app)
@@ -225,7 +225,8 @@ def test_each_section_draws(section: str, language: str, filled: Path, monkeypat
     app = opened("profiles.py", runs=RUN_IDS[0], section=section, lang=language)
     assert not app.exception and not app.error and not app.info
     assert (SECTIONS[section] in texts(app)) == (language == "en")
-    assert len(figures(app)) == {"profile": 2, "checks": 0, "pairs": 2}.get(section, 1)
+    assert len(figures(app)) == {"checks": 0, "pairs": 2}.get(section, 1)
+    assert bool(app.get("image")) == (section == "profile")
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -243,7 +244,7 @@ def test_each_section_has_something_to_say_of_a_run_of_an_earlier_version(
 
 def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=RUN_IDS[0])
+    app = opened("profiles.py", runs=RUN_IDS[0], live="True")
     assert app.toggle(key="view.controls").value
     names = {trace["name"] for trace in figures(app)[0]["data"]}
     assert {"random weights", "shuffled text", "made-up-big · random weights, seed 1"} <= names
@@ -265,7 +266,7 @@ def test_a_control_pass_has_no_verdict_and_is_called_by_its_name(
 ) -> None:
     controls = [run_id for run_id in Warehouse(filled).read("SELECT run_id FROM runs WHERE pass <> 'text'")["run_id"]]
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=",".join(controls), lang=language)
+    app = opened("profiles.py", runs=",".join(controls), lang=language, live="True")
     assert not app.exception
     assert said in texts(app) and verdict not in texts(app)
     assert "random_init" not in texts(app).replace(r"\_", "_")
@@ -320,7 +321,7 @@ def test_a_run_without_controls_has_no_switch_for_them_and_is_named(
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("profiles.py", runs=RUN_IDS[1])
-    assert not app.toggle
+    assert "view.controls" not in [one.key for one in app.toggle]
     assert "Without a control that could show a rise: made-up-small." in texts(app)
 
 
@@ -348,7 +349,7 @@ def test_a_verdict_that_does_not_know_its_controls_says_so(tmp_path: Path, monke
 )
 def test_what_a_link_asks_for_is_drawn(asked: dict, told: str, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=RUN_IDS[1], **asked)
+    app = opened("profiles.py", runs=RUN_IDS[1], live="True", **asked)
     assert not app.exception
     assert told in figures(app)[0]["layout"]["yaxis"]["title"]["text"]
     assert app.dataframe[0].value["Layer"].to_list()[:5] == [0, 1, 2, 3, 4]
@@ -356,7 +357,7 @@ def test_what_a_link_asks_for_is_drawn(asked: dict, told: str, filled: Path, mon
 
 def test_gaussian_points_are_drawn_on_request(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=RUN_IDS[1], estimator="gride")
+    app = opened("profiles.py", runs=RUN_IDS[1], estimator="gride", live="True", all="True")
     assert "Gaussian points of equal covariance" not in {trace["name"] for trace in figures(app)[0]["data"]}
     app.toggle(key="view.surrogate").set_value(True).run()
     assert "Gaussian points of equal covariance" in {trace["name"] for trace in figures(app)[0]["data"]}
@@ -388,7 +389,7 @@ def test_a_vetoed_run_is_ranked_only_by_a_reader_who_was_told_why_it_is_not(
 @pytest.mark.parametrize("page", ["home.py", "profiles.py"])
 def test_a_veto_stands_wherever_the_number_stands(page: str, with_veto: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(with_veto))
-    app = opened(page, runs=RUN_IDS[0][:-2] + "91")
+    app = opened(page, runs=RUN_IDS[0][:-2] + "91", live="True")
     shown = app.dataframe[0].value
     assert "made-up-vetoed ‡" in shown["Model"].to_list()
     if page == "home.py":
@@ -593,3 +594,13 @@ def test_home_says_three_findings_and_offers_one_comparison(filled: Path, monkey
     assert "**Not planned yet**" in told
     assert [one.label for one in app.button] == ["Compare models on my text"]
     assert "N=" in told and "made-up · quick" in told
+
+
+def test_a_profile_stands_beside_its_verdict_and_chips(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("profiles.py", runs=RUN_IDS[0])
+    told = texts(app)
+    assert "badge[**Falls towards the end**]" in told.replace("\\", "") and "dominant directions removed" in told
+    assert not app.toggle(key="view.log").value
+    app.toggle(key="view.all").set_value(True).run()
+    assert not app.exception and app.selectbox(key="view.estimator").value == "d2"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from core.warehouse import saved
 from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import figures, opened, texts
 from tests.plans.made import layer_plan
-from tests.screens import empty_warehouse
+from tests.screens import RUN_IDS, empty_warehouse, filled_warehouse
 
 SECTIONS = ("price", "harder", "saving", "directions", "files", "history", "new")
 
@@ -36,7 +38,7 @@ def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
     (drawn,) = figures(app)
     assert "the plan" in [trace["name"] for trace in drawn["data"]]
     app.slider(key=url_state.key("nats")).set_value(0.03).run()
-    assert "2 of 8 blocks can go for +0.017" in texts(app) and "--blocks 2 --verify" in texts(app)
+    assert "2 of 8 blocks can go for +0.017" in texts(app) and "plan o/model --verify --blocks 2" in texts(app)
     app.slider(key=url_state.key("nats")).set_value(0.0).run()
     assert "None of the 8 blocks can go within 0 nats per token" in texts(app) and not app.exception
 
@@ -70,3 +72,12 @@ def test_a_link_names_the_model_and_the_form_starts_a_plan(
     app.selectbox(key="plan unit").set_value("points")
     next(button for button in app.button if button.label == "Start planning").click().run()
     assert "is for a task" in app.warning[0].value and len(started) == 1
+
+
+def test_profiles_tell_the_directions_that_a_plan_found_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = filled_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    asked = json.dumps(asdict(PlanConfig("made-up/big", directions=True)))
+    saved.keep_plan(Warehouse(path), layer_plan(model_id="made-up/big@1", config=asked))
+    assert "128 to 128 principal components suffice after layers 4" in texts(opened("profiles.py", runs=RUN_IDS[0]))
+    assert "principal components" not in texts(opened("profiles.py", runs=RUN_IDS[1]))

@@ -4,9 +4,9 @@ import polars as pl
 import pytest
 
 from core.analysis import ranking
+from core.records import SHIPPED
 from core.runs.reference_check import compare
 from core.runs.requests import DEMO_LADDER_MODEL
-from core.store.annotation import SHIPPED
 from core.store.parcels import read_parcel
 from core.warehouse import queries
 from core.warehouse.reference import references

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
+from rich.cells import cell_len
 
 from core.commands import main as command_line
 from core.commands.app import start_server, stop, wait_until_ready
 from core.commands.main import main
-from core.terminal.output import guarded, one_line, spell
+from core.records import Progress
+from core.terminal import progress
+from core.terminal.output import guarded, one_line, say, say_json, spell
+from core.terminal.progress import ProgressBar
 from core.terminal.tables import table
 from core.warehouse import queries, score_imports
 from core.warehouse.warehouse import Warehouse
@@ -42,6 +49,85 @@ def test_control_characters_are_spelled_and_other_scripts_stay():
 def test_a_name_is_one_cell_of_a_table():
     lines = table(("name", "n"), [(LINES, 1), ("other", 2)])
     assert len(lines) == 3 and is_clean("".join(lines))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Standard output as a terminal of that many columns."""
+
+    def opened(columns: int, **environment: str) -> Terminal:
+        for name, value in {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "24", **environment}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        return sys.stdout
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return opened
+
+
+RUNS = [("01a218ca-3a0e", "HuggingFaceTB/SmolLM2-135M-Instruct", "12.3 [11.1, 13.5]", "短い名前のモデル")] * 2
+
+
+def test_a_table_fits_the_terminal_and_is_whole_in_a_file(terminal):
+    whole = table(("run", "model", "largest inner", "tags"), RUNS)
+    assert RUNS[0][1] in whole[1] and RUNS[0][3] in whole[1]
+    for columns in (100, 70, 60, 40, 24):
+        terminal(columns)
+        lines = table(("run", "model", "largest inner", "tags"), RUNS, ("tags",))
+        assert all(cell_len(line) <= columns for line in lines[:3])
+        told = [line for line in lines if line.startswith("No room for: tags")]
+        assert bool(told) == (columns <= 60) and (RUNS[0][2] in lines[1] or columns <= 40)
+    assert "…" in lines[1]
+
+
+def test_colour_is_for_terminals_that_want_it(terminal):
+    shown = terminal(80)
+    with guarded():
+        say(*table(("state",), [("failed",), (EVIL,)]), "`workdim runs` lists them.")
+    told = shown.getvalue()
+    assert (
+        "\x1b[33mfailed" in told and "\x1b[1mstate" in told and "\x1b[36m`workdim runs`" in told and "\\x1b[2J" in told
+    )
+    shown = terminal(80, NO_COLOR="1")
+    say("failed")
+    assert shown.getvalue() == "failed\n"
+
+
+def test_json_has_one_form_of_times_and_nested_objects(capsys):
+    at = datetime(2026, 11, 26, 19, 40, 46, 123456)
+    content = {
+        "started_at": at,
+        "submitted_at": at.replace(tzinfo=UTC).timestamp(),
+        "deleted_at": f"{at.isoformat()}+00:00",
+    }
+    say_json(content | {"config": '{"run": {"seed": 1}}', "value": float("nan"), "note": "{}", "rows": [{"at": None}]})
+    told = json.loads(capsys.readouterr().out)
+    assert [told[name] for name in content] == ["2026-11-26T19:40:46Z"] * 3
+    assert told["config"]["run"]["seed"] == 1 and told["value"] is None and told["note"] == "{}"
+
+
+def test_the_bar_shows_all_phases_together_and_the_time_left(monkeypatch):
+    drawn = Terminal()
+    monkeypatch.setattr(progress, "progress_stream", lambda: drawn)
+    monkeypatch.setenv("COLUMNS", "100")
+    job = SimpleNamespace(job_id="a")
+    with ProgressBar("model") as bar:
+        bar.follow(SimpleNamespace(job=job, progress=Progress("load", 0, 1), told={}))
+        bar.follow(
+            SimpleNamespace(job=job, progress=Progress("geometry", 3, 4), told={"share": 0.4, "seconds_left": 75})
+        )
+    assert " 40% measuring layers" in drawn.getvalue() and "1:15 min left" in drawn.getvalue()
+    with ProgressBar("models", 2) as bar:
+        bar.ended()
+        bar.follow(
+            SimpleNamespace(job=job, progress=Progress("geometry", 3, 4), told={"share": 0.4, "seconds_left": 75})
+        )
+    assert " 70% measuring layers" in drawn.getvalue()
 
 
 def test_whatever_a_verb_prints_is_filtered(capsys):

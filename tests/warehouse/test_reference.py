@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from core.records import SHIPPED
 from core.store import parcels
-from core.store.annotation import SHIPPED
 from core.warehouse import queries, reference, trash
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_model, make_profile, with_controls

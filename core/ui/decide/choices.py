@@ -106,7 +106,9 @@ def _choose_models(pilot: Registered | None) -> tuple[Asked, pl.DataFrame, bool]
         _("Compared models"), list(names), "group", next(iter(names)), names.__getitem__, width=300
     )
     if chosen == ANY:
-        newest = ranking.newest(reads.ranking()).unique("model_id", keep="first", maintain_order=True)
+        newest = ranking.newest(ranking.of_models(reads.ranking())).unique(
+            "model_id", keep="first", maintain_order=True
+        )
         return Asked(is_free=True), newest, False
     # Named outright: whatever score is asked for later, it is asked for of these models.
     of_pilot = first.registration.registered if chosen == ASKED else None

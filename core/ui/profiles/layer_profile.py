@@ -12,43 +12,70 @@ from core import wording
 from core.analysis.differences import control_links
 from core.figures import claims, layer_profiles
 from core.figures.layer_profiles import SURROGATE, CorrelatorData, ProfileData, Reference
-from core.figures.pictures import caption_of, profile_picture, turns_of
+from core.figures.pictures import caption_of, phases_of, profile_picture, turns_of
+from core.figures.svg import LIGHT, Theme
 from core.registry.passes import CONTROLS
 from core.registry.specifications import CLAIMS
-from core.ui import inputs, language, notices, pictures, tables
+from core.ui import inputs, language, notices, pictures, tables, url_state
 from core.ui.markdown import escape
 from core.ui.reads import Selection
-from core.wording.labels import run_labels, short_id
-from core.wording.verdicts import marks_key
+from core.ui.shrink import plan_view
+from core.wording.labels import run_labels, short_id, shortened
+from core.wording.verdicts import Chip, badge, control_chips, marks_key, opinion_chips
+
+BASIC = ("d2", "gride", "participation_ratio")
+"""What a first look is offered, on one point per type; the others stand behind a switch."""
+SIZE, SIZE_BESIDE = (960, 460), (690, 430)
+"""Of the picture, alone and with something beside it: letters keep their size."""
+MOST_BESIDE = 3
+"""With more runs, what they were judged stands below their picture."""
 
 
 def show(chosen: Selection) -> None:
+    """The picture first and what was judged beside it, then the choices, then all that is known in tables."""
     _ = language.translator()
     reader = language.current()
     runs, estimates, correlators = chosen.runs, chosen.of_runs(chosen.estimates), chosen.of_runs(chosen.correlators)
     notices.stop_if_no_estimates(estimates)
 
-    asked = choose_profile(estimates, correlators, runs)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        asked = choose_equivalent(choose_scale(asked, estimates), estimates)
-        data = choose_references(asked.data(estimates, correlators, runs), estimates, chosen)
-    grid = claims.claim_points(chosen.claims, runs, reader)
-    profile_beside, grid_beside = _side_by_side(grid)
-    with profile_beside:
-        pictures.plot(layer_profiles.layer_figure(data, reader), "profile")
-        st.caption(reading_aid(asked, data))
-        tell_references(data, chosen)
+    first = st.container()
+    with url_state.together():
+        with st.container(horizontal=True, vertical_alignment="center"):
+            is_all = choose_all(estimates)
+            asked = choose_basic(estimates, runs) if not is_all else None
+            is_log = inputs.choose_yes_no(_("Logarithmic"), "log", False)
+            is_live = inputs.choose_yes_no(_("Values under the pointer"), "live", False)
+            rest = st.container(horizontal=True, width="content")
+        if asked is None:
+            asked = choose_profile(estimates, correlators, runs)
+            with st.container(horizontal=True, vertical_alignment="bottom"):
+                asked = choose_equivalent(choose_scale(asked, estimates), estimates)
+        data = asked.data(estimates, correlators, runs)
+        with rest:
+            data = choose_references(data, estimates, chosen, with_surrogates=is_all)
+    if isinstance(data, ProfileData):
+        data = replace(data, is_log=is_log)
+    with first:
+        _show_first(asked, data, chosen, is_live)
+    with rest:
+        with st.popover(_("How to read it"), icon=":material/help:"):
+            st.caption(reading_aid(asked, data))
+            tell_references(data, chosen)
+            st.markdown(wording.own_definition(reader))
         download_picture(asked, data, chosen)
-    if grid.lines:
-        with grid_beside:
-            show_grid(grid)
 
+    grid = claims.claim_points(chosen.claims, runs, reader)
+    if grid.lines:
+        st.subheader(_("Read in other ways"))
+        show_grid(grid)
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     run_cards(runs, chosen.extrema)
-    st.markdown(wording.own_definition(reader))
+    plan_view.tell_needed(runs)
     st.subheader(_("Numbers"))
     shown = asked.rows(estimates, correlators, runs)
-    tables.show(tables.layers(shown, runs), "numbers", height=320)
+    layer = choose_layer(shown)
+    at_layer = shown if layer is None else shown.filter(layer=layer)
+    tables.show(tables.layers(at_layer, runs), "numbers", height=320 if layer is None else "content")
     tables.download(shown, "workdim_profiles.csv", _("Download these numbers (CSV)"))
 
     if grid.lines:
@@ -57,19 +84,148 @@ def show(chosen: Selection) -> None:
         tables.download(tables.traced(chosen.claims, runs), "workdim_claims.csv", _("Download these claims (CSV)"))
 
 
+def _show_first(asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen: Selection, is_live: bool) -> None:
+    """The picture; beside it, of few runs, what they were judged to be."""
+    texts = chosen.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
+    if 0 < texts.height <= MOST_BESIDE:
+        picture, beside = st.columns([7, 3], gap="medium")
+        with beside:
+            for run in texts.iter_rows(named=True):
+                verdict_panel(run, chosen, is_named=texts.height > 1)
+    else:
+        picture = st.container()
+    with picture:
+        if is_live or asked.is_equivalent or not data.curves:
+            pictures.plot(layer_profiles.layer_figure(data, language.current()), "profile")
+        else:
+            title = language.translator()("Dimension from layer to layer: {names}")
+            names = ", ".join(curve.name for curve in data.curves)
+            drawn = _drawn(
+                asked, data, chosen, pictures.theme(), SIZE_BESIDE if 0 < texts.height <= MOST_BESIDE else SIZE
+            )
+            st.image(drawn, width="stretch", alt=title.format(names=names))
+
+
+_BADGE_COLOURS = {"robust": "blue", "depends": "orange", "not_usable": "red"}
+
+
+def verdict_panel(run: dict[str, Any], chosen: Selection, *, is_named: bool) -> None:
+    """What a run was judged to be, its largest numbers, and a chip for each control and second opinion."""
+    _ = language.translator()
+    reader = language.current()
+    if is_named:
+        st.markdown(f"**{escape(shortened(run['name'], 34))}**")
+    colour = next(
+        (
+            _BADGE_COLOURS[verdict]
+            for verdict in _BADGE_COLOURS
+            if verdict in (run["verdict_rise"], run["verdict_fall"])
+        ),
+        "gray",
+    )
+    st.markdown(f":{colour}-badge[**{escape(badge(run, reader))}**]", help=escape(wording.verdict_text(run, reader)))
+    peak = wording.with_interval(*(run[f"inner_max{end}"] for end in ("", "_lower", "_upper")))
+    final = wording.number(run["final_dimension_pre_norm"]) if run["final_dimension_pre_norm"] is not None else "–"
+    st.markdown(escape(_("Largest {peak}, final {final}").format(peak=peak, final=final)))
+    passes = dict(chosen.controls.select("run_id", "pass").rows())
+    controls = chosen.against_controls.filter(run_id=run["run_id"]).to_dicts()
+    opinions = chosen.claims.filter(run_id=run["run_id"]).to_dicts()
+    none = [Chip("?", _("none was measured"), "")]
+    _chips(_("Controls"), control_chips(controls, passes, reader) or none, is_brief=is_named)
+    _chips(_("Other ways to read it"), opinion_chips(opinions, reader), is_brief=is_named)
+
+
+_CHIP_COLOURS = {"✓": "green", "✕": "red", "=": "gray", "≠": "gray", "?": "gray"}
+
+
+def _chips(label: str, chips: list[Chip], *, is_brief: bool) -> None:
+    """`is_brief`: the marks alone, of several runs below each other; what they are of stands in the help."""
+    if not chips:
+        return
+    told = "  \n".join(f"{escape(one.mark)} **{escape(one.name)}** {escape(one.told)}" for one in chips)
+    if is_brief:
+        badges = " ".join(f":{_CHIP_COLOURS[one.mark]}-badge[{escape(one.mark)}]" for one in chips)
+        st.markdown(f"{escape(label)} {badges}", help=told)
+        return
+    st.caption(escape(label), help=told)
+    st.markdown(" ".join(f":{_CHIP_COLOURS[one.mark]}-badge[{escape(f'{one.mark} {one.name}')}]" for one in chips))
+
+
+def choose_layer(rows: pl.DataFrame) -> int | None:
+    """One layer of the table of numbers, or all."""
+    _ = language.translator()
+    layers = sorted(rows["layer"].unique().to_list())
+    options = [inputs.ALL, *map(str, layers)]
+    chosen = inputs.choose_from_list(
+        _("Layer"), options, "layer", inputs.ALL, lambda key: _("every layer") if key == inputs.ALL else key, width=160
+    )
+    return None if chosen == inputs.ALL else int(chosen)
+
+
+def choose_all(estimates: pl.DataFrame) -> bool:
+    """Whether every quantity is offered: at first where a link asks for more than a first look shows."""
+    _ = language.translator()
+    offered = _basic(estimates)
+    asked = url_state.wanted("estimator")
+    more = any(name in st.query_params for name in ("cloud", "n1", "k", "transform", "equivalent", "surrogate", "axis"))
+    default = not offered or more or bool(asked and asked[0] not in offered)
+    return inputs.choose_yes_no(_("All quantities"), "all", default)
+
+
+def choose_basic(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice | None:
+    """Three quantities in plain words; None where none of them was measured."""
+    _ = language.translator()
+    offered = _basic(estimates)
+    if not offered:
+        return None
+    words = {"d2": _("Directions in use"), "gride": _("Around neighbours"), "participation_ratio": _("Of the variance")}
+    meanings = (
+        _("**Directions in use** (d2): how many directions the tokens share out equally."),
+        _("**Around neighbours** (GRIDE): the dimension that a token's nearest neighbours spread in."),
+        _("**Of the variance** (participation ratio): over how many directions the variance is spread."),
+    )
+    chosen = inputs.choose(
+        _("Quantity"),
+        offered,
+        "estimator",
+        offered[0],
+        words.__getitem__,
+        label_visibility="collapsed",
+        help="  \n".join(meanings),
+    )
+    n1 = USUAL_RANK if chosen == "gride" else None
+    return ProfileChoice(chosen, layer_profiles.PRIMARY[1], runs["n_layers"].n_unique() == 1, n1=n1)
+
+
+def _basic(estimates: pl.DataFrame) -> list[str]:
+    measured = estimates.filter(cloud=layer_profiles.PRIMARY[1], transform="centred")
+    at_rank = measured.filter((pl.col("estimator") != "gride") | (pl.col("n1") == USUAL_RANK))
+    return [name for name in BASIC if name in at_rank["estimator"]]
+
+
+def _drawn(
+    asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen: Selection, theme: Theme, size: tuple[float, float]
+) -> str:
+    reader = language.current()
+    turns = turns_of(chosen.extrema, data.cloud) if asked.is_primary else []
+    is_log = isinstance(data, ProfileData) and data.is_log
+    phases = []
+    if asked.is_primary and len(data.curves) == 1 and data.same_depth:
+        (run,) = chosen.runs.filter(run_id=data.curves[0].run_id).to_dicts()
+        phases = phases_of(run, turns, reader)
+    caption = caption_of(chosen.runs, data, reader)
+    return profile_picture(data, caption, turns, reader, theme, is_log, size, phases)
+
+
 def download_picture(asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen: Selection) -> None:
     """The figure as a file that says by itself what it shows. Ranges of equivalents have no such picture."""
     if not data.curves or asked.is_equivalent:
         return
     _ = language.translator()
-    reader = language.current()
-    is_log = isinstance(data, ProfileData) and data.needs_log
-    turns = turns_of(chosen.extrema, data.cloud) if asked.is_primary else []
-    caption = caption_of(chosen.runs, data, reader)
     name = f"workdim_profile_{'_'.join(short_id(curve.run_id) for curve in data.curves[:3])}.svg"
     st.download_button(
         _("Download this picture (SVG)"),
-        lambda: profile_picture(data, caption, turns, reader, is_log=is_log),
+        lambda: _drawn(asked, data, chosen, LIGHT, SIZE),
         name,
         "image/svg+xml",
         on_click="ignore",
@@ -226,12 +382,12 @@ def _known_first(found: pl.Series, known: tuple[str, ...]) -> list[str]:
     return [name for name in known if name in there] + sorted(there - set(known))
 
 
-FEW_RUNS = 2
+FEW_RUNS = 1
 """Up to so many runs the control passes are drawn at first; with more, their lines would hide the curves."""
 
 
 def choose_references(
-    data: ProfileData | CorrelatorData, estimates: pl.DataFrame, chosen: Selection
+    data: ProfileData | CorrelatorData, estimates: pl.DataFrame, chosen: Selection, *, with_surrogates: bool
 ) -> ProfileData | CorrelatorData:
     """The picture with what the reader wants it held against; a switch without effect is not drawn."""
     _ = language.translator()
@@ -239,7 +395,7 @@ def choose_references(
         return data
     controls = _controls(data, chosen)
     surrogates: list[Reference] = []
-    if isinstance(data, ProfileData):
+    if with_surrogates and isinstance(data, ProfileData):
         surrogates = layer_profiles.surrogate_references(data, estimates, chosen.runs)
     shown: list[Reference] = []
     if controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) <= FEW_RUNS):
@@ -310,18 +466,6 @@ def without_powered(chosen: Selection) -> list[str]:
     return [labels[run_id] for run_id in texts["run_id"] if run_id not in having]
 
 
-MOST_BESIDE = 2
-"""With more runs the grid stands below the profile."""
-
-
-def _side_by_side(grid: claims.ClaimData) -> tuple[Any, Any]:
-    """Where the profile and the grid of claims are drawn."""
-    if grid.lines and len(grid.runs) <= MOST_BESIDE:
-        left, right = st.columns(2)
-        return left, right
-    return st.container(), st.container()
-
-
 def show_grid(grid: claims.ClaimData) -> None:
     _ = language.translator()
     reader = language.current()
@@ -366,6 +510,9 @@ def _card(run: dict[str, Any], label: str, extrema: list[dict[str, Any]]) -> Non
         _metric(_("Final dimension, after the norm"), run, "final_dimension_post_norm")
     if extrema:
         st.caption(_("Profile: {extrema}").format(extrema=escape(wording.extrema_text(extrema, language.current()))))
+    if run["kind"] == "decoder" and run["pass"] == "text":
+        query = {"model": run["reference"]}
+        st.page_link("pages/shrink.py", label=_("What can go"), icon=":material/content_cut:", query_params=query)
 
 
 def _metric(label: str, run: dict[str, Any], column: str) -> None:

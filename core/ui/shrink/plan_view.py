@@ -15,7 +15,7 @@ from core.analysis import plans as read_again
 from core.figures import plans as figures
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
-from core.ui import inputs, language, reads, tables, url_state
+from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
 from core.wording import plans as sentences
 from core.wording.labels import short_id
@@ -69,11 +69,11 @@ def say(found: LayerPlan) -> None:
             k = len(at.price.blocks)
             line = _(
                 "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
-                "`workdim plan MODEL --blocks {k} --verify` does."
+                "`{command}` does."
             )
-            st.caption(line.format(k=k))
+            st.caption(line.format(command=f"workdim plan {_asked(found)} --verify --blocks {k}"))
     blocks = at.price.blocks if at.price else []
-    picture = figures.blocks_picture(blocks, plan.n_layers, reader)
+    picture = figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme())
     st.image(picture, width="stretch")
     if blocks:
         st.caption(escape(sentences.stretch_text(blocks, reader)))
@@ -129,7 +129,7 @@ def show_price(found: LayerPlan) -> None:
     reader = language.current()
     budget = st.session_state.get(url_state.key("nats"))
     data = figures.price_points(found)
-    st.plotly_chart(figures.price_figure(data, budget, reader), key="plan price", theme=None)
+    pictures.plot(figures.price_figure(data, budget, reader), "plan price")
     st.caption(
         _("Random sets were read on a part of the windows. Marks of one size stand side by side to be told apart.")
     )
@@ -174,9 +174,8 @@ def show_harder(found: LayerPlan) -> None:
     st.markdown(f"**{escape(sentences.breaks_first(found, reader))}**")
     for column, of_answers in zip(st.columns(2), (True, False), strict=True):
         rows = figures.harder_points(found, of_answers)
-        column.plotly_chart(
-            figures.harder_figure(rows, of_answers, reader), key=f"plan harder {of_answers}", theme=None
-        )
+        with column:
+            pictures.plot(figures.harder_figure(rows, of_answers, reader), f"plan harder {of_answers}")
     read = sentences.harder(found)
     table = pl.DataFrame(
         {
@@ -225,13 +224,13 @@ def show_directions(found: LayerPlan) -> None:
     """How many directions each layer needs, beside how many d2 reads."""
     _ = language.translator()
     reader = language.current()
-    points = figures.direction_points(found)
+    points = read_again.direction_points(found)
     if not points:
         st.info(_("This plan has not looked for the directions that each layer needs."))
         st.code(f"workdim plan {_asked(found)} --verify --directions", language="bash")
         return
-    figure = figures.direction_figure(points, figures.joint_rank(found), reader)
-    st.plotly_chart(figure, key="plan directions", theme=None)
+    figure = figures.direction_figure(points, read_again.joint_rank(found), reader)
+    pictures.plot(figure, "plan directions")
     st.caption(
         _(
             "Principal components that suffice are an upper bound: others may suffice in smaller number. Ranks of single "
@@ -240,6 +239,26 @@ def show_directions(found: LayerPlan) -> None:
     )
     for line in sentences.directions_text(found, reader):
         st.markdown(f"- {escape(line)}")
+
+
+def tell_needed(runs: pl.DataFrame) -> None:
+    """Of models whose profiles are shown, how many directions plans have found each layer to need; nothing without one."""
+    _ = language.translator()
+    plans = reads.lists().plans.filter(
+        pl.col("config").str.json_path_match("$.directions") == "true",
+        pl.col("model_id").is_in(runs["model_id"].unique().to_list()),
+    )
+    for plan_id in plans.unique("model_id", keep="first", maintain_order=True)["plan_id"]:
+        found = reads.layer_plan(plan_id)
+        told = found and sentences.needed_text(found, read_again.direction_points(found), language.current())
+        if told:
+            st.markdown(escape(told))
+            st.page_link(
+                "pages/shrink.py",
+                label=_("Needed directions"),
+                icon=":material/content_cut:",
+                query_params={"plan": plan_id, "shrink": "directions"},
+            )
 
 
 def show_files(found: LayerPlan) -> None:

@@ -1,0 +1,129 @@
+"""The one bar of the command line: all phases of a piece of work together, with the time left; on a terminal only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from core import wording
+from core.records import Progress
+from core.terminal.output import one_line, progress_stream
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Drawn
+
+STEADY = 0.02
+"""Share of the whole from which on the pace of several jobs says when they end."""
+
+
+class ProgressBar:
+    """`n` pieces of work, each a job or a phase that reports itself. Nothing is drawn in the first `delay` seconds."""
+
+    def __init__(self, name: str, n: int = 1, delay: float = 0.0) -> None:
+        self._name, self._n, self._delay = name, n, delay
+        self._begun = time.monotonic()
+        self._shares: dict[str, float] = {}
+        self._n_ended = 0
+        self._bar: Drawn | None = None
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def follow(self, at: Any) -> None:
+        """Where a job stands (core.runs.jobs.JobStatus): its share of all its phases and its own forecast, where known."""
+        step, share = at.progress, at.told.get("share")
+        if share is not None:
+            self._shares[at.job.job_id] = share
+        if step is not None:
+            seconds_left = at.told.get("seconds_left") if self._n == 1 else None
+            self._draw(_phase(step), self._total(), seconds_left)
+
+    def report(self, step: Progress) -> None:
+        """A phase that is all there is."""
+        self._draw(_phase(step), step.done / max(step.total, 1), None)
+
+    def ended(self) -> None:
+        """One piece has ended, and a line about it follows."""
+        self._n_ended += 1
+        if self._shares:
+            self._shares.pop(max(self._shares, key=self._shares.__getitem__))
+        self.clear()
+
+    def name(self, name: str) -> None:
+        """What is at work now."""
+        self._name = name
+
+    def clear(self) -> None:
+        """Make room for a line; the bar comes back with the next report."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = None
+
+    def _total(self) -> float | None:
+        known = self._n_ended + sum(self._shares.values())
+        return known / self._n if known else None
+
+    def _draw(self, phase: str, share: float | None, seconds_left: float | None) -> None:
+        stream = progress_stream()
+        passed = time.monotonic() - self._begun
+        if passed < self._delay or not stream.isatty():
+            return
+        if self._bar is None:
+            self._bar = _bar(stream)
+            self._bar.add_task("", total=1.0, phase="", left="")
+            self._bar.start()
+        if seconds_left is None and share is not None and share > STEADY:
+            seconds_left = passed * (1 - share) / share
+        (task,) = self._bar.task_ids
+        # Without a share the bar runs to and fro.
+        self._bar.update(
+            task,
+            description=one_line(self._name),
+            total=None if share is None else 1.0,
+            completed=share or 0.0,
+            phase=("" if share is None else f"{share:4.0%} ") + phase,
+            left="" if seconds_left is None else f"{minutes(seconds_left)} left",
+        )
+        self._bar.refresh()
+
+
+@contextmanager
+def bar(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for what is counted and usually takes less than two seconds."""
+    with ProgressBar(text, delay=2.0) as shown:
+        yield lambda done, total: shown.report(Progress("", done, total))
+
+
+def minutes(seconds: float) -> str:
+    """`0:40 min`, `1 h 05 min`."""
+    whole, rest = divmod(round(seconds), 60)
+    return f"{whole // 60} h {whole % 60:02} min" if whole >= 60 else f"{whole}:{rest:02} min"
+
+
+def _phase(step: Progress) -> str:
+    return wording.phase_name(step.phase, "en") if step.phase else ""
+
+
+def _bar(stream: Any) -> Drawn:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    # A thread that draws by itself would meet the lines of ours; streams that are guarded stay as they are.
+    return Bar(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(24),
+        TextColumn("{task.fields[phase]}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=Console(file=stream),
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
