@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from core.warehouse.warehouse import Warehouse
 
 STATES = {
-    "same": "as stored",
+    "same": "the same",
     "changed": "CHANGED",
     "gone": "no longer there",
     "computed": "computed, not compared",

@@ -190,7 +190,9 @@ def sources(data: DeckData, story: Story) -> Sources:
                 if value in points:
                     by_value.setdefault(value, []).append((row, column))
     told.sort(key=lambda one: one.value)
-    return Sources(told, by_value, names, list(_numbers_in(data.answer)))
+    answer = data.answer
+    computed = {"relation": answer.relation, "models": answer.models} if answer else {}
+    return Sources(told, by_value, names, [one for key, part in computed.items() for one in _numbers_in(part, key)])
 
 
 def _rows_of(table: str, frame: pl.DataFrame) -> Iterator[_Row]:
@@ -276,6 +278,8 @@ class _Asked:
     """Head of its row, which may name a model."""
     is_layer: bool = False
     """Whether it stands in a column of layers."""
+    is_named: bool = False
+    """Whether a model was named before it; else it may be of all of them."""
 
 
 def _texts(slide: StorySlide) -> Iterator[tuple[str, str, str, str]]:
@@ -321,8 +325,10 @@ def _in_text(text: str, asked: _Asked, known: Sources) -> Iterator[tuple[str, fl
         if start in limits:
             yield written, value, limits[start]
             continue
-        named = replace(asked, run_ids=_by_name(asked.run_ids, known, f"{asked.model} {before}"))
-        source = _told_value(written, before, after, named, known)
+        said = f"{asked.model} {before}"
+        is_named = any(name in said for name in names)
+        ordered = replace(asked, run_ids=_by_name(asked.run_ids, known, said), is_named=is_named)
+        source = _told_value(written, before, after, ordered, known)
         bounds = _INTERVAL.match(after)
         if isinstance(source, tuple) and bounds:
             row, column = source
@@ -348,26 +354,32 @@ def _told_value(written: str, before: str, after: str, asked: _Asked, known: Sou
     bounds = _INTERVAL.match(after)
     order: dict[str | None, int] = {run_id: place for place, run_id in enumerate(asked.run_ids)}
     order[None] = len(asked.run_ids)
-    found: list[tuple[bool, int, int, _Held]] = []
+    is_small = re.fullmatch("[-−–]?[0-9]", written) is not None
+    likely = [name for name, value in known.computed if _is_written(value, written, after)]
+    computed = next((name for name in likely if name.endswith(".n") or not is_small), None)
+    if computed and not asked.is_named and not is_layer and not is_of_all:
+        return computed
+    found: list[tuple[bool, int, int, int, _Held]] = []
     for low, high in _ranges(written, after):
         for at in range(bisect_left(known.told, low, key=_value_of), bisect_right(known.told, high, key=_value_of)):
             held = known.told[at]
             run = order.get(held.row.run_id)
             if run is None or (asked.tables and held.row.table not in (*asked.tables, "models")):
                 continue
-            is_right = (
-                is_of_all if held.column == "n_layers" else ("layer" in held.column) == (is_layer and not is_of_all)
-            )
-            if not is_right or not _is_written(held.value, written, after):
+            is_a_layer = "layer" in held.column  # the only numbers of one digit that are told of a run
+            is_right = is_of_all if held.column == "n_layers" else is_a_layer == (is_layer and not is_of_all)
+            if not is_right or (is_small and not is_a_layer) or not _is_written(held.value, written, after):
                 continue
             fits = bounds is None or _has_bounds(held, bounds, after)
-            found.append((not fits, run, held.place, held))
+            by_table = 0 if asked.is_named else _TOLD.index(held.row.table)
+            found.append((not fits, by_table, run, held.place, held))
     if found:
-        *_order, held = min(found, key=lambda one: one[:3])
+        *_order, held = min(found, key=lambda one: one[:4])
         if bounds is None or _has_bounds(held, bounds, after):
             return held.row, held.column
-    computed = next((name for name, value in known.computed if _is_written(value, written, after)), None)
-    return computed if computed or not found else (found[0][3].row, found[0][3].column)
+        if computed is None:
+            return held.row, held.column
+    return computed
 
 
 def _value_of(held: _Held) -> float:

@@ -46,7 +46,7 @@ def test_a_deck_is_traced_number_by_number_to_the_warehouse(path: Path, tmp_path
     assert "same" in states and states <= {"same", "computed"}, "what was computed is the same when it is made again"
     charted = [one for one in found["numbers"] if one["place"] == "chart" and one["run_id"] == RUN_IDS[0]]
     assert charted and all(one["table"] == "layer_estimates" and one["key"]["estimator"] == "d2" for one in charted)
-    assert "as stored" in told("trace", deck, path=path)
+    assert "the same" in told("trace", deck, path=path)
 
 
 def test_a_deck_says_nothing_of_places_and_people_and_is_valid(path: Path, tmp_path: Path) -> None:
