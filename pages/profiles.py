@@ -4,14 +4,15 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language, notices, pilot_filter, reads
-from core.ui.profiles import checks, distributions, layer_pairs, layer_profile, provenance
+from core.ui import inputs, language, notices, pilot_filter, reads, url_state
+from core.ui.profiles import checks, compare, distributions, layer_pairs, layer_profile, provenance
 
 _ = language.translator()
 
 st.title(_("Profiles"))
 runs = reads.lists().runs
 notices.stop_if_no_runs(runs)
+url_state.turn_link("compare", "runs", section="compare")
 pilot, runs = pilot_filter.choose(runs)
 chosen = inputs.choose_runs(runs)
 notices.stop_if_none_chosen(chosen.runs)
@@ -20,6 +21,7 @@ notices.warn_if_not_comparable(chosen.runs)
 
 sections = {
     "profile": (_("Profile"), layer_profile.show),
+    "compare": (_("Compare"), compare.show),
     "pairs": (_("Layers against layers"), layer_pairs.show),
     "distributions": (_("Distributions"), distributions.show),
     "norms": (_("Large-norm tokens"), distributions.show_large_norms),

@@ -1,4 +1,4 @@
-"""Which control runs belong to which run on text, and in what two runs differ.
+"""Which control runs belong to which run on text, and in what two runs and their profiles differ.
 
 A control belongs to the run that it was made for, to those that were judged with it, and to every run that would be
 judged with it if it were measured now, by the rule of `warehouse.profiles.find_control`: configuration, tokenizer, chat
@@ -8,13 +8,17 @@ template, text and protocol decide, and where a control needs them, as `core.reg
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from core.analysis.claims import simultaneous
 from core.analysis.ranking import MAIN, N_TOLERANCE
+from core.analysis.ranks import NORMAL_95, common_blocks
 from core.registry.passes import PASSES, SHARED
 
 _ALIKE = ("configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", "dtype")
@@ -147,3 +151,66 @@ def _parts(name: str, value: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return None if value is None or value in ("", [], {}) else value
+
+
+# --- profiles ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LayerDifference:
+    """By how much the dimension of a run exceeds that of another at one layer, as a share: 0.1 is 10 percent more."""
+
+    layer: int
+    share: float
+    lower: float | None
+    upper: float | None
+    """95 percent limits: of paired blocks they hold for all layers at once, of independent errors for each alone."""
+
+
+def layer_differences(one: pl.DataFrame, other: pl.DataFrame) -> tuple[list[LayerDifference], bool]:
+    """Run `one` against run `other`, layer by layer, and whether their blocks are paired.
+
+    Both: layer, value, lower, upper, and blocks (the value without block 0, 1, ... of the text; may be null). Blocks are
+    paired where both runs have as many at every layer: what a block does to both cancels out, and the limits are those of
+    `claims.simultaneous` on logarithms. Layers that only one has are left out.
+    """
+    both = (
+        one.join(other, on="layer", suffix="_other")
+        .filter(pl.col("value") > 0, pl.col("value_other") > 0)
+        .sort("layer")
+    )
+    logs = np.log(both["value"].to_numpy()) - np.log(both["value_other"].to_numpy())
+    own, of_other = (common_blocks(both[name]) for name in ("blocks", "blocks_other"))
+    is_paired = False
+    if both.height and own is not None and of_other is not None and own.shape == of_other.shape:
+        is_paired = True
+        found = simultaneous(logs, np.log(own) - np.log(of_other))
+        reach = found.critical * found.errors
+    else:
+        reach = NORMAL_95 * np.hypot(*(_log_errors(both[f"lower{end}"], both[f"upper{end}"]) for end in ("", "_other")))
+    rows = [
+        LayerDifference(
+            layer,
+            math.expm1(log),
+            math.expm1(log - within) if math.isfinite(within) else None,
+            math.expm1(log + within) if math.isfinite(within) else None,
+        )
+        for layer, log, within in zip(both["layer"], logs.tolist(), reach.tolist(), strict=True)
+    ]
+    return rows, is_paired
+
+
+def share_between(one: Sequence[float | None], other: Sequence[float | None]) -> tuple[float, float, float] | None:
+    """As `LayerDifference`, of two values (value, lower, upper) with independent errors; None where one is not known."""
+    known = [value for value in (*one, *other) if value is not None and value > 0]
+    if len(known) < 6:
+        return None
+    a, a_low, a_high, b, b_low, b_high = map(math.log, known)
+    reach = math.hypot((a_high - a_low) / 2, (b_high - b_low) / 2)
+    return math.expm1(a - b), math.expm1(a - b - reach), math.expm1(a - b + reach)
+
+
+def _log_errors(lower: pl.Series, upper: pl.Series) -> np.ndarray:
+    """Standard errors of logarithms from 95 percent limits; not a number where there are none."""
+    low, high = (ends.cast(pl.Float64).fill_null(math.nan).to_numpy() for ends in (lower, upper))
+    return (np.log(np.maximum(high, 1e-12)) - np.log(np.maximum(low, 1e-12))) / (2 * NORMAL_95)

@@ -337,7 +337,7 @@ def _lines(found: Sequence[tuple[Compared, str]]) -> list[tuple[str, ...]]:
         is_point = row.place == "chart" and state == "same"
         key = (row.slide, row.source_table, row.source_column, row.run_id) if is_point else (number,)
         lines.setdefault(key, []).append((one, state))
-    told = []
+    told: list[tuple[str, ...]] = []
     for of_line in lines.values():
         one, state = of_line[0]
         row = one.row

@@ -17,6 +17,7 @@ from core.deck.drawn import BY_STYLE, picture
 from core.deck.story import CORE_SLIDES, Heading, Statement, Story, StorySlide, Table
 from core.figures.svg import DARK, FONT, LIGHT, Theme
 from core.locale import translator
+from core.wording.numbers import day
 
 LARGEST = 3_000_000
 """Bytes that a file has at most; some 100 kB are usual."""
@@ -121,7 +122,7 @@ def page(story: Story, origin: Origin) -> bytes:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n<meta name="robots" content="noindex">\n'
         f"<title>{escape(story.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f'<header><p class="quiet">Workdim · {_day(story)}</p>'
+        f'<header><p class="quiet">Workdim · {day(story.made_on, story.language)}</p>'
         f'<nav aria-label="{_("Contents")}"><ol>{contents}</ol>{more}</nav></header>\n'
         f"<main>{body}</main>\n<footer><p>{made} {bundle}</p><p>{runs}</p></footer>\n</body>\n</html>\n"
     ).encode()
@@ -138,11 +139,6 @@ def _shown(text: str) -> str:
 
 def _id(slide: StorySlide) -> str:
     return escape(re.sub(r"[^\w-]", "-", slide.key))
-
-
-def _day(story: Story) -> str:
-    day = story.made_on
-    return f"{day.year}年{day.month}月{day.day}日" if story.language == "ja" else f"{day.day} {day:%B %Y}"
 
 
 def _section(slide: StorySlide, place: int, language: str) -> str:

@@ -175,9 +175,8 @@ def sources(data: DeckData, story: Story) -> Sources:
             "layer_estimates": data.estimates.filter(is_main | is_drawn),
             "layer_correlators": data.correlators.filter(is_drawn),
         }
-    plan = getattr(data, "plan", None)
-    if plan is not None:
-        frames |= plan.frames()
+    if data.plan is not None:
+        frames |= data.plan.frames()
     told: list[_Held] = []
     by_value: dict[float, list[tuple[_Row, str]]] = {}
     for table, frame in frames.items():

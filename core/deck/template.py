@@ -21,8 +21,7 @@ from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
 from pptx.util import Emu, Inches, Pt
 
-from core.deck.text_and_tables import text_height
-from core.deck.theme import BODY_TOP, MARGIN, TEXT_WIDTH, Box
+from core.deck.layout import BODY_TOP, MARGIN, TEXT_WIDTH, USE_CLASS_BOX, Box, text_height
 from core.errors import InputError
 from core.locale import translator
 
@@ -45,7 +44,7 @@ _KEPT = {RT.SLIDE_MASTER, RT.NOTES_MASTER, RT.THEME, RT.PRES_PROPS, RT.VIEW_PROP
 _KEPT_OF_LAYOUTS = {RT.SLIDE_MASTER, RT.SLIDE_LAYOUT, RT.THEME, RT.IMAGE}
 _HEADINGS = (KIND.TITLE, KIND.CENTER_TITLE, KIND.VERTICAL_TITLE)
 _FEET = (KIND.FOOTER, KIND.SLIDE_NUMBER, KIND.DATE)
-_OWN_BOTTOM = 6.96
+_OWN_BOTTOM = USE_CLASS_BOX[1] + USE_CLASS_BOX[3]
 """Inches: where the lowest box of a slide ends on Workdim's own page."""
 _LARGEST_TITLE, _SMALLEST_TITLE, _SMALLEST_FOOT = 28.0, 16.0, 8.0
 """Titles are sentences: in the size that many templates have for three words they would differ from slide to slide."""

@@ -10,8 +10,9 @@ from typing import Any
 import polars as pl
 
 from core import wording
+from core.analysis.differences import LayerDifference
 from core.figures.layer_profiles import CorrelatorData, Curve, Mark, ProfileData, reference_name, with_gaps
-from core.figures.svg import LIGHT, MARKERS, Axes, Drawing, Theme, cut_to, spread, text_width, ticks, wrapped
+from core.figures.svg import LIGHT, MARKERS, Axes, Drawing, Point, Theme, cut_to, spread, text_width, ticks, wrapped
 from core.locale import translator
 from core.wording.verdicts import badge, claim_name
 
@@ -67,7 +68,7 @@ def caption_of(runs: pl.DataFrame, data: ProfileData | CorrelatorData, language:
     source = _("Workdim {version}, runs {runs}").format(
         version=rows[0]["code_version"] if rows else "", runs=runs_named
     )
-    return Caption(title, " · ".join(told), source)
+    return Caption(title, " · ".join(part.rstrip(".。") for part in told), source)
 
 
 @dataclass(frozen=True)
@@ -296,6 +297,54 @@ def _is_below(turn: Turn, curve: Curve) -> bool:
     return beside.value > turn.value
 
 
+def difference_picture(
+    found: Mapping[str, Sequence[LayerDifference]],
+    caption: Caption,
+    language: str = "en",
+    theme: Theme = LIGHT,
+    size: tuple[float, float] = (WIDTH, 330),
+) -> str:
+    """By how many percent each run of `found` (name -> its layers) lies above or below the one that they are held
+    against, with filled 95 percent bands; a band that leaves out zero is a difference."""
+    _ = translator(language)
+    drawing = Drawing(*size, theme)
+    top = _head(drawing, caption)
+    values = [
+        100 * end
+        for rows in found.values()
+        for row in rows
+        for end in (row.share, row.lower, row.upper)
+        if end is not None
+    ]
+    if not values:
+        return drawing.svg(caption.title, language=language)
+    longest = max(text_width(name, _LARGE, bold=True) for name in found)
+    right = size[0] - min(longest, 0.24 * size[0]) - 30
+    last = max(row.layer for rows in found.values() for row in rows)
+    low, high = _wide([0.0, *values])
+    axes = Axes(drawing, 58, top + 26, right, size[1] - 62, (0, max(last, 1)), (max(low, -100), high))
+    axes.draw(wording.layer_axis(True, language), _("difference in %"), _layer_ticks(last, True))
+    drawing.line([axes.at(0, 0), axes.at(last, 0)], theme.text, 1.4)
+    ends = []
+    for n, (name, rows) in enumerate(found.items(), start=1):
+        colour = theme.curves[n % len(theme.curves)]
+        marks = [_percent(row) for row in rows]
+        _draw_curve(axes, Curve("", name, marks, None, None), colour, True)
+        ends.append((name, colour, axes.at(0, marks[-1].value)[1]))
+    places = spread([y for *_name, y in ends], 17, axes.top + 6, axes.bottom - 2)
+    for (name, colour, _y), y in zip(ends, places, strict=True):
+        drawing.words(
+            (right + 9, y + 4), cut_to(name, _LARGE, size[0] - right - 14, bold=True), _LARGE, colour, bold=True
+        )
+    _foot(drawing, caption)
+    return drawing.svg(caption.title, caption.told, language)
+
+
+def _percent(row: LayerDifference) -> Mark:
+    low, high = (None if end is None else 100 * end for end in (row.lower, row.upper))
+    return Mark(row.layer, 0.0, 100 * row.share, low, high)
+
+
 @dataclass(frozen=True)
 class Dot:
     """One model in a scatter; limits are those of 95 percent intervals."""
@@ -463,6 +512,7 @@ def _name_turns(
     _ = translator(language)
     depth = {(curve.run_id, mark.layer): _x(mark, data.same_depth) for curve in data.curves for mark in curve.marks}
     named = [turn for curve in data.curves[:3] for turn in principal(turns, curve.run_id)]
+    taken: list[Point] = []
     for turn in turns:
         place = depth.get((turn.run_id, turn.layer))
         if turn.kind not in ("peak", "valley") or place is None:
@@ -475,7 +525,11 @@ def _name_turns(
         told = _("layer {layer}: {value}").format(layer=turn.layer, value=wording.number(turn.value))
         anchor = "start" if x < axes.left + 60 else "end" if x > axes.right - 60 else "middle"
         is_above = is_peak or y > axes.bottom - 24  # what stands on the axis is named above it
-        axes.drawing.words((x, y - 11 if is_above else y + 21), told, 12, anchor=anchor, bold=True)
+        at = (x, y - 11 if is_above else y + 21)
+        if any(abs(at[0] - other[0]) < 80 and abs(at[1] - other[1]) < 13 for other in taken):
+            continue  # its mark says where; two names on one place say nothing
+        taken.append(at)
+        axes.drawing.words(at, told, 12, anchor=anchor, bold=True)
 
 
 def _name_ends(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gettext
+import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -44,3 +46,33 @@ def catalogue(language: str) -> Catalog:
                 if message.id and message.string:
                     merged.add(message.id, message.string)
     return merged
+
+
+@dataclass(frozen=True)
+class Term:
+    """A word of ours, as core/locale/glossary.toml has it."""
+
+    en: str
+    ja: str
+    meaning_en: str
+    meaning_ja: str
+    messages: tuple[str, ...] = ()
+    """English sentences whose Japanese is the term itself."""
+    never: tuple[str, ...] = ()
+    """What is not written in its place in Japanese, as regular expressions."""
+
+    def name(self, language: str) -> str:
+        return self.ja if language == "ja" else self.en
+
+    def meaning(self, language: str) -> str:
+        return self.meaning_ja if language == "ja" else self.meaning_en
+
+
+@lru_cache(maxsize=1)
+def glossary() -> tuple[Term, ...]:
+    with (FOLDER / "glossary.toml").open("rb") as file:
+        found = tomllib.load(file)["term"]
+    return tuple(
+        replace(Term(**one), messages=tuple(one.get("messages", ())), never=tuple(one.get("never", ())))
+        for one in found
+    )

@@ -53,11 +53,16 @@ _OTHERS: dict[str, dict[str, str]] = {
         "inner_max": _("largest inner dimension"),
         "final": _("final dimension"),
     },
-    "claim_outcome": {"yes": _("yes"), "no": _("no"), "opposite": _("the opposite"), "cannot_tell": _("cannot tell")},
+    "claim_outcome": {
+        "yes": _("yes"),
+        "no": _("does not hold"),
+        "opposite": _("the opposite"),
+        "cannot_tell": _("cannot tell"),
+    },
     "claim_verdict": {
         "robust": _("robust"),
         "depends": _("depends on the specification"),
-        "no": _("no"),
+        "no": _("does not hold"),
         "cannot_tell": _("cannot tell"),
         "not_usable": _("not usable"),
         "not_controlled": _("not controlled"),

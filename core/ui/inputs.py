@@ -198,7 +198,14 @@ def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
 def run_label(run: dict[str, Any]) -> str:
     kind = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"], language.current())
     tags = " ".join(f"#{tag}" for tag in run["tags"])  # typing one finds its runs
-    parts = [run["name"], run["corpus_name"], run["protocol"], kind, language.local_time(run["started_at"]), tags]
+    parts = [
+        run["name"],
+        run["corpus_name"],
+        run["protocol"],
+        kind,
+        language.local_time(run["started_at"], in_table=True),
+        tags,
+    ]
     return " · ".join(part for part in parts if part)
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core import locale
 from core.ui import url_state
+from core.wording.numbers import day
 
 LANGUAGES = locale.LANGUAGES
 _NAME = "lang"
@@ -47,9 +48,12 @@ def _of_browser() -> str:
     return preferred if preferred in LANGUAGES else "en"
 
 
-def local_time(at: datetime) -> str:
-    """The browser names its distance to UTC in minutes, positive west of Greenwich; without one, UTC is named."""
+def local_time(at: datetime, in_table: bool = False) -> str:
+    """In words, or as a table sorts it: `2026年11月26日 9:05`, `2026-11-26 09:05`.
+
+    The browser names its distance to UTC in minutes, positive west of Greenwich; without one, UTC is named.
+    """
     behind = st.context.timezone_offset
-    if behind is None:
-        return f"{at:%Y-%m-%d %H:%M} UTC"
-    return f"{at - timedelta(minutes=behind):%Y-%m-%d %H:%M}"
+    here = at if behind is None else at - timedelta(minutes=behind)
+    told = f"{here:%Y-%m-%d %H:%M}" if in_table else f"{day(here, current())} {here.hour}:{here:%M}"
+    return told if behind is not None else f"{told} UTC"

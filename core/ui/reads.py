@@ -205,11 +205,12 @@ def relation(asked: Asked) -> Answer:
     return _relation(warehouse().path, warehouse().version(), _key(asked), asked)
 
 
-def told(found: Population, *, is_of_summaries: bool = True) -> Answer:
-    """The answer about a population. `is_of_summaries`: its dimension is that of the runs' summaries, not one that was read
-    by another specification; of the former the values without each block of text are stored."""
-    blocks = queries.blocks(warehouse(), found.blocks_wanted()) if is_of_summaries else None
-    return answer_of(found, blocks, score_tables.blocks(found.score_blocks_wanted()))
+def told(found: Population, among: Answer | None = None, *, is_of_summaries: bool = True) -> Answer:
+    """The answer about a population, or part of it: then `among` is that of the whole. `is_of_summaries`: its dimension is
+    that of the runs' summaries, not one that was read by another specification; of the former the values without each
+    block of text are stored."""
+    blocks, of_scores = _blocks(warehouse().path, warehouse().version(), _key(found.asked), found.asked)
+    return answer_of(found, blocks if is_of_summaries else None, of_scores, among=among)
 
 
 def scores() -> pl.DataFrame:
@@ -224,6 +225,11 @@ def _known() -> Evidence:
 def deciding(run_ids: Sequence[str]) -> Deciding:
     """For a choice between the models of these runs."""
     return _deciding(warehouse().path, warehouse().version(), tuple(run_ids))
+
+
+def replicates(run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of layer_replicates: what two runs are compared by, block by block of their text."""
+    return _replicates(warehouse().path, warehouse().version(), tuple(run_ids))
 
 
 def inner_maxima(run_ids: Sequence[str]) -> pl.DataFrame:
@@ -402,6 +408,18 @@ def _answer(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _relation(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
     return answer_of(population(_asked))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _replicates(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
+    return queries.replicates(Warehouse(path), run_ids)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _blocks(path: Path, version: tuple, key: str, _asked: Asked) -> tuple[pl.DataFrame, pl.DataFrame]:
+    found = population(_asked)
+    by_text = queries.blocks(Warehouse(path), found.blocks_wanted())
+    return by_text, score_tables.blocks(found.score_blocks_wanted())
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -11,7 +11,7 @@ import streamlit as st
 from core import exports, wording
 from core.analysis.claims import against_ten
 from core.figures import large_norms
-from core.ui import language
+from core.ui import inputs, language, url_state
 from core.wording.labels import marked, run_labels
 from core.wording.verdicts import outcome_of, ratio_text, specification_name
 
@@ -53,7 +53,7 @@ def overview(runs: pl.DataFrame) -> pl.DataFrame:
             _("N (points)"): runs["n_points"],
             _("Checks"): _outcomes(runs),
             _("Protocol"): runs["protocol"],
-            _("Measured"): [language.local_time(at) for at in runs["started_at"]],
+            _("Measured"): [language.local_time(at, in_table=True) for at in runs["started_at"]],
             **_tags(runs),
         }
     )
@@ -184,7 +184,7 @@ def significant(rows: pl.DataFrame, column: str, digits: int) -> pl.Series | Non
     return rows[column].round_sig_figs(digits) if column in rows.columns else None
 
 
-def show(table: pl.DataFrame, key: str, **more: Any) -> None:
+def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
     """A table whose first column stays in sight when a narrow window scrolls sideways.
 
     A verdict is read with its reasons: its rows are high enough for the whole text.
@@ -198,7 +198,21 @@ def show(table: pl.DataFrame, key: str, **more: Any) -> None:
     if verdict in table.columns:
         columns[verdict] = st.column_config.Column(width=VERDICT_WIDTH)
         more = {"row_height": VERDICT_HEIGHT} | more
-    st.dataframe(table, key=key, hide_index=True, column_config=columns, placeholder="–", **more)
+    return st.dataframe(table, key=key, hide_index=True, column_config=columns, placeholder="–", **more)
+
+
+def offer_comparison(runs: pl.DataFrame, selected: Any, key: str) -> None:
+    """What can be done with the rows of a list that the reader marked; `runs` are the rows in the order shown."""
+    _ = language.translator()
+    rows = [row for row in selected["selection"]["rows"] if row < runs.height]
+    ids = runs["run_id"].gather(rows).to_list()[: inputs.MOST_RUNS] if rows else []
+    if not ids:
+        st.caption(_("Mark two runs or more at the left to compare them."))
+        return
+    label, section = (_("Compare these runs"), "compare") if len(ids) > 1 else (_("Open the profile"), "profile")
+    if st.button(label, key=f"compare {key}", icon=":material/compare_arrows:"):
+        asked = {"runs": url_state.joined(ids), "section": section}
+        st.switch_page("pages/profiles.py", query_params=asked)
 
 
 def traced(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
@@ -238,7 +252,7 @@ def show_latest(runs: pl.DataFrame, shown: pl.DataFrame) -> None:
     """The newest runs, on text only: a control pass says nothing without the run that it belongs to."""
     _ = language.translator()
     texts = runs.filter(pl.col("pass") == "text")
-    show(overview(shown), "latest")
+    offer_comparison(shown, show(overview(shown), "latest", on_select="rerun", selection_mode="multi-row"), "latest")
     if texts.height > shown.height:
         st.caption(_("The newest {n} of {total} runs.").format(n=shown.height, total=texts.height))
     if texts.height < runs.height:

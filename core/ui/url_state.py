@@ -150,6 +150,14 @@ def publish(name: str, value: object) -> None:
     _published()[name] = text
 
 
+def turn_link(name: str, into: str, **more: str) -> None:
+    """A link that asks by a short name (`?compare=a,b`) asks for what it means (`?runs=a,b&section=compare`)."""
+    text = st.query_params.get(name)
+    if text is not None:
+        kept = {key: value for key, value in st.query_params.to_dict().items() if key != name}
+        st.query_params.from_dict(kept | {into: text} | more)
+
+
 def joined(values: Sequence[object]) -> str:
     """Several values as one parameter; a comma within a value is written as %2C."""
     return _SEPARATOR.join(str(value).replace("%", "%25").replace(_SEPARATOR, "%2C") for value in values)

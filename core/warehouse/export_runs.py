@@ -115,7 +115,7 @@ def export(
 def bundle(warehouse: Warehouse, numbers: Sequence[RecipeNumberRow], run_ids: Sequence[str], target: Path) -> Exported:
     """Everything that a report shows: its numbers with their sources, and the rows of its runs in the tables that these
     came from; Parquet and CSV in a new folder, or a file where `target` ends in .zip. Raises as `export`."""
-    plans = sorted({json.loads(one.source_key)["plan_id"] for one in numbers if _is_of_plan(one)})
+    plans = sorted({json.loads(one.source_key or "")["plan_id"] for one in numbers if _is_of_plan(one)})
     sources = {one.source_table for one in numbers} | {"runs", "models", "corpora"}
     about = {"kind": "report", "runs": list(run_ids)}
     with archive.written(target, about, target.suffix.lower() == ".zip") as writer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from core.locale import translator
@@ -26,6 +27,12 @@ def rounded(value: float) -> str:
     return number(value) if abs(value) < 9.5 else f"{value:.0f}"
 
 
+def percent(share: float, lower: float | None = None, upper: float | None = None) -> str:
+    """`+12 % [+4, +20]`: a signed difference with its 95 percent interval."""
+    told = f"{100 * share:+.0f} %"
+    return told if lower is None or upper is None else f"{told} [{100 * lower:+.0f}, {100 * upper:+.0f}]"
+
+
 def with_interval(value: float | None, lower: float | None, upper: float | None) -> str:
     """`106 [98.9, 113]`: a value with its 95 percent interval; without the brackets where no error is known."""
     if value is None or lower is None or upper is None:
@@ -44,6 +51,11 @@ def size_range(n_points: tuple[int, int]) -> str:
     """`800`, or `780–800` where the clouds differ in size."""
     smallest, largest = n_points
     return f"{largest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
+
+
+def day(when: date, language: str) -> str:
+    """`26 November 2026`, `2026年11月26日`; of a moment its day."""
+    return f"{when.year}年{when.month}月{when.day}日" if language == "ja" else f"{when.day} {when:%B %Y}"
 
 
 def amount(n_bytes: int | None) -> str:

@@ -248,11 +248,22 @@ def budget_text(plan: PlanRow, language: str) -> str:
 
 def remarks(plan: PlanRow, language: str) -> list[str]:
     """What speaks against it first, then cautions; what was found of random sets and sums stands with the numbers."""
-    codes = [code for code in plan.reasons if code in AGAINST_PLAN] + [c for c in plan.reasons if c not in AGAINST_PLAN]
-    told = [reason(code, language) for code in codes]
-    if plan.healing:
-        because = f"{reason('not_healed', language)} {translator(language)(HEALING[plan.healing])}"
-        told = [because if one == reason("not_healed", language) else one for one in told]
+    return against(plan, language) + cautions(plan, language)
+
+
+def against(plan: PlanRow, language: str) -> list[str]:
+    """Why it is not recommended."""
+    return [reason(code, language) for code in plan.reasons if code in AGAINST_PLAN]
+
+
+def cautions(plan: PlanRow, language: str) -> list[str]:
+    """What its numbers do not say."""
+    told = []
+    for code in plan.reasons:
+        if code == "not_healed" and plan.healing:
+            told.append(f"{reason(code, language)} {translator(language)(HEALING[plan.healing])}")
+        elif code not in AGAINST_PLAN:
+            told.append(reason(code, language))
     return told
 
 
@@ -426,11 +437,12 @@ def save_command(found: LayerPlan) -> str:
 def best_rule(records: Sequence[RuleRecord], language: str) -> str:
     """Which rule has come closest to the cheapest set, over all verified plans."""
     _ = translator(language)
-    best = records[0]
+    best = [one for one in records if one.excess <= records[0].excess + 1e-9]
     line = _(
-        "Closest to the cheapest over {n} verified plans: {rule}, {excess:.3f} nats per token above it on average."
+        "Closest to the cheapest over {n} verified plans: {rules}, {excess:.3f} nats per token above it on average."
     )
-    return line.format(n=best.n_plans, rule=rule_name(best.rule, language), excess=best.excess)
+    rules = _(" and ").join(rule_name(one.rule, language) for one in best)
+    return line.format(n=best[0].n_plans, rules=rules, excess=best[0].excess)
 
 
 def foresight_text(found: Sequence[Foresight], language: str) -> str:

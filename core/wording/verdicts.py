@@ -316,7 +316,7 @@ def outcome_mark(outcome: str | None) -> str:
 
 
 def marks_key(language: str) -> str:
-    """`● yes, ○ no, ▼ the opposite, ? cannot tell`."""
+    """`● yes, ○ does not hold, ▼ the opposite, ? cannot tell`."""
     told = (f"{mark} {labels.name('claim_outcome', outcome, language)}" for outcome, mark in MARKS.items())
     return translator(language)(", ").join(told)
 

@@ -1,8 +1,20 @@
 """Two runs side by side: which fields differ, and whether their numbers may be held against each other."""
 
+import math
+
+import numpy as np
+import polars as pl
 import pytest
 
-from core.analysis.differences import Difference, comparability, differences, flat, of_substance
+from core.analysis.differences import (
+    Difference,
+    comparability,
+    differences,
+    flat,
+    layer_differences,
+    of_substance,
+    share_between,
+)
 from core.wording.provenance import agreeing, differing
 
 RECORD = {
@@ -115,3 +127,38 @@ def test_what_may_be_compared(changes, by_types, by_words, reasons):
 
 def test_runs_without_words_are_not_compared_on_words():
     assert not comparability(RUN | {"words_hash": None}, RUN | {"words_hash": None}).by_words
+
+
+def profile(values, blocks=None):
+    return pl.DataFrame(
+        {
+            "layer": list(range(len(values))),
+            "value": values,
+            "lower": [0.9 * value for value in values],
+            "upper": [value / 0.9 for value in values],
+            "blocks": blocks or [None] * len(values),
+        },
+        schema_overrides={"blocks": pl.List(pl.Float64)},
+    )
+
+
+def test_what_blocks_do_to_both_profiles_cancels_out_of_their_difference():
+    wobble = np.random.default_rng(1).normal(1, 0.02, (3, 16))
+    one, other = (
+        [[base * by * w for w in row] for base, row in zip([20, 40, 30], wobble, strict=True)] for by in (1.1, 1.0)
+    )
+    rows, is_paired = layer_differences(profile([22.0, 44.0, 33.0], one), profile([20.0, 40.0, 30.0], other))
+    assert is_paired and [row.layer for row in rows] == [0, 1, 2]
+    for row in rows:
+        assert (row.share, row.lower, row.upper) == pytest.approx((0.1, 0.1, 0.1))
+
+
+def test_without_paired_blocks_errors_are_independent_and_missing_layers_left_out():
+    rows, is_paired = layer_differences(profile([22.0, 44.0]), profile([20.0, 40.0, 30.0]))
+    assert not is_paired and len(rows) == 2
+    reach = math.sqrt(2) * math.log(1 / 0.9)
+    assert rows[0].upper == pytest.approx(math.expm1(math.log(1.1) + reach))
+    assert share_between([22.0, 0.9 * 22, 22 / 0.9], [20.0, 18.0, 20 / 0.9]) == pytest.approx(
+        (0.1, rows[0].lower, rows[0].upper)
+    )
+    assert share_between([22.0, None, None], [20.0, 18.0, 22.0]) is None

@@ -15,7 +15,7 @@ from pptx.oxml.ns import qn
 from pptx.util import Inches, Pt
 
 from core.deck import template
-from core.deck.theme import BODY_HEIGHT, BODY_TOP, MARGIN, TEXT_WIDTH
+from core.deck.layout import BODY_HEIGHT, BODY_TOP, MARGIN, TEXT_WIDTH
 from core.errors import InputError
 
 

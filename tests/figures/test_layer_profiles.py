@@ -63,7 +63,7 @@ def test_titles_name_what_the_estimate_depends_on():
     figure = drawn(A)
     assert figure.layout.yaxis.title.text == "Estimated dimension (d2, one per type, N=800)"
     assert figure.layout.xaxis.title.text == "Layer (0 = embedding output)"
-    assert drawn(A, language="ja").layout.yaxis.title.text == "推定次元（d2、タイプごとに1点、N=800）"
+    assert drawn(A, language="ja").layout.yaxis.title.text == "推定次元（d2、異なりトークン単位、N=800）"
     assert drawn(A, Model("b", n_layers=6)).layout.xaxis.title.text.startswith("Relative depth")
     assert list(figure.layout.colorway) == COLOURS
 

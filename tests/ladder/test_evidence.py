@@ -57,7 +57,7 @@ def test_a_fresh_start_ranks_every_finished_run_within_seconds(fresh: tuple[Ware
         found = told.population
         assert set(found.rows["reference"]) == wanted, "python -m tests.ladder --measure, and --ship"
         assert told.relation.n == len(wanted) and {one.match for one in told.models} <= {"own", "exact"}
-        assert all(one.n_models <= len(wanted) for one in found.others)
+        assert not asked.is_free or max(one.n_models for one in found.others) <= len(wanted)
         assert told.relation.errors_paired[-1:] == ("performance",) and told.models[0].score_rank_high is not None
     assert spent + time.process_time() - started < 10
 

@@ -604,3 +604,15 @@ def test_a_profile_stands_beside_its_verdict_and_chips(filled: Path, monkeypatch
     assert not app.toggle(key="view.log").value
     app.toggle(key="view.all").set_value(True).run()
     assert not app.exception and app.selectbox(key="view.estimator").value == "d2"
+
+
+def test_a_comparison_is_a_link_and_shows_what_differs(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("profiles.py", compare=f"{RUN_IDS[0]},{RUN_IDS[1]}")
+    assert not app.exception and app.multiselect(key="view.runs").value == RUN_IDS[:2]
+    assert len(app.get("image")) == 2 and "may be compared" in texts(app)
+    came_out = app.dataframe[0].value
+    assert came_out["Difference: made-up-small"][0] == "-20 % [-31, -8]"
+    assert "compare" not in app.query_params and app.query_params["section"] == "compare"
+    alone = opened("profiles.py", runs=RUN_IDS[0], section="compare")
+    assert "Choose two runs" in alone.info[0].value

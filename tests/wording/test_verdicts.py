@@ -22,7 +22,7 @@ def test_both_claims_are_told_with_their_reasons():
     assert wording.verdict_short(said, "en") == (
         "rises: depends (dominant directions, scale of coordinates); falls: robust"
     )
-    assert wording.verdict_short(said, "ja") == "上昇：依存（主要な方向、座標の尺度）、下降：頑健"
+    assert wording.verdict_short(said, "ja") == "上昇：測り方による（主要な方向、座標の尺度）、下降：一貫して成立"
 
 
 def test_what_limits_the_numbers_is_said_once():

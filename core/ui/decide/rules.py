@@ -61,7 +61,7 @@ def rule_table(saved: list[SavedRule], look: Look) -> pl.DataFrame:
             _("Learned on"): [words.task_name(one.rule.task, reader) for one in saved],
             _("Criteria"): [words.rule_text(one.rule, reader) for one in saved],
             _("Use class"): [use_class_name(one.rule.use_class, reader) for one in saved],
-            _("Saved"): [language.local_time(one.at) for one in saved],
+            _("Saved"): [language.local_time(one.at, in_table=True) for one in saved],
         }
     )
 

@@ -11,7 +11,7 @@ import streamlit as st
 
 from core import wording
 from core.records import PLANNING, SCORING
-from core.ui import language, reads
+from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.wording.numbers import duration
 
@@ -32,7 +32,23 @@ def show(how: str | None = None) -> None:
     expects = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
     if expects and not alive:
         st.caption(_("The measurements of the pilot appear here in a few seconds."))
+    _offer_comparison()
     st.fragment(_cards, run_every=1.0 if alive or expects else None)(alive, how)
+
+
+def _offer_comparison() -> None:
+    """Where models that were measured on one text by one protocol have all ended: the first thing to do."""
+    _ = language.translator()
+    finished: dict[tuple[str, str], list[str]] = {}
+    for one in _standings():
+        if one.state == "finished" and "run_id" in one.result:
+            finished.setdefault(one.job.config.what, []).append(one.result["run_id"])
+    ids = list(dict.fromkeys(max(finished.values(), key=lambda found: len(set(found)), default=[])))
+    if len(ids) < 2 or any(one.state in _LIVE for one in _standings()):
+        return
+    if st.button(_("Open the comparison"), type="primary", icon=":material/compare_arrows:"):
+        asked = {"runs": url_state.joined(ids[: inputs.MOST_RUNS]), "section": "compare"}
+        st.switch_page("pages/profiles.py", query_params=asked)
 
 
 def expect_more() -> None:

@@ -44,6 +44,15 @@ def show(chosen: Selection) -> None:
     _download(shown)
 
 
+def differing_table(records: list[dict], labels: dict[str, str]) -> pl.DataFrame:
+    """Only the fields in which the runs differ, of all sections."""
+    told = [sections(record, language.current()) for record in records]
+    names = [labels[record["run_id"]] for record in records]
+    differing = _differing(records)
+    found = [_table(parts, names, differing, True)[1] for parts in _side_by_side(told)]
+    return pl.concat([table for table in found if not table.is_empty()] or found[:1]).select(pl.exclude(""))
+
+
 def _differing(records: list[dict]) -> set[str]:
     """Fields that any two of the runs have differently, times and ids left out."""
     first, *others = records

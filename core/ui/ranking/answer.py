@@ -18,7 +18,7 @@ from core.figures import scores as score_figures
 from core.pilots.registration import Registered
 from core.records import LOCAL
 from core.registry.published import CLAIMS
-from core.ui import language, pictures, reads, tables
+from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
 from core.ui.ranking.choices import Look
 from core.wording import answers as words
@@ -70,6 +70,13 @@ def draw(look: Look) -> None:
         st.info(why_nothing(look))
         return
     data = score_figures.ranking_points(look.answer, reader, look.pinned)
+    if len(look.pinned) > 1:
+        st.page_link(
+            "pages/profiles.py",
+            label=_("Compare the models that stand out"),
+            icon=":material/compare_arrows:",
+            query_params={"runs": url_state.joined(look.pinned[: inputs.MOST_RUNS]), "section": "compare"},
+        )
     if not data.points:
         st.caption(_("No model here has this score."))
         return

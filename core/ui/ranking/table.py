@@ -149,7 +149,7 @@ def _cells(row: Mapping[str, Any], one: RankedModel, ends: tuple[float, float]) 
         "checks": _hint(wording.outcome_name(row["worst_check"], reader), _(", ").join(vetoes)),
         "points": f"{row['n_points']:,}" if row["n_points"] else "–",
         "text": letters(row["corpus_name"]),
-        "measured": letters(language.local_time(row["started_at"])),
+        "measured": letters(language.local_time(row["started_at"], in_table=True)),
         "shift": _shift(row),
     }
 

@@ -101,7 +101,7 @@ def files(found: pl.DataFrame, format_name) -> pl.DataFrame:
             _("Skipped"): found["n_skipped"],
             _("Single answers"): found["n_samples"],
             _("Models"): found["n_models"],
-            _("Imported"): [language.local_time(at) for at in found["imported_at"]],
+            _("Imported"): [language.local_time(at, in_table=True) for at in found["imported_at"]],
             "SHA-256": found["file_sha256"].str.head(12),
         }
     )

@@ -19,7 +19,7 @@ from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
 from core.wording import plans as sentences
 from core.wording.labels import short_id
-from core.wording.numbers import amount
+from core.wording.numbers import number
 
 TEXT_BUDGET = 0.05
 """Nats per token that a plan is looked at by whose own budget is in points of a task."""
@@ -62,22 +62,21 @@ def say(found: LayerPlan) -> None:
         over = sentences.reason(
             "over_budget", reader
         )  # of the plan's own budget; the answer is about the one chosen here
-        for line in sentences.remarks(plan, reader) if at.is_plan or at.price is None else ():
+        for line in sentences.against(plan, reader) if at.is_plan else ():
             if line != over:
                 st.caption(escape(line))
         if at.price is not None and not at.is_plan:
-            k = len(at.price.blocks)
             line = _(
                 "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
                 "`{command}` does."
             )
-            st.caption(line.format(command=f"workdim plan {_asked(found)} --verify --blocks {k}"))
-    blocks = at.price.blocks if at.price else []
-    picture = figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme())
-    st.image(picture, width="stretch")
-    if blocks:
-        st.caption(escape(sentences.stretch_text(blocks, reader)))
-    st.caption(escape(_source(found)))
+            st.caption(line.format(command=f"workdim plan {_asked(found)} --verify --blocks {len(at.price.blocks)}"))
+    blocks = (at.price or at.cheapest).blocks
+    st.image(figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme()), width="stretch")
+    told = [sentences.stretch_text(blocks, reader)]
+    if at.price is None:
+        told.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
+    st.caption(escape("  \n".join([*told, _source(found)])))
 
 
 def _budget(found: LayerPlan) -> float:
@@ -118,6 +117,19 @@ def _source(found: LayerPlan) -> str:
         plan=short_id(plan.plan_id),
         when=language.local_time(plan.created_at),
     )
+
+
+def _tell_set(found: LayerPlan) -> None:
+    """Whose numbers follow: those of the plan itself, whatever the budget above allows."""
+    _ = language.translator()
+    reader, plan = language.current(), found.plan
+    line = _("Of the plan itself, without {blocks}: {price} nats per token{healed}.")
+    told = line.format(
+        blocks=sentences.blocks_text(plan.blocks, plan.n_layers, reader),
+        price=sentences.price_text(plan.loss_increase, plan.lower, plan.upper),
+        healed=_(", healed") if plan.is_healed else "",
+    )
+    st.markdown(escape(told))
 
 
 # --- sections -----------------------------------------------------------------------------------------------------------
@@ -171,7 +183,10 @@ def show_harder(found: LayerPlan) -> None:
     if not found.plan.is_verified:
         st.info(_("Only a verified plan reads harder texts and probes."))
         return
+    _tell_set(found)
     st.markdown(f"**{escape(sentences.breaks_first(found, reader))}**")
+    for line in sentences.cautions(found.plan, reader):
+        st.caption(escape(line))
     for column, of_answers in zip(st.columns(2), (True, False), strict=True):
         rows = figures.harder_points(found, of_answers)
         with column:
@@ -201,23 +216,29 @@ def show_saving(found: LayerPlan) -> None:
     """Parameters, bytes, cache and time, before and after."""
     _ = language.translator()
     reader, plan = language.current(), found.plan
+    _tell_set(found)
     with st.container(horizontal=True, gap="large"):
         share = 1 - plan.parameters_after / plan.parameters_before
         st.metric(_("Parameters"), f"{plan.parameters_after:,}", f"{-share:.1%}", "inverse", width="content")
         if (time := sentences.time_saved(plan)) is not None:
-            st.metric(_("Time"), f"{100 * (1 - time):.0f} %", f"{-time:.1%}", "inverse", width="content")
+            label = _("Time to read a prompt and write {n} tokens").format(n=plan.new_tokens)
+            st.metric(label, f"{1 - time:.0%}", f"{-time:.1%}", "inverse", width="content")
     rows = [row for row in found.outcomes if row.text == "weights" and row.value_before and row.value_after]
     table = pl.DataFrame(
         {
             _("Weights"): [wording.name("plan_measure", row.measure, reader) for row in rows],
-            _("Before"): [amount(int(row.value_before or 0)) for row in rows],
-            _("After"): [amount(int(row.value_after or 0)) for row in rows],
+            _("Before"): [_size(row.value_before) for row in rows],
+            _("After"): [_size(row.value_after) for row in rows],
         }
     )
     tables.show(table, "plan weights", width="content")
     for line in sentences.saving_text(plan, reader):
         st.markdown(escape(line))
     st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
+
+
+def _size(n_bytes: float | None) -> str:
+    return "–" if n_bytes is None else f"{number(n_bytes / 1e6)} MB" if n_bytes < 1e9 else f"{number(n_bytes / 1e9)} GB"
 
 
 def show_directions(found: LayerPlan) -> None:
@@ -265,6 +286,7 @@ def show_files(found: LayerPlan) -> None:
     """The map, the recipe, the picture; and the command that saves the smaller model."""
     _ = language.translator()
     reader, plan = language.current(), found.plan
+    _tell_set(found)
     name = f"workdim_plan_{short_id(plan.plan_id)}"
     picture = figures.blocks_picture(plan.blocks, plan.n_layers, reader)
     with st.container(horizontal=True):

@@ -1,0 +1,36 @@
+"""One word for one thing: the Japanese catalogues against the glossary that rules them."""
+
+import re
+from collections import Counter
+
+from babel.messages.pofile import read_po
+
+from core.locale import FOLDER, LANGUAGES, catalogue, glossary
+
+TERMS = glossary()
+
+
+def test_no_catalogue_says_a_term_otherwise():
+    otherwise = []
+    for path in sorted((FOLDER / "ja" / "LC_MESSAGES").glob("*.po")):
+        with path.open("rb") as file:
+            for message in read_po(file, locale="ja"):
+                found = [f"{w!r} for {t.ja}" for t in TERMS for w in t.never if re.search(w, str(message.string))]
+                otherwise += [f"{path.name}: {message.string!r} has {one}" for one in found if message.id]
+    assert not otherwise, "\n".join(otherwise)
+
+
+def test_the_sentences_that_are_a_term_say_it_and_are_there():
+    japanese = catalogue("ja")
+    said = {message: japanese.get(message) for term in TERMS for message in term.messages}
+    assert {message: found and found.string for message, found in said.items()} == {
+        message: term.ja for term in TERMS for message in term.messages
+    }
+
+
+def test_each_term_stands_once_with_its_meaning_and_follows_the_others():
+    assert [term for term, n in Counter(term.en for term in TERMS).items() if n > 1] == []
+    for term in TERMS:
+        assert all(term.name(language) and term.meaning(language).endswith((".", "。")) for language in LANGUAGES)
+        told = term.ja + term.meaning_ja
+        assert not [word for other in TERMS for word in other.never if re.search(word, told)], term.en
