@@ -239,8 +239,13 @@ def _begin(verb: Verbs) -> None:
     text = "a model that reads Japanese, on Japanese business text, instead; its terms are told before it is fetched"
     demo.add_argument("--japanese", action="store_true", help=text)
     demo.add_argument("--port", type=int, default=8501, metavar="N", help="default: 8501, or the next that is free")
-    shown = verb("app", app.app, "open the app in the browser, on this machine only")
+    shown = verb("app", app.app, "open the app in the browser", example="app --read-only")
     shown.add_argument("--port", type=int, default=8501, metavar="N", help="default: 8501, or the next that is free")
+    shown.add_argument("--read-only", action="store_true", help="to look at: nothing is changed or started there")
+    others = shown.add_argument_group("for others (default: this machine alone; docs/security.md)")
+    others.add_argument("--address", default=app.ADDRESS, metavar="IP", help="to listen on, for example 0.0.0.0")
+    text = "a name by which browsers reach it (repeatable); it is open under no other"
+    others.add_argument("--allowed-host", action="append", metavar="NAME", help=text)
 
 
 def _measuring(verb: Verbs) -> None:

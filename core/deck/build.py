@@ -111,7 +111,7 @@ def _statements(slide: Slide, one: StorySlide, is_core: bool) -> None:
     )
     shape: Any = holder
     if shape is None:
-        shape = slide.shapes.add_textbox(0, 0, 0, 0)
+        shape = slide.shapes.add_textbox(*[Inches(0)] * 4)
         shape.text_frame.word_wrap = True
     place(shape, box)
     frame = shape.text_frame
@@ -188,7 +188,7 @@ def _blocks(slide: Slide, box: Box, shown: Blocks) -> None:
 
 
 def _box(slide: Slide, at: Box, text: str, is_removed: bool) -> Any:
-    shape: Any = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, 0, 0, 0, 0)
+    shape: Any = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, *[Inches(0)] * 4)
     place(shape, at)
     shape.shadow.inherit = False
     shape.fill.solid()

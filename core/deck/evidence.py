@@ -15,7 +15,7 @@ from core import wording
 from core.analysis.answer import Answer
 from core.analysis.ranks import NORMAL_95
 from core.deck import layout
-from core.deck.story import Axis, Block, Blocks, Chart, Guide, Point, Series
+from core.deck.story import Axis, Block, Blocks, Chart, Guide, Mark, Point, Series
 from core.figures.layer_profiles import PRIMARY, Curve, profile_points
 from core.figures.scores import dimension_axis, distinct, ranking_points, score_axis
 from core.locale import translator
@@ -168,7 +168,7 @@ def scatter(found: Answer, language: str) -> Chart | None:
         for run_id in (*moves, *(one.run_id for one in found.models if one.score_rank_low == 1))
         if run_id in short
     ]
-    kinds = {
+    kinds: dict[str, tuple[str, int | None, Mark]] = {
         "own": (_("scores of the models themselves"), 0, "circle"),
         "base": (_("scores of base models, which test nothing"), 1, "open"),
         "vetoed": (_("vetoed by a check"), None, "diamond"),
@@ -180,7 +180,7 @@ def scatter(found: Answer, language: str) -> Chart | None:
     series = tuple(
         Series(
             kinds[kind][0], tuple(named[id(p)] for p in points), kinds[kind][1], False, kinds[kind][2], is_named=False
-        )  # type: ignore[arg-type]
+        )
         for kind, points in groups.items()
         if points
     )
@@ -327,7 +327,7 @@ def prices(found: LayerPlan, language: str) -> Chart | None:
     up = axis(
         _("Rise of the loss (nats per token)"), [v for p in every for v in (p.y, p.lower, p.upper)], from_zero=True
     )
-    guides = ()
+    guides: tuple[Guide, ...] = ()
     if found.plan.budget_unit == "nats":
         guides = (Guide(_("budget {budget:g}").format(budget=found.plan.budget), found.plan.budget, is_vertical=False),)
         up = replace(up, high=max(up.high, math.ceil(found.plan.budget / up.step) * up.step))

@@ -27,6 +27,7 @@ Case = Literal[
 plan."""
 
 CORE_SLIDES = 7
+Mark = Literal["none", "circle", "open", "diamond", "triangle"]
 
 
 # --- pictures --------------------------------------------------------------------------------------------------
@@ -74,7 +75,7 @@ class Series:
     """Place in `figures.style.COLOURS`; None is a quiet grey, for what is there to compare with."""
     is_line: bool = True
     """Joined by a line; otherwise marks."""
-    mark: Literal["none", "circle", "open", "diamond", "triangle"] = "none"
+    mark: Mark = "none"
     is_banded: bool = False
     """Intervals are drawn as a filled band, or as bars beside marks."""
     is_named: bool = True

@@ -173,7 +173,8 @@ def _place_masters(deck: Deck) -> None:
     left._element.nvSpPr.nvPr.find(qn("p:ph")).set("type", "chart")
     place(left, CHART_BOX)
     place(right, STATEMENT_BOX)
-    (body,) = (p for p in layout_named(deck, BODY).placeholders if p.placeholder_format.idx == 1)
+    whole: Any = layout_named(deck, BODY).placeholders
+    (body,) = (p for p in whole if p.placeholder_format.idx == 1)
     place(body, BODY_BOX)
 
 

@@ -266,12 +266,84 @@ def _add(
     )
 
 
+# --- each block alone ---------------------------------------------------------------------------------------------------
+
+
+def alone_points(found: LayerPlan) -> dict[str, list[PlanOutcomeRow]]:
+    """Unit (block, attention, mlp) -> what each of them costs alone on the text that chose, in the order of the blocks."""
+    rows = found.of("selection", "loss", "single")
+    return {
+        unit: sorted((row for row in rows if row.unit == unit), key=lambda row: row.blocks)
+        for unit in ("block", "attention", "mlp")
+    }
+
+
+def alone_figure(
+    points: dict[str, list[PlanOutcomeRow]], influence: Sequence[PlanOutcomeRow], gone: Collection[int], language: str
+) -> go.Figure:
+    """The price of every block, and of its attention and MLP, alone; under the pointer the block's influence."""
+    _ = translator(language)
+    figure = frame(_("block, counted from 0"), _("rise of the loss, nats per token"), height=420)
+    floor = _floor([row for rows in points.values() for row in rows], None)
+    lowest = -math.inf if floor is None else floor
+    turned = {row.blocks[0]: row.value_after for row in influence}
+    looks = {
+        "block": ("circle", COLOURS[0], 0.0),
+        "attention": ("triangle-up", COLOURS[2], -0.22),
+        "mlp": ("square", COLOURS[3], 0.22),
+    }
+    names = {"block": _("whole block"), "attention": _("its attention"), "mlp": _("its MLP")}
+    for unit, rows in points.items():
+        if not rows:
+            continue
+        symbol, colour, aside = looks[unit]
+        is_block = unit == "block"
+        values = [max(row.difference or 0.0, lowest) for row in rows]
+        above = [None if row.upper is None else max(row.upper, lowest) - v for row, v in zip(rows, values, strict=True)]
+        below = [None if row.lower is None else v - max(row.lower, lowest) for row, v in zip(rows, values, strict=True)]
+        told = _("{price}; influence {influence:.3f}")
+        figure.add_scatter(
+            x=[row.blocks[0] + aside for row in rows],
+            y=values,
+            mode="lines+markers" if is_block else "markers",
+            name=names[unit],
+            marker=_marker(symbol, colour, 8),
+            line={"color": colour, "width": 1},
+            error_y=bars(above, below) if is_block else None,
+            hovertext=[
+                told.format(
+                    price=sentences.price_text(row.difference, row.lower, row.upper), influence=turned[row.blocks[0]]
+                )
+                if is_block and turned.get(row.blocks[0]) is not None
+                else sentences.price_text(row.difference, row.lower, row.upper)
+                for row in rows
+            ],
+        )
+    chosen = [row for row in points["block"] if row.blocks[0] in gone]
+    if chosen:
+        figure.add_scatter(
+            x=[row.blocks[0] for row in chosen],
+            y=[max(row.difference or 0.0, lowest) for row in chosen],
+            mode="markers",
+            name=_("goes"),
+            marker=_marker("circle-open", COLOURS[1], 15) | {"line": {"width": 2}},
+            hoverinfo="skip",
+        )
+    if floor is not None:
+        figure.update_yaxes(type="log", tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS])
+    return figure
+
+
 # --- what breaks first --------------------------------------------------------------------------------------------------
 
 
 def harder_points(found: LayerPlan, of_answers: bool) -> list[PlanOutcomeRow]:
-    """Texts by their loss, or probes and tasks by their right answers; what loses most first, healed beside not healed."""
+    """Texts by their loss, or probes and tasks by their right answers; what loses most first, healed beside not healed.
+
+    A probe that the whole model cannot answer has nothing to lose, and is left out.
+    """
     rows = [row for row in sentences.harder(found) if (row.measure != "loss") == of_answers]
+    rows = [row for row in rows if f"no_room_{row.text}" not in found.plan.reasons]
     if not of_answers:
         rows += [row for row in found.of("held_out", "loss") if row.is_chosen and row.unit == "block"]
     worst: dict[str, float] = {}
@@ -328,25 +400,33 @@ def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: st
 # --- directions ---------------------------------------------------------------------------------------------------------
 
 
-def direction_figure(points: Sequence[NeededAt], joint: PlanOutcomeRow | None, language: str) -> go.Figure:
-    """Needed directions over layers beside d2; the rank of all layers at once as a line."""
+def direction_figure(
+    points: Sequence[NeededAt], of_task: Sequence[NeededAt], joint: PlanOutcomeRow | None, language: str
+) -> go.Figure:
+    """Needed directions over layers, of the text and of a task, beside d2; the rank of all layers at once as a line."""
     _ = translator(language)
     figure = frame(_("layer"), _("directions"), height=400)
-    needed = [point for point in points if point.rank is not None]
-    figure.add_scatter(
-        x=[point.layer for point in needed],
-        y=[point.rank for point in needed],
-        mode="lines+markers",
-        name=_("principal components that suffice"),
-        marker={"size": 9, "color": COLOURS[0]},
-        line={"color": COLOURS[0]},
-        hovertext=[
-            f"{point.rank}: {sentences.price_text(point.price.difference, point.price.lower, point.price.upper)}"
-            for point in needed
-            if point.price
-        ],
-        hoverinfo="text+name",
-    )
+    for read, label, symbol, colour in (
+        (points, _("principal components that suffice"), "circle", COLOURS[0]),
+        (of_task, _("the same for the answers of the task"), "square", COLOURS[2]),
+    ):
+        needed = [point for point in read if point.price is not None]
+        if not needed:
+            continue
+        figure.add_scatter(
+            x=[point.layer for point in needed],
+            y=[point.rank for point in needed],
+            mode="lines+markers",
+            name=label,
+            marker=_marker(symbol, colour, 9),
+            line={"color": colour},
+            hovertext=[
+                f"{point.rank}: {sentences.price_text(point.price.difference, point.price.lower, point.price.upper)}"
+                for point in needed
+                if point.price
+            ],
+            hoverinfo="text+name",
+        )
     with_d2 = [point for point in points if point.d2 is not None]
     figure.add_scatter(
         x=[point.layer for point in with_d2],

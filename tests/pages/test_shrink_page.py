@@ -18,7 +18,7 @@ from tests.pages.test_pages import figures, opened, texts
 from tests.plans.made import layer_plan
 from tests.screens import RUN_IDS, empty_warehouse, filled_warehouse
 
-SECTIONS = ("price", "harder", "saving", "directions", "files", "history", "new")
+SECTIONS = ("price", "alone", "harder", "saving", "directions", "files", "history", "new")
 
 
 @pytest.fixture
