@@ -245,6 +245,7 @@ def tell_changes(kept: SavedRecipe, made: Report) -> None:
 # --- recipes ---------------------------------------------------------------------------------------------------
 
 
+@inputs.writing
 def keep(wanted: Wanted, made: Report) -> None:
     """Keep what was chosen under a name, with the numbers of today; a kept report takes the numbers of today."""
     _ = language.translator()
@@ -264,6 +265,7 @@ def keep(wanted: Wanted, made: Report) -> None:
             st.rerun()
 
 
+@inputs.writing
 def forget(kept: SavedRecipe) -> None:
     _ = language.translator()
     if st.button(_("Forget this report"), icon=":material/delete:"):
