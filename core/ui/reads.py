@@ -31,7 +31,6 @@ from core.tables import PlanOutcomeRow, PlanRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
 from core.warehouse import profiles, queries, recipes, reference, rules, saved, schema, score_answers, score_imports
-from core.warehouse import scores as score_tables
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
@@ -419,7 +418,7 @@ def _replicates(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.Data
 def _blocks(path: Path, version: tuple, key: str, _asked: Asked) -> tuple[pl.DataFrame, pl.DataFrame]:
     found = population(_asked)
     by_text = queries.blocks(Warehouse(path), found.blocks_wanted())
-    return by_text, score_tables.blocks(found.score_blocks_wanted())
+    return by_text, score_answers.blocks(Warehouse(path), found.score_blocks_wanted())
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
