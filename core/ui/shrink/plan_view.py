@@ -21,9 +21,6 @@ from core.wording import plans as sentences
 from core.wording.labels import short_id
 from core.wording.numbers import number
 
-TEXT_BUDGET = 0.05
-"""Nats per token that a plan is looked at by whose own budget is in points of a task."""
-
 
 def choose(plans: pl.DataFrame, model: str) -> LayerPlan | None:
     """One of the plans, the newest at first; of the model that a link names where it has some, else None."""
@@ -55,10 +52,15 @@ def say(found: LayerPlan) -> None:
     _ = language.translator()
     reader, plan = language.current(), found.plan
     answer = st.container(gap="small")
-    budget = _budget(found)
-    at = read_again.within(found, budget)
+    if plan.budget_unit == "points":
+        at, told_budget = read_again.within_points(found), sentences.budget_text(plan, reader)
+    else:
+        budget = _budget(found)
+        at, told_budget = read_again.within(found, budget), sentences.nats_text(budget, reader)
     with answer:
-        st.subheader(escape(sentences.within_text(found, at, budget, reader)), anchor=False)
+        st.subheader(escape(sentences.within_text(found, at, told_budget, reader)), anchor=False)
+        if task := sentences.task_text(found, reader):
+            st.markdown(escape(task))
         over = sentences.reason(
             "over_budget", reader
         )  # of the plan's own budget; the answer is about the one chosen here
@@ -74,7 +76,7 @@ def say(found: LayerPlan) -> None:
     blocks = (at.price or at.cheapest).blocks
     st.image(figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme()), width="stretch")
     told = [sentences.stretch_text(blocks, reader)]
-    if at.price is None:
+    if at.price is None and plan.budget_unit == "nats":
         told.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
     st.caption(escape("  \n".join([*told, _source(found)])))
 
@@ -82,7 +84,7 @@ def say(found: LayerPlan) -> None:
 def _budget(found: LayerPlan) -> float:
     """Nats per token, from nothing to what the dearest step of the search costs."""
     _ = language.translator()
-    own = found.plan.budget if found.plan.budget_unit == "nats" else TEXT_BUDGET
+    own = found.plan.budget
     budget = url_state.settle_number("nats", own, 0.0) or 0.0
     limits = [read_again.limit(row) for row in read_again.steps(found)]
     highest = max(own, budget, *(limit for limit in limits if limit < math.inf), 0.01) * 1.1
@@ -139,7 +141,7 @@ def show_price(found: LayerPlan) -> None:
     """Size against loss, and the candidates of the plan's size."""
     _ = language.translator()
     reader = language.current()
-    budget = st.session_state.get(url_state.key("nats"))
+    budget = st.session_state.get(url_state.key("nats")) if found.plan.budget_unit == "nats" else None
     data = figures.price_points(found)
     pictures.plot(figures.price_figure(data, budget, reader), "plan price")
     st.caption(
