@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from core.commands import app, backup, doctor, ingest, jobs, measure, plan, rank, reports, rules, runs, scores, sql
 from core.errors import InputError, Sentence
+from core.terminal.output import Head, say
 
 Run = Callable[[argparse.Namespace], int]
 NAME = "workdim"
@@ -48,6 +49,17 @@ class Parser(argparse.ArgumentParser):
         words = [f"{one.option_strings[0]} {one.metavar}" for one in needed]
         self.usage = " ".join([self.prog, *words, *map(_place, self._get_positional_actions()), "[options]"])
         return super().format_help()
+
+    def print_help(self, file: Any = None) -> None:
+        """With its headings as those of tables: what stands before lines that are set in."""
+        lines = self.format_help().rstrip().split("\n")
+        after = [*lines[1:], ""]
+        say(
+            *(
+                Head(one) if one[:1] not in ("", " ") and then[:2] == "  " else one
+                for one, then in zip(lines, after, strict=True)
+            )
+        )
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse does, of a line that may leave out `list`. Raises InputError with what may be meant."""

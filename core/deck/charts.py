@@ -72,17 +72,14 @@ class _Plot:
 
 def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> Any:
     """Into the layout's place for a chart where it has one, with its frame; else into a frame of its own."""
-    # Longest series first: LibreOffice drops every series that stands before a longer one. Grey ones behind the others.
+    # Longest series first: LibreOffice drops a series that stands before a longer one. Grey ones behind the others.
     drawn = sorted(chart.series, key=lambda one: (-len(one.points), one.colour is not None))
+    order: list[Series | Guide] = sorted([*chart.guides, *drawn], key=lambda one: -_length(one))
     content = XyChartData(number_format="General")
-    rows = max((point.y for one in drawn for point in one.points), default=0.0)
-    for one in drawn:
-        series = content.add_series(one.name)
-        for point in one.points:
-            series.add_data_point(point.x, rows + 1 - point.y if chart.y.is_ordered else point.y)
-    for guide in chart.guides:
-        series = content.add_series(guide.name)
-        for x, y in _ends(guide, chart):
+    highest = max((point.y for one in drawn for point in one.points), default=0.0)
+    for each in order:
+        series = content.add_series(each.name)
+        for x, y in _ends(each, chart) if isinstance(each, Guide) else _points(each, chart, highest):
             series.add_data_point(x, y)
     left, top, width, height = (Inches(length) for length in box)
     kind = XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS
@@ -106,13 +103,24 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     native.value_axis.has_title = False
     if chart.y.title:
         _name_upright_axis(native, chart.y.title)
-    made = list(native.plots[0].series)
-    for series, one in zip(made, drawn, strict=False):
-        _style(series, one, plot.box[3])
-    for series, guide in zip(made[len(drawn) :], chart.guides, strict=True):
-        _style_guide(series, guide, plot.box[3])
-    _name_lines(made, drawn, chart, plot)
+    named = []
+    for series, each in zip(native.plots[0].series, order, strict=True):
+        if isinstance(each, Guide):
+            _style_guide(series, each, plot.box[3])
+        else:
+            _style(series, each, plot.box[3])
+            named += [(series, each)] if each.is_named and each.points else []
+    _name_lines(named, chart, plot)
     return frame
+
+
+def _length(one: Series | Guide) -> int:
+    return 2 if isinstance(one, Guide) else len(one.points)
+
+
+def _points(one: Series, chart: Chart, highest: float) -> list[tuple[float, float]]:
+    """Ordered places count from the top, and axes from below."""
+    return [(point.x, highest + 1 - point.y if chart.y.is_ordered else point.y) for point in one.points]
 
 
 def _ends(guide: Guide, chart: Chart) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -247,9 +255,8 @@ def _style_guide(series: Any, guide: Guide, height: float) -> None:
         _label(series, 0, guide.name, PLACES["right"], None, -ASIDE / height)
 
 
-def _name_lines(made: Sequence[Any], drawn: Sequence[Series], chart: Chart, plot: _Plot) -> None:
+def _name_lines(named: Sequence[tuple[Any, Series]], chart: Chart, plot: _Plot) -> None:
     """Each name at the end of its line, in its colour, moved up or down where two would cover each other."""
-    named = [(series, one) for series, one in zip(made, drawn, strict=False) if one.is_named and one.points]
     wanted = [plot.down(chart.y, one.points[-1].y) for _, one in named]
     gap = 1.3 * layout.SMALLEST / 72
     places = spread(wanted, gap, plot.top + gap / 2, plot.top + plot.height - gap / 2) if len(wanted) > 1 else wanted

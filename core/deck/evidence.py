@@ -249,7 +249,8 @@ def _overlap(a: layout.Box, b: layout.Box) -> bool:
 
 
 def coefficients(found: Answer, language: str) -> Chart | None:
-    """Spearman's rho over all models and as far as size, families and recipes allow, each with its interval."""
+    """Spearman's rho over all models and as far as size, families and recipes allow, each with its interval; None where only one of them is
+    known."""
     _ = translator(language)
     relation = found.relation
     rows = [
@@ -261,7 +262,7 @@ def coefficients(found: Answer, language: str) -> Chart | None:
         once = relation.once
         rows.insert(1, (_("each recipe once"), once.rho, once.lower, once.upper, once.n))
     known = [row for row in rows if row[1] is not None]
-    if not known:
+    if len(known) < 2:  # the one of all models stands on the slide before
         return None
     points = tuple(
         Point(rho, place, left=lower, right=upper, name=_("{name}, n = {n}").format(name=name, n=n))  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from core.deck.story import Column, Heading, Row, Table
@@ -54,6 +55,7 @@ def line_height(text: str) -> float:
     return 1.5 if any(map(is_wide, text)) else 1.2
 
 
+@lru_cache(maxsize=20_000)
 def lines_needed(text: str, width: float, points: float) -> int:
     """Lines that `text` takes in `width` inches: broken at spaces, behind hyphens, between wide letters."""
     room = 72 * width / points
@@ -126,16 +128,15 @@ PHRASE_ENDS = "、：；）"
 
 
 def broken_at_phrases(text: str, width: float, points: float) -> str:
-    """Japanese breaks anywhere: the first of two lines ends behind a phrase, where both then fit."""
-    if not any(map(is_wide, text)) or lines_needed(text, 0.96 * width, points) < 2:
+    """Japanese breaks anywhere: the first of two lines ends behind a phrase, outside brackets, where both then fit."""
+    tight = 0.88 * width  # programs set Japanese wider than its letters are
+    if not any(map(is_wide, text)) or lines_needed(text, tight, points) < 2:
         return text
     for at in range(len(text) - 1, 0, -1):
         first, rest = text[:at], text[at:]
-        if (
-            first[-1] in PHRASE_ENDS
-            and rest[0] not in PHRASE_ENDS + "。」"
-            and (lines_needed(first, 0.96 * width, points) == lines_needed(rest, 0.96 * width, points) == 1)
-        ):
+        is_inside = first.count("（") > first.count("）")
+        ends_well = first[-1] in PHRASE_ENDS and not is_inside and rest[0] not in PHRASE_ENDS + "。」"
+        if ends_well and lines_needed(first, tight, points) == lines_needed(rest, tight, points) == 1:
             return f"{first}\v{rest}"
     return text
 

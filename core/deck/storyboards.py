@@ -326,7 +326,7 @@ def _given_size(data: DeckData) -> StorySlide:
     relation = found.relation
     given = answers.given_size(relation, data.language)
     within = answers.within_strata(relation, data.language)
-    if chart is None:
+    if relation.rho is None:
         return not_measured(
             data,
             "size",
@@ -347,7 +347,15 @@ def _given_size(data: DeckData) -> StorySlide:
         data,
         "size",
         title,
-        [Statement(given, is_main=True), Statement(within)],
+        [
+            Statement(given, is_main=True),
+            Statement(within),
+            Statement(
+                ""
+                if chart
+                else _("Telling size from dimension takes models of several sizes and families in one pilot.")
+            ),
+        ],
         chart,
         tables=("run_summaries", "scores", "models"),
         runs=found.population.rows,
@@ -1101,19 +1109,9 @@ def _controls(data: DeckData) -> StorySlide:
     rows = []
     for kind in dict.fromkeys(kinds.values()):
         ids = [run_id for run_id, one in kinds.items() if one == kind]
-        for claim in CLAIMS:
-            found = own.filter(pl.col("control_run_id").is_in(ids), claim=claim)
-            if found.is_empty():
-                continue
-            outcomes = Counter(found["outcome"])
-            told = _(", ").join(
-                _("{qualifier}: {count}").format(qualifier=name("control_outcome", one, data.language), count=count)
-                for one, count in outcomes.most_common()
-            )
-            powers = found["power"].drop_nulls().to_list()
-            ends = dict.fromkeys(f"{power:.0%}" for power in (min(powers), max(powers))) if powers else ["–"]
-            power = "–".join(ends)
-            rows.append((name("pass", kind, data.language), claim_name(claim, data.language), power, told))
+        cells = [_control_cell(own.filter(pl.col("control_run_id").is_in(ids), claim=claim), data) for claim in CLAIMS]
+        if any(cells):
+            rows.append((name("pass", kind, data.language), *(cell or "–" for cell in cells)))
     if not rows:
         passes = 7  # those of the protocol standard
         return not_measured(
@@ -1138,12 +1136,7 @@ def _controls(data: DeckData) -> StorySlide:
             n=powered, total=total
         ),
         evidence=Table(
-            (
-                Column(_("Control"), 0.27),
-                Column(_("Claim"), 0.22),
-                Column(_("Power"), 0.13, is_number=True),
-                Column(_("Outcome (comparisons)"), 0.38),
-            ),
+            (Column(_("Control"), 0.24), *(Column(claim_name(claim, data.language), 0.38) for claim in CLAIMS)),
             tuple(rows[:MOST_ROWS]),
             _("Table of controls with their power and outcomes."),
             _(
@@ -1159,6 +1152,20 @@ def _controls(data: DeckData) -> StorySlide:
             ),
         ),
     )
+
+
+def _control_cell(found: pl.DataFrame, data: DeckData) -> str:
+    """`could not have shown it: 2, not usable: 2; power 21%–100%`."""
+    _ = translator(data.language)
+    told = _(", ").join(
+        _("{qualifier}: {count}").format(qualifier=name("control_outcome", one, data.language), count=count)
+        for one, count in Counter(found["outcome"]).most_common()
+    )
+    powers = found["power"].drop_nulls().to_list()
+    if not powers:
+        return told
+    ends = dict.fromkeys(f"{power:.0%}" for power in (min(powers), max(powers)))
+    return _("{told}; power {power}").format(told=told, power="–".join(ends))
 
 
 def _next_step(data: DeckData) -> StorySlide:

@@ -113,7 +113,7 @@ def test_controls_without_power_show_nothing():
     control = Model("m", run_id="r0", parent_run_id="t", pass_="random_init", model_seed=0)
     slide = storyboard(of_models(text, control)).slides[4]
     assert slide.title.startswith("0 of 1 comparisons")
-    assert slide.evidence.rows == (("random weights", "rises inside", "10%", "could not have shown it: 1"),)
+    assert slide.evidence.rows == (("random weights", "could not have shown it: 1; power 10%", "–"),)
 
 
 @pytest.mark.parametrize(("use_class", "said"), [("general", "shortlist"), ("scarce_data", "test")])
