@@ -156,7 +156,6 @@ class PriceData:
     """The cheapest of all these for as many blocks or more."""
     saved: dict[int, float]
     """Number of blocks -> share of the parameters that goes with them."""
-    is_verified: bool
 
 
 def price_points(found: LayerPlan) -> PriceData:
@@ -170,7 +169,7 @@ def price_points(found: LayerPlan) -> PriceData:
     priced = [*all_steps, *published, *random]
     sizes = {len(row.blocks) for row in priced}
     saved = {size: sentences.parameters_saved(found.plan, size) for size in sizes}
-    return PriceData(all_steps, unhealed, published, random, front(priced), saved, found.plan.is_verified)
+    return PriceData(all_steps, unhealed, published, random, front(priced), saved)
 
 
 def price_figure(data: PriceData, budget: float | None, language: str) -> go.Figure:
@@ -209,11 +208,7 @@ def price_figure(data: PriceData, budget: float | None, language: str) -> go.Fig
         tickvals=sizes, ticktext=[f"{size}<br>−{data.saved[size]:.0%}" for size in sizes], range=[0.5, max(sizes) + 0.6]
     )
     figure.update_layout(margin={"t": 95})
-    if floor is not None:
-        figure.update_yaxes(type="log", tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS])
-    else:
-        figure.update_yaxes(zeroline=True, zerolinecolor=TEXT)
-    return figure
+    return _with_axis(figure, floor)
 
 
 _TICKS = [a * 10.0**power for power in range(-4, 2) for a in (1, 2, 5)]
@@ -226,6 +221,12 @@ def _floor(rows: Sequence[PlanOutcomeRow], budget: float | None) -> float | None
     if not positive or max(positive) < 12 * min([*positive, *([budget] if budget else [])]):
         return None
     return max(min([*positive, *([budget] if budget else [])]) / 2, max(positive) / 2000)
+
+
+def _with_axis(figure: go.Figure, floor: float | None) -> go.Figure:
+    if floor is None:
+        return figure.update_yaxes(zeroline=True, zerolinecolor=TEXT)
+    return figure.update_yaxes(type="log", tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS])
 
 
 def _marker(symbol: str, colour: str, size: int) -> dict[str, Any]:
@@ -246,10 +247,7 @@ def _add(
     """Prices over numbers of blocks; what is below a logarithmic axis lies on its edge, and says its value."""
     if not rows:
         return
-    lowest = -math.inf if floor is None else floor
-    values = [max(row.difference or 0.0, lowest) for row in rows]
-    above = [None if row.upper is None else max(row.upper, lowest) - v for row, v in zip(rows, values, strict=True)]
-    below = [None if row.lower is None else v - max(row.lower, lowest) for row, v in zip(rows, values, strict=True)]
+    values, intervals = _on_axis(rows, floor)
     figure.add_scatter(
         x=[len(row.blocks) + aside for row in rows],
         y=values,
@@ -257,13 +255,22 @@ def _add(
         name=label,
         marker=marker,
         line=line,
-        error_y=bars(above, below) if with_bars else None,
+        error_y=intervals if with_bars else None,
         hovertext=[
             f"{shown(', '.join(map(str, row.blocks)))}: {sentences.price_text(row.difference, row.lower, row.upper)}"
             for row in rows
         ],
         hoverinfo="text+name" if marker else "skip",
     )
+
+
+def _on_axis(rows: Sequence[PlanOutcomeRow], floor: float | None) -> tuple[list[float], dict[str, Any]]:
+    """Prices and their 95 percent intervals as error bars, none below where the axis begins."""
+    lowest = -math.inf if floor is None else floor
+    values = [max(row.difference or 0.0, lowest) for row in rows]
+    above = [None if row.upper is None else max(row.upper, lowest) - v for row, v in zip(rows, values, strict=True)]
+    below = [None if row.lower is None else v - max(row.lower, lowest) for row, v in zip(rows, values, strict=True)]
+    return values, bars(above, below)
 
 
 # --- each block alone ---------------------------------------------------------------------------------------------------
@@ -285,7 +292,6 @@ def alone_figure(
     _ = translator(language)
     figure = frame(_("block, counted from 0"), _("rise of the loss, nats per token"), height=420)
     floor = _floor([row for rows in points.values() for row in rows], None)
-    lowest = -math.inf if floor is None else floor
     turned = {row.blocks[0]: row.value_after for row in influence}
     looks = {
         "block": ("circle", COLOURS[0], 0.0),
@@ -298,9 +304,7 @@ def alone_figure(
             continue
         symbol, colour, aside = looks[unit]
         is_block = unit == "block"
-        values = [max(row.difference or 0.0, lowest) for row in rows]
-        above = [None if row.upper is None else max(row.upper, lowest) - v for row, v in zip(rows, values, strict=True)]
-        below = [None if row.lower is None else v - max(row.lower, lowest) for row, v in zip(rows, values, strict=True)]
+        values, intervals = _on_axis(rows, floor)
         told = _("{price}; influence {influence:.3f}")
         figure.add_scatter(
             x=[row.blocks[0] + aside for row in rows],
@@ -309,7 +313,7 @@ def alone_figure(
             name=names[unit],
             marker=_marker(symbol, colour, 8),
             line={"color": colour, "width": 1},
-            error_y=bars(above, below) if is_block else None,
+            error_y=intervals if is_block else None,
             hovertext=[
                 told.format(
                     price=sentences.price_text(row.difference, row.lower, row.upper), influence=turned[row.blocks[0]]
@@ -323,15 +327,13 @@ def alone_figure(
     if chosen:
         figure.add_scatter(
             x=[row.blocks[0] for row in chosen],
-            y=[max(row.difference or 0.0, lowest) for row in chosen],
+            y=_on_axis(chosen, floor)[0],
             mode="markers",
             name=_("goes"),
             marker=_marker("circle-open", COLOURS[1], 15) | {"line": {"width": 2}},
             hoverinfo="skip",
         )
-    if floor is not None:
-        figure.update_yaxes(type="log", tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS])
-    return figure
+    return _with_axis(figure, floor)
 
 
 # --- what breaks first --------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from core.ui import server
+from core.files import READ_ONLY
+from core.ui import inputs, server
 from tests.screens import ROOT
 
 HOSTS = ["localhost", "workdim.example.com"]
@@ -57,6 +58,19 @@ def test_other_names_and_pages_of_other_ports_are_refused(monkeypatch) -> None:
     for origin in ("http://localhost:9999", "https://example.org", "null"):
         (closed,) = answered(monkeypatch, "websocket", host="localhost:8501", origin=origin)
         assert closed == {"type": "websocket.close", "code": server.REFUSED}
+
+
+def test_what_changes_something_is_not_drawn_where_the_app_may_only_show(monkeypatch) -> None:
+    drawn = []
+
+    @inputs.writing
+    def draw(what: str) -> None:
+        drawn.append(what)
+
+    draw("a")
+    monkeypatch.setenv(READ_ONLY, "1")
+    draw("b")
+    assert drawn == ["a"]
 
 
 @pytest.mark.parametrize(
