@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -56,6 +57,9 @@ def as_json(frame: pl.DataFrame) -> bytes:
 def _json_value(value: Any) -> Any:
     if isinstance(value, list):
         return [_json_value(one) for one in value]
+    if isinstance(value, datetime):  # the warehouse keeps UTC, unmarked
+        at = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+        return f"{at.isoformat()}Z"
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

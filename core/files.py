@@ -13,9 +13,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.errors import ResourceError
+from core.errors import InputError, ResourceError
 
 _STALE_PLACE_SECONDS = 6 * 3600.0
+READ_ONLY = "WORKDIM_READ_ONLY"
+"""Set for the server of `workdim app --read-only`: whoever looks there changes nothing and starts nothing."""
+
+
+def is_read_only() -> bool:
+    return bool(os.environ.get(READ_ONLY))
+
+
+def refuse_where_read_only() -> None:
+    """Before anything that a person wants to change. Raises InputError where this process may only show."""
+    if is_read_only():
+        raise InputError("This app only shows what is there. Whoever runs it can change things in another app.")
 
 
 def write_through(file: Path, content: bytes) -> None:

@@ -16,13 +16,14 @@ plans = reads.lists().plans
 model = plan_form.linked_model()
 found = plan_view.choose(plans, model)
 if found is None:
-    plan_form.tell_empty(model)
+    plan_form.tell_empty(model, not plans.is_empty())
     plan_form.ask()
     st.stop()
 plan_view.say(found)
 
 sections = {
     "price": (_("Price of each step"), lambda: plan_view.show_price(found)),
+    "alone": (_("Each block alone"), lambda: plan_view.show_alone(found)),
     "harder": (_("What breaks first"), lambda: plan_view.show_harder(found)),
     "saving": (_("What it saves"), lambda: plan_view.show_saving(found)),
     "directions": (_("Needed directions"), lambda: plan_view.show_directions(found)),

@@ -227,9 +227,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         return scatter_picture(
             dots,
             Caption(title, told, "data/reference/ladder, data/reference/profiles"),
-            "中間層の最大次元（d2、異なりトークンごとに1点）"
-            if japanese
-            else "Largest inner dimension (d2, one per type)",
+            "中間層の最大次元（d2、異なりトークン単位）" if japanese else "Largest inner dimension (d2, one per type)",
             "ビット毎バイト" if japanese else "Bits per byte",
             ("レシピ", "基本レシピの反復") if japanese else ("recipes", "the base recipe again"),
             language,
@@ -342,7 +340,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
 
 
 def specifications(found: Population, maxima: pl.DataFrame) -> Section:
-    section = Section(("Under every specification", "測定仕様ごとの結果"))
+    section = Section(("Under every specification", "分析条件ごとの結果"))
     grid = under(found, maxima)
     if grid is None:
         return section
@@ -368,11 +366,13 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         f"The coefficient is negative in {negative} of {len(rows)} specifications"
         f"{f', and its p is at most {LEVEL:g} in {clear}' if tested else ''}. Largest value over the inner "
         "layers, chosen on the same data: plain maxima, so that only the specification differs. Each recipe counts once.",
-        f"係数が負なのは {len(rows)} 仕様中 {negative}{f'、p が {LEVEL:g} 以下なのは {clear}' if tested else ''} です。"
-        "値は中間層の単純な最大値で、仕様だけが異なります。レシピは1回ずつ数えます。",
+        f"係数が負なのは {len(rows)} 分析条件中 {negative}{f'、p が {LEVEL:g} 以下なのは {clear}' if tested else ''} です。"
+        "値は中間層の単純な最大値で、分析条件だけが異なります。レシピは1回ずつ数えます。",
     )
     section.say_if_few(fewest, "models", "モデル数")
-    section.table((("specification", "仕様"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("n", "n")), rows)
+    section.table(
+        (("specification", "分析条件"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("n", "n")), rows
+    )
     return section
 
 

@@ -45,6 +45,7 @@ SCREENS = {
     "decide_elsewhere": "decide?decide=elsewhere&",
     "decide_rules": "decide?decide=rules&",
     "shrink": "shrink?",
+    "shrink_alone": "shrink?shrink=alone&",
     "shrink_harder": "shrink?shrink=harder&",
     "shrink_saving": "shrink?shrink=saving&",
     "shrink_directions": "shrink?shrink=directions&",

@@ -68,7 +68,7 @@ def test_parquet_is_read_back_as_it_was():
 
 def test_json_is_a_list_of_objects():
     rows = json.loads(exports.as_json(FRAME))
-    assert rows[0]["layers"] == [1, 2] and rows[0]["at"].startswith("2026-01-02") and rows[2]["=name"] is None
+    assert rows[0]["layers"] == [1, 2] and rows[0]["at"] == "2026-01-02T00:00:00Z" and rows[2]["=name"] is None
     assert rows[0]["exact"] == pytest.approx(-12345678901234567890.5) and rows[2]["exact"] == 1
     assert rows[3]["value"] == "nan" and rows[2]["value"] is None
 

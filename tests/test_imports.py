@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "analysis": {"errors", "records", "tables", "pilots"},
     "wording": {"errors", "records", "tables", "pilots", "scores", "analysis", "locale"},
     "figures": {"errors", "records", "tables", "pilots", "analysis", "locale", "wording"},
-    "deck": {"errors", "tables", "pilots", "analysis", "locale", "wording", "figures"},
+    "deck": {"errors", "records", "tables", "pilots", "analysis", "locale", "wording", "figures"},
     "forecast": {"errors", "records", "tables", "geometry", "models", "texts", "measure", "analysis", "warehouse"},
     "runs": {
         "errors",

@@ -1,6 +1,5 @@
 """What the documents promise is what the code does."""
 
-import argparse
 import re
 import shlex
 import tomllib
@@ -8,6 +7,7 @@ import tomllib
 import pytest
 
 from core.commands.parser import parser
+from core.errors import InputError
 from core.registry.protocols import PROTOCOLS
 from core.sql.sandbox import query
 from core.texts.corpora import BUILT_IN
@@ -15,7 +15,10 @@ from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT
 from tests.screens import filled_warehouse
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "data/reference/README.md")
+PAGES = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = ("README.md", "README.ja.md", "CONTRIBUTING.md", "data/reference/README.md", *PAGES)
+LONGEST = 90
+"""Lines of a README: whoever wants more goes to docs/."""
 
 
 def text_of(name: str) -> str:
@@ -29,36 +32,74 @@ def commands(name: str) -> list[str]:
         is_block = number % 2 == 1
         pattern = r"(?:^|[/\\])workdim (.+?)(?:\s+#.*)?$" if is_block else r"`(?:\.venv/bin/)?workdim ([^`\n]+)`"
         found += re.findall(pattern, part, flags=re.MULTILINE)
-    return [command for command in found if command != "..."]
+    return [command for command in found if command not in ("...", "VERB") and "--help" not in command]
 
 
 @pytest.mark.parametrize(("name", "line"), [(name, line) for name in DOCUMENTS for line in commands(name)])
 def test_every_command_of_the_documents_is_understood(name, line):
-    options = parser().parse_args(shlex.split(line))
+    try:
+        options = parser().parse_args(shlex.split(line))
+    except InputError as error:  # within a sentence a verb may stand alone
+        assert "are required" in str(error) and len(line.split()) == 1, error
+        return
     assert options.run
     assert getattr(options, "protocol", "quick") in PROTOCOLS
 
 
-def test_the_readmes_query_finds_runs(tmp_path):
-    statement = next(shlex.split(line)[1] for line in commands("README.md") if line.startswith('sql "SELECT'))
+def test_the_query_of_the_documents_finds_runs(tmp_path):
+    lines = commands("docs/warehouse.md")
+    statement = next(shlex.split(line)[1] for line in lines if line.startswith('sql "SELECT name'))
     found = query(Warehouse(filled_warehouse(tmp_path)), statement).frame
     assert found.height > 1 and found["inner_max"].null_count() < found.height
 
 
 def test_the_first_command_is_there_for_both_kinds_of_system():
-    assert commands("README.md")[:2] == ["demo", "demo"]
+    first = [commands(name)[0] for name in ("README.md", "README.ja.md", "docs/command-line.md")]
+    assert first == ["demo"] * 3
 
 
 def test_every_verb_and_protocol_is_told_and_no_other():
-    text = text_of("README.md")
-    verbs = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
-    assert not [verb for verb in verbs if not re.search(rf"workdim {verb}\b|`{verb}\b", text)]
-    assert re.findall(r"^\| `([\w-]+)`", text, flags=re.MULTILINE) == list(PROTOCOLS)
+    text = text_of("docs/command-line.md")
+    top = parser().verbs
+    assert top is not None
+    told = re.findall(r"^\| (`.*?) \|", text.partition("## All verbs")[2].partition("\n## ")[0], flags=re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(told))) == sorted(top.names)
+    for name in top.names:
+        if inner := top.within(name):
+            row = re.search(rf"^\| `{name}` \| ([^|]*)\|", text, flags=re.MULTILINE)
+            assert row and sorted(row[1].strip().split(", ")) == sorted(inner.names)
+    assert re.findall(r"^\| `([\w-]+)`", text_of("docs/concepts.md"), flags=re.MULTILINE) == list(PROTOCOLS)
+
+
+def test_both_readmes_are_short_and_of_equal_content():
+    texts = [text_of(name) for name in ("README.md", "README.ja.md")]
+    assert max(len(text.splitlines()) for text in texts) <= LONGEST
+    shapes = [re.findall(r"^(#+|```\w*|!\[|\|(?=-))", text, flags=re.MULTILINE) for text in texts]
+    assert shapes[0] == shapes[1]
+    assert [commands(name) for name in ("README.md",)] == [commands("README.ja.md")]
+    numbers = [re.findall(r"\d+\.\d", text.partition("## ")[0]) for text in texts]
+    assert sorted(numbers[0]) == sorted(numbers[1])
+
+
+def test_the_index_names_every_page():
+    for page in PAGES:
+        assert f"]({page.removeprefix('docs/')})" in text_of("docs/index.md") or page == "docs/index.md"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_within_the_documents_lead_somewhere(name):
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text_of(name)):
+        path, _, anchor = target.partition("#")
+        found = (ROOT / name).parent / path if path else ROOT / name
+        assert found.exists(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.+)$", found.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads], target
 
 
 def test_the_table_of_protocols_says_what_they_read():
     for protocol in PROTOCOLS.values():
-        row = re.search(rf"^\| `{protocol.name}`.*$", text_of("README.md"), flags=re.MULTILINE)[0]
+        row = re.search(rf"^\| `{protocol.name}`.*$", text_of("docs/concepts.md"), flags=re.MULTILINE)[0]
         if protocol.name != "thorough":  # told as what it adds to standard
             assert f"{protocol.n_sequences:,} windows of {protocol.n_tokens} tokens" in row
         assert ("shuffled" in row) == ("shuffled" in protocol.passes) or protocol.name == "thorough"
@@ -72,7 +113,7 @@ def test_the_checks_of_a_fresh_machine_run_the_readmes_test_command():
 
 def test_every_built_in_text_is_named():
     for name in BUILT_IN:
-        assert f"`{name}`" in text_of("README.md")
+        assert f"`{name}`" in text_of("docs/concepts.md")
 
 
 def test_paths_that_the_documents_name_exist():

@@ -67,13 +67,18 @@ class Answer:
 
 
 def answer(
-    found: Population, blocks: pl.DataFrame | None = None, score_blocks: pl.DataFrame | None = None, seed: int = 0
+    found: Population,
+    blocks: pl.DataFrame | None = None,
+    score_blocks: pl.DataFrame | None = None,
+    seed: int = 0,
+    *,
+    among: Answer | None = None,
 ) -> Answer:
     """The relation over the models of a population, and the place of each.
 
     `blocks`: run_id and blocks (a list: d2 without block 0, 1, ...) of `blocks_wanted`; `score_blocks`: the same of
     `score_blocks_wanted`. Without them ranks and errors rest on standard errors alone, as if each model had read another
-    text.
+    text. `among`: the answer about more models than these, among which they keep their places.
     """
     units = units_of(found, blocks, score_blocks)
     if found.benchmark is not None and _direction(found) is None:
@@ -89,7 +94,12 @@ def answer(
     contradicting = _contradicting(found)
     if contradicting and word != "cannot_tell" and _moves(found, relation, seed):
         word, reasons = "cannot_tell", ["sources"]
-    return Answer(found, relation, word, tuple(reasons), ranked(found, blocks, score_blocks), n_base, contradicting)
+    if among is None:
+        models = ranked(found, blocks, score_blocks)
+    else:
+        own = set(found.rows["run_id"])
+        models = tuple(one for one in among.models if one.run_id in own)
+    return Answer(found, relation, word, tuple(reasons), models, n_base, contradicting)
 
 
 def _undirected(found: Population) -> Relation:

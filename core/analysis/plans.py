@@ -66,6 +66,12 @@ def within(found: LayerPlan, budget: float) -> Within:
     return Within(price, all_steps[0], price is own)
 
 
+def within_points(found: LayerPlan) -> Within:
+    """Of a plan whose budget is in points of a task: its own set or none, since no other was held against the task."""
+    own = own_price(found)
+    return Within(None if "over_budget" in found.plan.reasons else own, own, True)
+
+
 def front(rows: Iterable[PlanOutcomeRow]) -> list[PlanOutcomeRow]:
     """Pareto: sets that no other one of as many blocks or more undercuts; the fewest blocks first."""
     best: list[PlanOutcomeRow] = []

@@ -131,10 +131,11 @@ class Population:
         return wanted.drop_nulls()
 
     def score_blocks_wanted(self) -> pl.DataFrame:
-        """run_id, file_sha256, repository, benchmark, metric, filter: whose scores without each block are asked for."""
+        """run_id, file_sha256, repository, benchmark, metric, filter, score: whose scores without each block are asked
+        for."""
         own = self.rows.filter(pl.col("score_match").is_in(OWN_MATCHES))
         of_scores = {"file_sha256": "score_file_sha256", "repository": "score_name_in_source"}
-        return own.select("run_id", "benchmark", "metric", "filter", **of_scores)
+        return own.select("run_id", "benchmark", "metric", "filter", "score", **of_scores)
 
 
 def population(evidence: Evidence, asked: Asked | None = None) -> Population:

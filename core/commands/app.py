@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,15 +13,19 @@ import sys
 import time
 import urllib.request
 import webbrowser
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.commands.context import chosen_warehouse, take_in, warn
 from core.commands.measure import measure_all, tell_terms
 from core.errors import InputError, ResourceError, WorkdimError
+from core.files import READ_ONLY
 from core.terminal.output import say
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "127.0.0.1"
+OWN = (ADDRESS, "localhost")
+"""Addresses and names of this machine alone."""
 PATIENCE = 60
 """Seconds to wait for the server's first answer: a cold disk makes the first import slow."""
 
@@ -48,26 +53,57 @@ def demo(options: argparse.Namespace) -> int:
     code = measure_all(missing, warehouse)
     if code or options.no_app:
         return code
-    return app(options)
+    return serve(warehouse.path, options.port)
 
 
 def app(options: argparse.Namespace) -> int:
-    return serve(chosen_warehouse(options).path, options.port)
+    hosts = tuple(options.allowed_host or ())
+    if options.address not in OWN and not hosts:
+        raise InputError(
+            "--address {address} opens the app to other machines: say by --allowed-host NAME under which name they reach "
+            "it. It has no password of its own; docs/security.md shows a proxy that asks for one.",
+            address=options.address,
+        )
+    if not all(re.fullmatch(r"(\*\.)?[\w.-]+", host) for host in hosts):
+        raise InputError("--allowed-host takes a bare name, as workdim.example.com: no scheme, port or path.")
+    opening = Opening(options.address, (*OWN, *hosts), options.read_only)
+    return serve(chosen_warehouse(options).path, options.port, opening)
 
 
-def serve(warehouse: Path, port: int) -> int:
+@dataclass(frozen=True)
+class Opening:
+    """To whom the app is open."""
+
+    address: str = ADDRESS
+    hosts: tuple[str, ...] = OWN
+    """Names by which a browser may ask for it, a proxy of this machine before it: a page of another site cannot reach it
+    under a name of its own."""
+    read_only: bool = False
+
+    @property
+    def reached_at(self) -> str:
+        """The address by which this machine itself reaches it."""
+        return ADDRESS if self.address in (*OWN, "0.0.0.0", "::") else self.address
+
+
+def serve(warehouse: Path, port: int, opening: Opening = Opening()) -> int:
     """Run the server until it is stopped; opens a browser where there is a screen. Returns an exit code."""
     asked, port = port, free_port(port)
     if port != asked:
         say(f"Port {asked} is in use; taking {port}.")
     address = f"http://localhost:{port}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the server must not outlive us, however we are ended
-    server = start_server(warehouse, port)
+    server = start_server(warehouse, port, opening)
     try:
         offer_references(warehouse)  # while the server starts
-        wait_until_ready(server, port)
-        say(f"Workdim is open at {address} (Ctrl-C stops it).")
-        if has_screen():
+        wait_until_ready(server, port, opening.reached_at)
+        how = ", read-only," if opening.read_only else ""
+        say(f"Workdim is open{how} at {address} (Ctrl-C stops it).")
+        if opening.address not in OWN:
+            say(
+                f"Others reach it at {', '.join(f'http://{host}:{port}' for host in opening.hosts if host not in OWN)}."
+            )
+        elif has_screen():
             webbrowser.open(address)
         else:
             say(
@@ -99,23 +135,27 @@ def offer_references(path: Path) -> None:
         )
 
 
-def start_server(warehouse: Path, port: int) -> subprocess.Popen[bytes]:
+def start_server(warehouse: Path, port: int, opening: Opening = Opening()) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
-    # An environment variable of the server's own would open the app to the network: what is said here counts more.
-    command += ["--server.address", ADDRESS]
+    # Environment variables of the server's own would open the app to the network: what is said here counts more.
+    command += ["--server.address", opening.address, "--server.enableCORS", "true"]
+    command += ["--server.enableXsrfProtection", "true"]
+    for host in opening.hosts:
+        command += ["--server.allowedHosts", host]
     environment = os.environ | {"WORKDIM_WAREHOUSE": str(warehouse), "PYTHONUTF8": "1"}
+    environment |= {READ_ONLY: "1"} if opening.read_only else {}
     # The working directory decides which .streamlit/config.toml counts: ours binds to this machine alone.
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
-def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
+def wait_until_ready(server: subprocess.Popen[bytes], port: int, host: str = ADDRESS) -> None:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if server.poll() is not None:
             raise WorkdimError(
                 "The app's server ended with code {code}; its own message stands above.", code=server.returncode
             )
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{ADDRESS}:{port}/_stcore/health", timeout=2):
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{host}:{port}/_stcore/health", timeout=2):
             return
         time.sleep(0.2)
     raise WorkdimError(

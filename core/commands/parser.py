@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from core.commands import app, backup, doctor, ingest, jobs, measure, plan, rank, rules, runs, scores, sql
 from core.errors import InputError, Sentence
+from core.terminal.output import Head, say
 
 Run = Callable[[argparse.Namespace], int]
 NAME = "workdim"
@@ -48,6 +49,17 @@ class Parser(argparse.ArgumentParser):
         words = [f"{one.option_strings[0]} {one.metavar}" for one in needed]
         self.usage = " ".join([self.prog, *words, *map(_place, self._get_positional_actions()), "[options]"])
         return super().format_help()
+
+    def print_help(self, file: Any = None) -> None:
+        """With its headings as those of tables: what stands before lines that are set in."""
+        lines = self.format_help().rstrip().split("\n")
+        after = [*lines[1:], ""]
+        say(
+            *(
+                Head(one) if one[:1] not in ("", " ") and then[:2] == "  " else one
+                for one, then in zip(lines, after, strict=True)
+            )
+        )
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse does, of a line that may leave out `list`. Raises InputError with what may be meant."""
@@ -239,8 +251,13 @@ def _begin(verb: Verbs) -> None:
     text = "a model that reads Japanese, on Japanese business text, instead; its terms are told before it is fetched"
     demo.add_argument("--japanese", action="store_true", help=text)
     demo.add_argument("--port", type=int, default=8501, metavar="N", help="default: 8501, or the next that is free")
-    shown = verb("app", app.app, "open the app in the browser, on this machine only")
+    shown = verb("app", app.app, "open the app in the browser", example="app --read-only")
     shown.add_argument("--port", type=int, default=8501, metavar="N", help="default: 8501, or the next that is free")
+    shown.add_argument("--read-only", action="store_true", help="to look at: nothing is changed or started there")
+    others = shown.add_argument_group("for others (default: this machine alone; docs/security.md)")
+    others.add_argument("--address", default=app.ADDRESS, metavar="IP", help="to listen on, for example 0.0.0.0")
+    text = "a name by which browsers reach it (repeatable); it is open under no other"
+    others.add_argument("--allowed-host", action="append", metavar="NAME", help=text)
 
 
 def _measuring(verb: Verbs) -> None:

@@ -66,12 +66,12 @@ def answered(
     """The answer to a question, and where it is wanted the same under every specification."""
     from core.analysis.answer import answer, under
     from core.analysis.population import population
-    from core.warehouse import queries, scores
+    from core.warehouse import queries, score_answers
 
     found = population(evidence(warehouse), asked)
     with warehouse.opened() as opened:
         blocks = queries.blocks(opened, found.blocks_wanted())
-        told = answer(found, blocks, scores.blocks(found.score_blocks_wanted()))
+        told = answer(found, blocks, score_answers.blocks(opened, found.score_blocks_wanted()))
         if not with_specifications:
             return told, None
         return told, under(found, queries.inner_maxima(opened, found.rows["run_id"].to_list()))

@@ -1,50 +1,209 @@
-"""The slide deck: the data of the chosen runs in, the bytes of an editable .pptx out.
-
-Every file in `slides/` makes one kind of slide: `slides(data)` plans them and `POSITION` says where they stand.
-Wherever a working dimension stands, the final dimension stands beside it.
-"""
+"""The slide deck: a story in, the bytes of an editable .pptx out. What is said stands in the story; here it is only drawn."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from importlib import import_module
 from io import BytesIO
-from pkgutil import iter_modules
 from typing import Any
 
-from core.deck import slides
+from pptx.enum.dml import MSO_THEME_COLOR
+from pptx.enum.shapes import MSO_SHAPE, PP_PLACEHOLDER
+from pptx.enum.text import MSO_ANCHOR, PP_ALIGN
+from pptx.oxml.ns import qn
+from pptx.presentation import Presentation as Deck
+from pptx.slide import Slide
+from pptx.util import Inches, Pt
+
+from core.deck import layout
+from core.deck.charts import draw_chart
 from core.deck.deck_data import DeckData
-from core.deck.theme import PlannedSlide, add_slide, new_deck, speak
-
-
-def planned(data: DeckData) -> list[PlannedSlide]:
-    """The slides of these runs in their order, not yet drawn."""
-    kinds: list[Any] = [import_module(f"{slides.__name__}.{kind.name}") for kind in iter_modules(slides.__path__)]
-    return [slide for kind in sorted(kinds, key=lambda kind: kind.POSITION) for slide in kind.slides(data)]
+from core.deck.layout import Box
+from core.deck.slide import notes_of, paragraphs
+from core.deck.story import Blocks, Chart, Evidence, Gallery, Statement, Story, StorySlide, Table
+from core.deck.storyboards import storyboard
+from core.deck.text_and_tables import add_table, add_text
+from core.deck.theme import add_foot, describe, layout_for, new_deck, place, speak
 
 
 def titles(data: DeckData) -> list[str]:
     """The titles of the slides that `deck` draws, in their order."""
-    return [slide.title for slide in planned(data)]
+    return [one.title for one in storyboard(data)]
 
 
-def deck(data: DeckData) -> bytes:
-    """The deck as a .pptx file."""
+def deck(told: DeckData | Story) -> bytes:
+    """The deck of a story as a .pptx file; of data, that of their storyboard."""
+    story = told if isinstance(told, Story) else storyboard(told)
     made = new_deck()
-    for slide in planned(data):
-        add_slide(made, slide)
+    for number, one in enumerate(story):
+        draw(made, one, story.language, is_core=number < len(story.slides))
     properties = made.core_properties
-    properties.title = made.slides[0].shapes.title.text_frame.text[:255]
+    properties.title = story.title[:255]
     properties.author = "Workdim"
-    properties.language = data.language
-    properties.created = properties.modified = datetime.combine(data.made_on, datetime.min.time())
+    properties.language = story.language
+    properties.created = properties.modified = datetime.combine(story.made_on, datetime.min.time())
     for slide in made.slides:
-        speak(slide._element, data.language)
-        speak(slide.notes_slide._element, data.language)
+        speak(slide._element, story.language)
+        speak(slide.notes_slide._element, story.language)
         shape: Any
         for shape in slide.shapes:
             if shape.has_chart:
-                speak(shape.chart._chartSpace, data.language)
+                speak(shape.chart._chartSpace, story.language)
     file = BytesIO()
     made.save(file)
     return file.getvalue()
+
+
+def draw(made: Deck, one: StorySlide, language: str, is_core: bool = True) -> Slide:
+    """One slide on the layout that has places for what it shows; those of the appendix have smaller letters."""
+    chosen = layout_for(made, isinstance(one.evidence, Chart), bool(one.statements))
+    slide = made.slides.add_slide(chosen)
+    _title(slide, one.title)
+    if one.evidence is not None:
+        box = layout.CHART_BOX if one.statements else layout.BODY_BOX
+        _evidence(slide, one.evidence, box, is_core)
+    if one.statements:
+        _statements(slide, one, is_core)
+    for holder in list(slide.placeholders):  # what nothing was to be said in
+        if holder.has_text_frame and not holder.text_frame.text and holder.placeholder_format.idx not in (10, 11, 12):
+            holder._element.getparent().remove(holder._element)
+    if one.use_class:
+        add_text(slide, layout.USE_CLASS_BOX, [one.use_class], layout.SMALLEST, quiet=True)
+    add_foot(slide, one.source)
+    notes: Any = slide.notes_slide.notes_text_frame
+    notes.text = "\n".join(notes_of(one, language))
+    return slide
+
+
+def _title(slide: Slide, text: str) -> None:
+    """In the size of the layout, or smaller where it would take three lines; Japanese broken behind a phrase."""
+    width = layout.TITLE_BOX[2]
+    points = next(
+        (p for p in layout.TITLE_SIZES if layout.lines_needed(text, 0.96 * width, p) <= 2), layout.TITLE_SIZES[-1]
+    )
+    frame: Any = slide.shapes.title
+    frame.text_frame.text = layout.broken_at_phrases(text, width, points)
+    if points != layout.TITLE_SIZES[0]:
+        for run in frame.text_frame.paragraphs[0].runs:
+            run.font.size = Pt(points)
+
+
+def _statements(slide: Slide, one: StorySlide, is_core: bool) -> None:
+    """Into the layout's place for text, or a box of its own."""
+    box = layout.BODY_BOX if one.evidence is None else layout.STATEMENT_BOX
+    sizes = layout.APPENDIX_SIZES if not is_core else layout.FULL_SIZES if one.evidence is None else layout.BESIDE_SIZES
+    told = paragraphs(one.statements)
+    points = next((p for p in sizes if layout.text_height(told, box[2], p) <= box[3]), sizes[-1])
+    holder = next(
+        (h for h in slide.placeholders if h.placeholder_format.type in (PP_PLACEHOLDER.BODY, PP_PLACEHOLDER.OBJECT)),
+        None,
+    )
+    shape: Any = holder
+    if shape is None:
+        shape = slide.shapes.add_textbox(*[Inches(0)] * 4)
+        shape.text_frame.word_wrap = True
+    place(shape, box)
+    frame = shape.text_frame
+    frame.vertical_anchor = MSO_ANCHOR.TOP
+    is_first = True
+    for statement in one.statements:
+        for text, is_label in ((statement.label, True), (statement.text, False)):
+            if text:
+                _paragraph(frame, text, points, is_first, is_label, statement)
+                is_first = False
+
+
+def _paragraph(frame: Any, text: str, points: float, is_first: bool, is_label: bool, statement: Statement) -> None:
+    paragraph = frame.paragraphs[0] if is_first else frame.add_paragraph()
+    run = paragraph.add_run()
+    run.text = text
+    run.font.size = Pt(points)
+    run.font.bold = is_label
+    strong = is_label or statement.is_main
+    run.font.color.theme_color = MSO_THEME_COLOR.TEXT_2 if strong else MSO_THEME_COLOR.TEXT_1
+    properties = paragraph._p.get_or_add_pPr()
+    properties.set("marL", "0")
+    properties.set("indent", "0")
+    properties.insert(0, properties.makeelement(qn("a:buNone"), {}))
+    paragraph.space_before = Pt(0)
+    paragraph.space_after = Pt(0 if is_label else points * 0.55)
+
+
+# --- pictures --------------------------------------------------------------------------------------------------
+
+
+def _evidence(slide: Slide, shown: Evidence, box: Box, is_core: bool) -> None:
+    key_room = layout.KEY_HEIGHT * (1 + (len(shown.key) > 110 or (box is layout.CHART_BOX and len(shown.key) > 75)))
+    inner = box if not shown.key else (*box[:3], box[3] - key_room)
+    below = box[1] + inner[3]
+    match shown:
+        case Chart():
+            draw_chart(slide, inner, shown)
+        case Table():
+            sizes = layout.TABLE_SIZES if is_core else layout.APPENDIX_SIZES[-2:]
+            points = layout.table_size(shown, box[2], box[3], sizes)
+            below = box[1] + add_table(slide, inner, shown, points) + 0.1
+        case Blocks():
+            _blocks(slide, inner, shown)
+        case Gallery():
+            _gallery(slide, inner, shown)
+    if shown.key:
+        points = layout.SMALLEST if is_core else layout.APPENDIX_SIZES[-1]
+        room = (box[0] + 0.1, below, box[2] - 0.1, key_room if is_core else layout.HEIGHT - 1.1 - below)
+        add_text(slide, room, [shown.key], points, quiet=True)
+
+
+BLOCKS_IN_A_ROW = 10
+LARGEST_BLOCK = 0.85
+
+
+def _blocks(slide: Slide, box: Box, shown: Blocks) -> None:
+    """Rows of boxes, each with its number; what goes is white in a dashed line."""
+    n = len(shown.blocks)
+    n_rows = max(1, -(-n // BLOCKS_IN_A_ROW), -(-n // 60) * 5 if n > 60 else 1)
+    per_row = -(-n // min(n_rows, 8))
+    step = min(LARGEST_BLOCK, (box[2] - 0.2) / per_row)
+    rows = -(-n // per_row)
+    high = min(0.7, (box[3] - 0.8) / rows - 0.08)
+    for position, block in enumerate(shown.blocks):
+        row, column = divmod(position, per_row)
+        at = (box[0] + 0.1 + column * step, box[1] + 0.1 + row * (high + 0.08), step - 0.07, high)
+        words = shown.removed_name if block.is_removed else shown.kept_name
+        describe(_box(slide, at, str(block.number), block.is_removed), f"{block.number}: {words}")
+    left, top = box[0] + 0.1, box[1] + 0.25 + rows * (high + 0.08)
+    for number, (name, is_removed) in enumerate(((shown.kept_name, False), (shown.removed_name, True))):
+        _box(slide, (left + 2.4 * number, top, 0.4, 0.34), "", is_removed)
+        add_text(slide, (left + 2.4 * number + 0.5, top, 1.8, 0.36), [name], layout.SMALLEST)
+
+
+def _box(slide: Slide, at: Box, text: str, is_removed: bool) -> Any:
+    shape: Any = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, *[Inches(0)] * 4)
+    place(shape, at)
+    shape.shadow.inherit = False
+    shape.fill.solid()
+    shape.fill.fore_color.theme_color = MSO_THEME_COLOR.BACKGROUND_1 if is_removed else MSO_THEME_COLOR.ACCENT_1
+    shape.line.color.theme_color = MSO_THEME_COLOR.ACCENT_2 if is_removed else MSO_THEME_COLOR.ACCENT_1
+    shape.line.width = Pt(2.25 if is_removed else 0.75)
+    if is_removed:
+        shape.line.dash_style = 4  # MSO_LINE.DASH
+    frame = shape.text_frame
+    frame.margin_left = frame.margin_right = frame.margin_top = frame.margin_bottom = Inches(0)
+    frame.vertical_anchor = MSO_ANCHOR.MIDDLE
+    frame.word_wrap = False
+    paragraph = frame.paragraphs[0]
+    paragraph.alignment = PP_ALIGN.CENTER
+    run = paragraph.add_run()
+    run.text = text
+    run.font.size = Pt(layout.SMALLEST)
+    run.font.bold = is_removed
+    run.font.color.theme_color = MSO_THEME_COLOR.ACCENT_2 if is_removed else MSO_THEME_COLOR.BACKGROUND_1
+    return shape
+
+
+def _gallery(slide: Slide, box: Box, shown: Gallery) -> None:
+    n = len(shown.charts)
+    per_row = min(n, 4)
+    rows = -(-n // per_row)
+    wide, high = box[2] / per_row, box[3] / rows
+    for position, chart in enumerate(shown.charts):
+        row, column = divmod(position, per_row)
+        draw_chart(slide, (box[0] + column * wide, box[1] + row * high, wide - 0.1, high - 0.05), chart, is_small=True)

@@ -10,17 +10,14 @@ import polars as pl
 from core.analysis.answer import Answer, answer
 from core.analysis.asked import Asked, Evidence
 from core.analysis.differences import controls_of
+from core.analysis.many import Specifications
 from core.analysis.population import population
 from core.analysis.ranking import RankingGroup, across_tokenizers, groups, with_scores, without_other_pilots
 from core.errors import InputError
-from core.locale import translator
 from core.pilots.registration import Registered
-from core.wording.labels import run_labels, short_id, with_text_marks
-from core.wording.numbers import day
-from core.wording.pilot_sentences import caution
+from core.records import LayerPlan
+from core.wording.labels import run_labels, with_text_marks
 
-FOOTER_RUNS, FOOTER_ENDS = 2, 10
-"""So many run ids fit in a footer in full, and so many by their ends; the provenance slide lists all in full."""
 CONTROL = "[\x00-\x1f\x7f-\x9f\ufffe\uffff]"
 """Characters that XML does not hold, and line breaks, which a name does not need."""
 
@@ -39,6 +36,8 @@ class RunFrames:
     claims: pl.DataFrame
     extrema: pl.DataFrame
     against_controls: pl.DataFrame
+    plans: tuple[LayerPlan, ...] = ()
+    """Layer plans of these models; those of others are ignored."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +65,12 @@ class DeckData:
     """The pilot that the runs are results of, if the deck is of one."""
     answer: Answer | None = None
     """What the pilot asked, answered over all of its models, be they in this deck or not."""
-
-    @property
-    def caution(self) -> list[str]:
-        """What every slide that compares models or states verdicts says first, where the pilot's use class asks."""
-        sentence = caution(self.pilot.pilot if self.pilot else None, self.language)
-        return [f"# {sentence}"] if sentence else []
+    specifications: Specifications | None = None
+    """The answer under every specification, where that was looked at."""
+    plans: tuple[LayerPlan, ...] = ()
+    """Newest first."""
+    plan: LayerPlan | None = None
+    """The layer plan that the deck is of."""
 
     @property
     def texts(self) -> pl.DataFrame:
@@ -80,23 +79,6 @@ class DeckData:
 
     def controls_of(self, run: dict) -> pl.DataFrame:
         return controls_of(run, self.runs)
-
-    @property
-    def footer(self) -> str:
-        """For a slide on all runs."""
-        return self.footer_of(self.runs["run_id"].to_list())
-
-    def footer_of(self, run_ids: list[str]) -> str:
-        """The runs of one slide and the date: every slide can be traced on its own."""
-        _ = translator(self.language)
-        if len(run_ids) <= FOOTER_RUNS:
-            runs = _("Runs {ids}").format(ids=_(", ").join(run_ids))
-        else:
-            ends = [f"…{short_id(run_id)}" for run_id in run_ids[:FOOTER_ENDS]]
-            if len(run_ids) > FOOTER_ENDS:
-                ends.append(_("{count} more").format(count=len(run_ids) - FOOTER_ENDS))
-            runs = _("Runs {ids} (in full under method and provenance)").format(ids=_(", ").join(ends))
-        return f"Workdim · {runs} · {day(self.made_on, self.language)}"
 
     @property
     def n_points(self) -> tuple[int, int]:
@@ -111,6 +93,7 @@ def deck_data(
     pilot: Registered | None = None,
     made_on: date | None = None,
     found: Answer | None = None,
+    specifications: Specifications | None = None,
 ) -> DeckData:
     """Runs without a verdict are left out and named; InputError where no run on text is left.
 
@@ -147,6 +130,30 @@ def deck_data(
         left_out=list(without_verdict(chosen, language).values()),
         pilot=pilot,
         answer=found if pilot else None,
+        specifications=specifications,
+        plans=frames.plans,
+    )
+
+
+def plan_data(plan: LayerPlan, language: str, made_on: date | None = None) -> DeckData:
+    """Of a deck on one layer plan, which needs no measurement of its model."""
+    nothing = pl.DataFrame(schema={"run_id": pl.String, "pass": pl.String})
+    return DeckData(
+        runs=nothing,
+        estimates=nothing,
+        correlators=nothing,
+        checks=nothing,
+        claims=nothing,
+        extrema=nothing,
+        against_controls=nothing,
+        scored=nothing,
+        groups=[],
+        words=[],
+        language=language,
+        made_on=made_on or datetime.now(UTC).astimezone().date(),
+        left_out=[],
+        plans=(plan,),
+        plan=plan,
     )
 
 

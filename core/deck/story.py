@@ -27,6 +27,7 @@ Case = Literal[
 plan."""
 
 CORE_SLIDES = 7
+Mark = Literal["none", "circle", "open", "diamond", "triangle"]
 
 
 # --- pictures --------------------------------------------------------------------------------------------------
@@ -43,7 +44,7 @@ class Axis:
     decimals: int = 0
     """Of the numbers along it."""
     is_ordered: bool = False
-    """Places 1, 2, ... that stand for the names of the points and carry no numbers."""
+    """Places 1, 2, ... from the top, of which each is named by the point that stands there; no numbers along it."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Point:
     """Of x."""
     name: str = ""
     """Written beside the point, if anything is."""
+    place: Literal["above", "below", "left", "right"] = "above"
+    """Where its name stands."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,10 @@ class Series:
     name: str
     points: tuple[Point, ...]
     colour: int | None = 0
-    """Place in `figures.style.CURVE_COLOURS`; None is a quiet grey, for what is there to compare with."""
+    """Place in `figures.style.COLOURS`; None is a quiet grey, for what is there to compare with."""
     is_line: bool = True
     """Joined by a line; otherwise marks."""
-    mark: Literal["none", "circle", "open", "diamond", "triangle"] = "none"
+    mark: Mark = "none"
     is_banded: bool = False
     """Intervals are drawn as a filled band, or as bars beside marks."""
     is_named: bool = True

@@ -6,8 +6,6 @@ Colours are used only as theme colours, so that a house theme applied in PowerPo
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from lxml import etree
@@ -20,12 +18,23 @@ from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
 from pptx.util import Inches
 
+from core.deck.layout import (
+    BODY_BOX,
+    BODY_HEIGHT,
+    BODY_TOP,
+    CHART_BOX,
+    HEIGHT,
+    MARGIN,
+    NUMBER_BOX,
+    SOURCE_BOX,
+    STATEMENT_BOX,
+    TEXT_WIDTH,
+    TITLE_BOX,
+    TITLE_SIZES,
+    WIDTH,
+    Box,
+)
 from core.figures.style import COLOURS
-
-WIDTH, HEIGHT, MARGIN = 13.333, 7.5, 0.6
-"""Inches, as all measures of the deck."""
-BODY_TOP, BODY_HEIGHT = 1.5, 5.3
-TEXT_WIDTH = WIDTH - 2 * MARGIN
 
 PALETTE = {
     "dk1": "1F2933",
@@ -39,27 +48,8 @@ PALETTE = {
 LATIN, JAPANESE = "Calibri", "Yu Gothic"
 LANGUAGE_TAGS = {"en": "en-US", "ja": "ja-JP"}
 
-TITLE, CONTENT, SPLIT = "Title Slide", "Title Only", "Two Content"
-CHART_BOX = (MARGIN - 0.1, BODY_TOP - 0.05, 8.1, 4.35)
-STATEMENT_BOX = (8.85, BODY_TOP, WIDTH - MARGIN - 8.85, 4.6)
-READING_BOX = (MARGIN, 6.16, TEXT_WIDTH, 0.8)
-"""Below chart and statements: what the dimensions on the slide are."""
-
-Box = tuple[float, float, float, float]
-"""Left, top, width, height."""
-
-
-@dataclass(frozen=True)
-class PlannedSlide:
-    """A slide before it is drawn: its title is known without drawing the deck."""
-
-    title: str
-    footer: str
-    draw: Callable[[Slide], object]
-    """Fills the body of the slide."""
-    notes: list[str]
-    """Speaker notes: where each number of the slide comes from."""
-    layout: str = CONTENT
+CONTENT, BODY, SPLIT = "Title Only", "Title and Content", "Two Content"
+"""Layouts: a picture over the whole page, text over it, a picture with text beside it."""
 
 
 def new_deck() -> Deck:
@@ -71,11 +61,10 @@ def new_deck() -> Deck:
     _place_masters(deck)
     _set_text_styles(deck)
     for layout in list(deck.slide_layouts):
-        if layout.name not in (TITLE, CONTENT, SPLIT):
+        if layout.name not in (CONTENT, BODY, SPLIT):
             deck.slide_layouts.remove(layout)
     for layout in deck.slide_layouts:
-        box = (MARGIN, 2.25, 0.09, 2.55) if layout.name == TITLE else (MARGIN, 1.33, TEXT_WIDTH, 0.02)
-        layout.shapes._spTree.append(_rule(box))
+        layout.shapes._spTree.append(_rule((MARGIN, 1.33, TEXT_WIDTH, 0.02)))
     return deck
 
 
@@ -83,13 +72,15 @@ def layout_named(deck: Deck, name: str) -> SlideLayout:
     return next(layout for layout in deck.slide_layouts if layout.name == name)
 
 
-def add_slide(deck: Deck, planned: PlannedSlide) -> None:
-    """Adds the slide, with the footer and number that python-pptx does not copy from the layout."""
-    layout = layout_named(deck, planned.layout)
-    slide = deck.slides.add_slide(layout)
-    heading: Any = slide.shapes.title
-    heading.text_frame.text = planned.title
-    placeholders: Any = layout.placeholders
+def layout_for(deck: Deck, with_chart: bool, with_text: bool) -> SlideLayout:
+    """The layout that has places for what a slide shows."""
+    name = SPLIT if with_chart and with_text else BODY if with_text and not with_chart else CONTENT
+    return layout_named(deck, name)
+
+
+def add_foot(slide: Slide, source: str) -> None:
+    """The source line and the number of the slide, which python-pptx does not copy from the layout."""
+    placeholders: Any = slide.slide_layout.placeholders
     for holder in placeholders:
         kind = holder.placeholder_format.type
         if kind in (PP_PLACEHOLDER.FOOTER, PP_PLACEHOLDER.SLIDE_NUMBER):
@@ -98,10 +89,7 @@ def add_slide(deck: Deck, planned: PlannedSlide) -> None:
             element.nvSpPr.cNvPr.set("id", str(free_id))
             slide.shapes._spTree.append(element)
             if kind == PP_PLACEHOLDER.FOOTER:
-                next(s for s in slide.placeholders if s._element is element).text_frame.text = planned.footer
-    planned.draw(slide)
-    notes: Any = slide.notes_slide.notes_text_frame
-    notes.text = "\n".join(planned.notes)
+                next(s for s in slide.placeholders if s._element is element).text_frame.text = source
 
 
 def speak(element: etree._Element, language: str) -> None:
@@ -164,13 +152,11 @@ def _recolour(deck: Deck) -> None:
 
 def _place_masters(deck: Deck) -> None:
     boxes: dict[object, Box] = {
-        PP_PLACEHOLDER.CENTER_TITLE: (MARGIN + 0.35, 2.2, 11.4, 1.5),
-        PP_PLACEHOLDER.SUBTITLE: (MARGIN + 0.35, 3.75, 11.4, 1.6),
-        PP_PLACEHOLDER.TITLE: (MARGIN, 0.35, TEXT_WIDTH, 0.95),
+        PP_PLACEHOLDER.TITLE: TITLE_BOX,
         PP_PLACEHOLDER.DATE: (MARGIN, 7.02, 0.5, 0.3),
-        PP_PLACEHOLDER.FOOTER: (MARGIN, 7.02, 11.0, 0.3),
-        PP_PLACEHOLDER.SLIDE_NUMBER: (11.73, 7.02, 1.0, 0.3),
-        PP_PLACEHOLDER.BODY: (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT),
+        PP_PLACEHOLDER.FOOTER: SOURCE_BOX,
+        PP_PLACEHOLDER.SLIDE_NUMBER: NUMBER_BOX,
+        PP_PLACEHOLDER.BODY: BODY_BOX,
     }
     master = deck.slide_masters[0]
     for holder in (master, *deck.slide_layouts):
@@ -180,13 +166,16 @@ def _place_masters(deck: Deck) -> None:
                 place(placeholder, boxes[kind])
             if kind == PP_PLACEHOLDER.DATE and holder is not master:
                 placeholder._element.getparent().remove(placeholder._element)
-            if kind in (PP_PLACEHOLDER.TITLE, PP_PLACEHOLDER.CENTER_TITLE):
-                centred = kind == PP_PLACEHOLDER.TITLE
-                placeholder.text_frame.vertical_anchor = MSO_ANCHOR.MIDDLE if centred else MSO_ANCHOR.BOTTOM
+            if kind == PP_PLACEHOLDER.TITLE:
+                placeholder.text_frame.vertical_anchor = MSO_ANCHOR.MIDDLE
     split: Any = layout_named(deck, SPLIT).placeholders
     left, right = (p for p in split if p.placeholder_format.idx in (1, 2))
+    left._element.nvSpPr.nvPr.find(qn("p:ph")).set("type", "chart")
     place(left, CHART_BOX)
     place(right, STATEMENT_BOX)
+    whole: Any = layout_named(deck, BODY).placeholders
+    (body,) = (p for p in whole if p.placeholder_format.idx == 1)
+    place(body, BODY_BOX)
 
 
 def _set_text_styles(deck: Deck) -> None:
@@ -194,8 +183,8 @@ def _set_text_styles(deck: Deck) -> None:
     styles = master._element.find(qn("p:txStyles"))
     title = styles.find(qn("p:titleStyle")).find(qn("a:lvl1pPr"))
     title.set("algn", "l")
-    _set_run_style(title.find(qn("a:defRPr")), 24, bold=True, colour="tx2")
-    for level, points in enumerate((15, 13, 12, 12, 12), start=1):
+    _set_run_style(title.find(qn("a:defRPr")), TITLE_SIZES[0], bold=True, colour="tx2")
+    for level, points in enumerate((18, 16, 14, 14, 14), start=1):
         style = styles.find(qn("p:bodyStyle")).find(qn(f"a:lvl{level}pPr"))
         _set_run_style(style.find(qn("a:defRPr")), points)
     for holder in (master, *deck.slide_layouts):
@@ -213,17 +202,10 @@ def _restyle(placeholder) -> None:
     if not small:
         for child in list(styles):
             styles.remove(child)
-    if kind == PP_PLACEHOLDER.CENTER_TITLE:
-        level = etree.SubElement(styles, qn("a:lvl1pPr"), algn="l")
-        etree.SubElement(level, qn("a:defRPr"), sz="3200", b="1")
-    elif kind == PP_PLACEHOLDER.SUBTITLE:
-        level = etree.SubElement(styles, qn("a:lvl1pPr"), marL="0", indent="0", algn="l")
-        etree.SubElement(level, qn("a:buNone"))
-        etree.SubElement(level, qn("a:defRPr"), sz="1600")
     for level in styles.findall(qn("a:lvl1pPr")) if small else ():
         level.set("algn", "l" if kind == PP_PLACEHOLDER.FOOTER else "r")
         style = level.find(qn("a:defRPr"))
-        style.set("sz", "1000")
+        style.set("sz", "1000" if kind == PP_PLACEHOLDER.FOOTER else "1400")
         for colour in style.iter(qn("a:schemeClr")):  # the template's is too pale for letters of this size
             for change in list(colour):
                 colour.remove(change)
@@ -253,3 +235,6 @@ def _rule(box: Box) -> etree._Element:
 
 def _namespace(prefix: str) -> str:
     return qn(f"{prefix}:x")[1:].split("}")[0]
+
+
+__all__ = ["BODY_HEIGHT", "BODY_TOP", "MARGIN", "TEXT_WIDTH", "Box"]

@@ -156,7 +156,6 @@ class PriceData:
     """The cheapest of all these for as many blocks or more."""
     saved: dict[int, float]
     """Number of blocks -> share of the parameters that goes with them."""
-    is_verified: bool
 
 
 def price_points(found: LayerPlan) -> PriceData:
@@ -170,7 +169,7 @@ def price_points(found: LayerPlan) -> PriceData:
     priced = [*all_steps, *published, *random]
     sizes = {len(row.blocks) for row in priced}
     saved = {size: sentences.parameters_saved(found.plan, size) for size in sizes}
-    return PriceData(all_steps, unhealed, published, random, front(priced), saved, found.plan.is_verified)
+    return PriceData(all_steps, unhealed, published, random, front(priced), saved)
 
 
 def price_figure(data: PriceData, budget: float | None, language: str) -> go.Figure:
@@ -209,11 +208,7 @@ def price_figure(data: PriceData, budget: float | None, language: str) -> go.Fig
         tickvals=sizes, ticktext=[f"{size}<br>−{data.saved[size]:.0%}" for size in sizes], range=[0.5, max(sizes) + 0.6]
     )
     figure.update_layout(margin={"t": 95})
-    if floor is not None:
-        figure.update_yaxes(type="log", tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS])
-    else:
-        figure.update_yaxes(zeroline=True, zerolinecolor=TEXT)
-    return figure
+    return _with_axis(figure, floor)
 
 
 _TICKS = [a * 10.0**power for power in range(-4, 2) for a in (1, 2, 5)]
@@ -226,6 +221,12 @@ def _floor(rows: Sequence[PlanOutcomeRow], budget: float | None) -> float | None
     if not positive or max(positive) < 12 * min([*positive, *([budget] if budget else [])]):
         return None
     return max(min([*positive, *([budget] if budget else [])]) / 2, max(positive) / 2000)
+
+
+def _with_axis(figure: go.Figure, floor: float | None) -> go.Figure:
+    if floor is None:
+        return figure.update_yaxes(zeroline=True, zerolinecolor=TEXT)
+    return figure.update_yaxes(type="log", tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS])
 
 
 def _marker(symbol: str, colour: str, size: int) -> dict[str, Any]:
@@ -246,10 +247,7 @@ def _add(
     """Prices over numbers of blocks; what is below a logarithmic axis lies on its edge, and says its value."""
     if not rows:
         return
-    lowest = -math.inf if floor is None else floor
-    values = [max(row.difference or 0.0, lowest) for row in rows]
-    above = [None if row.upper is None else max(row.upper, lowest) - v for row, v in zip(rows, values, strict=True)]
-    below = [None if row.lower is None else v - max(row.lower, lowest) for row, v in zip(rows, values, strict=True)]
+    values, intervals = _on_axis(rows, floor)
     figure.add_scatter(
         x=[len(row.blocks) + aside for row in rows],
         y=values,
@@ -257,7 +255,7 @@ def _add(
         name=label,
         marker=marker,
         line=line,
-        error_y=bars(above, below) if with_bars else None,
+        error_y=intervals if with_bars else None,
         hovertext=[
             f"{shown(', '.join(map(str, row.blocks)))}: {sentences.price_text(row.difference, row.lower, row.upper)}"
             for row in rows
@@ -266,12 +264,88 @@ def _add(
     )
 
 
+def _on_axis(rows: Sequence[PlanOutcomeRow], floor: float | None) -> tuple[list[float], dict[str, Any]]:
+    """Prices and their 95 percent intervals as error bars, none below where the axis begins."""
+    lowest = -math.inf if floor is None else floor
+    values = [max(row.difference or 0.0, lowest) for row in rows]
+    above = [None if row.upper is None else max(row.upper, lowest) - v for row, v in zip(rows, values, strict=True)]
+    below = [None if row.lower is None else v - max(row.lower, lowest) for row, v in zip(rows, values, strict=True)]
+    return values, bars(above, below)
+
+
+# --- each block alone ---------------------------------------------------------------------------------------------------
+
+
+def alone_points(found: LayerPlan) -> dict[str, list[PlanOutcomeRow]]:
+    """Unit (block, attention, mlp) -> what each of them costs alone on the text that chose, in the order of the blocks."""
+    rows = found.of("selection", "loss", "single")
+    return {
+        unit: sorted((row for row in rows if row.unit == unit), key=lambda row: row.blocks)
+        for unit in ("block", "attention", "mlp")
+    }
+
+
+def alone_figure(
+    points: dict[str, list[PlanOutcomeRow]], influence: Sequence[PlanOutcomeRow], gone: Collection[int], language: str
+) -> go.Figure:
+    """The price of every block, and of its attention and MLP, alone; under the pointer the block's influence."""
+    _ = translator(language)
+    figure = frame(_("block, counted from 0"), _("rise of the loss, nats per token"), height=420)
+    floor = _floor([row for rows in points.values() for row in rows], None)
+    turned = {row.blocks[0]: row.value_after for row in influence}
+    looks = {
+        "block": ("circle", COLOURS[0], 0.0),
+        "attention": ("triangle-up", COLOURS[2], -0.22),
+        "mlp": ("square", COLOURS[3], 0.22),
+    }
+    names = {"block": _("whole block"), "attention": _("its attention"), "mlp": _("its MLP")}
+    for unit, rows in points.items():
+        if not rows:
+            continue
+        symbol, colour, aside = looks[unit]
+        is_block = unit == "block"
+        values, intervals = _on_axis(rows, floor)
+        told = _("{price}; influence {influence:.3f}")
+        figure.add_scatter(
+            x=[row.blocks[0] + aside for row in rows],
+            y=values,
+            mode="lines+markers" if is_block else "markers",
+            name=names[unit],
+            marker=_marker(symbol, colour, 8),
+            line={"color": colour, "width": 1},
+            error_y=intervals if is_block else None,
+            hovertext=[
+                told.format(
+                    price=sentences.price_text(row.difference, row.lower, row.upper), influence=turned[row.blocks[0]]
+                )
+                if is_block and turned.get(row.blocks[0]) is not None
+                else sentences.price_text(row.difference, row.lower, row.upper)
+                for row in rows
+            ],
+        )
+    chosen = [row for row in points["block"] if row.blocks[0] in gone]
+    if chosen:
+        figure.add_scatter(
+            x=[row.blocks[0] for row in chosen],
+            y=_on_axis(chosen, floor)[0],
+            mode="markers",
+            name=_("goes"),
+            marker=_marker("circle-open", COLOURS[1], 15) | {"line": {"width": 2}},
+            hoverinfo="skip",
+        )
+    return _with_axis(figure, floor)
+
+
 # --- what breaks first --------------------------------------------------------------------------------------------------
 
 
 def harder_points(found: LayerPlan, of_answers: bool) -> list[PlanOutcomeRow]:
-    """Texts by their loss, or probes and tasks by their right answers; what loses most first, healed beside not healed."""
+    """Texts by their loss, or probes and tasks by their right answers; what loses most first, healed beside not healed.
+
+    A probe that the whole model cannot answer has nothing to lose, and is left out.
+    """
     rows = [row for row in sentences.harder(found) if (row.measure != "loss") == of_answers]
+    rows = [row for row in rows if f"no_room_{row.text}" not in found.plan.reasons]
     if not of_answers:
         rows += [row for row in found.of("held_out", "loss") if row.is_chosen and row.unit == "block"]
     worst: dict[str, float] = {}
@@ -328,25 +402,33 @@ def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool, language: st
 # --- directions ---------------------------------------------------------------------------------------------------------
 
 
-def direction_figure(points: Sequence[NeededAt], joint: PlanOutcomeRow | None, language: str) -> go.Figure:
-    """Needed directions over layers beside d2; the rank of all layers at once as a line."""
+def direction_figure(
+    points: Sequence[NeededAt], of_task: Sequence[NeededAt], joint: PlanOutcomeRow | None, language: str
+) -> go.Figure:
+    """Needed directions over layers, of the text and of a task, beside d2; the rank of all layers at once as a line."""
     _ = translator(language)
     figure = frame(_("layer"), _("directions"), height=400)
-    needed = [point for point in points if point.rank is not None]
-    figure.add_scatter(
-        x=[point.layer for point in needed],
-        y=[point.rank for point in needed],
-        mode="lines+markers",
-        name=_("principal components that suffice"),
-        marker={"size": 9, "color": COLOURS[0]},
-        line={"color": COLOURS[0]},
-        hovertext=[
-            f"{point.rank}: {sentences.price_text(point.price.difference, point.price.lower, point.price.upper)}"
-            for point in needed
-            if point.price
-        ],
-        hoverinfo="text+name",
-    )
+    for read, label, symbol, colour in (
+        (points, _("principal components that suffice"), "circle", COLOURS[0]),
+        (of_task, _("the same for the answers of the task"), "square", COLOURS[2]),
+    ):
+        needed = [point for point in read if point.price is not None]
+        if not needed:
+            continue
+        figure.add_scatter(
+            x=[point.layer for point in needed],
+            y=[point.rank for point in needed],
+            mode="lines+markers",
+            name=label,
+            marker=_marker(symbol, colour, 9),
+            line={"color": colour},
+            hovertext=[
+                f"{point.rank}: {sentences.price_text(point.price.difference, point.price.lower, point.price.upper)}"
+                for point in needed
+                if point.price
+            ],
+            hoverinfo="text+name",
+        )
     with_d2 = [point for point in points if point.d2 is not None]
     figure.add_scatter(
         x=[point.layer for point in with_d2],

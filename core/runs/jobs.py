@@ -37,7 +37,7 @@ from filelock import FileLock, Timeout
 
 from core import errors
 from core.errors import InputError, ResourceError, Sentence, WorkdimError
-from core.files import folders_in, make_folder
+from core.files import folders_in, make_folder, refuse_where_read_only
 from core.records import PLAN_PHASES, SCORING, PlanConfig, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.registry.protocols import find_protocol
 from core.runs.requests import kind_of, request_of
@@ -165,6 +165,7 @@ def submit(config: Asked, warehouse: Warehouse, pilot_id: str | None = None, aga
 
     Raises InputError where the same request waits or is measured at this moment.
     """
+    refuse_where_read_only()
     config = _anchored(config)
     for standing in all_jobs(warehouse):
         if standing.state == "finished" or not same_request(standing.job.config, config):

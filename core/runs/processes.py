@@ -19,7 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from core.errors import InputError, ResourceError
-from core.files import make_folder
+from core.files import make_folder, refuse_where_read_only
 from core.runs.jobs import (
     CANCEL_FILE,
     Job,
@@ -47,6 +47,7 @@ PATIENCE = 30.0
 
 def start(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
     """Start the job's process, which waits for its turn; what it says goes into the job's log."""
+    refuse_where_read_only()
     command = [*COMMAND, "jobs", "resume", job.job_id, "--here"]
     with job.log.open("ab") as log:
         process = subprocess.Popen(
@@ -65,6 +66,7 @@ def start(job: Job, warehouse: Warehouse) -> subprocess.Popen[bytes]:
 
 def start_verb(warehouse: Warehouse, log_file: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """Run a verb of the command line in a process that outlives this one; what it says replaces the log file."""
+    refuse_where_read_only()
     make_folder(log_file.parent)
     with log_file.open("wb") as log:
         return subprocess.Popen(
@@ -137,6 +139,7 @@ def cancel(job: Job) -> None:
 
     Raises InputError where its process is on another machine, ResourceError where nobody calls it back from a cluster.
     """
+    refuse_where_read_only()
     standing = stand(job)
     if standing.state in ("queued", "running"):
         host = standing.worker.get("host")

@@ -45,7 +45,7 @@ class Head(str):
 
 STYLES = {
     r"`workdim [^`]*`|^usage: workdim .*": "cyan",
-    r"\b(?:failed|interrupted|veto|vetoed|damaged|OUTSIDE|NOT)\b": "yellow",
+    r"\b(?:failed|interrupted|veto|vetoed|OUTSIDE|NOT)\b": "yellow",
     r"\b(?:robust|finished)\b": "green",
     r"^workdim:": "bold red",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from core.wording import plans
 from core.wording.labels import marked, shortened
 from core.wording.provenance import Line, sections
 from core.wording.scores import score_flags
+from core.wording.verdicts import verdict_marks, verdict_marks_key
 
 
 def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
@@ -49,15 +51,24 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
             wording.interval_of(r, "inner_max", "-"),
             wording.interval_of(r, "final_dimension_pre_norm", "-"),
             wording.interval_of(r, "final_dimension_post_norm", "-"),
-            wording.outcome_short(r, "en"),
+            _verdict(r),
             *((", ".join(r["tags"]),) if has_tags else ()),
         )
         for r in runs.iter_rows(named=True)
     ]
     lines = table(head, rows, ("final post-norm", "protocol", "tags", "final pre-norm", "corpus"))
+    if "text" in runs["pass"].to_list():
+        lines += ["", *textwrap.wrap(verdict_marks_key("en"), width() or 10_000)]
     if any(worst == "veto" for worst in runs["worst_check"]):
         lines += ["", wording.veto_note("en")]
     return lines
+
+
+def _verdict(run: Mapping[str, Any]) -> str:
+    """Both claims as marks; of another pass, which control it is."""
+    if run["pass"] != "text" or run["n_points"] is None:
+        return wording.outcome_short(run, "en")
+    return verdict_marks(run)
 
 
 def trash_table(found: Sequence[Any]) -> list[str]:
@@ -149,8 +160,9 @@ def _text_name(corpus: str) -> str:
 
 
 NARROWEST = 14
-"""Columns of the terminal to which a text in a cell may be cut; numbers never are."""
-_NUMBERS = re.compile(r"[\d\s.,\[\]()±%:+×-]*")
+"""Columns of the terminal to which a text in a cell may be cut; numbers and ids never are."""
+_WHOLE = re.compile(r"[\d\s.,\[\]()±%:+×-]*|[0-9a-f]{6,}[0-9a-f-]*")
+"""Numbers, and ids that somebody types."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[str] = ()) -> list[str]:
@@ -176,7 +188,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
 def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int | None) -> list[int]:
     """Of the columns that are shown, in cells of the terminal: the widest texts give way until all fit, or none can."""
     widths = [max(cell_len(row[at]) for row in cells) for at in shown]
-    able = [n for n, at in enumerate(shown) if not all(_NUMBERS.fullmatch(row[at]) for row in cells[1:])]
+    able = [n for n, at in enumerate(shown) if not all(_WHOLE.fullmatch(row[at]) for row in cells[1:])]
     excess = 0 if room is None else sum(widths) + 2 * (len(widths) - 1) - room
     while excess > 0 and (wide := [n for n in able if widths[n] > NARROWEST]):
         widths[max(wide, key=widths.__getitem__)] -= 1

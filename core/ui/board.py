@@ -30,6 +30,7 @@ _LARGE = """<style>
 </style>"""
 
 
+@inputs.writing
 def offer_comparison() -> None:
     """The one large button."""
     _ = language.translator()

@@ -13,6 +13,7 @@ import pandas  # noqa: F401  # Streamlit and plotly meet it on first use: two se
 import streamlit as st
 
 from core.errors import WorkdimError
+from core.files import is_read_only
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.warehouse.warehouse import TakenIn
@@ -75,6 +76,8 @@ def run() -> None:
     with errors_shown():
         _take_in_parcels()
         _switch_reference()
+        if is_read_only():
+            st.sidebar.caption(_("Read-only: nothing is changed or started here."))
         _draw(page)
 
 

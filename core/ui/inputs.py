@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import polars as pl
 import streamlit as st
 
 from core import wording
 from core.analysis import ranking
+from core.files import is_read_only
 from core.records import SHIPPED
 from core.ui import language, reads, url_state
 from core.ui.markdown import escape
 from core.wording.labels import run_labels
 
 T = TypeVar("T")
+Draws = TypeVar("Draws", bound=Callable[..., None])
 
 ALL = "all"
 MOST_RUNS = 6
@@ -23,6 +26,18 @@ MOST_RUNS = 6
 OFFERED = 200
 """Runs that a list offers: more are slower to draw than to look for, and nobody reads them."""
 _SEARCHED = ("name", "reference", "family", "kind", "corpus_name", "protocol", "dtype", "pass", "run_id")
+
+
+def writing(draw: Draws) -> Draws:
+    """A part of a screen that changes or starts something: it is not drawn where the app may only show. What is
+    overlooked here is refused where it would be written."""
+
+    @functools.wraps(draw)
+    def drawn(*arguments: Any, **named: Any) -> None:
+        if not is_read_only():
+            draw(*arguments, **named)
+
+    return cast(Draws, drawn)
 
 
 def choose(label: str, options: Sequence[T], name: str, default: T, show: Callable[[Any], str] = str, **more: Any) -> T:

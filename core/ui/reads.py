@@ -30,7 +30,6 @@ from core.tables import PlanOutcomeRow, PlanRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
 from core.warehouse import profiles, queries, reference, rules, saved, schema, score_answers, score_imports
-from core.warehouse import scores as score_tables
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
@@ -203,11 +202,12 @@ def relation(asked: Asked) -> Answer:
     return _relation(warehouse().path, warehouse().version(), _key(asked), asked)
 
 
-def told(found: Population, *, is_of_summaries: bool = True) -> Answer:
-    """The answer about a population. `is_of_summaries`: its dimension is that of the runs' summaries, not one that was read
-    by another specification; of the former the values without each block of text are stored."""
-    blocks = queries.blocks(warehouse(), found.blocks_wanted()) if is_of_summaries else None
-    return answer_of(found, blocks, score_tables.blocks(found.score_blocks_wanted()))
+def told(found: Population, among: Answer | None = None, *, is_of_summaries: bool = True) -> Answer:
+    """The answer about a population, or part of it: then `among` is that of the whole. `is_of_summaries`: its dimension is
+    that of the runs' summaries, not one that was read by another specification; of the former the values without each
+    block of text are stored."""
+    blocks, of_scores = _blocks(warehouse().path, warehouse().version(), _key(found.asked), found.asked)
+    return answer_of(found, blocks if is_of_summaries else None, of_scores, among=among)
 
 
 def scores() -> pl.DataFrame:
@@ -405,6 +405,13 @@ def _relation(path: Path, version: tuple, key: str, _asked: Asked) -> Answer:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _replicates(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.DataFrame:
     return queries.replicates(Warehouse(path), run_ids)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _blocks(path: Path, version: tuple, key: str, _asked: Asked) -> tuple[pl.DataFrame, pl.DataFrame]:
+    found = population(_asked)
+    by_text = queries.blocks(Warehouse(path), found.blocks_wanted())
+    return by_text, score_answers.blocks(Warehouse(path), found.score_blocks_wanted())
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -1,28 +1,66 @@
-"""What Workdim adds to Streamlit's server: headers by which no other site may show it in a frame.
+"""What Workdim adds to Streamlit's server, by which a browser and the server keep other sites out.
 
-In a frame it could be covered and clicked through. Streamlit sends no such header and has no option for it.
+Streamlit sends no such headers, looks at the name by which it is asked only where a WebSocket is opened, and lets a page of
+any port of this machine open one.
 """
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit import config
+
+HEADERS = {
+    # In a frame of another site the app could be covered and clicked through.
+    "Content-Security-Policy": "frame-ancestors 'self'",
+    "X-Frame-Options": "SAMEORIGIN",
+    "X-Content-Type-Options": "nosniff",
+    # Addresses hold what was chosen and typed: a site that a link leads to is not told them.
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+REFUSED = 1008
+"""Code of a WebSocket that is closed for a breach of policy."""
 
 
-class _RefuseFraming:
+class SecurityHeaders:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = "frame-ancestors 'self'"
-                headers["X-Frame-Options"] = "SAMEORIGIN"
+                MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
 
 
-MIDDLEWARE = [Middleware(_RefuseFraming)]
+class SameOrigin:
+    """A WebSocket is opened by a page of this server alone, not of another port or site."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            headers = Headers(scope=scope)
+            origin = headers.get("origin")
+            if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+                await send({"type": "websocket.close", "code": REFUSED})
+                return
+        await self._app(scope, receive, send)
+
+
+def middleware() -> list[Middleware]:
+    """The outermost first. Hosts are those of the option `server.allowedHosts`, any where there are none."""
+    hosts = list(config.get_option("server.allowedHosts")) or ["*"]
+    return [
+        Middleware(SecurityHeaders),
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+        Middleware(SameOrigin),
+    ]

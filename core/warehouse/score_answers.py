@@ -7,9 +7,16 @@ import polars as pl
 from core.scores.model_results import suggestions
 from core.tables import PILOT_SOURCE, SCORE_KEYS
 from core.warehouse.aliases import RESOLVED
+from core.warehouse.connection import Readable
 from core.warehouse.score_imports import SAME_SCORE
 from core.warehouse.scores import agree, in_percent, scale
+from core.warehouse.scores import blocks as shipped_blocks
 from core.warehouse.warehouse import Warehouse
+
+N_BLOCKS = 20
+"""Of a benchmark's questions, in the order of their hashes."""
+NEAR = 1e-6
+"""Between a score and the mean of its answers."""
 
 # Two revisions are two models.
 _ANSWERS = """
@@ -43,6 +50,49 @@ def answers(warehouse: Warehouse, model: str, benchmark: str | None = None) -> p
         """,
         {"model": model, "benchmark": benchmark},
     )
+
+
+def blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
+    """run_id and blocks (the score without block 0, 1, ... of files or questions; fractions as percentages) of scores that
+    ship with Workdim, and of those whose single answers are in one file with them.
+
+    `wanted`: run_id, file_sha256, repository, benchmark, metric, filter, score; all of one benchmark. Answers that have
+    another mean than the score, or are to other questions than those of most, have none.
+    """
+    shipped = shipped_blocks(wanted)
+    keys = ["file_sha256", "repository", "benchmark", "metric", "filter"]
+    rest = wanted.join(shipped, on="run_id", how="anti")
+    if rest.height:
+        answered_in = warehouse.read("SELECT DISTINCT file_sha256 FROM score_samples")
+        rest = rest.join(answered_in, on="file_sha256", how="semi")
+    if rest.is_empty():
+        return shipped
+    marks = ", ".join(["(?, ?, ?, ?, ?)"] * rest.height)
+    told = warehouse.read(
+        f"""
+        WITH own AS (
+            SELECT {", ".join(keys)}, doc_hash, avg(value) AS value FROM score_samples
+            JOIN (VALUES {marks}) AS wanted ({", ".join(keys)}) USING ({", ".join(keys)}) GROUP BY ALL),
+        numbered AS (
+            SELECT *, ntile({N_BLOCKS}) OVER (PARTITION BY {", ".join(keys)} ORDER BY doc_hash) AS block FROM own)
+        SELECT {", ".join(keys)}, block, sum(value) AS total, count(*) AS n, bit_xor(hash(doc_hash)) AS questions
+        FROM numbered GROUP BY ALL ORDER BY ALL
+        """,
+        [value for row in rest.select(keys).rows() for value in row],
+    )
+    total, n = (pl.col(name).sum().over(keys) for name in ("total", "n"))
+    of_models = (
+        told.with_columns(mean=total / n, without=(total - pl.col("total")) / (n - pl.col("n")))
+        .group_by(keys, maintain_order=True)
+        .agg(pl.col("mean").first(), blocks="without", questions=pl.col("questions").cast(pl.String).str.join(" "))
+        .filter(pl.col("blocks").list.len() == N_BLOCKS)
+    )
+    scale = pl.when((pl.col("score") - 100 * pl.col("mean")).abs() < NEAR).then(100.0).otherwise(1.0)
+    known = rest.join(of_models, on=keys).filter(
+        (scale * pl.col("mean") - pl.col("score")).abs() < NEAR,
+        pl.col("questions") == pl.col("questions").mode().sort().first(),
+    )
+    return pl.concat([shipped, known.select("run_id", blocks=scale * pl.col("blocks"))])
 
 
 def conflicts(warehouse: Warehouse) -> pl.DataFrame:

@@ -60,8 +60,7 @@ def load_reference(connection: duckdb.DuckDBPyConnection) -> int:
 def blocks(wanted: pl.DataFrame) -> pl.DataFrame:
     """run_id and blocks (the score without file or question block 0, 1, ...; fractions as percentages) of shipped scores.
 
-    `wanted`: run_id, file_sha256, repository, benchmark, metric, filter. Scores of other files have none: the questions
-    behind them are not known to be the same for all models.
+    `wanted`: run_id, file_sha256, repository, benchmark, metric, filter.
     """
     own = _content(LADDER)
     keys = ["repository", "benchmark", "metric", "filter"]

@@ -19,7 +19,7 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
-from core.files import names_in
+from core.files import names_in, refuse_where_read_only
 from core.store import restore
 from core.store.folder import Folder
 from core.store.parcels import RUN_FILE
@@ -140,6 +140,7 @@ class Warehouse:
         files then hold. Kinds are `run` and those of core.store.people. Raises ResourceError where the files are
         changed and the DuckDB file has no room to follow: it does when there is some.
         """
+        refuse_where_read_only()
         with self._writing({(kind, one) for one in ids}) as connection:
             self.folder.mark(kind, ids)
             try:

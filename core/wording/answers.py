@@ -17,6 +17,7 @@ from core.analysis.relation import Relation
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import translator
 from core.wording.labels import name
+from core.wording.numbers import day
 from core.wording.scores import p_told
 
 SHOWN_NAMES = 6
@@ -150,7 +151,11 @@ def _status(registration: Registration, language: str) -> str:
     _ = translator(language)
     if not registration.is_registered:
         return _("exploratory")
-    return _("registered {day}, before the scores").format(day=registration.frozen)
+    return _("registered {day}, before the scores").format(day=_day(registration, language))
+
+
+def _day(registration: Registration, language: str) -> str:
+    return "–" if registration.frozen is None else day(registration.frozen, language)
 
 
 # --- beside it -------------------------------------------------------------------------------------------------
@@ -158,8 +163,8 @@ def _status(registration: Registration, language: str) -> str:
 
 def notes(answer: Answer, language: str) -> list[str]:
     """What belongs to the sentence: who expected what, why nobody can tell, and which models are not in it."""
-    told = [expectation(answer.registration, language), *why(answer, language), *_recipes(answer, language)]
-    return [line for line in [*told, *_left_out(answer, language)] if line]
+    told = [expectation(answer.registration, language), *why(answer, language), *recipes(answer, language)]
+    return [line for line in [*told, *left_out(answer, language)] if line]
 
 
 def expectation(registration: Registration, language: str) -> str:
@@ -189,7 +194,9 @@ def expectation(registration: Registration, language: str) -> str:
     }
     found = [reasons[key] for key in registration.exploratory if key in reasons]
     tail = _("Exploratory: {reasons}.").format(reasons=_("; ").join(found)) if found else ""
-    return wording.sentences((head.format(name=pilot_name, day=registration.frozen, sign=sign), tail), language)
+    return wording.sentences(
+        (head.format(name=pilot_name, day=_day(registration, language), sign=sign), tail), language
+    )
 
 
 def why(answer: Answer, language: str) -> list[str]:
@@ -223,7 +230,7 @@ def why(answer: Answer, language: str) -> list[str]:
     return [lines.get(key, key) for key in answer.reasons]
 
 
-def _recipes(answer: Answer, language: str) -> list[str]:
+def recipes(answer: Answer, language: str) -> list[str]:
     """Replicates counted once: whether that says the same."""
     _ = translator(language)
     once = answer.relation.once
@@ -239,7 +246,7 @@ def _recipes(answer: Answer, language: str) -> list[str]:
     return [told.format(word=_word(once.answer, answer.registration, language), numbers=numbers(once, language))]
 
 
-def _left_out(answer: Answer, language: str) -> list[str]:
+def left_out(answer: Answer, language: str) -> list[str]:
     _ = translator(language)
     found = answer.population
     labels = {one.run_id: one.name for one in answer.models}
@@ -288,14 +295,22 @@ def details(answer: Answer, language: str) -> list[str]:
     relation = answer.relation
     if relation.rho is None:
         return []
-    told = [
+    return [
         _("Kendall's tau-b {tau}, {p}.").format(tau=coefficient(relation.tau), p=p_told(relation.tau_p)),
         _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
             n=relation.n, detectable=coefficient(relation.detectable)
         ),
-        _partial(relation, language),
-        _strata(relation, language),
+        given_size(relation, language),
+        within_strata(relation, language),
+        *sensitivity(answer, language),
     ]
+
+
+def sensitivity(answer: Answer, language: str) -> list[str]:
+    """What single models, families and errors of measurement carry of the coefficient."""
+    _ = translator(language)
+    relation = answer.relation
+    told: list[str] = []
     if relation.without_one is not None:
         one = relation.without_one
         names = {model.run_id: model.name for model in answer.models}
@@ -350,7 +365,7 @@ def _error(relation: Relation, language: str) -> str:
     return line.format(lower=coefficient(relation.error_lower), upper=coefficient(relation.error_upper))
 
 
-def _partial(relation: Relation, language: str) -> str:
+def given_size(relation: Relation, language: str) -> str:
     _ = translator(language)
     partial = relation.partial
     if partial.r is None:
@@ -370,7 +385,7 @@ def _partial(relation: Relation, language: str) -> str:
     return told.format(r=told_r, p=p_told(partial.p), n=partial.n)
 
 
-def _strata(relation: Relation, language: str) -> str:
+def within_strata(relation: Relation, language: str) -> str:
     _ = translator(language)
     strata = relation.strata
     if strata.rho is None:

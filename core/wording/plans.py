@@ -138,8 +138,9 @@ def cost(plan: PlanRow, language: str) -> str:
     return _("{price} nats per token on held-out text").format(price=price)
 
 
-def within_text(found: LayerPlan, at: Within, budget: float, language: str) -> str:
-    """What can go for so many nats per token, in one sentence with its price; a plan that is not verified says so first."""
+def within_text(found: LayerPlan, at: Within, budget: str, language: str) -> str:
+    """What can go within a budget (`budget_text`, `nats_text`), in one sentence with its price; a plan that is not verified
+    says so first."""
     _ = translator(language)
     plan, price = found.plan, at.price
     row = price or at.cheapest
@@ -148,7 +149,7 @@ def within_text(found: LayerPlan, at: Within, budget: float, language: str) -> s
         "n": plan.n_layers,
         "blocks": blocks_text(row.blocks, plan.n_layers, language),
         "price": price_text(row.difference, row.lower, row.upper),
-        "budget": _("{budget:g} nats per token").format(budget=budget),
+        "budget": budget,
     }
     if price is None:
         if plan.is_verified:
@@ -243,7 +244,23 @@ def budget_text(plan: PlanRow, language: str) -> str:
     _ = translator(language)
     if plan.budget_unit == "points":
         return _("{budget:g} points of the task").format(budget=plan.budget)
-    return _("{budget:g} nats per token").format(budget=plan.budget)
+    return nats_text(plan.budget, language)
+
+
+def nats_text(budget: float, language: str) -> str:
+    _ = translator(language)
+    return _("{budget:g} nats per token").format(budget=budget)
+
+
+def task_text(found: LayerPlan, language: str) -> str:
+    """What the task of one's own loses, as the plan is in the end; empty without one."""
+    _ = translator(language)
+    row = next((row for row in found.outcomes if row.text == "task" and row.measure == "accuracy"), None)
+    if row is None:
+        return ""
+    return _("The task changes by {points} points of right answers ({n} questions).").format(
+        points=points_text(row), n=row.n_points
+    )
 
 
 def remarks(plan: PlanRow, language: str) -> list[str]:

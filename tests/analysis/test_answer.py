@@ -200,6 +200,8 @@ def test_block_values_narrow_the_intervals_of_ranks():
     assert paired.relation.errors_paired == ("dimension", "performance")
     assert max(one.score_rank_high - one.score_rank_low for one in paired.models) == 1, "two by two they are equal"
     assert max(one.score_rank_high - one.score_rank_low for one in answer(found, blocks).models) > 1
+    few = answer(found.narrowed([one.run_id for one in paired.models[4:]]), blocks, of_scores, among=paired)
+    assert few.models == paired.models[4:] and few.relation.n == 8
 
 
 def test_units_carry_what_a_referee_asks_for():

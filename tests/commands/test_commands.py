@@ -6,18 +6,21 @@ import re
 import subprocess
 import sys
 import urllib.request
+from itertools import pairwise
 
 import pytest
 
 from core.commands import app
 from core.commands.main import main
-from core.errors import ResourceError
+from core.errors import InputError, ResourceError
+from core.files import READ_ONLY
 from core.models.hub import local_weights
-from core.records import SHIPPED
+from core.records import SHIPPED, RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs import requests
+from core.runs import jobs, requests
 from core.store import parcels
-from core.warehouse import queries, reference
+from core.warehouse import queries, reference, trash
+from core.warehouse.annotate import annotate
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core, start_core
 from tests.profiles import make_corpus, make_model, make_profile
@@ -48,6 +51,8 @@ def path(tmp_path):
         (["measure", "foo/bar--baz"], "is not the name of a model on the hub"),
         (["measure", "x/y", "--corpus", "tests"], "tests is a folder"),
         (["app", "--port", "99999"], "The port must be between"),
+        (["app", "--address", "0.0.0.0"], "opens the app to other machines: say by --allowed-host NAME"),
+        (["app", "--address", "0.0.0.0", "--allowed-host", "http://x:1"], "takes a bare name"),
         (["runs", "show", "nothing"], "No run begins with 'nothing'"),
         (["sql", "DROP TABLE runs"], "SELECT"),
         (["sql", "SELECT * FROM read_csv('/etc/passwd')"], ""),
@@ -160,11 +165,13 @@ def test_the_app_begins_with_the_profiles_that_come_with_workdim(path, ships, mo
     ships(make_profile(tags=[SHIPPED]))
     opened = []
 
-    def ready(server, port):
+    def ready(server, port, host):
         opened.append(queries.runs(Warehouse(path)).height)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app, "start_server", lambda warehouse, port: subprocess.Popen([sys.executable, "-c", ""]))
+    monkeypatch.setattr(
+        app, "start_server", lambda warehouse, port, opening: subprocess.Popen([sys.executable, "-c", ""])
+    )
     monkeypatch.setattr(app, "wait_until_ready", ready)
     assert main(["app", "--warehouse", str(path)]) == 0 and opened == [1]
     monkeypatch.setattr(reference, "make_folder", refuse)
@@ -235,3 +242,31 @@ def test_the_app_answers_says_how_to_reach_it_and_ends_with_its_command(path):
         app.wait(20)
     with pytest.raises(OSError):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
+
+
+def test_the_server_is_told_whom_it_is_open_to(monkeypatch, tmp_path):
+    started = []
+    monkeypatch.setattr(app.subprocess, "Popen", lambda command, **more: started.append((command, more["env"])))
+    app.start_server(tmp_path / "w.duckdb", 8501)
+    app.start_server(tmp_path / "w.duckdb", 8501, app.Opening("0.0.0.0", (*app.OWN, "workdim.example.com"), True))
+    (own, environment), (shared, read_only) = started
+    assert own[own.index("--server.address") + 1] == "127.0.0.1" and "WORKDIM_READ_ONLY" not in environment
+    hosts = [word for before, word in pairwise(shared) if before == "--server.allowedHosts"]
+    assert hosts == ["127.0.0.1", "localhost", "workdim.example.com"] and read_only["WORKDIM_READ_ONLY"] == "1"
+
+
+def test_an_app_to_look_at_changes_nothing(path, waiting, monkeypatch):
+    """Whoever may only look reads all there is; what was overlooked on a screen is refused where it would be written."""
+    waiting(make_profile())
+    warehouse = Warehouse(path)
+    monkeypatch.setenv(READ_ONLY, "1")
+    assert queries.runs(warehouse).height == 1
+    (run_id,) = queries.runs(warehouse)["run_id"]
+    for change in (
+        lambda: annotate(warehouse, run_id, lambda said: said.tagged("x")),
+        lambda: jobs.submit(RunConfig("x/y"), warehouse),
+        lambda: trash.delete(warehouse, [run_id]),
+    ):
+        with pytest.raises(InputError, match="only shows what is there"):
+            change()
+    assert queries.runs(warehouse)["tags"].to_list() == [[]] and not list(warehouse.jobs.glob("*"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from tests.pages.test_pages import figures, opened, texts
 from tests.plans.made import layer_plan
 from tests.screens import RUN_IDS, empty_warehouse, filled_warehouse
 
-SECTIONS = ("price", "harder", "saving", "directions", "files", "history", "new")
+SECTIONS = ("price", "alone", "harder", "saving", "directions", "files", "history", "new")
 
 
 @pytest.fixture
@@ -41,6 +41,19 @@ def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
     assert "2 of 8 blocks can go for +0.017" in texts(app) and "plan o/model --verify --blocks 2" in texts(app)
     app.slider(key=url_state.key("nats")).set_value(0.0).run()
     assert "None of the 8 blocks can go within 0 nats per token" in texts(app) and not app.exception
+
+
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [([], "3 of 8 blocks can go for +0.031"), (["over_budget"], "can go within 2 points of the task")],
+)
+def test_a_budget_in_points_is_answered_by_the_task(warehouse: Warehouse, reasons: list[str], said: str) -> None:
+    found = layer_plan(budget=2.0, budget_unit="points", reasons=reasons, is_recommended=not reasons)
+    asked = next(row for row in found.outcomes if row.text == "copying")
+    asked = replace(asked, text="task", measure="accuracy", difference=-0.01, lower=-0.015, upper=-0.005)
+    saved.keep_plan(warehouse, replace(found, outcomes=[*found.outcomes, asked]))
+    app = opened("shrink.py")
+    assert said in texts(app) and "changes by -1.0" in texts(app) and not app.slider
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

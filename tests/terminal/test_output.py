@@ -70,19 +70,19 @@ def terminal(monkeypatch):
     return opened
 
 
-RUNS = [("01a218ca-3a0e", "HuggingFaceTB/SmolLM2-135M-Instruct", "12.3 [11.1, 13.5]", "短い名前のモデル")] * 2
+RUNS = [("01a218ca-3a0e-7271", "HuggingFaceTB/SmolLM2-135M-Instruct", "12.3 [11.1, 13.5]", "短い名前のモデル")] * 2
 
 
 def test_a_table_fits_the_terminal_and_is_whole_in_a_file(terminal):
     whole = table(("run", "model", "largest inner", "tags"), RUNS)
     assert RUNS[0][1] in whole[1] and RUNS[0][3] in whole[1]
-    for columns in (100, 70, 60, 40, 24):
+    for columns in (100, 75, 60, 45):
         terminal(columns)
         lines = table(("run", "model", "largest inner", "tags"), RUNS, ("tags",))
         assert all(cell_len(line) <= columns for line in lines[:3])
         told = [line for line in lines if line.startswith("No room for: tags")]
-        assert bool(told) == (columns <= 60) and (RUNS[0][2] in lines[1] or columns <= 40)
-    assert "…" in lines[1]
+        assert bool(told) == (columns <= 60) and (RUNS[0][2] in lines[1] or columns <= 45)
+    assert "…" in lines[1] and RUNS[0][0] in lines[1]
 
 
 def test_colour_is_for_terminals_that_want_it(terminal):

@@ -8,26 +8,69 @@ from pathlib import Path
 
 import pytest
 
-from core.ui.server import MIDDLEWARE
+from core.files import READ_ONLY
+from core.ui import inputs, server
 from tests.screens import ROOT
 
+HOSTS = ["localhost", "workdim.example.com"]
 
-def test_no_other_site_may_show_a_page_in_a_frame() -> None:
+
+def answered(monkeypatch: pytest.MonkeyPatch, kind: str, **headers: str) -> list[dict]:
+    """What the server sends to such a request, of which a page would answer `page`."""
+    monkeypatch.setattr(server.config, "get_option", {"server.allowedHosts": HOSTS}.__getitem__)
     sent: list[dict] = []
 
     async def page(scope, receive, send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
+        await send({"type": f"{kind}.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
 
     async def send(message) -> None:
         sent.append(message)
 
+    async def receive() -> dict:
+        return {"type": "websocket.connect"}
+
     app = page
-    for part in MIDDLEWARE:
+    for part in reversed(server.middleware()):
         app = part.cls(app, *part.args, **part.kwargs)
-    asyncio.run(app({"type": "http"}, None, send))
-    headers = dict(sent[0]["headers"])
+    lines = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": kind, "headers": lines, "method": "GET", "path": "/", "scheme": "http", "query_string": b""}
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+def test_no_other_site_may_show_a_page_in_a_frame(monkeypatch) -> None:
+    headers = dict(answered(monkeypatch, "http", host="localhost:8501")[0]["headers"])
     assert headers[b"content-security-policy"] == b"frame-ancestors 'self'"
     assert headers[b"x-frame-options"] == b"SAMEORIGIN" and headers[b"content-type"] == b"text/html"
+    assert headers[b"x-content-type-options"] == b"nosniff" and headers[b"referrer-policy"] == b"same-origin"
+
+
+@pytest.mark.parametrize("host", ["localhost:8501", "workdim.example.com"])
+def test_pages_of_the_server_itself_are_answered(monkeypatch, host) -> None:
+    assert answered(monkeypatch, "http", host=host)[0]["status"] == 200
+    opened = answered(monkeypatch, "websocket", host=host, origin=f"https://{host}")
+    assert opened[0]["type"] == "websocket.response.start"
+
+
+def test_other_names_and_pages_of_other_ports_are_refused(monkeypatch) -> None:
+    refused = answered(monkeypatch, "http", host="rebound.example.org")[0]
+    assert refused["status"] == 400 and (b"x-frame-options", b"SAMEORIGIN") in refused["headers"]
+    for origin in ("http://localhost:9999", "https://example.org", "null"):
+        (closed,) = answered(monkeypatch, "websocket", host="localhost:8501", origin=origin)
+        assert closed == {"type": "websocket.close", "code": server.REFUSED}
+
+
+def test_what_changes_something_is_not_drawn_where_the_app_may_only_show(monkeypatch) -> None:
+    drawn = []
+
+    @inputs.writing
+    def draw(what: str) -> None:
+        drawn.append(what)
+
+    draw("a")
+    monkeypatch.setenv(READ_ONLY, "1")
+    draw("b")
+    assert drawn == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -13,7 +14,7 @@ from core.scores.parsed_score import Remark
 from core.store import people
 from core.warehouse import ingest, queries, score_imports, sync
 from core.warehouse.aliases import aliases, set_aliases
-from core.warehouse.score_answers import answered, answers, conflicts, unmet_names
+from core.warehouse.score_answers import answered, answers, blocks, conflicts, unmet_names
 from core.warehouse.score_imports import files, preview, remove, store
 from core.warehouse.scores import reference_hashes
 from tests.profiles import make_model, make_profile
@@ -308,6 +309,27 @@ def test_answers_of_the_newest_file_count_and_revisions_are_models_of_their_own(
     assert answered(warehouse).select("model", "n_questions", "n_files").rows() == [("o/a", 2, 2), ("o/a@r1", 1, 1)]
     assert answers(warehouse, "o/a", "arc_easy")["value"].to_list() == [1.0, 1.0]
     assert answers(warehouse, "o/a@r1")["doc_hash"].to_list() == ["q1"]
+
+
+def test_scores_come_without_each_block_of_the_questions_that_all_models_answered(warehouse):
+    draw = np.random.default_rng(0)
+    right = {name: (draw.random(50) < 0.6).astype(float) for name in ("o/a", "o/b", "o/c", "o/other", "o/rounded")}
+    wanted = []
+    for name, values in right.items():
+        asked = {f"{'other' if name == 'o/other' else 'q'}{n:02d}": value for n, value in enumerate(values)}
+        told = score(name, values.mean() + 0.01 * (name == "o/rounded"), unit="fraction")
+        file = score_file(told, name=name, samples=made.answers(name, asked))
+        store(warehouse, file)
+        wanted.append((name, file.sha256, name, "arc_easy", "acc", "none", 100 * told.value))
+    columns = ["run_id", "file_sha256", "repository", "benchmark", "metric", "filter", "score"]
+    frame = pl.DataFrame(wanted, schema=columns, orient="row")
+    found = dict(blocks(warehouse, frame).rows())
+    assert set(found) == {"o/a", "o/b", "o/c"}
+    in_order = np.array_split(right["o/a"], 20)  # 50 in 20 blocks: ten of three, then ten of two
+    assert found["o/a"] == pytest.approx(
+        [100 * (50 * right["o/a"].mean() - one.sum()) / (50 - len(one)) for one in in_order]
+    )
+    assert blocks(warehouse, frame.clear()).is_empty()
 
 
 def test_a_leaderboard_of_thousands_is_previewed_and_stored(warehouse):

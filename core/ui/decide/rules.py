@@ -18,7 +18,7 @@ from core.analysis.decision import Decision
 from core.errors import WorkdimError
 from core.pilots.rule import Rule, SavedRule, rule_of, to_toml
 from core.tables import RuleChoiceRow
-from core.ui import language, reads, tables, url_state
+from core.ui import inputs, language, reads, tables, url_state
 from core.ui.decide.choices import Look, task_named
 from core.ui.markdown import escape
 from core.warehouse import rules
@@ -66,6 +66,7 @@ def rule_table(saved: list[SavedRule], look: Look) -> pl.DataFrame:
     )
 
 
+@inputs.writing
 def _act(look: Look, saved: SavedRule) -> None:
     _ = language.translator()
     reader = language.current()
@@ -129,6 +130,7 @@ def _show_choice(saved: SavedRule, one: RuleChoiceRow) -> None:
                 _outcome_button(_("It was wrong"), saved, one, "wrong")
 
 
+@inputs.writing
 def _outcome_button(label: str, saved: SavedRule, one: RuleChoiceRow, outcome: str | None) -> None:
     def write() -> None:
         note = st.session_state.get(f"note {one.choice_id}")
@@ -150,6 +152,7 @@ def _apply(look: Look, saved: SavedRule, decision: Decision) -> None:
     _change(lambda: rules.keep_choice(reads.warehouse(), choice))
 
 
+@inputs.writing
 def _offer_saving(look: Look) -> None:
     """The criteria as they are stated, as a rule of this name."""
     _ = language.translator()
@@ -186,6 +189,7 @@ def as_rule(look: Look, name: str, note: str | None = None) -> Rule:
     return Rule(name, look.use_class, tuple(criteria), task_named(look.task), look.assumed, note)
 
 
+@inputs.writing
 def _offer_upload() -> None:
     _ = language.translator()
     with st.expander(_("Save a rule from a TOML file")):

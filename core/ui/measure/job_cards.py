@@ -121,6 +121,7 @@ def _progress(standing: JobStatus) -> None:
     st.progress(min(1.0, max(0.0, share)), escape(_(", ").join(parts)))
 
 
+@inputs.writing
 def _actions(standing: JobStatus) -> None:
     _ = language.translator()
     job_id, state = standing.job.job_id, standing.state

@@ -11,7 +11,7 @@ from core.errors import InputError, unknown_name
 from core.sql import gate
 from core.sql.examples import EXAMPLES, TITLES
 from core.sql.sandbox import MAX_CHARACTERS
-from core.ui import language, reads
+from core.ui import inputs, language, reads
 from core.ui.markdown import escape
 from core.ui.query import editor, execution
 from core.ui.query.execution import Request
@@ -174,11 +174,13 @@ def _pick_saved() -> None:
 _SAVING = "query being saved"
 
 
+@inputs.writing
 def ask_for_name(sql: str) -> None:
     """From now on the form for the name of this statement is drawn, until it is filled in or closed."""
     st.session_state[_SAVING] = sql
 
 
+@inputs.writing
 def show_form() -> None:
     """Asks for the name; one that is taken is replaced only by whoever says so."""
     sql = st.session_state.get(_SAVING)
@@ -207,6 +209,7 @@ def show_form() -> None:
             st.rerun()
 
 
+@inputs.writing
 def show_current(sql: str) -> None:
     """Which saved query stands in the editor, its note, and a way to forget it."""
     _ = language.translator()

@@ -74,7 +74,7 @@ def choose(first: Answer, pilot: Registered | None) -> tuple[Look, list[str]]:
         found = found.read_by(reads.inner_maxima(found.rows["run_id"].to_list()), one)
         everyone = reads.told(found, is_of_summaries=False)
     narrowed = found.narrowed(rows["run_id"])
-    shown = everyone if narrowed is found else reads.told(narrowed, is_of_summaries=one == REFERENCE)
+    shown = everyone if narrowed is found else reads.told(narrowed, everyone, is_of_summaries=one == REFERENCE)
     is_other = words.sentence(shown, "en") != words.sentence(first, "en")
     return Look(shown, everyone, tuple(pinned), order, is_other), columns
 

@@ -9,7 +9,7 @@ import streamlit as st
 from core.errors import InputError
 from core.locale import worded
 from core.records import DTYPES, PLANNING, PlanConfig
-from core.ui import language, reads, url_state
+from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.measure.measure_form import MOST, ask_text, kept
@@ -34,8 +34,8 @@ def linked_model() -> str:
     return model
 
 
-def tell_empty(model: str) -> None:
-    """What a plan is good for, where there is none yet."""
+def tell_empty(model: str, has_others: bool) -> None:
+    """What a plan is good for, where there is none yet; `has_others`: there are plans of other models."""
     _ = language.translator()
     told = _("No plan of {model} yet.").format(model=model) if model else _("No plan yet.")
     st.info(
@@ -46,10 +46,13 @@ def tell_empty(model: str) -> None:
             "chosen on one half of a text and verified on the other."
         )
     )
+    if has_others:
+        st.page_link("pages/shrink.py", label=_("Plans of other models"), icon=":material/content_cut:")
     st.markdown(_("Start one below, or in a terminal:"))
     st.code(f"workdim plan {model} --verify" if model else COMMAND, language="bash")
 
 
+@inputs.writing
 def ask() -> None:
     """The form; nothing starts before its button."""
     _ = language.translator()

@@ -21,9 +21,6 @@ from core.wording import plans as sentences
 from core.wording.labels import short_id
 from core.wording.numbers import number
 
-TEXT_BUDGET = 0.05
-"""Nats per token that a plan is looked at by whose own budget is in points of a task."""
-
 
 def choose(plans: pl.DataFrame, model: str) -> LayerPlan | None:
     """One of the plans, the newest at first; of the model that a link names where it has some, else None."""
@@ -55,10 +52,15 @@ def say(found: LayerPlan) -> None:
     _ = language.translator()
     reader, plan = language.current(), found.plan
     answer = st.container(gap="small")
-    budget = _budget(found)
-    at = read_again.within(found, budget)
+    if plan.budget_unit == "points":
+        at, told_budget = read_again.within_points(found), sentences.budget_text(plan, reader)
+    else:
+        budget = _budget(found)
+        at, told_budget = read_again.within(found, budget), sentences.nats_text(budget, reader)
     with answer:
-        st.subheader(escape(sentences.within_text(found, at, budget, reader)), anchor=False)
+        st.subheader(escape(sentences.within_text(found, at, told_budget, reader)), anchor=False)
+        if task := sentences.task_text(found, reader):
+            st.markdown(escape(task))
         over = sentences.reason(
             "over_budget", reader
         )  # of the plan's own budget; the answer is about the one chosen here
@@ -74,7 +76,7 @@ def say(found: LayerPlan) -> None:
     blocks = (at.price or at.cheapest).blocks
     st.image(figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme()), width="stretch")
     told = [sentences.stretch_text(blocks, reader)]
-    if at.price is None:
+    if at.price is None and plan.budget_unit == "nats":
         told.insert(0, _("Drawn is the cheapest step of the search, which is over the budget."))
     st.caption(escape("  \n".join([*told, _source(found)])))
 
@@ -82,12 +84,12 @@ def say(found: LayerPlan) -> None:
 def _budget(found: LayerPlan) -> float:
     """Nats per token, from nothing to what the dearest step of the search costs."""
     _ = language.translator()
-    own = found.plan.budget if found.plan.budget_unit == "nats" else TEXT_BUDGET
+    own = found.plan.budget
+    budget = url_state.settle_number("nats", own, 0.0) or 0.0
     limits = [read_again.limit(row) for row in read_again.steps(found)]
-    highest = max(own, *(limit for limit in limits if limit < float("inf")), 0.01) * 1.1
+    highest = max(own, budget, *(limit for limit in limits if limit < math.inf), 0.01) * 1.1
     step = 10.0 ** (math.floor(math.log10(highest)) - 2)
     highest = round((highest // step + 1) * step, 6)
-    budget = url_state.settle_number("nats", own, 0.0, highest)
     st.slider(
         _("Budget: nats per token that may be lost"),
         0.0,
@@ -100,7 +102,7 @@ def _budget(found: LayerPlan) -> float:
         ),
     )
     url_state.publish("nats", budget)
-    return float(budget or 0.0)
+    return budget
 
 
 def _source(found: LayerPlan) -> str:
@@ -139,7 +141,7 @@ def show_price(found: LayerPlan) -> None:
     """Size against loss, and the candidates of the plan's size."""
     _ = language.translator()
     reader = language.current()
-    budget = st.session_state.get(url_state.key("nats"))
+    budget = st.session_state.get(url_state.key("nats")) if found.plan.budget_unit == "nats" else None
     data = figures.price_points(found)
     pictures.plot(figures.price_figure(data, budget, reader), "plan price")
     st.caption(
@@ -147,10 +149,12 @@ def show_price(found: LayerPlan) -> None:
     )
     for line in sentences.controls_text(found.plan, reader):
         st.caption(escape(line))
-    rows = sentences.rivals(found)
+    healed = [read_again.own_price(found)] if found.plan.is_healed else []
+    rows = [*healed, *sentences.rivals(found)]
+    names = [sentences.rule_name(row.rule, reader) + (_(", healed") if row.is_healed else "") for row in rows]
     table = pl.DataFrame(
         {
-            _("Rule"): [sentences.rule_name(row.rule, reader) for row in rows],
+            _("Rule"): names,
             _("Blocks"): [", ".join(map(str, row.blocks)) for row in rows],
             _("Nats per token [95 %]"): [_price(row) for row in rows],
             _("Taken"): [_taken(row) for row in rows],
@@ -174,6 +178,23 @@ def _taken(row: PlanOutcomeRow) -> str:
 def _prices(found: LayerPlan) -> pl.DataFrame:
     frame = found.frames()["plan_outcomes"]
     return frame.with_columns(pl.col("blocks").cast(pl.List(pl.String)).list.join(" "))
+
+
+def show_alone(found: LayerPlan) -> None:
+    """What each block, each attention and each MLP costs alone."""
+    _ = language.translator()
+    influence = found.of("selection", "influence")
+    points = figures.alone_points(found)
+    if not points["block"] and not points["attention"]:
+        st.info(_("Only given blocks were priced; a plan that looks for blocks prices each of them alone."))
+        return
+    pictures.plot(figures.alone_figure(points, influence, found.plan.blocks, language.current()), "plan alone")
+    st.caption(
+        _(
+            "Each alone, on the text that chose ({n} windows; attention and MLP on a part of them). Prices do not add up, and "
+            "a small influence does not make a block cheap: the pointer shows both."
+        ).format(n=found.plan.n_selection)
+    )
 
 
 def show_harder(found: LayerPlan) -> None:
@@ -250,7 +271,8 @@ def show_directions(found: LayerPlan) -> None:
         st.info(_("This plan has not looked for the directions that each layer needs."))
         st.code(f"workdim plan {_asked(found)} --verify --directions", language="bash")
         return
-    figure = figures.direction_figure(points, read_again.joint_rank(found), reader)
+    of_task = read_again.direction_points(found, "task")
+    figure = figures.direction_figure(points, of_task, read_again.joint_rank(found), reader)
     pictures.plot(figure, "plan directions")
     st.caption(
         _(

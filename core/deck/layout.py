@@ -1,0 +1,203 @@
+"""How much room text takes, and what there is on a slide: known before anything is drawn, and without PowerPoint.
+
+Lengths are inches, letter sizes points.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+from core.deck.story import Column, Heading, Row, Table
+
+Box = tuple[float, float, float, float]
+"""Left, top, width, height."""
+
+WIDTH, HEIGHT, MARGIN = 13.333, 7.5, 0.6
+TEXT_WIDTH = WIDTH - 2 * MARGIN
+BODY_TOP, BODY_HEIGHT = 1.5, 4.9
+TITLE_BOX: Box = (MARGIN, 0.35, TEXT_WIDTH, 0.95)
+BODY_BOX: Box = (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT)
+CHART_BOX: Box = (MARGIN - 0.1, BODY_TOP - 0.05, 7.9, BODY_HEIGHT + 0.05)
+STATEMENT_BOX: Box = (8.6, BODY_TOP, WIDTH - MARGIN - 8.6, BODY_HEIGHT)
+USE_CLASS_BOX: Box = (MARGIN, 6.46, TEXT_WIDTH, 0.52)
+SOURCE_BOX: Box = (MARGIN, 7.0, 11.0, 0.34)
+NUMBER_BOX: Box = (11.73, 6.97, 1.0, 0.38)
+KEY_HEIGHT = 0.34
+"""Of the line below a picture."""
+
+PLOT_MARGINS = (0.75, 0.8, 0.5, 0.25)
+"""Left, below, above and right of a plot: for numbers and titles of axes; more on the right where names stand there."""
+
+NAME_ASIDE = 0.15
+"""How far above the interval of its point a name stands that is written beside it."""
+
+TITLE_SIZES = (26, 24)
+FULL_SIZES = (24, 22, 20, 18, 17, 16, 15, 14)
+BESIDE_SIZES = (18, 17, 16, 15, 14)
+TABLE_SIZES = (18, 17, 16, 15, 14)
+SMALLEST = 14
+"""Of the seven; their source lines are smaller."""
+SOURCE_SIZE = 10
+APPENDIX_SIZES = (16, 15, 14, 13, 12, 11)
+
+BREAKABLE = re.compile(r"[^\u2e80-\uffef\s-]+-*\s*|[\u2e80-\uffef]\s*|-+\s*|\s+")
+"""Pieces that a line is never broken in."""
+NARROW = " .,:;!'|()[]/ijlftrI-"
+
+
+def line_height(text: str) -> float:
+    """Of the letter size: Japanese fonts need more, and a line takes the height of its tallest letter."""
+    return 1.5 if any(map(is_wide, text)) else 1.2
+
+
+@lru_cache(maxsize=20_000)
+def lines_needed(text: str, width: float, points: float) -> int:
+    """Lines that `text` takes in `width` inches: broken at spaces, behind hyphens, between wide letters."""
+    room = 72 * width / points
+    return sum(_lines(part, room) for part in text.split("\n"))
+
+
+def _lines(text: str, room: float) -> int:
+    """Greedy, as programs break lines; a piece that is longer than a line is broken inside."""
+    lines, used = 1, 0.0
+    for piece in BREAKABLE.findall(text):
+        breadth = _breadth(piece.rstrip())
+        if used and used + breadth > room:
+            lines, used = lines + 1, 0.0
+        lines += max(0, math.ceil(breadth / room) - 1)
+        used = used + _breadth(piece) if breadth <= room else breadth % room
+    return lines
+
+
+def _breadth(text: str) -> float:
+    """In letter sizes, with a gap where Japanese and Latin letters meet."""
+    wide = [is_wide(letter) for letter in text]
+    gaps = sum(before != after for before, after in pairwise(wide))
+    return sum(map(_letter_breadth, text)) + 0.25 * gaps
+
+
+def _letter_breadth(letter: str) -> float:
+    """Of the letter size, a little more than the deck's fonts take: a table that is too high is the lesser evil."""
+    if is_wide(letter):
+        return 1.0
+    if letter in NARROW:
+        return 0.3
+    return 0.62 if letter.isupper() or letter in "mw%" else 0.5
+
+
+def text_width(text: str, points: float) -> float:
+    """Inches that one line takes."""
+    return _breadth(text) * points / 72
+
+
+def is_wide(letter: str) -> bool:
+    return unicodedata.east_asian_width(letter) in "WF"
+
+
+def fitting_size(paragraphs: Sequence[str], box: Box, sizes: Sequence[float]) -> float:
+    """The largest of `sizes`, given in falling order, at which the paragraphs fit in the box; else the smallest."""
+    return next((points for points in sizes if text_height(paragraphs, box[2], points) <= box[3]), sizes[-1])
+
+
+def text_height(paragraphs: Sequence[str], width: float, points: float) -> float:
+    """Inches that a text box of `width` needs; 0.92: words do not fill their lines to the end."""
+    lines = [lines_needed(text, 0.92 * (width - 0.2), points) * line_height(text) + 0.35 for text in paragraphs]
+    return sum(lines) * points / 72 + 0.1
+
+
+def cut(text: str, width: float, points: float, lines: int = 2) -> str:
+    """The text as far as it goes in so many lines; an ellipsis says that there is more."""
+    if lines_needed(text, 0.96 * width, points) <= lines:
+        return text
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if lines_needed(text[:middle].rstrip() + "…", 0.96 * width, points) <= lines:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low].rstrip() + "…"
+
+
+PHRASE_ENDS = "、：；）"
+
+
+def broken_at_phrases(text: str, width: float, points: float) -> str:
+    """Japanese breaks anywhere: the first of two lines ends behind a phrase, outside brackets, where both then fit."""
+    tight = 0.88 * width  # programs set Japanese wider than its letters are
+    if not any(map(is_wide, text)) or lines_needed(text, tight, points) < 2:
+        return text
+    for at in range(len(text) - 1, 0, -1):
+        first, rest = text[:at], text[at:]
+        is_inside = first.count("（") > first.count("）")
+        ends_well = first[-1] in PHRASE_ENDS and not is_inside and rest[0] not in PHRASE_ENDS + "。」"
+        if ends_well and lines_needed(first, tight, points) == lines_needed(rest, tight, points) == 1:
+            return f"{first}\v{rest}"
+    return text
+
+
+# --- tables ----------------------------------------------------------------------------------------------------
+
+CELL_SIDE, CELL_EDGE = 0.08, 0.045
+"""Inches left and right, above and below the text of a cell."""
+
+
+def row_height(row: Row, columns: Sequence[Column], points: float, width: float = TEXT_WIDTH) -> float:
+    """Inches; 0.92: words do not fill their lines to the end."""
+    if isinstance(row, Heading):
+        lines, letters = lines_needed(row.text, 0.92 * (width - 2 * CELL_SIDE), points), row.text
+    else:
+        widths = [0.92 * (column.share * width - 2 * CELL_SIDE) for column in columns]
+        lines = max(lines_needed(text, room, points) for text, room in zip(row, widths, strict=True))
+        letters = "".join(row)
+    return lines * points * line_height(letters) / 72 + 2 * CELL_EDGE
+
+
+def table_height(rows: Sequence[Row], columns: Sequence[Column], points: float, width: float = TEXT_WIDTH) -> float:
+    """With its head."""
+    head = tuple(column.title for column in columns)
+    return sum(row_height(row, columns, points, width) for row in (head, *rows))
+
+
+def table_size(table: Table, width: float, height: float, sizes: Sequence[float]) -> float:
+    """The largest of `sizes` at which the table fits; else the smallest."""
+    room = height - (KEY_HEIGHT * (1 + (len(table.key) > 110)) if table.key else 0.0)
+    return next((p for p in sizes if table_height(table.rows, table.columns, p, width) <= room), sizes[-1])
+
+
+def pages(rows: Sequence[Row], columns: Sequence[Column], points: float, room: float = BODY_HEIGHT) -> list[list[Row]]:
+    """As few pages as there must be, as even as they can be; a page repeats the heading it is under."""
+    filled = _pages(rows, columns, points, room)
+    if len(filled) < 2:
+        return filled
+    low, high = 0.0, room
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if len(_pages(rows, columns, points, middle)) > len(filled) else (low, middle)
+    return _pages(rows, columns, points, high)
+
+
+def _pages(rows: Sequence[Row], columns: Sequence[Column], points: float, room: float) -> list[list[Row]]:
+    header = row_height(tuple(column.title for column in columns), columns, points)
+    filled: list[list[Row]] = [[]]
+    used, heading = header, None
+    for position, row in enumerate(rows):
+        height = needed = row_height(row, columns, points)
+        if isinstance(row, Heading):
+            heading = row
+            following = rows[position + 1] if position + 1 < len(rows) else row
+            needed += row_height(following, columns, points)  # a heading never stands alone at the foot of a page
+        if filled[-1] and used + needed > room:
+            filled.append([])
+            used = header
+            if heading is not None and row is not heading:
+                filled[-1].append(heading)
+                used += row_height(heading, columns, points)
+        filled[-1].append(row)
+        used += height
+    return filled

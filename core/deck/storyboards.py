@@ -1,0 +1,1617 @@
+"""Seven slides that lead to a decision, by the case that the data are in; then the appendix.
+
+A slide whose data are missing says what was not measured and what that takes. Nothing is claimed from what a check vetoed,
+from what no control confirms, or from a control without power.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import polars as pl
+
+from core import wording
+from core.analysis.answer import RankedModel
+from core.analysis.asked import missing_models
+from core.analysis.ranking import OWN_MATCHES
+from core.deck import evidence
+from core.deck.appendix import appendix
+from core.deck.deck_data import DeckData
+from core.deck.slide import check_table, not_measured, notes_of, slide
+from core.deck.story import Case, Column, Statement, Story, StorySlide, Table
+from core.figures.scores import distinct
+from core.locale import translator
+from core.pilots.pilot import Pilot
+from core.records import LayerPlan
+from core.registry.specifications import CLAIMS
+from core.tables import PlanOutcomeRow
+from core.wording import answers, pilot_sentences, plans
+from core.wording import slides as words
+from core.wording.labels import layer_text, name, shortened
+from core.wording.limits import limits
+from core.wording.verdicts import claim_name
+
+
+def storyboard(data: DeckData, per_run: bool = False) -> Story:
+    """The story of the data: seven slides and an appendix, with slides of each run only where somebody asks for them."""
+    case = case_of(data)
+    slides = _SEVEN[case](data)
+    return Story(
+        case,
+        data.language,
+        data.made_on,
+        slides[0].title,
+        tuple(slides),
+        tuple(appendix(data, per_run)),
+        data.pilot.pilot_id if data.pilot else None,
+        data.plan.plan.plan_id if data.plan else None,
+    )
+
+
+UNANSWERED = ("no_runs", "no_scores", "base_scores", "no_dimensions", "no_direction")
+
+
+def case_of(data: DeckData) -> Case:
+    """What the data are; a pilot is incomplete while models or scores are missing or a check vetoes one of its runs."""
+    if data.plan is not None:
+        return "plan"
+    found = data.answer
+    if found is None:
+        n = data.texts["model_id"].n_unique()
+        return "one_model" if n == 1 else "two_models" if n == 2 else "many_models"
+    vetoed = any(one.is_vetoed for one in found.models) or found.population.vetoed.height
+    if found.population.missing or vetoed or set(found.reasons) & set(UNANSWERED):
+        return "incomplete"
+    return found.word  # type: ignore[return-value]
+
+
+# --- a pilot ---------------------------------------------------------------------------------------------------
+
+
+def _not_clear(data: DeckData) -> list[StorySlide]:
+    """Cannot tell, or not related."""
+    return [
+        _question(data),
+        _answer(data),
+        _relation(data),
+        _given_size(data),
+        _profiles(data),
+        _saving(data),
+        _asked_stop_or_measure(data),
+    ]
+
+
+def _related(data: DeckData) -> list[StorySlide]:
+    return [
+        _question(data),
+        _answer(data),
+        _relation(data),
+        _given_size(data),
+        _robustness(data),
+        _allowed(data),
+        _asked_adopt(data),
+    ]
+
+
+def _incomplete(data: DeckData) -> list[StorySlide]:
+    return [
+        _question(data),
+        _answer(data),
+        _what_is_missing(data),
+        _relation(data) if _has_points(data) else _profiles(data),
+        _checks(data),
+        _to_complete(data),
+        _asked_complete(data),
+    ]
+
+
+def _pilot(data: DeckData) -> Pilot:
+    assert data.pilot is not None
+    return data.pilot.pilot
+
+
+def _question(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    pilot, registered = _pilot(data), data.pilot
+    assert registered is not None
+    total, missing = len(pilot.models), len(missing_models(pilot, data.texts))
+    decider = pilot.decided_by or _("not stated in the pilot")
+    by = words.day(pilot.decide_by, data.language) if pilot.decide_by else _("no date stated in the pilot")
+    rows = [
+        (_("Decides"), _("{who}; by when: {day}").format(who=decider, day=by)),
+        (_("Primary benchmark"), pilot_sentences.benchmark_line(pilot.benchmark, data.language)),
+        (_("Expected"), shortened(pilot.expectation_in(data.language), 260)),
+        (
+            _("Written down on"),
+            _("{frozen}; registered in this warehouse on {day}").format(
+                frozen=words.day(pilot.benchmark.frozen, data.language),
+                day=words.day(registered.at.date(), data.language),
+            ),
+        ),
+        (
+            _("Models"),
+            _("{measured} of {total} measured: {names}").format(
+                measured=total - missing,
+                total=total,
+                names=words.names(distinct([model.label for model in pilot.models]), data.language),
+            ),
+        ),
+        (_("Texts"), words.names([text.written for text in pilot.texts], data.language)),
+    ]
+    table = Table(
+        (
+            Column(_("Pilot “{name}”").format(name=shortened(pilot.name, 24)), 0.24),
+            Column(_("As it was registered"), 0.76),
+        ),
+        tuple(rows),
+        _("Table of what was written down before measuring: {names}.").format(
+            names=_(", ").join(row[0] for row in rows)
+        ),
+    )
+    return slide(
+        data,
+        "question",
+        _("{question} ({n} models)").format(question=shortened(pilot.question_in(data.language), 110), n=total),
+        evidence=table,
+        tables=("pilots",),
+        say=(
+            _(
+                "Before anything was measured, the question, the benchmark and the expectation were written down. That is "
+                "what makes the answer on the next slide a test, and not a search for a pattern afterwards."
+            ),
+            _("Please keep one thing in mind: who decides, and by when. The last slide comes back to it."),
+        ),
+    )
+
+
+def _answer(data: DeckData) -> StorySlide:
+    """The ranking page's sentence, letter by letter."""
+    _ = translator(data.language)
+    found = data.answer
+    assert found is not None
+    case = case_of(data)
+    best = best_by_score(found.models)
+    reasons = [*answers.why(found, data.language), *answers.recipes(found, data.language)]
+    if found.word == "not_related":
+        line = _("The 90 % interval of rho, [{lower}, {upper}], lies within ±{margin}.")
+        reasons.append(
+            line.format(
+                lower=answers.coefficient(found.relation.lower_90),
+                upper=answers.coefficient(found.relation.upper_90),
+                margin=f"{found.relation.margin:g}",
+            )
+        )
+    proof = next((line for line in reasons if line), "") or answers.expectation(found.registration, data.language)
+    actions = {
+        "cannot_tell": _("Choose by score and not by dimension."),
+        "not_related": _("Choose by score: the dimension adds nothing here."),
+        "incomplete": _("Complete the measurement first; decide nothing by dimension until then."),
+    }
+    action = actions.get(case) or words.allows(_pilot(data), data.language)
+    if best is not None and case in ("cannot_tell", "not_related"):
+        action = wording.sentences((action, _best_text(best, data)), data.language)
+    statements = [
+        Statement(answers.sentence(found, data.language), _("Conclusion"), is_main=True),
+        Statement(proof, _("Evidence")),
+        Statement(action, _("Action")),
+    ]
+    left = answers.left_out(found, data.language)
+    return slide(
+        data,
+        "answer",
+        answers.headline(found, data.language),
+        statements,
+        tables=("run_summaries", "scores", "layer_replicates"),
+        runs=found.population.rows,
+        say=(
+            _(
+                "This is the same sentence, word for word, that the ranking page gives: it was not written for this "
+                "meeting. The numbers in brackets are 95 percent intervals, and n is the number of models."
+            ),
+            *left[:2],
+            _("Nothing here says that a dimension makes a model good or bad: numbers stand side by side."),
+        ),
+        sources=[_model_line(one) for one in found.models],
+    )
+
+
+def best_by_score(models: Sequence[RankedModel]) -> RankedModel | None:
+    """The model whose rank by score can be the first; of several the one whose rank reaches least far."""
+    known = [one for one in models if one.score_rank_low == 1 and not one.is_vetoed and one.score_rank_high]
+    return min(known, key=lambda one: (one.score_rank_high or 0, one.name), default=None)
+
+
+def _best_text(best: RankedModel, data: DeckData) -> str:
+    """`choose by score: {best} {s}, rank {1 to 2}`."""
+    _ = translator(data.language)
+    ranks = (
+        f"{best.score_rank_low}"
+        if best.score_rank_low == best.score_rank_high
+        else _("{low} to {high}").format(low=best.score_rank_low, high=best.score_rank_high)
+    )
+    return _("Best by score: {name}, {score}, rank {ranks}.").format(
+        name=shortened(best.name, 40), score=wording.number(best.score), ranks=ranks
+    )
+
+
+def _model_line(one: RankedModel) -> str:
+    """Each number with its run: `base: d2 43.1 [41.0, 45.3]; 1.53; 0190...`."""
+    dimension = wording.with_interval(one.dimension, one.lower, one.upper)
+    return f"{one.name}: d2 {dimension}; {wording.number(one.score)}; {one.run_id}"
+
+
+def _has_points(data: DeckData) -> bool:
+    found = data.answer
+    return found is not None and any(one.dimension is not None and one.score is not None for one in found.models)
+
+
+def _relation(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = data.answer
+    assert found is not None
+    relation, benchmark = found.relation, answers.benchmark(found, data.language)
+    chart = evidence.scatter(found, data.language)
+    if chart is None:
+        return not_measured(
+            data,
+            "relation",
+            _("scores in {benchmark}").format(benchmark=shortened(benchmark, 40)),
+            _("as long as the benchmark takes for each model"),
+            [
+                _("Without scores nobody can hold a dimension against them: the question of the pilot stays open."),
+                _("Scores are imported from files, or made here on a task of your own."),
+            ],
+        )
+    numbers = answers.numbers(relation, data.language)
+    if case_of(data) == "incomplete":
+        title = _("{n} models with both numbers so far: a picture, and no claim").format(n=relation.n)
+    elif relation.rho is None:
+        title = _("{n} models with both numbers: a picture, and no coefficient").format(n=relation.n)
+    elif found.word == "cannot_tell":
+        title = _(
+            "{n} models leave rho between {lower} and {upper}; only {detectable} or more would have shown"
+        ).format(
+            n=relation.n,
+            lower=answers.coefficient(relation.lower),
+            upper=answers.coefficient(relation.upper),
+            detectable=answers.coefficient(relation.detectable),
+        )
+    elif found.word == "not_related":
+        title = _("{n} models: rho {rho} lies within ±{margin}, too little to choose by").format(
+            n=relation.n, rho=answers.coefficient(relation.rho), margin=f"{relation.margin:g}"
+        )
+    else:
+        told = (
+            _("The smaller the dimension, the better the score: rho {rho} over {n} models")
+            if relation.rho < 0
+            else _("The larger the dimension, the better the score: rho {rho} over {n} models")
+        )
+        title = told.format(rho=answers.coefficient(relation.rho), n=relation.n)
+    statements = [Statement(numbers, is_main=True)]
+    if relation.detectable is not None:
+        statements.append(
+            Statement(
+                _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
+                    n=relation.n, detectable=answers.coefficient(relation.detectable)
+                )
+            )
+        )
+    statements += [Statement(line) for line in answers.sensitivity(found, data.language)]
+    return slide(
+        data,
+        "relation",
+        title,
+        statements,
+        chart,
+        tables=("run_summaries", "scores"),
+        runs=found.population.rows,
+        say=(
+            _(
+                "Each point is one model: the further to the right, the larger its dimension; the higher, the larger its "
+                "score. If the two went together, the points would lie along a line."
+            ),
+            wording.scatter_caution(data.language),
+        ),
+        sources=[_model_line(one) for one in found.models],
+    )
+
+
+def _given_size(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = data.answer
+    assert found is not None
+    chart = evidence.coefficients(found, data.language)
+    relation = found.relation
+    given = answers.given_size(relation, data.language)
+    within = answers.within_strata(relation, data.language)
+    if relation.rho is None:
+        return not_measured(
+            data,
+            "size",
+            _("a coefficient, with or without size"),
+            words.time_of(max(0, 10 - relation.n), data.texts, data.language),
+            [given, within],
+        )
+    if relation.partial.r is not None:
+        title = _("Among models of equal size the correlation is {r} over {n} models").format(
+            r=answers.coefficient(relation.partial.r, relation.partial.lower, relation.partial.upper),
+            n=relation.partial.n,
+        )
+    elif relation.partial.reason == "one_size":
+        title = _("Size plays no part: all {n} models have one size").format(n=relation.n)
+    else:
+        title = _("What size explains is not known for these {n} models").format(n=relation.n)
+    return slide(
+        data,
+        "size",
+        title,
+        [
+            Statement(given, is_main=True),
+            Statement(within),
+            Statement(
+                ""
+                if chart
+                else _("Telling size from dimension takes models of several sizes and families in one pilot.")
+            ),
+        ],
+        chart,
+        tables=("run_summaries", "scores", "models"),
+        runs=found.population.rows,
+        say=(
+            _(
+                "Larger models tend to score better and to have other dimensions, so a relation over all models may be one "
+                "of size alone. This slide takes size away, as far as these models allow it."
+            ),
+            _("An interval that crosses zero means that the direction itself is open."),
+        ),
+    )
+
+
+def _profiles(data: DeckData) -> StorySlide:
+    """All profiles of the largest group that can be compared, on one scale."""
+    _ = translator(data.language)
+    runs = _shown(data)
+    best = best_by_score(data.answer.models) if data.answer else None
+    named = list(dict.fromkeys([*([best.run_id] if best else []), *evidence.extremes(runs)]))
+    chart = evidence.profiles(data.estimates, runs, data.language, named)
+    sound = runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())
+    if chart is None or sound.is_empty():
+        return not_measured(
+            data,
+            "profiles",
+            _("profiles that can be relied on"),
+            words.time_of(runs.height, runs, data.language),
+            [words.checks(runs, data.language)],
+        )
+    low, high = sound["inner_max"].min(), sound["inner_max"].max()
+    if sound.height == 1:
+        title = _one_profile(sound.row(0, named=True), data.language)
+    elif wording.rounded(low) == wording.rounded(high):  # type: ignore[arg-type]
+        title = _("{n} models on one scale: largest inner dimension {top} in each").format(
+            n=sound["model_id"].n_unique(),
+            top=wording.rounded(high),  # type: ignore[arg-type]
+        )
+    else:
+        title = _("{n} models on one scale: largest inner dimension between {low} and {high}").format(
+            n=sound["model_id"].n_unique(),
+            low=wording.rounded(low),  # type: ignore[arg-type]
+            high=wording.rounded(high),  # type: ignore[arg-type]
+        )
+    if sound.height <= 3:
+        statements = [Statement(_profile_text(run, data.language)) for run in sound.iter_rows(named=True)]
+    else:
+        statements = [Statement(_counted(sound, claim, data.language)) for claim in CLAIMS]
+        statements.append(_spans(sound, data.language))
+    statements.append(Statement(words.checks(runs, data.language)))
+    return slide(
+        data,
+        "profiles",
+        title,
+        statements,
+        chart,
+        tables=("layer_estimates", "run_summaries"),
+        runs=runs,
+        say=(
+            _(
+                "From left to right a text goes through the network, layer by layer. The height says over how many "
+                "independent directions the words spread there, as we estimate it."
+            ),
+            _("A higher or a lower curve is not better: it says how words spread, not how well a model works."),
+        ),
+    )
+
+
+def _shown(data: DeckData) -> pl.DataFrame:
+    """The largest group that can be compared, those of the answer first."""
+    if data.answer is not None and data.answer.group is not None:
+        ids = data.answer.population.rows["run_id"].to_list()
+        own = data.texts.filter(pl.col("run_id").is_in(ids))
+        if own.height:
+            return own
+    if not data.groups:
+        return data.texts
+    largest = max(data.groups, key=lambda group: (group.rows["model_id"].n_unique(), group.rows.height))
+    if data.answer is None and data.texts["model_id"].n_unique() <= 2:
+        return data.texts.unique("model_id", keep="first", maintain_order=True)
+    return largest.rows
+
+
+def _one_profile(run: dict, language: str) -> str:
+    """What the verdicts allow to be said: a rise or fall only where it is robust."""
+    _ = translator(language)
+    told = {
+        "name": shortened(run["name"], 40),
+        "start": wording.rounded(run["embedding_dimension"] or 0.0),
+        "top": wording.rounded(run["inner_max"]),
+        "end": wording.rounded(run["final_dimension_pre_norm"] or 0.0),
+    }
+    if run["verdict_rise"] == run["verdict_fall"] == "robust":
+        return _("{name}: the dimension rises from {start} to {top} inside and falls to {end} at the end").format(
+            **told
+        )
+    return _("{name}: dimension {start} at the embedding, at most {top} inside, {end} after the last block").format(
+        **told
+    )
+
+
+def _profile_text(run: dict, language: str) -> str:
+    _ = translator(language)
+    return _("{name}: largest {top}, at layer {layer}; after the last block {end}.").format(
+        name=shortened(run["name"], 30),
+        top=wording.interval_of(run, "inner_max"),
+        layer=layer_text(run["inner_max_layer"], run["n_layers"], language),
+        end=wording.interval_of(run, "final_dimension_pre_norm"),
+    )
+
+
+def _counted(runs: pl.DataFrame, claim: str, language: str) -> str:
+    """`rises inside: robust 3, depends on the specification 6`."""
+    _ = translator(language)
+    counts = Counter(runs[f"verdict_{claim}"])
+    told = _(", ").join(
+        _("{qualifier}: {count}").format(qualifier=wording.verdict_word(verdict, language), count=count)
+        for verdict, count in counts.most_common()
+    )
+    return _("{quantity} ({details})").format(quantity=claim_name(claim, language), details=told)
+
+
+def _spans(runs: pl.DataFrame, language: str) -> Statement:
+    """The ends of both dimensions, with the models that they belong to."""
+    _ = translator(language)
+    top, low = (runs.sort("inner_max", "run_id").row(at, named=True) for at in (-1, 0))
+    return Statement(
+        _("Largest: {most}. Smallest: {least}.").format(
+            most=f"{shortened(top['name'], 30)} {wording.interval_of(top, 'inner_max')}",
+            least=f"{shortened(low['name'], 30)} {wording.interval_of(low, 'inner_max')}",
+        )
+    )
+
+
+def _saving(data: DeckData) -> StorySlide:
+    """What can be saved all the same: by a verified layer plan, never by a dimension."""
+    _ = translator(data.language)
+    own = set(data.texts["model_id"]) | set(data.texts["reference"])
+    known = [one for one in data.plans if {one.plan.model_id, one.plan.reference} & own and one.plan.is_verified]
+    if not known:
+        return not_measured(
+            data,
+            "saving",
+            _("what can be saved (a verified layer plan)"),
+            _("its time is told before it starts"),
+            [
+                _(
+                    "A small dimension is no saving: which blocks a model can do without shows only where they are left out."
+                ),
+                _(
+                    "A layer plan leaves blocks out, prices the loss on held-out text and against random sets of blocks."
+                ),
+                _("It is made model by model: workdim plan MODEL --verify"),
+            ],
+        )
+    best = next((one for one in known if one.plan.is_recommended), known[0])
+    plan = best.plan
+    return slide(
+        data,
+        "saving",
+        _plan_title(best, data.language),
+        [
+            Statement(plans.answer(plan, data.language), is_main=True),
+            *(Statement(line) for line in plans.saving_text(plan, data.language)[:2]),
+            Statement(_("This follows from leaving blocks out, and not from a dimension.")),
+        ],
+        evidence.blocks(best, data.language),
+        tables=("plans", "plan_outcomes"),
+        say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
+        sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
+    )
+
+
+def _asked_stop_or_measure(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found, pilot = data.answer, _pilot(data)
+    assert found is not None
+    more = max(0, found.relation.enough - found.relation.n)
+    stop = _("Stop here: choose by score, and spend nothing more on this question.")
+    statements = [Statement(stop, _("Option 1"), is_main=True)]
+    if found.word == "cannot_tell":
+        title = _("Decision asked: stop, or measure {n} more models").format(n=more)
+        measure = _(
+            "Measure {n} more models of this kind, {time} on this machine: {enough} would tell a relation from none with a "
+            "power of 80 %."
+        ).format(n=more, time=words.time_of(more, data.texts, data.language), enough=found.relation.enough)
+    else:
+        title = _("Decision asked: stop; {n} models were enough to tell").format(n=found.relation.n)
+        measure = _("Ask again only of models of another kind: nothing here speaks of those.")
+    statements.append(Statement(measure, _("Option 2"), is_main=True))
+    return _asked(data, title, [*statements, _by_whom(pilot, data.language)])
+
+
+def _asked(data: DeckData, title: str, statements: Sequence[Statement]) -> StorySlide:
+    _ = translator(data.language)
+    return slide(
+        data,
+        "asked",
+        title,
+        statements,
+        tables=("pilots",) if data.pilot else ("runs",),
+        say=(
+            _(
+                "These are the choices. None of them is made by this deck: it says what is known, how sure that is, and what "
+                "more would cost."
+            ),
+            _("What was not tested stands in the appendix, under limits. Questions are welcome now."),
+        ),
+    )
+
+
+def _by_whom(pilot: Pilot, language: str) -> Statement:
+    _ = translator(language)
+    who = pilot.decided_by or _("not stated in the pilot")
+    when = words.day(pilot.decide_by, language) if pilot.decide_by else _("no date stated in the pilot")
+    return Statement(_("{who}; by when: {day}").format(who=who, day=when), _("Decides"))
+
+
+def _robustness(data: DeckData) -> StorySlide:
+    """Second text, seed, estimator, controls: those that were measured, and what was not."""
+    _ = translator(data.language)
+    found = data.answer
+    assert found is not None
+    rows, missing = [], []
+    texts = data.texts["corpus_id"].n_unique()
+    told = _("{n} texts were read").format(n=texts)
+    rows.append((_("Second text"), told)) if texts > 1 else missing.append(_("a second text"))
+    seeds = data.texts["seed"].n_unique()
+    told = _("{n} samples of the text were drawn").format(n=seeds)
+    rows.append((_("Second sample"), told)) if seeds > 1 else missing.append(_("a second sample of the text"))
+    if data.specifications is not None:
+        rows.append((_("Other estimators"), answers.specifications(data.specifications, found, data.language)))
+    else:
+        missing.append(_("other estimators"))
+    controls = data.runs.filter(pl.col("pass") != "text")
+    if controls.height:
+        rows.append((_("Controls"), _controls_text(data)))
+    else:
+        missing.append(_("controls"))
+    if found.relation.without_family is not None:
+        rows.append((_("Without one family"), answers.sensitivity(found, data.language)[-1]))
+    time = words.time_of(found.relation.n * len(missing), data.texts, data.language)
+    if not rows:
+        return not_measured(
+            data,
+            "robustness",
+            _(", ").join(missing),
+            time,
+            [
+                _(
+                    "One text, one sample, one estimator: the relation may be about that choice and not about the models."
+                ),
+                _("Each of these is one more measurement of every model, by the same verbs."),
+            ],
+        )
+    if missing:
+        rows.append((_("Not measured"), _("{what}; {time}").format(what=_(", ").join(missing), time=time)))
+    return slide(
+        data,
+        "robustness",
+        _("{n} of {total} other ways of looking were measured").format(n=4 - len(missing), total=4),
+        evidence=Table(
+            (Column(_("Way of looking"), 0.25), Column(_("What it says"), 0.75)),
+            tuple(rows),
+            _("Table of other ways of looking at the relation: {names}.").format(
+                names=_(", ").join(r[0] for r in rows)
+            ),
+        ),
+        tables=("run_summaries", "run_claims", "run_controls"),
+        runs=data.texts,
+        say=(
+            _(
+                "A result that holds on one text, for one sample and by one estimator may be about that choice and not about "
+                "the models. Here is what else was tried, and what was not."
+            ),
+        ),
+    )
+
+
+def _controls_text(data: DeckData) -> str:
+    """How many runs each control says what of: `exceeded: 3, could not have shown it: 2`."""
+    _ = translator(data.language)
+    outcomes = Counter(data.against_controls.filter(pl.col("claim").is_in(CLAIMS))["outcome"])
+    told = _(", ").join(
+        _("{qualifier}: {count}").format(qualifier=name("control_outcome", outcome, data.language), count=count)
+        for outcome, count in outcomes.most_common()
+    )
+    return told or _("measured, and compared with nothing")
+
+
+def _allowed(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    pilot = _pilot(data)
+    statements = [
+        Statement(words.allows(pilot, data.language), is_main=True),
+        Statement(_("No saving follows from a dimension: fewer blocks or bytes are priced by a layer plan alone.")),
+        Statement(
+            _("Numbers side by side show no cause: a model that is trained to a smaller dimension need not be better.")
+        ),
+    ]
+    return slide(
+        data,
+        "allowed",
+        _("{n} models may be chosen by dimension alone (use class: {use_class})").format(
+            use_class=pilot_sentences.use_class_name(pilot.use_class, data.language), n=0
+        ),
+        statements,
+        tables=("pilots",),
+        say=(_("Before the decision, what this relation may be used for, as it was agreed before measuring."),),
+    )
+
+
+def _asked_adopt(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found, pilot = data.answer, _pilot(data)
+    assert found is not None
+    more = max(10, found.relation.n)
+    time = words.time_of(more, data.texts, data.language)
+    extend = _("Extend: the same question of {n} other models, registered before their scores; {time}.")
+    if pilot.is_cautious:
+        adopt = _("Take it up as a question: test it on the task and on its failures before anything rests on it.")
+    else:
+        adopt = _("Adopt it for shortlists: the next choice begins with the dimension and ends with the task.")
+    return _asked(
+        data,
+        _("Decision asked: adopt, extend to {n} other models, or stop").format(n=more),
+        [
+            Statement(adopt, _("Option 1"), is_main=True),
+            Statement(extend.format(n=more, time=time), _("Option 2"), is_main=True),
+            Statement(_("Stop: choose by score alone, as before."), _("Option 3"), is_main=True),
+            _by_whom(pilot, data.language),
+        ],
+    )
+
+
+def _what_is_missing(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found, pilot = data.answer, _pilot(data)
+    assert found is not None
+    missing = list(found.population.missing)
+    vetoed = list(dict.fromkeys([one.name for one in found.models if one.is_vetoed]))
+    vetoed += [one for one in found.population.vetoed["name"].unique(maintain_order=True) if one not in vetoed]
+    sound = [one for one in found.models if not one.is_vetoed]
+    scored = [one.name for one in sound if one.score is not None and one.match in OWN_MATCHES]
+    unscored = [one.name for one in sound if one.name not in scored]
+    groups = (
+        (_("measured, with the score"), scored, _("count")),
+        (_("measured, without the score"), unscored, _("need a score")),
+        (_("measured and vetoed by a check"), vetoed, _("do not count; see the checks")),
+        (_("not measured"), missing, words.time_of(len(missing), data.texts, data.language)),
+    )
+    every = [*missing, *vetoed, *(one.name for one in sound)]
+    short = dict(zip(every, distinct(every), strict=True))
+    rows = [
+        (what, str(len(names)), words.names([short.get(one, one) for one in names], data.language, most=8), then)
+        for what, names, then in groups
+        if names
+    ]
+    return slide(
+        data,
+        "missing",
+        _("{counted} of {total} models count so far; {missing} are not measured, {vetoed} vetoed").format(
+            counted=len(scored),
+            total=max(len(pilot.models), len(found.models)),
+            missing=len(missing),
+            vetoed=len(vetoed),
+        ),
+        evidence=Table(
+            (
+                Column(_("Models"), 0.25),
+                Column(_("Number"), 0.1, is_number=True),
+                Column(_("Which"), 0.42),
+                Column(_("What follows"), 0.23),
+            ),
+            tuple(rows),
+            _("Table of how far the pilot is: {told}.").format(told=_("; ").join(f"{row[0]} {row[1]}" for row in rows)),
+        ),
+        tables=("pilots", "runs", "scores", "run_checks"),
+        runs=found.population.rows,
+        say=(
+            _(
+                "The pilot named its models before measuring. As long as some of them are missing, or a check says that "
+                "their numbers cannot be relied on, any answer could be another one tomorrow."
+            ),
+        ),
+    )
+
+
+def _checks(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    runs = data.texts
+    own = data.checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
+    vetoed = runs.filter(worst_check="veto")["run_id"].n_unique()
+    title = (
+        _("{n} of {total} measurements are vetoed by a quality check").format(n=vetoed, total=runs.height)
+        if vetoed
+        else _("Quality checks: none of {total} measurements is vetoed").format(total=runs.height)
+    )
+    return slide(
+        data,
+        "quality",
+        title,
+        evidence=check_table(own, runs, data.language),
+        tables=("run_checks",),
+        runs=runs,
+        say=(
+            _(
+                "Every measurement checks itself: whether tokens repeat, whether the sample was large enough, whether "
+                "another part of the text gives the same. A veto means that the numbers of that run are not used."
+            ),
+        ),
+    )
+
+
+def _to_complete(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found, pilot = data.answer, _pilot(data)
+    assert found is not None
+    missing = len(found.population.missing)
+    unscored = sum(one.score is None for one in found.models)
+    time = words.time_of(missing, data.texts, data.language)
+    enough = found.relation.enough
+    statements = [
+        Statement(
+            _("Measuring the {n} missing models takes {time} on this machine.").format(n=missing, time=time)
+            if missing
+            else _("All models of the pilot are measured."),
+            is_main=True,
+        ),
+        Statement(
+            _("{n} measured models lack the score: import it, or score them here.").format(n=unscored)
+            if unscored
+            else _("Every measured model has its score.")
+        ),
+        Statement(
+            _(
+                "What that would settle: {total} models can show a strong relation; {enough} would also tell that there is "
+                "none, with a power of 80 %."
+            ).format(total=len(pilot.models), enough=enough)
+        ),
+    ]
+    title = (
+        _("Completing the pilot: {n} models, {time}").format(n=missing, time=time)
+        if missing
+        else _("Completing the pilot: {n} scores").format(n=unscored)
+        if unscored
+        else _("Completing the pilot: {n} vetoed measurements again, on more text").format(
+            n=sum(one.is_vetoed for one in found.models)
+        )
+    )
+    return slide(
+        data,
+        "completing",
+        title,
+        statements,
+        tables=("pilots", "runs"),
+        runs=data.texts,
+        say=(
+            _("The time is what the measurements that are there took on this machine, and no promise for another one."),
+        ),
+    )
+
+
+def _asked_complete(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found, pilot = data.answer, _pilot(data)
+    assert found is not None
+    missing = len(found.population.missing)
+    time = words.time_of(missing, data.texts, data.language)
+    go_on = (
+        _("Complete the pilot: measure {n} models, {time}; the answer then comes by itself.").format(
+            n=missing, time=time
+        )
+        if missing
+        else _("Complete the pilot: scores and checks first; the answer then comes by itself.")
+    )
+    return _asked(
+        data,
+        _("Decision asked: complete the pilot ({n} models missing), or stop").format(n=missing),
+        [
+            Statement(go_on, _("Option 1"), is_main=True),
+            Statement(
+                _("Stop: choose by score alone; the dimension is then not part of the choice."), _("Option 2"), True
+            ),
+            _by_whom(pilot, data.language),
+        ],
+    )
+
+
+# --- no pilot --------------------------------------------------------------------------------------------------
+
+
+def _no_pilot(data: DeckData) -> list[StorySlide]:
+    return [
+        _measured(data),
+        _found(data),
+        _profiles(data),
+        _stands_out(data),
+        _controls(data),
+        _next_step(data),
+        _three_limits(data),
+    ]
+
+
+def _models(data: DeckData) -> pl.DataFrame:
+    """One run of each model: of several, the first that no check vetoes."""
+    order = data.texts.with_columns(is_vetoed=pl.col("worst_check").eq_missing(pl.lit("veto")))
+    return (
+        order.sort("is_vetoed", maintain_order=True).unique("model_id", keep="first", maintain_order=True).sort("name")
+    )
+
+
+def _measured(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    runs = _models(data)
+    names = [shortened(one, 40) for one in runs["name"]]
+    texts = data.texts["corpus_name"].unique(maintain_order=True).to_list()
+    title = (
+        _("{names}, measured on {n} text")
+        if len(names) <= 2 and len(texts) == 1
+        else _("{names}, measured on {n} texts")
+        if len(names) <= 2
+        else _("{count} language models, measured on {n} text")
+        if len(texts) == 1
+        else _("{count} language models, measured on {n} texts")
+    ).format(names=_(" and ").join(names), count=len(names), n=len(texts))
+    rows = [
+        (_("Models"), words.names(names, data.language, most=6, longest=40)),
+        (_("Texts"), words.names(texts, data.language)),
+        (_("Points"), _("N={size} token types, one point each").format(size=wording.size_range(data.n_points))),
+        (_("Quality"), words.checks(data.texts, data.language)),
+        (_("Question"), _("none was registered: this deck describes, and recommends nothing")),
+    ]
+    if data.left_out:
+        rows.append(
+            (_("Left out"), _("having no verdicts: {names}").format(names=words.names(data.left_out, data.language)))
+        )
+    return slide(
+        data,
+        "measured",
+        title,
+        evidence=Table(
+            (Column(_("What"), 0.2), Column(_("Measured on {day}").format(day=_days(data)), 0.8)),
+            tuple(rows),
+            _("Table of what was measured: {names}.").format(names=words.names(names, data.language)),
+        ),
+        tables=("runs", "models", "corpora"),
+        runs=data.texts,
+        say=(
+            _(
+                "A language model turns every word into a long list of numbers, layer after layer. We estimate how many "
+                "independent directions these lists really use. That is what dimension means on the following slides."
+            ),
+            _(
+                "Nobody asked a question beforehand, so this is a description: it can raise a question, and answer none."
+            ),
+        ),
+    )
+
+
+def _days(data: DeckData) -> str:
+    """The day of the measurements, or the first and the last."""
+    _ = translator(data.language)
+    days = sorted({moment.date() for moment in data.texts["started_at"]})
+    first, last = words.day(days[0], data.language), words.day(days[-1], data.language)
+    return first if first == last else _("{low} to {high}").format(low=first, high=last)
+
+
+def _found(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    runs = _models(data)
+    sound = runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())
+    n = sound.height
+    if not n:
+        title = _("0 of {total} models have numbers that can be relied on").format(total=runs.height)
+        told = [Statement(words.checks(runs, data.language), _("Conclusion"), True)]
+    elif n == 1:
+        run = sound.row(0, named=True)
+        title = _one_profile(run, data.language)
+        told = [Statement(words.shape(run, data.language), _("Conclusion"), True)]
+        told.append(Statement(_profile_text(run, data.language), _("Evidence")))
+    elif n == 2:
+        first, second = sound.iter_rows(named=True)
+        title = _("Largest inner dimension {x} and {y}: neither model is thereby better").format(
+            x=wording.rounded(first["inner_max"]), y=wording.rounded(second["inner_max"])
+        )
+        both = (first, second)
+        told = [
+            Statement(words.shape(run, data.language), "" if n else _("Conclusion"), True) for n, run in enumerate(both)
+        ]
+        told += [Statement(_lowest(run, data), "" if n else _("Evidence")) for n, run in enumerate(both)]
+    else:
+        title = _("{n} models reach a largest inner dimension of {low} to {high}; none is thereby better").format(
+            n=n,
+            low=wording.rounded(sound["inner_max"].min()),  # type: ignore[arg-type]
+            high=wording.rounded(sound["inner_max"].max()),  # type: ignore[arg-type]
+        )
+        told = [
+            Statement(_counted(sound, claim, data.language), "" if n else _("Conclusion"), True)
+            for n, claim in enumerate(CLAIMS)
+        ]
+        told.append(Statement(_spans(sound, data.language).text, _("Evidence")))
+    told.append(
+        Statement(
+            _("Choose nothing by these numbers: register a question with a benchmark first, then measure."), _("Action")
+        )
+    )
+    return slide(
+        data,
+        "answer",
+        title,
+        told,
+        tables=("run_summaries",),
+        runs=runs,
+        say=(
+            _(
+                "A rise or a fall is told as a fact only where it holds under every core way of measuring it and where a "
+                "control could have shown otherwise. Else the slide says what it depends on."
+            ),
+            _("The three numbers are the dimension at the embedding, the largest inside, and after the last block."),
+        ),
+    )
+
+
+def _lowest(run: dict, data: DeckData) -> str:
+    """`MiniLM: lowest at layer 5 (48.8); largest 127 [123, 132]`."""
+    _ = translator(data.language)
+    return _("{name}: largest {top}, lowest at layer {layer} ({low}).").format(
+        name=shortened(run["name"], 30),
+        top=wording.interval_of(run, "inner_max"),
+        layer=layer_text(run["lowest_layer"], run["n_layers"], data.language),
+        low=wording.number(run["lowest_dimension"]),
+    )
+
+
+def _stands_out(data: DeckData) -> StorySlide:
+    """Valleys, the largest step between two layers, and how much few directions carry."""
+    _ = translator(data.language)
+    runs = _models(data).filter(~pl.col("worst_check").eq_missing(pl.lit("veto")))
+    steps = {run["run_id"]: _largest_step(data, run) for run in runs.iter_rows(named=True)}
+    known = {run_id: step for run_id, step in steps.items() if step}
+    if not known:
+        return not_measured(
+            data,
+            "outstanding",
+            _("profiles that can be relied on"),
+            words.time_of(data.texts.height, data.texts, data.language),
+            [words.checks(data.texts, data.language)],
+        )
+    labels = evidence.short_names(runs, data.language, 34)
+    by_size = sorted(known, key=lambda run_id: -abs(known[run_id][3] / known[run_id][2] - 1))
+    rows = []
+    for run_id in by_size[:MOST_ROWS]:
+        run = runs.row(by_predicate=pl.col("run_id") == run_id, named=True)
+        first, second, before, after = known[run_id]
+        rows.append(
+            (
+                labels[run_id],
+                _valley(data, run_id),
+                _("{before} → {after} (layer {first} to {second})").format(
+                    before=wording.number(before), after=wording.number(after), first=first, second=second
+                ),
+                _dominant(data, run),
+            )
+        )
+    first, second, before, after = known[by_size[0]]
+    key = _("The {n} models with the largest steps; the others stand in the appendix.").format(n=MOST_ROWS)
+    return slide(
+        data,
+        "outstanding",
+        _("Largest step: {name} goes from {before} to {after} between layers {first} and {second}").format(
+            name=shortened(labels[by_size[0]], 34),
+            before=wording.rounded(before),
+            after=wording.rounded(after),
+            first=first,
+            second=second,
+        ),
+        evidence=Table(
+            (
+                Column(_("Model"), 0.28),
+                Column(_("Valley inside"), 0.2),
+                Column(_("Largest step between neighbouring layers"), 0.3),
+                Column(_("Variance in the largest direction"), 0.22),
+            ),
+            tuple(rows),
+            _("Table of valleys, largest steps and dominant directions, models: {n}.").format(n=len(rows)),
+            key if len(known) > MOST_ROWS else "",
+        ),
+        tables=("layer_estimates", "run_extrema", "layer_correlators"),
+        runs=runs,
+        say=(
+            _(
+                "Three things to look for: a valley, where the words press together and spread again; a jump from one layer "
+                "to the next; and a single direction that carries much of the variance, which a few odd tokens can cause."
+            ),
+            _("They are places to look at, and no verdict on a model."),
+        ),
+    )
+
+
+MOST_ROWS = 8
+"""Models in one table of the seven; the others stand in the appendix."""
+
+
+def _largest_step(data: DeckData, run: dict) -> tuple[int, int, float, float] | None:
+    """Two neighbouring layers with the largest ratio of d2, and the values there."""
+    own = data.estimates.filter(
+        pl.col("value").is_finite(),
+        run_id=run["run_id"],
+        estimator="d2",
+        cloud="one_per_type",
+        transform="centred",
+        state="residual",
+    ).sort("layer")
+    found = list(zip(own["layer"], own["value"], strict=True))
+    pairs = [(a[0], b[0], a[1], b[1]) for a, b in pairwise(found) if b[0] == a[0] + 1 and a[1] > 0 < b[1]]
+    return max(pairs, key=lambda pair: max(pair[3] / pair[2], pair[2] / pair[3]), default=None)
+
+
+def _valley(data: DeckData, run_id: str) -> str:
+    _ = translator(data.language)
+    own = data.extrema.filter(run_id=run_id, cloud="one_per_type", kind="valley").sort("value")
+    if own.is_empty():
+        return _("none")
+    row = own.row(0, named=True)
+    return _("{value} at layer {layer}").format(
+        value=wording.with_interval(row["value"], row["lower"], row["upper"]), layer=row["layer"]
+    )
+
+
+def _dominant(data: DeckData, run: dict) -> str:
+    """Share of the variance along the first component, where it is largest inside."""
+    _ = translator(data.language)
+    own = data.correlators.filter(
+        pl.col("value").is_finite(),
+        run_id=run["run_id"],
+        correlator="variance_top_1",
+        cloud="one_per_type",
+        state="residual",
+    ).sort("value")
+    if own.is_empty():
+        return _("not measured")
+    row = own.row(-1, named=True)
+    return _("{share} at layer {layer}").format(share=f"{row['value']:.0%}", layer=row["layer"])
+
+
+def _controls(data: DeckData) -> StorySlide:
+    """What each kind of control could show, and what it could not: without power nothing is concluded."""
+    _ = translator(data.language)
+    own = data.against_controls.filter(pl.col("run_id").is_in(data.texts["run_id"].to_list()))
+    kinds = dict(data.runs.filter(pl.col("pass") != "text").select("run_id", "pass").iter_rows())
+    rows = []
+    for kind in dict.fromkeys(kinds.values()):
+        ids = [run_id for run_id, one in kinds.items() if one == kind]
+        cells = [_control_cell(own.filter(pl.col("control_run_id").is_in(ids), claim=claim), data) for claim in CLAIMS]
+        if any(cells):
+            rows.append((name("pass", kind, data.language), *(cell or "–" for cell in cells)))
+    if not rows:
+        passes = 7  # those of the protocol standard
+        return not_measured(
+            data,
+            "controls",
+            _("controls"),
+            words.time_of(passes * data.texts["model_id"].n_unique(), data.texts, data.language),
+            [
+                _(
+                    "Without controls nobody knows whether a shape comes from training: no rise or fall counts as confirmed."
+                ),
+                _("Controls are the same network with random weights, and the same text with its words shuffled."),
+                _("They are part of the protocol standard: workdim measure MODEL --protocol standard"),
+            ],
+        )
+    powered = own.filter(pl.col("claim").is_in(CLAIMS), pl.col("outcome").is_in(["exceeded", "shows_it"])).height
+    total = own.filter(pl.col("claim").is_in(CLAIMS)).height
+    return slide(
+        data,
+        "controls",
+        _("{n} of {total} comparisons with controls could have shown a shape without training").format(
+            n=powered, total=total
+        ),
+        evidence=Table(
+            (Column(_("Control"), 0.24), *(Column(claim_name(claim, data.language), 0.38) for claim in CLAIMS)),
+            tuple(rows[:MOST_ROWS]),
+            _("Table of controls with their power and outcomes."),
+            _(
+                "Power: how likely the control would have shown the claim, had it the same shape. Without power nothing follows."
+            ),
+        ),
+        tables=("run_controls",),
+        runs=data.runs,
+        say=(
+            _(
+                "A control is a network that has learnt nothing, or a text that says nothing. If it shows the same shape, the "
+                "shape does not come from training. If it could not have shown it, its silence says nothing at all."
+            ),
+        ),
+    )
+
+
+def _control_cell(found: pl.DataFrame, data: DeckData) -> str:
+    """`could not have shown it: 2, not usable: 2; power 21%–100%`."""
+    _ = translator(data.language)
+    told = _(", ").join(
+        _("{qualifier}: {count}").format(qualifier=name("control_outcome", one, data.language), count=count)
+        for one, count in Counter(found["outcome"]).most_common()
+    )
+    powers = found["power"].drop_nulls().to_list()
+    if not powers:
+        return told
+    ends = dict.fromkeys(f"{power:.0%}" for power in (min(powers), max(powers)))
+    return _("{told}; power {power}").format(told=told, power="–".join(ends))
+
+
+def _next_step(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    n = data.texts["model_id"].n_unique()
+    reasons = {key for claim in CLAIMS for keys in data.texts[f"reasons_{claim}"].to_list() for key in keys or ()}
+    open_controls = reasons & {"no_control", "control_no_power", "control_failed", "control_vetoed"}
+    options = []
+    if open_controls:
+        options.append(
+            (
+                _("Measure controls with power"),
+                words.time_of(7 * n, data.texts, data.language),
+                _("whether the shape comes from training"),
+            )
+        )
+    more = max(0, 10 - n)
+    options.append(
+        (
+            _("Register a pilot with a benchmark and {n} models").format(n=max(n, 10)),
+            words.time_of(more, data.texts, data.language) if more else _("scores only"),
+            _("whether the dimension says anything about scores"),
+        )
+    )
+    if data.texts["corpus_id"].n_unique() == 1:
+        options.append(
+            (
+                _("Read a second text"),
+                words.time_of(n, data.texts, data.language),
+                _("whether another text gives the same shape"),
+            )
+        )
+    options.append(
+        (
+            _("Make a layer plan of one model"),
+            _("its time is told before it starts"),
+            _("which blocks it can do without"),
+        )
+    )
+    return slide(
+        data,
+        "next",
+        _("Next step: {what}, {time}").format(what=_lowered(options[0][0], data.language), time=options[0][1]),
+        evidence=Table(
+            (Column(_("Step"), 0.42), Column(_("Time here"), 0.23), Column(_("What it would settle"), 0.35)),
+            tuple(options),
+            _("Table of next steps with their time: {names}.").format(names=_(", ").join(one[0] for one in options)),
+        ),
+        tables=("runs",),
+        runs=data.texts,
+        say=(
+            _("The first line is what we would do next. The times come from the measurements that were made here."),
+            _("If nobody needs the answer, stopping here costs nothing."),
+        ),
+    )
+
+
+def _lowered(text: str, language: str) -> str:
+    return text[:1].lower() + text[1:] if language == "en" else text
+
+
+def _three_limits(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = limits(data.runs, data.checks, data.against_controls, data.scored, data.words, data.language)
+    three = found[:3]
+    return slide(
+        data,
+        "caveats",
+        _("{n} limits matter most for reading these numbers").format(n=len(three)),
+        [Statement(limit.reason, limit.question) for limit in three],
+        tables=("runs", "run_checks", "scores"),
+        runs=data.texts,
+        say=(
+            _(
+                "These are the questions that a careful reader asks first, and that these measurements leave open. All "
+                "further limits stand in the appendix."
+            ),
+            _("Please do not carry a number from this deck into a choice without them."),
+        ),
+    )
+
+
+# --- a layer plan ----------------------------------------------------------------------------------------------
+
+
+def _plan(data: DeckData) -> list[StorySlide]:
+    return [
+        _plan_question(data),
+        _plan_answer(data),
+        _plan_blocks(data),
+        _plan_prices(data),
+        _plan_breaks(data),
+        _plan_directions(data),
+        _plan_asked(data),
+    ]
+
+
+def _layer_plan(data: DeckData) -> LayerPlan:
+    assert data.plan is not None
+    return data.plan
+
+
+def _plan_title(found: LayerPlan, language: str) -> str:
+    """`{k} of {L} blocks can go for {loss} [..] and {p} % less time`, or `none can go within {budget}`."""
+    _ = translator(language)
+    plan = found.plan
+    told = {
+        "name": shortened(plan.name, 34),
+        "k": len(plan.blocks),
+        "n": plan.n_layers,
+        "loss": plans.price_text(plan.loss_increase, plan.lower, plan.upper),
+        "budget": plans.budget_text(plan, language),
+        "less": _less_time(found, language),
+    }
+    if not plan.is_verified:
+        return _("{name}: {k} of {n} blocks proposed, not verified on held-out text").format(**told)
+    if not plan.is_recommended:
+        return _("{name}: none of {n} blocks can go within {budget}").format(**told)
+    return _("{name}: {k} of {n} blocks can go for {loss} nats{less}").format(**told)
+
+
+def _less_time(found: LayerPlan, language: str) -> str:
+    _ = translator(language)
+    before, after = found.plan.generation_seconds_before, found.plan.generation_seconds_after
+    if not before or after is None:
+        return ""
+    return _(" and {percent} less time").format(percent=f"{1 - after / before:.0%}")
+
+
+def _plan_question(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = _layer_plan(data)
+    plan = found.plan
+    rows = [
+        (_("Model"), shortened(plan.model_id, 80)),
+        (_("Budget"), plans.budget_text(plan, data.language)),
+        (
+            _("Text"),
+            _("{corpus}: chosen on {chosen} windows, verified on {verified} others").format(
+                corpus=shortened(plan.corpus_id, 40), chosen=plan.n_selection, verified=plan.n_verification or 0
+            ),
+        ),
+        (_("Rule"), plans.rule_name(plan.rule, data.language)),
+        (_("Made on"), words.day(plan.created_at.date(), data.language)),
+    ]
+    return slide(
+        data,
+        "question",
+        _("How many of the {n} blocks of {name} can go within {budget}?").format(
+            n=plan.n_layers, name=shortened(plan.name, 34), budget=plans.budget_text(plan, data.language)
+        ),
+        evidence=Table(
+            (Column(_("What"), 0.2), Column(_("As it was asked"), 0.8)),
+            tuple(rows),
+            _("Table of what was asked of the layer plan: {names}.").format(names=_(", ").join(row[0] for row in rows)),
+        ),
+        tables=("plans",),
+        say=(
+            _(
+                "A language model is a row of blocks. Each costs time and memory for every word. We asked which of them can "
+                "be left out before the model predicts text noticeably worse."
+            ),
+            _("The budget was fixed before: so much more loss per token, and not more."),
+        ),
+        sources=_plan_sources(found),
+    )
+
+
+def _plan_sources(found: LayerPlan) -> list[str]:
+    plan = found.plan
+    return [f"plans, plan_outcomes: {plan.plan_id}", f"{plan.model_id}, sha256 {plan.weights_sha256}, {plan.corpus_id}"]
+
+
+def _plan_answer(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = _layer_plan(data)
+    plan = found.plan
+    saving = plans.saving_text(plan, data.language)
+    against = plans.controls_text(plan, data.language)
+    if plan.is_recommended:
+        action = _("Try the smaller model on your own task before anything rests on it.")
+    elif plan.is_verified:
+        action = _("Keep all blocks, or allow a larger budget and ask again.")
+    else:
+        action = _("Verify the plan on held-out text first; decide nothing by this price.")
+    return slide(
+        data,
+        "answer",
+        _plan_title(found, data.language),
+        [
+            Statement(plans.answer(plan, data.language), _("Conclusion"), is_main=True),
+            Statement(wording.sentences([*against[:1], *saving[-1:]], data.language), _("Evidence")),
+            Statement(action, _("Action")),
+        ],
+        tables=("plans", "plan_outcomes"),
+        say=(
+            _(
+                "The price is how much worse the model predicts the next token of text that took no part in the choice. The "
+                "brackets are its 95 percent interval; the plan counts only if the whole interval stays under the budget."
+            ),
+            *plans.remarks(plan, data.language)[:2],
+        ),
+        sources=_plan_sources(found),
+    )
+
+
+def _plan_blocks(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = _layer_plan(data)
+    plan = found.plan
+    title = (
+        _("{k} of {n} blocks go: {blocks}") if plan.is_recommended else _("{k} of {n} blocks were tried: {blocks}")
+    ).format(
+        k=len(plan.blocks),
+        n=plan.n_layers,
+        blocks=shortened(plans.blocks_text(plan.blocks, plan.n_layers, data.language), 80),
+    )
+    return slide(
+        data,
+        "blocks",
+        title,
+        [Statement(line) for line in plans.saving_text(plan, data.language)],
+        evidence.blocks(found, data.language),
+        tables=("plans", "plan_outcomes"),
+        say=(
+            _(
+                "Here is the model from its first block to its last. What is marked goes; what stays keeps its weights and "
+                "its order."
+            ),
+            _("Blocks that cost little alone may cost much together, so the set was priced as a whole."),
+        ),
+        sources=_plan_sources(found),
+    )
+
+
+def _plan_prices(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = _layer_plan(data)
+    chart = evidence.prices(found, data.language)
+    if chart is None:
+        return not_measured(
+            data,
+            "prices",
+            _("the price of each number of blocks"),
+            _("its time is told before it starts"),
+            [_("It is measured with the plan: workdim plan MODEL --verify")],
+        )
+    rivals = [row for row in plans.rivals(found) if not row.is_chosen and row.difference is not None]
+    own = found.plan.loss_increase
+    cheaper = sum(1 for row in rivals if (row.difference or 0.0) < own)
+    title = (
+        _("Our choice costs {loss} nats; {n} of {total} published choices cost less").format(
+            loss=plans.price_text(own), n=cheaper, total=len(rivals)
+        )
+        if rivals
+        else _("The price of {k} blocks is {loss} nats").format(k=len(found.plan.blocks), loss=plans.price_text(own))
+    )
+    told = [
+        Statement(
+            _("{name}: {relation}").format(
+                name=plans.rule_name(row.rule, data.language),
+                relation=plans.price_text(row.difference, row.lower, row.upper),
+            )
+        )
+        for row in rivals[: evidence.RIVALS]
+    ]
+    return slide(
+        data,
+        "prices",
+        title,
+        [
+            Statement(
+                _("{name}: {relation}").format(
+                    name=_("ours"), relation=plans.price_text(own, found.plan.lower, found.plan.upper)
+                ),
+                is_main=True,
+            ),
+            *told,
+            *(Statement(line) for line in plans.controls_text(found.plan, data.language)[:1]),
+        ],
+        chart,
+        tables=("plan_outcomes",),
+        say=(
+            _(
+                "To the right more blocks go, and the price rises. The other marks are choices that the literature proposes "
+                "for as many blocks, and random ones: a plan that is no better than chance would be no plan."
+            ),
+        ),
+        sources=_plan_sources(found),
+    )
+
+
+def _plan_breaks(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = _layer_plan(data)
+    rows = [row for row in plans.harder(found) if row.difference is not None]
+    if not rows:
+        return not_measured(
+            data,
+            "breaks",
+            _("what breaks first (harder texts, probes, a task of your own)"),
+            _("its time is told before it starts"),
+            [
+                _("Loss on ordinary text can hide that a model no longer copies, counts or follows a task."),
+                _("It is measured with the plan: workdim plan MODEL --verify --task FILE"),
+            ],
+        )
+    by_harm = sorted(rows, key=lambda row: -_harm(row))
+    first = by_harm[0]
+    table = [
+        (
+            name("plan_text", row.text, data.language),
+            name("plan_measure", row.measure, data.language),
+            wording.number(row.value_before),
+            wording.number(row.value_after),
+            plans.price_text(row.difference, row.lower, row.upper),
+        )
+        for row in by_harm[:MOST_ROWS]
+    ]
+    is_harm = _harm(first) > 0
+    title = (
+        _("{what} suffers first: {before} before, {after} after")
+        if is_harm
+        else _("Nothing of {n} harder tests is told apart from the whole model")
+    ).format(
+        what=name("plan_text", first.text, data.language),
+        before=wording.number(first.value_before),
+        after=wording.number(first.value_after),
+        n=len(rows),
+    )
+    return slide(
+        data,
+        "breaks",
+        title,
+        evidence=Table(
+            (
+                Column(_("Test"), 0.3),
+                Column(_("Measured as"), 0.22),
+                Column(_("Whole model"), 0.13, is_number=True),
+                Column(_("Without the blocks"), 0.13, is_number=True),
+                Column(_("Difference [95 %]"), 0.22, is_number=True),
+            ),
+            tuple(table),
+            _("Table of harder tests before and after, the most harmed first."),
+        ),
+        tables=("plan_outcomes",),
+        say=(
+            _(
+                "Average loss can stay low while one ability goes. So the smaller model also read texts with typing errors, "
+                "another language, and short tests of copying and counting."
+            ),
+            _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
+        ),
+        sources=_plan_sources(found),
+    )
+
+
+def _harm(row: PlanOutcomeRow) -> float:
+    """How much worse, relative to the whole model: a rise of loss, or a fall of what was right."""
+    assert row.difference is not None
+    worse = row.difference if row.measure == "loss" else -row.difference
+    certain = row.lower if row.measure == "loss" else (None if row.upper is None else -row.upper)
+    return worse / abs(row.value_before or 1.0) if certain is None or certain > 0 else 0.0
+
+
+def _plan_directions(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = _layer_plan(data)
+    lines = plans.directions_text(found, data.language)
+    if not lines:
+        return not_measured(
+            data,
+            "directions",
+            _("how many directions a layer needs"),
+            _("its time is told before it starts"),
+            [
+                _(
+                    "A dimension says how words spread. How many directions the model needs shows only when others are removed."
+                ),
+                _("It is measured with the plan: workdim plan MODEL --directions"),
+            ],
+        )
+    ranks = [row.rank for row in found.outcomes if row.rule == "projection" and row.is_chosen and row.rank]
+    layers = {row.blocks[0] for row in found.outcomes if row.rule == "projection"}
+    ends = list(dict.fromkeys((min(ranks), max(ranks)))) if ranks else []
+    title = (
+        _("{ranks} directions suffice (layers tried: {n})").format(
+            ranks=str(ends[0]) if len(ends) == 1 else _("{low} to {high}").format(low=ends[0], high=ends[1]),
+            n=len(layers),
+        )
+        if ends
+        else _("No rank stays within the budget (layers tried: {n})").format(n=len(layers))
+    )
+    return slide(
+        data,
+        "directions",
+        title,
+        [Statement(line) for line in lines[:7]],
+        tables=("plan_outcomes",),
+        say=(
+            _(
+                "Here directions were really taken away, layer by layer, and the loss was measured. That is the causal "
+                "companion of the dimension; the two numbers need not agree."
+            ),
+            _("A number like this says how far a layer could be squeezed, and not yet that a smaller model was built."),
+        ),
+        sources=_plan_sources(found),
+    )
+
+
+def _plan_asked(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    plan = _layer_plan(data).plan
+    told: list[Statement]
+    if plan.is_recommended:
+        title = _("Decision asked: try the model with {n} blocks fewer, or keep it whole").format(n=len(plan.blocks))
+        told = [
+            Statement(_("Try it: save the smaller model and test it on your own task."), _("Option 1"), True),
+            Statement(_("Keep the model whole: nothing changes."), _("Option 2"), True),
+        ]
+    elif plan.is_verified:
+        title = _("Decision asked: keep all {n} blocks, or allow a larger budget").format(n=plan.n_layers)
+        told = [
+            Statement(_("Keep all blocks: within this budget none can go."), _("Option 1"), True),
+            Statement(_("Allow more loss, or heal the weights, and plan again."), _("Option 2"), True),
+        ]
+    else:
+        title = _("Decision asked: verify the plan of {n} blocks, or drop it").format(n=len(plan.blocks))
+        told = [
+            Statement(_("Verify it on held-out text, harder texts and against random sets."), _("Option 1"), True),
+            Statement(_("Drop it: an unverified price is too low, and nothing may rest on it."), _("Option 2"), True),
+        ]
+    told += [Statement(line) for line in plans.remarks(plan, data.language)[:2]]
+    return _asked(data, title, told)
+
+
+_SEVEN: dict[Case, Callable[[DeckData], list[StorySlide]]] = {
+    "related_as_registered": _related,
+    "related_other_way": _related,
+    "not_related": _not_clear,
+    "cannot_tell": _not_clear,
+    "incomplete": _incomplete,
+    "one_model": _no_pilot,
+    "two_models": _no_pilot,
+    "many_models": _no_pilot,
+    "plan": _plan,
+}
+
+__all__ = ["case_of", "notes_of", "storyboard"]

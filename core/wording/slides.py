@@ -1,0 +1,110 @@
+"""What slides say in the words of those who decide: dates, layers, checks, what a use class allows, how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+import polars as pl
+
+from core import wording
+from core.locale import translator
+from core.pilots.pilot import Pilot
+from core.wording import pilot_sentences
+from core.wording.labels import VETO_MARK, marked, shortened
+from core.wording.numbers import day, duration
+
+__all__ = ["allows", "checks", "day", "names", "plan_class", "shape", "time_of", "use_class", "verdict"]
+
+MOST_NAMES = 4
+
+
+def names(found: Sequence[str], language: str, most: int = MOST_NAMES, longest: int = 30) -> str:
+    """The first of them, the others counted."""
+    _ = translator(language)
+    told = [shortened(name, longest) for name in found[:most]]
+    more = [_("{count} more").format(count=len(found) - most)] if len(found) > most else []
+    return _(", ").join([*told, *more]) or "–"
+
+
+def use_class(pilot: Pilot | None, language: str) -> str:
+    """The line on every slide: what the choice is, and that a dimension alone supports none where that is ruled out."""
+    _ = translator(language)
+    if pilot is None:
+        return _("No question was registered: numbers side by side, and no recommendation.")
+    caution = pilot_sentences.caution(pilot, language)
+    if caution:
+        return caution
+    return _("General use: {meaning}").format(meaning=pilot_sentences.use_class_meaning(pilot.use_class, language))
+
+
+def plan_class(language: str) -> str:
+    _ = translator(language)
+    return _("A layer plan: its price holds for this model and this text; test the smaller model on your own task.")
+
+
+def allows(pilot: Pilot | None, language: str) -> str:
+    """What may be done with a relation of dimension and score."""
+    _ = translator(language)
+    if pilot is None or not pilot.is_cautious:
+        return _("General use: a shortlist by dimension is allowed, and is then tested on the task itself.")
+    return _("This use class: the relation is a question to test, and no reason to choose a model.")
+
+
+def checks(runs: pl.DataFrame, language: str) -> str:
+    """`Quality checks: all passed`, or how many warned and which were vetoed."""
+    _ = translator(language)
+    vetoed = runs.filter(worst_check="veto")["name"].unique(maintain_order=True).to_list()
+    warned = runs.filter(worst_check="warn")["name"].n_unique()
+    if vetoed:
+        told = _("Quality checks: {n} vetoed ({names}), whose numbers do not count")
+        return told.format(n=len(vetoed), names=names([marked(name, True) for name in vetoed], language))
+    if warned:
+        return _("Quality checks: none vetoed, {n} with a warning").format(n=warned)
+    return _("Quality checks: all passed")
+
+
+def shape(run: dict, language: str) -> str:
+    """`SmolLM2: rise inside: depends on how it is measured; fall at the end: none; 44 → 106 → 21.7`; a run that a check
+    vetoes says so instead."""
+    _ = translator(language)
+    name = shortened(run["name"], 30)
+    if run["worst_check"] == "veto":
+        return _("{name} {mark}: not usable, a check vetoes it").format(name=name, mark=VETO_MARK)
+    told = {
+        "name": name,
+        "start": wording.number(run["embedding_dimension"]),
+        "top": wording.number(run["inner_max"]),
+        "end": wording.number(run["final_dimension_pre_norm"]),
+    }
+    if run["verdict_rise"] == run["verdict_fall"] == "robust":
+        return _("{name}: rises inside and falls at the end; {start} → {top} → {end}").format(**told)
+    return _("{name}: rise inside {rise}, fall at the end {fall}; {start} → {top} → {end}").format(
+        rise=verdict(run["verdict_rise"], language), fall=verdict(run["verdict_fall"], language), **told
+    )
+
+
+def verdict(key: str | None, language: str) -> str:
+    """Of a claim, within a sentence: `confirmed`, `depends on how it is measured`."""
+    _ = translator(language)
+    told = {
+        "robust": _("confirmed"),
+        "depends": _("dependent on how it is measured"),
+        "no": _("not found"),
+        "not_controlled": _("not confirmed by any control"),
+        "not_usable": _("not usable"),
+    }
+    return told.get(key or "", _("not decided"))
+
+
+def seconds_of(runs: pl.DataFrame) -> float | None:
+    """How long one measurement took: the median over these runs."""
+    taken = (runs["finished_at"] - runs["started_at"]).dt.total_seconds().drop_nulls().to_list()
+    return median(taken) if taken else None
+
+
+def time_of(n: int, runs: pl.DataFrame, language: str) -> str:
+    """How long so many measurements take, by those that are there: `about 12 min`."""
+    _ = translator(language)
+    one = seconds_of(runs)
+    return _("time not known") if one is None else _("about {time}").format(time=duration(n * one, language))

@@ -1,0 +1,26 @@
+"""`python -m tests.bench.deck`: what a deck takes, as processor time of its story and of its drawing."""
+
+from __future__ import annotations
+
+import time
+
+from core.deck.build import deck
+from core.deck.storyboards import storyboard
+from tests.deck.cases import many, of_models
+
+
+def main() -> None:
+    deck(storyboard(of_models(*many(2))))  # libraries and catalogues are loaded
+    print(f"{'models':>8}{'slides':>8}{'story s':>9}{'drawing s':>11}{'kB':>7}")
+    for n in (1, 8, 40):
+        data = of_models(*many(n))
+        begun = time.process_time()
+        story = storyboard(data)
+        told = time.process_time()
+        content = deck(story)
+        drawn = time.process_time()
+        print(f"{n:8}{len(list(story)):8}{told - begun:9.2f}{drawn - told:11.2f}{len(content) / 1e3:7.0f}")
+
+
+if __name__ == "__main__":
+    main()

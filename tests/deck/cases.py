@@ -1,0 +1,140 @@
+"""Decks of every case, made from frames; `python -m tests.deck.cases` writes what their stories say to tests/deck/golden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+from core.deck.deck_data import DeckData, deck_data, plan_data
+from core.deck.story import Blocks, Chart, Evidence, Heading, Story, Table
+from core.deck.storyboards import storyboard
+from core.pilots.pilot import Translation
+from core.wording.numbers import number
+from tests import answers, frames
+from tests.frames import Model
+from tests.plans.made import layer_plan
+
+GOLDEN = Path(__file__).parent / "golden"
+DAY = date(2026, 11, 26)
+LANGUAGES = ("en", "ja")
+ONE = Model("SmolLM2-135M-Instruct", n_layers=30, base_repository="o/base", base_relation="instruction-tuned")
+TWO = Model(
+    "all-MiniLM-L6-v2",
+    kind="encoder",
+    tokenizer_hash="tok2",
+    n_layers=6,
+    embedding=191.0,
+    peak=127.0,
+    final=97.0,
+    final_post_norm=None,
+    rise="no",
+    reasons_rise=(),
+    qualifiers=("no_final_norm",),
+    has_peak=False,
+)
+NAMES = (
+    "DeepSeek-R1-Distill-Qwen-1.5B-Instruct-GPTQ-Int4-AWQ-calibrated-2026-11",
+    "نموذج-اللغة-العربية",
+    "モデル🦙第二版",
+    "m",
+)
+"""Long, right-to-left, with an emoji, and short."""
+
+
+def of_pilot(n: int, scores, language: str, *more: Model, **changes) -> DeckData:
+    """A pilot of `n` models, the first as many as there are scores measured."""
+    told = {
+        "decided_by": "Head of support",
+        "decide_by": date(2026, 12, 15),
+        "translations": {"ja": Translation(question="どのモデルに一次回答を任せてよいか")},
+    }
+    registered = answers.registered(answers.pilot(n, **(told | changes)))
+    measured = [*answers.models(len(scores)), *more]
+    measured = [replace(one, run_id=f"01940000-0000-7000-8000-{at:012d}") for at, one in enumerate(measured)]
+    of_runs = frames.of_runs(*measured, scores=answers.scores(scores))
+    return deck_data(of_runs, language, registered, DAY)
+
+
+def of_models(*models: Model, language: str = "en", **frames_of) -> DeckData:
+    return deck_data(frames.of_runs(*models, **frames_of), language, made_on=DAY)
+
+
+def many(n: int) -> list[Model]:
+    """So many models with the names that give trouble, of several depths."""
+    return [
+        Model(
+            f"{NAMES[at % len(NAMES)]}-{at}",
+            run_id=f"01940000-0000-7000-8000-{at:012d}",
+            n_layers=6 + at % 5,
+            peak=60.0 + 3 * at,
+            final=20.0 + at,
+        )
+        for at in range(n)
+    ]
+
+
+CASES: dict[str, Callable[[str], DeckData]] = {
+    "related_as_registered": lambda language: of_pilot(24, answers.falling(), language),
+    "related_other_way": lambda language: of_pilot(24, answers.falling()[::-1], language, use_class="safety_critical"),
+    "not_related": lambda language: of_pilot(40, answers.unrelated(40, seed=1), language),
+    "cannot_tell": lambda language: of_pilot(12, answers.unrelated(12), language),
+    "incomplete": lambda language: of_pilot(
+        12, answers.unrelated(9), language, replace(answers.models(10)[9], worst_check="veto", rise="not_usable")
+    ),
+    "one_model": lambda language: of_models(ONE, language=language),
+    "two_models": lambda language: of_models(ONE, TWO, language=language),
+    "many_models": lambda language: of_models(*many(8), language=language),
+    "plan": lambda language: plan_data(layer_plan(), language, DAY),
+}
+
+
+@cache
+def data_of(case: str, language: str) -> DeckData:
+    return CASES[case](language)
+
+
+@cache
+def story_of(case: str, language: str) -> Story:
+    return storyboard(data_of(case, language))
+
+
+def written(story: Story) -> Iterator[str]:
+    """What a story says, line by line: every word of the seven, and every number of their pictures."""
+    for number_, slide in enumerate(story.slides, start=1):
+        yield f"{number_} [{slide.key}] {slide.title}"
+        for one in slide.statements:
+            yield f"    {one.label + ': ' if one.label else ''}{one.text}"
+        if slide.evidence is not None:
+            yield from (f"    | {line}" for line in _picture(slide.evidence))
+        yield f"    ({slide.use_class})"
+    yield f"{', '.join(slide.key for slide in story.appendix)}"
+
+
+def _picture(shown: Evidence) -> Iterator[str]:
+    yield shown.alternative
+    if isinstance(shown, Table):
+        for row in (tuple(column.title for column in shown.columns), *shown.rows):
+            yield row.text if isinstance(row, Heading) else " / ".join(row)
+    if isinstance(shown, Chart):
+        yield f"{shown.x.title} {shown.x.low:g} to {shown.x.high:g}; {shown.y.title} {shown.y.low:g} to {shown.y.high:g}"
+        for one in shown.series:
+            told = " ".join(f"{point.name}({number(point.x)}, {number(point.y)})" for point in one.points)
+            yield f"{one.name} [{one.colour}]: {told}" if one.is_named or not one.is_line else one.name
+        yield from (f"{guide.name} at {guide.at:g}" for guide in shown.guides)
+    if isinstance(shown, Blocks):
+        yield " ".join(f"({one.number})" if one.is_removed else f"{one.number}" for one in shown.blocks)
+
+
+def told(case: str) -> str:
+    return "\n".join(
+        line for language in LANGUAGES for line in (f"# {language}", *written(story_of(case, language)), "")
+    )
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for case in CASES:
+        (GOLDEN / f"{case}.txt").write_text(told(case), encoding="utf-8")

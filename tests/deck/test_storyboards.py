@@ -1,0 +1,229 @@
+"""What each case says, word for word, and what holds for every story: a decision in seven slides, nothing claimed too much."""
+
+import re
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from core.analysis.asked import missing_models
+from core.analysis.ranking import with_scores
+from core.deck import layout
+from core.deck.appendix import SECTIONS
+from core.deck.deck_data import plan_data
+from core.deck.story import CORE_SLIDES, Chart, Table
+from core.deck.storyboards import case_of, storyboard
+from core.errors import InputError
+from core.pilots.pilot import PilotModel
+from core.tables import RunSummaryRow, columns
+from core.warehouse import queries
+from core.warehouse.warehouse import Warehouse
+from core.wording import answers as told_answers
+from core.wording.pilot_sentences import Evidence, evidence, shown_first
+from tests import answers, frames
+from tests.deck import cases
+from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, data_of, many, of_models, of_pilot, story_of
+from tests.frames import Model, score
+from tests.plans.made import layer_plan
+
+EVERY = [(case, language) for case in CASES for language in LANGUAGES]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_case_says_what_was_read_aloud(case):
+    """Where this is to change: look at the slides, then `python -m tests.deck.cases`."""
+    assert cases.told(case) == (cases.GOLDEN / f"{case}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("case", "language"), EVERY)
+def test_every_story_is_seven_slides_that_can_be_told(case, language):
+    story = story_of(case, language)
+    assert story.case == case == case_of(data_of(case, language)) and len(story.slides) == CORE_SLIDES
+    assert len({slide.key for slide in story}) == len(list(story))
+    for slide in story.slides:
+        assert re.search(r"\d", slide.title) or slide.key in ("question", "answer") or slide.is_not_measured, (
+            slide.title
+        )
+        assert layout.lines_needed(slide.title, 0.96 * layout.TEXT_WIDTH, 24) <= 2
+        assert slide.source.startswith("Workdim") and slide.use_class and slide.sources
+        spoken = " ".join(slide.speech)
+        length = len(spoken.split()) if language == "en" else len(spoken) / 2.4
+        assert 95 <= length <= 260, (slide.key, length, spoken)
+        assert slide.statements or slide.evidence is not None
+        if slide.evidence is not None:
+            assert 15 <= len(slide.evidence.alternative) <= 700
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_japanese_titles_end_in_a_noun_and_days_are_written_out(case):
+    for slide in story_of(case, "ja").slides:
+        assert not re.search(r"(です|ます|する|した|いる|。)$", slide.title), slide.title
+        assert not re.search(r"\d{4}-\d\d-\d\d", slide.title + slide.source)
+
+
+def test_the_second_slide_of_a_pilot_is_the_sentence_of_the_ranking_page():
+    for case in ("cannot_tell", "related_other_way", "incomplete"):
+        for language in LANGUAGES:
+            answer = data_of(case, language).answer
+            first = story_of(case, language).slides[1].statements[0]
+            assert first.text == told_answers.sentence(answer, language)
+    labels = [statement.label for statement in story_of("cannot_tell", "ja").slides[1].statements]
+    assert labels == ["結論", "根拠", "対応"]
+
+
+def test_slides_of_each_run_come_only_where_somebody_asks():
+    data = of_models(ONE, TWO)
+    assert {slide.key.split("-")[0] for slide in storyboard(data).appendix} <= set(SECTIONS)
+    assert [s.key for s in storyboard(data, per_run=True).appendix if s.key.startswith("run")] == ["run", "run-2"]
+    assert "sql" not in [slide.key for slide in story_of("one_model", "en").without("sql", "limits").appendix]
+
+
+def test_no_page_of_the_appendix_holds_one_row():
+    for story in (story_of("not_related", "ja"), storyboard(of_models(*many(40)))):
+        pages = [slide for slide in story.appendix if isinstance(slide.evidence, Table) and "-" in slide.key]
+        assert pages and all(len(slide.evidence.rows) > 1 for slide in pages)
+
+
+def test_nothing_is_claimed_from_a_vetoed_run():
+    vetoed = replace(ONE, worst_check="veto", rise="robust", fall="robust", peak=999.0)
+    story = storyboard(of_models(vetoed, TWO))
+    shown = "\n".join(slide.title + "".join(one.text for one in slide.statements) for slide in story.slides)
+    assert "999" not in shown and "1 vetoed" in shown
+    curves = [one for slide in story.slides if isinstance(slide.evidence, Chart) for one in slide.evidence.series]
+    assert [one.colour for one in curves if "‡" in one.name] == [None]
+    only = storyboard(of_models(vetoed))
+    assert only.slides[1].title.startswith("0 of 1") and only.slides[2].is_not_measured
+
+
+def test_a_rise_is_told_as_a_fact_only_where_it_is_robust():
+    sure = storyboard(of_models(replace(ONE, rise="robust", fall="robust"), language="ja"))
+    assert "途中で増え、最後に減る" in sure.slides[1].statements[0].text and "増え" in sure.slides[1].title
+    unsure = storyboard(of_models(ONE, language="ja"))
+    assert "増え" not in unsure.slides[1].title
+    assert "最大となる層：30層中の第9層" in "".join(one.text for one in unsure.slides[1].statements)
+
+
+def test_without_controls_the_slide_says_what_measuring_them_takes():
+    slide = storyboard(of_models(ONE)).slides[4]
+    assert slide.is_not_measured and slide.title == "Not measured: controls, about 7 min"
+
+
+def test_controls_without_power_show_nothing():
+    text = Model("m", run_id="t", reasons_fall=("control_no_power",), control_run_ids=("r0",))
+    control = Model("m", run_id="r0", parent_run_id="t", pass_="random_init", model_seed=0)
+    slide = storyboard(of_models(text, control)).slides[4]
+    assert slide.title.startswith("0 of 1 comparisons")
+    assert slide.evidence.rows == (("random weights", "could not have shown it: 1; power 10%", "–"),)
+
+
+@pytest.mark.parametrize(("use_class", "said"), [("general", "shortlist"), ("scarce_data", "test")])
+def test_the_use_class_says_what_a_relation_allows(use_class, said):
+    story = storyboard(of_pilot(24, answers.falling(), "en", use_class=use_class))
+    assert said in story.slides[5].statements[0].text and said in story.slides[6].statements[0].text
+    cautious = use_class != "general"
+    for slide in story:
+        assert ("never supports a recommendation" in slide.use_class) == cautious
+
+
+def test_a_verified_plan_is_what_can_be_saved_all_the_same():
+    data = data_of("cannot_tell", "en")
+    of_a_model = layer_plan(model_id=data.texts["model_id"][0])
+    assert "3 of 8 blocks" in storyboard(replace(data, plans=(of_a_model,))).slides[5].title
+    unverified = layer_plan(model_id=data.texts["model_id"][0], is_verified=False)
+    assert storyboard(replace(data, plans=(unverified,))).slides[5].is_not_measured
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "asked"),
+    [
+        ({}, "model: 3 of 8 blocks can go for +0.031", "try the model with 3 blocks fewer"),
+        ({"is_recommended": False}, "model: none of 8 blocks can go within 0.05", "keep all 8 blocks"),
+        (
+            {"is_recommended": False, "is_verified": False},
+            "model: 3 of 8 blocks proposed, not verified",
+            "verify the plan",
+        ),
+    ],
+)
+def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
+    story = storyboard(plan_data(layer_plan(**changes), "en", cases.DAY))
+    assert story.slides[1].title.startswith(title) and asked in story.slides[6].title
+
+
+def test_a_pilot_without_scores_or_models_is_incomplete():
+    none = storyboard(of_pilot(12, [None] * 12, "en"))
+    assert none.case == "incomplete" and "12 scores" in none.slides[5].title
+    few = storyboard(of_pilot(12, answers.unrelated(10), "en"))
+    assert few.case == "incomplete" and few.slides[2].title.startswith(
+        "10 of 12 models count so far; 2 are not measured"
+    )
+
+
+def test_own_scores_and_whose_a_score_is_stand_in_the_appendix():
+    scores = frames.scores(score("o/base", 43.9))
+    story = storyboard(of_models(ONE, TWO, scores=scores))
+    (values,) = (slide for slide in story.appendix if slide.key == "values")
+    cells = [row[-1] for row in values.evidence.rows if isinstance(row, tuple)]
+    assert "43.9 °" in cells and "–" in cells and "° of the base model" in values.evidence.key
+
+
+# --- what is refused, and what is left out ---------------------------------------------------------------------
+
+
+def without_summary(runs: pl.DataFrame) -> pl.DataFrame:
+    """As a protocol of the literature leaves them: no one per type, and so no dimensions and no verdict."""
+    names = [
+        name for name in columns(RunSummaryRow) if name in runs.columns and name not in ("run_id", "bits_per_byte")
+    ]
+    return runs.with_columns(pl.lit(None).cast(runs[column].dtype).alias(column) for column in names)
+
+
+def test_a_run_without_a_verdict_is_left_out_and_named():
+    other = Model("last-token-run", protocol_hash="000000000000")
+    runs = pl.concat([frames.runs(ONE), without_summary(frames.runs(other))])
+    story = storyboard(of_models(ONE, other, runs=runs))
+    assert any("last-token-run" in row[1] for row in story.slides[0].evidence.rows)
+    assert story.slides[1:] == story_of("one_model", "en").slides[1:]
+
+
+def test_what_holds_no_run_on_text_with_a_verdict_is_no_deck():
+    with pytest.raises(InputError, match="at least one run with a verdict"):
+        of_models(ONE, runs=without_summary(frames.runs(ONE)))
+    with pytest.raises(InputError, match="at least one run on unchanged text"):
+        of_models(Model("a", pass_="random_init"))
+
+
+def test_a_run_that_reached_no_dimension_tells_so():
+    runs = without_summary(frames.runs(ONE)).with_columns(n_points=0, qualifiers=pl.lit(["few_types"]))
+    assert storyboard(of_models(ONE, runs=runs)).slides[1].title.startswith("0 of 1 models have numbers")
+
+
+def test_our_frames_have_the_columns_of_the_warehouse(tmp_path):
+    stored = queries.runs(Warehouse(tmp_path / "w.duckdb"))
+    assert set(frames.runs(ONE).columns) <= set(stored.columns)
+    with pytest.raises(InputError):
+        of_models(runs=stored)
+
+
+def test_evidence_counts_each_model_once_by_its_strongest_score():
+    pilot = replace(answers.pilot(1), benchmark=replace(answers.BENCHMARK, name="arc_easy"))
+    big, small = Model("big", repository="o/big"), Model("small", base_repository="o/base")
+    runs = frames.runs(big, replace(big, seed=1), small, Model("plain", repository="o/plain"), Model("none"))
+    scores = [
+        score("o/big", 43.9, "r1"),
+        score("o/big", 43.0, suite="another"),
+        score("o/base", 40.0),
+        score("o/plain", 41.0),
+        score("o/plain", 44.0, benchmark="piqa"),
+    ]
+    scored = with_scores(runs, frames.scores(*scores))
+    assert evidence(scored, pilot.benchmark) == Evidence(own=1, unsure=1, base=1)
+    assert shown_first(scored, pilot)["benchmark"] == "arc_easy"
+
+
+def test_a_model_counts_as_measured_by_its_revision_stack_and_format():
+    pilot = replace(answers.pilot(1), models=(PilotModel("hub:a@s1", stack="encoder", dtype="bfloat16"),))
+    runs = frames.runs(Model("a", requested_revision="s1", dtype="bfloat16"))
+    assert [model.label for model in missing_models(pilot, runs)] == ["a@s1 · encoder · bfloat16"]
+    assert not missing_models(replace(pilot, models=(replace(pilot.models[0], stack=None),)), runs)
+    assert missing_models(replace(pilot, models=(replace(pilot.models[0], written="hub:a", stack=None),)), runs)
