@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,6 +158,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 DATA = PROJECT / "data"
 REFERENCE = DATA / "reference"
 """What belongs to this version: published scores, reference profiles, calibration tables."""
+
+
+def version() -> str:
+    """Of Workdim."""
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 
 def default_path() -> Path:

@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from core.analysis.differences import with_controls
 from core.commands.app import free_port, start_server, stop, wait_until_ready
-from core.commands.backup import read_frames
+from core.commands.reports import read_frames
 from core.deck.build import deck
 from core.deck.deck_data import deck_data
 from core.files import default_path

@@ -1,21 +1,12 @@
-"""Verbs about files: backup and restore, export and slides for others, and cache, which cleans up."""
+"""Verbs about files: backup and restore, export for others, and cache, which cleans up."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
-from core.commands.context import (
-    chosen_warehouse,
-    confirmed,
-    existing_warehouse,
-    number_of_runs,
-    one_run,
-    warn,
-    write_out,
-)
+from core.commands.context import chosen_warehouse, confirmed, existing_warehouse, number_of_runs, one_run, warn
 from core.commands.runs import filtered, without_reference
 from core.errors import InputError
 from core.terminal.output import one_line, say, say_json
@@ -123,16 +114,6 @@ def _size(n_bytes: int) -> str:
     return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
 
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from core.deck.deck_data import RunFrames
-    from core.warehouse.warehouse import Warehouse
-
-LONG_DECK = 6
-"""Runs on text beyond which a deck that nobody chose is too long to present."""
-
-
 def export(options: argparse.Namespace) -> int:
     """Chosen runs take the control runs along that they were judged with."""
     import polars as pl
@@ -162,70 +143,4 @@ def export(options: argparse.Namespace) -> int:
         {name: value for name, value in asked.items() if value},
     )
     say(f"{done.path}: {number_of_runs(done.n_runs)}, control runs included, {done.n_bytes / 1e6:.1f} MB")
-    return 0
-
-
-def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
-    """What a deck is made from, read of these runs."""
-    from core.deck.deck_data import RunFrames
-    from core.warehouse import queries
-
-    ids = runs["run_id"].to_list()
-    return RunFrames(
-        runs=runs,
-        estimates=queries.estimates(warehouse, ids),
-        correlators=queries.correlators(warehouse, ids),
-        checks=queries.checks(warehouse, ids),
-        summaries=queries.summaries(warehouse, ids),
-        scores=queries.scores(warehouse),
-        claims=queries.claims(warehouse, ids),
-        extrema=queries.extrema(warehouse, ids),
-        against_controls=queries.against_controls(warehouse, ids),
-    )
-
-
-def slides(options: argparse.Namespace) -> int:
-    import polars as pl
-
-    from core.analysis.asked import Asked
-    from core.analysis.differences import with_controls
-    from core.analysis.ranking import newest
-    from core.commands.rank import answered
-    from core.deck.build import deck
-    from core.deck.deck_data import deck_data
-    from core.pilots.registration import chosen_pilot
-    from core.warehouse import queries
-
-    if options.out.suffix.lower() != ".pptx":
-        raise InputError(
-            "{out} is no PowerPoint file name. Name a file that ends in .pptx with --out.", out=options.out.name
-        )
-    warehouse = existing_warehouse(options)
-    known = runs = queries.runs(warehouse)
-    pilot = found = None
-    if options.pilot is not None:
-        pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
-        runs = runs.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, pilot.pilot_id)))
-        if runs.is_empty():
-            raise InputError("The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name)
-        found, _ = answered(warehouse, Asked(pilot=pilot))
-    if options.chosen:
-        chosen = [one_run(runs["run_id"], start) for start in options.chosen]
-        runs = runs.filter(pl.col("run_id").is_in(chosen))
-    else:
-        runs = newest(runs.filter(runs["pass"] == "text"))
-        runs = runs if pilot else without_reference(runs)
-        if runs.is_empty() and not known.is_empty():
-            raise InputError(
-                "There are no runs of your own yet. Measure a model, or name shipped ones with --run RUN: `workdim "
-                "runs --tag reference` lists them."
-            )
-    if runs.is_empty():
-        raise InputError("There are no such runs. `workdim runs` lists what is there.")
-    runs = with_controls(runs, known)
-    content = deck(deck_data(read_frames(warehouse, runs), options.language, pilot, found=found))
-    write_out(options.out, content)
-    say(f"{options.out}: {runs.height} runs, controls included, {len(content) / 1e3:.0f} kB")
-    if not options.chosen and pilot is None and runs.filter(pl.col("pass") == "text").height > LONG_DECK:
-        say("That is a long deck. --run RUN, once for each, makes one of the runs that you choose.")
     return 0

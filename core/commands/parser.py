@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core.commands import app, backup, doctor, ingest, jobs, measure, plan, rank, rules, runs, scores, sql
+from core.commands import app, backup, doctor, ingest, jobs, measure, plan, rank, reports, rules, runs, scores, sql
 from core.errors import InputError, Sentence
 from core.terminal.output import Head, say
 
@@ -497,14 +497,41 @@ def _sql(verb: Verbs) -> None:
 
 
 def _hand_on(verb: Verbs) -> None:
+    text = "write the slides of a pilot, or of runs, for PowerPoint"
     slides = verb(
-        "slides", backup.slides, "write a PowerPoint deck of runs", example="slides --out deck.pptx --language ja"
+        "slides", reports.slides, text, example="slides --out deck.pptx --pilot tickets --template company.potx"
     )
     slides.add_argument("--out", type=Path, required=True, metavar="FILE.pptx")
-    text = "run id (repeatable); default: the newest of each model, text and protocol"
-    slides.add_argument("--run", dest="chosen", action="append", metavar="RUN", help=text)
-    slides.add_argument("--pilot", metavar="NAME", help="the newest results of this pilot, by its name or id")
-    slides.add_argument("--language", choices=("en", "ja"), default="en")
+    slides.add_argument(
+        "--template", type=Path, metavar="FILE", help="a company's .pptx or .potx: layouts, fonts, colours"
+    )
+    page = verb(
+        "report", reports.report, "write the same as one HTML file", example="report --out report.html --language ja"
+    )
+    page.add_argument("--out", type=Path, required=True, metavar="FILE.html")
+    page.add_argument(
+        "--bundle", type=Path, metavar="DIR|FILE.zip", help="the rows behind it: Parquet, CSV, a dictionary"
+    )
+    for one in (slides, page):
+        text = "run id (repeatable); default: the newest of each model, text and protocol"
+        one.add_argument("--run", dest="chosen", action="append", metavar="RUN", help=text)
+        one.add_argument("--pilot", metavar="NAME", help="the newest results of this pilot, by its name or id")
+        one.add_argument("--language", choices=("en", "ja"), help="default: en")
+        text = "default: management; for analysts slides on every run as well"
+        one.add_argument("--audience", choices=("management", "analysts"), help=text)
+        text = "leave out a section of the appendix, for example glossary (repeatable)"
+        one.add_argument("--without", action="append", metavar="SECTION", help=text)
+        one.add_argument("--keep", metavar="NAME", help="keep what was asked for as a recipe, with its numbers")
+        one.add_argument("--recipe", metavar="NAME", help="as this recipe says, with the numbers of today")
+    traced = verb("trace", reports.trace, "where each number of a deck comes from, and whether it still holds", True)
+    traced.add_argument("file", type=Path, metavar="FILE.pptx")
+    action = verb.group("recipes", "reports that are kept: what each is made of, and which of its numbers have changed")
+    action("list", reports.listed, "the recipes that are kept, newest first", True)
+    checked = action("check", reports.check, "which numbers have changed since its last report", True)
+    gone = action("delete", reports.delete, "forget a recipe; what it made stays where it is")
+    gone.add_argument("--yes", action="store_true", help="do not ask")
+    for one in (checked, gone):
+        one.add_argument("recipe", metavar="RECIPE", help="its name, or the start of its id")
 
     text = "write runs as Parquet, CSV and parcels, with a data dictionary"
     out = verb("export", backup.export, text, example="export --out study.zip --tag candidate")

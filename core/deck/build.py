@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -21,6 +22,7 @@ from core.deck.layout import Box
 from core.deck.slide import notes_of, paragraphs
 from core.deck.story import Blocks, Chart, Evidence, Gallery, Statement, Story, StorySlide, Table
 from core.deck.storyboards import storyboard
+from core.deck.template import Template, finish, fit
 from core.deck.text_and_tables import add_table, add_text
 from core.deck.theme import add_foot, describe, layout_for, new_deck, place, speak
 
@@ -30,12 +32,19 @@ def titles(data: DeckData) -> list[str]:
     return [one.title for one in storyboard(data)]
 
 
-def deck(told: DeckData | Story) -> bytes:
-    """The deck of a story as a .pptx file; of data, that of their storyboard."""
+def deck(
+    told: DeckData | Story, template: Template | None = None, attach: Callable[[Deck], None] = lambda made: None
+) -> bytes:
+    """The deck of a story as a .pptx file; of data, that of their storyboard.
+
+    On a company's `template`, if there is one. `attach` puts into the finished deck what it is to carry besides.
+    """
     story = told if isinstance(told, Story) else storyboard(told)
-    made = new_deck()
+    made = template.deck if template else new_deck()
     for number, one in enumerate(story):
-        draw(made, one, story.language, is_core=number < len(story.slides))
+        slide = draw(made, one, story.language, number < len(story.slides), template)
+        if template is not None:
+            fit(template, slide, one.source)
     properties = made.core_properties
     properties.title = story.title[:255]
     properties.author = "Workdim"
@@ -48,14 +57,17 @@ def deck(told: DeckData | Story) -> bytes:
         for shape in slide.shapes:
             if shape.has_chart:
                 speak(shape.chart._chartSpace, story.language)
+    finish(made)
+    attach(made)
     file = BytesIO()
     made.save(file)
     return file.getvalue()
 
 
-def draw(made: Deck, one: StorySlide, language: str, is_core: bool = True) -> Slide:
+def draw(made: Deck, one: StorySlide, language: str, is_core: bool = True, template: Template | None = None) -> Slide:
     """One slide on the layout that has places for what it shows; those of the appendix have smaller letters."""
-    chosen = layout_for(made, isinstance(one.evidence, Chart), bool(one.statements))
+    with_chart, with_text = isinstance(one.evidence, Chart), bool(one.statements)
+    chosen = template.layout_for(with_chart, with_text) if template else layout_for(made, with_chart, with_text)
     slide = made.slides.add_slide(chosen)
     _title(slide, one.title)
     if one.evidence is not None:

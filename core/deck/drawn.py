@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 
-from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Point, Series, StorySlide, Table
+from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Heading, Point, Series, StorySlide, Table
 from core.figures.svg import LIGHT, Axes, Drawing, Theme, cut_to, spread, text_width, wrapped
 from core.wording.numbers import number
 
@@ -43,7 +43,8 @@ def outline(slide: StorySlide, place: int, language: str, theme: Theme = LIGHT) 
     """A small picture of a slide: its title in full, its statements as far as they go, its evidence in little."""
     drawing = Drawing(*OUTLINE, theme)
     width, height = OUTLINE
-    drawing.box(0, 0, width, height, theme.paper)
+    corners = [(0.5, 0.5), (width - 0.5, 0.5), (width - 0.5, height - 0.5), (0.5, height - 0.5), (0.5, 0.5)]
+    drawing.line(corners, theme.grid, 1)
     y = 8.0
     for line in _lines(slide.title, 11, width - 20, 3):
         y += 14
@@ -54,6 +55,7 @@ def outline(slide: StorySlide, place: int, language: str, theme: Theme = LIGHT) 
     has_picture = slide.evidence is not None
     room = 0.36 * width if has_picture else width - 20
     left = width - room - 8 if has_picture else 10
+    edge = left - 18 if slide.statements else width - 18
     text_y = y
     for statement in slide.statements:
         said = f"{statement.label} {statement.text}".strip()
@@ -65,7 +67,7 @@ def outline(slide: StorySlide, place: int, language: str, theme: Theme = LIGHT) 
             drawing.words((left, text_y), line, size, bold=statement.is_main)
         text_y += 3
     if slide.evidence is not None:
-        _little(drawing, slide, (8, y + 4, left - 18, foot - y - 6))
+        _little(drawing, slide, (9, y + 4, edge, foot - y - 6))
     drawing.words((10, height - 5), cut_to(slide.source, 6.5, width - 50), 6.5, theme.quiet)
     drawing.words((width - 10, height - 5), str(place), 8, theme.quiet, "end")
     return drawing.svg(slide.title, language=language)
@@ -77,7 +79,7 @@ def _lines(text: str, size: float, room: float, most: int) -> list[str]:
 
 
 def _little(drawing: Drawing, slide: StorySlide, box: tuple[float, float, float, float]) -> None:
-    """Without words of its own: the shape of what is shown."""
+    """Charts without words, the shape of what is shown; the first rows of a table."""
     drawn = slide.evidence
     left, top, width, height = box
     if isinstance(drawn, Chart):
@@ -92,14 +94,15 @@ def _little(drawing: Drawing, slide: StorySlide, box: tuple[float, float, float,
     elif isinstance(drawn, Blocks):
         _row_of_blocks(drawing, drawn.blocks, (left, top + height / 2 - 8, width, 16))
     elif isinstance(drawn, Table):
-        rows = min(len(drawn.rows) + 1, int(height / 8))
-        for n in range(rows):
-            y = top + 8 * n + 6
+        heads = tuple(column.title for column in drawn.columns)
+        for n, row in enumerate((heads, *drawn.rows)[: int(height / 11)]):
+            y, x = top + 11 * n + 8, left
             drawing.line([(left, y + 3), (left + width, y + 3)], drawing.theme.grid, 0.6)
-            x = left
-            for column in drawn.columns:
-                drawing.box(x + 1, y - 3, 0.7 * width * column.share, 3, drawing.theme.quiet, 0.9 if n == 0 else 0.35)
-                x += width * column.share
+            for column, cell in zip(drawn.columns, (row.text,) if isinstance(row, Heading) else row, strict=False):
+                room = width if isinstance(row, Heading) else width * column.share
+                is_head = n == 0 or isinstance(row, Heading)
+                drawing.words((x, y), cut_to(cell.replace("\n", " "), 6.5, room - 3), 6.5, bold=is_head)
+                x += room
 
 
 # --- charts ----------------------------------------------------------------------------------------------------

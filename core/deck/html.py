@@ -37,13 +37,12 @@ _STYLE = f"""
 body{{margin:0;background:var(--paper);color:var(--text);font:17px/1.55 {FONT};line-break:strict}}
 header,main,footer{{max-width:1080px;margin:0 auto;padding:0 28px}}
 header{{padding-top:44px}}
-header h1{{font-size:30px;line-height:1.25;margin:0 0 6px;text-wrap:balance;word-break:auto-phrase}}
 .quiet,.key,.source,.class{{color:var(--quiet);font-size:14px;overflow-wrap:anywhere}}
 nav ol{{columns:2;column-gap:40px;padding-left:22px;font-size:15px}}
 nav li{{break-inside:avoid;margin-bottom:5px}}
 a{{color:var(--curve-0)}}
 section{{border-top:3px solid var(--curve-0);margin:46px 0 0;padding-top:14px;scroll-margin-top:10px}}
-section h2{{font-size:25px;line-height:1.3;margin:0 0 8px;text-wrap:balance;word-break:auto-phrase}}
+h1,h2{{font-size:25px;line-height:1.3;margin:0 0 8px;text-wrap:balance;word-break:auto-phrase}}
 section.later h2{{font-size:20px}}
 .place{{float:right;color:var(--quiet);font-size:14px}}
 .class{{border-left:4px solid var(--curve-1);padding-left:10px;margin:0 0 12px}}
@@ -73,13 +72,16 @@ header{{padding-top:0}}
 nav,details{{display:none}}
 section{{break-before:page;margin:0}}
 header+main>section:first-child{{break-before:auto;margin-top:14px}}
-section h2{{font-size:22px}}section.later h2{{font-size:18px}}
-.main{{font-size:16px}}
+h1,h2{{font-size:24px}}section.later h2{{font-size:17px}}
+section.slide{{font-size:15.5px}}
+section.later{{break-before:auto;margin-top:22px}}
+a+section.later{{break-before:page;margin-top:0}}
+.main{{font-size:18px}}
 .row{{grid-template-columns:minmax(0,2.1fr) minmax(0,1fr)}}
 figure,tr,p{{break-inside:avoid}}
-h2{{break-after:avoid}}
+h1,h2{{break-after:avoid}}
 thead{{display:table-header-group}}
-table{{font-size:11.5px}}
+table{{font-size:13.5px}}section.later table{{font-size:11.5px}}
 th,td{{padding:3.5px 7px}}
 .row svg{{max-height:118mm}}
 a{{color:inherit;text-decoration:none}}
@@ -120,7 +122,7 @@ def page(story: Story, origin: Origin) -> bytes:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n<meta name="robots" content="noindex">\n'
         f"<title>{escape(story.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f'<header><h1>{escape(story.title)}</h1><p class="quiet">{day(story.made_on, story.language)}</p>'
+        f'<header><p class="quiet">Workdim · {day(story.made_on, story.language)}</p>'
         f'<nav aria-label="{_("Contents")}"><ol>{contents}</ol>{more}</nav></header>\n'
         f"<main>{body}</main>\n<footer><p>{made} {bundle}</p><p>{runs}</p></footer>\n</body>\n</html>\n"
     ).encode()
@@ -141,12 +143,12 @@ def _id(slide: StorySlide) -> str:
 
 def _section(slide: StorySlide, place: int, language: str) -> str:
     _ = translator(language)
-    later = place > CORE_SLIDES
+    later, heading = place > CORE_SLIDES, "h1" if place == 1 else "h2"
     anchor = '<a id="appendix"></a>' if place == CORE_SLIDES + 1 else ""
     parts = [
         f'{anchor}<section id="{_id(slide)}" class="{"later" if later else "slide"}">',
         f'<span class="place">{_("Appendix") + " " if later else ""}{place - CORE_SLIDES if later else place}</span>',
-        f"<h2>{escape(slide.title)}</h2>",
+        f"<{heading}>{escape(slide.title)}</{heading}>",
     ]
     if slide.use_class:
         parts.append(f'<p class="class">{escape(slide.use_class)}</p>')

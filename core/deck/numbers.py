@@ -15,8 +15,9 @@ import io
 import json
 import math
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -38,14 +39,18 @@ from core.tables import SCORE_KEYS, TABLES, RecipeNumberRow
 _SPACE = "urn:workdim:report:1"
 _PART = "/customXml/workdim1.xml"
 _LONG_DATE = r"\d{4}-\d\d-\d\d|\d{4}年\d{1,2}月\d{1,2}日"
-_ID = r"[0-9a-f]{4,}(?:-[0-9a-f]{4,})+|…[0-9a-f]+"
+_ID = r"[0-9a-f]{4,}(?:-[0-9a-f]{4,})+|…[0-9a-f]+|\d{4}\.\d{5}"
 _LEVEL = r"95\s?[%％]"
 _DIGITS = r"[-−–]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?"
 _NUMBER = re.compile(rf"(?<![A-Za-z0-9_./@:#-])(?<!\d[–−]){_DIGITS}(?![A-Za-z0-9_@/]|[.,:-]\d|[.-][A-Za-z])")
 _INTERVAL = re.compile(rf"\s*\[({_DIGITS})(?:,|、| to |–|～| )\s*({_DIGITS})\]")
-_NEAR_LAYER = re.compile(r"(?:layers?|層|block|ブロック)\s*(?:of\s*)?第?$", re.IGNORECASE)
-_BEFORE_LAYER = re.compile(r"^\s*(?:層|番目)")
-_ENDS = ("", "_lower", "_upper")
+_NEAR_LAYER = re.compile(r"(?:layers?|層|block|ブロック)\s*第?$", re.IGNORECASE)
+_BEFORE_LAYER = re.compile(r"^\s*(?:層(?!中)|番目)")
+_OF_ALL_LAYERS = re.compile(r"(?:\bof|/)\s*$")
+_ALL_LAYERS = re.compile(r"^\s*(?:層中|層のうち|ブロック|layers|blocks)")
+_A_LAYER = re.compile("layer|層", re.IGNORECASE)
+_EXPLAINING = ("method", "glossary", "sql", "limits")
+"""Sections of the appendix without measurements."""
 _TOLD = (
     "run_summaries",
     "run_extrema",
@@ -56,11 +61,11 @@ _TOLD = (
     "run_controls",
     "run_checks",
     "plans",
+    "plan_outcomes",
+    "layer_estimates",
 )
-"""Tables whose columns texts tell of, the likeliest first; a number of a text is looked for in no other, because among the
-thousands of values of the long tables there is always one with the same three digits."""
-_PLAN = "plan"
-"""In place of a run's id, for what is of a layer plan."""
+"""Tables whose columns texts tell of, the likeliest first, of layer_estimates what is drawn alone; a number of a text is
+looked for in no other, because among thousands of values there is always one with the same three digits."""
 _KEYS = {
     "scores": ("repository", *SCORE_KEYS, "source"),
     "plan_outcomes": ("plan_id", "rule", "unit", "blocks", "is_chosen", "is_healed", "text", "measure", "rank"),
@@ -111,55 +116,82 @@ class _Row:
     """Its layer, if it has one."""
 
 
-@dataclass
-class Sources:
-    """What was read for a report, as it is looked up: by run for texts, by value for charts."""
+@dataclass(frozen=True)
+class _Held:
+    """A number of a row that a text may tell of."""
 
-    told: dict[str, list[_Row]] = field(default_factory=dict)
-    by_value: dict[float, list[tuple[_Row, str]]] = field(default_factory=dict)
-    names: dict[str, list[str]] = field(default_factory=dict)
-    """run_id -> what its model is called."""
-    computed: list[tuple[str, float]] = field(default_factory=list)
+    value: float
+    place: int
+    """The likelier it is that a text means it, the lower."""
+    row: _Row
+    column: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What was read for a report, as numbers are looked up in it."""
+
+    told: list[_Held]
+    """By value."""
+    drawn: Mapping[float, list[tuple[_Row, str]]]
+    """Values of points of charts -> the rows that hold them."""
+    names: Mapping[str, list[str]]
+    """run_id -> what its model and text are called."""
+    computed: list[tuple[str, float]]
     """Name and value of what was computed over several runs."""
 
 
-def sources(data: DeckData) -> Sources:
-    """Of all that a story is made from."""
-    found = Sources(computed=list(_numbers_in(data.answer)))
-    for run in data.runs.iter_rows(named=True):
-        names = (run["name"], run["reference"], run["repository"], run["corpus_name"])
-        found.names[run["run_id"]] = [name for name in names if name]
-    scores = data.scored.filter(pl.col("score").is_not_null()).select(
-        "run_id",
-        *SCORE_KEYS,
-        repository="score_name_in_source",
-        source="score_source",
-        value="score",
-        std_error="score_std_error",
-        n_samples="score_n_samples",
-    )
-    frames = {
-        "run_summaries": data.runs,
-        "run_extrema": data.extrema,
-        "scores": scores,
-        "models": data.runs,
-        "runs": data.runs,
-        "run_claims": data.claims,
-        "run_controls": data.against_controls,
-        "run_checks": data.checks,
-        "layer_estimates": data.estimates,
-        "layer_correlators": data.correlators,
-    }
-    plan = getattr(data, "plan", None)
-    if plan is not None:
-        frames |= plan.frames()
+def sources(data: DeckData, story: Story) -> Sources:
+    """Where the numbers of a story may come from: of all that it is made from."""
+    points = {float(one) for slide in story for series in _series(slide) for p in series.points for one in (p.x, p.y)}
+    names: dict[str, list[str]] = {}
+    frames: dict[str, pl.DataFrame] = {}
+    if data.runs.height:
+        for run in data.runs.iter_rows(named=True):
+            called = (run["name"], run["reference"], run["repository"], run["corpus_name"])
+            names[run["run_id"]] = [name for name in called if name]
+        scores = data.scored.filter(pl.col("score").is_not_null()).select(
+            "run_id",
+            *SCORE_KEYS,
+            repository="score_name_in_source",
+            source="score_source",
+            value="score",
+            std_error="score_std_error",
+            n_samples="score_n_samples",
+        )
+        is_main = (
+            (pl.col("estimator") == "d2") & (pl.col("cloud") == "one_per_type") & (pl.col("transform") == "centred")
+        )
+        is_drawn = pl.col("value").is_in(list(points))
+        frames = {
+            "run_summaries": data.runs,
+            "run_extrema": data.extrema,
+            "scores": scores,
+            "models": data.runs,
+            "runs": data.runs,
+            "run_claims": data.claims,
+            "run_controls": data.against_controls,
+            "run_checks": data.checks,
+            "layer_estimates": data.estimates.filter(is_main | is_drawn),
+            "layer_correlators": data.correlators.filter(is_drawn),
+        }
+    if data.plan is not None:
+        frames |= data.plan.frames()
+    told: list[_Held] = []
+    by_value: dict[float, list[tuple[_Row, str]]] = {}
     for table, frame in frames.items():
         for row in _rows_of(table, frame):
-            if table in _TOLD:
-                found.told.setdefault(row.run_id or _PLAN, []).append(row)
             for column, value in row.values.items():
-                found.by_value.setdefault(value, []).append((row, column))
-    return found
+                if table in _TOLD and not column.endswith(
+                    ("lower", "upper")
+                ):  # these stand in brackets behind a number
+                    told.append(_Held(value, len(told), row, column))
+                if value in points:
+                    by_value.setdefault(value, []).append((row, column))
+    told.sort(key=lambda one: one.value)
+    answer = data.answer
+    computed = {"relation": answer.relation, "models": answer.models} if answer else {}
+    return Sources(told, by_value, names, [one for key, part in computed.items() for one in _numbers_in(part, key)])
 
 
 def _rows_of(table: str, frame: pl.DataFrame) -> Iterator[_Row]:
@@ -203,13 +235,23 @@ def numbers(story: Story, known: Sources, recipe_id: str) -> list[RecipeNumberRo
         )
 
     for number, slide in enumerate(story, start=1):
-        for place, text, context in _texts(slide):
-            for written, value, source in _in_text(text, context, slide.run_ids or story.run_ids, known):
+        if not _is_measured(slide, story):
+            continue
+        tables = [table for table in TABLES if slide.sources and table in slide.sources[0]]
+        for place, text, model, column in _texts(slide):
+            asked = _Asked(slide.run_ids, tables, model, bool(_A_LAYER.search(column)))
+            for written, value, source in _in_text(text, asked, known):
                 add(number, slide.key, place, written, value, source)
         for series in _series(slide):
-            for value, source in _in_series(series, slide.run_ids or story.run_ids, known):
+            for value, source in _in_series(series, slide.run_ids, known):
                 add(number, slide.key, "chart", f"{value:.6g}", value, source)
     return found
+
+
+def _is_measured(slide: StorySlide, story: Story) -> bool:
+    """A slide of no run, and of no plan, explains: definitions and limits are no measurements."""
+    is_of_something = bool(slide.run_ids) or story.plan_id is not None
+    return is_of_something and slide.key.split("-")[0] not in _EXPLAINING
 
 
 def numbers_in(text: str, names: Sequence[str] = ()) -> list[tuple[int, str]]:
@@ -224,16 +266,31 @@ def numbers_in(text: str, names: Sequence[str] = ()) -> list[tuple[int, str]]:
 # --- looked up -------------------------------------------------------------------------------------------------
 
 
-def _texts(slide: StorySlide) -> Iterator[tuple[str, str, str]]:
-    """Place, text, and what else says which model is meant."""
-    yield "title", slide.title, ""
+@dataclass(frozen=True)
+class _Asked:
+    """Of which slide, and where on it, a number is."""
+
+    run_ids: tuple[str, ...]
+    tables: Sequence[str]
+    """Those that the slide names as its sources; none: it names none."""
+    model: str = ""
+    """Head of its row, which may name a model."""
+    is_layer: bool = False
+    """Whether it stands in a column of layers."""
+    is_named: bool = False
+    """Whether a model was named before it; else it may be of all of them."""
+
+
+def _texts(slide: StorySlide) -> Iterator[tuple[str, str, str, str]]:
+    """Place, text, and of a cell the head of its row and of its column."""
+    yield "title", slide.title, "", ""
     for statement in slide.statements:
-        yield "statement", statement.text, ""
+        yield "statement", statement.text, "", ""
     if isinstance(slide.evidence, Table):
         for row in slide.evidence.rows:
             if not isinstance(row, Heading):
-                for cell in row[1:]:
-                    yield "table", cell, row[0]
+                for column, cell in zip(slide.evidence.columns[1:], row[1:], strict=False):
+                    yield "table", cell, row[0], column.title if column.is_number else ""
 
 
 def _series(slide: StorySlide) -> Iterator[Series]:
@@ -250,7 +307,7 @@ def _in_series(series: Series, run_ids: Sequence[str], known: Sources) -> Iterat
             () if series.is_line or float(point.x).is_integer() else ((point.x, None),)
         )  # layers are no measurement
         for value, place in ((point.y, point.x), *across):
-            held = known.by_value.get(value, ())
+            held = known.drawn.get(value, ())
             of_slide = [one for one in held if one[0].run_id is None or one[0].run_id in run_ids]
             named = [one for one in of_slide if series.name and series.name in known.names.get(one[0].run_id or "", ())]
             likely = sorted(named or of_slide, key=lambda one: (one[0].place != place, one[0].place is not None))
@@ -258,19 +315,19 @@ def _in_series(series: Series, run_ids: Sequence[str], known: Sources) -> Iterat
                 yield value, next(iter(likely), None)
 
 
-def _in_text(
-    text: str, context: str, run_ids: Sequence[str], known: Sources
-) -> Iterator[tuple[str, float, tuple[_Row, str] | str | None]]:
-    names = [name for run_id in run_ids for name in known.names.get(run_id, ())]
+def _in_text(text: str, asked: _Asked, known: Sources) -> Iterator[tuple[str, float, tuple[_Row, str] | str | None]]:
+    names = [name for run_id in asked.run_ids for name in known.names.get(run_id, ())]
     limits: dict[int, tuple[_Row, str]] = {}
     for start, written in numbers_in(text, names):
         value = _value(written)
         before, after = text[:start], text[start + len(written) :]
-        order = _by_name(run_ids, known, context + before)
         if start in limits:
             yield written, value, limits[start]
             continue
-        source = _told_value(written, before, after, order, known)
+        said = f"{asked.model} {before}"
+        is_named = any(name in said for name in names)
+        ordered = replace(asked, run_ids=_by_name(asked.run_ids, known, said), is_named=is_named)
+        source = _told_value(written, before, after, ordered, known)
         bounds = _INTERVAL.match(after)
         if isinstance(source, tuple) and bounds:
             row, column = source
@@ -281,37 +338,77 @@ def _in_text(
         yield written, value, source
 
 
-def _by_name(run_ids: Sequence[str], known: Sources, before: str) -> list[str]:
+def _by_name(run_ids: Sequence[str], known: Sources, before: str) -> tuple[str, ...]:
     """The runs of a slide, that of the model that was named last first."""
     said = {run_id: max((before.rfind(name) for name in known.names.get(run_id, ())), default=-1) for run_id in run_ids}
-    return sorted(run_ids, key=lambda run_id: -said[run_id])
+    return tuple(sorted(run_ids, key=lambda run_id: -said[run_id]))
 
 
-def _told_value(
-    written: str, before: str, after: str, run_ids: Sequence[str], known: Sources
-) -> tuple[_Row, str] | str | None:
-    """The first row that a text of these runs may mean; else the name of what was computed."""
-    is_layer = bool(_NEAR_LAYER.search(before[-12:])) or bool(_BEFORE_LAYER.match(after))
+def _told_value(written: str, before: str, after: str, asked: _Asked, known: Sources) -> tuple[_Row, str] | str | None:
+    """The likeliest row that a text of these runs may mean; else the name of what was computed."""
+    is_of_all = written.isdigit() and bool(_OF_ALL_LAYERS.search(before[-5:]) or _ALL_LAYERS.match(after))
+    is_layer = written.isdigit() and bool(
+        asked.is_layer or _NEAR_LAYER.search(before[-12:]) or _BEFORE_LAYER.match(after)
+    )
     bounds = _INTERVAL.match(after)
-    fallback: tuple[_Row, str] | None = None
-    for run_id in (*run_ids, _PLAN):
-        for row in known.told.get(run_id, ()):
-            for column, value in row.values.items():
-                if ("layer" in column) != is_layer or not _is_written(value, written, after):
-                    continue
-                if bounds is None:
-                    return row, column
-                low = row.values.get(f"{column}_lower", row.values.get("lower"))
-                high = row.values.get(f"{column}_upper", row.values.get("upper"))
-                if low is not None and high is not None and _is_written(low, bounds[1], after):
-                    if _is_written(high, bounds[2], after):
-                        return row, column
-                elif fallback is None:
-                    fallback = row, column
-    for name, value in known.computed:
-        if _is_written(value, written, after):
-            return name
-    return fallback
+    order: dict[str | None, int] = {run_id: place for place, run_id in enumerate(asked.run_ids)}
+    order[None] = len(asked.run_ids)
+    is_small = re.fullmatch("[-−–]?[0-9]", written) is not None
+    likely = [name for name, value in known.computed if _is_written(value, written, after)]
+    computed = next((name for name in likely if name.endswith(".n") or not is_small), None)
+    if computed and not asked.is_named and not is_layer and not is_of_all:
+        return computed
+    found: list[tuple[bool, int, int, int, _Held]] = []
+    for low, high in _ranges(written, after):
+        for at in range(bisect_left(known.told, low, key=_value_of), bisect_right(known.told, high, key=_value_of)):
+            held = known.told[at]
+            run = order.get(held.row.run_id)
+            if run is None or (asked.tables and held.row.table not in (*asked.tables, "models")):
+                continue
+            is_a_layer = "layer" in held.column  # the only numbers of one digit that are told of a run
+            is_right = is_of_all if held.column == "n_layers" else is_a_layer == (is_layer and not is_of_all)
+            if not is_right or (is_small and not is_a_layer) or not _is_written(held.value, written, after):
+                continue
+            fits = bounds is None or _has_bounds(held, bounds, after)
+            by_table = 0 if asked.is_named else _TOLD.index(held.row.table)
+            found.append((not fits, by_table, run, held.place, held))
+    if found:
+        *_order, held = min(found, key=lambda one: one[:4])
+        if bounds is None or _has_bounds(held, bounds, after):
+            return held.row, held.column
+        if computed is None:
+            return held.row, held.column
+    return computed
+
+
+def _value_of(held: _Held) -> float:
+    return held.value
+
+
+def _has_bounds(held: _Held, bounds: re.Match[str], after: str) -> bool:
+    """Whether the interval that stands behind a number is that of its row."""
+    values = held.row.values
+    ends = [values.get(f"{held.column}_{end}", values.get(end)) for end in ("lower", "upper")]
+    return all(end is not None and _is_written(end, bounds[n], after) for n, end in enumerate(ends, start=1))
+
+
+def _ranges(written: str, after: str) -> list[tuple[float, float]]:
+    """Between which values those lie that are written so: as they are, and as shares that are written in percent."""
+    shown, half = _value(written), _half(written)
+    ranges = [(shown - half, shown + half)]
+    if _is_percent(after):
+        ranges.append(((shown - half) / 100, (shown + half) / 100))
+    return ranges
+
+
+def _half(written: str) -> float:
+    """Half a unit of the last digit, and a little."""
+    digits, _e, power = written.lstrip("-−–").replace(",", "").partition("e")
+    return 0.5000001 * 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
+
+
+def _is_percent(after: str) -> bool:
+    return after.lstrip().startswith(("%", "％", "percent"))
 
 
 def _is_written(value: float, written: str, after: str) -> bool:
@@ -319,16 +416,9 @@ def _is_written(value: float, written: str, after: str) -> bool:
     shown = _value(written)
     if value == shown:
         return True
-    digits = written.lstrip("-−–").replace(",", "")
-    decimals = len(digits.partition(".")[2].partition("e")[0])
-    if "e" in digits:
-        return math.isclose(value, shown, rel_tol=0.5 * 10.0**-decimals)
-    if not decimals and abs(shown) < 10:  # only whole numbers are written with one digit and no decimals
+    if re.fullmatch("[-−–]?[0-9]", written):  # only whole numbers are written with one digit and no decimals
         return False
-    is_share = after.lstrip().startswith(("%", "％", "percent"))
-    return any(
-        abs(one - shown) <= 0.5000001 * 10.0**-decimals for one in ((value, 100 * value) if is_share else (value,))
-    )
+    return any(abs(one - shown) <= _half(written) for one in ((value, 100 * value) if _is_percent(after) else (value,)))
 
 
 def _value(written: str) -> float:
@@ -372,7 +462,7 @@ def attach(deck: Deck, story: Story, found: Sequence[RecipeNumberRow], about: Ab
     _child(root, "names").text = json.dumps(sorted(set(names)), ensure_ascii=False)
     slides: dict[int, Any] = {}
     for number, (slide, identity) in enumerate(zip(story, deck.slides, strict=True), start=1):
-        feet = " ".join(part for part in (slide.source, slide.use_class, *_quiet(slide)) if part)
+        feet = " ".join(part for part in (slide.source, slide.use_class, *_quiet(slide, story)) if part)
         quiet = [written for _at, written in numbers_in(feet, names)]
         slides[number] = _child(root, "slide", id=str(identity.slide_id), key=slide.key, quiet=" ".join(quiet))
     for row in found:
@@ -387,6 +477,8 @@ def attach(deck: Deck, story: Story, found: Sequence[RecipeNumberRow], about: Ab
         }
         _child(slides[row.slide], "number", **{key: value for key, value in told.items() if value is not None})
     content = etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True)
+    recipe = about.recipe.recipe_id
+    deck.core_properties.comments = f"Workdim {about.version}, recipe {recipe}, warehouse {about.warehouse_id}"[:255]
     package: Any = deck.part.package
     deck.part.relate_to(Part(PackURI(_PART), "application/xml", package, content), RELATIONSHIP_TYPE.CUSTOM_XML)
 
@@ -419,8 +511,10 @@ def _child(parent: Any, name: str, **attributes: str) -> Any:
     return etree.SubElement(parent, f"{{{_SPACE}}}{name}", attributes)
 
 
-def _quiet(slide: StorySlide) -> Iterator[str]:
-    """What a slide says besides numbers that were measured: headings, axes, keys, names beside points."""
+def _quiet(slide: StorySlide, story: Story) -> Iterator[str]:
+    """What a slide says besides numbers that were measured: headings, axes, keys, names beside points, definitions."""
+    if not _is_measured(slide, story):
+        yield from (text for _place, text, _model, _column in _texts(slide))
     for statement in slide.statements:
         yield statement.label
     drawn = slide.evidence

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lxml import etree
@@ -21,8 +21,7 @@ from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
 from pptx.util import Emu, Inches, Pt
 
-from core.deck.text_and_tables import text_height
-from core.deck.theme import BODY_TOP, MARGIN, TEXT_WIDTH, Box
+from core.deck.layout import BODY_TOP, MARGIN, TEXT_WIDTH, USE_CLASS_BOX, Box, text_height
 from core.errors import InputError
 from core.locale import translator
 
@@ -45,12 +44,12 @@ _KEPT = {RT.SLIDE_MASTER, RT.NOTES_MASTER, RT.THEME, RT.PRES_PROPS, RT.VIEW_PROP
 _KEPT_OF_LAYOUTS = {RT.SLIDE_MASTER, RT.SLIDE_LAYOUT, RT.THEME, RT.IMAGE}
 _HEADINGS = (KIND.TITLE, KIND.CENTER_TITLE, KIND.VERTICAL_TITLE)
 _FEET = (KIND.FOOTER, KIND.SLIDE_NUMBER, KIND.DATE)
-_OWN_BOTTOM = 6.96
+_OWN_BOTTOM = USE_CLASS_BOX[1] + USE_CLASS_BOX[3]
 """Inches: where the lowest box of a slide ends on Workdim's own page."""
-_SMALLEST_TITLE, _SMALLEST_FOOT = 16.0, 8.0
+_LARGEST_TITLE, _SMALLEST_TITLE, _SMALLEST_FOOT = 28.0, 16.0, 8.0
+"""Titles are sentences: in the size that many templates have for three words they would differ from slide to slide."""
 
 REMARKS = {
-    "no_title_slide": _("The template has no title layout: the first slide uses the one for content."),
     "no_title_only": _("No layout of the template has a title alone: its other placeholders are left out."),
     "no_footer": _("The layouts of the template have no footer: sources stand in a line of their own."),
     "no_slide_number": _("The layouts of the template have no slide number."),
@@ -64,10 +63,18 @@ class Template:
     """A deck without slides on a company's layouts."""
 
     deck: Deck
-    title: SlideLayout
     content: SlideLayout
+    """With a title, and as little else as there is."""
+    body: SlideLayout
+    """With a title and a place for text."""
+    split: SlideLayout
+    """With a title and places for a chart and for text beside it."""
     missing: tuple[str, ...]
     """Keys of REMARKS."""
+
+    def layout_for(self, with_chart: bool, with_text: bool) -> SlideLayout:
+        """The layout that has places for what a slide shows."""
+        return self.split if with_chart and with_text else self.body if with_text and not with_chart else self.content
 
     @property
     def room(self) -> Box:
@@ -95,19 +102,22 @@ def opened(content: bytes, name: str, language: str = "en") -> Template:
         raise InputError(
             "No layout of {name} has a title: slides cannot be made on it. Choose another template.", name=name
         )
-    title = _title_layout(with_title)
-    plain = min(with_title, key=lambda layout: (layout is title, _busy(layout)))
-    holders = [holder.placeholder_format.type for holder in _holders_of(plain)]
-    found = Template(deck, title or plain, plain, ())
+    usable = [
+        layout for layout in with_title if not _has(layout, (KIND.CENTER_TITLE, KIND.VERTICAL_TITLE))
+    ] or with_title
+    plain = min(usable, key=_busy)
+    body = next((layout for layout in usable if _places(layout) == [_TEXT]), plain)
+    split = next((layout for layout in usable if sorted(_places(layout)) in ([_CHART, _TEXT], [_TEXT, _TEXT])), plain)
+    kinds = [_kind(holder) for holder in _holders_of(plain)]
+    found = Template(deck, plain, body, split, ())
     missing = {
-        "no_title_slide": title is None,
         "no_title_only": bool(_busy(plain)),
-        "no_footer": KIND.FOOTER not in holders,
-        "no_slide_number": KIND.SLIDE_NUMBER not in holders,
+        "no_footer": KIND.FOOTER not in kinds,
+        "no_slide_number": KIND.SLIDE_NUMBER not in kinds,
         "no_japanese_font": language == "ja" and not _east_asian(deck),
         "smaller": _letters(found.scale) < 0.97,
     }
-    return Template(deck, title or plain, plain, tuple(key for key, is_so in missing.items() if is_so))
+    return replace(found, missing=tuple(key for key, is_so in missing.items() if is_so))
 
 
 def fit(template: Template, slide: Slide, foot: str) -> None:
@@ -118,10 +128,9 @@ def fit(template: Template, slide: Slide, foot: str) -> None:
     """
     room, (wide, high) = template.room, template.scale
     letters = _letters(template.scale)
-    is_first = slide.slide_layout == template.title and template.title != template.content
     for shape in list(slide.shapes):
-        if shape.is_placeholder:
-            _settle_placeholder(template, shape, foot, is_first)
+        if not _is_drawn(shape):
+            _settle_placeholder(template, shape)
         else:
             shape.left, shape.top, shape.width, shape.height = (
                 Inches(room[0] + (shape.left / Inches(1) - MARGIN) * wide),
@@ -130,12 +139,26 @@ def fit(template: Template, slide: Slide, foot: str) -> None:
                 Emu(round(shape.height * high)),
             )
             _resize(shape, wide, high, letters)
-    if not any(_kind(shape) == KIND.FOOTER for shape in _holders_of(slide)) and foot and not is_first:
+    if foot and not any(_kind(shape) == KIND.FOOTER for shape in _holders_of(slide)):
         _own_foot(template, slide, foot)
 
 
 def finish(deck: Deck) -> None:
-    """What every deck needs before it is written, with a template or without: numbers of axes that the format allows."""
+    """What every deck needs before it is written, with a template or without.
+
+    Its properties name nobody and no other program, printers and previews of the file that it grew from go, and axes have
+    numbers that the format allows.
+    """
+    part: Any = deck.part
+    _drop_relations(part, _KEPT)
+    for key, relation in list(part.package._rels.items()):
+        if relation.reltype not in (RT.OFFICE_DOCUMENT, RT.CORE_PROPERTIES):
+            part.package._rels.pop(key)
+    about = deck.core_properties
+    about.author = about.last_modified_by = "Workdim"
+    about.category = about.comments = about.content_status = about.identifier = ""
+    about.keywords = about.subject = about.version = ""
+    about.revision = 1
     for slide in deck.slides:
         for shape in slide.shapes:
             if shape.has_chart:
@@ -283,9 +306,14 @@ def _busy(layout: SlideLayout) -> int:
     return sum(_kind(holder) not in (*_HEADINGS, *_FEET) for holder in _holders_of(layout))
 
 
-def _title_layout(layouts: Sequence[SlideLayout]) -> SlideLayout | None:
-    centred = [layout for layout in layouts if _has(layout, (KIND.CENTER_TITLE,))]
-    return min(centred or [one for one in layouts if _has(one, (KIND.SUBTITLE,))], key=_busy, default=None)
+_TEXT, _CHART, _OTHER = "text", "chart", "other"
+
+
+def _places(layout: SlideLayout) -> list[str]:
+    """What a layout has places for besides title and foot; a place for anything takes text."""
+    names = {KIND.BODY: _TEXT, KIND.OBJECT: _TEXT, KIND.CHART: _CHART}
+    kinds = [_kind(holder) for holder in _holders_of(layout)]
+    return [names.get(kind, _OTHER) for kind in kinds if kind not in (*_HEADINGS, *_FEET)]
 
 
 def _room(deck: Deck, layout: SlideLayout) -> Box:
@@ -328,20 +356,27 @@ def _east_asian(deck: Deck) -> bool:
 # --- drawn slides ----------------------------------------------------------------------------------------------
 
 
-def _settle_placeholder(template: Template, shape: Any, foot: str, is_first: bool) -> None:
+def _is_drawn(shape: Any) -> bool:
+    """Whether it has its place from whoever drew the slide: all but title and foot, and what stayed empty."""
+    if not shape.is_placeholder:
+        return True
+    if _kind(shape) in (*_HEADINGS, *_FEET):
+        return False
+    return not shape.has_text_frame or bool(shape.text_frame.text.strip())
+
+
+def _settle_placeholder(template: Template, shape: Any) -> None:
     kind = _kind(shape)
     text = shape.text_frame.text if shape.has_text_frame else "."
     if kind in _HEADINGS:
-        _fit_text(shape, _inherited_size(template, shape), 28 if is_first else _SMALLEST_TITLE)
+        _fit_text(shape, min(_inherited_size(template, shape), _LARGEST_TITLE), _SMALLEST_TITLE)
     elif kind == KIND.FOOTER:
         size = _fitting(text, _box(shape), (10, 9, _SMALLEST_FOOT))
         if size is None:
             shape._element.getparent().remove(shape._element)
         else:
             _set_size(shape, size)
-    elif kind == KIND.SUBTITLE:
-        _fit_text(shape, 20, 11)
-    elif kind not in _FEET and not text.strip():
+    elif kind not in _FEET:
         shape._element.getparent().remove(shape._element)
 
 

@@ -21,8 +21,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import ResourceError
-from core.files import make_folder, names_in, write_through
+from core.errors import InputError, ResourceError
+from core.files import make_folder, names_in, refuse_where_read_only, write_through
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,9 @@ class Folder:
                 return known
         made = secrets.token_hex(6)
         try:
+            refuse_where_read_only()
             write_through(file, made.encode())
-        except OSError:
+        except (OSError, InputError):
             return "unnamed"
         return made
 

@@ -72,13 +72,16 @@ def run() -> None:
             ],
         }
     )
-    language.switch(chosen)
-    with errors_shown():
-        _take_in_parcels()
-        _switch_reference()
-        if is_read_only():
-            st.sidebar.caption(_("Read-only: nothing is changed or started here."))
-        _draw(page)
+    if language.NAME in url_state.follow_back(page.url_path):
+        st.rerun()
+    with url_state.together():
+        language.switch(chosen)
+        with errors_shown():
+            _take_in_parcels()
+            _switch_reference()
+            if is_read_only():
+                st.sidebar.caption(_("Read-only: nothing is changed or started here."))
+            _draw(page)
 
 
 def _switch_reference() -> None:
@@ -111,7 +114,7 @@ def errors_shown() -> Iterator[None]:
         _ = language.translator()
         st.error(escape(str(error)), icon=":material/error:")
         st.button(_("Try again"))
-        st.stop()
+        url_state.stop()
 
 
 def _take_in_parcels() -> None:

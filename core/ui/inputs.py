@@ -108,22 +108,25 @@ def draw_number(label: str, name: str, lowest: float | None = None, highest: flo
     st.number_input(label, key=url_state.key(name), min_value=lowest, max_value=highest, value=None, **more)
 
 
-def choose_runs(runs: pl.DataFrame) -> reads.Selection:
+def choose_runs(runs: pl.DataFrame, most: int = MOST_RUNS) -> reads.Selection:
     """The runs to show, in the order they were chosen; at first the newest on one text.
 
     `runs` are rows of `queries.listing`; what comes back is all that is known of those chosen.
     """
     _ = language.translator()
     newest = newest_on_one_text(runs)
+    if unknown := url_state.resolve("runs", runs["run_id"].to_list()):
+        line = _("The link asks for runs that are not here: {names}.")
+        st.warning(line.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
     offered = _offer(runs, [*url_state.wanted("runs"), *newest])
     labels = {row["run_id"]: run_label(row) for row in offered.iter_rows(named=True)}
     chosen = choose_many(
-        _("Runs to show (at most {n})").format(n=MOST_RUNS),
+        _("Runs to show (at most {n})").format(n=most),
         list(labels),
         "runs",
         newest,
         labels.__getitem__,
-        most=MOST_RUNS,
+        most=most,
         placeholder=_("Type a model, a text or a date"),
         select_all=False,
     )

@@ -23,13 +23,14 @@ from core.analysis.asked import BY_WORD, Asked, Evidence
 from core.analysis.population import Population
 from core.analysis.population import population as population_of
 from core.files import default_path
+from core.pilots.recipe import SavedRecipe
 from core.pilots.registration import registered, shipped
 from core.pilots.rule import SavedRule
 from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
-from core.warehouse import profiles, queries, reference, rules, saved, schema, score_answers, score_imports
+from core.warehouse import profiles, queries, recipes, reference, rules, saved, schema, score_answers, score_imports
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import TakenIn, Warehouse
 from core.wording.labels import with_text_marks
@@ -40,6 +41,7 @@ N_LATEST = 20
 _OF_ALL: dict[str, Callable[..., Any]] = {
     "tables": schema.tables,
     "saved queries": saved.all_saved,
+    "recipes": recipes.all_recipes,
     "score files": score_imports.files,
     "aliases": alias_table.aliases,
     "unmet names": score_answers.unmet_names,
@@ -279,6 +281,11 @@ def answers(model: str) -> pl.DataFrame:
 
 def saved_queries() -> list[SavedQueryRow]:
     return _of_all("saved queries")
+
+
+def kept_recipes() -> list[SavedRecipe]:
+    """Recipes of reports, the newest first."""
+    return _of_all("recipes")
 
 
 def plan_outcomes() -> list[PlanOutcomeRow]:

@@ -1,24 +1,148 @@
-"""The deck that the reader may take away: what it is made from, its titles, and what it leaves open."""
+"""The report page: what a report is of and whom it is for, its slides in small, its files, and the recipes that are kept."""
 
 from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
+from pathlib import Path
 
 import polars as pl
 import streamlit as st
 
+from core import wording
+from core.analysis.answer import under
 from core.analysis.asked import Asked
-from core.deck import build, deck_data
-from core.deck.deck_data import DeckData
-from core.pilots.registration import Registered
-from core.ui import language, reads
+from core.analysis.ranking import newest
+from core.deck import deck_data, template
+from core.deck.drawn import outline
+from core.deck.report import Report, report, sections
+from core.errors import InputError
+from core.files import version
+from core.pilots.pilot import slug
+from core.pilots.recipe import AUDIENCES, Recipe, SavedRecipe
+from core.pilots.registration import Registered, registered
+from core.ui import inputs, language, notices, pilot_filter, reads
 from core.ui.markdown import escape
 from core.ui.reads import Selection
-from core.wording import limits
+from core.warehouse import export_runs, recipes
+from core.wording.labels import shortened
 
-MIME = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+NONE = "none"
+MOST_RUNS = 40
+"""Of a report: more models are a gallery that nobody reads."""
+MIMES = {
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "html": "text/html",
+    "zip": "application/zip",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the reader asks for: a recipe, what was read for it, and the company template with its bytes."""
+
+    recipe: Recipe
+    chosen: Selection
+    pilot: Registered | None = None
+    content: bytes | None = None
+    """Of the template."""
+    kept: SavedRecipe | None = None
+    """The recipe as it was kept, where it is one of those."""
+
+
+def choose_kept() -> SavedRecipe | None:
+    """One of the recipes that are kept; drawn only where there are some."""
+    saved = {one.recipe_id: one for one in reads.kept_recipes()}
+    if not saved:
+        return None
+    _ = language.translator()
+    chosen = inputs.choose_from_list(
+        _("Kept report"),
+        [NONE, *saved],
+        "recipe",
+        NONE,
+        lambda key: _("a new one") if key == NONE else f"{saved[key].recipe.name} · {saved[key].made_at:%Y-%m-%d}",
+        width=480,
+    )
+    return saved.get(chosen)
+
+
+def ask(runs: pl.DataFrame) -> Wanted:
+    """What a new report is of: runs, or a pilot with all of its results; language, audience and template."""
+    _ = language.translator()
+    pilot, own = pilot_filter.choose(runs)
+    texts = own.filter(pl.col("pass") == "text")
+    chosen = reads.selection(newest(texts)["run_id"].to_list()) if pilot else inputs.choose_runs(texts, MOST_RUNS)
+    notices.stop_if_none_chosen(chosen.runs)
+    shown = tellable(chosen.runs)
+    notices.warn_if_not_comparable(shown)
+    with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
+        spoken = inputs.choose(
+            _("Language of the slides"),
+            list(language.LANGUAGES),
+            "deck",
+            language.current(),
+            language.LANGUAGES.__getitem__,
+        )
+        reader = language.current()
+        audience = inputs.choose(
+            _("Audience"), list(AUDIENCES), "for", AUDIENCES[0], lambda key: wording.name("audience", key, reader)
+        )
+        name, content = _choose_template()
+    recipe = Recipe(
+        name=_name(pilot),
+        run_ids=tuple(shown["run_id"]),
+        pilot_id=pilot.pilot_id if pilot else None,
+        audience=audience,
+        language=spoken,
+        template=name,
+        template_sha256=hashlib.sha256(content).hexdigest() if content else None,
+    )
+    return Wanted(recipe, chosen, pilot, content)
+
+
+def of_kept(kept: SavedRecipe) -> Wanted:
+    """What a kept recipe asks for; stops where one of its runs is gone."""
+    recipe, warehouse = kept.recipe, reads.warehouse()
+    _ = language.translator()
+    if missing := recipes.missing_runs(warehouse, recipe):
+        st.error(
+            escape(_("Runs of this report are not there: {runs}.").format(runs=_(", ").join(missing))),
+            icon=":material/error:",
+        )
+        forget(kept)
+        st.stop()
+    content = recipes.template(warehouse, recipe)
+    if recipe.template and content is None:
+        st.warning(escape(_("The template {name} is gone.").format(name=recipe.template)))
+    rows = [row for row in reads.lists().pilots.to_dicts() if row["pilot_id"] == recipe.pilot_id]
+    return Wanted(recipe, reads.selection(recipe.run_ids), registered(rows[0]) if rows else None, content, kept)
+
+
+def make(wanted: Wanted) -> tuple[Wanted, Report]:
+    """The report, after the reader has said which sections of its appendix it goes without."""
+    whole = _made(wanted)
+    if wanted.kept is not None:
+        return wanted, whole
+    _ = language.translator()
+    titles = {slide.key.split("-")[0]: slide.title for slide in reversed(whole.story.appendix)}
+    known = sections(whole.story)
+    taken = inputs.choose_many(
+        _("Appendix"), known, "sections", known, lambda key: _section(titles[key]), is_brief=True
+    )
+    if len(taken) == len(known):
+        return wanted, whole
+    left_out = tuple(key for key in known if key not in taken)
+    narrowed = replace(wanted, recipe=replace(wanted.recipe, left_out=left_out))
+    return narrowed, _made(narrowed)
 
 
 def tellable(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs that a deck tells of: those without a verdict are left out, which is said; stops where no other is."""
+    """The runs that a report tells of: those without a verdict are left out, which is said; stops where no other is."""
     _ = language.translator()
     left_out = deck_data.without_verdict(runs, language.current())
     if left_out:
@@ -31,11 +155,167 @@ def tellable(runs: pl.DataFrame) -> pl.DataFrame:
     return deck_data.with_verdict(runs)
 
 
-def data(chosen: Selection, deck_language: str, pilot: Registered | None = None) -> DeckData:
-    """Everything that the slides of these runs are made from: the page lists their titles, a download draws them.
+# --- files -----------------------------------------------------------------------------------------------------
 
-    The runs take their control passes along: a verdict is not shown without what it was judged with.
-    """
+
+def download(wanted: Wanted, made: Report) -> None:
+    """The deck, the page and the rows behind them, each made when it is asked for."""
+    _ = language.translator()
+    stem = f"workdim_{slug(wanted.recipe.name, 'report')}_{wanted.recipe.language}_{made.story.made_on:%Y%m%d}"
+    files = (
+        ("pptx", _("Download the slides (PowerPoint)"), partial(_powerpoint, wanted, made)),
+        ("html", _("Download as one HTML file"), partial(_page, made, f"{stem}.zip")),
+        ("zip", _("Download the rows behind it"), partial(_rows, made)),
+    )
+    with st.container(horizontal=True, gap="small"):
+        for ending, label, content in files:
+            st.download_button(
+                label,
+                content,
+                f"{stem}.{ending}",
+                MIMES[ending],
+                on_click="ignore",
+                type="primary" if ending == "pptx" else "secondary",
+                icon=":material/download:",
+            )
+    st.caption(_("Charts stay editable; every number carries its source."))
+
+
+def _powerpoint(wanted: Wanted, made: Report) -> bytes:
+    recipe, content = wanted.recipe, wanted.content
+    opened = template.opened(content, recipe.template or "template", recipe.language) if content else None
+    return made.powerpoint(version(), reads.warehouse().folder.identity(), opened)
+
+
+def _page(made: Report, bundle: str) -> bytes:
+    return made.page(version(), reads.warehouse().folder.identity(), bundle)
+
+
+def _rows(made: Report) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "rows.zip"
+        export_runs.bundle(reads.warehouse(), made.numbers, made.story.run_ids or made.recipe.run_ids, target)
+        return target.read_bytes()
+
+
+# --- what it holds ---------------------------------------------------------------------------------------------
+
+
+def outlines(made: Report) -> None:
+    """The slides in small, in their own language: the seven, and the appendix where it is opened."""
+    _ = language.translator()
+    story = made.story
+    st.subheader(escape(story.title))
+    _draw(story.slides, 1, story.language)
+    if story.appendix:
+        with st.expander(_("Appendix: {n} slides").format(n=len(story.appendix))):
+            _draw(story.appendix, 1 + len(story.slides), story.language)
+
+
+def _draw(slides: tuple, first: int, spoken: str) -> None:
+    with st.container(horizontal=True, gap="small"):
+        for place, slide in enumerate(slides, start=first):
+            st.image(outline(slide, place, spoken), width=320)
+
+
+def tell_changes(kept: SavedRecipe, made: Report) -> None:
+    """Which numbers of the kept report the warehouse would give differently now."""
+    _ = language.translator()
+    warehouse = reads.warehouse()
+    found = recipes.compare(warehouse, recipes.numbers(warehouse, kept.recipe_id), made.numbers)
+    changed = [one for one in found if one.state in ("changed", "gone")]
+    day = f"{kept.made_at:%Y-%m-%d}"
+    if not changed:
+        st.success(_("All {n} numbers are as they were on {day}.").format(n=f"{len(found):,}", day=day))
+        return
+    told = _("{n} of {total} numbers have changed since {day}.")
+    st.warning(
+        told.format(n=f"{len(changed):,}", total=f"{len(found):,}", day=day), icon=":material/published_with_changes:"
+    )
+    rows = {
+        _("Slide"): [one.row.slide for one in changed],
+        _("Then"): [one.row.text for one in changed],
+        _("Now"): [one.text_now or wording.number(one.now) for one in changed],
+        _("Source"): [".".join(filter(None, (one.row.source_table, one.row.source_column))) for one in changed],
+        _("Run"): [one.row.run_id for one in changed],
+    }
+    st.dataframe(pl.DataFrame(rows), hide_index=True)
+
+
+# --- recipes ---------------------------------------------------------------------------------------------------
+
+
+@inputs.writing
+def keep(wanted: Wanted, made: Report) -> None:
+    """Keep what was chosen under a name, with the numbers of today; a kept report takes the numbers of today."""
+    _ = language.translator()
+    if wanted.kept is not None:
+        with st.container(horizontal=True, gap="small"):
+            if st.button(_("Take the numbers of today"), icon=":material/update:"):
+                recipes.keep(reads.warehouse(), wanted.recipe, made.numbers, version(), wanted.content)
+                st.rerun()
+            forget(wanted.kept)
+        return
+    with st.form("keep report", border=False), st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        name = st.text_input(_("Keep this report as"), max_chars=80, width=360)
+        if st.form_submit_button(_("Keep"), icon=":material/bookmark_add:"):
+            recipe = replace(wanted.recipe, name=name.strip())
+            kept = recipes.keep(reads.warehouse(), recipe, made.numbers, version(), wanted.content)
+            st.query_params["recipe"] = kept.recipe_id
+            st.rerun()
+
+
+@inputs.writing
+def forget(kept: SavedRecipe) -> None:
+    _ = language.translator()
+    if st.button(_("Forget this report"), icon=":material/delete:"):
+        recipes.delete(reads.warehouse(), kept.recipe_id)
+        st.rerun()
+
+
+def _section(title: str) -> str:
+    """Without the number of its first page."""
+    return shortened(re.sub(r"\s*[(（]\d+/\d+[)）]$", "", title), 40)
+
+
+# --- reading ---------------------------------------------------------------------------------------------------
+
+
+def _name(pilot: Registered | None) -> str:
+    printable = "".join(letter for letter in pilot.pilot.name if letter.isprintable()).strip() if pilot else ""
+    return printable[:80] or "report"
+
+
+def _choose_template() -> tuple[str | None, bytes | None]:
+    """The company's file, if one was given that can be used; what a deck on it goes without is said."""
+    _ = language.translator()
+    given = st.file_uploader(_("Company template"), type=["pptx", "potx"], key="template", width=360)
+    if given is None:
+        return None, None
+    name, content = given.name[-80:], given.getvalue()
+    try:
+        opened = template.opened(content, name, language.current())
+    except InputError as error:
+        st.error(escape(error.message), icon=":material/error:")
+        return None, None
+    for line in opened.remarks(language.current()):
+        st.caption(escape(line))
+    return name, content
+
+
+def _made(wanted: Wanted) -> Report:
+    """Cached: the page is drawn anew at every click."""
+    today = date.today()
+    warehouse = reads.warehouse()
+    return _cached(warehouse.path, warehouse.version(), reads.shows_reference(), today, wanted.recipe, wanted)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _cached(path: Path, version: tuple, with_reference: bool, day: date, recipe: Recipe, _wanted: Wanted) -> Report:
+    chosen, pilot = _wanted.chosen, _wanted.pilot
+    plans = [
+        row["plan_id"] for row in reads.lists().plans.to_dicts() if row["model_id"] in set(chosen.runs["model_id"])
+    ]
     frames = deck_data.RunFrames(
         runs=chosen.with_controls,
         estimates=chosen.estimates,
@@ -46,20 +326,13 @@ def data(chosen: Selection, deck_language: str, pilot: Registered | None = None)
         claims=chosen.claims,
         extrema=chosen.extrema,
         against_controls=chosen.against_controls,
+        plans=tuple(plan for one in plans if (plan := reads.layer_plan(one)) is not None),
     )
-    found = reads.answer(Asked(pilot=pilot)) if pilot else None
-    return deck_data.deck_data(frames, deck_language, pilot, found=found)
-
-
-def preview(deck: DeckData) -> None:
-    """The slides by their titles, in the deck's own language."""
-    st.markdown("\n".join(f"{number}. {escape(title)}" for number, title in enumerate(build.titles(deck), start=1)))
-
-
-def undecided(deck: DeckData) -> None:
-    """The questions that will be asked in the meeting and that these runs leave open, in the page's language."""
-    pilot = deck.pilot.pilot if deck.pilot else None
-    for limit in limits.limits(
-        deck.runs, deck.checks, deck.against_controls, deck.scored, deck.words, language.current(), pilot, deck.answer
-    ):
-        st.markdown(f"- **{escape(limit.question)}**  \n  {escape(limit.reason)}")
+    found = specifications = None
+    if pilot is not None:
+        asked = Asked(pilot=pilot)
+        found = reads.answer(asked)
+        among = reads.population(asked)
+        specifications = under(among, reads.inner_maxima(among.rows["run_id"].to_list()))
+    data = deck_data.deck_data(frames, recipe.language, pilot, made_on=day, found=found, specifications=specifications)
+    return report(data, recipe)

@@ -6,6 +6,7 @@ Beside the measurements and the imported files of scores it holds every table as
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from core.errors import InputError
 from core.exports import excel_csv
 from core.store import archive
 from core.store.parcels import PARCEL_FILES
-from core.tables import LONG_TABLES, TABLES
+from core.tables import LONG_TABLES, TABLES, RecipeNumberRow
 from core.warehouse.annotate import whole_parcel
 from core.warehouse.warehouse import Warehouse
 
@@ -47,6 +48,13 @@ _ABOUT = """# What this export holds
 Measurements of Workdim: how many dimensions language models use, layer by layer. `tables/` holds the rows as Parquet
 and CSV, `parcels/` the measurements as they were finished, `people/` imported files of scores, `manifest.json` the hash
 of every file. It holds no text and no weights. Take it in with `workdim import`.
+
+"""
+_ABOUT_BUNDLE = """# What stands behind a report
+
+`tables/recipe_numbers` lists every number of the report: the slide, the number as it is written, and the table, column,
+run and key of the row that it came from. The other tables hold the rows of its runs. Parquet keeps every type, CSV opens
+in a spreadsheet.
 
 """
 _TYPES = {
@@ -102,6 +110,37 @@ def export(
         writer.add("dictionary.csv", excel_csv(dictionary(shown)))
         writer.add("dictionary.md", (_ABOUT + as_markdown(shown)).encode())
     return Exported(target, len(run_ids), target.stat().st_size if target.is_file() else writer.n_bytes)
+
+
+def bundle(warehouse: Warehouse, numbers: Sequence[RecipeNumberRow], run_ids: Sequence[str], target: Path) -> Exported:
+    """Everything that a report shows: its numbers with their sources, and the rows of its runs in the tables that these
+    came from; Parquet and CSV in a new folder, or a file where `target` ends in .zip. Raises as `export`."""
+    plans = sorted({json.loads(one.source_key or "")["plan_id"] for one in numbers if _is_of_plan(one)})
+    sources = {one.source_table for one in numbers} | {"runs", "models", "corpora"}
+    about = {"kind": "report", "runs": list(run_ids)}
+    with archive.written(target, about, target.suffix.lower() == ".zip") as writer:
+        tables = {"recipe_numbers": TABLES["recipe_numbers"].frame(numbers)}
+        with warehouse.opened() as opened:
+            for table in [name for name in TABLES if name in sources]:
+                if table in _TABLES:
+                    tables[table] = opened.read(_TABLES[table], {"ids": list(run_ids)})
+                elif "run_id" in TABLES[table].names:
+                    tables[table] = opened.read(f"SELECT * FROM {table} WHERE {_CHOSEN}", {"ids": list(run_ids)})
+                else:
+                    sql = f"SELECT * FROM {table} WHERE plan_id IN (SELECT unnest($ids::VARCHAR[]))"
+                    tables[table] = opened.read(sql, {"ids": plans})
+        for name, rows in tables.items():
+            content = io.BytesIO()
+            rows.write_parquet(content, compression="zstd")
+            writer.add(f"tables/{name}.parquet", content.getvalue())
+            writer.add(f"tables/{name}.csv", excel_csv(rows))
+        writer.add("dictionary.csv", excel_csv(dictionary(list(tables))))
+        writer.add("dictionary.md", (_ABOUT_BUNDLE + as_markdown(list(tables))).encode())
+    return Exported(target, len(run_ids), target.stat().st_size if target.is_file() else writer.n_bytes)
+
+
+def _is_of_plan(one: RecipeNumberRow) -> bool:
+    return one.source_table in ("plans", "plan_outcomes") and one.source_key is not None
 
 
 def as_zip(warehouse: Warehouse, run_ids: Sequence[str], folder: Path) -> bytes:

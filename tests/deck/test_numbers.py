@@ -34,7 +34,9 @@ def data():
 
 @pytest.fixture(scope="module")
 def known(data):
-    return numbers.sources(data)
+    axis, values = Axis("", 0, 1, 1), data.estimates["value"].to_list()
+    every = Chart(axis, axis, (Series("", tuple(Point(0, value) for value in values)),), "")
+    return numbers.sources(data, story_of(StorySlide("all", "", evidence=every)))
 
 
 def story_of(*slides: StorySlide) -> Story:

@@ -15,7 +15,7 @@ from pptx.oxml.ns import qn
 from pptx.util import Inches, Pt
 
 from core.deck import template
-from core.deck.theme import BODY_HEIGHT, BODY_TOP, MARGIN, TEXT_WIDTH
+from core.deck.layout import BODY_HEIGHT, BODY_TOP, MARGIN, TEXT_WIDTH
 from core.errors import InputError
 
 
@@ -82,7 +82,7 @@ def saved(found: template.Template) -> bytes:
 @pytest.mark.parametrize("as_potx", [False, True])
 def test_a_deck_keeps_the_layouts_and_nothing_of_the_people(as_potx):
     found = template.opened(company(as_potx=as_potx), "company.potx")
-    assert (found.title.name, found.content.name) == ("Title Slide", "Title Only")
+    assert (found.content.name, found.body.name, found.split.name) == ("Title Only", "Title and Content", "Two Content")
     drawn(found)
     content = saved(found)
     with zipfile.ZipFile(io.BytesIO(content)) as packed:
@@ -112,8 +112,8 @@ def test_everything_stands_within_the_room_that_the_layout_leaves(width, height)
 
 def test_what_a_template_lacks_is_said_and_the_deck_is_made_all_the_same():
     found = template.opened(company(layouts={"Title and Content"}, footer=False), "company.pptx", "ja")
-    assert found.title is found.content
-    assert set(found.missing) >= {"no_title_slide", "no_title_only", "no_footer"}
+    assert found.body is found.split is found.content
+    assert set(found.missing) >= {"no_title_only", "no_footer"}
     assert all("{" not in line for line in found.remarks("ja"))
     slide = drawn(found)
     assert "layer_estimates" in slide.shapes[-1].text_frame.text

@@ -1,0 +1,402 @@
+"""The verbs of what leaves for others to read: slides, the HTML report, where their numbers come from, and recipes."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections import Counter
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.commands.context import confirmed, existing_warehouse, one_run, warn, write_out
+from core.commands.runs import without_reference
+from core.errors import InputError, ResourceError, WorkdimError
+from core.terminal.output import say, say_json
+from core.terminal.tables import table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+
+    from core.deck.deck_data import RunFrames
+    from core.deck.report import Report
+    from core.deck.template import Template
+    from core.pilots.recipe import Recipe
+    from core.tables import RecipeNumberRow
+    from core.warehouse.recipes import Compared
+    from core.warehouse.warehouse import Warehouse
+
+STATES = {
+    "same": "the same",
+    "changed": "CHANGED",
+    "gone": "no longer there",
+    "computed": "computed, not compared",
+    "edited": "EDITED in the file",
+}
+
+
+def slides(options: argparse.Namespace) -> int:
+    from core.files import version
+
+    _ends_with(options.out, ".pptx", "PowerPoint")
+    warehouse = existing_warehouse(options)
+    recipe, content = _recipe(options, warehouse)
+    template = _opened(recipe, content)
+    made = report_of(warehouse, recipe)
+    drawn = made.powerpoint(version(), warehouse.folder.identity(), template)
+    write_out(options.out, drawn)
+    for line in template.remarks("en") if template else ():
+        warn(line)
+    _keep(options, warehouse, made, content)
+    n = len(made.story.slides) + len(made.story.appendix)
+    say(f"{options.out}: {n} slides of {len(recipe.run_ids)} runs, {len(drawn) / 1e3:.0f} kB")
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """The same story as one HTML file, and on request the rows behind it."""
+    from core.deck.html import LARGEST
+    from core.files import version
+    from core.warehouse.export_runs import bundle
+
+    _ends_with(options.out, ".html", "HTML")
+    warehouse = existing_warehouse(options)
+    recipe, content = _recipe(options, warehouse)
+    made = report_of(warehouse, recipe)
+    rows = options.bundle.name if options.bundle else ""
+    page = made.page(version(), warehouse.folder.identity(), rows)
+    if len(page) > LARGEST:
+        raise InputError(
+            "The report of {n} runs would have {size:.1f} MB; one file has at most {largest:.0f} MB. Choose fewer runs "
+            "with --run.",
+            n=len(recipe.run_ids),
+            size=len(page) / 1e6,
+            largest=LARGEST / 1e6,
+        )
+    if options.bundle:
+        done = bundle(warehouse, made.numbers, made.story.run_ids or recipe.run_ids, options.bundle)
+        say(f"{done.path}: the rows behind it, {done.n_bytes / 1e3:.0f} kB")
+    write_out(options.out, page)
+    _keep(options, warehouse, made, content)
+    say(f"{options.out}: {len(page) / 1e3:.0f} kB")
+    return 0
+
+
+def trace(options: argparse.Namespace) -> int:
+    """Where each number of a deck comes from, and what the warehouse says of it now."""
+    from core.deck.numbers import read
+    from core.warehouse.recipes import compare
+
+    carried = read(_bytes(options.file), options.file.name)
+    warehouse = existing_warehouse(options)
+    about, recipe = carried.about, carried.about.recipe
+    again = _again(warehouse, recipe)
+    edited = {row.number for row in carried.edited}
+    found = [
+        (one, "edited" if one.row.number in edited else one.state) for one in compare(warehouse, carried.numbers, again)
+    ]
+    is_own = about.warehouse_id == warehouse.folder.identity()
+    if options.json:
+        say_json(
+            {
+                "recipe": recipe.recipe_id,
+                "version": about.version,
+                "warehouse": about.warehouse_id,
+                "is_this_warehouse": is_own,
+                "numbers": [_as_json(one, state) for one, state in found],
+                "added": [{"slide": slide, "text": text} for slide, text in carried.added],
+            }
+        )
+        return 0
+    say(f"{options.file.name}: recipe {recipe.recipe_id}, Workdim {about.version}, warehouse {about.warehouse_id}")
+    if not is_own:
+        warn("It was made from another warehouse; it is compared with this one.")
+    say("", *table(("slide", "place", "number", "source", "run", "now"), _lines(found)))
+    for slide, text in carried.added:
+        say(f"slide {slide}: {text} was not made by Workdim")
+    say("", _counted([state for _one, state in found], len(carried.added)))
+    return 0
+
+
+def listed(options: argparse.Namespace) -> int:
+    from core.warehouse.recipes import all_recipes
+
+    saved = all_recipes(existing_warehouse(options))
+    if options.json:
+        say_json([_recipe_json(one.recipe) | {"made_at": one.made_at, "n_numbers": one.n_numbers} for one in saved])
+    elif not saved:
+        say("No recipe is kept yet: workdim slides --out FILE.pptx --keep NAME")
+    else:
+        rows = [
+            (
+                one.recipe_id,
+                one.recipe.name,
+                one.recipe.pilot_id or f"{len(one.recipe.run_ids)} runs",
+                f"{one.recipe.audience}, {one.recipe.language}",
+                one.recipe.template or "-",
+                f"{one.made_at:%Y-%m-%d}",
+                one.n_numbers,
+            )
+            for one in saved
+        ]
+        say(*table(("recipe", "name", "of", "for", "template", "numbers of", "numbers"), rows))
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Which numbers of a recipe's last report the warehouse would give differently now."""
+    from core.pilots.recipe import find_recipe
+    from core.warehouse import recipes
+
+    warehouse = existing_warehouse(options)
+    saved = find_recipe(recipes.all_recipes(warehouse), options.recipe)
+    rows = recipes.numbers(warehouse, saved.recipe_id)
+    found = [(one, str(one.state)) for one in recipes.compare(warehouse, rows, _again(warehouse, saved.recipe))]
+    changed = [(one, state) for one, state in found if state in ("changed", "gone")]
+    if options.json:
+        say_json([_as_json(one, state) for one, state in changed])
+        return 0
+    if changed:
+        say(*table(("slide", "place", "number", "source", "run", "now"), _lines(changed)), "")
+    say(f"{saved.recipe.name}, numbers of {saved.made_at:%Y-%m-%d}: {_counted([state for _one, state in found])}")
+    return 0
+
+
+def delete(options: argparse.Namespace) -> int:
+    from core.pilots.recipe import find_recipe
+    from core.warehouse import recipes
+
+    warehouse = existing_warehouse(options)
+    saved = find_recipe(recipes.all_recipes(warehouse), options.recipe)
+    if confirmed(f"Forget the recipe {saved.recipe.name} ({saved.recipe_id})?", options.yes):
+        recipes.delete(warehouse, saved.recipe_id)
+        say(f"The recipe {saved.recipe.name} is forgotten; reports that it made stay where they are.")
+    return 0
+
+
+# --- what a report is of ---------------------------------------------------------------------------------------
+
+
+def report_of(warehouse: Warehouse, recipe: Recipe) -> Report:
+    """The report of a recipe on what the warehouse holds now. Raises InputError where one of its runs is not there."""
+    import polars as pl
+
+    from core.analysis.asked import Asked
+    from core.analysis.differences import with_controls
+    from core.commands.rank import answered
+    from core.deck.deck_data import deck_data
+    from core.deck.report import report
+    from core.pilots.registration import chosen_pilot
+    from core.store.trash import is_deleted
+    from core.warehouse import queries, recipes
+
+    for run_id in recipes.missing_runs(warehouse, recipe)[:1]:
+        if is_deleted(warehouse.folder, run_id):
+            raise InputError("The run {run} of this recipe is in the trash: `workdim runs undelete {run}`.", run=run_id)
+        raise InputError("The run {run} of this recipe is not in the warehouse.", run=run_id)
+    known = queries.runs(warehouse)
+    pilot = found = under = None
+    if recipe.pilot_id is not None:
+        pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
+        found, under = answered(warehouse, Asked(pilot=pilot), with_specifications=True)
+    runs = with_controls(known.filter(pl.col("run_id").is_in(list(recipe.run_ids))), known)
+    frames = read_frames(warehouse, runs)
+    return report(deck_data(frames, recipe.language, pilot, found=found, specifications=under), recipe)
+
+
+def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
+    """What a report is made from, read of these runs."""
+    from core.deck.deck_data import RunFrames
+    from core.warehouse import queries, saved
+
+    ids, models = runs["run_id"].to_list(), runs["model_id"].to_list()
+    with warehouse.opened() as opened:
+        plans = saved.plans(opened).filter(_of(models))["plan_id"].to_list()
+        frames = RunFrames(
+            runs=runs,
+            estimates=queries.estimates(opened, ids),
+            correlators=queries.correlators(opened, ids),
+            checks=queries.checks(opened, ids),
+            summaries=queries.summaries(opened, ids),
+            scores=queries.scores(opened),
+            claims=queries.claims(opened, ids),
+            extrema=queries.extrema(opened, ids),
+            against_controls=queries.against_controls(opened, ids),
+        )
+    return replace(frames, plans=tuple(plan for one in plans if (plan := saved.stored_plan(warehouse, one))))
+
+
+def _of(models: Sequence[str]) -> pl.Expr:
+    import polars as pl
+
+    return pl.col("model_id").is_in(list(models))
+
+
+def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, bytes | None]:
+    """What is asked for, or the kept recipe that is named, and the bytes of its template."""
+    from core.pilots.recipe import Recipe, find_recipe
+    from core.warehouse import recipes
+
+    given = [
+        name for name in ("chosen", "pilot", "language", "audience", "without", "template") if _given(options, name)
+    ]
+    if options.recipe is not None:
+        if given:
+            raise InputError("--recipe says all of the report: leave out the other options, or leave out --recipe.")
+        kept = find_recipe(recipes.all_recipes(warehouse), options.recipe).recipe
+        content = recipes.template(warehouse, kept)
+        if kept.template is not None and content is None:
+            raise InputError("The template {name} of this recipe is gone: name it again.", name=kept.template)
+        return kept, content
+    path = getattr(options, "template", None)
+    content = _bytes(path) if path else None
+    runs, pilot_id = _chosen(options, warehouse)
+    recipe = Recipe(
+        name=options.keep or (options.pilot or "report")[:60],
+        run_ids=tuple(runs),
+        pilot_id=pilot_id,
+        audience=options.audience or "management",
+        language=options.language or "en",
+        left_out=tuple(options.without or ()),
+        template=path.name if path else None,
+        template_sha256=hashlib.sha256(content).hexdigest() if content else None,
+    )
+    return recipe, content
+
+
+def _given(options: argparse.Namespace, name: str) -> bool:
+    return getattr(options, name, None) is not None
+
+
+def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str], str | None]:
+    """The runs on text that are asked for, and the id of the pilot that they are results of, if it is of one."""
+    import polars as pl
+
+    from core.analysis.ranking import newest
+    from core.pilots.registration import chosen_pilot
+    from core.warehouse import queries
+
+    known = runs = queries.runs(warehouse)
+    pilot_id = None
+    if options.pilot is not None:
+        pilot = chosen_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
+        pilot_id = pilot.pilot_id
+        runs = runs.filter(pl.col("run_id").is_in(queries.of_pilot(warehouse, pilot_id)))
+        if runs.is_empty():
+            raise InputError("The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name)
+    if options.chosen:
+        return list(dict.fromkeys(one_run(runs["run_id"], start) for start in options.chosen)), pilot_id
+    runs = newest(runs.filter(runs["pass"] == "text"))
+    runs = runs if pilot_id else without_reference(runs)
+    if runs.is_empty() and not known.is_empty():
+        raise InputError(
+            "There are no runs of your own yet. Measure a model, or name shipped ones with --run RUN: `workdim runs "
+            "--tag reference` lists them."
+        )
+    if runs.is_empty():
+        raise InputError("There are no such runs. `workdim runs` lists what is there.")
+    return runs["run_id"].to_list(), pilot_id
+
+
+def _opened(recipe: Recipe, content: bytes | None) -> Template | None:
+    from core.deck.template import opened
+
+    return opened(content, recipe.template or "template", recipe.language) if content else None
+
+
+def _keep(options: argparse.Namespace, warehouse: Warehouse, made: Report, template: bytes | None) -> None:
+    """The recipe with the numbers that it made just now, where that is asked for; a kept one takes the new numbers."""
+    from core.files import version
+    from core.warehouse import recipes
+
+    if options.keep or options.recipe:
+        kept = recipes.keep(warehouse, made.recipe, made.numbers, version(), template)
+        say(f"The recipe {kept.recipe.name} is kept as {kept.recipe_id}, with {kept.n_numbers} numbers.")
+
+
+def _again(warehouse: Warehouse, recipe: Recipe) -> Sequence[RecipeNumberRow] | None:
+    """The numbers of the same report made now; None, and a line, where it cannot be made."""
+    try:
+        return report_of(warehouse, recipe).numbers
+    except WorkdimError as error:
+        warn(f"What was computed is not compared: {error}")
+        return None
+
+
+# --- told ------------------------------------------------------------------------------------------------------
+
+
+def _lines(found: Sequence[tuple[Compared, str]]) -> list[tuple[str, ...]]:
+    """One line for each number; the points of a chart that come from one column of one run are one line."""
+    lines: dict[tuple, list[tuple[Compared, str]]] = {}
+    for number, (one, state) in enumerate(found):
+        row = one.row
+        is_point = row.place == "chart" and state == "same"
+        key = (row.slide, row.source_table, row.source_column, row.run_id) if is_point else (number,)
+        lines.setdefault(key, []).append((one, state))
+    told: list[tuple[str, ...]] = []
+    for of_line in lines.values():
+        one, state = of_line[0]
+        row = one.row
+        source = ".".join(part for part in (row.source_table, row.source_column) if part) or "computed"
+        if row.source_table is None and row.source_column:
+            source = f"computed: {row.source_column}"
+        text = row.text if len(of_line) == 1 else f"{len(of_line)} points"
+        now = one.text_now or ("" if one.now is None else f"{one.now:.6g}")
+        said = f"{STATES[state]}: {now}" if state == "changed" and now else STATES[state]
+        told.append((str(row.slide), row.place, text, source, row.run_id or "-", said))
+    return told
+
+
+def _counted(states: Sequence[str], n_added: int = 0) -> str:
+    counts = Counter(states)
+    told = [f"{counts[state]:,} {name.lower()}" for state, name in STATES.items() if counts[state]]
+    if n_added:
+        told.append(f"{n_added:,} not made by Workdim")
+    return f"{len(states):,} numbers: {', '.join(told)}." if told else "It shows no numbers."
+
+
+def _as_json(one: Compared, state: str) -> dict[str, object]:
+    row = one.row
+    return {
+        "slide": row.slide,
+        "slide_key": row.slide_key,
+        "place": row.place,
+        "text": row.text,
+        "value": row.value,
+        "table": row.source_table,
+        "column": row.source_column,
+        "run_id": row.run_id,
+        "key": json.loads(row.source_key) if row.source_key else None,
+        "state": state,
+        "now": one.now,
+        "text_now": one.text_now or None,
+    }
+
+
+def _recipe_json(recipe: Recipe) -> dict[str, object]:
+    return {"recipe_id": recipe.recipe_id} | asdict(recipe)
+
+
+def _ends_with(out: Path, ending: str, what: str) -> None:
+    if out.suffix.lower() != ending:
+        raise InputError(
+            "{name} is no {what} file name. Name a file that ends in {ending} with --out.",
+            name=out.name,
+            what=what,
+            ending=ending,
+        )
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError("There is no file {file}. Check the path.", file=file) from error
+    except OSError as error:
+        raise ResourceError(
+            "{file} cannot be read: {reason}.", file=file, reason=error.strerror or str(error)
+        ) from error

@@ -1,0 +1,117 @@
+"""The verbs of reports: slides, the HTML file, the rows behind them, where numbers come from, and recipes."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+import pytest
+from openxml_audit import OpenXmlValidator
+from pptx import Presentation
+
+from core.warehouse.warehouse import Warehouse
+from tests.conftest import run_core
+from tests.deck.test_template import company
+from tests.screens import RUN_IDS, filled_warehouse
+
+BOTH = ("--run", RUN_IDS[0], "--run", RUN_IDS[1])
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return filled_warehouse(tmp_path_factory.mktemp("reports"))
+
+
+def told(*arguments: str | Path, path: Path) -> str:
+    done = run_core(*map(str, arguments), warehouse=path)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refused(*arguments: str | Path, path: Path) -> str:
+    done = run_core(*map(str, arguments), warehouse=path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_a_deck_is_traced_number_by_number_to_the_warehouse(path: Path, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.pptx"
+    told("slides", "--out", deck, *BOTH, path=path)
+    found = json.loads(told("trace", deck, "--json", path=path))
+    assert found["is_this_warehouse"] and not found["added"]
+    states = {one["state"] for one in found["numbers"]}
+    assert "same" in states and states <= {"same", "computed"}, "what was computed is the same when it is made again"
+    charted = [one for one in found["numbers"] if one["place"] == "chart" and one["run_id"] == RUN_IDS[0]]
+    assert charted and all(one["table"] == "layer_estimates" and one["key"]["estimator"] == "d2" for one in charted)
+    assert "the same" in told("trace", deck, path=path)
+
+
+def test_a_deck_says_nothing_of_places_and_people_and_is_valid(path: Path, tmp_path: Path) -> None:
+    template = tmp_path / "company.potx"
+    template.write_bytes(company(as_potx=True))
+    for name, more in (("own", ()), ("on-template", ("--template", template, "--language", "ja"))):
+        deck = tmp_path / f"{name}.pptx"
+        told("slides", "--out", deck, *BOTH, *more, path=path)
+        with zipfile.ZipFile(deck) as packed:
+            parts = {part: packed.read(part) for part in packed.namelist()}
+        everything = b"".join(parts.values())
+        for secret in (str(path.parent), "Smith", "intranet", "TargetMode", "python-pptx", 'show="0"'):
+            assert secret.encode() not in everything, (name, secret)
+        assert not [part for part in parts if "comment" in part.lower() or "thumbnail" in part]
+        found = OpenXmlValidator().validate(str(deck))
+        assert not found.errors, [(one.description, one.part_uri) for one in found.errors[:3]]
+
+
+def test_one_html_file_and_the_rows_behind_it(path: Path, tmp_path: Path) -> None:
+    page, rows = tmp_path / "report.html", tmp_path / "rows.zip"
+    said = told("report", "--out", page, "--bundle", rows, "--language", "ja", *BOTH, path=path)
+    assert "rows.zip" in said and 'lang="ja"' in page.read_text(encoding="utf-8")
+    with zipfile.ZipFile(rows) as packed:
+        numbers = pl.read_parquet(BytesIO(packed.read("tables/recipe_numbers.parquet")))
+        assert set(numbers["source_table"].drop_nulls()) <= {Path(one).stem for one in packed.namelist()}
+        estimates = pl.read_csv(BytesIO(packed.read("tables/layer_estimates.csv")))
+        assert set(RUN_IDS[:2]) <= set(estimates["run_id"])
+        assert b"recipe_numbers" in packed.read("dictionary.csv")
+
+
+def test_a_recipe_makes_the_same_again_and_says_what_has_changed(path: Path, tmp_path: Path) -> None:
+    first, again = tmp_path / "first.pptx", tmp_path / "again.pptx"
+    template = tmp_path / "company.pptx"
+    template.write_bytes(company())
+    told("slides", "--out", first, *BOTH, "--keep", "Board", "--template", template, "--without", "glossary", path=path)
+    told("slides", "--out", again, "--recipe", "Board", path=path)
+    assert texts(first) == texts(again) and "Board" in told("recipes", path=path)
+    assert json.loads(told("recipes", "check", "Board", "--json", path=path)) == []
+    with Warehouse(path).write() as connection:
+        connection.execute("UPDATE run_summaries SET inner_max = inner_max * 2 WHERE run_id = ?", [RUN_IDS[0]])
+    changed = json.loads(told("recipes", "check", "Board", "--json", path=path))
+    assert changed and {one["state"] for one in changed} == {"changed"}
+    assert {"inner_max"} <= {one["column"] for one in changed}
+    with Warehouse(path).write() as connection:
+        connection.execute("UPDATE run_summaries SET inner_max = inner_max / 2 WHERE run_id = ?", [RUN_IDS[0]])
+    told("runs", "delete", RUN_IDS[1], "--yes", path=path)
+    assert "is in the trash" in refused("slides", "--out", again, "--recipe", "Board", path=path)
+    told("runs", "undelete", RUN_IDS[1], path=path)
+    told("recipes", "delete", "Board", "--yes", path=path)
+    assert "No recipe is kept yet" in refused("recipes", "check", "Board", path=path)
+
+
+def texts(deck: Path) -> list[str]:
+    shapes = [shape for slide in Presentation(str(deck)).slides for shape in slide.shapes if shape.has_text_frame]
+    return [shape.text_frame.text for shape in shapes]  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_made_or_read_is_one_line(path: Path, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.pptx"
+    Presentation().save(str(foreign))
+    assert "carries no sources" in refused("trace", foreign, path=path)
+    assert "There is no file" in refused("trace", tmp_path / "none.pptx", path=path)
+    assert "no HTML file name" in refused("report", "--out", tmp_path / "x.pdf", path=path)
+    text = tmp_path / "notes.txt"
+    text.write_text("hello")
+    assert "no PowerPoint file" in refused("slides", "--out", tmp_path / "x.pptx", "--template", text, path=path)
+    both = ("--recipe", "x", "--language", "ja")
+    assert "leave out" in refused("slides", "--out", tmp_path / "x.pptx", *both, path=path)

@@ -1,0 +1,59 @@
+"""The report page: slides in small, files by name, a company template, and kept reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.warehouse import recipes
+from core.warehouse.warehouse import Warehouse
+from tests.deck.test_template import company
+from tests.pages.test_pages import opened
+from tests.screens import RUN_IDS, filled_warehouse
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    found = filled_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(found))
+    return found
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_seven_slides_in_small_and_hardly_a_word_besides(path: Path, language: str) -> None:
+    app = opened("report.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}", lang=language)
+    assert not app.exception and not app.error
+    drawn = app.get("image")
+    appendix = app.expander[0].get("image")
+    assert len(drawn) - len(appendix) == 7 and appendix
+    said = " ".join(one.value for one in app.caption)
+    assert len(said.split()) <= 10 and len(app.get("download_button")) == 3
+
+
+def test_a_report_is_kept_with_its_sections_and_says_what_has_changed(path: Path) -> None:
+    app = opened("report.py", runs=RUN_IDS[0])
+    app.multiselect(key="view.sections").unselect("glossary").run()
+    app.text_input[-1].set_value("Board")
+    next(button for button in app.button if button.label == "Keep").click().run()
+    assert not app.exception and not app.multiselect
+    assert "are as they were" in app.success[0].value
+    (kept,) = recipes.all_recipes(Warehouse(path))
+    assert kept.recipe.left_out == ("glossary",) and kept.recipe.run_ids == (RUN_IDS[0],)
+    with Warehouse(path).write() as connection:
+        connection.execute("UPDATE run_summaries SET inner_max = 3 * inner_max WHERE run_id = ?", [RUN_IDS[0]])
+    app.run()
+    assert "have changed since" in app.warning[0].value and len(app.dataframe[0].value)
+    next(button for button in app.button if button.label == "Take the numbers of today").click().run()
+    assert "are as they were" in app.success[0].value
+    next(button for button in app.button if button.label == "Forget this report").click().run()
+    assert recipes.all_recipes(Warehouse(path)) == []
+
+
+def test_a_template_is_taken_or_refused_in_one_line(path: Path) -> None:
+    app = opened("report.py", runs=RUN_IDS[0])
+    upload = app.file_uploader(key="template")
+    upload.set_value(("company.potx", company(as_potx=True), "application/x")).run()
+    assert not app.error and any("usual size" in one.value for one in app.caption)
+    app.file_uploader(key="template").set_value(("notes.pptx", b"hello", "application/x")).run()
+    assert len(app.error) == 1 and "no PowerPoint file" in app.error[0].value and len(app.get("download_button")) == 3
