@@ -28,13 +28,18 @@ OFFERED = 200
 _SEARCHED = ("name", "reference", "family", "kind", "corpus_name", "protocol", "dtype", "pass", "run_id")
 
 
+def may_write() -> bool:
+    """False in an app that only shows: `workdim app --read-only`."""
+    return not is_read_only()
+
+
 def writing(draw: Draws) -> Draws:
     """A part of a screen that changes or starts something: it is not drawn where the app may only show. What is
     overlooked here is refused where it would be written."""
 
     @functools.wraps(draw)
     def drawn(*arguments: Any, **named: Any) -> None:
-        if not is_read_only():
+        if may_write():
             draw(*arguments, **named)
 
     return cast(Draws, drawn)
