@@ -45,7 +45,10 @@ def run() -> None:
     _ = language.translator()
     page = st.navigation(
         {
-            "": [st.Page(ROOT / "pages/home.py", title=_("Home"), icon=":material/home:", default=True)],
+            "": [
+                st.Page(ROOT / "pages/home.py", title=_("Home"), icon=":material/home:", default=True),
+                st.Page(ROOT / "pages/guide.py", title=_("Guide"), icon=":material/menu_book:", url_path="guide"),
+            ],
             _("Work"): [
                 st.Page(
                     ROOT / "pages/pilot.py", title=_("Measure models"), icon=":material/science:", url_path="pilot"
