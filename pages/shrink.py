@@ -4,7 +4,7 @@ guard()
 
 import streamlit as st
 
-from core.ui import inputs, language, reads
+from core.ui import inputs, language, reads, url_state
 from core.ui.shrink import plan_form, plan_view
 
 _ = language.translator()
@@ -18,7 +18,7 @@ found = plan_view.choose(plans, model)
 if found is None:
     plan_form.tell_empty(model, not plans.is_empty())
     plan_form.ask()
-    st.stop()
+    url_state.stop()
 plan_view.say(found)
 
 sections = {

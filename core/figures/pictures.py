@@ -142,14 +142,16 @@ def profile_picture(
         )
         return drawing.svg(caption.title, language=language)
     last = max(mark.layer if data.same_depth else mark.depth for curve in data.curves for mark in curve.marks)
-    axes = Axes(drawing, 58, top + 26, right, size[1] - 74, (0, last), _y_range(values, is_log), is_log)
+    kinds = list(dict.fromkeys(reference.kind for reference in data.references))
+    keys = _key_rows(kinds, any(curve.post_norm for curve in data.curves), language, size[0])
+    bottom = size[1] - 59 - 15 * len(keys)
+    axes = Axes(drawing, 58, top + 26, right, bottom, (0, last), _y_range(values, is_log), is_log)
     y_title = _axis(data, language) + (_(", log scale") if is_log else "")
     if isinstance(data, ProfileData) and data.cuts_controls:
         y_title += _(" (controls run off the axis)")
     for phase in phases:
         _shade(axes, phase)
     axes.draw(wording.layer_axis(data.same_depth, language), y_title, _layer_ticks(last, data.same_depth))
-    kinds = list(dict.fromkeys(reference.kind for reference in data.references))
     colours = {curve.run_id: theme.curves[n % len(theme.curves)] for n, curve in enumerate(data.curves)}
     _draw_references(axes, data, colours)
     for curve in data.curves:
@@ -159,7 +161,7 @@ def profile_picture(
             drawing.marker(at, "circle", colours[curve.run_id], 4.5, hollow=True)
     _name_turns(axes, data, turns, colours, language)
     _name_ends(axes, data, colours, right, size[0])
-    _keys(axes, kinds, any(curve.post_norm for curve in data.curves), language)
+    _keys(axes, keys, language)
     _foot(drawing, caption)
     return drawing.svg(caption.title, _described(data, turns, language), language)
 
@@ -542,17 +544,39 @@ def _name_ends(
         axes.drawing.words((right + 9, y + 4), name, _LARGE, colours[curve.run_id], bold=True)
 
 
-def _keys(axes: Axes, kinds: Sequence[str], has_post_norm: bool, language: str) -> None:
+def _key_rows(kinds: Sequence[str], has_post_norm: bool, language: str, width: float) -> list[list[str]]:
+    """Which keys stand on which line beneath the axis; `post_norm` is the mark of the state after the norm."""
+    rows: list[list[str]] = [[]]
+    x = 12.0
+    for kind in [*kinds, *(["post_norm"] if has_post_norm else [])]:
+        long = 44 + text_width(_key_name(kind, language), _SMALL)
+        if rows[-1] and x + long > width:
+            rows.append([])
+            x = 12.0
+        rows[-1].append(kind)
+        x += long
+    return rows
+
+
+def _key_name(kind: str, language: str) -> str:
     _ = translator(language)
-    drawing, y, x = axes.drawing, axes.drawing.height - 28, 12.0
-    for n, kind in enumerate(kinds):
-        name = reference_name(kind, language)
-        drawing.line([(x, y), (x + 24, y)], drawing.theme.quiet, 1.4, _REFERENCE_DASHES[n % len(_REFERENCE_DASHES)])
-        drawing.words((x + 29, y + 4), name, _SMALL, drawing.theme.quiet)
-        x += 44 + text_width(name, _SMALL)
-    if has_post_norm:
-        drawing.marker((x + 6, y), "circle", drawing.theme.quiet, 4, hollow=True)
-        drawing.words((x + 16, y + 4), _("final state, after the norm"), _SMALL, drawing.theme.quiet)
+    return _("final state, after the norm") if kind == "post_norm" else reference_name(kind, language)
+
+
+def _keys(axes: Axes, rows: Sequence[Sequence[str]], language: str) -> None:
+    drawing = axes.drawing
+    kinds = [kind for row in rows for kind in row if kind != "post_norm"]
+    for n, row in enumerate(rows):
+        y, x = drawing.height - 28 - 15 * (len(rows) - 1 - n), 12.0
+        for kind in row:
+            if kind == "post_norm":
+                drawing.marker((x + 12, y), "circle", drawing.theme.quiet, 4, hollow=True)
+            else:
+                dash = _REFERENCE_DASHES[kinds.index(kind) % len(_REFERENCE_DASHES)]
+                drawing.line([(x, y), (x + 24, y)], drawing.theme.quiet, 1.4, dash)
+            name = _key_name(kind, language)
+            drawing.words((x + 29, y + 4), name, _SMALL, drawing.theme.quiet)
+            x += 44 + text_width(name, _SMALL)
 
 
 def _described(data: ProfileData | CorrelatorData, turns: Sequence[Turn], language: str) -> str:

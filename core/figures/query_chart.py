@@ -98,7 +98,10 @@ def _parting(frame: pl.DataFrame, x: str, parts: list[str]) -> str | None:
 
 
 def query_points(frame: pl.DataFrame, choice: Choice) -> QueryPicture:
-    """The points of one picture; InputError for columns that are not there or cannot be drawn."""
+    """The points of one picture; InputError for columns that are not there or cannot be drawn.
+
+    Nothing is added up: where several rows of a series have one `x`, they are points, and no bars or lines.
+    """
     for name in filter(None, (choice.x, choice.y, choice.colour)):
         if name not in frame.columns:
             raise InputError(unknown_name("column", name, frame.columns))
@@ -114,7 +117,10 @@ def query_points(frame: pl.DataFrame, choice: Choice) -> QueryPicture:
     kept = kept.head(MOST_POINTS)
     if choice.kind == "line":
         kept = kept.sort(choice.x, maintain_order=True)
-    return QueryPicture(choice, _series(kept, choice), frame[choice.x].dtype == pl.String, frame.height - kept.height)
+    series = _series(kept, choice)
+    if choice.kind in ("bar", "line") and any(len(set(one.x)) < len(one.x) for one in series):
+        choice = replace(choice, kind="scatter")
+    return QueryPicture(choice, series, frame[choice.x].dtype == pl.String, frame.height - kept.height)
 
 
 def _drawable(frame: pl.DataFrame, needed: list[str]) -> pl.DataFrame:

@@ -28,13 +28,18 @@ OFFERED = 200
 _SEARCHED = ("name", "reference", "family", "kind", "corpus_name", "protocol", "dtype", "pass", "run_id")
 
 
+def may_write() -> bool:
+    """False in an app that only shows: `workdim app --read-only`."""
+    return not is_read_only()
+
+
 def writing(draw: Draws) -> Draws:
     """A part of a screen that changes or starts something: it is not drawn where the app may only show. What is
     overlooked here is refused where it would be written."""
 
     @functools.wraps(draw)
     def drawn(*arguments: Any, **named: Any) -> None:
-        if not is_read_only():
+        if may_write():
             draw(*arguments, **named)
 
     return cast(Draws, drawn)
@@ -115,6 +120,9 @@ def choose_runs(runs: pl.DataFrame, most: int = MOST_RUNS) -> reads.Selection:
     """
     _ = language.translator()
     newest = newest_on_one_text(runs)
+    if unknown := url_state.resolve("runs", runs["run_id"].to_list()):
+        line = _("The link asks for runs that are not here: {names}.")
+        st.warning(line.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
     offered = _offer(runs, [*url_state.wanted("runs"), *newest])
     labels = {row["run_id"]: run_label(row) for row in offered.iter_rows(named=True)}
     chosen = choose_many(

@@ -12,16 +12,16 @@ from core.ui import url_state
 from core.wording.numbers import day
 
 LANGUAGES = locale.LANGUAGES
-_NAME = "lang"
+NAME = "lang"
 
 
 def settle() -> str:
     """The language of this run, before anything is drawn."""
-    return url_state.settle_one(_NAME, list(LANGUAGES), _of_browser())
+    return url_state.settle_one(NAME, list(LANGUAGES), _of_browser())
 
 
 def current() -> str:
-    return st.session_state.get(url_state.key(_NAME), "en")
+    return st.session_state.get(url_state.key(NAME), "en")
 
 
 def translator() -> Callable[[str], str]:
@@ -35,12 +35,12 @@ def switch(chosen: str) -> None:
             "Language / 言語",
             list(LANGUAGES),
             format_func=LANGUAGES.__getitem__,
-            key=url_state.key(_NAME),
+            key=url_state.key(NAME),
             required=True,
         )
         script = f"<script>document.documentElement.lang = '{chosen}'</script>"
         st.html(script, unsafe_allow_javascript=True)
-    url_state.publish(_NAME, chosen)
+    url_state.publish(NAME, chosen)
 
 
 def _of_browser() -> str:

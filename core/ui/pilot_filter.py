@@ -10,7 +10,7 @@ from core.analysis.differences import with_controls
 from core.pilots import registration
 from core.pilots.pilot import Pilot
 from core.pilots.registration import Registered
-from core.ui import inputs, language, reads
+from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.wording import pilot_sentences
 
@@ -31,7 +31,7 @@ def choose(runs: pl.DataFrame) -> tuple[Registered | None, pl.DataFrame]:
     if own.is_empty():
         st.info(_("This pilot has no result yet. Measure it in a terminal:"))
         st.code("workdim pilot FILE.toml", language="bash")
-        st.stop()
+        url_state.stop()
     return registered, own
 
 

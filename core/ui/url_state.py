@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import streamlit as st
 
@@ -19,6 +19,9 @@ _PREFIX = "view."
 _PUBLISHED = "view published"
 _DEFAULTS = "view defaults"
 _SEPARATOR = ","
+_ADDRESS = "view address"
+_ENDING = 4
+"""Letters of an id's end that a link may ask for it by, at least."""
 _waiting: ContextVar[dict[str, tuple[str, str]] | None] = ContextVar("waiting", default=None)
 """What was chosen while a page is drawn: name -> its text, and its text in the address, empty where it needs none."""
 
@@ -107,16 +110,20 @@ def wanted(name: str, default: Sequence[str] = ()) -> list[str]:
     asked = _asked(name)
     if asked is not None:
         return [_unmarked(text) for text in asked.split(_SEPARATOR)]
-    return [str(value) for value in st.session_state.get(key(name), default)]
+    kept = st.session_state.get(key(name), default)
+    return [kept] if isinstance(kept, str) else [str(value) for value in kept]
 
 
 @contextmanager
 def together() -> Iterator[None]:
     """All choices made here change the address once: each change is a message to the browser, and a step of its history.
 
-    Where drawing is cut short, by another click, nothing is published. No page may stop within: Streamlit takes no
-    address after that.
+    Where drawing is cut short, by another click, nothing is published. A page ends early by `stop`: Streamlit takes no
+    address after `st.stop`.
     """
+    if _waiting.get() is not None:  # what is around it publishes all
+        yield
+        return
     waiting: dict[str, tuple[str, str]] = {}
     token = _waiting.set(waiting)
     try:
@@ -126,6 +133,14 @@ def together() -> Iterator[None]:
     _write(waiting)
 
 
+def stop() -> NoReturn:
+    """End the page here, with the address of what was chosen so far."""
+    waiting = _waiting.get()
+    if waiting:
+        _write(waiting)
+    st.stop()
+
+
 def _write(waiting: dict[str, tuple[str, str]]) -> None:
     _published().update({name: published for name, (published, _) in waiting.items()})
     before = st.query_params.to_dict()
@@ -133,6 +148,39 @@ def _write(waiting: dict[str, tuple[str, str]]) -> None:
     after = {name: text for name, text in after.items() if text}
     if after != before:
         st.query_params.from_dict(after)
+    if _ADDRESS in st.session_state:
+        st.session_state[_ADDRESS] = (st.session_state[_ADDRESS][0], after)
+
+
+def follow_back(page: str) -> list[str]:
+    """Undo what the browser's Back took out of the address of a page: choices that were there when it was last drawn and
+    are there no longer start from their defaults. On another page they stay, since its links carry none.
+
+    Returns their names: one that was settled already, as the language, needs another run.
+    """
+    at, last = st.session_state.get(_ADDRESS, (page, {}))
+    now = st.query_params.to_dict()
+    gone = [name for name in last if name not in now] if at == page and now != last else []
+    for name in gone:
+        st.session_state.pop(key(name), None)
+        _published().pop(name, None)
+    st.session_state[_ADDRESS] = (page, now)
+    return gone
+
+
+def resolve(name: str, options: Sequence[str]) -> list[str]:
+    """Of what a link asks for, what is not among `options`; a unique ending of one stands for it."""
+    asked = _asked(name)
+    if asked is None:
+        return []
+    found, unknown = [], []
+    for text in dict.fromkeys(map(_unmarked, asked.split(_SEPARATOR))):
+        ends = [text] if text in options else [one for one in options if len(text) >= _ENDING and one.endswith(text)]
+        found += ends if len(ends) == 1 else []
+        unknown += [] if len(ends) == 1 else [text]
+    st.session_state[key(name)] = found
+    _published()[name] = st.query_params[name]  # it is followed herewith
+    return unknown
 
 
 def publish(name: str, value: object) -> None:

@@ -252,6 +252,21 @@ def nats_text(budget: float, language: str) -> str:
     return _("{budget:g} nats per token").format(budget=budget)
 
 
+def healed_text(found: LayerPlan, language: str) -> str:
+    """What healing has made of the price, before and after; empty where the plan is not healed."""
+    if not found.plan.is_healed:
+        return ""
+    _ = translator(language)
+    after = own_price(found)
+    before = next(
+        row for row in found.of(after.text, "loss") if row.is_chosen and row.unit == "block" and not row.is_healed
+    )
+    return _("Healed without training: {after} nats per token, where it was {before} before.").format(
+        after=price_text(after.difference, after.lower, after.upper),
+        before=price_text(before.difference, before.lower, before.upper),
+    )
+
+
 def task_text(found: LayerPlan, language: str) -> str:
     """What the task of one's own loses, as the plan is in the end; empty without one."""
     _ = translator(language)

@@ -106,3 +106,10 @@ def test_no_drawable_row_is_an_empty_picture():
     frame = pl.DataFrame({"x": [1.0, None], "y": [None, 2.0]}, schema={"x": pl.Float64, "y": pl.Float64})
     figure = query_figure(query_points(frame, Choice("scatter", "x", "y")), "en")
     assert figure.layout.annotations[0].text == "No row has both values."
+
+
+def test_rows_that_share_a_place_are_points_and_never_added_up() -> None:
+    twice = pl.DataFrame({"model": ["a", "a", "b"], "value": [1.0, 2.0, 3.0]})
+    found = query_points(twice, Choice("bar", "model", "value"))
+    assert found.choice.kind == "scatter" and found.series[0].y == [1.0, 2.0, 3.0]
+    assert query_points(twice[1:], Choice("bar", "model", "value")).choice.kind == "bar"

@@ -43,6 +43,16 @@ def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
     assert "None of the 8 blocks can go within 0 nats per token" in texts(app) and not app.exception
 
 
+def test_a_healed_plan_tells_its_price_before_and_after(warehouse: Warehouse) -> None:
+    found = layer_plan(is_healed=True)
+    own = next(row for row in found.of("held_out", "loss") if row.is_chosen)
+    healed = replace(own, is_healed=True, difference=0.02, lower=0.018, upper=0.022)
+    saved.keep_plan(warehouse, replace(found, outcomes=[*found.outcomes, healed]))
+    told = texts(opened("shrink.py")).replace("\\", "")
+    assert "3 of 8 blocks can go for +0.020" in told
+    assert "+0.020 [+0.018, +0.022] nats per token, where it was +0.031 [+0.025, +0.037] before" in told
+
+
 @pytest.mark.parametrize(
     ("reasons", "said"),
     [([], "3 of 8 blocks can go for +0.031"), (["over_budget"], "can go within 2 points of the task")],

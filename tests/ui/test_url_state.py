@@ -139,3 +139,48 @@ def test_a_page_that_is_cut_short_keeps_the_choice_and_not_the_old_address() -> 
     app.session_state["cut short"] = False
     app.run()
     assert app.selectbox[0].value == 4 and dict(app.query_params) == {"n1": "4"}
+
+
+def framed() -> None:
+    import streamlit as st
+
+    from core.ui import inputs, url_state
+
+    url_state.keep()
+    at = st.session_state.get("page", "one")
+    url_state.follow_back(at)
+    with url_state.together():
+        inputs.choose_from_list("Rank", [1, 2, 4], "n1", 1)
+        inputs.choose_yes_no("Newest", "newest", True)
+        url_state.stop()
+
+
+def test_back_undoes_a_choice_on_its_page_and_a_page_that_stops_has_its_address() -> None:
+    app = AppTest.from_function(framed, default_timeout=20).run()
+    app.selectbox[0].set_value(4).run()
+    app.toggle[0].set_value(False).run()
+    assert dict(app.query_params) == {"n1": "4", "newest": "False"}
+    del app.query_params["newest"]  # what the browser's Back does
+    app.run()
+    assert (app.selectbox[0].value, app.toggle[0].value) == (4, True) and dict(app.query_params) == {"n1": "4"}
+    app.session_state["page"] = "two"
+    app.query_params.clear()
+    app.run()
+    assert app.selectbox[0].value == 4, "a choice survives a change of pages"
+
+
+def ids() -> None:
+    import streamlit as st
+
+    from core.ui import inputs, url_state
+
+    st.write(url_state.resolve("runs", ["run-aaaa", "run-bbbb"]))
+    inputs.choose_many("Runs", ["run-aaaa", "run-bbbb"], "runs", ["run-aaaa"])
+
+
+def test_a_link_asks_by_a_unique_ending_and_what_is_not_there_is_known() -> None:
+    app = AppTest.from_function(ids, default_timeout=20)
+    app.query_params["runs"] = "bbbb,run-cccc"
+    app.run()
+    assert app.multiselect[0].value == ["run-bbbb"] and app.json[0].value == '["run-cccc"]'
+    assert app.query_params["runs"] == "run-bbbb"

@@ -13,7 +13,7 @@ import streamlit as st
 
 from core.errors import InputError
 from core.records import Preflight
-from core.ui import inputs, language, reads, url_state
+from core.ui import language, reads, url_state
 from core.ui.markdown import escape
 from core.wording.numbers import amount, duration
 
@@ -37,7 +37,6 @@ class _Asked:
     cards: list[Preflight]
 
 
-@inputs.writing
 def ask() -> None:
     """The form, and the cards of what was asked last."""
     from core.runs.requests import demo_requests
@@ -213,7 +212,6 @@ LEAST = 10_000_000
 """Bytes below which it is not worth a line."""
 
 
-@inputs.writing
 def show_cleanable() -> None:
     _ = language.translator()
     n_bytes = _cleanable(reads.warehouse().path)

@@ -71,6 +71,8 @@ def _picture(frame: pl.DataFrame, number: int) -> None:
         return
     figure = query_chart.query_figure(data, language.current())
     pictures.plot(figure, f"query picture {number}")
+    if data.choice.kind != choice.kind:
+        st.caption(_("Several rows share a value of the horizontal axis: they are drawn as points, never added up."))
     if data.n_left_out:
         line = _("Rows that are not drawn, for lack of a value or of room: {n}.")
         st.caption(line.format(n=f"{data.n_left_out:,}"))

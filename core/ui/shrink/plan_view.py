@@ -59,8 +59,9 @@ def say(found: LayerPlan) -> None:
         at, told_budget = read_again.within(found, budget), sentences.nats_text(budget, reader)
     with answer:
         st.subheader(escape(sentences.within_text(found, at, told_budget, reader)), anchor=False)
-        if task := sentences.task_text(found, reader):
-            st.markdown(escape(task))
+        for line in (sentences.healed_text(found, reader) if at.is_plan else "", sentences.task_text(found, reader)):
+            if line:
+                st.markdown(escape(line))
         over = sentences.reason(
             "over_budget", reader
         )  # of the plan's own budget; the answer is about the one chosen here
