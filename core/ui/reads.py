@@ -41,7 +41,6 @@ N_LATEST = 20
 _OF_ALL: dict[str, Callable[..., Any]] = {
     "tables": schema.tables,
     "saved queries": saved.all_saved,
-    "recipes": recipes.all_recipes,
     "score files": score_imports.files,
     "aliases": alias_table.aliases,
     "unmet names": score_answers.unmet_names,
@@ -61,6 +60,8 @@ class Lists:
     pilots: pl.DataFrame
     plans: pl.DataFrame
     """All layer plans, the newest first: `saved.plans`."""
+    recipes: list[SavedRecipe]
+    """Of reports that are kept, the newest first."""
     counts: dict[str, int]
     """How many runs, models, corpora, estimates and scores there are."""
 
@@ -294,11 +295,6 @@ def saved_queries() -> list[SavedQueryRow]:
     return _of_all("saved queries")
 
 
-def kept_recipes() -> list[SavedRecipe]:
-    """Recipes of reports, the newest first."""
-    return _of_all("recipes")
-
-
 def plan_outcomes() -> list[PlanOutcomeRow]:
     """Of all plans, what whole blocks cost: `saved.block_outcomes`."""
     return _of_all("plan outcomes")
@@ -335,7 +331,9 @@ def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
     with Warehouse(path).opened() as opened:
         listed = queries.listing(opened)
         runs = with_text_marks(listed if with_reference else _own(listed))
-        return Lists(runs, queries.pilots(opened), saved.plans(opened), queries.counts(opened))
+        return Lists(
+            runs, queries.pilots(opened), saved.plans(opened), recipes.all_recipes(opened), queries.counts(opened)
+        )
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
