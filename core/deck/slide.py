@@ -18,7 +18,7 @@ from core.wording.labels import name, short_id
 
 MOST_ENDS = 6
 """Run ids in a source line, by their ends; the notes have all in full."""
-MOST_CHECKS = 11
+MOST_CHECKS = 9
 
 
 def slide(

@@ -387,7 +387,10 @@ def _profiles(data: DeckData) -> StorySlide:
         )
     low, high = sound["inner_max"].min(), sound["inner_max"].max()
     if sound.height == 1:
-        title = _one_profile(sound.row(0, named=True), data.language)
+        run = sound.row(0, named=True)
+        title = _("{name}: largest dimension at layer {layer}").format(
+            name=shortened(run["name"], 40), layer=layer_text(run["inner_max_layer"], run["n_layers"], data.language)
+        )
     elif wording.rounded(low) == wording.rounded(high):  # type: ignore[arg-type]
         title = _("{n} models on one scale: largest inner dimension {top} in each").format(
             n=sound["model_id"].n_unique(),
@@ -726,7 +729,7 @@ def _what_is_missing(data: DeckData) -> StorySlide:
             (
                 Column(_("Models"), 0.25),
                 Column(_("Number"), 0.1, is_number=True),
-                Column(_("Which"), 0.42),
+                Column(_("Which models"), 0.42),
                 Column(_("What follows"), 0.23),
             ),
             tuple(rows),
@@ -1055,7 +1058,7 @@ def _stands_out(data: DeckData) -> StorySlide:
     )
 
 
-MOST_ROWS = 8
+MOST_ROWS = 6
 """Models in one table of the seven; the others stand in the appendix."""
 
 
