@@ -56,7 +56,7 @@ class Wanted:
 
 def choose_kept() -> SavedRecipe | None:
     """One of the recipes that are kept; drawn only where there are some."""
-    saved = {one.recipe_id: one for one in reads.kept_recipes()}
+    saved = {one.recipe_id: one for one in reads.lists().recipes}
     if not saved:
         return None
     _ = language.translator()
