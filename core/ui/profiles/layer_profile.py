@@ -25,8 +25,9 @@ from core.wording.verdicts import Chip, badge, control_chips, marks_key, opinion
 
 BASIC = ("d2", "gride", "participation_ratio")
 """What a first look is offered, on one point per type; the others stand behind a switch."""
-SIZE, SIZE_BESIDE = (960, 460), (690, 430)
+SIZE, SIZE_BESIDE = (960, 460), (680, 430)
 """Of the picture, alone and with something beside it: letters keep their size."""
+PANEL_WIDTH = 250
 MOST_BESIDE = 3
 """With more runs, what they were judged stands below their picture."""
 
@@ -88,8 +89,9 @@ def _show_first(asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen
     """The picture; beside it, of few runs, what they were judged to be."""
     texts = chosen.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
     if 0 < texts.height <= MOST_BESIDE:
-        picture, beside = st.columns([7, 3], gap="medium")
-        with beside:
+        row = st.container(horizontal=True, gap="medium")  # in a narrow window one stands below the other
+        picture = row.container(width=SIZE_BESIDE[0])
+        with row.container(width=PANEL_WIDTH):
             for run in texts.iter_rows(named=True):
                 verdict_panel(run, chosen, is_named=texts.height > 1)
     else:
