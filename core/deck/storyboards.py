@@ -13,6 +13,7 @@ from itertools import pairwise
 import polars as pl
 
 from core import wording
+from core.analysis import plans as read_again
 from core.analysis.answer import RankedModel
 from core.analysis.asked import missing_models
 from core.analysis.ranking import OWN_MATCHES
@@ -513,18 +514,17 @@ def _saving(data: DeckData) -> StorySlide:
                 _("It is made model by model: workdim plan MODEL --verify"),
             ],
         )
-    best = next((one for one in known if one.plan.is_recommended), known[0])
+    best = next((one for one in known if _may_go(one)), known[0])
     plan = best.plan
     return slide(
         data,
         "saving",
         _plan_title(best, data.language),
         [
-            Statement(plans.answer(plan, data.language), is_main=True),
             *(Statement(line) for line in plans.saving_text(plan, data.language)[:2]),
             Statement(_("This follows from leaving blocks out, and not from a dimension.")),
         ],
-        evidence.blocks(best, data.language),
+        evidence.blocks(best, best.plan.blocks, data.language),
         tables=("plans", "plan_outcomes"),
         say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
         sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
@@ -1058,6 +1058,7 @@ def _stands_out(data: DeckData) -> StorySlide:
     )
 
 
+MOST_DIRECTIONS = 10
 MOST_ROWS = 6
 """Models in one table of the seven; the others stand in the appendix."""
 
@@ -1271,31 +1272,58 @@ def _layer_plan(data: DeckData) -> LayerPlan:
     return data.plan
 
 
+def _within(found: LayerPlan) -> read_again.Within:
+    """What the plan's own budget allows."""
+    plan = found.plan
+    return read_again.within_points(found) if plan.budget_unit == "points" else read_again.within(found, plan.budget)
+
+
 def _plan_title(found: LayerPlan, language: str) -> str:
     """`{k} of {L} blocks can go for {loss} [..] and {p} % less time`, or `none can go within {budget}`."""
     _ = translator(language)
-    plan = found.plan
+    plan, at = found.plan, _within(found)
+    row = at.price or at.cheapest
+    less = plans.time_saved(plan) if at.is_plan else None
     told = {
         "name": shortened(plan.name, 34),
-        "k": len(plan.blocks),
+        "k": len(row.blocks),
         "n": plan.n_layers,
-        "loss": plans.price_text(plan.loss_increase, plan.lower, plan.upper),
+        "loss": plans.price_text(row.difference, row.lower, row.upper),
         "budget": plans.budget_text(plan, language),
-        "less": _less_time(found, language),
+        "less": _(" and {percent} less time").format(percent=f"{less:.0%}") if less and less > 0 else "",
     }
     if not plan.is_verified:
         return _("{name}: {k} of {n} blocks proposed, not verified on held-out text").format(**told)
-    if not plan.is_recommended:
+    if not _may_go(found):
         return _("{name}: none of {n} blocks can go within {budget}").format(**told)
     return _("{name}: {k} of {n} blocks can go for {loss} nats{less}").format(**told)
 
 
-def _less_time(found: LayerPlan, language: str) -> str:
+def _plan_conclusion(found: LayerPlan, language: str) -> str:
+    """The plan's own sentence; where its budget allows fewer blocks only, that of those."""
     _ = translator(language)
-    before, after = found.plan.generation_seconds_before, found.plan.generation_seconds_after
-    if not before or after is None:
-        return ""
-    return _(" and {percent} less time").format(percent=f"{1 - after / before:.0%}")
+    plan, at = found.plan, _within(found)
+    if at.is_plan or at.price is None:
+        return plans.answer(plan, language)
+    line = _(
+        "Within {budget}, {blocks} can go: the loss rises by {loss} nats per token. The plan of {n} blocks costs more."
+    )
+    return line.format(
+        budget=plans.budget_text(plan, language),
+        blocks=plans.blocks_text(at.price.blocks, plan.n_layers, language),
+        loss=plans.price_text(at.price.difference, at.price.lower, at.price.upper),
+        n=len(plan.blocks),
+    )
+
+
+def _as_title(sentence: str) -> str:
+    return sentence.rstrip("。").removesuffix(".")
+
+
+def _may_go(found: LayerPlan) -> bool:
+    at = _within(found)
+    by_chance = at.is_plan and "no_better_than_random" in found.plan.reasons
+    return found.plan.is_verified and at.price is not None and not by_chance
 
 
 def _plan_question(data: DeckData) -> StorySlide:
@@ -1346,21 +1374,25 @@ def _plan_answer(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     found = _layer_plan(data)
     plan = found.plan
-    saving = plans.saving_text(plan, data.language)
-    against = plans.controls_text(plan, data.language)
-    if plan.is_recommended:
+    if _may_go(found):
         action = _("Try the smaller model on your own task before anything rests on it.")
     elif plan.is_verified:
         action = _("Keep all blocks, or allow a larger budget and ask again.")
     else:
         action = _("Verify the plan on held-out text first; decide nothing by this price.")
+    proof = (
+        plans.healed_text(found, data.language),
+        plans.task_text(found, data.language),
+        plans.breaks_first(found, data.language) if plan.is_verified else "",
+        *plans.controls_text(plan, data.language)[:1],
+    )
     return slide(
         data,
         "answer",
         _plan_title(found, data.language),
         [
-            Statement(plans.answer(plan, data.language), _("Conclusion"), is_main=True),
-            Statement(wording.sentences([*against[:1], *saving[-1:]], data.language), _("Evidence")),
+            Statement(_plan_conclusion(found, data.language), _("Conclusion"), is_main=True),
+            Statement(wording.sentences(proof, data.language), _("Evidence")),
             Statement(action, _("Action")),
         ],
         tables=("plans", "plan_outcomes"),
@@ -1378,20 +1410,18 @@ def _plan_answer(data: DeckData) -> StorySlide:
 def _plan_blocks(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     found = _layer_plan(data)
-    plan = found.plan
+    plan, at = found.plan, _within(found)
+    gone = at.price.blocks if at.price is not None else plan.blocks
     title = (
-        _("{k} of {n} blocks go: {blocks}") if plan.is_recommended else _("{k} of {n} blocks were tried: {blocks}")
-    ).format(
-        k=len(plan.blocks),
-        n=plan.n_layers,
-        blocks=shortened(plans.blocks_text(plan.blocks, plan.n_layers, data.language), 80),
-    )
+        _("{k} of {n} blocks go: {blocks}") if _may_go(found) else _("{k} of {n} blocks were tried: {blocks}")
+    ).format(k=len(gone), n=plan.n_layers, blocks=shortened(plans.blocks_text(gone, plan.n_layers, data.language), 80))
+    saving = plans.saving_text(plan, data.language) if at.price is None or at.is_plan else []
     return slide(
         data,
         "blocks",
         title,
-        [Statement(line) for line in plans.saving_text(plan, data.language)],
-        evidence.blocks(found, data.language),
+        [Statement(line) for line in saving or [plans.answer(plan, data.language)]],
+        evidence.blocks(found, gone, data.language),
         tables=("plans", "plan_outcomes"),
         say=(
             _(
@@ -1477,7 +1507,6 @@ def _plan_breaks(data: DeckData) -> StorySlide:
             ],
         )
     by_harm = sorted(rows, key=lambda row: -_harm(row))
-    first = by_harm[0]
     table = [
         (
             name("plan_text", row.text, data.language),
@@ -1488,17 +1517,7 @@ def _plan_breaks(data: DeckData) -> StorySlide:
         )
         for row in by_harm[:MOST_ROWS]
     ]
-    is_harm = _harm(first) > 0
-    title = (
-        _("{what} suffers first: {before} before, {after} after")
-        if is_harm
-        else _("Nothing of {n} harder tests is told apart from the whole model")
-    ).format(
-        what=name("plan_text", first.text, data.language),
-        before=wording.number(first.value_before),
-        after=wording.number(first.value_after),
-        n=len(rows),
-    )
+    title = _as_title(plans.breaks_first(found, data.language).replace("。", "。 ").split(". ")[0].split("。 ")[0])
     return slide(
         data,
         "breaks",
@@ -1520,6 +1539,7 @@ def _plan_breaks(data: DeckData) -> StorySlide:
                 "Average loss can stay low while one ability goes. So the smaller model also read texts with typing errors, "
                 "another language, and short tests of copying and counting."
             ),
+            plans.breaks_first(found, data.language),
             _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
         ),
         sources=_plan_sources(found),
@@ -1537,8 +1557,8 @@ def _harm(row: PlanOutcomeRow) -> float:
 def _plan_directions(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     found = _layer_plan(data)
-    lines = plans.directions_text(found, data.language)
-    if not lines:
+    points = read_again.direction_points(found)
+    if not points:
         return not_measured(
             data,
             "directions",
@@ -1551,22 +1571,42 @@ def _plan_directions(data: DeckData) -> StorySlide:
                 _("It is measured with the plan: workdim plan MODEL --directions"),
             ],
         )
-    ranks = [row.rank for row in found.outcomes if row.rule == "projection" and row.is_chosen and row.rank]
-    layers = {row.blocks[0] for row in found.outcomes if row.rule == "projection"}
+    ranks = [point.rank for point in points if point.rank is not None]
     ends = list(dict.fromkeys((min(ranks), max(ranks)))) if ranks else []
     title = (
         _("{ranks} directions suffice (layers tried: {n})").format(
             ranks=str(ends[0]) if len(ends) == 1 else _("{low} to {high}").format(low=ends[0], high=ends[1]),
-            n=len(layers),
+            n=len(points),
         )
         if ends
-        else _("No rank stays within the budget (layers tried: {n})").format(n=len(layers))
+        else _("No rank stays within the budget (layers tried: {n})").format(n=len(points))
     )
     return slide(
         data,
         "directions",
         title,
-        [Statement(line) for line in lines[:7]],
+        evidence=Table(
+            (
+                Column(_("After layer"), 0.2, is_number=True),
+                Column(_("Directions that suffice"), 0.25, is_number=True),
+                Column(_("d2 of the same tokens"), 0.25, is_number=True),
+                Column(_("Price (nats per token)"), 0.3, is_number=True),
+            ),
+            tuple(
+                (
+                    str(point.layer),
+                    "–" if point.rank is None else str(point.rank),
+                    "–" if point.d2 is None else str(point.d2),
+                    "–"
+                    if point.price is None
+                    else plans.price_text(point.price.difference, point.price.lower, point.price.upper),
+                )
+                for point in points[:MOST_DIRECTIONS]
+            ),
+            _("Table of layers with the directions that suffice there: {ranks}.").format(
+                ranks=_(", ").join(map(str, ranks[:MOST_DIRECTIONS])) or "–"
+            ),
+        ),
         tables=("plan_outcomes",),
         say=(
             _(
@@ -1581,10 +1621,13 @@ def _plan_directions(data: DeckData) -> StorySlide:
 
 def _plan_asked(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    plan = _layer_plan(data).plan
+    found = _layer_plan(data)
+    plan, at = found.plan, _within(found)
     told: list[Statement]
-    if plan.is_recommended:
-        title = _("Decision asked: try the model with {n} blocks fewer, or keep it whole").format(n=len(plan.blocks))
+    if _may_go(found) and at.price is not None:
+        title = _("Decision asked: try the model with {n} blocks fewer, or keep it whole").format(
+            n=len(at.price.blocks)
+        )
         told = [
             Statement(_("Try it: save the smaller model and test it on your own task."), _("Option 1"), True),
             Statement(_("Keep the model whole: nothing changes."), _("Option 2"), True),

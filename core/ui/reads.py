@@ -46,6 +46,7 @@ _OF_ALL: dict[str, Callable[..., Any]] = {
     "unmet names": score_answers.unmet_names,
     "score conflicts": score_answers.conflicts,
     "answered": score_answers.answered,
+    "durations": queries.durations,
     "plan outcomes": saved.block_outcomes,
 }
 
@@ -278,6 +279,16 @@ def answered() -> pl.DataFrame:
 
 def answers(model: str) -> pl.DataFrame:
     return _answers(warehouse().path, warehouse().version(), model)
+
+
+def durations() -> pl.DataFrame:
+    """How long measurements took here: `queries.durations`."""
+    return _of_all("durations")
+
+
+def own_references() -> list[str]:
+    """Models that were measured here, as they were asked for, the newest first."""
+    return _own(_everything().runs)["reference"].unique(maintain_order=True).to_list()
 
 
 def saved_queries() -> list[SavedQueryRow]:
