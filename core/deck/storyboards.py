@@ -118,10 +118,8 @@ def _question(data: DeckData) -> StorySlide:
     pilot, registered = _pilot(data), data.pilot
     assert registered is not None
     total, missing = len(pilot.models), len(missing_models(pilot, data.texts))
-    decider = pilot.decided_by or _("not stated in the pilot")
-    by = words.day(pilot.decide_by, data.language) if pilot.decide_by else _("no date stated in the pilot")
     rows = [
-        (_("Decides"), _("{who}; by when: {day}").format(who=decider, day=by)),
+        (_("Decides"), _who_and_when(pilot, data.language)),
         (_("Primary benchmark"), pilot_sentences.benchmark_line(pilot.benchmark, data.language)),
         (_("Expected"), shortened(pilot.expectation_in(data.language), 260)),
         (
@@ -408,6 +406,10 @@ def _profiles(data: DeckData) -> StorySlide:
     else:
         statements = [Statement(_counted(sound, claim, data.language)) for claim in CLAIMS]
         statements.append(_spans(sound, data.language))
+    total, shown = data.texts["model_id"].n_unique(), runs["model_id"].n_unique()
+    if shown < total:
+        line = _("Shown: the largest group that can be compared, {n} of {total} models.")
+        statements.insert(0, Statement(line.format(n=shown, total=total)))
     statements.append(Statement(words.checks(runs, data.language)))
     return slide(
         data,
@@ -571,9 +573,16 @@ def _asked(data: DeckData, title: str, statements: Sequence[Statement]) -> Story
 
 def _by_whom(pilot: Pilot, language: str) -> Statement:
     _ = translator(language)
-    who = pilot.decided_by or _("not stated in the pilot")
-    when = words.day(pilot.decide_by, language) if pilot.decide_by else _("no date stated in the pilot")
-    return Statement(_("{who}; by when: {day}").format(who=who, day=when), _("Decides"))
+    return Statement(_who_and_when(pilot, language), _("Decides"))
+
+
+def _who_and_when(pilot: Pilot, language: str) -> str:
+    """`Head of support; by when: 15 December 2026`."""
+    _ = translator(language)
+    if pilot.decided_by is None and pilot.decide_by is None:
+        return _("not stated in the pilot")
+    when = words.day(pilot.decide_by, language) if pilot.decide_by else _("not stated")
+    return _("{who}; by when: {day}").format(who=pilot.decided_by or _("not stated"), day=when)
 
 
 def _robustness(data: DeckData) -> StorySlide:
@@ -752,7 +761,7 @@ def _checks(data: DeckData) -> StorySlide:
     own = data.checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
     vetoed = runs.filter(worst_check="veto")["run_id"].n_unique()
     title = (
-        _("{n} of {total} measurements are vetoed by a quality check").format(n=vetoed, total=runs.height)
+        _("Vetoed by a quality check: {n} of {total} measurements").format(n=vetoed, total=runs.height)
         if vetoed
         else _("Quality checks: none of {total} measurements is vetoed").format(total=runs.height)
     )
@@ -788,7 +797,7 @@ def _to_complete(data: DeckData) -> StorySlide:
             is_main=True,
         ),
         Statement(
-            _("{n} measured models lack the score: import it, or score them here.").format(n=unscored)
+            _("Measured models without the score: {n}. Import it, or score them here.").format(n=unscored)
             if unscored
             else _("Every measured model has its score.")
         ),
@@ -1625,7 +1634,7 @@ def _plan_asked(data: DeckData) -> StorySlide:
     plan, at = found.plan, _within(found)
     told: list[Statement]
     if _may_go(found) and at.price is not None:
-        title = _("Decision asked: try the model with {n} blocks fewer, or keep it whole").format(
+        title = _("Decision asked: try the model without {n} of its blocks, or keep it whole").format(
             n=len(at.price.blocks)
         )
         told = [
