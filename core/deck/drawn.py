@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Heading, Point, Series, StorySlide, Table
 from core.figures.svg import LIGHT, Axes, Drawing, Theme, cut_to, spread, text_width, wrapped
@@ -191,6 +192,8 @@ def _curves(axes: Axes, chart: Chart, line: float, mark: float, named: bool, siz
             for point in series.points:
                 if point.name:
                     _name_point(axes, point, taken, size - 1)
+            if series.is_named and not series.is_line and series.points and not series.points[-1].name:
+                _name_point(axes, replace(series.points[-1], name=series.name), taken, size - 1)
 
 
 def _colour(theme: Theme, series: Series) -> str:
