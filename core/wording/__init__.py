@@ -128,7 +128,9 @@ def sentences(told: Iterable[str], language: str) -> str:
     """One after the other: with a space between them where the language wants one."""
     _ = translator(language)
     whole = [one for one in told if one]
-    return reduce(lambda before, after: _("{first} {second}").format(first=before, second=after), whole) if whole else ""
+    return (
+        reduce(lambda before, after: _("{first} {second}").format(first=before, second=after), whole) if whole else ""
+    )
 
 
 def text_name(corpus: str, spoken: str, domain: str, language: str) -> str:
