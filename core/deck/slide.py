@@ -19,6 +19,8 @@ from core.wording.labels import name, short_id
 MOST_ENDS = 6
 """Run ids in a source line, by their ends; the notes have all in full."""
 MOST_CHECKS = 9
+MOST_ROWS = 6
+"""Models in one table of the seven; the others stand in the appendix."""
 
 
 def slide(
@@ -77,6 +79,24 @@ def not_measured(data: DeckData, key: str, what: str, time: str, lines: Sequence
         ),
     )
     return replace(made, is_not_measured=True)
+
+
+def asked(data: DeckData, title: str, statements: Sequence[Statement]) -> StorySlide:
+    _ = translator(data.language)
+    return slide(
+        data,
+        "asked",
+        title,
+        statements,
+        tables=("pilots",) if data.pilot else ("runs",),
+        say=(
+            _(
+                "These are the choices. None of them is made by this deck: it says what is known, how sure that is, and what "
+                "more would cost."
+            ),
+            _("What was not tested stands in the appendix, under limits. Questions are welcome now."),
+        ),
+    )
 
 
 def paragraphs(statements: Sequence[Statement]) -> list[str]:
@@ -170,8 +190,8 @@ def _fitted(table: Table, width: float) -> Table:
     return fitted
 
 
-def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str) -> Table:
-    """How many runs each check let pass, warned of and vetoed; those that all passed are counted in one row."""
+def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: int = MOST_CHECKS) -> Table:
+    """How many runs each check let pass, warned of and vetoed; those that matter least are counted."""
     _ = translator(language)
     worst = (
         checks.with_columns(rank=pl.col("outcome").replace_strict({"pass": 0, "warn": 1, "veto": 2}, default=0))
@@ -187,10 +207,10 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str) -> Tabl
     )
     rows: list[Row] = [
         (name("check", row["check_name"], language), str(row["passed"]), str(row["warned"]), str(row["vetoed"]))
-        for row in counts.head(MOST_CHECKS).iter_rows(named=True)
+        for row in counts.head(most).iter_rows(named=True)
     ]
-    if counts.height > MOST_CHECKS:
-        rows.append((_("{n} further checks").format(n=counts.height - MOST_CHECKS), "–", "–", "–"))
+    if counts.height > most:
+        rows.append((_("{n} further checks").format(n=counts.height - most), "–", "–", "–"))
     if not rows:
         rows.append((words.checks(runs, language), "–", "–", "–"))
     return Table(
