@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from core import exports
+from core import errors, exports
 from core.errors import QueryError
 from core.sql import sandbox, worker
 from core.warehouse.warehouse import Warehouse
@@ -116,7 +116,7 @@ def test_refused_in_one_line(warehouse: Warehouse, folder: Path, sql: str, told:
         return
     answer, rest = here(warehouse, filled(sql, folder))
     assert "error" in answer, rows_of(rest)
-    matches(told, in_one_line(answer["error"]))
+    matches(told, in_one_line(str(errors.read(answer["error"]))))
     assert rest == b""
 
 
