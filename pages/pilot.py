@@ -12,6 +12,8 @@ _ = language.translator()
 st.title(_("Measure models"))
 st.markdown(_("Measure models on a text of your choice. A measurement goes on when this page or the app is closed."))
 job_cards.show()
+if not inputs.may_write():
+    st.stop()
 ways = {"models": (_("Models"), measure_form.ask), "pilot": (_("A pilot"), pilot_form.show)}
 way = inputs.choose(
     _("What to measure"), list(ways), "way", "models", lambda name: ways[name][0], label_visibility="collapsed"

@@ -17,7 +17,14 @@ sections = {
     "conflicts": (_("Contradictions"), imported_files.show_conflicts),
     "pairs": (_("Two models, question by question"), paired_answers.show),
 }
+if not inputs.may_write():
+    del sections["import"], sections["names"]
 section = inputs.choose(
-    _("Section"), list(sections), "scores", "import", lambda name: sections[name][0], label_visibility="collapsed"
+    _("Section"),
+    list(sections),
+    "scores",
+    next(iter(sections)),
+    lambda name: sections[name][0],
+    label_visibility="collapsed",
 )
 sections[section][1]()

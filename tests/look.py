@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import polars as pl
@@ -26,6 +27,9 @@ SCREENS = {
     "home": "?",
     "profiles": "profiles?",
     "profiles_controls": "profiles?controls=True&",
+    "profiles_live": "profiles?live=True&",
+    "compare": "profiles?section=compare&",
+    "measure": "pilot?",
     "profiles_scan": "profiles?estimator=gride&surrogate=True&",
     "profiles_equivalent": "profiles?estimator=gride&equivalent=True&",
     "profiles_correlator": "profiles?estimator=E1&",
@@ -66,7 +70,7 @@ SCREENS = {
     "report_pilot": "report?pilot={pilot}&",
 }
 """Name of the picture -> the address that shows it; {pilot} is the pilot that was registered last."""
-WIDTHS = (1360, 700)
+WIDTHS = (1360, 1000)
 
 
 def main() -> int:
@@ -80,9 +84,10 @@ def main() -> int:
         metavar="NAME",
         help="screens, deck or deck_pilot",
     )
+    parser.add_argument("--dark", action="store_true", help="as a reader sees them whose system is dark")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    screens(Warehouse(options.warehouse), options.out, options.only)
+    screens(Warehouse(options.warehouse), options.out, options.only, "dark" if options.dark else "light")
     warehouse = Warehouse(options.warehouse)
     known = queries.runs(warehouse)
     if "deck" in options.only:
@@ -95,7 +100,7 @@ def main() -> int:
     return 0
 
 
-def screens(warehouse: Warehouse, out: Path, only: list[str]) -> None:
+def screens(warehouse: Warehouse, out: Path, only: list[str], theme: Literal["light", "dark"]) -> None:
     runs = queries.runs(warehouse)
     chosen = ",".join(runs.filter(pl.col("pass") == "text")["run_id"].to_list()[:3])
     pilot = newest_pilot(warehouse)
@@ -112,7 +117,7 @@ def screens(warehouse: Warehouse, out: Path, only: list[str]) -> None:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
             for width in WIDTHS:
                 for language in ("en", "ja"):
-                    page = browser.new_page(viewport={"width": width, "height": 900})
+                    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
                     for name, address in asked.items():
                         page.goto(
                             f"http://127.0.0.1:{port}/{address}lang={language}"

@@ -32,7 +32,7 @@ def commands(name: str) -> list[str]:
         is_block = number % 2 == 1
         pattern = r"(?:^|[/\\])workdim (.+?)(?:\s+#.*)?$" if is_block else r"`(?:\.venv/bin/)?workdim ([^`\n]+)`"
         found += re.findall(pattern, part, flags=re.MULTILINE)
-    return [command for command in found if command not in ("...", "VERB") and "--help" not in command]
+    return [command for command in found if command not in ("...", "VERB", "--version") and "--help" not in command]
 
 
 @pytest.mark.parametrize(("name", "line"), [(name, line) for name in DOCUMENTS for line in commands(name)])
@@ -79,6 +79,13 @@ def test_both_readmes_are_short_and_of_equal_content():
     assert [commands(name) for name in ("README.md",)] == [commands("README.ja.md")]
     numbers = [re.findall(r"\d+\.\d", text.partition("## ")[0]) for text in texts]
     assert sorted(numbers[0]) == sorted(numbers[1])
+
+
+def test_the_readmes_say_what_the_evidence_says():
+    answer = re.search(r"^\*\*(.*?)\*\*$", text_of("docs/evidence.md"), flags=re.MULTILINE)[1]
+    told = answer.startswith("Cannot tell whether")
+    assert told == ("the answer is *cannot tell*" in text_of("README.md")), answer
+    assert told == ("「判定できない」です（[エビデンス]" in text_of("README.ja.md"))
 
 
 def test_the_index_names_every_page():

@@ -18,6 +18,7 @@ from scipy import special
 
 from core.analysis.claims import FEWEST_BLOCKS, LEVEL, simultaneous
 from core.analysis.units import count_once, need
+from core.errors import Sentence
 
 POWER = 0.80
 """With which what is called detectable shows."""
@@ -128,8 +129,8 @@ def _jackknife(without: np.ndarray) -> np.ndarray:
 
 def _known(units: pl.DataFrame, largest_first: bool) -> pl.DataFrame:
     """unit, value, error (positive and finite, or null) and blocks of what has a value, in order."""
-    need(units, ("unit", "value"), "ranking")
-    count_once(units, "ranking")
+    need(units, ("unit", "value"), Sentence("ranking"))
+    count_once(units, Sentence("ranking"))
     absent = [pl.lit(None, pl.Float64).alias("error")] if "error" not in units.columns else []
     if "blocks" not in units.columns:
         absent.append(pl.lit(None, pl.List(pl.Float64)).alias("blocks"))

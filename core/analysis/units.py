@@ -9,7 +9,7 @@ import polars as pl
 from scipy import special
 
 from core.analysis.claims import LEVEL
-from core.errors import InputError
+from core.errors import InputError, Sentence
 
 FEWEST_EXPLORATORY = 5
 """Models from which there is a coefficient: a first look, and no test."""
@@ -18,6 +18,7 @@ FEWEST_TEST = 10
 GIVEN = ("log_parameters", "training_tokens")
 _OPTIONAL = ("dimension_error", "performance_error", *GIVEN)
 _BLOCKS = ("dimension_blocks", "performance_blocks")
+RELATION = Sentence("relation")
 
 
 def check(units: pl.DataFrame, sign: str, margin: float) -> None:
@@ -30,7 +31,7 @@ def check(units: pl.DataFrame, sign: str, margin: float) -> None:
         raise InputError("A margin of rho lies between 0 and 1, not at {margin:g}.", margin=margin)
 
 
-def need(units: pl.DataFrame, names: Sequence[str], of: str = "relation") -> None:
+def need(units: pl.DataFrame, names: Sequence[str], of: str = RELATION) -> None:
     """InputError for a column that is not there; `of` says what needs it."""
     missing = [name for name in names if name not in units.columns]
     if missing:
@@ -39,7 +40,7 @@ def need(units: pl.DataFrame, names: Sequence[str], of: str = "relation") -> Non
         )
 
 
-def count_once(units: pl.DataFrame, of: str = "relation") -> None:
+def count_once(units: pl.DataFrame, of: str = RELATION) -> None:
     """InputError for a unit that occurs twice or has no name."""
     if units["unit"].null_count() or units["unit"].n_unique() < units.height:
         twice = units.filter(pl.col("unit").is_duplicated() | pl.col("unit").is_null())["unit"]

@@ -139,7 +139,7 @@ def start_server(warehouse: Path, port: int, opening: Opening = Opening()) -> su
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
     # Environment variables of the server's own would open the app to the network: what is said here counts more.
     command += ["--server.address", opening.address, "--server.enableCORS", "true"]
-    command += ["--server.enableXsrfProtection", "true"]
+    command += ["--server.enableXsrfProtection", "true", "--browser.gatherUsageStats", "false"]
     for host in opening.hosts:
         command += ["--server.allowedHosts", host]
     environment = os.environ | {"WORKDIM_WAREHOUSE": str(warehouse), "PYTHONUTF8": "1"}

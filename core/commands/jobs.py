@@ -173,7 +173,7 @@ def clear(options: argparse.Namespace) -> int:
 
 def resume(options: argparse.Namespace) -> int:
     from core.runs.execution import run
-    from core.runs.jobs import find_job
+    from core.runs.jobs import STATES, find_job
     from core.runs.planning import plan
     from core.runs.processes import start
     from core.runs.scoring import score
@@ -191,7 +191,9 @@ def resume(options: argparse.Namespace) -> int:
         return 0
     if standing.state in ("queued", "running"):
         raise InputError(
-            "The job {job} is {state}: `workdim jobs` shows it.", job=job.job_id[:SHORT_ID], state=standing.state
+            "The job {job} is {state}: `workdim jobs` shows it.",
+            job=job.job_id[:SHORT_ID],
+            state=STATES[standing.state],
         )
     if standing.state == "finished":
         return tell_end(standing, warehouse)

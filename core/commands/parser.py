@@ -516,6 +516,7 @@ def _hand_on(verb: Verbs) -> None:
         text = "run id (repeatable); default: the newest of each model, text and protocol"
         one.add_argument("--run", dest="chosen", action="append", metavar="RUN", help=text)
         one.add_argument("--pilot", metavar="NAME", help="the newest results of this pilot, by its name or id")
+        one.add_argument("--plan", metavar="PLAN", help="a layer plan (the start of its id is enough)")
         one.add_argument("--language", choices=("en", "ja"), help="default: en")
         text = "default: management; for analysts slides on every run as well"
         one.add_argument("--audience", choices=("management", "analysts"), help=text)

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.commands.context import confirmed, existing_warehouse, one_run, warn, write_out
+from core.commands.context import confirmed, existing_warehouse, number_of_runs, one_run, warn, write_out
 from core.commands.runs import without_reference
 from core.errors import InputError, ResourceError, WorkdimError
 from core.terminal.output import say, say_json
@@ -52,7 +52,8 @@ def slides(options: argparse.Namespace) -> int:
         warn(line)
     _keep(options, warehouse, made, content)
     n = len(made.story.slides) + len(made.story.appendix)
-    say(f"{options.out}: {n} slides of {len(recipe.run_ids)} runs, {len(drawn) / 1e3:.0f} kB")
+    of = "a layer plan" if recipe.plan_id else number_of_runs(len(recipe.run_ids))
+    say(f"{options.out}: {n} slides of {of}, {len(drawn) / 1e3:.0f} kB")
     return 0
 
 
@@ -134,7 +135,7 @@ def listed(options: argparse.Namespace) -> int:
             (
                 one.recipe_id,
                 one.recipe.name,
-                one.recipe.pilot_id or f"{len(one.recipe.run_ids)} runs",
+                one.recipe.pilot_id or one.recipe.plan_id or number_of_runs(len(one.recipe.run_ids)),
                 f"{one.recipe.audience}, {one.recipe.language}",
                 one.recipe.template or "-",
                 f"{one.made_at:%Y-%m-%d}",
@@ -187,12 +188,15 @@ def report_of(warehouse: Warehouse, recipe: Recipe) -> Report:
     from core.analysis.asked import Asked
     from core.analysis.differences import with_controls
     from core.commands.rank import answered
-    from core.deck.deck_data import deck_data
+    from core.deck.deck_data import deck_data, plan_data
     from core.deck.report import report
     from core.pilots.registration import chosen_pilot
     from core.store.trash import is_deleted
     from core.warehouse import queries, recipes
+    from core.warehouse.saved import read_plan
 
+    if recipe.plan_id is not None:
+        return report(plan_data(read_plan(warehouse, recipe.plan_id), recipe.language), recipe)
     for run_id in recipes.missing_runs(warehouse, recipe)[:1]:
         if is_deleted(warehouse.folder, run_id):
             raise InputError("The run {run} of this recipe is in the trash: `workdim runs undelete {run}`.", run=run_id)
@@ -241,7 +245,9 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
     from core.warehouse import recipes
 
     given = [
-        name for name in ("chosen", "pilot", "language", "audience", "without", "template") if _given(options, name)
+        name
+        for name in ("chosen", "pilot", "plan", "language", "audience", "without", "template")
+        if _given(options, name)
     ]
     if options.recipe is not None:
         if given:
@@ -253,11 +259,13 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
         return kept, content
     path = getattr(options, "template", None)
     content = _bytes(path) if path else None
-    runs, pilot_id = _chosen(options, warehouse)
+    plan_id = _plan(options, warehouse)
+    runs, pilot_id = ([], None) if plan_id else _chosen(options, warehouse)
     recipe = Recipe(
-        name=options.keep or (options.pilot or "report")[:60],
+        name=options.keep or (options.pilot or ("layer plan" if plan_id else "report"))[:60],
         run_ids=tuple(runs),
         pilot_id=pilot_id,
+        plan_id=plan_id,
         audience=options.audience or "management",
         language=options.language or "en",
         left_out=tuple(options.without or ()),
@@ -269,6 +277,17 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
 
 def _given(options: argparse.Namespace, name: str) -> bool:
     return getattr(options, name, None) is not None
+
+
+def _plan(options: argparse.Namespace, warehouse: Warehouse) -> str | None:
+    """The id of the layer plan that is asked for. Raises InputError where it is none, or runs are asked for as well."""
+    from core.warehouse.saved import read_plan
+
+    if options.plan is None:
+        return None
+    if options.chosen or options.pilot:
+        raise InputError("A report is of a layer plan, of a pilot or of runs: leave out --plan, or the others.")
+    return read_plan(warehouse, options.plan).plan.plan_id
 
 
 def _chosen(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str], str | None]:

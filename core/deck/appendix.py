@@ -52,7 +52,7 @@ TERMS = (
     "95 % interval",
 )
 """Of the glossary, those that a deck uses; their names in English are its keys."""
-POINTS = 12
+POINTS = 11
 KEY_ROOM = 0.8
 COMMIT = re.compile(r"@([0-9a-f]{12})[0-9a-f]{28}$")
 LIBRARIES = ("torch", "transformers", "numpy")
@@ -219,7 +219,8 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
     """All dimensions, group by group; never one list across groups."""
     _ = translator(data.language)
     chosen = pilot_sentences.shown_first(data.scored, data.pilot.pilot if data.pilot else None)
-    groups = [*data.groups, *data.words]
+    across = [group for group in data.words if group.rows["tokenizer_hash"].n_unique() > 1]
+    groups = [*data.groups, *across]
     rows: list[Row] = []
     for group in groups:
         if len(groups) > 1:
@@ -241,13 +242,13 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
         labels = run_labels(group.rows, data.language)
         rows += [_value_row(data, run, labels[run["run_id"]], chosen) for run in group.rows.iter_rows(named=True)]
     columns = (
-        Column(_("Model"), 0.28),
-        Column(_("Largest inner dimension"), 0.14, is_number=True),
-        Column(_("At layer"), 0.11, is_number=True),
-        Column(_("Final, before the norm"), 0.14, is_number=True),
-        Column(_("Final, after the norm"), 0.14, is_number=True),
+        Column(_("Model"), 0.25),
+        Column(_("Largest inner dimension"), 0.13, is_number=True),
+        Column(_("At layer"), 0.1, is_number=True),
+        Column(_("Final, before the norm"), 0.13, is_number=True),
+        Column(_("Final, after the norm"), 0.13, is_number=True),
         Column(_("Verdicts"), 0.07),
-        Column(_score_title(data, chosen), 0.12, is_number=True),
+        Column(_score_title(data, chosen), 0.19, is_number=True),
     )
     key = [
         _("In brackets: 95 % intervals."),
@@ -410,23 +411,25 @@ def _checks(data: DeckData) -> StorySlide:
 def _provenance(data: DeckData) -> Iterator[StorySlide]:
     _ = translator(data.language)
     columns = (
-        Column(_("Model and revision"), 0.23),
-        Column(_("Text and hash"), 0.17),
-        Column(_("Run"), 0.24),
-        Column(_("Pass"), 0.09),
-        Column(_("N"), 0.06, is_number=True),
+        Column(_("Model and revision"), 0.22),
+        Column(_("Text and hash"), 0.16),
+        Column(_("Run"), 0.25),
+        Column(_("Pass"), 0.1),
+        Column(_("N"), 0.05, is_number=True),
         Column(_("Seed"), 0.05, is_number=True),
-        Column(_("Format, device"), 0.16),
+        Column(_("Format, device"), 0.09),
+        Column(_("Day"), 0.08),
     )
     rows = [
         (
-            shortened(COMMIT.sub(r"@\1", run["model_id"]), 60),
-            shortened(run["corpus_id"], 40),
+            shortened(COMMIT.sub(r"@\1", run["model_id"]), 30),
+            shortened(run["corpus_id"], 22),
             run["run_id"],
             name("pass", run["pass"], data.language),
             "–" if run["n_points"] is None else f"{run['n_points']:,}",
             str(run["seed"]),
-            f"{run['dtype']}, {run['device']}; {words.day(run['started_at'].date(), data.language)}",
+            f"{run['dtype']}, {run['device']}",
+            run["started_at"].date().isoformat(),
         )
         for run in data.runs.iter_rows(named=True)
     ]

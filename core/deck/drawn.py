@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from core.deck.story import Axis, Block, Blocks, Chart, Gallery, Heading, Point, Series, StorySlide, Table
 from core.figures.svg import LIGHT, Axes, Drawing, Theme, cut_to, spread, text_width, wrapped
@@ -191,6 +192,8 @@ def _curves(axes: Axes, chart: Chart, line: float, mark: float, named: bool, siz
             for point in series.points:
                 if point.name:
                     _name_point(axes, point, taken, size - 1)
+            if series.is_named and not series.is_line and series.points and not series.points[-1].name:
+                _name_point(axes, replace(series.points[-1], name=series.name), taken, size - 1)
 
 
 def _colour(theme: Theme, series: Series) -> str:
@@ -229,7 +232,9 @@ def _name_point(axes: Axes, point: Point, taken: list[tuple[float, float, float,
     x, y = axes.at(point.x, point.y)
     name = cut_to(point.name, size, 190)
     long = text_width(name, size)
-    for left, base in ((x + 9, y + 4), (x - 9 - long, y + 4), (x - long / 2, y - 9), (x - long / 2, y + 18)):
+    places = {"right": (x + 9, y + 4), "left": (x - 9 - long, y + 4), "above": (x - long / 2, y - 9)}
+    places["below"] = (x - long / 2, y + 18)
+    for left, base in (places[point.place], *places.values()):
         box = (left, base - size, left + long, base + 2)
         is_free = all(box[2] < one[0] or box[0] > one[2] or box[3] < one[1] or box[1] > one[3] for one in taken)
         if is_free and axes.left - 4 <= left and left + long <= axes.drawing.width - 2:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import polars as pl
 
 from core import wording
+from core.analysis import plans as read_again
 from core.analysis.answer import Answer
 from core.analysis.ranks import NORMAL_95
 from core.deck import layout
@@ -287,17 +288,17 @@ def coefficients(found: Answer, language: str) -> Chart | None:
 # --- layer plans -----------------------------------------------------------------------------------------------
 
 
-def blocks(found: LayerPlan, language: str) -> Blocks:
+def blocks(found: LayerPlan, gone: Collection[int], language: str) -> Blocks:
     _ = translator(language)
     plan = found.plan
     prices = {row.blocks[0]: row.difference for row in found.of("selection", "loss", "single") if len(row.blocks) == 1}
-    told = tuple(Block(n, n in plan.blocks, prices.get(n)) for n in range(plan.n_layers))
+    told = tuple(Block(n, n in gone, prices.get(n)) for n in range(plan.n_layers))
     return Blocks(
         told,
         _("stays"),
         _("goes"),
         _("{n} blocks in a row; {blocks} go.").format(
-            n=plan.n_layers, blocks=plans.blocks_text(plan.blocks, plan.n_layers, language)
+            n=plan.n_layers, blocks=plans.blocks_text(gone, plan.n_layers, language)
         ),
         _("Blocks are counted from 0, the first after the embedding."),
     )
@@ -310,10 +311,12 @@ RIVALS = 3
 def prices(found: LayerPlan, language: str) -> Chart | None:
     """Rise of the loss over the number of blocks left out: along the search, and other choices of the plan's size."""
     _ = translator(language)
-    path = [row for row in plans.path(found) if row.difference is not None]
     rivals = [row for row in plans.rivals(found) if row.difference is not None and not row.is_chosen][:RIVALS]
-    own = [row for row in plans.rivals(found) if row.is_chosen and row.difference is not None]
-    points = [Point(len(row.blocks), row.difference, row.lower, row.upper) for row in path or own]  # type: ignore[arg-type]
+    points = [
+        Point(len(row.blocks), row.difference, row.lower, row.upper)
+        for row in read_again.steps(found)
+        if row.difference is not None
+    ]
     if not points:
         return None
     series = [Series(_("ours"), tuple(points), 0, len(points) > 1, "circle", is_banded=True)]

@@ -55,6 +55,7 @@ svg{{width:100%;height:auto;display:block}}
 .scroll{{overflow-x:auto}}
 table{{border-collapse:collapse;width:100%;font-size:15px;line-height:1.4;margin:8px 0}}
 th,td{{text-align:left;padding:6px 10px;border-bottom:1px solid var(--grid);vertical-align:top;overflow-wrap:anywhere}}
+th{{overflow-wrap:normal;word-break:auto-phrase}}
 thead th{{border-bottom:2px solid var(--curve-0);vertical-align:bottom}}
 tr.heading th{{background:var(--soft)}}
 .number{{text-align:right;font-variant-numeric:tabular-nums}}

@@ -132,7 +132,7 @@ def broken_at_phrases(text: str, width: float, points: float) -> str:
     tight = 0.88 * width  # programs set Japanese wider than its letters are
     if not any(map(is_wide, text)) or lines_needed(text, tight, points) < 2:
         return text
-    for at in range(len(text) - 1, 0, -1):
+    for at in range(len(text) - 1, len(text) // 4, -1):
         first, rest = text[:at], text[at:]
         is_inside = first.count("（") > first.count("）")
         ends_well = first[-1] in PHRASE_ENDS and not is_inside and rest[0] not in PHRASE_ENDS + "。」"

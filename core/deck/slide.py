@@ -18,7 +18,9 @@ from core.wording.labels import name, short_id
 
 MOST_ENDS = 6
 """Run ids in a source line, by their ends; the notes have all in full."""
-MOST_CHECKS = 11
+MOST_CHECKS = 9
+MOST_ROWS = 6
+"""Models in one table of the seven; the others stand in the appendix."""
 
 
 def slide(
@@ -77,6 +79,24 @@ def not_measured(data: DeckData, key: str, what: str, time: str, lines: Sequence
         ),
     )
     return replace(made, is_not_measured=True)
+
+
+def asked(data: DeckData, title: str, statements: Sequence[Statement]) -> StorySlide:
+    _ = translator(data.language)
+    return slide(
+        data,
+        "asked",
+        title,
+        statements,
+        tables=("pilots",) if data.pilot else ("runs",),
+        say=(
+            _(
+                "These are the choices. None of them is made by this deck: it says what is known, how sure that is, and what "
+                "more would cost."
+            ),
+            _("What was not tested stands in the appendix, under limits. Questions are welcome now."),
+        ),
+    )
 
 
 def paragraphs(statements: Sequence[Statement]) -> list[str]:

@@ -16,17 +16,15 @@ from core import wording
 from core.analysis.answer import RankedModel
 from core.analysis.asked import missing_models
 from core.analysis.ranking import OWN_MATCHES
-from core.deck import evidence
+from core.deck import evidence, plan_board
 from core.deck.appendix import appendix
 from core.deck.deck_data import DeckData
-from core.deck.slide import check_table, not_measured, notes_of, slide
+from core.deck.slide import MOST_ROWS, asked, check_table, not_measured, slide
 from core.deck.story import Case, Column, Statement, Story, StorySlide, Table
 from core.figures.scores import distinct
 from core.locale import translator
 from core.pilots.pilot import Pilot
-from core.records import LayerPlan
 from core.registry.specifications import CLAIMS
-from core.tables import PlanOutcomeRow
 from core.wording import answers, pilot_sentences, plans
 from core.wording import slides as words
 from core.wording.labels import layer_text, name, shortened
@@ -117,10 +115,8 @@ def _question(data: DeckData) -> StorySlide:
     pilot, registered = _pilot(data), data.pilot
     assert registered is not None
     total, missing = len(pilot.models), len(missing_models(pilot, data.texts))
-    decider = pilot.decided_by or _("not stated in the pilot")
-    by = words.day(pilot.decide_by, data.language) if pilot.decide_by else _("no date stated in the pilot")
     rows = [
-        (_("Decides"), _("{who}; by when: {day}").format(who=decider, day=by)),
+        (_("Decides"), _who_and_when(pilot, data.language)),
         (_("Primary benchmark"), pilot_sentences.benchmark_line(pilot.benchmark, data.language)),
         (_("Expected"), shortened(pilot.expectation_in(data.language), 260)),
         (
@@ -387,7 +383,10 @@ def _profiles(data: DeckData) -> StorySlide:
         )
     low, high = sound["inner_max"].min(), sound["inner_max"].max()
     if sound.height == 1:
-        title = _one_profile(sound.row(0, named=True), data.language)
+        run = sound.row(0, named=True)
+        title = _("{name}: largest dimension at layer {layer}").format(
+            name=shortened(run["name"], 40), layer=layer_text(run["inner_max_layer"], run["n_layers"], data.language)
+        )
     elif wording.rounded(low) == wording.rounded(high):  # type: ignore[arg-type]
         title = _("{n} models on one scale: largest inner dimension {top} in each").format(
             n=sound["model_id"].n_unique(),
@@ -404,6 +403,10 @@ def _profiles(data: DeckData) -> StorySlide:
     else:
         statements = [Statement(_counted(sound, claim, data.language)) for claim in CLAIMS]
         statements.append(_spans(sound, data.language))
+    total, shown = data.texts["model_id"].n_unique(), runs["model_id"].n_unique()
+    if shown < total:
+        line = _("Shown: the largest group that can be compared, {n} of {total} models.")
+        statements.insert(0, Statement(line.format(n=shown, total=total)))
     statements.append(Statement(words.checks(runs, data.language)))
     return slide(
         data,
@@ -510,18 +513,17 @@ def _saving(data: DeckData) -> StorySlide:
                 _("It is made model by model: workdim plan MODEL --verify"),
             ],
         )
-    best = next((one for one in known if one.plan.is_recommended), known[0])
+    best = next((one for one in known if plan_board.may_go(one)), known[0])
     plan = best.plan
     return slide(
         data,
         "saving",
-        _plan_title(best, data.language),
+        plan_board.plan_title(best, data.language),
         [
-            Statement(plans.answer(plan, data.language), is_main=True),
             *(Statement(line) for line in plans.saving_text(plan, data.language)[:2]),
             Statement(_("This follows from leaving blocks out, and not from a dimension.")),
         ],
-        evidence.blocks(best, data.language),
+        evidence.blocks(best, best.plan.blocks, data.language),
         tables=("plans", "plan_outcomes"),
         say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
         sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
@@ -545,32 +547,21 @@ def _asked_stop_or_measure(data: DeckData) -> StorySlide:
         title = _("Decision asked: stop; {n} models were enough to tell").format(n=found.relation.n)
         measure = _("Ask again only of models of another kind: nothing here speaks of those.")
     statements.append(Statement(measure, _("Option 2"), is_main=True))
-    return _asked(data, title, [*statements, _by_whom(pilot, data.language)])
-
-
-def _asked(data: DeckData, title: str, statements: Sequence[Statement]) -> StorySlide:
-    _ = translator(data.language)
-    return slide(
-        data,
-        "asked",
-        title,
-        statements,
-        tables=("pilots",) if data.pilot else ("runs",),
-        say=(
-            _(
-                "These are the choices. None of them is made by this deck: it says what is known, how sure that is, and what "
-                "more would cost."
-            ),
-            _("What was not tested stands in the appendix, under limits. Questions are welcome now."),
-        ),
-    )
+    return asked(data, title, [*statements, _by_whom(pilot, data.language)])
 
 
 def _by_whom(pilot: Pilot, language: str) -> Statement:
     _ = translator(language)
-    who = pilot.decided_by or _("not stated in the pilot")
-    when = words.day(pilot.decide_by, language) if pilot.decide_by else _("no date stated in the pilot")
-    return Statement(_("{who}; by when: {day}").format(who=who, day=when), _("Decides"))
+    return Statement(_who_and_when(pilot, language), _("Decides"))
+
+
+def _who_and_when(pilot: Pilot, language: str) -> str:
+    """`Head of support; by when: 15 December 2026`."""
+    _ = translator(language)
+    if pilot.decided_by is None and pilot.decide_by is None:
+        return _("not stated in the pilot")
+    when = words.day(pilot.decide_by, language) if pilot.decide_by else _("not stated")
+    return _("{who}; by when: {day}").format(who=pilot.decided_by or _("not stated"), day=when)
 
 
 def _robustness(data: DeckData) -> StorySlide:
@@ -678,7 +669,7 @@ def _asked_adopt(data: DeckData) -> StorySlide:
         adopt = _("Take it up as a question: test it on the task and on its failures before anything rests on it.")
     else:
         adopt = _("Adopt it for shortlists: the next choice begins with the dimension and ends with the task.")
-    return _asked(
+    return asked(
         data,
         _("Decision asked: adopt, extend to {n} other models, or stop").format(n=more),
         [
@@ -726,7 +717,7 @@ def _what_is_missing(data: DeckData) -> StorySlide:
             (
                 Column(_("Models"), 0.25),
                 Column(_("Number"), 0.1, is_number=True),
-                Column(_("Which"), 0.42),
+                Column(_("Which models"), 0.42),
                 Column(_("What follows"), 0.23),
             ),
             tuple(rows),
@@ -749,7 +740,7 @@ def _checks(data: DeckData) -> StorySlide:
     own = data.checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
     vetoed = runs.filter(worst_check="veto")["run_id"].n_unique()
     title = (
-        _("{n} of {total} measurements are vetoed by a quality check").format(n=vetoed, total=runs.height)
+        _("Vetoed by a quality check: {n} of {total} measurements").format(n=vetoed, total=runs.height)
         if vetoed
         else _("Quality checks: none of {total} measurements is vetoed").format(total=runs.height)
     )
@@ -785,7 +776,7 @@ def _to_complete(data: DeckData) -> StorySlide:
             is_main=True,
         ),
         Statement(
-            _("{n} measured models lack the score: import it, or score them here.").format(n=unscored)
+            _("Measured models without the score: {n}. Import it, or score them here.").format(n=unscored)
             if unscored
             else _("Every measured model has its score.")
         ),
@@ -831,7 +822,7 @@ def _asked_complete(data: DeckData) -> StorySlide:
         if missing
         else _("Complete the pilot: scores and checks first; the answer then comes by itself.")
     )
-    return _asked(
+    return asked(
         data,
         _("Decision asked: complete the pilot ({n} models missing), or stop").format(n=missing),
         [
@@ -1055,10 +1046,6 @@ def _stands_out(data: DeckData) -> StorySlide:
     )
 
 
-MOST_ROWS = 8
-"""Models in one table of the seven; the others stand in the appendix."""
-
-
 def _largest_step(data: DeckData, run: dict) -> tuple[int, int, float, float] | None:
     """Two neighbouring layers with the largest ratio of d2, and the values there."""
     own = data.estimates.filter(
@@ -1248,360 +1235,6 @@ def _three_limits(data: DeckData) -> StorySlide:
     )
 
 
-# --- a layer plan ----------------------------------------------------------------------------------------------
-
-
-def _plan(data: DeckData) -> list[StorySlide]:
-    return [
-        _plan_question(data),
-        _plan_answer(data),
-        _plan_blocks(data),
-        _plan_prices(data),
-        _plan_breaks(data),
-        _plan_directions(data),
-        _plan_asked(data),
-    ]
-
-
-def _layer_plan(data: DeckData) -> LayerPlan:
-    assert data.plan is not None
-    return data.plan
-
-
-def _plan_title(found: LayerPlan, language: str) -> str:
-    """`{k} of {L} blocks can go for {loss} [..] and {p} % less time`, or `none can go within {budget}`."""
-    _ = translator(language)
-    plan = found.plan
-    told = {
-        "name": shortened(plan.name, 34),
-        "k": len(plan.blocks),
-        "n": plan.n_layers,
-        "loss": plans.price_text(plan.loss_increase, plan.lower, plan.upper),
-        "budget": plans.budget_text(plan, language),
-        "less": _less_time(found, language),
-    }
-    if not plan.is_verified:
-        return _("{name}: {k} of {n} blocks proposed, not verified on held-out text").format(**told)
-    if not plan.is_recommended:
-        return _("{name}: none of {n} blocks can go within {budget}").format(**told)
-    return _("{name}: {k} of {n} blocks can go for {loss} nats{less}").format(**told)
-
-
-def _less_time(found: LayerPlan, language: str) -> str:
-    _ = translator(language)
-    before, after = found.plan.generation_seconds_before, found.plan.generation_seconds_after
-    if not before or after is None:
-        return ""
-    return _(" and {percent} less time").format(percent=f"{1 - after / before:.0%}")
-
-
-def _plan_question(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
-    found = _layer_plan(data)
-    plan = found.plan
-    rows = [
-        (_("Model"), shortened(plan.model_id, 80)),
-        (_("Budget"), plans.budget_text(plan, data.language)),
-        (
-            _("Text"),
-            _("{corpus}: chosen on {chosen} windows, verified on {verified} others").format(
-                corpus=shortened(plan.corpus_id, 40), chosen=plan.n_selection, verified=plan.n_verification or 0
-            ),
-        ),
-        (_("Rule"), plans.rule_name(plan.rule, data.language)),
-        (_("Made on"), words.day(plan.created_at.date(), data.language)),
-    ]
-    return slide(
-        data,
-        "question",
-        _("How many of the {n} blocks of {name} can go within {budget}?").format(
-            n=plan.n_layers, name=shortened(plan.name, 34), budget=plans.budget_text(plan, data.language)
-        ),
-        evidence=Table(
-            (Column(_("What"), 0.2), Column(_("As it was asked"), 0.8)),
-            tuple(rows),
-            _("Table of what was asked of the layer plan: {names}.").format(names=_(", ").join(row[0] for row in rows)),
-        ),
-        tables=("plans",),
-        say=(
-            _(
-                "A language model is a row of blocks. Each costs time and memory for every word. We asked which of them can "
-                "be left out before the model predicts text noticeably worse."
-            ),
-            _("The budget was fixed before: so much more loss per token, and not more."),
-        ),
-        sources=_plan_sources(found),
-    )
-
-
-def _plan_sources(found: LayerPlan) -> list[str]:
-    plan = found.plan
-    return [f"plans, plan_outcomes: {plan.plan_id}", f"{plan.model_id}, sha256 {plan.weights_sha256}, {plan.corpus_id}"]
-
-
-def _plan_answer(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
-    found = _layer_plan(data)
-    plan = found.plan
-    saving = plans.saving_text(plan, data.language)
-    against = plans.controls_text(plan, data.language)
-    if plan.is_recommended:
-        action = _("Try the smaller model on your own task before anything rests on it.")
-    elif plan.is_verified:
-        action = _("Keep all blocks, or allow a larger budget and ask again.")
-    else:
-        action = _("Verify the plan on held-out text first; decide nothing by this price.")
-    return slide(
-        data,
-        "answer",
-        _plan_title(found, data.language),
-        [
-            Statement(plans.answer(plan, data.language), _("Conclusion"), is_main=True),
-            Statement(wording.sentences([*against[:1], *saving[-1:]], data.language), _("Evidence")),
-            Statement(action, _("Action")),
-        ],
-        tables=("plans", "plan_outcomes"),
-        say=(
-            _(
-                "The price is how much worse the model predicts the next token of text that took no part in the choice. The "
-                "brackets are its 95 percent interval; the plan counts only if the whole interval stays under the budget."
-            ),
-            *plans.remarks(plan, data.language)[:2],
-        ),
-        sources=_plan_sources(found),
-    )
-
-
-def _plan_blocks(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
-    found = _layer_plan(data)
-    plan = found.plan
-    title = (
-        _("{k} of {n} blocks go: {blocks}") if plan.is_recommended else _("{k} of {n} blocks were tried: {blocks}")
-    ).format(
-        k=len(plan.blocks),
-        n=plan.n_layers,
-        blocks=shortened(plans.blocks_text(plan.blocks, plan.n_layers, data.language), 80),
-    )
-    return slide(
-        data,
-        "blocks",
-        title,
-        [Statement(line) for line in plans.saving_text(plan, data.language)],
-        evidence.blocks(found, data.language),
-        tables=("plans", "plan_outcomes"),
-        say=(
-            _(
-                "Here is the model from its first block to its last. What is marked goes; what stays keeps its weights and "
-                "its order."
-            ),
-            _("Blocks that cost little alone may cost much together, so the set was priced as a whole."),
-        ),
-        sources=_plan_sources(found),
-    )
-
-
-def _plan_prices(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
-    found = _layer_plan(data)
-    chart = evidence.prices(found, data.language)
-    if chart is None:
-        return not_measured(
-            data,
-            "prices",
-            _("the price of each number of blocks"),
-            _("its time is told before it starts"),
-            [_("It is measured with the plan: workdim plan MODEL --verify")],
-        )
-    rivals = [row for row in plans.rivals(found) if not row.is_chosen and row.difference is not None]
-    own = found.plan.loss_increase
-    cheaper = sum(1 for row in rivals if (row.difference or 0.0) < own)
-    title = (
-        _("Our choice costs {loss} nats; {n} of {total} published choices cost less").format(
-            loss=plans.price_text(own), n=cheaper, total=len(rivals)
-        )
-        if rivals
-        else _("The price of {k} blocks is {loss} nats").format(k=len(found.plan.blocks), loss=plans.price_text(own))
-    )
-    told = [
-        Statement(
-            _("{name}: {relation}").format(
-                name=plans.rule_name(row.rule, data.language),
-                relation=plans.price_text(row.difference, row.lower, row.upper),
-            )
-        )
-        for row in rivals[: evidence.RIVALS]
-    ]
-    return slide(
-        data,
-        "prices",
-        title,
-        [
-            Statement(
-                _("{name}: {relation}").format(
-                    name=_("ours"), relation=plans.price_text(own, found.plan.lower, found.plan.upper)
-                ),
-                is_main=True,
-            ),
-            *told,
-            *(Statement(line) for line in plans.controls_text(found.plan, data.language)[:1]),
-        ],
-        chart,
-        tables=("plan_outcomes",),
-        say=(
-            _(
-                "To the right more blocks go, and the price rises. The other marks are choices that the literature proposes "
-                "for as many blocks, and random ones: a plan that is no better than chance would be no plan."
-            ),
-        ),
-        sources=_plan_sources(found),
-    )
-
-
-def _plan_breaks(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
-    found = _layer_plan(data)
-    rows = [row for row in plans.harder(found) if row.difference is not None]
-    if not rows:
-        return not_measured(
-            data,
-            "breaks",
-            _("what breaks first (harder texts, probes, a task of your own)"),
-            _("its time is told before it starts"),
-            [
-                _("Loss on ordinary text can hide that a model no longer copies, counts or follows a task."),
-                _("It is measured with the plan: workdim plan MODEL --verify --task FILE"),
-            ],
-        )
-    by_harm = sorted(rows, key=lambda row: -_harm(row))
-    first = by_harm[0]
-    table = [
-        (
-            name("plan_text", row.text, data.language),
-            name("plan_measure", row.measure, data.language),
-            wording.number(row.value_before),
-            wording.number(row.value_after),
-            plans.price_text(row.difference, row.lower, row.upper),
-        )
-        for row in by_harm[:MOST_ROWS]
-    ]
-    is_harm = _harm(first) > 0
-    title = (
-        _("{what} suffers first: {before} before, {after} after")
-        if is_harm
-        else _("Nothing of {n} harder tests is told apart from the whole model")
-    ).format(
-        what=name("plan_text", first.text, data.language),
-        before=wording.number(first.value_before),
-        after=wording.number(first.value_after),
-        n=len(rows),
-    )
-    return slide(
-        data,
-        "breaks",
-        title,
-        evidence=Table(
-            (
-                Column(_("Test"), 0.3),
-                Column(_("Measured as"), 0.22),
-                Column(_("Whole model"), 0.13, is_number=True),
-                Column(_("Without the blocks"), 0.13, is_number=True),
-                Column(_("Difference [95 %]"), 0.22, is_number=True),
-            ),
-            tuple(table),
-            _("Table of harder tests before and after, the most harmed first."),
-        ),
-        tables=("plan_outcomes",),
-        say=(
-            _(
-                "Average loss can stay low while one ability goes. So the smaller model also read texts with typing errors, "
-                "another language, and short tests of copying and counting."
-            ),
-            _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
-        ),
-        sources=_plan_sources(found),
-    )
-
-
-def _harm(row: PlanOutcomeRow) -> float:
-    """How much worse, relative to the whole model: a rise of loss, or a fall of what was right."""
-    assert row.difference is not None
-    worse = row.difference if row.measure == "loss" else -row.difference
-    certain = row.lower if row.measure == "loss" else (None if row.upper is None else -row.upper)
-    return worse / abs(row.value_before or 1.0) if certain is None or certain > 0 else 0.0
-
-
-def _plan_directions(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
-    found = _layer_plan(data)
-    lines = plans.directions_text(found, data.language)
-    if not lines:
-        return not_measured(
-            data,
-            "directions",
-            _("how many directions a layer needs"),
-            _("its time is told before it starts"),
-            [
-                _(
-                    "A dimension says how words spread. How many directions the model needs shows only when others are removed."
-                ),
-                _("It is measured with the plan: workdim plan MODEL --directions"),
-            ],
-        )
-    ranks = [row.rank for row in found.outcomes if row.rule == "projection" and row.is_chosen and row.rank]
-    layers = {row.blocks[0] for row in found.outcomes if row.rule == "projection"}
-    ends = list(dict.fromkeys((min(ranks), max(ranks)))) if ranks else []
-    title = (
-        _("{ranks} directions suffice (layers tried: {n})").format(
-            ranks=str(ends[0]) if len(ends) == 1 else _("{low} to {high}").format(low=ends[0], high=ends[1]),
-            n=len(layers),
-        )
-        if ends
-        else _("No rank stays within the budget (layers tried: {n})").format(n=len(layers))
-    )
-    return slide(
-        data,
-        "directions",
-        title,
-        [Statement(line) for line in lines[:7]],
-        tables=("plan_outcomes",),
-        say=(
-            _(
-                "Here directions were really taken away, layer by layer, and the loss was measured. That is the causal "
-                "companion of the dimension; the two numbers need not agree."
-            ),
-            _("A number like this says how far a layer could be squeezed, and not yet that a smaller model was built."),
-        ),
-        sources=_plan_sources(found),
-    )
-
-
-def _plan_asked(data: DeckData) -> StorySlide:
-    _ = translator(data.language)
-    plan = _layer_plan(data).plan
-    told: list[Statement]
-    if plan.is_recommended:
-        title = _("Decision asked: try the model with {n} blocks fewer, or keep it whole").format(n=len(plan.blocks))
-        told = [
-            Statement(_("Try it: save the smaller model and test it on your own task."), _("Option 1"), True),
-            Statement(_("Keep the model whole: nothing changes."), _("Option 2"), True),
-        ]
-    elif plan.is_verified:
-        title = _("Decision asked: keep all {n} blocks, or allow a larger budget").format(n=plan.n_layers)
-        told = [
-            Statement(_("Keep all blocks: within this budget none can go."), _("Option 1"), True),
-            Statement(_("Allow more loss, or heal the weights, and plan again."), _("Option 2"), True),
-        ]
-    else:
-        title = _("Decision asked: verify the plan of {n} blocks, or drop it").format(n=len(plan.blocks))
-        told = [
-            Statement(_("Verify it on held-out text, harder texts and against random sets."), _("Option 1"), True),
-            Statement(_("Drop it: an unverified price is too low, and nothing may rest on it."), _("Option 2"), True),
-        ]
-    told += [Statement(line) for line in plans.remarks(plan, data.language)[:2]]
-    return _asked(data, title, told)
-
-
 _SEVEN: dict[Case, Callable[[DeckData], list[StorySlide]]] = {
     "related_as_registered": _related,
     "related_other_way": _related,
@@ -1611,7 +1244,7 @@ _SEVEN: dict[Case, Callable[[DeckData], list[StorySlide]]] = {
     "one_model": _no_pilot,
     "two_models": _no_pilot,
     "many_models": _no_pilot,
-    "plan": _plan,
+    "plan": plan_board.seven,
 }
 
-__all__ = ["case_of", "notes_of", "storyboard"]
+__all__ = ["case_of", "storyboard"]

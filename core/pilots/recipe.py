@@ -20,8 +20,9 @@ MAX_NAME = 80
 class Recipe:
     name: str
     run_ids: tuple[str, ...]
-    """Runs on text; their controls come along by themselves."""
+    """Runs on text; their controls come along by themselves. None of a layer plan."""
     pilot_id: str | None = None
+    plan_id: str | None = None
     audience: str = "management"
     language: str = "en"
     left_out: tuple[str, ...] = ()

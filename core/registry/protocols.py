@@ -145,6 +145,23 @@ TITLES = {
 """Protocol -> what it is called on screens: not in the record, which every run stores whole."""
 
 
+PURPOSES = {
+    "quick": _("A first look at shape and dimensions. Without controls, so that no verdict can be robust."),
+    "standard": _("To rely on: with all controls, without which a shape may need no training."),
+    "thorough": _("For a report: further samples, texts and estimators, each with all controls."),
+    "last-token": _("To hold against what is published on the last token of many short texts."),
+    "per-prompt": _("To hold against what is published on all tokens of a prompt."),
+}
+"""Protocol -> what it is for, in plain words."""
+
+
+def n_tokens_read(protocol: Protocol) -> int:
+    """Tokens that all passes of a whole measurement read, on all its texts and samples; what its time grows with."""
+    passes = 1 + sum(CONTROLS[key].n_seeds(protocol.n_random_models) for key in protocol.passes)
+    samples = 1 + len(protocol.more_seeds) + len(protocol.more_corpora)
+    return protocol.n_sequences * protocol.n_tokens * passes * samples
+
+
 def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise InputError(unknown_name("protocol", name, PROTOCOLS))

@@ -99,6 +99,16 @@ STARTING = 20.0
 """Seconds after which a process that was started and does not hold its job's lock is taken for dead."""
 
 
+STATES = {
+    "queued": Sentence("queued"),
+    "running": Sentence("running"),
+    "interrupted": Sentence("interrupted"),
+    "failed": Sentence("failed"),
+    "finished": Sentence("finished"),
+    "cancelled": Sentence("cancelled"),
+}
+"""What a job's state is called in a sentence."""
+
 Requested = RunConfig | ScoreConfig | PlanConfig
 Asked = TypeVar("Asked", RunConfig, ScoreConfig, PlanConfig)
 
@@ -179,7 +189,7 @@ def submit(config: Asked, warehouse: Warehouse, pilot_id: str | None = None, aga
                 model=config.model,
                 text=text,
                 how=how,
-                state=standing.state,
+                state=STATES[standing.state],
                 job=standing.job.job_id,
             )
         job = replace(standing.job, config=config, pilot_id=pilot_id or standing.job.pilot_id, again=again)

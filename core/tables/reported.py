@@ -16,6 +16,7 @@ class RecipeRow:
     recipe_id: Annotated[str, Column("Its name and a hash of what it says.", key=True)]
     name: Annotated[str, Column("Name given by people.")]
     pilot_id: Annotated[str | None, Column("The pilot that it reports on (pilots.pilot_id); NULL for single runs.")]
+    plan_id: Annotated[str | None, Column("The layer plan that it reports on (plans.plan_id); NULL for all others.")]
     run_ids: Annotated[list[str], Column("The runs on text that it tells of (runs.run_id).")]
     audience: Annotated[str, Column("management or analysts.", values="audience")]
     language: Annotated[str, Column("en or ja.", values="language")]

@@ -13,7 +13,6 @@ import pandas  # noqa: F401  # Streamlit and plotly meet it on first use: two se
 import streamlit as st
 
 from core.errors import WorkdimError
-from core.files import is_read_only
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.warehouse.warehouse import TakenIn
@@ -46,7 +45,10 @@ def run() -> None:
     _ = language.translator()
     page = st.navigation(
         {
-            "": [st.Page(ROOT / "pages/home.py", title=_("Home"), icon=":material/home:", default=True)],
+            "": [
+                st.Page(ROOT / "pages/home.py", title=_("Home"), icon=":material/home:", default=True),
+                st.Page(ROOT / "pages/guide.py", title=_("Guide"), icon=":material/menu_book:", url_path="guide"),
+            ],
             _("Work"): [
                 st.Page(
                     ROOT / "pages/pilot.py", title=_("Measure models"), icon=":material/science:", url_path="pilot"
@@ -76,7 +78,7 @@ def run() -> None:
         with errors_shown():
             _take_in_parcels()
             _switch_reference()
-            if is_read_only():
+            if not inputs.may_write():
                 st.sidebar.caption(_("Read-only: nothing is changed or started here."))
             _draw(page)
 

@@ -28,13 +28,18 @@ OFFERED = 200
 _SEARCHED = ("name", "reference", "family", "kind", "corpus_name", "protocol", "dtype", "pass", "run_id")
 
 
+def may_write() -> bool:
+    """False in an app that only shows: `workdim app --read-only`."""
+    return not is_read_only()
+
+
 def writing(draw: Draws) -> Draws:
     """A part of a screen that changes or starts something: it is not drawn where the app may only show. What is
     overlooked here is refused where it would be written."""
 
     @functools.wraps(draw)
     def drawn(*arguments: Any, **named: Any) -> None:
-        if not is_read_only():
+        if may_write():
             draw(*arguments, **named)
 
     return cast(Draws, drawn)
@@ -181,10 +186,13 @@ def _tell_found(found: int, total: int, words: str) -> None:
 
 def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """One of the rows of `queries.pilots`, or None for all runs; drawn only where there are pilots."""
-    if not pilots:
-        return None
     _ = language.translator()
     rows = {row["pilot_id"]: row for row in pilots}
+    if unknown := [asked for asked in url_state.wanted("pilot") if asked not in (ALL, *rows)]:
+        line = _("The link asks for a pilot that is not here: {names}.")
+        st.warning(line.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
+    if not pilots:
+        return None
     chosen = choose_from_list(
         _("Pilot"),
         [ALL, *rows],

@@ -41,12 +41,12 @@ N_LATEST = 20
 _OF_ALL: dict[str, Callable[..., Any]] = {
     "tables": schema.tables,
     "saved queries": saved.all_saved,
-    "recipes": recipes.all_recipes,
     "score files": score_imports.files,
     "aliases": alias_table.aliases,
     "unmet names": score_answers.unmet_names,
     "score conflicts": score_answers.conflicts,
     "answered": score_answers.answered,
+    "durations": queries.durations,
     "plan outcomes": saved.block_outcomes,
 }
 
@@ -60,6 +60,8 @@ class Lists:
     pilots: pl.DataFrame
     plans: pl.DataFrame
     """All layer plans, the newest first: `saved.plans`."""
+    recipes: list[SavedRecipe]
+    """Of reports that are kept, the newest first."""
     counts: dict[str, int]
     """How many runs, models, corpora, estimates and scores there are."""
 
@@ -279,13 +281,18 @@ def answers(model: str) -> pl.DataFrame:
     return _answers(warehouse().path, warehouse().version(), model)
 
 
+def durations() -> pl.DataFrame:
+    """How long measurements took here: `queries.durations`."""
+    return _of_all("durations")
+
+
+def own_references() -> list[str]:
+    """Models that were measured here, as they were asked for, the newest first."""
+    return _own(_everything().runs)["reference"].unique(maintain_order=True).to_list()
+
+
 def saved_queries() -> list[SavedQueryRow]:
     return _of_all("saved queries")
-
-
-def kept_recipes() -> list[SavedRecipe]:
-    """Recipes of reports, the newest first."""
-    return _of_all("recipes")
 
 
 def plan_outcomes() -> list[PlanOutcomeRow]:
@@ -324,7 +331,9 @@ def _lists(path: Path, version: tuple, with_reference: bool) -> Lists:
     with Warehouse(path).opened() as opened:
         listed = queries.listing(opened)
         runs = with_text_marks(listed if with_reference else _own(listed))
-        return Lists(runs, queries.pilots(opened), saved.plans(opened), queries.counts(opened))
+        return Lists(
+            runs, queries.pilots(opened), saved.plans(opened), recipes.all_recipes(opened), queries.counts(opened)
+        )
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)

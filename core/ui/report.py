@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import streamlit as st
@@ -46,7 +48,8 @@ class Wanted:
     """What the reader asks for: a recipe, what was read for it, and the company template with its bytes."""
 
     recipe: Recipe
-    chosen: Selection
+    chosen: Selection | None
+    """None for a layer plan."""
     pilot: Registered | None = None
     content: bytes | None = None
     """Of the template."""
@@ -56,7 +59,7 @@ class Wanted:
 
 def choose_kept() -> SavedRecipe | None:
     """One of the recipes that are kept; drawn only where there are some."""
-    saved = {one.recipe_id: one for one in reads.kept_recipes()}
+    saved = {one.recipe_id: one for one in reads.lists().recipes}
     if not saved:
         return None
     _ = language.translator()
@@ -72,14 +75,20 @@ def choose_kept() -> SavedRecipe | None:
 
 
 def ask(runs: pl.DataFrame) -> Wanted:
-    """What a new report is of: runs, or a pilot with all of its results; language, audience and template."""
+    """What a new report is of: runs, a pilot with all of its results, or a layer plan; language, audience and template."""
     _ = language.translator()
-    pilot, own = pilot_filter.choose(runs)
-    texts = own.filter(pl.col("pass") == "text")
-    chosen = reads.selection(newest(texts)["run_id"].to_list()) if pilot else inputs.choose_runs(texts, MOST_RUNS)
-    notices.stop_if_none_chosen(chosen.runs)
-    shown = tellable(chosen.runs)
-    notices.warn_if_not_comparable(shown)
+    plan_id = _choose_plan()
+    pilot: Registered | None = None
+    chosen: Selection | None = None
+    run_ids: tuple[str, ...] = ()
+    if plan_id is None:
+        pilot, own = pilot_filter.choose(runs)
+        texts = own.filter(pl.col("pass") == "text")
+        chosen = reads.selection(newest(texts)["run_id"].to_list()) if pilot else inputs.choose_runs(texts, MOST_RUNS)
+        notices.stop_if_none_chosen(chosen.runs)
+        shown = tellable(chosen.runs)
+        notices.warn_if_not_comparable(shown)
+        run_ids = tuple(shown["run_id"])
     with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
         spoken = inputs.choose(
             _("Language of the slides"),
@@ -94,9 +103,10 @@ def ask(runs: pl.DataFrame) -> Wanted:
         )
         name, content = _choose_template()
     recipe = Recipe(
-        name=_name(pilot),
-        run_ids=tuple(shown["run_id"]),
+        name=_name(pilot) if plan_id is None else "layer plan",
+        run_ids=run_ids,
         pilot_id=pilot.pilot_id if pilot else None,
+        plan_id=plan_id,
         audience=audience,
         language=spoken,
         template=name,
@@ -119,6 +129,8 @@ def of_kept(kept: SavedRecipe) -> Wanted:
     content = recipes.template(warehouse, recipe)
     if recipe.template and content is None:
         st.warning(escape(_("The template {name} is gone.").format(name=recipe.template)))
+    if recipe.plan_id is not None:
+        return Wanted(recipe, None, None, content, kept)
     rows = [row for row in reads.lists().pilots.to_dicts() if row["pilot_id"] == recipe.pilot_id]
     return Wanted(recipe, reads.selection(recipe.run_ids), registered(rows[0]) if rows else None, content, kept)
 
@@ -286,6 +298,27 @@ def _name(pilot: Registered | None) -> str:
     return printable[:80] or "report"
 
 
+def _choose_plan() -> str | None:
+    """A layer plan, drawn only where there are some; None for a report of runs."""
+    rows = {row["plan_id"]: row for row in reads.lists().plans.to_dicts()}
+    if not rows:
+        return None
+    _ = language.translator()
+    chosen = inputs.choose_from_list(
+        _("Layer plan"),
+        [NONE, *rows],
+        "plan",
+        NONE,
+        lambda key: _("none: a report of runs") if key == NONE else _plan_label(rows[key]),
+        width=480,
+    )
+    return None if chosen == NONE else chosen
+
+
+def _plan_label(row: Mapping[str, Any]) -> str:
+    return f"{row['name']} · {row['created_at']:%Y-%m-%d %H:%M}"
+
+
 def _choose_template() -> tuple[str | None, bytes | None]:
     """The company's file, if one was given that can be used; what a deck on it goes without is said."""
     _ = language.translator()
@@ -313,6 +346,11 @@ def _made(wanted: Wanted) -> Report:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _cached(path: Path, version: tuple, with_reference: bool, day: date, recipe: Recipe, _wanted: Wanted) -> Report:
     chosen, pilot = _wanted.chosen, _wanted.pilot
+    if recipe.plan_id is not None or chosen is None:
+        plan = reads.layer_plan(recipe.plan_id or "")
+        if plan is None:
+            raise InputError("The layer plan of this report is not there any more.")
+        return report(deck_data.plan_data(plan, recipe.language, day), recipe)
     plans = [
         row["plan_id"] for row in reads.lists().plans.to_dicts() if row["model_id"] in set(chosen.runs["model_id"])
     ]

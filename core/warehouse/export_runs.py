@@ -23,7 +23,7 @@ from core.warehouse.annotate import whole_parcel
 from core.warehouse.warehouse import Warehouse
 
 FORMATS = ("parquet", "csv", "both")
-_CHOSEN = "run_id IN (SELECT unnest($ids))"
+_CHOSEN = "run_id IN (SELECT unnest($ids::VARCHAR[]))"
 _OF_RUNS = f"(SELECT {{key}} FROM runs WHERE {_CHOSEN})"
 _SCORED = f"""
     SELECT unnest([repository, reference, base_repository]) FROM models

@@ -251,6 +251,16 @@ def speeds(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     return warehouse.read(sql, list(run_ids))
 
 
+def durations(warehouse: Readable) -> pl.DataFrame:
+    """reference, protocol, seconds: how long measurements took here, controls included, the newest first."""
+    return warehouse.read(
+        f"""SELECT any_value(models.reference) AS reference, any_value(runs.protocol) AS protocol,
+                epoch(max(runs.finished_at)) - epoch(min(runs.started_at)) AS seconds
+            FROM runs JOIN models USING (model_id) WHERE NOT list_contains(tags, '{SHIPPED}')
+            GROUP BY coalesce(runs.parent_run_id, runs.run_id) ORDER BY max(runs.started_at) DESC"""
+    )
+
+
 def counts(warehouse: Readable) -> dict[str, int]:
     """How many runs, models, corpora, estimates and scores the warehouse holds."""
     return warehouse.read(_COUNTS).row(0, named=True)

@@ -12,9 +12,11 @@ import pytest
 from openxml_audit import OpenXmlValidator
 from pptx import Presentation
 
+from core.warehouse.saved import keep_plan
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.deck.test_template import company
+from tests.plans.made import layer_plan
 from tests.screens import RUN_IDS, filled_warehouse
 
 BOTH = ("--run", RUN_IDS[0], "--run", RUN_IDS[1])
@@ -97,6 +99,20 @@ def test_a_recipe_makes_the_same_again_and_says_what_has_changed(path: Path, tmp
     told("runs", "undelete", RUN_IDS[1], path=path)
     told("recipes", "delete", "Board", "--yes", path=path)
     assert "No recipe is kept yet" in refused("recipes", "check", "Board", path=path)
+
+
+def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_path: Path) -> None:
+    plan = layer_plan()
+    keep_plan(Warehouse(path), plan)
+    deck, rows = tmp_path / "plan.pptx", tmp_path / "rows"
+    told("slides", "--out", deck, "--plan", plan.plan.plan_id[:8], path=path)
+    found = json.loads(told("trace", deck, "--json", path=path))["numbers"]
+    assert {one["table"] for one in found} >= {"plans", "plan_outcomes"}
+    assert {one["state"] for one in found} == {"same"}
+    told("report", "--out", tmp_path / "plan.html", "--plan", plan.plan.plan_id, "--bundle", rows, path=path)
+    assert pl.read_parquet(rows / "tables" / "plan_outcomes.parquet").height == len(plan.outcomes)
+    both = ("--plan", plan.plan.plan_id, "--run", RUN_IDS[0])
+    assert "leave out --plan" in refused("slides", "--out", deck, *both, path=path)
 
 
 def texts(deck: Path) -> list[str]:

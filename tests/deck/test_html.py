@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from core.deck.drawn import outline
+from core.deck.drawn import outline, picture
 from core.deck.html import LARGEST, Origin, page
+from core.deck.story import Axis, Chart, Point, Series
 from tests.deck.stories import made_story
 
 ORIGIN = Origin("0.1.0", "board-1f3a9c02", "0a1b2c3d4e5f", "rows.zip")
@@ -59,6 +60,12 @@ def test_a_hostile_name_is_text_everywhere():
     assert "<script>alert(1)</script>" in found.text and "\u202e" not in found.text and "\x00" not in found.text
     for svg in re.findall(rb"<svg.*?</svg>", content, re.DOTALL):
         ElementTree.fromstring(svg)
+
+
+def test_marks_are_named_like_lines_where_their_series_is():
+    axis = Axis("", 0, 4, 1)
+    marks = Series("a rival", (Point(1, 2), Point(4, 3)), 1, False, "open")
+    assert ">a rival</text>" in picture(Chart(axis, axis, (marks,), ""), "en")
 
 
 def test_forty_models_stay_far_below_the_limit():

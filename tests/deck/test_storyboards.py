@@ -136,10 +136,11 @@ def test_a_verified_plan_is_what_can_be_saved_all_the_same():
 @pytest.mark.parametrize(
     ("changes", "title", "asked"),
     [
-        ({}, "model: 3 of 8 blocks can go for +0.031", "try the model with 3 blocks fewer"),
-        ({"is_recommended": False}, "model: none of 8 blocks can go within 0.05", "keep all 8 blocks"),
+        ({}, "model: 3 of 8 blocks can go for +0.031", "try the model without 3 of its blocks"),
+        ({"budget": 0.001}, "model: none of 8 blocks can go within 0.001", "keep all 8 blocks"),
+        ({"budget": 0.015}, "model: 1 of 8 blocks can go for +0.008", "try the model without 1 of its blocks"),
         (
-            {"is_recommended": False, "is_verified": False},
+            {"is_verified": False, "is_recommended": False},
             "model: 3 of 8 blocks proposed, not verified",
             "verify the plan",
         ),

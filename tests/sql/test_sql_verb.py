@@ -158,6 +158,10 @@ def test_ctrl_c_stops_the_query_and_its_process(path: Path):
         assert process.poll() is None
         time.sleep(0.02)
     worker = int(listed.read_text(encoding="utf-8").split()[0])
+    own, theirs = (Path(f"/proc/{one}/cmdline") for one in (process.pid, worker))
+    while theirs.read_bytes() == own.read_bytes():  # forked, and not yet what it is to be
+        time.sleep(0.02)
+    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     assert b"stopped" in process.communicate(timeout=30)[1]
     assert process.returncode == 130

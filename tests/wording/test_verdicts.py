@@ -4,7 +4,16 @@ import pytest
 
 from core import wording
 from core.registry.specifications import REFERENCE, SPECIFICATIONS
-from core.wording.verdicts import MARKS, ordered, outcome_mark, outcome_of, specification_name, specification_of
+from core.wording.verdicts import (
+    MARKS,
+    control_chips,
+    opinion_chips,
+    ordered,
+    outcome_mark,
+    outcome_of,
+    specification_name,
+    specification_of,
+)
 from tests import frames
 from tests.frames import Model
 
@@ -99,3 +108,39 @@ def test_what_weighs_most_is_said_first_and_unknown_keys_are_shown_as_they_are()
     assert wording.reason_text("new_key", "ja") == "new_key"
     assert wording.name("cloud", "new_key", "ja") == "new_key"
     assert wording.check_meaning("new_key", "ja") == ""
+
+
+def control(outcome: str, claim: str = "rise", run_id: str = "c1") -> dict:
+    known = {"ratio": 1.5, "lower": 1.3, "upper": 1.7, "power": 0.9}
+    return {"control_run_id": run_id, "claim": claim, "outcome": outcome} | known
+
+
+def test_a_chip_speaks_against_a_profile_before_it_asks_and_a_control_without_power_is_a_question():
+    passes = {"c1": "random_init", "c2": "shuffled"}
+
+    def marks(*rows: dict) -> list[str]:
+        return [chip.mark for chip in control_chips(rows, passes, "en")]
+
+    assert marks(control("exceeded")) == ["✓"] and marks(control("no_power")) == ["?"]
+    assert marks(control("no_power"), control("shows_it", "fall")) == ["✕"]
+    assert marks(control("same", "inner_max", "c2")) == ["="] and marks(control("differs", "final", "c2")) == ["≠"]
+    (chip,) = control_chips([control("exceeded")], passes, "en")
+    assert chip.name == "random weights" and "1.50 [1.30, 1.70]" in chip.told
+
+
+def test_a_chip_of_another_reading_compares_its_outcome_with_that_of_the_reference():
+    def row(outcome: str, transform: str = "centred", estimator: str = "d2") -> dict:
+        cell = {"cloud": "one_per_type", "transform": transform, "estimator": estimator, "n1": None, "n2": None}
+        return cell | {"claim": "rise", "outcome": outcome, "ratio": 1.5, "lower": 1.3, "upper": 1.7}
+
+    rows = [
+        row("yes"),
+        row("opposite", "abtt1"),
+        row("yes", "zscore"),
+        row("cannot_tell", estimator="participation_ratio"),
+    ]
+    assert [(chip.mark, chip.name) for chip in opinion_chips(rows, "en")] == [
+        ("✕", "dominant directions removed"),
+        ("✓", "coordinates scaled to one variance"),
+        ("?", "norms counted"),
+    ]

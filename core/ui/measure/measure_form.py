@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from core import wording
 from core.errors import InputError
 from core.records import Preflight
-from core.ui import inputs, language, reads, url_state
+from core.registry.protocols import PROTOCOLS, PURPOSES, n_tokens_read
+from core.ui import language, reads, url_state
 from core.ui.markdown import escape
+from core.wording.labels import shortened
 from core.wording.numbers import amount, duration
 
 if TYPE_CHECKING:
@@ -37,7 +40,6 @@ class _Asked:
     cards: list[Preflight]
 
 
-@inputs.writing
 def ask() -> None:
     """The form, and the cards of what was asked last."""
     from core.runs.requests import demo_requests
@@ -50,6 +52,7 @@ def ask() -> None:
         line = _("Nothing was measured yet. Two models that need no model hub, to begin with: {names}.")
         names = [one.model for one in demo_requests()]
         st.info(line.format(names=escape(_(" and ").join(names))), icon=":material/lightbulb:")
+    _offer_models()
     with st.form("measure", border=True):
         models = st.text_area(
             _("Models, one per line"),
@@ -65,9 +68,75 @@ def ask() -> None:
         wants_cards = st.form_submit_button(_("What will it take?"), type="primary")
     if wants_cards:
         configs = _requests(models, text | more)
+        _tell_earlier(configs)
         st.session_state[_ASKED] = _Asked(configs, again, _estimated(configs)) if configs else None
     if asked := st.session_state.get(_ASKED):
         _show(asked)
+
+
+MOST_OFFERED = 12
+"""Models that are offered by name."""
+_PICKED = "models picked to be measured"
+
+
+def _offer_models() -> None:
+    """Models that can be measured here without a hub, and those that were; a click adds one to the form."""
+    from core.runs.requests import demo_requests
+
+    _ = language.translator()
+    known = list(dict.fromkeys([*(one.model for one in demo_requests()), *reads.own_references()]))[:MOST_OFFERED]
+    st.pills(
+        _("Work on this machine: a click adds one"),
+        known,
+        selection_mode="multi",
+        key=_PICKED,
+        format_func=lambda name: shortened(name, 40),
+        on_change=_add_picked,
+    )
+
+
+def _add_picked() -> None:
+    """What was picked last joins what is typed; what was taken back leaves it."""
+    picked, offered = st.session_state[_PICKED], st.session_state.get(f"{_PICKED}, before", [])
+    typed = [line.strip() for line in st.session_state.get(url_state.key("models"), "").splitlines() if line.strip()]
+    kept = [name for name in typed if name not in offered or name in picked]
+    st.session_state[url_state.key("models")] = "\n".join(dict.fromkeys([*kept, *picked]))
+    st.session_state[f"{_PICKED}, before"] = picked
+
+
+def _tell_earlier(configs: list[RunConfig]) -> None:
+    """A first estimate at once, from what was measured here, while the cards are made."""
+    _ = language.translator()
+    known = {(row["reference"], row["protocol"]): row["seconds"] for row in reads.durations().reverse().to_dicts()}
+    lines = [
+        _("{model}: {time} the last time here.").format(
+            model=config.model, time=duration(known[config.model, config.protocol], language.current())
+        )
+        for config in configs
+        if (config.model, config.protocol) in known
+    ]
+    if lines:
+        st.caption("  \n".join(map(escape, lines)))
+
+
+def _purposes(names: list[str]) -> list[str]:
+    """What each protocol is for, and how long it took here or how much more it reads than the first."""
+    _ = language.translator()
+    took = reads.durations()
+    told = []
+    for name in names:
+        seconds = took.filter(protocol=name)["seconds"].median()
+        if isinstance(seconds, float):
+            time = _("{time} here, the middle of earlier ones.").format(time=duration(seconds, language.current()))
+        else:
+            times = n_tokens_read(PROTOCOLS[name]) / n_tokens_read(PROTOCOLS[names[0]])
+            time = (
+                ""
+                if name == names[0]
+                else _("Reads about {n:.0f} times as much as {first}.").format(n=times, first=names[0])
+            )
+        told.append(wording.sentences([language.translator()(PURPOSES[name]), time], language.current()))
+    return told
 
 
 def _take_link() -> None:
@@ -141,7 +210,7 @@ def _settings() -> tuple[dict[str, Any], bool]:
 
     _ = language.translator()
     names = protocols()
-    protocol = st.segmented_control(_("Protocol"), names, default=names[0], key="measure protocol", required=True)
+    protocol = st.radio(_("Protocol"), names, key="measure protocol", captions=_purposes(names))
     with st.expander(_("More settings")):
         left, middle, right = st.columns(3)
         seed = left.number_input(_("Seed"), 0, value=0, key="measure seed")
@@ -213,7 +282,6 @@ LEAST = 10_000_000
 """Bytes below which it is not worth a line."""
 
 
-@inputs.writing
 def show_cleanable() -> None:
     _ = language.translator()
     n_bytes = _cleanable(reads.warehouse().path)

@@ -12,7 +12,7 @@ import streamlit as st
 from core.errors import InputError
 from core.pilots import registration
 from core.pilots.pilot import Pilot
-from core.ui import inputs, language, reads, url_state
+from core.ui import language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.warehouse.pilots import register
@@ -24,7 +24,6 @@ _HERE = "pilots"
 """Folder beside the warehouse that a pilot written here counts as lying in."""
 
 
-@inputs.writing
 def show() -> None:
     """The pilots that are registered with how far they are, and a file for a new one."""
     _ = language.translator()

@@ -25,8 +25,9 @@ from core.wording.verdicts import Chip, badge, control_chips, marks_key, opinion
 
 BASIC = ("d2", "gride", "participation_ratio")
 """What a first look is offered, on one point per type; the others stand behind a switch."""
-SIZE, SIZE_BESIDE = (960, 460), (690, 430)
+SIZE, SIZE_BESIDE = (960, 460), (680, 430)
 """Of the picture, alone and with something beside it: letters keep their size."""
+PANEL_WIDTH = 250
 MOST_BESIDE = 3
 """With more runs, what they were judged stands below their picture."""
 
@@ -88,10 +89,12 @@ def _show_first(asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen
     """The picture; beside it, of few runs, what they were judged to be."""
     texts = chosen.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
     if 0 < texts.height <= MOST_BESIDE:
-        picture, beside = st.columns([7, 3], gap="medium")
-        with beside:
+        labels = run_labels(texts, language.current())
+        row = st.container(horizontal=True, gap="medium")  # in a narrow window one stands below the other
+        picture = row.container(width=SIZE_BESIDE[0])
+        with row.container(width=PANEL_WIDTH):
             for run in texts.iter_rows(named=True):
-                verdict_panel(run, chosen, is_named=texts.height > 1)
+                verdict_panel(run, chosen, labels[run["run_id"]] if texts.height > 1 else "")
     else:
         picture = st.container()
     with picture:
@@ -109,12 +112,13 @@ def _show_first(asked: ProfileChoice, data: ProfileData | CorrelatorData, chosen
 _BADGE_COLOURS = {"robust": "blue", "depends": "orange", "not_usable": "red"}
 
 
-def verdict_panel(run: dict[str, Any], chosen: Selection, *, is_named: bool) -> None:
-    """What a run was judged to be, its largest numbers, and a chip for each control and second opinion."""
+def verdict_panel(run: dict[str, Any], chosen: Selection, name: str) -> None:
+    """What a run was judged to be, its largest numbers, and a chip for each control and second opinion; of several runs,
+    which have a name, the marks of the chips alone."""
     _ = language.translator()
     reader = language.current()
-    if is_named:
-        st.markdown(f"**{escape(shortened(run['name'], 34))}**")
+    if name:
+        st.markdown(f"**{escape(shortened(name, 50))}**")
     colour = next(
         (
             _BADGE_COLOURS[verdict]
@@ -131,8 +135,8 @@ def verdict_panel(run: dict[str, Any], chosen: Selection, *, is_named: bool) -> 
     controls = chosen.against_controls.filter(run_id=run["run_id"]).to_dicts()
     opinions = chosen.claims.filter(run_id=run["run_id"]).to_dicts()
     none = [Chip("?", _("none was measured"), "")]
-    _chips(_("Controls"), control_chips(controls, passes, reader) or none, is_brief=is_named)
-    _chips(_("Other ways to read it"), opinion_chips(opinions, reader), is_brief=is_named)
+    _chips(_("Controls"), control_chips(controls, passes, reader) or none, is_brief=bool(name))
+    _chips(_("Other ways to read it"), opinion_chips(opinions, reader), is_brief=bool(name))
 
 
 _CHIP_COLOURS = {"✓": "green", "✕": "red", "=": "gray", "≠": "gray", "?": "gray"}

@@ -52,7 +52,7 @@ def ask() -> Request | None:
         )
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
             is_run = st.form_submit_button(_("Run the query"), type="primary", icon=":material/play_arrow:")
-            is_saved = st.form_submit_button(_("Save..."), icon=":material/bookmark_add:")
+            is_saved = inputs.may_write() and st.form_submit_button(_("Save..."), icon=":material/bookmark_add:")
             seconds = st.selectbox(
                 _("Time limit"),
                 TIME_LIMITS,

@@ -5,6 +5,7 @@ A table of the browser, not of Streamlit: its cells cannot show a reason on hove
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape as letters
 from typing import Any
@@ -16,7 +17,7 @@ from core import wording
 from core.analysis.answer import RankedModel
 from core.analysis.asked import BY_WORD, DIMENSIONS
 from core.analysis.ranks import NORMAL_95
-from core.ui import language, tables
+from core.ui import language, pictures, tables
 from core.ui.markdown import escape
 from core.ui.pilot_filter import own_texts
 from core.ui.ranking.choices import Look, column_names
@@ -30,21 +31,34 @@ MOST_ROWS = 300
 _STYLE = """<style>
 .ranking {max-height: 42rem; overflow: auto; font-size: .82rem}
 .ranking table {border-collapse: collapse; width: 100%}
-.ranking th {position: sticky; top: 0; background: #fff; text-align: left; font-weight: 600; z-index: 1;
-  border-bottom: 2px solid #0B5CAD; vertical-align: bottom; line-height: 1.2; max-width: 6.5rem; overflow-wrap: break-word}
+.ranking th {position: sticky; top: 0; background: PAPER; text-align: left; font-weight: 600; z-index: 1;
+  border-bottom: 2px solid MARK; vertical-align: bottom; line-height: 1.2; max-width: 6.5rem; overflow-wrap: break-word}
 .ranking th, .ranking td {padding: .28rem .6rem .28rem 0}
 .ranking td {vertical-align: middle; white-space: nowrap}
-.ranking td {border-bottom: 1px solid #E3E7EC}
+.ranking td {border-bottom: 1px solid GRID}
 .ranking td.number, .ranking th.number {text-align: right; font-variant-numeric: tabular-nums}
-.ranking td.model, .ranking th.model {position: sticky; left: 0; background: #fff}
+.ranking td.model, .ranking th.model {position: sticky; left: 0; background: PAPER}
 .ranking th.model {z-index: 2}
-.ranking tr.pinned td {background: #FFF3E8}
-.ranking .hint {cursor: help; text-decoration: underline dotted #6B7680}
-.ranking .bar {position: relative; display: inline-block; width: 7rem; height: .9rem; background: #F3F5F8}
-.ranking .reach, .ranking .dot {position: absolute; background: #0072B2}
+.ranking tr.pinned td {background: color-mix(in srgb, PINNED 14%, PAPER)}
+.ranking .hint {cursor: help; text-decoration: underline dotted QUIET}
+.ranking .bar {position: relative; display: inline-block; width: 7rem; height: .9rem; background: color-mix(in srgb, GRID 50%, PAPER)}
+.ranking .reach, .ranking .dot {position: absolute; background: MARK}
 .ranking .reach {top: .4rem; height: .12rem}
 .ranking .dot {top: .22rem; width: .45rem; height: .45rem; margin-left: -.22rem; border-radius: 50%}
 </style>"""
+"""Words in capitals stand for colours of the reader's theme."""
+
+
+def _style() -> str:
+    theme = pictures.theme()
+    colours = {
+        "PAPER": theme.paper,
+        "GRID": theme.grid,
+        "QUIET": theme.quiet,
+        "MARK": theme.curves[0],
+        "PINNED": theme.curves[1],
+    }
+    return re.sub("|".join(colours), lambda found: colours[found[0]], _STYLE)
 
 
 def show(look: Look, columns: Sequence[str], own_title: str = "") -> None:
@@ -55,7 +69,7 @@ def show(look: Look, columns: Sequence[str], own_title: str = "") -> None:
         if look.answer.group is not None:
             st.info(_("No model passes these filters."))
         return
-    st.html(_STYLE + table(look, rows.head(MOST_ROWS), columns, own_title))
+    st.html(_style() + table(look, rows.head(MOST_ROWS), columns, own_title))
     is_worded = look.everyone.population.asked.cloud == BY_WORD
     told = [
         _("Compared: one kind of model, one text and protocol, the same words, N within 10 %.")

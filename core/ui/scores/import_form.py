@@ -27,7 +27,6 @@ MANY_FILES = 5
 _READ, _PREVIEWS, _ROUND, _DONE = "scores read", "scores previews", "scores round", "scores done"
 
 
-@inputs.writing
 def show() -> None:
     _ = language.translator()
     st.markdown(

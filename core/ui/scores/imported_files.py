@@ -6,7 +6,7 @@ import polars as pl
 import streamlit as st
 
 from core.errors import InputError
-from core.ui import inputs, language, reads
+from core.ui import language, reads
 from core.ui.markdown import escape
 from core.ui.scores import score_tables
 from core.warehouse import score_imports
@@ -66,7 +66,6 @@ def show_conflicts() -> None:
 _ROUND = "scores names round"
 
 
-@inputs.writing
 def show_names() -> None:
     _ = language.translator()
     st.markdown(

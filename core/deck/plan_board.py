@@ -1,0 +1,412 @@
+"""The seven slides of a layer plan: what its budget allows, which blocks, at what price, what breaks first, what is asked."""
+
+from __future__ import annotations
+
+from core import wording
+from core.analysis import plans as read_again
+from core.deck import evidence
+from core.deck.deck_data import DeckData
+from core.deck.slide import MOST_ROWS, asked, not_measured, slide
+from core.deck.story import Column, Statement, StorySlide, Table
+from core.locale import translator
+from core.records import LayerPlan
+from core.tables import PlanOutcomeRow
+from core.wording import plans
+from core.wording import slides as words
+from core.wording.labels import name, shortened
+
+MOST_DIRECTIONS = 10
+"""Layers in one table."""
+
+
+def seven(data: DeckData) -> list[StorySlide]:
+    return [
+        _plan_question(data),
+        _plan_answer(data),
+        _plan_blocks(data),
+        _plan_prices(data),
+        _plan_breaks(data),
+        _plan_directions(data),
+        _plan_asked(data),
+    ]
+
+
+def _layerseven(data: DeckData) -> LayerPlan:
+    assert data.plan is not None
+    return data.plan
+
+
+def _within(found: LayerPlan) -> read_again.Within:
+    """What the plan's own budget allows."""
+    plan = found.plan
+    return read_again.within_points(found) if plan.budget_unit == "points" else read_again.within(found, plan.budget)
+
+
+def plan_title(found: LayerPlan, language: str) -> str:
+    """`{k} of {L} blocks can go for {loss} [..] and {p} % less time`, or `none can go within {budget}`."""
+    _ = translator(language)
+    plan, at = found.plan, _within(found)
+    row = at.price or at.cheapest
+    less = plans.time_saved(plan) if at.is_plan else None
+    told = {
+        "name": shortened(plan.name, 34),
+        "k": len(row.blocks),
+        "n": plan.n_layers,
+        "loss": plans.price_text(row.difference, row.lower, row.upper),
+        "budget": plans.budget_text(plan, language),
+        "less": _(" and {percent} less time").format(percent=f"{less:.0%}") if less and less > 0 else "",
+    }
+    if not plan.is_verified:
+        return _("{name}: {k} of {n} blocks proposed, not verified on held-out text").format(**told)
+    if not may_go(found):
+        return _("{name}: none of {n} blocks can go within {budget}").format(**told)
+    return _("{name}: {k} of {n} blocks can go for {loss} nats{less}").format(**told)
+
+
+def _plan_conclusion(found: LayerPlan, language: str) -> str:
+    """The plan's own sentence; where its budget allows fewer blocks only, that of those."""
+    _ = translator(language)
+    plan, at = found.plan, _within(found)
+    if at.is_plan or at.price is None:
+        return plans.answer(plan, language)
+    line = _(
+        "Within {budget}, {blocks} can go: the loss rises by {loss} nats per token. The plan of {n} blocks costs more."
+    )
+    return line.format(
+        budget=plans.budget_text(plan, language),
+        blocks=plans.blocks_text(at.price.blocks, plan.n_layers, language),
+        loss=plans.price_text(at.price.difference, at.price.lower, at.price.upper),
+        n=len(plan.blocks),
+    )
+
+
+def _as_title(sentence: str) -> str:
+    return sentence.rstrip("。").removesuffix(".")
+
+
+def may_go(found: LayerPlan) -> bool:
+    at = _within(found)
+    by_chance = at.is_plan and "no_better_than_random" in found.plan.reasons
+    return found.plan.is_verified and at.price is not None and not by_chance
+
+
+def _plan_question(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = _layerseven(data)
+    plan = found.plan
+    rows = [
+        (_("Model"), shortened(plan.model_id, 80)),
+        (_("Budget"), plans.budget_text(plan, data.language)),
+        (
+            _("Text"),
+            _("{corpus}: chosen on {chosen} windows, verified on {verified} others").format(
+                corpus=shortened(plan.corpus_id, 40), chosen=plan.n_selection, verified=plan.n_verification or 0
+            ),
+        ),
+        (_("Rule"), plans.rule_name(plan.rule, data.language)),
+        (_("Made on"), words.day(plan.created_at.date(), data.language)),
+    ]
+    return slide(
+        data,
+        "question",
+        _("How many of the {n} blocks of {name} can go within {budget}?").format(
+            n=plan.n_layers, name=shortened(plan.name, 34), budget=plans.budget_text(plan, data.language)
+        ),
+        evidence=Table(
+            (Column(_("What"), 0.2), Column(_("As it was asked"), 0.8)),
+            tuple(rows),
+            _("Table of what was asked of the layer plan: {names}.").format(names=_(", ").join(row[0] for row in rows)),
+        ),
+        tables=("plans",),
+        say=(
+            _(
+                "A language model is a row of blocks. Each costs time and memory for every word. We asked which of them can "
+                "be left out before the model predicts text noticeably worse."
+            ),
+            _("The budget was fixed before: so much more loss per token, and not more."),
+        ),
+        sources=_plan_sources(found),
+    )
+
+
+def _plan_sources(found: LayerPlan) -> list[str]:
+    plan = found.plan
+    return [f"plans, plan_outcomes: {plan.plan_id}", f"{plan.model_id}, sha256 {plan.weights_sha256}, {plan.corpus_id}"]
+
+
+def _plan_answer(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = _layerseven(data)
+    plan = found.plan
+    if may_go(found):
+        action = _("Try the smaller model on your own task before anything rests on it.")
+    elif plan.is_verified:
+        action = _("Keep all blocks, or allow a larger budget and ask again.")
+    else:
+        action = _("Verify the plan on held-out text first; decide nothing by this price.")
+    proof = (
+        plans.healed_text(found, data.language),
+        plans.task_text(found, data.language),
+        plans.breaks_first(found, data.language) if plan.is_verified else "",
+        *plans.controls_text(plan, data.language)[:1],
+    )
+    return slide(
+        data,
+        "answer",
+        plan_title(found, data.language),
+        [
+            Statement(_plan_conclusion(found, data.language), _("Conclusion"), is_main=True),
+            Statement(wording.sentences(proof, data.language), _("Evidence")),
+            Statement(action, _("Action")),
+        ],
+        tables=("plans", "plan_outcomes"),
+        say=(
+            _(
+                "The price is how much worse the model predicts the next token of text that took no part in the choice. The "
+                "brackets are its 95 percent interval; the plan counts only if the whole interval stays under the budget."
+            ),
+            *plans.remarks(plan, data.language)[:2],
+        ),
+        sources=_plan_sources(found),
+    )
+
+
+def _plan_blocks(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = _layerseven(data)
+    plan, at = found.plan, _within(found)
+    gone = at.price.blocks if at.price is not None else plan.blocks
+    title = (
+        _("{k} of {n} blocks go: {blocks}") if may_go(found) else _("{k} of {n} blocks were tried: {blocks}")
+    ).format(k=len(gone), n=plan.n_layers, blocks=shortened(plans.blocks_text(gone, plan.n_layers, data.language), 80))
+    saving = plans.saving_text(plan, data.language) if at.price is None or at.is_plan else []
+    return slide(
+        data,
+        "blocks",
+        title,
+        [Statement(line) for line in saving or [plans.answer(plan, data.language)]],
+        evidence.blocks(found, gone, data.language),
+        tables=("plans", "plan_outcomes"),
+        say=(
+            _(
+                "Here is the model from its first block to its last. What is marked goes; what stays keeps its weights and "
+                "its order."
+            ),
+            _("Blocks that cost little alone may cost much together, so the set was priced as a whole."),
+        ),
+        sources=_plan_sources(found),
+    )
+
+
+def _plan_prices(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = _layerseven(data)
+    chart = evidence.prices(found, data.language)
+    if chart is None:
+        return not_measured(
+            data,
+            "prices",
+            _("the price of each number of blocks"),
+            _("its time is told before it starts"),
+            [_("It is measured with the plan: workdim plan MODEL --verify")],
+        )
+    rivals = [row for row in plans.rivals(found) if not row.is_chosen and row.difference is not None]
+    own = found.plan.loss_increase
+    cheaper = sum(1 for row in rivals if (row.difference or 0.0) < own)
+    title = (
+        _("Our choice costs {loss} nats; {n} of {total} published choices cost less").format(
+            loss=plans.price_text(own), n=cheaper, total=len(rivals)
+        )
+        if rivals
+        else _("The price of {k} blocks is {loss} nats").format(k=len(found.plan.blocks), loss=plans.price_text(own))
+    )
+    told = [
+        Statement(
+            _("{name}: {relation}").format(
+                name=plans.rule_name(row.rule, data.language),
+                relation=plans.price_text(row.difference, row.lower, row.upper),
+            )
+        )
+        for row in rivals[: evidence.RIVALS]
+    ]
+    return slide(
+        data,
+        "prices",
+        title,
+        [
+            Statement(
+                _("{name}: {relation}").format(
+                    name=_("ours"), relation=plans.price_text(own, found.plan.lower, found.plan.upper)
+                ),
+                is_main=True,
+            ),
+            *told,
+            *(Statement(line) for line in plans.controls_text(found.plan, data.language)[:1]),
+        ],
+        chart,
+        tables=("plan_outcomes",),
+        say=(
+            _(
+                "To the right more blocks go, and the price rises. The other marks are choices that the literature proposes "
+                "for as many blocks, and random ones: a plan that is no better than chance would be no plan."
+            ),
+        ),
+        sources=_plan_sources(found),
+    )
+
+
+def _plan_breaks(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = _layerseven(data)
+    rows = [row for row in plans.harder(found) if row.difference is not None]
+    if not rows:
+        return not_measured(
+            data,
+            "breaks",
+            _("what breaks first (harder texts, probes, a task of your own)"),
+            _("its time is told before it starts"),
+            [
+                _("Loss on ordinary text can hide that a model no longer copies, counts or follows a task."),
+                _("It is measured with the plan: workdim plan MODEL --verify --task FILE"),
+            ],
+        )
+    by_harm = sorted(rows, key=lambda row: -_harm(row))
+    table = [
+        (
+            name("plan_text", row.text, data.language),
+            name("plan_measure", row.measure, data.language),
+            wording.number(row.value_before),
+            wording.number(row.value_after),
+            plans.price_text(row.difference, row.lower, row.upper),
+        )
+        for row in by_harm[:MOST_ROWS]
+    ]
+    title = _as_title(plans.breaks_first(found, data.language).replace("。", "。 ").split(". ")[0].split("。 ")[0])
+    return slide(
+        data,
+        "breaks",
+        title,
+        evidence=Table(
+            (
+                Column(_("Test"), 0.3),
+                Column(_("Measured as"), 0.22),
+                Column(_("Whole model"), 0.13, is_number=True),
+                Column(_("Without the blocks"), 0.13, is_number=True),
+                Column(_("Difference [95 %]"), 0.22, is_number=True),
+            ),
+            tuple(table),
+            _("Table of harder tests before and after, the most harmed first."),
+        ),
+        tables=("plan_outcomes",),
+        say=(
+            _(
+                "Average loss can stay low while one ability goes. So the smaller model also read texts with typing errors, "
+                "another language, and short tests of copying and counting."
+            ),
+            plans.breaks_first(found, data.language),
+            _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
+        ),
+        sources=_plan_sources(found),
+    )
+
+
+def _harm(row: PlanOutcomeRow) -> float:
+    """How much worse, relative to the whole model: a rise of loss, or a fall of what was right."""
+    assert row.difference is not None
+    worse = row.difference if row.measure == "loss" else -row.difference
+    certain = row.lower if row.measure == "loss" else (None if row.upper is None else -row.upper)
+    return worse / abs(row.value_before or 1.0) if certain is None or certain > 0 else 0.0
+
+
+def _plan_directions(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = _layerseven(data)
+    points = read_again.direction_points(found)
+    if not points:
+        return not_measured(
+            data,
+            "directions",
+            _("how many directions a layer needs"),
+            _("its time is told before it starts"),
+            [
+                _(
+                    "A dimension says how words spread. How many directions the model needs shows only when others are removed."
+                ),
+                _("It is measured with the plan: workdim plan MODEL --directions"),
+            ],
+        )
+    ranks = [point.rank for point in points if point.rank is not None]
+    ends = list(dict.fromkeys((min(ranks), max(ranks)))) if ranks else []
+    title = (
+        _("{ranks} directions suffice (layers tried: {n})").format(
+            ranks=str(ends[0]) if len(ends) == 1 else _("{low} to {high}").format(low=ends[0], high=ends[1]),
+            n=len(points),
+        )
+        if ends
+        else _("No rank stays within the budget (layers tried: {n})").format(n=len(points))
+    )
+    return slide(
+        data,
+        "directions",
+        title,
+        evidence=Table(
+            (
+                Column(_("After layer"), 0.2, is_number=True),
+                Column(_("Directions that suffice"), 0.25, is_number=True),
+                Column(_("d2 of the same tokens"), 0.25, is_number=True),
+                Column(_("Price (nats per token)"), 0.3, is_number=True),
+            ),
+            tuple(
+                (
+                    str(point.layer),
+                    "–" if point.rank is None else str(point.rank),
+                    "–" if point.d2 is None else str(point.d2),
+                    "–"
+                    if point.price is None
+                    else plans.price_text(point.price.difference, point.price.lower, point.price.upper),
+                )
+                for point in points[:MOST_DIRECTIONS]
+            ),
+            _("Table of layers with the directions that suffice there: {ranks}.").format(
+                ranks=_(", ").join(map(str, ranks[:MOST_DIRECTIONS])) or "–"
+            ),
+        ),
+        tables=("plan_outcomes",),
+        say=(
+            _(
+                "Here directions were really taken away, layer by layer, and the loss was measured. That is the causal "
+                "companion of the dimension; the two numbers need not agree."
+            ),
+            _("A number like this says how far a layer could be squeezed, and not yet that a smaller model was built."),
+        ),
+        sources=_plan_sources(found),
+    )
+
+
+def _plan_asked(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = _layerseven(data)
+    plan, at = found.plan, _within(found)
+    told: list[Statement]
+    if may_go(found) and at.price is not None:
+        title = _("Decision asked: try the model without {n} of its blocks, or keep it whole").format(
+            n=len(at.price.blocks)
+        )
+        told = [
+            Statement(_("Try it: save the smaller model and test it on your own task."), _("Option 1"), True),
+            Statement(_("Keep the model whole: nothing changes."), _("Option 2"), True),
+        ]
+    elif plan.is_verified:
+        title = _("Decision asked: keep all {n} blocks, or allow a larger budget").format(n=plan.n_layers)
+        told = [
+            Statement(_("Keep all blocks: within this budget none can go."), _("Option 1"), True),
+            Statement(_("Allow more loss, or heal the weights, and plan again."), _("Option 2"), True),
+        ]
+    else:
+        title = _("Decision asked: verify the plan of {n} blocks, or drop it").format(n=len(plan.blocks))
+        told = [
+            Statement(_("Verify it on held-out text, harder texts and against random sets."), _("Option 1"), True),
+            Statement(_("Drop it: an unverified price is too low, and nothing may rest on it."), _("Option 2"), True),
+        ]
+    told += [Statement(line) for line in plans.remarks(plan, data.language)[:2]]
+    return asked(data, title, told)

@@ -1,0 +1,23 @@
+from core.ui.frame import guard
+
+guard()
+
+from functools import partial
+
+import streamlit as st
+
+from core.ui import guide, language
+
+_ = language.translator()
+
+with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+    st.title(_("Guide"))
+    st.download_button(
+        _("Download to print (HTML)"),
+        partial(guide.to_print, language.current()),
+        f"workdim_guide_{language.current()}.html",
+        "text/html",
+        on_click="ignore",
+        icon=":material/print:",
+    )
+guide.show()

