@@ -331,6 +331,11 @@ def _keep(options: argparse.Namespace, warehouse: Warehouse, made: Report, templ
     from core.files import version
     from core.warehouse import recipes
 
+    if options.recipe:
+        before = recipes.numbers(warehouse, made.recipe.recipe_id)
+        compared = recipes.compare(warehouse, before, made.numbers)
+        changed = [one for one in compared if one.state in ("changed", "gone")]
+        say(f"{len(changed):,} of {len(before):,} numbers have changed since its last report.")
     if options.keep or options.recipe:
         kept = recipes.keep(warehouse, made.recipe, made.numbers, version(), template)
         say(f"The recipe {kept.recipe.name} is kept as {kept.recipe_id}, with {kept.n_numbers} numbers.")

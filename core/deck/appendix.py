@@ -54,6 +54,7 @@ TERMS = (
 """Of the glossary, those that a deck uses; their names in English are its keys."""
 POINTS = 11
 KEY_ROOM = 0.8
+ALL_CHECKS = 16
 COMMIT = re.compile(r"@([0-9a-f]{12})[0-9a-f]{28}$")
 LIBRARIES = ("torch", "transformers", "numpy")
 
@@ -400,7 +401,7 @@ def _specification_row(own: pl.DataFrame, one, n: int, language: str) -> tuple[s
 def _checks(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     own = data.checks.filter(pl.col("run_id").is_in(data.texts["run_id"].to_list()))
-    table = check_table(own, data.texts, data.language)
+    table = check_table(own, data.texts, data.language, most=ALL_CHECKS)
     title = _("Quality checks of {n} measurements").format(n=data.texts.height)
     return _slide(data, "checks", title, (), table, ("run_checks",), data.texts["run_id"].to_list())
 

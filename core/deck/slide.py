@@ -190,8 +190,8 @@ def _fitted(table: Table, width: float) -> Table:
     return fitted
 
 
-def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str) -> Table:
-    """How many runs each check let pass, warned of and vetoed; those that all passed are counted in one row."""
+def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str, most: int = MOST_CHECKS) -> Table:
+    """How many runs each check let pass, warned of and vetoed; those that matter least are counted."""
     _ = translator(language)
     worst = (
         checks.with_columns(rank=pl.col("outcome").replace_strict({"pass": 0, "warn": 1, "veto": 2}, default=0))
@@ -207,10 +207,10 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, language: str) -> Tabl
     )
     rows: list[Row] = [
         (name("check", row["check_name"], language), str(row["passed"]), str(row["warned"]), str(row["vetoed"]))
-        for row in counts.head(MOST_CHECKS).iter_rows(named=True)
+        for row in counts.head(most).iter_rows(named=True)
     ]
-    if counts.height > MOST_CHECKS:
-        rows.append((_("{n} further checks").format(n=counts.height - MOST_CHECKS), "–", "–", "–"))
+    if counts.height > most:
+        rows.append((_("{n} further checks").format(n=counts.height - most), "–", "–", "–"))
     if not rows:
         rows.append((words.checks(runs, language), "–", "–", "–"))
     return Table(

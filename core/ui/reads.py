@@ -426,8 +426,11 @@ def _replicates(path: Path, version: tuple, run_ids: tuple[str, ...]) -> pl.Data
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _blocks(path: Path, version: tuple, key: str, _asked: Asked) -> tuple[pl.DataFrame, pl.DataFrame]:
     found = population(_asked)
-    by_text = queries.blocks(Warehouse(path), found.blocks_wanted())
-    return by_text, score_answers.blocks(Warehouse(path), found.score_blocks_wanted())
+    with Warehouse(path).opened() as opened:
+        return (
+            queries.blocks(opened, found.blocks_wanted()),
+            score_answers.blocks(opened, found.score_blocks_wanted()),
+        )
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

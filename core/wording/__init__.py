@@ -127,7 +127,10 @@ def outcome_name(outcome: str | None, language: str) -> str:
 def sentences(told: Iterable[str], language: str) -> str:
     """One after the other: with a space between them where the language wants one."""
     _ = translator(language)
-    return reduce(lambda before, after: _("{first} {second}").format(first=before, second=after), filter(None, told))
+    whole = [one for one in told if one]
+    return (
+        reduce(lambda before, after: _("{first} {second}").format(first=before, second=after), whole) if whole else ""
+    )
 
 
 def text_name(corpus: str, spoken: str, domain: str, language: str) -> str:

@@ -12,6 +12,7 @@ from core.deck.deck_data import DeckData, deck_data, plan_data
 from core.deck.story import Blocks, Chart, Evidence, Heading, Story, Table
 from core.deck.storyboards import storyboard
 from core.pilots.pilot import Translation
+from core.registry.checks import CHECKS
 from core.wording.numbers import number
 from tests import answers, frames
 from tests.frames import Model
@@ -54,7 +55,12 @@ def of_pilot(n: int, scores, language: str, *more: Model, **changes) -> DeckData
     registered = answers.registered(answers.pilot(n, **(told | changes)))
     measured = [*answers.models(len(scores)), *more]
     measured = [replace(one, run_id=f"01940000-0000-7000-8000-{at:012d}") for at, one in enumerate(measured)]
-    of_runs = frames.of_runs(*measured, scores=answers.scores(scores))
+    checked = [
+        (one, check, "veto" if one.worst_check == "veto" and check == "sequence_share" else "pass")
+        for one in measured
+        for check in CHECKS
+    ]
+    of_runs = frames.of_runs(*measured, scores=answers.scores(scores), checks=frames.checks(*checked))
     return deck_data(of_runs, language, registered, DAY)
 
 
