@@ -89,7 +89,7 @@ def test_the_sentence_names_the_nearest_change() -> None:
     )
     assert (
         words.answer(found, "ja")
-        == "この基準ではmine-largeを選定。パラメータ数の重みが28%を超えると、mine-midに変わります。"
+        == "この基準ではmine-largeを選定。パラメーター数の重みが28%を超えると、mine-midに変わります。"
     )
     one = decide([replace(each, readings=each.readings[:1]) for each in KEPT], [asked("score")], None)
     assert words.answer(one, "en") == "On these criteria: mine-large, the best in the only one that weighs."
