@@ -7,6 +7,7 @@ What the warehouse stores stands in `core.tables`.
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import PureWindowsPath
 from typing import Annotated, Any, Literal, get_args
 
 import polars as pl
@@ -192,6 +193,23 @@ class PlanConfig:
     def what(self) -> tuple[str, str]:
         """What the model is to read, and how: the text, and that it is planned."""
         return self.corpus, PLANNING
+
+
+_PLACES = ("model", "corpus", "task", "save_model")
+
+
+def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a PlanConfig for other people's eyes: of folders and files of this machine their last name."""
+    return {key: last_name(value) if key in _PLACES else value for key, value in config.items()}
+
+
+def last_name(reference: Any) -> Any:
+    """`model` of /home/who/model, ~/model and C:\\who\\model; a name that is no such path stays as it is."""
+    if not isinstance(reference, str):
+        return reference
+    windows = PureWindowsPath(reference)  # parts at / as well
+    is_place = windows.drive or windows.root or reference.startswith(("~", "."))
+    return (windows.name or "…") if is_place else reference
 
 
 def budget_of(text: str) -> tuple[float, str]:

@@ -88,7 +88,7 @@ class Opening:
 
 def serve(warehouse: Path, port: int, opening: Opening = Opening()) -> int:
     """Run the server until it is stopped; opens a browser where there is a screen. Returns an exit code."""
-    asked, port = port, free_port(port)
+    asked, port = port, free_port(port, opening.reached_at)
     if port != asked:
         say(f"Port {asked} is in use; taking {port}.")
     address = f"http://localhost:{port}"
@@ -150,12 +150,15 @@ def start_server(warehouse: Path, port: int, opening: Opening = Opening()) -> su
 
 def wait_until_ready(server: subprocess.Popen[bytes], port: int, host: str = ADDRESS) -> None:
     end = time.monotonic() + PATIENCE
+    at = f"[{host}]" if ":" in host else host
+    # By its own name: the server refuses an address that is not among those by which a browser may ask for it.
+    asked = urllib.request.Request(f"http://{at}:{port}/_stcore/health", headers={"Host": "localhost"})
     while time.monotonic() < end:
         if server.poll() is not None:
             raise WorkdimError(
                 "The app's server ended with code {code}; its own message stands above.", code=server.returncode
             )
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{host}:{port}/_stcore/health", timeout=2):
+        with contextlib.suppress(OSError), urllib.request.urlopen(asked, timeout=2):
             return
         time.sleep(0.2)
     raise WorkdimError(
@@ -174,15 +177,15 @@ def stop(server: subprocess.Popen[bytes]) -> None:
             server.wait()
 
 
-def free_port(first: int) -> int:
-    """`first`, or the next of twenty ports that nobody listens on."""
+def free_port(first: int, host: str = ADDRESS) -> int:
+    """`first`, or the next of twenty ports of this address that nobody listens on."""
     if not 1 <= first <= 65_500:
         raise InputError("The port must be between 1 and 65500, not {first}.", first=first)
     for port in range(first, first + 20):
-        with socket.socket() as probe:
-            probe.settimeout(0.5)
-            if probe.connect_ex((ADDRESS, port)) != 0:
-                return port
+        try:
+            socket.create_connection((host, port), timeout=0.5).close()
+        except OSError:
+            return port
     raise ResourceError(
         "The ports {first} to {last} are all in use. Choose another with --port.", first=first, last=first + 19
     )

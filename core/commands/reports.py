@@ -246,7 +246,7 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
 
     given = [
         name
-        for name in ("chosen", "pilot", "plan", "language", "audience", "without", "template")
+        for name in ("chosen", "pilot", "plan", "language", "audience", "without", "template", "keep")
         if _given(options, name)
     ]
     if options.recipe is not None:
@@ -335,7 +335,9 @@ def _keep(options: argparse.Namespace, warehouse: Warehouse, made: Report, templ
         before = recipes.numbers(warehouse, made.recipe.recipe_id)
         compared = recipes.compare(warehouse, before, made.numbers)
         changed = [one for one in compared if one.state in ("changed", "gone")]
-        say(f"{len(changed):,} of {len(before):,} numbers have changed since its last report.")
+        n_left = sum(one.state == "computed" for one in compared)
+        left = f" {n_left:,} computed ones were not compared." if n_left else ""
+        say(f"{len(changed):,} of {len(before):,} numbers have changed since its last report.{left}")
     if options.keep or options.recipe:
         kept = recipes.keep(warehouse, made.recipe, made.numbers, version(), template)
         say(f"The recipe {kept.recipe.name} is kept as {kept.recipe_id}, with {kept.n_numbers} numbers.")

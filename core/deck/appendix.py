@@ -17,6 +17,7 @@ from core.deck.deck_data import DeckData
 from core.deck.slide import check_table, clean, source_line, use_class
 from core.deck.story import Column, Evidence, Heading, Row, Statement, StorySlide, Table
 from core.locale import glossary, translator
+from core.records import without_places
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.wording import pilot_sentences, plans
 from core.wording import slides as words
@@ -478,7 +479,7 @@ def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
         (_("Seed"), str(plan.seed)),
         (_("Format, device"), f"{plan.dtype}, {plan.device}; {words.day(plan.created_at.date(), data.language)}"),
         (_("Program"), f"Workdim {plan.code_version}"),
-        (_("Asked for"), shortened(plan.config, 400)),
+        (_("Asked for"), shortened(_asked(plan.config), 400)),
     ]
     yield from _paged(
         data,
@@ -492,6 +493,16 @@ def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
     )
 
 
+def _asked(config: str) -> str:
+    """`budget 0.05, budget_unit nats, verify, seed 0`: what was chosen, and of places their last name alone."""
+    asked = without_places(json.loads(config))
+    chosen = {key: value for key, value in asked.items() if value is not None and value is not False and value != []}
+    return ", ".join(
+        key if value is True else f"{key} {'+'.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in chosen.items()
+    )
+
+
 def _sql(data: DeckData) -> StorySlide:
     """How anybody reads the same numbers in the warehouse."""
     _ = translator(data.language)
@@ -499,7 +510,8 @@ def _sql(data: DeckData) -> StorySlide:
         which = f"run_id IN (SELECT run_id FROM pilot_runs WHERE pilot_id = '{data.pilot.pilot_id}')"
     else:
         ids = data.texts["run_id"].to_list()
-        which = f"run_id IN ({', '.join(repr(one) for one in ids[:3])}{', ...' if len(ids) > 3 else ''})"
+        # Of many runs the ends of their ids, which are random: the whole ids of forty fill the slide.
+        which = f"run_id IN ({_quoted(ids)})" if len(ids) <= 3 else f"right(run_id, 8) IN ({_quoted(ids, 8)})"
     told = [
         (
             _("Dimensions and verdicts"),
@@ -522,7 +534,7 @@ def _sql(data: DeckData) -> StorySlide:
             (
                 _("Scores"),
                 "SELECT repository, revision, value, std_error, source FROM scores "
-                f"WHERE benchmark = '{chosen['benchmark']}' AND metric = '{chosen['metric']}'",
+                f"WHERE benchmark = {_quoted([chosen['benchmark']])} AND metric = {_quoted([chosen['metric']])}",
             )
         )
     return _slide(
@@ -531,6 +543,11 @@ def _sql(data: DeckData) -> StorySlide:
         _("{n} queries give the same numbers").format(n=len(told)),
         [Statement(query, label) for label, query in told],
     )
+
+
+def _quoted(texts: Sequence[str], of_end: int = 0) -> str:
+    """Texts, or so many letters of their ends, as SQL writes them."""
+    return ", ".join("'" + text[-of_end:].replace("'", "''") + "'" for text in texts)
 
 
 # --- each run --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,7 @@ from lxml import etree
 from pptx import Presentation
 from pptx.enum.shapes import PP_PLACEHOLDER as KIND
 from pptx.opc.constants import RELATIONSHIP_TYPE as RT
+from pptx.opc.package import XmlPart
 from pptx.oxml.ns import qn
 from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
@@ -33,6 +35,8 @@ def _(message: str) -> str:
 
 LARGEST, MOST_UNPACKED, MOST_MEMBERS = 64 * 2**20, 512 * 2**20, 20_000
 """Bytes of a file, bytes that it may unfold to, and parts: more is no template of slides."""
+LARGEST_XML, MOST_XML = 16 * 2**20, 48 * 2**20
+"""Bytes of one part of XML, and of all: read, it takes thirty times as much, and twenty MB of it pack to twenty kB."""
 _MAIN = "application/vnd.openxmlformats-officedocument.presentationml.presentation.main+xml"
 _AS_MAIN = (
     b"application/vnd.openxmlformats-officedocument.presentationml.template.main+xml",
@@ -95,7 +99,17 @@ class Template:
 
 def opened(content: bytes, name: str, language: str = "en") -> Template:
     """The template of a .pptx or .potx file. Raises InputError, one line, for a file that is none or holds macros."""
-    deck = _deck(content, name)
+    try:
+        return _template(_deck(content, name), name, language)
+    except InputError:
+        raise
+    except Exception as error:  # python-pptx meets a broken part with whatever its code runs into there
+        raise InputError(
+            "{name} is damaged or no PowerPoint file: {error}.", name=name, error=_first_line(error)
+        ) from error
+
+
+def _template(deck: Deck, name: str, language: str) -> Template:
     _clean(deck)
     with_title = [layout for layout in deck.slide_layouts if _has(layout, _HEADINGS)]
     if not with_title:
@@ -109,7 +123,11 @@ def opened(content: bytes, name: str, language: str = "en") -> Template:
     body = next((layout for layout in usable if _places(layout) == [_TEXT]), plain)
     split = next((layout for layout in usable if sorted(_places(layout)) in ([_CHART, _TEXT], [_TEXT, _TEXT])), plain)
     kinds = [_kind(holder) for holder in _holders_of(plain)]
+    for holder in [holder for layout in (plain, body, split) for holder in _holders_of(layout)]:
+        _box(holder)  # raises here, and not when a slide is made on it
     found = Template(deck, plain, body, split, ())
+    if min(found.room[2:]) <= 0:
+        raise InputError("The layouts of {name} leave no room for a slide. Choose another template.", name=name)
     missing = {
         "no_title_only": bool(_busy(plain)),
         "no_footer": KIND.FOOTER not in kinds,
@@ -185,36 +203,39 @@ def checked_zip(content: bytes, name: str) -> zipfile.ZipFile:
         )
     try:
         packed = zipfile.ZipFile(io.BytesIO(content))
-    except (zipfile.BadZipFile, ValueError) as error:
+        members = packed.infolist()
+        is_large = len(members) > MOST_MEMBERS or sum(member.file_size for member in members) > MOST_UNPACKED
+        of_xml = [] if is_large else [member.file_size for member in members if _is_xml(packed, member)]
+    except (zipfile.BadZipFile, ValueError, RuntimeError, zlib.error, EOFError) as error:
         raise InputError("{name} is no PowerPoint file.", name=name) from error
-    members = packed.infolist()
-    if len(members) > MOST_MEMBERS or sum(member.file_size for member in members) > MOST_UNPACKED:
+    if is_large or max(of_xml, default=0) > LARGEST_XML or sum(of_xml) > MOST_XML:
         raise InputError("{name} unfolds to more than a PowerPoint file holds: it was not read.", name=name)
     if "[Content_Types].xml" not in packed.namelist() or "ppt/presentation.xml" not in packed.namelist():
         raise InputError("{name} is no PowerPoint file.", name=name)
     return packed
 
 
+def _is_xml(packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    """By its name or its first letter: any part may be declared to be XML."""
+    if member.filename.lower().endswith((".xml", ".rels")):
+        return True
+    with packed.open(member) as part:
+        return part.read(64).lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"<")
+
+
 def _deck(content: bytes, name: str) -> Deck:
     packed = checked_zip(content, name)
-    try:
-        types = packed.read("[Content_Types].xml")
-        if b"macroEnabled" in types or any(part.endswith("vbaProject.bin") for part in packed.namelist()):
-            raise InputError("{name} holds macros: save it without them as .pptx or .potx and try again.", name=name)
-        changed = types
-        for kind in _AS_MAIN:
-            changed = changed.replace(kind, _MAIN.encode())
-        if changed != types:
-            content = _with_part(packed, "[Content_Types].xml", changed)
-        deck = Presentation(io.BytesIO(content))
-        list(deck.slide_layouts)
-        return deck
-    except InputError:
-        raise
-    except Exception as error:  # python-pptx meets a broken part with whatever its code runs into there
-        raise InputError(
-            "{name} is damaged or no PowerPoint file: {error}.", name=name, error=_first_line(error)
-        ) from error
+    types = packed.read("[Content_Types].xml")
+    if b"macroEnabled" in types or any(part.endswith("vbaProject.bin") for part in packed.namelist()):
+        raise InputError("{name} holds macros: save it without them as .pptx or .potx and try again.", name=name)
+    changed = types
+    for kind in _AS_MAIN:
+        changed = changed.replace(kind, _MAIN.encode())
+    if changed != types:
+        content = _with_part(packed, "[Content_Types].xml", changed)
+    deck = Presentation(io.BytesIO(content))
+    list(deck.slide_layouts)
+    return deck
 
 
 def _with_part(packed: zipfile.ZipFile, name: str, changed: bytes) -> bytes:
@@ -223,6 +244,10 @@ def _with_part(packed: zipfile.ZipFile, name: str, changed: bytes) -> bytes:
         for member in packed.infolist():
             copied.writestr(member.filename, changed if member.filename == name else packed.read(member))
     return made.getvalue()
+
+
+def _parsed(content: bytes) -> Any:
+    return etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True))
 
 
 def _first_line(error: Exception) -> str:
@@ -244,8 +269,18 @@ def _clean(deck: Deck) -> None:
     for element in [*root.iter(*map(qn, gone)), *root.findall(qn("p:extLst"))]:
         element.getparent().remove(element)
     _drop_relations(part, _KEPT)
-    for holder in _holders(deck):
+    holders = list(_holders(deck))
+    for holder in holders:
         _drop_relations(holder.part, _KEPT_OF_LAYOUTS)
+    for one in [part, *(holder.part for holder in holders)]:
+        for (
+            relation
+        ) in one.rels.values():  # themes, properties, views and styles of tables, which python-pptx leaves as they are
+            plain = relation.target_part
+            if not isinstance(plain, XmlPart) and plain.content_type.endswith("xml") and len(plain.rels):
+                root = _parsed(plain.blob)
+                _drop_relations(plain, {RT.IMAGE}, root)
+                plain.blob = etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True)
     package = part.package
     for key, relation in list(package._rels.items()):
         if relation.reltype != RT.OFFICE_DOCUMENT:
@@ -260,12 +295,13 @@ def _holders(deck: Deck) -> Iterator[Any]:
         yield deck.notes_master
 
 
-def _drop_relations(part: Any, kept: set[str]) -> None:
-    """Take away relations of other kinds, and those that lead outside, with what refers to them."""
+def _drop_relations(part: Any, kept: set[str], root: Any = None) -> None:
+    """Take away relations of other kinds, and those that lead outside, with what refers to them; `root` is the XML of a
+    part that python-pptx has not parsed."""
     for key, relation in list(part.rels.items()):
         if relation.reltype in kept and not relation.is_external:
             continue
-        for element in list(part._element.iter(etree.Element)):
+        for element in list((part._element if root is None else root).iter(etree.Element)):
             for name, value in list(element.attrib.items()):
                 if name.startswith(f"{{{_R}}}") and value == key:
                     _take_out(element, name)
@@ -277,10 +313,13 @@ def _take_out(element: Any, attribute: str) -> None:
     if element.tag == qn("a:blip"):
         del element.attrib[attribute]
         return
+    whole = element
     while element.getparent() is not None and element.getparent().tag not in (qn("p:spTree"), qn("p:grpSp")):
         if element.tag in (qn("a:hlinkClick"), qn("a:hlinkHover"), qn("a:hlinkMouseOver"), qn("p:custDataLst")):
             break
         element = element.getparent()
+    if element.getparent() is None:  # outside of all shapes
+        element = whole
     if element.getparent() is not None:
         element.getparent().remove(element)
 
@@ -347,7 +386,7 @@ def _letters(scale: tuple[float, float]) -> float:
 
 def _east_asian(deck: Deck) -> bool:
     part = deck.slide_masters[0].part.part_related_by(RT.THEME)
-    theme = etree.fromstring(part.blob)
+    theme = _parsed(part.blob)
     names = [font.get("typeface") for font in theme.iter(qn("a:ea"))]
     japanese = [font.get("typeface") for font in theme.iter(qn("a:font")) if font.get("script") == "Jpan"]
     return any(names) or any(japanese)
@@ -410,7 +449,7 @@ def _inherited_size(template: Template, shape: Any) -> float:
     for place in places:
         for style in place.iter(qn("a:lvl1pPr")):
             run = style.find(qn("a:defRPr"))
-            if run is not None and run.get("sz"):
+            if run is not None and (run.get("sz") or "").isdecimal():
                 return int(run.get("sz")) / 100
     return 28.0
 

@@ -31,7 +31,7 @@ from typing import Any
 
 import polars as pl
 
-from core.errors import ResourceError, WarehouseError
+from core.errors import InputError, ResourceError, WarehouseError
 from core.files import make_folder, names_in, sync_folder, workplace, write_through
 from core.store.folder import Folder
 from core.store.parcels import DAMAGE, read_table, read_versioned
@@ -104,8 +104,8 @@ def write(
 ) -> None:
     """Write a file, whole or not at all, in the place of the one that is there; its tombstone goes.
 
-    `attached` is what lies in it beside the rows (of a recipe its template). Raises ResourceError where it cannot be
-    written: nothing was changed then.
+    `attached` is what lies in it beside the rows (of a recipe its template). Raises InputError where it is larger than
+    is read, ResourceError where it cannot be written: nothing was changed then.
     """
     path, declared = path_of(folder, kind, one), KINDS[kind]
     try:
@@ -115,9 +115,15 @@ def write(
                 _write_import(folder, path, tables)
         else:
             more = {"attached": base64.b64encode(attached).decode()} if attached else {}
-            write_through(
-                path, _json(kind, {table: tables[table] for table in declared.tables if table in tables}, **more)
-            )
+            content = _json(kind, {table: tables[table] for table in declared.tables if table in tables}, **more)
+            if len(content) > LARGEST_JSON:
+                raise InputError(
+                    "{path} would have {n:.1f} MB; at most {largest} MB are kept. Nothing was changed.",
+                    path=path.name,
+                    n=len(content) / 2**20,
+                    largest=LARGEST_JSON // 2**20,
+                )
+            write_through(path, content)
         sync_folder(path.parent)
         _tombstone(folder, kind, one).unlink(missing_ok=True)
     except OSError as error:

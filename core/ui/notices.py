@@ -7,7 +7,7 @@ import streamlit as st
 
 from core import wording
 from core.analysis.ranking import size_classes, with_stack
-from core.ui import language, reads, url_state
+from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.wording.labels import run_labels
 
@@ -23,7 +23,9 @@ def stop_if_no_runs(runs: pl.DataFrame) -> None:
         st.info(_("No measurements of your own yet. The switch at the side shows the profiles that come with Workdim."))
     else:
         st.info(_("No measurements yet."))
-        if st.button(_("Take in the profiles that come with Workdim"), icon=":material/library_add:"):
+        if inputs.may_write() and st.button(
+            _("Take in the profiles that come with Workdim"), icon=":material/library_add:"
+        ):
             reads.take_in_reference()
             st.rerun()
     st.page_link("pages/pilot.py", label=_("Measure a model here"), icon=":material/science:")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import polars as pl
 import streamlit as st
@@ -116,23 +116,26 @@ def ask(runs: pl.DataFrame) -> Wanted:
 
 
 def of_kept(kept: SavedRecipe) -> Wanted:
-    """What a kept recipe asks for; stops where one of its runs is gone."""
+    """What a kept recipe asks for; stops where one of its runs, or its pilot, is gone."""
     recipe, warehouse = kept.recipe, reads.warehouse()
     _ = language.translator()
     if missing := recipes.missing_runs(warehouse, recipe):
-        st.error(
-            escape(_("Runs of this report are not there: {runs}.").format(runs=_(", ").join(missing))),
-            icon=":material/error:",
-        )
-        forget(kept)
-        st.stop()
+        _stop_without(kept, _("Runs of this report are not there: {runs}.").format(runs=_(", ").join(missing)))
     content = recipes.template(warehouse, recipe)
     if recipe.template and content is None:
         st.warning(escape(_("The template {name} is gone.").format(name=recipe.template)))
     if recipe.plan_id is not None:
         return Wanted(recipe, None, None, content, kept)
     rows = [row for row in reads.lists().pilots.to_dicts() if row["pilot_id"] == recipe.pilot_id]
+    if recipe.pilot_id is not None and not rows:
+        _stop_without(kept, _("The pilot of this report is not there: {pilot}.").format(pilot=recipe.pilot_id))
     return Wanted(recipe, reads.selection(recipe.run_ids), registered(rows[0]) if rows else None, content, kept)
+
+
+def _stop_without(kept: SavedRecipe, line: str) -> NoReturn:
+    st.error(escape(line), icon=":material/error:")
+    forget(kept)
+    st.stop()
 
 
 def make(wanted: Wanted) -> tuple[Wanted, Report]:
@@ -236,14 +239,18 @@ def tell_changes(kept: SavedRecipe, made: Report) -> None:
     warehouse = reads.warehouse()
     found = recipes.compare(warehouse, recipes.numbers(warehouse, kept.recipe_id), made.numbers)
     changed = [one for one in found if one.state in ("changed", "gone")]
+    n_left = sum(one.state == "computed" for one in found)
     day = f"{kept.made_at:%Y-%m-%d}"
-    if not changed:
+    if not changed and not n_left:
         st.success(_("All {n} numbers are as they were on {day}.").format(n=f"{len(found):,}", day=day))
         return
     told = _("{n} of {total} numbers have changed since {day}.")
-    st.warning(
-        told.format(n=f"{len(changed):,}", total=f"{len(found):,}", day=day), icon=":material/published_with_changes:"
-    )
+    lines = [told.format(n=f"{len(changed):,}", total=f"{len(found):,}", day=day)]
+    if n_left:
+        lines.append(_("{n} computed ones were not compared.").format(n=f"{n_left:,}"))
+    st.warning(wording.sentences(lines, language.current()), icon=":material/published_with_changes:")
+    if not changed:
+        return
     rows = {
         _("Slide"): [one.row.slide for one in changed],
         _("Then"): [one.row.text for one in changed],
@@ -327,13 +334,19 @@ def _choose_template() -> tuple[str | None, bytes | None]:
         return None, None
     name, content = given.name[-80:], given.getvalue()
     try:
-        opened = template.opened(content, name, language.current())
+        remarks = _remarks(hashlib.sha256(content).hexdigest(), name, language.current(), content)
     except InputError as error:
         st.error(escape(error.message), icon=":material/error:")
         return None, None
-    for line in opened.remarks(language.current()):
+    for line in remarks:
         st.caption(escape(line))
     return name, content
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _remarks(sha256: str, name: str, spoken: str, _content: bytes) -> list[str]:
+    """Read once: the page is drawn anew at every click."""
+    return template.opened(_content, name, spoken).remarks(spoken)
 
 
 def _made(wanted: Wanted) -> Report:

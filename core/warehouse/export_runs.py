@@ -16,6 +16,7 @@ import polars as pl
 
 from core.errors import InputError
 from core.exports import excel_csv
+from core.records import last_name, without_places
 from core.store import archive
 from core.store.parcels import PARCEL_FILES
 from core.tables import LONG_TABLES, TABLES, RecipeNumberRow
@@ -129,6 +130,11 @@ def bundle(warehouse: Warehouse, numbers: Sequence[RecipeNumberRow], run_ids: Se
                 else:
                     sql = f"SELECT * FROM {table} WHERE plan_id IN (SELECT unnest($ids::VARCHAR[]))"
                     tables[table] = opened.read(sql, {"ids": plans})
+        if "plans" in tables:
+            tables["plans"] = tables["plans"].with_columns(
+                pl.col("config").map_elements(_shared_config, pl.String),
+                pl.col("saved_as").map_elements(last_name, pl.String),
+            )
         for name, rows in tables.items():
             content = io.BytesIO()
             rows.write_parquet(content, compression="zstd")
@@ -137,6 +143,10 @@ def bundle(warehouse: Warehouse, numbers: Sequence[RecipeNumberRow], run_ids: Se
         writer.add("dictionary.csv", excel_csv(dictionary(list(tables))))
         writer.add("dictionary.md", (_ABOUT_BUNDLE + as_markdown(list(tables))).encode())
     return Exported(target, len(run_ids), target.stat().st_size if target.is_file() else writer.n_bytes)
+
+
+def _shared_config(config: str) -> str:
+    return json.dumps(without_places(json.loads(config)), ensure_ascii=False)
 
 
 def _is_of_plan(one: RecipeNumberRow) -> bool:

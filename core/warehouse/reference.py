@@ -12,7 +12,16 @@ from collections.abc import Collection
 from pathlib import Path
 
 from core.errors import ResourceError
-from core.files import REFERENCE, make_folder, move, names_in, read_json, workplace, write_through
+from core.files import (
+    REFERENCE,
+    make_folder,
+    move,
+    names_in,
+    read_json,
+    refuse_where_read_only,
+    workplace,
+    write_through,
+)
 from core.records import SHIPPED
 from core.store.parcels import is_parcel
 from core.warehouse import trash
@@ -55,6 +64,7 @@ def _take_in(warehouse: Warehouse, parcels: list[Path], report: Report) -> list[
     """All are copied, and only then brought in, in one transaction: each by itself takes ten times as long."""
     if not parcels:
         return []
+    refuse_where_read_only()
     warehouse.prepare()
     target = warehouse.parcels
     make_folder(target)

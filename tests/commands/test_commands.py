@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 
 import pytest
@@ -120,7 +122,7 @@ def waiting(path):
     [
         (["runs"], "made-up"),
         (["sql", "SELECT count(*) AS n FROM runs", "--format", "csv"], "n\n1\n"),
-        (["slides", "--out", "deck.pptx"], "1 runs"),
+        (["slides", "--out", "deck.pptx"], "1 run"),
     ],
 )
 def test_whoever_reads_sees_the_finished_measurements_that_waited(path, waiting, tmp_path, arguments, told):
@@ -182,6 +184,28 @@ def test_the_app_begins_with_the_profiles_that_come_with_workdim(path, ships, mo
 
 def refuse(folder):
     raise ResourceError("no room")
+
+
+def test_an_app_that_only_shows_takes_no_profiles_in(path, ships, monkeypatch):
+    ships(make_profile(tags=[SHIPPED]))
+    monkeypatch.setenv(READ_ONLY, "1")
+    for way in (reference.take_in, reference.offer):
+        with pytest.raises(InputError, match="only shows"):
+            way(Warehouse(path), print)
+    assert not Warehouse(path).parcels.exists()
+
+
+def test_the_server_is_asked_by_a_name_that_it_allows():
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.headers["Host"] == "localhost" else 400)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Health) as answering, subprocess.Popen(["sleep", "9"]) as server:
+        threading.Thread(target=answering.handle_request, daemon=True).start()
+        app.wait_until_ready(server, answering.server_port, "127.0.0.1")
+        assert app.free_port(answering.server_port, "127.0.0.1") != answering.server_port
+        server.kill()
 
 
 def test_the_japanese_demo_tells_terms_first_and_asks_for_its_model_alone(path, ships, monkeypatch, tmp_path, capsys):

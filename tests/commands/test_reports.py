@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def test_a_recipe_makes_the_same_again_and_says_what_has_changed(path: Path, tmp
 
 def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_path: Path) -> None:
     plan = layer_plan()
+    asked = json.dumps(json.loads(plan.plan.config) | {"model": "/home/smith/llm"})
+    plan = replace(plan, plan=replace(plan.plan, config=asked, saved_as="/home/smith/small"))
     keep_plan(Warehouse(path), plan)
     deck, rows = tmp_path / "plan.pptx", tmp_path / "rows"
     told("slides", "--out", deck, "--plan", plan.plan.plan_id[:8], path=path)
@@ -111,6 +114,10 @@ def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_pat
     assert {one["state"] for one in found} == {"same"}
     told("report", "--out", tmp_path / "plan.html", "--plan", plan.plan.plan_id, "--bundle", rows, path=path)
     assert pl.read_parquet(rows / "tables" / "plan_outcomes.parquet").height == len(plan.outcomes)
+    shared = pl.read_parquet(rows / "tables" / "plans.parquet").row(0, named=True)
+    assert shared["saved_as"] == "small" and json.loads(shared["config"])["model"] == "llm"
+    assert "smith" not in "".join(file.read_text(errors="replace") for file in (rows / "tables").glob("*.csv"))
+    assert "/home/smith" not in (tmp_path / "plan.html").read_text()
     both = ("--plan", plan.plan.plan_id, "--run", RUN_IDS[0])
     assert "leave out --plan" in refused("slides", "--out", deck, *both, path=path)
 
@@ -129,5 +136,5 @@ def test_what_cannot_be_made_or_read_is_one_line(path: Path, tmp_path: Path) -> 
     text = tmp_path / "notes.txt"
     text.write_text("hello")
     assert "no PowerPoint file" in refused("slides", "--out", tmp_path / "x.pptx", "--template", text, path=path)
-    both = ("--recipe", "x", "--language", "ja")
-    assert "leave out" in refused("slides", "--out", tmp_path / "x.pptx", *both, path=path)
+    for more in (("--language", "ja"), ("--keep", "y")):
+        assert "leave out" in refused("slides", "--out", tmp_path / "x.pptx", "--recipe", "x", *more, path=path)

@@ -1,20 +1,23 @@
 """What each case says, word for word, and what holds for every story: a decision in seven slides, nothing claimed too much."""
 
+import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import duckdb
 import polars as pl
 import pytest
 
 from core.analysis.asked import missing_models
 from core.analysis.ranking import with_scores
 from core.deck import layout
-from core.deck.appendix import SECTIONS
+from core.deck.appendix import SECTIONS, _quoted
 from core.deck.deck_data import plan_data
 from core.deck.story import CORE_SLIDES, Chart, Table
 from core.deck.storyboards import case_of, storyboard
 from core.errors import InputError
 from core.pilots.pilot import PilotModel
+from core.records import PlanConfig
 from core.tables import RunSummaryRow, columns
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
@@ -76,6 +79,28 @@ def test_slides_of_each_run_come_only_where_somebody_asks():
     assert {slide.key.split("-")[0] for slide in storyboard(data).appendix} <= set(SECTIONS)
     assert [s.key for s in storyboard(data, per_run=True).appendix if s.key.startswith("run")] == ["run", "run-2"]
     assert "sql" not in [slide.key for slide in story_of("one_model", "en").without("sql", "limits").appendix]
+
+
+def test_queries_of_the_appendix_are_sql_of_any_number_of_runs():
+    for models in ([ONE, TWO], many(40)):
+        (slide,) = [slide for slide in storyboard(of_models(*models)).appendix if slide.key == "sql"]
+        told = [duckdb.extract_statements(one.text) for one in slide.statements]
+        assert len(told) >= 3 and all(told)
+    assert "'it''s'" in _quoted(["it's"]) and _quoted(["abcdef"], 2) == "'ef'"
+
+
+def test_a_plan_says_what_was_asked_for_and_not_where_it_lay():
+    asked = PlanConfig(
+        "/home/smith/llm", "/home/smith/notes.txt", task="/home/smith/q.csv", save_model="C:\\smith\\out"
+    )
+    plan = layer_plan()
+    plan = replace(plan, plan=replace(plan.plan, config=json.dumps(asdict(replace(asked, verify=True)))))
+    (slide,) = [one for one in storyboard(plan_data(plan, "en", cases.DAY)).appendix if one.key == "provenance"]
+    told = slide.evidence.rows[-1][1]
+    assert told == (
+        "model llm, corpus notes.txt, budget 0.05, budget_unit nats, task q.csv, verify, save_model out, encoding utf-8, "
+        "chat template, seed 0, dtype float32, device auto"
+    )
 
 
 def test_no_page_of_the_appendix_holds_one_row():

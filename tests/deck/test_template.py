@@ -132,3 +132,70 @@ def test_what_is_no_template_is_one_line():
         with pytest.raises(InputError) as error:
             template.opened(content, "x.pptx")
         assert "\n" not in str(error.value) and "x.pptx" in str(error.value)
+
+
+def with_parts(
+    changes: dict[str, bytes] | None = None, replaced: dict[str, tuple[bytes, bytes]] | None = None
+) -> bytes:
+    """A company's file with parts put in or in place of its own, or with bytes of some replaced."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(company())) as packed, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as out:
+        parts = {name: packed.read(name) for name in packed.namelist()} | (changes or {})
+        for name, (before, after) in (replaced or {}).items():
+            assert before in parts[name], name
+            parts[name] = parts[name].replace(before, after)
+        for name, content in parts.items():
+            out.writestr(name, content)
+    return made.getvalue()
+
+
+THEME, LAYOUT = "ppt/theme/theme1.xml", "ppt/slideLayouts/slideLayout6.xml"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(lambda: with_parts(replaced={LAYOUT: (b'type="title"', b'type="bogus"')}), id="kind"),
+        pytest.param(lambda: with_parts({THEME: b"<a:theme"}), id="theme"),
+        pytest.param(
+            lambda: with_parts(replaced={"ppt/presentation.xml": (b'cx="9144000"', b'cx="z9144000"')}), id="cx"
+        ),
+        pytest.param(lambda: with_parts(replaced={"ppt/presentation.xml": (b"p:sldSz", b"p:other")}), id="no size"),
+        pytest.param(lambda: with_parts({"ppt/x.xml": b"<x/>" + b" " * template.LARGEST_XML}), id="one part"),
+        pytest.param(
+            lambda: with_parts({"ppt/media/x.png": b"<x/>" + b" " * template.LARGEST_XML}), id="by its letter"
+        ),
+        pytest.param(lambda: with_parts({f"{n}.xml": b" " * 13 * 2**20 for n in range(4)}), id="all parts"),
+    ],
+)
+def test_what_breaks_within_a_template_or_unfolds_too_far_is_one_line(content):
+    with pytest.raises(InputError, match="x.pptx") as error:
+        template.opened(content(), "x.pptx", "ja")
+    assert "\n" not in str(error.value)
+
+
+def test_large_pictures_are_let_through():
+    template.checked_zip(with_parts({"ppt/media/x.png": b"\x89PNG" + b"\0" * template.LARGEST_XML}), "x.pptx")
+
+
+def test_links_of_themes_and_properties_stay_behind():
+    """And the slides that the outline of a view refers to."""
+    relations = "http://schemas.openxmlformats.org/package/2006/relationships"
+    outside = f'<Relationship Id="rId7" Type="{RELATIONSHIP_TYPE.IMAGE}" Target="file:///home/smith/a.png" TargetMode="External"/>'
+    slide = f'<Relationship Id="rId8" Type="{RELATIONSHIP_TYPE.SLIDE}" Target="slides/slide1.xml"/>'
+    link = f'<a:blip xmlns:r="{template._R}" r:link="rId7"/>'.encode()
+    seen = (
+        f'<p:outlineViewPr><p:sldLst><p:sld xmlns:r="{template._R}" r:id="rId8"/></p:sldLst></p:outlineViewPr>'.encode()
+    )
+    with zipfile.ZipFile(io.BytesIO(company())) as packed:
+        theme, views = packed.read(THEME), packed.read("ppt/viewProps.xml")
+    changes = {
+        THEME: theme.replace(b"</a:theme>", link + b"</a:theme>"),
+        "ppt/theme/_rels/theme1.xml.rels": f'<Relationships xmlns="{relations}">{outside}</Relationships>'.encode(),
+        "ppt/viewProps.xml": views.replace(b"</p:viewPr>", seen + b"</p:viewPr>"),
+        "ppt/_rels/viewProps.xml.rels": f'<Relationships xmlns="{relations}">{slide}</Relationships>'.encode(),
+    }
+    with zipfile.ZipFile(io.BytesIO(saved(template.opened(with_parts(changes), "company.pptx")))) as packed:
+        everything = b"".join(packed.read(name) for name in packed.namelist())
+        assert b"smith" not in everything.lower() and not [name for name in packed.namelist() if "slides/" in name]
+        assert b"rId7" not in packed.read(THEME) and b"rId8" not in packed.read("ppt/viewProps.xml")

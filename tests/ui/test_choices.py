@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -12,7 +14,8 @@ from core import exports
 from core.analysis.asked import Evidence
 from core.analysis.population import population
 from core.figures.layer_pairs import Exponent
-from core.ui import inputs, notices, reads, tables
+from core.pilots.recipe import Recipe
+from core.ui import inputs, notices, reads, report, tables
 from core.ui.markdown import escape
 from core.ui.profiles import checks as check_tables
 from core.ui.profiles import layer_pairs
@@ -150,6 +153,18 @@ def test_captions_are_told_from_their_paper(name: str) -> None:
     drawn = [0.6 * ink + 0.4 * beneath for ink, beneath in zip(text, paper, strict=True)]
     light, dark = sorted((luminance(drawn), luminance(paper)), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_a_kept_report_without_its_pilot_is_not_made(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(reads, "warehouse", lambda: warehouse)
+    monkeypatch.setattr(reads, "lists", lambda: SimpleNamespace(pilots=queries.pilots(warehouse)))
+    monkeypatch.setattr(report.st, "error", lambda line, icon: told.append(line))
+    monkeypatch.setattr(report.st, "stop", lambda: sys.exit(0))
+    monkeypatch.setattr(report, "forget", lambda kept: None)
+    with pytest.raises(SystemExit):
+        report.of_kept(SimpleNamespace(recipe=Recipe("Board", run_ids=(RUN_IDS[0],), pilot_id="ab12")))  # type: ignore
+    assert len(told) == 1 and "The pilot of this report is not there" in told[0] and "ab12" in told[0]
 
 
 def test_a_run_without_a_summary_has_dashes_not_a_verdict(runs: pl.DataFrame) -> None:
