@@ -74,8 +74,8 @@ def say(found: LayerPlan) -> None:
                 "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
                 "`{command}` does."
             )
-            told = sentences.command(found, "--verify", "--blocks", str(len(at.price.blocks)))
-            st.caption(line.format(command=told))
+            offered = sentences.command(found, "--verify", "--blocks", str(len(at.price.blocks)))
+            st.caption(line.format(command=offered))
     blocks = (at.price or at.cheapest).blocks
     st.image(figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme()), width="stretch")
     told = [sentences.stretch_text(blocks, reader)]
