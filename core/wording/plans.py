@@ -78,12 +78,16 @@ def reason(code: str, language: str) -> str:
 def blocks_text(blocks: Collection[int], n_layers: int, language: str) -> str:
     """`blocks 4, 14, 15 (of 0 to 29)`: each by its number; of many, half-open stretches `[14, 29)`."""
     _ = translator(language)
+    line = _("block {blocks} (of 0 to {last})") if len(blocks) == 1 else _("blocks {blocks} (of 0 to {last})")
+    return line.format(blocks=block_numbers(blocks, language), last=n_layers - 1)
+
+
+def block_numbers(blocks: Collection[int], language: str) -> str:
+    _ = translator(language)
     found = [str(block) for block in sorted(blocks)]
     if len(found) > MANY:
         found = [f"[{first}, {after})" for first, after in stretches(blocks)]
-    if len(blocks) == 1:
-        return _("block {blocks} (of 0 to {last})").format(blocks=found[0], last=n_layers - 1)
-    return _("blocks {blocks} (of 0 to {last})").format(blocks=_(", ").join(found), last=n_layers - 1)
+    return _(", ").join(found)
 
 
 def price_text(value: float | None, lower: float | None = None, upper: float | None = None) -> str:
@@ -232,6 +236,32 @@ def breaks_first(found: LayerPlan, language: str) -> str:
     return " ".join(lines) if language == "en" else "".join(lines)
 
 
+def at_limit(found: LayerPlan, language: str) -> str:
+    """Of the harder text that costs most, whether it reaches or passes the budget; empty where it stays below."""
+    _ = translator(language)
+    plan = found.plan
+    rows = [
+        row
+        for row in harder(found)
+        if row.measure == "loss"
+        and row.text != "task"
+        and row.is_healed == plan.is_healed
+        and row.difference is not None
+    ]
+    worst = max(rows, key=lambda row: row.difference or 0.0, default=None)
+    if plan.budget_unit != "nats" or worst is None:
+        return ""
+    reach = worst.difference if worst.upper is None else max(worst.upper, worst.lower or worst.upper)
+    if reach is None or reach < plan.budget:
+        return ""
+    line = (
+        _("On {what} it passes the limit of {budget}.")
+        if (worst.difference or 0.0) > plan.budget
+        else _("On {what} it reaches the limit of {budget}.")
+    )
+    return line.format(what=name("plan_text", worst.text, language), budget=budget_text(plan, language))
+
+
 def points_text(row: PlanOutcomeRow) -> str:
     """A change of a share in points, `-10.0 [-14.2, -5.8]`."""
     if row.difference is None:
@@ -352,9 +382,9 @@ def controls_text(plan: PlanRow, language: str) -> list[str]:
     if plan.random_10th is not None:
         lines.append(
             _(
-                "Random sets of as many blocks, on a part of the held-out text: one in ten stays below {limit} nats per "
-                "token; the plan costs {own} there."
-            ).format(limit=price_text(plan.random_10th), own=price_text(plan.same_windows))
+                "Of random sets of {k} blocks, nine in ten raise the loss by {limit} nats per token or more (on a part of "
+                "the held-out text); the plan costs {own} there."
+            ).format(k=len(plan.blocks), limit=price_text(plan.random_10th), own=price_text(plan.same_windows))
         )
     if plan.sum_of_singles is not None and len(plan.blocks) > 1:
         lines.append(
