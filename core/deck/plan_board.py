@@ -148,6 +148,7 @@ def _plan_answer(data: DeckData) -> StorySlide:
         plans.healed_text(found, data.language),
         plans.task_text(found, data.language),
         plans.breaks_first(found, data.language) if plan.is_verified else "",
+        plans.at_limit(found, data.language) if may_go(found) else "",
         *plans.controls_text(plan, data.language)[:1],
     )
     return slide(
@@ -177,8 +178,15 @@ def _plan_blocks(data: DeckData) -> StorySlide:
     plan, at = found.plan, _within(found)
     gone = at.price.blocks if at.price is not None else plan.blocks
     title = (
-        _("{k} of {n} blocks go: {blocks}") if may_go(found) else _("{k} of {n} blocks were tried: {blocks}")
-    ).format(k=len(gone), n=plan.n_layers, blocks=shortened(plans.blocks_text(gone, plan.n_layers, data.language), 80))
+        _("Blocks that go: {blocks} ({k} of {n}, numbered 0 to {last})")
+        if may_go(found)
+        else _("Blocks that were tried: {blocks} ({k} of {n}, numbered 0 to {last})")
+    ).format(
+        k=len(gone),
+        n=plan.n_layers,
+        last=plan.n_layers - 1,
+        blocks=shortened(plans.block_numbers(gone, data.language), 80),
+    )
     saving = plans.saving_text(plan, data.language) if at.price is None or at.is_plan else []
     return slide(
         data,
@@ -207,16 +215,19 @@ def _plan_prices(data: DeckData) -> StorySlide:
             data,
             "prices",
             _("the price of each number of blocks"),
-            _("its time is told before it starts"),
+            _("time not yet estimated"),
             [_("It is measured with the plan: workdim plan MODEL --verify")],
         )
     rivals = [row for row in plans.rivals(found) if not row.is_chosen and row.difference is not None]
     own = found.plan.loss_increase
     cheaper = sum(1 for row in rivals if (row.difference or 0.0) < own)
+    dearer = sum(1 for row in rivals if (row.difference or 0.0) > own)
     title = (
-        _("Our choice costs {loss} nats; {n} of {total} published choices cost less").format(
-            loss=plans.price_text(own), n=cheaper, total=len(rivals)
-        )
+        (
+            _("Our choice costs {loss} nats; all {total} published choices cost more")
+            if dearer == len(rivals)
+            else _("Our choice costs {loss} nats; {n} of {total} published choices cost less")
+        ).format(loss=plans.price_text(own), n=cheaper, total=len(rivals))
         if rivals
         else _("The price of {k} blocks is {loss} nats").format(k=len(found.plan.blocks), loss=plans.price_text(own))
     )
@@ -264,7 +275,7 @@ def _plan_breaks(data: DeckData) -> StorySlide:
             data,
             "breaks",
             _("what breaks first (harder texts, probes, a task of your own)"),
-            _("its time is told before it starts"),
+            _("time not yet estimated"),
             [
                 _("Loss on ordinary text can hide that a model no longer copies, counts or follows a task."),
                 _("It is measured with the plan: workdim plan MODEL --verify --task FILE"),
@@ -327,7 +338,7 @@ def _plan_directions(data: DeckData) -> StorySlide:
             data,
             "directions",
             _("how many directions a layer needs"),
-            _("its time is told before it starts"),
+            _("time not yet estimated"),
             [
                 _(
                     "A dimension says how words spread. How many directions the model needs shows only when others are removed."
@@ -393,20 +404,31 @@ def _plan_asked(data: DeckData) -> StorySlide:
             n=len(at.price.blocks)
         )
         told = [
-            Statement(_("Try it: save the smaller model and test it on your own task."), _("Option 1"), True),
+            Statement(
+                _("Try it: save the smaller model and test it on your own task."), _("Option 1 (recommended)"), True
+            ),
             Statement(_("Keep the model whole: nothing changes."), _("Option 2"), True),
         ]
     elif plan.is_verified:
         title = _("Decision asked: keep all {n} blocks, or allow a larger budget").format(n=plan.n_layers)
         told = [
-            Statement(_("Keep all blocks: within this budget none can go."), _("Option 1"), True),
+            Statement(_("Keep all blocks: within this budget none can go."), _("Option 1 (recommended)"), True),
             Statement(_("Allow more loss, or heal the weights, and plan again."), _("Option 2"), True),
         ]
     else:
         title = _("Decision asked: verify the plan of {n} blocks, or drop it").format(n=len(plan.blocks))
         told = [
-            Statement(_("Verify it on held-out text, harder texts and against random sets."), _("Option 1"), True),
+            Statement(
+                _("Verify it on held-out text, harder texts and against random sets."),
+                _("Option 1 (recommended)"),
+                True,
+            ),
             Statement(_("Drop it: an unverified price is too low, and nothing may rest on it."), _("Option 2"), True),
         ]
-    told += [Statement(line) for line in plans.remarks(plan, data.language)[:2]]
+    told.append(Statement(words.nobody_named(data.language), _("Decides")))
+    told += [Statement(line) for line in plans.against(plan, data.language)[:1]]
+    untested = plans.cautions(plan, data.language)[:2]
+    if not plans.task_text(found, data.language):
+        untested.append(_("A task of your own was not tried."))
+    told += [Statement(line, "" if n else _("Not tested")) for n, line in enumerate(untested)]
     return asked(data, title, told)

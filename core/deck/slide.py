@@ -253,7 +253,11 @@ def clean(one: StorySlide) -> StorySlide:
 
 
 def _text(text: str) -> str:
-    return re.sub(CONTROL, "", text)
+    return re.sub(CONTROL, "", text).replace("|rho|", f"|{JOINER}rho{JOINER}|").replace("|ρ|", f"|{JOINER}ρ{JOINER}|")
+
+
+JOINER = "\u2060"
+"""No line breaks here."""
 
 
 def _clean_table(table: Table) -> Table:
