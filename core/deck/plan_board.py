@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from core import wording
 from core.analysis import plans as read_again
 from core.deck import evidence
@@ -64,8 +62,8 @@ def plan_title(found: LayerPlan, language: str) -> str:
         return (
             _("{name}: this set of {k} blocks is not recommended, one in ten random sets costs less")
             if by_chance_alone(found)
-            else _("{name}: these {k} of {n} blocks cannot go within {budget}")
-            if at.is_plan or is_given(found)
+            else _("{name}: this set of {k} of {n} blocks cannot go within {budget}")
+            if at.is_plan or read_again.is_given(found)
             else _("{name}: none of {n} blocks can go within {budget}")
         ).format(**told)
     return _("{name}: {k} of {n} blocks can go for {loss} nats{less}").format(**told)
@@ -100,11 +98,6 @@ def by_chance_alone(found: LayerPlan) -> bool:
     """Whether the plan's set is within its budget, and what speaks against it is that random sets cost less."""
     at = _within(found)
     return at.is_plan and at.price is not None and "no_better_than_random" in found.plan.reasons
-
-
-def is_given(found: LayerPlan) -> bool:
-    """Whether its blocks were named, and not looked for."""
-    return bool(json.loads(found.plan.config).get("remove"))
 
 
 def allowed(found: LayerPlan) -> PlanOutcomeRow | None:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from core.analysis.plans import Foresight, NeededAt, RuleRecord, Within, own_price
+from core.analysis.plans import Foresight, NeededAt, RuleRecord, Within, is_given, own_price
 from core.locale import translator
 from core.records import AGAINST_PLAN, LOCAL, LayerPlan, PlanConfig, stretches
 from core.tables import PlanOutcomeRow, PlanRow
@@ -170,7 +170,11 @@ def within_text(found: LayerPlan, at: Within, budget: str, language: str) -> str
         "budget": budget,
     }
     if price is None:
-        if plan.is_verified:
+        if is_given(found):
+            line = _("This set is not within {budget}: {blocks} would cost {price} nats per token.")
+            if not plan.is_verified:
+                line = _("Not verified: this set is not within {budget}; {blocks} would cost {price} nats per token.")
+        elif plan.is_verified:
             line = _("None of the {n} blocks can go within {budget}: {blocks} would cost {price} nats per token.")
         else:
             line = _(

@@ -15,6 +15,7 @@ from core.deck.story import CORE_SLIDES, Chart, Table
 from core.deck.storyboards import case_of, storyboard
 from core.errors import InputError
 from core.pilots.pilot import PilotModel
+from core.records import LayerPlan
 from core.tables import RunSummaryRow, columns
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
@@ -168,6 +169,11 @@ def test_a_verified_plan_is_what_can_be_saved_all_the_same():
             "model: this set of 3 blocks is not recommended, one in ten random sets costs less",
             "look for another set",
         ),
+        (
+            {"budget": 0.001, "config": '{"remove": [3, 4, 6]}'},
+            "model: this set of 1 of 8 blocks cannot go",
+            "keep all 8 blocks",
+        ),
         ({"budget": 0.015}, "model: 1 of 8 blocks can go for +0.008", "try the model without 1 of its blocks"),
         (
             {"is_verified": False, "is_recommended": False},
@@ -179,6 +185,17 @@ def test_a_verified_plan_is_what_can_be_saved_all_the_same():
 def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
     story = storyboard(plan_data(layer_plan(**changes), "en", cases.DAY))
     assert story.slides[1].title.startswith(title) and asked in story.slides[6].title
+
+
+def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healing():
+    """Healed it costs less than all; before it, one of the two published choices was cheaper. A rule of ours is none."""
+    made = layer_plan(is_healed=True, loss_increase=0.01, lower=0.008, upper=0.012)
+    own = next(row for row in made.outcomes if row.rule == "greedy" and row.text == "held_out")
+    rest = [replace(row, difference=0.02) if row.rule == "influence" else row for row in made.outcomes]
+    more = [replace(own, is_healed=True, difference=0.01), replace(own, rule="exchange", is_chosen=False)]
+    told = storyboard(plan_data(LayerPlan(made.plan, [*rest, *more]), "en", cases.DAY)).slides[3]
+    assert told.title == "Our choice costs +0.031 nats; 1 of 2 published choices cost less, all before healing"
+    assert told.statements[0].text.startswith("ours, healed: +0.010")
 
 
 def test_a_pilot_without_scores_or_models_is_incomplete():
