@@ -45,6 +45,14 @@ def own_price(found: LayerPlan) -> PlanOutcomeRow:
     )
 
 
+def unhealed_price(found: LayerPlan) -> PlanOutcomeRow | None:
+    """Of a healed plan's set before healing, which is how its rivals were priced; None of a plan that is not healed."""
+    if not found.plan.is_healed:
+        return None
+    rows = block_prices(found.outcomes, last_text(found))
+    return next((row for row in rows if row.is_chosen), None)
+
+
 def steps(found: LayerPlan) -> list[PlanOutcomeRow]:
     """The search's sets of each size and the plan's own, the smallest first; the plan's stands for its size."""
     own = own_price(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from core import wording
 from core.analysis import plans as read_again
 from core.deck import evidence
@@ -59,7 +61,13 @@ def plan_title(found: LayerPlan, language: str) -> str:
     if not plan.is_verified:
         return _("{name}: {k} of {n} blocks proposed, not verified on held-out text").format(**told)
     if not may_go(found):
-        return _("{name}: none of {n} blocks can go within {budget}").format(**told)
+        return (
+            _("{name}: this set of {k} blocks is not recommended, one in ten random sets costs less")
+            if by_chance_alone(found)
+            else _("{name}: these {k} of {n} blocks cannot go within {budget}")
+            if at.is_plan or is_given(found)
+            else _("{name}: none of {n} blocks can go within {budget}")
+        ).format(**told)
     return _("{name}: {k} of {n} blocks can go for {loss} nats{less}").format(**told)
 
 
@@ -85,9 +93,23 @@ def _as_title(sentence: str) -> str:
 
 
 def may_go(found: LayerPlan) -> bool:
+    return found.plan.is_verified and _within(found).price is not None and not by_chance_alone(found)
+
+
+def by_chance_alone(found: LayerPlan) -> bool:
+    """Whether the plan's set is within its budget, and what speaks against it is that random sets cost less."""
     at = _within(found)
-    by_chance = at.is_plan and "no_better_than_random" in found.plan.reasons
-    return found.plan.is_verified and at.price is not None and not by_chance
+    return at.is_plan and at.price is not None and "no_better_than_random" in found.plan.reasons
+
+
+def is_given(found: LayerPlan) -> bool:
+    """Whether its blocks were named, and not looked for."""
+    return bool(json.loads(found.plan.config).get("remove"))
+
+
+def allowed(found: LayerPlan) -> PlanOutcomeRow | None:
+    """The price of the largest set that the plan's own budget allows."""
+    return _within(found).price
 
 
 def _plan_question(data: DeckData) -> StorySlide:
@@ -140,6 +162,8 @@ def _plan_answer(data: DeckData) -> StorySlide:
     plan = found.plan
     if may_go(found):
         action = _("Try the smaller model on your own task before anything rests on it.")
+    elif by_chance_alone(found):
+        action = _("Keep all blocks, or look for another set: a larger budget changes nothing here.")
     elif plan.is_verified:
         action = _("Keep all blocks, or allow a larger budget and ask again.")
     else:
@@ -219,18 +243,31 @@ def _plan_prices(data: DeckData) -> StorySlide:
             [_("It is measured with the plan: workdim plan MODEL --verify")],
         )
     rivals = [row for row in plans.rivals(found) if not row.is_chosen and row.difference is not None]
-    own = found.plan.loss_increase
-    cheaper = sum(1 for row in rivals if (row.difference or 0.0) < own)
-    dearer = sum(1 for row in rivals if (row.difference or 0.0) > own)
+    own, published = found.plan.loss_increase, [row for row in rivals if row.rule in read_again.PUBLISHED]
+    unhealed = read_again.unhealed_price(found)
+    if unhealed is not None and published:
+        own = unhealed.difference or 0.0
+    cheaper = sum(1 for row in published if (row.difference or 0.0) < own)
+    dearer = sum(1 for row in published if (row.difference or 0.0) > own)
     title = (
         (
             _("Our choice costs {loss} nats; all {total} published choices cost more")
-            if dearer == len(rivals)
+            if dearer == len(published)
             else _("Our choice costs {loss} nats; {n} of {total} published choices cost less")
-        ).format(loss=plans.price_text(own), n=cheaper, total=len(rivals))
-        if rivals
+        ).format(loss=plans.price_text(own), n=cheaper, total=len(published))
+        if published
         else _("The price of {k} blocks is {loss} nats").format(k=len(found.plan.blocks), loss=plans.price_text(own))
     )
+    if unhealed is not None and published:
+        title = _("{title}, all before healing").format(title=title)
+    before = [
+        Statement(
+            _("{name}: {relation}").format(
+                name=_("ours, before healing"), relation=plans.price_text(row.difference, row.lower, row.upper)
+            )
+        )
+        for row in ([unhealed] if unhealed else [])
+    ]
     told = [
         Statement(
             _("{name}: {relation}").format(
@@ -247,10 +284,12 @@ def _plan_prices(data: DeckData) -> StorySlide:
         [
             Statement(
                 _("{name}: {relation}").format(
-                    name=_("ours"), relation=plans.price_text(own, found.plan.lower, found.plan.upper)
+                    name=_("ours, healed") if found.plan.is_healed else _("ours"),
+                    relation=plans.price_text(found.plan.loss_increase, found.plan.lower, found.plan.upper),
                 ),
                 is_main=True,
             ),
+            *before,
             *told,
             *(Statement(line) for line in plans.controls_text(found.plan, data.language)[:1]),
         ],
@@ -408,6 +447,12 @@ def _plan_asked(data: DeckData) -> StorySlide:
                 _("Try it: save the smaller model and test it on your own task."), _("Option 1 (recommended)"), True
             ),
             Statement(_("Keep the model whole: nothing changes."), _("Option 2"), True),
+        ]
+    elif by_chance_alone(found):
+        title = _("Decision asked: keep all {n} blocks, or look for another set").format(n=plan.n_layers)
+        told = [
+            Statement(_("Keep all blocks: this set is no better than chance."), _("Option 1 (recommended)"), True),
+            Statement(_("Look for another set: other text, or another number of blocks."), _("Option 2"), True),
         ]
     elif plan.is_verified:
         title = _("Decision asked: keep all {n} blocks, or allow a larger budget").format(n=plan.n_layers)

@@ -275,7 +275,7 @@ def _relation(data: DeckData) -> StorySlide:
         title = _("{n} models with both numbers so far: a picture, and no claim").format(n=relation.n)
     elif relation.rho is None:
         title = _("{n} models with both numbers: a picture, and no coefficient").format(n=relation.n)
-    elif found.word == "cannot_tell":
+    elif found.word == "cannot_tell" and {*relation.reasons, *found.reasons} <= {"interval_too_wide", "stage"}:
         title = _(
             "{n} models leave rho between {lower} and {upper}; only {detectable} or more would have shown"
         ).format(
@@ -283,6 +283,10 @@ def _relation(data: DeckData) -> StorySlide:
             lower=answers.coefficient(relation.lower),
             upper=answers.coefficient(relation.upper),
             detectable=answers.coefficient(relation.detectable),
+        )
+    elif found.word == "cannot_tell":
+        title = _("{n} models: rho {rho}, and no answer stands").format(
+            n=relation.n, rho=answers.coefficient(relation.rho, relation.lower, relation.upper)
         )
     elif found.word == "not_related":
         title = _("{n} models: rho {rho} lies within ±{margin}, too little to choose by").format(
@@ -537,16 +541,18 @@ def _saving(data: DeckData) -> StorySlide:
             ],
         )
     best = next((one for one in known if plan_board.may_go(one)), known[0])
-    plan = best.plan
+    plan, price = best.plan, plan_board.allowed(best)
+    gone = plan.blocks if price is None else price.blocks
+    saving = plans.saving_text(plan, data.language)[:2] if set(gone) == set(plan.blocks) else []
     return slide(
         data,
         "saving",
         plan_board.plan_title(best, data.language),
         [
-            *(Statement(line) for line in plans.saving_text(plan, data.language)[:2]),
+            *(Statement(line) for line in saving),
             Statement(_("This follows from leaving blocks out, and not from a dimension.")),
         ],
-        evidence.blocks(best, best.plan.blocks, data.language),
+        evidence.blocks(best, gone, data.language),
         tables=("plans", "plan_outcomes"),
         say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
         sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
@@ -563,7 +569,16 @@ def _asked_stop_or_measure(data: DeckData) -> StorySlide:
     if best is not None:
         stop = wording.sentences((stop, _best_text(best, data)), data.language)
     statements = [Statement(stop, _("Option 1 (recommended)"), is_main=True)]
-    if found.word == "cannot_tell":
+    if found.word == "cannot_tell" and not more:
+        title = _("Decision asked: stop, or go on; {n} models give no answer that stands").format(n=found.relation.n)
+        measure = (
+            _(
+                "Measure more models of this kind: the interval narrows, but how many it takes cannot be said beforehand."
+            )
+            if "interval_too_wide" in found.reasons
+            else _("Settle first what keeps the answer open; more models alone do not.")
+        )
+    elif found.word == "cannot_tell":
         title = _("Decision asked: stop, or measure {n} more models").format(n=more)
         measure = _(
             "Measure {n} more models of this kind, {time} on this machine: {enough} would tell a relation from none with a "
@@ -612,7 +627,7 @@ def _robustness(data: DeckData) -> StorySlide:
     else:
         missing.append(_("controls"))
     if found.relation.without_family is not None:
-        rows.append((_("Without one family"), answers.sensitivity(found, data.language)[-1]))
+        rows.append((_("Without one family"), answers.without_family(found.relation.without_family, data.language)))
     time = words.time_of(found.relation.n * len(missing), data.texts, data.language)
     if not rows:
         return not_measured(

@@ -118,6 +118,11 @@ def answer(plan: PlanRow, language: str) -> str:
             "Recommended: without {blocks} the loss rises by {price} nats per token on held-out text ({n} windows), "
             "within {budget}."
         ).format(**told)
+    if "no_better_than_random" in plan.reasons and "over_budget" not in plan.reasons:
+        return _(
+            "Not recommended, as one in ten random sets costs less: without {blocks} the loss rises by {price} nats per "
+            "token on held-out text ({n} windows)."
+        ).format(**told)
     return _(
         "None can be recommended within {budget}: without {blocks} the loss rises by {price} nats per token on held-out "
         "text ({n} windows)."

@@ -151,6 +151,9 @@ def test_a_verified_plan_is_what_can_be_saved_all_the_same():
     data = data_of("cannot_tell", "en")
     of_a_model = layer_plan(model_id=data.texts["model_id"][0])
     assert "3 of 8 blocks" in storyboard(replace(data, plans=(of_a_model,))).slides[5].title
+    fewer = storyboard(replace(data, plans=(layer_plan(model_id=data.texts["model_id"][0], budget=0.015),))).slides[5]
+    assert [block.number for block in fewer.evidence.blocks if block.is_removed] == [3]
+    assert not any("Parameters" in one.text for one in fewer.statements)
     unverified = layer_plan(model_id=data.texts["model_id"][0], is_verified=False)
     assert storyboard(replace(data, plans=(unverified,))).slides[5].is_not_measured
 
@@ -160,6 +163,11 @@ def test_a_verified_plan_is_what_can_be_saved_all_the_same():
     [
         ({}, "model: 3 of 8 blocks can go for +0.031", "try the model without 3 of its blocks"),
         ({"budget": 0.001}, "model: none of 8 blocks can go within 0.001", "keep all 8 blocks"),
+        (
+            {"is_recommended": False, "reasons": ["no_better_than_random"]},
+            "model: this set of 3 blocks is not recommended, one in ten random sets costs less",
+            "look for another set",
+        ),
         ({"budget": 0.015}, "model: 1 of 8 blocks can go for +0.008", "try the model without 1 of its blocks"),
         (
             {"is_verified": False, "is_recommended": False},
