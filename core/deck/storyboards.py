@@ -727,8 +727,7 @@ def _what_is_missing(data: DeckData) -> StorySlide:
     found, pilot = data.answer, _pilot(data)
     assert found is not None
     missing = list(found.population.missing)
-    vetoed = list(dict.fromkeys([one.name for one in found.models if one.is_vetoed]))
-    vetoed += [one for one in found.population.vetoed["name"].unique(maintain_order=True) if one not in vetoed]
+    vetoed = _vetoed(found)
     sound = [one for one in found.models if not one.is_vetoed]
     unscored = _unscored(found)
     scored = [one.name for one in sound if one.name not in unscored]
@@ -775,6 +774,11 @@ def _what_is_missing(data: DeckData) -> StorySlide:
     )
 
 
+def _vetoed(found: Answer) -> list[str]:
+    told = [one.name for one in found.models if one.is_vetoed]
+    return list(dict.fromkeys([*told, *found.population.vetoed["name"]]))
+
+
 def _unscored(found: Answer) -> list[str]:
     """Names of the models that no check vetoes and that lack a score of their own."""
     return [
@@ -813,7 +817,7 @@ def _to_complete(data: DeckData) -> StorySlide:
     found, pilot = data.answer, _pilot(data)
     assert found is not None
     missing = len(found.population.missing)
-    unscored = len(_unscored(found))
+    unscored, vetoed = len(_unscored(found)), len(_vetoed(found))
     time = words.time_of(missing, data.texts, data.language)
     enough = found.relation.enough
     statements = [
@@ -826,7 +830,10 @@ def _to_complete(data: DeckData) -> StorySlide:
         Statement(
             _("Measured models without the score: {n}. Import it, or score them here.").format(n=unscored)
             if unscored
-            else _("Every measured model has its score.")
+            else _("Every model that counts has its score.")
+        ),
+        Statement(
+            _("Vetoed by a quality check: {n}. To be measured again, on more text.").format(n=vetoed) if vetoed else ""
         ),
         Statement(
             _(
@@ -840,9 +847,7 @@ def _to_complete(data: DeckData) -> StorySlide:
         if missing
         else _("Completing the pilot: scores for {n} of {total} models").format(n=unscored, total=len(pilot.models))
         if unscored
-        else _("Completing the pilot: vetoed measurements ({n}) again, on more text").format(
-            n=sum(one.is_vetoed for one in found.models)
-        )
+        else _("Completing the pilot: vetoed measurements ({n}) again, on more text").format(n=vetoed)
     )
     return slide(
         data,
@@ -863,7 +868,7 @@ def _asked_complete(data: DeckData) -> StorySlide:
     assert found is not None
     missing = len(found.population.missing)
     time = words.time_of(missing, data.texts, data.language)
-    unscored, vetoed = len(_unscored(found)), sum(one.is_vetoed for one in found.models)
+    unscored = len(_unscored(found))
     go_on = (
         _("Complete the pilot: measure the missing models ({n}), {time}.").format(n=missing, time=time)
         if missing
@@ -881,9 +886,7 @@ def _asked_complete(data: DeckData) -> StorySlide:
         if missing
         else _("Decision asked: complete the pilot (scores missing: {n}), or stop").format(n=unscored)
         if unscored
-        else _("Decision asked: complete the pilot (vetoed: {n}), or stop").format(
-            n=max(vetoed, found.population.vetoed.height)
-        )
+        else _("Decision asked: complete the pilot (vetoed: {n}), or stop").format(n=len(_vetoed(found)))
     )
     return asked(
         data,
