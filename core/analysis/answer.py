@@ -81,7 +81,7 @@ def answer(
     text. `among`: the answer about more models than these, among which they keep their places.
     """
     units = units_of(found, blocks, score_blocks)
-    if found.benchmark is not None and _direction(found) is None:
+    if found.benchmark is not None and found.higher_is_better is None:
         relation = _undirected(found)
     else:
         relation = relate(units, found.registration.sign, seed=seed)
@@ -137,7 +137,7 @@ def units_of(
 ) -> pl.DataFrame:
     """What `relate` counts: a row for each model, its score turned so that higher is better; blocks as in `answer`."""
     column = found.dimension.column
-    direction = _direction(found)
+    direction = found.higher_is_better
     turn = {True: 1.0, False: -1.0}.get(direction) if direction is not None else None
     is_own = pl.col("score_match").is_in(OWN_MATCHES)
     performance = pl.when(is_own).then(turn * pl.col("score")) if turn else pl.lit(None, pl.Float64)
@@ -174,15 +174,6 @@ def _log_error(column: str) -> pl.Expr:
     return (pl.col(f"{column}_upper") / pl.col(f"{column}_lower")).log() / (2 * quantile(1 - LEVEL / 2, BLOCK_FREEDOM))
 
 
-def _direction(found: Population) -> bool | None:
-    """Whether a higher score is the better one: as registered, else as the scores say; None where nobody says."""
-    pilot = found.pilot
-    if pilot is not None and found.benchmark is not None and pilot.benchmark.is_met_by(found.benchmark):
-        return pilot.benchmark.higher_is_better
-    said = set(found.rows.filter(pl.col("score_match") != "none")["higher_is_better"])
-    return said.pop() if len(said) == 1 else None
-
-
 def _recipes(found: Population) -> pl.Series:
     """Of each row the first model of the recipe that a pilot counts it to; None where it counts alone."""
     pilot = found.pilot
@@ -211,7 +202,7 @@ def ranked(
     by_dimension = _places(rows.select("value", "error", "blocks", unit="run_id"))
     is_own = pl.col("score_match").is_in(OWN_MATCHES)
     scores = rows.filter(is_own).select(value="score", error="score_std_error", blocks="score_blocks", unit="run_id")
-    by_score = _places(scores, largest_first=_direction(found) is not False)
+    by_score = _places(scores, largest_first=found.higher_is_better is not False)
     models = []
     for row in rows.iter_rows(named=True):
         low, high = by_dimension.get(row["run_id"], (None, None))

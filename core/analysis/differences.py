@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy import special
 
-from core.analysis.claims import simultaneous
+from core.analysis.claims import LEVEL, simultaneous
 from core.analysis.ranking import MAIN, N_TOLERANCE
 from core.analysis.ranks import NORMAL_95, common_blocks
 from core.registry.passes import PASSES, SHARED
@@ -164,7 +165,7 @@ class LayerDifference:
     share: float
     lower: float | None
     upper: float | None
-    """95 percent limits: of paired blocks they hold for all layers at once, of independent errors for each alone."""
+    """95 percent limits, for all layers at once."""
 
 
 def layer_differences(one: pl.DataFrame, other: pl.DataFrame) -> tuple[list[LayerDifference], bool]:
@@ -172,7 +173,8 @@ def layer_differences(one: pl.DataFrame, other: pl.DataFrame) -> tuple[list[Laye
 
     Both: layer, value, lower, upper, and blocks (the value without block 0, 1, ... of the text; may be null). Blocks are
     paired where both runs have as many at every layer: what a block does to both cancels out, and the limits are those of
-    `claims.simultaneous` on logarithms. Layers that only one has are left out.
+    `claims.simultaneous` on logarithms. Else errors are independent, and limits are Bonferroni's over the layers that have
+    any. Layers that only one has are left out.
     """
     both = (
         one.join(other, on="layer", suffix="_other")
@@ -187,7 +189,9 @@ def layer_differences(one: pl.DataFrame, other: pl.DataFrame) -> tuple[list[Laye
         found = simultaneous(logs, np.log(own) - np.log(of_other))
         reach = found.critical * found.errors
     else:
-        reach = NORMAL_95 * np.hypot(*(_log_errors(both[f"lower{end}"], both[f"upper{end}"]) for end in ("", "_other")))
+        errors = np.hypot(*(_log_errors(both[f"lower{end}"], both[f"upper{end}"]) for end in ("", "_other")))
+        n_looks = max(1, int(np.isfinite(errors).sum()))
+        reach = errors * float(special.ndtri(1 - LEVEL / 2 / n_looks))
     rows = [
         LayerDifference(
             layer,

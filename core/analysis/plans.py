@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,19 @@ def own_price(found: LayerPlan) -> PlanOutcomeRow:
         for row in found.of(last_text(found), "loss")
         if row.is_chosen and row.unit == "block" and row.is_healed == found.plan.is_healed
     )
+
+
+def is_given(found: LayerPlan) -> bool:
+    """Whether its blocks were named, and not looked for: then nothing is said of other sets."""
+    return bool(json.loads(found.plan.config).get("remove"))
+
+
+def unhealed_price(found: LayerPlan) -> PlanOutcomeRow | None:
+    """Of a healed plan's set before healing, which is how its rivals were priced; None of a plan that is not healed."""
+    if not found.plan.is_healed:
+        return None
+    rows = block_prices(found.outcomes, last_text(found))
+    return next((row for row in rows if row.is_chosen), None)
 
 
 def steps(found: LayerPlan) -> list[PlanOutcomeRow]:

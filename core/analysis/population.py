@@ -105,6 +105,15 @@ class Population:
     def pilot(self) -> Pilot | None:
         return self.registration.pilot
 
+    @property
+    def higher_is_better(self) -> bool | None:
+        """Of the score: as registered, else as the scores say; None where nobody says."""
+        pilot = self.pilot
+        if pilot is not None and self.benchmark is not None and pilot.benchmark.is_met_by(self.benchmark):
+            return pilot.benchmark.higher_is_better
+        said = set(self.rows.filter(pl.col("score_match") != "none")["higher_is_better"])
+        return said.pop() if len(said) == 1 else None
+
     def narrowed(self, run_ids: Collection[str]) -> Population:
         """The same question of fewer models, which nobody registered."""
         kept = self.rows.filter(pl.col("run_id").is_in(list(run_ids)))

@@ -105,7 +105,10 @@ class Without:
     moves_most: str
     """The model or family whose absence moves the coefficient furthest."""
     changes: bool
-    """Whether the answer is another one without some model or family."""
+    """Whether the answer is another one without some model or family: judged for every family, and for the models whose
+    absence makes rho lowest and highest."""
+    not_judged: tuple[str, ...] = ()
+    """Families without which too few models are left, or all are equal."""
 
 
 # --- the answer -------------------------------------------------------------------------------------------------
@@ -323,7 +326,7 @@ def _without_family(known: pl.DataFrame, found: Judged, sign: str, margin: float
         return None
     kept = np.stack([known["family"].ne_missing(name).to_numpy() for name in families])
     rho = np.array([_spearman_or_nan(known, rows) for rows in kept])
-    return _extremes(known, families, kept, rho, found, sign, margin, seed)
+    return _extremes(known, families, kept, rho, found, sign, margin, seed, every=True)
 
 
 def _spearman_or_nan(known: pl.DataFrame, rows: np.ndarray) -> float:
@@ -340,14 +343,18 @@ def _extremes(
     sign: str,
     margin: float,
     seed: int,
+    every: bool = False,
 ) -> Without | None:
-    """`kept` (m, n) rows that each leaves, `rho` (m,) their coefficients. The answer is judged anew at both extremes, by the
-    stage of all units: that nine of ten would be too few for a test is nothing that the tenth does."""
+    """`kept` (m, n) rows that each leaves, `rho` (m,) their coefficients. The answer is judged anew at both extremes, or for
+    `every` one that can be judged, by the stage of all units: that nine of ten would be too few for a test is nothing that
+    the tenth does."""
     if not np.isfinite(rho).any():
         return None
-    ends = {int(np.nanargmin(rho)), int(np.nanargmax(rho))}
+    known_at = np.flatnonzero(np.isfinite(rho)).tolist()
+    judged = known_at if every else {int(np.nanargmin(rho)), int(np.nanargmax(rho))}
     x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
     fewest = FEWEST_EXPLORATORY if known.height >= FEWEST_TEST else FEWEST_TEST
-    answers = {judge(x[kept[at]], y[kept[at]], sign, margin, seed, fewest=fewest).answer for at in ends}
+    answers = {judge(x[kept[at]], y[kept[at]], sign, margin, seed, fewest=fewest).answer for at in judged}
     furthest = int(np.nanargmax(np.abs(rho - found.rho)))
-    return Without(float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], answers != {found.answer})
+    missed = tuple(name for at, name in enumerate(names) if at not in known_at)
+    return Without(float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], answers != {found.answer}, missed)

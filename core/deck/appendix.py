@@ -94,7 +94,7 @@ def _slide(
             tuple(statements),
             shown,
             source_line(data, tables, run_ids),
-            use_class(data),
+            use_class(data) if words.is_on_every_slide(data.pilot) else "",
             (),
             tuple([", ".join(tables), *sources] if tables else sources),
             tuple(run_ids),

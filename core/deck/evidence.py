@@ -176,7 +176,10 @@ def scatter(found: Answer, language: str) -> Chart | None:
     }
     every = [point for points in groups.values() for point in points]
     x = axis(dimension_axis(data, language), [value for p in every for value in (p.x, p.left, p.right)])
-    y = axis(score_axis(data), [value for p in every for value in (p.y, p.lower, p.upper)])
+    scale = score_axis(data)
+    if found.population.higher_is_better is False:
+        scale = _("{title} (lower is better)").format(title=scale)
+    y = axis(scale, [value for p in every for value in (p.y, p.lower, p.upper)])
     named = dict(zip(map(id, every), placed(every, x, y, first), strict=True))
     series = tuple(
         Series(

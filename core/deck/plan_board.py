@@ -59,7 +59,13 @@ def plan_title(found: LayerPlan, language: str) -> str:
     if not plan.is_verified:
         return _("{name}: {k} of {n} blocks proposed, not verified on held-out text").format(**told)
     if not may_go(found):
-        return _("{name}: none of {n} blocks can go within {budget}").format(**told)
+        return (
+            _("{name}: this set of {k} blocks is not recommended, one in ten random sets costs less")
+            if by_chance_alone(found)
+            else _("{name}: this set of {k} of {n} blocks cannot go within {budget}")
+            if at.is_plan or read_again.is_given(found)
+            else _("{name}: none of {n} blocks can go within {budget}")
+        ).format(**told)
     return _("{name}: {k} of {n} blocks can go for {loss} nats{less}").format(**told)
 
 
@@ -85,9 +91,18 @@ def _as_title(sentence: str) -> str:
 
 
 def may_go(found: LayerPlan) -> bool:
+    return found.plan.is_verified and _within(found).price is not None and not by_chance_alone(found)
+
+
+def by_chance_alone(found: LayerPlan) -> bool:
+    """Whether the plan's set is within its budget, and what speaks against it is that random sets cost less."""
     at = _within(found)
-    by_chance = at.is_plan and "no_better_than_random" in found.plan.reasons
-    return found.plan.is_verified and at.price is not None and not by_chance
+    return at.is_plan and at.price is not None and "no_better_than_random" in found.plan.reasons
+
+
+def allowed(found: LayerPlan) -> PlanOutcomeRow | None:
+    """The price of the largest set that the plan's own budget allows."""
+    return _within(found).price
 
 
 def _plan_question(data: DeckData) -> StorySlide:
@@ -140,6 +155,8 @@ def _plan_answer(data: DeckData) -> StorySlide:
     plan = found.plan
     if may_go(found):
         action = _("Try the smaller model on your own task before anything rests on it.")
+    elif by_chance_alone(found):
+        action = _("Keep all blocks, or look for another set: a larger budget changes nothing here.")
     elif plan.is_verified:
         action = _("Keep all blocks, or allow a larger budget and ask again.")
     else:
@@ -148,6 +165,7 @@ def _plan_answer(data: DeckData) -> StorySlide:
         plans.healed_text(found, data.language),
         plans.task_text(found, data.language),
         plans.breaks_first(found, data.language) if plan.is_verified else "",
+        plans.at_limit(found, data.language) if may_go(found) else "",
         *plans.controls_text(plan, data.language)[:1],
     )
     return slide(
@@ -177,8 +195,15 @@ def _plan_blocks(data: DeckData) -> StorySlide:
     plan, at = found.plan, _within(found)
     gone = at.price.blocks if at.price is not None else plan.blocks
     title = (
-        _("{k} of {n} blocks go: {blocks}") if may_go(found) else _("{k} of {n} blocks were tried: {blocks}")
-    ).format(k=len(gone), n=plan.n_layers, blocks=shortened(plans.blocks_text(gone, plan.n_layers, data.language), 80))
+        _("Blocks that go: {blocks} ({k} of {n}, numbered 0 to {last})")
+        if may_go(found)
+        else _("Blocks that were tried: {blocks} ({k} of {n}, numbered 0 to {last})")
+    ).format(
+        k=len(gone),
+        n=plan.n_layers,
+        last=plan.n_layers - 1,
+        blocks=shortened(plans.block_numbers(gone, data.language), 80),
+    )
     saving = plans.saving_text(plan, data.language) if at.price is None or at.is_plan else []
     return slide(
         data,
@@ -207,19 +232,35 @@ def _plan_prices(data: DeckData) -> StorySlide:
             data,
             "prices",
             _("the price of each number of blocks"),
-            _("its time is told before it starts"),
+            _("time not yet estimated"),
             [_("It is measured with the plan: workdim plan MODEL --verify")],
         )
     rivals = [row for row in plans.rivals(found) if not row.is_chosen and row.difference is not None]
-    own = found.plan.loss_increase
-    cheaper = sum(1 for row in rivals if (row.difference or 0.0) < own)
+    own, published = found.plan.loss_increase, [row for row in rivals if row.rule in read_again.PUBLISHED]
+    unhealed = read_again.unhealed_price(found)
+    if unhealed is not None and published:
+        own = unhealed.difference or 0.0
+    cheaper = sum(1 for row in published if (row.difference or 0.0) < own)
+    dearer = sum(1 for row in published if (row.difference or 0.0) > own)
     title = (
-        _("Our choice costs {loss} nats; {n} of {total} published choices cost less").format(
-            loss=plans.price_text(own), n=cheaper, total=len(rivals)
-        )
-        if rivals
+        (
+            _("Our choice costs {loss} nats; all {total} published choices cost more")
+            if dearer == len(published)
+            else _("Our choice costs {loss} nats; {n} of {total} published choices cost less")
+        ).format(loss=plans.price_text(own), n=cheaper, total=len(published))
+        if published
         else _("The price of {k} blocks is {loss} nats").format(k=len(found.plan.blocks), loss=plans.price_text(own))
     )
+    if unhealed is not None and published:
+        title = _("{title}, all before healing").format(title=title)
+    before = [
+        Statement(
+            _("{name}: {relation}").format(
+                name=_("ours, before healing"), relation=plans.price_text(row.difference, row.lower, row.upper)
+            )
+        )
+        for row in ([unhealed] if unhealed else [])
+    ]
     told = [
         Statement(
             _("{name}: {relation}").format(
@@ -236,10 +277,12 @@ def _plan_prices(data: DeckData) -> StorySlide:
         [
             Statement(
                 _("{name}: {relation}").format(
-                    name=_("ours"), relation=plans.price_text(own, found.plan.lower, found.plan.upper)
+                    name=_("ours, healed") if found.plan.is_healed else _("ours"),
+                    relation=plans.price_text(found.plan.loss_increase, found.plan.lower, found.plan.upper),
                 ),
                 is_main=True,
             ),
+            *before,
             *told,
             *(Statement(line) for line in plans.controls_text(found.plan, data.language)[:1]),
         ],
@@ -264,7 +307,7 @@ def _plan_breaks(data: DeckData) -> StorySlide:
             data,
             "breaks",
             _("what breaks first (harder texts, probes, a task of your own)"),
-            _("its time is told before it starts"),
+            _("time not yet estimated"),
             [
                 _("Loss on ordinary text can hide that a model no longer copies, counts or follows a task."),
                 _("It is measured with the plan: workdim plan MODEL --verify --task FILE"),
@@ -327,7 +370,7 @@ def _plan_directions(data: DeckData) -> StorySlide:
             data,
             "directions",
             _("how many directions a layer needs"),
-            _("its time is told before it starts"),
+            _("time not yet estimated"),
             [
                 _(
                     "A dimension says how words spread. How many directions the model needs shows only when others are removed."
@@ -393,20 +436,37 @@ def _plan_asked(data: DeckData) -> StorySlide:
             n=len(at.price.blocks)
         )
         told = [
-            Statement(_("Try it: save the smaller model and test it on your own task."), _("Option 1"), True),
+            Statement(
+                _("Try it: save the smaller model and test it on your own task."), _("Option 1 (recommended)"), True
+            ),
             Statement(_("Keep the model whole: nothing changes."), _("Option 2"), True),
+        ]
+    elif by_chance_alone(found):
+        title = _("Decision asked: keep all {n} blocks, or look for another set").format(n=plan.n_layers)
+        told = [
+            Statement(_("Keep all blocks: this set is no better than chance."), _("Option 1 (recommended)"), True),
+            Statement(_("Look for another set: other text, or another number of blocks."), _("Option 2"), True),
         ]
     elif plan.is_verified:
         title = _("Decision asked: keep all {n} blocks, or allow a larger budget").format(n=plan.n_layers)
         told = [
-            Statement(_("Keep all blocks: within this budget none can go."), _("Option 1"), True),
+            Statement(_("Keep all blocks: within this budget none can go."), _("Option 1 (recommended)"), True),
             Statement(_("Allow more loss, or heal the weights, and plan again."), _("Option 2"), True),
         ]
     else:
         title = _("Decision asked: verify the plan of {n} blocks, or drop it").format(n=len(plan.blocks))
         told = [
-            Statement(_("Verify it on held-out text, harder texts and against random sets."), _("Option 1"), True),
+            Statement(
+                _("Verify it on held-out text, harder texts and against random sets."),
+                _("Option 1 (recommended)"),
+                True,
+            ),
             Statement(_("Drop it: an unverified price is too low, and nothing may rest on it."), _("Option 2"), True),
         ]
-    told += [Statement(line) for line in plans.remarks(plan, data.language)[:2]]
+    told.append(Statement(words.nobody_named(data.language), _("Decides")))
+    told += [Statement(line) for line in plans.against(plan, data.language)[:1]]
+    untested = plans.cautions(plan, data.language)[:2]
+    if not plans.task_text(found, data.language):
+        untested.append(_("A task of your own was not tried."))
+    told += [Statement(line, "" if n else _("Not tested")) for n, line in enumerate(untested)]
     return asked(data, title, told)

@@ -91,8 +91,8 @@ def asked(data: DeckData, title: str, statements: Sequence[Statement]) -> StoryS
         tables=("pilots",) if data.pilot else ("runs",),
         say=(
             _(
-                "These are the choices. None of them is made by this deck: it says what is known, how sure that is, and what "
-                "more would cost."
+                "These are the choices. The first is what these numbers recommend; the decision is not made by this deck. It "
+                "says what is known, how sure that is, and what more would cost."
             ),
             _("What was not tested stands in the appendix, under limits. Questions are welcome now."),
         ),
@@ -253,7 +253,11 @@ def clean(one: StorySlide) -> StorySlide:
 
 
 def _text(text: str) -> str:
-    return re.sub(CONTROL, "", text)
+    return re.sub(CONTROL, "", text).replace("|rho|", f"|{JOINER}rho{JOINER}|").replace("|ρ|", f"|{JOINER}ρ{JOINER}|")
+
+
+JOINER = "\u2060"
+"""No line breaks here."""
 
 
 def _clean_table(table: Table) -> Table:

@@ -189,7 +189,7 @@ class StorySlide:
     source: str = ""
     """One line at the foot: tables and runs."""
     use_class: str = ""
-    """What the pilot is for and what that allows; the same on every slide."""
+    """What the pilot is for and what that allows: where something is decided, and on every slide where it cautions."""
     speech: tuple[str, ...] = ()
     """What a presenter says, in paragraphs: 60 to 90 seconds."""
     sources: tuple[str, ...] = ()

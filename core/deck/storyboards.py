@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import polars as pl
 
 from core import wording
-from core.analysis.answer import RankedModel
+from core.analysis.answer import Answer, RankedModel
 from core.analysis.asked import missing_models
 from core.analysis.ranking import OWN_MATCHES
 from core.deck import evidence, plan_board
@@ -35,7 +36,10 @@ from core.wording.verdicts import claim_name
 def storyboard(data: DeckData, per_run: bool = False) -> Story:
     """The story of the data: seven slides and an appendix, with slides of each run only where somebody asks for them."""
     case = case_of(data)
-    slides = _SEVEN[case](data)
+    slides = [
+        one if number in DECIDING or words.is_on_every_slide(data.pilot) else replace(one, use_class="")
+        for number, one in enumerate(_SEVEN[case](data), start=1)
+    ]
     return Story(
         case,
         data.language,
@@ -48,6 +52,8 @@ def storyboard(data: DeckData, per_run: bool = False) -> Story:
     )
 
 
+DECIDING = (1, 2, 7)
+"""Slides that say what the deck may be used for, where the use class asks for no caution on every slide."""
 UNANSWERED = ("no_runs", "no_scores", "base_scores", "no_dimensions", "no_direction")
 
 
@@ -117,18 +123,22 @@ def _question(data: DeckData) -> StorySlide:
     total, missing = len(pilot.models), len(missing_models(pilot, data.texts))
     rows = [
         (_("Decides"), _who_and_when(pilot, data.language)),
-        (_("Primary benchmark"), pilot_sentences.benchmark_line(pilot.benchmark, data.language)),
+        (
+            _("Primary benchmark"),
+            _("; ").join([pilot_sentences.benchmark_line(pilot.benchmark, data.language), words.sign(data.language)]),
+        ),
+        (_("Dimension"), words.dimension(data.language)),
         (_("Expected"), shortened(pilot.expectation_in(data.language), 260)),
         (
             _("Written down on"),
-            _("{frozen}; registered in this warehouse on {day}").format(
+            _("{frozen}; registered in Workdim on {day}").format(
                 frozen=words.day(pilot.benchmark.frozen, data.language),
                 day=words.day(registered.at.date(), data.language),
             ),
         ),
         (
             _("Models"),
-            _("{measured} of {total} measured: {names}").format(
+            _("{total} models ({measured} measured): {names}").format(
                 measured=total - missing,
                 total=total,
                 names=words.names(distinct([model.label for model in pilot.models]), data.language),
@@ -265,7 +275,7 @@ def _relation(data: DeckData) -> StorySlide:
         title = _("{n} models with both numbers so far: a picture, and no claim").format(n=relation.n)
     elif relation.rho is None:
         title = _("{n} models with both numbers: a picture, and no coefficient").format(n=relation.n)
-    elif found.word == "cannot_tell":
+    elif found.word == "cannot_tell" and {*relation.reasons, *found.reasons} <= {"interval_too_wide", "stage"}:
         title = _(
             "{n} models leave rho between {lower} and {upper}; only {detectable} or more would have shown"
         ).format(
@@ -273,6 +283,10 @@ def _relation(data: DeckData) -> StorySlide:
             lower=answers.coefficient(relation.lower),
             upper=answers.coefficient(relation.upper),
             detectable=answers.coefficient(relation.detectable),
+        )
+    elif found.word == "cannot_tell":
+        title = _("{n} models: rho {rho}, and no answer stands").format(
+            n=relation.n, rho=answers.coefficient(relation.rho, relation.lower, relation.upper)
         )
     elif found.word == "not_related":
         title = _("{n} models: rho {rho} lies within ±{margin}, too little to choose by").format(
@@ -286,6 +300,8 @@ def _relation(data: DeckData) -> StorySlide:
         )
         title = told.format(rho=answers.coefficient(relation.rho), n=relation.n)
     statements = [Statement(numbers, is_main=True)]
+    if relation.rho is not None:
+        statements.append(Statement(words.sign(data.language)))
     if relation.detectable is not None:
         statements.append(
             Statement(
@@ -318,8 +334,8 @@ def _given_size(data: DeckData) -> StorySlide:
     _ = translator(data.language)
     found = data.answer
     assert found is not None
-    chart = evidence.coefficients(found, data.language)
     relation = found.relation
+    chart = None if relation.partial.reason == "one_size" else evidence.coefficients(found, data.language)
     given = answers.given_size(relation, data.language)
     within = answers.within_strata(relation, data.language)
     if relation.rho is None:
@@ -336,7 +352,7 @@ def _given_size(data: DeckData) -> StorySlide:
             n=relation.partial.n,
         )
     elif relation.partial.reason == "one_size":
-        title = _("Size plays no part: all {n} models have one size").format(n=relation.n)
+        title = _("The part of size cannot be tested: all {n} models have one size").format(n=relation.n)
     else:
         title = _("What size explains is not known for these {n} models").format(n=relation.n)
     return slide(
@@ -371,8 +387,10 @@ def _profiles(data: DeckData) -> StorySlide:
     runs = _shown(data)
     best = best_by_score(data.answer.models) if data.answer else None
     named = list(dict.fromkeys([*([best.run_id] if best else []), *evidence.extremes(runs)]))
-    chart = evidence.profiles(data.estimates, runs, data.language, named)
-    sound = runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())
+    sound = _sound(runs)
+    # Of many curves only some are named, and a vetoed one could not be told from the others.
+    drawn = sound if runs.height > evidence.MOST_CURVES and sound.height else runs
+    chart = evidence.profiles(data.estimates, drawn, data.language, named)
     if chart is None or sound.is_empty():
         return not_measured(
             data,
@@ -403,9 +421,13 @@ def _profiles(data: DeckData) -> StorySlide:
     else:
         statements = [Statement(_counted(sound, claim, data.language)) for claim in CLAIMS]
         statements.append(_spans(sound, data.language))
-    total, shown = data.texts["model_id"].n_unique(), runs["model_id"].n_unique()
+    total, shown = data.texts["model_id"].n_unique(), drawn["model_id"].n_unique()
     if shown < total:
-        line = _("Shown: the largest group that can be compared, {n} of {total} models.")
+        line = _(
+            "Drawn: {n} of {total} models, the largest group that can be compared, without those that a check vetoes."
+        )
+        if drawn is runs:
+            line = _("Shown: the largest group that can be compared, {n} of {total} models.")
         statements.insert(0, Statement(line.format(n=shown, total=total)))
     statements.append(Statement(words.checks(runs, data.language)))
     return slide(
@@ -474,7 +496,12 @@ def _counted(runs: pl.DataFrame, claim: str, language: str) -> str:
     _ = translator(language)
     counts = Counter(runs[f"verdict_{claim}"])
     told = _(", ").join(
-        _("{qualifier}: {count}").format(qualifier=wording.verdict_word(verdict, language), count=count)
+        _("{qualifier}: {count}").format(
+            qualifier=_("no control measured")
+            if verdict == "not_controlled"
+            else wording.verdict_word(verdict, language),
+            count=count,
+        )
         for verdict, count in counts.most_common()
     )
     return _("{quantity} ({details})").format(quantity=claim_name(claim, language), details=told)
@@ -502,7 +529,7 @@ def _saving(data: DeckData) -> StorySlide:
             data,
             "saving",
             _("what can be saved (a verified layer plan)"),
-            _("its time is told before it starts"),
+            _("time not yet estimated"),
             [
                 _(
                     "A small dimension is no saving: which blocks a model can do without shows only where they are left out."
@@ -514,16 +541,18 @@ def _saving(data: DeckData) -> StorySlide:
             ],
         )
     best = next((one for one in known if plan_board.may_go(one)), known[0])
-    plan = best.plan
+    plan, price = best.plan, plan_board.allowed(best)
+    gone = plan.blocks if price is None else price.blocks
+    saving = plans.saving_text(plan, data.language)[:2] if set(gone) == set(plan.blocks) else []
     return slide(
         data,
         "saving",
         plan_board.plan_title(best, data.language),
         [
-            *(Statement(line) for line in plans.saving_text(plan, data.language)[:2]),
+            *(Statement(line) for line in saving),
             Statement(_("This follows from leaving blocks out, and not from a dimension.")),
         ],
-        evidence.blocks(best, best.plan.blocks, data.language),
+        evidence.blocks(best, gone, data.language),
         tables=("plans", "plan_outcomes"),
         say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
         sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
@@ -536,8 +565,20 @@ def _asked_stop_or_measure(data: DeckData) -> StorySlide:
     assert found is not None
     more = max(0, found.relation.enough - found.relation.n)
     stop = _("Stop here: choose by score, and spend nothing more on this question.")
-    statements = [Statement(stop, _("Option 1"), is_main=True)]
-    if found.word == "cannot_tell":
+    best = best_by_score(found.models)
+    if best is not None:
+        stop = wording.sentences((stop, _best_text(best, data)), data.language)
+    statements = [Statement(stop, _("Option 1 (recommended)"), is_main=True)]
+    if found.word == "cannot_tell" and not more:
+        title = _("Decision asked: stop, or go on; {n} models give no answer that stands").format(n=found.relation.n)
+        measure = (
+            _(
+                "Measure more models of this kind: the interval narrows, but how many it takes cannot be said beforehand."
+            )
+            if "interval_too_wide" in found.reasons
+            else _("Settle first what keeps the answer open; more models alone do not.")
+        )
+    elif found.word == "cannot_tell":
         title = _("Decision asked: stop, or measure {n} more models").format(n=more)
         measure = _(
             "Measure {n} more models of this kind, {time} on this machine: {enough} would tell a relation from none with a "
@@ -559,9 +600,9 @@ def _who_and_when(pilot: Pilot, language: str) -> str:
     """`Head of support; by when: 15 December 2026`."""
     _ = translator(language)
     if pilot.decided_by is None and pilot.decide_by is None:
-        return _("not stated in the pilot")
-    when = words.day(pilot.decide_by, language) if pilot.decide_by else _("not stated")
-    return _("{who}; by when: {day}").format(who=pilot.decided_by or _("not stated"), day=when)
+        return words.nobody_named(language)
+    when = words.day(pilot.decide_by, language) if pilot.decide_by else _("not named yet")
+    return _("{who}; by when: {day}").format(who=pilot.decided_by or _("not named yet"), day=when)
 
 
 def _robustness(data: DeckData) -> StorySlide:
@@ -586,7 +627,7 @@ def _robustness(data: DeckData) -> StorySlide:
     else:
         missing.append(_("controls"))
     if found.relation.without_family is not None:
-        rows.append((_("Without one family"), answers.sensitivity(found, data.language)[-1]))
+        rows.append((_("Without one family"), answers.without_family(found.relation.without_family, data.language)))
     time = words.time_of(found.relation.n * len(missing), data.texts, data.language)
     if not rows:
         return not_measured(
@@ -673,7 +714,7 @@ def _asked_adopt(data: DeckData) -> StorySlide:
         data,
         _("Decision asked: adopt, extend to {n} other models, or stop").format(n=more),
         [
-            Statement(adopt, _("Option 1"), is_main=True),
+            Statement(adopt, _("Option 1 (recommended)"), is_main=True),
             Statement(extend.format(n=more, time=time), _("Option 2"), is_main=True),
             Statement(_("Stop: choose by score alone, as before."), _("Option 3"), is_main=True),
             _by_whom(pilot, data.language),
@@ -686,11 +727,10 @@ def _what_is_missing(data: DeckData) -> StorySlide:
     found, pilot = data.answer, _pilot(data)
     assert found is not None
     missing = list(found.population.missing)
-    vetoed = list(dict.fromkeys([one.name for one in found.models if one.is_vetoed]))
-    vetoed += [one for one in found.population.vetoed["name"].unique(maintain_order=True) if one not in vetoed]
+    vetoed = _vetoed(found)
     sound = [one for one in found.models if not one.is_vetoed]
-    scored = [one.name for one in sound if one.score is not None and one.match in OWN_MATCHES]
-    unscored = [one.name for one in sound if one.name not in scored]
+    unscored = _unscored(found)
+    scored = [one.name for one in sound if one.name not in unscored]
     groups = (
         (_("measured, with the score"), scored, _("count")),
         (_("measured, without the score"), unscored, _("need a score")),
@@ -707,7 +747,7 @@ def _what_is_missing(data: DeckData) -> StorySlide:
     return slide(
         data,
         "missing",
-        _("{counted} of {total} models count so far; {missing} are not measured, {vetoed} vetoed").format(
+        _("{counted} of {total} models count so far; not measured: {missing}, vetoed: {vetoed}").format(
             counted=len(scored),
             total=max(len(pilot.models), len(found.models)),
             missing=len(missing),
@@ -732,6 +772,18 @@ def _what_is_missing(data: DeckData) -> StorySlide:
             ),
         ),
     )
+
+
+def _vetoed(found: Answer) -> list[str]:
+    told = [one.name for one in found.models if one.is_vetoed]
+    return list(dict.fromkeys([*told, *found.population.vetoed["name"]]))
+
+
+def _unscored(found: Answer) -> list[str]:
+    """Names of the models that no check vetoes and that lack a score of their own."""
+    return [
+        one.name for one in found.models if not one.is_vetoed and (one.score is None or one.match not in OWN_MATCHES)
+    ]
 
 
 def _checks(data: DeckData) -> StorySlide:
@@ -765,12 +817,12 @@ def _to_complete(data: DeckData) -> StorySlide:
     found, pilot = data.answer, _pilot(data)
     assert found is not None
     missing = len(found.population.missing)
-    unscored = sum(one.score is None for one in found.models)
+    unscored, vetoed = len(_unscored(found)), len(_vetoed(found))
     time = words.time_of(missing, data.texts, data.language)
     enough = found.relation.enough
     statements = [
         Statement(
-            _("Measuring the {n} missing models takes {time} on this machine.").format(n=missing, time=time)
+            _("Measuring the missing models ({n}) takes {time} on this machine.").format(n=missing, time=time)
             if missing
             else _("All models of the pilot are measured."),
             is_main=True,
@@ -778,7 +830,10 @@ def _to_complete(data: DeckData) -> StorySlide:
         Statement(
             _("Measured models without the score: {n}. Import it, or score them here.").format(n=unscored)
             if unscored
-            else _("Every measured model has its score.")
+            else _("Every model that counts has its score.")
+        ),
+        Statement(
+            _("Vetoed by a quality check: {n}. To be measured again, on more text.").format(n=vetoed) if vetoed else ""
         ),
         Statement(
             _(
@@ -788,13 +843,11 @@ def _to_complete(data: DeckData) -> StorySlide:
         ),
     ]
     title = (
-        _("Completing the pilot: {n} models, {time}").format(n=missing, time=time)
+        _("Completing the pilot: {time} for the missing models ({n})").format(n=missing, time=time)
         if missing
-        else _("Completing the pilot: {n} scores").format(n=unscored)
+        else _("Completing the pilot: scores for {n} of {total} models").format(n=unscored, total=len(pilot.models))
         if unscored
-        else _("Completing the pilot: {n} vetoed measurements again, on more text").format(
-            n=sum(one.is_vetoed for one in found.models)
-        )
+        else _("Completing the pilot: vetoed measurements ({n}) again, on more text").format(n=vetoed)
     )
     return slide(
         data,
@@ -815,18 +868,31 @@ def _asked_complete(data: DeckData) -> StorySlide:
     assert found is not None
     missing = len(found.population.missing)
     time = words.time_of(missing, data.texts, data.language)
+    unscored = len(_unscored(found))
     go_on = (
-        _("Complete the pilot: measure {n} models, {time}; the answer then comes by itself.").format(
-            n=missing, time=time
-        )
+        _("Complete the pilot: measure the missing models ({n}), {time}.").format(n=missing, time=time)
         if missing
-        else _("Complete the pilot: scores and checks first; the answer then comes by itself.")
+        else _("Complete the pilot: import or make the missing scores, and mend what a check vetoes.")
+    )
+    then = (
+        _(
+            "A strong relation would then show; otherwise it stays “cannot tell” ({enough} models are needed to say “not related”)."
+        ).format(enough=found.relation.enough)
+        if len(pilot.models) < found.relation.enough
+        else _("A relation would then show, or that there is none.")
+    )
+    title = (
+        _("Decision asked: complete the pilot (models missing: {n}), or stop").format(n=missing)
+        if missing
+        else _("Decision asked: complete the pilot (scores missing: {n}), or stop").format(n=unscored)
+        if unscored
+        else _("Decision asked: complete the pilot (vetoed: {n}), or stop").format(n=len(_vetoed(found)))
     )
     return asked(
         data,
-        _("Decision asked: complete the pilot ({n} models missing), or stop").format(n=missing),
+        title,
         [
-            Statement(go_on, _("Option 1"), is_main=True),
+            Statement(wording.sentences((go_on, then), data.language), _("Option 1 (recommended)"), is_main=True),
             Statement(
                 _("Stop: choose by score alone; the dimension is then not part of the choice."), _("Option 2"), True
             ),
@@ -875,8 +941,9 @@ def _measured(data: DeckData) -> StorySlide:
     rows = [
         (_("Models"), words.names(names, data.language, most=6, longest=40)),
         (_("Texts"), words.names(texts, data.language)),
+        (_("Dimension"), words.dimension(data.language)),
         (_("Points"), _("N={size} token types, one point each").format(size=wording.size_range(data.n_points))),
-        (_("Quality"), words.checks(data.texts, data.language)),
+        (_("Quality"), wording.sentences((words.checks(data.texts, data.language), _usable(data)), data.language)),
         (_("Question"), _("none was registered: this deck describes, and recommends nothing")),
     ]
     if data.left_out:
@@ -904,6 +971,24 @@ def _measured(data: DeckData) -> StorySlide:
             ),
         ),
     )
+
+
+def _usable(data: DeckData) -> str:
+    """How the counts of the slides hang together, where some models are not drawn."""
+    _ = translator(data.language)
+    total = data.texts["model_id"].n_unique()
+    usable = _sound(data.texts)["model_id"].n_unique()
+    drawn = _sound(_shown(data))["model_id"].n_unique()
+    if drawn == total:
+        return ""
+    return _("Usable: {usable} of {total} models; drawn: {drawn}, the largest group that can be compared.").format(
+        usable=usable, total=total, drawn=drawn
+    )
+
+
+def _sound(runs: pl.DataFrame) -> pl.DataFrame:
+    """Those with a dimension that no check vetoes."""
+    return runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())
 
 
 def _days(data: DeckData) -> str:
@@ -996,7 +1081,7 @@ def _stands_out(data: DeckData) -> StorySlide:
             [words.checks(data.texts, data.language)],
         )
     labels = evidence.short_names(runs, data.language, 34)
-    by_size = sorted(known, key=lambda run_id: -abs(known[run_id][3] / known[run_id][2] - 1))
+    by_size = sorted(known, key=lambda run_id: -_ratio(known[run_id]))
     rows = []
     for run_id in by_size[:MOST_ROWS]:
         run = runs.row(by_predicate=pl.col("run_id") == run_id, named=True)
@@ -1012,11 +1097,11 @@ def _stands_out(data: DeckData) -> StorySlide:
             )
         )
     first, second, before, after = known[by_size[0]]
-    key = _("The {n} models with the largest steps; the others stand in the appendix.").format(n=MOST_ROWS)
+    key = _("The {n} models with the largest changes by ratio; the others stand in the appendix.").format(n=MOST_ROWS)
     return slide(
         data,
         "outstanding",
-        _("Largest step: {name} goes from {before} to {after} between layers {first} and {second}").format(
+        _("Largest change by ratio: {name}, from {before} to {after} between layers {first} and {second}").format(
             name=shortened(labels[by_size[0]], 34),
             before=wording.rounded(before),
             after=wording.rounded(after),
@@ -1027,7 +1112,7 @@ def _stands_out(data: DeckData) -> StorySlide:
             (
                 Column(_("Model"), 0.28),
                 Column(_("Valley inside"), 0.2),
-                Column(_("Largest step between neighbouring layers"), 0.3),
+                Column(_("Largest change between neighbouring layers (ratio)"), 0.3),
                 Column(_("Variance in the largest direction"), 0.22),
             ),
             tuple(rows),
@@ -1046,6 +1131,11 @@ def _stands_out(data: DeckData) -> StorySlide:
     )
 
 
+def _ratio(step: tuple[int, int, float, float]) -> float:
+    """Of a step, in either direction: a fall to a third counts as much as a rise to three times."""
+    return max(step[3] / step[2], step[2] / step[3])
+
+
 def _largest_step(data: DeckData, run: dict) -> tuple[int, int, float, float] | None:
     """Two neighbouring layers with the largest ratio of d2, and the values there."""
     own = data.estimates.filter(
@@ -1058,7 +1148,7 @@ def _largest_step(data: DeckData, run: dict) -> tuple[int, int, float, float] | 
     ).sort("layer")
     found = list(zip(own["layer"], own["value"], strict=True))
     pairs = [(a[0], b[0], a[1], b[1]) for a, b in pairwise(found) if b[0] == a[0] + 1 and a[1] > 0 < b[1]]
-    return max(pairs, key=lambda pair: max(pair[3] / pair[2], pair[2] / pair[3]), default=None)
+    return max(pairs, key=_ratio, default=None)
 
 
 def _valley(data: DeckData, run_id: str) -> str:
@@ -1142,17 +1232,18 @@ def _controls(data: DeckData) -> StorySlide:
 
 
 def _control_cell(found: pl.DataFrame, data: DeckData) -> str:
-    """`could not have shown it: 2, not usable: 2; power 21%–100%`."""
+    """`could not have shown it: 2, the text exceeds it: 2 (power 21%–100%)`."""
     _ = translator(data.language)
     told = _(", ").join(
         _("{qualifier}: {count}").format(qualifier=name("control_outcome", one, data.language), count=count)
         for one, count in Counter(found["outcome"]).most_common()
     )
-    powers = found["power"].drop_nulls().to_list()
+    # Where a control shows the shape, or cannot be used, its power decides nothing.
+    powers = found.filter(pl.col("outcome").is_in(["exceeded", "no_power"]))["power"].drop_nulls().to_list()
     if not powers:
         return told
     ends = dict.fromkeys(f"{power:.0%}" for power in (min(powers), max(powers)))
-    return _("{told}; power {power}").format(told=told, power="–".join(ends))
+    return _("{told} (power {power})").format(told=told, power="–".join(ends))
 
 
 def _next_step(data: DeckData) -> StorySlide:
@@ -1186,11 +1277,7 @@ def _next_step(data: DeckData) -> StorySlide:
             )
         )
     options.append(
-        (
-            _("Make a layer plan of one model"),
-            _("its time is told before it starts"),
-            _("which blocks it can do without"),
-        )
+        (_("Make a layer plan of one model"), _("time not yet estimated"), _("which blocks it can do without"))
     )
     return slide(
         data,
@@ -1222,7 +1309,7 @@ def _three_limits(data: DeckData) -> StorySlide:
         data,
         "caveats",
         _("{n} limits matter most for reading these numbers").format(n=len(three)),
-        [Statement(limit.reason, limit.question) for limit in three],
+        [Statement(limit.brief or limit.reason, limit.question) for limit in three],
         tables=("runs", "run_checks", "scores"),
         runs=data.texts,
         say=(

@@ -7,10 +7,11 @@ import streamlit as st
 
 from core.analysis.answer import Answer
 from core.analysis.asked import Asked
-from core.analysis.ranking import newest
+from core.analysis.ranking import newest, of_models
 from core.figures.layer_profiles import profile_points
 from core.figures.pictures import THUMBNAIL, thumbnail, turns_of
 from core.pilots.registration import Registered, registered, shipped
+from core.records import LOCAL, SHIPPED
 from core.tables import PlanRow
 from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape
@@ -119,9 +120,11 @@ def _numbers(found: Answer) -> str | None:
 
 def profile_ids(runs: pl.DataFrame) -> list[str]:
     """Of the gallery: the newest run on text of each model, text and protocol among `runs` (`Lists.runs`), the page that
-    the reader turned to; own measurements first."""
+    the reader turned to; own measurements first, and the small models that Workdim trained last."""
     _ = language.translator()
-    ids = newest(reads.own_first(runs.filter(pl.col("pass") == "text")))["run_id"].to_list()
+    shown = newest(reads.own_first(of_models(runs.filter(pl.col("pass") == "text"))))
+    is_ladder = pl.col("tags").fill_null([]).list.contains(SHIPPED) & pl.col("model_id").str.starts_with(LOCAL)
+    ids = shown.sort(is_ladder, maintain_order=True)["run_id"].to_list()
     pages = list(range(1, -(-len(ids) // PAGE) + 1))
     page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1
     return ids[PAGE * (page - 1) : PAGE * page]

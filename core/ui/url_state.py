@@ -20,6 +20,8 @@ _PUBLISHED = "view published"
 _DEFAULTS = "view defaults"
 _SEPARATOR = ","
 _ADDRESS = "view address"
+_SETTLED = "view settled"
+_TOUCHED = "view touched"
 _ENDING = 4
 """Letters of an id's end that a link may ask for it by, at least."""
 _waiting: ContextVar[dict[str, tuple[str, str]] | None] = ContextVar("waiting", default=None)
@@ -27,9 +29,16 @@ _waiting: ContextVar[dict[str, tuple[str, str]] | None] = ContextVar("waiting", 
 
 
 def keep() -> None:
-    """Streamlit forgets the value of a widget that a page does not draw; writing it again keeps it."""
-    for key in [str(k) for k in st.session_state if str(k).startswith(_PREFIX)]:
-        st.session_state[key] = st.session_state[key]
+    """Streamlit forgets the value of a widget that a page does not draw; writing it again keeps it.
+
+    Where a widget was changed, the address asks for nothing in this run: who chooses faster than the browser takes in the
+    last address sends the one before.
+    """
+    kept = {str(k): st.session_state[k] for k in st.session_state if str(k).startswith(_PREFIX)}
+    settled = _settled()
+    st.session_state[_TOUCHED] = any(key in settled and value != settled[key] for key, value in kept.items())
+    for key, value in kept.items():
+        st.session_state[key] = value
 
 
 def key(name: str) -> str:
@@ -46,7 +55,7 @@ def settle_one(name: str, options: Sequence[T], default: T) -> T:
     if kept not in by_text.values() or kept == _defaults().get(name):
         kept = default
     value = by_text.get(_asked(name) or "", kept)
-    st.session_state[key(name)] = value
+    _settle(name, value)
     _defaults()[name] = default
     return value
 
@@ -68,8 +77,13 @@ def settle_many(name: str, options: Sequence[T], default: Sequence[T], most: int
         if kept and not wanted:  # none of it is left: another pilot, for example
             wanted = list(default)
     _defaults()[f"{name}, several"] = list(default)
-    st.session_state[key(name)] = wanted[:most]
+    _settle(name, wanted[:most])
     return wanted
+
+
+def _settle(name: str, value: object) -> None:
+    st.session_state[key(name)] = value
+    _settled()[key(name)] = value
 
 
 def settle_number(
@@ -82,7 +96,7 @@ def settle_number(
         value = _number(asked, value)
     if value is not None and ((lowest is not None and value < lowest) or (highest is not None and value > highest)):
         value = default
-    st.session_state[key(name)] = value
+    _settle(name, value)
     _defaults()[name] = default
     return value
 
@@ -92,7 +106,7 @@ def settle_text(name: str, default: str) -> str:
     kept = st.session_state.get(key(name), default)
     value = default if kept == _defaults().get(name, default) else kept
     value = asked if (asked := _asked(name)) is not None else value
-    st.session_state[key(name)] = value
+    _settle(name, value)
     _defaults()[name] = default
     return value
 
@@ -142,12 +156,12 @@ def stop() -> NoReturn:
 
 
 def _write(waiting: dict[str, tuple[str, str]]) -> None:
-    _published().update({name: published for name, (published, _) in waiting.items()})
     before = st.query_params.to_dict()
     after = before | {name: shown for name, (_, shown) in waiting.items()}
     after = {name: text for name, text in after.items() if text}
     if after != before:
-        st.query_params.from_dict(after)
+        st.query_params.from_dict(after)  # another click may cut this short: then nothing was published
+    _published().update({name: published for name, (published, _) in waiting.items()})
     if _ADDRESS in st.session_state:
         st.session_state[_ADDRESS] = (st.session_state[_ADDRESS][0], after)
 
@@ -160,7 +174,8 @@ def follow_back(page: str) -> list[str]:
     """
     at, last = st.session_state.get(_ADDRESS, (page, {}))
     now = st.query_params.to_dict()
-    gone = [name for name in last if name not in now] if at == page and now != last else []
+    is_back = at == page and now != last and not st.session_state.get(_TOUCHED)
+    gone = [name for name in last if name not in now] if is_back else []
     for name in gone:
         st.session_state.pop(key(name), None)
         _published().pop(name, None)
@@ -221,12 +236,17 @@ def _asked(name: str) -> str | None:
     The browser's Back button changes the address only; Streamlit does not run the page again for it.
     """
     text = st.query_params.get(name)
-    is_ours = text == _published().get(name) or name in (_waiting.get() or {})
+    is_ours = text == _published().get(name) or name in (_waiting.get() or {}) or st.session_state.get(_TOUCHED)
     return None if text is None or is_ours else text
 
 
 def _published() -> dict[str, str]:
     return st.session_state.setdefault(_PUBLISHED, {})
+
+
+def _settled() -> dict[str, object]:
+    """What each widget started from when it was last drawn."""
+    return st.session_state.setdefault(_SETTLED, {})
 
 
 def _defaults() -> dict[str, object]:

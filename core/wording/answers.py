@@ -13,7 +13,7 @@ from core.analysis.asked import Registration
 from core.analysis.many import Specifications
 from core.analysis.population import OtherGroup
 from core.analysis.ranking import RankingGroup
-from core.analysis.relation import Relation
+from core.analysis.relation import Relation, Without
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import translator
 from core.wording.labels import name
@@ -323,18 +323,25 @@ def sensitivity(answer: Answer, language: str) -> list[str]:
         )
         told.append(_without(line, one, names.get(one.moves_most, one.moves_most)))
     if relation.without_family is not None:
-        family = relation.without_family
-        line = (
-            _(
-                "Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most, and the answer changes."
-            )
-            if family.changes
-            else _("Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most.")
-        )
-        told.append(_without(line, family, family.moves_most))
+        told.append(without_family(relation.without_family, language))
     if relation.error_lower is not None:
         told.append(_error(relation, language))
     return told
+
+
+def without_family(family: Without, language: str) -> str:
+    """How far rho moves without one family, whether the answer changes, and which families could not be judged."""
+    _ = translator(language)
+    line = (
+        _(
+            "Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most, and the answer changes."
+        )
+        if family.changes
+        else _("Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most.")
+    )
+    missed = _("Without these families too few models are left to judge: {names}.")
+    tail = missed.format(names=_names(family.not_judged, language)) if family.not_judged else ""
+    return wording.sentences((_without(line, family, family.moves_most), tail), language)
 
 
 def _without(line: str, one, moves_most: str) -> str:

@@ -24,6 +24,8 @@ class Limit:
 
     question: str
     reason: str
+    brief: str = ""
+    """In place of the reason where a slide has no room for every check."""
 
 
 def specifications(runs: pl.DataFrame, language: str) -> Limit | None:
@@ -129,7 +131,14 @@ def outcomes(runs: pl.DataFrame, checks: pl.DataFrame, language: str) -> Limit |
         told.append(sentence.format(names=names, mark=VETO_MARK, checks=_counted(own, "veto", language)))
     if own.filter(outcome="warn").height:
         told.append(_("Not without reserve. {checks}.").format(checks=_counted(own, "warn", language)))
-    return Limit(_("Can every run be relied on?"), wording.sentences(told, language)) if told else None
+    n = vetoed["model_id"].n_unique()
+    if n and own.filter(outcome="warn").height:
+        brief = _("Models that fail a quality check: {n}. Others have warnings (appendix).").format(n=n)
+    elif n:
+        brief = _("Models that fail a quality check: {n} (appendix).").format(n=n)
+    else:
+        brief = _("No model fails a quality check; some have warnings (appendix).")
+    return Limit(_("Can every run be relied on?"), wording.sentences(told, language), brief) if told else None
 
 
 def texts_of(runs: pl.DataFrame) -> pl.DataFrame:

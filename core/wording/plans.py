@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from core.analysis.plans import Foresight, NeededAt, RuleRecord, Within, own_price
+from core.analysis.plans import Foresight, NeededAt, RuleRecord, Within, is_given, own_price
 from core.locale import translator
-from core.records import AGAINST_PLAN, LOCAL, LayerPlan, stretches
+from core.records import AGAINST_PLAN, LOCAL, LayerPlan, PlanConfig, stretches
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording.labels import name
 
@@ -78,12 +78,16 @@ def reason(code: str, language: str) -> str:
 def blocks_text(blocks: Collection[int], n_layers: int, language: str) -> str:
     """`blocks 4, 14, 15 (of 0 to 29)`: each by its number; of many, half-open stretches `[14, 29)`."""
     _ = translator(language)
+    line = _("block {blocks} (of 0 to {last})") if len(blocks) == 1 else _("blocks {blocks} (of 0 to {last})")
+    return line.format(blocks=block_numbers(blocks, language), last=n_layers - 1)
+
+
+def block_numbers(blocks: Collection[int], language: str) -> str:
+    _ = translator(language)
     found = [str(block) for block in sorted(blocks)]
     if len(found) > MANY:
         found = [f"[{first}, {after})" for first, after in stretches(blocks)]
-    if len(blocks) == 1:
-        return _("block {blocks} (of 0 to {last})").format(blocks=found[0], last=n_layers - 1)
-    return _("blocks {blocks} (of 0 to {last})").format(blocks=_(", ").join(found), last=n_layers - 1)
+    return _(", ").join(found)
 
 
 def price_text(value: float | None, lower: float | None = None, upper: float | None = None) -> str:
@@ -114,6 +118,11 @@ def answer(plan: PlanRow, language: str) -> str:
             "Recommended: without {blocks} the loss rises by {price} nats per token on held-out text ({n} windows), "
             "within {budget}."
         ).format(**told)
+    if "no_better_than_random" in plan.reasons and "over_budget" not in plan.reasons:
+        return _(
+            "Not recommended, as one in ten random sets costs less: without {blocks} the loss rises by {price} nats per "
+            "token on held-out text ({n} windows)."
+        ).format(**told)
     return _(
         "None can be recommended within {budget}: without {blocks} the loss rises by {price} nats per token on held-out "
         "text ({n} windows)."
@@ -121,14 +130,23 @@ def answer(plan: PlanRow, language: str) -> str:
 
 
 def brief(plan: PlanRow, language: str) -> str:
-    """For one look: `SmolLM2-135M: 3 of 30 blocks can go, 8.9 % of the parameters`; what is over its budget says so."""
+    """For one look: `SmolLM2-135M: 3 of 30 blocks can go, 8.9 % of the parameters`; of a set that is not recommended why.
+
+    It speaks of the plan's own set alone: that fewer blocks may be within the budget stands with the whole plan."""
     _ = translator(language)
-    can = _("{name}: {k} of {n} blocks can go, {share:.1%} of the parameters")
-    cannot = _("{name}: within its budget no block can go; the cheapest {k} of {n} are {share:.1%} of the parameters")
+    if plan.is_recommended:
+        line = _("{name}: {k} of {n} blocks can go, {share:.1%} of the parameters")
+    elif "not_verified" in plan.reasons:
+        line = _("{name}: this set of {k} of {n} blocks is not verified ({share:.1%} of the parameters)")
+    elif "over_budget" in plan.reasons:
+        line = _("{name}: this set of {k} of {n} blocks is over its budget ({share:.1%} of the parameters)")
+    else:
+        line = _(
+            "{name}: this set of {k} of {n} blocks is not recommended, one in ten random sets costs less ({share:.1%} of the "
+            "parameters)"
+        )
     share = 1 - plan.parameters_after / plan.parameters_before
-    return (can if plan.is_recommended else cannot).format(
-        name=plan.name, k=len(plan.blocks), n=plan.n_layers, share=share
-    )
+    return line.format(name=plan.name, k=len(plan.blocks), n=plan.n_layers, share=share)
 
 
 def cost(plan: PlanRow, language: str) -> str:
@@ -152,7 +170,11 @@ def within_text(found: LayerPlan, at: Within, budget: str, language: str) -> str
         "budget": budget,
     }
     if price is None:
-        if plan.is_verified:
+        if is_given(found):
+            line = _("This set is not within {budget}: {blocks} would cost {price} nats per token.")
+            if not plan.is_verified:
+                line = _("Not verified: this set is not within {budget}; {blocks} would cost {price} nats per token.")
+        elif plan.is_verified:
             line = _("None of the {n} blocks can go within {budget}: {blocks} would cost {price} nats per token.")
         else:
             line = _(
@@ -216,6 +238,32 @@ def breaks_first(found: LayerPlan, language: str) -> str:
             )
         )
     return " ".join(lines) if language == "en" else "".join(lines)
+
+
+def at_limit(found: LayerPlan, language: str) -> str:
+    """Of the harder text that costs most, whether it reaches or passes the budget; empty where it stays below."""
+    _ = translator(language)
+    plan = found.plan
+    rows = [
+        row
+        for row in harder(found)
+        if row.measure == "loss"
+        and row.text != "task"
+        and row.is_healed == plan.is_healed
+        and row.difference is not None
+    ]
+    worst = max(rows, key=lambda row: row.difference or 0.0, default=None)
+    if plan.budget_unit != "nats" or worst is None:
+        return ""
+    reach = worst.difference if worst.upper is None else max(worst.upper, worst.lower or worst.upper)
+    if reach is None or reach < plan.budget:
+        return ""
+    line = (
+        _("On {what} it passes the limit of {budget}.")
+        if (worst.difference or 0.0) > plan.budget
+        else _("On {what} it reaches the limit of {budget}.")
+    )
+    return line.format(what=name("plan_text", worst.text, language), budget=budget_text(plan, language))
 
 
 def points_text(row: PlanOutcomeRow) -> str:
@@ -338,9 +386,9 @@ def controls_text(plan: PlanRow, language: str) -> list[str]:
     if plan.random_10th is not None:
         lines.append(
             _(
-                "Random sets of as many blocks, on a part of the held-out text: one in ten stays below {limit} nats per "
-                "token; the plan costs {own} there."
-            ).format(limit=price_text(plan.random_10th), own=price_text(plan.same_windows))
+                "Of random sets of {k} blocks, nine in ten raise the loss by {limit} nats per token or more (on a part of "
+                "the held-out text); the plan costs {own} there."
+            ).format(k=len(plan.blocks), limit=price_text(plan.random_10th), own=price_text(plan.same_windows))
         )
     if plan.sum_of_singles is not None and len(plan.blocks) > 1:
         lines.append(
@@ -352,19 +400,25 @@ def controls_text(plan: PlanRow, language: str) -> list[str]:
 
 
 def directions_text(found: LayerPlan, language: str) -> list[str]:
-    """How many directions each layer needs, and all of them jointly."""
+    """How many directions each layer needs, and all of them jointly: on held-out text, and for the task."""
+    return [*_directions_on(found, "held_out", "loss", language), *_directions_on(found, "task", "loss", language)]
+
+
+def _directions_on(found: LayerPlan, text: str, measure: str, language: str) -> list[str]:
     _ = translator(language)
     lines = []
     for rule in ("projection", "joint_projection"):
-        rows = [row for row in found.outcomes if row.rule == rule]
+        rows = found.of(text, measure, rule)
         for layers in dict.fromkeys(tuple(row.blocks) for row in rows):
             own = [row for row in rows if tuple(row.blocks) == layers]
             chosen = next((row for row in own if row.is_chosen), None)
             where = _("all layers at once") if rule != "projection" else _("layer {layer}").format(layer=layers[0])
+            if text == "task":
+                where = _("task, {where}").format(where=where)
             if chosen is None:
                 lines.append(_("{where}: no rank stays within the budget.").format(where=where))
                 continue
-            more = [row for row in found.outcomes if row.rule == "random_subspace" and row.blocks == list(layers)]
+            more = [row for row in found.of(text, measure, "random_subspace") if row.blocks == list(layers)]
             line = _("{where}: {rank} directions suffice, {price} nats per token").format(
                 where=where, rank=chosen.rank, price=price_text(chosen.difference, chosen.lower, chosen.upper)
             )
@@ -457,13 +511,24 @@ def mergekit_recipe(found: LayerPlan, language: str) -> str:
     return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])
 
 
+def command(found: LayerPlan, *more: str) -> str:
+    """`workdim plan MODEL --corpus TEXT`, with all that decides what was read and how, and then `more`."""
+    asked = json.loads(found.plan.config)
+    parts = ["workdim", "plan", asked["model"], "--corpus", asked["corpus"]]
+    usual = PlanConfig("")
+    for key in ("column", "encoding", "chat", "seed", "dtype"):
+        value = asked.get(key)
+        if value is not None and value != getattr(usual, key):
+            parts += [f"--{key}", str(value)]
+    if found.plan.budget_unit == "nats" and found.plan.budget != usual.budget:
+        parts += ["--budget", f"{found.plan.budget:g}"]
+    return shlex.join([*parts, *more])
+
+
 def save_command(found: LayerPlan) -> str:
     """The command that saves the smaller model of this plan; the blocks as they are, not looked for again."""
-    asked = json.loads(found.plan.config)
-    parts = ["workdim plan", shlex.quote(asked["model"]), "--corpus", shlex.quote(asked["corpus"])]
-    parts += ["--remove", ",".join(f"{a}:{b}" if b - a > 1 else str(a) for a, b in stretches(found.plan.blocks))]
-    parts += ["--heal"] if found.plan.is_healed else []
-    return " ".join([*parts, "--save-model smaller"])
+    removed = ",".join(f"{a}:{b}" if b - a > 1 else str(a) for a, b in stretches(found.plan.blocks))
+    return command(found, "--remove", removed, *(["--heal"] if found.plan.is_healed else []), "--save-model", "smaller")
 
 
 def best_rule(records: Sequence[RuleRecord], language: str) -> str:

@@ -158,8 +158,8 @@ def p_text(p: float | None) -> str:
 
 
 def p_told(p: float | None) -> str:
-    """`p = 0.36`, `p < 0.0001`: within a sentence."""
-    told = p_text(p)
+    """`p = 0.36`, `p < 0.001`: within a sentence; below that, permutations tell no more."""
+    told = "< 0.001" if p is not None and p < 1e-3 else p_text(p)
     return f"p {told}" if told.startswith("<") else f"p = {told}"
 
 

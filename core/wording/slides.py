@@ -10,11 +10,26 @@ import polars as pl
 from core import wording
 from core.locale import translator
 from core.pilots.pilot import Pilot
+from core.pilots.registration import Registered
 from core.wording import pilot_sentences
 from core.wording.labels import VETO_MARK, marked, shortened
 from core.wording.numbers import day, duration
 
-__all__ = ["allows", "checks", "day", "names", "plan_class", "shape", "time_of", "use_class", "verdict"]
+__all__ = [
+    "allows",
+    "checks",
+    "day",
+    "dimension",
+    "is_on_every_slide",
+    "names",
+    "nobody_named",
+    "plan_class",
+    "shape",
+    "sign",
+    "time_of",
+    "use_class",
+    "verdict",
+]
 
 MOST_NAMES = 4
 
@@ -35,7 +50,29 @@ def use_class(pilot: Pilot | None, language: str) -> str:
     caution = pilot_sentences.caution(pilot, language)
     if caution:
         return caution
-    return _("General use: {meaning}").format(meaning=pilot_sentences.use_class_meaning(pilot.use_class, language))
+    return _("General use: a choice whose results can be checked and which can be taken back.")
+
+
+def is_on_every_slide(registered: Registered | None) -> bool:
+    """Whether the use class asks for its caution wherever models are compared."""
+    return registered is not None and registered.pilot.is_cautious
+
+
+def dimension(language: str) -> str:
+    """What the word says, for those who read nothing else."""
+    _ = translator(language)
+    return _("the number of independent directions that a model’s token vectors spread over")
+
+
+def sign(language: str) -> str:
+    """Which way rho points, whatever way the score is counted."""
+    _ = translator(language)
+    return _("rho > 0: a larger dimension goes with a better score")
+
+
+def nobody_named(language: str) -> str:
+    _ = translator(language)
+    return _("not named yet; by when: not named yet")
 
 
 def plan_class(language: str) -> str:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from core.analysis.differences import (
     Difference,
@@ -156,9 +157,10 @@ def test_what_blocks_do_to_both_profiles_cancels_out_of_their_difference():
 def test_without_paired_blocks_errors_are_independent_and_missing_layers_left_out():
     rows, is_paired = layer_differences(profile([22.0, 44.0]), profile([20.0, 40.0, 30.0]))
     assert not is_paired and len(rows) == 2
-    reach = math.sqrt(2) * math.log(1 / 0.9)
-    assert rows[0].upper == pytest.approx(math.expm1(math.log(1.1) + reach))
+    alone = math.sqrt(2) * math.log(1 / 0.9)
+    both = alone * stats.norm.ppf(1 - 0.05 / 2 / 2) / stats.norm.ppf(1 - 0.05 / 2)
+    assert rows[0].upper == pytest.approx(math.expm1(math.log(1.1) + both))
     assert share_between([22.0, 0.9 * 22, 22 / 0.9], [20.0, 18.0, 20 / 0.9]) == pytest.approx(
-        (0.1, rows[0].lower, rows[0].upper)
+        (0.1, math.expm1(math.log(1.1) - alone), math.expm1(math.log(1.1) + alone))
     )
     assert share_between([22.0, None, None], [20.0, 18.0, 22.0]) is None

@@ -146,6 +146,16 @@ def test_a_relation_that_one_family_makes_falls_without_it():
     )
 
 
+def test_every_family_is_left_out_and_judged_not_only_those_that_move_rho_furthest():
+    """Without `big` rho is neither lowest nor highest, but fifteen models are too few for the answer."""
+    frame = units(24, rho=0.5, seed=24)
+    found = relate(frame.with_columns(family=pl.Series(["big"] * 9 + ["a"] * 5 + ["b"] * 5 + ["c"] * 5)))
+    assert found.without_family.moves_most == "c" and found.without_family.changes
+    assert found.without_family.not_judged == ()
+    few = relate(frame.with_columns(family=pl.Series(["most"] * 20 + ["rest"] * 4)))
+    assert few.without_family.not_judged == ("most",)
+
+
 def test_replicates_do_not_make_an_answer():
     """Twelve runs of one recipe at one end make a relation that eight recipes do not have."""
     generator = np.random.default_rng(13)

@@ -17,7 +17,7 @@ from core.deck.story import CORE_SLIDES, Chart, Table
 from core.deck.storyboards import case_of, storyboard
 from core.errors import InputError
 from core.pilots.pilot import PilotModel
-from core.records import PlanConfig
+from core.records import LayerPlan, PlanConfig
 from core.tables import RunSummaryRow, columns
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
@@ -48,7 +48,9 @@ def test_every_story_is_seven_slides_that_can_be_told(case, language):
             slide.title
         )
         assert layout.lines_needed(slide.title, 0.96 * layout.TEXT_WIDTH, 24) <= 2
-        assert slide.source.startswith("Workdim") and slide.use_class and slide.sources
+        assert slide.source.startswith("Workdim") and slide.sources
+        decides = slide in (story.slides[0], story.slides[1], story.slides[6])
+        assert bool(slide.use_class) == (decides or case == "related_other_way")
         spoken = " ".join(slide.speech)
         length = len(spoken.split()) if language == "en" else len(spoken) / 2.4
         assert 95 <= length <= 260, (slide.key, length, spoken)
@@ -120,6 +122,26 @@ def test_nothing_is_claimed_from_a_vetoed_run():
     assert only.slides[1].title.startswith("0 of 1") and only.slides[2].is_not_measured
 
 
+def test_of_many_models_those_that_a_check_vetoes_are_counted_and_not_drawn():
+    models = [replace(one, worst_check="veto") if at < 3 else one for at, one in enumerate(many(10))]
+    story = storyboard(of_models(*models))
+    assert "Usable: 7 of 10 models; drawn: 7" in dict(row[:2] for row in story.slides[0].evidence.rows)["Quality"]
+    assert story.slides[2].title.startswith("7 models") and len(story.slides[2].evidence.series) == 7
+
+
+def test_a_score_that_is_better_when_low_says_so_at_its_axis():
+    low = replace(answers.BENCHMARK, higher_is_better=False)
+    chart = storyboard(of_pilot(12, answers.unrelated(12), "en", benchmark=low)).slides[2].evidence
+    assert chart.y.title.endswith("(lower is better)")
+    assert "lower" not in story_of("cannot_tell", "en").slides[2].evidence.y.title
+
+
+def test_the_largest_change_is_the_largest_ratio_in_either_direction():
+    models = [replace(ONE, peak=106.0), replace(TWO, embedding=10.0, peak=127.0, final=3.0)]
+    slide = storyboard(of_models(*models)).slides[3]
+    assert slide.title.startswith("Largest change by ratio: all-MiniLM-L6-v2")
+
+
 def test_a_rise_is_told_as_a_fact_only_where_it_is_robust():
     sure = storyboard(of_models(replace(ONE, rise="robust", fall="robust"), language="ja"))
     assert "途中で増え、最後に減る" in sure.slides[1].statements[0].text and "増え" in sure.slides[1].title
@@ -138,7 +160,7 @@ def test_controls_without_power_show_nothing():
     control = Model("m", run_id="r0", parent_run_id="t", pass_="random_init", model_seed=0)
     slide = storyboard(of_models(text, control)).slides[4]
     assert slide.title.startswith("0 of 1 comparisons")
-    assert slide.evidence.rows == (("random weights", "could not have shown it: 1; power 10%", "–"),)
+    assert slide.evidence.rows == (("random weights", "could not have shown it: 1 (power 10%)", "–"),)
 
 
 @pytest.mark.parametrize(("use_class", "said"), [("general", "shortlist"), ("scarce_data", "test")])
@@ -154,6 +176,9 @@ def test_a_verified_plan_is_what_can_be_saved_all_the_same():
     data = data_of("cannot_tell", "en")
     of_a_model = layer_plan(model_id=data.texts["model_id"][0])
     assert "3 of 8 blocks" in storyboard(replace(data, plans=(of_a_model,))).slides[5].title
+    fewer = storyboard(replace(data, plans=(layer_plan(model_id=data.texts["model_id"][0], budget=0.015),))).slides[5]
+    assert [block.number for block in fewer.evidence.blocks if block.is_removed] == [3]
+    assert not any("Parameters" in one.text for one in fewer.statements)
     unverified = layer_plan(model_id=data.texts["model_id"][0], is_verified=False)
     assert storyboard(replace(data, plans=(unverified,))).slides[5].is_not_measured
 
@@ -163,6 +188,16 @@ def test_a_verified_plan_is_what_can_be_saved_all_the_same():
     [
         ({}, "model: 3 of 8 blocks can go for +0.031", "try the model without 3 of its blocks"),
         ({"budget": 0.001}, "model: none of 8 blocks can go within 0.001", "keep all 8 blocks"),
+        (
+            {"is_recommended": False, "reasons": ["no_better_than_random"]},
+            "model: this set of 3 blocks is not recommended, one in ten random sets costs less",
+            "look for another set",
+        ),
+        (
+            {"budget": 0.001, "config": '{"remove": [3, 4, 6]}'},
+            "model: this set of 1 of 8 blocks cannot go",
+            "keep all 8 blocks",
+        ),
         ({"budget": 0.015}, "model: 1 of 8 blocks can go for +0.008", "try the model without 1 of its blocks"),
         (
             {"is_verified": False, "is_recommended": False},
@@ -176,13 +211,22 @@ def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
     assert story.slides[1].title.startswith(title) and asked in story.slides[6].title
 
 
+def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healing():
+    """Healed it costs less than all; before it, one of the two published choices was cheaper. A rule of ours is none."""
+    made = layer_plan(is_healed=True, loss_increase=0.01, lower=0.008, upper=0.012)
+    own = next(row for row in made.outcomes if row.rule == "greedy" and row.text == "held_out")
+    rest = [replace(row, difference=0.02) if row.rule == "influence" else row for row in made.outcomes]
+    more = [replace(own, is_healed=True, difference=0.01), replace(own, rule="exchange", is_chosen=False)]
+    told = storyboard(plan_data(LayerPlan(made.plan, [*rest, *more]), "en", cases.DAY)).slides[3]
+    assert told.title == "Our choice costs +0.031 nats; 1 of 2 published choices cost less, all before healing"
+    assert told.statements[0].text.startswith("ours, healed: +0.010")
+
+
 def test_a_pilot_without_scores_or_models_is_incomplete():
     none = storyboard(of_pilot(12, [None] * 12, "en"))
-    assert none.case == "incomplete" and "12 scores" in none.slides[5].title
+    assert none.case == "incomplete" and "scores for 12 of 12 models" in none.slides[5].title
     few = storyboard(of_pilot(12, answers.unrelated(10), "en"))
-    assert few.case == "incomplete" and few.slides[2].title.startswith(
-        "10 of 12 models count so far; 2 are not measured"
-    )
+    assert few.case == "incomplete" and few.slides[2].title.startswith("10 of 12 models count so far; not measured: 2")
 
 
 def test_own_scores_and_whose_a_score_is_stand_in_the_appendix():

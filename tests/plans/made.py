@@ -88,8 +88,8 @@ def _outcomes(plan_id: str, text: str) -> list[PlanOutcomeRow]:
             value_after=3.0 + value,
             difference=value,
             std_error=0.1 * abs(value),
-            lower=0.8 * value,
-            upper=1.2 * value,
+            lower=min(0.8 * value, 1.2 * value),
+            upper=max(0.8 * value, 1.2 * value),
             n_points=32,
             created_at=NOW,
         )
@@ -100,7 +100,7 @@ def _outcomes(plan_id: str, text: str) -> list[PlanOutcomeRow]:
         tell("single", [block], "selection", "influence", 0.02 * (1 + block % 4), value_before=None, difference=None)
     for n, value in ((1, 0.008), (2, 0.017), (3, 0.031)):
         tell("path", [3, 4, 6][:n], text, "loss", value)
-    tell("greedy", [3, 4, 6], text, "loss", 0.031, is_equal=True)
+    tell("greedy", [3, 4, 6], text, "loss", 0.031, lower=0.023, upper=0.039, is_equal=True)
     tell("influence", [2, 3, 4], text, "loss", 0.05, is_equal=False)
     tell("last_angle", [4, 5, 6], text, "loss", 0.09, is_equal=False)
     tell("greedy", [3, 4, 6], "typos", "loss", 0.05)

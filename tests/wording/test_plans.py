@@ -1,10 +1,13 @@
 """What a plan says of itself, in both languages, and what it hands to other programs."""
 
 import json
+import shlex
+from dataclasses import asdict, replace
 
 import pytest
 import yaml
 
+from core.records import LayerPlan, PlanConfig
 from core.terminal.tables import plan_lines
 from core.wording import plans
 from tests.plans.made import layer_plan
@@ -54,3 +57,34 @@ def test_the_map_and_the_recipe_are_half_open():
     assert {one["sources"][0]["model"] for one in recipe["slices"]} == {"o/model@1"}
     local = layer_plan(reference="local:model", config=json.dumps({"model": "/models/model"}))
     assert '"/models/model"' in plans.mergekit_recipe(local, "en")
+
+
+def test_directions_of_the_task_are_told_apart_from_those_of_held_out_text():
+    found = layer_plan()
+    of_text = [row for row in found.outcomes if row.rule == "projection"]
+    none = [replace(row, is_chosen=False) for row in of_text]
+    task = [replace(row, text="task", rank=40, is_chosen=True) for row in of_text[:1]]
+    rest = [row for row in found.outcomes if row.rule != "projection"]
+    told = plans.directions_text(LayerPlan(found.plan, [*rest, *task, *none]), "en")
+    assert told[0] == "layer 4: no rank stays within the budget."
+    assert told[1].startswith("task, layer 4: 40 directions suffice") and len(told) == 2
+
+
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        (["over_budget", "no_better_than_random"], "is over its budget"),
+        (["no_better_than_random"], "is not recommended, one in ten random sets costs less"),
+        (["not_verified"], "is not verified"),
+    ],
+)
+def test_what_is_not_recommended_says_why_at_one_look(reasons, said):
+    plan = layer_plan(is_recommended=False, reasons=reasons).plan
+    assert f"this set of 3 of 8 blocks {said}" in plans.brief(plan, "en")
+
+
+def test_an_offered_command_asks_for_the_same_text_and_quotes_names():
+    asked = PlanConfig("my models/a", "my text.csv", column="body", encoding="cp932", chat="plain", seed=3)
+    told = plans.save_command(layer_plan(config=json.dumps(asdict(asked)), budget=0.02))
+    words = "--corpus|my text.csv|--column|body|--encoding|cp932|--chat|plain|--seed|3|--budget|0.02|--remove|3:5,6"
+    assert shlex.split(told) == ["workdim", "plan", "my models/a", *words.split("|"), "--save-model", "smaller"]

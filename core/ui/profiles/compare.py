@@ -88,7 +88,9 @@ def _draw_differences(
     how = (
         _("Bands: 95 %, blocks of text paired, for all layers at once. A band that leaves out zero is a difference.")
         if all(paired)
-        else _("Bands: 95 %, errors taken as independent. A band that leaves out zero is a difference.")
+        else _(
+            "Bands: 95 % for all layers at once, errors taken as independent. A band that leaves out zero is a difference."
+        )
     )
     caption = Caption(_("Difference from {name}").format(name=labels[base["run_id"]]), how)
     st.image(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,7 +74,8 @@ def say(found: LayerPlan) -> None:
                 "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
                 "`{command}` does."
             )
-            st.caption(line.format(command=f"workdim plan {_asked(found)} --verify --blocks {len(at.price.blocks)}"))
+            offered = sentences.command(found, "--verify", "--blocks", str(len(at.price.blocks)))
+            st.caption(line.format(command=offered))
     blocks = (at.price or at.cheapest).blocks
     st.image(figures.blocks_picture(blocks, plan.n_layers, reader, pictures.theme()), width="stretch")
     told = [sentences.stretch_text(blocks, reader)]
@@ -270,7 +272,7 @@ def show_directions(found: LayerPlan) -> None:
     points = read_again.direction_points(found)
     if not points:
         st.info(_("This plan has not looked for the directions that each layer needs."))
-        st.code(f"workdim plan {_asked(found)} --verify --directions", language="bash")
+        st.code(sentences.command(found, "--verify", "--directions"), language="bash")
         return
     of_task = read_again.direction_points(found, "task")
     figure = figures.direction_figure(points, of_task, read_again.joint_rank(found), reader)
@@ -344,7 +346,7 @@ def _measured_again(found: LayerPlan) -> None:
     runs = reads.lists().runs.filter(pl.col("pass") == "text")
     smaller = runs.filter(model_id=found.plan.saved_model_id)
     if smaller.is_empty():
-        st.code(f"workdim measure {found.plan.saved_as}", language="bash")
+        st.code(shlex.join(["workdim", "measure", str(found.plan.saved_as)]), language="bash")
         return
     whole = runs.filter(model_id=found.plan.model_id).join(smaller, on=["corpus_id", "protocol_hash"], how="semi")
     chosen = [*whole["run_id"].head(1), *smaller["run_id"].head(1)]
@@ -354,10 +356,6 @@ def _measured_again(found: LayerPlan) -> None:
         icon=":material/show_chart:",
         query_params={"runs": url_state.joined(chosen)},
     )
-
-
-def _asked(found: LayerPlan) -> str:
-    return json.loads(found.plan.config)["model"]
 
 
 def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> None:
