@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from core.errors import ResourceError
+from core.errors import InputError, ResourceError
 from core.store import people, restore
 from core.store.folder import Folder
 from core.store.parcels import write_parcel
@@ -133,3 +133,13 @@ def test_a_full_disk_changes_nothing(present, unpacked, monkeypatch):
     with pytest.raises(ResourceError, match="No space"):
         restore.begin(present, unpacked, {}, print)
     assert content(present) == before and restore.pending(present) == []
+
+
+def test_what_would_be_too_large_to_read_leaves_the_good_file(tmp_path, monkeypatch):
+    folder = Folder(tmp_path)
+    alias(folder, "a", "org/model")
+    before = content(folder)
+    monkeypatch.setattr(people, "LARGEST_JSON", 400)
+    with pytest.raises(InputError, match="Nothing was changed"):
+        alias(folder, "a", "org/" + 400 * "m")
+    assert before and content(folder) == before
