@@ -126,7 +126,7 @@ def test_what_is_kept_belongs_to_one_request_and_version(config, warehouse, monk
     monkeypatch.setattr("core.measure.profile.capture", lambda *a: (forwards.append(1), really(*a))[1])
     again = measure_profile(config, "a", tmp_path / "kept", quiet)
     assert not forwards and again.estimates == first.estimates and again.pairs == first.pairs
-    monkeypatch.setattr("core.measure.profile.code_version", lambda: "of tomorrow")
+    monkeypatch.setattr("core.measure.provenance.code_version", lambda: "of tomorrow")
     measure_profile(config, "a", tmp_path / "kept", quiet)
     assert forwards
 
