@@ -56,10 +56,9 @@ def halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
     n = len(merge_pieces(corpus.pieces, length))
     if n < 2:
         raise CorpusError(
-            "The text {corpus} has {n} documents of {length:,} characters: a plan is chosen on some documents and "
+            "The text {corpus} has no two documents of {length:,} characters: a plan is chosen on some documents and "
             "verified on others. Part its texts with blank lines, give a file with a row for each, or add text.",
             corpus=corpus.row.name,
-            n=n,
             length=length,
         )
     ends = np.cumsum([len(piece) for piece in corpus.pieces])

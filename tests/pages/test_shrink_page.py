@@ -38,7 +38,7 @@ def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
     (drawn,) = figures(app)
     assert "the plan" in [trace["name"] for trace in drawn["data"]]
     app.slider(key=url_state.key("nats")).set_value(0.03).run()
-    assert "2 of 8 blocks can go for +0.017" in texts(app) and "plan o/model --verify --blocks 2" in texts(app)
+    assert "2 of 8 blocks can go for +0.017" in texts(app) and "--verify --blocks 2" in texts(app)
     app.slider(key=url_state.key("nats")).set_value(0.0).run()
     assert "None of the 8 blocks can go within 0 nats per token" in texts(app) and not app.exception
 

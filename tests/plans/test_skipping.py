@@ -104,7 +104,7 @@ def test_what_goes_by_the_number_of_a_block_is_planned_and_not_saved(tmp_path):
 
 @pytest.mark.parametrize("family", ENCODERS[:1])
 def test_an_encoder_is_told_what_can_be_measured_instead(family, tmp_path):
-    with pytest.raises(ModelError, match="no loss per token.*core measure"):
+    with pytest.raises(ModelError, match="no loss per token.*workdim measure"):
         Network(opened(tmp_path, family))
 
 
