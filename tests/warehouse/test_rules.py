@@ -113,7 +113,7 @@ def test_a_choice_of_another_rule_in_a_file_is_refused_and_its_rows_stay(warehou
     ("act", "message"),
     [
         (lambda w: rules.write_outcome(w, RULE.rule_id, "no-such", "right"), "has no choice no-such"),
-        (lambda w: rules.write_outcome(w, RULE.rule_id, "choice-1", "maybe"), "right or wrong, not 'maybe'"),
+        (lambda w: rules.write_outcome(w, RULE.rule_id, "choice-1", "maybe"), "right, wrong, not 'maybe'"),
         (lambda w: rules.write_outcome(w, "gone", "choice-1", "right"), "There is no rule gone"),
         (lambda w: rules.delete(w, "gone"), "There is no rule gone"),
         (lambda w: rules.keep_choice(w, chosen(replace(RULE, name="x"), "choice-1")), "There is no rule x-"),
