@@ -13,8 +13,9 @@ from core.analysis.ranking import with_scores
 from core.deck import layout
 from core.deck.appendix import SECTIONS, _quoted
 from core.deck.deck_data import plan_data
+from core.deck.pilot_board import case_of
 from core.deck.story import CORE_SLIDES, Chart, Table
-from core.deck.storyboards import case_of, storyboard
+from core.deck.storyboards import storyboard
 from core.errors import InputError
 from core.pilots.pilot import PilotModel
 from core.records import LayerPlan, PlanConfig

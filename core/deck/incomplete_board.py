@@ -1,0 +1,195 @@
+"""Slides of a pilot that cannot be answered yet: what is missing, what was refused, and what completing it takes."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from core import wording
+from core.analysis.answer import Answer
+from core.analysis.ranking import OWN_MATCHES
+from core.deck.deck_data import DeckData
+from core.deck.pilot_board import by_whom, pilot_of
+from core.deck.slide import asked, check_table, slide
+from core.deck.story import Column, Statement, StorySlide, Table
+from core.figures.scores import distinct
+from core.locale import translator
+from core.wording import slides as words
+
+
+def what_is_missing(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found, pilot = data.answer, pilot_of(data)
+    assert found is not None
+    missing = list(found.population.missing)
+    vetoed = _vetoed(found)
+    sound = [one for one in found.models if not one.is_vetoed]
+    unscored = _unscored(found)
+    scored = [one.name for one in sound if one.name not in unscored]
+    groups = (
+        (_("measured, with the score"), scored, _("count")),
+        (_("measured, without the score"), unscored, _("need a score")),
+        (_("measured and vetoed by a check"), vetoed, _("do not count; see the checks")),
+        (_("not measured"), missing, words.time_of(len(missing), data.texts, data.language)),
+    )
+    every = [*missing, *vetoed, *(one.name for one in sound)]
+    short = dict(zip(every, distinct(every), strict=True))
+    rows = [
+        (what, str(len(names)), words.names([short.get(one, one) for one in names], data.language, most=8), then)
+        for what, names, then in groups
+        if names
+    ]
+    return slide(
+        data,
+        "missing",
+        _("{counted} of {total} models count so far; not measured: {missing}, vetoed: {vetoed}").format(
+            counted=len(scored),
+            total=max(len(pilot.models), len(found.models)),
+            missing=len(missing),
+            vetoed=len(vetoed),
+        ),
+        evidence=Table(
+            (
+                Column(_("Models"), 0.25),
+                Column(_("Number"), 0.1, is_number=True),
+                Column(_("Which models"), 0.42),
+                Column(_("What follows"), 0.23),
+            ),
+            tuple(rows),
+            _("Table of how far the pilot is: {told}.").format(told=_("; ").join(f"{row[0]} {row[1]}" for row in rows)),
+        ),
+        tables=("pilots", "runs", "scores", "run_checks"),
+        runs=found.population.rows,
+        say=(
+            _(
+                "The pilot named its models before measuring. As long as some of them are missing, or a check says that "
+                "their numbers cannot be relied on, any answer could be another one tomorrow."
+            ),
+        ),
+    )
+
+
+def _vetoed(found: Answer) -> list[str]:
+    told = [one.name for one in found.models if one.is_vetoed]
+    return list(dict.fromkeys([*told, *found.population.vetoed["name"]]))
+
+
+def _unscored(found: Answer) -> list[str]:
+    """Names of the models that no check vetoes and that lack a score of their own."""
+    return [
+        one.name for one in found.models if not one.is_vetoed and (one.score is None or one.match not in OWN_MATCHES)
+    ]
+
+
+def checks(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    runs = data.texts
+    own = data.checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
+    vetoed = runs.filter(worst_check="veto")["run_id"].n_unique()
+    title = (
+        _("Vetoed by a quality check: {n} of {total} measurements").format(n=vetoed, total=runs.height)
+        if vetoed
+        else _("Quality checks: none of {total} measurements is vetoed").format(total=runs.height)
+    )
+    return slide(
+        data,
+        "quality",
+        title,
+        evidence=check_table(own, runs, data.language),
+        tables=("run_checks",),
+        runs=runs,
+        say=(
+            _(
+                "Every measurement checks itself: whether tokens repeat, whether the sample was large enough, whether "
+                "another part of the text gives the same. A veto means that the numbers of that run are not used."
+            ),
+        ),
+    )
+
+
+def to_complete(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found, pilot = data.answer, pilot_of(data)
+    assert found is not None
+    missing = len(found.population.missing)
+    unscored, vetoed = len(_unscored(found)), len(_vetoed(found))
+    time = words.time_of(missing, data.texts, data.language)
+    enough = found.relation.enough
+    statements = [
+        Statement(
+            _("Measuring the missing models ({n}) takes {time} on this machine.").format(n=missing, time=time)
+            if missing
+            else _("All models of the pilot are measured."),
+            is_main=True,
+        ),
+        Statement(
+            _("Measured models without the score: {n}. Import it, or score them here.").format(n=unscored)
+            if unscored
+            else _("Every model that counts has its score.")
+        ),
+        Statement(
+            _("Vetoed by a quality check: {n}. To be measured again, on more text.").format(n=vetoed) if vetoed else ""
+        ),
+        Statement(
+            _(
+                "What that would settle: {total} models can show a strong relation; {enough} would also tell that there is "
+                "none, with a power of 80 %."
+            ).format(total=len(pilot.models), enough=enough)
+        ),
+    ]
+    title = (
+        _("Completing the pilot: {time} for the missing models ({n})").format(n=missing, time=time)
+        if missing
+        else _("Completing the pilot: scores for {n} of {total} models").format(n=unscored, total=len(pilot.models))
+        if unscored
+        else _("Completing the pilot: vetoed measurements ({n}) again, on more text").format(n=vetoed)
+    )
+    return slide(
+        data,
+        "completing",
+        title,
+        statements,
+        tables=("pilots", "runs"),
+        runs=data.texts,
+        say=(
+            _("The time is what the measurements that are there took on this machine, and no promise for another one."),
+        ),
+    )
+
+
+def asked_complete(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found, pilot = data.answer, pilot_of(data)
+    assert found is not None
+    missing = len(found.population.missing)
+    time = words.time_of(missing, data.texts, data.language)
+    unscored = len(_unscored(found))
+    go_on = (
+        _("Complete the pilot: measure the missing models ({n}), {time}.").format(n=missing, time=time)
+        if missing
+        else _("Complete the pilot: import or make the missing scores, and mend what a check vetoes.")
+    )
+    then = (
+        _(
+            "A strong relation would then show; otherwise it stays “cannot tell” ({enough} models are needed to say “not related”)."
+        ).format(enough=found.relation.enough)
+        if len(pilot.models) < found.relation.enough
+        else _("A relation would then show, or that there is none.")
+    )
+    title = (
+        _("Decision asked: complete the pilot (models missing: {n}), or stop").format(n=missing)
+        if missing
+        else _("Decision asked: complete the pilot (scores missing: {n}), or stop").format(n=unscored)
+        if unscored
+        else _("Decision asked: complete the pilot (vetoed: {n}), or stop").format(n=len(_vetoed(found)))
+    )
+    return asked(
+        data,
+        title,
+        [
+            Statement(wording.sentences((go_on, then), data.language), _("Option 1 (recommended)"), is_main=True),
+            Statement(
+                _("Stop: choose by score alone; the dimension is then not part of the choice."), _("Option 2"), True
+            ),
+            by_whom(pilot, data.language),
+        ],
+    )

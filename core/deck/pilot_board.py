@@ -1,0 +1,512 @@
+"""Slides of a pilot that was answered: its question, the answer, the relation behind it, and what is asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import polars as pl
+
+from core import wording
+from core.analysis.answer import RankedModel
+from core.analysis.asked import missing_models
+from core.deck import evidence, plan_board
+from core.deck.deck_data import DeckData
+from core.deck.slide import asked, not_measured, slide
+from core.deck.story import Case, Column, Statement, StorySlide, Table
+from core.figures.scores import distinct
+from core.locale import translator
+from core.pilots.pilot import Pilot
+from core.registry.specifications import CLAIMS
+from core.wording import answers, pilot_sentences, plans
+from core.wording import slides as words
+from core.wording.labels import name, shortened
+
+UNANSWERED = ("no_runs", "no_scores", "base_scores", "no_dimensions", "no_direction")
+
+
+def case_of(data: DeckData) -> Case:
+    """What the data are; a pilot is incomplete while models or scores are missing or a check vetoes one of its runs."""
+    if data.plan is not None:
+        return "plan"
+    found = data.answer
+    if found is None:
+        n = data.texts["model_id"].n_unique()
+        return "one_model" if n == 1 else "two_models" if n == 2 else "many_models"
+    vetoed = any(one.is_vetoed for one in found.models) or found.population.vetoed.height
+    if found.population.missing or vetoed or set(found.reasons) & set(UNANSWERED):
+        return "incomplete"
+    return found.word  # type: ignore[return-value]
+
+
+def pilot_of(data: DeckData) -> Pilot:
+    assert data.pilot is not None
+    return data.pilot.pilot
+
+
+def question(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    pilot, registered = pilot_of(data), data.pilot
+    assert registered is not None
+    total, missing = len(pilot.models), len(missing_models(pilot, data.texts))
+    rows = [
+        (_("Decides"), _who_and_when(pilot, data.language)),
+        (
+            _("Primary benchmark"),
+            _("; ").join([pilot_sentences.benchmark_line(pilot.benchmark, data.language), words.sign(data.language)]),
+        ),
+        (_("Dimension"), words.dimension(data.language)),
+        (_("Expected"), shortened(pilot.expectation_in(data.language), 260)),
+        (
+            _("Written down on"),
+            _("{frozen}; registered in Workdim on {day}").format(
+                frozen=words.day(pilot.benchmark.frozen, data.language),
+                day=words.day(registered.at.date(), data.language),
+            ),
+        ),
+        (
+            _("Models"),
+            _("{total} models ({measured} measured): {names}").format(
+                measured=total - missing,
+                total=total,
+                names=words.names(distinct([model.label for model in pilot.models]), data.language),
+            ),
+        ),
+        (_("Texts"), words.names([text.written for text in pilot.texts], data.language)),
+    ]
+    table = Table(
+        (
+            Column(_("Pilot “{name}”").format(name=shortened(pilot.name, 24)), 0.24),
+            Column(_("As it was registered"), 0.76),
+        ),
+        tuple(rows),
+        _("Table of what was written down before measuring: {names}.").format(
+            names=_(", ").join(row[0] for row in rows)
+        ),
+    )
+    return slide(
+        data,
+        "question",
+        _("{question} ({n} models)").format(question=shortened(pilot.question_in(data.language), 110), n=total),
+        evidence=table,
+        tables=("pilots",),
+        say=(
+            _(
+                "Before anything was measured, the question, the benchmark and the expectation were written down. That is "
+                "what makes the answer on the next slide a test, and not a search for a pattern afterwards."
+            ),
+            _("Please keep one thing in mind: who decides, and by when. The last slide comes back to it."),
+        ),
+    )
+
+
+def answer(data: DeckData) -> StorySlide:
+    """The ranking page's sentence, letter by letter."""
+    _ = translator(data.language)
+    found = data.answer
+    assert found is not None
+    case = case_of(data)
+    best = best_by_score(found.models)
+    reasons = [*answers.why(found, data.language), *answers.recipes(found, data.language)]
+    if found.word == "not_related":
+        line = _("The 90 % interval of rho, [{lower}, {upper}], lies within ±{margin}.")
+        reasons.append(
+            line.format(
+                lower=answers.coefficient(found.relation.lower_90),
+                upper=answers.coefficient(found.relation.upper_90),
+                margin=f"{found.relation.margin:g}",
+            )
+        )
+    proof = next((line for line in reasons if line), "") or answers.expectation(found.registration, data.language)
+    actions = {
+        "cannot_tell": _("Choose by score and not by dimension."),
+        "not_related": _("Choose by score: the dimension adds nothing here."),
+        "incomplete": _("Complete the measurement first; decide nothing by dimension until then."),
+    }
+    action = actions.get(case) or words.allows(pilot_of(data), data.language)
+    if best is not None and case in ("cannot_tell", "not_related"):
+        action = wording.sentences((action, _best_text(best, data)), data.language)
+    statements = [
+        Statement(answers.sentence(found, data.language), _("Conclusion"), is_main=True),
+        Statement(proof, _("Evidence")),
+        Statement(action, _("Action")),
+    ]
+    left = answers.left_out(found, data.language)
+    return slide(
+        data,
+        "answer",
+        answers.headline(found, data.language),
+        statements,
+        tables=("run_summaries", "scores", "layer_replicates"),
+        runs=found.population.rows,
+        say=(
+            _(
+                "This is the same sentence, word for word, that the ranking page gives: it was not written for this "
+                "meeting. The numbers in brackets are 95 percent intervals, and n is the number of models."
+            ),
+            *left[:2],
+            _("Nothing here says that a dimension makes a model good or bad: numbers stand side by side."),
+        ),
+        sources=[_model_line(one) for one in found.models],
+    )
+
+
+def best_by_score(models: Sequence[RankedModel]) -> RankedModel | None:
+    """The model whose rank by score can be the first; of several the one whose rank reaches least far."""
+    known = [one for one in models if one.score_rank_low == 1 and not one.is_vetoed and one.score_rank_high]
+    return min(known, key=lambda one: (one.score_rank_high or 0, one.name), default=None)
+
+
+def _best_text(best: RankedModel, data: DeckData) -> str:
+    """`choose by score: {best} {s}, rank {1 to 2}`."""
+    _ = translator(data.language)
+    ranks = (
+        f"{best.score_rank_low}"
+        if best.score_rank_low == best.score_rank_high
+        else _("{low} to {high}").format(low=best.score_rank_low, high=best.score_rank_high)
+    )
+    return _("Best by score: {name}, {score}, rank {ranks}.").format(
+        name=shortened(best.name, 40), score=wording.number(best.score), ranks=ranks
+    )
+
+
+def _model_line(one: RankedModel) -> str:
+    """Each number with its run: `base: d2 43.1 [41.0, 45.3]; 1.53; 0190...`."""
+    dimension = wording.with_interval(one.dimension, one.lower, one.upper)
+    return f"{one.name}: d2 {dimension}; {wording.number(one.score)}; {one.run_id}"
+
+
+def has_points(data: DeckData) -> bool:
+    found = data.answer
+    return found is not None and any(one.dimension is not None and one.score is not None for one in found.models)
+
+
+def relation(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = data.answer
+    assert found is not None
+    relation, benchmark = found.relation, answers.benchmark(found, data.language)
+    chart = evidence.scatter(found, data.language)
+    if chart is None:
+        return not_measured(
+            data,
+            "relation",
+            _("scores in {benchmark}").format(benchmark=shortened(benchmark, 40)),
+            _("as long as the benchmark takes for each model"),
+            [
+                _("Without scores nobody can hold a dimension against them: the question of the pilot stays open."),
+                _("Scores are imported from files, or made here on a task of your own."),
+            ],
+        )
+    numbers = answers.numbers(relation, data.language)
+    if case_of(data) == "incomplete":
+        title = _("{n} models with both numbers so far: a picture, and no claim").format(n=relation.n)
+    elif relation.rho is None:
+        title = _("{n} models with both numbers: a picture, and no coefficient").format(n=relation.n)
+    elif found.word == "cannot_tell" and {*relation.reasons, *found.reasons} <= {"interval_too_wide", "stage"}:
+        title = _(
+            "{n} models leave rho between {lower} and {upper}; only {detectable} or more would have shown"
+        ).format(
+            n=relation.n,
+            lower=answers.coefficient(relation.lower),
+            upper=answers.coefficient(relation.upper),
+            detectable=answers.coefficient(relation.detectable),
+        )
+    elif found.word == "cannot_tell":
+        title = _("{n} models: rho {rho}, and no answer stands").format(
+            n=relation.n, rho=answers.coefficient(relation.rho, relation.lower, relation.upper)
+        )
+    elif found.word == "not_related":
+        title = _("{n} models: rho {rho} lies within ±{margin}, too little to choose by").format(
+            n=relation.n, rho=answers.coefficient(relation.rho), margin=f"{relation.margin:g}"
+        )
+    else:
+        told = (
+            _("The smaller the dimension, the better the score: rho {rho} over {n} models")
+            if relation.rho < 0
+            else _("The larger the dimension, the better the score: rho {rho} over {n} models")
+        )
+        title = told.format(rho=answers.coefficient(relation.rho), n=relation.n)
+    statements = [Statement(numbers, is_main=True)]
+    if relation.rho is not None:
+        statements.append(Statement(words.sign(data.language)))
+    if relation.detectable is not None:
+        statements.append(
+            Statement(
+                _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
+                    n=relation.n, detectable=answers.coefficient(relation.detectable)
+                )
+            )
+        )
+    statements += [Statement(line) for line in answers.sensitivity(found, data.language)]
+    return slide(
+        data,
+        "relation",
+        title,
+        statements,
+        chart,
+        tables=("run_summaries", "scores"),
+        runs=found.population.rows,
+        say=(
+            _(
+                "Each point is one model: the further to the right, the larger its dimension; the higher, the larger its "
+                "score. If the two went together, the points would lie along a line."
+            ),
+            wording.scatter_caution(data.language),
+        ),
+        sources=[_model_line(one) for one in found.models],
+    )
+
+
+def given_size(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found = data.answer
+    assert found is not None
+    relation = found.relation
+    chart = None if relation.partial.reason == "one_size" else evidence.coefficients(found, data.language)
+    given = answers.given_size(relation, data.language)
+    within = answers.within_strata(relation, data.language)
+    if relation.rho is None:
+        return not_measured(
+            data,
+            "size",
+            _("a coefficient, with or without size"),
+            words.time_of(max(0, 10 - relation.n), data.texts, data.language),
+            [given, within],
+        )
+    if relation.partial.r is not None:
+        title = _("Among models of equal size the correlation is {r} over {n} models").format(
+            r=answers.coefficient(relation.partial.r, relation.partial.lower, relation.partial.upper),
+            n=relation.partial.n,
+        )
+    elif relation.partial.reason == "one_size":
+        title = _("The part of size cannot be tested: all {n} models have one size").format(n=relation.n)
+    else:
+        title = _("What size explains is not known for these {n} models").format(n=relation.n)
+    return slide(
+        data,
+        "size",
+        title,
+        [
+            Statement(given, is_main=True),
+            Statement(within),
+            Statement(
+                ""
+                if chart
+                else _("Telling size from dimension takes models of several sizes and families in one pilot.")
+            ),
+        ],
+        chart,
+        tables=("run_summaries", "scores", "models"),
+        runs=found.population.rows,
+        say=(
+            _(
+                "Larger models tend to score better and to have other dimensions, so a relation over all models may be one "
+                "of size alone. This slide takes size away, as far as these models allow it."
+            ),
+            _("An interval that crosses zero means that the direction itself is open."),
+        ),
+    )
+
+
+def saving(data: DeckData) -> StorySlide:
+    """What can be saved all the same: by a verified layer plan, never by a dimension."""
+    _ = translator(data.language)
+    own = set(data.texts["model_id"]) | set(data.texts["reference"])
+    known = [one for one in data.plans if {one.plan.model_id, one.plan.reference} & own and one.plan.is_verified]
+    if not known:
+        return not_measured(
+            data,
+            "saving",
+            _("what can be saved (a verified layer plan)"),
+            _("time not yet estimated"),
+            [
+                _(
+                    "A small dimension is no saving: which blocks a model can do without shows only where they are left out."
+                ),
+                _(
+                    "A layer plan leaves blocks out, prices the loss on held-out text and against random sets of blocks."
+                ),
+                _("It is made model by model: workdim plan MODEL --verify"),
+            ],
+        )
+    best = next((one for one in known if plan_board.may_go(one)), known[0])
+    plan, price = best.plan, plan_board.allowed(best)
+    gone = plan.blocks if price is None else price.blocks
+    saving = plans.saving_text(plan, data.language)[:2] if set(gone) == set(plan.blocks) else []
+    return slide(
+        data,
+        "saving",
+        plan_board.plan_title(best, data.language),
+        [
+            *(Statement(line) for line in saving),
+            Statement(_("This follows from leaving blocks out, and not from a dimension.")),
+        ],
+        evidence.blocks(best, gone, data.language),
+        tables=("plans", "plan_outcomes"),
+        say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
+        sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
+    )
+
+
+def asked_stop_or_measure(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found, pilot = data.answer, pilot_of(data)
+    assert found is not None
+    more = max(0, found.relation.enough - found.relation.n)
+    stop = _("Stop here: choose by score, and spend nothing more on this question.")
+    best = best_by_score(found.models)
+    if best is not None:
+        stop = wording.sentences((stop, _best_text(best, data)), data.language)
+    statements = [Statement(stop, _("Option 1 (recommended)"), is_main=True)]
+    if found.word == "cannot_tell" and not more:
+        title = _("Decision asked: stop, or go on; {n} models give no answer that stands").format(n=found.relation.n)
+        measure = (
+            _(
+                "Measure more models of this kind: the interval narrows, but how many it takes cannot be said beforehand."
+            )
+            if "interval_too_wide" in found.reasons
+            else _("Settle first what keeps the answer open; more models alone do not.")
+        )
+    elif found.word == "cannot_tell":
+        title = _("Decision asked: stop, or measure {n} more models").format(n=more)
+        measure = _(
+            "Measure {n} more models of this kind, {time} on this machine: {enough} would tell a relation from none with a "
+            "power of 80 %."
+        ).format(n=more, time=words.time_of(more, data.texts, data.language), enough=found.relation.enough)
+    else:
+        title = _("Decision asked: stop; {n} models were enough to tell").format(n=found.relation.n)
+        measure = _("Ask again only of models of another kind: nothing here speaks of those.")
+    statements.append(Statement(measure, _("Option 2"), is_main=True))
+    return asked(data, title, [*statements, by_whom(pilot, data.language)])
+
+
+def by_whom(pilot: Pilot, language: str) -> Statement:
+    _ = translator(language)
+    return Statement(_who_and_when(pilot, language), _("Decides"))
+
+
+def _who_and_when(pilot: Pilot, language: str) -> str:
+    """`Head of support; by when: 15 December 2026`."""
+    _ = translator(language)
+    if pilot.decided_by is None and pilot.decide_by is None:
+        return words.nobody_named(language)
+    when = words.day(pilot.decide_by, language) if pilot.decide_by else _("not named yet")
+    return _("{who}; by when: {day}").format(who=pilot.decided_by or _("not named yet"), day=when)
+
+
+def robustness(data: DeckData) -> StorySlide:
+    """Second text, seed, estimator, controls: those that were measured, and what was not."""
+    _ = translator(data.language)
+    found = data.answer
+    assert found is not None
+    rows, missing = [], []
+    texts = data.texts["corpus_id"].n_unique()
+    told = _("{n} texts were read").format(n=texts)
+    rows.append((_("Second text"), told)) if texts > 1 else missing.append(_("a second text"))
+    seeds = data.texts["seed"].n_unique()
+    told = _("{n} samples of the text were drawn").format(n=seeds)
+    rows.append((_("Second sample"), told)) if seeds > 1 else missing.append(_("a second sample of the text"))
+    if data.specifications is not None:
+        rows.append((_("Other estimators"), answers.specifications(data.specifications, found, data.language)))
+    else:
+        missing.append(_("other estimators"))
+    controls = data.runs.filter(pl.col("pass") != "text")
+    if controls.height:
+        rows.append((_("Controls"), _controls_text(data)))
+    else:
+        missing.append(_("controls"))
+    if found.relation.without_family is not None:
+        rows.append((_("Without one family"), answers.without_family(found.relation.without_family, data.language)))
+    time = words.time_of(found.relation.n * len(missing), data.texts, data.language)
+    if not rows:
+        return not_measured(
+            data,
+            "robustness",
+            _(", ").join(missing),
+            time,
+            [
+                _(
+                    "One text, one sample, one estimator: the relation may be about that choice and not about the models."
+                ),
+                _("Each of these is one more measurement of every model, by the same verbs."),
+            ],
+        )
+    if missing:
+        rows.append((_("Not measured"), _("{what}; {time}").format(what=_(", ").join(missing), time=time)))
+    return slide(
+        data,
+        "robustness",
+        _("{n} of {total} other ways of looking were measured").format(n=4 - len(missing), total=4),
+        evidence=Table(
+            (Column(_("Way of looking"), 0.25), Column(_("What it says"), 0.75)),
+            tuple(rows),
+            _("Table of other ways of looking at the relation: {names}.").format(
+                names=_(", ").join(r[0] for r in rows)
+            ),
+        ),
+        tables=("run_summaries", "run_claims", "run_controls"),
+        runs=data.texts,
+        say=(
+            _(
+                "A result that holds on one text, for one sample and by one estimator may be about that choice and not about "
+                "the models. Here is what else was tried, and what was not."
+            ),
+        ),
+    )
+
+
+def _controls_text(data: DeckData) -> str:
+    """How many runs each control says what of: `exceeded: 3, could not have shown it: 2`."""
+    _ = translator(data.language)
+    outcomes = Counter(data.against_controls.filter(pl.col("claim").is_in(CLAIMS))["outcome"])
+    told = _(", ").join(
+        _("{qualifier}: {count}").format(qualifier=name("control_outcome", outcome, data.language), count=count)
+        for outcome, count in outcomes.most_common()
+    )
+    return told or _("measured, and compared with nothing")
+
+
+def allowed(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    pilot = pilot_of(data)
+    statements = [
+        Statement(words.allows(pilot, data.language), is_main=True),
+        Statement(_("No saving follows from a dimension: fewer blocks or bytes are priced by a layer plan alone.")),
+        Statement(
+            _("Numbers side by side show no cause: a model that is trained to a smaller dimension need not be better.")
+        ),
+    ]
+    return slide(
+        data,
+        "allowed",
+        _("{n} models may be chosen by dimension alone (use class: {use_class})").format(
+            use_class=pilot_sentences.use_class_name(pilot.use_class, data.language), n=0
+        ),
+        statements,
+        tables=("pilots",),
+        say=(_("Before the decision, what this relation may be used for, as it was agreed before measuring."),),
+    )
+
+
+def asked_adopt(data: DeckData) -> StorySlide:
+    _ = translator(data.language)
+    found, pilot = data.answer, pilot_of(data)
+    assert found is not None
+    more = max(10, found.relation.n)
+    time = words.time_of(more, data.texts, data.language)
+    extend = _("Extend: the same question of {n} other models, registered before their scores; {time}.")
+    if pilot.is_cautious:
+        adopt = _("Take it up as a question: test it on the task and on its failures before anything rests on it.")
+    else:
+        adopt = _("Adopt it for shortlists: the next choice begins with the dimension and ends with the task.")
+    return asked(
+        data,
+        _("Decision asked: adopt, extend to {n} other models, or stop").format(n=more),
+        [
+            Statement(adopt, _("Option 1 (recommended)"), is_main=True),
+            Statement(extend.format(n=more, time=time), _("Option 2"), is_main=True),
+            Statement(_("Stop: choose by score alone, as before."), _("Option 3"), is_main=True),
+            by_whom(pilot, data.language),
+        ],
+    )

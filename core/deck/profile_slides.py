@@ -1,0 +1,162 @@
+"""Profiles in words and in one picture, as a pilot and a deck without one show them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import polars as pl
+
+from core import wording
+from core.deck import evidence
+from core.deck.deck_data import DeckData
+from core.deck.pilot_board import best_by_score
+from core.deck.slide import not_measured, slide
+from core.deck.story import Statement, StorySlide
+from core.locale import translator
+from core.registry.specifications import CLAIMS
+from core.wording import slides as words
+from core.wording.labels import layer_text, shortened
+from core.wording.verdicts import claim_name
+
+
+def profiles(data: DeckData) -> StorySlide:
+    """All profiles of the largest group that can be compared, on one scale."""
+    _ = translator(data.language)
+    runs = shown_runs(data)
+    best = best_by_score(data.answer.models) if data.answer else None
+    named = list(dict.fromkeys([*([best.run_id] if best else []), *evidence.extremes(runs)]))
+    sound = sound_runs(runs)
+    # Of many curves only some are named, and a vetoed one could not be told from the others.
+    drawn = sound if runs.height > evidence.MOST_CURVES and sound.height else runs
+    chart = evidence.profiles(data.estimates, drawn, data.language, named)
+    if chart is None or sound.is_empty():
+        return not_measured(
+            data,
+            "profiles",
+            _("profiles that can be relied on"),
+            words.time_of(runs.height, runs, data.language),
+            [words.checks(runs, data.language)],
+        )
+    low, high = sound["inner_max"].min(), sound["inner_max"].max()
+    if sound.height == 1:
+        run = sound.row(0, named=True)
+        title = _("{name}: largest dimension at layer {layer}").format(
+            name=shortened(run["name"], 40), layer=layer_text(run["inner_max_layer"], run["n_layers"], data.language)
+        )
+    elif wording.rounded(low) == wording.rounded(high):  # type: ignore[arg-type]
+        title = _("{n} models on one scale: largest inner dimension {top} in each").format(
+            n=sound["model_id"].n_unique(),
+            top=wording.rounded(high),  # type: ignore[arg-type]
+        )
+    else:
+        title = _("{n} models on one scale: largest inner dimension between {low} and {high}").format(
+            n=sound["model_id"].n_unique(),
+            low=wording.rounded(low),  # type: ignore[arg-type]
+            high=wording.rounded(high),  # type: ignore[arg-type]
+        )
+    if sound.height <= 3:
+        statements = [Statement(profile_text(run, data.language)) for run in sound.iter_rows(named=True)]
+    else:
+        statements = [Statement(counted(sound, claim, data.language)) for claim in CLAIMS]
+        statements.append(spans(sound, data.language))
+    total, shown = data.texts["model_id"].n_unique(), drawn["model_id"].n_unique()
+    if shown < total:
+        line = _(
+            "Drawn: {n} of {total} models, the largest group that can be compared, without those that a check vetoes."
+        )
+        if drawn is runs:
+            line = _("Shown: the largest group that can be compared, {n} of {total} models.")
+        statements.insert(0, Statement(line.format(n=shown, total=total)))
+    statements.append(Statement(words.checks(runs, data.language)))
+    return slide(
+        data,
+        "profiles",
+        title,
+        statements,
+        chart,
+        tables=("layer_estimates", "run_summaries"),
+        runs=runs,
+        say=(
+            _(
+                "From left to right a text goes through the network, layer by layer. The height says over how many "
+                "independent directions the words spread there, as we estimate it."
+            ),
+            _("A higher or a lower curve is not better: it says how words spread, not how well a model works."),
+        ),
+    )
+
+
+def shown_runs(data: DeckData) -> pl.DataFrame:
+    """The largest group that can be compared, those of the answer first."""
+    if data.answer is not None and data.answer.group is not None:
+        ids = data.answer.population.rows["run_id"].to_list()
+        own = data.texts.filter(pl.col("run_id").is_in(ids))
+        if own.height:
+            return own
+    if not data.groups:
+        return data.texts
+    largest = max(data.groups, key=lambda group: (group.rows["model_id"].n_unique(), group.rows.height))
+    if data.answer is None and data.texts["model_id"].n_unique() <= 2:
+        return data.texts.unique("model_id", keep="first", maintain_order=True)
+    return largest.rows
+
+
+def one_profile(run: dict, language: str) -> str:
+    """What the verdicts allow to be said: a rise or fall only where it is robust."""
+    _ = translator(language)
+    told = {
+        "name": shortened(run["name"], 40),
+        "start": wording.rounded(run["embedding_dimension"] or 0.0),
+        "top": wording.rounded(run["inner_max"]),
+        "end": wording.rounded(run["final_dimension_pre_norm"] or 0.0),
+    }
+    if run["verdict_rise"] == run["verdict_fall"] == "robust":
+        return _("{name}: the dimension rises from {start} to {top} inside and falls to {end} at the end").format(
+            **told
+        )
+    return _("{name}: dimension {start} at the embedding, at most {top} inside, {end} after the last block").format(
+        **told
+    )
+
+
+def profile_text(run: dict, language: str) -> str:
+    _ = translator(language)
+    return _("{name}: largest {top}, at layer {layer}; after the last block {end}.").format(
+        name=shortened(run["name"], 30),
+        top=wording.interval_of(run, "inner_max"),
+        layer=layer_text(run["inner_max_layer"], run["n_layers"], language),
+        end=wording.interval_of(run, "final_dimension_pre_norm"),
+    )
+
+
+def counted(runs: pl.DataFrame, claim: str, language: str) -> str:
+    """`rises inside: robust 3, depends on the specification 6`."""
+    _ = translator(language)
+    counts = Counter(runs[f"verdict_{claim}"])
+    told = _(", ").join(
+        _("{qualifier}: {count}").format(
+            qualifier=_("no control measured")
+            if verdict == "not_controlled"
+            else wording.verdict_word(verdict, language),
+            count=count,
+        )
+        for verdict, count in counts.most_common()
+    )
+    return _("{quantity} ({details})").format(quantity=claim_name(claim, language), details=told)
+
+
+def spans(runs: pl.DataFrame, language: str) -> Statement:
+    """The ends of both dimensions, with the models that they belong to."""
+    _ = translator(language)
+    top, low = (runs.sort("inner_max", "run_id").row(at, named=True) for at in (-1, 0))
+    return Statement(
+        _("Largest: {most}. Smallest: {least}.").format(
+            most=f"{shortened(top['name'], 30)} {wording.interval_of(top, 'inner_max')}",
+            least=f"{shortened(low['name'], 30)} {wording.interval_of(low, 'inner_max')}",
+        )
+    )
+
+
+def sound_runs(runs: pl.DataFrame) -> pl.DataFrame:
+    """Those with a dimension that no check vetoes."""
+    return runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())
