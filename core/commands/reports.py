@@ -88,7 +88,7 @@ def report(options: argparse.Namespace) -> int:
 
 def trace(options: argparse.Namespace) -> int:
     """Where each number of a deck comes from, and what the warehouse says of it now."""
-    from core.deck.numbers import read
+    from core.deck.carried import read
     from core.warehouse.recipes import compare
 
     carried = read(_bytes(options.file), options.file.name)

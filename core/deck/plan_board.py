@@ -31,7 +31,7 @@ def seven(data: DeckData) -> list[StorySlide]:
     ]
 
 
-def _layerseven(data: DeckData) -> LayerPlan:
+def _layer_plan(data: DeckData) -> LayerPlan:
     assert data.plan is not None
     return data.plan
 
@@ -107,7 +107,7 @@ def allowed(found: LayerPlan) -> PlanOutcomeRow | None:
 
 def _plan_question(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layerseven(data)
+    found = _layer_plan(data)
     plan = found.plan
     rows = [
         (_("Model"), shortened(plan.model_id, 80)),
@@ -151,7 +151,7 @@ def _plan_sources(found: LayerPlan) -> list[str]:
 
 def _plan_answer(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layerseven(data)
+    found = _layer_plan(data)
     plan = found.plan
     if may_go(found):
         action = _("Try the smaller model on your own task before anything rests on it.")
@@ -191,7 +191,7 @@ def _plan_answer(data: DeckData) -> StorySlide:
 
 def _plan_blocks(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layerseven(data)
+    found = _layer_plan(data)
     plan, at = found.plan, _within(found)
     gone = at.price.blocks if at.price is not None else plan.blocks
     title = (
@@ -225,7 +225,7 @@ def _plan_blocks(data: DeckData) -> StorySlide:
 
 def _plan_prices(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layerseven(data)
+    found = _layer_plan(data)
     chart = evidence.prices(found, data.language)
     if chart is None:
         return not_measured(
@@ -300,7 +300,7 @@ def _plan_prices(data: DeckData) -> StorySlide:
 
 def _plan_breaks(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layerseven(data)
+    found = _layer_plan(data)
     rows = [row for row in plans.harder(found) if row.difference is not None]
     if not rows:
         return not_measured(
@@ -363,7 +363,7 @@ def _harm(row: PlanOutcomeRow) -> float:
 
 def _plan_directions(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layerseven(data)
+    found = _layer_plan(data)
     points = read_again.direction_points(found)
     if not points:
         return not_measured(
@@ -428,7 +428,7 @@ def _plan_directions(data: DeckData) -> StorySlide:
 
 def _plan_asked(data: DeckData) -> StorySlide:
     _ = translator(data.language)
-    found = _layerseven(data)
+    found = _layer_plan(data)
     plan, at = found.plan, _within(found)
     told: list[Statement]
     if may_go(found) and at.price is not None:

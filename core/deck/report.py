@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.deck import html, numbers
+from core.deck import carried, html, numbers
 from core.deck.build import deck
+from core.deck.carried import About
 from core.deck.deck_data import DeckData
-from core.deck.numbers import About
 from core.deck.story import Story
 from core.deck.storyboards import storyboard
 from core.deck.template import Template
@@ -29,7 +29,7 @@ class Report:
         """The deck, which carries its recipe and its numbers with their sources."""
         about = About(self.recipe, version, warehouse_id)
         return deck(
-            self.story, template, lambda made: numbers.attach(made, self.story, self.numbers, about, self.names)
+            self.story, template, lambda made: carried.attach(made, self.story, self.numbers, about, self.names)
         )
 
     def page(self, version: str, warehouse_id: str, bundle: str = "") -> bytes:

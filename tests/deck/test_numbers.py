@@ -12,7 +12,7 @@ from pptx import Presentation
 from pptx.util import Inches
 
 from core import wording
-from core.deck import numbers
+from core.deck import carried, numbers
 from core.deck.deck_data import deck_data
 from core.deck.story import Axis, Chart, Heading, Point, Series, Statement, Story, StorySlide, Table
 from core.deck.story import Column as StoryColumn
@@ -24,7 +24,7 @@ from tests.frames import Model, score
 BIG = Model("Big-7B", n_layers=10, peak=106.2, repository="o/big")
 SMALL = Model("Small-1.5B", n_layers=8, peak=61.4, embedding=31.0, final=12.6)
 RUNS = (BIG.id, SMALL.id)
-ABOUT = numbers.About(Recipe("Board", RUNS, language="en"), "0.1.0", "0a1b2c3d4e5f")
+ABOUT = carried.About(Recipe("Board", RUNS, language="en"), "0.1.0", "0a1b2c3d4e5f")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def carrying(known, change=lambda deck: None) -> bytes:
         drawn.shapes.title.text_frame.text = slide.title
         for text in (*(one.text for one in slide.statements), slide.source):
             drawn.shapes.add_textbox(0, 0, Inches(1), Inches(1)).text_frame.text = text
-    numbers.attach(deck, story, numbers.numbers(story, known, ABOUT.recipe.recipe_id), ABOUT, ["Big-7B", "Small-1.5B"])
+    carried.attach(deck, story, numbers.numbers(story, known, ABOUT.recipe.recipe_id), ABOUT, ["Big-7B", "Small-1.5B"])
     change(deck)
     made = io.BytesIO()
     deck.save(made)
@@ -111,7 +111,7 @@ def carrying(known, change=lambda deck: None) -> bytes:
 
 
 def test_a_deck_says_what_made_it_and_keeps_its_list(known):
-    found = numbers.read(carrying(known), "deck.pptx")
+    found = carried.read(carrying(known), "deck.pptx")
     assert found.about == ABOUT and not found.edited and not found.added
     assert [(one.text, one.source_column) for one in found.numbers] == [
         ("106", "inner_max"),
@@ -126,7 +126,7 @@ def test_what_was_changed_by_hand_is_seen_wherever_its_slide_was_moved(known):
         order.append(order[0])
         deck.slides[1].shapes.title.text_frame.text = "Big-7B: 109 at layer 3"
 
-    found = numbers.read(carrying(known, change), "deck.pptx")
+    found = carried.read(carrying(known, change), "deck.pptx")
     assert [one.text for one in found.edited] == ["106"] and found.added == ((2, "109"),)
 
 
@@ -141,5 +141,5 @@ def test_a_file_of_somebody_else_is_one_line(known):
             out.writestr(name, hostile if name.startswith("customXml") else packed.read(name))
     for content in (b"", b"hello", plain.getvalue(), wrong.getvalue(), mine[: len(mine) // 2]):
         with pytest.raises(InputError) as error:
-            numbers.read(content, "x.pptx")
+            carried.read(content, "x.pptx")
         assert "\n" not in str(error.value) and "x.pptx" in str(error.value)
