@@ -108,7 +108,7 @@ def test_from_a_cold_link_to_a_deck(page: sync_api.Page, address: str, tmp_path:
     page.keyboard.press("Escape")
     curve(page, "made-up-small").wait_for()
     assert curve(page, "made-up-big").count() == 1
-    assert f"runs={RUN_IDS[0]}%2C{RUN_IDS[1]}" in page.url
+    page.wait_for_url(lambda url: f"runs={RUN_IDS[0]}%2C{RUN_IDS[1]}" in url)  # it follows when the page is drawn
 
     page.get_by_role("link", name="Report").click()
     see(page, "Report")
@@ -155,7 +155,7 @@ def test_a_section_is_a_link(page: sync_api.Page, address: str) -> None:
     section.or_(page.get_by_role("button", name="Layers against layers")).click()
     page.locator(".js-plotly-plot .cbaxis").first.wait_for()  # the colour bar of a matrix
     page.get_by_text("Displacement exponent").wait_for()
-    assert "section=pairs" in page.url
+    page.wait_for_url(lambda url: "section=pairs" in url)
     page.reload()
     page.locator(".js-plotly-plot .cbaxis").first.wait_for()
 
@@ -180,7 +180,7 @@ def test_a_query_by_link_by_example_and_by_hand(page: sync_api.Page, address: st
     page.get_by_role("option", name="Profile of the newest run, layer by layer").click()
     page.get_by_text("Rows: 6, columns: 7").wait_for()
     page.locator(".js-plotly-plot .xtitle", has_text="layer").wait_for()
-    assert page.url.endswith("example=one_profile")
+    page.wait_for_url(lambda url: url.endswith("example=one_profile"))
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV for Excel").click()
     download.value.save_as(tmp_path / "rows.csv")
